@@ -1,0 +1,224 @@
+"""Optimizers, learning-rate schedules and gradient clipping, as functions over trees.
+
+An optimizer is a pair: `NAME_state(params)` makes its state, a plain dict of a step count and trees shaped
+like the parameters; `NAME(params, grads, state, lr=…)` writes parameters and state IN PLACE. It walks memory
+once, block by block, through two small scratch rows per thread; every block is elementwise, so the number of
+threads changes no bit. Weight decay is data: {path: rate}, from `decay_rates`; None is no decay.
+
+Sources: google-research/bert optimization.py (BERT's Adam and schedule), torch.optim (AdamW, SGD),
+TensorFlow clip_by_global_norm (clipping).
+"""
+
+import itertools
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from minibert import tree
+from minibert.errors import InputError
+
+BLOCK = 1 << 15  # elements: p, g, m, v and two scratch rows of float32 are 768 KiB, about a second cache
+LARGE = 1 << 20  # elements: below this, starting threads costs more than it saves
+
+NO_DECAY = re.compile("LayerNorm|layer_norm|bias")  # the release's list, searched in the published name
+
+
+def decay_rates(names: Iterable[tuple], rate: float,
+                decays: Callable[[str], bool] = lambda name: not NO_DECAY.search(name)) -> dict[str, float]:
+    """{path: rate where decays(published name), else 0}, from rows (path, published name, …)."""
+    return {path: rate if decays(name) else 0.0 for path, name, *_ in names}
+
+
+# ----------------------------------------------------------------------------------------------- BERT's Adam
+
+def bert_adam_state(params: Any) -> dict:
+    """First and second moments at zero. The slots have the release's names."""
+    return {"step": 0, "adam_m": tree.zeros_like(params), "adam_v": tree.zeros_like(params)}
+
+
+def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+              beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6, threads: int | None = None):
+    """AdamWeightDecayOptimizer of the BERT release: no bias correction, decoupled decay of the old parameter.
+
+    m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;  p = p - lr (m / (sqrt(v) + eps) + decay[path] p)
+    """
+    def block(path, p, g, m, v, a, b):
+        m *= beta1
+        m += np.multiply(g, 1 - beta1, out=a)
+        v *= beta2
+        np.multiply(g, g, out=a)
+        v += np.multiply(a, 1 - beta2, out=a)
+        np.sqrt(v, out=a)
+        a += eps
+        np.divide(m, a, out=a)
+        if decay and decay[path]:
+            a += np.multiply(p, decay[path], out=b)
+        p -= np.multiply(a, lr, out=a)
+
+    state["step"] += 1
+    _walk(block, [params, grads, state["adam_m"], state["adam_v"]], threads)
+
+
+# ----------------------------------------------------------------------------------------------------- AdamW
+
+def adamw_state(params: Any) -> dict:
+    """First and second moments at zero, under torch's names."""
+    return {"step": 0, "exp_avg": tree.zeros_like(params), "exp_avg_sq": tree.zeros_like(params)}
+
+
+def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+          beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, threads: int | None = None):
+    """torch.optim.AdamW: decay first, both moments corrected, eps added to the corrected root.
+
+    p = (1 - lr decay[path]) p;  p = p - lr / (1-β1^t) · m / (sqrt(v) / sqrt(1-β2^t) + eps)
+    """
+    state["step"] += 1
+    step_size = lr / (1 - beta1 ** state["step"])
+    root = math.sqrt(1 - beta2 ** state["step"])
+
+    def block(path, p, g, m, v, a, b):
+        if decay and decay[path]:
+            p *= 1 - lr * decay[path]
+        m *= beta1
+        m += np.multiply(g, 1 - beta1, out=a)
+        v *= beta2
+        np.multiply(g, g, out=a)
+        v += np.multiply(a, 1 - beta2, out=a)
+        np.sqrt(v, out=a)
+        a /= root
+        a += eps
+        np.divide(m, a, out=a)
+        p -= np.multiply(a, step_size, out=a)
+
+    _walk(block, [params, grads, state["exp_avg"], state["exp_avg_sq"]], threads)
+
+
+# ------------------------------------------------------------------------------------------------------- SGD
+
+def sgd_state(params: Any) -> dict:
+    """The momentum buffer at zero, under torch's name."""
+    return {"step": 0, "momentum_buffer": tree.zeros_like(params)}
+
+
+def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+        momentum: float = 0.9, threads: int | None = None):
+    """torch.optim.SGD: decay is added to the gradient, the rate stays outside the momentum.
+
+    b = momentum b + g + decay[path] p;  p = p - lr b
+    """
+    def block(path, p, g, m, a, b):
+        m *= momentum
+        m += g
+        if decay and decay[path]:
+            m += np.multiply(p, decay[path], out=a)
+        p -= np.multiply(m, lr, out=a)
+
+    state["step"] += 1
+    _walk(block, [params, grads, state["momentum_buffer"]], threads)
+
+
+OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "adamw": (adamw_state, adamw),
+              "sgd": (sgd_state, sgd)}
+
+
+# ---------------------------------------------------------------------------------------- blocks and threads
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _blocks(trees: list) -> list[tuple]:
+    """(path, views…): every leaf cut along its first axis, so that writing to a view writes to the leaf."""
+    flat = [tree.flatten(t) for t in trees]
+    blocks = []
+    for path in flat[0]:
+        rows = [np.atleast_1d(f[path]) for f in flat]
+        if any(r.shape != rows[0].shape for r in rows):
+            shapes = ", ".join(str(f[path].shape) for f in flat)
+            raise InputError(f"{path}: shapes of parameter, gradient and state differ: {shapes}")
+        length = max(1, BLOCK * len(rows[0]) // max(1, rows[0].size))
+        blocks += [(path, *(r[i:i + length] for r in rows)) for i in range(0, len(rows[0]), length)]
+    return blocks
+
+
+def _walk(block: Callable, trees: list, threads: int | None) -> None:
+    """block(path, views…, scratch, scratch) for every block of the trees' leaves."""
+    def share(blocks: list) -> None:
+        scratch: dict = {}
+        for path, *views in blocks:
+            p = views[0]
+            if scratch.get(p.dtype, np.empty((2, 0))).shape[1] < p.size:
+                scratch[p.dtype] = np.empty((2, max(BLOCK, p.size)), p.dtype)
+            block(path, *views, *(row[:p.size].reshape(p.shape) for row in scratch[p.dtype]))
+
+    blocks = _blocks(trees)
+    _each(share, blocks, sum(b[1].size for b in blocks), threads)
+
+
+def _each(share: Callable, blocks: list, size: int, threads: int | None) -> list:
+    """share(part) for as many parts of the blocks as threads; the results in order."""
+    threads = (cores() if size >= LARGE else 1) if threads is None else threads
+    if threads < 2:
+        return [share(blocks)]
+    cuts = [len(blocks) * i // threads for i in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(share, [blocks[a:b] for a, b in itertools.pairwise(cuts)]))
+
+
+# -------------------------------------------------------------------------------------------------- clipping
+
+def global_norm(grads: Any, threads: int | None = None) -> float:
+    """The euclidean norm over all leaves together (a tied tensor is one leaf), summed in float64."""
+    def share(blocks: list) -> list[float]:
+        return [float(np.square(g, dtype=np.float64).sum()) for _, g in blocks]
+
+    blocks = _blocks([grads])
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = _each(share, blocks, sum(g.size for _, g in blocks), threads)
+        return float(np.sqrt(sum(itertools.chain.from_iterable(parts))))
+
+
+def clip(grads: Any, max_norm: float, names: Mapping[str, str] = MappingProxyType({}),
+         threads: int | None = None) -> tuple[Any, float]:
+    """(g · max_norm / max(norm, max_norm), norm before): TensorFlow's form, which has no epsilon.
+
+    A gradient that is not finite raises InputError with the first such tensor's name (`names`: path → name).
+    Nothing has been updated then, so parameters and moments are those of the last good step.
+    """
+    norm = global_norm(grads, threads)
+    if not math.isfinite(norm):
+        bad = next((path for path, g in tree.items(grads) if not np.isfinite(g).all()), None)
+        what = f"gradient of {names.get(bad, bad)} is not finite" if bad else "the gradient's norm overflows"
+        raise InputError(f"{what}: lower the learning rate, or look for extreme weights")
+    if norm <= max_norm:
+        return grads, norm
+    return tree.map(lambda g: g * (max_norm / norm), grads), norm
+
+
+# ------------------------------------------------------------------------------------------------- schedules
+
+def bert_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """The release's rate after `step` updates: peak (1 - step/total); in warm-up peak step/warmup instead.
+
+    The decay counts from step 0, so the rate drops where warm-up ends. rate(0) = 0 (with warm-up); never < 0.
+    """
+    if step < warmup:
+        return peak * step / warmup
+    return peak * max(0.0, 1 - step / total)
+
+
+def linear_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """Warm-up to the peak at step = warmup, then straight down to 0 at total: continuous; never negative."""
+    if step < warmup:
+        return peak * step / warmup
+    return peak * max(0.0, (total - step) / max(1, total - warmup))
+
+
+SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule}

@@ -1,0 +1,183 @@
+"""Optimizers, schedules and clipping against the published tables and torch."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from minibert import optim, tree
+from minibert.errors import InputError
+
+
+def scalar_steps(name, decay, steps=((0.1,), (0.2,)), **options):
+    state, update = (f for f in optim.OPTIMIZERS[name])
+    p = {"w": np.array([1.0])}
+    s = state(p)
+    for g in steps:
+        update(p, {"w": np.array(g)}, s, lr=0.01, decay={"w": decay}, **options)
+        yield float(p["w"][0])
+
+
+def trees(rng, count, dtype=np.float64):
+    """Trees of uneven leaves: a scalar, a vector, a matrix, a transposed view, a list."""
+    def one():
+        return {"scalar": np.array(rng.normal(), dtype), "list": [{"b": rng.normal(size=7).astype(dtype)}],
+                "w": rng.normal(size=(5, 3)).astype(dtype), "turned": rng.normal(size=(4, 6)).astype(dtype).T}
+    return [one() for _ in range(count)]
+
+
+def frozen(grads):
+    for g in tree.leaves(grads):
+        g.flags.writeable = False
+    return grads
+
+
+class TestTables:
+    """Two steps on one scalar, values computed independently from the published formulas."""
+
+    def test_bert_adam(self):
+        assert list(scalar_steps("bert_adam", 0.01)) == pytest.approx(
+            [0.9682872202370383, 0.9271798967114366], abs=1e-14)
+
+    def test_bert_adam_without_decay(self):
+        assert list(scalar_steps("bert_adam", 0.0)) == pytest.approx(
+            [0.9683872202370383, 0.9273767254334603], abs=1e-14)
+
+    def test_adamw(self):
+        assert list(scalar_steps("adamw", 0.01, eps=1e-6)) == pytest.approx(
+            [0.989900099999, 0.9801493507647085], abs=1e-12)
+
+    def test_bert_adam_steps_on_a_constant_gradient(self):
+        """Without bias correction the step starts at 3.16 lr and peaks at 6.57 lr, at step 12."""
+        p = list(scalar_steps("bert_adam", 0.0, steps=[(0.5,)] * 20))
+        ratios = -np.diff([1.0, *p]) / 0.01
+        assert ratios[:5] == pytest.approx([3.1622, 4.2495, 4.950, 5.442, 5.797], abs=1e-3)
+        assert ratios.argmax() == 11
+        assert ratios[11] == pytest.approx(6.5685, abs=1e-3)
+
+    def test_adam_ignores_the_scale_of_the_gradient(self):
+        small, large = (list(scalar_steps("adamw", 0.0, steps=[(k,), (2 * k,)], eps=0.0)) for k in (1.0, 1e3))
+        assert small == pytest.approx(large, abs=1e-14)
+
+
+@pytest.mark.parametrize(("name", "ours", "theirs"), [
+    ("adamw", {"decay": 0.03, "beta1": 0.8, "beta2": 0.95, "eps": 1e-5},
+     lambda t, p: t.optim.AdamW(p, lr=0.02, weight_decay=0.03, betas=(0.8, 0.95), eps=1e-5)),
+    ("sgd", {"decay": 0.03, "momentum": 0.7},
+     lambda t, p: t.optim.SGD(p, lr=0.02, weight_decay=0.03, momentum=0.7)),
+])
+def test_torch(name, ours, theirs):
+    """Ten steps equal torch.optim's to 1e-12, for leaves of every kind."""
+    torch = pytest.importorskip("torch", reason="compares with torch.optim")
+    rng = np.random.default_rng(7)
+    params, *grads = trees(rng, 11)
+    twins = [torch.tensor(p.copy(), requires_grad=True) for p in tree.leaves(params)]
+    optimizer = theirs(torch, twins)
+    state, update = optim.OPTIMIZERS[name]
+    s = state(params)
+    ours = dict(ours, decay=dict.fromkeys(tree.flatten(params), ours["decay"]))
+    for g in grads:
+        update(params, frozen(g), s, lr=0.02, **ours)
+        for twin, leaf in zip(twins, tree.leaves(g), strict=True):
+            twin.grad = torch.tensor(leaf)
+        optimizer.step()
+        for twin, p in zip(twins, tree.leaves(params), strict=True):
+            np.testing.assert_allclose(p, twin.detach().numpy(), rtol=0, atol=1e-12)
+    assert s["step"] == 10
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_threads_and_blocks_change_no_bit(name, dtype, monkeypatch):
+    """The same bits for one thread and one block as for five threads and many blocks."""
+    monkeypatch.setattr(optim, "BLOCK", 4)
+    rng = np.random.default_rng(3)
+    start, *grads = trees(rng, 4, dtype)
+    state, update = optim.OPTIMIZERS[name]
+    results = []
+    for threads, block in ((1, 1 << 15), (1, 4), (5, 4)):
+        monkeypatch.setattr(optim, "BLOCK", block)
+        params = copy.deepcopy(start)
+        s = state(params)
+        for g in grads:
+            update(params, g, s, lr=0.1, decay=dict.fromkeys(tree.flatten(params), 0.01), threads=threads)
+        s.pop("step")
+        results.append([x.tobytes() for x in tree.leaves([params, s])])
+    assert results[0] == results[1] == results[2]
+    assert all(p.dtype == dtype for p in tree.leaves(params))
+
+
+def test_updates_are_in_place_and_small():
+    """Parameters keep their memory; the update allocates no array of a tensor's size."""
+    import tracemalloc
+    p = {"w": np.ones((512, 1024), np.float32)}
+    before = p["w"]
+    s = optim.bert_adam_state(p)
+    tracemalloc.start()
+    optim.bert_adam(p, {"w": np.full((512, 1024), 0.5, np.float32)}, s, lr=0.1, decay={"w": 0.01})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert p["w"] is before
+    assert not (p["w"] == 1).any()
+    assert peak < 2 * before.nbytes  # the gradient itself (one tensor) and the scratch rows
+
+
+def test_decay_follows_the_published_names():
+    """Layer norms and every kind of bias are exempt, tables and matrices decay."""
+    names = [("a", "bert.embeddings.word_embeddings.weight", "identity"),
+             ("b", "bert.embeddings.LayerNorm.weight", "identity"), ("c", "bert/encoder/layer_norm/gamma"),
+             ("d", "cls.predictions.bias"), ("e", "cls/seq/output_bias"),
+             ("f", "bert.encoder.layer.0.attention.self.query.weight")]
+    assert optim.decay_rates(names, 0.01) == {"a": 0.01, "b": 0, "c": 0, "d": 0, "e": 0, "f": 0.01}
+
+
+def test_a_gradient_of_another_shape_is_refused():
+    p = {"w": np.ones((2, 3))}
+    with pytest.raises(InputError, match="w: shapes"):
+        optim.sgd(p, {"w": np.ones((3, 2))}, optim.sgd_state(p), lr=0.1)
+
+
+class TestClip:
+    def test_tensorflow_form(self):
+        grads, norm = optim.clip(frozen({"a": np.array([3.0]), "b": [np.array([4.0])]}), 1.0)
+        assert norm == 5
+        assert tree.leaves(grads) == pytest.approx([0.6, 0.8], abs=1e-15)
+
+    def test_a_short_gradient_stays(self):
+        g = {"a": np.array([0.3, 0.4])}
+        assert optim.clip(g, 1.0) == (g, 0.5)
+
+    def test_the_norm_is_of_all_tensors_in_float64(self, monkeypatch):
+        """Sum of squares of float32 values that float32 cannot hold."""
+        monkeypatch.setattr(optim, "BLOCK", 4)
+        g = {"a": np.full(9, 3e30, np.float32), "b": np.full((2, 8), 4e30, np.float32)}
+        expected = float(np.float32(1e30)) * (9 * 9 + 16 * 16) ** 0.5
+        norms = {optim.clip(g, 1.0, threads=t)[1] for t in (1, 2, 3)}
+        assert norms == {optim.global_norm(g)}
+        assert norms.pop() == pytest.approx(expected, rel=1e-6)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("names", [{}, {"b.0.w": "the weight"}])
+    def test_a_gradient_that_is_not_finite_is_named(self, value, names):
+        with pytest.raises(InputError, match=r"gradient of (b\.0\.w|the weight) is not finite"):
+            optim.clip({"a": np.ones(3), "b": [{"w": np.array([1.0, value])}]}, 1.0, names)
+
+    def test_overflow_of_the_norm_is_said(self):
+        with pytest.raises(InputError, match="overflows"):
+            optim.clip({"a": np.array([1e200])}, 1.0)
+
+
+class TestSchedules:
+    @pytest.mark.parametrize(("step", "bert", "linear"), [
+        (0, 0.0, 0.0), (9_999, 9.999e-5, 9.999e-5), (10_000, 9.9e-5, 1e-4), (500_000, 5e-5, 5 / 99 * 1e-3),
+        (1_000_000, 0.0, 0.0), (1_000_001, 0.0, 0.0)])
+    def test_table(self, step, bert, linear):
+        """BERT drops by a hundredth where warm-up ends; the linear one doesn't; neither goes below 0."""
+        options = {"peak": 1e-4, "warmup": 10_000, "total": 1_000_000}
+        assert optim.bert_schedule(step, **options) == pytest.approx(bert, abs=1e-16)
+        assert optim.linear_schedule(step, **options) == pytest.approx(linear, abs=1e-16)
+
+    @pytest.mark.parametrize("schedule", optim.SCHEDULES.values())
+    def test_without_warmup(self, schedule):
+        assert schedule(0, peak=1.0, warmup=0, total=4) == 1
+        assert schedule(3, peak=1.0, warmup=0, total=4) == 0.25
