@@ -1,0 +1,16 @@
+"""Weighted binary cross-entropy with logits: L = sum_i w_i (log(1 + e^x_i) - x_i label_i) / denominator.
+
+logits, labels, weights (...) -> scalar; the denominator is sum_i w_i unless given; 0 where nothing counts.
+log(1 + e^x) = max(x, 0) + log(1 + e^-|x|) does not overflow. SPEC OP-BCE.
+"""
+
+from .lists import broadcast, leaves, shape
+from .numbers import exp, log
+
+
+def binary_cross_entropy(logits, *, labels, weights=None, denominator=None):
+    x, weights = leaves(logits), leaves(broadcast(1 if weights is None else weights, shape(logits)))
+    losses = [max(a, 0 * a) + log(1 + exp(-abs(a))) - a * y for a, y in zip(x, leaves(labels), strict=True)]
+    denominator = sum(weights) if denominator is None else denominator
+    total = sum(w * loss for w, loss in zip(weights, losses, strict=True))
+    return total / denominator if denominator else 0 * x[0]

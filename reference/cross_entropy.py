@@ -1,0 +1,18 @@
+"""Weighted cross-entropy in nats: L = sum_i w_i (-log softmax(logits_i)[label_i]) / denominator.
+
+logits (..., c), labels and weights (...) -> scalar. Labels equal to `ignore` do not count; the denominator is
+sum_i w_i over those that do, unless given; where nothing counts the loss is 0. SPEC OP-CE.
+"""
+
+from .lists import broadcast, each, leaves, shape
+from .log_softmax import log_softmax
+
+
+def cross_entropy(logits, *, labels, weights=None, ignore=None, denominator=None):
+    rows = []
+    each(1, rows.append, log_softmax(logits))
+    weights = leaves(broadcast(1 if weights is None else weights, shape(labels)))
+    counted = [(w, row[label]) for w, label, row in zip(weights, leaves(labels), rows, strict=True)
+               if label != ignore]
+    denominator = sum(w for w, _ in counted) if denominator is None else denominator
+    return -sum(w * y for w, y in counted) / denominator if denominator else 0 * rows[0][0]

@@ -1,0 +1,14 @@
+"""Weighted mean squared error: L = sum_i w_i (x_i - target_i)^2 / denominator.
+
+x, target, weights (...) -> scalar; the denominator is sum_i w_i unless given; 0 where nothing counts. SPEC OP-MSE.
+"""
+
+from .lists import broadcast, leaves, shape
+
+
+def mean_squared_error(x, *, target, weights=None, denominator=None):
+    weights = leaves(broadcast(1 if weights is None else weights, shape(x)))
+    triples = zip(weights, leaves(x), leaves(target), strict=True)
+    total = sum(w * (a - b) * (a - b) for w, a, b in triples)
+    denominator = sum(weights) if denominator is None else denominator
+    return total / denominator if denominator else 0 * leaves(x)[0]

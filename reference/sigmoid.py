@@ -1,0 +1,8 @@
+"""Logistic function: y = 1 / (1 + e^-x) = (1 + tanh(x/2)) / 2, entry by entry. SPEC OP-SIG."""
+
+from .lists import each
+from .numbers import exp
+
+
+def sigmoid(x):
+    return each(0, lambda a: 1 / (1 + exp(-a)) if a > 0 else exp(a) / (1 + exp(a)), x)
