@@ -1,0 +1,344 @@
+"""Text in: files, or the text that every Python ships, as documents; a document is a list of sentences (str).
+
+Files are UTF-8 in one of three layouts, told apart by `layout`: "sentences" (BERT's own input: one sentence a
+line, a blank line between documents), "wrapped" prose and one "paragraphs" a line. Prose is cut into sentences
+by `sentences` and, as it marks no documents, into documents of DOCUMENT sentences at the ends of paragraphs.
+
+The default corpus is real technical English: each topic of `pydoc_data.topics` is a document, and so is each
+module of the standard library: its docstrings in source order, parsed and never imported. Cleaning leaves out
+what is not prose, because a model of sentences learns nothing from a torn table or from half a program:
+underline rows, table rows, doctests with their output, literal blocks, directives, inline markup; then every
+sentence under MIN_WORDS words (headings, signatures) or with fewer than PROSE plain words (code, grammar).
+A sentence that occurred before is left out too: the same paragraph stands in many topics and modules, and would
+otherwise be both learnt from and tested on.
+"""
+
+import ast
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import regex
+
+from minibert.errors import InputError
+
+Documents = list[list[str]]
+
+DOCUMENT = 50  # sentences at least of a document cut from prose: about ten instances of 128 tokens
+MIN_WORDS = 4  # below this a "sentence" of the default corpus is a heading or a signature
+PROSE = 0.6  # least share of plain words in a sentence of the default corpus; code and grammar lie around 0.3
+
+
+# ---- sentences ------------------------------------------------------------------------------------------------
+
+# A break: a full stop, question or exclamation mark, closing quotes, white space, and a start that is not lower
+# case (opening quotes and brackets, then a capital, a digit or a letter of a script without cases). The full-width
+# marks need no white space.
+_BREAK = regex.compile(
+    r"""(?P<mark>[.!?…؟।]+)["'”’»)\]`*]*\s+(?=["'“‘«(\[`*]*[\p{Lu}\p{Lt}\p{Lo}\p{N}"'“‘«`])"""
+    r"""|[。！？]+["'”’」』）]*\s*"""
+)
+_LAST = regex.compile(r"[\p{L}\p{N}.]+$")
+_DOTTED = regex.compile(r"(?:\p{L}\.)+\p{L}|(?!I$)\p{Lu}")  # e.g i.e a.m U.S, and an initial
+_HYPHEN = regex.compile(r"(?<=\p{L})-\n(?=\p{Ll})")
+_ENDS = ".!?…:;。！？؟।\"'”’»)]"
+_NEVER = regex.compile("cf|vs|viz|al|mr|mrs|ms|dr|prof|st|approx|resp|incl|mt", regex.I)
+_BEFORE_DIGIT = regex.compile(
+    "nos?|figs?|eqs?|sec|ch|vol|pp?|art|ca|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec", regex.I
+)
+
+
+def sentences(paragraph: str) -> list[str]:
+    """The sentences of one paragraph, white space normalised; abbreviations, initials, 3.11 and "1." don't end one."""
+    text = " ".join(paragraph.split())
+    found, start = [], 0
+    for match in _BREAK.finditer(text):
+        if match["mark"] == "." and not _ends(text, start, match):
+            continue
+        found.append(text[start : match.end()].rstrip())
+        start = match.end()
+    return [*found, text[start:]] if start < len(text) else found
+
+
+def _ends(text: str, start: int, match: regex.Match) -> bool:
+    """Whether the full stop at `match` ends the sentence that began at `start`."""
+    last = _LAST.search(text, start, match.start())
+    if last is None:
+        return True
+    word = last[0]
+    if _DOTTED.fullmatch(word) or _NEVER.fullmatch(word):
+        return False
+    if _BEFORE_DIGIT.fullmatch(word):
+        return not text[match.end()].isdigit()
+    return not (last.start() == start and word.isdigit())  # "1. First point"
+
+
+# ---- given files ----------------------------------------------------------------------------------------------
+
+
+def documents_from_files(paths: Iterable[str | os.PathLike], layout: str | None = None) -> Documents:
+    """The documents of UTF-8 files (a byte order mark is accepted), in order; no document spans two files.
+
+    layout: "sentences", "wrapped" or "paragraphs" for all files; default: found file by file (see `layout_of`).
+    Raises InputError for a missing, unreadable or undecodable file, a directory, and when there is no text at all.
+    """
+    paths = list(paths)
+    documents = [d for path in paths for d in documents_from_text(_text(Path(path)), layout)]
+    if not documents:
+        raise InputError(f"no text in {', '.join(map(str, paths)) or 'an empty list of files'}: give UTF-8 text files")
+    return documents
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a directory: give text files")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)  # utf-8-sig counts from behind the mark
+        line = data.count(b"\n", 0, at) + 1
+        raise InputError(
+            f"{path} is not UTF-8 at byte {at} (0x{data[at]:02x}), line {line}: convert the file to UTF-8"
+        ) from None
+
+
+def documents_from_text(text: str, layout: str | None = None) -> Documents:
+    """The documents of one text: see `layout_of` for the three layouts."""
+    lines = [" ".join(line.split()) for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    blocks = list(_blocks(lines))
+    layout = layout or layout_of(blocks)
+    if layout == "sentences":
+        return blocks
+    if layout == "wrapped":
+        return _cut(sentences(_unwrapped(block)) for block in blocks)
+    if layout != "paragraphs":
+        raise InputError(f"unknown text layout {layout!r}: give sentences, wrapped or paragraphs")
+    if len(blocks) > 1 and sum(map(len, blocks)) >= 2 * len(blocks):  # blank lines stand between documents
+        return [[s for line in block for s in sentences(line)] for block in blocks]
+    return _cut(sentences(line) for block in blocks for line in block)
+
+
+def layout_of(blocks: Sequence[Sequence[str]]) -> str:
+    """The layout of a text, from the lines of its blank-line separated blocks (the first 10,000 lines or so decide).
+
+    Of the lines that another one follows, "wrapped" has fewer than half ending in a punctuation mark and at least a
+    quarter full: the next line's first word would not have fitted (into the 95th percentile of their lengths, at
+    most 200 columns). Measured: licences and manuals end 0-25 % and fill 38-86 %, sentence files end 92 % and
+    fill 6 %, and still fill 6 % with their punctuation removed. Otherwise "paragraphs" when `sentences` finds 1.5
+    or more in the average line, else "sentences".
+    """
+    sample: list[str] = []
+    followed: list[tuple[str, str]] = []
+    for block in blocks:
+        sample += block
+        followed += pairwise(block)
+        if len(sample) >= 10_000:
+            break
+    if followed:
+        width = sorted(len(line) for line, _ in followed)[int(0.95 * (len(followed) - 1))]
+        full = sum(len(line) + 1 + len(after.split(" ", 1)[0]) > width for line, after in followed)
+        ending = sum(line[-1] in _ENDS for line, _ in followed)
+        if 2 * ending < len(followed) <= 4 * full and width <= 200:
+            return "wrapped"
+    return "paragraphs" if 2 * sum(len(sentences(line)) for line in sample) >= 3 * len(sample) else "sentences"
+
+
+def _unwrapped(lines: Iterable[str]) -> str:
+    """Hard-wrapped lines as one; a word wrapped behind its hyphen ("post-" "mortem") stays one word."""
+    return _HYPHEN.sub("-", "\n".join(lines)).replace("\n", " ")
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
+    block: list[str] = []
+    for line in lines:
+        if line:
+            block.append(line)
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _cut(paragraphs: Iterable[list[str]]) -> Documents:
+    """Documents of whole paragraphs, DOCUMENT sentences or a little more each; a short rest joins the last one."""
+    documents: Documents = [[]]
+    for paragraph in paragraphs:
+        if len(documents[-1]) >= DOCUMENT:
+            documents.append([])
+        documents[-1] += paragraph
+    if len(documents) > 1 and len(documents[-1]) < DOCUMENT // 2:
+        documents[-2] += documents.pop()
+    return [d for d in documents if d]
+
+
+# ---- the default corpus: the text every Python ships ----------------------------------------------------------
+
+# Test suites and their fixtures, other people's packages, folders without modules.
+_SKIPPED = {"test", "tests", "idle_test", "lib2to3", "site-packages", "dist-packages", "ensurepip", "_vendor"}
+_SKIPPED |= {"lib-dynload", "__pycache__"}
+_BODIES = ("body", "handlers", "orelse", "finalbody", "cases")
+_DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_BULLET = regex.compile(r"(?:[*•+-]|\(?[0-9]{1,2}[.)]|\(?[a-z]\))\s+")
+_ROW = regex.compile(r"[|+][-=|+\s]|\.\. |\$ |[^\p{L}]*$")  # table row, directive, shell line, a line without letters
+_MARKUP = regex.compile(
+    r":[\w:]+:`~?([^`]+)`|``([^`]+)``|`([^`\s][^`]*)`_?|(?<![\w*])\*\*?(\w(?:[^*]*\w)?)\*\*?(?![\w*])"
+)
+_PLAIN = regex.compile(r"""["'“‘(\[]*\p{L}[\p{L}'’-]*["'”’)\],.;:!?…]*""")
+
+
+def default_documents(stdlib: str | os.PathLike | None = None) -> Documents:
+    """One document a topic of `pydoc_data.topics`, then one a module of the standard library, by path.
+
+    stdlib: the library's folder (default: this Python's). Sentences are unique; a document has two or more.
+    Where there are no sources (some distributions ship bytecode alone) the topics are all, and one line on
+    standard error says so; where there are no topics either, InputError.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        topics = {}
+    root = Path(stdlib or sysconfig.get_path("stdlib"))
+    modules = list(_docstrings(root))
+    if not modules:
+        print(f"minibert: no Python sources in {root}; the corpus is pydoc's topics alone", file=sys.stderr)
+    seen: set[str] = set()
+    documents = []
+    for text in [*(topics[name] for name in sorted(topics)), *modules]:
+        found = [s for paragraph in _paragraphs(text) for s in sentences(paragraph) if _prose(s)]
+        new = [s for s in dict.fromkeys(found) if s not in seen]
+        if len(new) >= 2:  # one sentence has no next one
+            seen.update(new)
+            documents.append(new)
+    if not documents:
+        raise InputError("this Python ships neither pydoc topics nor library sources: give text files")
+    return documents
+
+
+def _docstrings(root: Path) -> Iterator[str]:
+    """The docstrings of each module under root, in source order, a blank line between."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("config-"))
+        for name in sorted(name for name in files if name.endswith(".py")):
+            try:
+                module = ast.parse(Path(folder, name).read_bytes())
+            except (OSError, SyntaxError, ValueError):
+                continue  # a file this Python can't parse has no docstrings to offer
+            if text := "\n\n".join(_docstrings_of(module)):
+                yield text
+
+
+def _docstrings_of(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, _DEFINITIONS) and (text := ast.get_docstring(node)):
+        yield text
+    for body in _BODIES:  # statements only: expressions hold no docstrings, and most of the nodes
+        for child in getattr(node, body, ()):
+            yield from _docstrings_of(child)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Paragraphs of reStructuredText-like text, unwrapped, without tables, doctests, literal blocks and markup."""
+    current: list[str] = []
+    margin = 0  # column of the paragraph's text
+    literal = -1  # >= 0: inside a literal block, everything deeper than this column is left out
+    doctest = False
+    for line in [*text.expandtabs().split("\n"), ""]:
+        body = line.strip()
+        indent = len(line) - len(line.lstrip())
+        doctest = bool(body) and (doctest or body.startswith(">>>"))
+        if body and indent <= literal:
+            literal = -1
+        inside = bool(body) and not doctest and literal < 0 and not _ROW.match(body)
+        bullet = _BULLET.match(body)
+        starts = bullet or indent < margin or (indent > margin and current and current[-1][-1] in ".:")
+        if current and (starts or not inside):
+            yield _MARKUP.sub(lambda m: m[1] or m[2] or m[3] or m[4], _unwrapped(current))
+            current = []
+        if not inside:
+            continue
+        if not current:
+            margin = indent + (bullet.end() if bullet else 0)
+            body = body[bullet.end() :] if bullet else body
+        if body:
+            current.append(body)
+        if body.endswith("::"):
+            literal = indent
+
+
+def _prose(sentence: str) -> bool:
+    words = sentence.split()
+    if len(words) < MIN_WORDS or "::=" in words:
+        return False
+    return sum(_PLAIN.fullmatch(word) is not None for word in words) >= PROSE * len(words)
+
+
+# ---- held-out text, and what a guess without context gets ------------------------------------------------------
+
+
+def split(documents: Documents, held_out: float = 0.1, seed: int = 0) -> tuple[Documents, Documents]:
+    """(training, held-out) by whole documents, each in the given order; the same seed gives the same split.
+
+    held_out: below 1 the share of the text (characters), from 1 on the number of documents. Documents are gone
+    through in random order and held out while they fit, so the share is met up to the smallest document left. A
+    sentence that also stands in the training text is removed from the held-out text. InputError when either side
+    would be empty.
+    """
+    sizes = [sum(map(len, document)) for document in documents]
+    order = np.random.default_rng(seed).permutation(len(documents)).tolist()
+    if not held_out > 0 or held_out >= len(documents):
+        raise InputError(f"cannot hold out {held_out} of {len(documents)} documents: give a share below 1, or "
+                         "documents separated by blank lines")  # fmt: skip
+    chosen: set[int] = set()
+    if held_out >= 1:
+        chosen.update(order[: int(held_out)])
+    else:
+        room = held_out * sum(sizes)
+        for i in order:
+            if sizes[i] <= room:
+                chosen.add(i)
+                room -= sizes[i]
+        if not chosen:  # every document is larger than the share
+            chosen.add(min(order, key=sizes.__getitem__))
+    training = [document for i, document in enumerate(documents) if i not in chosen]
+    known = {sentence for document in training for sentence in document}
+    kept = ([s for s in documents[i] if s not in known] for i in sorted(chosen))
+    held = [document for document in kept if document]
+    if not training or not held:
+        raise InputError("nothing is left to hold out: the documents repeat each other")
+    return training, held
+
+
+class Unigram(NamedTuple):
+    """What guessing without context costs, in nats a token."""
+
+    entropy: float
+    cross_entropy: float
+
+
+def unigram_entropy(training: np.ndarray, held_out: np.ndarray) -> Unigram:
+    """The loss of the best guess that ignores the context, from counts (V,) of training and held-out labels.
+
+    entropy: of the held-out labels' own frequencies, H = -sum p ln p. No fixed distribution scores lower on these
+    labels, not even one chosen with hindsight, so a loss below it proves that context is used.
+    cross_entropy: of the held-out labels under the training frequencies, -sum p ln q with q = (n + 1) / (N + V): the
+    loss of a model that has learnt frequencies and nothing else; always at least the entropy. On few held-out
+    labels the entropy is biased low (many labels seen once), which only makes it the harder bar.
+    """
+    training, held_out = np.asarray(training, np.float64), np.asarray(held_out, np.float64)
+    if training.shape != held_out.shape or training.ndim != 1:
+        raise InputError(f"counts must be two arrays over one vocabulary, not {training.shape} and {held_out.shape}")
+    if not held_out.sum() > 0:
+        raise InputError("no held-out labels to take the entropy of")
+    seen = held_out > 0
+    p = held_out[seen] / held_out.sum()
+    q = (training[seen] + 1) / (training.sum() + training.size)
+    return Unigram(float(-(p * np.log(p)).sum()), float(-(p * np.log(q)).sum()))
