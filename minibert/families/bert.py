@@ -1,0 +1,420 @@
+"""BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding.
+
+Devlin, Chang, Lee, Toutanova, 2018, arXiv 1810.04805. Released code: google-research/bert (`modeling.py`,
+`run_pretraining.py`).
+
+    embeddings   h⁰ = Drop(LN(E_word[x] + E_position[t] + E_type[s]))                                          (1)
+    attention    q, k, v = x W_qᵀ + b_q, x W_kᵀ + b_k, x W_vᵀ + b_v, split into H heads of width K = D/H       (2)
+                 u = Drop(softmax(q kᵀ/√K + mask)) v, heads merged, u W_oᵀ + b_o                               (3)
+    post-norm    a = LN(x + Drop(u))                                                                           (4)
+    feed-forward f = act(a W₁ᵀ + b₁) W₂ᵀ + b₂                                                                  (5)
+    post-norm    y = LN(a + Drop(f)), the input of the next layer                                              (6)
+    pooler       r = tanh(h^L[CLS] W_rᵀ + b_r)                                                                 (7)
+    MLM head     z = LN(act(h^L[m] W_zᵀ + b_z)) E_wordᵀ + b_V at the masked positions m; the table is shared   (8)
+    MLM loss     L₁ = Σ w·(-log softmax(z)[label]) / Σ w                                                       (9)
+    NSP loss     L₂ = mean of -log softmax(r W_nᵀ + b_n)[label], label 0 = B follows A, 1 = B is random        (10)
+    objective    L = L₁ + L₂                                                                                   (11)
+
+Where the release deviates from the paper or ports from the release, and what is done here:
+- act: released with erf, switched to tanh in February 2019; published configurations say "gelu", the erf form. The
+  configuration decides: "gelu" or "gelu_new".
+- the mask adds -10000 in the release; here the most negative number, as ports do. `mask_constant` names the others.
+- (9) has Σ w + 1e-5 in the release: `mlm_denominator_eps=1e-5`. The plain mean is the default.
+- the padding row gets its lookup gradient in the release, not in ports: `pad_row_gradient`.
+- the same activation serves (5) and (8); the position and type tables have no padding row.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibert import layers, ops
+from minibert.config import require
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+
+# ---- Configuration ---------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Config:
+    """BERT-base as released (uncased), under the published field names, and the named variants of this engine."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int | None = 0
+    tie_word_embeddings: bool = True
+    # variants
+    mask_constant: str = "min"  # layers.MASK_CONSTANTS
+    pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
+    mlm_denominator_eps: float = 0.0  # 1e-5: the release's denominator of (9)
+
+    def __post_init__(self) -> None:
+        sizes = (
+            "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
+            "type_vocab_size"
+        )
+        for name in sizes.split():
+            require(getattr(self, name) > 0, f"config field {name!r} is {getattr(self, name)}; allowed: above 0")
+        heads = f"a divisor of hidden_size {self.hidden_size}"
+        fits = self.hidden_size % self.num_attention_heads == 0
+        require(fits, f"config field 'num_attention_heads' is {self.num_attention_heads}; allowed: {heads}")
+        for name, allowed in (("hidden_act", layers.ACTIVATIONS), ("mask_constant", layers.MASK_CONSTANTS)):
+            value = getattr(self, name)
+            require(value in allowed, f"config field {name!r} is {value!r}; allowed: {', '.join(allowed)}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            require(0 <= getattr(self, name) < 1, f"config field {name!r} is {getattr(self, name)}; allowed: [0, 1)")
+        for name in ("layer_norm_eps", "initializer_range", "mlm_denominator_eps"):
+            require(getattr(self, name) >= 0, f"config field {name!r} is {getattr(self, name)}; allowed: 0 or more")
+        pad = self.pad_token_id
+        require(pad is None or 0 <= pad < self.vocab_size, f"config field 'pad_token_id' is {pad}; allowed: a token id")
+
+
+def _size(depth: int, width: int) -> dict[str, int]:
+    heads = {"num_attention_heads": width // 64}
+    return {"num_hidden_layers": depth, "hidden_size": width, **heads, "intermediate_size": 4 * width}
+
+
+# base and large: the paper, section 3; the small ones: Turc et al. 2019, arXiv 1908.08962, table 1
+PRESETS = {
+    "large": _size(24, 1024),
+    "base": _size(12, 768),
+    "medium": _size(8, 512),
+    "small": _size(4, 512),
+    "mini": _size(4, 256),
+    "tiny": _size(2, 128),
+}
+
+
+# ---- Shapes ----------------------------------------------------------------------------------------------------------
+def shapes(config: Config) -> Tree:
+    """The shape of every parameter: the one place where they are written."""
+    d, f, v = config.hidden_size, config.intermediate_size, config.vocab_size
+    norm = {"weight": (d,), "bias": (d,)}
+
+    def dense(n_out: int, n_in: int) -> Tree:
+        return {"weight": (n_out, n_in), "bias": (n_out,)}
+
+    layer = {
+        "attention": {**{name: dense(d, d) for name in ("query", "key", "value", "output")}, "norm": norm},
+        "feed_forward": {"in": dense(f, d), "out": dense(d, f), "norm": norm},
+    }
+    return {
+        "embeddings": {
+            "word": {"weight": (v, d)},
+            "position": {"weight": (config.max_position_embeddings, d)},
+            "token_type": {"weight": (config.type_vocab_size, d)},
+            "norm": norm,
+        },
+        "encoder": [layer] * config.num_hidden_layers,
+        "pooler": dense(d, d),
+        "mlm": {
+            "dense": dense(d, d),
+            "norm": norm,
+            "decoder": {"bias": (v,)} if config.tie_word_embeddings else dense(v, d),
+        },
+        "nsp": dense(2, d),
+    }
+
+
+# ---- An example ------------------------------------------------------------------------------------------------------
+def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+    """A small batch of every kind of trouble: two segments, padding at the end, the padding id once at a position that
+    is not padding, a repeated id, one target slot of weight 0, and drawn dropout masks.
+    """
+    ids = rng.integers(1, config.vocab_size, (rows, length))
+    ids[:, 3] = ids[:, 1]
+    lengths = rng.integers(length // 2 + 1, length, rows)
+    lengths[0] = length
+    mask = (np.arange(length) < lengths[:, None]).astype(np.int64)
+    ids = np.where(mask, ids, config.pad_token_id or 0)
+    ids[0, 2] = config.pad_token_id or 0
+    weights = np.ones((rows, targets), np.float32)
+    weights[-1, -1] = 0
+    batch = {
+        "input_ids": ids,
+        "input_mask": mask,
+        "segment_ids": mask * (np.arange(length) >= lengths[:, None] // 2) % config.type_vocab_size,
+        "masked_lm_positions": np.sort(rng.integers(1, lengths.min(), (rows, targets)), axis=1),
+        "masked_lm_ids": rng.integers(0, config.vocab_size, (rows, targets)),
+        "masked_lm_weights": weights,
+        "next_sentence_labels": np.arange(rows) % 2,
+    }
+    return {**batch, "dropout": draw_dropout(rng, config, rows, length)}
+
+
+def dropout_places(config: Config, rows: int, length: int) -> dict[str, tuple[tuple[int, ...], float]]:
+    """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
+    wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)
+    places = {"bert.embeddings.dropout": (wide, config.hidden_dropout_prob)}
+    for i in range(config.num_hidden_layers):
+        layer = f"bert.encoder.layer.{i}"
+        places[f"{layer}.attention.self.dropout"] = (square, config.attention_probs_dropout_prob)
+        places[f"{layer}.attention.output.dropout"] = (wide, config.hidden_dropout_prob)
+        places[f"{layer}.output.dropout"] = (wide, config.hidden_dropout_prob)
+    return places
+
+
+def draw_dropout(rng: np.random.Generator, config: Config, rows: int, length: int) -> dict[str, Array]:
+    """Keep-masks for one batch; none where the rate is 0."""
+    places = dropout_places(config, rows, length)
+    return {name: rng.random(shape, np.float32) >= rate for name, (shape, rate) in places.items() if rate}
+
+
+# ---- Encoder ---------------------------------------------------------------------------------------------------------
+INPUTS = {
+    "input_ids": "(B,T)<vocab_size",
+    "attention_mask": "(B,T)?",
+    "token_type_ids": "(B,T)<type_vocab_size",
+    "position_ids": "(B,T)<max_position_embeddings",
+}
+OUTPUTS = ("last_hidden_state", "hidden_states", "attentions", "pooler_output")
+# other spellings of the same arrays
+SPELLINGS = {"input_mask": "attention_mask", "segment_ids": "token_type_ids"}
+
+
+def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
+    """(1)-(7): outputs by name, and the cache; `inputs` as in INPUTS, and "dropout" where something is dropped.
+
+    hidden_states: 1 + L arrays (B, T, D), the first what enters layer 1; attentions: L arrays (B, H, T, T), only where
+    `keep` is "caches" (see `layers.stack`); pooler_output (B, D) where p has a pooler.
+    """
+    ids = inputs["input_ids"]
+    length = ids.shape[1]
+    require(
+        length <= config.max_position_embeddings,
+        f"input_ids: {length} tokens a row, but max_position_embeddings is {config.max_position_embeddings}; truncate",
+    )
+    dropout = inputs.get("dropout") or {}
+    types = inputs.get("token_type_ids")
+    tables = {
+        "word": ids,
+        "position": inputs.get("position_ids", np.arange(length)),
+        "token_type": np.zeros_like(ids) if types is None else types,
+    }
+    frozen = None if config.pad_row_gradient else config.pad_token_id
+    residual = {"eps": config.layer_norm_eps, "rate": config.hidden_dropout_prob}
+    c: Tree = {}
+    h, c["embeddings"] = layers.embeddings(  # (1)
+        p["embeddings"], ids=tables, padding_idx=frozen, keep=dropout.get("bert.embeddings.dropout"), **residual
+    )
+    mask = inputs.get("attention_mask", np.ones_like(ids))
+    bias, alive = layers.key_mask(mask, h.dtype, config.mask_constant)
+
+    def layer(x: Array, p_layer: Tree, i: int) -> tuple[Array, Tree]:  # (2)-(6)
+        name = f"bert.encoder.layer.{i}"
+        probs_keep = dropout.get(f"{name}.attention.self.dropout")
+        multiplier = alive
+        if probs_keep is not None:
+            drop = ops.dropout_multiplier(probs_keep, config.attention_probs_dropout_prob, x.dtype)
+            multiplier = drop if alive is None else drop * alive
+        keeps = {
+            "attention": dropout.get(f"{name}.attention.output.dropout"),
+            "feed_forward": dropout.get(f"{name}.output.dropout"),
+        }
+        return layers.encoder_layer(
+            x,
+            p_layer,
+            heads=config.num_attention_heads,
+            act=config.hidden_act,
+            bias=bias,
+            probs_dropout=multiplier,
+            keep=keeps,
+            **residual,
+        )
+
+    hidden, c["encoder"] = layers.stack(layer, h, p["encoder"], keep)
+    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
+    if keep == "caches":
+        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    if "pooler" in p:
+        out["pooler_output"], c["pooler"] = pooler(hidden[-1], p["pooler"])  # (7)
+    return out, c
+
+
+def encode_backward(dout: Tree, c: Tree) -> Tree:
+    """The gradient tree of (1)-(7) from the cotangents of last_hidden_state and, where given, pooler_output."""
+    g: Tree = {}
+    dh = dout["last_hidden_state"]
+    if "pooler" in c:
+        dh_pooler, g["pooler"] = pooler_backward(dout["pooler_output"], c["pooler"])  # (7)
+        dh = dh + dh_pooler
+    dh, encoder = layers.stack_backward(layers.encoder_layer_backward, dh, c["encoder"])  # (6)-(2)
+    return {"embeddings": layers.embeddings_backward(dh, c["embeddings"]), "encoder": encoder, **g}  # (1)
+
+
+def pooler(h: Array, p: Tree) -> tuple[Array, Tree]:
+    """(7) r = tanh(h[:, 0] Wᵀ + b); h (B, T, D) -> r (B, D)."""
+    c: Tree = {"shape": h.shape}
+    r, c["dense"] = ops.linear(h[:, 0], **p)
+    r, c["tanh"] = ops.tanh(r)
+    return r, c
+
+
+def pooler_backward(dr: Array, c: Tree) -> tuple[Array, Tree]:
+    dr = ops.tanh_backward(dr, c["tanh"])
+    dfirst, g = ops.linear_backward(dr, c["dense"])
+    dh = np.zeros(c["shape"], dr.dtype)
+    dh[:, 0] = dfirst
+    return dh, g
+
+
+# ---- Heads -----------------------------------------------------------------------------------------------------------
+def mlm_head(h: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[Array, Tree]:
+    """(8) z = LN(act(h Wᵀ + b)) tableᵀ + b_V; h (…, D), table (V, D) -> z (…, V)."""
+    c: Tree = {}
+    u, c["dense"] = ops.linear(h, **p["dense"])
+    u, c["act"] = layers.activation(u, name=act)
+    u, c["norm"] = ops.layer_norm(u, **p["norm"], eps=eps)
+    z, c["decoder"] = ops.linear(u, weight=table, bias=p["decoder"]["bias"])
+    return z, c
+
+
+def mlm_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree, Array]:
+    """(dh, g, dtable)."""
+    g: Tree = {}
+    du, decoder = ops.linear_backward(dz, c["decoder"])
+    dtable, g["decoder"] = decoder["weight"], {"bias": decoder["bias"]}
+    du, g["norm"] = ops.layer_norm_backward(du, c["norm"])
+    du = layers.activation_backward(du, c["act"])
+    dh, g["dense"] = ops.linear_backward(du, c["dense"])
+    return dh, g, dtable
+
+
+def nsp_head(r: Array, p: Tree) -> tuple[Array, Tree]:
+    """(10) r Wᵀ + b; r (B, D) -> (B, 2), class 0 = B follows A, 1 = B is random."""
+    return ops.linear(r, **p)
+
+
+def nsp_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree]:
+    return ops.linear_backward(dz, c)
+
+
+# ---- Objective -------------------------------------------------------------------------------------------------------
+LABELS = {
+    "masked_lm_positions": "(B,M)<T",
+    "masked_lm_ids": "(B,M)<vocab_size",
+    "masked_lm_weights": "(B,M)+",
+    "next_sentence_labels": "(B)<2",
+}
+TERMS = ("masked_lm", "next_sentence")
+HEADS = ("pooler", "mlm", "nsp")
+
+
+def loss(
+    p: Tree, config: Config, batch: Tree, *, denominators: dict[str, float] | None = None, keep: str = "caches"
+) -> tuple[Array, Tree]:
+    """(11) The joint loss of a batch (INPUTS, LABELS), and its cache; cache["terms"] has both terms.
+
+    Only target slots of non-zero weight reach the vocabulary. denominators: what each term's sum is divided by, for
+    accumulation; the sum of the weights and the number of rows unless given.
+    """
+    c: Tree = {"tied": config.tie_word_embeddings}
+    given = denominators or {}
+    out, c["encode"] = encode(p, config, batch, keep=keep)
+    h = out["last_hidden_state"]
+    rows, length, width = h.shape
+
+    weights = batch["masked_lm_weights"].reshape(-1)
+    chosen = np.flatnonzero(weights)
+    flat = (batch["masked_lm_positions"] + np.arange(rows)[:, None] * length).reshape(-1)[chosen]
+    targets, c["gather"] = ops.gather(h.reshape(1, -1, width), positions=flat[None])
+    table = (p["embeddings"]["word"] if c["tied"] else p["mlm"]["decoder"])["weight"]
+    z, c["mlm"] = mlm_head(targets[0], p["mlm"], table, act=config.hidden_act, eps=config.layer_norm_eps)  # (8)
+    weights = weights[chosen].astype(h.dtype)
+    total = given.get("masked_lm", weights.sum()) + config.mlm_denominator_eps
+    labels = batch["masked_lm_ids"].reshape(-1)[chosen]
+    masked_lm, c["masked_lm"] = ops.cross_entropy(z, labels=labels, weights=weights, denominator=total)  # (9)
+
+    z, c["nsp"] = nsp_head(out["pooler_output"], p["nsp"])  # (10)
+    next_sentence, c["next_sentence"] = ops.cross_entropy(
+        z, labels=batch["next_sentence_labels"], denominator=given.get("next_sentence")
+    )
+    c["terms"] = {"masked_lm": masked_lm, "next_sentence": next_sentence}
+    return masked_lm + next_sentence, c  # (11)
+
+
+def loss_backward(c: Tree) -> Tree:
+    """d loss / d every parameter, a tree like p."""
+    g: Tree = {}
+    one = np.ones_like(c["terms"]["masked_lm"])
+    dz = ops.cross_entropy_backward(one, c["next_sentence"])  # (10)
+    dpooled, g["nsp"] = nsp_head_backward(dz, c["nsp"])
+    dz = ops.cross_entropy_backward(one, c["masked_lm"])  # (9)
+    dtargets, g["mlm"], dtable = mlm_head_backward(dz, c["mlm"])  # (8)
+    dh = ops.gather_backward(dtargets[None], c["gather"])
+    dh = dh.reshape(len(dpooled), -1, dh.shape[-1])
+    g |= encode_backward({"last_hidden_state": dh, "pooler_output": dpooled}, c["encode"])  # (7)-(1)
+    if c["tied"]:  # one table, two uses: its gradient is the sum of both
+        word = g["embeddings"]["word"]
+        word["weight"] = word["weight"] + dtable
+    else:
+        g["mlm"]["decoder"]["weight"] = dtable
+    return g
+
+
+def correct(c: Tree) -> dict[str, tuple[int, int]]:
+    """(right, counted) of each term's predictions in a loss cache; the largest logit predicts."""
+    counts = {}
+    for term in TERMS:
+        z, labels, counted = c[term]["logits"], c[term]["labels"], c[term]["weights"] != 0
+        counts[term] = (int(((z.argmax(-1) == labels) & counted).sum()), int(counted.sum()))
+    return counts
+
+
+# ---- Published names -------------------------------------------------------------------------------------------------
+MODEL_TYPE = "bert"
+ARCHITECTURES = {"BertForPreTraining": HEADS, "BertForMaskedLM": ("mlm",), "BertModel": ("pooler",)}
+PREFIX = "bert."
+
+
+def names(config: Config) -> list[tuple[str, str, str]]:
+    """(path in the tree, published name, bijection) of every parameter."""
+    dense, table = ("weight", "bias"), ("weight",)
+    modules = [
+        ("embeddings.word", "bert.embeddings.word_embeddings", table),
+        ("embeddings.position", "bert.embeddings.position_embeddings", table),
+        ("embeddings.token_type", "bert.embeddings.token_type_embeddings", table),
+        ("embeddings.norm", "bert.embeddings.LayerNorm", dense),
+    ]
+    for i in range(config.num_hidden_layers):
+        modules += [
+            (f"encoder.{i}.{path}", f"bert.encoder.layer.{i}.{name}", dense)
+            for path, name in (
+                ("attention.query", "attention.self.query"),
+                ("attention.key", "attention.self.key"),
+                ("attention.value", "attention.self.value"),
+                ("attention.output", "attention.output.dense"),
+                ("attention.norm", "attention.output.LayerNorm"),
+                ("feed_forward.in", "intermediate.dense"),
+                ("feed_forward.out", "output.dense"),
+                ("feed_forward.norm", "output.LayerNorm"),
+            )
+        ]
+    modules += [
+        ("pooler", "bert.pooler.dense", dense),
+        ("mlm.dense", "cls.predictions.transform.dense", dense),
+        ("mlm.norm", "cls.predictions.transform.LayerNorm", dense),
+        ("mlm.decoder", "cls.predictions", ("bias",)),
+        ("nsp", "cls.seq_relationship", dense),
+    ]
+    if not config.tie_word_embeddings:
+        modules.append(("mlm.decoder", "cls.predictions.decoder", table))
+    return [(f"{path}.{leaf}", f"{name}.{leaf}", "identity") for path, name, leaves in modules for leaf in leaves]
+
+
+def aliases(config: Config) -> dict[str, str]:
+    """Second names of one tensor in published files, accepted when equal."""
+    tied = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
+    return {"cls.predictions.decoder.bias": "cls.predictions.bias", **(tied if config.tie_word_embeddings else {})}

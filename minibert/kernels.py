@@ -1,0 +1,353 @@
+"""The few blocked, threaded loops under `ops`: the normal tail (erf, GELU), row statistics, exp-normalise, scatter-add.
+
+Blocks keep each pass in the cache (measured best: 32k elements); ufuncs release the interpreter lock, so blocks run on
+several threads. Blocks are fixed, and sums over blocks are taken in block order: the bits do not depend on the threads.
+"""
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+
+BLOCK = 32768  # elements; 128 KiB of float32, so a handful of scratch blocks stay in a 1 MiB L2
+
+
+def _default_threads() -> int:
+    for name in ("MINIBERT_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        if os.environ.get(name, "").isdigit():
+            return max(1, int(os.environ[name]))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+THREADS = _default_threads()
+_scratch = threading.local()
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="minibert")
+
+
+def over_blocks(f: Callable[[slice], object], length: int, size: int) -> list:
+    """[f(block) for the blocks of `size` that cover range(length)], in block order, run on THREADS threads."""
+    blocks = [slice(i, min(i + size, length)) for i in range(0, length, size)]
+    if THREADS == 1 or len(blocks) < 2:
+        return [f(block) for block in blocks]
+    results: list = [None] * len(blocks)
+
+    def share(first: int) -> None:
+        for i in range(first, len(blocks), THREADS):
+            results[i] = f(blocks[i])
+
+    list(_pool(THREADS, os.getpid()).map(share, range(min(THREADS, len(blocks)))))
+    return results
+
+
+def scratch(count: int, like: np.ndarray) -> list[np.ndarray]:
+    """`count` private arrays of this thread, of the shape (at most BLOCK entries) and dtype of `like`."""
+    store = _scratch.__dict__
+    arrays = []
+    for i in range(count):
+        key = f"{like.dtype.char}{i}"
+        if key not in store or store[key].size < like.size:
+            store[key] = np.empty(max(BLOCK, like.size), like.dtype)
+        arrays.append(store[key][: like.size].reshape(like.shape))
+    return arrays
+
+
+def rows(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Each array as contiguous rows (N, last dimension)."""
+    return [np.ascontiguousarray(a).reshape(-1, a.shape[-1]) for a in arrays]
+
+
+def elementwise(f: Callable, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """A new array filled by f(out, x, *others) block by block; the arrays have one shape."""
+    out = np.empty(x.shape, x.dtype)
+    flat = [a.reshape(-1) for a in (out, *map(np.ascontiguousarray, (x, *others)))]
+    over_blocks(lambda block: f(*(a[block] for a in flat)), out.size, BLOCK)
+    return out
+
+
+# ---- The tail of the normal distribution: erf, GELU ------------------------------------------------------------------
+# With a = |x| and E = exp(-a²/2): Q(a) = ½ erfc(a/√2) = E·S(a), and S is smooth and bounded, so it is a polynomial in
+# t = (a-5)/(a+5) on all of [0, ∞). One exponential then serves erf, Φ, GELU and its derivative, with no branch and no
+# cancellation in the tail. Own coefficients: Chebyshev interpolation of S(a(t)) at 96 nodes in 60 digits, as monomials
+# (the sum of |coefficients| is 0.5, so Horner is safe); float32: weighted minimax. tests/test_kernels.py checks them.
+_TAIL = {
+    "f": """7.693166265e-02 -1.432606291e-01 1.173592433e-01 -7.632586706e-02 5.733268775e-02 -1.167144809e-02
+        1.711845534e-02""",
+    "d": """0.0769193049750062958 -0.143457555264011968 0.116068811886003343 -0.0808838772641276936
+        0.0478553522841666234 -0.023413900487687568 0.00899137055067652711 -0.0023788443566905936
+        0.000219550736537038459 0.000134276842741055976 -0.0000604274750922799236 9.61313297573171045e-7
+        6.64438809972194932e-6 -1.27011579185685575e-6 -6.7499026731754802e-7 2.43476471950163332e-7
+        7.69651451791922218e-8 -3.94266626584135686e-8 -1.08740856541641264e-8 6.00279254599930075e-9
+        1.80412832970274904e-9 -7.82445924183025503e-10 -2.75219461537936286e-10 6.21151379905562694e-11
+        2.49016546138865847e-11""",
+    "g": """0.07691930497500629596455 -0.1434575552640119811717 0.1160688118860032877631 -0.08088387726412633344468
+        0.04785535228416975176743 -0.02341390048772969733731 0.008991370550606874409304 -0.002378844356084702348277
+        0.0002195507373446777315618 0.0001342768378545025261497 -0.00006042748068309319323406
+        9.613377063717328513561e-7 0.000006644413051344539843255 -0.000001270195650930938787864
+        -6.750653662962440902209e-7 2.436527382116054501207e-7 7.7121377089112852104e-8 -3.969163327053116826483e-8
+        -1.110080210283791289512e-8 6.271262216306320483388e-9 2.032549736611663544507e-9
+        -9.590770434840968017481e-10 -4.320297495624857540163e-10 1.310916789421983297402e-10
+        9.591737218322119132725e-11 -1.219597365330128726807e-11 -2.054763070641511595194e-11
+        -6.302373423063555253923e-13 3.969634494306887361716e-12 6.109553886320498966315e-13
+        -6.365272815962954027266e-13 -1.366679461025912959777e-13 7.389446963001532682454e-14
+        1.290169615947312933032e-14 -4.559221703962896628258e-15""",
+}
+# Beyond these |x| the tail is below the smallest normal number, and arithmetic on smaller ones is twenty times slower.
+_TAIL_END = {"f": 12.8, "d": 37.5, "g": 37.5}
+
+
+@cache
+def _tail_coefficients(char: str) -> list:
+    kind = np.dtype(char).type
+    return [kind(c) if char == "g" else float(c) for c in _TAIL[char].split()][::-1]
+
+
+def _pi(like: np.ndarray) -> np.floating:
+    """π in the precision of `like`."""
+    return 4 * np.arctan(like.dtype.type(1))
+
+
+def _tail(x: np.ndarray, a: np.ndarray, q: np.ndarray, e: np.ndarray, t: np.ndarray) -> None:
+    """a = min(|x|, end), e = exp(-a²/2), q = ½ erfc(a/√2); t is scratch."""
+    np.abs(x, out=a)
+    np.minimum(a, x.dtype.type(_TAIL_END[x.dtype.char]), out=a)
+    np.add(a, 5, out=q)
+    np.subtract(a, 5, out=t)
+    t /= q
+    first, second, *rest = _tail_coefficients(x.dtype.char)
+    np.multiply(t, first, out=q)
+    q += second
+    for coefficient in rest:
+        q *= t
+        q += coefficient
+    np.multiply(a, a, out=e)
+    e *= -0.5
+    np.exp(e, out=e)
+    q *= e
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x·Φ(x) = max(x, 0) - a·Q(a)."""
+
+    def block(out: np.ndarray, x: np.ndarray) -> None:
+        a, e, t = scratch(3, x)
+        _tail(x, a, out, e, t)
+        out *= a
+        np.maximum(x, 0, out=a)
+        np.subtract(a, out, out=out)
+
+    return elementwise(block, x)
+
+
+def gelu_slope(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """dy·(Φ(x) + x·φ(x)), with Φ + xφ = ½ + copysign(½ - (Q(a) - a·E/√2π), x)."""
+
+    def block(out: np.ndarray, x: np.ndarray, dy: np.ndarray) -> None:
+        a, e, t = scratch(3, x)
+        _tail(x, a, out, e, t)
+        a *= e
+        a /= (2 * _pi(x)) ** 0.5
+        out -= a
+        np.subtract(0.5, out, out=out)  # ½ - Q + aφ is 0 at 0 and positive beyond
+        np.copysign(out, x, out=out)
+        out += 0.5
+        out *= dy
+
+    return elementwise(block, x, dy)
+
+
+def erf(x: np.ndarray) -> np.ndarray:
+    """erf(x) = sign(x)·(1 - 2Q(|x|√2)); below ½ the series x·P(x²), which keeps the relative accuracy."""
+
+    def block(out: np.ndarray, x: np.ndarray) -> None:
+        a, e, t, z = scratch(4, x)
+        np.multiply(x, np.sqrt(x.dtype.type(2)), out=z)
+        _tail(z, a, out, e, t)
+        np.multiply(out, -2, out=out)
+        out += 1
+        np.copysign(out, x, out=out)
+        small = np.abs(x) < 0.5
+        if small.any():
+            out[small] = _erf_series(x[small])
+
+    return elementwise(block, x)
+
+
+def _erf_series(x: np.ndarray) -> np.ndarray:
+    """erf(x) = 2/√π Σ (-1)ⁿ x²ⁿ⁺¹ / (n! (2n+1)); 14 terms are exact to 1e-20 below ½ (Abramowitz & Stegun 7.1.5)."""
+    square, total = x * x, np.zeros_like(x)
+    for n in reversed(range(14)):
+        total = total * square
+        total += x.dtype.type((-1) ** n) / (math.factorial(n) * (2 * n + 1))
+    return total * x * (2 / _pi(x) ** 0.5)
+
+
+_CUBIC = 0.044715  # Hendrycks & Gimpel 2016, arXiv 1606.08415, section 2
+
+
+def gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """½x(1 + tanh(√(2/π)(x + 0.044715x³)))."""
+
+    def block(out: np.ndarray, x: np.ndarray) -> None:
+        (h,) = scratch(1, x)
+        np.multiply(x, 0.5, out=h)
+        _tanh_inner(x, out)
+        out += 1
+        out *= h
+
+    return elementwise(block, x)
+
+
+def _tanh_inner(x: np.ndarray, out: np.ndarray) -> None:
+    np.multiply(x, x, out=out)
+    out *= x.dtype.type(_CUBIC)
+    out += 1
+    out *= x
+    out *= (2 / _pi(x)) ** 0.5
+    np.tanh(out, out=out)
+
+
+def gelu_tanh_slope(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """dy·(½(1 + u) + ½x(1 - u²)·√(2/π)(1 + 3·0.044715x²)), u the tanh."""
+
+    def block(out: np.ndarray, x: np.ndarray, dy: np.ndarray) -> None:
+        u, h = scratch(2, x)
+        _tanh_inner(x, u)
+        np.multiply(x, x, out=h)
+        h *= 3 * x.dtype.type(_CUBIC)
+        h += 1
+        h *= x
+        h *= (2 / _pi(x)) ** 0.5
+        np.multiply(u, u, out=out)
+        np.subtract(1, out, out=out)
+        out *= h
+        out += u
+        out += 1
+        out *= 0.5
+        out *= dy
+
+    return elementwise(block, x, dy)
+
+
+# ---- Rows: layer norm, softmax, cross-entropy ------------------------------------------------------------------------
+def _row_blocks(width: int) -> int:
+    return max(1, BLOCK // max(1, width))
+
+
+def layer_norm(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(y, xhat, 1/√(var + eps)) of rows x (N, D)."""
+    n, d = x.shape
+    y, xhat, rstd = np.empty_like(x), np.empty_like(x), np.empty((n, 1), x.dtype)
+
+    def block(i: slice) -> None:
+        centred = np.subtract(x[i], x[i].mean(-1, keepdims=True), out=xhat[i])
+        variance = np.einsum("ij,ij->i", centred, centred)[:, None] / d
+        np.divide(1, np.sqrt(variance + x.dtype.type(eps)), out=rstd[i])
+        centred *= rstd[i]
+        np.multiply(centred, weight, out=y[i])
+        y[i] += bias
+
+    over_blocks(block, n, _row_blocks(d))
+    return y, xhat, rstd
+
+
+def layer_norm_slope(
+    dy: np.ndarray, xhat: np.ndarray, rstd: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(dx, dweight, dbias) of rows dy (N, D)."""
+    n, d = dy.shape
+    dx = np.empty_like(dy)
+
+    def block(i: slice) -> tuple[np.ndarray, np.ndarray]:
+        (scaled,) = scratch(1, dy[i])
+        dxhat = np.multiply(dy[i], weight, out=dx[i])
+        along = np.einsum("ij,ij->i", dxhat, xhat[i])[:, None] / d
+        dxhat -= dxhat.mean(-1, keepdims=True)
+        dxhat -= np.multiply(xhat[i], along, out=scaled)
+        dxhat *= rstd[i]
+        return np.multiply(dy[i], xhat[i], out=scaled).sum(0), dy[i].sum(0)
+
+    sums = over_blocks(block, n, _row_blocks(d)) or [np.zeros((2, d), dy.dtype)]
+    dweight, dbias = zip(*sums, strict=True)
+    return dx, np.sum(dweight, 0), np.sum(dbias, 0)
+
+
+def softmax(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """exp(x - max) / Σ of rows x (N, D), into out (which may be x); a row of -inf alone is uniform."""
+
+    def block(i: slice) -> None:
+        top = x[i].max(-1, keepdims=True)
+        if np.isneginf(top).any():  # every key masked by -inf: no key is preferred, so the row is uniform, not NaN
+            top = np.where(np.isneginf(top), x.dtype.type(0), top)
+            dead = np.isneginf(x[i]).all(-1)
+            np.subtract(x[i], top, out=out[i])
+            out[i][dead] = 0
+        else:
+            np.subtract(x[i], top, out=out[i])
+        np.exp(out[i], out=out[i])
+        out[i] /= out[i].sum(-1, keepdims=True)
+
+    over_blocks(block, len(x), _row_blocks(x.shape[-1]))
+    return out
+
+
+def softmax_slope(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """y·(dy - Σ dy·y) of rows (N, D)."""
+    dx = np.empty_like(dy)
+
+    def block(i: slice) -> None:
+        np.subtract(dy[i], np.einsum("ij,ij->i", dy[i], y[i])[:, None], out=dx[i])
+        dx[i] *= y[i]
+
+    over_blocks(block, len(dy), _row_blocks(dy.shape[-1]))
+    return dx
+
+
+def log_sum_exp(x: np.ndarray) -> np.ndarray:
+    """log Σ exp(x) of rows x (N, D), as (N, 1)."""
+    result = np.empty((len(x), 1), x.dtype)
+
+    def block(i: slice) -> None:
+        (shifted,) = scratch(1, x[i])
+        top = x[i].max(-1, keepdims=True)
+        np.exp(np.subtract(x[i], top, out=shifted), out=shifted)
+        np.add(np.log(shifted.sum(-1, keepdims=True)), top, out=result[i])
+
+    over_blocks(block, len(x), _row_blocks(x.shape[-1]))
+    return result
+
+
+def softmax_minus_onehot(x: np.ndarray, lse: np.ndarray, labels: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """scale·(softmax(x) - onehot(labels)) of rows x (N, D), with log Σ exp x already known; labels, scale are (N,)."""
+    dx = np.empty_like(x)
+
+    def block(i: slice) -> None:
+        np.exp(np.subtract(x[i], lse[i], out=dx[i]), out=dx[i])
+        dx[i][np.arange(len(dx[i])), labels[i]] -= 1
+        dx[i] *= scale[i, None]
+
+    over_blocks(block, len(x), _row_blocks(x.shape[-1]))
+    return dx
+
+
+# ---- Scatter-add -----------------------------------------------------------------------------------------------------
+def scatter_add(ids: np.ndarray, values: np.ndarray, length: int) -> np.ndarray:
+    """out (length, D) with out[ids[n]] += values[n]; repeated ids accumulate. ids (N,), values (N, D).
+
+    Sorting brings equal ids together, one reduction per run adds them: `out[ids] += values` would keep only the last.
+    """
+    out = np.zeros((length, values.shape[1]), values.dtype)
+    if len(ids):
+        order = np.argsort(ids, kind="stable")
+        found, starts = np.unique(ids[order], return_index=True)
+        out[found] = np.add.reduceat(values[order], starts, axis=0)
+    return out

@@ -1,0 +1,152 @@
+"""A model: a family, its configuration, parameters and tokenizer, with every input checked at this door."""
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minibert import config as configs
+from minibert import families, signatures, tree
+from minibert.config import nearest
+from minibert.errors import InputError
+
+Tree = Any
+
+
+class Model:
+    """What `minibert.create` and `minibert.load` return.
+
+    family: its name; config: its frozen Config; params: the tree of parameters; tokenizer: or None.
+    """
+
+    def __init__(self, family: str, config: Any, params: Tree, tokenizer: Any = None):
+        self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
+
+    @property
+    def module(self) -> ModuleType:
+        """The family's file."""
+        return families.family(self.family)
+
+    def encode(self, input_ids: Any = None, *, outputs: Iterable[str] | None = None, **inputs: Any) -> dict[str, Any]:
+        """The family's OUTPUTS for its INPUTS, in evaluation (no dropout); no mask means all ones.
+
+        outputs: the names wanted, all by default; what nobody asks for is neither computed nor kept. Raises InputError
+        for unknown or missing inputs, wrong shapes, ids out of range, rows longer than the position table.
+        """
+        module = self.module
+        given = {"input_ids": input_ids, **inputs}
+        arrays = self._checked({k: v for k, v in given.items() if v is not None}, module.INPUTS, ("input_ids",))
+        wanted = list(module.OUTPUTS if outputs is None else outputs)
+        for name in wanted:
+            if name not in module.OUTPUTS:
+                raise InputError(f"unknown output {name!r}; there are: {', '.join(module.OUTPUTS)}")
+        keep = "caches" if "attentions" in wanted else "outputs" if "hidden_states" in wanted else "last"
+        out = module.encode(self.params, self.config, arrays, keep=keep)[0]
+        return {name: out[name] for name in wanted if name in out}
+
+    def loss(
+        self, batch: dict[str, Any], denominators: dict[str, float] | None = None, keep: str = "caches"
+    ) -> tuple[np.ndarray, Tree]:
+        """(loss, cache) of a batch; cache["terms"] holds each term, the plain mean over its targets.
+
+        denominators: what each term's sum is divided by instead, so that micro-batches add up to the large batch.
+        keep: "inputs" recomputes layers in the backward instead of keeping their caches (see `layers.stack`).
+        Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
+        """
+        module = self.module
+        for head in module.HEADS:
+            if head not in self.params:
+                raise InputError(f"loss needs the head {head!r}, which these parameters do not have")
+        for term in denominators or {}:
+            if term not in module.TERMS:
+                raise InputError(f"unknown term {term!r} in denominators; there are: {', '.join(module.TERMS)}")
+        arrays = {name: value for name, value in batch.items() if name != "dropout"}
+        required = ("input_ids", *module.LABELS)
+        arrays = self._checked(arrays, {**module.INPUTS, **module.LABELS}, required)
+        dropout = self._checked_dropout(batch.get("dropout"), arrays["input_ids"].shape)
+        return module.loss(
+            self.params, self.config, {**arrays, "dropout": dropout}, denominators=denominators, keep=keep
+        )
+
+    def loss_backward(self, cache: Tree) -> Tree:
+        """d loss / d every parameter: a tree like `params`."""
+        return self.module.loss_backward(cache)
+
+    def _checked(self, given: dict[str, Any], specs: dict[str, str], required: Iterable[str]) -> dict[str, np.ndarray]:
+        """The arrays under the family's own names, each as its Spec says."""
+        spellings = getattr(self.module, "SPELLINGS", {})
+        arrays: dict[str, Any] = {}
+        for name, value in given.items():
+            own = spellings.get(name, name)
+            if own not in specs:
+                raise InputError(f"unknown input {name!r}{nearest(name, [*specs, *spellings])}")
+            if own in arrays:
+                raise InputError(f"{name!r} and another spelling of it are both given; give one")
+            arrays[own] = value
+        for name in required:
+            if name not in arrays:
+                raise InputError(f"the batch lacks {name!r}, which {self.family} needs")
+        sizes = configs.to_fields(self.config)
+        checked = {}
+        for name, text in specs.items():
+            if name in arrays:
+                spec, value = signatures.parse(text), np.asarray(arrays[name])
+                if value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
+                    value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
+                checked[name] = signatures.check(name, value, spec, sizes)
+        return checked
+
+    def _checked_dropout(self, masks: dict[str, Any] | None, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+        if not masks:
+            return {}
+        places = self.module.dropout_places(self.config, *shape)
+        for name, keep in masks.items():
+            if name not in places:
+                raise InputError(f"unknown dropout mask {name!r}{nearest(name, places)}")
+            if np.shape(keep) != places[name][0]:
+                raise InputError(f"dropout mask {name!r}: expected shape {places[name][0]}, got {np.shape(keep)}")
+        return {name: np.asarray(keep) for name, keep in masks.items()}
+
+    def state_dict(self, tree: Tree = None) -> dict[str, np.ndarray]:
+        """The flat dict under published names, each unique tensor once, of `params` or of any tree with its keys."""
+        from minibert.checkpoint import directory
+
+        return directory.to_published(self.params if tree is None else tree, self.module.names(self.config))
+
+    def save(self, path: Any) -> None:
+        """Writes the published layout: config.json, model.safetensors, vocabulary."""
+        from minibert.checkpoint import directory
+
+        directory.save(self, path)
+
+
+def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:
+    """A new model; `fields` are config fields under their published names, unknown ones refused.
+
+    Weights are drawn from a normal of standard deviation `initializer_range`, truncated at two of it (so really
+    0.8796 of it: google-research/bert, `create_initializer`); biases are 0, norms 1 and 0.
+    """
+    module = families.family(family)
+    config = configs.from_fields(module.Config, fields)
+    kind = np.dtype(dtype)
+    if kind.kind != "f" or kind.itemsize < 4:
+        raise InputError(f"dtype {dtype!r}: parameters are float32, float64 or longdouble")
+    rng = np.random.default_rng(seed)
+    flat = {
+        path: _initial(path, shape, config.initializer_range, rng).astype(kind)
+        for path, shape in tree.items(module.shapes(config))
+    }
+    return Model(family, config, tree.unflatten(flat))
+
+
+def _initial(path: str, shape: tuple[int, ...], std: float, rng: np.random.Generator) -> np.ndarray:
+    *_, parent, leaf = path.split(".")
+    if leaf == "bias":
+        return np.zeros(shape)
+    if parent == "norm":
+        return np.ones(shape)
+    values = rng.standard_normal(shape)
+    while (beyond := np.abs(values) > 2).any():
+        values[beyond] = rng.standard_normal(int(beyond.sum()))
+    return values * std

@@ -1,0 +1,302 @@
+"""Every leaf pair of the engine, in textbook order. Each backward stands under its forward and is read upward.
+
+Differentiable arrays come first, data and constants by keyword: `f(...) -> (y, cache)`. `f_backward(dy, cache)` gives
+the gradients in argument order, those of `weight` and `bias` as a dict. No argument is ever written to. float32,
+float64 and longdouble stay what they are.
+Letters: B batch, T and S tokens, D width, H heads, K head width, V vocabulary, M targets.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minibert import kernels
+from minibert.pairs import backward, pair
+
+Array = np.ndarray
+Cache = dict[str, Any]
+
+
+# ---- Linear ----------------------------------------------------------------------------------------------------------
+@pair("(...,i),(o,i),(o)->(...,o)")
+def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+    """y = x Wᵀ + b; weight (out, in), as published checkpoints store it."""
+    y = x.reshape(-1, x.shape[-1]) @ weight.T
+    y += bias
+    return y.reshape(*x.shape[:-1], len(weight)), {"x": x, "weight": weight}
+
+
+@backward
+def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+    x, weight = c["x"], c["weight"]
+    dy_rows = dy.reshape(-1, dy.shape[-1])
+    dx = (dy_rows @ weight).reshape(x.shape)
+    return dx, {"weight": dy_rows.T @ x.reshape(-1, x.shape[-1]), "bias": dy_rows.sum(0)}
+
+
+# ---- Embedding -------------------------------------------------------------------------------------------------------
+@pair("(v,d)->(b,t,d)", ids="(b,t)<v")
+def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> tuple[Array, Cache]:
+    """y[…] = W[ids[…]]; weight (V, D), ids any shape.
+
+    The row `padding_idx` gets no gradient from the lookup, as in published ports (torch.nn.Embedding); with None it is
+    an ordinary row, as in google-research/bert.
+    """
+    return weight[ids], {"ids": ids, "padding_idx": padding_idx, "length": len(weight)}
+
+
+@backward
+def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+    dweight = kernels.scatter_add(c["ids"].reshape(-1), dy.reshape(-1, dy.shape[-1]), c["length"])
+    if c["padding_idx"] is not None:
+        dweight[c["padding_idx"]] = 0
+    return {"weight": dweight}
+
+
+@pair("(b,t,d)->(b,m,d)", positions="(b,m)<t")
+def gather(x: Array, *, positions: Array) -> tuple[Array, Cache]:
+    """y[b, m] = x[b, positions[b, m]]: the rows of the masked positions, before anything as wide as the vocabulary."""
+    return x[np.arange(len(x))[:, None], positions], {"positions": positions, "shape": x.shape}
+
+
+@backward
+def gather_backward(dy: Array, c: Cache) -> Array:
+    b, t, d = c["shape"]
+    flat = c["positions"] + np.arange(b)[:, None] * t
+    return kernels.scatter_add(flat.reshape(-1), dy.reshape(-1, d), b * t).reshape(b, t, d)
+
+
+# ---- Layer norm ------------------------------------------------------------------------------------------------------
+@pair("(...,d),(d),(d)->(...,d)", eps=1e-3)
+def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+    """y = γ(x - μ)/√(σ² + ε) + β over the last axis, σ² the mean square deviation (arXiv 1607.06450, eq. 3-4)."""
+    (x_rows,) = kernels.rows(x)
+    y, xhat, rstd = kernels.layer_norm(x_rows, weight, bias, eps)
+    return y.reshape(x.shape), {"xhat": xhat, "rstd": rstd, "weight": weight}
+
+
+@backward
+def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+    # x̂ = (x - μ)·r with r = 1/√(σ² + ε), so dx = r·(dx̂ - mean(dx̂) - x̂·mean(dx̂∘x̂)), dx̂ = dy∘γ
+    (dy_rows,) = kernels.rows(dy)
+    dx, dweight, dbias = kernels.layer_norm_slope(dy_rows, c["xhat"], c["rstd"], c["weight"])
+    return dx.reshape(dy.shape), {"weight": dweight, "bias": dbias}
+
+
+# ---- Activations -----------------------------------------------------------------------------------------------------
+@pair("(...,d)->(...,d)")
+def gelu(x: Array) -> tuple[Array, Cache]:
+    """y = x·Φ(x), Φ the normal distribution function: the erf form (arXiv 1606.08415)."""
+    return kernels.gelu(x), {"x": x}
+
+
+@backward
+def gelu_backward(dy: Array, c: Cache) -> Array:
+    return kernels.gelu_slope(c["x"], dy)  # Φ(x) + x·φ(x)
+
+
+@pair("(...,d)->(...,d)")
+def gelu_tanh(x: Array) -> tuple[Array, Cache]:
+    """y = ½x(1 + tanh(√(2/π)(x + 0.044715x³))): the tanh form, `gelu_new` in published configs (arXiv 1606.08415)."""
+    return kernels.gelu_tanh(x), {"x": x}
+
+
+@backward
+def gelu_tanh_backward(dy: Array, c: Cache) -> Array:
+    return kernels.gelu_tanh_slope(c["x"], dy)
+
+
+@pair("(...,d)->(...,d)")
+def relu(x: Array) -> tuple[Array, Cache]:
+    """y = max(x, 0); the derivative at 0 is taken as 0."""
+    return np.maximum(x, 0), {"x": x}
+
+
+@backward
+def relu_backward(dy: Array, c: Cache) -> Array:
+    return dy * (c["x"] > 0)
+
+
+@pair("(...,d)->(...,d)")
+def tanh(x: Array) -> tuple[Array, Cache]:
+    """y = tanh x."""
+    y = np.tanh(x)
+    return y, {"y": y}
+
+
+@backward
+def tanh_backward(dy: Array, c: Cache) -> Array:
+    return dy * (1 - c["y"] * c["y"])
+
+
+@pair("(...,d)->(...,d)")
+def sigmoid(x: Array) -> tuple[Array, Cache]:
+    """y = 1/(1 + e⁻ˣ), as ½(1 + tanh(x/2)), which never overflows."""
+    y = np.tanh(x * 0.5)
+    y += 1
+    y *= 0.5
+    return y, {"y": y}
+
+
+@backward
+def sigmoid_backward(dy: Array, c: Cache) -> Array:
+    return dy * c["y"] * (1 - c["y"])
+
+
+# ---- Softmax ---------------------------------------------------------------------------------------------------------
+@pair("(...,d)->(...,d)")
+def softmax(x: Array) -> tuple[Array, Cache]:
+    """y = exp(x - max x)/Σ over the last axis; a row of -inf alone is uniform, never NaN."""
+    (x_rows,) = kernels.rows(x)
+    y = kernels.softmax(x_rows, np.empty_like(x_rows)).reshape(x.shape)
+    return y, {"y": y}
+
+
+@backward
+def softmax_backward(dy: Array, c: Cache) -> Array:
+    return kernels.softmax_slope(*kernels.rows(dy, c["y"])).reshape(dy.shape)  # y∘(dy - Σ dy∘y)
+
+
+@pair("(...,d)->(...,d)")
+def log_softmax(x: Array) -> tuple[Array, Cache]:
+    """y = x - log Σ exp x over the last axis."""
+    (x_rows,) = kernels.rows(x)
+    y = (x_rows - kernels.log_sum_exp(x_rows)).reshape(x.shape)
+    return y, {"y": y}
+
+
+@backward
+def log_softmax_backward(dy: Array, c: Cache) -> Array:
+    return dy - np.exp(c["y"]) * dy.sum(-1, keepdims=True)
+
+
+# ---- Attention -------------------------------------------------------------------------------------------------------
+@pair("(b,h,t,k),(b,h,s,k),(b,h,s,k)->(b,h,t,k)", bias="(b,1,t,s)", dropout="(b,h,t,s)+")
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    bias: Array | None = None,
+    dropout: Array | None = None,
+    scale: float | None = None,
+) -> tuple[Array, Cache]:
+    """y = (softmax(scale·q kᵀ + bias)∘dropout) v; q (B, H, T, K), k and v (B, H, S, K) (arXiv 1706.03762, eq. 1).
+
+    bias: added to the scores, broadcast to (B, H, T, S); -inf counts as the most negative number of the dtype, so that
+    a row masked everywhere is uniform over all keys, never NaN. dropout: what multiplies the probabilities,
+    keep/(1 - rate). scale: 1/√K unless given.
+    """
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    probs = (q * q.dtype.type(scale)) @ k.swapaxes(-1, -2)  # (B, H, T, S)
+    if bias is not None:
+        probs += np.maximum(bias, np.finfo(q.dtype).min)
+    flat = probs.reshape(-1, probs.shape[-1])
+    kernels.softmax(flat, flat)
+    kept = probs if dropout is None else probs * dropout
+    return kept @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale}
+
+
+@backward
+def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+    q, k, v, probs, dropout = c["q"], c["k"], c["v"], c["probs"], c["dropout"]
+    dprobs = dy @ v.swapaxes(-1, -2)  # (B, H, T, S)
+    if dropout is not None:
+        dprobs *= dropout
+    kept = probs if dropout is None else probs * dropout
+    dv = kept.swapaxes(-1, -2) @ dy
+    dscores = kernels.softmax_slope(*kernels.rows(dprobs, probs)).reshape(probs.shape)
+    dscores *= dscores.dtype.type(c["scale"])
+    return dscores @ k, dscores.swapaxes(-1, -2) @ q, dv
+
+
+# ---- Dropout ---------------------------------------------------------------------------------------------------------
+@pair("(t,d)->(t,d)", keep="(t,d)?", rate=0.25)
+def dropout(x: Array, *, keep: Array | None, rate: float) -> tuple[Array, Cache]:
+    """y = x∘keep/(1 - rate), keep 0 or 1 and drawn outside; without a mask y = x (Srivastava et al. 2014, inverted)."""
+    return (x if keep is None else x * dropout_multiplier(keep, rate, x.dtype)), {"keep": keep, "rate": rate}
+
+
+@backward
+def dropout_backward(dy: Array, c: Cache) -> Array:
+    return dy if c["keep"] is None else dy * dropout_multiplier(c["keep"], c["rate"], dy.dtype)
+
+
+def dropout_multiplier(keep: Array, rate: float, dtype: np.dtype) -> Array:
+    """keep/(1 - rate); all zero at rate 1."""
+    return keep.astype(dtype) * dtype.type(1 / (1 - rate) if rate < 1 else 0)
+
+
+# ---- Losses ----------------------------------------------------------------------------------------------------------
+@pair("(...,v)->()", labels="(...)<v", weights="(...)+", ignore=1)
+def cross_entropy(
+    logits: Array,
+    *,
+    labels: Array,
+    weights: Array | None = None,
+    ignore: int | None = None,
+    denominator: float | None = None,
+) -> tuple[Array, Cache]:
+    """Σ w·(log Σ exp z - z[label]) / denominator, in nats; logits (…, V), labels and weights (…).
+
+    Targets whose label is `ignore` do not count. denominator: Σ w of the others, unless given; nothing counts gives 0.
+    """
+    (z,) = kernels.rows(logits)
+    labels = labels.reshape(-1)
+    w = np.ones(len(z), z.dtype) if weights is None else weights.reshape(-1).astype(z.dtype)
+    if ignore is not None:
+        w = w * (labels != ignore)
+        labels = np.where(labels == ignore, 0, labels)
+    lse = kernels.log_sum_exp(z)
+    nll = lse[:, 0] - z[np.arange(len(z)), labels]
+    w = w * _reciprocal(w, denominator)
+    loss = np.where(w == 0, 0, w * nll).sum()
+    return np.asarray(loss), {"logits": logits, "lse": lse, "labels": labels, "weights": w}
+
+
+@backward
+def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+    (z,) = kernels.rows(c["logits"])
+    return kernels.softmax_minus_onehot(z, c["lse"], c["labels"], dy * c["weights"]).reshape(c["logits"].shape)
+
+
+def _reciprocal(weights: Array, denominator: float | None) -> np.floating:
+    """1/denominator, or 1/Σ weights; 0 where that is 0, so that no target gives loss 0 and gradient 0."""
+    total = weights.sum() if denominator is None else denominator
+    return weights.dtype.type(1 / total if total else 0)
+
+
+@pair("(...,d)->()", labels="(...,d)?", weights="(...,d)+")
+def binary_cross_entropy(
+    logits: Array, *, labels: Array, weights: Array | None = None, denominator: float | None = None
+) -> tuple[Array, Cache]:
+    """Σ w·(max(z, 0) - z·label + log(1 + e^-|z|)) / denominator = mean of -label·log σ(z) - (1 - label)·log σ(-z).
+
+    labels in [0, 1] and weights have the shape of logits; denominator: Σ w unless given.
+    """
+    w = np.ones_like(logits) if weights is None else weights.astype(logits.dtype)
+    w = w * _reciprocal(w, denominator)
+    nll = np.maximum(logits, 0) - logits * labels.astype(logits.dtype) + np.log1p(np.exp(-np.abs(logits)))
+    return np.asarray((w * nll).sum()), {"logits": logits, "labels": labels, "weights": w}
+
+
+@backward
+def binary_cross_entropy_backward(dy: Array, c: Cache) -> Array:
+    probability = sigmoid(c["logits"])[0]
+    return dy * c["weights"] * (probability - c["labels"].astype(probability.dtype))
+
+
+@pair("(...,d)->()", target="(...,d)", weights="(...,d)+")
+def mean_squared_error(
+    x: Array, *, target: Array, weights: Array | None = None, denominator: float | None = None
+) -> tuple[Array, Cache]:
+    """Σ w·(x - target)² / denominator; all of one shape; denominator: Σ w unless given."""
+    w = np.ones_like(x) if weights is None else weights.astype(x.dtype)
+    w = w * _reciprocal(w, denominator)
+    difference = x - target
+    return np.asarray((w * difference * difference).sum()), {"difference": difference, "weights": w}
+
+
+@backward
+def mean_squared_error_backward(dy: Array, c: Cache) -> Array:
+    return dy * 2 * c["weights"] * c["difference"]

@@ -1,0 +1,72 @@
+"""Pairs: a forward `f(...) -> (y, cache)` and its `f_backward(dy, cache)`, declared with a signature.
+
+Every declared pair can be observed from outside: `observing(around)` makes each call in this context (thread, task) go
+through `around(f, args, constants)`, which calls f, or something else, and returns the result. Tracing, mistakes and
+checks use this one door; with nobody observing a call costs one look at a context variable.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from minibert import signatures
+
+PAIRS: dict[str, "Pair"] = {}
+_observers: ContextVar[tuple[Callable, ...]] = ContextVar("observers", default=())
+
+
+class Pair:
+    """What was declared of one op: forward, backward, the signature's Specs, data Specs and constants for checks."""
+
+    def __init__(self, forward: Callable, signature: str, declared: dict[str, Any]):
+        self.name, self.forward, self.signature = forward.__name__, forward, signature
+        self.arguments, self.result = signatures.parse_signature(signature)
+        self.data = {k: signatures.parse(v) for k, v in declared.items() if isinstance(v, str)}
+        self.constants = {k: v for k, v in declared.items() if not isinstance(v, str)}
+        self.backward: Callable | None = None
+
+
+def pair(signature: str, **declared: Any) -> Callable[[Callable], Callable]:
+    """Declares a forward. Keywords: text is the signature of a data argument, anything else a constant for checks."""
+
+    def declare(f: Callable) -> Callable:
+        call = _observable(f)
+        PAIRS[f.__name__] = Pair(call, signature, declared)
+        return call
+
+    return declare
+
+
+def backward(f: Callable) -> Callable:
+    """Declares `name_backward`, the second half of the pair `name`."""
+    call = _observable(f)
+    PAIRS[f.__name__.removesuffix("_backward")].backward = call
+    return call
+
+
+def _observable(f: Callable) -> Callable:
+    @functools.wraps(f)
+    def call(*args: Any, **constants: Any) -> Any:
+        around = _observers.get()
+        return _through(around, f, args, constants) if around else f(*args, **constants)
+
+    return call
+
+
+def _through(around: tuple[Callable, ...], f: Callable, args: tuple, constants: dict) -> Any:
+    if not around:
+        return f(*args, **constants)
+    inner = functools.wraps(f)(lambda *a, **k: _through(around[:-1], f, a, k))
+    return around[-1](inner, args, constants)
+
+
+@contextlib.contextmanager
+def observing(around: Callable[[Callable, tuple, dict], Any]) -> Iterator[None]:
+    """Sends every pair's calls in this context through `around`; the innermost observer sees a call first."""
+    token = _observers.set((*_observers.get(), around))
+    try:
+        yield
+    finally:
+        _observers.reset(token)

@@ -1,0 +1,99 @@
+"""Signatures: one line of text that is shape comment, input check and generator of test arrays.
+
+    "(...,i),(o,i),(o)->(...,o)"   the differentiable arguments of an op and what it returns, as NumPy's gufuncs write
+                                   it; `...` stands for any loop dimensions, the same in every place
+    "(b,t)<v"   "(t)?"   "(t)+"   "(t,d)"   data: integers in [0, v), bits, reals >= 0, reals
+
+A bound is a dimension's letter, a number or a name the caller supplies (a config field).
+"""
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert.errors import InputError
+
+
+class Spec(NamedTuple):
+    """One array: its dimension names and what its entries may be ("real", "int", "bit", "nonnegative")."""
+
+    dims: tuple[str, ...]
+    kind: str
+    bound: str | None
+
+
+_KINDS = {"": "real", "?": "bit", "+": "nonnegative"}
+
+
+def parse(text: str) -> Spec:
+    """The Spec of "(b,t)<v" and its like."""
+    match = re.fullmatch(r"\(([^)]*)\)(\?|\+|<\w+)?", text.replace(" ", ""))
+    if match is None:
+        raise ValueError(f"bad signature {text!r}")
+    dims, suffix = match[1], match[2] or ""
+    bound = suffix[1:] if suffix.startswith("<") else None
+    return Spec(tuple(filter(None, dims.split(","))), "int" if bound else _KINDS[suffix], bound)
+
+
+def parse_signature(text: str) -> tuple[list[Spec], Spec]:
+    """The Specs of an op's differentiable arguments and of its result."""
+    arguments, result = text.replace(" ", "").split("->")
+    return [parse(part) for part in re.findall(r"\([^)]*\)", arguments)], parse(result)
+
+
+def shape(spec: Spec, sizes: dict[str, Any]) -> tuple[int, ...]:
+    """The concrete shape, given a size for each dimension (and a tuple for `...`)."""
+    dims: list[int] = []
+    for name in spec.dims:
+        dims += sizes.get("...", ()) if name == "..." else [int(name) if name.isdigit() else sizes[name]]
+    return tuple(dims)
+
+
+def draw(spec: Spec, sizes: dict[str, Any], rng: np.random.Generator, dtype: Any = np.float64) -> np.ndarray:
+    """A random array that satisfies the Spec: reals of order 1, integers below the bound, bits of both kinds."""
+    dims = shape(spec, sizes)
+    if spec.kind == "int":
+        return rng.integers(0, _bound(spec, sizes), dims)
+    if spec.kind == "bit":
+        return (rng.random(dims) < 0.7).astype(dtype)
+    values = rng.standard_normal(dims).astype(dtype)
+    return abs(values) if spec.kind == "nonnegative" else values
+
+
+def _bound(spec: Spec, sizes: dict[str, Any]) -> int:
+    return int(spec.bound) if spec.bound.isdigit() else sizes[spec.bound]
+
+
+def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> np.ndarray:
+    """`value` as an array that satisfies the Spec; new dimensions are entered into `sizes`.
+
+    Raises InputError with the argument's name, the first offending entry and what would be right.
+    """
+    array = np.asarray(value)
+    if array.ndim != len(spec.dims):
+        raise InputError(f"{name}: expected shape ({', '.join(spec.dims)}), got {array.shape}")
+    for dim, size in zip(spec.dims, array.shape, strict=True):
+        if size != sizes.setdefault(dim, size):
+            raise InputError(f"{name}: shape {array.shape} does not fit, {dim} is {sizes[dim]} elsewhere")
+        if size == 0:
+            raise InputError(f"{name}: empty, shape {array.shape}")
+    if spec.kind == "int":
+        if array.dtype.kind not in "iu":
+            raise InputError(f"{name}: expected integers, got {array.dtype}")
+        _refuse(name, array, (array < 0) | (array >= _bound(spec, sizes)), f"not in [0, {_bound(spec, sizes)})")
+    elif array.dtype.kind not in "biuf":
+        raise InputError(f"{name}: expected numbers, got {array.dtype}")
+    elif spec.kind == "bit":
+        _refuse(name, array, (array != 0) & (array != 1), "neither 0 nor 1")
+    else:
+        _refuse(name, array, ~np.isfinite(array), "not finite")
+        if spec.kind == "nonnegative":
+            _refuse(name, array, array < 0, "negative")
+    return array
+
+
+def _refuse(name: str, array: np.ndarray, bad: np.ndarray, why: str) -> None:
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(f"{name}{list(at)} is {array[at]}: {why}")
