@@ -30,7 +30,7 @@ def from_fields(cls: type[C], fields: dict[str, Any]) -> C:
     types = get_type_hints(cls)
     known = {field.name: field for field in dataclasses.fields(cls)}
     for name in fields:
-        require(name in known, f"unknown config field {name!r}{nearest(name, known)}")
+        require(name in known, f"unknown config field {shown(name)}{nearest(name, known)}")
     for name, field in known.items():
         default = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
         require(default or name in fields, f"config field {name!r} is missing")
@@ -40,6 +40,12 @@ def from_fields(cls: type[C], fields: dict[str, Any]) -> C:
 def to_fields(config: Any) -> dict[str, Any]:
     """Every field by name, in the order of declaration."""
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def shown(value: Any) -> str:
+    """The value's repr, cut so that an error line stays a line."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
 
 
 def nearest(name: str, known: Any) -> str:
@@ -53,7 +59,7 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     if type(value) is int and float in allowed and int not in allowed:
         value = float(value)
     named = " or ".join("null" if t is NoneType else t.__name__ for t in allowed)
-    require(type(value) in allowed, f"config field {name!r} is {value!r}; allowed: {named}")
+    require(type(value) in allowed, f"config field {name!r} is {shown(value)}; allowed: {named}")
     finite = not isinstance(value, float) or math.isfinite(value)
-    require(finite, f"config field {name!r} is {value!r}; allowed: a finite number")
+    require(finite, f"config field {name!r} is {value}; allowed: a finite number")
     return value

@@ -1,0 +1,218 @@
+"""The safetensors layout, read strictly and written reproducibly.
+
+    8 bytes   N, the header's length, unsigned, little-endian
+    N bytes   the header: JSON, begins with "{", may end in spaces
+                  {"__metadata__": {str: str}, NAME: {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
+    the rest  the tensors' bytes: C order, little-endian, without holes or overlap, to the end of the file
+
+Source: the format section of the published package's README. Everything a header claims is compared with the size
+of the file before memory is taken. Any fault is one line of InputError that names the file and the tensor.
+"""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from minibert.checkpoint import atomic, strictjson
+from minibert.config import require, shown
+from minibert.errors import InputError
+
+MAX_HEADER = 100_000_000  # bytes, the published limit
+MAX_DIMENSIONS = 32  # NumPy 1's limit
+MAX_BYTES = 2**63 - 1  # what an index can address
+
+# In the order in which the published writer lays tensors down: widest alignment first, then by name.
+DTYPES = {
+    "U64": "<u8", "I64": "<i8", "F64": "<f8", "F32": "<f4", "U32": "<u4", "I32": "<i4", "BF16": "<u2",
+    "F16": "<f2", "U16": "<u2", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items() if name != "BF16"}
+
+FOREIGN = {  # how files begin that are offered as weights by mistake
+    rb"PK\x03\x04": "a zip archive, as PyTorch's .bin and .pt files and NumPy's .npz are",
+    rb"\x80[\x02-\x05][^\0]": "a pickle, as older PyTorch files are; it could run code, so it is never unpickled",
+    rb"\s*<[!?a-zA-Z]": "an HTML or XML page: the download went wrong",
+    rb"version https://git-lfs": "a Git LFS pointer, not the weights themselves: run `git lfs pull`",
+    rb"\x89HDF": "an HDF5 file, as TensorFlow's .h5 files are",
+    rb"\x93NUMPY": "a NumPy .npy file",
+    rb"GGUF": "a GGUF file",
+}
+
+
+class Entry(NamedTuple):
+    """One tensor of a header: stored dtype ("F32"), shape, and its bytes [begin, end) counted after the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class Header(NamedTuple):
+    """The checked header: entries in the order of their bytes, the metadata, and where in the file bytes begin."""
+
+    entries: dict[str, Entry]
+    metadata: dict[str, str]
+    start: int
+
+
+def header(path: str | os.PathLike) -> Header:
+    """The header alone, checked against the file's size."""
+    with _opened(path) as file:
+        return _header(file, path)
+
+
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Every tensor by name, writable, in native byte order; F16 and BF16 come exactly widened to float32."""
+    with _opened(path) as file:
+        entries, _, start = _header(file, path)
+        file.seek(start)
+        return {name: _tensor(file, entry, f"{path}: tensor {shown(name)}") for name, entry in entries.items()}
+
+
+def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Every tensor of a sharded checkpoint, from its `model.safetensors.index.json`.
+
+    The files lie beside the index, and each holds exactly the tensors that the index places there.
+    """
+    try:
+        fields = strictjson.loads(Path(index).read_bytes(), str(index))
+    except OSError as error:
+        raise InputError(f"cannot read {index}: {error.strerror}") from None
+    places = fields.get("weight_map") if isinstance(fields, dict) else None
+    require(isinstance(places, dict), f"{index}: 'weight_map' is missing or no object")
+    for name, shard in places.items():
+        plain = isinstance(shard, str) and shard.endswith(".safetensors") and not set(shard) & set("/\\:\0")
+        require(plain, f"{index}: tensor {shown(name)} is placed in {shown(shard)}, no plain file name in .safetensors")
+    tensors = {}
+    for shard in sorted(set(places.values())):
+        held = read(Path(index).parent / shard)
+        listed = {name for name, place in places.items() if place == shard}
+        for name in sorted(listed ^ held.keys()):
+            problem = "is listed by the index but not in" if name in listed else "is not listed by the index but in"
+            raise InputError(f"{index}: tensor {shown(name)} {problem} {shard}")
+        tensors |= held
+    return tensors
+
+
+def write(
+    path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named arrays of any order, strides and byte order, atomically, with the bytes the published writer gives.
+
+    float16 becomes F16. A dtype the layout lacks (longdouble, complex, object, …) is refused.
+    """
+    for key, value in (metadata or {}).items():
+        _require_text(key, f"{path}: metadata key")
+        _require_text(value, f"{path}: metadata {shown(key)}")
+    arrays = {name: _storable(array, name, path) for name, array in tensors.items()}
+    ranks = list(NAMES.values())
+    order = sorted(arrays, key=lambda name: (ranks.index(NAMES[arrays[name].dtype]), name))
+    fields: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name in order:
+        begin, end = end, end + arrays[name].nbytes
+        shape = list(arrays[name].shape)
+        fields[name] = {"dtype": NAMES[arrays[name].dtype], "shape": shape, "data_offsets": [begin, end]}
+    head = strictjson.dumps(fields)
+    head += b" " * (-len(head) % 8)  # so that every tensor is aligned in a memory map
+    require(len(head) <= MAX_HEADER, f"{path}: too many tensors, the header exceeds {MAX_HEADER} bytes")
+    with atomic.file(path) as out:
+        out.write(len(head).to_bytes(8, "little") + head)
+        for name in order:
+            out.write(arrays[name].reshape(-1).view(np.uint8).data)
+
+
+def _opened(path: str | os.PathLike) -> BinaryIO:
+    require(os.path.isfile(path) or not os.path.exists(path), f"cannot read {path}: not a file")
+    try:
+        return open(path, "rb")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
+
+
+def _header(file: BinaryIO, path: str | os.PathLike) -> Header:
+    size = os.fstat(file.fileno()).st_size
+    first = file.read(32)
+    length = int.from_bytes(first[:8], "little")
+    if first[8:9] != b"{" or length > min(size - 8, MAX_HEADER):
+        for start, kind in FOREIGN.items():
+            require(not re.match(start, first), f"{path} is not in the safetensors layout but {kind}")
+    require(size >= 8, f"{path}: {size} bytes, too short for a safetensors file")
+    require(length <= MAX_HEADER, f"{path}: claims a header of {length} bytes; the limit is {MAX_HEADER}")
+    require(length <= size - 8, f"{path}: claims a header of {length} bytes, but only {size - 8} follow: truncated?")
+    require(first[8:9] == b"{" and length > 0, f"{path}: the header does not begin with '{{': not safetensors")
+    file.seek(8)
+    fields = strictjson.loads(file.read(length), f"{path}: the header")
+    metadata = fields.pop("__metadata__", {})
+    strings = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+    require(strings, f"{path}: '__metadata__' is not an object of strings")
+    entries = {name: _entry(value, f"{path}: tensor {shown(name)}") for name, value in fields.items()}
+    entries = dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)))
+    end = 0
+    for name, entry in entries.items():
+        problem = "overlaps the one before it" if entry.begin < end else "leaves a hole before it"
+        where = f"begins at byte {entry.begin}, not {end}: it {problem}"
+        require(entry.begin == end, f"{path}: tensor {shown(name)} {where}")
+        end = entry.end
+    held = size - 8 - length
+    problem = "truncated?" if end > held else "bytes nobody owns"
+    require(end == held, f"{path}: the tensors take {end} bytes, the file holds {held}: {problem}")
+    return Header(entries, metadata, 8 + length)
+
+
+def _entry(fields: Any, where: str) -> Entry:
+    keys = {"dtype", "shape", "data_offsets"}
+    require(isinstance(fields, dict) and fields.keys() == keys, f"{where} does not have exactly {sorted(keys)}")
+    dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
+    known = isinstance(dtype, str) and dtype in DTYPES
+    require(known, f"{where} has dtype {shown(dtype)}; known: {' '.join(DTYPES)}")
+    require(_sizes(shape), f"{where} has shape {shown(shape)}, not a list of whole numbers")
+    require(len(shape) <= MAX_DIMENSIONS, f"{where} has {len(shape)} dimensions; the limit is {MAX_DIMENSIONS}")
+    paired = _sizes(offsets) and len(offsets) == 2 and offsets[0] <= offsets[1]
+    require(paired, f"{where} has data_offsets {shown(offsets)}, not a begin and an end")
+    itemsize = np.dtype(DTYPES[dtype]).itemsize
+    addressable = itemsize * math.prod(n for n in shape if n) <= MAX_BYTES  # NumPy asks it of empty arrays too
+    require(addressable, f"{where} has shape {shape}: too large")
+    needed, span = itemsize * math.prod(shape), offsets[1] - offsets[0]
+    require(needed == span, f"{where} ({dtype} {shape}) needs {needed} bytes, its data_offsets span {span}")
+    return Entry(dtype, tuple(shape), *offsets)
+
+
+def _sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
+
+
+def _tensor(file: BinaryIO, entry: Entry, where: str) -> np.ndarray:
+    """The next entry's array: read straight into its own memory."""
+    array = np.empty(entry.shape, DTYPES[entry.dtype])
+    count = file.readinto(array.reshape(-1).view(np.uint8).data)
+    require(count == array.nbytes, f"{where}: the file ended while it was read")
+    if entry.dtype == "BF16":  # the upper half of a float32
+        wide = array.astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    if entry.dtype == "BOOL":
+        require(array.view(np.uint8).max(initial=0) <= 1, f"{where}: BOOL holds a byte other than 0 and 1")
+    return array.astype(np.float32 if entry.dtype == "F16" else array.dtype.newbyteorder("="), copy=False)
+
+
+def _storable(array: np.ndarray, name: str, path: str | os.PathLike) -> np.ndarray:
+    """The array in C order and little-endian, copied only where it isn't."""
+    _require_text(name, f"{path}: tensor name")
+    require(name != "__metadata__", f"{path}: no tensor can be called '__metadata__'")
+    array = np.asarray(array)
+    little = array.dtype.newbyteorder("<")
+    problem = f"has dtype {array.dtype}; writable: {' '.join(NAMES.values())}"
+    require(little in NAMES, f"{path}: tensor {shown(name)} {problem}")
+    return np.asarray(array, dtype=little, order="C")
+
+
+def _require_text(value: Any, what: str) -> None:
+    require(isinstance(value, str), f"{what} {shown(value)} is not a string")
+    require(value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value), f"{what} {shown(value)} has no UTF-8")
