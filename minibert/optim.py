@@ -9,22 +9,18 @@ Sources: google-research/bert optimization.py (BERT's Adam and schedule), torch.
 TensorFlow clip_by_global_norm (clipping).
 """
 
-import itertools
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from minibert import tree
+from minibert import kernels, tree
 from minibert.errors import InputError
 
-BLOCK = 1 << 15  # elements: p, g, m, v and two scratch rows of float32 are 768 KiB, about a second cache
-LARGE = 1 << 20  # elements: below this, starting threads costs more than it saves
+SHARE = 16  # blocks a thread takes at a time
 
 NO_DECAY = re.compile("LayerNorm|layer_norm|bias")  # the release's list, searched in the published name
 
@@ -43,7 +39,7 @@ def bert_adam_state(params: Any) -> dict:
 
 
 def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
-              beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6, threads: int | None = None):
+              beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6):
     """AdamWeightDecayOptimizer of the BERT release: no bias correction, decoupled decay of the old parameter.
 
     m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;  p = p - lr (m / (sqrt(v) + eps) + decay[path] p)
@@ -62,7 +58,7 @@ def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping
         p -= np.multiply(a, lr, out=a)
 
     state["step"] += 1
-    _walk(block, [params, grads, state["adam_m"], state["adam_v"]], threads)
+    _walk(block, [params, grads, state["adam_m"], state["adam_v"]])
 
 
 # ----------------------------------------------------------------------------------------------------- AdamW
@@ -73,7 +69,7 @@ def adamw_state(params: Any) -> dict:
 
 
 def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
-          beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, threads: int | None = None):
+          beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
     """torch.optim.AdamW: decay first, both moments corrected, eps added to the corrected root.
 
     p = (1 - lr decay[path]) p;  p = p - lr / (1-β1^t) · m / (sqrt(v) / sqrt(1-β2^t) + eps)
@@ -96,7 +92,7 @@ def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str
         np.divide(m, a, out=a)
         p -= np.multiply(a, step_size, out=a)
 
-    _walk(block, [params, grads, state["exp_avg"], state["exp_avg_sq"]], threads)
+    _walk(block, [params, grads, state["exp_avg"], state["exp_avg_sq"]])
 
 
 # ------------------------------------------------------------------------------------------------------- SGD
@@ -107,7 +103,7 @@ def sgd_state(params: Any) -> dict:
 
 
 def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
-        momentum: float = 0.9, threads: int | None = None):
+        momentum: float = 0.9):
     """torch.optim.SGD: decay is added to the gradient, the rate stays outside the momentum.
 
     b = momentum b + g + decay[path] p;  p = p - lr b
@@ -120,19 +116,14 @@ def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, 
         p -= np.multiply(m, lr, out=a)
 
     state["step"] += 1
-    _walk(block, [params, grads, state["momentum_buffer"]], threads)
+    _walk(block, [params, grads, state["momentum_buffer"]])
 
 
 OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "adamw": (adamw_state, adamw),
               "sgd": (sgd_state, sgd)}
 
 
-# ---------------------------------------------------------------------------------------- blocks and threads
-
-def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
+# --------------------------------------------------------------------------------------------- blocks and clipping
 
 def _blocks(trees: list) -> list[tuple]:
     """(path, views…): every leaf cut along its first axis, so that writing to a view writes to the leaf."""
@@ -143,56 +134,38 @@ def _blocks(trees: list) -> list[tuple]:
         if any(r.shape != rows[0].shape for r in rows):
             shapes = ", ".join(str(f[path].shape) for f in flat)
             raise InputError(f"{path}: shapes of parameter, gradient and state differ: {shapes}")
-        length = max(1, BLOCK * len(rows[0]) // max(1, rows[0].size))
+        length = max(1, kernels.BLOCK * len(rows[0]) // max(1, rows[0].size))
         blocks += [(path, *(r[i:i + length] for r in rows)) for i in range(0, len(rows[0]), length)]
     return blocks
 
 
-def _walk(block: Callable, trees: list, threads: int | None) -> None:
+def _walk(block: Callable, trees: list) -> None:
     """block(path, views…, scratch, scratch) for every block of the trees' leaves."""
-    def share(blocks: list) -> None:
-        scratch: dict = {}
-        for path, *views in blocks:
-            p = views[0]
-            if scratch.get(p.dtype, np.empty((2, 0))).shape[1] < p.size:
-                scratch[p.dtype] = np.empty((2, max(BLOCK, p.size)), p.dtype)
-            block(path, *views, *(row[:p.size].reshape(p.shape) for row in scratch[p.dtype]))
+    def share(part: slice) -> None:
+        for path, *views in blocks[part]:
+            block(path, *views, *kernels.scratch(2, views[0]))
 
     blocks = _blocks(trees)
-    _each(share, blocks, sum(b[1].size for b in blocks), threads)
+    kernels.over_blocks(share, len(blocks), SHARE)
 
 
-def _each(share: Callable, blocks: list, size: int, threads: int | None) -> list:
-    """share(part) for as many parts of the blocks as threads; the results in order."""
-    threads = (cores() if size >= LARGE else 1) if threads is None else threads
-    if threads < 2:
-        return [share(blocks)]
-    cuts = [len(blocks) * i // threads for i in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(share, [blocks[a:b] for a, b in itertools.pairwise(cuts)]))
-
-
-# -------------------------------------------------------------------------------------------------- clipping
-
-def global_norm(grads: Any, threads: int | None = None) -> float:
+def global_norm(grads: Any) -> float:
     """The euclidean norm over all leaves together (a tied tensor is one leaf), summed in float64."""
-    def share(blocks: list) -> list[float]:
-        return [float(np.square(g, dtype=np.float64).sum()) for _, g in blocks]
+    def share(part: slice) -> float:
+        return sum(float(np.square(g, dtype=np.float64).sum()) for _, g in blocks[part])
 
     blocks = _blocks([grads])
     with np.errstate(over="ignore", invalid="ignore"):
-        parts = _each(share, blocks, sum(g.size for _, g in blocks), threads)
-        return float(np.sqrt(sum(itertools.chain.from_iterable(parts))))
+        return float(np.sqrt(sum(kernels.over_blocks(share, len(blocks), SHARE))))
 
 
-def clip(grads: Any, max_norm: float, names: Mapping[str, str] = MappingProxyType({}),
-         threads: int | None = None) -> tuple[Any, float]:
+def clip(grads: Any, max_norm: float, names: Mapping[str, str] = MappingProxyType({})) -> tuple:
     """(g · max_norm / max(norm, max_norm), norm before): TensorFlow's form, which has no epsilon.
 
     A gradient that is not finite raises InputError with the first such tensor's name (`names`: path → name).
     Nothing has been updated then, so parameters and moments are those of the last good step.
     """
-    norm = global_norm(grads, threads)
+    norm = global_norm(grads)
     if not math.isfinite(norm):
         bad = next((path for path, g in tree.items(grads) if not np.isfinite(g).all()), None)
         what = f"gradient of {names.get(bad, bad)} is not finite" if bad else "the gradient's norm overflows"
