@@ -1,0 +1,373 @@
+"""The training loop: accumulation, the log, checkpoints, resuming bit for bit, held-out evaluation.
+
+Nothing random is carried from step to step: what a step draws is a function of (seed, purpose, step), so the state
+of a run is its parameters, its moments and the number of steps done. A run lives in one directory:
+
+    log.jsonl                        one line a step
+    checkpoints/00000400/            model.safetensors, optimizer.safetensors, state.json; the last two are kept
+"""
+
+import contextlib
+import functools
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minibert import optim, tree
+from minibert.checkpoint import atomic, safetensors
+from minibert.config import require
+from minibert.errors import InputError
+
+Batch = dict[str, Any]
+
+TOKENS = ("input_ids", "input_mask", "segment_ids")  # (B, T)
+TARGETS = ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights")  # (B, M)
+LABELS = {"masked_lm": "masked_lm_weights", "next_sentence": "next_sentence_labels",
+          "sentence_order": "sentence_order_labels"}  # loss term: the field that says how many targets it has
+PURPOSES = {name: i for i, name in enumerate(("order", "dropout", "instances", "weights", "held_out"), start=1)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train. Every field but the last two decides the run's bits."""
+
+    steps: int
+    batch_size: int = 32  # rows an update
+    accumulate: int = 1  # micro-batches an update is computed from
+    optimizer: str = "bert_adam"
+    learning_rate: float = 1e-3
+    warmup: int = 0  # steps
+    schedule: str = "bert"
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    seed: int = 0
+    threads: int = 1  # micro-batches computed at the same time
+    checkpoint_every: int = 100
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "accumulate", "threads", "checkpoint_every"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("warmup", "learning_rate", "weight_decay", "seed"):
+            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative")
+        require(self.clip_norm > 0, f"clip_norm is {self.clip_norm}; it must be positive")
+        require(self.batch_size % self.accumulate == 0,
+                f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
+        for name, known in (("optimizer", optim.OPTIMIZERS), ("schedule", optim.SCHEDULES)):
+            require(getattr(self, name) in known,
+                    f"unknown {name} {getattr(self, name)!r}; there are {', '.join(known)}")
+
+
+def draws(seed: int, purpose: str, *counters: int) -> np.random.Generator:
+    """The generator of one purpose at one place: the same arguments draw the same numbers, whatever ran before."""
+    return np.random.default_rng([seed, PURPOSES[purpose], *counters])
+
+
+# ------------------------------------------------------------------------------------------------------- batches
+
+@functools.lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    return draws(seed, "order", epoch).permutation(count)
+
+
+def order(step: int, size: int, count: int, seed: int) -> np.ndarray:
+    """The `size` instances of a step (counted from 0): epochs of `count` shuffled instances, end to end."""
+    places = np.arange(step * size, (step + 1) * size)
+    return np.array([_permutation(seed, int(e), count)[i] for e, i in zip(*divmod(places, count), strict=True)])
+
+
+def batch(instances: Batch, rows: np.ndarray) -> Batch:
+    """These rows of the instances, cut to the longest sequence and to the most targets among them."""
+    tokens = int(instances["input_mask"][rows].sum(axis=1).max())
+    targets = int((instances["masked_lm_weights"][rows] > 0).sum(axis=1).max())
+    cut = {**dict.fromkeys(TOKENS, tokens), **dict.fromkeys(TARGETS, targets)}
+    return {name: np.ascontiguousarray(a[rows][:, :cut[name]] if name in cut else a[rows])
+            for name, a in instances.items()}
+
+
+def denominators(batches: list[Batch]) -> dict[str, float]:
+    """{loss term: how many targets all the batches hold}: the large batch's divisors."""
+    counts = {"masked_lm": lambda a: float(np.sum(a, dtype=np.float64))}
+    return {term: sum(counts.get(term, np.size)(b[field]) for b in batches)
+            for term, field in LABELS.items() if field in batches[0]}
+
+
+# ------------------------------------------------------------------------------------------------ loss, gradient
+
+def _measured(model: Any, b: Batch, totals: dict[str, float]) -> tuple[dict[str, Any], Any]:
+    """({loss, terms, accuracies}, cache) of a part: its share of the means over all the targets."""
+    loss, cache = model.loss(b, totals)
+    right = {term: count / max(1, totals[term]) for term, (count, _) in model.module.correct(cache).items()}
+    terms = {term: float(value) for term, value in cache["terms"].items()}
+    return {"loss": float(loss), "terms": terms, "accuracies": right}, cache
+
+
+def _sum(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sum, in order, of dicts of numbers and of such dicts."""
+    return functools.reduce(tree.add, parts)
+
+
+def gradient(model: Any, batches: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
+    """({loss, terms, accuracies} of the large batch, its gradient), from micro-batches.
+
+    Each micro-batch's sums are divided by the targets of all, so the sum over micro-batches is the large batch's
+    mean, whatever their sizes. They are added in their order: threads change no bit.
+    """
+    totals = denominators(batches)
+
+    def micro(b: Batch) -> tuple[dict, Any]:
+        measured, cache = _measured(model, b, totals)
+        return measured, model.loss_backward(cache)
+
+    measured, grads = zip(*_each(micro, batches, threads), strict=True)
+    return _sum(measured), functools.reduce(tree.add, grads)
+
+
+def _each(f: Callable, batches: list[Batch], threads: int) -> list:
+    """[f(batch) …], in order; a thread at a time is given one."""
+    if threads == 1 or len(batches) == 1:
+        return [f(b) for b in batches]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(f, batches))
+
+
+def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int = 1) -> dict[str, Any]:
+    """{loss, terms, accuracies, targets, majority} over ALL instances, without dropout.
+
+    Every mean is over all targets of the instances together. `majority` is the share of the more frequent class of
+    a sentence-pair label: what a constant guess gets.
+    """
+    count = len(instances["input_ids"])
+    by_length = np.argsort(instances["input_mask"].sum(axis=1), kind="stable")
+    batches = [batch(instances, by_length[i:i + batch_size]) for i in range(0, count, batch_size)]
+    totals = denominators(batches)
+
+    measured = _sum(_each(lambda b: _measured(model, b, totals)[0], batches, threads))
+    majority = {}
+    for term, field in LABELS.items():
+        if field in instances and term != "masked_lm":
+            share = float(np.mean(instances[field]))
+            majority[term] = max(share, 1 - share)
+    return {**measured, "targets": totals, "majority": majority}
+
+
+def wilson_lower(accuracy: float, count: float, z: float = 2.5758293035489004) -> float:
+    """Lower end of Wilson's interval of a share measured on `count` trials; z = 2.576 is the two-sided 99 % one."""
+    centre = accuracy + z * z / (2 * count)
+    spread = z * math.sqrt(accuracy * (1 - accuracy) / count + z * z / (4 * count * count))
+    return (centre - spread) / (1 + z * z / count)
+
+
+# --------------------------------------------------------------------------------------------------- checkpoints
+
+def _moments(state: dict) -> list[str]:
+    return [name for name in state if name != "step"]
+
+
+def save_checkpoint(directory: Path, model: Any, state: dict, seconds: float) -> Path:
+    """Writes checkpoints/STEP whole or not at all, and drops all but it and the one before."""
+    path = directory / "checkpoints" / f"{state['step']:08d}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.directory(path) as folder:
+            safetensors.write(folder / "model.safetensors", model.state_dict())
+            safetensors.write(folder / "optimizer.safetensors",
+                              {f"{slot}.{name}": a for slot in _moments(state)
+                               for name, a in model.state_dict(state[slot]).items()})
+            text = json.dumps({"step": state["step"], "seconds": seconds}) + "\n"
+            atomic.write_text(folder / "state.json", text)
+    for old in checkpoints(directory)[:-2]:
+        doomed = old.with_name(f".old-{old.name}")  # half a checkpoint must never look like one
+        os.replace(old, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    return path
+
+
+def checkpoints(directory: Path) -> list[Path]:
+    """The run's checkpoints, oldest first."""
+    folder = directory / "checkpoints"
+    return sorted(p for p in folder.iterdir() if re.fullmatch(r"\d{8}", p.name)) if folder.is_dir() else []
+
+
+def load_checkpoint(directory: Path, model: Any, state: dict) -> float:
+    """Fills model.params and the optimizer's state from the newest readable checkpoint; returns its seconds.
+
+    Leftovers of writes that were cut off are removed. Without a checkpoint everything stays as it is: step 0.
+    """
+    folder = directory / "checkpoints"
+    for rest in folder.iterdir() if folder.is_dir() else ():
+        if not re.fullmatch(r"\d{8}", rest.name):
+            shutil.rmtree(rest, ignore_errors=True)
+    found = checkpoints(directory)
+    for path in reversed(found):
+        try:
+            saved = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            params = safetensors.read(path / "model.safetensors")
+            slots = safetensors.read(path / "optimizer.safetensors")
+            _fill(model, model.params, params)
+            for slot in _moments(state):
+                _fill(model, state[slot], {name.removeprefix(f"{slot}."): a for name, a in slots.items()
+                                           if name.startswith(f"{slot}.")})
+            state["step"] = saved["step"]
+            return saved["seconds"]
+        except (OSError, ValueError, KeyError) as error:  # InputError is a ValueError
+            print(f"minibert: checkpoint {path} is damaged ({error}); using the one before", file=sys.stderr)
+    require(not found, f"no readable checkpoint in {folder}: remove the directory to start again")
+    return 0.0
+
+
+def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
+    """Writes tensors with published names into the leaves of a tree like the parameters."""
+    views = model.state_dict(target)
+    require(views.keys() == tensors.keys(), "it holds other tensors than this model")
+    for name, view in views.items():
+        require(view.shape == tensors[name].shape and view.dtype == tensors[name].dtype,
+                f"{name} has another shape or dtype than in this model")
+        view[...] = tensors[name]  # a published tensor is a view of the leaf, whatever its bijection
+
+
+# ----------------------------------------------------------------------------------------------------------- log
+
+def read_log(path: Path) -> list[dict]:
+    """The log's lines in order; a last line cut off by a kill is left out."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    entries = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drops what was logged after the checkpoint: those steps will be taken, and logged, again."""
+    kept = [json.dumps(entry) + "\n" for entry in read_log(path) if entry["step"] <= step]
+    atomic.write_text(path, "".join(kept))
+
+
+# ------------------------------------------------------------------------------------------- progress, interrupt
+
+class Progress:
+    """One line that renews itself on a terminal (tqdm's bar where it is installed); else a line now and then."""
+
+    def __init__(self, done: int, total: int, every: float = 5.0):
+        self.first, self.total, self.every = done, total, every
+        self.start = self.last = time.perf_counter()
+        self.terminal = sys.stderr.isatty()
+        self.bar = None
+        if self.terminal:
+            with contextlib.suppress(ImportError):
+                from tqdm import tqdm
+                self.bar = tqdm(total=total, initial=done, unit="step", file=sys.stderr, dynamic_ncols=True)
+
+    def show(self, done: int, text: str) -> None:
+        """Says where the run stands after `done` steps."""
+        now = time.perf_counter()
+        if self.bar is not None:
+            self.bar.set_postfix_str(text, refresh=False)
+            self.bar.update(done - self.bar.n)
+        elif done == self.total or now - self.last >= (0.2 if self.terminal else self.every):
+            self.last = now
+            left = round((now - self.start) / (done - self.first) * (self.total - done))
+            line = f"step {done}/{self.total}  {text}  {left // 60}:{left % 60:02d} left"
+            print(f"\r{line:<100}" if self.terminal else line, end="" if self.terminal else "\n",
+                  file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leaves the last line standing."""
+        if self.bar is not None:
+            self.bar.close()
+        elif self.terminal:
+            print(file=sys.stderr)
+
+
+@contextlib.contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, so that a step under way can end; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield asked
+        return
+
+    def first(number: int, frame: Any) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# ------------------------------------------------------------------------------------------------------ the loop
+
+def fit(model: Any, plan: Plan, directory: Path, batches: Callable[[int], list[Batch]],
+        names: dict[str, str]) -> None:
+    """Trains model.params in place from the directory's last checkpoint (or from step 0) to plan.steps.
+
+    batches(step): the step's micro-batches, a function of the step alone; names: {path: published name}. Killed at
+    any moment, it takes up at the last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a
+    checkpoint and raises KeyboardInterrupt. A loss or gradient that is not finite raises InputError before anything
+    is updated.
+    """
+    new_state, update = optim.OPTIMIZERS[plan.optimizer]
+    state = new_state(model.params)
+    seconds = load_checkpoint(directory, model, state)
+    _cut_log(directory / "log.jsonl", state["step"])
+    decay = optim.decay_rates(names.items(), plan.weight_decay)
+    rate = functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
+                             total=plan.steps)
+    progress = Progress(state["step"], plan.steps)
+    with interruption() as asked, warnings.catch_warnings(), \
+            open(directory / "log.jsonl", "a", encoding="utf-8", newline="\n") as log:
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy's: what overflows is said below, in one line
+        while state["step"] < plan.steps:
+            began = time.perf_counter()
+            step = state["step"]
+            parts = batches(step)
+            measured, grads = gradient(model, parts, plan.threads)
+            grads, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
+            update(model.params, grads, state, lr=rate(step), decay=decay)
+            took = time.perf_counter() - began
+            seconds += took
+            tokens = sum(int(b["input_mask"].sum()) for b in parts)
+            log.write(json.dumps({"step": step + 1, **measured, "learning_rate": rate(step), "gradient_norm": norm,
+                                  "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)}) + "\n")
+            log.flush()
+            progress.show(step + 1, _said(measured, tokens / took))
+            done = state["step"] == plan.steps
+            if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
+                os.fsync(log.fileno())
+                save_checkpoint(directory, model, state, seconds)
+            if asked.is_set() and not done:
+                progress.close()
+                raise KeyboardInterrupt(f"stopped after step {state['step']} of {plan.steps}")
+    progress.close()
+
+
+def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[str, str]) -> tuple[Any, float]:
+    try:
+        require(math.isfinite(loss), "lower the learning rate, or look for extreme weights")
+        return optim.clip(grads, clip_norm, names)
+    except InputError as error:
+        raise InputError(f"training stopped at step {step}, loss {loss}: {error}") from None
+
+
+def _said(measured: dict, speed: float) -> str:
+    short = {"masked_lm": "MLM", "next_sentence": "NSP", "sentence_order": "SOP"}
+    terms = (f"{short.get(name, name)} {value:.3f} ({measured['accuracies'].get(name, math.nan):.0%})"
+             for name, value in measured["terms"].items())
+    return f"loss {measured['loss']:.3f}  {'  '.join(terms)}  {speed:,.0f} tokens/s"
