@@ -402,19 +402,21 @@ def names(config: Config) -> list[tuple[str, str, str]]:
                 ("feed_forward.norm", "output.LayerNorm"),
             )
         ]
+    # an untied decoder brings its own bias; transformers 5 then leaves cls.predictions.bias unused
+    tied = config.tie_word_embeddings
     modules += [
         ("pooler", "bert.pooler.dense", dense),
         ("mlm.dense", "cls.predictions.transform.dense", dense),
         ("mlm.norm", "cls.predictions.transform.LayerNorm", dense),
-        ("mlm.decoder", "cls.predictions", ("bias",)),
+        ("mlm.decoder", "cls.predictions" if tied else "cls.predictions.decoder", ("bias",) if tied else dense),
         ("nsp", "cls.seq_relationship", dense),
     ]
-    if not config.tie_word_embeddings:
-        modules.append(("mlm.decoder", "cls.predictions.decoder", table))
     return [(f"{path}.{leaf}", f"{name}.{leaf}", "identity") for path, name, leaves in modules for leaf in leaves]
 
 
 def aliases(config: Config) -> dict[str, str]:
     """Second names of one tensor in published files, accepted when equal."""
-    tied = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
-    return {"cls.predictions.decoder.bias": "cls.predictions.bias", **(tied if config.tie_word_embeddings else {})}
+    if not config.tie_word_embeddings:
+        return {"cls.predictions.bias": "cls.predictions.decoder.bias"}
+    decoder = "cls.predictions.decoder"
+    return {f"{decoder}.weight": "bert.embeddings.word_embeddings.weight", f"{decoder}.bias": "cls.predictions.bias"}

@@ -1,0 +1,6 @@
+"""Tests run against this checkout, whatever is installed."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
