@@ -294,7 +294,7 @@ def split(documents: Documents, held_out: float = 0.1, seed: int = 0) -> tuple[D
     """
     sizes = [sum(map(len, document)) for document in documents]
     order = np.random.default_rng(seed).permutation(len(documents)).tolist()
-    if not held_out > 0 or held_out >= len(documents):
+    if not held_out > 0 or held_out >= len(documents) or len(documents) < 2:
         raise InputError(f"cannot hold out {held_out} of {len(documents)} documents: give a share below 1, or "
                          "documents separated by blank lines")  # fmt: skip
     chosen: set[int] = set()
