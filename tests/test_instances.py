@@ -1,0 +1,153 @@
+"""The seven published fields, from documents of ids."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.corruption import instances as made
+from minibert.corruption.masking import Vocabulary
+from minibert.errors import InputError
+
+PAD, CLS, SEP, MASK = 0, 2, 3, 4
+FIELDS = {
+    "input_ids": np.int32,
+    "input_mask": np.int32,
+    "segment_ids": np.int32,
+    "masked_lm_positions": np.int32,
+    "masked_lm_ids": np.int32,
+    "masked_lm_weights": np.float32,
+    "next_sentence_labels": np.int32,
+}
+
+
+@st.composite
+def corpora(draw):
+    """Documents whose tokens are 5, 6, 7, …, so that an id tells its place, and the vocabulary that holds them."""
+    lengths = draw(st.lists(st.lists(st.integers(0, 12), max_size=9), min_size=1, max_size=6))
+    if not any(map(sum, lengths)):
+        lengths.append([3, 4])
+    ids = iter(range(5, 10_000))
+    documents = [[[next(ids) for _ in range(n)] for n in document] for document in lengths]
+    size = next(ids)
+    continues = np.arange(size) % 4 == 1
+    return documents, Vocabulary(size=size, cls=CLS, sep=SEP, mask=MASK, pad=PAD, continues=continues)
+
+
+@given(corpora(), st.integers(5, 40), st.integers(1, 8), st.booleans(), st.integers(0, 99))
+def test_properties_of_every_instance(corpus, width, slots, whole_words, seed):
+    documents, vocabulary = corpus
+    arguments = {"max_length": width, "duplicates": 2}
+    clean = made.pairs(documents, np.random.default_rng(seed), vocabulary, **arguments)
+    batch = made.instances(
+        documents,
+        np.random.default_rng(seed),
+        vocabulary,
+        max_predictions=slots,
+        whole_words=whole_words,
+        **arguments,
+    )
+    rows = len(clean["input_ids"])
+    assert {name: field.dtype for name, field in batch.items()} == FIELDS
+    assert list(batch) == list(FIELDS)  # the published order
+    widths = {"input": (width,), "segment": (width,), "masked": (slots,), "next": ()}
+    assert all(field.shape == (rows, *widths[name.split("_")[0]]) for name, field in batch.items())
+    where = {t: (d, i) for d, document in enumerate(documents) for i, t in enumerate(sum(document, []))}  # noqa: RUF017
+    for b in range(rows):
+        ids, mask, types = (clean[name][b].tolist() for name in ("input_ids", "input_mask", "segment_ids"))
+        length = sum(mask)
+        assert 5 <= length <= width
+        assert mask == [1] * length + [0] * (width - length)
+        assert ids[length:] == [PAD] * (width - length)
+        first = ids.index(SEP)
+        assert (ids[0], ids[length - 1]) == (CLS, SEP)
+        assert types == [0] * (first + 1) + [1] * (length - first - 1) + [0] * (width - length)
+        a, c = ids[1:first], ids[first + 1 : length - 1]
+        for segment in (a, c):  # order kept, nothing left out, one document
+            assert segment == list(range(segment[0], segment[0] + len(segment)))
+            assert where[segment[0]][0] == where[segment[-1]][0]
+        label = clean["next_sentence_labels"][b]
+        assert label in (0, 1)
+        if label == 0:
+            assert where[a[0]][0] == where[c[0]][0]
+            assert a[-1] < c[0]
+        row = {name: field[b] for name, field in batch.items()}
+        used = row["masked_lm_weights"] == 1
+        restored = row["input_ids"].copy()
+        restored[row["masked_lm_positions"][used]] = row["masked_lm_ids"][used]
+        assert restored.tolist() == ids  # the labels invert the corruption
+        assert not row["masked_lm_positions"][~used].any()
+        assert not row["masked_lm_ids"][~used].any()
+        assert (np.diff(row["masked_lm_positions"][used]) > 0).all()
+        assert not np.isin(row["masked_lm_ids"][used], [PAD, CLS, SEP]).any()
+        assert used.sum() <= min(slots, max(1, round(0.15 * length)))
+        if not whole_words:
+            assert used.sum() == min(slots, max(1, round(0.15 * length)))
+    for name in ("input_mask", "segment_ids", "next_sentence_labels"):
+        np.testing.assert_array_equal(batch[name], clean[name])
+
+
+def text(documents: int = 60, seed: int = 0) -> list[list[list[int]]]:
+    draw = np.random.default_rng(seed)
+    return [
+        [draw.integers(5, 200, draw.integers(3, 25)).tolist() for _ in range(draw.integers(2, 40))]
+        for _ in range(documents)
+    ]
+
+
+VOCABULARY = Vocabulary(size=200, cls=CLS, sep=SEP, mask=MASK)
+
+
+def test_deterministic_given_a_seed_and_new_without():
+    one, two, other = (made.instances(text(), np.random.default_rng(s), VOCABULARY, duplicates=2) for s in (1, 1, 2))
+    for name in FIELDS:
+        np.testing.assert_array_equal(one[name], two[name])
+    assert one["input_ids"].shape != other["input_ids"].shape or (one["input_ids"] != other["input_ids"]).any()
+
+
+def test_each_pass_draws_new_pairs_and_their_order_is_shuffled():
+    single = made.pairs(text(), np.random.default_rng(1), VOCABULARY)
+    many = made.pairs(text(), np.random.default_rng(1), VOCABULARY, duplicates=4)
+    rows = np.unique(many["input_ids"], axis=0)
+    assert 3.5 * len(single["input_ids"]) < len(many["input_ids"]) < 4.5 * len(single["input_ids"])
+    assert len(rows) > 0.9 * len(many["input_ids"])
+    # Documents are passed over in order: unshuffled, two neighbours would nearly always begin in the same document.
+    home = {tuple(s[:3]): d for d, document in enumerate(text()) for s in document}
+    order = [home[tuple(row[1:4])] for row in many["input_ids"].tolist() if tuple(row[1:4]) in home]
+    assert np.mean(np.diff(order) == 0) < 0.1
+
+
+def test_masked_share_of_static_and_dynamic_masks():
+    """About 15 % of all tokens, the same in both; dynamic masks differ from epoch to epoch."""
+    clean = made.pairs(text(400), np.random.default_rng(1), VOCABULARY)
+    for field in clean.values():
+        field.flags.writeable = False
+    rng = np.random.default_rng(2)
+    epochs = [made.masked(clean, rng, VOCABULARY) for _ in range(2)]
+    static = made.instances(text(400), np.random.default_rng(3), VOCABULARY, duplicates=1)
+    for batch in (*epochs, static):
+        assert abs(batch["masked_lm_weights"].sum() / batch["input_mask"].sum() - 0.15) < 0.003
+    chosen = [set(map(tuple, np.argwhere(e["input_ids"] != clean["input_ids"]).tolist())) for e in epochs]
+    assert len(chosen[0] & chosen[1]) < 0.3 * len(chosen[0])
+    part = made.masked({name: field[5:9] for name, field in clean.items()}, rng, VOCABULARY, max_predictions=7)
+    assert part["masked_lm_ids"].shape == (4, 7)
+
+
+def test_unusable_input_is_one_clear_line():
+    rng = np.random.default_rng(0)
+    for documents, length, message in [
+        ([], 128, "no tokens"),
+        ([[[]], []], 128, "no tokens"),
+        ([[[5, 200]]], 128, "token id 200 lies outside the vocabulary of 200"),
+        ([[[-1, 5]]], 128, "token id -1"),
+        ([[[5, 6]]], 4, "max_length 4 is too short"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            made.instances(documents, rng, VOCABULARY, max_length=length)
+
+
+def test_a_single_document_pairs_with_itself():
+    """As in the release: ten tries to find another document, then the same one, still labelled random."""
+    batch = made.pairs([[[5, 6, 7]] * 9], np.random.default_rng(0), VOCABULARY, max_length=16)
+    assert set(batch["next_sentence_labels"].tolist()) <= {0, 1}
+    assert (batch["input_ids"][:, 1] > SEP).all()
