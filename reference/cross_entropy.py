@@ -15,4 +15,4 @@ def cross_entropy(logits, *, labels, weights=None, ignore=None, denominator=None
     counted = [(w, row[label]) for w, label, row in zip(weights, leaves(labels), rows, strict=True)
                if label != ignore]
     denominator = sum(w for w, _ in counted) if denominator is None else denominator
-    return -sum(w * y for w, y in counted) / denominator if denominator else 0 * rows[0][0]
+    return sum(w * -y for w, y in counted) / denominator if denominator else 0 * rows[0][0]

@@ -4,4 +4,4 @@ from .lists import each
 
 
 def relu(x):
-    return each(0, lambda a: a if a > 0 else 0 * a, x)
+    return each(0, lambda a: a if a > 0 else a - a, x)
