@@ -240,7 +240,7 @@ def test_single_batches_and_one_large_batch_have_the_same_law():
 
 
 def test_every_candidate_is_equally_likely():
-    ids, present = batch([[CLS, *range(5, 25), SEP, *range(25, 42), SEP]] * (DRAWS // 6), width=44)
+    ids, present = batch([[CLS, *range(5, 25), SEP, *range(25, 42), SEP]] * DRAWS, width=44)
     _, chosen = masking.masking(ids, present, np.random.default_rng(1), VOCABULARY)
     counts = chosen.sum(axis=0)[(ids[0] > SEP)]
     assert counts.sum() == len(ids) * 6  # 15 % of 40 tokens
