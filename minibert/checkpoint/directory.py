@@ -1,0 +1,314 @@
+"""Published directories: config.json, model.safetensors (or shards and their index), the tokenizer's files.
+
+What a family's module says about its files, in the tables at its end:
+
+    MODEL_TYPE       the "model_type" in its config.json
+    ARCHITECTURES    published class -> the heads that it has
+    HEADS            the top-level parts of the tree that a file may lack, each as a whole
+    PREFIX           how the encoder's names begin in published models with heads; bare encoders go without
+    VARIANTS         config fields of minibert's own, written only where they differ from their defaults
+    TOKENIZER        a key of TOKENIZERS
+    names(config)    rows (path in the tree, published name, bijection) of every parameter
+    aliases(config)  second published name -> the name whose tensor it repeats
+    unused(config)   optional: published names whose tensors no equation reads
+    DROPPED          optional: more keys like those of DROPPED below
+
+A bijection is what turns our tensor into the published one: steps, separated by blanks, of
+
+    identity   transpose   reshape:6x4->6x2x2 (our shape -> the published one)   split
+
+Rows with the same published name are its equal parts along the first axis, in the order of the rows; "split" marks
+them for the reader and does nothing itself.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minibert import families
+from minibert import tree as trees
+from minibert.checkpoint import atomic, safetensors, strictjson
+from minibert.config import from_fields, require, shown, to_fields
+from minibert.errors import InputError
+from minibert.model import Model
+from minibert.tokenizers.wordpiece import WordPiece
+
+Row = tuple[str, str, str]
+
+TOKENIZERS = {"wordpiece": WordPiece}
+VOCABULARIES = ("vocab.txt", "tokenizer.json")
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+OWNED = (CONFIG, WEIGHTS, INDEX, *VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json")
+FOREIGN = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack", ".index")  # other frameworks' weights
+
+# Keys of published configs that carry no mathematics: with the values for which that is so, () for any.
+ANY: tuple = ()
+STORAGE = """_name_or_path architectures model_type minibert_family transformers_version tokenizer_class _commit_hash
+    dtype torch_dtype use_cache gradient_checkpointing output_attentions output_hidden_states output_past return_dict
+    torchscript attn_implementation _attn_implementation _attn_implementation_autoset chunk_size_feed_forward
+    use_bfloat16 xla_device"""  # where the file comes from, how it is stored and run
+TASKS = """id2label label2id num_labels problem_type classifier_dropout finetuning_task task_specific_params
+    bos_token_id eos_token_id sep_token_id cls_token_id mask_token_id unk_token_id"""  # heads not loaded, ids not read
+POOLER = "pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"  # BERT's multilingual
+DROPPED = {
+    **dict.fromkeys(f"{STORAGE} {TASKS} {POOLER}".split(), ANY),
+    **dict.fromkeys(("is_decoder", "add_cross_attention", "is_encoder_decoder", "tie_encoder_decoder"), (False,)),
+    "cross_attention_hidden_size": (None,),
+    "directionality": ("bidi",),
+    "pooler_type": ("first_token_transform",),
+    "position_embedding_type": ("absolute",),
+    "pruned_heads": ({}, None),
+    "tie_word_embeddings": (True,),
+}
+
+
+def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
+    """The model of a published directory; the family and the dtype are its own unless given.
+
+    16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. One
+    InputError line names every tensor that is missing, unexpected or mis-shaped.
+    """
+    folder = Path(directory)
+    require(folder.is_dir(), f"{directory} is not a directory with a model")
+    atomic.settle(folder)
+    fields = _fields(folder / CONFIG)
+    name = family or fields.get("minibert_family") or fields.get("model_type")
+    require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
+    try:
+        module = families.family(name)
+        config = from_fields(module.Config, _mathematical(fields, module))
+    except InputError as error:
+        raise InputError(f"{folder / CONFIG}: {error}") from None
+    params = _parameters(folder, module, config, _kind(dtype))
+    tokenizer = None
+    if any((folder / vocabulary).exists() for vocabulary in VOCABULARIES):
+        tokenizer = TOKENIZERS[module.TOKENIZER].load(folder)
+        sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
+        require(len(tokenizer) <= config.vocab_size, f"{sizes} rows: they don't belong together")
+    return Model(name, config, params, tokenizer)
+
+
+def save(model: Model, directory: Any) -> None:
+    """Write the published layout, all of it or nothing, the parameters in their own dtype.
+
+    Files that aren't part of the layout stay; a vocabulary that the directory has and the model hasn't goes.
+    """
+    module, fields = model.module, to_fields(model.config)
+    default = {field: getattr(module.Config, field) for field in module.VARIANTS}
+    fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
+    flat = to_published(model.params, module.names(model.config))
+    for name, array in flat.items():
+        _require_finite(name, array, "refusing to save")
+    heads = {head for head in module.HEADS if head in model.params}
+    origin = {"architectures": [_architecture(module, heads)], "model_type": module.MODEL_TYPE}
+    if model.family != module.MODEL_TYPE:
+        origin["minibert_family"] = model.family
+    origin["dtype"] = np.result_type(*flat.values()).name
+    with atomic.directory(directory, OWNED) as folder:
+        text = json.dumps(origin | fields, ensure_ascii=False, allow_nan=False, indent=2)
+        atomic.write_text(folder / CONFIG, f"{text}\n")
+        safetensors.write(folder / WEIGHTS, flat, {"format": "pt"})
+        if model.tokenizer is not None:
+            model.tokenizer.save(folder)
+
+
+# ---- Trees and published names ---------------------------------------------------------------------------------------
+def to_published(tree: Any, rows: Iterable[Row]) -> dict[str, np.ndarray]:
+    """The flat dict under published names of a tree of parameters, gradients or moments; absent heads stay absent."""
+    leaves = trees.flatten(tree)
+    parts: dict[str, list[np.ndarray]] = {}
+    for path, name, bijection in rows:
+        if path in leaves:
+            parts.setdefault(name, []).append(_applied(leaves[path], bijection))
+    return {name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def from_published(flat: dict[str, np.ndarray], rows: Iterable[Row]) -> Any:
+    """The tree of the published tensors, the inverse of `to_published`; rows whose tensor is absent are left out."""
+    rows = [row for row in rows if row[1] in flat]
+    counts = Counter(name for _, name, _ in rows)
+    parts = {name: iter(np.split(flat[name], n) if n > 1 else [flat[name]]) for name, n in counts.items()}
+    return trees.unflatten({path: _undone(next(parts[name]), bijection) for path, name, bijection in rows})
+
+
+def _applied(array: np.ndarray, bijection: str) -> np.ndarray:
+    for kind, _, after in _steps(bijection):
+        array = array.T if kind == "transpose" else array.reshape(after) if kind == "reshape" else array
+    return array
+
+
+def _undone(array: np.ndarray, bijection: str) -> np.ndarray:
+    for kind, before, _ in reversed(_steps(bijection)):
+        array = array.T if kind == "transpose" else array.reshape(before) if kind == "reshape" else array
+    return np.asarray(array, order="C")
+
+
+def _applied_shape(shape: tuple[int, ...], bijection: str) -> tuple[int, ...]:
+    for kind, _, after in _steps(bijection):
+        shape = shape[::-1] if kind == "transpose" else after if kind == "reshape" else shape
+    return shape
+
+
+def _steps(bijection: str) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    """(kind, our shape, published shape) of each step; the shapes are () but for reshape."""
+    steps = []
+    for step in bijection.split():
+        kind, _, shapes = step.partition(":")
+        before, after = ([int(n) for n in re.findall(r"\d+", side)] for side in f"{shapes}->".split("->")[:2])
+        steps.append((kind, tuple(before), tuple(after)))
+    return steps
+
+
+# ---- config.json -----------------------------------------------------------------------------------------------------
+def _fields(path: Path) -> dict[str, Any]:
+    try:
+        fields = strictjson.loads(path.read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    require(isinstance(fields, dict), f"{path} is not a JSON object")
+    return fields
+
+
+def _mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:
+    """The fields without those that carry no mathematics; one that does, with a value not implemented, is refused."""
+    dropped = {**DROPPED, **getattr(module, "DROPPED", {})}
+    kept = {}
+    for key, value in fields.items():
+        if key in module.Config.__dataclass_fields__ or key not in dropped:
+            kept[key] = value
+        else:
+            allowed = " or ".join(json.dumps(other) for other in dropped[key])
+            harmless = dropped[key] == ANY or value in dropped[key]
+            require(harmless, f"config field {key!r} is {shown(value)}; implemented: {allowed}")
+    return kept
+
+
+def _architecture(module: ModuleType, heads: set[str]) -> str:
+    """The published class with these heads: the one that has them all and the fewest others."""
+    spare = {name: len(set(held) - heads) for name, held in module.ARCHITECTURES.items() if heads <= set(held)}
+    return min(spare, key=spare.__getitem__)
+
+
+# ---- Weights ---------------------------------------------------------------------------------------------------------
+def _kind(dtype: Any) -> np.dtype | None:
+    if dtype is None:
+        return None
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:
+        raise InputError(f"dtype {shown(dtype)} is unknown; allowed: float32, float64, longdouble") from None
+    require(kind.kind == "f" and kind.itemsize >= 4, f"dtype {kind}: allowed: float32, float64, longdouble")
+    return kind
+
+
+def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | None) -> Any:
+    """The tree of the directory's weights, checked by name, shape, dtype and for being finite."""
+    rows = module.names(config)
+    shapes = _published_shapes(module.shapes(config), rows)
+    aliases, unused = module.aliases(config), set(getattr(module, "unused", lambda config: ())(config))
+    source, given = _read(folder)
+    try:
+        tensors = _renamed(given, {*shapes, *aliases, *unused}, module.PREFIX)
+        for alias, name in aliases.items():
+            if alias in tensors:
+                repeated = tensors.pop(alias)
+                equal = np.array_equal(tensors.setdefault(name, repeated), repeated)
+                require(equal or alias in unused, f"tensor {alias!r} differs from {name!r}, which it has to repeat")
+        tensors = {name: array for name, array in tensors.items() if name not in unused or name in shapes}
+        _require_complete(tensors, shapes, _optional(rows, module.HEADS, tensors), config)
+        for name, array in tensors.items():
+            require(array.dtype.kind == "f", f"tensor {name!r} is {array.dtype}; parameters are floating-point")
+            with np.errstate(over="ignore"):  # said by name in the next line
+                tensors[name] = array.astype(kind or array.dtype, copy=False)
+            _require_finite(name, tensors[name], f"as {tensors[name].dtype}")
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    return from_published(tensors, rows)
+
+
+def _read(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """The file of the weights, and its tensors."""
+    for name, reader in ((WEIGHTS, safetensors.read), (INDEX, safetensors.read_shards)):
+        if (folder / name).exists():
+            return folder / name, reader(folder / name)
+    advice = ""
+    for file in sorted(folder.iterdir()):
+        if file.suffix in FOREIGN:
+            convert = "AutoModelForPreTraining.from_pretrained(DIR).save_pretrained(NEW)"
+            advice = f"; {file.name} is not read (pickles can run code): convert it once with transformers: {convert}"
+    raise InputError(f"{folder} has no {WEIGHTS}{advice}")
+
+
+def _renamed(given: dict[str, np.ndarray], known: set[str], prefix: str) -> dict[str, np.ndarray]:
+    """The tensors under canonical names, without optimizer leftovers and position buffers.
+
+    gamma and beta are weight and bias as last part of a name only; the encoder's prefix may be absent.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    origin: dict[str, str] = {}
+    for old, array in given.items():
+        last = re.split(r"[./]", old)[-1]
+        buffer = last == "position_ids" and array.dtype.kind in "iu"
+        if last in ("adam_m", "adam_v", "global_step") or buffer:
+            continue
+        modern = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", old))
+        spellings = (old, modern, prefix + old, prefix + modern)
+        name = next((spelling for spelling in spellings if spelling in known), old)
+        require(name not in tensors, f"tensors {origin.get(name)!r} and {old!r} are both {name!r}")
+        tensors[name], origin[name] = array, old
+    return tensors
+
+
+def _published_shapes(shapes: Any, rows: Iterable[Row]) -> dict[str, tuple[int, ...]]:
+    """Published name -> shape."""
+    ours, published = trees.flatten(shapes), {}
+    for path, name, bijection in rows:
+        first, *others = _applied_shape(ours[path], bijection)
+        published[name] = (first + (published[name][0] if name in published else 0), *others)
+    return published
+
+
+def _optional(rows: Iterable[Row], heads: Iterable[str], tensors: dict[str, np.ndarray]) -> set[str]:
+    """The names of the heads of which the file has nothing."""
+    parts = {head: {name for path, name, _ in rows if path.split(".")[0] == head} for head in heads}
+    return {name for names in parts.values() if not names & tensors.keys() for name in names}
+
+
+def _require_complete(
+    tensors: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]], optional: set[str], config: Any
+) -> None:
+    """One line with everything that is missing, unexpected or mis-shaped."""
+    problems = {
+        "missing": [repr(name) for name in shapes if name not in tensors and name not in optional],
+        "unexpected": [shown(name) for name in tensors if name not in shapes],
+        "mis-shaped": [
+            f"{name!r} is {array.shape}, {CONFIG} says {shapes[name]}{_culprit(array.shape, shapes[name], config)}"
+            for name, array in tensors.items()
+            if name in shapes and array.shape != shapes[name]
+        ],
+    }
+    lines = [f"{len(found)} {kind}: {_cut(found)}" for kind, found in problems.items() if found]
+    require(not lines, f"the tensors don't fit {CONFIG}: {'; '.join(lines)}")
+
+
+def _culprit(got: tuple[int, ...], due: tuple[int, ...], config: Any) -> str:
+    """' (vocab_size?)' where one axis differs from what such a config field says."""
+    axes = [b for a, b in zip(got, due, strict=True) if a != b] if len(got) == len(due) else []
+    fields = [field for field, value in to_fields(config).items() if len(axes) == 1 and value == axes[0]]
+    return f" ({' or '.join(fields)}?)" if fields else ""
+
+
+def _cut(items: list[str], most: int = 4) -> str:
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _require_finite(name: str, array: np.ndarray, context: str) -> None:
+    wrong = array.size - np.count_nonzero(np.isfinite(array))
+    require(not wrong, f"tensor {name!r} has {wrong} of {array.size} entries NaN or infinite ({context})")

@@ -96,6 +96,25 @@ PRESETS = {
     "tiny": _size(2, 128),
 }
 
+# small, and every field away from its default: for checks
+PROBE = {
+    "vocab_size": 17,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 11,
+    "hidden_act": "gelu_new",
+    "hidden_dropout_prob": 0.2,
+    "attention_probs_dropout_prob": 0.3,
+    "max_position_embeddings": 9,
+    "type_vocab_size": 3,
+    "layer_norm_eps": 1e-3,
+    "pad_token_id": 5,
+    "mask_constant": "-10000",
+    "pad_row_gradient": True,
+    "mlm_denominator_eps": 0.01,
+}
+
 
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
 def shapes(config: Config) -> Tree:
@@ -254,10 +273,10 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     return {"embeddings": layers.embeddings_backward(dh, c["embeddings"]), "encoder": encoder, **g}  # (1)
 
 
-def pooler(h: Array, p: Tree) -> tuple[Array, Tree]:
-    """(7) r = tanh(h[:, 0] Wᵀ + b); h (B, T, D) -> r (B, D)."""
-    c: Tree = {"shape": h.shape}
-    r, c["dense"] = ops.linear(h[:, 0], **p)
+def pooler(x: Array, p: Tree) -> tuple[Array, Tree]:
+    """(7) r = tanh(x[:, 0] Wᵀ + b); x (B, T, D) -> r (B, D)."""
+    c: Tree = {"shape": x.shape}
+    r, c["dense"] = ops.linear(x[:, 0], **p)
     r, c["tanh"] = ops.tanh(r)
     return r, c
 
@@ -265,16 +284,16 @@ def pooler(h: Array, p: Tree) -> tuple[Array, Tree]:
 def pooler_backward(dr: Array, c: Tree) -> tuple[Array, Tree]:
     dr = ops.tanh_backward(dr, c["tanh"])
     dfirst, g = ops.linear_backward(dr, c["dense"])
-    dh = np.zeros(c["shape"], dr.dtype)
-    dh[:, 0] = dfirst
-    return dh, g
+    dx = np.zeros(c["shape"], dr.dtype)
+    dx[:, 0] = dfirst
+    return dx, g
 
 
 # ---- Heads -----------------------------------------------------------------------------------------------------------
-def mlm_head(h: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[Array, Tree]:
-    """(8) z = LN(act(h Wᵀ + b)) tableᵀ + b_V; h (…, D), table (V, D) -> z (…, V)."""
+def mlm_head(x: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[Array, Tree]:
+    """(8) z = LN(act(x Wᵀ + b)) tableᵀ + b_V; x (…, D), table (V, D) -> z (…, V)."""
     c: Tree = {}
-    u, c["dense"] = ops.linear(h, **p["dense"])
+    u, c["dense"] = ops.linear(x, **p["dense"])
     u, c["act"] = layers.activation(u, name=act)
     u, c["norm"] = ops.layer_norm(u, **p["norm"], eps=eps)
     z, c["decoder"] = ops.linear(u, weight=table, bias=p["decoder"]["bias"])
@@ -282,19 +301,19 @@ def mlm_head(h: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[
 
 
 def mlm_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree, Array]:
-    """(dh, g, dtable)."""
+    """(dx, g, dtable)."""
     g: Tree = {}
     du, decoder = ops.linear_backward(dz, c["decoder"])
     dtable, g["decoder"] = decoder["weight"], {"bias": decoder["bias"]}
     du, g["norm"] = ops.layer_norm_backward(du, c["norm"])
     du = layers.activation_backward(du, c["act"])
-    dh, g["dense"] = ops.linear_backward(du, c["dense"])
-    return dh, g, dtable
+    dx, g["dense"] = ops.linear_backward(du, c["dense"])
+    return dx, g, dtable
 
 
-def nsp_head(r: Array, p: Tree) -> tuple[Array, Tree]:
-    """(10) r Wᵀ + b; r (B, D) -> (B, 2), class 0 = B follows A, 1 = B is random."""
-    return ops.linear(r, **p)
+def nsp_head(pooled: Array, p: Tree) -> tuple[Array, Tree]:
+    """(10) r Wᵀ + b; pooled r (B, D) -> (B, 2), class 0 = B follows A, 1 = B is random."""
+    return ops.linear(pooled, **p)
 
 
 def nsp_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree]:
@@ -375,8 +394,15 @@ def correct(c: Tree) -> dict[str, tuple[int, int]]:
 
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "bert"
-ARCHITECTURES = {"BertForPreTraining": HEADS, "BertForMaskedLM": ("mlm",), "BertModel": ("pooler",)}
+ARCHITECTURES = {
+    "BertModel": ("pooler",),
+    "BertForMaskedLM": ("mlm",),
+    "BertForNextSentencePrediction": ("pooler", "nsp"),
+    "BertForPreTraining": HEADS,
+}
 PREFIX = "bert."
+TOKENIZER = "wordpiece"
+VARIANTS = ("mask_constant", "pad_row_gradient", "mlm_denominator_eps")
 
 
 def names(config: Config) -> list[tuple[str, str, str]]:
@@ -415,8 +441,13 @@ def names(config: Config) -> list[tuple[str, str, str]]:
 
 
 def aliases(config: Config) -> dict[str, str]:
-    """Second names of one tensor in published files, accepted when equal."""
+    """Second name in published files -> the name whose tensor it repeats."""
     if not config.tie_word_embeddings:
         return {"cls.predictions.bias": "cls.predictions.decoder.bias"}
     decoder = "cls.predictions.decoder"
     return {f"{decoder}.weight": "bert.embeddings.word_embeddings.weight", f"{decoder}.bias": "cls.predictions.bias"}
+
+
+def unused(config: Config) -> tuple[str, ...]:
+    """Names in published files that no equation reads."""
+    return () if config.tie_word_embeddings else ("cls.predictions.bias",)
