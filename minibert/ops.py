@@ -193,6 +193,7 @@ def attention(
         probs += np.maximum(bias, np.finfo(q.dtype).min)
     flat = probs.reshape(-1, probs.shape[-1])
     kernels.softmax(flat, flat)
+    dropout = None if dropout is None else dropout.astype(q.dtype, copy=False)
     kept = probs if dropout is None else probs * dropout
     return kept @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale}
 
@@ -228,7 +229,7 @@ def dropout_multiplier(keep: Array, rate: float, dtype: np.dtype) -> Array:
 
 
 # ---- Losses ----------------------------------------------------------------------------------------------------------
-@pair("(...,v)->()", labels="(...)<v", weights="(...)+", ignore=1)
+@pair("(m,...,v)->()", labels="(m,...)<v", weights="(m,...)+", ignore=0)
 def cross_entropy(
     logits: Array,
     *,
@@ -237,7 +238,7 @@ def cross_entropy(
     ignore: int | None = None,
     denominator: float | None = None,
 ) -> tuple[Array, Cache]:
-    """Σ w·(log Σ exp z - z[label]) / denominator, in nats; logits (…, V), labels and weights (…).
+    """Σ w·(log Σ exp z - z[label]) / denominator, in nats; logits (M, …, V), labels and weights (M, …).
 
     Targets whose label is `ignore` do not count. denominator: Σ w of the others, unless given; nothing counts gives 0.
     """
@@ -293,7 +294,7 @@ def mean_squared_error(
     """Σ w·(x - target)² / denominator; all of one shape; denominator: Σ w unless given."""
     w = np.ones_like(x) if weights is None else weights.astype(x.dtype)
     w = w * _reciprocal(w, denominator)
-    difference = x - target
+    difference = x - target.astype(x.dtype, copy=False)
     return np.asarray((w * difference * difference).sum()), {"difference": difference, "weights": w}
 
 

@@ -21,7 +21,7 @@ class Pair:
     """What was declared of one op: forward, backward, the signature's Specs, data Specs and constants for checks."""
 
     def __init__(self, forward: Callable, signature: str, declared: dict[str, Any]):
-        self.name, self.forward, self.signature = forward.__name__, forward, signature
+        self.name, self.forward, self.signature, self.declared = forward.__name__, forward, signature, declared
         self.arguments, self.result = signatures.parse_signature(signature)
         self.data = {k: signatures.parse(v) for k, v in declared.items() if isinstance(v, str)}
         self.constants = {k: v for k, v in declared.items() if not isinstance(v, str)}

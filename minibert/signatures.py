@@ -51,10 +51,12 @@ def shape(spec: Spec, sizes: dict[str, Any]) -> tuple[int, ...]:
 
 
 def draw(spec: Spec, sizes: dict[str, Any], rng: np.random.Generator, dtype: Any = np.float64) -> np.ndarray:
-    """A random array that satisfies the Spec: reals of order 1, integers below the bound, bits of both kinds."""
+    """A random array that satisfies the Spec: reals of order 1, integers in range with both ends among them, bits."""
     dims = shape(spec, sizes)
     if spec.kind == "int":
-        return rng.integers(0, _bound(spec, sizes), dims)
+        values = rng.integers(0, _bound(spec, sizes), dims)
+        values.reshape(-1)[[0, -1]] = _bound(spec, sizes) - 1, 0
+        return values
     if spec.kind == "bit":
         return (rng.random(dims) < 0.7).astype(dtype)
     values = rng.standard_normal(dims).astype(dtype)

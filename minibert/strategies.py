@@ -1,0 +1,56 @@
+"""Hypothesis strategies drawn from signatures: arguments for any pair, ours or yours. Needs the package hypothesis.
+
+    @given(strategies.arguments("(...,d),(d)->(...,d)", names=("x", "scale")))
+    def test_mine(drawn):
+        args, data = drawn
+        assert max(gradcheck.check(mine, mine_backward, args, data).values()) < 1e-9
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minibert import signatures
+from minibert.pairs import Pair
+
+
+@st.composite
+def sizes(draw: st.DrawFn, letters: Sequence[str], largest: int = 5) -> dict[str, Any]:
+    """A size from 2 to `largest` for each letter, unequal where there is room, and up to two loop dimensions."""
+    room = max(largest, len(letters) + 1)
+    drawn = draw(st.permutations(range(2, room + 1)))
+    loops = draw(st.lists(st.integers(2, 3), max_size=2))
+    return {**dict(zip(letters, drawn, strict=False)), "...": tuple(loops)}
+
+
+@st.composite
+def arguments(
+    draw: st.DrawFn, signature: str, names: Sequence[str], largest: int = 5, **declared: Any
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(differentiable arguments by name, data and constants) for a signature; all arrays are read-only float64.
+
+    declared: data signatures as text, constants as anything else, as in `pairs.pair`.
+    """
+    specs, _ = signatures.parse_signature(signature)
+    data = {name: signatures.parse(text) for name, text in declared.items() if isinstance(text, str)}
+    constants = {name: value for name, value in declared.items() if not isinstance(value, str)}
+    letters = sorted({dim for spec in [*specs, *data.values()] for dim in spec.dims if not dim.isdigit()} - {"..."})
+    dims = draw(sizes(letters, largest))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+    def array(spec: signatures.Spec) -> np.ndarray:
+        value = np.asarray(signatures.draw(spec, dims, rng))
+        value.flags.writeable = False
+        return value
+
+    args = {name: array(spec) for name, spec in zip(names, specs, strict=True)}
+    return args, {**{name: array(spec) for name, spec in data.items()}, **constants}
+
+
+def of_pair(pair: Pair, largest: int = 4) -> st.SearchStrategy:
+    """`arguments` of a declared op."""
+    names = list(inspect.signature(pair.forward).parameters)[: len(pair.arguments)]
+    return arguments(pair.signature, names, largest, **pair.declared)

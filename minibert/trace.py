@@ -1,0 +1,68 @@
+"""What every op of a run returned, and the cotangent its backward received, named by the paths in the run's cache.
+
+    with trace.recording() as record:
+        loss, cache = model.loss(batch)
+        model.loss_backward(cache)
+    record.named(cache)["encode.encoder.0.attention.query"].output
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibert.pairs import PAIRS, observing
+
+
+@dataclass
+class Event:
+    """One op of the forward pass: its name, cache, output, and, after the backward, cotangent and gradients."""
+
+    op: str
+    cache: Any
+    output: np.ndarray
+    cotangent: np.ndarray | None = None
+    gradients: Any = None
+
+
+class Record:
+    """The events of a run, in forward order."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._of_cache: dict[int, Event] = {}
+
+    def observe(self, f: Callable, args: tuple, constants: dict) -> Any:
+        result = f(*args, **constants)
+        name = f.__name__
+        if name in PAIRS:
+            event = Event(name, result[1], result[0])
+            self.events.append(event)
+            self._of_cache[id(event.cache)] = event
+        elif id(args[1]) in self._of_cache:
+            event = self._of_cache[id(args[1])]
+            event.cotangent, event.gradients = args[0], result
+        return result
+
+    def named(self, cache: Any) -> dict[str, Event]:
+        """The events by the dotted path of their cache within `cache`, in forward order."""
+        paths: dict[int, str] = {}
+        pending = [("", cache)]
+        while pending:
+            path, node = pending.pop()
+            if id(node) in self._of_cache:
+                paths[id(node)] = path.removeprefix(".")
+            elif isinstance(node, dict | list):
+                children = node.items() if isinstance(node, dict) else enumerate(node)
+                pending += [(f"{path}.{key}", child) for key, child in children]
+        return {paths[id(e.cache)]: e for e in self.events if id(e.cache) in paths}
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[Record]:
+    """Records every op called in this context."""
+    record = Record()
+    with observing(record.observe):
+        yield record

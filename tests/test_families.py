@@ -1,0 +1,119 @@
+"""The laws that every family obeys; families are found by listing the folder."""
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import families, trace, tree
+
+FAMILIES = families.names()
+
+
+def case(name, seed=0, **fields):
+    module, rng = families.family(name), np.random.default_rng(seed)
+    probe = {**module.PROBE, **fields}
+    model = minibert.create(name, seed, "float64", **probe, initializer_range=0.4)
+    for array in tree.leaves(model.params):
+        array += 0.2 * rng.standard_normal(array.shape)
+        array.flags.writeable = False
+    return model, module.example(rng, model.config), rng
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradients_have_the_keys_and_shapes_of_the_parameters(name):
+    model, batch, _ = case(name)
+    gradient = tree.flatten(model.loss_backward(model.loss(batch)[1]))
+    params = tree.flatten(model.params)
+    assert gradient.keys() == params.keys()
+    assert all(gradient[path].shape == params[path].shape for path in params)
+    assert all(gradient[path].any() for path in params if not path.endswith("key.bias"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_names_are_the_shapes_and_each_stands_once(name):
+    model, *_ = case(name)
+    rows = model.module.names(model.config)
+    assert {path for path, *_ in rows} == set(tree.flatten(model.module.shapes(model.config)))
+    assert len({published for _, published, _ in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_recomputing_layers_gives_the_same_bits(name):
+    model, batch, _ = case(name)
+    kept = model.loss_backward(model.loss(batch)[1])
+    again = model.loss_backward(model.loss(batch, keep="inputs")[1])
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(kept), tree.leaves(again), strict=True))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_micro_batches_add_up_to_the_large_batch(name):
+    model, batch, _ = case(name, mlm_denominator_eps=0.0)
+    del batch["dropout"]
+    loss, cache = model.loss(batch)
+    whole = model.loss_backward(cache)
+    totals = {"masked_lm": batch["masked_lm_weights"].sum(), "next_sentence": len(batch["input_ids"])}
+    parts, total = None, 0.0
+    for rows in (slice(0, 1), slice(1, None)):
+        part_loss, cache = model.loss({key: value[rows] for key, value in batch.items()}, denominators=totals)
+        total += part_loss
+        gradient = model.loss_backward(cache)
+        parts = gradient if parts is None else tree.add(parts, gradient)
+    assert total == pytest.approx(float(loss), rel=1e-12)
+    largest = max(np.abs(a).max() for a in tree.leaves(whole))
+    for path, value in tree.items(whole):
+        assert np.abs(value - tree.get(parts, path)).max() < 1e-12 * max(np.abs(value).max(), 1e-3 * largest), path
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_padding_changes_nothing(name):
+    model, batch, rng = case(name, mask_constant="min")
+    del batch["dropout"]
+    wider = dict(batch)
+    for key in ("input_ids", "input_mask", "segment_ids"):
+        noise = rng.integers(0, model.config.vocab_size, (len(batch[key]), 2)) if key == "input_ids" else 0
+        wider[key] = np.concatenate([batch[key], np.zeros((len(batch[key]), 2), int) + noise], 1)
+    assert model.loss(wider)[0] == pytest.approx(float(model.loss(batch)[0]), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rows_do_not_see_each_other(name):
+    model, batch, rng = case(name)
+    order = rng.permutation(len(batch["input_ids"]))
+    inputs = {"attention_mask": batch["input_mask"], "token_type_ids": batch["segment_ids"]}
+    straight = model.encode(batch["input_ids"], **inputs)["last_hidden_state"]
+    shuffled = model.encode(batch["input_ids"][order], **{k: v[order] for k, v in inputs.items()})
+    assert np.allclose(shuffled["last_hidden_state"], straight[order], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_outputs_are_those_asked_for(name):
+    model, batch, _ = case(name)
+    everything = model.encode(batch["input_ids"], attention_mask=batch["input_mask"])
+    for output in model.module.OUTPUTS:
+        alone = model.encode(batch["input_ids"], attention_mask=batch["input_mask"], outputs=[output])
+        assert list(alone) == [output]
+        pairs = zip(tree.leaves(alone[output]), tree.leaves(everything[output]), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_trace_names_every_op_with_its_cotangent(name):
+    model, batch, _ = case(name)
+    with trace.recording() as record:
+        loss, cache = model.loss(batch)
+        model.loss_backward(cache)
+    named = record.named(cache)
+    assert len(named) == len(record.events)
+    for path, event in named.items():
+        assert event.cotangent is not None, path
+        assert event.cotangent.shape == event.output.shape, path
+    assert model.loss(batch)[0] == loss
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_same_seed_gives_the_same_weights(name):
+    probe = families.family(name).PROBE
+    one, same, other = (tree.leaves(minibert.create(name, seed, **probe).params) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert all(a.dtype == np.float32 for a in one)

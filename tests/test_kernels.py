@@ -1,0 +1,95 @@
+"""The blocked kernels: accuracy of the normal tail, and results that depend on neither blocks nor threads."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minibert import kernels
+
+# (x, x·Φ(x), its derivative), from 50-digit arithmetic
+GELU = [
+    (1.0, 0.84134474606854295, 1.0833154705876863),
+    (-1.0, -0.15865525393145705, -0.083315470587686298),
+    (0.5, 0.34573123063700655, None),
+    (-3.0, -0.0040496940948902836, -0.011945647204183927),
+    (-10.0, -7.6198530241605261e-23, None),
+    (0.0, 0.0, 0.5),
+]
+
+
+@pytest.mark.parametrize(("x", "value", "slope"), GELU)
+def test_gelu_at_known_points(x, value, slope):
+    at, one = np.array([x]), np.ones(1)
+    assert kernels.gelu(at)[0] == pytest.approx(value, rel=5e-15, abs=1e-300)
+    if slope is not None:
+        assert kernels.gelu_slope(at, one)[0] == pytest.approx(slope, rel=1e-14)
+
+
+@pytest.mark.parametrize(("dtype", "bar"), [(np.float64, 5e-16), (np.float32, 3e-7)])
+def test_gelu_and_erf_against_the_standard_library(dtype, bar):
+    x = np.linspace(-9, 9, 20001).astype(dtype)
+    erf = np.array([math.erf(v) for v in x])
+    phi = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in x.astype(float)])
+    density = np.exp(-0.5 * x.astype(float) ** 2) / math.sqrt(2 * math.pi)
+    assert np.abs(kernels.erf(x) - erf).max() < bar
+    assert np.abs(kernels.erf(x) / np.where(x == 0, 1, erf) - 1)[x != 0].max() < 1.5 * bar
+    assert (np.abs(kernels.gelu(x) - x * phi) / np.maximum(1, np.abs(x))).max() < bar
+    assert np.abs(kernels.gelu_slope(x, np.ones_like(x)) - (phi + x * density)).max() < 2 * bar
+
+
+def test_longdouble_is_no_worse_than_double():
+    x = np.linspace(-6, 6, 101)
+    wide = kernels.gelu(x.astype(np.longdouble)).astype(float)
+    assert np.abs(wide - kernels.gelu(x)).max() < 1e-15
+
+
+def test_gelu_at_the_ends():
+    x = np.array([np.inf, -np.inf, np.nan, 1e300, -1e300])
+    assert np.allclose(kernels.gelu(x), [np.inf, 0, np.nan, 1e300, 0], rtol=0, atol=1e-300, equal_nan=True)
+    assert np.array_equal(kernels.gelu_slope(x, np.ones(5)), [1, 0, np.nan, 1, 0], equal_nan=True)
+
+
+def test_tanh_gelu_differs_from_erf_gelu_by_what_is_known():
+    x = np.linspace(-6, 6, 120001)
+    gap = np.abs(kernels.gelu(x) - kernels.gelu_tanh(x))
+    assert gap.max() == pytest.approx(4.7324e-4, rel=1e-4)
+    assert abs(x[gap.argmax()]) == pytest.approx(2.699, abs=2e-3)
+
+
+def test_bits_do_not_depend_on_threads(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 700, 300)).astype(np.float32)
+    weight, bias = rng.standard_normal((2, 300)).astype(np.float32)
+
+    def everything():
+        y, xhat, rstd = kernels.layer_norm(x, weight, bias, 1e-5)
+        return [
+            kernels.gelu(x),
+            kernels.gelu_slope(x, dy),
+            y,
+            *kernels.layer_norm_slope(dy, xhat, rstd, weight),
+            kernels.softmax(x, np.empty_like(x)),
+            kernels.log_sum_exp(x),
+        ]
+
+    monkeypatch.setattr(kernels, "THREADS", 1)
+    alone = everything()
+    monkeypatch.setattr(kernels, "THREADS", 3)
+    assert all(np.array_equal(a, b) for a, b in zip(alone, everything(), strict=True))
+
+
+def test_scatter_add_accumulates_repeated_ids():
+    rng = np.random.default_rng(1)
+    ids, values = rng.integers(0, 5, 40), rng.standard_normal((40, 3))
+    expected = np.zeros((7, 3))
+    np.add.at(expected, ids, values)
+    assert np.allclose(kernels.scatter_add(ids, values, 7), expected, rtol=0, atol=1e-13)
+    assert not kernels.scatter_add(ids[:0], values[:0], 7).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_rows_with_nothing_to_prefer(dtype):
+    x = np.array([[-np.inf, -np.inf, -np.inf], [0, -np.inf, 0], [1e4, 0, -1e4]], dtype)
+    y = kernels.softmax(x, np.empty_like(x))
+    assert np.allclose(y, [[1 / 3] * 3, [0.5, 0, 0.5], [1, 0, 0]], atol=1e-7)
