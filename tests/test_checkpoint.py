@@ -624,5 +624,15 @@ def test_killed_at_every_step(tmp_path):
     assert {path.name for path in folder.iterdir()} == {"a", "b", *keeper}
 
 
+def test_loading_finishes_an_interrupted_save(tmp_path):
+    """A save killed while its files move to their places is finished by the next load."""
+    probe().save(tmp_path / "model")
+    after = probe(seed=1, heads=("mlm",))
+    after.save(tmp_path / "after")
+    (tmp_path / "after").rename(tmp_path / "model" / atomic.PENDING)
+    assert same(minibert.load(tmp_path / "model").params, after.params)
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
+
+
 def visible(folder):
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.is_file()}
