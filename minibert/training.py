@@ -8,6 +8,7 @@ of a run is its parameters, its moments and the number of steps done. A run live
 """
 
 import contextlib
+import ctypes
 import functools
 import json
 import math
@@ -27,8 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert import optim, tree
-from minibert.checkpoint import atomic, safetensors
+from minibert import kernels, optim, tree
+from minibert.checkpoint import atomic, directory, safetensors
 from minibert.config import require
 from minibert.errors import InputError
 
@@ -38,7 +39,7 @@ TOKENS = ("input_ids", "input_mask", "segment_ids")  # (B, T)
 TARGETS = ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights")  # (B, M)
 LABELS = {"masked_lm": "masked_lm_weights", "next_sentence": "next_sentence_labels",
           "sentence_order": "sentence_order_labels"}  # loss term: the field that says how many targets it has
-PURPOSES = {name: i for i, name in enumerate(("order", "dropout", "instances", "weights", "held_out"), start=1)}
+PURPOSES = {name: i for i, name in enumerate(("order", "dropout", "train", "held_out"), start=1)}
 
 
 @dataclass(frozen=True)
@@ -177,9 +178,9 @@ def _moments(state: dict) -> list[str]:
     return [name for name in state if name != "step"]
 
 
-def save_checkpoint(directory: Path, model: Any, state: dict, seconds: float) -> Path:
+def save_checkpoint(run: Path, model: Any, state: dict, seconds: float) -> Path:
     """Writes checkpoints/STEP whole or not at all, and drops all but it and the one before."""
-    path = directory / "checkpoints" / f"{state['step']:08d}"
+    path = run / "checkpoints" / f"{state['step']:08d}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.directory(path) as folder:
@@ -189,29 +190,29 @@ def save_checkpoint(directory: Path, model: Any, state: dict, seconds: float) ->
                                for name, a in model.state_dict(state[slot]).items()})
             text = json.dumps({"step": state["step"], "seconds": seconds}) + "\n"
             atomic.write_text(folder / "state.json", text)
-    for old in checkpoints(directory)[:-2]:
+    for old in checkpoints(run)[:-2]:
         doomed = old.with_name(f".old-{old.name}")  # half a checkpoint must never look like one
         os.replace(old, doomed)
         shutil.rmtree(doomed, ignore_errors=True)
     return path
 
 
-def checkpoints(directory: Path) -> list[Path]:
+def checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
-    folder = directory / "checkpoints"
+    folder = run / "checkpoints"
     return sorted(p for p in folder.iterdir() if re.fullmatch(r"\d{8}", p.name)) if folder.is_dir() else []
 
 
-def load_checkpoint(directory: Path, model: Any, state: dict) -> float:
+def load_checkpoint(run: Path, model: Any, state: dict) -> float:
     """Fills model.params and the optimizer's state from the newest readable checkpoint; returns its seconds.
 
     Leftovers of writes that were cut off are removed. Without a checkpoint everything stays as it is: step 0.
     """
-    folder = directory / "checkpoints"
+    folder = run / "checkpoints"
     for rest in folder.iterdir() if folder.is_dir() else ():
         if not re.fullmatch(r"\d{8}", rest.name):
             shutil.rmtree(rest, ignore_errors=True)
-    found = checkpoints(directory)
+    found = checkpoints(run)
     for path in reversed(found):
         try:
             saved = json.loads((path / "state.json").read_text(encoding="utf-8"))
@@ -231,12 +232,13 @@ def load_checkpoint(directory: Path, model: Any, state: dict) -> float:
 
 def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
     """Writes tensors with published names into the leaves of a tree like the parameters."""
-    views = model.state_dict(target)
-    require(views.keys() == tensors.keys(), "it holds other tensors than this model")
-    for name, view in views.items():
-        require(view.shape == tensors[name].shape and view.dtype == tensors[name].dtype,
-                f"{name} has another shape or dtype than in this model")
-        view[...] = tensors[name]  # a published tensor is a view of the leaf, whatever its bijection
+    loaded = tree.flatten(directory.from_published(tensors, model.module.names(model.config)))
+    leaves = tree.flatten(target)
+    require(leaves.keys() == loaded.keys(), "it holds other tensors than this model")
+    for path, leaf in leaves.items():
+        same = leaf.shape == loaded[path].shape and leaf.dtype == loaded[path].dtype
+        require(same, f"{path} has another shape or dtype than in this model")
+        leaf[...] = loaded[path]
 
 
 # ----------------------------------------------------------------------------------------------------------- log
@@ -312,27 +314,57 @@ def interruption() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+# --------------------------------------------------------------------------------------------------------- cores
+
+@contextlib.contextmanager
+def sharing(threads: int, parts: int) -> Iterator[None]:
+    """The cores go to micro-batches where there are several, else to the kernels; NumPy's OpenBLAS gets one thread.
+
+    The bits of a matrix product depend on how many threads share it; those of the kernels don't. Another BLAS, or
+    one that can't be found, is left alone.
+    """
+    get, put = _openblas() or (lambda: 1, lambda count: None)
+    before, kernels.THREADS = (get(), kernels.THREADS), threads if parts == 1 else 1
+    put(1)
+    try:
+        yield
+    finally:
+        put(before[0])
+        kernels.THREADS = before[1]
+
+
+def _openblas() -> tuple[Callable, Callable] | None:
+    """(get, set) of the number of threads of the OpenBLAS that NumPy's wheel carries."""
+    package = Path(np.__file__).parent
+    for path in [*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")]:
+        library = ctypes.CDLL(str(path))  # already loaded: the same one
+        for name in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
+            with contextlib.suppress(AttributeError):
+                return getattr(library, name.format("get")), getattr(library, name.format("set"))
+    return None
+
+
 # ------------------------------------------------------------------------------------------------------ the loop
 
-def fit(model: Any, plan: Plan, directory: Path, batches: Callable[[int], list[Batch]],
-        names: dict[str, str]) -> None:
+def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]) -> None:
     """Trains model.params in place from the directory's last checkpoint (or from step 0) to plan.steps.
 
-    batches(step): the step's micro-batches, a function of the step alone; names: {path: published name}. Killed at
-    any moment, it takes up at the last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a
-    checkpoint and raises KeyboardInterrupt. A loss or gradient that is not finite raises InputError before anything
-    is updated.
+    batches(step): the step's micro-batches, a function of the step alone. Killed at any moment, it takes up at the
+    last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises
+    KeyboardInterrupt. A loss or gradient that is not finite raises InputError before anything is updated.
     """
+    rows = model.module.names(model.config)
+    names = {path: name for path, name, _ in rows}
     new_state, update = optim.OPTIMIZERS[plan.optimizer]
     state = new_state(model.params)
-    seconds = load_checkpoint(directory, model, state)
-    _cut_log(directory / "log.jsonl", state["step"])
-    decay = optim.decay_rates(names.items(), plan.weight_decay)
+    seconds = load_checkpoint(run, model, state)
+    _cut_log(run / "log.jsonl", state["step"])
+    decay = optim.decay_rates(rows, plan.weight_decay)
     rate = functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
                              total=plan.steps)
     progress = Progress(state["step"], plan.steps)
     with interruption() as asked, warnings.catch_warnings(), \
-            open(directory / "log.jsonl", "a", encoding="utf-8", newline="\n") as log:
+            open(run / "log.jsonl", "a", encoding="utf-8", newline="\n") as log:
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's: what overflows is said below, in one line
         while state["step"] < plan.steps:
             began = time.perf_counter()
@@ -351,7 +383,7 @@ def fit(model: Any, plan: Plan, directory: Path, batches: Callable[[int], list[B
             done = state["step"] == plan.steps
             if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
                 os.fsync(log.fileno())
-                save_checkpoint(directory, model, state, seconds)
+                save_checkpoint(run, model, state, seconds)
             if asked.is_set() and not done:
                 progress.close()
                 raise KeyboardInterrupt(f"stopped after step {state['step']} of {plan.steps}")

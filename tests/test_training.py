@@ -63,9 +63,10 @@ class Bag:
             counts[term] = (int(((guess == c[name]["labels"]) & counted).sum()), int(counted.sum()))
         return counts
 
-    @property
-    def names(self):
-        return {path: f"bag.{path}" for path in tree.flatten(self.params)}
+    config = None
+
+    def names(self, config):
+        return [(path, f"bag.{path}", "identity") for path in tree.flatten(self.params)]
 
 
 def instances(count, seed=1):
@@ -99,7 +100,7 @@ PLAN = training.Plan(steps=12, batch_size=6, accumulate=3, learning_rate=0.05, w
 def run(directory, plan=PLAN, model=None, **patch):
     model = model or Bag(dtype=np.float32)
     directory.mkdir(exist_ok=True)
-    training.fit(model, plan, directory, patch.get("batches") or feed(instances(20), plan), model.names)
+    training.fit(model, plan, directory, patch.get("batches") or feed(instances(20), plan))
     return model
 
 

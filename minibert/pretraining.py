@@ -1,0 +1,297 @@
+"""`minibert pretrain`: from text to a trained model that `minibert.load` reads, in one directory.
+
+    corpus -> split by documents -> WordPiece vocabulary -> instances -> training -> held-out evaluation -> model
+
+Every stage is a function of the corpus and the options, both on record in run.json, so that resuming remakes the
+data, checks that they are the same, and continues from the last checkpoint. The directory:
+
+    run.json                          what was asked, what it was completed to, digests of corpus and instances
+    vocab.txt, tokenizer*.json, …     the vocabulary, learnt on the training documents alone
+    log.jsonl, checkpoints/           see `training`
+    config.json, model.safetensors    the trained model, as published ones are stored
+    report.json                       the held-out figures
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minibert
+from minibert import config as configs
+from minibert import corpus, families, kernels, training, tree
+from minibert.checkpoint import atomic, strictjson
+from minibert.config import require
+from minibert.corruption import instances
+from minibert.corruption.masking import Vocabulary
+from minibert.errors import InputError
+from minibert.tokenizers.wordpiece import WordPiece
+
+RATE = 0.15  # of the tokens are predicted (arXiv 1810.04805, section 3.1)
+RECORD = "run.json"
+Run = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a run's bits, beside the corpus and the model's configuration."""
+
+    steps: int = 1500
+    batch_size: int = 32  # pairs an update
+    accumulate: int = 2  # micro-batches an update: computed side by side where there are cores
+    seq_length: int = 64
+    vocab_size: int = 5000
+    duplicates: int = 5  # passes over the corpus, each with new pairs and masks (static masking)
+    short_rate: float = 0.1  # share of documents cut to shorter pairs (short_seq_prob)
+    held_out: float = 0.1  # share of the text; from 1 on a number of documents
+    learning_rate: float = 1e-3
+    warmup: int | None = None  # steps; a tenth of all
+    optimizer: str = "bert_adam"
+    schedule: str = "bert"
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    seed: int = 0
+    dtype: str = "float32"
+    lowercase: bool = True
+
+    def __post_init__(self):
+        require(self.seq_length >= 8, f"seq_length is {self.seq_length}; a pair needs at least 8")
+        require(self.duplicates >= 1, f"duplicates is {self.duplicates}; it must be at least 1")
+        require(0 <= self.short_rate <= 1, f"short_rate is {self.short_rate}; it must be a share")
+        require(self.dtype in ("float32", "float64"), f"dtype is {self.dtype!r}; it must be float32 or float64")
+        self.plan(1, 1)
+
+    def plan(self, threads: int, checkpoint_every: int) -> training.Plan:
+        """The training loop's part of the options."""
+        own = {name: getattr(self, name) for name in training.Plan.__dataclass_fields__ if hasattr(self, name)}
+        own["warmup"] = self.steps // 10 if self.warmup is None else self.warmup
+        return training.Plan(**{**own, "threads": threads, "checkpoint_every": checkpoint_every})
+
+
+# Named starting points: changes to Options, and fields of the model's configuration. A size that the family names
+# (tiny, mini, …) may be asked for too: it has the options and the other fields of "quick".
+SMALL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.1}
+PRESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "quick": ({}, {**SMALL, "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4,
+                   "intermediate_size": 256}),
+}
+
+
+def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (),
+             out: str | os.PathLike | None = None, resume: bool = False, preset: str | None = None,
+             config: str | os.PathLike | None = None, fields: dict[str, Any] | None = None,
+             vocabulary: str | os.PathLike | None = None, threads: int | None = None,
+             checkpoint_every: int | None = None, **options: Any) -> Path:
+    """Trains a model, prints what came of it and returns the directory that holds it.
+
+    corpus_files: UTF-8 text; without any, the text every Python ships. out: a new directory, by default runs/FAMILY;
+    with `resume` the run to continue: its recorded options hold, and those given have to agree. preset, config (a
+    config.json) and fields (by published name) make the model's configuration, the later the stronger. vocabulary:
+    a published directory or file with one, instead of learning it. threads: cores to use; no bit depends on them.
+    options: fields of Options; None is not given. Raises InputError for whatever cannot be used; Ctrl-C writes a
+    checkpoint, says how to go on and raises KeyboardInterrupt.
+    """
+    request = {"family": family, "corpus_files": [str(Path(file).resolve()) for file in corpus_files] or None,
+               "preset": preset, "config": config and str(Path(config).resolve()), "fields": fields or None,
+               "vocabulary": vocabulary and str(Path(vocabulary).resolve()), **options}
+    request = {name: value for name, value in request.items() if value is not None}
+    directory = _directory(family, out, resume)
+    try:
+        run, documents = (_resumed if resume else _started)(directory, request)
+        _trained(directory, run, documents, threads or kernels.THREADS, checkpoint_every or 100)
+    except KeyboardInterrupt as stop:
+        print(f"{stop or 'stopped before the first step'}; continue with: "
+              f"minibert pretrain {family} --out {directory} --resume", file=sys.stderr)
+        raise
+    except OSError as error:
+        raise InputError(f"cannot write to {directory}: {error.strerror or error}") from None
+    return directory
+
+
+# ---- The record of a run ---------------------------------------------------------------------------------------------
+
+def _directory(family: str, out: str | os.PathLike | None, resume: bool) -> Path:
+    """The one asked for. By default the last of runs/FAMILY, runs/FAMILY-2, … to resume, else the next of them."""
+    if out is not None:
+        return Path(out)
+    names = (Path("runs", family if n == 1 else f"{family}-{n}") for n in itertools.count(1))
+    taken = list(itertools.takewhile(Path.exists, names))
+    require(taken or not resume, f"there is no run {Path('runs', family)} to resume: name one with --out")
+    return taken[-1] if resume else Path("runs", f"{family}-{len(taken) + 1}" if taken else family)
+
+
+def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents]:
+    """Completes a request, and records it before anything is made."""
+    require(not (directory / RECORD).exists(), f"{directory} holds a run: continue it with --resume, or choose another")
+    require(not directory.exists() or all(p.name.startswith(".") for p in directory.iterdir()),
+            f"{directory} is not empty: choose a new directory")
+    module = families.family(request["family"])
+    options, fields = _preset(request.get("preset", "quick"), module.PRESETS)
+    if "config" in request:
+        fields |= strictjson.loads(_bytes(request["config"]), request["config"])
+    fields |= request.get("fields", {})
+    if "vocab_size" in fields:
+        options["vocab_size"] = fields.pop("vocab_size")
+    options |= {name: value for name, value in request.items() if name not in pretrain.__annotations__}
+    settings = configs.from_fields(Options, options)
+    fields = {"max_position_embeddings": settings.seq_length, **fields}
+    sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
+    require(sizes.max_position_embeddings >= settings.seq_length,
+            f"seq_length {settings.seq_length} exceeds max_position_embeddings {sizes.max_position_embeddings}")
+    documents = _documents(request)
+    run = {"format": "minibert-run/1", "request": request, "options": configs.to_fields(settings), "fields": fields,
+           "corpus": {"documents": len(documents), "sha256": _sha256(json.dumps(documents).encode())},
+           "made_by": {"minibert": minibert.__version__, "numpy": np.__version__,
+                       "python": platform.python_version()}}
+    directory.mkdir(parents=True, exist_ok=True)
+    _record(directory, run)
+    return run, documents
+
+
+def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents]:
+    """The recorded run, if what is asked now, and the corpus as it is now, agree with it."""
+    path = directory / RECORD
+    require(path.exists(), f"{directory} holds no run to resume")
+    run = strictjson.loads(_bytes(path), str(path))
+    recorded = {**run["request"], **run["options"]}
+    for name, value in request.items():
+        require(name in recorded or name in pretrain.__annotations__,
+                f"unknown option {name!r}{configs.nearest(name, recorded)}")
+        require(recorded.get(name) == value, f"{name} is {value!r}, but {directory} was begun with "
+                f"{recorded.get(name)!r}: leave it out to resume, or choose another directory to start a new run")
+    documents = _documents(run["request"])
+    require(_sha256(json.dumps(documents).encode()) == run["corpus"]["sha256"],
+            f"the corpus of {directory} has changed since the run began: restore it, or start a new run")
+    return run, documents
+
+
+def _preset(name: str, sizes: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(options, configuration fields), new dicts."""
+    require(name in PRESETS or name in sizes, f"unknown preset {name!r}{configs.nearest(name, [*PRESETS, *sizes])}; "
+            f"there are: {', '.join([*PRESETS, *sizes])}")
+    options, fields = PRESETS.get(name) or ({}, {**SMALL, **sizes[name]})
+    return dict(options), dict(fields)
+
+
+def _documents(request: dict[str, Any]) -> corpus.Documents:
+    files = request.get("corpus_files")
+    return corpus.documents_from_files(files) if files else corpus.default_documents()
+
+
+def _record(directory: Path, run: Run) -> None:
+    atomic.write_bytes(directory / RECORD, strictjson.dumps(run))
+
+
+def _bytes(path: str | os.PathLike) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _sha256(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+# ---- The stages ------------------------------------------------------------------------------------------------------
+
+def _trained(directory: Path, run: Run, documents: corpus.Documents, threads: int, checkpoint_every: int) -> None:
+    """All stages that are not done yet, each saying what it made."""
+    options = configs.from_fields(Options, run["options"])
+    parts = corpus.split(documents, options.held_out, options.seed)
+    _say("corpus", f"{len(documents):,} documents, {sum(map(len, documents)):,} sentences; "
+         f"{len(parts[1])} documents held out")
+    tokenizer = _tokenizer(directory, run["request"].get("vocabulary"), parts[0], options)
+    ids = [[[tokenizer.ids(sentence) for sentence in document] for document in part] for part in parts]
+    made = [_instances(part, tokenizer, options, purpose) for part, purpose in zip(ids, ("train", "held_out"),
+                                                                                  strict=True)]
+    _check_data(directory, run, made)
+    _say("data", f"{len(tokenizer):,} word pieces; {len(made[0]['input_ids']):,} training instances of up to "
+         f"{options.seq_length} tokens, {len(made[1]['input_ids']):,} held out")
+    model = minibert.create(run["request"]["family"], seed=options.seed, dtype=options.dtype,
+                            **{**run["fields"], "vocab_size": len(tokenizer)})
+    model.tokenizer = tokenizer
+    _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
+    plan = options.plan(threads, checkpoint_every)
+    with training.sharing(threads, plan.accumulate):
+        training.fit(model, plan, directory, lambda step: _batches(model, made[0], plan, step))
+        report = _report(model, made[1], ids, threads)
+    model.save(directory)
+    atomic.write_bytes(directory / "report.json", strictjson.dumps(report))
+    _say("saved", f"{directory}; try: minibert fill-mask {directory}")
+
+
+def _tokenizer(directory: Path, given: str | None, training_part: corpus.Documents, options: Options) -> WordPiece:
+    """The run's vocabulary: made or copied into the directory once, then read from there."""
+    if not (directory / "vocab.txt").exists():
+        if given:
+            made = WordPiece.load(given)
+        else:
+            made = WordPiece.train(itertools.chain.from_iterable(training_part), options.vocab_size, options.lowercase)
+        made.save(directory)
+    return WordPiece.load(directory, specials_in_text=False)
+
+
+def _instances(documents: list, tokenizer: WordPiece, options: Options, purpose: str) -> training.Batch:
+    """The seven fields; the held-out text is passed over once."""
+    vocabulary = Vocabulary(len(tokenizer), tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
+    cap = max(1, round(RATE * options.seq_length))
+    return instances.instances(
+        documents, training.draws(options.seed, purpose), vocabulary, options.seq_length, cap, RATE,
+        options.short_rate, options.duplicates if purpose == "train" else 1)
+
+
+def _check_data(directory: Path, run: Run, made: list[training.Batch]) -> None:
+    """The instances must be those of the run's first start, or its bits can't be continued."""
+    digest = _sha256(*(np.ascontiguousarray(a).tobytes() for part in made for _, a in sorted(part.items())))
+    if "instances_sha256" not in run:
+        run["instances_sha256"] = digest
+        _record(directory, run)
+    require(run["instances_sha256"] == digest, f"the data now made for {directory} differ from those the run began "
+            f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
+
+
+def _batches(model: Any, data: training.Batch, plan: training.Plan, step: int) -> list[training.Batch]:
+    """The micro-batches of a step, with their dropout masks: a function of the seed and the step."""
+    rows = training.order(step, plan.batch_size, len(data["input_ids"]), plan.seed)
+    parts = [training.batch(data, part) for part in np.split(rows, plan.accumulate)]
+    for i, part in enumerate(parts):
+        rng = training.draws(plan.seed, "dropout", step, i)
+        part["dropout"] = model.module.draw_dropout(rng, model.config, *part["input_ids"].shape)
+    return parts
+
+
+def _report(model: Any, held_out: training.Batch, ids: list, threads: int) -> dict[str, Any]:
+    """The held-out figures beside what they have to be compared with; said and returned."""
+    measured = training.evaluation(model, held_out, threads=threads)
+    counts = [np.bincount(np.fromiter(_flat(part), np.int64), minlength=model.config.vocab_size) for part in ids]
+    unigram = corpus.unigram_entropy(*counts)._asdict()
+    loss, share = measured["terms"]["masked_lm"], measured["accuracies"]["masked_lm"]
+    below = unigram["entropy"] - loss
+    _say("held out", f"MLM loss {loss:.3f} nats, {abs(below):.3f} {'below' if below > 0 else 'ABOVE'} the unigram "
+         f"entropy of that text, {unigram['entropy']:.3f}; {share:.1%} right")
+    for term, majority in measured["majority"].items():
+        share, count = measured["accuracies"][term], measured["targets"][term]
+        measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)
+        _say("", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f} pairs; majority class {majority:.1%}; "
+             f"99 % lower bound {lower:.1%}")
+    return {**measured, "unigram": unigram}
+
+
+def _flat(documents: list) -> Iterable[int]:
+    return itertools.chain.from_iterable(itertools.chain.from_iterable(documents))
+
+
+def _say(label: str, text: str) -> None:
+    print(f"{label:<10}{text}", flush=True)
