@@ -311,6 +311,15 @@ def mlm_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree, Array]:
     return dx, g, dtable
 
 
+def token_logits(p: Tree, config: Config, h: Array) -> Array:
+    """(8) of final hidden states h (N, D): a logit for each token of the vocabulary, (N, V)."""
+    return mlm_head(h, p["mlm"], _decoder(p, config), act=config.hidden_act, eps=config.layer_norm_eps)[0]
+
+
+def _decoder(p: Tree, config: Config) -> Array:
+    return (p["embeddings"]["word"] if config.tie_word_embeddings else p["mlm"]["decoder"])["weight"]
+
+
 def nsp_head(pooled: Array, p: Tree) -> tuple[Array, Tree]:
     """(10) r Wᵀ + b; pooled r (B, D) -> (B, 2), class 0 = B follows A, 1 = B is random."""
     return ops.linear(pooled, **p)
@@ -349,7 +358,7 @@ def loss(
     chosen = np.flatnonzero(weights)
     flat = (batch["masked_lm_positions"] + np.arange(rows)[:, None] * length).reshape(-1)[chosen]
     targets, c["gather"] = ops.gather(h.reshape(1, -1, width), positions=flat[None])
-    table = (p["embeddings"]["word"] if c["tied"] else p["mlm"]["decoder"])["weight"]
+    table = _decoder(p, config)
     z, c["mlm"] = mlm_head(targets[0], p["mlm"], table, act=config.hidden_act, eps=config.layer_norm_eps)  # (8)
     weights = weights[chosen].astype(h.dtype)
     total = given.get("masked_lm", weights.sum()) + config.mlm_denominator_eps

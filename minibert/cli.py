@@ -1,0 +1,240 @@
+"""The command line. Exit codes: 0 fine, 1 a failed check, 2 unusable input (one line on standard error), 130 Ctrl-C."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+import minibert
+from minibert import families, gradcheck, inference, pretraining, tree
+from minibert.checkpoint import atomic
+from minibert.errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    try:
+        args = _parser().parse_args(argv)
+        return args.run(args) or 0
+    except InputError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt as interrupt:
+        print(f"minibert: {interrupt or 'interrupted'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError as error:
+        return _complain(f"not enough memory: {error}")
+    except OSError as error:
+        return _complain(f"{error.filename or 'input/output'}: {error.strerror or error}")
+
+
+def _complain(message: str) -> int:
+    print(f"minibert: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="minibert", description="A NumPy-only reference engine of BERT-family models.")
+    parser.add_argument("--version", action="version", version=f"minibert {minibert.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    command = commands.add_parser("pretrain", help="train a model from raw text")
+    command.set_defaults(run=_pretrain)
+    command.add_argument("family", help=f"one of: {', '.join(families.names())}")
+    command.add_argument("--corpus", nargs="+", metavar="FILE", help="UTF-8 text; default: what every Python ships")
+    command.add_argument("--out", metavar="DIR", help="a new directory; default: runs/FAMILY")
+    command.add_argument("--resume", action="store_true", help="continue the run in DIR, bit for bit")
+    command.add_argument("--preset", help=f"model size and run: {', '.join(pretraining.PRESETS)}")
+    command.add_argument("--config", metavar="FILE", help="a config.json with the model's fields")
+    command.add_argument("--set", nargs="+", metavar="FIELD=VALUE", help="config fields, such as hidden_size=96")
+    command.add_argument("--vocabulary", metavar="PATH", help="use this vocabulary instead of learning one")
+    command.add_argument("--threads", type=int, help="cores to use; no bit depends on it")
+    command.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
+    for option in fields(pretraining.Options):
+        flag, described = "--" + option.name.replace("_", "-"), f"default {option.default}"
+        if option.type is bool:
+            command.add_argument(flag, action=argparse.BooleanOptionalAction, help=described)
+        else:
+            command.add_argument(flag, type=option.type, help=described)
+
+    command = commands.add_parser("embed", help="a vector for each line of text")
+    command.set_defaults(run=_embed)
+    command.add_argument("directory", metavar="DIR")
+    command.add_argument("text", nargs="?", metavar="FILE", help="UTF-8, one text a line; default: standard input")
+    command.add_argument("-o", "--output", metavar="OUT", help="an .npy or .jsonl file; default: JSON lines, printed")
+    command.add_argument("--pooling", choices=inference.POOLINGS, default="mean")
+    command.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
+    command.add_argument("--max-length", type=int, metavar="TOKENS")
+    command.add_argument("--batch-size", type=int, default=32, metavar="TEXTS")
+
+    command = commands.add_parser("fill-mask", help="the most probable tokens for each [MASK]")
+    command.set_defaults(run=_fill_mask)
+    command.add_argument("directory", metavar="DIR")
+    command.add_argument("text", nargs="*", help="texts with [MASK]; default: lines of standard input")
+    command.add_argument("--top", type=int, default=5, metavar="N")
+    command.add_argument("--json", action="store_true", help="one JSON object a text")
+
+    command = commands.add_parser("info", help="what a directory holds")
+    command.set_defaults(run=_info)
+    command.add_argument("directory", metavar="DIR")
+    command.add_argument("--json", action="store_true")
+
+    command = commands.add_parser("gradcheck", help="check every hand-written gradient")
+    command.set_defaults(run=_gradcheck)
+    command.add_argument("names", nargs="*", metavar="NAME", help="ops, blocks or families; default: all")
+    command.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+# ---- Commands --------------------------------------------------------------------------------------------------------
+def _pretrain(args: argparse.Namespace) -> None:
+    given = {option.name: getattr(args, option.name) for option in fields(pretraining.Options)}
+    names = ("family", "out", "resume", "preset", "config", "vocabulary", "threads", "checkpoint_every")
+    own = {name: getattr(args, name) for name in names}
+    pretraining.pretrain(corpus_files=args.corpus or (), fields=_assignments(args.set or []), **own, **given)
+
+
+def _assignments(texts: list[str]) -> dict[str, Any]:
+    """Config fields from FIELD=VALUE: numbers, true, false and null as JSON has them, else text."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text!r}: write FIELD=VALUE")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
+
+
+def _lines(path: str | None) -> Iterator[str]:
+    """Lines of a UTF-8 file or of standard input, without their ends."""
+    name = path or "standard input"
+    try:
+        data = Path(path).read_bytes() if path else sys.stdin.buffer.read()
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{name} is not UTF-8: byte {error.start}, in line {line}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from None
+    lines = text.split("\n")
+    yield from (line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines))
+
+
+def _embed(args: argparse.Namespace) -> None:
+    output = Path(args.output) if args.output else None
+    if output and output.suffix not in (".npy", ".jsonl"):
+        raise InputError(f"--output {args.output}: the name must end in .npy or .jsonl")
+    if args.batch_size < 1:
+        raise InputError(f"--batch-size {args.batch_size}: at least 1")
+    model = minibert.load(args.directory)
+    texts = list(_lines(args.text))
+    if not texts:
+        raise InputError(f"{args.text or 'standard input'} holds no text")
+
+    def progress(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{done:,} of {total:,} texts", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    vectors = inference.sentence_vectors(
+        model, texts, args.pooling, args.normalize, args.max_length, args.batch_size, progress
+    )
+    if output and output.suffix == ".npy":
+        atomic.write_bytes(output, _npy(vectors))
+        return
+    lines = (json.dumps({"text": t, "vector": [float(x) for x in v]}) for t, v in zip(texts, vectors, strict=True))
+    if output:
+        atomic.write_text(output, "".join(f"{line}\n" for line in lines))
+    else:
+        for line in lines:
+            print(line)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _fill_mask(args: argparse.Namespace) -> None:
+    if args.top < 1:
+        raise InputError(f"--top {args.top}: at least 1")
+    model = minibert.load(args.directory)
+    texts = args.text or list(_lines(None))
+    if not texts:
+        raise InputError("no text given")
+    for text in texts:
+        guesses = inference.masked_words(model, text, args.top)
+        if args.json:
+            print(json.dumps({"text": text, "masks": [[guess._asdict() for guess in mask] for mask in guesses]}))
+            continue
+        print(text)
+        for i, mask in enumerate(guesses, 1):
+            for guess in mask:
+                print(f"  {f'mask {i}  ' if len(guesses) > 1 else ''}{guess.probability:7.2%}  {guess.token}")
+
+
+def _info(args: argparse.Namespace) -> None:
+    model = minibert.load(args.directory)
+    flat = model.state_dict()
+    parts: dict[str, int] = {}
+    for path, array in tree.items(model.params):
+        part = path.split(".")[0]
+        parts[part] = parts.get(part, 0) + array.size
+    facts = {
+        "family": model.family,
+        "parameters": sum(array.size for array in flat.values()),
+        "tensors": len(flat),
+        "dtype": str(next(iter(flat.values())).dtype),
+        "parts": parts,
+        "heads": [head for head in model.module.HEADS if head in model.params],
+        "absent": [head for head in model.module.HEADS if head not in model.params],
+        "vocabulary": None if model.tokenizer is None else len(model.tokenizer),
+        "config": {field.name: getattr(model.config, field.name) for field in fields(model.config)},
+    }
+    if args.json:
+        print(json.dumps(facts, indent=2))
+        return
+    print(f"{facts['family']}, {facts['parameters']:,} parameters in {facts['tensors']} tensors of {facts['dtype']}")
+    for part, count in parts.items():
+        print(f"  {part:<24}{count:>14,}")
+    print(f"heads: {', '.join(facts['heads']) or 'none'}; absent: {', '.join(facts['absent']) or 'none'}")
+    print(f"vocabulary: {facts['vocabulary'] or 'none'}{' tokens' if facts['vocabulary'] else ''}")
+    for name, value in facts["config"].items():
+        print(f"  {name:<32}{value}")
+
+
+def _gradcheck(args: argparse.Namespace) -> int:
+    for name in args.names:
+        if name not in gradcheck.known():
+            raise InputError(f"unknown name {name!r}; there are: {', '.join(gradcheck.known())}")
+    exact = gradcheck.doubles() is not None
+    print("max|error| / max|gradient| of every hand-written backward, float64")
+    print(f"  {'pair':<24}{'gradient of':<36}{'differences':>12}{'50 digits':>12}")
+    failed = checked = 0
+    for name, argument, difference, truth in gradcheck.table(args.names, args.seed):
+        wrong = difference > gradcheck.DIFFERENCE_BAR or (truth or 0) > gradcheck.EXACT_BAR
+        shown = "" if truth is None else f"{truth:12.1e}"
+        print(f"  {name:<24}{argument:<36}{difference:>12.1e}{shown:>12}{'  WRONG' if wrong else ''}", flush=True)
+        failed, checked = failed + wrong, checked + 1
+    print(f"{checked - failed} of {checked} right (bars: {gradcheck.DIFFERENCE_BAR}, {gradcheck.EXACT_BAR})")
+    if not exact:
+        print("The scalar-loop doubles are not installed, so there is no 50-digit column.")
+    return 1 if failed else 0

@@ -1,0 +1,105 @@
+"""Using a model on text: sentence vectors and masked words."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert.errors import InputError
+from minibert.model import Model
+
+POOLINGS = ("mean", "cls", "pooler")
+
+
+def _tokenizer(model: Model) -> Any:
+    if model.tokenizer is None:
+        raise InputError("this directory has no vocabulary (vocab.txt or tokenizer.json), so it cannot read text")
+    return model.tokenizer
+
+
+def sentence_vectors(
+    model: Model,
+    texts: Iterable[str],
+    pooling: str = "mean",
+    normalize: bool = False,
+    max_length: int | None = None,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """One vector a text, (N, D), in the order given.
+
+    pooling: "mean" of the last hidden states over the tokens that are not padding, specials included (Reimers &
+    Gurevych 2019, arXiv 1908.10084, section 3), "cls" the first of them, "pooler" the family's pooler output.
+    normalize: scaled to length 1. max_length: tokens kept of a text, at most what the position table holds.
+    progress: called with (texts done, texts in all). Texts are read in order of length, so that batches hold little
+    padding; which texts share a batch changes a vector by rounding alone.
+    """
+    tokenizer = _tokenizer(model)
+    if pooling not in POOLINGS:
+        raise InputError(f"unknown pooling {pooling!r}; there are: {', '.join(POOLINGS)}")
+    if pooling == "pooler" and "pooler" not in model.params:
+        raise InputError("pooling 'pooler' needs the head 'pooler', which these parameters do not have")
+    longest = model.config.max_position_embeddings
+    if max_length is not None and not 2 <= max_length <= longest:
+        raise InputError(f"max_length {max_length}: this model takes 2 to {longest} tokens")
+    encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
+    order = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids))
+    vectors = np.zeros((len(encodings), model.config.hidden_size), model.params["embeddings"]["word"]["weight"].dtype)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        ids, mask = _padded([encodings[i].ids for i in rows], tokenizer.pad_id)
+        wanted = "pooler_output" if pooling == "pooler" else "last_hidden_state"
+        out = model.encode(ids, attention_mask=mask, outputs=[wanted])[wanted]
+        if pooling == "mean":
+            weights = mask.astype(out.dtype)[:, :, None]
+            out = (out * weights).sum(1) / weights.sum(1)
+        elif pooling == "cls":
+            out = out[:, 0]
+        vectors[rows] = out
+        if progress:
+            progress(min(start + batch_size, len(order)), len(order))
+    if normalize:
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.where(lengths == 0, 1, lengths)
+    return vectors
+
+
+def _padded(rows: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, mask), both (N, longest), padded at the end."""
+    ids = np.full((len(rows), max(map(len, rows))), pad, np.int64)
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+class Guess(NamedTuple):
+    """A token for a masked position, with its id and probability."""
+
+    token: str
+    id: int
+    probability: float
+
+
+def masked_words(model: Model, text: str, top: int = 5) -> list[list[Guess]]:
+    """For each [MASK] of the text, in order, the `top` most probable tokens."""
+    tokenizer = _tokenizer(model)
+    if not hasattr(model.module, "token_logits") or "mlm" not in model.params:
+        raise InputError("fill-mask needs the head 'mlm', which these parameters do not have")
+    encoding = tokenizer.encode(text)
+    longest = model.config.max_position_embeddings
+    if len(encoding.ids) > longest:
+        raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
+    places = [i for i, token in enumerate(encoding.ids) if token == tokenizer.mask_id]
+    if not places:
+        raise InputError(f"no {tokenizer.tokens[tokenizer.mask_id]} in {text[:60]!r}; write it where a word is missing")
+    hidden = model.encode([encoding.ids], token_type_ids=[encoding.type_ids], outputs=["last_hidden_state"])
+    logits = model.module.token_logits(model.params, model.config, hidden["last_hidden_state"][0, places])
+    logits = logits[:, : len(tokenizer)].astype(np.float64)  # rows beyond the vocabulary are padding of the table
+    probabilities = np.exp(logits - logits.max(-1, keepdims=True))
+    probabilities /= probabilities.sum(-1, keepdims=True)
+    return [
+        [Guess(tokenizer.tokens[i], int(i), float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
+        for row in probabilities
+    ]
