@@ -1,0 +1,333 @@
+"""BERT's tokenizer: words cut out by characters, each word covered by its longest known pieces.
+
+Devlin et al., arXiv:1810.04805 (released code: google-research/bert, tokenization.py); WordPiece: Schuster and
+Nakajima, ICASSP 2012; Wu et al., arXiv:1609.08144, section 4.1. Where the released code and the published fast
+tokenizer (Hugging Face `tokenizers`) disagree, this follows the latter, id for id and offset for offset:
+- a word of more than 100 code points (after normalisation) is [UNK]; the release says 200;
+- special tokens standing literally in the text are kept whole, case and blanks as they are; the release splits them;
+- a pair too long loses tokens from the longer; when both must shrink to an odd sum, the longer keeps one more and
+  of equals the second does (the release shortens the second of equals);
+- what is removed, split off, stripped and lower-cased: see `characters`.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, count
+
+from minibert.errors import InputError
+from minibert.tokenizers import characters, merges, published
+from minibert.tokenizers.encoding import Encoding, Span, truncated_lengths
+
+SPECIALS = published.SPECIALS
+MAX_WORD_CHARS = 100
+_CACHED = 1 << 17  # entries a cache may hold
+_CACHED_CHARS = 64  # longer keys hardly come again
+# Blanks to str.split, but not to BERT, which removes them: the words at their two sides are one.
+_JOINING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
+_WORD = re.compile("[^ ]+")
+_NO_LINE = re.compile("[\n\r\ud800-\udfff]")  # what a line of vocab.txt can't hold
+# Applied to one token and the space before it at a time, as published, so that some never match.
+_CLEAN_UP = (
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
+    (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+)  # fmt: skip
+
+
+class _Cache(dict[str, tuple[int, ...]]):
+    """word -> f(word), emptied when full."""
+
+    def __init__(self, function: Callable[[str], tuple[int, ...]]) -> None:
+        self.function = function
+
+    def __missing__(self, key: str) -> tuple[int, ...]:
+        value = self.function(key)
+        if len(key) <= _CACHED_CHARS:
+            if len(self) >= _CACHED:
+                self.clear()
+            self[key] = value
+        return value
+
+
+class WordPiece:
+    """vocabulary: the pieces in the order of their ids, "##" marking what continues a word.
+
+    strip_accents: None strips when lower-casing. specials: the tokens of the five roles. added: further tokens kept
+    whole in text, with whether `decode` may skip them; those not in the vocabulary get the ids after it.
+    specials_in_text: False reads a literal "[SEP]" as the words [ sep ], for text that nobody vouches for.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        split_cjk: bool = True,
+        max_word_chars: int = MAX_WORD_CHARS,
+        specials: Mapping[str, str] = SPECIALS,
+        added: Mapping[str, bool] | None = None,
+        specials_in_text: bool = True,
+    ) -> None:
+        self.vocabulary = list(vocabulary)
+        self.lowercase, self.strip_accents, self.split_cjk = lowercase, strip_accents, split_cjk
+        self.max_word_chars = max_word_chars
+        self.specials = dict(specials)
+        self.added = dict(added or {})
+        self._heads = _checked_index(self.vocabulary)
+        if self.specials.keys() != SPECIALS.keys():
+            raise InputError(f"special tokens: give one for each of {', '.join(SPECIALS)}")
+        for token in self.specials.values():
+            if token not in self._heads:
+                raise InputError(f"the vocabulary of {len(self.vocabulary)} pieces lacks the special token {token}")
+        if "" in self.added:
+            raise InputError("an added token is empty")
+        self._tails = {piece[2:]: i for piece, i in self._heads.items() if piece.startswith("##") and piece != "##"}
+        self._longest = max(map(len, self.vocabulary))
+        self.tokens = self.vocabulary + [token for token in self.added if token not in self._heads]
+        self._ids = {token: i for i, token in enumerate(self.tokens)}
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            self._ids[self.specials[role]] for role in SPECIALS
+        )
+        skipped = [*self.specials.values(), *(token for token, special in self.added.items() if special)]
+        self.special_ids = frozenset(self._ids[token] for token in skipped)
+        whole = sorted({*self.specials.values(), *self.added}, key=len, reverse=True)  # the longest match first
+        self._whole = re.compile(f"({'|'.join(map(re.escape, whole))})" if specials_in_text else "((?!))")
+        strips = lowercase if strip_accents is None else strip_accents
+        self._normal = characters.Normal(lowercase, strips, split_cjk)
+        self._pieces = _Cache(self._longest_match)
+        self._chunks = _Cache(self._chunk)
+
+    def __len__(self) -> int:
+        """The number of ids."""
+        return len(self.tokens)
+
+    def id(self, token: str) -> int:
+        """The id of a piece or special token; InputError when there is none."""
+        if token not in self._ids:
+            raise InputError(f"no token {token!r} in this vocabulary of {len(self)}")
+        return self._ids[token]
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of the text's pieces, nothing added: the fast path, for building data."""
+        out: list[int] = []
+        for i, part in enumerate(self._whole.split(_checked_text(text))):
+            if i % 2:
+                out.append(self._ids[part])
+            else:  # blanks separate words whatever stands around them, so what lies between is looked up as one
+                out.extend(chain.from_iterable(map(self._chunks.__getitem__, _JOINING.sub("", part).split())))
+        return out
+
+    def tokenize(self, text: str) -> list[str]:
+        """The pieces of the text, nothing added."""
+        return [self.tokens[i] for i in self.ids(text)]
+
+    def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
+        """[CLS] text [SEP], or [CLS] text [SEP] pair [SEP] with types 0 and 1, cut to `max_length` tokens in all."""
+        sequences = [self._spans(given) for given in ((text,) if pair is None else (text, pair))]
+        if max_length is not None:
+            room = max_length - 1 - len(sequences)
+            if room < 0:
+                raise InputError(f"max_length {max_length} has no room for the {1 + len(sequences)} special tokens")
+            lengths = truncated_lengths([len(ids) for ids, _ in sequences], room)
+            sequences = [(ids[:n], spans[:n]) for (ids, spans), n in zip(sequences, lengths, strict=True)]
+        all_ids, types, offsets = [self.cls_id], [0], [(0, 0)]
+        for kind, (ids, spans) in enumerate(sequences):
+            all_ids += [*ids, self.sep_id]
+            types += [kind] * (len(ids) + 1)
+            offsets += [*spans, (0, 0)]
+        return Encoding(all_ids, [self.tokens[i] for i in all_ids], types, [1] * len(all_ids), offsets)
+
+    def encode_batch(
+        self,
+        texts: Iterable[str | tuple[str, str]],
+        pairs: Iterable[str] | None = None,
+        max_length: int | None = None,
+    ) -> list[Encoding]:
+        """`encode` of each text or (text, pair), padded at the end to the longest: [PAD], mask 0, type 0."""
+        items = list(texts)
+        if pairs is not None:
+            pairs = list(pairs)
+            if len(pairs) != len(items):
+                raise InputError(f"{len(items)} texts, but {len(pairs)} pairs")
+            items = list(zip(items, pairs, strict=True))
+        rows = [self.encode(*((item,) if isinstance(item, str) else item), max_length=max_length) for item in items]
+        longest = max(map(len, rows), default=0)
+        return [row.padded(longest, self.pad_id, self.specials["pad"]) for row in rows]
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
+        """The text of these ids: "##" joined on, blanks before . , ? ! and English contractions taken out."""
+        tokens = []
+        for i in ids:
+            if not 0 <= i < len(self):
+                raise InputError(f"token id {i} is outside 0 .. {len(self) - 1}")
+            if not (skip_special_tokens and i in self.special_ids):
+                tokens.append(self.tokens[i])
+        return "".join(map(_decoded, count(), tokens))
+
+    # Text to words, words to pieces
+
+    def _chunk(self, text: str) -> tuple[int, ...]:
+        """The ids of a text without special tokens."""
+        return tuple(chain.from_iterable(map(self._pieces.__getitem__, self._normal.words(text))))
+
+    def _longest_match(self, word: str) -> tuple[int, ...]:
+        """The ids of one normalised word: greedily the longest piece, and [UNK] for all of it if any rest has none."""
+        if len(word) > self.max_word_chars:
+            return (self.unk_id,)
+        ids, start, table = [], 0, self._heads
+        while start < len(word):
+            for end in range(min(len(word), start + self._longest), start, -1):
+                i = table.get(word[start:end])
+                if i is not None:
+                    break
+            else:
+                return (self.unk_id,)
+            ids.append(i)
+            start, table = end, self._tails
+        return tuple(ids)
+
+    def _spans(self, text: str) -> tuple[list[int], list[Span]]:
+        """The ids of the text's pieces and where each stands in it."""
+        ids: list[int] = []
+        spans: list[Span] = []
+        start = 0
+        for i, part in enumerate(self._whole.split(_checked_text(text))):
+            if i % 2:
+                ids.append(self._ids[part])
+                spans.append((start, start + len(part)))
+            else:
+                normal, sources = self._normal.aligned(part)
+                for word in _WORD.finditer(normal):
+                    found = self._pieces[word[0]]
+                    ids += found
+                    begin = word.start()
+                    for piece in found[:-1]:
+                        end = begin + len(self.tokens[piece]) - (2 if begin > word.start() else 0)
+                        spans.append((start + sources[begin], start + sources[end - 1] + 1))
+                        begin = end
+                    spans.append((start + sources[begin], start + sources[word.end() - 1] + 1))
+            start += len(part)
+        return ids, spans
+
+    # Learning
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocabulary_size: int,
+        lowercase: bool = True,
+        min_frequency: int = 2,
+        alphabet_limit: int = 1000,
+        specials: Mapping[str, str] = SPECIALS,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> "WordPiece":
+        """A vocabulary learnt from the texts: of the size asked, or smaller once no pair occurs `min_frequency` times.
+
+        The criterion is the published trainer's, the plain frequency of adjacent pieces (see `merges`), not the
+        likelihood gain of the papers. Order: specials; the alphabet by code point; the "##" forms of the characters
+        that continue some word, by code point; merged pieces as learnt. The alphabet is the `alphabet_limit` most
+        frequent characters, of equals the smaller code points. A word that holds any other character, or is longer
+        than 100, would be [UNK] and teaches nothing. Nothing depends on the process or on hash seeds.
+        """
+        words = _word_counts(texts, characters.Normal(lowercase, lowercase, True))
+        alphabet = _alphabet(words, alphabet_limit)
+        known = {word: n for word, n in sorted(words.items()) if alphabet.issuperset(word)}
+        if not known:
+            raise InputError("no words to learn a vocabulary from: the texts are empty")
+        continuing = {char for word in known for char in word[1:]}
+        start = [*specials.values(), *sorted(alphabet), *(f"##{char}" for char in sorted(continuing))]
+        if vocabulary_size < len(start):
+            raise InputError(
+                f"vocabulary_size {vocabulary_size} is less than {len(start)}, the special tokens and characters: "
+                "raise it, or lower alphabet_limit"
+            )
+        index = {piece: i for i, piece in enumerate(start)}
+        symbols = [[index[word[0]], *(index[f"##{char}"] for char in word[1:])] for word in known]
+        pieces = merges.grown(
+            symbols,
+            list(known.values()),
+            start,
+            vocabulary_size,
+            join=lambda left, right: left + right.removeprefix("##"),
+            min_frequency=min_frequency,
+            progress=progress,
+        )
+        return cls(pieces, lowercase=lowercase, specials=specials)
+
+    # Files
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, specials_in_text: bool = True) -> "WordPiece":
+        """From a published directory, its `tokenizer.json` (preferred) or its `vocab.txt`.
+
+        `tokenizer_config.json` and `special_tokens_map.json` beside it name the special tokens, and for a
+        `vocab.txt` say how to normalise (lower-casing unless `do_lower_case` is false).
+        """
+        arguments = published.arguments(path)
+        try:
+            return cls(**arguments, specials_in_text=specials_in_text)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def save(self, directory: str | os.PathLike) -> None:
+        """Write vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json, as published ones are."""
+        case = {"lowercase": self.lowercase, "strip_accents": self.strip_accents, "split_cjk": self.split_cjk}
+        added = dict.fromkeys(self.specials.values(), True) | self.added
+        tokenizer = published.tokenizer(
+            self._heads,
+            max_word_chars=self.max_word_chars,
+            specials=self.specials,
+            added={self._ids[token]: (token, special) for token, special in added.items()},
+            **case,
+        )
+        published.write(directory, self.vocabulary, tokenizer, published.config(specials=self.specials, **case))
+
+
+def _word_counts(texts: Iterable[str], normal: characters.Normal) -> Counter[str]:
+    """Normalised word, at most 100 characters long -> how often it occurs."""
+    chunks: Counter[str] = Counter()
+    for text in texts:
+        chunks.update(_JOINING.sub("", _checked_text(text)).split())
+    words: Counter[str] = Counter()
+    for chunk, n in chunks.items():
+        for word in normal.words(chunk):
+            if len(word) <= MAX_WORD_CHARS:
+                words[word] += n
+    return words
+
+
+def _alphabet(words: Counter[str], limit: int) -> set[str]:
+    """The most frequent characters."""
+    frequency: Counter[str] = Counter()
+    for word, n in words.items():
+        for char in word:
+            frequency[char] += n
+    return set(sorted(frequency, key=lambda char: (-frequency[char], char))[:limit])
+
+
+def _checked_index(vocabulary: list[str]) -> dict[str, int]:
+    """piece -> id; a piece that can't stand in a line of vocab.txt, or stands twice, is an InputError."""
+    index: dict[str, int] = {}
+    for i, piece in enumerate(vocabulary):
+        if not isinstance(piece, str) or not piece or _NO_LINE.search(piece):
+            raise InputError(f"piece {i} of the vocabulary is {piece!r}: a piece is a non-empty line of text")
+        if index.setdefault(piece, i) != i:
+            raise InputError(f"the vocabulary has the piece {piece!r} twice, as {index[piece]} and {i}")
+    return index
+
+
+def _checked_text(text: str) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"a text to tokenize is a str, not {type(text).__name__}")
+    return text
+
+
+def _decoded(place: int, token: str) -> str:
+    """One token's share of the decoded text, cleaned up token by token, as published."""
+    if place:
+        token = token.removeprefix("##") if token.startswith("##") else f" {token}"
+    for found, clean in _CLEAN_UP:
+        token = token.replace(found, clean)
+    return token
