@@ -17,7 +17,6 @@ import itertools
 import json
 import os
 import platform
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ import minibert
 from minibert import config as configs
 from minibert import corpus, families, kernels, training, tree
 from minibert.checkpoint import atomic, strictjson
+from minibert.checkpoint import directory as directories
 from minibert.config import require
 from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
@@ -53,7 +53,7 @@ class Options:
     short_rate: float = 0.1  # share of documents cut to shorter pairs (short_seq_prob)
     held_out: float = 0.1  # share of the text; from 1 on a number of documents
     learning_rate: float = 1e-3
-    warmup: int | None = None  # steps; a tenth of all
+    warmup: float = 0.1  # share of the steps; from 1 on a number of steps
     optimizer: str = "bert_adam"
     schedule: str = "bert"
     weight_decay: float = 0.01
@@ -72,9 +72,11 @@ class Options:
     def plan(self, threads: int, checkpoint_every: int) -> training.Plan:
         """The training loop's part of the options."""
         own = {name: getattr(self, name) for name in training.Plan.__dataclass_fields__ if hasattr(self, name)}
-        own["warmup"] = self.steps // 10 if self.warmup is None else self.warmup
+        own["warmup"] = int(self.warmup * self.steps if self.warmup < 1 else self.warmup)
         return training.Plan(**{**own, "threads": threads, "checkpoint_every": checkpoint_every})
 
+
+KNOWN = Options.__dataclass_fields__
 
 # Named starting points: changes to Options, and fields of the model's configuration. A size that the family names
 # (tiny, mini, …) may be asked for too: it has the options and the other fields of "quick".
@@ -99,6 +101,8 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     options: fields of Options; None is not given. Raises InputError for whatever cannot be used; Ctrl-C writes a
     checkpoint, says how to go on and raises KeyboardInterrupt.
     """
+    for name in options:
+        require(name in KNOWN, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
     request = {"family": family, "corpus_files": [str(Path(file).resolve()) for file in corpus_files] or None,
                "preset": preset, "config": config and str(Path(config).resolve()), "fields": fields or None,
                "vocabulary": vocabulary and str(Path(vocabulary).resolve()), **options}
@@ -108,9 +112,8 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
         run, documents = (_resumed if resume else _started)(directory, request)
         _trained(directory, run, documents, threads or kernels.THREADS, checkpoint_every or 100)
     except KeyboardInterrupt as stop:
-        print(f"{stop or 'stopped before the first step'}; continue with: "
-              f"minibert pretrain {family} --out {directory} --resume", file=sys.stderr)
-        raise
+        raise KeyboardInterrupt(f"{stop or 'stopped before the first step'}; continue with: "
+                                f"minibert pretrain {family} --out {directory} --resume") from None
     except OSError as error:
         raise InputError(f"cannot write to {directory}: {error.strerror or error}") from None
     return directory
@@ -136,11 +139,13 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     module = families.family(request["family"])
     options, fields = _preset(request.get("preset", "quick"), module.PRESETS)
     if "config" in request:
-        fields |= strictjson.loads(_bytes(request["config"]), request["config"])
+        given = strictjson.loads(_bytes(request["config"]), request["config"])
+        require(isinstance(given, dict), f"{request['config']} is not a JSON object")
+        fields |= directories._mathematical(given, module)
     fields |= request.get("fields", {})
     if "vocab_size" in fields:
         options["vocab_size"] = fields.pop("vocab_size")
-    options |= {name: value for name, value in request.items() if name not in pretrain.__annotations__}
+    options |= {name: value for name, value in request.items() if name in KNOWN}
     settings = configs.from_fields(Options, options)
     fields = {"max_position_embeddings": settings.seq_length, **fields}
     sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
@@ -163,8 +168,6 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     run = strictjson.loads(_bytes(path), str(path))
     recorded = {**run["request"], **run["options"]}
     for name, value in request.items():
-        require(name in recorded or name in pretrain.__annotations__,
-                f"unknown option {name!r}{configs.nearest(name, recorded)}")
         require(recorded.get(name) == value, f"{name} is {value!r}, but {directory} was begun with "
                 f"{recorded.get(name)!r}: leave it out to resume, or choose another directory to start a new run")
     documents = _documents(run["request"])

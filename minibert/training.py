@@ -392,8 +392,9 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
 
 def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[str, str]) -> tuple[Any, float]:
     try:
+        clipped = optim.clip(grads, clip_norm, names)
         require(math.isfinite(loss), "lower the learning rate, or look for extreme weights")
-        return optim.clip(grads, clip_norm, names)
+        return clipped
     except InputError as error:
         raise InputError(f"training stopped at step {step}, loss {loss}: {error}") from None
 

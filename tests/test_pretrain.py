@@ -1,0 +1,261 @@
+"""`minibert pretrain` from text to a directory that loads; killed, interrupted, resumed; unusable input."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import cli, training
+from minibert.errors import InputError
+from minibert.pretraining import pretrain
+
+ROOT = Path(__file__).resolve().parent.parent
+KILLS = int(os.environ.get("MINIBERT_KILLS", "4"))  # MINIBERT_KILLS=20 pytest -k kill: the long form
+OPTIONS = {"steps": 30, "batch_size": 4, "seq_length": 16, "vocab_size": 150, "duplicates": 2, "held_out": 0.2,
+           "learning_rate": 0.01, "checkpoint_every": 4}
+FIELDS = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12,
+          "hidden_dropout_prob": 0.1}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Twenty documents of twelve sentences, each document about a few words of its own."""
+    draw = random.Random(4)
+    words = ["".join(draw.choices("abdegiklmnorstu", k=draw.randint(2, 6))) for _ in range(90)]
+    documents = []
+    for _ in range(20):
+        own = draw.sample(words, 12)
+        documents.append("\n".join(" ".join(draw.choices(own, k=draw.randint(3, 9))).capitalize() + "."
+                                   for _ in range(12)))
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    path.write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(corpus, tmp_path_factory):
+    """The run that nobody interrupted."""
+    return pretrain("bert", [corpus], tmp_path_factory.mktemp("runs") / "whole", fields=FIELDS, **OPTIONS)
+
+
+def command(corpus, out, resume=False):
+    args = [sys.executable, "-m", "minibert", "pretrain", "bert", "--out", str(out), "--checkpoint-every", "4"]
+    if resume:
+        return [*args, "--resume"]
+    flags = ((f"--{name.replace('_', '-')}", str(value)) for name, value in OPTIONS.items())
+    return [*args, "--corpus", str(corpus), *itertools.chain.from_iterable(flags),
+            "--set", *(f"{name}={value}" for name, value in FIELDS.items())]
+
+
+def started(corpus, out):
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command(corpus, out, (out / "run.json").exists()), cwd=ROOT, env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def outcome(directory):
+    """What must not depend on interruptions: weights, vocabulary, figures, and the log but for its clock."""
+    log = [{k: v for k, v in entry.items() if k not in ("seconds", "tokens_per_second")}
+           for entry in training.read_log(directory / "log.jsonl")]
+    return [(directory / name).read_bytes() for name in ("model.safetensors", "vocab.txt", "report.json")], log
+
+
+# ---- The whole way ---------------------------------------------------------------------------------------------------
+
+def test_the_directory_loads_and_predicts(whole):
+    """The result is a published directory with its tokenizer; the run beside it is complete."""
+    model = minibert.load(whole)
+    assert model.config.hidden_size == 8
+    assert model.config.vocab_size == len(model.tokenizer) == 150
+    encoding = model.tokenizer.encode("Some words.")
+    assert np.isfinite(model.encode([encoding.ids])["last_hidden_state"]).all()
+    assert [entry["step"] for entry in training.read_log(whole / "log.jsonl")] == list(range(1, 31))
+    assert [path.name for path in training.checkpoints(whole)] == ["00000028", "00000030"]
+
+
+def test_the_report_compares(whole, capsys):
+    """MLM loss beside the unigram entropy, NSP accuracy beside its majority class and lower bound."""
+    report = json.loads((whole / "report.json").read_text())
+    assert set(report["terms"]) == set(report["accuracies"]) == {"masked_lm", "next_sentence"}
+    assert 0 < report["unigram"]["entropy"] <= report["unigram"]["cross_entropy"]
+    assert 0.5 <= report["majority"]["next_sentence"] < 1
+    assert report["lower_bound"]["next_sentence"] < report["accuracies"]["next_sentence"]
+    pretrain("bert", out=whole, resume=True)
+    said = capsys.readouterr().out
+    assert f"MLM loss {report['terms']['masked_lm']:.3f}" in said
+    assert f"unigram entropy of that text, {report['unigram']['entropy']:.3f}" in said
+    assert "majority class" in said
+
+
+def test_the_same_seed_gives_the_same_bits(whole, corpus, tmp_path):
+    """Whatever the threads; and another seed gives others."""
+    again = pretrain("bert", [corpus], tmp_path / "again", fields=FIELDS, threads=3, **OPTIONS)
+    assert outcome(again) == outcome(whole)
+    other = pretrain("bert", [corpus], tmp_path / "other", fields=FIELDS, seed=1, **OPTIONS)
+    assert outcome(other) != outcome(whole)
+
+
+def test_a_vocabulary_can_be_reused(whole, corpus, tmp_path):
+    out = pretrain("bert", [corpus], tmp_path / "run", fields=FIELDS, vocabulary=whole, **{**OPTIONS, "steps": 2})
+    assert (out / "vocab.txt").read_bytes() == (whole / "vocab.txt").read_bytes()
+
+
+def test_a_config_file_and_set(corpus, tmp_path):
+    """--set is stronger than --config; a published file's other keys are passed over."""
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**FIELDS, "model_type": "bert", "vocab_size": 120, "max_position_embeddings": 40}))
+    out = tmp_path / "run"
+    options = {**OPTIONS, "steps": 1, "vocab_size": None}
+    pretrain("bert", [corpus], out, config=config, fields={"hidden_size": 12}, **options)
+    model = minibert.load(out)
+    assert (model.config.hidden_size, model.config.vocab_size, model.config.max_position_embeddings) == (12, 120, 40)
+
+
+def test_default_directories_are_numbered(corpus, tmp_path, monkeypatch):
+    """Without --out nothing is overwritten, and --resume takes the newest."""
+    monkeypatch.chdir(tmp_path)
+    options = {**OPTIONS, "steps": 1}
+    assert [str(pretrain("bert", [corpus], fields=FIELDS, **options)) for _ in range(2)] == [
+        str(Path("runs", "bert")), str(Path("runs", "bert-2"))]
+    assert pretrain("bert", resume=True) == Path("runs", "bert-2")
+
+
+# ---- Killed and interrupted ------------------------------------------------------------------------------------------
+
+def test_killed_at_any_moment(whole, corpus, tmp_path):
+    """Kill -9 at random moments, resumed each time: the bits, the log and the figures of the whole run.
+
+    MINIBERT_KILLS says how many; runs that end before the kill comes are compared, and a new one is started.
+    """
+    draw, out, kills = random.Random(KILLS), tmp_path / "0", 0
+    for attempt in itertools.count(1):
+        process = started(corpus, out)
+        try:
+            process.communicate(timeout=draw.uniform(0.1, 2.0) if kills < KILLS else 60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            continue
+        assert process.returncode == 0
+        assert outcome(out) == outcome(whole)
+        if kills >= KILLS:
+            return
+        out = tmp_path / str(attempt)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a console's Ctrl-C can't be sent to one process on Windows")
+def test_ctrl_c(whole, corpus, tmp_path):
+    """Exit code 130, one line that says how to go on, and the same bits when one does."""
+    out = tmp_path / "run"
+    process = started(corpus, out)
+    for _ in range(600):
+        if (out / "log.jsonl").exists() and (out / "log.jsonl").read_text().count("\n") >= 2:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    last = error.splitlines()[-1]
+    assert "stopped after step" in last
+    assert f"continue with: minibert pretrain bert --out {out} --resume" in last
+    done = len(training.read_log(out / "log.jsonl"))
+    assert training.checkpoints(out)[-1].name == f"{done:08d}"
+    process = started(corpus, out)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert outcome(out) == outcome(whole)
+
+
+# ---- Unusable input --------------------------------------------------------------------------------------------------
+
+def refused(capsys, *args):
+    """The one line that the command says with exit code 2."""
+    capsys.readouterr()
+    assert cli.main(["pretrain", *map(str, args)]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len([line for line in error if not line.startswith("step ")]) == 1, error
+    return error[-1]
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (["--steps", 0], "steps is 0"), (["--steps", "many"], "argument --steps"), (["--accumulate", 3], "not a multiple"),
+    (["--set", "hidden_sise=8"], "hidden_size"), (["--set", "num_attention_heads=3"], "num_attention_heads"),
+    (["--preset", "tinny"], "tiny"), (["--optimizer", "adam"], "optimizer"), (["--seq-length", 4], "seq_length"),
+    (["--vocab-size", 20], "vocabulary_size"), (["--config", "missing.json"], "missing.json"),
+    (["--vocabulary", "missing"], "missing"), (["--set", "max_position_embeddings=8"], "max_position_embeddings"),
+    (["--held-out", 40], "hold out"), (["--dtype", "float16"], "dtype"), (["--seed", -1], "seed"),
+])
+def test_wrong_options(args, said, corpus, tmp_path, capsys):
+    assert said in refused(capsys, "bert", "--corpus", corpus, "--out", tmp_path / "run", *args)
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b"", "no text"), (b"\n \n\t\n", "no text"), (b"Good line.\nBad \xff line.\n", "not UTF-8"),
+    (b"One document only. It has two sentences.\n", "hold out"), (None, "cannot read")])
+def test_unusable_corpus(content, said, tmp_path, capsys):
+    path = tmp_path / "text.txt"
+    if content is not None:
+        path.write_bytes(content)
+    assert said in refused(capsys, "bert", "--corpus", path, "--out", tmp_path / "run")
+
+
+def test_unknown_family_and_option(corpus, tmp_path, capsys):
+    assert "unknown family 'brt'" in refused(capsys, "brt", "--corpus", corpus, "--out", tmp_path / "run")
+    with pytest.raises(InputError, match="unknown option 'step'; did you mean 'steps'"):
+        pretrain("bert", [corpus], tmp_path / "run", step=3)
+
+
+def test_unwritable_output(corpus, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert "file" in refused(capsys, "bert", "--corpus", corpus, "--out", tmp_path / "file" / "run")
+    assert "file" in refused(capsys, "bert", "--corpus", corpus, "--out", tmp_path / "file")
+
+
+def test_a_run_is_never_overwritten(whole, corpus, tmp_path, capsys):
+    before = outcome(whole)
+    assert "--resume" in refused(capsys, "bert", "--corpus", corpus, "--out", whole)
+    assert outcome(whole) == before
+    (tmp_path / "thesis.tex").write_text("")
+    assert "not empty" in refused(capsys, "bert", "--corpus", corpus, "--out", tmp_path)
+
+
+def test_resuming_what_does_not_agree(whole, corpus, tmp_path, capsys):
+    """Other options, no run, another corpus: each refused in one line."""
+    assert "steps is 31" in refused(capsys, "bert", "--out", whole, "--resume", "--steps", 31)
+    assert "seed" in refused(capsys, "bert", "--out", whole, "--resume", "--seed", 1)
+    assert "fields" in refused(capsys, "bert", "--out", whole, "--resume", "--set", "hidden_size=16")
+    assert "no run" in refused(capsys, "bert", "--out", tmp_path, "--resume")
+    text = tmp_path / "text.txt"
+    text.write_bytes(corpus.read_bytes())
+    out = pretrain("bert", [text], tmp_path / "run", fields=FIELDS, **{**OPTIONS, "steps": 1})
+    pretrain("bert", [text], out, resume=True, steps=1, fields=FIELDS)  # what agrees may be repeated
+    text.write_bytes(corpus.read_bytes() + b"One more sentence.\n")
+    assert "has changed" in refused(capsys, "bert", "--out", out, "--resume")
+
+
+def test_other_instances_are_noticed(whole, tmp_path, capsys):
+    """Data that another version of something makes differently can't continue a run's bits."""
+    import shutil
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    run = json.loads((out / "run.json").read_text())
+    run["instances_sha256"] = "0" * 64
+    (out / "run.json").write_text(json.dumps(run))
+    assert "start a new run" in refused(capsys, "bert", "--out", out, "--resume")
+
+
+def test_divergence_is_said(corpus, tmp_path, capsys):
+    """A learning rate far too high ends in one line, not in a model of NaN."""
+    args = command(corpus, tmp_path / "run")[4:]
+    assert "not finite" in refused(capsys, *args, "--learning-rate", "1e30", "--clip-norm", "1e30")
+    assert not (tmp_path / "run" / "model.safetensors").exists()
