@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibert import ops
+from minibert.pairs import block, block_backward
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -25,27 +26,19 @@ ACTIVATIONS = {
 }
 
 
+@block
 def activation(x: Array, *, name: str) -> tuple[Array, Tree]:
     """The activation a published configuration names (`ACTIVATIONS`)."""
     y, c = getattr(ops, ACTIVATIONS[name])(x)
     return y, {"name": name, "cache": c}
 
 
+@block_backward
 def activation_backward(dy: Array, c: Tree) -> Array:
     return getattr(ops, ACTIVATIONS[c["name"]] + "_backward")(dy, c["cache"])
 
 
 # ---- Attention -------------------------------------------------------------------------------------------------------
-def split_heads(x: Array, heads: int) -> Array:
-    """(B, T, H·K) -> (B, H, T, K), a view."""
-    return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
-
-
-def merge_heads(x: Array) -> Array:
-    """(B, H, T, K) -> (B, T, H·K), the inverse of `split_heads`."""
-    return x.swapaxes(1, 2).reshape(x.shape[0], x.shape[2], -1)
-
-
 # What a masked key's score gets. "min", the most negative number of the dtype: a row masked everywhere is uniform over
 # all keys. "-10000": BERT's release; such a row is the softmax of its raw scores. "-1e9": other releases, uniform in
 # float32, raw scores in float64. "zero": such a row attends to nothing.
@@ -66,6 +59,7 @@ def key_mask(mask: Array, dtype: np.dtype, constant: str = "min") -> tuple[Array
     return bias, keep.any(-1, keepdims=True).astype(dtype) if constant == "zero" else None
 
 
+@block
 def self_attention(
     x: Array, p: Tree, *, heads: int, bias: Array | None = None, dropout: Array | None = None
 ) -> tuple[Array, Tree]:
@@ -73,29 +67,35 @@ def self_attention(
 
     p: query, key, value, output (each weight (D, D), bias). bias and dropout as in `ops.attention`.
     """
-    c: Tree = {"heads": heads}
+    c: Tree = {}
     q, c["query"] = ops.linear(x, **p["query"])
     k, c["key"] = ops.linear(x, **p["key"])
     v, c["value"] = ops.linear(x, **p["value"])
-    q, k, v = (split_heads(a, heads) for a in (q, k, v))
+    q, c["split_query"] = ops.split_heads(q, heads=heads)
+    k, c["split_key"] = ops.split_heads(k, heads=heads)
+    v, c["split_value"] = ops.split_heads(v, heads=heads)
     context, c["attention"] = ops.attention(q, k, v, bias=bias, dropout=dropout)
-    y, c["output"] = ops.linear(merge_heads(context), **p["output"])
+    context, c["merge"] = ops.merge_heads(context)
+    y, c["output"] = ops.linear(context, **p["output"])
     return y, c
 
 
+@block_backward
 def self_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
     dcontext, g["output"] = ops.linear_backward(dy, c["output"])
-    dq, dk, dv = ops.attention_backward(split_heads(dcontext, c["heads"]), c["attention"])
-    dx_query, g["query"] = ops.linear_backward(merge_heads(dq), c["query"])
-    dx_key, g["key"] = ops.linear_backward(merge_heads(dk), c["key"])
-    dx_value, g["value"] = ops.linear_backward(merge_heads(dv), c["value"])
+    dcontext = ops.merge_heads_backward(dcontext, c["merge"])
+    dq, dk, dv = ops.attention_backward(dcontext, c["attention"])
+    dx_query, g["query"] = ops.linear_backward(ops.split_heads_backward(dq, c["split_query"]), c["query"])
+    dx_key, g["key"] = ops.linear_backward(ops.split_heads_backward(dk, c["split_key"]), c["key"])
+    dx_value, g["value"] = ops.linear_backward(ops.split_heads_backward(dv, c["split_value"]), c["value"])
     dx = dx_query + dx_key
     dx += dx_value
     return dx, g
 
 
 # ---- Feed-forward ----------------------------------------------------------------------------------------------------
+@block
 def feed_forward(x: Array, p: Tree, *, act: str) -> tuple[Array, Tree]:
     """act(x W₁ᵀ + b₁) W₂ᵀ + b₂ (arXiv 1706.03762, eq. 2); p: in (F, D), out (D, F)."""
     c: Tree = {}
@@ -105,6 +105,7 @@ def feed_forward(x: Array, p: Tree, *, act: str) -> tuple[Array, Tree]:
     return y, c
 
 
+@block_backward
 def feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
     dh, g["out"] = ops.linear_backward(dy, c["out"])
@@ -114,6 +115,7 @@ def feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 
 
 # ---- Residual, dropout, norm -----------------------------------------------------------------------------------------
+@block
 def add_norm(x: Array, f: Array, p: Tree, *, eps: float, keep: Array | None, rate: float) -> tuple[Array, Tree]:
     """LN(x + Drop(f)): the post-norm residual; x, f and keep (B, T, D)."""
     c: Tree = {}
@@ -122,12 +124,14 @@ def add_norm(x: Array, f: Array, p: Tree, *, eps: float, keep: Array | None, rat
     return y, c
 
 
+@block_backward
 def add_norm_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
     """(dx, df, g)."""
     dx, g = ops.layer_norm_backward(dy, c["norm"])
     return dx, ops.dropout_backward(dx, c["dropout"]), g
 
 
+@block
 def encoder_layer(
     x: Array,
     p: Tree,
@@ -155,6 +159,7 @@ def encoder_layer(
     return y, c
 
 
+@block_backward
 def encoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
     da, df, norm = add_norm_backward(dy, c["feed_forward"]["add_norm"])
@@ -167,6 +172,7 @@ def encoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 
 
 # ---- Embeddings ------------------------------------------------------------------------------------------------------
+@block
 def embeddings(
     p: Tree, *, ids: dict[str, Array], padding_idx: int | None, eps: float, keep: Array | None, rate: float
 ) -> tuple[Array, Tree]:
@@ -185,6 +191,7 @@ def embeddings(
     return y, c
 
 
+@block_backward
 def embeddings_backward(dy: Array, c: Tree) -> Tree:
     g: Tree = {}
     dh = ops.dropout_backward(dy, c["dropout"])

@@ -170,6 +170,29 @@ def log_softmax_backward(dy: Array, c: Cache) -> Array:
     return dy - np.exp(c["y"]) * dy.sum(-1, keepdims=True)
 
 
+# ---- Heads -----------------------------------------------------------------------------------------------------------
+@pair("(b,t,6)->(b,3,t,2)", heads=3)
+def split_heads(x: Array, *, heads: int) -> tuple[Array, Cache]:
+    """(B, T, H·K) -> (B, H, T, K), a view: head h has the entries h·K … (h + 1)·K - 1 of each row."""
+    return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2), {}
+
+
+@backward
+def split_heads_backward(dy: Array, c: Cache) -> Array:
+    return dy.swapaxes(1, 2).reshape(dy.shape[0], dy.shape[2], -1)
+
+
+@pair("(b,h,t,k)->(b,t,d)")
+def merge_heads(x: Array) -> tuple[Array, Cache]:
+    """(B, H, T, K) -> (B, T, H·K), the inverse of `split_heads`."""
+    return x.swapaxes(1, 2).reshape(x.shape[0], x.shape[2], -1), {"heads": x.shape[1]}
+
+
+@backward
+def merge_heads_backward(dy: Array, c: Cache) -> Array:
+    return dy.reshape(*dy.shape[:2], c["heads"], -1).swapaxes(1, 2)
+
+
 # ---- Attention -------------------------------------------------------------------------------------------------------
 @pair("(b,h,t,k),(b,h,s,k),(b,h,s,k)->(b,h,t,k)", bias="(b,1,t,s)", dropout="(b,h,t,s)+")
 def attention(

@@ -14,6 +14,7 @@ from typing import Any
 from minibert import signatures
 
 PAIRS: dict[str, "Pair"] = {}
+BLOCKS: dict[str, tuple[Callable, Callable]] = {}  # wiring over nested parameters: observed, but without a signature
 _observers: ContextVar[tuple[Callable, ...]] = ContextVar("observers", default=())
 
 
@@ -60,6 +61,29 @@ def _through(around: tuple[Callable, ...], f: Callable, args: tuple, constants: 
         return f(*args, **constants)
     inner = functools.wraps(f)(lambda *a, **k: _through(around[:-1], f, a, k))
     return around[-1](inner, args, constants)
+
+
+def block(f: Callable) -> Callable:
+    """Declares a block's forward; `block_backward` its second half."""
+    BLOCKS[f.__name__] = (call := _observable(f), call)
+    return call
+
+
+def block_backward(f: Callable) -> Callable:
+    """Declares `name_backward`, the second half of the block `name`."""
+    name = f.__name__.removesuffix("_backward")
+    BLOCKS[name] = (BLOCKS[name][0], call := _observable(f))
+    return call
+
+
+@contextlib.contextmanager
+def unobserved() -> Iterator[None]:
+    """Calls in this context go straight to their functions."""
+    token = _observers.set(())
+    try:
+        yield
+    finally:
+        _observers.reset(token)
 
 
 @contextlib.contextmanager

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from minibert.pairs import PAIRS, observing
+from minibert.pairs import BLOCKS, PAIRS, observing
 
 
 @dataclass
 class Event:
-    """One op of the forward pass: its name, cache, output, and, after the backward, cotangent and gradients."""
+    """One op or block of a run: its name, cache and output, and after the backward its cotangent and gradients."""
 
     op: str
     cache: Any
@@ -28,7 +28,7 @@ class Event:
 
 
 class Record:
-    """The events of a run, in forward order."""
+    """The events of a run, in the order in which they ended; a block ends after its ops."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -37,7 +37,7 @@ class Record:
     def observe(self, f: Callable, args: tuple, constants: dict) -> Any:
         result = f(*args, **constants)
         name = f.__name__
-        if name in PAIRS:
+        if name in PAIRS or name in BLOCKS:
             event = Event(name, result[1], result[0])
             self.events.append(event)
             self._of_cache[id(event.cache)] = event
@@ -54,7 +54,7 @@ class Record:
             path, node = pending.pop()
             if id(node) in self._of_cache:
                 paths[id(node)] = path.removeprefix(".")
-            elif isinstance(node, dict | list):
+            if isinstance(node, dict | list):
                 children = node.items() if isinstance(node, dict) else enumerate(node)
                 pending += [(f"{path}.{key}", child) for key, child in children]
         return {paths[id(e.cache)]: e for e in self.events if id(e.cache) in paths}
@@ -62,7 +62,7 @@ class Record:
 
 @contextlib.contextmanager
 def recording() -> Iterator[Record]:
-    """Records every op called in this context."""
+    """Records every op and block called in this context."""
     record = Record()
     with observing(record.observe):
         yield record

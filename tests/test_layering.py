@@ -20,7 +20,7 @@ LEVELS = [
     ["layers"],
     ["families", "tokenizers", "corruption", "corpus", "optim"],
     ["model", "checkpoint"],
-    ["gradcheck", "training"],
+    ["gradcheck", "training", "inference"],
     ["pretraining"],
     ["cli"],
 ]

@@ -31,6 +31,7 @@ import numpy as np
 
 from minibert import layers, ops
 from minibert.config import require
+from minibert.pairs import block, block_backward
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -273,6 +274,7 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     return {"embeddings": layers.embeddings_backward(dh, c["embeddings"]), "encoder": encoder, **g}  # (1)
 
 
+@block
 def pooler(x: Array, p: Tree) -> tuple[Array, Tree]:
     """(7) r = tanh(x[:, 0] Wᵀ + b); x (B, T, D) -> r (B, D)."""
     c: Tree = {"shape": x.shape}
@@ -281,6 +283,7 @@ def pooler(x: Array, p: Tree) -> tuple[Array, Tree]:
     return r, c
 
 
+@block_backward
 def pooler_backward(dr: Array, c: Tree) -> tuple[Array, Tree]:
     dr = ops.tanh_backward(dr, c["tanh"])
     dfirst, g = ops.linear_backward(dr, c["dense"])
@@ -290,6 +293,7 @@ def pooler_backward(dr: Array, c: Tree) -> tuple[Array, Tree]:
 
 
 # ---- Heads -----------------------------------------------------------------------------------------------------------
+@block
 def mlm_head(x: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[Array, Tree]:
     """(8) z = LN(act(x Wᵀ + b)) tableᵀ + b_V; x (…, D), table (V, D) -> z (…, V)."""
     c: Tree = {}
@@ -300,6 +304,7 @@ def mlm_head(x: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[
     return z, c
 
 
+@block_backward
 def mlm_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree, Array]:
     """(dx, g, dtable)."""
     g: Tree = {}
@@ -320,13 +325,17 @@ def _decoder(p: Tree, config: Config) -> Array:
     return (p["embeddings"]["word"] if config.tie_word_embeddings else p["mlm"]["decoder"])["weight"]
 
 
+@block
 def nsp_head(pooled: Array, p: Tree) -> tuple[Array, Tree]:
     """(10) r Wᵀ + b; pooled r (B, D) -> (B, 2), class 0 = B follows A, 1 = B is random."""
-    return ops.linear(pooled, **p)
+    c: Tree = {}
+    z, c["dense"] = ops.linear(pooled, **p)
+    return z, c
 
 
+@block_backward
 def nsp_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree]:
-    return ops.linear_backward(dz, c)
+    return ops.linear_backward(dz, c["dense"])
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
