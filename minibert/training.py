@@ -116,9 +116,14 @@ def _measured(model: Any, b: Batch, totals: dict[str, float]) -> tuple[dict[str,
     return {"loss": float(loss), "terms": terms, "accuracies": right}, cache
 
 
-def _sum(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The sum, in order, of dicts of numbers and of such dicts."""
-    return functools.reduce(tree.add, parts)
+def _sum(f: Callable[[Batch], Any], batches: list[Batch], threads: int) -> Any:
+    """The sum of the trees f(batch), taken in order; `threads` at a time are computed, and no more are held."""
+    def each() -> Iterator[Any]:
+        with ThreadPoolExecutor(threads) as pool:
+            for i in range(0, len(batches), threads):
+                yield from pool.map(f, batches[i:i + threads])
+
+    return functools.reduce(tree.add, each() if threads > 1 and len(batches) > 1 else map(f, batches))
 
 
 def gradient(model: Any, batches: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
@@ -129,20 +134,12 @@ def gradient(model: Any, batches: list[Batch], threads: int = 1) -> tuple[dict[s
     """
     totals = denominators(batches)
 
-    def micro(b: Batch) -> tuple[dict, Any]:
+    def micro(b: Batch) -> dict[str, Any]:
         measured, cache = _measured(model, b, totals)
-        return measured, model.loss_backward(cache)
+        return {"measured": measured, "gradient": model.loss_backward(cache)}
 
-    measured, grads = zip(*_each(micro, batches, threads), strict=True)
-    return _sum(measured), functools.reduce(tree.add, grads)
-
-
-def _each(f: Callable, batches: list[Batch], threads: int) -> list:
-    """[f(batch) …], in order; a thread at a time is given one."""
-    if threads == 1 or len(batches) == 1:
-        return [f(b) for b in batches]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(f, batches))
+    total = _sum(micro, batches, threads)
+    return total["measured"], total["gradient"]
 
 
 def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int = 1) -> dict[str, Any]:
@@ -156,7 +153,7 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
     batches = [batch(instances, by_length[i:i + batch_size]) for i in range(0, count, batch_size)]
     totals = denominators(batches)
 
-    measured = _sum(_each(lambda b: _measured(model, b, totals)[0], batches, threads))
+    measured = _sum(lambda b: _measured(model, b, totals)[0], batches, threads)
     majority = {}
     for term, field in LABELS.items():
         if field in instances and term != "masked_lm":
