@@ -271,7 +271,7 @@ def family_errors(name: str, seed: int = 0) -> dict[str, float]:
     module, rng = families.family(name), np.random.default_rng(seed)
     model = create(name, **module.PROBE, dtype="float64", initializer_range=0.4)
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
-    batch = module.example(rng, model.config)
+    batch = model.checked(module.example(rng, model.config))
     gradient = module.loss_backward(module.loss(params, model.config, batch)[1])
     return directional(lambda p: module.loss(p, model.config, batch)[0], params, gradient, rng)
 

@@ -61,13 +61,15 @@ class Model:
         for term in denominators or {}:
             if term not in module.TERMS:
                 raise InputError(f"unknown term {term!r} in denominators; there are: {', '.join(module.TERMS)}")
+        return module.loss(self.params, self.config, self.checked(batch), denominators=denominators, keep=keep)
+
+    def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""
+        module = self.module
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
         required = ("input_ids", *module.LABELS)
         arrays = self._checked(arrays, {**module.INPUTS, **module.LABELS}, required)
-        dropout = self._checked_dropout(batch.get("dropout"), arrays["input_ids"].shape)
-        return module.loss(
-            self.params, self.config, {**arrays, "dropout": dropout}, denominators=denominators, keep=keep
-        )
+        return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), arrays["input_ids"].shape)}
 
     def loss_backward(self, cache: Tree) -> Tree:
         """d loss / d every parameter: a tree like `params`."""

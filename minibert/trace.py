@@ -27,6 +27,21 @@ class Event:
     gradients: Any = None
 
 
+    def part(self, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """(value, cotangent) of an attention op's "scores" (scaled, before the mask) or "probs" (before dropout)."""
+        c, dy = self.cache, self.cotangent
+        scores = (c["q"] * c["q"].dtype.type(c["scale"])) @ c["k"].swapaxes(-1, -2)
+        value = scores if name == "scores" else c["probs"]
+        if dy is None:
+            return value, None
+        dprobs = dy @ c["v"].swapaxes(-1, -2)
+        if c["dropout"] is not None:
+            dprobs = dprobs * c["dropout"]
+        if name == "probs":
+            return value, dprobs
+        return value, c["probs"] * (dprobs - (dprobs * c["probs"]).sum(-1, keepdims=True))
+
+
 class Record:
     """The events of a run, in the order in which they ended; a block ends after its ops."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import reference
+from minibert import ops
 from minibert.pairs import PAIRS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +22,7 @@ LEVELS = [
     ["families", "tokenizers", "corruption", "corpus", "optim"],
     ["model", "checkpoint"],
     ["gradcheck", "training", "inference"],
+    ["golden", "mistakes"],
     ["pretraining"],
     ["cli"],
 ]
@@ -82,6 +84,7 @@ print("fine")
 @pytest.mark.parametrize("name", PAIRS)
 def test_every_op_is_whole(name):
     pair = PAIRS[name]
+    assert getattr(ops, name) is pair.forward
     assert pair.backward is not None
     assert pair.forward.__doc__
     assert callable(reference.double(name))

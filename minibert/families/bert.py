@@ -350,28 +350,31 @@ HEADS = ("pooler", "mlm", "nsp")
 
 
 def loss(
-    p: Tree, config: Config, batch: Tree, *, denominators: dict[str, float] | None = None, keep: str = "caches"
+    p: Tree,
+    config: Config,
+    batch: Tree,
+    *,
+    denominators: dict[str, float] | None = None,
+    keep: str = "caches",
+    dense: bool = False,
 ) -> tuple[Array, Tree]:
     """(11) The joint loss of a batch (INPUTS, LABELS), and its cache; cache["terms"] has both terms.
 
     Only target slots of non-zero weight reach the vocabulary. denominators: what each term's sum is divided by, for
-    accumulation; the sum of the weights and the number of rows unless given.
+    accumulation; the sum of the weights and the number of rows unless given. dense: every position reaches it, with
+    weight 0 where nothing is asked, as in published modules: the same numbers, for traces.
     """
     c: Tree = {"tied": config.tie_word_embeddings}
     given = denominators or {}
     out, c["encode"] = encode(p, config, batch, keep=keep)
     h = out["last_hidden_state"]
-    rows, length, width = h.shape
 
-    weights = batch["masked_lm_weights"].reshape(-1)
-    chosen = np.flatnonzero(weights)
-    flat = (batch["masked_lm_positions"] + np.arange(rows)[:, None] * length).reshape(-1)[chosen]
-    targets, c["gather"] = ops.gather(h.reshape(1, -1, width), positions=flat[None])
+    flat, labels, weights = _targets(batch, h.shape[1], dense)
+    targets, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
     table = _decoder(p, config)
     z, c["mlm"] = mlm_head(targets[0], p["mlm"], table, act=config.hidden_act, eps=config.layer_norm_eps)  # (8)
-    weights = weights[chosen].astype(h.dtype)
+    weights = weights.astype(h.dtype)
     total = given.get("masked_lm", weights.sum()) + config.mlm_denominator_eps
-    labels = batch["masked_lm_ids"].reshape(-1)[chosen]
     masked_lm, c["masked_lm"] = ops.cross_entropy(z, labels=labels, weights=weights, denominator=total)  # (9)
 
     z, c["nsp"] = nsp_head(out["pooler_output"], p["nsp"])  # (10)
@@ -380,6 +383,21 @@ def loss(
     )
     c["terms"] = {"masked_lm": masked_lm, "next_sentence": next_sentence}
     return masked_lm + next_sentence, c  # (11)
+
+
+def _targets(batch: Tree, length: int, dense: bool) -> tuple[Array, Array, Array]:
+    """(flat position b·T + t, label, weight) of each target slot of non-zero weight; with `dense` of every position."""
+    positions, weights = batch["masked_lm_positions"], batch["masked_lm_weights"].reshape(-1)
+    chosen = np.flatnonzero(weights)
+    flat = (positions + np.arange(len(positions))[:, None] * length).reshape(-1)[chosen]
+    labels, weights = batch["masked_lm_ids"].reshape(-1)[chosen], weights[chosen]
+    if not dense:
+        return flat, labels, weights
+    require(len(np.unique(flat)) == len(flat), "masked_lm_positions: a position stands twice in a row")
+    every = np.arange(len(positions) * length)
+    all_labels, all_weights = np.zeros_like(every), np.zeros(len(every), weights.dtype)
+    all_labels[flat], all_weights[flat] = labels, weights
+    return every, all_labels, all_weights
 
 
 def loss_backward(c: Tree) -> Tree:
@@ -456,6 +474,49 @@ def names(config: Config) -> list[tuple[str, str, str]]:
         ("nsp", "cls.seq_relationship", dense),
     ]
     return [(f"{path}.{leaf}", f"{name}.{leaf}", "identity") for path, name, leaves in modules for leaf in leaves]
+
+
+def activations(config: Config) -> list[tuple[str, str, str]]:
+    """(published module whose output it is, path in a dense loss cache, kind) in forward order.
+
+    kind: how ours lies: "" the same; "shared" (T, D), published with a leading 1; "rows" (B·T, D), published
+    (B, T, D). A path with ":scores" or ":probs" is a part of an attention op (`trace.Event.part`).
+    """
+    embeddings = "bert.embeddings"
+    table = [
+        (f"{embeddings}.word_embeddings", "encode.embeddings.tables.word", ""),
+        (f"{embeddings}.token_type_embeddings", "encode.embeddings.tables.token_type", ""),
+        (f"{embeddings}.position_embeddings", "encode.embeddings.tables.position", "shared"),
+        (f"{embeddings}.LayerNorm", "encode.embeddings.norm", ""),
+        (embeddings, "encode.embeddings", ""),
+    ]
+    for i in range(config.num_hidden_layers):
+        table += [
+            (f"bert.encoder.layer.{i}.{name}", f"encode.encoder.{i}.{path}", "")
+            for name, path in (
+                ("attention.self.query", "attention.query"),
+                ("attention.self.key", "attention.key"),
+                ("attention.self.value", "attention.value"),
+                ("attention.self.scores", "attention.attention:scores"),
+                ("attention.self.probs", "attention.attention:probs"),
+                ("attention.self.context", "attention.merge"),
+                ("attention.output.dense", "attention.output"),
+                ("attention.output", "attention.add_norm"),
+                ("intermediate.dense", "feed_forward.in"),
+                ("intermediate", "feed_forward.act"),
+                ("output.dense", "feed_forward.out"),
+                ("output", "feed_forward.add_norm"),
+            )
+        ]
+    return [
+        *table,
+        ("bert.pooler.dense", "encode.pooler.dense", ""),
+        ("bert.pooler", "encode.pooler", ""),
+        ("cls.predictions.transform.dense", "mlm.dense", "rows"),
+        ("cls.predictions.transform", "mlm.norm", "rows"),
+        ("cls.predictions", "mlm", "rows"),
+        ("cls.seq_relationship", "nsp", ""),
+    ]
 
 
 def aliases(config: Config) -> dict[str, str]:

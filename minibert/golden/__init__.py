@@ -1,0 +1,1 @@
+"""Golden cases: what a right implementation computes, on disk, and how a candidate differs from it."""

@@ -1,0 +1,130 @@
+"""A subject: everything that defines one computation, and what it computes under published names.
+
+Truth, noise and mistakes are all `observe(subject)`: the truth of the subject as it is, the noise of the same function
+in lower precision, a mistake of an edited subject. Keys of the result, in forward order:
+
+    forward/NAME             output of the published module NAME; loss.masked_lm, loss.next_sentence, loss
+    gradients/NAME           d loss / d parameter, or d loss / d that output
+    steps/K/NAME             after K updates: loss, learning_rate, gradient_norm (before clipping), parameters,
+                             moments as SLOT.NAME
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from minibert import families, optim, trace, tree
+from minibert.checkpoint import directory
+from minibert.pairs import observing
+
+Tree = Any
+Tensors = dict[str, np.ndarray]
+
+# Golden steps start where the learning rate is not 0; at 1e-3 float32 rounding stays small beside what is wrong.
+OPTIMIZER = MappingProxyType(
+    {
+        "name": "bert_adam",
+        "learning_rate": 1e-3,
+        "schedule": "bert",
+        "warmup": 4,
+        "total": 40,
+        "first_step": 2,
+        "weight_decay": 0.01,
+        "clip_norm": 1.0,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A family's computation on given data.
+
+    params: the tree; batches: one dict of arrays for each step, the first also for forward and gradients.
+    around: factories of observers (see `pairs.observing`), made anew for every pass: substitutions, rounding.
+    parts: replacements of the optimizer's parts: "rate" (step, …) -> float, "clip" (grads, max_norm) -> (grads, norm),
+    "update" (params, grads, state, lr, decay), "decay" (rows, rate) -> {path: rate}, "grads" (grads, step) -> grads.
+    """
+
+    family: str
+    config: Any
+    params: Tree
+    batches: list[dict[str, Any]]
+    optimizer: Mapping[str, Any] = field(default_factory=lambda: OPTIMIZER)
+    around: tuple[Callable[[], Callable], ...] = ()
+    parts: Mapping[str, Callable] = field(default_factory=dict)
+
+
+def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
+    """Every tensor of the subject's forward pass, backward pass and optimizer steps."""
+    module = families.family(subject.family)
+    rows = module.names(subject.config)
+    with ExitStack() as stack:
+        _enter(stack, subject)
+        record = stack.enter_context(trace.recording())
+        loss, cache = module.loss(subject.params, subject.config, subject.batches[0], dense=True)
+        gradient = module.loss_backward(cache)
+    forward, gradients = _activations(module.activations(subject.config), record.named(cache), subject.batches[0])
+    for term, value in cache["terms"].items():
+        forward[f"loss.{term}"] = value
+    forward["loss"] = loss
+    tensors = {f"forward/{name}": np.asarray(value) for name, value in forward.items()}
+    for name, value in {**gradients, **directory.to_published(gradient, rows)}.items():
+        tensors[f"gradients/{name}"] = value
+    return {**tensors, **_steps(subject, module, rows, steps)}
+
+
+def _enter(stack: ExitStack, subject: Subject) -> None:
+    for factory in subject.around:
+        stack.enter_context(observing(factory()))
+
+
+def _activations(table: list, events: dict[str, trace.Event], batch: dict[str, Any]) -> tuple[Tensors, Tensors]:
+    """(outputs, cotangents) under published names; what the subject never computes is left out."""
+    outputs, cotangents = {}, {}
+    for name, path, kind in table:
+        path, _, part = path.partition(":")
+        if path not in events:
+            continue
+        event = events[path]
+        value, cotangent = event.part(part) if part else (event.output, event.cotangent)
+        lead = {"": (), "shared": (1,), "rows": np.shape(batch["input_ids"])}[kind]
+        for store, array in ((outputs, value), (cotangents, cotangent)):
+            if array is not None:
+                shape = array.shape if not lead else (*lead, *array.shape) if kind == "shared" else (*lead, -1)
+                store[name] = array.reshape(shape)
+    return outputs, cotangents
+
+
+def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) -> Tensors:
+    """The state after each of `steps` updates; parameters of the subject are not written to."""
+    if not steps:
+        return {}
+    plan, parts = subject.optimizer, subject.parts
+    new_state, update = optim.OPTIMIZERS[plan["name"]]
+    update, clip = parts.get("update", update), parts.get("clip", optim.clip)
+    rate = parts.get("rate", optim.SCHEDULES[plan["schedule"]])
+    decay = parts.get("decay", optim.decay_rates)(rows, plan["weight_decay"])
+    params = tree.map(np.copy, subject.params)
+    state = new_state(params)
+    tensors: Tensors = {}
+    for k in range(1, max(steps) + 1):
+        with ExitStack() as stack:
+            _enter(stack, subject)
+            batch = subject.batches[(k - 1) % len(subject.batches)]
+            loss, cache = module.loss(params, subject.config, batch, dense=True)
+            grads = module.loss_backward(cache)
+        grads = parts.get("grads", lambda g, step: g)(grads, k)
+        grads, norm = clip(grads, plan["clip_norm"])
+        lr = rate(plan["first_step"] + k - 1, peak=plan["learning_rate"], warmup=plan["warmup"], total=plan["total"])
+        update(params, grads, state, lr=lr, decay=decay)
+        if k in steps:
+            found = {"loss": loss, "learning_rate": lr, "gradient_norm": norm, **directory.to_published(params, rows)}
+            for slot in (name for name in state if name != "step"):
+                moments = directory.to_published(state[slot], rows)
+                found |= {f"{slot}.{name}": value for name, value in moments.items()}
+            tensors |= {f"steps/{k}/{name}": np.array(value) for name, value in found.items()}
+    return tensors
