@@ -67,7 +67,9 @@ class Config:
             "type_vocab_size"
         )
         for name in sizes.split():
-            require(getattr(self, name) > 0, f"config field {name!r} is {getattr(self, name)}; allowed: above 0")
+            most = 1024 if name == "num_hidden_layers" else 2**31 - 1  # layers are listed before a file is looked at
+            fits = 0 < getattr(self, name) <= most
+            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {most}")
         heads = f"a divisor of hidden_size {self.hidden_size}"
         fits = self.hidden_size % self.num_attention_heads == 0
         require(fits, f"config field 'num_attention_heads' is {self.num_attention_heads}; allowed: {heads}")
