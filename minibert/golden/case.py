@@ -1,0 +1,372 @@
+"""A golden case on disk: case.json and flat files of tensors, written at once and read strictly.
+
+    case = case.read("reference/golden/bert/probe")
+    case.entries["forward/loss"].noise["float32"]        the tensor's noise floor
+    case.tensor("gradients/bert.pooler.dense.weight")    its float64 truth, hash checked
+    observe(case.subject())                              the same numbers, computed again
+
+Keys are SECTION/NAME: weights, inputs, forward, gradients, steps, each a safetensors file of that name. What case.json
+may say stands in `case.schema.json` among the reference files, and in no second place.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert import families, gradcheck
+from minibert.checkpoint import atomic, directory, safetensors, strictjson
+from minibert.config import from_fields, require, shown
+from minibert.errors import InputError
+from minibert.golden.subject import OPTIMIZER, Subject
+from minibert.model import Model
+
+FORMAT = "minibert-case/1"
+SECTIONS = ("weights", "inputs", "forward", "gradients", "steps")
+NOISE = ("float32", "bfloat16", "float16")
+MAX_JSON = 1 << 26  # bytes of a case.json or text.json that are read at all
+OWNED = ("case.json", "text.json", *(f"{section}.safetensors" for section in SECTIONS))
+Tensors = dict[str, np.ndarray]
+
+
+class Entry(NamedTuple):
+    """What case.json says of one tensor; scale is what errors are divided by, noise the floors by dtype."""
+
+    key: str
+    file: str
+    role: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    noise: dict[str, float | None]
+    sha256: str
+
+
+class Case:
+    """A case that was read. path: its folder; facts: the fields of case.json but the tensors; entries: by key."""
+
+    def __init__(self, path: Path, facts: dict[str, Any], entries: dict[str, Entry]):
+        self.path, self.facts, self.entries = path, facts, entries
+        self._sections: dict[str, Tensors] = {}
+        self._verified: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """Its folder below the golden ones, such as "bert/probe"."""
+        return self.facts["name"]
+
+    def tensor(self, key: str) -> np.ndarray:
+        """The array of one key, read-only; InputError where there is none or its bytes are not those once hashed."""
+        require(key in self.entries, f"case {self.name} has no tensor {shown(key)}")
+        section, _, name = key.partition("/")
+        if section not in self._sections:
+            self._sections[section] = safetensors.read(self.path / f"{section}.safetensors")
+        array = self._sections[section][name]
+        if key not in self._verified:
+            right = _digest(array) == self.entries[key].sha256
+            require(right, f"{self.path}: tensor {shown(key)} is damaged: its SHA-256 is not the recorded one")
+            array.flags.writeable = False
+            self._verified.add(key)
+        return array
+
+    def section(self, name: str) -> Tensors:
+        """The arrays of one section by the names in its file, in forward order."""
+        prefix = f"{name}/"
+        return {key.removeprefix(prefix): self.tensor(key) for key in self.entries if key.startswith(prefix)}
+
+    def text(self) -> Any:
+        """The contents of text.json, hash checked; None where the case has none."""
+        if self.facts["text"] is None:
+            return None
+        data = _bytes(self.path / "text.json")
+        right = hashlib.sha256(data).hexdigest() == self.facts["text"]["sha256"]
+        require(right, f"{self.path / 'text.json'} is damaged: its SHA-256 is not the recorded one")
+        return strictjson.loads(data, str(self.path / "text.json"))
+
+    def config(self) -> Any:
+        """The family's Config."""
+        return from_fields(families.family(self.facts["family"]).Config, self.facts["config"])
+
+    def params(self, weights: Any = None) -> Any:
+        """The tree of parameters, from the case or from the published directory `weights` that it refers to."""
+        held = self.facts["weights"]
+        require(held is not None, f"case {self.name} has no weights")
+        if "file" in held:
+            flat = self.section("weights")
+            rows = families.family(self.facts["family"]).names(self.config())
+            return directory.from_published(flat, rows)
+        require(weights is not None, f"case {self.name} is over the directory {held['directory']!r}: say where it lies")
+        file = Path(weights) / directory.WEIGHTS
+        right = _file_digest(file) == held["sha256"]
+        require(right, f"{file} is not the file of case {self.name}: its SHA-256 differs")
+        return directory.load(weights).params
+
+    def batches(self) -> list[dict[str, Any]]:
+        """The batches of inputs, as files hold them: "dropout" maps published module names to keep-masks."""
+        batches: list[dict[str, Any]] = [{} for _ in range(self.facts["batches"])]
+        for key, array in self.section("inputs").items():
+            number, _, rest = key.partition("/")
+            batch, name = (batches[int(number)], rest) if number.isdigit() else (batches[0], key)
+            if name.startswith("dropout/"):
+                batch.setdefault("dropout", {})[name.removeprefix("dropout/")] = array
+            else:
+                batch[name] = array
+        return batches
+
+    def subject(self, weights: Any = None) -> Subject:
+        """The computation itself, rebuilt from weights and inputs in the case's dtype (kinds family and pipeline).
+
+        weights: where the published directory lies, for a case that refers to one.
+        """
+        right = self.facts["kind"] in ("family", "pipeline")
+        require(right, f"case {self.name} is of kind {self.facts['kind']!r}: no whole family to rebuild")
+        model = Model(self.facts["family"], self.config(), self.params(weights))
+        batches = [model.checked(batch) for batch in self.batches()]
+        optimizer = self.facts["optimizer"] or OPTIMIZER
+        return Subject(model.family, model.config, model.params, batches, optimizer)
+
+
+# ---- Reading ---------------------------------------------------------------------------------------------------------
+def folder() -> Path:
+    """Where the shipped cases and their schema lie: beside the scalar-loop doubles."""
+    package = gradcheck.doubles()
+    require(package is not None, "the reference files are not installed: no golden cases here")
+    return Path(package.__file__).parent / "golden"
+
+
+def shipped() -> list[Path]:
+    """The folders of all shipped cases, sorted."""
+    return sorted(path.parent for path in folder().rglob("case.json"))
+
+
+def read(path: str | os.PathLike) -> Case:
+    """The case of a folder, or of a shipped case's name; InputError, one line, for anything that case.json may not say.
+
+    Files are compared with case.json by their headers; tensors are read and hashed when asked for.
+    """
+    place = Path(path)
+    if not (place / "case.json").exists() and (folder() / place / "case.json").exists():
+        place = folder() / place
+    require(place.is_dir(), f"{path} is no case: there is no such folder")
+    atomic.settle(place)
+    source = str(place / "case.json")
+    facts = strictjson.loads(_bytes(place / "case.json"), source)
+    if isinstance(facts, dict) and facts.get("format") != FORMAT:
+        raise InputError(f"{source}: format {shown(facts.get('format'))}, this minibert reads {FORMAT}")
+    problem = invalid(facts, schema())
+    require(problem is None, f"{source}: {problem}")
+    entries: dict[str, Entry] = {}
+    for row in facts.pop("tensors"):
+        key = f"{row['file'].removesuffix('.safetensors')}/{row['name']}"
+        require(key not in entries, f"{source}: tensor {shown(key)} stands twice")
+        fields = {**row, "shape": tuple(row["shape"])}
+        del fields["name"]
+        entries[key] = Entry(key, **fields)
+    _require_files(place, entries)
+    for key in entries:
+        number = re.match(r"inputs/(\d+)/", key)
+        fits = number is None or 0 < int(number[1]) < facts["batches"]
+        require(fits, f"{source}: {shown(key)} is beyond the {facts['batches']} batches")
+    return Case(place, facts, entries)
+
+
+def _require_files(place: Path, entries: dict[str, Entry]) -> None:
+    """Each file holds exactly the tensors listed for it, in the dtypes and shapes listed."""
+    listed: dict[str, dict[str, Entry]] = {}
+    for key, entry in entries.items():
+        listed.setdefault(entry.file, {})[key.partition("/")[2]] = entry
+    for section in SECTIONS:
+        file = place / f"{section}.safetensors"
+        require(file.exists() == (file.name in listed), f"{file} is {'not listed' if file.exists() else 'missing'}")
+    for name, wanted in listed.items():
+        held = safetensors.header(place / name).entries
+        for tensor in wanted.keys() ^ held.keys():
+            where = "listed but not in the file" if tensor in wanted else "in the file but not listed"
+            raise InputError(f"{place / name}: tensor {shown(tensor)} is {where}")
+        for tensor, entry in wanted.items():
+            stored = safetensors.NAMES[np.dtype(entry.dtype)]
+            fits = (held[tensor].dtype, held[tensor].shape) == (stored, entry.shape)
+            found = f"{held[tensor].dtype} {held[tensor].shape}, listed as {stored} {entry.shape}"
+            require(fits, f"{place / name}: tensor {shown(tensor)} is {found}")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        require(size <= MAX_JSON, f"{path} has {size} bytes; the limit is {MAX_JSON}")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _digest(array: np.ndarray) -> str:
+    """SHA-256 of the little-endian bytes in C order."""
+    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    return hashlib.sha256(little.tobytes()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+# ---- Writing ---------------------------------------------------------------------------------------------------------
+def write(
+    path: str | os.PathLike,
+    facts: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    noise: Mapping[str, Mapping[str, float | None]],
+    text: Any = None,
+    outputs: Iterable[str] = (),
+) -> Case:
+    """Write a case, all of it or nothing, and read it back.
+
+    tensors: by key, in forward order. noise: floors of what is computed. text: the contents of text.json.
+    outputs: forward names whose role is "output".
+    """
+    facts, outputs = {"format": FORMAT, **facts}, set(outputs)
+    arrays = {key: np.asarray(array) for key, array in tensors.items()}
+    scales = scale(arrays)
+    rows = []
+    for key, array in arrays.items():
+        section, _, name = key.partition("/")
+        rows.append(
+            {
+                "name": name,
+                "file": f"{section}.safetensors",
+                "role": _role(section, name, arrays, outputs),
+                "shape": list(array.shape),
+                "dtype": array.dtype.name,
+                "scale": scales[key],
+                "noise": dict(noise.get(key, {})),
+                "sha256": _digest(array),
+            }
+        )
+    words = None if text is None else _lines(text)
+    facts["text"] = None if words is None else {"file": "text.json", "sha256": hashlib.sha256(words).hexdigest()}
+    problem = invalid({**facts, "tensors": rows}, schema())
+    require(problem is None, f"{path}: {problem}")
+    with atomic.directory(path, OWNED) as place:
+        atomic.write_bytes(place / "case.json", _lines({**facts, "tensors": rows}))
+        if words is not None:
+            atomic.write_bytes(place / "text.json", words)
+        for section in SECTIONS:
+            held = {key.partition("/")[2]: a for key, a in arrays.items() if key.startswith(f"{section}/")}
+            if held:
+                safetensors.write(place / f"{section}.safetensors", held)
+    return read(path)
+
+
+def scale(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """What each tensor's error is divided by: max|y|, 1 where that is 0.
+
+    Gradients and moments: at least 1e-3 of the largest entry of them all, so that a gradient that is truly 0 (the key
+    bias) is judged beside the others.
+    """
+    own = {key: float(np.max(np.abs(np.asarray(a, np.float64)), initial=0)) for key, a in tensors.items()}
+    largest: dict[str | None, float] = {}
+    for key, value in own.items():
+        largest[_group(key)] = max(largest.get(_group(key), 0.0), value)
+    return {
+        key: (max(value, 1e-3 * largest[_group(key)]) if _group(key) else value) or 1.0 for key, value in own.items()
+    }
+
+
+def _group(key: str) -> str | None:
+    """The tensors that are judged beside each other: the gradients, each step's moments of one kind."""
+    if key.startswith("gradients/"):
+        return "gradients"
+    moment = re.match(r"steps/\d+/(adam_m|adam_v|exp_avg|exp_avg_sq|momentum_buffer)\.", key)
+    return moment[0] if moment else None
+
+
+def _role(section: str, name: str, tensors: Mapping[str, Any], outputs: set[str]) -> str:
+    if section == "forward":
+        return "loss" if name.split(".")[0] == "loss" else "output" if name in outputs else "activation"
+    if section == "gradients":
+        return "activation_gradient" if f"forward/{name}" in tensors else "gradient"
+    return {"weights": "weight", "inputs": "input", "steps": "state"}[section]
+
+
+def _lines(value: Mapping[str, Any]) -> bytes:
+    """JSON with a line for each field and each element of a list: short differences, short files."""
+    fields = []
+    for key, field in value.items():
+        text = _compact(field)
+        if isinstance(field, list) and field and isinstance(field[0], dict | list):
+            text = "[\n" + ",\n".join(f"  {_compact(element)}" for element in field) + "\n ]"
+        fields.append(f" {json.dumps(key)}: {text}")
+    return ("{\n" + ",\n".join(fields) + "\n}\n").encode("utf-8")
+
+
+def _compact(value: Any) -> str:
+    return strictjson.dumps(value).decode("utf-8")
+
+
+# ---- The schema ------------------------------------------------------------------------------------------------------
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON schema of case.json."""
+    return strictjson.loads(_bytes(folder() / "case.schema.json"), "case.schema.json")
+
+
+_TYPES = {
+    "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "integer": int,
+    "number": (int, float),
+}  # fmt: skip
+
+
+def invalid(value: Any, rule: Mapping[str, Any], where: str = "") -> str | None:
+    """What is wrong with a JSON value under a schema, in words; None when nothing is.
+
+    The keywords that our schemas use: $ref, anyOf, type, const, enum, pattern, minimum, items, properties, required,
+    additionalProperties.
+    """
+    at = where or "the file"
+    if "$ref" in rule:
+        rule = {**schema()["$defs"][rule["$ref"].rpartition("/")[2]], **rule}
+    if "anyOf" in rule:
+        problems = [invalid(value, choice, where) for choice in rule["anyOf"]]
+        return None if None in problems else problems[-1]
+    kinds = rule.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(_is(value, kind) for kind in kinds):
+        return f"{at} is {shown(value)}, expected {' or '.join(kinds)}"
+    if "const" in rule and value != rule["const"]:
+        return f"{at} is {shown(value)}, expected {rule['const']!r}"
+    if "enum" in rule and value not in rule["enum"]:
+        return f"{at} is {shown(value)}; allowed: {', '.join(map(str, rule['enum']))}"
+    if isinstance(value, str) and not re.search(rule.get("pattern", ""), value):
+        return f"{at} is {shown(value)}, expected the form {rule['pattern']}"
+    if _is(value, "number") and not value >= rule.get("minimum", -math.inf):
+        return f"{at} is {value}, expected {rule['minimum']} or more"
+    if isinstance(value, list) and "items" in rule:
+        parts = [(f"{where}[{i}]", part, rule["items"]) for i, part in enumerate(value)]
+    elif isinstance(value, dict):
+        own, others = rule.get("properties", {}), rule.get("additionalProperties", {})
+        for name in rule.get("required", ()):
+            if name not in value:
+                return f"{at} lacks the field {name!r}"
+        for name in value:
+            if name not in own and others is False:
+                return f"{at} has the unknown field {shown(name)}"
+        parts = [(f"{where}.{name}".lstrip("."), part, own.get(name, others)) for name, part in value.items()]
+    else:
+        parts = []
+    return next(filter(None, (invalid(part, inner, name) for name, part, inner in parts)), None)
+
+
+def _is(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, _TYPES[kind]) and (not isinstance(value, float) or math.isfinite(value))
