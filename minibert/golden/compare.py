@@ -1,0 +1,219 @@
+"""A candidate's tensors against a case's: one row a tensor in forward order, and where it first goes wrong.
+
+error    max|candidate - truth| / scale, the scale of `case.Entry`: the relative tolerance that would have passed
+floor    the noise floor of the tensor in the declared precision: what the same function differs by when summed otherwise
+ratio    error / floor; up to 4 rounding explains the error, up to 64 it is more than rounding, beyond it is a mistake
+alone    the same ratio, against what the candidate's own preceding tensors should have given (`blocks`)
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+EXPLAINED, SUSPECT = 4, 64  # times the floor
+ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+# of the whole gradient's largest entry: a parameter whose true gradient is below only rounding moves (the key bias)
+NO_GRADIENT = 1e-13
+BAD = ("suspect", "wrong", "nan")
+SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq")  # of optimizer states, in the order of their use
+
+
+class Row(NamedTuple):
+    """One tensor's comparison.
+
+    status: right, suspect (more than rounding), wrong, nan, exempt (only rounding moves it), undefined (the precision
+    overflows there), missing. absolute: max|difference|, a tolerance that would have passed; index: where it is, with
+    the values got and expected there. alone: None where the block cannot be judged by itself.
+    """
+
+    key: str
+    status: str
+    error: float | None = None
+    floor: float | None = None
+    ratio: float | None = None
+    absolute: float | None = None
+    index: tuple[int, ...] | None = None
+    got: float | None = None
+    expected: float | None = None
+    alone: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The status as a sentence."""
+        if self.status in ("right", "suspect", "wrong"):
+            return verdict(self.ratio)
+        where = "" if not self.index else f" first at {list(self.index)}"
+        return {
+            "nan": f"{self.got}{where}",
+            "exempt": "exempt: its gradient is 0, so rounding alone moves it",
+            "undefined": "not judged: this precision overflows here",
+            "missing": "not supplied",
+        }[self.status]
+
+
+def error(candidate: np.ndarray, truth: np.ndarray, scale: float) -> float:
+    """max|candidate - truth| / scale; NaN where either is, 0 for empty arrays."""
+    return ratio_of(_worst(_distance(candidate, truth))[1], scale)
+
+
+def ratio_of(value: float, unit: float) -> float:
+    """value / unit; 0/0 is 0."""
+    return value / unit if unit else (0.0 if value == 0 else math.copysign(math.inf, value))
+
+
+def verdict(ratio: float) -> str:
+    """What an error of `ratio` times the noise floor means."""
+    if ratio <= EXPLAINED:
+        return "rounding explains it"
+    return f"{ratio:.0f} times more than rounding" if ratio <= SUSPECT else "rounding cannot explain it"
+
+
+def floor(entry: Any, dtype: str) -> float | None:
+    """The entry's noise floor in this precision, at least one rounding; None where the precision overflows.
+
+    float64 is not measured, being what the truth is computed in: its floor is float32's, as much smaller as its roundoff.
+    """
+    if np.dtype(entry.dtype).kind != "f":
+        return 0.0  # token ids are equal or not
+    measured = entry.noise.get("float32" if dtype == "float64" else dtype)
+    if measured is None:
+        return None
+    if dtype == "float64":
+        measured *= ROUNDOFF["float64"] / ROUNDOFF["float32"]
+    return max(measured, ROUNDOFF[dtype])
+
+
+def compare(
+    case: Any,
+    tensors: Mapping[str, np.ndarray],
+    dtype: str,
+    partial: Mapping[str, np.ndarray] | None = None,
+    expected_alone: Mapping[str, np.ndarray] | None = None,
+) -> list[Row]:
+    """A row for each tensor of the case but its weights, in the case's order.
+
+    tensors: by case key and in the case's shapes. partial: the rows (B, T) of a tensor that the candidate supplied; the
+    others are not compared. expected_alone: see `blocks.expected`.
+    """
+    unmoved, rows = _unmoved(case), []
+    for key, entry in case.entries.items():
+        if key not in tensors:
+            if entry.role not in ("weight", "input"):
+                rows.append(Row(key, "missing"))
+            continue
+        chosen = (partial or {}).get(key, ...)
+        got, truth = np.asarray(tensors[key])[chosen], np.asarray(case.tensor(key))[chosen]
+        row = _compared(key, got, truth, entry.scale, floor(entry, dtype))
+        if row.status in BAD and _parameter(key) in unmoved:
+            row = row._replace(status="exempt")
+        alone = (expected_alone or {}).get(key)
+        if alone is not None and row.ratio is not None:
+            row = row._replace(alone=ratio_of(error(got, alone[chosen], entry.scale), row.floor))
+        rows.append(row)
+    return rows
+
+
+def first_divergence(rows: list[Row]) -> Row | None:
+    """The first tensor that rounding does not explain: in the forward pass, then walking back through the gradients
+    from the last one computed, then in the steps. None where every supplied tensor is right.
+
+    A tensor whose own block is right only inherits its error, so where `alone` says that, a later one whose own block is
+    wrong goes first.
+    """
+    order = {row.key: i for i, row in enumerate(causal(rows))}
+    bad = sorted((row for row in rows if row.status in BAD), key=lambda row: order[row.key])
+    for section in ("inputs", "forward", "gradients", "steps"):
+        found = [row for row in bad if row.key.split("/")[0] == section]
+        certain = [row for row in found if row.status != "suspect"]
+        if certain:
+            return _origin(found, certain)
+    return next((row for row in bad if row.alone is None or row.alone > EXPLAINED), bad[0] if bad else None)
+
+
+def causal(rows: list[Row]) -> list[Row]:
+    """The rows in the order in which they are computed: inputs, forward, gradients from the loss back, steps."""
+    forward = {row.key.partition("/")[2]: i for i, row in enumerate(rows) if row.key.startswith("forward/")}
+
+    def place(item: tuple[int, Row]) -> tuple:
+        i, row = item
+        section, _, name = row.key.partition("/")
+        if section == "gradients":
+            module = name
+            while module and module not in forward:
+                module = module.rpartition(".")[0]
+            return (2, -forward.get(module, -1), module != name, i)
+        if section == "steps":
+            step, _, name = name.partition("/")
+            slot = name.split(".")[0]
+            first = ("loss", "gradient_norm", "learning_rate", *SLOTS)
+            return (3, int(step), first.index(slot) if slot in first else len(first), i)
+        return (1 if section == "forward" else 0, i)
+
+    return [row for _, row in sorted(enumerate(rows), key=place)]
+
+
+def _origin(found: list[Row], certain: list[Row]) -> Row:
+    """The first certain row, unless an earlier suspect one has a block of its own that is wrong."""
+    for row in found:
+        if row is certain[0]:
+            break
+        if row.alone is not None and row.alone > EXPLAINED:
+            return row
+    return certain[0]
+
+
+def _compared(key: str, got: np.ndarray, truth: np.ndarray, scale: float, least: float | None) -> Row:
+    if not np.isfinite(got).all():
+        index = np.unravel_index(np.argmax(~np.isfinite(got)), got.shape)
+        return Row(key, "nan", None, least, None, None, _index(index), float(got[index]), float(truth[index]))
+    difference = _distance(got, truth)
+    flat, absolute = _worst(difference)
+    index = np.unravel_index(flat, got.shape) if got.size else None
+    values = (None, None) if index is None else (float(got[index]), float(truth[index]))
+    relative = ratio_of(absolute, scale)
+    facts = (absolute, None if index is None else _index(index), *values)
+    if least is None:
+        return Row(key, "undefined", relative, None, None, *facts)
+    ratio = ratio_of(relative, least)
+    status = "right" if ratio <= EXPLAINED else "suspect" if ratio <= SUSPECT else "wrong"
+    return Row(key, status, relative, least, ratio, *facts)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))
+
+
+def _worst(difference: np.ndarray) -> tuple[int, float]:
+    """(flat index, value) of the largest entry, NaN first; (0, 0.0) of nothing."""
+    if not difference.size:
+        return 0, 0.0
+    flat = int(np.argmax(difference))  # argmax stops at the first NaN
+    return flat, float(difference.reshape(-1)[flat])
+
+
+def _index(index: tuple) -> tuple[int, ...]:
+    return tuple(int(i) for i in index)
+
+
+def _parameter(key: str) -> str | None:
+    """The parameter whose state after a step `key` is, if it is one: "steps/10/adam_m.NAME", "steps/10/NAME" -> NAME."""
+    section, _, rest = key.partition("/")
+    if section != "steps":
+        return None
+    name = rest.partition("/")[2]
+    slot, _, owner = name.partition(".")
+    return owner if slot in SLOTS else name
+
+
+def _unmoved(case: Any) -> set[str]:
+    """Parameters whose true gradient is 0: an optimizer that divides by its size turns rounding into steps."""
+    largest = {
+        key.partition("/")[2]: float(np.abs(case.tensor(key)).max(initial=0))
+        for key, entry in case.entries.items()
+        if entry.role == "gradient"
+    }
+    bar = NO_GRADIENT * max(largest.values(), default=0.0)
+    return {name for name, value in largest.items() if value <= bar}
