@@ -283,33 +283,32 @@ def layer_norm_slope(
 
 def softmax(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     """exp(x - max) / Σ of rows x (N, D), into out (which may be x); a row of -inf alone is uniform."""
-
-    def block(i: slice) -> None:
-        top = x[i].max(-1, keepdims=True)
-        if np.isneginf(top).any():  # every key masked by -inf: no key is preferred, so the row is uniform, not NaN
-            top = np.where(np.isneginf(top), x.dtype.type(0), top)
-            dead = np.isneginf(x[i]).all(-1)
-            np.subtract(x[i], top, out=out[i])
-            out[i][dead] = 0
-        else:
-            np.subtract(x[i], top, out=out[i])
-        np.exp(out[i], out=out[i])
-        out[i] /= out[i].sum(-1, keepdims=True)
-
-    over_blocks(block, len(x), _row_blocks(x.shape[-1]))
+    over_blocks(lambda i: _softmax(x[i], out[i]), len(x), _row_blocks(x.shape[-1]))
     return out
+
+
+def _softmax(x: np.ndarray, out: np.ndarray) -> None:
+    top = x.max(-1, keepdims=True)
+    dead = np.isneginf(top)
+    if dead.any():  # every key masked by -inf: no key is preferred, so the row is uniform, not NaN
+        np.subtract(x, np.where(dead, x.dtype.type(0), top), out=out)
+        out[dead[..., 0]] = 0
+    else:
+        np.subtract(x, top, out=out)
+    np.exp(out, out=out)
+    out /= out.sum(-1, keepdims=True)
 
 
 def softmax_slope(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """y·(dy - Σ dy·y) of rows (N, D)."""
     dx = np.empty_like(dy)
-
-    def block(i: slice) -> None:
-        np.subtract(dy[i], np.einsum("ij,ij->i", dy[i], y[i])[:, None], out=dx[i])
-        dx[i] *= y[i]
-
-    over_blocks(block, len(dy), _row_blocks(dy.shape[-1]))
+    over_blocks(lambda i: _softmax_slope(dy[i], y[i], dx[i]), len(dy), _row_blocks(dy.shape[-1]))
     return dx
+
+
+def _softmax_slope(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    np.subtract(dy, np.einsum("...j,...j->...", dy, y)[..., None], out=out)
+    out *= y
 
 
 def log_sum_exp(x: np.ndarray) -> np.ndarray:
@@ -337,6 +336,86 @@ def softmax_minus_onehot(x: np.ndarray, lse: np.ndarray, labels: np.ndarray, sca
 
     over_blocks(block, len(x), _row_blocks(x.shape[-1]))
     return dx
+
+
+# ---- Attention -------------------------------------------------------------------------------------------------------
+# One task a batch row: its scores stay in the cache from the first product to the last, and rows run on all threads.
+# BLAS would start threads of its own for every head and spend more time meeting than multiplying (measured: 14 against
+# 2.6 ms for 96 heads of 128 × 128 × 64), so products are cut into chunks that it keeps on the calling thread.
+_ALONE = 64**3  # multiply-adds up to which OpenBLAS does (interface/gemm.c: SMP_THRESHOLD_MIN × 4)
+_LEAST_ROWS = 16  # smaller chunks are slower than BLAS's threads
+
+
+def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """out = a @ b for stacks (H, m, k), (H, k, n) -> (H, m, n)."""
+    m, chunk = a.shape[-2], _ALONE // (a.shape[-1] * b.shape[-1])
+    if chunk >= m or chunk < _LEAST_ROWS:
+        np.matmul(a, b, out=out)
+        return
+    whole = m - m % chunk
+
+    def chunks(x: np.ndarray) -> np.ndarray:
+        return x[:, :whole].reshape(len(x), -1, chunk, x.shape[-1])
+
+    np.matmul(chunks(a), b[:, None], out=chunks(out))
+    if whole < m:
+        np.matmul(a[:, whole:], b, out=out[:, whole:])
+
+
+def _heads(like: np.ndarray) -> np.ndarray:
+    """An empty (B, H, T, K) that lies in memory as (B, T, H, K), so that merging its heads is free."""
+    b, h, t, k = like.shape
+    return np.empty((b, t, h, k), like.dtype).swapaxes(1, 2)
+
+
+def attention(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None, dropout: np.ndarray | None, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(y, softmax probabilities): q (B, H, T, K), k and v (B, H, S, K), bias and dropout broadcast to (B, H, T, S)."""
+    y, probs = _heads(q), np.empty((*q.shape[:3], k.shape[2]), q.dtype)
+    bias = None if bias is None else np.broadcast_to(bias, probs.shape)
+    dropout = None if dropout is None else np.broadcast_to(dropout, probs.shape)
+
+    def row(block: slice) -> None:
+        i = block.start
+        _product(q[i] * q.dtype.type(scale), k[i].swapaxes(-1, -2), probs[i])
+        if bias is not None:
+            probs[i] += bias[i]
+        _softmax(probs[i], probs[i])
+        _product(probs[i] if dropout is None else probs[i] * dropout[i], v[i], y[i])
+
+    over_blocks(row, len(q), 1)
+    return y, probs
+
+
+def attention_slope(
+    dy: np.ndarray,
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    probs: np.ndarray,
+    dropout: np.ndarray | None,
+    scale: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(dq, dk, dv)."""
+    dq, dk, dv = _heads(q), _heads(k), _heads(v)
+    dropout = None if dropout is None else np.broadcast_to(dropout, probs.shape)
+
+    def row(block: slice) -> None:
+        i = block.start
+        kept = probs[i] if dropout is None else probs[i] * dropout[i]
+        _product(kept.swapaxes(-1, -2), dy[i], dv[i])
+        dscores = np.empty_like(probs[i])
+        _product(dy[i], v[i].swapaxes(-1, -2), dscores)
+        if dropout is not None:
+            dscores *= dropout[i]
+        _softmax_slope(dscores, probs[i], dscores)
+        dscores *= dscores.dtype.type(scale)
+        _product(dscores, k[i], dq[i])
+        _product(dscores.swapaxes(-1, -2), q[i], dk[i])
+
+    over_blocks(row, len(q), 1)
+    return dq, dk, dv
 
 
 # ---- Scatter-add -----------------------------------------------------------------------------------------------------

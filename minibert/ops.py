@@ -211,27 +211,17 @@ def attention(
     keep/(1 - rate). scale: 1/√K unless given.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    probs = (q * q.dtype.type(scale)) @ k.swapaxes(-1, -2)  # (B, H, T, S)
-    if bias is not None:
-        probs += np.maximum(bias, np.finfo(q.dtype).min)
-    flat = probs.reshape(-1, probs.shape[-1])
-    kernels.softmax(flat, flat)
+    bias = None if bias is None else np.maximum(bias, np.finfo(q.dtype).min)
     dropout = None if dropout is None else dropout.astype(q.dtype, copy=False)
-    kept = probs if dropout is None else probs * dropout
-    return kept @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale}
+    y, probs = kernels.attention(q, k, v, bias, dropout, scale)  # probs (B, H, T, S)
+    return y, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale}
 
 
 @backward
 def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-    q, k, v, probs, dropout = c["q"], c["k"], c["v"], c["probs"], c["dropout"]
-    dprobs = dy @ v.swapaxes(-1, -2)  # (B, H, T, S)
-    if dropout is not None:
-        dprobs *= dropout
-    kept = probs if dropout is None else probs * dropout
-    dv = kept.swapaxes(-1, -2) @ dy
-    dscores = kernels.softmax_slope(*kernels.rows(dprobs, probs)).reshape(probs.shape)
-    dscores *= dscores.dtype.type(c["scale"])
-    return dscores @ k, dscores.swapaxes(-1, -2) @ q, dv
+    # P = softmax(scale·q kᵀ + bias), y = (P∘d) v: dv = (P∘d)ᵀ dy, dP = (dy vᵀ)∘d, dS = P∘(dP - Σ dP∘P),
+    # dq = scale·dS k, dk = scale·dSᵀ q
+    return kernels.attention_slope(dy, c["q"], c["k"], c["v"], c["probs"], c["dropout"], c["scale"])
 
 
 # ---- Dropout ---------------------------------------------------------------------------------------------------------

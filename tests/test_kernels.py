@@ -62,7 +62,10 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     x, dy = rng.standard_normal((2, 700, 300)).astype(np.float32)
     weight, bias = rng.standard_normal((2, 300)).astype(np.float32)
 
+    q, k, v = rng.standard_normal((3, 3, 2, 150, 40)).astype(np.float32)
+
     def everything():
+        attended = kernels.attention(q, k, v, None, None, 0.1)
         y, xhat, rstd = kernels.layer_norm(x, weight, bias, 1e-5)
         return [
             kernels.gelu(x),
@@ -71,12 +74,32 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
             *kernels.layer_norm_slope(dy, xhat, rstd, weight),
             kernels.softmax(x, np.empty_like(x)),
             kernels.log_sum_exp(x),
+            *attended,
+            *kernels.attention_slope(q, q, k, v, attended[1], None, 0.1),
         ]
 
     monkeypatch.setattr(kernels, "THREADS", 1)
     alone = everything()
     monkeypatch.setattr(kernels, "THREADS", 3)
     assert all(np.array_equal(a, b) for a, b in zip(alone, everything(), strict=True))
+
+
+@pytest.mark.parametrize(("t", "s"), [(70, 50), (131, 97), (5, 300), (64, 64)])
+def test_attention_in_chunks_equals_the_plain_formula(t, s):
+    rng = np.random.default_rng(t)
+    q, dy = rng.standard_normal((2, 2, 3, t, 64))
+    k, v = rng.standard_normal((2, 2, 3, s, 64))
+    bias, dropout = rng.standard_normal((2, 1, 1, s)), rng.random((2, 3, t, s))
+    scores = 0.2 * q @ k.swapaxes(-1, -2) + bias
+    probs = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    y, kept = kernels.attention(q, k, v, bias, dropout, 0.2)
+    assert np.allclose(kept, probs, rtol=1e-12)
+    assert np.allclose(y, (probs * dropout) @ v, rtol=0, atol=1e-13)
+    dprobs = dy @ v.swapaxes(-1, -2) * dropout
+    dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * 0.2
+    expected = dscores @ k, dscores.swapaxes(-1, -2) @ q, (probs * dropout).swapaxes(-1, -2) @ dy
+    for got, true in zip(kernels.attention_slope(dy, q, k, v, kept, dropout, 0.2), expected, strict=True):
+        assert np.allclose(got, true, rtol=0, atol=1e-12)
 
 
 def test_scatter_add_accumulates_repeated_ids():
