@@ -26,19 +26,27 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     try:
         args = _parser().parse_args(argv)
-        return args.run(args) or 0
+        code = args.run(args) or 0
+        sys.stdout.flush()  # here, where what goes wrong can still be said
+        return code
     except InputError as error:
         return _complain(str(error))
     except KeyboardInterrupt as interrupt:
-        print(f"minibert: {interrupt or 'interrupted'}", file=sys.stderr)
+        print(f"minibert: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
     except MemoryError as error:
         return _complain(f"not enough memory: {error}")
     except OSError as error:
+        if error.filename is None:  # standard output: what is left in its buffer would fail again at exit
+            _discard_output()
         return _complain(f"{error.filename or 'input/output'}: {error.strerror or error}")
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> int:
@@ -222,6 +230,8 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def _gradcheck(args: argparse.Namespace) -> int:
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: at least 0")
     for name in args.names:
         if name not in gradcheck.known():
             raise InputError(f"unknown name {name!r}; there are: {', '.join(gradcheck.known())}")
