@@ -44,19 +44,19 @@ Run = dict[str, Any]
 class Options:
     """What decides a run's bits, beside the corpus and the model's configuration."""
 
-    steps: int = 1500
-    batch_size: int = 32  # pairs an update
+    steps: int = 3000
+    batch_size: int = 16  # pairs an update
     accumulate: int = 2  # micro-batches an update: computed side by side where there are cores
     seq_length: int = 64
-    vocab_size: int = 5000
-    duplicates: int = 5  # passes over the corpus, each with new pairs and masks (static masking)
+    vocab_size: int = 4000
+    duplicates: int = 8  # passes over the corpus, each with new pairs and masks (static masking)
     short_rate: float = 0.1  # share of documents cut to shorter pairs (short_seq_prob)
     held_out: float = 0.1  # share of the text; from 1 on a number of documents
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     warmup: float = 0.1  # share of the steps; from 1 on a number of steps
     optimizer: str = "bert_adam"
     schedule: str = "bert"
-    weight_decay: float = 0.01
+    weight_decay: float = 0.1
     clip_norm: float = 1.0
     seed: int = 0
     dtype: str = "float32"
