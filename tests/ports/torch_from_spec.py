@@ -250,12 +250,12 @@ def loss(weights: dict[str, Tensor], inputs: dict, config: dict) -> tuple[Tensor
 
 def gradients(value: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """d value / d each tensor, 0 where value does not depend on it."""
-    if not value.requires_grad:
-        return {name: torch.zeros_like(x) for name, x in tensors.items()}
-    found = torch.autograd.grad(value, list(tensors.values()), allow_unused=True)
-    return {
-        name: torch.zeros_like(x) if g is None else g for (name, x), g in zip(tensors.items(), found, strict=True)
-    }
+    wanted = {name: x for name, x in tensors.items() if x.requires_grad}
+    found: tuple = (None,) * len(wanted)
+    if value.requires_grad:
+        found = torch.autograd.grad(value, list(wanted.values()), allow_unused=True)
+    known = {name: g for name, g in zip(wanted, found, strict=True) if g is not None}
+    return {name: known.get(name, torch.zeros_like(x)) for name, x in tensors.items()}
 
 
 # ---- optimizer ------------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def parameters(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def steps(weights: dict[str, Tensor], batches: list[dict], config: dict, o: dict, at: tuple[int, ...]) -> dict:
-    """Tensors after the optimizer steps `at` (from 1): loss, norm before clipping, rate, moments, parameters.
+    """Tensors after the optimizer steps `at` (from 1): loss, norm before clipping, rate, moments, parameters, in order.
 
     The loss is the one whose gradient the step uses, so before the update. Batches are used in turn.
     """
@@ -357,15 +357,15 @@ def tensors(inputs: dict, dtype: torch.dtype) -> dict:
     return out
 
 
-def walking_back(seen: dict[str, Tensor], weights: dict[str, Tensor]) -> list[str]:
-    """Names from the loss back to the tables, each parameter behind the first known output made with it."""
-    behind: dict[str, list[str]] = {}
+def made_with(seen: dict[str, Tensor], weights: dict[str, Tensor]) -> dict[str, list[str]]:
+    """Path -> its parameters, in forward order; a parameter belongs to the innermost module whose output is known."""
+    out: dict[str, list[str]] = {path: [] for path in ["", *seen]}
     for name in weights:
         home = name.rpartition(".")[0]
-        while home and home not in seen:
+        while home not in out:
             home = home.rpartition(".")[0]
-        behind.setdefault(home, []).append(name)
-    return [name for path in [*reversed(seen), ""] for name in [path, *behind.get(path, [])] if name]
+        out[home].append(name)
+    return out
 
 
 def run(
@@ -395,8 +395,11 @@ def run(
     inner = {name: x for name, x in seen.items() if not name.startswith("loss")}
     found = gradients(value, inner | leaves)
     out = {f"forward/{name}": x for name, x in seen.items()}
-    out |= {f"gradients/{name}": found[name] for name in walking_back(inner, leaves)}
+    parts = made_with(inner, leaves)
+    for path in reversed(parts):
+        out |= {f"gradients/{name}": found[name] for name in [path, *parts[path]] if name}
     if optimizer is not None:
         turns = [tensors(batch, kind) for batch in batches or [inputs]]
-        out |= steps(start, turns, config, OPTIMIZER | optimizer, at)
+        in_order = {name: start[name] for names in parts.values() for name in names}
+        out |= steps(in_order, turns, config, OPTIMIZER | optimizer, at)
     return {name: x.detach().numpy() for name, x in out.items()}
