@@ -2,7 +2,7 @@
 
 `PLANTED[name]` starts with the id of the catalogue of known mistakes, or None where the honest answer is "unknown".
 `candidate(name, …)` is `torch_from_spec.run` with that mistake; `case(name)` a case which shows it. `PAIRS` holds two
-mistakes at once.
+mistakes at once. The tensors named in `first` are those of three layers.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from . import torch_from_spec as port
 right = SimpleNamespace(**vars(port))  # the port as it stands, whatever is planted in it later
 Arrays = dict[str, np.ndarray]
 Edit = Callable[[dict], dict]
+Loading = Callable[[Arrays, dict], Arrays]  # weights and configuration -> weights
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 WORD, POSITION, TYPE = (f"bert.embeddings.{name}_embeddings" for name in ("word", "position", "token_type"))
@@ -28,7 +29,7 @@ SELF = [f"{layer}.attention.self" for layer in LAYER]
 OPTIMIZER = {"peak": 1e-3, "warmup": 5, "total": 40, "start": 3, "decay": 0.02}
 
 
-def same(x: dict) -> dict:
+def same(x: dict, config: dict | None = None) -> dict:
     """No edit."""
     return x
 
@@ -44,7 +45,7 @@ class Fault(NamedTuple):
     mistake: str | None
     first: str
     port: Mapping[str, Any] = NOTHING
-    weights: Edit = same
+    weights: Loading = same
     inputs: Edit = same
     config: Edit = same
     optimizer: Edit = same
@@ -77,15 +78,15 @@ def fields(**new: Any) -> Edit:
     return lambda old: old | new
 
 
-def changed(where: str, f: Callable[[np.ndarray], np.ndarray], but: str = "LayerNorm") -> Edit:
+def changed(where: str, f: Callable[[np.ndarray], np.ndarray], but: str = "LayerNorm") -> Loading:
     """Weights whose name contains `where` (and not `but`) go through f."""
-    return lambda ws: {n: f(w) if where in n and not (but and but in n) else w for n, w in ws.items()}
+    return lambda ws, config: {n: f(w) if where in n and not (but and but in n) else w for n, w in ws.items()}
 
 
-def exchanged(a: str, b: str) -> Edit:
+def exchanged(a: str, b: str) -> Loading:
     """Weights under a and under b trade places."""
 
-    def edit(ws: Arrays) -> Arrays:
+    def edit(ws: Arrays, config: dict) -> Arrays:
         other = {n: n.replace(a, b) if a in n else n.replace(b, a) for n in ws}
         return {n: ws[other[n]] for n in ws}
 
@@ -118,7 +119,8 @@ def left_padded(batch):
     """The padding goes to the front, everything else moves right; positions stay 0 ... T - 1."""
     out = dict(batch)
     T = batch["input_ids"].shape[1]
-    lengths = np.array([8, 6, 5, 4])[: len(batch["input_ids"])]
+    last = np.where(batch["input_mask"] > 0, np.arange(T), -1).max(1)  # a row without keys stays where it is
+    lengths = np.where(last < 0, T, last + 1)
     for name in ("input_ids", "input_mask", "segment_ids"):
         out[name] = np.stack([np.roll(row, T - n) for row, n in zip(batch[name], lengths, strict=True)])
     out["masked_lm_positions"] = batch["masked_lm_positions"] + (T - lengths)[:, None] * (
@@ -187,7 +189,7 @@ EMBEDDINGS = {
     ),
     "padding_row_trained": backward("E10", f"{WORD}.weight", port={"lookup": trainable_padding}),
     "padding_row_zero": forward(
-        "E10", WORD, weights=changed("word_embeddings", zero_row(probe.CONFIG["pad_token_id"]))
+        "E10", WORD, weights=lambda ws, c: changed("word_embeddings", zero_row(c["pad_token_id"]))(ws, c)
     ),
     "position_row_zero": forward("E10", POSITION, weights=changed("position_embeddings", zero_row(5))),
     "position_row_without_gradient": backward(
@@ -200,7 +202,9 @@ EMBEDDINGS = {
     "word_vectors_times_root_of_width": forward(None, WORD, port=only("word_embeddings", lookup=times_root_of_width)),
     "table_columns_off_by_one": forward(None, WORD, weights=changed("word_embeddings", lambda w: np.roll(w, 1, 1))),
     "table_rows_off_by_one": forward(None, WORD, weights=changed("word_embeddings", lambda w: np.roll(w, 1, 0))),
-    "two_segments_rows_swapped": forward(None, TYPE, weights=changed("token_type", lambda w: w[[1, 0, 2]])),
+    "two_segments_rows_swapped": forward(
+        None, TYPE, weights=changed("token_type", lambda w: np.concatenate([w[1::-1], w[2:]]))
+    ),
 }
 
 # ---- attention ------------------------------------------------------------------------------------------------------
@@ -275,9 +279,9 @@ def without_bias(p, x, path):
     return p.keep(path, x @ p.weights[path + ".weight"].T)
 
 
-def fused_per_head(ws):
+def fused_per_head(ws, config):
     """Query, key and value in one (3, H, K) matrix, read as (H, 3, K)."""
-    out, heads = dict(ws), probe.CONFIG["num_attention_heads"]
+    out, heads = dict(ws), config["num_attention_heads"]
     for path in SELF:
         for last in ("weight", "bias"):
             names = [f"{path}.{part}.{last}" for part in ("query", "key", "value")]
@@ -297,7 +301,7 @@ def rounded_to_8_bits(w):
     return np.round(w / unit) * unit
 
 
-HOLE = {"inputs": lambda b: b | {"input_mask": b["input_mask"] * (np.arange(8) != 2)}}
+HOLE = {"inputs": lambda b: b | {"input_mask": b["input_mask"] * (np.arange(b["input_mask"].shape[1]) != 2)}}
 MULTIPLIED_MASK = softmax_over(lambda p, s, z: torch.softmax(s * kept(p), -1))
 MASK_AFTER = softmax_over(lambda p, s, z: torch.softmax(s, -1) * kept(p))
 LARGEST = softmax_over(lambda p, s, z: torch.softmax(z.flatten(-2), -1).unflatten(-1, z.shape[-2:]))
@@ -626,7 +630,6 @@ HEADS = {
         "H10",
         "loss.next_sentence",
         inputs=lambda b: b | {"next_sentence_labels": 1 - b["next_sentence_labels"]},
-        needs={"inputs": lambda b: b | {"next_sentence_labels": np.array([0, 1, 1, 1])}},
     ),
     "next_sentence_classes_swapped": forward(
         "H10", "cls.seq_relationship", weights=changed("seq_relationship", lambda w: w[::-1].copy())
@@ -871,7 +874,7 @@ STEPS = {
 
 
 def square_matrices(f, where=""):
-    return lambda ws: {n: f(w) if square(w) and where in n else w for n, w in ws.items()}
+    return lambda ws, config: {n: f(w) if square(w) and where in n else w for n, w in ws.items()}
 
 
 def fortran(w):
@@ -879,12 +882,12 @@ def fortran(w):
     return w.T.reshape(w.shape) if w.ndim > 1 else w
 
 
-def norms_not_loaded(ws):
+def norms_not_loaded(ws, config):
     init = {"weight": np.ones_like, "bias": np.zeros_like}
     return {n: init[n.rpartition(".")[2]](w) if "LayerNorm" in n else w for n, w in ws.items()}
 
 
-def nothing_loaded(ws):
+def nothing_loaded(ws, config):
     return {n: fresh(w) + (n.endswith("LayerNorm.weight")) if n.startswith("bert.") else w for n, w in ws.items()}
 
 
@@ -925,7 +928,7 @@ LOADING = {
     "layer_2_left_out": forward(
         None,
         f"{SELF[2]}.query",
-        weights=lambda ws: ws | {n.replace("layer.1", "layer.2"): w for n, w in ws.items() if LAYER[1] in n},
+        weights=lambda ws, config: ws | {n.replace("layer.1", "layer.2"): w for n, w in ws.items() if LAYER[1] in n},
     ),
     "value_and_output_swapped": forward(
         None, f"{SELF[0]}.value", weights=exchanged("attention.self.value", "attention.output.dense")
@@ -941,7 +944,10 @@ def both(a: str, b: str) -> Fault:
     assert not x.port.keys() & y.port.keys(), f"{a} and {b} replace the same function"
     assert not x.needs, f"{a} needs a case of its own"
     assert not y.needs, f"{b} needs a case of its own"
-    edits = {e: lambda v, e=e: getattr(y, e)(getattr(x, e)(v)) for e in ("weights", "inputs", "config", "optimizer")}
+    edits: dict[str, Any] = {
+        e: lambda v, e=e: getattr(y, e)(getattr(x, e)(v)) for e in ("inputs", "config", "optimizer")
+    }
+    edits["weights"] = lambda ws, config: y.weights(x.weights(ws, config), config)
     return Fault(f"{x.mistake}+{y.mistake}", x.first, port=x.port | y.port, **edits)
 
 
@@ -984,7 +990,7 @@ def candidate(
     """What `torch_from_spec.run` gives with the mistake of that name; its `needs` are the caller's to meet."""
     with planted(name) as fault:
         return port.run(
-            fault.weights(weights),
+            fault.weights(weights, config),
             fault.inputs(inputs),
             fault.config(config),
             dtype=dtype,

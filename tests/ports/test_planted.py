@@ -15,15 +15,6 @@ EVERY = planted.PLANTED | planted.PAIRS
 UNTOUCHED = 1e-12  # float64 rounding: a fault may compute a right tensor in another order
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads cost ten times more than they save on tensors this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @functools.cache
 def truth(key: str) -> dict[str, np.ndarray]:
     """The right port on the case of the first mistake with this case."""
@@ -85,9 +76,9 @@ def test_the_port_is_itself_again():
 
 def test_inputs_are_not_written_to():
     """An edit makes new arrays: the next mistake gets the same weights and batch."""
-    ws, batch, _, _ = planted.case("scale_of_width")
+    ws, batch, config, _ = planted.case("scale_of_width")
     for fault in EVERY.values():
-        fault.weights(ws)
+        fault.weights(ws, config)
         fault.inputs(batch)
     assert all(np.array_equal(x, ws[n]) for n, x in probe.weights(probe.CONFIG, seed=1).items())
     assert all(np.array_equal(x, batch[n]) for n, x in probe.inputs(probe.CONFIG, seed=2).items() if n != "dropout")
