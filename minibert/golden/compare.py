@@ -1,7 +1,7 @@
 """A candidate's tensors against a case's: one row a tensor in forward order, and where it first goes wrong.
 
 error    max|candidate - truth| / scale, the scale of `case.Entry`: the relative tolerance that would have passed
-floor    the noise floor of the tensor in the declared precision: what the same function differs by when summed otherwise
+floor    the tensor's noise floor in the declared precision: what the same function differs by when summed otherwise
 ratio    error / floor; up to 4 rounding explains the error, up to 64 it is more than rounding, beyond it is a mistake
 alone    the same ratio, against what the candidate's own preceding tensors should have given (`blocks`)
 """
@@ -17,7 +17,7 @@ ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bflo
 # of the whole gradient's largest entry: a parameter whose true gradient is below only rounding moves (the key bias)
 NO_GRADIENT = 1e-13
 BAD = ("suspect", "wrong", "nan")
-SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq")  # of optimizer states, in the order of their use
+SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq")  # of optimizer states, as they are used
 
 
 class Row(NamedTuple):
@@ -73,11 +73,11 @@ def verdict(ratio: float) -> str:
 def floor(entry: Any, dtype: str) -> float | None:
     """The entry's noise floor in this precision, at least one rounding; None where the precision overflows.
 
-    float64 is not measured, being what the truth is computed in: its floor is float32's, as much smaller as its roundoff.
+    float64 is not measured, being what the truth is computed in: its floor is float32's, smaller as its roundoff is.
     """
     if np.dtype(entry.dtype).kind != "f":
         return 0.0  # token ids are equal or not
-    measured = entry.noise.get("float32" if dtype == "float64" else dtype)
+    measured = entry.noise.get("float32" if dtype == "float64" else dtype, 0.0)  # none is measured of what is given
     if measured is None:
         return None
     if dtype == "float64":
@@ -92,7 +92,7 @@ def compare(
     partial: Mapping[str, np.ndarray] | None = None,
     expected_alone: Mapping[str, np.ndarray] | None = None,
 ) -> list[Row]:
-    """A row for each tensor of the case but its weights, in the case's order.
+    """A row for each tensor of the case, in the case's order; weights and inputs only where supplied.
 
     tensors: by case key and in the case's shapes. partial: the rows (B, T) of a tensor that the candidate supplied; the
     others are not compared. expected_alone: see `blocks.expected`.
@@ -119,21 +119,16 @@ def first_divergence(rows: list[Row]) -> Row | None:
     """The first tensor that rounding does not explain: in the forward pass, then walking back through the gradients
     from the last one computed, then in the steps. None where every supplied tensor is right.
 
-    A tensor whose own block is right only inherits its error, so where `alone` says that, a later one whose own block is
-    wrong goes first.
+    What is only suspect counts when its own block is, or when nothing is worse.
     """
     order = {row.key: i for i, row in enumerate(causal(rows))}
     bad = sorted((row for row in rows if row.status in BAD), key=lambda row: order[row.key])
-    for section in ("inputs", "forward", "gradients", "steps"):
-        found = [row for row in bad if row.key.split("/")[0] == section]
-        certain = [row for row in found if row.status != "suspect"]
-        if certain:
-            return _origin(found, certain)
-    return next((row for row in bad if row.alone is None or row.alone > EXPLAINED), bad[0] if bad else None)
+    certain = next((i for i, row in enumerate(bad) if row.status != "suspect"), len(bad) - 1)
+    return next((row for row in bad[:certain] if (row.alone or 0) > EXPLAINED), bad[certain] if bad else None)
 
 
 def causal(rows: list[Row]) -> list[Row]:
-    """The rows in the order in which they are computed: inputs, forward, gradients from the loss back, steps."""
+    """The rows in the order in which they are computed: what is given, forward, gradients from the loss back, steps."""
     forward = {row.key.partition("/")[2]: i for i, row in enumerate(rows) if row.key.startswith("forward/")}
 
     def place(item: tuple[int, Row]) -> tuple:
@@ -152,16 +147,6 @@ def causal(rows: list[Row]) -> list[Row]:
         return (1 if section == "forward" else 0, i)
 
     return [row for _, row in sorted(enumerate(rows), key=place)]
-
-
-def _origin(found: list[Row], certain: list[Row]) -> Row:
-    """The first certain row, unless an earlier suspect one has a block of its own that is wrong."""
-    for row in found:
-        if row is certain[0]:
-            break
-        if row.alone is not None and row.alone > EXPLAINED:
-            return row
-    return certain[0]
 
 
 def _compared(key: str, got: np.ndarray, truth: np.ndarray, scale: float, least: float | None) -> Row:
@@ -199,7 +184,7 @@ def _index(index: tuple) -> tuple[int, ...]:
 
 
 def _parameter(key: str) -> str | None:
-    """The parameter whose state after a step `key` is, if it is one: "steps/10/adam_m.NAME", "steps/10/NAME" -> NAME."""
+    """The parameter that `key` is the state of: NAME of "steps/10/adam_m.NAME" and of "steps/10/NAME"."""
     section, _, rest = key.partition("/")
     if section != "steps":
         return None

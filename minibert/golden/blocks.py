@@ -1,0 +1,119 @@
+"""Each block judged alone: what the candidate's own tensors should have given, computed in float64.
+
+The family's pass is run again, and wherever the candidate has a tensor that the pass makes, the computed one is noted
+and the candidate's goes on in its place. So each block works on the candidate's own input, and an error shows in the
+block that makes it and in none behind it. The same backwards, with the candidate's cotangents, and for the first
+optimizer step, with the candidate's gradients.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minibert import families, ops, trace, tree
+from minibert.checkpoint import directory
+from minibert.golden.subject import Subject, observe
+from minibert.pairs import BLOCKS, PAIRS, observing, unobserved
+
+Tensors = dict[str, np.ndarray]
+
+
+def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
+    """By key, in published shapes, what each of the candidate's tensors should be given those before it.
+
+    A tensor that is absent or not finite is computed from what came before. Optimizer state: after step 1, where every
+    parameter's gradient was supplied.
+    """
+    usable = {key: array for key, array in tensors.items() if np.isfinite(array).all()}
+    module = families.family(subject.family)
+    batch = subject.batches[0]
+    with trace.recording() as record:
+        cache = module.loss(subject.params, subject.config, batch, dense=True)[1]
+    run = _Forced(_calls(module, subject.config, record, cache), usable)
+    with observing(run.observe):
+        loss, cache = module.loss(subject.params, subject.config, batch, dense=True)
+        gradient = module.loss_backward(cache)
+    noted = {**run.noted, "forward/loss": loss}
+    flat = directory.to_published(gradient, module.names(subject.config))
+    noted |= {f"gradients/{name}": array for name, array in flat.items()}
+    noted |= _first_step(subject, module, usable, flat)
+    return {key: np.asarray(noted[key]).reshape(tensors[key].shape) for key in tensors if key in noted}
+
+
+def _calls(module: Any, config: Any, record: trace.Record, cache: Any) -> dict[int, dict[str, str]]:
+    """Number of a forward call -> {part of it, "" its output: the name that the case gives it}."""
+    number = {id(event): i for i, event in enumerate(record.events)}
+    events = record.named(cache)
+    calls: dict[int, dict[str, str]] = defaultdict(dict)
+    losses = [(f"loss.{term}", term, "") for term in module.TERMS]
+    for name, path, _ in [*module.activations(config), *losses]:
+        path, _, part = path.partition(":")
+        if path in events:
+            calls[number[id(events[path])]][part] = name
+    return calls
+
+
+class _Forced:
+    """An observer that notes what each call gives and hands on the candidate's tensor instead."""
+
+    def __init__(self, calls: dict[int, dict[str, str]], tensors: Mapping[str, np.ndarray]):
+        self.calls, self.tensors, self.noted = calls, tensors, {}
+        self.caches: list[Any] = []  # of the forward calls in the order in which they ended
+        self.of_cache: dict[int, int] = {}
+
+    def observe(self, f: Callable, args: tuple, constants: dict) -> Any:
+        if f.__name__ in PAIRS or f.__name__ in BLOCKS:
+            y, c = f(*args, **constants)
+            names = self.calls.get(len(self.caches), {})
+            if "scores" in names or "probs" in names:
+                y, c = self._attention(names, *args, c=c, bias=constants.get("bias"))
+            self.of_cache[id(c)] = len(self.caches)
+            self.caches.append(c)
+            return self._swapped("forward", names.get(""), y), c
+        dy, c = args
+        names = self.calls.get(self.of_cache.get(id(c), -1), {})
+        dy = self._swapped("gradients", names.get(""), dy)
+        if "scores" in names or "probs" in names:
+            return self._attention_backward(names, dy, c)
+        return f(dy, c)
+
+    def _swapped(self, section: str, name: str | None, value: np.ndarray) -> np.ndarray:
+        """The candidate's tensor where it has one, else the value; the value is noted."""
+        key = f"{section}/{name}"
+        if key not in self.tensors:
+            return value
+        self.noted[key] = value
+        return self.tensors[key].reshape(value.shape)
+
+    def _attention(self, names: dict[str, str], q: Any, k: Any, v: Any, *, c: Any, bias: Any) -> tuple[Any, Any]:
+        """`ops.attention` in three steps, so that scores and probabilities can be the candidate's."""
+        scores = self._swapped("forward", names.get("scores"), (q * c["scale"]) @ k.swapaxes(-1, -2))
+        if bias is not None:
+            scores = scores + np.maximum(bias, np.finfo(q.dtype).min)
+        with unobserved():
+            probs = self._swapped("forward", names.get("probs"), ops.softmax(scores)[0])
+        kept = probs if c["dropout"] is None else probs * c["dropout"]
+        return kept @ v, {**c, "probs": probs}
+
+    def _attention_backward(self, names: dict[str, str], dy: Any, c: Any) -> tuple[Any, Any, Any]:
+        q, k, v, probs = c["q"], c["k"], c["v"], c["probs"]
+        dropout = 1 if c["dropout"] is None else c["dropout"]
+        dprobs = self._swapped("gradients", names.get("probs"), dy @ v.swapaxes(-1, -2) * dropout)
+        with unobserved():
+            dscores = ops.softmax_backward(dprobs, {"y": probs})
+        dscores = self._swapped("gradients", names.get("scores"), dscores) * c["scale"]
+        return dscores @ k, dscores.swapaxes(-1, -2) @ q, (probs * dropout).swapaxes(-1, -2) @ dy
+
+
+def _first_step(subject: Subject, module: Any, tensors: Mapping[str, np.ndarray], gradient: Tensors) -> Tensors:
+    """The state after one update with the candidate's gradients; nothing unless it has them all."""
+    given = {name: tensors.get(f"gradients/{name}") for name in gradient}
+    if any(array is None for array in given.values()) or not any(key.startswith("steps/1/") for key in tensors):
+        return {}
+    grads = directory.from_published(given, module.names(subject.config))
+    parts = {**subject.parts, "grads": lambda computed, step: tree.map(np.copy, grads)}
+    state = observe(replace(subject, parts=parts), steps=(1,))
+    return {key: array for key, array in state.items() if key.startswith("steps/1/") and key != "steps/1/loss"}

@@ -1,0 +1,112 @@
+"""`minibert check`: a candidate against a case, from files to the exit code."""
+
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minibert import tree
+from minibert.checkpoint import atomic
+from minibert.config import require
+from minibert.golden import blocks, candidate, levels, report
+from minibert.golden import case as cases
+from minibert.golden.compare import compare, first_divergence
+
+Path = str | os.PathLike
+
+
+def check(
+    case: Path,
+    given: Path,
+    names: Path | None = None,
+    dtype: str | None = None,
+    json: Path | None = None,
+    html: Path | None = None,
+    claim: Path | None = None,
+    badge: Path | None = None,
+    weights: Path | None = None,
+    every: bool = False,
+) -> int:
+    """Compares, prints the report and writes the files asked for; 0 where rounding, or a declared variant, explains it.
+
+    case: a folder or a shipped case's name; given: the candidate's file or directory; names: a name map; dtype: the
+    precision that the candidate was computed in, else that of its least precise tensor; weights: the published
+    directory that the case refers to; every: a line for every tensor. Raises InputError for unusable input.
+    """
+    found = report_of(case, given, names, dtype, weights)
+    for line in report.table(found, _coloured(), every):
+        print(line)
+    claimed = levels.claim(found.case, found.candidate, found.dtype, found.levels, found.first)
+    for path, make in (
+        (json, lambda: levels.dumps(report.fields(found))),
+        (html, lambda: report.page(found)),
+        (claim, lambda: levels.dumps(claimed)),
+        (badge, lambda: levels.badge(claimed)),
+    ):
+        if path is not None:
+            atomic.write_text(path, make())
+    return found.code
+
+
+def report_of(
+    case: Path, given: Path, names: Path | None = None, dtype: str | None = None, weights: Path | None = None
+) -> report.Report:
+    """The comparison itself; arguments as of `check`."""
+    golden = cases.read(case)
+    stored = candidate.read(given)
+    held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden))
+    dtype = dtype or held.dtype
+    require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
+    alone = _alone(golden, held, weights)
+    rows = compare(golden, held.tensors, dtype, held.partial, alone)
+    first, diagnosis, code = first_divergence(rows), None, 0
+    if first is not None:
+        diagnosis = _diagnosis(golden, held, dtype)
+        code = 0 if diagnosis is not None and diagnosis.kind == "variant" else 1
+    return report.Report(golden, held, str(given), dtype, rows, first, levels.levels(golden, rows), diagnosis, code)
+
+
+def suggest_names(case: Path, given: Path, path: Path) -> int:
+    """Writes a name map for what the case does not know by name, guessed from shapes and contents, and prints it."""
+    golden, stored = cases.read(case), candidate.read(given)
+    found = candidate.suggest(stored, golden)
+    known = len(candidate.sources(stored, golden, {}))
+    require(
+        bool(found), f"{given}: no tensor with an unknown name has the shape and nearly the contents of one of the case"
+    )
+    width = max(len(guess.name) for guess in found)
+    for guess in found:
+        turned = ", transposed" if guess.transposed else ""
+        print(f"{guess.name:<{width}}  {guess.key}{turned} (they differ by {guess.distance:.1e})")
+    atomic.write_text(path, levels.dumps(candidate.name_map(found)))
+    rest = len(stored) - known - len(found)
+    print(f"{len(found)} names suggested, {known} known already, {rest} like nothing in the case; written to {path}")
+    return 0
+
+
+def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) -> dict[str, np.ndarray]:
+    """What each block should have given by itself; nothing where the case is no whole family or lacks its weights."""
+    if not _whole(golden, weights):
+        return {}
+    subject = golden.subject(weights)
+    wide = tree.map(lambda array: array.astype(np.float64), subject.params)
+    return blocks.expected(replace(subject, params=wide), held.tensors)
+
+
+def _whole(golden: cases.Case, weights: Path | None) -> bool:
+    held = golden.facts["weights"]
+    return golden.facts["kind"] in ("family", "pipeline") and ("file" in (held or {}) or weights is not None)
+
+
+def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str) -> Any:
+    """What `minibert.mistakes` says of the tensors that were given whole."""
+    from minibert import mistakes
+
+    whole = {key: array for key, array in held.tensors.items() if key not in held.partial}
+    return mistakes.diagnose(golden, whole, dtype)
+
+
+def _coloured() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ

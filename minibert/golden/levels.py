@@ -1,0 +1,144 @@
+"""How far a candidate agrees: levels L0 to L7, a claim that names versions and hashes, and a badge."""
+
+import hashlib
+import html
+import json
+import re
+from typing import Any, NamedTuple
+
+from minibert import __version__
+from minibert.golden.candidate import Candidate
+from minibert.golden.compare import BAD, SLOTS, Row
+
+FORMAT = "minibert-claim/1"
+TITLES = ("tokens", "embeddings", "encoder", "heads", "losses", "gradients", "optimizer step", "trajectory")
+COLOURS = ("#9f9f9f", "#a0522d", "#b8860b", "#7c8f1d", "#4c8c2b", "#2e8b57", "#1f7a8c", "#1d5fa8")
+
+
+class Level(NamedTuple):
+    """One level. state: reached, differs, missing (something it needs was not supplied), absent (the case has none).
+
+    right, supplied, total: tensors; needs: the keys that are missing for it.
+    """
+
+    number: int
+    title: str
+    state: str
+    right: int
+    supplied: int
+    total: int
+    needs: list[str]
+
+
+def group(name: str) -> str:
+    """The part of a model that a tensor belongs to: "bert.encoder.layer.3", "bert.embeddings", "cls.predictions"."""
+    return re.match(r"(.*?\.layer\.\d+|[^.]+(\.[^.]+)?)", name)[0]
+
+
+def levels(case: Any, rows: list[Row]) -> list[Level]:
+    """All eight levels. A level needs what stands at the end of its parts (the embeddings, each layer's output, pooler
+    and head outputs, all losses, every parameter's gradient, the loss and the parameters after each step); all else of
+    it may be absent, but what is supplied must be right. Tokens are needed where the case has a text.
+    """
+    held: list[list[Row]] = [[] for _ in TITLES]
+    for row in rows:
+        held[_number(case, row.key)].append(row)
+    needed = _needed(case)
+    found = []
+    for number, (title, own) in enumerate(zip(TITLES, held, strict=True)):
+        supplied = [row for row in own if row.status != "missing"]
+        bad = [row for row in supplied if row.status in BAD]
+        keys = {row.key for row in supplied}
+        wanted = [key for key in needed if _number(case, key) == number]
+        needs = [key for key in wanted if key not in keys]
+        state = "differs" if bad else "missing" if needs else "reached" if wanted or supplied else "absent"
+        found.append(Level(number, title, state, len(supplied) - len(bad), len(supplied), len(own), needs))
+    return found
+
+
+def reached(found: list[Level]) -> Level | None:
+    """The highest level reached with none below it missing or different."""
+    best = None
+    for level in found:
+        if level.state in ("differs", "missing"):
+            return best
+        best = level if level.state == "reached" else best
+    return best
+
+
+def _number(case: Any, key: str) -> int:
+    section, _, name = key.partition("/")
+    if section in ("weights", "inputs") or case.facts["kind"] in ("tokenizer", "masking"):
+        return 0
+    if section == "forward":
+        if case.entries[key].role == "loss":
+            return 4
+        return 1 if "embeddings" in name else 2 if ".layer." in name else 3
+    if section == "gradients":
+        return 5
+    return 6 if int(name.partition("/")[0]) == min(case.facts["steps"], default=1) else 7
+
+
+def _needed(case: Any) -> list[str]:
+    """The keys without which a level is not reached."""
+    last, keys = {}, []
+    for key, entry in case.entries.items():
+        section, _, name = key.partition("/")
+        if section == "forward" and entry.role != "loss":
+            last[group(name)] = key
+        elif entry.role in ("loss", "gradient") or (key == "inputs/input_ids" and case.facts["text"] is not None):
+            keys.append(key)
+        elif section == "steps":
+            state = name.partition("/")[2]
+            if state.partition(".")[0] not in (*SLOTS, "learning_rate", "gradient_norm"):
+                keys.append(key)
+    return [*last.values(), *keys]
+
+
+def label(level: Level | None) -> str:
+    """ "L5 gradients", or that there is none."""
+    return "no level" if level is None else f"L{level.number} {level.title}"
+
+
+def claim(case: Any, candidate: Candidate, dtype: str, found: list[Level], first: Row | None) -> dict[str, Any]:
+    """What may be published: which minibert compared what with what, in which precision, and the level."""
+    best = reached(found)
+    return {
+        "format": FORMAT,
+        "minibert": __version__,
+        "case": {"name": case.name, "sha256": fingerprint(case), "minibert": case.facts["version"]},
+        "candidate": {"sha256": candidate.sha256, "tensors": len(candidate.tensors)},
+        "dtype": dtype,
+        "level": None if best is None else f"L{best.number}",
+        "title": None if best is None else best.title,
+        "levels": {f"L{level.number}": level.state for level in found},
+        "first_divergence": None if first is None else first.key,
+    }
+
+
+def fingerprint(case: Any) -> str:
+    """The SHA-256 of case.json, which holds that of every tensor."""
+    return hashlib.sha256((case.path / "case.json").read_bytes()).hexdigest()
+
+
+def badge(claimed: dict[str, Any]) -> str:
+    """The claim as an SVG badge."""
+    right = "no level" if claimed["level"] is None else f"{claimed['level']} {claimed['title']} · {claimed['dtype']}"
+    colour = "#c0392b" if claimed["level"] is None else COLOURS[int(claimed["level"][1:])]
+    left_width, right_width = 66, 16 + round(6.4 * len(right))
+    width, middle = left_width + right_width, left_width + right_width / 2
+    title = html.escape(f"minibert {claimed['minibert']}, case {claimed['case']['name']}: {right}")
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{title}">
+<title>{title}</title>
+<clipPath id="r"><rect width="{width}" height="20" rx="3"/></clipPath>
+<g clip-path="url(#r)"><rect width="{left_width}" height="20" fill="#444"/>
+<rect x="{left_width}" width="{right_width}" height="20" fill="{colour}"/></g>
+<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">
+<text x="{left_width / 2}" y="14">minibert</text><text x="{middle}" y="14">{html.escape(right)}</text></g>
+</svg>
+"""
+
+
+def dumps(value: dict[str, Any]) -> str:
+    """JSON for people and machines."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n"

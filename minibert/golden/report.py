@@ -1,0 +1,426 @@
+"""A comparison told three ways: a table for terminals, JSON for machines, and one HTML page that needs nothing else."""
+
+import html
+import math
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from minibert import __version__
+from minibert.golden import levels
+from minibert.golden.candidate import Candidate
+from minibert.golden.compare import BAD, EXPLAINED, SLOTS, SUSPECT, Row
+
+FORMAT = "minibert-check/1"
+SHOWN = 8  # wrong tensors of one part that a folded table lists
+COLOURS = {"right": "32", "suspect": "33", "wrong": "31", "nan": "35"}  # of a terminal
+
+
+class Report(NamedTuple):
+    """All that a check found. source: what the candidate is called; diagnosis: of `minibert.mistakes`, or None."""
+
+    case: Any
+    candidate: Candidate
+    source: str
+    dtype: str
+    rows: list[Row]
+    first: Row | None
+    levels: list[levels.Level]
+    diagnosis: Any
+    code: int
+
+    @property
+    def supplied(self) -> list[Row]:
+        """The rows of the tensors that the candidate has."""
+        return [row for row in self.rows if row.status != "missing"]
+
+
+# ---- Sentences that all three share ----------------------------------------------------------------------------------
+def headline(report: Report) -> str:
+    """The outcome in a sentence."""
+    counted, wrong = len(report.supplied), sum(row.status in BAD for row in report.supplied)
+    if not wrong:
+        return f"right: rounding explains all {counted} tensors"
+    if report.code == 0:
+        return f"acceptable: {wrong} of {counted} tensors differ, as in a declared variant"
+    return f"different: {wrong} of {counted} tensors are not explained by rounding"
+
+
+def first_lines(report: Report) -> list[str]:
+    """Where it first goes wrong, and by how much."""
+    row = report.first
+    if row is None:
+        return ["first divergence: none"]
+    lines = [f"first divergence: {row.key}"]
+    if row.status == "nan":
+        return [*lines, f"  {row.got} at {list(row.index)}, where {_value(row.expected)} is due"]
+    at = f" at {list(row.index)}" if row.index else ""
+    lines.append(f"  got {_value(row.got)}{at}, where {_value(row.expected)} is due")
+    if row.floor:
+        error = f"  error {row.error:.1e} is {_times(row.ratio)} the noise floor {row.floor:.1e} of {report.dtype}"
+        lines.append(f"{error}: {row.verdict}")
+    lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
+    if row.alone is not None and row.alone > EXPLAINED:
+        lines.append("  its own block is wrong: given the candidate's tensors before it, something else is due")
+    elif row.alone is not None:
+        lines.append(
+            "  its own block is right: what comes before it, and was not supplied or is within rounding, is not"
+        )
+    return lines
+
+
+def level_lines(report: Report) -> list[str]:
+    """A line a level, and the claim."""
+    lines = []
+    for level in report.levels:
+        if level.state == "absent":
+            continue
+        words = {"reached": "reached", "differs": "differs", "missing": "not claimed: tensors missing"}[level.state]
+        lacks = f", such as {level.needs[0]}" if level.state == "missing" else ""
+        lines.append(f"  L{level.number} {level.title:<15}{words}{lacks} ({level.right} right of {level.total})")
+    return ["levels", *lines, f"claim: {levels.label(levels.reached(report.levels))}"]
+
+
+def remarks(report: Report) -> list[str]:
+    """What was not compared."""
+    missing, unknown = len(report.rows) - len(report.supplied), report.candidate.unknown
+    lines = []
+    if missing:
+        lines.append(f"not supplied: {missing} of the case's {len(report.rows)} tensors")
+    if unknown:
+        listed = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
+        lines.append(f"unknown to the case, not compared: {len(unknown)} ({listed})")
+    if report.candidate.partial:
+        lines.append(f"given at the target positions alone: {', '.join(report.candidate.partial)}")
+    return lines
+
+
+def diagnosis_lines(report: Report) -> list[str]:
+    """What explains the difference."""
+    return [] if report.diagnosis is None else list(report.diagnosis.lines)
+
+
+# ---- Terminal --------------------------------------------------------------------------------------------------------
+def table(report: Report, colour: bool = False, every: bool = False) -> Iterator[str]:
+    """The lines of the report. Parts that are right are folded into one line unless `every` tensor is wanted."""
+    facts = f"{len(report.supplied)} tensors, judged as {report.dtype}"
+    yield f"case {report.case.name}, candidate {report.source}: {facts}"
+    width = max((len(row.key.partition("/")[2]) for row in report.supplied), default=0) + 4
+    yield f"{'':<{width}}{'error':>9}{'floor':>10}{'x floor':>9}{'alone':>9}  verdict"
+    for title, rows in sections(report.supplied):
+        yield title
+        for name, part in groupby(rows, key=lambda row: levels.group(_name(row))):
+            yield from _part(name, list(part), width, colour, every)
+    yield from ("", *remarks(report), *first_lines(report), *level_lines(report))
+    diagnosis = diagnosis_lines(report)
+    if diagnosis:
+        yield from ("", *diagnosis)
+    code = "32" if report.code == 0 else "31"
+    yield from ("", _painted(headline(report), code, colour))
+
+
+def sections(rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """(title, rows): weights, inputs, forward, gradients of outputs and of parameters, each step."""
+    outputs = {_name(row) for row in rows if row.key.startswith("forward/")}
+
+    def title(row: Row) -> str:
+        section, _, name = row.key.partition("/")
+        if section == "gradients":
+            return "gradients of outputs" if name in outputs else "gradients of parameters"
+        return f"after step {name.partition('/')[0]}" if section == "steps" else section
+
+    titles = dict.fromkeys(title(row) for row in rows)
+    return ((name, [row for row in rows if title(row) == name]) for name in titles)
+
+
+def _part(name: str, rows: list[Row], width: int, colour: bool, every: bool) -> Iterator[str]:
+    """The lines of one part: each tensor, or one line for those that are right and one for each that is not."""
+    bad = [row for row in rows if row.status in BAD]
+    fine = [row for row in rows if row.status not in BAD]
+    if every or (len(fine) == 1 and not bad):
+        listed = rows
+    else:
+        listed = bad[:SHOWN]
+        if fine:
+            worst = max(fine, key=lambda row: row.ratio or 0)
+            among = f"{name} ({len(fine)} tensors)" if not bad else f"{name} ({len(fine)} others)"
+            yield _line(worst, among, width, colour)
+    for row in listed:
+        yield _line(row, _name(row, full=True), width, colour)
+    if len(bad) > SHOWN and not every:
+        yield f"  … and {len(bad) - SHOWN} more of {name} like these"
+
+
+def _line(row: Row, name: str, width: int, colour: bool) -> str:
+    numbers = "".join(
+        f"{text:>{space}}"
+        for text, space in (
+            (_value(row.error, ".1e"), 9),
+            (_value(row.floor, ".1e"), 10),
+            (_short(row.ratio), 9),
+            (_short(row.alone), 9),
+        )
+    )
+    return f"  {name:<{width - 2}}{numbers}  {_painted(row.verdict, COLOURS.get(row.status, ''), colour)}"
+
+
+def _painted(text: str, code: str, colour: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if colour and code else text
+
+
+def _name(row: Row, full: bool = False) -> str:
+    """The tensor's name: without its section, for states without the step, and unless `full` without the slot."""
+    section, _, name = row.key.partition("/")
+    if section != "steps":
+        return name
+    name = name.partition("/")[2]
+    slot, _, owner = name.partition(".")
+    return owner if slot in SLOTS and not full else name
+
+
+def _value(value: float | None, form: str = ".6g") -> str:
+    return "" if value is None else format(value, form)
+
+
+def _short(ratio: float | None) -> str:
+    """A ratio in at most six characters."""
+    if ratio is None or math.isnan(ratio):
+        return ""
+    return f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}" if ratio < 9999.5 else f"{ratio:.0e}".replace("e+0", "e")
+
+
+def _times(ratio: float) -> str:
+    return f"{_short(ratio)} times"
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------------------
+def fields(report: Report) -> dict[str, Any]:
+    """The whole report as JSON has it; what is infinite or NaN becomes text."""
+    claimed = levels.claim(report.case, report.candidate, report.dtype, report.levels, report.first)
+    diagnosis = report.diagnosis
+    return {
+        "format": FORMAT,
+        "minibert": __version__,
+        "outcome": headline(report),
+        "exit_code": report.code,
+        "case": claimed["case"],
+        "candidate": {"source": report.source, **claimed["candidate"]},
+        "dtype": report.dtype,
+        "first_divergence": None if report.first is None else _json_row(report.first),
+        "diagnosis": None
+        if diagnosis is None
+        else {
+            "kind": diagnosis.kind,
+            "mistakes": [str(found) for found in diagnosis.mistakes],
+            "ratio": _json(diagnosis.ratio),
+            "text": list(diagnosis.lines),
+        },
+        "level": claimed["level"],
+        "levels": [level._asdict() for level in report.levels],
+        "unknown": report.candidate.unknown,
+        "partial": list(report.candidate.partial),
+        "rows": [_json_row(row) for row in report.rows],
+    }
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    return {**{name: _json(value) for name, value in row._asdict().items()}, "verdict": row.verdict}
+
+
+def _json(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# ---- HTML ------------------------------------------------------------------------------------------------------------
+STYLE = """
+:root { --ink: #1c2330; --dim: #667085; --line: #d9dee7; --paper: #fff; --soft: #f5f7fa; --c0: #d8f0dd; --c1: #b9e3c2;
+  --c2: #fbe39a; --c3: #f6b26b; --c4: #e8775a; --c5: #c0392b; --nan: #7d3c98; --none: #eef0f4 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ef; --dim: #98a2b3; --line: #384152; --paper: #151a23; --soft: #1d2430; --c0: #1d4429;
+    --c1: #2a6238; --c2: #77631c; --c3: #96591d; --c4: #a94432; --c5: #d0392a; --nan: #8e44ad; --none: #262e3b } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 76rem; padding: 2rem 1.5rem 4rem; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif }
+h1 { font-size: 1.5rem; margin: 0 0 .2rem }
+h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem }
+h3 { font-size: .95rem; margin: 1.2rem 0 .3rem; color: var(--dim); font-weight: 600 }
+p { margin: .3rem 0 }
+a { color: inherit }
+code, pre, td.n, .cell, .rows td:first-child { font-size: .84em; font-family: ui-monospace, "SF Mono", Menlo, Consolas,
+  "DejaVu Sans Mono", monospace }
+pre { white-space: pre-wrap; background: var(--soft); border: 1px solid var(--line); border-radius: 6px;
+  margin: .5rem 0; padding: .8rem 1rem }
+summary { cursor: pointer; font-weight: 600; margin: .5rem 0 }
+table { border-collapse: collapse }
+.outcome { border-left: 5px solid var(--c1); border-radius: 0 6px 6px 0; background: var(--soft); padding: .7rem 1rem;
+  margin: 1rem 0; font-weight: 600 }
+.outcome.bad { border-color: var(--c5) }
+.dim { color: var(--dim) }
+.scroll { overflow-x: auto }
+.rows { width: 100% }
+.rows th { text-align: left; font-size: .8rem; color: var(--dim) }
+.rows td, .rows th { padding: .22rem .6rem; border-bottom: 1px solid var(--line) }
+.rows td.n, .rows th.n { text-align: right; white-space: nowrap }
+.rows td:first-child { overflow-wrap: anywhere }
+.rows tr:target td { background: var(--soft) }
+.chip { display: inline-block; padding: 0 .5rem; border-radius: 1rem; font-size: .82rem; white-space: nowrap }
+.map { margin: .2rem 0 .8rem }
+.map th { font-weight: 400; font-size: .78rem; color: var(--dim); text-align: right; padding: 0 .6rem 0 0;
+  white-space: nowrap; min-width: 12rem }
+.map thead th { padding: .2rem 0 .3rem; text-align: center; vertical-align: bottom; min-width: 0 }
+.map thead span { writing-mode: vertical-rl; transform: rotate(180deg) }
+.cell { min-width: 3.2rem; height: 1.7rem; text-align: center; border: 2px solid var(--paper); padding: 0 }
+.cell a { text-decoration: none; display: block }
+.cell.first { border-color: var(--ink) }
+.k0 { background: var(--c0) }
+.k1 { background: var(--c1) }
+.k2 { background: var(--c2) }
+.k3 { background: var(--c3) }
+.k4 { background: var(--c4) }
+.k5 { background: var(--c5); color: #fff }
+.knan { background: var(--nan); color: #fff }
+.knone { background: var(--none); color: var(--dim) }
+.levels td { padding: .2rem .9rem .2rem 0 }
+"""
+
+
+def page(report: Report) -> str:
+    """The report as one self-contained page without scripts."""
+    bad = any(row.status in BAD for row in report.supplied)
+    facts = f"{len(report.supplied)} of {len(report.rows)} tensors, judged as {report.dtype}"
+    title = f"{report.case.name}: {headline(report)}"
+    body = [
+        f"<h1>{_text(report.case.name)}</h1>",
+        f'<p class="dim">{_text(report.case.facts["title"])}</p>',
+        f"<p>Candidate <code>{_text(report.source)}</code>: {_text(facts)}.</p>",
+        f'<p class="outcome{" bad" if report.code else ""}">{_text(headline(report).capitalize())}.</p>',
+        "<h2>First divergence</h2>" if bad else "",
+        f"<pre>{_text(chr(10).join(first_lines(report)))}</pre>" if bad else "",
+        f"<h2>Diagnosis</h2><pre>{_text(chr(10).join(diagnosis_lines(report)))}</pre>" if report.diagnosis else "",
+        f"<h2>Levels</h2>{_level_table(report)}",
+        f"<h2>Error map</h2>{_legend(report)}",
+        *(_map(name, rows, report.first) for name, rows in sections(report.rows) if any(_known(row) for row in rows)),
+        "<h2>Every tensor</h2>",
+        *(_text_lines(remarks(report))),
+        *(_section(name, rows) for name, rows in sections(report.supplied)),
+        f'<p class="dim">minibert {__version__}. Case {levels.fingerprint(report.case)}, candidate '
+        f"{report.candidate.sha256} (SHA-256).</p>",
+    ]
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(title)}</title>'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>' + "\n".join(
+        [*filter(None, body), "</body></html>\n"]
+    )
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))
+
+
+def _text_lines(lines: list[str]) -> list[str]:
+    return [f'<p class="dim">{_text(line)}</p>' for line in lines]
+
+
+def _known(row: Row) -> bool:
+    return row.status != "missing"
+
+
+def _kind(row: Row) -> str:
+    """The colour of a row."""
+    if row.status in ("missing", "exempt", "undefined"):
+        return "none"
+    if row.status == "nan":
+        return "nan"
+    bars = (1, EXPLAINED, SUSPECT, 1e4, 1e8)
+    return str(sum(row.ratio > bar for bar in bars))
+
+
+def _legend(report: Report) -> str:
+    chips = (
+        ("0", "within the noise floor"),
+        ("1", f"up to {EXPLAINED}: rounding explains it"),
+        ("2", f"up to {SUSPECT}: more than rounding"),
+        ("3", "rounding cannot explain it"),
+        ("4", "beyond 10⁴"),
+        ("5", "beyond 10⁸"),
+        ("nan", "not finite"),
+        ("none", "not supplied or not judged"),
+    )
+    used = {_kind(row) for row in report.rows}
+    shown = " ".join(f'<span class="chip k{kind}">{text}</span>' for kind, text in chips if kind in used)
+    what = "Each cell is a tensor's error over its noise floor; the framed one is where it first goes wrong."
+    return f"<p>{what}</p><p>{shown}</p>"
+
+
+def _map(title: str, rows: list[Row], first: Row | None) -> str:
+    """Cells over parts of the model and the tensors of each; neighbouring parts with the same tensors share columns."""
+    parts = [(name, list(held)) for name, held in groupby(rows, key=lambda row: levels.group(_name(row)))]
+    tables = []
+    for columns, alike in groupby(parts, key=lambda part: [_within(row, part[0]) for row in part[1]]):
+        heads = "".join(f"<th><span>{_text(column or 'itself')}</span></th>" for column in columns)
+        lines = []
+        for name, held in alike:
+            cells = "".join(_cell(row, first) for row in held)
+            lines.append(f'<tr><th scope="row">{_text(name)}</th>{cells}</tr>')
+        body = "".join(lines)
+        tables.append(f'<table class="map"><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>')
+    inner = f'<div class="scroll">{"".join(tables)}</div>'
+    if title.startswith(("weights", "inputs", "after")) and not any(row.status in BAD for row in rows):
+        return f"<details><summary>{_text(title)}</summary>{inner}</details>"
+    return f"<h3>{_text(title)}</h3>{inner}"
+
+
+def _within(row: Row, part: str) -> str:
+    """A tensor's name inside its part, its slot last."""
+    name, full = _name(row).removeprefix(part).removeprefix("."), _name(row, full=True)
+    slot = full.partition(".")[0]
+    return f"{name} ({slot})" if full != _name(row) else name
+
+
+def _cell(row: Row, first: Row | None) -> str:
+    marks = {"missing": "", "exempt": "exempt", "undefined": "–", "nan": "NaN"}
+    text = marks.get(row.status, _short(row.ratio))
+    framed = " first" if first is not None and row.key == first.key else ""
+    inner = f'<a href="#{_anchor(row)}">{text}</a>' if _known(row) else text
+    return f'<td class="cell k{_kind(row)}{framed}" title="{_text(row.key)}: {_text(row.verdict)}">{inner}</td>'
+
+
+def _anchor(row: Row) -> str:
+    return _text(row.key.replace(" ", "_"))
+
+
+def _level_table(report: Report) -> str:
+    words = {"reached": ("1", "reached"), "differs": ("4", "differs"), "missing": ("none", "not claimed")}
+    lines = []
+    for level in report.levels:
+        if level.state == "absent":
+            continue
+        kind, word = words[level.state]
+        lacks = f"; missing: {level.needs[0]}" if level.needs else ""
+        more = f" and {len(level.needs) - 1} more" if len(level.needs) > 1 else ""
+        counts = f"{level.right} right of {level.supplied} supplied, {level.total} in the case{lacks}{more}"
+        chip = f'<span class="chip k{kind}">{word}</span>'
+        lines.append(f"<tr><td>L{level.number} {level.title}</td><td>{chip}</td><td>{_text(counts)}</td></tr>")
+    claimed = _text(levels.label(levels.reached(report.levels)))
+    return f'<p>Claim: <b>{claimed}</b></p><table class="levels">{"".join(lines)}</table>'
+
+
+def _section(title: str, rows: list[Row]) -> str:
+    heads = "".join(f'<th class="n">{head}</th>' for head in ("error", "floor", "× floor", "alone"))
+    lines = []
+    for row in rows:
+        numbers = (_value(row.error, ".1e"), _value(row.floor, ".1e"), _short(row.ratio), _short(row.alone))
+        cells = "".join(f'<td class="n">{number}</td>' for number in numbers)
+        seen = ""
+        if row.status in BAD and row.index is not None:
+            seen = f"{_value(row.got)} for {_value(row.expected)} at {list(row.index)}"
+        chip = f'<span class="chip k{_kind(row)}">{_text(row.verdict)}</span>'
+        name = _text(_name(row, full=True))
+        lines.append(
+            f'<tr id="{_anchor(row)}"><td>{name}</td>{cells}<td>{chip}</td><td class="n">{_text(seen)}</td></tr>'
+        )
+    head = f"<thead><tr><th>tensor</th>{heads}<th>verdict</th><th></th></tr></thead>"
+    bad = sum(row.status in BAD for row in rows)
+    summary = f"{title}: {len(rows)} tensors" + (f", {bad} not explained by rounding" if bad else "")
+    body = f'<div class="scroll"><table class="rows">{head}<tbody>{"".join(lines)}</tbody></table></div>'
+    opened = " open" if bad or title == "forward" else ""
+    return f"<details{opened}><summary>{_text(summary)}</summary>{body}</details>"
