@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, training
+from minibert import cli, pretraining, training
+from minibert.config import from_fields
 from minibert.errors import InputError
-from minibert.pretraining import pretrain
+from minibert.families import bert
+from minibert.pretraining import PRESETS, pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = int(os.environ.get("MINIBERT_KILLS", "4"))  # MINIBERT_KILLS=20 pytest -k kill: the long form
@@ -118,6 +120,16 @@ def test_a_config_file_and_set(corpus, tmp_path):
     pretrain("bert", [corpus], out, config=config, fields={"hidden_size": 12}, **options)
     model = minibert.load(out)
     assert (model.config.hidden_size, model.config.vocab_size, model.config.max_position_embeddings) == (12, 120, 40)
+
+
+@pytest.mark.parametrize("preset", [*PRESETS, *bert.PRESETS])
+def test_presets_make_valid_runs(preset):
+    """Every preset's options and fields are known and in range, and a caller can't change the preset."""
+    options, fields = pretraining._preset(preset, bert.PRESETS)
+    from_fields(pretraining.Options, options)
+    from_fields(bert.Config, fields)
+    fields["hidden_size"] = 7
+    assert pretraining._preset(preset, bert.PRESETS)[1]["hidden_size"] != 7
 
 
 def test_default_directories_are_numbered(corpus, tmp_path, monkeypatch):
