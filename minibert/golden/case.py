@@ -104,7 +104,7 @@ class Case:
             return directory.from_published(flat, rows)
         require(weights is not None, f"case {self.name} is over the directory {held['directory']!r}: say where it lies")
         file = Path(weights) / directory.WEIGHTS
-        right = _file_digest(file) == held["sha256"]
+        right = file_digest(file) == held["sha256"]
         require(right, f"{file} is not the file of case {self.name}: its SHA-256 differs")
         return directory.load(weights).params
 
@@ -212,7 +212,8 @@ def _digest(array: np.ndarray) -> str:
     return hashlib.sha256(little.tobytes()).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -87,7 +87,7 @@ def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Ca
             others = [others[i] for i in draws.permutation(len(others))]
             return f(*args, **{**constants, "ids": dict([first, *others])})
         if name in PAIRS:
-            given = {**dict(zip(_parameters(name), args, strict=False)), **constants}
+            given = {**dict(zip(parameters(name), args, strict=False)), **constants}
             return _forward(f, name, _rounded(given, rounding), draws, rounding)
         name = name.removesuffix("_backward")
         if name in PAIRS:
@@ -98,7 +98,8 @@ def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Ca
     return lambda: around
 
 
-def _parameters(name: str) -> list[str]:
+def parameters(name: str) -> list[str]:
+    """The names of an op's arguments, the differentiable ones first."""
     return list(inspect.signature(PAIRS[name].forward).parameters)
 
 
@@ -116,7 +117,7 @@ def _forward(f: Callable, name: str, given: dict, draws: Draws, rounding: Callab
     if name in EXACT:
         return f(**given)
     pair = PAIRS[name]
-    specs = {**dict(zip(_parameters(name), pair.arguments, strict=False)), **pair.data}
+    specs = {**dict(zip(parameters(name), pair.arguments, strict=False)), **pair.data}
     axes = {key: _axes(spec, given[key]) for key, spec in specs.items() if isinstance(given.get(key), np.ndarray)}
     orders = _orders(axes, given, draws)
     moved = dict(given)
@@ -155,7 +156,7 @@ def _backward(f: Callable, name: str, dy: Any, c: dict, draws: Draws) -> Any:
         got = OTHER_BACKWARD[name](f, dy, inner, given)
     else:
         got = f(dy, inner)
-    names = iter(_parameters(name))
+    names = iter(parameters(name))
 
     def back(part: Any, key: str) -> Any:
         return _unmoved(np.asarray(part), axes[key], orders).astype(np.float32)

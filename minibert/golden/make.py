@@ -1,0 +1,564 @@
+"""Golden cases, made: probe weights and batches, their truth, its certificate and its noise floors.
+
+A case is made of a `Recipe` (a family's whole step, a block, an op) or of a published directory and a text
+(`pipeline`); tokenizer vectors and masking statistics are data without weights. `computed` evaluates any case again,
+in any precision. Every random number comes from `draws`, so a case made twice is the same case.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minibert
+from minibert import families, gradcheck, layers, trace, tree
+from minibert.checkpoint import directory
+from minibert.config import from_fields, require, to_fields
+from minibert.errors import InputError
+from minibert.golden import case as cases
+from minibert.golden import certify, noise, subject, vectors
+from minibert.golden.case import Case
+from minibert.golden.draws import Draws
+from minibert.golden.subject import OPTIMIZER, Subject
+from minibert.model import Model
+from minibert.pairs import PAIRS, observing
+
+Array = np.ndarray
+Tensors = dict[str, Array]
+Around = tuple[Callable, ...]
+
+STEPS = (1, 2, 10)
+BATCHES = 3  # steps go round through so many
+FLOAT64 = np.dtype(np.float64)
+BUDGET = 600_000  # bytes of truths in a case over a published directory
+
+# small, unequal sizes; the published meaning of every switch
+PUBLISHED = {
+    "vocab_size": 19,
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 10,
+    "max_position_embeddings": 11,
+}
+ALL_OTHER = {**PUBLISHED, "hidden_act": "gelu_new", "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3,
+             "type_vocab_size": 3, "initializer_range": 0.4, "layer_norm_eps": 1e-3, "pad_token_id": 5,
+             "tie_word_embeddings": False, "mask_constant": "-10000", "pad_row_gradient": True,
+             "mlm_denominator_eps": 0.01}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a case is made of. pair: an op's or block's name; None: the whole family.
+
+    dropout: masks are drawn; low: standard deviation of the embedding sum that is nearly constant, None for none;
+    masked_row: the last row's mask is all 0; rows, length: of the batches. arrays: an op's arguments that are given,
+    the others are drawn.
+    """
+
+    title: str
+    family: str | None = "bert"
+    pair: str | None = None
+    config: Mapping[str, Any] = field(default_factory=lambda: PUBLISHED)
+    seed: int = 0
+    dtype: str = "float64"
+    optimizer: Mapping[str, Any] = field(default_factory=lambda: OPTIMIZER)
+    steps: tuple[int, ...] = STEPS
+    dropout: bool = False
+    low: float | None = 1e-2
+    masked_row: bool = False
+    rows: int = 3
+    length: int = 9
+    variants: tuple[str, ...] = ()
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+
+
+# ---- Making ----------------------------------------------------------------------------------------------------------
+def make(name: str, recipe: Recipe, path: Any, runs: int = noise.RUNS) -> Case:
+    """Make the case, certify its truth, measure its floors and write it to the folder `path`."""
+    kind = "family" if recipe.pair is None else "block" if recipe.pair in BLOCKS else "op"
+    if kind == "op":
+        given, config, evaluate = _op(recipe)
+    elif kind == "block":
+        given, config, evaluate = _block(recipe)
+    else:
+        given, config, evaluate = _family(recipe)
+    truth = evaluate(FLOAT64, ())
+    certified = _certificate(kind, recipe, given, config, truth)
+    facts = {
+        "name": name,
+        "title": recipe.title,
+        "kind": kind,
+        "family": None if kind == "op" else recipe.family,
+        "pair": recipe.pair,
+        "objective": " + ".join(families.family(recipe.family).TERMS) if kind == "family" else None,
+        "config": config,
+        "seed": recipe.seed,
+        "dtype": recipe.dtype,
+        "truth": _provenance(recipe.dtype, certified),
+        "certified": certified,
+        "optimizer": dict(recipe.optimizer) if kind == "family" and recipe.steps else None,
+        "steps": list(recipe.steps) if kind == "family" else [],
+        "batches": BATCHES if kind == "family" and recipe.steps else 1,
+        "variants": list(recipe.variants),
+        "weights": None if kind == "op" else {"file": "weights.safetensors"},
+    }
+    return _written(path, facts, given, truth, evaluate, runs)
+
+
+def _written(path: Any, facts: dict, given: Tensors, truth: Tensors, evaluate: noise.Evaluation, runs: int) -> Case:
+    scales = cases.scale(truth)
+    floors = noise.floors(evaluate, truth, scales, facts["seed"], runs) if truth else {}
+    defaults = {"version": minibert.__version__, "flags": [], "selection": None}
+    outputs = ("output", *_outputs(facts)) if truth else ()
+    return cases.write(path, {**defaults, **facts}, {**given, **truth}, floors, outputs=outputs)
+
+
+def _outputs(facts: Mapping[str, Any]) -> list[str]:
+    """The modules whose outputs are a family's outputs: the last layer's, and those after it."""
+    if facts["family"] is None:
+        return []
+    config = from_fields(families.family(facts["family"]).Config, facts["config"])
+    names = [name for name, _, _ in families.family(facts["family"]).activations(config)]
+    last = max((i for i, name in enumerate(names) if ".layer." in name), default=0)
+    return [name for name in names[last:] if not name.endswith(("dense", "transform"))]
+
+
+def _provenance(dtype: str, certified: Mapping[str, float]) -> str:
+    """How the truth came about, for case.json."""
+    text = "float64, by minibert's engine"
+    if dtype == "float32":
+        text += " from the float32 weights and inputs, with the mask constant that float32 has"
+    if certified:
+        worst = max(certified.values())
+        text += f"; against 50 digits at most {worst:g} units in the last place ({len(certified)} keys)"
+    return text
+
+
+def _certificate(kind: str, recipe: Recipe, given: Tensors, config: dict, truth: Tensors) -> dict[str, float]:
+    if kind == "op":
+        args, constants = _arguments(recipe.pair, given, config, FLOAT64)
+        constants = {key: value for key, value in constants.items() if key != "padding_idx"}
+        gradients = not recipe.masked_row and config.get("padding_idx") is None
+        return certify.op(recipe.pair, args, constants, given["inputs/cotangent"], truth, gradients)
+    if kind == "family":
+        return certify.step(_in(FLOAT64, _subject(recipe)[0]), truth)
+    return {}
+
+
+# ---- A family --------------------------------------------------------------------------------------------------------
+def _family(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
+    """(what is given, config fields, evaluation) of a whole family's step."""
+    made, batches = _subject(recipe)
+    flat = directory.to_published(made.params, families.family(recipe.family).names(made.config))
+    given = {**{f"weights/{name}": array for name, array in flat.items()}, **_inputs(batches)}
+    return given, to_fields(made.config), lambda dtype, around: _observed(made, recipe.steps, dtype, around)
+
+
+def _inputs(batches: list[dict[str, Any]]) -> Tensors:
+    tensors: Tensors = {}
+    for i, batch in enumerate(batches):
+        prefix = f"inputs/{i}/" if i else "inputs/"
+        arrays = {name: array for name, array in batch.items() if name != "dropout"}
+        arrays |= {f"dropout/{name}": keep for name, keep in (batch.get("dropout") or {}).items()}
+        tensors |= {prefix + name: np.asarray(array) for name, array in arrays.items()}
+    return tensors
+
+
+def _in(dtype: np.dtype, made: Subject) -> Subject:
+    return replace(made, params=tree.map(lambda a: a.astype(dtype), made.params))
+
+
+def _observed(made: Subject, steps: tuple[int, ...], dtype: np.dtype, around: Around) -> Tensors:
+    return subject.observe(replace(_in(dtype, made), around=(*made.around, *around)), steps)
+
+
+def _subject(recipe: Recipe) -> tuple[Subject, list[dict[str, Any]]]:
+    """The subject, and its batches as files hold them."""
+    module = families.family(recipe.family)
+    config = from_fields(module.Config, dict(recipe.config))
+    params = probe_weights(recipe.family, config, recipe.seed)
+    batches = [_batch(recipe, config, i) for i in range(BATCHES if recipe.steps else 1)]
+    if recipe.low is not None:
+        _flatten_embedding(params, batches[0], config, recipe.low, Draws(recipe.seed, "nearly constant"))
+    params = tree.map(lambda a: a.astype(recipe.dtype), params)
+    model = Model(recipe.family, config, params)
+    checked = [model.checked(batch) for batch in batches]
+    return Subject(recipe.family, config, params, checked, recipe.optimizer), batches
+
+
+def probe_weights(family: str, config: Any, seed: int) -> Any:
+    """A tree of weights that hide little: std 0.4 (0.2 beyond four layers), random norms and biases."""
+    std = 0.4 if config.num_hidden_layers <= 4 else 0.2
+
+    def drawn(path: str, shape: tuple[int, ...]) -> Array:
+        values = Draws(seed, path).standard_normal(shape)
+        *_, parent, leaf = path.split(".")
+        return 1 + 0.3 * values if (parent, leaf) == ("norm", "weight") else std * values
+
+    shapes = families.family(family).shapes(config)
+    return tree.unflatten({path: drawn(path, shape) for path, shape in tree.items(shapes)})
+
+
+def _batch(recipe: Recipe, config: Any, number: int) -> dict[str, Any]:
+    """The family's example batch with distinct target positions, and what the recipe asks for."""
+    module, draws = families.family(recipe.family), Draws(recipe.seed, f"batch {number}")
+    batch = module.example(draws, config, rows=recipe.rows, length=recipe.length)
+    if "masked_lm_positions" in batch:
+        slots = batch["masked_lm_positions"].shape[1]
+        tokens = batch["input_mask"].sum(1)
+        chosen = [np.sort(1 + draws.permutation(int(n) - 1)[:slots]) for n in tokens]
+        batch["masked_lm_positions"] = np.array(chosen)
+    if recipe.masked_row:
+        batch["input_mask"][-1] = 0
+    if not recipe.dropout:
+        del batch["dropout"]
+    return batch
+
+
+def _flatten_embedding(params: Any, batch: dict[str, Any], config: Any, std: float, draws: Draws) -> None:
+    """Make the sum of embeddings at row 0, position 4 of the batch nearly constant: its deviation is `std`."""
+    at, last = 4, config.vocab_size - 1
+    token = last if config.pad_token_id != last else last - 1
+    batch["input_ids"][0, at] = token
+    values = draws.standard_normal(config.hidden_size)
+    values = 0.7 + std * (values - values.mean()) / values.std()
+    tables = params["embeddings"]
+    others = tables["position"]["weight"][at] + tables["token_type"]["weight"][batch["segment_ids"][0, at]]
+    tables["word"]["weight"][token] = values - others
+
+
+# ---- A block ---------------------------------------------------------------------------------------------------------
+BLOCKS = {"encoder_layer": ("bert.encoder.layer.0.", "encode.encoder.0.", "encoder.0.")}
+
+
+def _block(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
+    """One encoder layer alone: x and the layer's weights in, every intermediate and gradient out."""
+    published = BLOCKS[recipe.pair][0]
+    made, batches = _subject(recipe)
+    flat = directory.to_published(made.params, families.family(recipe.family).names(made.config))
+    weights = {name.removeprefix(published): a for name, a in flat.items() if name.startswith(published)}
+    draws, mask = Draws(recipe.seed, "block"), batches[0]["input_mask"]
+    shape = (*mask.shape, made.config.hidden_size)
+    given = {f"weights/{name}": a for name, a in weights.items()}
+    for name in ("x", "cotangent"):
+        given[f"inputs/{name}"] = draws.standard_normal(shape).astype(recipe.dtype)
+    given["inputs/attention_mask"] = mask
+    for name, keep in batches[0].get("dropout", {}).items():
+        if name.startswith(published):
+            given[f"inputs/dropout/{name.removeprefix(published)}"] = keep
+    return given, to_fields(made.config), lambda dtype, around: _layer(recipe.pair, made.config, given, dtype, around)
+
+
+def _layer(pair: str, config: Any, given: Mapping[str, Array], dtype: np.dtype, around: Around) -> Tensors:
+    published, traced, ours = BLOCKS[pair]
+    module = families.family("bert")
+    rows = [(path, name, kind) for path, name, kind in module.names(config) if name.startswith(published)]
+    rows = [(path.removeprefix(ours), name.removeprefix(published), kind) for path, name, kind in rows]
+    flat = {name: given[f"weights/{name}"].astype(dtype) for _, name, _ in rows}
+    x, dy = (given[f"inputs/{name}"].astype(dtype) for name in ("x", "cotangent"))
+    bias, alive = layers.key_mask(given["inputs/attention_mask"], dtype, config.mask_constant)
+    keeps = {key.removeprefix("inputs/dropout/"): a for key, a in given.items() if key.startswith("inputs/dropout/")}
+    multiplier, unit = alive, 1 / (1 - config.attention_probs_dropout_prob)
+    if "attention.self.dropout" in keeps:
+        drop = keeps["attention.self.dropout"].astype(dtype) * dtype.type(unit)
+        multiplier = drop if alive is None else drop * alive
+    with ExitStack() as stack:
+        for factory in around:
+            stack.enter_context(observing(factory()))
+        record = stack.enter_context(trace.recording())
+        _, cache = layers.encoder_layer(
+            x,
+            directory.from_published(flat, rows),
+            heads=config.num_attention_heads,
+            act=config.hidden_act,
+            eps=config.layer_norm_eps,
+            bias=bias,
+            probs_dropout=multiplier,
+            keep={"attention": keeps.get("attention.output.dropout"), "feed_forward": keeps.get("output.dropout")},
+            rate=config.hidden_dropout_prob,
+        )
+        dx, gradient = layers.encoder_layer_backward(dy, cache)
+    table = [
+        (name.removeprefix(published), path.removeprefix(traced), kind)
+        for name, path, kind in module.activations(config)
+        if name.startswith(published)
+    ]
+    values, cotangents = subject._activations(table, record.named(cache), {"input_ids": given["inputs/attention_mask"]})
+    gradients = {**cotangents, "x": dx, **directory.to_published(gradient, rows)}
+    return {
+        **{f"forward/{name}": value for name, value in values.items()},
+        **{f"gradients/{name}": value for name, value in gradients.items()},
+    }
+
+
+# ---- An op -----------------------------------------------------------------------------------------------------------
+# a size for each letter of the signatures, unequal where they meet
+SIZES = {"...": (2, 3), "b": 2, "h": 3, "t": 4, "s": 5, "k": 6, "d": 5, "i": 4, "o": 3, "v": 7, "m": 3}
+# where activations are told apart: far tails, the largest difference of erf and tanh, zero
+HARD = np.array([-10.0, -5.0, -2.7, -1.0, -1e-3, 0.0, 1e-3, 1.0, 2.7, 5.0, 10.0])
+ELEMENTWISE = ("gelu", "gelu_tanh", "tanh", "sigmoid", "relu")
+
+
+def _op(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
+    pair = PAIRS[recipe.pair]
+    draws = Draws(recipe.seed, recipe.pair)
+    args, constants = gradcheck.arguments(pair, SIZES, draws)
+    if recipe.pair in ELEMENTWISE:
+        args["x"].reshape(-1)[: len(HARD)] = HARD[: args["x"].size]
+        if recipe.pair == "relu":
+            args["x"][args["x"] == 0] = 0.5  # no derivative there
+    constants |= {key: value for key, value in recipe.config.items() if recipe.config is not PUBLISHED}
+    arrays = {key: a for key, a in {**args, **constants, **recipe.arrays}.items() if isinstance(a, np.ndarray)}
+    config = {key: value for key, value in constants.items() if key not in arrays}
+    given = {f"inputs/{key}": a.astype(recipe.dtype) if a.dtype.kind == "f" else a for key, a in arrays.items()}
+    y = pair.forward(**{key: given[f"inputs/{key}"] for key in arrays}, **config)[0]
+    given["inputs/cotangent"] = np.asarray(draws.standard_normal(np.shape(y))).astype(recipe.dtype)
+    return given, config, lambda dtype, around: _pair(recipe.pair, given, config, dtype, around)
+
+
+def _arguments(name: str, given: Mapping[str, Array], config: dict, dtype: np.dtype) -> tuple[Tensors, dict]:
+    """(differentiable arguments, data and constants) of an op, its real arrays in `dtype`."""
+    arrays = {key.removeprefix("inputs/"): a for key, a in given.items() if key.startswith("inputs/")}
+    arrays = {key: a.astype(dtype) if a.dtype.kind == "f" else a for key, a in arrays.items() if key != "cotangent"}
+    own = noise.parameters(name)[: len(PAIRS[name].arguments)]
+    return {key: arrays[key] for key in own}, {**{k: a for k, a in arrays.items() if k not in own}, **config}
+
+
+def _pair(name: str, given: Mapping[str, Array], config: dict, dtype: np.dtype, around: Around) -> Tensors:
+    args, constants = _arguments(name, given, config, dtype)
+    with ExitStack() as stack:
+        for factory in around:
+            stack.enter_context(observing(factory()))
+        y, cache = PAIRS[name].forward(**args, **constants)
+        returned = PAIRS[name].backward(given["inputs/cotangent"].astype(dtype), cache)
+    gradients = gradcheck.gradients(PAIRS[name].forward, returned, args)
+    return {"forward/output": np.asarray(y), **{f"gradients/{key}": gradients[key] for key in args}}
+
+
+# ---- A published directory -------------------------------------------------------------------------------------------
+MOST_TOKENS = 24  # of a text in a pipeline case
+MOST_TEXTS = 4
+
+
+def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0, runs: int = noise.RUNS) -> Case:
+    """A case over a published directory and texts: tokens, the forward pass, with all heads the loss and gradients.
+
+    Weights are referred to by the directory's name and the SHA-256 of its model.safetensors. Truths are chosen to fit
+    BUDGET bytes: the loss, the embeddings, the last layer, the pooler, then more layers, norms and biases.
+    """
+    place = Path(source)
+    model = minibert.load(place)
+    whole_file = (place / directory.WEIGHTS).exists()
+    require(whole_file, f"{source} has no {directory.WEIGHTS}: sharded weights have no one hash to refer to")
+    require(model.tokenizer is not None, f"{source} has no vocabulary, so no text becomes tokens")
+    require(0 < len(texts) <= MOST_TEXTS, f"{len(texts)} texts: give 1 to {MOST_TEXTS}, one a line")
+    encoded = model.tokenizer.encode_batch(texts, max_length=min(MOST_TOKENS, model.config.max_position_embeddings))
+    batch: dict[str, Any] = {
+        "input_ids": np.array([row.ids for row in encoded]),
+        "input_mask": np.array([row.attention_mask for row in encoded]),
+        "segment_ids": np.array([row.type_ids for row in encoded]),
+    }
+    whole = all(head in model.params for head in model.module.HEADS)
+    if whole:
+        batch |= _targets(batch, model.tokenizer, seed)
+    dtype = np.result_type(*tree.leaves(model.params))
+    facts = {
+        "name": name,
+        "title": f"{place.resolve().name} over {len(texts)} texts, from characters to "
+        + ("gradients" if whole else "hidden states"),
+        "kind": "pipeline",
+        "family": model.family,
+        "pair": None,
+        "objective": " + ".join(model.module.TERMS) if whole else None,
+        "config": to_fields(model.config),
+        "seed": seed,
+        "dtype": dtype.name,
+        "truth": _provenance(dtype.name, {}),
+        "certified": {},
+        "optimizer": None,
+        "steps": [],
+        "batches": 1,
+        "variants": [],
+        "weights": {"directory": place.resolve().name, "sha256": cases.file_digest(place / directory.WEIGHTS)},
+        "selection": f"embeddings, last layer, heads, then layers, norms and biases up to {BUDGET} bytes",
+    }
+
+    def evaluate(dtype: np.dtype, around: Around) -> Tensors:
+        return _published(model, batch, dtype, around)
+
+    truth = _selected(evaluate(FLOAT64, ()))
+    rows = [
+        {"text": text, "ids": e.ids, "tokens": e.tokens, "type_ids": e.type_ids, "offsets": e.offsets}
+        for text, e in zip(texts, encoded, strict=True)
+    ]
+    scales = cases.scale(truth)
+    floors = noise.floors(evaluate, truth, scales, seed, runs)
+    facts |= {"version": minibert.__version__, "flags": []}
+    tensors = {**_inputs([batch]), **truth}
+    return cases.write(path, facts, tensors, floors, {"texts": rows}, outputs=_outputs(facts))
+
+
+def _targets(batch: dict[str, Array], tokenizer: Any, seed: int) -> dict[str, Array]:
+    """Masked positions drawn by BERT's rule, their labels; the masks are written into batch["input_ids"]."""
+    from minibert.corruption import masking
+
+    ids, draws = batch["input_ids"], Draws(seed, "masking")
+    vocabulary = masking.Vocabulary(
+        len(tokenizer), tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id
+    )
+    corrupted, chosen = masking.masking(ids, batch["input_mask"], draws, vocabulary, cap=4)
+    fields = masking.targets(ids, chosen, 4)
+    batch["input_ids"] = corrupted
+    return {**fields, "next_sentence_labels": np.arange(len(ids)) % 2}
+
+
+def _published(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Around) -> Tensors:
+    """The loss, outputs and gradients of a batch; without labels the outputs alone."""
+    if "masked_lm_ids" in batch:
+        made = Subject(model.family, model.config, model.params, [model.checked(batch)])
+        return _observed(made, (), dtype, around)
+    params = tree.map(lambda a: a.astype(dtype), model.params)
+    spellings = getattr(model.module, "SPELLINGS", {})
+    inputs = {spellings.get(name, name): array for name, array in batch.items()}
+    with ExitStack() as stack:
+        for factory in around:
+            stack.enter_context(observing(factory()))
+        record = stack.enter_context(trace.recording())
+        cache = {"encode": model.module.encode(params, model.config, inputs)[1]}
+    values = subject._activations(model.module.activations(model.config), record.named(cache), inputs)[0]
+    return {f"forward/{name}": value for name, value in values.items()}
+
+
+def _selected(tensors: Tensors) -> Tensors:
+    """The tensors that fit the budget, the most telling first, in their old order."""
+    layered = [key for key in tensors if ".layer." in key]
+    outputs = [key for key in layered if re.fullmatch(r"forward/.*\.layer\.\d+\.output", key)]
+    heads = [key for key in tensors if key.startswith("forward/") and key not in layered and ".embeddings." not in key]
+    inner = {"gradients/" + key.partition("/")[2] for key in tensors if key.startswith("forward/")}
+    small = [key for key in tensors if key.startswith("gradients/") and key not in inner]
+    small = [key for key in small if key.endswith((".bias", "LayerNorm.weight"))]
+    middle = [key for key in layered if key.startswith("forward/")]
+    order = [*heads, *outputs[-1:], *outputs[:1], *small, *outputs[::-1], *middle[:12]]
+    kept: set[str] = set()
+    left = BUDGET
+    for key in order:
+        if key not in kept and tensors[key].nbytes <= left:
+            kept.add(key)
+            left -= tensors[key].nbytes
+    return {key: array for key, array in tensors.items() if key in kept}
+
+
+# ---- Again -----------------------------------------------------------------------------------------------------------
+def computed(case: Case, dtype: Any = FLOAT64, around: Around = (), weights: Any = None) -> Tensors:
+    """Everything that a case with tensors holds, computed again by the engine in `dtype`, through observers.
+
+    weights: the published directory, for a case over one.
+    """
+    kind, dtype = case.facts["kind"], np.dtype(dtype)
+    if kind == "family":
+        return _observed(case.subject(), tuple(case.facts["steps"]), dtype, around)
+    if kind == "pipeline":
+        model = Model(case.facts["family"], case.config(), case.params(weights))
+        got = _published(model, case.batches()[0], dtype, around)
+        return {key: got[key] for key in case.entries if key in got}
+    given = {key: case.tensor(key) for key in case.entries if key.startswith(("weights/", "inputs/"))}
+    if kind == "block":
+        return _layer(case.facts["pair"], case.config(), given, dtype, around)
+    require(kind == "op", f"case {case.name} of kind {kind!r} holds no tensors to compute")
+    return _pair(case.facts["pair"], given, case.facts["config"], dtype, around)
+
+
+def verify(case: Case, weights: Any = None) -> list[str]:
+    """What differs from a replay by this engine, a line each; [] when nothing does.
+
+    Other builds of the linear algebra give other bits. The bar is 64 times the float32 floor, scaled to float64.
+    """
+    if case.facts["kind"] in vectors.KINDS:
+        return vectors.verify(case)
+    if case.facts["kind"] == "pipeline" and weights is None:
+        return []
+    got, lines = computed(case, weights=weights), []
+    for key, entry in case.entries.items():
+        truth = case.tensor(key)
+        if key.startswith(("weights/", "inputs/")):
+            continue
+        floor = entry.noise.get("float32")
+        bar = 64 * (2.0**-24 if floor is None else floor) * 2.0**-29
+        if key not in got or got[key].shape != truth.shape:
+            lines.append(f"{key}: not computed any more")
+            continue
+        error = float(np.max(np.abs(got[key] - truth), initial=0)) / entry.scale
+        if not error <= bar:
+            lines.append(f"{key}: error {error:.1e}, bar {bar:.1e}")
+    return lines
+
+
+# ---- The shipped cases -----------------------------------------------------------------------------------------------
+def _masked_bias() -> Array:
+    """(B, 1, 1, S): padding at the end of the first row, the second masked everywhere."""
+    bias = np.zeros((2, 1, 1, 5), np.float32)
+    bias[0, ..., 3:] = bias[1] = np.finfo(np.float32).min
+    return bias
+
+
+def recipes() -> dict[str, Recipe]:
+    """The shipped cases by name."""
+    whole = {
+        "bert/published": Recipe("BERT as published: erf, eps 1e-12, smallest mask constant, plain mean; no dropout"),
+        "bert/probe": Recipe(
+            "every config field away from its default, untied decoder, dropout masks drawn", config=ALL_OTHER, seed=1,
+            dropout=True,
+        ),
+        "bert/dropout": Recipe("BERT as published, in training: dropout masks drawn", seed=2, dropout=True),
+        "bert/tanh": Recipe("the tanh form of GELU, tied decoder", seed=3,
+                            config={**PUBLISHED, "hidden_act": "gelu_new"}),
+        "bert/untied": Recipe("a decoder matrix and bias of its own", seed=4,
+                              config={**PUBLISHED, "tie_word_embeddings": False}),
+        "bert/masked-row": Recipe("float32, one row masked everywhere: it is uniform over all keys", seed=5,
+                                  dtype="float32", masked_row=True),
+        "bert/release": Recipe(
+            "the release's own rules: tanh, -10000, a padding row that learns, 1e-5 in the denominator", seed=6,
+            dtype="float32", masked_row=True,
+            config={**PUBLISHED, "hidden_act": "gelu_new", "mask_constant": "-10000", "pad_row_gradient": True,
+                    "mlm_denominator_eps": 1e-5},
+        ),
+        "bert/eps": Recipe("an embedding sum of deviation 2e-4 under eps 1e-12: any other eps shows", seed=7, low=2e-4),
+        "bert/long": Recipe("48 positions, one layer: position rows, long softmax rows", seed=8, rows=2, length=48,
+                            steps=(), config={**PUBLISHED, "num_hidden_layers": 1, "max_position_embeddings": 50}),
+        "bert/adamw": Recipe(
+            "AdamW under linear decay, clipped", seed=9, dropout=True,
+            optimizer={**OPTIMIZER, "name": "adamw", "schedule": "linear", "weight_decay": 0.1, "clip_norm": 0.5},
+        ),
+        "bert/deep": Recipe("six layers of width 8, weights of std 0.2: what builds up", seed=10, steps=(1,),
+                            config={**PUBLISHED, "num_hidden_layers": 6, "hidden_size": 8, "num_attention_heads": 2}),
+        "bert/encoder-layer": Recipe("one encoder layer alone", pair="encoder_layer", seed=11, steps=(), low=None),
+        "bert/encoder-layer-dropout": Recipe("one encoder layer alone, its dropout masks drawn; tanh", seed=12,
+                                             steps=(), pair="encoder_layer", low=None, dropout=True, config=ALL_OTHER),
+    }  # fmt: skip
+    alone = {f"ops/{name}": Recipe(f"{name} alone", None, name) for name in PAIRS}
+    near = 0.7 + 2e-4 * Draws(0, "nearly constant").standard_normal((2, 3, 5))
+    special = {
+        "ops/attention-masked": Recipe("float32: padding, and a row masked everywhere", None, "attention",
+                                       dtype="float32", masked_row=True, arrays={"bias": _masked_bias()}),
+        "ops/layer_norm-eps": Recipe("rows of deviation 2e-4 under eps 1e-12", None, "layer_norm", {"eps": 1e-12},
+                                     arrays={"x": near}),
+        "ops/embedding-padding": Recipe("row 2 gets no look-up gradient", None, "embedding", {"padding_idx": 2}),
+        "ops/cross_entropy-none": Recipe("nothing counts: loss and gradient 0", None, "cross_entropy", {"ignore": -100},
+                                         arrays={"labels": np.full((3, 2, 3), -100)}),
+    }  # fmt: skip
+    return {**whole, **alone, **special}
+
+
+def shipped(name: str, path: Any) -> Case:
+    """Make one of the shipped cases again."""
+    known = recipes()
+    if name in vectors.SHIPPED:
+        return vectors.make(name, path)
+    if name not in known:
+        raise InputError(f"no shipped case {name!r}; there are: {', '.join([*known, *vectors.SHIPPED])}")
+    return make(name, known[name], path)

@@ -1,0 +1,192 @@
+"""Cases that are text: tokenizer vectors and the law of masking, replayed exactly.
+
+text.json of a tokenizer case: settings, vocabulary (a list, the id is the index), vectors (text, pair, max_length, and
+what they become). Of a masking case: rule, vocabulary, budgets (length, predictions), statistics (what the law says,
+what was counted, its standard deviation over so many draws) and an example: rows before and after.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import minibert
+from minibert.corruption import masking
+from minibert.golden import case as cases
+from minibert.golden.case import Case
+from minibert.golden.draws import Draws
+from minibert.tokenizers.wordpiece import WordPiece
+
+KINDS = ("tokenizer", "masking")
+
+# ---- Tokenizers ------------------------------------------------------------------------------------------------------
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+WORDS = """un the runn hello world strasse naive cafe bert model now stop don test wor run word ##aff ##able ##ning
+    ##ld ##s ##ing ##er 中 文 模 型 日 本 ε λ α σ ς ##σ ##ς i ı ß é É ü Ü Hello World Test こ ##れ ㄱ 한 ᄒ ##ᅡ ##ᆫ
+    д ж ##ж ó Ł ł ! " # $ % & ' ( ) * + , - . / : ; < = > ? @ [ \\ ] ^ _ ` { | } ~ … “ ” « » — 。 、 € ° 0 1 2 5
+    00 ##0 ##1 ##5 № 😀 ﬁ"""
+
+
+def vocabulary() -> list[str]:
+    """A small vocabulary that can spell ASCII words and has a few of everything else."""
+    pieces = [*SPECIALS, *LETTERS, *(f"##{c}" for c in LETTERS), *LETTERS.upper()[:8], *WORDS.split()]
+    return list(dict.fromkeys(pieces))
+
+
+TEXTS = [
+    "",
+    " ",
+    "hello world",
+    "Hello, World!",
+    "unaffable",
+    "unaffablé",
+    "Running the tests",
+    "naïve café ÜBER Straße",
+    "don't stop\u00a0now",
+    "中文BERT模型",
+    "日本 こ れ",
+    "a\u200bb\u0000c\ufffdd",
+    "tab\tline\nfeed\r\nend",
+    "$5.00 ~^ 1,000 a-b_c",
+    "ΑΣ λέξη",
+    "İstanbul ıi I",
+    "e\u0301 é E\u0301",
+    "한국",
+    "ﬁ ﬀ",
+    "😀😀 x😀y",
+    "[CLS] [MASK] [mask] [SEP]",
+    "a[MASK]b",
+    "x" * 100,
+    "x" * 101,
+    "hello" * 21,
+    "a\ue000b",
+    "a\u0378b",
+    "a\u2028b\u3000c\u2003d",
+    "\u202ehello\u202c",
+    "a\u00adb",
+    "…“quoted”—«ok»。、",
+    "№5 5° 5€",
+    "a\x0bb \x1cc\x85d",
+    "\u0301leading mark",
+    "Łódź дж ЖД",
+    "##aff ##able",
+    "q" * 40 + " z",
+]
+PAIRS = [("hello world", "now stop"), ("", "hello"), ("hello", ""), ("the test " * 5, "run " * 9), ("中 文", "a . b")]
+SETTINGS = {
+    "tokenizer/uncased": {"lowercase": True, "strip_accents": None, "split_cjk": True, "max_word_chars": 100},
+    "tokenizer/cased": {"lowercase": False, "strip_accents": None, "split_cjk": True, "max_word_chars": 100},
+}
+
+
+def _tokenizer(text: Mapping[str, Any]) -> WordPiece:
+    return WordPiece(text["vocabulary"], **text["settings"])
+
+
+def _vector(tokenizer: WordPiece, text: str, pair: str | None, max_length: int | None) -> dict[str, Any]:
+    e = tokenizer.encode(text, pair, max_length)
+    given = {"text": text, "pair": pair, "max_length": max_length}
+    return {**given, "ids": e.ids, "tokens": e.tokens, "type_ids": e.type_ids, "offsets": [list(o) for o in e.offsets]}
+
+
+def _tokens(name: str) -> dict[str, Any]:
+    held: dict[str, Any] = {"settings": SETTINGS[name], "vocabulary": vocabulary()}
+    asked = [(text, None, None) for text in TEXTS] + [(text, None, 7) for text in TEXTS[2:6]]
+    asked += [(a, b, n) for a, b in PAIRS for n in (None, 8, 11)]
+    return {**held, "vectors": [_vector(_tokenizer(held), *row) for row in asked]}
+
+
+# ---- Masking ---------------------------------------------------------------------------------------------------------
+RULE = {"rate": 0.15, "mask": 0.8, "keep": 0.1, "cap": 20}
+VOCABULARY = masking.Vocabulary(size=50, cls=2, sep=3, mask=4, pad=0)
+LENGTHS = [3, 7, 10, 16, 23, 30, 50, 64, 70, 90, 100, 128, 140, 512]
+
+
+def _rows(draws: Draws, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, mask): [CLS] a … [SEP] b … [SEP] and padding."""
+    ids = draws.integers(5, VOCABULARY.size, (count, length))
+    tokens = draws.integers(length // 2, length + 1, count)
+    ids[:, 0] = VOCABULARY.cls
+    ids[np.arange(count), tokens // 2] = ids[np.arange(count), tokens - 1] = VOCABULARY.sep
+    mask = (np.arange(length) < tokens[:, None]).astype(np.int64)
+    return np.where(mask, ids, VOCABULARY.pad), mask
+
+
+def _law(name: str) -> dict[str, Any]:
+    """Counts over 4000 rows of 32, beside what they must be."""
+    draws = Draws(0, name)
+    ids, mask = _rows(draws, 4000, 32)
+    corrupted, chosen = masking.masking(ids, mask, draws, VOCABULARY)
+    n, masked = int(chosen.sum()), corrupted[chosen] == VOCABULARY.mask
+    kept, others = corrupted[chosen] == ids[chosen], 1 / VOCABULARY.size
+    candidates = (mask == 1) & (ids != VOCABULARY.cls) & (ids != VOCABULARY.sep)
+    predicted = masking.budget(mask.sum(1))
+    shares = {  # a random token is uniform, so it can be [MASK] or the old one
+        "is [MASK] afterwards": (masked.mean(), 0.8 + 0.1 * others, n),
+        "is unchanged": (kept.mean(), 0.1 + 0.1 * others, n),
+        "is another token": ((~masked & ~kept).mean(), 0.1 * (1 - 2 * others), n),
+        "stands in the first half of the candidates": (_first_half(candidates, chosen), None, n),
+    }
+    statistics = [
+        {"of the chosen tokens": what, "counted": float(p), "expected": q, "draws": k,
+         "deviation": None if q is None else float(np.sqrt(q * (1 - q) / k))}
+        for what, (p, q, k) in shares.items()
+    ]  # fmt: skip
+    some = slice(0, 6)
+    example = {
+        "input_ids": ids[some].tolist(),
+        "input_mask": mask[some].tolist(),
+        "corrupted": corrupted[some].tolist(),
+        **{field: a.tolist() for field, a in masking.targets(ids[some], chosen[some], 5).items()},
+    }
+    return {
+        "rule": RULE,
+        "vocabulary": {"size": 50, "cls": 2, "sep": 3, "mask": 4, "pad": 0},
+        "budgets": [[length, int(masking.budget(np.array(length)))] for length in LENGTHS],
+        "always": {
+            "rows whose number of chosen tokens is the budget": bool((chosen.sum(1) == predicted).all()),
+            "chosen tokens that are [CLS], [SEP] or padding": int((chosen & ~candidates).sum()),
+            "tokens changed that were not chosen": int(((corrupted != ids) & ~chosen).sum()),
+        },
+        "statistics": statistics,
+        "example": example,
+    }
+
+
+def _first_half(candidates: np.ndarray, chosen: np.ndarray) -> float:
+    """The share of chosen tokens among the first half of their row's candidates; ½ when none is preferred."""
+    rank, count = np.cumsum(candidates, 1), candidates.sum(1, keepdims=True)
+    even = candidates & (count % 2 == 0)
+    return float((chosen & even & (rank <= count // 2)).sum() / (chosen & even).sum())
+
+
+# ---- Cases -----------------------------------------------------------------------------------------------------------
+SHIPPED: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
+    "tokenizer/uncased": ("tokenizer", "WordPiece, lower-casing: hard strings", _tokens),
+    "tokenizer/cased": ("tokenizer", "WordPiece, cased: hard strings", _tokens),
+    "masking/bert": ("masking", "the law of BERT's masking, with an example", _law),
+}
+
+
+def make(name: str, path: Any) -> Case:
+    """Make a shipped case of these kinds."""
+    kind, title, content = SHIPPED[name]
+    facts = {
+        **dict.fromkeys(("pair", "objective", "optimizer", "weights", "selection")),
+        **{"name": name, "title": title, "kind": kind, "family": "bert", "config": {}, "seed": 0, "dtype": "float64"},
+        **{"version": minibert.__version__, "truth": "by minibert's own code", "certified": {}},
+        **{"steps": [], "batches": 0, "flags": [], "variants": []},
+    }
+    return cases.write(path, facts, {}, {}, content(name))
+
+
+def verify(case: Case) -> list[str]:
+    """What differs from a replay, a line each."""
+    held = case.text()
+    if case.facts["kind"] == "tokenizer":
+        tokenizer = _tokenizer(held)
+        wrong = [v for v in held["vectors"] if v != _vector(tokenizer, v["text"], v["pair"], v["max_length"])]
+        return [f"tokens of {v['text'][:40]!r} differ" for v in wrong]
+    again = _law(case.name)
+    return [f"{key} differs" for key in held if held[key] != again[key]]
