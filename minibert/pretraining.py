@@ -128,8 +128,9 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
         run, documents = (_resumed if resume else _started)(directory, request)
         _trained(directory, run, documents, threads or kernels.THREADS, checkpoint_every or 100)
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"{stop or 'stopped before the first step'}; continue with: "
-                                f"minibert pretrain {family} --out {directory} --resume") from None
+        more = f"; continue with: minibert pretrain {family} --out {directory} --resume"
+        said = f"{stop}" or "stopped while preparing or evaluating"
+        raise KeyboardInterrupt(said + (more if (directory / RECORD).exists() else "")) from None
     except OSError as error:
         raise InputError(f"cannot write to {directory}: {error.strerror or error}") from None
     return directory

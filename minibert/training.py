@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -360,6 +361,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     rate = functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
                              total=plan.steps)
     progress = Progress(state["step"], plan.steps)
+    recent: deque[dict] = deque(maxlen=50)
     with interruption() as asked, warnings.catch_warnings(), \
             open(run / "log.jsonl", "a", encoding="utf-8", newline="\n") as log:
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's: what overflows is said below, in one line
@@ -373,10 +375,11 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             took = time.perf_counter() - began
             seconds += took
             tokens = sum(int(b["input_mask"].sum()) for b in parts)
-            log.write(json.dumps({"step": step + 1, **measured, "learning_rate": rate(step), "gradient_norm": norm,
-                                  "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)}) + "\n")
+            recent.append({"step": step + 1, **measured, "learning_rate": rate(step), "gradient_norm": norm,
+                           "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
+            log.write(json.dumps(recent[-1]) + "\n")
             log.flush()
-            progress.show(step + 1, _said(measured, tokens / took))
+            progress.show(step + 1, _said(recent))
             done = state["step"] == plan.steps
             if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
                 os.fsync(log.fileno())
@@ -396,8 +399,10 @@ def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[st
         raise InputError(f"training stopped at step {step}, loss {loss}: {error}") from None
 
 
-def _said(measured: dict, speed: float) -> str:
+def _said(recent: deque[dict]) -> str:
+    """The means of the last steps, for the progress line."""
+    mean = {name: value / len(recent) for name, value in tree.items(functools.reduce(tree.add, recent))}
     short = {"masked_lm": "MLM", "next_sentence": "NSP", "sentence_order": "SOP"}
-    terms = (f"{short.get(name, name)} {value:.3f} ({measured['accuracies'].get(name, math.nan):.0%})"
-             for name, value in measured["terms"].items())
-    return f"loss {measured['loss']:.3f}  {'  '.join(terms)}  {speed:,.0f} tokens/s"
+    terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f} ({mean[f'accuracies.{term}']:.1%})"
+             for term in recent[0]["terms"])
+    return f"loss {mean['loss']:.3f}  {'  '.join(terms)}  {mean['tokens_per_second']:,.0f} tokens/s"
