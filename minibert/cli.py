@@ -15,6 +15,7 @@ import minibert
 from minibert import families, gradcheck, inference, pretraining, tree
 from minibert.checkpoint import atomic
 from minibert.errors import InputError
+from minibert.golden import commands as golden
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_gradcheck)
     command.add_argument("names", nargs="*", metavar="NAME", help="ops, blocks or families; default: all")
     command.add_argument("--seed", type=int, default=0)
+
+    golden.parsers(commands)
     return parser
 
 
@@ -132,6 +135,8 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
 def _lines(path: str | None) -> Iterator[str]:
     """Lines of a UTF-8 file or of standard input, without their ends."""
     name = path or "standard input"
+    if path is None and sys.stdin.isatty():
+        print("reading from the keyboard: one text a line, Ctrl-D (on Windows Ctrl-Z, Enter) ends", file=sys.stderr)
     try:
         data = Path(path).read_bytes() if path else sys.stdin.buffer.read()
         text = data.decode("utf-8-sig")
