@@ -52,7 +52,7 @@ def plotted(losses: np.ndarray, level: float, path: Path) -> bool:
 
 with tempfile.TemporaryDirectory() as temporary:
     run = Path(sys.argv[1] if len(sys.argv) > 1 else Path(temporary, "run"))
-    pretrain("bert", out=run, steps=500, vocab_size=500, seq_length=48, duplicates=1, learning_rate=2e-3)
+    pretrain("bert", out=run, steps=500, batch_size=32, vocab_size=500, seq_length=48, duplicates=1)
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     losses = np.array([entry["terms"]["masked_lm"] for entry in training.read_log(run / "log.jsonl")])
     loss, unigram = report["terms"]["masked_lm"], report["unigram"]["entropy"]
