@@ -15,6 +15,7 @@ import minibert
 from minibert import families, gradcheck, inference, pretraining, tree
 from minibert.checkpoint import atomic
 from minibert.errors import InputError
+from minibert.golden import commands as golden
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_gradcheck)
     command.add_argument("names", nargs="*", metavar="NAME", help="ops, blocks or families; default: all")
     command.add_argument("--seed", type=int, default=0)
+
+    golden.parsers(commands)
     return parser
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import minibert
 from minibert import families, gradcheck, layers, trace, tree
 from minibert.checkpoint import directory
-from minibert.config import from_fields, require, to_fields
+from minibert.config import from_fields, nearest, require, to_fields
 from minibert.errors import InputError
 from minibert.golden import case as cases
 from minibert.golden import certify, noise, subject, vectors
@@ -34,6 +34,7 @@ Around = tuple[Callable, ...]
 STEPS = (1, 2, 10)
 BATCHES = 3  # steps go round through so many
 FLOAT64 = np.dtype(np.float64)
+MOST_PARAMETERS = 100_000
 BUDGET = 600_000  # bytes of truths in a case over a published directory
 
 # small, unequal sizes; the published meaning of every switch
@@ -45,7 +46,7 @@ PUBLISHED = {
     "intermediate_size": 10,
     "max_position_embeddings": 11,
 }
-ALL_OTHER = {**PUBLISHED, "hidden_act": "gelu_new", "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3,
+ALL_OTHER = {"hidden_act": "gelu_new", "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3,
              "type_vocab_size": 3, "initializer_range": 0.4, "layer_norm_eps": 1e-3, "pad_token_id": 5,
              "tie_word_embeddings": False, "mask_constant": "-10000", "pad_row_gradient": True,
              "mlm_denominator_eps": 0.01}  # fmt: skip
@@ -53,7 +54,8 @@ ALL_OTHER = {**PUBLISHED, "hidden_act": "gelu_new", "hidden_dropout_prob": 0.2, 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a case is made of. pair: an op's or block's name; None: the whole family.
+    """What a case is made of. pair: an op's or block's name; None: the whole family. config: fields other than
+    PUBLISHED's, or an op's constants.
 
     dropout: masks are drawn; low: standard deviation of the embedding sum that is nearly constant, None for none;
     masked_row: the last row's mask is all 0; rows, length: of the batches. arrays: an op's arguments that are given,
@@ -63,13 +65,13 @@ class Recipe:
     title: str
     family: str | None = "bert"
     pair: str | None = None
-    config: Mapping[str, Any] = field(default_factory=lambda: PUBLISHED)
+    config: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     dtype: str = "float64"
     optimizer: Mapping[str, Any] = field(default_factory=lambda: OPTIMIZER)
     steps: tuple[int, ...] = STEPS
     dropout: bool = False
-    low: float | None = 1e-2
+    low: float | None = 0.05
     masked_row: bool = False
     rows: int = 3
     length: int = 9
@@ -107,15 +109,9 @@ def make(name: str, recipe: Recipe, path: Any, runs: int = noise.RUNS) -> Case:
         "variants": list(recipe.variants),
         "weights": None if kind == "op" else {"file": "weights.safetensors"},
     }
-    return _written(path, facts, given, truth, evaluate, runs)
-
-
-def _written(path: Any, facts: dict, given: Tensors, truth: Tensors, evaluate: noise.Evaluation, runs: int) -> Case:
-    scales = cases.scale(truth)
-    floors = noise.floors(evaluate, truth, scales, facts["seed"], runs) if truth else {}
-    defaults = {"version": minibert.__version__, "flags": [], "selection": None}
-    outputs = ("output", *_outputs(facts)) if truth else ()
-    return cases.write(path, {**defaults, **facts}, {**given, **truth}, floors, outputs=outputs)
+    facts |= {"version": minibert.__version__, "flags": [], "selection": None}
+    floors = noise.floors(evaluate, truth, cases.scale(truth), recipe.seed, runs)
+    return cases.write(path, facts, {**given, **truth}, floors, outputs=("output", *_outputs(facts)))
 
 
 def _outputs(facts: Mapping[str, Any]) -> list[str]:
@@ -180,12 +176,12 @@ def _observed(made: Subject, steps: tuple[int, ...], dtype: np.dtype, around: Ar
 def _subject(recipe: Recipe) -> tuple[Subject, list[dict[str, Any]]]:
     """The subject, and its batches as files hold them."""
     module = families.family(recipe.family)
-    config = from_fields(module.Config, dict(recipe.config))
+    config = from_fields(module.Config, {**PUBLISHED, **recipe.config})
     params = probe_weights(recipe.family, config, recipe.seed)
     batches = [_batch(recipe, config, i) for i in range(BATCHES if recipe.steps else 1)]
     if recipe.low is not None:
         _flatten_embedding(params, batches[0], config, recipe.low, Draws(recipe.seed, "nearly constant"))
-    params = tree.map(lambda a: a.astype(recipe.dtype), params)
+    params = tree.map(lambda a: _single(a).astype(recipe.dtype), params)
     model = Model(recipe.family, config, params)
     checked = [model.checked(batch) for batch in batches]
     return Subject(recipe.family, config, params, checked, recipe.optimizer), batches
@@ -204,6 +200,11 @@ def probe_weights(family: str, config: Any, seed: int) -> Any:
     return tree.unflatten({path: drawn(path, shape) for path, shape in tree.items(shapes)})
 
 
+def _single(a: Array) -> Array:
+    """The nearest float32 numbers: what is given has these in either dtype, so that every precision starts equal."""
+    return np.asarray(a, np.float32)
+
+
 def _batch(recipe: Recipe, config: Any, number: int) -> dict[str, Any]:
     """The family's example batch with distinct target positions, and what the recipe asks for."""
     module, draws = families.family(recipe.family), Draws(recipe.seed, f"batch {number}")
@@ -218,6 +219,25 @@ def _batch(recipe: Recipe, config: Any, number: int) -> dict[str, Any]:
     if not recipe.dropout:
         del batch["dropout"]
     return batch
+
+
+def of(name: str, kind: str, fields: Mapping[str, Any], seed: int) -> Recipe:
+    """The recipe of a family (kinds family and block) or an op, with these config fields over the probe's."""
+    if kind == "op":
+        require(name in PAIRS, f"no op {name!r}{nearest(name, PAIRS)}; there are: {', '.join(PAIRS)}")
+        return Recipe(f"{name} alone", None, name, fields, seed)
+    module = families.family(name)
+    config = from_fields(module.Config, {**PUBLISHED, **fields})
+    size = sum(int(np.prod(shape)) for shape in tree.leaves(module.shapes(config)))
+    advice = "a case holds them eleven times: give a smaller configuration, or --from a published directory"
+    require(
+        size <= MOST_PARAMETERS, f"the configuration has {size:,} parameters of {MOST_PARAMETERS:,} allowed; {advice}"
+    )
+    room = config.max_position_embeddings
+    require(room >= 7, f"config field 'max_position_embeddings' is {room}; a probe batch needs 7 or more")
+    pair = {"family": None, "block": "encoder_layer"}[kind]
+    title = f"{name} made from seed {seed}" if pair is None else f"one encoder layer of {name} alone, from seed {seed}"
+    return Recipe(title, name, pair, fields, seed, dropout=True, length=min(9, room))
 
 
 def _flatten_embedding(params: Any, batch: dict[str, Any], config: Any, std: float, draws: Draws) -> None:
@@ -246,7 +266,7 @@ def _block(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
     shape = (*mask.shape, made.config.hidden_size)
     given = {f"weights/{name}": a for name, a in weights.items()}
     for name in ("x", "cotangent"):
-        given[f"inputs/{name}"] = draws.standard_normal(shape).astype(recipe.dtype)
+        given[f"inputs/{name}"] = _single(draws.standard_normal(shape)).astype(recipe.dtype)
     given["inputs/attention_mask"] = mask
     for name, keep in batches[0].get("dropout", {}).items():
         if name.startswith(published):
@@ -312,12 +332,13 @@ def _op(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
         args["x"].reshape(-1)[: len(HARD)] = HARD[: args["x"].size]
         if recipe.pair == "relu":
             args["x"][args["x"] == 0] = 0.5  # no derivative there
-    constants |= {key: value for key, value in recipe.config.items() if recipe.config is not PUBLISHED}
+    constants |= recipe.config
     arrays = {key: a for key, a in {**args, **constants, **recipe.arrays}.items() if isinstance(a, np.ndarray)}
     config = {key: value for key, value in constants.items() if key not in arrays}
-    given = {f"inputs/{key}": a.astype(recipe.dtype) if a.dtype.kind == "f" else a for key, a in arrays.items()}
+    real = {key: _single(a).astype(recipe.dtype) for key, a in arrays.items() if a.dtype.kind == "f"}
+    given = {f"inputs/{key}": real.get(key, a) for key, a in arrays.items()}
     y = pair.forward(**{key: given[f"inputs/{key}"] for key in arrays}, **config)[0]
-    given["inputs/cotangent"] = np.asarray(draws.standard_normal(np.shape(y))).astype(recipe.dtype)
+    given["inputs/cotangent"] = _single(draws.standard_normal(np.shape(y))).astype(recipe.dtype)
     return given, config, lambda dtype, around: _pair(recipe.pair, given, config, dtype, around)
 
 
@@ -396,8 +417,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         {"text": text, "ids": e.ids, "tokens": e.tokens, "type_ids": e.type_ids, "offsets": e.offsets}
         for text, e in zip(texts, encoded, strict=True)
     ]
-    scales = cases.scale(truth)
-    floors = noise.floors(evaluate, truth, scales, seed, runs)
+    floors = noise.floors(evaluate, truth, cases.scale(truth), seed, runs)
     facts |= {"version": minibert.__version__, "flags": []}
     tensors = {**_inputs([batch]), **truth}
     return cases.write(path, facts, tensors, floors, {"texts": rows}, outputs=_outputs(facts))
@@ -514,28 +534,28 @@ def recipes() -> dict[str, Recipe]:
             "every config field away from its default, untied decoder, dropout masks drawn", config=ALL_OTHER, seed=1,
             dropout=True,
         ),
-        "bert/dropout": Recipe("BERT as published, in training: dropout masks drawn", seed=2, dropout=True),
+        "bert/dropout": Recipe("BERT as published, in training: dropout masks drawn", seed=2, dropout=True, low=None),
         "bert/tanh": Recipe("the tanh form of GELU, tied decoder", seed=3,
-                            config={**PUBLISHED, "hidden_act": "gelu_new"}),
+                            config={"hidden_act": "gelu_new"}),
         "bert/untied": Recipe("a decoder matrix and bias of its own", seed=4,
-                              config={**PUBLISHED, "tie_word_embeddings": False}),
+                              config={"tie_word_embeddings": False}),
         "bert/masked-row": Recipe("float32, one row masked everywhere: it is uniform over all keys", seed=5,
                                   dtype="float32", masked_row=True),
         "bert/release": Recipe(
             "the release's own rules: tanh, -10000, a padding row that learns, 1e-5 in the denominator", seed=6,
-            dtype="float32", masked_row=True,
-            config={**PUBLISHED, "hidden_act": "gelu_new", "mask_constant": "-10000", "pad_row_gradient": True,
+            dtype="float32", masked_row=True, low=None,
+            config={"hidden_act": "gelu_new", "mask_constant": "-10000", "pad_row_gradient": True,
                     "mlm_denominator_eps": 1e-5},
         ),
         "bert/eps": Recipe("an embedding sum of deviation 2e-4 under eps 1e-12: any other eps shows", seed=7, low=2e-4),
         "bert/long": Recipe("48 positions, one layer: position rows, long softmax rows", seed=8, rows=2, length=48,
-                            steps=(), config={**PUBLISHED, "num_hidden_layers": 1, "max_position_embeddings": 50}),
+                            steps=(), config={"num_hidden_layers": 1, "max_position_embeddings": 50}),
         "bert/adamw": Recipe(
-            "AdamW under linear decay, clipped", seed=9, dropout=True,
+            "AdamW under linear decay, clipped", seed=9, dropout=True, low=None,
             optimizer={**OPTIMIZER, "name": "adamw", "schedule": "linear", "weight_decay": 0.1, "clip_norm": 0.5},
         ),
         "bert/deep": Recipe("six layers of width 8, weights of std 0.2: what builds up", seed=10, steps=(1,),
-                            config={**PUBLISHED, "num_hidden_layers": 6, "hidden_size": 8, "num_attention_heads": 2}),
+                            config={"num_hidden_layers": 6, "hidden_size": 8, "num_attention_heads": 2}),
         "bert/encoder-layer": Recipe("one encoder layer alone", pair="encoder_layer", seed=11, steps=(), low=None),
         "bert/encoder-layer-dropout": Recipe("one encoder layer alone, its dropout masks drawn; tanh", seed=12,
                                              steps=(), pair="encoder_layer", low=None, dropout=True, config=ALL_OTHER),

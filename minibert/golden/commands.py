@@ -1,0 +1,148 @@
+"""`minibert golden make | list | verify`: what the commands do, and their arguments."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from minibert import families
+from minibert.checkpoint import directory, strictjson
+from minibert.config import require
+from minibert.errors import InputError
+from minibert.golden import case as cases
+from minibert.golden import make as making
+from minibert.golden import vectors
+from minibert.golden.case import Case
+from minibert.pairs import PAIRS
+
+KINDS = ("family", "block", "op")
+
+
+def parsers(commands: Any) -> None:
+    """Adds `golden` and its commands to the command line."""
+    golden = commands.add_parser("golden", help="golden cases: make, list, replay")
+    inner = golden.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = inner.add_parser("make", help="make a case")
+    command.set_defaults(run=lambda args: make(args.name, args.out, args.kind, args.config, args.seed, *_source(args)))
+    what = "a family, with --kind op an op; a shipped case, or 'all', to make it again"
+    command.add_argument("name", nargs="?", metavar="FAMILY", help=what)
+    command.add_argument("-o", "--out", required=True, metavar="DIR", help="the case's folder")
+    command.add_argument("--kind", choices=KINDS, default="family")
+    command.add_argument("--config", metavar="FILE", help="a config.json with fields to change")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--from", dest="source", metavar="DIR", help="a published directory; no weights are copied")
+    command.add_argument("--text", metavar="FILE", help="with --from: UTF-8, one text a line")
+
+    command = inner.add_parser("list", help="the shipped cases")
+    command.set_defaults(run=lambda args: listing())
+
+    command = inner.add_parser("verify", help="compute cases again and compare")
+    command.set_defaults(run=lambda args: verify(args.cases, args.weights))
+    command.add_argument("cases", nargs="*", metavar="CASE", help="folders or names; default: all shipped cases")
+    command.add_argument("--weights", metavar="DIR", help="the published directory of cases made --from one")
+
+
+def _source(args: argparse.Namespace) -> tuple[str | None, str | None]:
+    return args.source, args.text
+
+
+def make(
+    name: str | None,
+    out: Any,
+    kind: str = "family",
+    config: Any = None,
+    seed: int = 0,
+    source: Any = None,
+    text: Any = None,
+) -> int:
+    """Makes a case of a family, an op or a published directory, or shipped cases again, and says what it made."""
+    require(0 <= seed < 2**63, f"--seed {seed}: 0 or more, below 2^63")
+    if source is not None:
+        require(name is None, "--from DIR takes no FAMILY: the directory says it")
+        require(text is not None, "--from DIR needs --text FILE")
+        _said(making.pipeline(source, _texts(text), out, _name(out), seed))
+        return 0
+    require(text is None, "--text goes with --from DIR")
+    require(name is not None, "say which: a family, or --from DIR")
+    known = [*making.recipes(), *vectors.SHIPPED]
+    if name == "all":
+        for each in known:
+            _said(making.shipped(each, Path(out) / each))
+    elif name in known:
+        _said(making.shipped(name, out))
+    else:
+        _said(making.make(_name(out), making.of(name, kind, _fields(name, kind, config), seed), out))
+    return 0
+
+
+def _name(out: Any) -> str:
+    """The case's name from its folder."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(out).resolve().name).lstrip("-._")
+    require(bool(name), f"{out}: the folder's name needs a letter or digit")
+    return name
+
+
+def _fields(name: str, kind: str, path: Any) -> dict[str, Any]:
+    """The fields of a config.json that carry mathematics."""
+    if kind != "op" and name not in families.names():
+        hint = "; for an op add --kind op" if name in PAIRS else ""
+        raise InputError(
+            f"no family {name!r}{hint}; there are: {', '.join(families.names())}, and `golden list`'s cases"
+        )
+    if path is None:
+        return {}
+    fields = strictjson.loads(_read(path), str(path))
+    require(isinstance(fields, dict), f"{path} is not a JSON object")
+    if kind == "op":
+        return fields
+    known = families.family(name).Config.__dataclass_fields__
+    return {key: value for key, value in fields.items() if key in known or key not in directory.DROPPED}
+
+
+def _texts(path: Any) -> list[str]:
+    try:
+        return [line for line in _read(path).decode("utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start})") from None
+
+
+def _read(path: Any) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _said(case: Case) -> None:
+    print(f"{case.path}: {_row(case)}", flush=True)
+
+
+def _row(case: Case) -> str:
+    size = sum(file.stat().st_size for file in case.path.iterdir()) / 1024
+    facts = case.facts
+    return f"{facts['kind']:<10}{facts['dtype']:<9}{len(case.entries):>5} tensors {size:>6.0f} kB  {facts['title']}"
+
+
+def listing() -> int:
+    """Prints a line for every shipped case."""
+    paths = cases.shipped()
+    for path in paths:
+        case = cases.read(path)
+        print(f"{case.name:<28}{_row(case)}")
+    return 0
+
+
+def verify(names: list[str], weights: Any = None) -> int:
+    """Computes the cases again; 1 where a number differs by more than float64 rounding, which BLAS builds may."""
+    failed = 0
+    for name in names or cases.shipped():
+        case = cases.read(name)
+        unseen = case.facts["kind"] == "pipeline" and weights is None
+        lines = making.verify(case, weights)
+        shown = "needs --weights DIR" if unseen else "fine" if not lines else f"{len(lines)} differ"
+        print(f"{case.name:<28}{shown}")
+        for line in lines[:5]:
+            print(f"  {line}")
+        failed += bool(lines)
+    return 1 if failed else 0
