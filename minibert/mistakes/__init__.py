@@ -1,0 +1,23 @@
+"""The catalogue of known mistakes, executable: each entry a switch that turns the right computation into the wrong one.
+
+    CATALOGUE["A04"].right                                what should stand there
+    CATALOGUE["A04"].mutants(subject)                     the mistake at each place where it can be made
+    diagnose(case, candidate, "float32").lines            what explains somebody's tensors
+"""
+
+from minibert.mistakes import (  # noqa: F401  the sections enter themselves
+    activations,
+    attention,
+    checkpoints,
+    data,
+    embeddings,
+    heads,
+    losses,
+    norms,
+    optimizer,
+    tokens,
+)
+from minibert.mistakes.catalogue import CATALOGUE, Mistake, Mutant
+from minibert.mistakes.diagnosis import Diagnosis, diagnose
+
+__all__ = ["CATALOGUE", "Diagnosis", "Mistake", "Mutant", "diagnose"]

@@ -1,0 +1,223 @@
+"""Mistakes in the activation."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minibert import layers, ops
+from minibert.mistakes.catalogue import Mutant, entry, swap
+from minibert.mistakes.swap import Replacement
+
+Array = np.ndarray
+Cache = dict[str, Any]
+
+GROUPS = (("feed-forward", r"encode\..*"), ("MLM head", r"mlm\..*"))
+ERF, TANH = ("gelu",), ("gelu_new", "gelu_pytorch_tanh")
+
+
+def named(name: str) -> Replacement:
+    """The activation of that name, whatever the configuration says."""
+    wanted = name
+
+    def activation(x: Array, *, name: str) -> tuple[Array, Cache]:
+        return layers.activation(x, name=wanted)
+
+    return Replacement(activation, layers.activation_backward)
+
+
+def pointwise(f: Callable[[Array], tuple[Array, Array]]) -> Replacement:
+    """An elementwise function: f(x) -> (y, dy/dx)."""
+
+    def activation(x: Array, *, name: str) -> tuple[Array, Cache]:
+        y, slope = f(x)
+        return y, {"slope": slope}
+
+    return Replacement(activation, lambda dy, c: dy * c["slope"])
+
+
+def polynomial(a: float, b: float, power: int = 3) -> Callable[[Array], tuple[Array, Array]]:
+    """½x(1 + tanh(a(x + b xⁿ)))."""
+
+    def f(x: Array) -> tuple[Array, Array]:
+        t = np.tanh(a * (x + b * x**power))
+        return 0.5 * x * (1 + t), 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + power * b * x ** (power - 1))
+
+    return f
+
+
+def sigmoid_gelu(x: Array) -> tuple[Array, Array]:
+    """x σ(1.702 x)."""
+    s = ops.sigmoid(1.702 * x)[0]
+    return x * s, s + 1.702 * x * s * (1 - s)
+
+
+def silu(x: Array) -> tuple[Array, Array]:
+    """x σ(x)."""
+    s = ops.sigmoid(x)[0]
+    return x * s, s + x * s * (1 - s)
+
+
+def _identity(x: Array) -> tuple[Array, Array]:
+    return x, np.ones_like(x)
+
+
+def _other_slope(forward: str, slope: str) -> Replacement:
+    """One form's value with another form's derivative."""
+
+    def activation(x: Array, *, name: str) -> tuple[Array, Cache]:
+        return getattr(ops, forward)(x)[0], {"x": x}
+
+    return Replacement(activation, lambda dy, c: getattr(ops, f"{slope}_backward")(dy, c), faithful=False)
+
+
+def given(names: tuple[str, ...], makers: list[Callable]) -> list[Callable]:
+    """The makers, only where the configuration's activation is one of `names`."""
+    return [
+        lambda subject, at, maker=maker: maker(subject, at) if subject.config.hidden_act in names else []
+        for maker in makers
+    ]
+
+
+def of_activation(what: str, replacement: Replacement, **fields: Any) -> Callable[..., list[Mutant]]:
+    """The activation replaced everywhere, in the feed-forwards, in the MLM head, and in each layer."""
+    return swap(what, "activation", replacement, groups=GROUPS, **fields)
+
+
+GELUS = ERF + TANH
+ROOT = math.sqrt(2 / math.pi)
+to_tanh, to_erf = of_activation("the tanh form", named("gelu_new")), of_activation("the erf form", named("gelu"))
+
+entry(
+    "G01",
+    "tanh GELU where erf was trained / expected",
+    "erf for RoBERTa and ELECTRA; for BERT declare it: GB released with erf (fe35475, 2018-10-31) and switched to tanh "
+    "(bee6030, 2019-02-07), torch ports keep erf",
+    "src GB modeling.py:275 (git log -S), src ELECTRA modeling.py:310 (erf); Blaizzy/mlx-embeddings#81; HF#11364; "
+    "CyberZHG/keras-bert#129; intel BigDL#1289",
+    "output",
+    "BERT-ACT-2",
+    families="B, R, E",
+    variant=True,
+    mutants=given(ERF, [to_tanh]),
+)
+entry(
+    "G02",
+    "erf where tanh was trained",
+    'tanh ("gelu_new")',
+    "src ALBERT modeling.py:310; HF#2395; kyutai-labs/pocket-tts#278",
+    "output",
+    "BERT-ACT-1",
+    families="A; B where the configuration says gelu_new",
+    mutants=given(TANH, [to_erf]),
+)
+entry(
+    "G03",
+    "polynomial coefficients swapped or mistyped",
+    "sqrt(2/pi)(x + 0.044715 x^3)",
+    "HF#11514",
+    "output",
+    "OP-GELT-1",
+    families="A; B with the tanh form",
+    mutants=given(
+        GELUS,
+        [
+            of_activation(text, pointwise(polynomial(*constants)))
+            for text, constants in (
+                ("0.44715 for 0.044715", (ROOT, 0.44715)),
+                ("0.0044715 for 0.044715", (ROOT, 0.0044715)),
+                ("0.04715 for 0.044715", (ROOT, 0.04715)),
+                ("0.047715 for 0.044715", (ROOT, 0.047715)),
+                ("0.044175 for 0.044715", (ROOT, 0.044175)),
+                ("0.045715 for 0.044715", (ROOT, 0.045715)),
+                ("0.044715 and √(2/π) change places", (0.044715, ROOT)),
+                ("2/π for √(2/π)", (2 / math.pi, 0.044715)),
+                ("√2/π for √(2/π)", (math.sqrt(2) / math.pi, 0.044715)),
+                ("√(π/2) for √(2/π)", (1 / ROOT, 0.044715)),
+                ("√(2/π) forgotten", (1.0, 0.044715)),
+                ("x² for x³", (ROOT, 0.044715, 2)),
+                ("the cubic term forgotten", (ROOT, 0.0)),
+            )
+        ],
+    ),
+)
+entry(
+    "G04",
+    "activation hard-coded, config ignored",
+    "read hidden_act",
+    "HF#13679",
+    "output",
+    "BERT-ACT-1",
+    mutants=[
+        *given(TANH + ("relu", "tanh", "sigmoid"), [of_activation("the erf GELU is hard-coded", named("gelu"))]),
+        *given(ERF + ("relu", "tanh", "sigmoid"), [of_activation("the tanh GELU is hard-coded", named("gelu_new"))]),
+        *given(GELUS + ("tanh", "sigmoid"), [of_activation("ReLU is hard-coded", named("relu"))]),
+        *given(GELUS + ("relu", "sigmoid"), [of_activation("tanh is hard-coded", named("tanh"))]),
+        of_activation("SiLU is hard-coded", pointwise(silu)),
+    ],
+)
+entry(
+    "G05",
+    "gelu where family uses relu",
+    "ERNIE 1.0 relu; XLNet configurable",
+    "tensorflow_ernie#1; src XLNet",
+    "output",
+    "BERT-ACT-1",
+    families="EN, X; B where the configuration says relu",
+    mutants=given(("relu",), [to_erf, to_tanh]),
+)
+entry("G06", "gated halves swapped", "as checkpoint", "aosama/astronomical#597", "output", families="MB")
+entry(
+    "G07",
+    "tanh-GELU fp16 gradient NaN (x^3 overflow)",
+    "compute in fp32",
+    "fairseq#2235",
+    "gradient",
+    "OP-GELT-2",
+    families="A; B with the tanh form, in float16",
+    reason="x³ overflows float16 beyond |x| = 40, which no probe activation reaches; float32 and float64 never show it",
+)
+entry(
+    "G08",
+    "CPU and GPU approximate-gelu gradient differ",
+    "one formula",
+    "TF#47724",
+    "gradient",
+    "OP-GELT-2",
+    families="A; B with either form",
+    mutants=[
+        *given(
+            TANH,
+            [of_activation("erf's derivative under tanh's value", _other_slope("gelu_tanh", "gelu"),
+                           section="gradients")],
+        ),
+        *given(
+            ERF,
+            [of_activation("tanh's derivative under erf's value", _other_slope("gelu", "gelu_tanh"),
+                           section="gradients")],
+        ),
+    ],
+)  # fmt: skip
+entry(
+    "G09",
+    "activation forgotten",
+    "after intermediate dense",
+    "HF src add_new_model.md",
+    "output",
+    "BERT-ACT-1",
+    mutants=[of_activation("no activation", pointwise(_identity))],
+)
+entry(
+    "G10",
+    'option names mislead: "approx on" = erf, "precise" = tanh, "gelu_accurate" = tanh',
+    "test by value at x = -2.70",
+    "tenstorrent/tt-metal#1262; mlx-embeddings#81; fairseq#2235",
+    "output",
+    "OP-GELU-1",
+    mutants=[
+        *given(ERF, [to_tanh]),
+        *given(TANH, [to_erf]),
+        *given(GELUS, [of_activation("x·sigmoid(1.702 x)", pointwise(sigmoid_gelu))]),
+    ],
+)

@@ -1,0 +1,693 @@
+"""Mistakes in attention."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minibert import layers, ops
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap
+from minibert.mistakes.swap import Replacement, Site, swapped
+
+Array = np.ndarray
+Cache = dict[str, Any]
+UNCERTAIN_SCORES = r"gradients/.*\.scores"
+
+
+# ---- Pairs: attention ------------------------------------------------------------------------------------------------
+def edited(edit: Callable[..., dict[str, Any]]) -> Replacement:
+    """Attention with other constants: edit(q, bias, dropout) -> those that change, among bias, dropout, scale."""
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        given |= edit(q, given.get("bias"), given.get("dropout"))
+        return ops.attention(q, k, v, **given)
+
+    return Replacement(attention, ops.attention_backward)
+
+
+def scaled(scale: Callable[[Array], float]) -> Replacement:
+    """Another scale; scale(q) with q (B, H, T, K)."""
+    return edited(lambda q, bias, dropout: {"scale": scale(q)})
+
+
+def kept(bias: Array | None, q: Array) -> Array:
+    """1 where a key may be seen, broadcast like the bias."""
+    return np.ones((1, 1, 1, 1), q.dtype) if bias is None else (bias == 0).astype(q.dtype)
+
+
+def _multiplied_scores() -> Replacement:
+    """softmax(scores·mask): a masked key's score is 0. Written as keys that are 0."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, **given: Any) -> tuple[Array, Cache]:
+        keep = kept(bias, q).swapaxes(-1, -2)
+        y, c = ops.attention(q, k * keep, v, **given)
+        return y, {**c, "keep": keep}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dq, dk, dv = ops.attention_backward(dy, c)
+        return dq, dk * c["keep"], dv
+
+    return Replacement(attention, attention_backward)
+
+
+def _masked_probs(shown: bool) -> Replacement:
+    """softmax(scores)·mask, not renormalised; shown: the probabilities that are handed out are masked already."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, **_: Any) -> tuple:
+        keep = kept(bias, q)
+        multiplier = keep if dropout is None else dropout * keep
+        y, c = ops.attention(q, k, v, dropout=np.broadcast_to(multiplier, (*q.shape[:3], k.shape[2])))
+        return y, {**c, "probs": c["probs"] * keep, "dropout": dropout, "own": (c,)} if shown else c
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        return ops.attention_backward(dy, c["own"][0] if shown else c)
+
+    return Replacement(attention, attention_backward)
+
+
+def softmax_over(axis: int | tuple[int, ...]) -> Replacement:
+    """Softmax over another axis, or over several together."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        scores = (q * scale) @ k.swapaxes(-1, -2)
+        scores = scores if bias is None else scores + np.maximum(bias, np.finfo(q.dtype).min)
+        e = np.exp(scores - scores.max(axis, keepdims=True))
+        probs = e / e.sum(axis, keepdims=True)
+        multiplied = probs if dropout is None else probs * dropout
+        return multiplied @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        q, k, v, probs, dropout = c["q"], c["k"], c["v"], c["probs"], c["dropout"]
+        dprobs = dy @ v.swapaxes(-1, -2)
+        dprobs = dprobs if dropout is None else dprobs * dropout
+        dv = (probs if dropout is None else probs * dropout).swapaxes(-1, -2) @ dy
+        dscores = probs * (dprobs - (dprobs * probs).sum(axis, keepdims=True)) * c["scale"]
+        return dscores @ k, dscores.swapaxes(-1, -2) @ q, dv
+
+    return Replacement(attention, attention_backward)
+
+
+def _infinite_bias() -> Replacement:
+    """-inf on masked keys and a softmax that subtracts the maximum: NaN where every key is masked."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        y, c = ops.attention(q, k, v, bias=bias, dropout=dropout, scale=scale)
+        if bias is None:
+            return y, c
+        dead = np.broadcast_to((bias != 0).all(-1, keepdims=True), (*c["probs"].shape[:3], 1))
+        c = {**c, "probs": np.where(dead, np.nan, c["probs"])}
+        return np.where(dead, np.nan, y), c
+
+    return Replacement(attention, ops.attention_backward, faithful=False)  # NaN has no derivative
+
+
+def _key_side(q_of: Callable) -> Replacement:
+    """scores = k qᵀ: queries and keys change places."""
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        return ops.attention(k, q, v, **given)
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dk, dq, dv = ops.attention_backward(dy, c)
+        return dq, dk, dv
+
+    return Replacement(attention, attention_backward)
+
+
+def _query_mask(both: bool) -> Replacement:
+    """The mask on the query axis, instead of the key axis or besides it."""
+
+    def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
+        if bias is None:
+            return {}
+        turned = bias.swapaxes(-1, -2)
+        return {"bias": np.minimum(turned, bias) if both else np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))}
+
+    return edited(edit)
+
+
+def _head_order(row_of: Callable[[Array, Array, int, int], Array]) -> Replacement:
+    """Heads and rows flattened together, and the mask repeated in the other order: row_of(b, h, B, H) is whose mask."""
+
+    def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
+        if bias is None:
+            return {}
+        rows, heads = q.shape[:2]
+        b, h = np.meshgrid(np.arange(rows), np.arange(heads), indexing="ij")
+        return {"bias": bias[row_of(b, h, rows, heads), 0]}
+
+    return edited(edit)
+
+
+def rotary(halves: bool) -> Replacement:
+    """Queries and keys rotated by position (arXiv 2104.09864): pairs (i, i + K/2), or (2i, 2i + 1)."""
+
+    def turn(x: Array, sign: float) -> Array:
+        width = x.shape[-1] // 2 * 2
+        angles = np.arange(x.shape[-2])[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
+        cos, sin = np.cos(angles).astype(x.dtype), (sign * np.sin(angles)).astype(x.dtype)
+        first = np.arange(width // 2) if halves else np.arange(0, width, 2)
+        second = first + (width // 2 if halves else 1)
+        y = x.copy()
+        y[..., first] = x[..., first] * cos - x[..., second] * sin
+        y[..., second] = x[..., second] * cos + x[..., first] * sin
+        return y
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        return ops.attention(turn(q, 1), turn(k, 1), v, **given)
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dq, dk, dv = ops.attention_backward(dy, c)
+        return turn(dq, -1), turn(dk, -1), dv
+
+    return Replacement(attention, attention_backward)
+
+
+# ---- Pairs: heads ----------------------------------------------------------------------------------------------------
+def _split_flat() -> Replacement:
+    """(B, T, H·K) read as (B, H, T, K) without an exchange of axes."""
+
+    def split_heads(x: Array, *, heads: int) -> tuple[Array, Cache]:
+        return x.reshape(x.shape[0], heads, x.shape[1], -1), {"shape": x.shape}
+
+    return Replacement(split_heads, lambda dy, c: dy.reshape(c["shape"]))
+
+
+def _split_inner() -> Replacement:
+    """Head h has the entries h, h + H, h + 2H, …: reshaped to (B, T, K, H)."""
+
+    def split_heads(x: Array, *, heads: int) -> tuple[Array, Cache]:
+        return x.reshape(*x.shape[:2], -1, heads).transpose(0, 3, 1, 2), {"shape": x.shape}
+
+    return Replacement(split_heads, lambda dy, c: dy.transpose(0, 2, 3, 1).reshape(c["shape"]))
+
+
+def _merge_flat() -> Replacement:
+    """(B, H, T, K) read as (B, T, H·K) without an exchange of axes."""
+
+    def merge_heads(x: Array) -> tuple[Array, Cache]:
+        return x.reshape(x.shape[0], x.shape[2], -1), {"shape": x.shape}
+
+    return Replacement(merge_heads, lambda dy, c: dy.reshape(c["shape"]))
+
+
+def _merge_inner() -> Replacement:
+    """Heads innermost: entry k·H + h of a row."""
+
+    def merge_heads(x: Array) -> tuple[Array, Cache]:
+        y = x.transpose(0, 2, 3, 1)
+        return y.reshape(*y.shape[:2], -1), {"shape": y.shape}
+
+    return Replacement(merge_heads, lambda dy, c: dy.reshape(c["shape"]).transpose(0, 3, 1, 2))
+
+
+def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
+    """Splitting and merging replaced together, in all layers and in each."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        pairs = {"split_heads": split, "merge_heads": merge}
+        layers_ = range(subject.config.num_hidden_layers)
+        wheres = [("", "encode.encoder."), *((f"layer {i}", f"encode.encoder.{i}.") for i in layers_)]
+        return [
+            Mutant(
+                what,
+                partial(swapped, at={s.key: pairs[s.name] for s in at if s.name in pairs and s.path.startswith(start)}),
+                where,
+                sites=tuple(s.path for s in at if s.name in pairs and s.path.startswith(start)),
+            )
+            for where, start in wheres
+        ]
+
+    return maker
+
+
+# ---- Pairs: the query's scale ----------------------------------------------------------------------------------------
+def query_scaled_first(shown: bool) -> Replacement:
+    """(x Wᵀ)/√K + b: the query is scaled before its bias; shown: the query handed out is the scaled one."""
+
+    def self_attention(x: Array, p: Any, *, heads: int, bias: Any = None, dropout: Any = None) -> tuple[Array, Cache]:
+        scale = (x.shape[-1] // heads) ** -0.5
+        weight, offset = p["query"]["weight"], p["query"]["bias"]
+        own = {"weight": weight * scale, "bias": offset} if shown else {"weight": weight, "bias": offset}
+        c: Cache = {"q_scale": scale}
+        q, c["query"] = ops.linear(x, **own)
+        k, c["key"] = ops.linear(x, **p["key"])
+        v, c["value"] = ops.linear(x, **p["value"])
+        used = q if shown else (q - offset) * scale + offset
+        q, c["split_query"] = ops.split_heads(used, heads=heads)
+        k, c["split_key"] = ops.split_heads(k, heads=heads)
+        v, c["split_value"] = ops.split_heads(v, heads=heads)
+        context, c["attention"] = ops.attention(q, k, v, bias=bias, dropout=dropout, scale=1.0)
+        context, c["merge"] = ops.merge_heads(context)
+        y, c["output"] = ops.linear(context, **p["output"])
+        return y, c
+
+    def self_attention_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        g: Any = {}
+        dcontext, g["output"] = ops.linear_backward(dy, c["output"])
+        dq, dk, dv = ops.attention_backward(ops.merge_heads_backward(dcontext, c["merge"]), c["attention"])
+        dq = ops.split_heads_backward(dq, c["split_query"])
+        dx, g["query"] = ops.linear_backward(dq if shown else dq * c["q_scale"], c["query"])
+        if shown:
+            g["query"] = {**g["query"], "weight": g["query"]["weight"] * c["q_scale"]}
+        else:
+            g["query"] = {**g["query"], "bias": dq.sum((0, 1))}
+        for name, d in (("key", dk), ("value", dv)):
+            more, g[name] = ops.linear_backward(ops.split_heads_backward(d, c[f"split_{name}"]), c[name])
+            dx = dx + more
+        return dx, g
+
+    return Replacement(self_attention, self_attention_backward)
+
+
+def without_bias(gradient: bool = False) -> Replacement:
+    """x Wᵀ: the bias forgotten, its gradient 0."""
+
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        return ops.linear(x, weight, np.zeros_like(bias))
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.linear_backward(dy, c)
+        return dx, {**g, "bias": np.zeros_like(g["bias"])}
+
+    return Replacement(linear, linear_backward)
+
+
+# ---- Batches ---------------------------------------------------------------------------------------------------------
+def _mask(b: dict, value: Array) -> dict[str, Array]:
+    return {"attention_mask": value.astype(b["input_ids"].dtype)}
+
+
+def _given_mask(b: dict) -> Array:
+    return b.get("attention_mask", np.ones_like(b["input_ids"]))
+
+
+def _swapped_arguments(b: dict, config: Any) -> dict[str, Array]:
+    types = b.get("token_type_ids", np.zeros_like(b["input_ids"]))
+    return {"attention_mask": types, "token_type_ids": _given_mask(b) % config.type_vocab_size}
+
+
+def _right_padded(b: dict, config: Any) -> dict[str, Array]:
+    mask = _given_mask(b)
+    return _mask(b, np.arange(mask.shape[1]) < mask.sum(1, keepdims=True))
+
+
+# ---- Fused weights ---------------------------------------------------------------------------------------------------
+def fused(per_head_stored: bool) -> Callable:
+    """Queries, keys and values of each layer fused, and read back in the other order."""
+
+    def change(s: Subject) -> Subject:
+        heads = s.config.num_attention_heads
+        encoder = []
+        for layer in s.params["encoder"]:
+            a = dict(layer["attention"])
+            for leaf in ("weight", "bias"):
+                parts = np.stack([a[name][leaf] for name in ("query", "key", "value")])  # (3, D, …)
+                tail = parts.shape[2:]
+                if per_head_stored:  # stored [q1 k1 v1 q2 …], read as [Q; K; V]
+                    split = parts.reshape(3, heads, -1, *tail)
+                    read = split.swapaxes(0, 1).reshape(3, -1, *tail)
+                else:
+                    read = parts.reshape(heads, 3, -1, *tail).swapaxes(0, 1).reshape(3, -1, *tail)
+                for name, value in zip(("query", "key", "value"), read, strict=True):
+                    a[name] = {**a[name], leaf: value}
+            encoder.append({**layer, "attention": a})
+        return replace(s, params={**s.params, "encoder": encoder})
+
+    what = "stored per head, read as [Q; K; V]" if per_head_stored else "stored as [Q; K; V], read per head"
+    return lambda subject, _: [Mutant(what, change)]
+
+
+def exchanged(one: str, other: str) -> Callable:
+    """Two projections' weights loaded in each other's place."""
+
+    def change(s: Subject) -> Subject:
+        encoder = [
+            {**layer, "attention": {**layer["attention"], one: layer["attention"][other],
+                                    other: layer["attention"][one]}}
+            for layer in s.params["encoder"]
+        ]  # fmt: skip
+        return replace(s, params={**s.params, "encoder": encoder})
+
+    return lambda subject, _: [Mutant(f"the weights of {one} and {other} change places", change)]
+
+
+of_attention = partial(swap, name="attention")
+_scale = "FareedKhan-dev/train-llm-from-scratch#3; omihub777/ViT-CIFAR#12; Graylab/DL4Proteins-notebooks#12; "
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "A01",
+    "split heads by reshape to (B,h,T,d) without transpose",
+    "reshape (B,T,h,d), then swap axes",
+    "reczoo/FuxiCTR#30; hyunwoongko/transformer#15; 649453932/Chinese-Text-Classification-Pytorch#10, #53",
+    "output",
+    "BERT-ATT-2",
+    mutants=[
+        swap("reshaped without exchange of axes", "split_heads", _split_flat(),
+             groups=((f"{n}s", rf".*split_{n}") for n in ("query", "key", "value"))),
+        both_ways("split and merged by reshape alone", _split_flat(), _merge_flat()),
+        swap("heads split as the inner axis", "split_heads", _split_inner()),
+        both_ways("heads are the inner axis, both ways", _split_inner(), _merge_inner()),
+    ],
+)  # fmt: skip
+entry(
+    "A02",
+    "heads merged without the inverse transpose",
+    "swap back, then reshape",
+    "jsbaan/transformer-from-scratch#6",
+    "output",
+    "BERT-ATT-2",
+    mutants=[
+        swap("merged by reshape alone", "merge_heads", _merge_flat()),
+        swap("merged with heads as the inner axis", "merge_heads", _merge_inner()),
+    ],
+)
+entry(
+    "A03",
+    "heads stacked head-major, mask repeated batch-major",
+    "same order for both",
+    "lsdefine/attention-is-all-you-need-keras#36",
+    "output",
+    "BERT-ATT-2",
+    mutants=[
+        of_attention(
+            "heads stacked head-major, the mask repeated row by row",
+            replacement=_head_order(lambda b, h, rows, heads: (h * rows + b) // heads),
+        ),
+        of_attention(
+            "heads stacked row by row, the mask tiled",
+            replacement=_head_order(lambda b, h, rows, heads: (b * heads + h) % rows),
+        ),
+    ],
+)
+entry(
+    "A04",
+    "scale 1/sqrt(hidden)",
+    "1/sqrt(head size)",
+    f"{_scale}juho-lee/set_transformer#18",
+    "output",
+    "OP-ATT-2",
+    mutants=[of_attention("scaled by 1/√D", replacement=scaled(lambda q: (q.shape[1] * q.shape[-1]) ** -0.5))],
+)
+entry(
+    "A05",
+    "scale 1/sqrt(num_heads)",
+    "1/sqrt(head size)",
+    "tenstorrent/tt-metal#56789",
+    "output",
+    "OP-ATT-2",
+    mutants=[of_attention("scaled by 1/√H", replacement=scaled(lambda q: q.shape[1] ** -0.5))],
+)
+entry(
+    "A06",
+    "scale missing in a fallback path",
+    "always",
+    "mlc-ai/mlc-llm#3426 (BERT cosine 0.862)",
+    "output",
+    "OP-ATT-2",
+    mutants=[of_attention("not scaled", replacement=scaled(lambda q: 1.0))],
+)
+entry(
+    "A07",
+    "scale applied twice",
+    "once",
+    "HF#38290",
+    "output",
+    "OP-ATT-2",
+    mutants=[
+        of_attention("scaled by 1/K", replacement=scaled(lambda q: 1 / q.shape[-1])),
+        of_attention("multiplied by √K", replacement=scaled(lambda q: q.shape[-1] ** 0.5)),
+    ],
+)
+entry(
+    "A08",
+    "mask or bias divided by sqrt(d) too",
+    "scale scores, then add",
+    "ORT#14976; tt-metal#56406",
+    "output",
+    "OP-ATT-2",
+    families="all, esp. M/X",
+    mutants=[
+        of_attention(
+            "the mask is scaled too",
+            replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": bias * q.shape[-1] ** -0.5}),
+        )
+    ],
+    reason="BERT's only bias is the mask, whose constant gives probability 0 with and without the factor; and a "
+    "constant added to a whole row cancels. It shows where the bias is learnt (M, X)",
+)
+entry(
+    "A09",
+    "softmax over wrong axis / whole tensor",
+    "last (key) axis",
+    "ml-explore/mlx#1041",
+    "output",
+    "OP-SM-1",
+    mutants=[
+        of_attention(text, replacement=softmax_over(axis), silent=UNCERTAIN_SCORES)
+        for text, axis in (
+            ("softmax over the queries", -2),
+            ("softmax over the heads", 1),
+            ("softmax over the rows of the batch", 0),
+            ("softmax over queries and keys together", (-2, -1)),
+            ("softmax over the whole tensor", (0, 1, 2, 3)),
+        )
+    ],
+)
+entry(
+    "A10",
+    "mask multiplied onto scores, or applied after softmax",
+    "add before softmax",
+    "HF#542",
+    "output",
+    "OP-ATT-3",
+    mutants=[
+        of_attention("scores multiplied by the mask", replacement=_multiplied_scores(), silent=r".*\.scores"),
+        of_attention("probabilities multiplied by the mask", replacement=_masked_probs(shown=False)),
+        of_attention(
+            "probabilities multiplied by the mask", replacement=_masked_probs(shown=True), silent=UNCERTAIN_SCORES
+        ),
+        of_attention(
+            "the mask's 0 and 1 are added",
+            replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": kept(bias, q)}),
+        ),
+    ],
+)
+entry(
+    "A11",
+    "polarity inverted or mask all ones",
+    "1 = keep (BERT); XLNet 1 = masked; torch key_padding True = ignore",
+    "PT#27968; src XLNet modeling.py:151; yg211/bert_nli#3",
+    "output",
+    "BERT-ATT-4",
+    mutants=[
+        batch("the mask inverted", lambda b, _: _mask(b, 1 - _given_mask(b))),
+        of_attention(
+            "the mask inverted",
+            replacement=edited(
+                lambda q, bias, _: {} if bias is None else {"bias": np.where(bias == 0, bias.min(), 0).astype(q.dtype)}
+            ),
+        ),
+        batch("a mask of ones", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
+    ],
+)
+entry(
+    "A12",
+    "mask not passed",
+    "from padding",
+    "CarryCKW/AES-NPCR#7; HF#12998, #2860",
+    "output",
+    "BERT-ATT-4",
+    mutants=[
+        batch("no mask", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
+        of_attention("no mask", replacement=edited(lambda q, bias, _: {"bias": None})),
+    ],
+)
+entry(
+    "A13",
+    "mask on the query axis",
+    "key axis (query axis = no effect)",
+    "measured",
+    "output",
+    "BERT-ATT-4",
+    mutants=[
+        of_attention("the mask stands on the query axis", replacement=_query_mask(both=False)),
+        of_attention("the mask stands on both axes", replacement=_query_mask(both=True)),
+    ],
+)
+entry(
+    "A14",
+    "-inf mask -> NaN on fully masked rows",
+    "finite constant, or define the row as 0",
+    "HF#15326, #45511; PT#103749",
+    "output",
+    "OP-ATT-4",
+    mutants=[of_attention("-inf on masked keys", replacement=_infinite_bias())],
+)
+entry(
+    "A15",
+    "constant differs: -1e4, -1e9, finfo.min",
+    "declare; equal unless a row is fully masked or scores are huge",
+    "HF#15326, #15839; pytorch/benchmark#794; ai-glimpse/toynlp#50; src GB modeling.py:712 (-10000)",
+    "output",
+    "BERT-ATT-5",
+    variant=True,
+    mutants=[config(f"mask constant {c}", mask_constant=c) for c in layers.MASK_CONSTANTS],
+)
+entry(
+    "A16",
+    "two saturated masks added -> overflow to -inf",
+    "combine booleans, or clamp",
+    "HF#27114; NVIDIA-NeMo/Automodel#2658; EleutherAI/gpt-neox#25",
+    "output",
+    "OP-ATT-4",
+    mutants=[
+        lambda subject, at: (
+            of_attention("the mask added twice overflows", replacement=_infinite_bias())(subject, at)
+            if subject.config.mask_constant == "min"
+            else []
+        )
+    ],
+)
+entry(
+    "A17",
+    "fused kernel assumes right padding",
+    "honour any mask or reject it",
+    "ORT#18945",
+    "output",
+    "BERT-ATT-4",
+    mutants=[batch("the mask read as lengths", _right_padded)],
+)
+entry(
+    "A18",
+    "positional argument swap (token_type_ids / attention_mask)",
+    "keywords",
+    "HF#1788; PT#52667",
+    "output",
+    "BERT-EMB-3",
+    families="B, D",
+    mutants=[batch("token types and mask change places", _swapped_arguments)],
+)
+entry(
+    "A19",
+    "fused QKV read as [Q;K;V] when stored per head (or reverse)",
+    "state order in the mapping",
+    "NVIDIA/FasterTransformer#68; HF#12004, #12007; NVIDIA/Megatron-LM#37",
+    "output",
+    "BERT-ATT-1",
+    families="Megatron-BERT, any that fuses",
+    mutants=[fused(per_head_stored=True), fused(per_head_stored=False), exchanged("key", "value")],
+)
+entry(
+    "A20",
+    "position-to-content term gathered without transposition / wrong index sign",
+    "p2c gathers along keys with negated index, then transposes",
+    "nntrainer#3982; microsoft/DeBERTa#47, #162; HF#15732",
+    "output",
+    families="DB",
+)
+entry(
+    "A21",
+    "scale sqrt(d) with extra terms",
+    "sqrt(d * (1 + number of position terms))",
+    "HF#10018; KH#435",
+    "output",
+    families="DB",
+)
+entry(
+    "A22",
+    "DeBERTa masked softmax replaced by plain softmax",
+    "fill, softmax, zero the masked entries",
+    "microsoft/DeBERTa#6; HF#18199",
+    "output",
+    families="DB",
+)
+entry(
+    "A23",
+    "relative bucket function differs (sign, half, log base, max distance)",
+    "MPNet/T5: 32 buckets, bidirectional half split",
+    "lucidrains/x-transformers#10; ANEForge#255; src MPNet",
+    "output",
+    families="M",
+)
+entry(
+    "A24",
+    "rel_shift takes the wrong row",
+    "pad, reshape, drop first row",
+    "labmlai/annotated_deep_learning_paper_implementations#185; zihangdai/xlnet#97",
+    "output",
+    families="X",
+)
+entry(
+    "A25",
+    "content stream may not see itself",
+    "content sees itself, query stream does not",
+    "HF#711",
+    "output",
+    families="X",
+)
+entry(
+    "A26",
+    "memory mask off by one / mem_len ignored",
+    "as original",
+    "HF#14832, #15665",
+    "output",
+    families="X",
+)
+entry(
+    "A27",
+    "shared relative bias not reused in later layers",
+    "computed once, added in all",
+    "OpenNMT/CTranslate2#1335",
+    "output",
+    families="M (T5 evidence)",
+)
+entry(
+    "A28",
+    "local window or rope theta wrong in global/local alternation",
+    "every n-th layer global; separate theta",
+    "lablup/mlxcel#1412",
+    "output",
+    families="MB",
+)
+entry(
+    "A29",
+    "key bias dropped / has non-zero gradient",
+    "effect 0, gradient 0",
+    "measured",
+    "nowhere",
+    "OP-ATT-9",
+    families="all with bias",
+    mutants=[swap("no key bias", "linear", without_bias(), r".*\.attention\.key")],
+    reason="it adds a constant to each row of scores, which the softmax removes: no output, loss or gradient of another "
+    "tensor depends on it. Only a candidate that hands out its keys or scores shows it",
+)
+entry(
+    "A30",
+    "Q/K swapped; q scaled before its bias",
+    "QK^T, bias first",
+    "own knowledge; naming measured",
+    "output",
+    "BERT-ATT-1",
+    mutants=[
+        of_attention("scores are k qᵀ", replacement=_key_side(lambda q: q)),
+        exchanged("query", "key"),
+        swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=False),
+             silent=r".*\.self\.query"),
+        swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=True),
+             silent=r"steps/.*\.self\.query.*"),
+    ],
+)  # fmt: skip
+entry(
+    "A31",
+    "XLM treated as BERT: -inf and q/sqrt(d) first",
+    "as source",
+    "src XLM transformer.py",
+    "output",
+    families="XLM",
+)

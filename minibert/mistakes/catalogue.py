@@ -1,0 +1,207 @@
+"""What an entry of the catalogue is, and the edits of a subject from which mutants are made."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minibert import tree
+from minibert.golden.subject import Subject, Tensors
+from minibert.mistakes.swap import Replacement, Site, sites, swapped
+
+Change = Callable[[Subject], Subject]
+FORWARD, GRADIENTS, STEPS = "forward", "gradients", "steps"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One way to make a mistake.
+
+    what: in words; where: the place, "" everywhere; change: the edit of a subject; section: the first of forward,
+    gradients, steps that it can change; sites: paths of the calls that are replaced, () where nothing is;
+    variant: None as the entry says; silent: a pattern of keys on which an implementation with this mistake may hold
+    either of two things; after: what happens to the tensors when they are written out.
+    """
+
+    what: str
+    change: Change
+    where: str = ""
+    section: str = FORWARD
+    sites: tuple[str, ...] = ()
+    variant: bool | None = None
+    silent: str = ""
+    after: Callable[[Tensors], Tensors] | None = None
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An entry: what is wrong and what is right, where it shows, who made it.
+
+    shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: letters as in the catalogue's head,
+    or "all". variant: legitimate if declared. reason: why no case can show it, or what it waits for. mutants(subject),
+    tokenize(tokenizer, text, pair) and rule(ids, present, rng, vocabulary) execute it, whichever applies.
+    """
+
+    id: str
+    title: str
+    right: str
+    evidence: str
+    shows: str
+    clause: str = ""
+    families: str = "all"
+    variant: bool = False
+    reason: str = ""
+    mutants: Callable[[Subject, list[Site]], list[Mutant]] | None = None
+    tokenize: Callable | None = None
+    rule: Callable | None = None
+
+    @property
+    def executable(self) -> bool:
+        """Whether the mistake can be made here."""
+        return not (self.mutants is None and self.tokenize is None and self.rule is None)
+
+
+CATALOGUE: dict[str, Mistake] = {}
+
+
+def entry(id: str, title: str, right: str, evidence: str, shows: str, clause: str = "", **fields: Any) -> None:
+    """Enters a mistake; `mutants` may be a list of makers, each (subject, sites) -> mutants."""
+    makers = fields.pop("mutants", None)
+    if makers is not None:
+        fields["mutants"] = partial(_made, tuple(makers))
+    if id in CATALOGUE:
+        raise ValueError(f"{id} is entered twice")
+    CATALOGUE[id] = Mistake(id, title, right, evidence, shows, clause, **fields)
+
+
+def _made(makers: tuple[Callable, ...], subject: Subject, at: list[Site] | None = None) -> list[Mutant]:
+    at = sites(subject) if at is None else at
+    return [mutant for maker in makers for mutant in maker(subject, at)]
+
+
+# Where a field of the batch or of the configuration is first read: patterns of sites.
+READ = {
+    "attention_mask": r".*\.attention\.attention",
+    "mask_constant": r".*\.attention\.attention",
+    "token_type_ids": r".*\.token_type",
+    "position_ids": r".*\.position",
+    "next_sentence_labels": "next_sentence",
+    "mlm_denominator_eps": "masked_lm",
+    "hidden_dropout_prob": r".*\.dropout",
+    "attention_probs_dropout_prob": r".*\.attention\.attention",
+}
+
+
+def readers(fields: Iterable[str], at: Iterable[Site]) -> tuple[str, ...]:
+    """Paths of the sites that read these fields first; () where that is not known."""
+    names = list(fields)
+    if not names or any(name not in READ for name in names):
+        return ()
+    return tuple(site.path for site in at if any(re.fullmatch(READ[name], site.path) for name in names))
+
+
+# ---- Makers ----------------------------------------------------------------------------------------------------------
+def config(what: str, section: str = FORWARD, variant: bool | None = None, **fields: Any) -> Callable:
+    """Config fields at other values; a function takes the config. No mutant where nothing changes."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        values = {name: value(subject.config) if callable(value) else value for name, value in fields.items()}
+        if all(getattr(subject.config, name) == value for name, value in values.items()):
+            return []
+        change = lambda s: replace(s, config=replace(s.config, **values))  # noqa: E731
+        return [Mutant(what, change, section=section, sites=readers(values, at), variant=variant)]
+
+    return maker
+
+
+def batch(what: str, edit: Callable[[dict, Any], dict], section: str = FORWARD) -> Callable:
+    """Every batch edited: edit(batch, config) -> the fields that change."""
+
+    def change(s: Subject) -> Subject:
+        return replace(s, batches=[{**b, **edit(b, s.config)} for b in s.batches])
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        fields = edit(subject.batches[0], subject.config)
+        return [Mutant(what, change, section=section, sites=readers(fields, at))]
+
+    return maker
+
+
+def weights(what: str, edit: Callable[[str, np.ndarray], np.ndarray], paths: str, where: str = "") -> Callable:
+    """Tensors whose path matches `paths` edited: edit(path, array) -> array. No mutant where none matches."""
+
+    def change(s: Subject) -> Subject:
+        flat = tree.flatten(s.params)
+        return replace(
+            s, params=tree.unflatten({p: edit(p, a) if re.fullmatch(paths, p) else a for p, a in flat.items()})
+        )
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        found = {path for path in tree.flatten(subject.params) if re.fullmatch(paths, path)}
+        users = tuple(site.path for site in at if found.intersection(site.params))
+        return [Mutant(what, change, where, sites=users)] if found else []
+
+    return maker
+
+
+def part(what: str, variant: bool | None = None, **parts: Callable) -> Callable:
+    """Parts of the optimizer step (`Subject.parts`) replaced."""
+    change = lambda s: replace(s, parts={**s.parts, **parts})  # noqa: E731
+    return lambda subject, _: [Mutant(what, change, section=STEPS, variant=variant)]
+
+
+def swap(
+    what: str,
+    name: str,
+    replacement: Replacement | Callable[[Subject, Site], Replacement | None],
+    paths: str = ".*",
+    groups: Iterable[tuple[str, str]] = (),
+    section: str = FORWARD,
+    **fields: Any,
+) -> Callable:
+    """The op or block `name` replaced at all sites whose path matches, then in each group and layer alone.
+
+    groups: (where, pattern of paths). replacement: a Replacement, or what makes one for a site (None: not there).
+    """
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        chosen = {}
+        for site in at:
+            if site.name == name and re.fullmatch(paths, site.path):
+                made = replacement if isinstance(replacement, Replacement) else replacement(subject, site)
+                if made is not None:
+                    chosen[site] = made
+        mutants, seen = [], set()
+        for where, pattern in [("", ".*"), *groups, *_places(chosen)]:
+            places = tuple(site for site in chosen if re.fullmatch(pattern, site.path))
+            if places and places not in seen:
+                seen.add(places)
+                change = partial(swapped, at={site.key: chosen[site] for site in places})
+                paths_ = tuple(site.path for site in places)
+                mutants.append(Mutant(what, change, where, section, paths_, **fields))
+        return mutants
+
+    return maker
+
+
+def _places(chosen: Iterable[Site]) -> list[tuple[str, str]]:
+    """(where, pattern) of each layer that has a site, then of each site."""
+    paths = [site.path for site in chosen]
+    layers = sorted({int(m[1]) for p in paths if (m := re.match(r"encode\.encoder\.(\d+)\.", p))})
+    return [(f"layer {i}", rf"encode\.encoder\.{i}\..*") for i in layers] + [
+        (place(path), re.escape(path)) for path in paths
+    ]
+
+
+def place(path: str) -> str:
+    """A site's path in words: "encode.encoder.1.attention.add_norm.norm" -> "layer 1 attention norm"."""
+    words = path.removeprefix("encode.").replace("add_norm.norm", "norm").replace("tables.", "").replace(".", " ")
+    return re.sub(r"^encoder (\d+)", r"layer \1", words).replace("_", " ")
+
+
+def same_backward(forward: Callable, backward: Callable) -> Replacement:
+    """A replacement whose backward is another pair's, where the cache is that pair's too."""
+    return Replacement(forward, backward)

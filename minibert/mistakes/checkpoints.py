@@ -1,0 +1,220 @@
+"""Mistakes in mapping a checkpoint's tensors."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minibert import tree
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import Mutant, entry, swap, weights
+from minibert.mistakes.heads import transposed
+from minibert.mistakes.swap import Replacement
+
+Array = np.ndarray
+LINEAR = r".*(query|key|value|attention\.output|in|out|dense|pooler)\.weight"
+
+
+def _turned(path: str, a: Array) -> Array:
+    return np.ascontiguousarray(a.T) if a.shape[0] == a.shape[-1] else a
+
+
+def _raw(path: str, a: Array) -> Array:
+    """The bytes of a column-major array read as row-major."""
+    return np.ascontiguousarray(a.T).reshape(a.shape) if a.ndim == 2 else a
+
+
+def _each(what: str, edit: Any, pattern: str, square: bool = False) -> Any:
+    """All tensors of a pattern, those of each kind, and each alone."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        flat = tree.flatten(subject.params)
+        paths = [p for p, a in flat.items() if re.fullmatch(pattern, p) and a.ndim == 2]
+        if square:
+            paths = [p for p in paths if flat[p].shape[0] == flat[p].shape[1]]
+        kinds = list(dict.fromkeys(re.sub(r"\.\d+\.", r".\\d+.", p) for p in paths))
+        groups = [("", paths)]
+        groups += [(_named(kind), [p for p in paths if re.fullmatch(kind, p)]) for kind in kinds]
+        groups += [(_named(p), [p]) for p in paths]
+        mutants, seen = [], set()
+        for where, chosen in groups:
+            if chosen and tuple(chosen) not in seen:
+                seen.add(tuple(chosen))
+                mutants += weights(what, edit, "|".join(map(re.escape, chosen)), where)(subject, at)
+        return mutants
+
+    return maker
+
+
+def _named(path: str) -> str:
+    words = path.replace(r"encoder.\d+.", "every layer's ").removesuffix(".weight")
+    return re.sub(r"^encoder\.(\d+)\.", r"layer \1 ", words).replace(".", " ").replace("_", " ")
+
+
+def _exchanged_norms(subject: Subject, _: Any) -> list[Mutant]:
+    """Weight and bias of every norm in each other's place."""
+
+    def change(s: Subject) -> Subject:
+        flat = tree.flatten(s.params)
+        turned = {}
+        for path, a in flat.items():
+            other = path.replace("norm.weight", "norm.bias") if "norm.weight" in path else path
+            other = path.replace("norm.bias", "norm.weight") if "norm.bias" in path else other
+            turned[path] = flat[other] if other != path else a
+        return replace(s, params=tree.unflatten(turned))
+
+    return [Mutant("gamma and beta change places", change)]
+
+
+def _unnamed_norm(path: str, a: Array) -> Array:
+    return np.ones_like(a) if path.endswith("weight") else np.zeros_like(a)
+
+
+def _half(path: str, a: Array) -> Array:
+    return a.astype(np.float16).astype(a.dtype)
+
+
+def _bfloat(path: str, a: Array) -> Array:
+    """Rounded to bfloat16, halves to even."""
+    bits = a.astype(np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32).astype(a.dtype)
+
+
+SQUARE = (("queries", r".*\.query"), ("keys", r".*\.key"), ("values", r".*\.value"),
+          ("attention outputs", r".*\.attention\.output"), ("pooler", r"encode\.pooler\.dense"),
+          ("MLM transform", r"mlm\.dense"), ("attention", r".*\.attention\.(query|key|value|output)"))  # fmt: skip
+
+
+def _square(subject: Subject, site: Any) -> Replacement | None:
+    return transposed()
+
+
+entry(
+    "C01",
+    "kernel not transposed (or embeddings transposed)",
+    "TF/Paddle/JAX [in,out], torch [out,in]",
+    "src Paddle guide; semantic-router#2249",
+    "output",
+    "NAME-2",
+    mutants=[
+        _each("square kernels not transposed", _turned, LINEAR, square=True),
+        swap("square kernels not transposed, gradients transposed back", "linear", _square,
+             r"(.*\.(query|key|value|attention\.output)|encode\.pooler\.dense|mlm\.dense)", SQUARE),
+    ],
+)  # fmt: skip
+entry(
+    "C02",
+    "gamma/beta vs weight/bias",
+    "rename; never by substring in user names",
+    "HF#11809, #29554, #35615; huggingface/candle#1888",
+    "output",
+    "NAME-3",
+    mutants=[
+        weights("norms not found, left at 1 and 0", _unnamed_norm, r".*norm\.(weight|bias)"),
+        weights("norms' weights not found, left at 1", _unnamed_norm, r".*norm\.weight"),
+        weights("norms' biases not found, left at 0", _unnamed_norm, r".*norm\.bias"),
+        weights("norms not found, left at 1 and 0", _unnamed_norm, r"embeddings\.norm\..*", "embeddings"),
+        weights("norms not found, left at 1 and 0", _unnamed_norm, r"encoder\..*norm\..*", "encoder"),
+        weights("norms not found, left at 1 and 0", _unnamed_norm, r"mlm\.norm\..*", "MLM head"),
+        weights("biases not found, left at 0", lambda path, a: np.zeros_like(a), r".*\.bias"),
+        weights("biases of linear layers not found, left at 0", lambda path, a: np.zeros_like(a),
+                r"(?!.*norm).*\.bias"),
+        _exchanged_norms,
+    ],
+)  # fmt: skip
+_random = "what stands in the tensors instead is random, so no tensor can be predicted: the first divergence is the tensor"
+entry(
+    "C03",
+    "adam_m/adam_v/global_step loaded as weights",
+    "skip",
+    "HF#8242, #9657",
+    "loading",
+    "NAME-4",
+    families="B, A",
+    reason="a case brings weights, no training checkpoint; what a reader would take for a weight is not in it",
+)
+entry(
+    "C04",
+    "conversion drops pooler, heads or transform",
+    "report unused and missing",
+    "ERNIE-Pytorch#11; HF#1072, #5791; kpe/bert-for-tf2#82",
+    "loading",
+    "NAME-4",
+    reason=_random + "; a part left out altogether is H02, H03, H08",
+)
+entry(
+    "C05",
+    "prefix 'bert.' mismatch",
+    "normalise the prefix",
+    "candle#1888",
+    "loading",
+    "NAME-4",
+    reason=_random + " (the word table, unless the reader fails as it should)",
+)
+entry(
+    "C06",
+    "Fortran-order / strided array written raw",
+    "make contiguous",
+    "safetensors#825; ml-explore/mlx#369",
+    "output",
+    "NAME-5",
+    mutants=[_each("column-major bytes read as row-major", _raw, r".*\.weight")],
+)
+entry(
+    "C07",
+    "shared tensors dropped, reader finds one name",
+    "alias list",
+    "src safetensors docs torch_shared_tensors",
+    "loading",
+    "NAME-3",
+    reason=_random + " (the decoder; a decoder that is then a copy of the table is H01)",
+)
+entry(
+    "C08",
+    "weights silently not loaded (outputs random, attention uniform)",
+    "fail on missing keys",
+    "HF#5710, #634",
+    "loading",
+    "NAME-4",
+    reason=_random,
+)
+entry(
+    "C09",
+    "config fields lost (max positions 4096, type vocab)",
+    "convert the config too",
+    "KH#2850",
+    "loading",
+    families="R",
+)
+entry(
+    "C10",
+    "dtype downcast on load",
+    "assert dtype",
+    "KH#2124",
+    "output",
+    "NUM-1",
+    mutants=[
+        weights("weights rounded to float16", _half, r".*"),
+        weights("weights rounded to bfloat16", _bfloat, r".*"),
+    ],
+)
+entry(
+    "C11",
+    "position table's two first rows kept or cut wrongly",
+    "RoBERTa table has 2 extra rows",
+    "KH#2124; llama.cpp#8658",
+    "output",
+    families="R",
+)
+entry("C12", "misnamed variable", "exact list of names", "tensorflow_ernie#1", "loading", families="EN")
+entry("C13", "norm without bias breaks loader", "optional", "candle#3993", "loading", families="MB")
+entry(
+    "C14",
+    "ALBERT group/inner indices; Conv1D layout",
+    "one group reused; [in,out]",
+    "own knowledge; src albert",
+    "loading",
+    families="A",
+)

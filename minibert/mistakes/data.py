@@ -1,0 +1,403 @@
+"""Mistakes in data, masking and mode.
+
+Masking is a law, not a tensor: a rule(ids, present, rng, vocabulary) -> (corrupted, chosen) is wrong when what it does
+over many rows is (`broken`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minibert import ops
+from minibert.corruption import masking
+from minibert.corruption.masking import Vocabulary
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap
+from minibert.mistakes.losses import batched, of_masked, over
+from minibert.mistakes.swap import Replacement
+
+Array = np.ndarray
+SIGMAS = 5.0
+
+
+# ---- The law ---------------------------------------------------------------------------------------------------------
+def measured(ids: Array, present: Array, corrupted: Array, chosen: Array, vocabulary: Vocabulary) -> dict[str, float]:
+    """What a masked batch shows, by the names of a masking case's statistics and of what must always hold."""
+    candidates = (present == 1) & (ids != vocabulary.cls) & (ids != vocabulary.sep)
+    mask, kept = corrupted[chosen] == vocabulary.mask, corrupted[chosen] == ids[chosen]
+    return {
+        "is [MASK] afterwards": float(mask.mean()),
+        "is unchanged": float(kept.mean()),
+        "is another token": float((~mask & ~kept).mean()),
+        "rows whose number of chosen tokens is the budget": bool(
+            (chosen.sum(1) == masking.budget(present.sum(1))).all()
+        ),
+        "chosen tokens that are [CLS], [SEP] or padding": int((chosen & ~candidates).sum()),
+        "tokens changed that were not chosen": int(((corrupted != ids) & ~chosen).sum()),
+        "tokens outside the vocabulary": int(((corrupted < 0) | (corrupted >= vocabulary.size)).sum()),
+        "special tokens among the random ones": int(
+            np.isin(corrupted[chosen & (corrupted != ids)], (vocabulary.cls, vocabulary.sep, vocabulary.pad)).sum()
+        ),
+    }
+
+
+def broken(rule: Callable, text: dict[str, Any], rows: int = 4000, length: int = 32, seed: int = 0) -> list[str]:
+    """What of a masking case's law a rule breaks, over rows drawn here; beyond `SIGMAS` deviations counts."""
+    rng = np.random.default_rng(seed)
+    vocabulary = Vocabulary(**text["vocabulary"])
+    ids = rng.integers(5, vocabulary.size, (rows, length))
+    tokens = rng.integers(length // 2, length + 1, rows)
+    ids[:, 0] = vocabulary.cls
+    ids[np.arange(rows), tokens // 2] = ids[np.arange(rows), tokens - 1] = vocabulary.sep
+    present = (np.arange(length) < tokens[:, None]).astype(np.int64)
+    ids = np.where(present, ids, vocabulary.pad)
+    corrupted, chosen = rule(ids, present, rng, vocabulary)
+    found = measured(ids, present, corrupted, chosen, vocabulary)
+    wrong = []
+    for row in text["statistics"]:
+        name, expected = row["of the chosen tokens"], row["expected"]
+        if name in found and expected is not None:
+            deviation = np.sqrt(expected * (1 - expected) / max(1, chosen.sum()))
+            wrong += [name] if abs(found[name] - expected) > SIGMAS * deviation else []
+    always = {**text["always"], "tokens outside the vocabulary": 0}
+    wrong += [name for name, value in always.items() if name in found and found[name] != value]
+    if not found["special tokens among the random ones"]:
+        wrong.append("special tokens among the random ones")
+    return wrong
+
+
+def rule(
+    mask: float = 0.8,
+    keep: float = 0.1,
+    budget: Callable[[Array], Array] = masking.budget,
+    specials: bool = False,
+    exclude: bool = False,
+    inserted: Callable[[Array, Vocabulary], Array] | None = None,
+) -> Callable:
+    """BERT's rule with other shares, another budget, special tokens and padding chosen too, specials never inserted."""
+
+    def corrupted(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> tuple[Array, Array]:
+        present = np.asarray(present, bool)
+        plain = (ids != vocabulary.cls) & (ids != vocabulary.sep)
+        candidates = np.ones_like(present) if specials else present & plain
+        n = budget(present.sum(-1))
+        chosen = masking.selection(masking.units(candidates, candidates), n, rng)
+        out = ids.copy()
+        never = (vocabulary.pad, vocabulary.cls, vocabulary.sep, vocabulary.mask) if exclude else ()
+        new = masking.replacement(ids[chosen], rng, vocabulary, mask, keep, never)
+        out[chosen] = new if inserted is None else inserted(new, vocabulary)
+        return out, chosen
+
+    return corrupted
+
+
+def _overwritten(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> tuple[Array, Array]:
+    """A random step at 10 %, then a mask step at 80 % over the same tokens."""
+    _, chosen = rule()(ids, present, rng, vocabulary)
+    out = ids.copy()
+    n = int(chosen.sum())
+    new = np.where(rng.random(n) < 0.1, rng.integers(0, vocabulary.size, n), ids[chosen])
+    out[chosen] = np.where(rng.random(n) < 0.8, vocabulary.mask, new)
+    return out, chosen
+
+
+def _nested(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> tuple[Array, Array]:
+    """One draw: below 0.15 chosen, then compared with 0.8 and 0.9, so always [MASK]."""
+    plain = np.asarray(present, bool) & (ids != vocabulary.cls) & (ids != vocabulary.sep)
+    draw = rng.random(ids.shape)
+    chosen = plain & (draw < 0.15)
+    return np.where(chosen & (draw < 0.8), vocabulary.mask, ids), chosen
+
+
+# ---- Tensors ---------------------------------------------------------------------------------------------------------
+def _has_dropout(subject: Subject) -> bool:
+    return any(b.get("dropout") for b in subject.batches)
+
+
+def with_dropout(maker: Callable) -> Callable:
+    """No mutant where nothing is dropped."""
+    return lambda subject, at: maker(subject, at) if _has_dropout(subject) else []
+
+
+def without_masks(what: str, pattern: str) -> Callable:
+    """The dropouts whose module's name contains `pattern` left out."""
+
+    def edit(b: dict, _: Any) -> dict[str, Any]:
+        return {"dropout": {name: keep for name, keep in (b.get("dropout") or {}).items() if pattern not in name}}
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        named = any(pattern in name for b in subject.batches for name in (b.get("dropout") or {}))
+        return batch(what, edit)(subject, at) if named else []
+
+    return maker
+
+
+def first_row(subject: Subject, site: Any) -> Replacement:
+    """The loss with every target's logits taken from row 0: positions without the offset b·T."""
+    length = subject.batches[0]["input_ids"].shape[1]
+
+    def cross_entropy(logits: Array, *, labels: Array, weights: Array, **given: Any) -> tuple[Array, dict]:
+        take = np.arange(len(logits)) % length
+        loss, c = ops.cross_entropy(logits[take], labels=labels, weights=weights, **given)
+        return loss, {**c, "own": (c, take, logits.shape)}
+
+    def cross_entropy_backward(dy: Array, c: dict) -> Array:
+        own, take, shape = c["own"]
+        dlogits = np.zeros(shape, np.asarray(dy).dtype)
+        np.add.at(dlogits, take, ops.cross_entropy_backward(dy, own))
+        return dlogits
+
+    return Replacement(cross_entropy, cross_entropy_backward)
+
+
+def _scaled_dropout(what: str, multiplier: Callable[[float], float]) -> Callable:
+    """keep·x multiplied by something else than 1/(1 - rate)."""
+
+    def dropout(x: Array, *, keep: Any, rate: float) -> tuple[Array, dict]:
+        factor = multiplier(rate)
+        if keep is None:
+            return x, {"factor": None}
+        return x * keep.astype(x.dtype) * x.dtype.type(factor), {"factor": keep.astype(x.dtype) * x.dtype.type(factor)}
+
+    def dropout_backward(dy: Array, c: dict) -> Array:
+        return dy if c["factor"] is None else dy * c["factor"]
+
+    def attention(q: Array, k: Array, v: Array, *, dropout: Any = None, **given: Any) -> tuple[Array, dict]:
+        if dropout is not None and dropout.any():
+            dropout = dropout / dropout.max() * dropout.dtype.type(multiplier(1 - 1 / float(dropout.max())))
+        return ops.attention(q, k, v, dropout=dropout, **given)
+
+    hidden = swap(what, "dropout", Replacement(dropout, dropout_backward))
+    probs = swap(what, "attention", Replacement(attention, ops.attention_backward))
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        if not _has_dropout(subject):
+            return []
+        one, other = hidden(subject, at)[0], probs(subject, at)[0]
+        return [
+            Mutant(what, lambda s: other.change(one.change(s))),
+            Mutant(what, one.change, "hidden dropout"),
+            Mutant(what, other.change, "attention dropout"),
+        ]
+
+    return maker
+
+
+def _pads(b: dict, w: Array) -> Array:
+    given = b.get("attention_mask", np.ones_like(b["input_ids"])).reshape(-1)
+    return np.where(given == 0, 1, w)
+
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "D01",
+    "random share 0.1 of the remainder -> 80/2/18 (false alarms when 0.5 of the remainder is misread)",
+    "80/10/10",
+    "HF#32329; misread: HF#10285, #10332, #17377",
+    "data",
+    "DATA-11",
+    families="B, R, A",
+    rule=rule(0.8, 0.18),
+)
+entry(
+    "D02",
+    "mask step overwrites the random step",
+    "disjoint choices",
+    "lucidrains/mlm-pytorch#6",
+    "data",
+    "DATA-11",
+    families="B",
+    rule=_overwritten,
+)
+entry(
+    "D03",
+    "nested probability (`prob < 0.8` after `prob < 0.15`)",
+    "divide by 0.15 or redraw",
+    "codertimo/BERT-pytorch#29",
+    "data",
+    "DATA-11",
+    families="B",
+    rule=_nested,
+)
+entry(
+    "D04",
+    "pads or specials selected",
+    "excluded",
+    "HF#11155",
+    "data",
+    "DATA-9",
+    rule=rule(specials=True),
+)
+entry(
+    "D05",
+    "random replacement may be a special token",
+    "GB draws from the whole vocabulary; declare",
+    "CompEpigen/methylbert#28; gc-os-ai/pyaptamer#500",
+    "data",
+    "DATA-11",
+    variant=True,
+    rule=rule(exclude=True),
+)
+entry(
+    "D06",
+    "whole-word masking only knows '##'",
+    "family's own word boundary",
+    "HF#11768, #12998",
+    "data",
+    families="R, B-zh",
+)
+entry("D07", "wrong mask symbol", "[MASK] vs `<mask>`", "HF#16798", "data", families="R")
+entry(
+    "D08",
+    "mask budget",
+    "min(cap, max(1, round(len*0.15))), len includes specials",
+    "src GB create_pretraining_data",
+    "data",
+    "DATA-10",
+    families="B, A",
+    rule=rule(budget=lambda n: masking.budget(n - 3)),
+)
+entry(
+    "D09",
+    "ELECTRA masked as 80/10/10",
+    "85 % mask, 15 % keep, no random",
+    "src electra",
+    "data",
+    families="E",
+)
+entry(
+    "D10",
+    "pad_token None -> labels not ignored (or the reverse)",
+    "ignore by mask",
+    "HF#6213",
+    "loss",
+    "BERT-LOSS-1",
+    mutants=[
+        of_masked(
+            "padding counts, its label the padding id",
+            lambda s, site: batched(
+                over(_pads, lambda b, labels, w: np.where(w != 0, labels, s.config.pad_token_id or 0))
+            )(s, site),
+        ),
+        of_masked("padding counts with label 0", batched(over(_pads, lambda b, labels, w: np.where(w != 0, labels, 0)))),
+    ],
+)
+entry(
+    "D11",
+    "dropout active while comparing",
+    "inference mode",
+    "HF#679, #695; GB#857; onnx#6101",
+    "output",
+    "OP-DROP-1",
+    mutants=[
+        with_dropout(batch("no dropout where the case has masks", lambda b, _: {"dropout": {}})),
+        without_masks("no dropout on the attention probabilities", "attention.self"),
+        without_masks("no dropout after the embeddings", "embeddings"),
+        without_masks("no dropout on attention outputs", "attention.output"),
+    ],
+    reason="where the case has no masks, a candidate's own random masks can't be predicted: told by the first "
+    "divergence, at the first dropout",
+)
+entry(
+    "D12",
+    "keep probability passed as drop rate",
+    "1 - p",
+    "google-research/electra#61; google-research#369; aymericdamien/TensorFlow-Examples#205",
+    "output",
+    "OP-DROP-1",
+    mutants=[
+        with_dropout(
+            config(
+                "rate and 1 - rate change places",
+                hidden_dropout_prob=lambda c: 1 - c.hidden_dropout_prob if c.hidden_dropout_prob else 0.0,
+                attention_probs_dropout_prob=lambda c: (
+                    1 - c.attention_probs_dropout_prob if c.attention_probs_dropout_prob else 0.0
+                ),
+            )
+        ),
+        with_dropout(
+            config(
+                "rate and 1 - rate change places in hidden dropout",
+                hidden_dropout_prob=lambda c: 1 - c.hidden_dropout_prob if c.hidden_dropout_prob else 0.0,
+            )
+        ),
+        with_dropout(
+            config(
+                "rate and 1 - rate change places in attention dropout",
+                attention_probs_dropout_prob=lambda c: (
+                    1 - c.attention_probs_dropout_prob if c.attention_probs_dropout_prob else 0.0
+                ),
+            )
+        ),
+        _scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0),
+    ],
+)
+entry(
+    "D13",
+    "attention and hidden dropout confused",
+    "two settings",
+    "bojone/r-drop#7",
+    "output",
+    "BERT-DROP-1",
+    mutants=[
+        with_dropout(
+            config(
+                "the two rates change places",
+                hidden_dropout_prob=lambda c: c.attention_probs_dropout_prob,
+                attention_probs_dropout_prob=lambda c: c.hidden_dropout_prob,
+            )
+        ),
+        with_dropout(
+            config(
+                "the attention's rate in both",
+                hidden_dropout_prob=lambda c: c.attention_probs_dropout_prob,
+            )
+        ),
+        with_dropout(
+            config(
+                "the hidden rate in both",
+                attention_probs_dropout_prob=lambda c: c.hidden_dropout_prob,
+            )
+        ),
+    ],
+)
+entry(
+    "D14",
+    "masked_lm_positions gathered without the batch offset",
+    "flat index b*T + p",
+    "src GB gather_indexes",
+    "loss",
+    "OP-GATH-1",
+    families="B, A",
+    mutants=[of_masked("every target read from row 0", first_row)],
+)
+entry(
+    "D15",
+    "TF32 on by default, blamed on the port",
+    "turn off before comparing",
+    "Paddle#75041; PT#60234",
+    "nowhere",
+    "NUM-1",
+    reason="it is a precision, not another function: errors of about 1e-3 everywhere, told by the verdict (rounding of "
+    "10 bits explains them) and by `--dtype bfloat16` passing",
+)
+entry(
+    "D16",
+    "random replacement inserts an integer, not a token",
+    "vocabulary item",
+    "d2l-ai/d2l-en#1979",
+    "data",
+    "DATA-11",
+    families="B",
+    rule=rule(inserted=lambda new, vocabulary: np.where(new == vocabulary.mask, new, new + vocabulary.size)),
+)
+entry(
+    "D17",
+    "validation with unrealistic random 0/1 masks",
+    "right-padded masks + declared odd cases",
+    "ORT#18945",
+    "nowhere",
+    reason="a mistake of the test, not of the model: with any mask of ones and zeros a right model stays right "
+    "(BERT-ATT-4); the shipped cases pad at the end",
+)

@@ -1,0 +1,350 @@
+"""Mistakes in the embeddings."""
+
+from typing import Any
+
+import numpy as np
+
+from minibert import ops
+from minibert.golden.subject import Subject
+from minibert.mistakes.attention import rotary
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, weights
+from minibert.mistakes.norms import EPS, another_eps
+from minibert.mistakes.swap import Replacement, Site
+
+Array = np.ndarray
+Cache = dict[str, Any]
+
+
+# ---- Pairs -----------------------------------------------------------------------------------------------------------
+def overwritten(first: bool) -> Replacement:
+    """The row of a repeated id keeps one of its gradients, the last or the first, instead of their sum."""
+
+    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+        ids, rows = c["ids"].reshape(-1), dy.reshape(-1, dy.shape[-1])
+        order = slice(None, None, -1 if first else 1)
+        dweight = np.zeros((c["length"], dy.shape[-1]), dy.dtype)
+        for i, row in zip(ids[order], rows[order], strict=True):
+            dweight[i] = row
+        if c["padding_idx"] is not None:
+            dweight[c["padding_idx"]] = 0
+        return {"weight": dweight}
+
+    return Replacement(ops.embedding, embedding_backward, faithful=False)
+
+
+def frozen_row(subject: Subject, site: Site) -> Replacement | None:
+    """The row of the padding id gets no gradient from this table either."""
+    row = subject.config.pad_token_id
+    if row is None:
+        return None
+
+    def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> tuple[Array, Cache]:
+        return ops.embedding(weight, ids=ids, padding_idx=row if row < len(weight) else None)
+
+    return Replacement(embedding, ops.embedding_backward, faithful=False)
+
+
+def dropped_first() -> Replacement:
+    """LN(Drop(Σ tables))."""
+
+    def embeddings(p: Any, *, ids: Any, padding_idx: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
+        c: Cache = {"tables": {}}
+        h: Any = 0
+        for name, table_ids in ids.items():
+            frozen = padding_idx if not c["tables"] else None
+            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen)
+            h = h + e
+        h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
+        y, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
+        return y, c
+
+    def embeddings_backward(dy: Array, c: Cache) -> Any:
+        g: Any = {}
+        dh, norm = ops.layer_norm_backward(dy, c["norm"])
+        dh = ops.dropout_backward(dh, c["dropout"])
+        for name, cache in c["tables"].items():
+            g[name] = ops.embedding_backward(dh.sum(0) if cache["ids"].ndim == 1 else dh, cache)
+        return {**g, "norm": norm}
+
+    return Replacement(embeddings, embeddings_backward)
+
+
+def summed(lost: tuple[str, ...] = (), norm: bool = True, twice: tuple[str, ...] = ()) -> Replacement:
+    """The sum without some tables, or with some counted twice; without its norm."""
+
+    def embeddings(p: Any, *, ids: Any, padding_idx: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
+        c: Cache = {"tables": {}, "weights": {}}
+        h: Any = 0
+        for name, table_ids in ids.items():
+            frozen = padding_idx if not c["tables"] else None
+            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen)
+            c["weights"][name] = 0 if name in lost else 2 if name in twice else 1
+            h = h + e * c["weights"][name]
+        c["plain"] = p["norm"]
+        if norm:
+            h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
+        y, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
+        return y, c
+
+    def embeddings_backward(dy: Array, c: Cache) -> Any:
+        g: Any = {}
+        dh = ops.dropout_backward(dy, c["dropout"])
+        own = {name: np.zeros_like(value) for name, value in c["plain"].items()}
+        if norm:
+            dh, own = ops.layer_norm_backward(dh, c["norm"])
+        for name, cache in c["tables"].items():
+            d = dh * c["weights"][name]
+            g[name] = ops.embedding_backward(d.sum(0) if cache["ids"].ndim == 1 else d, cache)
+        return {**g, "norm": own}
+
+    return Replacement(embeddings, embeddings_backward)
+
+
+# ---- Batches ---------------------------------------------------------------------------------------------------------
+def _present(b: dict) -> Array:
+    return b.get("attention_mask", np.ones_like(b["input_ids"]))
+
+
+def _types(b: dict, _: Any) -> dict[str, Array]:
+    return {"token_type_ids": np.zeros_like(b["input_ids"])}
+
+
+def positions(what: str, rule: Any) -> Any:
+    """Position ids by another rule; no mutant where one would leave the table."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        tables = [rule(b, subject.config) for b in subject.batches]
+        largest = max(int(table.max()) for table in tables)
+        if largest >= subject.config.max_position_embeddings:
+            return []
+        return batch(what, lambda b, c: {"position_ids": rule(b, c)})(subject, at)
+
+    return maker
+
+
+def _counted(there: Array, start: int, rest: int) -> Array:
+    return np.where(there, np.cumsum(there, 1) - 1 + start, rest)
+
+
+def _left_padded(b: dict, _: Any) -> dict[str, Array]:
+    """The same tokens with the padding moved to the left end, positions still counted from 0."""
+    moved, mask = {}, _present(b)
+    shift = (mask.shape[1] - np.cumsum(mask, 1).argmax(1) - 1)[:, None]
+    take = (np.arange(mask.shape[1]) - shift) % mask.shape[1]
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        if name in b:
+            moved[name] = np.take_along_axis(b[name], take, 1)
+    if "masked_lm_positions" in b:
+        moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % mask.shape[1]
+    return moved
+
+
+PARTS = (("encoder", r"encode\.encoder\..*"), ("encoder and MLM head", r"(?!encode\.embeddings).*"))
+TABLES = (("word table", r".*\.word"), ("position table", r".*\.position"), ("token type table", r".*\.token_type"))
+
+
+def _other_eps(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The right eps in the embeddings and another in the encoder, or the reverse."""
+    found = []
+    for value in EPS:
+        if value != subject.config.layer_norm_eps:
+            for where, pattern in (*PARTS, ("embeddings", r"encode\.embeddings\..*")):
+                found += [
+                    m for m in swap(f"eps {value:g}", "layer_norm", another_eps(value), pattern)(subject, at)[:1]
+                    for m in [Mutant(m.what, m.change, where, sites=m.sites)]
+                ]  # fmt: skip
+    return found
+
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "E01",
+    "token_type_ids missing or all 0 for pairs",
+    "0 for [CLS] a [SEP], 1 for b [SEP]",
+    "antonellof/ferrox#44; huggingface/optimum#1758, #2081; visheratin/web-ai#12",
+    "output",
+    "BERT-EMB-3",
+    families="B, A, E, DB",
+    mutants=[
+        batch("all token types 0", _types),
+        swap("no token types added", "embeddings", summed(lost=("token_type",))),
+    ],
+)
+entry(
+    "E02",
+    "token types sent to models without them",
+    "absent input (or size-1 table)",
+    "guillaume-be/rust-bert#422; MPNet port sbryngelson/ANEForge#255",
+    "output",
+    families="R, D, M",
+)
+entry(
+    "E03",
+    "positions start at 0",
+    "start at padding_idx+1; pads keep padding_idx and do not advance",
+    "src fairseq utils.make_positions; HF#1363, #10736, #11242; Blaizzy/mlx-embeddings#10; foundation-model-stack#432",
+    "output",
+    families="R, M",
+)
+entry(
+    "E04",
+    "BERT given pad-skipping positions",
+    "plain arange, pads included",
+    "HF#238; src GB modeling.py",
+    "output",
+    "BERT-EMB-2",
+    families="B, A, E, D",
+    mutants=[
+        positions(
+            "RoBERTa's positions: from the padding id + 1, pads at the padding id",
+            lambda b, c: _counted(
+                b["input_ids"] != (c.pad_token_id or 0), (c.pad_token_id or 0) + 1, c.pad_token_id or 0
+            ),
+        ),
+        positions(
+            "positions count tokens that are not the padding id, pads at 0",
+            lambda b, c: _counted(b["input_ids"] != (c.pad_token_id or 0), 0, 0),
+        ),
+        positions(
+            "positions count tokens that are not the padding id",
+            lambda b, c: np.maximum(np.cumsum(b["input_ids"] != (c.pad_token_id or 0), 1) - 1, 0),
+        ),
+        positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(_present(b) != 0, 0, 0)),
+        positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(_present(b), 1) - 1, 0)),
+        positions("positions count the mask's ones from 1, padding at 0",
+                  lambda b, _: np.cumsum(_present(b), 1) * _present(b)),
+        positions("positions start at 1", lambda b, _: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 1),
+        positions(
+            "positions start at the padding id + 1",
+            lambda b, c: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 1 + (c.pad_token_id or 0),
+        ),
+        positions("positions start at 2", lambda b, _: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 2),
+        swap("no positions added", "embeddings", summed(lost=("position",))),
+    ],
+)  # fmt: skip
+entry(
+    "E05",
+    "large padding_idx -> index out of range; positions from inputs_embeds",
+    "table size >= max_len + padding_idx + 1; embeddings input cannot detect pads: sequential from padding_idx+1",
+    "HF#9116, #19265; rinnakk/japanese-pretrained-models#3",
+    "loading",
+    families="R",
+)
+entry(
+    "E06",
+    "max length 514 used as usable length",
+    "usable 512",
+    "HF#15292, #1363; KH#2124",
+    "loading",
+    families="R",
+)
+entry(
+    "E07",
+    "left padding with arange positions",
+    "shift positions by the number of pads (or forbid)",
+    "ndif-team/nnsight#673; HF#19581",
+    "output",
+    "BERT-EMB-2",
+    families="B, R",
+    mutants=[batch("rows padded on the left", _left_padded)],
+)
+entry(
+    "E08",
+    "embedding LN has the right eps, encoder LNs the default",
+    "same eps everywhere",
+    "KH#642, #665",
+    "output",
+    "BERT-ENC-3",
+    families="B, R",
+    mutants=[_other_eps],
+)
+entry(
+    "E09",
+    "sine/cosine interleaved instead of halves (or reverse)",
+    "as in the family's source",
+    "tensorflow/tensor2tensor#391, #1925; fairseq#4648; allenai/allennlp#2993; kimiyoung/transformer-xl#119",
+    "output",
+    families="XLM, D, X",
+)
+entry(
+    "E10",
+    "pad row forced to zero / excluded from gradient, also in the position table",
+    "GB: ordinary trainable row; PyTorch padding_idx: row gets no gradient - choose and declare",
+    "HF#358, #19265",
+    "gradient",
+    "BERT-EMB-4",
+    variant=True,
+    mutants=[
+        config("the padding row's rule", "gradients", pad_row_gradient=lambda c: not c.pad_row_gradient),
+        lambda subject, at: weights(
+            "the padding row is zero",
+            lambda path, a: np.where(np.arange(len(a))[:, None] == subject.config.pad_token_id, 0, a).astype(a.dtype),
+            r"embeddings\.word\.weight",
+        )(subject, at),
+        swap("a row of the position or type table is frozen too", "embedding", frozen_row,
+             r".*\.(position|token_type)", TABLES[1:], section="gradients", variant=False),
+    ],
+)  # fmt: skip
+entry(
+    "E11",
+    "gradient of repeated ids overwritten",
+    "scatter-add (`np.add.at`)",
+    "HIPS/autograd#39, #136; PT#1631, #1528; karpathy/nn-zero-to-hero#57; pymc-devs/pytensor#2242; "
+    "tenstorrent/tt-metal#6232",
+    "gradient",
+    "OP-EMB-2",
+    mutants=[
+        swap("the last of repeated ids wins", "embedding", overwritten(first=False), groups=TABLES,
+             section="gradients"),
+        swap("the first of repeated ids wins", "embedding", overwritten(first=True), groups=TABLES,
+             section="gradients"),
+    ],
+)  # fmt: skip
+entry(
+    "E12",
+    "factorised projection missing or untied wrong way",
+    "E -> H after embedding LN; head projects back to E",
+    "KH#1767; src ELECTRA get_token_logits",
+    "output",
+    families="A, E-small",
+)
+entry(
+    "E13",
+    "ERNIE loaded as BERT (gelu, 512 positions)",
+    "relu, 513 positions in 1.0",
+    "ArthurRizar/tensorflow_ernie#1",
+    "output",
+    families="EN",
+)
+entry(
+    "E14",
+    "language embeddings or embedding LN omitted; pads not zeroed",
+    "add, LN, dropout, multiply by mask",
+    "src XLM transformer.py:282, 386",
+    "output",
+    families="XLM",
+    mutants=[swap("no norm in the embeddings", "embeddings", summed(norm=False))],
+)
+entry(
+    "E15",
+    "rotary left on in a BERT layer -> NaN",
+    "absolute positions only",
+    "nntrainer/nntrainer#3982",
+    "output",
+    "BERT-ATT-1",
+    families="B, DB",
+    mutants=[
+        swap("rotary positions, halves", "attention", rotary(halves=True)),
+        swap("rotary positions, interleaved", "attention", rotary(halves=False)),
+    ],
+)
+entry(
+    "E16",
+    "dropout before embedding LN",
+    "sum -> LN -> dropout",
+    "own knowledge",
+    "output",
+    "BERT-EMB-1",
+    families="B, R, E",
+    mutants=[swap("dropout before the norm", "embeddings", dropped_first(), silent=r".*embeddings(\.LayerNorm)?")],
+)

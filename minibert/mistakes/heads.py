@@ -1,0 +1,430 @@
+"""Mistakes in the heads."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minibert import layers, ops
+from minibert.families import bert
+from minibert.golden.subject import Subject
+from minibert.mistakes.attention import without_bias
+from minibert.mistakes.catalogue import Mutant, batch, entry, swap, weights
+from minibert.mistakes.swap import Replacement
+
+Array = np.ndarray
+Cache = dict[str, Any]
+
+
+# ---- Tying -----------------------------------------------------------------------------------------------------------
+def _untied(subject: Subject, _: Any) -> list[Mutant]:
+    """A decoder with a copy of the table: the right loss, and a gradient that lacks a part."""
+    if not getattr(subject.config, "tie_word_embeddings", False):
+        return []
+
+    def change(s: Subject) -> Subject:
+        decoder = {**s.params["mlm"]["decoder"], "weight": s.params["embeddings"]["word"]["weight"]}
+        params = {**s.params, "mlm": {**s.params["mlm"], "decoder": decoder}}
+        return replace(s, config=replace(s.config, tie_word_embeddings=False), params=params)
+
+    def tied_names(tensors: dict[str, Array]) -> dict[str, Array]:
+        return {key.replace("cls.predictions.decoder.bias", "cls.predictions.bias"): a for key, a in tensors.items()}
+
+    return [Mutant("the decoder is a copy of the word table", change, section="gradients", after=tied_names)]
+
+
+def tied_gradient(decoder: float) -> Replacement:
+    """The MLM head with its part of the table's gradient multiplied by `decoder`."""
+
+    def mlm_head_backward(dz: Array, c: Cache) -> tuple[Array, Any, Array]:
+        dx, g, dtable = bert.mlm_head_backward.__wrapped__(dz, c)
+        return dx, g, dtable * decoder
+
+    return Replacement(bert.mlm_head.__wrapped__, mlm_head_backward, faithful=False)
+
+
+def lookup_gradient(factor: float) -> Replacement:
+    """The word table's look-up gradient multiplied by a factor."""
+
+    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+        return {"weight": factor * ops.embedding_backward(dy, c)["weight"]}
+
+    return Replacement(ops.embedding, embedding_backward, faithful=False)
+
+
+def halved(subject: Subject, at: list) -> list[Mutant]:
+    """Both parts of the tied gradient halved."""
+    first = swap("", "mlm_head", tied_gradient(0.5))(subject, at)
+    second = swap("", "embedding", lookup_gradient(0.5), r".*\.word")(subject, at)
+    if not (first and second and subject.config.tie_word_embeddings):
+        return []
+    return [
+        Mutant(
+            "half the gradient of the tied table", lambda s: second[0].change(first[0].change(s)), section="gradients"
+        )
+    ]
+
+
+def only_when_tied(maker: Callable) -> Callable:
+    """No mutant where nothing is tied."""
+    return lambda subject, at: maker(subject, at) if subject.config.tie_word_embeddings else []
+
+
+# ---- Pairs -----------------------------------------------------------------------------------------------------------
+def mlm_head(dense: bool = True, act: bool = True, norm: bool = True, norm_first: bool = False) -> Replacement:
+    """The MLM head without some of its parts, or with its norm before the activation."""
+
+    def forward(x: Array, p: Any, table: Array, *, act: str, eps: float) -> tuple[Array, Cache]:
+        return _mlm_forward(x, p, table, act, eps)
+
+    def _mlm_forward(x: Array, p: Any, table: Array, name: str, eps: float) -> tuple[Array, Cache]:
+        c: Cache = {"plain": {"dense": p["dense"], "norm": p["norm"]}, "steps": []}
+        u = x
+        if dense:
+            u, c["dense"] = ops.linear(u, **p["dense"])
+        order = ["norm", "act"] if norm_first else ["act", "norm"]
+        for step in order:
+            if step == "act" and act:
+                u, c["act"] = layers.activation(u, name=name)
+                c["steps"].append("act")
+            if step == "norm" and norm:
+                u, c["norm"] = ops.layer_norm(u, **p["norm"], eps=eps)
+                c["steps"].append("norm")
+        z, c["decoder"] = ops.linear(u, weight=table, bias=p["decoder"]["bias"])
+        return z, c
+
+    def backward(dz: Array, c: Cache) -> tuple[Array, Any, Array]:
+        g: Any = {
+            part: {name: np.zeros_like(value) for name, value in leaves.items()} for part, leaves in c["plain"].items()
+        }
+        du, decoder = ops.linear_backward(dz, c["decoder"])
+        g["decoder"] = {"bias": decoder["bias"]}
+        for step in reversed(c["steps"]):
+            if step == "norm":
+                du, g["norm"] = ops.layer_norm_backward(du, c["norm"])
+            else:
+                du = layers.activation_backward(du, c["act"])
+        if dense:
+            du, g["dense"] = ops.linear_backward(du, c["dense"])
+        return du, g, decoder["weight"]
+
+    return Replacement(forward, backward)
+
+
+def bias_times(factor: float) -> Replacement:
+    """x Wᵀ + factor·b."""
+
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        return ops.linear(x, weight, bias * factor)
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.linear_backward(dy, c)
+        return dx, {**g, "bias": g["bias"] * factor}
+
+    return Replacement(linear, linear_backward)
+
+
+def reread() -> Replacement:
+    """A weight (o, i) whose numbers are read in the order of (i, o) and then transposed."""
+
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        return ops.linear(x, weight.reshape(weight.shape[::-1]).T, bias)
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.linear_backward(dy, c)
+        return dx, {**g, "weight": g["weight"].T.reshape(g["weight"].shape)}
+
+    return Replacement(linear, linear_backward)
+
+
+def transposed() -> Replacement:
+    """y = x W + b with a square W."""
+
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        return ops.linear(x, weight.T, bias)
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.linear_backward(dy, c)
+        return dx, {**g, "weight": g["weight"].T}
+
+    return Replacement(linear, linear_backward)
+
+
+def pooler(select: Callable[[Array], tuple[Array, Callable]], dense: bool = True, tanh: bool = True) -> Replacement:
+    """tanh(W s + b) of another selection s: select(x (B, T, D)) -> (s (B, D), its backward); without dense or tanh."""
+
+    def forward(x: Array, p: Any) -> tuple[Array, Cache]:
+        c: Cache = {"shape": x.shape, "plain": p}
+        r, c["own"] = (lambda found: (found[0], (found[1],)))(select(x))
+        if dense:
+            r, c["dense"] = ops.linear(r, **p)
+        if tanh:
+            r, c["tanh"] = ops.tanh(r)
+        return r, c
+
+    def backward(dr: Array, c: Cache) -> tuple[Array, Any]:
+        g: Any = {name: np.zeros_like(value) for name, value in c["plain"].items()}
+        dr = ops.tanh_backward(dr, c["tanh"]) if tanh else dr
+        if dense:
+            dr, g = ops.linear_backward(dr, c["dense"])
+        return c["own"][0](dr), g
+
+    return Replacement(forward, backward)
+
+
+def token(index: int) -> Callable[[Array], tuple[Array, Callable]]:
+    """The vector at one position."""
+
+    def select(x: Array) -> tuple[Array, Callable]:
+        def backward(d: Array) -> Array:
+            dx = np.zeros(x.shape, d.dtype)
+            dx[:, index] = d
+            return dx
+
+        return x[:, index], backward
+
+    return select
+
+
+def mean_over(mask: Array | None) -> Callable[[Array], tuple[Array, Callable]]:
+    """The mean over positions, all or those of the mask (B, T)."""
+
+    def select(x: Array) -> tuple[Array, Callable]:
+        share = np.full(x.shape[:2], 1 / x.shape[1]) if mask is None else mask / mask.sum(1, keepdims=True)
+        share = share[..., None].astype(x.dtype)
+        return (x * share).sum(1), lambda d: d[:, None] * share
+
+    return select
+
+
+def largest(x: Array) -> tuple[Array, Callable]:
+    """The maximum over positions."""
+    at = x.argmax(1)[:, None]
+
+    def backward(d: Array) -> Array:
+        dx = np.zeros(x.shape, d.dtype)
+        np.put_along_axis(dx, at, d[:, None], 1)
+        return dx
+
+    return x.max(1), backward
+
+
+def of_pooler(what: str, replacement: Any, **fields: Any) -> Callable:
+    """The pooler replaced."""
+    return swap(what, "pooler", replacement, **fields)
+
+
+def _mean_of_tokens(subject: Subject, _: Any) -> Replacement | None:
+    same = all(np.array_equal(b["attention_mask"], subject.batches[0]["attention_mask"]) for b in subject.batches
+               if "attention_mask" in b)  # fmt: skip
+    mask = subject.batches[0].get("attention_mask")
+    return pooler(mean_over(mask)) if mask is not None and same else None
+
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "H01",
+    "decoder not tied to word table",
+    "tied; gradient = sum of both uses",
+    "HF#9635; HF src add_new_model.md; onnxruntime/mobius#295",
+    "gradient",
+    "BERT-MLM-2",
+    mutants=[
+        _untied,
+        only_when_tied(
+            swap("the table lacks the decoder's gradient", "mlm_head", tied_gradient(0), section="gradients")
+        ),
+    ],
+)
+entry(
+    "H02",
+    "MLM transform (dense + act + LN) missing",
+    "required",
+    "HF#12215, #13740; src GB run_pretraining.py:240-262",
+    "output",
+    "BERT-MLM-1",
+    families="B, R, A",
+    mutants=[
+        swap(text, "mlm_head", mlm_head(**parts))
+        for text, parts in (
+            ("no transform", {"dense": False, "act": False, "norm": False}),
+            ("no norm in the transform", {"norm": False}),
+            ("no dense layer in the transform", {"dense": False}),
+            ("no activation in the transform", {"act": False}),
+            ("the dense layer alone", {"act": False, "norm": False}),
+            ("the norm alone", {"dense": False, "act": False}),
+            ("the norm before the activation", {"norm_first": True}),
+        )
+    ],
+)
+entry(
+    "H03",
+    "MLM output bias missing",
+    "bias[V]",
+    "OpenNMT/CTranslate2#833",
+    "output",
+    "BERT-MLM-1",
+    mutants=[
+        swap("no output bias", "linear", without_bias(), r"mlm\.decoder"),
+        weights("the output bias is zero", lambda path, a: np.zeros_like(a), r"mlm\.decoder\.bias"),
+    ],
+)
+entry(
+    "H04",
+    "bias added twice (after re-tie)",
+    "once",
+    "deepset-ai/FARM#533",
+    "output",
+    "BERT-MLM-1",
+    families="B",
+    mutants=[swap("the output bias twice", "linear", bias_times(2), r"mlm\.decoder")],
+)
+entry(
+    "H05",
+    "decoder transposed",
+    "logits = h E^T",
+    "IndicoDataSolutions/finetune#518",
+    "output",
+    "BERT-MLM-1",
+    mutants=[swap("the table read as (D, V)", "linear", reread(), r"mlm\.decoder")],
+)
+entry(
+    "H06",
+    "pooler: wrong dims, tanh missing, loaded uninitialised",
+    "tanh(W h[:,0] + b)",
+    "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782",
+    "output",
+    "BERT-POOL-1",
+    families="B, A",
+    mutants=[
+        of_pooler("no tanh", pooler(token(0), tanh=False)),
+        of_pooler("the last position pooled", pooler(token(-1))),
+        of_pooler("the second position pooled", pooler(token(1))),
+        of_pooler("the mean of all positions pooled", pooler(mean_over(None))),
+        of_pooler("the mean of unmasked positions pooled", _mean_of_tokens),
+        of_pooler("the maximum over positions pooled", pooler(largest)),
+        swap("no pooler bias", "linear", without_bias(), r"encode\.pooler\.dense"),
+        swap("ReLU for tanh", "tanh", Replacement(ops.relu, ops.relu_backward), r"encode\.pooler\.tanh"),
+        swap("GELU for tanh", "tanh", Replacement(ops.gelu, ops.gelu_backward), r"encode\.pooler\.tanh"),
+        swap("sigmoid for tanh", "tanh", Replacement(ops.sigmoid, ops.sigmoid_backward), r"encode\.pooler\.tanh"),
+    ],
+)
+entry(
+    "H07",
+    "square pooler weight transposed; shape check passes",
+    "check values, not shapes",
+    "vllm-project/semantic-router#2249",
+    "output",
+    "NAME-2",
+    families="B",
+    mutants=[
+        weights("the pooler's weight transposed", lambda path, a: np.ascontiguousarray(a.T), r"pooler\.weight"),
+        swap("the pooler's weight transposed", "linear", transposed(), r"encode\.pooler\.dense"),
+    ],
+)
+entry(
+    "H08",
+    "pooled output confused with [CLS] hidden state",
+    "differ by dense + tanh",
+    "HF#7540; GB#43",
+    "output",
+    "BERT-POOL-1",
+    families="B",
+    mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False)),
+             of_pooler("tanh of the [CLS] vector", pooler(token(0), dense=False))],
+)  # fmt: skip
+entry(
+    "H09",
+    "RoBERTa classifier given BERT's pooler",
+    "dropout, dense, tanh, dropout, out on `<s>`",
+    "HF#11743, #8776; fairseq#2390; KH#304",
+    "output",
+    families="R, E",
+)
+entry(
+    "H10",
+    "NSP label flipped",
+    "0 = is next, 1 = random",
+    "HF#836, #524; src GB create_pretraining_data",
+    "loss",
+    "BERT-NSP-1",
+    families="B",
+    mutants=[batch("labels flipped", lambda b, _: {"next_sentence_labels": 1 - b["next_sentence_labels"]})],
+)
+entry(
+    "H11",
+    "NSP weight [2,H] treated as [H,2]",
+    "GB stores [2,H], transpose_b",
+    "CyberZHG/keras-bert#137",
+    "output",
+    "BERT-NSP-1",
+    families="B",
+    mutants=[
+        swap("read in the order of (D, 2)", "linear", reread(), r"nsp\.dense"),
+        weights(
+            "read in the order of (D, 2)",
+            lambda path, a: np.ascontiguousarray(a.reshape(a.shape[::-1]).T),
+            r"nsp\.weight",
+        ),
+        weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]), r"nsp\.(weight|bias)"),
+    ],
+)
+entry(
+    "H12",
+    "SOP data made as NSP",
+    "same two segments, swapped",
+    "google-research/albert#234, #102",
+    "data",
+    families="A",
+)
+entry(
+    "H13",
+    "discriminator head: LN added; sampled-equal tokens labelled fake",
+    "dense+act+linear(1); label 0 if sample = original",
+    "src electra",
+    "output",
+    families="E",
+)
+entry(
+    "H14",
+    "mean pooling over pads",
+    "weight by mask",
+    "HKUDS/LightRAG#3675; HF#17463; jsboige/CoursIA#15045; lanterndata/lantern_extras#91",
+    "output",
+    families="sentence models",
+    reason="sentence vectors are no tensor of a pre-training case; it waits for cases of sentence models",
+)
+entry(
+    "H15",
+    "index 0 taken as [CLS] under left padding",
+    "first non-pad",
+    "StarlightSearch/EmbedAnything#213",
+    "output",
+    "BERT-POOL-1",
+    reason="BERT pads at the end (TOK-8) and pools position 0; under left padding no published BERT says what is right",
+)
+entry(
+    "H16",
+    "specials excluded from (or included in) pooling against the recipe",
+    "as recipe",
+    "aosama/astronomical#597",
+    "output",
+    families="sentence models",
+)
+entry(
+    "H17",
+    "XLNet labels not aligned with target_mapping",
+    "predict at the mapped position, no shift",
+    "HF#2822",
+    "loss",
+    families="X",
+)
+entry(
+    "H18",
+    "padded vocabulary rows take part in softmax",
+    "slice to V, or -inf",
+    "src llm.c; HF#12007",
+    "loss",
+    families="Megatron-BERT",
+)

@@ -1,0 +1,295 @@
+"""Mistakes in the loss."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minibert import ops
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import config, entry, swap
+from minibert.mistakes.swap import Replacement, Site
+
+Array = np.ndarray
+Cache = dict[str, Any]
+
+
+# ---- Pairs -----------------------------------------------------------------------------------------------------------
+def counted(edit: Callable[..., dict[str, Any]]) -> Replacement:
+    """Cross-entropy with other labels, weights or denominator: edit(labels, weights, denominator) -> those that change."""
+
+    def cross_entropy(
+        logits: Array, *, labels: Array, weights: Any = None, ignore: Any = None, denominator: Any = None
+    ) -> tuple[Array, Cache]:
+        weights = np.ones(labels.shape, logits.dtype) if weights is None else weights
+        given = {"labels": labels, "weights": weights, "ignore": ignore, "denominator": denominator}
+        return ops.cross_entropy(logits, **{**given, **edit(labels, weights, denominator)})
+
+    return Replacement(cross_entropy, ops.cross_entropy_backward)
+
+
+def batched(edit: Callable[[dict, Array, Array, Any], dict[str, Any]]) -> Callable[[Subject, Site], Replacement]:
+    """The same, where the edit needs the batch; the one whose flat labels and weights these are."""
+
+    def made(subject: Subject, site: Site) -> Replacement:
+        def with_batch(labels: Array, weights: Array, denominator: Any) -> dict[str, Any]:
+            return edit(_whose(subject.batches, labels, weights), labels, weights, denominator)
+
+        return counted(with_batch)
+
+    return made
+
+
+def _whose(batches: list[dict], labels: Array, weights: Array) -> dict:
+    """The batch whose dense targets these are."""
+    for b in batches:
+        length = b["input_ids"].shape[1]
+        flat = (b["masked_lm_positions"] + np.arange(len(b["input_ids"]))[:, None] * length).reshape(-1)
+        given = b["masked_lm_weights"].reshape(-1)
+        dense = np.zeros(b["input_ids"].size)
+        dense[flat[given != 0]] = given[given != 0]
+        ids = np.zeros(b["input_ids"].size, np.int64)
+        ids[flat[given != 0]] = b["masked_lm_ids"].reshape(-1)[given != 0]
+        if labels.size == ids.size and np.array_equal(dense, weights.reshape(-1)) and np.array_equal(ids, labels):
+            return b
+    return batches[0]
+
+
+def over(weights: Callable[[dict, Array], Array], labels: Callable[[dict, Array, Array], Array]) -> Callable:
+    """A mean over other positions; weights(batch, w) and labels(batch, labels, w) of all positions."""
+
+    def edit(b: dict, given: Array, w: Array, denominator: Any) -> dict[str, Any]:
+        wider = weights(b, w).astype(w.dtype)
+        return {"labels": labels(b, given, w), "weights": wider, "denominator": wider.sum()}
+
+    return edit
+
+
+def _present(b: dict) -> Array:
+    return b.get("attention_mask", np.ones_like(b["input_ids"])).reshape(-1)
+
+
+def _with(value: Callable[[dict], Array]) -> Callable[[dict, Array, Array], Array]:
+    return lambda b, labels, w: np.where(w != 0, labels, value(b))
+
+
+def _zero(b: dict) -> Array:
+    return np.zeros(b["input_ids"].size, np.int64)
+
+
+def _input(b: dict) -> Array:
+    return b["input_ids"].reshape(-1)
+
+
+def ignoring(label: int) -> Callable:
+    """A real label never counted."""
+
+    def edit(labels: Array, weights: Array, denominator: Any) -> dict[str, Any]:
+        left = (weights * (labels != label)).sum()
+        extra = 0 if denominator is None else denominator - weights.sum()
+        return {"ignore": label, "denominator": left + extra}
+
+    return edit
+
+
+def mean_of_means(parts: Callable[[int], list[slice]]) -> Callable:
+    """The masked positions' mean in each group of rows, then the mean of these; parts(B) are the groups."""
+
+    def edit(b: dict, labels: Array, w: Array, denominator: Any) -> dict[str, Any]:
+        rows = w.reshape(b["input_ids"].shape)
+        groups = [rows[group] for group in parts(len(rows))]
+        shares = [group / group.sum() if group.sum() else group for group in groups]
+        return {"weights": np.concatenate(shares).reshape(-1).astype(w.dtype), "denominator": float(len(groups))}
+
+    return edit
+
+
+def softmax_over_rows() -> Replacement:
+    """-log softmax over the rows, taken at the label's column."""
+
+    def cross_entropy(
+        logits: Array, *, labels: Array, weights: Any = None, ignore: Any = None, denominator: Any = None
+    ) -> tuple[Array, Cache]:
+        w = np.ones(len(logits), logits.dtype) if weights is None else weights
+        total = w.sum() if denominator is None else denominator
+        w = w / total if total else w * 0
+        e = np.exp(logits - logits.max(0))
+        p = e / e.sum(0)
+        at = (np.arange(len(labels)), labels)
+        return np.asarray(-(w * np.log(p[at])).sum()), {"p": p, "w": w, "at": at}
+
+    def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+        onehot = np.zeros_like(c["p"])
+        onehot[c["at"]] = c["w"]
+        return dy * (c["p"] * onehot.sum(0) - onehot)
+
+    return Replacement(cross_entropy, cross_entropy_backward)
+
+
+def nothing_is_nan() -> Replacement:
+    """0/0 where nothing counts."""
+
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        loss, c = ops.cross_entropy(logits, **given)
+        nan = np.nan if not c["weights"].any() else 1.0
+        return np.asarray(loss * nan), {**c, "nan": nan}
+
+    def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+        return ops.cross_entropy_backward(dy, c) * c["nan"]
+
+    return Replacement(cross_entropy, cross_entropy_backward, faithful=False)
+
+
+def of_masked(what: str, replacement: Any, **fields: Any) -> Callable:
+    """The masked-token loss replaced."""
+    return swap(what, "cross_entropy", replacement, "masked_lm", **fields)
+
+
+def of_pairs(what: str, replacement: Any, **fields: Any) -> Callable:
+    """The sentence-pair loss replaced."""
+    return swap(what, "cross_entropy", replacement, "next_sentence", **fields)
+
+
+def _every_slot(b: dict) -> dict[str, Any]:
+    """Each target slot weighs 1, those of weight 0 too."""
+    length = b["input_ids"].shape[1]
+    flat = (b["masked_lm_positions"] + np.arange(len(b["input_ids"]))[:, None] * length).reshape(-1)
+    labels, weights = np.zeros(b["input_ids"].size, np.int64), np.zeros(b["input_ids"].size)
+    labels[flat] = b["masked_lm_ids"].reshape(-1)
+    np.add.at(weights, flat, 1.0)
+    return {"labels": labels, "weights": weights, "denominator": float(flat.size)}
+
+
+
+_all = lambda b, w: np.ones_like(w)  # noqa: E731
+_unmasked = lambda b, w: _present(b)  # noqa: E731
+_ignored_pad = lambda s, site: counted(ignoring(s.config.pad_token_id or 0))  # noqa: E731
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "S01",
+    "ignore index -1 vs -100 mixed",
+    "one constant, asserted",
+    "HF#2759, #2491, #2718; alexa/dialoglue#19; EricFillion/happy-transformer#128",
+    "loss",
+    "OP-CE-2",
+    mutants=[
+        of_masked("nothing is ignored: unpredicted positions count with label 0", batched(over(_all, _with(_zero)))),
+        of_masked("unpredicted positions that are no padding count with label 0",
+                  batched(over(_unmasked, _with(_zero)))),
+        of_masked("unpredicted positions count with the last label",
+                  lambda s, site: batched(over(_all, _with(lambda b: _zero(b) + s.config.vocab_size - 1)))(s, site)),
+    ],
+)  # fmt: skip
+entry(
+    "S02",
+    "ignore_index=0 reused for NSP (class 0 ignored) or a real token",
+    "separate criteria",
+    "codertimo/BERT-pytorch#49, #98",
+    "loss",
+    "OP-CE-2",
+    families="B",
+    mutants=[
+        of_pairs("class 0 of the sentence pairs is ignored", counted(ignoring(0))),
+        of_pairs("class 1 of the sentence pairs is ignored", counted(ignoring(1))),
+        of_masked("label 0 is ignored among the tokens", counted(ignoring(0))),
+        of_masked("the padding id is ignored among the tokens", _ignored_pad),
+    ],
+)
+entry(
+    "S03",
+    "averaged over all tokens",
+    "over predicted positions",
+    "ServiceNow/Fast-LLM#426; HF#2759",
+    "loss",
+    "OP-CE-3",
+    mutants=[
+        of_masked("divided by all positions", counted(lambda labels, w, _: {"denominator": float(w.size)})),
+        of_masked("divided by all target slots",
+                  batched(lambda b, *_: {"denominator": float(b["masked_lm_positions"].size)})),
+        of_masked("divided by the unpadded positions", batched(lambda b, *_: {"denominator": float(_present(b).sum())})),
+        of_masked("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
+        of_masked("divided by the row length", batched(lambda b, *_: {"denominator": float(b["input_ids"].shape[1])})),
+        of_masked("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+        of_masked("slots of weight 0 count as well", batched(lambda b, *_: _every_slot(b))),
+        of_masked("all positions predicted, labels from the input", batched(over(_all, _with(_input)))),
+        of_masked("all unpadded positions predicted, labels from the input", batched(over(_unmasked, _with(_input)))),
+        of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+    ],
+)  # fmt: skip
+
+entry(
+    "S04",
+    "mean of means under accumulation / data parallel",
+    "global sum / global count",
+    "HF#34191, #24725; meta-pytorch/torchtune#1875",
+    "loss",
+    "BERT-LOSS-5",
+    mutants=[
+        of_masked("the mean of each row's mean",
+                  batched(mean_of_means(lambda n: [slice(i, i + 1) for i in range(n)]))),
+        of_masked("the mean of two halves' means",
+                  batched(mean_of_means(lambda n: [slice(0, n // 2), slice(n // 2, n)] if n > 1 else [slice(0, n)]))),
+        of_masked("the mean of two halves' means, the first the larger",
+                  batched(mean_of_means(lambda n: [slice(0, -(-n // 2)), slice(-(-n // 2), n)]
+                                        if n > 1 else [slice(0, n)]))),
+    ],
+)  # fmt: skip
+entry(
+    "S05",
+    "denominator sum(w) vs sum(w)+1e-5",
+    "GB adds 1e-5 (seen at tolerance 1e-6)",
+    "src GB run_pretraining",
+    "loss",
+    "BERT-LOSS-2",
+    families="B, A",
+    variant=True,
+    mutants=[config(f"denominator plus {eps:g}", mlm_denominator_eps=eps) for eps in (0.0, 1e-5)],
+)
+entry(
+    "S06",
+    "ELECTRA weights or only generator trained",
+    "1 * MLM + 50 * disc",
+    "simpletransformers#390; src electra (disc_weight 50)",
+    "loss",
+    families="E",
+)
+entry(
+    "S07",
+    "discriminator loss over pads",
+    "weight by input mask",
+    "PaddlePaddle/PaddleNLP#35; src electra",
+    "loss",
+    families="E",
+)
+entry(
+    "S08",
+    "class axis last vs 1 in cross entropy",
+    "state the axis",
+    "src Paddle guide 4.5",
+    "loss",
+    "OP-CE-1",
+    mutants=[
+        of_masked("softmax over the positions", softmax_over_rows()),
+        of_pairs("softmax over the rows", softmax_over_rows()),
+    ],
+)
+entry(
+    "S09",
+    "zero masked positions -> 0/0",
+    "0 (GB: +1e-5)",
+    "own knowledge; src GB",
+    "loss",
+    "OP-CE-3",
+    mutants=[of_masked("0/0 where nothing is predicted", nothing_is_nan())],
+)
+entry(
+    "S10",
+    "-100 labels not handled in one framework's token head",
+    "same ignore rule",
+    "HF#22540",
+    "loss",
+    "OP-CE-2",
+    families="B",
+    reason="it concerns heads for token classification, which pre-training does not have; in the MLM head it is S01",
+)

@@ -1,0 +1,434 @@
+"""Mistakes in layer norm and residuals."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minibert import layers, ops
+from minibert.mistakes.catalogue import entry, swap
+from minibert.mistakes.swap import Replacement
+
+Array = np.ndarray
+Cache = dict[str, Any]
+
+GROUPS = (
+    ("embeddings", r"encode\.embeddings\..*"),
+    ("encoder", r"encode\.encoder\..*"),
+    ("attention norms", r".*\.attention\.add_norm\.norm"),
+    ("feed-forward norms", r".*\.feed_forward\.add_norm\.norm"),
+    ("MLM head", r"mlm\..*"),
+)
+
+
+SUMS = r"forward/.*layer\.\d+(\.attention)?\.output"  # before or after the residual is added
+
+# ---- Pairs -----------------------------------------------------------------------------------------------------------
+def norm(root: Callable, axes: tuple[int, ...] = (-1,), lost: int = 0) -> Replacement:
+    """y = γ(x - m)·r(v, eps) + β with v = Σ(x - m)²/(n - lost) over `axes`; root gives (r, dr/dv)."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        count = np.prod([x.shape[axis] for axis in axes])
+        centred = x - x.mean(axes, keepdims=True)
+        r, slope = root((centred * centred).sum(axes, keepdims=True) / (count - lost), eps)
+        c = {"centred": centred, "r": r, "slope": slope, "weight": weight, "divisor": count - lost}
+        return centred * r * weight + bias, c
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        centred, rows = c["centred"], tuple(range(dy.ndim - 1))
+        g = dy * c["weight"]
+        dv = (g * centred).sum(axes, keepdims=True) * c["slope"]
+        dx = c["r"] * (g - g.mean(axes, keepdims=True)) + centred * (2 / c["divisor"]) * dv
+        return dx, {"weight": (dy * centred * c["r"]).sum(rows), "bias": dy.sum(rows)}
+
+    return Replacement(layer_norm, layer_norm_backward)
+
+
+def right_root(v: Array, eps: float) -> tuple[Array, Array]:
+    """1/√(v + eps) and its derivative."""
+    r = (v + eps) ** -0.5
+    return r, -0.5 * r**3
+
+
+def eps_outside(v: Array, eps: float) -> tuple[Array, Array]:
+    """1/(√v + eps)."""
+    s = np.sqrt(v)
+    return 1 / (s + eps), -0.5 / ((s + eps) ** 2 * s)
+
+
+def squared(v: Array, eps: float) -> tuple[Array, Array]:
+    """(v + eps)⁻², a ** 2 where ** 0.5 was meant."""
+    return (v + eps) ** -2.0, -2 * (v + eps) ** -3.0
+
+
+def no_root(v: Array, eps: float) -> tuple[Array, Array]:
+    """1/(v + eps)."""
+    return 1 / (v + eps), -1 / (v + eps) ** 2
+
+
+def another_eps(eps: float) -> Replacement:
+    """Layer norm with an eps of its own."""
+    wanted = eps
+    forward = lambda x, weight, bias, *, eps: ops.layer_norm(x, weight, bias, eps=wanted)  # noqa: E731
+    return Replacement(forward, ops.layer_norm_backward)
+
+
+def half_statistics() -> Replacement:
+    """Mean and variance accumulated in float16; the derivative is that of layer norm, at those statistics."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        half = x.astype(np.float16)
+        mean = half.mean(-1, keepdims=True, dtype=np.float16)
+        v = np.square(half - mean).mean(-1, keepdims=True, dtype=np.float16)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rstd = 1 / np.sqrt((v + np.float16(eps)).astype(x.dtype))
+            xhat = (x - mean.astype(x.dtype)) * rstd
+        rows = {"xhat": xhat.reshape(-1, x.shape[-1]), "rstd": rstd.reshape(-1, 1)}
+        return xhat * weight + bias, {**rows, "weight": weight}
+
+    return Replacement(layer_norm, ops.layer_norm_backward, faithful=False)
+
+
+def lost_terms(mean: bool, projection: bool) -> Replacement:
+    """The right value, with these terms of dx = r(g - mean g - x̂ mean(g x̂)) lost."""
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        _, gradients = ops.layer_norm_backward(dy, c)
+        xhat, rstd = c["xhat"].reshape(dy.shape), c["rstd"].reshape(*dy.shape[:-1], 1)
+        g = dy * c["weight"]
+        dx = g if mean else g - g.mean(-1, keepdims=True)
+        dx = dx if projection else dx - xhat * (g * xhat).mean(-1, keepdims=True)
+        return dx * rstd, gradients
+
+    return Replacement(ops.layer_norm, layer_norm_backward, faithful=False)
+
+
+def _no_gradient(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+    zero = np.zeros_like(c["weight"])
+    return np.zeros_like(dy), {"weight": zero, "bias": zero}
+
+
+def _no_input_gradient(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+    return np.zeros_like(dy), ops.layer_norm_backward(dy, c)[1]
+
+
+# ---- Blocks ----------------------------------------------------------------------------------------------------------
+def _norms(attention: str, feed_forward: str) -> Replacement:
+    """An encoder layer whose two norms use the weights of these sub-layers; a norm used twice adds its gradients."""
+    uses = (attention, feed_forward)
+
+    def encoder_layer(x: Array, p: Any, **constants: Any) -> tuple[Array, Cache]:
+        norms = [p[use]["norm"] for use in uses]
+        own = {
+            "attention": {**p["attention"], "norm": norms[0]},
+            "feed_forward": {**p["feed_forward"], "norm": norms[1]},
+        }
+        return _plain(layers.encoder_layer)(x, own, **constants)
+
+    def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        dx, g = _plain(layers.encoder_layer_backward)(dy, c)
+        given = [g["attention"].pop("norm"), g["feed_forward"].pop("norm")]
+        for part in ("attention", "feed_forward"):
+            total = {name: np.zeros_like(value) for name, value in given[0].items()}
+            for use, gradient in zip(uses, given, strict=True):
+                if use == part:
+                    total = {name: total[name] + gradient[name] for name in total}
+            g[part]["norm"] = total
+        return dx, g
+
+    return Replacement(encoder_layer, encoder_layer_backward)
+
+
+def _plain(f: Callable) -> Callable:
+    """The block itself, so that only its parts are traced, not a second block round them."""
+    return f.__wrapped__
+
+
+def pre_norm() -> Replacement:
+    """x + Drop(attention(LN(x))), then a + Drop(feed_forward(LN(a)))."""
+
+    def encoder_layer(
+        x: Array, p: Any, *, heads: int, act: str, eps: float, bias: Any = None, probs_dropout: Any = None,
+        keep: Any = None, rate: float = 0.0,
+    ) -> tuple[Array, Cache]:  # fmt: skip
+        keep, c = keep or {}, {}
+        n, norm1 = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
+        f, c["attention"] = layers.self_attention(n, p["attention"], heads=heads, bias=bias, dropout=probs_dropout)
+        f, drop1 = ops.dropout(f, keep=keep.get("attention"), rate=rate)
+        a = x + f
+        n, norm2 = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
+        f, c["feed_forward"] = layers.feed_forward(n, p["feed_forward"], act=act)
+        f, drop2 = ops.dropout(f, keep=keep.get("feed_forward"), rate=rate)
+        c["own"] = (norm1, drop1, norm2, drop2)
+        return a + f, c
+
+    def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        norm1, drop1, norm2, drop2 = c["own"]
+        g: Any = {}
+        dn, g["feed_forward"] = layers.feed_forward_backward(ops.dropout_backward(dy, drop2), c["feed_forward"])
+        dn, g["feed_forward"]["norm"] = ops.layer_norm_backward(dn, norm2)
+        da = dy + dn
+        dn, g["attention"] = layers.self_attention_backward(ops.dropout_backward(da, drop1), c["attention"])
+        dn, g["attention"]["norm"] = ops.layer_norm_backward(dn, norm1)
+        return da + dn, g
+
+    return Replacement(encoder_layer, encoder_layer_backward)
+
+
+def residuals(attention: str, feed_forward: str) -> Replacement:
+    """Post-norm, with the residual of each sub-layer from: "x" the layer's input, "a" the first norm's output, "none",
+    "normed" (the sub-layer's output is added to itself after its norm: LN(f) + x).
+    """
+
+    def encoder_layer(
+        x: Array, p: Any, *, heads: int, act: str, eps: float, bias: Any = None, probs_dropout: Any = None,
+        keep: Any = None, rate: float = 0.0,
+    ) -> tuple[Array, Cache]:  # fmt: skip
+        keep, c = keep or {}, {}
+        sources = {"x": x}
+
+        def joined(which: str, f: Array, part: str) -> Array:
+            kept, norm = keep.get(part), p[part]["norm"]
+            base = sources["a" if which == "normed" and part == "feed_forward" else "x" if which == "normed" else which]
+            if which == "normed":
+                y, c[part]["add_norm"] = layers.add_norm(np.zeros_like(f), f, norm, eps=eps, keep=kept, rate=rate)
+                return y + base
+            y, c[part]["add_norm"] = layers.add_norm(base, f, norm, eps=eps, keep=kept, rate=rate)
+            return y
+
+        sources["none"] = np.zeros_like(x)
+        f, c["attention"] = layers.self_attention(x, p["attention"], heads=heads, bias=bias, dropout=probs_dropout)
+        sources["a"] = a = joined(attention, f, "attention")
+        f, c["feed_forward"] = layers.feed_forward(a, p["feed_forward"], act=act)
+        return joined(feed_forward, f, "feed_forward"), c
+
+    def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        g: Any = {}
+        d = {"x": np.zeros_like(dy), "a": np.zeros_like(dy), "none": 0}
+
+        def parted(which: str, dy: Array, part: str) -> tuple[Array, Any]:
+            dbase, df, norm = layers.add_norm_backward(dy, c[part]["add_norm"])
+            base = "a" if which == "normed" and part == "feed_forward" else "x" if which == "normed" else which
+            d[base] = d[base] + (dy if which == "normed" else dbase)
+            return df, norm
+
+        df, norm = parted(feed_forward, dy, "feed_forward")
+        da, g["feed_forward"] = layers.feed_forward_backward(df, c["feed_forward"])
+        g["feed_forward"]["norm"] = norm
+        df, norm = parted(attention, d["a"] + da, "attention")
+        dx, g["attention"] = layers.self_attention_backward(df, c["attention"])
+        g["attention"]["norm"] = norm
+        return d["x"] + dx, g
+
+    return Replacement(encoder_layer, encoder_layer_backward)
+
+
+def final_norm() -> Replacement:
+    """A layer followed by one more norm with weights 1 and 0."""
+
+    def encoder_layer(x: Array, p: Any, **constants: Any) -> tuple[Array, Cache]:
+        y, c = _plain(layers.encoder_layer)(x, p, **constants)
+        ones, zeros = np.ones(y.shape[-1], y.dtype), np.zeros(y.shape[-1], y.dtype)
+        y, last = ops.layer_norm(y, ones, zeros, eps=constants["eps"])
+        return y, {**c, "last": (last,)}
+
+    def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        return _plain(layers.encoder_layer_backward)(ops.layer_norm_backward(dy, c["last"][0])[0], c)
+
+    return Replacement(encoder_layer, encoder_layer_backward)
+
+
+def _last_layer(subject: Any, site: Any) -> Replacement | None:
+    return final_norm() if site.path.endswith(f"encoder.{subject.config.num_hidden_layers - 1}") else None
+
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+def _eps(value: float, groups: tuple = ()) -> Callable:
+    """Another eps in all norms, or in a group of them alone."""
+
+    def maker(subject: Any, at: Any) -> list:
+        if subject.config.layer_norm_eps == value:
+            return []
+        return swap(f"eps {value:g}", "layer_norm", another_eps(value), groups=groups)(subject, at)
+
+    return maker
+
+
+EPS = (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.0)
+of_norms = partial(swap, name="layer_norm", groups=GROUPS)
+
+entry(
+    "L01",
+    "eps 1e-5 (framework default) or 1e-3 for 1e-12",
+    "the configuration's eps; 1e-12 in the release",
+    "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
+    "output",
+    "BERT-ENC-3",
+    families="B, A, E, D",
+    mutants=[_eps(value, GROUPS) for value in EPS],
+)
+entry(
+    "L02",
+    "eps assumed the same in all families",
+    "RoBERTa (fairseq) and ERNIE 1e-5, DeBERTa 1e-7, XLM and Google BERT 1e-12",
+    "src fairseq modules/layer_norm.py:28, XLM transformer.py:282; PaddlePaddle/ERNIE#75; HF#532; DB and GB (contrib "
+    "default) values own knowledge",
+    "output",
+    "OP-LN-5",
+    families="R, EN, DB, XLM",
+)
+entry(
+    "L03",
+    "(x-m)/(std+eps)",
+    "(x-m)/sqrt(var+eps)",
+    "tracel-ai/burn#2185; hkproj/pytorch-transformer#31; codertimo/BERT-pytorch#30; hyunwoongko/transformer#7",
+    "output",
+    "OP-LN-2",
+    mutants=[
+        of_norms("eps added to the deviation", replacement=norm(eps_outside)),
+        of_norms("eps added to the deviation, which divides by n - 1", replacement=norm(eps_outside, lost=1)),
+    ],
+)
+entry(
+    "L04",
+    "sample (n-1) variance",
+    "population (n)",
+    "harvardnlp/annotated-transformer#119, #122",
+    "output",
+    "OP-LN-2",
+    mutants=[of_norms("the variance divides by n - 1", replacement=norm(right_root, lost=1))],
+)
+entry(
+    "L05",
+    "normalised over sequence x hidden",
+    "hidden axis only",
+    "YutaroOgawa/pytorch_advanced#101",
+    "output",
+    "OP-LN-1",
+    mutants=[
+        swap(
+            "statistics over sequence and hidden",
+            "layer_norm",
+            norm(right_root, axes=(-2, -1)),
+            r"encode\..*",
+            GROUPS[:4],
+        ),
+        swap("statistics over the sequence", "layer_norm", norm(right_root, axes=(-2,)), r"encode\..*", GROUPS[:4]),
+    ],
+)
+entry(
+    "L06",
+    "`**2` where `**0.5`",
+    "sqrt",
+    "131250208/TPlinker-joint-extraction#37",
+    "output",
+    "OP-LN-1",
+    mutants=[
+        of_norms("divided by (var + eps)²", replacement=norm(squared)),
+        of_norms("divided by var + eps, no root", replacement=norm(no_root)),
+    ],
+)
+entry(
+    "L07",
+    "wrong norm reused in a block",
+    "own weights for each",
+    "ml-explore/mlx#1636",
+    "output",
+    "BERT-ENC-1",
+    mutants=[
+        swap("the attention's norm serves both", "encoder_layer", _norms("attention", "attention")),
+        swap("the feed-forward's norm serves both", "encoder_layer", _norms("feed_forward", "feed_forward")),
+        swap("the two norms of a layer change places", "encoder_layer", _norms("feed_forward", "attention")),
+    ],
+)
+entry(
+    "L08",
+    "pre-LN for post-LN",
+    "BERT: LN(x + f(x))",
+    "annotated-transformer#13, #92",
+    "output",
+    "BERT-ENC-1",
+    families="B, R, A",
+    mutants=[swap("the norm comes before each sub-layer", "encoder_layer", pre_norm())],
+)
+entry(
+    "L09",
+    "residual taken from the normed tensor",
+    "from the block input",
+    "NVIDIA-NeMo/Speech#4350; PT#61165; Howuhh/faster-trajectory-transformer#3; SHI-Labs/Compact-Transformers#25; "
+    "lbcb-sci/RiNALMo#9",
+    "output",
+    "BERT-ENC-1",
+    mutants=[
+        swap(text, "encoder_layer", residuals(first, second), silent=SUMS if "normed" in (first, second) else "")
+        for text, first, second in (
+            ("the feed-forward's residual is the layer's input", "x", "x"),
+            ("the attention has no residual", "none", "a"),
+            ("the feed-forward has no residual", "x", "none"),
+            ("no residuals", "none", "none"),
+            ("the residual is added after the norm", "normed", "normed"),
+            ("the attention's residual is added after the norm", "normed", "a"),
+            ("the feed-forward's residual is added after the norm", "x", "normed"),
+        )
+    ],
+)
+entry(
+    "L10",
+    "additional final LN (or missing with pre-LN)",
+    "none in post-LN",
+    "hkproj/pytorch-transformer#14",
+    "output",
+    "BERT-ENC-2",
+    families="B",
+    mutants=[swap("a norm of weights 1 and 0 after the last layer", "encoder_layer", _last_layer)],
+)
+entry(
+    "L11",
+    "statistics in fp16: overflow, eps rounds to 0",
+    "accumulate in fp32",
+    "PT#66707, #41527; TRT#2564, #1196; ORT#29043; TF#24979",
+    "output",
+    "NUM-1",
+    mutants=[of_norms("mean and variance in float16", replacement=half_statistics())],
+)
+entry(
+    "L12",
+    "a term of the backward lost",
+    "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",
+    "HomericIntelligence/Odyssey#3808; Mnemosyne#730",
+    "gradient",
+    "OP-LN-4",
+    mutants=[
+        of_norms(text, replacement=lost_terms(*lost), section="gradients")
+        for text, lost in (
+            ("mean(g) lost", (True, False)),
+            ("x̂ mean(g x̂) lost", (False, True)),
+            ("both means lost", (True, True)),
+        )
+    ],
+)
+entry(
+    "L13",
+    "fused LN has no backward (gradients silently absent)",
+    "error or gradient",
+    "huggingface/candle#3613",
+    "gradient",
+    "OP-LN-4",
+    mutants=[
+        of_norms(text, replacement=Replacement(ops.layer_norm, half, faithful=False), section="gradients")
+        for text, half in (
+            ("no gradient passes or reaches the weights", _no_gradient),
+            ("no gradient passes", _no_input_gradient),
+        )
+    ],
+)
+entry(
+    "L14",
+    "LN weights initialised by the generic initializer",
+    "gamma 1, beta 0",
+    "HF#171",
+    "loading",
+    "BERT-INIT-2",
+    reason="a case gives every weight, so no initialiser runs; `minibert.create` is tested to draw 1 and 0",
+)

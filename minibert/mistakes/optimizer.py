@@ -1,0 +1,353 @@
+"""Mistakes in the optimizer step."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minibert import optim, tree
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import Mutant, entry, part, swap
+from minibert.mistakes.heads import halved, lookup_gradient, only_when_tied, tied_gradient
+
+Array = np.ndarray
+MOMENTS = ("adam_m", "adam_v")
+BETA1, BETA2 = 0.9, 0.999
+
+
+# ---- Updates ---------------------------------------------------------------------------------------------------------
+def adam(step: Callable, l2: bool = False, slots: tuple[str, str] | None = None) -> Callable:
+    """An update whose step is step(m, v, t) for the moments after t updates; l2: the decay enters the gradient."""
+
+    def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None) -> None:
+        state["step"] += 1
+        first, second = (state[name] for name in (slots or _slots(state)))
+        flat = [tree.flatten(t) for t in (params, grads, first, second)]
+        for path, p in flat[0].items():
+            g, m, v = (f[path] for f in flat[1:])
+            rate = (decay or {}).get(path, 0.0)
+            g = g + rate * p if l2 else g
+            m[...] = BETA1 * m + (1 - BETA1) * g
+            v[...] = BETA2 * v + (1 - BETA2) * g * g
+            p[...] = p - lr * (step(m, v, state["step"]) + (0 if l2 else rate * p))
+
+    return update
+
+
+def _slots(state: dict) -> tuple[str, str]:
+    return MOMENTS if "adam_m" in state else ("exp_avg", "exp_avg_sq")
+
+
+def corrected(m: Array, v: Array, t: int, eps: float) -> Array:
+    """m̂/(√v̂ + eps)."""
+    return m / (1 - BETA1**t) / (np.sqrt(v / (1 - BETA2**t)) + eps)
+
+
+def plain(m: Array, v: Array, t: int, eps: float) -> Array:
+    """m/(√v + eps)."""
+    return m / (np.sqrt(v) + eps)
+
+
+def eps_inside(m: Array, v: Array, t: int, eps: float) -> Array:
+    """m/√(v + eps)."""
+    return m / np.sqrt(v + eps)
+
+
+def eps_hat(m: Array, v: Array, t: int, eps: float) -> Array:
+    """The correction after eps: m √(1 - β₂ᵗ)/(1 - β₁ᵗ)/(√v + eps)."""
+    return m * np.sqrt(1 - BETA2**t) / (1 - BETA1**t) / (np.sqrt(v) + eps)
+
+
+def corrected_eps_inside(m: Array, v: Array, t: int, eps: float) -> Array:
+    """m̂/√(v̂ + eps)."""
+    return m / (1 - BETA1**t) / np.sqrt(v / (1 - BETA2**t) + eps)
+
+
+def first_corrected(m: Array, v: Array, t: int, eps: float) -> Array:
+    """m̂/(√v + eps)."""
+    return m / (1 - BETA1**t) / (np.sqrt(v) + eps)
+
+
+def for_optimizer(names: tuple[str, ...], makers: list[Callable]) -> list[Callable]:
+    """The makers, where the case's optimizer is one of `names`."""
+    return [
+        lambda subject, at, maker=maker: maker(subject, at) if subject.optimizer["name"] in names else []
+        for maker in makers
+    ]
+
+
+BERT, TORCH = ("bert_adam",), ("adamw",)
+ADAM = BERT + TORCH
+EPS = {"bert_adam": 1e-6, "adamw": 1e-8}
+RIGHT = {"bert_adam": plain, "adamw": corrected}
+
+
+def of_update(what: str, form: Callable | None, eps: float | None = None, variant: bool | None = None, **fields: Any):
+    """An update with another form of the step or another eps; None keeps the optimizer's own."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        name = subject.optimizer["name"]
+        if name not in EPS or (form is None and eps == EPS[name]):
+            return []
+        step = partial(form or RIGHT[name], eps=EPS[name] if eps is None else eps)
+        return part(what, variant, update=adam(step, **fields))(subject, at)
+
+    return maker
+
+
+# ---- Decay, clipping, rates ------------------------------------------------------------------------------------------
+def decaying(what: str, decays: Callable[[str], bool]) -> Callable:
+    """Another set of decaying tensors, by published name."""
+    return part(what, decay=partial(optim.decay_rates, decays=decays))
+
+
+def _clip_each(grads: Any, max_norm: float) -> tuple[Any, float]:
+    def clipped(g: Array) -> Array:
+        return g * (max_norm / max(float(np.sqrt((g * g).sum())), max_norm))
+
+    return tree.map(clipped, grads), optim.global_norm(grads)
+
+
+def _clip_values(grads: Any, limit: float) -> tuple[Any, float]:
+    return tree.map(lambda g: np.clip(g, -limit, limit), grads), optim.global_norm(grads)
+
+
+def _no_clip(grads: Any, max_norm: float) -> tuple[Any, float]:
+    return grads, optim.global_norm(grads)
+
+
+def _clip_with_eps(grads: Any, max_norm: float) -> tuple[Any, float]:
+    norm = optim.global_norm(grads)
+    return tree.map(lambda g: g * min(1.0, max_norm / (norm + 1e-6)), grads), norm
+
+
+def _always_scaled(grads: Any, max_norm: float) -> tuple[Any, float]:
+    norm = optim.global_norm(grads)
+    return tree.map(lambda g: g * (max_norm / norm), grads), norm
+
+
+def _clip_scaled(scale: float, shown: bool) -> Callable:
+    """Clipped while still multiplied by a loss scale; shown: the norm handed out is the scaled one."""
+
+    def clip(grads: Any, max_norm: float) -> tuple[Any, float]:
+        norm = optim.global_norm(grads)
+        factor = max_norm / max(norm * scale, max_norm)
+        return tree.map(lambda g: g * factor, grads), norm * scale if shown else norm
+
+    return clip
+
+
+def rated(what: str, rate: Callable, variant: bool | None = None) -> Callable:
+    """Another learning rate: rate(step, peak, warmup, total, schedule)."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        schedule = optim.SCHEDULES[subject.optimizer["schedule"]]
+
+        def other(step: int, *, peak: float, warmup: int, total: int) -> float:
+            return rate(step, peak, warmup, total, schedule)
+
+        return part(what, variant, rate=other)(subject, at)
+
+    return maker
+
+
+def shifted(by: int) -> Callable:
+    """The schedule read some steps later."""
+    return lambda step, peak, warmup, total, f: f(max(0, step + by), peak=peak, warmup=warmup, total=total)
+
+
+def _continuous(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    return optim.linear_schedule(step, peak=peak, warmup=warmup, total=total)
+
+
+def _released(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    return optim.bert_schedule(step, peak=peak, warmup=warmup, total=total)
+
+
+def _warm_decay(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    """The decayed rate multiplied by min(1, step/warmup), as in ELECTRA."""
+    return peak * max(0.0, 1 - step / total) * min(1.0, step / max(1, warmup))
+
+
+def _shifted_decay(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    """The decay counted from the end of the warm-up, over the whole length."""
+    return peak * step / warmup if step < warmup else peak * max(0.0, 1 - (step - warmup) / total)
+
+
+def _no_warmup(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    return f(step, peak=peak, warmup=0, total=total)
+
+
+def _no_decay(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    return peak * step / warmup if step < warmup else peak
+
+
+def _unclamped(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    rate = f(step, peak=peak, warmup=warmup, total=total)
+    if step < total:
+        return rate
+    slope = total if f is optim.bert_schedule else max(1, total - warmup)
+    return peak * (total - step) / slope
+
+
+def unless(schedule: str, maker: Callable) -> Callable:
+    """No mutant where the case has this schedule itself."""
+    return lambda subject, at: [] if subject.optimizer["schedule"] == schedule else maker(subject, at)
+
+
+NORM = ("LayerNorm", "layer_norm")
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "O01",
+    "bias correction added to (or missing from) BERT's Adam",
+    "GB AdamWeightDecay has none; state it",
+    "GB#153; HF#420; src GB optimization.py",
+    "step",
+    "OPT-ADAM-2",
+    families="B, A, E",
+    variant=True,
+    mutants=[
+        *for_optimizer(BERT, [of_update("both moments corrected", corrected),
+                              of_update("both moments corrected, eps 1e-8", corrected, 1e-8),
+                              of_update("the first moment alone corrected", first_corrected)]),
+        *for_optimizer(TORCH, [of_update("no bias correction", plain), of_update("no correction, eps 1e-6", plain, 1e-6),
+                               of_update("the first moment alone corrected", first_corrected)]),
+    ],
+)  # fmt: skip
+entry(
+    "O02",
+    'eps inside sqrt / before bias correction ("eps hat")',
+    "declare the form",
+    "TF#9047, #35102; PT#22628, #41477; HF#35504; google-deepmind/optax#571",
+    "step",
+    "OPT-ADAM-2",
+    mutants=[
+        *for_optimizer(BERT, [of_update("eps inside the root", eps_inside)]),
+        *for_optimizer(ADAM, [of_update("corrected, eps inside the root", corrected_eps_inside),
+                              of_update("corrected after eps is added", eps_hat)]),
+    ],
+)  # fmt: skip
+entry(
+    "O03",
+    "eps 1e-8 for 1e-6",
+    "1e-6 in GB",
+    "src GB optimization.py",
+    "step",
+    "OPT-ADAM-1",
+    families="B",
+    mutants=for_optimizer(ADAM, [of_update(f"eps {eps:g}", None, eps) for eps in (1e-8, 1e-6, 1e-7, 1e-12, 1e-5)]),
+)
+entry(
+    "O04",
+    "decay on LayerNorm/bias, names do not match, or set inverted",
+    "exclude LayerNorm, layer_norm, bias",
+    "HF#492, #4360; keras-bert#60; facebookresearch/BalancingGroups#6; src",
+    "step",
+    "OPT-ADAM-4",
+    mutants=[
+        decaying("everything decays", lambda name: True),
+        decaying("nothing decays", lambda name: False),
+        decaying("the set is inverted", lambda name: bool(optim.NO_DECAY.search(name))),
+        decaying("the norms' weights decay", lambda name: "bias" not in name),
+        decaying("biases decay", lambda name: not any(norm in name for norm in NORM)),
+        decaying("biases outside the norms decay",
+                 lambda name: not any(norm in name for norm in NORM)),
+        decaying("the norms decay", lambda name: any(norm in name for norm in NORM) or "bias" not in name),
+        decaying("the tables do not decay", lambda name: not optim.NO_DECAY.search(name) and "embeddings" not in name),
+    ],
+)  # fmt: skip
+entry(
+    "O05",
+    "clip per tensor",
+    "global norm 1.0",
+    "HF#581; NVIDIA/DeepLearningExamples#287; NVIDIA/apex#819; src",
+    "step",
+    "OPT-CLIP-1",
+    mutants=[
+        part("each tensor clipped by its own norm", clip=_clip_each),
+        part("each entry clipped", clip=_clip_values),
+        part("not clipped", clip=_no_clip),
+        part("scaled to the norm even when below it", clip=_always_scaled),
+        part("the norm plus 1e-6, as in ports", True, clip=_clip_with_eps),
+    ],
+)
+entry(
+    "O06",
+    "warm-up off by one; decay counted from the end of warm-up",
+    "lr(0)=0; linear decay counted from step 0",
+    "GB#1293, #193; tensorflow/models#9709; src",
+    "step",
+    "OPT-SCHED-2",
+    families="B",
+    mutants=[
+        rated("the schedule one step ahead", shifted(1)),
+        rated("the schedule one step behind", shifted(-1)),
+        unless("linear", rated("linear from the warm-up's end to 0, as in ports", _continuous, variant=True)),
+        unless("bert", rated("the release's decay, counted from step 0", _released, variant=True)),
+        rated("the decay counted from the warm-up's end, over all steps", _shifted_decay),
+        rated("no warm-up", _no_warmup),
+        rated("no decay", _no_decay),
+        rated("a constant rate", lambda step, peak, warmup, total, f: peak),
+    ],
+)
+entry(
+    "O07",
+    "L2 in the gradient instead of decoupled",
+    "w -= lr*(u + wd*w)",
+    "src GB optimization.py (comment)",
+    "step",
+    "OPT-ADAM-3",
+    mutants=for_optimizer(ADAM, [of_update("the decay enters the gradient", None, l2=True)]),
+)
+entry(
+    "O08",
+    "tied weight: half the gradient, or two moment states",
+    "one parameter, one state",
+    "paiml/entrenar#314; NVIDIA/TransformerEngine#3437; Megatron-LM#656",
+    "gradient",
+    "BERT-MLM-3",
+    mutants=[
+        halved,
+        only_when_tied(swap("the decoder's part alone", "embedding", lookup_gradient(0), r".*\.word",
+                            section="gradients")),
+        only_when_tied(swap("the look-up's part alone", "mlm_head", tied_gradient(0), section="gradients")),
+        only_when_tied(swap("the decoder's part twice", "mlm_head", tied_gradient(2), section="gradients")),
+    ],
+)  # fmt: skip
+entry(
+    "O09",
+    "negative learning rate after the last step",
+    "clamp at 0",
+    "HF#327",
+    "step",
+    "OPT-SCHED-1",
+    families="B",
+    mutants=[rated("no clamp at 0", _unclamped)],
+)
+entry(
+    "O10",
+    "clip before unscale / before all-reduce",
+    "after both",
+    "apex#1096; tinygrad#4642",
+    "step",
+    "OPT-ORDER-1",
+    families="all, fp16",
+    mutants=[
+        part(f"clipped while scaled by {scale:,}{', that norm logged' if shown else ''}",
+             clip=_clip_scaled(scale, shown))
+        for scale in (65536, 1024) for shown in (False, True)
+    ],
+)  # fmt: skip
+entry(
+    "O11",
+    "ELECTRA warm-up treated as BERT's",
+    "BERT: init_lr*step/warmup replaces the decayed rate during warm-up; ELECTRA multiplies the decayed rate by "
+    "min(1, step/warmup)",
+    "src GB optimization.py, src ELECTRA model/optimization.py",
+    "step",
+    "OPT-SCHED-2",
+    families="E; B the other way round",
+    mutants=[rated("ELECTRA's: the decayed rate times min(1, step/warmup)", _warm_decay)],
+)
