@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, gradcheck
+from minibert import families, gradcheck, tree
 from minibert.checkpoint import atomic, directory, safetensors, strictjson
 from minibert.config import from_fields, require, shown
 from minibert.errors import InputError
@@ -99,9 +99,13 @@ class Case:
         held = self.facts["weights"]
         require(held is not None, f"case {self.name} has no weights")
         if "file" in held:
-            flat = self.section("weights")
-            rows = families.family(self.facts["family"]).names(self.config())
-            return directory.from_published(flat, rows)
+            module, config = families.family(self.facts["family"]), self.config()
+            params = directory.from_published(self.section("weights"), module.names(config))
+            held = {path: array.shape for path, array in tree.items(params)}
+            for path, shape in tree.items(module.shapes(config)):
+                fits = held.get(path) == shape
+                require(fits, f"case {self.name}: weights {path} are {held.get(path)}, the config says {shape}")
+            return params
         require(weights is not None, f"case {self.name} is over the directory {held['directory']!r}: say where it lies")
         file = Path(weights) / directory.WEIGHTS
         right = file_digest(file) == held["sha256"]
@@ -170,10 +174,9 @@ def read(path: str | os.PathLike) -> Case:
         del fields["name"]
         entries[key] = Entry(key, **fields)
     _require_files(place, entries)
-    for key in entries:
-        number = re.match(r"inputs/(\d+)/", key)
-        fits = number is None or 0 < int(number[1]) < facts["batches"]
-        require(fits, f"{source}: {shown(key)} is beyond the {facts['batches']} batches")
+    numbered = {int(match[1]) for key in entries if (match := re.match(r"inputs/(\d{1,9})/", key))}
+    counted = max(facts["batches"], 1) == len(numbered) + 1 and max(numbered, default=0) == len(numbered)
+    require(counted, f"{source}: batches is {facts['batches']}, the inputs have {len(numbered) + 1}")
     return Case(place, facts, entries)
 
 

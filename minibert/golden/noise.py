@@ -66,7 +66,8 @@ def _bfloat16(a: Array) -> Array:
 
 
 def _float16(a: Array) -> Array:
-    return np.asarray(a, np.float16).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return np.asarray(a, np.float16).astype(np.float32)
 
 
 # name -> (rounding, half a unit in the last place of 1)

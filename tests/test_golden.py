@@ -1,0 +1,486 @@
+"""Golden cases: written and read back, replayed, certified, with floors that a reordered run stays under."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import cli, gradcheck, tree
+from minibert.checkpoint import safetensors
+from minibert.errors import InputError
+from minibert.families import bert
+from minibert.golden import case as cases
+from minibert.golden import certify, make, noise, vectors
+from minibert.golden.draws import Draws
+from minibert.golden.subject import observe
+from minibert.pairs import PAIRS, observing
+
+SHIPPED = [*make.recipes(), *vectors.SHIPPED]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A whole family's case, made quickly: few noise runs."""
+    path = tmp_path_factory.mktemp("case") / "small"
+    return make.make("small", replace(make.recipes()["bert/dropout"], steps=(1, 2)), path, runs=2)
+
+
+@pytest.fixture
+def copy(small, tmp_path):
+    """A copy to damage."""
+    shutil.copytree(small.path, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def rewritten(folder, change):
+    """case.json with `change` applied to its fields."""
+    fields = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+    change(fields)
+    (folder / "case.json").write_text(json.dumps(fields), encoding="utf-8", newline="\n")
+
+
+# ---- The shipped cases -----------------------------------------------------------------------------------------------
+def test_every_recipe_is_shipped_and_nothing_else():
+    assert sorted(path.relative_to(cases.folder()).as_posix() for path in cases.shipped()) == sorted(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_case_is_valid_small_and_computed_again_alike(name):
+    case = cases.read(name)
+    assert case.name == name
+    assert sum(file.stat().st_size for file in case.path.iterdir()) < 1_000_000
+    assert make.verify(case) == []
+    assert case.text() is not None or case.entries
+    for key, entry in case.entries.items():
+        floors = entry.noise
+        assert set(floors) == (set() if key.startswith(("weights/", "inputs/")) else set(cases.NOISE)), key
+        assert floors.get("float32", 0) is not None, key
+        array = case.tensor(key)
+        assert np.isfinite(array).all(), key
+
+
+def test_together_the_shipped_cases_stay_small():
+    assert sum(file.stat().st_size for file in cases.folder().rglob("*") if file.is_file()) < 12_000_000
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("ops/")])
+def test_an_op_is_certified_to_few_units(name):
+    """Each output against 50 digits, gradients too; rows of deviation 2e-4 lose 1/2e-4 units."""
+    case = cases.read(name)
+    certified = case.facts["certified"]
+    assert "forward/output" in certified
+    assert max(certified.values()) < (5000 if name.endswith("-eps") else 3)
+    if name not in ("ops/attention-masked", "ops/embedding-padding"):
+        assert certified.keys() == {key for key in case.entries if key.startswith(("forward/", "gradients/"))}
+
+
+def test_every_op_has_a_case():
+    assert {cases.read(name).facts["pair"] for name in SHIPPED if name.startswith("ops/")} == set(PAIRS)
+
+
+def test_the_shipped_cases_move_every_config_field_from_its_default():
+    """Some case has each field away from what the family defaults to."""
+    held = [cases.read(name).facts["config"] for name in SHIPPED if name.startswith("bert/")]
+    for name, value in minibert.config.to_fields(bert.Config()).items():
+        assert any(config[name] != value for config in held), name
+
+
+def test_a_probe_batch_holds_every_kind_of_trouble():
+    batch = cases.read("bert/published").batches()[0]
+    ids, mask = batch["input_ids"], batch["input_mask"]
+    assert (mask.min(), mask.max(), batch["segment_ids"].max()) == (0, 1, 1)
+    assert (np.diff(mask, axis=1) <= 0).all()
+    assert (ids[mask == 1] == 0).any()
+    assert (ids[mask == 0] == 0).all()
+    assert any(len(np.unique(row)) < len(row) for row in ids[:, :5])
+    assert (batch["masked_lm_weights"] == 0).sum() == 1
+    assert all(len(np.unique(row)) == len(row) for row in batch["masked_lm_positions"])
+    assert not cases.read("bert/masked-row").batches()[0]["input_mask"][-1].any()
+
+
+def test_a_low_variance_row_shows_eps():
+    case = cases.read("bert/eps")
+    model, batch = case.subject(), case.batches()[0]
+    p = model.params["embeddings"]
+    row = p["word"]["weight"][batch["input_ids"][0, 4]] + p["position"]["weight"][4]
+    row = row + p["token_type"]["weight"][batch["segment_ids"][0, 4]]
+    assert 1e-4 < row.std() < 3e-4
+
+
+# ---- Written and read ------------------------------------------------------------------------------------------------
+def test_a_case_comes_back_as_it_was_written(small):
+    subject = small.subject()
+    again = observe(subject, (1, 2))
+    assert list(again) == [key for key in small.entries if not key.startswith(("weights/", "inputs/"))]
+    for key, array in again.items():
+        np.testing.assert_array_equal(array, small.tensor(key), err_msg=key)
+    assert len(subject.batches) == small.facts["batches"] == 3
+    assert small.batches()[1]["dropout"].keys() == bert.dropout_places(small.config(), 3, 9).keys()
+
+
+def test_a_case_made_twice_is_the_same_case(small, tmp_path):
+    recipe = replace(make.recipes()["bert/dropout"], steps=(1, 2))
+    again = make.make("small", recipe, tmp_path / "again", runs=2)
+    for file in small.path.iterdir():
+        assert file.read_bytes() == (again.path / file.name).read_bytes(), file.name
+
+
+def test_roles_and_order(small):
+    roles = {key: entry.role for key, entry in small.entries.items()}
+    assert roles["weights/bert.pooler.dense.bias"] == "weight"
+    assert roles["forward/cls.predictions"] == roles["forward/bert.encoder.layer.1.output"] == "output"
+    assert roles["forward/bert.encoder.layer.0.output"] == "activation"
+    assert roles["forward/loss.masked_lm"] == "loss"
+    assert roles["gradients/bert.pooler.dense.weight"] == "gradient"
+    assert roles["gradients/bert.pooler.dense"] == "activation_gradient"
+    assert roles["steps/2/adam_m.cls.predictions.bias"] == "state"
+    forward = [key for key in small.entries if key.startswith("forward/")]
+    assert forward[0] == "forward/bert.embeddings.word_embeddings"
+    assert forward[-1] == "forward/loss"
+
+
+def test_a_gradient_that_is_zero_is_scaled_by_the_largest():
+    y = {"gradients/a": np.array([4.0]), "gradients/b": np.array([1e-20]), "forward/b": np.array([1e-20])}
+    assert cases.scale(y) == {"gradients/a": 4.0, "gradients/b": 4e-3, "forward/b": 1e-20}
+    assert cases.scale({"forward/zero": np.zeros(3)}) == {"forward/zero": 1.0}
+
+
+# ---- Damaged and hostile cases ---------------------------------------------------------------------------------------
+def test_a_damaged_tensor_is_caught(copy):
+    """One bit of one entry."""
+    data = bytearray((copy / "forward.safetensors").read_bytes())
+    data[-3] ^= 1
+    (copy / "forward.safetensors").write_bytes(data)
+    damaged = cases.read(copy)
+    with pytest.raises(InputError, match="damaged"):
+        damaged.section("forward")
+
+
+def test_a_wrong_truth_is_caught(small, tmp_path):
+    """A planted error of 1e-9 in one entry, hashed as if it were right."""
+    tensors = {key: small.tensor(key) for key in small.entries}
+    key = "gradients/bert.encoder.layer.1.attention.self.value.weight"
+    tensors[key] = tensors[key].copy()
+    tensors[key][1, 2] += 1e-9 * small.entries[key].scale
+    floors = {key: entry.noise for key, entry in small.entries.items()}
+    wrong = cases.write(tmp_path / "wrong", small.facts, tensors, floors)
+    assert [line.split(":")[0] for line in make.verify(wrong)] == [key]
+    assert make.verify(small) == []
+    assert cli.main(["golden", "verify", str(tmp_path / "wrong")]) == 1
+
+
+@pytest.mark.parametrize("name", ["tokenizer/cased", "masking/bert"])
+def test_wrong_text_is_caught(name, tmp_path):
+    case = cases.read(name)
+    text = case.text()
+    if name.startswith("tokenizer"):
+        text["vectors"][3]["ids"][1] += 1
+    else:
+        text["example"]["corrupted"][2][3] += 1
+    assert len(make.verify(cases.write(tmp_path / "wrong", case.facts, {}, {}, text))) == 1
+    (tmp_path / "wrong" / "text.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="damaged"):
+        cases.read(tmp_path / "wrong").text()
+
+
+def deep(fields):
+    value = fields["config"] = {}
+    for _ in range(50):
+        value["a"] = value = {}
+
+
+def huge(fields):
+    fields["tensors"][0]["shape"] = [2**62, 2**62]
+
+
+def twice(fields):
+    fields["tensors"].append(fields["tensors"][0])
+
+
+HOSTILE = {
+    "unknown field": (lambda f: f.update(colour=1), "the file has the unknown field 'colour'"),
+    "missing field": (lambda f: f.pop("seed"), "the file lacks the field 'seed'"),
+    "another format": (lambda f: f.update(format="minibert-case/9"), "this minibert reads minibert-case/1"),
+    "unknown tensor field": (lambda f: f["tensors"][0].update(x=1), "tensors[0] has the unknown field 'x'"),
+    "bad role": (lambda f: f["tensors"][0].update(role="king"), "tensors[0].role is 'king'; allowed:"),
+    "another file": (lambda f: f["tensors"][0].update(file="../../etc/passwd"), "tensors[0].file is"),
+    "name that climbs": (lambda f: f.update(name="../x"), "name is '../x'"),
+    "true for a number": (lambda f: f.update(seed=True), "seed is True, expected integer"),
+    "negative floor": (lambda f: f["tensors"][-1]["noise"].update(float32=-1), "expected 0 or more"),
+    "shape beyond the file": (huge, "listed as"),
+    "nested config": (deep, "config.a is {"),
+    "listed twice": (twice, "stands twice"),
+    "not listed": (lambda f: f["tensors"].pop(0), "is in the file but not listed"),
+    "unlisted batch": (lambda f: f.update(batches=2), "batches is 2, the inputs have 3"),
+    "no batch": (lambda f: f.update(batches=10**30), "the inputs have 3"),
+    "impossible config": (lambda f: f["config"].update(hidden_size=7), "num_attention_heads"),
+    "unknown config": (lambda f: f["config"].update(hidden_sizes=7), "unknown config field 'hidden_sizes'"),
+    "another size": (lambda f: f["config"].update(vocab_size=20), "the config says (20, 12)"),
+    "unknown family": (lambda f: f.update(family="berd"), "unknown family 'berd'"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_case_json_is_one_line(name, copy, capsys):
+    change, message = HOSTILE[name]
+    rewritten(copy, change)
+    assert cli.main(["golden", "verify", str(copy)]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert (message or "") in line
+
+
+FILES = {
+    "no JSON": ("case.json", b"{"),
+    "no object": ("case.json", b"[]"),
+    "a repeated key": ("case.json", b'{"format": 1, "format": 2}'),
+    "NaN": ("case.json", b'{"format": NaN}'),
+    "no UTF-8": ("case.json", b'"\xff"'),
+    "endless nesting": ("case.json", b"[" * 100_000),
+    "a header of exabytes": ("forward.safetensors", b"\xff" * 8 + b"{}"),
+    "a pickle": ("forward.safetensors", b"\x80\x04\x95" + b"a" * 50),
+    "nothing": ("forward.safetensors", b""),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_hostile_file_is_one_line(name, copy, capsys):
+    file, data = FILES[name]
+    (copy / file).write_bytes(data)
+    assert cli.main(["golden", "verify", str(copy)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_missing_files_are_one_line(copy, tmp_path, capsys):
+    (copy / "steps.safetensors").unlink()
+    for path in (copy, tmp_path / "nowhere", tmp_path):
+        assert cli.main(["golden", "verify", str(path)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_validator_follows_the_schema():
+    rule = {"type": ["string", "null"], "pattern": "^a+$"}
+    assert cases.invalid("aa", rule) is cases.invalid(None, rule) is None
+    assert cases.invalid("b", rule) == "the file is 'b', expected the form ^a+$"
+    assert cases.invalid(1, rule) == "the file is 1, expected string or null"
+    inner = {"type": "array", "items": {"anyOf": [{"const": 1}, {"enum": [2, 3]}]}}
+    assert cases.invalid([1, 2, 3], inner) is None
+    assert cases.invalid([1, 4], inner) == "[1] is 4; allowed: 2, 3"
+
+
+def test_the_schema_agrees_with_jsonschema():
+    jsonschema = pytest.importorskip("jsonschema", reason="a second opinion on the schema")
+    for path in cases.shipped():
+        jsonschema.validate(json.loads((path / "case.json").read_text(encoding="utf-8")), cases.schema())
+
+
+# ---- Noise -----------------------------------------------------------------------------------------------------------
+def test_other_ways_are_the_same_function(small):
+    """A seed never used for the floors stays within a few of them, in every tensor and precision."""
+    case = cases.read("bert/tanh")
+    for name, (rounding, _) in noise.PRECISIONS.items():
+        for seed in range(2):
+            around = (noise.otherwise(Draws(99, f"{name} {seed}"), rounding),)
+            for key, y in make.computed(case, "float32", around).items():
+                error = np.max(np.abs(y - case.tensor(key))) / case.entries[key].scale
+                floor = case.entries[key].noise[name]
+                assert error <= 4 * floor, (key, name, error / floor)
+
+
+@pytest.mark.parametrize(
+    ("mistaken", "key"), [({"hidden_act": "gelu"}, "loss"), ({"layer_norm_eps": 1e-5}, "bert.embeddings")]
+)
+def test_a_mistake_is_beyond_the_floors(mistaken, key):
+    case = cases.read("bert/tanh")
+    subject = case.subject()
+    subject = replace(subject, config=replace(subject.config, **mistaken))
+    got = observe(subject, ())
+    entry = case.entries[f"forward/{key}"]
+    assert np.max(np.abs(got[entry.key] - case.tensor(entry.key))) / entry.scale > 64 * entry.noise["float32"]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_reordered_ops_agree_in_every_way(name):
+    """Each op through the observer, twenty ways: value and gradients are the engine's to float32 rounding."""
+    args, constants = gradcheck.arguments(PAIRS[name], make.SIZES, Draws(1, name))
+    args = {key: a.astype(np.float32) for key, a in args.items()}
+    constants = {
+        k: np.float32(a) if np.asarray(a).dtype.kind == "f" and np.ndim(a) else a for k, a in constants.items()
+    }
+    f, back = PAIRS[name].forward, PAIRS[name].backward
+    y, cache = f(**args, **constants)
+    dy = np.asarray(Draws(2, name).standard_normal(y.shape), np.float32)
+    right = {"": y, **gradcheck.gradients(f, back(dy, cache), args)}
+    for seed in range(20):
+        with observing(noise.otherwise(Draws(seed, name))()):
+            y, cache = f(**args, **constants)
+            got = {"": y, **gradcheck.gradients(f, back(dy, cache), args)}
+        for key, value in right.items():
+            assert got[key].dtype == np.float32
+            assert gradcheck.error(got[key], value, 1.0) < 2e-6, (seed, key)
+
+
+def test_an_overflow_has_no_floor():
+    y = {"forward/y": np.array([1e6])}
+    found = noise.floors(lambda dtype, around: {"forward/y": np.array([1e6], dtype)}, y, {"forward/y": 1e6}, runs=2)
+    assert found["forward/y"]["float16"] is None
+    assert found["forward/y"]["bfloat16"] == pytest.approx(2.0**-9, rel=1e-2)  # no floor is below half a unit
+
+
+def test_sixteen_bit_rounding():
+    """Against NumPy's own float16, and bfloat16 by its definition: 8 bits of precision, ties to even."""
+    x = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -3.14159, 1e-40, 3.3e38, np.inf, 65520.0], np.float32)
+    rounded = noise.PRECISIONS["bfloat16"][0](x)
+    assert rounded[:3].tolist() == [1.0, 1.0, 1 + 2**-6]
+    assert ((rounded.view(np.uint32) & 0xFFFF) == 0).all()
+    assert np.isinf(rounded[6])
+    with np.errstate(over="ignore"):
+        assert np.isinf(noise.PRECISIONS["float16"][0](x)[-1])
+
+
+# ---- Truth -----------------------------------------------------------------------------------------------------------
+def test_units_in_the_last_place():
+    assert certify.ulps(np.array([1.0, 2.0]), [Decimal(1), Decimal(2)]) == 0
+    assert certify.ulps(np.array([1.0, 2.0]), [Decimal(1) + Decimal(2) ** -51, Decimal(2)]) == 1.0
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("bert/") and "layer" not in name])
+def test_a_familys_values_are_certified(name):
+    certified = cases.read(name).facts["certified"]
+    assert {"forward/loss", "forward/loss.masked_lm", "forward/loss.next_sentence", "forward/bert.pooler"} <= set(
+        certified
+    )
+    assert max(certified.values()) < 20_000
+    assert certified["forward/loss"] < 200
+
+
+def test_the_certificate_sees_a_wrong_value(small):
+    got = {key: small.tensor(key) for key in small.entries}
+    wrong = {**got, "forward/bert.pooler": got["forward/bert.pooler"] * (1 + 1e-12)}
+    assert certify.step(small.subject(), wrong)["forward/bert.pooler"] > 1000
+
+
+def philox(key, counter):
+    """Philox4x64-10, from its definition (Salmon, Moraes, Dror, Shaw 2011, section 3.3)."""
+    x, full = [counter, 0, 0, 0], 2**64 - 1
+    for step in range(10):
+        k = [(key[0] + step * 0x9E3779B97F4A7C15) & full, (key[1] + step * 0xBB67AE8584CAA73B) & full]
+        a, b = x[0] * 0xD2E7470EE14C6C93, x[2] * 0xCA5A826395121157
+        x = [(b >> 64) ^ x[1] ^ k[0], b & full, (a >> 64) ^ x[3] ^ k[1], a & full]
+    return x
+
+
+def test_drawn_numbers_never_change():
+    """The stream's words are Philox's own, counter from 1, and the numbers follow from their upper halves."""
+    stream = int.from_bytes(hashlib.sha256(b"x").digest()[:8], "little")
+    words = [word >> 32 for counter in (1, 2, 3) for word in philox((7, stream), counter)]
+    assert Draws(7, "x").words(12).tolist() == words
+    assert Draws(7, "x").standard_normal() == sum(words) / 2**32 - 6
+    assert Draws(7, "x").integers(10, 20, 12).tolist() == [10 + 10 * word // 2**32 for word in words]
+    assert Draws(7, "x").random() == words[0] / 2**32
+    normal = Draws(7, "y").standard_normal((2000,))
+    assert abs(normal.mean()) < 0.08
+    assert abs(normal.std() - 1) < 0.05
+    assert sorted(Draws(7, "p").permutation(9).tolist()) == list(range(9))
+
+
+# ---- The command line ------------------------------------------------------------------------------------------------
+def test_a_case_of_ones_own_configuration(tmp_path, capsys):
+    (tmp_path / "config.json").write_text(
+        '{"hidden_size": 6, "vocab_size": 13, "model_type": "bert"}', encoding="utf-8"
+    )
+    out = str(tmp_path / "own")
+    assert (
+        cli.main(["golden", "make", "bert", "--kind", "block", "--config", str(tmp_path / "config.json"), "-o", out])
+        == 0
+    )
+    case = cases.read(out)
+    assert case.facts["config"]["hidden_size"] == 6
+    assert case.facts["kind"] == "block"
+    assert cli.main(["golden", "make", "linear", "--kind", "op", "--seed", "3", "-o", str(tmp_path / "op")]) == 0
+    assert cli.main(["golden", "verify", out, str(tmp_path / "op")]) == 0
+    assert "fine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["berd"], "no family 'berd'"),
+        (["linear"], "--kind op"),
+        (["linearr", "--kind", "op"], "did you mean 'linear'"),
+        ([], "say which"),
+        (["bert", "--from", "x"], "takes no FAMILY"),
+        (["--from", "x"], "needs --text"),
+        (["bert", "--seed", "-1"], "--seed -1"),
+        (["bert", "--config", "nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_unusable_arguments_are_one_line(arguments, message, tmp_path, capsys):
+    assert cli.main(["golden", "make", *arguments, "-o", str(tmp_path / "x")]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert message in line
+
+
+def test_the_list_has_a_line_for_every_case(capsys):
+    assert cli.main(["golden", "list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == sorted(SHIPPED)
+
+
+# ---- Over published directories --------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A published directory with a vocabulary and every head."""
+    words = vectors.vocabulary()
+    sizes = {**bert.PROBE, "vocab_size": len(words), "pad_token_id": 0, "max_position_embeddings": 40}
+    model = minibert.create("bert", **sizes, initializer_range=0.3)
+    model.tokenizer = minibert.tokenizers.wordpiece.WordPiece(words)
+    place = tmp_path_factory.mktemp("published") / "model"
+    model.save(place)
+    return place
+
+
+@pytest.mark.parametrize("headless", [False, True])
+def test_a_case_over_a_published_directory(published, headless, tmp_path, monkeypatch):
+    monkeypatch.setattr(noise, "RUNS", 2)
+    place = published
+    if headless:
+        place = tmp_path / "bare"
+        shutil.copytree(published, place)
+        held = safetensors.read(place / "model.safetensors")
+        bare = {name: a for name, a in held.items() if not name.startswith("cls.")}
+        safetensors.write(place / "model.safetensors", bare)
+    (tmp_path / "texts").write_text("Hello, world!\n\nun" + "affable " * 9, encoding="utf-8")
+    out = tmp_path / "case"
+    assert cli.main(["golden", "make", "--from", str(place), "--text", str(tmp_path / "texts"), "-o", str(out)]) == 0
+    case = cases.read(out)
+    assert case.text()["texts"][0]["tokens"][:6] == ["[CLS]", "hello", ",", "world", "!", "[SEP]"]
+    digest = hashlib.sha256((place / "model.safetensors").read_bytes()).hexdigest()
+    assert case.facts["weights"] == {"directory": place.name, "sha256": digest}
+    assert not (out / "weights.safetensors").exists()
+    assert ("forward/loss" in case.entries) is not headless
+    assert "forward/bert.encoder.layer.1.output" in case.entries
+    assert make.verify(case, weights=place) == []
+    assert cli.main(["golden", "verify", str(out)]) == 0
+    with open(place / "model.safetensors", "ab") as file:
+        file.write(b"\0")
+    with pytest.raises(InputError, match="SHA-256 differs"):
+        make.verify(case, weights=place)
+    if not headless:
+        (place / "model.safetensors").write_bytes((place / "model.safetensors").read_bytes()[:-1])
+        assert tree.leaves(case.params(place))
+
+
+def test_selected_tensors_fit_the_budget(monkeypatch):
+    case = cases.read("bert/published")
+    tensors = {key: case.tensor(key) for key in case.entries if key.startswith(("forward/", "gradients/"))}
+    monkeypatch.setattr(make, "BUDGET", 20_000)
+    kept = make._selected(tensors)
+    assert sum(a.nbytes for a in kept.values()) <= 20_000
+    assert {"forward/loss", "forward/bert.embeddings", "forward/bert.encoder.layer.1.output"} <= kept.keys()
+    assert list(kept) == [key for key in tensors if key in kept]
