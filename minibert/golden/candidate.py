@@ -311,7 +311,7 @@ def fitted(array: np.ndarray, case: Any, key: str, slots: "Slots | None") -> tup
     if repeated:
         if gradient:
             return array.sum(0, keepdims=True), None
-        odd = np.abs(array - array[:1]).reshape(len(array), -1).max(1).argmax()  # all rows are equal, or it shows
+        odd = np.abs(array - case.tensor(key)).reshape(len(array), -1).max(1).argmax()  # the one farthest off
         return array[odd : odd + 1], None
     flat = slots.positions if at_slots else slots.targets
     rows = array.reshape(len(flat), shape[2])

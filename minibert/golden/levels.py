@@ -38,8 +38,11 @@ def group(name: str) -> str:
 def levels(case: Any, rows: list[Row]) -> list[Level]:
     """All eight levels. A level needs what stands at the end of its parts (the embeddings, each layer's output, pooler
     and head outputs, all losses, every parameter's gradient, the loss and the parameters after each step); all else of
-    it may be absent, but what is supplied must be right. Tokens are needed where the case has a text.
+    it may be absent, but what is supplied must be right. Tokens are needed where the case has a text. An op or a block
+    alone has no levels.
     """
+    if case.facts["kind"] in ("op", "block"):
+        return []
     held: list[list[Row]] = [[] for _ in TITLES]
     for row in rows:
         held[_number(case, row.key)].append(row)
@@ -109,6 +112,7 @@ def claim(case: Any, candidate: Candidate, dtype: str, found: list[Level], first
         "case": {"name": case.name, "sha256": fingerprint(case), "minibert": case.facts["version"]},
         "candidate": {"sha256": candidate.sha256, "tensors": len(candidate.tensors)},
         "dtype": dtype,
+        "agrees": first is None,
         "level": None if best is None else f"L{best.number}",
         "title": None if best is None else best.title,
         "levels": {f"L{level.number}": level.state for level in found},
@@ -123,11 +127,16 @@ def fingerprint(case: Any) -> str:
 
 def badge(claimed: dict[str, Any]) -> str:
     """The claim as an SVG badge."""
-    right = "no level" if claimed["level"] is None else f"{claimed['level']} {claimed['title']} · {claimed['dtype']}"
-    colour = "#c0392b" if claimed["level"] is None else COLOURS[int(claimed["level"][1:])]
+    if claimed["level"] is not None:
+        right, colour = f"{claimed['level']} {claimed['title']}", COLOURS[int(claimed["level"][1:])]
+    elif claimed["agrees"]:
+        right, colour = "agrees" if not claimed["levels"] else "no level", COLOURS[4 if not claimed["levels"] else 0]
+    else:
+        right, colour = "differs", "#c0392b"
+    right += f" · {claimed['dtype']}"
     left_width, right_width = 66, 16 + round(6.4 * len(right))
     width, middle = left_width + right_width, left_width + right_width / 2
-    title = html.escape(f"minibert {claimed['minibert']}, case {claimed['case']['name']}: {right}")
+    title = html.escape(f"minibert {claimed['minibert']}: case {claimed['case']['name']}: {right}")
     return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{title}">
 <title>{title}</title>
 <clipPath id="r"><rect width="{width}" height="20" rx="3"/></clipPath>

@@ -12,7 +12,6 @@ from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, EXPLAINED, SLOTS, SUSPECT, Row
 
 FORMAT = "minibert-check/1"
-SHOWN = 8  # wrong tensors of one part that a folded table lists
 COLOURS = {"right": "32", "suspect": "33", "wrong": "31", "nan": "35"}  # of a terminal
 
 
@@ -71,6 +70,8 @@ def first_lines(report: Report) -> list[str]:
 
 def level_lines(report: Report) -> list[str]:
     """A line a level, and the claim."""
+    if not report.levels:
+        return []
     lines = []
     for level in report.levels:
         if level.state == "absent":
@@ -102,21 +103,27 @@ def diagnosis_lines(report: Report) -> list[str]:
 
 # ---- Terminal --------------------------------------------------------------------------------------------------------
 def table(report: Report, colour: bool = False, every: bool = False) -> Iterator[str]:
-    """The lines of the report. Parts that are right are folded into one line unless `every` tensor is wanted."""
+    """The lines of the report. Of each part of the model, what is right and what only inherits an error are folded into
+    a line each, unless `every` tensor is wanted.
+    """
     facts = f"{len(report.supplied)} tensors, judged as {report.dtype}"
     yield f"case {report.case.name}, candidate {report.source}: {facts}"
-    width = max((len(row.key.partition("/")[2]) for row in report.supplied), default=0) + 4
-    yield f"{'':<{width}}{'error':>9}{'floor':>10}{'x floor':>9}{'alone':>9}  verdict"
+    lines = []
     for title, rows in sections(report.supplied):
-        yield title
-        for name, part in groupby(rows, key=lambda row: levels.group(_name(row))):
-            yield from _part(name, list(part), width, colour, every)
+        lines.append((title, None))
+        for name, part in groupby(rows, key=_part):
+            held = list(part)
+            lines += [(_name(row, full=True), row) for row in held] if every else _folded(name, held, report.first)
+    width = max(len(name) for name, _ in lines) + 4
+    yield f"{'':<{width}}{'error':>9}{'floor':>10}{'x floor':>9}{'alone':>9}  verdict"
+    for name, row in lines:
+        yield name if row is None else _line(row, name, width, colour)
+    yield "x floor: error over noise floor; alone: the same, given the candidate's own tensors before it"
     yield from ("", *remarks(report), *first_lines(report), *level_lines(report))
     diagnosis = diagnosis_lines(report)
     if diagnosis:
         yield from ("", *diagnosis)
-    code = "32" if report.code == 0 else "31"
-    yield from ("", _painted(headline(report), code, colour))
+    yield from ("", _painted(headline(report), "32" if report.code == 0 else "31", colour))
 
 
 def sections(rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
@@ -133,22 +140,34 @@ def sections(rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
     return ((name, [row for row in rows if title(row) == name]) for name in titles)
 
 
-def _part(name: str, rows: list[Row], width: int, colour: bool, every: bool) -> Iterator[str]:
-    """The lines of one part: each tensor, or one line for those that are right and one for each that is not."""
-    bad = [row for row in rows if row.status in BAD]
-    fine = [row for row in rows if row.status not in BAD]
-    if every or (len(fine) == 1 and not bad):
-        listed = rows
-    else:
-        listed = bad[:SHOWN]
-        if fine:
-            worst = max(fine, key=lambda row: row.ratio or 0)
-            among = f"{name} ({len(fine)} tensors)" if not bad else f"{name} ({len(fine)} others)"
-            yield _line(worst, among, width, colour)
-    for row in listed:
-        yield _line(row, _name(row, full=True), width, colour)
-    if len(bad) > SHOWN and not every:
-        yield f"  … and {len(bad) - SHOWN} more of {name} like these"
+def _part(row: Row) -> str:
+    """What a folded table takes together: a part of the model; after a step all parameters, all moments of a kind."""
+    name, full = _name(row), _name(row, full=True)
+    if not row.key.startswith("steps/"):
+        return levels.group(name)
+    return full.partition(".")[0] if name != full else "parameters" if "." in name else name
+
+
+def _folded(name: str, rows: list[Row], first: Row | None) -> list[tuple[str, Row]]:
+    """(name, row) of the tensors to be seen by themselves, and of the worst of those that are like each other."""
+
+    def kind(row: Row) -> str:
+        if row.status not in BAD:
+            return "right"
+        own = row.status == "nan" or (row.alone or 0) > EXPLAINED or (first is not None and row.key == first.key)
+        return "" if own else "inherit an error" if row.alone is not None else "differ"
+
+    if not rows[0].key.startswith("forward/"):  # elsewhere their order says little
+        rows = sorted(rows, key=lambda row: ("right", "", "inherit an error", "differ").index(kind(row)))
+    lines = []
+    for like, held in groupby(rows, key=kind):
+        alike = list(held)
+        if like and len(alike) > 1:
+            worst = max(alike, key=lambda row: row.ratio or 0)
+            lines.append((f"{name} ({len(alike)} {'tensors' if like == 'right' else like})", worst))
+        else:
+            lines += [(_name(row, full=True), row) for row in alike]
+    return lines
 
 
 def _line(row: Row, name: str, width: int, colour: bool) -> str:
@@ -264,14 +283,16 @@ table { border-collapse: collapse }
 .rows td:first-child { overflow-wrap: anywhere }
 .rows tr:target td { background: var(--soft) }
 .chip { display: inline-block; padding: 0 .5rem; border-radius: 1rem; font-size: .82rem; white-space: nowrap }
-.map { margin: .2rem 0 .8rem }
+.map { margin: 0 }
 .map th { font-weight: 400; font-size: .78rem; color: var(--dim); text-align: right; padding: 0 .6rem 0 0;
   white-space: nowrap; min-width: 12rem }
 .map thead th { padding: .2rem 0 .3rem; text-align: center; vertical-align: bottom; min-width: 0 }
 .map thead span { writing-mode: vertical-rl; transform: rotate(180deg) }
 .cell { min-width: 3.2rem; height: 1.7rem; text-align: center; border: 2px solid var(--paper); padding: 0 }
-.cell a { text-decoration: none; display: block }
-.cell.first { border-color: var(--ink) }
+.cell a { text-decoration: none; display: block; padding: 0 .5rem }
+.cell small { display: block; font-family: system-ui, "DejaVu Sans", sans-serif; font-size: .8em; opacity: .75 }
+.cell.own { box-shadow: inset 0 0 0 1.5px var(--ink) }
+.cell.first { box-shadow: inset 0 0 0 3px var(--ink); font-weight: 700 }
 .k0 { background: var(--c0) }
 .k1 { background: var(--c1) }
 .k2 { background: var(--c2) }
@@ -297,7 +318,7 @@ def page(report: Report) -> str:
         "<h2>First divergence</h2>" if bad else "",
         f"<pre>{_text(chr(10).join(first_lines(report)))}</pre>" if bad else "",
         f"<h2>Diagnosis</h2><pre>{_text(chr(10).join(diagnosis_lines(report)))}</pre>" if report.diagnosis else "",
-        f"<h2>Levels</h2>{_level_table(report)}",
+        f"<h2>Levels</h2>{_level_table(report)}" if report.levels else "",
         f"<h2>Error map</h2>{_legend(report)}",
         *(_map(name, rows, report.first) for name, rows in sections(report.rows) if any(_known(row) for row in rows)),
         "<h2>Every tensor</h2>",
@@ -347,40 +368,42 @@ def _legend(report: Report) -> str:
     )
     used = {_kind(row) for row in report.rows}
     shown = " ".join(f'<span class="chip k{kind}">{text}</span>' for kind, text in chips if kind in used)
-    what = "Each cell is a tensor's error over its noise floor; the framed one is where it first goes wrong."
+    what = "Each cell is a tensor's error over its noise floor. Framed: the block itself is wrong; thick: the first."
     return f"<p>{what}</p><p>{shown}</p>"
 
 
 def _map(title: str, rows: list[Row], first: Row | None) -> str:
-    """Cells over parts of the model and the tensors of each; neighbouring parts with the same tensors share columns."""
+    """Cells over parts of the model and their tensors: parts that are alike share columns, others name their own."""
     parts = [(name, list(held)) for name, held in groupby(rows, key=lambda row: levels.group(_name(row)))]
     tables = []
-    for columns, alike in groupby(parts, key=lambda part: [_within(row, part[0]) for row in part[1]]):
-        heads = "".join(f"<th><span>{_text(column or 'itself')}</span></th>" for column in columns)
-        lines = []
+    for columns, same in groupby(parts, key=lambda part: [_within(row, part[0]) for row in part[1]]):
+        alike = list(same)
+        shared = len(alike) > 1 and len(columns) > 1
+        heads = "".join(f"<th><span>{_text(column)}</span></th>" for column in columns)
+        lines = [f"<thead><tr><td></td>{heads}</tr></thead>"] if shared else []
         for name, held in alike:
-            cells = "".join(_cell(row, first) for row in held)
+            labels = [""] * len(held) if shared or len(held) == 1 else columns
+            cells = "".join(_cell(row, first, label) for row, label in zip(held, labels, strict=True))
             lines.append(f'<tr><th scope="row">{_text(name)}</th>{cells}</tr>')
-        body = "".join(lines)
-        tables.append(f'<table class="map"><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody></table>')
+        tables.append(f'<table class="map">{"".join(lines)}</table>')
     inner = f'<div class="scroll">{"".join(tables)}</div>'
-    if title.startswith(("weights", "inputs", "after")) and not any(row.status in BAD for row in rows):
-        return f"<details><summary>{_text(title)}</summary>{inner}</details>"
-    return f"<h3>{_text(title)}</h3>{inner}"
+    opened = " open" if title.startswith(("forward", "gradients")) else ""
+    return f"<details{opened}><summary>{_text(title)}</summary>{inner}</details>"
 
 
 def _within(row: Row, part: str) -> str:
     """A tensor's name inside its part, its slot last."""
-    name, full = _name(row).removeprefix(part).removeprefix("."), _name(row, full=True)
-    slot = full.partition(".")[0]
-    return f"{name} ({slot})" if full != _name(row) else name
+    name, full = _name(row).removeprefix(part).removeprefix(".") or "output", _name(row, full=True)
+    return f"{name} ({full.partition('.')[0]})" if full != _name(row) else name
 
 
-def _cell(row: Row, first: Row | None) -> str:
+def _cell(row: Row, first: Row | None, label: str) -> str:
     marks = {"missing": "", "exempt": "exempt", "undefined": "–", "nan": "NaN"}
     text = marks.get(row.status, _short(row.ratio))
-    framed = " first" if first is not None and row.key == first.key else ""
-    inner = f'<a href="#{_anchor(row)}">{text}</a>' if _known(row) else text
+    own = " own" if row.status in BAD and (row.alone or 0) > EXPLAINED else ""
+    framed = " first" if first is not None and row.key == first.key else own
+    inner = f"<small>{_text(label)}</small>{text}" if label else text
+    inner = f'<a href="#{_anchor(row)}">{inner}</a>' if _known(row) else inner
     return f'<td class="cell k{_kind(row)}{framed}" title="{_text(row.key)}: {_text(row.verdict)}">{inner}</td>'
 
 
