@@ -15,6 +15,7 @@ import minibert
 from minibert import families, gradcheck, inference, pretraining, tree
 from minibert.checkpoint import atomic
 from minibert.errors import InputError
+from minibert.golden import checking
 from minibert.golden import commands as golden
 
 
@@ -107,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
 
     golden.parsers(commands)
+    checking.parser(commands)
     return parser
 
 

@@ -1,5 +1,6 @@
 """`minibert check`: a candidate against a case, from files to the exit code."""
 
+import argparse
 import os
 import sys
 from dataclasses import replace
@@ -15,6 +16,32 @@ from minibert.golden import case as cases
 from minibert.golden.compare import compare, first_divergence
 
 Path = str | os.PathLike
+
+
+def parser(commands: Any) -> None:
+    """Adds `check` to the command line."""
+    command = commands.add_parser("check", help="compare somebody's tensors with a golden case and name the mistake")
+    command.set_defaults(run=_run)
+    command.add_argument("case", metavar="CASE", help="a folder, or the name of a shipped case (golden list)")
+    held = "a file or directory of safetensors, .npz or .npy; for a tokenizer case a JSON file of ids"
+    command.add_argument("given", metavar="CANDIDATE", help=held)
+    command.add_argument("--names", metavar="MAP.json", help="their names -> the case's, where they differ")
+    command.add_argument("--suggest-names", metavar="MAP.json", help="write such a map, guessed from the contents")
+    computed = "what the candidate was computed in; default: its least precise tensor's"
+    command.add_argument("--dtype", choices=candidate.PRECISIONS, help=computed)
+    command.add_argument("--json", metavar="FILE", help="write the whole report for machines")
+    command.add_argument("--html", metavar="FILE", help="write it as one page, with an error map")
+    command.add_argument("--claim", metavar="FILE", help="write the level reached, with versions and hashes")
+    command.add_argument("--badge", metavar="FILE", help="write the level reached as an SVG badge")
+    command.add_argument("--weights", metavar="DIR", help="the published directory of a case made --from one")
+    command.add_argument("--every", action="store_true", help="a line for every tensor")
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.suggest_names is not None:
+        return suggest_names(args.case, args.given, args.suggest_names)
+    options = ("names", "dtype", "json", "html", "claim", "badge", "weights", "every")
+    return check(args.case, args.given, **{name: getattr(args, name) for name in options})
 
 
 def check(
