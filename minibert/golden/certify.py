@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, gradcheck, tree
+from minibert import families, gradcheck, layers, tree
 from minibert.golden.draws import Draws
 from minibert.golden.subject import Subject
-from minibert.layers import ACTIVATIONS
 
 Array = np.ndarray
 Lists = Any
@@ -101,7 +100,7 @@ def _bert(p: Lists, config: Any, batch: Mapping[str, Any]) -> dict[str, Lists]:
         return double("dropout")(x, keep=masks[name], rate=convert(rate)) if name in masks else x
 
     def activated(x: Lists) -> Lists:
-        return double(ACTIVATIONS[config.hidden_act])(x)
+        return double(layers.ACTIVATIONS[config.hidden_act])(x)
 
     ids = batch["input_ids"]
     length, rate = len(ids[0]), config.hidden_dropout_prob
