@@ -1,6 +1,7 @@
 """The command line as its user meets it: a process, its output, its exit code, and one line for whatever is wrong."""
 
 import configparser
+import functools
 import importlib.util
 import json
 import os
@@ -209,7 +210,9 @@ def test_a_wrong_gradient_is_exit_code_1(monkeypatch, capsys):
 @pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")
 def test_ctrl_c_is_exit_code_130():
     command = [sys.executable, "-u", "-m", "minibert", "gradcheck"]
-    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells make background jobs deaf to it
+    with subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=heard, **pipes) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
