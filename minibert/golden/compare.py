@@ -42,6 +42,8 @@ class Row(NamedTuple):
     @property
     def verdict(self) -> str:
         """The status as a sentence."""
+        if self.floor == 0:  # whole numbers
+            return "equal" if self.status == "right" else "different"
         if self.status in ("right", "suspect", "wrong"):
             return verdict(self.ratio)
         where = "" if not self.index else f" first at {list(self.index)}"
@@ -73,7 +75,8 @@ def verdict(ratio: float) -> str:
 def floor(entry: Any, dtype: str) -> float | None:
     """The entry's noise floor in this precision, at least one rounding; None where the precision overflows.
 
-    float64 is not measured, being what the truth is computed in: its floor is float32's, smaller as its roundoff is.
+    float64 is not measured, being what the truth is computed in: its floor is float32's, smaller as its roundoff is,
+    and twice, for the truth is rounded as well.
     """
     if np.dtype(entry.dtype).kind != "f":
         return 0.0  # token ids are equal or not
@@ -81,7 +84,7 @@ def floor(entry: Any, dtype: str) -> float | None:
     if measured is None:
         return None
     if dtype == "float64":
-        measured *= ROUNDOFF["float64"] / ROUNDOFF["float32"]
+        measured *= 2 * ROUNDOFF["float64"] / ROUNDOFF["float32"]
     return max(measured, ROUNDOFF[dtype])
 
 

@@ -53,6 +53,7 @@ def levels(case: Any, rows: list[Row]) -> list[Level]:
         bad = [row for row in supplied if row.status in BAD]
         keys = {row.key for row in supplied}
         wanted = [key for key in needed if _number(case, key) == number]
+        wanted = [row.key for row in own] if case.facts["kind"] == "tokenizer" else wanted
         needs = [key for key in wanted if key not in keys]
         state = "differs" if bad else "missing" if needs else "reached" if wanted or supplied else "absent"
         found.append(Level(number, title, state, len(supplied) - len(bad), len(supplied), len(own), needs))
@@ -103,8 +104,13 @@ def label(level: Level | None) -> str:
     return "no level" if level is None else f"L{level.number} {level.title}"
 
 
-def claim(case: Any, candidate: Candidate, dtype: str, found: list[Level], first: Row | None) -> dict[str, Any]:
-    """What may be published: which minibert compared what with what, in which precision, and the level."""
+def claim(
+    case: Any, candidate: Candidate, dtype: str, found: list[Level], first: Row | None, variant: str | None = None
+) -> dict[str, Any]:
+    """What may be published: which minibert compared what with what, in which precision, and the level.
+
+    variant: the declared variant that the candidate computes, against which its levels then are.
+    """
     best = reached(found)
     return {
         "format": FORMAT,
@@ -112,7 +118,8 @@ def claim(case: Any, candidate: Candidate, dtype: str, found: list[Level], first
         "case": {"name": case.name, "sha256": fingerprint(case), "minibert": case.facts["version"]},
         "candidate": {"sha256": candidate.sha256, "tensors": len(candidate.tensors)},
         "dtype": dtype,
-        "agrees": first is None,
+        "agrees": first is None or variant is not None,
+        "variant": variant,
         "level": None if best is None else f"L{best.number}",
         "title": None if best is None else best.title,
         "levels": {f"L{level.number}": level.state for level in found},

@@ -29,6 +29,17 @@ class Report(NamedTuple):
     code: int
 
     @property
+    def variant(self) -> str | None:
+        """The acceptable variant that the candidate computes, where that explains it."""
+        named = self.diagnosis is not None and self.diagnosis.kind == "variant"
+        return "; ".join(str(found) for found in self.diagnosis.mistakes) if named else None
+
+    @property
+    def claim(self) -> dict[str, Any]:
+        """See `levels.claim`."""
+        return levels.claim(self.case, self.candidate, self.dtype, self.levels, self.first, self.variant)
+
+    @property
     def supplied(self) -> list[Row]:
         """The rows of the tensors that the candidate has."""
         return [row for row in self.rows if row.status != "missing"]
@@ -38,10 +49,14 @@ class Report(NamedTuple):
 def headline(report: Report) -> str:
     """The outcome in a sentence."""
     counted, wrong = len(report.supplied), sum(row.status in BAD for row in report.supplied)
+    if not wrong and all(row.floor == 0 for row in report.supplied):
+        return f"right: all {counted} are equal"
     if not wrong:
         return f"right: rounding explains all {counted} tensors"
-    if report.code == 0:
-        return f"acceptable: {wrong} of {counted} tensors differ, as in a declared variant"
+    if report.variant is not None:
+        return f"acceptable: {wrong} of {counted} tensors differ, as in a variant that is right where it is declared"
+    if all(row.floor == 0 for row in report.supplied):
+        return f"different: {wrong} of {counted} are not equal"
     return f"different: {wrong} of {counted} tensors are not explained by rounding"
 
 
@@ -54,11 +69,15 @@ def first_lines(report: Report) -> list[str]:
     if row.status == "nan":
         return [*lines, f"  {row.got} at {list(row.index)}, where {_value(row.expected)} is due"]
     at = f" at {list(row.index)}" if row.index else ""
-    lines.append(f"  got {_value(row.got)}{at}, where {_value(row.expected)} is due")
+    if row.got is None:
+        lines.append(f"  they part{at}")
+    else:
+        lines.append(f"  got {_value(row.got)}{at}, where {_value(row.expected)} is due")
     if row.floor:
         error = f"  error {row.error:.1e} is {_times(row.ratio)} the noise floor {row.floor:.1e} of {report.dtype}"
         lines.append(f"{error}: {row.verdict}")
-    lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
+    if row.absolute is not None:
+        lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
     if row.alone is not None and row.alone > EXPLAINED:
         lines.append("  its own block is wrong: given the candidate's tensors before it, something else is due")
     elif row.alone is not None:
@@ -79,7 +98,8 @@ def level_lines(report: Report) -> list[str]:
         words = {"reached": "reached", "differs": "differs", "missing": "not claimed: tensors missing"}[level.state]
         lacks = f", such as {level.needs[0]}" if level.state == "missing" else ""
         lines.append(f"  L{level.number} {level.title:<15}{words}{lacks} ({level.right} right of {level.total})")
-    return ["levels", *lines, f"claim: {levels.label(levels.reached(report.levels))}"]
+    against = "levels" if report.variant is None else "levels, against the variant"
+    return [against, *lines, f"claim: {levels.label(levels.reached(report.levels))}"]
 
 
 def remarks(report: Report) -> list[str]:
@@ -143,6 +163,8 @@ def sections(rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
 def _part(row: Row) -> str:
     """What a folded table takes together: a part of the model; after a step all parameters, all moments of a kind."""
     name, full = _name(row), _name(row, full=True)
+    if row.key.startswith("tokens/"):
+        return "texts"
     if not row.key.startswith("steps/"):
         return levels.group(name)
     return full.partition(".")[0] if name != full else "parameters" if "." in name else name
@@ -164,22 +186,14 @@ def _folded(name: str, rows: list[Row], first: Row | None) -> list[tuple[str, Ro
         alike = list(held)
         if like and len(alike) > 1:
             worst = max(alike, key=lambda row: row.ratio or 0)
-            lines.append((f"{name} ({len(alike)} {'tensors' if like == 'right' else like})", worst))
+            lines.append((f"{name} ({len(alike)} {like})", worst))
         else:
             lines += [(_name(row, full=True), row) for row in alike]
     return lines
 
 
 def _line(row: Row, name: str, width: int, colour: bool) -> str:
-    numbers = "".join(
-        f"{text:>{space}}"
-        for text, space in (
-            (_value(row.error, ".1e"), 9),
-            (_value(row.floor, ".1e"), 10),
-            (_short(row.ratio), 9),
-            (_short(row.alone), 9),
-        )
-    )
+    numbers = "".join(f"{text:>{space}}" for text, space in zip(_numbers(row), (9, 10, 9, 9), strict=True))
     return f"  {name:<{width - 2}}{numbers}  {_painted(row.verdict, COLOURS.get(row.status, ''), colour)}"
 
 
@@ -201,6 +215,13 @@ def _value(value: float | None, form: str = ".6g") -> str:
     return "" if value is None else format(value, form)
 
 
+def _numbers(row: Row) -> tuple[str, str, str, str]:
+    """Error, floor, ratio and ratio alone; nothing for whole numbers, which are equal or not."""
+    if row.floor == 0:
+        return ("", "", "", "")
+    return (_value(row.error, ".1e"), _value(row.floor, ".1e"), _short(row.ratio), _short(row.alone))
+
+
 def _short(ratio: float | None) -> str:
     """A ratio in at most six characters."""
     if ratio is None or math.isnan(ratio):
@@ -215,8 +236,7 @@ def _times(ratio: float) -> str:
 # ---- JSON ------------------------------------------------------------------------------------------------------------
 def fields(report: Report) -> dict[str, Any]:
     """The whole report as JSON has it; what is infinite or NaN becomes text."""
-    claimed = levels.claim(report.case, report.candidate, report.dtype, report.levels, report.first)
-    diagnosis = report.diagnosis
+    claimed, diagnosis = report.claim, report.diagnosis
     return {
         "format": FORMAT,
         "minibert": __version__,
@@ -399,7 +419,7 @@ def _within(row: Row, part: str) -> str:
 
 def _cell(row: Row, first: Row | None, label: str) -> str:
     marks = {"missing": "", "exempt": "exempt", "undefined": "–", "nan": "NaN"}
-    text = marks.get(row.status, _short(row.ratio))
+    text = marks.get(row.status) or (row.verdict if row.floor == 0 else _short(row.ratio))
     own = " own" if row.status in BAD and (row.alone or 0) > EXPLAINED else ""
     framed = " first" if first is not None and row.key == first.key else own
     inner = f"<small>{_text(label)}</small>{text}" if label else text
@@ -431,10 +451,9 @@ def _section(title: str, rows: list[Row]) -> str:
     heads = "".join(f'<th class="n">{head}</th>' for head in ("error", "floor", "× floor", "alone"))
     lines = []
     for row in rows:
-        numbers = (_value(row.error, ".1e"), _value(row.floor, ".1e"), _short(row.ratio), _short(row.alone))
-        cells = "".join(f'<td class="n">{number}</td>' for number in numbers)
+        cells = "".join(f'<td class="n">{number}</td>' for number in _numbers(row))
         seen = ""
-        if row.status in BAD and row.index is not None:
+        if row.status in BAD and row.got is not None:
             seen = f"{_value(row.got)} for {_value(row.expected)} at {list(row.index)}"
         chip = f'<span class="chip k{_kind(row)}">{_text(row.verdict)}</span>'
         name = _text(_name(row, full=True))
