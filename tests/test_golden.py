@@ -150,6 +150,13 @@ def test_a_gradient_that_is_zero_is_scaled_by_the_largest():
     assert cases.scale({"forward/zero": np.zeros(3)}) == {"forward/zero": 1.0}
 
 
+def test_facts_can_be_renewed(copy, small):
+    again = cases.renewed(cases.read(copy), flags=["G01"])
+    assert again.facts == {**small.facts, "flags": ["G01"]}
+    assert again.entries == small.entries
+    assert make.verify(again) == []
+
+
 # ---- Damaged and hostile cases ---------------------------------------------------------------------------------------
 def test_a_damaged_tensor_is_caught(copy):
     """One bit of one entry."""
@@ -479,8 +486,8 @@ def test_a_case_over_a_published_directory(published, headless, tmp_path, monkey
 def test_selected_tensors_fit_the_budget(monkeypatch):
     case = cases.read("bert/published")
     tensors = {key: case.tensor(key) for key in case.entries if key.startswith(("forward/", "gradients/"))}
-    monkeypatch.setattr(make, "BUDGET", 20_000)
+    monkeypatch.setattr(make, "BUDGET", 27_000)
     kept = make._selected(tensors)
-    assert sum(a.nbytes for a in kept.values()) <= 20_000
+    assert sum(a.nbytes for a in kept.values()) <= 27_000
     assert {"forward/loss", "forward/bert.embeddings", "forward/bert.encoder.layer.1.output"} <= kept.keys()
     assert list(kept) == [key for key in tensors if key in kept]

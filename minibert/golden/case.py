@@ -258,10 +258,12 @@ def write(
         )
     words = None if text is None else _lines(text)
     facts["text"] = None if words is None else {"file": "text.json", "sha256": hashlib.sha256(words).hexdigest()}
-    problem = invalid({**facts, "tensors": rows}, schema())
+    fields = {**facts, "tensors": rows}
+    problem = invalid(fields, schema())
     require(problem is None, f"{path}: {problem}")
+    fields = {name: fields[name] for name in schema()["properties"]}
     with atomic.directory(path, OWNED) as place:
-        atomic.write_bytes(place / "case.json", _lines({**facts, "tensors": rows}))
+        atomic.write_bytes(place / "case.json", _lines(fields))
         if words is not None:
             atomic.write_bytes(place / "text.json", words)
         for section in SECTIONS:
@@ -269,6 +271,14 @@ def write(
             if held:
                 safetensors.write(place / f"{section}.safetensors", held)
     return read(path)
+
+
+def renewed(case: Case, **facts: Any) -> Case:
+    """The case written again in its folder with other facts, such as flags: tensors, floors and text stay."""
+    tensors = {key: case.tensor(key) for key in case.entries}
+    floors = {key: entry.noise for key, entry in case.entries.items()}
+    outputs = [key.partition("/")[2] for key, entry in case.entries.items() if entry.role == "output"]
+    return write(case.path, {**case.facts, **facts}, tensors, floors, case.text(), outputs)
 
 
 def scale(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -166,7 +166,7 @@ def _inputs(batches: list[dict[str, Any]]) -> Tensors:
 
 
 def _in(dtype: np.dtype, made: Subject) -> Subject:
-    return replace(made, params=tree.map(lambda a: a.astype(dtype), made.params))
+    return replace(made, params=tree.map(lambda a: a.astype(dtype, copy=False), made.params))
 
 
 def _observed(made: Subject, steps: tuple[int, ...], dtype: np.dtype, around: Around) -> Tensors:
@@ -370,7 +370,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
     """A case over a published directory and texts: tokens, the forward pass, with all heads the loss and gradients.
 
     Weights are referred to by the directory's name and the SHA-256 of its model.safetensors. Truths are chosen to fit
-    BUDGET bytes: the loss, the embeddings, the last layer, the pooler, then more layers, norms and biases.
+    BUDGET bytes: loss, embeddings, heads, the last layer, then other layers; the gradients of norms and biases.
     """
     place = Path(source)
     model = minibert.load(place)
@@ -406,7 +406,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         "batches": 1,
         "variants": [],
         "weights": {"directory": place.resolve().name, "sha256": cases.file_digest(place / directory.WEIGHTS)},
-        "selection": f"embeddings, last layer, heads, then layers, norms and biases up to {BUDGET} bytes",
+        "selection": f"embeddings, heads, layers from the last back, gradients of norms and biases: {BUDGET} bytes",
     }
 
     def evaluate(dtype: np.dtype, around: Around) -> Tensors:
@@ -442,7 +442,7 @@ def _published(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Aro
     if "masked_lm_ids" in batch:
         made = Subject(model.family, model.config, model.params, [model.checked(batch)])
         return _observed(made, (), dtype, around)
-    params = tree.map(lambda a: a.astype(dtype), model.params)
+    params = tree.map(lambda a: a.astype(dtype, copy=False), model.params)
     spellings = getattr(model.module, "SPELLINGS", {})
     inputs = {spellings.get(name, name): array for name, array in batch.items()}
     with ExitStack() as stack:
@@ -455,21 +455,23 @@ def _published(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Aro
 
 
 def _selected(tensors: Tensors) -> Tensors:
-    """The tensors that fit the budget, the most telling first, in their old order."""
-    layered = [key for key in tensors if ".layer." in key]
+    """The tensors that fit the budget, the most telling first, in their old order; a quarter of it is for gradients."""
+    forward = [key for key in tensors if key.startswith("forward/")]
+    layered = [key for key in forward if ".layer." in key]
     outputs = [key for key in layered if re.fullmatch(r"forward/.*\.layer\.\d+\.output", key)]
-    heads = [key for key in tensors if key.startswith("forward/") and key not in layered and ".embeddings." not in key]
-    inner = {"gradients/" + key.partition("/")[2] for key in tensors if key.startswith("forward/")}
+    around = [key for key in forward if key not in layered and not re.search(r"_embeddings|LayerNorm|transform", key)]
+    inner = {"gradients/" + key.partition("/")[2] for key in forward}
     small = [key for key in tensors if key.startswith("gradients/") and key not in inner]
     small = [key for key in small if key.endswith((".bias", "LayerNorm.weight"))]
-    middle = [key for key in layered if key.startswith("forward/")]
-    order = [*heads, *outputs[-1:], *outputs[:1], *small, *outputs[::-1], *middle[:12]]
     kept: set[str] = set()
-    left = BUDGET
-    for key in order:
-        if key not in kept and tensors[key].nbytes <= left:
-            kept.add(key)
-            left -= tensors[key].nbytes
+    for order, left in (
+        ([*around, *outputs[-1:], *outputs[:1], *outputs[-2:0:-1], *layered[:12]], BUDGET * 3 // 4),
+        (small[::-1], BUDGET // 4),
+    ):
+        for key in order:
+            if key not in kept and tensors[key].nbytes <= left:
+                kept.add(key)
+                left -= tensors[key].nbytes
     return {key: array for key, array in tensors.items() if key in kept}
 
 
