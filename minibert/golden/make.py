@@ -308,7 +308,7 @@ def _layer(pair: str, config: Any, given: Mapping[str, Array], dtype: np.dtype, 
         for name, path, kind in module.activations(config)
         if name.startswith(published)
     ]
-    values, cotangents = subject._activations(table, record.named(cache), {"input_ids": given["inputs/attention_mask"]})
+    values, cotangents = subject.published(table, record.named(cache), {"input_ids": given["inputs/attention_mask"]})
     gradients = {**cotangents, "x": dx, **directory.to_published(gradient, rows)}
     return {
         **{f"forward/{name}": value for name, value in values.items()},
@@ -450,7 +450,7 @@ def _published(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Aro
             stack.enter_context(observing(factory()))
         record = stack.enter_context(trace.recording())
         cache = {"encode": model.module.encode(params, model.config, inputs)[1]}
-    values = subject._activations(model.module.activations(model.config), record.named(cache), inputs)[0]
+    values = subject.published(model.module.activations(model.config), record.named(cache), inputs)[0]
     return {f"forward/{name}": value for name, value in values.items()}
 
 

@@ -67,7 +67,7 @@ def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
         record = stack.enter_context(trace.recording())
         loss, cache = module.loss(subject.params, subject.config, subject.batches[0], dense=True)
         gradient = module.loss_backward(cache)
-    forward, gradients = _activations(module.activations(subject.config), record.named(cache), subject.batches[0])
+    forward, gradients = published(module.activations(subject.config), record.named(cache), subject.batches[0])
     for term, value in cache["terms"].items():
         forward[f"loss.{term}"] = value
     forward["loss"] = loss
@@ -82,7 +82,7 @@ def _enter(stack: ExitStack, subject: Subject) -> None:
         stack.enter_context(observing(factory()))
 
 
-def _activations(table: list, events: dict[str, trace.Event], batch: dict[str, Any]) -> tuple[Tensors, Tensors]:
+def published(table: list, events: dict[str, trace.Event], batch: dict[str, Any]) -> tuple[Tensors, Tensors]:
     """(outputs, cotangents) under published names; what the subject never computes is left out."""
     outputs, cotangents = {}, {}
     for name, path, kind in table:
