@@ -223,6 +223,21 @@ def test_the_backward_is_walked_back():
     assert alone == {first.key}
 
 
+def test_positions_of_each_row_their_own(tmp_path):
+    """Positions that skip padding differ from row to row; the table is accused, the sum of it is not."""
+    subject = case().subject()
+    wide = tree.map(lambda a: a.astype(np.float64), subject.params)
+    batches = [{**b, "position_ids": np.maximum(b["attention_mask"].cumsum(1) - 1, 0)} for b in subject.batches]
+    tensors = observe(replace(subject, params=wide, batches=batches), ())
+    key = "forward/bert.embeddings.position_embeddings"
+    tensors = {k: a[0] if k.endswith("position_embeddings") else a for k, a in tensors.items()}
+    assert tensors[key].shape[:2] == batches[0]["input_ids"].shape
+    got = found(written(tmp_path / "c.safetensors", tensors))
+    assert got.first.key == key
+    accused = {row.key for row in got.rows if (row.alone or 0) > compare.EXPLAINED}
+    assert accused == {key}  # what is moved is padding, whose cotangent is 0
+
+
 def test_a_wrong_step_is_the_optimizers():
     """With right gradients and a wrong rate the first step is accused, the trajectory only follows."""
     rows = rows_of(observed(rate=lambda step, peak, warmup, total: peak))

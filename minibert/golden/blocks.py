@@ -6,6 +6,7 @@ block that makes it and in none behind it. The same backwards, with the candidat
 optimizer step, with the candidate's gradients.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,8 +25,8 @@ Tensors = dict[str, np.ndarray]
 def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
     """By key, in published shapes, what each of the candidate's tensors should be given those before it.
 
-    A tensor that is absent or not finite is computed from what came before. Optimizer state: after step 1, where every
-    parameter's gradient was supplied.
+    A tensor that is absent or not finite is computed from what came before. One that the pass makes once for all rows
+    of the batch may be there row by row. Optimizer state: after step 1, where every parameter's gradient was supplied.
     """
     usable = {key: array for key, array in tensors.items() if np.isfinite(array).all()}
     module = families.family(subject.family)
@@ -40,7 +41,11 @@ def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
     flat = directory.to_published(gradient, module.names(subject.config))
     noted |= {f"gradients/{name}": array for name, array in flat.items()}
     noted |= _first_step(subject, module, usable, flat)
-    return {key: np.asarray(noted[key]).reshape(tensors[key].shape) for key in tensors if key in noted}
+    return {key: _shaped(np.asarray(noted[key]), tensors[key].shape) for key in tensors if key in noted}
+
+
+def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return array.reshape(shape) if array.size == math.prod(shape) else np.broadcast_to(array, shape)
 
 
 def _calls(module: Any, config: Any, record: trace.Record, cache: Any) -> dict[int, dict[str, str]]:
@@ -86,7 +91,8 @@ class _Forced:
         if key not in self.tensors:
             return value
         self.noted[key] = value
-        return self.tensors[key].reshape(value.shape)
+        given = self.tensors[key]
+        return given.reshape(value.shape) if given.size == value.size else given
 
     def _attention(self, names: dict[str, str], q: Any, k: Any, v: Any, *, c: Any, bias: Any) -> tuple[Any, Any]:
         """`ops.attention` in three steps, so that scores and probabilities can be the candidate's."""

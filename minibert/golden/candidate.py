@@ -47,12 +47,14 @@ class Candidate(NamedTuple):
     """What a candidate has of a case.
 
     tensors: by case key, in the case's shapes. partial: key -> (B, T), the rows given of a tensor that came at the
-    target positions alone. unknown: names that the case lacks. dtype: the least precise among the floating tensors.
-    sha256: of names and values, however stored.
+    target positions alone. unshared: what the case has once for all rows of the batch and the candidate differently for
+    each; tensors then has the row farthest off. unknown: names that the case lacks. dtype: the least precise among the
+    floating tensors. sha256: of names and values, however stored.
     """
 
     tensors: Tensors
     partial: dict[str, np.ndarray]
+    unshared: Tensors
     unknown: list[str]
     dtype: str
     sha256: str
@@ -251,7 +253,7 @@ def matched(stored: Mapping[str, Stored], case: Any, names: Names | None = None)
     unknown = [name for name in stored if name not in taken]
     unlike = f"it has {', '.join(map(shown, unknown[:2]))} …, the case {', '.join(map(repr, _computed(case)[:2]))} …"
     require(bool(places), f"the candidate and the case have no tensor in common: {unlike}; --suggest-names may help")
-    slots, tensors, partial, wrong, dtypes = _slots(case), {}, {}, [], set()
+    slots, tensors, partial, unshared, wrong, dtypes = _slots(case), {}, {}, {}, [], set()
     for key in (key for key in case.entries if key in places):
         (name, transposed), entry = places[key], case.entries[key]
         shape = stored[name].shape[::-1] if transposed else stored[name].shape
@@ -259,16 +261,19 @@ def matched(stored: Mapping[str, Stored], case: Any, names: Names | None = None)
             wrong.append(f"{shown(name)} is {shape}, the case has {entry.shape}")
             continue
         array = _numbers(stored[name], name, np.dtype(entry.dtype))
-        tensors[key], rows = fitted(array.T if transposed else array, case, key, slots)
+        array = array.T if transposed else array
+        tensors[key], rows = fitted(array, case, key, slots)
         if rows is not None:
             partial[key] = rows
+        if key.startswith("forward/") and array.size > tensors[key].size and not (array == tensors[key]).all():
+            unshared[key] = array
         if stored[name].dtype in PRECISIONS and entry.role not in ("weight", "input"):
             dtypes.add(stored[name].dtype)
     if wrong:
         more = f" (and {len(wrong) - 1} more of the wrong shape)" if len(wrong) > 1 else ""
         raise InputError(f"the candidate's tensor {wrong[0]}{more}")
     dtype = max(dtypes, key=PRECISIONS.index, default="float64")
-    return Candidate(tensors, partial, unknown, dtype, digest(tensors))
+    return Candidate(tensors, partial, unshared, unknown, dtype, digest(tensors))
 
 
 def _computed(case: Any) -> list[str]:

@@ -158,7 +158,7 @@ def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) 
         return {}
     subject = golden.subject(weights)
     wide = tree.map(lambda array: array.astype(np.float64), subject.params)
-    return blocks.expected(replace(subject, params=wide), held.tensors)
+    return blocks.expected(replace(subject, params=wide), held.tensors | held.unshared)
 
 
 def _whole(golden: cases.Case, weights: Path | None) -> bool:
@@ -167,10 +167,11 @@ def _whole(golden: cases.Case, weights: Path | None) -> bool:
 
 
 def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str) -> Any:
-    """What `minibert.mistakes` says of the tensors that were given whole."""
+    """What `minibert.mistakes` says of the tensors that were given as the case has them."""
     from minibert import mistakes
 
-    whole = {key: array for key, array in held.tensors.items() if key not in held.partial}
+    other = {*held.partial, *(key.replace("forward/", "gradients/") for key in held.unshared)}
+    whole = {key: array for key, array in held.tensors.items() if key not in other}
     return mistakes.diagnose(golden, whole, dtype)
 
 
