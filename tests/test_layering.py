@@ -21,10 +21,10 @@ LEVELS = [
     ["layers"],
     ["families", "tokenizers", "corruption", "corpus", "optim"],
     ["model", "checkpoint"],
-    ["gradcheck", "training", "inference"],
+    ["gradcheck", "laws", "training", "inference"],
     ["golden", "mistakes"],
     ["pretraining"],
-    ["cli"],
+    ["cli", "pytest_plugin"],
 ]
 
 

@@ -1,0 +1,481 @@
+"""Laws that need no goldens: what every right BERT obeys, whatever its weights, asked of anybody's implementation.
+
+    def run(weights, inputs): ...          # published names in; {"forward/…": …, "gradients/…": …} out, what there is
+    for finding in laws.check(run, weights, inputs, config):
+        print(finding.text)
+
+Names are those of golden cases; config has the published fields. A law asks one or two questions of `run` and compares
+the answers; `holds` is None where it cannot be asked, and the text says why. Dropout masks in `inputs` are left out.
+
+An implementation that only writes files is asked in two sittings. The questions do not depend on the answers:
+
+    asked = laws.questions(laws.head_permutation, weights, inputs, config)      # [(weights, inputs), …]: run them, dump
+    laws.head_permutation(laws.replay(dumps), weights, inputs, config)
+
+An error is max|a - b| / max(max|b|, s), s = 1e-3 of the largest gradient for gradients and 0 for values. Its bar is
+1024 roundings a layer, embeddings and heads counting as one each, of the narrowest dtype among weights and answers (two
+layers: 9.1e-13 in float64, 4.9e-4 in float32); 32 in 16 bits, where sums accumulate wider. Clauses in brackets are
+those of reference/SPEC.md.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibert.gradcheck import error
+
+Tensors = Mapping[str, np.ndarray]
+Run = Callable[[Tensors, Tensors], Tensors]
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one law says of an implementation; holds is None where the law cannot be asked."""
+
+    law: str
+    holds: bool | None
+    error: float
+    bar: float
+    text: str
+
+
+class Silent(Exception):
+    """The law cannot be asked; the message says why."""
+
+
+LAWS: dict[str, Callable[[Run, Tensors, Tensors, Config], Finding]] = {}
+
+
+def law(f: Callable) -> Callable[[Run, Tensors, Tensors, Config], Finding]:
+    """Declares a law: f(run, weights, inputs, config) -> (error, where), or with its own bar, a function of eps."""
+
+    @functools.wraps(f)
+    def asked(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> Finding:
+        answers: list[Tensors] = []
+
+        def recorded(weights: Tensors, inputs: Tensors) -> Tensors:
+            found = run(weights, inputs).items()
+            answers.append({key: np.asarray(value) for key, value in found if _golden(_name(key), weights)})
+            return answers[-1]
+
+        try:
+            found, where, *own = f(recorded, weights, _without_dropout(inputs), config)
+        except Silent as reason:
+            return Finding(f.__name__, None, math.nan, math.nan, f"{f.__name__}: not asked: {reason}")
+        eps = _eps(weights, *answers)
+        bar = own[0](eps) if own else eps * (1024 if eps < 1e-4 else 32) * (2 + config.get("num_hidden_layers", 0))
+        holds = found <= bar
+        verdict = "holds" if holds else f"broken at {where}: {f.__doc__.splitlines()[0]}"
+        return Finding(f.__name__, holds, found, bar, f"{f.__name__}: error {found:.1e}, bar {bar:.1e}: {verdict}")
+
+    LAWS[f.__name__] = asked
+    return asked
+
+
+def check(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> list[Finding]:
+    """Every law's finding. The implementation sees the question as given only once."""
+    inputs, given = _without_dropout(inputs), []
+
+    def remembered(w: Tensors, x: Tensors) -> Tensors:
+        if w is not weights or x.keys() != inputs.keys() or any(x[name] is not inputs[name] for name in x):
+            return run(w, x)
+        if not given:
+            given.append(run(w, x))
+        return given[0]
+
+    return [asked(remembered, weights, inputs, config) for asked in LAWS.values()]
+
+
+def questions(asked: Callable, weights: Tensors, inputs: Tensors, config: Config) -> list[tuple[Tensors, Tensors]]:
+    """The (weights, inputs) that a law wants answered."""
+    wanted: list[tuple[Tensors, Tensors]] = []
+
+    def recorded(weights: Tensors, inputs: Tensors) -> Tensors:
+        wanted.append((weights, inputs))
+        return {}
+
+    asked(recorded, weights, inputs, config)
+    return wanted
+
+
+def replay(dumps: Iterable[Tensors]) -> Run:
+    """A `run` that gives the answers to `questions`, in their order."""
+    answers = iter(dumps)
+    return lambda weights, inputs: next(answers)
+
+
+# ---- Other questions, the same answers -------------------------------------------------------------------------------
+@law
+def padding_invariance(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """More padding, and other ids in it, change nothing outside of it. [BERT-ATT-4]"""
+    x, name, mask = _masked(inputs)
+    length = mask.shape[1]
+    more = min(2, _positions(weights) - length)
+    if not more and mask.all():
+        raise Silent("neither padding nor room for it")
+    wider = np.pad(mask, ((0, 0), (0, more)))
+    y = {key: np.pad(value, ((0, 0), (0, more))) if value.shape == mask.shape and _by_token(key) else value
+         for key, value in x.items()}
+    noise = np.random.default_rng(0).integers(0, _vocabulary(weights), wider.shape)
+    y |= {name: wider, "input_ids": np.where(wider, y["input_ids"], noise)}
+    first, second = run(weights, x), run(weights, y)
+    return _worst(_outside_padding(second, wider, length), _outside_padding(first, mask, length))
+
+
+@law
+def batch_permutation(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """Rows in another order give their own results in that order, and the same loss and gradients."""
+    rows = len(inputs["input_ids"])
+    if rows < 2:
+        raise Silent("the batch has one row")
+    order = np.roll(np.arange(rows), 1)
+    first, second = run(weights, inputs), run(weights, {name: value[order] for name, value in inputs.items()})
+    by_row = {key for key, value in first.items() if _name(key) not in weights and value.ndim and len(value) == rows}
+    return _worst(second, {key: value[order] if key in by_row else value for key, value in first.items()})
+
+
+@law
+def head_permutation(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """Heads in another order, and the columns that read them, change nothing else. [BERT-ATT-2]"""
+    heads = config["num_attention_heads"]
+    if heads < 2:
+        raise Silent("there is one head")
+    moves = {}
+    for i, layer in enumerate(_layers(weights)):
+        order = np.roll(np.arange(heads), 1 + i % (heads - 1))
+        width = len(weights[f"{layer}.attention.self.query.weight"]) // heads
+        entries = (order[:, None] * width + np.arange(width)).reshape(-1)
+        for part in ("query", "key", "value"):
+            name = f"{layer}.attention.self.{part}"
+            moves |= {f"{name}.weight": (0, entries), f"{name}.bias": (0, entries), name: (-1, entries)}
+        moves |= {f"{layer}.attention.output.dense.weight": (1, entries),
+                  f"{layer}.attention.self.context": (-1, entries),
+                  f"{layer}.attention.self.scores": (1, order), f"{layer}.attention.self.probs": (1, order)}
+    return _equivariance(run, weights, inputs, inputs, moves)
+
+
+@law
+def vocabulary_permutation(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """Tokens under other ids (the padding id keeps its own) change nothing but the order of the logits."""
+    table = _word_table(weights)
+    free = np.setdiff1d(np.arange(len(weights[table])), [p for p in [config.get("pad_token_id")] if p is not None])
+    order = np.arange(len(weights[table]))
+    order[free] = np.random.default_rng(0).permutation(free)
+    renamed = np.argsort(order)
+    others = {name: renamed[inputs[name]] for name in ("input_ids", "masked_lm_ids") if name in inputs}
+    decoder = "cls.predictions.decoder"
+    rows = (table, "cls.predictions.bias", f"{decoder}.weight", f"{decoder}.bias")
+    moves = {**dict.fromkeys(rows, (0, order)), "cls.predictions": (-1, order)}
+    return _equivariance(run, weights, inputs, {**inputs, **others}, moves)
+
+
+@law
+def hidden_unit_permutation(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """Units of the feed-forward in another order change nothing else. [BERT-FF-1]"""
+    moves = {}
+    for layer in _layers(weights):
+        name = f"{layer}.intermediate"
+        order = np.random.default_rng(0).permutation(len(weights[f"{name}.dense.bias"]))
+        moves |= {f"{name}.dense.weight": (0, order), f"{name}.dense.bias": (0, order), f"{name}.dense": (-1, order),
+                  name: (-1, order), f"{layer}.output.dense.weight": (1, order)}
+    return _equivariance(run, weights, inputs, inputs, moves)
+
+
+@law
+def key_bias_invariance(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """Another bias of the key projection changes no probability and nothing after it. [OP-ATT-9]"""
+    names = [f"{layer}.attention.self.key" for layer in _layers(weights)]
+    rng = np.random.default_rng(0)
+    moved = {f"{n}.bias": weights[f"{n}.bias"] + _like(weights, n, rng.standard_normal(len(weights[f"{n}.bias"])))
+             for n in names}
+    skip = {*names, *(name.removesuffix("key") + "scores" for name in names)}
+    x = _masked(inputs)[0]
+    return _worst(run({**weights, **moved}, x), _forward(run(weights, x), skip))
+
+
+@law
+def layer_norm_shift(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """A constant added to every entry of a norm's input changes nothing after the norm. [OP-LN-1]"""
+    types = next((name for name in weights if name.endswith("token_type_embeddings.weight")), None)
+    dense = [f"{layer}.{part}.dense" for layer in _layers(weights) for part in ("attention.output", "output")]
+    shifted = {name: weights[name] + weights[name].dtype.type(0.75)
+               for name in [types, *(f"{name}.bias" for name in dense)] if name}
+    return _worst(run({**weights, **shifted}, inputs),
+                  _forward(run(weights, inputs), {*dense, (types or "").removesuffix(".weight")}))
+
+
+@law
+def layer_norm_scale(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """A norm's input times a constant gives the same output, once its variance is far above eps. [OP-LN-1]"""
+    if _eps(weights) > 1e-4:
+        raise Silent("16 bits have no room for it")
+    tables = [name for name in weights if re.search(r"embeddings\.(word|position|token_type)_embeddings", name)]
+    norm = next((name for name in weights if name.endswith("embeddings.LayerNorm.weight")), "").removesuffix(".weight")
+    answers = [run({**weights, **{name: weights[name] * weights[name].dtype.type(s) for name in tables}}, inputs)
+               for s in (2.0**30, 2.0**40)]
+    wanted = (f"forward/{norm}", f"forward/{norm.removesuffix('.LayerNorm')}")
+    return _worst(answers[1], {key: value for key, value in answers[0].items() if key in wanted})
+
+
+@law
+def ignored_labels(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """Prediction slots of weight 0, one more of them and other labels in them, change nothing. [BERT-LOSS-1]"""
+    ids, target_weights = _given(inputs, "masked_lm_ids"), _given(inputs, "masked_lm_weights")
+    spare = ((0, 0), (0, 1))  # the new slot stands at position 0, as in BERT's files [DATA-14]
+    others = (np.pad(ids, spare) + 1 + np.arange(len(ids))[:, None]) % _vocabulary(weights)
+    counted = np.pad(target_weights, spare)
+    slots = {"masked_lm_positions": np.pad(inputs["masked_lm_positions"], spare), "masked_lm_weights": counted,
+             "masked_lm_ids": np.where(counted != 0, np.pad(ids, spare), others)}
+    first, second = run(weights, inputs), run(weights, {**inputs, **slots})
+    unasked = np.ones(inputs["input_ids"].shape, bool)
+    rows, columns = np.nonzero(target_weights)
+    unasked[rows, inputs["masked_lm_positions"][rows, columns]] = False
+    found, where = _worst(second, first)
+    logits = first.get("gradients/cls.predictions")
+    if logits is not None and logits.shape[:2] == unasked.shape and logits[unasked].any():
+        return math.inf, "gradients/cls.predictions, at a position that nothing asks for"
+    return found, where
+
+
+@law
+def uniform_head(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """Equal logits cost ln V where a token is predicted, and ln 2 for the next sentence. [BERT-LOSS-1 BERT-LOSS-3]"""
+    heads = (_word_table(weights), "cls.predictions.decoder.weight", "cls.predictions.bias",
+             "cls.predictions.decoder.bias", "cls.seq_relationship.weight", "cls.seq_relationship.bias")
+    equal = {name: np.broadcast_to(weights[name][:1], weights[name].shape).copy() for name in heads if name in weights}
+    total = float(_given(inputs, "masked_lm_weights").sum())
+    kept = total / (total + config.get("mlm_denominator_eps", 0.0)) if total else 0.0
+    truth = {"forward/loss.masked_lm": kept * math.log(_vocabulary(weights)), "forward/loss.next_sentence": math.log(2)}
+    answer = run({**weights, **equal}, inputs)
+    if "cls.seq_relationship.weight" in weights:
+        truth["forward/loss"] = sum(truth.values())
+    return _worst(answer, {key: np.asarray(value) for key, value in truth.items()})
+
+
+# ---- One answer, looked at ------------------------------------------------------------------------------------------
+@law
+def attention_rows(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """The probabilities of each query sum to one. [OP-SM-1]"""
+    sums = {key: value.sum(-1) for key, value in run(weights, inputs).items() if _probs(key)}
+    return _worst(sums, {key: np.ones_like(value) for key, value in sums.items()})
+
+
+@law
+def forbidden_keys(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str, Callable]:
+    """Padding keys, and in a causal model later ones, have no probability. [OP-ATT-4]"""
+    x, _, mask = _masked(inputs)
+    if mask.all() and not config.get("is_decoder"):
+        raise Silent("no key is forbidden")
+    allowed = np.broadcast_to(mask[:, None, None, :] != 0, (len(mask), 1, mask.shape[1], mask.shape[1]))
+    if config.get("is_decoder"):
+        allowed = allowed & np.tri(mask.shape[1], dtype=bool)
+    probs = {key: value for key, value in run(weights, x).items() if _probs(key)}
+    return *_worst({key: 1 + np.where(allowed, 0, value) for key, value in probs.items()},
+                   {key: np.ones_like(value) for key, value in probs.items()}), lambda eps: eps
+
+
+@law
+def key_bias_gradient(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """The gradient of the key projection's bias is 0. [OP-ATT-9]"""
+    answer = run(weights, _masked(inputs)[0])
+    found = {key: value for key, value in answer.items() if key.startswith("gradients/") and _name(key) in weights}
+    biases = {key: float(np.abs(value).max()) for key, value in found.items() if key.endswith("self.key.bias")}
+    if not biases:
+        raise Silent("the key bias's gradient is not given")
+    worst = max(biases, key=biases.get)
+    largest = max(float(np.abs(value).max()) for value in found.values())
+    return (biases[worst] / largest if largest else math.inf), worst
+
+
+@law
+def softmax_gradients(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """What enters a softmax (scores, logits) has gradients that sum to zero over its entries. [OP-SM-2 OP-CE-4]"""
+    logits = ("gradients/cls.predictions", "gradients/cls.seq_relationship")
+    answer = run(weights, inputs)
+    entered = {key: value for key, value in answer.items()
+               if key in logits or (key.startswith("gradients/") and key.endswith(".scores"))}
+    sums = {key: np.append(value.reshape(-1), value.sum(-1)) for key, value in entered.items()}
+    return _worst(sums, {key: np.append(value.reshape(-1), 0 * value.sum(-1)) for key, value in entered.items()})
+
+
+@law
+def tied_gradient(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
+    """The word table's gradient is the sum of its two uses, look-up and decoder. [BERT-MLM-3]"""
+    if not config.get("tie_word_embeddings", True):
+        raise Silent("the decoder has a matrix of its own")
+    answer, table, ids = run(weights, inputs), _word_table(weights), inputs["input_ids"]
+    looked_up = _given(answer, f"gradients/{table.removesuffix('.weight')}")
+    logits, entered = _given(answer, "gradients/cls.predictions"), _given(answer, "forward/cls.predictions.transform")
+    rows, width = weights[table].shape
+    scattered = np.zeros((rows, width), looked_up.dtype)
+    np.add.at(scattered, ids.reshape(-1), looked_up.reshape(-1, width))
+    decoder = logits.reshape(-1, rows).T @ entered.reshape(-1, width)
+    got, both = _given(answer, f"gradients/{table}"), scattered + decoder
+    pad = config.get("pad_token_id")
+    if pad is not None and got.shape == both.shape:  # ports give its row the decoder's part alone [BERT-EMB-4]
+        alone = np.abs(got[pad] - decoder[pad]).max() < np.abs(got[pad] - both[pad]).max()
+        both[pad] = decoder[pad] if alone else both[pad]
+    return _worst({f"gradients/{table}": got}, {f"gradients/{table}": both})
+
+
+@law
+def gradient_is_the_slope(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str, Callable]:
+    """Along a random direction the loss rises as its gradient says: of all parameters, and of the word table alone."""
+    x, rng, table = _masked(inputs)[0], np.random.default_rng(0), _word_table(weights)
+    signs = {name: rng.choice([-1.0, 1.0], value.shape) for name, value in weights.items()}
+    if config.get("pad_token_id") is not None:
+        signs[table][config["pad_token_id"]] = 0  # ports leave out its look-up [BERT-EMB-4]
+    gradient, errors = run(weights, x), {}
+    bar = 4 * math.sqrt(_eps(weights, gradient))
+    for names in (list(weights), [table]):
+        parts = {n: np.asarray(_given(gradient, f"gradients/{n}"), np.float64) * np.abs(signs[n]) for n in names}
+        length = math.sqrt(sum(float((part * part).sum()) for part in parts.values()))
+
+        def loss(step: float, names: list[str] = names) -> float:
+            moved = {n: weights[n] + (step * signs[n]).astype(weights[n].dtype) for n in names}
+            return float(_given(run({**weights, **moved}, x), "forward/loss"))
+
+        along = sum(float((parts[n] * signs[n]).sum()) for n in names)
+        reach = 0.5 * bar ** (2 / 7) / math.sqrt(sum(signs[n].size for n in names))
+        slope = _slope(loss, reach, bar / 4 * length)
+        errors[names[0] if len(names) == 1 else "all parameters"] = abs(along - slope) / max(abs(slope), length)
+    worst = max(errors, key=lambda where: (math.isnan(errors[where]), errors[where]))
+    return errors[worst], f"gradients/{worst}", lambda eps: 4 * math.sqrt(eps)
+
+
+def _slope(f: Callable[[float], float], reach: float, agreement: float) -> float:
+    """f'(0) by differences of sixth order, over steps that shrink until two of them agree (kinks, truncation)."""
+    last = math.inf
+    for h in (reach, reach / 3, reach / 9, reach / 27, reach / 81):
+        slope = sum(share * (f(k * h) - f(-k * h)) for k, share in ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))) / h
+        if abs(slope - last) <= agreement:
+            return slope
+        last = slope
+    raise Silent("the loss is too rough along the way for a slope")
+
+
+# ---- What laws share -------------------------------------------------------------------------------------------------
+def _eps(*answers: Tensors) -> float:
+    kinds = {np.asarray(a).dtype for tensors in answers for a in tensors.values() if np.asarray(a).dtype.kind == "f"}
+    return max((float(np.finfo(kind).eps) for kind in kinds), default=2.0**-52)
+
+
+# the published modules that golden cases have; what a candidate gives besides is passed over
+_MODULES = re.compile(
+    r"loss(\..+)?|(.+\.)?(embeddings(\.\w+)?|pooler(\.dense)?|cls\.(predictions(\.transform(\.dense)?)?|seq_relationship)"
+    r"|layer\.\d+\.(attention\.self\.(query|key|value|scores|probs|context)|((attention\.)?output|intermediate)(\.dense)?))"
+)
+
+
+def _golden(name: str, weights: Tensors) -> bool:
+    return name in weights or _MODULES.fullmatch(name) is not None
+
+
+def _name(key: str) -> str:
+    return key.partition("/")[2]
+
+
+def _worst(got: Tensors, expected: Tensors) -> tuple[float, str]:
+    """The largest error of the tensors that both have, and where."""
+    parameters = [np.abs(b).max(initial=0) for key, b in expected.items() if key.startswith("gradients/")]
+    largest = float(max(parameters, default=0.0))
+    errors = {key: error(got[key], b, largest if key.startswith("gradients/") else 0.0)
+              for key, b in expected.items() if key in got}
+    if not errors:
+        raise Silent("the implementation does not give the tensors it is about")
+    worst = max(errors, key=errors.get)
+    return errors[worst], worst
+
+
+def _equivariance(run: Run, weights: Tensors, inputs: Tensors, others: Tensors, moves: dict) -> tuple[float, str]:
+    """moves: name -> (axis, order), applied to the weights and expected of the answer."""
+    moved = {name: _moved(value, moves.get(name)) for name, value in weights.items()}
+    first, second = run(weights, inputs), run(moved, others)
+    return _worst(second, {key: _moved(value, moves.get(_name(key))) for key, value in first.items()})
+
+
+def _moved(value: np.ndarray, move: tuple[int, np.ndarray] | None) -> np.ndarray:
+    fits = move is not None and value.ndim > max(move[0], 0) and value.shape[move[0]] == len(move[1])
+    return np.ascontiguousarray(np.take(value, move[1], axis=move[0])) if fits else value
+
+
+def _forward(answer: Tensors, skip: set[str]) -> Tensors:
+    return {key: value for key, value in answer.items() if key.startswith("forward/") and _name(key) not in skip}
+
+
+def _without_dropout(inputs: Tensors) -> dict[str, np.ndarray]:
+    """The first batch, in evaluation."""
+    return {name: np.asarray(value) for name, value in inputs.items() if "/" not in name and name != "dropout"}
+
+
+def _masked(inputs: Tensors) -> tuple[dict[str, np.ndarray], str, np.ndarray]:
+    """(inputs with a mask that forbids no whole row, the mask's name, the mask)."""
+    name = next((name for name in ("input_mask", "attention_mask") if name in inputs), "attention_mask")
+    mask = inputs.get(name, np.ones_like(inputs["input_ids"]))
+    dead = ~mask.any(-1, keepdims=True)
+    if name in inputs and not dead.any():
+        return dict(inputs), name, mask
+    mask = np.where(dead, np.ones_like(mask), mask)
+    return {**inputs, name: mask}, name, mask
+
+
+def _by_token(name: str) -> bool:
+    return not name.startswith("masked_lm")
+
+
+def _outside_padding(answer: Tensors, mask: np.ndarray, length: int) -> dict[str, np.ndarray]:
+    """Every tensor without its padding; parameters' gradients and whole-row results as they are."""
+    kept, found = mask != 0, {}
+    for key, value in answer.items():
+        if value.ndim >= 3 and value.shape[:2] == kept.shape:
+            value = value[kept]
+        elif value.ndim == 4 and value.shape[::2] == (len(kept), kept.shape[1]):  # (B, H, T, T)
+            value = np.moveaxis(value, 1, -1)[kept[:, :, None] & kept[:, None, :]]
+        elif value.ndim == 3 and value.shape[:2] == (1, kept.shape[1]):
+            value = value[:, :length]
+        found[key] = value
+    return found
+
+
+def _given(tensors: Tensors, name: str) -> np.ndarray:
+    if name not in tensors:
+        raise Silent(f"{name} is not given")
+    return tensors[name]
+
+
+def _like(weights: Tensors, name: str, value: np.ndarray) -> np.ndarray:
+    array = weights.get(name, weights.get(f"{name}.bias"))
+    return value.astype(array.dtype)
+
+
+def _layers(weights: Tensors) -> list[str]:
+    found = (re.fullmatch(r"(.*layer\.\d+)\.attention\.self\.query\.weight", name) for name in weights)
+    layers = [match.group(1) for match in found if match]
+    if not layers:
+        raise Silent("no layer's weights have the published names")
+    return layers
+
+
+def _word_table(weights: Tensors) -> str:
+    for name in weights:
+        if name.endswith("word_embeddings.weight"):
+            return name
+    raise Silent("there is no word table under its published name")
+
+
+def _vocabulary(weights: Tensors) -> int:
+    return len(weights[_word_table(weights)])
+
+
+def _positions(weights: Tensors) -> int:
+    return next((len(v) for name, v in weights.items() if name.endswith("position_embeddings.weight")), 0)
+
+
+def _probs(key: str) -> bool:
+    return key.startswith("forward/") and key.endswith(".probs")

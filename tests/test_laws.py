@@ -1,0 +1,323 @@
+"""The laws hold for the engine and for transformers, in float64 and float32, and each can be broken."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import config as configs
+from minibert import laws, tree
+from minibert.checkpoint import directory
+from minibert.families import bert
+from minibert.golden.subject import Subject, observe
+
+ADAPTERS = Path(__file__).resolve().parent.parent / "reference" / "adapters"
+FIELDS = {
+    **bert.PROBE,
+    "hidden_size": 12,
+    "num_attention_heads": 3,
+    "hidden_act": "gelu",
+    "max_position_embeddings": 11,
+}
+PUBLISHED = {"mask_constant": "min", "pad_row_gradient": False, "mlm_denominator_eps": 0.0}
+
+
+def question(dtype="float64", seed=0, **fields):
+    """(weights, inputs, config): probe weights, two kinds of padding, a slot of weight 0."""
+    rng = np.random.default_rng(seed)
+    model = minibert.create("bert", seed, "float64", **{**FIELDS, **fields})
+    for path, value in tree.items(model.params):
+        value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, 0.4, value.shape)
+    inputs = bert.example(rng, model.config, rows=3, length=8)
+    inputs["masked_lm_positions"] = np.array([[1, 2, 4], [1, 3, 4], [2, 3, 4]])
+    del inputs["dropout"]
+    weights = {name: value.astype(dtype) for name, value in model.state_dict().items()}
+    for array in (*weights.values(), *inputs.values()):
+        array.flags.writeable = False
+    return weights, inputs, configs.to_fields(model.config)
+
+
+def engine(config, fault=None):
+    """The engine as anybody's implementation; fault: an observer of its ops (see `pairs.observing`)."""
+    made = configs.from_fields(bert.Config, config)
+    around = () if fault is None else (lambda: fault,)
+
+    def run(weights, inputs):
+        model = minibert.Model("bert", made, directory.from_published(dict(weights), bert.names(made)))
+        return observe(Subject("bert", made, model.params, [model.checked(dict(inputs))], around=around), steps=())
+
+    return run
+
+
+def broken(findings):
+    return {finding.law for finding in findings if finding.holds is False}
+
+
+# ---- They hold -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("fields", [{}, PUBLISHED, {"num_hidden_layers": 4, "hidden_act": "relu"}])
+def test_the_engine_obeys_every_law(fields, dtype):
+    for seed in range(3):
+        weights, inputs, config = question(dtype, seed, **fields)
+        findings = laws.check(engine(config), weights, inputs, config)
+        assert [finding.law for finding in findings] == list(laws.LAWS)
+        asked = [finding for finding in findings if finding.holds is not None]
+        assert {finding.law for finding in findings} - {finding.law for finding in asked} <= {"gradient_is_the_slope"}
+        assert not broken(findings), [finding.text for finding in findings if not finding.holds]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_transformers_obeys_every_law(dtype):
+    for package in ("torch", "transformers", "safetensors"):
+        pytest.importorskip(package, reason="asks the published implementation: install minibert[oracle]")
+    spec = importlib.util.spec_from_file_location("torch_transformers", ADAPTERS / "torch_transformers.py")
+    adapter = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(adapter)
+    weights, inputs, config = question(dtype, **PUBLISHED)
+
+    def run(weights, inputs):
+        copies = ({name: value.copy() for name, value in given.items()} for given in (weights, inputs))
+        return adapter.bert(*copies, {"config": config})
+
+    findings = laws.check(run, weights, inputs, config)
+    assert all(finding.holds for finding in findings), [finding.text for finding in findings if not finding.holds]
+
+
+def test_laws_hold_in_float16_with_every_op_rounded():
+    """An implementation whose every result is rounded to float16 stays within the bars of that dtype."""
+
+    def rounded(f, args, constants):
+        result = f(*args, **constants)
+        if f.__name__.endswith("_backward"):
+            return result
+        return np.asarray(result[0]).astype(np.float16).astype(np.float32), result[1]
+
+    weights, inputs, config = question("float32", **PUBLISHED)
+    run = engine(config, rounded)
+
+    def halves(weights, inputs):
+        found = run({name: value.astype(np.float32) for name, value in weights.items()}, inputs)
+        return {key: value.astype(np.float16) for key, value in found.items() if key.startswith("forward/")}
+
+    findings = laws.check(halves, {name: value.astype(np.float16) for name, value in weights.items()}, inputs, config)
+    assert not broken(findings), [finding.text for finding in findings if finding.holds is False]
+    assert sum(finding.holds is True for finding in findings) >= 8
+
+
+# ---- Each can be broken: a mistake that somebody has made, and the law that sees it ----------------------------------
+FAULTS = {}
+
+
+def fault(*names):
+    def declare(f):
+        FAULTS[f.__name__] = lambda g, args, constants: (
+            f(g, args, constants) if g.__name__ in names else g(*args, **constants)
+        )
+        return f
+
+    return declare
+
+
+@fault("attention")
+def padding_invariance(f, args, constants):
+    """The mask is forgotten."""
+    return f(*args, **{**constants, "bias": None})
+
+
+@fault("linear")
+def batch_permutation(f, args, constants):
+    """The pooler reads the first row's [CLS] for every row."""
+    x, *rest = args
+    return f(np.broadcast_to(x[:1], x.shape) if x.ndim == 2 else x, *rest, **constants)
+
+
+@fault("split_heads")
+def head_permutation(f, args, constants):
+    """Heads are interleaved: reshaped to (…, K, H)."""
+    y, cache = f(*args, **constants)
+    b, h, t, k = y.shape
+    return np.ascontiguousarray(args[0].reshape(b, t, k, h).transpose(0, 3, 1, 2)), cache
+
+
+@fault("embedding")
+def vocabulary_permutation(f, args, constants):
+    """An off-by-one clamp of the ids: the last token shares the row of the one before."""
+    weight, *rest = args or [constants.pop("weight")]
+    return f(weight, *rest, **{**constants, "ids": np.minimum(constants["ids"], len(weight) - 2)})
+
+
+@fault("linear")
+def hidden_unit_permutation(f, args, constants):
+    """The bias of the feed-forward is off by one."""
+    bias = constants["bias"]
+    return f(*args, **{**constants, "bias": np.roll(bias, 1) if len(bias) == FIELDS["intermediate_size"] else bias})
+
+
+@fault("attention")
+def key_bias_invariance(f, args, constants):
+    """The keys pass through a tanh."""
+    q, k, v = args
+    return f(q, np.tanh(k), v, **constants)
+
+
+@fault("layer_norm")
+def layer_norm_shift(f, args, constants):
+    """The norm divides by the root of the mean square and forgets the mean."""
+    x = args[0]
+    y = x / np.sqrt((x * x).mean(-1, keepdims=True) + constants["eps"])
+    return y * constants["weight"] + constants["bias"], f(*args, **constants)[1]
+
+
+@fault("layer_norm")
+def layer_norm_scale(f, args, constants):
+    """The norm centres and does not divide."""
+    y = args[0] - args[0].mean(-1, keepdims=True)
+    return y * constants["weight"] + constants["bias"], f(*args, **constants)[1]
+
+
+@fault("cross_entropy")
+def uniform_head(f, args, constants):
+    """The loss is in bits."""
+    y, cache = f(*args, **constants)
+    return y / math.log(2), cache
+
+
+@fault("attention")
+def attention_rows(f, args, constants):
+    """The probabilities are divided by 1 - rate although nothing is dropped."""
+    y, cache = f(*args, **constants)
+    return y / 0.9, {**cache, "probs": cache["probs"] / 0.9}
+
+
+@fault("attention")
+def forbidden_keys(f, args, constants):
+    """The mask subtracts 10, not 10000."""
+    bias = constants["bias"]
+    return f(*args, **{**constants, "bias": None if bias is None else np.maximum(bias, -10)})
+
+
+@fault("attention_backward")
+def key_bias_gradient(f, args, constants):
+    """The softmax's backward lacks the sum over the row."""
+    dy, c = args
+    dscores = c["probs"] * (dy @ c["v"].swapaxes(-1, -2)) * c["scale"]
+    return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], f(dy, c)[2]
+
+
+@fault("cross_entropy_backward")
+def softmax_gradients(f, args, constants):
+    """The label is smoothed to 0.9 in the gradient and the others get nothing for it."""
+    gradient = f(*args, **constants)
+    return np.where(gradient < 0, 0.9 * gradient, gradient)
+
+
+@fault("mlm_head_backward")
+def tied_gradient(f, args, constants):
+    """The table's gradient is that of the look-up alone."""
+    dx, g, dtable = f(*args, **constants)
+    return dx, g, 0 * dtable
+
+
+@fault("gelu_backward")
+def gradient_is_the_slope(f, args, constants):
+    """The derivative of ReLU serves for that of GELU."""
+    return args[0] * (f(np.ones_like(args[0]), args[1]) > 0.5)
+
+
+def unweighted(run):
+    """The weights of the prediction slots are not used."""
+    return lambda weights, inputs: run(
+        weights, {**inputs, "masked_lm_weights": np.ones_like(inputs["masked_lm_weights"])}
+    )
+
+
+@pytest.mark.parametrize("name", laws.LAWS)
+def test_each_law_can_be_broken(name):
+    weights, inputs, config = question(**PUBLISHED)
+    run = unweighted(engine(config)) if name == "ignored_labels" else engine(config, FAULTS[name])
+    finding = laws.LAWS[name](run, weights, inputs, config)
+    assert finding.holds is False, finding.text
+    assert finding.error > 20 * finding.bar, finding.text
+    assert "\n" not in finding.text
+    assert "broken at" in finding.text
+    assert laws.LAWS[name](engine(config), weights, inputs, config).holds
+
+
+def test_a_fault_is_seen_in_float32_too():
+    weights, inputs, config = question("float32", **PUBLISHED)
+    for name in laws.LAWS:
+        run = unweighted(engine(config)) if name == "ignored_labels" else engine(config, FAULTS[name])
+        assert laws.LAWS[name](run, weights, inputs, config).holds is False, name
+
+
+def test_a_nan_breaks_a_law():
+    weights, inputs, config = question()
+    run = engine(config)
+
+    def spoilt(weights, inputs):
+        found = run(weights, inputs)
+        found["forward/loss"] = found["forward/loss"] * np.nan
+        return found
+
+    assert "batch_permutation" in broken(laws.check(spoilt, weights, inputs, config))
+
+
+# ---- Dumps, parts, odd questions -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", laws.LAWS)
+def test_from_dumps_a_law_says_the_same(name):
+    """The questions don't depend on the answers, so two sittings give what one gives."""
+    weights, inputs, config = question(**PUBLISHED)
+    run, asked = engine(config), laws.LAWS[name]
+    questions = laws.questions(asked, weights, inputs, config)
+    if name == "gradient_is_the_slope":
+        return  # its steps shrink until two agree, so it needs a callable
+    assert 1 <= len(questions) <= 2
+    dumps = [run(*question) for question in questions]
+    assert asked(laws.replay(dumps), weights, inputs, config) == asked(run, weights, inputs, config)
+
+
+def test_a_law_about_tensors_that_are_not_there_is_not_asked():
+    weights, inputs, config = question()
+    run = engine(config)
+
+    def losses(weights, inputs):
+        return {key: value for key, value in run(weights, inputs).items() if key.startswith("forward/loss")}
+
+    findings = {finding.law: finding for finding in laws.check(losses, weights, inputs, config)}
+    for name in ("attention_rows", "key_bias_gradient", "tied_gradient", "softmax_gradients", "layer_norm_scale"):
+        assert findings[name].holds is None
+        assert "not asked" in findings[name].text
+    assert all(finding.holds for finding in findings.values() if finding.holds is not None)
+    assert findings["uniform_head"].holds
+
+
+def test_rows_without_a_key_and_without_padding():
+    """A row masked everywhere is asked with its mask set; a batch without mask or room is asked what it can be."""
+    weights, inputs, config = question(**PUBLISHED)
+    mask = inputs["input_mask"].copy()
+    mask[1] = 0
+    assert not broken(laws.check(engine(config), weights, {**inputs, "input_mask": mask}, config))
+    full = {name: value for name, value in inputs.items() if name != "input_mask"}
+    short = {**config, "max_position_embeddings": 8}
+    table = "bert.embeddings.position_embeddings.weight"
+    weights = {**weights, table: weights[table][:8]}
+    findings = {finding.law: finding for finding in laws.check(engine(short), weights, full, short)}
+    assert findings["padding_invariance"].holds is None
+    assert findings["forbidden_keys"].holds is None
+    assert not broken(findings.values())
+
+
+def test_the_question_as_given_is_asked_once():
+    weights, inputs, config = question()
+    run, times = engine(config), []
+
+    def counted(w, x):
+        same = w is weights and x.keys() == inputs.keys() and all(x[n] is inputs[n] for n in x)
+        times.append(same)
+        return run(w, x)
+
+    laws.check(counted, weights, inputs, config)
+    assert sum(times) == 1
