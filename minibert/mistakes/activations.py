@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.mistakes.catalogue import Mutant, entry, swap
+from minibert.mistakes.catalogue import Mutant, entry, swap, unlisted
 from minibert.mistakes.swap import Replacement
 
 Array = np.ndarray
@@ -154,7 +154,6 @@ entry(
         *given(ERF + ("relu", "tanh", "sigmoid"), [of_activation("the tanh GELU is hard-coded", named("gelu_new"))]),
         *given(GELUS + ("tanh", "sigmoid"), [of_activation("ReLU is hard-coded", named("relu"))]),
         *given(GELUS + ("relu", "sigmoid"), [of_activation("tanh is hard-coded", named("tanh"))]),
-        of_activation("SiLU is hard-coded", pointwise(silu)),
     ],
 )
 entry(
@@ -218,6 +217,7 @@ entry(
     mutants=[
         *given(ERF, [to_tanh]),
         *given(TANH, [to_erf]),
-        *given(GELUS, [of_activation("x·sigmoid(1.702 x)", pointwise(sigmoid_gelu))]),
     ],
 )
+unlisted("x·sigmoid(1.702 x) for GELU", *given(GELUS, [of_activation("x·sigmoid(1.702 x)", pointwise(sigmoid_gelu))]))
+unlisted("SiLU for the activation", of_activation("x·sigmoid(x)", pointwise(silu)))

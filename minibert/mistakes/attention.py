@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert import layers, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, swapped
 
 Array = np.ndarray
@@ -472,10 +472,6 @@ entry(
         of_attention(
             "probabilities multiplied by the mask", replacement=_masked_probs(shown=True), silent=UNCERTAIN_SCORES
         ),
-        of_attention(
-            "the mask's 0 and 1 are added",
-            replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": kept(bias, q)}),
-        ),
     ],
 )
 entry(
@@ -581,7 +577,7 @@ entry(
     "output",
     "BERT-ATT-1",
     families="Megatron-BERT, any that fuses",
-    mutants=[fused(per_head_stored=True), fused(per_head_stored=False), exchanged("key", "value")],
+    mutants=[fused(per_head_stored=True), fused(per_head_stored=False)],
 )
 entry(
     "A20",
@@ -690,4 +686,13 @@ entry(
     "src XLM transformer.py",
     "output",
     families="XLM",
+)
+unlisted("keys and values in each other's place", exchanged("key", "value"))
+unlisted("queries and values in each other's place", exchanged("query", "value"))
+unlisted(
+    "the mask added as it is",
+    of_attention(
+        "the mask's 0 and 1 are added to the scores",
+        replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": kept(bias, q)}),
+    ),
 )

@@ -65,6 +65,7 @@ class Mistake:
 
 
 CATALOGUE: dict[str, Mistake] = {}
+UNLISTED: dict[str, Mistake] = {}  # changes that explain, but of which the catalogue has no entry
 
 
 def entry(id: str, title: str, right: str, evidence: str, shows: str, clause: str = "", **fields: Any) -> None:
@@ -75,6 +76,11 @@ def entry(id: str, title: str, right: str, evidence: str, shows: str, clause: st
     if id in CATALOGUE:
         raise ValueError(f"{id} is entered twice")
     CATALOGUE[id] = Mistake(id, title, right, evidence, shows, clause, **fields)
+
+
+def unlisted(title: str, *makers: Callable) -> None:
+    """Enters a change that nobody was seen to make by mistake: told in words where it explains, never as a name."""
+    UNLISTED[title] = Mistake(title, title, "", "", "output", mutants=partial(_made, makers))
 
 
 def _made(makers: tuple[Callable, ...], subject: Subject, at: list[Site] | None = None) -> list[Mutant]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert import tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, entry, swap, weights
+from minibert.mistakes.catalogue import Mutant, config, entry, swap, unlisted, weights
 from minibert.mistakes.heads import transposed
 from minibert.mistakes.swap import Replacement
 
@@ -82,6 +82,33 @@ def _bfloat(path: str, a: Array) -> Array:
     return rounded.view(np.float32).astype(a.dtype)
 
 
+POSITIONS = r"embeddings\.position\.weight"
+# fields without which weights still fit
+LOST = ("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps", "pad_token_id")
+
+
+def _lost(fields: tuple[str, ...], what: str) -> Any:
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        default = {field: getattr(type(subject.config), field) for field in fields if hasattr(subject.config, field)}
+        if "pad_token_id" in default and default["pad_token_id"] >= subject.config.vocab_size:
+            del default["pad_token_id"]
+        return config(what, **default)(subject, at)
+
+    return maker
+
+
+def _default(field: str) -> Any:
+    return _lost((field,), f"{field} at its default")
+
+
+_dropout = _lost(("hidden_dropout_prob", "attention_probs_dropout_prob"), "the dropout rates at their defaults")
+_every = _lost(LOST, "everything but the sizes at its default")
+
+
+def _defaults(subject: Subject, at: Any) -> list[Mutant]:
+    return _dropout(subject, at) + _every(subject, at)
+
+
 SQUARE = (("queries", r".*\.query"), ("keys", r".*\.key"), ("values", r".*\.value"),
           ("attention outputs", r".*\.attention\.output"), ("pooler", r"encode\.pooler\.dense"),
           ("MLM transform", r"mlm\.dense"), ("attention", r".*\.attention\.(query|key|value|output)"))  # fmt: skip
@@ -118,10 +145,6 @@ entry(
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"embeddings\.norm\..*", "embeddings"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"encoder\..*norm\..*", "encoder"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"mlm\.norm\..*", "MLM head"),
-        weights("biases not found, left at 0", lambda path, a: np.zeros_like(a), r".*\.bias"),
-        weights("biases of linear layers not found, left at 0", lambda path, a: np.zeros_like(a),
-                r"(?!.*norm).*\.bias"),
-        _exchanged_norms,
     ],
 )  # fmt: skip
 _random = "what stands in the tensors instead is random, so no tensor can be predicted: the first divergence is the tensor"
@@ -169,8 +192,10 @@ entry(
     "src safetensors docs torch_shared_tensors",
     "loading",
     "NAME-3",
-    reason=_random + " (the decoder; a decoder that is then a copy of the table is H01)",
-)
+    mutants=[weights("the shared output bias not found, left at 0", lambda path, a: np.zeros_like(a),
+                     r"mlm\.decoder\.bias")],
+    reason="for a decoder matrix: " + _random + " (a decoder that is a copy of the table is H01)",
+)  # fmt: skip
 entry(
     "C08",
     "weights silently not loaded (outputs random, attention uniform)",
@@ -185,8 +210,10 @@ entry(
     "config fields lost (max positions 4096, type vocab)",
     "convert the config too",
     "KH#2850",
-    "loading",
-    families="R",
+    "output",
+    "BERT-CFG-1",
+    families="R; any",
+    mutants=[_defaults, *(_default(field) for field in LOST)],
 )
 entry(
     "C10",
@@ -206,7 +233,13 @@ entry(
     "RoBERTa table has 2 extra rows",
     "KH#2124; llama.cpp#8658",
     "output",
-    families="R",
+    "BERT-EMB-2",
+    families="R; B the other way round",
+    mutants=[
+        weights("the first two rows cut", lambda path, a: np.concatenate([a[2:], 0 * a[:2]]), POSITIONS),
+        weights("the first two rows cut, the last repeated", lambda path, a: np.concatenate([a[2:], a[-2:]]), POSITIONS),
+        weights("two rows before the first", lambda path, a: np.concatenate([0 * a[:2], a[:-2]]), POSITIONS),
+    ],
 )
 entry("C12", "misnamed variable", "exact list of names", "tensorflow_ernie#1", "loading", families="EN")
 entry("C13", "norm without bias breaks loader", "optional", "candle#3993", "loading", families="MB")
@@ -217,4 +250,10 @@ entry(
     "own knowledge; src albert",
     "loading",
     families="A",
+)
+unlisted("gamma and beta change places", _exchanged_norms)
+unlisted(
+    "biases not found",
+    weights("biases left at 0", lambda path, a: np.zeros_like(a), r".*\.bias"),
+    weights("biases of linear layers left at 0", lambda path, a: np.zeros_like(a), r"(?!.*norm).*\.bias"),
 )

@@ -21,7 +21,7 @@ from minibert.golden import case as cases
 from minibert.golden import compare
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, observe
-from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, Mistake, Mutant
+from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mistake, Mutant
 from minibert.mistakes.swap import Key, Nesting, sites
 from minibert.pairs import BLOCKS, PAIRS
 
@@ -29,7 +29,7 @@ EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
 SECONDS = 4.0  # after which no further mutant is started
 BASES = 4  # first halves of pairs that are tried
-ASTRAY = 4096  # times the floor: a forward tensor so far off is not a matter of a mutant's own noise
+ASTRAY = 65536  # times the floor: a forward tensor so far off is not a matter of a mutant's own noise
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
 
@@ -49,6 +49,11 @@ class Found:
     def variant(self) -> bool:
         """Whether it is legitimate if declared."""
         return self.mistake.variant if self.mutant.variant is None else self.mutant.variant
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is an entry of the catalogue."""
+        return self.id in CATALOGUE
 
     def __str__(self) -> str:
         where = f" in {self.mutant.where}" if self.mutant.where else ""
@@ -98,6 +103,7 @@ class Evidence:
     """A candidate's tensors in causal order, and how far others lie from them."""
 
     def __init__(self, case: Case, candidate: Mapping[str, Any], dtype: str, keys: Iterable[str]):
+        self.truth = case.tensor
         self.keys: list[str] = []
         floors = []
         for key in keys:
@@ -121,12 +127,20 @@ class Evidence:
         """The tensors in one row; NaN-free gaps are +inf where a key is absent, of another shape, or silent."""
         parts = []
         for key, shape, size in zip(self.keys, self.shapes, self.sizes, strict=True):
-            array = tensors.get(key)
-            if array is None or np.shape(array) != shape or (silent and silent(key)):
-                parts.append(np.full(size, np.inf))
-            else:
-                parts.append(np.asarray(array, np.float64).reshape(-1))
+            array = None if silent and silent(key) else self.shaped(key, shape, tensors.get(key))
+            parts.append(np.full(size, np.inf) if array is None else np.asarray(array, np.float64).reshape(-1))
         return np.concatenate(parts)
+
+    def shaped(self, key: str, shape: tuple[int, ...], array: Any) -> Any:
+        """The array in the case's shape; of one that differs by row where the case has one for all, the oddest row."""
+        if array is None or np.shape(array) == shape:
+            return array
+        if not shape or shape[0] != 1 or np.size(array) % max(1, int(np.prod(shape))):
+            return None
+        rows, truth = np.reshape(array, (-1, *shape[1:])), self.truth(key)
+        if key.startswith(f"{GRADIENTS}/"):
+            return rows.sum(0, keepdims=True)
+        return rows[np.abs(rows - truth).reshape(len(rows), -1).max(1).argmax()][None]
 
     def residuals(self, flat: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
         """Per key |candidate - flat| over the noise floor; NaN where `flat` says nothing.
@@ -250,7 +264,7 @@ class _Search:
     # What is there to try
     def mutants(self) -> Iterator[Found]:
         """Every mutant of every executable entry."""
-        for mistake in CATALOGUE.values():
+        for mistake in (*CATALOGUE.values(), *UNLISTED.values()):
             if mistake.mutants is not None:
                 for mutant in mistake.mutants(self.subject, self.sites):
                     yield Found(mistake, mutant)
@@ -377,7 +391,8 @@ class _Search:
         """Those that explain, best first; where none does, the nearest are judged by their own noise."""
         good = [trial for trial in trials if self.explains(trial, right)]
         if not good and self.dtype in ("float32", "float64"):
-            close = sorted((t for t in trials if t.ratio <= self.right.ratio / BETTER), key=lambda t: t.ratio)
+            close = [t for t in trials if t.flat is not None and t.ratio <= self.right.ratio / BETTER]
+            close.sort(key=lambda t: t.ratio)
             good = [better for t in close[:RETRIED] if (better := self._by_own_noise(t)) and self.explains(better)]
         return sorted(good, key=lambda trial: trial.ratio)
 
@@ -402,7 +417,7 @@ class _Search:
         section = self.first.key.partition("/")[0]
         if section not in (FORWARD, GRADIENTS, STEPS):
             return _unknown(self.first, [], "what was given differs: the candidate computed something else from the start")
-        good = [self.right] if section == STEPS else self._first_half(section)
+        good = self._first_half(section) if section != STEPS else self._faint() or [self.right]
         if not good:
             pair = self._pairs(section)
             return self._named(pair) if pair else self._without_name()
@@ -418,8 +433,15 @@ class _Search:
             return self._named(good, "the optimizer steps have a difference of their own that no known mistake explains")
         return self._named(good)
 
-    def _first_half(self, section: str) -> list[_Trial]:
-        near, far = self.ordered(section, self.first.key)
+    def _faint(self) -> list[_Trial]:
+        """What explains tensors before the steps that are only suspect."""
+        suspect = next((i for i, ratio in enumerate(self.right.residuals) if ratio > EXPLAINED), None)
+        if suspect is None:
+            return []
+        return self._first_half(self.evidence.keys[suspect].partition("/")[0], self.evidence.keys[suspect])
+
+    def _first_half(self, section: str, key: str | None = None) -> list[_Trial]:
+        near, far = self.ordered(section, key or self.first.key)
         self.trials = self._run(near)
         good = self.explaining(self.trials)
         if not good:
@@ -436,13 +458,17 @@ class _Search:
     def _agrees(self, trial: _Trial) -> bool:
         steps = self._step_numbers()
         last = self._trial(trial.found, trial.change, steps, self.steps)
-        if last is None or last.ratio <= SUSPECT:
+        if last is None or last.ratio <= (SUSPECT if trial.found else EXPLAINED):
             return True
         return bool(trial.found) and self.explains(last, self._trial((), lambda s: s, steps, self.steps))
 
     def _step_numbers(self, few: bool = False) -> tuple[int, ...]:
         held = sorted({int(key.split("/")[1]) for key in self.steps.keys})
-        return tuple(held[:2] if few and held[0] == 1 else held)
+        if not few or held[0] > 2:
+            return tuple(held)
+        at = self.first.key.split("/")
+        last = int(at[1]) if at[0] == STEPS else held[min(1, len(held) - 1)]
+        return tuple(k for k in held if k <= last)
 
     def _step_mutants(self, base: _Trial) -> list[_Trial]:
         """Mistakes of the optimizer on top of what explains forward pass and gradients."""
@@ -450,6 +476,8 @@ class _Search:
         early = {str(k) for k in few}
         evidence = self._steps_evidence(early)
         chosen = [found for found in self.mutants() if found.mutant.section == STEPS]
+        if not base.found:  # what only a later batch shows
+            chosen += [found for found in self.mutants() if found.mutant.section != STEPS and self._by_data(found)]
         before = self._trial(base.found, base.change, few, evidence)
         trials = []
         for found in chosen:
@@ -466,9 +494,15 @@ class _Search:
         good = [t for t in checked if t is not None and self.explains(t, whole)]
         return sorted(good, key=lambda trial: trial.ratio)
 
+    def _by_data(self, found: Found) -> bool:
+        """Whether a mutant acts on labels, masks or ids, so that the first batch may not show it."""
+        paths = {*families.family(self.subject.family).TERMS}
+        return all(path in paths or ".tables." in path for path in found.mutant.sites)
+
     def _steps_evidence(self, numbers: set[str]) -> Evidence:
         keys = [key for key in self.steps.keys if key.split("/")[1] in numbers]
         part = object.__new__(Evidence)
+        part.truth = self.steps.truth
         chosen = [self.steps.keys.index(key) for key in keys]
         part.keys, part.shapes = keys, [self.steps.shapes[i] for i in chosen]
         part.sizes = self.steps.sizes[chosen]
@@ -490,6 +524,7 @@ class _Search:
         for base in bases:
             key = self.evidence.keys[min(base.until, len(self.evidence.keys) - 1)]
             near, _ = self.ordered(key.partition("/")[0], key)
+            near = [f for f in near if f.listed]
             good = self.explaining(self._run((f for f in near if f.id != base.found[0].id or f.mutant.where), base))
             if good:
                 return good
@@ -497,6 +532,10 @@ class _Search:
 
     # Saying it
     def _named(self, good: list[_Trial], more: str = "") -> Diagnosis:
+        listed = [trial for trial in good if all(f.listed for f in trial.found)]
+        if not listed:
+            return self._without_name(good[0])
+        good = listed
         best = good[0]
         evidence = self.steps if len(best.flat) == len(self.steps.values) != len(self.evidence.values) else self.evidence
         tied = [t for t in good if _worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
@@ -522,7 +561,10 @@ class _Search:
             lines.append(more)
         return Diagnosis(kind, found, best.ratio, self.first.key, lines)
 
-    def _without_name(self) -> Diagnosis:
+    def _without_name(self, change: _Trial | None = None) -> Diagnosis:
+        if change is not None:
+            told = " and ".join(str(f) for f in change.found)
+            return _unknown(self.first, [], f"what explains it, to {change.ratio:.1f} times the noise floor: {told}")
         told = f"{self.tried - 1} mutants of {sum(1 for m in CATALOGUE.values() if m.mutants)} known mistakes tried"
         if self.left:
             told += f"; {self.left} more not, for want of time"

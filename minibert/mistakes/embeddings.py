@@ -7,7 +7,7 @@ import numpy as np
 from minibert import ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.attention import rotary
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, weights
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted, weights
 from minibert.mistakes.norms import EPS, another_eps
 from minibert.mistakes.swap import Replacement, Site
 
@@ -129,7 +129,8 @@ def _counted(there: Array, start: int, rest: int) -> Array:
 def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     """The same tokens with the padding moved to the left end, positions still counted from 0."""
     moved, mask = {}, _present(b)
-    shift = (mask.shape[1] - np.cumsum(mask, 1).argmax(1) - 1)[:, None]
+    last = np.where(mask.any(1), np.cumsum(mask, 1).argmax(1), mask.shape[1] - 1)  # a row without ones stays
+    shift = (mask.shape[1] - 1 - last)[:, None]
     take = (np.arange(mask.shape[1]) - shift) % mask.shape[1]
     for name in ("input_ids", "attention_mask", "token_type_ids"):
         if name in b:
@@ -184,8 +185,17 @@ entry(
     "start at padding_idx+1; pads keep padding_idx and do not advance",
     "src fairseq utils.make_positions; HF#1363, #10736, #11242; Blaizzy/mlx-embeddings#10; foundation-model-stack#432",
     "output",
-    families="R, M",
-)
+    "BERT-EMB-2",
+    families="R, M; B the other way round",
+    mutants=[
+        positions("positions start at 1", lambda b, _: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 1),
+        positions(
+            "positions start at the padding id + 1",
+            lambda b, c: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 1 + (c.pad_token_id or 0),
+        ),
+        positions("positions start at 2", lambda b, _: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 2),
+    ],
+)  # fmt: skip
 entry(
     "E04",
     "BERT given pad-skipping positions",
@@ -213,13 +223,6 @@ entry(
         positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(_present(b), 1) - 1, 0)),
         positions("positions count the mask's ones from 1, padding at 0",
                   lambda b, _: np.cumsum(_present(b), 1) * _present(b)),
-        positions("positions start at 1", lambda b, _: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 1),
-        positions(
-            "positions start at the padding id + 1",
-            lambda b, c: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 1 + (c.pad_token_id or 0),
-        ),
-        positions("positions start at 2", lambda b, _: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 2),
-        swap("no positions added", "embeddings", summed(lost=("position",))),
     ],
 )  # fmt: skip
 entry(
@@ -281,6 +284,11 @@ entry(
             lambda path, a: np.where(np.arange(len(a))[:, None] == subject.config.pad_token_id, 0, a).astype(a.dtype),
             r"embeddings\.word\.weight",
         )(subject, at),
+        lambda subject, at: weights(
+            "the padding id's row of the position table is zero",
+            lambda path, a: np.where(np.arange(len(a))[:, None] == subject.config.pad_token_id, 0, a).astype(a.dtype),
+            r"embeddings\.position\.weight",
+        )(subject, at),
         swap("a row of the position or type table is frozen too", "embedding", frozen_row,
              r".*\.(position|token_type)", TABLES[1:], section="gradients", variant=False),
     ],
@@ -323,7 +331,6 @@ entry(
     "src XLM transformer.py:282, 386",
     "output",
     families="XLM",
-    mutants=[swap("no norm in the embeddings", "embeddings", summed(norm=False))],
 )
 entry(
     "E15",
@@ -348,3 +355,5 @@ entry(
     families="B, R, E",
     mutants=[swap("dropout before the norm", "embeddings", dropped_first(), silent=r".*embeddings(\.LayerNorm)?")],
 )
+unlisted("no positions", swap("no positions added", "embeddings", summed(lost=("position",))))
+unlisted("no norm in the embeddings", swap("the sum without its norm", "embeddings", summed(norm=False)))

@@ -10,7 +10,7 @@ from minibert import layers, ops
 from minibert.families import bert
 from minibert.golden.subject import Subject
 from minibert.mistakes.attention import without_bias
-from minibert.mistakes.catalogue import Mutant, batch, entry, swap, weights
+from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
 from minibert.mistakes.swap import Replacement
 
 Array = np.ndarray
@@ -173,6 +173,20 @@ def pooler(select: Callable[[Array], tuple[Array, Callable]], dense: bool = True
     return Replacement(forward, backward)
 
 
+def padded_vocabulary(multiple: int) -> Replacement:
+    """Logits of 0 appended up to a multiple, and part of the softmax."""
+
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        wider = np.concatenate([logits, np.zeros((len(logits), -logits.shape[-1] % multiple), logits.dtype)], 1)
+        loss, c = ops.cross_entropy(wider, **given)
+        return loss, {**c, "width": logits.shape[-1]}
+
+    def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+        return ops.cross_entropy_backward(dy, c)[:, : c["width"]]
+
+    return Replacement(cross_entropy, cross_entropy_backward)
+
+
 def token(index: int) -> Callable[[Array], tuple[Array, Callable]]:
     """The vector at one position."""
 
@@ -254,7 +268,6 @@ entry(
             ("no activation in the transform", {"act": False}),
             ("the dense layer alone", {"act": False, "norm": False}),
             ("the norm alone", {"dense": False, "act": False}),
-            ("the norm before the activation", {"norm_first": True}),
         )
     ],
 )
@@ -299,15 +312,7 @@ entry(
     families="B, A",
     mutants=[
         of_pooler("no tanh", pooler(token(0), tanh=False)),
-        of_pooler("the last position pooled", pooler(token(-1))),
-        of_pooler("the second position pooled", pooler(token(1))),
-        of_pooler("the mean of all positions pooled", pooler(mean_over(None))),
-        of_pooler("the mean of unmasked positions pooled", _mean_of_tokens),
-        of_pooler("the maximum over positions pooled", pooler(largest)),
         swap("no pooler bias", "linear", without_bias(), r"encode\.pooler\.dense"),
-        swap("ReLU for tanh", "tanh", Replacement(ops.relu, ops.relu_backward), r"encode\.pooler\.tanh"),
-        swap("GELU for tanh", "tanh", Replacement(ops.gelu, ops.gelu_backward), r"encode\.pooler\.tanh"),
-        swap("sigmoid for tanh", "tanh", Replacement(ops.sigmoid, ops.sigmoid_backward), r"encode\.pooler\.tanh"),
     ],
 )
 entry(
@@ -331,9 +336,8 @@ entry(
     "output",
     "BERT-POOL-1",
     families="B",
-    mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False)),
-             of_pooler("tanh of the [CLS] vector", pooler(token(0), dense=False))],
-)  # fmt: skip
+    mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False))],
+)
 entry(
     "H09",
     "RoBERTa classifier given BERT's pooler",
@@ -350,7 +354,10 @@ entry(
     "loss",
     "BERT-NSP-1",
     families="B",
-    mutants=[batch("labels flipped", lambda b, _: {"next_sentence_labels": 1 - b["next_sentence_labels"]})],
+    mutants=[
+        batch("labels flipped", lambda b, _: {"next_sentence_labels": 1 - b["next_sentence_labels"]}),
+        weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]), r"nsp\.(weight|bias)"),
+    ],
 )
 entry(
     "H11",
@@ -367,7 +374,6 @@ entry(
             lambda path, a: np.ascontiguousarray(a.reshape(a.shape[::-1]).T),
             r"nsp\.weight",
         ),
-        weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]), r"nsp\.(weight|bias)"),
     ],
 )
 entry(
@@ -426,5 +432,29 @@ entry(
     "slice to V, or -inf",
     "src llm.c; HF#12007",
     "loss",
-    families="Megatron-BERT",
+    "OP-CE-1",
+    families="Megatron-BERT; B where a port pads its table",
+    mutants=[
+        swap(f"the vocabulary padded to a multiple of {n}", "cross_entropy", padded_vocabulary(n), "masked_lm")
+        for n in (8, 16, 64, 128)
+    ],
+)
+unlisted(
+    "another vector pooled",
+    of_pooler("the last position pooled", pooler(token(-1))),
+    of_pooler("the second position pooled", pooler(token(1))),
+    of_pooler("the mean of all positions pooled", pooler(mean_over(None))),
+    of_pooler("the mean of unmasked positions pooled", _mean_of_tokens),
+    of_pooler("the maximum over positions pooled", pooler(largest)),
+)
+unlisted(
+    "another activation in the pooler",
+    swap("ReLU for tanh", "tanh", Replacement(ops.relu, ops.relu_backward), r"encode\.pooler\.tanh"),
+    swap("GELU for tanh", "tanh", Replacement(ops.gelu, ops.gelu_backward), r"encode\.pooler\.tanh"),
+    swap("sigmoid for tanh", "tanh", Replacement(ops.sigmoid, ops.sigmoid_backward), r"encode\.pooler\.tanh"),
+    of_pooler("no dense layer", pooler(token(0), dense=False)),
+)
+unlisted(
+    "the transform in another order",
+    swap("the norm before the activation", "mlm_head", mlm_head(norm_first=True)),
 )

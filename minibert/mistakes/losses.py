@@ -7,7 +7,7 @@ import numpy as np
 
 from minibert import ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import config, entry, swap
+from minibert.mistakes.catalogue import config, entry, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site
 
 Array = np.ndarray
@@ -92,20 +92,31 @@ def ignoring(label: int) -> Callable:
     return edit
 
 
-def mean_of_means(parts: Callable[[int], list[slice]]) -> Callable:
-    """The masked positions' mean in each group of rows, then the mean of these; parts(B) are the groups."""
+def mean_of_means(parts: Callable[[int], list[slice]], skipped: bool = True) -> Callable:
+    """The masked positions' mean in each group of rows, then the mean of these; parts(B) are the groups, those without
+    a target skipped or counted as 0.
+    """
 
     def edit(b: dict, labels: Array, w: Array, denominator: Any) -> dict[str, Any]:
         rows = w.reshape(b["input_ids"].shape)
         groups = [rows[group] for group in parts(len(rows))]
         shares = [group / group.sum() if group.sum() else group for group in groups]
-        return {"weights": np.concatenate(shares).reshape(-1).astype(w.dtype), "denominator": float(len(groups))}
+        count = sum(1 for group in groups if group.sum()) if skipped else len(groups)
+        return {"weights": np.concatenate(shares).reshape(-1).astype(w.dtype), "denominator": float(count)}
 
     return edit
 
 
-def softmax_over_rows() -> Replacement:
-    """-log softmax over the rows, taken at the label's column."""
+def _rows(n: int) -> list[slice]:
+    return [slice(i, i + 1) for i in range(n)]
+
+
+def _halves(n: int) -> list[slice]:
+    return [slice(0, n // 2), slice(n // 2, None)] if n > 1 else [slice(None)]
+
+
+def softmax_over_rows(length: int | None = None) -> Replacement:
+    """-log softmax over all rows, or over each `length` of them, taken at the label's column."""
 
     def cross_entropy(
         logits: Array, *, labels: Array, weights: Any = None, ignore: Any = None, denominator: Any = None
@@ -113,15 +124,18 @@ def softmax_over_rows() -> Replacement:
         w = np.ones(len(logits), logits.dtype) if weights is None else weights
         total = w.sum() if denominator is None else denominator
         w = w / total if total else w * 0
-        e = np.exp(logits - logits.max(0))
-        p = e / e.sum(0)
+        z = logits.reshape(-1, length or len(logits), logits.shape[1])
+        e = np.exp(z - z.max(1, keepdims=True))
+        p = (e / e.sum(1, keepdims=True)).reshape(logits.shape)
         at = (np.arange(len(labels)), labels)
         return np.asarray(-(w * np.log(p[at])).sum()), {"p": p, "w": w, "at": at}
 
     def cross_entropy_backward(dy: Array, c: Cache) -> Array:
         onehot = np.zeros_like(c["p"])
         onehot[c["at"]] = c["w"]
-        return dy * (c["p"] * onehot.sum(0) - onehot)
+        shape = (-1, length or len(onehot), onehot.shape[1])
+        total = np.broadcast_to(onehot.reshape(shape).sum(1, keepdims=True), (len(onehot) // shape[1], *shape[1:]))
+        return dy * (c["p"] * total.reshape(onehot.shape) - onehot)
 
     return Replacement(cross_entropy, cross_entropy_backward)
 
@@ -191,7 +205,6 @@ entry(
     families="B",
     mutants=[
         of_pairs("class 0 of the sentence pairs is ignored", counted(ignoring(0))),
-        of_pairs("class 1 of the sentence pairs is ignored", counted(ignoring(1))),
         of_masked("label 0 is ignored among the tokens", counted(ignoring(0))),
         of_masked("the padding id is ignored among the tokens", _ignored_pad),
     ],
@@ -208,13 +221,9 @@ entry(
         of_masked("divided by all target slots",
                   batched(lambda b, *_: {"denominator": float(b["masked_lm_positions"].size)})),
         of_masked("divided by the unpadded positions", batched(lambda b, *_: {"denominator": float(_present(b).sum())})),
-        of_masked("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
-        of_masked("divided by the row length", batched(lambda b, *_: {"denominator": float(b["input_ids"].shape[1])})),
-        of_masked("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
         of_masked("slots of weight 0 count as well", batched(lambda b, *_: _every_slot(b))),
         of_masked("all positions predicted, labels from the input", batched(over(_all, _with(_input)))),
         of_masked("all unpadded positions predicted, labels from the input", batched(over(_unmasked, _with(_input)))),
-        of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
     ],
 )  # fmt: skip
 
@@ -226,13 +235,13 @@ entry(
     "loss",
     "BERT-LOSS-5",
     mutants=[
-        of_masked("the mean of each row's mean",
-                  batched(mean_of_means(lambda n: [slice(i, i + 1) for i in range(n)]))),
-        of_masked("the mean of two halves' means",
-                  batched(mean_of_means(lambda n: [slice(0, n // 2), slice(n // 2, n)] if n > 1 else [slice(0, n)]))),
-        of_masked("the mean of two halves' means, the first the larger",
-                  batched(mean_of_means(lambda n: [slice(0, -(-n // 2)), slice(-(-n // 2), n)]
-                                        if n > 1 else [slice(0, n)]))),
+        of_masked(f"the mean of {what}' means", batched(mean_of_means(parts, skipped)))
+        for what, parts, skipped in (
+            ("the rows", _rows, True),
+            ("the rows", _rows, False),
+            ("two halves", _halves, True),
+            ("two halves, the first the larger,", lambda n: _halves(n + 1), True),
+        )
     ],
 )  # fmt: skip
 entry(
@@ -270,10 +279,12 @@ entry(
     "loss",
     "OP-CE-1",
     mutants=[
-        of_masked("softmax over the positions", softmax_over_rows()),
+        of_masked("softmax over the positions of each row",
+                  lambda s, site: softmax_over_rows(s.batches[0]["input_ids"].shape[1])),
+        of_masked("softmax over all positions", softmax_over_rows()),
         of_pairs("softmax over the rows", softmax_over_rows()),
     ],
-)
+)  # fmt: skip
 entry(
     "S09",
     "zero masked positions -> 0/0",
@@ -292,4 +303,14 @@ entry(
     "OP-CE-2",
     families="B",
     reason="it concerns heads for token classification, which pre-training does not have; in the MLM head it is S01",
+)
+unlisted(
+    "another denominator",
+    of_masked("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
+    of_masked("divided by the row length", batched(lambda b, *_: {"denominator": float(b["input_ids"].shape[1])})),
+    of_masked("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+    of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+)  # fmt: skip
+unlisted("a class never counted",
+         of_pairs("class 1 of the sentence pairs is ignored", counted(ignoring(1))),
 )

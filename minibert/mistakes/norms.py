@@ -1,5 +1,6 @@
 """Mistakes in layer norm and residuals."""
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.mistakes.catalogue import entry, swap
-from minibert.mistakes.swap import Replacement
+from minibert.mistakes.catalogue import Mutant, entry, place, swap, unlisted
+from minibert.mistakes.swap import Replacement, swapped
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -176,50 +177,57 @@ def pre_norm() -> Replacement:
     return Replacement(encoder_layer, encoder_layer_backward)
 
 
-def residuals(attention: str, feed_forward: str) -> Replacement:
-    """Post-norm, with the residual of each sub-layer from: "x" the layer's input, "a" the first norm's output, "none",
-    "normed" (the sub-layer's output is added to itself after its norm: LN(f) + x).
+def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = None) -> Replacement:
+    """Post-norm with other residuals: "x" from the layer's input, "a" from the first norm's output, "none"; "own" and
+    "plain" from what is due, behind the sub-layer's own norm or one without weights; "after" added behind the norm.
     """
+    which = {"attention": attention, "feed_forward": feed_forward}
+    due = {"attention": "x", "feed_forward": "a"}
+
+    def joined(part: str, sources: dict[str, Array], f: Array, p: Any, c: Cache, **given: Any) -> Array:
+        kind = which[part]
+        base = sources[due[part] if kind in ("own", "plain", "after") else kind]
+        weights = p if kind == "own" else {"weight": np.ones_like(p["weight"]), "bias": np.zeros_like(p["bias"])}
+        if kind in ("own", "plain"):
+            eps = given["eps"] if kind == "own" or eps_of_plain is None else eps_of_plain
+            base, normed = ops.layer_norm(base, **weights, eps=eps)
+            c["behind"] = (normed,)
+        y, c["add_norm"] = layers.add_norm(np.zeros_like(f) if kind == "after" else base, f, p, **given)
+        return y + base if kind == "after" else y
+
+    def parted(part: str, dy: Array, d: dict[str, Array], c: Cache) -> tuple[Array, Any]:
+        kind = which[part]
+        dbase, df, g = layers.add_norm_backward(dy, c["add_norm"])
+        dbase = dy if kind == "after" else dbase
+        if kind in ("own", "plain"):
+            dbase, more = ops.layer_norm_backward(dbase, c["behind"][0])
+            g = {name: g[name] + more[name] for name in g} if kind == "own" else g
+        name = due[part] if kind in ("own", "plain", "after") else kind
+        d[name] = d[name] + dbase
+        return df, g
 
     def encoder_layer(
         x: Array, p: Any, *, heads: int, act: str, eps: float, bias: Any = None, probs_dropout: Any = None,
         keep: Any = None, rate: float = 0.0,
     ) -> tuple[Array, Cache]:  # fmt: skip
         keep, c = keep or {}, {}
-        sources = {"x": x}
+        sources = {"x": x, "none": np.zeros_like(x)}
 
-        def joined(which: str, f: Array, part: str) -> Array:
-            kept, norm = keep.get(part), p[part]["norm"]
-            base = sources["a" if which == "normed" and part == "feed_forward" else "x" if which == "normed" else which]
-            if which == "normed":
-                y, c[part]["add_norm"] = layers.add_norm(np.zeros_like(f), f, norm, eps=eps, keep=kept, rate=rate)
-                return y + base
-            y, c[part]["add_norm"] = layers.add_norm(base, f, norm, eps=eps, keep=kept, rate=rate)
-            return y
+        def end(part: str, f: Array) -> Array:
+            return joined(part, sources, f, p[part]["norm"], c[part], eps=eps, keep=keep.get(part), rate=rate)
 
-        sources["none"] = np.zeros_like(x)
         f, c["attention"] = layers.self_attention(x, p["attention"], heads=heads, bias=bias, dropout=probs_dropout)
-        sources["a"] = a = joined(attention, f, "attention")
-        f, c["feed_forward"] = layers.feed_forward(a, p["feed_forward"], act=act)
-        return joined(feed_forward, f, "feed_forward"), c
+        sources["a"] = end("attention", f)
+        f, c["feed_forward"] = layers.feed_forward(sources["a"], p["feed_forward"], act=act)
+        return end("feed_forward", f), c
 
     def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
-        g: Any = {}
-        d = {"x": np.zeros_like(dy), "a": np.zeros_like(dy), "none": 0}
-
-        def parted(which: str, dy: Array, part: str) -> tuple[Array, Any]:
-            dbase, df, norm = layers.add_norm_backward(dy, c[part]["add_norm"])
-            base = "a" if which == "normed" and part == "feed_forward" else "x" if which == "normed" else which
-            d[base] = d[base] + (dy if which == "normed" else dbase)
-            return df, norm
-
-        df, norm = parted(feed_forward, dy, "feed_forward")
-        da, g["feed_forward"] = layers.feed_forward_backward(df, c["feed_forward"])
-        g["feed_forward"]["norm"] = norm
-        df, norm = parted(attention, d["a"] + da, "attention")
-        dx, g["attention"] = layers.self_attention_backward(df, c["attention"])
-        g["attention"]["norm"] = norm
-        return d["x"] + dx, g
+        d = {name: np.zeros_like(dy) for name in ("x", "a", "none")}
+        df, norm2 = parted("feed_forward", dy, d, c["feed_forward"])
+        da, second = layers.feed_forward_backward(df, c["feed_forward"])
+        df, norm1 = parted("attention", d["a"] + da, d, c["attention"])
+        dx, first = layers.self_attention_backward(df, c["attention"])
+        return d["x"] + dx, {"attention": {**first, "norm": norm1}, "feed_forward": {**second, "norm": norm2}}
 
     return Replacement(encoder_layer, encoder_layer_backward)
 
@@ -239,6 +247,65 @@ def final_norm() -> Replacement:
     return Replacement(encoder_layer, encoder_layer_backward)
 
 
+def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement]:
+    """Statistics over the tokens of a row as well, also where the rows of the batch lie flat."""
+
+    def made(subject: Any, site: Any) -> Replacement:
+        wrong, length = norm(right_root, axes), subject.batches[0]["input_ids"].shape[1]
+
+        def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+            y, c = wrong.forward(x.reshape(-1, length, x.shape[-1]), weight, bias, eps=eps)
+            return y.reshape(x.shape), c
+
+        def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+            dx, g = wrong.backward(dy.reshape(c["centred"].shape), c)
+            return dx.reshape(dy.shape), g
+
+        return Replacement(layer_norm, layer_norm_backward)
+
+    return made
+
+
+def borrowed(what: str, lender: str, borrower: str) -> Callable:
+    """The norm at `borrower` uses the weights of the norm at `lender`, which is called before it."""
+
+    def maker(subject: Any, at: Any) -> list[Mutant]:
+        found = {site.path: site for site in at if site.path in (lender, borrower) and site.name == "layer_norm"}
+        if len(found) < 2:
+            return []
+        held = threading.local()
+
+        def lent(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+            held.weights, held.gradient = (weight, bias), None
+            return ops.layer_norm(x, weight, bias, eps=eps)
+
+        def lent_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+            dx, g = ops.layer_norm_backward(dy, c)
+            more, held.gradient = held.gradient, None
+            return dx, g if more is None else {name: g[name] + more[name] for name in g}
+
+        def used(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+            return ops.layer_norm(x, *held.weights, eps=eps)
+
+        def used_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+            dx, held.gradient = ops.layer_norm_backward(dy, c)
+            return dx, {name: np.zeros_like(value) for name, value in held.gradient.items()}
+
+        pairs = {lender: Replacement(lent, lent_backward), borrower: Replacement(used, used_backward)}
+        change = partial(swapped, at={site.key: pairs[path] for path, site in found.items()})
+        return [Mutant(what, change, place(borrower), sites=(borrower,))]
+
+    return maker
+
+
+def _borrowers(subject: Any, at: Any) -> list[Mutant]:
+    """Every norm with the embeddings' weights, and the head's with those of the last layer's."""
+    paths = [site.path for site in at if site.name == "layer_norm"]
+    first, last = paths[0], next((p for p in reversed(paths) if p.startswith("encode.encoder.")), None)
+    found = [m for path in paths[1:] for m in borrowed("the embeddings' norm reused", first, path)(subject, at)]
+    return found + (borrowed("the last layer's norm reused", last, paths[-1])(subject, at) if last else [])
+
+
 def _last_layer(subject: Any, site: Any) -> Replacement | None:
     return final_norm() if site.path.endswith(f"encoder.{subject.config.num_hidden_layers - 1}") else None
 
@@ -256,6 +323,7 @@ def _eps(value: float, groups: tuple = ()) -> Callable:
 
 
 EPS = (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.0)
+WITHOUT_HEAD = (("embeddings and encoder", r"encode\..*"), *GROUPS)
 of_norms = partial(swap, name="layer_norm", groups=GROUPS)
 
 entry(
@@ -307,14 +375,8 @@ entry(
     "output",
     "OP-LN-1",
     mutants=[
-        swap(
-            "statistics over sequence and hidden",
-            "layer_norm",
-            norm(right_root, axes=(-2, -1)),
-            r"encode\..*",
-            GROUPS[:4],
-        ),
-        swap("statistics over the sequence", "layer_norm", norm(right_root, axes=(-2,)), r"encode\..*", GROUPS[:4]),
+        of_norms("statistics over sequence and hidden", replacement=over_tokens((-2, -1)), groups=WITHOUT_HEAD),
+        of_norms("statistics over the sequence", replacement=over_tokens((-2,)), groups=WITHOUT_HEAD),
     ],
 )
 entry(
@@ -326,7 +388,6 @@ entry(
     "OP-LN-1",
     mutants=[
         of_norms("divided by (var + eps)²", replacement=norm(squared)),
-        of_norms("divided by var + eps, no root", replacement=norm(no_root)),
     ],
 )
 entry(
@@ -340,6 +401,7 @@ entry(
         swap("the attention's norm serves both", "encoder_layer", _norms("attention", "attention")),
         swap("the feed-forward's norm serves both", "encoder_layer", _norms("feed_forward", "feed_forward")),
         swap("the two norms of a layer change places", "encoder_layer", _norms("feed_forward", "attention")),
+        _borrowers,
     ],
 )
 entry(
@@ -361,16 +423,17 @@ entry(
     "output",
     "BERT-ENC-1",
     mutants=[
-        swap(text, "encoder_layer", residuals(first, second), silent=SUMS if "normed" in (first, second) else "")
-        for text, first, second in (
-            ("the feed-forward's residual is the layer's input", "x", "x"),
-            ("the attention has no residual", "none", "a"),
-            ("the feed-forward has no residual", "x", "none"),
-            ("no residuals", "none", "none"),
-            ("the residual is added after the norm", "normed", "normed"),
-            ("the attention's residual is added after the norm", "normed", "a"),
-            ("the feed-forward's residual is added after the norm", "x", "normed"),
-        )
+        swap("the feed-forward's residual is the layer's input", "encoder_layer", residuals("x", "x")),
+        *(
+            swap(f"the residual is taken behind {text}", "encoder_layer", residuals(kind, kind, eps))
+            for text, kind, eps in (
+                ("the sub-layer's norm", "own", None),
+                ("a norm without weights", "plain", None),
+                ("a norm without weights, eps 1e-5", "plain", 1e-5),
+            )
+        ),
+        swap("the attention's residual is taken behind its norm", "encoder_layer", residuals("own", "a")),
+        swap("the feed-forward's residual is taken behind its norm", "encoder_layer", residuals("x", "own")),
     ],
 )
 entry(
@@ -431,4 +494,27 @@ entry(
     "loading",
     "BERT-INIT-2",
     reason="a case gives every weight, so no initialiser runs; `minibert.create` is tested to draw 1 and 0",
+)
+unlisted("no root under the variance", of_norms("divided by var + eps, no root", replacement=norm(no_root)))
+unlisted(
+    "a residual is missing",
+    *(
+        swap(text, "encoder_layer", residuals(first, second))
+        for text, first, second in (
+            ("the attention has no residual", "none", "a"),
+            ("the feed-forward has no residual", "x", "none"),
+            ("no residuals", "none", "none"),
+        )
+    ),
+)
+unlisted(
+    "the norm inside the residual",
+    *(
+        swap(text, "encoder_layer", residuals(first, second), silent=SUMS)
+        for text, first, second in (
+            ("the residual is added after the norm", "after", "after"),
+            ("the attention's residual is added after the norm", "after", "a"),
+            ("the feed-forward's residual is added after the norm", "x", "after"),
+        )
+    ),
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert import optim, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, entry, part, swap
+from minibert.mistakes.catalogue import Mutant, entry, part, swap, unlisted
 from minibert.mistakes.heads import halved, lookup_gradient, only_when_tied, tied_gradient
 
 Array = np.ndarray
@@ -136,6 +136,11 @@ def _clip_scaled(scale: float, shown: bool) -> Callable:
         return tree.map(lambda g: g * factor, grads), norm * scale if shown else norm
 
     return clip
+
+
+def _clip_table_twice(grads: Any, max_norm: float) -> tuple[Any, float]:
+    norm = float(np.hypot(optim.global_norm(grads), optim.global_norm(grads["embeddings"]["word"])))
+    return tree.map(lambda g: g * (max_norm / max(norm, max_norm)), grads), norm
 
 
 def rated(what: str, rate: Callable, variant: bool | None = None) -> Callable:
@@ -267,9 +272,6 @@ entry(
     "OPT-CLIP-1",
     mutants=[
         part("each tensor clipped by its own norm", clip=_clip_each),
-        part("each entry clipped", clip=_clip_values),
-        part("not clipped", clip=_no_clip),
-        part("scaled to the norm even when below it", clip=_always_scaled),
         part("the norm plus 1e-6, as in ports", True, clip=_clip_with_eps),
     ],
 )
@@ -287,9 +289,6 @@ entry(
         unless("linear", rated("linear from the warm-up's end to 0, as in ports", _continuous, variant=True)),
         unless("bert", rated("the release's decay, counted from step 0", _released, variant=True)),
         rated("the decay counted from the warm-up's end, over all steps", _shifted_decay),
-        rated("no warm-up", _no_warmup),
-        rated("no decay", _no_decay),
-        rated("a constant rate", lambda step, peak, warmup, total, f: peak),
     ],
 )
 entry(
@@ -313,7 +312,7 @@ entry(
         only_when_tied(swap("the decoder's part alone", "embedding", lookup_gradient(0), r".*\.word",
                             section="gradients")),
         only_when_tied(swap("the look-up's part alone", "mlm_head", tied_gradient(0), section="gradients")),
-        only_when_tied(swap("the decoder's part twice", "mlm_head", tied_gradient(2), section="gradients")),
+        only_when_tied(part("the tied table counted twice in the norm", clip=_clip_table_twice)),
     ],
 )  # fmt: skip
 entry(
@@ -350,4 +349,16 @@ entry(
     "OPT-SCHED-2",
     families="E; B the other way round",
     mutants=[rated("ELECTRA's: the decayed rate times min(1, step/warmup)", _warm_decay)],
+)
+unlisted(
+    "other clipping",
+    part("not clipped", clip=_no_clip),
+    part("each entry clipped", clip=_clip_values),
+    part("scaled to the norm even when below it", clip=_always_scaled),
+)
+unlisted(
+    "another rate",
+    rated("no warm-up", _no_warmup),
+    rated("no decay of the rate", _no_decay),
+    rated("a constant rate", lambda step, peak, warmup, total, f: peak),
 )
