@@ -71,7 +71,7 @@ class Block:
 sys.meta_path.insert(0, Block())
 import minibert
 for module in pkgutil.walk_packages(minibert.__path__, "minibert."):
-    if module.name not in ("minibert.strategies", "minibert.__main__"):
+    if module.name not in ("minibert.strategies", "minibert.pytest_plugin", "minibert.__main__"):
         importlib.import_module(module.name)
 model = minibert.create("bert", **importlib.import_module("minibert.families.bert").PROBE)
 model.encode([[1, 2, 3]])

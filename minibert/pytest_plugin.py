@@ -1,0 +1,148 @@
+"""Golden cases as tests of an implementation of yours, one test for each case and level.
+
+    pytest --minibert-adapter package.module:function [--minibert-case bert/published …] [--minibert-dtype float32]
+
+The adapter is function(weights, inputs, facts) -> {"forward/NAME": array, "gradients/NAME": …, "steps/K/NAME": …}: it
+gets the case's tensors by name (inputs of later batches begin with their number, as in "1/input_ids") and what its
+case.json says, and gives as much as it has. A level that nothing was given for is skipped, with what it needs. With
+--minibert-laws the laws that need no goldens are asked as well. The options stand in pytest_minibert.py, which pytest
+loads; this module is imported when they are used.
+"""
+
+import importlib
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minibert import laws
+from minibert.checkpoint import safetensors
+from minibert.errors import InputError
+from minibert.golden import case as cases
+from minibert.golden import checking, levels, report
+from minibert.golden.compare import compare
+
+
+def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Item]:
+    """The tests that the options ask for; UsageError where they ask for what is not there."""
+    try:
+        adapter = _adapter(config.getoption("minibert_adapter"))
+        golden = [cases.read(name) for name in config.getoption("minibert_case")] or list(_families())
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from None
+    for case in golden:
+        made = Candidate.from_parent(session, name=case.name, nodeid=f"minibert::{case.name}")
+        made.case, made.adapter, made.dtype = case, adapter, config.getoption("minibert_dtype")
+        yield from made.collect()
+
+
+def _families() -> Iterator[cases.Case]:
+    for path in cases.shipped():
+        case = cases.read(path)
+        if case.facts["kind"] == "family" and "file" in case.facts["weights"]:
+            yield case
+
+
+def _adapter(named: str) -> Callable:
+    module, _, function = named.partition(":")
+    if not function:
+        raise InputError(f"--minibert-adapter {named!r}: expected package.module:function")
+    try:
+        found = getattr(importlib.import_module(module), function, None)
+    except ModuleNotFoundError as error:
+        raise InputError(f"--minibert-adapter {named!r}: {error}") from None
+    if not callable(found):
+        raise InputError(f"--minibert-adapter {named!r}: {module} has no function {function!r}")
+    return found
+
+
+class Candidate(pytest.Collector):
+    """One case and what the adapter gives for it; the adapter is called once, by the first test that wants it."""
+
+    case: cases.Case
+    adapter: Callable
+    dtype: str | None
+
+    told: str | None = None  # the test that printed the whole report
+    failed: Exception | None = None
+
+    def collect(self) -> list[pytest.Item]:
+        asked = [AtLevel.from_parent(self, name=f"L{level.number} {level.title}")
+                 for level in levels.levels(self.case, compare(self.case, {}, "float64")) if level.state != "absent"]
+        if self.config.getoption("minibert_laws") and self.case.facts["kind"] == "family":
+            asked += [Law.from_parent(self, name=f"law {name}") for name in laws.LAWS]
+        return asked
+
+    def run(self, weights: Any, inputs: Any, **facts: Any) -> dict[str, np.ndarray]:
+        """The adapter on copies, so that it may write to what it gets."""
+        copies = ({name: np.array(value) for name, value in given.items()} for given in (weights, inputs))
+        found = self.adapter(*copies, {**self.case.facts, **facts})
+        return {name: np.asarray(value) for name, value in found.items()}
+
+    @cached_property
+    def weights(self) -> dict[str, np.ndarray]:
+        dtype = self.dtype or self.case.facts["dtype"]
+        return {name: value.astype(dtype) for name, value in self.case.section("weights").items()}
+
+    @cached_property
+    def report(self) -> report.Report:
+        if self.failed is not None:
+            raise Broken(f"the adapter failed: {type(self.failed).__name__}: {self.failed}")
+        try:
+            found = self.run(self.weights, self.case.section("inputs"))
+        except Exception as error:
+            self.failed = error
+            raise
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "candidate.safetensors"
+            safetensors.write(file, found)
+            return checking.report_of(self.case.path, file, dtype=self.dtype)
+
+
+class Broken(Exception):
+    """What a test found, as text."""
+
+
+class Check(pytest.Item):
+    """A test whose failure is a text, not a traceback."""
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.parent.case.path / "case.json", 0, f"{self.parent.case.name} {self.name}"
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        known = isinstance(excinfo.value, Broken | InputError)
+        return str(excinfo.value) if known else super().repr_failure(excinfo, style)
+
+
+class AtLevel(Check):
+    """The tensors of one level are those of the case, or differ by no more than rounding."""
+
+    def runtest(self) -> None:
+        found = self.parent.report
+        level = next(level for level in found.levels if self.name == f"L{level.number} {level.title}")
+        if level.state == "missing":
+            pytest.skip(f"{self.name} needs {level.needs[0]}, which the adapter does not give")
+        if level.state == "differs":
+            counted = f"{level.right} of {level.supplied} tensors of this level are right"
+            if self.parent.told:
+                raise Broken(f"{counted}; the report is that of {self.parent.told}")
+            self.parent.told = self.name
+            raise Broken("\n".join([counted, *report.table(found)]))
+
+
+class Law(Check):
+    """A law of `minibert.laws` on the case's own weights and inputs."""
+
+    def runtest(self) -> None:
+        made = self.parent
+        asked = laws.LAWS[self.name.removeprefix("law ")]
+        finding = asked(lambda weights, inputs: made.run(weights, inputs, optimizer=None), made.weights,
+                        made.case.section("inputs"), made.case.facts["config"])
+        if finding.holds is None:
+            pytest.skip(finding.text)
+        if not finding.holds:
+            raise Broken(finding.text)
