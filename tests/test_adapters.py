@@ -1,0 +1,90 @@
+"""The adapters that porters copy: which level each reaches, in which precision; run as they are documented."""
+
+import ast
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from minibert.golden import case as cases
+from minibert.golden import checking, levels
+
+ROOT = Path(__file__).resolve().parent.parent
+ADAPTERS = sorted((ROOT / "reference" / "adapters").glob("*.py"))
+NEEDS = {
+    "torch_transformers": ("torch", "transformers", "safetensors"),
+    "onnx_runtime": ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "safetensors"),
+    "jax_bert": ("jax", "safetensors"),
+}
+TRAJECTORY, GRADIENTS, LOSSES = "L7 trajectory", "L5 gradients", "L4 losses"
+
+
+def required(adapter):
+    for package in NEEDS[adapter]:
+        if find_spec(package) is None:
+            pytest.skip(f"{adapter} needs {package}, which is not installed")
+
+
+def run(adapter, case, out, dtype, source=None):
+    """The report on what the adapter, as a program of its own, makes of a case."""
+    required(adapter)
+    path = ROOT / "reference" / "adapters" / f"{adapter}.py" if source is None else source
+    folder = cases.folder() / case
+    command = [sys.executable, str(path), str(folder), str(out), dtype]
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=500)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return checking.report_of(folder, out, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "case", "dtype", "level"),
+    [
+        ("torch_transformers", "bert/published", "float64", TRAJECTORY),
+        ("torch_transformers", "bert/published", "float32", TRAJECTORY),
+        ("torch_transformers", "bert/probe", "float64", TRAJECTORY),
+        ("torch_transformers", "bert/probe", "float32", TRAJECTORY),
+        ("torch_transformers", "bert/adamw", "float64", TRAJECTORY),
+        ("torch_transformers", "bert/long", "float32", GRADIENTS),
+        ("onnx_runtime", "bert/published", "float32", LOSSES),
+        ("jax_bert", "bert/published", "float64", TRAJECTORY),
+        ("jax_bert", "bert/probe", "float32", TRAJECTORY),
+    ],
+)
+def test_level(tmp_path, adapter, case, dtype, level):
+    found = run(adapter, case, tmp_path / "out.safetensors", dtype)
+    assert found.first is None, found.first
+    assert levels.label(levels.reached(found.levels)) == level
+    judged = [row for row in found.rows if row.ratio is not None]
+    print(f"{adapter} {case} {dtype}: {level}, at most {max(row.ratio for row in judged):.1f} noise floors")
+
+
+def test_a_mistake_in_an_adapter_is_found_where_it_stands(tmp_path):
+    """Scores over the root of the model's width, in the JAX port."""
+    source = (ROOT / "reference" / "adapters" / "jax_bert.py").read_text(encoding="utf-8")
+    planted = source.replace("q.shape[-1] ** 0.5", "x.shape[-1] ** 0.5")
+    assert planted != source
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(planted, encoding="utf-8", newline="\n")
+    found = run("jax_bert", "bert/published", tmp_path / "out.safetensors", "float32", wrong)
+    assert found.first.key == "forward/bert.encoder.layer.0.attention.self.scores"
+    assert levels.label(levels.reached(found.levels)) == "L1 embeddings"
+    assert found.code == 1
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
+def test_it_is_small_and_needs_nothing_of_minibert(path):
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) < 150
+    for node in ast.walk(ast.parse(source)):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        assert not any(name.partition(".")[0] in ("minibert", "reference") for name in names), names
+    assert path.stem in NEEDS
+
+
+def test_every_adapter_is_tested():
+    assert {path.stem for path in ADAPTERS} == NEEDS.keys()
