@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -88,3 +89,30 @@ def test_it_is_small_and_needs_nothing_of_minibert(path):
 
 def test_every_adapter_is_tested():
     assert {path.stem for path in ADAPTERS} == NEEDS.keys()
+
+
+# ---- The C program of the examples -----------------------------------------------------------------------------------
+C_PROGRAM = ROOT / "examples" / "06_check_an_op_in_c.c"
+
+
+def test_the_c_program_is_short():
+    assert len(C_PROGRAM.read_text(encoding="utf-8").splitlines()) < 100
+
+
+def test_the_c_program_on_cases_it_can_and_cannot_use(tmp_path):
+    """Exit code 0, 1 or 2 with one line, also where a file is cut short."""
+    compiler = os.environ.get("CC") or shutil.which("cc")
+    if compiler is None or sys.byteorder != "little":
+        pytest.skip("needs a C compiler (cc) and a little-endian machine")
+    program = tmp_path / "check"
+    subprocess.run([compiler, "-std=c99", "-Wall", "-Werror", "-o", program, C_PROGRAM, "-lm"], check=True)
+    ops = cases.folder() / "ops"
+    cut = tmp_path / "cut"
+    shutil.copytree(ops / "layer_norm", cut)
+    whole = (cut / "inputs.safetensors").read_bytes()
+    (cut / "inputs.safetensors").write_bytes(whole[: len(whole) - 100])
+    expected = {ops / "layer_norm": 0, ops / "layer_norm-eps": 0, ops / "gelu": 2, cut: 2, tmp_path / "nowhere": 2}
+    for case, code in expected.items():
+        result = subprocess.run([program, case], capture_output=True, encoding="utf-8", timeout=60)
+        assert result.returncode == code, (case, result)
+        assert (result.stdout + result.stderr).count("\n") == 1, result
