@@ -21,6 +21,7 @@ import pytest
 
 from minibert import laws
 from minibert.checkpoint import safetensors
+from minibert.config import require
 from minibert.errors import InputError
 from minibert.golden import case as cases
 from minibert.golden import checking, levels, report
@@ -32,6 +33,10 @@ def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Ite
     try:
         adapter = _adapter(config.getoption("minibert_adapter"))
         golden = [cases.read(name) for name in config.getoption("minibert_case")] or list(_families())
+        for case in golden:
+            kind = case.facts["kind"]
+            whole = kind in ("family", "pipeline")
+            require(whole, f"case {case.name} is of kind {kind!r}, not a whole family: give it to `minibert check`")
     except InputError as error:
         raise pytest.UsageError(str(error)) from None
     for case in golden:

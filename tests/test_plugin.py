@@ -112,6 +112,7 @@ def test_an_adapter_that_fails_says_so(tmp_path, adapter, text):
         (("--minibert-adapter", "mine:nobody"), "mine has no function 'nobody'"),
         (("--minibert-adapter", "nothing:f"), "No module named 'nothing'"),
         (("--minibert-adapter", "mine:right", "--minibert-case", "bert/nowhere"), "bert/nowhere is no case"),
+        (("--minibert-adapter", "mine:right", "--minibert-case", "ops/gelu"), "ops/gelu is of kind 'op'"),
     ],
 )
 def test_unusable_options_are_one_line(tmp_path, arguments, text):
