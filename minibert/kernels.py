@@ -34,16 +34,17 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 def over_blocks(f: Callable[[slice], object], length: int, size: int) -> list:
     """[f(block) for the blocks of `size` that cover range(length)], in block order, run on THREADS threads."""
+    threads = THREADS  # read once: another thread may set it (`training.sharing`) while this one is at work
     blocks = [slice(i, min(i + size, length)) for i in range(0, length, size)]
-    if THREADS == 1 or len(blocks) < 2:
+    if threads == 1 or len(blocks) < 2:
         return [f(block) for block in blocks]
     results: list = [None] * len(blocks)
 
     def share(first: int) -> None:
-        for i in range(first, len(blocks), THREADS):
+        for i in range(first, len(blocks), threads):
             results[i] = f(blocks[i])
 
-    list(_pool(THREADS, os.getpid()).map(share, range(min(THREADS, len(blocks)))))
+    list(_pool(threads, os.getpid()).map(share, range(min(threads, len(blocks)))))
     return results
 
 

@@ -84,6 +84,16 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     assert all(np.array_equal(a, b) for a, b in zip(alone, everything(), strict=True))
 
 
+def test_no_block_is_skipped_when_another_thread_sets_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(kernels, "THREADS", 2)
+
+    def block(part):
+        kernels.THREADS = 4
+        return part.start
+
+    assert kernels.over_blocks(block, 12, 1) == list(range(12))
+
+
 @pytest.mark.parametrize(("t", "s"), [(70, 50), (131, 97), (5, 300), (64, 64)])
 def test_attention_in_chunks_equals_the_plain_formula(t, s):
     rng = np.random.default_rng(t)
