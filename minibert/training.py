@@ -8,6 +8,7 @@ of a run is its parameters, its moments and the number of steps done. A run live
 """
 
 import contextlib
+import contextvars
 import ctypes
 import functools
 import json
@@ -118,11 +119,16 @@ def _measured(model: Any, b: Batch, totals: dict[str, float]) -> tuple[dict[str,
 
 
 def _sum(f: Callable[[Batch], Any], batches: list[Batch], threads: int) -> Any:
-    """The sum of the trees f(batch), taken in order; `threads` at a time are computed, and no more are held."""
+    """The sum of the trees f(batch), taken in order; `threads` at a time are computed, and no more are held.
+
+    Each is computed in this context, so that what observes pairs here (traces, mistakes) sees every thread's calls.
+    """
     def each() -> Iterator[Any]:
         with ThreadPoolExecutor(threads) as pool:
             for i in range(0, len(batches), threads):
-                yield from pool.map(f, batches[i:i + threads])
+                part = batches[i:i + threads]
+                contexts = [contextvars.copy_context() for _ in part]  # a context can be entered once at a time
+                yield from pool.map(lambda context, b: context.run(f, b), contexts, part)
 
     return functools.reduce(tree.add, each() if threads > 1 and len(batches) > 1 else map(f, batches))
 

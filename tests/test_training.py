@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from minibert import ops, training, tree
+from minibert import ops, pairs, training, tree
 from minibert.errors import InputError
 
 V, T, M, D = 13, 9, 4, 5
@@ -200,6 +200,19 @@ def test_resuming_gives_the_same_bits(tmp_path, plan):
     logs = [[{k: v for k, v in entry.items() if k not in ("seconds", "tokens_per_second")}
              for entry in training.read_log(tmp_path / d / "log.jsonl")] for d in ("whole", "cut")]
     assert logs[0] == logs[1]
+
+
+def test_what_observes_pairs_sees_every_thread():
+    """A mistake switched on around a training step must not vanish because the step has several threads."""
+    data, seen = instances(6), []
+
+    def observer(f, args, constants):
+        seen.append(f.__name__)
+        return f(*args, **constants)
+
+    with pairs.observing(observer):
+        training.gradient(Bag(), [training.batch(data, part) for part in np.split(np.arange(6), 3)], threads=2)
+    assert seen.count("cross_entropy_backward") == 6
 
 
 def test_threads_change_no_bit(tmp_path):
