@@ -183,22 +183,29 @@ def _moments(state: dict) -> list[str]:
 
 
 def save_checkpoint(run: Path, model: Any, state: dict, seconds: float) -> Path:
-    """Writes checkpoints/STEP whole or not at all, and drops all but it and the one before."""
+    """Writes checkpoints/STEP whole or not at all, and drops all but it and the one before.
+
+    One of this step that already stands there could not be read, or it would not be made again: it is replaced.
+    """
     path = run / "checkpoints" / f"{state['step']:08d}"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.directory(path) as folder:
-            safetensors.write(folder / "model.safetensors", model.state_dict())
-            safetensors.write(folder / "optimizer.safetensors",
-                              {f"{slot}.{name}": a for slot in _moments(state)
-                               for name, a in model.state_dict(state[slot]).items()})
-            text = json.dumps({"step": state["step"], "seconds": seconds}) + "\n"
-            atomic.write_text(folder / "state.json", text)
+    if path.exists():
+        _drop(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.directory(path) as folder:
+        safetensors.write(folder / "model.safetensors", model.state_dict())
+        safetensors.write(folder / "optimizer.safetensors",
+                          {f"{slot}.{name}": a for slot in _moments(state)
+                           for name, a in model.state_dict(state[slot]).items()})
+        atomic.write_text(folder / "state.json", json.dumps({"step": state["step"], "seconds": seconds}) + "\n")
     for old in checkpoints(run)[:-2]:
-        doomed = old.with_name(f".old-{old.name}")  # half a checkpoint must never look like one
-        os.replace(old, doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        _drop(old)
     return path
+
+
+def _drop(path: Path) -> None:
+    doomed = path.with_name(f".old-{path.name}")  # half a checkpoint must never look like one
+    os.replace(path, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def checkpoints(run: Path) -> list[Path]:

@@ -238,6 +238,8 @@ def test_leftovers_and_damage(tmp_path, capsys):
     resumed = run(tmp_path)
     assert "00000012 is damaged" in capsys.readouterr().err
     assert bits(resumed) == whole
+    assert bits(run(tmp_path)) == whole  # the damaged one was made anew
+    assert "damaged" not in capsys.readouterr().err
     assert [e["step"] for e in training.read_log(tmp_path / "log.jsonl")] == list(range(1, 13))
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
