@@ -154,7 +154,12 @@ class Evidence:
         if not len(self.keys):
             return np.zeros(0)
         difference = np.abs(a - b)
-        difference[np.isnan(a) & np.isnan(b)] = 0
+        unknown = np.isnan(b)
+        difference[np.isnan(a) & unknown] = 0
+        if unknown.any():  # where NaN begins must agree; how far it spreads is a matter of what multiplies it by 0
+            later = int(self.starts.searchsorted(int(unknown.argmax()), "right"))
+            start = self.starts[later] if later < len(self.starts) else len(b)
+            difference[start:][(unknown | np.isnan(a))[start:]] = 0
         difference[np.isnan(difference)] = np.inf
         worst = np.maximum.reduceat(difference, self.starts)
         unit = self.unit(b)
@@ -422,7 +427,7 @@ class _Search:
             pair = self._pairs(section)
             return self._named(pair) if pair else self._without_name()
         trial = good[0]
-        if section == STEPS and self._steps_agree(trial):
+        if section == STEPS and not trial.found and self._steps_agree(trial):
             return self._without_name()
         if self.steps.keys and not self._steps_agree(trial):
             later = self._step_mutants(trial)
@@ -479,7 +484,7 @@ class _Search:
         if not base.found:  # what only a later batch shows
             chosen += [found for found in self.mutants() if found.mutant.section != STEPS and self._by_data(found)]
         before = self._trial(base.found, base.change, few, evidence)
-        trials = []
+        trials, rest = [], []
         for found in chosen:
             if time.perf_counter() > self.ends + SECONDS / 2:
                 self.left += 1
@@ -488,11 +493,37 @@ class _Search:
             trial = self._trial((*base.found, found), change, few, evidence)
             if trial is not None and trial.ratio <= max(SUSPECT, (before.ratio if before else 0) / BETTER):
                 trials.append(trial)
-        trials.sort(key=lambda t: t.ratio)
+            elif trial is not None:
+                rest.append(trial)
         whole = self._trial(base.found, base.change, self._step_numbers(), self.steps)
-        checked = [self._trial(t.found, t.change, self._step_numbers(), self.steps) for t in trials[:6]]
-        good = [t for t in checked if t is not None and self.explains(t, whole)]
-        return sorted(good, key=lambda trial: trial.ratio)
+
+        def verified(trials: list[_Trial]) -> list[_Trial]:
+            near = sorted(trials, key=lambda t: t.ratio)[:6]
+            checked = [self._trial(t.found, t.change, self._step_numbers(), self.steps) for t in near]
+            return sorted((t for t in checked if t and self.explains(t, whole)), key=lambda t: t.ratio)
+
+        good = verified(trials)
+        if good or base.found:
+            return good
+        return verified(self._step_pairs([*trials, *rest], before, few, evidence))
+
+    def _step_pairs(
+        self, firsts: list[_Trial], before: _Trial, few: tuple[int, ...], evidence: Evidence
+    ) -> list[_Trial]:
+        """Two mistakes of the optimizer: the first explains furthest, or leaves fewest tensors wrong."""
+        firsts = [t for t in firsts if t.found[0].listed and t.found[0].mutant.section == STEPS]
+        firsts.sort(key=lambda t: (-t.until, np.count_nonzero(t.residuals > SUSPECT)))
+        fewest = sorted(firsts, key=lambda t: np.count_nonzero(t.residuals > SUSPECT))
+        trials = []
+        for first in dict.fromkeys(map(id, [*firsts[:BASES], *fewest[:BASES]])):
+            one = next(t for t in firsts if id(t) == first)
+            for other in firsts:
+                if other.found[0].id != one.found[0].id and time.perf_counter() < self.ends + SECONDS / 2:
+                    change = _both(one.change, other.change)
+                    trial = self._trial((*one.found, *other.found), change, few, evidence)
+                    if trial is not None and trial.ratio <= max(SUSPECT, before.ratio / BETTER):
+                        trials.append(trial)
+        return trials
 
     def _by_data(self, found: Found) -> bool:
         """Whether a mutant acts on labels, masks or ids, so that the first batch may not show it."""
@@ -540,8 +571,10 @@ class _Search:
         evidence = self.steps if len(best.flat) == len(self.steps.values) != len(self.evidence.values) else self.evidence
         tied = [t for t in good if _worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
         beside = [t for t in good if t not in tied]
-        if len(best.found) > 1:
-            kind, found = "pair", list(best.found)
+        also = [CATALOGUE[id] for id in best.found[0].mutant.also]
+        if len(best.found) > 1 or also:
+            found = [*best.found, *(Found(mistake, best.found[0].mutant) for mistake in also)]
+            kind = "pair"
         else:
             by_id: dict[str, Found] = {}
             for trial in tied:
@@ -559,7 +592,8 @@ class _Search:
             lines += [f"less well explained by {t.found[0]} ({t.ratio:.0f} times the floor)" for t in beside[:3]]
         if more:
             lines.append(more)
-        return Diagnosis(kind, found, best.ratio, self.first.key, lines)
+        faint = next((k for k, r in zip(self.evidence.keys, self.right.residuals, strict=True) if r > EXPLAINED), None)
+        return Diagnosis(kind, found, best.ratio, faint or self.first.key, lines)
 
     def _without_name(self, change: _Trial | None = None) -> Diagnosis:
         if change is not None:

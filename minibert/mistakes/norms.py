@@ -30,7 +30,7 @@ def norm(root: Callable, axes: tuple[int, ...] = (-1,), lost: int = 0) -> Replac
     """y = γ(x - m)·r(v, eps) + β with v = Σ(x - m)²/(n - lost) over `axes`; root gives (r, dr/dv)."""
 
     def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
-        count = np.prod([x.shape[axis] for axis in axes])
+        count = int(np.prod([x.shape[axis] for axis in axes]))
         centred = x - x.mean(axes, keepdims=True)
         r, slope = root((centred * centred).sum(axes, keepdims=True) / (count - lost), eps)
         c = {"centred": centred, "r": r, "slope": slope, "weight": weight, "divisor": count - lost}
@@ -355,9 +355,10 @@ entry(
     "OP-LN-2",
     mutants=[
         of_norms("eps added to the deviation", replacement=norm(eps_outside)),
-        of_norms("eps added to the deviation, which divides by n - 1", replacement=norm(eps_outside, lost=1)),
+        of_norms("eps added to the deviation, which divides by n - 1", replacement=norm(eps_outside, lost=1),
+                 also=("L04",)),
     ],
-)
+)  # fmt: skip
 entry(
     "L04",
     "sample (n-1) variance",
