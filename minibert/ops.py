@@ -131,10 +131,9 @@ def tanh_backward(dy: Array, c: Cache) -> Array:
 
 @pair("(...,d)->(...,d)")
 def sigmoid(x: Array) -> tuple[Array, Cache]:
-    """y = 1/(1 + e⁻ˣ), as ½(1 + tanh(x/2)), which never overflows."""
-    y = np.tanh(x * 0.5)
-    y += 1
-    y *= 0.5
+    """y = 1/(1 + e⁻ˣ), below 0 as eˣ/(1 + eˣ): no overflow, and small values keep their relative accuracy."""
+    e = np.exp(-np.abs(x))
+    y = np.where(x < 0, e, 1) / (1 + e)
     return y, {"y": y}
 
 

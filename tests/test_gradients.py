@@ -1,5 +1,7 @@
 """Every pair's backward is the derivative of its forward, and the checker sees it when it is not."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -175,3 +177,13 @@ def test_large_logits_do_not_overflow():
         binary = ops.binary_cross_entropy(np.array([1e4, -1e4]), labels=np.array([1, 1]))[0]
         assert binary == 5e3
         assert np.array_equal(ops.sigmoid(np.array([-1e4, 1e4]))[0], [0, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_probabilities_are_accurate(dtype):
+    """Relative to the number itself: what 1 + tanh, or a gradient against the largest entry, would hide."""
+    x = np.linspace(-60, 60, 41).astype(dtype)
+    true = [1 / (1 + math.exp(-float(value))) for value in x]
+    y = ops.sigmoid(x)[0]
+    assert y.dtype == dtype
+    assert np.allclose(y, true, rtol=4 * np.finfo(dtype).eps, atol=0)
