@@ -312,26 +312,32 @@ def _softmax_slope(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     out *= y
 
 
-def log_sum_exp(x: np.ndarray) -> np.ndarray:
-    """log Σ exp(x) of rows x (N, D), as (N, 1)."""
-    result = np.empty((len(x), 1), x.dtype)
+def log_sum_exp(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(top, rest) of rows x (N, D), each (N, 1): the largest entry, and log Σ exp(x - top); their sum is log Σ exp(x).
+
+    They stay apart because the sum rounds like the largest entry: with logits of 1e4 it loses 5e-4 in float32.
+    """
+    top, rest = np.empty((2, len(x), 1), x.dtype)
 
     def block(i: slice) -> None:
         (shifted,) = scratch(1, x[i])
-        top = x[i].max(-1, keepdims=True)
-        np.exp(np.subtract(x[i], top, out=shifted), out=shifted)
-        np.add(np.log(shifted.sum(-1, keepdims=True)), top, out=result[i])
+        x[i].max(-1, keepdims=True, out=top[i])
+        np.exp(np.subtract(x[i], top[i], out=shifted), out=shifted)
+        np.log(shifted.sum(-1, keepdims=True), out=rest[i])
 
     over_blocks(block, len(x), _row_blocks(x.shape[-1]))
-    return result
+    return top, rest
 
 
-def softmax_minus_onehot(x: np.ndarray, lse: np.ndarray, labels: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """scale·(softmax(x) - onehot(labels)) of rows x (N, D), with log Σ exp x already known; labels, scale are (N,)."""
+def softmax_minus_onehot(
+    x: np.ndarray, top: np.ndarray, rest: np.ndarray, labels: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """scale·(softmax(x) - onehot(labels)) of rows x (N, D), with `log_sum_exp` known; labels and scale are (N,)."""
     dx = np.empty_like(x)
 
     def block(i: slice) -> None:
-        np.exp(np.subtract(x[i], lse[i], out=dx[i]), out=dx[i])
+        np.subtract(x[i], top[i], out=dx[i])
+        np.exp(np.subtract(dx[i], rest[i], out=dx[i]), out=dx[i])
         dx[i][np.arange(len(dx[i])), labels[i]] -= 1
         dx[i] *= scale[i, None]
 

@@ -160,7 +160,8 @@ def softmax_backward(dy: Array, c: Cache) -> Array:
 def log_softmax(x: Array) -> tuple[Array, Cache]:
     """y = x - log Σ exp x over the last axis."""
     (x_rows,) = kernels.rows(x)
-    y = (x_rows - kernels.log_sum_exp(x_rows)).reshape(x.shape)
+    top, rest = kernels.log_sum_exp(x_rows)
+    y = (x_rows - top - rest).reshape(x.shape)
     return y, {"y": y}
 
 
@@ -260,17 +261,18 @@ def cross_entropy(
     if ignore is not None:
         w = w * (labels != ignore)
         labels = np.where(labels == ignore, 0, labels)
-    lse = kernels.log_sum_exp(z)
-    nll = lse[:, 0] - z[np.arange(len(z)), labels]
+    top, rest = kernels.log_sum_exp(z)
+    nll = rest[:, 0] - (z[np.arange(len(z)), labels] - top[:, 0])
     w = w * _reciprocal(w, denominator)
     loss = np.where(w == 0, 0, w * nll).sum()
-    return np.asarray(loss), {"logits": logits, "lse": lse, "labels": labels, "weights": w}
+    return np.asarray(loss), {"logits": logits, "top": top, "rest": rest, "labels": labels, "weights": w}
 
 
 @backward
 def cross_entropy_backward(dy: Array, c: Cache) -> Array:
     (z,) = kernels.rows(c["logits"])
-    return kernels.softmax_minus_onehot(z, c["lse"], c["labels"], dy * c["weights"]).reshape(c["logits"].shape)
+    dz = kernels.softmax_minus_onehot(z, c["top"], c["rest"], c["labels"], dy * c["weights"])
+    return dz.reshape(c["logits"].shape)
 
 
 def _reciprocal(weights: Array, denominator: float | None) -> np.floating:

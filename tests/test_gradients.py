@@ -187,3 +187,14 @@ def test_small_probabilities_are_accurate(dtype):
     y = ops.sigmoid(x)[0]
     assert y.dtype == dtype
     assert np.allclose(y, true, rtol=4 * np.finfo(dtype).eps, atol=0)
+
+
+def test_an_offset_of_all_logits_costs_no_accuracy():
+    """float32 cross-entropy of logits around 1e4 is as exact as those logits are."""
+    rng = np.random.default_rng(0)
+    logits, labels = (1e4 + rng.standard_normal((5, 9))).astype(np.float32), rng.integers(0, 9, 5)
+    (loss, c), (true, true_c) = (ops.cross_entropy(z, labels=labels) for z in (logits, logits.astype(np.float64)))
+    assert abs(loss - true) < 1e-6 * true
+    got, wanted = (ops.cross_entropy_backward(np.ones_like(a), b) for a, b in ((loss, c), (true, true_c)))
+    assert abs(got - wanted).max() < 1e-6 * abs(wanted).max()
+    assert np.allclose(ops.log_softmax(logits)[0], ops.log_softmax(logits.astype(np.float64))[0], rtol=1e-6)
