@@ -40,10 +40,10 @@ PROSE = 0.6  # least share of plain words in a sentence of the default corpus; c
 # case (opening quotes and brackets, then a capital, a digit or a letter of a script without cases). The full-width
 # marks need no white space.
 _BREAK = regex.compile(
-    r"""(?P<mark>[.!?…؟।]+)["'”’»)\]`*]*\s+(?=["'“‘«(\[`*]*[\p{Lu}\p{Lt}\p{Lo}\p{N}"'“‘«`])"""
+    r"""(?<![.!?…؟।])(?P<mark>[.!?…؟।]++)["'”’»)\]`*]*\s+(?=["'“‘«(\[`*]*[\p{Lu}\p{Lt}\p{Lo}\p{N}"'“‘«`])"""
     r"""|[。！？]+["'”’」』）]*\s*"""
 )
-_LAST = regex.compile(r"[\p{L}\p{N}.]+$")
+_LAST = regex.compile(r"(?r)[\p{L}\p{N}.]+")  # matched backwards, from the end that `match` is given
 _DOTTED = regex.compile(r"(?:\p{L}\.)+\p{L}|(?!I$)\p{Lu}")  # e.g i.e a.m U.S, and an initial
 _HYPHEN = regex.compile(r"(?<=\p{L})-\n(?=\p{Ll})")
 _ENDS = ".!?…:;。！？؟।\"'”’»)]"
@@ -67,7 +67,7 @@ def sentences(paragraph: str) -> list[str]:
 
 def _ends(text: str, start: int, match: regex.Match) -> bool:
     """Whether the full stop at `match` ends the sentence that began at `start`."""
-    last = _LAST.search(text, start, match.start())
+    last = _LAST.match(text, start, match.start())
     if last is None:
         return True
     word = last[0]

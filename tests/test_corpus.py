@@ -134,6 +134,19 @@ def test_reading_is_linear():
     assert seconds(100) < 40 * max(seconds(10), 1e-3)
 
 
+@pytest.mark.parametrize("unit", [".", "e.g. A ", "!'", "... "])
+def test_sentences_are_found_in_linear_time(unit):
+    """Dots without end, or full stops that end nothing: ten times as many take about ten times as long, not 100."""
+
+    def seconds(count: int) -> float:
+        start = time.process_time()
+        corpus.sentences(unit * count)
+        return time.process_time() - start
+
+    seconds(100)
+    assert seconds(10_000) < 40 * max(seconds(1_000), 2e-3)
+
+
 # ---- files ----
 
 
