@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from minibert import cli
 from minibert.golden import case as cases
 from minibert.golden import checking, levels
+from minibert.golden.compare import compare
 
 ROOT = Path(__file__).resolve().parent.parent
 ADAPTERS = sorted((ROOT / "reference" / "adapters").glob("*.py"))
@@ -116,3 +119,39 @@ def test_the_c_program_on_cases_it_can_and_cannot_use(tmp_path):
         result = subprocess.run([program, case], capture_output=True, encoding="utf-8", timeout=60)
         assert result.returncode == code, (case, result)
         assert (result.stdout + result.stderr).count("\n") == 1, result
+
+
+# ---- PORTING.md ------------------------------------------------------------------------------------------------------
+PAGE = ROOT / "reference" / "PORTING.md"
+
+
+def test_commands_and_names_of_the_porting_page_exist():
+    """Each `minibert` command line parses, and each case, file, clause and level it names is there."""
+    text = PAGE.read_text(encoding="utf-8")
+    commands = re.findall(r"^    minibert (.+)$", text, re.MULTILINE)
+    assert len(commands) >= 7
+    for line in commands:
+        assert cli._parser().parse_args(line.split()).run
+    for name in set(re.findall(r"\b(?:bert|tokenizer|ops|masking)/[a-z][a-z-]+\b", text)):
+        assert (cases.folder() / name / "case.json").exists(), name
+    for name in set(re.findall(r"`((?:reference|examples)/[\w/.]+)`", text)):
+        assert (ROOT / name).exists(), name
+    specification = (ROOT / "reference" / "SPEC.md").read_text(encoding="utf-8")
+    for clause in set(re.findall(r"\b(?:BERT|OP|OPT|NAME|TOK)-[A-Z0-9-]*[A-Z0-9]\b", text)):
+        assert clause in specification, clause
+    levels_named = re.findall(r"^\| L(\d) ([\w ]+) \|", text, re.MULTILINE)
+    assert [(int(n), title) for n, title in levels_named] == list(enumerate(levels.TITLES))
+    for adapter in NEEDS:
+        assert f"adapters/{adapter}.py" in text
+
+
+def test_the_level_table_names_what_the_levels_need():
+    """What a level is said to need is what `check` asks for when nothing is given."""
+    case = cases.read("bert/published")
+    text = PAGE.read_text(encoding="utf-8")
+    for level in levels.levels(case, compare(case, {}, "float64")):
+        line = next(line for line in text.splitlines() if line.startswith(f"| L{level.number} "))
+        for key in level.needs:
+            if key.startswith("forward/"):
+                general = re.sub(r"layer\.\d+", "layer.N", key)
+                assert f"`{general}`" in line, key

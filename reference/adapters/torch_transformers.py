@@ -73,8 +73,8 @@ def attention(module, query, key, value, attention_mask, scaling=None, dropout=0
     name = module.golden_name
     scores = note(f"{name}.scores", query @ key.transpose(2, 3) * (scaling or query.size(-1) ** -0.5))
     if attention_mask is not None:
-        lowest = None if module.mask_constant == "min" else float(module.mask_constant)
-        scores = scores + attention_mask.clamp(min=lowest, max=0)
+        lowest = torch.finfo(scores.dtype).min if module.mask_constant == "min" else float(module.mask_constant)
+        scores = scores + attention_mask.clamp(min=lowest)
     probs = note(f"{name}.probs", scores.softmax(-1))
     keep = KEEP.get(f"{name}.dropout")
     dropped = probs if keep is None else probs * keep / (1 - module.dropout.p)
