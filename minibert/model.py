@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert import config as configs
 from minibert import families, signatures, tree
-from minibert.config import nearest
+from minibert.config import nearest, shown
 from minibert.errors import InputError
 
 Tree = Any
@@ -93,22 +93,29 @@ class Model:
         checked = {}
         for name, text in specs.items():
             if name in arrays:
-                spec, value = signatures.parse(text), np.asarray(arrays[name])
+                spec, value = signatures.parse(text), _array(name, arrays[name])
                 if value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
+        if checked["input_ids"].size == 0:  # (B, M) targets may be: no target gives loss 0
+            raise InputError(f"input_ids: empty, shape {checked['input_ids'].shape}")
         return checked
 
     def _checked_dropout(self, masks: dict[str, Any] | None, shape: tuple[int, int]) -> dict[str, np.ndarray]:
         if not masks:
             return {}
+        if not isinstance(masks, dict):
+            raise InputError("dropout: expected a dict of keep-masks, named by the published dropout modules")
         places = self.module.dropout_places(self.config, *shape)
-        for name, keep in masks.items():
+        arrays = {name: _array(f"dropout mask {name!r}", keep) for name, keep in masks.items()}
+        for name, keep in arrays.items():
             if name not in places:
                 raise InputError(f"unknown dropout mask {name!r}{nearest(name, places)}")
-            if np.shape(keep) != places[name][0]:
-                raise InputError(f"dropout mask {name!r}: expected shape {places[name][0]}, got {np.shape(keep)}")
-        return {name: np.asarray(keep) for name, keep in masks.items()}
+            if keep.shape != places[name][0]:
+                raise InputError(f"dropout mask {name!r}: expected shape {places[name][0]}, got {keep.shape}")
+            if keep.dtype != bool and not np.isin(keep, (0, 1)).all():
+                raise InputError(f"dropout mask {name!r}: expected 0 and 1 (1 = keep), the rate comes from the config")
+        return arrays
 
     def state_dict(self, tree: Tree = None) -> dict[str, np.ndarray]:
         """The flat dict under published names, each unique tensor once, of `params` or of any tree with its keys."""
@@ -123,6 +130,13 @@ class Model:
         directory.save(self, path)
 
 
+def _array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise InputError(f"{name}: not an array: the rows differ in length; pad them") from None
+
+
 def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:
     """A new model; `fields` are config fields under their published names, unknown ones refused.
 
@@ -131,15 +145,27 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
     """
     module = families.family(family)
     config = configs.from_fields(module.Config, fields)
-    kind = np.dtype(dtype)
-    if kind.kind != "f" or kind.itemsize < 4:
-        raise InputError(f"dtype {dtype!r}: parameters are float32, float64 or longdouble")
-    rng = np.random.default_rng(seed)
+    kind = parameter_dtype(dtype)
+    try:
+        rng = np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise InputError(f"seed {shown(seed)}: expected a whole number, 0 or more") from None
     flat = {
         path: _initial(path, shape, config.initializer_range, rng).astype(kind)
         for path, shape in tree.items(module.shapes(config))
     }
     return Model(family, config, tree.unflatten(flat))
+
+
+def parameter_dtype(dtype: Any) -> np.dtype:
+    """The dtype of that name, if parameters may have it."""
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:
+        kind = None
+    if kind is None or kind.kind != "f" or kind.itemsize < 4:
+        raise InputError(f"dtype {shown(dtype)}: parameters are float32, float64 or longdouble")
+    return kind
 
 
 def _initial(path: str, shape: tuple[int, ...], std: float, rng: np.random.Generator) -> np.ndarray:

@@ -78,12 +78,11 @@ def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> np.ndarra
     for dim, size in zip(spec.dims, array.shape, strict=True):
         if size != sizes.setdefault(dim, size):
             raise InputError(f"{name}: shape {array.shape} does not fit, {dim} is {sizes[dim]} elsewhere")
-        if size == 0:
-            raise InputError(f"{name}: empty, shape {array.shape}")
     if spec.kind == "int":
         if array.dtype.kind not in "iu":
             raise InputError(f"{name}: expected integers, got {array.dtype}")
         _refuse(name, array, (array < 0) | (array >= _bound(spec, sizes)), f"not in [0, {_bound(spec, sizes)})")
+        return array.astype(np.int64, copy=False)  # uint64 plus int64 would be float64, no index
     elif array.dtype.kind not in "biuf":
         raise InputError(f"{name}: expected numbers, got {array.dtype}")
     elif spec.kind == "bit":

@@ -29,6 +29,7 @@ def batch(model):
         ({"input_ids": [1, 2]}, r"input_ids: expected shape \(B, T\), got \(2,\)"),
         ({"input_ids": [[1.0, 2.0]]}, "expected integers, got float64"),
         ({"input_ids": np.zeros((0, 3), int)}, "empty"),
+        ({"input_ids": [[1, 2], [3]]}, "input_ids: not an array: the rows differ in length"),
         ({"input_ids": [[1, 2]], "attention_mask": [[1]]}, "T is 2 elsewhere"),
         ({"input_ids": [[1, 2]], "attention_mask": [[1, 2]]}, r"attention_mask\[0, 1\] is 2: neither 0 nor 1"),
         ({"input_ids": [[1, 2]], "token_type_ids": [[0, 3]]}, r"token_type_ids\[0, 1\] is 3"),
@@ -56,6 +57,9 @@ def test_unusable_inputs(model, inputs, line):
         (lambda b: b.update(masked_lm_weights=np.full((3, 3), -1.0)), "negative"),
         (lambda b: b.update(dropout={"bert.embedding.dropout": np.ones((3, 7, 8))}), "did you mean 'bert.embeddings"),
         (lambda b: b.update(dropout={"bert.embeddings.dropout": np.ones((3, 7))}), r"expected shape \(3, 7, 8\)"),
+        (lambda b: b.update(dropout=[1]), "dropout: expected a dict"),
+        (lambda b: b.update(dropout={"bert.embeddings.dropout": np.full((3, 7, 8), np.nan)}), "expected 0 and 1"),
+        (lambda b: b.update(dropout={"bert.embeddings.dropout": np.full((3, 7, 8), 1.25)}), "expected 0 and 1"),
     ],
 )
 def test_unusable_batches(model, batch, edit, line):
@@ -87,6 +91,10 @@ def test_unknown_families_and_dtypes():
         minibert.create("berd")
     with pytest.raises(InputError, match="float32, float64 or longdouble"):
         minibert.create("bert", dtype="float16", **FIELDS)
+    with pytest.raises(InputError, match="dtype 'foo': parameters are float32"):
+        minibert.create("bert", dtype="foo", **FIELDS)
+    with pytest.raises(InputError, match="seed -1: expected a whole number"):
+        minibert.create("bert", seed=-1, **FIELDS)
 
 
 def test_both_spellings_and_label_shapes(model, batch):
@@ -96,14 +104,23 @@ def test_both_spellings_and_label_shapes(model, batch):
     assert model.loss(other)[0] == model.loss(batch)[0]
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "uint64"])
+def test_integers_of_any_size(model, batch, dtype):
+    other = {name: a.astype(dtype) for name, a in batch.items() if name not in ("dropout", "masked_lm_weights")}
+    assert model.loss({**batch, **other})[0] == model.loss(batch)[0]
+
+
 def test_the_loss_is_the_sum_of_its_terms(model, batch):
     loss, cache = model.loss(batch)
     assert loss.shape == ()
     assert loss == cache["terms"]["masked_lm"] + cache["terms"]["next_sentence"]
 
 
-def test_no_targets(model, batch):
-    batch["masked_lm_weights"] = np.zeros((3, 3))
+@pytest.mark.parametrize("slots", [3, 0])
+def test_no_targets(model, batch, slots):
+    for name in ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights"):
+        batch[name] = batch[name][:, :slots]
+    batch["masked_lm_weights"] = np.zeros((3, slots))
     _, cache = model.loss(batch)
     assert cache["terms"]["masked_lm"] == 0
     gradient = model.loss_backward(cache)

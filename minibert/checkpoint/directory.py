@@ -36,7 +36,7 @@ from minibert import tree as trees
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.config import from_fields, require, shown, to_fields
 from minibert.errors import InputError
-from minibert.model import Model
+from minibert.model import Model, parameter_dtype
 from minibert.tokenizers.wordpiece import WordPiece
 
 Row = tuple[str, str, str]
@@ -85,7 +85,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
         config = from_fields(module.Config, _mathematical(fields, module))
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
-    params = _parameters(folder, module, config, _kind(dtype))
+    params = _parameters(folder, module, config, None if dtype is None else parameter_dtype(dtype))
     tokenizer = None
     if any((folder / vocabulary).exists() for vocabulary in VOCABULARIES):
         tokenizer = TOKENIZERS[module.TOKENIZER].load(folder)
@@ -196,17 +196,6 @@ def _architecture(module: ModuleType, heads: set[str]) -> str:
 
 
 # ---- Weights ---------------------------------------------------------------------------------------------------------
-def _kind(dtype: Any) -> np.dtype | None:
-    if dtype is None:
-        return None
-    try:
-        kind = np.dtype(dtype)
-    except TypeError:
-        raise InputError(f"dtype {shown(dtype)} is unknown; allowed: float32, float64, longdouble") from None
-    require(kind.kind == "f" and kind.itemsize >= 4, f"dtype {kind}: allowed: float32, float64, longdouble")
-    return kind
-
-
 def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | None) -> Any:
     """The tree of the directory's weights, checked by name, shape, dtype and for being finite."""
     rows = module.names(config)
