@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibert import ops
+from minibert.config import require
 from minibert.pairs import block, block_backward
 
 Array = np.ndarray
@@ -210,6 +211,8 @@ def stack(f: Callable, x: Array, ps: list[Tree], keep: str = "caches") -> tuple[
     keep: "caches" for a backward to come; "inputs" keeps only each layer's input and runs the layer again in the
     backward (memory for time); "outputs" no caches; "last" nothing but the last output.
     """
+    known = ("caches", "inputs", "outputs", "last")
+    require(keep in known, f"unknown keep {keep!r}; there are: {', '.join(known)}")
     outputs, caches = [x], []
     for i, p in enumerate(ps):
         y, c = f(outputs[-1], p, i)
@@ -223,7 +226,8 @@ def stack(f: Callable, x: Array, ps: list[Tree], keep: str = "caches") -> tuple[
 
 
 def stack_backward(f_backward: Callable, dy: Array, caches: list[Tree]) -> tuple[Array, list[Tree]]:
-    """(dx, [g of each layer]) through f_backward(dy, c)."""
+    """(dx, [g of each layer]) through f_backward(dy, c); InputError where `stack` was told to keep no caches."""
+    require(bool(caches), 'no backward: the forward kept no caches; run it with keep="caches" or keep="inputs"')
     gs = []
     for c in reversed(caches):
         if "again" in c:

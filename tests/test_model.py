@@ -104,6 +104,16 @@ def test_both_spellings_and_label_shapes(model, batch):
     assert model.loss(other)[0] == model.loss(batch)[0]
 
 
+def test_a_forward_alone_has_no_backward(model, batch):
+    """Gradients without any of the layers would be silently wrong."""
+    loss, cache = model.loss(batch, keep="last")
+    assert loss == model.loss(batch)[0]
+    with pytest.raises(InputError, match="kept no caches"):
+        model.loss_backward(cache)
+    with pytest.raises(InputError, match="unknown keep 'input'"):
+        model.loss(batch, keep="input")
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "uint64"])
 def test_integers_of_any_size(model, batch, dtype):
     other = {name: a.astype(dtype) for name, a in batch.items() if name not in ("dropout", "masked_lm_weights")}
