@@ -37,7 +37,7 @@ from minibert.errors import InputError
 from minibert.tokenizers.wordpiece import WordPiece
 
 RATE = 0.15  # of the tokens are predicted (arXiv 1810.04805, section 3.1)
-RECORD = "run.json"
+RECORD, FORMAT = "run.json", "minibert-run/1"
 Run = dict[str, Any]
 
 
@@ -170,7 +170,7 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     require(sizes.max_position_embeddings >= settings.seq_length,
             f"seq_length {settings.seq_length} exceeds max_position_embeddings {sizes.max_position_embeddings}")
     documents = _documents(request)
-    run = {"format": "minibert-run/1", "request": request, "options": configs.to_fields(settings), "fields": fields,
+    run = {"format": FORMAT, "request": request, "options": configs.to_fields(settings), "fields": fields,
            "corpus": {"documents": len(documents), "sha256": _sha256(json.dumps(documents).encode())},
            "made_by": {"minibert": minibert.__version__, "numpy": np.__version__,
                        "python": platform.python_version()}}
@@ -184,6 +184,7 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     path = directory / RECORD
     require(path.exists(), f"{directory} holds no run to resume")
     run = strictjson.loads(_bytes(path), str(path))
+    require(isinstance(run, dict) and run.get("format") == FORMAT, f"{path} is not the record of a run ({FORMAT})")
     recorded = {**run["request"], **run["options"]}
     for name, value in request.items():
         require(recorded.get(name) == value, f"{name} is {value!r}, but {directory} was begun with "

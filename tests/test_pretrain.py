@@ -247,6 +247,9 @@ def test_resuming_what_does_not_agree(whole, corpus, tmp_path, capsys):
     assert "seed" in refused(capsys, "bert", "--out", whole, "--resume", "--seed", 1)
     assert "fields" in refused(capsys, "bert", "--out", whole, "--resume", "--set", "hidden_size=16")
     assert "no run" in refused(capsys, "bert", "--out", tmp_path, "--resume")
+    for text in ("{}", "[]"):
+        (tmp_path / "run.json").write_text(text)
+        assert "not the record of a run" in refused(capsys, "bert", "--out", tmp_path, "--resume")
     text = tmp_path / "text.txt"
     text.write_bytes(corpus.read_bytes())
     out = pretrain("bert", [text], tmp_path / "run", fields=FIELDS, **{**OPTIONS, "steps": 1})
