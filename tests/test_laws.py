@@ -266,14 +266,13 @@ def test_a_nan_breaks_a_law():
 
 
 # ---- Dumps, parts, odd questions -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", laws.LAWS)
+# gradient_is_the_slope needs a callable: its steps shrink until the slopes agree
+@pytest.mark.parametrize("name", [name for name in laws.LAWS if name != "gradient_is_the_slope"])
 def test_from_dumps_a_law_says_the_same(name):
     """The questions don't depend on the answers, so two sittings give what one gives."""
     weights, inputs, config = question(**PUBLISHED)
     run, asked = engine(config), laws.LAWS[name]
     questions = laws.questions(asked, weights, inputs, config)
-    if name == "gradient_is_the_slope":
-        return  # its steps shrink until two agree, so it needs a callable
     assert 1 <= len(questions) <= 2
     dumps = [run(*question) for question in questions]
     assert asked(laws.replay(dumps), weights, inputs, config) == asked(run, weights, inputs, config)
