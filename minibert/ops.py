@@ -210,7 +210,7 @@ def attention(
     a row masked everywhere is uniform over all keys, never NaN. dropout: what multiplies the probabilities,
     keep/(1 - rate). scale: 1/√K unless given.
     """
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scale = q.dtype.type(np.longdouble(q.shape[-1]) ** -0.5 if scale is None else scale)  # rounded once
     bias = None if bias is None else np.maximum(bias, np.finfo(q.dtype).min)
     dropout = None if dropout is None else dropout.astype(q.dtype, copy=False)
     y, probs = kernels.attention(q, k, v, bias, dropout, scale)  # probs (B, H, T, S)

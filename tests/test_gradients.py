@@ -198,3 +198,11 @@ def test_an_offset_of_all_logits_costs_no_accuracy():
     got, wanted = (ops.cross_entropy_backward(np.ones_like(a), b) for a, b in ((loss, c), (true, true_c)))
     assert abs(got - wanted).max() < 1e-6 * abs(wanted).max()
     assert np.allclose(ops.log_softmax(logits)[0], ops.log_softmax(logits.astype(np.float64))[0], rtol=1e-6)
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="longdouble is float64 on this machine")
+def test_attention_scales_in_longdouble():
+    """1/√K of K = 3 is no float64: rounded to one it would cost longdouble three digits."""
+    q, k, v = np.random.default_rng(0).standard_normal((3, 1, 2, 4, 3)).astype(np.longdouble)
+    got, true = (ops.attention(q, k, v, scale=scale)[0] for scale in (None, 1 / np.sqrt(np.longdouble(3))))
+    assert abs(got - true).max() < 1e-18
