@@ -39,6 +39,8 @@ def sentence_vectors(
         raise InputError(f"unknown pooling {pooling!r}; there are: {', '.join(POOLINGS)}")
     if pooling == "pooler" and "pooler" not in model.params:
         raise InputError("pooling 'pooler' needs the head 'pooler', which these parameters do not have")
+    if isinstance(texts, str) or batch_size < 1:
+        raise InputError("sentence_vectors takes a list of texts, and a batch_size of at least 1")
     longest = model.config.max_position_embeddings
     if max_length is not None and not 2 <= max_length <= longest:
         raise InputError(f"max_length {max_length}: this model takes 2 to {longest} tokens")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, gradcheck
+from minibert import cli, gradcheck, inference
 from minibert.pairs import PAIRS
 from minibert.tokenizers.wordpiece import WordPiece
 
@@ -110,6 +110,14 @@ def test_embed_pools_and_normalizes(tiny, tmp_path, pooling):
         assert vectors.dtype == np.float32
         for text, vector in zip(TEXTS, vectors, strict=True):
             assert np.abs(vector - pooled(tiny, text, pooling, normalize)).max() < 1e-6
+
+
+def test_one_text_is_no_list_of_texts(tiny):
+    """A str would be embedded letter by letter."""
+    model = minibert.load(tiny)
+    for arguments in (("the cat",), (["the cat"], "mean", False, None, 0)):
+        with pytest.raises(minibert.InputError, match="takes a list of texts, and a batch_size of at least 1"):
+            inference.sentence_vectors(model, *arguments)
 
 
 def test_embed_writes_json_lines_to_a_file_or_to_standard_output(tiny, tmp_path):
