@@ -33,6 +33,7 @@ Around = tuple[Callable, ...]
 
 STEPS = (1, 2, 10)
 BATCHES = 3  # steps go round through so many
+SHAKES = 8  # times that the gradients of the steps are moved by their floors
 FLOAT64 = np.dtype(np.float64)
 MOST_PARAMETERS = 100_000
 BUDGET = 600_000  # bytes of truths in a case over a published directory
@@ -111,7 +112,44 @@ def make(name: str, recipe: Recipe, path: Any, runs: int = noise.RUNS) -> Case:
     }
     facts |= {"version": minibert.__version__, "flags": [], "selection": None}
     floors = noise.floors(evaluate, truth, cases.scale(truth), recipe.seed, runs)
+    if facts["steps"]:
+        floors = through_the_optimizer(_subject(recipe)[0], recipe.steps, truth, floors, recipe.seed)
     return cases.write(path, facts, {**given, **truth}, floors, outputs=("output", *_outputs(facts)))
+
+
+def through_the_optimizer(
+    made: Subject, steps: tuple[int, ...], truth: Tensors, floors: dict[str, dict[str, float | None]], seed: int
+) -> dict[str, dict[str, float | None]]:
+    """The floors, raised where Adam makes more of a gradient's rounding than the evaluations happened to show.
+
+    Adam divides each entry by its own size, so the rounding of an entry far below its tensor's scale reaches the
+    parameter whole. Every entry of every step's gradient is moved up or down by its tensor's floor, SHAKES times; not
+    those that are exactly 0, such as rows that nothing looks up, and not what is truly 0 everywhere (the key bias).
+    """
+    scales = cases.scale(truth)
+    names = {path: name for path, name, _ in families.family(made.family).names(made.config)}
+    parameters = {f"steps/{k}/{name}" for k in steps for name in names.values()}
+    raised = {key: dict(value) for key, value in floors.items()}
+    for precision in noise.PRECISIONS:
+        for run in range(SHAKES):
+            draws = Draws(seed, f"gradients {precision} {run}")
+
+            def shaken(grads: Any, step: int, precision: str = precision, draws: Draws = draws) -> Any:
+                flat = {}
+                for path, g in tree.items(grads):
+                    key = f"gradients/{names[path]}"
+                    signs = (2.0 * draws.integers(0, 2, g.shape) - 1) * (g != 0)
+                    moved = (floors[key][precision] or 0.0) * scales[key] * signs
+                    flat[path] = g + moved if np.abs(truth[key]).max() == scales[key] else g
+                return tree.unflatten(flat)
+
+            got = subject.observe(replace(_in(FLOAT64, made), parts={"grads": shaken}), steps)
+            for key, y in truth.items():
+                floor = raised[key][precision]
+                if key in parameters and floor is not None:
+                    error = float(np.max(np.abs(got[key] - y), initial=0)) / scales[key]
+                    raised[key][precision] = max(floor, float(f"{error:.3g}"))
+    return raised
 
 
 def _outputs(facts: Mapping[str, Any]) -> list[str]:
