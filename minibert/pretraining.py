@@ -127,7 +127,8 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     directory = _directory(family, out, resume)
     try:
         run, documents = (_resumed if resume else _started)(directory, request)
-        _trained(directory, run, documents, threads or kernels.THREADS, checkpoint_every or 100)
+        cores = kernels.THREADS if threads is None else threads
+        _trained(directory, run, documents, cores, 100 if checkpoint_every is None else checkpoint_every)
     except KeyboardInterrupt as stop:
         more = f"; continue with: minibert pretrain {family} --out {directory} --resume"
         said = f"{stop}" or "stopped while preparing or evaluating"
@@ -159,7 +160,7 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     if "config" in request:
         given = strictjson.loads(_bytes(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
-        fields |= directories._mathematical(given, module)
+        fields |= directories.mathematical(given, module)
     fields |= request.get("fields", {})
     if "vocab_size" in fields:
         options["vocab_size"] = fields.pop("vocab_size")
@@ -169,6 +170,7 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
     require(sizes.max_position_embeddings >= settings.seq_length,
             f"seq_length {settings.seq_length} exceeds max_position_embeddings {sizes.max_position_embeddings}")
+    require(sizes.type_vocab_size >= 2, "config field 'type_vocab_size' is 1; sentence pairs need 2 segments")
     documents = _documents(request)
     run = {"format": FORMAT, "request": request, "options": configs.to_fields(settings), "fields": fields,
            "corpus": {"documents": len(documents), "sha256": _sha256(json.dumps(documents).encode())},

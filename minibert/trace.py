@@ -56,9 +56,11 @@ class Record:
             event = Event(name, result[1], result[0])
             self.events.append(event)
             self._of_cache[id(event.cache)] = event
-        elif id(args[1]) in self._of_cache:
-            event = self._of_cache[id(args[1])]
-            event.cotangent, event.gradients = args[0], result
+            return result
+        dy, cache = (*args, *constants.values())[:2]
+        if id(cache) in self._of_cache:
+            event = self._of_cache[id(cache)]
+            event.cotangent, event.gradients = dy, result
         return result
 
     def named(self, cache: Any) -> dict[str, Event]:

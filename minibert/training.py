@@ -110,9 +110,9 @@ def denominators(batches: list[Batch]) -> dict[str, float]:
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
 
-def _measured(model: Any, b: Batch, totals: dict[str, float]) -> tuple[dict[str, Any], Any]:
+def _measured(model: Any, b: Batch, totals: dict[str, float], keep: str) -> tuple[dict[str, Any], Any]:
     """({loss, terms, accuracies}, cache) of a part: its share of the means over all the targets."""
-    loss, cache = model.loss(b, totals)
+    loss, cache = model.loss(b, totals, keep)
     right = {term: count / max(1, totals[term]) for term, (count, _) in model.module.correct(cache).items()}
     terms = {term: float(value) for term, value in cache["terms"].items()}
     return {"loss": float(loss), "terms": terms, "accuracies": right}, cache
@@ -142,7 +142,7 @@ def gradient(model: Any, batches: list[Batch], threads: int = 1) -> tuple[dict[s
     totals = denominators(batches)
 
     def micro(b: Batch) -> dict[str, Any]:
-        measured, cache = _measured(model, b, totals)
+        measured, cache = _measured(model, b, totals, "caches")
         return {"measured": measured, "gradient": model.loss_backward(cache)}
 
     total = _sum(micro, batches, threads)
@@ -160,7 +160,7 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
     batches = [batch(instances, by_length[i:i + batch_size]) for i in range(0, count, batch_size)]
     totals = denominators(batches)
 
-    measured = _sum(lambda b: _measured(model, b, totals)[0], batches, threads)
+    measured = _sum(lambda b: _measured(model, b, totals, "last")[0], batches, threads)
     majority = {}
     for term, field in LABELS.items():
         if field in instances and term != "masked_lm":
@@ -335,13 +335,24 @@ def sharing(threads: int, parts: int) -> Iterator[None]:
     one that can't be found, is left alone.
     """
     get, put = _openblas() or (lambda: 1, lambda count: None)
-    before, kernels.THREADS = (get(), kernels.THREADS), threads if parts == 1 else 1
-    put(1)
+    with _shares:
+        if not _before:
+            _before.append((get(), kernels.THREADS))
+        _before.append(None)
+        put(1)
+        kernels.THREADS = threads if parts == 1 else 1
     try:
         yield
     finally:
-        put(before[0])
-        kernels.THREADS = before[1]
+        with _shares:
+            _before.pop()
+            if len(_before) == 1:  # the last run out puts back what the first one found
+                blas, kernels.THREADS = _before.pop()
+                put(blas)
+
+
+_shares = threading.Lock()
+_before: list = []  # what the first run found, then one entry for each run under way
 
 
 def _openblas() -> tuple[Callable, Callable] | None:

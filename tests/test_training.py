@@ -24,7 +24,7 @@ class Bag:
                        "mlm": {"weight": rng.normal(size=(V, D)).astype(dtype), "bias": np.zeros(V, dtype)},
                        "pair": [{"weight": rng.normal(size=(2, D)).astype(dtype), "bias": np.zeros(2, dtype)}]}
 
-    def loss(self, batch, denominators=None):
+    def loss(self, batch, denominators=None, keep="caches"):
         d, p, c = denominators or {}, self.params, {}
         x, c["word"] = ops.embedding(p["word"]["weight"], ids=batch["input_ids"])
         h, c["gather"] = ops.gather(x, positions=batch["masked_lm_positions"])

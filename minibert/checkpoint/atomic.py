@@ -126,7 +126,12 @@ def _other_alive(pid: int) -> bool:
     if os.name == "nt":  # os.kill would end it
         import ctypes
 
-        return bool(ctypes.windll.kernel32.OpenProcess(0x1000, False, pid))  # PROCESS_QUERY_LIMITED_INFORMATION
+        kernel = ctypes.windll.kernel32
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
+        if handle:
+            kernel.CloseHandle(ctypes.c_void_p(handle))
+        return bool(handle)
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -82,7 +82,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
     try:
         module = families.family(name)
-        config = from_fields(module.Config, _mathematical(fields, module))
+        config = from_fields(module.Config, mathematical(fields, module))
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     params = _parameters(folder, module, config, None if dtype is None else parameter_dtype(dtype))
@@ -104,6 +104,7 @@ def save(model: Model, directory: Any) -> None:
     fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
     flat = to_published(model.params, module.names(model.config))
     for name, array in flat.items():
+        require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
     heads = {head for head in module.HEADS if head in model.params}
     origin = {"architectures": [_architecture(module, heads)], "model_type": module.MODEL_TYPE}
@@ -175,7 +176,7 @@ def _fields(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:
+def mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:
     """The fields without those that carry no mathematics; one that does, with a value not implemented, is refused."""
     dropped = {**DROPPED, **getattr(module, "DROPPED", {})}
     kept = {}

@@ -153,8 +153,11 @@ def shapes(config: Config) -> Tree:
 # ---- An example ------------------------------------------------------------------------------------------------------
 def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
     """A small batch of every kind of trouble: two segments, padding at the end, the padding id once at a position that
-    is not padding, a repeated id, one target slot of weight 0, and drawn dropout masks.
+    is not padding, a repeated id, one target slot of weight 0, and drawn dropout masks. Rows are cut to the position
+    table; at least 4 tokens and 2 token ids are needed.
     """
+    length = min(length, config.max_position_embeddings)
+    require(length >= 4 and config.vocab_size >= 2, "an example needs at least 4 positions and 2 token ids")
     ids = rng.integers(1, config.vocab_size, (rows, length))
     ids[:, 3] = ids[:, 1]
     lengths = rng.integers(length // 2 + 1, length, rows)
@@ -210,7 +213,8 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     """(1)-(7): outputs by name, and the cache; `inputs` as in INPUTS, and "dropout" where something is dropped.
 
     hidden_states: 1 + L arrays (B, T, D), the first what enters layer 1; attentions: L arrays (B, H, T, T), only where
-    `keep` is "caches" (see `layers.stack`); pooler_output (B, D) where p has a pooler.
+    `keep` is "caches" (see `layers.stack`; the constant "zero" takes masked rows out after them); pooler_output (B, D)
+    where p has a pooler.
     """
     ids = inputs["input_ids"]
     length = ids.shape[1]
