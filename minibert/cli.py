@@ -20,12 +20,27 @@ from minibert.golden import commands as golden
 
 
 class _Parser(argparse.ArgumentParser):
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Options may stand before, between and after the texts, which plain argparse allows from Python 3.12 on."""
+        if self._subparsers is not None or self._mixing:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # text that the terminal's encoding lacks is escaped, not a traceback
+            stream.reconfigure(errors="backslashreplace")
     try:
         args = _parser().parse_args(argv)
         code = args.run(args) or 0

@@ -483,3 +483,19 @@ def test_published_sentence_vectors_equal_those_of_transformers(tmp_path):
         assert ours.shape == truth.shape
         distance = np.abs(ours - truth).max(1)
         assert distance.max() < 1e-5, (distance.max(), sentences[int(distance.argmax())][:60])
+
+
+def test_options_stand_before_or_after_the_texts(tiny, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one\ntwo\n", encoding="utf-8")
+    options = ("--normalize", "--pooling", "cls")
+    assert output("embed", tiny, *options, texts) == output("embed", tiny, texts, *options)
+    assert output("fill-mask", tiny, "--top", "2", "a [MASK]") == output("fill-mask", tiny, "a [MASK]", "--top", "2")
+
+
+def test_text_that_the_terminal_cannot_show_is_escaped(tiny):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "minibert", "fill-mask", str(tiny), "\u00e9 [MASK]"]
+    result = subprocess.run(command, env=environment, capture_output=True)
+    assert result.returncode == 0, result.stderr
+    assert rb"\xe9 [MASK]" in result.stdout
