@@ -5,7 +5,7 @@
     diagnose(case, candidate, "float32").lines            what explains somebody's tensors
 """
 
-from minibert.mistakes import (  # noqa: F401  the sections enter themselves
+from minibert.mistakes import (  # noqa: F401  the sections enter their mistakes
     activations,
     attention,
     checkpoints,
@@ -19,5 +19,9 @@ from minibert.mistakes import (  # noqa: F401  the sections enter themselves
 )
 from minibert.mistakes.catalogue import CATALOGUE, Mistake, Mutant
 from minibert.mistakes.diagnosis import Diagnosis, diagnose
+
+_entered = sorted(CATALOGUE.items(), key=lambda item: ("TEALGHSODC".index(item[0][0]), item[0]))
+CATALOGUE.clear()
+CATALOGUE.update(_entered)
 
 __all__ = ["CATALOGUE", "Diagnosis", "Mistake", "Mutant", "diagnose"]

@@ -150,10 +150,10 @@ entry(
     "output",
     "BERT-ACT-1",
     mutants=[
-        *given(TANH + ("relu", "tanh", "sigmoid"), [of_activation("the erf GELU is hard-coded", named("gelu"))]),
-        *given(ERF + ("relu", "tanh", "sigmoid"), [of_activation("the tanh GELU is hard-coded", named("gelu_new"))]),
-        *given(GELUS + ("tanh", "sigmoid"), [of_activation("ReLU is hard-coded", named("relu"))]),
-        *given(GELUS + ("relu", "sigmoid"), [of_activation("tanh is hard-coded", named("tanh"))]),
+        *given((*TANH, "relu", "tanh", "sigmoid"), [of_activation("the erf GELU is hard-coded", named("gelu"))]),
+        *given((*ERF, "relu", "tanh", "sigmoid"), [of_activation("the tanh GELU is hard-coded", named("gelu_new"))]),
+        *given((*GELUS, "tanh", "sigmoid"), [of_activation("ReLU is hard-coded", named("relu"))]),
+        *given((*GELUS, "relu", "sigmoid"), [of_activation("tanh is hard-coded", named("tanh"))]),
     ],
 )
 entry(

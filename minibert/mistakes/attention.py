@@ -349,7 +349,7 @@ entry(
     "BERT-ATT-2",
     mutants=[
         swap("reshaped without exchange of axes", "split_heads", _split_flat(),
-             groups=((f"{n}s", rf".*split_{n}") for n in ("query", "key", "value"))),
+             groups=(("queries", r".*split_query"), ("keys", r".*split_key"), ("values", r".*split_value"))),
         both_ways("split and merged by reshape alone", _split_flat(), _merge_flat()),
         swap("heads split as the inner axis", "split_heads", _split_inner()),
         both_ways("heads are the inner axis, both ways", _split_inner(), _merge_inner()),
@@ -438,8 +438,8 @@ entry(
             replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": bias * q.shape[-1] ** -0.5}),
         )
     ],
-    reason="BERT's only bias is the mask, whose constant gives probability 0 with and without the factor; and a "
-    "constant added to a whole row cancels. It shows where the bias is learnt (M, X)",
+    reason="in a whole BERT it shows nowhere: the only bias is the mask, whose constant gives probability 0 with and "
+    "without the factor, and a constant added to a whole row cancels; attention alone, with any bias, shows it",
 )
 entry(
     "A09",
@@ -660,8 +660,8 @@ entry(
     "OP-ATT-9",
     families="all with bias",
     mutants=[swap("no key bias", "linear", without_bias(), r".*\.attention\.key")],
-    reason="it adds a constant to each row of scores, which the softmax removes: no output, loss or gradient of another "
-    "tensor depends on it. Only a candidate that hands out its keys or scores shows it",
+    reason="it adds a constant to each row of scores, which the softmax removes: no output, loss or gradient of "
+    "another tensor depends on it. Only a candidate that hands out its keys or scores shows it",
 )
 entry(
     "A30",

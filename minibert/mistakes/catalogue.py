@@ -23,8 +23,8 @@ class Mutant:
     what: in words; where: the place, "" everywhere; change: the edit of a subject; section: the first of forward,
     gradients, steps that it can change; sites: paths of the calls that are replaced, () where nothing is;
     variant: None as the entry says; silent: a pattern of keys on which an implementation with this mistake may hold
-    either of two things; after: what happens to the tensors when they are written out; also: ids of further entries that
-    it makes at once.
+    either of two things; after: what happens to the tensors when they are written out; also: ids of further entries
+    that it makes at once.
     """
 
     what: str

@@ -147,7 +147,9 @@ entry(
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"mlm\.norm\..*", "MLM head"),
     ],
 )  # fmt: skip
-_random = "what stands in the tensors instead is random, so no tensor can be predicted: the first divergence is the tensor"
+_random = (
+    "what stands in the tensors instead is random, so no tensor can be predicted: the first divergence is the tensor"
+)
 entry(
     "C03",
     "adam_m/adam_v/global_step loaded as weights",
@@ -237,10 +239,11 @@ entry(
     families="R; B the other way round",
     mutants=[
         weights("the first two rows cut", lambda path, a: np.concatenate([a[2:], 0 * a[:2]]), POSITIONS),
-        weights("the first two rows cut, the last repeated", lambda path, a: np.concatenate([a[2:], a[-2:]]), POSITIONS),
+        weights("the first two rows cut, the last two repeated",
+                lambda path, a: np.concatenate([a[2:], a[-2:]]), POSITIONS),
         weights("two rows before the first", lambda path, a: np.concatenate([0 * a[:2], a[:-2]]), POSITIONS),
     ],
-)
+)  # fmt: skip
 entry("C12", "misnamed variable", "exact list of names", "tensorflow_ernie#1", "loading", families="EN")
 entry("C13", "norm without bias breaks loader", "optional", "candle#3993", "loading", families="MB")
 entry(

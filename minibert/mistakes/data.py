@@ -280,7 +280,9 @@ entry(
                 over(_pads, lambda b, labels, w: np.where(w != 0, labels, s.config.pad_token_id or 0))
             )(s, site),
         ),
-        of_masked("padding counts with label 0", batched(over(_pads, lambda b, labels, w: np.where(w != 0, labels, 0)))),
+        of_masked(
+            "padding counts with label 0", batched(over(_pads, lambda b, labels, w: np.where(w != 0, labels, 0)))
+        ),
     ],
 )
 entry(

@@ -27,7 +27,7 @@ from minibert.pairs import BLOCKS, PAIRS
 
 EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
-SECONDS = 4.0  # after which no further mutant is started
+SECONDS = 3.0  # after which no further mutant is started
 BASES = 4  # first halves of pairs that are tried
 ASTRAY = 65536  # times the floor: a forward tensor so far off is not a matter of a mutant's own noise
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
@@ -390,7 +390,7 @@ class _Search:
         spoken = ~np.isnan(trial.residuals)
         before = _worst((right or self.right).residuals[spoken])
         ratio = trial.ratio
-        return ratio <= EXPLAINED < before and ratio <= before / 4 or ratio <= min(SUSPECT, before / BETTER)
+        return (ratio <= EXPLAINED < before and ratio <= before / 4) or ratio <= min(SUSPECT, before / BETTER)
 
     def explaining(self, trials: list[_Trial], right: _Trial | None = None) -> list[_Trial]:
         """Those that explain, best first; where none does, the nearest are judged by their own noise."""
@@ -421,7 +421,7 @@ class _Search:
     def diagnosis(self) -> Diagnosis:
         section = self.first.key.partition("/")[0]
         if section not in (FORWARD, GRADIENTS, STEPS):
-            return _unknown(self.first, [], "what was given differs: the candidate computed something else from the start")
+            return _unknown(self.first, [], "what was given differs: the candidate started from something else")
         good = self._first_half(section) if section != STEPS else self._faint() or [self.right]
         if not good:
             pair = self._pairs(section)
@@ -435,7 +435,7 @@ class _Search:
                 return self._named(later)
             if section == STEPS:
                 return self._without_name()
-            return self._named(good, "the optimizer steps have a difference of their own that no known mistake explains")
+            return self._named(good, "the optimizer steps have a further difference that no known mistake explains")
         return self._named(good)
 
     def _faint(self) -> list[_Trial]:
@@ -449,7 +449,8 @@ class _Search:
         near, far = self.ordered(section, key or self.first.key)
         self.trials = self._run(near)
         good = self.explaining(self.trials)
-        if not good:
+        faint = self.right.ratio < SUSPECT * BETTER  # so that where it first shows may be later than where it acts
+        if not good or faint:
             more = self._run(far)
             self.trials += more
             good = self.explaining(self.trials)
@@ -568,7 +569,8 @@ class _Search:
             return self._without_name(good[0])
         good = listed
         best = good[0]
-        evidence = self.steps if len(best.flat) == len(self.steps.values) != len(self.evidence.values) else self.evidence
+        of_steps = len(best.flat) == len(self.steps.values) != len(self.evidence.values)
+        evidence = self.steps if of_steps else self.evidence
         tied = [t for t in good if _worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
         beside = [t for t in good if t not in tied]
         also = [CATALOGUE[id] for id in best.found[0].mutant.also]

@@ -126,6 +126,10 @@ def _counted(there: Array, start: int, rest: int) -> Array:
     return np.where(there, np.cumsum(there, 1) - 1 + start, rest)
 
 
+def _from(b: dict, first: int) -> Array:
+    return first + np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"]
+
+
 def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     """The same tokens with the padding moved to the left end, positions still counted from 0."""
     moved, mask = {}, _present(b)
@@ -188,12 +192,12 @@ entry(
     "BERT-EMB-2",
     families="R, M; B the other way round",
     mutants=[
-        positions("positions start at 1", lambda b, _: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 1),
+        positions("positions start at 1", lambda b, _: _from(b, 1)),
         positions(
             "positions start at the padding id + 1",
-            lambda b, c: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 1 + (c.pad_token_id or 0),
+            lambda b, c: _from(b, 1 + (c.pad_token_id or 0)),
         ),
-        positions("positions start at 2", lambda b, _: np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"] + 2),
+        positions("positions start at 2", lambda b, _: _from(b, 2)),
     ],
 )  # fmt: skip
 entry(

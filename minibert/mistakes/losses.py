@@ -16,7 +16,7 @@ Cache = dict[str, Any]
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
 def counted(edit: Callable[..., dict[str, Any]]) -> Replacement:
-    """Cross-entropy with other labels, weights or denominator: edit(labels, weights, denominator) -> those that change."""
+    """Cross-entropy with other labels, weights or denominator: edit(labels, weights, denominator) -> what changes."""
 
     def cross_entropy(
         logits: Array, *, labels: Array, weights: Any = None, ignore: Any = None, denominator: Any = None
@@ -220,7 +220,8 @@ entry(
         of_masked("divided by all positions", counted(lambda labels, w, _: {"denominator": float(w.size)})),
         of_masked("divided by all target slots",
                   batched(lambda b, *_: {"denominator": float(b["masked_lm_positions"].size)})),
-        of_masked("divided by the unpadded positions", batched(lambda b, *_: {"denominator": float(_present(b).sum())})),
+        of_masked("divided by the unpadded positions",
+                  batched(lambda b, *_: {"denominator": float(_present(b).sum())})),
         of_masked("slots of weight 0 count as well", batched(lambda b, *_: _every_slot(b))),
         of_masked("all positions predicted, labels from the input", batched(over(_all, _with(_input)))),
         of_masked("all unpadded positions predicted, labels from the input", batched(over(_unmasked, _with(_input)))),

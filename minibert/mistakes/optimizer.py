@@ -217,7 +217,8 @@ entry(
         *for_optimizer(BERT, [of_update("both moments corrected", corrected),
                               of_update("both moments corrected, eps 1e-8", corrected, 1e-8),
                               of_update("the first moment alone corrected", first_corrected)]),
-        *for_optimizer(TORCH, [of_update("no bias correction", plain), of_update("no correction, eps 1e-6", plain, 1e-6),
+        *for_optimizer(TORCH, [of_update("no bias correction", plain),
+                               of_update("no correction, eps 1e-6", plain, 1e-6),
                                of_update("the first moment alone corrected", first_corrected)]),
     ],
 )  # fmt: skip
