@@ -17,6 +17,7 @@ from minibert.checkpoint import atomic
 from minibert.errors import InputError
 from minibert.golden import checking
 from minibert.golden import commands as golden
+from minibert.mistakes import commands as mistakes
 
 
 class _Parser(argparse.ArgumentParser):
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
     golden.parsers(commands)
     checking.parser(commands)
+    mistakes.parser(commands)
     return parser
 
 
