@@ -586,7 +586,7 @@ class _Search:
         lines = [*_headline(kind, found), *(line for f in found for line in _entry(f))]
         lines.append(
             f"what it leaves is at most {best.ratio:.1f} times the noise floor of {self.dtype}; "
-            f"the right model leaves {_times(self.right.ratio)}"
+            f"the right model leaves {_times(max(self.right.ratio, self.first.ratio or 0))}"
         )
         if len(best.found) > 1 and len(tied) > 1:
             lines += [f"as well explained by {' and '.join(map(str, t.found))}" for t in tied[1:4]]
