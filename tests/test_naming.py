@@ -1,6 +1,7 @@
 """Mistakes planted in a torch port, written by somebody who had not seen the mutants: does the diagnosis name them?"""
 
 import functools
+import os
 from collections import Counter
 
 import numpy as np
@@ -19,12 +20,18 @@ from minibert.mistakes import diagnose  # noqa: E402
 from minibert.model import Model  # noqa: E402
 from tests.ports import planted  # noqa: E402
 
-EVERY = planted.PLANTED | planted.PAIRS
+PLANTED = planted.PLANTED | planted.PAIRS
 STEPS, RUNS = (1, 2, 10), 6
 # measured: 110 named, 19 tied, 8 without a name (random weights or masks, float16) of 137; 7 of 7 pairs; no wrong name
 NAMED_OR_TIED = 0.90  # of single mistakes with a name that float32 shows
 # What float32 hides, where float64 shows it: a mask of -1e9 is as good as the smallest number.
 HIDDEN = ("mask_of_minus_1e9",)
+# All of them take five minutes: every second one, and all with MINIBERT_NAMING=all.
+EVERY = {
+    name: fault
+    for i, (name, fault) in enumerate(PLANTED.items())
+    if i % 2 == 0 or os.environ.get("MINIBERT_NAMING") == "all" or name in HIDDEN or fault.unobservable
+}
 
 
 @functools.cache
@@ -56,7 +63,7 @@ def golden(name, folder):
 
 def same_case(name):
     """The first mistake with the same case."""
-    return next(other for other in EVERY if EVERY[other].needs == EVERY[name].needs)
+    return next(other for other in PLANTED if PLANTED[other].needs == PLANTED[name].needs)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +103,7 @@ def judged(name, result):
 
 
 def test_nine_in_ten_are_named_or_tied(found):
-    named = [n for n, fault in planted.PLANTED.items() if fault.mistake and not fault.unobservable]
+    named = [n for n, fault in EVERY.items() if fault.mistake and not fault.unobservable and n not in planted.PAIRS]
     single = {name: found[name][0] for name in named if name not in HIDDEN}
     count = Counter(single.values())
     print(dict(count), [n for n, f in single.items() if f not in ("named", "tied")])
@@ -112,7 +119,7 @@ def test_no_name_is_wrong(found):
 
 
 def test_pairs_are_named(found):
-    missing = [name for name in planted.PAIRS if found[name][0] != "pair"]
+    missing = [name for name in planted.PAIRS if name in found and found[name][0] != "pair"]
     assert len(missing) <= 1, missing
 
 
