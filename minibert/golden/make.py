@@ -59,8 +59,8 @@ class Recipe:
     PUBLISHED's, or an op's constants.
 
     dropout: masks are drawn; low: standard deviation of the embedding sum that is nearly constant, None for none;
-    masked_row: the last row's mask is all 0; rows, length: of the batches. arrays: an op's arguments that are given,
-    the others are drawn.
+    masked_row: the last row's mask is all 0; hole: the first row's has a 0 between its 1s; rows, length: of the
+    batches. arrays: an op's arguments that are given, the others are drawn.
     """
 
     title: str
@@ -74,6 +74,7 @@ class Recipe:
     dropout: bool = False
     low: float | None = 0.05
     masked_row: bool = False
+    hole: bool = False
     rows: int = 3
     length: int = 9
     variants: tuple[str, ...] = ()
@@ -254,6 +255,8 @@ def _batch(recipe: Recipe, config: Any, number: int) -> dict[str, Any]:
         batch["masked_lm_positions"] = np.array(chosen)
     if recipe.masked_row:
         batch["input_mask"][-1] = 0
+    if recipe.hole:
+        batch["input_mask"][0, 4] = 0
     if not recipe.dropout:
         del batch["dropout"]
     return batch
@@ -596,6 +599,10 @@ def recipes() -> dict[str, Recipe]:
         ),
         "bert/deep": Recipe("six layers of width 8, weights of std 0.2: what builds up", seed=10, steps=(1,),
                             config={"num_hidden_layers": 6, "hidden_size": 8, "num_attention_heads": 2}),
+        "bert/corners": Recipe(
+            "ReLU, a mask with a hole, a schedule that ends within the steps", seed=13, low=None, hole=True,
+            config={"hidden_act": "relu"}, optimizer={**OPTIMIZER, "total": 8},
+        ),
         "bert/encoder-layer": Recipe("one encoder layer alone", pair="encoder_layer", seed=11, steps=(), low=None),
         "bert/encoder-layer-dropout": Recipe("one encoder layer alone, its dropout masks drawn; tanh", seed=12,
                                              steps=(), pair="encoder_layer", low=None, dropout=True, config=ALL_OTHER),
