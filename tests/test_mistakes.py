@@ -287,3 +287,12 @@ def test_it_is_quick():
     start = time.process_time()
     diagnose(case, candidate, "float32")
     assert time.process_time() - start < 5
+
+
+def test_each_case_lists_the_mistakes_it_catches():
+    """case.json's flags are the kill matrix, read the other way."""
+    path = Path(__file__).resolve().parent.parent / "reference" / "kill-matrix.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["mistakes"]
+    for path in cases.shipped():
+        case = cases.read(path)
+        assert case.facts["flags"] == sorted(id for id, row in rows.items() if row.get(case.name, {}).get("caught"))
