@@ -226,6 +226,7 @@ def _fill_mask(args: argparse.Namespace) -> None:
 def _info(args: argparse.Namespace) -> None:
     model = minibert.load(args.directory)
     flat = model.state_dict()
+    heads = families.declared(model.module, "HEADS", model.config)
     parts: dict[str, int] = {}
     for path, array in tree.items(model.params):
         part = path.split(".")[0]
@@ -236,8 +237,8 @@ def _info(args: argparse.Namespace) -> None:
         "tensors": len(flat),
         "dtype": str(next(iter(flat.values())).dtype),
         "parts": parts,
-        "heads": [head for head in model.module.HEADS if head in model.params],
-        "absent": [head for head in model.module.HEADS if head not in model.params],
+        "heads": [head for head in heads if head in model.params],
+        "absent": [head for head in heads if head not in model.params],
         "vocabulary": None if model.tokenizer is None else len(model.tokenizer),
         "config": {field.name: getattr(model.config, field.name) for field in fields(model.config)},
     }

@@ -222,7 +222,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
         layers.embeddings,
         layers.embeddings_backward,
         {"p": p["embeddings"]},
-        {"ids": ids, "padding_idx": None, "eps": eps, "keep": None, "rate": 0.0},
+        {"ids": ids, "frozen": {}, "eps": eps, "keep": None, "rate": 0.0},
         {
             "input_ids": ids["word"],
             "token_type_ids": ids["token_type"],
@@ -230,11 +230,11 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
             "eps": eps,
         },
     )
-    yield Case("pooler", bert.pooler, bert.pooler_backward, {"x": x, "p": p["pooler"]}, {})
+    yield Case("pooler", layers.pooler, layers.pooler_backward, {"x": x, "p": p["pooler"]}, {})
     yield Case(
         "mlm_head",
-        bert.mlm_head,
-        bert.mlm_head_backward,
+        layers.mlm_head,
+        layers.mlm_head_backward,
         {"x": x, "p": p["mlm"], "table": p["embeddings"]["word"]["weight"]},
         {"act": act, "eps": eps},
         {"activation": act, "eps": eps},

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert import tree
 from minibert.errors import InputError
 from minibert.model import Model
 
@@ -41,12 +42,12 @@ def sentence_vectors(
         raise InputError("pooling 'pooler' needs the head 'pooler', which these parameters do not have")
     if isinstance(texts, str) or batch_size < 1:
         raise InputError("sentence_vectors takes a list of texts, and a batch_size of at least 1")
-    longest = model.config.max_position_embeddings
+    longest = model.module.longest(model.config)
     if max_length is not None and not 2 <= max_length <= longest:
         raise InputError(f"max_length {max_length}: this model takes 2 to {longest} tokens")
     encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
     order = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids))
-    vectors = np.zeros((len(encodings), model.config.hidden_size), model.params["embeddings"]["word"]["weight"].dtype)
+    vectors = np.zeros((len(encodings), model.config.hidden_size), tree.leaves(model.params)[0].dtype)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         ids, mask = _padded([encodings[i].ids for i in rows], tokenizer.pad_id)
@@ -87,17 +88,17 @@ class Guess(NamedTuple):
 def masked_words(model: Model, text: str, top: int = 5) -> list[list[Guess]]:
     """For each [MASK] of the text, in order, the `top` most probable tokens."""
     tokenizer = _tokenizer(model)
-    if not hasattr(model.module, "token_logits") or "mlm" not in model.params:
-        raise InputError("fill-mask needs the head 'mlm', which these parameters do not have")
+    if not hasattr(model.module, "masked_logits"):
+        raise InputError(f"{model.family} has no head that fills masks")
     encoding = tokenizer.encode(text)
-    longest = model.config.max_position_embeddings
+    longest = model.module.longest(model.config)
     if len(encoding.ids) > longest:
         raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
     places = [i for i, token in enumerate(encoding.ids) if token == tokenizer.mask_id]
     if not places:
         raise InputError(f"no {tokenizer.tokens[tokenizer.mask_id]} in {text[:60]!r}; write it where a word is missing")
-    hidden = model.encode([encoding.ids], token_type_ids=[encoding.type_ids], outputs=["last_hidden_state"])
-    logits = model.module.token_logits(model.params, model.config, hidden["last_hidden_state"][0, places])
+    inputs = {"input_ids": np.array([encoding.ids]), "token_type_ids": np.array([encoding.type_ids])}
+    logits = model.module.masked_logits(model.params, model.config, inputs, np.array(places))
     logits = logits[:, : len(tokenizer)].astype(np.float64)  # rows beyond the vocabulary are padding of the table
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
     probabilities /= probabilities.sum(-1, keepdims=True)

@@ -15,6 +15,7 @@ from minibert.pairs import block, block_backward
 
 Array = np.ndarray
 Tree = dict[str, Any]
+Places = dict[str, tuple[tuple[int, ...], float]]  # dropout module -> (shape of its keep-mask, rate)
 
 # hidden_act as published configurations spell it -> the op's name
 ACTIVATIONS = {
@@ -175,17 +176,16 @@ def encoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 # ---- Embeddings ------------------------------------------------------------------------------------------------------
 @block
 def embeddings(
-    p: Tree, *, ids: dict[str, Array], padding_idx: int | None, eps: float, keep: Array | None, rate: float
+    p: Tree, *, ids: dict[str, Array], frozen: dict[str, int | None], eps: float, keep: Array | None, rate: float
 ) -> tuple[Array, Tree]:
     """Drop(LN(Σ E_n[ids_n])) over the named tables, in the order of `ids`; p: a table per name, and norm.
 
-    ids: arrays (B, T), or (T,) for one shared by all rows. padding_idx freezes a row of the first table (see `ops`).
+    ids: arrays (B, T), or (T,) for one shared by all rows. frozen: the row of a table that gets no look-up gradient.
     """
     c: Tree = {"tables": {}}
     h: Any = 0
     for name, table_ids in ids.items():
-        frozen = padding_idx if not c["tables"] else None
-        e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen)
+        e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
         h = h + e
     h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
     y, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
@@ -202,6 +202,153 @@ def embeddings_backward(dy: Array, c: Tree) -> Tree:
         g[name] = ops.embedding_backward(dh.sum(0) if shared else dh, cache)
     g["norm"] = norm
     return g
+
+
+# ---- The encoder -----------------------------------------------------------------------------------------------------
+def encoder(
+    x: Array, ps: list[Tree], config: Any, *, mask: Array | None, dropout: Tree, prefix: str, keep: str = "caches"
+) -> tuple[list[Array], list[Tree]]:
+    """BERT's post-norm stack over x (B, T, D): `encoder_layer` for each of ps; ([x, y₁, …, y_L], caches).
+
+    config: num_attention_heads, hidden_act, layer_norm_eps, the two dropout rates and mask_constant, published names
+    all but the last. mask (B, T), 1 = attend; None, all. dropout: keep-masks by module, such as
+    "{prefix}0.attention.self.dropout" (see `encoder_dropout_places`). keep: as in `stack`.
+    """
+    bias, alive = (None, None) if mask is None else key_mask(mask, x.dtype, config.mask_constant)
+
+    def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
+        probs_keep, multiplier = dropout.get(f"{prefix}{i}.attention.self.dropout"), alive
+        if probs_keep is not None:
+            drop = ops.dropout_multiplier(probs_keep, config.attention_probs_dropout_prob, x.dtype)
+            multiplier = drop if alive is None else drop * alive
+        return encoder_layer(
+            x,
+            p,
+            heads=config.num_attention_heads,
+            act=config.hidden_act,
+            eps=config.layer_norm_eps,
+            bias=bias,
+            probs_dropout=multiplier,
+            keep={
+                "attention": dropout.get(f"{prefix}{i}.attention.output.dropout"),
+                "feed_forward": dropout.get(f"{prefix}{i}.output.dropout"),
+            },
+            rate=config.hidden_dropout_prob,
+        )
+
+    return stack(layer, x, ps, keep)
+
+
+def encoder_backward(dy: Array, caches: list[Tree]) -> tuple[Array, list[Tree]]:
+    """(dx, [g of each layer])."""
+    return stack_backward(encoder_layer_backward, dy, caches)
+
+
+def encoder_dropout_places(config: Any, prefix: str, rows: int, length: int) -> Places:
+    """(shape, rate) of the keep-masks of `encoder`, by module."""
+    wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)
+    places = {}
+    for i in range(config.num_hidden_layers):
+        places[f"{prefix}{i}.attention.self.dropout"] = (square, config.attention_probs_dropout_prob)
+        places[f"{prefix}{i}.attention.output.dropout"] = (wide, config.hidden_dropout_prob)
+        places[f"{prefix}{i}.output.dropout"] = (wide, config.hidden_dropout_prob)
+    return places
+
+
+def keep_masks(rng: np.random.Generator, places: Places) -> dict[str, Array]:
+    """Keep-masks drawn for a family's `dropout_places`; none where the rate is 0."""
+    return {name: rng.random(shape, np.float32) >= rate for name, (shape, rate) in places.items() if rate}
+
+
+# ---- Heads -----------------------------------------------------------------------------------------------------------
+@block
+def pooler(x: Array, p: Tree) -> tuple[Array, Tree]:
+    """tanh(x[:, 0] Wᵀ + b) of the first token (arXiv 1810.04805, section 3); x (B, T, D) -> (B, D)."""
+    c: Tree = {"shape": x.shape}
+    r, c["dense"] = ops.linear(x[:, 0], **p)
+    r, c["tanh"] = ops.tanh(r)
+    return r, c
+
+
+@block_backward
+def pooler_backward(dr: Array, c: Tree) -> tuple[Array, Tree]:
+    dr = ops.tanh_backward(dr, c["tanh"])
+    dfirst, g = ops.linear_backward(dr, c["dense"])
+    dx = np.zeros(c["shape"], dr.dtype)
+    dx[:, 0] = dfirst
+    return dx, g
+
+
+@block
+def mlm_head(x: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[Array, Tree]:
+    """LN(act(x Wᵀ + b)) tableᵀ + b_V; x (…, D), W (E, D), table (V, E) -> (…, V)."""
+    c: Tree = {}
+    u, c["dense"] = ops.linear(x, **p["dense"])
+    u, c["act"] = activation(u, name=act)
+    u, c["norm"] = ops.layer_norm(u, **p["norm"], eps=eps)
+    z, c["decoder"] = ops.linear(u, weight=table, bias=p["decoder"]["bias"])
+    return z, c
+
+
+@block_backward
+def mlm_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree, Array]:
+    """(dx, g, dtable)."""
+    g: Tree = {}
+    du, decoder = ops.linear_backward(dz, c["decoder"])
+    dtable, g["decoder"] = decoder["weight"], {"bias": decoder["bias"]}
+    du, g["norm"] = ops.layer_norm_backward(du, c["norm"])
+    du = activation_backward(du, c["act"])
+    dx, g["dense"] = ops.linear_backward(du, c["dense"])
+    return dx, g, dtable
+
+
+def masked_lm(
+    h: Array, p: Tree, table: Array, batch: Tree, *, act: str, eps: float, total: float | None, dense: bool
+) -> tuple[Array, Tree]:
+    """The masked-LM term of h (B, T, D): Σ w·(-log softmax(mlm_head(h at the targets))[label]) / total, and its caches
+    "gather", "mlm" and "masked_lm", which stand in the family's own.
+
+    Only target slots of non-zero weight reach the vocabulary. total: Σ w unless given. dense: every position reaches
+    it, with weight 0 where nothing is asked, as in published modules: the same numbers, for traces.
+    """
+    c: Tree = {}
+    flat, labels, weights = _targets(batch, h.shape[1], dense)
+    targets, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
+    z, c["mlm"] = mlm_head(targets[0], p, table, act=act, eps=eps)
+    weights = weights.astype(h.dtype)
+    loss, c["masked_lm"] = ops.cross_entropy(z, labels=labels, weights=weights, denominator=total)
+    return loss, {**c, "rows": len(h)}
+
+
+def masked_lm_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, Array]:
+    """(dh, g of the head, dtable)."""
+    dz = ops.cross_entropy_backward(dloss, c["masked_lm"])
+    dtargets, g, dtable = mlm_head_backward(dz, c["mlm"])
+    dh = ops.gather_backward(dtargets[None], c["gather"])
+    return dh.reshape(c["rows"], -1, dh.shape[-1]), g, dtable
+
+
+def _targets(batch: Tree, length: int, dense: bool) -> tuple[Array, Array, Array]:
+    """(flat position b·T + t, label, weight) of each target slot of non-zero weight; with `dense` of every position."""
+    positions, weights = batch["masked_lm_positions"], batch["masked_lm_weights"].reshape(-1)
+    chosen = np.flatnonzero(weights)
+    flat = (positions + np.arange(len(positions))[:, None] * length).reshape(-1)[chosen]
+    labels, weights = batch["masked_lm_ids"].reshape(-1)[chosen], weights[chosen]
+    if not dense:
+        return flat, labels, weights
+    require(len(np.unique(flat)) == len(flat), "masked_lm_positions: a position stands twice in a row")
+    every = np.arange(len(positions) * length)
+    all_labels, all_weights = np.zeros_like(every), np.zeros(len(every), weights.dtype)
+    all_labels[flat], all_weights[flat] = labels, weights
+    return every, all_labels, all_weights
+
+
+def right(c: Tree) -> tuple[int, int, int | None]:
+    """(right, counted, of class 1) of a cross-entropy: the largest logit predicts; the last is None for tokens."""
+    z, labels, counted = c["logits"], c["labels"], c["weights"] != 0
+    ones = int((labels[counted] == 1).sum()) if z.shape[-1] == 2 else None
+    guess = z.argmax(-1).reshape(labels.shape)
+    return int(((guess == labels) & counted).sum()), int(counted.sum()), ones
 
 
 # ---- The stack -------------------------------------------------------------------------------------------------------

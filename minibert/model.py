@@ -55,20 +55,20 @@ class Model:
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
         module = self.module
-        for head in module.HEADS:
+        for head in families.declared(module, "HEADS", self.config):
             if head not in self.params:
                 raise InputError(f"loss needs the head {head!r}, which these parameters do not have")
         for term in denominators or {}:
-            if term not in module.TERMS:
-                raise InputError(f"unknown term {term!r} in denominators; there are: {', '.join(module.TERMS)}")
+            if term not in (terms := families.declared(module, "TERMS", self.config)):
+                raise InputError(f"unknown term {term!r} in denominators; there are: {', '.join(terms)}")
         return module.loss(self.params, self.config, self.checked(batch), denominators=denominators, keep=keep)
 
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""
         module = self.module
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
-        required = ("input_ids", *module.LABELS)
-        arrays = self._checked(arrays, {**module.INPUTS, **module.LABELS}, required)
+        labels = families.declared(module, "LABELS", self.config)
+        arrays = self._checked(arrays, {**module.INPUTS, **labels}, ("input_ids", *labels))
         return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), arrays["input_ids"].shape)}
 
     def loss_backward(self, cache: Tree) -> Tree:
@@ -154,7 +154,7 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
         path: _initial(path, shape, config.initializer_range, rng).astype(kind)
         for path, shape in tree.items(module.shapes(config))
     }
-    return Model(family, config, tree.unflatten(flat))
+    return Model(module.__name__.rpartition(".")[2], config, tree.unflatten(flat))
 
 
 def parameter_dtype(dtype: Any) -> np.dtype:

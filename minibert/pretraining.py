@@ -1,42 +1,42 @@
 """`minibert pretrain`: from text to a trained model that `minibert.load` reads, in one directory.
 
-    corpus -> split by documents -> WordPiece vocabulary -> instances -> training -> held-out evaluation -> model
+    corpus -> split by documents -> vocabulary -> instances -> training -> held-out evaluation -> model
 
 Every stage is a function of the corpus and the options, both on record in run.json, so that resuming remakes the
 data, checks that they are the same, and continues from the last checkpoint. The directory:
 
     run.json                          what was asked, what it was completed to, digests of corpus and instances
-    vocab.txt, tokenizer*.json, …     the vocabulary, learnt on the training documents alone
+    vocab.txt, tokenizer.json, …      the vocabulary, learnt on the training documents alone
     log.jsonl, checkpoints/           see `training`
     config.json, model.safetensors    the trained model, as published ones are stored
     report.json                       the held-out figures
 """
 
-import copy
+import dataclasses
+import functools
 import hashlib
 import itertools
 import json
+import math
 import os
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 import minibert
 from minibert import config as configs
-from minibert import corpus, families, kernels, training, tree
+from minibert import corpus, families, kernels, layers, tokenizers, training, tree
 from minibert.checkpoint import atomic, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
-from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
-from minibert.tokenizers.wordpiece import WordPiece
 
-RATE = 0.15  # of the tokens are predicted (arXiv 1810.04805, section 3.1)
 RECORD, FORMAT = "run.json", "minibert-run/1"
 Run = dict[str, Any]
 
@@ -50,7 +50,16 @@ class Options:
     accumulate: int = 2  # micro-batches an update: computed side by side where there are cores
     seq_length: int = 64
     vocab_size: int = 4000
-    duplicates: int = 8  # passes over the corpus, each with new pairs and masks (static masking)
+    duplicates: int = 8  # passes over the corpus, each with new pairs and masks
+    masking: str = "static"  # masks drawn once for all passes; dynamic: anew each time that a row is served
+    rate: float = 0.15  # of the tokens are predicted (arXiv 1810.04805, section 3.1)
+    max_predictions: int = 0  # targets a row; 0: the rate's share of seq_length
+    format: str = ""  # how text becomes rows, where the family knows several
+    units: str = ""  # what is masked together, where the family knows several: pieces, words, ngrams, …
+    segmenter: str = ""  # words of unspaced text: jieba, or a file of words
+    similar: str = ""  # a JSON file of similar words
+    entities: str = ""  # a file of entities, one a line
+    dropout_steps: int = 0  # from this step on no dropout; 0: always with it
     short_rate: float = 0.1  # share of documents cut to shorter pairs (short_seq_prob)
     held_out: float = 0.1  # share of the text; from 1 on a number of documents
     learning_rate: float = 2e-3
@@ -68,7 +77,16 @@ class Options:
         require(self.duplicates >= 1, f"duplicates is {self.duplicates}; it must be at least 1")
         require(0 <= self.short_rate <= 1, f"short_rate is {self.short_rate}; it must be a share")
         require(self.dtype in ("float32", "float64"), f"dtype is {self.dtype!r}; it must be float32 or float64")
+        require(self.masking in ("static", "dynamic"), f"masking is {self.masking!r}; it must be static or dynamic")
+        require(0 < self.rate < 1, f"rate is {self.rate}; it must lie between 0 and 1")
+        require(self.max_predictions >= 0, f"max_predictions is {self.max_predictions}; it must not be negative")
+        require(self.dropout_steps >= 0, f"dropout_steps is {self.dropout_steps}; it must not be negative")
         self.plan(1, 1)
+
+    @property
+    def slots(self) -> int:
+        """The targets that a row has room for."""
+        return self.max_predictions or max(1, round(self.rate * self.seq_length))
 
     def plan(self, threads: int, checkpoint_every: int) -> training.Plan:
         """The training loop's part of the options."""
@@ -91,17 +109,22 @@ PRESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def _preset(name: str, sizes: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(options, configuration fields) of a preset, or of a size that the family names: tiny, mini, ….
+def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(options, configuration fields) of a preset, or of a size that the family names: tiny, mini, …; with what the
+    family's PRETRAINING has of its own: "options", "fields".
 
     Those sizes get the learning rate of the presets scaled by width, and the gain that 0.02 has in BERT-base.
     """
+    sizes = module.PRESETS
     require(name in PRESETS or name in sizes, f"unknown preset {name!r}{configs.nearest(name, [*PRESETS, *sizes])}; "
             f"there are: {', '.join([*PRESETS, *sizes])}")
+    own = module.PRETRAINING
+    options, fields = own.get("options", {}), own.get("fields", {})
     if name in PRESETS:
-        return copy.deepcopy(PRESETS[name])
+        return {**options, **PRESETS[name][0]}, {**PRESETS[name][1], **fields}
     width = sizes[name]["hidden_size"]
-    return {"learning_rate": 0.128 / width}, {**sizes[name], "initializer_range": 0.02 * (768 / width) ** 0.5}
+    spread = {"initializer_range": 0.02 * (768 / width) ** 0.5}
+    return {**options, "learning_rate": 0.128 / width}, {**sizes[name], **spread}
 
 
 def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (),
@@ -156,7 +179,7 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     require(not directory.exists() or all(p.name.startswith(".") for p in directory.iterdir()),
             f"{directory} is not empty: choose a new directory")
     module = families.family(request["family"])
-    options, fields = _preset(request.get("preset", "quick"), module.PRESETS)
+    options, fields = _preset(request.get("preset", "quick"), module)
     if "config" in request:
         given = strictjson.loads(_bytes(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
@@ -166,11 +189,14 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
         options["vocab_size"] = fields.pop("vocab_size")
     options |= {name: value for name, value in request.items() if name in KNOWN}
     settings = configs.from_fields(Options, options)
-    fields = {"max_position_embeddings": settings.seq_length, **fields}
+    known = getattr(module, "FORMATS", ("",))
+    settings = dataclasses.replace(settings, format=settings.format or known[0])
+    require(settings.format in known, f"format is {settings.format!r}; {request['family']} knows: {', '.join(known)}")
+    spare = module.Config.max_position_embeddings - module.longest(module.Config())
+    fields = {"max_position_embeddings": settings.seq_length + spare, **fields}
     sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
-    require(sizes.max_position_embeddings >= settings.seq_length,
-            f"seq_length {settings.seq_length} exceeds max_position_embeddings {sizes.max_position_embeddings}")
-    require(sizes.type_vocab_size >= 2, "config field 'type_vocab_size' is 1; sentence pairs need 2 segments")
+    require(module.longest(sizes) >= settings.seq_length,
+            f"seq_length {settings.seq_length} exceeds what max_position_embeddings allows, {module.longest(sizes)}")
     documents = _documents(request)
     run = {"format": FORMAT, "request": request, "options": configs.to_fields(settings), "fields": fields,
            "corpus": {"documents": len(documents), "sha256": _sha256(json.dumps(documents).encode())},
@@ -228,45 +254,69 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, threads: in
     parts = corpus.split(documents, options.held_out, options.seed)
     _say("corpus", f"{len(documents):,} documents, {sum(map(len, documents)):,} sentences; "
          f"{len(parts[1])} documents held out")
-    tokenizer = _tokenizer(directory, run["request"].get("vocabulary"), parts[0], options)
+    tokenizer = _tokenizer(directory, run["request"]["family"], run["request"].get("vocabulary"), parts[0], options)
     ids = [[[tokenizer.ids(sentence) for sentence in document] for document in part] for part in parts]
-    made = [_instances(part, tokenizer, options, purpose) for part, purpose in zip(ids, ("train", "held_out"),
-                                                                                  strict=True)]
-    _check_data(directory, run, made)
-    _say("data", f"{len(tokenizer):,} word pieces; {len(made[0]['input_ids']):,} training instances of up to "
-         f"{options.seq_length} tokens, {len(made[1]['input_ids']):,} held out")
+    data = Data(families.family(run["request"]["family"]), tokenizer, options, parts[0], ids[0])
+    held_out = Data(data.module, tokenizer, options, parts[1], ids[1]).held_out()
+    _check_data(directory, run, [data.rows, held_out])
+    _say("data", f"{len(tokenizer):,} pieces; {len(data.rows['input_ids']):,} training instances of up to "
+         f"{options.seq_length} tokens, {options.masking} masking; {len(held_out['input_ids']):,} held out")
     model = minibert.create(run["request"]["family"], seed=options.seed, dtype=options.dtype,
                             **{**run["fields"], "vocab_size": len(tokenizer)})
     model.tokenizer = tokenizer
     _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     plan = options.plan(threads, checkpoint_every)
     with training.sharing(threads, plan.accumulate):
-        training.fit(model, plan, directory, lambda step: _batches(model, made[0], plan, step))
-        report = _report(model, made[1], ids, threads)
+        training.fit(model, plan, directory, lambda step: _batches(model, data, plan, step))
+        report = _report(model, held_out, ids, threads, options.seed)
     model.save(directory)
     atomic.write_bytes(directory / "report.json", strictjson.dumps(report))
     _say("saved", f"{directory}; try: minibert fill-mask {directory}")
 
 
-def _tokenizer(directory: Path, given: str | None, training_part: corpus.Documents, options: Options) -> WordPiece:
+def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Documents, options: Options) -> Any:
     """The run's vocabulary: made or copied into the directory once, then read from there."""
     atomic.settle(directory)
-    if not (directory / "vocab.txt").exists():
+    kind = families.family(family).TOKENIZER
+    if tokenizers.load(directory, kind) is None:
         if given:
-            made = WordPiece.load(given)
+            place, of_kind = Path(given), tokenizers.tokenizer(kind)
+            made = tokenizers.load(place, kind) if place.is_dir() else of_kind.load(place)
+            require(made is not None, f"{given} holds no vocabulary")
         else:
-            made = WordPiece.train(itertools.chain.from_iterable(training_part), options.vocab_size, options.lowercase)
+            sentences = itertools.chain.from_iterable(part)
+            made = tokenizers.tokenizer(kind).train(sentences, options.vocab_size, lowercase=options.lowercase)
         made.save(directory)
-    return WordPiece.load(directory, specials_in_text=False)
+    return tokenizers.load(directory, kind, specials_in_text=False)
 
 
-def _instances(documents: list, tokenizer: WordPiece, options: Options, purpose: str) -> training.Batch:
-    """The seven fields; the held-out text is passed over once."""
-    vocabulary = Vocabulary(len(tokenizer), tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
-    cap = max(1, round(RATE * options.seq_length))
-    return instances.instances(
-        documents, training.draws(options.seed, purpose), vocabulary, options.seq_length, cap, RATE,
-        options.short_rate, options.duplicates if purpose == "train" else 1)
+class Data:
+    """A part of the corpus as a family's instances: unmasked rows, and the batches made of them."""
+
+    def __init__(self, module: ModuleType, tokenizer: Any, options: Options, texts: corpus.Documents, ids: list):
+        self.module, self.options, self.ids = module, options, ids
+        special = tuple(sorted(tokenizer.special_ids))
+        roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
+        self.vocabulary = Vocabulary(len(tokenizer), *roles, tokenizer.continues, special)
+        prepared = getattr(module, "prepared", None)
+        self.given = prepared(tokenizer, options, texts, ids) if prepared else None
+
+    @functools.cached_property
+    def rows(self) -> training.Batch:
+        """The training rows: masked, once and for all, where masking is static."""
+        rng = training.draws(self.options.seed, "train")
+        rows = self.module.sequences(self.ids, rng, self.vocabulary, self.options, self.given)
+        return self.masked(rows, rng) if self.options.masking == "static" else rows
+
+    def held_out(self) -> training.Batch:
+        """One pass over this part, masked."""
+        rng = training.draws(self.options.seed, "held_out")
+        once = dataclasses.replace(self.options, duplicates=1)
+        return self.masked(self.module.sequences(self.ids, rng, self.vocabulary, once, self.given), rng)
+
+    def masked(self, rows: training.Batch, rng: np.random.Generator) -> training.Batch:
+        """These rows with freshly drawn masks and their targets."""
+        return self.module.corrupted(rows, rng, self.vocabulary, self.options, self.given)
 
 
 def _check_data(directory: Path, run: Run, made: list[training.Batch]) -> None:
@@ -279,30 +329,43 @@ def _check_data(directory: Path, run: Run, made: list[training.Batch]) -> None:
             f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
 
 
-def _batches(model: Any, data: training.Batch, plan: training.Plan, step: int) -> list[training.Batch]:
-    """The micro-batches of a step, with their dropout masks: a function of the seed and the step."""
-    rows = training.order(step, plan.batch_size, len(data["input_ids"]), plan.seed)
-    parts = [training.batch(data, part) for part in np.split(rows, plan.accumulate)]
-    for i, part in enumerate(parts):
-        rng = training.draws(plan.seed, "dropout", step, i)
-        part["dropout"] = model.module.draw_dropout(rng, model.config, *part["input_ids"].shape)
+def _batches(model: Any, data: Data, plan: training.Plan, step: int) -> list[training.Batch]:
+    """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model."""
+    chosen = training.order(step, plan.batch_size, len(data.rows["input_ids"]), plan.seed)
+    parts = []
+    for i, rows in enumerate(np.split(chosen, plan.accumulate)):
+        part = {name: array[rows] for name, array in data.rows.items()}
+        if data.options.masking == "dynamic":
+            part = data.masked(part, training.draws(plan.seed, "corruption", step, i))
+        part = training.batch(part, np.arange(len(rows)))
+        if step < (data.options.dropout_steps or plan.steps):
+            places = model.module.dropout_places(model.config, *part["input_ids"].shape)
+            part["dropout"] = layers.keep_masks(training.draws(plan.seed, "dropout", step, i), places)
+        if hasattr(model.module, "sampled"):
+            rng = training.draws(plan.seed, "sampling", step, i)
+            part |= model.module.sampled(rng, model.params, model.config, part)
+        parts.append(part)
     return parts
 
 
-def _report(model: Any, held_out: training.Batch, ids: list, threads: int) -> dict[str, Any]:
+def _report(model: Any, held_out: training.Batch, ids: list, threads: int, seed: int) -> dict[str, Any]:
     """The held-out figures beside what they have to be compared with; said and returned."""
-    measured = training.evaluation(model, held_out, threads=threads)
+    measured = training.evaluation(model, held_out, threads=threads, seed=seed)
     counts = [np.bincount(np.fromiter(_flat(part), np.int64), minlength=model.config.vocab_size) for part in ids]
     unigram = corpus.unigram_entropy(*counts)._asdict()
-    loss, share = measured["terms"]["masked_lm"], measured["accuracies"]["masked_lm"]
-    below = unigram["entropy"] - loss
-    _say("held out", f"MLM loss {loss:.3f} nats, {abs(below):.3f} {'below' if below > 0 else 'ABOVE'} the unigram "
-         f"entropy of that text, {unigram['entropy']:.3f}; {share:.1%} right")
-    for term, majority in measured["majority"].items():
+    for term, loss in measured["terms"].items():
         share, count = measured["accuracies"][term], measured["targets"][term]
+        if term not in measured["majority"]:
+            below = unigram["entropy"] - loss
+            _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
+                 f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of that text, {unigram['entropy']:.3f}; "
+                 f"{share:.1%} right")
+            continue
+        majority = measured["majority"][term]
         measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)
-        _say("", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f} pairs; majority class {majority:.1%}; "
-             f"99 % lower bound {lower:.1%}")
+        guess = -sum(q * math.log(q) for q in (majority, 1 - majority) if q)
+        _say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
+             f"{majority:.1%}; 99 % lower bound {lower:.1%}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}
 
 

@@ -76,8 +76,9 @@ def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> np.ndarra
     if array.ndim != len(spec.dims):
         raise InputError(f"{name}: expected shape ({', '.join(spec.dims)}), got {array.shape}")
     for dim, size in zip(spec.dims, array.shape, strict=True):
-        if size != sizes.setdefault(dim, size):
-            raise InputError(f"{name}: shape {array.shape} does not fit, {dim} is {sizes[dim]} elsewhere")
+        expected = int(dim) if dim.isdigit() else sizes.setdefault(dim, size)
+        if size != expected:
+            raise InputError(f"{name}: shape {array.shape} does not fit, {dim} is {expected} elsewhere")
     if spec.kind == "int":
         if array.dtype.kind not in "iu":
             raise InputError(f"{name}: expected integers, got {array.dtype}")

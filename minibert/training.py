@@ -37,11 +37,10 @@ from minibert.errors import InputError
 
 Batch = dict[str, Any]
 
-TOKENS = ("input_ids", "input_mask", "segment_ids")  # (B, T)
-TARGETS = ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights")  # (B, M)
-LABELS = {"masked_lm": "masked_lm_weights", "next_sentence": "next_sentence_labels",
-          "sentence_order": "sentence_order_labels"}  # loss term: the field that says how many targets it has
-PURPOSES = {name: i for i, name in enumerate(("order", "dropout", "train", "held_out"), start=1)}
+TOKENS = ("input_ids", "input_mask", "segment_ids", "replaced_labels")  # (B, T)
+PURPOSES = {name: i for i, name in enumerate(
+    ("order", "dropout", "train", "held_out", "corruption", "held_out corruption", "sampling", "held_out sampling"),
+    start=1)}
 
 
 @dataclass(frozen=True)
@@ -93,29 +92,30 @@ def order(step: int, size: int, count: int, seed: int) -> np.ndarray:
 
 
 def batch(instances: Batch, rows: np.ndarray) -> Batch:
-    """These rows of the instances, cut to the longest sequence and to the most targets among them."""
+    """These rows of the instances, cut to the longest sequence among them."""
     tokens = int(instances["input_mask"][rows].sum(axis=1).max())
-    targets = int((instances["masked_lm_weights"][rows] > 0).sum(axis=1).max())
-    cut = {**dict.fromkeys(TOKENS, tokens), **dict.fromkeys(TARGETS, targets)}
-    return {name: np.ascontiguousarray(a[rows][:, :cut[name]] if name in cut else a[rows])
+    return {name: np.ascontiguousarray(a[rows][:, :tokens] if name in TOKENS else a[rows])
             for name, a in instances.items()}
 
 
-def denominators(batches: list[Batch]) -> dict[str, float]:
+def denominators(model: Any, batches: list[Batch]) -> dict[str, float]:
     """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    counts = {"masked_lm": lambda a: float(np.sum(a, dtype=np.float64))}
-    return {term: sum(counts.get(term, np.size)(b[field]) for b in batches)
-            for term, field in LABELS.items() if field in batches[0]}
+    return functools.reduce(tree.add, map(model.module.counts, batches))
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
 
 def _measured(model: Any, b: Batch, totals: dict[str, float], keep: str) -> tuple[dict[str, Any], Any]:
-    """({loss, terms, accuracies}, cache) of a part: its share of the means over all the targets."""
+    """({loss, terms, accuracies, ones}, cache) of a part: its share of the means over all the targets.
+
+    ones: the share of class 1 among the targets of the terms that are decisions.
+    """
     loss, cache = model.loss(b, totals, keep)
-    right = {term: count / max(1, totals[term]) for term, (count, _) in model.module.correct(cache).items()}
+    correct = model.module.correct(cache)
+    right = {term: count / max(1, totals[term]) for term, (count, _, _) in correct.items()}
+    ones = {term: one / max(1, totals[term]) for term, (_, _, one) in correct.items() if one is not None}
     terms = {term: float(value) for term, value in cache["terms"].items()}
-    return {"loss": float(loss), "terms": terms, "accuracies": right}, cache
+    return {"loss": float(loss), "terms": terms, "accuracies": right, "ones": ones}, cache
 
 
 def _sum(f: Callable[[Batch], Any], batches: list[Batch], threads: int) -> Any:
@@ -139,17 +139,18 @@ def gradient(model: Any, batches: list[Batch], threads: int = 1) -> tuple[dict[s
     Each micro-batch's sums are divided by the targets of all, so the sum over micro-batches is the large batch's
     mean, whatever their sizes. They are added in their order: threads change no bit.
     """
-    totals = denominators(batches)
+    totals = denominators(model, batches)
 
     def micro(b: Batch) -> dict[str, Any]:
         measured, cache = _measured(model, b, totals, "caches")
         return {"measured": measured, "gradient": model.loss_backward(cache)}
 
     total = _sum(micro, batches, threads)
+    total["measured"].pop("ones")
     return total["measured"], total["gradient"]
 
 
-def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int = 1) -> dict[str, Any]:
+def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int = 1, seed: int = 0) -> dict[str, Any]:
     """{loss, terms, accuracies, targets, majority} over ALL instances, without dropout.
 
     Every mean is over all targets of the instances together. `majority` is the share of the more frequent class of
@@ -158,14 +159,13 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
     count = len(instances["input_ids"])
     by_length = np.argsort(instances["input_mask"].sum(axis=1), kind="stable")
     batches = [batch(instances, by_length[i:i + batch_size]) for i in range(0, count, batch_size)]
-    totals = denominators(batches)
+    if hasattr(model.module, "sampled"):
+        batches = [{**b, **model.module.sampled(draws(seed, "held_out sampling", i), model.params, model.config, b)}
+                   for i, b in enumerate(batches)]
+    totals = denominators(model, batches)
 
     measured = _sum(lambda b: _measured(model, b, totals, "last")[0], batches, threads)
-    majority = {}
-    for term, field in LABELS.items():
-        if field in instances and term != "masked_lm":
-            share = float(np.mean(instances[field]))
-            majority[term] = max(share, 1 - share)
+    majority = {term: max(share, 1 - share) for term, share in measured.pop("ones").items()}
     return {**measured, "targets": totals, "majority": majority}
 
 
@@ -426,7 +426,8 @@ def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[st
 def _said(recent: deque[dict]) -> str:
     """The means of the last steps, for the progress line."""
     mean = {name: value / len(recent) for name, value in tree.items(functools.reduce(tree.add, recent))}
-    short = {"masked_lm": "MLM", "next_sentence": "NSP", "sentence_order": "SOP"}
+    short = {"masked_lm": "MLM", "next_sentence": "NSP", "sentence_order": "SOP", "replaced_token": "RTD",
+             "span_boundary": "SBO"}
     terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f} ({mean[f'accuracies.{term}']:.1%})"
              for term in recent[0]["terms"])
     return f"loss {mean['loss']:.3f}  {'  '.join(terms)}  {mean['tokens_per_second']:,.0f} tokens/s"

@@ -159,9 +159,9 @@ def test_fill_mask_guesses_every_mask(tiny):
 
     model = minibert.load(tiny)
     ids = model.tokenizer.encode(text).ids
-    hidden = model.encode([ids])["last_hidden_state"][0]
+    inputs = {"input_ids": np.array([ids])}
     for place, guesses in zip([i for i, token in enumerate(ids) if token == 4], report["masks"], strict=True):
-        logits = model.module.token_logits(model.params, model.config, hidden[place][None])[0, : len(WORDS)]
+        logits = model.module.masked_logits(model.params, model.config, inputs, np.array([place]))[0, : len(WORDS)]
         probabilities = np.exp(logits) / np.exp(logits).sum()
         assert [guess["id"] for guess in guesses] == np.argsort(-probabilities)[:3].tolist()
         assert [guess["token"] for guess in guesses] == [WORDS[guess["id"]] for guess in guesses]

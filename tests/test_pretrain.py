@@ -125,11 +125,11 @@ def test_a_config_file_and_set(corpus, tmp_path):
 @pytest.mark.parametrize("preset", [*PRESETS, *bert.PRESETS])
 def test_presets_make_valid_runs(preset):
     """Every preset's options and fields are known and in range, and a caller can't change the preset."""
-    options, fields = pretraining._preset(preset, bert.PRESETS)
+    options, fields = pretraining._preset(preset, bert)
     from_fields(pretraining.Options, options)
     from_fields(bert.Config, fields)
     fields["hidden_size"] = 7
-    assert pretraining._preset(preset, bert.PRESETS)[1]["hidden_size"] != 7
+    assert pretraining._preset(preset, bert)[1]["hidden_size"] != 7
 
 
 def test_default_directories_are_numbered(corpus, tmp_path, monkeypatch):

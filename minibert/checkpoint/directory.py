@@ -7,7 +7,7 @@ What a family's module says about its files, in the tables at its end:
     HEADS            the top-level parts of the tree that a file may lack, each as a whole
     PREFIX           how the encoder's names begin in published models with heads; bare encoders go without
     VARIANTS         config fields of minibert's own, written only where they differ from their defaults
-    TOKENIZER        a key of TOKENIZERS
+    TOKENIZER        a key of tokenizers.KINDS: where the files don't say which kind they are
     names(config)    rows (path in the tree, published name, bijection) of every parameter
     aliases(config)  second published name -> the name whose tensor it repeats
     unused(config)   optional: published names whose tensors no equation reads
@@ -31,20 +31,17 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families
+from minibert import families, tokenizers
 from minibert import tree as trees
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.config import from_fields, require, shown, to_fields
 from minibert.errors import InputError
 from minibert.model import Model, parameter_dtype
-from minibert.tokenizers.wordpiece import WordPiece
 
 Row = tuple[str, str, str]
 
-TOKENIZERS = {"wordpiece": WordPiece}
-VOCABULARIES = ("vocab.txt", "tokenizer.json")
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-OWNED = (CONFIG, WEIGHTS, INDEX, *VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json")
+OWNED = (CONFIG, WEIGHTS, INDEX, *tokenizers.FILES)
 FOREIGN = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack", ".index")  # other frameworks' weights
 
 # Keys of published configs that carry no mathematics: with the values for which that is so, () for any.
@@ -86,9 +83,8 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     params = _parameters(folder, module, config, None if dtype is None else parameter_dtype(dtype))
-    tokenizer = None
-    if any((folder / vocabulary).exists() for vocabulary in VOCABULARIES):
-        tokenizer = TOKENIZERS[module.TOKENIZER].load(folder)
+    tokenizer = tokenizers.load(folder, module.TOKENIZER)
+    if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
         require(len(tokenizer) <= config.vocab_size, f"{sizes} rows: they don't belong together")
     return Model(name, config, params, tokenizer)
@@ -106,8 +102,9 @@ def save(model: Model, directory: Any) -> None:
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
-    heads = {head for head in module.HEADS if head in model.params}
-    origin = {"architectures": [_architecture(module, heads)], "model_type": module.MODEL_TYPE}
+    heads = {head for head in families.declared(module, "HEADS", model.config) if head in model.params}
+    known = families.declared(module, "ARCHITECTURES", model.config)
+    origin = {"architectures": [_architecture(known, heads)], "model_type": module.MODEL_TYPE}
     if model.family != module.MODEL_TYPE:
         origin["minibert_family"] = model.family
     origin["dtype"] = np.result_type(*flat.values()).name
@@ -190,9 +187,9 @@ def mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:
     return kept
 
 
-def _architecture(module: ModuleType, heads: set[str]) -> str:
+def _architecture(known: dict[str, tuple[str, ...]], heads: set[str]) -> str:
     """The published class with these heads: the one that has them all and the fewest others."""
-    spare = {name: len(set(held) - heads) for name, held in module.ARCHITECTURES.items() if heads <= set(held)}
+    spare = {name: len(set(held) - heads) for name, held in known.items() if heads <= set(held)}
     return min(spare, key=spare.__getitem__)
 
 
@@ -211,7 +208,7 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
                 equal = np.array_equal(tensors.setdefault(name, repeated), repeated)
                 require(equal or alias in unused, f"tensor {alias!r} differs from {name!r}, which it has to repeat")
         tensors = {name: array for name, array in tensors.items() if name not in unused or name in shapes}
-        _require_complete(tensors, shapes, _optional(rows, module.HEADS, tensors), config)
+        _require_complete(tensors, shapes, _optional(rows, families.declared(module, "HEADS", config), tensors), config)
         for name, array in tensors.items():
             require(array.dtype.kind == "f", f"tensor {name!r} is {array.dtype}; parameters are floating-point")
             with np.errstate(over="ignore"):  # said by name in the next line

@@ -1,11 +1,39 @@
-"""One file, one family. A family is found by its file: `family("bert")` is the module `minibert.families.bert`."""
+"""One file, one family. A family is found by its file: `family("bert")` is the module `minibert.families.bert`.
+
+What a family's file offers, in this order (bert.py is the model):
+
+    Config PRESETS PROBE    its configuration, the published sizes, a small one with every field off its default
+    shapes(config)          the tree of shapes: norms are called "norm", leaves "weight" and "bias"
+    example(rng, config, rows=3, length=7)                  a small batch of every kind of trouble, dropout masks drawn
+    dropout_places(config, rows, length)                    layers.Places of every keep-mask, by published module
+    INPUTS OUTPUTS SPELLINGS longest(config)                what `encode` takes and gives, and the longest row
+    encode(p, config, inputs, *, keep) encode_backward(dout, cache)
+    masked_logits(p, config, inputs, positions)             for fill-mask, where the family has such a head
+    LABELS TERMS HEADS      what `loss` takes, its terms, the parts of the tree that it needs
+    loss(p, config, batch, *, denominators, keep, dense) loss_backward(cache)
+    counts(batch)           {term: targets}; correct(cache): {term: (right, counted, of class 1 or None for tokens)}
+    TOKENIZER PRETRAINING   the kind of tokenizer; options and config fields of `pretrain` that differ from its defaults
+    FORMATS                 optional: the input formats that options.format may name, the default first
+    prepared(tokenizer, options, texts, documents)          optional: what else its rules need of a part of the corpus
+    sequences(documents, rng, vocabulary, options, given)   unmasked instances of tokenised documents; given: `prepared`
+    corrupted(rows, rng, vocabulary, options, given)        a batch of them with its targets
+    sampled(rng, p, config, batch)                          optional: more fields, drawn from the model (ELECTRA)
+    MODEL_TYPE … names(config) aliases(config) unused(config) activations(config)
+                            its published names: see checkpoint.directory and golden.subject
+
+LABELS, TERMS, HEADS and ARCHITECTURES may be functions of the config, where that decides which networks there are:
+read them with `declared`. A family whose equations are another's imports what it shares by name.
+"""
 
 import pkgutil
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from minibert.config import nearest
 from minibert.errors import InputError
+
+ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext"}
 
 
 def names() -> list[str]:
@@ -13,8 +41,15 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
+def declared(module: ModuleType, table: str, config: Any) -> Any:
+    """A family's LABELS, TERMS or the like for this config."""
+    value = getattr(module, table)
+    return value(config) if callable(value) else value
+
+
 def family(name: str) -> ModuleType:
-    """The family's module; InputError for an unknown name."""
+    """The family's module, also by its spelling with dashes; InputError for an unknown name."""
+    name = ALIASES.get(name.replace("-", "_"), name.replace("-", "_"))
     if name not in names():
         raise InputError(f"unknown family {name!r}{nearest(name, names())}; there are: {', '.join(names())}")
     return import_module(f"{__name__}.{name}")

@@ -31,6 +31,8 @@ import numpy as np
 
 from minibert import layers, ops
 from minibert.config import require
+from minibert.corruption import instances
+from minibert.corruption.masking import Vocabulary
 from minibert.pairs import block, block_backward
 
 Array = np.ndarray
@@ -176,28 +178,18 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
         "masked_lm_weights": weights,
         "next_sentence_labels": np.arange(rows) % 2,
     }
-    return {**batch, "dropout": draw_dropout(rng, config, rows, length)}
+    return {**batch, "dropout": layers.keep_masks(rng, dropout_places(config, rows, length))}
 
 
-def dropout_places(config: Config, rows: int, length: int) -> dict[str, tuple[tuple[int, ...], float]]:
+def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
     """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
-    wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)
+    wide = (rows, length, config.hidden_size)
     places = {"bert.embeddings.dropout": (wide, config.hidden_dropout_prob)}
-    for i in range(config.num_hidden_layers):
-        layer = f"bert.encoder.layer.{i}"
-        places[f"{layer}.attention.self.dropout"] = (square, config.attention_probs_dropout_prob)
-        places[f"{layer}.attention.output.dropout"] = (wide, config.hidden_dropout_prob)
-        places[f"{layer}.output.dropout"] = (wide, config.hidden_dropout_prob)
-    return places
-
-
-def draw_dropout(rng: np.random.Generator, config: Config, rows: int, length: int) -> dict[str, Array]:
-    """Keep-masks for one batch; none where the rate is 0."""
-    places = dropout_places(config, rows, length)
-    return {name: rng.random(shape, np.float32) >= rate for name, (shape, rate) in places.items() if rate}
+    return places | layers.encoder_dropout_places(config, LAYERS, rows, length)
 
 
 # ---- Encoder ---------------------------------------------------------------------------------------------------------
+LAYERS = "bert.encoder.layer."
 INPUTS = {
     "input_ids": "(B,T)<vocab_size",
     "attention_mask": "(B,T)?",
@@ -207,6 +199,11 @@ INPUTS = {
 OUTPUTS = ("last_hidden_state", "hidden_states", "attentions", "pooler_output")
 # other spellings of the same arrays
 SPELLINGS = {"input_mask": "attention_mask", "segment_ids": "token_type_ids"}
+
+
+def longest(config: Config) -> int:
+    """The tokens that a row may have."""
+    return config.max_position_embeddings
 
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
@@ -229,43 +226,21 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
         "position": inputs.get("position_ids", np.arange(length)),
         "token_type": np.zeros_like(ids) if types is None else types,
     }
-    frozen = None if config.pad_row_gradient else config.pad_token_id
-    residual = {"eps": config.layer_norm_eps, "rate": config.hidden_dropout_prob}
+    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
+    keep_mask, rate = dropout.get("bert.embeddings.dropout"), config.hidden_dropout_prob
     c: Tree = {}
     h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, padding_idx=frozen, keep=dropout.get("bert.embeddings.dropout"), **residual
+        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, keep=keep_mask, rate=rate
     )
-    mask = inputs.get("attention_mask", np.ones_like(ids))
-    bias, alive = layers.key_mask(mask, h.dtype, config.mask_constant)
-
-    def layer(x: Array, p_layer: Tree, i: int) -> tuple[Array, Tree]:  # (2)-(6)
-        name = f"bert.encoder.layer.{i}"
-        probs_keep = dropout.get(f"{name}.attention.self.dropout")
-        multiplier = alive
-        if probs_keep is not None:
-            drop = ops.dropout_multiplier(probs_keep, config.attention_probs_dropout_prob, x.dtype)
-            multiplier = drop if alive is None else drop * alive
-        keeps = {
-            "attention": dropout.get(f"{name}.attention.output.dropout"),
-            "feed_forward": dropout.get(f"{name}.output.dropout"),
-        }
-        return layers.encoder_layer(
-            x,
-            p_layer,
-            heads=config.num_attention_heads,
-            act=config.hidden_act,
-            bias=bias,
-            probs_dropout=multiplier,
-            keep=keeps,
-            **residual,
-        )
-
-    hidden, c["encoder"] = layers.stack(layer, h, p["encoder"], keep)
+    mask = inputs.get("attention_mask")
+    hidden, c["encoder"] = layers.encoder(  # (2)-(6)
+        h, p["encoder"], config, mask=mask, dropout=dropout, prefix=LAYERS, keep=keep
+    )
     out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
     if keep == "caches":
         out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
     if "pooler" in p:
-        out["pooler_output"], c["pooler"] = pooler(hidden[-1], p["pooler"])  # (7)
+        out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])  # (7)
     return out, c
 
 
@@ -274,57 +249,18 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     g: Tree = {}
     dh = dout["last_hidden_state"]
     if "pooler" in c:
-        dh_pooler, g["pooler"] = pooler_backward(dout["pooler_output"], c["pooler"])  # (7)
+        dh_pooler, g["pooler"] = layers.pooler_backward(dout["pooler_output"], c["pooler"])  # (7)
         dh = dh + dh_pooler
-    dh, encoder = layers.stack_backward(layers.encoder_layer_backward, dh, c["encoder"])  # (6)-(2)
+    dh, encoder = layers.encoder_backward(dh, c["encoder"])  # (6)-(2)
     return {"embeddings": layers.embeddings_backward(dh, c["embeddings"]), "encoder": encoder, **g}  # (1)
 
 
-@block
-def pooler(x: Array, p: Tree) -> tuple[Array, Tree]:
-    """(7) r = tanh(x[:, 0] Wᵀ + b); x (B, T, D) -> r (B, D)."""
-    c: Tree = {"shape": x.shape}
-    r, c["dense"] = ops.linear(x[:, 0], **p)
-    r, c["tanh"] = ops.tanh(r)
-    return r, c
-
-
-@block_backward
-def pooler_backward(dr: Array, c: Tree) -> tuple[Array, Tree]:
-    dr = ops.tanh_backward(dr, c["tanh"])
-    dfirst, g = ops.linear_backward(dr, c["dense"])
-    dx = np.zeros(c["shape"], dr.dtype)
-    dx[:, 0] = dfirst
-    return dx, g
-
-
 # ---- Heads -----------------------------------------------------------------------------------------------------------
-@block
-def mlm_head(x: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[Array, Tree]:
-    """(8) z = LN(act(x Wᵀ + b)) tableᵀ + b_V; x (…, D), table (V, D) -> z (…, V)."""
-    c: Tree = {}
-    u, c["dense"] = ops.linear(x, **p["dense"])
-    u, c["act"] = layers.activation(u, name=act)
-    u, c["norm"] = ops.layer_norm(u, **p["norm"], eps=eps)
-    z, c["decoder"] = ops.linear(u, weight=table, bias=p["decoder"]["bias"])
-    return z, c
-
-
-@block_backward
-def mlm_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree, Array]:
-    """(dx, g, dtable)."""
-    g: Tree = {}
-    du, decoder = ops.linear_backward(dz, c["decoder"])
-    dtable, g["decoder"] = decoder["weight"], {"bias": decoder["bias"]}
-    du, g["norm"] = ops.layer_norm_backward(du, c["norm"])
-    du = layers.activation_backward(du, c["act"])
-    dx, g["dense"] = ops.linear_backward(du, c["dense"])
-    return dx, g, dtable
-
-
-def token_logits(p: Tree, config: Config, h: Array) -> Array:
-    """(8) of final hidden states h (N, D): a logit for each token of the vocabulary, (N, V)."""
-    return mlm_head(h, p["mlm"], _decoder(p, config), act=config.hidden_act, eps=config.layer_norm_eps)[0]
+def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: Array) -> Array:
+    """(8) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
+    require("mlm" in p, "fill-mask needs the head 'mlm', which these parameters do not have")
+    h = encode(p, config, inputs, keep="last")[0]["last_hidden_state"][0, positions]
+    return layers.mlm_head(h, p["mlm"], _decoder(p, config), act=config.hidden_act, eps=config.layer_norm_eps)[0]
 
 
 def _decoder(p: Tree, config: Config) -> Array:
@@ -374,15 +310,12 @@ def loss(
     given = denominators or {}
     out, c["encode"] = encode(p, config, batch, keep=keep)
     h = out["last_hidden_state"]
-
-    flat, labels, weights = _targets(batch, h.shape[1], dense)
-    targets, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
-    table = _decoder(p, config)
-    z, c["mlm"] = mlm_head(targets[0], p["mlm"], table, act=config.hidden_act, eps=config.layer_norm_eps)  # (8)
-    weights = weights.astype(h.dtype)
-    total = given.get("masked_lm", weights.sum()) + config.mlm_denominator_eps
-    masked_lm, c["masked_lm"] = ops.cross_entropy(z, labels=labels, weights=weights, denominator=total)  # (9)
-
+    total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
+    head = {"act": config.hidden_act, "eps": config.layer_norm_eps}
+    masked_lm, parts = layers.masked_lm(  # (8), (9)
+        h, p["mlm"], _decoder(p, config), batch, **head, total=total, dense=dense
+    )
+    c |= parts
     z, c["nsp"] = nsp_head(out["pooler_output"], p["nsp"])  # (10)
     next_sentence, c["next_sentence"] = ops.cross_entropy(
         z, labels=batch["next_sentence_labels"], denominator=given.get("next_sentence")
@@ -391,31 +324,13 @@ def loss(
     return masked_lm + next_sentence, c  # (11)
 
 
-def _targets(batch: Tree, length: int, dense: bool) -> tuple[Array, Array, Array]:
-    """(flat position b·T + t, label, weight) of each target slot of non-zero weight; with `dense` of every position."""
-    positions, weights = batch["masked_lm_positions"], batch["masked_lm_weights"].reshape(-1)
-    chosen = np.flatnonzero(weights)
-    flat = (positions + np.arange(len(positions))[:, None] * length).reshape(-1)[chosen]
-    labels, weights = batch["masked_lm_ids"].reshape(-1)[chosen], weights[chosen]
-    if not dense:
-        return flat, labels, weights
-    require(len(np.unique(flat)) == len(flat), "masked_lm_positions: a position stands twice in a row")
-    every = np.arange(len(positions) * length)
-    all_labels, all_weights = np.zeros_like(every), np.zeros(len(every), weights.dtype)
-    all_labels[flat], all_weights[flat] = labels, weights
-    return every, all_labels, all_weights
-
-
 def loss_backward(c: Tree) -> Tree:
     """d loss / d every parameter, a tree like p."""
     g: Tree = {}
     one = np.ones_like(c["terms"]["masked_lm"])
     dz = ops.cross_entropy_backward(one, c["next_sentence"])  # (10)
     dpooled, g["nsp"] = nsp_head_backward(dz, c["nsp"])
-    dz = ops.cross_entropy_backward(one, c["masked_lm"])  # (9)
-    dtargets, g["mlm"], dtable = mlm_head_backward(dz, c["mlm"])  # (8)
-    dh = ops.gather_backward(dtargets[None], c["gather"])
-    dh = dh.reshape(len(dpooled), -1, dh.shape[-1])
+    dh, g["mlm"], dtable = layers.masked_lm_backward(one, c)  # (9), (8)
     g |= encode_backward({"last_hidden_state": dh, "pooler_output": dpooled}, c["encode"])  # (7)-(1)
     if c["tied"]:  # one table, two uses: its gradient is the sum of both
         word = g["embeddings"]["word"]
@@ -425,13 +340,32 @@ def loss_backward(c: Tree) -> Tree:
     return g
 
 
-def correct(c: Tree) -> dict[str, tuple[int, int]]:
-    """(right, counted) of each term's predictions in a loss cache; the largest logit predicts."""
-    counts = {}
-    for term in TERMS:
-        z, labels, counted = c[term]["logits"], c[term]["labels"], c[term]["weights"] != 0
-        counts[term] = (int(((z.argmax(-1) == labels) & counted).sum()), int(counted.sum()))
-    return counts
+def counts(batch: Tree) -> dict[str, float]:
+    """How many targets a batch has for each term: what its sum is divided by."""
+    return {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64)),
+            "next_sentence": len(batch["next_sentence_labels"])}  # fmt: skip
+
+
+def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
+    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
+    return {term: layers.right(c[term]) for term in TERMS}
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+TOKENIZER = "wordpiece"
+PRETRAINING: Tree = {}  # what differs from the defaults of pretraining.Options
+
+
+def sequences(
+    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
+) -> Tree:
+    """Pairs of segments, half of them not consecutive (section 3.1, task 2; `instances.pairs`), nothing masked yet."""
+    return instances.pairs(documents, rng, vocabulary, options.seq_length, options.short_rate, options.duplicates)
+
+
+def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
+    """The seven published fields of these rows, freshly masked (section 3.1, task 1)."""
+    return instances.masked(rows, rng, vocabulary, options.rate, options.slots)
 
 
 # ---- Published names -------------------------------------------------------------------------------------------------
@@ -443,7 +377,6 @@ ARCHITECTURES = {
     "BertForPreTraining": HEADS,
 }
 PREFIX = "bert."
-TOKENIZER = "wordpiece"
 VARIANTS = ("mask_constant", "pad_row_gradient", "mlm_denominator_eps")
 
 

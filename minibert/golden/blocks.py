@@ -53,7 +53,7 @@ def _calls(module: Any, config: Any, record: trace.Record, cache: Any) -> dict[i
     number = {id(event): i for i, event in enumerate(record.events)}
     events = record.named(cache)
     calls: dict[int, dict[str, str]] = defaultdict(dict)
-    losses = [(f"loss.{term}", term, "") for term in module.TERMS]
+    losses = [(f"loss.{term}", term, "") for term in families.declared(module, "TERMS", config)]
     for name, path, _ in [*module.activations(config), *losses]:
         path, _, part = path.partition(":")
         if path in events:

@@ -99,7 +99,7 @@ def make(name: str, recipe: Recipe, path: Any, runs: int = noise.RUNS) -> Case:
         "kind": kind,
         "family": None if kind == "op" else recipe.family,
         "pair": recipe.pair,
-        "objective": " + ".join(families.family(recipe.family).TERMS) if kind == "family" else None,
+        "objective": " + ".join(_terms(recipe.family, config)) if kind == "family" else None,
         "config": config,
         "seed": recipe.seed,
         "dtype": recipe.dtype,
@@ -116,6 +116,11 @@ def make(name: str, recipe: Recipe, path: Any, runs: int = noise.RUNS) -> Case:
     if facts["steps"]:
         floors = through_the_optimizer(_subject(recipe)[0], recipe.steps, truth, floors, recipe.seed)
     return cases.write(path, facts, {**given, **truth}, floors, outputs=("output", *_outputs(facts)))
+
+
+def _terms(family: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    module = families.family(family)
+    return families.declared(module, "TERMS", from_fields(module.Config, dict(fields)))
 
 
 def through_the_optimizer(
@@ -419,13 +424,13 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
     require(whole_file, f"{source} has no {directory.WEIGHTS}: sharded weights have no one hash to refer to")
     require(model.tokenizer is not None, f"{source} has no vocabulary, so no text becomes tokens")
     require(0 < len(texts) <= MOST_TEXTS, f"{len(texts)} texts: give 1 to {MOST_TEXTS}, one a line")
-    encoded = model.tokenizer.encode_batch(texts, max_length=min(MOST_TOKENS, model.config.max_position_embeddings))
+    encoded = model.tokenizer.encode_batch(texts, max_length=min(MOST_TOKENS, model.module.longest(model.config)))
     batch: dict[str, Any] = {
         "input_ids": np.array([row.ids for row in encoded]),
         "input_mask": np.array([row.attention_mask for row in encoded]),
         "segment_ids": np.array([row.type_ids for row in encoded]),
     }
-    whole = all(head in model.params for head in model.module.HEADS)
+    whole = all(head in model.params for head in families.declared(model.module, "HEADS", model.config))
     if whole:
         batch |= _targets(batch, model.tokenizer, seed)
     dtype = np.result_type(*tree.leaves(model.params))
@@ -436,7 +441,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         "kind": "pipeline",
         "family": model.family,
         "pair": None,
-        "objective": " + ".join(model.module.TERMS) if whole else None,
+        "objective": " + ".join(families.declared(model.module, "TERMS", model.config)) if whole else None,
         "config": to_fields(model.config),
         "seed": seed,
         "dtype": dtype.name,

@@ -255,7 +255,7 @@ class _Search:
         self.case, self.subject, self.dtype, self.first = case, subject, dtype, first
         self.rows, self.ends = rows, time.perf_counter() + seconds
         self.tried = self.left = 0
-        self.whole = families.family(subject.family).HEADS
+        self.whole = families.declared(families.family(subject.family), "HEADS", subject.config)
         judged = [r.key for r in compare.causal(rows) if r.key in candidate and r.status not in ("exempt", "undefined")]
         computed = [key for key in judged if key.startswith((f"{FORWARD}/", f"{GRADIENTS}/"))]
         self.evidence = Evidence(case, candidate, dtype, computed)
@@ -278,7 +278,7 @@ class _Search:
         """The order, among the sites, of the call that makes a forward key's tensor; after all of them for a loss."""
         module = families.family(self.subject.family)
         paths = {name: path.partition(":")[0] for name, path, _ in module.activations(self.subject.config)}
-        paths |= {f"loss.{term}": term for term in module.TERMS}
+        paths |= {f"loss.{term}": term for term in families.declared(module, "TERMS", self.subject.config)}
         order = {site.path: i for i, site in enumerate(self.sites)}
         return order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
 
@@ -528,7 +528,7 @@ class _Search:
 
     def _by_data(self, found: Found) -> bool:
         """Whether a mutant acts on labels, masks or ids, so that the first batch may not show it."""
-        paths = {*families.family(self.subject.family).TERMS}
+        paths = {*families.declared(families.family(self.subject.family), "TERMS", self.subject.config)}
         return all(path in paths or ".tables." in path for path in found.mutant.sites)
 
     def _steps_evidence(self, numbers: set[str]) -> Evidence:

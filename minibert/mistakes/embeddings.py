@@ -47,12 +47,11 @@ def frozen_row(subject: Subject, site: Site) -> Replacement | None:
 def dropped_first() -> Replacement:
     """LN(Drop(Σ tables))."""
 
-    def embeddings(p: Any, *, ids: Any, padding_idx: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
+    def embeddings(p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
         c: Cache = {"tables": {}}
         h: Any = 0
         for name, table_ids in ids.items():
-            frozen = padding_idx if not c["tables"] else None
-            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen)
+            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
             h = h + e
         h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
         y, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
@@ -72,12 +71,11 @@ def dropped_first() -> Replacement:
 def summed(lost: tuple[str, ...] = (), norm: bool = True, twice: tuple[str, ...] = ()) -> Replacement:
     """The sum without some tables, or with some counted twice; without its norm."""
 
-    def embeddings(p: Any, *, ids: Any, padding_idx: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
+    def embeddings(p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
         c: Cache = {"tables": {}, "weights": {}}
         h: Any = 0
         for name, table_ids in ids.items():
-            frozen = padding_idx if not c["tables"] else None
-            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen)
+            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
             c["weights"][name] = 0 if name in lost else 2 if name in twice else 1
             h = h + e * c["weights"][name]
         c["plain"] = p["norm"]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.families import bert
 from minibert.golden.subject import Subject
 from minibert.mistakes.attention import without_bias
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
@@ -38,10 +37,10 @@ def tied_gradient(decoder: float) -> Replacement:
     """The MLM head with its part of the table's gradient multiplied by `decoder`."""
 
     def mlm_head_backward(dz: Array, c: Cache) -> tuple[Array, Any, Array]:
-        dx, g, dtable = bert.mlm_head_backward.__wrapped__(dz, c)
+        dx, g, dtable = layers.mlm_head_backward.__wrapped__(dz, c)
         return dx, g, dtable * decoder
 
-    return Replacement(bert.mlm_head.__wrapped__, mlm_head_backward, faithful=False)
+    return Replacement(layers.mlm_head.__wrapped__, mlm_head_backward, faithful=False)
 
 
 def lookup_gradient(factor: float) -> Replacement:

@@ -1,0 +1,44 @@
+"""Tokenizers by kind. A directory's files say which kind they are; where they don't, its family does."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from minibert.config import require
+
+# kind: (module, class, "model" type in a tokenizer.json, the files that only this kind has)
+KINDS = {
+    "wordpiece": ("wordpiece", "WordPiece", "WordPiece", ("vocab.txt",)),
+    "byte_level": ("byte_level", "ByteLevelBPE", "BPE", ("merges.txt", "vocab.json")),
+    "unigram": ("unigram", "Unigram", "Unigram", ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")),
+}
+WHOLE, CONFIGS = "tokenizer.json", ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+FILES = (WHOLE, *CONFIGS, *(file for *_, files in KINDS.values() for file in files))
+
+
+def tokenizer(kind: str) -> Any:
+    """The class of a kind of tokenizer."""
+    require(kind in KINDS, f"unknown kind of tokenizer {kind!r}; there are: {', '.join(KINDS)}")
+    module, name, *_ = KINDS[kind]
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
+def load(folder: Path, kind: str, **options: Any) -> Any | None:
+    """The tokenizer of a directory, None where it has none; `kind`: where its files leave that open."""
+    found = _kind(folder)
+    return None if found is None else tokenizer(found or kind).load(folder, **options)
+
+
+def _kind(folder: Path) -> str | None:
+    """The kind that the files show; "" where they don't, None without any."""
+    for kind, (*_, files) in KINDS.items():
+        if any((folder / file).exists() for file in files):
+            return kind
+    if not (folder / WHOLE).exists():
+        return None
+    try:
+        stated = json.loads((folder / WHOLE).read_bytes())["model"]["type"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # what is wrong, its own reader says
+        return ""
+    return next((kind for kind, (_, _, name, _) in KINDS.items() if name == stated), "")

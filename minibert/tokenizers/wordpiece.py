@@ -10,11 +10,14 @@ tokenizer (Hugging Face `tokenizers`) disagree, this follows the latter, id for 
 - what is removed, split off, stripped and lower-cased: see `characters`.
 """
 
+import functools
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, count
+
+import numpy as np
 
 from minibert.errors import InputError
 from minibert.tokenizers import characters, merges, published
@@ -101,6 +104,13 @@ class WordPiece:
     def __len__(self) -> int:
         """The number of ids."""
         return len(self.tokens)
+
+    @functools.cached_property
+    def continues(self) -> np.ndarray:
+        """(V,) True for the pieces that continue a word."""
+        continues = np.array([piece.startswith("##") and piece[2:] in self._tails for piece in self.tokens])
+        continues.flags.writeable = False
+        return continues
 
     def id(self, token: str) -> int:
         """The id of a piece or special token; InputError when there is none."""
