@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibert.corruption import masking
+from minibert.corruption import masking, rules
 from minibert.corruption.masking import Vocabulary
+from minibert.corruption.replacement import replacement
 from minibert.corruption.sentence_pairs import IS_NEXT, RANDOM, sentence_pairs
+from minibert.corruption.units import units
 from minibert.errors import InputError
 
 CLS, SEP, MASK, SIZE = 2, 3, 4, 50
@@ -96,7 +98,7 @@ def batch(rows: list[list[int]], width: int = 60) -> tuple[np.ndarray, np.ndarra
 def test_units_are_the_published_groups(rows, whole_words):
     ids, present = batch(rows)
     candidates = (present == 1) & (ids != CLS) & (ids != SEP)
-    index = masking.units(candidates, ~CONTINUES[ids] if whole_words else candidates)
+    index = units(candidates, ~CONTINUES[ids] if whole_words else candidates)
     for row, found in zip(rows, index, strict=True):
         groups = published_groups(row, whole_words)
         assert [np.flatnonzero(found == u).tolist() for u in range(found.max() + 1)] == groups
@@ -105,7 +107,12 @@ def test_units_are_the_published_groups(rows, whole_words):
 def test_a_continuing_piece_behind_a_boundary_joins_the_word_before_it():
     ids = np.array([[CLS, 8, 6, SEP, 8, SEP]])  # 8 continues: first of all, and behind [SEP]
     candidates = (ids != CLS) & (ids != SEP)
-    assert masking.units(candidates, ~CONTINUES[ids]).tolist() == [[-1, 0, 1, -1, 1, -1]]
+    assert units(candidates, ~CONTINUES[ids]).tolist() == [[-1, 0, 1, -1, 1, -1]]
+
+
+def masked(ids, present, rng, vocabulary=VOCABULARY, rate=0.15, cap=20, whole_words=False):
+    rule = rules.whole_word if whole_words else rules.bert
+    return rule(ids, present, rng, vocabulary, rate=rate, cap=cap)[:2]
 
 
 def published_masking(tokens, rng, whole_words, rate=0.15, cap=20):
@@ -132,7 +139,7 @@ def published_masking(tokens, rng, whole_words, rate=0.15, cap=20):
 @given(st.lists(ROWS, min_size=1, max_size=5), st.booleans(), st.integers(0, 1000))
 def test_masking_equals_a_scalar_double_with_the_same_draws(rows, whole_words, seed):
     ids, present = batch(rows)
-    corrupted, chosen = masking.masking(
+    corrupted, chosen = masked(
         ids, present, np.random.default_rng(seed), VOCABULARY, cap=5, whole_words=whole_words
     )
     rng = np.random.default_rng(seed)
@@ -162,9 +169,9 @@ def test_masking_equals_a_scalar_double_with_the_same_draws(rows, whole_words, s
 def test_properties_of_every_mask(rows, whole_words, rate, cap, seed):
     ids, present = batch(rows)
     draw = np.random.default_rng(seed)
-    corrupted, chosen = masking.masking(ids, present, draw, VOCABULARY, rate, cap, whole_words)
+    corrupted, chosen = masked(ids, present, draw, VOCABULARY, rate, cap, whole_words)
     fields = masking.targets(ids, chosen, cap)
-    again = masking.masking(ids, present, np.random.default_rng(seed), VOCABULARY, rate, cap, whole_words)
+    again = masked(ids, present, np.random.default_rng(seed), VOCABULARY, rate, cap, whole_words)
     np.testing.assert_array_equal(again, (corrupted, chosen))
     assert corrupted.dtype == ids.dtype
     assert not chosen[(ids == CLS) | (ids == SEP) | (present == 0)].any()  # D04
@@ -189,17 +196,17 @@ def test_properties_of_every_mask(rows, whole_words, rate, cap, seed):
 
 def test_words_larger_than_the_budget_leave_a_row_without_targets():
     ids, present = batch([[CLS, 6, 8, 8, SEP, 9, 11, SEP]])
-    _, chosen = masking.masking(ids, present, np.random.default_rng(0), VOCABULARY, whole_words=True)
+    _, chosen = masked(ids, present, np.random.default_rng(0), VOCABULARY, whole_words=True)
     assert not chosen.any()
 
 
 def test_rows_without_candidates_and_missing_word_boundaries():
     ids, present = batch([[CLS, SEP, SEP]])
-    corrupted, chosen = masking.masking(ids, present, np.random.default_rng(0), VOCABULARY)
+    corrupted, chosen = masked(ids, present, np.random.default_rng(0), VOCABULARY)
     np.testing.assert_array_equal(corrupted, ids)
     assert not chosen.any()
     with pytest.raises(InputError, match="continues"):
-        masking.masking(ids, present, np.random.default_rng(0), VOCABULARY._replace(continues=None), whole_words=True)
+        masked(ids, present, np.random.default_rng(0), VOCABULARY._replace(continues=None), whole_words=True)
 
 
 SENTENCE = [CLS, 5, 8, 6, 7, 11, 14, SEP, 9, 10, 8, 13, SEP]  # words of 2, 1, 3, 1, 2 and 1 pieces
@@ -211,7 +218,7 @@ def test_the_law_is_that_of_the_published_algorithm(whole_words, rate):
     """Chosen sets, and fates of one position, of 30,000 rows at once against as many runs of the double."""
     count = 30_000
     ids, present = batch([SENTENCE] * count, width=16)
-    corrupted, chosen = masking.masking(
+    corrupted, chosen = masked(
         ids, present, np.random.default_rng(5), VOCABULARY, rate, whole_words=whole_words
     )
     rng = random.Random(6)
@@ -221,7 +228,7 @@ def test_the_law_is_that_of_the_published_algorithm(whole_words, rate):
     fates = Counter(corrupted[:, 3].tolist())
     assert abs(two_samples(fates, Counter(output[3] for output, _ in runs))) < 5
     if whole_words:  # planted: pieces chosen one by one, as if "##" meant nothing
-        _, faulty = masking.masking(ids, present, np.random.default_rng(5), VOCABULARY, rate)
+        _, faulty = masked(ids, present, np.random.default_rng(5), VOCABULARY, rate)
         assert two_samples(sets, Counter(tuple(np.flatnonzero(row).tolist()) for row in faulty)) > 50
     else:  # planted: an independent coin for each token, without budget
         faulty = (np.random.default_rng(8).random(ids.shape) < rate) & (ids > SEP)
@@ -233,15 +240,15 @@ def test_single_batches_and_one_large_batch_have_the_same_law():
     count = 20_000
     ids, present = batch([SENTENCE] * count, width=16)
     rng = np.random.default_rng(7)
-    static = masking.masking(ids, present, rng, VOCABULARY)[0]
-    dynamic = [masking.masking(ids[i : i + 4], present[i : i + 4], rng, VOCABULARY)[0] for i in range(0, count, 4)]
+    static = masked(ids, present, rng, VOCABULARY)[0]
+    dynamic = [masked(ids[i : i + 4], present[i : i + 4], rng, VOCABULARY)[0] for i in range(0, count, 4)]
     rows = [Counter(map(tuple, (part != ids).tolist())) for part in (static, np.concatenate(dynamic))]
     assert abs(two_samples(*rows)) < 5
 
 
 def test_every_candidate_is_equally_likely():
     ids, present = batch([[CLS, *range(5, 25), SEP, *range(25, 42), SEP]] * DRAWS, width=44)
-    _, chosen = masking.masking(ids, present, np.random.default_rng(1), VOCABULARY)
+    _, chosen = masked(ids, present, np.random.default_rng(1), VOCABULARY)
     counts = chosen.sum(axis=0)[(ids[0] > SEP)]
     assert counts.sum() == len(ids) * 6  # 15 % of 40 tokens
     # Drawn without replacement: the counts vary by the factor (1 - 6/37) less than independent ones.
@@ -261,7 +268,7 @@ def shares(replace) -> float:
 
 
 def rule(labels, rng):
-    return masking.replacement(labels, rng, VOCABULARY)
+    return replacement(labels, rng, VOCABULARY)
 
 
 def d01(labels, rng):
@@ -313,7 +320,7 @@ def test_random_tokens_are_uniform_over_the_declared_vocabulary():
     ordinary = np.setdiff1d(np.arange(SIZE), specials)
 
     def without(labels, rng):
-        return masking.replacement(labels, rng, VOCABULARY, exclude=specials)
+        return replacement(labels, rng, VOCABULARY, exclude=specials)
 
     assert abs(uniformity(rule, np.arange(SIZE))) < 5
     assert abs(uniformity(without, ordinary)) < 5
@@ -321,7 +328,7 @@ def test_random_tokens_are_uniform_over_the_declared_vocabulary():
     assert uniformity(without, np.arange(SIZE)) > 50
 
     def short(labels, rng):  # planted: the last id is never drawn
-        return masking.replacement(labels, rng, VOCABULARY._replace(size=SIZE - 1))
+        return replacement(labels, rng, VOCABULARY._replace(size=SIZE - 1))
 
     assert uniformity(short, np.arange(SIZE)) > 50
 

@@ -1,11 +1,13 @@
-"""BERT's sentence pairs for next-sentence prediction (the release's create_pretraining_data.py, step by step).
+"""Pairs of segments: for next-sentence prediction (BERT), sentence order (ALBERT), and of single sentences (RoBERTa).
 
 Text is flat, so that a pair is five numbers and the tokens are never copied: `sentences` are the offsets of the
 S sentences in the stream of tokens (S + 1 of them, none empty), `documents` the offsets of the documents in the
-list of sentences.
+list of sentences. Every function returns (N, 5) int64: start and stop of A, start and stop of B, label; one pass over
+all documents, in order. A pair has at most max_tokens tokens (the sequence length less the special ones; at least 2),
+both segments at least one.
 
-One choice of the release is worth knowing: a chunk of a single sentence always gets a random partner, so on
-short documents fewer than half of the pairs are real.
+One choice of the releases is worth knowing: a chunk of a single sentence always gets a random partner, so on short
+documents fewer than half of the pairs are real.
 """
 
 from bisect import bisect_left
@@ -14,6 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 
 IS_NEXT, RANDOM = 0, 1  # the published polarity of next_sentence_labels
+IN_ORDER, SWAPPED = 0, 1  # and of sentence_order_labels
+
+Segment = tuple[int, int]
 
 
 def sentence_pairs(
@@ -23,35 +28,104 @@ def sentence_pairs(
     max_tokens: int,
     short_rate: float = 0.1,
 ) -> np.ndarray:
-    """(N, 5) int64: start and stop of A, start and stop of B, label; one pass over all documents, in order.
+    """BERT's pairs (the release's create_pretraining_data.py, step by step): B follows A, or is from anywhere.
 
-    A pair has at most max_tokens tokens (the sequence length less [CLS] and two [SEP]; at least 2), both segments
-    at least one. short_rate: share of document passes that aim at a random shorter length (short_seq_prob).
+    short_rate: share of document passes that aim at a random shorter length (short_seq_prob).
     """
     offsets, borders = np.asarray(sentences).tolist(), np.asarray(documents).tolist()
     pairs = []
     for document in range(len(borders) - 1):
         first, last = borders[document], borders[document + 1]
-        target = max_tokens
-        if rng.random() < short_rate:
-            target = int(rng.integers(2, max_tokens, endpoint=True))
+        target = _target(max_tokens, short_rate, rng)
         while first < last:
-            stop = _reach(offsets, first, last, target)
-            middle = first + 1
-            if stop - first >= 2:
-                middle = first + int(rng.integers(1, stop - first - 1, endpoint=True))
+            stop, middle = _chunk(offsets, first, last, target, rng)
             a, b = (offsets[first], offsets[middle]), (offsets[middle], offsets[stop])
             label = IS_NEXT
             if stop - first == 1 or rng.random() < 0.5:
                 label = RANDOM
-                other = _other(document, len(borders) - 1, rng)
-                start = int(rng.integers(borders[other], borders[other + 1]))
-                end = _reach(offsets, start, borders[other + 1], target - (a[1] - a[0]))
-                b = offsets[start], offsets[end]
+                b = _random(offsets, borders, document, target - (a[1] - a[0]), rng)
                 stop = middle  # the chunk's unused sentences go back
             pairs.append((*_truncation(a, b, max_tokens, rng), label))
             first = stop
     return np.array(pairs, np.int64).reshape(-1, 5)
+
+
+def ordered_pairs(
+    sentences: Sequence[int],
+    documents: Sequence[int],
+    rng: np.random.Generator,
+    max_tokens: int,
+    short_rate: float = 0.1,
+) -> np.ndarray:
+    """ALBERT's pairs for sentence-order prediction (arXiv 1909.11942, section 3.1; its create_pretraining_data.py).
+
+    BERT's chunks, cut in two; with probability 1/2 the two change places, before truncation. A chunk of a single
+    sentence cannot be swapped: as in the release it gets a B from anywhere, labelled SWAPPED.
+    """
+    offsets, borders = np.asarray(sentences).tolist(), np.asarray(documents).tolist()
+    pairs = []
+    for document in range(len(borders) - 1):
+        first, last = borders[document], borders[document + 1]
+        target = _target(max_tokens, short_rate, rng)
+        while first < last:
+            stop, middle = _chunk(offsets, first, last, target, rng)
+            a, b = (offsets[first], offsets[middle]), (offsets[middle], offsets[stop])
+            label = IN_ORDER
+            if stop - first == 1:
+                label = SWAPPED
+                b = _random(offsets, borders, document, target - (a[1] - a[0]), rng)
+            elif rng.random() < 0.5:
+                label, a, b = SWAPPED, b, a
+            pairs.append((*_truncation(a, b, max_tokens, rng), label))
+            first = stop
+    return np.array(pairs, np.int64).reshape(-1, 5)
+
+
+def single_pairs(
+    sentences: Sequence[int], documents: Sequence[int], rng: np.random.Generator, max_tokens: int
+) -> np.ndarray:
+    """RoBERTa's SENTENCE-PAIR (arXiv 1907.11692, section 4.2): two natural sentences, next or from another document.
+
+    The format was never released; here a sentence goes with the next, both used, or with a random one, which the last
+    of a document always gets.
+    """
+    offsets, borders = np.asarray(sentences).tolist(), np.asarray(documents).tolist()
+    pairs = []
+    for document in range(len(borders) - 1):
+        first, last = borders[document], borders[document + 1]
+        while first < last:
+            if first + 1 < last and rng.random() < 0.5:
+                label, second, step = IS_NEXT, first + 1, 2
+            else:
+                other = _other(document, len(borders) - 1, rng)
+                label, second, step = RANDOM, int(rng.integers(borders[other], borders[other + 1])), 1
+            a, b = (offsets[first], offsets[first + 1]), (offsets[second], offsets[second + 1])
+            pairs.append((*_truncation(a, b, max_tokens, rng), label))
+            first += step
+    return np.array(pairs, np.int64).reshape(-1, 5)
+
+
+def _target(max_tokens: int, short_rate: float, rng: np.random.Generator) -> int:
+    """The length that a pass over a document aims at."""
+    if rng.random() < short_rate:
+        return int(rng.integers(2, max_tokens, endpoint=True))
+    return max_tokens
+
+
+def _chunk(offsets: list[int], first: int, last: int, target: int, rng: np.random.Generator) -> tuple[int, int]:
+    """(end of the chunk that begins with sentence `first`, where its second part begins)."""
+    stop = _reach(offsets, first, last, target)
+    middle = first + 1
+    if stop - first >= 2:
+        middle = first + int(rng.integers(1, stop - first - 1, endpoint=True))
+    return stop, middle
+
+
+def _random(offsets: list[int], borders: list[int], document: int, length: int, rng: np.random.Generator) -> Segment:
+    """A segment from a random sentence on of a random other document."""
+    other = _other(document, len(borders) - 1, rng)
+    start = int(rng.integers(borders[other], borders[other + 1]))
+    return offsets[start], offsets[_reach(offsets, start, borders[other + 1], length)]
 
 
 def _reach(offsets: list[int], first: int, last: int, length: int) -> int:
@@ -68,9 +142,7 @@ def _other(document: int, count: int, rng: np.random.Generator) -> int:
     return other
 
 
-def _truncation(
-    a: tuple[int, int], b: tuple[int, int], max_tokens: int, rng: np.random.Generator
-) -> tuple[int, int, int, int]:
+def _truncation(a: Segment, b: Segment, max_tokens: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """Both segments cut to max_tokens in all: token by token, from the longer (B on a tie), front or back."""
     (a_start, a_stop), (b_start, b_stop) = a, b
     excess = (a_stop - a_start) + (b_stop - b_start) - max_tokens

@@ -471,15 +471,15 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
 
 def _targets(batch: dict[str, Array], tokenizer: Any, seed: int) -> dict[str, Array]:
     """Masked positions drawn by BERT's rule, their labels; the masks are written into batch["input_ids"]."""
-    from minibert.corruption import masking
+    from minibert.corruption import masking, rules
 
     ids, draws = batch["input_ids"], Draws(seed, "masking")
     vocabulary = masking.Vocabulary(
         len(tokenizer), tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id
     )
-    corrupted, chosen = masking.masking(ids, batch["input_mask"], draws, vocabulary, cap=4)
-    fields = masking.targets(ids, chosen, 4)
-    batch["input_ids"] = corrupted
+    made = rules.bert(ids, batch["input_mask"], draws, vocabulary, cap=4)
+    fields = masking.targets(ids, made.chosen, 4)
+    batch["input_ids"] = made.ids
     return {**fields, "next_sentence_labels": np.arange(len(ids)) % 2}
 
 

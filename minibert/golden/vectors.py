@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import minibert
-from minibert.corruption import masking
+from minibert.corruption import masking, rules
 from minibert.golden import case as cases
 from minibert.golden.case import Case
 from minibert.golden.draws import Draws
@@ -117,7 +117,7 @@ def _law(name: str) -> dict[str, Any]:
     """Counts over 4000 rows of 32, beside what they must be."""
     draws = Draws(0, name)
     ids, mask = _rows(draws, 4000, 32)
-    corrupted, chosen = masking.masking(ids, mask, draws, VOCABULARY)
+    corrupted, chosen = rules.bert(ids, mask, draws, VOCABULARY)[:2]
     n, masked = int(chosen.sum()), corrupted[chosen] == VOCABULARY.mask
     kept, others = corrupted[chosen] == ids[chosen], 1 / VOCABULARY.size
     candidates = (mask == 1) & (ids != VOCABULARY.cls) & (ids != VOCABULARY.sep)

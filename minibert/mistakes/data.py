@@ -12,6 +12,9 @@ import numpy as np
 from minibert import ops
 from minibert.corruption import masking
 from minibert.corruption.masking import Vocabulary
+from minibert.corruption.replacement import replacement
+from minibert.corruption.selection import selection
+from minibert.corruption.units import units
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
 from minibert.mistakes.losses import batched, of_masked, over
@@ -82,10 +85,10 @@ def rule(
         plain = (ids != vocabulary.cls) & (ids != vocabulary.sep)
         candidates = np.ones_like(present) if specials else present & plain
         n = budget(present.sum(-1))
-        chosen = masking.selection(masking.units(candidates, candidates), n, rng)
+        chosen = selection(units(candidates, candidates), n, rng) >= 0
         out = ids.copy()
         never = (vocabulary.pad, vocabulary.cls, vocabulary.sep, vocabulary.mask) if exclude else ()
-        new = masking.replacement(ids[chosen], rng, vocabulary, mask, keep, never)
+        new = replacement(ids[chosen], rng, vocabulary, mask, keep, never)
         out[chosen] = new if inserted is None else inserted(new, vocabulary)
         return out, chosen
 

@@ -1,0 +1,350 @@
+"""Unmasked sequences from documents of tokenised sentences: documents[d][s] is the list of ids of a sentence.
+
+    input_ids, input_mask, segment_ids            (N, T = max_length) int32
+    next_sentence_labels, sentence_order_labels   (N,) int32, where a maker has them: 0 = is next, 0 = in order
+    starts                                        (N, T) bool, True where a word starts; only where handed in
+
+Rows come in random order. Empty sentences and documents are passed over; as rows are shuffled in the end and documents
+drawn uniformly, the releases' shuffling of documents changes nothing and is left out. starts: the same nesting as
+documents, 1 where a word starts (a segmentation); special tokens and padding start words too. Every maker raises
+InputError for ids outside the vocabulary, for no tokens at all, and for a max_length in which nothing fits.
+
+    layout "bert"     [CLS] A [SEP] B [SEP], segments 0 and 1
+    layout "roberta"  <s> A </s></s> B </s>, segments all 0
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minibert.corruption import sentence_pairs
+from minibert.corruption.masking import Vocabulary
+from minibert.errors import InputError
+
+Batch = dict[str, np.ndarray]
+Documents = Sequence[Sequence[Sequence[int]]]
+Rng = np.random.Generator
+
+BETWEEN = {"bert": 1, "roberta": 2}  # separators between A and B
+TO_THE_END = 100_000  # a first segment of ELECTRA's that takes it all
+
+
+# ---- Pairs -----------------------------------------------------------------------------------------------------------
+def pairs(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    short_rate: float = 0.1,
+    duplicates: int = 1,
+    starts: Documents | None = None,
+    layout: str = "bert",
+) -> Batch:
+    """BERT's pairs, with next_sentence_labels; see `sentence_pairs`. duplicates: passes over the documents."""
+    made = _made(sentence_pairs.sentence_pairs, short_rate, duplicates)
+    return _paired(made, "next_sentence_labels", documents, rng, vocabulary, max_length, starts, layout)
+
+
+def ordered_pairs(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    short_rate: float = 0.1,
+    duplicates: int = 1,
+    starts: Documents | None = None,
+    layout: str = "bert",
+) -> Batch:
+    """ALBERT's pairs, with sentence_order_labels; see `sentence_pairs.ordered_pairs`."""
+    made = _made(sentence_pairs.ordered_pairs, short_rate, duplicates)
+    return _paired(made, "sentence_order_labels", documents, rng, vocabulary, max_length, starts, layout)
+
+
+def sentence_pair_rows(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    duplicates: int = 1,
+    starts: Documents | None = None,
+    layout: str = "roberta",
+) -> Batch:
+    """RoBERTa's SENTENCE-PAIR, with next_sentence_labels; see `sentence_pairs.single_pairs`."""
+    made = _made(sentence_pairs.single_pairs, None, duplicates)
+    return _paired(made, "next_sentence_labels", documents, rng, vocabulary, max_length, starts, layout)
+
+
+def _made(passed: Callable, short_rate: float | None, duplicates: int) -> Callable[..., np.ndarray]:
+    """Several passes over the documents, one after the other."""
+    own = () if short_rate is None else (short_rate,)
+    return lambda *given: np.concatenate([passed(*given, *own) for _ in range(duplicates)])
+
+
+def _paired(
+    made: Callable,
+    labels: str,
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int,
+    starts: Documents | None,
+    layout: str,
+) -> Batch:
+    if layout not in BETWEEN:
+        raise InputError(f"unknown layout {layout!r}; there are: {', '.join(BETWEEN)}")
+    special = 2 + BETWEEN[layout]
+    _room(max_length, special + 2, "[CLS] a [SEP] b [SEP]" if layout == "bert" else "<s> a </s></s> b </s>")
+    text = _flat(documents, vocabulary, starts)
+    parts = rng.permutation(made(text.sentences, text.documents, rng, max_length - special))
+    rows = _assembled(text, parts[:, :4], vocabulary, max_length, BETWEEN[layout], layout == "bert")
+    return {**rows, labels: parts[:, 4].astype(np.int32)}
+
+
+# ---- Single sequences ------------------------------------------------------------------------------------------------
+def full_sentences(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    duplicates: int = 1,
+    starts: Documents | None = None,
+) -> Batch:
+    """RoBERTa's FULL-SENTENCES (arXiv 1907.11692, section 4.2; fairseq's `--sample-break-mode complete`).
+
+    <s> and whole sentences, each with its own </s>, up to max_length tokens, also across documents, between which
+    stands one more </s> (the blank line of the text, which may open a row, as in the release). A sentence too long for
+    a row is cut (fairseq makes a longer row of it).
+    """
+    return _blocks(documents, rng, vocabulary, max_length, duplicates, starts, across=True)
+
+
+def doc_sentences(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    duplicates: int = 1,
+    starts: Documents | None = None,
+) -> Batch:
+    """RoBERTa's DOC-SENTENCES (`--sample-break-mode complete_doc`): the same, but a row ends with its document."""
+    return _blocks(documents, rng, vocabulary, max_length, duplicates, starts, across=False)
+
+
+def single_sequence(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    duplicates: int = 1,
+    starts: Documents | None = None,
+) -> Batch:
+    """SpanBERT's rows (arXiv 1907.10529, section 3.3; its no_nsp_span_bert_dataset.py): [CLS] x [SEP], segment 0.
+
+    x: as many consecutive whole sentences of a document as fit. A sentence too long for a row is dropped, and ends the
+    row before it. (The release also loses what stands before such a sentence when it ends a document; we don't.)
+    """
+    _room(max_length, 3, "[CLS] a [SEP]")
+    text = _flat(documents, vocabulary, starts)
+    short = np.diff(text.sentences) <= max_length - 2
+    runs = _runs(text.sentences, text.documents, max_length - 2)
+    parts = [(text.sentences[a], text.sentences[b]) for a, b in runs if short[a]]
+    if not parts:
+        raise InputError(f"every sentence has more than the {max_length - 2} tokens that fit: give a larger max_length")
+    return _single(text, parts, rng, vocabulary, max_length, duplicates)
+
+
+def packed(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    duplicates: int = 1,
+    starts: Documents | None = None,
+    single_rate: float = 0.1,
+    short_rate: float = 0.05,
+) -> Batch:
+    """ELECTRA's rows (the release's build_pretraining_dataset.py): sentences packed to max_length, in two segments.
+
+    Sentences gather until they reach the target or the document ends. They go to the first segment while it stays
+    under half of the target (in single_rate of the rows: always), the one that exceeds it with probability 1/2; the
+    others go to the second; then both are cut at the end. As in the release a short sentence may still go to the first
+    after one went to the second. short_rate: rows after which the next aims at a length uniform in [5, max_length].
+    Without a second segment the row is [CLS] A [SEP]. No labels: nothing is drawn from elsewhere.
+    """
+    _room(max_length, 5, "[CLS] a [SEP] b [SEP]")
+    text = _flat(documents, vocabulary, starts)
+    length = np.diff(text.sentences).tolist()
+    order: list[int] = []  # sentences, those of a row's first segment before those of its second
+    parts, at = [], 0  # token offsets in that order
+    for _ in range(duplicates):
+        target = max_length
+        for begin, end in zip(text.documents[:-1].tolist(), text.documents[1:].tolist(), strict=True):
+            first = begin
+            while first < end:
+                stop, total = first, 0
+                while stop < end and total < target:
+                    total += length[stop]
+                    stop += 1
+                a, b = _halves(length, first, stop, target, single_rate, rng)
+                sizes = [sum(length[s] for s in segment) for segment in (a, b)]
+                order += a + b
+                a_size = min(sizes[0], max_length - 2)
+                b_size = min(sizes[1], max(0, max_length - a_size - 3))
+                parts.append((at, at + a_size, at + sizes[0], at + sizes[0] + b_size))
+                at += sum(sizes)
+                target = max_length
+                if rng.random() < short_rate:
+                    target = int(rng.integers(5, max_length, endpoint=True))
+                first = stop
+    moved = np.concatenate([np.arange(text.sentences[s], text.sentences[s + 1]) for s in order])
+    text = text._replace(ids=text.ids[moved], starts=None if text.starts is None else text.starts[moved])
+    return _assembled(text, rng.permutation(np.array(parts)), vocabulary, max_length)
+
+
+def _halves(
+    length: list[int], first: int, stop: int, target: int, single_rate: float, rng: Rng
+) -> tuple[list[int], list[int]]:
+    """The sentences from `first` to `stop`, dealt to ELECTRA's two segments."""
+    aim = TO_THE_END if rng.random() < single_rate else (target - 3) // 2
+    a: list[int] = []
+    b: list[int] = []
+    size = 0
+    for s in range(first, stop):
+        if not a or size + length[s] < aim or (not b and size < aim and rng.random() < 0.5):
+            a.append(s)
+            size += length[s]
+        else:
+            b.append(s)
+    return a, b
+
+
+def _blocks(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int,
+    duplicates: int,
+    starts: Documents | None,
+    across: bool,
+) -> Batch:
+    """<s> and a run of sentences that end in </s>."""
+    _room(max_length, 3, "<s> a </s>")
+    text = _closed(_flat(documents, vocabulary, starts), vocabulary.sep, across)
+    parts = [
+        (text.sentences[a], min(text.sentences[b], text.sentences[a] + max_length - 1))
+        for a, b in _runs(text.sentences, text.documents, max_length - 1)
+    ]
+    return _single(text, parts, rng, vocabulary, max_length, duplicates, closing=0)
+
+
+def _single(
+    text: "_Text",
+    parts: Sequence[tuple[int, int]],
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int,
+    duplicates: int,
+    closing: int = 1,
+) -> Batch:
+    found = np.tile(np.array(parts), (duplicates, 1))
+    found = rng.permutation(np.concatenate([found, np.zeros_like(found)], axis=1))
+    return _assembled(text, found, vocabulary, max_length, closing=closing)
+
+
+def _runs(sentences: np.ndarray, documents: np.ndarray, limit: int) -> list[tuple[int, int]]:
+    """Longest runs of sentences of at most `limit` tokens, each within a document; one that is longer stays alone."""
+    offsets, found = sentences.tolist(), []
+    for first, last in zip(documents[:-1].tolist(), documents[1:].tolist(), strict=True):
+        while first < last:
+            stop = int(np.searchsorted(sentences[first : last + 1], offsets[first] + limit, side="right")) - 1 + first
+            found.append((first, max(stop, first + 1)))
+            first = found[-1][1]
+    return found
+
+
+# ---- Flat text -------------------------------------------------------------------------------------------------------
+class _Text(NamedTuple):
+    """All ids in one array, the sentences' offsets in it, the documents' offsets among the sentences."""
+
+    ids: np.ndarray
+    sentences: np.ndarray
+    documents: np.ndarray
+    starts: np.ndarray | None
+
+
+def _room(max_length: int, least: int, shape: str) -> None:
+    if max_length < least:
+        raise InputError(f"max_length {max_length} is too short for {shape}: give {least} or more")
+
+
+def _flat(documents: Documents, vocabulary: Vocabulary, starts: Documents | None = None) -> _Text:
+    kept = [[sentence for sentence in document if len(sentence)] for document in documents]
+    kept = [document for document in kept if document]
+    if not kept:
+        raise InputError("no tokens to make instances of: every document is empty")
+    lengths = [len(sentence) for document in kept for sentence in document]
+    ids = _stream(kept, sum(lengths))
+    if ids.min() < 0 or ids.max() >= vocabulary.size:
+        wrong = ids[(ids < 0) | (ids >= vocabulary.size)][0]
+        raise InputError(f"token id {wrong} lies outside the vocabulary of {vocabulary.size}: check the tokenizer")
+    begins = None
+    if starts is not None:
+        shapes = [[[len(sentence) for sentence in d] for d in nested] for nested in (starts, documents)]
+        if shapes[0] != shapes[1]:
+            raise InputError("starts must have the documents' nesting: a 0 or 1 for each token of each sentence")
+        begins = _stream(starts, len(ids)).astype(bool)
+    borders = np.cumsum([0, *map(len, kept)])
+    return _Text(ids.astype(np.int32), np.cumsum([0, *lengths]), borders, begins)
+
+
+def _stream(documents: Documents, count: int) -> np.ndarray:
+    return np.fromiter((i for document in documents for sentence in document for i in sentence), np.int64, count=count)
+
+
+def _closed(text: _Text, sep: int, across: bool) -> _Text:
+    """Every sentence with `sep` behind it; across: documents one, with a sentence of `sep` alone between them."""
+    ends = text.sentences[1:]
+    lone = text.documents[1:-1] if across else text.documents[:0]  # sentences before which a lone sep stands
+    where = np.concatenate([ends, text.sentences[lone]])
+    order = np.argsort(where, kind="stable")
+    ids = np.insert(text.ids, where[order], sep)
+    begins = None if text.starts is None else np.insert(text.starts, where[order], True)
+    lengths = np.insert(np.diff(text.sentences) + 1, lone, 1)
+    documents = np.array([0, len(lengths)]) if across else text.documents
+    return _Text(ids, np.concatenate([[0], np.cumsum(lengths)]), documents, begins)
+
+
+def _assembled(
+    text: _Text,
+    parts: np.ndarray,
+    vocabulary: Vocabulary,
+    width: int,
+    between: int = 1,
+    typed: bool = True,
+    closing: int = 1,
+) -> Batch:
+    """cls A sep (sep B sep) and padding, (N, width), from start and stop of A and B in the stream, parts (N, 4).
+
+    Where B is empty the row ends behind A. between: separators between A and B; typed: B has segment 1; closing: 0
+    where A brings its own last separator.
+    """
+    a_start, a_stop, b_start, b_stop = (column[:, None] for column in parts.T)
+    at = np.arange(width)[None, :]
+    a_end = 1 + a_stop - a_start
+    b_begin = a_end + between
+    b_end = b_begin + b_stop - b_start
+    paired = b_stop > b_start
+    end = np.where(paired, b_end + 1, a_end + closing)
+    in_b = paired & (at >= b_begin) & (at < b_end)
+    source = np.clip(np.where(at < a_end, a_start + at - 1, b_start + at - b_begin), 0, len(text.ids) - 1)
+    ordinary = ((at > 0) & (at < a_end)) | in_b
+    special = np.where(at == 0, vocabulary.cls, np.where(at < end, vocabulary.sep, vocabulary.pad))
+    rows = {
+        "input_ids": np.where(ordinary, text.ids[source], special).astype(np.int32),
+        "input_mask": (at < end).astype(np.int32),
+        "segment_ids": (typed & paired & (at >= b_begin) & (at < end)).astype(np.int32),
+    }
+    if text.starts is not None:
+        rows["starts"] = ~ordinary | text.starts[source]
+    return rows
