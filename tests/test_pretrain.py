@@ -93,7 +93,7 @@ def test_the_report_compares(whole, capsys):
     assert report["lower_bound"]["next_sentence"] < report["accuracies"]["next_sentence"]
     pretrain("bert", out=whole, resume=True)
     said = capsys.readouterr().out
-    assert f"MLM loss {report['terms']['masked_lm']:.3f}" in said
+    assert f"masked lm loss {report['terms']['masked_lm']:.3f}" in said
     assert f"unigram entropy of that text, {report['unigram']['entropy']:.3f}" in said
     assert "majority class" in said
 

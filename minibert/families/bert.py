@@ -343,7 +343,7 @@ def loss_backward(c: Tree) -> Tree:
 def counts(batch: Tree) -> dict[str, float]:
     """How many targets a batch has for each term: what its sum is divided by."""
     return {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64)),
-            "next_sentence": len(batch["next_sentence_labels"])}  # fmt: skip
+            "next_sentence": float(len(batch["next_sentence_labels"]))}  # fmt: skip
 
 
 def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
