@@ -5,8 +5,8 @@ like the parameters; `NAME(params, grads, state, lr=…)` writes parameters and 
 once, block by block, through two small scratch rows per thread; every block is elementwise, so the number of
 threads changes no bit. Weight decay is data: {path: rate}, from `decay_rates`; None is no decay.
 
-Sources: google-research/bert optimization.py (BERT's Adam and schedule), torch.optim (AdamW, SGD),
-TensorFlow clip_by_global_norm (clipping).
+Sources: google-research/bert optimization.py (BERT's Adam and schedule), torch.optim (AdamW, SGD), fairseq
+(RoBERTa's Adam), TensorFlow clip_by_global_norm (clipping).
 """
 
 import math
@@ -29,6 +29,11 @@ def decay_rates(names: Iterable[tuple], rate: float,
                 decays: Callable[[str], bool] = lambda name: not NO_DECAY.search(name)) -> dict[str, float]:
     """{path: rate where decays(published name), else 0}, from rows (path, published name, …)."""
     return {path: rate if decays(name) else 0.0 for path, name, *_ in names}
+
+
+def all_decay_rates(names: Iterable[tuple], rate: float) -> dict[str, float]:
+    """The same rate for every parameter, norms and biases too."""
+    return decay_rates(names, rate, lambda name: True)
 
 
 # ----------------------------------------------------------------------------------------------- BERT's Adam
@@ -59,6 +64,48 @@ def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping
 
     state["step"] += 1
     _walk(block, [params, grads, state["adam_m"], state["adam_v"]])
+
+
+# ------------------------------------------------------------------------------------------------------ LAMB
+
+UNADAPTED = re.compile(r"bias$|(^|\.)norm\.\w+$")  # searched in the path: the release's list again
+
+
+def lamb(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+         beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6):
+    """LAMB of the ALBERT release (arXiv 1904.00962, algorithm 2, without its bias correction and clipping of norms).
+
+    u = m / (sqrt(v) + eps) + decay[path] p, m and v as in `bert_adam`; p = p - lr ‖p‖/‖u‖ u, the norms of the whole
+    tensor. The ratio is 1 where either norm is 0, and for biases and norms. Takes one tensor's room for u.
+    """
+    def direction(path, p, g, m, v, u, a, b):
+        m *= beta1
+        m += np.multiply(g, 1 - beta1, out=a)
+        v *= beta2
+        np.multiply(g, g, out=a)
+        v += np.multiply(a, 1 - beta2, out=a)
+        np.sqrt(v, out=a)
+        a += eps
+        np.divide(m, a, out=u)
+        if decay and decay[path]:
+            u += np.multiply(p, decay[path], out=a)
+
+    def step(path, p, u, a, b):
+        p -= np.multiply(u, lr * ratio, out=a)
+
+    state["step"] += 1
+    g, m, v = (tree.flatten(t) for t in (grads, state["adam_m"], state["adam_v"]))
+    for path, p in tree.items(params):
+        u = np.empty_like(p)
+        _walk(direction, [{path: leaf} for leaf in (p, g[path], m[path], v[path], u)])
+        old, new = (0.0, 0.0) if UNADAPTED.search(path) else (_norm(p), _norm(u))
+        ratio = old / new if old and new else 1.0
+        _walk(step, [{path: p}, {path: u}])
+
+
+def _norm(x: np.ndarray) -> float:
+    """Summed in float64, in one go: no number of threads or blocks changes it."""
+    return float(np.sqrt(np.square(x, dtype=np.float64).sum()))
 
 
 # ----------------------------------------------------------------------------------------------------- AdamW
@@ -95,6 +142,33 @@ def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str
     _walk(block, [params, grads, state["exp_avg"], state["exp_avg_sq"]])
 
 
+# -------------------------------------------------------------------------------------------- RoBERTa's Adam
+
+def roberta_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+                 beta1: float = 0.9, beta2: float = 0.98, eps: float = 1e-6):
+    """fairseq's Adam: decay first, both corrections in the step size, eps added to the uncorrected root.
+
+    p = (1 - lr decay[path]) p;  p = p - lr sqrt(1-β2^t) / (1-β1^t) · m / (sqrt(v) + eps)
+    """
+    state["step"] += 1
+    step_size = lr * math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
+
+    def block(path, p, g, m, v, a, b):
+        if decay and decay[path]:
+            p *= 1 - lr * decay[path]
+        m *= beta1
+        m += np.multiply(g, 1 - beta1, out=a)
+        v *= beta2
+        np.multiply(g, g, out=a)
+        v += np.multiply(a, 1 - beta2, out=a)
+        np.sqrt(v, out=a)
+        a += eps
+        np.divide(m, a, out=a)
+        p -= np.multiply(a, step_size, out=a)
+
+    _walk(block, [params, grads, state["exp_avg"], state["exp_avg_sq"]])
+
+
 # ------------------------------------------------------------------------------------------------------- SGD
 
 def sgd_state(params: Any) -> dict:
@@ -119,8 +193,9 @@ def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, 
     _walk(block, [params, grads, state["momentum_buffer"]])
 
 
-OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "adamw": (adamw_state, adamw),
-              "sgd": (sgd_state, sgd)}
+OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "lamb": (bert_adam_state, lamb), "adamw": (adamw_state, adamw),
+              "roberta_adam": (adamw_state, roberta_adam), "sgd": (sgd_state, sgd)}
+DECAY_RATES = dict.fromkeys(OPTIMIZERS, decay_rates) | {"roberta_adam": all_decay_rates}
 
 
 # --------------------------------------------------------------------------------------------- blocks and clipping

@@ -381,7 +381,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     state = new_state(model.params)
     seconds = load_checkpoint(run, model, state)
     _cut_log(run / "log.jsonl", state["step"])
-    decay = optim.decay_rates(rows, plan.weight_decay)
+    decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay)
     rate = functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
                              total=plan.steps)
     progress = Progress(state["step"], plan.steps)

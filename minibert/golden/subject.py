@@ -107,7 +107,7 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
     new_state, update = optim.OPTIMIZERS[plan["name"]]
     update, clip = parts.get("update", update), parts.get("clip", optim.clip)
     rate = parts.get("rate", optim.SCHEDULES[plan["schedule"]])
-    decay = parts.get("decay", optim.decay_rates)(rows, plan["weight_decay"])
+    decay = parts.get("decay", optim.DECAY_RATES[plan["name"]])(rows, plan["weight_decay"])
     params = tree.map(np.copy, subject.params)
     state = new_state(params)
     tensors: Tensors = {}
