@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 
+import reference
 from minibert import kernels, optim, tree
 from minibert.errors import InputError
 
@@ -46,6 +47,10 @@ class TestTables:
     def test_adamw(self):
         assert list(scalar_steps("adamw", 0.01, eps=1e-6)) == pytest.approx(
             [0.989900099999, 0.9801493507647085], abs=1e-12)
+
+    def test_roberta_adam(self):
+        steps = list(scalar_steps("roberta_adam", 0.01, beta2=0.999))
+        assert steps == pytest.approx([0.9899031612779763, 0.9801537156206119], abs=1e-14)
 
     def test_bert_adam_steps_on_a_constant_gradient(self):
         """Without bias correction the step starts at 3.16 lr and peaks at 6.57 lr, at step 12."""
@@ -132,6 +137,19 @@ def test_decay_follows_the_published_names():
     assert optim.decay_rates(names, 0.01) == {"a": 0.01, "b": 0, "c": 0, "d": 0, "e": 0, "f": 0.01}
 
 
+def test_roberta_decays_everything_and_equals_its_double():
+    rng = np.random.default_rng(5)
+    names = [("embeddings.norm.weight", "roberta.embeddings.LayerNorm.weight"), ("mlm.decoder.bias", "lm_head.bias")]
+    assert set(optim.DECAY_RATES["roberta_adam"](names, 0.01).values()) == {0.01}
+    p, *grads = ({"w": rng.normal(size=5)} for _ in range(4))
+    s, twin = optim.adamw_state(p), (p["w"].tolist(), [0.0] * 5, [0.0] * 5)
+    for step, g in enumerate(grads, start=1):
+        optim.roberta_adam(p, frozen(g), s, lr=0.02, decay={"w": 0.3}, beta1=0.8, beta2=0.9, eps=1e-3)
+        given = {"step": step, "rate": 0.02, "decay": 0.3, "beta1": 0.8, "beta2": 0.9, "eps": 1e-3}
+        twin = reference.double("roberta_adam")(twin[0], g["w"].tolist(), *twin[1:], **given)
+    assert p["w"] == pytest.approx(twin[0], rel=1e-14)
+
+
 def test_a_gradient_of_another_shape_is_refused():
     p = {"w": np.ones((2, 3))}
     with pytest.raises(InputError, match="w: shapes"):
@@ -186,3 +204,56 @@ class TestSchedules:
     def test_without_warmup(self, schedule):
         assert schedule(0, peak=1.0, warmup=0, total=4) == 1
         assert schedule(3, peak=1.0, warmup=0, total=4) == 0.25
+
+
+class TestLamb:
+    """LAMB as the ALBERT release has it."""
+
+    def two_steps(self, path, decay=0.01):
+        p = {path: np.array([3.0, 4.0])}
+        state = optim.bert_adam_state(p)
+        for _ in range(2):
+            optim.lamb(p, frozen({path: np.array([0.1, 0.1])}), state, lr=0.01, decay={path: decay})
+            yield p[path].tolist()
+
+    def test_two_steps(self):
+        """Values computed independently from the published formula; trust ratios 1.10614 and 0.81725."""
+        assert list(self.two_steps("w")) == [pytest.approx([2.964700011178567, 3.9645893972205113], abs=1e-14),
+                                             pytest.approx([2.9297355969199206, 3.9295432667631656], abs=1e-14)]
+
+    @pytest.mark.parametrize("path", ["encoder.0.query.bias", "embeddings.norm.weight", "norm.bias"])
+    def test_biases_and_norms_take_the_step_as_it_is(self, path):
+        """Without decay, and without the ratio: BERT's Adam."""
+        p = {path: np.array([3.0, 4.0])}
+        state = optim.bert_adam_state(p)
+        for found in self.two_steps(path, decay=0.0):
+            optim.bert_adam(p, {path: np.array([0.1, 0.1])}, state, lr=0.01)
+            assert found == p[path].tolist()
+
+    def test_the_ratio_does_not_depend_on_decay(self):
+        """A run with weight_decay 0 still adapts its matrices."""
+        first, _ = self.two_steps("w", decay=0.0)
+        assert np.linalg.norm(np.array([3.0, 4.0]) - first) == pytest.approx(0.01 * 5, abs=1e-14)
+
+    @pytest.mark.parametrize(("p", "g"), [(0.0, 0.1), (1.0, 0.0)])
+    def test_a_norm_of_zero_means_a_ratio_of_one(self, p, g):
+        params, grads = {"w": np.full((2, 3), p)}, {"w": np.full((2, 3), g)}
+        optim.lamb(params, grads, optim.bert_adam_state(params), lr=0.01)
+        assert params["w"] == pytest.approx(np.full((2, 3), p - 0.01 * (0.1 * g) / (0.001**0.5 * g + 1e-6)), abs=1e-14)
+
+    @pytest.mark.parametrize("adapted", [True, False])
+    def test_the_scalar_double(self, adapted):
+        """Five steps of matrices of unequal sizes, against the loops."""
+        import reference
+        rng = np.random.default_rng(5)
+        path = "dense.weight" if adapted else "dense.bias"
+        ours = {path: rng.normal(size=(3, 5))}
+        state, theirs = optim.bert_adam_state(ours), [ours[path].tolist(), np.zeros((3, 5)).tolist()] * 2
+        theirs = theirs[0], theirs[1], theirs[3]
+        for _ in range(5):
+            g = rng.normal(size=(3, 5))
+            optim.lamb(ours, frozen({path: g}), state, lr=0.1, decay={path: 0.03}, beta1=0.8, beta2=0.95, eps=1e-3)
+            theirs = reference.double("lamb")(theirs[0], g.tolist(), *theirs[1:], rate=0.1, decay=0.03, beta1=0.8,
+                                              beta2=0.95, eps=1e-3, adapted=adapted)
+            for mine, true in zip((ours[path], state["adam_m"][path], state["adam_v"][path]), theirs, strict=True):
+                np.testing.assert_allclose(mine, true, rtol=0, atol=1e-13)
