@@ -244,7 +244,6 @@ class TestLamb:
     @pytest.mark.parametrize("adapted", [True, False])
     def test_the_scalar_double(self, adapted):
         """Five steps of matrices of unequal sizes, against the loops."""
-        import reference
         rng = np.random.default_rng(5)
         path = "dense.weight" if adapted else "dense.bias"
         ours = {path: rng.normal(size=(3, 5))}
