@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from chance import chi_square, frozen, two_samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,31 +27,6 @@ CONTINUES = np.arange(SIZE) % 3 == 2
 CONTINUES[:5] = False
 VOCABULARY = Vocabulary(size=SIZE, cls=CLS, sep=SEP, mask=MASK, continues=CONTINUES)
 DRAWS = 100_000
-
-
-def frozen(*arrays):
-    for array in arrays:
-        array.flags.writeable = False
-    return arrays if len(arrays) > 1 else arrays[0]
-
-
-def chi_square(observed, expected) -> float:
-    """Excess of the chi-square statistic over its mean, in standard deviations; rejected above 5."""
-    observed, expected = np.asarray(observed, float), np.asarray(expected, float)
-    used = expected > 0
-    assert observed[~used].sum() == 0
-    degrees = used.sum() - 1
-    statistic = ((observed - expected)[used] ** 2 / expected[used]).sum()
-    return (statistic - degrees) / np.sqrt(2 * degrees)
-
-
-def two_samples(first: Counter, second: Counter) -> float:
-    """The same for two samples of one size; outcomes seen fewer than 20 times together are pooled."""
-    keys = [k for k in first | second if first[k] + second[k] >= 20]
-    a, b = (np.array([s[k] for k in keys] + [s.total() - sum(s[k] for k in keys)], float) for s in (first, second))
-    used = a + b > 0
-    degrees = used.sum() - 1
-    return (((a - b)[used] ** 2 / (a + b)[used]).sum() - degrees) / np.sqrt(2 * degrees)
 
 
 # ---- budget ----

@@ -20,8 +20,8 @@ import numpy as np
 class Vocabulary(NamedTuple):
     """What corruption must know of a vocabulary.
 
-    continues (V,): True for pieces that continue a word ("##…"). specials: ids that are never chosen, beside cls and
-    sep, and that rules which draw ordinary tokens never draw.
+    continues (V,): True for pieces that continue a word ("##…"). specials: all ids without a meaning of their own
+    ([UNK] among them), which rules that draw ordinary tokens never draw. They may be chosen: no release forbids it.
     """
 
     size: int
@@ -34,8 +34,8 @@ class Vocabulary(NamedTuple):
 
 
 def candidates(ids: np.ndarray, present: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """Bool (B, T): present and neither cls, sep nor one of the specials; [UNK] is a candidate unless it is listed."""
-    return np.asarray(present, bool) & ~np.isin(ids, (vocabulary.cls, vocabulary.sep, *vocabulary.specials))
+    """Bool (B, T): present and neither cls nor sep; [UNK] is a candidate, as in the releases."""
+    return np.asarray(present, bool) & (ids != vocabulary.cls) & (ids != vocabulary.sep)
 
 
 def budget(length: np.ndarray, rate: float = 0.15, cap: int = 20) -> np.ndarray:
