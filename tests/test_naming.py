@@ -46,12 +46,12 @@ def golden(name, folder):
     subject = Subject("bert", config, model.params, [model.checked(batch)], plan)
 
     def evaluate(dtype, around):
-        return make._observed(subject, STEPS, dtype, around)
+        return make.observed(subject, STEPS, dtype, around)
 
     truth = evaluate(np.dtype(np.float64), ())
     floors = noise.floors(evaluate, truth, cases.scale(truth), 0, RUNS)
     weights = directory.to_published(model.params, bert.names(config))
-    tensors = {**{f"weights/{n}": a for n, a in weights.items()}, **make._inputs([batch]), **truth}
+    tensors = {**{f"weights/{n}": a for n, a in weights.items()}, **make.inputs_of([batch]), **truth}
     facts = {
         **{"name": "planted", "title": "a planted mistake's case", "kind": "family", "family": "bert", "pair": None},
         **{"objective": "masked_lm + next_sentence", "config": to_fields(config), "seed": 0, "dtype": "float64"},

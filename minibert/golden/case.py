@@ -290,13 +290,13 @@ def scale(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
     own = {key: float(np.max(np.abs(np.asarray(a, np.float64)), initial=0)) for key, a in tensors.items()}
     largest: dict[str | None, float] = {}
     for key, value in own.items():
-        largest[_group(key)] = max(largest.get(_group(key), 0.0), value)
+        largest[group(key)] = max(largest.get(group(key), 0.0), value)
     return {
-        key: (max(value, 1e-3 * largest[_group(key)]) if _group(key) else value) or 1.0 for key, value in own.items()
+        key: (max(value, 1e-3 * largest[group(key)]) if group(key) else value) or 1.0 for key, value in own.items()
     }
 
 
-def _group(key: str) -> str | None:
+def group(key: str) -> str | None:
     """The tensors that are judged beside each other: the gradients, each step's moments of one kind."""
     if key.startswith("gradients/"):
         return "gradients"

@@ -38,15 +38,17 @@ FLOAT64 = np.dtype(np.float64)
 MOST_PARAMETERS = 100_000
 BUDGET = 600_000  # bytes of truths in a case over a published directory
 
-# small, unequal sizes; the published meaning of every switch
-PUBLISHED = {
+# small, unequal sizes, of those fields that a family has (`published`)
+SMALL = {
     "vocab_size": 19,
+    "embedding_size": 8,
     "hidden_size": 12,
     "num_hidden_layers": 2,
     "num_attention_heads": 3,
     "intermediate_size": 10,
     "max_position_embeddings": 11,
 }
+LENGTH = 9
 ALL_OTHER = {"hidden_act": "gelu_new", "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3,
              "type_vocab_size": 3, "initializer_range": 0.4, "layer_norm_eps": 1e-3, "pad_token_id": 5,
              "tie_word_embeddings": False, "mask_constant": "-10000", "pad_row_gradient": True,
@@ -56,7 +58,7 @@ ALL_OTHER = {"hidden_act": "gelu_new", "hidden_dropout_prob": 0.2, "attention_pr
 @dataclass(frozen=True)
 class Recipe:
     """What a case is made of. pair: an op's or block's name; None: the whole family. config: fields other than
-    PUBLISHED's, or an op's constants.
+    those of `published`, or an op's constants.
 
     dropout: masks are drawn; low: standard deviation of the embedding sum that is nearly constant, None for none;
     masked_row: the last row's mask is all 0; hole: the first row's has a 0 between its 1s; rows, length: of the
@@ -76,7 +78,7 @@ class Recipe:
     masked_row: bool = False
     hole: bool = False
     rows: int = 3
-    length: int = 9
+    length: int = LENGTH
     variants: tuple[str, ...] = ()
     arrays: Mapping[str, Array] = field(default_factory=dict)
 
@@ -114,7 +116,7 @@ def make(name: str, recipe: Recipe, path: Any, runs: int = noise.RUNS) -> Case:
     facts |= {"version": minibert.__version__, "flags": [], "selection": None}
     floors = noise.floors(evaluate, truth, cases.scale(truth), recipe.seed, runs)
     if facts["steps"]:
-        floors = through_the_optimizer(_subject(recipe)[0], recipe.steps, truth, floors, recipe.seed)
+        floors = through_the_optimizer(subject_of(recipe)[0], recipe.steps, truth, floors, recipe.seed)
     return cases.write(path, facts, {**given, **truth}, floors, outputs=("output", *_outputs(facts)))
 
 
@@ -186,20 +188,21 @@ def _certificate(kind: str, recipe: Recipe, given: Tensors, config: dict, truth:
         gradients = not recipe.masked_row and config.get("padding_idx") is None
         return certify.op(recipe.pair, args, constants, given["inputs/cotangent"], truth, gradients)
     if kind == "family":
-        return certify.step(_in(FLOAT64, _subject(recipe)[0]), truth)
+        return certify.step(_in(FLOAT64, subject_of(recipe)[0]), truth)
     return {}
 
 
 # ---- A family --------------------------------------------------------------------------------------------------------
 def _family(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
     """(what is given, config fields, evaluation) of a whole family's step."""
-    made, batches = _subject(recipe)
+    made, batches = subject_of(recipe)
     flat = directory.to_published(made.params, families.family(recipe.family).names(made.config))
-    given = {**{f"weights/{name}": array for name, array in flat.items()}, **_inputs(batches)}
-    return given, to_fields(made.config), lambda dtype, around: _observed(made, recipe.steps, dtype, around)
+    given = {**{f"weights/{name}": array for name, array in flat.items()}, **inputs_of(batches)}
+    return given, to_fields(made.config), lambda dtype, around: observed(made, recipe.steps, dtype, around)
 
 
-def _inputs(batches: list[dict[str, Any]]) -> Tensors:
+def inputs_of(batches: list[dict[str, Any]]) -> Tensors:
+    """Batches as tensors under the keys of a case."""
     tensors: Tensors = {}
     for i, batch in enumerate(batches):
         prefix = f"inputs/{i}/" if i else "inputs/"
@@ -213,22 +216,32 @@ def _in(dtype: np.dtype, made: Subject) -> Subject:
     return replace(made, params=tree.map(lambda a: a.astype(dtype, copy=False), made.params))
 
 
-def _observed(made: Subject, steps: tuple[int, ...], dtype: np.dtype, around: Around) -> Tensors:
+def observed(made: Subject, steps: tuple[int, ...], dtype: np.dtype, around: Around) -> Tensors:
+    """Everything a subject computes in `dtype`, through further observers."""
     return subject.observe(replace(_in(dtype, made), around=(*made.around, *around)), steps)
 
 
-def _subject(recipe: Recipe) -> tuple[Subject, list[dict[str, Any]]]:
-    """The subject, and its batches as files hold them."""
+def subject_of(recipe: Recipe) -> tuple[Subject, list[dict[str, Any]]]:
+    """What a recipe computes: the subject, and its batches as files hold them."""
     module = families.family(recipe.family)
-    config = from_fields(module.Config, {**PUBLISHED, **recipe.config})
+    config = from_fields(module.Config, {**published(recipe.family), **recipe.config})
     params = probe_weights(recipe.family, config, recipe.seed)
     batches = [_batch(recipe, config, i) for i in range(BATCHES if recipe.steps else 1)]
     if recipe.low is not None:
-        _flatten_embedding(params, batches[0], config, recipe.low, Draws(recipe.seed, "nearly constant"))
+        model = Model(recipe.family, config, params)
+        _flatten_embedding(model, batches[0], recipe.low, Draws(recipe.seed, "nearly constant"))
     params = tree.map(lambda a: _single(a).astype(recipe.dtype), params)
     model = Model(recipe.family, config, params)
     checked = [model.checked(batch) for batch in batches]
     return Subject(recipe.family, config, params, checked, recipe.optimizer), batches
+
+
+def published(family: str) -> dict[str, Any]:
+    """Small sizes for a family's cases, beside the published meaning of every switch: what its Config defaults to."""
+    module = families.family(family)
+    spare = module.Config.max_position_embeddings - module.longest(module.Config())  # RoBERTa's first rows
+    sizes = {**SMALL, "max_position_embeddings": SMALL["max_position_embeddings"] + spare}
+    return {name: size for name, size in sizes.items() if name in module.Config.__dataclass_fields__}
 
 
 def probe_weights(family: str, config: Any, seed: int) -> Any:
@@ -273,41 +286,67 @@ def of(name: str, kind: str, fields: Mapping[str, Any], seed: int) -> Recipe:
         require(name in PAIRS, f"no op {name!r}{nearest(name, PAIRS)}; there are: {', '.join(PAIRS)}")
         return Recipe(f"{name} alone", None, name, fields, seed)
     module = families.family(name)
-    config = from_fields(module.Config, {**PUBLISHED, **fields})
+    config = from_fields(module.Config, {**published(name), **fields})
     size = sum(int(np.prod(shape)) for shape in tree.leaves(module.shapes(config)))
     advice = "a case holds them eleven times: give a smaller configuration, or --from a published directory"
     require(
         size <= MOST_PARAMETERS, f"the configuration has {size:,} parameters of {MOST_PARAMETERS:,} allowed; {advice}"
     )
-    room = config.max_position_embeddings
-    require(room >= 7, f"config field 'max_position_embeddings' is {room}; a probe batch needs 7 or more")
+    room = module.longest(config)
+    require(room >= 7, f"max_position_embeddings leaves room for {room} tokens; a probe batch needs 7 or more")
     pair = {"family": None, "block": "encoder_layer"}[kind]
     title = f"{name} made from seed {seed}" if pair is None else f"one encoder layer of {name} alone, from seed {seed}"
-    return Recipe(title, name, pair, fields, seed, dropout=True, length=min(9, room))
+    return Recipe(title, name, pair, fields, seed, dropout=True, length=min(LENGTH, room))
 
 
-def _flatten_embedding(params: Any, batch: dict[str, Any], config: Any, std: float, draws: Draws) -> None:
+def _flatten_embedding(model: Model, batch: dict[str, Any], std: float, draws: Draws) -> None:
     """Make the sum of embeddings at row 0, position 4 of the batch nearly constant: its deviation is `std`."""
-    at, last = 4, config.vocab_size - 1
-    token = last if config.pad_token_id != last else last - 1
+    at, last = 4, model.config.vocab_size - 1
+    token = last if model.config.pad_token_id != last else last - 1
     batch["input_ids"][0, at] = token
-    values = draws.standard_normal(config.hidden_size)
+    tables, ids = _embedded(model, batch)
+    word = tables["word"]["weight"]
+    values = draws.standard_normal(word.shape[1])
     values = 0.7 + std * (values - values.mean()) / values.std()
-    tables = params["embeddings"]
-    others = tables["position"]["weight"][at] + tables["token_type"]["weight"][batch["segment_ids"][0, at]]
-    tables["word"]["weight"][token] = values - others
+    rows = {name: numbers[..., at].reshape(-1)[0] for name, numbers in ids.items() if name != "word"}
+    word[token] = values - sum(tables[name]["weight"][row] for name, row in rows.items())
+
+
+def _embedded(model: Model, batch: dict[str, Any]) -> tuple[Any, dict[str, Array]]:
+    """(parameters, ids by table) of the first sum of embeddings that the loss of a batch computes."""
+    found: list[tuple[Any, dict[str, Array]]] = []
+
+    def noted(f: Callable, args: tuple, constants: dict) -> Any:
+        if f.__name__ == "embeddings":
+            found.append((args[0], constants["ids"]))
+        return f(*args, **constants)
+
+    with observing(noted):
+        model.loss(batch)
+    return found[0]
 
 
 # ---- A block ---------------------------------------------------------------------------------------------------------
-BLOCKS = {"encoder_layer": ("bert.encoder.layer.0.", "encode.encoder.0.", "encoder.0.")}
+BLOCKS = ("encoder_layer",)
+LAYER = "encoder.0."  # of a tree that has the layers as BERT has them
+
+
+def _first_layer(module: Any, config: Any) -> tuple[str, str]:
+    """How the first encoder layer's published names begin, and its paths in a cache."""
+    names = [name for path, name, _ in module.names(config) if path == f"{LAYER}attention.query.weight"]
+    require(bool(names), f"{module.MODEL_TYPE} has no layers of BERT's own kind, so none of them stands alone")
+    start = names[0].removesuffix("attention.self.query.weight")
+    path = next(path for name, path, _ in module.activations(config) if name == f"{start}attention.self.query")
+    return start, path.removesuffix("attention.query")
 
 
 def _block(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
     """One encoder layer alone: x and the layer's weights in, every intermediate and gradient out."""
-    published = BLOCKS[recipe.pair][0]
-    made, batches = _subject(recipe)
-    flat = directory.to_published(made.params, families.family(recipe.family).names(made.config))
-    weights = {name.removeprefix(published): a for name, a in flat.items() if name.startswith(published)}
+    made, batches = subject_of(recipe)
+    module = families.family(recipe.family)
+    start, _ = _first_layer(module, made.config)
+    flat = directory.to_published(made.params, module.names(made.config))
+    weights = {name.removeprefix(start): a for name, a in flat.items() if name.startswith(start)}
     draws, mask = Draws(recipe.seed, "block"), batches[0]["input_mask"]
     shape = (*mask.shape, made.config.hidden_size)
     given = {f"weights/{name}": a for name, a in weights.items()}
@@ -315,16 +354,15 @@ def _block(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
         given[f"inputs/{name}"] = _single(draws.standard_normal(shape)).astype(recipe.dtype)
     given["inputs/attention_mask"] = mask
     for name, keep in batches[0].get("dropout", {}).items():
-        if name.startswith(published):
-            given[f"inputs/dropout/{name.removeprefix(published)}"] = keep
-    return given, to_fields(made.config), lambda dtype, around: _layer(recipe.pair, made.config, given, dtype, around)
+        if name.startswith(start):
+            given[f"inputs/dropout/{name.removeprefix(start)}"] = keep
+    return given, to_fields(made.config), lambda dtype, around: _layer(module, made.config, given, dtype, around)
 
 
-def _layer(pair: str, config: Any, given: Mapping[str, Array], dtype: np.dtype, around: Around) -> Tensors:
-    published, traced, ours = BLOCKS[pair]
-    module = families.family("bert")
-    rows = [(path, name, kind) for path, name, kind in module.names(config) if name.startswith(published)]
-    rows = [(path.removeprefix(ours), name.removeprefix(published), kind) for path, name, kind in rows]
+def _layer(module: Any, config: Any, given: Mapping[str, Array], dtype: np.dtype, around: Around) -> Tensors:
+    start, traced = _first_layer(module, config)
+    rows = [(path, name, kind) for path, name, kind in module.names(config) if name.startswith(start)]
+    rows = [(path.removeprefix(LAYER), name.removeprefix(start), kind) for path, name, kind in rows]
     flat = {name: given[f"weights/{name}"].astype(dtype) for _, name, _ in rows}
     x, dy = (given[f"inputs/{name}"].astype(dtype) for name in ("x", "cotangent"))
     bias, alive = layers.key_mask(given["inputs/attention_mask"], dtype, config.mask_constant)
@@ -350,9 +388,9 @@ def _layer(pair: str, config: Any, given: Mapping[str, Array], dtype: np.dtype, 
         )
         dx, gradient = layers.encoder_layer_backward(dy, cache)
     table = [
-        (name.removeprefix(published), path.removeprefix(traced), kind)
+        (name.removeprefix(start), path.removeprefix(traced), kind)
         for name, path, kind in module.activations(config)
-        if name.startswith(published)
+        if name.startswith(start)
     ]
     values, cotangents = subject.published(table, record.named(cache), {"input_ids": given["inputs/attention_mask"]})
     gradients = {**cotangents, "x": dx, **directory.to_published(gradient, rows)}
@@ -430,9 +468,10 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         "input_mask": np.array([row.attention_mask for row in encoded]),
         "segment_ids": np.array([row.type_ids for row in encoded]),
     }
+    batch = {name: a for name, a in batch.items() if _spelling(model.module, name) in model.module.INPUTS}
     whole = all(head in model.params for head in families.declared(model.module, "HEADS", model.config))
     if whole:
-        batch |= _targets(batch, model.tokenizer, seed)
+        batch |= _targets(batch, model, seed)
     dtype = np.result_type(*tree.leaves(model.params))
     facts = {
         "name": name,
@@ -456,7 +495,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
     }
 
     def evaluate(dtype: np.dtype, around: Around) -> Tensors:
-        return _published(model, batch, dtype, around)
+        return _computed(model, batch, dtype, around)
 
     truth = _selected(evaluate(FLOAT64, ()))
     rows = [
@@ -465,32 +504,50 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
     ]
     floors = noise.floors(evaluate, truth, cases.scale(truth), seed, runs)
     facts |= {"version": minibert.__version__, "flags": []}
-    tensors = {**_inputs([batch]), **truth}
+    tensors = {**inputs_of([batch]), **truth}
     return cases.write(path, facts, tensors, floors, {"texts": rows}, outputs=_outputs(facts))
 
 
-def _targets(batch: dict[str, Array], tokenizer: Any, seed: int) -> dict[str, Array]:
-    """Masked positions drawn by BERT's rule, their labels; the masks are written into batch["input_ids"]."""
+def _spelling(module: Any, name: str) -> str:
+    """The family's own name of an input or label."""
+    return getattr(module, "SPELLINGS", {}).get(name, name)
+
+
+def _targets(batch: dict[str, Array], model: Model, seed: int) -> dict[str, Array]:
+    """The labels that the family's loss needs: targets drawn by BERT's rule, which also corrupts batch["input_ids"];
+    sentence pairs labelled 0 and 1 in turn; what the family samples from its own model.
+    """
     from minibert.corruption import masking, rules
 
-    ids, draws = batch["input_ids"], Draws(seed, "masking")
+    ids, draws, tokenizer = batch["input_ids"], Draws(seed, "masking"), model.tokenizer
     vocabulary = masking.Vocabulary(
         len(tokenizer), tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id
     )
     made = rules.bert(ids, batch["input_mask"], draws, vocabulary, cap=4)
-    fields = masking.targets(ids, made.chosen, 4)
+    candidates = masking.candidates(ids, batch["input_mask"], vocabulary)
+    turns = np.arange(len(ids)) % 2
+    fields = {
+        **masking.targets(ids, made.chosen, 4),
+        **masking.span_targets(ids, candidates, made.groups, 4),
+        "next_sentence_labels": turns,
+        "sentence_order_labels": turns,
+        "replaced_labels": (made.ids != ids).astype(np.int64),
+    }
     batch["input_ids"] = made.ids
-    return {**fields, "next_sentence_labels": np.arange(len(ids)) % 2}
+    wanted = families.declared(model.module, "LABELS", model.config)
+    fields = {name: a for name, a in fields.items() if _spelling(model.module, name) in wanted}
+    if hasattr(model.module, "sampled"):
+        fields |= model.module.sampled(draws, model.params, model.config, {**batch, **fields})
+    return fields
 
 
-def _published(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Around) -> Tensors:
+def _computed(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Around) -> Tensors:
     """The loss, outputs and gradients of a batch; without labels the outputs alone."""
-    if "masked_lm_ids" in batch:
+    inputs = {_spelling(model.module, name): array for name, array in batch.items()}
+    if all(label in inputs for label in families.declared(model.module, "LABELS", model.config)):
         made = Subject(model.family, model.config, model.params, [model.checked(batch)])
-        return _observed(made, (), dtype, around)
+        return observed(made, (), dtype, around)
     params = tree.map(lambda a: a.astype(dtype, copy=False), model.params)
-    spellings = getattr(model.module, "SPELLINGS", {})
-    inputs = {spellings.get(name, name): array for name, array in batch.items()}
     with ExitStack() as stack:
         for factory in around:
             stack.enter_context(observing(factory()))
@@ -529,14 +586,14 @@ def computed(case: Case, dtype: Any = FLOAT64, around: Around = (), weights: Any
     """
     kind, dtype = case.facts["kind"], np.dtype(dtype)
     if kind == "family":
-        return _observed(case.subject(), tuple(case.facts["steps"]), dtype, around)
+        return observed(case.subject(), tuple(case.facts["steps"]), dtype, around)
     if kind == "pipeline":
         model = Model(case.facts["family"], case.config(), case.params(weights))
-        got = _published(model, case.batches()[0], dtype, around)
+        got = _computed(model, case.batches()[0], dtype, around)
         return {key: got[key] for key in case.entries if key in got}
     given = {key: case.tensor(key) for key in case.entries if key.startswith(("weights/", "inputs/"))}
     if kind == "block":
-        return _layer(case.facts["pair"], case.config(), given, dtype, around)
+        return _layer(families.family(case.facts["family"]), case.config(), given, dtype, around)
     require(kind == "op", f"case {case.name} of kind {kind!r} holds no tensors to compute")
     return _pair(case.facts["pair"], given, case.facts["config"], dtype, around)
 

@@ -180,7 +180,7 @@ class Evidence:
 
 
 def _group(key: str) -> str | None:
-    return cases._group(key)
+    return cases.group(key)
 
 
 def _worst(residuals: np.ndarray) -> float:

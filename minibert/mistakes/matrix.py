@@ -123,10 +123,9 @@ class _Runs:
 
 def _surrogate(case: Case) -> Subject:
     """A small family subject, so that mutants of an op's or block's case can be made: its swaps are what is used."""
-    config = dict(make.PUBLISHED)
-    if case.facts["kind"] == "block":
-        config = case.facts["config"]
-    return make._subject(make.Recipe("", config=config, steps=(), low=None))[0]
+    family = case.facts["family"] or "bert"
+    config = case.facts["config"] if case.facts["kind"] == "block" else make.published(family)
+    return make.subject_of(make.Recipe("", family, config=config, steps=(), low=None))[0]
 
 
 def _only(swaps: Swaps, case: Case, at: list[Site]) -> Swaps | None:
