@@ -21,13 +21,26 @@ def grown(
     min_frequency: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> list[str]:
-    """`pieces` and the merged ones after them, up to `size` in all.
+    """`pieces` and the merged ones after them, up to `size` in all: what `learned` lists, without the pairs."""
+    return learned(words, counts, pieces, size, join, min_frequency, progress)[0]
+
+
+def learned(
+    words: list[list[int]],
+    counts: list[int],
+    pieces: list[str],
+    size: int,
+    join: Callable[[str, str], str],
+    min_frequency: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[list[str], list[Pair]]:
+    """`pieces` and the merged ones after them, up to `size` in all, and the merged pairs in their order.
 
     words: each distinct word as indices of pieces, counts: how often it occurs. The pair with the highest count is
     merged next; of equal counts the one with the smaller left index, then the smaller right one. It ends early when
     no pair occurs `min_frequency` times. Two pairs may give one piece ("a" + "bc", "ab" + "c"): it is listed once.
     """
-    words, pieces = [list(word) for word in words], list(pieces)
+    words, pieces, pairs = [list(word) for word in words], list(pieces), []
     index = {piece: i for i, piece in enumerate(pieces)}
     totals: dict[Pair, int] = defaultdict(int)
     holders: dict[Pair, set[int]] = defaultdict(set)
@@ -45,6 +58,7 @@ def grown(
         if total < max(min_frequency, 1):
             break
         heapq.heappop(heap)
+        pairs.append(pair)
         piece = join(pieces[pair[0]], pieces[pair[1]])
         merged = index.setdefault(piece, len(pieces))
         if merged == len(pieces):
@@ -64,7 +78,7 @@ def grown(
                     risen.add(new)
         for new in risen:
             heapq.heappush(heap, (-totals[new], new))
-    return pieces
+    return pieces, pairs
 
 
 def _merged(word: list[int], pair: Pair, merged: int) -> list[int]:

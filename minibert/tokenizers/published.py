@@ -13,6 +13,7 @@ from minibert.errors import InputError
 
 SPECIALS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")  # the later one is right where both speak
+_LARGEST, _MOST_ADDED = 1 << 28, 1 << 16  # bytes in a file, added tokens: what is damaged or hostile has more
 _CASE = {"do_lower_case": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese_chars": "split_cjk"}
 
 
@@ -170,6 +171,8 @@ def _by_id(vocab: dict[str, Any], path: Path) -> list[str]:
 
 def _added(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     tokens = _value(content, "added_tokens", list, path)
+    if len(tokens) > _MOST_ADDED:
+        raise InputError(f"{path}: {len(tokens)} added tokens; at most {_MOST_ADDED} are supported")
     for token in tokens:
         if not isinstance(token, dict):
             raise InputError(f"{path}: an added token is {token!r}, no JSON object")
@@ -214,6 +217,8 @@ def _lines(path: Path) -> list[str]:
 
 def _bytes(path: Path) -> bytes:
     try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path}: {path.stat().st_size} bytes; files of tokenizers have at most {_LARGEST}")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None

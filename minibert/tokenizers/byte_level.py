@@ -1,0 +1,435 @@
+"""GPT-2's and RoBERTa's tokenizer: byte-pair encoding over the bytes of UTF-8, so that no text is unknown.
+
+Radford et al. 2019, section 2.2 (released code: openai/gpt-2, encoder.py); Liu et al., arXiv:1907.11692, section 4.4;
+merging: Sennrich et al., arXiv:1508.07909. A text is cut into words by GPT-2's pattern, a blank belonging to the word
+after it; the bytes of each word are merged pair by pair, the pair of the lowest rank first. Each byte is written as
+a visible character, the blank as Ġ. Where the released code and the published fast tokenizer (Hugging Face
+`tokenizers`) differ, this follows the latter, id for id and offset for offset:
+- added tokens standing literally in the text are kept whole; RoBERTa's <mask> takes the blanks before it along;
+- letters and numbers are those of Unicode 16.0, whatever version `regex` has;
+- offsets leave out the blanks of a piece (`Layout.trimmed`); a character of several pieces belongs to each of them;
+- a pair too long loses tokens from the longer, as in `encoding.truncated_lengths`.
+Other than there, `Encoding.tokens` names <mask> as the vocabulary does, without the blanks it took along, and a
+vocabulary that lacks one of the 256 bytes is refused.
+"""
+
+import heapq
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain, count, pairwise, repeat
+
+import numpy as np
+import regex
+
+from minibert.errors import InputError
+from minibert.tokenizers import byte_level_files, characters, layout, merges
+from minibert.tokenizers.byte_level_files import SPECIALS, Added
+from minibert.tokenizers.cache import Cache
+from minibert.tokenizers.encoding import Encoding, Span, truncated_lengths
+from minibert.tokenizers.layout import BLANKS, SPACE, Layout
+
+Part = tuple[int, int, int | None]  # start and end in the text, and the id of the added token that it is, if any
+
+# Letters and numbers that came with Unicode 15.0 to 16.0, and those that came later, up to 18.0.
+_NEW_LETTERS, _NEW_NUMBERS, _LATER_LETTERS, _LATER_NUMBERS = (
+    "".join(f"{chr(int(a, 16))}-{chr(int(b or a, 16))}" for a, _, b in (part.partition("-") for part in ranges.split()))
+    for ranges in ("""
+    1C89-1C8A A7CB-A7CD A7DA-A7DC 105C0-105F3 10D4A-10D65 10D6F-10D85 10EC2-10EC4 1123F-11240 11380-11389 1138B
+    1138E 11390-113B5 113B7 113D1 113D3 11BC0-11BE0 11F02 11F04-11F10 11F12-11F33 1342F 13441-13446 13460-143FA
+    16100-1611D 16D40-16D6C 18CFF 1B132 1B155 1DF25-1DF2A 1E030-1E06D 1E4D0-1E4EB 1E5D0-1E5ED 1E5F0 2B739
+    2EBF0-2EE5D 31350-323AF
+    """, """
+    10D40-10D49 116D0-116E3 11BF0-11BF9 11F50-11F59 16130-16139 16D70-16D79 1CCF0-1CCF9 1D2C0-1D2D3 1E4F0-1E4F9
+    1E5F1-1E5FA
+    """, """
+    558 58B-58C 88F C5C CDC 208F 209D-209F A7CE-A7CF A7D2 A7D4 A7DD A7E2 A7F1 AB6C-AB6D 107BB-107BF 10940-10959
+    10EC5-10EC7 10ED9-10EEE 11B0A 11DB0-11DDB 11DF1 16EA0-16EB8 16EBB-16ED3 16FF2-16FF3 187F8-187FF 18CD6-18CDA
+    18D09-18D20 18D80-18DF2 18E00-19191 191A0-191D2 1B123-1B128 1B168 1D6A6 1DF1F-1DF24 1DF2B-1DF81 1DF90-1DF96
+    1DFCD-1DFFF 1E6C0-1E6DE 1E6E0-1E6E2 1E6E4-1E6E5 1E6E7-1E6ED 1E6F0-1E6F4 1E6FE-1E6FF 2B73A-2B73F 2B81E
+    2CEA2-2CEAD 323B0-33479 3D000-3FC3F
+    """, """
+    11DE0-11DE9 1246F 12475-1247F 12550-12686 16FF4-16FF6
+    """)
+)  # fmt: skip
+_LETTER, _NUMBER = rf"[[\p{{L}}{_NEW_LETTERS}]--[{_LATER_LETTERS}]]", rf"[[\p{{N}}{_NEW_NUMBERS}]--[{_LATER_NUMBERS}]]"
+# A contraction, or letters, numbers or others with one space before them, or blanks; of blanks before a word the last
+# one is left over: a space goes to the word, any other stands alone.
+_WORD = regex.compile(
+    rf"(?V1)'s|'t|'re|'ve|'m|'ll|'d| ?{_LETTER}+| ?{_NUMBER}+| ?[^\s{_LETTER}{_NUMBER}]+|\s+(?!\S)|\s+"
+)
+_CHUNK = re.compile(r"(?= \S)")  # a space before a word begins a word, whatever stands before it
+
+
+def _characters() -> str:
+    """The 256 characters that stand for the bytes: 188 visible ones for themselves, the rest from U+0100 on."""
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = count(0x100)
+    return "".join(chr(byte if byte in visible else next(others)) for byte in range(256))
+
+
+CHARACTERS = _characters()
+_BYTE = {char: byte for byte, char in enumerate(CHARACTERS)}
+
+
+class ByteLevelBPE:
+    """vocabulary: the pieces in the order of their ids; merges: pairs of pieces, the first to be merged first.
+
+    specials: the tokens of the five roles; a role may be absent, its id is None then. added: the tokens kept whole
+    in text and how; the special ones are among them anyway, and those not in the vocabulary get the ids after it.
+    lowercase: character by character, as in `characters`. add_prefix_space: begin with a space what doesn't. around:
+    what `encode` puts around the pieces, RoBERTa's <s> and </s> unless given. specials_in_text: False reads a
+    literal "</s>" as ordinary text, for text that nobody vouches for.
+    """
+
+    FILES = byte_level_files.FILES
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        merges: Sequence[tuple[str, str]],
+        specials: Mapping[str, str] = SPECIALS,
+        added: Mapping[str, Added] | None = None,
+        lowercase: bool = False,
+        add_prefix_space: bool = False,
+        around: Layout | None = None,
+        specials_in_text: bool = True,
+    ) -> None:
+        self.vocabulary, self.merges, self.specials = list(vocabulary), list(merges), dict(specials)
+        self.lowercase, self.add_prefix_space = lowercase, add_prefix_space
+        index = _checked_index(self.vocabulary)
+        self._ranks = _checked_ranks(self.merges, index)
+        self._of_bytes = [index[char] for char in CHARACTERS]
+        if not self.specials.keys() <= SPECIALS.keys():
+            raise InputError(f"special tokens have the roles {', '.join(SPECIALS)}, not {', '.join(self.specials)}")
+        self.added = dict(added or {})
+        for role, token in self.specials.items():
+            if token not in index and token not in self.added:
+                raise InputError(f"the vocabulary of {len(self.vocabulary)} pieces lacks the special token {token}")
+            self.added.setdefault(token, Added(lstrip=role == "mask"))
+        self.tokens = self.vocabulary + [token for token in self.added if token not in index]
+        self._ids = {token: i for i, token in enumerate(self.tokens)}
+        for token, how in self.added.items():
+            if not token or not _has_utf8(token):
+                raise InputError(f"an added token is {token!r}: it is empty or has no UTF-8")
+            if lowercase and how.normalized:
+                raise InputError(f"added token {token!r}: normalized is not supported together with lower case")
+        self.layout = around or _roberta(self.specials, add_prefix_space)
+        for token in self.layout.tokens:
+            if token not in self._ids:
+                raise InputError(f"the layout of a text needs the token {token!r}, which is not in the vocabulary")
+        self.cls_id, self.pad_id, self.sep_id, self.unk_id, self.mask_id = (
+            self._ids.get(self.specials.get(role)) for role in SPECIALS
+        )
+        self.special_ids = frozenset(self._ids[token] for token, how in self.added.items() if how.special)
+        whole = [token for token, how in self.added.items() if specials_in_text or not how.special]
+        # as published, those that a normaliser would not touch are cut out of all the text before the others are
+        self._whole = [
+            regex.compile("|".join(map(regex.escape, sorted(tokens, key=len, reverse=True))))
+            for normalized in (False, True)
+            if (tokens := [token for token in whole if self.added[token].normalized is normalized])
+        ]
+        self._bytes = [_bytes(token) for token in self.tokens]
+        self.continues = np.array([not token.startswith(SPACE) for token in self.tokens])
+        self.continues[[self._ids[token] for token in self.added]] = False
+        self.continues.flags.writeable = False
+        self._words = Cache(self._merged)
+        self._chunks = Cache(self._chunk)
+
+    def __len__(self) -> int:
+        """The number of ids."""
+        return len(self.tokens)
+
+    def id(self, token: str) -> int:
+        """The id of a piece or special token; InputError when there is none."""
+        if token not in self._ids:
+            raise InputError(f"no token {token!r} in this vocabulary of {len(self)}")
+        return self._ids[token]
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of the text's pieces, nothing added: the fast path, for building data."""
+        out: list[int] = []
+        for start, end, i in self._parts(_checked_text(text)):
+            if i is not None:
+                out.append(i)
+            else:
+                part = _spaced(text[start:end]) if self.add_prefix_space else text[start:end]
+                out.extend(chain.from_iterable(map(self._chunks.__getitem__, _CHUNK.split(part))))
+        return out
+
+    def tokenize(self, text: str) -> list[str]:
+        """The pieces of the text, nothing added."""
+        return [self.tokens[i] for i in self.ids(text)]
+
+    def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
+        """<s> text </s>, or <s> text </s></s> pair </s>, types all 0, cut to `max_length` tokens in all.
+
+        Other layouts than RoBERTa's do as their file says.
+        """
+        sequences = [self._spans(given) for given in ((text,) if pair is None else (text, pair))]
+        items = self.layout.single if pair is None else self.layout.pair
+        if max_length is not None:
+            room = max_length - (len(items) - len(sequences))
+            if room < 0:
+                raise InputError(f"max_length {max_length} has no room for the {max_length - room} special tokens")
+            lengths = truncated_lengths([len(ids) for ids, _ in sequences], room)
+            sequences = [(ids[:n], spans[:n]) for (ids, spans), n in zip(sequences, lengths, strict=True)]
+        all_ids, types, offsets = [], [], []
+        for item, kind in items:
+            ids, spans = ([self._ids[item]], [(0, 0)]) if isinstance(item, str) else sequences[item]
+            all_ids += ids
+            types += [kind] * len(ids)
+            offsets += spans
+        return Encoding(all_ids, [self.tokens[i] for i in all_ids], types, [1] * len(all_ids), offsets)
+
+    def encode_batch(
+        self,
+        texts: Iterable[str | tuple[str, str]],
+        pairs: Iterable[str] | None = None,
+        max_length: int | None = None,
+    ) -> list[Encoding]:
+        """`encode` of each text or (text, pair), padded at the end to the longest: <pad>, mask 0, type 0."""
+        items = list(texts)
+        if pairs is not None:
+            pairs = list(pairs)
+            if len(pairs) != len(items):
+                raise InputError(f"{len(items)} texts, but {len(pairs)} pairs")
+            items = list(zip(items, pairs, strict=True))
+        rows = [self.encode(*((item,) if isinstance(item, str) else item), max_length=max_length) for item in items]
+        longest = max(map(len, rows), default=0)
+        if self.pad_id is None and any(len(row) < longest for row in rows):
+            raise InputError("texts of unequal length, but this vocabulary has no token to pad with")
+        return [row.padded(longest, self.pad_id, self.specials.get("pad")) for row in rows]
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
+        """The text of these ids: their bytes as UTF-8, U+FFFD for what isn't; no blank is taken out."""
+        data = []
+        for i in ids:
+            if not 0 <= i < len(self):
+                raise InputError(f"token id {i} is outside 0 .. {len(self) - 1}")
+            if not (skip_special_tokens and i in self.special_ids):
+                data.append(self._bytes[i])
+        return b"".join(data).decode("utf-8", "replace")
+
+    # Text to parts, parts to words, words to pieces
+
+    def _parts(self, text: str) -> list[Part]:
+        """The text as added tokens and what lies between them."""
+        parts: list[Part] = [(0, len(text), None)] if text else []
+        for whole in self._whole:
+            cut = ([part] if part[2] is not None else self._cut(text, *part[:2], whole) for part in parts)
+            parts = list(chain.from_iterable(cut))
+        return parts
+
+    def _cut(self, text: str, start: int, end: int, whole: regex.Pattern) -> Iterator[Part]:
+        """The text from start to end, cut at the matches of `whole` with the blanks these take along."""
+        for match in whole.finditer(text, start, end):
+            first, last = match.span()
+            how = self.added[match[0]]
+            if how.lstrip:
+                first = start + len(text[start:first].rstrip(BLANKS))
+            if how.rstrip:
+                while last < end and text[last] in BLANKS:
+                    last += 1
+            if start < first:
+                yield start, first, None
+            yield first, last, self._ids[match[0]]
+            start = last
+        if start < end:
+            yield start, end, None
+
+    def _chunk(self, text: str) -> tuple[int, ...]:
+        """The ids of a text without added tokens."""
+        return tuple(chain.from_iterable(map(self._words.__getitem__, _words(text, self.lowercase))))
+
+    def _merged(self, word: str) -> tuple[int, ...]:
+        """The ids of one word: again and again the pair of the lowest rank, of equals the leftmost.
+
+        A heap and a doubly linked list of symbols: n log n steps for n bytes.
+        """
+        symbols: list[int | None] = [self._of_bytes[byte] for byte in word.encode("utf-8")]
+        n, ranks = len(symbols), self._ranks
+        before, after = list(range(-1, n - 1)), list(range(1, n + 1))
+        heap = [ranks[pair][0] * n + i for i, pair in enumerate(pairwise(symbols)) if pair in ranks]
+        heapq.heapify(heap)
+        while heap:
+            rank, i = divmod(heapq.heappop(heap), n)
+            j = after[i]
+            found = ranks.get((symbols[i], symbols[j])) if j < n else None
+            if found is None or found[0] != rank:  # one of the two has been merged since
+                continue
+            symbols[i], symbols[j] = found[1], None
+            after[i] = after[j]
+            if after[i] < n:
+                before[after[i]] = i
+            for left, right in ((before[i], i), (i, after[i])):
+                found = ranks.get((symbols[left], symbols[right])) if left >= 0 and right < n else None
+                if found is not None:
+                    heapq.heappush(heap, found[0] * n + left)
+        return tuple(symbol for symbol in symbols if symbol is not None)
+
+    def _spans(self, text: str) -> tuple[list[int], list[Span]]:
+        """The ids of the text's pieces and where each stands in it."""
+        ids: list[int] = []
+        spans: list[Span] = []
+        for start, end, i in self._parts(_checked_text(text)):
+            if i is not None:
+                ids.append(i)
+                spans.append(self.layout.span(text[start:end], start, end))
+                continue
+            chars = [*map(characters.lower, text[start:end])] if self.lowercase else text[start:end]
+            sources = list(chain.from_iterable(map(repeat, range(start, end), map(len, chars))))
+            part = "".join(chars)
+            if self.add_prefix_space and not part.startswith(" "):  # it stands where the first character does
+                part, sources = f" {part}", [start, *sources]
+            for word in _WORD.finditer(part):
+                places = [sources[i] for i in range(*word.span()) for _ in part[i].encode("utf-8")]
+                found = self._words[word[0]]
+                ids += found
+                first = 0
+                for piece, last in zip(found, accumulate(len(self._bytes[piece]) for piece in found), strict=True):
+                    spans.append(self.layout.span(self.tokens[piece], places[first], places[last - 1] + 1))
+                    first = last
+        return ids, spans
+
+    # Learning
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocabulary_size: int,
+        lowercase: bool = False,
+        add_prefix_space: bool = False,
+        min_frequency: int = 2,
+        specials: Mapping[str, str] = SPECIALS,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> "ByteLevelBPE":
+        """A vocabulary learnt from the texts: of the size asked, or smaller once no pair occurs `min_frequency` times.
+
+        As the published trainer does: specials; the 256 bytes by the code points of their characters; merged pieces
+        as learnt, ties to the smaller ids (see `merges`). Nothing depends on the process or on hash seeds.
+        """
+        start = list(dict.fromkeys([*specials.values(), *sorted(CHARACTERS)]))
+        if vocabulary_size < len(start):
+            raise InputError(f"vocabulary_size {vocabulary_size} is below the {len(start)} special tokens and bytes")
+        index = {piece: i for i, piece in enumerate(start)}
+        words = _word_counts(texts, lowercase, add_prefix_space)
+        pieces, pairs = merges.learned(
+            [[index[CHARACTERS[byte]] for byte in word.encode("utf-8")] for word in words],
+            list(words.values()),
+            start,
+            vocabulary_size,
+            join=str.__add__,
+            min_frequency=min_frequency,
+            progress=progress,
+        )
+        ranked = reversed(dict.fromkeys(reversed(pairs)))  # of a pair merged twice the later rank, as published
+        named = [(pieces[left], pieces[right]) for left, right in ranked]
+        return cls(pieces, named, specials, lowercase=lowercase, add_prefix_space=add_prefix_space)
+
+    # Files
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, specials_in_text: bool = True) -> "ByteLevelBPE":
+        """From a published directory, its `tokenizer.json` (preferred), or its `vocab.json` and `merges.txt`.
+
+        `tokenizer_config.json` and `special_tokens_map.json` beside it name the special tokens, and for a
+        `vocab.json` the rest; what they don't say is as RoBERTa's: no prefix space, <mask> takes blanks before it.
+        """
+        arguments = byte_level_files.arguments(path)
+        try:
+            return cls(**arguments, specials_in_text=specials_in_text)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def save(self, directory: str | os.PathLike) -> None:
+        """Write vocab.json, merges.txt, tokenizer.json and the two files of settings, as published ones are."""
+        byte_level_files.write(
+            directory,
+            vocabulary={piece: i for i, piece in enumerate(self.vocabulary)},
+            merges=self.merges,
+            specials=self.specials,
+            added={self._ids[token]: (token, how) for token, how in self.added.items()},
+            lowercase=self.lowercase,
+            add_prefix_space=self.add_prefix_space,
+            around=self.layout,
+        )
+
+
+def _spaced(part: str) -> str:
+    return part if part.startswith(" ") else f" {part}"
+
+
+def _words(text: str, lowercase: bool) -> list[str]:
+    """The words of a text without added tokens."""
+    return _WORD.findall("".join(map(characters.lower, text)) if lowercase else text)
+
+
+def _word_counts(texts: Iterable[str], lowercase: bool, add_prefix_space: bool) -> Counter[str]:
+    """Word -> how often it occurs."""
+    chunks: Counter[str] = Counter()
+    for text in texts:
+        part = _checked_text(text)
+        chunks.update(_CHUNK.split(_spaced(part) if part and add_prefix_space else part))
+    words: Counter[str] = Counter()
+    for chunk, n in chunks.items():
+        for word in _words(chunk, lowercase):
+            words[word] += n
+    return words
+
+
+def _checked_index(vocabulary: list[str]) -> dict[str, int]:
+    """piece -> id; InputError for a piece that is empty, stands twice, or has no UTF-8, and for a lacking byte."""
+    index: dict[str, int] = {}
+    for i, piece in enumerate(vocabulary):
+        if not isinstance(piece, str) or not piece or not _has_utf8(piece):
+            raise InputError(f"piece {i} of the vocabulary is {piece!r}: a piece is a non-empty text")
+        if index.setdefault(piece, i) != i:
+            raise InputError(f"the vocabulary has the piece {piece!r} twice, as {index[piece]} and {i}")
+    for byte, char in enumerate(CHARACTERS):
+        if char not in index:
+            raise InputError(f"the vocabulary of {len(index)} pieces lacks {char!r}, the byte {byte:#04x}")
+    return index
+
+
+def _checked_ranks(pairs: list[tuple[str, str]], index: dict[str, int]) -> dict[tuple[int, int], tuple[int, int]]:
+    """(left id, right id) -> (rank, id of the two merged); all three must be in the vocabulary, no pair twice."""
+    ranks: dict[tuple[int, int], tuple[int, int]] = {}
+    for rank, (left, right) in enumerate(pairs):
+        for piece in (left, right, left + right):
+            if piece not in index:
+                raise InputError(f"merge {rank}, {left!r} + {right!r}: {piece!r} is not in the vocabulary")
+        if ranks.setdefault((index[left], index[right]), (rank, index[left + right]))[0] != rank:
+            raise InputError(f"merge {rank}, {left!r} + {right!r}, stands twice")
+    return ranks
+
+
+def _bytes(token: str) -> bytes:
+    """The bytes a token stands for; one with other characters than theirs stands for itself."""
+    known = [_BYTE[char] for char in token if char in _BYTE]
+    return bytes(known) if len(known) == len(token) else token.encode("utf-8")
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _roberta(specials: Mapping[str, str], add_prefix_space: bool) -> Layout:
+    """RoBERTa's layout with these special tokens."""
+    if not {"cls", "sep"} <= specials.keys():
+        raise InputError("special tokens: the roles cls and sep are needed, or another layout")
+    return layout.roberta(specials["cls"], specials["sep"], first_blank=add_prefix_space)
+
+
+def _checked_text(text: str) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"a text to tokenize is a str, not {type(text).__name__}")
+    if not _has_utf8(text):
+        raise InputError("the text holds half of a surrogate pair, which has no UTF-8: decode it again, or replace it")
+    return text
