@@ -140,8 +140,9 @@ def _array(name: str, value: Any) -> np.ndarray:
 def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:
     """A new model; `fields` are config fields under their published names, unknown ones refused.
 
-    Weights are drawn from a normal of standard deviation `initializer_range`, truncated at two of it (so really
-    0.8796 of it: google-research/bert, `create_initializer`); biases are 0, norms 1 and 0.
+    It has the parts that its loss needs. Weights are drawn from a normal of standard deviation `initializer_range`,
+    truncated at two of it (so really 0.8796 of it: google-research/bert, `create_initializer`); biases are 0, norms 1
+    and 0.
     """
     module = families.family(family)
     config = configs.from_fields(module.Config, fields)
@@ -150,9 +151,11 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
         rng = np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise InputError(f"seed {shown(seed)}: expected a whole number, 0 or more") from None
+    spare = families.optional(module, config) - {*families.declared(module, "HEADS", config)}
     flat = {
         path: _initial(path, shape, config.initializer_range, rng).astype(kind)
         for path, shape in tree.items(module.shapes(config))
+        if path.split(".")[0] not in spare
     }
     return Model(module.__name__.rpartition(".")[2], config, tree.unflatten(flat))
 

@@ -192,6 +192,7 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     known = getattr(module, "FORMATS", ("",))
     settings = dataclasses.replace(settings, format=settings.format or known[0])
     require(settings.format in known, f"format is {settings.format!r}; {request['family']} knows: {', '.join(known)}")
+    fields = {**module.PRETRAINING.get("formats", {}).get(settings.format, {}), **fields}
     spare = module.Config.max_position_embeddings - module.longest(module.Config())
     fields = {"max_position_embeddings": settings.seq_length + spare, **fields}
     sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
@@ -261,8 +262,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, threads: in
     _check_data(directory, run, [data.rows, held_out])
     _say("data", f"{len(tokenizer):,} pieces; {len(data.rows['input_ids']):,} training instances of up to "
          f"{options.seq_length} tokens, {options.masking} masking; {len(held_out['input_ids']):,} held out")
-    model = minibert.create(run["request"]["family"], seed=options.seed, dtype=options.dtype,
-                            **{**run["fields"], "vocab_size": len(tokenizer)})
+    fields = {"pad_token_id": tokenizer.pad_id, **run["fields"], "vocab_size": len(tokenizer)}
+    model = minibert.create(run["request"]["family"], seed=options.seed, dtype=options.dtype, **fields)
     model.tokenizer = tokenizer
     _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     plan = options.plan(threads, checkpoint_every)

@@ -102,7 +102,7 @@ def save(model: Model, directory: Any) -> None:
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
-    heads = {head for head in families.declared(module, "HEADS", model.config) if head in model.params}
+    heads = families.optional(module, model.config) & model.params.keys()
     known = families.declared(module, "ARCHITECTURES", model.config)
     origin = {"architectures": [_architecture(known, heads)], "model_type": module.MODEL_TYPE}
     if model.family != module.MODEL_TYPE:
@@ -208,7 +208,7 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
                 equal = np.array_equal(tensors.setdefault(name, repeated), repeated)
                 require(equal or alias in unused, f"tensor {alias!r} differs from {name!r}, which it has to repeat")
         tensors = {name: array for name, array in tensors.items() if name not in unused or name in shapes}
-        _require_complete(tensors, shapes, _optional(rows, families.declared(module, "HEADS", config), tensors), config)
+        _require_complete(tensors, shapes, _optional(rows, families.optional(module, config), tensors), config)
         for name, array in tensors.items():
             require(array.dtype.kind == "f", f"tensor {name!r} is {array.dtype}; parameters are floating-point")
             with np.errstate(over="ignore"):  # said by name in the next line

@@ -9,10 +9,11 @@ What a family's file offers, in this order (bert.py is the model):
     INPUTS OUTPUTS SPELLINGS longest(config)                what `encode` takes and gives, and the longest row
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
     masked_logits(p, config, inputs, positions)             for fill-mask, where the family has such a head
-    LABELS TERMS HEADS      what `loss` takes, its terms, the parts of the tree that it needs
+    LABELS TERMS HEADS      what `loss` takes, its terms, the parts of the tree that it needs and `create` makes
     loss(p, config, batch, *, denominators, keep, dense) loss_backward(cache)
     counts(batch)           {term: targets}; correct(cache): {term: (right, counted, of class 1 or None for tokens)}
-    TOKENIZER PRETRAINING   the kind of tokenizer; options and config fields of `pretrain` that differ from its defaults
+    TOKENIZER PRETRAINING   the kind of tokenizer; "options" and config "fields" of `pretrain` that differ from its
+                            defaults, and in "formats" the fields that an input format brings
     FORMATS                 optional: the input formats that options.format may name, the default first
     prepared(tokenizer, options, texts, documents)          optional: what else its rules need of a part of the corpus
     sequences(documents, rng, vocabulary, options, given)   unmasked instances of tokenised documents; given: `prepared`
@@ -45,6 +46,11 @@ def declared(module: ModuleType, table: str, config: Any) -> Any:
     """A family's LABELS, TERMS or the like for this config."""
     value = getattr(module, table)
     return value(config) if callable(value) else value
+
+
+def optional(module: ModuleType, config: Any) -> set[str]:
+    """The parts of the tree that a published directory may lack: the heads of the classes in ARCHITECTURES."""
+    return {head for heads in declared(module, "ARCHITECTURES", config).values() for head in heads}
 
 
 def family(name: str) -> ModuleType:
