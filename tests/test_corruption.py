@@ -11,14 +11,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from chance import chi_square, frozen, two_samples
+from chance import Z, chi_square, deviation, frozen, two_samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.corruption import masking, rules
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.replacement import replacement
-from minibert.corruption.sentence_pairs import IS_NEXT, RANDOM, sentence_pairs
+from minibert.corruption.sentence_pairs import IS_NEXT, RANDOM, SWAPPED, ordered_pairs, sentence_pairs, single_pairs
 from minibert.corruption.units import units
 from minibert.errors import InputError
 
@@ -115,9 +115,7 @@ def published_masking(tokens, rng, whole_words, rate=0.15, cap=20):
 @given(st.lists(ROWS, min_size=1, max_size=5), st.booleans(), st.integers(0, 1000))
 def test_masking_equals_a_scalar_double_with_the_same_draws(rows, whole_words, seed):
     ids, present = batch(rows)
-    corrupted, chosen = masked(
-        ids, present, np.random.default_rng(seed), VOCABULARY, cap=5, whole_words=whole_words
-    )
+    corrupted, chosen = masked(ids, present, np.random.default_rng(seed), VOCABULARY, cap=5, whole_words=whole_words)
     rng = np.random.default_rng(seed)
     keys = rng.random(ids.shape)
     expected = []
@@ -194,9 +192,7 @@ def test_the_law_is_that_of_the_published_algorithm(whole_words, rate):
     """Chosen sets, and fates of one position, of 30,000 rows at once against as many runs of the double."""
     count = 30_000
     ids, present = batch([SENTENCE] * count, width=16)
-    corrupted, chosen = masked(
-        ids, present, np.random.default_rng(5), VOCABULARY, rate, whole_words=whole_words
-    )
+    corrupted, chosen = masked(ids, present, np.random.default_rng(5), VOCABULARY, rate, whole_words=whole_words)
     rng = random.Random(6)
     runs = [published_masking(SENTENCE, rng, whole_words, rate) for _ in range(count)]
     sets = Counter(tuple(np.flatnonzero(row).tolist()) for row in chosen)
@@ -318,8 +314,10 @@ def offsets(documents: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     return frozen(np.cumsum([0, *lengths]), np.cumsum([0, *map(len, documents)]))
 
 
-def published_pairs(documents: list[list[list[int]]], rng, max_num_tokens: int, short_seq_prob: float) -> list:
-    """Token lists and labels, in the published order of decisions, on the same generator."""
+def published_pairs(
+    documents: list[list[list[int]]], rng, max_num_tokens: int, short_seq_prob: float, random_next: bool = True
+) -> list:
+    """Token lists and labels, in the published order of decisions, on the same generator; random_next: BERT, or ALBERT."""
 
     def randint(a, b):
         return int(rng.integers(a, b, endpoint=True))
@@ -337,7 +335,7 @@ def published_pairs(documents: list[list[list[int]]], rng, max_num_tokens: int, 
                 a_end = randint(1, len(chunk) - 1) if len(chunk) >= 2 else 1
                 tokens_a = [t for sentence in chunk[:a_end] for t in sentence]
                 tokens_b: list[int] = []
-                if len(chunk) == 1 or rng.random() < 0.5:
+                if len(chunk) == 1 or (random_next and rng.random() < 0.5):
                     is_random = 1
                     for _ in range(10):
                         other = randint(0, len(documents) - 1)
@@ -349,6 +347,10 @@ def published_pairs(documents: list[list[list[int]]], rng, max_num_tokens: int, 
                         if len(tokens_b) >= target - len(tokens_a):
                             break
                     i -= len(chunk) - a_end
+                elif not random_next and rng.random() < 0.5:
+                    is_random = 1
+                    tokens_b = tokens_a
+                    tokens_a = [t for sentence in chunk[a_end:] for t in sentence]
                 else:
                     is_random = 0
                     tokens_b = [t for sentence in chunk[a_end:] for t in sentence]
@@ -367,16 +369,55 @@ def published_pairs(documents: list[list[list[int]]], rng, max_num_tokens: int, 
 LENGTHS = st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=12), min_size=1, max_size=6)
 
 
+@pytest.mark.parametrize("maker", [sentence_pairs, ordered_pairs])
 @given(LENGTHS, st.integers(2, 40), st.sampled_from([0.0, 0.1, 0.7]), st.integers(0, 1000))
-@settings(max_examples=300)
-def test_pairs_equal_the_scalar_double_on_the_same_generator(lengths, max_tokens, short_rate, seed):
+@settings(max_examples=200)
+def test_pairs_equal_the_scalar_double_on_the_same_generator(maker, lengths, max_tokens, short_rate, seed):
     sentences, borders = offsets(lengths)
     stream = list(range(int(sentences[-1])))
     split = [stream[a:b] for a, b in pairwise(sentences.tolist())]
     documents = [split[a:b] for a, b in pairwise(borders.tolist())]
-    expected = published_pairs(documents, np.random.default_rng(seed), max_tokens, short_rate)
-    pairs = sentence_pairs(sentences, borders, np.random.default_rng(seed), max_tokens, short_rate)
+    rng = np.random.default_rng(seed)
+    expected = published_pairs(documents, rng, max_tokens, short_rate, maker is sentence_pairs)
+    pairs = maker(sentences, borders, np.random.default_rng(seed), max_tokens, short_rate)
     assert [(stream[a:b], stream[c:d], label) for a, b, c, d, label in pairs.tolist()] == expected
+
+
+def test_half_of_the_chunks_are_swapped():
+    """Among chunks of several sentences; two consecutive segments, and nothing else, whichever comes first."""
+    sentences, borders = offsets([[2] * 50_000] * 13)
+    pairs = ordered_pairs(sentences, borders, np.random.default_rng(2), 16, 0.0)
+    assert len(pairs) > 80_000
+    assert deviation((pairs[:, 4] == SWAPPED).sum(), len(pairs), 0.5) < Z
+    assert deviation((pairs[:, 4] == SWAPPED).sum(), len(pairs), 0.49) > Z
+    swapped = pairs[:, 4] == SWAPPED
+    np.testing.assert_array_equal(
+        np.where(swapped, pairs[:, 3], pairs[:, 1]), np.where(swapped, pairs[:, 0], pairs[:, 2])
+    )
+    total = pairs[:, 1] - pairs[:, 0] + pairs[:, 3] - pairs[:, 2]
+    assert total.sum() == sentences[-1]  # each token once: the swap changes the order alone
+    random = sentence_pairs(sentences, borders, np.random.default_rng(2), 16, 0.0)  # H12: made as NSP data
+    assert (random[random[:, 4] == RANDOM, 3] != random[random[:, 4] == RANDOM, 0]).mean() > 0.9
+    single = ordered_pairs(*offsets([[5]] * 40), np.random.default_rng(2), 16, 0.0)
+    assert single[:, 4].tolist() == [SWAPPED] * 40  # cannot be swapped: a random B instead
+
+
+@given(LENGTHS, st.integers(2, 40), st.integers(0, 1000))
+def test_pairs_of_single_sentences(lengths, max_tokens, seed):
+    sentences, borders = offsets(lengths)
+    pairs = single_pairs(sentences, borders, np.random.default_rng(seed), max_tokens)
+    within = (
+        np.searchsorted(sentences, pairs[:, :4] - [0, 1, 0, 1], side="right") - 1
+    )  # sentence of first and last token
+    document = np.searchsorted(borders, within, side="right") - 1
+    assert (pairs[:, 1] - pairs[:, 0] + pairs[:, 3] - pairs[:, 2] <= max_tokens).all()
+    used = []
+    for (a, a_end, b, b_end), home, label in zip(within.tolist(), document.tolist(), pairs[:, 4], strict=True):
+        assert (a, b) == (a_end, b_end)  # one sentence each
+        assert label == RANDOM or (b == a + 1 and home[0] == home[2])
+        assert label == IS_NEXT or home[0] != home[2] or len(lengths) < 8  # ten tries at 1 in n may fail
+        used += [a] if label == RANDOM else [a, b]
+    assert used == list(range(len(sentences) - 1))  # every sentence once, in order
 
 
 @given(LENGTHS, st.integers(2, 40), st.integers(0, 1000))

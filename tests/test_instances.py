@@ -1,11 +1,14 @@
-"""The seven published fields, from documents of ids."""
+"""From documents of ids to rows: BERT's seven published fields, and the rows of the other families."""
+
+from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.corruption import instances as made
+from minibert.corruption import sequences
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 
@@ -151,3 +154,195 @@ def test_a_single_document_pairs_with_itself():
     batch = made.pairs([[[5, 6, 7]] * 9], np.random.default_rng(0), VOCABULARY, max_length=16)
     assert set(batch["next_sentence_labels"].tolist()) <= {0, 1}
     assert (batch["input_ids"][:, 1] > SEP).all()
+
+
+# ---- The rows of other families --------------------------------------------------------------------------------------
+def rows_of(batch):
+    """The rows without padding, in any order."""
+    return Counter(
+        tuple(ids[mask == 1].tolist()) for ids, mask in zip(batch["input_ids"], batch["input_mask"], strict=True)
+    )
+
+
+MAKERS = {
+    "pairs": sequences.pairs,
+    "ordered_pairs": sequences.ordered_pairs,
+    "sentence_pair_rows": sequences.sentence_pair_rows,
+    "full_sentences": sequences.full_sentences,
+    "doc_sentences": sequences.doc_sentences,
+    "single_sequence": sequences.single_sequence,
+    "packed": sequences.packed,
+}
+LABELS = {"pairs": "next_sentence_labels", "ordered_pairs": "sentence_order_labels"}
+LABELS["sentence_pair_rows"] = LABELS["pairs"]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@given(corpora(), st.integers(14, 40), st.integers(1, 3), st.booleans(), st.integers(0, 99))
+@settings(max_examples=50)
+def test_properties_of_every_row(name, corpus, width, duplicates, segmented, seed):
+    documents, vocabulary = corpus
+    starts = (
+        [[[t % 3 == 0 for t in sentence] for sentence in document] for document in documents] if segmented else None
+    )
+    rows, again = (
+        MAKERS[name](documents, np.random.default_rng(seed), vocabulary, width, duplicates=duplicates, starts=starts)
+        for _ in range(2)
+    )
+    for field in rows:
+        np.testing.assert_array_equal(rows[field], again[field])
+    shapes = {"input_ids": (np.int32, 2), "input_mask": (np.int32, 2), "segment_ids": (np.int32, 2)}
+    shapes |= {LABELS[name]: (np.int32, 1)} if name in LABELS else {}
+    shapes |= {"starts": (bool, 2)} if segmented else {}
+    assert {field: (a.dtype, a.ndim) for field, a in rows.items()} == shapes
+    ids, mask, types = (rows[field] for field in ("input_ids", "input_mask", "segment_ids"))
+    assert ids.shape == mask.shape == types.shape == (len(ids), width)
+    assert (np.diff(mask) <= 0).all()  # padding at the end alone
+    assert (ids[mask == 0] == PAD).all()
+    assert (types[mask == 0] == 0).all()
+    assert (ids[:, 0] == CLS).all()
+    assert (ids == CLS).sum() == len(ids)
+    last = ids[np.arange(len(ids)), mask.sum(1) - 1]
+    if name not in ("full_sentences", "doc_sentences"):  # there a cut sentence has none
+        assert (last == SEP).all()
+    if name in ("pairs", "ordered_pairs", "packed"):
+        second = np.cumsum(ids == SEP, axis=1) - (ids == SEP) >= 1
+        np.testing.assert_array_equal(types == 1, second & (mask == 1))
+    else:
+        assert not types.any()
+    plain = (mask == 1) & (ids > MASK)
+    if segmented:
+        np.testing.assert_array_equal(rows["starts"], np.where(plain, ids % 3 == 0, True))
+    if name in ("ordered_pairs", "full_sentences", "doc_sentences", "packed"):  # what others don't promise
+        count = Counter(ids[plain].tolist())
+        assert set(count) <= {t for document in documents for sentence in document for t in sentence}
+
+
+def fairseq_blocks(documents, limit, across):
+    """The release's two break modes on lines that end in </s>; a blank line is a lone </s>."""
+    lines = []
+    for document in documents:
+        sentences = [[*sentence, SEP] for sentence in document if sentence]
+        if sentences:
+            lines += [*sentences, None]
+    blocks, block = [], []
+    for line in lines[:-1]:
+        if line is None and not across:
+            blocks.append(block)
+            block = []
+            continue
+        line = [SEP] if line is None else line
+        if block and len(block) + len(line) > limit:
+            blocks.append(block)
+            block = []
+        block = block + line
+    return Counter((CLS, *block[:limit]) for block in [*blocks, block] if block)
+
+
+@pytest.mark.parametrize("across", [True, False])
+@given(corpora(), st.integers(3, 40))
+def test_full_and_doc_sentences_equal_their_double(across, corpus, width):
+    documents, vocabulary = corpus
+    maker = sequences.full_sentences if across else sequences.doc_sentences
+    batch = maker(documents, np.random.default_rng(0), vocabulary, width)
+    assert rows_of(batch) == fairseq_blocks(documents, width - 1, across)
+    if across and width == 40:
+        assert rows_of(batch) != fairseq_blocks(documents, width - 2, across) or len(batch["input_ids"]) == 1
+
+
+def test_documents_meet_at_one_more_separator():
+    documents = [[[5, 6], [7]], [[8, 9, 10]]]
+    full = sequences.full_sentences(documents, np.random.default_rng(0), VOCABULARY, 12)
+    assert full["input_ids"].tolist() == [[CLS, 5, 6, SEP, 7, SEP, SEP, 8, 9, 10, SEP, PAD]]
+    apart = sequences.doc_sentences(documents, np.random.default_rng(0), VOCABULARY, 12)
+    assert rows_of(apart) == Counter([(CLS, 5, 6, SEP, 7, SEP), (CLS, 8, 9, 10, SEP)])
+
+
+@given(corpora(), st.integers(3, 40))
+def test_single_sequences_equal_their_double(corpus, width):
+    documents, vocabulary = corpus
+    expected = []
+    for document in documents:
+        chunk = []
+        for sentence in [*(s for s in document if s), None]:
+            whole = sentence is not None and len(sentence) <= width - 2
+            if chunk and (not whole or sum(map(len, chunk)) + len(sentence) > width - 2):
+                expected.append((CLS, *(t for s in chunk for t in s), SEP))
+                chunk = []
+            if whole:
+                chunk.append(sentence)
+    if not expected:
+        with pytest.raises(InputError, match="more than"):
+            sequences.single_sequence(documents, np.random.default_rng(0), vocabulary, width)
+        return
+    assert rows_of(sequences.single_sequence(documents, np.random.default_rng(0), vocabulary, width)) == Counter(
+        expected
+    )
+
+
+def electra_rows(documents, rng, limit, single=0.1, short=0.05):
+    """The release's builder, a line at a time, on the same generator."""
+    made, sentences, target = [], [], limit
+
+    def example():
+        nonlocal sentences, target
+        aim = 100_000 if rng.random() < single else (target - 3) // 2
+        first, second = [], []
+        for sentence in sentences:
+            if (
+                not first
+                or len(first) + len(sentence) < aim
+                or (not second and len(first) < aim and rng.random() < 0.5)
+            ):
+                first = first + sentence
+            else:
+                second = second + sentence
+        first = first[: limit - 2]
+        second = second[: max(0, limit - len(first) - 3)]
+        sentences, target = [], limit
+        if rng.random() < short:
+            target = int(rng.integers(5, limit, endpoint=True))
+        made.append((CLS, *first, SEP, *second, SEP) if second else (CLS, *first, SEP))
+
+    for document in documents:
+        for sentence in filter(None, document):
+            sentences.append(sentence)
+            if sum(map(len, sentences)) >= target:
+                example()
+        if sentences:
+            example()
+    return Counter(made)
+
+
+@given(corpora(), st.integers(5, 40), st.sampled_from([(0.1, 0.05), (0.5, 0.5), (0.0, 0.0)]), st.integers(0, 99))
+@settings(max_examples=200)
+def test_packed_rows_equal_their_double_on_the_same_generator(corpus, width, rates, seed):
+    documents, vocabulary = corpus
+    given_rates = {"single_rate": rates[0], "short_rate": rates[1]}
+    batch = sequences.packed(documents, np.random.default_rng(seed), vocabulary, width, **given_rates)
+    assert rows_of(batch) == electra_rows(documents, np.random.default_rng(seed), width, *rates)
+
+
+@pytest.mark.parametrize("maker", [sequences.pairs, sequences.ordered_pairs, sequences.sentence_pair_rows])
+def test_layouts_hold_the_same_segments(maker):
+    bert = maker(text(), np.random.default_rng(1), VOCABULARY, 63, layout="bert")
+    roberta = maker(text(), np.random.default_rng(1), VOCABULARY, 64, layout="roberta")
+    assert not roberta["segment_ids"].any()
+    for one, two in zip(bert["input_ids"].tolist(), roberta["input_ids"].tolist(), strict=True):
+        between = one.index(SEP)
+        assert two == [*one[:between], SEP, *one[between:]]  # a second </s>, nothing else
+    with pytest.raises(InputError, match="layout"):
+        maker(text(), np.random.default_rng(1), VOCABULARY, 64, layout="xlnet")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_maker_refuses_what_it_cannot_use(name):
+    rng = np.random.default_rng(0)
+    for documents, length, starts, message in [
+        ([[]], 64, None, "no tokens"),
+        ([[[5, 200]]], 64, None, "token id 200"),
+        ([[[5, 6]]], 2, None, "max_length 2 is too short"),
+        ([[[5, 6]]], 64, [[[1]]], "nesting"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            MAKERS[name](documents, rng, VOCABULARY, length, starts=starts)
