@@ -1,0 +1,306 @@
+"""RoBERTa: A Robustly Optimized BERT Pretraining Approach.
+
+Liu, Ott, Goyal, Du, Joshi, Chen, Levy, Lewis, Zettlemoyer, Stoyanov, 2019, arXiv 1907.11692. Released code:
+facebookresearch/fairseq (`models/roberta`, `tasks/masked_lm.py`, `criterions/masked_lm.py`).
+
+BERT except (1), (2), (9), (12) and the data; the numbers of `families.bert` with one more in front.
+
+    positions    t_i = pad + Σ_{j ≤ i} [x_j ≠ pad] where x_i ≠ pad, else pad: padding does not count                 (1)
+    embeddings   h⁰ = Drop(LN(E_word[x] + E_position[t] + E_type[0])), one row in E_type                             (2)
+    layers       BERT's (2)-(6): attention, post-norm, feed-forward, post-norm                                   (3)-(7)
+    pooler       r = tanh(h^L[<s>] W_rᵀ + b_r), nothing trains it but (11)                                           (8)
+    LM head      z = LN(gelu(h^L[m] W_zᵀ + b_z)) E_wordᵀ + b_V at the masked positions m, always by erf              (9)
+    MLM loss     L₁ = Σ w·(-log softmax(z)[label]) / Σ w                                                            (10)
+    NSP loss     L₂ = mean of -log softmax(r W_nᵀ + b_n)[label], in the ablations that keep it: `next_sentence`     (11)
+    objective    L = L₁, or L₁ + L₂                                                                                 (12)
+
+Where the release deviates from the paper or ports from the release, and what is done here:
+- the tables of words and positions have a padding row without look-up gradient, in the release and in ports; the
+  position table's therefore has none at all. `pad_row_gradient` trains both.
+- the release zeroes the embeddings of padding, which nothing attends to; ports don't, nor is it done here.
+- (9): in the release the head takes the layers' activation; ports have gelu there, and so has this file. Published
+  models have gelu in both.
+- the paper's table of formats has two with (11), of which the release has no code; (8) and (11) are BERT's here.
+- masking takes <s> and </s> too, as the release does (`corruption.rules.roberta`).
+- masks are drawn whenever a row is served; `--masking static` draws them once for ten copies, the paper's baseline.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibert import layers, ops
+from minibert.config import require
+from minibert.corruption import masking, rules
+from minibert.corruption import sequences as makers
+from minibert.corruption.masking import Vocabulary
+from minibert.families import bert
+from minibert.families.bert import INPUTS, OUTPUTS, SPELLINGS, encode_backward, nsp_head, nsp_head_backward
+
+__all__ = ["INPUTS", "OUTPUTS", "SPELLINGS", "encode_backward"]
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+
+# ---- Configuration ---------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Config(bert.Config):
+    """RoBERTa-base as released: BERT's fields with other defaults, and one variant more."""
+
+    vocab_size: int = 50265
+    max_position_embeddings: int = 514  # 512 tokens: rows 0 and 1 are no token's
+    type_vocab_size: int = 1
+    layer_norm_eps: float = 1e-5
+    pad_token_id: int = 1
+    # variants
+    next_sentence: bool = False  # True: pooler and NSP head, for SEGMENT-PAIR and SENTENCE-PAIR
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rows, least = self.max_position_embeddings, self.pad_token_id + 2
+        require(rows >= least, f"config field 'max_position_embeddings' is {rows}; allowed: {least} or more, "
+                f"for one token beyond pad_token_id {self.pad_token_id}")  # fmt: skip
+
+
+PRESETS = bert.PRESETS  # base and large: the paper, section 3; smaller ones were not released
+
+PROBE = {**bert.PROBE, "max_position_embeddings": 15, "type_vocab_size": 2, "next_sentence": True}
+
+
+# ---- Shapes ----------------------------------------------------------------------------------------------------------
+def shapes(config: Config) -> Tree:
+    """BERT's, where (11) is without its head unless it is used."""
+    return {part: tree for part, tree in bert.shapes(config).items() if part != "nsp" or config.next_sentence}
+
+
+# ---- An example ------------------------------------------------------------------------------------------------------
+def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+    """BERT's batch of every kind of trouble (`bert.example`), where the padding id inside a row holds its position."""
+    length = min(length, longest(config))
+    batch = bert.example(rng, config, rows, length, targets)
+    batch["dropout"] = {_published(name): keep for name, keep in batch["dropout"].items()}
+    return {name: value for name, value in batch.items() if name not in bert.LABELS or name in LABELS(config)}
+
+
+def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
+    """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
+    return {_published(name): place for name, place in bert.dropout_places(config, rows, length).items()}
+
+
+# ---- Encoder ---------------------------------------------------------------------------------------------------------
+LAYERS = "roberta.encoder.layer."
+
+
+def longest(config: Config) -> int:
+    """The tokens that a row may have."""
+    return config.max_position_embeddings - config.pad_token_id - 1
+
+
+def positions(ids: Array, pad: int) -> Array:
+    """(1) of ids (B, T): the padding id plus the number of other tokens so far; padding keeps its id."""
+    counted = ids != pad
+    return counted.cumsum(1) * counted + pad
+
+
+def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
+    """(1)-(8): outputs by name, and the cache; as `bert.encode`."""
+    ids, types, dropout = inputs["input_ids"], inputs.get("token_type_ids"), inputs.get("dropout") or {}
+    require(
+        ids.shape[1] <= longest(config),
+        f"input_ids: {ids.shape[1]} tokens a row, but max_position_embeddings is {config.max_position_embeddings}, "
+        f"of which {longest(config)} are for tokens; truncate",
+    )
+    tables = {
+        "word": ids,
+        "position": inputs.get("position_ids", positions(ids, config.pad_token_id)),  # (1)
+        "token_type": np.zeros_like(ids) if types is None else types,
+    }
+    frozen = {} if config.pad_row_gradient else dict.fromkeys(("word", "position"), config.pad_token_id)
+    given = {"keep": dropout.get("roberta.embeddings.dropout"), "rate": config.hidden_dropout_prob}
+    c: Tree = {}
+    h, c["embeddings"] = layers.embeddings(  # (2)
+        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, **given
+    )
+    hidden, c["encoder"] = layers.encoder(  # (3)-(7)
+        h, p["encoder"], config, mask=inputs.get("attention_mask"), dropout=dropout, prefix=LAYERS, keep=keep
+    )
+    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
+    if keep == "caches":
+        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    if "pooler" in p:
+        out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])  # (8)
+    return out, c
+
+
+# ---- Heads -----------------------------------------------------------------------------------------------------------
+HEAD_ACT = "gelu"
+
+
+def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: Array) -> Array:
+    """(9) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
+    require("mlm" in p, "fill-mask needs the head 'mlm', which these parameters do not have")
+    h = encode(p, config, inputs, keep="last")[0]["last_hidden_state"][0, positions]
+    return layers.mlm_head(h, p["mlm"], _decoder(p, config), act=HEAD_ACT, eps=config.layer_norm_eps)[0]
+
+
+def _decoder(p: Tree, config: Config) -> Array:
+    return (p["embeddings"]["word"] if config.tie_word_embeddings else p["mlm"]["decoder"])["weight"]
+
+
+# ---- Objective -------------------------------------------------------------------------------------------------------
+def TERMS(config: Config) -> tuple[str, ...]:
+    return ("masked_lm", "next_sentence") if config.next_sentence else ("masked_lm",)
+
+
+def LABELS(config: Config) -> dict[str, str]:
+    labels = dict(bert.LABELS)
+    return labels if config.next_sentence else {k: v for k, v in labels.items() if k != "next_sentence_labels"}
+
+
+def HEADS(config: Config) -> tuple[str, ...]:
+    return ("pooler", "mlm", "nsp") if config.next_sentence else ("mlm",)
+
+
+def loss(
+    p: Tree,
+    config: Config,
+    batch: Tree,
+    *,
+    denominators: dict[str, float] | None = None,
+    keep: str = "caches",
+    dense: bool = False,
+) -> tuple[Array, Tree]:
+    """(12) The loss of a batch (INPUTS, LABELS), and its cache; arguments as those of `bert.loss`."""
+    c: Tree = {"tied": config.tie_word_embeddings}
+    given = denominators or {}
+    out, c["encode"] = encode(p, config, batch, keep=keep)
+    h = out["last_hidden_state"]
+    total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
+    masked_lm, parts = layers.masked_lm(  # (9), (10)
+        h, p["mlm"], _decoder(p, config), batch, act=HEAD_ACT, eps=config.layer_norm_eps, total=total, dense=dense
+    )
+    c |= {**parts, "terms": {"masked_lm": masked_lm}}
+    if config.next_sentence:
+        z, c["nsp"] = nsp_head(out["pooler_output"], p["nsp"])  # (11)
+        c["terms"]["next_sentence"], c["next_sentence"] = ops.cross_entropy(
+            z, labels=batch["next_sentence_labels"], denominator=given.get("next_sentence")
+        )
+    return sum(c["terms"].values()), c  # (12)
+
+
+def loss_backward(c: Tree) -> Tree:
+    """d loss / d every parameter, a tree like p; of a pooler that nothing trains 0."""
+    g, dout, one = {}, {}, np.ones_like(c["terms"]["masked_lm"])
+    if "nsp" in c:
+        dz = ops.cross_entropy_backward(one, c["next_sentence"])  # (11)
+        dout["pooler_output"], g["nsp"] = nsp_head_backward(dz, c["nsp"])
+    elif "pooler" in c["encode"]:
+        dout["pooler_output"] = np.zeros_like(c["encode"]["pooler"]["tanh"]["y"])
+    dout["last_hidden_state"], g["mlm"], dtable = layers.masked_lm_backward(one, c)  # (10), (9)
+    g |= encode_backward(dout, c["encode"])  # (8)-(2)
+    if c["tied"]:  # one table, two uses: its gradient is the sum of both
+        word = g["embeddings"]["word"]
+        word["weight"] = word["weight"] + dtable
+    else:
+        g["mlm"]["decoder"]["weight"] = dtable
+    return g
+
+
+def counts(batch: Tree) -> dict[str, float]:
+    """How many targets a batch has for each term: what its sum is divided by."""
+    targets = {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64))}
+    pairs = batch.get("next_sentence_labels")
+    return targets if pairs is None else {**targets, "next_sentence": float(len(pairs))}
+
+
+def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
+    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
+    return {term: layers.right(c[term]) for term in c["terms"]}
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+TOKENIZER = "byte_level"
+FORMATS = ("full-sentences", "doc-sentences", "segment-pair", "sentence-pair")  # section 4.2; "pair": with NSP
+# the release's optimizer: no clipping, decay of everything; duplicates matter to masks drawn once (section 4.1)
+PRETRAINING: Tree = {
+    "options": {
+        "masking": "dynamic",
+        "duplicates": 10,
+        "lowercase": False,
+        "optimizer": "roberta_adam",
+        "schedule": "linear",
+        "weight_decay": 0.01,
+        "clip_norm": 1e9,
+    },
+    "formats": {"segment-pair": {"next_sentence": True}, "sentence-pair": {"next_sentence": True}},
+}
+
+
+def sequences(
+    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
+) -> Tree:
+    """Rows in one of the FORMATS (section 4.2), nothing masked yet; segments are 0, with </s></s> between those of a
+    pair."""
+    size = (options.seq_length, options.duplicates)
+    if options.format == "segment-pair":
+        size = (options.seq_length, options.short_rate, options.duplicates)
+        return makers.pairs(documents, rng, vocabulary, *size, layout="roberta")
+    made = {
+        "full-sentences": makers.full_sentences,
+        "doc-sentences": makers.doc_sentences,
+        "sentence-pair": makers.sentence_pair_rows,
+    }
+    return made[options.format](documents, rng, vocabulary, *size)
+
+
+def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
+    """These rows freshly masked (section 4.1; `rules.roberta`), with their targets."""
+    ids = rows["input_ids"]
+    slots = options.max_predictions or math.ceil(options.rate * ids.shape[1])
+    made = rules.roberta(ids, rows["input_mask"], rng, vocabulary, rate=options.rate, cap=slots)
+    return {**rows, "input_ids": made.ids, **masking.targets(ids, made.chosen, slots)}
+
+
+# ---- Published names -------------------------------------------------------------------------------------------------
+MODEL_TYPE = "roberta"
+# NSP has no published class: a model that was trained with it is one for masked LM with parts to spare
+ARCHITECTURES = {"RobertaModel": ("pooler",), "RobertaForMaskedLM": ("mlm", "pooler", "nsp")}
+PREFIX = "roberta."
+VARIANTS = (*bert.VARIANTS, "next_sentence")
+RENAMED = {
+    "bert.": PREFIX,
+    "cls.predictions.transform.dense": "lm_head.dense",
+    "cls.predictions.transform.LayerNorm": "lm_head.layer_norm",
+    "cls.predictions.transform": "lm_head.layer_norm",
+    "cls.predictions": "lm_head",
+}
+
+
+def _published(name: str) -> str:
+    """BERT's published name as RoBERTa's."""
+    start = next((start for start in RENAMED if name.startswith(start)), "")
+    return RENAMED.get(start, "") + name[len(start) :]
+
+
+def names(config: Config) -> list[tuple[str, str, str]]:
+    """(path in the tree, published name, bijection) of every parameter: BERT's table, renamed."""
+    rows = [(path, _published(name), bijection) for path, name, bijection in bert.names(config)]
+    return [row for row in rows if config.next_sentence or not row[0].startswith("nsp.")]
+
+
+def activations(config: Config) -> list[tuple[str, str, str]]:
+    """BERT's table, renamed; the positions differ by row here."""
+    return [(_published(name), path, kind.replace("shared", "")) for name, path, kind in bert.activations(config)]
+
+
+def aliases(config: Config) -> dict[str, str]:
+    """Second name in published files -> the name whose tensor it repeats."""
+    return {_published(alias): _published(name) for alias, name in bert.aliases(config).items()}
+
+
+def unused(config: Config) -> tuple[str, ...]:
+    """Names in published files that no equation reads."""
+    return tuple(_published(name) for name in bert.unused(config))
