@@ -1,21 +1,25 @@
 """float64 values against the same numbers at 50 digits, by scalar-loop doubles: errors in units in the last place.
 
-A unit is that of the tensor's largest entry. Ops are certified entry by entry, gradients too. Of a family the forward
-pass is composed here once more out of doubles, dropout masks included, and its gradient is certified along one random
-direction through all parameters (key "gradients"). Left out: the gradient where a row is masked everywhere, whose value
+A unit is that of the tensor's largest entry. Ops are certified entry by entry, gradients too. Of a family loss and terms
+are certified by its own double (`reference/FAMILY_loss.py`), where nothing is dropped; BERT's forward pass is composed
+here once more out of doubles, dropout masks included. Its gradient is certified along one random direction through all
+parameters (key "gradients"). Left out: the gradient where a row is masked everywhere, whose value
 is constant to the double while implementations let the softmax's derivative through.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from minibert import families, gradcheck, layers, tree
+from minibert.config import to_fields
 from minibert.golden.draws import Draws
 from minibert.golden.subject import Subject
+from minibert.pairs import observing
 
 Array = np.ndarray
 Lists = Any
@@ -54,11 +58,11 @@ def op(name: str, args: Mapping[str, Array], constants: Mapping[str, Any], cotan
 
 
 def step(subject: Subject, got: Mapping[str, Array]) -> dict[str, float]:
-    """The errors of a family's forward pass and of its gradient along a direction; {} where no composition exists."""
-    if subject.family not in COMPOSED or subject.config.mask_constant == "zero":
+    """The errors of a family's forward pass and of its gradient along a direction; {} where no double covers it."""
+    composed = _double_of(subject)
+    if composed is None or subject.config.mask_constant == "zero":
         return {}
-    composed, config, batch = COMPOSED[subject.family], subject.config, _lists(subject.batches[0])
-    params = _lists(subject.params)
+    config, batch, params = subject.config, _lists(subject.batches[0]), _lists(subject.params)
     with _module("numbers").fifty_digits():
         truth = composed(_module("lists").convert(params), config, batch)
     found = {key: ulps(got[key], value) for key, value in truth.items()}
@@ -66,13 +70,57 @@ def step(subject: Subject, got: Mapping[str, Array]) -> dict[str, float]:
         return found
     draws = Draws(0, "direction")
     direction = tree.map(lambda a: 2.0 * draws.integers(0, 2, a.shape) - 1, subject.params)
-    if config.pad_token_id is not None and not config.pad_row_gradient:
-        direction["embeddings"]["word"]["weight"][config.pad_token_id] = 0  # its look-up gradient is 0 by decree
+    for path, row in _frozen(subject):
+        tree.get(direction, path)[row] = 0  # its look-up gradient is 0 by decree
     slope = _slope(subject, direction)
     true = _module("directional").directional(
         lambda p: composed(p, config, batch)["forward/loss"], {"p": params}, "p", _lists(direction)
     )
     found["gradients"] = ulps(np.asarray(slope), true)
+    return found
+
+
+def _double_of(subject: Subject) -> Callable | None:
+    """(params, config, batch) -> values under the keys of a case: a composition, or the double of the family's loss."""
+    if subject.family in COMPOSED:
+        return COMPOSED[subject.family]
+    dropped = any(batch.get("dropout") for batch in subject.batches)
+    try:
+        module = _module(f"{subject.family}_loss")
+    except ModuleNotFoundError:
+        return None
+    return None if dropped else partial(_whole, module, subject.family)
+
+
+def _whole(module: Any, family: str, p: Lists, config: Any, batch: Mapping[str, Any]) -> dict[str, Lists]:
+    """Loss and, where the double tells them, terms; fields and batches under BERT's names, as doubles take them."""
+    ids = batch["input_ids"]
+    spellings = getattr(families.family(family), "SPELLINGS", {})
+    given = {"attention_mask": [[1] * len(row) for row in ids], "token_type_ids": [[0] * len(row) for row in ids]}
+    given |= batch
+    given |= {other: given[own] for other, own in spellings.items() if own in given}
+    fields = to_fields(config)
+    if fields["mask_constant"] != "min":
+        fields["mask_constant"] = int(float(fields["mask_constant"]))
+    arguments = p, *map(_module("lists").convert, (fields, given))
+    terms = getattr(module, f"{family}_loss_terms", None)
+    found = {f"forward/loss.{term}": value for term, value in terms(*arguments).items()} if terms else {}
+    return {**found, "forward/loss": getattr(module, f"{family}_loss")(*arguments)}
+
+
+def _frozen(subject: Subject) -> list[tuple[str, int]]:
+    """(path of a table, row) where a row gets no look-up gradient."""
+    paths = {id(array): path for path, array in tree.items(subject.params)}
+    found = []
+
+    def noted(f: Callable, args: tuple, constants: dict) -> Any:
+        given = {**dict(zip(("weight",), args, strict=False)), **constants}
+        if f.__name__ == "embedding" and given.get("padding_idx") is not None:
+            found.append((paths[id(given["weight"])], given["padding_idx"]))
+        return f(*args, **constants)
+
+    with observing(noted):
+        families.family(subject.family).loss(subject.params, subject.config, subject.batches[0])
     return found
 
 

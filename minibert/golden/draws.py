@@ -35,11 +35,13 @@ class Draws:
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         return (self.words((12, *shape)).sum(0) / 2.0**32 - 6.0)[()]
 
-    def integers(self, low: int, high: Any = None, shape: Shape = None) -> Any:
-        """Whole numbers of [low, high), or of [0, low)."""
+    def integers(self, low: Any, high: Any = None, shape: Shape = None) -> Any:
+        """Whole numbers of [low, high), or of [0, low); of arrays a number for each entry."""
         low, high = (0, low) if high is None else (low, high)
-        scaled = (self.words(shape) * np.uint64(int(high) - int(low))) >> np.uint64(32)
-        return scaled.astype(np.int64)[()] + int(low)
+        span = np.asarray(high, np.int64) - np.asarray(low, np.int64)
+        shape = span.shape if shape is None and span.shape else shape
+        scaled = (self.words(shape) * span.astype(np.uint64)) >> np.uint64(32)
+        return (scaled.astype(np.int64) + low)[()]
 
     def permutation(self, x: Any) -> np.ndarray:
         """The entries of x, or of range(x), in random order."""
