@@ -1,0 +1,489 @@
+"""ALBERT: A Lite BERT for Self-supervised Learning of Language Representations.
+
+Lan, Chen, Goodman, Gimpel, Sharma, Soricut, 2019, arXiv 1909.11942. Released code: google-research/albert
+(`modeling.py`, `create_pretraining_data.py`, `lamb_optimizer.py`). BERT (`bert.py`, equations B1 to B11) except:
+
+    embeddings   e = Drop(LN(E_word[x] + E_position[t] + E_type[s])), all of width E                           (1)
+    factorised   h⁰ = e W_eᵀ + b_e, W_e (D, E): V·E + E·D parameters for V·D                                   (2)
+    sharing      layer l of N is group ⌊l / (N/G)⌋ of G: its inner layers one after another, each B2 to B6,
+                 with the same parameters wherever the group is used; the gradient is the sum over the uses    (3)
+    MLM head     z = LN(act(h[m] W_zᵀ + b_z)) E_wordᵀ + b_V, W_z (E, D), LN and table of width E               (4)
+    SOP loss     L₂ = mean of -log softmax(Drop(r) W_sᵀ + b_s)[label], r the pooled B7,
+                 label 0 = A stands before B in the text, 1 = they were swapped                                (5)
+    objective    L = L₁ + L₂, L₁ the masked-LM loss B9 of (4)                                                  (6)
+
+What is shared (the paper's table 4): "all" sub-layers of a group's uses, "attention" alone, "ffn" alone, or "none";
+a norm goes with its sub-layer. The release knows "all" alone. What is not shared is stored for every layer, under the
+name that it would have with as many groups as layers: "none" is that configuration.
+
+Where the release deviates from the paper or ports from the release, and what is done here:
+- act is the tanh form in the release: "gelu_new" in published configurations of version 2, but "gelu" in version 1's.
+- (2) is there for E = D too in ports; the release then goes without: `square_map=False`.
+- B6 has no dropout of f in ports; the release has it: `feed_forward_dropout=True`. (5) has its dropout in ports alone.
+- version 2 and xxlarge were trained without dropout, version 1 with 0.1; the mask constant, the denominator of B9 and
+  the padding row as in BERT.
+- the paper's xlarge and xxlarge (60M, 235M) have 58,724,864 and 222,595,584 parameters.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibert import layers, ops, tree
+from minibert.config import require
+from minibert.corruption import masking, rules
+from minibert.corruption import sequences as makers
+from minibert.corruption.masking import Vocabulary
+from minibert.families import bert
+from minibert.families.bert import INPUTS, OUTPUTS, SPELLINGS, longest, nsp_head, nsp_head_backward
+
+__all__ = ["INPUTS", "OUTPUTS", "SPELLINGS", "longest"]  # as BERT's
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+# ---- Configuration ---------------------------------------------------------------------------------------------------
+PARTS = ("attention", "feed_forward")
+SHARING = {"all": PARTS, "attention": ("attention",), "ffn": ("feed_forward",), "none": ()}  # the parts shared
+
+
+@dataclass(frozen=True)
+class Config(bert.Config):
+    """ALBERT-base, version 2, under the published field names, and the named variants of this engine."""
+
+    vocab_size: int = 30000
+    embedding_size: int = 128
+    num_hidden_groups: int = 1
+    inner_group_num: int = 1
+    hidden_act: str = "gelu_new"
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
+    classifier_dropout_prob: float = 0.1
+    # variants
+    sharing: str = "all"  # SHARING
+    square_map: bool = True  # False: no map (2) where embedding_size is hidden_size
+    feed_forward_dropout: bool = False  # True: the release's dropout in B6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        most = {"embedding_size": 2**31 - 1, "num_hidden_groups": self.num_hidden_layers,
+                "inner_group_num": max(1, 1024 // self.num_hidden_layers)}  # fmt: skip
+        for name, limit in most.items():
+            fits = 0 < getattr(self, name) <= limit
+            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {limit}")
+        allowed = f"allowed: {', '.join(SHARING)}"
+        require(self.sharing in SHARING, f"config field 'sharing' is {self.sharing!r}; {allowed}")
+        rate = self.classifier_dropout_prob
+        require(0 <= rate < 1, f"config field 'classifier_dropout_prob' is {rate}; allowed: [0, 1)")
+
+
+def _size(depth: int, width: int) -> dict[str, int]:
+    heads = {"num_attention_heads": width // 64}
+    return {"num_hidden_layers": depth, "hidden_size": width, **heads, "intermediate_size": 4 * width}
+
+
+# the paper's table 1
+PRESETS = {"xxlarge": _size(12, 4096), "xlarge": {**_size(24, 2048), "num_attention_heads": 16},
+           "large": _size(24, 1024), "base": _size(12, 768)}  # fmt: skip
+
+# small, and every field away from its default: for checks
+PROBE = {
+    **bert.PROBE,
+    "embedding_size": 6,
+    "num_hidden_layers": 3,
+    "num_hidden_groups": 2,
+    "inner_group_num": 2,
+    "hidden_act": "gelu",
+    "classifier_dropout_prob": 0.25,
+    "sharing": "attention",
+    "square_map": False,
+    "feed_forward_dropout": True,
+}
+
+
+# ---- Shapes ----------------------------------------------------------------------------------------------------------
+def uses(config: Config) -> list[dict[str, int]]:
+    """(3) For each inner layer in the order of the computation: {part: the entry of p["encoder"] that it takes}."""
+    n, inner, shared = config.num_hidden_layers, config.inner_group_num, SHARING[config.sharing]
+    groups = [int(layer / (n / config.num_hidden_groups)) for layer in range(n)]  # divided as ports do
+    return [
+        {part: (group if part in shared else layer) * inner + i for part in PARTS}
+        for layer, group in enumerate(groups)
+        for i in range(inner)
+    ]
+
+
+def shapes(config: Config) -> Tree:
+    """The shape of every parameter: the one place where they are written.
+
+    An entry of "encoder" lacks the part that is shared with an earlier one.
+    """
+    d, e, f, v = config.hidden_size, config.embedding_size, config.intermediate_size, config.vocab_size
+
+    def dense(n_out: int, n_in: int) -> Tree:
+        return {"weight": (n_out, n_in), "bias": (n_out,)}
+
+    def norm(n: int) -> Tree:
+        return {"weight": (n,), "bias": (n,)}
+
+    layer = {
+        "attention": {**{name: dense(d, d) for name in ("query", "key", "value", "output")}, "norm": norm(d)},
+        "feed_forward": {"in": dense(f, d), "out": dense(d, f), "norm": norm(d)},
+    }
+    stored = {(part, i) for use in uses(config) for part, i in use.items()}
+    entries = 1 + max(i for _, i in stored)
+    return {
+        "embeddings": {
+            "word": {"weight": (v, e)},
+            "position": {"weight": (config.max_position_embeddings, e)},
+            "token_type": {"weight": (config.type_vocab_size, e)},
+            "norm": norm(e),
+        },
+        **({"map": dense(d, e)} if e != d or config.square_map else {}),
+        "encoder": [{part: layer[part] for part in PARTS if (part, i) in stored} for i in range(entries)],
+        "pooler": dense(d, d),
+        "mlm": {
+            "dense": dense(e, d),
+            "norm": norm(e),
+            "decoder": {"bias": (v,)} if config.tie_word_embeddings else dense(v, e),
+        },
+        "sop": dense(2, d),
+    }
+
+
+# ---- An example ------------------------------------------------------------------------------------------------------
+def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+    """BERT's small batch of every kind of trouble, with this family's labels and dropout masks."""
+    batch = bert.example(rng, config, rows, length, targets)
+    batch["sentence_order_labels"] = batch.pop("next_sentence_labels")
+    places = dropout_places(config, *batch["input_ids"].shape)
+    return {**batch, "dropout": layers.keep_masks(rng, places)}
+
+
+def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
+    """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules (see `_calls`)."""
+    wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)
+    places = {"albert.embeddings.dropout": ((rows, length, config.embedding_size), config.hidden_dropout_prob)}
+    for call in _calls(config):
+        places[call["attention"].format("attention.attention_dropout")] = square, config.attention_probs_dropout_prob
+        places[call["attention"].format("attention.output_dropout")] = wide, config.hidden_dropout_prob
+        if config.feed_forward_dropout:
+            places[call["feed_forward"].format("dropout")] = wide, config.hidden_dropout_prob
+    return {**places, "sop_classifier.dropout": ((rows, config.hidden_size), config.classifier_dropout_prob)}
+
+
+def _calls(config: Config) -> list[dict[str, str]]:
+    """For each inner layer in the order of the computation: {part: published name of a module in it, with "{}"}.
+
+    The n-th call after a module's first has "@n" behind its name.
+    """
+    before: Counter = Counter()
+    found = []
+    for use in uses(config):
+        found.append({part: f"{_module(config, i)}.{{}}{_again(before[part, i])}" for part, i in use.items()})
+        before.update(use.items())
+    return found
+
+
+def _again(n: int) -> str:
+    return f"@{n}" if n else ""
+
+
+def _module(config: Config, entry: int) -> str:
+    group, i = divmod(entry, config.inner_group_num)
+    return f"albert.encoder.albert_layer_groups.{group}.albert_layers.{i}"
+
+
+# ---- Encoder ---------------------------------------------------------------------------------------------------------
+def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
+    """(1)-(3), B7: outputs by name, and the cache; `inputs` as in INPUTS, and "dropout" where something is dropped.
+
+    hidden_states: 1 + N·inner arrays (B, T, D), the first what enters the first layer; attentions, one for each inner
+    layer, and pooler_output as in BERT.
+    """
+    ids = inputs["input_ids"]
+    length = ids.shape[1]
+    require(
+        length <= config.max_position_embeddings,
+        f"input_ids: {length} tokens a row, but max_position_embeddings is {config.max_position_embeddings}; truncate",
+    )
+    dropout = inputs.get("dropout") or {}
+    types = inputs.get("token_type_ids")
+    tables = {
+        "word": ids,
+        "position": inputs.get("position_ids", np.arange(length)),
+        "token_type": np.zeros_like(ids) if types is None else types,
+    }
+    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
+    keep_mask, rate = dropout.get("albert.embeddings.dropout"), config.hidden_dropout_prob
+    c: Tree = {"uses": uses(config)}
+    h, c["embeddings"] = layers.embeddings(  # (1)
+        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, keep=keep_mask, rate=rate
+    )
+    if "map" in p:
+        h, c["map"] = ops.linear(h, **p["map"])  # (2)
+    ps = [{part: p["encoder"][i][part] for part, i in use.items()} for use in c["uses"]]  # (3)
+    given = {"mask": inputs.get("attention_mask"), "dropout": _layers_dropout(config, dropout)}
+    hidden, c["encoder"] = layers.encoder(h, ps, config, **given, prefix="", keep=keep)
+    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
+    if keep == "caches":
+        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    if "pooler" in p:
+        out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])
+    return out, c
+
+
+def encode_backward(dout: Tree, c: Tree) -> Tree:
+    """The gradient tree of (1)-(3), B7 from the cotangents of last_hidden_state and, where given, pooler_output."""
+    g: Tree = {}
+    dh = dout["last_hidden_state"]
+    if "pooler" in c:
+        dh_pooler, g["pooler"] = layers.pooler_backward(dout["pooler_output"], c["pooler"])
+        dh = dh + dh_pooler
+    dh, gs = layers.encoder_backward(dh, c["encoder"])
+    g["encoder"] = _summed(gs, c["uses"])  # (3)
+    if "map" in c:
+        dh, g["map"] = ops.linear_backward(dh, c["map"])  # (2)
+    return {"embeddings": layers.embeddings_backward(dh, c["embeddings"]), **g}  # (1)
+
+
+def _summed(gs: list[Tree], uses: list[dict[str, int]]) -> list[Tree]:
+    """The gradients of the stored parts: each the sum over its uses."""
+    stored: dict[int, Tree] = {}
+    for g, use in zip(gs, uses, strict=True):
+        for part, i in use.items():
+            entry = stored.setdefault(i, {})
+            entry[part] = tree.add(entry[part], g[part]) if part in entry else g[part]
+    return [stored[i] for i in range(len(stored))]
+
+
+def _layers_dropout(config: Config, dropout: Tree) -> Tree:
+    """The keep-masks under the names that `layers.encoder` asks for."""
+    masks = {}
+    for i, call in enumerate(_calls(config)):
+        masks[f"{i}.attention.self.dropout"] = dropout.get(call["attention"].format("attention.attention_dropout"))
+        masks[f"{i}.attention.output.dropout"] = dropout.get(call["attention"].format("attention.output_dropout"))
+        masks[f"{i}.output.dropout"] = dropout.get(call["feed_forward"].format("dropout"))
+    return masks
+
+
+# ---- Heads -----------------------------------------------------------------------------------------------------------
+def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: Array) -> Array:
+    """(4) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
+    require("mlm" in p, "fill-mask needs the head 'mlm', which these parameters do not have")
+    h = encode(p, config, inputs, keep="last")[0]["last_hidden_state"][0, positions]
+    return layers.mlm_head(h, p["mlm"], _decoder(p, config), act=config.hidden_act, eps=config.layer_norm_eps)[0]
+
+
+def _decoder(p: Tree, config: Config) -> Array:
+    return (p["embeddings"]["word"] if config.tie_word_embeddings else p["mlm"]["decoder"])["weight"]
+
+
+# ---- Objective -------------------------------------------------------------------------------------------------------
+LABELS = {
+    "masked_lm_positions": "(B,M)<T",
+    "masked_lm_ids": "(B,M)<vocab_size",
+    "masked_lm_weights": "(B,M)+",
+    "sentence_order_labels": "(B)<2",
+}
+TERMS = ("masked_lm", "sentence_order")
+HEADS = ("pooler", "mlm", "sop")
+
+
+def loss(
+    p: Tree,
+    config: Config,
+    batch: Tree,
+    *,
+    denominators: dict[str, float] | None = None,
+    keep: str = "caches",
+    dense: bool = False,
+) -> tuple[Array, Tree]:
+    """(6) The joint loss of a batch (INPUTS, LABELS), and its cache; cache["terms"] has both terms.
+
+    denominators, keep, dense: as in BERT's.
+    """
+    c: Tree = {"tied": config.tie_word_embeddings}
+    given = denominators or {}
+    out, c["encode"] = encode(p, config, batch, keep=keep)
+    h = out["last_hidden_state"]
+    total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
+    head = {"act": config.hidden_act, "eps": config.layer_norm_eps}
+    masked_lm, parts = layers.masked_lm(  # (4)
+        h, p["mlm"], _decoder(p, config), batch, **head, total=total, dense=dense
+    )
+    c |= parts
+    keep_mask = (batch.get("dropout") or {}).get("sop_classifier.dropout")
+    r, c["dropout"] = ops.dropout(out["pooler_output"], keep=keep_mask, rate=config.classifier_dropout_prob)  # (5)
+    z, c["sop"] = nsp_head(r, p["sop"])
+    sentence_order, c["sentence_order"] = ops.cross_entropy(
+        z, labels=batch["sentence_order_labels"], denominator=given.get("sentence_order")
+    )
+    c["terms"] = {"masked_lm": masked_lm, "sentence_order": sentence_order}
+    return masked_lm + sentence_order, c  # (6)
+
+
+def loss_backward(c: Tree) -> Tree:
+    """d loss / d every parameter, a tree like p."""
+    g: Tree = {}
+    one = np.ones_like(c["terms"]["masked_lm"])
+    dz = ops.cross_entropy_backward(one, c["sentence_order"])  # (5)
+    dr, g["sop"] = nsp_head_backward(dz, c["sop"])
+    dpooled = ops.dropout_backward(dr, c["dropout"])
+    dh, g["mlm"], dtable = layers.masked_lm_backward(one, c)  # (4)
+    g |= encode_backward({"last_hidden_state": dh, "pooler_output": dpooled}, c["encode"])  # (3)-(1)
+    if c["tied"]:  # one table, two uses: its gradient is the sum of both
+        word = g["embeddings"]["word"]
+        word["weight"] = word["weight"] + dtable
+    else:
+        g["mlm"]["decoder"]["weight"] = dtable
+    return g
+
+
+def counts(batch: Tree) -> dict[str, float]:
+    """How many targets a batch has for each term: what its sum is divided by."""
+    return {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64)),
+            "sentence_order": float(len(batch["sentence_order_labels"]))}  # fmt: skip
+
+
+def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
+    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
+    return {term: layers.right(c[term]) for term in TERMS}
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+TOKENIZER = "unigram"
+PRETRAINING: Tree = {"fields": {"embedding_size": 32}}
+FORMATS = ("sentence-order", "next-sentence")  # the second: BERT's pairs, to compare the two tasks
+UNITS = {"ngrams": rules.ngram, "words": rules.whole_word, "pieces": rules.bert}
+
+
+def sequences(
+    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
+) -> Tree:
+    """Pairs of consecutive segments, half of them swapped (section 3.1; `makers.ordered_pairs`), nothing masked yet."""
+    make = {"sentence-order": makers.ordered_pairs, "next-sentence": makers.pairs}[options.format or FORMATS[0]]
+    rows = make(documents, rng, vocabulary, options.seq_length, options.short_rate, options.duplicates)
+    return {"sentence_order_labels" if name.endswith("labels") else name: array for name, array in rows.items()}
+
+
+def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
+    """The seven fields of these rows, freshly masked: n-grams of up to three words (section 4.1) unless options.units
+    names others.
+    """
+    kind = options.units or "ngrams"
+    require(kind in UNITS, f"units is {kind!r}; albert knows: {', '.join(UNITS)}")
+    ids, present = rows["input_ids"], rows["input_mask"]
+    made = UNITS[kind](ids, present, rng, vocabulary, rate=options.rate, cap=options.slots, starts=rows.get("starts"))
+    targets = masking.targets(ids, made.chosen, options.slots)
+    same = {name: rows[name] for name in ("input_mask", "segment_ids", "sentence_order_labels")}
+    return {"input_ids": made.ids, **same, **targets}
+
+
+# ---- Published names -------------------------------------------------------------------------------------------------
+MODEL_TYPE = "albert"
+ARCHITECTURES = {"AlbertModel": ("pooler",), "AlbertForMaskedLM": ("mlm",), "AlbertForPreTraining": HEADS}
+PREFIX = "albert."
+VARIANTS = (*bert.VARIANTS, "sharing", "square_map", "feed_forward_dropout")
+# leftovers of the release's configurations
+DROPPED = {"down_scale_factor": (1,), "gap_size": (0,), "net_structure_type": (0,), "num_memory_blocks": (0,)}
+
+ATTENTION = (
+    ("attention.query", "attention.query"),
+    ("attention.key", "attention.key"),
+    ("attention.value", "attention.value"),
+    ("attention.output", "attention.dense"),
+    ("attention.norm", "attention.LayerNorm"),
+)
+FEED_FORWARD = (
+    ("feed_forward.in", "ffn"),
+    ("feed_forward.out", "ffn_output"),
+    ("feed_forward.norm", "full_layer_layer_norm"),
+)
+
+
+def names(config: Config) -> list[tuple[str, str, str]]:
+    """(path in the tree, published name, bijection) of every parameter."""
+    dense, table, tree_of = ("weight", "bias"), ("weight",), shapes(config)
+    modules = [
+        ("embeddings.word", "albert.embeddings.word_embeddings", table),
+        ("embeddings.position", "albert.embeddings.position_embeddings", table),
+        ("embeddings.token_type", "albert.embeddings.token_type_embeddings", table),
+        ("embeddings.norm", "albert.embeddings.LayerNorm", dense),
+    ]
+    if "map" in tree_of:
+        modules.append(("map", "albert.encoder.embedding_hidden_mapping_in", dense))
+    for i, entry in enumerate(tree_of["encoder"]):
+        modules += [
+            (f"encoder.{i}.{path}", f"{_module(config, i)}.{name}", dense)
+            for path, name in ATTENTION + FEED_FORWARD
+            if path.split(".")[0] in entry
+        ]
+    # an untied decoder brings its own bias; ports then leave predictions.bias unused
+    tied = config.tie_word_embeddings
+    modules += [
+        ("pooler", "albert.pooler", dense),
+        ("mlm.dense", "predictions.dense", dense),
+        ("mlm.norm", "predictions.LayerNorm", dense),
+        ("mlm.decoder", "predictions" if tied else "predictions.decoder", ("bias",) if tied else dense),
+        ("sop", "sop_classifier.classifier", dense),
+    ]
+    return [(f"{path}.{leaf}", f"{name}.{leaf}", "identity") for path, name, leaves in modules for leaf in leaves]
+
+
+def activations(config: Config) -> list[tuple[str, str, str]]:
+    """(published module whose output it is, path in a dense loss cache, kind) in forward order, as in BERT's.
+
+    A shared module is called several times: the n-th call after the first has "@n" behind its name.
+    """
+    embeddings = "albert.embeddings"
+    table = [
+        (f"{embeddings}.word_embeddings", "encode.embeddings.tables.word", ""),
+        (f"{embeddings}.token_type_embeddings", "encode.embeddings.tables.token_type", ""),
+        (f"{embeddings}.position_embeddings", "encode.embeddings.tables.position", "shared"),
+        (f"{embeddings}.LayerNorm", "encode.embeddings.norm", ""),
+        (embeddings, "encode.embeddings", ""),
+        ("albert.encoder.embedding_hidden_mapping_in", "encode.map", ""),
+    ]
+    for i, call in enumerate(_calls(config)):
+        table += [
+            (call[path.split(".")[0]].format(name), f"encode.encoder.{i}.{path}", "")
+            for name, path in (
+                ("attention.query", "attention.query"),
+                ("attention.key", "attention.key"),
+                ("attention.value", "attention.value"),
+                ("attention.scores", "attention.attention:scores"),
+                ("attention.probs", "attention.attention:probs"),
+                ("attention.context", "attention.merge"),
+                ("attention.dense", "attention.output"),
+                ("attention", "attention.add_norm"),
+                ("ffn", "feed_forward.in"),
+                ("activation", "feed_forward.act"),
+                ("ffn_output", "feed_forward.out"),
+                ("full_layer_layer_norm", "feed_forward.add_norm"),
+            )
+        ]
+    return [
+        *table,
+        ("albert.pooler", "encode.pooler.dense", ""),
+        ("albert.pooler_activation", "encode.pooler", ""),
+        ("predictions.dense", "mlm.dense", "rows"),
+        ("predictions.LayerNorm", "mlm.norm", "rows"),
+        ("predictions", "mlm", "rows"),
+        ("sop_classifier", "sop", ""),
+    ]
+
+
+def aliases(config: Config) -> dict[str, str]:
+    """Second name in published files -> the name whose tensor it repeats."""
+    if not config.tie_word_embeddings:
+        return {"predictions.bias": "predictions.decoder.bias"}
+    decoder = "predictions.decoder"
+    return {f"{decoder}.weight": "albert.embeddings.word_embeddings.weight", f"{decoder}.bias": "predictions.bias"}
+
+
+def unused(config: Config) -> tuple[str, ...]:
+    """Names in published files that no equation reads."""
+    return () if config.tie_word_embeddings else ("predictions.bias",)
