@@ -317,7 +317,7 @@ def offsets(documents: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
 def published_pairs(
     documents: list[list[list[int]]], rng, max_num_tokens: int, short_seq_prob: float, random_next: bool = True
 ) -> list:
-    """Token lists and labels, in the published order of decisions, on the same generator; random_next: BERT, or ALBERT."""
+    """Token lists and labels, in the published order of decisions, same generator; random_next: BERT, else ALBERT."""
 
     def randint(a, b):
         return int(rng.integers(a, b, endpoint=True))
@@ -391,11 +391,11 @@ def test_half_of_the_chunks_are_swapped():
     assert deviation((pairs[:, 4] == SWAPPED).sum(), len(pairs), 0.5) < Z
     assert deviation((pairs[:, 4] == SWAPPED).sum(), len(pairs), 0.49) > Z
     swapped = pairs[:, 4] == SWAPPED
-    np.testing.assert_array_equal(
-        np.where(swapped, pairs[:, 3], pairs[:, 1]), np.where(swapped, pairs[:, 0], pairs[:, 2])
-    )
-    total = pairs[:, 1] - pairs[:, 0] + pairs[:, 3] - pairs[:, 2]
-    assert total.sum() == sentences[-1]  # each token once: the swap changes the order alone
+    a_start, a_stop, b_start, b_stop, _ = pairs.T
+    np.testing.assert_array_equal(np.where(swapped, b_stop, a_stop), np.where(swapped, a_start, b_start))
+    assert (a_stop - a_start + b_stop - b_start).sum() == sentences[
+        -1
+    ]  # each token once, whatever the order
     random = sentence_pairs(sentences, borders, np.random.default_rng(2), 16, 0.0)  # H12: made as NSP data
     assert (random[random[:, 4] == RANDOM, 3] != random[random[:, 4] == RANDOM, 0]).mean() > 0.9
     single = ordered_pairs(*offsets([[5]] * 40), np.random.default_rng(2), 16, 0.0)

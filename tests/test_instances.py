@@ -246,8 +246,17 @@ def test_full_and_doc_sentences_equal_their_double(across, corpus, width):
     maker = sequences.full_sentences if across else sequences.doc_sentences
     batch = maker(documents, np.random.default_rng(0), vocabulary, width)
     assert rows_of(batch) == fairseq_blocks(documents, width - 1, across)
-    if across and width == 40:
-        assert rows_of(batch) != fairseq_blocks(documents, width - 2, across) or len(batch["input_ids"]) == 1
+
+
+def test_wrong_blocks_are_told_apart():
+    """Over documents, not over them, and with room for a second special token, are three different things."""
+    full, doc = (
+        rows_of(maker(text(), np.random.default_rng(0), VOCABULARY, 64))
+        for maker in (sequences.full_sentences, sequences.doc_sentences)
+    )
+    assert full != doc
+    assert full not in (fairseq_blocks(text(), 63, False), fairseq_blocks(text(), 62, True))
+    assert doc not in (fairseq_blocks(text(), 63, True), fairseq_blocks(text(), 62, False))
 
 
 def test_documents_meet_at_one_more_separator():
@@ -321,6 +330,13 @@ def test_packed_rows_equal_their_double_on_the_same_generator(corpus, width, rat
     given_rates = {"single_rate": rates[0], "short_rate": rates[1]}
     batch = sequences.packed(documents, np.random.default_rng(seed), vocabulary, width, **given_rates)
     assert rows_of(batch) == electra_rows(documents, np.random.default_rng(seed), width, *rates)
+
+
+def test_wrong_packing_is_told_apart():
+    rows = rows_of(sequences.packed(text(), np.random.default_rng(0), VOCABULARY, 64))
+    assert rows == electra_rows(text(), np.random.default_rng(0), 64)
+    assert rows != electra_rows(text(), np.random.default_rng(0), 64, single=0.0)
+    assert rows != electra_rows(text(), np.random.default_rng(0), 64, short=0.0)
 
 
 @pytest.mark.parametrize("maker", [sequences.pairs, sequences.ordered_pairs, sequences.sentence_pair_rows])
