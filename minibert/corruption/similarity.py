@@ -1,0 +1,90 @@
+"""Similar words for MacBERT's correction: handed in, or the nearest in embeddings.
+
+Both give a mapping from a word to similar ones, each a tuple of ids: what `replacement.thesaurus` takes.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minibert.checkpoint import strictjson
+from minibert.errors import InputError
+
+Word = tuple[int, ...]
+Similar = dict[Word, list[Word]]
+
+NEAREST = 5  # neighbours a word
+WORDS = 20_000  # the most frequent of a corpus, among which neighbours are looked for
+_BLOCK = 512  # words compared with all others at a time
+
+
+def handed_in(path: str, ids: Callable[[str], Sequence[int]]) -> Similar:
+    """The words of a JSON file {word: [similar word, …]}, as ids."""
+    try:
+        table = strictjson.loads(Path(path).read_bytes(), path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    lists = isinstance(table, dict) and all(isinstance(found, list) for found in table.values())
+    if not lists or not all(isinstance(word, str) for found in table.values() for word in found):
+        raise InputError(f"{path} must hold similar words as a JSON object: {{word: [word, …]}}")
+    similar = {tuple(ids(word)): [tuple(ids(other)) for other in found] for word, found in table.items()}
+    similar.pop((), None)
+    return {word: [other for other in found if other] for word, found in similar.items()}
+
+
+def nearest(
+    words: Iterable[Word], vector: Callable[[Word], np.ndarray], count: int = NEAREST, most: int = WORDS
+) -> Similar:
+    """For each of the `most` frequent words the `count` others of as many pieces that are nearest by cosine.
+
+    words: a corpus as a stream of words; vector: a word's, (D,).
+    """
+    groups: dict[int, list[Word]] = {}
+    for word, _ in Counter(words).most_common(most):
+        groups.setdefault(len(word), []).append(word)
+    similar: Similar = {}
+    for group in groups.values():
+        rows = np.array([vector(word) for word in group], np.float64)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+        k = min(count, len(group) - 1)
+        for begin in range(0, len(group) if k else 0, _BLOCK):
+            cosine = rows[begin : begin + _BLOCK] @ rows.T
+            cosine[np.arange(len(cosine)), begin + np.arange(len(cosine))] = -np.inf  # not itself
+            order = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+            similar |= {group[begin + i]: [group[j] for j in found] for i, found in enumerate(order.tolist())}
+    return similar
+
+
+def in_embeddings(words: Iterable[Word], tokens: Sequence[str], directory: str) -> Similar:
+    """`nearest` by the word table of the model in a directory: a word is the mean of its pieces' rows there.
+
+    tokens: our own, in which the words are spelt; the model must know every piece that the corpus has by its spelling.
+    """
+    from minibert.checkpoint import directory as directories  # levels above: a model is read, none is made
+
+    model = directories.load(directory)
+    if model.tokenizer is None:
+        raise InputError(f"{directory} has no vocabulary, so similar words cannot be looked up in it")
+    table: Any = model.params["embeddings"]["word"]["weight"]
+    row = {token: i for i, token in enumerate(model.tokenizer.tokens)}
+    words = list(words)
+    missing = sorted({tokens[i] for word in set(words) for i in word} - row.keys())
+    if missing:
+        raise InputError(
+            f"{directory} lacks {len(missing)} of our pieces, such as {missing[0]!r}: "
+            f"give it with --vocabulary too, so that both have one vocabulary"
+        )
+    return nearest(words, lambda word: table[[row[tokens[i]] for i in word]].mean(axis=0))
+
+
+def words(documents: Sequence[Sequence[Sequence[int]]], continues: np.ndarray, starts: Any = None) -> Iterator[Word]:
+    """The words of tokenised sentences; starts: the same nesting, 1 where one begins; else `continues` (V,) decides."""
+    for d, document in enumerate(documents):
+        for s, sentence in enumerate(document):
+            begins = ~continues[sentence] if starts is None else np.array(starts[d][s], bool)
+            cuts = [0, *(np.flatnonzero(begins[1:]) + 1).tolist(), len(sentence)]
+            yield from (tuple(sentence[a:b]) for a, b in pairwise(cuts) if b > a)
