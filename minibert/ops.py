@@ -132,14 +132,18 @@ def tanh_backward(dy: Array, c: Cache) -> Array:
 @pair("(...,d)->(...,d)")
 def sigmoid(x: Array) -> tuple[Array, Cache]:
     """y = 1/(1 + e⁻ˣ), below 0 as eˣ/(1 + eˣ): no overflow, and small values keep their relative accuracy."""
-    e = np.exp(-np.abs(x))
-    y = np.where(x < 0, e, 1) / (1 + e)
+    y = _sigmoid(x)
     return y, {"y": y}
 
 
 @backward
 def sigmoid_backward(dy: Array, c: Cache) -> Array:
     return dy * c["y"] * (1 - c["y"])
+
+
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
 
 
 # ---- Softmax ---------------------------------------------------------------------------------------------------------
@@ -297,7 +301,7 @@ def binary_cross_entropy(
 
 @backward
 def binary_cross_entropy_backward(dy: Array, c: Cache) -> Array:
-    probability = sigmoid(c["logits"])[0]
+    probability = _sigmoid(c["logits"])  # not the pair: a backward calls no forward that traces would see
     return dy * c["weights"] * (probability - c["labels"].astype(probability.dtype))
 
 
