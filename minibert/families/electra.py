@@ -1,0 +1,675 @@
+"""ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators.
+
+Clark, Luong, Le, Manning, 2020, arXiv 2003.10555. Released code: google-research/electra (`run_pretraining.py`,
+`pretrain/pretrain_helpers.py`, `model/modeling.py`). Two encoders, BERT's but for (1): a generator G of width H_G that
+fills masks, and a discriminator D of width H that says which tokens G filled in.
+
+    embeddings     h⁰ = Drop(LN(E_word[x] + E_position[t] + E_type[s])) W_pᵀ + b_p, tables of width E; the projection
+                   exists where E is not the network's width                                                       (1)
+    encoder        BERT's (2)-(6); no pooler                                                                       (2)
+    generator      z = LN(gelu(h_G[m] W_zᵀ + b_z)) E_wordᵀ + b_V at the chosen positions m, p_G = softmax(z)       (3)
+    MLM loss       L₁ = Σ w·(-log p_G[x_m]) / Σ w                                                                  (4)
+    sample         x̂_m ~ p_G; x' is the original text with x̂ at every chosen position, masked or not               (5)
+    label          y_t = 1 where x'_t is not x_t: a token that G guessed right is an original                      (6)
+    discriminator  d_t = act(h_D[t] W_dᵀ + b_d)·w_r + b_r of x'; σ(d_t) is the probability of y_t = 1              (7)
+    RTD loss       L₂ = mean over the attended t, [CLS] and [SEP] too, of BCE(d_t, y_t)                            (8)
+    objective      L = λ_G L₁ + λ_D L₂, λ_G = 1, λ_D = 50; nothing flows back through the sample                   (9)
+
+Sharing (section 3.2): G and D share the three tables and their norm, which get the gradients of both losses
+("embeddings"); also projection and encoder, at equal sizes ("all"); or nothing ("none").
+
+Variants of section 3.2 and appendix F, for which no code was released (`objective`):
+- "adversarial": G is trained to raise D's loss, by REINFORCE. At a chosen position m, with the sample's reward R and
+  the baseline b, both constants for G,
+                   R = BCE(d_m, y_m),  b = -log σ(u),  u = h_G[m]·w_b + b_b                                        (10)
+                   L₃ = Σ w·(R - b)·(-log p_G[x̂_m]) / Σ w,  L₄ = Σ w·BCE(u, e⁻ᴿ) / Σ w                            (11)
+                   L = λ_G L₃ + L₄ + λ_D L₂;  L₁ is measured, not trained                                          (12)
+  The paper has the baseline learn the reward "with cross-entropy": e⁻ᴿ is the probability that D gives to the truth,
+  and σ(u) estimates it. Ours to decide, as the paper is silent: u has a bias, its gradient stops at h_G, λ_G stays.
+- "two-stage": the first half of a run trains G alone; then D's encoder starts as a copy of G's, and D is trained with
+  G frozen (`stage`). Equal sizes, nothing shared: so (9) serves, with the other network left as it is.
+
+Where release, paper and ports differ, and what is done here:
+- the release masks 85 % of the chosen positions and leaves 15 % as they are, the paper masks all: the release's.
+- the release draws positions with replacement, about 7 % of them twice; ids sampled twice for a position are averaged
+  and rounded down, which makes an unrelated token. Here positions are distinct; options.units "repeated" draws them as
+  the release does. Of two samples at a position the last stands: `duplicates` has "first" and the release's "mean".
+- (4) and (8) divide by Σ + 1e-6 in the release: `mlm_denominator_eps`, `rtd_denominator_eps`.
+- the activation in (3) is the configuration's in the release, always erf GELU in ports: `generator_act`.
+- the sizes of G are rounded fractions of D's, as in the release, where heads are 64 wide and layers 4 H; at least one.
+- `mask_constant`, `pad_row_gradient`: as in BERT.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from minibert import layers, ops, tree
+from minibert.config import require
+from minibert.corruption import masking, rules
+from minibert.corruption import sequences as makers
+from minibert.corruption.masking import Vocabulary
+from minibert.families import bert
+from minibert.pairs import block, block_backward
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+
+# ---- Configuration ---------------------------------------------------------------------------------------------------
+ROLES = ("joint", "generator", "discriminator")
+SHARED = {"none": (), "embeddings": ("embeddings",), "all": ("embeddings", "project", "encoder")}
+OBJECTIVES = ("joint", "adversarial", "two-stage")
+DUPLICATES = ("last", "first", "mean")
+
+
+@dataclass(frozen=True)
+class Config:
+    """ELECTRA-base as released, under the published field names, and this engine's own fields.
+
+    The sizes are the discriminator's, or of the one network that there is.
+    """
+
+    vocab_size: int = 30522
+    embedding_size: int = 768
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int | None = 0
+    tie_word_embeddings: bool = True
+    # which networks there are
+    role: str = "joint"  # ROLES
+    generator_size: float = 1 / 3  # of hidden_size, num_attention_heads and intermediate_size
+    sharing: str = "embeddings"  # SHARED
+    # training
+    generator_weight: float = 1.0  # λ_G
+    discriminator_weight: float = 50.0  # λ_D
+    temperature: float = 1.0  # of the sample (5)
+    disallow_correct: bool = False  # True: the original token is never sampled
+    objective: str = "joint"  # OBJECTIVES
+    # variants
+    duplicates: str = "last"  # DUPLICATES
+    mask_constant: str = "min"  # layers.MASK_CONSTANTS
+    pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
+    generator_act: str = "gelu"  # of (3)
+    mlm_denominator_eps: float = 0.0  # 1e-6: the release's denominator of (4)
+    rtd_denominator_eps: float = 0.0  # the same of (8)
+
+    def __post_init__(self) -> None:
+        bert.Config.__post_init__(self)  # the fields that are BERT's
+        for name, known in (("role", ROLES), ("sharing", tuple(SHARED)), ("objective", OBJECTIVES),
+                            ("duplicates", DUPLICATES), ("generator_act", tuple(layers.ACTIVATIONS))):  # fmt: skip
+            value = getattr(self, name)
+            require(value in known, f"config field {name!r} is {value!r}; allowed: {', '.join(known)}")
+        for name, fits, allowed in (
+            ("embedding_size", 0 < self.embedding_size < 2**31, "1 to 2147483647"),
+            ("generator_size", 0 < self.generator_size <= 1, "above 0, to 1"),
+            ("temperature", self.temperature > 0, "above 0"),
+            ("generator_weight", self.generator_weight >= 0, "0 or more"),
+            ("discriminator_weight", self.discriminator_weight >= 0, "0 or more"),
+            ("rtd_denominator_eps", self.rtd_denominator_eps >= 0, "0 or more"),
+        ):
+            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: {allowed}")
+        equal = self.generator_size == 1 or self.role != "joint"
+        require(equal or self.sharing != "all", "sharing 'all' needs generator_size 1: the encoder is one")
+        apart = equal and self.sharing == "none"
+        require(apart or self.objective != "two-stage", "objective 'two-stage' needs generator_size 1, sharing 'none'")
+        parts(self)  # the generator's sizes have to fit too
+
+
+def parts(config: Config) -> dict[str, Config]:
+    """The networks of the joint model, each as a configuration of its own; of one alone, none."""
+    if config.role != "joint":
+        return {}
+    names = ("hidden_size", "num_attention_heads", "intermediate_size")
+    sizes = {name: max(1, round(getattr(config, name) * config.generator_size)) for name in names}
+    return {
+        "generator": replace(config, role="generator", **sizes),
+        "discriminator": replace(config, role="discriminator"),
+    }
+
+
+def _size(embedding: int, depth: int, width: int, fraction: float) -> Tree:
+    heads = {"num_attention_heads": width // 64}
+    sizes = {"num_hidden_layers": depth, "hidden_size": width, **heads, "intermediate_size": 4 * width}
+    return {"embedding_size": embedding, **sizes, "generator_size": fraction}
+
+
+# section 3 and the release's table; the small model that was published (small++) has a generator of its own size
+PRESETS = {
+    "large": _size(1024, 24, 1024, 1 / 4),
+    "base": _size(768, 12, 768, 1 / 3),
+    "small": _size(128, 12, 256, 1 / 4),
+    "small++": _size(128, 12, 256, 1.0),
+}
+
+# every field away from its default but role, sharing and objective, so that both networks and the shared tables show
+PROBE = {
+    **{name: value for name, value in bert.PROBE.items() if name in Config.__dataclass_fields__},
+    "embedding_size": 6,
+    "generator_size": 0.5,
+    "generator_weight": 0.7,
+    "discriminator_weight": 3.0,
+    "temperature": 0.8,
+    "disallow_correct": True,
+    "duplicates": "first",
+    "generator_act": "tanh",
+    "rtd_denominator_eps": 0.02,
+}
+
+
+# ---- Shapes ----------------------------------------------------------------------------------------------------------
+def shapes(config: Config) -> Tree:
+    """The shape of every parameter: the one place where they are written."""
+    if config.role == "joint":
+        both = {name: shapes(part) for name, part in parts(config).items()}
+        for part in SHARED[config.sharing]:
+            both["generator"].pop(part, None)
+        return both
+    e, d, v = config.embedding_size, config.hidden_size, config.vocab_size
+    norm = {"weight": (e,), "bias": (e,)}
+
+    def dense(n_out: int, n_in: int) -> Tree:
+        return {"weight": (n_out, n_in), "bias": (n_out,)}
+
+    rows = {"word": v, "position": config.max_position_embeddings, "token_type": config.type_vocab_size}
+    network: Tree = {"embeddings": {**{name: {"weight": (n, e)} for name, n in rows.items()}, "norm": norm}}
+    if e != d:
+        network["project"] = dense(d, e)
+    network["encoder"] = bert.shapes(config)["encoder"]
+    if config.role == "discriminator":
+        return {**network, "rtd": {"dense": dense(d, d), "out": dense(1, d)}}
+    decoder = {"bias": (v,)} if config.tie_word_embeddings else dense(v, e)
+    baseline = {"baseline": dense(1, d)} if config.objective == "adversarial" else {}
+    return {**network, "mlm": {"dense": dense(e, d), "norm": norm, "decoder": decoder}, **baseline}
+
+
+# ---- An example ------------------------------------------------------------------------------------------------------
+def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+    """BERT's example with the labels of this role; in each row the first sample is the original token."""
+    batch = bert.example(rng, config, rows, length, targets)
+    shape, length = batch["masked_lm_ids"].shape, batch["input_ids"].shape[1]
+    replacements = rng.integers(0, config.vocab_size, shape)
+    replacements[:, 0] = batch["masked_lm_ids"][:, 0]
+    batch |= {"replacement_ids": replacements, "replaced_labels": rng.integers(0, 2, batch["input_ids"].shape)}
+    batch = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids", *LABELS(config))}
+    return {**batch, "dropout": layers.keep_masks(rng, dropout_places(config, rows, length))}
+
+
+def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
+    """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
+    if config.role == "joint":
+        both = {name: dropout_places(part, rows, length) for name, part in parts(config).items()}
+        return {f"{name}.{place}": what for name, places in both.items() for place, what in places.items()}
+    places = {"electra.embeddings.dropout": ((rows, length, config.embedding_size), config.hidden_dropout_prob)}
+    return places | layers.encoder_dropout_places(config, LAYERS, rows, length)
+
+
+# ---- Encoder ---------------------------------------------------------------------------------------------------------
+LAYERS = "electra.encoder.layer."
+INPUTS, SPELLINGS = bert.INPUTS, bert.SPELLINGS
+OUTPUTS = ("last_hidden_state", "hidden_states", "attentions")
+longest = bert.longest
+
+
+def networks(p: Tree, config: Config) -> dict[str, tuple[Tree, Config, str]]:
+    """(tree, configuration, prefix of its published names) of each network; shared parts stand in both trees."""
+    if config.role != "joint":
+        return {config.role: (p, config, "")}
+    shared = {part: p["discriminator"][part] for part in SHARED[config.sharing] if part in p["discriminator"]}
+    return {name: ({**shared, **p[name]}, part, f"{name}.") for name, part in parts(config).items()}
+
+
+def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
+    """(1), (2) of the discriminator, or of a generator alone: outputs by name, and the cache.
+
+    `inputs` as in INPUTS, and "dropout" where something is dropped. hidden_states: 1 + L arrays (B, T, D), the first
+    what enters layer 1; attentions: L arrays (B, H, T, T), only where `keep` is "caches" (see `layers.stack`).
+    """
+    both = networks(p, config)
+    return _encode(*both.get("discriminator", both.get("generator")), inputs, keep)
+
+
+def _encode(p: Tree, config: Config, prefix: str, inputs: Mapping[str, Any], keep: str) -> tuple[Tree, Tree]:
+    ids = inputs["input_ids"]
+    length, most = ids.shape[1], config.max_position_embeddings
+    fits = f"input_ids: {length} tokens a row, but max_position_embeddings is {most}; truncate"
+    require(length <= most, fits)
+    dropout, types = inputs.get("dropout") or {}, inputs.get("token_type_ids")
+    tables = {
+        "word": ids,
+        "position": inputs.get("position_ids", np.arange(length)),
+        "token_type": np.zeros_like(ids) if types is None else types,
+    }
+    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
+    drop = {"keep": dropout.get(f"{prefix}electra.embeddings.dropout"), "rate": config.hidden_dropout_prob}
+    c: Tree = {}
+    h, c["embeddings"] = layers.embeddings(  # (1)
+        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, **drop
+    )
+    if "project" in p:
+        h, c["project"] = ops.linear(h, **p["project"])
+    mask = inputs.get("attention_mask")
+    hidden, c["encoder"] = layers.encoder(  # (2)
+        h, p["encoder"], config, mask=mask, dropout=dropout, prefix=prefix + LAYERS, keep=keep
+    )
+    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
+    if keep == "caches":
+        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    return out, c
+
+
+def encode_backward(dout: Tree, c: Tree) -> Tree:
+    """The gradient tree of (1), (2), of one network, from the cotangent of last_hidden_state."""
+    g: Tree = {}
+    dh, g["encoder"] = layers.encoder_backward(dout["last_hidden_state"], c["encoder"])  # (2)
+    if "project" in c:
+        dh, g["project"] = ops.linear_backward(dh, c["project"])
+    g["embeddings"] = layers.embeddings_backward(dh, c["embeddings"])  # (1)
+    return g
+
+
+# ---- Heads -----------------------------------------------------------------------------------------------------------
+def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: Array) -> Array:
+    """(3) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
+    p, config, prefix = _network("generator", "mlm", p, config, "fill-mask")
+    h = _encode(p, config, prefix, inputs, "last")[0]["last_hidden_state"][0, positions]
+    return layers.mlm_head(h, p["mlm"], _decoder(p, config), **_generator_head(config))[0]
+
+
+def replaced_logits(p: Tree, config: Config, inputs: dict[str, Array]) -> Array:
+    """(7) of every token of `inputs`, (B, T): positive where it looks replaced."""
+    p, config, prefix = _network("discriminator", "rtd", p, config, "detect")
+    h = _encode(p, config, prefix, inputs, "last")[0]["last_hidden_state"]
+    return rtd_head(h, p["rtd"], act=config.hidden_act)[0]
+
+
+def _network(role: str, head: str, p: Tree, config: Config, what: str) -> tuple[Tree, Config, str]:
+    both = networks(p, config)
+    require(role in both, f"{what} needs the {role}, but this is the {next(iter(both))} alone")
+    require(head in both[role][0], f"{what} needs the head {head!r}, which these parameters do not have")
+    return both[role]
+
+
+def _decoder(p: Tree, config: Config) -> Array:
+    return (p["embeddings"]["word"] if config.tie_word_embeddings else p["mlm"]["decoder"])["weight"]
+
+
+def _generator_head(config: Config) -> Tree:
+    return {"act": config.generator_act, "eps": config.layer_norm_eps}
+
+
+@block
+def rtd_head(x: Array, p: Tree, *, act: str) -> tuple[Array, Tree]:
+    """(7) act(x Wᵀ + b)·w + b'; x (…, D) -> (…): positive where the token looks replaced."""
+    c: Tree = {}
+    u, c["dense"] = ops.linear(x, **p["dense"])
+    u, c["act"] = layers.activation(u, name=act)
+    z, c["out"] = ops.linear(u, **p["out"])
+    return z[..., 0], c
+
+
+@block_backward
+def rtd_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree]:
+    g: Tree = {}
+    du, g["out"] = ops.linear_backward(dz[..., None], c["out"])
+    du = layers.activation_backward(du, c["act"])
+    dx, g["dense"] = ops.linear_backward(du, c["dense"])
+    return dx, g
+
+
+# ---- Sampling --------------------------------------------------------------------------------------------------------
+def sampled(rng: np.random.Generator, p: Tree, config: Config, batch: Tree) -> Tree:
+    """(5) {replacement_ids (B, M)}: a token for each target slot, drawn from the generator under the batch's dropout
+    masks, so that p_G is the one that is trained; slots of weight 0 hold their label.
+
+    Gumbel-max, as in the release: argmax of z/temperature - log(-log(u + 1e-9) + 1e-9), u uniform.
+    """
+    if config.role == "generator":
+        return {}
+    require(config.role == "joint", "a discriminator alone has no generator to draw from: train role 'joint'")
+    tree_, config_, prefix = networks(p, config)["generator"]
+    inputs = {SPELLINGS.get(name, name): value for name, value in batch.items()}
+    h = _encode(tree_, config_, prefix, inputs, "last")[0]["last_hidden_state"]
+    slots = np.asarray(batch["masked_lm_weights"]) > 0
+    chosen = h[np.nonzero(slots)[0], batch["masked_lm_positions"][slots]]
+    z = layers.mlm_head(chosen, tree_["mlm"], _decoder(tree_, config_), **_generator_head(config_))[0]
+    ids = np.array(batch["masked_lm_ids"])
+    if config.disallow_correct:
+        z[np.arange(len(z)), ids[slots]] -= 1000
+    u = rng.random(z.shape, np.float32)
+    ids[slots] = (z / z.dtype.type(config.temperature) - np.log(-np.log(u + 1e-9) + 1e-9)).argmax(-1)
+    return {"replacement_ids": ids}
+
+
+def replaced(batch: Tree, duplicates: str = "last") -> tuple[Array, Array]:
+    """(5), (6): the discriminator's input x' and its labels y, both (B, T).
+
+    duplicates: which sample stands at a position that has several: the "last", the "first", or the "mean" of their ids
+    rounded down, as in the release.
+    """
+    ids, labels = batch["input_ids"].copy(), np.zeros_like(batch["input_ids"])
+    row, slot = np.nonzero(batch["masked_lm_weights"])
+    if duplicates == "first":
+        row, slot = row[::-1], slot[::-1]
+    at = row, batch["masked_lm_positions"][row, slot]
+    samples = batch["replacement_ids"][row, slot]
+    if duplicates == "mean":
+        total, count = np.zeros_like(ids), np.zeros_like(ids)
+        np.add.at(total, at, samples)
+        np.add.at(count, at, 1)
+        samples = total[at] // count[at]
+    ids[at] = samples
+    labels[at] = samples != batch["masked_lm_ids"][row, slot]
+    return ids, labels
+
+
+# ---- Objective -------------------------------------------------------------------------------------------------------
+MASKED = {"masked_lm_positions": "(B,M)<T", "masked_lm_ids": "(B,M)<vocab_size", "masked_lm_weights": "(B,M)+"}
+
+
+def LABELS(config: Config) -> dict[str, str]:
+    """What `loss` takes beside INPUTS; replacement_ids are drawn by `sampled`."""
+    if config.role == "discriminator":
+        return {"replaced_labels": "(B,T)<2"}
+    return MASKED if config.role == "generator" else {**MASKED, "replacement_ids": "(B,M)<vocab_size"}
+
+
+def TERMS(config: Config) -> tuple[str, ...]:
+    """The terms of the loss, each unweighted in cache["terms"]; their factors are `weights`."""
+    return tuple(weights(config))
+
+
+def HEADS(config: Config) -> tuple[str, ...]:
+    """The parts of the tree that `loss` needs."""
+    return {"generator": ("mlm",), "discriminator": ("rtd",)}.get(config.role, ("generator", "discriminator"))
+
+
+def weights(config: Config) -> dict[str, float]:
+    """Each term's factor in the objective, (9) or (12); 1 where there is one network."""
+    if config.role != "joint":
+        return {"masked_lm" if config.role == "generator" else "replaced_token": 1.0}
+    generator, discriminator = config.generator_weight, {"replaced_token": config.discriminator_weight}
+    if config.objective == "adversarial":
+        return {"masked_lm": 0.0, "policy": generator, "baseline": 1.0, **discriminator}
+    return {"masked_lm": generator, **discriminator}
+
+
+def loss(
+    p: Tree,
+    config: Config,
+    batch: Tree,
+    *,
+    denominators: dict[str, float] | None = None,
+    keep: str = "caches",
+    dense: bool = False,
+) -> tuple[Array, Tree]:
+    """(9), or (12), of a batch (INPUTS, LABELS), and its cache; cache["terms"] has each term unweighted.
+
+    denominators: what the sums of masked_lm and replaced_token are divided by, for accumulation; the sum of the
+    weights and the number of attended tokens unless given. dense: every position reaches the vocabulary, with weight 0
+    where nothing is asked, as in published modules: the same numbers, for traces.
+    """
+    c: Tree = {"config": config, "terms": {}}
+    given, both = denominators or {}, networks(p, config)
+    if "generator" in both:
+        total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=np.float64))
+        network, part, prefix = both["generator"]
+        c["generator"] = g = {}
+        out, g["encode"] = _encode(network, part, prefix, batch, keep)
+        h = out["last_hidden_state"]
+        c["terms"]["masked_lm"], head = layers.masked_lm(  # (3), (4)
+            h, network["mlm"], _decoder(network, part), batch, **_generator_head(part),
+            total=total + config.mlm_denominator_eps, dense=dense,
+        )  # fmt: skip
+        g |= head
+    if "discriminator" in both:
+        if config.role == "joint":
+            ids, labels = replaced(batch, config.duplicates)  # (5), (6)
+        else:
+            ids, labels = batch["input_ids"], batch["replaced_labels"]
+        mask = batch.get("attention_mask", np.ones_like(ids))
+        attended = given.get("replaced_token", float(mask.sum())) + config.rtd_denominator_eps
+        network, part, prefix = both["discriminator"]
+        c["discriminator"] = d = {}
+        out, d["encode"] = _encode(network, part, prefix, {**batch, "input_ids": ids}, keep)
+        z, d["rtd"] = rtd_head(out["last_hidden_state"], network["rtd"], act=part.hidden_act)  # (7)
+        c["terms"]["replaced_token"], d["replaced_token"] = ops.binary_cross_entropy(  # (8)
+            z, labels=labels, weights=mask, denominator=attended
+        )
+        if "policy" in weights(config):
+            reward = np.logaddexp(0, np.where(labels, -z, z))  # (10)
+            terms, parts_ = _policy(h, both["generator"][0]["baseline"], g, ids, reward, total)
+            c["terms"] |= terms
+            g |= parts_
+    factors = weights(config).items()
+    return sum(np.asarray(c["terms"][term] * c["terms"][term].dtype.type(factor)) for term, factor in factors), c
+
+
+def _policy(h: Array, p: Tree, c: Tree, ids: Array, reward: Array, total: float) -> tuple[Tree, Tree]:
+    """(10), (11): the two terms and their caches, from h_G (B, T, D), the samples `ids` and their rewards, (B, T)."""
+    flat, weights = c["gather"]["positions"][0], (c["masked_lm"]["weights"] != 0).astype(h.dtype)
+    r, own = reward.reshape(-1)[flat], {}
+    u, own["baseline_dense"] = ops.linear(h.reshape(-1, h.shape[2])[flat], **p)
+    u = u[:, 0]
+    own["advantage"] = advantage = r - np.logaddexp(0, -u)
+    policy, own["policy"] = ops.cross_entropy(
+        c["masked_lm"]["logits"], labels=ids.reshape(-1)[flat], weights=weights * advantage, denominator=total
+    )
+    baseline, own["baseline"] = ops.binary_cross_entropy(u, labels=np.exp(-r), weights=weights, denominator=total)
+    return {"policy": policy, "baseline": baseline}, own
+
+
+def loss_backward(c: Tree) -> Tree:
+    """d loss / d every parameter, a tree like p; samples, rewards and the baseline are constants in it."""
+    config, g = c["config"], {}
+    factors = {name: np.full_like(c["terms"][name], factor) for name, factor in weights(config).items()}
+    if "discriminator" in c:
+        d = c["discriminator"]
+        dz = ops.binary_cross_entropy_backward(factors["replaced_token"], d["replaced_token"])  # (8)
+        dh, head = rtd_head_backward(dz, d["rtd"])  # (7)
+        g["discriminator"] = {**encode_backward({"last_hidden_state": dh}, d["encode"]), "rtd": head}  # (2), (1)
+    if "generator" in c:
+        own, trained = c["generator"], "policy" if "policy" in factors else "masked_lm"
+        dh, head, dtable = layers.masked_lm_backward(  # (11) is (4) with other labels and weights
+            factors[trained], {**own, "masked_lm": own[trained]}
+        )
+        g["generator"] = {**encode_backward({"last_hidden_state": dh}, own["encode"]), "mlm": head}  # (2), (1)
+        if "policy" in factors:
+            du = ops.binary_cross_entropy_backward(factors["baseline"], own["baseline"])
+            g["generator"]["baseline"] = ops.linear_backward(du[:, None], own["baseline_dense"])[1]
+        elif config.objective == "adversarial":  # a generator alone, whose baseline nothing asks
+            g["generator"]["baseline"] = tree.map(np.zeros, {"weight": (1, dh.shape[2]), "bias": (1,)})
+        # one table, two uses: its gradient is the sum of both
+        table = g["generator"]["embeddings"]["word"] if config.tie_word_embeddings else head["decoder"]
+        table["weight"] = table["weight"] + dtable if config.tie_word_embeddings else dtable
+    if config.role != "joint":
+        return g[config.role]
+    for part in SHARED[config.sharing]:  # shared by both networks: the sum of both
+        if part in g["generator"]:
+            g["discriminator"][part] = tree.add(g["discriminator"][part], g["generator"].pop(part))
+    return g
+
+
+def counts(batch: Tree) -> dict[str, float]:
+    """How many targets a batch has for each term: what its sum is divided by."""
+    found = {}
+    if "masked_lm_weights" in batch:
+        found["masked_lm"] = float(np.sum(batch["masked_lm_weights"], dtype=np.float64))
+    if "replacement_ids" in batch or "replaced_labels" in batch:
+        mask = batch.get("input_mask", batch.get("attention_mask"))
+        found["replaced_token"] = float(np.size(batch["input_ids"]) if mask is None else np.sum(mask))
+    return found
+
+
+def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
+    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
+    found: dict[str, tuple[int, int, int | None]] = {}
+    if "generator" in c:
+        found["masked_lm"] = layers.right(c["generator"]["masked_lm"])
+    if "discriminator" in c:
+        parts = c["discriminator"]["replaced_token"]
+        labels, counted = parts["labels"] == 1, parts["weights"] != 0
+        right = ((parts["logits"] > 0) == labels) & counted
+        found["replaced_token"] = int(right.sum()), int(counted.sum()), int((labels & counted).sum())
+    return found
+
+
+def stage(p: Tree, config: Config, step: int, steps: int) -> tuple[str, ...]:
+    """The top-level parts of the tree that this step of a run leaves as they are; none but for "two-stage".
+
+    There the generator is trained for the first half; then the discriminator, which starts as a copy of it: at that
+    step p is written to.
+    """
+    if config.role != "joint" or config.objective != "two-stage":
+        return ()
+    if step < steps // 2:
+        return ("discriminator",)
+    if step == steps // 2:
+        for part in SHARED["all"]:
+            if part in p["generator"]:
+                tree.map(np.copyto, p["discriminator"][part], p["generator"][part])
+    return ("generator",)
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+TOKENIZER = "wordpiece"
+# corrupted anew each time that a row is served, as in the release; a generator of half the width, as 16 is too narrow
+PRETRAINING: Tree = {
+    "options": {"masking": "dynamic"},
+    "fields": {"embedding_size": 32, "generator_size": 0.5},
+}
+UNITS = ("", "pieces", "repeated")  # repeated: positions are drawn with replacement, as in the release
+
+
+def sequences(
+    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
+) -> Tree:
+    """Consecutive sentences packed to the length, in two segments (`sequences.packed`), nothing masked yet."""
+    return makers.packed(documents, rng, vocabulary, options.seq_length, options.duplicates)
+
+
+def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
+    """The generator's input and targets (`corruption.rules.electra`); the discriminator's come from `sampled`."""
+    require(options.units in UNITS, f"units is {options.units!r}; electra knows: {', '.join(UNITS[1:])}")
+    made = rules.electra(
+        rows["input_ids"], rows["input_mask"], rng, vocabulary,
+        rate=options.rate, cap=options.max_predictions or None, distinct=options.units != "repeated",
+    )  # fmt: skip
+    targets = masking.slot_targets(rows["input_ids"], made.positions, made.weights)
+    return {**rows, "input_ids": made.ids, **targets}
+
+
+# ---- Published names -------------------------------------------------------------------------------------------------
+MODEL_TYPE = "electra"
+PREFIX = "electra."
+VARIANTS = (
+    "role", "generator_size", "sharing", "generator_weight", "discriminator_weight", "temperature", "disallow_correct",
+    "objective", "duplicates", "mask_constant", "pad_row_gradient", "generator_act", "mlm_denominator_eps",
+    "rtd_denominator_eps",
+)  # fmt: skip
+DROPPED = dict.fromkeys(("summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"), ())
+
+
+def ARCHITECTURES(config: Config) -> dict[str, tuple[str, ...]]:
+    """Published classes and their heads; none for the joint model, which is stored as two directories (`parts`)."""
+    return {
+        "generator": {"ElectraForMaskedLM": ("mlm",)},
+        "discriminator": {"ElectraModel": (), "ElectraForPreTraining": ("rtd",)},
+    }.get(config.role, {})
+
+
+def inferred(names: set[str], architectures: list[str]) -> Tree:
+    """The field that a published directory does not state: the heads in the file, else its architecture, decide."""
+    heads = {"generator": "generator_", "discriminator": "discriminator_predictions."}
+    if any(name.startswith("generator.") for name in names):
+        return {"role": "joint"}
+    for role, prefix in heads.items():
+        if any(name.startswith(prefix) for name in names):
+            return {"role": role}
+    return {"role": "generator" if "ElectraForMaskedLM" in architectures else "discriminator"}
+
+
+def names(config: Config) -> list[tuple[str, str, str]]:
+    """(path in the tree, published name, bijection) of every parameter; shared ones stand under "discriminator."."""
+    if config.role == "joint":
+        return [
+            (f"{role}.{path}", f"{role}.{name}", bijection)
+            for role in ("discriminator", "generator")
+            for path, name, bijection in names(parts(config)[role])
+            if role == "discriminator" or path.split(".")[0] not in SHARED[config.sharing]
+        ]
+    encoder = [
+        (path, name.replace("bert.", PREFIX, 1), bijection)
+        for path, name, bijection in bert.names(config)
+        if path.startswith(("embeddings.", "encoder."))
+    ]
+    dense = ("weight", "bias")
+    modules = [("project", "electra.embeddings_project", dense)] if config.embedding_size != config.hidden_size else []
+    if config.role == "discriminator":
+        modules += [
+            ("rtd.dense", "discriminator_predictions.dense", dense),
+            ("rtd.out", "discriminator_predictions.dense_prediction", dense),
+        ]
+    else:
+        modules += [
+            ("mlm.dense", "generator_predictions.dense", dense),
+            ("mlm.norm", "generator_predictions.LayerNorm", dense),
+            ("mlm.decoder", "generator_lm_head", ("bias",) if config.tie_word_embeddings else dense),
+        ]
+        if config.objective == "adversarial":  # of our own: published generators have no such head
+            modules.append(("baseline", "generator_baseline", dense))
+    heads = [(f"{path}.{leaf}", f"{name}.{leaf}", "identity") for path, name, leaves in modules for leaf in leaves]
+    return encoder + heads
+
+
+def aliases(config: Config) -> dict[str, str]:
+    """Second name in published files -> the name whose tensor it repeats."""
+    if config.role == "joint":
+        both = parts(config)
+        own = {name for _, name, _ in names(config)}
+        found = {f"generator.{name}": f"discriminator.{name}" for _, name, _ in names(both["generator"])}
+        found = {alias: name for alias, name in found.items() if alias not in own}
+        for alias, name in aliases(both["generator"]).items():
+            found[f"generator.{alias}"] = found.get(f"generator.{name}", f"generator.{name}")
+        return found
+    table = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
+    return table if config.role == "generator" and config.tie_word_embeddings else {}
+
+
+def activations(config: Config) -> list[tuple[str, str, str]]:
+    """(published module whose output it is, path in a dense loss cache, kind) in forward order: `bert.activations`."""
+    if config.role == "joint":
+        return [(f"{role}.{name}", path, kind) for role, part in parts(config).items()
+                for name, path, kind in activations(part)]  # fmt: skip
+    encoder = [
+        (name.replace("bert.", PREFIX, 1), path, kind)
+        for name, path, kind in bert.activations(config)
+        if path.startswith("encode.e")
+    ]
+    where = [name for name, *_ in encoder].index("electra.embeddings") + 1
+    if config.embedding_size != config.hidden_size:
+        encoder.insert(where, ("electra.embeddings_project", "encode.project", ""))
+    if config.role == "discriminator":
+        heads = [
+            ("discriminator_predictions.dense", "rtd.dense", ""),
+            ("discriminator_predictions.dense_prediction", "rtd.out", ""),
+            ("discriminator_predictions", "rtd", ""),
+        ]
+    else:
+        heads = [
+            ("generator_predictions.dense", "mlm.dense", "rows"),
+            ("generator_predictions.LayerNorm", "mlm.norm", "rows"),
+            ("generator_lm_head", "mlm", "rows"),
+        ]
+    return [(name, f"{config.role}.{path}", kind) for name, path, kind in encoder + heads]
