@@ -1,0 +1,259 @@
+"""The files of a published ALBERT tokenizer: spiece.model, tokenizer.json and the two files of settings beside them.
+
+Reading is strict: a setting that would change a single id and that `Unigram` doesn't have is an InputError.
+"""
+
+import base64
+import binascii
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from minibert.checkpoint import atomic, strictjson
+from minibert.errors import InputError
+from minibert.tokenizers import published, sentencepiece_model
+from minibert.tokenizers.normalization import META, Charsmap, Fast, Released
+from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Model
+
+SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+MODELS = ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")  # the first is ALBERT's
+_COMMA_PENALTY = 100.0  # what the published converter takes from pieces like "9,"
+_QUOTES = [{"type": "Replace", "pattern": {"String": quote}, "content": '"'} for quote in ("``", "''")]
+_ACCENTS = [{"type": "NFKD"}, {"type": "StripAccents"}]
+_LOWERCASE = {"type": "Lowercase"}
+_COLLAPSE = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+_SPLIT = {"type": "WhitespaceSplit"}
+
+
+def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
+    """The arguments of `Unigram` that a directory, its tokenizer.json (preferred) or its spiece.model stands for."""
+    path = Path(path)
+    if path.is_dir():
+        atomic.settle(path)
+        names = ("tokenizer.json", *MODELS)
+        path = next((path / name for name in names if (path / name).exists()), path / MODELS[0])
+    settings: dict[str, Any] = {}
+    for name in published.SETTINGS:
+        if (path.parent / name).exists():
+            settings |= published._json(path.parent / name)
+    specials = {role: published._content(settings.get(f"{role}_token"), token) for role, token in SPECIALS.items()}
+    for name, usual in (("remove_space", True), ("sp_model_kwargs", {})):
+        if settings.get(name, usual) not in (usual, None):
+            raise InputError(f"{path.parent / published.SETTINGS[1]}: {name} {settings[name]!r} is not supported")
+    case = {name: published._value(settings, name, bool, path.parent / published.SETTINGS[1])
+            for name in ("do_lower_case", "keep_accents") if settings.get(name) is not None}  # fmt: skip
+    if path.suffix == ".json":
+        found = _read(published._json(path), path, specials)
+        actual = {"do_lower_case": found["normal"].lowercase, "keep_accents": not found["normal"].strip_accents}
+        for name, value in case.items():
+            if actual[name] != value:
+                raise InputError(f"{path}: {name} is {actual[name]}, but {published.SETTINGS[1]} says {value}")
+        return found
+    model = sentencepiece_model.read(path)
+    symbols = [piece for piece, kind in zip(model.pieces, model.types, strict=True) if kind == USER_DEFINED]
+    try:
+        charsmap = Charsmap(model.charsmap)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    normal = Released(
+        charsmap,
+        model.add_dummy_prefix,
+        model.remove_extra_whitespaces,
+        symbols,
+        prepared,
+        case.get("do_lower_case", True),
+        case.get("keep_accents", False),
+    )
+    return {"model": model, "normal": normal, "specials": specials, "lstripped": [specials["mask"]]}
+
+
+def write(
+    directory: str | os.PathLike,
+    model: Model,
+    normal: Released | Fast,
+    specials: Mapping[str, str],
+    added: Mapping[int, tuple[str, bool]],
+    lstripped: Iterable[str],
+) -> None:
+    """The four files, together or not at all; added: id -> (token, whether it is special).
+
+    What is read by one program is said to the other as its published converter says it: a number with a comma gets
+    the score - 100 that stands for splitting it again.
+    """
+    fast, scores = normal, model.scores
+    if isinstance(normal, Released):
+        prepend = "always" if normal.dummy_prefix else "never"
+        prepared = normal.prepared
+        accents, case = prepared and not normal.keep_accents, prepared and normal.lowercase
+        fast = Fast(normal.charsmap, prepared, accents, case, prepend=prepend)
+        if prepared:
+            scores = [
+                score - _COMMA_PENALTY * (len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit())
+                for piece, score in zip(model.pieces, scores, strict=True)
+            ]
+    else:
+        model = replace(model, add_dummy_prefix=normal.prepend != "never", remove_extra_whitespaces=True)
+    names = {f"{role}_token": token for role, token in specials.items()}
+    settings = {"tokenizer_class": "AlbertTokenizer", "do_lower_case": fast.lowercase,
+                "keep_accents": not fast.strip_accents, **names}  # fmt: skip
+    with atomic.directory(directory) as folder:
+        (folder / MODELS[0]).write_bytes(sentencepiece_model.encoded(model))
+        content = _tokenizer(replace(model, scores=scores), fast, specials, added, frozenset(lstripped))
+        (folder / "tokenizer.json").write_bytes(strictjson.dumps(content))
+        (folder / "tokenizer_config.json").write_bytes(strictjson.dumps(settings))
+        (folder / "special_tokens_map.json").write_bytes(strictjson.dumps(names))
+
+
+def _tokenizer(
+    model: Model, normal: Fast, specials: Mapping[str, str], added: Mapping[int, tuple[str, bool]], lstripped: frozenset
+) -> dict[str, Any]:
+    """The content of tokenizer.json."""
+    charsmap = base64.b64encode(normal.charsmap.data).decode("ascii")
+    steps = [
+        *(_QUOTES if normal.quotes else []),
+        *(_ACCENTS if normal.strip_accents else []),
+        *([_LOWERCASE] if normal.lowercase else []),
+        *([{"type": "Precompiled", "precompiled_charsmap": charsmap}] if charsmap else []),
+        *([_COLLAPSE] if normal.collapse else []),
+    ]
+    metaspace = _metaspace(normal.prepend)
+    splitters = [_SPLIT, metaspace] if normal.split else [metaspace]
+    ends = {token: model.pieces.index(token) for token in (specials["cls"], specials["sep"])}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": i, "content": token, **dict.fromkeys(published._PLAIN, False), "lstrip": token in lstripped,
+             "special": special}
+            for i, (token, special) in sorted(added.items())
+        ],
+        "normalizer": {"type": "Sequence", "normalizers": steps},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": splitters} if normal.split else metaspace,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": published._template(*ends, pair=False),
+            "pair": published._template(*ends, pair=True),
+            "special_tokens": {token: {"id": token, "ids": [i], "tokens": [token]} for token, i in ends.items()},
+        },
+        "decoder": metaspace,
+        "model": {
+            "type": "Unigram",
+            "unk_id": model.types.index(UNKNOWN),
+            "vocab": [list(item) for item in zip(model.pieces, model.scores, strict=True)],
+            "byte_fallback": model.byte_fallback,
+        },
+    }  # fmt: skip
+
+
+def _metaspace(prepend: str) -> dict[str, Any]:
+    return {"type": "Metaspace", "replacement": META, "prepend_scheme": prepend, "split": True}
+
+
+def _read(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dict[str, Any]:
+    """The arguments in a tokenizer.json; `specials` holds the roles it doesn't name (padding, mask)."""
+    model = published._value(content, "model", dict, path)
+    published._same(model, {"type": "Unigram"}, f"{path}: model")
+    published._same({"alpha": model.get("alpha"), "nbest_size": model.get("nbest_size")},
+                    {"alpha": None, "nbest_size": None}, f"{path}: model")  # fmt: skip
+    pieces, scores = _vocabulary(model, path)
+    unknown = published._value(model, "unk_id", int, path)
+    if not 0 <= unknown < len(pieces):
+        raise InputError(f"{path}: unk_id {unknown} is outside 0 .. {len(pieces) - 1}")
+    specials = specials | {"unk": pieces[unknown]} | published._ends(content, path)
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    if len(ids) < len(pieces):
+        raise InputError(f"{path}: {len(pieces) - len(ids)} pieces stand twice in the vocabulary")
+    byte_fallback = model.get("byte_fallback", False)
+    types = [BYTE if byte_fallback and piece in _SPELT else NORMAL for piece in pieces]
+    added: dict[str, bool] = {}
+    lstripped = []
+    for token in sorted(published._added(content, path), key=lambda token: token["id"]):
+        text, where = token["content"], f"{path}: added token {token['content']!r}"
+        published._same(token, dict.fromkeys(set(published._PLAIN) - {"lstrip"}, False), where)
+        if token["id"] != ids.setdefault(text, len(ids)):
+            raise InputError(f"{where} has id {token['id']}, {ids[text]} was to be expected")
+        added[text] = token["special"]
+        lstripped += [text] if published._value(token, "lstrip", bool, path) else []
+        if token["id"] < len(types):
+            types[token["id"]] = CONTROL if token["special"] else USER_DEFINED
+    for token in specials.values():
+        if ids.get(token, len(types)) < len(types):
+            types[ids[token]] = CONTROL
+    types[unknown] = UNKNOWN
+    normal = _normal(content, path)
+    rules = "nmt_nfkc" if normal.charsmap.data else "identity"
+    table = Model(pieces, scores, types, normal.charsmap.data, rules, byte_fallback=bool(byte_fallback))
+    return {"model": table, "normal": normal, "specials": specials, "added": added, "lstripped": lstripped}
+
+
+_SPELT = frozenset(f"<0x{byte:02X}>" for byte in range(256))
+
+
+def _vocabulary(model: dict[str, Any], path: Path) -> tuple[list[str], list[float]]:
+    items = published._value(model, "vocab", list, path)
+    pieces, scores = [], []
+    for i, item in enumerate(items):
+        pair = item if isinstance(item, list) and len(item) == 2 else (None, None)
+        if not isinstance(pair[0], str) or type(pair[1]) not in (int, float) or not math.isfinite(pair[1]):
+            raise InputError(f"{path}: item {i} of the vocabulary is {str(item)[:60]!r}, not a piece and its score")
+        pieces.append(pair[0])
+        scores.append(float(pair[1]))
+    return pieces, scores
+
+
+def _normal(content: dict[str, Any], path: Path) -> Fast:
+    """The normalizers and pre-tokenizers, each known and in the order in which the published converter writes them."""
+    options: dict[str, Any] = {}
+    steps = _sequence(content.get("normalizer"), "normalizers", path)
+    kinds = [("quotes", _QUOTES), ("strip_accents", _ACCENTS), ("lowercase", [_LOWERCASE])]
+    for name, wanted in kinds:
+        options[name] = steps[: len(wanted)] == wanted
+        steps = steps[len(wanted) :] if options[name] else steps
+    charsmap = b""
+    if steps and steps[0].get("type") == "Precompiled":
+        text = published._value(steps.pop(0), "precompiled_charsmap", str, path)
+        try:
+            charsmap = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise InputError(f"{path}: precompiled_charsmap is not base64") from None
+    options["collapse"] = steps[:1] == [_COLLAPSE]
+    steps = steps[1:] if options["collapse"] else steps
+    if steps:
+        raise InputError(f"{path}: the normalizer {str(steps[0])[:80]} is not one of ALBERT's, or not at its place")
+    splitters = _sequence(content.get("pre_tokenizer"), "pretokenizers", path)
+    options["split"] = splitters[:1] == [_SPLIT]
+    prepend = _scheme(splitters[int(options["split"]) :], f"{path}: pre_tokenizer")
+    if _scheme([content.get("decoder")], f"{path}: decoder") != prepend:
+        raise InputError(f"{path}: decoder and pre_tokenizer differ in prepend_scheme")
+    try:
+        return Fast(Charsmap(charsmap), prepend=prepend, **options)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _sequence(item: Any, key: str, path: Path) -> list[dict[str, Any]]:
+    """The parts of a sequence, or the one part there is; none for null."""
+    if item is None:
+        return []
+    parts = item.get(key) if isinstance(item, dict) and item.get("type") == "Sequence" else [item]
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise InputError(f"{path}: {key} is {str(item)[:60]!r}, not a sequence of JSON objects")
+    return list(parts)
+
+
+def _scheme(parts: list[Any], where: str) -> str:
+    """The prepend_scheme of the one Metaspace that is to stand here."""
+    if len(parts) == 1 and isinstance(parts[0], dict):
+        part = parts[0]
+        scheme = part.get("prepend_scheme", "always")
+        if part.get("add_prefix_space") is False and scheme == "always":
+            scheme = "never"
+        said = {"split": True} | part | {"prepend_scheme": scheme}
+        said = {key: value for key, value in said.items() if key not in ("add_prefix_space", "str_rep")}  # older names
+        if scheme in ("always", "first", "never") and said == _metaspace(scheme):
+            return scheme
+    raise InputError(f"{where} is {str(parts)[:80]}; only a Metaspace of {META} that splits is supported")

@@ -1,0 +1,479 @@
+"""ALBERT's tokenizer: a sentence is covered by the pieces whose probabilities multiply to the most.
+
+Kudo, arXiv:1804.10959, section 3.2 (unigram language model, EM, sampling); Kudo and Richardson, arXiv:1808.06226
+(SentencePiece); Lan et al., arXiv:1909.11942 (ALBERT, google-research/albert tokenization.py). p(x) = prod p(x_i), a
+piece's score is log p(x_i); \u2581 stands for the blank before a word.
+
+Two published programs read the same pieces and now and then differ. From a `tokenizer.json` this follows the fast one
+(Hugging Face `tokenizers`), from a `spiece.model` SentencePiece with ALBERT's release around it, id for id:
+                       tokenizer.json                           spiece.model
+- sums of scores       64 bits, each word by itself             32 bits, the whole sentence
+- an unknown character the least score of all pieces - 10       the least of the normal pieces - 10
+- unknown in a row     one <unk> within a word                  one <unk>, over words too
+- control symbols      can be found like any piece              never found
+- user-defined         kept whole before normalising            kept whole by a bonus, length * max score - 0.1
+- pieces like "9,"     made unlikely: score - 100, by whoever   split again: the number is encoded by itself, then ","
+                       wrote the file
+- normalisation        see `normalization`                      see `normalization`
+Special tokens in the text are kept whole by both (a `spiece.model` alone knows none; the release's caller splits).
+Trained here: the pieces never end in a digit and a comma, and the tokenizer is the fast one.
+"""
+
+import heapq
+import math
+import os
+import re
+from array import array
+from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate, chain, pairwise
+
+import numpy as np
+
+from minibert.errors import InputError
+from minibert.tokenizers import published_unigram, unigram_training
+from minibert.tokenizers.encoding import Span
+from minibert.tokenizers.normalization import META, WHITE_SPACE, Charsmap, Fast, Released
+from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Model
+from minibert.tokenizers.wordpiece import WordPiece, _Cache, _checked_text
+
+SPECIALS = published_unigram.SPECIALS
+_UNKNOWN_PENALTY = 10.0
+_UNKNOWN_SURFACE = " \u2047 "  # how SentencePiece writes <unk> in text
+_ENGLISH = re.compile(r"""[a-zA-Z!"#$%&()*+,\-./:;?@\[\\\]^_`{|}~]*""")  # ALBERT's list: no ' < = >
+_SINGLE = set("!\"#$%&()*+,-./:;?@[\\]^_`{|}~")
+
+Piece = tuple[int, int, int]  # id, where it begins, where it ends
+
+
+class Unigram:
+    """model: the pieces with scores and types; normal: `Released` or `Fast`, which also says which program is followed.
+
+    specials: the tokens of the five roles. added: the tokens kept whole in text, with whether `decode` may skip them;
+    those that are no pieces get the ids after them. lstripped: those that take the blanks before them along.
+    specials_in_text: False reads a literal "[SEP]" as text, for text that nobody vouches for.
+    """
+
+    FILES = ("spiece.model", "tokenizer.json")
+
+    def __init__(
+        self,
+        model: Model,
+        normal: Released | Fast,
+        specials: Mapping[str, str] = SPECIALS,
+        added: Mapping[str, bool] | None = None,
+        lstripped: Iterable[str] = ("[MASK]",),
+        specials_in_text: bool = True,
+    ) -> None:
+        self.model, self.normal, self.specials = model, normal, dict(specials)
+        self.fast = isinstance(normal, Fast)
+        self.added = dict.fromkeys(self.specials.values(), True) if added is None else dict(added)
+        self.lstripped = frozenset(lstripped)
+        _check(model)
+        if self.specials.keys() != SPECIALS.keys():
+            raise InputError(f"special tokens: give one for each of {', '.join(SPECIALS)}")
+        known = set(model.pieces)
+        self.tokens = [*model.pieces, *(token for token in self.added if token not in known)]
+        self._ids = {token: i for i, token in enumerate(self.tokens)}
+        for token in self.specials.values():
+            if token not in self._ids:
+                raise InputError(f"the vocabulary of {len(self.tokens)} pieces lacks the special token {token}")
+        if "" in self.added:
+            raise InputError("an added token is empty")
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            self._ids[self.specials[role]] for role in SPECIALS
+        )
+        if self.unk_id != model.types.index(UNKNOWN):
+            raise InputError(f"{self.specials['unk']} is not the piece for what is unknown")
+        self._skipped = frozenset(self._ids[token] for token, special in self.added.items() if special)
+        self.special_ids = self._skipped | {self._ids[token] for token in self.specials.values()}
+        self.continues = self._continuing()
+        whole = sorted(self.added, key=len, reverse=True) if specials_in_text else []
+        self._whole = re.compile("|".join(map(re.escape, whole)) or "(?!)")  # the longest match first
+        self._build()
+        self._words = _Cache(self._found if self.fast else self._priced)
+
+    id, tokenize, encode, encode_batch, __len__ = (  # the same for any pieces; they rest on `ids` and `_spans`
+        WordPiece.id, WordPiece.tokenize, WordPiece.encode, WordPiece.encode_batch, WordPiece.__len__,
+    )  # fmt: skip
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of the text's pieces, nothing added: the fast path, for building data."""
+        out: list[int] = []
+        for token, start, end in self._parts(text):
+            if token is not None:
+                out.append(token)
+                continue
+            words = self.normal.words(text[start:end], start)
+            if self.fast:
+                out.extend(chain.from_iterable(map(self._words.__getitem__, words)))
+            else:
+                out.extend(i for i, _, _ in self._sentence(words))
+        return out
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
+        """The text of these ids: a blank for each \u2581 but the first; of a `spiece.model` bytes put together."""
+        kept = []
+        for i in ids:
+            if not 0 <= i < len(self):
+                raise InputError(f"token id {i} is outside 0 .. {len(self) - 1}")
+            if not (skip_special_tokens and i in self._skipped):
+                kept.append(i)
+        return self._fast_text(kept) if self.fast else self._released_text(kept)
+
+    # More than the best segmentation
+
+    def nbest(self, text: str, n: int) -> list[tuple[list[int], float]]:
+        """The n most probable segmentations as (ids, log probability), the best first, exactly (A* backwards)."""
+        string, edges = self._lattice(text)
+        best = [0.0] + [-math.inf] * len(string)
+        for end, arriving in enumerate(edges):
+            for start, _, score in arriving:
+                best[end] = max(best[end], best[start] + score)
+        heap: list[tuple] = [(-best[-1], 0, len(string), 0.0, None)]
+        out: list[tuple[list[int], float]] = []
+        pushed = 0
+        while heap and len(out) < n:
+            _, _, end, total, path = heapq.heappop(heap)
+            if end == 0:
+                out.append((self._ids_of(string, path), total))
+                continue
+            for start, i, score in edges[end]:
+                pushed += 1
+                rest = total + score
+                heapq.heappush(heap, (-best[start] - rest, pushed, start, rest, ((i, start, end), path)))
+        return out
+
+    def sample(self, text: str, rng: np.random.Generator, alpha: float = 1.0) -> list[int]:
+        """One segmentation with probability proportional to p(x)^alpha: filtered forwards, drawn backwards."""
+        string, edges = self._lattice(text)
+        forward = _forward(edges, alpha)
+        end, path = len(string), None
+        while end:
+            arriving = edges[end]
+            odds = [math.exp(forward[start] + alpha * score - forward[end]) for start, _, score in arriving]
+            limits = list(accumulate(odds))
+            start, i, _ = arriving[min(bisect(limits, rng.random() * limits[-1]), len(odds) - 1)]
+            end, path = start, ((i, start, end), path)
+        return self._ids_of(string, path)
+
+    def log_probability(self, text: str) -> float:
+        """log of the summed probability of all segmentations of the text."""
+        return _forward(self._lattice(text)[1], 1.0)[-1]
+
+    def _lattice(self, text: str) -> tuple[str, list[list[tuple[int, int, float]]]]:
+        """The normalised text and, for each place in it, the pieces that end there: (begin, id, score)."""
+        string, edges = "", [[]]
+        for token, start, end in self._parts(text):
+            if token is not None:
+                edges.append([(len(string), token, 0.0)])
+                string += " "
+                continue
+            words = self.normal.words(text[start:end], start)
+            for word in words if self._separate else ["".join(words)]:
+                base = len(string)
+                string += word
+                edges += [[] for _ in word]
+                for begin, stop, i, score in self._pieces(word):
+                    edges[base + stop].append((base + begin, i, score))
+        return string, edges
+
+    def _ids_of(self, string: str, path: tuple | None) -> list[int]:
+        pieces = []
+        while path:
+            piece, path = path
+            pieces.append(piece)
+        return [i for i, _, _ in self._finished(string, pieces)]
+
+    # Text to words, words to pieces
+
+    def _build(self) -> None:
+        """The trie of pieces (a dict a node, the id under ""), and what each adds to a path."""
+        model = self.model
+        normal = [score for score, kind in zip(model.scores, model.types, strict=True) if kind == NORMAL]
+        self._scores = list(model.scores)
+        if self.fast:
+            unknown = min(model.scores) - _UNKNOWN_PENALTY
+        else:
+            unknown = float(np.float32(min(normal)) - np.float32(_UNKNOWN_PENALTY))
+            # The release's maximum starts at the least positive float32, so that it is never below.
+            top = max(np.float32(max(normal)), np.finfo(np.float32).tiny)
+            for i, (piece, kind) in enumerate(zip(model.pieces, model.types, strict=True)):
+                if kind == USER_DEFINED:
+                    self._scores[i] = float(np.float32(len(piece.encode("utf-8"))) * top) - 0.1
+        self._unknown = unknown
+        self._largest = max(map(abs, [*self._scores, unknown]))
+        findable = range(1, 7) if self.fast else (NORMAL, USER_DEFINED)
+        self._trie: dict = {}
+        self._separate = True  # no piece reaches over the beginning of a word
+        for i, (piece, kind) in enumerate(zip(model.pieces, model.types, strict=True)):
+            if kind in findable:
+                self._separate &= self.fast or META not in piece[1:]
+                node = self._trie
+                for char in piece:
+                    node = node.setdefault(char, {})
+                node[""] = i
+        self._resplit = not self.fast and self.normal.prepared
+        if self._resplit:
+            self._plain = Released(
+                self.normal.charsmap, self.normal.dummy_prefix, self.normal.collapse, self.normal.symbols, prepared=False
+            )
+        self._byte_ids = [self._ids.get(f"<0x{byte:02X}>") for byte in range(256)] if model.byte_fallback else []
+
+    def _pieces(self, word: str) -> Iterator[tuple[int, int, int, float]]:
+        """(begin, end, id, score) of every piece in the word, by begin and end; <unk> for a character that is none."""
+        for begin in range(len(word)):
+            node, single = self._trie, False
+            for end in range(begin + 1, len(word) + 1):
+                node = node.get(word[end - 1])
+                if node is None:
+                    break
+                i = node.get("")
+                if i is not None:
+                    single = single or end == begin + 1
+                    yield begin, end, i, self._scores[i]
+            if not single:
+                yield begin, begin + 1, self.unk_id, self._unknown
+
+    def _best(self, word: str, kind: str) -> tuple[list[Piece], float, float]:
+        """The most probable pieces (Viterbi), their score, and by how much it could change before they did.
+
+        kind: "d" sums in 64 bits, "f" in 32 as SentencePiece does: a candidate is compared before it is rounded, but
+        <unk> after. Of equals the one found first, which begins first.
+        """
+        best, back = array(kind, bytes(8 * len(word) + 8)), [None] * (len(word) + 1)
+        gaps, rounded = [math.inf] * (len(word) + 1), array(kind, [0.0])
+        for begin, end, i, score in self._pieces(word):
+            candidate = best[begin] + score
+            if i == self.unk_id:
+                rounded[0] = candidate
+                candidate = rounded[0]
+            if back[end] is None:
+                best[end], back[end] = candidate, (i, begin, end)
+            elif candidate > best[end]:
+                gaps[end] = candidate - best[end]
+                best[end], back[end] = candidate, (i, begin, end)
+            else:
+                gaps[end] = min(gaps[end], best[end] - candidate)
+        end, path, gap = len(word), [], math.inf
+        while end:
+            path.append(back[end])
+            gap = min(gap, gaps[end])
+            end = back[end][1]
+        return path[::-1], best[len(word)], gap
+
+    def _found(self, word: str) -> tuple[int, ...]:
+        """The fast tokenizer's ids of one word."""
+        return tuple(i for i, _, _ in self._finished(word, self._best(word, "d")[0]))
+
+    def _priced(self, word: str) -> tuple[list[Piece], float, float, bool]:
+        """(pieces, absolute score, up to which absolute score of a sentence they are certain, whether nothing is to be
+        done to them). Rounding to 24 bits moves a path of n pieces by at most n 2^-24 of the largest sum."""
+        path, score, gap = self._best(word, "d")
+        certain = gap * 2**22 / len(word) - len(word) * self._largest
+        plain = not any(i == self.unk_id or self._splits(word[begin:end]) for i, begin, end in path)
+        return path, abs(score), certain, plain
+
+    def _sentence(self, words: list[str]) -> list[Piece]:
+        """SentencePiece's pieces of a sentence: word by word where that is certain to be the same, else as a whole."""
+        found = [self._words[word] for word in words] if self._separate else []
+        total = sum(score for _, score, _, _ in found)
+        string = "".join(words)
+        if not self._separate or any(total > certain for _, _, certain, _ in found):
+            return self._finished(string, self._best(string, "f")[0])
+        pieces, at = [], 0
+        for word, (path, *_) in zip(words, found, strict=True):
+            pieces += [(i, begin + at, end + at) for i, begin, end in path]
+            at += len(word)
+        return pieces if all(plain for *_, plain in found) else self._finished(string, pieces)
+
+    def _finished(self, string: str, pieces: list[Piece]) -> list[Piece]:
+        """Unknown ones in a row merged, or spelt in bytes; numbers with a comma split again."""
+        merged: list[Piece] = []
+        for i, begin, end in pieces:
+            joins = i == self.unk_id and not (self.fast and string[begin] == META)
+            if joins and merged and merged[-1][0] == i and (self.fast or not self._byte_ids):
+                merged[-1] = (i, merged[-1][1], end)
+            else:
+                merged.append((i, begin, end))
+        out = []
+        for i, begin, end in merged:
+            text = string[begin:end]
+            if i == self.unk_id and self._byte_ids and text != self.tokens[i]:
+                spelt = [self._byte_ids[byte] for byte in text.encode("utf-8", "replace")]
+                stops = [end] * len(spelt) if self.fast else [begin] * (len(spelt) - 1) + [end]
+                out += [(byte, begin, stop) for byte, stop in zip(spelt, stops, strict=True)]
+            elif self._splits(text):
+                out += self._split_number(text, begin, end)
+            else:
+                out.append((i, begin, end))
+        return out
+
+    def _splits(self, piece: str) -> bool:
+        """Whether the release splits it again: digit and comma at its end."""
+        return self._resplit and len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
+
+    def _split_number(self, piece: str, begin: int, end: int) -> list[Piece]:
+        """What stands before the comma encoded by itself, and the comma."""
+        plain = "".join(self._plain.words(piece[:-1].replace(META, "")))
+        inner = [(i, plain[a:b]) for i, a, b in self._finished(plain, self._best(plain, "f")[0])]
+        if inner and inner[0][1].startswith(META) and not piece.startswith(META):
+            rest = inner[0][1][1:]
+            inner[:1] = [(self._ids.get(rest, self.unk_id), rest)] if rest else []
+        inner.append((self._ids.get(",", self.unk_id), ","))
+        if sum(len(text) for _, text in inner) != end - begin:
+            return [(i, begin, end) for i, _ in inner]
+        ends = np.cumsum([begin, *(len(text) for _, text in inner)]).tolist()
+        return [(i, a, b) for (i, _), (a, b) in zip(inner, pairwise(ends), strict=True)]
+
+    def _parts(self, text: str) -> Iterator[tuple[int | None, int, int]]:
+        """(id, start, end) of the tokens kept whole, and (None, start, end) of what lies between."""
+        at = 0
+        for match in self._whole.finditer(_checked_text(text)):
+            start = match.start()
+            if match[0] in self.lstripped:
+                start = at + len(text[at:start].rstrip(WHITE_SPACE))
+            if at < start:
+                yield None, at, start
+            yield self._ids[match[0]], start, match.end()
+            at = match.end()
+        if at < len(text):
+            yield None, at, len(text)
+
+    def _spans(self, text: str) -> tuple[list[int], list[Span]]:
+        """The ids of the text's pieces and where each stands in it."""
+        ids: list[int] = []
+        spans: list[Span] = []
+        for token, start, end in self._parts(text):
+            if token is not None:
+                ids.append(token)
+                spans.append((start, end))
+                continue
+            words = self.normal.aligned(text[start:end], start)
+            if self.fast:
+                groups = [(self._finished(word, self._best(word, "d")[0]), places) for word, places in words]
+            else:
+                places = [place for _, places in words for place in places]
+                groups = [(self._sentence([word for word, _ in words]), places)]
+            for pieces, places in groups:
+                for i, a, b in pieces:
+                    ids.append(i)
+                    first, last = places[a][0], places[b - 1][1] if b > a else places[a][0]
+                    spans.append((start + first, start + last))
+        return ids, spans
+
+    # Pieces to text
+
+    def _fast_text(self, ids: list[int]) -> str:
+        blank = "" if self.normal.prepend != "never" else " "
+        return "".join(self.tokens[i].replace(META, " " if n else blank) for n, i in enumerate(ids))
+
+    def _released_text(self, ids: list[int]) -> str:
+        text, spelt, stripping = "", bytearray(), self.normal.dummy_prefix or self.normal.collapse
+        for i in [*ids, None]:
+            if i is not None and i < len(self.model.types) and self.model.types[i] == BYTE:
+                spelt.append(int(self.tokens[i][3:5], 16))
+                continue
+            text += re.sub("[\udc80-\udcff]", "\ufffd", spelt.decode("utf-8", "surrogateescape"))
+            spelt.clear()
+            if i is None:
+                return text
+            if i == self.unk_id:
+                text += _UNKNOWN_SURFACE
+            elif text or not stripping:
+                text += self.tokens[i].replace(META, " ")
+            else:
+                text += self.tokens[i].removeprefix(META).replace(META, " ")
+                stripping = self.normal.collapse
+        return text
+
+    def _continuing(self) -> np.ndarray:
+        """(V,) whether a piece continues a word by ALBERT's rule: English letters and signs, no \u2581 or < in front,
+        not a sign alone, not special."""
+        out = np.array([
+            i not in self.special_ids and token not in _SINGLE and bool(_ENGLISH.fullmatch(token))
+            for i, token in enumerate(self.tokens)
+        ])  # fmt: skip
+        out.flags.writeable = False
+        return out
+
+    # Learning
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        lowercase: bool = True,
+        keep_accents: bool = False,
+        character_coverage: float = 0.9995,
+        specials: Mapping[str, str] = SPECIALS,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> "Unigram":
+        """Pieces learnt from the texts by EM and pruning (see `unigram_training`): `vocab_size` with the specials, or
+        fewer where the texts have no more. Order: specials as <pad> <unk> [CLS] [SEP] [MASK], then by score."""
+        charsmap = Charsmap(unigram_training.charsmap())
+        normal = Fast(charsmap, strip_accents=not keep_accents, lowercase=lowercase)
+        words: dict[str, int] = {}
+        for text in texts:
+            for word in normal.words(_checked_text(text)):
+                words[word] = words.get(word, 0) + 1
+        learnt = unigram_training.learnt(words, vocab_size - len(specials), character_coverage, progress)
+        types = [UNKNOWN if role == "unk" else CONTROL for role in specials] + [NORMAL] * len(learnt)
+        model = Model(
+            [*specials.values(), *(piece for piece, _ in learnt)],
+            [0.0] * len(specials) + [score for _, score in learnt],
+            types,
+            charsmap.data,
+            "minibert_nfkc",
+        )
+        return cls(model, normal, specials, lstripped=[specials["mask"]])
+
+    # Files
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, specials_in_text: bool = True, prepared: bool = True) -> "Unigram":
+        """From a published directory, its `tokenizer.json` (preferred) or its `spiece.model`.
+
+        prepared: False leaves out ALBERT's preparation and its splitting of numbers, so that a `spiece.model` gives
+        what SentencePiece itself does (which also knows no special tokens in text).
+        """
+        arguments = published_unigram.arguments(path, prepared)
+        try:
+            return cls(**arguments, specials_in_text=specials_in_text)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def save(self, directory: str | os.PathLike) -> None:
+        """Write spiece.model, tokenizer.json, tokenizer_config.json and special_tokens_map.json."""
+        added = {self._ids[token]: (token, special) for token, special in self.added.items()}
+        published_unigram.write(directory, self.model, self.normal, self.specials, added, self.lstripped)
+
+
+def _forward(edges: list[list[tuple[int, int, float]]], alpha: float) -> list[float]:
+    """For each place the logarithm of the sum over all ways there of exp(alpha score)."""
+    out = [0.0] * len(edges)
+    for end, arriving in enumerate(edges[1:], 1):
+        terms = [out[start] + alpha * score for start, _, score in arriving]
+        top = max(terms)
+        out[end] = top + math.log(sum(math.exp(term - top) for term in terms))
+    return out
+
+
+def _check(model: Model) -> None:
+    """InputError for pieces no tokenizer can be made of."""
+    index: dict[str, int] = {}
+    for i, piece in enumerate(model.pieces):
+        if not isinstance(piece, str) or not piece:
+            raise InputError(f"piece {i} of the vocabulary is {piece!r}: a piece is a text, not empty")
+        if index.setdefault(piece, i) != i:
+            raise InputError(f"the vocabulary has the piece {piece!r} twice, as {index[piece]} and {i}")
+        if not math.isfinite(model.scores[i]):
+            raise InputError(f"piece {i} has the score {model.scores[i]}")
+    if model.types.count(UNKNOWN) != 1:
+        raise InputError(f"{model.types.count(UNKNOWN)} pieces stand for what is unknown, not one")
+    if NORMAL not in model.types:
+        raise InputError("the vocabulary has no normal pieces")
+    spelt = {piece for piece, kind in zip(model.pieces, model.types, strict=True) if kind == BYTE}
+    if spelt != ({f"<0x{byte:02X}>" for byte in range(256)} if model.byte_fallback else set()):
+        raise InputError(f"{len(spelt)} byte pieces, byte_fallback {model.byte_fallback}: <0x00> .. <0xFF> or none")
