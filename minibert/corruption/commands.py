@@ -1,0 +1,211 @@
+"""`minibert corrupt RULE [TEXT …]`: texts with their corruption, to look at."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import regex
+
+from minibert import tokenizers
+from minibert.config import require
+from minibert.corruption import replacement, units
+from minibert.corruption.masking import Vocabulary
+from minibert.corruption.rules import RULES
+from minibert.errors import InputError
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_WORD = regex.compile(r"\p{Han}|[\p{L}\p{M}\p{N}]+|[^\s\p{C}]")
+BLANK = "___"
+
+# fate: (SGR code, how it looks without colour); o: what stood there, n: what stands there now
+FATES = {
+    "masked": ("97;41", "[{o}→" + BLANK + "]"),
+    "random": ("30;43", "[{o}→{n}]"),
+    "similar": ("30;42", "[{o}~{n}]"),
+    "kept but predicted": ("97;44", "[{o}=]"),
+}
+
+
+class Text(NamedTuple):
+    """What a text's pieces mean: ids by `read`, pieces by `pieces`."""
+
+    read: Callable[[str], list[int]]
+    pieces: list[str]
+    vocabulary: Vocabulary
+
+
+def parser(commands: Any) -> None:
+    """Adds `corrupt` to the command line."""
+    command = commands.add_parser("corrupt", help="show texts as a pre-training objective corrupts them")
+    command.set_defaults(run=_run)
+    command.add_argument("rule", metavar="RULE", choices=RULES, help=", ".join(RULES))
+    command.add_argument("text", nargs="*", metavar="TEXT", help="default: lines of standard input")
+    command.add_argument("--file", metavar="FILE", help="UTF-8, one text a line")
+    command.add_argument("--tokenizer", metavar="DIR", help="a published directory; default: the texts' own words")
+    command.add_argument("--rate", type=float, default=0.15, help="share to predict, default 0.15")
+    command.add_argument("--seed", type=int, default=0)
+    words = 'a segmentation ("使用 语言 模型"); for the rule entity the entities, with _ for a blank'
+    command.add_argument("--words", metavar="'W W …'", default="", help=words)
+    known = 'for the rule macbert: "model=system,network language=text"'
+    command.add_argument("--similar", metavar="'W=V,V …'", default="", help=known)
+    command.add_argument("--samples", type=int, default=1, metavar="K", help="corruptions of each text, default 1")
+    command.add_argument(
+        "--no-color", action="store_true", help="markers in place of colours, as where output is a file"
+    )
+
+
+def _run(args: argparse.Namespace) -> None:
+    require(0 <= args.rate <= 1, f"--rate {args.rate:g}: a share from 0 to 1")
+    require(args.samples >= 1, f"--samples {args.samples}: at least 1")
+    require(args.seed >= 0, f"--seed {args.seed}: 0 or more")
+    require(not args.similar or args.rule == "macbert", "--similar goes with the rule macbert")
+    texts = [*args.text, *(_lines(args.file) if args.file or not args.text else ())]
+    texts = [text for text in texts if text.strip()]
+    require(bool(texts), "no text given")
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and not args.no_color
+    names = ("rule", "rate", "seed", "words", "similar", "samples", "tokenizer")
+    for line in corrupted(texts, **{name: getattr(args, name) for name in names}, coloured=coloured):
+        print(line)
+
+
+def corrupted(
+    texts: list[str],
+    rule: str,
+    rate: float = 0.15,
+    seed: int = 0,
+    words: str = "",
+    similar: str = "",
+    samples: int = 1,
+    tokenizer: str | None = None,
+    coloured: bool = False,
+) -> list[str]:
+    """A legend, and for each text its samples, each with a line that counts; arguments as of the command."""
+    known = _similar(similar)
+    own = [*texts, *words.replace("_", " ").split(), *known, *(w for found in known.values() for w in found)]
+    text = _own(own) if tokenizer is None else _loaded(tokenizer)
+    rows = [text.read(line) for line in texts]
+    for row, line in zip(rows, texts, strict=True):
+        require(bool(row), f"{line[:40]!r} holds no token")
+    width = 2 + max(map(len, rows))
+    ids = np.full((len(rows), width), text.vocabulary.pad, np.int32)
+    starts, entities = np.ones(ids.shape, bool), np.full(ids.shape, -1, np.int32)
+    present = (np.arange(width) < [[2 + len(row)] for row in rows]).astype(np.int32)
+    for b, row in enumerate(rows):
+        ids[b, : len(row) + 2] = [text.vocabulary.cls, *row, text.vocabulary.sep]
+        starts[b, 1 : len(row) + 1] = units.segmentation([text.pieces[i] for i in row], words.split())
+        entities[b, 1 : len(row) + 1] = _named(row, [text.read(word.replace("_", " ")) for word in words.split()])
+    starts &= ~text.vocabulary.continues[ids]
+    given: dict[str, Any] = {"rate": rate, "units": entities}
+    if rule != "entity":
+        given["starts"] = starts
+    alike = {tuple(text.read(w)): [tuple(text.read(v)) for v in found] for w, found in known.items()}
+    if rule == "macbert":
+        given["similar"] = replacement.thesaurus(alike, text.vocabulary)
+    rng = np.random.default_rng(seed)
+    absent = "masked" if rule == "macbert" else "similar"
+    lines = ["  ".join(_mark(fate, fate, "other", coloured) for fate in FATES if fate != absent)]
+    made = [RULES[rule](ids, present, rng, text.vocabulary, **given) for _ in range(samples)]
+    for b, row in enumerate(rows):
+        tokens = slice(0, len(row) + 2)
+        for one in made:
+            after, chosen = one.ids[b, tokens].tolist(), one.chosen[b, tokens]
+            fates = _fates(ids[b, tokens].tolist(), after, chosen, starts[b], text.vocabulary.mask, alike)
+            lines += _shown(ids[b, tokens].tolist(), after, fates, text.pieces, coloured)
+    return lines
+
+
+def _fates(
+    before: list[int], after: list[int], chosen: np.ndarray, starts: np.ndarray, mask: int, alike: dict
+) -> list[str | None]:
+    """What became of each token, None where it was not chosen."""
+    found: list[str | None] = [
+        None if not c else "masked" if new == mask else "kept but predicted" if new == old else "random"
+        for old, new, c in zip(before, after, chosen, strict=True)
+    ]
+    bounds = [*np.flatnonzero(starts[: len(before)]).tolist(), len(before)]
+    for a, b in pairwise(bounds):
+        if chosen[a] and before[a:b] != after[a:b] and tuple(after[a:b]) in alike.get(tuple(before[a:b]), ()):
+            found[a:b] = ["similar"] * (b - a)
+    return found
+
+
+def _shown(
+    before: list[int], after: list[int], fates: list[str | None], pieces: list[str], coloured: bool
+) -> list[str]:
+    """A corrupted row, and what became of how many of its tokens. Special tokens stand there only if chosen."""
+    inner = range(1, len(before) - 1)
+    shown = [
+        pieces[old] if fate is None else _mark(fate, pieces[old], pieces[new], coloured)
+        for i, (old, new, fate) in enumerate(zip(before, after, fates, strict=True))
+        if fate is not None or i in inner
+    ]
+    counts = ", ".join(f"{fates.count(fate)} {fate}" for fate in FATES if fate in fates) or "none"
+    return [" ".join(shown), f"  {len(fates) - fates.count(None)} of {len(before)} tokens: {counts}"]
+
+
+def _mark(fate: str, old: str, new: str, coloured: bool) -> str:
+    colour, plain = FATES[fate]
+    if not coloured:
+        return plain.format(o=old, n=new)
+    return f"\x1b[{colour}m{old if new in (old, 'other') or fate == 'masked' else f'{old}→{new}'}\x1b[0m"
+
+
+def _named(row: list[int], entities: list[list[int]]) -> list[int]:
+    """For each token the number of the occurrence of an entity that it is part of, the longest first; else -1."""
+    named, number, at = [-1] * len(row), 0, 0
+    while at < len(row):
+        found = [len(e) for e in entities if e and row[at : at + len(e)] == e]
+        if found:
+            named[at : at + max(found)] = [number] * max(found)
+            number += 1
+        at += max(found, default=1)
+    return named
+
+
+def _similar(given: str) -> dict[str, list[str]]:
+    """{word: similar words} from "word=other,other word=other"."""
+    known = {}
+    for part in given.split():
+        word, equals, others = part.partition("=")
+        if not (word and equals and all(others.split(","))):
+            raise InputError(f"--similar {part!r}: write WORD=WORD,WORD")
+        known[word] = others.split(",")
+    return known
+
+
+def _own(texts: list[str]) -> Text:
+    """A vocabulary of the texts' own words; Chinese characters stand alone, as in BERT."""
+    words = sorted({word for text in texts for word in _WORD.findall(text)})
+    pieces = [*SPECIALS, *words]
+    index = {piece: i for i, piece in enumerate(pieces)}
+    vocabulary = Vocabulary(len(pieces), 2, 3, 4, 0, np.zeros(len(pieces), bool), tuple(range(len(SPECIALS))))
+    return Text(lambda text: [index[word] for word in _WORD.findall(text)], pieces, vocabulary)
+
+
+def _loaded(folder: str) -> Text:
+    """The vocabulary of a published directory."""
+    require(Path(folder).is_dir(), f"--tokenizer {folder}: no such directory")
+    made = tokenizers.load(Path(folder), "wordpiece")
+    if made is None:
+        raise InputError(f"--tokenizer {folder}: holds none of {', '.join(tokenizers.FILES)}")
+    roles = (made.cls_id, made.sep_id, made.mask_id, made.pad_id)
+    vocabulary = Vocabulary(len(made), *roles, made.continues, tuple(sorted(made.special_ids)))
+    return Text(made.ids, list(made.tokens), vocabulary)
+
+
+def _lines(path: str | None) -> list[str]:
+    """Lines of a UTF-8 file, or of standard input."""
+    if path is None and sys.stdin.isatty():
+        print("reading from the keyboard: one text a line, Ctrl-D (on Windows Ctrl-Z, Enter) ends", file=sys.stderr)
+    try:
+        data = Path(path).read_bytes() if path else sys.stdin.buffer.read()
+        return data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path or 'standard input'} is not UTF-8: byte {error.start}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
