@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 import minibert
-from minibert import families, gradcheck, inference, pretraining, tree
+from minibert import families, gradcheck, inference, memory, pretraining, tree
 from minibert.checkpoint import atomic
+from minibert.corruption import commands as corruption
 from minibert.errors import InputError
 from minibert.golden import checking
 from minibert.golden import commands as golden
@@ -117,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_info)
     command.add_argument("directory", metavar="DIR")
     command.add_argument("--json", action="store_true")
+    command.add_argument("--memory", action="store_true", help="what a training step holds, by place")
+    command.add_argument("--batch-size", type=int, default=8, metavar="ROWS", help="of that step; default 8")
+    command.add_argument("--length", type=int, default=128, metavar="TOKENS", help="of its rows; default 128")
 
     command = commands.add_parser("gradcheck", help="check every hand-written gradient")
     command.set_defaults(run=_gradcheck)
@@ -126,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     golden.parsers(commands)
     checking.parser(commands)
     mistakes.parser(commands)
+    corruption.parser(commands)
     return parser
 
 
@@ -225,6 +230,8 @@ def _fill_mask(args: argparse.Namespace) -> None:
 
 def _info(args: argparse.Namespace) -> None:
     model = minibert.load(args.directory)
+    if args.memory:
+        return _memory(model, args.batch_size, args.length, args.json)
     flat = model.state_dict()
     heads = families.declared(model.module, "HEADS", model.config)
     parts: dict[str, int] = {}
@@ -252,6 +259,26 @@ def _info(args: argparse.Namespace) -> None:
     print(f"vocabulary: {facts['vocabulary'] or 'none'}{' tokens' if facts['vocabulary'] else ''}")
     for name, value in facts["config"].items():
         print(f"  {name:<32}{value}")
+
+
+def _memory(model: minibert.Model, rows: int, length: int, as_json: bool) -> None:
+    """The arrays between forward and backward; with them the gradient, the parameters and two moments are held."""
+    longest = model.module.longest(model.config)
+    if rows < 1 or not 4 <= length <= longest:
+        raise InputError(f"--batch-size {rows} --length {length}: at least 1 row of 4 to {longest} tokens")
+    held = memory.activations(model, rows, length)
+    again = memory.activations(model, rows, length, keep="inputs")
+    size = sum(array.nbytes for array in tree.leaves(model.params))
+    totals = {"activations": sum(h.bytes for h in held), "recomputing_layers": sum(h.bytes for h in again),
+              "parameters": size, "gradient": size, "two_moments": 2 * size}  # fmt: skip
+    if as_json:
+        print(json.dumps({"rows": rows, "length": length, **totals, "held": [h._asdict() for h in held]}, indent=2))
+        return
+    print(f"a step over {rows} x {length} tokens, {tree.leaves(model.params)[0].dtype}: what the backward finds")
+    for place, arrays, amount in held:
+        print(f"  {place:<60}{arrays:>6}{amount / 2**20:>12,.2f} MiB")
+    for name, amount in totals.items():
+        print(f"{name.replace('_', ' '):<62}{'':>6}{amount / 2**20:>12,.2f} MiB")
 
 
 def _gradcheck(args: argparse.Namespace) -> int:
