@@ -25,7 +25,7 @@ def spanbert_loss_terms(p, config, batch):
     weights = batch["masked_lm_weights"]
     denominator = sum(leaves(weights)) + config.get("mlm_denominator_eps", 0)
     left, right = (each(1, lambda edges, side=side: edges[side], batch["span_boundaries"]) for side in (0, 1))
-    counted = each(1, lambda edges: float(edges[1] >= edges[0] + 2), batch["span_boundaries"])
+    counted = each(1, lambda edges: int(edges[1] >= edges[0] + 2), batch["span_boundaries"])
     beside = [gather(x, positions=side) for side in (left, right)]
     spans = sbo_head(*beside, p["sbo"], sbo, places=batch["span_positions"], **form)
     return {
