@@ -276,7 +276,8 @@ def _memory(model: minibert.Model, rows: int, length: int, as_json: bool) -> Non
         return
     print(f"a step over {rows} x {length} tokens, {tree.leaves(model.params)[0].dtype}: what the backward finds")
     for place, arrays, amount in held:
-        print(f"  {place:<60}{arrays:>6}{amount / 2**20:>12,.2f} MiB")
+        if amount > totals["activations"] / 1000:
+            print(f"  {place:<60}{arrays:>6}{amount / 2**20:>12,.2f} MiB")
     for name, amount in totals.items():
         print(f"{name.replace('_', ' '):<62}{'':>6}{amount / 2**20:>12,.2f} MiB")
 

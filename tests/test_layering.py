@@ -21,7 +21,7 @@ LEVELS = [
     ["layers"],
     ["families", "tokenizers", "corruption", "corpus", "optim"],
     ["model", "checkpoint"],
-    ["gradcheck", "laws", "training", "inference"],
+    ["gradcheck", "laws", "memory", "training", "inference"],
     ["golden", "mistakes"],
     ["pretraining"],
     ["cli", "pytest_plugin"],

@@ -4,7 +4,7 @@ What a family's file offers, in this order (bert.py is the model):
 
     Config PRESETS PROBE    its configuration, the published sizes, a small one with every field off its default
     shapes(config)          the tree of shapes: norms are called "norm", leaves "weight" and "bias"
-    example(rng, config, rows=3, length=7)                  a small batch of every kind of trouble, dropout masks drawn
+    example(rng, config, rows=3, length=7, targets=3)       a small batch of every kind of trouble, dropout masks drawn
     dropout_places(config, rows, length)                    layers.Places of every keep-mask, by published module
     INPUTS OUTPUTS SPELLINGS longest(config)                what `encode` takes and gives, and the longest row
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)

@@ -1,0 +1,56 @@
+"""What a training step holds: every array that the forward pass leaves for the backward, by its place in the cache."""
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert import tree
+
+
+class Held(NamedTuple):
+    """Arrays at one place of the cache, all layers together ("encoder.*.attention"), and their bytes."""
+
+    place: str
+    arrays: int
+    bytes: int
+
+
+def activations(model: Any, rows: int, length: int, keep: str = "caches") -> list[Held]:
+    """What a loss over `rows` x `length` tokens keeps for its backward, largest first; parameters are not counted.
+
+    The forward pass is run, with dropout as configured and 15 % of the positions predicted, and its cache walked; an
+    array that several places share is counted at the first. keep: as in `Model.loss`.
+    """
+    rng = np.random.default_rng(0)
+    batch = model.module.example(rng, model.config, rows, length, max(1, round(0.15 * length)))
+    cache = model.loss(batch, keep=keep)[1]
+    seen = {id(_owner(array)) for array in tree.leaves(model.params)}
+    held: dict[str, list[int]] = {}
+    for path, array in _arrays("", cache):
+        owner = _owner(array)
+        if id(owner) not in seen:
+            seen.add(id(owner))
+            place = held.setdefault(re.sub(r"\.\d+(?=\.|$)", ".*", path).removeprefix("."), [0, 0])
+            place[0] += 1
+            place[1] += owner.nbytes
+    return sorted((Held(place, *sizes) for place, sizes in held.items()), key=lambda h: -h.bytes)
+
+
+def _arrays(path: str, node: Any) -> Any:
+    """(path, array) of every array in a cache."""
+    if isinstance(node, np.ndarray):
+        yield path, node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from _arrays(f"{path}.{key}", value)
+    elif isinstance(node, list | tuple):
+        for i, value in enumerate(node):
+            yield from _arrays(f"{path}.{i}", value)
+
+
+def _owner(array: np.ndarray) -> np.ndarray:
+    """The array whose memory a view shows."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
