@@ -16,7 +16,7 @@ import numpy as np
 
 from minibert import families, ops, trace, tree
 from minibert.checkpoint import directory
-from minibert.golden.subject import Subject, observe
+from minibert.golden.subject import Subject, observe, term_paths
 from minibert.pairs import BLOCKS, PAIRS, observing, unobserved
 
 Tensors = dict[str, np.ndarray]
@@ -53,8 +53,8 @@ def _calls(module: Any, config: Any, record: trace.Record, cache: Any) -> dict[i
     number = {id(event): i for i, event in enumerate(record.events)}
     events = record.named(cache)
     calls: dict[int, dict[str, str]] = defaultdict(dict)
-    losses = [(f"loss.{term}", term, "") for term in families.declared(module, "TERMS", config)]
-    for name, path, _ in [*module.activations(config), *losses]:
+    losses = term_paths(families.declared(module, "TERMS", config), events).items()
+    for name, path, *_ in [*module.activations(config), *losses]:
         path, _, part = path.partition(":")
         if path in events:
             calls[number[id(events[path])]][part] = name

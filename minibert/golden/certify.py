@@ -1,6 +1,6 @@
 """float64 values against the same numbers at 50 digits, by scalar-loop doubles: errors in units in the last place.
 
-A unit is that of the tensor's largest entry. Ops are certified entry by entry, gradients too. Of a family loss and terms
+A unit is that of the tensor's largest entry. Ops are certified entry by entry, gradients too. A family's loss and terms
 are certified by its own double (`reference/FAMILY_loss.py`), where nothing is dropped; BERT's forward pass is composed
 here once more out of doubles, dropout masks included. Its gradient is certified along one random direction through all
 parameters (key "gradients"). Left out: the gradient where a row is masked everywhere, whose value

@@ -9,7 +9,7 @@ in lower precision, a mistake of an edited subject. Keys of the result, in forwa
                              moments as SLOT.NAME
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -80,6 +80,12 @@ def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
 def _enter(stack: ExitStack, subject: Subject) -> None:
     for factory in subject.around:
         stack.enter_context(observing(factory()))
+
+
+def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
+    """Of each term of the loss, {"loss.TERM": the path, among those in a cache, of the op that gives it}."""
+    paths = list(paths)
+    return {f"loss.{term}": path for term in terms for path in paths if path == term or path.endswith(f".{term}")}
 
 
 def published(table: list, events: dict[str, trace.Event], batch: dict[str, Any]) -> tuple[Tensors, Tensors]:

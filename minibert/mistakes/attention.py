@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
+from minibert import families, layers, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, layer, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, swapped
 
 Array = np.ndarray
@@ -210,16 +210,19 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         pairs = {"split_heads": split, "merge_heads": merge}
-        layers_ = range(subject.config.num_hidden_layers)
-        wheres = [("", "encode.encoder."), *((f"layer {i}", f"encode.encoder.{i}.") for i in layers_)]
+        every = [site for site in at if site.name in pairs]
+        layers_: dict[str, list[Site]] = {"": every}
+        for site in every:
+            tower, i = layer(site)
+            layers_.setdefault(f"{tower} layer {i}".lstrip(), []).append(site)
         return [
             Mutant(
                 what,
-                partial(swapped, at={s.key: pairs[s.name] for s in at if s.name in pairs and s.path.startswith(start)}),
+                partial(swapped, at={site.key: pairs[site.name] for site in held}),
                 where,
-                sites=tuple(s.path for s in at if s.name in pairs and s.path.startswith(start)),
+                sites=tuple(site.path for site in held),
             )
-            for where, start in wheres
+            for where, held in layers_.items()
         ]
 
     return maker
@@ -297,26 +300,41 @@ def _right_padded(b: dict, config: Any) -> dict[str, Array]:
 
 
 # ---- Fused weights ---------------------------------------------------------------------------------------------------
+def attentions(params: Any, edit: Callable[[str, dict[str, Any]], dict[str, Any]], path: str = "") -> Any:
+    """The tree with each attention's parameters edited: edit(path, those of query, key, value, …)."""
+    if isinstance(params, dict) and {"query", "key", "value"} <= params.keys():
+        return edit(path, params)
+    if isinstance(params, list):
+        return [attentions(part, edit, f"{path}.{i}".lstrip(".")) for i, part in enumerate(params)]
+    if isinstance(params, dict):
+        return {name: attentions(part, edit, f"{path}.{name}".lstrip(".")) for name, part in params.items()}
+    return params
+
+
+def _heads(subject: Subject, path: str) -> int:
+    """Heads of the attention with parameters at `path`; networks of a family of several have their own."""
+    parts = getattr(families.family(subject.family), "parts", lambda config: {})(subject.config)
+    return parts.get(path.partition(".")[0], subject.config).num_attention_heads
+
+
 def fused(per_head_stored: bool) -> Callable:
     """Queries, keys and values of each layer fused, and read back in the other order."""
 
+    def read(a: dict[str, Any], heads: int) -> dict[str, Any]:
+        a = dict(a)
+        for leaf in ("weight", "bias"):
+            parts = np.stack([a[name][leaf] for name in ("query", "key", "value")])  # (3, D, …)
+            tail = parts.shape[2:]
+            if per_head_stored:  # stored [q1 k1 v1 q2 …], read as [Q; K; V]
+                taken = parts.reshape(3, heads, -1, *tail).swapaxes(0, 1).reshape(3, -1, *tail)
+            else:
+                taken = parts.reshape(heads, 3, -1, *tail).swapaxes(0, 1).reshape(3, -1, *tail)
+            for name, value in zip(("query", "key", "value"), taken, strict=True):
+                a[name] = {**a[name], leaf: value}
+        return a
+
     def change(s: Subject) -> Subject:
-        heads = s.config.num_attention_heads
-        encoder = []
-        for layer in s.params["encoder"]:
-            a = dict(layer["attention"])
-            for leaf in ("weight", "bias"):
-                parts = np.stack([a[name][leaf] for name in ("query", "key", "value")])  # (3, D, …)
-                tail = parts.shape[2:]
-                if per_head_stored:  # stored [q1 k1 v1 q2 …], read as [Q; K; V]
-                    split = parts.reshape(3, heads, -1, *tail)
-                    read = split.swapaxes(0, 1).reshape(3, -1, *tail)
-                else:
-                    read = parts.reshape(heads, 3, -1, *tail).swapaxes(0, 1).reshape(3, -1, *tail)
-                for name, value in zip(("query", "key", "value"), read, strict=True):
-                    a[name] = {**a[name], leaf: value}
-            encoder.append({**layer, "attention": a})
-        return replace(s, params={**s.params, "encoder": encoder})
+        return replace(s, params=attentions(s.params, lambda path, a: read(a, _heads(s, path))))
 
     what = "stored per head, read as [Q; K; V]" if per_head_stored else "stored as [Q; K; V], read per head"
     return lambda subject, _: [Mutant(what, change)]
@@ -326,12 +344,7 @@ def exchanged(one: str, other: str) -> Callable:
     """Two projections' weights loaded in each other's place."""
 
     def change(s: Subject) -> Subject:
-        encoder = [
-            {**layer, "attention": {**layer["attention"], one: layer["attention"][other],
-                                    other: layer["attention"][one]}}
-            for layer in s.params["encoder"]
-        ]  # fmt: skip
-        return replace(s, params={**s.params, "encoder": encoder})
+        return replace(s, params=attentions(s.params, lambda path, a: {**a, one: a[other], other: a[one]}))
 
     return lambda subject, _: [Mutant(f"the weights of {one} and {other} change places", change)]
 

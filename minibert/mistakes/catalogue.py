@@ -10,7 +10,7 @@ import numpy as np
 
 from minibert import tree
 from minibert.golden.subject import Subject, Tensors
-from minibert.mistakes.swap import Replacement, Site, sites, swapped
+from minibert.mistakes.swap import Replacement, Site, local, sites, swapped
 
 Change = Callable[[Subject], Subject]
 FORWARD, GRADIENTS, STEPS = "forward", "gradients", "steps"
@@ -60,11 +60,23 @@ class Mistake:
     tokenize: Callable | None = None
     rule: Callable | None = None
 
+    def concerns(self, family: str) -> bool:
+        """Whether it is an entry of this family's: by its letters among `families`."""
+        return bool(LETTERS.get(family, {"B"}).intersection(re.findall(r"[\w-]+", self.families)))
+
     @property
     def executable(self) -> bool:
         """Whether the mistake can be made here."""
         return not (self.mutants is None and self.tokenize is None and self.rule is None)
 
+
+# what stands for a family in `Mistake.families`
+ANY = {"all", "any"}
+LETTERS = {
+    "bert": {"B", "mBERT", *ANY}, "roberta": {"R", *ANY}, "albert": {"A", *ANY}, "electra": {"E", "E-small", *ANY},
+    "spanbert": {"B", "S", *ANY}, "bert_wwm": {"B", "B-zh", "W", *ANY}, "bert_wwm_ext": {"B", "B-zh", "W", *ANY},
+    "macbert": {"B", "MC", *ANY},
+}  # fmt: skip
 
 CATALOGUE: dict[str, Mistake] = {}
 UNLISTED: dict[str, Mistake] = {}  # changes that explain, but of which the catalogue has no entry
@@ -108,7 +120,7 @@ def readers(fields: Iterable[str], at: Iterable[Site]) -> tuple[str, ...]:
     names = list(fields)
     if not names or any(name not in READ for name in names):
         return ()
-    return tuple(site.path for site in at if any(re.fullmatch(READ[name], site.path) for name in names))
+    return tuple(site.path for site in at if any(re.fullmatch(READ[name], site.local) for name in names))
 
 
 # ---- Makers ----------------------------------------------------------------------------------------------------------
@@ -139,16 +151,21 @@ def batch(what: str, edit: Callable[[dict, Any], dict], section: str = FORWARD) 
 
 
 def weights(what: str, edit: Callable[[str, np.ndarray], np.ndarray], paths: str, where: str = "") -> Callable:
-    """Tensors whose path matches `paths` edited: edit(path, array) -> array. No mutant where none matches."""
+    """Tensors whose path, whole or within a network, matches `paths` edited: edit(path, array) -> array. No mutant
+    where none matches.
+    """
+
+    def matching(params: Any) -> set[str]:
+        return {p for p, _ in tree.items(params) if re.fullmatch(paths, p) or re.fullmatch(paths, local(p, params))}
 
     def change(s: Subject) -> Subject:
-        flat = tree.flatten(s.params)
+        chosen = matching(s.params)
         return replace(
-            s, params=tree.unflatten({p: edit(p, a) if re.fullmatch(paths, p) else a for p, a in flat.items()})
+            s, params=tree.unflatten({p: edit(p, a) if p in chosen else a for p, a in tree.items(s.params)})
         )
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        found = {path for path in tree.flatten(subject.params) if re.fullmatch(paths, path)}
+        found = matching(subject.params)
         users = tuple(site.path for site in at if found.intersection(site.params))
         return [Mutant(what, change, where, sites=users)] if found else []
 
@@ -161,6 +178,11 @@ def part(what: str, variant: bool | None = None, **parts: Callable) -> Callable:
     return lambda subject, _: [Mutant(what, change, section=STEPS, variant=variant)]
 
 
+def only(letters: str, maker: Callable) -> Callable:
+    """No mutant in families without one of these letters (`LETTERS`)."""
+    return lambda subject, at: maker(subject, at) if LETTERS[subject.family] & {*letters.split()} else []
+
+
 def swap(
     what: str,
     name: str,
@@ -170,21 +192,23 @@ def swap(
     section: str = FORWARD,
     **fields: Any,
 ) -> Callable:
-    """The op or block `name` replaced at all sites whose path matches, then in each group and layer alone.
+    """The op or block `name` replaced at all sites whose path matches, then in each group, network and layer alone.
 
-    groups: (where, pattern of paths). replacement: a Replacement, or what makes one for a site (None: not there).
+    paths: within a network (`Site.local`). groups: (where, pattern of such paths). replacement: a Replacement, or what
+    makes one for a site (None: not there).
     """
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         chosen = {}
         for site in at:
-            if site.name == name and re.fullmatch(paths, site.path):
+            if site.name == name and re.fullmatch(paths, site.local):
                 made = replacement if isinstance(replacement, Replacement) else replacement(subject, site)
                 if made is not None:
                     chosen[site] = made
         mutants, seen = [], set()
-        for where, pattern in [("", ".*"), *groups, *_places(chosen)]:
-            places = tuple(site for site in chosen if re.fullmatch(pattern, site.path))
+        grouped = [(where, [s for s in chosen if re.fullmatch(pattern, s.local)]) for where, pattern in groups]
+        for where, held in [("", list(chosen)), *grouped, *_places(chosen)]:
+            places = tuple(held)
             if places and places not in seen:
                 seen.add(places)
                 change = partial(swapped, at={site.key: chosen[site] for site in places})
@@ -195,19 +219,30 @@ def swap(
     return maker
 
 
-def _places(chosen: Iterable[Site]) -> list[tuple[str, str]]:
-    """(where, pattern) of each layer that has a site, then of each site."""
-    paths = [site.path for site in chosen]
-    layers = sorted({int(m[1]) for p in paths if (m := re.match(r"encode\.encoder\.(\d+)\.", p))})
-    return [(f"layer {i}", rf"encode\.encoder\.{i}\..*") for i in layers] + [
-        (place(path), re.escape(path)) for path in paths
-    ]
+def _places(chosen: Iterable[Site]) -> list[tuple[str, list[Site]]]:
+    """(where, sites) of each network that has one, of each layer, then of each site."""
+    found: dict[str, list[Site]] = {}
+    for site in chosen:
+        if site.tower:
+            found.setdefault(site.tower, []).append(site)
+    layers: dict[tuple[str, int], list[Site]] = {}
+    for site in chosen:
+        if number := layer(site):
+            layers.setdefault(number, []).append(site)
+    found |= {f"{tower} layer {i}".lstrip(): held for (tower, i), held in sorted(layers.items())}
+    return [*found.items(), *((place(site.path), [site]) for site in chosen)]
+
+
+def layer(site: Site) -> tuple[str, int] | None:
+    """(network, number) of the encoder layer that a site is in, or None."""
+    match = re.match(r"encode\.encoder\.(\d+)\.", site.local)
+    return (site.tower, int(match[1])) if match else None
 
 
 def place(path: str) -> str:
     """A site's path in words: "encode.encoder.1.attention.add_norm.norm" -> "layer 1 attention norm"."""
-    words = path.removeprefix("encode.").replace("add_norm.norm", "norm").replace("tables.", "").replace(".", " ")
-    return re.sub(r"^encoder (\d+)", r"layer \1", words).replace("_", " ")
+    words = re.sub(r"(^|\.)encode\.", r"\1", path, count=1).replace("add_norm.norm", "norm").replace("tables.", "")
+    return re.sub(r"(^| )encoder (\d+)", r"\1layer \2", words.replace(".", " ")).replace("_", " ")
 
 
 def same_backward(forward: Callable, backward: Callable) -> Replacement:

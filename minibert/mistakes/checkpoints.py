@@ -115,7 +115,8 @@ SQUARE = (("queries", r".*\.query"), ("keys", r".*\.key"), ("values", r".*\.valu
 
 
 def _square(subject: Subject, site: Any) -> Replacement | None:
-    return transposed()
+    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
+    return transposed() if all(shape[0] == shape[1] for shape in shapes) else None
 
 
 entry(

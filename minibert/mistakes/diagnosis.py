@@ -20,7 +20,7 @@ from minibert.errors import InputError
 from minibert.golden import case as cases
 from minibert.golden import compare
 from minibert.golden.case import Case
-from minibert.golden.subject import Subject, Tensors, observe
+from minibert.golden.subject import Subject, Tensors, observe, term_paths
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mistake, Mutant
 from minibert.mistakes.swap import Key, Nesting, sites
 from minibert.pairs import BLOCKS, PAIRS
@@ -119,7 +119,7 @@ class Evidence:
         self.values = np.concatenate(arrays) if arrays else np.zeros(0)
         self.floors = np.array(floors)
         self.scales = np.array([case.entries[key].scale for key in self.keys])
-        groups = [_group(key) for key in self.keys]
+        groups = [cases.group(key) for key in self.keys]
         names = list(dict.fromkeys(groups))
         self.groups = np.array([names.index(group) if group else -1 for group in groups], np.int64)
 
@@ -177,10 +177,6 @@ class Evidence:
         np.maximum.at(group, self.groups[inside], largest[inside])
         scale = np.where(inside, np.maximum(largest, 1e-3 * group[self.groups]), largest)
         return np.maximum(scale, 0.1 * self.scales) * self.floors
-
-
-def _group(key: str) -> str | None:
-    return cases.group(key)
 
 
 def _worst(residuals: np.ndarray) -> float:
@@ -278,8 +274,8 @@ class _Search:
         """The order, among the sites, of the call that makes a forward key's tensor; after all of them for a loss."""
         module = families.family(self.subject.family)
         paths = {name: path.partition(":")[0] for name, path, _ in module.activations(self.subject.config)}
-        paths |= {f"loss.{term}": term for term in families.declared(module, "TERMS", self.subject.config)}
         order = {site.path: i for i, site in enumerate(self.sites)}
+        paths |= term_paths(families.declared(module, "TERMS", self.subject.config), order)
         return order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
 
     def ordered(self, section: str, divergence: str | None) -> tuple[list[Found], list[Found]]:
@@ -528,7 +524,8 @@ class _Search:
 
     def _by_data(self, found: Found) -> bool:
         """Whether a mutant acts on labels, masks or ids, so that the first batch may not show it."""
-        paths = {*families.declared(families.family(self.subject.family), "TERMS", self.subject.config)}
+        terms = families.declared(families.family(self.subject.family), "TERMS", self.subject.config)
+        paths = {*term_paths(terms, (site.path for site in self.sites)).values()}
         return all(path in paths or ".tables." in path for path in found.mutant.sites)
 
     def _steps_evidence(self, numbers: set[str]) -> Evidence:
@@ -572,6 +569,8 @@ class _Search:
         of_steps = len(best.flat) == len(self.steps.values) != len(self.evidence.values)
         evidence = self.steps if of_steps else self.evidence
         tied = [t for t in good if _worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
+        tied = [t for t in tied if t.found[0].mistake.concerns(self.subject.family)] or tied
+        best = tied[0]
         beside = [t for t in good if t not in tied]
         also = [CATALOGUE[id] for id in best.found[0].mutant.also]
         if len(best.found) > 1 or also:

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from minibert import ops
+from minibert import families, ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.attention import rotary
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted, weights
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, only, swap, unlisted, weights
 from minibert.mistakes.norms import EPS, another_eps
 from minibert.mistakes.swap import Replacement, Site
 
@@ -107,13 +107,37 @@ def _types(b: dict, _: Any) -> dict[str, Array]:
     return {"token_type_ids": np.zeros_like(b["input_ids"])}
 
 
+def with_types(maker: Any) -> Any:
+    """No mutant where every token has type 0."""
+    used = lambda s: any(b.get("token_type_ids", np.zeros(1)).any() for b in s.batches)  # noqa: E731
+    return lambda subject, at: maker(subject, at) if used(subject) else []
+
+
+def with_second_type(maker: Any) -> Any:
+    """No mutant where the type table has one row."""
+    return lambda subject, at: maker(subject, at) if subject.config.type_vocab_size > 1 else []
+
+
+def _halves(b: dict) -> dict[str, Array]:
+    length = b["input_ids"].shape[1]
+    return {"token_type_ids": (np.arange(length) >= length // 2) * _present(b)}
+
+
+def _plain(b: dict, config: Any) -> Array:
+    return b["input_ids"] != config.pad_token_id
+
+
 def positions(what: str, rule: Any) -> Any:
-    """Position ids by another rule; no mutant where one would leave the table."""
+    """Position ids by another rule; no mutant where one would leave the table, or where that rule is the family's."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         tables = [rule(b, subject.config) for b in subject.batches]
         largest = max(int(table.max()) for table in tables)
         if largest >= subject.config.max_position_embeddings:
+            return []
+        own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[1]))
+        due = [own(b["input_ids"], subject.config.pad_token_id) for b in subject.batches]
+        if all(np.array_equal(a, b) for a, b in zip(tables, due, strict=True)):
             return []
         return batch(what, lambda b, c: {"position_ids": rule(b, c)})(subject, at)
 
@@ -134,11 +158,13 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     last = np.where(mask.any(1), np.cumsum(mask, 1).argmax(1), mask.shape[1] - 1)  # a row without ones stays
     shift = (mask.shape[1] - 1 - last)[:, None]
     take = (np.arange(mask.shape[1]) - shift) % mask.shape[1]
-    for name in ("input_ids", "attention_mask", "token_type_ids"):
+    for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels"):
         if name in b:
             moved[name] = np.take_along_axis(b[name], take, 1)
     if "masked_lm_positions" in b:
         moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % mask.shape[1]
+    if "span_boundaries" in b:
+        moved["span_boundaries"] = b["span_boundaries"] + shift[:, :, None]
     return moved
 
 
@@ -169,7 +195,7 @@ entry(
     "BERT-EMB-3",
     families="B, A, E, DB",
     mutants=[
-        batch("all token types 0", _types),
+        with_types(batch("all token types 0", _types)),
         swap("no token types added", "embeddings", summed(lost=("token_type",))),
     ],
 )
@@ -179,7 +205,12 @@ entry(
     "absent input (or size-1 table)",
     "guillaume-be/rust-bert#422; MPNet port sbryngelson/ANEForge#255",
     "output",
+    "BERT-EMB-3",
     families="R, D, M",
+    mutants=[
+        only("R", swap("the type table's row 0 is left out", "embeddings", summed(lost=("token_type",)))),
+        only("R", with_second_type(batch("BERT's types: 1 for the second half", lambda b, _: _halves(b)))),
+    ],
 )
 entry(
     "E03",
@@ -190,6 +221,9 @@ entry(
     "BERT-EMB-2",
     families="R, M; B the other way round",
     mutants=[
+        only("R", positions("positions start at 0", lambda b, _: _from(b, 0))),
+        only("R", positions("positions start at 0, those of padding at 0", lambda b, c: _counted(_plain(b, c), 0, 0))),
+        only("R", positions("positions start at 1, those of padding at 0", lambda b, c: _counted(_plain(b, c), 1, 0))),
         positions("positions start at 1", lambda b, _: _from(b, 1)),
         positions(
             "positions start at the padding id + 1",
@@ -207,24 +241,26 @@ entry(
     "BERT-EMB-2",
     families="B, A, E, D",
     mutants=[
-        positions(
-            "RoBERTa's positions: from the padding id + 1, pads at the padding id",
-            lambda b, c: _counted(
-                b["input_ids"] != (c.pad_token_id or 0), (c.pad_token_id or 0) + 1, c.pad_token_id or 0
+        only("B A E", maker) for maker in (
+            positions(
+                "RoBERTa's positions: from the padding id + 1, pads at the padding id",
+                lambda b, c: _counted(
+                    b["input_ids"] != (c.pad_token_id or 0), (c.pad_token_id or 0) + 1, c.pad_token_id or 0
+                ),
             ),
-        ),
-        positions(
-            "positions count tokens that are not the padding id, pads at 0",
-            lambda b, c: _counted(b["input_ids"] != (c.pad_token_id or 0), 0, 0),
-        ),
-        positions(
-            "positions count tokens that are not the padding id",
-            lambda b, c: np.maximum(np.cumsum(b["input_ids"] != (c.pad_token_id or 0), 1) - 1, 0),
-        ),
-        positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(_present(b) != 0, 0, 0)),
-        positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(_present(b), 1) - 1, 0)),
-        positions("positions count the mask's ones from 1, padding at 0",
-                  lambda b, _: np.cumsum(_present(b), 1) * _present(b)),
+            positions(
+                "positions count tokens that are not the padding id, pads at 0",
+                lambda b, c: _counted(b["input_ids"] != (c.pad_token_id or 0), 0, 0),
+            ),
+            positions(
+                "positions count tokens that are not the padding id",
+                lambda b, c: np.maximum(np.cumsum(b["input_ids"] != (c.pad_token_id or 0), 1) - 1, 0),
+            ),
+            positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(_present(b) != 0, 0, 0)),
+            positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(_present(b), 1) - 1, 0)),
+            positions("positions count the mask's ones from 1, padding at 0",
+                      lambda b, _: np.cumsum(_present(b), 1) * _present(b)),
+        )
     ],
 )  # fmt: skip
 entry(

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
+from minibert import families, layers, ops, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes.attention import without_bias
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
-from minibert.mistakes.swap import Replacement
+from minibert.mistakes.swap import Replacement, Site
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -21,14 +21,24 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
     """A decoder with a copy of the table: the right loss, and a gradient that lacks a part."""
     if not getattr(subject.config, "tie_word_embeddings", False):
         return []
+    module, apart = families.family(subject.family), replace(subject.config, tie_word_embeddings=False)
+    wanted = [path for path, _ in tree.items(module.shapes(apart))]
+    if len(wanted) == len(tree.leaves(subject.params)):  # nothing is tied
+        return []
+    tied = {path: name for path, name, _ in module.names(subject.config)}
+    renamed = {name: tied[path] for path, name, _ in module.names(apart) if path in tied and tied[path] != name}
 
     def change(s: Subject) -> Subject:
-        decoder = {**s.params["mlm"]["decoder"], "weight": s.params["embeddings"]["word"]["weight"]}
-        params = {**s.params, "mlm": {**s.params["mlm"], "decoder": decoder}}
-        return replace(s, config=replace(s.config, tie_word_embeddings=False), params=params)
+        flat = tree.flatten(s.params)
+        table = next(array for path, array in flat.items() if path.endswith("embeddings.word.weight"))
+        return replace(s, config=apart, params=tree.unflatten({path: flat.get(path, table) for path in wanted}))
 
     def tied_names(tensors: dict[str, Array]) -> dict[str, Array]:
-        return {key.replace("cls.predictions.decoder.bias", "cls.predictions.bias"): a for key, a in tensors.items()}
+        found = {}
+        for key, array in tensors.items():
+            other = next((key.removesuffix(name) + renamed[name] for name in renamed if key.endswith(name)), key)
+            found[other] = array
+        return found
 
     return [Mutant("the decoder is a copy of the word table", change, section="gradients", after=tied_names)]
 
@@ -71,9 +81,20 @@ def only_when_tied(maker: Callable) -> Callable:
 
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
-def mlm_head(dense: bool = True, act: bool = True, norm: bool = True, norm_first: bool = False) -> Replacement:
-    """The MLM head without some of its parts, or with its norm before the activation."""
+def mlm_head(dense: bool = True, act: bool = True, norm: bool = True, norm_first: bool = False) -> Callable:
+    """The MLM head without some of its parts (its dense layer only where that is square), or with its norm before the
+    activation.
+    """
+    made = _mlm_head(dense, act, norm, norm_first)
 
+    def fitting(subject: Subject, site: Site) -> Replacement | None:
+        own = [a for path, a in tree.items(subject.params) if path.endswith("mlm.dense.weight")]
+        return made if dense or all(a.shape[0] == a.shape[1] for a in own) else None
+
+    return fitting
+
+
+def _mlm_head(dense: bool, act: bool, norm: bool, norm_first: bool) -> Replacement:
     def forward(x: Array, p: Any, table: Array, *, act: str, eps: float) -> tuple[Array, Cache]:
         return _mlm_forward(x, p, table, act, eps)
 
@@ -225,7 +246,17 @@ def largest(x: Array) -> tuple[Array, Callable]:
 
 def of_pooler(what: str, replacement: Any, **fields: Any) -> Callable:
     """The pooler replaced."""
-    return swap(what, "pooler", replacement, **fields)
+    return trained(swap(what, "pooler", replacement, **fields))
+
+
+def trained(maker: Callable) -> Callable:
+    """No mutant where nothing trains the pooler."""
+
+    def made(subject: Subject, at: list) -> list[Mutant]:
+        heads = families.declared(families.family(subject.family), "HEADS", subject.config)
+        return maker(subject, at) if "pooler" in heads else []
+
+    return made
 
 
 def _mean_of_tokens(subject: Subject, _: Any) -> Replacement | None:
@@ -233,6 +264,12 @@ def _mean_of_tokens(subject: Subject, _: Any) -> Replacement | None:
                if "attention_mask" in b)  # fmt: skip
     mask = subject.batches[0].get("attention_mask")
     return pooler(mean_over(mask)) if mask is not None and same else None
+
+
+def flipped(labels: str) -> Callable:
+    """These labels of pairs 0 for 1; no mutant where there are none."""
+    maker = batch("labels flipped", lambda b, _: {labels: 1 - b[labels]})
+    return lambda subject, at: maker(subject, at) if labels in subject.batches[0] else []
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -354,7 +391,7 @@ entry(
     "BERT-NSP-1",
     families="B",
     mutants=[
-        batch("labels flipped", lambda b, _: {"next_sentence_labels": 1 - b["next_sentence_labels"]}),
+        flipped("next_sentence_labels"),
         weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]), r"nsp\.(weight|bias)"),
     ],
 )
@@ -448,9 +485,14 @@ unlisted(
 )
 unlisted(
     "another activation in the pooler",
-    swap("ReLU for tanh", "tanh", Replacement(ops.relu, ops.relu_backward), r"encode\.pooler\.tanh"),
-    swap("GELU for tanh", "tanh", Replacement(ops.gelu, ops.gelu_backward), r"encode\.pooler\.tanh"),
-    swap("sigmoid for tanh", "tanh", Replacement(ops.sigmoid, ops.sigmoid_backward), r"encode\.pooler\.tanh"),
+    *(
+        trained(swap(f"{name} for tanh", "tanh", Replacement(*pair), r"encode\.pooler\.tanh"))
+        for name, pair in (
+            ("ReLU", (ops.relu, ops.relu_backward)),
+            ("GELU", (ops.gelu, ops.gelu_backward)),
+            ("sigmoid", (ops.sigmoid, ops.sigmoid_backward)),
+        )
+    ),
     of_pooler("no dense layer", pooler(token(0), dense=False)),
 )
 unlisted(

@@ -159,9 +159,12 @@ def of_masked(what: str, replacement: Any, **fields: Any) -> Callable:
     return swap(what, "cross_entropy", replacement, "masked_lm", **fields)
 
 
+PAIRS = "next_sentence|sentence_order"
+
+
 def of_pairs(what: str, replacement: Any, **fields: Any) -> Callable:
     """The sentence-pair loss replaced."""
-    return swap(what, "cross_entropy", replacement, "next_sentence", **fields)
+    return swap(what, "cross_entropy", replacement, PAIRS, **fields)
 
 
 def _every_slot(b: dict) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
+from minibert import layers, ops, tree
 from minibert.mistakes.catalogue import Mutant, entry, place, swap, unlisted
 from minibert.mistakes.swap import Replacement, swapped
 
@@ -23,7 +23,8 @@ GROUPS = (
 )
 
 
-SUMS = r"forward/.*layer\.\d+(\.attention)?\.output"  # before or after the residual is added
+# before or after the residual is added
+SUMS = r"forward/.*(layer\.\d+(\.attention)?\.output|albert_layers\.\d+\.(attention|full_layer_layer_norm)(@\d+)?)"
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
 def norm(root: Callable, axes: tuple[int, ...] = (-1,), lost: int = 0) -> Replacement:
@@ -247,10 +248,12 @@ def final_norm() -> Replacement:
     return Replacement(encoder_layer, encoder_layer_backward)
 
 
-def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement]:
-    """Statistics over the tokens of a row as well, also where the rows of the batch lie flat."""
+def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement | None]:
+    """Statistics over the tokens of a row as well, also where the rows of the batch lie flat; of all tokens."""
 
-    def made(subject: Any, site: Any) -> Replacement:
+    def made(subject: Any, site: Any) -> Replacement | None:
+        if not site.local.startswith(("encode.", "mlm.")):
+            return None
         wrong, length = norm(right_root, axes), subject.batches[0]["input_ids"].shape[1]
 
         def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
@@ -267,11 +270,12 @@ def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement]:
 
 
 def borrowed(what: str, lender: str, borrower: str) -> Callable:
-    """The norm at `borrower` uses the weights of the norm at `lender`, which is called before it."""
+    """The norm at `borrower` uses the weights of the norm at `lender`, which is called before it and is as wide."""
 
     def maker(subject: Any, at: Any) -> list[Mutant]:
         found = {site.path: site for site in at if site.path in (lender, borrower) and site.name == "layer_norm"}
-        if len(found) < 2:
+        widths = {tree.get(subject.params, path).shape for site in found.values() for path in site.params}
+        if len(found) < 2 or len(widths) > 1 or len({site.params for site in found.values()}) == 1:
             return []
         held = threading.local()
 
@@ -299,15 +303,21 @@ def borrowed(what: str, lender: str, borrower: str) -> Callable:
 
 
 def _borrowers(subject: Any, at: Any) -> list[Mutant]:
-    """Every norm with the embeddings' weights, and the head's with those of the last layer's."""
-    paths = [site.path for site in at if site.name == "layer_norm"]
-    first, last = paths[0], next((p for p in reversed(paths) if p.startswith("encode.encoder.")), None)
-    found = [m for path in paths[1:] for m in borrowed("the embeddings' norm reused", first, path)(subject, at)]
-    return found + (borrowed("the last layer's norm reused", last, paths[-1])(subject, at) if last else [])
+    """Every norm of a network with its embeddings' weights, and the MLM head's with those of the last layer's."""
+    found = []
+    for tower in dict.fromkeys(site.tower for site in at):
+        norms = [site for site in at if site.name == "layer_norm" and site.tower == tower]
+        first, last = norms[0].path, next((s.path for s in reversed(norms) if s.local.startswith("encode.enc")), None)
+        for site in norms[1:]:
+            found += borrowed("the embeddings' norm reused", first, site.path)(subject, at)
+        head = next((site.path for site in norms if site.local == "mlm.norm"), None)
+        found += borrowed("the last layer's norm reused", last, head)(subject, at) if last and head else []
+    return found
 
 
 def _last_layer(subject: Any, site: Any) -> Replacement | None:
-    return final_norm() if site.path.endswith(f"encoder.{subject.config.num_hidden_layers - 1}") else None
+    depth = subject.config.num_hidden_layers * getattr(subject.config, "inner_group_num", 1)
+    return final_norm() if site.path.endswith(f"encoder.{depth - 1}") else None
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------

@@ -139,7 +139,8 @@ def _clip_scaled(scale: float, shown: bool) -> Callable:
 
 
 def _clip_table_twice(grads: Any, max_norm: float) -> tuple[Any, float]:
-    norm = float(np.hypot(optim.global_norm(grads), optim.global_norm(grads["embeddings"]["word"])))
+    table = next(g for path, g in tree.items(grads) if path.endswith("embeddings.word.weight"))
+    norm = float(np.hypot(optim.global_norm(grads), optim.global_norm({"table": table})))
     return tree.map(lambda g: g * (max_norm / max(norm, max_norm)), grads), norm
 
 

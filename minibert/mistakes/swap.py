@@ -6,6 +6,7 @@ replaced block does not shift what follows. Everything goes through the context 
 each other's mistakes.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +35,8 @@ class Site:
     """One call of the right computation.
 
     path: of its cache; name: of its op or block; key: its place in the nesting; start: the order, among all sites, of
-    the first call within it; params: paths of the parameters it is given as they are.
+    the first call within it; params: paths of the parameters it is given as they are; tower: the network it belongs to,
+    in a family of several ("generator"), else "".
     """
 
     path: str
@@ -42,6 +44,22 @@ class Site:
     key: Key
     start: int = 0
     params: tuple[str, ...] = ()
+    tower: str = ""
+
+    @property
+    def local(self) -> str:
+        """Its path within its network: what patterns of paths are about."""
+        return self.path.removeprefix(f"{self.tower}.") if self.tower else self.path
+
+
+def local(path: str, params: Any) -> str:
+    """A parameter's path within its network, in a tree of several: "encoder.0.…" of "generator.encoder.0.…"."""
+    tower, _, rest = path.partition(".")
+    return rest if isinstance(params, dict) and _is_network(params.get(tower)) else path
+
+
+def _is_network(value: Any) -> bool:
+    return isinstance(value, dict) and not {"encoder", "mlm"}.isdisjoint(value)
 
 
 class Nesting:
@@ -81,10 +99,12 @@ def sites(subject: Subject) -> list[Site]:
     with observing(follow), trace.recording() as record:
         _, cache = module.loss(subject.params, subject.config, subject.batches[0], dense=True)
     found = [(path, event.op, keys[id(event.cache)]) for path, event in record.named(cache).items()]
+    towers = {match[1] for path, *_ in found if (match := re.match(r"(\w+)\.encode\.", path))}
     return [
-        Site(path, name, key, next(i for i, (*_, k) in enumerate(found) if k[: len(key)] == key), given[key])
+        Site(path, name, key, next(i for i, (*_, k) in enumerate(found) if k[: len(key)] == key), given[key],
+             tower if (tower := path.partition(".")[0]) in towers else "")
         for path, name, key in found
-    ]
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
