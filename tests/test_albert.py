@@ -11,10 +11,13 @@ import pytest
 
 import minibert
 import reference
-from minibert import gradcheck, tree
+from minibert import gradcheck, optim, tokenizers, training, tree
 from minibert.config import to_fields
+from minibert.corruption import sequences as makers
+from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import albert
+from minibert.pretraining import Options, pretrain
 from reference.albert_loss import albert_loss_terms
 
 GROUPS = {"num_hidden_layers": 5, "num_hidden_groups": 2, "inner_group_num": 2}
@@ -469,3 +472,129 @@ def test_without_a_map():
 def test_impossible_configurations_are_refused(field, value):
     with pytest.raises(InputError, match=field):
         minibert.create("albert", **{**FIELDS, field: value})
+
+
+# ---- Data and training -----------------------------------------------------------------------------------------------
+DOCUMENTS = [[[int(i) for i in range(20 * d + 7 * s + 5, 20 * d + 7 * s + 12)] for s in range(9)] for d in range(30)]
+VOCABULARY = Vocabulary(800, 2, 3, 4, 0, np.arange(800) % 3 == 1, (0, 1, 2, 3, 4))
+
+
+def rows(seed: int = 0, **options):
+    options = Options(seq_length=32, duplicates=3, short_rate=0.0, **options)
+    return albert.sequences(DOCUMENTS, np.random.default_rng(seed), VOCABULARY, options), options
+
+
+def test_pairs_are_in_order_or_swapped():
+    """Without masks: the second segment continues the first, or the first the second where the label is 1."""
+    found, _ = rows()
+    ids, types, labels = found["input_ids"], found["segment_ids"], found["sentence_order_labels"]
+    ends = [(row[0], row[-1]) for row in (r[(r > 4)] for r in ids)]
+    assert 0.3 < labels.mean() < 0.7
+    for (first, last), label in zip(ends, labels, strict=True):
+        assert (last < first) == label
+    assert set(np.unique(types)) == {0, 1}
+
+
+@pytest.mark.parametrize("units", ["", *albert.UNITS])
+def test_corrupted_rows_have_the_fields_of_the_loss_and_can_be_restored(units):
+    found, options = rows(units=units)
+    made = albert.corrupted(found, np.random.default_rng(1), VOCABULARY, options)
+    assert set(made) == {"input_ids", "input_mask", "segment_ids", *albert.LABELS}
+    restored = made["input_ids"].copy()
+    row, slot = np.nonzero(made["masked_lm_weights"])
+    restored[row, made["masked_lm_positions"][row, slot]] = made["masked_lm_ids"][row, slot]
+    assert (restored == found["input_ids"]).all()
+    assert (made["input_ids"] != found["input_ids"]).any(axis=1).mean() > 0.9
+    chosen = np.zeros(restored.shape, bool)
+    chosen[row, made["masked_lm_positions"][row, slot]] = True
+    ordinary = found["input_ids"] > 4
+    inside = VOCABULARY.continues[found["input_ids"]][:, 1:] & ordinary[:, 1:] & ordinary[:, :-1]
+    assert (chosen[:, 1:] == chosen[:, :-1])[inside].all() == (units != "pieces")
+
+
+def test_unknown_units_and_formats_are_refused(tmp_path):
+    found, options = rows(units="spans")
+    with pytest.raises(InputError, match="units is 'spans'; albert knows: ngrams, words, pieces"):
+        albert.corrupted(found, np.random.default_rng(1), VOCABULARY, options)
+    with pytest.raises(InputError, match="format is 'order'; albert knows: sentence-order, next-sentence"):
+        pretrain("albert", out=tmp_path / "run", format="order")
+
+
+def test_the_other_pairs_are_berts():
+    """The same network on next-sentence pairs: label 1 is a random segment."""
+    found, _ = rows(format="next-sentence")
+    theirs = makers.pairs(DOCUMENTS, np.random.default_rng(0), VOCABULARY, 32, 0.0, 3)
+    assert (found["sentence_order_labels"] == theirs["next_sentence_labels"]).all()
+    assert (found["input_ids"] == theirs["input_ids"]).all()
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """(a corpus, a WordPiece vocabulary of it)."""
+    rng = np.random.default_rng(2)
+    folder = tmp_path_factory.mktemp("albert")
+    words = ["".join(rng.choice([*"abdegiklmnorstu"], rng.integers(2, 7))) for _ in range(60)]
+    documents = ["\n".join(" ".join(rng.choice(words, 6)) + "." for _ in range(10)) for _ in range(20)]
+    (folder / "text.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    tokenizers.tokenizer("wordpiece").train(documents, 120).save(folder)
+    return folder / "text.txt", folder
+
+
+OPTIONS = {"steps": 12, "batch_size": 4, "seq_length": 16, "duplicates": 2, "held_out": 0.2, "dropout_steps": 7,
+           "optimizer": "lamb", "masking": "dynamic", "checkpoint_every": 3}  # fmt: skip
+NARROW = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 3, "num_hidden_groups": 2, "inner_group_num": 2,
+          "num_attention_heads": 2, "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
+
+
+@pytest.mark.parametrize("sharing", ["all", "attention"])
+def test_a_run_killed_and_resumed_ends_with_the_same_bits(sharing, text, tmp_path, monkeypatch):
+    corpus, vocabulary = text
+    given = {"vocabulary": vocabulary, "fields": {**NARROW, "sharing": sharing}, **OPTIONS}
+    whole = pretrain("albert", [corpus], tmp_path / "whole", **given)
+    save = training.save_checkpoint
+
+    def killed(run, model, state, seconds):
+        save(run, model, state, seconds)
+        if state["step"] == 6:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(training, "save_checkpoint", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain("albert", [corpus], tmp_path / "parts", **given)
+    monkeypatch.undo()
+    parts = pretrain("albert", out=tmp_path / "parts", resume=True)
+    for name in ("model.safetensors", "report.json"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+    first, second = (training.read_log(run / "log.jsonl") for run in (whole, parts))
+    assert [entry["loss"] for entry in first] == [entry["loss"] for entry in second]
+    assert len(first) == 12
+    model = minibert.load(whole)
+    assert model.config.sharing == sharing
+    assert sum(a.size for a in tree.leaves(model.params)) == size(model.config)
+    assert set(json.loads((whole / "report.json").read_text())["terms"]) == set(albert.TERMS)
+
+
+def test_dropout_is_removed_after_its_step(text, tmp_path):
+    """Another rate changes what follows; from step 7 on none is drawn."""
+    corpus, vocabulary = text
+    drawn = []
+    for until in (7, 0):
+        given = {"vocabulary": vocabulary, "fields": NARROW, **OPTIONS, "dropout_steps": until}
+        run = pretrain("albert", [corpus], tmp_path / f"until-{until}", **given)
+        drawn.append([entry["loss"] for entry in training.read_log(run / "log.jsonl")])
+    assert drawn[0][:7] == drawn[1][:7]
+    assert all(a != b for a, b in zip(drawn[0][7:], drawn[1][7:], strict=True))
+
+
+def test_lamb_moves_a_shared_tensor_once_by_its_share():
+    """A step of lr 0.01 changes each adapted tensor by a hundredth of its norm, however often it is used."""
+    model, batch, _ = case(7)
+    before = tree.map(np.copy, model.params)
+    gradient = model.loss_backward(model.loss(batch)[1])
+    decay = optim.decay_rates(model.module.names(model.config), 0.01)
+    optim.lamb(model.params, gradient, optim.bert_adam_state(before), lr=0.01, decay=decay)
+    for path, old in tree.items(before):
+        moved = np.linalg.norm(tree.get(model.params, path) - old) / np.linalg.norm(old)
+        adapted = not optim.UNADAPTED.search(path)
+        assert adapted == (decay[path] > 0), path
+        assert moved == pytest.approx(0.01, rel=1e-9) if adapted else abs(moved / 0.01 - 1) > 1e-3, path
