@@ -30,9 +30,19 @@ class Level(NamedTuple):
     needs: list[str]
 
 
+LAYER = re.compile(r".*\.\w*layers?\.\d+")  # "bert.encoder.layer.3", ALBERT's "….albert_layers.0"
+NETWORK = re.compile(r"(generator|discriminator)\.")  # what names of several networks begin with
+
+
 def group(name: str) -> str:
-    """The part of a model that a tensor belongs to: "bert.encoder.layer.3", "bert.embeddings", "cls.predictions"."""
-    return re.match(r"(.*?\.layer\.\d+|[^.]+(\.[^.]+)?)", name)[0]
+    """The part of a model that a tensor belongs to: "bert.encoder.layer.3", "bert.embeddings", "cls.predictions"; of a
+    module that is called again, each call.
+    """
+    if layer := LAYER.match(name):
+        return layer[0] + "".join(re.findall(r"@\d+$", name))
+    network = NETWORK.match(name)
+    start = network.end() if network else 0
+    return name[:start] + re.match(r"[^.]*(\.[^.]+)?", name[start:])[0]
 
 
 def levels(case: Any, rows: list[Row]) -> list[Level]:
@@ -44,15 +54,16 @@ def levels(case: Any, rows: list[Row]) -> list[Level]:
     if case.facts["kind"] in ("op", "block"):
         return []
     held: list[list[Row]] = [[] for _ in TITLES]
+    forward = _forward(case)
     for row in rows:
-        held[_number(case, row.key)].append(row)
+        held[_number(case, row.key, forward)].append(row)
     needed = _needed(case)
     found = []
     for number, (title, own) in enumerate(zip(TITLES, held, strict=True)):
         supplied = [row for row in own if row.status != "missing"]
         bad = [row for row in supplied if row.status in BAD]
         keys = {row.key for row in supplied}
-        wanted = [key for key in needed if _number(case, key) == number]
+        wanted = [key for key in needed if _number(case, key, forward) == number]
         wanted = [row.key for row in own] if case.facts["kind"] == "tokenizer" else wanted
         needs = [key for key in wanted if key not in keys]
         state = "differs" if bad else "missing" if needs else "reached" if wanted or supplied else "absent"
@@ -70,14 +81,38 @@ def reached(found: list[Level]) -> Level | None:
     return best
 
 
-def _number(case: Any, key: str) -> int:
+def _forward(case: Any) -> dict[str, int]:
+    """The level of each forward key: embeddings are what stands before a network's first layer, heads what follows its
+    last one.
+    """
+    found, passed = {}, set()
+    layers = {_network(key): key for key in case.entries if key.startswith("forward/") and LAYER.match(key)}
+    for key, entry in case.entries.items():
+        if not key.startswith("forward/"):
+            continue
+        network = _network(key)
+        if entry.role == "loss":
+            found[key] = 4
+        elif LAYER.match(key):
+            found[key] = 2
+            passed |= {network} if layers[network] == key else set()
+        else:
+            embeds = "embeddings" in key if network not in layers else network not in passed
+            found[key] = 1 if embeds else 3
+    return found
+
+
+def _network(key: str) -> str:
+    match = NETWORK.match(key.partition("/")[2])
+    return match[0] if match else ""
+
+
+def _number(case: Any, key: str, forward: dict[str, int]) -> int:
     section, _, name = key.partition("/")
     if section in ("weights", "inputs") or case.facts["kind"] in ("tokenizer", "masking"):
         return 0
     if section == "forward":
-        if case.entries[key].role == "loss":
-            return 4
-        return 1 if "embeddings" in name else 2 if ".layer." in name else 3
+        return forward[key]
     if section == "gradients":
         return 5
     return 6 if int(name.partition("/")[0]) == min(case.facts["steps"], default=1) else 7
@@ -86,10 +121,12 @@ def _number(case: Any, key: str) -> int:
 def _needed(case: Any) -> list[str]:
     """The keys without which a level is not reached."""
     last, keys = {}, []
+    whole = {key.partition("/")[2] for key in case.entries if key.startswith("forward/") and not LAYER.match(key)}
     for key, entry in case.entries.items():
         section, _, name = key.partition("/")
         if section == "forward" and entry.role != "loss":
-            last[group(name)] = key
+            owners = (name[:i] for i, letter in enumerate(name) if letter == "." and name[:i] in whole)
+            last[group(name) if LAYER.match(name) else next(owners, group(name))] = key
         elif entry.role in ("loss", "gradient") or (key == "inputs/input_ids" and case.facts["text"] is not None):
             keys.append(key)
         elif section == "steps":

@@ -23,6 +23,7 @@ from minibert.golden import case as cases
 from minibert.golden import certify, noise, subject, vectors
 from minibert.golden.case import Case
 from minibert.golden.draws import Draws
+from minibert.golden.levels import LAYER, group
 from minibert.golden.subject import OPTIMIZER, Subject
 from minibert.model import Model
 from minibert.pairs import PAIRS, observing
@@ -166,7 +167,7 @@ def _outputs(facts: Mapping[str, Any]) -> list[str]:
         return []
     config = from_fields(families.family(facts["family"]).Config, facts["config"])
     names = [name for name, _, _ in families.family(facts["family"]).activations(config)]
-    last = max((i for i, name in enumerate(names) if ".layer." in name), default=0)
+    last = max((i for i, name in enumerate(names) if LAYER.match(name)), default=0)
     return [name for name in names[last:] if not name.endswith(("dense", "transform"))]
 
 
@@ -328,12 +329,12 @@ def _embedded(model: Model, batch: dict[str, Any]) -> tuple[Any, dict[str, Array
 
 # ---- A block ---------------------------------------------------------------------------------------------------------
 BLOCKS = ("encoder_layer",)
-LAYER = "encoder.0."  # of a tree that has the layers as BERT has them
+FIRST = "encoder.0."  # of a tree that has the layers as BERT has them
 
 
 def _first_layer(module: Any, config: Any) -> tuple[str, str]:
     """How the first encoder layer's published names begin, and its paths in a cache."""
-    names = [name for path, name, _ in module.names(config) if path == f"{LAYER}attention.query.weight"]
+    names = [name for path, name, _ in module.names(config) if path == f"{FIRST}attention.query.weight"]
     require(bool(names), f"{module.MODEL_TYPE} has no layers of BERT's own kind, so none of them stands alone")
     start = names[0].removesuffix("attention.self.query.weight")
     path = next(path for name, path, _ in module.activations(config) if name == f"{start}attention.self.query")
@@ -362,7 +363,7 @@ def _block(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
 def _layer(module: Any, config: Any, given: Mapping[str, Array], dtype: np.dtype, around: Around) -> Tensors:
     start, traced = _first_layer(module, config)
     rows = [(path, name, kind) for path, name, kind in module.names(config) if name.startswith(start)]
-    rows = [(path.removeprefix(LAYER), name.removeprefix(start), kind) for path, name, kind in rows]
+    rows = [(path.removeprefix(FIRST), name.removeprefix(start), kind) for path, name, kind in rows]
     flat = {name: given[f"weights/{name}"].astype(dtype) for _, name, _ in rows}
     x, dy = (given[f"inputs/{name}"].astype(dtype) for name in ("x", "cotangent"))
     bias, alive = layers.key_mask(given["inputs/attention_mask"], dtype, config.mask_constant)
@@ -560,8 +561,8 @@ def _computed(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Arou
 def _selected(tensors: Tensors) -> Tensors:
     """The tensors that fit the budget, the most telling first, in their old order; a quarter of it is for gradients."""
     forward = [key for key in tensors if key.startswith("forward/")]
-    layered = [key for key in forward if ".layer." in key]
-    outputs = [key for key in layered if re.fullmatch(r"forward/.*\.layer\.\d+\.output", key)]
+    layered = [key for key in forward if LAYER.match(key)]
+    outputs = list({group(key): key for key in layered}.values())  # each layer's last
     around = [key for key in forward if key not in layered and not re.search(r"_embeddings|LayerNorm|transform", key)]
     inner = {"gradients/" + key.partition("/")[2] for key in forward}
     small = [key for key in tensors if key.startswith("gradients/") and key not in inner]
