@@ -172,7 +172,7 @@ def test_unusable_arguments(call):
 
 
 def test_it_pickles_and_keeps_its_caches_bounded(monkeypatch):
-    monkeypatch.setattr("minibert.tokenizers.cache._CACHED", 3)
+    monkeypatch.setattr("minibert.tokenizers.wordpiece._CACHED", 3)
     tokenizer = ByteLevelBPE(VOCABULARY, MERGES)
     text = "hello world the 中文 of <mask> bytes " * 3
     assert tokenizer.ids(text) == SMALL.ids(text)
@@ -365,7 +365,7 @@ def _post(**values):
         (_edited("added_tokens", 0, "lstrip", value="yes"), "lstrip"),
         (_edited("added_tokens", 0, "single_word", value=True), "single_word"),
         (_edited("added_tokens", 0, "content", value="\ud800"), "JSON"),
-        (_edited("added_tokens", value=[{"id": 1, "content": "a", "special": True}] * 65_537), "65537"),
+        (_edited("added_tokens", value=[{"id": 1, "content": "a", "special": True}] * 8_193), "8193"),
     ],
 )  # fmt: skip
 def test_unusable_files(tmp_path, monkeypatch, edit, said):

@@ -24,11 +24,12 @@ import numpy as np
 import regex
 
 from minibert.errors import InputError
-from minibert.tokenizers import byte_level_files, characters, layout, merges
-from minibert.tokenizers.byte_level_files import SPECIALS, Added
-from minibert.tokenizers.cache import Cache
+from minibert.tokenizers import characters, layout, merges, published_byte_level, wordpiece
 from minibert.tokenizers.encoding import Encoding, Span, truncated_lengths
-from minibert.tokenizers.layout import BLANKS, SPACE, Layout
+from minibert.tokenizers.layout import SPACE, Layout
+from minibert.tokenizers.normalization import WHITE_SPACE
+from minibert.tokenizers.published_byte_level import SPECIALS, Added
+from minibert.tokenizers.wordpiece import WordPiece
 
 Part = tuple[int, int, int | None]  # start and end in the text, and the id of the added token that it is, if any
 
@@ -83,7 +84,7 @@ class ByteLevelBPE:
     literal "</s>" as ordinary text, for text that nobody vouches for.
     """
 
-    FILES = byte_level_files.FILES
+    FILES = published_byte_level.FILES
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class ByteLevelBPE:
         whole = [token for token, how in self.added.items() if specials_in_text or not how.special]
         # as published, those that a normaliser would not touch are cut out of all the text before the others are
         self._whole = [
-            regex.compile("|".join(map(regex.escape, sorted(tokens, key=len, reverse=True))))
+            re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
             for normalized in (False, True)
             if (tokens := [token for token in whole if self.added[token].normalized is normalized])
         ]
@@ -134,18 +135,9 @@ class ByteLevelBPE:
         self.continues = np.array([not token.startswith(SPACE) for token in self.tokens])
         self.continues[[self._ids[token] for token in self.added]] = False
         self.continues.flags.writeable = False
-        self._words = Cache(self._merged)
-        self._chunks = Cache(self._chunk)
+        self._words, self._chunks = wordpiece._Cache(self._merged), wordpiece._Cache(self._chunk)
 
-    def __len__(self) -> int:
-        """The number of ids."""
-        return len(self.tokens)
-
-    def id(self, token: str) -> int:
-        """The id of a piece or special token; InputError when there is none."""
-        if token not in self._ids:
-            raise InputError(f"no token {token!r} in this vocabulary of {len(self)}")
-        return self._ids[token]
+    __len__, id, tokenize = WordPiece.__len__, WordPiece.id, WordPiece.tokenize
 
     def ids(self, text: str) -> list[int]:
         """The ids of the text's pieces, nothing added: the fast path, for building data."""
@@ -157,10 +149,6 @@ class ByteLevelBPE:
                 part = _spaced(text[start:end]) if self.add_prefix_space else text[start:end]
                 out.extend(chain.from_iterable(map(self._chunks.__getitem__, _CHUNK.split(part))))
         return out
-
-    def tokenize(self, text: str) -> list[str]:
-        """The pieces of the text, nothing added."""
-        return [self.tokens[i] for i in self.ids(text)]
 
     def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
         """<s> text </s>, or <s> text </s></s> pair </s>, types all 0, cut to `max_length` tokens in all.
@@ -190,17 +178,9 @@ class ByteLevelBPE:
         max_length: int | None = None,
     ) -> list[Encoding]:
         """`encode` of each text or (text, pair), padded at the end to the longest: <pad>, mask 0, type 0."""
-        items = list(texts)
-        if pairs is not None:
-            pairs = list(pairs)
-            if len(pairs) != len(items):
-                raise InputError(f"{len(items)} texts, but {len(pairs)} pairs")
-            items = list(zip(items, pairs, strict=True))
-        rows = [self.encode(*((item,) if isinstance(item, str) else item), max_length=max_length) for item in items]
-        longest = max(map(len, rows), default=0)
-        if self.pad_id is None and any(len(row) < longest for row in rows):
-            raise InputError("texts of unequal length, but this vocabulary has no token to pad with")
-        return [row.padded(longest, self.pad_id, self.specials.get("pad")) for row in rows]
+        if self.pad_id is None:
+            raise InputError("this vocabulary has no token to pad with: encode text by text")
+        return WordPiece.encode_batch(self, texts, pairs, max_length)
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: their bytes as UTF-8, U+FFFD for what isn't; no blank is taken out."""
@@ -222,15 +202,15 @@ class ByteLevelBPE:
             parts = list(chain.from_iterable(cut))
         return parts
 
-    def _cut(self, text: str, start: int, end: int, whole: regex.Pattern) -> Iterator[Part]:
+    def _cut(self, text: str, start: int, end: int, whole: re.Pattern) -> Iterator[Part]:
         """The text from start to end, cut at the matches of `whole` with the blanks these take along."""
         for match in whole.finditer(text, start, end):
             first, last = match.span()
             how = self.added[match[0]]
             if how.lstrip:
-                first = start + len(text[start:first].rstrip(BLANKS))
+                first = start + len(text[start:first].rstrip(WHITE_SPACE))
             if how.rstrip:
-                while last < end and text[last] in BLANKS:
+                while last < end and text[last] in WHITE_SPACE:
                     last += 1
             if start < first:
                 yield start, first, None
@@ -338,7 +318,7 @@ class ByteLevelBPE:
         `tokenizer_config.json` and `special_tokens_map.json` beside it name the special tokens, and for a
         `vocab.json` the rest; what they don't say is as RoBERTa's: no prefix space, <mask> takes blanks before it.
         """
-        arguments = byte_level_files.arguments(path)
+        arguments = published_byte_level.arguments(path)
         try:
             return cls(**arguments, specials_in_text=specials_in_text)
         except InputError as error:
@@ -346,7 +326,7 @@ class ByteLevelBPE:
 
     def save(self, directory: str | os.PathLike) -> None:
         """Write vocab.json, merges.txt, tokenizer.json and the two files of settings, as published ones are."""
-        byte_level_files.write(
+        published_byte_level.write(
             directory,
             vocabulary={piece: i for i, piece in enumerate(self.vocabulary)},
             merges=self.merges,
@@ -428,8 +408,6 @@ def _roberta(specials: Mapping[str, str], add_prefix_space: bool) -> Layout:
 
 
 def _checked_text(text: str) -> str:
-    if not isinstance(text, str):
-        raise InputError(f"a text to tokenize is a str, not {type(text).__name__}")
-    if not _has_utf8(text):
+    if not _has_utf8(wordpiece._checked_text(text)):
         raise InputError("the text holds half of a surrogate pair, which has no UTF-8: decode it again, or replace it")
     return text

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
+from minibert.tokenizers.normalization import WHITE_SPACE
+
 Template = tuple[tuple[str | int, int], ...]  # (a token, or which text: 0 or 1; its type)
 
-BLANKS = (  # Unicode's White_Space
-    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029"
-    "\u202f\u205f\u3000"
-)
 SPACE = "\u0120"  # Ġ, which stands for the byte of a space
 
 
@@ -30,8 +28,8 @@ class Layout:
         """The offsets of a piece, or of the text that an added token covers, which stands from start to end."""
         if not self.trimmed:
             return start, end
-        leading = len(piece) - len(piece.lstrip(SPACE + BLANKS))
-        trailing = len(piece) - len(piece.rstrip(SPACE + BLANKS))
+        leading = len(piece) - len(piece.lstrip(SPACE + WHITE_SPACE))
+        trailing = len(piece) - len(piece.rstrip(SPACE + WHITE_SPACE))
         if self.first_blank and leading == 1 and start == 0:
             leading = 0
         first = min(start + leading, end)

@@ -13,7 +13,7 @@ from minibert.errors import InputError
 
 SPECIALS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")  # the later one is right where both speak
-_LARGEST, _MOST_ADDED = 1 << 26, 1 << 16  # bytes in a file, added tokens; published ones have half of it at most
+_LARGEST, _MOST_ADDED = 1 << 26, 1 << 13  # bytes in a file, added tokens; published ones have half of it at most
 _CASE = {"do_lower_case": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese_chars": "split_cjk"}
 
 
