@@ -12,6 +12,10 @@ What a family's module says about its files, in the tables at its end:
     aliases(config)  second published name -> the name whose tensor it repeats
     unused(config)   optional: published names whose tensors no equation reads
     DROPPED          optional: more keys like those of DROPPED below
+    inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights
+    parts(config)    optional: {name: config} of the networks that are published one by one. Such a model is a directory
+                     with config.json and the tokenizer, and a published directory for each network; its tensors carry
+                     "name." in front, and those that networks share are aliases of one another
 
 A bijection is what turns our tensor into the published one: steps, separated by blanks, of
 
@@ -79,7 +83,11 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
     try:
         module = families.family(name)
-        config = from_fields(module.Config, mathematical(fields, module))
+        known = mathematical(fields, module)
+        if hasattr(module, "inferred") and (names := _stored(folder)):
+            stated = fields.get("architectures")
+            known = {**module.inferred(names, stated if isinstance(stated, list) else []), **known}
+        config = from_fields(module.Config, known)
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     params = _parameters(folder, module, config, None if dtype is None else parameter_dtype(dtype))
@@ -95,25 +103,45 @@ def save(model: Model, directory: Any) -> None:
 
     Files that aren't part of the layout stay; a vocabulary that the directory has and the model hasn't goes.
     """
-    module, fields = model.module, to_fields(model.config)
-    default = {field: getattr(module.Config, field) for field in module.VARIANTS}
-    fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
-    flat = to_published(model.params, module.names(model.config))
+    module, config = model.module, model.config
+    flat = to_published(model.params, module.names(config))
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
-    heads = families.optional(module, model.config) & model.params.keys()
-    known = families.declared(module, "ARCHITECTURES", model.config)
-    origin = {"architectures": [_architecture(known, heads)], "model_type": module.MODEL_TYPE}
+    parts, aliases = _parts(module, config), module.aliases(config)
+    owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED))
+    with atomic.directory(directory, owned) as folder:
+        _write(folder, model, config, {} if parts else flat, model.params.keys())
+        for part, of_part in parts.items():
+            (folder / part).mkdir()
+            sources = {name: f"{part}.{name}" for _, name, _ in module.names(of_part)}
+            sources = {name: aliases.get(source, source) for name, source in sources.items()}
+            tensors = {name: flat[source] for name, source in sources.items() if source in flat}
+            _write(folder / part, model, of_part, tensors, model.params[part].keys())
+
+
+def _write(folder: Path, model: Model, config: Any, tensors: dict[str, np.ndarray], held: Iterable[str]) -> None:
+    """One published directory: the config, the tokenizer and, where there are tensors, the weights."""
+    module, fields = model.module, to_fields(config)
+    default = {field: getattr(module.Config, field) for field in module.VARIANTS}
+    fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
+    origin = {"model_type": module.MODEL_TYPE}
     if model.family != module.MODEL_TYPE:
         origin["minibert_family"] = model.family
-    origin["dtype"] = np.result_type(*flat.values()).name
-    with atomic.directory(directory, OWNED) as folder:
-        text = json.dumps(origin | fields, ensure_ascii=False, allow_nan=False, indent=2)
-        atomic.write_text(folder / CONFIG, f"{text}\n")
-        safetensors.write(folder / WEIGHTS, flat, {"format": "pt"})
-        if model.tokenizer is not None:
-            model.tokenizer.save(folder)
+    if tensors:
+        known = families.declared(module, "ARCHITECTURES", config)
+        heads = families.optional(module, config) & set(held)
+        origin = {"architectures": [_architecture(known, heads)], **origin}
+        origin["dtype"] = np.result_type(*tensors.values()).name
+        safetensors.write(folder / WEIGHTS, tensors, {"format": "pt"})
+    text = json.dumps(origin | fields, ensure_ascii=False, allow_nan=False, indent=2)
+    atomic.write_text(folder / CONFIG, f"{text}\n")
+    if model.tokenizer is not None:
+        model.tokenizer.save(folder)
+
+
+def _parts(module: ModuleType, config: Any) -> dict[str, Any]:
+    return module.parts(config) if hasattr(module, "parts") else {}
 
 
 # ---- Trees and published names ---------------------------------------------------------------------------------------
@@ -199,7 +227,7 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
     rows = module.names(config)
     shapes = _published_shapes(module.shapes(config), rows)
     aliases, unused = module.aliases(config), set(getattr(module, "unused", lambda config: ())(config))
-    source, given = _read(folder)
+    source, given = _read(folder, _parts(module, config))
     try:
         tensors = _renamed(given, {*shapes, *aliases, *unused}, module.PREFIX)
         for alias, name in aliases.items():
@@ -219,17 +247,30 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
     return from_published(tensors, rows)
 
 
-def _read(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
-    """The file of the weights, and its tensors."""
+def _read(folder: Path, parts: Iterable[str] = ()) -> tuple[Path, dict[str, np.ndarray]]:
+    """The file of the weights, or the folder where they lie in directories for the `parts`, and its tensors."""
     for name, reader in ((WEIGHTS, safetensors.read), (INDEX, safetensors.read_shards)):
         if (folder / name).exists():
             return folder / name, reader(folder / name)
-    advice = ""
+    if parts and all((folder / part).is_dir() for part in parts):
+        tensors = {}
+        for part in parts:
+            atomic.settle(folder / part)
+            tensors |= {f"{part}.{name}": array for name, array in _read(folder / part)[1].items()}
+        return folder, tensors
+    advice = f" and no directories {' and '.join(parts)}" if parts else ""
     for file in sorted(folder.iterdir()):
         if file.suffix in FOREIGN:
             convert = "AutoModelForPreTraining.from_pretrained(DIR).save_pretrained(NEW)"
             advice = f"; {file.name} is not read (pickles can run code): convert it once with transformers: {convert}"
     raise InputError(f"{folder} has no {WEIGHTS}{advice}")
+
+
+def _stored(folder: Path) -> set[str]:
+    """The names of the tensors that the folder's own weights hold; empty without any."""
+    if (folder / WEIGHTS).exists():
+        return set(safetensors.header(folder / WEIGHTS).entries)
+    return set(safetensors.read_shards(folder / INDEX)) if (folder / INDEX).exists() else set()
 
 
 def _renamed(given: dict[str, np.ndarray], known: set[str], prefix: str) -> dict[str, np.ndarray]:
