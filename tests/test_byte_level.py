@@ -279,6 +279,25 @@ def test_files_under_a_prefix_and_other_special_names(tmp_path):
     assert tokenizer.unk_id is None
 
 
+def test_a_file_as_the_first_ones_were_written(tmp_path):
+    """RoBERTa's: no type of model, no `use_regex`, merges as lines, special tokens called normalized."""
+    SMALL.save(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 512}', encoding="utf-8")
+    path = tmp_path / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["model"] = {
+        "dropout": None, "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "",
+        "fuse_unk": False, "vocab": content["model"]["vocab"], "merges": [" ".join(pair) for pair in MERGES],
+    }  # fmt: skip
+    del content["pre_tokenizer"]["use_regex"]
+    for token in content["added_tokens"]:
+        token["normalized"] = token["content"] != "<mask>"
+    content["truncation"] = {"direction": "Right", "max_length": 512, "strategy": "LongestFirst", "stride": 0}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    text = "hello <mask> world</s>"
+    assert ByteLevelBPE.load(path).encode(text, text) == SMALL.encode(text, text)
+
+
 def _edited(*keys, value):
     """A change to the saved tokenizer.json: the item under these keys becomes `value`."""
 

@@ -136,7 +136,7 @@ def write(
 def _whole(content: dict, path: Path, named: dict[str, str], case: dict[str, bool], source: Path) -> dict[str, Any]:
     """The arguments in a tokenizer.json; `named` holds the roles that settings name, `case` what else they say."""
     model, splitter = (published._value(content, key, dict, path) for key in ("model", "pre_tokenizer"))
-    published._same(model, {"type": "BPE"}, f"{path}: model")
+    published._same({"type": "BPE"} | model, {"type": "BPE"}, f"{path}: model")  # RoBERTa's own file names no type
     for key in _CHANGING:
         if model.get(key):
             raise InputError(f"{path}: model: {key} is {str(model[key])[:60]!r}; only null is supported")
