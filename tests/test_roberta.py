@@ -141,6 +141,29 @@ def test_the_whole_loss_equals_its_scalar_double():
         assert float(model.loss(batch)[0]) == pytest.approx(expected, rel=1e-12)
 
 
+def test_every_gradient_against_50_digits():
+    """A random direction in each part of a model small enough for scalar loops."""
+    fields = {**roberta.PROBE, "hidden_size": 4, "intermediate_size": 5, "vocab_size": 9, "num_hidden_layers": 1,
+              "mask_constant": "min", "max_position_embeddings": 11, "initializer_range": 0.4}  # fmt: skip
+    model = minibert.create("roberta", dtype="float64", **fields)
+    rng = np.random.default_rng(2)
+    batch = roberta.example(rng, model.config, rows=2, length=4, targets=2)
+    del batch["dropout"]
+    gradient = model.loss_backward(model.loss(batch)[1])
+    lists = {name: value.tolist() for name, value in batch.items()}
+    given = {"p": tree.map(np.ndarray.tolist, model.params), "config": {**vars(model.config)}, "batch": lists}
+    found, truth = {}, {}
+    for path in tree.flatten(model.params):
+        signs = tree.unflatten({name: rng.choice([-1.0, 1.0], array.shape) * (name == path)
+                                for name, array in tree.items(model.params)})  # fmt: skip
+        found[path] = np.sum(tree.get(gradient, path) * tree.get(signs, path))
+        double, directional = reference.double("roberta_loss"), reference.double("directional")
+        truth[path] = float(directional(double, given, "p", tree.map(np.ndarray.tolist, signs)))
+    largest = max(map(abs, truth.values()))
+    worst = max(abs(found[path] - truth[path]) / max(abs(truth[path]), 1e-3 * largest) for path in truth)
+    assert worst < 1e-12
+
+
 # ---- Data ------------------------------------------------------------------------------------------------------------
 VOCABULARY = Vocabulary(60, cls=0, sep=2, mask=59, pad=1, specials=(0, 1, 2, 3, 59))
 
