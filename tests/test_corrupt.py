@@ -124,9 +124,12 @@ def test_unusable_input_is_one_line(capsys, args, message):
     assert error.count("\n") == 1
 
 
-def test_unusable_files_are_one_line(capsys, tmp_path):
+def test_unusable_files_are_one_line(capsys, monkeypatch, tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     assert cli.main(["corrupt", "bert", "--file", str(tmp_path / "latin.txt")]) == 2
-    assert "not UTF-8: byte 3" in capsys.readouterr().err
+    assert "not UTF-8" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8"))
+    assert cli.main(["corrupt", "bert"]) == 2
+    assert "standard input is not UTF-8: byte 3" in capsys.readouterr().err
     assert cli.main(["corrupt", "bert", TEXT, "--tokenizer", str(tmp_path)]) == 2
     assert "holds none of" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from minibert.corruption import masking, replacement, rules, selection, units
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.rules import RULES, Corruption
 from minibert.errors import InputError
+from minibert.golden.draws import Draws
 
 PAD, UNK, CLS, SEP, MASK, SIZE = 0, 1, 2, 3, 4, 60
 SPECIALS = (PAD, UNK, CLS, SEP, MASK)
@@ -159,6 +160,24 @@ def test_the_cap_holds(name, rows, cap, seed):
     made = RULES[name](ids, present, rng, VOCABULARY, rate=0.9, cap=cap, **options(name))
     assert made.chosen.sum(1).max() <= cap
     assert masking.targets(ids, made.chosen, cap)["masked_lm_ids"].shape == (len(ids), cap)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_random_and_integers_are_all_that_is_drawn(name):
+    """So that portable draws, such as those of the golden cases, do as well as NumPy's generator."""
+
+    class Two:
+        def __init__(self, seed):
+            rng = np.random.default_rng(seed)
+            self.random, self.integers = rng.random, rng.integers
+
+    ids, present = batch([SENTENCE, SENTENCE[:1], SENTENCE[:9]], 16)
+    made = RULES[name](ids, present, Two(3), VOCABULARY, rate=0.4)
+    np.testing.assert_array_equal(
+        made.ids, RULES[name](ids, present, np.random.default_rng(3), VOCABULARY, rate=0.4).ids
+    )
+    made = RULES[name](ids, present, Draws(3, "corruption"), VOCABULARY, rate=0.4)
+    assert broken(name, ids, present, made, 0.4) == set()
 
 
 def spoilt(made, **changed):

@@ -13,7 +13,7 @@ import regex
 
 from minibert import tokenizers
 from minibert.config import require
-from minibert.corruption import replacement, units
+from minibert.corruption import replacement, segmentation, units
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.rules import RULES
 from minibert.errors import InputError
@@ -64,7 +64,9 @@ def _run(args: argparse.Namespace) -> None:
     require(args.samples >= 1, f"--samples {args.samples}: at least 1")
     require(args.seed >= 0, f"--seed {args.seed}: 0 or more")
     require(not args.similar or args.rule == "macbert", "--similar goes with the rule macbert")
-    texts = [*args.text, *(_lines(args.file) if args.file or not args.text else ())]
+    texts = [*args.text, *(segmentation.lines(args.file) if args.file else ())]
+    if not args.text and not args.file:
+        texts = _standard_input()
     texts = [text for text in texts if text.strip()]
     require(bool(texts), "no text given")
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and not args.no_color
@@ -93,16 +95,16 @@ def corrupted(
         require(bool(row), f"{line[:40]!r} holds no token")
     width = 2 + max(map(len, rows))
     ids = np.full((len(rows), width), text.vocabulary.pad, np.int32)
-    starts, entities = np.ones(ids.shape, bool), np.full(ids.shape, -1, np.int32)
+    starts = np.ones(ids.shape, bool)
     present = (np.arange(width) < [[2 + len(row)] for row in rows]).astype(np.int32)
     for b, row in enumerate(rows):
         ids[b, : len(row) + 2] = [text.vocabulary.cls, *row, text.vocabulary.sep]
         starts[b, 1 : len(row) + 1] = units.segmentation([text.pieces[i] for i in row], words.split())
-        entities[b, 1 : len(row) + 1] = _named(row, [text.read(word.replace("_", " ")) for word in words.split()])
     starts &= ~text.vocabulary.continues[ids]
-    given: dict[str, Any] = {"rate": rate, "units": entities}
-    if rule != "entity":
-        given["starts"] = starts
+    given: dict[str, Any] = {"rate": rate, "starts": starts}
+    if rule == "entity":
+        named = {tuple(text.read(word.replace("_", " "))) for word in words.split()}
+        given = {"rate": rate, "units": segmentation.entities(ids, named - {()}, text.vocabulary.continues)}
     alike = {tuple(text.read(w)): [tuple(text.read(v)) for v in found] for w, found in known.items()}
     if rule == "macbert":
         given["similar"] = replacement.thesaurus(alike, text.vocabulary)
@@ -155,18 +157,6 @@ def _mark(fate: str, old: str, new: str, coloured: bool) -> str:
     return f"\x1b[{colour}m{old if new in (old, 'other') or fate == 'masked' else f'{old}→{new}'}\x1b[0m"
 
 
-def _named(row: list[int], entities: list[list[int]]) -> list[int]:
-    """For each token the number of the occurrence of an entity that it is part of, the longest first; else -1."""
-    named, number, at = [-1] * len(row), 0, 0
-    while at < len(row):
-        found = [len(e) for e in entities if e and row[at : at + len(e)] == e]
-        if found:
-            named[at : at + max(found)] = [number] * max(found)
-            number += 1
-        at += max(found, default=1)
-    return named
-
-
 def _similar(given: str) -> dict[str, list[str]]:
     """{word: similar words} from "word=other,other word=other"."""
     known = {}
@@ -198,14 +188,10 @@ def _loaded(folder: str) -> Text:
     return Text(made.ids, list(made.tokens), vocabulary)
 
 
-def _lines(path: str | None) -> list[str]:
-    """Lines of a UTF-8 file, or of standard input."""
-    if path is None and sys.stdin.isatty():
+def _standard_input() -> list[str]:
+    if sys.stdin.isatty():
         print("reading from the keyboard: one text a line, Ctrl-D (on Windows Ctrl-Z, Enter) ends", file=sys.stderr)
     try:
-        data = Path(path).read_bytes() if path else sys.stdin.buffer.read()
-        return data.decode("utf-8-sig").splitlines()
+        return sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f"{path or 'standard input'} is not UTF-8: byte {error.start}") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        raise InputError(f"standard input is not UTF-8: byte {error.start}") from None
