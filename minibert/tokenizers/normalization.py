@@ -134,6 +134,8 @@ def _rules(data: bytes) -> dict[str, str]:
 
 def compiled(rules: Mapping[str, str]) -> bytes:
     """The bytes of a map of these rules, as `_rules` reads them."""
+    if not rules:
+        return b""
     texts, places = bytearray(), {}
     for text in sorted(set(rules.values())):
         places[text] = len(texts)
