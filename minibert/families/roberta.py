@@ -182,7 +182,7 @@ def loss(
     masked_lm, parts = layers.masked_lm(  # (9), (10)
         h, p["mlm"], _decoder(p, config), batch, act=HEAD_ACT, eps=config.layer_norm_eps, total=total, dense=dense
     )
-    c |= {**parts, "terms": {"masked_lm": masked_lm}}
+    c |= {**parts, "pooled": out.get("pooler_output"), "terms": {"masked_lm": masked_lm}}
     if config.next_sentence:
         z, c["nsp"] = nsp_head(out["pooler_output"], p["nsp"])  # (11)
         c["terms"]["next_sentence"], c["next_sentence"] = ops.cross_entropy(
@@ -197,8 +197,8 @@ def loss_backward(c: Tree) -> Tree:
     if "nsp" in c:
         dz = ops.cross_entropy_backward(one, c["next_sentence"])  # (11)
         dout["pooler_output"], g["nsp"] = nsp_head_backward(dz, c["nsp"])
-    elif "pooler" in c["encode"]:
-        dout["pooler_output"] = np.zeros_like(c["encode"]["pooler"]["tanh"]["y"])
+    elif c["pooled"] is not None:
+        dout["pooler_output"] = np.zeros_like(c["pooled"])
     dout["last_hidden_state"], g["mlm"], dtable = layers.masked_lm_backward(one, c)  # (10), (9)
     g |= encode_backward(dout, c["encode"])  # (8)-(2)
     if c["tied"]:  # one table, two uses: its gradient is the sum of both
