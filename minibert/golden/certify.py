@@ -82,18 +82,30 @@ def step(subject: Subject, got: Mapping[str, Array]) -> dict[str, float]:
 
 def _double_of(subject: Subject) -> Callable | None:
     """(params, config, batch) -> values under the keys of a case: a composition, or the double of the family's loss."""
-    if subject.family in COMPOSED:
-        return COMPOSED[subject.family]
-    dropped = any(batch.get("dropout") for batch in subject.batches)
+    family = families.family(subject.family).loss.__module__.rpartition(".")[2]  # whose equations they are
+    if family == "bert":
+        return _bert
+    if any(batch.get("dropout") for batch in subject.batches):
+        return None
+    if family == "electra":
+        plain = subject.config.role == "joint" and subject.config.objective == "joint"
+        return _electra if plain and subject.config.mask_constant == "min" else None
     try:
-        module = _module(f"{subject.family}_loss")
+        return partial(_whole, _module(f"{family}_loss"), family)
     except ModuleNotFoundError:
         return None
-    return None if dropped else partial(_whole, module, subject.family)
 
 
 def _whole(module: Any, family: str, p: Lists, config: Any, batch: Mapping[str, Any]) -> dict[str, Lists]:
     """Loss and, where the double tells them, terms; fields and batches under BERT's names, as doubles take them."""
+    arguments = p, *_given(family, config, batch)
+    terms = getattr(module, f"{family}_loss_terms", None)
+    found = {f"forward/loss.{term}": value for term, value in terms(*arguments).items()} if terms else {}
+    return {**found, "forward/loss": getattr(module, f"{family}_loss")(*arguments)}
+
+
+def _given(family: str, config: Any, batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Config fields and a batch as doubles take them."""
     ids = batch["input_ids"]
     spellings = getattr(families.family(family), "SPELLINGS", {})
     given = {"attention_mask": [[1] * len(row) for row in ids], "token_type_ids": [[0] * len(row) for row in ids]}
@@ -102,10 +114,19 @@ def _whole(module: Any, family: str, p: Lists, config: Any, batch: Mapping[str, 
     fields = to_fields(config)
     if fields["mask_constant"] != "min":
         fields["mask_constant"] = int(float(fields["mask_constant"]))
-    arguments = p, *map(_module("lists").convert, (fields, given))
-    terms = getattr(module, f"{family}_loss_terms", None)
-    found = {f"forward/loss.{term}": value for term, value in terms(*arguments).items()} if terms else {}
-    return {**found, "forward/loss": getattr(module, f"{family}_loss")(*arguments)}
+    return _module("lists").convert(fields), _module("lists").convert(given)
+
+
+def _electra(p: Lists, config: Any, batch: Mapping[str, Any]) -> dict[str, Lists]:
+    """Both terms and their weighted sum, by the double that takes both networks whole."""
+    module, convert = families.family("electra"), _module("lists").convert
+    networks = module.networks(p, config)
+    heads = {role: own.num_attention_heads for role, (_, own, _) in networks.items()}
+    trees = {role: network for role, (network, *_) in networks.items()}
+    terms = gradcheck.doubles().double("electra_loss")(trees, *_given("electra", config, batch), heads)
+    weights = {term: convert(factor) for term, factor in module.weights(config).items()}
+    found = {f"forward/loss.{term}": value for term, value in terms.items()}
+    return {**found, "forward/loss": sum(weights[term] * value for term, value in terms.items())}
 
 
 def _frozen(subject: Subject) -> list[tuple[str, int]]:
@@ -194,5 +215,3 @@ def _bert(p: Lists, config: Any, batch: Mapping[str, Any]) -> dict[str, Lists]:
         "forward/loss": masked + following,
     }
 
-
-COMPOSED = {"bert": _bert}
