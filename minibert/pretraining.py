@@ -354,8 +354,8 @@ def _report(model: Any, held_out: training.Batch, ids: list, threads: int, seed:
     measured = training.evaluation(model, held_out, threads=threads, seed=seed)
     counts = [np.bincount(np.fromiter(_flat(part), np.int64), minlength=model.config.vocab_size) for part in ids]
     unigram = corpus.unigram_entropy(*counts)._asdict()
-    for term, loss in measured["terms"].items():
-        share, count = measured["accuracies"][term], measured["targets"][term]
+    for term, share in measured["accuracies"].items():
+        loss, count = measured["terms"][term], measured["targets"][term]
         if term not in measured["majority"]:
             below = unigram["entropy"] - loss
             _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "

@@ -384,6 +384,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay)
     rate = functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
                              total=plan.steps)
+    stage = getattr(model.module, "stage", lambda *_: ())
     progress = Progress(state["step"], plan.steps)
     recent: deque[dict] = deque(maxlen=50)
     with interruption() as asked, warnings.catch_warnings(), \
@@ -392,10 +393,13 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
         while state["step"] < plan.steps:
             began = time.perf_counter()
             step = state["step"]
+            frozen = stage(model.params, model.config, step, plan.steps)
             parts = batches(step)
             measured, grads = gradient(model, parts, plan.threads)
-            grads, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
-            update(model.params, grads, state, lr=rate(step), decay=decay)
+            grads, norm = _finite(step + 1, measured["loss"], _without(frozen, grads), plan.clip_norm, names)
+            live = {slot: _without(frozen, held) for slot, held in state.items() if slot != "step"} | {"step": step}
+            update(_without(frozen, model.params), grads, live, lr=rate(step), decay=decay)
+            state["step"] = live["step"]
             took = time.perf_counter() - began
             seconds += took
             tokens = sum(int(b["input_mask"].sum()) for b in parts)
@@ -414,6 +418,11 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     progress.close()
 
 
+def _without(frozen: tuple[str, ...], params: Any) -> Any:
+    """A tree like the parameters, the same arrays, without these top-level parts."""
+    return {part: held for part, held in params.items() if part not in frozen}
+
+
 def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[str, str]) -> tuple[Any, float]:
     try:
         clipped = optim.clip(grads, clip_norm, names)
@@ -428,6 +437,6 @@ def _said(recent: deque[dict]) -> str:
     mean = {name: value / len(recent) for name, value in tree.items(functools.reduce(tree.add, recent))}
     short = {"masked_lm": "MLM", "next_sentence": "NSP", "sentence_order": "SOP", "replaced_token": "RTD",
              "span_boundary": "SBO"}
-    terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f} ({mean[f'accuracies.{term}']:.1%})"
-             for term in recent[0]["terms"])
+    right = {term: f" ({mean[f'accuracies.{term}']:.1%})" for term in recent[0]["accuracies"]}
+    terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f}{right.get(term, '')}" for term in recent[0]["terms"])
     return f"loss {mean['loss']:.3f}  {'  '.join(terms)}  {mean['tokens_per_second']:,.0f} tokens/s"

@@ -11,7 +11,8 @@ What a family's file offers, in this order (bert.py is the model):
     masked_logits(p, config, inputs, positions)             for fill-mask, where the family has such a head
     LABELS TERMS HEADS      what `loss` takes, its terms, the parts of the tree that it needs and `create` makes
     loss(p, config, batch, *, denominators, keep, dense) loss_backward(cache)
-    counts(batch)           {term: targets}; correct(cache): {term: (right, counted, of class 1 or None for tokens)}
+    counts(batch)           {term: targets}; correct(cache): {term: (right, counted, of class 1 or None for tokens)}, of
+                            the terms that predict
     TOKENIZER PRETRAINING   the kind of tokenizer; "options" and config "fields" of `pretrain` that differ from its
                             defaults, and in "formats" the fields that an input format brings
     FORMATS                 optional: the input formats that options.format may name, the default first
@@ -19,6 +20,8 @@ What a family's file offers, in this order (bert.py is the model):
     sequences(documents, rng, vocabulary, options, given)   unmasked instances of tokenised documents; given: `prepared`
     corrupted(rows, rng, vocabulary, options, given)        a batch of them with its targets
     sampled(rng, p, config, batch)                          optional: more fields, drawn from the model (ELECTRA)
+    stage(p, config, step, steps)                           optional: the top-level parts that a step of a run leaves as
+                                                            they are; may write to p, as a function of p and the step
     MODEL_TYPE … names(config) aliases(config) unused(config) activations(config)
                             its published names: see checkpoint.directory and golden.subject
 
@@ -51,6 +54,12 @@ def declared(module: ModuleType, table: str, config: Any) -> Any:
 def optional(module: ModuleType, config: Any) -> set[str]:
     """The parts of the tree that a published directory may lack: the heads of the classes in ARCHITECTURES."""
     return {head for heads in declared(module, "ARCHITECTURES", config).values() for head in heads}
+
+
+def trained(module: ModuleType, config: Any) -> dict[str, Any]:
+    """The shapes without the heads that the loss does not need: what `create` makes."""
+    spare = optional(module, config) - {*declared(module, "HEADS", config)}
+    return {part: shapes for part, shapes in module.shapes(config).items() if part not in spare}
 
 
 def family(name: str) -> ModuleType:
