@@ -15,13 +15,16 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from minibert import pretraining
+import minibert
+from minibert import config as configs
+from minibert import corpus, families, pretraining, training
 
 
 class Arm(NamedTuple):
@@ -34,12 +37,17 @@ class Arm(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """claim: what is asked; columns: figures of report.json, as "terms.masked_lm"; options: those of every arm."""
+    """claim: what is asked; columns: figures of report.json, as "terms.masked_lm"; options: those of every arm.
+
+    held_out: further held-out rows of the same text, by name, as options that differ from the arm's: every arm answers
+    them all, and their figures are "on.NAME.terms.masked_lm".
+    """
 
     claim: str
     columns: tuple[str, ...]
     options: dict[str, Any]
     arms: list[Arm]
+    held_out: Mapping[str, dict[str, Any]] = MappingProxyType({})
 
 
 # masking: with 0.7 of the text held out a run goes some 15 times over the rest, so that fixed masks are seen again
@@ -54,16 +62,41 @@ EXPERIMENTS = {
             Arm("static, 1 copy", "roberta", {}, {"masking": "static", "duplicates": 1}),
         ],
     ),
+    "pairs": Experiment(
+        "telling swapped segments apart against telling random ones apart (arXiv 1909.11942, section 4.6, table 5)",
+        (
+            "on.in order or swapped.terms.masked_lm",
+            "on.in order or swapped.accuracies.sentence_order",
+            "on.next or random.accuracies.sentence_order",
+        ),
+        {"steps": 6000, "batch_size": 32, "duplicates": 20, "short_rate": 0.0, "held_out": 0.3, "units": "pieces"},
+        [
+            Arm("swapped", "albert", {}, {"format": "sentence-order"}),
+            Arm("random", "albert", {}, {"format": "next-sentence"}),
+        ],
+        {"in order or swapped": {"format": "sentence-order"}, "next or random": {"format": "next-sentence"}},
+    ),
 }
 
 
-def outcome(arm: Arm, options: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The report of one run, and the seconds of its training."""
+def outcome(arm: Arm, options: dict[str, Any], seed: int, held_out: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The report of one run, with its figures "on" the further held-out rows, and the seconds of its training."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         given = {**options, **arm.options, "seed": seed}
         run = pretraining.pretrain(arm.family, out=Path(folder, "run"), fields=arm.fields or None, **given)
         last = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-        return {**json.loads((run / "report.json").read_bytes()), "seconds": json.loads(last)["seconds"]}
+        further = {"on": {name: measured(run, changes) for name, changes in held_out.items()}} if held_out else {}
+        return {**json.loads((run / "report.json").read_bytes()), **further, "seconds": json.loads(last)["seconds"]}
+
+
+def measured(run: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Held-out figures of a run's model on the rows that its options make of the held-out text, with these changes."""
+    model, record = minibert.load(run), json.loads((run / "run.json").read_bytes())
+    options = configs.from_fields(pretraining.Options, {**record["options"], **changes})
+    texts = corpus.split(corpus.default_documents(), options.held_out, options.seed)[1]
+    ids = [[model.tokenizer.ids(sentence) for sentence in document] for document in texts]
+    rows = pretraining.Data(families.family(model.family), model.tokenizer, options, texts, ids).held_out()
+    return training.evaluation(model, rows, seed=options.seed)
 
 
 def figure(report: dict[str, Any], column: str) -> float | None:
@@ -114,7 +147,7 @@ def main() -> None:
     for seed in range(given.seeds):
         for arm in experiment.arms:
             print(f"\n{arm.label}, seed {seed}", file=sys.stderr)
-            reports[arm.label].append(outcome(arm, options, seed))
+            reports[arm.label].append(outcome(arm, options, seed, experiment.held_out))
     if given.json:
         given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"{given.experiment}: {experiment.claim}\n{options}")
