@@ -22,8 +22,8 @@ WORDS = 20_000  # the most frequent of a corpus, among which neighbours are look
 _BLOCK = 512  # words compared with all others at a time
 
 
-def handed_in(path: str, ids: Callable[[str], Sequence[int]]) -> Similar:
-    """The words of a JSON file {word: [similar word, …]}, as ids."""
+def handed_in(path: str, tokenizer: Any) -> Similar:
+    """The words of a JSON file {word: [similar word, …]}, as ids; words with unknown characters are left out."""
     try:
         table = strictjson.loads(Path(path).read_bytes(), path)
     except OSError as error:
@@ -31,9 +31,13 @@ def handed_in(path: str, ids: Callable[[str], Sequence[int]]) -> Similar:
     lists = isinstance(table, dict) and all(isinstance(found, list) for found in table.values())
     if not lists or not all(isinstance(word, str) for found in table.values() for word in found):
         raise InputError(f"{path} must hold similar words as a JSON object: {{word: [word, …]}}")
-    similar = {tuple(ids(word)): [tuple(ids(other)) for other in found] for word, found in table.items()}
-    similar.pop((), None)
-    return {word: [other for other in found if other] for word, found in similar.items()}
+    similar: Similar = {}
+    for word, found in table.items():
+        spelt = [tuple(tokenizer.ids(text)) for text in (word, *found)]
+        first, *others = (() if tokenizer.unk_id in ids else ids for ids in spelt)
+        if first:
+            similar[first] = [other for other in others if other]
+    return similar
 
 
 def nearest(

@@ -125,7 +125,7 @@ def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Tree
         words = similarity.words(documents, tokenizer.continues, given["starts"])
         given["similar"] = similarity.in_embeddings(words, tokenizer.tokens, options.similar)
     elif options.similar:
-        given["similar"] = similarity.handed_in(options.similar, tokenizer.ids)
+        given["similar"] = similarity.handed_in(options.similar, tokenizer)
     roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
     given["similar"] = replacement.thesaurus(given["similar"], Vocabulary(len(tokenizer), *roles))
     return given
