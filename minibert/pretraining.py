@@ -113,7 +113,8 @@ def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, An
     """(options, configuration fields) of a preset, or of a size that the family names: tiny, mini, …; with what the
     family's PRETRAINING has of its own: "options", "fields".
 
-    Those sizes get the learning rate of the presets scaled by width, and the gain that 0.02 has in BERT-base.
+    Those sizes get the learning rate of the presets scaled by width, where the family has none of its own, and the gain
+    that 0.02 has in BERT-base.
     """
     sizes = module.PRESETS
     require(name in PRESETS or name in sizes, f"unknown preset {name!r}{configs.nearest(name, [*PRESETS, *sizes])}; "
@@ -124,7 +125,7 @@ def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, An
         return {**options, **PRESETS[name][0]}, {**PRESETS[name][1], **fields}
     width = sizes[name]["hidden_size"]
     spread = {"initializer_range": 0.02 * (768 / width) ** 0.5}
-    return {**options, "learning_rate": 0.128 / width}, {**sizes[name], **spread}
+    return {"learning_rate": 0.128 / width, **options}, {**sizes[name], **spread}
 
 
 def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (),
