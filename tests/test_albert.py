@@ -11,12 +11,12 @@ import pytest
 
 import minibert
 import reference
-from minibert import gradcheck, optim, tokenizers, training, tree
+from minibert import gradcheck, optim, pretraining, tokenizers, training, tree
 from minibert.config import to_fields
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
-from minibert.families import albert
+from minibert.families import albert, bert
 from minibert.pretraining import Options, pretrain
 from reference.albert_loss import albert_loss_terms
 
@@ -598,3 +598,11 @@ def test_lamb_moves_a_shared_tensor_once_by_its_share():
         adapted = not optim.UNADAPTED.search(path)
         assert adapted == (decay[path] > 0), path
         assert moved == pytest.approx(0.01, rel=1e-9) if adapted else abs(moved / 0.01 - 1) > 1e-3, path
+
+
+@pytest.mark.parametrize(("preset", "rate"), [("quick", 5e-3), ("base", 5e-3)])
+def test_lambs_rate_does_not_scale_with_the_width(preset, rate):
+    options, fields = pretraining._preset(preset, albert)
+    assert (options["optimizer"], options["learning_rate"]) == ("lamb", rate)
+    assert pretraining._preset("base", bert)[0]["learning_rate"] == 0.128 / 768
+    assert fields.get("embedding_size", 128) == (32 if preset == "quick" else 128)

@@ -360,7 +360,8 @@ def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "unigram"
-PRETRAINING: Tree = {"fields": {"embedding_size": 32}}
+# LAMB's rate is a share of each tensor's norm: it does not depend on the width
+PRETRAINING: Tree = {"options": {"optimizer": "lamb", "learning_rate": 5e-3}, "fields": {"embedding_size": 32}}
 FORMATS = ("sentence-order", "next-sentence")  # the second: BERT's pairs, to compare the two tasks
 UNITS = {"ngrams": rules.ngram, "words": rules.whole_word, "pieces": rules.bert}
 
