@@ -151,11 +151,9 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
         rng = np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise InputError(f"seed {shown(seed)}: expected a whole number, 0 or more") from None
-    spare = families.optional(module, config) - {*families.declared(module, "HEADS", config)}
     flat = {
         path: _initial(path, shape, config.initializer_range, rng).astype(kind)
-        for path, shape in tree.items(module.shapes(config))
-        if path.split(".")[0] not in spare
+        for path, shape in tree.items(families.trained(module, config))
     }
     return Model(module.__name__.rpartition(".")[2], config, tree.unflatten(flat))
 

@@ -102,7 +102,7 @@ class Case:
             module, config = families.family(self.facts["family"]), self.config()
             params = directory.from_published(self.section("weights"), module.names(config))
             held = {path: array.shape for path, array in tree.items(params)}
-            for path, shape in tree.items(module.shapes(config)):
+            for path, shape in tree.items(families.trained(module, config)):
                 fits = held.get(path) == shape
                 require(fits, f"case {self.name}: weights {path} are {held.get(path)}, the config says {shape}")
             return params

@@ -254,7 +254,7 @@ def probe_weights(family: str, config: Any, seed: int) -> Any:
         *_, parent, leaf = path.split(".")
         return 1 + 0.3 * values if (parent, leaf) == ("norm", "weight") else std * values
 
-    shapes = families.family(family).shapes(config)
+    shapes = families.trained(families.family(family), config)
     return tree.unflatten({path: drawn(path, shape) for path, shape in tree.items(shapes)})
 
 
