@@ -114,6 +114,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--top", type=int, default=5, metavar="N")
     command.add_argument("--json", action="store_true", help="one JSON object a text")
 
+    command = commands.add_parser("detect", help="how probable it is that each token was replaced (ELECTRA)")
+    command.set_defaults(run=_detect)
+    command.add_argument("directory", metavar="DIR")
+    command.add_argument("text", nargs="*", help="texts; default: lines of standard input")
+    command.add_argument("--json", action="store_true", help="one JSON object a text")
+
     command = commands.add_parser("info", help="what a directory holds")
     command.set_defaults(run=_info)
     command.add_argument("directory", metavar="DIR")
@@ -226,6 +232,23 @@ def _fill_mask(args: argparse.Namespace) -> None:
         for i, mask in enumerate(guesses, 1):
             for guess in mask:
                 print(f"  {f'mask {i}  ' if len(guesses) > 1 else ''}{guess.probability:7.2%}  {guess.token}")
+
+
+def _detect(args: argparse.Namespace) -> None:
+    model = minibert.load(args.directory)
+    texts = args.text or list(_lines(None))
+    if not texts:
+        raise InputError("no text given")
+    terminal = sys.stdout.isatty()
+    for text in texts:
+        found = inference.replaced_tokens(model, text)
+        if args.json:
+            print(json.dumps({"text": text, "tokens": [token._asdict() for token in found]}))
+            continue
+        print(text)
+        for token in found:
+            bar = f"{'#' * round(20 * token.probability):<20}  " if terminal else ""
+            print(f"  {token.probability:7.2%}  {bar}{f'[{token.token}]' if token.probability > 0.5 else token.token}")
 
 
 def _info(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Using a model on text: sentence vectors and masked words."""
+"""Using a model on text: sentence vectors, masked words, replaced tokens."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -77,6 +77,14 @@ def _padded(rows: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
     return ids, mask
 
 
+def _encoding(model: Model, text: str) -> Any:
+    """The text's tokens, which have to fit the model whole."""
+    encoding, longest = _tokenizer(model).encode(text), model.module.longest(model.config)
+    if len(encoding.ids) > longest:
+        raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
+    return encoding
+
+
 class Guess(NamedTuple):
     """A token for a masked position, with its id and probability."""
 
@@ -90,10 +98,7 @@ def masked_words(model: Model, text: str, top: int = 5) -> list[list[Guess]]:
     tokenizer = _tokenizer(model)
     if not hasattr(model.module, "masked_logits"):
         raise InputError(f"{model.family} has no head that fills masks")
-    encoding = tokenizer.encode(text)
-    longest = model.module.longest(model.config)
-    if len(encoding.ids) > longest:
-        raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
+    encoding = _encoding(model, text)
     places = [i for i, token in enumerate(encoding.ids) if token == tokenizer.mask_id]
     if not places:
         raise InputError(f"no {tokenizer.tokens[tokenizer.mask_id]} in {text[:60]!r}; write it where a word is missing")
@@ -106,3 +111,25 @@ def masked_words(model: Model, text: str, top: int = 5) -> list[list[Guess]]:
         [Guess(tokenizer.tokens[i], int(i), float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
         for row in probabilities
     ]
+
+
+class Suspicion(NamedTuple):
+    """A token of a text, with its id, its characters [start, end) there, and the probability that it was replaced."""
+
+    token: str
+    id: int
+    start: int
+    end: int
+    probability: float
+
+
+def replaced_tokens(model: Model, text: str) -> list[Suspicion]:
+    """Every token of the text but the special ones around it, in order, as an ELECTRA discriminator sees it."""
+    if not hasattr(model.module, "replaced_logits"):
+        raise InputError(f"{model.family} has no head that tells replaced tokens; ELECTRA's discriminator has one")
+    encoding = _encoding(model, text)
+    inputs = {"input_ids": np.array([encoding.ids]), "token_type_ids": np.array([encoding.type_ids])}
+    logits = model.module.replaced_logits(model.params, model.config, inputs)[0].astype(np.float64)
+    probabilities = np.exp(-np.logaddexp(0, -logits))
+    rows = list(zip(encoding.tokens, encoding.ids, encoding.offsets, probabilities, strict=True))
+    return [Suspicion(token, int(i), *span, float(p)) for token, i, span, p in rows[1:-1]]
