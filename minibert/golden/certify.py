@@ -88,8 +88,10 @@ def _double_of(subject: Subject) -> Callable | None:
     if any(batch.get("dropout") for batch in subject.batches):
         return None
     if family == "electra":
-        plain = subject.config.role == "joint" and subject.config.objective == "joint"
-        return _electra if plain and subject.config.mask_constant == "min" else None
+        config = subject.config
+        plain = {"role": "joint", "objective": "joint", "mask_constant": "min", "tie_word_embeddings": True,
+                 "mlm_denominator_eps": 0.0, "rtd_denominator_eps": 0.0}  # fmt: skip
+        return _electra if all(getattr(config, name) == value for name, value in plain.items()) else None
     try:
         return partial(_whole, _module(f"{family}_loss"), family)
     except ModuleNotFoundError:

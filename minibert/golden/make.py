@@ -8,7 +8,7 @@ in any precision. Every random number comes from `draws`, so a case made twice i
 import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from minibert.golden import certify, noise, subject, vectors
 from minibert.golden.case import Case
 from minibert.golden.draws import Draws
 from minibert.golden.levels import LAYER, group
-from minibert.golden.subject import OPTIMIZER, Subject
+from minibert.golden.recipes import LENGTH, Recipe, recipes
+from minibert.golden.subject import Subject
 from minibert.model import Model
 from minibert.pairs import PAIRS, observing
 
@@ -32,7 +33,6 @@ Array = np.ndarray
 Tensors = dict[str, Array]
 Around = tuple[Callable, ...]
 
-STEPS = (1, 2, 10)
 BATCHES = 3  # steps go round through so many
 SHAKES = 8  # times that the gradients of the steps are moved by their floors
 FLOAT64 = np.dtype(np.float64)
@@ -43,45 +43,14 @@ BUDGET = 600_000  # bytes of truths in a case over a published directory
 SMALL = {
     "vocab_size": 19,
     "embedding_size": 8,
+    "span_position_size": 7,
+    "max_span": 5,
     "hidden_size": 12,
     "num_hidden_layers": 2,
     "num_attention_heads": 3,
     "intermediate_size": 10,
     "max_position_embeddings": 11,
 }
-LENGTH = 9
-ALL_OTHER = {"hidden_act": "gelu_new", "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3,
-             "type_vocab_size": 3, "initializer_range": 0.4, "layer_norm_eps": 1e-3, "pad_token_id": 5,
-             "tie_word_embeddings": False, "mask_constant": "-10000", "pad_row_gradient": True,
-             "mlm_denominator_eps": 0.01}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a case is made of. pair: an op's or block's name; None: the whole family. config: fields other than
-    those of `published`, or an op's constants.
-
-    dropout: masks are drawn; low: standard deviation of the embedding sum that is nearly constant, None for none;
-    masked_row: the last row's mask is all 0; hole: the first row's has a 0 between its 1s; rows, length: of the
-    batches. arrays: an op's arguments that are given, the others are drawn.
-    """
-
-    title: str
-    family: str | None = "bert"
-    pair: str | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    dtype: str = "float64"
-    optimizer: Mapping[str, Any] = field(default_factory=lambda: OPTIMIZER)
-    steps: tuple[int, ...] = STEPS
-    dropout: bool = False
-    low: float | None = 0.05
-    masked_row: bool = False
-    hole: bool = False
-    rows: int = 3
-    length: int = LENGTH
-    variants: tuple[str, ...] = ()
-    arrays: Mapping[str, Array] = field(default_factory=dict)
 
 
 # ---- Making ----------------------------------------------------------------------------------------------------------
@@ -625,65 +594,6 @@ def verify(case: Case, weights: Any = None) -> list[str]:
 
 
 # ---- The shipped cases -----------------------------------------------------------------------------------------------
-def _masked_bias() -> Array:
-    """(B, 1, 1, S): padding at the end of the first row, the second masked everywhere."""
-    bias = np.zeros((2, 1, 1, 5), np.float32)
-    bias[0, ..., 3:] = bias[1] = np.finfo(np.float32).min
-    return bias
-
-
-def recipes() -> dict[str, Recipe]:
-    """The shipped cases by name."""
-    whole = {
-        "bert/published": Recipe("BERT as published: erf, eps 1e-12, smallest mask constant, plain mean; no dropout"),
-        "bert/probe": Recipe(
-            "every config field away from its default, untied decoder, dropout masks drawn", config=ALL_OTHER, seed=1,
-            dropout=True,
-        ),
-        "bert/dropout": Recipe("BERT as published, in training: dropout masks drawn", seed=2, dropout=True, low=None),
-        "bert/tanh": Recipe("the tanh form of GELU, tied decoder", seed=3,
-                            config={"hidden_act": "gelu_new"}),
-        "bert/untied": Recipe("a decoder matrix and bias of its own", seed=4,
-                              config={"tie_word_embeddings": False}),
-        "bert/masked-row": Recipe("float32, one row masked everywhere: it is uniform over all keys", seed=5,
-                                  dtype="float32", masked_row=True),
-        "bert/release": Recipe(
-            "the release's own rules: tanh, -10000, a padding row that learns, 1e-5 in the denominator", seed=6,
-            dtype="float32", masked_row=True, low=None,
-            config={"hidden_act": "gelu_new", "mask_constant": "-10000", "pad_row_gradient": True,
-                    "mlm_denominator_eps": 1e-5},
-        ),
-        "bert/eps": Recipe("an embedding sum of deviation 2e-4 under eps 1e-12: any other eps shows", seed=7, low=2e-4),
-        "bert/long": Recipe("48 positions, one layer: position rows, long softmax rows", seed=8, rows=2, length=48,
-                            steps=(), config={"num_hidden_layers": 1, "max_position_embeddings": 50}),
-        "bert/adamw": Recipe(
-            "AdamW under linear decay, clipped", seed=9, dropout=True, low=None,
-            optimizer={**OPTIMIZER, "name": "adamw", "schedule": "linear", "weight_decay": 0.1, "clip_norm": 0.5},
-        ),
-        "bert/deep": Recipe("six layers of width 8, weights of std 0.2: what builds up", seed=10, steps=(1,),
-                            config={"num_hidden_layers": 6, "hidden_size": 8, "num_attention_heads": 2}),
-        "bert/corners": Recipe(
-            "ReLU, a mask with a hole, a schedule that ends within the steps", seed=13, low=None, hole=True,
-            config={"hidden_act": "relu"}, optimizer={**OPTIMIZER, "total": 8},
-        ),
-        "bert/encoder-layer": Recipe("one encoder layer alone", pair="encoder_layer", seed=11, steps=(), low=None),
-        "bert/encoder-layer-dropout": Recipe("one encoder layer alone, its dropout masks drawn; tanh", seed=12,
-                                             steps=(), pair="encoder_layer", low=None, dropout=True, config=ALL_OTHER),
-    }  # fmt: skip
-    alone = {f"ops/{name}": Recipe(f"{name} alone", None, name) for name in PAIRS}
-    near = 0.7 + 2e-4 * Draws(0, "nearly constant").standard_normal((2, 3, 5))
-    special = {
-        "ops/attention-masked": Recipe("float32: padding, and a row masked everywhere", None, "attention",
-                                       dtype="float32", masked_row=True, arrays={"bias": _masked_bias()}),
-        "ops/layer_norm-eps": Recipe("rows of deviation 2e-4 under eps 1e-12", None, "layer_norm", {"eps": 1e-12},
-                                     arrays={"x": near}),
-        "ops/embedding-padding": Recipe("row 2 gets no look-up gradient", None, "embedding", {"padding_idx": 2}),
-        "ops/cross_entropy-none": Recipe("nothing counts: loss and gradient 0", None, "cross_entropy", {"ignore": -100},
-                                         arrays={"labels": np.full((3, 2, 3), -100)}),
-    }  # fmt: skip
-    return {**whole, **alone, **special}
-
-
 def shipped(name: str, path: Any) -> Case:
     """Make one of the shipped cases again."""
     known = recipes()

@@ -143,6 +143,8 @@ def _forward(f: Callable, name: str, given: dict, draws: Draws, rounding: Callab
         probs = _unmoved(inner["probs"], letters, orders).astype(np.float32)
         cache |= {key: given.get(key) for key in ("q", "k", "v", "dropout")}
         cache |= {"probs": probs, "scale": inner["scale"]}
+    if name == "cross_entropy":  # ELECTRA's policy term does
+        cache |= {key: given.get(key) for key in ("logits", "labels", "weights")}
     return y, cache
 
 
