@@ -14,6 +14,7 @@ from minibert import pretraining, tree
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import roberta
+from minibert.golden.subject import Subject, observe
 
 FIELDS = {
     "vocab_size": 29,
@@ -327,6 +328,27 @@ def test_encode_of_transformers():
     for name in ("hidden_states", "attentions"):
         assert len(ours[name]) == len(out[name])
         assert all(error(a, b.numpy()) < 1e-12 for a, b in zip(ours[name], out[name], strict=True))
+
+
+def test_activations_are_what_hooks_on_transformers_see():
+    torch, _ = published()
+    model, twin, batch, inputs = twins("gelu", True)
+    seen = {}
+
+    def hook(name):
+        return lambda module, given, out: seen.update({name: out if torch.is_tensor(out) else out[0]})
+
+    for name, module in twin.named_modules():
+        module.register_forward_hook(hook(name)) if name else None
+    with torch.no_grad():
+        twin(**{name: value for name, value in inputs.items() if name != "labels"})
+    ours = observe(Subject("roberta", model.config, model.params, [model.checked(batch)]), ())
+    ours = {key.removeprefix("forward/"): value for key, value in ours.items() if key.startswith("forward/")}
+    shared = ours.keys() & seen.keys()
+    assert len(shared) == 5 + 9 * 3 + 3  # embeddings, layers, head
+    assert all(name.endswith((".scores", ".probs", ".context")) or "loss" in name for name in ours.keys() - shared)
+    for name in shared:
+        assert error(ours[name], seen[name].numpy()) < 1e-12, name
 
 
 @pytest.mark.parametrize("kind", ["RobertaForMaskedLM", "RobertaModel"])
