@@ -88,7 +88,8 @@ class Digits(doctest.OutputChecker):
         return same and all(math.isclose(a, b, rel_tol=1e-12) for a, b in zip(*numbers, strict=True))
 
 
-OPS = [*CASES, "clip", "bert_adam", "adamw", "lamb", "sgd", "schedule", "roberta_positions", "roberta_adam"]
+OPS = [*CASES, "clip", "bert_adam", "adamw", "lamb", "sgd", "schedule", "roberta_positions", "roberta_adam", "sbo_head",
+       "word_starts"]
 
 
 def spec_failures(text):

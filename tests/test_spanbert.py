@@ -1,6 +1,8 @@
 """SpanBERT: against transformers' BERT with the release's boundary head, its scalar loops, and its data."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,7 +255,7 @@ def fill(shape: tuple[int, ...], k: int) -> np.ndarray:
 
 
 def test_the_published_values():
-    """SPAN-SBO-4: logits of three places, and the summed loss of two targets."""
+    """The spec's example of the head: logits of three places, and the summed loss of two targets."""
     dense = [{"weight": fill((4, 12), 2), "bias": fill((4,), 3)}, {"weight": fill((4, 4), 6), "bias": fill((4,), 7)}]
     norm = [{"weight": 1 + fill((4,), k), "bias": fill((4,), k + 1)} for k in (4, 8)]
     p = {
@@ -268,6 +270,71 @@ def test_the_published_values():
     assert y[2, 4:] == pytest.approx([-1.048445939559, -0.437590181806, 1.043641349458], abs=1e-11)
     nll = np.log(np.exp(y).sum(-1)) - y[np.arange(3), [3, 5, 0]]
     assert nll[:2].sum() == pytest.approx(5.268648227235351, rel=1e-13)
+
+
+ALL = {
+    "vocab_size": 17,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 12,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "span_position_size": 4,
+    "max_span": 5,
+}
+ALL_BATCH = {
+    "input_ids": [[2, 9, 5, 11, 3, 7, 4, 8], [2, 6, 10, 3, 12, 13, 3, 1]],
+    "input_mask": [[1] * 8, [1] * 7 + [0]],
+    "segment_ids": [[0] * 8] * 2,
+    "masked_lm_positions": [[2, 3, 5], [3, 4, 0]],
+    "masked_lm_ids": [[9, 11, 8], [10, 12, 0]],
+    "masked_lm_weights": [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]],
+    "span_boundaries": [[[1, 4], [1, 4], [4, 6]], [[2, 5], [2, 5], [0, 0]]],
+    "span_positions": [[0, 1, 0], [0, 1, 0]],
+    "span_ids": [[9, 11, 8], [10, 12, 0]],
+}
+FIGURES = {
+    "loss": 6.281170524707,
+    "masked_lm": 2.815555369961,
+    "span_boundary": 3.465615154746,
+    "bert.embeddings.word_embeddings.weight": 2.374003912986,
+    f"{SBO}.position_embeddings.weight": 0.224065180803,
+    f"{SBO}.mlp_layer_norm.linear1.weight": 2.557084521026,
+    f"{SBO}.bias": 0.451340337669,
+}
+
+
+def whole():
+    """SPAN-ALL-1: the weights of BERT-ALL-1's recipe."""
+    model = minibert.create("spanbert", dtype="float64", **ALL)
+    arrays = model.state_dict()
+    for k, name in enumerate(sorted(arrays)):
+        norm = name.endswith(("LayerNorm.weight", "layer_norm1.weight", "layer_norm2.weight"))
+        arrays[name][...] = fill(arrays[name].shape, k) + norm
+    return model, {name: np.array(value) for name, value in ALL_BATCH.items()}
+
+
+def test_the_figures_of_the_whole_model():
+    model, batch = whole()
+    loss, cache = model.loss(batch)
+    gradient = model.state_dict(model.loss_backward(cache))
+    found = {"loss": loss, **cache["terms"], **{n: np.linalg.norm(gradient[n]) for n in FIGURES if n in gradient}}
+    for name, figure in FIGURES.items():
+        assert found[name] == pytest.approx(figure, rel=1e-9), name
+
+
+def test_they_are_the_figures_in_the_text():
+    text = (Path(reference.__file__).parent / "SPEC.md").read_text(encoding="utf-8")
+    section = text[text.index("- **SPAN-ALL-1**") :]
+    assert set(FIGURES.values()) <= {float(number) for number in re.findall(r"\d+\.\d+", section)}
+
+
+def test_the_figures_are_those_of_torch(torch):
+    model, batch = whole()
+    found = [term.item() for term in terms(twin_of(model, torch), batch, torch)]
+    assert found == pytest.approx([FIGURES["masked_lm"], FIGURES["span_boundary"]], rel=1e-10)
 
 
 # ---- What the objective sees -----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from minibert.errors import InputError
 from minibert.families import bert, bert_wwm, bert_wwm_ext
 from minibert.pretraining import Options, pretrain
 from minibert.tokenizers.wordpiece import WordPiece
+from reference.word_starts import word_starts
 
 TEXT = "使用语言模型来预测下一个词的probability。"
 WORDS = ["使用", "语言", "模型", "来", "预测", "下", "一个", "词", "的", "probability", "。"]
@@ -457,3 +458,17 @@ def test_pretrain_on_english(tmp_path):
         assert split.any() == (kind == "pieces")
         made.append(chosen)
     assert all((a != b).any() for i, a in enumerate(made) for b in made[:i])
+
+
+def test_the_alignment_is_its_double():
+    """`units.segmentation` and the scalar loop on random texts with words that overlap."""
+    rng = np.random.default_rng(8)
+    pieces = [*"天地元黄宇宙", "##天", "ab", "##ab", "。", "1"]
+    joined = 0
+    for _ in range(300):
+        text = [str(piece) for piece in rng.choice(pieces, rng.integers(1, 14))]
+        words = {"".join(rng.choice(pieces, rng.integers(1, 5))) for _ in range(40)}
+        found = units.segmentation(text, words)
+        assert found == word_starts(text, words)
+        joined += found.count(0)
+    assert joined > 100
