@@ -1,13 +1,17 @@
 """ELECTRA: against transformers in float64, by its laws, and by numbers; bar 1e-12."""
 
+import dataclasses
 import json
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minibert
-from minibert import gradcheck, layers, tree
+from minibert import cli, gradcheck, inference, layers, pretraining, tree
+from minibert.checkpoint import safetensors
+from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import electra
 
@@ -528,7 +532,7 @@ def test_dropout_masks_reach_both_networks_and_the_sample():
     {"sharing": "all", "generator_size": 1.0}, {"embedding_size": 8}, {"embedding_size": 4},
 ])  # fmt: skip
 def test_gradients_of_every_kind_against_differences(fields):
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     small = {**electra.PROBE, "num_hidden_layers": 1, "initializer_range": 0.4, **fields}
     model = minibert.create("electra", 0, "float64", **small)
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
@@ -676,3 +680,140 @@ def test_a_missing_network_is_named():
     with pytest.raises(InputError, match="replacement_ids"):
         probed().loss(batch)
     assert Path(electra.__file__).name == "electra.py"
+
+
+# ---- From text to a model --------------------------------------------------------------------------------------------
+OPTIONS = {"steps": 12, "batch_size": 4, "seq_length": 24, "vocab_size": 120, "duplicates": 1, "held_out": 0.2,
+           "learning_rate": 0.01, "checkpoint_every": 4}  # fmt: skip
+SMALL = {"embedding_size": 6, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+         "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Twelve documents of eight sentences of drawn words."""
+    draw = random.Random(4)
+    words = ["".join(draw.choices("abdegiklmnorstu", k=draw.randint(2, 6))) for _ in range(60)]
+    sentences = [[" ".join(draw.choices(words, k=draw.randint(3, 9))) + "." for _ in range(8)] for _ in range(12)]
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    path.write_text("\n\n".join("\n".join(part) for part in sentences) + "\n", encoding="utf-8")
+    return path
+
+
+def bits(run: Path) -> list[bytes]:
+    return [(run / name / "model.safetensors").read_bytes() for name in ("generator", "discriminator")]
+
+
+@pytest.mark.parametrize("fields", [
+    {}, {"objective": "adversarial"}, {"objective": "two-stage", "sharing": "none", "generator_size": 1.0}
+], ids=["joint", "adversarial", "two-stage"])  # fmt: skip
+def test_pretraining_resumed_gives_the_same_bits(fields, corpus, tmp_path, monkeypatch):
+    """Stopped after a checkpoint (for two stages the one between them), as by a kill, and continued."""
+    given = {"fields": {**SMALL, **fields}, **OPTIONS}
+    whole = pretraining.pretrain("electra", [corpus], tmp_path / "whole", **given)
+    report = json.loads((whole / "report.json").read_text())
+    assert set(report["accuracies"]) == {"masked_lm", "replaced_token"}
+    assert set(report["terms"]) == set(electra.TERMS(minibert.load(whole).config))
+    for stop in (6, 9):
+        broken, batches = tmp_path / f"stopped-{stop}", pretraining._batches
+
+        def cut(model, data, plan, step, stop=stop, batches=batches):
+            if step == stop:
+                raise RuntimeError("killed")
+            return batches(model, data, plan, step)
+
+        monkeypatch.setattr(pretraining, "_batches", cut)
+        with pytest.raises(RuntimeError, match="killed"):
+            pretraining.pretrain("electra", [corpus], broken, **{**given, "checkpoint_every": 3})
+        monkeypatch.undo()
+        pretraining.pretrain("electra", out=broken, resume=True)
+        assert bits(broken) == bits(whole)
+
+
+def test_two_stages_freeze_one_network_each():
+    """First the generator alone moves; then the discriminator, from a copy of it, the generator staying as it is."""
+    fields = {"objective": "two-stage", "sharing": "none", "generator_size": 1.0}
+    model = probed(13, **fields)
+    before = tree.map(np.copy, model.params)
+    assert electra.stage(model.params, model.config, 4, 10) == ("discriminator",)
+    assert all(map(np.array_equal, tree.leaves(before), tree.leaves(model.params)))
+    assert electra.stage(model.params, model.config, 5, 10) == ("generator",)
+    for part in ("embeddings", "project", "encoder"):
+        copied = tree.leaves(model.params["discriminator"][part])
+        assert all(map(np.array_equal, copied, tree.leaves(before["generator"][part])))
+    assert all(map(np.array_equal, *(tree.leaves(p["discriminator"]["rtd"]) for p in (before, model.params))))
+    model.params["discriminator"]["project"]["bias"][0] += 1
+    assert electra.stage(model.params, model.config, 6, 10) == ("generator",)
+    assert not np.array_equal(*(model.params[role]["project"]["bias"] for role in electra.ROLES[1:]))
+    assert electra.stage(model.params, probed(13).config, 5, 10) == ()
+
+
+def test_a_frozen_network_keeps_its_bits_in_a_run(corpus, tmp_path):
+    fields = {**SMALL, "objective": "two-stage", "sharing": "none", "generator_size": 1.0}
+    options = {**OPTIONS, "checkpoint_every": 6}
+    run = pretraining.pretrain("electra", [corpus], tmp_path / "run", fields=fields, **options)
+    half, end = (
+        safetensors.read(run / "checkpoints" / step / "model.safetensors") for step in ("00000006", "00000012")
+    )
+    drawn = minibert.create("electra", **{**fields, "vocab_size": len(half["generator.generator_lm_head.bias"]),
+                                          "max_position_embeddings": 24, "initializer_range": 0.1})  # fmt: skip
+    assert half.keys() == drawn.state_dict().keys()
+    for name in half:
+        assert np.array_equal(half[name], end[name]) == name.startswith("generator."), name
+        if name.startswith("discriminator."):
+            assert np.array_equal(half[name], drawn.state_dict()[name]), name
+
+
+def test_detect_fill_mask_and_embed(corpus, tmp_path, capsys):
+    run = pretraining.pretrain("electra", [corpus], tmp_path / "run", fields=SMALL, **OPTIONS)
+    word = corpus.read_text(encoding="utf-8").split()[0]
+    capsys.readouterr()
+    assert cli.main(["detect", str(run), f"{word} {word}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["text"][found["tokens"][0]["start"]] == word[0]
+    model = minibert.load(run)
+    encoding = model.tokenizer.encode(found["text"])
+    logits = electra.replaced_logits(model.params, model.config, {"input_ids": np.array([encoding.ids])})[0, 1:-1]
+    assert [token["probability"] for token in found["tokens"]] == pytest.approx(1 / (1 + np.exp(-logits)), rel=1e-6)
+    model.params["discriminator"]["rtd"]["out"]["bias"][:] = 9.0  # everything looks replaced
+    model.save(run)
+    assert cli.main(["detect", str(run), word]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == word
+    assert all(line.endswith("]") and "%" in line for line in lines[1:])
+    assert cli.main(["fill-mask", str(run), f"{word} [MASK]"]) == 0
+    assert cli.main(["fill-mask", str(run / "generator"), f"{word} [MASK]"]) == 0
+    joint, alone = capsys.readouterr().out.split(f"{word} [MASK]")[1:]
+    assert joint == alone
+    one, two = (inference.sentence_vectors(minibert.load(place), [word]) for place in (run, run / "discriminator"))
+    assert one.shape == (1, 8)
+    assert np.array_equal(one, two)
+    assert cli.main(["detect", str(run / "generator"), word]) == 2
+    assert "detect needs the discriminator" in capsys.readouterr().err
+    assert cli.main(["fill-mask", str(run / "discriminator"), f"{word} [MASK]"]) == 2
+    assert "fill-mask needs the generator" in capsys.readouterr().err
+
+
+def test_rows_and_masks():
+    """Rows with their own targets; distinct positions unless they are asked to repeat."""
+    vocabulary = Vocabulary(50, 2, 3, 4, 0, None, (0, 1, 2, 3, 4))
+    rng = np.random.default_rng(0)
+    documents = [[list(rng.integers(5, 50, 9)) for _ in range(20)] for _ in range(6)]
+    options = pretraining.Options(seq_length=64, duplicates=2)
+    rows = electra.sequences(documents, rng, vocabulary, options)
+    made = electra.corrupted(rows, rng, vocabulary, options)
+    assert made["masked_lm_positions"].shape[1] == 9  # floor((0.15 + 0.005)·64)
+    again = electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, units="repeated"))
+    for batch, repeats in ((made, False), (again, True)):
+        used = batch["masked_lm_weights"] > 0
+        pairs = [(b, t) for b, t in zip(np.nonzero(used)[0], batch["masked_lm_positions"][used], strict=True)]
+        assert (len(set(pairs)) < len(pairs)) == repeats
+        row, at = map(np.array, zip(*pairs, strict=True))
+        assert np.array_equal(rows["input_ids"][row, at], batch["masked_lm_ids"][used])
+        changed = batch["input_ids"] != rows["input_ids"]
+        assert (batch["input_ids"][changed] == 4).all()
+        chosen = np.zeros_like(changed)
+        chosen[row, at] = True
+        assert not (changed & ~chosen).any()
+    with pytest.raises(InputError, match="electra knows: pieces, repeated"):
+        electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, units="words"))
