@@ -352,8 +352,10 @@ def test_training_is_the_same_in_every_process():
 # Files
 
 
-@pytest.mark.parametrize("options", [{}, {"lowercase": False}, {"strip_accents": False, "prepend": "first"},
-                                     {"quotes": False, "collapse": True, "split": False, "prepend": "never"}])  # fmt: skip
+@pytest.mark.parametrize("options", [
+    {}, {"lowercase": False}, {"strip_accents": False, "prepend": "first"},
+    {"quotes": False, "collapse": True, "split": False, "prepend": "never"},
+])  # fmt: skip
 def test_what_is_saved_loads_again(tmp_path, options):
     added = dict.fromkeys(SPECIALS.values(), True) | {"<e>": False, "<f>": True}
     tokenizer = Unigram(MODEL, Fast(Charsmap(MODEL.charsmap), **options), added=added, lstripped=["[MASK]", "<e>"])
@@ -550,7 +552,8 @@ def strings_for(tokens, n, seed):
     rng = random.Random(seed)
     drawn = hard_strings([token.replace(META, " ") for token in tokens], n, seed)
     for i in range(0, len(drawn), 7):
-        drawn[i] += "".join(rng.choice(rng.choice([*MORE, *BLOCKS])) + rng.choice(["", "", " ", "9,"]) for _ in range(6))
+        chars = [rng.choice(rng.choice([*MORE, *BLOCKS])) + rng.choice(["", "", " ", "9,"]) for _ in range(6)]
+        drawn[i] += "".join(chars)
     return [text.encode("utf-8", "ignore").decode("utf-8") for text in [*drawn, *MORE]]
 
 
@@ -586,7 +589,7 @@ def albert(prose, tmp_path_factory):
 def test_equal_to_sentencepiece_on_hard_strings(albert, prose):
     path, theirs = albert
     alone = Unigram.load(path, specials_in_text=False, prepared=False)
-    strings = strings_for(alone.tokens, 10_000, seed=1) + prose[:60]
+    strings = strings_for(alone.tokens, 10_000, seed=1) + prose[:25]
     assert differences(strings, theirs.encode, alone.ids) == []
     rows = [alone.ids(text) for text in strings[:2000]]
     assert [row for row in rows if theirs.decode(row) != alone.decode(row, skip_special_tokens=False)] == []
@@ -704,9 +707,9 @@ def test_equal_to_the_fast_tokenizer_on_hard_strings(tmp_path, albert, prose, co
     theirs = converted(Unigram.load(albert[0]).model, collapse=collapse)
     theirs.save(str(tmp_path / "tokenizer.json"))
     ours = Unigram.load(tmp_path)
-    strings = strings_for(ours.tokens, 10_000, seed=4) + prose[:20]
+    strings = strings_for(ours.tokens, 3_000 if collapse else 10_000, seed=4) + prose[:10]
     assert differences(strings, lambda text: theirs.encode(text).ids[1:-1], ours.ids) == []
-    assert fast_differences(theirs, ours, strings[:1500] + prose[:5]) == []
+    assert fast_differences(theirs, ours, strings[:1000] + prose[:5]) == []
     rng = random.Random(3)
     for text in strings[:400]:
         pair, length = rng.choice(strings[:400]), rng.randint(3, 40)
