@@ -98,7 +98,7 @@ def test_only_chinese_words_and_known_characters_group(tokenizer):
 
 def test_jieba_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "jieba", None)
-    with pytest.raises(InputError, match="pip install jieba"):
+    with pytest.raises(InputError, match=r"minibert\[chinese\]"):
         segmentation.segmenter("jieba")
 
 

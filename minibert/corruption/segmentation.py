@@ -29,7 +29,7 @@ def segmenter(source: str) -> Segmenter:
         try:
             import jieba
         except ModuleNotFoundError:
-            advice = "install it (pip install jieba), or give a file of words"
+            advice = "install it (pip install minibert[chinese]), or give a file of words"
             raise InputError(f"segmenter 'jieba' is not installed: {advice}") from None
         jieba.setLogLevel("ERROR")
         return jieba.lcut
