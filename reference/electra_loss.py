@@ -7,6 +7,7 @@ p {generator, discriminator}: two whole networks, shared parts in both; batch: t
 from .binary_cross_entropy import binary_cross_entropy
 from .cross_entropy import cross_entropy
 from .electra_encode import electra_encode
+from .electra_replaced import electra_replaced
 from .gather import gather
 from .mlm_head import mlm_head
 from .rtd_head import rtd_head
@@ -25,14 +26,3 @@ def electra_loss(p, config, batch, heads):
         "masked_lm": cross_entropy(logits, labels=batch["masked_lm_ids"], weights=batch["masked_lm_weights"]),
         "replaced_token": binary_cross_entropy(found, labels=labels, weights=mask),
     }
-
-
-def electra_replaced(batch):
-    """(the discriminator's input, its labels): the last sample at a position stands, one equal to the original is 0."""
-    ids, labels = [list(row) for row in batch["input_ids"]], [[0] * len(row) for row in batch["input_ids"]]
-    for b, weights in enumerate(batch["masked_lm_weights"]):
-        for m, weight in enumerate(weights):
-            if weight:
-                t, sample = batch["masked_lm_positions"][b][m], batch["replacement_ids"][b][m]
-                ids[b][t], labels[b][t] = sample, int(sample != batch["masked_lm_ids"][b][m])
-    return ids, labels

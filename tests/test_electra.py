@@ -427,6 +427,8 @@ def test_golden_values(role):
     loss, cache = model.loss({**TEXT, **labels})
     bar = 1e-11 if role == "generator" else 6e-8  # the published class rounds this loss to float32, not its gradients
     assert float(loss) == pytest.approx(expected, rel=bar)
+    spec = Path(__file__).parents[1] / "reference" / "SPEC.md"
+    assert f"loss {float(loss):.12f}" in spec.read_text(encoding="utf-8")
     gradients = model.state_dict(model.loss_backward(cache))
     for name, norm in norms.items():
         assert np.linalg.norm(gradients[name]) == pytest.approx(norm, rel=1e-10), name
