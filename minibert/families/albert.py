@@ -101,6 +101,7 @@ PROBE = {
     "num_hidden_groups": 2,
     "inner_group_num": 2,
     "hidden_act": "gelu",
+    "layer_norm_eps": 0.02,  # six inner layers: less would leave finite differences too little to go by
     "classifier_dropout_prob": 0.25,
     "sharing": "attention",
     "square_map": False,
