@@ -10,11 +10,14 @@ from minibert.mistakes import (  # noqa: F401  the sections enter their mistakes
     attention,
     checkpoints,
     data,
+    detection,
     embeddings,
     heads,
     losses,
     norms,
     optimizer,
+    sharing,
+    spans,
     tokens,
 )
 from minibert.mistakes.catalogue import CATALOGUE, Mistake, Mutant

@@ -247,14 +247,6 @@ entry(
 )  # fmt: skip
 entry("C12", "misnamed variable", "exact list of names", "tensorflow_ernie#1", "loading", families="EN")
 entry("C13", "norm without bias breaks loader", "optional", "candle#3993", "loading", families="MB")
-entry(
-    "C14",
-    "ALBERT group/inner indices; Conv1D layout",
-    "one group reused; [in,out]",
-    "own knowledge; src albert",
-    "loading",
-    families="A",
-)
 unlisted("gamma and beta change places", _exchanged_norms)
 unlisted(
     "biases not found",

@@ -381,6 +381,7 @@ entry(
     "HF#11743, #8776; fairseq#2390; KH#304",
     "output",
     families="R, E",
+    reason="heads for classification are made in fine-tuning; no pre-training case has one",
 )
 entry(
     "H10",
@@ -392,7 +393,11 @@ entry(
     families="B",
     mutants=[
         flipped("next_sentence_labels"),
-        weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]), r"nsp\.(weight|bias)"),
+        lambda subject, at: (
+            weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]),
+                    r"nsp\.(weight|bias)")(subject, at)
+            if "next_sentence_labels" in subject.batches[0] else []
+        ),
     ],
 )
 entry(
@@ -419,14 +424,6 @@ entry(
     "google-research/albert#234, #102",
     "data",
     families="A",
-)
-entry(
-    "H13",
-    "discriminator head: LN added; sampled-equal tokens labelled fake",
-    "dense+act+linear(1); label 0 if sample = original",
-    "src electra",
-    "output",
-    families="E",
 )
 entry(
     "H14",

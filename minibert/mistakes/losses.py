@@ -260,22 +260,6 @@ entry(
     mutants=[config(f"denominator plus {eps:g}", mlm_denominator_eps=eps) for eps in (0.0, 1e-5)],
 )
 entry(
-    "S06",
-    "ELECTRA weights or only generator trained",
-    "1 * MLM + 50 * disc",
-    "simpletransformers#390; src electra (disc_weight 50)",
-    "loss",
-    families="E",
-)
-entry(
-    "S07",
-    "discriminator loss over pads",
-    "weight by input mask",
-    "PaddlePaddle/PaddleNLP#35; src electra",
-    "loss",
-    families="E",
-)
-entry(
     "S08",
     "class axis last vs 1 in cross entropy",
     "state the axis",

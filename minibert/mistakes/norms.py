@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
-from minibert.mistakes.catalogue import Mutant, entry, place, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, entry, only, place, swap, unlisted
 from minibert.mistakes.swap import Replacement, swapped
 
 Array = np.ndarray
@@ -355,6 +355,7 @@ entry(
     "output",
     "OP-LN-5",
     families="R, EN, DB, XLM",
+    mutants=[only("R", _eps(value, GROUPS)) for value in EPS],
 )
 entry(
     "L03",

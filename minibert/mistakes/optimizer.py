@@ -256,6 +256,10 @@ entry(
     mutants=[
         decaying("everything decays", lambda name: True),
         decaying("nothing decays", lambda name: False),
+        lambda subject, at: (
+            decaying("BERT's set decays", lambda name: not optim.NO_DECAY.search(name))(subject, at)
+            if subject.optimizer["name"] == "roberta_adam" else []
+        ),
         decaying("the set is inverted", lambda name: bool(optim.NO_DECAY.search(name))),
         decaying("the norms' weights decay", lambda name: "bias" not in name),
         decaying("biases decay", lambda name: not any(norm in name for norm in NORM)),

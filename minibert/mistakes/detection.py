@@ -1,0 +1,226 @@
+"""Mistakes of replaced-token detection (ELECTRA)."""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minibert import families, layers, ops
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, config, entry, only, swap, unlisted
+from minibert.mistakes.swap import Replacement, Site, swapped
+
+Array = np.ndarray
+Cache = dict[str, Any]
+
+
+# ---- The loss --------------------------------------------------------------------------------------------------------
+def counted(edit: Callable[[dict, Array, Array], dict[str, Any]]) -> Callable[[Subject, Site], Replacement]:
+    """The detection loss with other labels, weights or denominator: edit(batch, labels, weights) -> what changes."""
+
+    def made(subject: Subject, site: Site) -> Replacement:
+        def binary_cross_entropy(logits: Array, *, labels: Array, weights: Array, denominator: Any) -> tuple:
+            given = {"labels": labels, "weights": weights, "denominator": denominator}
+            b = _whose(subject, labels)
+            return ops.binary_cross_entropy(logits, **{**given, **edit(b, labels, weights)})
+
+        return Replacement(binary_cross_entropy, ops.binary_cross_entropy_backward)
+
+    return made
+
+
+def _whose(subject: Subject, labels: Array) -> dict:
+    """The batch with these labels."""
+    for b in subject.batches:
+        own = b["replaced_labels"] if "replaced_labels" in b else _replaced(subject, b)[1]
+        if np.array_equal(own, labels):
+            return b
+    return subject.batches[0]
+
+
+def _replaced(subject: Subject, b: dict) -> tuple[Array, Array]:
+    return families.family(subject.family).replaced(b, subject.config.duplicates)
+
+
+def _chosen(b: dict) -> Array:
+    """1 at the chosen positions (B, T)."""
+    chosen = np.zeros(b["input_ids"].shape)
+    row, slot = np.nonzero(b["masked_lm_weights"])
+    chosen[row, b["masked_lm_positions"][row, slot]] = 1
+    return chosen
+
+
+def of_detection(what: str, edit: Callable, joint: bool = False) -> Callable:
+    """The detection loss replaced; joint: only where a generator chose the positions."""
+    maker = swap(what, "binary_cross_entropy", counted(edit), "replaced_token")
+    return lambda subject, at: maker(subject, at) if not joint or "replacement_ids" in subject.batches[0] else []
+
+
+def _weights(chosen: Callable[[dict], Array]) -> Callable:
+    def edit(b: dict, labels: Array, weights: Array) -> dict[str, Any]:
+        own = chosen(b)
+        return {"weights": own, "denominator": float(own.sum())}
+
+    return edit
+
+
+def joint(maker: Callable) -> Callable:
+    """No mutant where there is one network."""
+    both = only("E", maker)
+    return lambda subject, at: both(subject, at) if getattr(subject.config, "role", "") == "joint" else []
+
+
+# ---- The head --------------------------------------------------------------------------------------------------------
+def rtd_head(norm: bool = False, act: bool = True, dense: bool = True) -> Replacement:
+    """The detection head with a norm of weights 1 and 0, or without activation or dense layer."""
+
+    def forward(x: Array, p: Any, *, act: str) -> tuple[Array, Cache]:
+        c: Cache = {"plain": p["dense"]}
+        u = x
+        if dense:
+            u, c["dense"] = ops.linear(u, **p["dense"])
+        if use_act:
+            u, c["act"] = layers.activation(u, name=act)
+        if norm:
+            ones = np.ones(u.shape[-1], u.dtype)
+            u, normed = ops.layer_norm(u, ones, 0 * ones, eps=1e-12)
+            c["own"] = (normed,)
+        z, c["out"] = ops.linear(u, **p["out"])
+        return z[..., 0], c
+
+    def backward(dz: Array, c: Cache) -> tuple[Array, Any]:
+        g: Any = {"dense": {name: np.zeros_like(a) for name, a in c["plain"].items()}}
+        du, g["out"] = ops.linear_backward(dz[..., None], c["out"])
+        if norm:
+            du, _ = ops.layer_norm_backward(du, c["own"][0])
+        if use_act:
+            du = layers.activation_backward(du, c["act"])
+        if dense:
+            du, g["dense"] = ops.linear_backward(du, c["dense"])
+        return du, g
+
+    use_act = act
+    return Replacement(forward, backward)
+
+
+# ---- The sample ------------------------------------------------------------------------------------------------------
+def _through_the_sample(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The discriminator's gradient at a sampled token goes on to the generator's logits, as if the one-hot sample were
+    the probabilities (straight-through).
+    """
+    found = {site.path: site for site in at}
+    look_up = found.get("discriminator.encode.embeddings.tables.word")
+    term = found.get("generator.masked_lm")
+    if look_up is None or term is None:
+        return []
+    held = threading.local()
+
+    def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> tuple[Array, Cache]:
+        y, c = ops.embedding(weight, ids=ids, padding_idx=padding_idx)
+        return y, {**c, "own": (weight,)}
+
+    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+        held.scores = (dy @ c["own"][0].T).reshape(-1, len(c["own"][0]))  # d loss / d one-hot ids
+        return ops.embedding_backward(dy, c)
+
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        loss, c = ops.cross_entropy(logits, **given)
+        return loss, {**c, "own": (logits, np.asarray(given["weights"]) != 0)}
+
+    def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+        logits, chosen = c["own"]
+        e = np.exp(logits - logits.max(-1, keepdims=True))
+        probs = e / e.sum(-1, keepdims=True)
+        through = probs * (held.scores - (probs * held.scores).sum(-1, keepdims=True))
+        own = ops.cross_entropy_backward(dy, c)
+        return own + np.where(chosen[:, None], through, 0).astype(own.dtype)
+
+    pairs = {
+        look_up.key: Replacement(embedding, embedding_backward, faithful=False),
+        term.key: Replacement(cross_entropy, cross_entropy_backward, faithful=False),
+    }
+    what = "the discriminator's gradient goes through the sample"
+    return [Mutant(what, partial(swapped, at=pairs), section=GRADIENTS, sites=(look_up.path, term.path))]
+
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "S06",
+    "ELECTRA weights or only generator trained",
+    "1 * MLM + 50 * disc",
+    "simpletransformers#390; src electra (disc_weight 50)",
+    "loss",
+    "ELEC-LOSS-3",
+    families="E",
+    mutants=[
+        joint(config("both terms weigh 1", generator_weight=1.0, discriminator_weight=1.0)),
+        joint(config("both terms weigh 50", generator_weight=50.0, discriminator_weight=50.0)),
+        joint(config("the weights change places", generator_weight=lambda c: c.discriminator_weight,
+                     discriminator_weight=lambda c: c.generator_weight)),
+        joint(config("the generator alone is trained", discriminator_weight=0.0)),
+        joint(config("the discriminator alone is trained", generator_weight=0.0)),
+    ],
+)  # fmt: skip
+entry(
+    "S07",
+    "discriminator loss over pads",
+    "weight by input mask",
+    "PaddlePaddle/PaddleNLP#35; src electra",
+    "loss",
+    "ELEC-LOSS-2",
+    families="E",
+    mutants=[
+        of_detection("padding counts", _weights(lambda b: np.ones(b["input_ids"].shape))),
+        of_detection("divided by all positions", lambda b, labels, w: {"denominator": float(w.size)}),
+    ],
+)
+entry(
+    "S11",
+    "replaced-token loss averaged over the masked positions only",
+    "over all attended tokens",
+    "own knowledge; src electra",
+    "loss",
+    "ELEC-LOSS-2",
+    families="E",
+    mutants=[
+        of_detection("the chosen positions alone count", _weights(_chosen), joint=True),
+        of_detection("divided by the chosen positions",
+                     lambda b, labels, w: {"denominator": float(_chosen(b).sum())}, joint=True),
+        of_detection("the positions that were not chosen alone count",
+                     _weights(lambda b: (1 - _chosen(b)) * b.get("attention_mask", 1)), joint=True),
+    ],
+)  # fmt: skip
+entry(
+    "S12",
+    "gradient flows through the sampled tokens",
+    "the sample is a constant",
+    "own knowledge; paper section 2",
+    "gradient",
+    "ELEC-LOSS-4",
+    families="E",
+    mutants=[_through_the_sample],
+)
+entry(
+    "H13",
+    "discriminator head: LN added; sampled-equal tokens labelled fake",
+    "dense+act+linear(1); label 0 if sample = original",
+    "src electra",
+    "output",
+    "ELEC-RTD-1",
+    families="E",
+    mutants=[
+        swap("a norm after the activation", "rtd_head", rtd_head(norm=True)),
+        swap("no activation", "rtd_head", rtd_head(act=False)),
+        swap("no dense layer", "rtd_head", rtd_head(dense=False)),
+        of_detection("a token guessed right counts as replaced", lambda b, labels, w: {"labels": _chosen(b)},
+                     joint=True),
+        of_detection("labels turned: 1 is an original", lambda b, labels, w: {"labels": 1 - labels}),
+    ],
+)  # fmt: skip
+unlisted(
+    "another sum of the detection loss",
+    of_detection("summed, not averaged", lambda b, labels, w: {"denominator": 1.0}),
+    of_detection("divided by the rows", lambda b, labels, w: {"denominator": float(len(labels))}),
+)

@@ -1,0 +1,233 @@
+"""Mistakes of parameters shared by several layers, and of tables narrower than the network (ALBERT, ELECTRA)."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minibert import families, layers, ops, tree
+from minibert.golden.subject import Subject, Tensors
+from minibert.mistakes.attention import without_bias
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap
+from minibert.mistakes.swap import Replacement, Site
+
+Array = np.ndarray
+Cache = dict[str, Any]
+
+
+# ---- Layers used again -----------------------------------------------------------------------------------------------
+def times_used(subject: Subject) -> dict[str, int]:
+    """Path of a parameter of the layers -> how many layers use it, where that is more than one."""
+    uses = getattr(families.family(subject.family), "uses", None)
+    counted = Counter((i, part) for use in (uses(subject.config) if uses else ()) for part, i in use.items())
+    found = {}
+    for path, _ in tree.items(subject.params):
+        match = re.match(r"encoder\.(\d+)\.(\w+)\.", path)
+        if match and counted[int(match[1]), match[2]] > 1:
+            found[path] = counted[int(match[1]), match[2]]
+    return found
+
+
+def _averaged(subject: Subject, _: Any) -> list[Mutant]:
+    """The gradient of a shared parameter divided by its uses."""
+    uses = times_used(subject)
+    if not uses:
+        return []
+    named = {name: path for path, name, _ in families.family(subject.family).names(subject.config)}
+
+    def averaged(grads: Any, step: int) -> Any:
+        return tree.unflatten({path: g / g.dtype.type(uses.get(path, 1)) for path, g in tree.items(grads)})
+
+    def written(tensors: Tensors) -> Tensors:
+        found = {}
+        for key, array in tensors.items():
+            section, _, name = key.partition("/")
+            count = uses.get(named.get(name, ""), 1) if section == GRADIENTS else 1
+            found[key] = array / array.dtype.type(count)
+        return found
+
+    change = lambda s: replace(s, parts={**s.parts, "grads": averaged})  # noqa: E731
+    return [Mutant("shared gradients averaged over the uses", change, section=GRADIENTS, after=written)]
+
+
+def _one_use(which: int) -> Callable:
+    """One layer's gradient stands for all that share its parameters: which is 0, the first, or -1, the last."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        module = families.family(subject.family)
+        if not times_used(subject):
+            return []
+        uses = module.uses(subject.config)
+        kept = {}
+        for number, use in enumerate(uses):
+            for part, i in use.items():
+                kept.setdefault((part, i), []).append(number)
+        kept = {numbers[which] for numbers in kept.values()}
+        blocks = {f"encode.encoder.{number}" for number in range(len(uses)) if number not in kept}
+
+        def made(_: Subject, site: Site) -> Replacement | None:
+            return _without_gradient() if site.path in blocks else None
+
+        what = f"the {('first', 'last')[which]} use's gradient alone"
+        return swap(what, "encoder_layer", made, section=GRADIENTS)(subject, at)[:1]
+
+    return maker
+
+
+def _without_gradient() -> Replacement:
+    """An encoder layer whose parameters get no gradient."""
+
+    def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        dx, g = layers.encoder_layer_backward.__wrapped__(dy, c)
+        return dx, tree.map(np.zeros_like, g)
+
+    return Replacement(layers.encoder_layer.__wrapped__, encoder_layer_backward, faithful=False)
+
+
+def exchanged(what: str, order: Callable[[Any], list[int]]) -> Callable:
+    """Stored layers loaded in another order: order(config) of the entries of p["encoder"]."""
+
+    def change(s: Subject) -> Subject:
+        encoder = [s.params["encoder"][i] for i in order(s.config)]
+        return replace(s, params={**s.params, "encoder": encoder})
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        if not hasattr(subject.config, "inner_group_num"):
+            return []
+        wanted, held = order(subject.config), subject.params["encoder"]
+        fits = sorted(wanted) == list(range(len(held))) and all(part.keys() == held[0].keys() for part in held)
+        return [Mutant(what, change)] if fits and wanted != list(range(len(held))) else []
+
+    return maker
+
+
+def _inner_turned(config: Any) -> list[int]:
+    n = config.inner_group_num
+    return [group * n + i for group in range(config.num_hidden_groups) for i in reversed(range(n))]
+
+
+def _groups_turned(config: Any) -> list[int]:
+    n = config.inner_group_num
+    return [group * n + i for group in reversed(range(config.num_hidden_groups)) for i in range(n)]
+
+
+def _inner_first(config: Any) -> list[int]:
+    """Stored by inner layer, read by group."""
+    return [group + i * config.num_hidden_groups for group in range(config.num_hidden_groups)
+            for i in range(config.inner_group_num)]  # fmt: skip
+
+
+# ---- The map from the tables' width ----------------------------------------------------------------------------------
+MAP = r"encode\.(map|project)"
+
+
+def _left_out(subject: Subject, site: Site) -> Replacement | None:
+    """x for x Wᵀ + b, where both are as wide."""
+    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
+    if any(n_out != n_in for n_out, n_in in shapes):
+        return None
+
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        return x, {"plain": {"weight": weight, "bias": bias}}
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        return dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}
+
+    return Replacement(linear, linear_backward)
+
+
+def activated() -> Replacement:
+    """gelu(x Wᵀ + b)."""
+
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        y, inner = ops.linear(x, weight, bias)
+        y, act = ops.gelu(y)
+        return y, {"own": (inner, act)}
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        inner, act = c["own"]
+        return ops.linear_backward(ops.gelu_backward(dy, act), inner)
+
+    return Replacement(linear, linear_backward)
+
+
+def _one_projection(subject: Subject, _: Any) -> list[Mutant]:
+    """Both networks project by the discriminator's matrix, where their widths agree."""
+    params = subject.params
+    both = [params[role]["project"]["weight"].shape for role in ("generator", "discriminator")
+            if isinstance(params.get(role), dict) and "project" in params[role]]  # fmt: skip
+    if len(both) < 2 or both[0] != both[1]:
+        return []
+
+    def change(s: Subject) -> Subject:
+        generator = {**s.params["generator"], "project": s.params["discriminator"]["project"]}
+        return replace(s, params={**s.params, "generator": generator})
+
+    return [Mutant("both networks project by the discriminator's matrix", change)]
+
+
+def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Shared tables get the gradient of one network alone."""
+    if len({site.tower for site in at}) < 2:
+        return []
+
+    def embeddings_backward(dy: Array, c: Cache) -> Any:
+        return tree.map(np.zeros_like, layers.embeddings_backward.__wrapped__(dy, c))
+
+    lost = Replacement(layers.embeddings.__wrapped__, embeddings_backward, faithful=False)
+    made = swap("the look-ups of one network pass no gradient", "embeddings", lost, section=GRADIENTS)(subject, at)
+    return [mutant for mutant in made if mutant.where]
+
+
+entry(
+    "E12",
+    "factorised projection missing or untied wrong way",
+    "E -> H after embedding LN; head projects back to E",
+    "KH#1767; src ELECTRA get_token_logits",
+    "output",
+    "ALB-EMB-2",
+    families="A, E-small",
+    mutants=[
+        swap("no map from the tables' width", "linear", _left_out, MAP),
+        swap("the map has no bias", "linear", without_bias(), MAP),
+        swap("the map has an activation", "linear", activated(), MAP),
+        _one_projection,
+    ],
+)
+entry(
+    "E17",
+    "tables shared by two networks get one network's gradient",
+    "the sum of both",
+    "own knowledge; src electra (one variable scope)",
+    "gradient",
+    "ELEC-EMB-1",
+    families="E",
+    mutants=[_one_network],
+)
+entry(
+    "C14",
+    "ALBERT group/inner indices; Conv1D layout",
+    "one group reused; [in,out]",
+    "own knowledge; src albert",
+    "loading",
+    "ALB-ENC-1",
+    families="A",
+    mutants=[
+        exchanged("the inner layers of each group in each other's place", _inner_turned),
+        exchanged("the groups in each other's place", _groups_turned),
+        exchanged("stored by inner layer, read by group", _inner_first),
+    ],
+)
+entry(
+    "O12",
+    "gradient of a shared parameter averaged over its uses, or of one use",
+    "the sum over all uses",
+    "own knowledge",
+    "gradient",
+    "ALB-ENC-1",
+    families="A",
+    mutants=[_averaged, _one_use(0), _one_use(-1)],
+)

@@ -1,0 +1,154 @@
+"""Mistakes of the span boundary objective (SpanBERT) and of sentence order (ALBERT, MacBERT)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minibert import ops
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
+from minibert.mistakes.heads import flipped
+from minibert.mistakes.losses import counted
+from minibert.mistakes.swap import Replacement, Site
+
+Array = np.ndarray
+Cache = dict[str, Any]
+
+
+# ---- Boundaries ------------------------------------------------------------------------------------------------------
+def moved(by: Callable[[str], int]) -> Callable[[Subject, Site], Replacement]:
+    """Boundary states taken elsewhere: by(side) positions to the right of where they stand."""
+
+    def made(subject: Subject, site: Site) -> Replacement:
+        step = by(site.local)
+
+        def gather(x: Array, *, positions: Array) -> tuple[Array, Cache]:
+            length = subject.batches[0]["input_ids"].shape[1]
+            rows = positions // length * length  # where the rows of the batch lie behind each other
+            return ops.gather(x, positions=rows + np.clip(positions - rows + step, 0, length - 1))
+
+        return Replacement(gather, ops.gather_backward)
+
+    return made
+
+
+def exchanged(subject: Subject, site: Site) -> Replacement | None:
+    """Left and right state in each other's place."""
+    from minibert.families import spanbert
+
+    if subject.family != "spanbert":
+        return None
+
+    def sbo_head(left: Array, right: Array, p: Any, table: Array, **given: Any) -> tuple[Array, Cache]:
+        return spanbert.sbo_head.__wrapped__(right, left, p, table, **given)
+
+    def sbo_head_backward(dy: Array, c: Cache) -> tuple[Array, Array, Any, Array]:
+        dright, dleft, g, dtable = spanbert.sbo_head_backward.__wrapped__(dy, c)
+        return dleft, dright, g, dtable
+
+    return Replacement(sbo_head, sbo_head_backward)
+
+
+def places(what: str, rule: Callable[[Array, Array], Array]) -> Callable:
+    """Places in the span by another rule(place, length of the span), cut to the table; where spans are targets."""
+
+    def edit(b: dict, config: Any) -> dict[str, Array]:
+        spans = b["span_boundaries"][..., 1] - b["span_boundaries"][..., 0] - 1
+        return {"span_positions": np.clip(rule(b["span_positions"], spans), 0, config.max_span - 1)}
+
+    maker = batch(what, edit)
+    return lambda subject, at: maker(subject, at) if "span_positions" in subject.batches[0] else []
+
+
+def _one_bias(subject: Subject, _: Any) -> list[Mutant]:
+    """The boundary head adds the output bias of the MLM head."""
+    if "sbo" not in subject.params:
+        return []
+
+    def change(s: Subject) -> Subject:
+        decoder = {**s.params["sbo"]["decoder"], "bias": s.params["mlm"]["decoder"]["bias"]}
+        return replace(s, params={**s.params, "sbo": {**s.params["sbo"], "decoder": decoder}})
+
+    names = r".*cls\.(predictions|pair_target_predictions)(\.decoder)?\.bias"
+    return [Mutant("the boundary head uses the MLM head's bias", change, silent=names)]
+
+
+def of_spans(what: str, replacement: Any, **fields: Any) -> Callable:
+    """The boundary loss replaced."""
+    return swap(what, "cross_entropy", replacement, "span_boundary", **fields)
+
+
+SBO = r"sbo\.(first|second)\.norm"
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "H19",
+    "sentence-order labels reversed",
+    "0 = in order, 1 = swapped",
+    "own knowledge; src albert create_pretraining_data",
+    "loss",
+    "ALB-SOP-1",
+    families="A, MC",
+    mutants=[
+        flipped("sentence_order_labels"),
+        lambda subject, at: (
+            weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]),
+                    r"(sop|nsp)\.(weight|bias)")(subject, at)
+            if "sentence_order_labels" in subject.batches[0] else []
+        ),
+    ],
+)  # fmt: skip
+entry(
+    "H20",
+    "span boundaries taken inside the span, or exchanged",
+    "the states just outside, left and right",
+    "own knowledge; src SpanBERT pair_bert.py",
+    "output",
+    "SPAN-SBO-1",
+    families="S",
+    mutants=[
+        swap("the span's own ends", "gather", moved(lambda side: 1 if side == "left" else -1), "left|right"),
+        swap("one further out", "gather", moved(lambda side: -1 if side == "left" else 1), "left|right"),
+        swap("left and right change places", "sbo_head", exchanged),
+    ],
+)
+entry(
+    "H21",
+    "place in the span off by one",
+    "the first token of a span has row 0 of the table",
+    "own knowledge; src SpanBERT pair_bert.py",
+    "output",
+    "SPAN-SBO-1",
+    families="S",
+    mutants=[
+        places("places count from 1", lambda place, n: place + 1),
+        places("places count from the right", lambda place, n: n - 1 - place),
+        places("every place is 0", lambda place, n: 0 * place),
+    ],
+)
+entry(
+    "H22",
+    "one output bias for both heads",
+    "MLM and boundary head have a bias each over the shared table",
+    "own knowledge; src SpanBERT pair_bert.py",
+    "output",
+    "SPAN-SBO-3",
+    families="S",
+    mutants=[_one_bias],
+)
+entry(
+    "S13",
+    "boundary loss divided by its targets + 1, or by the masked tokens",
+    "the mean over its own targets; the release divides by targets + 1",
+    "src SpanBERT spanbert_loss.py",
+    "loss",
+    "SPAN-LOSS-1",
+    families="S",
+    variant=True,
+    mutants=[
+        of_spans("divided by targets + 1", counted(lambda labels, w, _: {"denominator": float(w.sum() + 1)})),
+    ],
+)
+unlisted("the boundary loss summed", of_spans("summed, not averaged", counted(lambda *_: {"denominator": 1.0})))
