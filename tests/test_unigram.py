@@ -371,6 +371,15 @@ def test_what_is_saved_loads_again(tmp_path, options):
     assert model == replace(MODEL, add_dummy_prefix=options.get("prepend") != "never", rule_name=model.rule_name)
 
 
+def test_special_tokens_after_the_pieces(tmp_path):
+    """A file whose [CLS] is no piece but an added token: it gets the next id, here and after saving."""
+    pieces = ["[X]" if piece == "[CLS]" else piece for piece in MODEL.pieces]
+    tokenizer = Unigram(replace(MODEL, pieces=pieces), FAST.normal, added=dict.fromkeys(SPECIALS.values(), True))
+    assert tokenizer.cls_id == len(pieces) == len(tokenizer) - 1
+    tokenizer.save(tmp_path)
+    assert Unigram.load(tmp_path).encode("the [CLS]") == tokenizer.encode("the [CLS]")
+
+
 def test_a_released_one_saves_and_loads(tmp_path):
     RELEASED.save(tmp_path)
     loaded = Unigram.load(tmp_path / "spiece.model")

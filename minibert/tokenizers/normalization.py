@@ -285,9 +285,13 @@ class Fast:
         self.collapse, self.split, self.prepend = collapse, split, prepend
         self._chunks, self._unmarked = _Cache(self._chunk), _Cache(_unmarked)
 
+    def independent(self, text: str) -> bool:
+        """Whether what lies between its spaces normalises by itself; with `split` it gives words of its own, too."""
+        return self.charsmap.local and self.prepend == "always" and (text.isascii() or not _ACROSS.search(text))
+
     def words(self, text: str, start: int = 0) -> list[str]:
         """What `aligned` says, without the spans."""
-        if not self.charsmap.local or self.prepend != "always" or (not text.isascii() and _ACROSS.search(text)):
+        if not self.independent(text):
             return [word for word, _ in self.aligned(text, start)]
         text = " ".join(map(self._chunks.__getitem__, text.split(" ")))
         if not self.split:

@@ -121,7 +121,8 @@ def _tokenizer(
     ]
     metaspace = _metaspace(normal.prepend)
     splitters = [_SPLIT, metaspace] if normal.split else [metaspace]
-    ends = {token: model.pieces.index(token) for token in (specials["cls"], specials["sep"])}
+    ids = {piece: i for i, piece in enumerate(model.pieces)} | {token: i for i, (token, _) in added.items()}
+    ends = {token: ids[token] for token in (specials["cls"], specials["sep"])}
     return {
         "version": "1.0",
         "truncation": None,

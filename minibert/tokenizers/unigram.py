@@ -93,7 +93,7 @@ class Unigram:
         whole = sorted(self.added, key=len, reverse=True) if specials_in_text else []
         self._whole = re.compile("|".join(map(re.escape, whole)) or "(?!)")  # the longest match first
         self._build()
-        self._words = _Cache(self._found if self.fast else self._priced)
+        self._words, self._stretches = _Cache(self._found if self.fast else self._priced), _Cache(self._stretch)
 
     id, tokenize, encode, encode_batch, __len__ = (  # the same for any pieces; they rest on `ids` and `_spans`
         WordPiece.id, WordPiece.tokenize, WordPiece.encode, WordPiece.encode_batch, WordPiece.__len__,
@@ -106,11 +106,13 @@ class Unigram:
             if token is not None:
                 out.append(token)
                 continue
-            words = self.normal.words(text[start:end], start)
-            if self.fast:
-                out.extend(chain.from_iterable(map(self._words.__getitem__, words)))
+            part = text[start:end]
+            if self.fast and self.normal.split and self.normal.independent(part):
+                out.extend(chain.from_iterable(map(self._stretches.__getitem__, part.split(" "))))
+            elif self.fast:
+                out.extend(chain.from_iterable(map(self._words.__getitem__, self.normal.words(part, start))))
             else:
-                out.extend(i for i, _, _ in self._sentence(words))
+                out.extend(i for i, _, _ in self._sentence(self.normal.words(part, start)))
         return out
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
@@ -264,6 +266,10 @@ class Unigram:
     def _found(self, word: str) -> tuple[int, ...]:
         """The fast tokenizer's ids of one word."""
         return tuple(i for i, _, _ in self._finished(word, self._best(word)[0]))
+
+    def _stretch(self, text: str) -> tuple[int, ...]:
+        """The fast tokenizer's ids of a text without spaces."""
+        return tuple(chain.from_iterable(map(self._words.__getitem__, self.normal.words(text))))
 
     def _priced(self, word: str) -> tuple[list[Piece], float, float, bool]:
         """(pieces of one word, absolute score, up to which absolute score of a sentence they are certain, whether
