@@ -22,9 +22,12 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import numpy as np
+
 import minibert
 from minibert import config as configs
-from minibert import corpus, families, pretraining, training
+from minibert import corpus, families, inference, pretraining, training
+from minibert.families import electra
 
 
 class Arm(NamedTuple):
@@ -40,7 +43,7 @@ class Experiment(NamedTuple):
     """claim: what is asked; columns: figures of report.json, as "terms.masked_lm"; options: those of every arm.
 
     held_out: further held-out rows of the same text, by name, as options that differ from the arm's: every arm answers
-    them all, and their figures are "on.NAME.terms.masked_lm".
+    them all, and their figures are "on.NAME.terms.masked_lm". probe: also "probe.accuracy", "probe.majority" (`probe`).
     """
 
     claim: str
@@ -48,6 +51,29 @@ class Experiment(NamedTuple):
     options: dict[str, Any]
     arms: list[Arm]
     held_out: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    probe: bool = False
+
+
+def products(config: electra.Config, tokens: int, slots: int) -> int:
+    """Multiply-adds of the matrix products for one row in training: a backward is two forwards, the sampling one more.
+
+    What a step of one model costs beside a step of another, whatever else the machine does meanwhile.
+    """
+    if config.role == "joint":
+        both = electra.parts(config)
+        return products(both["discriminator"], tokens, slots) + products(both["generator"], tokens, slots) * 4 // 3
+    d, f, e = config.hidden_size, config.intermediate_size, config.embedding_size
+    layer = tokens * (4 * d * d + 2 * d * f) + 2 * tokens * tokens * d
+    project = tokens * e * d if e != d else 0
+    head = tokens * (d * d + d) if config.role == "discriminator" else slots * (d * e + e * config.vocab_size)
+    return 3 * (config.num_hidden_layers * layer + project + head)
+
+
+def _equal_compute(steps: int, tokens: int = 64, slots: int = 9) -> int:
+    """Steps of the masked-token arm that cost as much as `steps` of ELECTRA's at the quick size."""
+    sizes = {**pretraining.PRESETS["quick"][1], **electra.PRETRAINING["fields"], "vocab_size": 4000}
+    joint, alone = (products(electra.Config(**sizes, role=role), tokens, slots) for role in ("joint", "generator"))
+    return round(steps * joint / alone)
 
 
 # masking: with 0.7 of the text held out a run goes some 15 times over the rest, so that fixed masks are seen again
@@ -76,16 +102,30 @@ EXPERIMENTS = {
         ],
         {"in order or swapped": {"format": "sentence-order"}, "next or random": {"format": "next-sentence"}},
     ),
+    # the same text, rows, masks and encoder; the masked-token arm takes more steps, as it has no second network. Their
+    # losses answer different questions; what both can be asked is what their frozen encoders know.
+    "replaced": Experiment(
+        "replaced against masked tokens at equal compute, for encoders of one size (arXiv 2003.10555, figure 2)",
+        ("probe.accuracy", "probe.majority", "accuracies.replaced_token"),
+        {"held_out": 0.3},
+        [
+            Arm("replaced tokens", "electra", {}, {"steps": 6000}),
+            Arm("masked tokens", "electra", {"role": "generator"}, {"steps": _equal_compute(6000)}),
+            Arm("untrained", "electra", {}, {"steps": 1, "learning_rate": 0.0}),
+        ],
+        probe=True,
+    ),
 }
 
 
-def outcome(arm: Arm, options: dict[str, Any], seed: int, held_out: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The report of one run, with its figures "on" the further held-out rows, and the seconds of its training."""
+def outcome(experiment: Experiment, arm: Arm, options: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The report of one run, its figures "on" the further held-out rows, its probe, and its seconds of training."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         given = {**options, **arm.options, "seed": seed}
         run = pretraining.pretrain(arm.family, out=Path(folder, "run"), fields=arm.fields or None, **given)
         last = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-        further = {"on": {name: measured(run, changes) for name, changes in held_out.items()}} if held_out else {}
+        further = {"on": {name: measured(run, changes) for name, changes in experiment.held_out.items()}}
+        further |= {"probe": probe(run)} if experiment.probe else {}
         return {**json.loads((run / "report.json").read_bytes()), **further, "seconds": json.loads(last)["seconds"]}
 
 
@@ -97,6 +137,30 @@ def measured(run: Path, changes: dict[str, Any]) -> dict[str, Any]:
     ids = [[model.tokenizer.ids(sentence) for sentence in document] for document in texts]
     rows = pretraining.Data(families.family(model.family), model.tokenizer, options, texts, ids).held_out()
     return training.evaluation(model, rows, seed=options.seed)
+
+
+def probe(run: Path, fewest: int = 20, most: int = 60, ridge: float = 0.01) -> dict[str, float]:
+    """From which held-out document does a sentence come? Told from its mean-pooled vector alone, the encoder frozen.
+
+    Documents of `fewest` sentences or more, at most `most` of each; those at even places fit a ridge regression on the
+    documents' indicators (standardised features, penalty ridge·N, fixed beforehand), those at odd places are asked.
+    """
+    model, record = minibert.load(run), json.loads((run / "run.json").read_bytes())
+    options = configs.from_fields(pretraining.Options, record["options"])
+    documents = corpus.split(corpus.default_documents(), options.held_out, options.seed)[1]
+    documents = [document[:most] for document in documents if len(document) >= fewest]
+    labels = np.repeat(np.arange(len(documents)), [len(document) for document in documents])
+    even = np.concatenate([np.arange(len(document)) % 2 == 0 for document in documents])
+    x = inference.sentence_vectors(model, [sentence for document in documents for sentence in document])
+    x = x.astype(np.float64)
+    x = (x - x[even].mean(0)) / (x[even].std(0) + 1e-9)
+    target = np.eye(len(documents))[labels[even]] - np.bincount(labels[even]) / even.sum()
+    square = x[even].T @ x[even] + ridge * even.sum() * np.eye(x.shape[1])
+    scores = x[~even] @ np.linalg.solve(square, x[even].T @ target)
+    asked = labels[~even]
+    majority = np.bincount(asked).max() / len(asked)
+    right = float((scores.argmax(1) == asked).mean())
+    return {"accuracy": right, "majority": float(majority), "classes": len(documents), "asked": len(asked)}
 
 
 def figure(report: dict[str, Any], column: str) -> float | None:
@@ -130,29 +194,37 @@ def spread(values: list[float], divisor: float = 1.0) -> tuple[str, str]:
     return mean, f"{statistics.stdev(values) / divisor:.4f}" if len(values) > 1 else "–"
 
 
+def scaled(arm: Arm, factor: float) -> Arm:
+    """The arm with its own number of steps, where it has one, times the factor."""
+    own = {name: max(1, round(value * factor)) for name, value in arm.options.items() if name == "steps"}
+    return arm._replace(options={**arm.options, **own})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 (default 3)")
-    parser.add_argument("--steps", type=int, help="instead of the experiment's own")
+    parser.add_argument("--steps", type=int, help="instead of the first arm's own; the others in proportion")
     parser.add_argument("--threads", type=int, default=1, help="cores of a run (default 1); no figure depends on them")
     parser.add_argument("--column", action="append", help="figure of report.json instead of the experiment's own")
     parser.add_argument("--json", type=Path, help="also write every report to this file")
     given = parser.parse_args()
     experiment = EXPERIMENTS[given.experiment]
     options = {**experiment.options, "threads": given.threads}
+    arms = experiment.arms
     if given.steps:
         options["steps"] = given.steps
-    reports: dict[str, list[dict[str, Any]]] = {arm.label: [] for arm in experiment.arms}
+        arms = [scaled(arm, given.steps / arms[0].options.get("steps", given.steps)) for arm in arms]
+    reports: dict[str, list[dict[str, Any]]] = {arm.label: [] for arm in arms}
     for seed in range(given.seeds):
-        for arm in experiment.arms:
+        for arm in arms:
             print(f"\n{arm.label}, seed {seed}", file=sys.stderr)
-            reports[arm.label].append(outcome(arm, options, seed, experiment.held_out))
+            reports[arm.label].append(outcome(experiment, arm, options, seed))
     if given.json:
         given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"{given.experiment}: {experiment.claim}\n{options}")
     for column in given.column or experiment.columns:
-        print("\n" + "\n".join(table(experiment.arms, reports, column)))
+        print("\n" + "\n".join(table(arms, reports, column)))
 
 
 if __name__ == "__main__":
