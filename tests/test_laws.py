@@ -80,7 +80,7 @@ def test_transformers_obeys_every_law(dtype):
 
     def run(weights, inputs):
         copies = ({name: value.copy() for name, value in given.items()} for given in (weights, inputs))
-        return adapter.bert(*copies, {"config": config})
+        return adapter.candidate(*copies, {"config": config})
 
     findings = laws.check(run, weights, inputs, config)
     assert all(finding.holds for finding in findings), [finding.text for finding in findings if not finding.holds]

@@ -81,6 +81,8 @@ def _relatives() -> dict[str, Recipe]:
                                 steps=(), rows=2, config=groups),
         "albert/unshared": Recipe("nothing shared between two layers", "albert", seed=43, steps=(), low=None,
                                   config={"sharing": "none"}),
+        "albert/square": Recipe("tables as wide as the network, mapped all the same", "albert", seed=51, steps=(),
+                                low=None, config={"embedding_size": 12}),
         "albert/version-1": Recipe("the first version: erf, dropout masks drawn, the release's denominator", "albert",
                                    seed=44, steps=(), low=None, dropout=True,
                                    config={"hidden_act": "gelu", "hidden_dropout_prob": 0.1,
@@ -96,7 +98,7 @@ def _relatives() -> dict[str, Recipe]:
         "electra/release": Recipe("nothing shared, the release's denominators, a padding row that learns", "electra",
                                   seed=49, steps=(), low=None,
                                   config={"sharing": "none", "mlm_denominator_eps": 1e-6, "rtd_denominator_eps": 1e-6,
-                                          "pad_row_gradient": True}),
+                                          "pad_row_gradient": True, "generator_size": 1.0}),
         "electra/policy": Recipe("the adversarial generator: REINFORCE with its baseline", "electra", seed=50,
                                  steps=(), low=None, config={"objective": "adversarial"}),
     }  # fmt: skip

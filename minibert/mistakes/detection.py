@@ -152,7 +152,7 @@ entry(
     "1 * MLM + 50 * disc",
     "simpletransformers#390; src electra (disc_weight 50)",
     "loss",
-    "ELEC-LOSS-3",
+    "ELEC-LOSS-2",
     families="E",
     mutants=[
         joint(config("both terms weigh 1", generator_weight=1.0, discriminator_weight=1.0)),
@@ -169,7 +169,7 @@ entry(
     "weight by input mask",
     "PaddlePaddle/PaddleNLP#35; src electra",
     "loss",
-    "ELEC-LOSS-2",
+    "ELEC-LOSS-1",
     families="E",
     mutants=[
         of_detection("padding counts", _weights(lambda b: np.ones(b["input_ids"].shape))),
@@ -182,7 +182,7 @@ entry(
     "over all attended tokens",
     "own knowledge; src electra",
     "loss",
-    "ELEC-LOSS-2",
+    "ELEC-LOSS-1",
     families="E",
     mutants=[
         of_detection("the chosen positions alone count", _weights(_chosen), joint=True),
@@ -198,7 +198,7 @@ entry(
     "the sample is a constant",
     "own knowledge; paper section 2",
     "gradient",
-    "ELEC-LOSS-4",
+    "ELEC-LOSS-3",
     families="E",
     mutants=[_through_the_sample],
 )
@@ -208,7 +208,7 @@ entry(
     "dense+act+linear(1); label 0 if sample = original",
     "src electra",
     "output",
-    "ELEC-RTD-1",
+    "ELEC-DISC-1",
     families="E",
     mutants=[
         swap("a norm after the activation", "rtd_head", rtd_head(norm=True)),

@@ -205,7 +205,7 @@ entry(
     "absent input (or size-1 table)",
     "guillaume-be/rust-bert#422; MPNet port sbryngelson/ANEForge#255",
     "output",
-    "BERT-EMB-3",
+    "ROB-EMB-1",
     families="R, D, M",
     mutants=[
         only("R", swap("the type table's row 0 is left out", "embeddings", summed(lost=("token_type",)))),
@@ -218,7 +218,7 @@ entry(
     "start at padding_idx+1; pads keep padding_idx and do not advance",
     "src fairseq utils.make_positions; HF#1363, #10736, #11242; Blaizzy/mlx-embeddings#10; foundation-model-stack#432",
     "output",
-    "BERT-EMB-2",
+    "ROB-POS-1",
     families="R, M; B the other way round",
     mutants=[
         only("R", positions("positions start at 0", lambda b, _: _from(b, 0))),

@@ -203,7 +203,7 @@ entry(
     "the sum of both",
     "own knowledge; src electra (one variable scope)",
     "gradient",
-    "ELEC-EMB-1",
+    "ELEC-SHARE-1",
     families="E",
     mutants=[_one_network],
 )
@@ -227,7 +227,7 @@ entry(
     "the sum over all uses",
     "own knowledge",
     "gradient",
-    "ALB-ENC-1",
+    "ALB-ENC-3",
     families="A",
     mutants=[_averaged, _one_use(0), _one_use(-1)],
 )

@@ -1,4 +1,4 @@
-"""transformers' BertForPreTraining as a candidate: every intermediate, every gradient, optimizer steps.
+"""transformers' models of the families as candidates: every intermediate, every gradient, optimizer steps.
 
     python torch_transformers.py CASE OUT.safetensors [float32|float64]
     minibert check CASE OUT.safetensors --dtype float32
@@ -10,56 +10,90 @@ registered as one more implementation, in the eager one's equations, so that sco
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import torch
 import transformers
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-VARIANTS = ("mask_constant", "pad_row_gradient", "mlm_denominator_eps")  # fields of minibert's that no port has
-SEEN, KEEP = {}, {}  # of the pass in progress: what the hooks saw, and the dropout masks they apply
+MODELS = {
+    **dict.fromkeys(("bert", "bert_wwm", "macbert"), "BertForPreTraining"), "bert_wwm_ext": "BertForMaskedLM",
+    "roberta": "RobertaForMaskedLM", "albert": "AlbertForPreTraining",
+    "generator": "ElectraForMaskedLM", "discriminator": "ElectraForPreTraining",
+}  # fmt: skip
+SEEN, KEEP, CALLS = {}, {}, Counter()  # of the pass in progress: what hooks saw, dropout masks, calls of each module
+AT = [""]  # the network that runs, as the names of a joint model begin
 
 
-def bert(weights, inputs, facts):
+def candidate(weights, inputs, facts):
     """{"forward/NAME", "gradients/NAME", "steps/K/NAME": array} of a case; facts: what its case.json says."""
     weights, batches = {name: torch.as_tensor(value) for name, value in weights.items()}, batches_of(inputs)
-    model = published(weights, facts["config"])
-    parameters = {name: p for name, p in model.named_parameters() if name in weights}
-    seen = traced(model, batches[0], facts["config"])
+    models = published(weights, facts)
+    named = ((start + name, p) for start, model in models.items() for name, p in model.named_parameters())
+    parameters = {name: p for name, p in named if name in weights}
+    seen = traced(models, batches[0], facts["config"])
     seen["loss"].backward()
     found = {f"forward/{name}": value for name, value in seen.items()}
     held = {name: value for name, value in seen.items() if value.retains_grad} | parameters
     found |= {f"gradients/{name}": value.grad for name, value in held.items() if value.grad is not None}
-    found |= trained(model, parameters, batches, facts) if facts.get("optimizer") else {}
+    found |= trained(models, parameters, batches, facts) if facts.get("optimizer") else {}
     return {name: value.detach().clone(memory_format=torch.contiguous_format).numpy() for name, value in found.items()}
 
 
-def published(weights, config):
-    """The published model with the case's weights, in their precision; `eval`, since dropout is given as data."""
+def published(weights, facts):
+    """{prefix: published model with the case's weights, in their precision}; `eval`, since dropout is given as data."""
     transformers.AttentionInterface.register("recorded", attention)
     AttentionMaskInterface.register("recorded", eager_mask)
-    fields = {name: value for name, value in config.items() if name not in VARIANTS}
-    made = transformers.BertConfig(**fields, attn_implementation="recorded")
-    model = transformers.BertForPreTraining(made).to(next(iter(weights.values())).dtype).eval()
-    assert not model.load_state_dict(weights, strict=False).unexpected_keys
-    if config.get("pad_row_gradient"):
-        model.bert.embeddings.word_embeddings.padding_idx = None
-    for name, module in model.named_modules():
-        module.golden_name, module.mask_constant = name, config.get("mask_constant", "min")
-        module.register_forward_hook(observed)
+    config, family = facts["config"], facts.get("family", "bert")
+    roles = {"": config["role"] if family == "electra" else family}
+    if roles[""] == "joint":
+        roles = {"generator.": "generator", "discriminator.": "discriminator"}
+    models = {start: network(role, start, config, weights) for start, role in roles.items()}
+    if "generator." in models and config["sharing"] != "none":
+        tables = models["generator."].electra.embeddings = models["discriminator."].electra.embeddings
+        models["generator."].generator_lm_head.weight = tables.word_embeddings.weight
+    for model in models.values():
+        for name, module in model.named_modules():
+            if not hasattr(module, "golden_name"):
+                module.register_forward_hook(observed)
+            module.golden_name, module.mask_constant = name, config.get("mask_constant", "min")
+            if isinstance(module, torch.nn.Embedding) and config.get("pad_row_gradient"):
+                module.padding_idx = None
+    return models
+
+
+def network(role, start, config, weights):
+    """One published model; a joint model's generator is a fraction as wide."""
+    kind = getattr(transformers, MODELS[role])
+    known = kind.config_class().to_dict()
+    fields = {name: value for name, value in config.items() if name in known}
+    if start == "generator.":
+        sizes = ("hidden_size", "num_attention_heads", "intermediate_size")
+        fields |= {name: max(1, round(config[name] * config["generator_size"])) for name in sizes}
+    model = kind(kind.config_class(**fields, attn_implementation="recorded")).eval()
+    own = {name.removeprefix(start): value for name, value in weights.items() if name.startswith(start)}
+    assert not model.to(next(iter(own.values())).dtype).load_state_dict(own, strict=False).unexpected_keys
     return model
 
 
 def observed(module, args, output):
     if isinstance(module, torch.nn.Dropout):
-        keep = KEEP.get(module.golden_name)
+        keep = KEEP.get(called(module))
         return output if keep is None else output * keep / (1 - module.p)
     if isinstance(output := output[0] if isinstance(output, tuple) else output, torch.Tensor):
-        note(module.golden_name, output)
+        note(called(module), output)
     return None
+
+
+def called(module, part=""):
+    """The golden name of this call of a module: the n-th after the first has "@n" behind it."""
+    name = AT[0] + module.golden_name + part
+    CALLS[name] += 1
+    return name + (f"@{CALLS[name] - 1}" if CALLS[name] > 1 else "")
 
 
 def note(name, value):
@@ -70,45 +104,74 @@ def note(name, value):
 
 
 def attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kwargs):
-    name = module.golden_name
-    scores = note(f"{name}.scores", query @ key.transpose(2, 3) * (scaling or query.size(-1) ** -0.5))
+    scores = note(called(module, ".scores"), query @ key.transpose(2, 3) * (scaling or query.size(-1) ** -0.5))
     if attention_mask is not None:
         lowest = torch.finfo(scores.dtype).min if module.mask_constant == "min" else float(module.mask_constant)
         scores = scores + attention_mask.clamp(min=lowest)
-    probs = note(f"{name}.probs", scores.softmax(-1))
-    keep = KEEP.get(f"{name}.dropout")
-    dropped = probs if keep is None else probs * keep / (1 - module.dropout.p)
-    context = note(f"{name}.context", (dropped @ value).transpose(1, 2).flatten(2))
+    probs = note(called(module, ".probs"), scores.softmax(-1))
+    drop = getattr(module, "attention_dropout", None) or module.dropout
+    keep = KEEP.get(called(drop))
+    dropped = probs if keep is None else probs * keep / (1 - drop.p)
+    context = note(called(module, ".context"), (dropped @ value).transpose(1, 2).flatten(2))
     return context.unflatten(2, (query.shape[1], -1)), probs
 
 
-def traced(model, batch, config):
+def traced(models, batch, config):
     """What every module gave, by name, and the losses of one batch."""
-    SEEN.clear()
-    KEEP.clear()
+    for held in (SEEN, KEEP, CALLS):
+        held.clear()
     KEEP.update({name.removeprefix("dropout/"): keep for name, keep in batch.items() if name.startswith("dropout/")})
     spellings = (("input_mask", "attention_mask"), ("segment_ids", "token_type_ids"))
     mask, types = (batch.get(ours, batch.get(theirs)) for ours, theirs in spellings)
-    out = model(batch["input_ids"], attention_mask=mask, token_type_ids=types)
-    asked = out.prediction_logits.take_along_dim(batch["masked_lm_positions"][..., None], 1).flatten(0, 1)
-    each = cross_entropy(asked, batch["masked_lm_ids"].flatten(), reduction="none")
-    weight = batch["masked_lm_weights"].flatten().to(each.dtype)
-    total = weight.sum() + config.get("mlm_denominator_eps", 0.0)
-    masked_lm = (each * weight).sum() / torch.where(total == 0, torch.ones_like(total), total)
-    next_sentence = cross_entropy(out.seq_relationship_logits, batch["next_sentence_labels"].flatten())
-    loss = masked_lm + next_sentence
-    return {**SEEN, "loss.masked_lm": masked_lm, "loss.next_sentence": next_sentence, "loss": loss}
+    terms, factors = {}, {}
+    for AT[0], model in models.items():
+        given = batch["input_ids"], batch.get("replaced_labels")
+        ids, labels = replaced(batch) if AT[0] == "discriminator." else given
+        out = model(ids, attention_mask=mask, token_type_ids=types)
+        logits = out.get("prediction_logits", out.get("logits"))
+        if labels is not None:
+            each = binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
+            weight = (torch.ones_like(ids) if mask is None else mask).to(each.dtype)
+            terms["replaced_token"] = mean(each, weight, config.get("rtd_denominator_eps", 0.0))
+            continue
+        asked = logits.take_along_dim(batch["masked_lm_positions"][..., None], 1).flatten(0, 1)
+        each = cross_entropy(asked, batch["masked_lm_ids"].flatten(), reduction="none")
+        weight = batch["masked_lm_weights"].flatten().to(each.dtype)
+        terms["masked_lm"] = mean(each, weight, config.get("mlm_denominator_eps", 0.0))
+        for pair in ("next_sentence", "sentence_order"):
+            if f"{pair}_labels" in batch:
+                pairs = out.get("seq_relationship_logits", out.get("sop_logits"))
+                terms[pair] = cross_entropy(pairs, batch[f"{pair}_labels"].flatten())
+    if len(models) > 1:
+        factors = {"masked_lm": config["generator_weight"], "replaced_token": config["discriminator_weight"]}
+    loss = sum(factors.get(term, 1.0) * value for term, value in terms.items())
+    return {**SEEN, **{f"loss.{term}": value for term, value in terms.items()}, "loss": loss}
 
 
-def trained(model, parameters, batches, facts):
+def mean(each, weight, eps):
+    total = weight.sum() + eps
+    return (each * weight).sum() / torch.where(total == 0, torch.ones_like(total), total)
+
+
+def replaced(batch):
+    """The discriminator's input and labels: a sample at every slot that counts; one that is right is no replacement."""
+    ids, labels = batch["input_ids"].clone(), torch.zeros_like(batch["input_ids"])
+    row, slot = batch["masked_lm_weights"].nonzero(as_tuple=True)
+    at, samples = (row, batch["masked_lm_positions"][row, slot]), batch["replacement_ids"][row, slot]
+    ids[at], labels[at] = samples, (samples != batch["masked_lm_ids"][row, slot]).to(labels.dtype)
+    return ids, labels
+
+
+def trained(models, parameters, batches, facts):
     """The state after the case's steps: BERT's Adam (no bias correction) or AdamW, eps beside the root in both."""
     plan, found = facts["optimizer"], {}
     s, warmup, total, released = plan["first_step"], plan["warmup"], plan["total"], plan["name"] == "bert_adam"
     slots = ("adam_m", "adam_v") if released else ("exp_avg", "exp_avg_sq")
     moments = {f"{slot}.{name}": torch.zeros_like(p) for slot in slots for name, p in parameters.items()}
     for k in range(1, max(facts["steps"]) + 1):
-        model.zero_grad()
-        loss = traced(model, batches[(k - 1) % len(batches)], facts["config"])["loss"]
+        for p in parameters.values():
+            p.grad = None
+        loss = traced(models, batches[(k - 1) % len(batches)], facts["config"])["loss"]
         loss.backward()
         falling = 1 - s / total if plan["schedule"] == "bert" else (total - s) / (total - warmup)
         rate, s = plan["learning_rate"] * (s / warmup if s < warmup else max(0.0, falling)), s + 1
@@ -142,7 +205,7 @@ def main(case, out, dtype=None):
     facts = json.loads((Path(case) / "case.json").read_text(encoding="utf-8"))
     kind = getattr(torch, dtype or facts["dtype"])
     weights = {name: w.to(kind) for name, w in load_file(Path(case) / "weights.safetensors").items()}
-    save_file(bert(weights, load_file(Path(case) / "inputs.safetensors"), facts), out)
+    save_file(candidate(weights, load_file(Path(case) / "inputs.safetensors"), facts), out)
 
 
 if __name__ == "__main__":
