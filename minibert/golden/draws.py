@@ -35,9 +35,10 @@ class Draws:
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         return (self.words((12, *shape)).sum(0) / 2.0**32 - 6.0)[()]
 
-    def integers(self, low: Any, high: Any = None, shape: Shape = None) -> Any:
-        """Whole numbers of [low, high), or of [0, low); of arrays a number for each entry."""
+    def integers(self, low: Any, high: Any = None, shape: Shape = None, endpoint: bool = False) -> Any:
+        """Whole numbers of [low, high), or of [0, low), with `endpoint` up to high; of arrays one for each entry."""
         low, high = (0, low) if high is None else (low, high)
+        high = high + 1 if endpoint else high
         span = np.asarray(high, np.int64) - np.asarray(low, np.int64)
         shape = span.shape if shape is None and span.shape else shape
         scaled = (self.words(shape) * span.astype(np.uint64)) >> np.uint64(32)

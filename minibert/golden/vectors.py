@@ -13,6 +13,7 @@ import numpy as np
 import minibert
 from minibert.corruption import masking, rules
 from minibert.golden import case as cases
+from minibert.golden import shares
 from minibert.golden.case import Case
 from minibert.golden.draws import Draws
 from minibert.tokenizers.wordpiece import WordPiece
@@ -161,20 +162,27 @@ def _first_half(candidates: np.ndarray, chosen: np.ndarray) -> float:
     return float((chosen & even & (rank <= count // 2)).sum() / (chosen & even).sum())
 
 
+def _share(name: str) -> dict[str, Any]:
+    return shares.text(name.partition("/")[2])
+
+
 # ---- Cases -----------------------------------------------------------------------------------------------------------
 SHIPPED: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
     "tokenizer/uncased": ("tokenizer", "WordPiece, lower-casing: hard strings", _tokens),
     "tokenizer/cased": ("tokenizer", "WordPiece, cased: hard strings", _tokens),
     "masking/bert": ("masking", "the law of BERT's masking, with an example", _law),
+    **{f"masking/{name}": ("masking", f"a law: {law.title}", _share) for name, law in shares.LAWS.items()},
+    f"masking/{shares.ORDER}": ("masking", f"a law: {shares.ORDER_TITLE}", _share),
 }
 
 
 def make(name: str, path: Any) -> Case:
     """Make a shipped case of these kinds."""
     kind, title, content = SHIPPED[name]
+    family = getattr(shares.LAWS.get(name.partition("/")[2]), "family", "albert" if shares.ORDER in name else "bert")
     facts = {
         **dict.fromkeys(("pair", "objective", "optimizer", "weights", "selection")),
-        **{"name": name, "title": title, "kind": kind, "family": "bert", "config": {}, "seed": 0, "dtype": "float64"},
+        **{"name": name, "title": title, "kind": kind, "family": family, "config": {}, "seed": 0, "dtype": "float64"},
         **{"version": minibert.__version__, "truth": "by minibert's own code", "certified": {}},
         **{"steps": [], "batches": 0, "flags": [], "variants": []},
     }
@@ -188,5 +196,5 @@ def verify(case: Case) -> list[str]:
         tokenizer = _tokenizer(held)
         wrong = [v for v in held["vectors"] if v != _vector(tokenizer, v["text"], v["pair"], v["max_length"])]
         return [f"tokens of {v['text'][:40]!r} differ" for v in wrong]
-    again = _law(case.name)
+    again = SHIPPED[case.name][2](case.name)
     return [f"{key} differs" for key in held if held[key] != again[key]]

@@ -1,7 +1,7 @@
 """What an entry of the catalogue is, and the edits of a subject from which mutants are made."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -44,7 +44,8 @@ class Mistake:
 
     shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: letters as in the catalogue's head,
     or "all". variant: legitimate if declared. reason: why no case can show it, or what it waits for. mutants(subject),
-    tokenize(tokenizer, text, pair) and rule(ids, present, rng, vocabulary) execute it, whichever applies.
+    tokenize(tokenizer, text, pair) and rule(ids, present, rng, vocabulary) execute it, whichever applies; `rule` may be
+    several by the name of the law that they break.
     """
 
     id: str
@@ -58,7 +59,11 @@ class Mistake:
     reason: str = ""
     mutants: Callable[[Subject, list[Site]], list[Mutant]] | None = None
     tokenize: Callable | None = None
-    rule: Callable | None = None
+    rule: Callable | Mapping[str, Callable] | None = None
+
+    def rule_of(self, law: str) -> Callable | None:
+        """The rule that stands in the place of that law's, or None."""
+        return self.rule.get(law) if isinstance(self.rule, Mapping) else self.rule if law == "bert" else None
 
     def concerns(self, family: str) -> bool:
         """Whether it is an entry of this family's: by its letters among `families`."""

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from minibert import ops
-from minibert.corruption import masking
+from minibert.corruption import masking, rules
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.replacement import replacement
+from minibert.corruption.rules import Corruption
 from minibert.corruption.selection import selection
 from minibert.corruption.units import units
 from minibert.golden.subject import Subject
@@ -111,6 +112,35 @@ def _nested(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vo
     draw = rng.random(ids.shape)
     chosen = plain & (draw < 0.15)
     return np.where(chosen & (draw < 0.8), vocabulary.mask, ids), chosen
+
+
+def _other_symbol(made: Corruption, vocabulary: Vocabulary) -> Corruption:
+    """The id below the mask's where the mask is due."""
+    return made._replace(ids=np.where(made.chosen & (made.ids == vocabulary.mask), vocabulary.mask - 1, made.ids))
+
+
+def _unmerged(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
+    """Spans cut in two at the start of a word: neighbours that were not merged."""
+    made = rules.span(ids, present, rng, vocabulary)
+    starts = ~vocabulary.continues[ids]
+    inner = np.pad(made.groups, ((0, 0), (1, 0)), constant_values=-1)[:, :-1] == made.groups
+    groups = np.where(made.chosen, np.cumsum(made.chosen & (starts | ~inner), axis=1) - 1, -1)
+    return made._replace(groups=groups.astype(np.int32))
+
+
+def _by_piece(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
+    """SpanBERT's spans with a draw for each piece."""
+    made = rules.span(ids, present, rng, vocabulary)
+    out = ids.copy()
+    out[made.chosen] = replacement(ids[made.chosen], rng, vocabulary)
+    return made._replace(ids=out)
+
+
+def _masked_words(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
+    """MacBERT's runs, 80 % of them masked."""
+    made = rules.macbert(ids, present, rng, vocabulary)
+    hidden = made.chosen & (rng.random(ids.shape) < 0.8)
+    return made._replace(ids=np.where(hidden, vocabulary.mask, made.ids))
 
 
 # ---- Tensors ---------------------------------------------------------------------------------------------------------
@@ -248,9 +278,20 @@ entry(
     "family's own word boundary",
     "HF#11768, #12998",
     "data",
+    "WWM-SEG-1",
     families="R, B-zh",
+    rule={"whole-word": lambda *given: rules.bert(*given)},
 )
-entry("D07", "wrong mask symbol", "[MASK] vs `<mask>`", "HF#16798", "data", families="R")
+entry(
+    "D07",
+    "wrong mask symbol",
+    "[MASK] vs `<mask>`",
+    "HF#16798",
+    "data",
+    "ROB-DATA-1",
+    families="R",
+    rule={"roberta": lambda *given: _other_symbol(rules.roberta(*given), given[3])},
+)
 entry(
     "D08",
     "mask budget",
@@ -267,7 +308,9 @@ entry(
     "85 % mask, 15 % keep, no random",
     "src electra",
     "data",
+    "ELEC-DATA-2",
     families="E",
+    rule={"electra": lambda *given: rules.bert(*given)},
 )
 entry(
     "D10",
@@ -401,6 +444,58 @@ entry(
     "nowhere",
     reason="a mistake of the test, not of the model: with any mask of ones and zeros a right model stays right "
     "(BERT-ATT-4); the shipped cases pad at the end",
+)
+entry(
+    "D18",
+    "neighbouring spans not merged",
+    "overlapping and adjacent spans are one, with the boundaries and places of one",
+    "own knowledge; src SpanBERT masking.py",
+    "data",
+    "SPAN-DATA-2",
+    families="S",
+    rule={"span": _unmerged},
+)
+entry(
+    "D19",
+    "80/10/10 drawn for each piece of a span",
+    "one draw a span; the release's flag defaults to pieces",
+    "src SpanBERT masking.py (replacement method)",
+    "data",
+    "SPAN-DATA-3",
+    families="S",
+    variant=True,
+    rule={"span": _by_piece},
+)
+entry(
+    "D20",
+    "n-grams favour the longer ones, or lengths are uniform",
+    "p(n) proportional to 1/n",
+    "src albert create_pretraining_data (favor_shorter_ngram)",
+    "data",
+    "ALB-DATA-2",
+    families="A",
+    rule={"ngram": lambda *given: rules.ngram(*given, lengths=rules.ALBERT_LENGTHS[::-1])},
+)
+entry(
+    "D21",
+    "[MASK] inserted where similar words are due",
+    "no [MASK] at all; similar, random or the same words",
+    "src MacBERT README",
+    "data",
+    "MAC-DATA-2",
+    families="MC",
+    rule={"macbert": _masked_words},
+)
+entry(
+    "D22",
+    "<s> and </s> never chosen",
+    "fairseq draws from all tokens, special ones too; declare",
+    "src fairseq mask_tokens_dataset.py; HF data collator",
+    "data",
+    "ROB-DATA-1",
+    families="R",
+    variant=True,
+    rule={"roberta": lambda *given: rules.bert(*given, exclude=(0, 2, 3))},
 )
 unlisted(
     "some dropout missing",

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, ops, tree
+from minibert.corruption import sequences
+from minibert.golden import shares
 from minibert.golden.subject import Subject
 from minibert.mistakes.attention import without_bias
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
@@ -423,7 +425,9 @@ entry(
     "same two segments, swapped",
     "google-research/albert#234, #102",
     "data",
+    "ALB-DATA-1",
     families="A",
+    rule={shares.ORDER: sequences.pairs},
 )
 entry(
     "H14",

@@ -15,7 +15,7 @@ from minibert import tree
 from minibert.checkpoint import strictjson
 from minibert.errors import InputError
 from minibert.golden import case as cases
-from minibert.golden import compare, make
+from minibert.golden import compare, make, shares
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, observe
 from minibert.mistakes import data, tokens
@@ -62,7 +62,11 @@ def _by_vectors(case: Case, mistake: Mistake) -> Row:
 
 
 def _by_law(case: Case, mistake: Mistake) -> Row:
-    wrong = data.broken(mistake.rule, case.text())
+    text = case.text()
+    rule = mistake.rule_of(text["rule"].get("name", "bert"))
+    if rule is None:
+        return {"caught": 0, "mutants": 0, "tensor": None}
+    wrong = shares.broken(rule, text) if "name" in text["rule"] else data.broken(rule, text)
     return {"caught": int(bool(wrong)), "mutants": 1, "tensor": wrong[0] if wrong else None}
 
 
