@@ -63,10 +63,11 @@ def _relatives() -> dict[str, Recipe]:
         "bert_wwm": "BERT's network and terms",
         "bert_wwm_ext": "BERT's network, the masked targets alone",
     }
-    steps = {"electra": (1, 10), "bert_wwm": (), "bert_wwm_ext": ()}
-    made = {}
+    steps = {**dict.fromkeys(("electra", "spanbert", "macbert"), (1, 10)), "bert_wwm": (), "bert_wwm_ext": ()}
+    made, shallow = {}, {"num_hidden_layers": 1}
     for seed, (name, title) in enumerate(titles.items(), start=20):
-        made[f"{name}/published"] = Recipe(f"as published: {title}", name, seed=seed, steps=steps.get(name, STEPS))
+        made[f"{name}/published"] = Recipe(f"as published: {title}", name, seed=seed, steps=steps.get(name, STEPS),
+                                           config=shallow if "wwm" in name else {})
         probe = {**families.family(name).PROBE, "initializer_range": 0.4, "tie_word_embeddings": False}
         made[f"{name}/probe"] = Recipe("every config field away from its default, dropout masks drawn", name,
                                        config=probe, seed=seed + 10, dropout=True, steps=())
@@ -74,7 +75,7 @@ def _relatives() -> dict[str, Recipe]:
     return {
         **made,
         "roberta/adam": Recipe("RoBERTa's Adam: both moments corrected, everything decays", "roberta", seed=40,
-                               steps=(1, 10), low=None, optimizer=ADAM),
+                               steps=(1, 10), low=None, optimizer=ADAM, config=shallow),
         "roberta/next-sentence": Recipe("the ablations' next-sentence term, two token types", "roberta", seed=41,
                                         steps=(), low=None, config={"next_sentence": True, "type_vocab_size": 2}),
         "albert/groups": Recipe("two groups of two inner layers each, the first group used twice", "albert", seed=42,
@@ -93,7 +94,7 @@ def _relatives() -> dict[str, Recipe]:
                                         config={"role": "discriminator"}),
         "electra/generator": Recipe("the generator alone, as published", "electra", seed=47, steps=(1, 10), low=None,
                                     config={"role": "generator"}),
-        "electra/joint": Recipe("networks of one size, all shared", "electra", seed=48, steps=(), low=None,
+        "electra/joint": Recipe("networks of one size, all shared", "electra", seed=48, steps=(), low=None, rows=2,
                                 config={"generator_size": 1.0, "sharing": "all"}),
         "electra/release": Recipe("nothing shared, the release's denominators, a padding row that learns", "electra",
                                   seed=49, steps=(), low=None,

@@ -14,6 +14,7 @@ import numpy as np
 from minibert.checkpoint import strictjson
 from minibert.config import require, shown
 from minibert.errors import InputError
+from minibert.golden import vectors
 from minibert.golden.candidate import Candidate, digest
 from minibert.golden.compare import Row
 
@@ -70,7 +71,6 @@ def _row(key: str, got: dict[str, list], due: dict[str, list]) -> Row:
 def lines(case: Any, candidate: Candidate, first: Row) -> list[str]:
     """The text that comes out wrong, and the known mistakes that give the candidate's ids for every text."""
     from minibert.mistakes import CATALOGUE
-    from minibert.tokenizers.wordpiece import WordPiece
 
     held = case.text()
     vector = held["vectors"][int(first.key.partition("/")[2])]
@@ -78,10 +78,11 @@ def lines(case: Any, candidate: Candidate, first: Row) -> list[str]:
     got = [words.get(int(i), f"<{i}>") for i in candidate.tensors[first.key]]
     said = [f"text {shown(vector['text'])}" + (f" and {shown(vector['pair'])}" if vector["pair"] is not None else "")]
     said += [f"  got {' '.join(got)}", f"  due {' '.join(vector['tokens'])}"]
-    tokenizer = WordPiece(held["vocabulary"], **held["settings"])
+    kind, tokenizer = held.get("kind", "wordpiece"), vectors.tokenizer(held)
     named = []
     for mistake in CATALOGUE.values():
-        if mistake.tokenize is not None and _gives(mistake.tokenize, tokenizer, held["vectors"], candidate.tensors):
+        tokenize = mistake.tokenize if kind in mistake.tokenizers else None
+        if tokenize is not None and _gives(tokenize, tokenizer, held["vectors"], candidate.tensors):
             named.append(f"{mistake.id} {mistake.title}; right: {mistake.right}")
     if not named:
         return [*said, "no known mistake explains this"]

@@ -16,6 +16,10 @@ from minibert.golden import case as cases
 from minibert.golden import shares
 from minibert.golden.case import Case
 from minibert.golden.draws import Draws
+from minibert.tokenizers.byte_level import CHARACTERS, ByteLevelBPE
+from minibert.tokenizers.normalization import Charsmap, Fast
+from minibert.tokenizers.sentencepiece_model import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Model
+from minibert.tokenizers.unigram import Unigram
 from minibert.tokenizers.wordpiece import WordPiece
 
 KINDS = ("tokenizer", "masking")
@@ -81,21 +85,57 @@ SETTINGS = {
 }
 
 
-def _tokenizer(text: Mapping[str, Any]) -> WordPiece:
-    return WordPiece(text["vocabulary"], **text["settings"])
+BYTE_WORDS = ["hello", "world", "the", "test", "stop", "now", "don", "Hello", "naï", "中", "00", "..."]
+UNIGRAM_WORDS = "▁hello ▁world ▁the ▁test ▁run ning ▁un aff able ▁now ▁stop ▁5 00".split()
 
 
-def _vector(tokenizer: WordPiece, text: str, pair: str | None, max_length: int | None) -> dict[str, Any]:
+def byte_level() -> dict[str, Any]:
+    """A vocabulary of the 256 bytes and the words of BYTE_WORDS, alone and behind a space, merged from the left."""
+    merges: list[list[str]] = []
+    for word in BYTE_WORDS:
+        for text in (word, f" {word}"):
+            pieces = [CHARACTERS[byte] for byte in text.encode("utf-8")]
+            merges += [["".join(pieces[:i]), pieces[i]] for i in range(1, len(pieces))]
+    merges = [list(pair) for pair in dict.fromkeys(map(tuple, merges))]
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *CHARACTERS, *("".join(pair) for pair in merges), "<mask>"]
+    return {"kind": "byte_level", "settings": {}, "vocabulary": pieces, "merges": merges}
+
+
+def unigram() -> dict[str, Any]:
+    """ALBERT's special pieces, letters, and UNIGRAM_WORDS with the higher scores."""
+    specials = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    singles = ["▁", *LETTERS, *"0123456789.,!?'\"-", "é", "中"]
+    scores = [*[0.0] * len(specials), *(-4.0 - i / 16 for i in range(len(singles)))]
+    scores += [-2.0 - i / 8 for i in range(len(UNIGRAM_WORDS))]
+    pieces = [*specials, *singles, *UNIGRAM_WORDS]
+    return {"kind": "unigram", "settings": {}, "vocabulary": pieces, "scores": scores}
+
+
+def tokenizer(text: Mapping[str, Any]) -> Any:
+    """The tokenizer that a case's text.json describes."""
+    pieces, kind = text["vocabulary"], text.get("kind", "wordpiece")
+    if kind == "byte_level":
+        return ByteLevelBPE(pieces, [tuple(pair) for pair in text["merges"]], **text["settings"])
+    if kind == "unigram":
+        types = [CONTROL, UNKNOWN, CONTROL, CONTROL, USER_DEFINED, *[NORMAL] * (len(pieces) - 5)]
+        return Unigram(Model(pieces, text["scores"], types), Fast(Charsmap(b""), **text["settings"]))
+    return WordPiece(pieces, **text["settings"])
+
+
+def _vector(tokenizer: Any, text: str, pair: str | None, max_length: int | None) -> dict[str, Any]:
     e = tokenizer.encode(text, pair, max_length)
     given = {"text": text, "pair": pair, "max_length": max_length}
     return {**given, "ids": e.ids, "tokens": e.tokens, "type_ids": e.type_ids, "offsets": [list(o) for o in e.offsets]}
 
 
 def _tokens(name: str) -> dict[str, Any]:
-    held: dict[str, Any] = {"settings": SETTINGS[name], "vocabulary": vocabulary()}
+    held = OTHERS[name]() if name in OTHERS else {"settings": SETTINGS[name], "vocabulary": vocabulary()}
     asked = [(text, None, None) for text in TEXTS] + [(text, None, 7) for text in TEXTS[2:6]]
     asked += [(a, b, n) for a, b in PAIRS for n in (None, 8, 11)]
-    return {**held, "vectors": [_vector(_tokenizer(held), *row) for row in asked]}
+    return {**held, "vectors": [_vector(tokenizer(held), *row) for row in asked]}
+
+
+OTHERS = {"tokenizer/byte-level": byte_level, "tokenizer/unigram": unigram}
 
 
 # ---- Masking ---------------------------------------------------------------------------------------------------------
@@ -170,6 +210,8 @@ def _share(name: str) -> dict[str, Any]:
 SHIPPED: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
     "tokenizer/uncased": ("tokenizer", "WordPiece, lower-casing: hard strings", _tokens),
     "tokenizer/cased": ("tokenizer", "WordPiece, cased: hard strings", _tokens),
+    "tokenizer/byte-level": ("tokenizer", "byte-level BPE as RoBERTa has it: hard strings", _tokens),
+    "tokenizer/unigram": ("tokenizer", "unigram as ALBERT's fast tokenizer has it: hard strings", _tokens),
     "masking/bert": ("masking", "the law of BERT's masking, with an example", _law),
     **{f"masking/{name}": ("masking", f"a law: {law.title}", _share) for name, law in shares.LAWS.items()},
     f"masking/{shares.ORDER}": ("masking", f"a law: {shares.ORDER_TITLE}", _share),
@@ -179,7 +221,8 @@ SHIPPED: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
 def make(name: str, path: Any) -> Case:
     """Make a shipped case of these kinds."""
     kind, title, content = SHIPPED[name]
-    family = getattr(shares.LAWS.get(name.partition("/")[2]), "family", "albert" if shares.ORDER in name else "bert")
+    own = {"tokenizer/byte-level": "roberta", "tokenizer/unigram": "albert", f"masking/{shares.ORDER}": "albert"}
+    family = own.get(name) or getattr(shares.LAWS.get(name.partition("/")[2]), "family", "bert")
     facts = {
         **dict.fromkeys(("pair", "objective", "optimizer", "weights", "selection")),
         **{"name": name, "title": title, "kind": kind, "family": family, "config": {}, "seed": 0, "dtype": "float64"},
@@ -193,8 +236,8 @@ def verify(case: Case) -> list[str]:
     """What differs from a replay, a line each."""
     held = case.text()
     if case.facts["kind"] == "tokenizer":
-        tokenizer = _tokenizer(held)
-        wrong = [v for v in held["vectors"] if v != _vector(tokenizer, v["text"], v["pair"], v["max_length"])]
+        made = tokenizer(held)
+        wrong = [v for v in held["vectors"] if v != _vector(made, v["text"], v["pair"], v["max_length"])]
         return [f"tokens of {v['text'][:40]!r} differ" for v in wrong]
     again = SHIPPED[case.name][2](case.name)
     return [f"{key} differs" for key in held if held[key] != again[key]]

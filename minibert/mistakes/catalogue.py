@@ -44,8 +44,8 @@ class Mistake:
 
     shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: letters as in the catalogue's head,
     or "all". variant: legitimate if declared. reason: why no case can show it, or what it waits for. mutants(subject),
-    tokenize(tokenizer, text, pair) and rule(ids, present, rng, vocabulary) execute it, whichever applies; `rule` may be
-    several by the name of the law that they break.
+    tokenize(tokenizer, text, pair) and rule(ids, present, rng, vocabulary) execute it, whichever applies; the first for
+    kinds of tokenizer in `tokenizers`; `rule` may be several by the name of the law that they break.
     """
 
     id: str
@@ -59,6 +59,7 @@ class Mistake:
     reason: str = ""
     mutants: Callable[[Subject, list[Site]], list[Mutant]] | None = None
     tokenize: Callable | None = None
+    tokenizers: tuple[str, ...] = ("wordpiece",)
     rule: Callable | Mapping[str, Callable] | None = None
 
     def rule_of(self, law: str) -> Callable | None:

@@ -15,13 +15,12 @@ from minibert import tree
 from minibert.checkpoint import strictjson
 from minibert.errors import InputError
 from minibert.golden import case as cases
-from minibert.golden import compare, make, shares
+from minibert.golden import compare, make, shares, vectors
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, observe
 from minibert.mistakes import data, tokens
 from minibert.mistakes.catalogue import CATALOGUE, STEPS, Mistake, Mutant
 from minibert.mistakes.swap import Site, Swaps, sites
-from minibert.tokenizers.wordpiece import WordPiece
 
 Row = dict[str, Any]  # caught, mutants, tensor: how many of how many, and the first tensor that shows the first of them
 
@@ -43,7 +42,8 @@ def matrix(ids: Iterable[str] | None = None, names: Iterable[str] | None = None)
 def _rows(case: Case, chosen: list[Mistake]) -> Iterator[tuple[str, Row]]:
     kind = case.facts["kind"]
     if kind == "tokenizer":
-        yield from ((m.id, _by_vectors(case, m)) for m in chosen if m.tokenize)
+        tried = case.text().get("kind", "wordpiece")
+        yield from ((m.id, _by_vectors(case, m)) for m in chosen if m.tokenize and tried in m.tokenizers)
     elif kind == "masking":
         yield from ((m.id, _by_law(case, m)) for m in chosen if m.rule)
     elif kind in ("family", "block", "op"):
@@ -53,7 +53,7 @@ def _rows(case: Case, chosen: list[Mistake]) -> Iterator[tuple[str, Row]]:
 
 def _by_vectors(case: Case, mistake: Mistake) -> Row:
     text = case.text()
-    tokenizer = WordPiece(text["vocabulary"], **text["settings"])
+    tokenizer = vectors.tokenizer(text)
     for vector in text["vectors"]:
         given = vector["text"], vector["pair"], vector["max_length"]
         if mistake.tokenize(tokenizer, *given) != tokens.encoded(tokenizer, *given):

@@ -1,5 +1,6 @@
 """Mistakes in the tokenizer: each a tokenize(tokenizer, text, pair, max_length) -> (ids, type ids)."""
 
+import itertools
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -99,6 +100,12 @@ def _padded_inside(tokenizer: WordPiece, text: str, pair: str | None = None, max
     return [*ids[:border], tokenizer.pad_id, *ids[border:]], [*types[:border], 0, *types[border:]]
 
 
+def _joined_once(tokenizer: Any, ids: list[int], types: list[int]) -> Tokens:
+    """One separator where two stand behind each other."""
+    twice = [i for i, (a, b) in enumerate(itertools.pairwise(ids)) if a == b == tokenizer.sep_id]
+    return [v for i, v in enumerate(ids) if i not in twice], [v for i, v in enumerate(types) if i not in twice]
+
+
 def _strips(tokenizer: WordPiece) -> bool:
     right = tokenizer.lowercase if tokenizer.strip_accents is None else tokenizer.strip_accents
     return not right
@@ -179,7 +186,24 @@ entry(
     "RoBERTa: `<s> a </s></s> b </s>`",
     "HF#11519, #1681; sentence-transformers#19; ThilinaRajapakse/simpletransformers#163",
     "tokens",
+    "TOK-BPE-7",
     families="R, M",
+    tokenize=rows(lambda tokenizer, ids, types: _joined_once(tokenizer, ids, types)),
+    tokenizers=("byte_level",),
+)
+entry(
+    "T15",
+    "a blank put before every text, or the one in it lost",
+    "the first word has no blank before it unless the text has one",
+    "own knowledge; GPT-2 and RoBERTa differ from fairseq's add_prefix_space",
+    "tokens",
+    "TOK-BPE-3",
+    families="R",
+    variant=True,
+    tokenize=lambda tokenizer, text, pair=None, max_length=None: encoded(
+        tokenizer, f" {text}", None if pair is None else f" {pair}", max_length
+    ),
+    tokenizers=("byte_level",),
 )
 entry(
     "T09",
@@ -189,6 +213,7 @@ entry(
     "tokens",
     "TOK-8",
     tokenize=rows(lambda tokenizer, ids, types: (ids[1:-1], types[1:-1])),
+    tokenizers=("wordpiece", "byte_level", "unigram"),
 )
 entry(
     "T10",
@@ -200,6 +225,7 @@ entry(
     tokenize=rows(
         lambda tokenizer, ids, types: ([i + 1 if i == tokenizer.sep_id else i for i in ids], types)
     ),
+    tokenizers=("wordpiece", "byte_level", "unigram"),
 )
 entry(
     "T11",
