@@ -109,7 +109,8 @@ EXPERIMENTS = {
         ("probe.accuracy", "probe.majority", "accuracies.replaced_token"),
         {"held_out": 0.3},
         [
-            Arm("replaced tokens", "electra", {}, {"steps": 6000}),
+            Arm("replaced tokens", "electra", {"temperature": 1.0}, {"steps": 6000}),
+            Arm("replaced tokens, sampled at 5", "electra", {}, {"steps": 6000}),
             Arm("masked tokens", "electra", {"role": "generator"}, {"steps": _equal_compute(6000)}),
             Arm("untrained", "electra", {}, {"steps": 1, "learning_rate": 0.0}),
         ],
