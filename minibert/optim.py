@@ -269,4 +269,9 @@ def linear_schedule(step: int, *, peak: float, warmup: int, total: int) -> float
     return peak * max(0.0, (total - step) / max(1, total - warmup))
 
 
-SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule}
+def electra_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """ELECTRA's: the decayed rate times min(1, step/warmup), so continuous, and below the peak at step = warmup."""
+    return peak * max(0.0, 1 - step / total) * (min(1.0, step / warmup) if warmup else 1.0)
+
+
+SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "electra": electra_schedule}

@@ -191,13 +191,15 @@ class TestClip:
 
 
 class TestSchedules:
-    @pytest.mark.parametrize(("step", "bert", "linear"), [
-        (0, 0.0, 0.0), (9_999, 9.999e-5, 9.999e-5), (10_000, 9.9e-5, 1e-4), (500_000, 5e-5, 5 / 99 * 1e-3),
-        (1_000_000, 0.0, 0.0), (1_000_001, 0.0, 0.0)])
-    def test_table(self, step, bert, linear):
-        """BERT drops by a hundredth where warm-up ends; the linear one doesn't; neither goes below 0."""
+    @pytest.mark.parametrize(("step", "bert", "electra", "linear"), [
+        (0, 0.0, 0.0, 0.0), (9_999, 9.999e-5, 9.999e-5 * 0.990001, 9.999e-5), (10_000, 9.9e-5, 9.9e-5, 1e-4),
+        (500_000, 5e-5, 5e-5, 5 / 99 * 1e-3), (1_000_000, 0.0, 0.0, 0.0), (1_000_001, 0.0, 0.0, 0.0)])
+    def test_table(self, step, bert, electra, linear):
+        """BERT drops by a hundredth where warm-up ends, ELECTRA nears that from below, the linear one reaches the
+        peak; none goes below 0."""
         options = {"peak": 1e-4, "warmup": 10_000, "total": 1_000_000}
         assert optim.bert_schedule(step, **options) == pytest.approx(bert, abs=1e-16)
+        assert optim.electra_schedule(step, **options) == pytest.approx(electra, abs=1e-16)
         assert optim.linear_schedule(step, **options) == pytest.approx(linear, abs=1e-16)
 
     @pytest.mark.parametrize("schedule", optim.SCHEDULES.values())

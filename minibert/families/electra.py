@@ -548,7 +548,7 @@ TOKENIZER = "wordpiece"
 # generator at temperature 1 follow the frequencies of tokens, and a narrow discriminator cannot tell them from context
 # within 3000 updates (87.9 % right, as a constant guess). The generator is half as wide: a quarter would be 16.
 PRETRAINING: Tree = {
-    "options": {"masking": "dynamic"},
+    "options": {"masking": "dynamic", "schedule": "electra"},
     "fields": {"embedding_size": 32, "generator_size": 0.5, "temperature": 5.0},
 }
 UNITS = ("", "pieces", "repeated")  # repeated: positions are drawn with replacement, as in the release
