@@ -1,4 +1,4 @@
-"""Laws that need no goldens: what every right BERT obeys, whatever its weights, asked of anybody's implementation.
+"""Laws that need no goldens: what every right model of BERT's kin obeys, whatever its weights, asked of anybody's.
 
     def run(weights, inputs): ...          # published names in; {"forward/…": …, "gradients/…": …} out, what there is
     for finding in laws.check(run, weights, inputs, config):
@@ -6,6 +6,7 @@
 
 Names are those of golden cases; config has the published fields. A law asks one or two questions of `run` and compares
 the answers; `holds` is None where it cannot be asked, and the text says why. Dropout masks in `inputs` are left out.
+Layers, tables and heads are found by the names that published models of the families give them (`_Layer`, `HEADS`).
 
 An implementation that only writes files is asked in two sittings. The questions do not depend on the answers (but for
 gradient_is_the_slope, which needs a callable):
@@ -24,7 +25,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def padding_invariance(run: Run, weights: Tensors, inputs: Tensors, config: Conf
     """More padding, and other ids in it, change nothing outside of it. [BERT-ATT-4]"""
     x, name, mask = _masked(inputs)
     length = mask.shape[1]
-    more = min(2, _positions(weights) - length)
+    more = min(2, _positions(weights, config) - length)
     if not more and mask.all():
         raise Silent("neither padding nor room for it")
     wider = np.pad(mask, ((0, 0), (0, more)))
@@ -144,20 +145,21 @@ def batch_permutation(run: Run, weights: Tensors, inputs: Tensors, config: Confi
 @law
 def head_permutation(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
     """Heads in another order, and the columns that read them, change nothing else. [BERT-ATT-2]"""
-    heads = config["num_attention_heads"]
-    if heads < 2:
-        raise Silent("there is one head")
-    moves = {}
+    moves: dict[str, tuple[int, np.ndarray]] = {}
     for i, layer in enumerate(_layers(weights)):
+        heads = _heads(layer, config)
+        if heads < 2:
+            continue
         order = np.roll(np.arange(heads), 1 + i % (heads - 1))
-        width = len(weights[f"{layer}.attention.self.query.weight"]) // heads
+        width = len(weights[f"{layer.own}.query.weight"]) // heads
         entries = (order[:, None] * width + np.arange(width)).reshape(-1)
         for part in ("query", "key", "value"):
-            name = f"{layer}.attention.self.{part}"
+            name = f"{layer.own}.{part}"
             moves |= {f"{name}.weight": (0, entries), f"{name}.bias": (0, entries), name: (-1, entries)}
-        moves |= {f"{layer}.attention.output.dense.weight": (1, entries),
-                  f"{layer}.attention.self.context": (-1, entries),
-                  f"{layer}.attention.self.scores": (1, order), f"{layer}.attention.self.probs": (1, order)}
+        moves |= {f"{layer.merged}.weight": (1, entries), f"{layer.own}.context": (-1, entries),
+                  f"{layer.own}.scores": (1, order), f"{layer.own}.probs": (1, order)}
+    if not moves:
+        raise Silent("there is one head")
     return _equivariance(run, weights, inputs, inputs, moves)
 
 
@@ -169,10 +171,10 @@ def vocabulary_permutation(run: Run, weights: Tensors, inputs: Tensors, config: 
     order = np.arange(len(weights[table]))
     order[free] = np.random.default_rng(0).permutation(free)
     renamed = np.argsort(order)
-    others = {name: renamed[inputs[name]] for name in ("input_ids", "masked_lm_ids") if name in inputs}
-    decoder = "cls.predictions.decoder"
-    rows = (table, "cls.predictions.bias", f"{decoder}.weight", f"{decoder}.bias")
-    moves = {**dict.fromkeys(rows, (0, order)), "cls.predictions": (-1, order)}
+    ids = ("input_ids", "masked_lm_ids", "replacement_ids", "span_ids")
+    others = {name: renamed[inputs[name]] for name in ids if name in inputs}
+    moves = {**dict.fromkeys([*_word_tables(weights), *_decoders(weights)], (0, order)),
+             **dict.fromkeys(_logits(weights), (-1, order))}
     return _equivariance(run, weights, inputs, {**inputs, **others}, moves)
 
 
@@ -181,17 +183,16 @@ def hidden_unit_permutation(run: Run, weights: Tensors, inputs: Tensors, config:
     """Units of the feed-forward in another order change nothing else. [BERT-FF-1]"""
     moves = {}
     for layer in _layers(weights):
-        name = f"{layer}.intermediate"
-        order = np.random.default_rng(0).permutation(len(weights[f"{name}.dense.bias"]))
-        moves |= {f"{name}.dense.weight": (0, order), f"{name}.dense.bias": (0, order), f"{name}.dense": (-1, order),
-                  name: (-1, order), f"{layer}.output.dense.weight": (1, order)}
+        order = np.random.default_rng(0).permutation(len(weights[f"{layer.inner}.bias"]))
+        moves |= {f"{layer.inner}.weight": (0, order), f"{layer.inner}.bias": (0, order), layer.inner: (-1, order),
+                  layer.act: (-1, order), f"{layer.outer}.weight": (1, order)}
     return _equivariance(run, weights, inputs, inputs, moves)
 
 
 @law
 def key_bias_invariance(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
     """Another bias of the key projection changes no probability and nothing after it. [OP-ATT-9]"""
-    names = [f"{layer}.attention.self.key" for layer in _layers(weights)]
+    names = [f"{layer.own}.key" for layer in _layers(weights)]
     rng = np.random.default_rng(0)
     moved = {f"{n}.bias": weights[f"{n}.bias"] + _like(weights, n, rng.standard_normal(len(weights[f"{n}.bias"])))
              for n in names}
@@ -203,12 +204,12 @@ def key_bias_invariance(run: Run, weights: Tensors, inputs: Tensors, config: Con
 @law
 def layer_norm_shift(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
     """A constant added to every entry of a norm's input changes nothing after the norm. [OP-LN-1]"""
-    types = next((name for name in weights if name.endswith("token_type_embeddings.weight")), None)
-    dense = [f"{layer}.{part}.dense" for layer in _layers(weights) for part in ("attention.output", "output")]
+    types = [name for name in weights if name.endswith("token_type_embeddings.weight")]
+    dense = [name for layer in _layers(weights) for name in (layer.merged, layer.outer)]
     shifted = {name: weights[name] + weights[name].dtype.type(0.75)
-               for name in [types, *(f"{name}.bias" for name in dense)] if name}
-    return _worst(run({**weights, **shifted}, inputs),
-                  _forward(run(weights, inputs), {*dense, (types or "").removesuffix(".weight")}))
+               for name in [*types, *(f"{name}.bias" for name in dense)]}
+    skip = {name for module in (*dense, *types) for name in _networks(module.removesuffix(".weight"), weights)}
+    return _worst(run({**weights, **shifted}, inputs), _forward(run(weights, inputs), skip))
 
 
 @law
@@ -217,11 +218,13 @@ def layer_norm_scale(run: Run, weights: Tensors, inputs: Tensors, config: Config
     if _eps(weights) > 1e-4:
         raise Silent("16 bits have no room for it")
     tables = [name for name in weights if re.search(r"embeddings\.(word|position|token_type)_embeddings", name)]
-    norm = next((name for name in weights if name.endswith("embeddings.LayerNorm.weight")), "").removesuffix(".weight")
+    norms = [name.removesuffix(".weight") for name in weights if name.endswith("embeddings.LayerNorm.weight")]
     answers = [run({**weights, **{name: weights[name] * weights[name].dtype.type(s) for name in tables}}, inputs)
                for s in (2.0**30, 2.0**40)]
-    wanted = (f"forward/{norm}", f"forward/{norm.removesuffix('.LayerNorm')}")
-    return _worst(answers[1], {key: value for key, value in answers[0].items() if key in wanted})
+    wanted = {name for norm in norms for name in _networks(norm, weights)}
+    wanted |= {name.removesuffix(".LayerNorm") for name in wanted}
+    return _worst(answers[1], {key: value for key, value in answers[0].items()
+                               if key.startswith("forward/") and _name(key) in wanted})
 
 
 @law
@@ -233,28 +236,34 @@ def ignored_labels(run: Run, weights: Tensors, inputs: Tensors, config: Config) 
     counted = np.pad(target_weights, spare)
     slots = {"masked_lm_positions": np.pad(inputs["masked_lm_positions"], spare), "masked_lm_weights": counted,
              "masked_lm_ids": np.where(counted != 0, np.pad(ids, spare), others)}
+    if "replacement_ids" in inputs:
+        slots["replacement_ids"] = np.where(counted != 0, np.pad(inputs["replacement_ids"], spare), others)
     first, second = run(weights, inputs), run(weights, {**inputs, **slots})
     unasked = np.ones(inputs["input_ids"].shape, bool)
     rows, columns = np.nonzero(target_weights)
     unasked[rows, inputs["masked_lm_positions"][rows, columns]] = False
     found, where = _worst(second, first)
-    logits = first.get("gradients/cls.predictions")
-    if logits is not None and logits.shape[:2] == unasked.shape and logits[unasked].any():
-        return math.inf, "gradients/cls.predictions, at a position that nothing asks for"
+    for name in _logits(weights):
+        logits = first.get(f"gradients/{name}")
+        fits = "pair_target" not in name and logits is not None and logits.shape[:2] == unasked.shape
+        if fits and logits[unasked].any():
+            return math.inf, f"gradients/{name}, at a position that nothing asks for"
     return found, where
 
 
 @law
 def uniform_head(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
-    """Equal logits cost ln V where a token is predicted, and ln 2 for the next sentence. [BERT-LOSS-1 BERT-LOSS-3]"""
-    heads = (_word_table(weights), "cls.predictions.decoder.weight", "cls.predictions.bias",
-             "cls.predictions.decoder.bias", "cls.seq_relationship.weight", "cls.seq_relationship.bias")
-    equal = {name: np.broadcast_to(weights[name][:1], weights[name].shape).copy() for name in heads if name in weights}
+    """Equal logits cost ln V where a token is predicted, and ln 2 for a pair of sentences. [BERT-LOSS-1 BERT-LOSS-3]"""
+    heads = [*_word_tables(weights), *_decoders(weights), *_pair_heads(weights)]
+    equal = {name: np.broadcast_to(weights[name][:1], weights[name].shape).copy() for name in heads}
     total = float(_given(inputs, "masked_lm_weights").sum())
     kept = total / (total + config.get("mlm_denominator_eps", 0.0)) if total else 0.0
-    truth = {"forward/loss.masked_lm": kept * math.log(_vocabulary(weights)), "forward/loss.next_sentence": math.log(2)}
+    known = {"masked_lm": kept * math.log(_vocabulary(weights)), "next_sentence": math.log(2),
+             "sentence_order": math.log(2), "span_boundary": math.log(_vocabulary(weights))}
     answer = run({**weights, **equal}, inputs)
-    if "cls.seq_relationship.weight" in weights:
+    terms = [key for key in answer if key.startswith("forward/loss.")]
+    truth = {key: known[key.partition(".")[2]] for key in terms if key.partition(".")[2] in known}
+    if len(truth) == len(terms):
         truth["forward/loss"] = sum(truth.values())
     return _worst(answer, {key: np.asarray(value) for key, value in truth.items()})
 
@@ -286,7 +295,7 @@ def key_bias_gradient(run: Run, weights: Tensors, inputs: Tensors, config: Confi
     """The gradient of the key projection's bias is 0. [OP-ATT-9]"""
     answer = run(weights, _masked(inputs)[0])
     found = {key: value for key, value in answer.items() if key.startswith("gradients/") and _name(key) in weights}
-    biases = {key: float(np.abs(value).max()) for key, value in found.items() if key.endswith("self.key.bias")}
+    biases = {key: float(np.abs(value).max()) for key, value in found.items() if key.endswith(".key.bias")}
     if not biases:
         raise Silent("the key bias's gradient is not given")
     worst = max(biases, key=biases.get)
@@ -297,10 +306,11 @@ def key_bias_gradient(run: Run, weights: Tensors, inputs: Tensors, config: Confi
 @law
 def softmax_gradients(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> tuple[float, str]:
     """What enters a softmax (scores, logits) has gradients that sum to zero over its entries. [OP-SM-2 OP-CE-4]"""
-    logits = ("gradients/cls.predictions", "gradients/cls.seq_relationship")
+    pairs = [name.removesuffix(".weight").removesuffix(".classifier") for name in _pair_heads(weights)]
+    logits = {f"gradients/{name}" for name in (*_logits(weights), *pairs)}
     answer = run(weights, inputs)
     entered = {key: value for key, value in answer.items()
-               if key in logits or (key.startswith("gradients/") and key.endswith(".scores"))}
+               if key in logits or (key.startswith("gradients/") and re.search(r"\.scores(@\d+)?$", key))}
     sums = {key: np.append(value.reshape(-1), value.sum(-1)) for key, value in entered.items()}
     return _worst(sums, {key: np.append(value.reshape(-1), 0 * value.sum(-1)) for key, value in entered.items()})
 
@@ -310,13 +320,19 @@ def tied_gradient(run: Run, weights: Tensors, inputs: Tensors, config: Config) -
     """The word table's gradient is the sum of its two uses, look-up and decoder. [BERT-MLM-3]"""
     if not config.get("tie_word_embeddings", True):
         raise Silent("the decoder has a matrix of its own")
+    if any(name.startswith("generator.") for name in weights):
+        raise Silent("two networks look up, one of them what the other has drawn")
     answer, table, ids = run(weights, inputs), _word_table(weights), inputs["input_ids"]
     looked_up = _given(answer, f"gradients/{table.removesuffix('.weight')}")
-    logits, entered = _given(answer, "gradients/cls.predictions"), _given(answer, "forward/cls.predictions.transform")
+    if not (uses := _logits(weights)):
+        raise Silent("no head predicts tokens")
     rows, width = weights[table].shape
     scattered = np.zeros((rows, width), looked_up.dtype)
     np.add.at(scattered, ids.reshape(-1), looked_up.reshape(-1, width))
-    decoder = logits.reshape(-1, rows).T @ entered.reshape(-1, width)
+    decoder = np.zeros_like(scattered)
+    for logits, entered in uses.items():
+        d = _given(answer, f"gradients/{logits}").reshape(-1, rows)
+        decoder = decoder + d.T @ _given(answer, f"forward/{entered}").reshape(-1, width)
     got, both = _given(answer, f"gradients/{table}"), scattered + decoder
     pad = config.get("pad_token_id")
     if pad is not None and got.shape == both.shape:  # ports give its row the decoder's part alone [BERT-EMB-4]
@@ -330,8 +346,9 @@ def gradient_is_the_slope(run: Run, weights: Tensors, inputs: Tensors, config: C
     """Along a random direction the loss rises as its gradient says: of all parameters, and of the word table alone."""
     x, rng, table = _masked(inputs)[0], np.random.default_rng(0), _word_table(weights)
     signs = {name: rng.choice([-1.0, 1.0], value.shape) for name, value in weights.items()}
-    if config.get("pad_token_id") is not None:
-        signs[table][config["pad_token_id"]] = 0  # ports leave out its look-up [BERT-EMB-4]
+    if config.get("pad_token_id") is not None:  # ports leave out its look-up [BERT-EMB-4 ROB-EMB-2]
+        for name in (*_word_tables(weights), *(n for n in weights if re.fullmatch(r"roberta.*position_emb.*", n))):
+            signs[name][config["pad_token_id"]] = 0
     gradient, errors = run(weights, x), {}
     bar = 16 * math.sqrt(_eps(weights, gradient))
     for names in (list(weights), [table]):
@@ -368,9 +385,39 @@ def _eps(*answers: Tensors) -> float:
 
 # the published modules that golden cases have; what a candidate gives besides is passed over
 _MODULES = re.compile(
-    r"loss(\..+)?|(.+\.)?(embeddings(\.\w+)?|pooler(\.dense)?|cls\.(predictions(\.transform(\.dense)?)?|seq_relationship)"
-    r"|layer\.\d+\.(attention\.self\.(query|key|value|scores|probs|context)|((attention\.)?output|intermediate)(\.dense)?))"
+    r"loss(\..+)?|(.+\.)?(embeddings(\.\w+)?|embeddings_project|embedding_hidden_mapping_in"
+    r"|pooler(\.dense|_activation)?|cls\.(predictions(\.transform(\.dense)?)?|seq_relationship)"
+    r"|lm_head(\.(dense|layer_norm))?|predictions(\.(dense|LayerNorm))?|sop_classifier|generator_lm_head"
+    r"|generator_predictions\.(dense|LayerNorm)|discriminator_predictions(\.dense(_prediction)?)?"
+    r"|cls\.pair_target_predictions(\..+)?"
+    r"|layer\.\d+\.(attention\.self\.(query|key|value|scores|probs|context)|((attention\.)?output|intermediate)(\.dense)?)"
+    r"|albert_layers\.\d+\.(attention(\.(query|key|value|scores|probs|context|dense))?|ffn(_output)?|activation"
+    r"|full_layer_layer_norm)(@\d+)?)"
 )
+
+
+class _Layer(NamedTuple):
+    """An encoder layer's modules: own has the projections and probabilities, merged reads the heads, inner and outer
+    are the feed-forward's, act its activation.
+    """
+
+    own: str
+    merged: str
+    inner: str
+    act: str
+    outer: str
+
+
+# logits of tokens, what enters their decoder: by the names after a network's own
+HEADS = {
+    "cls.predictions": "cls.predictions.transform",
+    "lm_head": "lm_head.layer_norm",
+    "predictions": "predictions.LayerNorm",
+    "generator_lm_head": "generator_predictions.LayerNorm",
+    "cls.pair_target_predictions": "cls.pair_target_predictions.mlp_layer_norm.layer_norm2",
+}
+PAIRS = ("cls.seq_relationship", "sop_classifier.classifier")
+NETWORKS = ("", "generator.", "discriminator.")
 
 
 def _golden(name: str, weights: Tensors) -> bool:
@@ -378,7 +425,8 @@ def _golden(name: str, weights: Tensors) -> bool:
 
 
 def _name(key: str) -> str:
-    return key.partition("/")[2]
+    """The tensor's name, without the number of the call where a module is called again."""
+    return re.sub(r"@\d+$", "", key.partition("/")[2])
 
 
 def _worst(got: Tensors, expected: Tensors) -> tuple[float, str]:
@@ -426,14 +474,15 @@ def _masked(inputs: Tensors) -> tuple[dict[str, np.ndarray], str, np.ndarray]:
 
 
 def _by_token(name: str) -> bool:
-    return not name.startswith("masked_lm")
+    return not name.startswith(("masked_lm", "replacement", "span"))
 
 
 def _outside_padding(answer: Tensors, mask: np.ndarray, length: int) -> dict[str, np.ndarray]:
     """Every tensor without its padding; parameters' gradients and whole-row results as they are."""
     kept, found = mask != 0, {}
     for key, value in answer.items():
-        if value.ndim >= 3 and value.shape[:2] == kept.shape:
+        by_token = value.ndim >= 3 or key.endswith("discriminator_predictions")  # one logit a token
+        if by_token and value.shape[:2] == kept.shape:
             value = value[kept]
         elif value.ndim == 4 and value.shape[::2] == (len(kept), kept.shape[1]):  # (B, H, T, T)
             value = np.moveaxis(value, 1, -1)[kept[:, :, None] & kept[:, None, :]]
@@ -454,18 +503,59 @@ def _like(weights: Tensors, name: str, value: np.ndarray) -> np.ndarray:
     return value.astype(array.dtype)
 
 
-def _layers(weights: Tensors) -> list[str]:
-    found = (re.fullmatch(r"(.*layer\.\d+)\.attention\.self\.query\.weight", name) for name in weights)
-    layers = [match.group(1) for match in found if match]
-    if not layers:
+def _layers(weights: Tensors) -> list[_Layer]:
+    found = []
+    for name in weights:
+        if match := re.fullmatch(r"(.*layer\.\d+)\.attention\.self\.query\.weight", name):
+            parts = ("attention.self", "attention.output.dense", "intermediate.dense", "intermediate", "output.dense")
+        elif match := re.fullmatch(r"(.*albert_layers\.\d+)\.attention\.query\.weight", name):
+            parts = ("attention", "attention.dense", "ffn", "activation", "ffn_output")
+        else:
+            continue
+        found.append(_Layer(*(f"{match[1]}.{part}" for part in parts)))
+    if not found:
         raise Silent("no layer's weights have the published names")
-    return layers
+    if any(f"{layer.inner}.bias" not in weights for layer in found):
+        raise Silent("layers share a part and not the other")
+    return found
+
+
+def _heads(layer: _Layer, config: Config) -> int:
+    fraction = config.get("generator_size", 1) if layer.own.startswith("generator.") else 1
+    return max(1, round(config["num_attention_heads"] * fraction))
+
+
+def _logits(weights: Tensors) -> dict[str, str]:
+    """Names of the tokens' logits -> what enters their decoder."""
+    return {f"{network}{logits}": f"{network}{entered}" for network in NETWORKS for logits, entered in HEADS.items()
+            if f"{network}{logits}.bias" in weights or f"{network}{logits}.decoder.bias" in weights}  # fmt: skip
+
+
+def _decoders(weights: Tensors) -> list[str]:
+    """The decoders' biases, and matrices of their own."""
+    ends = ("bias", "weight", "decoder.bias", "decoder.weight")
+    return [name for logits in _logits(weights) for end in ends if (name := f"{logits}.{end}") in weights]
+
+
+def _pair_heads(weights: Tensors) -> list[str]:
+    return [name for head in PAIRS for leaf in ("weight", "bias") if (name := f"{head}.{leaf}") in weights]
+
+
+def _networks(module: str, weights: Tensors) -> list[str]:
+    """A shared module's names in the networks that use it: its weights stand under one of them."""
+    if not any(name.startswith("generator.") for name in weights):
+        return [module]
+    own = re.sub(r"^(generator|discriminator)\.", "", module)
+    return [f"generator.{own}", f"discriminator.{own}"]
+
+
+def _word_tables(weights: Tensors) -> list[str]:
+    return [name for name in weights if name.endswith("word_embeddings.weight")]
 
 
 def _word_table(weights: Tensors) -> str:
-    for name in weights:
-        if name.endswith("word_embeddings.weight"):
-            return name
+    for name in _word_tables(weights):
+        return name
     raise Silent("there is no word table under its published name")
 
 
@@ -473,9 +563,12 @@ def _vocabulary(weights: Tensors) -> int:
     return len(weights[_word_table(weights)])
 
 
-def _positions(weights: Tensors) -> int:
-    return next((len(v) for name, v in weights.items() if name.endswith("position_embeddings.weight")), 0)
+def _positions(weights: Tensors, config: Config) -> int:
+    """How many tokens a row may have."""
+    table = next((name for name in weights if name.endswith("embeddings.position_embeddings.weight")), None)
+    first = config["pad_token_id"] + 1 if (table or "").startswith("roberta.") else 0
+    return len(weights[table]) - first if table else 0
 
 
 def _probs(key: str) -> bool:
-    return key.startswith("forward/") and key.endswith(".probs")
+    return key.startswith("forward/") and _name(key).endswith(".probs")

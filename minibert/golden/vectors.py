@@ -86,7 +86,8 @@ SETTINGS = {
 
 
 BYTE_WORDS = ["hello", "world", "the", "test", "stop", "now", "don", "Hello", "naï", "中", "00", "..."]
-UNIGRAM_WORDS = "▁hello ▁world ▁the ▁test ▁run ning ▁un aff able ▁now ▁stop ▁5 00".split()
+UNIGRAM_WORDS = ["▁hello", "▁world", "▁the", "▁test", "▁run", "ning", "▁un", "aff", "able", "▁now", "▁stop", "▁5",
+                 "00"]  # fmt: skip
 
 
 def byte_level() -> dict[str, Any]:

@@ -24,7 +24,7 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
     if not getattr(subject.config, "tie_word_embeddings", False):
         return []
     module, apart = families.family(subject.family), replace(subject.config, tie_word_embeddings=False)
-    wanted = [path for path, _ in tree.items(module.shapes(apart))]
+    wanted = [path for path, _ in tree.items(families.trained(module, apart))]
     if len(wanted) == len(tree.leaves(subject.params)):  # nothing is tied
         return []
     tied = {path: name for path, name, _ in module.names(subject.config)}
