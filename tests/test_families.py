@@ -1,5 +1,7 @@
 """The laws that every family obeys; families are found by listing the folder."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,15 @@ def test_micro_batches_add_up_to_the_large_batch(name):
     largest = max(np.abs(a).max() for a in tree.leaves(whole))
     for path, value in tree.items(whole):
         assert np.abs(value - tree.get(parts, path)).max() < 1e-12 * max(np.abs(value).max(), 1e-3 * largest), path
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_counts_of_batches_add_up_to_what_a_report_can_hold(name):
+    """Whole numbers would add up to NumPy's integers, which JSON does not take."""
+    model, batch, _ = case(name)
+    counts = model.module.counts(batch)
+    assert counts.keys() == {*families.declared(model.module, "TERMS", model.config)}
+    assert json.loads(json.dumps(tree.add(counts, counts))) == {term: 2 * count for term, count in counts.items()}
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -103,7 +103,7 @@ def loss(
 def counts(batch: Tree) -> dict[str, float]:
     """How many targets a batch has for each term: what its sum is divided by."""
     return {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64)),
-            "sentence_order": len(batch["sentence_order_labels"])}  # fmt: skip
+            "sentence_order": float(len(batch["sentence_order_labels"]))}  # fmt: skip
 
 
 def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
