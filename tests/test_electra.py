@@ -484,6 +484,21 @@ def test_a_position_drawn_twice(duplicates, expected, label):
     assert labels.tolist() == [[0, label, 0, 0]]
 
 
+@pytest.mark.parametrize("objective", ["joint", "adversarial"])
+def test_a_target_of_weight_two_is_the_target_given_twice(objective):
+    """In the terms of the policy too, whose weights are the target's times the advantage."""
+    model = probed(8, objective=objective, mlm_denominator_eps=0.3)
+    batch = example(model)
+    twice = {name: np.concatenate([batch[name], batch[name][:, :2]], 1) for name in electra.LABELS(model.config)}
+    heavy = {**batch, "masked_lm_weights": batch["masked_lm_weights"] * [2.0, 2.0, 1.0, 1.0]}
+    (one, c), (two, d) = model.loss(heavy), model.loss({**batch, **twice})
+    assert error(one, two) < 1e-12
+    for name, value in d["terms"].items():
+        assert error(c["terms"][name], value) < 1e-12, name
+    gradients = (model.state_dict(model.loss_backward(cache)) for cache in (c, d))
+    assert worst(*gradients) < 1e-12
+
+
 def test_samples_follow_the_softmax():
     """Gumbel-max at a temperature, against the probabilities: chi-square; the same seed draws the same."""
     model = probed(9, temperature=1.7, vocab_size=8, num_hidden_layers=1)

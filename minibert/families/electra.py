@@ -449,16 +449,19 @@ def loss(
         )
         if "policy" in weights(config):
             reward = np.logaddexp(0, np.where(labels, -z, z))  # (10)
-            terms, parts_ = _policy(h, both["generator"][0]["baseline"], g, ids, reward, total)
+            w = g["masked_lm"]["weights"] * h.dtype.type(total + config.mlm_denominator_eps)
+            terms, parts_ = _policy(h, both["generator"][0]["baseline"], g, ids, reward, w, total)
             c["terms"] |= terms
             g |= parts_
     factors = weights(config).items()
     return sum(np.asarray(c["terms"][term] * c["terms"][term].dtype.type(factor)) for term, factor in factors), c
 
 
-def _policy(h: Array, p: Tree, c: Tree, ids: Array, reward: Array, total: float) -> tuple[Tree, Tree]:
+def _policy(
+    h: Array, p: Tree, c: Tree, ids: Array, reward: Array, weights: Array, total: float
+) -> tuple[Tree, Tree]:
     """(10), (11): the two terms and their caches, from h_G (B, T, D), the samples `ids` and their rewards, (B, T)."""
-    flat, weights = c["gather"]["positions"][0], (c["masked_lm"]["weights"] != 0).astype(h.dtype)
+    flat = c["gather"]["positions"][0]
     r, own = reward.reshape(-1)[flat], {}
     u, own["baseline_dense"] = ops.linear(h.reshape(-1, h.shape[2])[flat], **p)
     u = u[:, 0]
