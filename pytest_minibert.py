@@ -6,7 +6,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("minibert", "conformance with minibert's golden cases")
     group.addoption("--minibert-adapter", metavar="MODULE:FUNCTION", help="your implementation, to be checked")
-    described = "a case's folder or name (`minibert golden list`); may be repeated (default: every whole family's)"
+    described = "a case's folder or name (`minibert golden list`), or a family's for all; repeatable (default: bert)"
     group.addoption("--minibert-case", action="append", metavar="NAME", default=[], help=described)
     described = "the precision of the weights that the adapter gets (default: the case's)"
     group.addoption("--minibert-dtype", choices=("float64", "float32"), help=described)

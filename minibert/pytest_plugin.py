@@ -1,6 +1,6 @@
 """Golden cases as tests of an implementation of yours, one test for each case and level.
 
-    pytest --minibert-adapter package.module:function [--minibert-case bert/published …] [--minibert-dtype float32]
+    pytest --minibert-adapter package.module:function [--minibert-case roberta …] [--minibert-dtype float32]
 
 The adapter is function(weights, inputs, facts) -> {"forward/NAME": array, "gradients/NAME": …, "steps/K/NAME": …}: it
 gets the case's tensors by name (inputs of later batches begin with their number, as in "1/input_ids") and what its
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minibert import laws
+from minibert import families, laws
 from minibert.checkpoint import safetensors
 from minibert.config import require
 from minibert.errors import InputError
@@ -32,7 +32,7 @@ def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Ite
     """The tests that the options ask for; UsageError where they ask for what is not there."""
     try:
         adapter = _adapter(config.getoption("minibert_adapter"))
-        golden = [cases.read(name) for name in config.getoption("minibert_case")] or list(_families())
+        golden = [case for name in config.getoption("minibert_case") or ["bert"] for case in _cases(name)]
         for case in golden:
             kind = case.facts["kind"]
             whole = kind in ("family", "pipeline")
@@ -45,10 +45,14 @@ def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Ite
         yield from made.collect()
 
 
-def _families() -> Iterator[cases.Case]:
+def _cases(name: str) -> Iterator[cases.Case]:
+    """The case of a folder or of that name; of a family's name every whole one of its cases."""
+    if name not in families.names():
+        yield cases.read(name)
+        return
     for path in cases.shipped():
         case = cases.read(path)
-        if case.facts["kind"] == "family" and "file" in case.facts["weights"]:
+        if case.facts["family"] == name and case.facts["kind"] == "family":
             yield case
 
 

@@ -67,7 +67,15 @@ def test_a_right_implementation_reaches_every_level_and_obeys_every_law(tmp_path
         assert f"minibert::bert/published::{name} PASSED" in result.stdout
 
 
-def test_every_family_case_is_taken_by_default_and_k_chooses(tmp_path):
+def test_a_family_s_name_stands_for_its_cases(tmp_path):
+    arguments = ("--minibert-adapter", "mine:right", "--collect-only", "-q", "--minibert-case", "electra")
+    result = run(tmp_path, *arguments, "--minibert-case", "roberta/published")
+    collected = {line.split("::")[1] for line in result.stdout.splitlines() if line.startswith("minibert::")}
+    assert {"electra/published", "electra/generator", "roberta/published"} <= collected
+    assert all(name.startswith("electra/") or name == "roberta/published" for name in collected)
+
+
+def test_every_case_of_bert_is_taken_by_default_and_k_chooses(tmp_path):
     arguments = ("--minibert-adapter", "mine:right", "--collect-only", "-q", "-k", "L5 or L1")
     result = run(tmp_path, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr

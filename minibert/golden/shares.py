@@ -65,7 +65,7 @@ def _any(n: int) -> dict[str, float | None]:
 
 LAWS = {
     "whole-word": Law("whole words: BERT's budget, drawn by piece", "bert_wwm", rules.whole_word, {"rate": 0.15},
-                      _any(SIZE), (OUTSIDE, UNCHOSEN, PARTS)),
+                      {**_any(SIZE), SINGLE: 1.0}, (OUTSIDE, UNCHOSEN, PARTS)),
     "ngram": Law("ALBERT's n-grams of whole words", "albert", rules.ngram, {"rate": 0.15}, {**_any(SIZE), SINGLE: None},
                  (OUTSIDE, UNCHOSEN, PARTS)),
     "macbert": Law("MacBERT's runs of words, none of which has a similar one", "macbert", rules.macbert, {"rate": 0.15},

@@ -1,4 +1,4 @@
-"""transformers' BertForPreTraining exported to ONNX and run by ONNX Runtime, as a candidate: forward pass and losses.
+"""transformers' models exported to ONNX and run by ONNX Runtime, as a candidate: forward pass and losses.
 
     python onnx_runtime.py CASE OUT.safetensors [float32|float64]
     minibert check CASE OUT.safetensors --dtype float32
@@ -24,23 +24,25 @@ import torch_transformers
 class Graph(torch.nn.Module):
     """The model as a function of a batch's tensors, giving the tensors of these names."""
 
-    def __init__(self, model, config, given, wanted):
+    def __init__(self, models, config, given, wanted):
         super().__init__()
-        self.model, self.config, self.given, self.wanted = model, config, given, wanted
+        self.starts, self.models = list(models), torch.nn.ModuleList(models.values())
+        self.config, self.given, self.wanted = config, given, wanted
 
     def forward(self, *tensors):
-        seen = torch_transformers.traced(self.model, dict(zip(self.given, tensors, strict=True)), self.config)
+        models, batch = dict(zip(self.starts, self.models, strict=True)), dict(zip(self.given, tensors, strict=True))
+        seen = torch_transformers.traced(models, batch, self.config)
         return tuple(seen[name] for name in self.wanted)
 
 
-def bert(weights, inputs, facts):
+def candidate(weights, inputs, facts):
     """{"forward/NAME": array} of a case; facts: what its case.json says."""
     weights, config = {name: torch.as_tensor(value) for name, value in weights.items()}, facts["config"]
-    batch, model = torch_transformers.batches_of(inputs)[0], torch_transformers.published(weights, config)
+    batch, models = torch_transformers.batches_of(inputs)[0], torch_transformers.published(weights, facts)
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        seen = torch_transformers.traced(model, batch, config)
+        seen = torch_transformers.traced(models, batch, config)
         named = {id(value): name for name, value in seen.items()}  # a graph names each tensor once
-        graph, path = Graph(model, config, list(batch), list(named.values())), str(Path(folder) / "bert.onnx")
+        graph, path = Graph(models, config, list(batch), list(named.values())), str(Path(folder) / "model.onnx")
         tensors, outputs = tuple(batch.values()), [f"out{i}" for i in range(len(named))]
         ins = [f"in{i}" for i in range(len(batch))]
         torch.onnx.export(graph, tensors, path, dynamo=True, verbose=False, input_names=ins, output_names=outputs)
@@ -55,7 +57,7 @@ def main(case, out, dtype=None):
     facts = json.loads((Path(case) / "case.json").read_text(encoding="utf-8"))
     weights, inputs = (load_file(Path(case) / f"{name}.safetensors") for name in ("weights", "inputs"))
     weights = {name: value.astype(dtype or facts["dtype"]) for name, value in weights.items()}
-    save_file(bert(weights, inputs, facts), out)
+    save_file(candidate(weights, inputs, facts), out)
 
 
 if __name__ == "__main__":
