@@ -172,7 +172,7 @@ def test_unusable_arguments(call):
 
 
 def test_it_pickles_and_keeps_its_caches_bounded(monkeypatch):
-    monkeypatch.setattr("minibert.tokenizers.wordpiece._CACHED", 3)
+    monkeypatch.setattr("minibert.tokenizers.cache.ENTRIES", 3)
     tokenizer = ByteLevelBPE(VOCABULARY, MERGES)
     text = "hello world the 中文 of <mask> bytes " * 3
     assert tokenizer.ids(text) == SMALL.ids(text)
@@ -392,7 +392,7 @@ def test_unusable_files(tmp_path, monkeypatch, edit, said):
     ByteLevelBPE.load(tmp_path)
     edit(tmp_path)
     if said == "bytes":
-        monkeypatch.setattr(published, "_LARGEST", 200_000)
+        monkeypatch.setattr(published, "LARGEST", 200_000)
     with pytest.raises(InputError) as error:
         ByteLevelBPE.load(tmp_path)
     assert said in str(error.value)

@@ -16,7 +16,6 @@ vocabulary that lacks one of the 256 bytes is refused.
 import heapq
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, count, pairwise, repeat
 
@@ -24,12 +23,12 @@ import numpy as np
 import regex
 
 from minibert.errors import InputError
-from minibert.tokenizers import characters, layout, merges, published_byte_level, wordpiece
-from minibert.tokenizers.encoding import Encoding, Span, truncated_lengths
+from minibert.tokenizers import byte_level_files, characters, encoding, layout, merges, published
+from minibert.tokenizers.byte_level_files import SPECIALS, Added
+from minibert.tokenizers.cache import Cache
+from minibert.tokenizers.characters import WHITE_SPACE
+from minibert.tokenizers.encoding import Span, checked_text
 from minibert.tokenizers.layout import SPACE, Layout
-from minibert.tokenizers.normalization import WHITE_SPACE
-from minibert.tokenizers.published_byte_level import SPECIALS, Added
-from minibert.tokenizers.wordpiece import WordPiece
 
 Part = tuple[int, int, int | None]  # start and end in the text, and the id of the added token that it is, if any
 
@@ -84,8 +83,6 @@ class ByteLevelBPE:
     literal "</s>" as ordinary text, for text that nobody vouches for.
     """
 
-    FILES = published_byte_level.FILES
-
     def __init__(
         self,
         vocabulary: Sequence[str],
@@ -109,21 +106,19 @@ class ByteLevelBPE:
             if token not in index and token not in self.added:
                 raise InputError(f"the vocabulary of {len(self.vocabulary)} pieces lacks the special token {token}")
             self.added.setdefault(token, Added(lstrip=role == "mask"))
-        self.tokens = self.vocabulary + [token for token in self.added if token not in index]
-        self._ids = {token: i for i, token in enumerate(self.tokens)}
         for token, how in self.added.items():
-            if not token or not _has_utf8(token):
-                raise InputError(f"an added token is {token!r}: it is empty or has no UTF-8")
             if lowercase and how.normalized:
                 raise InputError(f"added token {token!r}: normalized is not supported together with lower case")
+        self.index = encoding.with_added(self.vocabulary, self.added)
+        self.tokens = list(self.index)
         self.layout = around or _roberta(self.specials, add_prefix_space)
         for token in self.layout.tokens:
-            if token not in self._ids:
+            if token not in self.index:
                 raise InputError(f"the layout of a text needs the token {token!r}, which is not in the vocabulary")
         self.cls_id, self.pad_id, self.sep_id, self.unk_id, self.mask_id = (
-            self._ids.get(self.specials.get(role)) for role in SPECIALS
+            self.index.get(self.specials.get(role)) for role in SPECIALS
         )
-        self.special_ids = frozenset(self._ids[token] for token, how in self.added.items() if how.special)
+        self.special_ids = frozenset(self.index[token] for token, how in self.added.items() if how.special)
         whole = [token for token, how in self.added.items() if specials_in_text or not how.special]
         # as published, those that a normaliser would not touch are cut out of all the text before the others are
         self._whole = [
@@ -133,16 +128,17 @@ class ByteLevelBPE:
         ]
         self._bytes = [_bytes(token) for token in self.tokens]
         self.continues = np.array([not token.startswith(SPACE) for token in self.tokens])
-        self.continues[[self._ids[token] for token in self.added]] = False
+        self.continues[[self.index[token] for token in self.added]] = False
         self.continues.flags.writeable = False
-        self._words, self._chunks = wordpiece._Cache(self._merged), wordpiece._Cache(self._chunk)
+        self._words, self._chunks = Cache(self._merged), Cache(self._chunk)
 
-    __len__, id, tokenize = WordPiece.__len__, WordPiece.id, WordPiece.tokenize
+    __len__, id, tokenize = encoding.size, encoding.token_id, encoding.tokenize
+    encode, encode_batch = encoding.encode, encoding.encode_batch
 
     def ids(self, text: str) -> list[int]:
         """The ids of the text's pieces, nothing added: the fast path, for building data."""
         out: list[int] = []
-        for start, end, i in self._parts(_checked_text(text)):
+        for start, end, i in self._parts(checked_text(text)):
             if i is not None:
                 out.append(i)
             else:
@@ -150,47 +146,10 @@ class ByteLevelBPE:
                 out.extend(chain.from_iterable(map(self._chunks.__getitem__, _CHUNK.split(part))))
         return out
 
-    def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
-        """<s> text </s>, or <s> text </s></s> pair </s>, types all 0, cut to `max_length` tokens in all.
-
-        Other layouts than RoBERTa's do as their file says.
-        """
-        sequences = [self._spans(given) for given in ((text,) if pair is None else (text, pair))]
-        items = self.layout.single if pair is None else self.layout.pair
-        if max_length is not None:
-            room = max_length - (len(items) - len(sequences))
-            if room < 0:
-                raise InputError(f"max_length {max_length} has no room for the {max_length - room} special tokens")
-            lengths = truncated_lengths([len(ids) for ids, _ in sequences], room)
-            sequences = [(ids[:n], spans[:n]) for (ids, spans), n in zip(sequences, lengths, strict=True)]
-        all_ids, types, offsets = [], [], []
-        for item, kind in items:
-            ids, spans = ([self._ids[item]], [(0, 0)]) if isinstance(item, str) else sequences[item]
-            all_ids += ids
-            types += [kind] * len(ids)
-            offsets += spans
-        return Encoding(all_ids, [self.tokens[i] for i in all_ids], types, [1] * len(all_ids), offsets)
-
-    def encode_batch(
-        self,
-        texts: Iterable[str | tuple[str, str]],
-        pairs: Iterable[str] | None = None,
-        max_length: int | None = None,
-    ) -> list[Encoding]:
-        """`encode` of each text or (text, pair), padded at the end to the longest: <pad>, mask 0, type 0."""
-        if self.pad_id is None:
-            raise InputError("this vocabulary has no token to pad with: encode text by text")
-        return WordPiece.encode_batch(self, texts, pairs, max_length)
-
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: their bytes as UTF-8, U+FFFD for what isn't; no blank is taken out."""
-        data = []
-        for i in ids:
-            if not 0 <= i < len(self):
-                raise InputError(f"token id {i} is outside 0 .. {len(self) - 1}")
-            if not (skip_special_tokens and i in self.special_ids):
-                data.append(self._bytes[i])
-        return b"".join(data).decode("utf-8", "replace")
+        kept = encoding.kept(ids, len(self), self.special_ids if skip_special_tokens else frozenset())
+        return b"".join(map(self._bytes.__getitem__, kept)).decode("utf-8", "replace")
 
     # Text to parts, parts to words, words to pieces
 
@@ -214,7 +173,7 @@ class ByteLevelBPE:
                     last += 1
             if start < first:
                 yield start, first, None
-            yield first, last, self._ids[match[0]]
+            yield first, last, self.index[match[0]]
             start = last
         if start < end:
             yield start, end, None
@@ -249,11 +208,11 @@ class ByteLevelBPE:
                     heapq.heappush(heap, found[0] * n + left)
         return tuple(symbol for symbol in symbols if symbol is not None)
 
-    def _spans(self, text: str) -> tuple[list[int], list[Span]]:
+    def spans(self, text: str) -> tuple[list[int], list[Span]]:
         """The ids of the text's pieces and where each stands in it."""
         ids: list[int] = []
         spans: list[Span] = []
-        for start, end, i in self._parts(_checked_text(text)):
+        for start, end, i in self._parts(checked_text(text)):
             if i is not None:
                 ids.append(i)
                 spans.append(self.layout.span(text[start:end], start, end))
@@ -295,7 +254,11 @@ class ByteLevelBPE:
         if vocabulary_size < len(start):
             raise InputError(f"vocabulary_size {vocabulary_size} is below the {len(start)} special tokens and bytes")
         index = {piece: i for i, piece in enumerate(start)}
-        words = _word_counts(texts, lowercase, add_prefix_space)
+        words = merges.counted(
+            texts,
+            lambda text: _CHUNK.split(_spaced(text) if text and add_prefix_space else text),
+            lambda chunk: _words(chunk, lowercase),
+        )
         pieces, pairs = merges.learned(
             [[index[CHARACTERS[byte]] for byte in word.encode("utf-8")] for word in words],
             list(words.values()),
@@ -318,20 +281,18 @@ class ByteLevelBPE:
         `tokenizer_config.json` and `special_tokens_map.json` beside it name the special tokens, and for a
         `vocab.json` the rest; what they don't say is as RoBERTa's: no prefix space, <mask> takes blanks before it.
         """
-        arguments = published_byte_level.arguments(path)
-        try:
+        arguments = byte_level_files.arguments(path)
+        with published.named(path):
             return cls(**arguments, specials_in_text=specials_in_text)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
 
     def save(self, directory: str | os.PathLike) -> None:
         """Write vocab.json, merges.txt, tokenizer.json and the two files of settings, as published ones are."""
-        published_byte_level.write(
+        byte_level_files.write(
             directory,
             vocabulary={piece: i for i, piece in enumerate(self.vocabulary)},
             merges=self.merges,
             specials=self.specials,
-            added={self._ids[token]: (token, how) for token, how in self.added.items()},
+            added={self.index[token]: (token, how) for token, how in self.added.items()},
             lowercase=self.lowercase,
             add_prefix_space=self.add_prefix_space,
             around=self.layout,
@@ -347,27 +308,9 @@ def _words(text: str, lowercase: bool) -> list[str]:
     return _WORD.findall("".join(map(characters.lower, text)) if lowercase else text)
 
 
-def _word_counts(texts: Iterable[str], lowercase: bool, add_prefix_space: bool) -> Counter[str]:
-    """Word -> how often it occurs."""
-    chunks: Counter[str] = Counter()
-    for text in texts:
-        part = _checked_text(text)
-        chunks.update(_CHUNK.split(_spaced(part) if part and add_prefix_space else part))
-    words: Counter[str] = Counter()
-    for chunk, n in chunks.items():
-        for word in _words(chunk, lowercase):
-            words[word] += n
-    return words
-
-
 def _checked_index(vocabulary: list[str]) -> dict[str, int]:
-    """piece -> id; InputError for a piece that is empty, stands twice, or has no UTF-8, and for a lacking byte."""
-    index: dict[str, int] = {}
-    for i, piece in enumerate(vocabulary):
-        if not isinstance(piece, str) or not piece or not _has_utf8(piece):
-            raise InputError(f"piece {i} of the vocabulary is {piece!r}: a piece is a non-empty text")
-        if index.setdefault(piece, i) != i:
-            raise InputError(f"the vocabulary has the piece {piece!r} twice, as {index[piece]} and {i}")
+    """piece -> id; every byte must be a piece."""
+    index = encoding.indexed(vocabulary)
     for byte, char in enumerate(CHARACTERS):
         if char not in index:
             raise InputError(f"the vocabulary of {len(index)} pieces lacks {char!r}, the byte {byte:#04x}")
@@ -392,22 +335,8 @@ def _bytes(token: str) -> bytes:
     return bytes(known) if len(known) == len(token) else token.encode("utf-8")
 
 
-def _has_utf8(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _roberta(specials: Mapping[str, str], add_prefix_space: bool) -> Layout:
     """RoBERTa's layout with these special tokens."""
     if not {"cls", "sep"} <= specials.keys():
         raise InputError("special tokens: the roles cls and sep are needed, or another layout")
     return layout.roberta(specials["cls"], specials["sep"], first_blank=add_prefix_space)
-
-
-def _checked_text(text: str) -> str:
-    if not _has_utf8(wordpiece._checked_text(text)):
-        raise InputError("the text holds half of a surrogate pair, which has no UTF-8: decode it again, or replace it")
-    return text

@@ -19,25 +19,30 @@ from collections.abc import Iterable
 from itertools import chain, count, groupby, repeat
 
 
-def _code_points(ranges: str) -> frozenset[int]:
+def code_points(ranges: str) -> frozenset[int]:
+    """The code points of a list of ranges, as below."""
     bounds = ([int(end, 16) for end in part.split("-")] for part in ranges.split())
     return frozenset(code for bound in bounds for code in range(bound[0], bound[-1] + 1))
 
 
 # U+0000, U+FFFD and categories Cc, Cf, Co, Cs (tab, line feed, carriage return count as blanks).
-REMOVED = _code_points("""
+REMOVED = code_points("""
     0-8 B-C E-1F 7F-9F AD 600-605 61C 6DD 70F 180E 200B-200F 202A-202E 2060-2064 2066-206F D800-F8FF FEFF
     FFF9-FFFB FFFD 110BD 1BCA0-1BCA3 1D173-1D17A E0001 E0020-E007F F0000-FFFFD 100000-10FFFD
 """)
 
 # What becomes one space: tab, line feed, carriage return and Unicode's White_Space, less what is removed.
-BLANK = _code_points("9-A D 20 A0 1680 2000-200A 2028-2029 202F 205F 3000")
+BLANK = code_points("9-A D 20 A0 1680 2000-200A 2028-2029 202F 205F 3000")
+
+# Unicode's White_Space, which is what Rust splits at; Python's blanks have 1C-1F besides.
+WHITE_SPACE = "".join(map(chr, [*range(9, 14), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029]))
+WHITE_SPACE += "\u202f\u205f\u3000"
 
 # Ideographs split off one by one; not kana, not Hangul.
-CJK = _code_points("3400-4DBF 4E00-9FFF F900-FAFF 20000-2A6DF 2A700-2B81F 2B920-2CEAF 2F800-2FA1F")
+CJK = code_points("3400-4DBF 4E00-9FFF F900-FAFF 20000-2A6DF 2A700-2B81F 2B920-2CEAF 2F800-2FA1F")
 
 # Category Mn (non-spacing marks), as of about Unicode 8.0.
-MARK = _code_points("""
+MARK = code_points("""
     300-36F 483-487 591-5BD 5BF 5C1-5C2 5C4-5C5 5C7 610-61A 64B-65F 670 6D6-6DC 6DF-6E4 6E7-6E8 6EA-6ED 711
     730-74A 7A6-7B0 7EB-7F3 816-819 81B-823 825-827 829-82D 859-85B 8E3-902 93A 93C 941-948 94D 951-957
     962-963 981 9BC 9C1-9C4 9CD 9E2-9E3 A01-A02 A3C A41-A42 A47-A48 A4B-A4D A51 A70-A71 A75 A81-A82 ABC
@@ -63,7 +68,7 @@ MARK = _code_points("""
 """)
 
 # ASCII 33-47, 58-64, 91-96, 123-126 and categories P*, as of about Unicode 8.0.
-PUNCTUATION = _code_points("""
+PUNCTUATION = code_points("""
     21-2F 3A-40 5B-60 7B-7E A1 A7 AB B6-B7 BB BF 37E 387 55A-55F 589-58A 5BE 5C0 5C3 5C6 5F3-5F4 609-60A
     60C-60D 61B 61E-61F 66A-66D 6D4 700-70D 7F7-7F9 830-83E 85E 964-965 970 AF0 DF4 E4F E5A-E5B F04-F12 F14
     F3A-F3D F85 FD0-FD4 FD9-FDA 104A-104F 10FB 1360-1368 1400 166D-166E 169B-169C 16EB-16ED 1735-1736
@@ -80,13 +85,13 @@ PUNCTUATION = _code_points("""
 """)
 
 # Not in MARK, so never stripped, yet with a combining class, so that decomposition may move them.
-REORDERED = _code_points("""
+REORDERED = code_points("""
     8D4-8E1 1B44 1BAA 1BF2-1BF3 1DFB 302E-302F A953 A9C0 111C0 11235 1134D 11442 11446 116B6 11C3F
     1D165-1D166 1D16D-1D172 1E000-1E006 1E008-1E018 1E01B-1E021 1E023-1E024 1E026-1E02A 1E944-1E94A
 """)
 
 # Beyond the basic plane a character decomposes only if it is one of these (Unicode 9.0).
-_DECOMPOSED = _code_points("""
+_DECOMPOSED = code_points("""
     1109A 1109C 110AB 1112E-1112F 1134B-1134C 114BB-114BC 114BE 115BA-115BB 1D15E-1D164 1D1BB-1D1C0 2F800-2FA1D
 """)
 
@@ -110,7 +115,7 @@ def decomposition(char: str) -> str:
 
 
 # These notes too decompose into a REORDERED stem.
-_NOTES = _code_points("1D15E-1D164 1D1BB-1D1C0")
+_NOTES = code_points("1D15E-1D164 1D1BB-1D1C0")
 _REORDERED = re.compile("[" + "".join(map(chr, sorted(REORDERED | _NOTES))) + "]")
 
 

@@ -1,16 +1,40 @@
-"""What a tokenizer returns, whatever its pieces are: the encoding, its truncation and its padding."""
+"""What every tokenizer does, whatever its pieces are: it checks them, and gives encodings, cut and padded.
 
+The first parameter of a function is the tokenizer, so that a class takes what it shares as its own methods.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Protocol
+
+from minibert.errors import InputError
+from minibert.tokenizers.layout import Layout
 
 Span = tuple[int, int]
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Tokenizer(Protocol):
+    """What the functions below need. tokens: in the order of ids; index: their ids; layout: what `encode` puts around
+    the pieces; ids, spans: the ids of a text's pieces, and the same with where each piece stands in it."""
+
+    tokens: list[str]
+    index: dict[str, int]
+    layout: Layout
+    pad_id: int | None
+
+    def ids(self, text: str) -> list[int]: ...
+
+    def spans(self, text: str) -> tuple[list[int], list[Span]]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """One text or pair as tokens, special tokens included.
 
-    attention_mask: 0 at padding. offsets: (start, end) in characters of the text or, with type 1, of the pair;
-    (0, 0) for tokens that stand in neither.
+    tokens: as the vocabulary has them. attention_mask: 0 at padding. offsets: (start, end) in characters of the text
+    or, for tokens of the pair, of the pair; (0, 0) for tokens that stand in neither.
     """
 
     ids: list[int]
@@ -34,6 +58,76 @@ class Encoding:
         )
 
 
+def size(tokenizer: Tokenizer) -> int:
+    """The number of ids."""
+    return len(tokenizer.tokens)
+
+
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a piece or special token; InputError when there is none."""
+    if token not in tokenizer.index:
+        raise InputError(f"no token {token!r} in this vocabulary of {len(tokenizer.tokens)}")
+    return tokenizer.index[token]
+
+
+def tokenize(tokenizer: Tokenizer, text: str) -> list[str]:
+    """The pieces of the text, nothing added."""
+    return [tokenizer.tokens[i] for i in tokenizer.ids(text)]
+
+
+def encode(tokenizer: Tokenizer, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
+    """The text, or the text and its pair, in the tokenizer's layout, cut to `max_length` tokens in all.
+
+    That is [CLS] text [SEP] and [CLS] text [SEP] pair [SEP], the pair of type 1; RoBERTa's <s> text </s> and
+    <s> text </s></s> pair </s>, all of type 0; or what the file says.
+    """
+    sequences = [tokenizer.spans(given) for given in ((text,) if pair is None else (text, pair))]
+    items = tokenizer.layout.single if pair is None else tokenizer.layout.pair
+    if max_length is not None:
+        room = max_length - (len(items) - len(sequences))
+        if room < 0:
+            raise InputError(f"max_length {max_length} has no room for the {max_length - room} special tokens")
+        lengths = truncated_lengths([len(ids) for ids, _ in sequences], room)
+        sequences = [(ids[:n], spans[:n]) for (ids, spans), n in zip(sequences, lengths, strict=True)]
+    all_ids, types, offsets = [], [], []
+    for item, kind in items:
+        ids, spans = ([tokenizer.index[item]], [(0, 0)]) if isinstance(item, str) else sequences[item]
+        all_ids += ids
+        types += [kind] * len(ids)
+        offsets += spans
+    return Encoding(all_ids, [tokenizer.tokens[i] for i in all_ids], types, [1] * len(all_ids), offsets)
+
+
+def encode_batch(
+    tokenizer: Tokenizer,
+    texts: Iterable[str | tuple[str, str]],
+    pairs: Iterable[str] | None = None,
+    max_length: int | None = None,
+) -> list[Encoding]:
+    """`encode` of each text or (text, pair), padded at the end to the longest: the padding token, mask 0, type 0."""
+    pad = tokenizer.pad_id
+    if pad is None:
+        raise InputError("this vocabulary has no token to pad with: encode text by text")
+    items = list(texts)
+    if pairs is not None:
+        pairs = list(pairs)
+        if len(pairs) != len(items):
+            raise InputError(f"{len(items)} texts, but {len(pairs)} pairs")
+        items = list(zip(items, pairs, strict=True))
+    rows = [encode(tokenizer, *((item,) if isinstance(item, str) else item), max_length=max_length) for item in items]
+    longest = max(map(len, rows), default=0)
+    return [row.padded(longest, pad, tokenizer.tokens[pad]) for row in rows]
+
+
+def kept(ids: Iterable[int], size: int, skipped: Set[int]) -> Iterator[int]:
+    """The ids to be decoded, which are those not `skipped`; InputError for one outside 0 .. size - 1."""
+    for i in ids:
+        if not 0 <= i < size:
+            raise InputError(f"token id {i} is outside 0 .. {size - 1}")
+        if i not in skipped:
+            yield i
+
+
 def truncated_lengths(lengths: list[int], room: int) -> list[int]:
     """Longest first: the lengths after tokens were taken from the longer sequence until the sum is at most `room`.
 
@@ -46,3 +140,42 @@ def truncated_lengths(lengths: list[int], room: int) -> list[int]:
         return truncated_lengths([second, first], room)[::-1]
     short = min(first, room // 2)
     return [short, min(second, room - short)]
+
+
+def indexed(pieces: Sequence[str], unfit: re.Pattern = SURROGATE) -> dict[str, int]:
+    """piece -> id; InputError for a piece that is no text, is empty, stands twice, or holds what is `unfit`."""
+    index: dict[str, int] = {}
+    for i, piece in enumerate(pieces):
+        if not isinstance(piece, str) or not piece or unfit.search(piece):
+            raise InputError(f"piece {i} of the vocabulary is {piece!r}: it is empty, or what its file can't hold")
+        if index.setdefault(piece, i) != i:
+            raise InputError(f"the vocabulary has the piece {piece!r} twice, as {index[piece]} and {i}")
+    return index
+
+
+def with_added(pieces: Sequence[str], added: Iterable[str]) -> dict[str, int]:
+    """token -> id of the pieces and, after them, of the added tokens that are none."""
+    index = {piece: i for i, piece in enumerate(pieces)}
+    for token in added:
+        if not token or SURROGATE.search(token):
+            raise InputError(f"an added token is {token!r}: it is empty or has no UTF-8")
+        index.setdefault(token, len(index))
+    return index
+
+
+def check_specials(specials: Mapping[str, str], roles: Set[str], known: Mapping[str, int]) -> None:
+    """InputError unless each role has a token that is known."""
+    if specials.keys() != roles:
+        raise InputError(f"special tokens: give one for each of {', '.join(roles)}")
+    for token in specials.values():
+        if token not in known:
+            raise InputError(f"the vocabulary of {len(known)} pieces lacks the special token {token}")
+
+
+def checked_text(text: str) -> str:
+    """The text, which must be one that UTF-8 can hold."""
+    if not isinstance(text, str):
+        raise InputError(f"a text to tokenize is a str, not {type(text).__name__}")
+    if not text.isascii() and SURROGATE.search(text):
+        raise InputError("the text holds half of a surrogate pair, which has no UTF-8: decode it again, or replace it")
+    return text

@@ -5,11 +5,27 @@ words that hold the pair, and a heap of possibly outdated counts yields the next
 """
 
 import heapq
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
+from minibert.tokenizers.encoding import checked_text
+
 Pair = tuple[int, int]
+
+
+def counted(
+    texts: Iterable[str], chunks: Callable[[str], Iterable[str]], words: Callable[[str], Iterable[str]]
+) -> Counter[str]:
+    """Word -> how often it occurs; a text is cut into chunks, and each distinct one once into words."""
+    occurring: Counter[str] = Counter()
+    for text in texts:
+        occurring.update(chunks(checked_text(text)))
+    counts: Counter[str] = Counter()
+    for chunk, n in occurring.items():
+        for word in words(chunk):
+            counts[word] += n
+    return counts
 
 
 def grown(

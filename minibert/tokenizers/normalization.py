@@ -24,13 +24,11 @@ import regex
 
 from minibert.errors import InputError
 from minibert.tokenizers import characters
+from minibert.tokenizers.cache import Cache
+from minibert.tokenizers.characters import WHITE_SPACE
 from minibert.tokenizers.encoding import Span
-from minibert.tokenizers.wordpiece import _Cache
 
 META = "\u2581"
-# Unicode's White_Space, which is what Rust splits at; Python's blanks have 1C-1F besides.
-WHITE_SPACE = "".join(map(chr, [*range(9, 14), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029]))
-WHITE_SPACE += "\u202f\u205f\u3000"
 _MAX_RULES, _MAX_KEY = 1 << 20, 64
 _WINDOW = 1024  # units at the end of a trie that is being built where room is looked for
 _WORD = re.compile(f"{META}[^{META}]*|[^{META}]+")
@@ -41,7 +39,7 @@ _CLUSTER_BYTES = 5  # longer ones are looked up character by character
 _ACROSS = regex.compile(r" [\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}]|\p{GCB=Prepend} ")  # a space in a cluster
 
 # Category M in Unicode 9.0, less what `characters.MARK` has, and what NFKD has decomposed only since.
-_OTHER_MARK = characters._code_points("""
+_OTHER_MARK = characters.code_points("""
     488-489 8D4-8E1 903 93B 93E-940 949-94C 94E-94F 982-983 9BE-9C0 9C7-9C8 9CB-9CC 9D7 A03 A3E-A40 A83 ABE-AC0 AC9
     ACB-ACC B02-B03 B3E B40 B47-B48 B4B-B4C B57 BBE-BBF BC1-BC2 BC6-BC8 BCA-BCC BD7 C01-C03 C41-C44 C82-C83 CBE
     CC0-CC4 CC7-CC8 CCA-CCB CD5-CD6 D02-D03 D3E-D40 D46-D48 D4A-D4C D57 D82-D83 DCF-DD1 DD8-DDF DF2-DF3 F3E-F3F F7F
@@ -56,7 +54,7 @@ _OTHER_MARK = characters._code_points("""
     116AE-116AF 116B6 11720-11721 11726 11C2F-11C36 11C38-11C3F 11C92-11CA7 11CA9-11CB6 16F51-16F7E 1D165-1D166
     1D16D-1D172 1E000-1E006 1E008-1E018 1E01B-1E021 1E023-1E024 1E026-1E02A 1E944-1E94A
 """)
-_LATER = characters._code_points("""
+_LATER = characters.code_points("""
     32FF A7F1-A7F4 AB69 105C9 105E4 10781-10785 10787-107B0 107B2-107BA 11383 11385 1138E 11391 113C5 113C7-113C8
     11938 16121-16128 16D68-16D6A 1CCD6-1CCF9 1E030-1E06D 1F16C 1FBF0-1FBF9
 """)
@@ -196,7 +194,7 @@ class Released:
         self.symbols = sorted(symbols, key=len, reverse=True)  # the longest match first
         self._symbols = re.compile("|".join(map(re.escape, self.symbols)) or "(?!)")
         self._local = charsmap.local and dummy_prefix and collapse and " " not in "".join(self.symbols)
-        self._chunks = _Cache(self._chunk)
+        self._chunks = Cache(self._chunk)
 
     def words(self, text: str, start: int = 0) -> list[str]:
         """What `aligned` says, without the spans."""
@@ -283,7 +281,7 @@ class Fast:
     ) -> None:
         self.charsmap, self.quotes, self.strip_accents, self.lowercase = charsmap, quotes, strip_accents, lowercase
         self.collapse, self.split, self.prepend = collapse, split, prepend
-        self._chunks, self._unmarked = _Cache(self._chunk), _Cache(_unmarked)
+        self._chunks, self._unmarked = Cache(self._chunk), Cache(_unmarked)
 
     def independent(self, text: str) -> bool:
         """Whether what lies between its spaces normalises by itself; with `split` it gives words of its own, too."""

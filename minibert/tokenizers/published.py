@@ -1,167 +1,110 @@
-"""The files of a published WordPiece tokenizer: vocab.txt, tokenizer.json and the two files of settings beside them.
+"""The files of published tokenizers: what is the same whatever their pieces are.
 
-Reading is strict: a setting that would change a single id and that `WordPiece` doesn't have is an InputError.
+Reading is strict: a setting that would change a single id and that the tokenizer doesn't have is an InputError. A
+value that is refused is named with its file.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from minibert.checkpoint import atomic, strictjson
 from minibert.errors import InputError
+from minibert.tokenizers import layout
 
-SPECIALS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+WHOLE = "tokenizer.json"
 SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")  # the later one is right where both speak
-_LARGEST, _MOST_ADDED = 1 << 26, 1 << 13  # bytes in a file, added tokens; published ones have half of it at most
-_CASE = {"do_lower_case": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese_chars": "split_cjk"}
+PLAIN = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)  # an added token found as it stands
+LARGEST, MOST_ADDED = 1 << 26, 1 << 13  # bytes in a file, added tokens; published ones have half of it at most
 
 
-def arguments(path: str | os.PathLike) -> dict[str, Any]:
-    """The arguments of `WordPiece` that a directory, its tokenizer.json (preferred) or its vocab.txt stands for."""
+# Places and settings
+
+
+def found(path: str | os.PathLike, usual: str, *others: str) -> Path:
+    """The file itself, or a directory's: its tokenizer.json if there is one, else the first of the others."""
     path = Path(path)
-    if path.is_dir():
-        atomic.settle(path)
-        path = path / "tokenizer.json" if (path / "tokenizer.json").exists() else path / "vocab.txt"
-    settings: dict[str, Any] = {}
+    if not path.is_dir():
+        return path
+    atomic.settle(path)
+    return next((path / name for name in (WHOLE, usual, *others) if (path / name).exists()), path / usual)
+
+
+def settings(path: Path) -> tuple[dict[str, Any], Path]:
+    """What the two files of settings beside this one say, and the one to be named with it."""
+    said: dict[str, Any] = {}
     for name in SETTINGS:
         if (path.parent / name).exists():
-            settings |= _json(path.parent / name)
-    case = {
-        ours: _value(settings, theirs, bool, path.parent / SETTINGS[1])
-        for theirs, ours in _CASE.items()
-        if settings.get(theirs) is not None
-    }
-    specials = {role: _content(settings.get(f"{role}_token"), token) for role, token in SPECIALS.items()}
-    if path.suffix == ".json":
-        found = _read(_json(path), path, specials)
-        for name, value in case.items():
-            actual = found["lowercase"] if found[name] is None else found[name]  # strip_accents follows lowercase
-            if actual != value:
-                raise InputError(f"{path}: {name} is {actual}, but {path.parent / SETTINGS[1]} says {value}")
-        return found
-    for name, usual in (("do_basic_tokenize", True), ("never_split", None)):
-        if settings.get(name, usual) not in (usual, []):
-            raise InputError(f"{path.parent / SETTINGS[1]}: {name} {settings[name]!r} is not supported")
-    return {"vocabulary": _lines(path), "specials": specials, **case}
+            said |= read(path.parent / name)
+    return said, path.parent / SETTINGS[1]
 
 
-def write(directory: str | os.PathLike, vocabulary: list[str], tokenizer: dict[str, Any], settings: Mapping) -> None:
-    """The four files, together or not at all; settings: those of tokenizer_config.json."""
-    names = {key: token for key, token in settings.items() if key.endswith("_token")}
-    with atomic.directory(directory) as folder:
-        (folder / "vocab.txt").write_bytes("".join(f"{piece}\n" for piece in vocabulary).encode("utf-8"))
-        (folder / "tokenizer.json").write_bytes(strictjson.dumps(tokenizer))
-        (folder / "tokenizer_config.json").write_bytes(strictjson.dumps(dict(settings)))
-        (folder / "special_tokens_map.json").write_bytes(strictjson.dumps(names))
+def flags(said: Mapping[str, Any], names: Iterable[str], path: Path) -> dict[str, bool]:
+    """Those of the settings that are said."""
+    return {name: value(said, name, bool, path) for name in names if said.get(name) is not None}
 
 
-def config(lowercase: bool, strip_accents: bool | None, split_cjk: bool, specials: Mapping[str, str]) -> dict:
-    """The content of tokenizer_config.json."""
-    case = {"do_lower_case": lowercase, "strip_accents": strip_accents, "tokenize_chinese_chars": split_cjk}
-    return {"tokenizer_class": "BertTokenizer"} | case | {f"{role}_token": t for role, t in specials.items()}
+def specials(said: Mapping[str, Any], usual: Mapping[str, str]) -> dict[str, str]:
+    """Role -> special token; settings give it as it is, or as an object with more about it."""
+    tokens = {}
+    for role, token in usual.items():
+        given = said.get(f"{role}_token")
+        text = given.get("content") if isinstance(given, dict) else given
+        tokens[role] = text if isinstance(text, str) else token
+    return tokens
 
 
-def tokenizer(
-    vocabulary: Mapping[str, int],
-    lowercase: bool,
-    strip_accents: bool | None,
-    split_cjk: bool,
-    max_word_chars: int,
-    specials: Mapping[str, str],
-    added: Mapping[int, tuple[str, bool]],
-) -> dict[str, Any]:
-    """The content of tokenizer.json; added: id -> (token, whether it is special)."""
-    ends = {token: vocabulary[token] for token in (specials["cls"], specials["sep"])}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {"id": i, "content": token, **dict.fromkeys(_PLAIN, False), "special": special}
-            for i, (token, special) in sorted(added.items())
-        ],
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": split_cjk,
-            "strip_accents": strip_accents,
-            "lowercase": lowercase,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": _template(*ends, pair=False),
-            "pair": _template(*ends, pair=True),
-            "special_tokens": {token: {"id": token, "ids": [i], "tokens": [token]} for token, i in ends.items()},
-        },
-        "decoder": _DECODER,
-        "model": {
-            "type": "WordPiece",
-            "unk_token": specials["unk"],
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": max_word_chars,
-            "vocab": dict(vocabulary),
-        },
-    }
+def agree(actual: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
+    """InputError where a file is otherwise than the settings beside it say."""
+    for name, wanted in said.items():
+        if actual[name] != wanted:
+            raise InputError(f"{path}: {name} is {actual[name]}, but {path.parent / SETTINGS[1]} says {wanted}")
 
 
-_DECODER = {"type": "WordPiece", "prefix": "##", "cleanup": True}
-_PLAIN = ("single_word", "lstrip", "rstrip", "normalized")  # an added token is found as it stands, nothing around it
+# tokenizer.json
 
 
-def _template(first: str, last: str, pair: bool) -> list[dict[str, Any]]:
-    """[CLS] A [SEP], and B [SEP] of type 1."""
-    pieces = [("SpecialToken", first, 0), ("Sequence", "A", 0), ("SpecialToken", last, 0)]
-    pieces += [("Sequence", "B", 1), ("SpecialToken", last, 1)] if pair else []
-    return [{kind: {"id": name, "type_id": type_id}} for kind, name, type_id in pieces]
+def tokenizer(tokens: Mapping[int, Mapping[str, Any]], **parts: Any) -> dict[str, Any]:
+    """The content; tokens: id -> added token, as `token` has it; parts: the others, by their names."""
+    entries = [{"id": i} | dict(entry) for i, entry in sorted(tokens.items())]
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": entries} | parts
 
 
-def _read(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dict[str, Any]:
-    """The arguments in a tokenizer.json; `specials` holds the roles it doesn't name (padding, mask)."""
-    model, normalizer, splitter = (_value(content, k, dict, path) for k in ("model", "normalizer", "pre_tokenizer"))
-    _same(model, {"type": "WordPiece", "continuing_subword_prefix": "##"}, f"{path}: model")
-    _same(normalizer, {"type": "BertNormalizer", "clean_text": True}, f"{path}: normalizer")
-    _same(splitter, {"type": "BertPreTokenizer"}, f"{path}: pre_tokenizer")
-    if content.get("decoder") is not None:
-        _same(_value(content, "decoder", dict, path), _DECODER, f"{path}: decoder")
-    roles = specials | {"unk": _value(model, "unk_token", str, path)} | _ends(content, path)
-    vocabulary = _by_id(_value(model, "vocab", dict, path), path)
-    ids = {piece: i for i, piece in enumerate(vocabulary)}
-    added = {}
-    for token in sorted(_added(content, path), key=lambda token: token["id"]):
-        text = token["content"]
-        _same(token, dict.fromkeys(_PLAIN, False), f"{path}: added token {text!r}")
-        if token["id"] != ids.setdefault(text, len(ids)):
-            raise InputError(f"{path}: added token {text!r} has id {token['id']}, {ids[text]} was to be expected")
-        if text not in roles.values():
-            added[text] = token["special"]
-    return {
-        "vocabulary": vocabulary,
-        "lowercase": _value(normalizer, "lowercase", bool, path),
-        "strip_accents": normalizer.get("strip_accents") and _value(normalizer, "strip_accents", bool, path),
-        "split_cjk": _value(normalizer, "handle_chinese_chars", bool, path),
-        "max_word_chars": _value(model, "max_input_chars_per_word", int, path),
-        "specials": roles,
-        "added": added,
-    }
+def token(content: str, special: bool, **how: bool) -> dict[str, Any]:
+    """An added token; how: those of PLAIN that are set."""
+    return {"content": content} | PLAIN | how | {"special": special}
 
 
-def _ends(content: dict[str, Any], path: Path) -> dict[str, str]:
-    """The tokens of the roles cls and sep, from either way of saying [CLS] A [SEP] B [SEP]."""
-    post = _value(content, "post_processor", dict, path)
-    try:
-        if post["type"] == "BertProcessing":
-            return {"cls": post["cls"][0], "sep": post["sep"][0]}
-        first, last = post["single"][0]["SpecialToken"]["id"], post["single"][-1]["SpecialToken"]["id"]
-        if [post["single"], post["pair"]] == [_template(first, last, pair) for pair in (False, True)]:
-            return {"cls": first, "sep": last}
-    except (KeyError, IndexError, TypeError):
-        pass
-    raise InputError(f"{path}: post_processor does not say [CLS] A [SEP] and [CLS] A [SEP] B [SEP], as BERT's does")
+def added(content: Mapping[str, Any], pieces: Sequence[str], path: Path) -> list[dict[str, Any]]:
+    """The added tokens by their ids, which are those of the pieces or follow them."""
+    tokens = value(content, "added_tokens", list, path)
+    if len(tokens) > MOST_ADDED:
+        raise InputError(f"{path}: {len(tokens)} added tokens; at most {MOST_ADDED} are supported")
+    for entry in tokens:
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}: an added token is {entry!r}, no JSON object")
+        for key, kind in (("id", int), ("content", str), ("special", bool)):
+            value(entry, key, kind, path)
+    tokens = sorted(tokens, key=lambda entry: entry["id"])
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    for entry in tokens:
+        text = entry["content"]
+        if entry["id"] != ids.setdefault(text, len(ids)):
+            raise InputError(f"{path}: added token {text!r} has id {entry['id']}, {ids[text]} was to be expected")
+    return tokens
 
 
-def _by_id(vocab: dict[str, Any], path: Path) -> list[str]:
+def bert_ends(content: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """The tokens of the roles cls and sep, from any way of saying [CLS] A [SEP] B [SEP]."""
+    around, _ = layout.read(content.get("post_processor"), f"{path}: post_processor")
+    if len(around.ends) < 2 or around != layout.bert(**around.ends):
+        raise InputError(f"{path}: post_processor does not say [CLS] A [SEP] and [CLS] A [SEP] B [SEP], as BERT's does")
+    return around.ends
+
+
+def by_id(vocab: Mapping[str, Any], path: Path) -> list[str]:
     """The pieces in the order of their ids, which must be 0, 1, 2 ... ."""
     ids = {i: piece for piece, i in vocab.items() if type(i) is int}
     if len(ids) != len(vocab) or ids.keys() != set(range(len(vocab))):
@@ -169,45 +112,48 @@ def _by_id(vocab: dict[str, Any], path: Path) -> list[str]:
     return [ids[i] for i in range(len(ids))]
 
 
-def _added(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    tokens = _value(content, "added_tokens", list, path)
-    if len(tokens) > _MOST_ADDED:
-        raise InputError(f"{path}: {len(tokens)} added tokens; at most {_MOST_ADDED} are supported")
-    for token in tokens:
-        if not isinstance(token, dict):
-            raise InputError(f"{path}: an added token is {token!r}, no JSON object")
-        for key, kind in (("id", int), ("content", str), ("special", bool)):
-            _value(token, key, kind, path)
-    return tokens
+# Values
 
 
-def _value(table: dict[str, Any], key: str, kind: type, path: Path) -> Any:
+def value(table: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
     """The value under the key, checked to be of that type."""
     if type(table.get(key)) is not kind:
         raise InputError(f"{path}: {key} is {str(table.get(key))[:60]!r}, not of type {kind.__name__}")
     return table[key]
 
 
-def _same(table: dict[str, Any], wanted: Mapping[str, Any], where: str) -> None:
-    for key, value in wanted.items():
-        if table.get(key) != value:
-            raise InputError(f"{where}: {key} is {table.get(key)!r}; only {value!r} is supported")
+def same(table: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    """InputError where the table has other values than these."""
+    for key, right in wanted.items():
+        if table.get(key) != right:
+            raise InputError(f"{where}: {key} is {table.get(key)!r}; only {right!r} is supported")
 
 
-def _content(token: Any, usual: str) -> str:
-    """A special token's text: settings give it as it is, or as an object with more about it."""
-    text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else usual
+# Files
 
 
-def _json(path: Path) -> dict[str, Any]:
+def write(
+    directory: str | os.PathLike, files: Mapping[str, bytes], content: dict[str, Any], said: dict[str, Any]
+) -> None:
+    """The files, tokenizer.json with this content and the two of settings, together or not at all."""
+    names = {key: text for key, text in said.items() if key.endswith("_token")}
+    with atomic.directory(directory) as folder:
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        for name, table in zip((WHOLE, *SETTINGS), (content, names, said), strict=True):
+            (folder / name).write_bytes(strictjson.dumps(table))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The JSON object in a file."""
     content = strictjson.loads(_bytes(path), str(path))
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a JSON object")
     return content
 
 
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
+    """The lines of a text in UTF-8, whichever way they end."""
     try:
         text = _bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -215,10 +161,19 @@ def _lines(path: Path) -> list[str]:
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
 
 
+@contextmanager
+def named(path: str | os.PathLike) -> Iterator[None]:
+    """An InputError inside says which file it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 def _bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path}: {path.stat().st_size} bytes; files of tokenizers have at most {_LARGEST}")
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path}: {path.stat().st_size} bytes; files of tokenizers have at most {LARGEST}")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None

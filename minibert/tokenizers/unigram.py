@@ -33,13 +33,14 @@ from itertools import accumulate, chain, pairwise
 import numpy as np
 
 from minibert.errors import InputError
-from minibert.tokenizers import published_unigram, unigram_training
-from minibert.tokenizers.encoding import Span
-from minibert.tokenizers.normalization import META, WHITE_SPACE, Charsmap, Fast, Released
+from minibert.tokenizers import encoding, layout, published, unigram_files, unigram_training
+from minibert.tokenizers.cache import Cache
+from minibert.tokenizers.characters import WHITE_SPACE
+from minibert.tokenizers.encoding import Span, checked_text
+from minibert.tokenizers.normalization import META, Charsmap, Fast, Released
 from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Model
-from minibert.tokenizers.wordpiece import WordPiece, _Cache, _checked_text
 
-SPECIALS = published_unigram.SPECIALS
+SPECIALS = unigram_files.SPECIALS
 _UNKNOWN_PENALTY = 10.0
 _UNKNOWN_SURFACE = " \u2047 "  # how SentencePiece writes <unk> in text
 _ENGLISH = re.compile(r"""[a-zA-Z!"#$%&()*+,\-./:;?@\[\\\]^_`{|}~]*""")  # ALBERT's list: no ' < = >
@@ -56,8 +57,6 @@ class Unigram:
     specials_in_text: False reads a literal "[SEP]" as text, for text that nobody vouches for.
     """
 
-    FILES = ("spiece.model", "tokenizer.json")
-
     def __init__(
         self,
         model: Model,
@@ -72,32 +71,25 @@ class Unigram:
         self.added = dict.fromkeys(self.specials.values(), True) if added is None else dict(added)
         self.lstripped = frozenset(lstripped)
         _check(model)
-        if self.specials.keys() != SPECIALS.keys():
-            raise InputError(f"special tokens: give one for each of {', '.join(SPECIALS)}")
-        known = set(model.pieces)
-        self.tokens = [*model.pieces, *(token for token in added or () if token not in known)]
-        self._ids = {token: i for i, token in enumerate(self.tokens)}
-        for token in self.specials.values():
-            if token not in self._ids:
-                raise InputError(f"the vocabulary of {len(self.tokens)} pieces lacks the special token {token}")
-        if "" in self.added:
-            raise InputError("an added token is empty")
+        self.index = encoding.with_added(model.pieces, added or ())
+        self.tokens = list(self.index)
+        encoding.check_specials(self.specials, SPECIALS.keys(), self.index)
+        self.layout = layout.bert(self.specials["cls"], self.specials["sep"])
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
-            self._ids[self.specials[role]] for role in SPECIALS
+            self.index[self.specials[role]] for role in SPECIALS
         )
         if self.unk_id != model.types.index(UNKNOWN):
             raise InputError(f"{self.specials['unk']} is not the piece for what is unknown")
-        self._skipped = frozenset(self._ids[token] for token, special in self.added.items() if special)
-        self.special_ids = self._skipped | {self._ids[token] for token in self.specials.values()}
+        self._skipped = frozenset(self.index[token] for token, special in self.added.items() if special)
+        self.special_ids = self._skipped | {self.index[token] for token in self.specials.values()}
         self.continues = self._continuing()
         whole = sorted(self.added, key=len, reverse=True) if specials_in_text else []
         self._whole = re.compile("|".join(map(re.escape, whole)) or "(?!)")  # the longest match first
         self._build()
-        self._words, self._stretches = _Cache(self._found if self.fast else self._priced), _Cache(self._stretch)
+        self._words, self._stretches = Cache(self._found if self.fast else self._priced), Cache(self._stretch)
 
-    id, tokenize, encode, encode_batch, __len__ = (  # the same for any pieces; they rest on `ids` and `_spans`
-        WordPiece.id, WordPiece.tokenize, WordPiece.encode, WordPiece.encode_batch, WordPiece.__len__,
-    )  # fmt: skip
+    __len__, id, tokenize = encoding.size, encoding.token_id, encoding.tokenize
+    encode, encode_batch = encoding.encode, encoding.encode_batch
 
     def ids(self, text: str) -> list[int]:
         """The ids of the text's pieces, nothing added: the fast path, for building data."""
@@ -117,12 +109,7 @@ class Unigram:
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: a blank for each \u2581 but the first; of a `spiece.model` bytes put together."""
-        kept = []
-        for i in ids:
-            if not 0 <= i < len(self):
-                raise InputError(f"token id {i} is outside 0 .. {len(self) - 1}")
-            if not (skip_special_tokens and i in self._skipped):
-                kept.append(i)
+        kept = list(encoding.kept(ids, len(self), self._skipped if skip_special_tokens else frozenset()))
         return self._fast_text(kept) if self.fast else self._released_text(kept)
 
     # More than the best segmentation
@@ -222,7 +209,7 @@ class Unigram:
             self._plain = Released(
                 normal.charsmap, normal.dummy_prefix, normal.collapse, normal.symbols, prepared=False
             )
-        self._byte_ids = [self._ids.get(f"<0x{byte:02X}>") for byte in range(256)] if model.byte_fallback else []
+        self._byte_ids = [self.index.get(f"<0x{byte:02X}>") for byte in range(256)] if model.byte_fallback else []
 
     def _pieces(self, word: str) -> Iterator[tuple[int, int, int, float]]:
         """(begin, end, id, score) of every piece in the word, by begin and end; <unk> for a character that is none."""
@@ -326,8 +313,8 @@ class Unigram:
         inner = [(i, plain[a:b]) for i, a, b in self._finished(plain, self._best(plain, "f")[0])]
         if inner and inner[0][1].startswith(META) and not piece.startswith(META):
             rest = inner[0][1][1:]
-            inner[:1] = [(self._ids.get(rest, self.unk_id), rest)] if rest else []
-        inner.append((self._ids.get(",", self.unk_id), ","))
+            inner[:1] = [(self.index.get(rest, self.unk_id), rest)] if rest else []
+        inner.append((self.index.get(",", self.unk_id), ","))
         if sum(len(text) for _, text in inner) != end - begin:
             return [(i, begin, end) for i, _ in inner]
         ends = np.cumsum([begin, *(len(text) for _, text in inner)]).tolist()
@@ -336,18 +323,18 @@ class Unigram:
     def _parts(self, text: str) -> Iterator[tuple[int | None, int, int]]:
         """(id, start, end) of the tokens kept whole, and (None, start, end) of what lies between."""
         at = 0
-        for match in self._whole.finditer(_checked_text(text)):
+        for match in self._whole.finditer(checked_text(text)):
             start = match.start()
             if match[0] in self.lstripped:
                 start = at + len(text[at:start].rstrip(WHITE_SPACE))
             if at < start:
                 yield None, at, start
-            yield self._ids[match[0]], start, match.end()
+            yield self.index[match[0]], start, match.end()
             at = match.end()
         if at < len(text):
             yield None, at, len(text)
 
-    def _spans(self, text: str) -> tuple[list[int], list[Span]]:
+    def spans(self, text: str) -> tuple[list[int], list[Span]]:
         """The ids of the text's pieces and where each stands in it."""
         ids: list[int] = []
         spans: list[Span] = []
@@ -423,7 +410,7 @@ class Unigram:
         normal = Fast(charsmap, strip_accents=not keep_accents, lowercase=lowercase)
         words: dict[str, int] = {}
         for text in texts:
-            for word in normal.words(_checked_text(text)):
+            for word in normal.words(checked_text(text)):
                 words[word] = words.get(word, 0) + 1
         learnt = unigram_training.learnt(words, vocab_size - len(specials), character_coverage, progress)
         types = [UNKNOWN if role == "unk" else CONTROL for role in specials] + [NORMAL] * len(learnt)
@@ -445,16 +432,14 @@ class Unigram:
         prepared: False leaves out ALBERT's preparation and its splitting of numbers, so that a `spiece.model` gives
         what SentencePiece itself does (which also knows no special tokens in text).
         """
-        arguments = published_unigram.arguments(path, prepared)
-        try:
+        arguments = unigram_files.arguments(path, prepared)
+        with published.named(path):
             return cls(**arguments, specials_in_text=specials_in_text)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
 
     def save(self, directory: str | os.PathLike) -> None:
         """Write spiece.model, tokenizer.json, tokenizer_config.json and special_tokens_map.json."""
-        added = {self._ids[token]: (token, special) for token, special in self.added.items()}
-        published_unigram.write(directory, self.model, self.normal, self.specials, added, self.lstripped)
+        added = {self.index[token]: (token, special) for token, special in self.added.items()}
+        unigram_files.write(directory, self.model, self.normal, self.specials, added, self.lstripped)
 
 
 def _forward(edges: list[list[tuple[int, int, float]]], alpha: float) -> list[float]:
@@ -469,14 +454,10 @@ def _forward(edges: list[list[tuple[int, int, float]]], alpha: float) -> list[fl
 
 def _check(model: Model) -> None:
     """InputError for pieces no tokenizer can be made of."""
-    index: dict[str, int] = {}
-    for i, piece in enumerate(model.pieces):
-        if not isinstance(piece, str) or not piece:
-            raise InputError(f"piece {i} of the vocabulary is {piece!r}: a piece is a text, not empty")
-        if index.setdefault(piece, i) != i:
-            raise InputError(f"the vocabulary has the piece {piece!r} twice, as {index[piece]} and {i}")
-        if not math.isfinite(model.scores[i]):
-            raise InputError(f"piece {i} has the score {model.scores[i]}")
+    encoding.indexed(model.pieces)
+    for i, score in enumerate(model.scores):
+        if not math.isfinite(score):
+            raise InputError(f"piece {i} has the score {score}")
     if model.types.count(UNKNOWN) != 1:
         raise InputError(f"{model.types.count(UNKNOWN)} pieces stand for what is unknown, not one")
     if NORMAL not in model.types:

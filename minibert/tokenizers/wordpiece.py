@@ -20,13 +20,12 @@ from itertools import chain, count
 import numpy as np
 
 from minibert.errors import InputError
-from minibert.tokenizers import characters, merges, published
-from minibert.tokenizers.encoding import Encoding, Span, truncated_lengths
+from minibert.tokenizers import characters, encoding, layout, merges, published, wordpiece_files
+from minibert.tokenizers.cache import Cache
+from minibert.tokenizers.encoding import Span, checked_text
 
-SPECIALS = published.SPECIALS
+SPECIALS = wordpiece_files.SPECIALS
 MAX_WORD_CHARS = 100
-_CACHED = 1 << 17  # entries a cache may hold
-_CACHED_CHARS = 64  # longer keys hardly come again
 # Blanks to str.split, but not to BERT, which removes them: the words at their two sides are one.
 _JOINING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 _WORD = re.compile("[^ ]+")
@@ -36,21 +35,6 @@ _CLEAN_UP = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
     (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
 )  # fmt: skip
-
-
-class _Cache(dict[str, tuple[int, ...]]):
-    """word -> f(word), emptied when full."""
-
-    def __init__(self, function: Callable[[str], tuple[int, ...]]) -> None:
-        self.function = function
-
-    def __missing__(self, key: str) -> tuple[int, ...]:
-        value = self.function(key)
-        if len(key) <= _CACHED_CHARS:
-            if len(self) >= _CACHED:
-                self.clear()
-            self[key] = value
-        return value
 
 
 class WordPiece:
@@ -77,33 +61,27 @@ class WordPiece:
         self.max_word_chars = max_word_chars
         self.specials = dict(specials)
         self.added = dict(added or {})
-        self._heads = _checked_index(self.vocabulary)
-        if self.specials.keys() != SPECIALS.keys():
-            raise InputError(f"special tokens: give one for each of {', '.join(SPECIALS)}")
-        for token in self.specials.values():
-            if token not in self._heads:
-                raise InputError(f"the vocabulary of {len(self.vocabulary)} pieces lacks the special token {token}")
-        if "" in self.added:
-            raise InputError("an added token is empty")
+        self._heads = encoding.indexed(self.vocabulary, _NO_LINE)
+        encoding.check_specials(self.specials, SPECIALS.keys(), self._heads)
         self._tails = {piece[2:]: i for piece, i in self._heads.items() if piece.startswith("##") and piece != "##"}
         self._longest = max(map(len, self.vocabulary))
-        self.tokens = self.vocabulary + [token for token in self.added if token not in self._heads]
-        self._ids = {token: i for i, token in enumerate(self.tokens)}
+        self.index = encoding.with_added(self.vocabulary, self.added)
+        self.tokens = list(self.index)
+        self.layout = layout.bert(self.specials["cls"], self.specials["sep"])
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
-            self._ids[self.specials[role]] for role in SPECIALS
+            self.index[self.specials[role]] for role in SPECIALS
         )
         skipped = [*self.specials.values(), *(token for token, special in self.added.items() if special)]
-        self.special_ids = frozenset(self._ids[token] for token in skipped)
+        self.special_ids = frozenset(self.index[token] for token in skipped)
         whole = sorted({*self.specials.values(), *self.added}, key=len, reverse=True)  # the longest match first
         self._whole = re.compile(f"({'|'.join(map(re.escape, whole))})" if specials_in_text else "((?!))")
         strips = lowercase if strip_accents is None else strip_accents
         self._normal = characters.Normal(lowercase, strips, split_cjk)
-        self._pieces = _Cache(self._longest_match)
-        self._chunks = _Cache(self._chunk)
+        self._pieces = Cache(self._longest_match)
+        self._chunks = Cache(self._chunk)
 
-    def __len__(self) -> int:
-        """The number of ids."""
-        return len(self.tokens)
+    __len__, id, tokenize = encoding.size, encoding.token_id, encoding.tokenize
+    encode, encode_batch = encoding.encode, encoding.encode_batch
 
     @functools.cached_property
     def continues(self) -> np.ndarray:
@@ -112,68 +90,20 @@ class WordPiece:
         continues.flags.writeable = False
         return continues
 
-    def id(self, token: str) -> int:
-        """The id of a piece or special token; InputError when there is none."""
-        if token not in self._ids:
-            raise InputError(f"no token {token!r} in this vocabulary of {len(self)}")
-        return self._ids[token]
-
     def ids(self, text: str) -> list[int]:
         """The ids of the text's pieces, nothing added: the fast path, for building data."""
         out: list[int] = []
-        for i, part in enumerate(self._whole.split(_checked_text(text))):
+        for i, part in enumerate(self._whole.split(checked_text(text))):
             if i % 2:
-                out.append(self._ids[part])
+                out.append(self.index[part])
             else:  # blanks separate words whatever stands around them, so what lies between is looked up as one
                 out.extend(chain.from_iterable(map(self._chunks.__getitem__, _JOINING.sub("", part).split())))
         return out
 
-    def tokenize(self, text: str) -> list[str]:
-        """The pieces of the text, nothing added."""
-        return [self.tokens[i] for i in self.ids(text)]
-
-    def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
-        """[CLS] text [SEP], or [CLS] text [SEP] pair [SEP] with types 0 and 1, cut to `max_length` tokens in all."""
-        sequences = [self._spans(given) for given in ((text,) if pair is None else (text, pair))]
-        if max_length is not None:
-            room = max_length - 1 - len(sequences)
-            if room < 0:
-                raise InputError(f"max_length {max_length} has no room for the {1 + len(sequences)} special tokens")
-            lengths = truncated_lengths([len(ids) for ids, _ in sequences], room)
-            sequences = [(ids[:n], spans[:n]) for (ids, spans), n in zip(sequences, lengths, strict=True)]
-        all_ids, types, offsets = [self.cls_id], [0], [(0, 0)]
-        for kind, (ids, spans) in enumerate(sequences):
-            all_ids += [*ids, self.sep_id]
-            types += [kind] * (len(ids) + 1)
-            offsets += [*spans, (0, 0)]
-        return Encoding(all_ids, [self.tokens[i] for i in all_ids], types, [1] * len(all_ids), offsets)
-
-    def encode_batch(
-        self,
-        texts: Iterable[str | tuple[str, str]],
-        pairs: Iterable[str] | None = None,
-        max_length: int | None = None,
-    ) -> list[Encoding]:
-        """`encode` of each text or (text, pair), padded at the end to the longest: [PAD], mask 0, type 0."""
-        items = list(texts)
-        if pairs is not None:
-            pairs = list(pairs)
-            if len(pairs) != len(items):
-                raise InputError(f"{len(items)} texts, but {len(pairs)} pairs")
-            items = list(zip(items, pairs, strict=True))
-        rows = [self.encode(*((item,) if isinstance(item, str) else item), max_length=max_length) for item in items]
-        longest = max(map(len, rows), default=0)
-        return [row.padded(longest, self.pad_id, self.specials["pad"]) for row in rows]
-
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: "##" joined on, blanks before . , ? ! and English contractions taken out."""
-        tokens = []
-        for i in ids:
-            if not 0 <= i < len(self):
-                raise InputError(f"token id {i} is outside 0 .. {len(self) - 1}")
-            if not (skip_special_tokens and i in self.special_ids):
-                tokens.append(self.tokens[i])
-        return "".join(map(_decoded, count(), tokens))
+        kept = encoding.kept(ids, len(self), self.special_ids if skip_special_tokens else frozenset())
+        return "".join(map(_decoded, count(), map(self.tokens.__getitem__, kept)))
 
     # Text to words, words to pieces
 
@@ -197,14 +127,14 @@ class WordPiece:
             start, table = end, self._tails
         return tuple(ids)
 
-    def _spans(self, text: str) -> tuple[list[int], list[Span]]:
+    def spans(self, text: str) -> tuple[list[int], list[Span]]:
         """The ids of the text's pieces and where each stands in it."""
         ids: list[int] = []
         spans: list[Span] = []
         start = 0
-        for i, part in enumerate(self._whole.split(_checked_text(text))):
+        for i, part in enumerate(self._whole.split(checked_text(text))):
             if i % 2:
-                ids.append(self._ids[part])
+                ids.append(self.index[part])
                 spans.append((start, start + len(part)))
             else:
                 normal, sources = self._normal.aligned(part)
@@ -241,7 +171,9 @@ class WordPiece:
         frequent characters, of equals the smaller code points. A word that holds any other character, or is longer
         than 100, would be [UNK] and teaches nothing. Nothing depends on the process or on hash seeds.
         """
-        words = _word_counts(texts, characters.Normal(lowercase, lowercase, True))
+        normal = characters.Normal(lowercase, lowercase, True)
+        words = merges.counted(texts, lambda text: _JOINING.sub("", text).split(), normal.words)
+        words = Counter({word: n for word, n in words.items() if len(word) <= MAX_WORD_CHARS})
         alphabet = _alphabet(words, alphabet_limit)
         known = {word: n for word, n in sorted(words.items()) if alphabet.issuperset(word)}
         if not known:
@@ -275,37 +207,24 @@ class WordPiece:
         `tokenizer_config.json` and `special_tokens_map.json` beside it name the special tokens, and for a
         `vocab.txt` say how to normalise (lower-casing unless `do_lower_case` is false).
         """
-        arguments = published.arguments(path)
-        try:
+        arguments = wordpiece_files.arguments(path)
+        with published.named(path):
             return cls(**arguments, specials_in_text=specials_in_text)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
 
     def save(self, directory: str | os.PathLike) -> None:
         """Write vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json, as published ones are."""
-        case = {"lowercase": self.lowercase, "strip_accents": self.strip_accents, "split_cjk": self.split_cjk}
         added = dict.fromkeys(self.specials.values(), True) | self.added
-        tokenizer = published.tokenizer(
-            self._heads,
+        wordpiece_files.write(
+            directory,
+            vocabulary=self.vocabulary,
+            lowercase=self.lowercase,
+            strip_accents=self.strip_accents,
+            split_cjk=self.split_cjk,
             max_word_chars=self.max_word_chars,
             specials=self.specials,
-            added={self._ids[token]: (token, special) for token, special in added.items()},
-            **case,
+            added={self.index[token]: (token, special) for token, special in added.items()},
+            around=self.layout,
         )
-        published.write(directory, self.vocabulary, tokenizer, published.config(specials=self.specials, **case))
-
-
-def _word_counts(texts: Iterable[str], normal: characters.Normal) -> Counter[str]:
-    """Normalised word, at most 100 characters long -> how often it occurs."""
-    chunks: Counter[str] = Counter()
-    for text in texts:
-        chunks.update(_JOINING.sub("", _checked_text(text)).split())
-    words: Counter[str] = Counter()
-    for chunk, n in chunks.items():
-        for word in normal.words(chunk):
-            if len(word) <= MAX_WORD_CHARS:
-                words[word] += n
-    return words
 
 
 def _alphabet(words: Counter[str], limit: int) -> set[str]:
@@ -315,23 +234,6 @@ def _alphabet(words: Counter[str], limit: int) -> set[str]:
         for char in word:
             frequency[char] += n
     return set(sorted(frequency, key=lambda char: (-frequency[char], char))[:limit])
-
-
-def _checked_index(vocabulary: list[str]) -> dict[str, int]:
-    """piece -> id; a piece that can't stand in a line of vocab.txt, or stands twice, is an InputError."""
-    index: dict[str, int] = {}
-    for i, piece in enumerate(vocabulary):
-        if not isinstance(piece, str) or not piece or _NO_LINE.search(piece):
-            raise InputError(f"piece {i} of the vocabulary is {piece!r}: a piece is a non-empty line of text")
-        if index.setdefault(piece, i) != i:
-            raise InputError(f"the vocabulary has the piece {piece!r} twice, as {index[piece]} and {i}")
-    return index
-
-
-def _checked_text(text: str) -> str:
-    if not isinstance(text, str):
-        raise InputError(f"a text to tokenize is a str, not {type(text).__name__}")
-    return text
 
 
 def _decoded(place: int, token: str) -> str:

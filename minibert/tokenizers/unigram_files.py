@@ -1,7 +1,4 @@
-"""The files of a published ALBERT tokenizer: spiece.model, tokenizer.json and the two files of settings beside them.
-
-Reading is strict: a setting that would change a single id and that `Unigram` doesn't have is an InputError.
-"""
+"""The files of a published ALBERT tokenizer: spiece.model, tokenizer.json and the two files of settings beside them."""
 
 import base64
 import binascii
@@ -12,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minibert.checkpoint import atomic, strictjson
 from minibert.errors import InputError
-from minibert.tokenizers import published, sentencepiece_model
+from minibert.tokenizers import layout, published, sentencepiece_model
 from minibert.tokenizers.normalization import META, Charsmap, Fast, Released
 from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Model
 
@@ -30,34 +26,22 @@ _SPLIT = {"type": "WhitespaceSplit"}
 
 def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
     """The arguments of `Unigram` that a directory, its tokenizer.json (preferred) or its spiece.model stands for."""
-    path = Path(path)
-    if path.is_dir():
-        atomic.settle(path)
-        names = ("tokenizer.json", *MODELS)
-        path = next((path / name for name in names if (path / name).exists()), path / MODELS[0])
-    settings: dict[str, Any] = {}
-    for name in published.SETTINGS:
-        if (path.parent / name).exists():
-            settings |= published._json(path.parent / name)
-    specials = {role: published._content(settings.get(f"{role}_token"), token) for role, token in SPECIALS.items()}
+    path = published.found(path, *MODELS)
+    settings, source = published.settings(path)
+    specials = published.specials(settings, SPECIALS)
     for name, usual in (("remove_space", True), ("sp_model_kwargs", {})):
         if settings.get(name, usual) not in (usual, None):
-            raise InputError(f"{path.parent / published.SETTINGS[1]}: {name} {settings[name]!r} is not supported")
-    case = {name: published._value(settings, name, bool, path.parent / published.SETTINGS[1])
-            for name in ("do_lower_case", "keep_accents") if settings.get(name) is not None}  # fmt: skip
+            raise InputError(f"{source}: {name} {settings[name]!r} is not supported")
+    case = published.flags(settings, ("do_lower_case", "keep_accents"), source)
     if path.suffix == ".json":
-        found = _read(published._json(path), path, specials)
+        found = _whole(published.read(path), path, specials)
         actual = {"do_lower_case": found["normal"].lowercase, "keep_accents": not found["normal"].strip_accents}
-        for name, value in case.items():
-            if actual[name] != value:
-                raise InputError(f"{path}: {name} is {actual[name]}, but {published.SETTINGS[1]} says {value}")
+        published.agree(actual, case, path)
         return found
     model = sentencepiece_model.read(path)
     symbols = [piece for piece, kind in zip(model.pieces, model.types, strict=True) if kind == USER_DEFINED]
-    try:
+    with published.named(path):
         charsmap = Charsmap(model.charsmap)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     normal = Released(
         charsmap,
         model.add_dummy_prefix,
@@ -96,15 +80,14 @@ def write(
             ]
     else:
         model = replace(model, add_dummy_prefix=normal.prepend != "never", remove_extra_whitespaces=True)
-    names = {f"{role}_token": token for role, token in specials.items()}
-    settings = {"tokenizer_class": "AlbertTokenizer", "do_lower_case": fast.lowercase,
-                "keep_accents": not fast.strip_accents, **names}  # fmt: skip
-    with atomic.directory(directory) as folder:
-        (folder / MODELS[0]).write_bytes(sentencepiece_model.encoded(model))
-        content = _tokenizer(replace(model, scores=scores), fast, specials, added, frozenset(lstripped))
-        (folder / "tokenizer.json").write_bytes(strictjson.dumps(content))
-        (folder / "tokenizer_config.json").write_bytes(strictjson.dumps(settings))
-        (folder / "special_tokens_map.json").write_bytes(strictjson.dumps(names))
+    settings = {
+        "tokenizer_class": "AlbertTokenizer",
+        "do_lower_case": fast.lowercase,
+        "keep_accents": not fast.strip_accents,
+        **{f"{role}_token": token for role, token in specials.items()},
+    }
+    content = _tokenizer(replace(model, scores=scores), fast, specials, added, frozenset(lstripped))
+    published.write(directory, {MODELS[0]: sentencepiece_model.encoded(model)}, content, settings)
 
 
 def _tokenizer(
@@ -122,49 +105,36 @@ def _tokenizer(
     metaspace = _metaspace(normal.prepend)
     splitters = [_SPLIT, metaspace] if normal.split else [metaspace]
     ids = {piece: i for i, piece in enumerate(model.pieces)} | {token: i for i, (token, _) in added.items()}
-    ends = {token: ids[token] for token in (specials["cls"], specials["sep"])}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {"id": i, "content": token, **dict.fromkeys(published._PLAIN, False), "lstrip": token in lstripped,
-             "special": special}
-            for i, (token, special) in sorted(added.items())
-        ],
-        "normalizer": {"type": "Sequence", "normalizers": steps},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": splitters} if normal.split else metaspace,
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": published._template(*ends, pair=False),
-            "pair": published._template(*ends, pair=True),
-            "special_tokens": {token: {"id": token, "ids": [i], "tokens": [token]} for token, i in ends.items()},
-        },
-        "decoder": metaspace,
-        "model": {
+    return published.tokenizer(
+        {i: published.token(token, kind, lstrip=token in lstripped) for i, (token, kind) in added.items()},
+        normalizer={"type": "Sequence", "normalizers": steps},
+        pre_tokenizer={"type": "Sequence", "pretokenizers": splitters} if normal.split else metaspace,
+        post_processor=layout.template(layout.bert(specials["cls"], specials["sep"]), ids),
+        decoder=metaspace,
+        model={
             "type": "Unigram",
             "unk_id": model.types.index(UNKNOWN),
             "vocab": [list(item) for item in zip(model.pieces, model.scores, strict=True)],
             "byte_fallback": model.byte_fallback,
         },
-    }  # fmt: skip
+    )
 
 
 def _metaspace(prepend: str) -> dict[str, Any]:
     return {"type": "Metaspace", "replacement": META, "prepend_scheme": prepend, "split": True}
 
 
-def _read(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dict[str, Any]:
+def _whole(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dict[str, Any]:
     """The arguments in a tokenizer.json; `specials` holds the roles it doesn't name (padding, mask)."""
-    model = published._value(content, "model", dict, path)
-    published._same(model, {"type": "Unigram"}, f"{path}: model")
-    published._same({"alpha": model.get("alpha"), "nbest_size": model.get("nbest_size")},
+    model = published.value(content, "model", dict, path)
+    published.same(model, {"type": "Unigram"}, f"{path}: model")
+    published.same({"alpha": model.get("alpha"), "nbest_size": model.get("nbest_size")},
                     {"alpha": None, "nbest_size": None}, f"{path}: model")  # fmt: skip
     pieces, scores = _vocabulary(model, path)
-    unknown = published._value(model, "unk_id", int, path)
+    unknown = published.value(model, "unk_id", int, path)
     if not 0 <= unknown < len(pieces):
         raise InputError(f"{path}: unk_id {unknown} is outside 0 .. {len(pieces) - 1}")
-    specials = specials | {"unk": pieces[unknown]} | published._ends(content, path)
+    specials = specials | {"unk": pieces[unknown]} | published.bert_ends(content, path)
     ids = {piece: i for i, piece in enumerate(pieces)}
     if len(ids) < len(pieces):
         raise InputError(f"{path}: {len(pieces) - len(ids)} pieces stand twice in the vocabulary")
@@ -172,13 +142,12 @@ def _read(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dict
     types = [BYTE if byte_fallback and piece in _SPELT else NORMAL for piece in pieces]
     added: dict[str, bool] = {}
     lstripped = []
-    for token in sorted(published._added(content, path), key=lambda token: token["id"]):
-        text, where = token["content"], f"{path}: added token {token['content']!r}"
-        published._same(token, dict.fromkeys(set(published._PLAIN) - {"lstrip"}, False), where)
-        if token["id"] != ids.setdefault(text, len(ids)):
-            raise InputError(f"{where} has id {token['id']}, {ids[text]} was to be expected")
+    for token in published.added(content, pieces, path):
+        text = token["content"]
+        others = {name: off for name, off in published.PLAIN.items() if name != "lstrip"}
+        published.same(token, others, f"{path}: added token {text!r}")
         added[text] = token["special"]
-        lstripped += [text] if published._value(token, "lstrip", bool, path) else []
+        lstripped += [text] if published.value(token, "lstrip", bool, path) else []
         if token["id"] < len(types):
             types[token["id"]] = CONTROL if token["special"] else USER_DEFINED
     for token in specials.values():
@@ -195,7 +164,7 @@ _SPELT = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 
 
 def _vocabulary(model: dict[str, Any], path: Path) -> tuple[list[str], list[float]]:
-    items = published._value(model, "vocab", list, path)
+    items = published.value(model, "vocab", list, path)
     pieces, scores = [], []
     for i, item in enumerate(items):
         pair = item if isinstance(item, list) and len(item) == 2 else (None, None)
@@ -216,7 +185,7 @@ def _normal(content: dict[str, Any], path: Path) -> Fast:
         steps = steps[len(wanted) :] if options[name] else steps
     charsmap = b""
     if steps and steps[0].get("type") == "Precompiled":
-        text = published._value(steps.pop(0), "precompiled_charsmap", str, path)
+        text = published.value(steps.pop(0), "precompiled_charsmap", str, path)
         try:
             charsmap = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
@@ -230,10 +199,8 @@ def _normal(content: dict[str, Any], path: Path) -> Fast:
     prepend = _scheme(splitters[int(options["split"]) :], f"{path}: pre_tokenizer")
     if _scheme([content.get("decoder")], f"{path}: decoder") != prepend:
         raise InputError(f"{path}: decoder and pre_tokenizer differ in prepend_scheme")
-    try:
+    with published.named(path):
         return Fast(Charsmap(charsmap), prepend=prepend, **options)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def _sequence(item: Any, key: str, path: Path) -> list[dict[str, Any]]:
