@@ -57,7 +57,7 @@ def nearest(name: str, known: Any) -> str:
 def _typed(name: str, value: Any, annotation: Any) -> Any:
     allowed = get_args(annotation) or (annotation,)  # int | None -> (int, NoneType)
     if type(value) is int and float in allowed and int not in allowed:
-        value = float(value)
+        value = float(value) if abs(value) < 2**1023 else math.inf  # a larger one is no float
     named = " or ".join("null" if t is NoneType else t.__name__ for t in allowed)
     require(type(value) in allowed, f"config field {name!r} is {shown(value)}; allowed: {named}")
     finite = not isinstance(value, float) or math.isfinite(value)

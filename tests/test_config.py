@@ -49,6 +49,7 @@ def test_whole_number_for_a_float():
         ({"hidden_size": 6, "layer_norm_eps": "1e-12"}, ["layer_norm_eps", "1e-12", "float"]),
         ({"hidden_size": 6, "layer_norm_eps": True}, ["layer_norm_eps", "True", "float"]),
         ({"hidden_size": 6, "layer_norm_eps": float("nan")}, ["layer_norm_eps", "nan", "finite"]),
+        ({"hidden_size": 6, "layer_norm_eps": 10**400}, ["layer_norm_eps", "inf", "finite"]),
         ({"hidden_size": 6, "tie_word_embeddings": 1}, ["tie_word_embeddings", "1", "bool"]),
         ({"hidden_size": 6, "embedding_size": "3"}, ["embedding_size", "'3'", "int or null"]),
     ],
