@@ -546,6 +546,32 @@ def test_unwritable_directory(tmp_path):
     assert contents(tmp_path) == {"file": ""}
 
 
+def written(folder):
+    with atomic.directory(folder, ["c"]) as temporary:
+        (temporary / "part").mkdir()
+        for name in ("a", "part/a"):
+            atomic.write_text(temporary / name, "new")
+
+
+@pytest.mark.parametrize("taken", ["a", "c", "part", "part/a"])
+def test_what_is_in_the_way_is_said_before_anything_moves(taken, tmp_path):
+    """A directory where a file goes or is removed, a file where a directory goes: else no load could ever finish it."""
+    folder = tmp_path / "model"
+    (folder / "part").mkdir(parents=True)
+    place = folder / taken
+    if taken == "part":
+        place.rmdir()
+        atomic.write_text(place, "mine")
+    else:
+        place.mkdir()
+        atomic.write_text(place / "x", "mine")
+    before = {path: path.is_file() for path in folder.rglob("*")}
+    with pytest.raises(InputError, match=f"{re.escape(str(place))} is "):
+        written(folder)
+    assert {path: path.is_file() for path in folder.rglob("*")} == before
+    atomic.settle(folder)
+
+
 def test_symbolic_links_stay(tmp_path):
     """Writing through a link writes what it points to."""
     (tmp_path / "real").mkdir()
@@ -591,8 +617,9 @@ def counted(function):
 
 for name in ("replace", "fsync", "unlink", "mkdir", "rmdir"):
     setattr(os, name, counted(getattr(os, name)))
-with atomic.directory(Path(sys.argv[1]), ["c"]) as folder:
-    for name in "ab":
+with atomic.directory(Path(sys.argv[1]), ["c", "part/c"]) as folder:
+    (folder / "part").mkdir()
+    for name in ("a", "b", "part/a"):
         (folder / name).write_text("new", encoding="utf-8")
 os._exit(0)
 '''
@@ -600,12 +627,12 @@ os._exit(0)
 
 def test_killed_at_every_step(tmp_path):
     """Killed before any of its system calls, a save leaves all of the old or, once settled, all of the new."""
-    old, new = dict.fromkeys("abc", "old"), dict.fromkeys("ab", "new")
+    old, new = dict.fromkeys(("a", "b", "c", "part/a", "part/c"), "old"), dict.fromkeys(("a", "b", "part/a"), "new")
     keeper = {"README.md": "mine"}
     seen, step = [], 0
     folder = tmp_path / "model"
     while not seen or seen[-1] != "done":
-        folder.mkdir(exist_ok=True)
+        (folder / "part").mkdir(parents=True, exist_ok=True)
         for name, text in (old | keeper).items():
             (folder / name).write_text(text, encoding="utf-8")
         ended = subprocess.run([sys.executable, "-c", KILLED, folder, str(step)], check=False).returncode
@@ -621,7 +648,7 @@ def test_killed_at_every_step(tmp_path):
     assert left == new
     with atomic.directory(folder) as temporary:
         atomic.write_text(temporary / "a", "last")
-    assert {path.name for path in folder.iterdir()} == {"a", "b", *keeper}
+    assert {path.name for path in folder.iterdir()} == {"a", "b", "part", *keeper}
 
 
 def test_loading_finishes_an_interrupted_save(tmp_path):
@@ -635,4 +662,5 @@ def test_loading_finishes_an_interrupted_save(tmp_path):
 
 
 def visible(folder):
-    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.is_file()}
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_text(encoding="utf-8") for name, path in files.items() if not name.startswith(".")}

@@ -64,8 +64,10 @@ def directory(path: str | os.PathLike, owned: Iterable[str] = ()) -> Iterator[Pa
         temporary.mkdir(parents=True)
         yield temporary
         if not fresh:
-            removed = "".join(f"{name}\n" for name in owned if not (temporary / name).exists())
-            (temporary / REMOVED).write_text(removed, encoding="utf-8", newline="\n")
+            removed = [name for name in owned if not (temporary / name).exists()]
+            _require_free(target, temporary, removed)
+            lines = "".join(f"{name}\n" for name in removed)
+            (temporary / REMOVED).write_text(lines, encoding="utf-8", newline="\n")
         _flush_tree(temporary)
         os.replace(temporary, target if fresh else target / PENDING)
         _flush_directory(target.parent if fresh else target)
@@ -92,6 +94,16 @@ def settle(path: str | os.PathLike) -> None:
         shutil.rmtree(pending, ignore_errors=True)
     except OSError as error:
         raise InputError(f"cannot finish the interrupted write of {path}: {error}") from None
+
+
+def _require_free(target: Path, temporary: Path, removed: Iterable[str]) -> None:
+    """What would stop the moves for good, said before the commitment: a directory where a file goes, or the reverse."""
+    entries = [(target / entry.relative_to(temporary), entry.is_dir()) for entry in temporary.rglob("*")]
+    for place, is_folder in [*entries, *((target / name, False) for name in removed)]:
+        taken = not place.is_dir() if is_folder else not place.is_symlink() and place.is_dir()
+        if taken and os.path.lexists(place):
+            kind = "not a directory" if is_folder else "a directory"
+            raise InputError(f"cannot write {target}: {place} is {kind}; move it away")
 
 
 @contextmanager
