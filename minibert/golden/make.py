@@ -303,9 +303,10 @@ FIRST = "encoder.0."  # of a tree that has the layers as BERT has them
 
 def _first_layer(module: Any, config: Any) -> tuple[str, str]:
     """How the first encoder layer's published names begin, and its paths in a cache."""
-    names = [name for path, name, _ in module.names(config) if path == f"{FIRST}attention.query.weight"]
+    last = "attention.self.query.weight"
+    names = [name for path, name, _ in module.names(config) if path.startswith(FIRST) and name.endswith(last)]
     require(bool(names), f"{module.MODEL_TYPE} has no layers of BERT's own kind, so none of them stands alone")
-    start = names[0].removesuffix("attention.self.query.weight")
+    start = names[0].removesuffix(last)
     path = next(path for name, path, _ in module.activations(config) if name == f"{start}attention.self.query")
     return start, path.removesuffix("attention.query")
 
@@ -506,7 +507,7 @@ def _targets(batch: dict[str, Array], model: Model, seed: int) -> dict[str, Arra
     batch["input_ids"] = made.ids
     wanted = families.declared(model.module, "LABELS", model.config)
     fields = {name: a for name, a in fields.items() if _spelling(model.module, name) in wanted}
-    if hasattr(model.module, "sampled"):
+    if not wanted.keys() <= {_spelling(model.module, name) for name in fields}:
         fields |= model.module.sampled(draws, model.params, model.config, {**batch, **fields})
     return fields
 

@@ -18,7 +18,9 @@ def parser(commands: argparse._SubParsersAction) -> None:
 
 
 def mistakes(id: str | None = None, write: bool = False) -> None:
-    """Prints the catalogue or an entry; write: makes the generated pages of the reference folder anew."""
+    """Prints the catalogue or an entry; write: makes the generated pages of the reference folder anew, and says in each
+    case's flags which entries it catches.
+    """
     if not write:
         print("\n".join(page.shown(id)))
         return
@@ -30,3 +32,14 @@ def mistakes(id: str | None = None, write: bool = False) -> None:
     ):
         atomic.write_text(place / name, text)
         print(place / name)
+    flagged(found)
+
+
+def flagged(found: dict) -> None:
+    """The flags of every shipped case, from the kill matrix read the other way."""
+    for path in cases.shipped():
+        case = cases.read(path)
+        rows = found["mistakes"].items()
+        flags = sorted(id for id, row in rows if row.get(case.name, {}).get("caught"))
+        if flags != case.facts["flags"]:
+            cases.renewed(case, flags=flags)

@@ -128,7 +128,8 @@ def softmax_over_rows(length: int | None = None) -> Replacement:
         e = np.exp(z - z.max(1, keepdims=True))
         p = (e / e.sum(1, keepdims=True)).reshape(logits.shape)
         at = (np.arange(len(labels)), labels)
-        return np.asarray(-(w * np.log(p[at])).sum()), {"p": p, "w": w, "at": at}
+        given = {"logits": logits, "labels": labels, "weights": np.ones_like(w) if weights is None else weights}
+        return np.asarray(-(w * np.log(p[at])).sum()), {**given, "p": p, "w": w, "at": at}
 
     def cross_entropy_backward(dy: Array, c: Cache) -> Array:
         onehot = np.zeros_like(c["p"])
