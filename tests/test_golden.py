@@ -515,6 +515,24 @@ def test_a_case_over_a_published_directory(published, headless, tmp_path, monkey
         assert tree.leaves(case.params(place))
 
 
+@pytest.mark.parametrize("family", ["roberta", "albert", "electra", "spanbert"])
+def test_a_case_over_a_directory_of_another_family(family, tmp_path):
+    """From characters to gradients, with the family's own tokenizer and labels."""
+    module = families.family(family)
+    described = {"wordpiece": lambda: {"vocabulary": vectors.vocabulary(), "settings": {}},
+                 "byte_level": vectors.byte_level, "unigram": vectors.unigram}[module.TOKENIZER]()  # fmt: skip
+    tokenizer = vectors.tokenizer(described)
+    sizes = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_id, "max_position_embeddings": 40}
+    model = minibert.create(family, **{**module.PROBE, **sizes}, initializer_range=0.3)
+    model.tokenizer = tokenizer
+    model.save(tmp_path / "model")
+    place = tmp_path / "model" / ("discriminator" if family == "electra" else "")
+    case = make.pipeline(place, ["Hello, world!", "unaffable now stop"], tmp_path / "case", "case", runs=1)
+    assert case.facts["objective"]
+    assert "forward/loss" in case.entries
+    assert make.verify(case, weights=place) == []
+
+
 def test_selected_tensors_fit_the_budget(monkeypatch):
     case = cases.read("bert/published")
     tensors = {key: case.tensor(key) for key in case.entries if key.startswith(("forward/", "gradients/"))}

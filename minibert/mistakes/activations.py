@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.mistakes.catalogue import Mutant, entry, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, entry, only, swap, unlisted
 from minibert.mistakes.swap import Replacement
 
 Array = np.ndarray
@@ -218,6 +218,24 @@ entry(
         *given(ERF, [to_tanh]),
         *given(TANH, [to_erf]),
     ],
+)
+def _as_configured(subject: Any, at: Any) -> list[Mutant]:
+    """The activation of the layers in the head that has its own."""
+    return swap("the layers' activation in the LM head", "activation", named(subject.config.hidden_act), r"mlm\.act")(
+        subject, at
+    )
+
+
+entry(
+    "G11",
+    "the LM head takes the layers' activation",
+    "erf GELU in the heads of RoBERTa and ELECTRA's generator, in ports, whatever hidden_act says; releases take it",
+    "src HF modeling_roberta.py, modeling_electra.py; src fairseq, electra",
+    "output",
+    "ROB-MLM-1",
+    families="R, E",
+    variant=True,
+    mutants=[only("R E", _as_configured)],
 )
 unlisted("x·sigmoid(1.702 x) for GELU", *given(GELUS, [of_activation("x·sigmoid(1.702 x)", pointwise(sigmoid_gelu))]))
 unlisted("SiLU for the activation", of_activation("x·sigmoid(x)", pointwise(silu)))
