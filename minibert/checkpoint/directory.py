@@ -95,7 +95,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
         require(len(tokenizer) <= config.vocab_size, f"{sizes} rows: they don't belong together")
-    return Model(name, config, params, tokenizer)
+    return Model(module.__name__.rpartition(".")[2], config, params, tokenizer)
 
 
 def save(model: Model, directory: Any) -> None:
