@@ -157,7 +157,7 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
             raise InputError(f"--set {text!r}: write FIELD=VALUE")
         try:
             values[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             values[name] = value
     return values
 
