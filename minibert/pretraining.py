@@ -96,6 +96,7 @@ class Options:
 
 
 KNOWN = Options.__dataclass_fields__
+FILES = ("segmenter", "similar", "entities")  # options that name what is handed in
 
 # Named starting points: changes to Options, and fields of the model's configuration. The release's initializer_range,
 # 0.02, leaves the attention of a narrow model flat for thousands of updates; 0.1 doesn't. "long" learns to tell the
@@ -144,6 +145,8 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     """
     for name in options:
         require(name in KNOWN, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
+    files = [name for name in FILES if options.get(name) and options[name] != "jieba"]
+    options |= {name: str(Path(options[name]).resolve()) for name in files}
     request = {"family": family, "corpus_files": [str(Path(file).resolve()) for file in corpus_files] or None,
                "preset": preset, "config": config and str(Path(config).resolve()), "fields": fields or None,
                "vocabulary": vocabulary and str(Path(vocabulary).resolve()), **options}
@@ -193,7 +196,15 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     known = getattr(module, "FORMATS", ("",))
     settings = dataclasses.replace(settings, format=settings.format or known[0])
     require(settings.format in known, f"format is {settings.format!r}; {request['family']} knows: {', '.join(known)}")
-    fields = {**module.PRETRAINING.get("formats", {}).get(settings.format, {}), **fields}
+    units = [name for name in getattr(module, "UNITS", ()) if name]
+    require(not settings.units or settings.units in units, f"units is {settings.units!r}"
+            f"{configs.nearest(settings.units, units)}; {request['family']} knows: {', '.join(units) or 'no others'}")
+    for name in FILES:
+        require(not getattr(settings, name) or name in module.PRETRAINING.get("files", ()),
+                f"{name} is {getattr(settings, name)!r}, but {request['family']} has no use for it: leave it out")
+    for name, value in module.PRETRAINING.get("formats", {}).get(settings.format, {}).items():
+        require(fields.setdefault(name, value) == value, f"config field {name!r} is {configs.shown(fields[name])}; the "
+                f"rows that are made{f' in the format {settings.format}' * bool(settings.format)} need {value}")
     spare = module.Config.max_position_embeddings - module.longest(module.Config())
     fields = {"max_position_embeddings": settings.seq_length + spare, **fields}
     sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
@@ -264,6 +275,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, threads: in
     _say("data", f"{len(tokenizer):,} pieces; {len(data.rows['input_ids']):,} training instances of up to "
          f"{options.seq_length} tokens, {options.masking} masking; {len(held_out['input_ids']):,} held out")
     fields = {"pad_token_id": tokenizer.pad_id, **run["fields"], "vocab_size": len(tokenizer)}
+    require(fields["pad_token_id"] in (None, tokenizer.pad_id), f"config field 'pad_token_id' is "
+            f"{fields['pad_token_id']}, but the rows are padded with the vocabulary's {tokenizer.pad_id}: leave it out")
     model = minibert.create(run["request"]["family"], seed=options.seed, dtype=options.dtype, **fields)
     model.tokenizer = tokenizer
     _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
@@ -357,6 +370,9 @@ def _report(model: Any, held_out: training.Batch, ids: list, threads: int, seed:
     unigram = corpus.unigram_entropy(*counts)._asdict()
     for term, share in measured["accuracies"].items():
         loss, count = measured["terms"][term], measured["targets"][term]
+        if not count:
+            _say("held out", f"{term.replace('_', ' ')}: no targets")
+            continue
         if term not in measured["majority"]:
             below = unigram["entropy"] - loss
             _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
@@ -365,7 +381,7 @@ def _report(model: Any, held_out: training.Batch, ids: list, threads: int, seed:
             continue
         majority = measured["majority"][term]
         measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)
-        guess = -sum(q * math.log(q) for q in (majority, 1 - majority) if q)
+        guess = sum(-q * math.log(q) for q in (majority, 1 - majority) if q)
         _say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}

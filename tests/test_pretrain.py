@@ -221,6 +221,61 @@ def test_unusable_corpus(content, said, tmp_path, capsys):
     assert said in refused(capsys, "bert", "--corpus", path, "--out", tmp_path / "run")
 
 
+@pytest.mark.parametrize(("family", "args", "said"), [
+    ("bert", ["--units", "words"], "units is 'words'"), ("albert", ["--units", "word"], "did you mean 'words'"),
+    ("electra", ["--units", "words"], "units is 'words'"), ("macbert", ["--units", "pieces"], "units is 'pieces'"),
+    ("bert", ["--segmenter", "words.txt"], "segmenter is"), ("wwm", ["--similar", "words.json"], "similar is"),
+    ("macbert", ["--entities", "words.txt"], "entities is"), ("albert", ["--format", "pair"], "format is 'pair'"),
+    ("roberta", ["--set", "next_sentence=true"], "'next_sentence' is True; the rows"),
+    ("roberta", ["--format", "segment-pair", "--set", "next_sentence=false"], "in the format segment-pair need True"),
+    ("spanbert", ["--set", "max_span=3"], "'max_span' is 3; the rows that are made need 15"),
+    ("bert", ["--set", f"pad_token_id={'[' * 100_000}"], "'pad_token_id' is"),
+])
+def test_options_of_another_family(family, args, said, corpus, tmp_path, capsys):
+    """What a family has no use for is refused before anything is made, not passed over."""
+    assert said in refused(capsys, family, "--corpus", corpus, "--out", tmp_path / "run", *args)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("family", "args", "content", "said"), [
+    ("wwm", ["--units", "entities", "--entities"], "\n", "no entity"),
+    ("wwm", ["--units", "entities", "--entities"], "\u706b\u661f\n", "no entity"),
+    ("macbert", ["--similar"], "{}", "no word with a similar one that"),
+    ("macbert", ["--similar"], '{"": [""], "\u706b": ["\u661f"]}', "no word with a similar one that"),
+])
+def test_nothing_usable_handed_in(family, args, content, said, corpus, tmp_path, capsys):
+    path = tmp_path / "given"
+    path.write_text(content, encoding="utf-8")
+    assert said in refused(capsys, family, "--corpus", corpus, "--out", tmp_path / "run", *args, path)
+
+
+def test_files_handed_in_are_found_from_elsewhere(corpus, tmp_path, monkeypatch):
+    """A run begun with a relative path is resumed from another directory."""
+    options = {**OPTIONS, "steps": 2, "similar": "similar.json"}
+    (tmp_path / "similar.json").write_text('{"a": ["b"]}', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    out = pretrain("macbert", [corpus], tmp_path / "run", fields=FIELDS, **options)
+    before = (out / "report.json").read_bytes()
+    (out / "report.json").unlink()
+    monkeypatch.chdir(corpus.parent)
+    pretrain("macbert", out=out, resume=True)
+    assert (out / "report.json").read_bytes() == before
+
+
+def test_padding_is_the_vocabularys(corpus, tmp_path, capsys):
+    said = refused(capsys, "bert", "--corpus", corpus, "--out", tmp_path / "run", "--set", "pad_token_id=50")
+    assert "the vocabulary's 0" in said
+
+
+def test_no_targets_held_out(corpus, tmp_path, capsys):
+    """Spans that fill a row have no boundary: the report doesn't call the loss of nothing better than unigrams."""
+    options = {**OPTIONS, "steps": 1, "rate": 0.99, "max_predictions": OPTIONS["seq_length"], "lowercase": True}
+    pretrain("spanbert", [corpus], tmp_path / "run", fields=FIELDS, **options)
+    said = capsys.readouterr().out
+    assert "span boundary: no targets" in said
+    assert "span boundary loss" not in said
+
+
 def test_unknown_family_and_option(corpus, tmp_path, capsys):
     assert "unknown family 'brt'" in refused(capsys, "brt", "--corpus", corpus, "--out", tmp_path / "run")
     with pytest.raises(InputError, match="unknown option 'step'; did you mean 'steps'"):

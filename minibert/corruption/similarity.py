@@ -37,6 +37,8 @@ def handed_in(path: str, tokenizer: Any) -> Similar:
         first, *others = (() if tokenizer.unk_id in ids else ids for ids in spelt)
         if first:
             similar[first] = [other for other in others if other]
+    if not any(similar.values()):
+        raise InputError(f"{path} has no word with a similar one that this vocabulary can spell")
     return similar
 
 

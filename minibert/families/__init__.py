@@ -14,8 +14,9 @@ What a family's file offers, in this order (bert.py is the model):
     counts(batch)           {term: targets}; correct(cache): {term: (right, counted, of class 1 or None for tokens)}, of
                             the terms that predict
     TOKENIZER PRETRAINING   the kind of tokenizer; "options" and config "fields" of `pretrain` that differ from its
-                            defaults, and in "formats" the fields that an input format brings
-    FORMATS                 optional: the input formats that options.format may name, the default first
+                            defaults, in "formats" the fields that the rows of a format need ("" where there is one),
+                            in "files" those of pretraining.FILES that it reads
+    FORMATS UNITS           optional: what options.format may name, the default first; what options.units may
     prepared(tokenizer, options, texts, documents)          optional: what else its rules need of a part of the corpus
     sequences(documents, rng, vocabulary, options, given)   unmasked instances of tokenised documents; given: `prepared`
     corrupted(rows, rng, vocabulary, options, given)        a batch of them with its targets

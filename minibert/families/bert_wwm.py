@@ -70,7 +70,7 @@ class Config(bert.Config):
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-PRETRAINING: Tree = {}
+PRETRAINING: Tree = {"files": ("segmenter", "entities")}
 UNITS = {"words": rules.whole_word, "pieces": rules.bert, "entities": rules.entity, "ngrams": rules.ngram}
 
 
@@ -84,7 +84,9 @@ def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Tree
         given["starts"] = segmentation.starts(documents, texts, tokenizer.tokens, segmenter)
     if units == "entities":
         require(bool(options.entities), "units 'entities' needs them: give a file with one a line, --entities FILE")
-        given["entities"] = {tuple(tokenizer.ids(line)) for line in segmentation.lines(options.entities)} - {()}
+        spelt = {tuple(tokenizer.ids(line)) for line in segmentation.lines(options.entities)} - {()}
+        given["entities"] = {entity for entity in spelt if tokenizer.unk_id not in entity}
+        require(bool(given["entities"]), f"{options.entities} has no entity that this vocabulary can spell")
     return given
 
 

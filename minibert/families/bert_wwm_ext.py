@@ -26,6 +26,7 @@ from minibert.families.bert_wwm import (  # noqa: F401 (a family's whole surface
     OUTPUTS,
     PREFIX,
     PRESETS,
+    PRETRAINING,
     PROBE,
     SPELLINGS,
     TOKENIZER,
@@ -109,9 +110,6 @@ def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-PRETRAINING: Tree = {}
-
-
 def sequences(
     documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Tree | None = None
 ) -> Tree:

@@ -112,7 +112,7 @@ def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-PRETRAINING: Tree = {}
+PRETRAINING: Tree = {"files": ("segmenter", "similar")}
 
 
 def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Tree:

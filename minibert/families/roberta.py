@@ -235,7 +235,7 @@ PRETRAINING: Tree = {
         "weight_decay": 0.01,
         "clip_norm": 1e9,
     },
-    "formats": {"segment-pair": {"next_sentence": True}, "sentence-pair": {"next_sentence": True}},
+    "formats": {form: {"next_sentence": form.endswith("pair")} for form in FORMATS},
 }
 
 

@@ -251,7 +251,10 @@ def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
 TOKENIZER = "wordpiece"
 # Masks are drawn anew whenever a row is served, so one pass makes the rows; the vocabulary is cased (section 4). After
 # 3000 updates of the quick preset the boundary objective is still worse than unigrams on text held out, not after 6000.
-PRETRAINING = {"options": {"steps": 6000, "masking": "dynamic", "duplicates": 1, "lowercase": False}}
+PRETRAINING = {
+    "options": {"steps": 6000, "masking": "dynamic", "duplicates": 1, "lowercase": False},
+    "formats": {"": {"max_span": Config.max_span}},  # `corrupted` gives so many tokens of a span a target
+}
 
 
 def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Array:
