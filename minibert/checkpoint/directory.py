@@ -84,7 +84,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     try:
         module = families.family(name)
         known = mathematical(fields, module)
-        if hasattr(module, "inferred") and (names := _stored(folder)):
+        if hasattr(module, "inferred") and ((names := _stored(folder)) or _foreign(folder)):
             stated = fields.get("architectures")
             known = {**module.inferred(names, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
@@ -227,7 +227,11 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
     rows = module.names(config)
     shapes = _published_shapes(module.shapes(config), rows)
     aliases, unused = module.aliases(config), set(getattr(module, "unused", lambda config: ())(config))
-    source, given = _read(folder, _parts(module, config))
+    published = families.declared(module, "ARCHITECTURES", config)
+    whole = max(published, key=lambda name: len(published[name]), default="AutoModelForPreTraining")
+    source, given = _read(folder, _parts(module, config), whole)
+    if source == folder:
+        _require_agreement(folder, module, config)
     try:
         tensors = _renamed(given, {*shapes, *aliases, *unused}, module.PREFIX)
         for alias, name in aliases.items():
@@ -247,8 +251,11 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
     return from_published(tensors, rows)
 
 
-def _read(folder: Path, parts: Iterable[str] = ()) -> tuple[Path, dict[str, np.ndarray]]:
-    """The file of the weights, or the folder where they lie in directories for the `parts`, and its tensors."""
+def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dict[str, np.ndarray]]:
+    """The file of the weights, or the folder where they lie in directories for the `parts`, and its tensors.
+
+    published: the class that converts another framework's file, for the error line.
+    """
     for name, reader in ((WEIGHTS, safetensors.read), (INDEX, safetensors.read_shards)):
         if (folder / name).exists():
             return folder / name, reader(folder / name)
@@ -256,14 +263,29 @@ def _read(folder: Path, parts: Iterable[str] = ()) -> tuple[Path, dict[str, np.n
         tensors = {}
         for part in parts:
             atomic.settle(folder / part)
-            tensors |= {f"{part}.{name}": array for name, array in _read(folder / part)[1].items()}
+            tensors |= {f"{part}.{name}": array for name, array in _read(folder / part, (), published)[1].items()}
         return folder, tensors
     advice = f" and no directories {' and '.join(parts)}" if parts else ""
-    for file in sorted(folder.iterdir()):
-        if file.suffix in FOREIGN:
-            convert = "AutoModelForPreTraining.from_pretrained(DIR).save_pretrained(NEW)"
-            advice = f"; {file.name} is not read (pickles can run code): convert it once with transformers: {convert}"
+    if file := _foreign(folder):
+        convert = f"{published}.from_pretrained(DIR).save_pretrained(NEW)"
+        advice = f"; {file.name} is not read (pickles can run code): convert it once with transformers: {convert}"
     raise InputError(f"{folder} has no {WEIGHTS}{advice}")
+
+
+def _foreign(folder: Path) -> Path | None:
+    """Another framework's weights, if the folder has any."""
+    return max((file for file in folder.iterdir() if file.suffix in FOREIGN), default=None)
+
+
+def _require_agreement(folder: Path, module: ModuleType, config: Any) -> None:
+    """A network's own directory must not describe another one than the whole: it would compute other numbers alone."""
+    for part, of_part in _parts(module, config).items():
+        path = folder / part / CONFIG
+        fields = _fields(path) if path.exists() else {}
+        for name, due in to_fields(of_part).items():
+            agree = name in module.VARIANTS or fields.get(name, due) == due
+            where = f"but {folder / CONFIG} makes it {due!r}: correct one of them"
+            require(agree, f"{path}: {name!r} is {shown(fields.get(name))}, {where}")
 
 
 def _stored(folder: Path) -> set[str]:
