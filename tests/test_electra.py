@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, gradcheck, inference, layers, pretraining, tree
+from minibert import cli, gradcheck, inference, layers, pretraining, training, tree
 from minibert.checkpoint import safetensors
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
@@ -359,6 +359,30 @@ def test_shared_tensors_that_differ_are_refused(tmp_path):
         minibert.load(tmp_path)
 
 
+def test_networks_whose_own_configs_disagree_are_refused(tmp_path):
+    """Else the joint model and its generator alone would compute different things from one directory."""
+    model = probed(6)
+    for part, name, value in (("generator", "hidden_act", "relu"), ("discriminator", "num_attention_heads", 2)):
+        model.save(tmp_path)
+        path = tmp_path / part / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+        with pytest.raises(InputError, match=rf"{part}.config\.json: '{name}' is {value!r}, but .* makes it"):
+            minibert.load(tmp_path)
+    model.save(tmp_path)
+    (tmp_path / "generator" / "config.json").unlink()
+    assert minibert.load(tmp_path).config == model.config
+
+
+@pytest.mark.parametrize("published", ["ElectraForMaskedLM", "ElectraForPreTraining"])
+def test_weights_of_other_frameworks(published, tmp_path):
+    """The advice is to convert by the class that keeps this network's head; 16 heads have no third."""
+    fields = {"model_type": "electra", "architectures": [published], "hidden_size": 1024, "num_attention_heads": 16}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(InputError, match=rf"pytorch_model\.bin is not read.*transformers: {published}\.from"):
+        minibert.load(tmp_path)
+
+
 # ---- Published figures -----------------------------------------------------------------------------------------------
 def parameters(**fields) -> int:
     config = electra.Config(**fields)
@@ -379,6 +403,15 @@ def test_parameter_counts_of_the_published_sizes(preset, encoder, discriminator,
     if generator:
         part = electra.parts(electra.Config(**sizes))["generator"]
         assert sum(int(np.prod(shape)) for shape in tree.leaves(electra.shapes(part))) == generator
+
+
+def test_defaults_and_the_generator_of_an_odd_fraction():
+    config = electra.Config()
+    assert (config.generator_size, config.temperature) == (1 / 3, 1.0)
+    assert electra.weights(config) == {"masked_lm": 1.0, "replaced_token": 50.0}
+    odd = electra.Config(hidden_size=24, num_attention_heads=2, intermediate_size=37, generator_size=0.2)
+    part = electra.parts(odd)["generator"]
+    assert (part.hidden_size, part.num_attention_heads, part.intermediate_size) == (5, 1, 7)  # rounded, at least one
 
 
 # Written down from values-encoders.json of the project's specification: transformers 5.23, float64
@@ -628,6 +661,46 @@ def test_the_loss_is_that_of_the_scalar_loops():
                 assert error(cache["terms"][name], value) < 1e-12, name
 
 
+def test_what_the_sums_are_divided_by():
+    """The weights, or the attended tokens, and the epsilon of each; for a micro-batch those of the large batch."""
+    batch = example(probed(14))
+    totals = electra.counts(batch)
+    assert totals == {"masked_lm": batch["masked_lm_weights"].sum(), "replaced_token": batch["input_mask"].sum()}
+    assert electra.counts({"input_ids": batch["input_ids"], "replaced_labels": 0}) == {"replaced_token": 44}
+    terms = probed(14).loss(batch)[1]["terms"]
+    for name, epsilon in (("masked_lm", "mlm_denominator_eps"), ("replaced_token", "rtd_denominator_eps")):
+        model = probed(14, **{epsilon: 0.5})
+        sums = float(terms[name]) * totals[name]
+        assert error(model.loss(batch)[1]["terms"][name], sums / (totals[name] + 0.5)) < 1e-12
+        assert error(model.loss(batch, {name: 70.0})[1]["terms"][name], sums / 70.5) < 1e-12
+
+
+@pytest.mark.parametrize("fields", [{}, {"objective": "adversarial"}, {"sharing": "all", "generator_size": 1.0}])
+def test_micro_batches_add_up_to_the_large_batch(fields):
+    model = probed(14, **fields, mlm_denominator_eps=0.2, rtd_denominator_eps=0.3)
+    batch = example(model)
+    parts = [{name: value[rows] for name, value in batch.items()} for rows in (slice(1), slice(1, 4))]
+    (one, whole), (two, summed) = training.gradient(model, [batch]), training.gradient(model, parts)
+    for path, value in tree.items(one):
+        assert tree.get(two, path) == pytest.approx(value, rel=1e-12), path
+    assert worst(model.state_dict(summed), model.state_dict(whole)) < 1e-12
+
+
+def test_what_is_counted_as_right():
+    """Over attended tokens alone; a logit above 0 says replaced."""
+    model = probed(14)
+    batch = example(model)
+    cache = model.loss(batch)[1]
+    z = cache["discriminator"]["replaced_token"]["logits"]
+    labels, attended = electra.replaced(batch)[1], batch["input_mask"] == 1
+    z[attended] = np.where(labels == 1, 0.1, -0.1)[attended]
+    z[~attended] = -0.1  # right, were padding counted
+    count = int(attended.sum())
+    assert electra.correct(cache)["replaced_token"] == (count, count, int(labels[attended].sum()))
+    z[attended] *= -1
+    assert electra.correct(cache)["replaced_token"] == (0, count, int(labels[attended].sum()))
+
+
 # ---- Planted faults --------------------------------------------------------------------------------------------------
 def test_a_straight_through_fault_would_show(monkeypatch):
     """A gradient that reached the generator from the discriminator's loss is seen by the stop-gradient law."""
@@ -677,6 +750,12 @@ def test_known_faults_change_the_loss(fault):
     ({"generator_size": 0.0}, "above 0, to 1"),
     ({"generator_size": 0.3, "hidden_size": 24, "num_attention_heads": 12}, "num_attention_heads"),
     ({"temperature": 0.0}, "above 0"),
+    ({"generator_size": 1.001}, "above 0, to 1"),
+    ({"embedding_size": 0}, "1 to 2147483647"),
+    ({"generator_weight": -0.1}, "generator_weight"),
+    ({"discriminator_weight": -0.1}, "discriminator_weight"),
+    ({"mlm_denominator_eps": -0.1}, "mlm_denominator_eps"),
+    ({"rtd_denominator_eps": -0.1}, "rtd_denominator_eps"),
 ])  # fmt: skip
 def test_configurations_that_do_not_fit_are_refused(fields, message):
     with pytest.raises(InputError, match=message):
