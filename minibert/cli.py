@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command.add_argument("--memory", action="store_true", help="what a training step holds, by place")
     command.add_argument("--batch-size", type=int, default=8, metavar="ROWS", help="of that step; default 8")
-    command.add_argument("--length", type=int, default=128, metavar="TOKENS", help="of its rows; default 128")
+    command.add_argument("--length", type=int, metavar="TOKENS", help="of its rows; default 128, or what fits")
 
     command = commands.add_parser("gradcheck", help="check every hand-written gradient")
     command.set_defaults(run=_gradcheck)
@@ -284,9 +284,10 @@ def _info(args: argparse.Namespace) -> None:
         print(f"  {name:<32}{value}")
 
 
-def _memory(model: minibert.Model, rows: int, length: int, as_json: bool) -> None:
+def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool) -> None:
     """The arrays between forward and backward; with them the gradient, the parameters and two moments are held."""
     longest = model.module.longest(model.config)
+    length = min(128, longest) if length is None else length
     if rows < 1 or not 4 <= length <= longest:
         raise InputError(f"--batch-size {rows} --length {length}: at least 1 row of 4 to {longest} tokens")
     held = memory.activations(model, rows, length)

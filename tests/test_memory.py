@@ -44,3 +44,7 @@ def test_recomputing_holds_less_and_info_says_so(tmp_path, capsys):
     assert cli.main(["info", str(tmp_path), "--memory"]) == 0
     assert "attention.attention.probs" in capsys.readouterr().out
     assert cli.main(["info", str(tmp_path), "--memory", "--length", "600"]) == 2
+    minibert.create("bert", **FIELDS, max_position_embeddings=30).save(tmp_path)
+    capsys.readouterr()
+    assert cli.main(["info", str(tmp_path), "--memory", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["length"] == 30
