@@ -284,6 +284,26 @@ def test_directories_of_transformers_load(torch, transformers, tmp_path):
         assert minibert.load(tmp_path / role).loss(batch)[0] == pytest.approx(float(model.loss(batch)[0]), rel=1e-12)
 
 
+def test_an_adversarial_generator_alone_may_lack_its_baseline(torch, transformers, tmp_path):
+    """Transformers drops the baseline's tensors but keeps what the config says; only the joint model needs them."""
+    model = probed(4, objective="adversarial")
+    model.save(tmp_path)
+    own = minibert.load(tmp_path / "generator")
+    batch = {name: value for name, value in example(model).items() if name != "replacement_ids"}
+    gradient = own.loss_backward(own.loss(batch)[1])
+    assert tree.flatten(gradient).keys() == tree.flatten(own.params).keys()
+    assert not any(leaf.any() for leaf in tree.leaves(gradient["baseline"]))
+    theirs = transformers.ElectraForMaskedLM.from_pretrained(tmp_path / "generator", dtype=torch.float64)
+    theirs.save_pretrained(tmp_path / "generator")
+    again = minibert.load(tmp_path / "generator")
+    assert again.loss(batch)[0] == own.loss(batch)[0]
+    assert tree.flatten(again.loss_backward(again.loss(batch)[1])).keys() == tree.flatten(again.params).keys()
+    again.save(tmp_path / "again")
+    assert minibert.load(tmp_path / "again").config == own.config
+    with pytest.raises(InputError, match=r"2 missing: 'generator\.generator_baseline"):
+        minibert.load(tmp_path)
+
+
 def test_a_bare_encoder_loads_without_a_head(torch, transformers, tmp_path):
     model = probed(4, role="discriminator")
     theirs = twin(torch, transformers, model.config, model.state_dict())

@@ -432,7 +432,7 @@ def loss(
             h, network["mlm"], _decoder(network, part), batch, **_generator_head(part),
             total=total + config.mlm_denominator_eps, dense=dense,
         )  # fmt: skip
-        g |= head
+        g |= head | ({"idle": network["baseline"]} if "baseline" in network else {})
     if "discriminator" in both:
         if config.role == "joint":
             ids, labels = replaced(batch, config.duplicates)  # (5), (6)
@@ -491,8 +491,8 @@ def loss_backward(c: Tree) -> Tree:
         if "policy" in factors:
             du = ops.binary_cross_entropy_backward(factors["baseline"], own["baseline"])
             g["generator"]["baseline"] = ops.linear_backward(du[:, None], own["baseline_dense"])[1]
-        elif config.objective == "adversarial":  # a generator alone, whose baseline nothing asks
-            g["generator"]["baseline"] = tree.map(np.zeros, {"weight": (1, dh.shape[2]), "bias": (1,)})
+        elif "idle" in own:  # a generator alone, whose baseline nothing asks
+            g["generator"]["baseline"] = tree.zeros_like(own["idle"])
         # one table, two uses: its gradient is the sum of both
         table = g["generator"]["embeddings"]["word"] if config.tie_word_embeddings else head["decoder"]
         table["weight"] = table["weight"] + dtable if config.tie_word_embeddings else dtable
@@ -589,7 +589,7 @@ DROPPED = dict.fromkeys(("summary_type", "summary_use_proj", "summary_activation
 def ARCHITECTURES(config: Config) -> dict[str, tuple[str, ...]]:
     """Published classes and their heads; none for the joint model, which is stored as two directories (`parts`)."""
     return {
-        "generator": {"ElectraForMaskedLM": ("mlm",)},
+        "generator": {"ElectraForMaskedLM": ("mlm", "baseline")},  # transformers drops the baseline of (10), ours
         "discriminator": {"ElectraModel": (), "ElectraForPreTraining": ("rtd",)},
     }.get(config.role, {})
 
