@@ -7,6 +7,7 @@ import pytest
 
 import minibert
 from minibert import families, trace, tree
+from minibert.errors import InputError
 
 FAMILIES = families.names()
 
@@ -73,6 +74,33 @@ def test_counts_of_batches_add_up_to_what_a_report_can_hold(name):
     counts = model.module.counts(batch)
     assert counts.keys() == {*families.declared(model.module, "TERMS", model.config)}
     assert json.loads(json.dumps(tree.add(counts, counts))) == {term: 2 * count for term, count in counts.items()}
+
+
+RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_dropout_has_the_rate_that_its_place_says(name):
+    """Where nothing is dropped, what remains is scaled by the rate: one rate at a time, so that none serves another."""
+    fields = [rate for rate in RATES if rate in families.family(name).PROBE]
+    found = set()
+    for field in fields:
+        model, batch, _ = case(name, **{**dict.fromkeys(fields, 0.0), field: 0.3})
+        for place, (shape, rate) in model.module.dropout_places(model.config, *batch["input_ids"].shape).items():
+            plain, kept = (model.loss({**batch, "dropout": masks})[0] for masks in ({}, {place: np.ones(shape)}))
+            assert (plain != kept) == (rate == 0.3), (place, field)
+            found |= {field} if plain != kept else set()
+    assert found == set(fields)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_labels_out_of_range_are_refused(name):
+    model, batch, _ = case(name)
+    labels = families.declared(model.module, "LABELS", model.config)
+    for field in (field for field, spec in labels.items() if not spec.endswith("+")):
+        least = 2 if field.endswith("_labels") else max(batch["input_ids"].shape[1], model.config.vocab_size)
+        with pytest.raises(InputError, match=field):
+            model.loss({**batch, field: np.full_like(batch[field], least)})
 
 
 @pytest.mark.parametrize("name", FAMILIES)
