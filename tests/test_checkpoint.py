@@ -572,6 +572,22 @@ def test_what_is_in_the_way_is_said_before_anything_moves(taken, tmp_path):
     atomic.settle(folder)
 
 
+def test_a_read_only_folder_inside_is_said_before_anything_moves(tmp_path):
+    folder = tmp_path / "model"
+    written(folder)
+    atomic.write_text(folder / "part" / "a", "mine")
+    (folder / "part").chmod(0o555)
+    try:
+        if os.access(folder / "part", os.W_OK):
+            pytest.skip("this user may write to read-only directories")
+        with pytest.raises(InputError, match="part is read-only"):
+            written(folder)
+        assert {path.name for path in folder.iterdir()} == {"a", "part"}
+    finally:
+        (folder / "part").chmod(0o755)
+    assert (folder / "part" / "a").read_text(encoding="utf-8") == "mine"
+
+
 def test_symbolic_links_stay(tmp_path):
     """Writing through a link writes what it points to."""
     (tmp_path / "real").mkdir()

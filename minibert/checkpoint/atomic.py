@@ -97,13 +97,15 @@ def settle(path: str | os.PathLike) -> None:
 
 
 def _require_free(target: Path, temporary: Path, removed: Iterable[str]) -> None:
-    """What would stop the moves for good, said before the commitment: a directory where a file goes, or the reverse."""
+    """What would stop the moves, said before the commitment: a directory where a file goes, the reverse, no right."""
     entries = [(target / entry.relative_to(temporary), entry.is_dir()) for entry in temporary.rglob("*")]
     for place, is_folder in [*entries, *((target / name, False) for name in removed)]:
         taken = not place.is_dir() if is_folder else not place.is_symlink() and place.is_dir()
         if taken and os.path.lexists(place):
             kind = "not a directory" if is_folder else "a directory"
             raise InputError(f"cannot write {target}: {place} is {kind}; move it away")
+        if is_folder and place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            raise InputError(f"cannot write {target}: {place} is read-only")
 
 
 @contextmanager
