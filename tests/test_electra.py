@@ -707,18 +707,18 @@ def test_micro_batches_add_up_to_the_large_batch(fields):
 
 
 def test_what_is_counted_as_right():
-    """Over attended tokens alone; a logit above 0 says replaced."""
-    model = probed(14)
+    """Over attended tokens alone, and their labels; a logit above 0 says replaced."""
+    model = probed(14, role="discriminator")
     batch = example(model)
+    attended = batch["input_mask"] == 1
+    batch["replaced_labels"][~attended] = 1
     cache = model.loss(batch)[1]
-    z = cache["discriminator"]["replaced_token"]["logits"]
-    labels, attended = electra.replaced(batch)[1], batch["input_mask"] == 1
-    z[attended] = np.where(labels == 1, 0.1, -0.1)[attended]
-    z[~attended] = -0.1  # right, were padding counted
-    count = int(attended.sum())
-    assert electra.correct(cache)["replaced_token"] == (count, count, int(labels[attended].sum()))
-    z[attended] *= -1
-    assert electra.correct(cache)["replaced_token"] == (0, count, int(labels[attended].sum()))
+    z, labels = cache["discriminator"]["replaced_token"]["logits"], batch["replaced_labels"]
+    count, ones = int(attended.sum()), int(labels[attended].sum())
+    for sign, right in ((1, count), (-1, 0)):
+        z[attended] = np.where(labels == 1, 0.1 * sign, -0.1 * sign)[attended]
+        z[~attended] = 0.1  # right, were padding counted
+        assert electra.correct(cache) == {"replaced_token": (right, count, ones)}
 
 
 # ---- Planted faults --------------------------------------------------------------------------------------------------
