@@ -104,6 +104,17 @@ def test_a_probe_batch_holds_every_kind_of_trouble():
     assert not cases.read("bert/masked-row").batches()[0]["input_mask"][-1].any()
 
 
+def test_positions_of_rows_padded_on_the_left_begin_with_the_tokens():
+    case = cases.read("roberta/padding")
+    batch, table = case.batches()[0], case.tensor("weights/roberta.embeddings.position_embeddings.weight")
+    got = case.tensor("forward/roberta.embeddings.position_embeddings")
+    padded = int((batch["input_mask"] == 0).sum(1).argmax())
+    first = int(batch["input_mask"][padded].argmax())
+    assert first > 0
+    assert np.array_equal(got[padded, first], table[2])
+    assert np.array_equal(got[padded, first - 1], table[1])
+
+
 def test_a_low_variance_row_shows_eps():
     case = cases.read("bert/eps")
     model, batch = case.subject(), case.batches()[0]

@@ -241,6 +241,8 @@ def _batch(recipe: Recipe, config: Any, number: int) -> dict[str, Any]:
         tokens = batch["input_mask"].sum(1)
         chosen = [np.sort(1 + draws.permutation(int(n) - 1)[:slots]) for n in tokens]
         batch["masked_lm_positions"] = np.array(chosen)
+    if recipe.left:
+        _pad_left(batch)
     if recipe.masked_row:
         batch["input_mask"][-1] = 0
     if recipe.hole:
@@ -248,6 +250,15 @@ def _batch(recipe: Recipe, config: Any, number: int) -> dict[str, Any]:
     if not recipe.dropout:
         del batch["dropout"]
     return batch
+
+
+def _pad_left(batch: dict[str, Any]) -> None:
+    """Each row's tokens at its end, and the targets with them."""
+    width = batch["input_mask"].shape[1]
+    shift = width - batch["input_mask"].sum(1, keepdims=True)
+    for name in ("input_ids", "input_mask", "segment_ids"):
+        batch[name] = np.take_along_axis(batch[name], (np.arange(width) - shift) % width, 1)
+    batch["masked_lm_positions"] = batch["masked_lm_positions"] + shift
 
 
 def of(name: str, kind: str, fields: Mapping[str, Any], seed: int) -> Recipe:

@@ -27,8 +27,8 @@ class Recipe:
     those of `published`, or an op's constants.
 
     dropout: masks are drawn; low: standard deviation of the embedding sum that is nearly constant, None for none;
-    masked_row: the last row's mask is all 0; hole: the first row's has a 0 between its 1s; rows, length: of the
-    batches. arrays: an op's arguments that are given, the others are drawn.
+    masked_row: the last row's mask is all 0; hole: the first row's has a 0 between its 1s; left: rows are padded on the
+    left; rows, length: of the batches. arrays: an op's arguments that are given, the others are drawn.
     """
 
     title: str
@@ -43,6 +43,7 @@ class Recipe:
     low: float | None = 0.05
     masked_row: bool = False
     hole: bool = False
+    left: bool = False
     rows: int = 3
     length: int = LENGTH
     variants: tuple[str, ...] = ()
@@ -78,6 +79,8 @@ def _relatives() -> dict[str, Recipe]:
                                steps=(1, 10), low=None, optimizer=ADAM, config=shallow),
         "roberta/next-sentence": Recipe("the ablations' next-sentence term, two token types", "roberta", seed=41,
                                         steps=(), low=None, config={"next_sentence": True, "type_vocab_size": 2}),
+        "roberta/padding": Recipe("rows padded on the left: positions begin with the tokens", "roberta", seed=52,
+                                  steps=(), low=None, left=True, config=shallow),
         "albert/groups": Recipe("two groups of two inner layers each, the first group used twice", "albert", seed=42,
                                 steps=(), rows=2, config=groups),
         "albert/unshared": Recipe("nothing shared between two layers", "albert", seed=43, steps=(), low=None,
