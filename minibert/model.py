@@ -61,7 +61,8 @@ class Model:
         for term in denominators or {}:
             if term not in (terms := families.declared(module, "TERMS", self.config)):
                 raise InputError(f"unknown term {term!r} in denominators; there are: {', '.join(terms)}")
-        return module.loss(self.params, self.config, self.checked(batch), denominators=denominators, keep=keep)
+        loss, cache = module.loss(self.params, self.config, self.checked(batch), denominators=denominators, keep=keep)
+        return np.asarray(loss), cache  # a sum of 0-d arrays is a scalar in NumPy
 
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""

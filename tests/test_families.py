@@ -68,6 +68,20 @@ def test_micro_batches_add_up_to_the_large_batch(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_the_loss_is_an_array_without_axes(name):
+    model, batch, _ = case(name)
+    loss = model.loss(batch)[0]
+    assert (type(loss), loss.shape, loss.dtype) == (np.ndarray, (), np.float64)
+
+
+@pytest.mark.parametrize("name", [None, 3, "nobody" * 1000, "bert.bert", "__init__"])
+def test_no_family(name):
+    with pytest.raises(InputError, match="unknown family") as error:
+        families.family(name)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_counts_of_batches_add_up_to_what_a_report_can_hold(name):
     """Whole numbers would add up to NumPy's integers, which JSON does not take."""
     model, batch, _ = case(name)

@@ -35,7 +35,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from minibert.config import nearest
+from minibert.config import nearest, shown
 from minibert.errors import InputError
 
 ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext"}
@@ -65,7 +65,8 @@ def trained(module: ModuleType, config: Any) -> dict[str, Any]:
 
 def family(name: str) -> ModuleType:
     """The family's module, also by its spelling with dashes; InputError for an unknown name."""
-    name = ALIASES.get(name.replace("-", "_"), name.replace("-", "_"))
-    if name not in names():
-        raise InputError(f"unknown family {name!r}{nearest(name, names())}; there are: {', '.join(names())}")
-    return import_module(f"{__name__}.{name}")
+    spelled = str(name).replace("-", "_")
+    spelled = ALIASES.get(spelled, spelled)
+    if spelled not in names():
+        raise InputError(f"unknown family {shown(name)}{nearest(spelled, names())}; there are: {', '.join(names())}")
+    return import_module(f"{__name__}.{spelled}")

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
-from minibert.config import require
+from minibert.config import require, shown
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
@@ -79,7 +79,7 @@ class Config(bert.Config):
             fits = 0 < getattr(self, name) <= limit
             require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {limit}")
         allowed = f"allowed: {', '.join(SHARING)}"
-        require(self.sharing in SHARING, f"config field 'sharing' is {self.sharing!r}; {allowed}")
+        require(self.sharing in SHARING, f"config field 'sharing' is {shown(self.sharing)}; {allowed}")
         rate = self.classifier_dropout_prob
         require(0 <= rate < 1, f"config field 'classifier_dropout_prob' is {rate}; allowed: [0, 1)")
 

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.config import require
+from minibert.config import require, shown
 from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
 from minibert.pairs import block, block_backward
@@ -77,7 +77,7 @@ class Config:
         require(fits, f"config field 'num_attention_heads' is {self.num_attention_heads}; allowed: {heads}")
         for name, allowed in (("hidden_act", layers.ACTIVATIONS), ("mask_constant", layers.MASK_CONSTANTS)):
             value = getattr(self, name)
-            require(value in allowed, f"config field {name!r} is {value!r}; allowed: {', '.join(allowed)}")
+            require(value in allowed, f"config field {name!r} is {shown(value)}; allowed: {', '.join(allowed)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             require(0 <= getattr(self, name) < 1, f"config field {name!r} is {getattr(self, name)}; allowed: [0, 1)")
         for name in ("layer_norm_eps", "initializer_range", "mlm_denominator_eps"):
