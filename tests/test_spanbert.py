@@ -493,6 +493,13 @@ def test_corrupted_rows_have_the_targets_of_their_spans():
         assert not np.isin(ids[b, [left, right]], (2, 3)).any()
     for name in ("span_boundaries", "span_positions", "span_ids"):
         assert not batch[name][~used].any()
+    made = batch["input_ids"][batch["input_ids"] != ids]
+    assert set(made.tolist()) - {vocabulary.mask} <= set(pool.tolist())
+    one = spanbert.corrupted(rows, rng, vocabulary, options, np.array([7]))  # a corpus of one word
+    assert set(one["input_ids"][one["input_ids"] != ids].tolist()) == {vocabulary.mask, 7}
+    long = Options(seq_length=32, rate=0.7)
+    places = spanbert.corrupted(rows, rng, vocabulary, long, pool)["span_positions"]
+    assert places.max() == spanbert.Config.max_span - 1
     fields = {**spanbert.PROBE, "vocab_size": size, "max_position_embeddings": 32, "max_span": 15}
     assert np.isfinite(minibert.create("spanbert", **fields).loss(batch)[0])
 

@@ -149,6 +149,18 @@ def test_words_are_chosen_whole(tokenizer, words):
     assert seen == set(range(len(WORDS)))
 
 
+def test_pairs_know_the_words_too(tokenizer, words):
+    """BERT-wwm's rows are pairs: in both segments the characters of a word start together."""
+    rows, _ = rows_of(tokenizer, [[TEXT, TEXT], [TEXT, TEXT]], Options(seq_length=64, segmenter=words, short_rate=0.0))
+    size, seen = len(PIECES), 0
+    for ids, starts in zip(rows["input_ids"].tolist(), rows["starts"].tolist(), strict=True):
+        for at in range(1, len(ids) - size):
+            if ids[at : at + size] == tokenizer.ids(TEXT):
+                assert [int(start) for start in starts[at : at + size]] == STARTS
+                seen += 1
+    assert seen > len(rows["input_ids"])
+
+
 def test_characters_are_chosen_alone(tokenizer, words):
     """The baseline row of the README: 模 without 型, the middle of "probability" alone."""
     options = Options(seq_length=24, rate=0.25, units="pieces", segmenter=words)
