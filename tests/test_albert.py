@@ -512,6 +512,13 @@ def test_corrupted_rows_have_the_fields_of_the_loss_and_can_be_restored(units):
     assert (chosen[:, 1:] == chosen[:, :-1])[inside].all() == (units != "pieces")
 
 
+def test_ngrams_are_masked_unless_told_otherwise():
+    made = [albert.corrupted(*rows(units=u)[:1], np.random.default_rng(1), VOCABULARY, rows(units=u)[1])["input_ids"]
+            for u in ("", "ngrams", "words")]  # fmt: skip
+    assert (made[0] == made[1]).all()
+    assert (made[0] != made[2]).any()
+
+
 def test_unknown_units_and_formats_are_refused(tmp_path):
     found, options = rows(units="spans")
     with pytest.raises(InputError, match="units is 'spans'; albert knows: ngrams, words, pieces"):

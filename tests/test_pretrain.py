@@ -282,6 +282,28 @@ def test_unknown_family_and_option(corpus, tmp_path, capsys):
         pretrain("bert", [corpus], tmp_path / "run", step=3)
 
 
+@pytest.mark.parametrize("family", ["bert", "spanbert", "macbert", "wwm-ext"])
+def test_text_held_out_is_unknown_and_judged(family, corpus, tmp_path, monkeypatch):
+    """Every document says a character of its own: the vocabulary knows none of those held out, what is judged all."""
+    documents = corpus.read_text(encoding="utf-8").strip().split("\n\n")
+    signs = [chr(0x4E00 + n) for n in range(len(documents))]
+    signed = (document.replace(".", f" {sign}.") for document, sign in zip(documents, signs, strict=True))
+    (tmp_path / "text.txt").write_text("\n\n".join(signed), encoding="utf-8")
+    judged, evaluation = [], training.evaluation
+    monkeypatch.setattr(training, "evaluation", lambda *a, **k: judged.append(a[1]) or evaluation(*a, **k))
+    options = {**OPTIONS, "steps": 1, "vocab_size": 300}
+    tokens = minibert.load(pretrain(family, [tmp_path / "text.txt"], tmp_path / "run", fields=FIELDS, **options)
+                           ).tokenizer.tokens
+    known = set(signs) & set(tokens)
+    assert len(known) == 0.8 * len(signs)
+    truth = judged[0]["input_ids"].copy()
+    rows, slots = np.nonzero(judged[0]["masked_lm_weights"])
+    truth[rows, judged[0]["masked_lm_positions"][rows, slots]] = judged[0]["masked_lm_ids"][rows, slots]
+    seen = {tokens[i] for i in truth.flat}
+    assert "[UNK]" in seen
+    assert not known & seen
+
+
 def test_unwritable_output(corpus, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert "file" in refused(capsys, "bert", "--corpus", corpus, "--out", tmp_path / "file" / "run")
