@@ -580,6 +580,17 @@ def test_the_correct_token_can_be_disallowed():
     assert (drawn[used] != batch["masked_lm_ids"][used]).all()
 
 
+def test_the_rate_of_the_dropout_of_embeddings():
+    """Where all is kept, it multiplies the norm's output by 1 / (1 - rate)."""
+    model = probed(10, role="discriminator", hidden_dropout_prob=0.3)
+    batch = example(model)
+    keep = np.ones((4, 11, 10), bool)
+    kept = float(model.loss({**batch, "dropout": {"electra.embeddings.dropout": keep}})[0])
+    for value in model.params["embeddings"]["norm"].values():
+        value /= 0.7
+    assert kept == pytest.approx(float(model.loss(batch)[0]), rel=1e-12)
+
+
 def test_dropout_masks_reach_both_networks_and_the_sample():
     model = probed(10, hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2)
     batch = example(model)
@@ -931,5 +942,9 @@ def test_rows_and_masks():
         chosen = np.zeros_like(changed)
         chosen[row, at] = True
         assert not (changed & ~chosen).any()
+    few = electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, max_predictions=4))
+    many = electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, rate=0.4))
+    assert few["masked_lm_positions"].shape[1] == 4
+    assert many["masked_lm_weights"].sum() > 2 * used.sum()
     with pytest.raises(InputError, match="electra knows: pieces, repeated"):
         electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, units="words"))
