@@ -12,6 +12,7 @@ data, checks that they are the same, and continues from the last checkpoint. The
     report.json                       the held-out figures
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -20,6 +21,7 @@ import json
 import math
 import os
 import platform
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +154,7 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
                "vocabulary": vocabulary and str(Path(vocabulary).resolve()), **options}
     request = {name: value for name, value in request.items() if value is not None}
     directory = _directory(family, out, resume)
+    run = None
     try:
         run, documents = (_resumed if resume else _started)(directory, request)
         cores = kernels.THREADS if threads is None else threads
@@ -160,6 +163,10 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
         more = f"; continue with: minibert pretrain {family} --out {directory} --resume"
         said = f"{stop}" or "stopped while preparing or evaluating"
         raise KeyboardInterrupt(said + (more if (directory / RECORD).exists() else "")) from None
+    except InputError:
+        if run and not resume and not (directory / "log.jsonl").exists():
+            _withdrawn(directory)
+        raise
     except OSError as error:
         raise InputError(f"cannot write to {directory}: {error.strerror or error}") from None
     return directory
@@ -236,6 +243,15 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     return run, documents
 
 
+def _withdrawn(directory: Path) -> None:
+    """Takes back what a run that could not begin has written, so that it can be asked for again, corrected."""
+    for path in directory.iterdir():
+        if not path.name.startswith("."):  # such files may have been there before
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with contextlib.suppress(OSError):
+        directory.rmdir()
+
+
 def _documents(request: dict[str, Any]) -> corpus.Documents:
     files = request.get("corpus_files")
     return corpus.documents_from_files(files) if files else corpus.default_documents()
@@ -270,7 +286,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, threads: in
     tokenizer = _tokenizer(directory, run["request"]["family"], run["request"].get("vocabulary"), parts[0], options)
     ids = [[[tokenizer.ids(sentence) for sentence in document] for document in part] for part in parts]
     data = Data(families.family(run["request"]["family"]), tokenizer, options, parts[0], ids[0])
-    held_out = Data(data.module, tokenizer, options, parts[1], ids[1]).held_out()
+    held_out = Data(data.module, tokenizer, options, parts[1], ids[1], data.given).held_out()
     _check_data(directory, run, [data.rows, held_out])
     _say("data", f"{len(tokenizer):,} pieces; {len(data.rows['input_ids']):,} training instances of up to "
          f"{options.seq_length} tokens, {options.masking} masking; {len(held_out['input_ids']):,} held out")
@@ -308,13 +324,14 @@ def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Doc
 class Data:
     """A part of the corpus as a family's instances: unmasked rows, and the batches made of them."""
 
-    def __init__(self, module: ModuleType, tokenizer: Any, options: Options, texts: corpus.Documents, ids: list):
+    def __init__(self, module: ModuleType, tokenizer: Any, options: Options, texts: corpus.Documents, ids: list,
+                 learnt: Any = None):
         self.module, self.options, self.ids = module, options, ids
         special = tuple(sorted(tokenizer.special_ids))
         roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
         self.vocabulary = Vocabulary(len(tokenizer), *roles, tokenizer.continues, special)
         prepared = getattr(module, "prepared", None)
-        self.given = prepared(tokenizer, options, texts, ids) if prepared else None
+        self.given = prepared(tokenizer, options, texts, ids, learnt) if prepared else None
 
     @functools.cached_property
     def rows(self) -> training.Batch:

@@ -351,3 +351,13 @@ def test_divergence_is_said(corpus, tmp_path, capsys):
     args = command(corpus, tmp_path / "run")[4:]
     assert "not finite" in refused(capsys, *args, "--learning-rate", "1e30", "--clip-norm", "1e30")
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(corpus, tmp_path):
+    """Its directory can be asked for again, corrected; hidden files that were there stay."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".keep").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="vocab"):
+        pretrain("bert", [corpus], tmp_path / "run", fields=FIELDS, **{**OPTIONS, "vocab_size": 6})
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".keep"]
+    pretrain("bert", [corpus], tmp_path / "run", fields=FIELDS, **{**OPTIONS, "steps": 1})

@@ -17,7 +17,8 @@ What a family's file offers, in this order (bert.py is the model):
                             defaults, in "formats" the fields that the rows of a format need ("" where there is one),
                             in "files" those of pretraining.FILES that it reads
     FORMATS UNITS           optional: what options.format may name, the default first; what options.units may
-    prepared(tokenizer, options, texts, documents)          optional: what else its rules need of a part of the corpus
+    prepared(tokenizer, options, texts, documents, learnt)  optional: what else its rules need of a part of the corpus;
+                                                            learnt: that of the training part, for held-out text
     sequences(documents, rng, vocabulary, options, given)   unmasked instances of tokenised documents; given: `prepared`
     corrupted(rows, rng, vocabulary, options, given)        a batch of them with its targets
     sampled(rng, p, config, batch)                          optional: more fields, drawn from the model (ELECTRA)

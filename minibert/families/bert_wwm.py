@@ -74,7 +74,7 @@ PRETRAINING: Tree = {"files": ("segmenter", "entities")}
 UNITS = {"words": rules.whole_word, "pieces": rules.bert, "entities": rules.entity, "ngrams": rules.ngram}
 
 
-def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Tree:
+def prepared(tokenizer: Any, options: Any, texts: list, documents: list, learnt: Tree | None = None) -> Tree:
     """What is handed in: "starts", where the segmenter's words start, and "entities" as tuples of ids."""
     units = options.units or "words"
     require(units in UNITS, f"units is {units!r}{nearest(units, UNITS)}; there are: {', '.join(UNITS)}")

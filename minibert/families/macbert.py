@@ -115,12 +115,14 @@ def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
 PRETRAINING: Tree = {"files": ("segmenter", "similar")}
 
 
-def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Tree:
-    """What is handed in: "starts", where the segmenter's words start, and "similar", a thesaurus."""
+def prepared(tokenizer: Any, options: Any, texts: list, documents: list, learnt: Tree | None = None) -> Tree:
+    """What is handed in: "starts", where the segmenter's words start, and "similar", the training text's thesaurus."""
     given: Tree = {"starts": None, "similar": {}}
     if options.segmenter:
         segmenter = segmentation.segmenter(options.segmenter)
         given["starts"] = segmentation.starts(documents, texts, tokenizer.tokens, segmenter)
+    if learnt is not None:
+        return {**given, "similar": learnt["similar"]}
     if options.similar and Path(options.similar).is_dir():
         words = similarity.words(documents, tokenizer.continues, given["starts"])
         given["similar"] = similarity.in_embeddings(words, tokenizer.tokens, options.similar)

@@ -25,6 +25,7 @@ Where the release deviates from the paper, and what is done here:
 - published directories call themselves BERT's, without (12)-(14); their pooler, where they have one, is random.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -257,8 +258,10 @@ PRETRAINING = {
 }
 
 
-def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Array:
-    """All tokens of the corpus, from which random ones are drawn by frequency, as in the release."""
+def prepared(tokenizer: Any, options: Any, texts: list, documents: list, learnt: Array | None = None) -> Array:
+    """All tokens of the training text, from which random ones are drawn by frequency, as in the release."""
+    if learnt is not None:
+        return learnt
     return np.array([i for document in documents for sentence in document for i in sentence], np.int32)
 
 
@@ -272,13 +275,14 @@ def sequences(
 def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
     """These rows with freshly masked spans (section 3.1), and the targets of both terms."""
     ids, present = rows["input_ids"], rows["input_mask"]
-    made = rules.span(ids, present, rng, vocabulary, rate=options.rate, cap=options.slots, pool=given)
+    slots = options.max_predictions or math.ceil(options.rate * ids.shape[1])
+    made = rules.span(ids, present, rng, vocabulary, rate=options.rate, cap=slots, pool=given)
     candidates = masking.candidates(ids, present, vocabulary)
     return {
         **{name: rows[name] for name in ("input_mask", "segment_ids")},
         "input_ids": made.ids,
-        **masking.targets(ids, made.chosen, options.slots),
-        **masking.span_targets(ids, candidates, made.groups, options.slots, Config.max_span),
+        **masking.targets(ids, made.chosen, slots),
+        **masking.span_targets(ids, candidates, made.groups, slots, Config.max_span),
     }
 
 
