@@ -398,9 +398,10 @@ def _report(model: Any, held_out: training.Batch, ids: list, threads: int, seed:
             continue
         majority = measured["majority"][term]
         measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)
+        apart = "" if count <= len(held_out["input_ids"]) else " (were tokens of a row independent)"
         guess = sum(-q * math.log(q) for q in (majority, 1 - majority) if q)
         _say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
-             f"{majority:.1%}; 99 % lower bound {lower:.1%}; loss {loss:.3f}, of the constant guess {guess:.3f}")
+             f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}
 
 

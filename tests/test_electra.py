@@ -948,3 +948,9 @@ def test_rows_and_masks():
     assert many["masked_lm_weights"].sum() > 2 * used.sum()
     with pytest.raises(InputError, match="electra knows: pieces, repeated"):
         electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, units="words"))
+
+
+def test_averaged_samples_are_no_policy():
+    """Where ids of one position are averaged, the generator has sampled none of them."""
+    with pytest.raises(InputError, match="needs another"):
+        minibert.create("electra", objective="adversarial", duplicates="mean")

@@ -124,6 +124,8 @@ class Config:
         require(equal or self.sharing != "all", "sharing 'all' needs generator_size 1: the encoder is one")
         apart = equal and self.sharing == "none"
         require(apart or self.objective != "two-stage", "objective 'two-stage' needs generator_size 1, sharing 'none'")
+        credited = self.objective != "adversarial" or self.duplicates != "mean"
+        require(credited, "duplicates 'mean' makes tokens that nobody sampled: objective 'adversarial' needs another")
         parts(self)  # the generator's sizes have to fit too
 
 
