@@ -2,8 +2,12 @@
 
 from typing import Any
 
-from minibert.errors import InputError
-from minibert.model import Model, create
+from minibert import blas
+
+blas.choose()  # before anything imports NumPy
+
+from minibert.errors import InputError  # noqa: E402
+from minibert.model import Model, create  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "Model", "create", "load"]
