@@ -1,8 +1,8 @@
 """Which of OpenBLAS's kernels NumPy's wheels use: chosen before NumPy is imported, or not at all.
 
 OpenBLAS looks at the processor when it is loaded, and takes AMD's that it does not know for Haswell, which leaves their
-512-bit units idle (OpenBLAS 0.3.31 on Zen 5, two cores, float32: 270 GFLOP/s; told that it is SkylakeX: 490). It is
-told by the environment variable OPENBLAS_CORETYPE. Where that is set already it stays; other libraries ignore it.
+512-bit units idle (OpenBLAS 0.3.31 on Zen 5, two cores, float32: 270 GFLOP/s; told that it is SkylakeX: 490). It is told
+by the environment variable OPENBLAS_CORETYPE; where that is set already it stays, and other libraries ignore it.
 """
 
 import os
