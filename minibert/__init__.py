@@ -2,12 +2,8 @@
 
 from typing import Any
 
-from minibert import blas
-
-blas.choose()  # before anything imports NumPy
-
-from minibert.errors import InputError  # noqa: E402
-from minibert.model import Model, create  # noqa: E402
+from minibert.errors import InputError
+from minibert.model import Model, create
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "Model", "create", "load"]

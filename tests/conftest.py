@@ -4,5 +4,3 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import minibert  # noqa: F401 (before NumPy, as the command line does: bits depend on OpenBLAS's kernels)

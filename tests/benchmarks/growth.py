@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import minibert  # isort: skip (before NumPy: see minibert/blas.py)
-
-import numpy as np
+import minibert
 
 START = {"rows": 4, "length": 128, "width": 256, "vocabulary": 8192}
 SIZES = {

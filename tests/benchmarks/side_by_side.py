@@ -18,14 +18,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import minibert  # isort: skip (before NumPy: see minibert/blas.py)
-
-import numpy as np
 import torch
 import transformers
 
+import minibert
 from minibert import corpus, inference, kernels, optim
 from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
