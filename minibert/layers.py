@@ -302,6 +302,19 @@ def mlm_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree, Array]:
     return dx, g, dtable
 
 
+def decoder_table(p: Tree, config: Any, head: str = "mlm") -> Array:
+    """The (V, E) matrix with which a head makes logits: the word table's where tied, else its decoder's own."""
+    return (p["embeddings"]["word"] if config.tie_word_embeddings else p[head]["decoder"])["weight"]
+
+
+def decoder_table_backward(dtable: Array, g: Tree, tied: bool, head: str = "mlm") -> Tree:
+    """g with that matrix's gradient: one table, several uses, so where tied the sum of all."""
+    if not tied:
+        return {**g, head: {**g[head], "decoder": {**g[head]["decoder"], "weight": dtable}}}
+    word = {"weight": g["embeddings"]["word"]["weight"] + dtable}
+    return {**g, "embeddings": {**g["embeddings"], "word": word}}
+
+
 def masked_lm(
     h: Array, p: Tree, table: Array, batch: Tree, *, act: str, eps: float, total: float | None, dense: bool
 ) -> tuple[Array, Tree]:

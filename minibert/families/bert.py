@@ -260,11 +260,8 @@ def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: 
     """(8) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
     require("mlm" in p, "fill-mask needs the head 'mlm', which these parameters do not have")
     h = encode(p, config, inputs, keep="last")[0]["last_hidden_state"][0, positions]
-    return layers.mlm_head(h, p["mlm"], _decoder(p, config), act=config.hidden_act, eps=config.layer_norm_eps)[0]
-
-
-def _decoder(p: Tree, config: Config) -> Array:
-    return (p["embeddings"]["word"] if config.tie_word_embeddings else p["mlm"]["decoder"])["weight"]
+    table = layers.decoder_table(p, config)
+    return layers.mlm_head(h, p["mlm"], table, act=config.hidden_act, eps=config.layer_norm_eps)[0]
 
 
 @block
@@ -313,7 +310,7 @@ def loss(
     total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
     head = {"act": config.hidden_act, "eps": config.layer_norm_eps}
     masked_lm, parts = layers.masked_lm(  # (8), (9)
-        h, p["mlm"], _decoder(p, config), batch, **head, total=total, dense=dense
+        h, p["mlm"], layers.decoder_table(p, config), batch, **head, total=total, dense=dense
     )
     c |= parts
     z, c["nsp"] = nsp_head(out["pooler_output"], p["nsp"])  # (10)
@@ -332,12 +329,7 @@ def loss_backward(c: Tree) -> Tree:
     dpooled, g["nsp"] = nsp_head_backward(dz, c["nsp"])
     dh, g["mlm"], dtable = layers.masked_lm_backward(one, c)  # (9), (8)
     g |= encode_backward({"last_hidden_state": dh, "pooler_output": dpooled}, c["encode"])  # (7)-(1)
-    if c["tied"]:  # one table, two uses: its gradient is the sum of both
-        word = g["embeddings"]["word"]
-        word["weight"] = word["weight"] + dtable
-    else:
-        g["mlm"]["decoder"]["weight"] = dtable
-    return g
+    return layers.decoder_table_backward(dtable, g, c["tied"])
 
 
 def counts(batch: Tree) -> dict[str, float]:

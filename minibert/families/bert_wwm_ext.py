@@ -91,12 +91,7 @@ def loss_backward(c: Tree) -> Tree:
     dh, g["mlm"], dtable = layers.masked_lm_backward(np.ones_like(c["terms"]["masked_lm"]), c)  # (9), (8)
     dpooled = None if c["pooled"] is None else np.zeros_like(c["pooled"])
     g |= encode_backward({"last_hidden_state": dh, "pooler_output": dpooled}, c["encode"])  # (7)-(1)
-    if c["tied"]:  # one table, two uses: its gradient is the sum of both
-        word = g["embeddings"]["word"]
-        word["weight"] = word["weight"] + dtable
-    else:
-        g["mlm"]["decoder"]["weight"] = dtable
-    return g
+    return layers.decoder_table_backward(dtable, g, c["tied"])
 
 
 def counts(batch: Tree) -> dict[str, float]:

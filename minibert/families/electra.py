@@ -286,7 +286,7 @@ def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: 
     """(3) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
     p, config, prefix = _network("generator", "mlm", p, config, "fill-mask")
     h = _encode(p, config, prefix, inputs, "last")[0]["last_hidden_state"][0, positions]
-    return layers.mlm_head(h, p["mlm"], _decoder(p, config), **_generator_head(config))[0]
+    return layers.mlm_head(h, p["mlm"], layers.decoder_table(p, config), **_generator_head(config))[0]
 
 
 def replaced_logits(p: Tree, config: Config, inputs: dict[str, Array]) -> Array:
@@ -301,10 +301,6 @@ def _network(role: str, head: str, p: Tree, config: Config, what: str) -> tuple[
     require(role in both, f"{what} needs the {role}, but this is the {next(iter(both))} alone")
     require(head in both[role][0], f"{what} needs the head {head!r}, which these parameters do not have")
     return both[role]
-
-
-def _decoder(p: Tree, config: Config) -> Array:
-    return (p["embeddings"]["word"] if config.tie_word_embeddings else p["mlm"]["decoder"])["weight"]
 
 
 def _generator_head(config: Config) -> Tree:
@@ -345,7 +341,7 @@ def sampled(rng: np.random.Generator, p: Tree, config: Config, batch: Tree) -> T
     h = _encode(tree_, config_, prefix, inputs, "last")[0]["last_hidden_state"]
     slots = np.asarray(batch["masked_lm_weights"]) > 0
     chosen = h[np.nonzero(slots)[0], batch["masked_lm_positions"][slots]]
-    z = layers.mlm_head(chosen, tree_["mlm"], _decoder(tree_, config_), **_generator_head(config_))[0]
+    z = layers.mlm_head(chosen, tree_["mlm"], layers.decoder_table(tree_, config_), **_generator_head(config_))[0]
     ids = np.array(batch["masked_lm_ids"])
     if config.disallow_correct:
         z[np.arange(len(z)), ids[slots]] -= 1000
@@ -431,7 +427,7 @@ def loss(
         out, g["encode"] = _encode(network, part, prefix, batch, keep)
         h = out["last_hidden_state"]
         c["terms"]["masked_lm"], head = layers.masked_lm(  # (3), (4)
-            h, network["mlm"], _decoder(network, part), batch, **_generator_head(part),
+            h, network["mlm"], layers.decoder_table(network, part), batch, **_generator_head(part),
             total=total + config.mlm_denominator_eps, dense=dense,
         )  # fmt: skip
         g |= head | ({"idle": network["baseline"]} if "baseline" in network else {})

@@ -143,11 +143,7 @@ def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: 
     """(9) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
     require("mlm" in p, "fill-mask needs the head 'mlm', which these parameters do not have")
     h = encode(p, config, inputs, keep="last")[0]["last_hidden_state"][0, positions]
-    return layers.mlm_head(h, p["mlm"], _decoder(p, config), act=HEAD_ACT, eps=config.layer_norm_eps)[0]
-
-
-def _decoder(p: Tree, config: Config) -> Array:
-    return (p["embeddings"]["word"] if config.tie_word_embeddings else p["mlm"]["decoder"])["weight"]
+    return layers.mlm_head(h, p["mlm"], layers.decoder_table(p, config), act=HEAD_ACT, eps=config.layer_norm_eps)[0]
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
@@ -179,8 +175,9 @@ def loss(
     out, c["encode"] = encode(p, config, batch, keep=keep)
     h = out["last_hidden_state"]
     total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
+    head = {"act": HEAD_ACT, "eps": config.layer_norm_eps}
     masked_lm, parts = layers.masked_lm(  # (9), (10)
-        h, p["mlm"], _decoder(p, config), batch, act=HEAD_ACT, eps=config.layer_norm_eps, total=total, dense=dense
+        h, p["mlm"], layers.decoder_table(p, config), batch, **head, total=total, dense=dense
     )
     c |= {**parts, "pooled": out.get("pooler_output"), "terms": {"masked_lm": masked_lm}}
     if config.next_sentence:
@@ -201,12 +198,7 @@ def loss_backward(c: Tree) -> Tree:
         dout["pooler_output"] = np.zeros_like(c["pooled"])
     dout["last_hidden_state"], g["mlm"], dtable = layers.masked_lm_backward(one, c)  # (10), (9)
     g |= encode_backward(dout, c["encode"])  # (8)-(2)
-    if c["tied"]:  # one table, two uses: its gradient is the sum of both
-        word = g["embeddings"]["word"]
-        word["weight"] = word["weight"] + dtable
-    else:
-        g["mlm"]["decoder"]["weight"] = dtable
-    return g
+    return layers.decoder_table_backward(dtable, g, c["tied"])
 
 
 def counts(batch: Tree) -> dict[str, float]:

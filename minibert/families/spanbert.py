@@ -181,14 +181,15 @@ def loss(
     head = {"act": config.hidden_act, "eps": config.layer_norm_eps}
     total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
     masked_lm, parts = layers.masked_lm(  # (8), (9)
-        h, p["mlm"], _table(p, config, "mlm"), batch, **head, total=total, dense=dense
+        h, p["mlm"], layers.decoder_table(p, config), batch, **head, total=total, dense=dense
     )
     c |= parts
     rows, (left, right), places, labels, weights = _slots(batch, h.shape[1], dense)
     states = h.reshape(rows, -1, h.shape[2])
     left, c["left"] = ops.gather(states, positions=left)
     right, c["right"] = ops.gather(states, positions=right)
-    y, c["sbo"] = sbo_head(left, right, p["sbo"], _table(p, config, "sbo"), places=places, **head)  # (12)-(14)
+    table = layers.decoder_table(p, config, "sbo")
+    y, c["sbo"] = sbo_head(left, right, p["sbo"], table, places=places, **head)  # (12)-(14)
     span_boundary, c["span_boundary"] = ops.cross_entropy(  # (15)
         y, labels=labels, weights=weights.astype(h.dtype), denominator=given.get("span_boundary")
     )
@@ -208,16 +209,8 @@ def loss_backward(c: Tree) -> Tree:
     dh = dh + dstates.reshape(dh.shape)
     dpooled = None if c["pooled"] is None else np.zeros_like(c["pooled"])
     g |= encode_backward({"last_hidden_state": dh, "pooler_output": dpooled}, c["encode"])  # (7)-(1)
-    if c["tied"]:  # one table, three uses: its gradient is the sum of all
-        word = g["embeddings"]["word"]
-        word["weight"] = word["weight"] + dtable_mlm + dtable_sbo
-    else:
-        g["mlm"]["decoder"]["weight"], g["sbo"]["decoder"]["weight"] = dtable_mlm, dtable_sbo
-    return g
-
-
-def _table(p: Tree, config: Config, head: str) -> Array:
-    return (p["embeddings"]["word"] if config.tie_word_embeddings else p[head]["decoder"])["weight"]
+    g = layers.decoder_table_backward(dtable_mlm, g, c["tied"])
+    return layers.decoder_table_backward(dtable_sbo, g, c["tied"], "sbo")
 
 
 def _used(batch: Tree) -> Array:
