@@ -1,10 +1,13 @@
 """Learning pieces by merging the most frequent adjacent pair, again and again.
 
-Sennrich et al., arXiv:1508.07909, algorithm 1, with counts kept up to date incrementally: a merge touches only the
-words that hold the pair, and a heap of possibly outdated counts yields the next one.
+Sennrich et al., arXiv:1508.07909, algorithm 1, with counts kept up to date incrementally: all words stand in one row
+of linked symbols, a merge touches only the places of the pair, and a heap of possibly outdated counts yields the next
+one. As each merge at a place takes a symbol away, n symbols cost n log n steps, however many pieces are learnt and
+however long a word is.
 """
 
 import heapq
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -12,6 +15,7 @@ from itertools import pairwise
 from minibert.tokenizers.encoding import checked_text
 
 Pair = tuple[int, int]
+_GAP, _GONE = -1, -2  # between words; where a symbol was that is merged into the one before it
 
 
 def counted(
@@ -56,14 +60,19 @@ def learned(
     merged next; of equal counts the one with the smaller left index, then the smaller right one. It ends early when
     no pair occurs `min_frequency` times. Two pairs may give one piece ("a" + "bc", "ab" + "c"): it is listed once.
     """
-    words, pieces, pairs = [list(word) for word in words], list(pieces), []
+    pieces, pairs = list(pieces), []
     index = {piece: i for i, piece in enumerate(pieces)}
+    symbols, weights = array("q", [_GAP]), array("q", [0])
+    for word, count in zip(words, counts, strict=True):
+        symbols.extend([*word, _GAP])
+        weights.extend([count] * (len(word) + 1))
+    before, after = array("q", range(-1, len(symbols) - 1)), array("q", range(1, len(symbols) + 1))
     totals: dict[Pair, int] = defaultdict(int)
-    holders: dict[Pair, set[int]] = defaultdict(set)
-    for number, word in enumerate(words):
-        for pair in pairwise(word):
-            totals[pair] += counts[number]
-            holders[pair].add(number)
+    places: dict[Pair, list[int]] = defaultdict(list)  # where it stands, and perhaps stood
+    for i, pair in enumerate(pairwise(symbols)):
+        if _GAP not in pair:
+            totals[pair] += weights[i]
+            places[pair].append(i)
     heap = [(-total, pair) for pair, total in totals.items()]
     heapq.heapify(heap)
     while heap and len(pieces) < size:
@@ -75,36 +84,31 @@ def learned(
             break
         heapq.heappop(heap)
         pairs.append(pair)
-        piece = join(pieces[pair[0]], pieces[pair[1]])
+        left, right = pair
+        piece = join(pieces[left], pieces[right])
         merged = index.setdefault(piece, len(pieces))
         if merged == len(pieces):
             pieces.append(piece)
             if progress:
                 progress(len(pieces), size)
         risen = set()
-        for number in holders.pop(pair):
-            word, count = words[number], counts[number]
-            for old in pairwise(word):
-                totals[old] -= count
-            words[number] = word = _merged(word, pair, merged)
-            for new in pairwise(word):
-                totals[new] += count
-                if merged in new:
-                    holders[new].add(number)
+        for i in sorted(places.pop(pair)):  # from the left: of "aaa" the first two are merged
+            j = after[i]
+            if symbols[i] != left or symbols[j] != right:
+                continue
+            previous, following, count = before[i], after[j], weights[i]
+            totals[pair] -= count
+            symbols[i], symbols[j] = merged, _GONE
+            after[i], before[following] = following, i
+            for at, old, new in (
+                (previous, (symbols[previous], left), (symbols[previous], merged)),
+                (i, (right, symbols[following]), (merged, symbols[following])),
+            ):
+                if _GAP not in new:
+                    totals[old] -= count
+                    totals[new] += count
+                    places[new].append(at)
                     risen.add(new)
         for new in risen:
             heapq.heappush(heap, (-totals[new], new))
     return pieces, pairs
-
-
-def _merged(word: list[int], pair: Pair, merged: int) -> list[int]:
-    """The word with each occurrence of the pair, from the left, replaced."""
-    out, i = [], 0
-    while i < len(word):
-        if word[i] == pair[0] and i + 1 < len(word) and word[i + 1] == pair[1]:
-            out.append(merged)
-            i += 2
-        else:
-            out.append(word[i])
-            i += 1
-    return out
