@@ -1,5 +1,8 @@
 """Text in: files, or the text that every Python ships, as documents; a document is a list of sentences (str).
 
+Documents are an iterable that can be gone through again: `Files` reads its files each time, document by document, so
+that a corpus of any size is never held; the text that Python ships is a list.
+
 Files are UTF-8 in one of three layouts, told apart by `layout`: "sentences" (BERT's own input: one sentence a
 line, a blank line between documents), "wrapped" prose and one "paragraphs" a line. Prose is cut into sentences
 by `sentences` and, as it marks no documents, into documents of DOCUMENT sentences at the ends of paragraphs.
@@ -14,11 +17,16 @@ otherwise be both learnt from and tested on.
 """
 
 import ast
+import hashlib
+import io
+import json
 import os
 import sys
 import sysconfig
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import chain, compress, islice, pairwise, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +35,9 @@ import regex
 
 from minibert.errors import InputError
 
-Documents = list[list[str]]
+Documents = Iterable[list[str]]
 
+LINES, CHARACTERS = 10_000, 8_000_000  # of a file's beginning that decide on its layout
 DOCUMENT = 50  # sentences at least of a document cut from prose: about ten instances of 128 tokens
 MIN_WORDS = 4  # below this a "sentence" of the default corpus is a heading or a signature
 PROSE = 0.6  # least share of plain words in a sentence of the default corpus; code and grammar lie around 0.3
@@ -81,54 +90,97 @@ def _ends(text: str, start: int, match: regex.Match) -> bool:
 # ---- given files ----------------------------------------------------------------------------------------------
 
 
-def documents_from_files(paths: Iterable[str | os.PathLike], layout: str | None = None) -> Documents:
+@dataclass(frozen=True)
+class Files:
     """The documents of UTF-8 files (a byte order mark is accepted), in order; no document spans two files.
 
     layout: "sentences", "wrapped" or "paragraphs" for all files; default: found file by file (see `layout_of`).
-    Raises InputError for a missing, unreadable or undecodable file, a directory, and when there is no text at all.
+    Going through them raises InputError for a missing, unreadable or undecodable file, a directory, and when there is
+    no text at all.
     """
-    paths = list(paths)
-    documents = [d for path in paths for d in documents_from_text(_text(Path(path)), layout)]
-    if not documents:
-        raise InputError(f"no text in {', '.join(map(str, paths)) or 'an empty list of files'}: give UTF-8 text files")
-    return documents
+
+    paths: Sequence[str | os.PathLike]
+    layout: str | None = None
+
+    def __iter__(self) -> Iterator[list[str]]:
+        document = None
+        for path in self.paths:
+            for document in _documents(_lines(Path(path)), self.layout):
+                yield document
+        if document is None:
+            given = ", ".join(map(str, self.paths)) or "an empty list of files"
+            raise InputError(f"no text in {given}: give UTF-8 text files")
 
 
-def _text(path: Path) -> str:
+def documents_from_files(paths: Iterable[str | os.PathLike], layout: str | None = None) -> list[list[str]]:
+    """The documents of `Files`, held."""
+    return list(Files(list(paths), layout))
+
+
+def documents_from_text(text: str, layout: str | None = None) -> list[list[str]]:
+    """The documents of one text: see `layout_of` for the three layouts."""
+    return list(_documents(io.StringIO(text, newline=None), layout))
+
+
+def _lines(path: Path) -> Iterator[str]:
     try:
         if path.is_dir():
             raise InputError(f"{path} is a directory: give text files")
-        data = path.read_bytes()
+        with open(path, encoding="utf-8-sig") as file:
+            yield from file
+    except UnicodeDecodeError:
+        raise _undecodable(path) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)  # utf-8-sig counts from behind the mark
-        line = data.count(b"\n", 0, at) + 1
-        raise InputError(
-            f"{path} is not UTF-8 at byte {at} (0x{data[at]:02x}), line {line}: convert the file to UTF-8"
-        ) from None
 
 
-def documents_from_text(text: str, layout: str | None = None) -> Documents:
-    """The documents of one text: see `layout_of` for the three layouts."""
-    lines = [" ".join(line.split()) for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
-    blocks = list(_blocks(lines))
+def _undecodable(path: Path) -> InputError:
+    """Where a file stops being UTF-8: no character spans two lines, so each is decoded alone."""
+    at = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                at, byte = at + error.start, line[error.start]
+                return InputError(
+                    f"{path} is not UTF-8 at byte {at} (0x{byte:02x}), line {number}: convert the file to UTF-8"
+                )
+            at += len(line)
+    return InputError(f"{path} changed while it was read")
+
+
+def _documents(lines: Iterable[str], layout: str | None) -> Iterator[list[str]]:
+    """The documents of the lines of one text, one after the other."""
+    lines = (" ".join(line.split()) for line in lines)
+    head = list(_head(lines))
+    blocks = list(_blocks(head))
     layout = layout or layout_of(blocks)
+    lines = chain(head, lines)
     if layout == "sentences":
-        return blocks
-    if layout == "wrapped":
-        return _cut(sentences(_unwrapped(block)) for block in blocks)
-    if layout != "paragraphs":
+        yield from _blocks(lines)
+    elif layout == "wrapped":
+        yield from _cut(sentences(_unwrapped(block)) for block in _blocks(lines))
+    elif layout != "paragraphs":
         raise InputError(f"unknown text layout {layout!r}: give sentences, wrapped or paragraphs")
-    if len(blocks) > 1 and sum(map(len, blocks)) >= 2 * len(blocks):  # blank lines stand between documents
-        return [[s for line in block for s in sentences(line)] for block in blocks]
-    return _cut(sentences(line) for block in blocks for line in block)
+    elif len(blocks) > 1 and sum(map(len, blocks)) >= 2 * len(blocks):  # blank lines stand between documents
+        yield from ([s for line in block for s in sentences(line)] for block in _blocks(lines))
+    else:
+        yield from _cut(sentences(line) for line in lines if line)
+
+
+def _head(lines: Iterator[str]) -> Iterator[str]:
+    """The first LINES lines, or fewer that have CHARACTERS characters."""
+    room = CHARACTERS
+    for line in islice(lines, LINES):
+        yield line
+        room -= len(line)
+        if room <= 0:
+            return
 
 
 def layout_of(blocks: Sequence[Sequence[str]]) -> str:
-    """The layout of a text, from the lines of its blank-line separated blocks (the first 10,000 lines or so decide).
+    """The layout of a text, from the lines of the blank-line separated blocks at its beginning.
 
     Of the lines that another one follows, "wrapped" has fewer than half ending in a punctuation mark and at least a
     quarter full: the next line's first word would not have fitted (into the 95th percentile of their lengths, at
@@ -136,13 +188,8 @@ def layout_of(blocks: Sequence[Sequence[str]]) -> str:
     fill 6 %, and still fill 6 % with their punctuation removed. Otherwise "paragraphs" when `sentences` finds 1.5
     or more in the average line, else "sentences".
     """
-    sample: list[str] = []
-    followed: list[tuple[str, str]] = []
-    for block in blocks:
-        sample += block
-        followed += pairwise(block)
-        if len(sample) >= 10_000:
-            break
+    sample = list(chain.from_iterable(blocks))
+    followed = [pair for block in blocks for pair in pairwise(block)]
     if followed:
         width = sorted(len(line) for line, _ in followed)[int(0.95 * (len(followed) - 1))]
         full = sum(len(line) + 1 + len(after.split(" ", 1)[0]) > width for line, after in followed)
@@ -169,16 +216,19 @@ def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _cut(paragraphs: Iterable[list[str]]) -> Documents:
+def _cut(paragraphs: Iterable[list[str]]) -> Iterator[list[str]]:
     """Documents of whole paragraphs, DOCUMENT sentences or a little more each; a short rest joins the last one."""
-    documents: Documents = [[]]
+    last: list[str] = []  # complete, but for the rest that may join it
+    document: list[str] = []
     for paragraph in paragraphs:
-        if len(documents[-1]) >= DOCUMENT:
-            documents.append([])
-        documents[-1] += paragraph
-    if len(documents) > 1 and len(documents[-1]) < DOCUMENT // 2:
-        documents[-2] += documents.pop()
-    return [d for d in documents if d]
+        if len(document) >= DOCUMENT:
+            if last:
+                yield last
+            last, document = document, []
+        document += paragraph
+    if last and len(document) < DOCUMENT // 2:
+        last, document = last + document, []
+    yield from filter(None, (last, document))
 
 
 # ---- the default corpus: the text every Python ships ----------------------------------------------------------
@@ -196,7 +246,7 @@ _MARKUP = regex.compile(
 _PLAIN = regex.compile(r"""["'“‘(\[]*\p{L}[\p{L}'’-]*["'”’)\],.;:!?…]*""")
 
 
-def default_documents(stdlib: str | os.PathLike | None = None) -> Documents:
+def default_documents(stdlib: str | os.PathLike | None = None) -> list[list[str]]:
     """One document a topic of `pydoc_data.topics`, then one a module of the standard library, by path.
 
     stdlib: the library's folder (default: this Python's). Sentences are unique; a document has two or more.
@@ -284,37 +334,110 @@ def _prose(sentence: str) -> bool:
 # ---- held-out text, and what a guess without context gets ------------------------------------------------------
 
 
-def split(documents: Documents, held_out: float = 0.1, seed: int = 0) -> tuple[Documents, Documents]:
+class Survey(NamedTuple):
+    """What one pass over documents shows: their sizes in characters (D,), all their sentences, and a digest."""
+
+    sizes: np.ndarray
+    sentences: int
+    sha256: str  # of the documents as JSON
+
+
+def survey(documents: Documents) -> Survey:
+    """One pass over the documents."""
+    sizes, count, digest = array("q"), 0, hashlib.sha256(b"[")
+    for document in documents:
+        digest.update(f"{', ' if sizes else ''}{json.dumps(document)}".encode())
+        sizes.append(sum(map(len, document)))
+        count += len(document)
+    digest.update(b"]")
+    return Survey(np.array(sizes), count, digest.hexdigest())
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One side of a split, gone through in the documents' order. chosen: (D,) those that it has; sizes: (D,) theirs.
+
+    kept: which of the chosen documents' sentences it has, one after the other; None: all. A document without any is
+    left out. lengths: the characters that it has of each document left.
+    """
+
+    documents: Documents
+    sizes: np.ndarray
+    chosen: np.ndarray
+    kept: np.ndarray | None
+    lengths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        at = 0
+        for document, size, chosen in zip_longest(self.documents, self.sizes.tolist(), self.chosen.tolist()):
+            if document is None or size != sum(map(len, document)):
+                raise InputError("the corpus changed while it was read: start again")
+            if not chosen:
+                continue
+            end = at + len(document)
+            mine = document if self.kept is None else list(compress(document, self.kept[at:end].tolist()))
+            at = end
+            if mine:
+                yield mine
+
+
+def split(
+    documents: Documents, held_out: float = 0.1, seed: int = 0, sizes: np.ndarray | None = None
+) -> tuple[Part, Part]:
     """(training, held-out) by whole documents, each in the given order; the same seed gives the same split.
 
     held_out: below 1 the share of the text (characters), from 1 on the number of documents. Documents are gone
     through in random order and held out while they fit, so the share is met up to the smallest document left. A
-    sentence that also stands in the training text is removed from the held-out text. InputError when either side
-    would be empty.
+    sentence that also stands in the training text is removed from the held-out text: of the held-out sentences alone
+    8 bytes each are held, a hash. sizes: the `survey`'s, where it has been made. InputError when either side would be
+    empty.
     """
-    sizes = [sum(map(len, document)) for document in documents]
-    order = np.random.default_rng(seed).permutation(len(documents)).tolist()
-    if not held_out > 0 or held_out >= len(documents) or len(documents) < 2:
-        raise InputError(f"cannot hold out {held_out} of {len(documents)} documents: give a share below 1, or "
+    sizes = survey(documents).sizes if sizes is None else sizes
+    count, characters = len(sizes), sizes.tolist()
+    order = np.random.default_rng(seed).permutation(count).tolist()
+    if not held_out > 0 or held_out >= count or count < 2:
+        raise InputError(f"cannot hold out {held_out} of {count} documents: give a share below 1, or "
                          "documents separated by blank lines")  # fmt: skip
-    chosen: set[int] = set()
+    held = np.zeros(count, bool)
     if held_out >= 1:
-        chosen.update(order[: int(held_out)])
+        held[order[: int(held_out)]] = True
     else:
-        room = held_out * sum(sizes)
+        room = held_out * sum(characters)
         for i in order:
-            if sizes[i] <= room:
-                chosen.add(i)
-                room -= sizes[i]
-        if not chosen:  # every document is larger than the share
-            chosen.add(min(order, key=sizes.__getitem__))
-    training = [document for i, document in enumerate(documents) if i not in chosen]
-    known = {sentence for document in training for sentence in document}
-    kept = ([s for s in documents[i] if s not in known] for i in sorted(chosen))
-    held = [document for document in kept if document]
-    if not training or not held:
+            if characters[i] <= room:
+                held[i] = True
+                room -= characters[i]
+        if not held.any():  # every document is larger than the share
+            held[min(order, key=characters.__getitem__)] = True
+    training = Part(documents, sizes, ~held, None, sizes[~held])
+    kept, lengths = _unknown(Part(documents, sizes, held, None, sizes[held]), training)
+    if not len(training) or not len(lengths):
         raise InputError("nothing is left to hold out: the documents repeat each other")
-    return training, held
+    return training, Part(documents, sizes, held, kept, lengths)
+
+
+def _unknown(held_out: Part, training: Part) -> tuple[np.ndarray, np.ndarray]:
+    """(which sentences of the one part are none of the other's, characters of them in each document that has any)."""
+    lengths = [np.array([len(sentence) for sentence in document]) for document in held_out]
+    hashes, places = np.unique(np.concatenate([_hashes(document) for document in held_out]), return_inverse=True)
+    known = np.zeros(len(hashes), bool)
+    for document in training:
+        found = _hashes(document)
+        at = np.minimum(np.searchsorted(hashes, found), len(hashes) - 1)
+        known[at[hashes[at] == found]] = True
+    kept = ~known[places]
+    ends = np.cumsum([len(document) for document in lengths])
+    left = np.add.reduceat(np.concatenate(lengths) * kept, np.concatenate([[0], ends[:-1]]))
+    return kept, left[left > 0]
+
+
+def _hashes(document: list[str]) -> np.ndarray:
+    """(S,) 64 bits of each sentence: two of a million agree by chance once in 37 million corpora."""
+    digests = (hashlib.blake2b(s.encode("utf-8", "surrogatepass"), digest_size=8).digest() for s in document)
+    return np.frombuffer(b"".join(digests), np.uint64)
 
 
 class Unigram(NamedTuple):

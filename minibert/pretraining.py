@@ -280,7 +280,7 @@ def _sha256(*parts: bytes) -> str:
 def _trained(directory: Path, run: Run, documents: corpus.Documents, threads: int, checkpoint_every: int) -> None:
     """All stages that are not done yet, each saying what it made."""
     options = configs.from_fields(Options, run["options"])
-    parts = corpus.split(documents, options.held_out, options.seed)
+    parts = [list(part) for part in corpus.split(documents, options.held_out, options.seed)]
     _say("corpus", f"{len(documents):,} documents, {sum(map(len, documents)):,} sentences; "
          f"{len(parts[1])} documents held out")
     tokenizer = _tokenizer(directory, run["request"]["family"], run["request"].get("vocabulary"), parts[0], options)

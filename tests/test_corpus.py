@@ -1,6 +1,7 @@
 """Documents and sentences from files and from the text every Python ships."""
 
 import hashlib
+import json
 import os
 import random
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import sysconfig
 import textwrap
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,15 @@ def test_a_word_wrapped_behind_its_hyphen_stays_one_word():
     assert corpus.documents_from_text(lines, "wrapped") == [
         ["It goes on as if nothing had happened in post-mortem mode and then it ends there - or not at all"]
     ]
+
+
+@pytest.mark.parametrize("count", [55, 60, 102, 110, 160, 195, 215])
+def test_a_short_rest_joins_the_last_document(count):
+    """Whatever is left over, no sentence is lost or stands twice."""
+    documents = corpus.documents_from_text("\n".join(" ".join(p) for p in chunks(prose(count), 5)), "paragraphs")
+    rest = count % corpus.DOCUMENT
+    assert joined(documents) == prose(count)
+    assert [len(d) for d in documents] == [50] * (count // 50 - (rest < 25)) + [rest + 50 * (rest < 25)]
 
 
 @pytest.mark.parametrize("separator", ["\n", "\n\n"])
@@ -178,6 +189,53 @@ def test_undecodable_files_are_named_with_byte_and_line(tmp_path, data, message)
     assert "\n" not in str(error.value)
 
 
+def test_bytes_that_are_wrong_in_the_middle_of_a_large_file(tmp_path):
+    """Found by a decoder that sees a piece at a time, and named by their place in all of it."""
+    path, line = tmp_path / "large.txt", "Größe ist nicht alles.\n".encode()
+    path.write_bytes(line * 9000 + b"Ende \xe4hnlich.\n" + line * 9000)
+    documents = iter(corpus.Files([path]))
+    with pytest.raises(InputError) as error:
+        list(documents)
+    at = 9000 * len(line) + 5
+    assert str(error.value) == f"{path} is not UTF-8 at byte {at} (0xe4), line 9001: convert the file to UTF-8"
+
+
+def test_characters_across_the_pieces_that_are_read(tmp_path):
+    """A character, a foreign line end and the byte order mark stay whole wherever a piece ends."""
+    path = tmp_path / "long.txt"
+    for shift in range(4):
+        documents = [["x" * (8190 + shift) + "é𝄞" * 3000, "Zwei."], ["Drei."]]
+        path.write_bytes("\ufeff".encode() + "\r\n\r\n".join("\r\n".join(d) for d in documents).encode())
+        assert list(corpus.Files([path], "sentences")) == documents
+
+
+def test_files_are_read_anew_and_never_held(tmp_path):
+    """Each pass gives the same documents; the peak of a pass over four times the text is not higher."""
+    path, peaks = tmp_path / "text.txt", []
+    for layout, separator in (("sentences", "\n"), ("wrapped", "\n"), ("paragraphs", " ")):
+        for count in (2, 8):
+            part = "\n\n".join(separator.join(d) for d in chunks(prose(1000), 10))
+            path.write_text("\n\n".join([part] * count) + "\n", encoding="utf-8", newline="\n")
+            files = corpus.Files([path], layout)
+            assert list(files) == list(files) == corpus.documents_from_text(path.read_text(encoding="utf-8"), layout)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(corpus, "LINES", 100)
+                tracemalloc.start()
+                for _ in files:
+                    pass
+                peaks.append(tracemalloc.get_traced_memory()[1])
+                tracemalloc.stop()
+        assert peaks[-1] < 1.2 * peaks[-2] + 20_000
+        assert peaks[-1] < path.stat().st_size / 4
+
+
+def test_a_survey_is_one_pass_over_what_json_would_say():
+    documents = [["One é.", "Two."], ["Three."]]
+    found = corpus.survey(iter(documents))
+    assert (found.sizes.tolist(), found.sentences) == ([10, 6], 3)
+    assert found.sha256 == hashlib.sha256(json.dumps(documents).encode()).hexdigest()
+
+
 def test_unusable_paths_are_one_line_errors(tmp_path):
     empty, blank = tmp_path / "empty.txt", tmp_path / "blank.txt"
     empty.write_bytes(b"")
@@ -234,10 +292,10 @@ def test_default_corpus_does_not_depend_on_the_hash_seed():
     part = Path(sysconfig.get_path("stdlib"), "asyncio")
     code = (
         "import hashlib, sys; from minibert import corpus; d = corpus.default_documents(sys.argv[1]);"
-        "t = corpus.split(d, 0.1, 3); print(hashlib.sha256(repr((d, t)).encode()).hexdigest())"
+        "t = [*map(list, corpus.split(d, 0.1, 3))]; print(hashlib.sha256(repr((d, t)).encode()).hexdigest())"
     )
     here = corpus.default_documents(part)
-    expected = hashlib.sha256(repr((here, corpus.split(here, 0.1, 3))).encode()).hexdigest()
+    expected = hashlib.sha256(repr((here, [*map(list, corpus.split(here, 0.1, 3))])).encode()).hexdigest()
     root = str(Path(corpus.__file__).parents[1])
     for seed in ("1", "4242"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": root, "PYTHONIOENCODING": "utf-8"}
@@ -328,14 +386,19 @@ def test_without_topics_and_sources_there_is_an_error(tmp_path, monkeypatch):
 # ---- held-out text ----
 
 
+def split(*given, **named):
+    """Both sides, held."""
+    return tuple(map(list, corpus.split(*given, **named)))
+
+
 def test_split_holds_out_whole_documents_by_share_of_text(documents):
-    training, held_out = corpus.split(documents, 0.1, seed=1)
+    training, held_out = split(documents, 0.1, seed=1)
     total = sum(len(s) for d in documents for s in d)
     assert sorted(training + held_out) == sorted(documents)
     assert abs(sum(len(s) for d in held_out for s in d) / total - 0.1) < 0.002
     assert len(held_out) > 10
-    assert corpus.split(documents, 0.1, seed=1) == (training, held_out)
-    assert corpus.split(documents, 0.1, seed=2) != (training, held_out)
+    assert split(documents, 0.1, seed=1) == (training, held_out)
+    assert split(documents, 0.1, seed=2) != (training, held_out)
     assert [d for d in documents if d in training] == training
 
 
@@ -346,7 +409,7 @@ def test_split_holds_out_whole_documents_by_share_of_text(documents):
 )
 def test_split_never_shares_a_sentence(documents, share, seed):
     try:
-        training, held_out = corpus.split(documents, share, seed)
+        training, held_out = split(documents, share, seed)
     except InputError:
         return
     assert training
@@ -355,11 +418,29 @@ def test_split_never_shares_a_sentence(documents, share, seed):
     assert not {s for d in training for s in d} & {s for d in held_out for s in d}
 
 
+def test_a_split_gives_streams_and_notices_a_corpus_that_changes():
+    """Nothing of the documents is held; what they were when they were surveyed they must stay."""
+    documents = [[f"{c} {n}." for n in range(9)] for c in "abcdefgh"]
+    documents[3] += documents[0]  # known whichever side has the other
+    training, held_out = corpus.split(documents, 3)
+    for part in (training, held_out):
+        assert list(part) == list(part)
+        assert len(part) == len(list(part))
+        assert part.lengths.tolist() == [sum(map(len, d)) for d in part]
+    documents[5] = documents[5][:-1]
+    for part in (training, held_out):
+        with pytest.raises(InputError, match="corpus changed"):
+            list(part)
+    del documents[5:]
+    with pytest.raises(InputError, match="corpus changed"):
+        list(training)
+
+
 def test_split_by_number_and_its_errors():
     documents = [[c, c * 2] for c in "abcdef"]
-    assert [len(side) for side in corpus.split(documents, 2)] == [4, 2]
+    assert [len(side) for side in split(documents, 2)] == [4, 2]
     big = [["x" * 1000], ["y" * 500], ["z" * 900]]
-    assert corpus.split(big, 0.1)[1] == [["y" * 500]]  # none fits: the smallest
+    assert split(big, 0.1)[1] == [["y" * 500]]  # none fits: the smallest
     for bad, share in [(documents, 6), (documents, 0), (documents, -1), (documents, float("nan")), ([["a"]], 0.1)]:
         with pytest.raises(InputError, match="cannot hold out"):
             corpus.split(bad, share)

@@ -134,7 +134,7 @@ def measured(run: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Held-out figures of a run's model on the rows that its options make of the held-out text, with these changes."""
     model, record = minibert.load(run), json.loads((run / "run.json").read_bytes())
     options = configs.from_fields(pretraining.Options, {**record["options"], **changes})
-    texts = corpus.split(corpus.default_documents(), options.held_out, options.seed)[1]
+    texts = list(corpus.split(corpus.default_documents(), options.held_out, options.seed)[1])
     ids = [[model.tokenizer.ids(sentence) for sentence in document] for document in texts]
     rows = pretraining.Data(families.family(model.family), model.tokenizer, options, texts, ids).held_out()
     return training.evaluation(model, rows, seed=options.seed)
@@ -148,7 +148,7 @@ def probe(run: Path, fewest: int = 20, most: int = 60, ridge: float = 0.01) -> d
     """
     model, record = minibert.load(run), json.loads((run / "run.json").read_bytes())
     options = configs.from_fields(pretraining.Options, record["options"])
-    documents = corpus.split(corpus.default_documents(), options.held_out, options.seed)[1]
+    documents = list(corpus.split(corpus.default_documents(), options.held_out, options.seed)[1])
     documents = [document[:most] for document in documents if len(document) >= fewest]
     labels = np.repeat(np.arange(len(documents)), [len(document) for document in documents])
     even = np.concatenate([np.arange(len(document)) % 2 == 0 for document in documents])
