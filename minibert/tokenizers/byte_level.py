@@ -218,12 +218,17 @@ class ByteLevelBPE:
                 spans.append(self.layout.span(text[start:end], start, end))
                 continue
             chars = [*map(characters.lower, text[start:end])] if self.lowercase else text[start:end]
-            sources = list(chain.from_iterable(map(repeat, range(start, end), map(len, chars))))
+            sources = range(start, end)
+            if self.lowercase:
+                sources = list(chain.from_iterable(map(repeat, sources, map(len, chars))))
             part = "".join(chars)
             if self.add_prefix_space and not part.startswith(" "):  # it stands where the first character does
                 part, sources = f" {part}", [start, *sources]
             for word in _WORD.finditer(part):
-                places = [sources[i] for i in range(*word.span()) for _ in part[i].encode("utf-8")]
+                places = sources[slice(*word.span())]
+                if not word[0].isascii():  # one for each byte
+                    sizes = (len(char.encode("utf-8")) for char in word[0])
+                    places = list(chain.from_iterable(map(repeat, places, sizes)))
                 found = self._words[word[0]]
                 ids += found
                 first = 0

@@ -10,6 +10,7 @@ from minibert.tokenizers.characters import WHITE_SPACE
 Template = tuple[tuple[str | int, int], ...]  # (a token, or which text: 0 or 1; its type)
 
 SPACE = "\u0120"  # Ġ, which stands for the byte of a space
+_BLANKS = SPACE + WHITE_SPACE
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 
 
@@ -38,8 +39,8 @@ class Layout:
         """The offsets of a piece, or of the text that an added token covers, which stands from start to end."""
         if not self.trimmed:
             return start, end
-        leading = len(piece) - len(piece.lstrip(SPACE + WHITE_SPACE))
-        trailing = len(piece) - len(piece.rstrip(SPACE + WHITE_SPACE))
+        leading = len(piece) - len(piece.lstrip(_BLANKS))
+        trailing = len(piece) - len(piece.rstrip(_BLANKS))
         if self.first_blank and leading == 1 and start == 0:
             leading = 0
         first = min(start + leading, end)

@@ -29,12 +29,13 @@ from minibert.tokenizers.characters import WHITE_SPACE
 from minibert.tokenizers.encoding import Span
 
 META = "\u2581"
-_MAX_RULES, _MAX_KEY = 1 << 20, 64
+_MAX_RULES, _MAX_KEY, _MAX_TEXT = 1 << 20, 64, 1 << 10  # rules, and bytes in what is replaced and in what replaces it
 _WINDOW = 1024  # units at the end of a trie that is being built where room is looked for
 _WORD = re.compile(f"{META}[^{META}]*|[^{META}]+")
 _BLACK = re.compile(f"[^{WHITE_SPACE}]+")
 _UNQUOTED = re.compile("``|''|.", re.DOTALL)
-_CLUSTER = regex.compile(r"\X")
+# Flags are said by themselves: for each of many in a row \X would look back to the first.
+_CLUSTER = regex.compile(r"[\U0001F1E6-\U0001F1FF]{1,2}[\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}]*+|\X")
 _CLUSTER_BYTES = 5  # longer ones are looked up character by character
 _ACROSS = regex.compile(r" [\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}]|\p{GCB=Prepend} ")  # a space in a cluster
 
@@ -70,6 +71,7 @@ class Charsmap:
         for key in self.rules:
             self._longest[key[0]] = max(len(key), self._longest.get(key[0], 0))
         self.local = not any(" " in key for key in self.rules)  # no rule reaches over a space
+        self.ascii = re.compile("|".join(re.escape(key) for key in self.rules if key.isascii()) or "(?!)")
 
     def longest(self, text: str, at: int) -> tuple[str, int] | None:
         """(replacement, length) of the longest rule that matches here."""
@@ -112,9 +114,10 @@ def _rules(data: bytes) -> dict[str, str]:
             if base[i] >= len(units) or len(rules) == _MAX_RULES:
                 raise InputError("precompiled_charsmap: a value lies outside the trie")
             key, value = keys[i], int(units[base[i]] & 0x7FFFFFFF)
-            end = texts.find(b"\0", value)
+            end = texts.find(b"\0", value, value + _MAX_TEXT)
             if not key or value >= len(texts) or end < 0:
-                raise InputError("precompiled_charsmap: a replacement lies outside the texts")
+                where = f"a replacement lies outside the texts, or has {_MAX_TEXT} bytes or more"
+                raise InputError(f"precompiled_charsmap: {where}")
             try:
                 rules[key.decode("utf-8")] = texts[value:end].decode("utf-8")
             except UnicodeDecodeError:
@@ -325,10 +328,14 @@ class Fast:
     def _normal(self, text: str) -> tuple[str, list[Span]]:
         """The normalised text, blanks as they are, and the span each character comes from."""
         chars, spans = list(text), [(i, i + 1) for i in range(len(text))]
-        if self.quotes:
+        if self.quotes and ("``" in text or "''" in text):
             parts = list(_UNQUOTED.finditer(text))
             chars = ['"' if len(part[0]) == 2 else part[0] for part in parts]
             spans = [(part.end() - 1, part.end()) for part in parts]
+        if text.isascii():  # no marks, and mostly nothing that a rule is about
+            plain = "".join(chars).lower() if self.lowercase else "".join(chars)
+            if not self.charsmap.ascii.search(plain):
+                return plain, spans
         if self.strip_accents:
             chars, spans = _each(self._unmarked.__getitem__, chars, spans)
         if self.lowercase:

@@ -65,10 +65,10 @@ def read(path: str | os.PathLike) -> Model:
 def decoded(data: bytes) -> Model:
     """The model that these bytes are."""
     pieces, scores, types = [], [], []
-    specs: dict[str, bytes] = {"trainer_spec": b"", "normalizer_spec": b"", "denormalizer_spec": b""}
+    parts: dict[str, list[bytes]] = {"trainer_spec": [], "normalizer_spec": [], "denormalizer_spec": []}
     for name, value in _fields(data, _MODEL, "model"):
         if name != "pieces":
-            specs[name] += value  # a message given twice is its parts one after another
+            parts[name].append(value)
             continue
         where = f"piece {len(pieces)}"
         if len(pieces) == _MAX_PIECES:
@@ -83,6 +83,7 @@ def decoded(data: bytes) -> Model:
             raise InputError(f"{where} has the score {piece['score']}")
         if piece["type"] not in range(NORMAL, BYTE + 1):
             raise InputError(f"{where} has the type {piece['type']}, which SentencePiece doesn't have")
+    specs = {name: b"".join(found) for name, found in parts.items()}  # of a message given twice both parts hold
     trainer = dict(_fields(specs["trainer_spec"], _TRAINER, "trainer_spec"))
     normalizer = dict(_fields(specs["normalizer_spec"], _NORMALIZER, "normalizer_spec"))
     for spec, field, usual in (

@@ -102,7 +102,7 @@ class Unigram:
             if self.fast and self.normal.split and self.normal.independent(part):
                 out.extend(chain.from_iterable(map(self._stretches.__getitem__, part.split(" "))))
             elif self.fast:
-                out.extend(chain.from_iterable(map(self._words.__getitem__, self.normal.words(part, start))))
+                out.extend(i for word in self.normal.words(part, start) for i, _, _ in self._words[word])
             else:
                 out.extend(i for i, _, _ in self._sentence(self.normal.words(part, start)))
         return out
@@ -250,13 +250,13 @@ class Unigram:
             end = back[end][1]
         return path[::-1], best[len(word)], gap
 
-    def _found(self, word: str) -> tuple[int, ...]:
-        """The fast tokenizer's ids of one word."""
-        return tuple(i for i, _, _ in self._finished(word, self._best(word)[0]))
+    def _found(self, word: str) -> list[Piece]:
+        """The fast tokenizer's pieces of one word."""
+        return self._finished(word, self._best(word)[0])
 
     def _stretch(self, text: str) -> tuple[int, ...]:
         """The fast tokenizer's ids of a text without spaces."""
-        return tuple(chain.from_iterable(map(self._words.__getitem__, self.normal.words(text))))
+        return tuple(i for word in self.normal.words(text) for i, _, _ in self._words[word])
 
     def _priced(self, word: str) -> tuple[list[Piece], float, float, bool]:
         """(pieces of one word, absolute score, up to which absolute score of a sentence they are certain, whether
@@ -345,7 +345,7 @@ class Unigram:
                 continue
             words = self.normal.aligned(text[start:end], start)
             if self.fast:
-                groups = [(self._finished(word, self._best(word)[0]), places) for word, places in words]
+                groups = [(self._words[word], places) for word, places in words]
             else:
                 places = [place for _, places in words for place in places]
                 groups = [(self._sentence([word for word, _ in words]), places)]
