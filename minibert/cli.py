@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--set", nargs="+", metavar="FIELD=VALUE", help="config fields, such as hidden_size=96")
     command.add_argument("--vocabulary", metavar="PATH", help="use this vocabulary instead of learning one")
     command.add_argument("--threads", type=int, help="cores to use; no bit depends on it")
+    command.add_argument("--processes", type=int, default=1, metavar="N", help="making the data; no bit depends on it")
     command.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
     for option in fields(pretraining.Options):
         flag, described = "--" + option.name.replace("_", "-"), f"default {option.default}"
@@ -143,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 # ---- Commands --------------------------------------------------------------------------------------------------------
 def _pretrain(args: argparse.Namespace) -> None:
     given = {option.name: getattr(args, option.name) for option in fields(pretraining.Options)}
-    names = ("family", "out", "resume", "preset", "config", "vocabulary", "threads", "checkpoint_every")
+    names = ("family", "out", "resume", "preset", "config", "vocabulary", "threads", "processes", "checkpoint_every")
     own = {name: getattr(args, name) for name in names}
     pretraining.pretrain(corpus_files=args.corpus or (), fields=_assignments(args.set or []), **own, **given)
 

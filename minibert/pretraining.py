@@ -2,11 +2,12 @@
 
     corpus -> split by documents -> vocabulary -> instances -> training -> held-out evaluation -> model
 
-Every stage is a function of the corpus and the options, both on record in run.json, so that resuming remakes the
-data, checks that they are the same, and continues from the last checkpoint. The directory:
+Every stage is a function of the corpus and the options, both on record in run.json, so that resuming remakes what data
+are missing, checks that they are the same, and continues from the last checkpoint. The directory:
 
     run.json                          what was asked, what it was completed to, digests of corpus and instances
     vocab.txt, tokenizer.json, …      the vocabulary, learnt on the training documents alone
+    data/                             the instances, until the run is done: see `data`
     log.jsonl, checkpoints/           see `training`
     config.json, model.safetensors    the trained model, as published ones are stored
     report.json                       the held-out figures
@@ -14,10 +15,8 @@ data, checks that they are the same, and continues from the last checkpoint. The
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import itertools
-import json
 import math
 import os
 import platform
@@ -32,14 +31,13 @@ import numpy as np
 
 import minibert
 from minibert import config as configs
-from minibert import corpus, families, kernels, layers, tokenizers, training, tree
+from minibert import corpus, data, families, kernels, layers, tokenizers, training, tree
 from minibert.checkpoint import atomic, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
-from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 
-RECORD, FORMAT = "run.json", "minibert-run/1"
+RECORD, DATA, FORMAT = "run.json", "data", "minibert-run/1"
 Run = dict[str, Any]
 
 
@@ -135,18 +133,19 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
              out: str | os.PathLike | None = None, resume: bool = False, preset: str | None = None,
              config: str | os.PathLike | None = None, fields: dict[str, Any] | None = None,
              vocabulary: str | os.PathLike | None = None, threads: int | None = None,
-             checkpoint_every: int | None = None, **options: Any) -> Path:
+             checkpoint_every: int | None = None, processes: int = 1, **options: Any) -> Path:
     """Trains a model, prints what came of it and returns the directory that holds it.
 
     corpus_files: UTF-8 text; without any, the text every Python ships. out: a new directory, by default runs/FAMILY;
     with `resume` the run to continue: its recorded options hold, and those given have to agree. preset, config (a
     config.json) and fields (by published name) make the model's configuration, the later the stronger. vocabulary:
-    a published directory or file with one, instead of learning it. threads: cores to use; no bit depends on them.
-    options: fields of Options; None is not given. Raises InputError for whatever cannot be used; Ctrl-C writes a
-    checkpoint, says how to go on and raises KeyboardInterrupt.
+    a published directory or file with one, instead of learning it. threads: cores to use; processes: that make the
+    data (see `processes.mapped`); no bit depends on either. options: fields of Options; None is not given. Raises
+    InputError for whatever cannot be used; Ctrl-C writes a checkpoint, says how to go on and raises KeyboardInterrupt.
     """
     for name in options:
         require(name in KNOWN, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
+    require(processes >= 1, f"processes is {processes}; it must be at least 1")
     files = [name for name in FILES if options.get(name) and options[name] != "jieba"]
     options |= {name: str(Path(options[name]).resolve()) for name in files}
     request = {"family": family, "corpus_files": [str(Path(file).resolve()) for file in corpus_files] or None,
@@ -156,9 +155,10 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     directory = _directory(family, out, resume)
     run = None
     try:
-        run, documents = (_resumed if resume else _started)(directory, request)
+        run, documents, survey = (_resumed if resume else _started)(directory, request)
         cores = kernels.THREADS if threads is None else threads
-        _trained(directory, run, documents, cores, 100 if checkpoint_every is None else checkpoint_every)
+        every = 100 if checkpoint_every is None else checkpoint_every
+        _trained(directory, run, documents, survey, cores, processes, every)
     except KeyboardInterrupt as stop:
         more = f"; continue with: minibert pretrain {family} --out {directory} --resume"
         said = f"{stop}" or "stopped while preparing or evaluating"
@@ -184,7 +184,7 @@ def _directory(family: str, out: str | os.PathLike | None, resume: bool) -> Path
     return taken[-1] if resume else Path("runs", f"{family}-{len(taken) + 1}" if taken else family)
 
 
-def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents]:
+def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
     """Completes a request, and records it before anything is made."""
     require(not (directory / RECORD).exists(), f"{directory} holds a run: continue it with --resume, or choose another")
     require(not directory.exists() or all(p.name.startswith(".") for p in directory.iterdir()),
@@ -217,17 +217,17 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
     require(module.longest(sizes) >= settings.seq_length,
             f"seq_length {settings.seq_length} exceeds what max_position_embeddings allows, {module.longest(sizes)}")
-    documents = _documents(request)
+    documents, survey = _surveyed(request)
     run = {"format": FORMAT, "request": request, "options": configs.to_fields(settings), "fields": fields,
-           "corpus": {"documents": len(documents), "sha256": _sha256(json.dumps(documents).encode())},
+           "corpus": {"documents": len(survey.sizes), "sha256": survey.sha256},
            "made_by": {"minibert": minibert.__version__, "numpy": np.__version__,
                        "python": platform.python_version()}}
     directory.mkdir(parents=True, exist_ok=True)
     _record(directory, run)
-    return run, documents
+    return run, documents, survey
 
 
-def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents]:
+def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
     """The recorded run, if what is asked now, and the corpus as it is now, agree with it."""
     path = directory / RECORD
     require(path.exists(), f"{directory} holds no run to resume")
@@ -237,10 +237,10 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     for name, value in request.items():
         require(recorded.get(name) == value, f"{name} is {value!r}, but {directory} was begun with "
                 f"{recorded.get(name)!r}: leave it out to resume, or choose another directory to start a new run")
-    documents = _documents(run["request"])
-    require(_sha256(json.dumps(documents).encode()) == run["corpus"]["sha256"],
+    documents, survey = _surveyed(run["request"])
+    require(survey.sha256 == run["corpus"]["sha256"],
             f"the corpus of {directory} has changed since the run began: restore it, or start a new run")
-    return run, documents
+    return run, documents, survey
 
 
 def _withdrawn(directory: Path) -> None:
@@ -252,9 +252,10 @@ def _withdrawn(directory: Path) -> None:
         directory.rmdir()
 
 
-def _documents(request: dict[str, Any]) -> corpus.Documents:
+def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]:
     files = request.get("corpus_files")
-    return corpus.documents_from_files(files) if files else corpus.default_documents()
+    documents = corpus.Files(files) if files else corpus.default_documents()
+    return documents, corpus.survey(documents)
 
 
 def _record(directory: Path, run: Run) -> None:
@@ -268,44 +269,40 @@ def _bytes(path: str | os.PathLike) -> bytes:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def _sha256(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
 # ---- The stages ------------------------------------------------------------------------------------------------------
 
-def _trained(directory: Path, run: Run, documents: corpus.Documents, threads: int, checkpoint_every: int) -> None:
+def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: corpus.Survey, threads: int,
+             processes: int, checkpoint_every: int) -> None:
     """All stages that are not done yet, each saying what it made."""
-    options = configs.from_fields(Options, run["options"])
-    parts = [list(part) for part in corpus.split(documents, options.held_out, options.seed)]
-    _say("corpus", f"{len(documents):,} documents, {sum(map(len, documents)):,} sentences; "
-         f"{len(parts[1])} documents held out")
-    tokenizer = _tokenizer(directory, run["request"]["family"], run["request"].get("vocabulary"), parts[0], options)
-    ids = [[[tokenizer.ids(sentence) for sentence in document] for document in part] for part in parts]
-    data = Data(families.family(run["request"]["family"]), tokenizer, options, parts[0], ids[0])
-    held_out = Data(data.module, tokenizer, options, parts[1], ids[1], data.given).held_out()
-    _check_data(directory, run, [data.rows, held_out])
-    _say("data", f"{len(tokenizer):,} pieces; {len(data.rows['input_ids']):,} training instances of up to "
-         f"{options.seq_length} tokens, {options.masking} masking; {len(held_out['input_ids']):,} held out")
+    family, options = run["request"]["family"], configs.from_fields(Options, run["options"])
+    text, apart = corpus.split(documents, options.held_out, options.seed, survey.sizes)
+    _say("corpus", f"{len(survey.sizes):,} documents, {survey.sentences:,} sentences; {len(apart)} documents held out")
+    tokenizer = _tokenizer(directory, family, run["request"].get("vocabulary"), text, options)
+    recipe = data.Recipe(family, tokenizer, options, data.learnt(family, tokenizer, options, text, processes))
+    rows = data.made(recipe, text, "train", directory / DATA, processes)
+    held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
+    _check_data(directory, run, [rows, held_out])
+    _say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
+         f"{options.seq_length} tokens, {options.masking} masking; {len(held_out):,} held out")
     fields = {"pad_token_id": tokenizer.pad_id, **run["fields"], "vocab_size": len(tokenizer)}
     require(fields["pad_token_id"] in (None, tokenizer.pad_id), f"config field 'pad_token_id' is "
             f"{fields['pad_token_id']}, but the rows are padded with the vocabulary's {tokenizer.pad_id}: leave it out")
-    model = minibert.create(run["request"]["family"], seed=options.seed, dtype=options.dtype, **fields)
+    model = minibert.create(family, seed=options.seed, dtype=options.dtype, **fields)
     model.tokenizer = tokenizer
     _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     plan = options.plan(threads, checkpoint_every)
     with training.sharing(threads, plan.accumulate):
-        training.fit(model, plan, directory, lambda step: _batches(model, data, plan, step))
-        report = _report(model, held_out, ids, threads, options.seed)
+        training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step))
+        report = _report(model, rows, held_out, threads, options.seed)
     model.save(directory)
     atomic.write_bytes(directory / "report.json", strictjson.dumps(report))
+    for part in (rows, held_out):
+        part.close()
+    shutil.rmtree(directory / DATA, ignore_errors=True)  # they can be made again
     _say("saved", f"{directory}; try: minibert fill-mask {directory}")
 
 
-def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Documents, options: Options) -> Any:
+def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Part, options: Options) -> Any:
     """The run's vocabulary: made or copied into the directory once, then read from there."""
     atomic.settle(directory)
     kind = families.family(family).TOKENIZER
@@ -321,39 +318,12 @@ def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Doc
     return tokenizers.load(directory, kind, specials_in_text=False)
 
 
-class Data:
-    """A part of the corpus as a family's instances: unmasked rows, and the batches made of them."""
-
-    def __init__(self, module: ModuleType, tokenizer: Any, options: Options, texts: corpus.Documents, ids: list,
-                 learnt: Any = None):
-        self.module, self.options, self.ids = module, options, ids
-        special = tuple(sorted(tokenizer.special_ids))
-        roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
-        self.vocabulary = Vocabulary(len(tokenizer), *roles, tokenizer.continues, special)
-        prepared = getattr(module, "prepared", None)
-        self.given = prepared(tokenizer, options, texts, ids, learnt) if prepared else None
-
-    @functools.cached_property
-    def rows(self) -> training.Batch:
-        """The training rows: masked, once and for all, where masking is static."""
-        rng = training.draws(self.options.seed, "train")
-        rows = self.module.sequences(self.ids, rng, self.vocabulary, self.options, self.given)
-        return self.masked(rows, rng) if self.options.masking == "static" else rows
-
-    def held_out(self) -> training.Batch:
-        """One pass over this part, masked."""
-        rng = training.draws(self.options.seed, "held_out")
-        once = dataclasses.replace(self.options, duplicates=1)
-        return self.masked(self.module.sequences(self.ids, rng, self.vocabulary, once, self.given), rng)
-
-    def masked(self, rows: training.Batch, rng: np.random.Generator) -> training.Batch:
-        """These rows with freshly drawn masks and their targets."""
-        return self.module.corrupted(rows, rng, self.vocabulary, self.options, self.given)
-
-
-def _check_data(directory: Path, run: Run, made: list[training.Batch]) -> None:
+def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
     """The instances must be those of the run's first start, or its bits can't be continued."""
-    digest = _sha256(*(np.ascontiguousarray(a).tobytes() for part in made for _, a in sorted(part.items())))
+    digest = hashlib.sha256()
+    for field in itertools.chain.from_iterable(part.fields() for part in made):
+        digest.update(field.reshape(-1))
+    digest = digest.hexdigest()
     if "instances_sha256" not in run:
         run["instances_sha256"] = digest
         _record(directory, run)
@@ -361,16 +331,16 @@ def _check_data(directory: Path, run: Run, made: list[training.Batch]) -> None:
             f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
 
 
-def _batches(model: Any, data: Data, plan: training.Plan, step: int) -> list[training.Batch]:
+def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> list[training.Batch]:
     """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model."""
-    chosen = training.order(step, plan.batch_size, len(data.rows["input_ids"]), plan.seed)
-    parts = []
+    chosen = training.order(step, plan.batch_size, len(instances), plan.seed)
+    options, parts = instances.recipe.options, []
     for i, rows in enumerate(np.split(chosen, plan.accumulate)):
-        part = {name: array[rows] for name, array in data.rows.items()}
-        if data.options.masking == "dynamic":
-            part = data.masked(part, training.draws(plan.seed, "corruption", step, i))
+        part = instances[rows]
+        if options.masking == "dynamic":
+            part = instances.recipe.masked(part, training.draws(plan.seed, "corruption", step, i))
         part = training.batch(part, np.arange(len(rows)))
-        if step < (data.options.dropout_steps or plan.steps):
+        if step < (options.dropout_steps or plan.steps):
             places = model.module.dropout_places(model.config, *part["input_ids"].shape)
             part["dropout"] = layers.keep_masks(training.draws(plan.seed, "dropout", step, i), places)
         if hasattr(model.module, "sampled"):
@@ -380,11 +350,10 @@ def _batches(model: Any, data: Data, plan: training.Plan, step: int) -> list[tra
     return parts
 
 
-def _report(model: Any, held_out: training.Batch, ids: list, threads: int, seed: int) -> dict[str, Any]:
+def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
     """The held-out figures beside what they have to be compared with; said and returned."""
-    measured = training.evaluation(model, held_out, threads=threads, seed=seed)
-    counts = [np.bincount(np.fromiter(_flat(part), np.int64), minlength=model.config.vocab_size) for part in ids]
-    unigram = corpus.unigram_entropy(*counts)._asdict()
+    measured = training.evaluation(model, held_out[np.arange(len(held_out))], threads=threads, seed=seed)
+    unigram = corpus.unigram_entropy(rows.counts(), held_out.counts())._asdict()
     for term, share in measured["accuracies"].items():
         loss, count = measured["terms"][term], measured["targets"][term]
         if not count:
@@ -398,15 +367,11 @@ def _report(model: Any, held_out: training.Batch, ids: list, threads: int, seed:
             continue
         majority = measured["majority"][term]
         measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)
-        apart = "" if count <= len(held_out["input_ids"]) else " (were tokens of a row independent)"
+        apart = "" if count <= len(held_out) else " (were tokens of a row independent)"
         guess = sum(-q * math.log(q) for q in (majority, 1 - majority) if q)
         _say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}
-
-
-def _flat(documents: list) -> Iterable[int]:
-    return itertools.chain.from_iterable(itertools.chain.from_iterable(documents))
 
 
 def _say(label: str, text: str) -> None:

@@ -15,13 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # each module may import from its own level and those above it in this list
 LEVELS = [
     ["errors"],
-    ["tree", "config", "signatures", "checkpoint.atomic", "checkpoint.strictjson"],
+    ["tree", "config", "signatures", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
     ["pairs", "kernels", "checkpoint.safetensors"],
     ["ops", "strategies", "trace"],
     ["layers"],
     ["families", "tokenizers", "corruption", "corpus", "optim"],
     ["model", "checkpoint"],
     ["gradcheck", "laws", "memory", "training", "inference"],
+    ["data"],
     ["golden", "mistakes"],
     ["pretraining"],
     ["cli", "pytest_plugin"],

@@ -63,15 +63,21 @@ def vocabulary(tokenizer) -> Vocabulary:
     return Vocabulary(len(tokenizer), *roles, tokenizer.continues, tuple(sorted(tokenizer.special_ids)))
 
 
+def learnt(tokenizer, options, texts):
+    """The similar words of a training text of one shard."""
+    return macbert.learnt(tokenizer, options, lambda count: count(tokenizer, options, texts))
+
+
 def batches(tokenizer, options, text=TEXT, seeds=60):
     """(unmasked rows, a batch of them) for many draws of documents of four equal sentences."""
     texts = [[text] * 4, [text] * 4]
     documents = [[tokenizer.ids(sentence) for sentence in document] for document in texts]
     given = macbert.prepared(tokenizer, options, texts, documents)
+    similar = learnt(tokenizer, options, texts)
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         rows = macbert.sequences(documents, rng, vocabulary(tokenizer), options, given)
-        yield rows, macbert.corrupted(rows, rng, vocabulary(tokenizer), options, given)
+        yield rows, macbert.corrupted(rows, rng, vocabulary(tokenizer), options, similar)
 
 
 # ---- Correction ------------------------------------------------------------------------------------------------------
@@ -190,13 +196,13 @@ def test_similar_words_of_a_model_that_we_trained(tokenizer, tmp_path):
     found = similarity.in_embeddings(words, tokenizer.tokens, options.similar)
     assert found[tuple(tokenizer.ids("model"))][0] == tuple(tokenizer.ids("word"))
     assert found[tuple(tokenizer.ids("predict"))] == [tuple(tokenizer.ids("probability"))]
-    assert len(macbert.prepared(tokenizer, options, [[TEXT]], documents)["similar"].words)
+    assert len(learnt(tokenizer, options, [[TEXT]]).words)
     fewer = ["x" if token == "model" else token for token in other]
     (tmp_path / "vocab.txt").write_text("\n".join(fewer) + "\n", encoding="utf-8")
     model.tokenizer = WordPiece.load(tmp_path / "vocab.txt")
     model.save(tmp_path / "model")
     with pytest.raises(InputError, match="--vocabulary"):
-        macbert.prepared(tokenizer, options, [[TEXT]], documents)
+        learnt(tokenizer, options, [[TEXT]])
 
 
 # ---- The objective ---------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def nearest(
 ) -> Similar:
     """For each of the `most` frequent words the `count` others of as many pieces that are nearest by cosine.
 
-    words: a corpus as a stream of words; vector: a word's, (D,).
+    words: a corpus as a stream of words, or how often each stands in it; vector: a word's, (D,).
     """
     groups: dict[int, list[Word]] = {}
     for word, _ in Counter(words).most_common(most):
@@ -77,8 +77,8 @@ def in_embeddings(words: Iterable[Word], tokens: Sequence[str], directory: str) 
         raise InputError(f"{directory} has no vocabulary, so similar words cannot be looked up in it")
     table: Any = model.params["embeddings"]["word"]["weight"]
     row = {token: i for i, token in enumerate(model.tokenizer.tokens)}
-    words = list(words)
-    missing = sorted({tokens[i] for word in set(words) for i in word} - row.keys())
+    words = Counter(words)
+    missing = sorted({tokens[i] for word in words for i in word} - row.keys())
     if missing:
         raise InputError(
             f"{directory} lacks {len(missing)} of our pieces, such as {missing[0]!r}: "

@@ -17,10 +17,13 @@ What a family's file offers, in this order (bert.py is the model):
                             defaults, in "formats" the fields that the rows of a format need ("" where there is one),
                             in "files" those of pretraining.FILES that it reads
     FORMATS UNITS           optional: what options.format may name, the default first; what options.units may
-    prepared(tokenizer, options, texts, documents, learnt)  optional: what else its rules need of a part of the corpus;
-                                                            learnt: that of the training part, for held-out text
-    sequences(documents, rng, vocabulary, options, given)   unmasked instances of tokenised documents; given: `prepared`
-    corrupted(rows, rng, vocabulary, options, given)        a batch of them with its targets
+    learnt(tokenizer, options, counted)                     optional: what `corrupted` must know of the training text,
+                                                            which is never held: counted(f) is the sum of the Counters
+                                                            f(tokenizer, options, texts) of its shards (see `data`)
+    prepared(tokenizer, options, texts, documents)          optional: what `sequences` must know of a shard's text
+    sequences(documents, rng, vocabulary, options, given)   unmasked instances of a shard's tokenised documents; given:
+                                                            `prepared`
+    corrupted(rows, rng, vocabulary, options, learnt)       a batch of them, from any shards, with its targets
     sampled(rng, p, config, batch)                          optional: more fields, drawn from the model (ELECTRA)
     stage(p, config, step, steps)                           optional: the top-level parts that a step of a run leaves as
                                                             they are; may write to p, as a function of p and the step

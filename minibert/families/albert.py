@@ -368,7 +368,7 @@ def sequences(
     return {"sentence_order_labels" if name.endswith("labels") else name: array for name, array in rows.items()}
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
+def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
     """The seven fields of these rows, freshly masked: n-grams of up to three words (section 4.1) unless options.units
     names others.
     """

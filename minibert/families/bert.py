@@ -355,7 +355,7 @@ def sequences(
     return instances.pairs(documents, rng, vocabulary, options.seq_length, options.short_rate, options.duplicates)
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
+def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
     """The seven published fields of these rows, freshly masked (section 3.1, task 1)."""
     return instances.masked(rows, rng, vocabulary, options.rate, options.slots)
 

@@ -74,7 +74,7 @@ PRETRAINING: Tree = {"files": ("segmenter", "entities")}
 UNITS = {"words": rules.whole_word, "pieces": rules.bert, "entities": rules.entity, "ngrams": rules.ngram}
 
 
-def prepared(tokenizer: Any, options: Any, texts: list, documents: list, learnt: Tree | None = None) -> Tree:
+def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Tree:
     """What is handed in: "starts", where the segmenter's words start, and "entities" as tuples of ids."""
     units = options.units or "words"
     require(units in UNITS, f"units is {units!r}{nearest(units, UNITS)}; there are: {', '.join(UNITS)}")
@@ -107,7 +107,7 @@ def with_entities(rows: Tree, vocabulary: Vocabulary, given: Tree | None) -> Tre
 
 
 def corrupted(
-    rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Tree | None = None
+    rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None
 ) -> Tree:
     """The published fields of these rows, freshly masked in the units asked for."""
     ids, rule = rows["input_ids"], UNITS[options.units or "words"]

@@ -562,7 +562,7 @@ def sequences(
     return makers.packed(documents, rng, vocabulary, options.seq_length, options.duplicates)
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
+def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
     """The generator's input and targets (`corruption.rules.electra`); the discriminator's come from `sampled`."""
     require(options.units in UNITS, f"units is {options.units!r}; electra knows: {', '.join(UNITS[1:])}")
     made = rules.electra(

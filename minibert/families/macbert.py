@@ -18,6 +18,8 @@ What the paper leaves open, and what is done here:
   targets stand position by position. A word without similar ones becomes a random word, as the README says.
 """
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,22 +117,29 @@ def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
 PRETRAINING: Tree = {"files": ("segmenter", "similar")}
 
 
-def prepared(tokenizer: Any, options: Any, texts: list, documents: list, learnt: Tree | None = None) -> Tree:
-    """What is handed in: "starts", where the segmenter's words start, and "similar", the training text's thesaurus."""
-    given: Tree = {"starts": None, "similar": {}}
-    if options.segmenter:
-        segmenter = segmentation.segmenter(options.segmenter)
-        given["starts"] = segmentation.starts(documents, texts, tokenizer.tokens, segmenter)
-    if learnt is not None:
-        return {**given, "similar": learnt["similar"]}
+def learnt(tokenizer: Any, options: Any, counted: Callable) -> replacement.Thesaurus:
+    """The similar words: handed in, or for the words of the training text those that a model has near them."""
+    similar: similarity.Similar = {}
     if options.similar and Path(options.similar).is_dir():
-        words = similarity.words(documents, tokenizer.continues, given["starts"])
-        given["similar"] = similarity.in_embeddings(words, tokenizer.tokens, options.similar)
+        similar = similarity.in_embeddings(counted(_words), tokenizer.tokens, options.similar)
     elif options.similar:
-        given["similar"] = similarity.handed_in(options.similar, tokenizer)
+        similar = similarity.handed_in(options.similar, tokenizer)
     roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
-    given["similar"] = replacement.thesaurus(given["similar"], Vocabulary(len(tokenizer), *roles))
-    return given
+    return replacement.thesaurus(similar, Vocabulary(len(tokenizer), *roles))
+
+
+def _words(tokenizer: Any, options: Any, texts: list) -> Counter:
+    documents = [[tokenizer.ids(sentence) for sentence in document] for document in texts]
+    starts = prepared(tokenizer, options, texts, documents).get("starts")
+    return Counter(similarity.words(documents, tokenizer.continues, starts))
+
+
+def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Tree:
+    """What is handed in: "starts", where the segmenter's words start."""
+    if not options.segmenter:
+        return {}
+    segmenter = segmentation.segmenter(options.segmenter)
+    return {"starts": segmentation.starts(documents, texts, tokenizer.tokens, segmenter)}
 
 
 def sequences(
@@ -142,11 +151,11 @@ def sequences(
 
 
 def corrupted(
-    rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Tree | None = None
+    rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None
 ) -> Tree:
     """These rows with words freshly replaced, and what stood there as targets."""
-    ids, similar = rows["input_ids"], (given or {}).get("similar")
-    own = {"rate": options.rate, "cap": options.slots, "starts": rows.get("starts"), "similar": similar}
+    ids = rows["input_ids"]
+    own = {"rate": options.rate, "cap": options.slots, "starts": rows.get("starts"), "similar": learnt}
     made = rules.macbert(ids, rows["input_mask"], rng, vocabulary, **own)
     return {
         "input_ids": made.ids,

@@ -248,7 +248,7 @@ def sequences(
     return made[options.format](documents, rng, vocabulary, *size)
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
+def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
     """These rows freshly masked (section 4.1; `rules.roberta`), with their targets."""
     ids = rows["input_ids"]
     slots = options.max_predictions or math.ceil(options.rate * ids.shape[1])

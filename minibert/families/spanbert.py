@@ -26,6 +26,8 @@ Where the release deviates from the paper, and what is done here:
 """
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -251,11 +253,27 @@ PRETRAINING = {
 }
 
 
-def prepared(tokenizer: Any, options: Any, texts: list, documents: list, learnt: Array | None = None) -> Array:
-    """All tokens of the training text, from which random ones are drawn by frequency, as in the release."""
-    if learnt is not None:
-        return learnt
-    return np.array([i for document in documents for sentence in document for i in sentence], np.int32)
+class Frequencies:
+    """The tokens of a text as a pool to draw from, in the order of their ids, from how often each stands in it (V,)."""
+
+    def __init__(self, counts: Array) -> None:
+        self.ends = np.cumsum(counts)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, places: Array) -> Array:
+        return np.searchsorted(self.ends, places, side="right")
+
+
+def learnt(tokenizer: Any, options: Any, counted: Callable) -> Frequencies:
+    """The training text's tokens, from which random ones are drawn by frequency, as in the release."""
+    counts = counted(_tokens)
+    return Frequencies(np.array([counts[i] for i in range(len(tokenizer))]))
+
+
+def _tokens(tokenizer: Any, options: Any, texts: list) -> Counter:
+    return Counter(i for document in texts for sentence in document for i in tokenizer.ids(sentence))
 
 
 def sequences(
@@ -265,11 +283,11 @@ def sequences(
     return makers.single_sequence(documents, rng, vocabulary, options.seq_length, options.duplicates)
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None) -> Tree:
+def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
     """These rows with freshly masked spans (section 3.1), and the targets of both terms."""
     ids, present = rows["input_ids"], rows["input_mask"]
     slots = options.max_predictions or math.ceil(options.rate * ids.shape[1])
-    made = rules.span(ids, present, rng, vocabulary, rate=options.rate, cap=slots, pool=given)
+    made = rules.span(ids, present, rng, vocabulary, rate=options.rate, cap=slots, pool=learnt)
     candidates = masking.candidates(ids, present, vocabulary)
     return {
         **{name: rows[name] for name in ("input_mask", "segment_ids")},

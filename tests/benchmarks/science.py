@@ -26,7 +26,7 @@ import numpy as np
 
 import minibert
 from minibert import config as configs
-from minibert import corpus, families, inference, pretraining, training
+from minibert import corpus, data, inference, pretraining, training
 from minibert.families import electra
 
 
@@ -135,8 +135,7 @@ def measured(run: Path, changes: dict[str, Any]) -> dict[str, Any]:
     model, record = minibert.load(run), json.loads((run / "run.json").read_bytes())
     options = configs.from_fields(pretraining.Options, {**record["options"], **changes})
     texts = list(corpus.split(corpus.default_documents(), options.held_out, options.seed)[1])
-    ids = [[model.tokenizer.ids(sentence) for sentence in document] for document in texts]
-    rows = pretraining.Data(families.family(model.family), model.tokenizer, options, texts, ids).held_out()
+    rows, _ = data.Recipe(model.family, model.tokenizer, options).instances(texts, "held_out")
     return training.evaluation(model, rows, seed=options.seed)
 
 
