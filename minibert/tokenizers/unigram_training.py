@@ -18,7 +18,7 @@ end, and the sums over the edges that end at one place are `reduceat`s, place af
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -35,6 +35,7 @@ SUB_ITERATIONS = 2
 LEAST_EXPECTED = 0.5
 UNKNOWN_PENALTY = 10.0
 FLOOR_STEP = 0.0001
+_CODES = 0x110000  # code points
 
 
 def learnt(
@@ -165,6 +166,35 @@ def _seeds(words: Counter[str]) -> tuple[list[str], np.ndarray]:
     return pieces, np.log(np.array(shares)) - np.log(sum(shares))
 
 
+def _spelt(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(the code points of the texts, a 0 behind each; how many that are for each text)."""
+    codes = np.frombuffer("".join(f"{text}\0" for text in texts).encode("utf-32-le", "surrogatepass"), "<u4")
+    return codes.astype(np.int64), np.array([len(text) + 1 for text in texts])
+
+
+def _standing(pieces: list[str], text: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """(places of the text where a piece of n characters stands, which, n) for n = 1, 2, …; -1: an unknown character.
+
+    Down the trie of the pieces, level after level, at all places at once.
+    """
+    codes, sizes = _spelt(pieces)
+    first, index = np.cumsum(sizes) - sizes, np.arange(len(pieces))
+    node, place, state = np.zeros_like(index), np.flatnonzero(text), np.zeros_like(text[text > 0])
+    for n in range(1, sizes.max()):
+        edges, node = np.unique(node * _CODES + codes[first[index] + n - 1], return_inverse=True)
+        ends = sizes[index] == n + 1
+        known = np.full(len(edges), -1)
+        known[node[ends]] = index[ends]
+        index, node = index[~ends], node[~ends]
+        key = state * _CODES + text[place + n - 1]
+        edge = np.minimum(np.searchsorted(edges, key), len(edges) - 1)
+        hit = edges[edge] == key
+        found = np.where(hit, known[edge], -1)
+        there = (found >= 0) | (n == 1)
+        yield place[there], found[there], n
+        place, state = place[hit], edge[hit]
+
+
 class _Lattice:
     """All places of all words where a piece stands.
 
@@ -175,27 +205,20 @@ class _Lattice:
 
     def __init__(self, words: list[str], weights: np.ndarray, pieces: list[str], whole: bool = True) -> None:
         self.pieces = len(pieces)
-        index = {piece: i for i, piece in enumerate(pieces)}
-        longest = max(map(len, pieces))
-        starts, ends, ids, steps = [], [], [], []
-        node = 0
-        for word in words:
-            for begin in range(len(word)):
-                for stop in range(begin + 1, min(len(word), begin + longest) + 1):
-                    i = index.get(word[begin:stop], -1)
-                    if (i >= 0 or stop == begin + 1) and (whole or stop - begin < len(word)):
-                        starts.append(node + begin)
-                        ends.append(node + stop)
-                        ids.append(i)
-                        steps.append(stop)
-            node += len(word) + 1
-        order = np.lexsort((starts, ends, steps))
-        self.start, self.end, self.piece, self.step = (np.array(x)[order] for x in (starts, ends, ids, steps))
-        sizes = np.array([len(word) + 1 for word in words])
-        self.nodes, self.weights = node, weights
+        text, sizes = _spelt(words)
+        self.nodes, self.weights = len(text), weights
         self.first = np.cumsum(sizes) - sizes
         self.last = np.cumsum(sizes) - 1
         self.word = np.repeat(np.arange(len(words)), sizes)
+        found = list(_standing(pieces, text))
+        start = np.concatenate([place for place, _, _ in found])
+        piece = np.concatenate([index for _, index, _ in found])
+        end = start + np.concatenate([np.full(len(place), n) for place, _, n in found])
+        there = whole | (end - start < sizes[self.word[start]] - 1)
+        start, end, piece = start[there], end[there], piece[there]
+        step = end - self.first[self.word[start]]
+        order = np.lexsort((start, end, step))
+        self.start, self.end, self.piece, self.step = start[order], end[order], piece[order], step[order]
 
     def keep(self, kept: np.ndarray) -> None:
         """Leave out the pieces that aren't kept, numbering the others anew; a character that goes is unknown."""
