@@ -65,16 +65,33 @@ def segmentation(pieces: Sequence[str], words: Iterable[str]) -> list[int]:
     longest word of two or more that matches and is Chinese throughout; everything else groups by its "##" pieces. So
     the words are a set: where two of them overlap, the foremost wins, which need not be the segmenter's choice.
     """
-    known = {word for word in words if _HAN.fullmatch(word)}
-    longest = max(map(len, known), default=1)
+    known: dict = {}  # a trie, "" where a word ends
+    for word in words:
+        if _HAN.fullmatch(word):
+            node = known
+            for char in word:
+                node = node.setdefault(char, {})
+            node[""] = word
     starts = [0 if piece.startswith("##") else 1 for piece in pieces]
     at = 0
     while at < len(pieces):
-        lengths = range(min(longest, len(pieces) - at), 1, -1)
-        length = next((n for n in lengths if "".join(pieces[at : at + n]) in known), 1)
+        length = _matching(pieces, at, known)
         if length > 1 and all(len(piece) == 1 for piece in pieces[at : at + length]):
             starts[at + 1 : at + length] = [0] * (length - 1)
         else:
             length = 1
         at += length
     return starts
+
+
+def _matching(pieces: Sequence[str], at: int, known: dict) -> int:
+    """How many pieces from here make up the longest word of the trie; 0 for none."""
+    length, node = 0, known
+    for n in range(1, len(pieces) - at + 1):
+        for char in pieces[at + n - 1]:
+            node = node.get(char, {})
+        if not node:
+            break
+        if "" in node:
+            length = n
+    return length
