@@ -46,12 +46,15 @@ def over_blocks(f: Callable[[slice], object], length: int, size: int) -> list:
         for i in range(first, len(blocks), threads):
             results[i] = f(blocks[i])
 
-    list(_pool(threads, os.getpid()).map(share, range(min(threads, len(blocks)))))
+    others = [_pool(threads, os.getpid()).submit(share, i) for i in range(1, min(threads, len(blocks)))]
+    share(0)
+    for other in others:
+        other.result()
     return results
 
 
 def scratch(count: int, like: np.ndarray, dtype: np.dtype | None = None) -> list[np.ndarray]:
-    """`count` private arrays of this thread, of the shape (at most BLOCK entries) and, unless given, dtype of `like`."""
+    """`count` private arrays of this thread, shaped as `like` (at most BLOCK entries), of its dtype unless given."""
     store = _scratch.__dict__
     dtype = dtype or like.dtype
     arrays = []

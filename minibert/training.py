@@ -157,7 +157,7 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
     a sentence-pair label: what a constant guess gets.
     """
     count = len(instances["input_ids"])
-    by_length = np.argsort(instances["input_mask"].sum(axis=1), kind="stable")
+    by_length = np.argsort(-instances["input_mask"].sum(axis=1), kind="stable")
     batches = [batch(instances, by_length[i:i + batch_size]) for i in range(0, count, batch_size)]
     if hasattr(model.module, "sampled"):
         batches = [{**b, **model.module.sampled(draws(seed, "held_out sampling", i), model.params, model.config, b)}
