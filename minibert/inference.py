@@ -32,8 +32,9 @@ def sentence_vectors(
     pooling: "mean" of the last hidden states over the tokens that are not padding, specials included (Reimers &
     Gurevych 2019, arXiv 1908.10084, section 3), "cls" the first of them, "pooler" the family's pooler output.
     normalize: scaled to length 1. max_length: tokens kept of a text, at most what the position table holds.
-    progress: called with (texts done, texts in all). Texts are read in order of length, so that batches hold little
-    padding; which texts share a batch changes a vector by rounding alone.
+    progress: called with (texts done, texts in all). Texts are read in order of length, the longest first, so that
+    batches hold little padding and the memory of one serves the next; which texts share a batch changes a vector by
+    rounding alone.
     """
     tokenizer = _tokenizer(model)
     if pooling not in POOLINGS:
@@ -46,7 +47,7 @@ def sentence_vectors(
     if max_length is not None and not 2 <= max_length <= longest:
         raise InputError(f"max_length {max_length}: this model takes 2 to {longest} tokens")
     encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
-    order = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids))
+    order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
     vectors = np.zeros((len(encodings), model.config.hidden_size), tree.leaves(model.params)[0].dtype)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]

@@ -13,6 +13,8 @@ from functools import cache
 
 import numpy as np
 
+from minibert import buffers
+
 BLOCK = 32768  # elements; 128 KiB of float32, so a handful of scratch blocks stay in a 1 MiB L2
 
 
@@ -44,18 +46,22 @@ def over_blocks(f: Callable[[slice], object], length: int, size: int) -> list:
         for i in range(first, len(blocks), threads):
             results[i] = f(blocks[i])
 
-    list(_pool(threads, os.getpid()).map(share, range(min(threads, len(blocks)))))
+    others = [_pool(threads, os.getpid()).submit(share, i) for i in range(1, min(threads, len(blocks)))]
+    share(0)
+    for other in others:
+        other.result()
     return results
 
 
-def scratch(count: int, like: np.ndarray) -> list[np.ndarray]:
-    """`count` private arrays of this thread, of the shape (at most BLOCK entries) and dtype of `like`."""
+def scratch(count: int, like: np.ndarray, dtype: np.dtype | None = None) -> list[np.ndarray]:
+    """`count` private arrays of this thread, shaped as `like` (at most BLOCK entries), of its dtype unless given."""
     store = _scratch.__dict__
+    dtype = dtype or like.dtype
     arrays = []
     for i in range(count):
-        key = f"{like.dtype.char}{i}"
+        key = f"{dtype.char}{i}"
         if key not in store or store[key].size < like.size:
-            store[key] = np.empty(max(BLOCK, like.size), like.dtype)
+            store[key] = buffers.fresh(max(BLOCK, like.size) * dtype.itemsize).view(dtype)
         arrays.append(store[key][: like.size].reshape(like.shape))
     return arrays
 
@@ -67,10 +73,51 @@ def rows(*arrays: np.ndarray) -> list[np.ndarray]:
 
 def elementwise(f: Callable, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
     """A new array filled by f(out, x, *others) block by block; the arrays have one shape."""
-    out = np.empty(x.shape, x.dtype)
+    out = buffers.empty_like(x)
     flat = [a.reshape(-1) for a in (out, *map(np.ascontiguousarray, (x, *others)))]
     over_blocks(lambda block: f(*(a[block] for a in flat)), out.size, BLOCK)
     return out
+
+
+# ---- Sums ------------------------------------------------------------------------------------------------------------
+def add(*terms: np.ndarray) -> np.ndarray:
+    """The sum of two or more arrays of one shape, in their order."""
+
+    def block(out: np.ndarray, first: np.ndarray, second: np.ndarray, *others: np.ndarray) -> None:
+        np.add(first, second, out=out)
+        for other in others:
+            out += other
+
+    return elementwise(block, *terms)
+
+
+def scaled(x: np.ndarray, factor: float) -> np.ndarray:
+    """x · factor."""
+    return elementwise(lambda out, x: np.multiply(x, factor, out=out), x)
+
+
+def dropped(x: np.ndarray, keep: np.ndarray, factor: float) -> np.ndarray:
+    """x · factor · keep, keep 0 or 1 in any dtype."""
+
+    def block(out: np.ndarray, x: np.ndarray, keep: np.ndarray) -> None:
+        np.multiply(x, factor, out=out)
+        out *= keep
+
+    return elementwise(block, x, keep)
+
+
+def add_row(x: np.ndarray, row: np.ndarray) -> None:
+    """x += row, IN PLACE: x (N, D), row (D,)."""
+
+    def block(i: slice) -> None:
+        x[i] += row
+
+    over_blocks(block, len(x), _row_blocks(len(row)))
+
+
+def column_sums(x: np.ndarray) -> np.ndarray:
+    """Σ over the rows of x (N, D)."""
+    return np.sum(over_blocks(lambda i: x[i].sum(0), len(x), _row_blocks(x.shape[1])) or [x.sum(0)], 0)
 
 
 # ---- The tail of the normal distribution: erf, GELU ------------------------------------------------------------------
@@ -147,21 +194,30 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return elementwise(block, x)
 
 
-def gelu_slope(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """dy·(Φ(x) + x·φ(x)), with Φ + xφ = ½ + copysign(½ - (Q(a) - a·E/√2π), x)."""
+def gelu_slope(x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """dy·(Φ(x) + x·φ(x)) from y = x·Φ(x): ½ + copysign((y - x/2)/|x| + |x|·E/√2π, x), as y - x/2 = |x|·|Φ - ½|."""
 
-    def block(out: np.ndarray, x: np.ndarray, dy: np.ndarray) -> None:
-        a, e, t = scratch(3, x)
-        _tail(x, a, out, e, t)
-        a *= e
-        a /= (2 * _pi(x)) ** 0.5
-        out -= a
-        np.subtract(0.5, out, out=out)  # ½ - Q + aφ is 0 at 0 and positive beyond
+    def block(out: np.ndarray, x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> None:
+        a, e = scratch(2, x)
+        np.abs(x, out=a)
+        np.maximum(a, np.finfo(x.dtype).tiny, out=a)  # 0/tiny is 0, as Φ(0) - ½
+        np.multiply(x, -0.5, out=out)
+        with np.errstate(invalid="ignore"):  # infinite x
+            out += y
+            out /= a
+        np.fmin(out, 0.5, out=out)  # what |Φ - ½| is there
+        np.minimum(a, x.dtype.type(_TAIL_END[x.dtype.char]), out=a)
+        np.multiply(a, a, out=e)
+        e *= -0.5
+        np.exp(e, out=e)
+        e *= a
+        e /= (2 * _pi(x)) ** 0.5
+        out += e
         np.copysign(out, x, out=out)
         out += 0.5
         out *= dy
 
-    return elementwise(block, x, dy)
+    return elementwise(block, x, y, dy)
 
 
 def erf(x: np.ndarray) -> np.ndarray:
@@ -247,7 +303,7 @@ def layer_norm(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(y, xhat, 1/√(var + eps)) of rows x (N, D)."""
     n, d = x.shape
-    y, xhat, rstd = np.empty_like(x), np.empty_like(x), np.empty((n, 1), x.dtype)
+    y, xhat, rstd = buffers.empty_like(x), buffers.empty_like(x), np.empty((n, 1), x.dtype)
 
     def block(i: slice) -> None:
         centred = np.subtract(x[i], x[i].mean(-1, keepdims=True), out=xhat[i])
@@ -266,7 +322,7 @@ def layer_norm_slope(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(dx, dweight, dbias) of rows dy (N, D)."""
     n, d = dy.shape
-    dx = np.empty_like(dy)
+    dx = buffers.empty_like(dy)
 
     def block(i: slice) -> tuple[np.ndarray, np.ndarray]:
         (scaled,) = scratch(1, dy[i])
@@ -302,7 +358,7 @@ def _softmax(x: np.ndarray, out: np.ndarray) -> None:
 
 def softmax_slope(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """y·(dy - Σ dy·y) of rows (N, D)."""
-    dx = np.empty_like(dy)
+    dx = buffers.empty_like(dy)
     over_blocks(lambda i: _softmax_slope(dy[i], y[i], dx[i]), len(dy), _row_blocks(dy.shape[-1]))
     return dx
 
@@ -333,7 +389,7 @@ def softmax_minus_onehot(
     x: np.ndarray, top: np.ndarray, rest: np.ndarray, labels: np.ndarray, scale: np.ndarray
 ) -> np.ndarray:
     """scale·(softmax(x) - onehot(labels)) of rows x (N, D), with `log_sum_exp` known; labels and scale are (N,)."""
-    dx = np.empty_like(x)
+    dx = buffers.empty_like(x)
 
     def block(i: slice) -> None:
         np.subtract(x[i], top[i], out=dx[i])
@@ -372,14 +428,14 @@ def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
 def _heads(like: np.ndarray) -> np.ndarray:
     """An empty (B, H, T, K) that lies in memory as (B, T, H, K), so that merging its heads is free."""
     b, h, t, k = like.shape
-    return np.empty((b, t, h, k), like.dtype).swapaxes(1, 2)
+    return buffers.empty((b, t, h, k), like.dtype).swapaxes(1, 2)
 
 
 def attention(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | None, dropout: np.ndarray | None, scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """(y, softmax probabilities): q (B, H, T, K), k and v (B, H, S, K), bias and dropout broadcast to (B, H, T, S)."""
-    y, probs = _heads(q), np.empty((*q.shape[:3], k.shape[2]), q.dtype)
+    y, probs = _heads(q), buffers.empty((*q.shape[:3], k.shape[2]), q.dtype)
     bias = None if bias is None else np.broadcast_to(bias, probs.shape)
     dropout = None if dropout is None else np.broadcast_to(dropout, probs.shape)
 
@@ -412,7 +468,7 @@ def attention_slope(
         i = block.start
         kept = probs[i] if dropout is None else probs[i] * dropout[i]
         _product(kept.swapaxes(-1, -2), dy[i], dv[i])
-        dscores = np.empty_like(probs[i])
+        dscores = buffers.empty_like(probs[i])
         _product(dy[i], v[i].swapaxes(-1, -2), dscores)
         if dropout is not None:
             dscores *= dropout[i]
@@ -431,7 +487,8 @@ def scatter_add(ids: np.ndarray, values: np.ndarray, length: int) -> np.ndarray:
 
     Sorting brings equal ids together, one reduction per run adds them: `out[ids] += values` would keep only the last.
     """
-    out = np.zeros((length, values.shape[1]), values.dtype)
+    out = buffers.empty((length, values.shape[1]), values.dtype)
+    over_blocks(lambda i: out[i].fill(0), length, _row_blocks(values.shape[1]))
     if len(ids):
         order = np.argsort(ids, kind="stable")
         found, starts = np.unique(ids[order], return_index=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import ops
+from minibert import kernels, ops
 from minibert.config import require
 from minibert.pairs import block, block_backward
 
@@ -91,9 +91,7 @@ def self_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     dx_query, g["query"] = ops.linear_backward(ops.split_heads_backward(dq, c["split_query"]), c["query"])
     dx_key, g["key"] = ops.linear_backward(ops.split_heads_backward(dk, c["split_key"]), c["key"])
     dx_value, g["value"] = ops.linear_backward(ops.split_heads_backward(dv, c["split_value"]), c["value"])
-    dx = dx_query + dx_key
-    dx += dx_value
-    return dx, g
+    return kernels.add(dx_query, dx_key, dx_value), g
 
 
 # ---- Feed-forward ----------------------------------------------------------------------------------------------------
@@ -122,7 +120,7 @@ def add_norm(x: Array, f: Array, p: Tree, *, eps: float, keep: Array | None, rat
     """LN(x + Drop(f)): the post-norm residual; x, f and keep (B, T, D)."""
     c: Tree = {}
     h, c["dropout"] = ops.dropout(f, keep=keep, rate=rate)
-    y, c["norm"] = ops.layer_norm(x + h, **p, eps=eps)
+    y, c["norm"] = ops.layer_norm(kernels.add(x, h), **p, eps=eps)
     return y, c
 
 
@@ -167,10 +165,10 @@ def encoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     da, df, norm = add_norm_backward(dy, c["feed_forward"]["add_norm"])
     da_block, g["feed_forward"] = feed_forward_backward(df, c["feed_forward"])
     g["feed_forward"]["norm"] = norm
-    dx, df, norm = add_norm_backward(da + da_block, c["attention"]["add_norm"])
+    dx, df, norm = add_norm_backward(kernels.add(da, da_block), c["attention"]["add_norm"])
     dx_block, g["attention"] = self_attention_backward(df, c["attention"])
     g["attention"]["norm"] = norm
-    return dx + dx_block, g
+    return kernels.add(dx, dx_block), g
 
 
 # ---- Embeddings ------------------------------------------------------------------------------------------------------
@@ -183,10 +181,10 @@ def embeddings(
     ids: arrays (B, T), or (T,) for one shared by all rows. frozen: the row of a table that gets no look-up gradient.
     """
     c: Tree = {"tables": {}}
-    h: Any = 0
+    h = None
     for name, table_ids in ids.items():
         e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
-        h = h + e
+        h = e if h is None else h + e
     h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
     y, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
     return y, c
@@ -311,7 +309,7 @@ def decoder_table_backward(dtable: Array, g: Tree, tied: bool, head: str = "mlm"
     """g with that matrix's gradient: one table, several uses, so where tied the sum of all."""
     if not tied:
         return {**g, head: {**g[head], "decoder": {**g[head]["decoder"], "weight": dtable}}}
-    word = {"weight": g["embeddings"]["word"]["weight"] + dtable}
+    word = {"weight": kernels.add(g["embeddings"]["word"]["weight"], dtable)}
     return {**g, "embeddings": {**g["embeddings"], "word": word}}
 
 

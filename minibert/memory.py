@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import tree
+from minibert import buffers, tree
 
 
 class Held(NamedTuple):
@@ -24,6 +24,7 @@ def activations(model: Any, rows: int, length: int, keep: str = "caches") -> lis
     """
     rng = np.random.default_rng(0)
     batch = model.module.example(rng, model.config, rows, length, max(1, round(0.15 * length)))
+    buffers.release()  # memory used again may be larger than what stands on it
     cache = model.loss(batch, keep=keep)[1]
     seen = {id(_owner(array)) for array in tree.leaves(model.params)}
     held: dict[str, list[int]] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels
+from minibert import buffers, kernels
 from minibert.pairs import backward, pair
 
 Array = np.ndarray
@@ -21,8 +21,8 @@ Cache = dict[str, Any]
 @pair("(...,i),(o,i),(o)->(...,o)")
 def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
     """y = x Wᵀ + b; weight (out, in), as published checkpoints store it."""
-    y = x.reshape(-1, x.shape[-1]) @ weight.T
-    y += bias
+    y = _product(x.reshape(-1, x.shape[-1]), weight.T)
+    kernels.add_row(y, bias)
     return y.reshape(*x.shape[:-1], len(weight)), {"x": x, "weight": weight}
 
 
@@ -30,8 +30,14 @@ def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
 def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
     x, weight = c["x"], c["weight"]
     dy_rows = dy.reshape(-1, dy.shape[-1])
-    dx = (dy_rows @ weight).reshape(x.shape)
-    return dx, {"weight": dy_rows.T @ x.reshape(-1, x.shape[-1]), "bias": dy_rows.sum(0)}
+    dx = _product(dy_rows, weight).reshape(x.shape)
+    dweight = _product(dy_rows.T, x.reshape(-1, x.shape[-1]))
+    return dx, {"weight": dweight, "bias": kernels.column_sums(dy_rows)}
+
+
+def _product(a: Array, b: Array) -> Array:
+    """a b, matrices."""
+    return np.matmul(a, b, out=buffers.empty((len(a), b.shape[1]), np.result_type(a, b)))
 
 
 # ---- Embedding -------------------------------------------------------------------------------------------------------
@@ -87,12 +93,13 @@ def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
 @pair("(...,d)->(...,d)")
 def gelu(x: Array) -> tuple[Array, Cache]:
     """y = x·Φ(x), Φ the normal distribution function: the erf form (arXiv 1606.08415)."""
-    return kernels.gelu(x), {"x": x}
+    y = kernels.gelu(x)
+    return y, {"x": x, "y": y}
 
 
 @backward
 def gelu_backward(dy: Array, c: Cache) -> Array:
-    return kernels.gelu_slope(c["x"], dy)  # Φ(x) + x·φ(x)
+    return kernels.gelu_slope(c["x"], c["y"], dy)  # Φ(x) + x·φ(x)
 
 
 @pair("(...,d)->(...,d)")
@@ -232,17 +239,22 @@ def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
 @pair("(t,d)->(t,d)", keep="(t,d)?", rate=0.25)
 def dropout(x: Array, *, keep: Array | None, rate: float) -> tuple[Array, Cache]:
     """y = x∘keep/(1 - rate), keep 0 or 1 and drawn outside; without a mask y = x (Srivastava et al. 2014, inverted)."""
-    return (x if keep is None else x * dropout_multiplier(keep, rate, x.dtype)), {"keep": keep, "rate": rate}
+    return (x if keep is None else kernels.dropped(x, keep, _kept(rate))), {"keep": keep, "rate": rate}
 
 
 @backward
 def dropout_backward(dy: Array, c: Cache) -> Array:
-    return dy if c["keep"] is None else dy * dropout_multiplier(c["keep"], c["rate"], dy.dtype)
+    return dy if c["keep"] is None else kernels.dropped(dy, c["keep"], _kept(c["rate"]))
 
 
 def dropout_multiplier(keep: Array, rate: float, dtype: np.dtype) -> Array:
     """keep/(1 - rate); all zero at rate 1."""
-    return keep.astype(dtype) * dtype.type(1 / (1 - rate) if rate < 1 else 0)
+    return keep.astype(dtype) * dtype.type(_kept(rate))
+
+
+def _kept(rate: float) -> float:
+    """What a kept entry is multiplied by."""
+    return 1 / (1 - rate) if rate < 1 else 0
 
 
 # ---- Losses ----------------------------------------------------------------------------------------------------------

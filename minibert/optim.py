@@ -3,7 +3,8 @@
 An optimizer is a pair: `NAME_state(params)` makes its state, a plain dict of a step count and trees shaped
 like the parameters; `NAME(params, grads, state, lr=…)` writes parameters and state IN PLACE. It walks memory
 once, block by block, through two small scratch rows per thread; every block is elementwise, so the number of
-threads changes no bit. Weight decay is data: {path: rate}, from `decay_rates`; None is no decay.
+threads changes no bit. Weight decay is data: {path: rate}, from `decay_rates`; None is no decay. The gradients count
+times `scale`, from `clipping`.
 
 Sources: google-research/bert optimization.py (BERT's Adam and schedule), torch.optim (AdamW, SGD), fairseq
 (RoBERTa's Adam), TensorFlow clip_by_global_norm (clipping).
@@ -44,7 +45,7 @@ def bert_adam_state(params: Any) -> dict:
 
 
 def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
-              beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6):
+              scale: float = 1.0, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6):
     """AdamWeightDecayOptimizer of the BERT release: no bias correction, decoupled decay of the old parameter.
 
     m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;  p = p - lr (m / (sqrt(v) + eps) + decay[path] p)
@@ -63,7 +64,7 @@ def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping
         p -= np.multiply(a, lr, out=a)
 
     state["step"] += 1
-    _walk(block, [params, grads, state["adam_m"], state["adam_v"]])
+    _walk(block, [params, grads, state["adam_m"], state["adam_v"]], scale)
 
 
 # ------------------------------------------------------------------------------------------------------ LAMB
@@ -72,7 +73,7 @@ UNADAPTED = re.compile(r"bias$|(^|\.)norm\.\w+$")  # searched in the path: the r
 
 
 def lamb(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
-         beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6):
+         scale: float = 1.0, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6):
     """LAMB of the ALBERT release (arXiv 1904.00962, algorithm 2, without its bias correction and clipping of norms).
 
     u = m / (sqrt(v) + eps) + decay[path] p, m and v as in `bert_adam`; p = p - lr ‖p‖/‖u‖ u, the norms of the whole
@@ -97,7 +98,7 @@ def lamb(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str,
     g, m, v = (tree.flatten(t) for t in (grads, state["adam_m"], state["adam_v"]))
     for path, p in tree.items(params):
         u = np.empty_like(p)
-        _walk(direction, [{path: leaf} for leaf in (p, g[path], m[path], v[path], u)])
+        _walk(direction, [{path: leaf} for leaf in (p, g[path], m[path], v[path], u)], scale)
         old, new = (0.0, 0.0) if UNADAPTED.search(path) else (_norm(p), _norm(u))
         ratio = old / new if old and new else 1.0
         _walk(step, [{path: p}, {path: u}])
@@ -116,7 +117,7 @@ def adamw_state(params: Any) -> dict:
 
 
 def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
-          beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
+          scale: float = 1.0, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
     """torch.optim.AdamW: decay first, both moments corrected, eps added to the corrected root.
 
     p = (1 - lr decay[path]) p;  p = p - lr / (1-β1^t) · m / (sqrt(v) / sqrt(1-β2^t) + eps)
@@ -139,13 +140,13 @@ def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str
         np.divide(m, a, out=a)
         p -= np.multiply(a, step_size, out=a)
 
-    _walk(block, [params, grads, state["exp_avg"], state["exp_avg_sq"]])
+    _walk(block, [params, grads, state["exp_avg"], state["exp_avg_sq"]], scale)
 
 
 # -------------------------------------------------------------------------------------------- RoBERTa's Adam
 
 def roberta_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
-                 beta1: float = 0.9, beta2: float = 0.98, eps: float = 1e-6):
+                 scale: float = 1.0, beta1: float = 0.9, beta2: float = 0.98, eps: float = 1e-6):
     """fairseq's Adam: decay first, both corrections in the step size, eps added to the uncorrected root.
 
     p = (1 - lr decay[path]) p;  p = p - lr sqrt(1-β2^t) / (1-β1^t) · m / (sqrt(v) + eps)
@@ -166,7 +167,7 @@ def roberta_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapp
         np.divide(m, a, out=a)
         p -= np.multiply(a, step_size, out=a)
 
-    _walk(block, [params, grads, state["exp_avg"], state["exp_avg_sq"]])
+    _walk(block, [params, grads, state["exp_avg"], state["exp_avg_sq"]], scale)
 
 
 # ------------------------------------------------------------------------------------------------------- SGD
@@ -177,7 +178,7 @@ def sgd_state(params: Any) -> dict:
 
 
 def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
-        momentum: float = 0.9):
+        scale: float = 1.0, momentum: float = 0.9):
     """torch.optim.SGD: decay is added to the gradient, the rate stays outside the momentum.
 
     b = momentum b + g + decay[path] p;  p = p - lr b
@@ -190,7 +191,7 @@ def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, 
         p -= np.multiply(m, lr, out=a)
 
     state["step"] += 1
-    _walk(block, [params, grads, state["momentum_buffer"]])
+    _walk(block, [params, grads, state["momentum_buffer"]], scale)
 
 
 OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "lamb": (bert_adam_state, lamb), "adamw": (adamw_state, adamw),
@@ -214,11 +215,12 @@ def _blocks(trees: list) -> list[tuple]:
     return blocks
 
 
-def _walk(block: Callable, trees: list) -> None:
-    """block(path, views…, scratch, scratch) for every block of the trees' leaves."""
+def _walk(block: Callable, trees: list, scale: float = 1.0) -> None:
+    """block(path, views…, scratch, scratch) for every block of the trees' leaves; the second view times `scale`."""
     def share(part: slice) -> None:
-        for path, *views in blocks[part]:
-            block(path, *views, *kernels.scratch(2, views[0]))
+        for path, p, g, *views in blocks[part]:
+            a, b, scaled = kernels.scratch(3, p)
+            block(path, p, g if scale == 1 else np.multiply(g, scale, out=scaled), *views, a, b)
 
     blocks = _blocks(trees)
     kernels.over_blocks(share, len(blocks), SHARE)
@@ -227,7 +229,12 @@ def _walk(block: Callable, trees: list) -> None:
 def global_norm(grads: Any) -> float:
     """The euclidean norm over all leaves together (a tied tensor is one leaf), summed in float64."""
     def share(part: slice) -> float:
-        return sum(float(np.square(g, dtype=np.float64).sum()) for _, g in blocks[part])
+        total = 0.0
+        for _, g in blocks[part]:
+            wide = kernels.scratch(1, g, np.promote_types(g.dtype, np.float64))[0].reshape(-1)
+            wide[...] = g.reshape(-1)
+            total += float(np.einsum("i,i->", wide, wide))
+        return total
 
     blocks = _blocks([grads])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -235,7 +242,14 @@ def global_norm(grads: Any) -> float:
 
 
 def clip(grads: Any, max_norm: float, names: Mapping[str, str] = MappingProxyType({})) -> tuple:
-    """(g · max_norm / max(norm, max_norm), norm before): TensorFlow's form, which has no epsilon.
+    """(g · max_norm / max(norm, max_norm), norm before): `clipping`, applied."""
+    scale, norm = clipping(grads, max_norm, names)
+    return grads if scale == 1 else tree.map(lambda g: kernels.scaled(g, scale), grads), norm
+
+
+def clipping(grads: Any, max_norm: float, names: Mapping[str, str] = MappingProxyType({})) -> tuple[float, float]:
+    """(max_norm / max(norm, max_norm), norm): TensorFlow's form, which has no epsilon; an optimizer takes the first as
+    its `scale`, which saves a copy of the gradient.
 
     A gradient that is not finite raises InputError with the first such tensor's name (`names`: path → name).
     Nothing has been updated then, so parameters and moments are those of the last good step.
@@ -245,9 +259,7 @@ def clip(grads: Any, max_norm: float, names: Mapping[str, str] = MappingProxyTyp
         bad = next((path for path, g in tree.items(grads) if not np.isfinite(g).all()), None)
         what = f"gradient of {names.get(bad, bad)} is not finite" if bad else "the gradient's norm overflows"
         raise InputError(f"{what}: lower the learning rate, or look for extreme weights")
-    if norm <= max_norm:
-        return grads, norm
-    return tree.map(lambda g: g * (max_norm / norm), grads), norm
+    return max_norm / max(norm, max_norm), norm
 
 
 # ------------------------------------------------------------------------------------------------- schedules

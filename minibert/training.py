@@ -157,7 +157,7 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
     a sentence-pair label: what a constant guess gets.
     """
     count = len(instances["input_ids"])
-    by_length = np.argsort(instances["input_mask"].sum(axis=1), kind="stable")
+    by_length = np.argsort(-instances["input_mask"].sum(axis=1), kind="stable")
     batches = [batch(instances, by_length[i:i + batch_size]) for i in range(0, count, batch_size)]
     if hasattr(model.module, "sampled"):
         batches = [{**b, **model.module.sampled(draws(seed, "held_out sampling", i), model.params, model.config, b)}
@@ -396,9 +396,10 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             frozen = stage(model.params, model.config, step, plan.steps)
             parts = batches(step)
             measured, grads = gradient(model, parts, plan.threads)
-            grads, norm = _finite(step + 1, measured["loss"], _without(frozen, grads), plan.clip_norm, names)
+            grads = _without(frozen, grads)
+            scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
             live = {slot: _without(frozen, held) for slot, held in state.items() if slot != "step"} | {"step": step}
-            update(_without(frozen, model.params), grads, live, lr=rate(step), decay=decay)
+            update(_without(frozen, model.params), grads, live, lr=rate(step), decay=decay, scale=scale)
             state["step"] = live["step"]
             took = time.perf_counter() - began
             seconds += took
@@ -423,11 +424,11 @@ def _without(frozen: tuple[str, ...], params: Any) -> Any:
     return {part: held for part, held in params.items() if part not in frozen}
 
 
-def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[str, str]) -> tuple[Any, float]:
+def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[str, str]) -> tuple[float, float]:
     try:
-        clipped = optim.clip(grads, clip_norm, names)
+        clipping = optim.clipping(grads, clip_norm, names)
         require(math.isfinite(loss), "lower the learning rate, or look for extreme weights")
-        return clipped
+        return clipping
     except InputError as error:
         raise InputError(f"training stopped at step {step}, loss {loss}: {error}") from None
 

@@ -67,7 +67,7 @@ def _other_slope(forward: str, slope: str) -> Replacement:
     """One form's value with another form's derivative."""
 
     def activation(x: Array, *, name: str) -> tuple[Array, Cache]:
-        return getattr(ops, forward)(x)[0], {"x": x}
+        return getattr(ops, forward)(x)[0], getattr(ops, slope)(x)[1]
 
     return Replacement(activation, lambda dy, c: getattr(ops, f"{slope}_backward")(dy, c), faithful=False)
 
