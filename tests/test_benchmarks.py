@@ -185,7 +185,7 @@ def test_small_jobs_of_text_run():
     for name, run in job.runs.items():
         jobs.agree(ours, run(), None, name)
     assert job.tokens(ours) > 10_000
-    assert sum(len(text.encode()) + 1 for text in jobs.prose(60_000)) == pytest.approx(60_000, abs=2_000)
+    assert sum(len(line.encode()) + 1 for line in jobs.passages(60_000)) == pytest.approx(60_000, abs=2_000)
     job = jobs.building(3, 60_000)
     batch = job.runs["minibert"]()
     assert job.tokens(batch) == sum(int((row != 0).sum()) for row in batch["input_ids"])

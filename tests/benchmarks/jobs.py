@@ -8,7 +8,8 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -185,21 +186,36 @@ def embed(count: int = 1000) -> Job:
     return Job({"minibert": ours, **runs}, absent, 1e-5, lambda vectors: tokens)
 
 
-def prose(size: int) -> list[str]:
-    """The sentences of the default corpus, again and again up to `size` bytes, each round told apart by its number."""
-    every = sentences()
+def source() -> Iterator[str]:
+    """The lines of the standard library's modules, each once: code, and the texts of its tests in many scripts."""
+    root, seen = Path(sysconfig.get_path("stdlib")), set()
+    for path in sorted(root.rglob("*.py")):
+        if "site-packages" not in path.parts:
+            lines = path.read_text(encoding="utf-8", errors="ignore").splitlines()
+            fresh = dict.fromkeys(line.strip() for line in lines if line.strip() and line.strip() not in seen)
+            seen.update(fresh)
+            yield from fresh
+
+
+def passages(size: int) -> list[str]:
+    """Sentences and lines up to `size` bytes: all of the corpus, then source; where these end, again with a number.
+
+    A text said over and over would flatter whoever keeps the words it has seen: nothing is repeated before all is said.
+    """
+    again = (f"{sentence} {number}" for number in itertools.count(1) for sentence in sentences())
     chosen: list[str] = []
-    for number, sentence in enumerate(itertools.cycle(every)):
+    for sentence in itertools.chain(sentences(), source(), again):
         if size <= 0:
-            return chosen
-        chosen.append(sentence if number < len(every) else f"{sentence} {number // len(every)}")
-        size -= len(chosen[-1].encode()) + 1
+            break
+        chosen.append(sentence)
+        size -= len(sentence.encode()) + 1
+    return chosen
 
 
 def wordpiece(size: int = TEXT) -> Job:
-    """Prose, each sentence once, against the Rust tokenizer, both on one thread."""
+    """Text, each sentence and line once, against the Rust tokenizer, both on one thread."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    texts = prose(size)
+    texts = passages(size)
     learnt = WordPiece.train(texts[::10], 8000)
 
     def ours() -> list[list[int]]:
@@ -218,8 +234,8 @@ def wordpiece(size: int = TEXT) -> Job:
 
 
 def building(seed: int, size: int = TEXT) -> Job:
-    """BERT's instances of 128 tokens from tokenised prose: pairs, masks, the seven fields."""
-    texts = prose(size)
+    """BERT's instances of 128 tokens from tokenised text: pairs, masks, the seven fields."""
+    texts = passages(size)
     tokenizer = WordPiece.train(texts[::10], 8000)
     documents = [[tokenizer.ids(text) for text in texts[i : i + 40]] for i in range(0, len(texts), 40)]
     roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
