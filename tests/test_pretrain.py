@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, pretraining, training
+from minibert import cli, data, pretraining, training
 from minibert.config import from_fields
 from minibert.errors import InputError
 from minibert.families import bert
@@ -188,6 +189,37 @@ def test_ctrl_c(whole, corpus, tmp_path):
     assert outcome(out) == outcome(whole)
 
 
+@pytest.mark.parametrize("masking", ["static", "dynamic"])
+def test_data_of_several_shards(masking, corpus, tmp_path, monkeypatch):
+    """Killed in training, its data damaged: the bits of a run that nobody disturbed, whose data are gone at its end."""
+    monkeypatch.setattr(data, "SHARD", 1500)
+    options = {**OPTIONS, "steps": 8, "masking": masking}
+    whole = pretrain("bert", [corpus], tmp_path / "whole", fields=FIELDS, **options)
+    assert not (whole / "data").exists()
+    fit, out = training.fit, tmp_path / "run"
+
+    def cut(model, plan, run, batches):
+        for step in range(4):
+            batches(step)
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(training, "fit", cut)
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain("bert", [corpus], out, fields=FIELDS, **options)
+    monkeypatch.setattr(training, "fit", fit)
+    shards = sorted((out / "data").iterdir())
+    assert [path.name[:5] for path in shards].count("train") >= 4
+    rows = shards[1] / data.ROWS
+    rows.write_bytes(rows.read_bytes()[:-100] + b"\xff" * 100)
+    shutil.rmtree(shards[2])
+    shutil.rmtree(shards[-1])
+    pretrain("bert", out=out, resume=True, processes=2)
+    assert outcome(out) == outcome(whole)
+    assert not (out / "data").exists()
+    assert json.loads((out / "run.json").read_bytes())["request"]["masking"] == masking
+    assert "processes" not in (out / "run.json").read_text()
+
+
 # ---- Unusable input --------------------------------------------------------------------------------------------------
 
 def refused(capsys, *args):
@@ -205,10 +237,19 @@ def refused(capsys, *args):
     (["--preset", "tinny"], "tiny"), (["--optimizer", "adam"], "optimizer"), (["--seq-length", 4], "seq_length"),
     (["--vocab-size", 20], "vocabulary_size"), (["--config", "missing.json"], "missing.json"),
     (["--vocabulary", "missing"], "missing"), (["--set", "max_position_embeddings=8"], "max_position_embeddings"),
+    (["--processes", 0], "processes is 0"), (["--processes", "two"], "argument --processes"),
     (["--held-out", 40], "hold out"), (["--dtype", "float16"], "dtype"), (["--seed", -1], "seed"),
 ])
 def test_wrong_options(args, said, corpus, tmp_path, capsys):
     assert said in refused(capsys, "bert", "--corpus", corpus, "--out", tmp_path / "run", *args)
+
+
+def test_what_a_process_refuses(corpus, tmp_path, capsys):
+    """The one line of an error in a process that makes data; what was begun is taken back."""
+    (tmp_path / "words.txt").write_text("one two", encoding="utf-8")
+    args = [*command(corpus, tmp_path / "run")[5:], "--segmenter", tmp_path / "words.txt", "--processes", 2]
+    assert "no word of two or more Chinese" in refused(capsys, "wwm", *args)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("content", "said"), [
@@ -337,7 +378,6 @@ def test_resuming_what_does_not_agree(whole, corpus, tmp_path, capsys):
 
 def test_other_instances_are_noticed(whole, tmp_path, capsys):
     """Data that another version of something makes differently can't continue a run's bits."""
-    import shutil
     out = tmp_path / "run"
     shutil.copytree(whole, out)
     run = json.loads((out / "run.json").read_text())
