@@ -95,7 +95,7 @@ def _tensors(file: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, Stored
                 opened.seek(0)
                 shape, dtype = _npy_header(opened, size, str(file))
                 name = "/".join((*folders, unquote(file.name.removesuffix(".npy"))))
-                yield name, Stored(shape, dtype, lambda: _npy(file))
+                yield name, Stored(shape, dtype, lambda: _npy(open(file, "rb"), file))
                 return
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from None
@@ -120,8 +120,9 @@ def _safetensors(file: Path) -> Iterator[tuple[str, Stored]]:
 
 
 def _archived(file: Path) -> Iterator[tuple[str, Stored]]:
-    """The members of an .npz."""
-    with _archive(file) as archive:
+    """The members of an .npz, which stays open as long as one may be loaded: its list of members is long to read."""
+    with _usable(file):
+        archive = zipfile.ZipFile(file)
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         foreign = "PyTorch's .pt and .bin are such archives: convert them to safetensors or .npz"
         require(bool(members), f"{file} is a zip archive without .npy members; {foreign}")
@@ -129,15 +130,19 @@ def _archived(file: Path) -> Iterator[tuple[str, Stored]]:
             name = info.filename.removesuffix(".npy")
             with archive.open(info) as opened:
                 shape, dtype = _npy_header(opened, info.file_size, f"{file}: tensor {shown(name)}")
-            yield unquote(name), Stored(shape, dtype, lambda member=info.filename: _npy(file, member))
+            yield unquote(name), Stored(shape, dtype, lambda info=info: _member(archive, info, file))
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Path) -> np.ndarray:
+    with _usable(file):
+        return _npy(archive.open(info), file)
 
 
 @contextmanager
-def _archive(file: Path) -> Iterator[zipfile.ZipFile]:
-    """The opened zip archive; whatever a damaged one raises is one line."""
+def _usable(file: Path) -> Iterator[None]:
+    """Whatever a damaged zip archive raises inside is one line."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            yield archive
+        yield
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise InputError(f"{file} is not a usable .npz: {error or 'it ends too early'}") from None
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or an unknown compression
@@ -172,15 +177,11 @@ def _name(dtype: np.dtype) -> str:
     return "float64" if dtype.kind == "f" and dtype.itemsize > 8 else dtype.name
 
 
-def _npy(file: Path, member: str | None = None) -> np.ndarray:
-    """The array of an .npy file, or of an .npz file's member."""
+def _npy(stream: BinaryIO, file: Path) -> np.ndarray:
+    """The array of an .npy file, or of an .npz file's member; the stream is closed."""
     try:
-        if member is None:
-            with open(file, "rb") as opened:
-                array = np.lib.format.read_array(opened, allow_pickle=False)
-        else:
-            with _archive(file) as archive, archive.open(member) as opened:
-                array = np.lib.format.read_array(opened, allow_pickle=False)
+        with stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
     except ValueError as error:
         raise InputError(f"{file} is not usable: {error}") from None
     if _name(array.dtype) == "bfloat16":  # the upper half of a float32
@@ -206,7 +207,8 @@ def read_names(path: str | os.PathLike, case: Any) -> dict[str, tuple[str, bool]
         ours, transposed = value.get("key"), value.get("transpose", False)
         right = value.keys() <= {"key", "transpose"} and isinstance(ours, str) and isinstance(transposed, bool)
         require(right, f'{path}: {shown(theirs)} maps to {shown(value)}: a key, or {{"key": KEY, "transpose": true}}')
-        require(ours in known, f"{path}: {shown(theirs)} maps to {shown(ours)}, not in the case{nearest(ours, known)}")
+        if ours not in known:
+            raise InputError(f"{path}: {shown(theirs)} maps to {shown(ours)}, not in the case{nearest(ours, known)}")
         names[theirs] = (ours, transposed)
     return names
 
@@ -382,23 +384,31 @@ def suggest(stored: Mapping[str, Stored], case: Any) -> list[Suggestion]:
     known = sources(stored, case, {})
     taken = {name for name, _ in known.values()}
     slots, guesses = _slots(case), []
-    truths = {key: case.tensor(key) for key, entry in case.entries.items() if np.dtype(entry.dtype).kind == "f"}
+    by_shape: dict[tuple[int, ...], list[str]] = {}
+    for key, entry in case.entries.items():
+        if np.dtype(entry.dtype).kind == "f" and key not in known:
+            by_shape.setdefault(entry.shape, []).append(key)
     for name in (name for name in stored if name not in taken):
         section = SECTION.match(name)
         shape = stored[name].shape
-        keys = [key for key in truths if key not in known and (not section or key.startswith(f"{section[0]}/"))]
         turns = (False, True) if len(shape) == 2 else (False,)
         pairs = [
-            (key, t) for key in keys for t in turns if any(_fits(shape[:: -1 if t else 1], truths[key].shape, slots))
+            (key, t)
+            for due, keys in by_shape.items()
+            for t in turns
+            if any(_fits(shape[:: -1 if t else 1], due, slots))
+            for key in keys
+            if not section or key.startswith(f"{section[0]}/")
         ]
         array = stored[name].load() if pairs else np.empty(0)
         if array.size and array.dtype.kind in "fiub":
             for key, transposed in pairs:
-                distance = _apart(array.T if transposed else array, truths[key], slots)
-                likeness = difflib.SequenceMatcher(None, name, key).ratio()
-                guesses.append((round(distance, 9), transposed, -likeness, name, key))
-    close = sorted(guess for guess in guesses if guess[0] < CLOSE)
-    return _assigned(Suggestion(name, key, transposed, distance) for distance, transposed, _, name, key in close)
+                distance = round(_apart(array.T if transposed else array, case.tensor(key), slots), 9)
+                if distance < CLOSE:
+                    likeness = difflib.SequenceMatcher(None, name, key).ratio()
+                    guesses.append((distance, transposed, -likeness, name, key))
+    best = (Suggestion(name, key, transposed, apart) for apart, transposed, _, name, key in sorted(guesses))
+    return _assigned(best)
 
 
 def _assigned(guesses: Iterator[Suggestion]) -> list[Suggestion]:
