@@ -292,7 +292,7 @@ def _stored(folder: Path) -> set[str]:
     """The names of the tensors that the folder's own weights hold; empty without any."""
     if (folder / WEIGHTS).exists():
         return set(safetensors.header(folder / WEIGHTS).entries)
-    return set(safetensors.read_shards(folder / INDEX)) if (folder / INDEX).exists() else set()
+    return set(safetensors.placed(folder / INDEX)) if (folder / INDEX).exists() else set()
 
 
 def _renamed(given: dict[str, np.ndarray], known: set[str], prefix: str) -> dict[str, np.ndarray]:

@@ -80,6 +80,21 @@ def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
 
     The files lie beside the index, and each holds exactly the tensors that the index places there.
     """
+    listed_in: dict[str, set[str]] = {}
+    for name, shard in placed(index).items():
+        listed_in.setdefault(shard, set()).add(name)
+    tensors = {}
+    for shard, listed in sorted(listed_in.items()):
+        held = read(Path(index).parent / shard)
+        for name in sorted(listed ^ held.keys()):
+            problem = "is listed by the index but not in" if name in listed else "is not listed by the index but in"
+            raise InputError(f"{index}: tensor {shown(name)} {problem} {shard}")
+        tensors |= held
+    return tensors
+
+
+def placed(index: str | os.PathLike) -> dict[str, str]:
+    """Name -> file, as a `model.safetensors.index.json` says."""
     try:
         fields = strictjson.loads(Path(index).read_bytes(), str(index))
     except OSError as error:
@@ -89,15 +104,7 @@ def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
     for name, shard in places.items():
         plain = isinstance(shard, str) and shard.endswith(".safetensors") and not set(shard) & set("/\\:\0")
         require(plain, f"{index}: tensor {shown(name)} is placed in {shown(shard)}, no plain file name in .safetensors")
-    tensors = {}
-    for shard in sorted(set(places.values())):
-        held = read(Path(index).parent / shard)
-        listed = {name for name, place in places.items() if place == shard}
-        for name in sorted(listed ^ held.keys()):
-            problem = "is listed by the index but not in" if name in listed else "is not listed by the index but in"
-            raise InputError(f"{index}: tensor {shown(name)} {problem} {shard}")
-        tensors |= held
-    return tensors
+    return places
 
 
 def write(

@@ -9,6 +9,7 @@ name is given.
 
 import re
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -120,8 +121,8 @@ class Evidence:
         self.floors = np.array(floors)
         self.scales = np.array([case.entries[key].scale for key in self.keys])
         groups = [cases.group(key) for key in self.keys]
-        names = list(dict.fromkeys(groups))
-        self.groups = np.array([names.index(group) if group else -1 for group in groups], np.int64)
+        number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+        self.groups = np.array([number[group] if group else -1 for group in groups], np.int64)
 
     def flat(self, tensors: Mapping[str, Any], silent: Callable[[str], Any] | None = None) -> np.ndarray:
         """The tensors in one row; NaN-free gaps are +inf where a key is absent, of another shape, or silent."""
@@ -270,22 +271,22 @@ class _Search:
                 for mutant in mistake.mutants(self.subject, self.sites):
                     yield Found(mistake, mutant)
 
-    def _place(self, key: str) -> int:
+    def _places(self) -> Callable[[str], int]:
         """The order, among the sites, of the call that makes a forward key's tensor; after all of them for a loss."""
         module = families.family(self.subject.family)
         paths = {name: path.partition(":")[0] for name, path, _ in module.activations(self.subject.config)}
         order = {site.path: i for i, site in enumerate(self.sites)}
         paths |= term_paths(families.declared(module, "TERMS", self.subject.config), order)
-        return order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
+        return lambda key: order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
 
     def ordered(self, section: str, divergence: str | None) -> tuple[list[Found], list[Found]]:
         """(mutants that can act first at the divergence, the others that can act at or before it)."""
         near, far = [], []
         start = {site.path: site.start for site in self.sites}
         order = {site.path: i for i, site in enumerate(self.sites)}
-        known = [key for key in self.evidence.keys if key.startswith(f"{FORWARD}/")]
-        places = sorted({self._place(key) for key in known})
-        at = self._place(divergence) if section == FORWARD and divergence else None
+        place = self._places()
+        places = sorted({place(key) for key in self.evidence.keys if key.startswith(f"{FORWARD}/")})
+        at = place(divergence) if section == FORWARD and divergence else None
         for found in self.mutants():
             mutant = found.mutant
             if mutant.section == STEPS or (section == FORWARD and mutant.section != FORWARD):
@@ -297,7 +298,8 @@ class _Search:
                 near.append(found)
                 continue
             starts = min(start[path] for path in mutant.sites)
-            shows = next((place for place in places if place >= starts), len(self.sites))
+            after = bisect_left(places, starts)
+            shows = places[after] if after < len(places) else len(self.sites)
             if at is None or shows == at or any(start[path] <= at <= order[path] for path in mutant.sites):
                 near.append(found)
             elif starts <= at:
@@ -319,13 +321,14 @@ class _Search:
 
     def _guard(self, mutants: list[Mutant]) -> Guard:
         """The guard of these mutants: not inside what they replace, where calls may stand in another order."""
-        replaced = {site.key for site in self.sites for m in mutants if site.path in m.sites and site.name in BLOCKS}
+        paths = {path for mutant in mutants for path in mutant.sites}
+        replaced = {site.key for site in self.sites if site.path in paths and site.name in BLOCKS}
         silent = _silence(mutants) or (lambda key: False)
         return Guard(
             {
                 key: [item for item in items if not silent(self.evidence.keys[item[0]])]
                 for key, items in self.guarded.items()
-                if not any(key[: len(block)] == block and key != block for block in replaced)
+                if not any(key[:n] in replaced for n in range(len(key)))
             }
         )
 
@@ -529,11 +532,10 @@ class _Search:
         return all(path in paths or ".tables." in path for path in found.mutant.sites)
 
     def _steps_evidence(self, numbers: set[str]) -> Evidence:
-        keys = [key for key in self.steps.keys if key.split("/")[1] in numbers]
+        chosen = [i for i, key in enumerate(self.steps.keys) if key.split("/")[1] in numbers]
         part = object.__new__(Evidence)
         part.truth = self.steps.truth
-        chosen = [self.steps.keys.index(key) for key in keys]
-        part.keys, part.shapes = keys, [self.steps.shapes[i] for i in chosen]
+        part.keys, part.shapes = ([getattr(self.steps, n)[i] for i in chosen] for n in ("keys", "shapes"))
         part.sizes = self.steps.sizes[chosen]
         part.starts = np.concatenate([[0], np.cumsum(part.sizes)])[:-1].astype(np.int64)
         part.values = np.concatenate(
