@@ -81,16 +81,23 @@ def thesaurus(similar: Mapping[Word, Sequence[Word]], vocabulary: Vocabulary) ->
         if min(word) < 0 or max(word) >= vocabulary.size:
             raise InputError(f"similar word {word}: ids lie outside the vocabulary of {vocabulary.size}")
     kept = {word: found for word, found in kept.items() if found}
-    prefixes = sorted({word[:n] for word in kept for n in range(1, len(word) + 1)}, key=lambda word: (len(word), word))
-    node = {(): 0, **{prefix: i for i, prefix in enumerate(prefixes, 1)}}
-    # Shorter prefixes come first and equal lengths in their order, so nodes rise and the edges are sorted.
-    edges = np.array([node[prefix[:-1]] * vocabulary.size + prefix[-1] for prefix in prefixes], np.int64)
-    flat = [word for prefix in prefixes for word in kept.get(prefix, ())]
-    count = np.array([0, *(len(kept.get(prefix, ())) for prefix in prefixes)], np.int64)
+    known, edges, n = list(kept), [], 0
+    node, longer = [0] * len(known), range(len(known))  # where each word has come to
+    while longer := [i for i in longer if len(known[i]) > n]:  # a level deeper: nodes rise, so the edges are sorted
+        keys = [node[i] * vocabulary.size + known[i][n] for i in longer]
+        number = {key: e for e, key in enumerate(sorted(set(keys)), len(edges) + 1)}
+        edges += number
+        for i, key in zip(longer, keys, strict=True):
+            node[i] = number[key]
+        n += 1
+    flat, count = [], np.zeros(len(edges) + 1, np.int64)
+    for i in sorted(range(len(known)), key=node.__getitem__):
+        flat += kept[known[i]]
+        count[node[i]] = len(kept[known[i]])
     words = np.full((len(flat), max(map(len, flat), default=1)), -1, np.int64)
     for row, word in zip(words, flat, strict=True):
         row[: len(word)] = word
-    return Thesaurus(vocabulary.size, edges, np.cumsum(count) - count, count, words)
+    return Thesaurus(vocabulary.size, np.array(edges, np.int64), np.cumsum(count) - count, count, words)
 
 
 def similar(

@@ -73,7 +73,8 @@ def spans(
     probabilities of 1, 2, … words. Until the budget is met: an anchor, uniform over the candidates not yet chosen; the
     span goes from the start of its word over the drawn number of words, up to the end of the stretch of candidates,
     absorbing what is chosen already; the last word is cut where the budget ends. Overlapping and adjacent spans are
-    one. (The release redraws length and anchor while the anchor is taken: the same law.)
+    one. (The release redraws length and anchor while the anchor is taken: the same law.) Each round goes over the rows
+    as a whole, about budget / 4 rounds: rows are no longer than a table of positions, 512.
     """
     rows, width = candidates.shape
     at, every = np.arange(width), np.arange(rows)
