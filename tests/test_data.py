@@ -1,6 +1,7 @@
 """Shards: the bits of one, what several share, files that are damaged, memory, and several processes."""
 
 import functools
+import gc
 import itertools
 import json
 import multiprocessing
@@ -15,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert import config, corpus, data, families, training
+from minibert import config, corpus, data, families, tokenizers, training
 from minibert.errors import InputError
 from minibert.pretraining import Options
 from minibert.processes import mapped
+from minibert.tokenizers import encoding
 from minibert.tokenizers.wordpiece import WordPiece
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -231,3 +233,18 @@ def test_stopped_while_several_processes_make_data(number, tmp_path):
     assert 4 <= len(made) < 300
     assert all(data._intact(place) for place in made)
     assert "instances_sha256" not in json.loads((tmp_path / "run" / "run.json").read_bytes())
+
+
+@pytest.mark.parametrize("kind", tokenizers.KINDS)
+def test_batches_encoded_by_several_processes(kind, monkeypatch):
+    """Texts and pairs, cut and padded, as by one process."""
+    monkeypatch.setattr(encoding, "PART", 7)
+    sentences = [sentence for document in documents(5) for sentence in document]
+    known = tokenizers.tokenizer(kind).train(sentences, 300)
+    texts = [*sentences, *zip(sentences, sentences[3:], strict=False), "", "Größe 𝄞 "]
+    for length in (None, 9):
+        assert known.encode_batch(texts, max_length=length, processes=2) == known.encode_batch(texts, max_length=length)
+    assert gc.isenabled()
+    with pytest.raises(InputError, match="max_length 1 has no room"):
+        known.encode_batch(texts, max_length=1, processes=2)
+    assert gc.isenabled()
