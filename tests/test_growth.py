@@ -221,10 +221,17 @@ def test_suggestions_ask_shapes_not_tensors(case, tmp_path, monkeypatch):
     calls = []
     fits = candidate._fits
     monkeypatch.setattr(candidate, "_fits", lambda *args: (calls.append(1), fits(*args))[1])
-    monkeypatch.setattr(candidate.difflib, "SequenceMatcher", lambda *args: pytest.fail("nothing was near"))
     safetensors.write(tmp_path / "extra.safetensors", {f"x{i}": np.ones((2, 5, 7)) for i in range(N)})
     assert candidate.suggest(candidate.read(tmp_path / "extra.safetensors"), case) == []
     assert len(calls) <= N * len({entry.shape for entry in case.entries.values()}) < N * len(case.entries) / 8
+
+
+def test_suggestions_compare_names_of_near_tensors_only(case, tmp_path, monkeypatch):
+    key = next(key for key, entry in case.entries.items() if len(entry.shape) == 2 and key.startswith("gradients/"))
+    far = {f"x{i}": np.full(case.entries[key].shape, 1e6) for i in range(5)}
+    safetensors.write(tmp_path / "far.safetensors", far)
+    monkeypatch.setattr(candidate.difflib, "SequenceMatcher", lambda *args: pytest.fail("nothing was near"))
+    assert candidate.suggest(candidate.read(tmp_path / "far.safetensors"), case) == []
 
 
 def test_evidence_compares_no_key_with_all_others(monkeypatch):
