@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert.corruption import instances as made
-from minibert.corruption import sequences
+from minibert.corruption import sentence_pairs, sequences
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 
@@ -362,3 +362,53 @@ def test_every_maker_refuses_what_it_cannot_use(name):
     ]:
         with pytest.raises(InputError, match=message):
             MAKERS[name](documents, rng, VOCABULARY, length, starts=starts)
+
+
+# ---- A sentence like a book ------------------------------------------------------------------------------------------
+class Counting:
+    """A generator that counts the numbers it draws."""
+
+    def __init__(self, seed):
+        self.rng, self.drawn = np.random.default_rng(seed), 0
+
+    def random(self, size=None):
+        self.drawn += 1 if size is None else size
+        return self.rng.random(size)
+
+    def __getattr__(self, name):
+        self.drawn += 1
+        return getattr(self.rng, name)
+
+
+@pytest.mark.parametrize("maker", [
+    sentence_pairs.sentence_pairs, sentence_pairs.ordered_pairs, sentence_pairs.single_pairs
+])  # fmt: skip
+def test_a_partner_of_great_length_is_not_cut_token_by_token(maker):
+    """It is drawn by thousands of sentences; each cut draws a few numbers, not one a token."""
+    long, short = 200_000, 3_000
+    lengths = [long, *[7] * short]
+    rng = Counting(3)
+    made = maker(np.cumsum([0, *lengths]), [0, 1, 1 + short], rng, 61)
+    assert rng.drawn < 100 * len(made) + long
+    sizes = np.stack([made[:, 1] - made[:, 0], made[:, 3] - made[:, 2]])
+    assert (sizes.sum(0) <= 61).all()
+    assert (sizes >= 1).all()
+
+
+@pytest.mark.parametrize("a_first", [True, False])
+def test_the_law_of_cutting_is_the_same_at_once_and_token_by_token(a_first, monkeypatch):
+    """What is left has the same length, and begins at a place that is binomial: same mean and spread."""
+    segments = [(5, 12), (100, 900)][:: 1 if a_first else -1]
+    found = {}
+    for many in (10_000, 10):
+        monkeypatch.setattr(sentence_pairs, "MANY", many)
+        rng = np.random.default_rng(many)
+        cuts = np.array([sentence_pairs._truncation(*segments, 61, rng) for _ in range(4000)])
+        found[many] = cuts[:, 2] if a_first else cuts[:, 0]
+        other = cuts[:, :2] if a_first else cuts[:, 2:]
+        assert (other == (5, 12)).all()
+        assert (np.diff(cuts[:, 2:] if a_first else cuts[:, :2]) == 54).all()
+    cut = 800 - 54
+    for places in found.values():
+        assert abs(places.mean() - (100 + cut / 2)) < 4 * (cut / 4 / 4000) ** 0.5
+        assert abs(places.var() / (cut / 4) - 1) < 4 * (2 / 4000) ** 0.5

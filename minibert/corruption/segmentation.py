@@ -41,8 +41,15 @@ def listed(words: Iterable[str]) -> Segmenter:
     known = {word for word in words if _WORD.fullmatch(word)}
     if not known:
         raise InputError("the segmenter's list has no word of two or more Chinese characters; put white space between")
-    lengths = range(2, max(map(len, known)) + 1)
-    return lambda text: {text[i : i + n] for i in range(len(text)) for n in lengths} & known
+    lengths: dict[str, set[int]] = {}  # of the words that begin with these two characters
+    for word in known:
+        lengths.setdefault(word[:2], set()).add(len(word))
+
+    def found(text: str) -> set[str]:
+        starts = ((i, lengths.get(text[i : i + 2], ())) for i in range(len(text)))
+        return {text[i : i + n] for i, sizes in starts for n in sizes} & known
+
+    return found
 
 
 def lines(path: str) -> list[str]:

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# From so many tokens on, how many of them a truncation takes in front is drawn at once: a book without a full stop may
+# be the partner of thousands of sentences.
+MANY = 10_000
 IS_NEXT, RANDOM = 0, 1  # the published polarity of next_sentence_labels
 IN_ORDER, SWAPPED = 0, 1  # and of sentence_order_labels
 
@@ -146,6 +149,14 @@ def _truncation(a: Segment, b: Segment, max_tokens: int, rng: np.random.Generato
     """Both segments cut to max_tokens in all: token by token, from the longer (B on a tie), front or back."""
     (a_start, a_stop), (b_start, b_stop) = a, b
     excess = (a_stop - a_start) + (b_stop - b_start) - max_tokens
+    ahead = (a_stop - a_start) - (b_stop - b_start)
+    surely = min(excess, abs(ahead)) - 1  # tokens that the same one loses
+    if surely > MANY:
+        front, excess = int(rng.binomial(surely, 0.5)), excess - surely
+        if ahead > 0:
+            a_start, a_stop = a_start + front, a_stop - (surely - front)
+        else:
+            b_start, b_stop = b_start + front, b_stop - (surely - front)
     for front in (rng.random(max(excess, 0)) < 0.5).tolist():
         if a_stop - a_start > b_stop - b_start:
             a_start, a_stop = a_start + front, a_stop - (not front)

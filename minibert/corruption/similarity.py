@@ -60,8 +60,11 @@ def nearest(
         for begin in range(0, len(group) if k else 0, _BLOCK):
             cosine = rows[begin : begin + _BLOCK] @ rows.T
             cosine[np.arange(len(cosine)), begin + np.arange(len(cosine))] = -np.inf  # not itself
-            order = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
-            similar |= {group[begin + i]: [group[j] for j in found] for i, found in enumerate(order.tolist())}
+            least = -np.partition(-cosine, k - 1, axis=1)[:, k - 1]  # a sort of all of them took ten times as long
+            for i, row in enumerate(cosine):
+                found = np.flatnonzero(row >= least[i])
+                order = found[np.argsort(-row[found], kind="stable")][:k].tolist()
+                similar[group[begin + i]] = [group[j] for j in order]
     return similar
 
 
