@@ -234,6 +234,7 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
         _require_agreement(folder, module, config)
     try:
         tensors = _renamed(given, {*shapes, *aliases, *unused}, module.PREFIX)
+        del given  # so that each array goes when it is converted
         for alias, name in aliases.items():
             if alias in tensors:
                 repeated = tensors.pop(alias)

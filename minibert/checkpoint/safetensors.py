@@ -159,13 +159,14 @@ def _header(file: BinaryIO, path: str | os.PathLike) -> Header:
     metadata = fields.pop("__metadata__", {})
     strings = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
     require(strings, f"{path}: '__metadata__' is not an object of strings")
-    entries = {name: _entry(value, f"{path}: tensor {shown(name)}") for name, value in fields.items()}
+    entries = {name: _entry(value, name, path) for name, value in fields.items()}
     entries = dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)))
     end = 0
     for name, entry in entries.items():
-        problem = "overlaps the one before it" if entry.begin < end else "leaves a hole before it"
-        where = f"begins at byte {entry.begin}, not {end}: it {problem}"
-        require(entry.begin == end, f"{path}: tensor {shown(name)} {where}")
+        if entry.begin != end:
+            problem = "overlaps the one before it" if entry.begin < end else "leaves a hole before it"
+            where = f"begins at byte {entry.begin}, not {end}: it {problem}"
+            raise InputError(f"{path}: tensor {shown(name)} {where}")
         end = entry.end
     held = size - 8 - length
     problem = "truncated?" if end > held else "bytes nobody owns"
@@ -173,22 +174,31 @@ def _header(file: BinaryIO, path: str | os.PathLike) -> Header:
     return Header(entries, metadata, 8 + length)
 
 
-def _entry(fields: Any, where: str) -> Entry:
+def _entry(fields: Any, name: str, path: str | os.PathLike) -> Entry:
+    if fault := _fault(fields):
+        raise InputError(f"{path}: tensor {shown(name)} {fault}")
+    return Entry(fields["dtype"], tuple(fields["shape"]), *fields["data_offsets"])
+
+
+def _fault(fields: Any) -> str:
+    """What is wrong with a tensor's entry in a header; "" for nothing."""
     keys = {"dtype", "shape", "data_offsets"}
-    require(isinstance(fields, dict) and fields.keys() == keys, f"{where} does not have exactly {sorted(keys)}")
+    if not isinstance(fields, dict) or fields.keys() != keys:
+        return f"does not have exactly {sorted(keys)}"
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
-    known = isinstance(dtype, str) and dtype in DTYPES
-    require(known, f"{where} has dtype {shown(dtype)}; known: {' '.join(DTYPES)}")
-    require(_sizes(shape), f"{where} has shape {shown(shape)}, not a list of whole numbers")
-    require(len(shape) <= MAX_DIMENSIONS, f"{where} has {len(shape)} dimensions; the limit is {MAX_DIMENSIONS}")
-    paired = _sizes(offsets) and len(offsets) == 2 and offsets[0] <= offsets[1]
-    require(paired, f"{where} has data_offsets {shown(offsets)}, not a begin and an end")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        return f"has dtype {shown(dtype)}; known: {' '.join(DTYPES)}"
+    if not _sizes(shape):
+        return f"has shape {shown(shape)}, not a list of whole numbers"
+    if len(shape) > MAX_DIMENSIONS:
+        return f"has {len(shape)} dimensions; the limit is {MAX_DIMENSIONS}"
+    if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        return f"has data_offsets {shown(offsets)}, not a begin and an end"
     itemsize = np.dtype(DTYPES[dtype]).itemsize
-    addressable = itemsize * math.prod(n for n in shape if n) <= MAX_BYTES  # NumPy asks it of empty arrays too
-    require(addressable, f"{where} has shape {shape}: too large")
+    if itemsize * math.prod(n for n in shape if n) > MAX_BYTES:  # NumPy asks it of empty arrays too
+        return f"has shape {shape}: too large"
     needed, span = itemsize * math.prod(shape), offsets[1] - offsets[0]
-    require(needed == span, f"{where} ({dtype} {shape}) needs {needed} bytes, its data_offsets span {span}")
-    return Entry(dtype, tuple(shape), *offsets)
+    return "" if needed == span else f"({dtype} {shape}) needs {needed} bytes, its data_offsets span {span}"
 
 
 def _sizes(value: Any) -> bool:

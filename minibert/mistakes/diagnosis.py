@@ -643,5 +643,3 @@ def _entry(found: Found) -> list[str]:
     m = found.mistake
     clause = f" ({m.clause})" if m.clause else ""
     return [f"  {m.id} {m.title}", f"    right: {m.right}{clause}", f"    seen in: {m.evidence}"]
-
-
