@@ -208,8 +208,8 @@ def held(**sizes):
 
 @pytest.mark.parametrize("name", growth.SIZES)
 def test_bytes_held_are_a_polynomial_of_its_degree(name):
-    """Equal steps of a size: the first differences of the bytes are equal, with length the second ones at most."""
-    bytes_ = np.array([held(**{name: START[name] * k}) for k in (2, 3, 4, 5)])
+    """Equal steps of a size: the first differences of the bytes are equal, with length the second ones."""
+    bytes_ = np.array([held(**{name: START[name] * k}) for k in range(2, 4 + growth.DEGREES[name])])
     differences = np.diff(bytes_, growth.DEGREES[name])
     assert (np.diff(bytes_) > 0).all()
     assert np.ptp(differences) <= growth.TRIFLES * np.diff(bytes_).min()

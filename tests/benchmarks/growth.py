@@ -189,8 +189,8 @@ def plotted(curves: dict[str, list[tuple[int, Cost]]], path: Path) -> None:
         held.loglog(x, [cost.held / 1e6 for _, cost in curve], "o-")
         for panel, unit in ((time_, "seconds a pass"), (held, "MB held")):
             panel.set(xlabel=name, ylabel=unit)
-            panel.minorticks_off()
             panel.set_xticks(x, x)
+            panel.set_xticks([], minor=True)
         time_.legend()
     figure.tight_layout()
     figure.savefig(path)
