@@ -200,6 +200,7 @@ def _said(done: Iterable, part: str, count: int, every: float = 5.0) -> Iterator
         now = time.perf_counter()
         if count > 1 and (terminal or now - last >= every):
             last = now
-            line, open_ended = f"{part.replace('_', ' ')} text: {number} of {count} shards", terminal and number < count
-            print("\r" * terminal + line, end="" if open_ended else "\n", file=sys.stderr, flush=True)
+            line = f"{part.replace('_', ' ')} text: {number} of {count} shards"
+            end = "" if terminal and number < count else "\n"
+            print(f"\r{line}" if terminal else line, end=end, file=sys.stderr, flush=True)
         yield

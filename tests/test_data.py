@@ -167,6 +167,12 @@ def test_memory_does_not_grow_with_the_text(tokenizer, tmp_path, monkeypatch):
     assert peaks[1] < 1.2 * peaks[0]
 
 
+def test_long_making_says_where_it_stands(capsys):
+    for every, said in ((0.0, [f"held out text: {n} of 3 shards" for n in (1, 2, 3)]), (1e9, [])):
+        assert len(list(data._said(range(3), "held_out", 3, every))) == 3
+        assert capsys.readouterr().err.splitlines() == said
+
+
 # ---- Processes -------------------------------------------------------------------------------------------------------
 def test_processes_change_no_bit(tokenizer, tmp_path, monkeypatch):
     """The shards of a family that learns from all of them, by one process and by two."""
