@@ -95,7 +95,7 @@ def _tensors(file: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, Stored
                 opened.seek(0)
                 shape, dtype = _npy_header(opened, size, str(file))
                 name = "/".join((*folders, unquote(file.name.removesuffix(".npy"))))
-                yield name, Stored(shape, dtype, lambda: _npy(open(file, "rb"), file))
+                yield name, Stored(shape, dtype, lambda: _single(file))
                 return
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from None
@@ -134,8 +134,13 @@ def _archived(file: Path) -> Iterator[tuple[str, Stored]]:
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Path) -> np.ndarray:
-    with _usable(file):
-        return _npy(archive.open(info), file)
+    with _usable(file), archive.open(info) as opened:
+        return _npy(opened, file)
+
+
+def _single(file: Path) -> np.ndarray:
+    with open(file, "rb") as opened:
+        return _npy(opened, file)
 
 
 @contextmanager
@@ -177,11 +182,10 @@ def _name(dtype: np.dtype) -> str:
     return "float64" if dtype.kind == "f" and dtype.itemsize > 8 else dtype.name
 
 
-def _npy(stream: BinaryIO, file: Path) -> np.ndarray:
-    """The array of an .npy file, or of an .npz file's member; the stream is closed."""
+def _npy(opened: BinaryIO, file: Path) -> np.ndarray:
+    """The array of an .npy file, or of an .npz file's member."""
     try:
-        with stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
+        array = np.lib.format.read_array(opened, allow_pickle=False)
     except ValueError as error:
         raise InputError(f"{file} is not usable: {error}") from None
     if _name(array.dtype) == "bfloat16":  # the upper half of a float32
