@@ -39,7 +39,6 @@ Texts = Sequence[Sequence[str]]
 # some 250 bytes a character while it makes one.
 SHARD = 4_000_000
 ROWS, COUNTS, DIGESTS = "rows.npy", "counts.npy", "sha256.json"
-OPEN = 64  # shards kept open: an open file each
 BLOCK = 8192  # rows written at a time
 
 
@@ -110,12 +109,11 @@ def _numbers(lengths: np.ndarray) -> list[int]:
 
 # ---- Files -----------------------------------------------------------------------------------------------------------
 class Rows:
-    """The rows of some shards, end to end, read when they are asked for."""
+    """The rows of some shards, end to end, read when they are asked for: no file stays open or mapped."""
 
     def __init__(self, recipe: Recipe, places: Sequence[Path]) -> None:
         self.recipe, self.places = recipe, places
-        self._records = functools.lru_cache(OPEN)(lambda shard: np.load(places[shard] / ROWS, mmap_mode="r"))
-        self._ends = np.cumsum([len(self._records(shard)) for shard in range(len(places))])
+        self._ends = np.cumsum([len(_records(place)) for place in places])
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -123,24 +121,24 @@ class Rows:
     def __getitem__(self, rows: np.ndarray) -> training.Batch:
         """These rows, copied."""
         shards = np.searchsorted(self._ends, rows, side="right")
-        found = np.empty(len(rows), self._records(0).dtype)
+        found = np.empty(len(rows), _records(self.places[0]).dtype)
         for shard in np.unique(shards).tolist():
-            mine, records = shards == shard, self._records(shard)
+            mine, records = shards == shard, _records(self.places[shard])
             found[mine] = records[rows[mine] - (self._ends[shard] - len(records))]
         return {name: np.ascontiguousarray(found[name]) for name in found.dtype.names}
 
     def fields(self) -> Iterator[np.ndarray]:
         """Every field of every shard, by name: what identifies them."""
-        for records in map(self._records, range(len(self.places))):
+        for records in map(_records, self.places):
             yield from (np.ascontiguousarray(records[name]) for name in sorted(records.dtype.names))
 
     def counts(self) -> np.ndarray:
         """(V,) how often each token stands in the text."""
         return sum(np.load(place / COUNTS) for place in self.places)
 
-    def close(self) -> None:
-        """Lets go of the files, which can then be removed on every system."""
-        self._records.cache_clear()
+
+def _records(place: Path) -> np.ndarray:
+    return np.load(place / ROWS, mmap_mode="r")
 
 
 def made(recipe: Recipe, texts: Part, part: str, folder: Path, processes: int = 1) -> Rows:

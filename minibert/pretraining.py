@@ -296,8 +296,6 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         report = _report(model, rows, held_out, threads, options.seed)
     model.save(directory)
     atomic.write_bytes(directory / "report.json", strictjson.dumps(report))
-    for part in (rows, held_out):
-        part.close()
     shutil.rmtree(directory / DATA, ignore_errors=True)  # they can be made again
     _say("saved", f"{directory}; try: minibert fill-mask {directory}")
 
