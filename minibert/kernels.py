@@ -1,21 +1,26 @@
-"""The few blocked, threaded loops under `ops`: the normal tail (erf, GELU), row statistics, exp-normalise, scatter-add.
+"""The few blocked, threaded loops under `ops`: products, erf and GELU, row statistics, exp-normalise, scatter-add.
 
-Blocks keep each pass in the cache (measured best: 32k elements); ufuncs release the interpreter lock, so blocks run on
-several threads. Blocks are fixed, and sums over blocks are taken in block order: the bits do not depend on the threads.
+Blocks keep each pass in the cache, and ufuncs release the interpreter lock, so blocks run on several threads. Between
+passes a thread needs the lock: blocks of 32k elements, the best for one thread, leave a second nothing to win; of 128k
+two threads take 0.55 of the time of one (measured). Blocks are fixed, and sums over blocks are taken in block order:
+the bits do not depend on the threads.
 """
 
+import contextlib
+import ctypes
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from minibert import buffers
 
-BLOCK = 32768  # elements; 128 KiB of float32, so a handful of scratch blocks stay in a 1 MiB L2
+BLOCK = 131072  # elements; 512 KiB of float32: a pass takes 10 to 20 µs, in which threads seldom meet at the lock
 
 
 def _default_threads() -> int:
@@ -77,6 +82,72 @@ def elementwise(f: Callable, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
     flat = [a.reshape(-1) for a in (out, *map(np.ascontiguousarray, (x, *others)))]
     over_blocks(lambda block: f(*(a[block] for a in flat)), out.size, BLOCK)
     return out
+
+
+# ---- Matrix products -------------------------------------------------------------------------------------------------
+# Threads of BLAS's own go on spinning for some 20 ms after each product, on the cores that the loops between products
+# need: those took 1.6 times as long (measured). So each call of BLAS stays on its thread, and a large product is cut
+# into pieces. The cut depends on the shape alone up to PIECES threads, so up to then no bit depends on their number.
+PIECES = 4
+LEAST_PRODUCT = 1 << 24  # multiply-adds, about 0.1 ms
+_EDGE = 64  # rows or columns: what the tiles of BLAS divide
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a b, matrices of one dtype."""
+    out = buffers.empty((a.shape[0], b.shape[1]), a.dtype)
+    with one_blas_thread() as controlled:
+        if not controlled or out.size * a.shape[1] < LEAST_PRODUCT:
+            return np.matmul(a, b, out=out)
+        tall = out.shape[0] > out.shape[1]
+        step = -(-max(out.shape) // (_EDGE * max(PIECES, THREADS))) * _EDGE
+
+        def piece(i: slice) -> None:
+            if tall:
+                np.matmul(a[i], b, out=out[i])
+            else:
+                np.matmul(a, b[:, i], out=out[:, i])
+
+        over_blocks(piece, max(out.shape), step)
+    return out
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[bool]:
+    """NumPy's OpenBLAS computes on the calling thread. False where another BLAS is used, which is left alone."""
+    calls = _openblas()
+    if calls is None:
+        yield False
+        return
+    get, put = calls
+    with _blas_lock:
+        if not _blas_found:
+            _blas_found.append(get())
+            put(1)
+        _blas_found.append(1)
+    try:
+        yield True
+    finally:
+        with _blas_lock:
+            _blas_found.pop()
+            if len(_blas_found) == 1:  # the last one out puts back what the first one found
+                put(_blas_found.pop())
+
+
+_blas_lock = threading.Lock()
+_blas_found: list[int] = []  # the number of threads before, then one entry for each that is inside
+
+
+@cache
+def _openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """(get, set) of the number of threads of the OpenBLAS that NumPy's wheel carries."""
+    package = Path(np.__file__).parent
+    for path in [*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")]:
+        library = ctypes.CDLL(str(path))  # already loaded: the same one
+        for name in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
+            with contextlib.suppress(AttributeError):
+                return getattr(library, name.format("get")), getattr(library, name.format("set"))
+    return None
 
 
 # ---- Sums ------------------------------------------------------------------------------------------------------------
@@ -403,28 +474,6 @@ def softmax_minus_onehot(
 
 # ---- Attention -------------------------------------------------------------------------------------------------------
 # One task a batch row: its scores stay in the cache from the first product to the last, and rows run on all threads.
-# BLAS would start threads of its own for every head and spend more time meeting than multiplying (measured: 14 against
-# 2.6 ms for 96 heads of 128 × 128 × 64), so products are cut into chunks that it keeps on the calling thread.
-_ALONE = 64**3  # multiply-adds up to which OpenBLAS does (interface/gemm.c: SMP_THRESHOLD_MIN × 4)
-_LEAST_ROWS = 16  # smaller chunks are slower than BLAS's threads
-
-
-def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """out = a @ b for stacks (H, m, k), (H, k, n) -> (H, m, n)."""
-    m, chunk = a.shape[-2], _ALONE // (a.shape[-1] * b.shape[-1])
-    if chunk >= m or chunk < _LEAST_ROWS:
-        np.matmul(a, b, out=out)
-        return
-    whole = m - m % chunk
-
-    def chunks(x: np.ndarray) -> np.ndarray:
-        return x[:, :whole].reshape(len(x), -1, chunk, x.shape[-1])
-
-    np.matmul(chunks(a), b[:, None], out=chunks(out))
-    if whole < m:
-        np.matmul(a[:, whole:], b, out=out[:, whole:])
-
-
 def _heads(like: np.ndarray) -> np.ndarray:
     """An empty (B, H, T, K) that lies in memory as (B, T, H, K), so that merging its heads is free."""
     b, h, t, k = like.shape
@@ -441,13 +490,14 @@ def attention(
 
     def row(block: slice) -> None:
         i = block.start
-        _product(q[i] * q.dtype.type(scale), k[i].swapaxes(-1, -2), probs[i])
+        np.matmul(q[i] * q.dtype.type(scale), k[i].swapaxes(-1, -2), out=probs[i])
         if bias is not None:
             probs[i] += bias[i]
         _softmax(probs[i], probs[i])
-        _product(probs[i] if dropout is None else probs[i] * dropout[i], v[i], y[i])
+        np.matmul(probs[i] if dropout is None else probs[i] * dropout[i], v[i], out=y[i])
 
-    over_blocks(row, len(q), 1)
+    with one_blas_thread():
+        over_blocks(row, len(q), 1)
     return y, probs
 
 
@@ -467,17 +517,18 @@ def attention_slope(
     def row(block: slice) -> None:
         i = block.start
         kept = probs[i] if dropout is None else probs[i] * dropout[i]
-        _product(kept.swapaxes(-1, -2), dy[i], dv[i])
+        np.matmul(kept.swapaxes(-1, -2), dy[i], out=dv[i])
         dscores = buffers.empty_like(probs[i])
-        _product(dy[i], v[i].swapaxes(-1, -2), dscores)
+        np.matmul(dy[i], v[i].swapaxes(-1, -2), out=dscores)
         if dropout is not None:
             dscores *= dropout[i]
         _softmax_slope(dscores, probs[i], dscores)
         dscores *= dscores.dtype.type(scale)
-        _product(dscores, k[i], dq[i])
-        _product(dscores.swapaxes(-1, -2), q[i], dk[i])
+        np.matmul(dscores, k[i], out=dq[i])
+        np.matmul(dscores.swapaxes(-1, -2), q[i], out=dk[i])
 
-    over_blocks(row, len(q), 1)
+    with one_blas_thread():
+        over_blocks(row, len(q), 1)
     return dq, dk, dv
 
 

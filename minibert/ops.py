@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import buffers, kernels
+from minibert import kernels
 from minibert.pairs import backward, pair
 
 Array = np.ndarray
@@ -21,7 +21,7 @@ Cache = dict[str, Any]
 @pair("(...,i),(o,i),(o)->(...,o)")
 def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
     """y = x Wᵀ + b; weight (out, in), as published checkpoints store it."""
-    y = _product(x.reshape(-1, x.shape[-1]), weight.T)
+    y = kernels.product(x.reshape(-1, x.shape[-1]), weight.T)
     kernels.add_row(y, bias)
     return y.reshape(*x.shape[:-1], len(weight)), {"x": x, "weight": weight}
 
@@ -30,14 +30,9 @@ def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
 def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
     x, weight = c["x"], c["weight"]
     dy_rows = dy.reshape(-1, dy.shape[-1])
-    dx = _product(dy_rows, weight).reshape(x.shape)
-    dweight = _product(dy_rows.T, x.reshape(-1, x.shape[-1]))
+    dx = kernels.product(dy_rows, weight).reshape(x.shape)
+    dweight = kernels.product(dy_rows.T, x.reshape(-1, x.shape[-1]))
     return dx, {"weight": dweight, "bias": kernels.column_sums(dy_rows)}
-
-
-def _product(a: Array, b: Array) -> Array:
-    """a b, matrices."""
-    return np.matmul(a, b, out=buffers.empty((len(a), b.shape[1]), np.result_type(a, b)))
 
 
 # ---- Embedding -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ of a run is its parameters, its moments and the number of steps done. A run live
 
 import contextlib
 import contextvars
-import ctypes
 import functools
 import json
 import math
@@ -329,41 +328,24 @@ def interruption() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def sharing(threads: int, parts: int) -> Iterator[None]:
-    """The cores go to micro-batches where there are several, else to the kernels; NumPy's OpenBLAS gets one thread.
-
-    The bits of a matrix product depend on how many threads share it; those of the kernels don't. Another BLAS, or
-    one that can't be found, is left alone.
-    """
-    get, put = _openblas() or (lambda: 1, lambda count: None)
+    """The cores go to micro-batches where there are several, else to the kernels, as many as change no bit."""
     with _shares:
         if not _before:
-            _before.append((get(), kernels.THREADS))
-        _before.append(None)
-        put(1)
-        kernels.THREADS = threads if parts == 1 else 1
+            _before.append(kernels.THREADS)
+        _before.append(0)
+        kernels.THREADS = min(threads, kernels.PIECES) if parts == 1 else 1
     try:
-        yield
+        with kernels.one_blas_thread():
+            yield
     finally:
         with _shares:
             _before.pop()
             if len(_before) == 1:  # the last run out puts back what the first one found
-                blas, kernels.THREADS = _before.pop()
-                put(blas)
+                kernels.THREADS = _before.pop()
 
 
 _shares = threading.Lock()
-_before: list = []  # what the first run found, then one entry for each run under way
-
-
-def _openblas() -> tuple[Callable, Callable] | None:
-    """(get, set) of the number of threads of the OpenBLAS that NumPy's wheel carries."""
-    package = Path(np.__file__).parent
-    for path in [*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")]:
-        library = ctypes.CDLL(str(path))  # already loaded: the same one
-        for name in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-            with contextlib.suppress(AttributeError):
-                return getattr(library, name.format("get")), getattr(library, name.format("set"))
-    return None
+_before: list[int] = []  # what the first run found, then one entry for each run under way
 
 
 # ------------------------------------------------------------------------------------------------------ the loop
