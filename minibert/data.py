@@ -114,6 +114,7 @@ class Rows:
     def __init__(self, recipe: Recipe, places: Sequence[Path]) -> None:
         self.recipe, self.places = recipe, places
         self._ends = np.cumsum([len(_records(place)) for place in places])
+        self._kind = _records(places[0]).dtype
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -121,7 +122,7 @@ class Rows:
     def __getitem__(self, rows: np.ndarray) -> training.Batch:
         """These rows, copied."""
         shards = np.searchsorted(self._ends, rows, side="right")
-        found = np.empty(len(rows), _records(self.places[0]).dtype)
+        found = np.empty(len(rows), self._kind)
         for shard in np.unique(shards).tolist():
             mine, records = shards == shard, _records(self.places[shard])
             found[mine] = records[rows[mine] - (self._ends[shard] - len(records))]

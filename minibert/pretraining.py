@@ -330,11 +330,15 @@ def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
 
 
 def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> list[training.Batch]:
-    """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model."""
-    chosen = training.order(step, plan.batch_size, len(instances), plan.seed)
+    """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model.
+
+    Rows of like length go together, as each micro-batch is cut to its longest: padding is not computed.
+    """
+    chosen = instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
+    by_length = np.argsort(chosen["input_mask"].sum(axis=1), kind="stable")
     options, parts = instances.recipe.options, []
-    for i, rows in enumerate(np.split(chosen, plan.accumulate)):
-        part = instances[rows]
+    for i, rows in enumerate(np.split(by_length, plan.accumulate)):
+        part = {name: array[rows] for name, array in chosen.items()}
         if options.masking == "dynamic":
             part = instances.recipe.masked(part, training.draws(plan.seed, "corruption", step, i))
         part = training.batch(part, np.arange(len(rows)))

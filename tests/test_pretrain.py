@@ -107,6 +107,33 @@ def test_the_same_seed_gives_the_same_bits(whole, corpus, tmp_path):
     assert outcome(other) != outcome(whole)
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_rows_of_like_length_share_a_micro_batch(accumulate, corpus, tmp_path, monkeypatch):
+    """The step's rows, each once and no longer than the next: every micro-batch is as wide as its longest."""
+    steps = []
+
+    def fit(model, plan, run, batches):
+        steps.extend((plan, batches(step)) for step in range(3))
+        raise RuntimeError
+
+    made, rows = data.made, {}
+    monkeypatch.setattr(data, "made", lambda *a: rows.setdefault(a[2], made(*a)))
+    monkeypatch.setattr(training, "fit", fit)
+    options = {**OPTIONS, "batch_size": 12, "accumulate": accumulate, "format": "sentence-pair", "masking": "static",
+               "seq_length": 64, "vocab_size": 300}
+    with pytest.raises(RuntimeError):
+        pretrain("roberta", [corpus], tmp_path / "run", fields=FIELDS, **options)
+    for step, (plan, parts) in enumerate(steps):
+        assert len(parts) == accumulate
+        lengths = [part["input_mask"].sum(axis=1) for part in parts]
+        assert (np.diff(np.concatenate(lengths)) >= 0).all()
+        assert [part["input_ids"].shape for part in parts] == [(12 // accumulate, found.max()) for found in lengths]
+        chosen = rows["train"][training.order(step, 12, len(rows["train"]), plan.seed)]
+        served = np.concatenate([part["masked_lm_ids"] for part in parts])
+        assert sorted(served.tolist()) == sorted(chosen["masked_lm_ids"].tolist())
+        assert len(set(np.concatenate(lengths).tolist())) > 2
+
+
 def test_a_vocabulary_can_be_reused(whole, corpus, tmp_path):
     out = pretrain("bert", [corpus], tmp_path / "run", fields=FIELDS, vocabulary=whole, **{**OPTIONS, "steps": 2})
     assert (out / "vocab.txt").read_bytes() == (whole / "vocab.txt").read_bytes()
