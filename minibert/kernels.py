@@ -90,14 +90,18 @@ def elementwise(f: Callable, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
 # into pieces. The cut depends on the shape alone up to PIECES threads, so up to then no bit depends on their number.
 PIECES = 4
 LEAST_PRODUCT = 1 << 24  # multiply-adds, about 0.1 ms
+_ALONE = 64**3  # multiply-adds up to which OpenBLAS stays alone by itself (interface/gemm.c: SMP_THRESHOLD_MIN × 4)
 _EDGE = 64  # rows or columns: what the tiles of BLAS divide
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a b, matrices of one dtype."""
-    out = buffers.empty((a.shape[0], b.shape[1]), a.dtype)
+    """a b, matrices."""
+    out = buffers.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
+    work = out.size * a.shape[1]
+    if work <= _ALONE:
+        return np.matmul(a, b, out=out)
     with one_blas_thread() as controlled:
-        if not controlled or out.size * a.shape[1] < LEAST_PRODUCT:
+        if not controlled or work < LEAST_PRODUCT:
             return np.matmul(a, b, out=out)
         tall = out.shape[0] > out.shape[1]
         step = -(-max(out.shape) // (_EDGE * max(PIECES, THREADS))) * _EDGE
@@ -473,11 +477,19 @@ def softmax_minus_onehot(
 
 
 # ---- Attention -------------------------------------------------------------------------------------------------------
-# One task a batch row: its scores stay in the cache from the first product to the last, and rows run on all threads.
+# A task is a batch row, or as many as have _LEAST_SCORES together: its scores stay in the cache from the first product
+# to the last, and rows run on all threads.
+_LEAST_SCORES = 1 << 14
 def _heads(like: np.ndarray) -> np.ndarray:
     """An empty (B, H, T, K) that lies in memory as (B, T, H, K), so that merging its heads is free."""
     b, h, t, k = like.shape
     return buffers.empty((b, t, h, k), like.dtype).swapaxes(1, 2)
+
+
+def _over_rows(row: Callable[[int], None], probs: np.ndarray) -> None:
+    size = max(1, _LEAST_SCORES * len(probs) // max(1, probs.size))
+    with one_blas_thread():
+        over_blocks(lambda block: [row(i) for i in range(block.start, block.stop)], len(probs), size)
 
 
 def attention(
@@ -488,16 +500,14 @@ def attention(
     bias = None if bias is None else np.broadcast_to(bias, probs.shape)
     dropout = None if dropout is None else np.broadcast_to(dropout, probs.shape)
 
-    def row(block: slice) -> None:
-        i = block.start
+    def row(i: int) -> None:
         np.matmul(q[i] * q.dtype.type(scale), k[i].swapaxes(-1, -2), out=probs[i])
         if bias is not None:
             probs[i] += bias[i]
         _softmax(probs[i], probs[i])
         np.matmul(probs[i] if dropout is None else probs[i] * dropout[i], v[i], out=y[i])
 
-    with one_blas_thread():
-        over_blocks(row, len(q), 1)
+    _over_rows(row, probs)
     return y, probs
 
 
@@ -514,8 +524,7 @@ def attention_slope(
     dq, dk, dv = _heads(q), _heads(k), _heads(v)
     dropout = None if dropout is None else np.broadcast_to(dropout, probs.shape)
 
-    def row(block: slice) -> None:
-        i = block.start
+    def row(i: int) -> None:
         kept = probs[i] if dropout is None else probs[i] * dropout[i]
         np.matmul(kept.swapaxes(-1, -2), dy[i], out=dv[i])
         dscores = buffers.empty_like(probs[i])
@@ -527,8 +536,7 @@ def attention_slope(
         np.matmul(dscores, k[i], out=dq[i])
         np.matmul(dscores.swapaxes(-1, -2), q[i], out=dk[i])
 
-    with one_blas_thread():
-        over_blocks(row, len(q), 1)
+    _over_rows(row, probs)
     return dq, dk, dv
 
 

@@ -63,11 +63,17 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     weight, bias = rng.standard_normal((2, 300)).astype(np.float32)
 
     q, k, v = rng.standard_normal((3, 3, 2, 150, 40)).astype(np.float32)
+    large, wide = rng.standard_normal((300, 700)).astype(np.float32), rng.standard_normal((700, 900)).astype(np.float32)
+    assert large.size * wide.shape[1] > kernels.LEAST_PRODUCT
 
     def everything():
         attended = kernels.attention(q, k, v, None, None, 0.1)
         y, xhat, rstd = kernels.layer_norm(x, weight, bias, 1e-5)
         return [
+            kernels.product(large, wide),
+            kernels.product(wide.T, large.T),
+            kernels.add(x, dy, x),
+            kernels.column_sums(x),
             kernels.gelu(x),
             kernels.gelu_slope(x, kernels.gelu(x), dy),
             y,
@@ -95,7 +101,7 @@ def test_no_block_is_skipped_when_another_thread_sets_the_number_of_threads(monk
 
 
 @pytest.mark.parametrize(("t", "s"), [(70, 50), (131, 97), (5, 300), (64, 64)])
-def test_attention_in_chunks_equals_the_plain_formula(t, s):
+def test_attention_equals_the_plain_formula(t, s):
     rng = np.random.default_rng(t)
     q, dy = rng.standard_normal((2, 2, 3, t, 64))
     k, v = rng.standard_normal((2, 2, 3, s, 64))
@@ -110,6 +116,35 @@ def test_attention_in_chunks_equals_the_plain_formula(t, s):
     expected = dscores @ k, dscores.swapaxes(-1, -2) @ q, (probs * dropout).swapaxes(-1, -2) @ dy
     for got, true in zip(kernels.attention_slope(dy, q, k, v, kept, dropout, 0.2), expected, strict=True):
         assert np.allclose(got, true, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("m", "k", "n"), [(70, 40, 65), (300, 700, 900), (2000, 90, 128), (1, 6000, 3000), (3, 0, 2)])
+def test_products_in_pieces(m, k, n, dtype):
+    rng = np.random.default_rng(m)
+    a, b = rng.standard_normal((k, m)).astype(dtype).T, rng.standard_normal((n, k)).astype(dtype).T
+    expected = np.einsum("mk,kn->mn", a, b.astype(np.float64))
+    assert np.abs(kernels.product(a, b) - expected).max() <= 2 * np.finfo(dtype).eps * k
+
+
+def test_blas_gets_its_threads_back():
+    calls = kernels._openblas()
+    if calls is None:
+        pytest.skip("NumPy has another BLAS than OpenBLAS here")
+    get, put = calls
+    before = get()
+    try:
+        put(3)
+        with kernels.one_blas_thread():
+            with pytest.raises(ValueError, match="matmul"):  # shapes that don't fit, beyond _ALONE
+                kernels.product(np.ones((90, 90)), np.ones((91, 90)))
+            assert get() == 1  # an inner one gives nothing back
+        assert get() == 3
+        with pytest.raises(ValueError, match="matmul"):
+            kernels.product(np.ones((90, 90)), np.ones((91, 90)))
+        assert get() == 3
+    finally:
+        put(before)
 
 
 def test_scatter_add_accumulates_repeated_ids():
