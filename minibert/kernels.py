@@ -20,6 +20,7 @@ import numpy as np
 
 from minibert import buffers
 
+SIMPLE = 524288  # elements of a single pass, which is too short to be worth a thread below
 BLOCK = 131072  # elements; 512 KiB of float32: a pass takes 10 to 20 µs, in which threads seldom meet at the lock
 
 
@@ -58,6 +59,12 @@ def over_blocks(f: Callable[[slice], object], length: int, size: int) -> list:
     return results
 
 
+def even(length: int, most: int) -> int:
+    """The size of blocks of at most `most` that are as long for each thread: for loops that sum nothing over blocks."""
+    count = -(-length // most)
+    return -(-length // (-(-count // THREADS) * THREADS)) if count > 1 else max(1, length)
+
+
 def scratch(count: int, like: np.ndarray, dtype: np.dtype | None = None) -> list[np.ndarray]:
     """`count` private arrays of this thread, shaped as `like` (at most BLOCK entries), of its dtype unless given."""
     store = _scratch.__dict__
@@ -76,11 +83,11 @@ def rows(*arrays: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(a).reshape(-1, a.shape[-1]) for a in arrays]
 
 
-def elementwise(f: Callable, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    """A new array filled by f(out, x, *others) block by block; the arrays have one shape."""
+def elementwise(f: Callable, x: np.ndarray, *others: np.ndarray, most: int = BLOCK) -> np.ndarray:
+    """A new array filled by f(out, x, *others) block by block, of at most `most` entries; the arrays have one shape."""
     out = buffers.empty_like(x)
     flat = [a.reshape(-1) for a in (out, *map(np.ascontiguousarray, (x, *others)))]
-    over_blocks(lambda block: f(*(a[block] for a in flat)), out.size, BLOCK)
+    over_blocks(lambda block: f(*(a[block] for a in flat)), out.size, even(out.size, most))
     return out
 
 
@@ -89,9 +96,9 @@ def elementwise(f: Callable, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
 # need: those took 1.6 times as long (measured). So each call of BLAS stays on its thread, and a large product is cut
 # into pieces. The cut depends on the shape alone up to PIECES threads, so up to then no bit depends on their number.
 PIECES = 4
-LEAST_PRODUCT = 1 << 24  # multiply-adds, about 0.1 ms
+LEAST_PRODUCT = 1 << 26  # multiply-adds, about half a millisecond: waking a thread takes a tenth of one
 _ALONE = 64**3  # multiply-adds up to which OpenBLAS stays alone by itself (interface/gemm.c: SMP_THRESHOLD_MIN × 4)
-_EDGE = 64  # rows or columns: what the tiles of BLAS divide
+_EDGE = 32  # rows or columns: what the tiles of BLAS divide
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -103,8 +110,9 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     with one_blas_thread() as controlled:
         if not controlled or work < LEAST_PRODUCT:
             return np.matmul(a, b, out=out)
-        tall = out.shape[0] > out.shape[1]
-        step = -(-max(out.shape) // (_EDGE * max(PIECES, THREADS))) * _EDGE
+        tall = out.shape[0] > 32 * out.shape[1]  # else cut along b: as fast or faster (measured)
+        length = out.shape[0 if tall else 1]
+        step = -(-length // (_EDGE * max(PIECES, THREADS))) * _EDGE
 
         def piece(i: slice) -> None:
             if tall:
@@ -112,7 +120,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             else:
                 np.matmul(a, b[:, i], out=out[:, i])
 
-        over_blocks(piece, max(out.shape), step)
+        over_blocks(piece, length, step)
     return out
 
 
@@ -163,12 +171,12 @@ def add(*terms: np.ndarray) -> np.ndarray:
         for other in others:
             out += other
 
-    return elementwise(block, *terms)
+    return elementwise(block, *terms, most=SIMPLE)
 
 
 def scaled(x: np.ndarray, factor: float) -> np.ndarray:
     """x · factor."""
-    return elementwise(lambda out, x: np.multiply(x, factor, out=out), x)
+    return elementwise(lambda out, x: np.multiply(x, factor, out=out), x, most=SIMPLE)
 
 
 def dropped(x: np.ndarray, keep: np.ndarray, factor: float) -> np.ndarray:
@@ -178,7 +186,7 @@ def dropped(x: np.ndarray, keep: np.ndarray, factor: float) -> np.ndarray:
         np.multiply(x, factor, out=out)
         out *= keep
 
-    return elementwise(block, x, keep)
+    return elementwise(block, x, keep, most=SIMPLE)
 
 
 def add_row(x: np.ndarray, row: np.ndarray) -> None:
@@ -187,12 +195,12 @@ def add_row(x: np.ndarray, row: np.ndarray) -> None:
     def block(i: slice) -> None:
         x[i] += row
 
-    over_blocks(block, len(x), _row_blocks(len(row)))
+    over_blocks(block, len(x), even(len(x), _row_blocks(len(row), SIMPLE)))
 
 
 def column_sums(x: np.ndarray) -> np.ndarray:
     """Σ over the rows of x (N, D)."""
-    return np.sum(over_blocks(lambda i: x[i].sum(0), len(x), _row_blocks(x.shape[1])) or [x.sum(0)], 0)
+    return np.sum(over_blocks(lambda i: x[i].sum(0), len(x), _row_blocks(x.shape[1], SIMPLE)) or [x.sum(0)], 0)
 
 
 # ---- The tail of the normal distribution: erf, GELU ------------------------------------------------------------------
@@ -369,8 +377,8 @@ def gelu_tanh_slope(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
 
 
 # ---- Rows: layer norm, softmax, cross-entropy ------------------------------------------------------------------------
-def _row_blocks(width: int) -> int:
-    return max(1, BLOCK // max(1, width))
+def _row_blocks(width: int, most: int = BLOCK) -> int:
+    return max(1, most // max(1, width))
 
 
 def layer_norm(
@@ -388,7 +396,7 @@ def layer_norm(
         np.multiply(centred, weight, out=y[i])
         y[i] += bias
 
-    over_blocks(block, n, _row_blocks(d))
+    over_blocks(block, n, even(n, _row_blocks(d)))
     return y, xhat, rstd
 
 
@@ -415,7 +423,7 @@ def layer_norm_slope(
 
 def softmax(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     """exp(x - max) / Σ of rows x (N, D), into out (which may be x); a row of -inf alone is uniform."""
-    over_blocks(lambda i: _softmax(x[i], out[i]), len(x), _row_blocks(x.shape[-1]))
+    over_blocks(lambda i: _softmax(x[i], out[i]), len(x), even(len(x), _row_blocks(x.shape[-1])))
     return out
 
 
@@ -434,7 +442,7 @@ def _softmax(x: np.ndarray, out: np.ndarray) -> None:
 def softmax_slope(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """y·(dy - Σ dy·y) of rows (N, D)."""
     dx = buffers.empty_like(dy)
-    over_blocks(lambda i: _softmax_slope(dy[i], y[i], dx[i]), len(dy), _row_blocks(dy.shape[-1]))
+    over_blocks(lambda i: _softmax_slope(dy[i], y[i], dx[i]), len(dy), even(len(dy), _row_blocks(dy.shape[-1])))
     return dx
 
 
@@ -456,7 +464,7 @@ def log_sum_exp(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.exp(np.subtract(x[i], top[i], out=shifted), out=shifted)
         np.log(shifted.sum(-1, keepdims=True), out=rest[i])
 
-    over_blocks(block, len(x), _row_blocks(x.shape[-1]))
+    over_blocks(block, len(x), even(len(x), _row_blocks(x.shape[-1])))
     return top, rest
 
 
@@ -472,24 +480,23 @@ def softmax_minus_onehot(
         dx[i][np.arange(len(dx[i])), labels[i]] -= 1
         dx[i] *= scale[i, None]
 
-    over_blocks(block, len(x), _row_blocks(x.shape[-1]))
+    over_blocks(block, len(x), even(len(x), _row_blocks(x.shape[-1])))
     return dx
 
 
 # ---- Attention -------------------------------------------------------------------------------------------------------
 # A task is a batch row, or as many as have _LEAST_SCORES together: its scores stay in the cache from the first product
-# to the last, and rows run on all threads.
-_LEAST_SCORES = 1 << 14
+# to the last, and tasks run on all threads.
+_LEAST_SCORES = 1 << 16
 def _heads(like: np.ndarray) -> np.ndarray:
     """An empty (B, H, T, K) that lies in memory as (B, T, H, K), so that merging its heads is free."""
     b, h, t, k = like.shape
     return buffers.empty((b, t, h, k), like.dtype).swapaxes(1, 2)
 
 
-def _over_rows(row: Callable[[int], None], probs: np.ndarray) -> None:
-    size = max(1, _LEAST_SCORES * len(probs) // max(1, probs.size))
+def _over_rows(task: Callable[[slice], None], probs: np.ndarray) -> None:
     with one_blas_thread():
-        over_blocks(lambda block: [row(i) for i in range(block.start, block.stop)], len(probs), size)
+        over_blocks(task, len(probs), even(len(probs), max(1, _LEAST_SCORES * len(probs) // max(1, probs.size))))
 
 
 def attention(
@@ -500,14 +507,14 @@ def attention(
     bias = None if bias is None else np.broadcast_to(bias, probs.shape)
     dropout = None if dropout is None else np.broadcast_to(dropout, probs.shape)
 
-    def row(i: int) -> None:
+    def task(i: slice) -> None:
         np.matmul(q[i] * q.dtype.type(scale), k[i].swapaxes(-1, -2), out=probs[i])
         if bias is not None:
             probs[i] += bias[i]
         _softmax(probs[i], probs[i])
         np.matmul(probs[i] if dropout is None else probs[i] * dropout[i], v[i], out=y[i])
 
-    _over_rows(row, probs)
+    _over_rows(task, probs)
     return y, probs
 
 
@@ -524,7 +531,7 @@ def attention_slope(
     dq, dk, dv = _heads(q), _heads(k), _heads(v)
     dropout = None if dropout is None else np.broadcast_to(dropout, probs.shape)
 
-    def row(i: int) -> None:
+    def task(i: slice) -> None:
         kept = probs[i] if dropout is None else probs[i] * dropout[i]
         np.matmul(kept.swapaxes(-1, -2), dy[i], out=dv[i])
         dscores = buffers.empty_like(probs[i])
@@ -536,7 +543,7 @@ def attention_slope(
         np.matmul(dscores, k[i], out=dq[i])
         np.matmul(dscores.swapaxes(-1, -2), q[i], out=dk[i])
 
-    _over_rows(row, probs)
+    _over_rows(task, probs)
     return dq, dk, dv
 
 
@@ -547,7 +554,7 @@ def scatter_add(ids: np.ndarray, values: np.ndarray, length: int) -> np.ndarray:
     Sorting brings equal ids together, one reduction per run adds them: `out[ids] += values` would keep only the last.
     """
     out = buffers.empty((length, values.shape[1]), values.dtype)
-    over_blocks(lambda i: out[i].fill(0), length, _row_blocks(values.shape[1]))
+    over_blocks(lambda i: out[i].fill(0), length, _row_blocks(values.shape[1], SIMPLE))
     if len(ids):
         order = np.argsort(ids, kind="stable")
         found, starts = np.unique(ids[order], return_index=True)
