@@ -5,7 +5,9 @@ took a tenth to a quarter of its time (measured); forward passes also find memor
 Lent and idle memory together never exceed what was lent at one time lately, so the peak of the process is as without.
 """
 
+import os
 import threading
+import weakref
 from collections import deque
 
 import numpy as np
@@ -16,23 +18,20 @@ SLACK = 1.25  # times what is asked for, memory may be at most
 WINDOW = 4096  # loans: "lately" is this window and the one before
 
 _lock = threading.Lock()
-_returned: deque[np.ndarray] = deque()
+_out: dict[weakref.ref, np.ndarray] = {}  # the memory of every loan
+_returned: deque[weakref.ref] = deque()  # loans that have ended; appended to in whatever thread that happens
 _idle: dict[int, list[np.ndarray]] = {}  # by size in bytes, the size used last at the end
-_lent = _idle_bytes = _loans = 0
+_lent = _loans = 0
 _most = [0, 0]  # bytes lent at one time, in the window before and in this one
 
 
 class _Loan:
-    """What an array and its views stand on. Python drops it with the last of them, in whatever thread that is."""
+    """What an array and its views stand on: Python drops it with the last of them."""
 
-    __slots__ = ("__array_interface__", "_memory")
+    __slots__ = ("__array_interface__", "__weakref__")
 
     def __init__(self, memory: np.ndarray) -> None:
         self.__array_interface__ = memory.__array_interface__
-        self._memory = memory
-
-    def __del__(self) -> None:
-        _returned.append(self._memory)  # no lock: this may run in the middle of anything
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
@@ -42,49 +41,18 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     for size in shape:
         count *= size
     asked = count * dtype.itemsize
-    if asked < LEAST:
+    if asked < LEAST or dtype.hasobject:
         return np.empty(shape, dtype)
     with _lock:
         memory = _found(asked)
-    return np.asarray(_Loan(memory))[:asked].view(dtype).reshape(shape)
+        loan = _Loan(memory)
+        _out[weakref.ref(loan, _returned.append)] = memory
+    return np.asarray(loan)[:asked].view(dtype).reshape(shape)
 
 
 def empty_like(array: np.ndarray) -> np.ndarray:
     """`empty` of its shape and dtype, in C order."""
     return empty(array.shape, array.dtype)
-
-
-def release() -> None:
-    """Gives all idle memory back to the system."""
-    global _idle_bytes
-    with _lock:
-        _collect()
-        _idle.clear()
-        _idle_bytes, _most[:] = 0, [0, _lent]
-
-
-def _collect() -> None:
-    global _lent, _idle_bytes
-    while _returned:
-        memory = _returned.popleft()
-        _lent -= memory.size
-        _idle_bytes += memory.size
-        _idle.setdefault(memory.size, []).append(memory)
-
-
-def _found(asked: int) -> np.ndarray:
-    global _lent, _loans
-    _collect()
-    size = min((s for s in _idle if asked <= s <= asked * SLACK), default=0)
-    memory = _taken(size) if size else None
-    _lent += size or asked
-    _loans += 1
-    if _loans % WINDOW == 0:
-        _most[:] = [_most[1], 0]
-    _most[1] = max(_most[1], _lent)
-    while _idle and _lent + _idle_bytes > max(_most):
-        _taken(next(iter(_idle)))  # given back to the system
-    return fresh(asked) if memory is None else memory
 
 
 def fresh(size: int) -> np.ndarray:
@@ -94,11 +62,53 @@ def fresh(size: int) -> np.ndarray:
     return memory[start : start + size]
 
 
-def _taken(size: int) -> np.ndarray:
-    global _idle_bytes
-    stack = _idle.pop(size)
-    memory = stack.pop()
-    if stack:
-        _idle[size] = stack
-    _idle_bytes -= size
+def release() -> None:
+    """Gives all idle memory back to the system."""
+    with _lock:
+        _collect()
+        _idle.clear()
+        _most[:] = [0, _lent]
+
+
+def _found(asked: int) -> np.ndarray:
+    """Idle memory for so many bytes, or new; and what is too much goes back to the system."""
+    global _lent, _loans
+    _collect()
+    size = min((s for s in _idle if asked <= s <= asked * SLACK), default=0)
+    _loans += 1
+    if _loans % WINDOW == 0:
+        _most[:] = [_most[1], 0]
+    _most[1] = max(_most[1], _lent + (size or asked))
+    memory = _taken(size) if size else None
+    room = max(_most) - _lent - (size or asked)
+    while _idle and sum(s * len(stack) for s, stack in _idle.items()) > room:
+        _taken(next(iter(_idle)))
+    if memory is None:
+        memory = fresh(asked)
+    _lent += memory.size
     return memory
+
+
+def _collect() -> None:
+    global _lent
+    while _returned:
+        memory = _out.pop(_returned.popleft())
+        _lent -= memory.size
+        _idle[memory.size] = [*_idle.pop(memory.size, ()), memory]
+
+
+def _taken(size: int) -> np.ndarray:
+    *others, memory = _idle.pop(size)
+    if others:
+        _idle[size] = others
+    return memory
+
+
+def _forked() -> None:
+    """The child of a fork has no other thread that could open the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

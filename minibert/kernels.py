@@ -11,8 +11,9 @@ import ctypes
 import math
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 
@@ -53,7 +54,10 @@ def over_blocks(f: Callable[[slice], object], length: int, size: int) -> list:
             results[i] = f(blocks[i])
 
     others = [_pool(threads, os.getpid()).submit(share, i) for i in range(1, min(threads, len(blocks)))]
-    share(0)
+    try:
+        share(0)
+    finally:
+        wait(others)  # whatever happens, nobody goes on writing
     for other in others:
         other.result()
     return results
@@ -84,8 +88,9 @@ def rows(*arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def elementwise(f: Callable, x: np.ndarray, *others: np.ndarray, most: int = BLOCK) -> np.ndarray:
-    """A new array filled by f(out, x, *others) block by block, of at most `most` entries; the arrays have one shape."""
+    """A new array like x filled by f(out, x, *others) block by block, of at most `most` entries."""
     out = buffers.empty_like(x)
+    others = tuple(a if a.shape == x.shape else np.broadcast_to(a, x.shape) for a in others)
     flat = [a.reshape(-1) for a in (out, *map(np.ascontiguousarray, (x, *others)))]
     over_blocks(lambda block: f(*(a[block] for a in flat)), out.size, even(out.size, most))
     return out
@@ -132,22 +137,40 @@ def one_blas_thread() -> Iterator[bool]:
         yield False
         return
     get, put = calls
-    with _blas_lock:
-        if not _blas_found:
-            _blas_found.append(get())
-            put(1)
-        _blas_found.append(1)
+    me = _Caller()
     try:
+        with _blas_lock:
+            if not _inside:
+                if not _threads_before:
+                    _threads_before.append(get())
+                put(1)
+            _inside.add(me)
         yield True
     finally:
         with _blas_lock:
-            _blas_found.pop()
-            if len(_blas_found) == 1:  # the last one out puts back what the first one found
-                put(_blas_found.pop())
+            _inside.discard(me)
+            if not _inside and _threads_before:  # the last one out puts back what the first one found
+                put(_threads_before.pop())
+
+
+class _Caller:
+    """One who is inside; held weakly, so that one whom Ctrl-C cut off on the way out does not stay there."""
+
+
+def _forked() -> None:
+    """In the child of a fork nobody is inside, whatever the parent's threads were doing."""
+    global _blas_lock
+    _blas_lock = threading.Lock()
+    _inside.clear()
+    if _threads_before:
+        _openblas()[1](_threads_before.pop())
 
 
 _blas_lock = threading.Lock()
-_blas_found: list[int] = []  # the number of threads before, then one entry for each that is inside
+_inside: weakref.WeakSet[_Caller] = weakref.WeakSet()
+_threads_before: list[int] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @cache
@@ -171,7 +194,8 @@ def add(*terms: np.ndarray) -> np.ndarray:
         for other in others:
             out += other
 
-    return elementwise(block, *terms, most=SIMPLE)
+    first, *others = terms
+    return elementwise(block, first.astype(np.result_type(*terms), copy=False), *others, most=SIMPLE)
 
 
 def scaled(x: np.ndarray, factor: float) -> np.ndarray:
@@ -183,8 +207,8 @@ def dropped(x: np.ndarray, keep: np.ndarray, factor: float) -> np.ndarray:
     """x · factor · keep, keep 0 or 1 in any dtype."""
 
     def block(out: np.ndarray, x: np.ndarray, keep: np.ndarray) -> None:
-        np.multiply(x, factor, out=out)
-        out *= keep
+        np.multiply(x, keep, out=out)
+        out *= factor
 
     return elementwise(block, x, keep, most=SIMPLE)
 

@@ -43,7 +43,7 @@ class Model:
                 raise InputError(f"unknown output {name!r}; there are: {', '.join(module.OUTPUTS)}")
         keep = "caches" if "attentions" in wanted else "outputs" if "hidden_states" in wanted else "last"
         out = module.encode(self.params, self.config, arrays, keep=keep)[0]
-        return {name: out[name] for name in wanted if name in out}
+        return {name: tree.map(np.array, out[name]) for name in wanted if name in out}  # the caller's own memory
 
     def loss(
         self, batch: dict[str, Any], denominators: dict[str, float] | None = None, keep: str = "caches"

@@ -259,7 +259,7 @@ def clipping(grads: Any, max_norm: float, names: Mapping[str, str] = MappingProx
         bad = next((path for path, g in tree.items(grads) if not np.isfinite(g).all()), None)
         what = f"gradient of {names.get(bad, bad)} is not finite" if bad else "the gradient's norm overflows"
         raise InputError(f"{what}: lower the learning rate, or look for extreme weights")
-    return max_norm / max(norm, max_norm), norm
+    return (1.0 if norm <= max_norm else max_norm / norm), norm
 
 
 # ------------------------------------------------------------------------------------------------- schedules

@@ -1,6 +1,7 @@
 """The blocked kernels: accuracy of the normal tail, and results that depend on neither blocks nor threads."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -145,6 +146,48 @@ def test_blas_gets_its_threads_back():
         assert get() == 3
     finally:
         put(before)
+
+
+def test_who_was_cut_off_inside_does_not_stay_there():
+    calls = kernels._openblas()
+    if calls is None:
+        pytest.skip("NumPy has another BLAS than OpenBLAS here")
+    get, put = calls
+    before = get()
+    try:
+        put(3)
+        kernels._threads_before.append(3)  # as Ctrl-C between entering and leaving would have it
+        put(1)
+        kernels.product(np.ones((90, 90)), np.ones((90, 90)))
+        assert get() == 3
+    finally:
+        put(before)
+
+
+def test_nobody_writes_after_an_error(monkeypatch):
+    monkeypatch.setattr(kernels, "THREADS", 2)
+    done = []
+
+    def block(part):
+        if part.start == 0:
+            raise ZeroDivisionError
+        time.sleep(0.01)
+        done.append(part.start)
+
+    with pytest.raises(ZeroDivisionError):
+        kernels.over_blocks(block, 6, 1)
+    assert done == [1, 3, 5]
+
+
+def test_shapes_and_dtypes_of_sums_and_dropout():
+    x = np.arange(6.0).reshape(2, 3)
+    with pytest.raises(ValueError, match="broadcast"):
+        kernels.add(x, x.T.copy())
+    with pytest.raises(ValueError, match="broadcast"):
+        kernels.dropped(x, np.ones((3, 2), bool), 2.0)
+    assert np.array_equal(kernels.dropped(x, np.array([[1], [0]]), 2.0), x * [[2], [0]])
+    assert kernels.add(x.astype(np.float32), x).dtype == np.float64
+    assert kernels.dropped(np.array([3e38], np.float32), np.array([False]), 2.0) == 0
 
 
 def test_scatter_add_accumulates_repeated_ids():

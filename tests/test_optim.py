@@ -165,6 +165,7 @@ class TestClip:
     def test_a_short_gradient_stays(self):
         g = {"a": np.array([0.3, 0.4])}
         assert optim.clip(g, 1.0) == (g, 0.5)
+        assert optim.clip(g, float("inf")) == (g, 0.5)
 
     def test_the_norm_is_of_all_tensors_in_float64(self, monkeypatch):
         """Sum of squares of float32 values that float32 cannot hold."""
