@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -57,9 +57,9 @@ def over_blocks(f: Callable[[slice], object], length: int, size: int) -> list:
     try:
         share(0)
     finally:
-        wait(others)  # whatever happens, nobody goes on writing
-    for other in others:
-        other.result()
+        failed = [other.exception() for other in others]  # whatever happens, nobody goes on writing
+    for error in filter(None, failed):
+        raise error
     return results
 
 
