@@ -128,40 +128,37 @@ def test_products_in_pieces(m, k, n, dtype):
     assert np.abs(kernels.product(a, b) - expected).max() <= 2 * np.finfo(dtype).eps * k
 
 
-def test_blas_gets_its_threads_back():
+@pytest.fixture
+def blas():
+    """(get, set) of the number of OpenBLAS's threads, which are three."""
     calls = kernels._openblas()
     if calls is None:
         pytest.skip("NumPy has another BLAS than OpenBLAS here")
     get, put = calls
     before = get()
-    try:
-        put(3)
-        with kernels.one_blas_thread():
-            with pytest.raises(ValueError, match="matmul"):  # shapes that don't fit, beyond _ALONE
-                kernels.product(np.ones((90, 90)), np.ones((91, 90)))
-            assert get() == 1  # an inner one gives nothing back
-        assert get() == 3
-        with pytest.raises(ValueError, match="matmul"):
+    put(3)
+    yield calls
+    put(before)
+
+
+def test_blas_gets_its_threads_back(blas):
+    get, _ = blas
+    with kernels.one_blas_thread():
+        with pytest.raises(ValueError, match="matmul"):  # shapes that don't fit, beyond _ALONE
             kernels.product(np.ones((90, 90)), np.ones((91, 90)))
-        assert get() == 3
-    finally:
-        put(before)
+        assert get() == 1  # an inner one gives nothing back
+    assert get() == 3
+    with pytest.raises(ValueError, match="matmul"):
+        kernels.product(np.ones((90, 90)), np.ones((91, 90)))
+    assert get() == 3
 
 
-def test_who_was_cut_off_inside_does_not_stay_there():
-    calls = kernels._openblas()
-    if calls is None:
-        pytest.skip("NumPy has another BLAS than OpenBLAS here")
-    get, put = calls
-    before = get()
-    try:
-        put(3)
-        kernels._threads_before.append(3)  # as Ctrl-C between entering and leaving would have it
-        put(1)
-        kernels.product(np.ones((90, 90)), np.ones((90, 90)))
-        assert get() == 3
-    finally:
-        put(before)
+def test_who_was_cut_off_inside_does_not_stay_there(blas):
+    get, put = blas
+    kernels._threads_before.append(3)  # as Ctrl-C between entering and leaving would have it
+    put(1)
+    kernels.product(np.ones((90, 90)), np.ones((90, 90)))
+    assert get() == 3
 
 
 def test_nobody_writes_after_an_error(monkeypatch):
