@@ -225,8 +225,9 @@ def test_stopped_while_several_processes_make_data(number, tmp_path):
     program = "import sys; from minibert import cli, data; data.SHARD = 500; sys.exit(cli.main(sys.argv[1:]))"
     args = ["pretrain", "bert", "--corpus", text, "--out", tmp_path / "run", "--processes", 2, "--vocab-size", 300]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells make background jobs deaf to it
     process = subprocess.Popen([sys.executable, "-c", program, *map(str, args)], env=environment, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heard)  # fmt: skip
     while process.poll() is None and not (tmp_path / "run" / "data" / "train-00003").exists():
         pass
     process.send_signal(getattr(signal, number))
