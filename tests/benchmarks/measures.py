@@ -5,7 +5,6 @@ import ctypes
 import gc
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,8 +94,7 @@ CEILING = 2 * SIDE**3  # floating-point operations of a square product
 def squares() -> Runs:
     """One large float32 product, by NumPy's BLAS and, where it is installed, by torch."""
     a, b = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
-    out = np.empty_like(a)
-    runs: Runs = {"NumPy's BLAS": lambda: np.matmul(a, b, out=out)}
+    runs: Runs = {"NumPy's BLAS": lambda: kernels.product(a, b)}  # BLAS's own threads would spin on into torch's time
     with contextlib.suppress(ModuleNotFoundError):
         import torch
 
@@ -157,10 +155,7 @@ def operations(work: list[Product]) -> int:
 
 
 def alone(work: list[Product]) -> Callable[[], None]:
-    """These products and nothing else, with fresh results as an engine has them.
-
-    Small ones are faster one to a thread than cut over all threads, so BLAS is held to one thread meanwhile.
-    """
+    """These products and nothing else, as the engine has them made: large ones cut, small ones one to a thread."""
     rng = np.random.default_rng(0)
 
     def operand(heads: int, rows: int, columns: int, transposed: bool) -> np.ndarray:
@@ -169,18 +164,14 @@ def alone(work: list[Product]) -> Callable[[], None]:
         return array.swapaxes(-1, -2) if transposed else array
 
     jobs = [(operand(p.heads, p.m, p.k, p.left), operand(p.heads, p.k, p.n, p.right), p) for p in work]
-    pool = ThreadPoolExecutor(kernels.THREADS)
-    threads = openblas("set_num_threads") or (lambda count: None)
 
     def run() -> None:
         for a, b, p in jobs:
-            if not p.heads:
-                for _ in range(p.count):
-                    np.matmul(a, b)
-        threads(1)
-        for a, b, p in jobs:
             if p.heads:
-                list(pool.map(np.matmul, [a] * p.count, [b] * p.count))
-        threads(kernels.THREADS)
+                with kernels.one_blas_thread():
+                    kernels.over_blocks(lambda _, a=a, b=b: np.matmul(a, b), p.count, 1)
+            else:
+                for _ in range(p.count):
+                    kernels.product(a, b)
 
     return run
