@@ -42,7 +42,10 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 def over_blocks(f: Callable[[slice], object], length: int, size: int) -> list:
-    """[f(block) for the blocks of `size` that cover range(length)], in block order, run on THREADS threads."""
+    """[f(block) for the blocks of `size` that cover range(length)], in block order, run on THREADS threads.
+
+    f must not call this itself: it would wait for a thread that waits for it.
+    """
     threads = THREADS  # read once: another thread may set it (`training.sharing`) while this one is at work
     blocks = [slice(i, min(i + size, length)) for i in range(0, length, size)]
     if threads == 1 or len(blocks) < 2:
