@@ -2,8 +2,8 @@
 
 Blocks keep each pass in the cache, and ufuncs release the interpreter lock, so blocks run on several threads. Between
 passes a thread needs the lock: blocks of 32k elements, the best for one thread, leave a second nothing to win; of 128k
-two threads take 0.55 of the time of one (measured). Blocks are fixed, and sums over blocks are taken in block order:
-the bits do not depend on the threads.
+two threads take 0.55 of the time of one (measured). Blocks over which something is summed are fixed, and their sums are
+taken in block order: the bits do not depend on the threads.
 """
 
 import contextlib
@@ -135,11 +135,10 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[bool]:
     """NumPy's OpenBLAS computes on the calling thread. False where another BLAS is used, which is left alone."""
-    calls = _openblas()
-    if calls is None:
+    get, put = openblas("get_num_threads"), openblas("set_num_threads")
+    if get is None or put is None:
         yield False
         return
-    get, put = calls
     me = _Caller()
     try:
         with _blas_lock:
@@ -166,7 +165,7 @@ def _forked() -> None:
     _blas_lock = threading.Lock()
     _inside.clear()
     if _threads_before:
-        _openblas()[1](_threads_before.pop())
+        openblas("set_num_threads")(_threads_before.pop())
 
 
 _blas_lock = threading.Lock()
@@ -177,14 +176,14 @@ if hasattr(os, "register_at_fork"):
 
 
 @cache
-def _openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
-    """(get, set) of the number of threads of the OpenBLAS that NumPy's wheel carries."""
+def openblas(function: str) -> Callable | None:
+    """A function of the OpenBLAS that NumPy's wheel carries ("get_num_threads", "get_corename"), where there is one."""
     package = Path(np.__file__).parent
     for path in [*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")]:
         library = ctypes.CDLL(str(path))  # already loaded: the same one
-        for name in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-            with contextlib.suppress(AttributeError):
-                return getattr(library, name.format("get")), getattr(library, name.format("set"))
+        for name in (f"scipy_openblas_{function}64_", f"openblas_{function}64_", f"openblas_{function}"):
+            if hasattr(library, name):
+                return getattr(library, name)
     return None
 
 

@@ -68,20 +68,9 @@ def growth(run: Callable[[], Any]) -> tuple[float | None, Any]:
 
 
 # ---- The BLAS under NumPy, and the ceiling ---------------------------------------------------------------------------
-def openblas(function: str) -> Callable | None:
-    """A function of the OpenBLAS that NumPy's wheel carries ("get_corename", "set_num_threads"), where there is one."""
-    package = Path(np.__file__).parent
-    for path in [*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")]:
-        library = ctypes.CDLL(str(path))  # already loaded: the same one
-        for name in (f"scipy_openblas_{function}64_", f"openblas_{function}64_", f"openblas_{function}"):
-            if hasattr(library, name):
-                return getattr(library, name)
-    return None
-
-
 def core() -> str | None:
     """The processor for which NumPy's OpenBLAS chose its kernels, as "SkylakeX"."""
-    if (corename := openblas("get_corename")) is None:
+    if (corename := kernels.openblas("get_corename")) is None:
         return None
     corename.restype = ctypes.c_char_p
     return corename().decode()
