@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()  # here, where what goes wrong can still be said
         return code
     except InputError as error:
-        return _complain(str(error))
+        return _complain(error)
     except KeyboardInterrupt as interrupt:
         print(f"minibert: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
@@ -68,8 +68,8 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(message: str) -> int:
-    print(f"minibert: error: {' '.join(message.split())}", file=sys.stderr)
+def _complain(message: object) -> int:
+    print(f"minibert: error: {InputError(message)}", file=sys.stderr)
     return 2
 
 

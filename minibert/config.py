@@ -10,7 +10,7 @@ import math
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from minibert.errors import InputError
+from minibert.errors import InputError, printable
 
 C = TypeVar("C")
 
@@ -43,8 +43,8 @@ def to_fields(config: Any) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """The value's repr, cut so that an error line stays a line."""
-    text = repr(value)
+    """The value's repr, printable and cut so that an error line stays a line."""
+    text = printable(repr(value))
     return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
 
 

@@ -31,7 +31,7 @@ import numpy as np
 
 import minibert
 from minibert import config as configs
-from minibert import corpus, data, families, kernels, layers, tokenizers, training, tree
+from minibert import corpus, data, families, kernels, layers, reading, tokenizers, training, tree
 from minibert.checkpoint import atomic, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
@@ -192,7 +192,7 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     module = families.family(request["family"])
     options, fields = _preset(request.get("preset", "quick"), module)
     if "config" in request:
-        given = strictjson.loads(_bytes(request["config"]), request["config"])
+        given = strictjson.loads(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
         fields |= directories.mathematical(given, module)
     fields |= request.get("fields", {})
@@ -231,7 +231,7 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     """The recorded run, if what is asked now, and the corpus as it is now, agree with it."""
     path = directory / RECORD
     require(path.exists(), f"{directory} holds no run to resume")
-    run = strictjson.loads(_bytes(path), str(path))
+    run = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(run, dict) and run.get("format") == FORMAT, f"{path} is not the record of a run ({FORMAT})")
     recorded = {**run["request"], **run["options"]}
     for name, value in request.items():
@@ -260,13 +260,6 @@ def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]
 
 def _record(directory: Path, run: Run) -> None:
     atomic.write_bytes(directory / RECORD, strictjson.dumps(run))
-
-
-def _bytes(path: str | os.PathLike) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 # ---- The stages ------------------------------------------------------------------------------------------------------
@@ -302,7 +295,6 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
 
 def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Part, options: Options) -> Any:
     """The run's vocabulary: made or copied into the directory once, then read from there."""
-    atomic.settle(directory)
     kind = families.family(family).TOKENIZER
     if tokenizers.load(directory, kind) is None:
         if given:

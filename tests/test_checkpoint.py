@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import families, tree
+from minibert import cli, families, tree
 from minibert.checkpoint import atomic, directory, safetensors
 from minibert.errors import InputError
 
@@ -569,7 +569,6 @@ def test_what_is_in_the_way_is_said_before_anything_moves(taken, tmp_path):
     with pytest.raises(InputError, match=f"{re.escape(str(place))} is "):
         written(folder)
     assert {path: path.is_file() for path in folder.rglob("*")} == before
-    atomic.settle(folder)
 
 
 def test_a_read_only_folder_inside_is_said_before_anything_moves(tmp_path):
@@ -642,7 +641,7 @@ os._exit(0)
 
 
 def test_killed_at_every_step(tmp_path):
-    """Killed before any of its system calls, a save leaves all of the old or, once settled, all of the new."""
+    """Killed before any of its system calls, a save leaves all of the old or of the new, for who only reads, too."""
     old, new = dict.fromkeys(("a", "b", "c", "part/a", "part/c"), "old"), dict.fromkeys(("a", "b", "part/a"), "new")
     keeper = {"README.md": "mine"}
     seen, step = [], 0
@@ -653,9 +652,11 @@ def test_killed_at_every_step(tmp_path):
             (folder / name).write_text(text, encoding="utf-8")
         ended = subprocess.run([sys.executable, "-c", KILLED, folder, str(step)], check=False).returncode
         assert ended in (0, 9)
-        atomic.settle(folder)
-        left = {name: text for name, text in visible(folder).items() if name not in keeper}
+        left = {name: place.read_text() for name in old if (place := atomic.place(folder / name)).exists()}
         assert left in (old, new)
+        with pytest.raises(ZeroDivisionError), atomic.directory(folder):  # a writer: it finishes, then fails itself
+            raise ZeroDivisionError
+        assert {name: text for name, text in visible(folder).items() if name not in keeper} == left
         assert visible(folder).items() >= keeper.items()
         seen.append("done" if ended == 0 else "old" if left == old else "new")
         step += 1
@@ -667,14 +668,128 @@ def test_killed_at_every_step(tmp_path):
     assert {path.name for path in folder.iterdir()} == {"a", "b", "part", *keeper}
 
 
-def test_loading_finishes_an_interrupted_save(tmp_path):
-    """A save killed while its files move to their places is finished by the next load."""
+def test_loading_sees_an_interrupted_save_and_leaves_it(tmp_path):
+    """A save killed while its files move to their places is what a load finds; the next save finishes it."""
     probe().save(tmp_path / "model")
     after = probe(seed=1, heads=("mlm",))
     after.save(tmp_path / "after")
     (tmp_path / "after").rename(tmp_path / "model" / atomic.PENDING)
+    before = digests(tmp_path)
     assert same(minibert.load(tmp_path / "model").params, after.params)
+    assert digests(tmp_path) == before
+    after.save(tmp_path / "model")
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_half_moved_files_are_read_as_the_new_ones(tmp_path):
+    """Of a write that was killed between two moves, some files are in their places and some are not."""
+    old, new = probe(), probe(seed=1)
+    for name in ("config.json", "model.safetensors"):
+        old.save(tmp_path / name)
+        new.save(tmp_path / "new")
+        (tmp_path / "new").rename(tmp_path / name / atomic.PENDING)
+        os.replace(tmp_path / name / atomic.PENDING / name, tmp_path / name / name)
+        assert same(minibert.load(tmp_path / name).params, new.params)
+
+
+def test_a_directory_written_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    """Neither the old config with the new weights nor the reverse."""
+    probe().save(tmp_path / "model")
+    read = directory.safetensors.read
+
+    def meanwhile(path):
+        probe(seed=1, heads=("mlm",)).save(tmp_path / "model")
+        return read(path)
+
+    monkeypatch.setattr(directory.safetensors, "read", meanwhile)
+    with pytest.raises(InputError, match="was written to while it was read"):
+        minibert.load(tmp_path / "model")
+
+
+def digests(root):
+    """Everything below: links by where they lead, files by content and time."""
+    return {
+        str(path): os.readlink(path) if path.is_symlink() else (path.stat().st_mtime_ns, _content(path))
+        for path in root.rglob("*")
+    }
+
+
+def _content(path):
+    return path.is_file() and path.read_bytes()
+
+
+def _removes(name):
+    def hostile(model, outside):
+        (model / atomic.PENDING).mkdir()
+        (model / atomic.PENDING / atomic.REMOVED).write_text(name.format(outside=outside), encoding="utf-8")
+
+    return hostile
+
+
+def _links(inside):
+    """A link in PENDING, or PENDING itself, to a folder or file elsewhere."""
+
+    def hostile(model, outside):
+        place = model / atomic.PENDING / inside
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(outside if inside in ("", "part") else outside / "mine.txt")
+
+    return hostile
+
+
+def _through_a_linked_folder(model, outside):
+    (model / atomic.PENDING / "part").mkdir(parents=True)
+    (model / atomic.PENDING / "part" / "mine.txt").write_text("theirs", encoding="utf-8")
+    (model / "part").symlink_to(outside)
+
+
+def _fifo(model, outside):
+    (model / atomic.PENDING).mkdir()
+    os.mkfifo(model / atomic.PENDING / "config.json")
+
+
+HOSTILE = {
+    "up": _removes("../outside/mine.txt\n"),
+    "absolute": _removes("{outside}/mine.txt\n"),
+    "hidden": _removes(".git\n"),
+    "deep": _removes("a/../../outside/mine.txt\n"),
+    "windows": _removes("..\\outside\\mine.txt\n"),
+    "long": _removes("a" * (atomic.MOST + 1)),
+    "linked pending": _links(""),
+    "linked folder": _links("part"),
+    "linked file": _links("vocab.txt"),
+    "linked list": _links(atomic.REMOVED),
+    "linked target": _through_a_linked_folder,
+    "fifo": _fifo,
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and FIFOs are another matter on Windows")
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_pending_folder_moves_and_removes_nothing(kind, tmp_path, capsys):
+    """Readers leave everything as it is; a writer refuses in one line what minibert did not make."""
+    outside, model = tmp_path / "outside", tmp_path / "model"
+    outside.mkdir()
+    (outside / "mine.txt").write_text("mine", encoding="utf-8")
+    probe().save(model)
+    HOSTILE[kind](model, outside)
+    before = digests(tmp_path)
+    for command in (["info", str(model)], ["embed", str(model), str(outside / "mine.txt")]):
+        assert cli.main(command) in (0, 2)
+    assert len(capsys.readouterr().err.splitlines()) <= 2
+    assert digests(tmp_path) == before
+    with pytest.raises(InputError, match=r"not what minibert leaves|more than \d+ bytes") as error:
+        probe().save(model)
+    assert "\n" not in str(error.value)
+    assert digests(tmp_path) == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="no such device here")
+def test_a_device_is_written_to_and_stays_one(tmp_path):
+    """/dev/null and /dev/stdout are no files to be replaced."""
+    (tmp_path / "link").symlink_to("/dev/null")
+    atomic.write_bytes(tmp_path / "link", b"gone")
+    assert Path("/dev/null").is_char_device()
 
 
 def visible(folder):

@@ -14,7 +14,7 @@ from minibert.pairs import PAIRS
 ROOT = Path(__file__).resolve().parent.parent
 # each module may import from its own level and those above it in this list
 LEVELS = [
-    ["errors", "buffers"],
+    ["errors", "buffers", "reading"],
     ["tree", "config", "signatures", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
     ["pairs", "kernels", "checkpoint.safetensors"],
     ["ops", "strategies", "trace"],

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, tokenizers
+from minibert import families, reading, tokenizers
 from minibert import tree as trees
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.config import from_fields, require, shown, to_fields
@@ -77,7 +77,11 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     """
     folder = Path(directory)
     require(folder.is_dir(), f"{directory} is not a directory with a model")
-    atomic.settle(folder)
+    with atomic.unchanged(folder, OWNED):
+        return _loaded(folder, family, dtype)
+
+
+def _loaded(folder: Path, family: str | None, dtype: Any) -> Model:
     fields = _fields(folder / CONFIG)
     name = family or fields.get("minibert_family") or fields.get("model_type")
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
@@ -193,10 +197,7 @@ def _steps(bijection: str) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]
 
 # ---- config.json -----------------------------------------------------------------------------------------------------
 def _fields(path: Path) -> dict[str, Any]:
-    try:
-        fields = strictjson.loads(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    fields = strictjson.loads(reading.contents(atomic.place(path)), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object")
     return fields
 
@@ -258,12 +259,13 @@ def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dic
     published: the class that converts another framework's file, for the error line.
     """
     for name, reader in ((WEIGHTS, safetensors.read), (INDEX, safetensors.read_shards)):
-        if (folder / name).exists():
-            return folder / name, reader(folder / name)
-    if parts and all((folder / part).is_dir() for part in parts):
+        if reading.present(place := atomic.place(folder / name)):
+            return folder / name, reader(place)
+    if parts and all((folder / part).is_dir() or atomic.place(folder / part).is_dir() for part in parts):
         tensors = {}
         for part in parts:
-            atomic.settle(folder / part)
+            linked = (folder / part).is_symlink()
+            require(not linked, f"{folder / part} is a link to a folder: put the folder itself in its place")
             tensors |= {f"{part}.{name}": array for name, array in _read(folder / part, (), published)[1].items()}
         return folder, tensors
     advice = f" and no directories {' and '.join(parts)}" if parts else ""
@@ -275,14 +277,14 @@ def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dic
 
 def _foreign(folder: Path) -> Path | None:
     """Another framework's weights, if the folder has any."""
-    return max((file for file in folder.iterdir() if file.suffix in FOREIGN), default=None)
+    return max((folder / name for name in reading.names(folder) if name.endswith(FOREIGN)), default=None)
 
 
 def _require_agreement(folder: Path, module: ModuleType, config: Any) -> None:
     """A network's own directory must not describe another one than the whole: it would compute other numbers alone."""
     for part, of_part in _parts(module, config).items():
         path = folder / part / CONFIG
-        fields = _fields(path) if path.exists() else {}
+        fields = _fields(path) if reading.present(atomic.place(path)) else {}
         for name, due in to_fields(of_part).items():
             agree = name in module.VARIANTS or fields.get(name, due) == due
             where = f"but {folder / CONFIG} makes it {due!r}: correct one of them"
@@ -291,9 +293,10 @@ def _require_agreement(folder: Path, module: ModuleType, config: Any) -> None:
 
 def _stored(folder: Path) -> set[str]:
     """The names of the tensors that the folder's own weights hold; empty without any."""
-    if (folder / WEIGHTS).exists():
-        return set(safetensors.header(folder / WEIGHTS).entries)
-    return set(safetensors.placed(folder / INDEX)) if (folder / INDEX).exists() else set()
+    weights, index = atomic.place(folder / WEIGHTS), atomic.place(folder / INDEX)
+    if reading.present(weights):
+        return set(safetensors.header(weights).entries)
+    return set(safetensors.placed(index)) if reading.present(index) else set()
 
 
 def _renamed(given: dict[str, np.ndarray], known: set[str], prefix: str) -> dict[str, np.ndarray]:

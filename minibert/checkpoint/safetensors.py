@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from minibert import reading
 from minibert.checkpoint import atomic, strictjson
 from minibert.config import require, shown
 from minibert.errors import InputError
@@ -63,13 +64,13 @@ class Header(NamedTuple):
 
 def header(path: str | os.PathLike) -> Header:
     """The header alone, checked against the file's size."""
-    with _opened(path) as file:
+    with reading.opened(path) as file:
         return _header(file, path)
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Every tensor by name, writable, in native byte order; F16 and BF16 come exactly widened to float32."""
-    with _opened(path) as file:
+    with reading.opened(path) as file:
         entries, _, start = _header(file, path)
         file.seek(start)
         return {name: _tensor(file, entry, f"{path}: tensor {shown(name)}") for name, entry in entries.items()}
@@ -95,10 +96,7 @@ def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def placed(index: str | os.PathLike) -> dict[str, str]:
     """Name -> file, as a `model.safetensors.index.json` says."""
-    try:
-        fields = strictjson.loads(Path(index).read_bytes(), str(index))
-    except OSError as error:
-        raise InputError(f"cannot read {index}: {error.strerror}") from None
+    fields = strictjson.loads(reading.contents(index), str(index))
     places = fields.get("weight_map") if isinstance(fields, dict) else None
     require(isinstance(places, dict), f"{index}: 'weight_map' is missing or no object")
     for name, shard in places.items():
@@ -133,14 +131,6 @@ def write(
         out.write(len(head).to_bytes(8, "little") + head)
         for name in order:
             out.write(arrays[name].reshape(-1).view(np.uint8).data)
-
-
-def _opened(path: str | os.PathLike) -> BinaryIO:
-    require(os.path.isfile(path) or not os.path.exists(path), f"cannot read {path}: not a file")
-    try:
-        return open(path, "rb")
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
 
 
 def _header(file: BinaryIO, path: str | os.PathLike) -> Header:

@@ -5,11 +5,11 @@ which characters make a word, as data: nothing of it reaches the model (BERT-wwm
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import regex
 
+from minibert import reading
 from minibert.corruption import units
 from minibert.errors import InputError
 
@@ -54,12 +54,7 @@ def listed(words: Iterable[str]) -> Segmenter:
 
 def lines(path: str) -> list[str]:
     """The lines of a UTF-8 file that are not blank; one InputError line where it cannot be read."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(f"cannot read {path}: {reason or error}") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in reading.text(path).splitlines() if line.strip()]
 
 
 def starts(

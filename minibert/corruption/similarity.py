@@ -6,11 +6,11 @@ Both give a mapping from a word to similar ones, each a tuple of ids: what `repl
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minibert import reading
 from minibert.checkpoint import strictjson
 from minibert.errors import InputError
 
@@ -24,10 +24,7 @@ _BLOCK = 512  # words compared with all others at a time
 
 def handed_in(path: str, tokenizer: Any) -> Similar:
     """The words of a JSON file {word: [similar word, …]}, as ids; words with unknown characters are left out."""
-    try:
-        table = strictjson.loads(Path(path).read_bytes(), path)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    table = strictjson.loads(reading.contents(path), path)
     lists = isinstance(table, dict) and all(isinstance(found, list) for found in table.values())
     if not lists or not all(isinstance(word, str) for found in table.values() for word in found):
         raise InputError(f"{path} must hold similar words as a JSON object: {{word: [word, …]}}")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, gradcheck, tree
+from minibert import families, gradcheck, reading, tree
 from minibert.checkpoint import atomic, directory, safetensors, strictjson
 from minibert.config import from_fields, require, shown
 from minibert.errors import InputError
@@ -67,7 +67,7 @@ class Case:
         require(key in self.entries, f"case {self.name} has no tensor {shown(key)}")
         section, _, name = key.partition("/")
         if section not in self._sections:
-            self._sections[section] = safetensors.read(self.path / f"{section}.safetensors")
+            self._sections[section] = safetensors.read(atomic.place(self.path / f"{section}.safetensors"))
         array = self._sections[section][name]
         if key not in self._verified:
             right = _digest(array) == self.entries[key].sha256
@@ -156,10 +156,14 @@ def read(path: str | os.PathLike) -> Case:
     Files are compared with case.json by their headers; tensors are read and hashed when asked for.
     """
     place = Path(path)
-    if not (place / "case.json").exists() and (folder() / place / "case.json").exists():
+    if not reading.present(atomic.place(place / "case.json")) and reading.present(folder() / place / "case.json"):
         place = folder() / place
     require(place.is_dir(), f"{path} is no case: there is no such folder")
-    atomic.settle(place)
+    with atomic.unchanged(place, OWNED):
+        return _read(place)
+
+
+def _read(place: Path) -> Case:
     source = str(place / "case.json")
     facts = strictjson.loads(_bytes(place / "case.json"), source)
     if isinstance(facts, dict) and facts.get("format") != FORMAT:
@@ -187,9 +191,11 @@ def _require_files(place: Path, entries: dict[str, Entry]) -> None:
         listed.setdefault(entry.file, {})[key.partition("/")[2]] = entry
     for section in SECTIONS:
         file = place / f"{section}.safetensors"
-        require(file.exists() == (file.name in listed), f"{file} is {'not listed' if file.exists() else 'missing'}")
+        wanted = file.name in listed
+        held = reading.present(atomic.place(file))
+        require(held == wanted, f"{file} is {'missing' if wanted else 'not listed'}")
     for name, wanted in listed.items():
-        held = safetensors.header(place / name).entries
+        held = safetensors.header(atomic.place(place / name)).entries
         for tensor in wanted.keys() ^ held.keys():
             where = "listed but not in the file" if tensor in wanted else "in the file but not listed"
             raise InputError(f"{place / name}: tensor {shown(tensor)} is {where}")
@@ -201,12 +207,7 @@ def _require_files(place: Path, entries: dict[str, Entry]) -> None:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        require(size <= MAX_JSON, f"{path} has {size} bytes; the limit is {MAX_JSON}")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    return reading.contents(atomic.place(path), MAX_JSON)
 
 
 def _digest(array: np.ndarray) -> str:
@@ -217,11 +218,8 @@ def _digest(array: np.ndarray) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    with reading.opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ---- Writing ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from minibert import families
+from minibert import families, reading
 from minibert.checkpoint import directory, strictjson
 from minibert.config import require
 from minibert.errors import InputError
@@ -92,7 +92,7 @@ def _fields(name: str, kind: str, path: Any) -> dict[str, Any]:
         )
     if path is None:
         return {}
-    fields = strictjson.loads(_read(path), str(path))
+    fields = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object")
     if kind == "op":
         return fields
@@ -101,17 +101,7 @@ def _fields(name: str, kind: str, path: Any) -> dict[str, Any]:
 
 
 def _texts(path: Any) -> list[str]:
-    try:
-        return [line for line in _read(path).decode("utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start})") from None
-
-
-def _read(path: Any) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    return [line for line in reading.text(path).splitlines() if line.strip()]
 
 
 def _said(case: Case) -> None:

@@ -6,7 +6,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from minibert import __version__
+from minibert import __version__, reading
+from minibert.checkpoint import atomic
 from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, SLOTS, Row
 
@@ -166,7 +167,7 @@ def claim(
 
 def fingerprint(case: Any) -> str:
     """The SHA-256 of case.json, which holds that of every tensor."""
-    return hashlib.sha256((case.path / "case.json").read_bytes()).hexdigest()
+    return hashlib.sha256(reading.contents(atomic.place(case.path / "case.json"))).hexdigest()
 
 
 def badge(claimed: dict[str, Any]) -> str:

@@ -6,11 +6,11 @@ and "offsets" as in the case; null where nothing was computed.
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minibert import reading
 from minibert.checkpoint import strictjson
 from minibert.config import require, shown
 from minibert.errors import InputError
@@ -24,10 +24,10 @@ FIELDS = ("ids", "type_ids", "tokens", "offsets")
 def read(path: str | os.PathLike, case: Any) -> tuple[Candidate, list[Row]]:
     """The candidate (its ids by key "tokens/3") and a row for each of the case's texts."""
     try:
-        given = strictjson.loads(Path(path).read_bytes(), str(path))
-    except OSError as error:
-        wanted = f"case {case.name} takes a JSON file with the ids of each of its texts"
-        raise InputError(f"cannot read {path}: {error.strerror}; {wanted}") from None
+        data = reading.contents(path)
+    except InputError as error:
+        raise InputError(f"{error}; case {case.name} takes a JSON file with the ids of each of its texts") from None
+    given = strictjson.loads(data, str(path))
     given = given.get("vectors") if isinstance(given, dict) else given
     due = case.text()["vectors"]
     fits = isinstance(given, list) and len(given) <= len(due)

@@ -5,6 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from minibert import reading
+from minibert.checkpoint import atomic
 from minibert.config import require
 
 # kind: (module, class, "model" type in a tokenizer.json, the files that only this kind has)
@@ -33,12 +35,13 @@ def load(folder: Path, kind: str, **options: Any) -> Any | None:
 def _kind(folder: Path) -> str | None:
     """The kind that the files show; "" where they don't, None without any."""
     for kind, (*_, files) in KINDS.items():
-        if any((folder / file).exists() for file in files):
+        if any(reading.present(atomic.place(folder / file)) for file in files):
             return kind
-    if not (folder / WHOLE).exists():
+    whole = atomic.place(folder / WHOLE)
+    if not reading.present(whole):
         return None
     try:
-        stated = json.loads((folder / WHOLE).read_bytes())["model"]["type"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # what is wrong, its own reader says
+        stated = json.loads(reading.contents(whole))["model"]["type"]
+    except (ValueError, KeyError, TypeError, RecursionError):  # what is wrong, its own reader says
         return ""
     return next((kind for kind, (_, _, name, _) in KINDS.items() if name == stated), "")

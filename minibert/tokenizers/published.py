@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from minibert import reading
 from minibert.checkpoint import atomic, strictjson
 from minibert.errors import InputError
 from minibert.tokenizers import layout
@@ -28,15 +29,15 @@ def found(path: str | os.PathLike, usual: str, *others: str) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    atomic.settle(path)
-    return next((path / name for name in (WHOLE, usual, *others) if (path / name).exists()), path / usual)
+    names = (WHOLE, usual, *others)
+    return next((path / name for name in names if reading.present(atomic.place(path / name))), path / usual)
 
 
 def settings(path: Path) -> tuple[dict[str, Any], Path]:
     """What the two files of settings beside this one say, and the one to be named with it."""
     said: dict[str, Any] = {}
     for name in SETTINGS:
-        if (path.parent / name).exists():
+        if reading.present(atomic.place(path.parent / name)):
             said |= read(path.parent / name)
     return said, path.parent / SETTINGS[1]
 
@@ -171,9 +172,4 @@ def named(path: str | os.PathLike) -> Iterator[None]:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path}: {path.stat().st_size} bytes; files of tokenizers have at most {LARGEST}")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    return reading.contents(atomic.place(path), LARGEST)

@@ -10,8 +10,9 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from minibert import reading
+from minibert.checkpoint import atomic
 from minibert.errors import InputError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
@@ -48,14 +49,7 @@ class Model:
 
 def read(path: str | os.PathLike) -> Model:
     """The model in the file; InputError, one line, for anything that is no unigram model with these settings."""
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    if len(data) > _MAX_BYTES:
-        raise InputError(f"{path}: more than {_MAX_BYTES} bytes, no SentencePiece model")
+    data = reading.contents(atomic.place(path), _MAX_BYTES)
     try:
         return decoded(data)
     except InputError as error:
