@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, layers, signatures, tree
+from minibert import families, layers, objective, signatures, tree
 from minibert.families import bert
+from minibert.heads import masked_lm, next_sentence
 from minibert.model import create
 from minibert.pairs import PAIRS, Pair
 
@@ -233,13 +234,14 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("pooler", layers.pooler, layers.pooler_backward, {"x": x, "p": p["pooler"]}, {})
     yield Case(
         "mlm_head",
-        layers.mlm_head,
-        layers.mlm_head_backward,
+        masked_lm.mlm_head,
+        masked_lm.mlm_head_backward,
         {"x": x, "p": p["mlm"], "table": p["embeddings"]["word"]["weight"]},
         {"act": act, "eps": eps},
         {"activation": act, "eps": eps},
     )
-    yield Case("nsp_head", bert.nsp_head, bert.nsp_head_backward, {"pooled": x[:, 0], "p": p["nsp"]}, {})
+    pair = next_sentence.nsp_head, next_sentence.nsp_head_backward
+    yield Case("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
 
 
 def directional(
@@ -272,8 +274,8 @@ def family_errors(name: str, seed: int = 0) -> dict[str, float]:
     model = create(name, **module.PROBE, dtype="float64", initializer_range=0.4)
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
     batch = model.checked(module.example(rng, model.config))
-    gradient = module.loss_backward(module.loss(params, model.config, batch)[1])
-    return directional(lambda p: module.loss(p, model.config, batch)[0], params, gradient, rng)
+    gradient = objective.loss_backward(objective.loss(module, params, model.config, batch)[1])
+    return directional(lambda p: objective.loss(module, p, model.config, batch)[0], params, gradient, rng)
 
 
 def table(names: list[str], seed: int = 0) -> Iterator[tuple[str, str, float, float | None]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibert import config as configs
-from minibert import families, signatures, tree
+from minibert import families, objective, signatures, tree
 from minibert.config import nearest, shown
 from minibert.errors import InputError
 
@@ -55,26 +55,27 @@ class Model:
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
         module = self.module
-        for head in families.declared(module, "HEADS", self.config):
+        for head in objective.needs(module, self.config):
             if head not in self.params:
                 raise InputError(f"loss needs the head {head!r}, which these parameters do not have")
         for term in denominators or {}:
-            if term not in (terms := families.declared(module, "TERMS", self.config)):
+            if term not in (terms := module.terms(self.config)):
                 raise InputError(f"unknown term {term!r} in denominators; there are: {', '.join(terms)}")
-        loss, cache = module.loss(self.params, self.config, self.checked(batch), denominators=denominators, keep=keep)
+        given = {"denominators": denominators, "keep": keep}
+        loss, cache = objective.loss(module, self.params, self.config, self.checked(batch), **given)
         return np.asarray(loss), cache  # a sum of 0-d arrays is a scalar in NumPy
 
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""
         module = self.module
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
-        labels = families.declared(module, "LABELS", self.config)
+        labels = objective.labels(module, self.config)
         arrays = self._checked(arrays, {**module.INPUTS, **labels}, ("input_ids", *labels))
         return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), arrays["input_ids"].shape)}
 
     def loss_backward(self, cache: Tree) -> Tree:
         """d loss / d every parameter: a tree like `params`."""
-        return self.module.loss_backward(cache)
+        return objective.loss_backward(cache)
 
     def _checked(self, given: dict[str, Any], specs: dict[str, str], required: Iterable[str]) -> dict[str, np.ndarray]:
         """The arrays under the family's own names, each as its Spec says."""
@@ -154,7 +155,7 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
         raise InputError(f"seed {shown(seed)}: expected a whole number, 0 or more") from None
     flat = {
         path: _initial(path, shape, config.initializer_range, rng).astype(kind)
-        for path, shape in tree.items(families.trained(module, config))
+        for path, shape in tree.items(objective.trained(module, config))
     }
     return Model(module.__name__.rpartition(".")[2], config, tree.unflatten(flat))
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, optim, tree
+from minibert import kernels, objective, optim, tree
 from minibert.checkpoint import atomic, directory, safetensors
 from minibert.config import require
 from minibert.errors import InputError
@@ -99,7 +99,7 @@ def batch(instances: Batch, rows: np.ndarray) -> Batch:
 
 def denominators(model: Any, batches: list[Batch]) -> dict[str, float]:
     """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    return functools.reduce(tree.add, map(model.module.counts, batches))
+    return functools.reduce(tree.add, (objective.counts(model.module, model.config, batch) for batch in batches))
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
@@ -110,7 +110,7 @@ def _measured(model: Any, b: Batch, totals: dict[str, float], keep: str) -> tupl
     ones: the share of class 1 among the targets of the terms that are decisions.
     """
     loss, cache = model.loss(b, totals, keep)
-    correct = model.module.correct(cache)
+    correct = objective.right(cache)
     right = {term: count / max(1, totals[term]) for term, (count, _, _) in correct.items()}
     ones = {term: one / max(1, totals[term]) for term, (_, _, one) in correct.items() if one is not None}
     terms = {term: float(value) for term, value in cache["terms"].items()}

@@ -356,7 +356,6 @@ TOY = '''
 from dataclasses import dataclass
 
 MODEL_TYPE, PREFIX, HEADS, TOKENIZER, VARIANTS = "bert", "toy.", ("head",), "wordpiece", ("trick",)
-ARCHITECTURES = {"ToyModel": (), "ToyForThings": ("head",)}
 DROPPED = {"gap_size": (0,)}
 
 
@@ -370,6 +369,14 @@ class Config:
 def shapes(config):
     square = {"weight": (config.width, 4)}
     return {"q": square, "k": square, "v": square, "out": {"weight": (6, 4)}, "head": {"weight": (2, 3, 4)}}
+
+
+def terms(config):
+    return {}
+
+
+def architectures(config):
+    return {"ToyModel": (), "ToyForThings": ("head",)}
 
 
 def names(config):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, gradcheck, inference
+from minibert import cli, gradcheck, inference, objective
 from minibert.pairs import PAIRS
 from minibert.tokenizers.wordpiece import WordPiece
 
@@ -161,7 +161,8 @@ def test_fill_mask_guesses_every_mask(tiny):
     ids = model.tokenizer.encode(text).ids
     inputs = {"input_ids": np.array([ids])}
     for place, guesses in zip([i for i, token in enumerate(ids) if token == 4], report["masks"], strict=True):
-        logits = model.module.masked_logits(model.params, model.config, inputs, np.array([place]))[0, : len(WORDS)]
+        logits = objective.predict(model.module, model.params, model.config, inputs, "masked_lm", (0, place))
+        logits = logits[: len(WORDS)]
         probabilities = np.exp(logits) / np.exp(logits).sum()
         assert [guess["id"] for guess in guesses] == np.argsort(-probabilities)[:3].tolist()
         assert [guess["token"] for guess in guesses] == [WORDS[guess["id"]] for guess in guesses]

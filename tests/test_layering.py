@@ -19,6 +19,8 @@ LEVELS = [
     ["pairs", "kernels", "checkpoint.safetensors"],
     ["ops", "strategies", "trace"],
     ["layers"],
+    ["heads"],
+    ["objective"],
     ["families", "tokenizers", "corruption", "corpus", "optim"],
     ["model", "checkpoint"],
     ["gradcheck", "laws", "memory", "training", "inference"],

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert import cli, families, gradcheck, tree
+from minibert import cli, families, gradcheck, objective, tree
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
 from minibert.mistakes import CATALOGUE, diagnose, matrix, page
@@ -127,8 +127,8 @@ def observed(subject, module):
     with ExitStack() as stack:
         for factory in subject.around:
             stack.enter_context(observing(factory()))
-        value, cache = module.loss(subject.params, subject.config, subject.batches[0], dense=True)
-        return value, module.loss_backward(cache)
+        value, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
+        return value, objective.loss_backward(cache)
 
 
 # what the families beside BERT brought: pairs of their own

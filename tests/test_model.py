@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import InputError, tree
+from minibert import InputError, objective, tree
 from minibert.families import bert
 
 FIELDS = {**bert.PROBE, "mlm_denominator_eps": 0.0}
@@ -168,7 +168,7 @@ def test_parameter_counts_of_the_published_sizes():
     counts = {"tiny": 4385920, "mini": 11170560, "small": 28763648, "medium": 41373184, "base": 109482240,
               "large": 335141888}  # fmt: skip
     for name, count in counts.items():
-        shapes = bert.shapes(bert.Config(**bert.PRESETS[name]))
+        shapes = objective.shapes(bert, bert.Config(**bert.PRESETS[name]))
         sizes = {part: sum(int(np.prod(s)) for s in tree.leaves(shapes[part])) for part in shapes}
         assert sizes["embeddings"] + sizes["encoder"] + sizes["pooler"] == count, name
         if name == "base":

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, reading, tokenizers
+from minibert import families, objective, reading, tokenizers
 from minibert import tree as trees
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.config import from_fields, require, shown, to_fields
@@ -133,7 +133,7 @@ def _write(folder: Path, model: Model, config: Any, tensors: dict[str, np.ndarra
     if model.family != module.MODEL_TYPE:
         origin["minibert_family"] = model.family
     if tensors:
-        known = families.declared(module, "ARCHITECTURES", config)
+        known = module.architectures(config)
         heads = families.optional(module, config) & set(held)
         origin = {"architectures": [_architecture(known, heads)], **origin}
         origin["dtype"] = np.result_type(*tensors.values()).name
@@ -226,9 +226,9 @@ def _architecture(known: dict[str, tuple[str, ...]], heads: set[str]) -> str:
 def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | None) -> Any:
     """The tree of the directory's weights, checked by name, shape, dtype and for being finite."""
     rows = module.names(config)
-    shapes = _published_shapes(module.shapes(config), rows)
+    shapes = _published_shapes(objective.shapes(module, config), rows)
     aliases, unused = module.aliases(config), set(getattr(module, "unused", lambda config: ())(config))
-    published = families.declared(module, "ARCHITECTURES", config)
+    published = module.architectures(config)
     whole = max(published, key=lambda name: len(published[name]), default="AutoModelForPreTraining")
     source, given = _read(folder, _parts(module, config), whole)
     if source == folder:

@@ -35,6 +35,7 @@ read them with `declared`. A family whose equations are another's imports what i
 """
 
 import pkgutil
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -50,21 +51,16 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def declared(module: ModuleType, table: str, config: Any) -> Any:
-    """A family's LABELS, TERMS or the like for this config."""
-    value = getattr(module, table)
-    return value(config) if callable(value) else value
-
-
 def optional(module: ModuleType, config: Any) -> set[str]:
-    """The parts of the tree that a published directory may lack: the heads of the classes in ARCHITECTURES."""
-    return {head for heads in declared(module, "ARCHITECTURES", config).values() for head in heads}
+    """The parts of the tree that a published directory may lack."""
+    return {part for parts in module.architectures(config).values() for part in parts}
 
 
-def trained(module: ModuleType, config: Any) -> dict[str, Any]:
-    """The shapes without the heads that the loss does not need: what `create` makes."""
-    spare = optional(module, config) - {*declared(module, "HEADS", config)}
-    return {part: shapes for part, shapes in module.shapes(config).items() if part not in spare}
+def equations(name: str) -> str:
+    """The family whose network and terms these are: its own, or its kin's where it differs in the data alone."""
+    module = family(name)
+    kin = vars(module).get("KIN")
+    return name if kin is None or "terms" in vars(module) else equations(kin)
 
 
 def family(name: str) -> ModuleType:
@@ -73,4 +69,7 @@ def family(name: str) -> ModuleType:
     spelled = ALIASES.get(spelled, spelled)
     if spelled not in names():
         raise InputError(f"unknown family {shown(name)}{nearest(spelled, names())}; there are: {', '.join(names())}")
-    return import_module(f"{__name__}.{spelled}")
+    module = import_module(f"{__name__}.{spelled}")
+    if kin := vars(module).get("KIN"):
+        vars(module).setdefault("__getattr__", partial(getattr, family(kin)))
+    return module

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, ops, trace, tree
+from minibert import families, objective, ops, trace, tree
 from minibert.checkpoint import directory
 from minibert.golden.subject import Subject, observe, term_paths
 from minibert.pairs import BLOCKS, PAIRS, observing, unobserved
@@ -32,11 +32,11 @@ def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
     module = families.family(subject.family)
     batch = subject.batches[0]
     with trace.recording() as record:
-        cache = module.loss(subject.params, subject.config, batch, dense=True)[1]
+        cache = objective.loss(module, subject.params, subject.config, batch, dense=True)[1]
     run = _Forced(_calls(module, subject.config, record, cache), usable)
     with observing(run.observe):
-        loss, cache = module.loss(subject.params, subject.config, batch, dense=True)
-        gradient = module.loss_backward(cache)
+        loss, cache = objective.loss(module, subject.params, subject.config, batch, dense=True)
+        gradient = objective.loss_backward(cache)
     noted = {**run.noted, "forward/loss": loss}
     flat = directory.to_published(gradient, module.names(subject.config))
     noted |= {f"gradients/{name}": array for name, array in flat.items()}
@@ -53,7 +53,7 @@ def _calls(module: Any, config: Any, record: trace.Record, cache: Any) -> dict[i
     number = {id(event): i for i, event in enumerate(record.events)}
     events = record.named(cache)
     calls: dict[int, dict[str, str]] = defaultdict(dict)
-    losses = term_paths(families.declared(module, "TERMS", config), events).items()
+    losses = term_paths(module.terms(config), events).items()
     for name, path, *_ in [*module.activations(config), *losses]:
         path, _, part = path.partition(":")
         if path in events:

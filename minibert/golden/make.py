@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import minibert
-from minibert import families, gradcheck, layers, trace, tree
+from minibert import families, gradcheck, layers, objective, trace, tree
 from minibert.checkpoint import directory
 from minibert.config import from_fields, nearest, require, to_fields
 from minibert.errors import InputError
@@ -92,7 +92,7 @@ def make(name: str, recipe: Recipe, path: Any, runs: int = noise.RUNS) -> Case:
 
 def _terms(family: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
     module = families.family(family)
-    return families.declared(module, "TERMS", from_fields(module.Config, dict(fields)))
+    return tuple(module.terms(from_fields(module.Config, dict(fields))))
 
 
 def through_the_optimizer(
@@ -223,7 +223,7 @@ def probe_weights(family: str, config: Any, seed: int) -> Any:
         *_, parent, leaf = path.split(".")
         return 1 + 0.3 * values if (parent, leaf) == ("norm", "weight") else std * values
 
-    shapes = families.trained(families.family(family), config)
+    shapes = objective.trained(families.family(family), config)
     return tree.unflatten({path: drawn(path, shape) for path, shape in tree.items(shapes)})
 
 
@@ -268,7 +268,7 @@ def of(name: str, kind: str, fields: Mapping[str, Any], seed: int) -> Recipe:
         return Recipe(f"{name} alone", None, name, fields, seed)
     module = families.family(name)
     config = from_fields(module.Config, {**published(name), **fields})
-    size = sum(int(np.prod(shape)) for shape in tree.leaves(module.shapes(config)))
+    size = sum(int(np.prod(shape)) for shape in tree.leaves(objective.shapes(module, config)))
     advice = "a case holds them eleven times: give a smaller configuration, or --from a published directory"
     require(
         size <= MOST_PARAMETERS, f"the configuration has {size:,} parameters of {MOST_PARAMETERS:,} allowed; {advice}"
@@ -451,7 +451,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         "segment_ids": np.array([row.type_ids for row in encoded]),
     }
     batch = {name: a for name, a in batch.items() if _spelling(model.module, name) in model.module.INPUTS}
-    whole = all(head in model.params for head in families.declared(model.module, "HEADS", model.config))
+    whole = all(head in model.params for head in objective.needs(model.module, model.config))
     if whole:
         batch |= _targets(batch, model, seed)
     dtype = np.result_type(*tree.leaves(model.params))
@@ -462,7 +462,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         "kind": "pipeline",
         "family": model.family,
         "pair": None,
-        "objective": " + ".join(families.declared(model.module, "TERMS", model.config)) if whole else None,
+        "objective": " + ".join(model.module.terms(model.config)) if whole else None,
         "config": to_fields(model.config),
         "seed": seed,
         "dtype": dtype.name,
@@ -516,7 +516,7 @@ def _targets(batch: dict[str, Array], model: Model, seed: int) -> dict[str, Arra
         "replaced_labels": (made.ids != ids).astype(np.int64),
     }
     batch["input_ids"] = made.ids
-    wanted = families.declared(model.module, "LABELS", model.config)
+    wanted = objective.labels(model.module, model.config)
     fields = {name: a for name, a in fields.items() if _spelling(model.module, name) in wanted}
     if not wanted.keys() <= {_spelling(model.module, name) for name in fields}:
         fields |= model.module.sampled(draws, model.params, model.config, {**batch, **fields})
@@ -526,7 +526,7 @@ def _targets(batch: dict[str, Array], model: Model, seed: int) -> dict[str, Arra
 def _computed(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Around) -> Tensors:
     """The loss, outputs and gradients of a batch; without labels the outputs alone."""
     inputs = {_spelling(model.module, name): array for name, array in batch.items()}
-    if all(label in inputs for label in families.declared(model.module, "LABELS", model.config)):
+    if all(label in inputs for label in objective.labels(model.module, model.config)):
         made = Subject(model.family, model.config, model.params, [model.checked(batch)])
         return observed(made, (), dtype, around)
     params = tree.map(lambda a: a.astype(dtype, copy=False), model.params)

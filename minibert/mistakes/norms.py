@@ -19,7 +19,7 @@ GROUPS = (
     ("encoder", r"encode\.encoder\..*"),
     ("attention norms", r".*\.attention\.add_norm\.norm"),
     ("feed-forward norms", r".*\.feed_forward\.add_norm\.norm"),
-    ("MLM head", r"mlm\..*"),
+    ("MLM head", r"masked_lm\.head\..*"),
 )
 
 
@@ -252,7 +252,7 @@ def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement | Non
     """Statistics over the tokens of a row as well, also where the rows of the batch lie flat; of all tokens."""
 
     def made(subject: Any, site: Any) -> Replacement | None:
-        if not site.local.startswith(("encode.", "mlm.")):
+        if not site.local.startswith(("encode.", "masked_lm.head.")):
             return None
         wrong, length = norm(right_root, axes), subject.batches[0]["input_ids"].shape[1]
 
@@ -310,7 +310,7 @@ def _borrowers(subject: Any, at: Any) -> list[Mutant]:
         first, last = norms[0].path, next((s.path for s in reversed(norms) if s.local.startswith("encode.enc")), None)
         for site in norms[1:]:
             found += borrowed("the embeddings' norm reused", first, site.path)(subject, at)
-        head = next((site.path for site in norms if site.local == "mlm.norm"), None)
+        head = next((site.path for site in norms if site.local == "masked_lm.head.norm"), None)
         found += borrowed("the last layer's norm reused", last, head)(subject, at) if last and head else []
     return found
 
