@@ -3,11 +3,10 @@
 What a family's module says about its files, in the tables at its end:
 
     MODEL_TYPE       the "model_type" in its config.json
-    ARCHITECTURES    published class -> the heads that it has
-    HEADS            the top-level parts of the tree that a file may lack, each as a whole
     PREFIX           how the encoder's names begin in published models with heads; bare encoders go without
     VARIANTS         config fields of minibert's own, written only where they differ from their defaults
     TOKENIZER        a key of tokenizers.KINDS: where the files don't say which kind they are
+    architectures(config)  published class -> the parts that it has, of those that a file may lack as a whole
     names(config)    rows (path in the tree, published name, bijection) of every parameter
     aliases(config)  second published name -> the name whose tensor it repeats
     unused(config)   optional: published names whose tensors no equation reads

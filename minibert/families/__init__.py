@@ -1,18 +1,18 @@
-"""One file, one family. A family is found by its file: `family("bert")` is the module `minibert.families.bert`.
+"""One file, one network. A family is found by its file: `family("bert")` is the module `minibert.families.bert`.
 
 What a family's file offers, in this order (bert.py is the model):
 
+    KIN                     optional: the family whose are all parts below that this file does not have
     Config PRESETS PROBE    its configuration, the published sizes, a small one with every field off its default
-    shapes(config)          the tree of shapes: norms are called "norm", leaves "weight" and "bias"
+    shapes(config)          the tree of shapes of the network: norms are called "norm", leaves "weight" and "bias"
     example(rng, config, rows=3, length=7, targets=3)       a small batch of every kind of trouble, dropout masks drawn
     dropout_places(config, rows, length)                    layers.Places of every keep-mask, by published module
     INPUTS OUTPUTS SPELLINGS longest(config)                what `encode` takes and gives, and the longest row
+    OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
-    masked_logits(p, config, inputs, positions)             for fill-mask, where the family has such a head
-    LABELS TERMS HEADS      what `loss` takes, its terms, the parts of the tree that it needs and `create` makes
-    loss(p, config, batch, *, denominators, keep, dense) loss_backward(cache)
-    counts(batch)           {term: targets}; correct(cache): {term: (right, counted, of class 1 or None for tokens)}, of
-                            the terms that predict
+    terms(config)           what it is trained for: {name: objective.Term}. A family whose loss terms over one `encode`
+                            cannot say has loss, loss_backward, labels, needs, counts, right, predict of its own, as
+                            `objective` has them, and `terms` gives their names
     TOKENIZER PRETRAINING   the kind of tokenizer; "options" and config "fields" of `pretrain` that differ from its
                             defaults, in "formats" the fields that the rows of a format need ("" where there is one),
                             in "files" those of pretraining.FILES that it reads
@@ -27,11 +27,8 @@ What a family's file offers, in this order (bert.py is the model):
     sampled(rng, p, config, batch)                          optional: more fields, drawn from the model (ELECTRA)
     stage(p, config, step, steps)                           optional: the top-level parts that a step of a run leaves as
                                                             they are; may write to p, as a function of p and the step
-    MODEL_TYPE … names(config) aliases(config) unused(config) activations(config)
+    MODEL_TYPE … architectures(config) names(config) aliases(config) unused(config) activations(config)
                             its published names: see checkpoint.directory and golden.subject
-
-LABELS, TERMS, HEADS and ARCHITECTURES may be functions of the config, where that decides which networks there are:
-read them with `declared`. A family whose equations are another's imports what it shares by name.
 """
 
 import pkgutil
