@@ -8,6 +8,7 @@ import numpy as np
 
 from minibert import config as configs
 from minibert import families, objective, signatures, tree
+from minibert.checkpoint.names import to_published
 from minibert.config import nearest, shown
 from minibert.errors import InputError
 
@@ -121,9 +122,7 @@ class Model:
 
     def state_dict(self, tree: Tree = None) -> dict[str, np.ndarray]:
         """The flat dict under published names, each unique tensor once, of `params` or of any tree with its keys."""
-        from minibert.checkpoint import directory
-
-        return directory.to_published(self.params if tree is None else tree, self.module.names(self.config))
+        return to_published(self.params if tree is None else tree, self.module.names(self.config))
 
     def save(self, path: Any) -> None:
         """Writes the published layout: config.json, model.safetensors, vocabulary."""

@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 
 from minibert import kernels, objective, optim, tree
-from minibert.checkpoint import atomic, directory, safetensors
+from minibert.checkpoint import atomic, safetensors
+from minibert.checkpoint.names import from_published
 from minibert.config import require
 from minibert.errors import InputError
 
@@ -242,7 +243,7 @@ def load_checkpoint(run: Path, model: Any, state: dict) -> float:
 
 def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
     """Writes tensors with published names into the leaves of a tree like the parameters."""
-    loaded = tree.flatten(directory.from_published(tensors, model.module.names(model.config)))
+    loaded = tree.flatten(from_published(tensors, model.module.names(model.config)))
     leaves = tree.flatten(target)
     require(leaves.keys() == loaded.keys(), "it holds other tensors than this model")
     for path, leaf in leaves.items():

@@ -15,6 +15,7 @@ import pytest
 import minibert
 from minibert import cli, families, tree
 from minibert.checkpoint import atomic, directory, safetensors
+from minibert.checkpoint.names import from_published
 from minibert.errors import InputError
 
 FIELDS = {
@@ -140,7 +141,7 @@ def test_state_dict_maps_gradients(tmp_path):
     assert flat.keys() == model.state_dict().keys()
     assert "cls.predictions.decoder.weight" not in flat
     assert flat["bert.pooler.dense.weight"] is grads["pooler"]["weight"]
-    assert same(directory.from_published(flat, model.module.names(model.config)), grads)
+    assert same(from_published(flat, model.module.names(model.config)), grads)
 
 
 def test_shards(tmp_path):
@@ -413,7 +414,7 @@ def test_bijections(toy):
         "toy.out.kernel": np.ascontiguousarray(p["out"]["weight"].T).reshape(4, 2, 3),
         "head.weight": p["head"]["weight"].reshape(2, 12),
     })  # fmt: skip
-    assert same(directory.from_published(flat, toy.module.names(toy.config)), p)
+    assert same(from_published(flat, toy.module.names(toy.config)), p)
 
 
 def test_a_family_by_its_tables(toy, tmp_path):

@@ -22,6 +22,7 @@ LEVELS = [
     ["layers"],
     ["heads"],
     ["objective"],
+    ["checkpoint.names"],
     ["families", "tokenizers", "corruption", "corpus", "optim"],
     ["model", "checkpoint"],
     ["gradcheck", "laws", "memory", "training", "inference"],

@@ -15,18 +15,10 @@ What a family's module says about its files, in the tables at its end:
     parts(config)    optional: {name: config} of the networks that are published one by one. Such a model is a directory
                      with config.json and the tokenizer, and a published directory for each network; its tensors carry
                      "name." in front, and those that networks share are aliases of one another
-
-A bijection is what turns our tensor into the published one: steps, separated by blanks, of
-
-    identity   transpose   reshape:6x4->6x2x2 (our shape -> the published one)   split
-
-Rows with the same published name are its equal parts along the first axis, in the order of the rows; "split" marks
-them for the reader and does nothing itself.
 """
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -35,13 +27,11 @@ from typing import Any
 import numpy as np
 
 from minibert import families, objective, reading, tokenizers
-from minibert import tree as trees
 from minibert.checkpoint import atomic, safetensors, strictjson
+from minibert.checkpoint.names import Row, from_published, published_shapes, to_published
 from minibert.config import from_fields, require, shown, to_fields
 from minibert.errors import InputError
 from minibert.model import Model, parameter_dtype
-
-Row = tuple[str, str, str]
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 OWNED = (CONFIG, WEIGHTS, INDEX, *tokenizers.FILES)
@@ -87,9 +77,9 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Model:
     try:
         module = families.family(name)
         known = mathematical(fields, module)
-        if hasattr(module, "inferred") and ((names := _stored(folder)) or _foreign(folder)):
+        if hasattr(module, "inferred") and ((stored := _stored(folder)) or _foreign(folder)):
             stated = fields.get("architectures")
-            known = {**module.inferred(names, stated if isinstance(stated, list) else []), **known}
+            known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
@@ -147,53 +137,6 @@ def _parts(module: ModuleType, config: Any) -> dict[str, Any]:
     return module.parts(config) if hasattr(module, "parts") else {}
 
 
-# ---- Trees and published names ---------------------------------------------------------------------------------------
-def to_published(tree: Any, rows: Iterable[Row]) -> dict[str, np.ndarray]:
-    """The flat dict under published names of a tree of parameters, gradients or moments; absent heads stay absent."""
-    leaves = trees.flatten(tree)
-    parts: dict[str, list[np.ndarray]] = {}
-    for path, name, bijection in rows:
-        if path in leaves:
-            parts.setdefault(name, []).append(_applied(leaves[path], bijection))
-    return {name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for name, arrays in parts.items()}
-
-
-def from_published(flat: dict[str, np.ndarray], rows: Iterable[Row]) -> Any:
-    """The tree of the published tensors, the inverse of `to_published`; rows whose tensor is absent are left out."""
-    rows = [row for row in rows if row[1] in flat]
-    counts = Counter(name for _, name, _ in rows)
-    parts = {name: iter(np.split(flat[name], n) if n > 1 else [flat[name]]) for name, n in counts.items()}
-    return trees.unflatten({path: _undone(next(parts[name]), bijection) for path, name, bijection in rows})
-
-
-def _applied(array: np.ndarray, bijection: str) -> np.ndarray:
-    for kind, _, after in _steps(bijection):
-        array = array.T if kind == "transpose" else array.reshape(after) if kind == "reshape" else array
-    return array
-
-
-def _undone(array: np.ndarray, bijection: str) -> np.ndarray:
-    for kind, before, _ in reversed(_steps(bijection)):
-        array = array.T if kind == "transpose" else array.reshape(before) if kind == "reshape" else array
-    return np.asarray(array, order="C")
-
-
-def _applied_shape(shape: tuple[int, ...], bijection: str) -> tuple[int, ...]:
-    for kind, _, after in _steps(bijection):
-        shape = shape[::-1] if kind == "transpose" else after if kind == "reshape" else shape
-    return shape
-
-
-def _steps(bijection: str) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
-    """(kind, our shape, published shape) of each step; the shapes are () but for reshape."""
-    steps = []
-    for step in bijection.split():
-        kind, _, shapes = step.partition(":")
-        before, after = ([int(n) for n in re.findall(r"\d+", side)] for side in f"{shapes}->".split("->")[:2])
-        steps.append((kind, tuple(before), tuple(after)))
-    return steps
-
-
 # ---- config.json -----------------------------------------------------------------------------------------------------
 def _fields(path: Path) -> dict[str, Any]:
     fields = strictjson.loads(reading.contents(atomic.place(path)), str(path))
@@ -225,7 +168,7 @@ def _architecture(known: dict[str, tuple[str, ...]], heads: set[str]) -> str:
 def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | None) -> Any:
     """The tree of the directory's weights, checked by name, shape, dtype and for being finite."""
     rows = module.names(config)
-    shapes = _published_shapes(objective.shapes(module, config), rows)
+    shapes = published_shapes(objective.shapes(module, config), rows)
     aliases, unused = module.aliases(config), set(getattr(module, "unused", lambda config: ())(config))
     published = module.architectures(config)
     whole = max(published, key=lambda name: len(published[name]), default="AutoModelForPreTraining")
@@ -318,19 +261,10 @@ def _renamed(given: dict[str, np.ndarray], known: set[str], prefix: str) -> dict
     return tensors
 
 
-def _published_shapes(shapes: Any, rows: Iterable[Row]) -> dict[str, tuple[int, ...]]:
-    """Published name -> shape."""
-    ours, published = trees.flatten(shapes), {}
-    for path, name, bijection in rows:
-        first, *others = _applied_shape(ours[path], bijection)
-        published[name] = (first + (published[name][0] if name in published else 0), *others)
-    return published
-
-
 def _optional(rows: Iterable[Row], heads: Iterable[str], tensors: dict[str, np.ndarray]) -> set[str]:
     """The names of the heads of which the file has nothing."""
     parts = {head: {name for path, name, _ in rows if path.split(".")[0] == head} for head in heads}
-    return {name for names in parts.values() if not names & tensors.keys() for name in names}
+    return {name for held in parts.values() if not held & tensors.keys() for name in held}
 
 
 def _require_complete(

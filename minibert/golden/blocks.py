@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minibert import families, objective, ops, trace, tree
-from minibert.checkpoint import directory
+from minibert.checkpoint.names import from_published, to_published
 from minibert.golden.subject import Subject, observe, term_paths
 from minibert.pairs import BLOCKS, PAIRS, observing, unobserved
 
@@ -38,7 +38,7 @@ def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
         loss, cache = objective.loss(module, subject.params, subject.config, batch, dense=True)
         gradient = objective.loss_backward(cache)
     noted = {**run.noted, "forward/loss": loss}
-    flat = directory.to_published(gradient, module.names(subject.config))
+    flat = to_published(gradient, module.names(subject.config))
     noted |= {f"gradients/{name}": array for name, array in flat.items()}
     noted |= _first_step(subject, module, usable, flat)
     return {key: _shaped(np.asarray(noted[key]), tensors[key].shape) for key in tensors if key in noted}
@@ -119,7 +119,7 @@ def _first_step(subject: Subject, module: Any, tensors: Mapping[str, np.ndarray]
     given = {name: tensors.get(f"gradients/{name}") for name in gradient}
     if any(array is None for array in given.values()) or not any(key.startswith("steps/1/") for key in tensors):
         return {}
-    grads = directory.from_published(given, module.names(subject.config))
+    grads = from_published(given, module.names(subject.config))
     parts = {**subject.parts, "grads": lambda computed, step: tree.map(np.copy, grads)}
     state = observe(replace(subject, parts=parts), steps=(1,))
     return {key: array for key, array in state.items() if key.startswith("steps/1/") and key != "steps/1/loss"}

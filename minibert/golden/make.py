@@ -17,6 +17,7 @@ import numpy as np
 import minibert
 from minibert import families, gradcheck, layers, objective, trace, tree
 from minibert.checkpoint import directory
+from minibert.checkpoint.names import from_published, to_published
 from minibert.config import from_fields, nearest, require, to_fields
 from minibert.errors import InputError
 from minibert.golden import case as cases
@@ -166,7 +167,7 @@ def _certificate(kind: str, recipe: Recipe, given: Tensors, config: dict, truth:
 def _family(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
     """(what is given, config fields, evaluation) of a whole family's step."""
     made, batches = subject_of(recipe)
-    flat = directory.to_published(made.params, families.family(recipe.family).names(made.config))
+    flat = to_published(made.params, families.family(recipe.family).names(made.config))
     given = {**{f"weights/{name}": array for name, array in flat.items()}, **inputs_of(batches)}
     return given, to_fields(made.config), lambda dtype, around: observed(made, recipe.steps, dtype, around)
 
@@ -327,7 +328,7 @@ def _block(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
     made, batches = subject_of(recipe)
     module = families.family(recipe.family)
     start, _ = _first_layer(module, made.config)
-    flat = directory.to_published(made.params, module.names(made.config))
+    flat = to_published(made.params, module.names(made.config))
     weights = {name.removeprefix(start): a for name, a in flat.items() if name.startswith(start)}
     draws, mask = Draws(recipe.seed, "block"), batches[0]["input_mask"]
     shape = (*mask.shape, made.config.hidden_size)
@@ -359,7 +360,7 @@ def _layer(module: Any, config: Any, given: Mapping[str, Array], dtype: np.dtype
         record = stack.enter_context(trace.recording())
         _, cache = layers.encoder_layer(
             x,
-            directory.from_published(flat, rows),
+            from_published(flat, rows),
             heads=config.num_attention_heads,
             act=config.hidden_act,
             eps=config.layer_norm_eps,
@@ -375,7 +376,7 @@ def _layer(module: Any, config: Any, given: Mapping[str, Array], dtype: np.dtype
         if name.startswith(start)
     ]
     values, cotangents = subject.published(table, record.named(cache), {"input_ids": given["inputs/attention_mask"]})
-    gradients = {**cotangents, "x": dx, **directory.to_published(gradient, rows)}
+    gradients = {**cotangents, "x": dx, **to_published(gradient, rows)}
     return {
         **{f"forward/{name}": value for name, value in values.items()},
         **{f"gradients/{name}": value for name, value in gradients.items()},

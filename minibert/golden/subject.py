@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minibert import families, objective, optim, trace, tree
-from minibert.checkpoint import directory
+from minibert.checkpoint.names import to_published
 from minibert.pairs import observing
 
 Tree = Any
@@ -72,7 +72,7 @@ def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
         forward[f"loss.{term}"] = value
     forward["loss"] = loss
     tensors = {f"forward/{name}": np.asarray(value) for name, value in forward.items()}
-    for name, value in {**gradients, **directory.to_published(gradient, rows)}.items():
+    for name, value in {**gradients, **to_published(gradient, rows)}.items():
         tensors[f"gradients/{name}"] = value
     return {**tensors, **_steps(subject, module, rows, steps)}
 
@@ -128,9 +128,9 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
         lr = rate(plan["first_step"] + k - 1, peak=plan["learning_rate"], warmup=plan["warmup"], total=plan["total"])
         update(params, grads, state, lr=lr, decay=decay)
         if k in steps:
-            found = {"loss": loss, "learning_rate": lr, "gradient_norm": norm, **directory.to_published(params, rows)}
+            found = {"loss": loss, "learning_rate": lr, "gradient_norm": norm, **to_published(params, rows)}
             for slot in (name for name in state if name != "step"):
-                moments = directory.to_published(state[slot], rows)
+                moments = to_published(state[slot], rows)
                 found |= {f"{slot}.{name}": value for name, value in moments.items()}
             tensors |= {f"steps/{k}/{name}": np.array(value) for name, value in found.items()}
     return tensors
