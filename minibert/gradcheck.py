@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, layers, objective, signatures, tree
+from minibert import families, layers, objective, ops, signatures, tree
 from minibert.families import bert
 from minibert.heads import masked_lm, next_sentence
 from minibert.model import create
@@ -194,12 +194,12 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
     p = tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape), model.params)
     x = rng.standard_normal((2, 4, model.config.hidden_size))
     heads, act, eps = model.config.num_attention_heads, model.config.hidden_act, model.config.layer_norm_eps
-    bias = layers.key_mask(np.array([[1, 1, 0, 0], [1, 1, 1, 1]]), x.dtype)[0]
+    mask = np.array([[1, 1, 0, 0], [1, 1, 1, 1]])[:, None, None, :]
     attention = {name: p["encoder"][0]["attention"][name] for name in ("query", "key", "value", "output")}
     feed = {name: p["encoder"][0]["feed_forward"][name] for name in ("in", "out")}
-    own = {"heads": heads, "bias": bias}
+    own, doubled = {"heads": heads, "mask": mask}, {"heads": heads, "bias": ops.masking(mask, "min", x.dtype)[0]}
     yield Case(
-        "self_attention", layers.self_attention, layers.self_attention_backward, {"x": x, "p": attention}, own, own
+        "self_attention", layers.self_attention, layers.self_attention_backward, {"x": x, "p": attention}, own, doubled
     )
     yield Case(
         "feed_forward",
@@ -215,7 +215,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
         layers.encoder_layer_backward,
         {"x": x, "p": p["encoder"][0]},
         {**own, "act": act, "eps": eps},
-        {**own, "activation": act, "eps": eps},
+        {**doubled, "activation": act, "eps": eps},
     )
     ids = {"word": np.array([[1, 2, 1], [3, 0, 2]]), "position": np.arange(3), "token_type": np.array([[0, 1, 2]] * 2)}
     yield Case(

@@ -41,33 +41,11 @@ def activation_backward(dy: Array, c: Tree) -> Array:
 
 
 # ---- Attention -------------------------------------------------------------------------------------------------------
-# What a masked key's score gets. "min", the most negative number of the dtype: a row masked everywhere is uniform over
-# all keys. "-10000": BERT's release; such a row is the softmax of its raw scores. "-1e9": other releases, uniform in
-# float32, raw scores in float64. "zero": such a row attends to nothing.
-MASK_CONSTANTS = ("min", "-10000", "-1e9", "zero")
-
-
-def key_mask(mask: Array, dtype: np.dtype, constant: str = "min") -> tuple[Array | None, Array | None]:
-    """(bias, alive) of a mask (B, T), 1 = attend.
-
-    bias (B, 1, 1, T) is added to the scores; None when nothing is masked. alive (B, 1, 1, 1) multiplies the
-    probabilities under the constant "zero"; else None.
-    """
-    if mask.all():
-        return None, None
-    lowest = np.finfo(dtype).min if constant in ("min", "zero") else float(constant)
-    keep = mask.astype(bool)[:, None, None, :]
-    bias = np.where(keep, dtype.type(0), dtype.type(lowest))
-    return bias, keep.any(-1, keepdims=True).astype(dtype) if constant == "zero" else None
-
-
 @block
-def self_attention(
-    x: Array, p: Tree, *, heads: int, bias: Array | None = None, dropout: Array | None = None
-) -> tuple[Array, Tree]:
+def self_attention(x: Array, p: Tree, *, heads: int, **given: Any) -> tuple[Array, Tree]:
     """Multi-head self-attention of x (B, T, D) with its output projection (arXiv 1706.03762, section 3.2.2).
 
-    p: query, key, value, output (each weight (D, D), bias). bias and dropout as in `ops.attention`.
+    p: query, key, value, output (each weight (D, D), bias). given: mask, masked, dropout of `ops.attention`.
     """
     c: Tree = {}
     q, c["query"] = ops.linear(x, **p["query"])
@@ -76,7 +54,7 @@ def self_attention(
     q, c["split_query"] = ops.split_heads(q, heads=heads)
     k, c["split_key"] = ops.split_heads(k, heads=heads)
     v, c["split_value"] = ops.split_heads(v, heads=heads)
-    context, c["attention"] = ops.attention(q, k, v, bias=bias, dropout=dropout)
+    context, c["attention"] = ops.attention(q, k, v, **given)
     context, c["merge"] = ops.merge_heads(context)
     y, c["output"] = ops.linear(context, **p["output"])
     return y, c
@@ -139,19 +117,20 @@ def encoder_layer(
     heads: int,
     act: str,
     eps: float,
-    bias: Array | None = None,
-    probs_dropout: Array | None = None,
+    mask: Array | None = None,
+    masked: str = "min",
+    dropout: Array | None = None,
     keep: Tree | None = None,
     rate: float = 0.0,
 ) -> tuple[Array, Tree]:
     """One post-norm layer, x (B, T, D): a = LN(x + Drop(attention(x))), y = LN(a + Drop(feed_forward(a))).
 
     p: attention (query, key, value, output, norm), feed_forward (in, out, norm). keep: the masks "attention" and
-    "feed_forward" (B, T, D) of the two residual dropouts; probs_dropout multiplies the attention probabilities.
+    "feed_forward" (B, T, D) of the two residual dropouts; mask, masked, dropout as in `ops.attention`.
     """
     c: Tree = {}
     keep, residual = keep or {}, {"eps": eps, "rate": rate}
-    f, c["attention"] = self_attention(x, p["attention"], heads=heads, bias=bias, dropout=probs_dropout)
+    f, c["attention"] = self_attention(x, p["attention"], heads=heads, mask=mask, masked=masked, dropout=dropout)
     a, c["attention"]["add_norm"] = add_norm(x, f, p["attention"]["norm"], keep=keep.get("attention"), **residual)
     f, c["feed_forward"] = feed_forward(a, p["feed_forward"], act=act)
     norm, keep_feed = p["feed_forward"]["norm"], keep.get("feed_forward")
@@ -212,21 +191,20 @@ def encoder(
     all but the last. mask (B, T), 1 = attend; None, all. dropout: keep-masks by module, such as
     "{prefix}0.attention.self.dropout" (see `encoder_dropout_places`). keep: as in `stack`.
     """
-    bias, alive = (None, None) if mask is None else key_mask(mask, x.dtype, config.mask_constant)
+    keys = None if mask is None or mask.all() else mask.astype(bool)[:, None, None, :]
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
-        probs_keep, multiplier = dropout.get(f"{prefix}{i}.attention.self.dropout"), alive
-        if probs_keep is not None:
-            drop = ops.dropout_multiplier(probs_keep, config.attention_probs_dropout_prob, x.dtype)
-            multiplier = drop if alive is None else drop * alive
+        kept = dropout.get(f"{prefix}{i}.attention.self.dropout")
+        rate = config.attention_probs_dropout_prob
         return encoder_layer(
             x,
             p,
             heads=config.num_attention_heads,
             act=config.hidden_act,
             eps=config.layer_norm_eps,
-            bias=bias,
-            probs_dropout=multiplier,
+            mask=keys,
+            masked=config.mask_constant,
+            dropout=None if kept is None else ops.dropout_multiplier(kept, rate, x.dtype),
             keep={
                 "attention": dropout.get(f"{prefix}{i}.attention.output.dropout"),
                 "feed_forward": dropout.get(f"{prefix}{i}.output.dropout"),

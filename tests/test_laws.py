@@ -240,8 +240,8 @@ def attention_rows(f, args, constants):
 @fault("attention")
 def forbidden_keys(f, args, constants):
     """The mask subtracts 10, not 10000."""
-    bias = constants["bias"]
-    return f(*args, **{**constants, "bias": None if bias is None else np.maximum(bias, -10)})
+    mask = constants.pop("mask")
+    return f(*args, None if mask is None else np.where(mask, 0.0, -10.0), **constants)
 
 
 @fault("attention_backward")

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers
+from minibert import layers, ops
 from minibert.config import require, shown
 from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
@@ -60,7 +60,7 @@ class Config:
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
     # variants
-    mask_constant: str = "min"  # layers.MASK_CONSTANTS
+    mask_constant: str = "min"  # ops.MASK_CONSTANTS
     pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
     mlm_denominator_eps: float = 0.0  # 1e-5: the release's denominator of (9)
 
@@ -76,7 +76,7 @@ class Config:
         heads = f"a divisor of hidden_size {self.hidden_size}"
         fits = self.hidden_size % self.num_attention_heads == 0
         require(fits, f"config field 'num_attention_heads' is {self.num_attention_heads}; allowed: {heads}")
-        for name, allowed in (("hidden_act", layers.ACTIVATIONS), ("mask_constant", layers.MASK_CONSTANTS)):
+        for name, allowed in (("hidden_act", layers.ACTIVATIONS), ("mask_constant", ops.MASK_CONSTANTS)):
             value = getattr(self, name)
             require(value in allowed, f"config field {name!r} is {shown(value)}; allowed: {', '.join(allowed)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):

@@ -101,7 +101,7 @@ class Config:
     objective: str = "joint"  # OBJECTIVES
     # variants
     duplicates: str = "last"  # DUPLICATES
-    mask_constant: str = "min"  # layers.MASK_CONSTANTS
+    mask_constant: str = "min"  # ops.MASK_CONSTANTS
     pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
     generator_act: str = "gelu"  # of (3)
     mlm_denominator_eps: float = 0.0  # 1e-6: the release's denominator of (4)

@@ -74,7 +74,7 @@ class _Forced:
             y, c = f(*args, **constants)
             names = self.calls.get(len(self.caches), {})
             if "scores" in names or "probs" in names:
-                y, c = self._attention(names, *args, c=c, bias=constants.get("bias"))
+                y, c = self._attention(names, *args[:3], c=c)
             self.of_cache[id(c)] = len(self.caches)
             self.caches.append(c)
             return self._swapped("forward", names.get(""), y), c
@@ -94,11 +94,11 @@ class _Forced:
         given = self.tensors[key]
         return given.reshape(value.shape) if given.size == value.size else given
 
-    def _attention(self, names: dict[str, str], q: Any, k: Any, v: Any, *, c: Any, bias: Any) -> tuple[Any, Any]:
+    def _attention(self, names: dict[str, str], q: Any, k: Any, v: Any, *, c: Any) -> tuple[Any, Any]:
         """`ops.attention` in three steps, so that scores and probabilities can be the candidate's."""
         scores = self._swapped("forward", names.get("scores"), (q * c["scale"]) @ k.swapaxes(-1, -2))
-        if bias is not None:
-            scores = scores + np.maximum(bias, np.finfo(q.dtype).min)
+        if c["added"] is not None:
+            scores = scores + c["added"]
         with unobserved():
             probs = self._swapped("forward", names.get("probs"), ops.softmax(scores)[0])
         kept = probs if c["dropout"] is None else probs * c["dropout"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import minibert
-from minibert import families, gradcheck, layers, objective, trace, tree
+from minibert import families, gradcheck, layers, objective, ops, trace, tree
 from minibert.checkpoint import directory
 from minibert.checkpoint.names import from_published, to_published
 from minibert.config import from_fields, nearest, require, to_fields
@@ -348,12 +348,9 @@ def _layer(module: Any, config: Any, given: Mapping[str, Array], dtype: np.dtype
     rows = [(path.removeprefix(FIRST), name.removeprefix(start), kind) for path, name, kind in rows]
     flat = {name: given[f"weights/{name}"].astype(dtype) for _, name, _ in rows}
     x, dy = (given[f"inputs/{name}"].astype(dtype) for name in ("x", "cotangent"))
-    bias, alive = layers.key_mask(given["inputs/attention_mask"], dtype, config.mask_constant)
     keeps = {key.removeprefix("inputs/dropout/"): a for key, a in given.items() if key.startswith("inputs/dropout/")}
-    multiplier, unit = alive, 1 / (1 - config.attention_probs_dropout_prob)
-    if "attention.self.dropout" in keeps:
-        drop = keeps["attention.self.dropout"].astype(dtype) * dtype.type(unit)
-        multiplier = drop if alive is None else drop * alive
+    kept = keeps.get("attention.self.dropout")
+    rate = config.attention_probs_dropout_prob
     with ExitStack() as stack:
         for factory in around:
             stack.enter_context(observing(factory()))
@@ -364,8 +361,9 @@ def _layer(module: Any, config: Any, given: Mapping[str, Array], dtype: np.dtype
             heads=config.num_attention_heads,
             act=config.hidden_act,
             eps=config.layer_norm_eps,
-            bias=bias,
-            probs_dropout=multiplier,
+            mask=given["inputs/attention_mask"][:, None, None, :],
+            masked=config.mask_constant,
+            dropout=None if kept is None else ops.dropout_multiplier(kept, rate, dtype),
             keep={"attention": keeps.get("attention.output.dropout"), "feed_forward": keeps.get("output.dropout")},
             rate=config.hidden_dropout_prob,
         )

@@ -141,8 +141,12 @@ def _forward(f: Callable, name: str, given: dict, draws: Draws, rounding: Callab
     if name == "attention":  # traces read these
         letters = [*axes["q"][:3], axes["k"][2]]
         probs = _unmoved(inner["probs"], letters, orders).astype(np.float32)
-        cache |= {key: given.get(key) for key in ("q", "k", "v", "dropout")}
-        cache |= {"probs": probs, "scale": inner["scale"]}
+        multiplier = inner["dropout"]
+        if multiplier is not None:
+            wide = np.broadcast_to(multiplier, inner["probs"].shape)
+            multiplier = _unmoved(wide, letters, orders).astype(np.float32)
+        cache |= {key: given[key] for key in ("q", "k", "v")}
+        cache |= {"probs": probs, "dropout": multiplier, "scale": inner["scale"], "added": None, "bias": None}
     if name == "cross_entropy":  # ELECTRA's policy term does
         cache |= {key: given.get(key) for key in ("logits", "labels", "weights")}
     return y, cache

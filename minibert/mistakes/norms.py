@@ -151,12 +151,11 @@ def pre_norm() -> Replacement:
     """x + Drop(attention(LN(x))), then a + Drop(feed_forward(LN(a)))."""
 
     def encoder_layer(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, bias: Any = None, probs_dropout: Any = None,
-        keep: Any = None, rate: float = 0.0,
-    ) -> tuple[Array, Cache]:  # fmt: skip
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
+    ) -> tuple[Array, Cache]:
         keep, c = keep or {}, {}
         n, norm1 = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
-        f, c["attention"] = layers.self_attention(n, p["attention"], heads=heads, bias=bias, dropout=probs_dropout)
+        f, c["attention"] = layers.self_attention(n, p["attention"], heads=heads, **given)
         f, drop1 = ops.dropout(f, keep=keep.get("attention"), rate=rate)
         a = x + f
         n, norm2 = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
@@ -208,16 +207,15 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
         return df, g
 
     def encoder_layer(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, bias: Any = None, probs_dropout: Any = None,
-        keep: Any = None, rate: float = 0.0,
-    ) -> tuple[Array, Cache]:  # fmt: skip
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
+    ) -> tuple[Array, Cache]:
         keep, c = keep or {}, {}
         sources = {"x": x, "none": np.zeros_like(x)}
 
         def end(part: str, f: Array) -> Array:
             return joined(part, sources, f, p[part]["norm"], c[part], eps=eps, keep=keep.get(part), rate=rate)
 
-        f, c["attention"] = layers.self_attention(x, p["attention"], heads=heads, bias=bias, dropout=probs_dropout)
+        f, c["attention"] = layers.self_attention(x, p["attention"], heads=heads, **given)
         sources["a"] = end("attention", f)
         f, c["feed_forward"] = layers.feed_forward(sources["a"], p["feed_forward"], act=act)
         return end("feed_forward", f), c
