@@ -41,6 +41,35 @@ def activation_backward(dy: Array, c: Tree) -> Array:
 
 
 # ---- Attention -------------------------------------------------------------------------------------------------------
+def projected(x: Array, p: Tree, name: str, *, heads: int) -> tuple[Array, Tree]:
+    """x (B, T, D) through the projection `name` of p, split into heads: (B, H, T, K). What is attended to is such keys
+    and values: of x itself, of another sequence, or kept from before.
+    """
+    y, linear = ops.linear(x, **p[name])
+    y, split = ops.split_heads(y, heads=heads)
+    return y, {name: linear, f"split_{name}": split}
+
+
+def projected_backward(dy: Array, c: Tree, name: str) -> tuple[Array, Tree]:
+    return ops.linear_backward(ops.split_heads_backward(dy, c[f"split_{name}"]), c[name])
+
+
+def attended(q: Array, k: Array, v: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
+    """q (B, H, T, K) attends to k and v (B, H, S, K): heads merged and projected, (B, T, D). given: bias, mask, masked,
+    dropout of `ops.attention`.
+    """
+    y, attention = ops.attention(q, k, v, **given)
+    y, merge = ops.merge_heads(y)
+    y, output = ops.linear(y, **p["output"])
+    return y, {"attention": attention, "merge": merge, "output": output}
+
+
+def attended_backward(dy: Array, c: Tree) -> tuple[tuple[Array, ...], Tree]:
+    """((dq, dk, dv, and dbias where there was one), g of the output projection)."""
+    dcontext, output = ops.linear_backward(dy, c["output"])
+    return ops.attention_backward(ops.merge_heads_backward(dcontext, c["merge"]), c["attention"]), {"output": output}
+
+
 @block
 def self_attention(x: Array, p: Tree, *, heads: int, **given: Any) -> tuple[Array, Tree]:
     """Multi-head self-attention of x (B, T, D) with its output projection (arXiv 1706.03762, section 3.2.2).
@@ -48,27 +77,21 @@ def self_attention(x: Array, p: Tree, *, heads: int, **given: Any) -> tuple[Arra
     p: query, key, value, output (each weight (D, D), bias). given: mask, masked, dropout of `ops.attention`.
     """
     c: Tree = {}
-    q, c["query"] = ops.linear(x, **p["query"])
-    k, c["key"] = ops.linear(x, **p["key"])
-    v, c["value"] = ops.linear(x, **p["value"])
-    q, c["split_query"] = ops.split_heads(q, heads=heads)
-    k, c["split_key"] = ops.split_heads(k, heads=heads)
-    v, c["split_value"] = ops.split_heads(v, heads=heads)
-    context, c["attention"] = ops.attention(q, k, v, **given)
-    context, c["merge"] = ops.merge_heads(context)
-    y, c["output"] = ops.linear(context, **p["output"])
-    return y, c
+    qkv = []
+    for name in ("query", "key", "value"):
+        y, own = projected(x, p, name, heads=heads)
+        qkv.append(y)
+        c |= own
+    y, own = attended(*qkv, p, **given)
+    return y, {**c, **own}
 
 
 @block_backward
 def self_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    g: Tree = {}
-    dcontext, g["output"] = ops.linear_backward(dy, c["output"])
-    dcontext = ops.merge_heads_backward(dcontext, c["merge"])
-    dq, dk, dv = ops.attention_backward(dcontext, c["attention"])
-    dx_query, g["query"] = ops.linear_backward(ops.split_heads_backward(dq, c["split_query"]), c["query"])
-    dx_key, g["key"] = ops.linear_backward(ops.split_heads_backward(dk, c["split_key"]), c["key"])
-    dx_value, g["value"] = ops.linear_backward(ops.split_heads_backward(dv, c["split_value"]), c["value"])
+    (dq, dk, dv), g = attended_backward(dy, c)
+    dx_query, g["query"] = projected_backward(dq, c, "query")
+    dx_key, g["key"] = projected_backward(dk, c, "key")
+    dx_value, g["value"] = projected_backward(dv, c, "value")
     return kernels.add(dx_query, dx_key, dx_value), g
 
 
