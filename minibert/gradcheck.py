@@ -81,12 +81,11 @@ def require(
     Returns the error and the order for each array. Raises InputError where args cannot be differentiated by.
     """
     rng = rng or np.random.default_rng(0)
-    given = _floats(f, args, constants or {})
     try:
-        pair = _evaluated(f, f_backward, given, constants or {}, rng)
+        pair = evaluated(f, f_backward, args, constants, rng)
     except PairError as fault:
         raise GradientError(str(fault)) from None
-    pair.require_a_function(given)
+    pair.require_a_function()
     pair.require_gradients()
     truth = pair.differences()
     found = {path: Found(value, pair.order(path, rng)) for path, value in pair.errors(truth).items()}
@@ -115,8 +114,7 @@ def check(
     largest error counts. Infinite for another shape or a NaN. Raises InputError where gradients and arguments don't
     match, where either function writes to its arguments, and where args cannot be differentiated by.
     """
-    given = _floats(f, args, constants or {})
-    pair = _evaluated(f, f_backward, given, constants or {}, rng or np.random.default_rng(0))
+    pair = evaluated(f, f_backward, args, constants, rng)
     return pair.errors(pair.differences())
 
 
@@ -127,23 +125,26 @@ _HALVED = tuple(2.0**-k for k in range(3, 35))  # for the remainder: where it me
 _JUDGED = 8  # halvings
 
 
-def derivative(f: Callable[[float], float], tolerance: float = 0.0) -> float:
+def derivative(f: Callable[[float], float], tolerance: float = 0.0, rounding: float = 0.0) -> float:
     """f'(0) by central differences, extrapolated over halved steps (Ridders 1982, Adv. Eng. Software 4, 75-76).
 
-    Of all extrapolations, the one that agrees best with those it is made from; steps are halved until it does so
-    within `tolerance` or 1e-12 of itself. Where a step crosses a kink (ReLU, a maximum) or leaves the domain (NaN),
-    neighbours disagree, so smaller steps are taken by themselves. NaN where all steps give NaN.
+    Of all extrapolations, the one that agrees best with those it is made from, as far as the rounding of f allows
+    (`rounding`, and half a unit in the last place of its values). Steps are halved until they agree within `tolerance`
+    or 1e-12 of the result, or rounding leaves nothing to gain. Where a step crosses a kink (ReLU, a maximum) or leaves
+    the domain (NaN), neighbours disagree, so smaller steps are taken by themselves. NaN where all steps give NaN.
     """
     best, least = float("nan"), float("inf")
     coarser: list[float] = []
     for h in _STEPS:
-        row = [(f(h) - f(-h)) / (2 * h)]
+        above, below = f(h), f(-h)
+        noise = (rounding + np.finfo(np.float64).eps / 2 * max(abs(above), abs(below))) / h
+        row = [(above - below) / (2 * h)]
         for j, coarse in enumerate(coarser[:_EXTRAPOLATIONS]):
             row.append(row[j] + (row[j] - coarse) / (4 ** (j + 1) - 1))
-            spread = max(abs(row[-1] - row[j]), abs(row[-1] - coarse))
+            spread = max(abs(row[-1] - row[j]), abs(row[-1] - coarse), noise)
             if spread < least:
                 best, least = row[-1], spread
-        if least <= max(tolerance, 1e-12 * abs(best)):
+        if least <= max(tolerance, 1e-12 * abs(best)) or noise >= least:
             break
         coarser = row
     return best
@@ -152,14 +153,14 @@ def derivative(f: Callable[[float], float], tolerance: float = 0.0) -> float:
 def remainder_order(f: Callable[[float], float], slope: float, rounding: float = 0.0) -> float | None:
     """The order in h of Taylor's remainder |f(h) - f(0) - h·slope|: 2 where `slope` is f'(0), 1 where it is not.
 
-    h is halved 31 times. A halving counts where the remainder is above 100 times the rounding of f (the larger of
-    `rounding` and what the smallest steps show); the result is the median over the 8 smallest that count, None where
-    none does: f is linear as far as can be seen. Steps beyond a kink don't count.
+    h is halved 31 times. A halving counts where the remainder is above 100 times the rounding of f (`rounding`, half a
+    unit in the last place of f(0), or more where the smallest steps show more); the result is the median over the 8
+    smallest that count, None where none does: f is linear as far as can be seen. Steps beyond a kink don't count.
     """
     start = f(0.0)
     r = np.array([f(h) - start - h * slope for h in _HALVED])
     bend = abs(r[:-1] - 2 * r[1:])  # free of the slope: falls as h² where f is smooth, stays where h crosses a kink
-    floor = 100 * max(rounding, float(bend[-6:].max()))
+    floor = 100 * max(rounding, np.finfo(np.float64).eps / 2 * abs(start), float(bend[-6:].max()))
     orders: list[float] = []
     for k in reversed(range(len(bend) - 1)):
         if len(orders) == _JUDGED:
@@ -192,16 +193,17 @@ AGAIN, SCATTERED = "called again with the same cache", "given a dy that is not c
 
 
 @dataclass
-class _Evaluated:
+class Evaluated:
     """A pair, evaluated.
 
-    args: C-contiguous copies; y as returned for arguments in their own memory order; got: the gradients, flat, of each
-    call of the backward, by what was different about the call ("" for the first).
+    given: the arguments in their own memory order, and y for these; args: copies in C order, which differences move;
+    got: the gradients for dy, flat, of each call of the backward, by what was different about the call ("": nothing).
     """
 
     f: Callable
     name: str
     backward_name: str
+    given: dict[str, Tree]
     args: dict[str, Tree]
     constants: dict[str, Any]
     y: np.ndarray
@@ -213,7 +215,7 @@ class _Evaluated:
             return np.asarray(self.f(**args, **self.constants)[0])
 
     def value(self) -> float:
-        """Σ dy∘(f(args) - y), args as they now are: what does not move costs no accuracy."""
+        """Σ dy∘(f(args) - y), args as they now are: what does not move adds no rounding."""
         y = self.output(self.args)
         with np.errstate(all="ignore"):
             return float(np.sum(self.dy * (y - self.y)))
@@ -244,7 +246,9 @@ class _Evaluated:
         for path, value in tree.items(self.args):
             tolerance = 1e-11 * max(sizes[path], least)  # a gradient of another size is wrong anyway
             units = _units(value)
-            slopes = [derivative(self.moving(value, i), tolerance * unit) for i, unit in enumerate(units.flat)]
+            slopes = [
+                derivative(self.moving(value, i), tolerance * unit, self.rounding) for i, unit in enumerate(units.flat)
+            ]
             truth[path] = np.reshape(slopes, value.shape) / units
         return truth
 
@@ -263,9 +267,10 @@ class _Evaluated:
 
     @property
     def rounding(self) -> float:
-        return float(np.finfo(np.float64).eps * np.sum(np.abs(self.dy * self.y)))
+        """Of `value`, where all of y moves."""
+        return float(np.finfo(np.float64).eps * np.linalg.norm(np.ravel(self.dy * self.y)))
 
-    def require_a_function(self, given: dict[str, Tree]) -> None:
+    def require_a_function(self) -> None:
         """GradientError where differences of the forward would say nothing."""
         if self.y.dtype != np.float64:
             raise GradientError(
@@ -275,7 +280,7 @@ class _Evaluated:
         if (at := _first(~np.isfinite(self.y))) is not None:
             raise GradientError(f"{self.name} returns {_word(self.y[at])} at y{list(at)}", index=at)
         for args, why in (
-            (tree.map(_copy, given), "when it is called again: draw what is random outside, pass it as a constant"),
+            (tree.map(_copy, self.given), "when it is called again: draw what is random outside, pass it as a constant"),
             (self.args, "for the same arguments in C order: it depends on their memory order"),
         ):
             y = self.output(args)
@@ -343,13 +348,19 @@ class _Evaluated:
         return (below / unit, above / unit) if kink else None
 
 
-def _evaluated(
-    f: Callable, f_backward: Callable, given: dict[str, Tree], constants: dict[str, Any], rng: np.random.Generator
-) -> _Evaluated:
+def evaluated(
+    f: Callable,
+    f_backward: Callable,
+    args: dict[str, Tree],
+    constants: dict[str, Any] | None = None,
+    rng: np.random.Generator | None = None,
+) -> Evaluated:
     """The pair's forward and its backward, three times, on copies in the arguments' own memory order.
 
-    Raises PairError where they are no pair for these arguments.
+    Raises InputError where args cannot be differentiated by, PairError where the functions are no pair for them.
     """
+    constants, rng = constants or {}, rng or np.random.default_rng(0)
+    given = _floats(f, args, constants)
     name, backward_name = _name(f, "f"), _name(f_backward, "f_backward")
     args, own = tree.map(_copy, given), tree.map(_copy, constants)
 
@@ -374,7 +385,7 @@ def _evaluated(
             raise PairError(f"{backward_name} writes to its argument dy, at {list(at)}; work on a copy")
         unchanged(backward_name)
     flat = tree.map(lambda a: np.array(a, order="C"), given)
-    return _Evaluated(f, name, backward_name, flat, own, y, dy, got)
+    return Evaluated(f, name, backward_name, given, flat, own, y, dy, got)
 
 
 def _gradient(backward_name: str, path: str, value: Any) -> np.ndarray:
@@ -512,7 +523,7 @@ def exact(
     double takes the same arguments as nested lists; double_constants are its constants where they differ from f's.
     """
     constants = constants or {}
-    pair = _evaluated(f, f_backward, _floats(f, args, constants), constants, rng or np.random.default_rng(0))
+    pair = evaluated(f, f_backward, args, constants, rng)
     differentiate = import_module(f"{doubles().__name__}.derivative").derivative
     lists = {name: _lists(value) for name, value in {**args, **(double_constants or constants)}.items()}
     truth = {name: _arrays(differentiate(double, dict(lists), name, pair.dy.tolist())) for name in args}
@@ -578,9 +589,9 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
     small = {**bert.PROBE, "hidden_size": 6, "intermediate_size": 5, "vocab_size": 7}
     model = create("bert", **small, dtype="float64", initializer_range=0.4)
     p = tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape), model.params)
-    x = rng.standard_normal((2, 4, model.config.hidden_size))
+    x = rng.standard_normal((2, 3, model.config.hidden_size))
     heads, act, eps = model.config.num_attention_heads, model.config.hidden_act, model.config.layer_norm_eps
-    bias = layers.key_mask(np.array([[1, 1, 0, 0], [1, 1, 1, 1]]), x.dtype)[0]
+    bias = layers.key_mask(np.array([[1, 1, 0], [1, 1, 1]]), x.dtype)[0]
     attention = {name: p["encoder"][0]["attention"][name] for name in ("query", "key", "value", "output")}
     feed = {name: p["encoder"][0]["feed_forward"][name] for name in ("in", "out")}
     own = {"heads": heads, "bias": bias}
@@ -645,7 +656,8 @@ def directional(
 
 def slopes_along(gradient: Tree, directions: Tree) -> dict[str, np.ndarray]:
     """The slope that a gradient claims along the direction in each tensor, and in all together ("")."""
-    each = {path: np.sum(tree.get(gradient, path) * direction) for path, direction in tree.items(directions)}
+    claimed = tree.flatten(gradient)
+    each = {path: np.sum(claimed[path] * direction) for path, direction in tree.items(directions)}
     return {"": np.sum(list(each.values())), **each}
 
 
@@ -653,13 +665,12 @@ def slopes(
     loss: Callable[[Tree], float], params: Tree, directions: Tree, about: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The slopes of a loss by finite differences, under the same names; about: what they may be, for the accuracy."""
-    sizes = {path: _size(slope) for path, slope in about.items()}
-    start = loss(params)
+    sizes, ahead = {path: _size(slope) for path, slope in about.items()}, tree.flatten(directions)
 
     def along(path: str) -> np.ndarray:
         def moved(step: float) -> float:
-            near = {p: a + step * tree.get(directions, p) if path in ("", p) else a for p, a in tree.items(params)}
-            return float(loss(tree.unflatten(near)) - start)
+            near = {p: a + step * ahead[p] if path in ("", p) else a for p, a in tree.items(params)}
+            return float(loss(tree.unflatten(near)))
 
         return np.asarray(derivative(moved, 1e-11 * max(sizes[path], 1e-3 * max(sizes.values()))))
 
