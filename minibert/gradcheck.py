@@ -280,7 +280,7 @@ class Evaluated:
         if (at := _first(~np.isfinite(self.y))) is not None:
             raise GradientError(f"{self.name} returns {_word(self.y[at])} at y{list(at)}", index=at)
         for args, why in (
-            (tree.map(_copy, self.given), "when it is called again: draw what is random outside, pass it as a constant"),
+            (tree.map(_copy, self.given), "when called again: draw what is random outside and pass it as a constant"),
             (self.args, "for the same arguments in C order: it depends on their memory order"),
         ):
             y = self.output(args)
@@ -572,7 +572,7 @@ class Case:
 
 
 def cases(seed: int = 0) -> Iterator[Case]:
-    """Every declared op, then the blocks and heads, each with small random arguments that the seed and its name draw."""
+    """Every declared op, then the blocks and heads, each with small arguments drawn from the seed and its name."""
     for name, pair in PAIRS.items():
         rng = _own(seed, name)
         args, constants = arguments(pair, sizes(rng), rng)

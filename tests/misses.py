@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minibert import gradcheck, layers, tree
+from minibert import gradcheck, layers
 from minibert.golden import case
 from minibert.mistakes import CATALOGUE
 from minibert.mistakes.swap import Replacement, Swaps, sites
@@ -113,7 +113,7 @@ def main() -> int:
         missed = by_directional[pair, what] / max(1, count * args.directions)
         print(f"{pair:16} {what:62} {count:5} mistakes, check misses {by_check[pair, what]}, directional {missed:.4%}")
     share = by_directional.total() / (tried.total() * args.directions)
-    print(f"in all {tried.total()} mistakes: check misses {by_check.total()}, directional {share:.4%} of the directions")
+    print(f"all {tried.total()} mistakes: check misses {by_check.total()}, directional {share:.4%} of the directions")
     return int(by_check.total() > 0 or share > ALLOWED)
 
 
