@@ -119,23 +119,28 @@ def check(
 
 
 # ---- Differences -----------------------------------------------------------------------------------------------------
-_STEPS = tuple(2.0**-k for k in range(4, 21))  # to 1e-6: two of them have to lie on one side of a kink
 _EXTRAPOLATIONS = 4
-_HALVED = tuple(2.0**-k for k in range(3, 35))  # for the remainder: where it meets the rounding is not known before
 _JUDGED = 8  # halvings
 
 
-def derivative(f: Callable[[float], float], tolerance: float = 0.0, rounding: float = 0.0) -> float:
+def _halved(largest: float, smallest: float) -> list[float]:
+    return [largest / 2**k for k in range(int(math.log2(largest / smallest)) + 1)]
+
+
+def derivative(
+    f: Callable[[float], float], tolerance: float = 0.0, rounding: float = 0.0, largest: float = 2**-4
+) -> float:
     """f'(0) by central differences, extrapolated over halved steps (Ridders 1982, Adv. Eng. Software 4, 75-76).
 
     Of all extrapolations, the one that agrees best with those it is made from, as far as the rounding of f allows
-    (`rounding`, and half a unit in the last place of its values). Steps are halved until they agree within `tolerance`
-    or 1e-12 of the result, or rounding leaves nothing to gain. Where a step crosses a kink (ReLU, a maximum) or leaves
-    the domain (NaN), neighbours disagree, so smaller steps are taken by themselves. NaN where all steps give NaN.
+    (`rounding`, and half a unit in the last place of its values). Steps are halved, from `largest` to 1e-6, until they
+    agree within `tolerance` or 1e-12 of the result, or rounding leaves nothing to gain. Where a step crosses a kink
+    (ReLU, a maximum) or leaves the domain (NaN), neighbours disagree, so smaller steps are taken by themselves. NaN
+    where all steps give NaN.
     """
     best, least = float("nan"), float("inf")
     coarser: list[float] = []
-    for h in _STEPS:
+    for h in _halved(largest, 2**-20):  # so small that two of them lie on one side of a kink
         above, below = f(h), f(-h)
         noise = (rounding + np.finfo(np.float64).eps / 2 * max(abs(above), abs(below))) / h
         row = [(above - below) / (2 * h)]
@@ -150,15 +155,18 @@ def derivative(f: Callable[[float], float], tolerance: float = 0.0, rounding: fl
     return best
 
 
-def remainder_order(f: Callable[[float], float], slope: float, rounding: float = 0.0) -> float | None:
+def remainder_order(
+    f: Callable[[float], float], slope: float, rounding: float = 0.0, largest: float = 2**-3
+) -> float | None:
     """The order in h of Taylor's remainder |f(h) - f(0) - h·slope|: 2 where `slope` is f'(0), 1 where it is not.
 
-    h is halved 31 times. A halving counts where the remainder is above 100 times the rounding of f (`rounding`, half a
-    unit in the last place of f(0), or more where the smallest steps show more); the result is the median over the 8
-    smallest that count, None where none does: f is linear as far as can be seen. Steps beyond a kink don't count.
+    h is halved from `largest` to 6e-11. A halving counts where the remainder is above 100 times the rounding of f
+    (`rounding`, half a unit in the last place of f(0), or more where the smallest steps show more); the result is the
+    median over the 8 smallest that count, None where none does: f is linear as far as can be seen. Steps beyond a kink
+    don't count.
     """
     start = f(0.0)
-    r = np.array([f(h) - start - h * slope for h in _HALVED])
+    r = np.array([f(h) - start - h * slope for h in _halved(largest, 2**-34)])
     bend = abs(r[:-1] - 2 * r[1:])  # free of the slope: falls as h² where f is smooth, stays where h crosses a kink
     floor = 100 * max(rounding, np.finfo(np.float64).eps / 2 * abs(start), float(bend[-6:].max()))
     orders: list[float] = []
@@ -226,12 +234,12 @@ class Evaluated:
         return {path: max(found[path] for found in calls) for path in truth}
 
     def moving(self, value: np.ndarray, i: int) -> Callable[[float], float]:
-        """`value` as a function of entry i of an argument, moved by so many of its `_units`."""
-        flat, unit = value.reshape(-1), _units(value).flat[i]
+        """`value` as a function of how far entry i of an argument is moved."""
+        flat = value.reshape(-1)
         entry = flat[i]
 
         def moved(step: float) -> float:
-            flat[i] = entry + step * unit
+            flat[i] = entry + step
             total = self.value()
             flat[i] = entry
             return total
@@ -245,17 +253,17 @@ class Evaluated:
         truth = {}
         for path, value in tree.items(self.args):
             tolerance = 1e-11 * max(sizes[path], least)  # a gradient of another size is wrong anyway
-            units = _units(value)
             slopes = [
-                derivative(self.moving(value, i), tolerance * unit, self.rounding) for i, unit in enumerate(units.flat)
+                derivative(self.moving(value, i), tolerance, self.rounding, unit / 2**4)
+                for i, unit in enumerate(_units(value).flat)
             ]
-            truth[path] = np.reshape(slopes, value.shape) / units
+            truth[path] = np.reshape(slopes, value.shape)
         return truth
 
     def order(self, path: str, rng: np.random.Generator) -> float | None:
         """`remainder_order` of an argument along a random direction."""
         value = tree.get(self.args, path)
-        start, direction = value.copy(), rng.standard_normal(value.shape) * _units(value)
+        start, direction = value.copy(), np.asarray(rng.standard_normal(value.shape))
 
         def moved(step: float) -> float:
             value[...] = start + step * direction
@@ -263,7 +271,8 @@ class Evaluated:
             value[...] = start
             return total
 
-        return remainder_order(moved, float(np.sum(self.got[""][path] * direction)), self.rounding)
+        slope, unit = float(np.sum(self.got[""][path] * direction)), float(np.max(_units(value), initial=1))
+        return remainder_order(moved, slope, self.rounding, unit / 2**3)
 
     @property
     def rounding(self) -> float:
@@ -318,34 +327,35 @@ class Evaluated:
         at_kink = bool(kinks) and _size(away.clip(0)) <= DIFFERENCE_BAR * max(_size(due), 1e-3 * _largest(truth))
         worst = max(kinks, key=lambda i: gap.flat[i]) if at_kink else int(np.argmax(away))
         at = tuple(int(n) for n in np.unravel_index(worst, argument.shape))
-        facts = {"argument": path, "index": at, "got": float(got[at]), "due": float(due[at]), "order": order}
+        mine, true = float(got[at]) + 0.0, float(due[at]) + 0.0  # no minus zero
+        facts = {"argument": path, "index": at, "got": mine, "due": true, "order": order}
         falls = "" if order is None else f"; its Taylor remainder falls as h^{order:.2f}, due is h^2"
         shape = f"shape {argument.shape}"
         if at_kink:
             below, above = kinks[worst]
             return GradientError(
                 f"{path}{list(at)} = {argument[at]:.6g} is at a kink of {self.name}: its slope is {below:.9g} from "
-                f"below and {above:.9g} from above, {self.backward_name} gives {got[at]:.9g}; there is no derivative, "
+                f"below and {above:.9g} from above, {self.backward_name} gives {mine:.9g}; there is no derivative, "
                 f"choose another value; {shape}",
                 **facts, shapes=(got.shape, argument.shape),
             )  # fmt: skip
-        due_is = f"due {due[at]:.9g}" if np.isfinite(due[at]) else f"{self.name} gives NaN or infinity nearby"
+        due_is = f"due {true:.9g}" if math.isfinite(true) else f"{self.name} gives NaN or infinity nearby"
         coarse = "" if got.dtype == np.float64 else f"; it is {got.dtype}"
+        if value <= DIFFERENCE_BAR:
+            coarse += f"; larger steps show no error: does {self.name} round, or compute in a lower precision?"
         return GradientError(
             f"{self.backward_name}: the gradient of {path} is wrong{f' when it is {call}' if call else ''}: at "
-            f"{list(at)} got {got[at]:.9g}, {due_is}; error {value:.1e} of at most {DIFFERENCE_BAR:.0e}{falls}; "
+            f"{list(at)} got {mine:.9g}, {due_is}; error {value:.1e} of at most {DIFFERENCE_BAR:.0e}{falls}; "
             f"{shape}{coarse}",
             **facts, shapes=(got.shape, argument.shape),
         )  # fmt: skip
 
     def sides(self, argument: np.ndarray, i: int) -> tuple[float, float] | None:
         """The slopes of Σ dy∘f by entry i from below and from above where they differ, else None."""
-        moved, unit = self.moving(argument, i), float(_units(argument).flat[i])
-        (near, below, above), (far, *_) = (
-            (moved(h) + moved(-h), -moved(-h) / h, moved(h) / h) for h in (2.0**-20, 2.0**-17)
-        )
-        kink = abs(near) > 100 * self.rounding and abs(far) < 2**4.5 * abs(near)  # 64 times where f is smooth
-        return (below / unit, above / unit) if kink else None
+        moved, h = self.moving(argument, i), float(_units(argument).flat[i]) / 2**20
+        above, below = moved(h), moved(-h)
+        near, far = abs(above + below), abs(moved(8 * h) + moved(-8 * h))  # 64 times as much where f is smooth
+        return (-below / h + 0.0, above / h + 0.0) if near > 100 * self.rounding and far < 2**4.5 * near else None
 
 
 def evaluated(
@@ -396,10 +406,11 @@ def _gradient(backward_name: str, path: str, value: Any) -> np.ndarray:
 
 
 def gradients(f: Callable, returned: Any, args: dict[str, Tree]) -> dict[str, np.ndarray]:
-    """What a backward returned, flat, under the names of the arguments."""
+    """What a backward returned, flat, under the names of the arguments; PairError where it is not theirs."""
     named: dict[str, Any] = {}
     waiting = list(args)
-    for part in returned if isinstance(returned, tuple) else (returned,):
+    several = isinstance(returned, tuple) or (isinstance(returned, list) and len(args) > 1)
+    for part in returned if several else (returned,):
         if isinstance(part, dict) and part.keys() <= args.keys():
             named |= part
         else:
@@ -464,7 +475,7 @@ def _side_by_side(*trees: tuple[Tree, Tree]) -> Iterator[tuple[str, np.ndarray, 
 
 
 def _units(a: np.ndarray) -> np.ndarray:
-    """What to move each entry by: 1, or for larger entries the power of 2 below."""
+    """What counts as far for each entry: 1, or for larger ones the power of 2 below. Powers of 2 are added exactly."""
     return np.asarray(2.0 ** np.maximum(np.frexp(a)[1] - 1, 0))
 
 
