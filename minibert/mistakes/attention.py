@@ -23,8 +23,11 @@ def of_scores(forward: Callable, backward: Callable | None = None, faithful: boo
     `dropout`, which multiplies the probabilities. Its backward is attention's own unless given; both give dq, dk, dv.
     """
 
-    def attention(q: Array, k: Array, v: Array, *, mask: Any = None, masked: str = "min", **given: Any) -> tuple:
+    def attention(
+        q: Array, k: Array, v: Array, bias: Any = None, *, mask: Any = None, masked: str = "min", **given: Any
+    ) -> tuple:
         added, alive = ops.masking(mask, masked, q.dtype)
+        added = bias if added is None else added if bias is None else bias + added
         dropout = given.pop("dropout", None)
         if alive is not None:
             dropout = alive if dropout is None else dropout * alive
