@@ -341,7 +341,7 @@ def test_outputs_alone_are_enough():
 
 
 def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
-    """Of hundreds of mutants those that can act at the divergence are run, each once; of far ones half a forward pass."""
+    """Of hundreds of mutants those that can act at the divergence are run, each once."""
     case, runs, observed = cases.read("bert/published"), [], diagnosis.observe
     candidate = candidate_of(case, CATALOGUE["A30"].mutants(case.subject())[0])
     monkeypatch.setattr(diagnosis, "observe", lambda *args: (runs.append(args), observed(*args))[1])
