@@ -1,5 +1,6 @@
 """The catalogue of known mistakes: each switch works, both halves; some case catches it; diagnosis finds its name."""
 
+import contextlib
 import itertools
 import json
 import re
@@ -17,6 +18,7 @@ from minibert.golden.subject import observe
 from minibert.mistakes import CATALOGUE, diagnose, diagnosis, matrix, page
 from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED
 from minibert.mistakes.swap import Swaps, sites
+from minibert.pairs import observing
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
 COMMITTED = json.loads((REFERENCE / "kill-matrix.json").read_text(encoding="utf-8"))
@@ -88,47 +90,54 @@ def _swaps(mutant, subject):
     return [r for factory in mutant.change(subject).around if isinstance(factory, Swaps) for r in factory.at.values()]
 
 
+@contextlib.contextmanager
+def switched_on(subject):
+    """The subject's mistakes."""
+    with contextlib.ExitStack() as stack:
+        for factory in subject.around:
+            stack.enter_context(observing(factory()))
+        yield
+
+
+def slope_error(subject, signs):
+    """Of the gradient of the whole loss along `signs`, against finite differences."""
+    module = families.family(subject.family)
+
+    def loss(params):
+        return module.loss(params, subject.config, subject.batches[0], dense=True)
+
+    def moved(step):
+        with switched_on(subject):
+            return float(loss(tree.map(lambda a, s: a + step * s, subject.params, signs))[0])
+
+    slope = gradcheck.derivative(moved)
+    with switched_on(subject):
+        gradient = module.loss_backward(loss(subject.params)[1])
+    got = sum(float((g * tree.get(signs, path)).sum()) for path, g in tree.items(gradient))
+    return abs(got - slope) / max(abs(slope), 1e-3)
+
+
+def differentiable(case):
+    """(subject, signs, (id, mutant) of all that replace pairs faithfully, everywhere)."""
+    # a frozen row, and scores that the smallest number swallows, have no derivative
+    subject, rng = subject_of(case, pad_row_gradient=True, mask_constant="-10000"), np.random.default_rng(0)
+    signs = tree.map(lambda a: rng.choice([-1.0, 1.0], a.shape), subject.params)
+    made = [(id, m, _swaps(m, subject)) for id, m in mutants(subject) if not m.where]
+    return subject, signs, [(id, m) for id, m, swaps in made if swaps and all(r.faithful for r in swaps)]
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("case", ["bert/dropout", "bert/tanh"])
 def test_a_replacement_is_a_pair_unless_its_backward_is_the_mistake(case):
     """The whole loss along a random direction: the gradient of every replaced pair, wherever it stands."""
-    # a frozen row, and scores that the smallest number swallows, have no derivative
-    subject = subject_of(case, pad_row_gradient=True, mask_constant="-10000")
-    rng = np.random.default_rng(0)
-    module = families.family(subject.family)
-    signs = tree.map(lambda a: rng.choice([-1.0, 1.0], a.shape), subject.params)
-    before = {(id, m.what) for id, m in mutants(subject_of("bert/dropout"))} if case != "bert/dropout" else set()
-    checked = 0
-    for id, mutant in mutants(subject):
-        made = _swaps(mutant, subject)
-        if mutant.where or not made or (id, mutant.what) in before:
-            continue
-        changed = mutant.change(subject)
-
-        def loss(step, changed=changed):
-            params = tree.map(lambda a, s: a + step * s, changed.params, signs)
-            return float(observed(replace(changed, params=params), module)[0])
-
-        slope = gradcheck.derivative(loss)
-        gradient = observed(changed, module)[1]
-        got = sum(float((g * tree.get(signs, path)).sum()) for path, g in tree.items(gradient))
-        error = abs(got - slope) / max(abs(slope), 1e-3)
-        if all(r.faithful for r in made):
-            assert error < 1e-6, (id, mutant.what, error)
-            checked += 1
-    assert checked > (60 if case == "bert/dropout" else 2)
-
-
-def observed(subject, module):
-    from contextlib import ExitStack
-
-    from minibert.pairs import observing
-
-    with ExitStack() as stack:
-        for factory in subject.around:
-            stack.enter_context(observing(factory()))
-        value, cache = module.loss(subject.params, subject.config, subject.batches[0], dense=True)
-        return value, module.loss_backward(cache)
+    subject, signs, chosen = differentiable(case)
+    if case != "bert/dropout":
+        before = {(id, m.what) for id, m in mutants(subject_of("bert/dropout"))}
+        chosen = [(id, m) for id, m in chosen if (id, m.what) not in before]
+    assert len(chosen) > (60 if case == "bert/dropout" else 2)
+    for id, mutant in chosen:
+        error = slope_error(mutant.change(subject), signs)
+        assert error < 1e-6, (id, mutant.what, error)
 
 
 # what the families beside BERT brought: pairs of their own
@@ -137,25 +146,12 @@ OWN = ("E12", "E17", "H13", "H20", "S07", "S11", "S13", "O12")
 
 @pytest.mark.parametrize("case", ["albert/published", "albert/square", "electra/published", "spanbert/published"])
 def test_a_replacement_in_another_family_is_a_pair(case):
-    subject = subject_of(case, pad_row_gradient=True, mask_constant="-10000")
-    module, rng = families.family(subject.family), np.random.default_rng(0)
-    signs = tree.map(lambda a: rng.choice([-1.0, 1.0], a.shape), subject.params)
-    checked = 0
-    for id, mutant in mutants(subject):
-        made = _swaps(mutant, subject)
-        if id not in OWN or mutant.where or not made or not all(r.faithful for r in made):
-            continue
-        changed = mutant.change(subject)
-
-        def loss(step, changed=changed):
-            params = tree.map(lambda a, s: a + step * s, changed.params, signs)
-            return float(observed(replace(changed, params=params), module)[0])
-
-        slope = gradcheck.derivative(loss)
-        got = sum(float((g * tree.get(signs, path)).sum()) for path, g in tree.items(observed(changed, module)[1]))
-        assert abs(got - slope) / max(abs(slope), 1e-3) < 1e-6, (id, mutant.what)
-        checked += 1
-    assert checked >= 2
+    subject, signs, chosen = differentiable(case)
+    chosen = [(id, mutant) for id, mutant in chosen if id in OWN]
+    assert len(chosen) >= 2
+    for id, mutant in chosen:
+        error = slope_error(mutant.change(subject), signs)
+        assert error < 1e-6, (id, mutant.what, error)
 
 
 def test_entries_concern_families_by_their_letters():
