@@ -275,10 +275,13 @@ def test_standard_output_that_cannot_be_written(tiny, command):
     assert b"No space left" in result.stderr
 
 
-def test_help_and_version():
+def test_help_and_version(capsys):
     assert output("--version") == f"minibert {minibert.__version__}\n"
-    for command in ([], ["pretrain"], ["embed"], ["fill-mask"], ["info"], ["gradcheck"]):
-        assert output(*command, "--help").startswith("usage: minibert")
+    for command in ([], ["pretrain"], ["embed"], ["fill-mask"], ["info"], ["gradcheck"], ["check"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*command, "--help"])
+        assert end.value.code == 0
+        assert capsys.readouterr().out.startswith(" ".join(["usage: minibert", *command]))
 
 
 def test_every_package_is_installed():
