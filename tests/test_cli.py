@@ -51,18 +51,18 @@ def output(*arguments, text: str | bytes | None = None) -> str:
     return result.stdout.decode()
 
 
-def refused(code: int, out: bytes, err: bytes) -> str:
-    """The one line of a refusal."""
+def refused(code: int, out: bytes, err: bytes, printed: bytes = b"") -> str:
+    """The one line of a refusal, after what was `printed` before."""
     said = err.decode()
     assert code == 2, (code, out, said)
     assert said.startswith("minibert: error: "), said
     assert said.count("\n") == 1, said
     assert said.endswith("\n"), said
-    assert out == b""
+    assert out == printed
     return said.removeprefix("minibert: error: ").rstrip()
 
 
-def complaint(*arguments, text: str | bytes | None = None) -> str:
+def complaint(*arguments, text: str | bytes | None = None, printed: bytes = b"") -> str:
     """The one line of a command that has to be refused, here: a process for each would cost a minute."""
     streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for name in ("stdout", "stderr")}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
@@ -73,7 +73,7 @@ def complaint(*arguments, text: str | bytes | None = None) -> str:
         code = cli.main([*map(str, arguments)])
     for stream in streams.values():
         stream.flush()
-    return refused(code, *(stream.buffer.getvalue() for stream in streams.values()))
+    return refused(code, *(stream.buffer.getvalue() for stream in streams.values()), printed)
 
 
 def test_a_process_refuses_alike(tiny):
