@@ -589,6 +589,21 @@ def test_exit_codes(tmp_path):
     assert (code, out, err.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.parametrize(("seconds", "named"), [((), True), (("--seconds", 600), True), (("--seconds", 0), False)])
+def test_a_limit_on_the_search_is_the_user_s(tmp_path, capsys, seconds, named):
+    path = written(tmp_path / "c.safetensors", observed("float32", (scaled_scores,)))
+    assert cli.main(["check", CASE, str(path), *map(str, seconds)]) == 1
+    out = capsys.readouterr().out
+    assert ("the mistake is " in out, "more not, for want of time" in out) == (named, not named)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_a_limit_that_is_none_is_refused(tmp_path, seconds):
+    path = written(tmp_path / "c.safetensors", observed("float32"))
+    with pytest.raises(InputError, match=r"^seconds is (-1|nan): a number from 0 on$"):
+        found(path, seconds=seconds)
+
+
 @pytest.mark.parametrize("name", ["ops/layer_norm", "bert/encoder-layer", "bert/long"])
 def test_every_kind_of_case_checks_itself(name):
     """A case is its own right candidate; one entry off, and it is not."""

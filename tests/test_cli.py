@@ -3,6 +3,7 @@
 import configparser
 import functools
 import importlib.util
+import io
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import unicodedata
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,14 @@ FIELDS = {"vocab_size": 24, "hidden_size": 12, "num_hidden_layers": 2, "num_atte
 TEXTS = ["The cat sat.", "", "a dog ran to the mats, unable!", "zzz"]
 
 
+def given(text: str | bytes | None) -> bytes:
+    return text.encode() if isinstance(text, str) else text or b""
+
+
 def run(*arguments, text: str | bytes | None = None, **options) -> subprocess.CompletedProcess:
     """`minibert ARGUMENTS` with `text` on standard input."""
-    data = text.encode() if isinstance(text, str) else text or b""
     command = [sys.executable, "-m", "minibert", *map(str, arguments)]
-    return subprocess.run(command, input=data, capture_output=True, env=ENVIRONMENT, timeout=120, **options)
+    return subprocess.run(command, input=given(text), capture_output=True, env=ENVIRONMENT, timeout=120, **options)
 
 
 def output(*arguments, text: str | bytes | None = None) -> str:
@@ -46,17 +51,35 @@ def output(*arguments, text: str | bytes | None = None) -> str:
     return result.stdout.decode()
 
 
-def complaint(*arguments, text: str | bytes | None = None) -> str:
-    """The one line of a run that has to be refused."""
-    result = run(*arguments, text=text)
-    said = result.stderr.decode()
-    assert result.returncode == 2, (result.returncode, result.stdout, said)
+def refused(code: int, out: bytes, err: bytes, printed: bytes = b"") -> str:
+    """The one line of a refusal, after what was `printed` before."""
+    said = err.decode()
+    assert code == 2, (code, out, said)
     assert said.startswith("minibert: error: "), said
     assert said.count("\n") == 1, said
     assert said.endswith("\n"), said
-    assert "Traceback" not in said
-    assert result.stdout == b""
+    assert out == printed
     return said.removeprefix("minibert: error: ").rstrip()
+
+
+def complaint(*arguments, text: str | bytes | None = None, printed: bytes = b"") -> str:
+    """The one line of a command that has to be refused, here: a process for each would cost a minute."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for name in ("stdout", "stderr")}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")  # a process would print them beside the line
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given(text)), "utf-8"))
+        for name, stream in streams.items():
+            patch.setattr(sys, name, stream)
+        code = cli.main([*map(str, arguments)])
+    for stream in streams.values():
+        stream.flush()
+    return refused(code, *(stream.buffer.getvalue() for stream in streams.values()), printed)
+
+
+def test_a_process_refuses_alike(tiny):
+    result = run("embed", tiny, "--batch-size", 0, text="the cat\n")
+    said = refused(result.returncode, result.stdout, result.stderr)
+    assert said == complaint("embed", tiny, "--batch-size", 0, text="the cat\n")
 
 
 @pytest.fixture(scope="module")
@@ -252,10 +275,13 @@ def test_standard_output_that_cannot_be_written(tiny, command):
     assert b"No space left" in result.stderr
 
 
-def test_help_and_version():
+def test_help_and_version(capsys):
     assert output("--version") == f"minibert {minibert.__version__}\n"
-    for command in ([], ["pretrain"], ["embed"], ["fill-mask"], ["info"], ["gradcheck"]):
-        assert output(*command, "--help").startswith("usage: minibert")
+    for command in ([], ["pretrain"], ["embed"], ["fill-mask"], ["info"], ["gradcheck"], ["check"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*command, "--help"])
+        assert end.value.code == 0
+        assert capsys.readouterr().out.startswith(" ".join(["usage: minibert", *command]))
 
 
 def test_every_package_is_installed():

@@ -3,7 +3,6 @@
 import io
 import json
 import pickle
-import time
 import tracemalloc
 from contextlib import suppress
 
@@ -17,7 +16,7 @@ from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 
 BIG = 10**12
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 def packed(fields, body=b"", pad=b""):
@@ -145,13 +144,11 @@ def test_a_terabyte_costs_nothing(claim, tmp_path):
     lie = BIG.to_bytes(8, "little") + b"{}" if claim == "header" else packed({"a": entry("U8", (BIG,), (0, BIG))})
     (tmp_path / "lie").write_bytes(lie)
     tracemalloc.start()
-    begin = time.perf_counter()
     with pytest.raises(InputError):
         safetensors.read(tmp_path / "lie")
-    seconds, (_, peak) = time.perf_counter() - begin, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10**6
-    assert seconds < 1
 
 
 def test_reading_takes_the_tensors_memory_once(tmp_path):

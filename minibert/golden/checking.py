@@ -36,13 +36,15 @@ def parser(commands: Any) -> None:
     command.add_argument("--claim", metavar="FILE", help="write the level reached, with versions and hashes")
     command.add_argument("--badge", metavar="FILE", help="write the level reached as an SVG badge")
     command.add_argument("--weights", metavar="DIR", help="the published directory of a case made --from one")
+    limit = "start no further attempt at the mistake after N seconds; default: try all, whatever the machine's load"
+    command.add_argument("--seconds", type=float, metavar="N", help=limit)
     command.add_argument("--every", action="store_true", help="a line for every tensor")
 
 
 def _run(args: argparse.Namespace) -> int:
     if args.suggest_names is not None:
         return suggest_names(args.case, args.given, args.suggest_names)
-    options = ("names", "dtype", "json", "html", "claim", "badge", "weights", "every")
+    options = ("names", "dtype", "json", "html", "claim", "badge", "weights", "every", "seconds")
     return check(args.case, args.given, **{name: getattr(args, name) for name in options})
 
 
@@ -57,14 +59,16 @@ def check(
     badge: Path | None = None,
     weights: Path | None = None,
     every: bool = False,
+    seconds: float | None = None,
 ) -> int:
     """Compares, prints the report and writes the files asked for; 0 where rounding, or a declared variant, explains it.
 
     case: a folder or a shipped case's name; given: the candidate's file or directory; names: a name map; dtype: the
     precision that the candidate was computed in, else that of its least precise tensor; weights: the published
-    directory that the case refers to; every: a line for every tensor. Raises InputError for unusable input.
+    directory that the case refers to; every: a line for every tensor; seconds: after which the search for the mistake
+    ends, else it tries all it knows. Raises InputError for unusable input.
     """
-    found = report_of(case, given, names, dtype, weights)
+    found = report_of(case, given, names, dtype, weights, seconds)
     for line in report.table(found, _coloured(), every):
         print(line)
     for path, make in (
@@ -79,9 +83,15 @@ def check(
 
 
 def report_of(
-    case: Path, given: Path, names: Path | None = None, dtype: str | None = None, weights: Path | None = None
+    case: Path,
+    given: Path,
+    names: Path | None = None,
+    dtype: str | None = None,
+    weights: Path | None = None,
+    seconds: float | None = None,
 ) -> report.Report:
     """The comparison itself; arguments as of `check`."""
+    require(seconds is None or seconds >= 0, f"seconds is {seconds}: a number from 0 on")
     golden = cases.read(case)
     if golden.facts["kind"] == "tokenizer":
         return _tokens(golden, given)
@@ -95,7 +105,7 @@ def report_of(
     first = first_divergence(rows)
     judged, diagnosis = rows, None
     if first is not None:
-        diagnosis = _diagnosis(golden, held, dtype)
+        diagnosis = _diagnosis(golden, held, dtype, seconds)
         if diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
     code = 0 if first is None or diagnosis.kind == "variant" else 1
@@ -166,13 +176,13 @@ def _whole(golden: cases.Case, weights: Path | None) -> bool:
     return golden.facts["kind"] in ("family", "pipeline") and ("file" in (held or {}) or weights is not None)
 
 
-def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str) -> Any:
+def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str, seconds: float | None) -> Any:
     """What `minibert.mistakes` says of the tensors that were given as the case has them."""
     from minibert import mistakes
 
     other = {*held.partial, *(key.replace("forward/", "gradients/") for key in held.unshared)}
     whole = {key: array for key, array in held.tensors.items() if key not in other}
-    return mistakes.diagnose(golden, whole, dtype)
+    return mistakes.diagnose(golden, whole, dtype, seconds)
 
 
 def _coloured() -> bool:
