@@ -695,13 +695,13 @@ def test_half_moved_files_are_read_as_the_new_ones(tmp_path):
 def test_a_directory_written_while_it_is_read_is_refused(tmp_path, monkeypatch):
     """Neither the old config with the new weights nor the reverse."""
     probe().save(tmp_path / "model")
-    read = directory.safetensors.read
+    stored = directory.safetensors.stored
 
     def meanwhile(path):
         probe(seed=1, heads=("mlm",)).save(tmp_path / "model")
-        return read(path)
+        return stored(path)
 
-    monkeypatch.setattr(directory.safetensors, "read", meanwhile)
+    monkeypatch.setattr(directory.safetensors, "stored", meanwhile)
     with pytest.raises(InputError, match="was written to while it was read"):
         minibert.load(tmp_path / "model")
 
