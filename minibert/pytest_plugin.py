@@ -22,7 +22,7 @@ import pytest
 from minibert import families, laws
 from minibert.checkpoint import safetensors
 from minibert.config import require
-from minibert.errors import InputError
+from minibert.errors import InputError, printable
 from minibert.golden import case as cases
 from minibert.golden import checking, levels, report
 from minibert.golden.compare import compare
@@ -100,7 +100,7 @@ class Candidate(pytest.Collector):
     @cached_property
     def report(self) -> report.Report:
         if self.failed is not None:
-            raise Broken(f"the adapter failed: {type(self.failed).__name__}: {self.failed}")
+            raise Broken(printable(f"the adapter failed: {type(self.failed).__name__}: {self.failed}"))
         try:
             found = self.run(self.weights, self.case.section("inputs"))
         except Exception as error:
@@ -134,7 +134,7 @@ class AtLevel(Check):
         found = self.parent.report
         level = next(level for level in found.levels if self.name == f"L{level.number} {level.title}")
         if level.state == "missing":
-            pytest.skip(f"{self.name} needs {level.needs[0]}, which the adapter does not give")
+            pytest.skip(printable(f"{self.name} needs {level.needs[0]}, which the adapter does not give"))
         if level.state == "differs":
             counted = f"{level.right} of {level.supplied} tensors of this level are right"
             if self.parent.told:
@@ -152,6 +152,6 @@ class Law(Check):
         finding = asked(lambda weights, inputs: made.run(weights, inputs, optimizer=None), made.weights,
                         made.case.section("inputs"), made.case.facts["config"])
         if finding.holds is None:
-            pytest.skip(finding.text)
+            pytest.skip(printable(finding.text))
         if not finding.holds:
-            raise Broken(finding.text)
+            raise Broken(printable(finding.text))
