@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+import warnings
 import zipfile
 from dataclasses import replace
 from functools import cache
@@ -688,6 +689,82 @@ def test_bad_name_maps_are_one_line(tmp_path, text, said):
     path = written(tmp_path / "c.safetensors", {"a": np.zeros(()), "b": np.zeros(())})
     with pytest.raises(InputError, match=said):
         found(path, names=tmp_path / "m.json")
+
+
+# ---- Foreign names ---------------------------------------------------------------------------------------------------
+FORGED = "x\x1b[2J\x1b]0;owned\x07\nclaim: L7 trajectory\r\u202e\u2028<script>"
+
+
+def test_foreign_names_forge_nothing(tmp_path, capsys):
+    """In no report: not the tensors', not the file's. JSON has the true ones."""
+    tensors = {f"forward/{FORGED}": np.zeros(2), FORGED: np.ones(3), "forward/loss": case().tensor("forward/loss")}
+    folder = tmp_path / ("c\nclaim: L7" if os.name != "nt" else "c")
+    folder.mkdir()
+    path = written(folder / "c.safetensors", tensors)
+    files = {name: tmp_path / name for name in ("json", "html", "claim", "badge")}
+    options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
+    assert cli.main(["check", CASE, str(path), *options]) == 0
+    out = capsys.readouterr().out
+    assert all(line.isprintable() for line in out.splitlines())
+    assert [line for line in out.splitlines() if line.startswith("claim")] == ["claim: no level"]
+    assert r"x\x1b[2J" in out
+    for name, file in files.items():
+        text = file.read_text(encoding="utf-8")
+        assert all(line.isprintable() for line in text.split("\n")), name
+        assert "<script>" not in text or name == "json"
+    report = json.loads(files["json"].read_text(encoding="utf-8"))
+    assert set(report["unknown"]) == {f"forward/{FORGED}", FORGED}
+    assert report["candidate"]["source"] == str(path)
+
+
+def test_names_that_are_suggested_forge_nothing(tmp_path, capsys):
+    written(tmp_path / "c.safetensors", {FORGED: case().tensor("forward/bert.pooler")})
+    names = tmp_path / "names.json"
+    assert cli.main(["check", CASE, str(tmp_path / "c.safetensors"), "--suggest-names", str(names)]) == 0
+    out = capsys.readouterr().out
+    assert all(line.isprintable() for line in out.splitlines())
+    assert not any(line.startswith("claim") for line in out.splitlines())
+    assert json.loads(names.read_text(encoding="utf-8")) == {FORGED: "forward/bert.pooler"}
+
+
+def test_a_name_of_a_million_letters_is_cut(tmp_path, capsys):
+    written(tmp_path / "c.safetensors", {"a" * 10**6: np.zeros(1), "forward/loss": case().tensor("forward/loss")})
+    assert cli.main(["check", CASE, str(tmp_path / "c.safetensors")]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+def test_names_that_are_no_text(tmp_path, capsys):
+    """A path that is not UTF-8 is shown and written as Python escapes it; a tensor's name has to be text."""
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.safetensors")
+    written(path, {"forward/loss": case().tensor("forward/loss")})
+    files = {name: tmp_path / name for name in ("json", "html", "claim", "badge")}
+    options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
+    assert cli.main(["check", CASE, path, *options]) == 0
+    assert r"\udcff.safetensors" in capsys.readouterr().out
+    assert json.loads(files["json"].read_text(encoding="utf-8"))["candidate"]["source"] == path
+    np.save(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.npy"), np.zeros(1))
+    assert cli.main(["check", CASE, str(tmp_path)]) == 2
+    assert re.fullmatch(r"minibert: error: .*the name '\\udcfe' is not UTF-8: rename it\n", capsys.readouterr().err)
+
+
+def test_numbers_of_any_size_are_judged_without_a_word(tmp_path, capsys):
+    """No warning of NumPy's stands among the lines of the report."""
+    tensors = {key: array * 1e300 for key, array in observed().items() if not key.startswith("steps/")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cli.main(["check", CASE, str(written(tmp_path / "c.safetensors", tensors))]) == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("command", [["check", CASE, str(case().path)], ["golden", "list"], ["mistakes"]])
+def test_a_full_disk_is_one_line(command):
+    with open("/dev/full", "wb") as full:
+        arguments = [sys.executable, "-m", "minibert", *command]
+        ran = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, cwd=ROOT)
+    assert (ran.returncode, ran.stderr.count(b"\n")) == (2, 1)
+    assert b"Traceback" not in ran.stderr
 
 
 # ---- Reports ---------------------------------------------------------------------------------------------------------
