@@ -11,7 +11,7 @@ loads; this module is imported when they are used.
 
 import importlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import pytest
 
 from minibert import families, laws
 from minibert.checkpoint import safetensors
-from minibert.config import require
+from minibert.config import require, shown
 from minibert.errors import InputError, printable
 from minibert.golden import case as cases
 from minibert.golden import checking, levels, report
@@ -90,6 +90,7 @@ class Candidate(pytest.Collector):
         """The adapter on copies, so that it may write to what it gets."""
         copies = ({name: np.array(value) for name, value in given.items()} for given in (weights, inputs))
         found = self.adapter(*copies, {**self.case.facts, **facts})
+        require(isinstance(found, Mapping), f"the adapter gives {shown(found)}, not a dict of arrays by name")
         return {name: np.asarray(value) for name, value in found.items()}
 
     @cached_property

@@ -189,4 +189,4 @@ def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str) -> Any
 
 
 def _coloured() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ

@@ -32,7 +32,7 @@ from minibert.errors import InputError
 
 MAGIC, ARCHIVE = b"\x93NUMPY", b"PK\x03\x04"  # how the files begin
 LENGTHS = {(1, 0): 2, (2, 0): 4}  # version -> bytes of the header's length
-MAX_HEADER = 1 << 16  # bytes of an .npy's header
+MAX_HEADER = 10_000  # bytes of an .npy's header, as NumPy has it
 MAX_LIST = 1 << 23  # bytes of an archive's list of members
 DEFLATE = 1032  # the best ratio that deflate has
 PIECE = 1 << 20  # bytes read at a time
