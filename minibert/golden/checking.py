@@ -12,6 +12,7 @@ import numpy as np
 from minibert import tree
 from minibert.checkpoint import atomic
 from minibert.config import require
+from minibert.errors import printable, shortened
 from minibert.golden import blocks, candidate, levels, report, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import Row, compare, error, first_divergence
@@ -100,6 +101,14 @@ def report_of(
     held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden))
     dtype = dtype or held.dtype
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
+    with np.errstate(all="ignore"):  # a candidate's numbers may be of any size
+        return _compared(golden, held, str(given), dtype, weights)
+
+
+def _compared(
+    golden: cases.Case, held: candidate.Candidate, source: str, dtype: str, weights: Path | None
+) -> report.Report:
+    """The report on tensors."""
     alone = _alone(golden, held, weights)
     rows = compare(golden, held.tensors, dtype, held.partial, alone)
     first = first_divergence(rows)
@@ -109,7 +118,7 @@ def report_of(
         if diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
     code = 0 if first is None or diagnosis.kind == "variant" else 1
-    return report.Report(golden, held, str(given), dtype, rows, first, levels.levels(golden, judged), diagnosis, code)
+    return report.Report(golden, held, source, dtype, rows, first, levels.levels(golden, judged), diagnosis, code)
 
 
 def _rejudged(
@@ -136,9 +145,10 @@ def _rejudged(
 
 def _tokens(golden: cases.Case, given: Path) -> report.Report:
     """The report on a tokenizer."""
-    held, rows = tokens.read(given, golden)
-    first = next((row for row in rows if row.status == "wrong"), None)
-    said = None if first is None else tokens.lines(golden, held, first)
+    with cases.replaying(golden):
+        held, rows = tokens.read(given, golden)
+        first = next((row for row in rows if row.status == "wrong"), None)
+        said = None if first is None else tokens.lines(golden, held, first)
     diagnosis = None if said is None else SimpleNamespace(kind="tokens", mistakes=[], ratio=None, lines=said)
     found = levels.levels(golden, rows)
     return report.Report(golden, held, str(given), "int64", rows, first, found, diagnosis, int(first is not None))
@@ -152,13 +162,15 @@ def suggest_names(case: Path, given: Path, path: Path) -> int:
     require(
         bool(found), f"{given}: no tensor with an unknown name has the shape and nearly the contents of one of the case"
     )
-    width = max(len(guess.name) for guess in found)
-    for guess in found:
+    names = [shortened(printable(guess.name), 120) for guess in found]
+    width = max(map(len, names))
+    for name, guess in zip(names, found, strict=True):
         turned = ", transposed" if guess.transposed else ""
-        print(f"{guess.name:<{width}}  {guess.key}{turned} (they differ by {guess.distance:.1e})")
+        print(f"{name:<{width}}  {printable(guess.key)}{turned} (they differ by {guess.distance:.1e})")
     atomic.write_text(path, levels.dumps(candidate.name_map(found)))
     rest = len(stored) - known - len(found)
-    print(f"{len(found)} names suggested, {known} known already, {rest} like nothing in the case; written to {path}")
+    counted = f"{len(found)} names suggested, {known} known already, {rest} like nothing in the case"
+    print(printable(f"{counted}; written to {path}"))
     return 0
 
 
@@ -166,9 +178,10 @@ def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) 
     """What each block should have given by itself; nothing where the case is no whole family or lacks its weights."""
     if not _whole(golden, weights):
         return {}
-    subject = golden.subject(weights)
-    wide = tree.map(lambda array: array.astype(np.float64), subject.params)
-    return blocks.expected(replace(subject, params=wide), held.tensors | held.unshared)
+    with cases.replaying(golden):
+        subject = golden.subject(weights)
+        wide = tree.map(lambda array: array.astype(np.float64), subject.params)
+        return blocks.expected(replace(subject, params=wide), held.tensors | held.unshared)
 
 
 def _whole(golden: cases.Case, weights: Path | None) -> bool:
@@ -186,4 +199,4 @@ def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str, second
 
 
 def _coloured() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
