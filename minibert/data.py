@@ -124,12 +124,9 @@ class Rows:
         self.recipe, self.places = recipe, places
         self._ends = np.cumsum([len(_records(place)) for place in places])
         self._kind = _records(places[0]).dtype
-        length = recipe.options.seq_length
         for place in places:
-            kind = _records(place).dtype
-            whole = all(kind.names and name in kind.names and kind[name].shape == (length,) and
-                        kind[name].base.kind in "iu" for name in ("input_ids", "input_mask"))
-            require(whole and kind == self._kind, f"{place / ROWS} holds no rows of {length} tokens: remove {place}")
+            same = _records(place).dtype == self._kind
+            require(same, f"{place / ROWS} has other fields than {places[0] / ROWS}: remove {place.parent}")
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -186,7 +183,7 @@ def made(recipe: Recipe, texts: Part, part: str, folder: Path, processes: int = 
     """A part's rows in the folder: shards that are missing or damaged are made, by so many processes."""
     training.require_plain(folder)
     places = [folder / f"{part}-{number:05d}" for number in range(_numbers(texts.lengths)[-1] + 1)]
-    missing = {number for number, place in enumerate(places) if not _intact(place)}
+    missing = {number for number, place in enumerate(places) if not (_intact(place) and _fitting(recipe, place))}
     for number in missing:
         training.discard(places[number])
     if missing:
@@ -234,10 +231,21 @@ def _intact(place: Path) -> bool:
     try:
         training.require_plain(place)
         known = strictjson.loads(reading.contents(place / DIGESTS), DIGESTS)
-        _records(place)
         return known == {name: _sha256(place / name) for name in (ROWS, COUNTS)}
     except (OSError, InputError):
         return False
+
+
+def _fitting(recipe: Recipe, place: Path) -> bool:
+    """Whether a shard, whoever wrote it, is made of rows of the recipe's length and counts of its tokens."""
+    try:
+        kind = _records(place).dtype
+        _counted(place, len(recipe.tokenizer))
+    except InputError:
+        return False
+    due = (recipe.options.seq_length,)
+    fields = [kind[name] for name in ("input_ids", "input_mask") if name in (kind.names or ())]
+    return len(fields) == 2 and all(field.shape == due and field.base.kind in "iu" for field in fields)
 
 
 def _sha256(path: Path) -> str:

@@ -104,7 +104,8 @@ class Options:
     def plan(self, threads: int, checkpoint_every: int) -> training.Plan:
         """The training loop's part of the options."""
         own = {name: getattr(self, name) for name in training.Plan.__dataclass_fields__ if hasattr(self, name)}
-        own["warmup"] = int(self.warmup * self.steps if self.warmup < 1 else min(self.warmup, 2**62))
+        steps = min(self.steps, training.LIMITS["steps"])  # more are refused below
+        own["warmup"] = int(self.warmup * steps if self.warmup < 1 else self.warmup)
         return training.Plan(**{**own, "threads": threads, "checkpoint_every": checkpoint_every})
 
 
@@ -196,8 +197,9 @@ def _going_on(family: str, directory: Path) -> Iterator[None]:
         said = f"not enough memory{f' ({error})' if f'{error}' else ''}"
         raise InputError(f"{said}: start a run with a lower batch_size, more accumulate or a smaller model") from None
     except OSError as error:
-        said = f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}"
-        raise OSError(error.errno, _told(said, family, directory)) from None
+        if error.filename is not None:
+            raise InputError(_told(f"{error.filename}: {error.strerror}", family, directory)) from None
+        raise OSError(error.errno, _told(error.strerror or f"{error}", family, directory)) from None
 
 
 def _told(what: str, family: str, directory: Path) -> str:
@@ -260,6 +262,8 @@ def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     _require_free(directory)
     module = families.family(request["family"])
     options, fields = _preset(request.get("preset", "quick"), module)
+    known = request.get("vocabulary")
+    require(known is None or reading.present(known), f"cannot read {known}: there is no such file or directory")
     if "config" in request:
         given = strictjson.loads(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
@@ -394,7 +398,7 @@ def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Par
     if tokenizers.load(directory, kind) is None:
         if given:
             place, of_kind = Path(given), tokenizers.tokenizer(kind)
-            made = tokenizers.load(place, kind) if place.is_dir() else of_kind.load(place)
+            made = tokenizers.load(place, kind) if os.path.isdir(place) else of_kind.load(place)
             require(made is not None, f"{given} holds no vocabulary")
         else:
             sentences = itertools.chain.from_iterable(part)
