@@ -96,10 +96,8 @@ OWN = {  # who opens files otherwise, and why it may
     "golden/case.py": "lists the package's own folders",
     "golden/commands.py": "the size of a case that was just written or read",
     "cli.py": "not yet",
-    "corpus.py": "not yet",
-    "data.py": "not yet",
-    "training.py": "not yet",
-    "pretraining.py": "not yet",
+    "corpus.py": "walks the standard library's folders",
+    "data.py": "maps the rows that `reading` has opened",
 }
 
 
