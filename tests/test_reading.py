@@ -95,7 +95,6 @@ OWN = {  # who opens files otherwise, and why it may
     "checkpoint/atomic.py": "a writer, of what it has made itself",
     "golden/case.py": "lists the package's own folders",
     "golden/commands.py": "the size of a case that was just written or read",
-    "cli.py": "not yet",
     "corpus.py": "walks the standard library's folders",
     "data.py": "maps the rows that `reading` has opened",
 }

@@ -102,11 +102,11 @@ def report_of(
     dtype = dtype or held.dtype
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
     with np.errstate(all="ignore"):  # a candidate's numbers may be of any size
-        return _compared(golden, held, str(given), dtype, weights)
+        return _compared(golden, held, str(given), dtype, weights, seconds)
 
 
 def _compared(
-    golden: cases.Case, held: candidate.Candidate, source: str, dtype: str, weights: Path | None
+    golden: cases.Case, held: candidate.Candidate, source: str, dtype: str, weights: Path | None, seconds: float | None
 ) -> report.Report:
     """The report on tensors."""
     alone = _alone(golden, held, weights)
