@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minibert import cli, families, gradcheck, tree
+from minibert import cli, families, gradcheck, objective, tree
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
 from minibert.mistakes import CATALOGUE, diagnose, diagnosis, matrix, page
