@@ -67,8 +67,8 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     (folder / "mine.py").write_text(ADAPTERS, encoding="utf-8")
     paths = os.pathsep.join([str(ROOT), str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONUTF8": "1"}
-    for name in ("CI", "BUILD_NUMBER"):  # with these pytest repeats whole messages in its summary
-        environment.pop(name, None)
+    for name in ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS"):
+        environment.pop(name, None)  # with these pytest speaks in colour, or repeats whole messages in its summary
     command = [sys.executable, "-m", "pytest", "-p", "pytest_minibert", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=300)
 
