@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -164,13 +165,17 @@ def test_killed_at_any_moment_and_asked_for_twice(whole, text, tmp_path):
     In the end the bits, the log and the figures are those of the run that nobody disturbed.
     """
     draw, out, kills, told = random.Random(KILLS), tmp_path / "0", 0, 0
+    begin = time.perf_counter()
+    assert ended(started(text, tmp_path / "timed"))[0] == 0
+    long = time.perf_counter() - begin
     for attempt in itertools.count(1):
         if (out / "run.json").exists() and draw.random() < 0.5:
             told += 1
-            pair_at(text, out, tmp_path / f"go{attempt}", die=draw.randint(1, 60))
-        process = started(text, out, die=draw.randint(1, 60) if kills < KILLS and draw.random() < 0.5 else 0)
+            two_at_once(text, out, tmp_path / f"go{attempt}", die=draw.randint(1, 60))
+        more = kills < KILLS or not told
+        process = started(text, out, die=draw.randint(1, 60) if more and draw.random() < 0.5 else 0)
         try:
-            process.communicate(timeout=draw.uniform(0.1, 2.0) if kills < KILLS else 120)
+            process.communicate(timeout=draw.uniform(0.2, 1) * long if more else 120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -179,13 +184,13 @@ def test_killed_at_any_moment_and_asked_for_twice(whole, text, tmp_path):
             continue
         assert process.returncode == 0
         assert outcome(out) == outcome(whole)
-        if kills >= KILLS and told:
+        if not more:
             break
         out = tmp_path / str(attempt)
     print(f"{kills} kills, {told} times two at once, {attempt} starts")
 
 
-def pair_at(text, out, go, die):
+def two_at_once(text, out, go, die):
     """Two resume at once: the second is told in one line, the first goes on, and is killed."""
     first = started(text, out, die=die, wait=go)
     while not Path(f"{go}.begun").exists():
