@@ -672,6 +672,23 @@ def test_the_rows_of_a_shard_are_bounded(text, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif("SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()), reason="the system does not tell")
+def test_a_step_that_the_machine_cannot_hold(text, tmp_path, monkeypatch, capsys):
+    """Counted before it is computed: rows times what a row holds, as `info --memory` counts; then taken back."""
+    system, steps = os.sysconf, []
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 1000}.get(name) or system(name))
+    monkeypatch.setattr(training, "fit", lambda *_: steps.append(1))
+    args = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if name != "batch_size"]
+    args += ["--threads=1", "--set", *(f"{name}={value}" for name, value in FIELDS.items())]
+    said = refused(capsys, "bert", "--corpus", text, "--out", tmp_path / "run", *args, "--batch-size=16384")
+    assert "a step would hold some" in said
+    assert "lower batch_size, 16384" in said
+    assert not steps
+    assert not (tmp_path / "run").exists()
+    pretrain("bert", [text], tmp_path / "run", fields=FIELDS, **OPTIONS)
+    assert steps
+
+
 def test_memory_that_there_is_not(text, tmp_path, monkeypatch, capsys):
     """What NumPy says of it, in one line."""
 
