@@ -427,7 +427,7 @@ def _require_memory(model: Any, rows: data.Rows, plan: training.Plan) -> None:
         return
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     chosen = rows[training.order(0, plan.batch_size, len(rows), plan.seed)]
-    longest = max(8, int(chosen["input_mask"].sum(axis=1).max()))
+    longest = max(8, int(np.count_nonzero(chosen["input_mask"], axis=1).max()))
     row = sum(held.bytes for held in memory.activations(model, 1, longest))
     needed = row * plan.batch_size // plan.accumulate * min(plan.threads, plan.accumulate)
     require(needed <= there, f"a step would hold some {needed / 2**30:,.1f} GiB, and this machine has "
