@@ -41,7 +41,7 @@ def given(text: str | bytes | None) -> bytes:
 def run(*arguments, text: str | bytes | None = None, **options) -> subprocess.CompletedProcess:
     """`minibert ARGUMENTS` with `text` on standard input."""
     command = [sys.executable, "-m", "minibert", *map(str, arguments)]
-    return subprocess.run(command, input=given(text), capture_output=True, env=ENVIRONMENT, timeout=120, **options)
+    return subprocess.run(command, input=given(text), capture_output=True, env=ENVIRONMENT, timeout=600, **options)
 
 
 def output(*arguments, text: str | bytes | None = None) -> str:
@@ -246,7 +246,7 @@ def test_ctrl_c_is_exit_code_130():
     with subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=heard, **pipes) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=600)
     assert process.returncode == 130
     assert said == b"minibert: interrupted\n"
 
@@ -352,7 +352,7 @@ def test_a_full_disk_behind_a_whole_process(tiny, stream):
     with open("/dev/full", "wb") as full:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}
         arguments = [sys.executable, "-m", "minibert", "info", str(tiny)]
-        result = subprocess.run(arguments, env=ENVIRONMENT, timeout=60, **pipes)
+        result = subprocess.run(arguments, env=ENVIRONMENT, timeout=600, **pipes)
     said = b"minibert: error: standard output: No space left on device\n"
     assert (result.returncode, result.stderr) == ((2, said) if stream == "stdout" else (0, None))
 
