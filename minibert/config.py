@@ -32,7 +32,8 @@ def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int
         number = least - 1
     fits = least <= number and (most is None or number <= most)
     allowed = f", {least} or more" if most is None else f" from {least} to {most}"
-    require(fits, f"{name} {shown(value)}: expected a whole number{allowed}")
+    if not fits:
+        raise InputError(f"{name} {shown(value)}: expected a whole number{allowed}")
     return number
 
 
@@ -42,14 +43,16 @@ def real(name: str, value: Any, least: float = 0.0, most: float = math.inf) -> f
         number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     except OverflowError:  # an int that is no float
         number = math.nan
-    require(least <= number <= most, f"{name} {shown(value)}: expected a number from {least:g} to {most:g}")
+    if not least <= number <= most:  # NaN, too
+        raise InputError(f"{name} {shown(value)}: expected a number from {least:g} to {most:g}")
     return number
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> str:
     """The value, a str that is one of those known."""
     fits = isinstance(value, str) and value in known
-    require(fits, f"unknown {name} {shown(value)}{nearest(value, known)}; there are: {', '.join(known)}")
+    if not fits:
+        raise InputError(f"unknown {name} {shown(value)}{nearest(value, known)}; there are: {', '.join(known)}")
     return value
 
 
@@ -59,7 +62,8 @@ def listed(name: str, value: Any) -> list[Any]:
         items = None if isinstance(value, str | bytes) else list(value)
     except TypeError:
         items = None
-    require(items is not None, f"{name} {shown(value)}: expected a list")
+    if items is None:
+        raise InputError(f"{name} {shown(value)}: expected a list")
     return items
 
 
@@ -69,11 +73,13 @@ def from_fields(cls: type[C], fields: dict[str, Any]) -> C:
     An unknown name, a missing one without default, or a value of another type is an InputError. Nothing is
     coerced except a whole number where a float is due.
     """
-    require(isinstance(fields, dict), f"config fields {shown(fields)}: expected a dict of values by name")
+    if not isinstance(fields, dict):
+        raise InputError(f"config fields {shown(fields)}: expected a dict of values by name")
     types = get_type_hints(cls)
     known = {field.name: field for field in dataclasses.fields(cls)}
     for name in fields:
-        require(name in known, f"unknown config field {shown(name)}{nearest(name, known)}")
+        if name not in known:
+            raise InputError(f"unknown config field {shown(name)}{nearest(name, known)}")
     for name, field in known.items():
         default = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
         require(default or name in fields, f"config field {name!r} is missing")
@@ -105,9 +111,11 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     if type(value) is int and float in allowed and int not in allowed:
         value = float(value) if abs(value) < 2**1023 else math.inf  # a larger one is no float
     named = " or ".join("null" if t is NoneType else t.__name__ for t in allowed)
-    require(type(value) in allowed, f"config field {name!r} is {shown(value)}; allowed: {named}")
+    if type(value) not in allowed:
+        raise InputError(f"config field {name!r} is {shown(value)}; allowed: {named}")
     if type(value) is int:
-        require(abs(value) < 2**63, f"config field {name!r} is {shown(value)}; allowed: whole numbers of 64 bits")
+        if abs(value) >= 2**63:
+            raise InputError(f"config field {name!r} is {shown(value)}; allowed: whole numbers of 64 bits")
     finite = not isinstance(value, float) or math.isfinite(value)
     require(finite, f"config field {name!r} is {value}; allowed: a finite number")
     return value

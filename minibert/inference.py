@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import tree
-from minibert.config import listed, one_of, require, shown, whole
+from minibert.config import listed, one_of, shown, whole
 from minibert.errors import InputError
 from minibert.model import Model
 
@@ -14,7 +14,8 @@ POOLINGS = ("mean", "cls", "pooler")
 
 
 def _tokenizer(model: Model) -> Any:
-    require(isinstance(model, Model), f"model {shown(model)}: expected what `minibert.load` returns")
+    if not isinstance(model, Model):
+        raise InputError(f"model {shown(model)}: expected what `minibert.load` returns")
     if model.tokenizer is None:
         raise InputError("this directory has no vocabulary (vocab.txt or tokenizer.json), so it cannot read text")
     return model.tokenizer
@@ -42,7 +43,8 @@ def sentence_vectors(
     one_of("pooling", pooling, POOLINGS)
     if pooling == "pooler" and "pooler" not in model.params:
         raise InputError("pooling 'pooler' needs the head 'pooler', which these parameters do not have")
-    require(isinstance(normalize, bool), f"normalize {shown(normalize)}: expected True or False")
+    if not isinstance(normalize, bool):
+        raise InputError(f"normalize {shown(normalize)}: expected True or False")
     texts, batch_size = listed("texts", texts), whole("batch_size", batch_size, 1)
     longest = model.module.longest(model.config)
     if max_length is not None:

@@ -111,7 +111,8 @@ def check(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> list[F
 def questions(asked: Callable, weights: Tensors, inputs: Tensors, config: Config) -> list[tuple[Tensors, Tensors]]:
     """The (weights, inputs) that a law wants answered."""
     known = any(asked is one for one in LAWS.values())
-    require(known, f"law {shown(asked)}: expected one of minibert.laws: {', '.join(LAWS)}")
+    if not known:
+        raise InputError(f"law {shown(asked)}: expected one of minibert.laws: {', '.join(LAWS)}")
     wanted: list[tuple[Tensors, Tensors]] = []
 
     def recorded(weights: Tensors, inputs: Tensors) -> Tensors:
@@ -493,7 +494,8 @@ INPUTS = {
 
 def _question(run: Run, weights: Any, inputs: Any, config: Any) -> tuple[Tensors, Tensors]:
     """(weights, inputs without dropout) as arrays; InputError for what no law can be asked of."""
-    require(callable(run), f"run {shown(run)}: expected a function of (weights, inputs)")
+    if not callable(run):
+        raise InputError(f"run {shown(run)}: expected a function of (weights, inputs)")
     weights = {name: signatures.array(f"weight {name}", value) for name, value in _mapping("weights", weights).items()}
     inputs = _without_dropout(_mapping("inputs", inputs))
     _mapping("config", config)
@@ -507,7 +509,8 @@ def _question(run: Run, weights: Any, inputs: Any, config: Any) -> tuple[Tensors
 
 def _mapping(name: str, given: Any) -> Mapping[str, Any]:
     fits = isinstance(given, Mapping) and all(isinstance(key, str) for key in given)
-    require(fits, f"{name} {shown(given)}: expected a dict by published name")
+    if not fits:
+        raise InputError(f"{name} {shown(given)}: expected a dict by published name")
     return given
 
 

@@ -23,7 +23,8 @@ class Model:
 
     def __init__(self, family: str, config: Any, params: Tree, tokenizer: Any = None):
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
-        require(isinstance(config, self.module.Config), f"config {shown(config)}: expected the Config of {family}")
+        if not isinstance(config, self.module.Config):
+            raise InputError(f"config {shown(config)}: expected the Config of {family}")
 
     @property
     def module(self) -> ModuleType:
@@ -74,7 +75,8 @@ class Model:
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""
         module = self.module
-        require(isinstance(batch, Mapping), f"batch {shown(batch)}: expected a dict of arrays by name")
+        if not isinstance(batch, Mapping):
+            raise InputError(f"batch {shown(batch)}: expected a dict of arrays by name")
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
         labels = families.declared(module, "LABELS", self.config)
         arrays = self._checked(arrays, {**module.INPUTS, **labels}, ("input_ids", *labels))
@@ -85,7 +87,8 @@ class Model:
         terms = cache.get("terms") if isinstance(cache, dict) else None
         due = families.declared(self.module, "TERMS", self.config)
         fits = isinstance(terms, dict) and terms.keys() == {*due}
-        require(fits, f"cache {shown(cache)}: expected what this model's `loss` returned beside the loss")
+        if not fits:
+            raise InputError(f"cache {shown(cache)}: expected what this model's `loss` returned beside the loss")
         return self.module.loss_backward(cache)
 
     def _checked(self, given: dict[str, Any], specs: dict[str, str], required: Iterable[str]) -> dict[str, np.ndarray]:
@@ -129,7 +132,8 @@ class Model:
 
     def _denominators(self, given: Any, batch: dict[str, Any], dtype: np.dtype) -> dict[str, float]:
         """The divisors, each of which the dtype can divide by; 0 where the batch has no target of the term."""
-        require(isinstance(given, Mapping), f"denominators {shown(given)}: expected a dict of numbers by term")
+        if not isinstance(given, Mapping):
+            raise InputError(f"denominators {shown(given)}: expected a dict of numbers by term")
         terms, counts, limits = families.declared(self.module, "TERMS", self.config), None, np.finfo(dtype)
         for term, value in given.items():
             name = f"denominators[{one_of('term in denominators', term, terms)!r}]"
@@ -153,10 +157,12 @@ class Model:
 
     def _require_fit(self, name: str, given: Tree) -> None:
         """InputError unless every leaf is an array of a parameter's name and shape."""
-        require(isinstance(given, dict), f"{name} {shown(given)}: expected a tree of arrays like `params`")
+        if not isinstance(given, dict):
+            raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
         shapes = tree.flatten(self.module.shapes(self.config))
         for path, array in tree.flatten(given).items():
-            require(path in shapes, f"{name}: {self.family} has no parameter {path!r}{nearest(path, shapes)}")
+            if path not in shapes:
+                raise InputError(f"{name}: {self.family} has no parameter {path!r}{nearest(path, shapes)}")
             fits = type(array) is np.ndarray and array.shape == shapes[path]
             found = getattr(array, "shape", type(array).__name__)
             require(fits, f"{name}: {path!r} is {found}, expected an array of shape {shapes[path]}")
@@ -174,7 +180,8 @@ class Model:
         from minibert.checkpoint import directory
 
         fits = isinstance(path, str | os.PathLike) and "\0" not in os.fspath(path)
-        require(fits, f"path {shown(path)}: expected the path of a directory")
+        if not fits:
+            raise InputError(f"path {shown(path)}: expected the path of a directory")
         try:
             directory.save(self, path)
         except OSError as error:

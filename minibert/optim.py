@@ -36,7 +36,8 @@ def decay_rates(names: Iterable[tuple], rate: float,
     rate, rows = real("rate", rate, most=sys.float_info.max), listed("names", names)
     for row in rows:
         fits = isinstance(row, tuple | list) and len(row) > 1 and all(isinstance(text, str) for text in row[:2])
-        require(fits, f"names holds {shown(row)}: expected rows (path, published name, …)")
+        if not fits:
+            raise InputError(f"names holds {shown(row)}: expected rows (path, published name, …)")
     return {path: rate if decays(name) else 0.0 for path, name, *_ in rows}
 
 
@@ -53,8 +54,8 @@ def _update(*slots: str) -> Callable:
         @functools.wraps(f)
         def checked(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None, scale: float = 1.0,
                     **constants: float) -> None:
-            require(isinstance(state, dict) and state.keys() == {"step", *slots},
-                    f"state {shown(state)}: expected what the optimizer's own …_state(params) makes")
+            if not (isinstance(state, dict) and state.keys() == {"step", *slots}):
+                raise InputError(f"state {shown(state)}: expected what the optimizer's own …_state(params) makes")
             whole("state's step", state["step"])
             paths = _alike({"params": params, "grads": grads, **{name: state[name] for name in slots}})
             lr = real("lr", lr, most=sys.float_info.max)
@@ -62,7 +63,8 @@ def _update(*slots: str) -> Callable:
             for name, value in constants.items():
                 real(name, value, most=sys.float_info.max if name == "eps" else 1.0)
             if decay is not None:
-                require(isinstance(decay, Mapping), f"decay {shown(decay)}: expected rates by path (`decay_rates`)")
+                if not isinstance(decay, Mapping):
+                    raise InputError(f"decay {shown(decay)}: expected rates by path (`decay_rates`)")
                 for path in paths if decay else ():
                     require(path in decay, f"decay lacks {path!r}; `decay_rates` gives a rate for every path")
                     real(f"decay[{path!r}]", decay[path], most=sys.float_info.max)
@@ -78,8 +80,8 @@ def _alike(trees: dict[str, Any]) -> list[str]:
     for name, leaves in flat.items():
         for path, leaf in leaves.items():
             usable = isinstance(leaf, np.ndarray) and not isinstance(leaf, np.ma.MaskedArray) and leaf.dtype.kind == "f"
-            require(path != "" and usable, f"{name}: {shown(path)} is {shown(leaf)}: expected a tree of floating-point "
-                    "arrays")
+            if not (path and usable):
+                raise InputError(f"{name}: {shown(path)} is {shown(leaf)}: expected a tree of floating-point arrays")
     for name in others:
         for path, leaf in flat[first].items():
             require(path in flat[name], f"{name} lacks {path!r}, which {first} has")
