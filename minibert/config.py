@@ -113,9 +113,8 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     named = " or ".join("null" if t is NoneType else t.__name__ for t in allowed)
     if type(value) not in allowed:
         raise InputError(f"config field {name!r} is {shown(value)}; allowed: {named}")
-    if type(value) is int:
-        if abs(value) >= 2**63:
-            raise InputError(f"config field {name!r} is {shown(value)}; allowed: whole numbers of 64 bits")
+    if type(value) is int and abs(value) >= 2**63:
+        raise InputError(f"config field {name!r} is {shown(value)}; allowed: whole numbers of 64 bits")
     finite = not isinstance(value, float) or math.isfinite(value)
     require(finite, f"config field {name!r} is {value}; allowed: a finite number")
     return value

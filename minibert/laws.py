@@ -70,16 +70,17 @@ def law(f: Callable) -> Callable[[Run, Tensors, Tensors, Config], Finding]:
     @functools.wraps(f)
     def asked(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> Finding:
         answers: list[Tensors] = []
-        weights, inputs = _question(run, weights, inputs, config)
+        given = weights
+        held, inputs = _question(run, weights, inputs, config)
 
         def recorded(weights: Tensors, inputs: Tensors) -> Tensors:
-            found = _mapping("what `run` returned", run({**weights}, inputs))
+            found = _mapping("what `run` returned", run(given if weights is held else weights, inputs))
             answers.append({key: signatures.array(key, value) for key, value in found.items()
                             if _golden(_name(key), weights)})
             return answers[-1]
 
         try:
-            found, where, *own = f(recorded, _Given(weights), inputs, _Given(config))
+            found, where, *own = f(recorded, held, inputs, _Given(config))
         except Silent as reason:
             return Finding(f.__name__, None, math.nan, math.nan, f"{f.__name__}: not asked: {reason}")
         eps = _eps(weights, *answers)
@@ -94,12 +95,10 @@ def law(f: Callable) -> Callable[[Run, Tensors, Tensors, Config], Finding]:
 
 def check(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> list[Finding]:
     """Every law's finding. The implementation sees the question as given only once."""
-    (weights, inputs), given = _question(run, weights, inputs, config), []
+    inputs, given = _question(run, weights, inputs, config)[1], []
 
     def remembered(w: Tensors, x: Tensors) -> Tensors:
-        same = all(now.keys() == then.keys() and all(now[name] is then[name] for name in now)
-                   for now, then in ((w, weights), (x, inputs)))
-        if not same:
+        if w is not weights or x.keys() != inputs.keys() or any(x[name] is not inputs[name] for name in x):
             return run(w, x)
         if not given:
             given.append(run(w, x))
@@ -496,7 +495,8 @@ def _question(run: Run, weights: Any, inputs: Any, config: Any) -> tuple[Tensors
     """(weights, inputs without dropout) as arrays; InputError for what no law can be asked of."""
     if not callable(run):
         raise InputError(f"run {shown(run)}: expected a function of (weights, inputs)")
-    weights = {name: signatures.array(f"weight {name}", value) for name, value in _mapping("weights", weights).items()}
+    weights = _mapping("weights", weights).items()
+    weights = _Given({name: signatures.array(f"weight {name}", value) for name, value in weights})
     inputs = _without_dropout(_mapping("inputs", inputs))
     _mapping("config", config)
     require("input_ids" in inputs, "inputs lack 'input_ids'")
