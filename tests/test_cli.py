@@ -116,7 +116,7 @@ def test_one_text_is_no_list_of_texts(tiny):
     """A str would be embedded letter by letter."""
     model = minibert.load(tiny)
     for arguments in (("the cat",), (["the cat"], "mean", False, None, 0)):
-        with pytest.raises(minibert.InputError, match="expected a (list|whole number)"):
+        with pytest.raises(minibert.InputError, match=r"expected a (list|whole number)"):
             inference.sentence_vectors(model, *arguments)
 
 
@@ -247,6 +247,24 @@ def test_ctrl_c_is_exit_code_130():
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said == b"minibert: interrupted\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")
+@pytest.mark.parametrize("module", ["numpy", "minibert.cli", "regex"])
+def test_ctrl_c_while_python_still_imports(module):
+    program = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from minibert.__main__ import main
+sys.exit(main(["--version"]))
+"""
+    result = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"minibert: interrupted\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pipe whose reader goes away")

@@ -372,7 +372,8 @@ def test_what_no_law_can_be_asked_of_is_one_line():
     right = {"run": engine(config), "weights": weights, "inputs": inputs, "config": config}
     ids = inputs["input_ids"]
     wrong = [("run", 3), ("run", None), ("weights", None), ("weights", [1]), ("weights", {"a": "text"}),
-             ("inputs", None), ("inputs", {}), ("inputs", {"input_ids": ids.astype(float)}), ("inputs", {"input_ids": ids[0]}),
+             ("inputs", None), ("inputs", {}), ("inputs", {"input_ids": ids.astype(float)}),
+             ("inputs", {"input_ids": ids[0]}),
              ("inputs", {**inputs, "input_mask": ids[:, :1]}), ("config", None)]  # fmt: skip
     for name, value in wrong:
         with pytest.raises(InputError):
