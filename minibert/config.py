@@ -44,8 +44,11 @@ def to_fields(config: Any) -> dict[str, Any]:
 
 def shown(value: Any) -> str:
     """The value's repr, printable and cut so that an error line stays a line."""
-    text = printable(repr(value))
-    return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deeply to be shown"
+    return printable(text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)")
 
 
 def nearest(name: str, known: Any) -> str:

@@ -5,20 +5,22 @@ A file is data from anywhere: every length is checked against what is there, fie
 their wire type, and settings that would change an id and that aren't supported are refused by name.
 """
 
-import math
 import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from minibert import reading
 from minibert.checkpoint import atomic
 from minibert.errors import InputError
+from minibert.tokenizers.encoding import LONGEST_PIECE, MOST_PIECES
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-_MAX_BYTES = 1 << 28
-_MAX_PIECES = 1 << 22
-_MAX_PIECE_BYTES = 1 << 16
+LARGEST_SCORE = 2.0**100  # either way, so that the sums of a long text stay within float32; logarithms have a few digits
+_MAX_BYTES = 1 << 26  # published ones have a third of it at most
+_MAX_PIECE_BYTES = 4 * LONGEST_PIECE
+_MAX_FIELDS, _MAX_PIECE_FIELDS = MOST_PIECES + (1 << 16), 8  # of a message, known or not; of a piece's
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
 # Message: {field number: (name, wire type)}. The number of a field never changes in a published format.
@@ -65,16 +67,16 @@ def decoded(data: bytes) -> Model:
             parts[name].append(value)
             continue
         where = f"piece {len(pieces)}"
-        if len(pieces) == _MAX_PIECES:
-            raise InputError(f"more than {_MAX_PIECES} pieces")
-        piece = {"piece": b"", "score": 0.0, "type": NORMAL} | dict(_fields(value, _PIECE, where))
+        if len(pieces) == MOST_PIECES:
+            raise InputError(f"more than {MOST_PIECES} pieces, the most that a vocabulary may have")
+        piece = {"piece": b"", "score": 0.0, "type": NORMAL} | dict(_fields(value, _PIECE, where, _MAX_PIECE_FIELDS))
         pieces.append(_text(piece["piece"], where))
         scores.append(piece["score"])
         types.append(piece["type"])
         if not piece["piece"] or len(piece["piece"]) > _MAX_PIECE_BYTES or b"\0" in piece["piece"]:
             raise InputError(f"{where} is empty, holds a NUL or has more than {_MAX_PIECE_BYTES} bytes")
-        if not math.isfinite(piece["score"]):
-            raise InputError(f"{where} has the score {piece['score']}")
+        if not abs(piece["score"]) <= LARGEST_SCORE:
+            raise InputError(f"{where} has the score {piece['score']}; at most {LARGEST_SCORE:g} either way")
         if piece["type"] not in range(NORMAL, BYTE + 1):
             raise InputError(f"{where} has the type {piece['type']}, which SentencePiece doesn't have")
     specs = {name: b"".join(found) for name, found in parts.items()}  # of a message given twice both parts hold
@@ -113,10 +115,16 @@ def encoded(model: Model) -> bytes:
     return _message([*out, (2, _message(trainer)), (3, _message(normalizer))])
 
 
-def _fields(data: bytes, known: dict[int, tuple[str, int]], where: str) -> Iterator[tuple[str, int | float | bytes]]:
-    """(name, value) of each known field of a message, in order."""
+def _fields(
+    data: bytes, known: dict[int, tuple[str, int]], where: str, most: int = _MAX_FIELDS
+) -> Iterator[tuple[str, int | float | bytes]]:
+    """(name, value) of each known field of a message, in order; InputError beyond so many fields."""
     at = 0
-    while at < len(data):
+    for n in count():
+        if at == len(data):
+            return
+        if n == most:
+            raise InputError(f"{where}: more than {most} fields")
         key, at = _varint(data, at, where)
         number, wire = key >> 3, key & 7
         if number == 0:
