@@ -17,7 +17,7 @@ from minibert.errors import InputError
 from minibert.tokenizers.encoding import LONGEST_PIECE, MOST_PIECES
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-LARGEST_SCORE = 2.0**100  # either way, so that the sums of a long text stay within float32; logarithms have a few digits
+LARGEST_SCORE = 2.0**100  # either way: the sums of a long text stay within float32
 _MAX_BYTES = 1 << 26  # published ones have a third of it at most
 _MAX_PIECE_BYTES = 4 * LONGEST_PIECE
 _MAX_FIELDS, _MAX_PIECE_FIELDS = MOST_PIECES + (1 << 16), 8  # of a message, known or not; of a piece's
