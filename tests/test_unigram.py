@@ -608,6 +608,18 @@ def test_equal_to_sentencepiece_on_hard_strings(albert, prose):
     assert any(re.search(r"\d,$", piece) for piece in alone.tokens)  # so that numbers are split again
 
 
+def test_a_number_is_split_again_once_as_released():
+    """What the number without its comma gives is not split again: "9," stays."""
+    spm = pytest.importorskip("sentencepiece", reason=NO_SENTENCEPIECE)
+    pieces = MODEL.pieces[:-2] + ["1,", "9,9,"]
+    model = replace(MODEL, pieces=pieces, scores=[*MODEL.scores[:-2], -4.0, -5.0])
+    theirs = spm.SentencePieceProcessor(model_proto=sentencepiece_model.encoded(model))
+    ours = Unigram(model, RELEASED.normal, specials_in_text=False)
+    rng = random.Random(0)
+    strings = ["".join(rng.choices(["9,", "1,", "9", ",", " ", "s", "the"], k=1 + i % 9)) for i in range(500)]
+    assert differences(strings, lambda text: release(theirs, text), ours.ids) == []
+
+
 def test_the_comparison_can_fail(albert):
     path, theirs = albert
     model = Unigram.load(path).model

@@ -22,6 +22,7 @@ _MAX_BYTES = 1 << 26  # published ones have a third of it at most
 _MAX_PIECE_BYTES = 4 * LONGEST_PIECE
 _MAX_FIELDS, _MAX_PIECE_FIELDS = MOST_PIECES + (1 << 16), 8  # of a message, known or not; of a piece's
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FLOAT = struct.Struct("<f")
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
 # Message: {field number: (name, wire type)}. The number of a field never changes in a published format.
 _MODEL = {1: ("pieces", _BYTES), 2: ("trainer_spec", _BYTES), 3: ("normalizer_spec", _BYTES),
@@ -60,15 +61,14 @@ def read(path: str | os.PathLike) -> Model:
 
 def decoded(data: bytes) -> Model:
     """The model that these bytes are."""
-    pieces, scores, types = [], [], []
-    parts: dict[str, list[bytes]] = {"trainer_spec": [], "normalizer_spec": [], "denormalizer_spec": []}
+    parts: dict[str, list[bytes]] = {name: [] for name, _ in _MODEL.values()}
     for name, value in _fields(data, _MODEL, "model"):
-        if name != "pieces":
-            parts[name].append(value)
-            continue
-        where = f"piece {len(pieces)}"
-        if len(pieces) == MOST_PIECES:
+        parts[name].append(value)
+        if len(parts["pieces"]) > MOST_PIECES:
             raise InputError(f"more than {MOST_PIECES} pieces, the most that a vocabulary may have")
+    pieces, scores, types = [], [], []
+    for i, value in enumerate(parts.pop("pieces")):
+        where = f"piece {i}"
         piece = {"piece": b"", "score": 0.0, "type": NORMAL} | dict(_fields(value, _PIECE, where, _MAX_PIECE_FIELDS))
         pieces.append(_text(piece["piece"], where))
         scores.append(piece["score"])
@@ -142,11 +142,13 @@ def _fields(
             name, expected = known[number]
             if wire != expected:
                 raise InputError(f"{where}: {name} has the wire type {wire}, not {expected}")
-            yield name, struct.unpack("<f", value)[0] if wire == _FIXED32 else value
+            yield name, _FLOAT.unpack(value)[0] if wire == _FIXED32 else value
 
 
 def _varint(data: bytes, at: int, where: str) -> tuple[int, int]:
     """The number that begins at this byte, seven bits a byte, and where the next begins."""
+    if at < len(data) and data[at] < 0x80:
+        return data[at], at + 1
     value = 0
     for n, byte in enumerate(data[at : at + 10]):
         value |= (byte & 0x7F) << (7 * n)
