@@ -94,10 +94,10 @@ def to_fields(config: Any) -> dict[str, Any]:
 def shown(value: Any) -> str:
     """The value's repr, printable and cut so that an error line stays a line."""
     try:
-        text = printable(repr(value))
+        text = repr(value)
     except (ValueError, RecursionError):  # more digits, or nested more deeply, than Python writes out
         return f"a {type(value).__name__} too large to show"
-    return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
+    return printable(text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)")
 
 
 def nearest(name: Any, known: Any) -> str:
