@@ -212,7 +212,7 @@ def encoder(
 
     config: num_attention_heads, hidden_act, layer_norm_eps, the two dropout rates and mask_constant, published names
     all but the last. mask (B, T), 1 = attend; None, all. dropout: keep-masks by module, such as
-    "{prefix}0.attention.self.dropout" (see `encoder_dropout_places`). keep: as in `stack`.
+    "{prefix}0.attention.self.dropout" (see `encoder_dropouts`). keep: as in `stack`.
     """
     keys = None if mask is None or mask.all() else mask.astype(bool)[:, None, None, :]
 
@@ -243,7 +243,7 @@ def encoder_backward(dy: Array, caches: list[Tree]) -> tuple[Array, list[Tree]]:
     return stack_backward(encoder_layer_backward, dy, caches)
 
 
-def encoder_dropout_places(config: Any, prefix: str, rows: int, length: int) -> Places:
+def encoder_dropouts(config: Any, prefix: str, rows: int, length: int) -> Places:
     """(shape, rate) of the keep-masks of `encoder`, by module."""
     wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)
     places = {}
@@ -255,7 +255,7 @@ def encoder_dropout_places(config: Any, prefix: str, rows: int, length: int) -> 
 
 
 def keep_masks(rng: np.random.Generator, places: Places) -> dict[str, Array]:
-    """Keep-masks drawn for a family's `dropout_places`; none where the rate is 0."""
+    """Keep-masks drawn for a family's `dropouts`; none where the rate is 0."""
     return {name: rng.random(shape, np.float32) >= rate for name, (shape, rate) in places.items() if rate}
 
 

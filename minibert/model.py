@@ -32,18 +32,22 @@ class Model:
         """The family's file."""
         return families.family(self.family)
 
-    def encode(self, input_ids: Any = None, *, outputs: Iterable[str] | None = None, **inputs: Any) -> dict[str, Any]:
-        """The family's OUTPUTS for its INPUTS, in evaluation (no dropout); no mask means all ones.
+    def encode(self, *positional: Any, outputs: Iterable[str] | None = None, **inputs: Any) -> dict[str, Any]:
+        """The family's `outputs` for its `inputs`, in evaluation (no dropout); no mask means all ones.
 
-        outputs: the names wanted, all by default; what nobody asks for is neither computed nor kept. Raises InputError
-        for unknown or missing inputs, wrong shapes, ids out of range, rows longer than the position table, and where a
-        result is beyond the precision of the parameters.
+        positional: inputs in the family's order. outputs: the names wanted, all by default; what nobody asks for is
+        neither computed nor kept. Raises InputError for unknown or missing inputs, wrong shapes, ids out of range,
+        rows longer than the position table, and where a result is beyond the precision of the parameters.
         """
         module, dtype = self.module, self._dtype()
-        given = {"input_ids": input_ids, **inputs}
-        arrays = self._checked({k: v for k, v in given.items() if v is not None}, module.INPUTS, ("input_ids",))
-        wanted = module.OUTPUTS if outputs is None else listed("outputs", outputs)
-        wanted = [one_of("output", name, module.OUTPUTS) for name in wanted]
+        specs, known = module.inputs(self.config), module.outputs(self.config)
+        require(len(positional) <= len(specs), f"{len(positional)} inputs given; there are: {', '.join(specs)}")
+        first = dict(zip(specs, positional, strict=False))
+        for name in inputs:
+            require(name not in first, f"input {name!r} is given twice, by its place and by its name")
+        given = {name: value for name, value in {**first, **inputs}.items() if value is not None}
+        arrays, _ = self._checked(given, specs)
+        wanted = [one_of("output", name, known) for name in (known if outputs is None else listed("outputs", outputs))]
         keep = "caches" if "attentions" in wanted else "outputs" if "hidden_states" in wanted else "last"
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
             out = module.encode(self.params, self.config, arrays, keep=keep)[0]
@@ -79,9 +83,9 @@ class Model:
         if not isinstance(batch, Mapping):
             raise InputError(f"batch {shown(batch)}: expected a dict of arrays by name")
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
-        labels = objective.labels(module, self.config)
-        arrays = self._checked(arrays, {**module.INPUTS, **labels}, ("input_ids", *labels))
-        return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), arrays["input_ids"].shape)}
+        specs = {**module.inputs(self.config), **objective.labels(module, self.config)}
+        arrays, dims = self._checked(arrays, specs)
+        return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), dims)}
 
     def loss_backward(self, cache: Tree) -> Tree:
         """d loss / d every parameter: a tree like `params`. InputError unless `loss` gave the cache."""
@@ -91,8 +95,9 @@ class Model:
             raise InputError(f"cache {shown(cache)}: expected what this model's `loss` returned beside the loss")
         return objective.loss_backward(cache)
 
-    def _checked(self, given: dict[str, Any], specs: dict[str, str], required: Iterable[str]) -> dict[str, np.ndarray]:
-        """The arrays under the family's own names, each as its Spec says."""
+    def _checked(self, given: dict[str, Any], texts: dict[str, str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """(the arrays under the family's own names, each as its Spec says; the size of each letter in the Specs)."""
+        specs = {name: signatures.parse(text) for name, text in texts.items()}
         spellings = getattr(self.module, "SPELLINGS", {})
         arrays: dict[str, Any] = {}
         for name, value in given.items():
@@ -102,26 +107,26 @@ class Model:
             if own in arrays:
                 raise InputError(f"{name!r} and another spelling of it are both given; give one")
             arrays[own] = value
-        for name in required:
-            if name not in arrays:
-                raise InputError(f"the batch lacks {name!r}, which {self.family} needs")
         sizes = configs.to_fields(self.config)
         checked = {}
-        for name, text in specs.items():
-            if name in arrays:
-                spec, value = signatures.parse(text), signatures.array(name, arrays[name])
+        for name, spec in specs.items():
+            if name not in arrays:
+                require(spec.optional, f"the batch lacks {name!r}, which {self.family} needs")
+            else:
+                value = signatures.array(name, arrays[name])
                 if value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
-        if checked["input_ids"].size == 0:  # (B, M) targets may be: no target gives loss 0
-            raise InputError(f"input_ids: empty, shape {checked['input_ids'].shape}")
-        return checked
+        for name in self.module.inputs(self.config):  # (B, M) targets may be empty: no target gives loss 0
+            empty = name in checked and checked[name].size == 0
+            require(not empty, f"{name}: empty, shape {checked[name].shape if empty else ()}")
+        return checked, sizes
 
-    def _checked_dropout(self, masks: dict[str, Any] | None, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    def _checked_dropout(self, masks: dict[str, Any] | None, dims: dict[str, Any]) -> dict[str, np.ndarray]:
         if masks is None:
             return {}
         require(isinstance(masks, Mapping), "dropout: expected a dict of keep-masks, named by the published modules")
-        places, checked = self.module.dropout_places(self.config, *shape), {}
+        places, checked = self.module.dropouts(self.config, dims), {}
         for name, value in masks.items():
             mask = one_of("dropout mask", name, places) and f"dropout mask {name!r}"
             keep, due = signatures.array(mask, value), places[name][0]

@@ -448,7 +448,7 @@ def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int) -
             part = instances.recipe.masked(part, training.draws(plan.seed, "corruption", step, i))
         part = training.batch(part, np.arange(len(rows)))
         if step < (options.dropout_steps or plan.steps):
-            places = model.module.dropout_places(model.config, *part["input_ids"].shape)
+            places = model.module.dropouts(model.config, dict(zip("BT", part["input_ids"].shape, strict=True)))
             part["dropout"] = layers.keep_masks(training.draws(plan.seed, "dropout", step, i), places)
         if hasattr(model.module, "sampled"):
             rng = training.draws(plan.seed, "sampling", step, i)

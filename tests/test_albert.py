@@ -436,7 +436,7 @@ def test_dropout_masks_have_their_places():
     release = dataclasses.replace(model.config, feed_forward_dropout=True)
     plain = model.loss(batch)[0]
     rng = np.random.default_rng(0)
-    fewer, places = (albert.dropout_places(c, 4, 11) for c in (model.config, release))
+    fewer, places = (albert.dropouts(c, {"B": 4, "T": 11}) for c in (model.config, release))
     assert len(fewer) == 2 + 2 * 10
     assert len(places) == 2 + 3 * 10
     assert "albert.encoder.albert_layer_groups.1.albert_layers.0.attention.output_dropout@1" in fewer

@@ -597,7 +597,7 @@ def test_the_rate_of_the_dropout_of_embeddings():
 def test_dropout_masks_reach_both_networks_and_the_sample():
     model = probed(10, hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2)
     batch = example(model)
-    places = electra.dropout_places(model.config, *batch["input_ids"].shape)
+    places = electra.dropouts(model.config, dict(zip("BT", batch["input_ids"].shape, strict=True)))
     loss = float(model.loss(batch)[0])
     for name, (shape, _) in places.items():
         keep = np.ones(shape, bool)

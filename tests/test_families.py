@@ -102,7 +102,8 @@ def test_a_dropout_has_the_rate_that_its_place_says(name):
     found = set()
     for field in fields:
         model, batch, _ = case(name, **{**dict.fromkeys(fields, 0.0), field: 0.3})
-        for place, (shape, rate) in model.module.dropout_places(model.config, *batch["input_ids"].shape).items():
+        dims = dict(zip("BT", batch["input_ids"].shape, strict=True))
+        for place, (shape, rate) in model.module.dropouts(model.config, dims).items():
             plain, kept = (model.loss({**batch, "dropout": masks})[0] for masks in ({}, {place: np.ones(shape)}))
             assert (plain != kept) == (rate == 0.3), (place, field)
             found |= {field} if plain != kept else set()
@@ -144,7 +145,7 @@ def test_rows_do_not_see_each_other(name):
 def test_outputs_are_those_asked_for(name):
     model, batch, _ = case(name)
     everything = model.encode(batch["input_ids"], attention_mask=batch["input_mask"])
-    for output in model.module.OUTPUTS:
+    for output in model.module.outputs(model.config):
         alone = model.encode(batch["input_ids"], attention_mask=batch["input_mask"], outputs=[output])
         assert list(alone) == [output] * (output in everything)
         if not alone:  # pooler_output, in a family that trains no pooler

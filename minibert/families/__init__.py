@@ -6,8 +6,10 @@ What a family's file offers, in this order (bert.py is the model):
     Config PRESETS PROBE    its configuration, the published sizes, a small one with every field off its default
     shapes(config)          the tree of shapes of the network: norms are called "norm", leaves "weight" and "bias"
     example(rng, config, rows=3, length=7, targets=3)       a small batch of every kind of trouble, dropout masks drawn
-    dropout_places(config, rows, length)                    layers.Places of every keep-mask, by published module
-    INPUTS OUTPUTS SPELLINGS longest(config)                what `encode` takes and gives, and the longest row
+    inputs(config) outputs(config) SPELLINGS                what `encode` takes: {name: spec}, which may be absent where
+                            the spec begins with "?"; the names of what it gives; other names of the inputs
+    dropouts(config, dims)  layers.Places of every keep-mask, by published module; dims: size of each letter
+    longest(config)         the tokens that a row may have
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
     terms(config)           what it is trained for: {name: objective.Term}. A family whose loss terms over one `encode`

@@ -154,12 +154,13 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
     """BERT's small batch of every kind of trouble, with this family's labels and dropout masks."""
     batch = bert.example(rng, config, rows, length, targets)
     batch["sentence_order_labels"] = batch.pop("next_sentence_labels")
-    places = dropout_places(config, *batch["input_ids"].shape)
-    return {**batch, "dropout": layers.keep_masks(rng, places)}
+    rows, length = batch["input_ids"].shape
+    return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
 
-def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
     """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules (see `_calls`)."""
+    rows, length = dims["B"], dims["T"]
     wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)
     places = {"albert.embeddings.dropout": ((rows, length, config.embedding_size), config.hidden_dropout_prob)}
     for call in _calls(config):
@@ -194,7 +195,7 @@ def _module(config: Config, entry: int) -> str:
 
 # ---- Encoder ---------------------------------------------------------------------------------------------------------
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
-    """(1)-(3), B7: outputs by name, and the cache; `inputs` as in INPUTS, and "dropout" where something is dropped.
+    """(1)-(3), B7: outputs by name, and the cache; `inputs` as BERT's, and "dropout" where something is dropped.
 
     hidden_states: 1 + N·inner arrays (B, T, D), the first what enters the first layer; attentions, one for each inner
     layer, and pooler_output as in BERT.

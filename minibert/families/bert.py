@@ -178,28 +178,40 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
         "masked_lm_weights": weights,
         "next_sentence_labels": np.arange(rows) % 2,
     }
-    return {**batch, "dropout": layers.keep_masks(rng, dropout_places(config, rows, length))}
+    return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
 
-def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
-    """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
+    """(shape, rate) of every dropout's keep-mask for inputs of these dimensions, under the names of the published
+    dropout modules.
+    """
+    rows, length = dims["B"], dims["T"]
     wide = (rows, length, config.hidden_size)
     places = {"bert.embeddings.dropout": (wide, config.hidden_dropout_prob)}
-    return places | layers.encoder_dropout_places(config, LAYERS, rows, length)
+    return places | layers.encoder_dropouts(config, LAYERS, rows, length)
 
 
 # ---- Encoder ---------------------------------------------------------------------------------------------------------
 LAYERS = "bert.encoder.layer."
-INPUTS = {
-    "input_ids": "(B,T)<vocab_size",
-    "attention_mask": "(B,T)?",
-    "token_type_ids": "(B,T)<type_vocab_size",
-    "position_ids": "(B,T)<max_position_embeddings",
-}
-OUTPUTS = ("last_hidden_state", "hidden_states", "attentions", "pooler_output")
+
+
+def inputs(config: Config) -> dict[str, str]:
+    """What `encode` takes: specs by name (see `signatures`)."""
+    return {
+        "input_ids": "(B,T)<vocab_size",
+        "attention_mask": "?(B,T)?",
+        "token_type_ids": "?(B,T)<type_vocab_size",
+        "position_ids": "?(B,T)<max_position_embeddings",
+    }
+
+
+def outputs(config: Config) -> tuple[str, ...]:
+    """What `encode` gives, as far as the parameters are there."""
+    return ("last_hidden_state", "hidden_states", "attentions", "pooler_output")
+
+
 OPTIONAL = {"pooler": "pooler_output"}  # parts that published files may lack, and the output that is then absent
-# other spellings of the same arrays
-SPELLINGS = {"input_mask": "attention_mask", "segment_ids": "token_type_ids"}
+SPELLINGS = {"input_mask": "attention_mask", "segment_ids": "token_type_ids"}  # of the same arrays
 
 
 def longest(config: Config) -> int:
@@ -208,7 +220,7 @@ def longest(config: Config) -> int:
 
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
-    """(1)-(7): outputs by name, and the cache; `inputs` as in INPUTS, and "dropout" where something is dropped.
+    """(1)-(7): outputs by name, and the cache; `inputs` as above, and "dropout" where something is dropped.
 
     hidden_states: 1 + L arrays (B, T, D), the first what enters layer 1; attentions: L arrays (B, H, T, T), only where
     `keep` is "caches" (see `layers.stack`; the constant "zero" takes masked rows out after them); pooler_output (B, D)

@@ -206,22 +206,27 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
     replacements[:, 0] = batch["masked_lm_ids"][:, 0]
     batch |= {"replacement_ids": replacements, "replaced_labels": rng.integers(0, 2, batch["input_ids"].shape)}
     batch = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids", *labels(config))}
-    return {**batch, "dropout": layers.keep_masks(rng, dropout_places(config, rows, length))}
+    return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
 
-def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
     """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
+    rows, length = dims["B"], dims["T"]
     if config.role == "joint":
-        both = {name: dropout_places(part, rows, length) for name, part in parts(config).items()}
+        both = {name: dropouts(part, dims) for name, part in parts(config).items()}
         return {f"{name}.{place}": what for name, places in both.items() for place, what in places.items()}
     places = {"electra.embeddings.dropout": ((rows, length, config.embedding_size), config.hidden_dropout_prob)}
-    return places | layers.encoder_dropout_places(config, LAYERS, rows, length)
+    return places | layers.encoder_dropouts(config, LAYERS, rows, length)
 
 
 # ---- Encoder ---------------------------------------------------------------------------------------------------------
 LAYERS = "electra.encoder.layer."
-OUTPUTS = ("last_hidden_state", "hidden_states", "attentions")
 OPTIONAL = {"baseline": None}  # of a generator alone, which nothing trains
+
+
+def outputs(config: Config) -> tuple[str, ...]:
+    """What `encode` gives."""
+    return ("last_hidden_state", "hidden_states", "attentions")
 
 
 def networks(p: Tree, config: Config) -> dict[str, tuple[Tree, Config, str]]:
@@ -235,7 +240,7 @@ def networks(p: Tree, config: Config) -> dict[str, tuple[Tree, Config, str]]:
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
     """(1), (2) of the discriminator, or of a generator alone: outputs by name, and the cache.
 
-    `inputs` as in INPUTS, and "dropout" where something is dropped. hidden_states: 1 + L arrays (B, T, D), the first
+    `inputs` as BERT's, and "dropout" where something is dropped. hidden_states: 1 + L arrays (B, T, D), the first
     what enters layer 1; attentions: L arrays (B, H, T, T), only where `keep` is "caches" (see `layers.stack`).
     """
     both = networks(p, config)
@@ -357,7 +362,7 @@ def replaced(batch: Tree, duplicates: str = "last") -> tuple[Array, Array]:
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
 def labels(config: Config) -> dict[str, str]:
-    """What `loss` takes beside INPUTS; replacement_ids are drawn by `sampled`."""
+    """What `loss` takes beside `inputs`; replacement_ids are drawn by `sampled`."""
     if config.role == "discriminator":
         return {"replaced_labels": replaced_token.LABELS["replaced_labels"]}
     masked = masked_lm.LABELS
@@ -393,7 +398,7 @@ def loss(
     keep: str = "caches",
     dense: bool = False,
 ) -> tuple[Array, Tree]:
-    """(9), or (12), of a batch (INPUTS, LABELS), and its cache; cache["terms"] has each term unweighted.
+    """(9), or (12), of a batch (`inputs`, `labels`), and its cache; cache["terms"] has each term unweighted.
 
     denominators: what the sums of masked_lm and replaced_token are divided by, for accumulation; the sum of the
     weights and the number of attended tokens unless given. dense: every position reaches the vocabulary, with weight 0

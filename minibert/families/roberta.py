@@ -79,9 +79,9 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
     return {name: value for name, value in batch.items() if name != "next_sentence_labels" or config.next_sentence}
 
 
-def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
-    """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
-    return {_published(name): place for name, place in bert.dropout_places(config, rows, length).items()}
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
+    """BERT's, under the names of the published dropout modules."""
+    return {_published(name): place for name, place in bert.dropouts(config, dims).items()}
 
 
 # ---- Encoder ---------------------------------------------------------------------------------------------------------

@@ -449,7 +449,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         "input_mask": np.array([row.attention_mask for row in encoded]),
         "segment_ids": np.array([row.type_ids for row in encoded]),
     }
-    batch = {name: a for name, a in batch.items() if _spelling(model.module, name) in model.module.INPUTS}
+    batch = {name: a for name, a in batch.items() if _spelling(model.module, name) in model.module.inputs(model.config)}
     whole = all(head in model.params for head in objective.needs(model.module, model.config))
     if whole:
         batch |= _targets(batch, model, seed)

@@ -16,7 +16,7 @@ from minibert.pairs import block, block_backward
 Array = np.ndarray
 Tree = dict[str, Any]
 
-LABELS = {"replaced_labels": "(B,T)<2", "attention_mask": "(B,T)?"}
+LABELS = {"replaced_labels": "(B,T)<2", "attention_mask": "?(B,T)?"}
 BASELINE = "majority"
 
 
