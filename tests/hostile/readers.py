@@ -10,11 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 
 import minibert
-from minibert import cli, corpus, families, tokenizers
+from minibert import cli, corpus, families, inference, tokenizers, training
 from minibert.checkpoint import safetensors
 from minibert.corruption import segmentation, similarity
 from minibert.golden import candidate
@@ -233,15 +234,17 @@ def runs() -> list[Tree]:
     """Runs that ended, that were stopped before a step, and that were stopped between two checkpoints."""
     with scratch() as folder:
         mutation.laid_out(texts(), folder / "in", folder)
+        begun = ("pretrain", "bert", "--corpus", folder / "in" / "text.txt", "--out", folder / "in" / "run", *RUN)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            code = command("pretrain", "bert", "--corpus", folder / "in" / "text.txt", "--out", folder / "in" / "run", *RUN)
-        if code:
-            raise RuntimeError("the run to begin with could not be made")
-        own = os.fsencode(os.path.realpath(folder / "in"))
+            with mock.patch.object(training, "fit", side_effect=KeyboardInterrupt):
+                codes = [command(*begun)]
+            own = os.fsencode(os.path.realpath(folder / "in"))
+            early = {name: data.replace(own, INPUT.encode()) for name, data in tree_of(folder / "in").items()}
+            codes.append(command(*begun[:6], "--resume", "--threads", "1"))
+        if codes != [130, 0]:
+            raise RuntimeError(f"the runs to begin with could not be made: {codes}")
         whole = {name: data.replace(own, INPUT.encode()) for name, data in tree_of(folder / "in").items()}
-    model_files = ("run/config.json", "run/model.safetensors", "run/report.json")
-    stopped = {name: data for name, data in whole.items() if name not in model_files}
-    early = {name: data for name, data in stopped.items() if not name.startswith(("run/checkpoints", "run/log"))}
+    stopped = early | {name: data for name, data in whole.items() if name.startswith(("run/checkpoints", "run/log"))}
     last = sorted({name.split("/")[2] for name in whole if name.startswith("run/checkpoints/")})[-1]
     between = {name: data for name, data in stopped.items() if f"/{last}/" not in name}
     return [whole, stopped, early, between]
@@ -530,9 +533,9 @@ def _call(root: Path, arguments: Arguments) -> None:
     elif call == "decode":
         held.tokenizer.decode(given["ids"])
     elif call == "vectors":
-        minibert.inference.sentence_vectors(held, **{"texts": ["the cat"]} | given)
+        inference.sentence_vectors(held, **{"texts": ["the cat"]} | given)
     else:
-        minibert.inference.masked_words(held, **{"text": "the [MASK] sat <mask>"} | given)
+        inference.masked_words(held, **{"text": "the [MASK] sat <mask>"} | given)
 
 
 READERS: dict[str, Reader] = {
@@ -543,13 +546,13 @@ READERS: dict[str, Reader] = {
     "safetensors": Reader(single_files, _tensors, share=12),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece"), _texts, share=8),
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level"), _texts, share=8),
-    "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram"), _texts, share=8),
+    "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram"), _texts, share=7),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
     "candidate": Reader(candidates, _candidate, lambda rng: [rng.choice(("ops/linear", "ops/attention")), rng.choice(("read", "read", "read", "check", "suggest")), rng.random() < 0.5], share=10),
     "names": Reader(name_maps, _names, _choice("read", "read", "read", "check"), share=3),
-    "tokens": Reader(token_files, _tokens, share=2),
+    "tokens": Reader(token_files, _tokens, share=1),
     "corpus": Reader(lambda: [texts()], _corpus, _choice(*["survey"] * 12, "corrupt", "embed", "pretrain"), share=4),
-    "run": Reader(runs, _resumed, share=3, writes=True),
+    "run": Reader(runs, _resumed, share=2, writes=True),
     "words": Reader(word_lists, _words, _choice(*["similar", "segmenter"] * 15, "--segmenter", "--similar"), share=3),
     "config": Reader(configs, _config, _choice(*["pretrain"] * 30, "golden"), share=4),
     "stdin": Reader(lambda: [{}], _stdin, _standard_input, share=3),

@@ -2,7 +2,7 @@
 
 An input falls where it ends otherwise than with a result or one readable line: a traceback, a warning, a character that
 no terminal should get, a line too long, more than SECONDS of processor time or BYTES of memory, a change on the disk.
-Time is the processor's, so that load does not matter; who never answers is ended after PATIENCE by the clock.
+Time is the processor's, so that load does not matter; who sleeps, or never answers, is ended by the clock.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from .mutation import GIB, MIB, Tree
 from .readers import Reader
 
 SECONDS, BYTES, LINE = 2.0, GIB, 500
-KILLED, PATIENCE = 5, 60  # seconds: of the processor, by the clock
+KILLED, ASLEEP, PATIENCE = 5, 10, 90  # seconds: of the processor; by the clock without any of it, in any case
 ADDRESSES = 6 * GIB  # of address space: a larger demand is a MemoryError, and so a fall
 OUTPUT = MIB  # bytes of what a command prints that are looked at
 
@@ -78,7 +78,7 @@ def judged(reader: Reader, given: Input, place: Path) -> Verdict:
     before = {} if reader.writes else _listing(root)
     around = _listing(elsewhere)
     said, faults = [], []
-    outcome, detail = "accepted", ""
+    outcome, detail, code = "fell", "", None
     _forget_peak()
     streams = sys.stdout, sys.stderr
     outputs = [open(place / name, "w+", encoding="utf-8", newline="\n") for name in ("stdout", "stderr")]  # noqa: SIM115
@@ -95,10 +95,9 @@ def judged(reader: Reader, given: Input, place: Path) -> Verdict:
             outcome = "refused" if code == 2 else "accepted"
         except BaseException as error:
             if type(error).__name__ == "InputError" and isinstance(error, ValueError):
-                outcome, code = "refused", None
+                outcome = "refused"
                 faults += _unreadable(str(error), "the error line")
             else:
-                code = None
                 faults.append(f"{_named(error)} at {_where(error)}")
                 detail = "".join(traceback.format_exception(error))
         finally:
@@ -111,7 +110,7 @@ def judged(reader: Reader, given: Input, place: Path) -> Verdict:
         said.append(_start(file.name))
         with contextlib.suppress(Exception):
             file.close()
-    faults += _spoken(code, *said)
+    faults += _spoken(code, *said) if outcome != "fell" else []
     faults += [f"warning: {w.category.__name__}: {w.message} at {_short(w.filename)}:{w.lineno}" for w in warned[:3]]
     if seconds > SECONDS:
         faults.append(f"over {SECONDS:g} s of processor time")
@@ -262,6 +261,13 @@ def serve(source: str, seed: int, place: Path, connection: Connection) -> None:
             return
 
 
+def _asleep(process: int) -> bool:
+    """Whether the process waits for something that is no disk; False where the system doesn't say."""
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{process}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] == b"S"
+    return False
+
+
 # ---- From outside ----------------------------------------------------------------------------------------------------
 class Worker:
     """A process that reads inputs, in a folder of its own; one that ends is followed by another."""
@@ -281,6 +287,7 @@ class Worker:
     def ask(self, what: tuple[str, int] | Input) -> None:
         """Begins with one input."""
         self.asked, self.since = what, time.monotonic()
+        self.awake = self.since
         self.connection.send(what)
 
     def answer(self) -> Verdict | None:
@@ -294,9 +301,11 @@ class Worker:
                 return verdict
         except (EOFError, ConnectionError):
             return self._dead()
-        if time.monotonic() - self.since > PATIENCE:
+        now = time.monotonic()
+        self.awake = self.awake if _asleep(self.process.pid) else now
+        if now - self.awake > ASLEEP or now - self.since > PATIENCE:
             os.kill(self.process.pid, signal.SIGPROF)
-            return self._dead(f"no answer in {PATIENCE} s")
+            return self._dead("waits for ever")
         return None
 
     def _dead(self, how: str = "") -> Verdict:
@@ -321,7 +330,8 @@ class Worker:
 def verdicts(source: str, asked: Iterator[Any], seed: int, count: int) -> Iterator[tuple[Any, Verdict]]:
     """(input, verdict) of each, as they come, read by so many processes; source: as of `found`."""
     os.environ.update(MINIBERT_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where writing costs no time
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as folder:
         workers = [Worker(source, seed, Path(os.path.realpath(folder), str(i))) for i in range(count)]
         try:
             busy = [worker for worker in workers if _given(worker, asked)]
