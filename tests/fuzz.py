@@ -90,7 +90,9 @@ class Falls:
         return f"{given.reader}: {'; '.join(verdict.faults)}; {file}" if self.count[key] == 1 else None
 
 
-def run(source: str, names: list[str], inputs: int, seed: int, folder: Path, processes: int, progress: bool = True) -> Table:
+def run(
+    source: str, names: list[str], inputs: int, seed: int, folder: Path, processes: int, progress: bool = True
+) -> Table:
     """Reads so many inputs, says what falls, and gives the table, also of those before a Ctrl-C."""
     readers = {name: reader for name, reader in found(source).items() if name in names}
     table, falls, began, shown = Table(), Falls(folder, readers, seed), time.monotonic(), 0.0
@@ -130,7 +132,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.again:
         verdict = again(args.again)
-        print(verdict.outcome, f"{verdict.seconds:.2f} s", f"{verdict.megabytes:.0f} MB", *verdict.faults, verdict.detail, sep="\n")
+        print(f"{verdict.outcome}, {verdict.seconds:.2f} s, {verdict.megabytes:.0f} MB", *verdict.faults, sep="\n")
+        print(verdict.detail)
         return int(verdict.outcome == "fell")
     if unknown := set(args.readers) - READERS.keys():
         parser.error(f"no reader {', '.join(sorted(unknown))}")

@@ -37,8 +37,10 @@ Random = random.Random
 
 NAMES = (
     "\x1b[31mred", "\x1b]0;title\x07", "a\nb", "a\rb", "\u202eright to left", "line\u2028break", "\x85", "\x9b31m", "",
-    " ", ".", "..", "../../x", "/etc/passwd", "C:\\x", "nul\0byte", "\ufeffmark", "\ud800", "\udcff", "🦄", "é", "e\u0301",
-    "x" * 300, "x" * 10_000, "%00", "%1b%5b", "__metadata__", "{0}", "%s%n", "__class__", "\u200d", "\u00ad", "\U000e0041",
+    " ", ".", "..", "../../x", "/etc/passwd", "C:\\x", "nul\0byte", "\ufeffmark", "\ud800", "\udcff", "🦄", "é",
+    "e\u0301",     "x" * 300, "x" * 10_000, "%00", "%1b%5b", "__metadata__", "{0}", "%s%n", "__class__",
+    "\u200d", "\u00ad",
+    "\U000e0041",
 )  # fmt: skip
 NUMBERS = (
     0, -1, 1, 2, 3, 127, 128, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**62, 2**63 - 1, 2**63,
@@ -47,7 +49,8 @@ NUMBERS = (
 RAW = (
     "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 400, "9" * 5000, "-", "1.", "01", "0x10", "", "[",
     "{", '"', '"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\\u001b[31m"', '"\\u202e"', '"\x01"', '{"a":1,"a":2}',
-    "[" * 900 + "]" * 900, "[" * 100_000, '{"a":' * 900 + "1" + "}" * 900, "null null", "/* */ 1", "'a'", "1E400", "True",
+    "[" * 900 + "]" * 900, "[" * 100_000, '{"a":' * 900 + "1" + "}" * 900, "null null", "/* */ 1", "'a'", "1E400",
+    "True",
 )  # fmt: skip
 
 
@@ -155,7 +158,8 @@ def pending(tree: Tree, rng: Random) -> None:
     place, removed = ".minibert-pending", ".minibert-pending/.minibert-removed"
     kind = rng.randrange(8)
     if kind == 0:
-        tree[place] = rng.choice((b"", Special("fifo"), Special("link", ELSEWHERE), Special("link", "."), Special("folder")))
+        links = [Special("link", target) for target in (ELSEWHERE, ".")]
+        tree[place] = rng.choice((b"", Special("fifo"), Special("folder"), *links))
         return
     for path in [p for p in sorted(tree) if not p.startswith(".") and rng.random() < 0.5]:
         tree[f"{place}/{path}"] = tree.pop(path) if rng.random() < 0.5 else tree[path]
@@ -173,13 +177,14 @@ def huge(tree: Tree, rng: Random) -> Tree:
     """One of the files as large as its kind may be, or larger: of many small parts, of one long one."""
     path = rng.choice(sorted(path for path, held in tree.items() if isinstance(held, bytes)) or ["x"])
     count = rng.choice((10_000, 100_000, 1_000_000, 8_000_000))
+    start = b'{"model":{"type":"WordPiece","vocab":{'
     size = min(count * 3, (1 << 26) - 100)
     ending = os.path.splitext(path)[1]
     if ending == ".json":
         data = rng.choice((
             lambda: b"[" + b"[]," * (size // 3) + b"0]",
             lambda: b'{"a":' + b"[" * (size // 2) + b"]" * (size // 2) + b"}",
-            lambda: b'{"model":{"type":"WordPiece","vocab":{' + b",".join(b'"%d":%d' % (i, i) for i in range(size // 18)) + b"}}}",
+            lambda: start + b",".join(b'"%d":%d' % (i, i) for i in range(size // 18)) + b"}}}",
             lambda: b'{"' + b"x" * size + b'":1}',
             lambda: b'{"a":"' + b"\\u001b" * (size // 6) + b'"}',
             lambda: b'{"weight_map":{' + b",".join(b'"%d":"a.safetensors"' % i for i in range(size // 30)) + b"}}",
@@ -190,7 +195,8 @@ def huge(tree: Tree, rng: Random) -> Tree:
         head = b"{" + b",".join(entry % i for i in range(min(count, 300_000))) + b"}"
         data = rng.choice((len(head), len(head) + 1, size)).to_bytes(8, "little") + head
     elif ending == ".model":
-        data = b"".join(_message([(1, 2, _message([(1, 2, b"%d" % i), (2, 5, b"\0\0\0\0")]))]) for i in range(count // 20))
+        pieces = (_message([(1, 2, b"%d" % i), (2, 5, b"\0\0\0\0")]) for i in range(count // 20))
+        data = b"".join(_message([(1, 2, piece)]) for piece in pieces)
     elif ending in (".npy", ".npz"):
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as archive:
@@ -245,7 +251,8 @@ def raw_bytes(data: bytes, donors: Sequence[Tree], rng: Random) -> bytes:
     elif kind == 9:
         held += rng.choice((b"\0", b"\n", b" ", b"x" * 100, rng.randbytes(20), data))
     else:
-        return rng.choice((b"", b"\0", b"\xff", b"\xef\xbb\xbf" + data, data.replace(b"\n", b"\r\n"), b"\x80\x02", b"PK\x03\x04"))
+        marked, ended = b"\xef\xbb\xbf" + data, data.replace(b"\n", b"\r\n")
+        return rng.choice((b"", b"\0", b"\xff", marked, ended, b"\x80\x02", b"PK\x03\x04"))
     return bytes(held)
 
 
@@ -314,7 +321,9 @@ def odd_value(value: Any, rng: Random) -> Any:
         return rng.choice((*NAMES, f"{value}{rng.choice(NAMES)}", f"{value}"[:-1]))
     if kind == 2:
         return _Raw(rng.choice(RAW))
-    return rng.choice((None, True, False, [], {}, [[]], {"a": {}}, [None], [0], ["a"], {"": 0}, [1, "a"], [value], value))
+    return rng.choice(
+        (None, True, False, [], {}, [[]], {"a": {}}, [None], [0], ["a"], {"": 0}, [1, "a"], [value], value)
+    )
 
 
 def _dumped(value: Any) -> bytes:
@@ -348,7 +357,8 @@ def safetensors_file(data: bytes, rng: Random) -> bytes:
     fields = json.loads(head)
     names = [name for name in fields if name != "__metadata__"]
     if kind == 0 and body:
-        number = struct.pack(rng.choice(("<f", "<d")), rng.choice((float("nan"), float("inf"), -1e38, 3e38, 1e-45)))
+        odd = (float("nan"), float("inf"), -1e38, 3e38, 1e-45)
+        number = struct.pack(rng.choice(("<f", "<d")), rng.choice(odd))
         at = rng.randrange(len(body)) // len(number) * len(number)
         body = (body[:at] + number + body[at + len(number) :])[: len(body)]
     elif kind == 1:
@@ -373,9 +383,12 @@ def safetensors_file(data: bytes, rng: Random) -> bytes:
 
 
 SHAPES = ("()", "(0,)", "(-1,)", "(3,)", "(2**3,)", "(1, 2)", "(9223372036854775807, 2)", "(0, 9223372036854775807)",
-          "(True,)", "(1.0,)", "3", "None", "[3]", "('a',)", "(1,) * 40", "(1," * 70 + ")" * 70, "(4294967296, 4294967296)")  # fmt: skip
-DESCRS = ("'<f8'", "'>f8'", "'<f4'", "'<f2'", "'<f16'", "'|O'", "'|V2'", "'|V0'", "'<U9'", "'|S0'", "'<c16'", "'<M8[ns]'",
-          "'|b1'", "'<i8'", "'u1'", "'\\x1b[31m'", "[('a', '<f8')]", "[('a\\n', '<f8', (2,))]", "('<f8', (2,))", "''", "None",
+          "(True,)", "(1.0,)", "3", "None", "[3]", "('a',)", "(1,) * 40", "(1," * 70 + ")" * 70,
+          "(4294967296, 4294967296)")  # fmt: skip
+DESCRS = ("'<f8'", "'>f8'", "'<f4'", "'<f2'", "'<f16'", "'|O'", "'|V2'", "'|V0'", "'<U9'", "'|S0'", "'<c16'",
+          "'<M8[ns]'",
+          "'|b1'", "'<i8'", "'u1'", "'\\x1b[31m'", "[('a', '<f8')]", "[('a\\n', '<f8', (2,))]", "('<f8', (2,))",
+          "''", "None",
           "'O,O'", "'<f8,<f8'", "{'names': ['a'], 'formats': ['O']}", "8", "'<f99999999999'")  # fmt: skip
 
 
@@ -392,7 +405,9 @@ def npy_file(data: bytes, rng: Random) -> bytes:
         order = rng.choice(("True", "False", "None", "1", "'\\x1b[31m'", "1e999", "-" * 9000 + "1"))
         head = re.sub(r"(?<='fortran_order': )\w+", lambda _: order, head)
     elif kind == 3:
-        head = rng.choice(("", "{}", "[]", "(" * 500, "{" + head, head * 3, "{'shape': (3,)}", "1\n", "\0" * 40, "9" * 5000))
+        head = rng.choice(
+            ("", "{}", "[]", "(" * 500, "{" + head, head * 3, "{'shape': (3,)}", "1\n", "\0" * 40, "9" * 5000)
+        )
     elif kind == 4:
         body = rng.choice((b"", body[:-1], body + b"\0", b"\xff" * len(body), body[::-1]))
     version = rng.choice((b"\x02\x00", b"\x03\x00", b"\x00\x00", b"\xff\xff")) if kind == 5 else b"\x01\x00"
@@ -543,8 +558,10 @@ def lines(data: bytes, rng: Random) -> bytes:
 
 _PIECES = (
     "the cat sat", "naïve café", "使用语言模型", "[MASK]", "[CLS]", "<s>", "<mask>", "[unused1]", "\u202eabc\u202c",
-    "\x1b[31m", "\0", "\ufffd", "\ufeff", "\r\n", "\u2028", "\x85", "🦄👨‍👩‍👧", "e\u0301\u0323", "ﷺ", "İß", "\U0010ffff", "\ue000", "▁",
-    "Ġ", "##", "ａｂｃ", "½²", "\u0660\u0661", "नमस्ते", "สวัสดี", "קּ", "힣", "ﬁ", "\u1ee4", "\t", " ", "\u3000", "\xa0", "\u200b",
+    "\x1b[31m", "\0", "\ufffd", "\ufeff", "\r\n", "\u2028", "\x85", "🦄👨‍👩‍👧", "e\u0301\u0323", "ﷺ", "İß",
+    "\U0010ffff", "\ue000", "▁",
+    "Ġ", "##", "ａｂｃ", "½²", "\u0660\u0661", "नमस्ते", "สวัสดี", "קּ", "힣", "ﬁ", "\u1ee4", "\t", " ",
+    "\u3000", "\xa0", "\u200b",
     "1234567890", "...", "!?", "'s", "don't", "http://x.y/?z=1&w=2", "a" * 200, "_", "\\", '"', "-" * 50,
 )  # fmt: skip
 
@@ -557,7 +574,9 @@ def text(rng: Random) -> str:
     if kind == 1:
         return "".join(chr(rng.randrange(0x110000)) for _ in range(rng.choice((10, 2000))))
     if kind == 2:
-        return rng.choice(("a", "语", "e")) + rng.choice(("\u0301", "\u0334", "\u200d", "\ufe0f")) * rng.choice((100, LONGEST // 2))
+        return rng.choice(("a", "语", "e")) + rng.choice(("\u0301", "\u0334", "\u200d", "\ufe0f")) * rng.choice(
+            (100, LONGEST // 2)
+        )
     if kind == 3:
         return rng.choice(("", " ", "\n", "\ud800", "a\udfffb", "\0", "\u200b"))
     separator = rng.choice(("", " ", " ", "\n"))
@@ -578,6 +597,7 @@ FORMATS: dict[str, Callable[[bytes, Random], bytes]] = {
 # ---- On disk, and as text --------------------------------------------------------------------------------------------
 def laid_out(tree: Tree, root: Path, elsewhere: Path) -> None:
     """Makes the tree below the root. What no file system takes, such as two things under one name, is left out."""
+
     def placed(text: str) -> str:
         return text.replace(INPUT, str(root)).replace(ELSEWHERE, str(elsewhere))
 
@@ -608,7 +628,10 @@ def laid_out(tree: Tree, root: Path, elsewhere: Path) -> None:
 
 def as_json(tree: Tree) -> list:
     """The tree as JSON holds it."""
-    return [[name, base64.b64encode(held).decode() if isinstance(held, bytes) else list(held)] for name, held in tree.items()]
+    return [
+        [name, base64.b64encode(held).decode() if isinstance(held, bytes) else list(held)]
+        for name, held in tree.items()
+    ]
 
 
 def from_json(rows: list) -> Tree:

@@ -27,6 +27,7 @@ from .mutation import INPUT, NAMES, NUMBERS, Random, Tree
 REFERENCE = Path(__file__).resolve().parents[2] / "reference" / "golden"
 TEXT = ["The cat sat on the mat and saw a dog.", "A small dog ran after the cat!", "使用语言模型来预测下一个词。",
         "Naïve café prices rose by 3.14 per cent?", "It's the cat's mat, the dog said."]  # fmt: skip
+FAMILIES = {"wordpiece": "bert", "byte_level": "roberta", "unigram": "albert"}
 Arguments = list  # of what JSON can hold
 
 
@@ -98,7 +99,9 @@ def published(family: str) -> Tree:
 def networks() -> list[Tree]:
     """Directories of one network each, of the first families also without a tokenizer."""
     whole = [published(family) for family in ("bert", "roberta", "albert", "spanbert", "macbert", "bert_wwm")]
-    electra = {name.removeprefix("discriminator/"): data for name, data in published("electra").items() if "disc" in name}
+    electra = {
+        name.removeprefix("discriminator/"): data for name, data in published("electra").items() if "disc" in name
+    }
     bare = [{name: tree[name] for name in ("config.json", "model.safetensors")} for tree in whole[:2]]
     return [*whole, *bare, electra]
 
@@ -130,13 +133,18 @@ def interrupted() -> list[Tree]:
 
 def vocabularies(kind: str) -> Callable[[], list[Tree]]:
     """Every layout of the files of a kind of tokenizer."""
+
     def trees() -> list[Tree]:
         with scratch() as folder:
             tokenizer(kind).save(folder / "t")
             whole = tree_of(folder / "t")
         own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
         settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
-        added = {"added_tokens.json": mutation._dumped({"<extra>": len(tokenizer(kind)), "two words": len(tokenizer(kind)) + 1})}
+        added = {
+            "added_tokens.json": mutation._dumped(
+                {"<extra>": len(tokenizer(kind)), "two words": len(tokenizer(kind)) + 1}
+            )
+        }
         return [whole, own, own | settings, own | settings | added, {"tokenizer.json": whole["tokenizer.json"]}]
 
     return trees
@@ -145,14 +153,15 @@ def vocabularies(kind: str) -> Callable[[], list[Tree]]:
 @functools.cache
 def shared_cases() -> list[Tree]:
     """Small golden cases of every kind."""
-    names = ["ops/linear", "ops/attention", "ops/embedding", "tokenizer/uncased", "tokenizer/byte-level", "masking/bert",
+    names = ["ops/linear", "ops/attention", "ops/embedding", "tokenizer/uncased", "tokenizer/byte-level",
+                "masking/bert",
              "bert/encoder-layer", "roberta/padding"]  # fmt: skip
     return [tree_of(REFERENCE / name) for name in names]
 
 
 @functools.cache
 def candidates() -> list[Tree]:
-    """The tensors of two small cases, in every form in which they may come."""
+    """The tensors of some cases, in every form in which they may come; "case" says of which."""
     trees: list[Tree] = []
     for name in ("ops/linear", "ops/attention"):
         case = cases.read(REFERENCE / name)
@@ -161,23 +170,29 @@ def candidates() -> list[Tree]:
             safetensors.write(folder / "all.safetensors", tensors)
             np.savez(folder / "all.npz", **tensors)
             np.savez_compressed(folder / "small.npz", **tensors)
-            for file in ("all.safetensors", "all.npz", "small.npz"):
-                trees.append({file: (folder / file).read_bytes()})
+            parts = [{file: data} for file, data in tree_of(folder).items()]
         with scratch() as folder:
             for i, (key, array) in enumerate(tensors.items()):
                 section, _, rest = key.partition("/")
                 (folder / section).mkdir(exist_ok=True)
-                kept = array.astype(np.float16) if i % 3 == 1 and array.dtype.kind == "f" else array
-                kept = (np.float32(array).view("u4") >> 16).astype("u2").view("V2") if i % 3 == 2 and array.dtype.kind == "f" else kept
-                np.save(folder / section / f"{rest.replace('/', '%2F')}.npy", kept)
-            trees.append(tree_of(folder))
-        for section in ("forward", "gradients"):
-            with scratch() as folder:
+                np.save(folder / section / f"{rest.replace('/', '%2F')}.npy", _narrowed(array, i % 3))
+            parts.append(tree_of(folder))
+        with scratch() as folder:
+            for section in ("forward", "gradients"):
                 own = {key.partition("/")[2]: array for key, array in tensors.items() if key.startswith(section)}
-                if own:
-                    np.savez(folder / f"{section}.npz", **own)
-                    trees.append(tree_of(folder))
-    return trees
+                np.savez(folder / f"{section}.npz", **own)
+            parts.append(tree_of(folder))
+        trees += [part | {"case": name.encode()} for part in parts]
+    name = "bert_wwm_ext/published"
+    files = tree_of(REFERENCE / name, lambda file: file in ("forward.safetensors", "gradients.safetensors"))
+    return [*trees, files | {"case": name.encode()}]
+
+
+def _narrowed(array: np.ndarray, how: int) -> np.ndarray:
+    """As it is, in float16, or in what NumPy makes of bfloat16."""
+    if how == 0 or array.dtype.kind != "f":
+        return array
+    return array.astype(np.float16) if how == 1 else (np.float32(array).view("u4") >> 16).astype("u2").view("V2")
 
 
 def bfloat16() -> Tree:
@@ -193,7 +208,9 @@ def single_files() -> list[Tree]:
     names = ("a.safetensors", "b.safetensors", "model.safetensors.index.json")
     kinds = ("<f8", "<f4", "<f2", "<i8", "<i4", "<i2", "i1", "u1", "<u2", "<u4", "<u8", "?")
     with scratch() as folder:
-        safetensors.write(folder / "model.safetensors", {kind: np.ones((2, 3), kind) for kind in kinds}, {"format": "pt"})
+        safetensors.write(
+            folder / "model.safetensors", {kind: np.ones((2, 3), kind) for kind in kinds}, {"format": "pt"}
+        )
         every = tree_of(folder)
     return [every, bfloat16(), {name: held[name] for name in names}]
 
@@ -202,7 +219,9 @@ def name_maps() -> list[Tree]:
     """A candidate with a map of its names."""
     case = cases.read(REFERENCE / "ops" / "linear")
     with scratch() as folder:
-        safetensors.write(folder / "c.safetensors", {f"their.{i}": case.tensor(key) for i, key in enumerate(case.entries)})
+        safetensors.write(
+            folder / "c.safetensors", {f"their.{i}": case.tensor(key) for i, key in enumerate(case.entries)}
+        )
         held = tree_of(folder)
     rows = {f"their.{i}": key if i % 2 else {"key": key, "transpose": False} for i, key in enumerate(case.entries)}
     return [held | {"names.json": mutation._dumped(rows)}]
@@ -224,7 +243,8 @@ def texts() -> Tree:
     return {"text.txt": "\n\n".join(documents).encode()}
 
 
-RUN = ("--steps", "2", "--batch-size", "2", "--accumulate", "1", "--seq-length", "16", "--vocab-size", "90", "--duplicates",
+RUN = ("--steps", "2", "--batch-size", "2", "--accumulate", "1", "--seq-length", "16", "--vocab-size", "90",
+       "--duplicates",
        "1", "--threads", "1", "--checkpoint-every", "1", "--set", "num_hidden_layers=1", "hidden_size=8",
        "num_attention_heads=2", "intermediate_size=8")  # fmt: skip
 
@@ -271,15 +291,20 @@ def _choice(*known: Any) -> Callable[[Random], Arguments]:
 
 
 def _texts(rng: Random) -> Arguments:
-    return [mutation.text(rng) for _ in range(rng.randrange(1, 4))]
+    """[how, text, …]"""
+    how = rng.choice((*["encode"] * 30, "corrupt", "corrupt", "pretrain"))
+    return [how, *(mutation.text(rng) for _ in range(rng.randrange(1, 4)))]
 
 
 def _standard_input(rng: Random) -> Arguments:
     """[family, command, bytes as latin-1]"""
-    family, name = rng.choice((("bert", "embed"), ("bert", "fill-mask"), ("roberta", "fill-mask"), ("albert", "fill-mask"),
+    family, name = rng.choice((("bert", "embed"), ("bert", "fill-mask"), ("roberta", "fill-mask"), ("albert",
+                "fill-mask"),
                                ("electra", "detect"), ("roberta", "embed"), ("bert", "corrupt")))  # fmt: skip
     mask = tokenizer(families.family(family).TOKENIZER)
-    held = "\n".join(mutation.text(rng) + rng.choice(("", mask.tokens[mask.mask_id])) for _ in range(rng.randrange(1, 4)))
+    held = "\n".join(
+        mutation.text(rng) + rng.choice(("", mask.tokens[mask.mask_id])) for _ in range(rng.randrange(1, 4))
+    )
     data = held.encode("utf-8", "surrogatepass" if rng.random() < 0.1 else "replace")
     if rng.random() < 0.3:
         data = mutation.raw_bytes(data, [{"x": data}], rng)
@@ -291,14 +316,18 @@ ODD: tuple[Any, ...] = (
     np.int64(-1), np.array(3), np.zeros((0, 3)), np.zeros((2, 0), int), np.ones((2, 3)), np.full((2, 3), np.nan),
     np.ones((2, 3), int), np.full((2, 3), -1), np.full((2, 3), 2**63, np.uint64), np.full((2, 300), 1), [[1, 2], [3]],
     [["a"]], [[None]], np.array([["a"]]), np.array([[object()]]), np.ones((2, 3), bool), np.ones((2, 3), complex),
-    np.zeros((2, 3), "M8[s]"), np.zeros((2, 3), [("a", "f4")]), np.ones((2, 3, 1), int), np.ones((1,) * 12, int), "text",
-    ["text"], range(3), iter(()), lambda: 0, int, type, Path("x"), "float16", "float32", "float64", "O", np.float64, "bert",
+    np.zeros((2, 3), "M8[s]"), np.zeros((2, 3), [("a", "f4")]), np.ones((2, 3, 1), int), np.ones((1,) * 12,
+    int), "text",
+    ["text"], range(3), iter(()), lambda: 0, int, type, Path("x"), "float16", "float32", "float64", "O",
+    np.float64, "bert",
 )  # fmt: skip
 
 
 def _calls(rng: Random) -> Arguments:
     """[call, family, names with odd values (places in ODD)]"""
-    call = rng.choice(("create", "encode", "loss", "tokenize", "load", "state_dict", "save", "decode", "vectors", "masked"))
+    call = rng.choice(
+        ("create", "encode", "loss", "tokenize", "load", "state_dict", "save", "decode", "vectors", "masked")
+    )
     family = rng.choice(("bert", "roberta", "albert", "electra", "spanbert", "macbert"))
     names = {
         "create": [*families.family(family).Config.__dataclass_fields__, "seed", "dtype", "family", "unknown"],
@@ -319,7 +348,9 @@ def _calls(rng: Random) -> Arguments:
 
 def _options(rng: Random) -> Arguments:
     """An argv with odd values."""
-    odd = [str(rng.choice((*NUMBERS, "nan", "inf", "-inf", "1e999", "", " ", "-", "--", "x", *NAMES))) for _ in range(3)]
+    odd = [
+        str(rng.choice((*NUMBERS, "nan", "inf", "-inf", "1e999", "", " ", "-", "--", "x", *NAMES))) for _ in range(3)
+    ]
     odd = [value.replace("\0", "").replace("\ud800", "\udcff") for value in odd]
     words = ["the [MASK] sat"]
     return rng.choice((
@@ -343,7 +374,8 @@ def _options(rng: Random) -> Arguments:
         ["pretrain", odd[0], "--out", odd[1]],
         ["pretrain", "bert", "--corpus", f"{INPUT}/one.txt", "--out", "run",
          "--" + rng.choice(sorted(cli.pretraining.KNOWN)).replace("_", "-"), odd[0]],
-        ["pretrain", "bert", "--corpus", f"{INPUT}/one.txt", "--out", "run", "--set", f"{rng.choice(['hidden_size', odd[1]])}={odd[0]}"],
+        ["pretrain", "bert", "--corpus", f"{INPUT}/one.txt", "--out", "run", "--set", f"hidden_size={odd[0]}"],
+        ["pretrain", "bert", "--corpus", f"{INPUT}/one.txt", "--out", "run", "--set", f"{odd[1]}={odd[0]}"],
         [odd[0], *odd],
         odd,
     ))  # fmt: skip
@@ -382,19 +414,33 @@ def _tensors(root: Path, arguments: Arguments) -> None:
             safetensors.read(root / name)
 
 
-def _vocabulary(kind: str) -> Callable[[Path, Arguments], None]:
-    def read(root: Path, arguments: Arguments) -> None:
+def _vocabulary(kind: str) -> Callable[[Path, Arguments], int | None]:
+    def read(root: Path, arguments: Arguments) -> int | None:
+        how, *texts = arguments
+        if how == "corrupt":
+            return command("corrupt", "ngram", "--tokenizer", root, stdin=texts[0].encode("utf-8", "replace"))
+        if how == "pretrain":
+            return _pretrained(root, FAMILIES[kind], "--vocabulary", root)
         held = tokenizers.load(root, kind)
         if held is None:
-            return
-        for text in arguments:
+            return None
+        for text in texts:
             held.tokenize(text)
             held.decode(held.encode(text, max_length=16).ids)
-        held.encode(arguments[0], pair=arguments[-1])
+        held.encode(texts[0], pair=texts[-1])
         if held.pad_id is not None:
-            held.encode_batch(arguments)
+            held.encode_batch(texts)
+        return None
 
     return read
+
+
+def _pretrained(root: Path, family: str, *options: Any) -> int:
+    """A short run over valid text with these options."""
+    out = root.parent / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    mutation.laid_out(texts(), out, root)
+    return command("pretrain", family, "--corpus", out / "text.txt", "--out", out / "run", *options, *RUN)
 
 
 def _golden(root: Path, arguments: Arguments) -> int | None:
@@ -411,18 +457,26 @@ def _golden(root: Path, arguments: Arguments) -> int | None:
 
 
 def _candidate(root: Path, arguments: Arguments) -> int | None:
-    name, how, whole = arguments
-    files = sorted(os.listdir(root))
+    how, whole = arguments
+    files = sorted(name for name in os.listdir(root) if name != "case")
     place = root if whole or len(files) != 1 else root / files[0]
-    if how == "check":
+    name = _said(root / "case", ("ops/linear", "ops/attention", "bert_wwm_ext/published"))
+    if how == "check" and name.startswith("ops/"):  # the diagnosis of a whole model computes for seconds
         return command("check", name, place)
-    if how == "suggest":
+    if how == "suggest" and name.startswith("ops/"):
         return command("check", name, place, "--suggest-names", root.parent / "out" / "names.json")
     stored = candidate.read(place)
     for tensor in stored.values():
         tensor.load()
-    candidate.matched(stored, cases.read(name))
+    if how != "sizes":
+        candidate.matched(stored, cases.read(name))
     return None
+
+
+def _said(path: Path, known: tuple[str, ...]) -> str:
+    """What a small file says, of these; else the first of them."""
+    said = path.read_text("latin-1") if path.is_file() and path.stat().st_size < 40 else ""
+    return said if said in known else known[0]
 
 
 def _names(root: Path, arguments: Arguments) -> int | None:
@@ -471,20 +525,13 @@ def _words(root: Path, arguments: Arguments) -> int | None:
     elif how == "segmenter":
         list(segmentation.segmenter(str(root / "words.txt"))("使用语言模型来预测下一个词"))
     else:
-        run = ["--corpus", root.parent / "out" / "text.txt", "--out", root.parent / "out" / "run", *RUN]
-        shutil.rmtree(root.parent / "out", ignore_errors=True)
-        mutation.laid_out(texts(), root.parent / "out", root)
-        families_with = {"--segmenter": "bert_wwm", "--similar": "macbert"}
         file = "similar.json" if how == "--similar" else "words.txt"
-        return command("pretrain", families_with[how], how, root / file, *run)
+        return _pretrained(root, {"--segmenter": "bert_wwm", "--similar": "macbert"}[how], how, root / file)
     return None
 
 
 def _config(root: Path, arguments: Arguments) -> int:
-    family = "bert"
-    if (root / "family").is_file() and (root / "family").stat().st_size < 20:
-        family = (root / "family").read_text("latin-1")
-    family = family if family in families.names() else "bert"
+    family = _said(root / "family", ("bert", "roberta", "albert", "electra"))
     if arguments[0] == "golden":
         out = root.parent / "out" / "case"
         return command("golden", "make", "linear", "--kind", "op", "--config", root / "config.json", "-o", out)
@@ -512,7 +559,9 @@ def _call(root: Path, arguments: Arguments) -> None:
     given = {name: ODD[place] for name, place in places.items()}
     held = model(family)
     if call == "create":
-        small = {**held.module.PROBE, "vocab_size": 20} | {name: value for name, value in given.items() if name != "family"}
+        small = {**held.module.PROBE, "vocab_size": 20} | {
+            name: value for name, value in given.items() if name != "family"
+        }
         made = minibert.create(given.get("family", family), **small)
         assert made.params
     elif call == "encode":
@@ -548,7 +597,12 @@ READERS: dict[str, Reader] = {
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level"), _texts, share=8),
     "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram"), _texts, share=7),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
-    "candidate": Reader(candidates, _candidate, lambda rng: [rng.choice(("ops/linear", "ops/attention")), rng.choice(("read", "read", "read", "check", "suggest")), rng.random() < 0.5], share=10),
+    "candidate": Reader(
+        candidates,
+        _candidate,
+        lambda rng: [rng.choice(("read", "read", "sizes", "check", "suggest")), rng.random() < 0.5],
+        share=10,
+    ),
     "names": Reader(name_maps, _names, _choice("read", "read", "read", "check"), share=3),
     "tokens": Reader(token_files, _tokens, share=1),
     "corpus": Reader(lambda: [texts()], _corpus, _choice(*["survey"] * 12, "corrupt", "embed", "pretrain"), share=4),
@@ -556,6 +610,8 @@ READERS: dict[str, Reader] = {
     "words": Reader(word_lists, _words, _choice(*["similar", "segmenter"] * 15, "--segmenter", "--similar"), share=3),
     "config": Reader(configs, _config, _choice(*["pretrain"] * 30, "golden"), share=4),
     "stdin": Reader(lambda: [{}], _stdin, _standard_input, share=3),
-    "options": Reader(lambda: [published("bert") | texts() | {"one.txt": b"One sentence alone.\n"}], _command_line, _options, share=3),
+    "options": Reader(
+        lambda: [published("bert") | texts() | {"one.txt": b"One sentence alone.\n"}], _command_line, _options, share=3
+    ),
     "api": Reader(lambda: [published("bert")], _call, _calls, share=6),
 }

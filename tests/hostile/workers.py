@@ -7,6 +7,7 @@ Time is the processor's, so that load does not matter; who sleeps, or never answ
 
 import contextlib
 import faulthandler
+import functools
 import gc
 import multiprocessing
 import os
@@ -22,7 +23,7 @@ import time
 import traceback
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -33,7 +34,7 @@ from .mutation import GIB, MIB, Tree
 from .readers import Reader
 
 SECONDS, BYTES, LINE = 2.0, GIB, 500
-KILLED, ASLEEP, PATIENCE = 5, 10, 90  # seconds: of the processor; by the clock without any of it, in any case
+KILLED, ASLEEP, PATIENCE = 8, 10, 90  # seconds: of the processor; by the clock without any of it, in any case
 ADDRESSES = 6 * GIB  # of address space: a larger demand is a MemoryError, and so a fall
 OUTPUT = MIB  # bytes of what a command prints that are looked at
 
@@ -62,10 +63,15 @@ def found(source: str) -> dict[str, Reader]:
     return getattr(import_module(module), table)
 
 
+@functools.cache
+def _trees(valid: Callable[[], list[Tree]]) -> list[Tree]:
+    return valid()
+
+
 def drawn(name: str, reader: Reader, number: int, seed: int) -> Input:
     """The input of that number: the same everywhere."""
     rng = random.Random(f"{seed} {name} {number}")
-    trees = reader.valid()
+    trees = _trees(reader.valid)
     return Input(name, mutation.hostile(rng.choice(trees), trees, rng), reader.arguments(rng))
 
 
@@ -212,12 +218,13 @@ def _named(error: BaseException) -> str:
 def _where(error: BaseException) -> str:
     """The innermost line of minibert, and where else it ended."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "minibert" in Path(frame.filename).parts[-3:-1]] or frames[-1:]
+    own = [frame for frame in frames if _short(frame.filename) != frame.filename] or frames[-1:]
     return f"{_short(own[-1].filename)}:{own[-1].lineno}" if own else "no place"
 
 
 def _short(filename: str) -> str:
-    return "/".join(Path(filename).parts[-3:]).removeprefix("fuzz/") if "minibert" in filename else filename
+    _, own, rest = filename.rpartition(f"{os.sep}minibert{os.sep}")
+    return f"minibert/{rest}" if own else filename
 
 
 def _forget_peak() -> None:
@@ -242,7 +249,7 @@ def serve(source: str, seed: int, place: Path, connection: Connection) -> None:
     """Answers (reader, number) or an Input with its Verdict, until None comes; source: as of `found`."""
     readers = found(source)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    log = open(place / "crash", "w")  # noqa: SIM115: as long as the process lasts
+    log = open(place / "crash", "w")  # noqa: SIM115 - open as long as the process lasts
     faulthandler.enable(log)
     faulthandler.register(signal.SIGPROF, log, chain=True)  # says where it was, then ends the process
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, resource.getrlimit(resource.RLIMIT_AS)[1]))
