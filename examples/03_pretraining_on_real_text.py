@@ -2,7 +2,7 @@
 
     python examples/03_pretraining_on_real_text.py [DIR]       a new directory; default: a temporary one
 
-A small vocabulary and 500 steps, so that it ends soon; `minibert pretrain bert` is the real thing. The dashed line is
+A small vocabulary and 300 steps, so that it ends soon; `minibert pretrain bert` is the real thing. The dashed line is
 what a guess can reach that knows how frequent each token is, and nothing else: the unigram entropy.
 """
 
@@ -52,7 +52,7 @@ def plotted(losses: np.ndarray, level: float, path: Path) -> bool:
 
 with tempfile.TemporaryDirectory() as temporary:
     run = Path(sys.argv[1] if len(sys.argv) > 1 else Path(temporary, "run"))
-    pretrain("bert", out=run, steps=500, batch_size=32, vocab_size=500, seq_length=48, duplicates=1)
+    pretrain("bert", out=run, steps=300, batch_size=32, vocab_size=500, seq_length=48, duplicates=1)
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     losses = np.array([entry["terms"]["masked_lm"] for entry in training.read_log(run / "log.jsonl")])
     loss, unigram = report["terms"]["masked_lm"], report["unigram"]["entropy"]
@@ -62,6 +62,6 @@ with tempfile.TemporaryDirectory() as temporary:
     print(f"the run: {run if len(sys.argv) > 1 else 'removed now; name a DIR to keep it'}")
 
 print(f"held out: {loss:.3f}, {unigram - loss:.3f} below the unigram entropy {unigram:.3f}")
-assert len(losses) == 500
+assert len(losses) == 300
 assert losses[-50:].mean() < losses[:50].mean() - 0.5, "the loss has not fallen"
 assert loss < unigram - 0.1, "no better than guessing by frequency"

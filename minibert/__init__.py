@@ -1,19 +1,31 @@
 """minibert: a NumPy-only reference engine of BERT-family models, forward and backward written by hand."""
 
-from typing import Any
+from importlib import import_module
 
 from minibert.errors import InputError
-from minibert.model import Model, create
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minibert.checkpoint.directory import load
+    from minibert.model import Model, create
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "Model", "create", "load"]
 
+_HOMES = {"Model": "model", "create": "model", "load": "checkpoint.directory"}
 
-def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
-    """The model of a published directory: config.json, weights (safetensors), vocabulary.
 
-    family: from config.json unless given. dtype: the file's, with 16-bit floats widened to float32, unless given.
-    """
-    from minibert.checkpoint import directory as directories
+def __getattr__(name: str) -> object:
+    """What needs NumPy, and the modules: imported when first asked for, so that the command hears Ctrl-C before."""
+    try:
+        module = import_module(f"minibert.{_HOMES.get(name, name)}")
+    except ModuleNotFoundError as error:
+        if error.name != f"minibert.{name}":
+            raise
+        raise AttributeError(f"module 'minibert' has no attribute {name!r}") from None
+    found = globals()[name] = getattr(module, name) if name in _HOMES else module
+    return found
 
-    return directories.load(directory, family, dtype)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,23 +2,26 @@
 
 import argparse
 import json
-import os
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 import minibert
-from minibert import families, gradcheck, inference, memory, pretraining, tree
+from minibert import families, gradcheck, inference, memory, pretraining, streams, tree
 from minibert.checkpoint import atomic
 from minibert.corruption import commands as corruption
-from minibert.errors import InputError
+from minibert.errors import InputError, printable
 from minibert.golden import checking
 from minibert.golden import commands as golden
 from minibert.mistakes import commands as mistakes
+
+PART = 1024  # texts that `embed` reads, sorts by length and answers together
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,37 +43,47 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # text that the terminal's encoding lacks is escaped, not a traceback
-            stream.reconfigure(errors="backslashreplace")
+    with streams.prepared(), warnings.catch_warnings():
+        if not sys.warnoptions:  # NumPy's would be lines of their own: what is not finite is refused by name
+            warnings.simplefilter("ignore")
+        code = _code(argv)
+        try:
+            sys.stdout.flush()  # here, where what goes wrong can still be said
+        except streams.Unwritable as error:
+            code = _cut_off(error.__cause__)
+    return code
+
+
+def _code(argv: list[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
-        code = args.run(args) or 0
-        sys.stdout.flush()  # here, where what goes wrong can still be said
-        return code
+        return args.run(args) or 0
+    except SystemExit as done:  # --help, --version
+        return done.code or 0
     except InputError as error:
         return _complain(error)
     except KeyboardInterrupt as interrupt:
-        print(f"minibert: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
-        _discard_output()
-        return 0
+        return _complain(str(interrupt) or "interrupted", 130)
+    except streams.Unwritable as error:
+        return _cut_off(error.__cause__)
     except MemoryError as error:
-        return _complain(f"not enough memory: {error}")
+        return _complain(f"not enough memory{': ' if str(error) else ''}{error}")
+    except RecursionError:
+        return _complain("what was given is nested too deeply")
     except OSError as error:
-        if error.filename is None:  # standard output: what is left in its buffer would fail again at exit
-            _discard_output()
         return _complain(f"{error.filename or 'input/output'}: {error.strerror or error}")
 
 
-def _discard_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _cut_off(error: OSError) -> int:
+    """The exit code where standard output takes no more: 0 where its reader has seen enough."""
+    streams.discard(sys.stdout)
+    return 0 if isinstance(error, BrokenPipeError) else _complain(f"standard output: {error.strerror or error}")
 
 
-def _complain(message: object) -> int:
-    print(f"minibert: error: {InputError(message)}", file=sys.stderr)
-    return 2
+def _complain(message: object, code: int = 2) -> int:
+    said = "minibert: error: " if code == 2 else "minibert: "
+    print(f"{said}{InputError(message)}", file=sys.stderr)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,21 +176,18 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
     return values
 
 
-def _lines(path: str | None) -> Iterator[str]:
-    """Lines of a UTF-8 file or of standard input, without their ends."""
-    name = path or "standard input"
-    if path is None and sys.stdin.isatty():
-        print("reading from the keyboard: one text a line, Ctrl-D (on Windows Ctrl-Z, Enter) ends", file=sys.stderr)
-    try:
-        data = Path(path).read_bytes() if path else sys.stdin.buffer.read()
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InputError(f"{name} is not UTF-8: byte {error.start}, in line {line}") from None
-    except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror}") from None
-    lines = text.split("\n")
-    yield from (line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines))
+def _texts(given: list[str]) -> Iterator[str]:
+    """The texts of the arguments, else the lines of standard input, as they come; InputError where there is none."""
+    return _some(iter(given) if given else streams.lines(None), "no text given")
+
+
+def _some(texts: Iterator[str], otherwise: str) -> Iterator[str]:
+    empty = True
+    for text in texts:
+        empty = False
+        yield text
+    if empty:
+        raise InputError(otherwise)
 
 
 def _embed(args: argparse.Namespace) -> None:
@@ -187,69 +197,80 @@ def _embed(args: argparse.Namespace) -> None:
     if args.batch_size < 1:
         raise InputError(f"--batch-size {args.batch_size}: at least 1")
     model = minibert.load(args.directory)
-    texts = list(_lines(args.text))
-    if not texts:
-        raise InputError(f"{args.text or 'standard input'} holds no text")
-
-    def progress(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{done:,} of {total:,} texts", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    vectors = inference.sentence_vectors(
-        model, texts, args.pooling, args.normalize, args.max_length, args.batch_size, progress
-    )
-    if output and output.suffix == ".npy":
-        atomic.write_bytes(output, _npy(vectors))
-        return
-    lines = (json.dumps({"text": t, "vector": [float(x) for x in v]}) for t, v in zip(texts, vectors, strict=True))
-    if output:
-        atomic.write_text(output, "".join(f"{line}\n" for line in lines))
+    texts = _some(streams.lines(args.text), f"{args.text or 'standard input'} holds no text")
+    parts = _embedded(model, texts, args)
+    if output is None:
+        for lines in map(_json_lines, parts):
+            print(lines, end="", flush=True)
+    elif output.suffix == ".jsonl":
+        with atomic.file(output) as file:
+            for lines in map(_json_lines, parts):
+                file.write(lines.encode("ascii"))
     else:
-        for line in lines:
-            print(line)
+        with atomic.file(output) as file:  # before anything is computed: it may be refused
+            vectors = [vectors for _, vectors in parts]
+            shape = (sum(map(len, vectors)), vectors[0].shape[1])
+            facts = {"descr": np.lib.format.dtype_to_descr(vectors[0].dtype), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, facts)
+            file.writelines(vectors)
 
 
-def _npy(array: np.ndarray) -> bytes:
-    import io
+def _embedded(
+    model: minibert.Model, texts: Iterator[str], args: argparse.Namespace
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """(texts, their vectors) for each PART of the batches that are read."""
+    done = 0
 
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+    def progress(of_part: int, _: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{done + of_part:,} texts", end="", file=sys.stderr, flush=True)
+
+    options = (args.pooling, args.normalize, args.max_length, args.batch_size, progress)
+    while part := list(islice(texts, max(PART, min(args.batch_size, 64 * PART)))):
+        yield part, inference.sentence_vectors(model, part, *options)
+        done += len(part)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+
+
+def _json_lines(part: tuple[list[str], np.ndarray]) -> str:
+    rows = zip(*part, strict=True)
+    return "".join(json.dumps({"text": text, "vector": vector.tolist()}) + "\n" for text, vector in rows)
 
 
 def _fill_mask(args: argparse.Namespace) -> None:
     if args.top < 1:
         raise InputError(f"--top {args.top}: at least 1")
     model = minibert.load(args.directory)
-    texts = args.text or list(_lines(None))
-    if not texts:
-        raise InputError("no text given")
-    for text in texts:
+    for text in _texts(args.text):
         guesses = inference.masked_words(model, text, args.top)
         if args.json:
-            print(json.dumps({"text": text, "masks": [[guess._asdict() for guess in mask] for mask in guesses]}))
+            masks = [[guess._asdict() for guess in mask] for mask in guesses]
+            print(json.dumps({"text": text, "masks": masks}), flush=True)
             continue
-        print(text)
+        print(printable(text))
         for i, mask in enumerate(guesses, 1):
             for guess in mask:
-                print(f"  {f'mask {i}  ' if len(guesses) > 1 else ''}{guess.probability:7.2%}  {guess.token}")
+                place = f"mask {i}  " if len(guesses) > 1 else ""
+                print(f"  {place}{guess.probability:7.2%}  {printable(guess.token)}")
+        sys.stdout.flush()
 
 
 def _detect(args: argparse.Namespace) -> None:
     model = minibert.load(args.directory)
-    texts = args.text or list(_lines(None))
-    if not texts:
-        raise InputError("no text given")
     terminal = sys.stdout.isatty()
-    for text in texts:
+    for text in _texts(args.text):
         found = inference.replaced_tokens(model, text)
         if args.json:
-            print(json.dumps({"text": text, "tokens": [token._asdict() for token in found]}))
+            tokens = [token._asdict() for token in found]
+            print(json.dumps({"text": text, "tokens": tokens}), flush=True)
             continue
-        print(text)
+        print(printable(text))
         for token in found:
             bar = f"{'#' * round(20 * token.probability):<20}  " if terminal else ""
-            print(f"  {token.probability:7.2%}  {bar}{f'[{token.token}]' if token.probability > 0.5 else token.token}")
+            shown = printable(token.token)
+            print(f"  {token.probability:7.2%}  {bar}{f'[{shown}]' if token.probability > 0.5 else shown}")
+        sys.stdout.flush()
 
 
 def _info(args: argparse.Namespace) -> None:

@@ -44,7 +44,10 @@ def to_fields(config: Any) -> dict[str, Any]:
 
 def shown(value: Any) -> str:
     """The value's repr, printable and cut so that an error line stays a line."""
-    text = printable(repr(value))
+    try:
+        text = printable(repr(value))
+    except RecursionError:  # JSON can be nested a little deeper than what is shown of it
+        return f"a {type(value).__name__} nested too deeply"
     return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
 
 

@@ -6,6 +6,7 @@ that a corpus of any size is never held; the text that Python ships is a list.
 Files are UTF-8 in one of three layouts, told apart by `layout`: "sentences" (BERT's own input: one sentence a
 line, a blank line between documents), "wrapped" prose and one "paragraphs" a line. Prose is cut into sentences
 by `sentences` and, as it marks no documents, into documents of DOCUMENT sentences at the ends of paragraphs.
+No line, paragraph or document is endless: of more than LINE or BLOCK characters it is read as several.
 
 The default corpus is real technical English: each topic of `pydoc_data.topics` is a document, and so is each
 module of the standard library: its docstrings in source order, parsed and never imported. Cleaning leaves out
@@ -17,9 +18,11 @@ otherwise be both learnt from and tested on.
 """
 
 import ast
+import codecs
 import hashlib
 import io
 import json
+import math
 import os
 import sys
 import sysconfig
@@ -28,16 +31,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress, islice, pairwise, zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import regex
 
-from minibert.errors import InputError
+from minibert import reading
+from minibert.errors import InputError, printable
 
 Documents = Iterable[list[str]]
 
 LINES, CHARACTERS = 10_000, 8_000_000  # of a file's beginning that decide on its layout
+LINE = 1_000_000  # characters of a line; a longer one is cut behind the last sentence within them, else the last word
+TAIL = 50_000  # characters before that end in which it is looked for
+BLOCK = 4_000_000  # characters of a document or wrapped paragraph; a longer one ends with the line that exceeds them
 DOCUMENT = 50  # sentences at least of a document cut from prose: about ten instances of 128 tokens
 MIN_WORDS = 4  # below this a "sentence" of the default corpus is a heading or a signature
 PROSE = 0.6  # least share of plain words in a sentence of the default corpus; code and grammar lie around 0.3
@@ -52,6 +59,7 @@ _BREAK = regex.compile(
     r"""(?<![.!?…؟।])(?P<mark>[.!?…؟।]++)["'”’»)\]`*]*\s+(?=["'“‘«(\[`*]*[\p{Lu}\p{Lt}\p{Lo}\p{N}"'“‘«`])"""
     r"""|[。！？]+["'”’」』）]*\s*"""
 )
+_BLANK = regex.compile(r"(?r)\s")  # matched backwards
 _LAST = regex.compile(r"(?r)[\p{L}\p{N}.]+")  # matched backwards, from the end that `match` is given
 _DOTTED = regex.compile(r"(?:\p{L}\.)+\p{L}|(?!I$)\p{Lu}")  # e.g i.e a.m U.S, and an initial
 _HYPHEN = regex.compile(r"(?<=\p{L})-\n(?=\p{Ll})")
@@ -105,7 +113,7 @@ class Files:
     def __iter__(self) -> Iterator[list[str]]:
         document = None
         for path in self.paths:
-            for document in _documents(_lines(Path(path)), self.layout):
+            for document in _documents(_read(path), self.layout):
                 yield document
         if document is None:
             given = ", ".join(map(str, self.paths)) or "an empty list of files"
@@ -119,42 +127,66 @@ def documents_from_files(paths: Iterable[str | os.PathLike], layout: str | None 
 
 def documents_from_text(text: str, layout: str | None = None) -> list[list[str]]:
     """The documents of one text: see `layout_of` for the three layouts."""
-    return list(_documents(io.StringIO(text, newline=None), layout))
+    return list(_documents(_lines(io.StringIO(text, newline=None)), layout))
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        if path.is_dir():
-            raise InputError(f"{path} is a directory: give text files")
-        with open(path, encoding="utf-8-sig") as file:
-            yield from file
-    except UnicodeDecodeError:
-        raise _undecodable(path) from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+def _read(path: str | os.PathLike) -> Iterator[str]:
+    """The lines of a UTF-8 file."""
+    with reading.opened(path) as file:
+        try:
+            yield from _lines(io.TextIOWrapper(file, encoding="utf-8-sig"))
+        except UnicodeDecodeError:
+            raise _undecodable(path) from None
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def _undecodable(path: Path) -> InputError:
-    """Where a file stops being UTF-8: no character spans two lines, so each is decoded alone."""
-    at = 0
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
+def _lines(text: TextIO) -> Iterator[str]:
+    """The lines, white space normalised, "" for a blank one; of more than LINE characters each is several."""
+    rest, begun = "", False
+    while read := text.readline(LINE):
+        whole = read.endswith("\n") or len(read) < LINE
+        piece = rest + read
+        end = len(piece) if whole else _end(piece)
+        line, rest = " ".join(piece[:end].split()), piece[end:]
+        if line or (whole and not begun):  # the blanks of a long line make no blank line
+            yield line
+        begun = not whole and (begun or line != "")
+    if line := " ".join(rest.split()):
+        yield line
+
+
+def _end(piece: str) -> int:
+    """Where to cut a piece of a long line: behind its last sentence, else its last word, near its end."""
+    tail = len(piece) - TAIL
+    ends = [match.end() for match in _BREAK.finditer(piece, tail) if match["mark"] != "." or _ends(piece, tail, match)]
+    blank = _BLANK.search(piece, tail)
+    return ends[-1] if ends else blank.end() if blank else len(piece)
+
+
+def _undecodable(path: str | os.PathLike) -> InputError:
+    """Where a file stops being UTF-8."""
+    decoder, at, number = codecs.getincrementaldecoder("utf-8")(), 0, 1
+    with reading.opened(path) as file:
+        last = False
+        while not last:
+            read = file.read(1 << 20)
+            begun, last = decoder.getstate()[0], not read
             try:
-                line.decode("utf-8")
+                decoder.decode(read, final=last)
             except UnicodeDecodeError as error:
-                at, byte = at + error.start, line[error.start]
-                return InputError(
-                    f"{path} is not UTF-8 at byte {at} (0x{byte:02x}), line {number}: convert the file to UTF-8"
-                )
-            at += len(line)
+                data, start = begun + read, error.start
+                byte, line = at - len(begun) + start, number + data.count(b"\n", 0, start)
+                where = f"byte {byte} (0x{data[start]:02x}), line {line}"
+                return InputError(f"{path} is not UTF-8 at {where}: convert the file to UTF-8")
+            at, number = at + len(read), number + read.count(b"\n")
     return InputError(f"{path} changed while it was read")
 
 
 def _documents(lines: Iterable[str], layout: str | None) -> Iterator[list[str]]:
     """The documents of the lines of one text, one after the other."""
-    lines = (" ".join(line.split()) for line in lines)
     head = list(_head(lines))
-    blocks = list(_blocks(head))
+    blocks = list(_blocks(head, math.inf))
     layout = layout or layout_of(blocks)
     lines = chain(head, lines)
     if layout == "sentences":
@@ -204,14 +236,17 @@ def _unwrapped(lines: Iterable[str]) -> str:
     return _HYPHEN.sub("-", "\n".join(lines)).replace("\n", " ")
 
 
-def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
+def _blocks(lines: Iterable[str], most: float = BLOCK) -> Iterator[list[str]]:
+    """The lines between blank ones, at most up to the one that makes them more than so many characters."""
     block: list[str] = []
+    size = 0
     for line in lines:
         if line:
             block.append(line)
-        elif block:
+            size += len(line)
+        if block and (not line or size > most):
             yield block
-            block = []
+            block, size = [], 0
     if block:
         yield block
 
@@ -220,12 +255,14 @@ def _cut(paragraphs: Iterable[list[str]]) -> Iterator[list[str]]:
     """Documents of whole paragraphs, DOCUMENT sentences or a little more each; a short rest joins the last one."""
     last: list[str] = []  # complete, but for the rest that may join it
     document: list[str] = []
+    size = 0
     for paragraph in paragraphs:
-        if len(document) >= DOCUMENT:
+        if len(document) >= DOCUMENT or size > BLOCK:
             if last:
                 yield last
-            last, document = document, []
+            last, document, size = document, [], 0
         document += paragraph
+        size += sum(map(len, paragraph))
     if last and len(document) < DOCUMENT // 2:
         last, document = last + document, []
     yield from filter(None, (last, document))
@@ -260,7 +297,8 @@ def default_documents(stdlib: str | os.PathLike | None = None) -> list[list[str]
     root = Path(stdlib or sysconfig.get_path("stdlib"))
     modules = list(_docstrings(root))
     if not modules:
-        print(f"minibert: no Python sources in {root}; the corpus is pydoc's topics alone", file=sys.stderr)
+        said = f"no Python sources in {root}; the corpus is pydoc's topics alone"
+        print(f"minibert: {printable(said)}", file=sys.stderr)
     seen: set[str] = set()
     documents = []
     for text in [*(topics[name] for name in sorted(topics)), *modules]:
@@ -280,8 +318,8 @@ def _docstrings(root: Path) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("config-"))
         for name in sorted(name for name in files if name.endswith(".py")):
             try:
-                module = ast.parse(Path(folder, name).read_bytes())
-            except (OSError, SyntaxError, ValueError):
+                module = ast.parse(reading.contents(Path(folder, name)))
+            except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
                 continue  # a file this Python can't parse has no docstrings to offer
             if text := "\n\n".join(_docstrings_of(module)):
                 yield text

@@ -10,12 +10,14 @@ zeros, shard 0 draws what `draws(seed, part)` does. Each is a directory that app
     train-00000/sha256.json    digests of both
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import itertools
 import json
-import shutil
+import os
+import re
 import sys
 import time
 from collections import Counter
@@ -27,10 +29,12 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, training
-from minibert.checkpoint import atomic
+from minibert import families, reading, training
+from minibert.checkpoint import atomic, strictjson
+from minibert.config import require
 from minibert.corpus import Part
 from minibert.corruption.masking import Vocabulary
+from minibert.errors import InputError
 from minibert.processes import mapped
 
 Texts = Sequence[Sequence[str]]
@@ -40,6 +44,7 @@ Texts = Sequence[Sequence[str]]
 SHARD = 4_000_000
 ROWS, COUNTS, DIGESTS = "rows.npy", "counts.npy", "sha256.json"
 BLOCK = 8192  # rows written at a time
+TOKENS = 1 << 28  # that the rows of a shard may have room for: some 16 bytes each, 4 GB, while they are made
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,10 @@ class Recipe:
         options = dataclasses.replace(self.options, duplicates=1) if held_out else self.options
         rng = training.draws(options.seed, part, shard)
         ids = [[self.tokenizer.ids(sentence) for sentence in document] for document in texts]
+        tokens = sum(len(sentence) for document in ids for sentence in document)
+        room = options.duplicates * max(tokens, len(ids) * options.seq_length)
+        require(room <= TOKENS, f"the rows of {len(ids):,} documents would hold {room:,} tokens, {TOKENS:,} at most: "
+                f"lower seq_length, {options.seq_length}, or duplicates, {options.duplicates}")
         flat = itertools.chain.from_iterable(itertools.chain.from_iterable(ids))
         counts = np.bincount(np.fromiter(flat, np.int64), minlength=len(self.tokenizer))
         prepared = getattr(self.module, "prepared", lambda *_: None)(self.tokenizer, options, texts, ids)
@@ -115,6 +124,9 @@ class Rows:
         self.recipe, self.places = recipe, places
         self._ends = np.cumsum([len(_records(place)) for place in places])
         self._kind = _records(places[0]).dtype
+        for place in places:
+            same = _records(place).dtype == self._kind
+            require(same, f"{place / ROWS} has other fields than {places[0] / ROWS}: remove {place.parent}")
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -135,24 +147,59 @@ class Rows:
 
     def counts(self) -> np.ndarray:
         """(V,) how often each token stands in the text."""
-        return sum(np.load(place / COUNTS) for place in self.places)
+        return sum(_counted(place, len(self.recipe.tokenizer)) for place in self.places)
 
 
 def _records(place: Path) -> np.ndarray:
-    return np.load(place / ROWS, mmap_mode="r")
+    """A shard's rows, mapped."""
+    with reading.opened(place / ROWS) as file:
+        count, kind = _head(file, place / ROWS)
+        return np.memmap(file, kind, "r", file.tell(), (count,))
+
+
+def _counted(place: Path, tokens: int) -> np.ndarray:
+    """(V,) how often each token stands in a shard's text."""
+    with reading.opened(place / COUNTS) as file:
+        count, kind = _head(file, place / COUNTS)
+        require(count == tokens and kind == np.dtype(np.int64), f"{place / COUNTS} does not count {tokens} tokens")
+        return np.frombuffer(file.read(count * kind.itemsize), kind)
+
+
+def _head(file: Any, path: Path) -> tuple[int, np.dtype]:
+    """(how many records follow, their dtype) of an .npy file of numbers, one after the other; nothing is unpickled."""
+    try:
+        require(np.lib.format.read_magic(file) == (1, 0), "of another version")
+        shape, _, kind = np.lib.format.read_array_header_1_0(file)
+        fields = [kind[name].base for name in kind.names] if kind.names else [kind]
+        require(len(shape) == 1 and all(field.kind in "iuf" for field in fields), "other values than numbers")
+        require(shape[0] >= 0 and file.tell() + shape[0] * kind.itemsize == os.fstat(file.fileno()).st_size,
+                "another length than it says")
+    except Exception as error:  # NumPy's reader raises whatever a header makes it
+        raise InputError(f"{path} is not as it was written ({error}): remove {path.parent}") from None
+    return shape[0], kind
 
 
 def made(recipe: Recipe, texts: Part, part: str, folder: Path, processes: int = 1) -> Rows:
     """A part's rows in the folder: shards that are missing or damaged are made, by so many processes."""
+    training.require_plain(folder)
     places = [folder / f"{part}-{number:05d}" for number in range(_numbers(texts.lengths)[-1] + 1)]
-    missing = {number for number, place in enumerate(places) if not _intact(place)}
+    missing = {number for number, place in enumerate(places) if not (_intact(place) and _fitting(recipe, place))}
     for number in missing:
-        shutil.rmtree(places[number], ignore_errors=True)
+        training.discard(places[number])
     if missing:
         write = functools.partial(_written, recipe, part, places)
         for _ in _said(mapped(write, _shards(texts, missing.__contains__), processes), part, len(missing)):
             pass
     return Rows(recipe, places)
+
+
+def remove(folder: Path) -> None:
+    """Removes the shards, whole and begun; and the folder, if nobody else has put anything there."""
+    for name in reading.names(folder) if reading.present(folder) else ():
+        if re.fullmatch(r"\.?(train|held_out)-[0-9]{5,}(\.[0-9]+-[0-9]+\.new)?", name):
+            training.discard(folder / name)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _written(recipe: Recipe, part: str, places: Sequence[Path], shard: tuple[int, Texts]) -> None:
@@ -180,15 +227,29 @@ def _write(out: Any, rows: training.Batch) -> None:
 
 
 def _intact(place: Path) -> bool:
+    """Whether the shard is there itself, as it was written."""
     try:
-        known = json.loads((place / DIGESTS).read_bytes())
+        training.require_plain(place)
+        known = strictjson.loads(reading.contents(place / DIGESTS), DIGESTS)
         return known == {name: _sha256(place / name) for name in (ROWS, COUNTS)}
-    except (OSError, ValueError):
+    except (OSError, InputError):
         return False
 
 
+def _fitting(recipe: Recipe, place: Path) -> bool:
+    """Whether a shard, whoever wrote it, is made of rows of the recipe's length and counts of its tokens."""
+    try:
+        kind = _records(place).dtype
+        _counted(place, len(recipe.tokenizer))
+    except InputError:
+        return False
+    due = (recipe.options.seq_length,)
+    fields = [kind[name] for name in ("input_ids", "input_mask") if name in (kind.names or ())]
+    return len(fields) == 2 and all(field.shape == due and field.base.kind in "iu" for field in fields)
+
+
 def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    with reading.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -201,5 +262,6 @@ def _said(done: Iterable, part: str, count: int, every: float = 5.0) -> Iterator
             last = now
             line = f"{part.replace('_', ' ')} text: {number} of {count} shards"
             end = "" if terminal and number < count else "\n"
-            print(f"\r{line}" if terminal else line, end=end, file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # where it cannot be said, the work goes on
+                print(f"\r{line}" if terminal else line, end=end, file=sys.stderr, flush=True)
         yield

@@ -17,6 +17,10 @@ class InputError(ValueError):
         super().__init__(shortened(printable(str(message)), LONGEST))
 
 
+class WriteError(InputError):
+    """Output that cannot be written: a full disk, no right. What was asked for may be right."""
+
+
 def printable(text: str) -> str:
     """Foreign text as one line that does nothing to a terminal: what cannot be seen stands as its escape.
 

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import math
 import os
+import re
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -22,13 +23,14 @@ import numpy as np
 from minibert import buffers
 
 SIMPLE = 524288  # elements of a single pass, which is too short to be worth a thread below
+MOST = 1024  # threads
 BLOCK = 131072  # elements; 512 KiB of float32: a pass takes 10 to 20 µs, in which threads seldom meet at the lock
 
 
 def _default_threads() -> int:
     for name in ("MINIBERT_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        if os.environ.get(name, "").isdigit():
-            return max(1, int(os.environ[name]))
+        if re.fullmatch(r"\s*[0-9]{1,9}\s*", given := os.environ.get(name, "")):
+            return min(max(1, int(given)), MOST)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

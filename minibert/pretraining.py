@@ -17,11 +17,11 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+import json
 import math
 import os
 import platform
-import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -32,13 +32,21 @@ import numpy as np
 import minibert
 from minibert import config as configs
 from minibert import corpus, data, families, kernels, layers, reading, tokenizers, training, tree
-from minibert.checkpoint import atomic, strictjson
+from minibert.checkpoint import atomic, lock, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
-from minibert.errors import InputError
+from minibert.errors import InputError, WriteError, printable
+from minibert.processes import require_number
 
-RECORD, DATA, FORMAT = "run.json", "data", "minibert-run/1"
+RECORD, DATA, LOG, REPORT, FORMAT = "run.json", "data", "log.jsonl", "report.json", "minibert-run/1"
 Run = dict[str, Any]
+
+# The most that may be asked for: what exceeds it would not fail but keep a machine busy, or drive it out of memory.
+LONGEST = 8192  # tokens of a row
+DUPLICATES = 1000
+VOCABULARY = 1 << 20  # pieces
+BATCH = 1 << 22  # tokens of a micro-batch
+PARAMETERS = 1 << 33
 
 
 @dataclass(frozen=True)
@@ -73,15 +81,20 @@ class Options:
     lowercase: bool = True
 
     def __post_init__(self):
-        require(self.seq_length >= 8, f"seq_length is {self.seq_length}; a pair needs at least 8")
-        require(self.duplicates >= 1, f"duplicates is {self.duplicates}; it must be at least 1")
+        for name, least, most in (("seq_length", 8, LONGEST), ("duplicates", 1, DUPLICATES),
+                                  ("vocab_size", 1, VOCABULARY), ("max_predictions", 0, self.seq_length),
+                                  ("dropout_steps", 0, training.LIMITS["steps"])):
+            value = getattr(self, name)
+            require(least <= value <= most, f"{name} is {value}; it must be from {least} to {most:,}")
         require(0 <= self.short_rate <= 1, f"short_rate is {self.short_rate}; it must be a share")
         require(self.dtype in ("float32", "float64"), f"dtype is {self.dtype!r}; it must be float32 or float64")
         require(self.masking in ("static", "dynamic"), f"masking is {self.masking!r}; it must be static or dynamic")
         require(0 < self.rate < 1, f"rate is {self.rate}; it must lie between 0 and 1")
-        require(self.max_predictions >= 0, f"max_predictions is {self.max_predictions}; it must not be negative")
-        require(self.dropout_steps >= 0, f"dropout_steps is {self.dropout_steps}; it must not be negative")
-        self.plan(1, 1)
+        require(self.held_out > 0, f"held_out is {self.held_out}; it must be positive")
+        require(self.warmup >= 0, f"warmup is {self.warmup}; it must not be negative")
+        tokens = self.plan(1, 1).batch_size // self.accumulate * self.seq_length
+        require(tokens <= BATCH, f"batch_size {self.batch_size} makes micro-batches of {tokens:,} tokens, {BATCH:,} at "
+                f"most: lower it, or raise accumulate, {self.accumulate}")
 
     @property
     def slots(self) -> int:
@@ -91,7 +104,8 @@ class Options:
     def plan(self, threads: int, checkpoint_every: int) -> training.Plan:
         """The training loop's part of the options."""
         own = {name: getattr(self, name) for name in training.Plan.__dataclass_fields__ if hasattr(self, name)}
-        own["warmup"] = int(self.warmup * self.steps if self.warmup < 1 else self.warmup)
+        steps = min(self.steps, training.LIMITS["steps"])  # more are refused below
+        own["warmup"] = int(self.warmup * steps if self.warmup < 1 else self.warmup)
         return training.Plan(**{**own, "threads": threads, "checkpoint_every": checkpoint_every})
 
 
@@ -145,31 +159,83 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     """
     for name in options:
         require(name in KNOWN, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
-    require(processes >= 1, f"processes is {processes}; it must be at least 1")
+    cores = kernels.THREADS if threads is None else threads
+    every = 100 if checkpoint_every is None else checkpoint_every
+    require_number(processes)
+    Options().plan(cores, every)
     files = [name for name in FILES if options.get(name) and options[name] != "jieba"]
-    options |= {name: str(Path(options[name]).resolve()) for name in files}
-    request = {"family": family, "corpus_files": [str(Path(file).resolve()) for file in corpus_files] or None,
-               "preset": preset, "config": config and str(Path(config).resolve()), "fields": fields or None,
-               "vocabulary": vocabulary and str(Path(vocabulary).resolve()), **options}
+    options |= {name: _place(options[name]) for name in files}
+    request = {"family": family, "corpus_files": [_place(file) for file in corpus_files] or None,
+               "preset": preset, "config": config and _place(config), "fields": fields or None,
+               "vocabulary": vocabulary and _place(vocabulary), **options}
     request = {name: value for name, value in request.items() if value is not None}
     directory = _directory(family, out, resume)
-    run = None
-    try:
-        run, documents, survey = (_resumed if resume else _started)(directory, request)
-        cores = kernels.THREADS if threads is None else threads
-        every = 100 if checkpoint_every is None else checkpoint_every
-        _trained(directory, run, documents, survey, cores, processes, every)
-    except KeyboardInterrupt as stop:
-        more = f"; continue with: minibert pretrain {family} --out {directory} --resume"
-        said = f"{stop}" or "stopped while preparing or evaluating"
-        raise KeyboardInterrupt(said + (more if (directory / RECORD).exists() else "")) from None
-    except InputError:
-        if run and not resume and not (directory / "log.jsonl").exists():
-            _withdrawn(directory)
-        raise
-    except OSError as error:
-        raise InputError(f"cannot write to {directory}: {error.strerror or error}") from None
+    with _going_on(family, directory):
+        if resume:
+            require(reading.present(directory / RECORD), f"{directory} holds no run to resume")
+            with lock.held(directory):
+                _trained(directory, *_resumed(directory, request), cores, processes, every)
+        else:
+            run, documents, survey = _planned(directory, request)
+            with _new(directory):
+                _record(directory, run)
+                _trained(directory, run, documents, survey, cores, processes, every)
     return directory
+
+
+@contextlib.contextmanager
+def _going_on(family: str, directory: Path) -> Iterator[None]:
+    """Whoever is stopped, by Ctrl-C or for want of room on a disk or in memory, is told how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        said = f"{stop}" or "stopped while preparing or evaluating"
+        raise KeyboardInterrupt(_told(said, family, directory)) from None
+    except WriteError as error:
+        raise WriteError(_told(f"{error}", family, directory)) from None
+    except MemoryError as error:
+        said = f"not enough memory{f' ({error})' if f'{error}' else ''}"
+        raise InputError(f"{said}: start a run with a lower batch_size, more accumulate or a smaller model") from None
+    except OSError as error:
+        if error.filename is not None:
+            raise InputError(_told(f"{error.filename}: {error.strerror}", family, directory)) from None
+        raise OSError(error.errno, _told(error.strerror or f"{error}", family, directory)) from None
+
+
+def _told(what: str, family: str, directory: Path) -> str:
+    begun = reading.present(directory / RECORD)
+    return printable(what + f"; continue with: minibert pretrain {family} --out {directory} --resume" * begun)
+
+
+@contextlib.contextmanager
+def _new(directory: Path) -> Iterator[None]:
+    """A new run's directory, for this process alone.
+
+    A request that proves unusable before training begins takes back what it has made, to be asked for again, corrected.
+    """
+    with training.written(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock.held(directory):
+            _require_free(directory)
+            try:
+                yield
+            except WriteError:  # the request may be right
+                raise
+            except InputError:
+                if not reading.present(directory / LOG):
+                    _take_back(directory)
+                raise
+    finally:
+        with contextlib.suppress(OSError):
+            directory.rmdir()  # where nothing is in it
+
+
+def _take_back(directory: Path) -> None:
+    data.remove(directory / DATA)
+    for name in (RECORD, *tokenizers.FILES):
+        with contextlib.suppress(OSError):
+            (directory / name).unlink()
 
 
 # ---- The record of a run ---------------------------------------------------------------------------------------------
@@ -179,18 +245,25 @@ def _directory(family: str, out: str | os.PathLike | None, resume: bool) -> Path
     if out is not None:
         return Path(out)
     names = (Path("runs", family if n == 1 else f"{family}-{n}") for n in itertools.count(1))
-    taken = list(itertools.takewhile(Path.exists, names))
+    taken = list(itertools.takewhile(reading.present, names))
     require(taken or not resume, f"there is no run {Path('runs', family)} to resume: name one with --out")
     return taken[-1] if resume else Path("runs", f"{family}-{len(taken) + 1}" if taken else family)
 
 
-def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
-    """Completes a request, and records it before anything is made."""
-    require(not (directory / RECORD).exists(), f"{directory} holds a run: continue it with --resume, or choose another")
-    require(not directory.exists() or all(p.name.startswith(".") for p in directory.iterdir()),
-            f"{directory} is not empty: choose a new directory")
+def _require_free(directory: Path) -> None:
+    free = not reading.present(directory / RECORD)
+    require(free, f"{directory} holds a run: continue it with --resume, or choose another")
+    names = reading.names(directory) if reading.present(directory) else []
+    require(all(name.startswith(".") for name in names), f"{directory} is not empty: choose a new directory")
+
+
+def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
+    """Completes a request, before anything is made."""
+    _require_free(directory)
     module = families.family(request["family"])
     options, fields = _preset(request.get("preset", "quick"), module)
+    known = request.get("vocabulary")
+    require(known is None or reading.present(known), f"cannot read {known}: there is no such file or directory")
     if "config" in request:
         given = strictjson.loads(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
@@ -199,16 +272,28 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     if "vocab_size" in fields:
         options["vocab_size"] = fields.pop("vocab_size")
     options |= {name: value for name, value in request.items() if name in KNOWN}
+    settings, fields = _settled(request["family"], options, fields)
+    documents, survey = _surveyed(request)
+    run = {"format": FORMAT, "request": request, "options": configs.to_fields(settings), "fields": fields,
+           "corpus": {"documents": len(survey.sizes), "sha256": survey.sha256},
+           "made_by": {"minibert": minibert.__version__, "numpy": np.__version__,
+                       "python": platform.python_version()}}
+    return run, documents, survey
+
+
+def _settled(family: str, options: dict[str, Any], fields: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """(the options, the model's fields), complete; InputError for what the family does not know or nobody can train."""
+    module, fields = families.family(family), dict(fields)
     settings = configs.from_fields(Options, options)
     known = getattr(module, "FORMATS", ("",))
     settings = dataclasses.replace(settings, format=settings.format or known[0])
-    require(settings.format in known, f"format is {settings.format!r}; {request['family']} knows: {', '.join(known)}")
+    require(settings.format in known, f"format is {settings.format!r}; {family} knows: {', '.join(known)}")
     units = [name for name in getattr(module, "UNITS", ()) if name]
     require(not settings.units or settings.units in units, f"units is {settings.units!r}"
-            f"{configs.nearest(settings.units, units)}; {request['family']} knows: {', '.join(units) or 'no others'}")
+            f"{configs.nearest(settings.units, units)}; {family} knows: {', '.join(units) or 'no others'}")
     for name in FILES:
         require(not getattr(settings, name) or name in module.PRETRAINING.get("files", ()),
-                f"{name} is {getattr(settings, name)!r}, but {request['family']} has no use for it: leave it out")
+                f"{name} is {getattr(settings, name)!r}, but {family} has no use for it: leave it out")
     for name, value in module.PRETRAINING.get("formats", {}).get(settings.format, {}).items():
         require(fields.setdefault(name, value) == value, f"config field {name!r} is {configs.shown(fields[name])}; the "
                 f"rows that are made{f' in the format {settings.format}' * bool(settings.format)} need {value}")
@@ -217,22 +302,22 @@ def _started(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
     require(module.longest(sizes) >= settings.seq_length,
             f"seq_length {settings.seq_length} exceeds what max_position_embeddings allows, {module.longest(sizes)}")
-    documents, survey = _surveyed(request)
-    run = {"format": FORMAT, "request": request, "options": configs.to_fields(settings), "fields": fields,
-           "corpus": {"documents": len(survey.sizes), "sha256": survey.sha256},
-           "made_by": {"minibert": minibert.__version__, "numpy": np.__version__,
-                       "python": platform.python_version()}}
-    directory.mkdir(parents=True, exist_ok=True)
-    _record(directory, run)
-    return run, documents, survey
+    count = sum(math.prod(shape) for _, shape in tree.items(families.trained(module, sizes)))
+    require(count <= PARAMETERS, f"the model would have {count:,} parameters, {PARAMETERS:,} at most: make it smaller")
+    return settings, fields
 
 
 def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
     """The recorded run, if what is asked now, and the corpus as it is now, agree with it."""
     path = directory / RECORD
-    require(path.exists(), f"{directory} holds no run to resume")
+    for name in (RECORD, REPORT, LOG, DATA):
+        training.require_plain(directory / name)
     run = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(run, dict) and run.get("format") == FORMAT, f"{path} is not the record of a run ({FORMAT})")
+    try:
+        _require_record(run)
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
     recorded = {**run["request"], **run["options"]}
     for name, value in request.items():
         require(recorded.get(name) == value, f"{name} is {value!r}, but {directory} was begun with "
@@ -243,13 +328,17 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     return run, documents, survey
 
 
-def _withdrawn(directory: Path) -> None:
-    """Takes back what a run that could not begin has written, so that it can be asked for again, corrected."""
-    for path in directory.iterdir():
-        if not path.name.startswith("."):  # such files may have been there before
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with contextlib.suppress(OSError):
-        directory.rmdir()
+def _require_record(run: Run) -> None:
+    """That the record has what `_planned` gave it, each of its kind."""
+    for name in ("request", "options", "fields", "corpus", "made_by"):
+        require(isinstance(run.get(name), dict), f"{name!r} is {configs.shown(run.get(name))}, not an object")
+    request, files = run["request"], run["request"].get("corpus_files", [""])
+    require(isinstance(files, list) and files, f"'corpus_files' is {configs.shown(files)}, not a list")
+    texts = {name: request.get(name, "") for name in ("family", "vocabulary", "config", "preset")}
+    texts |= {"sha256": run["corpus"].get("sha256"), "instances_sha256": run.get("instances_sha256", "")}
+    for name, text in [*texts.items(), *(("corpus_files", file) for file in files)]:
+        require(isinstance(text, str), f"{name!r} is {configs.shown(text)}, not text")
+    _settled(request.get("family", ""), run["options"], run["fields"])
 
 
 def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]:
@@ -259,7 +348,16 @@ def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]
 
 
 def _record(directory: Path, run: Run) -> None:
-    atomic.write_bytes(directory / RECORD, strictjson.dumps(run))
+    """As ASCII: names of files need not have UTF-8."""
+    atomic.write_bytes(directory / RECORD, json.dumps(run, allow_nan=False, separators=(",", ":")).encode("ascii"))
+
+
+def _place(path: str | os.PathLike) -> str:
+    """The path in full, behind any link."""
+    try:
+        return str(Path(path).resolve())
+    except (OSError, RuntimeError, ValueError, TypeError) as error:  # RuntimeError: links in a circle
+        raise InputError(f"{path} is no path of a file: {error}") from None
 
 
 # ---- The stages ------------------------------------------------------------------------------------------------------
@@ -274,6 +372,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     recipe = data.Recipe(family, tokenizer, options, data.learnt(family, tokenizer, options, text, processes))
     rows = data.made(recipe, text, "train", directory / DATA, processes)
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
+    require(len(rows) and len(held_out), f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text")
     _check_data(directory, run, [rows, held_out])
     _say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
          f"{options.seq_length} tokens, {options.masking} masking; {len(held_out):,} held out")
@@ -288,8 +387,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step))
         report = _report(model, rows, held_out, threads, options.seed)
     model.save(directory)
-    atomic.write_bytes(directory / "report.json", strictjson.dumps(report))
-    shutil.rmtree(directory / DATA, ignore_errors=True)  # they can be made again
+    atomic.write_bytes(directory / REPORT, strictjson.dumps(report))
+    data.remove(directory / DATA)  # they can be made again
     _say("saved", f"{directory}; try: minibert fill-mask {directory}")
 
 
@@ -299,7 +398,7 @@ def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Par
     if tokenizers.load(directory, kind) is None:
         if given:
             place, of_kind = Path(given), tokenizers.tokenizer(kind)
-            made = tokenizers.load(place, kind) if place.is_dir() else of_kind.load(place)
+            made = tokenizers.load(place, kind) if os.path.isdir(place) else of_kind.load(place)
             require(made is not None, f"{given} holds no vocabulary")
         else:
             sentences = itertools.chain.from_iterable(part)
@@ -369,4 +468,9 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
 
 
 def _say(label: str, text: str) -> None:
-    print(f"{label:<10}{text}", flush=True)
+    try:
+        print(f"{label:<10}{printable(text)}", flush=True)
+    except BrokenPipeError:  # nobody reads on; the run goes on
+        pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write to standard output: {error.strerror or error}") from None

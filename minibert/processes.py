@@ -2,6 +2,7 @@
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from minibert.errors import InputError
@@ -21,18 +23,21 @@ def mapped(function: Callable[[Any], Any], items: Iterable[Any], processes: int 
 
     function, items and results must pickle; a process gets the function once. Processes are spawned, so a program that
     asks for several keeps what it does behind `if __name__ == "__main__":`. What the function raises is raised here,
-    where the results are taken; whatever ends that, the processes end with it. InputError: one of them has died.
+    where the results are taken; whatever ends that, the processes end with it. InputError: one of them has died, or
+    more than MOST are asked for.
     """
+    require_number(processes)
     if processes == 1:
         yield from map(function, items)
         return
     strangers = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # the same on every system, and no locks of this process's threads
-    pool = ProcessPoolExecutor(min(processes, MOST), context, _begun, (function,))
+    pool = ProcessPoolExecutor(processes, context, _begun, (function,))
     waiting: deque[Future] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(_result, item))
+            with _deaf():
+                waiting.append(pool.submit(_result, item))
             if len(waiting) > processes:
                 yield waiting.popleft().result()
         while waiting:
@@ -47,13 +52,33 @@ def mapped(function: Callable[[Any], Any], items: Iterable[Any], processes: int 
         raise
 
 
+def require_number(processes: int) -> None:
+    """InputError for a number of processes that cannot be."""
+    if not 1 <= processes <= MOST:
+        raise InputError(f"processes is {processes}; it must be from 1 to {MOST}")
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ctrl-C waits, and processes that begin here never hear it: it reaches every process, and the first ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    multiprocessing.resource_tracker.ensure_running()  # its start would let Ctrl-C in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _function: Callable[[Any], Any]  # of a process of the pool
 
 
 def _begun(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the first of them ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows knows no `_deaf`
     threading.Thread(target=_ended_with_the_first, daemon=True).start()
 
 

@@ -11,7 +11,7 @@ loads; this module is imported when they are used.
 
 import importlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ import pytest
 
 from minibert import families, laws
 from minibert.checkpoint import safetensors
-from minibert.config import require
-from minibert.errors import InputError
+from minibert.config import require, shown
+from minibert.errors import InputError, printable
 from minibert.golden import case as cases
 from minibert.golden import checking, levels, report
 from minibert.golden.compare import compare
@@ -90,6 +90,7 @@ class Candidate(pytest.Collector):
         """The adapter on copies, so that it may write to what it gets."""
         copies = ({name: np.array(value) for name, value in given.items()} for given in (weights, inputs))
         found = self.adapter(*copies, {**self.case.facts, **facts})
+        require(isinstance(found, Mapping), f"the adapter gives {shown(found)}, not a dict of arrays by name")
         return {name: np.asarray(value) for name, value in found.items()}
 
     @cached_property
@@ -100,7 +101,7 @@ class Candidate(pytest.Collector):
     @cached_property
     def report(self) -> report.Report:
         if self.failed is not None:
-            raise Broken(f"the adapter failed: {type(self.failed).__name__}: {self.failed}")
+            raise Broken(printable(f"the adapter failed: {type(self.failed).__name__}: {self.failed}"))
         try:
             found = self.run(self.weights, self.case.section("inputs"))
         except Exception as error:
@@ -134,7 +135,7 @@ class AtLevel(Check):
         found = self.parent.report
         level = next(level for level in found.levels if self.name == f"L{level.number} {level.title}")
         if level.state == "missing":
-            pytest.skip(f"{self.name} needs {level.needs[0]}, which the adapter does not give")
+            pytest.skip(printable(f"{self.name} needs {level.needs[0]}, which the adapter does not give"))
         if level.state == "differs":
             counted = f"{level.right} of {level.supplied} tensors of this level are right"
             if self.parent.told:
@@ -152,6 +153,6 @@ class Law(Check):
         finding = asked(lambda weights, inputs: made.run(weights, inputs, optimizer=None), made.weights,
                         made.case.section("inputs"), made.case.facts["config"])
         if finding.holds is None:
-            pytest.skip(finding.text)
+            pytest.skip(printable(finding.text))
         if not finding.holds:
-            raise Broken(finding.text)
+            raise Broken(printable(finding.text))

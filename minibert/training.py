@@ -29,14 +29,22 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, optim, tree
-from minibert.checkpoint import atomic, directory, safetensors
-from minibert.config import require
-from minibert.errors import InputError
+from minibert import kernels, optim, reading, tree
+from minibert.checkpoint import atomic, directory, safetensors, strictjson
+from minibert.config import require, shown
+from minibert.errors import InputError, WriteError, printable
 
 Batch = dict[str, Any]
 
 TOKENS = ("input_ids", "input_mask", "segment_ids", "replaced_labels")  # (B, T)
+LINE = 1 << 16  # bytes of a line of the log: one has some hundreds
+LIMITS = {  # numbers of a plan that are counted from 1, and the most that each may be
+    "steps": 99_999_999,  # a checkpoint's name has eight digits
+    "batch_size": 65_536,
+    "accumulate": 65_536,
+    "threads": kernels.MOST,
+    "checkpoint_every": 99_999_999,
+}
 PURPOSES = {name: i for i, name in enumerate(
     ("order", "dropout", "train", "held_out", "corruption", "held_out corruption", "sampling", "held_out sampling"),
     start=1)}
@@ -60,10 +68,12 @@ class Plan:
     checkpoint_every: int = 100
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "accumulate", "threads", "checkpoint_every"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("warmup", "learning_rate", "weight_decay", "seed"):
-            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative")
+        for name, most in LIMITS.items():
+            require(1 <= getattr(self, name) <= most, f"{name} is {getattr(self, name)}; it must be from 1 to {most:,}")
+        for name, end in {"warmup": 100_000_000, "learning_rate": math.inf, "weight_decay": math.inf,
+                          "seed": 2**64}.items():
+            value = getattr(self, name)
+            require(0 <= value < end, f"{name} is {value}; it must be at least 0 and below {end}")
         require(self.clip_norm > 0, f"clip_norm is {self.clip_norm}; it must be positive")
         require(self.batch_size % self.accumulate == 0,
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
@@ -187,9 +197,10 @@ def save_checkpoint(run: Path, model: Any, state: dict, seconds: float) -> Path:
     One of this step that already stands there could not be read, or it would not be made again: it is replaced.
     """
     path = run / "checkpoints" / f"{state['step']:08d}"
-    if path.exists():
-        _drop(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(path):
+            _drop(path)
     with atomic.directory(path) as folder:
         safetensors.write(folder / "model.safetensors", model.state_dict())
         safetensors.write(folder / "optimizer.safetensors",
@@ -197,47 +208,94 @@ def save_checkpoint(run: Path, model: Any, state: dict, seconds: float) -> Path:
                            for name, a in model.state_dict(state[slot]).items()})
         atomic.write_text(folder / "state.json", json.dumps({"step": state["step"], "seconds": seconds}) + "\n")
     for old in checkpoints(run)[:-2]:
-        _drop(old)
+        with written(old):
+            _drop(old)
     return path
 
 
 def _drop(path: Path) -> None:
     doomed = path.with_name(f".old-{path.name}")  # half a checkpoint must never look like one
     os.replace(path, doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+    discard(doomed)
+
+
+def discard(path: Path) -> None:
+    """Removes a folder with all in it; of a link only the link."""
+    shutil.rmtree(path, ignore_errors=True)  # nothing but a folder itself
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def require_plain(path: Path) -> None:
+    """InputError where a link stands: whoever wrote there would write elsewhere."""
+    linked = os.path.islink(path) or getattr(os.path, "isjunction", lambda _: False)(path)
+    require(not linked, f"{path} is a link: put what it leads to in its place")
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[None]:
+    """What the system says when this cannot be written, as one line."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: no name that a file can have
+        if isinstance(error, InputError):
+            raise
+        raise WriteError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
-    folder = run / "checkpoints"
-    return sorted(p for p in folder.iterdir() if re.fullmatch(r"\d{8}", p.name)) if folder.is_dir() else []
+    return [run / "checkpoints" / name for name in _names(run) if re.fullmatch(r"[0-9]{8}", name)]
 
 
-def load_checkpoint(run: Path, model: Any, state: dict) -> float:
+def _names(run: Path) -> list[str]:
+    require_plain(run / "checkpoints")
+    return reading.names(run / "checkpoints") if reading.present(run / "checkpoints") else []
+
+
+def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
     """Fills model.params and the optimizer's state from the newest readable checkpoint; returns its seconds.
 
-    Leftovers of writes that were cut off are removed. Without a checkpoint everything stays as it is: step 0.
+    steps: of the whole run. Leftovers of writes that were cut off are removed. Without a checkpoint everything stays
+    as it is: step 0.
     """
-    folder = run / "checkpoints"
-    for rest in folder.iterdir() if folder.is_dir() else ():
-        if not re.fullmatch(r"\d{8}", rest.name):
-            shutil.rmtree(rest, ignore_errors=True)
+    for name in _names(run):
+        if re.fullmatch(r"\.old-[0-9]{8}|\.[0-9]{8}\.[0-9]+-[0-9]+\.new", name):
+            discard(run / "checkpoints" / name)
     found = checkpoints(run)
     for path in reversed(found):
         try:
-            saved = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            params = safetensors.read(path / "model.safetensors")
-            slots = safetensors.read(path / "optimizer.safetensors")
-            _fill(model, model.params, params)
-            for slot in _moments(state):
-                _fill(model, state[slot], {name.removeprefix(f"{slot}."): a for name, a in slots.items()
-                                           if name.startswith(f"{slot}.")})
-            state["step"] = saved["step"]
-            return saved["seconds"]
-        except (OSError, ValueError, KeyError) as error:  # InputError is a ValueError
-            print(f"minibert: checkpoint {path} is damaged ({error}); using the one before", file=sys.stderr)
-    require(not found, f"no readable checkpoint in {folder}: remove the directory to start again")
+            state["step"], seconds = _loaded(path, model, state, steps)
+            return seconds
+        except InputError as error:
+            said = printable(f"checkpoint {path} is damaged ({error}); using the one before")
+            print(f"minibert: {said}", file=sys.stderr)
+    require(not found, f"no readable checkpoint in {run / 'checkpoints'}: remove the directory to start again")
     return 0.0
+
+
+def _loaded(path: Path, model: Any, state: dict, steps: int) -> tuple[int, float]:
+    """(step, seconds) of a checkpoint whose tensors now fill the parameters and moments."""
+    require_plain(path)
+    saved = strictjson.loads(reading.contents(path / "state.json"), "state.json")
+    step, seconds = (saved.get("step"), saved.get("seconds")) if isinstance(saved, dict) else (None, None)
+    require(type(step) is int and step == int(path.name) and 1 <= step <= steps,
+            f"state.json: 'step' is {shown(step)}, not the step of this run that its directory is called by")
+    require(type(seconds) in (int, float) and 0 <= seconds < math.inf, f"state.json: 'seconds' is {shown(seconds)}")
+    _fill(model, model.params, _tensors(path / "model.safetensors", [model.params]))
+    slots = _tensors(path / "optimizer.safetensors", [state[slot] for slot in _moments(state)])
+    for slot in _moments(state):
+        _fill(model, state[slot], {name.removeprefix(f"{slot}."): a for name, a in slots.items()
+                                   if name.startswith(f"{slot}.")})
+    return step, float(seconds)
+
+
+def _tensors(path: Path, due: list[Any]) -> dict[str, np.ndarray]:
+    """The file's tensors, if they take the bytes that these trees do: before that no memory is taken."""
+    size = max((entry.end for entry in safetensors.header(path).entries.values()), default=0)
+    fits = size == sum(leaf.nbytes for part in due for leaf in tree.leaves(part))
+    require(fits, f"{path.name} holds other tensors than this model")
+    return safetensors.read(path)
 
 
 def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
@@ -248,25 +306,45 @@ def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
     for path, leaf in leaves.items():
         same = leaf.shape == loaded[path].shape and leaf.dtype == loaded[path].dtype
         require(same, f"{path} has another shape or dtype than in this model")
+        require(np.isfinite(loaded[path]).all(), f"{path} has entries that are NaN or infinite")
         leaf[...] = loaded[path]
 
 
 # ----------------------------------------------------------------------------------------------------------- log
 
 def read_log(path: Path) -> list[dict]:
-    """The log's lines in order; a last line cut off by a kill is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    entries = []
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            entries.append(json.loads(line))
-    return entries
+    """The log's entries in order; lines that are none, as a last one cut off by a kill, are left out."""
+    return list(_entries(path)) if reading.present(path) else []
+
+
+def _entries(path: Path) -> Iterator[dict]:
+    with reading.opened(path) as file:
+        while line := file.readline(LINE):
+            with contextlib.suppress(ValueError, RecursionError):
+                entry = json.loads(line.decode("utf-8"))
+                if isinstance(entry, dict) and type(entry.get("step")) is int:
+                    yield entry
 
 
 def _cut_log(path: Path, step: int) -> None:
     """Drops what was logged after the checkpoint: those steps will be taken, and logged, again."""
-    kept = [json.dumps(entry) + "\n" for entry in read_log(path) if entry["step"] <= step]
-    atomic.write_text(path, "".join(kept))
+    require_plain(path)
+    with atomic.file(path) as out:
+        for entry in _entries(path) if reading.present(path) else ():
+            if 1 <= entry["step"] <= step:
+                out.write(_line(entry))
+
+
+def _line(entry: dict) -> bytes:
+    return f"{json.dumps(entry)}\n".encode()
+
+
+def _log(file: Any, entry: dict) -> None:
+    """Appends to a file without buffer, so that nothing is left to be written when it is closed."""
+    line = _line(entry)
+    with written(file.name):
+        while line:
+            line = line[file.write(line):]
 
 
 # ------------------------------------------------------------------------------------------- progress, interrupt
@@ -285,7 +363,11 @@ class Progress:
                 self.bar = tqdm(total=total, initial=done, unit="step", file=sys.stderr, dynamic_ncols=True)
 
     def show(self, done: int, text: str) -> None:
-        """Says where the run stands after `done` steps."""
+        """Says where the run stands after `done` steps; where that cannot be said, the run goes on."""
+        with contextlib.suppress(OSError):
+            self._show(done, text)
+
+    def _show(self, done: int, text: str) -> None:
         now = time.perf_counter()
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
@@ -299,10 +381,11 @@ class Progress:
 
     def close(self) -> None:
         """Leaves the last line standing."""
-        if self.bar is not None:
-            self.bar.close()
-        elif self.terminal:
-            print(file=sys.stderr)
+        with contextlib.suppress(OSError):
+            if self.bar is not None:
+                self.bar.close()
+            elif self.terminal:
+                print(file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -361,7 +444,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     names = {path: name for path, name, _ in rows}
     new_state, update = optim.OPTIMIZERS[plan.optimizer]
     state = new_state(model.params)
-    seconds = load_checkpoint(run, model, state)
+    seconds = load_checkpoint(run, model, state, plan.steps)
     _cut_log(run / "log.jsonl", state["step"])
     decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay)
     rate = functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
@@ -370,7 +453,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     progress = Progress(state["step"], plan.steps)
     recent: deque[dict] = deque(maxlen=50)
     with interruption() as asked, warnings.catch_warnings(), \
-            open(run / "log.jsonl", "a", encoding="utf-8", newline="\n") as log:
+            open(run / "log.jsonl", "ab", buffering=0) as log:
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's: what overflows is said below, in one line
         while state["step"] < plan.steps:
             began = time.perf_counter()
@@ -388,12 +471,12 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             tokens = sum(int(b["input_mask"].sum()) for b in parts)
             recent.append({"step": step + 1, **measured, "learning_rate": rate(step), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
-            log.write(json.dumps(recent[-1]) + "\n")
-            log.flush()
+            _log(log, recent[-1])
             progress.show(step + 1, _said(recent))
             done = state["step"] == plan.steps
             if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
-                os.fsync(log.fileno())
+                with written(run / "log.jsonl"):
+                    os.fsync(log.fileno())
                 save_checkpoint(run, model, state, seconds)
             if asked.is_set() and not done:
                 progress.close()

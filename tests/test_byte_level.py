@@ -190,7 +190,7 @@ def test_a_very_long_word_takes_no_quadratic_time():
 # Laws
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(any_text | near_text, any_text | near_text, st.integers(4, 30))
 @example(" <mask> a", " \n\n b", 5)
 def test_laws_of_any_text(text, pair, max_length):
@@ -211,7 +211,7 @@ def test_laws_of_any_text(text, pair, max_length):
     assert plain.decode(plain.ids(text)) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text("abcé中", min_size=1, max_size=12), st.data())
 def test_the_scalar_double_agrees(word, data):
     pieces, pairs = [*CHARACTERS], []

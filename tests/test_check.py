@@ -1,13 +1,17 @@
 """`minibert check`: right candidates pass in any container, wrong ones are found where they go wrong, hostile ones are
 one line."""
 
+import gc
 import io
 import json
+import os
 import pickle
 import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
+import warnings
 import zipfile
 from dataclasses import replace
 from functools import cache
@@ -19,7 +23,7 @@ import pytest
 
 from minibert import InputError, cli, tree
 from minibert.checkpoint import safetensors
-from minibert.golden import blocks, candidate, checking, compare, levels, report
+from minibert.golden import blocks, candidate, checking, compare, levels, numpy_files, report
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
 
@@ -405,6 +409,40 @@ def broken_member(path):
     path.write_bytes(data)
 
 
+def npy_claiming(length, version=2):
+    """An .npy whose header claims to be so long."""
+    return b"\x93NUMPY" + bytes([version, 0]) + length.to_bytes(2 * version, "little") + b" " * 1000
+
+
+def zipped(*members, method=zipfile.ZIP_DEFLATED):
+    """An .npz of these (name, bytes)."""
+
+    def make(path):
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for name, data in members:
+                archive.writestr(f"{name}.npy", data)
+
+    return make
+
+
+def number(value=0.0):
+    return npy_bytes("{'descr': '<f8', 'fortran_order': False, 'shape': (), }") + np.float64(value).tobytes()
+
+
+def listed(changes):
+    """An .npz of a number whose entry in the list of members has other bytes at these offsets."""
+
+    def make(path):
+        zipped(("forward/loss", number()))(path)
+        data = bytearray(path.read_bytes())
+        at = data.rindex(b"PK\x01\x02")
+        for offset, new in changes.items():
+            data[at + offset : at + offset + len(new)] = new
+        path.write_bytes(data)
+
+    return make
+
+
 def put(data):
     return lambda path: path.write_bytes(data)
 
@@ -444,6 +482,39 @@ HOSTILE = {
         "fractions",
     ),
     "folder": (lambda path: path.mkdir(), "holds no tensors"),
+    # claims that the bytes cannot keep
+    "long.npz": (zipped(("forward/loss", npy_claiming(2**32 - 1))), "claims a header of 4294967295 bytes"),
+    "long.npy": (put(npy_claiming(2**32 - 1)), "claims a header of 4294967295 bytes"),
+    "short.npy": (put(npy_claiming(2000, version=1)), "claims a header of 2000 bytes"),
+    "stub.npy": (put(b"\x93NUMPY\x01"), "does not begin as one"),
+    "nested.npy": (put(npy_bytes("{'descr': " + "[" * 100)), "not a usable .npy"),
+    "twice.npy": (put(npy_bytes("{'shape': (), 'shape': (), 'fortran_order': False, }")), "not a usable .npy"),
+    "octal.npy": (put(npy_bytes("{'descr': '<f8', 'fortran_order': 0o1if 1else 2, 'shape': (), }")), "not a usable"),
+    "record.npy": (
+        put(npy_bytes("{'descr': [('x', '<f8')], 'fortran_order': False, 'shape': (3,), }")),
+        "no tensor in common",
+    ),
+    "record.npz": (
+        zipped(("forward/loss", npy_bytes("{'descr': [('x', '<f8')], 'fortran_order': False, 'shape': (), }"))),
+        "not real numbers",
+    ),
+    "wide.npz": (
+        zipped(("forward/loss", npy_bytes("{'descr': '<U100000000', 'fortran_order': False, 'shape': (), }"))),
+        "not real numbers",
+    ),
+    "ratio.npz": (listed({24: (10**9).to_bytes(4, "little")}), "claims 1000000000 bytes, more than"),
+    "method.npz": (zipped(("forward/loss", number()), method=zipfile.ZIP_BZIP2), "compressed by method 12"),
+    "lzma.npz": (zipped(("forward/loss", number()), method=zipfile.ZIP_LZMA), "compressed by method 14"),
+    "encrypted.npz": (listed({8: b"\x01"}), "encrypted"),
+    "latin.npz": (listed({8: b"\x00\x08", 46: b"\xff"}), "not a usable .npz"),
+    "elsewhere.npz": (listed({42: (10**6).to_bytes(4, "little")}), "not a usable .npz"),
+    "repeated.npz": (
+        zipped((
+            "forward/bert.embeddings.position_embeddings",
+            npy_bytes("{'descr': '|b1', 'fortran_order': False, 'shape': (9999, 9, 12), }") + bytes(9999 * 9 * 12),
+        )),
+        "is (9999, 9, 12), the case has (1, 9, 12)",
+    ),
 }
 
 
@@ -458,6 +529,139 @@ def test_unusable_candidates_are_one_line(tmp_path, capsys, name):
     assert captured.err.count("\n") == 1
     assert said in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_nothing_is_taken_that_the_bytes_do_not_hold(tmp_path):
+    """A claim costs no memory, nor does a tensor in a sparse file that the case has no use for."""
+    zipped(("forward/loss", npy_claiming(2**32 - 1)))(tmp_path / "long.npz")
+    size = 10**12
+    fields = {"forward/loss": entry("F64", [], 0, 8), "other": entry("U8", [size], 8, size + 8)}
+    header = json.dumps(fields).encode()
+    with open(tmp_path / "sparse.safetensors", "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        try:
+            file.truncate(8 + len(header) + 8 + size)
+        except OSError:
+            pytest.skip("no sparse files here")
+    case().tensor("forward/loss")
+    tracemalloc.start()
+    with pytest.raises(InputError, match="claims a header"):
+        candidate.read(tmp_path / "long.npz")
+    held = candidate.matched(candidate.read(tmp_path / "sparse.safetensors"), case())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (held.unknown, held.tensors["forward/loss"]) == (["other"], 0)
+    assert peak < 2e7
+
+
+def entry(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def test_lists_of_members_and_tensors_are_bounded(tmp_path, monkeypatch):
+    zipped(*((f"x{i}", number()) for i in range(9)))(tmp_path / "many.npz")
+    assert len(candidate.read(tmp_path / "many.npz")) == 9
+    monkeypatch.setattr(candidate, "MAX_TENSORS", 8)
+    with pytest.raises(InputError, match="more than 8 tensors"):
+        candidate.read(tmp_path / "many.npz")
+    monkeypatch.setattr(numpy_files, "MAX_LIST", 400)
+    with pytest.raises(InputError, match="its list of members has more than 400 bytes"):
+        candidate.read(tmp_path / "many.npz")
+
+
+def test_an_archive_is_closed_with_its_last_tensor(tmp_path):
+    zipped(("x", number(3)))(tmp_path / "a.npz")
+    stored = candidate.read(tmp_path / "a.npz")
+    file = stored["x"].load.args[0].fp.file
+    assert (stored["x"].load(), file.closed) == (3, False)
+    del stored
+    gc.collect()
+    assert file.closed
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", ["<f2", ">f4", "<f8", ">i4", "|u1", "|b1", "<i8", "<f16"])
+def test_numpy_s_files_are_read_as_numpy_reads_them(tmp_path, kind, order):
+    """Of every dtype of numbers, byte order and memory order, alone and in an archive; empty ones and scalars too."""
+    for shape in ((), (0, 3), (3,), (2, 3, 4)):
+        try:
+            array = np.asarray(np.arange(np.prod(shape)).reshape(shape), kind, order=order)
+        except TypeError:
+            pytest.skip("no such type on this machine")
+        np.save(tmp_path / "a.npy", array)
+        np.savez_compressed(tmp_path / "b.npz", x=array)
+        for got in (candidate.read(tmp_path / "a.npy")["a"], candidate.read(tmp_path / "b.npz")["x"]):
+            read = got.load()
+            assert got.shape == read.shape == shape
+            assert read.dtype == array.dtype.newbyteorder("=")
+            np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="FIFOs and devices of this kind are POSIX's")
+@pytest.mark.parametrize("option", [[], ["--names"]])
+def test_what_is_no_file_is_one_line(tmp_path, capsys, option):
+    os.mkfifo(tmp_path / "fifo.npz")
+    (tmp_path / "zero.npy").symlink_to("/dev/zero")
+    right = written(tmp_path / "c.safetensors", {"forward/loss": np.zeros(())})
+    for name, kind in (("fifo.npz", "a FIFO"), ("zero.npy", "a device")):
+        place = str(tmp_path / name)
+        arguments = [str(right), "--names", place] if option else [place]
+        assert cli.main(["check", CASE, *arguments]) == 2
+        assert f"it is {kind}, not a file" in capsys.readouterr().err
+        assert cli.main(["check", "tokenizer/cased", place]) == 2
+        assert f"it is {kind}, not a file" in capsys.readouterr().err
+    assert cli.main(["check", CASE, str(tmp_path)]) == 2  # the FIFO lies in the folder
+    assert "it is a FIFO, not a file" in capsys.readouterr().err
+    assert cli.main(["check", CASE, str(right), "--names", str(tmp_path)]) == 2
+    assert "it is a directory, not a file" in capsys.readouterr().err
+
+
+def test_folders_are_read_themselves(tmp_path, capsys):
+    """What begins with a dot and what a link leads to is not the candidate's; what cannot be read is said."""
+    held = tmp_path / "candidate"
+    for folder in (".minibert-pending", ".git", "forward"):
+        (held / folder).mkdir(parents=True)
+        np.save(held / folder / "loss.npy", np.zeros(()))
+    np.save(held / ".loss.npy", np.zeros(()))
+    (tmp_path / "other").mkdir()
+    np.save(tmp_path / "other/far.npy", np.zeros(3))
+    try:
+        (held / "linked").symlink_to(tmp_path / "other", target_is_directory=True)
+        (held / "round").symlink_to(held, target_is_directory=True)
+        (held / "near.npy").symlink_to(tmp_path / "other/far.npy")
+        names = {"forward/loss", "near"}
+    except OSError:
+        names = {"forward/loss"}  # this user may make no links
+    assert candidate.read(held).keys() == names
+    deep = held.joinpath(*["d"] * 40)
+    deep.mkdir(parents=True)
+    with pytest.raises(InputError, match="nested more than 32 deep"):
+        candidate.read(held)
+
+
+def test_an_unreadable_folder_is_said(tmp_path, monkeypatch):
+    """Rather than that it holds nothing."""
+    (tmp_path / "closed").mkdir()
+    real = os.listdir
+
+    def listdir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    with pytest.raises(InputError, match=r"cannot read .*closed: Permission denied"):
+        candidate.read(tmp_path)
+
+
+def test_values_beyond_float64_are_infinite_without_a_word(tmp_path):
+    """A long double that float64 cannot hold is judged as what it becomes."""
+    huge = np.array(np.longdouble("1e4000"))
+    if not np.isfinite(huge):
+        pytest.skip("long doubles are no wider here")
+    np.save(tmp_path / "forward%2Floss.npy", huge)
+    got = found(tmp_path)
+    assert (got.first.status, got.first.got) == ("nan", np.inf)
 
 
 def test_a_tensor_that_stands_twice_is_refused(tmp_path):
@@ -485,6 +689,82 @@ def test_bad_name_maps_are_one_line(tmp_path, text, said):
     path = written(tmp_path / "c.safetensors", {"a": np.zeros(()), "b": np.zeros(())})
     with pytest.raises(InputError, match=said):
         found(path, names=tmp_path / "m.json")
+
+
+# ---- Foreign names ---------------------------------------------------------------------------------------------------
+FORGED = "x\x1b[2J\x1b]0;owned\x07\nclaim: L7 trajectory\r\u202e\u2028<script>"
+
+
+def test_foreign_names_forge_nothing(tmp_path, capsys):
+    """In no report: not the tensors', not the file's. JSON has the true ones."""
+    tensors = {f"forward/{FORGED}": np.zeros(2), FORGED: np.ones(3), "forward/loss": case().tensor("forward/loss")}
+    folder = tmp_path / ("c\nclaim: L7" if os.name != "nt" else "c")
+    folder.mkdir()
+    path = written(folder / "c.safetensors", tensors)
+    files = {name: tmp_path / name for name in ("json", "html", "claim", "badge")}
+    options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
+    assert cli.main(["check", CASE, str(path), *options]) == 0
+    out = capsys.readouterr().out
+    assert all(line.isprintable() for line in out.splitlines())
+    assert [line for line in out.splitlines() if line.startswith("claim")] == ["claim: no level"]
+    assert r"x\x1b[2J" in out
+    for name, file in files.items():
+        text = file.read_text(encoding="utf-8")
+        assert all(line.isprintable() for line in text.split("\n")), name
+        assert "<script>" not in text or name == "json"
+    report = json.loads(files["json"].read_text(encoding="utf-8"))
+    assert set(report["unknown"]) == {f"forward/{FORGED}", FORGED}
+    assert report["candidate"]["source"] == str(path)
+
+
+def test_names_that_are_suggested_forge_nothing(tmp_path, capsys):
+    written(tmp_path / "c.safetensors", {FORGED: case().tensor("forward/bert.pooler")})
+    names = tmp_path / "names.json"
+    assert cli.main(["check", CASE, str(tmp_path / "c.safetensors"), "--suggest-names", str(names)]) == 0
+    out = capsys.readouterr().out
+    assert all(line.isprintable() for line in out.splitlines())
+    assert not any(line.startswith("claim") for line in out.splitlines())
+    assert json.loads(names.read_text(encoding="utf-8")) == {FORGED: "forward/bert.pooler"}
+
+
+def test_a_name_of_a_million_letters_is_cut(tmp_path, capsys):
+    written(tmp_path / "c.safetensors", {"a" * 10**6: np.zeros(1), "forward/loss": case().tensor("forward/loss")})
+    assert cli.main(["check", CASE, str(tmp_path / "c.safetensors")]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+def test_names_that_are_no_text(tmp_path, capsys):
+    """A path that is not UTF-8 is shown and written as Python escapes it; a tensor's name has to be text."""
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.safetensors")
+    written(path, {"forward/loss": case().tensor("forward/loss")})
+    files = {name: tmp_path / name for name in ("json", "html", "claim", "badge")}
+    options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
+    assert cli.main(["check", CASE, path, *options]) == 0
+    assert r"\udcff.safetensors" in capsys.readouterr().out
+    assert json.loads(files["json"].read_text(encoding="utf-8"))["candidate"]["source"] == path
+    np.save(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.npy"), np.zeros(1))
+    assert cli.main(["check", CASE, str(tmp_path)]) == 2
+    assert re.fullmatch(r"minibert: error: .*the name '\\udcfe' is not UTF-8: rename it\n", capsys.readouterr().err)
+
+
+def test_numbers_of_any_size_are_judged_without_a_word(tmp_path, capsys):
+    """No warning of NumPy's stands among the lines of the report."""
+    tensors = {key: array * 1e300 for key, array in observed().items() if not key.startswith("steps/")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cli.main(["check", CASE, str(written(tmp_path / "c.safetensors", tensors))]) == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("command", [["check", CASE, str(case().path)], ["golden", "list"], ["mistakes"]])
+def test_a_full_disk_is_one_line(command):
+    with open("/dev/full", "wb") as full:
+        arguments = [sys.executable, "-m", "minibert", *command]
+        ran = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, cwd=ROOT)
+    assert (ran.returncode, ran.stderr.count(b"\n")) == (2, 1)
+    assert b"Traceback" not in ran.stderr
 
 
 # ---- Reports ---------------------------------------------------------------------------------------------------------
@@ -587,6 +867,21 @@ def test_exit_codes(tmp_path):
     assert (code, out, err.count("\n")) == (2, "", 1)
     code, out, err = run(CASE, path, "--dtype", "float8")
     assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize(("seconds", "named"), [((), True), (("--seconds", 600), True), (("--seconds", 0), False)])
+def test_a_limit_on_the_search_is_the_user_s(tmp_path, capsys, seconds, named):
+    path = written(tmp_path / "c.safetensors", observed("float32", (scaled_scores,)))
+    assert cli.main(["check", CASE, str(path), *map(str, seconds)]) == 1
+    out = capsys.readouterr().out
+    assert ("the mistake is " in out, "more not, for want of time" in out) == (named, not named)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_a_limit_that_is_none_is_refused(tmp_path, seconds):
+    path = written(tmp_path / "c.safetensors", observed("float32"))
+    with pytest.raises(InputError, match=r"^seconds is (-1|nan): a number from 0 on$"):
+        found(path, seconds=seconds)
 
 
 @pytest.mark.parametrize("name", ["ops/layer_norm", "bert/encoder-layer", "bert/long"])

@@ -602,8 +602,7 @@ def test_symbolic_links_stay(tmp_path):
 
 def test_leftovers_of_the_dead_go(tmp_path):
     """The next write removes the temporaries of dead processes, and only those, and only of its own target."""
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    dead = int(dead.stdout)
+    dead = 2**22 + 7  # an id that no system gives, so that nobody can have got it meanwhile
     (tmp_path / f".model.{dead}-0.new").mkdir()
     (tmp_path / f".model.{dead}-0.new/half").write_text("", encoding="utf-8")
     (tmp_path / f".model.{os.getpid()}-999.new").write_text("", encoding="utf-8")  # same id, an earlier life
@@ -692,16 +691,36 @@ def test_half_moved_files_are_read_as_the_new_ones(tmp_path):
         assert same(minibert.load(tmp_path / name).params, new.params)
 
 
+def test_what_does_not_fit_the_config_is_never_read(tmp_path):
+    """Of a sparse file of a terabyte, and of a config that asks for one."""
+    probe().save(tmp_path)
+    edit_config(tmp_path, hidden_size=2**20 - 1)
+    assert "is (3, 12), config.json says (3, 1048575) (hidden_size?)" in refusal(tmp_path)
+    edit_config(tmp_path, hidden_size=2**40)
+    assert "'hidden_size' is 1099511627776; allowed: 1 to 1048576" in refusal(tmp_path)
+    edit_config(tmp_path, hidden_size=12)
+    size = 10**12
+    tensors = {"bert.pooler.dense.bias": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
+    head = json.dumps(tensors).encode()
+    with open(tmp_path / "model.safetensors", "wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        try:
+            file.truncate(8 + len(head) + size)
+        except OSError:
+            pytest.skip("no sparse files here")
+    assert "'bert.pooler.dense.bias' is (250000000000,), config.json says (12,)" in refusal(tmp_path)
+
+
 def test_a_directory_written_while_it_is_read_is_refused(tmp_path, monkeypatch):
     """Neither the old config with the new weights nor the reverse."""
     probe().save(tmp_path / "model")
-    read = directory.safetensors.read
+    stored = directory.safetensors.stored
 
     def meanwhile(path):
         probe(seed=1, heads=("mlm",)).save(tmp_path / "model")
-        return read(path)
+        return stored(path)
 
-    monkeypatch.setattr(directory.safetensors, "read", meanwhile)
+    monkeypatch.setattr(directory.safetensors, "stored", meanwhile)
     with pytest.raises(InputError, match="was written to while it was read"):
         minibert.load(tmp_path / "model")
 

@@ -3,6 +3,7 @@
 import configparser
 import functools
 import importlib.util
+import io
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import unicodedata
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,14 @@ FIELDS = {"vocab_size": 24, "hidden_size": 12, "num_hidden_layers": 2, "num_atte
 TEXTS = ["The cat sat.", "", "a dog ran to the mats, unable!", "zzz"]
 
 
+def given(text: str | bytes | None) -> bytes:
+    return text.encode() if isinstance(text, str) else text or b""
+
+
 def run(*arguments, text: str | bytes | None = None, **options) -> subprocess.CompletedProcess:
     """`minibert ARGUMENTS` with `text` on standard input."""
-    data = text.encode() if isinstance(text, str) else text or b""
     command = [sys.executable, "-m", "minibert", *map(str, arguments)]
-    return subprocess.run(command, input=data, capture_output=True, env=ENVIRONMENT, timeout=120, **options)
+    return subprocess.run(command, input=given(text), capture_output=True, env=ENVIRONMENT, timeout=120, **options)
 
 
 def output(*arguments, text: str | bytes | None = None) -> str:
@@ -46,17 +51,35 @@ def output(*arguments, text: str | bytes | None = None) -> str:
     return result.stdout.decode()
 
 
-def complaint(*arguments, text: str | bytes | None = None) -> str:
-    """The one line of a run that has to be refused."""
-    result = run(*arguments, text=text)
-    said = result.stderr.decode()
-    assert result.returncode == 2, (result.returncode, result.stdout, said)
+def refused(code: int, out: bytes, err: bytes, printed: bytes = b"") -> str:
+    """The one line of a refusal, after what was `printed` before."""
+    said = err.decode()
+    assert code == 2, (code, out, said)
     assert said.startswith("minibert: error: "), said
     assert said.count("\n") == 1, said
     assert said.endswith("\n"), said
-    assert "Traceback" not in said
-    assert result.stdout == b""
+    assert out == printed
     return said.removeprefix("minibert: error: ").rstrip()
+
+
+def complaint(*arguments, text: str | bytes | None = None, printed: bytes = b"") -> str:
+    """The one line of a command that has to be refused, here: a process for each would cost a minute."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for name in ("stdout", "stderr")}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")  # a process would print them beside the line
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given(text)), "utf-8"))
+        for name, stream in streams.items():
+            patch.setattr(sys, name, stream)
+        code = cli.main([*map(str, arguments)])
+    for stream in streams.values():
+        stream.flush()
+    return refused(code, *(stream.buffer.getvalue() for stream in streams.values()), printed)
+
+
+def test_a_process_refuses_alike(tiny):
+    result = run("embed", tiny, "--batch-size", 0, text="the cat\n")
+    said = refused(result.returncode, result.stdout, result.stderr)
+    assert said == complaint("embed", tiny, "--batch-size", 0, text="the cat\n")
 
 
 @pytest.fixture(scope="module")
@@ -240,22 +263,107 @@ def test_a_reader_that_has_seen_enough_is_no_error(tiny):
     assert (process.returncode, said) == (0, b"")
 
 
+# Runs commands, each in a process of its own that this one's imports are ready for, with its streams as asked.
+DRIVER = """
+import json, os, sys
+from minibert import __main__, cli
+def standard(number, mode):
+    try:
+        os.fstat(number)
+    except OSError:
+        return None
+    return open(number, mode, 1 if number == 2 else -1, closefd=False)
+for arguments, prepare in json.load(sys.stdin):
+    read, write = os.pipe()
+    if not os.fork():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(write, 2)
+        gone, reader = os.pipe()
+        os.close(gone)
+        exec(prepare)
+        sys.stdin, sys.stdout, sys.stderr = standard(0, "r"), standard(1, "w"), standard(2, "w")
+        sys.exit(__main__.main(arguments))
+    os.close(write)
+    with open(read, encoding="utf-8") as said:
+        lines = said.read()
+    print(json.dumps([os.waitstatus_to_exitcode(os.wait()[1]), lines]), flush=True)
+"""
+FULL = 'os.dup2(os.open("/dev/full", os.O_WRONLY), {})'
+TEXT = 'os.dup2(os.open("{}", os.O_RDONLY), 0)'
+STREAMS = {  # what is wrong -> how it is made, the exit code, what the one line on standard error says, if anything
+    "output closed": ("os.close(1)", 2, "standard output: Bad file descriptor"),
+    "output full": (FULL.format(1), 2, "standard output: No space left on device"),
+    "output without reader": ("os.dup2(reader, 1)", 0, ""),
+    "error closed": ("os.close(2)", 0, ""),
+    "error full": (FULL.format(2), 0, ""),
+    "output and error full": (f"{FULL.format(1)}; {FULL.format(2)}", 2, ""),
+    "input closed": ("os.close(0)", 0, ""),
+    "all closed": ("os.closerange(0, 3)", 2, ""),
+}
+READING = ("embed", "corrupt span")  # commands that are given their text on standard input
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full, and fork")
+def test_every_command_on_every_broken_stream(tiny, tmp_path):
+    (tmp_path / "text").write_text("the cat\n" * 200, encoding="utf-8")
+    electra = minibert.create("electra", role="discriminator", vocab_size=24, hidden_size=12, num_hidden_layers=1,
+                              num_attention_heads=3, intermediate_size=10, embedding_size=12)  # fmt: skip
+    electra.tokenizer = WordPiece(WORDS)
+    electra.save(tmp_path / "electra")
+    case = ROOT / "reference" / "golden" / "ops" / "relu"
+    commands = {
+        "info": ["info", tiny],
+        "embed": ["embed", tiny],
+        "fill-mask": ["fill-mask", tiny, "the [MASK]"],
+        "detect": ["detect", tmp_path / "electra", "the cat"],
+        "gradcheck": ["gradcheck", "relu"],
+        "golden verify": ["golden", "verify", case],
+        "golden make": ["golden", "make", "relu", "--kind", "op", "-o", tmp_path / "case"],
+        "check": ["check", case, case],
+        "mistakes": ["mistakes", "A04"],
+        "corrupt": ["corrupt", "bert", "the cat sat on a mat"],
+        "corrupt span": ["corrupt", "span"],
+        "pretrain": ["pretrain", "bert", "--help"],
+        "--help": ["--help"],
+    }
+    asked = {}
+    for command, arguments in commands.items():
+        for stream, (prepare, code, says) in STREAMS.items():
+            if command in READING and stream == "input closed":
+                code, says = 2, "cannot read standard input: Bad file descriptor"
+            given = f"{TEXT.format(tmp_path / 'text')}; {prepare}"
+            asked[command, stream] = [list(map(str, arguments)), given], code, says
+    table = json.dumps([question for question, _, _ in asked.values()])
+    program = [sys.executable, "-c", DRIVER]
+    ran = subprocess.run(program, input=table.encode(), capture_output=True, env=ENVIRONMENT, timeout=300)
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert len(answers) == len(asked), ran.stderr.decode()
+    wrong = {}
+    for (where, (_, code, says)), (got, said) in zip(asked.items(), answers, strict=True):
+        due = f"minibert: error: {says}\n" if says else ""
+        if (got, said) != (code, due):
+            wrong[where] = got, said
+    assert not wrong
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full")
-@pytest.mark.parametrize("command", ["info", "embed"])
-def test_standard_output_that_cannot_be_written(tiny, command):
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_disk_behind_a_whole_process(tiny, stream):
     with open("/dev/full", "wb") as full:
-        arguments = [sys.executable, "-m", "minibert", command, str(tiny)]
-        pipes = {"stdout": full, "stderr": subprocess.PIPE, "input": b"the cat\n"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}
+        arguments = [sys.executable, "-m", "minibert", "info", str(tiny)]
         result = subprocess.run(arguments, env=ENVIRONMENT, timeout=60, **pipes)
-    assert result.returncode == 2
-    assert result.stderr.count(b"\n") == 1, result.stderr.decode()
-    assert b"No space left" in result.stderr
+    said = b"minibert: error: standard output: No space left on device\n"
+    assert (result.returncode, result.stderr) == ((2, said) if stream == "stdout" else (0, None))
 
 
-def test_help_and_version():
+def test_help_and_version(capsys):
     assert output("--version") == f"minibert {minibert.__version__}\n"
-    for command in ([], ["pretrain"], ["embed"], ["fill-mask"], ["info"], ["gradcheck"]):
-        assert output(*command, "--help").startswith("usage: minibert")
+    for command in ([], ["pretrain"], ["embed"], ["fill-mask"], ["info"], ["gradcheck"], ["check"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*command, "--help"])
+        assert end.value.code == 0
+        assert capsys.readouterr().out.startswith(" ".join(["usage: minibert", *command]))
 
 
 def test_every_package_is_installed():
@@ -286,7 +394,8 @@ def test_every_package_is_installed():
         (["fill-mask", "DIR", "no mask here"], "[MASK]"),
         (["fill-mask", "DIR", "the cat " * 9 + "[MASK]"], "takes 16"),
         (["fill-mask", "DIR"], "no text"),
-        (["embed", "DIR", os.devnull], "no text"),
+        (["embed", "DIR"], "no text"),
+        (["embed", "DIR", os.devnull], "cannot read"),
         (["info", "nowhere"], "nowhere"),
         (["gradcheck", "layernorm"], "layernorm"),
         (["gradcheck", "relu", "--seed", "-1"], "seed"),
@@ -401,7 +510,8 @@ def test_the_undamaged_copy_is_usable(copy):
 
 @pytest.mark.parametrize("command", ["embed", "fill-mask"])
 def test_undecodable_text(tiny, command):
-    said = complaint(command, tiny, text=b"the [MASK]\na \xe9t\xe9 [MASK]\n")
+    before = b"" if command == "embed" else output(command, tiny, text="the [MASK]\n").encode()  # answered at once
+    said = complaint(command, tiny, text=b"the [MASK]\na \xe9t\xe9 [MASK]\n", printed=before)
     assert "UTF-8" in said
     assert "line 2" in said
 

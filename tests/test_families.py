@@ -1,12 +1,14 @@
 """The laws that every family obeys; families are found by listing the folder."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 import minibert
 from minibert import families, trace, tree
+from minibert.config import from_fields
 from minibert.errors import InputError
 
 FAMILIES = families.names()
@@ -172,3 +174,14 @@ def test_the_same_seed_gives_the_same_weights(name):
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     assert all(a.dtype == np.float32 for a in one)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_absurd_numbers_are_refused_before_anything_is_made_of_them(name):
+    """Of every field of a config: what would overflow, divide by nothing or need more memory than there is."""
+    config = families.family(name).Config
+    for field in fields(config):
+        kind = type(getattr(config, field.name))
+        for value in {int: (2**40, -(2**40)), float: (1e308, -1e308)}.get(kind, ()):
+            with pytest.raises(InputError, match=f"'{field.name}' is .*; allowed: "):
+                from_fields(config, {field.name: value})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from decimal import Decimal
@@ -241,6 +242,15 @@ HOSTILE = {
     "unknown config": (lambda f: f["config"].update(hidden_sizes=7), "unknown config field 'hidden_sizes'"),
     "another size": (lambda f: f["config"].update(vocab_size=20), "the config says (20, 12)"),
     "unknown family": (lambda f: f.update(family="berd"), "unknown family 'berd'"),
+    "a name of two lines": (lambda f: f["tensors"][0].update(name="a\nclaim: L7"), "expected the form"),
+    "a line end at its end": (lambda f: f.update(name="small\n"), "name is 'small\\n', expected the form"),
+    "an endless name": (lambda f: f["tensors"][0].update(name="a" * 10**6), "expected the form"),
+    "endless steps": (lambda f: f.update(steps=[10**9]), "expected 1000 or less"),
+    "a number beyond float64": (lambda f: f["tensors"][0].update(scale=10**400), "expected number"),
+    "a rate beyond float32": (lambda f: f["optimizer"].update(learning_rate=1e300), "expected 1000 or less"),
+    "an absurd epsilon": (lambda f: f["config"].update(layer_norm_eps=1e308), "allowed: 0 to 1"),
+    "an absurd width": (lambda f: f["config"].update(hidden_size=2**40), "allowed: 1 to 1048576"),
+    "absurd layers": (lambda f: f["config"].update(num_hidden_layers=10**9), "allowed: 1 to 1024"),
 }
 
 
@@ -252,6 +262,48 @@ def test_a_hostile_case_json_is_one_line(name, copy, capsys):
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert (message or "") in line
+
+
+def of_step(fields):
+    row = next(row for row in fields["tensors"] if row["file"] == "steps.safetensors")
+    row["name"] = "x" + row["name"]
+
+
+def test_a_step_without_its_number_is_one_line(copy):
+    rewritten(copy, of_step)
+    with pytest.raises(InputError, match="does not say after which step"):
+        cases.read(copy)
+
+
+TEXTS = [
+    {}, [], "x", {"vectors": {}}, {"vectors": [3], "vocabulary": []}, {"vectors": [{}], "vocabulary": ["a"]},
+    {"kind": "unigram", "settings": {}, "vocabulary": ["a"], "scores": [1e300], "vectors": [{"text": "a"}]},
+    {"kind": "byte_level", "settings": {"x": 1}, "vocabulary": [3], "merges": [1], "vectors": [{"text": 3}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_hostile_text_is_one_line(text, tmp_path, capsys):
+    """What stands in text.json is no schema's: whatever it makes of the tokenizers is said as the case's fault."""
+    facts = cases.read("tokenizer/cased").facts
+    text = text if isinstance(text, dict) else {"vectors": text}
+    cases.write(tmp_path / "case", facts, {}, {}, text)
+    (tmp_path / "ids.json").write_text("[[1, 2]]", encoding="utf-8")
+    for command in (["golden", "verify"], ["check"]):
+        arguments = [str(tmp_path / "case"), *([str(tmp_path / "ids.json")] if command == ["check"] else [])]
+        assert cli.main([*command, *arguments]) == 2
+        assert re.fullmatch(r"minibert: error: .+\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["ops/linear", "bert/encoder-layer"])
+@pytest.mark.parametrize("changed", [{"pair": "nothing"}, {"pair": None}, {"config": {"axis": 7}}, {"family": "bert"}])
+def test_an_op_that_cannot_be_computed_is_one_line(name, changed, tmp_path, capsys):
+    case = cases.read(name)
+    tensors = {key: case.tensor(key) for key in case.entries if not key.startswith("inputs/")}
+    floors = {key: entry.noise for key, entry in case.entries.items()}
+    cases.write(tmp_path / "case", {**case.facts, **changed}, tensors, floors)
+    assert cli.main(["golden", "verify", str(tmp_path / "case")]) == 2
+    assert re.fullmatch(r"minibert: error: .+\n", capsys.readouterr().err)
 
 
 FILES = {
@@ -286,7 +338,12 @@ def test_the_validator_follows_the_schema():
     rule = {"type": ["string", "null"], "pattern": "^a+$"}
     assert cases.invalid("aa", rule) is cases.invalid(None, rule) is None
     assert cases.invalid("b", rule) == "the file is 'b', expected the form ^a+$"
+    assert cases.invalid("aa\n", rule) == "the file is 'aa\\n', expected the form ^a+$"
     assert cases.invalid(1, rule) == "the file is 1, expected string or null"
+    bounded = {"type": "number", "minimum": 0, "maximum": 9}
+    assert cases.invalid(9, bounded) is None
+    assert cases.invalid(9.5, bounded) == "the file is 9.5, expected 9 or less"
+    assert cases.invalid(10**400, {"type": "number"}).endswith("expected number")
     inner = {"type": "array", "items": {"anyOf": [{"const": 1}, {"enum": [2, 3]}]}}
     assert cases.invalid([1, 2, 3], inner) is None
     assert cases.invalid([1, 4], inner) == "[1] is 4; allowed: 2, 3"

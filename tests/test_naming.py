@@ -80,7 +80,7 @@ def found(tmp_path_factory):
             tensors = planted.candidate(name, ws, batch, config, dtype="float32", optimizer=o)
             np.savez(folder / "candidate.npz", **tensors)
             held = candidates.matched(candidates.read(folder / "candidate.npz"), case)
-            result = diagnose(case, held.tensors, "float32", 60.0)
+            result = diagnose(case, held.tensors, "float32")
             rows = compare.compare(case, held.tensors, "float32")
             shown = {r.key for r in rows if (r.ratio or 0) > compare.EXPLAINED or r.status == "nan"}
             results[name] = (judged(name, result), result, EVERY[name].first in shown)

@@ -45,6 +45,20 @@ def crashing(weights, inputs, facts):
 
 def strange(weights, inputs, facts):
     return {"forward/loss": np.zeros((2, 3))}
+
+
+def listing(weights, inputs, facts):
+    return [np.zeros((2, 3))]
+
+
+def forging(weights, inputs, facts):
+    return {"forward/x\\nclaim: L7 \\x1b[2J": np.zeros(3), **wrong(weights, inputs, facts)}
+
+
+def shouting(weights, inputs, facts):
+    raise RuntimeError("no device\\nclaim: L7 \\x1b[2J")
+
+
 '''
 
 
@@ -105,10 +119,22 @@ def test_a_partial_implementation_is_skipped_with_what_it_lacks(tmp_path):
     assert "L5 gradients needs gradients/" in result.stdout
 
 
+@pytest.mark.parametrize("adapter", ["forging", "shouting"])
+def test_what_an_adapter_says_forges_no_lines(tmp_path, adapter):
+    arguments = ("--minibert-adapter", f"mine:{adapter}", "--minibert-case", "bert/published", "-q")
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 1
+    assert r"\nclaim: L7 \x1b[2J" in result.stdout
+    told = result.stdout.split("the adapter failed: ", 1)[-1]  # what stands before it is pytest's own
+    assert "\x1b" not in told
+    assert not any(line.startswith("claim: L7") for line in told.splitlines())
+
+
 @pytest.mark.parametrize(
     ("adapter", "text"),
-    [("crashing", "RuntimeError: no such device"), ("strange", "'forward/loss' is (2, 3), the case has ()")],
-)
+    [("listing", "not a dict of arrays by name"), ("crashing", "RuntimeError: no such device"),
+     ("strange", "'forward/loss' is (2, 3), the case has ()")],
+)  # fmt: skip
 def test_an_adapter_that_fails_says_so(tmp_path, adapter, text):
     result = run(tmp_path, "--minibert-adapter", f"mine:{adapter}", "--minibert-case", "bert/published", "-q")
     assert result.returncode == 1

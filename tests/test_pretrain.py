@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +49,8 @@ def whole(corpus, tmp_path_factory):
     return pretrain("bert", [corpus], tmp_path_factory.mktemp("runs") / "whole", fields=FIELDS, **OPTIONS)
 
 
-def command(corpus, out, resume=False):
-    args = [sys.executable, "-m", "minibert", "pretrain", "bert", "--out", str(out), "--checkpoint-every", "4"]
+def arguments(corpus, out, resume=False):
+    args = ["pretrain", "bert", "--out", str(out), "--checkpoint-every", "4"]
     if resume:
         return [*args, "--resume"]
     flags = ((f"--{name.replace('_', '-')}", str(value)) for name, value in OPTIONS.items())
@@ -59,10 +58,13 @@ def command(corpus, out, resume=False):
             "--set", *(f"{name}={value}" for name, value in FIELDS.items())]
 
 
-def started(corpus, out):
+def started(corpus, out, before=""):
+    """The command in a process of its own; before: what that runs first."""
+    program = f"import sys; from minibert import cli, training\n{before}\nsys.exit(cli.main(sys.argv[1:]))"
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command(corpus, out, (out / "run.json").exists()), cwd=ROOT, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [sys.executable, "-c", program, *arguments(corpus, out, (out / "run.json").exists())]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
 
 
 def outcome(directory):
@@ -171,45 +173,62 @@ def test_default_directories_are_numbered(corpus, tmp_path, monkeypatch):
 
 # ---- Killed and interrupted ------------------------------------------------------------------------------------------
 
-def test_killed_at_any_moment(whole, corpus, tmp_path):
-    """Kill -9 at random moments, resumed each time: the bits, the log and the figures of the whole run.
+KILLED = """
+import itertools, os
+events = itertools.count()
+def killed(event, args):
+    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") and {out!r} in str(args[0]):
+        if next(events) == {at}:
+            os._exit(9)  # no clean-up runs, as after kill -9
+sys.addaudithook(killed)
+"""
 
-    MINIBERT_KILLS says how many; runs that end before the kill comes are compared, and a new one is started.
+
+def test_killed_at_any_moment(whole, corpus, tmp_path):
+    """Kill -9 before one of the run's 450 file operations, then resumed: bits, log and figures of the whole run.
+
+    MINIBERT_KILLS says how often; runs that end before the kill comes are compared, and a new one is started.
     """
     draw, out, kills = random.Random(KILLS), tmp_path / "0", 0
     for attempt in itertools.count(1):
-        process = started(corpus, out)
-        try:
-            process.communicate(timeout=draw.uniform(0.1, 2.0) if kills < KILLS else 60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+        killing = KILLED.format(out=str(out), at=draw.randrange(400)) if kills < KILLS else ""
+        process = started(corpus, out, killing)
+        _, error = process.communicate(timeout=120)
+        if process.returncode == 9:
             kills += 1
             continue
-        assert process.returncode == 0
+        assert process.returncode == 0, error
         assert outcome(out) == outcome(whole)
         if kills >= KILLS:
             return
         out = tmp_path / str(attempt)
 
 
+WAITING = """
+show = training.Progress.show
+def waiting(progress, step, text):
+    if step == 3:
+        print("step 3", flush=True)
+        sys.stdin.read()
+    show(progress, step, text)
+training.Progress.show = waiting
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a console's Ctrl-C can't be sent to one process on Windows")
 def test_ctrl_c(whole, corpus, tmp_path):
     """Exit code 130, one line that says how to go on, and the same bits when one does."""
     out = tmp_path / "run"
-    process = started(corpus, out)
-    for _ in range(600):
-        if (out / "log.jsonl").exists() and (out / "log.jsonl").read_text().count("\n") >= 2:
-            break
-        time.sleep(0.01)
+    process = started(corpus, out, WAITING)
+    assert "step 3\n" in iter(process.stdout.readline, ""), process.communicate()
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, error
     last = error.splitlines()[-1]
-    assert "stopped after step" in last
+    assert "stopped after step 3 of 30" in last
     assert f"continue with: minibert pretrain bert --out {out} --resume" in last
-    done = len(training.read_log(out / "log.jsonl"))
-    assert training.checkpoints(out)[-1].name == f"{done:08d}"
+    assert len(training.read_log(out / "log.jsonl")) == 3
+    assert training.checkpoints(out)[-1].name == "00000003"
     process = started(corpus, out)
     process.communicate(timeout=60)
     assert process.returncode == 0
@@ -274,7 +293,7 @@ def test_wrong_options(args, said, corpus, tmp_path, capsys):
 def test_what_a_process_refuses(corpus, tmp_path, capsys):
     """The one line of an error in a process that makes data; what was begun is taken back."""
     (tmp_path / "words.txt").write_text("one two", encoding="utf-8")
-    args = [*command(corpus, tmp_path / "run")[5:], "--segmenter", tmp_path / "words.txt", "--processes", 2]
+    args = [*arguments(corpus, tmp_path / "run")[2:], "--segmenter", tmp_path / "words.txt", "--processes", 2]
     assert "no word of two or more Chinese" in refused(capsys, "wwm", *args)
     assert not (tmp_path / "run").exists()
 
@@ -415,7 +434,7 @@ def test_other_instances_are_noticed(whole, tmp_path, capsys):
 
 def test_divergence_is_said(corpus, tmp_path, capsys):
     """A learning rate far too high ends in one line, not in a model of NaN."""
-    args = command(corpus, tmp_path / "run")[4:]
+    args = arguments(corpus, tmp_path / "run")[1:]
     assert "not finite" in refused(capsys, *args, "--learning-rate", "1e30", "--clip-norm", "1e30")
     assert not (tmp_path / "run" / "model.safetensors").exists()
 

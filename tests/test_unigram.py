@@ -158,7 +158,7 @@ def test_it_pickles():
 # Laws
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(any_text | near_text, any_text | near_text, st.integers(3, 30))
 @example("a \u200c\u200c\u0301 \u0600 b", "™\x01g", 5)
 def test_laws_of_any_text(text, pair, max_length):
@@ -255,7 +255,6 @@ def test_digamma():
     np.testing.assert_allclose(got, [-1.96351002602, -0.577215664902, 2.25175258907], rtol=1e-10)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text("ab1,", min_size=1, max_size=7), st.integers(1, 4), min_size=1, max_size=8))
 def test_candidates_are_the_branching_substrings(words):
     pieces, scores = unigram_training._seeds({META + word: n for word, n in sorted(words.items())})
@@ -281,7 +280,7 @@ def test_candidates_are_the_branching_substrings(words):
 # Rules
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(st.characters(codec="utf-8", min_codepoint=1), min_size=1, max_size=4),
                        st.text("xyz é中", max_size=3), max_size=30))  # fmt: skip
 def test_compiled_rules_come_back(rules):
@@ -504,7 +503,7 @@ def test_unusable_files(tmp_path, edit, said):
     assert "\n" not in str(error.value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255), st.booleans())
 def test_a_damaged_byte_is_read_or_refused(at, byte, cut):
     """Whatever one byte becomes, or wherever the file ends: a model or an InputError."""

@@ -211,7 +211,7 @@ def test_it_pickles_and_keeps_its_caches_bounded(monkeypatch):
 # Laws
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(any_text | near_text, any_text | near_text, st.integers(3, 30))
 @example("\u1d16d\u302ea", "\u0344\U0001d165\u302e", 5)
 def test_laws_of_any_text(text, pair, max_length):
@@ -285,7 +285,7 @@ def test_unusable_training(call):
         call()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text("abc", min_size=1, max_size=8), min_size=1, max_size=12), st.integers(1, 3))
 def test_incremental_counts_equal_recounting(words, min_frequency):
     alphabet = ["a", "b", "c"]

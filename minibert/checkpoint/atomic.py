@@ -9,7 +9,7 @@ writer of the directory finishes them; readers never write: `place` finds the co
 made of plain folders and regular files under plain names, as minibert's own are, is refused.
 
 A temporary carries its writer's process id; the next write of the same target removes those of dead processes.
-Unwritable output is an InputError.
+Unwritable output is a WriteError.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minibert import reading
-from minibert.errors import InputError
+from minibert.errors import InputError, WriteError
 
 PENDING = ".minibert-pending"
 REMOVED = ".minibert-removed"  # inside PENDING: names, one a line, that the new contents do without
@@ -201,7 +201,7 @@ def _require_free(target: Path, temporary: Path, removed: Iterable[str]) -> None
 
 @contextmanager
 def _temporary(folder: Path, name: str, path: str | os.PathLike) -> Iterator[Path]:
-    """A fresh name in the folder, gone afterwards; an OSError inside becomes the InputError about `path`."""
+    """A fresh name in the folder, gone afterwards; an OSError inside becomes the WriteError about `path`."""
     temporary = folder / f".{name}.{os.getpid()}-{next(_count)}.new"
     _writing.add(temporary)
     try:
@@ -215,12 +215,12 @@ def _temporary(folder: Path, name: str, path: str | os.PathLike) -> Iterator[Pat
 
 @contextmanager
 def _said(path: str | os.PathLike, written: Path) -> Iterator[None]:
-    """An OSError inside is the InputError about `path`; one about another file than what is written names that, too."""
+    """An OSError inside is the WriteError about `path`; one about another file than what is written names that, too."""
     try:
         yield
     except OSError as error:
         own = error.filename is None or str(written) in str(error.filename)
-        raise InputError(f"cannot write {path}: {error.strerror if own and error.strerror else error}") from None
+        raise WriteError(f"cannot write {path}: {error.strerror if own and error.strerror else error}") from None
 
 
 def _sweep(folder: Path, name: str) -> None:

@@ -38,6 +38,7 @@ import numpy as np
 from minibert import families, reading, tokenizers
 from minibert import tree as trees
 from minibert.checkpoint import atomic, safetensors, strictjson
+from minibert.checkpoint.safetensors import Stored
 from minibert.config import from_fields, require, shown, to_fields
 from minibert.errors import InputError
 from minibert.model import Model, parameter_dtype
@@ -234,31 +235,33 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
     if source == folder:
         _require_agreement(folder, module, config)
     try:
-        tensors = _renamed(given, {*shapes, *aliases, *unused}, module.PREFIX)
-        del given  # so that each array goes when it is converted
-        for alias, name in aliases.items():
-            if alias in tensors:
-                repeated = tensors.pop(alias)
-                equal = np.array_equal(tensors.setdefault(name, repeated), repeated)
-                require(equal or alias in unused, f"tensor {alias!r} differs from {name!r}, which it has to repeat")
-        tensors = {name: array for name, array in tensors.items() if name not in unused or name in shapes}
-        _require_complete(tensors, shapes, _optional(rows, families.optional(module, config), tensors), config)
-        for name, array in tensors.items():
-            require(array.dtype.kind == "f", f"tensor {name!r} is {array.dtype}; parameters are floating-point")
+        held = _renamed(given, {*shapes, *aliases, *unused}, module.PREFIX)
+        repeats = {alias: (name, held.pop(alias)) for alias, name in aliases.items() if alias in held}
+        for name, repeat in repeats.values():
+            held.setdefault(name, repeat)
+        held = {name: stored for name, stored in held.items() if name not in unused or name in shapes}
+        _require_complete(held, shapes, _optional(rows, families.optional(module, config), held), config)
+        tensors = {}
+        for name, stored in held.items():  # of the shapes that the config says: only now are they read
+            require(stored.dtype.kind == "f", f"tensor {name!r} is {stored.dtype}; parameters are floating-point")
             with np.errstate(over="ignore"):  # said by name in the next line
-                tensors[name] = array.astype(kind or array.dtype, copy=False)
+                tensors[name] = stored.load().astype(kind or stored.dtype, copy=False)
             _require_finite(name, tensors[name], f"as {tensors[name].dtype}")
+        for alias, (name, repeat) in repeats.items():
+            other = held.get(name, repeat)
+            same = alias in unused or other is repeat or _equal(other, repeat)
+            require(same, f"tensor {alias!r} differs from {name!r}, which it has to repeat")
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     return from_published(tensors, rows)
 
 
-def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dict[str, np.ndarray]]:
-    """The file of the weights, or the folder where they lie in directories for the `parts`, and its tensors.
+def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dict[str, Stored]]:
+    """The file of the weights, or the folder where they lie in directories for the `parts`, and its tensors, unread.
 
     published: the class that converts another framework's file, for the error line.
     """
-    for name, reader in ((WEIGHTS, safetensors.read), (INDEX, safetensors.read_shards)):
+    for name, reader in ((WEIGHTS, safetensors.stored), (INDEX, safetensors.stored_shards)):
         if reading.present(place := atomic.place(folder / name)):
             return folder / name, reader(place)
     if parts and all((folder / part).is_dir() or atomic.place(folder / part).is_dir() for part in parts):
@@ -266,7 +269,7 @@ def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dic
         for part in parts:
             linked = (folder / part).is_symlink()
             require(not linked, f"{folder / part} is a link to a folder: put the folder itself in its place")
-            tensors |= {f"{part}.{name}": array for name, array in _read(folder / part, (), published)[1].items()}
+            tensors |= {f"{part}.{name}": held for name, held in _read(folder / part, (), published)[1].items()}
         return folder, tensors
     advice = f" and no directories {' and '.join(parts)}" if parts else ""
     if file := _foreign(folder):
@@ -299,12 +302,16 @@ def _stored(folder: Path) -> set[str]:
     return set(safetensors.placed(index)) if reading.present(index) else set()
 
 
-def _renamed(given: dict[str, np.ndarray], known: set[str], prefix: str) -> dict[str, np.ndarray]:
+def _equal(a: Stored, b: Stored) -> bool:
+    return a.shape == b.shape and np.array_equal(a.load(), b.load())
+
+
+def _renamed(given: dict[str, Stored], known: set[str], prefix: str) -> dict[str, Stored]:
     """The tensors under canonical names, without optimizer leftovers and position buffers.
 
     gamma and beta are weight and bias as last part of a name only; the encoder's prefix may be absent.
     """
-    tensors: dict[str, np.ndarray] = {}
+    tensors: dict[str, Stored] = {}
     origin: dict[str, str] = {}
     for old, array in given.items():
         last = re.split(r"[./]", old)[-1]
@@ -328,14 +335,14 @@ def _published_shapes(shapes: Any, rows: Iterable[Row]) -> dict[str, tuple[int, 
     return published
 
 
-def _optional(rows: Iterable[Row], heads: Iterable[str], tensors: dict[str, np.ndarray]) -> set[str]:
+def _optional(rows: Iterable[Row], heads: Iterable[str], tensors: Iterable[str]) -> set[str]:
     """The names of the heads of which the file has nothing."""
     parts = {head: {name for path, name, _ in rows if path.split(".")[0] == head} for head in heads}
-    return {name for names in parts.values() if not names & tensors.keys() for name in names}
+    return {name for names in parts.values() if names.isdisjoint(tensors) for name in names}
 
 
 def _require_complete(
-    tensors: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]], optional: set[str], config: Any
+    tensors: dict[str, Stored], shapes: dict[str, tuple[int, ...]], optional: set[str], config: Any
 ) -> None:
     """One line with everything that is missing, unexpected or mis-shaped."""
     problems = {

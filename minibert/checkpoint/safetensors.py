@@ -12,7 +12,9 @@ of the file before memory is taken. Any fault is one line of InputError that nam
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -23,7 +25,8 @@ from minibert.checkpoint import atomic, strictjson
 from minibert.config import require, shown
 from minibert.errors import InputError
 
-MAX_HEADER = 100_000_000  # bytes, the published limit
+MAX_HEADER = 1 << 24  # bytes; the published limit is 100 MB, which as Python objects would be gigabytes
+MAX_TENSORS = 1 << 16  # of one file: published ones have some thousands
 MAX_DIMENSIONS = 32  # NumPy 1's limit
 MAX_BYTES = 2**63 - 1  # what an index can address
 
@@ -62,21 +65,44 @@ class Header(NamedTuple):
     start: int
 
 
+class Stored(NamedTuple):
+    """A tensor that was not read yet: stored dtype ("F32"), shape, and how to read it (see `read`)."""
+
+    kind: str
+    shape: tuple[int, ...]
+    load: Callable[[], np.ndarray]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What it is read as."""
+        kind = np.dtype(DTYPES[self.kind]).newbyteorder("=")
+        return np.dtype(np.float32) if self.kind in ("F16", "BF16") else kind
+
+
 def header(path: str | os.PathLike) -> Header:
     """The header alone, checked against the file's size."""
-    with reading.opened(path) as file:
+    with reading.opened(path) as file, _readable(path):
         return _header(file, path)
+
+
+def stored(path: str | os.PathLike) -> dict[str, Stored]:
+    """Every tensor by name, to be read one by one: what nobody can use takes no memory."""
+    entries, _, start = header(path)
+    return {
+        name: Stored(entry.dtype, entry.shape, partial(_alone, path, name, entry, start))
+        for name, entry in entries.items()
+    }
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Every tensor by name, writable, in native byte order; F16 and BF16 come exactly widened to float32."""
-    with reading.opened(path) as file:
+    with reading.opened(path) as file, _readable(path):
         entries, _, start = _header(file, path)
         file.seek(start)
         return {name: _tensor(file, entry, f"{path}: tensor {shown(name)}") for name, entry in entries.items()}
 
 
-def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
+def stored_shards(index: str | os.PathLike) -> dict[str, Stored]:
     """Every tensor of a sharded checkpoint, from its `model.safetensors.index.json`.
 
     The files lie beside the index, and each holds exactly the tensors that the index places there.
@@ -86,12 +112,17 @@ def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
         listed_in.setdefault(shard, set()).add(name)
     tensors = {}
     for shard, listed in sorted(listed_in.items()):
-        held = read(Path(index).parent / shard)
+        held = stored(Path(index).parent / shard)
         for name in sorted(listed ^ held.keys()):
             problem = "is listed by the index but not in" if name in listed else "is not listed by the index but in"
             raise InputError(f"{index}: tensor {shown(name)} {problem} {shard}")
         tensors |= held
     return tensors
+
+
+def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The same, read."""
+    return {name: tensor.load() for name, tensor in stored_shards(index).items()}
 
 
 def placed(index: str | os.PathLike) -> dict[str, str]:
@@ -126,7 +157,8 @@ def write(
         fields[name] = {"dtype": NAMES[arrays[name].dtype], "shape": shape, "data_offsets": [begin, end]}
     head = strictjson.dumps(fields)
     head += b" " * (-len(head) % 8)  # so that every tensor is aligned in a memory map
-    require(len(head) <= MAX_HEADER, f"{path}: too many tensors, the header exceeds {MAX_HEADER} bytes")
+    most = f"{len(arrays)} of at most {MAX_TENSORS}, {len(head)} bytes of header of at most {MAX_HEADER}"
+    require(len(head) <= MAX_HEADER and len(arrays) <= MAX_TENSORS, f"{path}: too many tensors: {most}")
     with atomic.file(path) as out:
         out.write(len(head).to_bytes(8, "little") + head)
         for name in order:
@@ -141,7 +173,8 @@ def _header(file: BinaryIO, path: str | os.PathLike) -> Header:
         for start, kind in FOREIGN.items():
             require(not re.match(start, first), f"{path} is not in the safetensors layout but {kind}")
     require(size >= 8, f"{path}: {size} bytes, too short for a safetensors file")
-    require(length <= MAX_HEADER, f"{path}: claims a header of {length} bytes; the limit is {MAX_HEADER}")
+    most = f"the limit here is {MAX_HEADER}, the published one 100000000"
+    require(length <= MAX_HEADER, f"{path}: claims a header of {length} bytes; {most}")
     require(length <= size - 8, f"{path}: claims a header of {length} bytes, but only {size - 8} follow: truncated?")
     require(first[8:9] == b"{" and length > 0, f"{path}: the header does not begin with '{{': not safetensors")
     file.seek(8)
@@ -149,6 +182,7 @@ def _header(file: BinaryIO, path: str | os.PathLike) -> Header:
     metadata = fields.pop("__metadata__", {})
     strings = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
     require(strings, f"{path}: '__metadata__' is not an object of strings")
+    require(len(fields) <= MAX_TENSORS, f"{path}: {len(fields)} tensors; the limit is {MAX_TENSORS}")
     entries = {name: _entry(value, name, path) for name, value in fields.items()}
     entries = dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)))
     end = 0
@@ -193,6 +227,21 @@ def _fault(fields: Any) -> str:
 
 def _sizes(value: Any) -> bool:
     return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
+
+
+def _alone(path: str | os.PathLike, name: str, entry: Entry, start: int) -> np.ndarray:
+    with reading.opened(path) as file, _readable(path):
+        file.seek(start + entry.begin)
+        return _tensor(file, entry, f"{path}: tensor {shown(name)}")
+
+
+@contextmanager
+def _readable(path: str | os.PathLike) -> Iterator[None]:
+    """What the system says when a read fails is one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def _tensor(file: BinaryIO, entry: Entry, where: str) -> np.ndarray:

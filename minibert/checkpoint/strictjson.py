@@ -1,17 +1,22 @@
-"""JSON as the standard has it: UTF-8, no repeated keys, no NaN, no bottomless nesting."""
+"""JSON as the standard has it: UTF-8, no repeated keys, no NaN or infinity, no bottomless nesting or endless lists."""
 
 import json
+import math
 from typing import Any
 
 from minibert.config import shown
 from minibert.errors import InputError
 
+MOST = 1 << 22  # values: as Python objects half a gigabyte; a quarter million of pieces with scores are a fifth of it
+
 
 def loads(data: bytes, source: str) -> Any:
     """The parsed value; anything wrong is one line of InputError that begins with `source`."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST:  # no fewer than there are values
+        raise InputError(f"{source} has more than {MOST} commas and brackets, the most that is read")
     try:
         text = data.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise InputError(f"{source} is not UTF-8 (byte {error.start})") from None
     except RecursionError:
@@ -33,6 +38,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{shown(digits)} is beyond every float64")
+    return number
 
 
 def dumps(value: Any) -> bytes:

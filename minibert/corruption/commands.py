@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import regex
 
-from minibert import tokenizers
+from minibert import streams, tokenizers
 from minibert.config import require
 from minibert.corruption import replacement, segmentation, units
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.rules import RULES
-from minibert.errors import InputError
+from minibert.errors import InputError, printable
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORD = regex.compile(r"\p{Han}|[\p{L}\p{M}\p{N}]+|[^\s\p{C}]")
@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> None:
     require(not args.similar or args.rule == "macbert", "--similar goes with the rule macbert")
     texts = [*args.text, *(segmentation.lines(args.file) if args.file else ())]
     if not args.text and not args.file:
-        texts = _standard_input()
+        texts = list(streams.lines(None))
     texts = [text for text in texts if text.strip()]
     require(bool(texts), "no text given")
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and not args.no_color
@@ -185,13 +185,4 @@ def _loaded(folder: str) -> Text:
         raise InputError(f"--tokenizer {folder}: holds none of {', '.join(tokenizers.FILES)}")
     roles = (made.cls_id, made.sep_id, made.mask_id, made.pad_id)
     vocabulary = Vocabulary(len(made), *roles, made.continues, tuple(sorted(made.special_ids)))
-    return Text(made.ids, list(made.tokens), vocabulary)
-
-
-def _standard_input() -> list[str]:
-    if sys.stdin.isatty():
-        print("reading from the keyboard: one text a line, Ctrl-D (on Windows Ctrl-Z, Enter) ends", file=sys.stderr)
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not UTF-8: byte {error.start}") from None
+    return Text(made.ids, [printable(token) for token in made.tokens], vocabulary)

@@ -73,7 +73,7 @@ class Config(bert.Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        most = {"embedding_size": 2**31 - 1, "num_hidden_groups": self.num_hidden_layers,
+        most = {"embedding_size": 2**20, "num_hidden_groups": self.num_hidden_layers,
                 "inner_group_num": max(1, 1024 // self.num_hidden_layers)}  # fmt: skip
         for name, limit in most.items():
             fits = 0 < getattr(self, name) <= limit

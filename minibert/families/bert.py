@@ -40,6 +40,10 @@ Tree = dict[str, Any]
 
 
 # ---- Configuration ---------------------------------------------------------------------------------------------------
+# Layers are listed before a file is looked at; the product of two widths is a size that a machine has.
+MOST = {"num_hidden_layers": 1024, "hidden_size": 2**20, "intermediate_size": 2**20}
+
+
 @dataclass(frozen=True)
 class Config:
     """BERT-base as released (uncased), under the published field names, and the named variants of this engine."""
@@ -69,7 +73,7 @@ class Config:
             "type_vocab_size"
         )
         for name in sizes.split():
-            most = 1024 if name == "num_hidden_layers" else 2**31 - 1  # layers are listed before a file is looked at
+            most = MOST.get(name, 2**31 - 1)
             fits = 0 < getattr(self, name) <= most
             require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {most}")
         heads = f"a divisor of hidden_size {self.hidden_size}"
@@ -80,8 +84,9 @@ class Config:
             require(value in allowed, f"config field {name!r} is {shown(value)}; allowed: {', '.join(allowed)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             require(0 <= getattr(self, name) < 1, f"config field {name!r} is {getattr(self, name)}; allowed: [0, 1)")
-        for name in ("layer_norm_eps", "initializer_range", "mlm_denominator_eps"):
-            require(getattr(self, name) >= 0, f"config field {name!r} is {getattr(self, name)}; allowed: 0 or more")
+        for name, most in (("layer_norm_eps", 1), ("initializer_range", 100), ("mlm_denominator_eps", 1)):
+            fits = 0 <= getattr(self, name) <= most
+            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 0 to {most}")
         pad = self.pad_token_id
         require(pad is None or 0 <= pad < self.vocab_size, f"config field 'pad_token_id' is {pad}; allowed: a token id")
 

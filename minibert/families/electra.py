@@ -112,12 +112,12 @@ class Config:
             value = getattr(self, name)
             require(value in known, f"config field {name!r} is {value!r}; allowed: {', '.join(known)}")
         for name, fits, allowed in (
-            ("embedding_size", 0 < self.embedding_size < 2**31, "1 to 2147483647"),
+            ("embedding_size", 0 < self.embedding_size <= 2**20, "1 to 1048576"),
             ("generator_size", 0 < self.generator_size <= 1, "above 0, to 1"),
-            ("temperature", self.temperature > 0, "above 0"),
-            ("generator_weight", self.generator_weight >= 0, "0 or more"),
-            ("discriminator_weight", self.discriminator_weight >= 0, "0 or more"),
-            ("rtd_denominator_eps", self.rtd_denominator_eps >= 0, "0 or more"),
+            ("temperature", 1e-6 <= self.temperature <= 1e6, "1e-06 to 1000000"),
+            ("generator_weight", 0 <= self.generator_weight <= 1e6, "0 to 1000000"),
+            ("discriminator_weight", 0 <= self.discriminator_weight <= 1e6, "0 to 1000000"),
+            ("rtd_denominator_eps", 0 <= self.rtd_denominator_eps <= 1, "0 to 1"),
         ):
             require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: {allowed}")
         equal = self.generator_size == 1 or self.role != "joint"

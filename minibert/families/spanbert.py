@@ -68,7 +68,7 @@ class Config(bert.Config):
         super().__post_init__()
         for name in ("span_position_size", "max_span"):
             value = getattr(self, name)
-            require(0 < value < 2**31, f"config field {name!r} is {value}; allowed: 1 to {2**31 - 1}")
+            require(0 < value <= 2**20, f"config field {name!r} is {value}; allowed: 1 to {2**20}")
 
 
 PRESETS = bert.PRESETS

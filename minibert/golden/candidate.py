@@ -8,39 +8,31 @@ is read that its file's size contradicts.
 
 import difflib
 import hashlib
-import lzma
 import math
 import os
 import re
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
 
-from minibert import families
+from minibert import families, reading
 from minibert.checkpoint import safetensors, strictjson
 from minibert.config import nearest, require, shown
-from minibert.errors import InputError
+from minibert.errors import LONGEST, InputError
+from minibert.golden import numpy_files
+from minibert.golden.numpy_files import Stored
 
 PRECISIONS = ("float64", "float32", "float16", "bfloat16")  # from most to least precise
 SECTION = re.compile(r"(forward|gradients|inputs|weights|steps(/\d+)?)")
 SUFFIXES = (".safetensors", ".npz", ".npy")
+DEEPEST = 32  # folders below the candidate's
+MAX_TENSORS = 1 << 15
 CLOSE = 0.1  # of a tensor's length: two that differ by more are not suggested as the same
 Tensors = dict[str, np.ndarray]
 Names = Mapping[str, tuple[str, bool]]  # theirs -> (ours, transposed)
-
-
-class Stored(NamedTuple):
-    """A tensor in a file: its shape and dtype, and how to get it (native byte order, 16-bit floats widened)."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    load: Callable[[], np.ndarray]
 
 
 class Candidate(NamedTuple):
@@ -62,15 +54,23 @@ class Candidate(NamedTuple):
 
 # ---- Files -----------------------------------------------------------------------------------------------------------
 def read(path: str | os.PathLike) -> dict[str, Stored]:
-    """Every tensor of a file or directory by name; InputError, one line, for whatever is no such thing."""
+    """Every tensor of a file or directory by name; InputError, one line, for whatever is no such thing.
+
+    Links to folders are not followed, what begins with a dot is passed over.
+    """
+    require(reading.present(path), f"{path}: there is no such file or directory")
     root = Path(path)
-    require(root.exists(), f"{path}: there is no such file or directory")
     files = _files(root) if root.is_dir() else [(root, ())]
-    require(bool(files), f"{path} holds no tensors: no file in {', '.join(SUFFIXES)}")
+    none = "(links to folders are not followed, names that begin with a dot are passed over)"
+    require(bool(files), f"{path} holds no tensors: no file in {', '.join(SUFFIXES)} {none}")
     found: dict[str, Stored] = {}
     for file, folders in files:
         for name, stored in _tensors(file, folders):
-            require(name not in found, f"{file}: tensor {shown(name)} stands twice in {path}")
+            if name in found:
+                raise InputError(f"{file}: tensor {shown(name)} stands twice in {path}")
+            if any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python holds bytes that are no UTF-8
+                raise InputError(f"{file}: the name {shown(name)} is not UTF-8: rename it")
+            require(len(found) < MAX_TENSORS, f"{path} holds more than {MAX_TENSORS} tensors")
             found[name] = stored
     require(bool(found), f"{path} holds no tensors")
     return found
@@ -78,119 +78,40 @@ def read(path: str | os.PathLike) -> dict[str, Stored]:
 
 def _files(root: Path) -> list[tuple[Path, tuple[str, ...]]]:
     """(file, folders below the root) of everything that may hold tensors."""
-    files = []
-    for folder, _, names in os.walk(root):
-        below = Path(folder).relative_to(root).parts
-        files += [(Path(folder) / name, below) for name in names if name.endswith(SUFFIXES) and name[0] != "."]
+    files: list[tuple[Path, tuple[str, ...]]] = []
+    folders: list[tuple[str, ...]] = [()]
+    while folders:
+        below = folders.pop()
+        folder = root.joinpath(*below)
+        require(len(below) <= DEEPEST, f"{root} holds folders nested more than {DEEPEST} deep")
+        for name in (name for name in reading.names(folder) if not name.startswith(".")):
+            if not (folder / name).is_dir():
+                files += [(folder / name, below)] if name.endswith(SUFFIXES) else []
+            elif not (folder / name).is_symlink():
+                folders.append((*below, name))
     return sorted(files)
 
 
 def _tensors(file: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, Stored]]:
     """(name, tensor) of one file, whatever its content shows it to be."""
-    try:
-        with open(file, "rb") as opened:
-            start = opened.read(8)
-            if start.startswith(b"\x93NUMPY"):
-                size = os.fstat(opened.fileno()).st_size
-                opened.seek(0)
-                shape, dtype = _npy_header(opened, size, str(file))
-                name = "/".join((*folders, unquote(file.name.removesuffix(".npy"))))
-                yield name, Stored(shape, dtype, lambda: _single(file))
-                return
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from None
+    start = numpy_files.beginning(file)
+    if start.startswith(numpy_files.MAGIC):
+        yield "/".join((*folders, unquote(file.name.removesuffix(".npy")))), numpy_files.single(file)
+        return
     own = "/".join((*folders, file.stem))
     prefix = own if SECTION.fullmatch(own) else "/".join(folders)
-    for name, stored in _archived(file) if start.startswith(b"PK\x03\x04") else _safetensors(file):
+    for name, stored in _archived(file) if start.startswith(numpy_files.ARCHIVE) else _safetensors(file):
         yield f"{prefix}/{name}" if prefix else name, stored
 
 
 def _safetensors(file: Path) -> Iterator[tuple[str, Stored]]:
     named = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-    tensors: Tensors = {}
-
-    def load(name: str) -> np.ndarray:
-        if not tensors:
-            tensors.update(safetensors.read(file))
-        return tensors[name]
-
-    for name, entry in safetensors.header(file).entries.items():
-        dtype = named.get(entry.dtype) or np.dtype(safetensors.DTYPES[entry.dtype]).name
-        yield name, Stored(entry.shape, dtype, lambda name=name: load(name))
+    for name, held in safetensors.stored(file).items():
+        yield name, Stored(held.shape, named.get(held.kind) or held.dtype.name, held.load)
 
 
 def _archived(file: Path) -> Iterator[tuple[str, Stored]]:
-    """The members of an .npz, which stays open as long as one may be loaded: its list of members is long to read."""
-    with _usable(file):
-        archive = zipfile.ZipFile(file)
-        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        foreign = "PyTorch's .pt and .bin are such archives: convert them to safetensors or .npz"
-        require(bool(members), f"{file} is a zip archive without .npy members; {foreign}")
-        for info in members:
-            name = info.filename.removesuffix(".npy")
-            with archive.open(info) as opened:
-                shape, dtype = _npy_header(opened, info.file_size, f"{file}: tensor {shown(name)}")
-            yield unquote(name), Stored(shape, dtype, lambda info=info: _member(archive, info, file))
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: Path) -> np.ndarray:
-    with _usable(file), archive.open(info) as opened:
-        return _npy(opened, file)
-
-
-def _single(file: Path) -> np.ndarray:
-    with open(file, "rb") as opened:
-        return _npy(opened, file)
-
-
-@contextmanager
-def _usable(file: Path) -> Iterator[None]:
-    """Whatever a damaged zip archive raises inside is one line."""
-    try:
-        yield
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-        raise InputError(f"{file} is not a usable .npz: {error or 'it ends too early'}") from None
-    except (RuntimeError, NotImplementedError) as error:  # encrypted, or an unknown compression
-        raise InputError(f"{file} is not a usable .npz: {error}") from None
-
-
-def _npy_header(opened: BinaryIO, size: int, where: str) -> tuple[tuple[int, ...], str]:
-    """(shape, dtype) of an .npy whose bytes are `size`; InputError where the two do not agree."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        version = np.lib.format.read_magic(opened)
-        require(version in readers, f"{where} is .npy of version {version}, which plain tensors never need")
-        shape, _, dtype = readers[version](opened)
-    except InputError:
-        raise
-    except Exception as error:  # NumPy parses the header as Python, so anything may come
-        raise InputError(f"{where} is not a usable .npy: {shown(str(error) or error)}") from None
-    require(not dtype.hasobject, f"{where} holds pickled Python objects, which could run code: save plain numbers")
-    sizes = all(type(n) is int and n >= 0 for n in shape)
-    require(sizes, f"{where} has shape {shown(shape)}, not whole numbers")
-    require(len(shape) <= safetensors.MAX_DIMENSIONS, f"{where} has {len(shape)} dimensions")
-    needed, held = math.prod(shape) * dtype.itemsize, size - opened.tell()
-    claimed = f"{where} claims shape {tuple(shape)} of {dtype}, {needed} bytes"
-    require(needed == held, f"{claimed}, but holds {held}: truncated?")
-    return tuple(shape), _name(dtype)
-
-
-def _name(dtype: np.dtype) -> str:
-    """The dtype's name; two bytes without a type are how NumPy files hold bfloat16."""
-    if dtype.kind == "V" and dtype.itemsize == 2 and dtype.fields is None:
-        return "bfloat16"
-    return "float64" if dtype.kind == "f" and dtype.itemsize > 8 else dtype.name
-
-
-def _npy(opened: BinaryIO, file: Path) -> np.ndarray:
-    """The array of an .npy file, or of an .npz file's member."""
-    try:
-        array = np.lib.format.read_array(opened, allow_pickle=False)
-    except ValueError as error:
-        raise InputError(f"{file} is not usable: {error}") from None
-    if _name(array.dtype) == "bfloat16":  # the upper half of a float32
-        return (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return array
+    return ((unquote(name), stored) for name, stored in numpy_files.members(file))
 
 
 # ---- Names -----------------------------------------------------------------------------------------------------------
@@ -199,10 +120,7 @@ def read_names(path: str | os.PathLike, case: Any) -> dict[str, tuple[str, bool]
 
     Theirs and ours may be whole keys, or names that hold in every section ("encoder.0.q" -> "bert.encoder.…").
     """
-    try:
-        fields = strictjson.loads(Path(path).read_bytes(), str(path))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    fields = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object of names")
     known = {*case.entries, *(key.partition("/")[2] for key in case.entries)}
     names: dict[str, tuple[str, bool]] = {}
@@ -298,16 +216,18 @@ def digest(tensors: Mapping[str, np.ndarray]) -> str:
 
 def _numbers(held: Stored, name: str, wanted: np.dtype) -> np.ndarray:
     """The array as float64, or as int64 where the case has whole numbers."""
+    real = re.match(r"(u?int|b?float|bool)", held.dtype)
+    require(real is not None, f"the candidate's tensor {shown(name)} holds {held.dtype}, not real numbers")
     array = held.load()
-    require(array.dtype.kind in "fiub", f"the candidate's tensor {name!r} holds {held.dtype}, not real numbers")
     if wanted.kind == "f":
-        return array.astype(np.float64)
-    whole = array.dtype.kind != "f" or (np.isfinite(array).all() and (array == np.rint(array)).all())
-    require(whole, f"the candidate's tensor {name!r} holds {held.dtype} fractions, the case has {wanted.name}")
+        with np.errstate(over="ignore"):  # a long double may be beyond float64: infinite, which is said
+            return array.astype(np.float64)
+    whole = array.dtype.kind != "f" or ((np.abs(array) < 2**63) & (array == np.rint(array))).all()
+    require(whole, f"the candidate's tensor {shown(name)} holds {held.dtype} fractions, the case has {wanted.name}")
     return array.astype(np.int64)
 
 
-def fitted(array: np.ndarray, case: Any, key: str, slots: "Slots | None") -> tuple[np.ndarray, np.ndarray | None]:
+def fitted(array: np.ndarray, case: Any, key: str, slots: "Slots") -> tuple[np.ndarray, np.ndarray | None]:
     """(the array in the shape of the case, rows (B, T) given where not all are).
 
     Logically the same: axes of length 1 more or fewer, the two leading axes merged, one position table repeated for
@@ -338,23 +258,29 @@ def fitted(array: np.ndarray, case: Any, key: str, slots: "Slots | None") -> tup
 
 
 class Slots(NamedTuple):
-    """Flat positions b·T + t of all target slots (B, M), and of those with weight."""
+    """The batch's rows B, 0 where there are none; flat positions b·T + t of all target slots (B, M), and of those with
+    weight.
+    """
 
     batch: int
     positions: np.ndarray
     targets: np.ndarray
 
 
-def _slots(case: Any) -> Slots | None:
-    names = ("inputs/masked_lm_positions", "inputs/masked_lm_weights", "inputs/input_ids")
-    if any(name not in case.entries for name in names):
-        return None
-    positions, weights = case.tensor(names[0]), case.tensor(names[1])
-    flat = (positions + np.arange(len(positions))[:, None] * case.entries[names[2]].shape[1]).reshape(-1)
-    return Slots(len(positions), flat, flat[weights.reshape(-1) != 0])
+def _slots(case: Any) -> Slots:
+    names = ("inputs/input_ids", "inputs/masked_lm_positions", "inputs/masked_lm_weights")
+    ids, *targets = (case.entries[name].shape if name in case.entries else () for name in names)
+    if len(ids) != 2 or () in targets:
+        return Slots(ids[0] if len(ids) == 2 else 0, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    right = targets[0] == targets[1] == (ids[0], *targets[0][1:]) and len(targets[0]) == 2
+    positions, weights = (case.tensor(name) for name in names[1:])
+    right = right and positions.dtype.kind == "i" and ((positions >= 0) & (positions < ids[1])).all()
+    require(right, f"case {case.name}: {names[1]} and {names[2]} are not positions in rows {ids} with a weight each")
+    flat = (positions + np.arange(ids[0])[:, None] * ids[1]).reshape(-1)
+    return Slots(ids[0], flat, flat[weights.reshape(-1) != 0])
 
 
-def _fits(got: tuple[int, ...], due: tuple[int, ...], slots: Slots | None) -> tuple[bool, bool, bool, bool]:
+def _fits(got: tuple[int, ...], due: tuple[int, ...], slots: Slots) -> tuple[bool, bool, bool, bool]:
     """Whether a shape is (the same but for merged and empty axes, repeated rows, at all slots, at the targets)."""
 
     def core(shape: tuple[int, ...]) -> list[int]:
@@ -362,8 +288,8 @@ def _fits(got: tuple[int, ...], due: tuple[int, ...], slots: Slots | None) -> tu
 
     merged = (math.prod(due[:2]), *due[2:])
     same = core(got) == core(due) or (len(due) > 2 and core(got) == core(merged))
-    repeated = len(due) > 1 and due[0] == 1 and len(got) == len(due) and got[1:] == due[1:]
-    wide = slots is not None and len(due) == 3 and len(got) > 1 and got[-1] == due[2] and len(got) <= 3
+    repeated = len(due) > 1 and due[0] == 1 and got == (slots.batch, *due[1:])
+    wide = len(slots.positions) > 0 and len(due) == 3 and len(got) > 1 and got[-1] == due[2] and len(got) <= 3
     at_slots = wide and got[:-1] in ((len(slots.positions),), (slots.batch, len(slots.positions) // slots.batch))
     at_targets = wide and got[:-1] in ((len(slots.targets),), (1, len(slots.targets)))
     return same, repeated, at_slots, at_targets
@@ -409,7 +335,7 @@ def suggest(stored: Mapping[str, Stored], case: Any) -> list[Suggestion]:
             for key, transposed in pairs:
                 distance = round(_apart(array.T if transposed else array, case.tensor(key), slots), 9)
                 if distance < CLOSE:
-                    likeness = difflib.SequenceMatcher(None, name, key).ratio()
+                    likeness = difflib.SequenceMatcher(None, name[-LONGEST:], key).ratio()
                     guesses.append((distance, transposed, -likeness, name, key))
     best = (Suggestion(name, key, transposed, apart) for apart, transposed, _, name, key in sorted(guesses))
     return _assigned(best)
@@ -425,7 +351,7 @@ def _assigned(guesses: Iterator[Suggestion]) -> list[Suggestion]:
     return chosen
 
 
-def _apart(array: np.ndarray, truth: np.ndarray, slots: Slots | None) -> float:
+def _apart(array: np.ndarray, truth: np.ndarray, slots: Slots) -> float:
     """|array - truth| / |truth|; infinite where the shapes differ or there is nothing to compare."""
     same, repeated, at_slots, at_targets = _fits(array.shape, truth.shape, slots)
     if repeated and not same:

@@ -14,7 +14,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,7 +116,7 @@ class Case:
 
     def batches(self) -> list[dict[str, Any]]:
         """The batches of inputs, as files hold them: "dropout" maps published module names to keep-masks."""
-        batches: list[dict[str, Any]] = [{} for _ in range(self.facts["batches"])]
+        batches: list[dict[str, Any]] = [{} for _ in range(max(1, self.facts["batches"]))]
         for key, array in self.section("inputs").items():
             number, _, rest = key.partition("/")
             batch, name = (batches[int(number)], rest) if number.isdigit() else (batches[0], key)
@@ -135,6 +137,19 @@ class Case:
         batches = [model.checked(batch) for batch in self.batches()]
         optimizer = self.facts["optimizer"] or OPTIMIZER
         return Subject(model.family, model.config, model.params, batches, optimizer)
+
+
+@contextmanager
+def replaying(case: Case) -> Iterator[None]:
+    """Inside, the engine computes what a case that may come from anywhere says: what cannot be computed is one line."""
+    try:
+        with np.errstate(all="ignore"):  # what is not finite shows in the numbers
+            yield
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        said = shown(str(error))
+        raise InputError(f"case {case.name} cannot be computed again: {type(error).__name__} {said}") from None
 
 
 # ---- Reading ---------------------------------------------------------------------------------------------------------
@@ -174,6 +189,8 @@ def _read(place: Path) -> Case:
     for row in facts.pop("tensors"):
         key = f"{row['file'].removesuffix('.safetensors')}/{row['name']}"
         require(key not in entries, f"{source}: tensor {shown(key)} stands twice")
+        stepped = not key.startswith("steps/") or re.fullmatch(r"steps/\d{1,9}/.+", key)
+        require(bool(stepped), f"{source}: tensor {shown(key)} does not say after which step")
         fields = {**row, "shape": tuple(row["shape"])}
         del fields["name"]
         entries[key] = Entry(key, **fields)
@@ -341,8 +358,8 @@ _TYPES = {
 def invalid(value: Any, rule: Mapping[str, Any], where: str = "") -> str | None:
     """What is wrong with a JSON value under a schema, in words; None when nothing is.
 
-    The keywords that our schemas use: $ref, anyOf, type, const, enum, pattern, minimum, items, properties, required,
-    additionalProperties.
+    The keywords that our schemas use: $ref, anyOf, type, const, enum, pattern (of the whole text), minimum, maximum,
+    items, properties, required, additionalProperties. A number is one that float64 holds.
     """
     at = where or "the file"
     if "$ref" in rule:
@@ -358,10 +375,12 @@ def invalid(value: Any, rule: Mapping[str, Any], where: str = "") -> str | None:
         return f"{at} is {shown(value)}, expected {rule['const']!r}"
     if "enum" in rule and value not in rule["enum"]:
         return f"{at} is {shown(value)}; allowed: {', '.join(map(str, rule['enum']))}"
-    if isinstance(value, str) and not re.search(rule.get("pattern", ""), value):
+    if isinstance(value, str) and not re.fullmatch(rule.get("pattern", "(?s).*"), value):
         return f"{at} is {shown(value)}, expected the form {rule['pattern']}"
     if _is(value, "number") and not value >= rule.get("minimum", -math.inf):
-        return f"{at} is {value}, expected {rule['minimum']} or more"
+        return f"{at} is {shown(value)}, expected {rule['minimum']} or more"
+    if _is(value, "number") and not value <= rule.get("maximum", math.inf):
+        return f"{at} is {shown(value)}, expected {rule['maximum']} or less"
     if isinstance(value, list) and "items" in rule:
         parts = [(f"{where}[{i}]", part, rule["items"]) for i, part in enumerate(value)]
     elif isinstance(value, dict):
@@ -381,4 +400,4 @@ def invalid(value: Any, rule: Mapping[str, Any], where: str = "") -> str | None:
 def _is(value: Any, kind: str) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
-    return isinstance(value, _TYPES[kind]) and (not isinstance(value, float) or math.isfinite(value))
+    return isinstance(value, _TYPES[kind]) and (kind not in ("integer", "number") or abs(value) <= sys.float_info.max)

@@ -12,6 +12,7 @@ import numpy as np
 from minibert import tree
 from minibert.checkpoint import atomic
 from minibert.config import require
+from minibert.errors import printable, shortened
 from minibert.golden import blocks, candidate, levels, report, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import Row, compare, error, first_divergence
@@ -36,13 +37,15 @@ def parser(commands: Any) -> None:
     command.add_argument("--claim", metavar="FILE", help="write the level reached, with versions and hashes")
     command.add_argument("--badge", metavar="FILE", help="write the level reached as an SVG badge")
     command.add_argument("--weights", metavar="DIR", help="the published directory of a case made --from one")
+    limit = "start no further attempt at the mistake after N seconds; default: try all, whatever the machine's load"
+    command.add_argument("--seconds", type=float, metavar="N", help=limit)
     command.add_argument("--every", action="store_true", help="a line for every tensor")
 
 
 def _run(args: argparse.Namespace) -> int:
     if args.suggest_names is not None:
         return suggest_names(args.case, args.given, args.suggest_names)
-    options = ("names", "dtype", "json", "html", "claim", "badge", "weights", "every")
+    options = ("names", "dtype", "json", "html", "claim", "badge", "weights", "every", "seconds")
     return check(args.case, args.given, **{name: getattr(args, name) for name in options})
 
 
@@ -57,14 +60,16 @@ def check(
     badge: Path | None = None,
     weights: Path | None = None,
     every: bool = False,
+    seconds: float | None = None,
 ) -> int:
     """Compares, prints the report and writes the files asked for; 0 where rounding, or a declared variant, explains it.
 
     case: a folder or a shipped case's name; given: the candidate's file or directory; names: a name map; dtype: the
     precision that the candidate was computed in, else that of its least precise tensor; weights: the published
-    directory that the case refers to; every: a line for every tensor. Raises InputError for unusable input.
+    directory that the case refers to; every: a line for every tensor; seconds: after which the search for the mistake
+    ends, else it tries all it knows. Raises InputError for unusable input.
     """
-    found = report_of(case, given, names, dtype, weights)
+    found = report_of(case, given, names, dtype, weights, seconds)
     for line in report.table(found, _coloured(), every):
         print(line)
     for path, make in (
@@ -79,9 +84,15 @@ def check(
 
 
 def report_of(
-    case: Path, given: Path, names: Path | None = None, dtype: str | None = None, weights: Path | None = None
+    case: Path,
+    given: Path,
+    names: Path | None = None,
+    dtype: str | None = None,
+    weights: Path | None = None,
+    seconds: float | None = None,
 ) -> report.Report:
     """The comparison itself; arguments as of `check`."""
+    require(seconds is None or seconds >= 0, f"seconds is {seconds}: a number from 0 on")
     golden = cases.read(case)
     if golden.facts["kind"] == "tokenizer":
         return _tokens(golden, given)
@@ -90,16 +101,24 @@ def report_of(
     held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden))
     dtype = dtype or held.dtype
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
+    with np.errstate(all="ignore"):  # a candidate's numbers may be of any size
+        return _compared(golden, held, str(given), dtype, weights, seconds)
+
+
+def _compared(
+    golden: cases.Case, held: candidate.Candidate, source: str, dtype: str, weights: Path | None, seconds: float | None
+) -> report.Report:
+    """The report on tensors."""
     alone = _alone(golden, held, weights)
     rows = compare(golden, held.tensors, dtype, held.partial, alone)
     first = first_divergence(rows)
     judged, diagnosis = rows, None
     if first is not None:
-        diagnosis = _diagnosis(golden, held, dtype)
+        diagnosis = _diagnosis(golden, held, dtype, seconds)
         if diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
     code = 0 if first is None or diagnosis.kind == "variant" else 1
-    return report.Report(golden, held, str(given), dtype, rows, first, levels.levels(golden, judged), diagnosis, code)
+    return report.Report(golden, held, source, dtype, rows, first, levels.levels(golden, judged), diagnosis, code)
 
 
 def _rejudged(
@@ -126,9 +145,10 @@ def _rejudged(
 
 def _tokens(golden: cases.Case, given: Path) -> report.Report:
     """The report on a tokenizer."""
-    held, rows = tokens.read(given, golden)
-    first = next((row for row in rows if row.status == "wrong"), None)
-    said = None if first is None else tokens.lines(golden, held, first)
+    with cases.replaying(golden):
+        held, rows = tokens.read(given, golden)
+        first = next((row for row in rows if row.status == "wrong"), None)
+        said = None if first is None else tokens.lines(golden, held, first)
     diagnosis = None if said is None else SimpleNamespace(kind="tokens", mistakes=[], ratio=None, lines=said)
     found = levels.levels(golden, rows)
     return report.Report(golden, held, str(given), "int64", rows, first, found, diagnosis, int(first is not None))
@@ -142,13 +162,15 @@ def suggest_names(case: Path, given: Path, path: Path) -> int:
     require(
         bool(found), f"{given}: no tensor with an unknown name has the shape and nearly the contents of one of the case"
     )
-    width = max(len(guess.name) for guess in found)
-    for guess in found:
+    names = [shortened(printable(guess.name), 120) for guess in found]
+    width = max(map(len, names))
+    for name, guess in zip(names, found, strict=True):
         turned = ", transposed" if guess.transposed else ""
-        print(f"{guess.name:<{width}}  {guess.key}{turned} (they differ by {guess.distance:.1e})")
+        print(f"{name:<{width}}  {printable(guess.key)}{turned} (they differ by {guess.distance:.1e})")
     atomic.write_text(path, levels.dumps(candidate.name_map(found)))
     rest = len(stored) - known - len(found)
-    print(f"{len(found)} names suggested, {known} known already, {rest} like nothing in the case; written to {path}")
+    counted = f"{len(found)} names suggested, {known} known already, {rest} like nothing in the case"
+    print(printable(f"{counted}; written to {path}"))
     return 0
 
 
@@ -156,9 +178,10 @@ def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) 
     """What each block should have given by itself; nothing where the case is no whole family or lacks its weights."""
     if not _whole(golden, weights):
         return {}
-    subject = golden.subject(weights)
-    wide = tree.map(lambda array: array.astype(np.float64), subject.params)
-    return blocks.expected(replace(subject, params=wide), held.tensors | held.unshared)
+    with cases.replaying(golden):
+        subject = golden.subject(weights)
+        wide = tree.map(lambda array: array.astype(np.float64), subject.params)
+        return blocks.expected(replace(subject, params=wide), held.tensors | held.unshared)
 
 
 def _whole(golden: cases.Case, weights: Path | None) -> bool:
@@ -166,14 +189,14 @@ def _whole(golden: cases.Case, weights: Path | None) -> bool:
     return golden.facts["kind"] in ("family", "pipeline") and ("file" in (held or {}) or weights is not None)
 
 
-def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str) -> Any:
+def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str, seconds: float | None) -> Any:
     """What `minibert.mistakes` says of the tensors that were given as the case has them."""
     from minibert import mistakes
 
     other = {*held.partial, *(key.replace("forward/", "gradients/") for key in held.unshared)}
     whole = {key: array for key, array in held.tensors.items() if key not in other}
-    return mistakes.diagnose(golden, whole, dtype)
+    return mistakes.diagnose(golden, whole, dtype, seconds)
 
 
 def _coloured() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ

@@ -8,7 +8,7 @@ from typing import Any
 from minibert import families, reading
 from minibert.checkpoint import directory, strictjson
 from minibert.config import require
-from minibert.errors import InputError
+from minibert.errors import InputError, printable
 from minibert.golden import case as cases
 from minibert.golden import make as making
 from minibert.golden import vectors
@@ -105,7 +105,7 @@ def _texts(path: Any) -> list[str]:
 
 
 def _said(case: Case) -> None:
-    print(f"{case.path}: {_row(case)}", flush=True)
+    print(printable(f"{case.path}: {_row(case)}"), flush=True)
 
 
 def _row(case: Case) -> str:
@@ -119,7 +119,7 @@ def listing() -> int:
     paths = cases.shipped()
     for path in paths:
         case = cases.read(path)
-        print(f"{case.name:<28}{_row(case)}")
+        print(printable(f"{case.name:<28}{_row(case)}"))
     return 0
 
 
@@ -130,9 +130,9 @@ def verify(names: list[str], weights: Any = None) -> int:
         case = cases.read(name)
         unseen = case.facts["kind"] == "pipeline" and weights is None
         lines = making.verify(case, weights)
-        shown = "needs --weights DIR" if unseen else "fine" if not lines else f"{len(lines)} differ"
-        print(f"{case.name:<28}{shown}")
+        outcome = "needs --weights DIR" if unseen else "fine" if not lines else f"{len(lines)} differ"
+        print(printable(f"{case.name:<28}{outcome}"))
         for line in lines[:5]:
-            print(f"  {line}")
+            print(printable(f"  {line}"))
         failed += bool(lines)
     return 1 if failed else 0

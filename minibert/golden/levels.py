@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from minibert import __version__, reading
 from minibert.checkpoint import atomic
+from minibert.errors import printable
 from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, SLOTS, Row
 
@@ -181,7 +182,7 @@ def badge(claimed: dict[str, Any]) -> str:
     right += f" · {claimed['dtype']}"
     left_width, right_width = 66, 16 + round(6.4 * len(right))
     width, middle = left_width + right_width, left_width + right_width / 2
-    title = html.escape(f"minibert {claimed['minibert']}: case {claimed['case']['name']}: {right}")
+    title = html.escape(printable(f"minibert {claimed['minibert']}: case {claimed['case']['name']}: {right}"))
     return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{title}">
 <title>{title}</title>
 <clipPath id="r"><rect width="{width}" height="20" rx="3"/></clipPath>
@@ -194,5 +195,5 @@ def badge(claimed: dict[str, Any]) -> str:
 
 
 def dumps(value: dict[str, Any]) -> str:
-    """JSON for people and machines."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    """JSON for people and machines; in ASCII, as which every name can be written."""
+    return json.dumps(value, allow_nan=False, indent=2) + "\n"

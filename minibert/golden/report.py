@@ -7,6 +7,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from minibert import __version__
+from minibert.config import shown
+from minibert.errors import printable
 from minibert.golden import levels
 from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, EXPLAINED, SLOTS, SUSPECT, Row
@@ -109,7 +111,7 @@ def remarks(report: Report) -> list[str]:
     if missing:
         lines.append(f"not supplied: {missing} of the case's {len(report.rows)} tensors")
     if unknown:
-        listed = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
+        listed = ", ".join(map(shown, unknown[:3])) + (", …" if len(unknown) > 3 else "")
         lines.append(f"unknown to the case, not compared: {len(unknown)} ({listed})")
     if report.candidate.partial:
         lines.append(f"given at the target positions alone: {', '.join(report.candidate.partial)}")
@@ -127,22 +129,22 @@ def table(report: Report, colour: bool = False, every: bool = False) -> Iterator
     a line each, unless `every` tensor is wanted.
     """
     facts = f"{len(report.supplied)} tensors, judged as {report.dtype}"
-    yield f"case {report.case.name}, candidate {report.source}: {facts}"
+    yield printable(f"case {report.case.name}, candidate {report.source}: {facts}")
     lines = []
     for title, rows in sections(report.supplied):
         lines.append((title, None))
         for name, part in groupby(rows, key=_part):
             held = list(part)
             lines += [(_name(row, full=True), row) for row in held] if every else _folded(name, held, report.first)
+    lines = [(printable(name), row) for name, row in lines]
     width = max(len(name) for name, _ in lines) + 4
     yield f"{'':<{width}}{'error':>9}{'floor':>10}{'x floor':>9}{'alone':>9}  verdict"
     for name, row in lines:
         yield name if row is None else _line(row, name, width, colour)
     yield "x floor: error over noise floor; alone: the same, given the candidate's own tensors before it"
-    yield from ("", *remarks(report), *first_lines(report), *level_lines(report))
-    diagnosis = diagnosis_lines(report)
-    if diagnosis:
-        yield from ("", *diagnosis)
+    yield from map(printable, ("", *remarks(report), *first_lines(report), *level_lines(report)))
+    if diagnosis := diagnosis_lines(report):
+        yield from map(printable, ("", *diagnosis))
     yield from ("", _painted(headline(report), "32" if report.code == 0 else "31", colour))
 
 
@@ -336,8 +338,8 @@ def page(report: Report) -> str:
         f"<p>Candidate <code>{_text(report.source)}</code>: {_text(facts)}.</p>",
         f'<p class="outcome{" bad" if report.code else ""}">{_text(headline(report).capitalize())}.</p>',
         "<h2>First divergence</h2>" if bad else "",
-        f"<pre>{_text(chr(10).join(first_lines(report)))}</pre>" if bad else "",
-        f"<h2>Diagnosis</h2><pre>{_text(chr(10).join(diagnosis_lines(report)))}</pre>" if report.diagnosis else "",
+        _block(first_lines(report)) if bad else "",
+        f"<h2>Diagnosis</h2>{_block(diagnosis_lines(report))}" if report.diagnosis else "",
         f"<h2>Levels</h2>{_level_table(report)}" if report.levels else "",
         f"<h2>Error map</h2>{_legend(report)}",
         *(_map(name, rows, report.first) for name, rows in sections(report.rows) if any(_known(row) for row in rows)),
@@ -354,7 +356,11 @@ def page(report: Report) -> str:
 
 
 def _text(value: Any) -> str:
-    return html.escape(str(value))
+    return html.escape(printable(str(value)))
+
+
+def _block(lines: list[str]) -> str:
+    return f"<pre>{chr(10).join(map(_text, lines))}</pre>"
 
 
 def _text_lines(lines: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from minibert import reading
 from minibert.checkpoint import strictjson
 from minibert.config import require, shown
-from minibert.errors import InputError
+from minibert.errors import LONGEST, InputError, shortened
 from minibert.golden import vectors
 from minibert.golden.candidate import Candidate, digest
 from minibert.golden.compare import Row
@@ -77,7 +77,8 @@ def lines(case: Any, candidate: Candidate, first: Row) -> list[str]:
     words = dict(enumerate(held["vocabulary"]))
     got = [words.get(int(i), f"<{i}>") for i in candidate.tensors[first.key]]
     said = [f"text {shown(vector['text'])}" + (f" and {shown(vector['pair'])}" if vector["pair"] is not None else "")]
-    said += [f"  got {' '.join(got)}", f"  due {' '.join(vector['tokens'])}"]
+    sides = (f"  got {' '.join(got)}", f"  due {' '.join(vector['tokens'])}")
+    said += [shortened(side, 2 * LONGEST) for side in sides]
     kind, tokenizer = held.get("kind", "wordpiece"), vectors.tokenizer(held)
     named = []
     for mistake in CATALOGUE.values():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import minibert
+from minibert.config import require
 from minibert.corruption import masking, rules
 from minibert.golden import case as cases
 from minibert.golden import shares
@@ -240,5 +241,6 @@ def verify(case: Case) -> list[str]:
         made = tokenizer(held)
         wrong = [v for v in held["vectors"] if v != _vector(made, v["text"], v["pair"], v["max_length"])]
         return [f"tokens of {v['text'][:40]!r} differ" for v in wrong]
+    require(case.name in SHIPPED, f"case {case.name} is none of those whose law is known: {', '.join(SHIPPED)}")
     again = SHIPPED[case.name][2](case.name)
     return [f"{key} differs" for key in held if held[key] != again[key]]

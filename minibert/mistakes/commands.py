@@ -3,6 +3,7 @@
 import argparse
 
 from minibert.checkpoint import atomic
+from minibert.errors import printable
 from minibert.golden import case as cases
 from minibert.mistakes import matrix, page
 
@@ -31,7 +32,7 @@ def mistakes(id: str | None = None, write: bool = False) -> None:
         ("kill-matrix.md", matrix.page(found)),
     ):
         atomic.write_text(place / name, text)
-        print(place / name)
+        print(printable(str(place / name)))
     flagged(found)
 
 

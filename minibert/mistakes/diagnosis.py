@@ -28,7 +28,6 @@ from minibert.pairs import BLOCKS, PAIRS
 
 EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
-SECONDS = 3.0  # after which no further mutant is started
 BASES = 4  # first halves of pairs that are tried
 ASTRAY = 65536  # times the floor: a forward tensor so far off is not a matter of a mutant's own noise
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
@@ -82,10 +81,10 @@ class Diagnosis:
         return list(dict.fromkeys(found.id for found in self.mistakes))
 
 
-def diagnose(case: Case, candidate: Mapping[str, Any], dtype: str, seconds: float = SECONDS) -> Diagnosis:
+def diagnose(case: Case, candidate: Mapping[str, Any], dtype: str, seconds: float | None = None) -> Diagnosis:
     """The mistake, tie, pair or variant that explains the candidate's tensors (by key), computed in `dtype`.
 
-    seconds: after which no further mutant is started.
+    seconds: after which no further mutant is started; None: all are tried, so that no clock decides what is found.
     """
     rows = compare.compare(case, candidate, dtype)
     first = compare.first_divergence(rows)
@@ -247,10 +246,10 @@ class _Search:
         dtype: str,
         rows: list[compare.Row],
         first: compare.Row,
-        seconds: float,
+        seconds: float | None,
     ):
         self.case, self.subject, self.dtype, self.first = case, subject, dtype, first
-        self.rows, self.ends = rows, time.perf_counter() + seconds
+        self.rows, self.ends = rows, None if seconds is None else time.perf_counter() + seconds
         self.tried = self.left = 0
         self.whole = families.declared(families.family(subject.family), "HEADS", subject.config)
         judged = [r.key for r in compare.causal(rows) if r.key in candidate and r.status not in ("exempt", "undefined")]
@@ -369,14 +368,19 @@ class _Search:
     def _run(self, chosen: Iterable[Found], base: _Trial | None = None) -> list[_Trial]:
         trials = []
         for found in chosen:
-            if time.perf_counter() > self.ends:
-                self.left += 1
+            if self._late():
                 continue
             change = found.mutant.change if base is None else _both(base.change, found.mutant.change)
             trial = self._trial((*(base.found if base else ()), found), change, guarded=True)
             if trial is not None and self._says_enough(trial):
                 trials.append(trial)
         return trials
+
+    def _late(self) -> bool:
+        """Whether the time is up; counts the mutants that this keeps from being tried."""
+        late = self.ends is not None and time.perf_counter() > self.ends
+        self.left += late
+        return late
 
     def _says_enough(self, trial: _Trial) -> bool:
         """Whether the mutant speaks of at least half of what the candidate supplies."""
@@ -486,8 +490,7 @@ class _Search:
         before = self._trial(base.found, base.change, few, evidence)
         trials, rest = [], []
         for found in chosen:
-            if time.perf_counter() > self.ends + SECONDS / 2:
-                self.left += 1
+            if self._late():
                 continue
             change = _both(base.change, found.mutant.change)
             trial = self._trial((*base.found, found), change, few, evidence)
@@ -518,7 +521,7 @@ class _Search:
         for first in dict.fromkeys(map(id, [*firsts[:BASES], *fewest[:BASES]])):
             one = next(t for t in firsts if id(t) == first)
             for other in firsts:
-                if other.found[0].id != one.found[0].id and time.perf_counter() < self.ends + SECONDS / 2:
+                if other.found[0].id != one.found[0].id and not self._late():
                     change = _both(one.change, other.change)
                     trial = self._trial((*one.found, *other.found), change, few, evidence)
                     if trial is not None and trial.ratio <= max(SUSPECT, before.ratio / BETTER):

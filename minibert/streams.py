@@ -1,0 +1,104 @@
+"""The standard streams, whatever state the caller left them in: closed, full, without a reader, in any encoding."""
+
+import codecs
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, BinaryIO
+
+from minibert import reading
+from minibert.errors import InputError
+
+LINE = 1 << 24  # bytes of a line of text: far more tokens than any model takes
+
+
+class Unwritable(Exception):
+    """Standard output took no more; the cause is the OSError."""
+
+
+class _Output:
+    """A stream whose failure to write is `Unwritable`, or passed over: nobody reads what is said on standard error."""
+
+    def __init__(self, stream: Any, needed: bool):
+        self._stream, self._needed = stream, needed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._tried(self._stream.write, text)
+
+    def flush(self) -> None:
+        self._tried(self._stream.flush)
+
+    def _tried(self, action: Any, *arguments: Any) -> Any:
+        try:
+            return action(*arguments)
+        except OSError as error:
+            if self._needed:
+                raise Unwritable from error
+            discard(self._stream)
+
+
+@contextmanager
+def prepared() -> Iterator[None]:
+    """Inside, the three streams exist, what the terminal's encoding lacks is escaped, and failures are as in `_Output`.
+
+    A stream that was closed fails when it is used, as it should; its number is not left to the next file opened.
+    """
+    before = sys.stdin, sys.stdout, sys.stderr
+    for name, lost, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, lost), mode, encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = _Output(sys.stdout, needed=True), _Output(sys.stderr, needed=False)
+    try:
+        yield
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = before
+
+
+def discard(stream: Any) -> None:
+    """Whatever the stream holds and gets goes nowhere: it would fail once more when Python ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def lines(path: str | None) -> Iterator[str]:
+    """Lines of a UTF-8 file, or of standard input for None, without their ends, as they come.
+
+    InputError where a line is not UTF-8 or has more than LINE bytes: they are kept one at a time.
+    """
+    with ExitStack() as closing:
+        if path is None:
+            name, file = "standard input", sys.stdin.buffer
+            if sys.stdin.isatty():
+                print("reading from the keyboard: one text a line, Ctrl-D (on Windows Ctrl-Z, Enter) ends",
+                      file=sys.stderr)
+        else:
+            name, file = str(path), closing.enter_context(reading.opened(path))
+        yield from _decoded(file, name)
+
+
+def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
+    start, number = 0, 1
+    while line := _line(file, name):
+        if len(line) > LINE:
+            raise InputError(f"{name}: line {number} has more than {LINE} bytes: one text a line")
+        try:
+            text = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode("utf-8")
+        except UnicodeDecodeError as error:
+            bom = 3 if number == 1 and line.startswith(codecs.BOM_UTF8) else 0
+            raise InputError(f"{name} is not UTF-8: byte {start + bom + error.start}, in line {number}") from None
+        yield text.removesuffix("\n").removesuffix("\r")
+        start, number = start + len(line), number + 1
+
+
+def _line(file: BinaryIO, name: str) -> bytes:
+    try:
+        return file.readline(LINE + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror or error}") from None
