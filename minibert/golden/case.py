@@ -34,6 +34,7 @@ FORMAT = "minibert-case/1"
 SECTIONS = ("weights", "inputs", "forward", "gradients", "steps")
 NOISE = ("float32", "bfloat16", "float16")
 MAX_JSON = 1 << 26  # bytes of a case.json or text.json that are read at all
+MAX_BYTES = 1 << 30  # of a case's tensors
 OWNED = ("case.json", "text.json", *(f"{section}.safetensors" for section in SECTIONS))
 Tensors = dict[str, np.ndarray]
 
@@ -194,6 +195,8 @@ def _read(place: Path) -> Case:
         fields = {**row, "shape": tuple(row["shape"])}
         del fields["name"]
         entries[key] = Entry(key, **fields)
+    size = sum(math.prod(entry.shape) * np.dtype(entry.dtype).itemsize for entry in entries.values())
+    require(size <= MAX_BYTES, f"{source}: its tensors have {shown(size)} bytes; the limit is {MAX_BYTES}")
     _require_files(place, entries)
     numbered = {int(match[1]) for key in entries if (match := re.match(r"inputs/(\d{1,9})/", key))}
     counted = max(facts["batches"], 1) == len(numbered) + 1 and max(numbered, default=0) == len(numbered)
