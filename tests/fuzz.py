@@ -7,6 +7,7 @@ fell is saved, and read once more by: python tests/fuzz.py --again FILE. The exi
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -130,6 +131,8 @@ def main() -> int:
     parser.add_argument("--falls", type=Path, default=falls, metavar="DIR", help=f"for what fell; default {falls}")
     parser.add_argument("--again", type=Path, metavar="FILE", help="read one that fell")
     args = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # the table so far, then; also in the background
+        signal.signal(number, signal.default_int_handler)
     if args.again:
         verdict = again(args.again)
         print(f"{verdict.outcome}, {verdict.seconds:.2f} s, {verdict.megabytes:.0f} MB", *verdict.faults, sep="\n")
