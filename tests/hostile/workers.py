@@ -92,7 +92,6 @@ def judged(reader: Reader, given: Input, place: Path) -> Verdict:
     started = time.process_time()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        warnings.simplefilter("ignore", ResourceWarning)  # as Python does: it comes whenever memory goes
         sys.stdout, sys.stderr = outputs
         signal.setitimer(signal.ITIMER_PROF, KILLED)
         try:
