@@ -85,12 +85,12 @@ def sealed(tree: Tree) -> Tree:
             start = 8 + int.from_bytes(data[:8], "little")
             begin, end = json.loads(data[8:start])[row["name"]]["data_offsets"]
             row["sha256"] = hashlib.sha256(data[start + begin : start + end]).hexdigest()
-        tree["case.json"] = _dumped(case)
+        tree["case.json"] = dumped(case)
     for path in [path for path in tree if path.endswith("/sha256.json")]:
         with suppress(Exception):
             folder = path.removesuffix("sha256.json")
             names = json.loads(tree[path])
-            tree[path] = _dumped({name: hashlib.sha256(tree[folder + name]).hexdigest() for name in names})
+            tree[path] = dumped({name: hashlib.sha256(tree[folder + name]).hexdigest() for name in names})
     return tree
 
 
@@ -259,7 +259,7 @@ def raw_bytes(data: bytes, donors: Sequence[Tree], rng: Random) -> bytes:
 # ---- JSON ------------------------------------------------------------------------------------------------------------
 def json_text(data: bytes, rng: Random) -> bytes:
     """A fault in one value or key of a JSON text."""
-    return _dumped(json_value(json.loads(data), rng))
+    return dumped(json_value(json.loads(data), rng))
 
 
 def json_lines(data: bytes, rng: Random) -> bytes:
@@ -326,7 +326,7 @@ def odd_value(value: Any, rng: Random) -> Any:
     )
 
 
-def _dumped(value: Any) -> bytes:
+def dumped(value: Any) -> bytes:
     """JSON with whatever a fault put in: raw text, repeated keys, lone surrogates as escapes."""
     return "".join(_pieces(value)).encode("utf-8", "surrogatepass")
 
@@ -376,7 +376,7 @@ def safetensors_file(data: bytes, rng: Random) -> bytes:
         fields[rng.choice(NAMES)] = {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}
     else:
         fields = json_value(fields, rng)
-    head = _dumped(fields)
+    head = dumped(fields)
     if rng.random() < 0.1:
         head += rng.choice((b" ", b"\0", b"}", b" " * 1000))
     return (rng.choice(NUMBERS[:19]) % 2**64 if rng.random() < 0.05 else len(head)).to_bytes(8, "little") + head + body

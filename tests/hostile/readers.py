@@ -116,7 +116,7 @@ def sharded() -> Tree:
         for file, held in parts.items():
             safetensors.write(folder / file, {name: tensors[name] for name in held})
         places = {name: file for file, held in parts.items() for name in held}
-        index = mutation._dumped({"metadata": {"total_size": 1}, "weight_map": places})
+        index = mutation.dumped({"metadata": {"total_size": 1}, "weight_map": places})
         kept = {name: data for name, data in files.items() if name != "model.safetensors"}
         return kept | tree_of(folder) | {"model.safetensors.index.json": index}
 
@@ -141,7 +141,7 @@ def vocabularies(kind: str) -> Callable[[], list[Tree]]:
         own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
         settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
         added = {
-            "added_tokens.json": mutation._dumped(
+            "added_tokens.json": mutation.dumped(
                 {"<extra>": len(tokenizer(kind)), "two words": len(tokenizer(kind)) + 1}
             )
         }
@@ -197,7 +197,7 @@ def _narrowed(array: np.ndarray, how: int) -> np.ndarray:
 
 def bfloat16() -> Tree:
     """A safetensors file of 16-bit numbers, which NumPy alone does not write."""
-    head = mutation._dumped({"a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
+    head = mutation.dumped({"a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
                              "b": {"dtype": "F16", "shape": [], "data_offsets": [12, 14]}})  # fmt: skip
     return {"model.safetensors": len(head).to_bytes(8, "little") + head + bytes(range(14))}
 
@@ -224,7 +224,7 @@ def name_maps() -> list[Tree]:
         )
         held = tree_of(folder)
     rows = {f"their.{i}": key if i % 2 else {"key": key, "transpose": False} for i, key in enumerate(case.entries)}
-    return [held | {"names.json": mutation._dumped(rows)}]
+    return [held | {"names.json": mutation.dumped(rows)}]
 
 
 def token_files() -> list[Tree]:
@@ -233,7 +233,7 @@ def token_files() -> list[Tree]:
     fields = ("ids", "type_ids", "tokens", "offsets")
     whole = [{name: vector[name] for name in fields} for vector in vectors]
     ids = [vector["ids"] for vector in vectors]
-    return [{"ids.json": mutation._dumped(held)} for held in (whole, {"vectors": whole}, ids, {"vectors": ids})]
+    return [{"ids.json": mutation.dumped(held)} for held in (whole, {"vectors": whole}, ids, {"vectors": ids})]
 
 
 @functools.cache
@@ -272,7 +272,7 @@ def runs() -> list[Tree]:
 
 def word_lists() -> list[Tree]:
     """Lists of words for a segmenter, and similar words."""
-    similar = mutation._dumped({"cat": ["dog", "mat"], "the": ["a"], "语言": ["模型"]})
+    similar = mutation.dumped({"cat": ["dog", "mat"], "the": ["a"], "语言": ["模型"]})
     return [{"words.txt": "语言 模型\n预测\n下一个\ncat dog\n".encode(), "similar.json": similar}]
 
 
