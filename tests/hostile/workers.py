@@ -29,6 +29,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from minibert.errors import InputError
+
 from . import mutation
 from .mutation import GIB, MIB, Tree
 from .readers import Reader
@@ -100,7 +102,7 @@ def judged(reader: Reader, given: Input, place: Path) -> Verdict:
                 faults.append(f"exit code {code!r}")
             outcome = "refused" if code == 2 else "accepted"
         except BaseException as error:
-            if type(error).__name__ == "InputError" and isinstance(error, ValueError):
+            if isinstance(error, InputError):
                 outcome = "refused"
                 faults += _unreadable(str(error), "the error line")
             else:
