@@ -1,8 +1,20 @@
 """`python -m minibert` and the command `minibert`: Ctrl-C is heard before NumPy and the commands are imported."""
 
 import os
-import signal
 import sys
+
+
+def _stop(*_: object) -> int:
+    try:
+        os.write(2, b"minibert: interrupted\n")
+    finally:
+        os._exit(130)
+
+
+try:
+    import signal
+except KeyboardInterrupt:
+    _stop()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,13 +33,6 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         if heard:
             signal.signal(signal.SIGINT, _stop)
-
-
-def _stop(*_: object) -> int:
-    try:
-        os.write(2, b"minibert: interrupted\n")
-    finally:
-        os._exit(130)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 import minibert
 from minibert import families, gradcheck, inference, memory, pretraining, streams, tree
 from minibert.checkpoint import atomic
+from minibert.config import whole
 from minibert.corruption import commands as corruption
 from minibert.errors import InputError, printable
 from minibert.golden import checking
@@ -194,8 +195,7 @@ def _embed(args: argparse.Namespace) -> None:
     output = Path(args.output) if args.output else None
     if output and output.suffix not in (".npy", ".jsonl"):
         raise InputError(f"--output {args.output}: the name must end in .npy or .jsonl")
-    if args.batch_size < 1:
-        raise InputError(f"--batch-size {args.batch_size}: at least 1")
+    whole("--batch-size", args.batch_size, 1)
     model = minibert.load(args.directory)
     texts = _some(streams.lines(args.text), f"{args.text or 'standard input'} holds no text")
     parts = _embedded(model, texts, args)
@@ -239,8 +239,7 @@ def _json_lines(part: tuple[list[str], np.ndarray]) -> str:
 
 
 def _fill_mask(args: argparse.Namespace) -> None:
-    if args.top < 1:
-        raise InputError(f"--top {args.top}: at least 1")
+    whole("--top", args.top, 1)
     model = minibert.load(args.directory)
     for text in _texts(args.text):
         guesses = inference.masked_words(model, text, args.top)
@@ -310,8 +309,8 @@ def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool)
     """The arrays between forward and backward; with them the gradient, the parameters and two moments are held."""
     longest = model.module.longest(model.config)
     length = min(128, longest) if length is None else length
-    if rows < 1 or not 4 <= length <= longest:
-        raise InputError(f"--batch-size {rows} --length {length}: at least 1 row of 4 to {longest} tokens")
+    whole("--batch-size", rows, 1, memory.MOST)
+    whole("--length", length, 4, longest)
     held = memory.activations(model, rows, length)
     again = memory.activations(model, rows, length, keep="inputs")
     size = sum(array.nbytes for array in tree.leaves(model.params))
@@ -329,8 +328,7 @@ def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool)
 
 
 def _gradcheck(args: argparse.Namespace) -> int:
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: at least 0")
+    whole("--seed", args.seed)
     for name in args.names:
         if name not in gradcheck.known():
             raise InputError(f"unknown name {name!r}; there are: {', '.join(gradcheck.known())}")

@@ -7,6 +7,9 @@ the annotations; ranges by the dataclass itself, in `__post_init__`, with `requi
 import dataclasses
 import difflib
 import math
+import operator
+from collections.abc import Iterable
+from numbers import Real
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -21,16 +24,62 @@ def require(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
+def whole(name: str, value: Any, least: int = 0, most: int | None = None) -> int:
+    """`value` as a whole number from `least` to `most`, without an end for None; else InputError, for a bool too."""
+    try:
+        number = least - 1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = least - 1
+    fits = least <= number and (most is None or number <= most)
+    allowed = f", {least} or more" if most is None else f" from {least} to {most}"
+    if not fits:
+        raise InputError(f"{name} {shown(value)}: expected a whole number{allowed}")
+    return number
+
+
+def real(name: str, value: Any, least: float = 0.0, most: float = math.inf) -> float:
+    """`value` as a float from `least` to `most`; InputError for another value or type, NaN, None and bool too."""
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an int that is no float
+        number = math.nan
+    if not least <= number <= most:  # NaN, too
+        raise InputError(f"{name} {shown(value)}: expected a number from {least:g} to {most:g}")
+    return number
+
+
+def one_of(name: str, value: Any, known: Iterable[str]) -> str:
+    """The value, a str that is one of those known."""
+    fits = isinstance(value, str) and value in known
+    if not fits:
+        raise InputError(f"unknown {name} {shown(value)}{nearest(value, known)}; there are: {', '.join(known)}")
+    return value
+
+
+def listed(name: str, value: Any) -> list[Any]:
+    """The value's items; InputError for what has none, and for a text, whose items are letters."""
+    try:
+        items = None if isinstance(value, str | bytes) else list(value)
+    except TypeError:
+        items = None
+    if items is None:
+        raise InputError(f"{name} {shown(value)}: expected a list")
+    return items
+
+
 def from_fields(cls: type[C], fields: dict[str, Any]) -> C:
     """The config with these fields, the rest at their defaults.
 
     An unknown name, a missing one without default, or a value of another type is an InputError. Nothing is
     coerced except a whole number where a float is due.
     """
+    if not isinstance(fields, dict):
+        raise InputError(f"config fields {shown(fields)}: expected a dict of values by name")
     types = get_type_hints(cls)
     known = {field.name: field for field in dataclasses.fields(cls)}
     for name in fields:
-        require(name in known, f"unknown config field {shown(name)}{nearest(name, known)}")
+        if name not in known:
+            raise InputError(f"unknown config field {shown(name)}{nearest(name, known)}")
     for name, field in known.items():
         default = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
         require(default or name in fields, f"config field {name!r} is missing")
@@ -45,15 +94,15 @@ def to_fields(config: Any) -> dict[str, Any]:
 def shown(value: Any) -> str:
     """The value's repr, printable and cut so that an error line stays a line."""
     try:
-        text = printable(repr(value))
-    except RecursionError:  # JSON can be nested a little deeper than what is shown of it
-        return f"a {type(value).__name__} nested too deeply"
-    return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
+        text = repr(value)
+    except (ValueError, RecursionError):  # more digits, or nested more deeply, than Python writes out
+        return f"a {type(value).__name__} too large to show"
+    return printable(text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)")
 
 
-def nearest(name: str, known: Any) -> str:
+def nearest(name: Any, known: Any) -> str:
     """'; did you mean …?' when a known name is close, else nothing: the end of an error line."""
-    close = difflib.get_close_matches(str(name), list(known), n=1)
+    close = difflib.get_close_matches(name, list(known), n=1) if isinstance(name, str) and len(name) < 100 else []
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -62,7 +111,10 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     if type(value) is int and float in allowed and int not in allowed:
         value = float(value) if abs(value) < 2**1023 else math.inf  # a larger one is no float
     named = " or ".join("null" if t is NoneType else t.__name__ for t in allowed)
-    require(type(value) in allowed, f"config field {name!r} is {shown(value)}; allowed: {named}")
+    if type(value) not in allowed:
+        raise InputError(f"config field {name!r} is {shown(value)}; allowed: {named}")
+    if type(value) is int and abs(value) >= 2**63:
+        raise InputError(f"config field {name!r} is {shown(value)}; allowed: whole numbers of 64 bits")
     finite = not isinstance(value, float) or math.isfinite(value)
     require(finite, f"config field {name!r} is {value}; allowed: a finite number")
     return value

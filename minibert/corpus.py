@@ -190,13 +190,13 @@ def _documents(lines: Iterable[str], layout: str | None) -> Iterator[list[str]]:
     layout = layout or layout_of(blocks)
     lines = chain(head, lines)
     if layout == "sentences":
-        yield from _blocks(lines)
+        yield from _blocks(lines, BLOCK)
     elif layout == "wrapped":
-        yield from _cut(sentences(_unwrapped(block)) for block in _blocks(lines))
+        yield from _cut(sentences(_unwrapped(block)) for block in _blocks(lines, BLOCK))
     elif layout != "paragraphs":
         raise InputError(f"unknown text layout {layout!r}: give sentences, wrapped or paragraphs")
     elif len(blocks) > 1 and sum(map(len, blocks)) >= 2 * len(blocks):  # blank lines stand between documents
-        yield from ([s for line in block for s in sentences(line)] for block in _blocks(lines))
+        yield from ([s for line in block for s in sentences(line)] for block in _blocks(lines, BLOCK))
     else:
         yield from _cut(sentences(line) for line in lines if line)
 
@@ -236,7 +236,7 @@ def _unwrapped(lines: Iterable[str]) -> str:
     return _HYPHEN.sub("-", "\n".join(lines)).replace("\n", " ")
 
 
-def _blocks(lines: Iterable[str], most: float = BLOCK) -> Iterator[list[str]]:
+def _blocks(lines: Iterable[str], most: float) -> Iterator[list[str]]:
     """The lines between blank ones, at most up to the one that makes them more than so many characters."""
     block: list[str] = []
     size = 0

@@ -14,7 +14,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: object = ""):
-        super().__init__(shortened(printable(str(message)), LONGEST))
+        brief = shortened(str(message), 10 * LONGEST)  # before each character is looked at
+        super().__init__(shortened(printable(brief), LONGEST))
 
 
 class WriteError(InputError):

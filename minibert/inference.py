@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import tree
+from minibert.config import listed, one_of, shown, whole
 from minibert.errors import InputError
 from minibert.model import Model
 
@@ -13,6 +14,8 @@ POOLINGS = ("mean", "cls", "pooler")
 
 
 def _tokenizer(model: Model) -> Any:
+    if not isinstance(model, Model):
+        raise InputError(f"model {shown(model)}: expected what `minibert.load` returns")
     if model.tokenizer is None:
         raise InputError("this directory has no vocabulary (vocab.txt or tokenizer.json), so it cannot read text")
     return model.tokenizer
@@ -37,15 +40,15 @@ def sentence_vectors(
     rounding alone.
     """
     tokenizer = _tokenizer(model)
-    if pooling not in POOLINGS:
-        raise InputError(f"unknown pooling {pooling!r}; there are: {', '.join(POOLINGS)}")
+    one_of("pooling", pooling, POOLINGS)
     if pooling == "pooler" and "pooler" not in model.params:
         raise InputError("pooling 'pooler' needs the head 'pooler', which these parameters do not have")
-    if isinstance(texts, str) or batch_size < 1:
-        raise InputError("sentence_vectors takes a list of texts, and a batch_size of at least 1")
+    if not isinstance(normalize, bool):
+        raise InputError(f"normalize {shown(normalize)}: expected True or False")
+    texts, batch_size = listed("texts", texts), whole("batch_size", batch_size, 1)
     longest = model.module.longest(model.config)
-    if max_length is not None and not 2 <= max_length <= longest:
-        raise InputError(f"max_length {max_length}: this model takes 2 to {longest} tokens")
+    if max_length is not None:
+        max_length = whole("max_length", max_length, 2, longest)
     encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
     order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
     vectors = np.zeros((len(encodings), model.config.hidden_size), tree.leaves(model.params)[0].dtype)
@@ -96,7 +99,7 @@ class Guess(NamedTuple):
 
 def masked_words(model: Model, text: str, top: int = 5) -> list[list[Guess]]:
     """For each [MASK] of the text, in order, the `top` most probable tokens."""
-    tokenizer = _tokenizer(model)
+    tokenizer, top = _tokenizer(model), whole("top", top, 1)
     if not hasattr(model.module, "masked_logits"):
         raise InputError(f"{model.family} has no head that fills masks")
     encoding = _encoding(model, text)
@@ -126,6 +129,7 @@ class Suspicion(NamedTuple):
 
 def replaced_tokens(model: Model, text: str) -> list[Suspicion]:
     """Every token of the text but the special ones around it, in order, as an ELECTRA discriminator sees it."""
+    _tokenizer(model)
     if not hasattr(model.module, "replaced_logits"):
         raise InputError(f"{model.family} has no head that tells replaced tokens; ELECTRA's discriminator has one")
     encoding = _encoding(model, text)

@@ -29,6 +29,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert import signatures
+from minibert.config import require, shown
+from minibert.errors import InputError
 from minibert.gradcheck import error
 
 Tensors = Mapping[str, np.ndarray]
@@ -51,6 +54,13 @@ class Silent(Exception):
     """The law cannot be asked; the message says why."""
 
 
+class _Given(dict):
+    """What a law reads by name: where it is not there the law is silent."""
+
+    def __missing__(self, name: str) -> Any:
+        raise Silent(f"{name} is not given")
+
+
 LAWS: dict[str, Callable[[Run, Tensors, Tensors, Config], Finding]] = {}
 
 
@@ -60,14 +70,17 @@ def law(f: Callable) -> Callable[[Run, Tensors, Tensors, Config], Finding]:
     @functools.wraps(f)
     def asked(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> Finding:
         answers: list[Tensors] = []
+        given = weights
+        held, inputs = _question(run, weights, inputs, config)
 
         def recorded(weights: Tensors, inputs: Tensors) -> Tensors:
-            found = run(weights, inputs).items()
-            answers.append({key: np.asarray(value) for key, value in found if _golden(_name(key), weights)})
+            found = _mapping("what `run` returned", run(given if weights is held else weights, inputs))
+            answers.append({key: signatures.array(key, value) for key, value in found.items()
+                            if _golden(_name(key), weights)})
             return answers[-1]
 
         try:
-            found, where, *own = f(recorded, weights, _without_dropout(inputs), config)
+            found, where, *own = f(recorded, held, inputs, _Given(config))
         except Silent as reason:
             return Finding(f.__name__, None, math.nan, math.nan, f"{f.__name__}: not asked: {reason}")
         eps = _eps(weights, *answers)
@@ -82,7 +95,7 @@ def law(f: Callable) -> Callable[[Run, Tensors, Tensors, Config], Finding]:
 
 def check(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> list[Finding]:
     """Every law's finding. The implementation sees the question as given only once."""
-    inputs, given = _without_dropout(inputs), []
+    inputs, given = _question(run, weights, inputs, config)[1], []
 
     def remembered(w: Tensors, x: Tensors) -> Tensors:
         if w is not weights or x.keys() != inputs.keys() or any(x[name] is not inputs[name] for name in x):
@@ -96,6 +109,9 @@ def check(run: Run, weights: Tensors, inputs: Tensors, config: Config) -> list[F
 
 def questions(asked: Callable, weights: Tensors, inputs: Tensors, config: Config) -> list[tuple[Tensors, Tensors]]:
     """The (weights, inputs) that a law wants answered."""
+    known = any(asked is one for one in LAWS.values())
+    if not known:
+        raise InputError(f"law {shown(asked)}: expected one of minibert.laws: {', '.join(LAWS)}")
     wanted: list[tuple[Tensors, Tensors]] = []
 
     def recorded(weights: Tensors, inputs: Tensors) -> Tensors:
@@ -108,8 +124,17 @@ def questions(asked: Callable, weights: Tensors, inputs: Tensors, config: Config
 
 def replay(dumps: Iterable[Tensors]) -> Run:
     """A `run` that gives the answers to `questions`, in their order."""
-    answers = iter(dumps)
-    return lambda weights, inputs: next(answers)
+    try:
+        answers = iter(dumps)
+    except TypeError:
+        raise InputError(f"dumps {shown(dumps)}: expected a list of answers") from None
+
+    def run(weights: Tensors, inputs: Tensors) -> Tensors:
+        answer = next(answers, None)
+        require(answer is not None, "there are fewer answers than `questions` gave questions")
+        return answer
+
+    return run
 
 
 # ---- Other questions, the same answers -------------------------------------------------------------------------------
@@ -137,7 +162,8 @@ def batch_permutation(run: Run, weights: Tensors, inputs: Tensors, config: Confi
     if rows < 2:
         raise Silent("the batch has one row")
     order = np.roll(np.arange(rows), 1)
-    first, second = run(weights, inputs), run(weights, {name: value[order] for name, value in inputs.items()})
+    others = {name: _moved(value, (0, order)) for name, value in inputs.items()}
+    first, second = run(weights, inputs), run(weights, others)
     by_row = {key for key, value in first.items() if _name(key) not in weights and value.ndim and len(value) == rows}
     return _worst(second, {key: value[order] if key in by_row else value for key, value in first.items()})
 
@@ -457,9 +483,41 @@ def _forward(answer: Tensors, skip: set[str]) -> Tensors:
     return {key: value for key, value in answer.items() if key.startswith("forward/") and _name(key) not in skip}
 
 
+# what laws read of the inputs, as `signatures` writes it
+INPUTS = {
+    "input_ids": "(B,T)<V", "input_mask": "(B,T)?", "attention_mask": "(B,T)?", "segment_ids": "(B,T)<any",
+    "token_type_ids": "(B,T)<any", "masked_lm_positions": "(B,M)<T", "masked_lm_ids": "(B,M)<V",
+    "masked_lm_weights": "(B,M)+", "replacement_ids": "(B,M)<V",
+}  # fmt: skip
+
+
+def _question(run: Run, weights: Any, inputs: Any, config: Any) -> tuple[Tensors, Tensors]:
+    """(weights, inputs without dropout) as arrays; InputError for what no law can be asked of."""
+    if not callable(run):
+        raise InputError(f"run {shown(run)}: expected a function of (weights, inputs)")
+    weights = _mapping("weights", weights).items()
+    weights = _Given({name: signatures.array(f"weight {name}", value) for name, value in weights})
+    inputs = _without_dropout(_mapping("inputs", inputs))
+    _mapping("config", config)
+    require("input_ids" in inputs, "inputs lack 'input_ids'")
+    tables = _word_tables(weights)
+    sizes = {"V": len(np.atleast_1d(weights[tables[0]])) if tables else 2**62, "any": 2**62}
+    checked = {name: signatures.check(name, inputs[name], signatures.parse(spec), sizes)
+               for name, spec in INPUTS.items() if name in inputs}
+    return weights, {**inputs, **checked}
+
+
+def _mapping(name: str, given: Any) -> Mapping[str, Any]:
+    fits = isinstance(given, Mapping) and all(isinstance(key, str) for key in given)
+    if not fits:
+        raise InputError(f"{name} {shown(given)}: expected a dict by published name")
+    return given
+
+
 def _without_dropout(inputs: Tensors) -> dict[str, np.ndarray]:
     """The first batch, in evaluation."""
-    return {name: np.asarray(value) for name, value in inputs.items() if "/" not in name and name != "dropout"}
+    return {name: signatures.array(name, value) for name, value in inputs.items()
+            if "/" not in name and name != "dropout"}
 
 
 def _masked(inputs: Tensors) -> tuple[dict[str, np.ndarray], str, np.ndarray]:

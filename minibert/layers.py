@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibert import kernels, ops
-from minibert.config import require
+from minibert.config import one_of, require
 from minibert.pairs import block, block_backward
 
 Array = np.ndarray
@@ -370,7 +370,7 @@ def stack(f: Callable, x: Array, ps: list[Tree], keep: str = "caches") -> tuple[
     backward (memory for time); "outputs" no caches; "last" nothing but the last output.
     """
     known = ("caches", "inputs", "outputs", "last")
-    require(keep in known, f"unknown keep {keep!r}; there are: {', '.join(known)}")
+    one_of("keep", keep, known)
     outputs, caches = [x], []
     for i, p in enumerate(ps):
         y, c = f(outputs[-1], p, i)

@@ -6,6 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import buffers, tree
+from minibert.config import shown, whole
+from minibert.errors import InputError
+from minibert.model import Model
+
+MOST = 2**31 - 1  # rows: NumPy has no larger arrays of them, whatever the memory
 
 
 class Held(NamedTuple):
@@ -22,7 +27,10 @@ def activations(model: Any, rows: int, length: int, keep: str = "caches") -> lis
     The forward pass is run, with dropout as configured and 15 % of the positions predicted, and its cache walked; an
     array that several places share is counted at the first. keep: as in `Model.loss`.
     """
-    rng = np.random.default_rng(0)
+    if not isinstance(model, Model):
+        raise InputError(f"model {shown(model)}: expected what `minibert.load` returns")
+    length = whole("length", length, 4, model.module.longest(model.config))
+    rows, rng = whole("rows", rows, 1, MOST), np.random.default_rng(0)
     batch = model.module.example(rng, model.config, rows, length, max(1, round(0.15 * length)))
     buffers.release()  # memory used again may be larger than what stands on it
     cache = model.loss(batch, keep=keep)[1]

@@ -1,6 +1,7 @@
 """A model: a family, its configuration, parameters and tokenizer, with every input checked at this door."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from minibert import config as configs
 from minibert import families, signatures, tree
-from minibert.config import nearest, shown
+from minibert.config import listed, nearest, one_of, real, require, shown, whole
 from minibert.errors import InputError
 
 Tree = Any
@@ -22,6 +23,8 @@ class Model:
 
     def __init__(self, family: str, config: Any, params: Tree, tokenizer: Any = None):
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
+        if not isinstance(config, self.module.Config):
+            raise InputError(f"config {shown(config)}: expected the Config of {family}")
 
     @property
     def module(self) -> ModuleType:
@@ -32,18 +35,21 @@ class Model:
         """The family's OUTPUTS for its INPUTS, in evaluation (no dropout); no mask means all ones.
 
         outputs: the names wanted, all by default; what nobody asks for is neither computed nor kept. Raises InputError
-        for unknown or missing inputs, wrong shapes, ids out of range, rows longer than the position table.
+        for unknown or missing inputs, wrong shapes, ids out of range, rows longer than the position table, and where a
+        result is beyond the precision of the parameters.
         """
-        module = self.module
+        module, dtype = self.module, self._dtype()
         given = {"input_ids": input_ids, **inputs}
         arrays = self._checked({k: v for k, v in given.items() if v is not None}, module.INPUTS, ("input_ids",))
-        wanted = list(module.OUTPUTS if outputs is None else outputs)
-        for name in wanted:
-            if name not in module.OUTPUTS:
-                raise InputError(f"unknown output {name!r}; there are: {', '.join(module.OUTPUTS)}")
+        wanted = module.OUTPUTS if outputs is None else listed("outputs", outputs)
+        wanted = [one_of("output", name, module.OUTPUTS) for name in wanted]
         keep = "caches" if "attentions" in wanted else "outputs" if "hidden_states" in wanted else "last"
-        out = module.encode(self.params, self.config, arrays, keep=keep)[0]
-        return {name: tree.map(np.array, out[name]) for name in wanted if name in out}  # the caller's own memory
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
+            out = module.encode(self.params, self.config, arrays, keep=keep)[0]
+        out = {name: tree.map(np.array, out[name]) for name in wanted if name in out}  # the caller's own memory
+        for path, array in tree.items(out):
+            require(bool(np.isfinite(array).all()), f"{path} is not finite: {_beyond(dtype)}")
+        return out
 
     def loss(
         self, batch: dict[str, Any], denominators: dict[str, float] | None = None, keep: str = "caches"
@@ -54,26 +60,35 @@ class Model:
         keep: "inputs" recomputes layers in the backward instead of keeping their caches (see `layers.stack`).
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
-        module = self.module
+        module, dtype = self.module, self._dtype()
         for head in families.declared(module, "HEADS", self.config):
             if head not in self.params:
                 raise InputError(f"loss needs the head {head!r}, which these parameters do not have")
-        for term in denominators or {}:
-            if term not in (terms := families.declared(module, "TERMS", self.config)):
-                raise InputError(f"unknown term {term!r} in denominators; there are: {', '.join(terms)}")
-        loss, cache = module.loss(self.params, self.config, self.checked(batch), denominators=denominators, keep=keep)
+        arrays = self.checked(batch)
+        given = None if denominators is None else self._denominators(denominators, arrays, dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
+            loss, cache = module.loss(self.params, self.config, arrays, denominators=given, keep=keep)
+        for term, value in {**cache["terms"], "the loss": loss}.items():
+            require(bool(np.isfinite(value)), f"{term} is not finite: {_beyond(dtype)}")
         return np.asarray(loss), cache  # a sum of 0-d arrays is a scalar in NumPy
 
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""
         module = self.module
+        if not isinstance(batch, Mapping):
+            raise InputError(f"batch {shown(batch)}: expected a dict of arrays by name")
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
         labels = families.declared(module, "LABELS", self.config)
         arrays = self._checked(arrays, {**module.INPUTS, **labels}, ("input_ids", *labels))
         return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), arrays["input_ids"].shape)}
 
     def loss_backward(self, cache: Tree) -> Tree:
-        """d loss / d every parameter: a tree like `params`."""
+        """d loss / d every parameter: a tree like `params`. InputError unless `loss` gave the cache."""
+        terms = cache.get("terms") if isinstance(cache, dict) else None
+        due = families.declared(self.module, "TERMS", self.config)
+        fits = isinstance(terms, dict) and terms.keys() == {*due}
+        if not fits:
+            raise InputError(f"cache {shown(cache)}: expected what this model's `loss` returned beside the loss")
         return self.module.loss_backward(cache)
 
     def _checked(self, given: dict[str, Any], specs: dict[str, str], required: Iterable[str]) -> dict[str, np.ndarray]:
@@ -94,7 +109,7 @@ class Model:
         checked = {}
         for name, text in specs.items():
             if name in arrays:
-                spec, value = signatures.parse(text), _array(name, arrays[name])
+                spec, value = signatures.parse(text), signatures.array(name, arrays[name])
                 if value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
@@ -103,39 +118,79 @@ class Model:
         return checked
 
     def _checked_dropout(self, masks: dict[str, Any] | None, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-        if not masks:
+        if masks is None:
             return {}
-        if not isinstance(masks, dict):
-            raise InputError("dropout: expected a dict of keep-masks, named by the published dropout modules")
-        places = self.module.dropout_places(self.config, *shape)
-        arrays = {name: _array(f"dropout mask {name!r}", keep) for name, keep in masks.items()}
-        for name, keep in arrays.items():
-            if name not in places:
-                raise InputError(f"unknown dropout mask {name!r}{nearest(name, places)}")
-            if keep.shape != places[name][0]:
-                raise InputError(f"dropout mask {name!r}: expected shape {places[name][0]}, got {keep.shape}")
-            if keep.dtype != bool and not np.isin(keep, (0, 1)).all():
-                raise InputError(f"dropout mask {name!r}: expected 0 and 1 (1 = keep), the rate comes from the config")
-        return arrays
+        require(isinstance(masks, Mapping), "dropout: expected a dict of keep-masks, named by the published modules")
+        places, checked = self.module.dropout_places(self.config, *shape), {}
+        for name, value in masks.items():
+            mask = one_of("dropout mask", name, places) and f"dropout mask {name!r}"
+            keep, due = signatures.array(mask, value), places[name][0]
+            require(keep.shape == due, f"{mask}: expected shape {due}, got {keep.shape}")
+            bits = signatures.Spec(tuple(map(str, due)), "bit", None)  # 1 = keep; the rate comes from the config
+            checked[name] = signatures.check(mask, keep, bits, {}).astype(bool)
+        return checked
+
+    def _denominators(self, given: Any, batch: dict[str, Any], dtype: np.dtype) -> dict[str, float]:
+        """The divisors, each of which the dtype can divide by; 0 where the batch has no target of the term."""
+        if not isinstance(given, Mapping):
+            raise InputError(f"denominators {shown(given)}: expected a dict of numbers by term")
+        terms, counts, limits = families.declared(self.module, "TERMS", self.config), None, np.finfo(dtype)
+        for term, value in given.items():
+            name = f"denominators[{one_of('term in denominators', term, terms)!r}]"
+            counts = counts or self.module.counts(batch)
+            least = float(limits.tiny) if counts.get(term) else 0.0
+            real(name, value, least, float(min(limits.max, np.finfo(np.float64).max)))
+        return dict(given)
+
+    def _dtype(self) -> np.dtype:
+        """The parameters' precision; InputError for parameters that are not the family's, or in another."""
+        self._require_fit("params", self.params)
+        parts, spare = self.module.shapes(self.config), families.optional(self.module, self.config)
+        for part, shapes in parts.items():
+            held, due = self.params.get(part), len(tree.leaves(shapes))
+            whole = len(tree.leaves(held)) == due if part in self.params else part in spare
+            require(whole, f"params lack arrays of {part!r}, which {self.family} needs")
+        for path, array in tree.items(self.params):
+            require(array.dtype.kind == "f", f"params: {path!r} is {array.dtype}, expected a floating-point number")
+            parameter_dtype(array.dtype)
+        return tree.leaves(self.params)[0].dtype
+
+    def _require_fit(self, name: str, given: Tree) -> None:
+        """InputError unless every leaf is an array of a parameter's name and shape."""
+        if not isinstance(given, dict):
+            raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
+        shapes = tree.flatten(self.module.shapes(self.config))
+        for path, array in tree.flatten(given).items():
+            if path not in shapes:
+                raise InputError(f"{name}: {self.family} has no parameter {path!r}{nearest(path, shapes)}")
+            fits = type(array) is np.ndarray and array.shape == shapes[path]
+            found = getattr(array, "shape", type(array).__name__)
+            require(fits, f"{name}: {path!r} is {found}, expected an array of shape {shapes[path]}")
 
     def state_dict(self, tree: Tree = None) -> dict[str, np.ndarray]:
         """The flat dict under published names, each unique tensor once, of `params` or of any tree with its keys."""
         from minibert.checkpoint import directory
 
+        if tree is not None:
+            self._require_fit("tree", tree)
         return directory.to_published(self.params if tree is None else tree, self.module.names(self.config))
 
     def save(self, path: Any) -> None:
         """Writes the published layout: config.json, model.safetensors, vocabulary."""
         from minibert.checkpoint import directory
 
-        directory.save(self, path)
+        fits = isinstance(path, str | os.PathLike) and "\0" not in os.fspath(path)
+        if not fits:
+            raise InputError(f"path {shown(path)}: expected the path of a directory")
+        try:
+            directory.save(self, path)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _array(name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise InputError(f"{name}: not an array: the rows differ in length; pad them") from None
+def _beyond(dtype: np.dtype) -> str:
+    wider = "float64" if dtype.itemsize < 8 else "longdouble"
+    return f"beyond {dtype}; look for extreme weights, or take dtype={wider!r}"
 
 
 def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:
@@ -148,10 +203,7 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
     module = families.family(family)
     config = configs.from_fields(module.Config, fields)
     kind = parameter_dtype(dtype)
-    try:
-        rng = np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise InputError(f"seed {shown(seed)}: expected a whole number, 0 or more") from None
+    rng = np.random.default_rng(whole("seed", seed))
     flat = {
         path: _initial(path, shape, config.initializer_range, rng).astype(kind)
         for path, shape in tree.items(families.trained(module, config))
@@ -160,14 +212,14 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
 
 
 def parameter_dtype(dtype: Any) -> np.dtype:
-    """The dtype of that name, if parameters may have it."""
+    """The dtype of that name, if parameters may have it, in the machine's byte order."""
     try:
-        kind = np.dtype(dtype)
-    except TypeError:
+        kind = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
+    except Exception:  # whatever the conversion of somebody's object raises
         kind = None
     if kind is None or kind.kind != "f" or kind.itemsize < 4:
         raise InputError(f"dtype {shown(dtype)}: parameters are float32, float64 or longdouble")
-    return kind
+    return kind.newbyteorder("=")
 
 
 def _initial(path: str, shape: tuple[int, ...], std: float, rng: np.random.Generator) -> np.ndarray:

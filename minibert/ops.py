@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minibert import kernels
+from minibert.config import require
 from minibert.pairs import backward, pair
 
 Array = np.ndarray
@@ -73,6 +74,7 @@ def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Arr
     """y = γ(x - μ)/√(σ² + ε) + β over the last axis, σ² the mean square deviation (arXiv 1607.06450, eq. 3-4)."""
     (x_rows,) = kernels.rows(x)
     y, xhat, rstd = kernels.layer_norm(x_rows, weight, bias, eps)
+    require(bool(rstd.all()), f"the variance of a layer norm's row is beyond {x.dtype}: look for extreme weights")
     return y.reshape(x.shape), {"xhat": xhat, "rstd": rstd, "weight": weight}
 
 
@@ -289,6 +291,7 @@ def cross_entropy_backward(dy: Array, c: Cache) -> Array:
 def _reciprocal(weights: Array, denominator: float | None) -> np.floating:
     """1/denominator, or 1/Σ weights; 0 where that is 0, so that no target gives loss 0 and gradient 0."""
     total = weights.sum() if denominator is None else denominator
+    require(bool(np.isfinite(total)), f"the sum of the targets' weights is beyond {weights.dtype}: scale them down")
     return weights.dtype.type(1 / total if total else 0)
 
 

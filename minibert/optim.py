@@ -10,8 +10,10 @@ Sources: google-research/bert optimization.py (BERT's Adam and schedule), torch.
 (RoBERTa's Adam), TensorFlow clip_by_global_norm (clipping).
 """
 
+import functools
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -19,9 +21,11 @@ from typing import Any
 import numpy as np
 
 from minibert import kernels, tree
+from minibert.config import listed, real, require, shown, whole
 from minibert.errors import InputError
 
 SHARE = 16  # blocks a thread takes at a time
+MOST = 2**53  # steps: floats tell no more of them apart
 
 NO_DECAY = re.compile("LayerNorm|layer_norm|bias")  # the release's list, searched in the published name
 
@@ -29,7 +33,12 @@ NO_DECAY = re.compile("LayerNorm|layer_norm|bias")  # the release's list, search
 def decay_rates(names: Iterable[tuple], rate: float,
                 decays: Callable[[str], bool] = lambda name: not NO_DECAY.search(name)) -> dict[str, float]:
     """{path: rate where decays(published name), else 0}, from rows (path, published name, …)."""
-    return {path: rate if decays(name) else 0.0 for path, name, *_ in names}
+    rate, rows = real("rate", rate, most=sys.float_info.max), listed("names", names)
+    for row in rows:
+        fits = isinstance(row, tuple | list) and len(row) > 1 and all(isinstance(text, str) for text in row[:2])
+        if not fits:
+            raise InputError(f"names holds {shown(row)}: expected rows (path, published name, …)")
+    return {path: rate if decays(name) else 0.0 for path, name, *_ in rows}
 
 
 def all_decay_rates(names: Iterable[tuple], rate: float) -> dict[str, float]:
@@ -37,13 +46,61 @@ def all_decay_rates(names: Iterable[tuple], rate: float) -> dict[str, float]:
     return decay_rates(names, rate, lambda name: True)
 
 
+# ------------------------------------------------------------------------------------------------------ checks
+
+def _update(*slots: str) -> Callable:
+    """Declares an optimizer whose state has these slots: all arguments are checked before anything is written to."""
+    def declared(f: Callable) -> Callable:
+        @functools.wraps(f)
+        def checked(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None, scale: float = 1.0,
+                    **constants: float) -> None:
+            if not (isinstance(state, dict) and state.keys() == {"step", *slots}):
+                raise InputError(f"state {shown(state)}: expected what the optimizer's own …_state(params) makes")
+            whole("state's step", state["step"])
+            paths = _alike({"params": params, "grads": grads, **{name: state[name] for name in slots}})
+            lr = real("lr", lr, most=sys.float_info.max)
+            scale = real("scale", scale, most=sys.float_info.max)
+            for name, value in constants.items():
+                real(name, value, most=sys.float_info.max if name == "eps" else 1.0)
+            if decay is not None:
+                if not isinstance(decay, Mapping):
+                    raise InputError(f"decay {shown(decay)}: expected rates by path (`decay_rates`)")
+                for path in paths if decay else ():
+                    require(path in decay, f"decay lacks {path!r}; `decay_rates` gives a rate for every path")
+                    real(f"decay[{path!r}]", decay[path], most=sys.float_info.max)
+            f(params, grads, state, lr=lr, decay=decay, scale=scale, **constants)
+        return checked
+    return declared
+
+
+def _alike(trees: dict[str, Any]) -> list[str]:
+    """The paths of the named trees; InputError unless all have the same, each with an array of reals of one shape."""
+    flat = {name: tree.flatten(t) for name, t in trees.items()}
+    first, *others = flat
+    for name, leaves in flat.items():
+        for path, leaf in leaves.items():
+            usable = isinstance(leaf, np.ndarray) and not isinstance(leaf, np.ma.MaskedArray) and leaf.dtype.kind == "f"
+            if not (path and usable):
+                raise InputError(f"{name}: {shown(path)} is {shown(leaf)}: expected a tree of floating-point arrays")
+    for name in others:
+        for path, leaf in flat[first].items():
+            require(path in flat[name], f"{name} lacks {path!r}, which {first} has")
+            require(flat[name][path].shape == leaf.shape, f"{path}: shapes of parameter, gradient and state differ: "
+                    f"{first} {leaf.shape}, {name} {flat[name][path].shape}")
+        spare = flat[name].keys() - flat[first].keys()
+        require(not spare, f"{name} has {min(spare, default='')!r}, which {first} lacks")
+    return list(flat[first])
+
+
 # ----------------------------------------------------------------------------------------------- BERT's Adam
 
 def bert_adam_state(params: Any) -> dict:
     """First and second moments at zero. The slots have the release's names."""
+    _alike({"params": params})
     return {"step": 0, "adam_m": tree.zeros_like(params), "adam_v": tree.zeros_like(params)}
 
 
+@_update("adam_m", "adam_v")
 def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
               scale: float = 1.0, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6):
     """AdamWeightDecayOptimizer of the BERT release: no bias correction, decoupled decay of the old parameter.
@@ -72,6 +129,7 @@ def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping
 UNADAPTED = re.compile(r"bias$|(^|\.)norm\.\w+$")  # searched in the path: the release's list again
 
 
+@_update("adam_m", "adam_v")
 def lamb(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
          scale: float = 1.0, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6):
     """LAMB of the ALBERT release (arXiv 1904.00962, algorithm 2, without its bias correction and clipping of norms).
@@ -113,9 +171,11 @@ def _norm(x: np.ndarray) -> float:
 
 def adamw_state(params: Any) -> dict:
     """First and second moments at zero, under torch's names."""
+    _alike({"params": params})
     return {"step": 0, "exp_avg": tree.zeros_like(params), "exp_avg_sq": tree.zeros_like(params)}
 
 
+@_update("exp_avg", "exp_avg_sq")
 def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
           scale: float = 1.0, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
     """torch.optim.AdamW: decay first, both moments corrected, eps added to the corrected root.
@@ -145,6 +205,7 @@ def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str
 
 # -------------------------------------------------------------------------------------------- RoBERTa's Adam
 
+@_update("exp_avg", "exp_avg_sq")
 def roberta_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
                  scale: float = 1.0, beta1: float = 0.9, beta2: float = 0.98, eps: float = 1e-6):
     """fairseq's Adam: decay first, both corrections in the step size, eps added to the uncorrected root.
@@ -174,9 +235,11 @@ def roberta_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapp
 
 def sgd_state(params: Any) -> dict:
     """The momentum buffer at zero, under torch's name."""
+    _alike({"params": params})
     return {"step": 0, "momentum_buffer": tree.zeros_like(params)}
 
 
+@_update("momentum_buffer")
 def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
         scale: float = 1.0, momentum: float = 0.9):
     """torch.optim.SGD: decay is added to the gradient, the rate stays outside the momentum.
@@ -207,9 +270,6 @@ def _blocks(trees: list) -> list[tuple]:
     blocks = []
     for path in flat[0]:
         rows = [np.atleast_1d(f[path]) for f in flat]
-        if any(r.shape != rows[0].shape for r in rows):
-            shapes = ", ".join(str(f[path].shape) for f in flat)
-            raise InputError(f"{path}: shapes of parameter, gradient and state differ: {shapes}")
         length = max(1, kernels.BLOCK * len(rows[0]) // max(1, rows[0].size))
         blocks += [(path, *(r[i:i + length] for r in rows)) for i in range(0, len(rows[0]), length)]
     return blocks
@@ -236,6 +296,7 @@ def global_norm(grads: Any) -> float:
             total += float(np.einsum("i,i->", wide, wide))
         return total
 
+    _alike({"grads": grads})
     blocks = _blocks([grads])
     with np.errstate(over="ignore", invalid="ignore"):
         return float(np.sqrt(sum(kernels.over_blocks(share, len(blocks), SHARE))))
@@ -254,6 +315,7 @@ def clipping(grads: Any, max_norm: float, names: Mapping[str, str] = MappingProx
     A gradient that is not finite raises InputError with the first such tensor's name (`names`: path → name).
     Nothing has been updated then, so parameters and moments are those of the last good step.
     """
+    max_norm = real("max_norm", max_norm, sys.float_info.min)
     norm = global_norm(grads)
     if not math.isfinite(norm):
         bad = next((path for path, g in tree.items(grads) if not np.isfinite(g).all()), None)
@@ -264,6 +326,18 @@ def clipping(grads: Any, max_norm: float, names: Mapping[str, str] = MappingProx
 
 # ------------------------------------------------------------------------------------------------- schedules
 
+def _schedule(f: Callable) -> Callable:
+    """Declares a schedule: its arguments are checked."""
+    @functools.wraps(f)
+    def checked(step: int, *, peak: float, warmup: int, total: int) -> float:
+        peak = real("peak", peak, most=sys.float_info.max)
+        given = (("step", step, 0), ("warmup", warmup, 0), ("total", total, 1))
+        step, warmup, total = (whole(name, value, least, MOST) for name, value, least in given)
+        return f(step, peak=peak, warmup=warmup, total=total)
+    return checked
+
+
+@_schedule
 def bert_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
     """The release's rate after `step` updates: peak (1 - step/total); in warm-up peak step/warmup instead.
 
@@ -274,6 +348,7 @@ def bert_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
     return peak * max(0.0, 1 - step / total)
 
 
+@_schedule
 def linear_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
     """Warm-up to the peak at step = warmup, then straight down to 0 at total: continuous; never negative."""
     if step < warmup:
@@ -281,6 +356,7 @@ def linear_schedule(step: int, *, peak: float, warmup: int, total: int) -> float
     return peak * max(0.0, (total - step) / max(1, total - warmup))
 
 
+@_schedule
 def electra_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
     """ELECTRA's: the decayed rate times min(1, step/warmup), so continuous, and below the peak at step = warmup."""
     return peak * max(0.0, 1 - step / total) * (min(1.0, step / warmup) if warmup else 1.0)

@@ -31,7 +31,7 @@ import numpy as np
 
 import minibert
 from minibert import config as configs
-from minibert import corpus, data, families, kernels, layers, reading, tokenizers, training, tree
+from minibert import corpus, data, families, kernels, layers, memory, reading, tokenizers, training, tree
 from minibert.checkpoint import atomic, lock, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
@@ -383,6 +383,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     model.tokenizer = tokenizer
     _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     plan = options.plan(threads, checkpoint_every)
+    _require_memory(model, rows, plan)
     with training.sharing(threads, plan.accumulate):
         training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step))
         report = _report(model, rows, held_out, threads, options.seed)
@@ -418,6 +419,19 @@ def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
         _record(directory, run)
     require(run["instances_sha256"] == digest, f"the data now made for {directory} differ from those the run began "
             f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
+
+
+def _require_memory(model: Any, rows: data.Rows, plan: training.Plan) -> None:
+    """That the machine, where the system says what it has, can hold the first step's micro-batches side by side."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
+        return
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    chosen = rows[training.order(0, plan.batch_size, len(rows), plan.seed)]
+    longest = max(8, int(np.count_nonzero(chosen["input_mask"], axis=1).max()))
+    row = sum(held.bytes for held in memory.activations(model, 1, longest))
+    needed = row * plan.batch_size // plan.accumulate * min(plan.threads, plan.accumulate)
+    require(needed <= there, f"a step would hold some {needed / 2**30:,.1f} GiB, and this machine has "
+            f"{there / 2**30:,.1f}: lower batch_size, {plan.batch_size}, or raise accumulate, {plan.accumulate}")
 
 
 def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> list[training.Batch]:

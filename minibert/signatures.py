@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert.config import shown
 from minibert.errors import InputError
 
 
@@ -28,9 +29,9 @@ _KINDS = {"": "real", "?": "bit", "+": "nonnegative"}
 
 def parse(text: str) -> Spec:
     """The Spec of "(b,t)<v" and its like."""
-    match = re.fullmatch(r"\(([^)]*)\)(\?|\+|<\w+)?", text.replace(" ", ""))
+    match = re.fullmatch(r"\(([^)]*)\)(\?|\+|<\w+)?", text.replace(" ", "")) if isinstance(text, str) else None
     if match is None:
-        raise ValueError(f"bad signature {text!r}")
+        raise InputError(f'signature {shown(text)}: expected dimensions and a kind, as "(b,t)<v"')
     dims, suffix = match[1], match[2] or ""
     bound = suffix[1:] if suffix.startswith("<") else None
     return Spec(tuple(filter(None, dims.split(","))), "int" if bound else _KINDS[suffix], bound)
@@ -38,7 +39,9 @@ def parse(text: str) -> Spec:
 
 def parse_signature(text: str) -> tuple[list[Spec], Spec]:
     """The Specs of an op's differentiable arguments and of its result."""
-    arguments, result = text.replace(" ", "").split("->")
+    arguments, arrow, result = text.replace(" ", "").partition("->") if isinstance(text, str) else ("", "", "")
+    if not arrow:
+        raise InputError(f'signature {shown(text)}: expected arguments and result, as "(...,d)->(...,d)"')
     return [parse(part) for part in re.findall(r"\([^)]*\)", arguments)], parse(result)
 
 
@@ -67,32 +70,46 @@ def _bound(spec: Spec, sizes: dict[str, Any]) -> int:
     return int(spec.bound) if spec.bound.isdigit() else sizes[spec.bound]
 
 
+def array(name: str, value: Any) -> np.ndarray:
+    """`value` as an array of numbers; InputError for rows that differ in length, objects, text, complex numbers, and
+    for masked arrays, whose mask would be lost.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputError(f"{name}: a masked array; fill it, and give what is masked in an array of its own")
+    try:
+        made = np.asarray(value)
+    except Exception as error:  # whatever the conversion of somebody's object raises
+        ragged = "the rows differ in length; pad them" if "inhomogeneous" in str(error) else error
+        raise InputError(f"{name}: not an array: {ragged}") from None
+    if made.dtype.kind not in "biuf":
+        raise InputError(f"{name}: expected numbers, got {made.dtype}")
+    return made
+
+
 def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> np.ndarray:
     """`value` as an array that satisfies the Spec; new dimensions are entered into `sizes`.
 
     Raises InputError with the argument's name, the first offending entry and what would be right.
     """
-    array = np.asarray(value)
-    if array.ndim != len(spec.dims):
-        raise InputError(f"{name}: expected shape ({', '.join(spec.dims)}), got {array.shape}")
-    for dim, size in zip(spec.dims, array.shape, strict=True):
+    made = array(name, value)
+    if made.ndim != len(spec.dims):
+        raise InputError(f"{name}: expected shape ({', '.join(spec.dims)}), got {made.shape}")
+    for dim, size in zip(spec.dims, made.shape, strict=True):
         expected = int(dim) if dim.isdigit() else sizes.setdefault(dim, size)
         if size != expected:
-            raise InputError(f"{name}: shape {array.shape} does not fit, {dim} is {expected} elsewhere")
+            raise InputError(f"{name}: shape {made.shape} does not fit, {dim} is {expected} elsewhere")
     if spec.kind == "int":
-        if array.dtype.kind not in "iu":
-            raise InputError(f"{name}: expected integers, got {array.dtype}")
-        _refuse(name, array, (array < 0) | (array >= _bound(spec, sizes)), f"not in [0, {_bound(spec, sizes)})")
-        return array.astype(np.int64, copy=False)  # uint64 plus int64 would be float64, no index
-    elif array.dtype.kind not in "biuf":
-        raise InputError(f"{name}: expected numbers, got {array.dtype}")
+        if made.dtype.kind not in "iu" and made.size:  # NumPy takes empty lists for floats
+            raise InputError(f"{name}: expected integers, got {made.dtype}")
+        _refuse(name, made, (made < 0) | (made >= _bound(spec, sizes)), f"not in [0, {_bound(spec, sizes)})")
     elif spec.kind == "bit":
-        _refuse(name, array, (array != 0) & (array != 1), "neither 0 nor 1")
+        _refuse(name, made, (made != 0) & (made != 1), "neither 0 nor 1")
     else:
-        _refuse(name, array, ~np.isfinite(array), "not finite")
+        _refuse(name, made, ~np.isfinite(made), "not finite")
         if spec.kind == "nonnegative":
-            _refuse(name, array, array < 0, "negative")
-    return array
+            _refuse(name, made, made < 0, "negative")
+    whole = spec.kind == "int" or (spec.kind == "bit" and made.dtype.kind != "b")
+    return made.astype(np.int64, copy=False) if whole else made  # uint64 plus int64 would be float64, no index
 
 
 def _refuse(name: str, array: np.ndarray, bad: np.ndarray, why: str) -> None:

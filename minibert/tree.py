@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from minibert.errors import InputError
+
 
 def items(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Pairs (dotted path, leaf) in the tree's order; list indices are path parts: "encoder.0.norm.bias"."""
@@ -16,8 +18,11 @@ def items(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-    """The flat dict of `items`."""
-    return dict(items(tree))
+    """The flat dict of `items`; InputError for a tree so deep that it is none of a model."""
+    try:
+        return dict(items(tree))
+    except RecursionError:
+        raise InputError("a tree of arrays is nested too deeply: give one like a model's params") from None
 
 
 def unflatten(flat: dict[str, Any]) -> Any:

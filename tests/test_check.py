@@ -841,7 +841,7 @@ def test_the_page_opens_in_a_browser(wrong, tmp_path):
     flags = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
     ran = subprocess.run(
         [BROWSER, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "page.html").as_uri()],
-        capture_output=True, text=True, encoding="utf-8", timeout=120,
+        capture_output=True, text=True, encoding="utf-8", timeout=600,
     )  # fmt: skip
     assert ran.stdout.count('<td class="cell') > 300
     assert ran.stdout.count("<tr id=") == len(observed())

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, gradcheck, inference
+from minibert import cli, gradcheck, inference, memory, streams
 from minibert.pairs import PAIRS
 from minibert.tokenizers.wordpiece import WordPiece
 
@@ -40,8 +40,8 @@ def given(text: str | bytes | None) -> bytes:
 
 def run(*arguments, text: str | bytes | None = None, **options) -> subprocess.CompletedProcess:
     """`minibert ARGUMENTS` with `text` on standard input."""
-    command = [sys.executable, "-m", "minibert", *map(str, arguments)]
-    return subprocess.run(command, input=given(text), capture_output=True, env=ENVIRONMENT, timeout=120, **options)
+    command = [sys.executable, "-m", "minibert", *(a if isinstance(a, bytes) else str(a) for a in arguments)]
+    return subprocess.run(command, input=given(text), capture_output=True, env=ENVIRONMENT, timeout=600, **options)
 
 
 def output(*arguments, text: str | bytes | None = None) -> str:
@@ -139,8 +139,29 @@ def test_one_text_is_no_list_of_texts(tiny):
     """A str would be embedded letter by letter."""
     model = minibert.load(tiny)
     for arguments in (("the cat",), (["the cat"], "mean", False, None, 0)):
-        with pytest.raises(minibert.InputError, match="takes a list of texts, and a batch_size of at least 1"):
+        with pytest.raises(minibert.InputError, match=r"expected a (list|whole number)"):
             inference.sentence_vectors(model, *arguments)
+
+
+def test_what_inference_cannot_use_is_one_line(tiny):
+    model = minibert.load(tiny)
+    for name, values in {
+        "texts": (None, 3, "the cat", b"the cat", np.array(3)), "pooling": (None, "max", ["cls"]),
+        "normalize": (3, None),
+        "max_length": (-1, 1, 17, "x", 2.5, True), "batch_size": (0, -1, None, 1.5),
+    }.items():  # fmt: skip
+        for value in values:
+            with pytest.raises(minibert.InputError, match=name):
+                inference.sentence_vectors(model, **{"texts": ["the cat"], name: value})
+    for top in (0, -1, None, 1.5, "x"):
+        with pytest.raises(minibert.InputError, match="top"):
+            inference.masked_words(model, "the [MASK]", top)
+    for f in (inference.masked_words, inference.replaced_tokens):
+        with pytest.raises(minibert.InputError, match="model"):
+            f(None, "the [MASK]")
+    for rows, length in ((0, 4), (10**20, 4), (1, 3), (1, 17), (1.5, 4), (1, None)):
+        with pytest.raises(minibert.InputError, match="expected a whole number"):
+            memory.activations(model, rows, length)
 
 
 def test_embed_writes_json_lines_to_a_file_or_to_standard_output(tiny, tmp_path):
@@ -246,9 +267,27 @@ def test_ctrl_c_is_exit_code_130():
     with subprocess.Popen(command, env=ENVIRONMENT, preexec_fn=heard, **pipes) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=600)
     assert process.returncode == 130
     assert said == b"minibert: interrupted\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")
+@pytest.mark.parametrize("module", ["numpy", "minibert.cli", "regex"])
+def test_ctrl_c_while_python_still_imports(module):
+    program = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from minibert.__main__ import main
+sys.exit(main(["--version"]))
+"""
+    result = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"minibert: interrupted\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pipe whose reader goes away")
@@ -352,7 +391,7 @@ def test_a_full_disk_behind_a_whole_process(tiny, stream):
     with open("/dev/full", "wb") as full:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}
         arguments = [sys.executable, "-m", "minibert", "info", str(tiny)]
-        result = subprocess.run(arguments, env=ENVIRONMENT, timeout=60, **pipes)
+        result = subprocess.run(arguments, env=ENVIRONMENT, timeout=600, **pipes)
     said = b"minibert: error: standard output: No space left on device\n"
     assert (result.returncode, result.stderr) == ((2, said) if stream == "stdout" else (0, None))
 
@@ -395,10 +434,16 @@ def test_every_package_is_installed():
         (["embed", "DIR"], "no text"),
         (["embed", "DIR", os.devnull], "cannot read"),
         (["info", "nowhere"], "nowhere"),
+        (["info", "DIR", "--memory", "--length", "1000000000"], "--length 1000000000"),
+        (["info", "DIR", "--memory", "--batch-size", "9" * 30], "--batch-size 999"),
+        (["embed", "DIR", "-o", "x" * 300 + ".npy"], "name too long"),
+        (["fill-mask", "DIR", b"\xff [MASK]"], "surrogate"),
+        (["pretrain", "bert", "--set", "hidden_size=" + "[" * 5000], "hidden_size"),
+        (["pretrain", "bert", "--set", "hidden_size=" + "9" * 5000], "hidden_size"),
         (["gradcheck", "layernorm"], "layernorm"),
         (["gradcheck", "relu", "--seed", "-1"], "seed"),
     ],
-    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+    ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else "",
 )
 def test_unusable_arguments(tiny, arguments, words):
     text = None if words == "no text" else "the cat\n"
@@ -591,6 +636,26 @@ def test_published_sentence_vectors_equal_those_of_transformers(tmp_path):
         assert ours.shape == truth.shape
         distance = np.abs(ours - truth).max(1)
         assert distance.max() < 1e-5, (distance.max(), sentences[int(distance.argmax())][:60])
+
+
+def test_names_from_files_do_nothing_to_a_terminal(copy):
+    """A token of the vocabulary, and the text itself, as their escapes."""
+    words = (copy / "vocab.txt").read_text(encoding="utf-8").replace("\ncat\n", "\nc\x1b[2Jat\n")
+    without_vocabulary(copy)
+    (copy / "vocab.txt").write_text(words, encoding="utf-8")
+    printed = output("fill-mask", copy, "a\x1b]0;title\x07 \u202e [MASK]", "--top", "24")
+    assert not set(printed) & {"\x1b", "\x07", "\u202e"}
+    assert r"a\x1b]0;title\x07 \u202e [MASK]" in printed
+    assert r"c\x1b[2Jat" in printed
+
+
+def test_a_line_without_end_is_refused_where_it_is_too_long(monkeypatch, tmp_path):
+    monkeypatch.setattr(streams, "LINE", 10)
+    (tmp_path / "text").write_bytes(b"\xef\xbb\xbf123456\n\n\r\n0\0")
+    assert list(streams.lines(tmp_path / "text")) == ["123456", "", "", "0\0"]
+    (tmp_path / "text").write_bytes(b"\xef\xbb\xbf123456\n" + b"x" * 100)
+    with pytest.raises(minibert.InputError, match="line 2 has more than 10 bytes"):
+        list(streams.lines(tmp_path / "text"))
 
 
 def test_options_stand_before_or_after_the_texts(tiny, tmp_path):

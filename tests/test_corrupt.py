@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
-from minibert import cli
+from minibert import cli, reading
 from minibert.corruption import commands
 from minibert.corruption.rules import RULES
+from minibert.tokenizers import layout
+from minibert.tokenizers.byte_level import CHARACTERS, ByteLevelBPE
 from minibert.tokenizers.wordpiece import WordPiece
 
 TEXT = "the model predicts the next word of a text, with some probability"
@@ -111,6 +113,12 @@ def test_files_standard_input_and_a_tokenizer(capsys, monkeypatch, tmp_path):
         (["bert", TEXT, "--rate", "nan"], "--rate nan"),
         (["bert", TEXT, "--samples", "0"], "--samples 0"),
         (["bert", TEXT, "--seed", "-1"], "--seed -1"),
+        (["bert", TEXT, "--seed", str(10**30)], "--seed 1"),
+        (["bert", TEXT, "--samples", "1000000000"], "at most 1000"),
+        (["bert", *["word"] * 1100, "--samples", "1000"], "1048576 tokens"),
+        (["bert", "word " * 4097], "may have 4096"),
+        (["bert", "word " * 4000, *["word"] * 300], "1048576 tokens"),
+        (["bert", TEXT, "--rate", "1e400"], "--rate inf"),
         (["bert", "--file", "missing.txt"], "missing.txt"),
         (["bert", TEXT, "--tokenizer", "missing"], "--tokenizer missing"),
         (["macbert", TEXT, "--similar", "model"], "WORD=WORD"),
@@ -133,3 +141,28 @@ def test_unusable_files_are_one_line(capsys, monkeypatch, tmp_path):
     assert "standard input is not UTF-8: byte 3" in capsys.readouterr().err
     assert cli.main(["corrupt", "bert", TEXT, "--tokenizer", str(tmp_path)]) == 2
     assert "holds none of" in capsys.readouterr().err
+
+
+def test_foreign_pieces_do_nothing_to_the_terminal(capsys, tmp_path):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "\x1b[2Jb", "\u202ec"]
+    WordPiece(pieces, added={"\x1b[2Jb": False, "\u202ec": False}).save(tmp_path)
+    for colour in ([], ["--no-color"]):
+        lines = said(capsys, "bert", "a\x1b[2Jb\u202ec", "--tokenizer", str(tmp_path), "--samples", "9", *colour)
+        assert all(line.isprintable() for line in lines)
+        assert any(r"\x1b[2Jb" in line and r"\u202ec" in line for line in lines)
+
+
+def test_a_tokenizer_without_the_roles_is_one_line(capsys, tmp_path):
+    ByteLevelBPE([*CHARACTERS], [], specials={}, around=layout.Layout()).save(tmp_path)
+    assert cli.main(["corrupt", "bert", TEXT, "--tokenizer", str(tmp_path)]) == 2
+    assert "names no token for the role cls" in capsys.readouterr().err
+
+
+def test_standard_input_is_bounded(capsys, monkeypatch):
+    monkeypatch.setattr(reading, "TEXT", 9)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"0123456789"), encoding="utf-8"))
+    assert cli.main(["corrupt", "bert"]) == 2
+    assert "more than 9 bytes" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", None)
+    assert cli.main(["corrupt", "bert"]) == 2
+    assert "no standard input" in capsys.readouterr().err

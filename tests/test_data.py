@@ -233,7 +233,7 @@ def test_stopped_while_several_processes_make_data(number, tmp_path):
     while process.poll() is None and len(list(place.glob("train-*"))) < 4:  # which of them come first is up to chance
         time.sleep(0.01)
     process.send_signal(getattr(signal, number))
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=600)
     if number == "SIGINT":
         assert process.returncode == 130
         assert "Traceback" not in error

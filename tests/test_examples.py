@@ -17,7 +17,7 @@ def run(path: Path, *arguments: str) -> subprocess.CompletedProcess:
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUTF8": "1"}
     command = [sys.executable, str(path), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=1000)
 
 
 def test_they_are_numbered_from_one():

@@ -18,15 +18,16 @@ import pytest
 
 import minibert
 from minibert.checkpoint import safetensors
-from minibert.corruption import replacement, rules, units
+from minibert.corruption import replacement, rules, segmentation, units
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.golden import candidate
 from minibert.golden import case as cases
 from minibert.mistakes import diagnosis
-from minibert.tokenizers import merges, normalization
+from minibert.tokenizers import merges, normalization, prefixes
 from minibert.tokenizers.byte_level import ByteLevelBPE
-from minibert.tokenizers.unigram import Unigram
+from minibert.tokenizers.sentencepiece_model import NORMAL, UNKNOWN, Model
+from minibert.tokenizers.unigram import SPECIALS, Unigram
 from minibert.tokenizers.wordpiece import WordPiece
 
 SOURCE = str(Path(minibert.__file__).parent)
@@ -148,9 +149,84 @@ def test_training_grows_with_the_number_of_words(train):
 
 
 def test_a_rule_of_normalisation_is_short():
-    assert normalization.Charsmap(normalization.compiled({"a": "x" * 1000})).rules == {"a": "x" * 1000}
-    with pytest.raises(InputError, match="1024 bytes or more"):  # thousands of rules may share one text
-        normalization.Charsmap(normalization.compiled({"a": "x" * 1024}))
+    assert normalization.Charsmap(normalization.compiled({"a": "x" * 63})).rules == {"a": "x" * 63}
+    with pytest.raises(InputError, match="64 bytes or more"):  # thousands of rules may share one text
+        normalization.Charsmap(normalization.compiled({"a": "x" * 64}))
+
+
+class Piece(str):
+    """A text that counts the characters that are compared with its beginning."""
+
+    read = 0
+
+    def startswith(self, prefix, at=0):
+        Piece.read += 1
+        return str.startswith(self, prefix, at)
+
+
+LONGEST = 250
+
+
+@pytest.mark.parametrize("strings", [
+    [*("a" * n for n in range(1, LONGEST))],  # all stand there
+    ["a", *("a" * n + "b" for n in range(1, LONGEST))],  # one does, many are like it
+    ["a", *("a" * n + "b" for n in range(1, LONGEST)), *("ab" + "a" * n for n in range(LONGEST))],
+], ids=["nested", "beginnings", "both"])  # fmt: skip
+@pytest.mark.parametrize("text", ["a" * 600, "ab" * 300, ("a" * 40 + "c") * 15], ids=["a", "ab", "a40c"])
+def test_the_longest_string_is_found_in_a_few_steps(strings, text):
+    known, text = prefixes.Prefixes(strings), Piece(text)
+    Piece.read = 0
+    for at in range(len(text)):
+        known.longest(text, at)
+    assert Piece.read <= 4 * len(text) * np.log2(len(strings))  # the pieces one by one: 100 for each character
+
+
+@pytest.mark.parametrize("mark", ["", "##"])
+def test_a_long_word_is_covered_in_linear_time(mark):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##a"]
+    pieces += [f"{mark}{'a' * n}b" for n in range(1, LONGEST)]
+
+    def covering(n: int) -> int:
+        made = WordPiece(pieces, max_word_chars=10**9)
+        return lines(lambda: made.ids("a" * n))
+
+    assert covering(4 * N) < LOG_LINEAR * covering(N)
+    assert covering(4 * N) < 30 * 4 * N  # lines for each character; piece by piece there were 250
+
+
+def test_many_added_tokens_cost_no_more_than_a_few():
+    def reading(count: int) -> int:
+        added = {f"<{'a' * (n % 200)}{n}>": True for n in range(count)}
+        made = WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"], added=added)
+        return lines(lambda: made.ids(f"<{'a' * 150}" * N))
+
+    assert reading(8000) < 2 * reading(80)
+
+
+def test_a_list_of_words_is_read_once_for_each_place():
+    def finding(count: int) -> int:
+        found = segmentation.listed("\u4e00" * n for n in range(2, count))
+        return lines(lambda: found("\u4e00" * 4 * N))
+
+    assert finding(4 * N) < LOG_LINEAR * finding(N)
+
+
+@pytest.mark.parametrize("make", [
+    lambda pieces: WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]),
+    lambda pieces: Unigram(
+        Model(["<unk>", *pieces], [0.0] * (1 + len(pieces)), [UNKNOWN, *[NORMAL] * len(pieces)]),
+        normalization.Fast(normalization.Charsmap(b"")),
+        added=dict.fromkeys(SPECIALS.values(), True),
+    ),
+    lambda pieces: prefixes.Finder(pieces),
+], ids=["wordpiece", "unigram", "finder"])  # fmt: skip
+def test_making_a_tokenizer_grows_with_the_pieces_not_with_their_characters(make):
+    def making(count: int, size: int) -> int:
+        pieces = [f"{n:05}".ljust(size, "x") for n in range(count)]
+        return lines(lambda: make(pieces))
+
+    assert making(4 * N, 20) < LOG_LINEAR * making(N, 20)
+    assert making(N, 200) < 2 * making(N, 20)  # a node for each character: ten times as many
 
 
 # ---- Corruption ------------------------------------------------------------------------------------------------------

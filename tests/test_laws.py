@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import minibert
+from minibert import InputError, families, laws, tree
 from minibert import config as configs
-from minibert import families, laws, tree
 from minibert.checkpoint import directory
 from minibert.families import bert
 from minibert.golden import case as cases
@@ -365,3 +365,24 @@ def test_the_question_as_given_is_asked_once():
 
     laws.check(counted, weights, inputs, config)
     assert sum(times) == 1
+
+
+def test_what_no_law_can_be_asked_of_is_one_line():
+    weights, inputs, config = question()
+    right = {"run": engine(config), "weights": weights, "inputs": inputs, "config": config}
+    ids = inputs["input_ids"]
+    wrong = [("run", 3), ("run", None), ("weights", None), ("weights", [1]), ("weights", {"a": "text"}),
+             ("inputs", None), ("inputs", {}), ("inputs", {"input_ids": ids.astype(float)}),
+             ("inputs", {"input_ids": ids[0]}),
+             ("inputs", {**inputs, "input_mask": ids[:, :1]}), ("config", None)]  # fmt: skip
+    for name, value in wrong:
+        with pytest.raises(InputError):
+            laws.check(**{**right, name: value})
+    for answer in (None, 3, {"forward/loss": "text"}, {3: 4}):
+        with pytest.raises(InputError):
+            laws.check(lambda w, x, answer=answer: answer, weights, inputs, config)
+    with pytest.raises(InputError, match="law"):
+        laws.questions(print, weights, inputs, config)
+    with pytest.raises(InputError, match="fewer answers"):
+        laws.replay([])(weights, inputs)
+    assert laws.head_permutation(engine(config), weights, inputs, {}).holds is None  # and not a KeyError

@@ -24,8 +24,9 @@ REFERENCE = Path(__file__).resolve().parent.parent / "reference"
 COMMITTED = json.loads((REFERENCE / "kill-matrix.json").read_text(encoding="utf-8"))
 EVERY = {**CATALOGUE, **UNLISTED}
 # Of mutants run in float32, those that float32 shows; all of them, measured: bert/published 589 of 596 (497 named, 92
-# tied), bert/probe 667 of 670 (571 named, 96 tied).
-NAMED_OR_TIED = 0.97
+# tied), bert/probe 667 of 670 (571 named, 96 tied). Which are missed depends on the BLAS
+# and its kernels: with OPENBLAS_CORETYPE=Nehalem an L11, computed in float16, that others name.
+MISSED = 1  # in a twenty-fourth of them
 
 
 def subject_of(name="bert/published", **config):
@@ -265,8 +266,8 @@ def test_mutants_are_named_from_their_float32_tensors(name, offset):
             found["tied"] += 1
         else:
             found["other"].append((id, mutant.what, mutant.where, result.ids))
-    good = found["named"] + found["tied"]
-    assert good >= NAMED_OR_TIED * (good + len(found["other"])), found
+    assert found["named"] + found["tied"] > 20
+    assert len(found["other"]) <= MISSED, found
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

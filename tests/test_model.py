@@ -1,11 +1,15 @@
 """The door of the model: what it accepts, and the one line with which it refuses the rest."""
 
+import functools
+import warnings
+
 import numpy as np
 import pytest
 
 import minibert
 from minibert import InputError, tree
 from minibert.families import bert
+from minibert.model import Model
 
 FIELDS = {**bert.PROBE, "mlm_denominator_eps": 0.0}
 
@@ -58,8 +62,8 @@ def test_unusable_inputs(model, inputs, line):
         (lambda b: b.update(dropout={"bert.embedding.dropout": np.ones((3, 7, 8))}), "did you mean 'bert.embeddings"),
         (lambda b: b.update(dropout={"bert.embeddings.dropout": np.ones((3, 7))}), r"expected shape \(3, 7, 8\)"),
         (lambda b: b.update(dropout=[1]), "dropout: expected a dict"),
-        (lambda b: b.update(dropout={"bert.embeddings.dropout": np.full((3, 7, 8), np.nan)}), "expected 0 and 1"),
-        (lambda b: b.update(dropout={"bert.embeddings.dropout": np.full((3, 7, 8), 1.25)}), "expected 0 and 1"),
+        (lambda b: b.update(dropout={"bert.embeddings.dropout": np.full((3, 7, 8), np.nan)}), "neither 0 nor 1"),
+        (lambda b: b.update(dropout={"bert.embeddings.dropout": np.full((3, 7, 8), 1.25)}), "neither 0 nor 1"),
     ],
 )
 def test_unusable_batches(model, batch, edit, line):
@@ -180,3 +184,132 @@ def test_initial_weights_are_truncated_normal():
     table = model.params["embeddings"]["word"]["weight"]
     assert np.abs(table).max() <= 0.04
     assert table.std() == pytest.approx(0.02 * 0.8796, rel=5e-3)
+
+
+# ---- Every public call with what it cannot use: one line that names it -----------------------------------------------
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+class Unwilling:
+    def __array__(self, *_, **__):
+        raise RuntimeError("no array of me")
+
+
+IDS = [[1, 2, 3]]
+NO_ARRAYS = {
+    "None in a row": [[1, None]], "text": "the cat", "texts": [["the", "cat"]], "objects": np.array(IDS, object),
+    "complex": np.array(IDS, complex),
+    "masked": np.ma.masked_array(IDS, [[0, 1, 0]]), "dates": np.array(["2020"], "M8"),
+    "records": np.array([(1, 2.0)], "i4,f4"), "a dict": {"a": 1}, "a set": {1, 2}, "unwilling": Unwilling(),
+    "nested": nested(100), "endless digits": [[10**5000]],
+}  # fmt: skip
+NO_IDS = NO_ARRAYS | {
+    "one number": 3, "a row": [1, 2], "three axes": [IDS], "four axes": np.zeros((1, 2, 3, 4), int),
+    "ragged": [[1], [2, 3]], "floats": [[1.0, 2.0]], "bools": [[True, False]], "negative": [[1, -1]],
+    "beyond the table": [[1, 17]],
+    "no rows": np.zeros((0, 3), int), "empty rows": [[], []], "huge": np.array([[2**63]], np.uint64),
+}  # fmt: skip
+NO_MASKS = NO_ARRAYS | {
+    "NaN": [[1, np.nan, 0]], "a half": [[1, 0.5, 0]], "-1": [[1, -1, 0]], "fewer": [[1, 0]], "more": [[1, 0, 1, 1]],
+    "other rows": [[1, 0, 1]] * 2, "without rows": [1, 0, 1],
+}  # fmt: skip
+NO_NUMBERS = [-1, -1e-300, 0, np.nan, np.inf, -np.inf, None, "3", True, [3], np.array([3.0]), np.array(3.0), 1j,
+              10**5000, 1e-320, 1e39]  # fmt: skip
+PLACE = "bert.embeddings.dropout"
+
+
+def refusals():
+    """(call of a model and a batch, what the line has to hold)."""
+    for path in (None, 3, b"x", "absent", "a\0b", "x" * 5000, object()):
+        yield lambda m, b, path=path: minibert.load(path), "is not a directory"
+        yield lambda m, b, path=path: m.save(path) if path != "absent" and path != "x" * 5000 else m.save(0), "path"
+    for family in (None, 3, "", "berd", ["bert"], np.array(["bert", "bert"]), 10**5000):
+        yield lambda m, b, family=family: minibert.create(family), "unknown family"
+    for seed in (-1, "x", None, 1.5, True, [1], np.array([1, 2]), np.nan):
+        yield lambda m, b, seed=seed: minibert.create("bert", seed=seed, **FIELDS), "seed"
+    for dtype in (None, object, int, bool, complex, "float16", np.float16, "foo", "f4,f4", str, 3, [], nested(5)):
+        yield lambda m, b, dtype=dtype: minibert.create("bert", dtype=dtype, **FIELDS), "dtype"
+    for value in (10**5000, -(2**63), nested(3000), "x" * 5000, None, np.int64(3)):
+        yield lambda m, b, value=value: minibert.create("bert", vocab_size=value), "vocab_size"
+    for ids in NO_IDS.values():
+        yield lambda m, b, ids=ids: m.encode(ids), "input_ids"
+    for mask in NO_MASKS.values():
+        for name in ("attention_mask", "input_mask"):
+            yield lambda m, b, mask=mask, name=name: m.encode(IDS, **{name: mask}), "attention_mask"
+    for outputs in (3, "attentions", [None], [["attentions"]], np.array(3)):
+        yield lambda m, b, outputs=outputs: m.encode(IDS, outputs=outputs), "output"
+    for batch in (None, 3, [], "batch", {3: 4}, {"zz": 1}, {}, np.zeros(3)):
+        yield lambda m, b, batch=batch: m.loss(batch), "input" if isinstance(batch, dict) else "batch"
+    for keep in (None, 3, "most", ["caches"], np.zeros(3)):
+        yield lambda m, b, keep=keep: m.loss(b, keep=keep), "keep"
+    for value in NO_NUMBERS:
+        for term in ("masked_lm", "next_sentence"):
+            yield lambda m, b, v=value, t=term: m.loss(b, denominators={t: v}), f"denominators[{term!r}]"
+    for given in (3, "masked_lm", [1], {"masked": 1}, {3: 1}, np.zeros(2), 0, False, []):
+        yield lambda m, b, given=given: m.loss(b, denominators=given), "denominators"
+    for value in (*NO_ARRAYS.values(), np.full((3, 7, 8), 2), np.full((3, 7, 8), np.nan), np.ones((3, 7)), 1, None):
+        yield lambda m, b, v=value: m.loss({**b, "dropout": {PLACE: v}}), PLACE
+    for given in (3, [1], 0, "", False, {"bert.dropout": 1}, {3: 1}):
+        yield lambda m, b, given=given: m.loss({**b, "dropout": given}), "dropout"
+    for weights in (np.full((3, 3), np.nan), np.full((3, 3), np.inf), np.full((3, 3), -1.0), np.ma.ones((3, 3)), "x"):
+        yield lambda m, b, w=weights: m.loss({**b, "masked_lm_weights": w}), "masked_lm_weights"
+    yield lambda m, b: m.loss({**b, "masked_lm_weights": np.full((3, 3), 1e39)}), "beyond float32"
+    yield lambda m, b: m.loss({**b, "masked_lm_weights": np.full((3, 3), 3e38)}), "beyond float32"
+    for cache in (None, 3, {}, {"terms": None}, {"terms": {}}, [], "cache"):
+        yield lambda m, b, cache=cache: m.loss_backward(cache), "cache"
+    for given in (3, [], "tree", {"a": 1}, {"mlm": {"dense": {"weight": np.zeros(3)}}}, {"mlm": 3}, nested(3000)):
+        yield lambda m, b, given=given: m.state_dict(given), "tree"
+    for change in (lambda a: a.astype(np.float16), lambda a: a.astype(int), lambda a: a.astype(object), lambda a: a[:1],
+                   lambda a: a.tolist(), np.ma.array, lambda a: a.astype(complex)):  # fmt: skip
+        for use in (lambda m, b: m.encode(IDS), lambda m, b: m.loss(b)):
+            yield lambda m, b, c=change, use=use: use(Model("bert", m.config, tree.map(c, m.params)), b), "param"
+    for params in (None, 3, {}, [], {"embeddings": {}}, {"zz": np.zeros(3)}):
+        yield lambda m, b, p=params: Model("bert", m.config, p).encode(IDS), "params"
+    yield lambda m, b: Model("bert", None, m.params), "config"
+    for scale in np.array([1e25, 1e38], np.float32):  # variances, and then scores, beyond float32
+        huge = functools.partial(tree.map, lambda a, s=scale: a + s * np.sign(a))
+        yield lambda m, b, huge=huge: Model("bert", m.config, huge(m.params)).encode(IDS), "beyond float32"
+        yield lambda m, b, huge=huge: Model("bert", m.config, huge(m.params)).loss(b), "beyond float32"
+
+
+def test_what_cannot_be_used_is_one_line(model, batch):
+    calls, wrong = 0, []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # NumPy's own would be a second line
+        for call, names in refusals():
+            calls += 1
+            try:
+                call(model, batch)
+                wrong.append(f"{names}: accepted, call {calls}")
+            except InputError as error:
+                line = str(error)
+                if names not in line or not line.isprintable() or len(line) > 500:
+                    wrong.append(f"{names}: {line}")
+            except Exception as error:
+                wrong.append(f"{names}: {error!r:.200}, call {calls}")
+    assert not wrong
+    assert calls > 200
+
+
+def test_what_is_right_in_another_dress_gives_the_same(model, batch):
+    """Big-endian arrays, lists, masks of any dtype, and no target given as empty lists."""
+    due = model.loss(batch)[0]
+    assert model.loss({n: a if n == "dropout" else a.tolist() for n, a in batch.items()})[0] == due
+    swapped = {n: a if n == "dropout" else a.astype(a.dtype.newbyteorder(">")) for n, a in batch.items()}
+    assert model.loss(swapped)[0] == due
+    for dtype in (bool, int, "uint8", "float16", ">f8"):
+        dropout = {name: keep.astype(dtype) for name, keep in batch["dropout"].items()}
+        mask = batch["input_mask"].astype(dtype)
+        assert model.loss({**batch, "dropout": dropout, "input_mask": mask})[0] == due
+    counts = bert.counts(batch)
+    for number in (float, np.float32, np.float64, np.longdouble):
+        assert model.loss(batch, {term: number(count) for term, count in counts.items()})[0] == pytest.approx(due)
+    empty = {name: [[], [], []] for name in ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights")}
+    assert model.loss({**batch, **empty}, {"masked_lm": 0})[1]["terms"]["masked_lm"] == 0
+    little = minibert.create("bert", dtype=">f4", **FIELDS).state_dict()
+    assert all(array.dtype.isnative for array in little.values())
+    assert minibert.create("bert", seed=2**70, **FIELDS).encode(IDS).keys() == {*bert.OUTPUTS}

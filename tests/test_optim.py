@@ -259,3 +259,44 @@ class TestLamb:
                                               beta2=0.95, eps=1e-3, adapted=adapted)
             for mine, true in zip((ours[path], state["adam_m"][path], state["adam_v"][path]), theirs, strict=True):
                 np.testing.assert_allclose(mine, true, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_what_an_optimizer_cannot_use_is_one_line_and_changes_nothing(name):
+    state, update = optim.OPTIMIZERS[name]
+    params, grads = {"w": np.ones(3), "b": np.ones(2)}, {"w": np.ones(3), "b": np.ones(2)}
+    moments = state(params)
+    before = copy.deepcopy((params, moments))
+    numbers = (-1, np.nan, np.inf, None, "1", True, [1], np.ones(2), 10**400)
+    wrong = [({}, {word: value}, word) for word in ("lr", "scale") for value in numbers]
+    wrong += [({}, {"decay": value}, "decay") for value in (3, "x", {"w": 0.1}, {"w": 0.1, "b": np.nan})]
+    for key in ("params", "grads"):
+        for value in (None, 3, [], {"w": 3}, {**grads, "b": np.ones(3)}, {**grads, "c": np.ones(2)}, {"w": np.ones(3)},
+                      {**grads, "b": np.ma.ones(2)}, {**grads, "b": np.ones(2, int)}, {**grads, "b": [1.0, 1.0]}):
+            wrong.append(({key: value}, {}, ""))
+    wrong += [({"state": value}, {}, "state") for value in (None, {}, {**moments, "step": -1}, {**moments, "x": 1})]
+    for places, words, says in wrong:
+        given = {"params": params, "grads": grads, "state": moments, **places}
+        with pytest.raises(InputError, match=says) as error:
+            update(*given.values(), **{"lr": 0.1, **words})
+        assert str(error.value).isprintable()
+    for old, new in zip(tree.leaves(before[0]) + tree.leaves(before[1]), tree.leaves(params) + tree.leaves(moments),
+                        strict=True):
+        assert np.array_equal(old, new)
+
+
+def test_what_clipping_and_schedules_cannot_use():
+    grads = {"w": np.ones(3)}
+    for most in (0, -1, np.nan, None, "1", True):
+        with pytest.raises(InputError, match="max_norm"):
+            optim.clip(grads, most)
+    for given in (None, 3, {"w": 3}, {"w": np.ma.ones(3)}, [[1.0]]):
+        with pytest.raises(InputError, match="grads"):
+            optim.global_norm(given)
+    right = {"peak": 0.1, "warmup": 2, "total": 10}
+    for schedule in optim.SCHEDULES.values():
+        for name, value in (("peak", np.nan), ("peak", -1), ("warmup", -1), ("warmup", 1.5), ("total", 0)):
+            with pytest.raises(InputError, match=name):
+                schedule(3, **{**right, name: value})
+        with pytest.raises(InputError, match="step"):
+            schedule(-1, **right)

@@ -70,7 +70,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     for name in ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS"):
         environment.pop(name, None)  # with these pytest speaks in colour, or repeats whole messages in its summary
     command = [sys.executable, "-m", "pytest", "-p", "pytest_minibert", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=300)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=1000)
 
 
 def test_a_right_implementation_reaches_every_level_and_obeys_every_law(tmp_path):

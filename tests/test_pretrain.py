@@ -193,7 +193,7 @@ def test_killed_at_any_moment(whole, corpus, tmp_path):
     for attempt in itertools.count(1):
         killing = KILLED.format(out=str(out), at=draw.randrange(400)) if kills < KILLS else ""
         process = started(corpus, out, killing)
-        _, error = process.communicate(timeout=120)
+        _, error = process.communicate(timeout=600)
         if process.returncode == 9:
             kills += 1
             continue
@@ -222,7 +222,7 @@ def test_ctrl_c(whole, corpus, tmp_path):
     process = started(corpus, out, WAITING)
     assert "step 3\n" in iter(process.stdout.readline, ""), process.communicate()
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 130, error
     last = error.splitlines()[-1]
     assert "stopped after step 3 of 30" in last
@@ -230,7 +230,7 @@ def test_ctrl_c(whole, corpus, tmp_path):
     assert len(training.read_log(out / "log.jsonl")) == 3
     assert training.checkpoints(out)[-1].name == "00000003"
     process = started(corpus, out)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == 0
     assert outcome(out) == outcome(whole)
 

@@ -26,6 +26,7 @@ them for the reader and does nothing itself.
 """
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -76,15 +77,17 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. One
     InputError line names every tensor that is missing, unexpected or mis-shaped.
     """
+    named = isinstance(directory, str | os.PathLike)
+    is_folder = named and os.path.isdir(directory)
+    require(is_folder, f"{directory if named else shown(directory)} is not a directory with a model")
     folder = Path(directory)
-    require(folder.is_dir(), f"{directory} is not a directory with a model")
     with atomic.unchanged(folder, OWNED):
         return _loaded(folder, family, dtype)
 
 
 def _loaded(folder: Path, family: str | None, dtype: Any) -> Model:
     fields = _fields(folder / CONFIG)
-    name = family or fields.get("minibert_family") or fields.get("model_type")
+    name = family if family is not None else fields.get("minibert_family") or fields.get("model_type")
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
     try:
         module = families.family(name)

@@ -12,7 +12,7 @@ import numpy as np
 import regex
 
 from minibert import streams, tokenizers
-from minibert.config import require
+from minibert.config import require, shown
 from minibert.corruption import replacement, segmentation, units
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.rules import RULES
@@ -21,6 +21,7 @@ from minibert.errors import InputError, printable
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORD = regex.compile(r"\p{Han}|[\p{L}\p{M}\p{N}]+|[^\s\p{C}]")
 BLANK = "___"
+MOST_SAMPLES, MOST_TOKENS, MOST_SHOWN = 1000, 4096, 1 << 20  # corruptions of a text, tokens of one, tokens in all
 
 # fate: (SGR code, how it looks without colour); o: what stood there, n: what stands there now
 FATES = {
@@ -37,6 +38,9 @@ class Text(NamedTuple):
     read: Callable[[str], list[int]]
     pieces: list[str]
     vocabulary: Vocabulary
+
+
+_TOO_MUCH = f"more than the {MOST_SHOWN} tokens that are shown at once; give fewer texts or samples"
 
 
 def parser(commands: Any) -> None:
@@ -62,7 +66,8 @@ def parser(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> None:
     require(0 <= args.rate <= 1, f"--rate {args.rate:g}: a share from 0 to 1")
     require(args.samples >= 1, f"--samples {args.samples}: at least 1")
-    require(args.seed >= 0, f"--seed {args.seed}: 0 or more")
+    require(args.samples <= MOST_SAMPLES, f"--samples {shown(args.samples)}: at most {MOST_SAMPLES}")
+    require(0 <= args.seed < 1 << 64, f"--seed {shown(args.seed)}: from 0 to {(1 << 64) - 1}")
     require(not args.similar or args.rule == "macbert", "--similar goes with the rule macbert")
     texts = [*args.text, *(segmentation.lines(args.file) if args.file else ())]
     if not args.text and not args.file:
@@ -90,16 +95,21 @@ def corrupted(
     known = _similar(similar)
     own = [*texts, *words.replace("_", " ").split(), *known, *(w for found in known.values() for w in found)]
     text = _own(own) if tokenizer is None else _loaded(tokenizer)
+    require(len(texts) * samples <= MOST_SHOWN, f"{len(texts)} texts, {samples} times each: {_TOO_MUCH}")
     rows = [text.read(line) for line in texts]
     for row, line in zip(rows, texts, strict=True):
         require(bool(row), f"{line[:40]!r} holds no token")
+        require(len(row) <= MOST_TOKENS, f"{line[:40]!r} has {len(row)} tokens; a text may have {MOST_TOKENS}: cut it")
     width = 2 + max(map(len, rows))
+    require(len(rows) * width * samples <= MOST_SHOWN, f"{len(rows)} texts of up to {width} tokens: {_TOO_MUCH}")
     ids = np.full((len(rows), width), text.vocabulary.pad, np.int32)
     starts = np.ones(ids.shape, bool)
     present = (np.arange(width) < [[2 + len(row)] for row in rows]).astype(np.int32)
+    segment = segmentation.occurring(words.split())
     for b, row in enumerate(rows):
         ids[b, : len(row) + 2] = [text.vocabulary.cls, *row, text.vocabulary.sep]
-        starts[b, 1 : len(row) + 1] = units.segmentation([text.pieces[i] for i in row], words.split())
+        pieces = [text.pieces[i] for i in row]
+        starts[b, 1 : len(row) + 1] = units.segmentation(pieces, segment("".join(pieces)))
     starts &= ~text.vocabulary.continues[ids]
     given: dict[str, Any] = {"rate": rate, "starts": starts}
     if rule == "entity":
@@ -141,13 +151,14 @@ def _shown(
 ) -> list[str]:
     """A corrupted row, and what became of how many of its tokens. Special tokens stand there only if chosen."""
     inner = range(1, len(before) - 1)
-    shown = [
-        pieces[old] if fate is None else _mark(fate, pieces[old], pieces[new], coloured)
-        for i, (old, new, fate) in enumerate(zip(before, after, fates, strict=True))
+    names = [(printable(pieces[old]), printable(pieces[new])) for old, new in zip(before, after, strict=True)]
+    marked = [
+        old if fate is None else _mark(fate, old, new, coloured)
+        for i, ((old, new), fate) in enumerate(zip(names, fates, strict=True))
         if fate is not None or i in inner
     ]
     counts = ", ".join(f"{fates.count(fate)} {fate}" for fate in FATES if fate in fates) or "none"
-    return [" ".join(shown), f"  {len(fates) - fates.count(None)} of {len(before)} tokens: {counts}"]
+    return [" ".join(marked), f"  {len(fates) - fates.count(None)} of {len(before)} tokens: {counts}"]
 
 
 def _mark(fate: str, old: str, new: str, coloured: bool) -> str:
@@ -163,7 +174,7 @@ def _similar(given: str) -> dict[str, list[str]]:
     for part in given.split():
         word, equals, others = part.partition("=")
         if not (word and equals and all(others.split(","))):
-            raise InputError(f"--similar {part!r}: write WORD=WORD,WORD")
+            raise InputError(f"--similar {shown(part)}: write WORD=WORD,WORD")
         known[word] = others.split(",")
     return known
 
@@ -183,6 +194,8 @@ def _loaded(folder: str) -> Text:
     made = tokenizers.load(Path(folder), "wordpiece")
     if made is None:
         raise InputError(f"--tokenizer {folder}: holds none of {', '.join(tokenizers.FILES)}")
-    roles = (made.cls_id, made.sep_id, made.mask_id, made.pad_id)
-    vocabulary = Vocabulary(len(made), *roles, made.continues, tuple(sorted(made.special_ids)))
-    return Text(made.ids, [printable(token) for token in made.tokens], vocabulary)
+    roles = {role: getattr(made, f"{role}_id") for role in ("cls", "sep", "mask", "pad")}
+    for role, i in roles.items():
+        require(i is not None, f"--tokenizer {folder}: its vocabulary names no token for the role {role}")
+    vocabulary = Vocabulary(len(made), *roles.values(), made.continues, tuple(sorted(made.special_ids)))
+    return Text(made.ids, list(made.tokens), vocabulary)

@@ -12,6 +12,7 @@ import regex
 from minibert import reading
 from minibert.corruption import units
 from minibert.errors import InputError
+from minibert.tokenizers.prefixes import Prefixes
 
 Ids = tuple[int, ...]
 Segmenter = Callable[[str], Iterable[str]]
@@ -37,17 +38,25 @@ def segmenter(source: str) -> Segmenter:
 
 
 def listed(words: Iterable[str]) -> Segmenter:
-    """The segmenter of a list: the words of a text are those that occur in it."""
+    """The segmenter of a list that has words of two or more Chinese characters."""
     known = {word for word in words if _WORD.fullmatch(word)}
     if not known:
         raise InputError("the segmenter's list has no word of two or more Chinese characters; put white space between")
-    lengths: dict[str, set[int]] = {}  # of the words that begin with these two characters
-    for word in known:
-        lengths.setdefault(word[:2], set()).add(len(word))
+    return occurring(known)
+
+
+def occurring(words: Iterable[str]) -> Segmenter:
+    """The segmenter by which the words of a text are those of these words that occur in it."""
+    prefixes = Prefixes(words)
 
     def found(text: str) -> set[str]:
-        starts = ((i, lengths.get(text[i : i + 2], ())) for i in range(len(text)))
-        return {text[i : i + n] for i, sizes in starts for n in sizes} & known
+        indices: set[int] = set()
+        for at in range(len(text)):
+            i = prefixes.longest(text, at)
+            while i >= 0 and i not in indices:  # with a word all are found that it begins with
+                indices.add(i)
+                i = prefixes.inner[i]
+        return {prefixes.strings[i] for i in indices}
 
     return found
 

@@ -69,7 +69,7 @@ def trained(module: ModuleType, config: Any) -> dict[str, Any]:
 
 def family(name: str) -> ModuleType:
     """The family's module, also by its spelling with dashes; InputError for an unknown name."""
-    spelled = str(name).replace("-", "_")
+    spelled = name.replace("-", "_") if isinstance(name, str) else ""
     spelled = ALIASES.get(spelled, spelled)
     if spelled not in names():
         raise InputError(f"unknown family {shown(name)}{nearest(spelled, names())}; there are: {', '.join(names())}")

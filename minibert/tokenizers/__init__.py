@@ -1,13 +1,14 @@
 """Tokenizers by kind. A directory's files say which kind they are; where they don't, its family does."""
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from minibert import reading
 from minibert.checkpoint import atomic
-from minibert.config import require
+from minibert.config import require, shown
+from minibert.errors import InputError
+from minibert.tokenizers import published
 
 # kind: (module, class, "model" type in a tokenizer.json, the files that only this kind has)
 KINDS = {
@@ -21,7 +22,8 @@ FILES = (WHOLE, *CONFIGS, *(file for *_, files in KINDS.values() for file in fil
 
 def tokenizer(kind: str) -> Any:
     """The class of a kind of tokenizer."""
-    require(kind in KINDS, f"unknown kind of tokenizer {kind!r}; there are: {', '.join(KINDS)}")
+    known = isinstance(kind, str) and kind in KINDS
+    require(known, f"unknown kind of tokenizer {shown(kind)}; there are: {', '.join(KINDS)}")
     module, name, *_ = KINDS[kind]
     return getattr(import_module(f"{__name__}.{module}"), name)
 
@@ -41,7 +43,7 @@ def _kind(folder: Path) -> str | None:
     if not reading.present(whole):
         return None
     try:
-        stated = json.loads(reading.contents(whole))["model"]["type"]
-    except (ValueError, KeyError, TypeError, RecursionError):  # what is wrong, its own reader says
+        stated = published.read(whole)["model"]["type"]
+    except (InputError, KeyError, TypeError):  # what is wrong, its own reader says
         return ""
     return next((kind for kind, (_, _, name, _) in KINDS.items() if name == stated), "")

@@ -22,6 +22,7 @@ from itertools import accumulate, chain, count, pairwise, repeat
 import numpy as np
 import regex
 
+from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import byte_level_files, characters, encoding, layout, merges, published
 from minibert.tokenizers.byte_level_files import SPECIALS, Added
@@ -29,6 +30,7 @@ from minibert.tokenizers.cache import Cache
 from minibert.tokenizers.characters import WHITE_SPACE
 from minibert.tokenizers.encoding import Span, checked_text
 from minibert.tokenizers.layout import SPACE, Layout
+from minibert.tokenizers.prefixes import Finder
 
 Part = tuple[int, int, int | None]  # start and end in the text, and the id of the added token that it is, if any
 
@@ -59,6 +61,7 @@ _LETTER, _NUMBER = rf"[[\p{{L}}{_NEW_LETTERS}]--[{_LATER_LETTERS}]]", rf"[[\p{{N
 _WORD = regex.compile(
     rf"(?V1)'s|'t|'re|'ve|'m|'ll|'d| ?{_LETTER}+| ?{_NUMBER}+| ?[^\s{_LETTER}{_NUMBER}]+|\s+(?!\S)|\s+"
 )
+_SAVED = ("vocabulary", "merges", "specials", "added", "tokens", "lowercase", "add_prefix_space", "layout")
 _CHUNK = re.compile(r"(?= \S)")  # a space before a word begins a word, whatever stands before it
 
 
@@ -94,27 +97,35 @@ class ByteLevelBPE:
         around: Layout | None = None,
         specials_in_text: bool = True,
     ) -> None:
-        self.vocabulary, self.merges, self.specials = list(vocabulary), list(merges), dict(specials)
+        encoding.flags(lowercase=lowercase, add_prefix_space=add_prefix_space, specials_in_text=specials_in_text)
+        self.vocabulary, self.merges = encoding.listed("vocabulary", vocabulary), encoding.listed("merges", merges)
+        self.specials = encoding.table("specials", specials)
         self.lowercase, self.add_prefix_space = lowercase, add_prefix_space
         index = _checked_index(self.vocabulary)
         self._ranks = _checked_ranks(self.merges, index)
         self._of_bytes = [index[char] for char in CHARACTERS]
         if not self.specials.keys() <= SPECIALS.keys():
-            raise InputError(f"special tokens have the roles {', '.join(SPECIALS)}, not {', '.join(self.specials)}")
-        self.added = dict(added or {})
+            raise InputError(f"special tokens have the roles {', '.join(SPECIALS)}, not {shown([*self.specials])}")
+        self.added = encoding.table("added", added or {})
+        for token, how in self.added.items():
+            if not isinstance(how, Added):
+                raise InputError(f"added token {shown(token)}: an Added is due, not {shown(how)}")
         for role, token in self.specials.items():
-            if token not in index and token not in self.added:
-                raise InputError(f"the vocabulary of {len(self.vocabulary)} pieces lacks the special token {token}")
+            if not isinstance(token, str) or (token not in index and token not in self.added):
+                lacks = f"the vocabulary of {len(self.vocabulary)} pieces lacks the special token"
+                raise InputError(f"{lacks} {shown(token)}")
             self.added.setdefault(token, Added(lstrip=role == "mask"))
         for token, how in self.added.items():
             if lowercase and how.normalized:
-                raise InputError(f"added token {token!r}: normalized is not supported together with lower case")
+                raise InputError(f"added token {shown(token)}: normalized is not supported together with lower case")
         self.index = encoding.with_added(self.vocabulary, self.added)
         self.tokens = list(self.index)
+        if not isinstance(around, Layout | None):
+            raise InputError(f"around: a Layout is due, not {shown(around)}")
         self.layout = around or _roberta(self.specials, add_prefix_space)
         for token in self.layout.tokens:
             if token not in self.index:
-                raise InputError(f"the layout of a text needs the token {token!r}, which is not in the vocabulary")
+                raise InputError(f"the layout of a text needs the token {shown(token)}, which is not in the vocabulary")
         self.cls_id, self.pad_id, self.sep_id, self.unk_id, self.mask_id = (
             self.index.get(self.specials.get(role)) for role in SPECIALS
         )
@@ -122,7 +133,7 @@ class ByteLevelBPE:
         whole = [token for token, how in self.added.items() if specials_in_text or not how.special]
         # as published, those that a normaliser would not touch are cut out of all the text before the others are
         self._whole = [
-            re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
+            Finder(tokens)
             for normalized in (False, True)
             if (tokens := [token for token in whole if self.added[token].normalized is normalized])
         ]
@@ -161,11 +172,13 @@ class ByteLevelBPE:
             parts = list(chain.from_iterable(cut))
         return parts
 
-    def _cut(self, text: str, start: int, end: int, whole: re.Pattern) -> Iterator[Part]:
-        """The text from start to end, cut at the matches of `whole` with the blanks these take along."""
-        for match in whole.finditer(text, start, end):
-            first, last = match.span()
-            how = self.added[match[0]]
+    def _cut(self, text: str, start: int, end: int, whole: Finder) -> Iterator[Part]:
+        """The text from start to end, cut where `whole` finds tokens with the blanks these take along."""
+        begin = start
+        for a, b in whole.spans(text[start:end]):
+            first, last = begin + a, begin + b
+            token = text[first:last]
+            how = self.added[token]
             if how.lstrip:
                 first = start + len(text[start:first].rstrip(WHITE_SPACE))
             if how.rstrip:
@@ -173,7 +186,7 @@ class ByteLevelBPE:
                     last += 1
             if start < first:
                 yield start, first, None
-            yield first, last, self.index[match[0]]
+            yield first, last, self.index[token]
             start = last
         if start < end:
             yield start, end, None
@@ -255,6 +268,10 @@ class ByteLevelBPE:
         As the published trainer does: specials; the 256 bytes by the code points of their characters; merged pieces
         as learnt, ties to the smaller ids (see `merges`). Nothing depends on the process or on hash seeds.
         """
+        encoding.vocabulary_size(vocabulary_size)
+        encoding.whole("min_frequency", min_frequency)
+        encoding.flags(lowercase=lowercase, add_prefix_space=add_prefix_space)
+        encoding.check_roles(specials, SPECIALS.keys())
         start = list(dict.fromkeys([*specials.values(), *sorted(CHARACTERS)]))
         if vocabulary_size < len(start):
             raise InputError(f"vocabulary_size {vocabulary_size} is below the {len(start)} special tokens and bytes")
@@ -301,6 +318,7 @@ class ByteLevelBPE:
             lowercase=self.lowercase,
             add_prefix_space=self.add_prefix_space,
             around=self.layout,
+            check=lambda folder: published.require_same(self, type(self).load(folder), _SAVED),
         )
 
 
@@ -324,13 +342,19 @@ def _checked_index(vocabulary: list[str]) -> dict[str, int]:
 
 def _checked_ranks(pairs: list[tuple[str, str]], index: dict[str, int]) -> dict[tuple[int, int], tuple[int, int]]:
     """(left id, right id) -> (rank, id of the two merged); all three must be in the vocabulary, no pair twice."""
+    if len(pairs) > encoding.MOST_PIECES:
+        raise InputError(f"{len(pairs)} merges; a vocabulary may have {encoding.MOST_PIECES} pieces")
     ranks: dict[tuple[int, int], tuple[int, int]] = {}
-    for rank, (left, right) in enumerate(pairs):
+    for rank, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(piece, str) for piece in pair):
+            raise InputError(f"merge {rank} is {shown(pair)}, not two pieces")
+        left, right = pair
         for piece in (left, right, left + right):
             if piece not in index:
-                raise InputError(f"merge {rank}, {left!r} + {right!r}: {piece!r} is not in the vocabulary")
+                where = f"merge {rank}, {shown(left)} + {shown(right)}"
+                raise InputError(f"{where}: {shown(piece)} is not in the vocabulary")
         if ranks.setdefault((index[left], index[right]), (rank, index[left + right]))[0] != rank:
-            raise InputError(f"merge {rank}, {left!r} + {right!r}, stands twice")
+            raise InputError(f"merge {rank}, {shown(left)} + {shown(right)}, stands twice")
     return ranks
 
 

@@ -1,18 +1,21 @@
 """The files of a published byte-level BPE tokenizer: vocab.json and merges.txt, tokenizer.json, two of settings."""
 
 import os
-from collections.abc import Mapping, Sequence, Set
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from minibert.checkpoint import strictjson
+from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import layout, published
 from minibert.tokenizers.layout import Layout
 
 SPECIALS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
 VERSION = "#version: 0.2"
+_ID = re.compile("[0-9]{1,9}")
 _LOWERCASE = {"type": "Lowercase"}
 _CHANGING = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")  # none of them is known
 
@@ -33,9 +36,9 @@ def arguments(path: str | os.PathLike) -> dict[str, Any]:
     path = published.found(path, "vocab.json")
     settings, source = published.settings(path)
     if settings.get("errors", "replace") != "replace":
-        raise InputError(f"{source}: errors is {settings['errors']!r}; only 'replace' is supported")
+        raise InputError(f"{source}: errors is {shown(settings['errors'])}; only 'replace' is supported")
     case = published.flags(settings, ("add_prefix_space", "trim_offsets", "do_lower_case"), source)
-    named = published.specials(settings, dict.fromkeys(SPECIALS, ""))
+    named = published.specials(settings, dict.fromkeys(SPECIALS, ""), source)
     named = {role: token for role, token in named.items() if token}
     if not path.name.endswith(("vocab.json", "merges.txt")):
         return _whole(published.read(path), path, named, case)
@@ -68,8 +71,9 @@ def write(
     lowercase: bool,
     add_prefix_space: bool,
     around: Layout,
+    check: Callable[[Path], object],
 ) -> None:
-    """The five files, together or not at all; added: id -> (token, how it is kept whole)."""
+    """The five files, together or not at all; added: id -> (token, how it is kept whole); check: as in `published`."""
     entries = {i: published.token(token, **asdict(how)) for i, (token, how) in sorted(added.items())}
     ids = dict(vocabulary) | {token: i for i, (token, _) in added.items()}
     content = published.tokenizer(
@@ -107,7 +111,7 @@ def write(
         "vocab.json": strictjson.dumps(dict(vocabulary)),
         "merges.txt": "".join(f"{line}\n" for line in lines).encode("utf-8"),
     }
-    published.write(directory, files, content, settings)
+    published.write(directory, files, content, settings, check)
 
 
 # Reading
@@ -119,7 +123,7 @@ def _whole(content: dict, path: Path, named: dict[str, str], case: dict[str, boo
     published.same({"type": "BPE"} | model, {"type": "BPE"}, f"{path}: model")  # RoBERTa's own file names no type
     for key in _CHANGING:
         if model.get(key):
-            raise InputError(f"{path}: model: {key} is {str(model[key])[:60]!r}; only null is supported")
+            raise InputError(f"{path}: model: {key} is {shown(model[key])}; only null is supported")
     lowercase = content.get("normalizer") == _LOWERCASE
     if not lowercase:
         published.same(content, {"normalizer": None}, f"{path}")
@@ -130,7 +134,8 @@ def _whole(content: dict, path: Path, named: dict[str, str], case: dict[str, boo
     found, ends = layout.read(content.get("post_processor"), f"{path}: post_processor")
     for token, i in ends.items():
         if ids.get(token) != i:
-            raise InputError(f"{path}: post_processor gives {token!r} the id {i}, the vocabulary {ids.get(token)}")
+            says = f"{path}: post_processor gives {shown(token)} the id {shown(i)}"
+            raise InputError(f"{says}, the vocabulary {ids.get(token)}")
     prefix, _ = layout.byte_level(splitter, f"{path}: pre_tokenizer")
     says = {"add_prefix_space": prefix, "do_lower_case": lowercase, "trim_offsets": found.trimmed}
     published.agree(says, case, path)
@@ -150,26 +155,26 @@ def _kept(content: Mapping[str, Any], vocabulary: list[str], path: Path) -> dict
     kept = {}
     for token in published.added(content, vocabulary, path):
         if token["content"] in kept:
-            raise InputError(f"{path}: added token {token['content']!r} stands twice")
+            raise InputError(f"{path}: added token {shown(token['content'])} stands twice")
         kept[token["content"]] = _how(token, path)
     return kept
 
 
 def _how(token: Mapping[str, Any], path: Path) -> Added:
     if token.get("single_word"):
-        raise InputError(f"{path}: added token {token.get('content')!r}: single_word is not supported")
+        raise InputError(f"{path}: added token {shown(token.get('content'))}: single_word is not supported")
     flags = {name: token.get(name, getattr(Added, name)) for name in Added.__dataclass_fields__}
     for name, flag in flags.items():
         if type(flag) is not bool:
-            said = str(flag)[:60]
-            raise InputError(f"{path}: added token {token.get('content')!r}: {name} is {said!r}, not true or false")
+            where = f"{path}: added token {shown(token.get('content'))}"
+            raise InputError(f"{where}: {name} is {shown(flag)}, not true or false")
     return Added(**flags)
 
 
 def _settings_kept(settings: dict[str, Any], vocabulary: list[str], source: Path) -> dict[str, Added]:
     """The same from the settings beside a vocab.json: `added_tokens_decoder`, or a special token given at length."""
     given = settings.get("added_tokens_decoder", {})
-    if not isinstance(given, dict) or not all(i.isdecimal() and isinstance(t, dict) for i, t in given.items()):
+    if not isinstance(given, dict) or not all(_ID.fullmatch(i) and isinstance(t, dict) for i, t in given.items()):
         raise InputError(f"{source}: added_tokens_decoder is not an object of ids and tokens")
     kept = _kept({"added_tokens": [{"id": int(i)} | token for i, token in given.items()]}, vocabulary, source)
     for role in SPECIALS:
@@ -190,7 +195,7 @@ def _merges(items: list[Any], where: str) -> list[tuple[str, str]]:
     for rank, item in enumerate(items):
         pair = item.split(" ") if isinstance(item, str) else item
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(piece, str) and piece for piece in pair)):
-            raise InputError(f"{where}: merge {rank} is {str(item)[:60]!r}, not two pieces")
+            raise InputError(f"{where}: merge {rank} is {shown(item)}, not two pieces")
         pairs.append((pair[0], pair[1]))
     return pairs
 
@@ -198,5 +203,5 @@ def _merges(items: list[Any], where: str) -> list[tuple[str, str]]:
 def _merge_lines(path: Path) -> list[str]:
     first, *lines = published.lines(path)
     if first != VERSION:
-        raise InputError(f"{path}: the first line is {first[:60]!r}, not {VERSION!r}")
+        raise InputError(f"{path}: the first line is {shown(first)}, not {VERSION!r}")
     return lines

@@ -6,13 +6,16 @@ The first parameter of a function is the tokenizer, so that a class takes what i
 import gc
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Protocol
 
+import numpy as np
+
+from minibert.config import shown
 from minibert.errors import InputError
 from minibert.processes import mapped
 from minibert.tokenizers.layout import Layout
@@ -20,6 +23,9 @@ from minibert.tokenizers.layout import Layout
 Span = tuple[int, int]
 SURROGATE = re.compile("[\ud800-\udfff]")
 PART = 1000  # texts that a process gets at a time
+MOST_PIECES = 1 << 20  # of the published vocabularies the largest, XLM-V's, has 901,629
+LONGEST_PIECE = 256  # characters; published pieces have 128 at most, GPT-2's
+MOST_ADDED = 1 << 13  # added tokens; published tokenizers have half of it at most
 
 
 class Tokenizer(Protocol):
@@ -82,8 +88,8 @@ def size(tokenizer: Tokenizer) -> int:
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:
     """The id of a piece or special token; InputError when there is none."""
-    if token not in tokenizer.index:
-        raise InputError(f"no token {token!r} in this vocabulary of {len(tokenizer.tokens)}")
+    if not isinstance(token, str) or token not in tokenizer.index:
+        raise InputError(f"no token {shown(token)} in this vocabulary of {len(tokenizer.tokens)}")
     return tokenizer.index[token]
 
 
@@ -98,6 +104,8 @@ def encode(tokenizer: Tokenizer, text: str, pair: str | None = None, max_length:
     That is [CLS] text [SEP] and [CLS] text [SEP] pair [SEP], the pair of type 1; RoBERTa's <s> text </s> and
     <s> text </s></s> pair </s>, all of type 0; or what the file says.
     """
+    if max_length is not None:
+        whole("max_length", max_length)
     sequences = [tokenizer.spans(given) for given in ((text,) if pair is None else (text, pair))]
     items = tokenizer.layout.single if pair is None else tokenizer.layout.pair
     if max_length is not None:
@@ -129,9 +137,10 @@ def encode_batch(
     pad = tokenizer.pad_id
     if pad is None:
         raise InputError("this vocabulary has no token to pad with: encode text by text")
-    items = list(texts)
+    whole("processes", processes, 1)
+    items = listed("texts", texts)
     if pairs is not None:
-        pairs = list(pairs)
+        pairs = listed("pairs", pairs)
         if len(pairs) != len(items):
             raise InputError(f"{len(items)} texts, but {len(pairs)} pairs")
         items = list(zip(items, pairs, strict=True))
@@ -155,14 +164,23 @@ def _uncollected() -> Iterator[None]:
 
 
 def _encoded(tokenizer: Tokenizer, max_length: int | None, items: list) -> list[Encoding]:
-    return [encode(tokenizer, *((item,) if isinstance(item, str) else item), max_length=max_length) for item in items]
+    return [encode(tokenizer, *_sides(item), max_length=max_length) for item in items]
+
+
+def _sides(item: str | tuple[str, str]) -> tuple[str, ...]:
+    """The text, or the text and its pair."""
+    if isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(text, str) for text in item):
+        return tuple(item)
+    if isinstance(item, str):
+        return (item,)
+    raise InputError(f"a text, or a text and its pair, is due, not {shown(item)}")
 
 
 def kept(ids: Iterable[int], size: int, skipped: Set[int]) -> Iterator[int]:
     """The ids to be decoded, which are those not `skipped`; InputError for one outside 0 .. size - 1."""
-    for i in ids:
-        if not 0 <= i < size:
-            raise InputError(f"token id {i} is outside 0 .. {size - 1}")
+    for i in listed("ids", ids):
+        if not isinstance(i, (int, np.integer)) or isinstance(i, bool) or not 0 <= i < size:
+            raise InputError(f"token id {shown(i)} is no whole number of 0 .. {size - 1}")
         if i not in skipped:
             yield i
 
@@ -183,32 +201,86 @@ def truncated_lengths(lengths: list[int], room: int) -> list[int]:
 
 def indexed(pieces: Sequence[str], unfit: re.Pattern = SURROGATE) -> dict[str, int]:
     """piece -> id; InputError for a piece that is no text, is empty, stands twice, or holds what is `unfit`."""
+    if len(pieces) > MOST_PIECES:
+        raise InputError(f"{len(pieces)} pieces; a vocabulary may have {MOST_PIECES}")
     index: dict[str, int] = {}
     for i, piece in enumerate(pieces):
         if not isinstance(piece, str) or not piece or unfit.search(piece):
-            raise InputError(f"piece {i} of the vocabulary is {piece!r}: it is empty, or what its file can't hold")
+            raise InputError(f"piece {i} of the vocabulary is {shown(piece)}: it is empty, or what its file can't hold")
+        if len(piece) > LONGEST_PIECE:
+            raise InputError(f"piece {i} of the vocabulary, {shown(piece)}, is longer than {LONGEST_PIECE} characters")
         if index.setdefault(piece, i) != i:
-            raise InputError(f"the vocabulary has the piece {piece!r} twice, as {index[piece]} and {i}")
+            raise InputError(f"the vocabulary has the piece {shown(piece)} twice, as {index[piece]} and {i}")
     return index
 
 
-def with_added(pieces: Sequence[str], added: Iterable[str]) -> dict[str, int]:
+def with_added(pieces: Sequence[str], added: Collection[str]) -> dict[str, int]:
     """token -> id of the pieces and, after them, of the added tokens that are none."""
+    if len(added) > MOST_ADDED:
+        raise InputError(f"{len(added)} added tokens; a vocabulary may have {MOST_ADDED}")
     index = {piece: i for i, piece in enumerate(pieces)}
     for token in added:
-        if not token or SURROGATE.search(token):
-            raise InputError(f"an added token is {token!r}: it is empty or has no UTF-8")
+        if not isinstance(token, str) or not token or SURROGATE.search(token):
+            raise InputError(f"an added token is {shown(token)}: it is empty or has no UTF-8")
+        if len(token) > LONGEST_PIECE:
+            raise InputError(f"the added token {shown(token)} is longer than {LONGEST_PIECE} characters")
         index.setdefault(token, len(index))
     return index
 
 
+def check_roles(specials: Mapping[str, str], roles: Set[str]) -> None:
+    """InputError unless each role has a token."""
+    if table("specials", specials).keys() != roles or not all(isinstance(token, str) for token in specials.values()):
+        raise InputError(f"special tokens: give one for each of {', '.join(roles)}")
+
+
 def check_specials(specials: Mapping[str, str], roles: Set[str], known: Mapping[str, int]) -> None:
     """InputError unless each role has a token that is known."""
-    if specials.keys() != roles:
-        raise InputError(f"special tokens: give one for each of {', '.join(roles)}")
+    check_roles(specials, roles)
     for token in specials.values():
         if token not in known:
-            raise InputError(f"the vocabulary of {len(known)} pieces lacks the special token {token}")
+            raise InputError(f"the vocabulary of {len(known)} pieces lacks the special token {shown(token)}")
+
+
+def whole(name: str, value: int, least: int = 0) -> None:
+    """InputError unless the value is a whole number, `least` or more."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} is {shown(value)}; it is a whole number, {least} or more")
+
+
+def listed(name: str, values: Iterable) -> list:
+    """What the values are, one after the other; InputError for a single text or number."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
+        raise InputError(f"{name}: a list is due, not {shown(values)}")
+    return list(values)
+
+
+def streamed(texts: Iterable[str]) -> Iterable[str]:
+    """The texts to learn from, which come as they may, but not as one text."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise InputError(f"texts: several are due, not {shown(texts)}")
+    return texts
+
+
+def flags(**given: bool | None) -> None:
+    """InputError for what is neither True nor False."""
+    for name, flag in given.items():
+        if type(flag) is not bool:
+            raise InputError(f"{name} is {shown(flag)}; it is True or False")
+
+
+def table(name: str, given: Mapping[str, object]) -> dict:
+    """A copy of a mapping from texts; InputError for anything else."""
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise InputError(f"{name}: a mapping from texts is due, not {shown(given)}")
+    return dict(given)
+
+
+def vocabulary_size(size: int, name: str = "vocabulary_size") -> None:
+    """InputError for a size that no vocabulary may have."""
+    whole(name, size, 1)
+    if size > MOST_PIECES:
+        raise InputError(f"{name} is {shown(size)}; a vocabulary may have {MOST_PIECES} pieces")
 
 
 def checked_text(text: str) -> str:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers.characters import WHITE_SPACE
 
+MOST_ITEMS = 64  # of a template; published ones have six
 Template = tuple[tuple[str | int, int], ...]  # (a token, or which text: 0 or 1; its type)
 
 SPACE = "\u0120"  # Ġ, which stands for the byte of a space
@@ -94,15 +96,16 @@ def read(post: Any, where: str) -> tuple[Layout, dict[str, Any]]:
     """The layout that a post_processor stands for, and the ids it gives to special tokens."""
     try:
         return _parsed(post)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{where} is not a layout that is known: {str(post)[:100]}") from None
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError):
+        most = f"of at most {MOST_ITEMS} items"
+        raise InputError(f"{where} is not a layout that is known, {most}: {shown(post)}") from None
 
 
 def byte_level(content: Any, where: str) -> tuple[bool, bool]:
     """(add_prefix_space, trim_offsets) of a ByteLevel splitter or processor."""
     flags = [content.get(name, True) for name in ("add_prefix_space", "trim_offsets", "use_regex")]
     if content.get("type") != "ByteLevel" or not all(type(flag) is bool for flag in flags) or not flags[2]:
-        raise InputError(f"{where} is not ByteLevel with GPT-2's pattern: {str(content)[:100]}")
+        raise InputError(f"{where} is not ByteLevel with GPT-2's pattern: {shown(content)}")
     return flags[0], flags[1]
 
 
@@ -123,8 +126,9 @@ def _parsed(post: dict[str, Any] | None) -> tuple[Layout, dict[str, Any]]:
             raise ValueError
         return roberta(*tokens, *flags), dict(ends.values())
     if kind == "TemplateProcessing":
-        ids = {token: each["ids"][0] for token, each in post["special_tokens"].items() if len(each["ids"]) == 1}
-        return Layout(_items(post["single"], [0]), _items(post["pair"], [0, 1])), ids
+        found = Layout(_items(post["single"], [0]), _items(post["pair"], [0, 1]))
+        ids = {token: post["special_tokens"][token]["ids"] for token in found.tokens}
+        return found, {token: i for token, (i,) in ids.items()}  # a token that stands for several is not known
     blanks, around = post["processors"]  # a Sequence of what trims and what surrounds
     (trimming, _), (surrounding, ids) = _parsed(blanks), _parsed(around)
     if kind != "Sequence" or trimming.tokens or surrounding.trimmed:
@@ -134,9 +138,11 @@ def _parsed(post: dict[str, Any] | None) -> tuple[Layout, dict[str, Any]]:
 
 def _items(items: list[dict[str, Any]], texts: list[int]) -> Template:
     found = []
+    if len(items) > MOST_ITEMS:
+        raise ValueError
     for item in items:
         ((kind, content),) = item.items()
-        if type(content["type_id"]) is not int:
+        if type(content["type_id"]) is not int or not 0 <= content["type_id"] < 1 << 31:
             raise ValueError
         name = {"A": 0, "B": 1}[content["id"]] if kind == "Sequence" else str(content["id"])
         found.append((name, content["type_id"]))

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
-from minibert.tokenizers.encoding import checked_text
+from minibert.tokenizers.encoding import checked_text, streamed
 
 Pair = tuple[int, int]
 _GAP, _GONE = -1, -2  # between words; where a symbol was that is merged into the one before it
@@ -23,7 +23,7 @@ def counted(
 ) -> Counter[str]:
     """Word -> how often it occurs; a text is cut into chunks, and each distinct one once into words."""
     occurring: Counter[str] = Counter()
-    for text in texts:
+    for text in streamed(texts):
         occurring.update(chunks(checked_text(text)))
     counts: Counter[str] = Counter()
     for chunk, n in occurring.items():

@@ -27,9 +27,11 @@ from minibert.tokenizers import characters
 from minibert.tokenizers.cache import Cache
 from minibert.tokenizers.characters import WHITE_SPACE
 from minibert.tokenizers.encoding import Span
+from minibert.tokenizers.prefixes import Finder
 
 META = "\u2581"
-_MAX_RULES, _MAX_KEY, _MAX_TEXT = 1 << 20, 64, 1 << 10  # rules, and bytes in what is replaced and in what replaces it
+# Published maps have 250 kB, 264,228 nodes, 12 bytes at most in what is replaced, 33 in what replaces it.
+_MAX_BYTES, _MAX_NODES, _MAX_KEY, _MAX_TEXT = 1 << 22, 1 << 20, 64, 1 << 6
 _WINDOW = 1024  # units at the end of a trie that is being built where room is looked for
 _WORD = re.compile(f"{META}[^{META}]*|[^{META}]+")
 _BLACK = re.compile(f"[^{WHITE_SPACE}]+")
@@ -71,7 +73,7 @@ class Charsmap:
         for key in self.rules:
             self._longest[key[0]] = max(len(key), self._longest.get(key[0], 0))
         self.local = not any(" " in key for key in self.rules)  # no rule reaches over a space
-        self.ascii = re.compile("|".join(re.escape(key) for key in self.rules if key.isascii()) or "(?!)")
+        self.ascii = {key[0] for key in self.rules if key.isascii()}  # that a rule for ASCII begins with
 
     def longest(self, text: str, at: int) -> tuple[str, int] | None:
         """(replacement, length) of the longest rule that matches here."""
@@ -96,6 +98,8 @@ def _rules(data: bytes) -> dict[str, str]:
     A unit: bits 0-7 label, 8 whether a value hangs on it, 9 whether the offset counts in 256s, 10-30 offset; a value
     has bit 31 set. The child of node i by byte c is unit i ^ offset ^ c, its label c; the value is at i ^ offset.
     """
+    if len(data) > _MAX_BYTES:
+        raise InputError(f"precompiled_charsmap: {len(data)} bytes; it may have {_MAX_BYTES}")
     size = int.from_bytes(data[:4], "little")
     if len(data) < 8 or size % 4 or not 4 <= size <= len(data) - 4:
         raise InputError(f"precompiled_charsmap: a trie of {size} bytes in a map of {len(data)} is no map")
@@ -111,7 +115,7 @@ def _rules(data: bytes) -> dict[str, str]:
         unit = units[nodes]
         base = nodes ^ ((unit >> 10 & 0x1FFFFF) << np.where(unit >> 9 & 1, 8, 0))
         for i in np.flatnonzero(unit >> 8 & 1).tolist():
-            if base[i] >= len(units) or len(rules) == _MAX_RULES:
+            if base[i] >= len(units) or len(rules) == _MAX_NODES:
                 raise InputError("precompiled_charsmap: a value lies outside the trie")
             key, value = keys[i], int(units[base[i]] & 0x7FFFFFFF)
             end = texts.find(b"\0", value, value + _MAX_TEXT)
@@ -127,8 +131,8 @@ def _rules(data: bytes) -> dict[str, str]:
         starts = np.searchsorted(of_base, base) - np.cumsum(counts) + counts
         nodes = by_base[np.repeat(starts, counts) + np.arange(len(parents))]
         visited += len(nodes)
-        if visited > _MAX_RULES or len(keys[0]) == _MAX_KEY:  # nodes may be shared, so that a trie could be endless
-            raise InputError(f"precompiled_charsmap: more than {_MAX_RULES} nodes or a key of over {_MAX_KEY} bytes")
+        if visited > _MAX_NODES or len(keys[0]) == _MAX_KEY:  # nodes may be shared, so that a trie could be endless
+            raise InputError(f"precompiled_charsmap: more than {_MAX_NODES} nodes or a key of over {_MAX_KEY} bytes")
         keys = [keys[i] + bytes([byte]) for i, byte in zip(parents.tolist(), labels[nodes].tolist(), strict=True)]
     return rules
 
@@ -182,6 +186,8 @@ class Released:
     symbols: user-defined ones, which stand in the text as they are. collapse: `remove_extra_whitespaces`.
     """
 
+    SETTINGS = ("dummy_prefix", "collapse", "prepared", "lowercase", "keep_accents", "symbols")
+
     def __init__(
         self,
         charsmap: Charsmap,
@@ -194,8 +200,8 @@ class Released:
     ) -> None:
         self.charsmap, self.dummy_prefix, self.collapse = charsmap, dummy_prefix, collapse
         self.prepared, self.lowercase, self.keep_accents = prepared, lowercase, keep_accents
-        self.symbols = sorted(symbols, key=len, reverse=True)  # the longest match first
-        self._symbols = re.compile("|".join(map(re.escape, self.symbols)) or "(?!)")
+        self.symbols = frozenset(symbols)
+        self._symbols = Finder(self.symbols)
         self._local = charsmap.local and dummy_prefix and collapse and " " not in "".join(self.symbols)
         self._chunks = Cache(self._chunk)
 
@@ -259,8 +265,8 @@ class Released:
         """(replacement, where its source begins), from the left."""
         at = 0
         while at < len(text):
-            symbol = self._symbols.match(text, at)
-            new, n = (symbol[0], len(symbol[0])) if symbol else self.charsmap.longest(text, at) or (text[at], 1)
+            n = self._symbols.match(text, at)
+            new, n = (text[at : at + n], n) if n else self.charsmap.longest(text, at) or (text[at], 1)
             yield new, at
             at += n
 
@@ -271,6 +277,8 @@ class Fast:
     quotes, strip_accents, lowercase, collapse: which normalizers there are. split: whether blanks split and vanish.
     prepend: whether each stretch ("always"), only the very first ("first") or none ("never") gets a \u2581.
     """
+
+    SETTINGS = ("quotes", "strip_accents", "lowercase", "collapse", "split", "prepend")
 
     def __init__(
         self,
@@ -334,7 +342,7 @@ class Fast:
             spans = [(part.end() - 1, part.end()) for part in parts]
         if text.isascii():  # no marks, and mostly nothing that a rule is about
             plain = "".join(chars).lower() if self.lowercase else "".join(chars)
-            if not self.charsmap.ascii.search(plain):
+            if self.charsmap.ascii.isdisjoint(plain):
                 return plain, spans
         if self.strip_accents:
             chars, spans = _each(self._unmarked.__getitem__, chars, spans)

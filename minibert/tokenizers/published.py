@@ -5,28 +5,37 @@ value that is refused is named with its file.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from minibert import reading
 from minibert.checkpoint import atomic, strictjson
+from minibert.config import shown
 from minibert.errors import InputError
-from minibert.tokenizers import layout
+from minibert.tokenizers import encoding, layout
 
 WHOLE = "tokenizer.json"
 SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")  # the later one is right where both speak
 PLAIN = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)  # an added token found as it stands
-LARGEST, MOST_ADDED = 1 << 26, 1 << 13  # bytes in a file, added tokens; published ones have half of it at most
+LARGEST = 1 << 26  # bytes in a file; published ones have half of it at most
+MOST_VALUES = 1 << 22  # commas in a JSON file: a vocabulary of the largest size with its merges has three for a piece
 
 
 # Places and settings
 
 
+def place(path: str | os.PathLike) -> Path:
+    """The path; InputError for what can be none."""
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise InputError(f"a path is a str or a Path without NUL, not {shown(path)}")
+    return Path(path)
+
+
 def found(path: str | os.PathLike, usual: str, *others: str) -> Path:
     """The file itself, or a directory's: its tokenizer.json if there is one, else the first of the others."""
-    path = Path(path)
+    path = place(path)
     if not path.is_dir():
         return path
     names = (WHOLE, usual, *others)
@@ -47,13 +56,15 @@ def flags(said: Mapping[str, Any], names: Iterable[str], path: Path) -> dict[str
     return {name: value(said, name, bool, path) for name in names if said.get(name) is not None}
 
 
-def specials(said: Mapping[str, Any], usual: Mapping[str, str]) -> dict[str, str]:
+def specials(said: Mapping[str, Any], usual: Mapping[str, str], path: Path) -> dict[str, str]:
     """Role -> special token; settings give it as it is, or as an object with more about it."""
     tokens = {}
     for role, token in usual.items():
         given = said.get(f"{role}_token")
         text = given.get("content") if isinstance(given, dict) else given
-        tokens[role] = text if isinstance(text, str) else token
+        if not isinstance(text, str) and given is not None:
+            raise InputError(f"{path}: {role}_token is {shown(given)}, neither a token nor an object with its content")
+        tokens[role] = token if text is None else text
     return tokens
 
 
@@ -81,11 +92,11 @@ def token(content: str, special: bool, **how: bool) -> dict[str, Any]:
 def added(content: Mapping[str, Any], pieces: Sequence[str], path: Path) -> list[dict[str, Any]]:
     """The added tokens by their ids, which are those of the pieces or follow them."""
     tokens = value(content, "added_tokens", list, path)
-    if len(tokens) > MOST_ADDED:
-        raise InputError(f"{path}: {len(tokens)} added tokens; at most {MOST_ADDED} are supported")
+    if len(tokens) > encoding.MOST_ADDED:
+        raise InputError(f"{path}: {len(tokens)} added tokens; at most {encoding.MOST_ADDED} are supported")
     for entry in tokens:
         if not isinstance(entry, dict):
-            raise InputError(f"{path}: an added token is {entry!r}, no JSON object")
+            raise InputError(f"{path}: an added token is {shown(entry)}, no JSON object")
         for key, kind in (("id", int), ("content", str), ("special", bool)):
             value(entry, key, kind, path)
     tokens = sorted(tokens, key=lambda entry: entry["id"])
@@ -93,7 +104,7 @@ def added(content: Mapping[str, Any], pieces: Sequence[str], path: Path) -> list
     for entry in tokens:
         text = entry["content"]
         if entry["id"] != ids.setdefault(text, len(ids)):
-            raise InputError(f"{path}: added token {text!r} has id {entry['id']}, {ids[text]} was to be expected")
+            raise InputError(f"{path}: added token {shown(text)} has id {entry['id']}, {ids[text]} was to be expected")
     return tokens
 
 
@@ -119,7 +130,7 @@ def by_id(vocab: Mapping[str, Any], path: Path) -> list[str]:
 def value(table: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
     """The value under the key, checked to be of that type."""
     if type(table.get(key)) is not kind:
-        raise InputError(f"{path}: {key} is {str(table.get(key))[:60]!r}, not of type {kind.__name__}")
+        raise InputError(f"{path}: {key} is {shown(table.get(key))}, not of type {kind.__name__}")
     return table[key]
 
 
@@ -127,27 +138,50 @@ def same(table: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> Non
     """InputError where the table has other values than these."""
     for key, right in wanted.items():
         if table.get(key) != right:
-            raise InputError(f"{where}: {key} is {table.get(key)!r}; only {right!r} is supported")
+            raise InputError(f"{where}: {key} is {shown(table.get(key))}; only {right!r} is supported")
 
 
 # Files
 
 
 def write(
-    directory: str | os.PathLike, files: Mapping[str, bytes], content: dict[str, Any], said: dict[str, Any]
+    directory: str | os.PathLike,
+    files: Mapping[str, bytes],
+    content: dict[str, Any] | None,
+    said: dict[str, Any],
+    check: Callable[[Path], object],
 ) -> None:
-    """The files, tokenizer.json with this content and the two of settings, together or not at all."""
+    """The files, the two of settings and, unless its content is None, tokenizer.json, together or not at all.
+
+    check: gets the folder before the files take their places, and may refuse them. A tokenizer.json that stands in the
+    directory and is not written is removed, as it would be read before the others.
+    """
     names = {key: text for key, text in said.items() if key.endswith("_token")}
-    with atomic.directory(directory) as folder:
+    with atomic.directory(place(directory), owned=[WHOLE]) as folder:
         for name, data in files.items():
             (folder / name).write_bytes(data)
         for name, table in zip((WHOLE, *SETTINGS), (content, names, said), strict=True):
-            (folder / name).write_bytes(strictjson.dumps(table))
+            if table is not None:
+                (folder / name).write_bytes(strictjson.dumps(table))
+        check(folder)
+
+
+def require_same(before: Any, after: Any, names: Iterable[str]) -> None:
+    """InputError where what was read again has other settings than what was written."""
+    for name in names:
+        if getattr(before, name) != getattr(after, name):
+            raise InputError(
+                f"{name}: the files cannot say what this tokenizer has, {shown(getattr(before, name))}; read again it "
+                f"would be {shown(getattr(after, name))}"
+            )
 
 
 def read(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
-    content = strictjson.loads(_bytes(path), str(path))
+    data = _bytes(path)
+    if data.count(b",") > MOST_VALUES:
+        raise InputError(f"{path}: more than {MOST_VALUES} values; a tokenizer's file may not have more")
+    content = strictjson.loads(data, str(path))
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a JSON object")
     return content
@@ -155,8 +189,11 @@ def read(path: Path) -> dict[str, Any]:
 
 def lines(path: Path) -> list[str]:
     """The lines of a text in UTF-8, whichever way they end."""
+    data, most = _bytes(path), encoding.MOST_PIECES + 1  # merges have a line in front
+    if data.count(b"\n") > most:
+        raise InputError(f"{path}: more than {most} lines; a vocabulary may have {encoding.MOST_PIECES} pieces")
     try:
-        text = _bytes(path).decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]

@@ -5,21 +5,24 @@ A file is data from anywhere: every length is checked against what is there, fie
 their wire type, and settings that would change an id and that aren't supported are refused by name.
 """
 
-import math
 import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from minibert import reading
 from minibert.checkpoint import atomic
 from minibert.errors import InputError
+from minibert.tokenizers.encoding import LONGEST_PIECE, MOST_PIECES
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-_MAX_BYTES = 1 << 28
-_MAX_PIECES = 1 << 22
-_MAX_PIECE_BYTES = 1 << 16
+LARGEST_SCORE = 2.0**100  # either way: the sums of a long text stay within float32
+_MAX_BYTES = 1 << 26  # published ones have a third of it at most
+_MAX_PIECE_BYTES = 4 * LONGEST_PIECE
+_MAX_FIELDS, _MAX_PIECE_FIELDS = MOST_PIECES + (1 << 16), 8  # of a message, known or not; of a piece's
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FLOAT = struct.Struct("<f")
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
 # Message: {field number: (name, wire type)}. The number of a field never changes in a published format.
 _MODEL = {1: ("pieces", _BYTES), 2: ("trainer_spec", _BYTES), 3: ("normalizer_spec", _BYTES),
@@ -58,23 +61,22 @@ def read(path: str | os.PathLike) -> Model:
 
 def decoded(data: bytes) -> Model:
     """The model that these bytes are."""
-    pieces, scores, types = [], [], []
-    parts: dict[str, list[bytes]] = {"trainer_spec": [], "normalizer_spec": [], "denormalizer_spec": []}
+    parts: dict[str, list[bytes]] = {name: [] for name, _ in _MODEL.values()}
     for name, value in _fields(data, _MODEL, "model"):
-        if name != "pieces":
-            parts[name].append(value)
-            continue
-        where = f"piece {len(pieces)}"
-        if len(pieces) == _MAX_PIECES:
-            raise InputError(f"more than {_MAX_PIECES} pieces")
-        piece = {"piece": b"", "score": 0.0, "type": NORMAL} | dict(_fields(value, _PIECE, where))
+        parts[name].append(value)
+        if len(parts["pieces"]) > MOST_PIECES:
+            raise InputError(f"more than {MOST_PIECES} pieces, the most that a vocabulary may have")
+    pieces, scores, types = [], [], []
+    for i, value in enumerate(parts.pop("pieces")):
+        where = f"piece {i}"
+        piece = {"piece": b"", "score": 0.0, "type": NORMAL} | dict(_fields(value, _PIECE, where, _MAX_PIECE_FIELDS))
         pieces.append(_text(piece["piece"], where))
         scores.append(piece["score"])
         types.append(piece["type"])
         if not piece["piece"] or len(piece["piece"]) > _MAX_PIECE_BYTES or b"\0" in piece["piece"]:
             raise InputError(f"{where} is empty, holds a NUL or has more than {_MAX_PIECE_BYTES} bytes")
-        if not math.isfinite(piece["score"]):
-            raise InputError(f"{where} has the score {piece['score']}")
+        if not abs(piece["score"]) <= LARGEST_SCORE:
+            raise InputError(f"{where} has the score {piece['score']}; at most {LARGEST_SCORE:g} either way")
         if piece["type"] not in range(NORMAL, BYTE + 1):
             raise InputError(f"{where} has the type {piece['type']}, which SentencePiece doesn't have")
     specs = {name: b"".join(found) for name, found in parts.items()}  # of a message given twice both parts hold
@@ -113,10 +115,16 @@ def encoded(model: Model) -> bytes:
     return _message([*out, (2, _message(trainer)), (3, _message(normalizer))])
 
 
-def _fields(data: bytes, known: dict[int, tuple[str, int]], where: str) -> Iterator[tuple[str, int | float | bytes]]:
-    """(name, value) of each known field of a message, in order."""
+def _fields(
+    data: bytes, known: dict[int, tuple[str, int]], where: str, most: int = _MAX_FIELDS
+) -> Iterator[tuple[str, int | float | bytes]]:
+    """(name, value) of each known field of a message, in order; InputError beyond so many fields."""
     at = 0
-    while at < len(data):
+    for n in count():
+        if at == len(data):
+            return
+        if n == most:
+            raise InputError(f"{where}: more than {most} fields")
         key, at = _varint(data, at, where)
         number, wire = key >> 3, key & 7
         if number == 0:
@@ -134,11 +142,13 @@ def _fields(data: bytes, known: dict[int, tuple[str, int]], where: str) -> Itera
             name, expected = known[number]
             if wire != expected:
                 raise InputError(f"{where}: {name} has the wire type {wire}, not {expected}")
-            yield name, struct.unpack("<f", value)[0] if wire == _FIXED32 else value
+            yield name, _FLOAT.unpack(value)[0] if wire == _FIXED32 else value
 
 
 def _varint(data: bytes, at: int, where: str) -> tuple[int, int]:
     """The number that begins at this byte, seven bits a byte, and where the next begins."""
+    if at < len(data) and data[at] < 0x80:
+        return data[at], at + 1
     value = 0
     for n, byte in enumerate(data[at : at + 10]):
         value |= (byte & 0x7F) << (7 * n)

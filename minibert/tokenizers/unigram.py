@@ -29,19 +29,23 @@ from array import array
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate, chain, pairwise
+from pathlib import Path
 
 import numpy as np
 
+from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import encoding, layout, published, unigram_files, unigram_training
 from minibert.tokenizers.cache import Cache
 from minibert.tokenizers.characters import WHITE_SPACE
 from minibert.tokenizers.encoding import Span, checked_text
 from minibert.tokenizers.normalization import META, Charsmap, Fast, Released
-from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Model
+from minibert.tokenizers.prefixes import Finder, Prefixes
+from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, LARGEST_SCORE, NORMAL, UNKNOWN, USER_DEFINED, Model
 
 SPECIALS = unigram_files.SPECIALS
 _UNKNOWN_PENALTY = 10.0
+_STEEPEST = 1000  # alpha; the paper samples with 0.1 to 0.5
 _UNKNOWN_SURFACE = " \u2047 "  # how SentencePiece writes <unk> in text
 _ENGLISH = re.compile(r"""[a-zA-Z!"#$%&()*+,\-./:;?@\[\\\]^_`{|}~]*""")  # ALBERT's list: no ' < = >
 _SINGLE = set("!\"#$%&()*+,-./:;?@[\\]^_`{|}~")
@@ -66,10 +70,15 @@ class Unigram:
         lstripped: Iterable[str] = ("[MASK]",),
         specials_in_text: bool = True,
     ) -> None:
-        self.model, self.normal, self.specials = model, normal, dict(specials)
+        encoding.flags(specials_in_text=specials_in_text)
+        if not isinstance(model, Model) or not isinstance(normal, Released | Fast):
+            raise InputError(f"a Model and a Released or Fast are due, not {shown(model)} and {shown(normal)}")
+        self.model, self.normal, self.specials = model, normal, encoding.table("specials", specials)
+        encoding.check_roles(specials, SPECIALS.keys())
         self.fast = isinstance(normal, Fast)
-        self.added = dict.fromkeys(self.specials.values(), True) if added is None else dict(added)
-        self.lstripped = frozenset(lstripped)
+        self.added = encoding.table("added", dict.fromkeys(specials.values(), True) if added is None else added)
+        encoding.flags(**self.added)
+        self.lstripped = frozenset(encoding.listed("lstripped", lstripped))
         _check(model)
         self.index = encoding.with_added(model.pieces, added or ())
         self.tokens = list(self.index)
@@ -83,8 +92,7 @@ class Unigram:
         self._skipped = frozenset(self.index[token] for token, special in self.added.items() if special)
         self.special_ids = self._skipped | {self.index[token] for token in self.specials.values()}
         self.continues = self._continuing()
-        whole = sorted(self.added, key=len, reverse=True) if specials_in_text else []
-        self._whole = re.compile("|".join(map(re.escape, whole)) or "(?!)")  # the longest match first
+        self._whole = Finder(self.added if specials_in_text else ())
         self._build()
         self._words, self._stretches = Cache(self._found if self.fast else self._priced), Cache(self._stretch)
 
@@ -116,6 +124,7 @@ class Unigram:
 
     def nbest(self, text: str, n: int) -> list[tuple[list[int], float]]:
         """The n most probable segmentations as (ids, log probability), the best first, exactly (A* backwards)."""
+        encoding.whole("n", n)
         string, edges = self._lattice(text)
         best = [0.0] + [-math.inf] * len(string)
         for end, arriving in enumerate(edges):
@@ -137,6 +146,10 @@ class Unigram:
 
     def sample(self, text: str, rng: np.random.Generator, alpha: float = 1.0) -> list[int]:
         """One segmentation with probability proportional to p(x)^alpha: filtered forwards, drawn backwards."""
+        if not hasattr(rng, "random"):
+            raise InputError(f"rng: a generator of random numbers is due, not {shown(rng)}")
+        if not isinstance(alpha, (int, float)) or not 0 <= alpha <= _STEEPEST:
+            raise InputError(f"alpha is {shown(alpha)}; it is a number of 0 .. {_STEEPEST}")
         string, edges = self._lattice(text)
         forward = _forward(edges, alpha)
         end, path = len(string), None
@@ -179,7 +192,7 @@ class Unigram:
     # Text to words, words to pieces
 
     def _build(self) -> None:
-        """The trie of pieces (a dict a node, the id under ""), and what each adds to a path."""
+        """The pieces that can be found: how long each is, its id, and what it adds to a path."""
         model, normal = self.model, self.normal
         scores = [score for score, kind in zip(model.scores, model.types, strict=True) if kind == NORMAL]
         self._scores = list(model.scores)
@@ -195,15 +208,11 @@ class Unigram:
         self._unknown = unknown
         self._largest = max(map(abs, [*self._scores, unknown]))
         findable = range(1, 7) if self.fast else (NORMAL, USER_DEFINED)
-        self._trie: dict = {}
-        self._separate = True  # no piece reaches over the beginning of a word
-        for i, (piece, kind) in enumerate(zip(model.pieces, model.types, strict=True)):
-            if kind in findable:
-                self._separate &= self.fast or META not in piece[1:]
-                node = self._trie
-                for char in piece:
-                    node = node.setdefault(char, {})
-                node[""] = i
+        found = [piece for piece, kind in zip(model.pieces, model.types, strict=True) if kind in findable]
+        self._separate = self.fast or not any(META in piece[1:] for piece in found)  # none reaches over a word's begin
+        self._prefixes = Prefixes(found)
+        ids = [self.index[piece] for piece in self._prefixes.strings]
+        self._items = [(len(self.tokens[i]), i, self._scores[i]) for i in ids]
         self._resplit = not self.fast and normal.prepared
         if self._resplit:
             self._plain = Released(
@@ -212,18 +221,16 @@ class Unigram:
         self._byte_ids = [self.index.get(f"<0x{byte:02X}>") for byte in range(256)] if model.byte_fallback else []
 
     def _pieces(self, word: str) -> Iterator[tuple[int, int, int, float]]:
-        """(begin, end, id, score) of every piece in the word, by begin and end; <unk> for a character that is none."""
+        """(begin, end, id, score) of every piece in the word, by begin, the longest first; <unk> for a character that
+        is none."""
+        longest, inner, items = self._prefixes.longest, self._prefixes.inner, self._items
         for begin in range(len(word)):
-            node, single = self._trie, False
-            for end in range(begin + 1, len(word) + 1):
-                node = node.get(word[end - 1])
-                if node is None:
-                    break
-                i = node.get("")
-                if i is not None:
-                    single = single or end == begin + 1
-                    yield begin, end, i, self._scores[i]
-            if not single:
+            at, size = longest(word, begin), 0
+            while at >= 0:
+                size, i, score = items[at]
+                yield begin, begin + size, i, score
+                at = inner[at]
+            if size != 1:
                 yield begin, begin + 1, self.unk_id, self._unknown
 
     def _best(self, word: str, kind: str = "d") -> tuple[list[Piece], float, float]:
@@ -263,7 +270,7 @@ class Unigram:
         nothing is to be done to them): rounding to 24 bits moves n pieces by at most n 2^-24 of the largest sum."""
         path, score, gap = self._best(word)
         certain = gap * 2**22 / len(word) - len(word) * self._largest
-        plain = not any(i == self.unk_id or self._splits(word[begin:end]) for i, begin, end in path)
+        plain = not any(piece[0] == self.unk_id or (self._resplit and self._splits(word, *piece)) for piece in path)
         return path, abs(score), certain, plain
 
     def _sentence(self, words: list[str]) -> list[Piece]:
@@ -280,8 +287,15 @@ class Unigram:
         return pieces if all(plain for *_, plain in found) else self._finished(string, pieces)
 
     def _finished(self, string: str, pieces: list[Piece]) -> list[Piece]:
-        """Unknown ones in a row merged, or spelt in bytes; numbers with a comma split again. " " in the string is a
-        token kept whole."""
+        """The pieces as SentencePiece gives them, numbers with a comma split again."""
+        pieces = self._spelt(string, pieces)
+        if not self._resplit:
+            return pieces
+        parts = (self._split_number(string, *piece) if self._splits(string, *piece) else [piece] for piece in pieces)
+        return list(chain.from_iterable(parts))
+
+    def _spelt(self, string: str, pieces: list[Piece]) -> list[Piece]:
+        """Unknown ones in a row merged, or spelt in bytes. " " in the string is a token kept whole."""
         merged: list[Piece] = []
         for i, begin, end in pieces:
             joins = i == self.unk_id and string[begin] != " " and not (self.fast and string[begin] == META)
@@ -297,20 +311,19 @@ class Unigram:
                 spelt = [self._byte_ids[byte] for byte in text.encode("utf-8", "replace")]
                 stops = [end] * len(spelt) if self.fast else [begin] * (len(spelt) - 1) + [end]
                 out += [(byte, begin, stop) for byte, stop in zip(spelt, stops, strict=True)]
-            elif self._splits(text):
-                out += self._split_number(text, begin, end)
             else:
                 out.append((i, begin, end))
         return out
 
-    def _splits(self, piece: str) -> bool:
-        """Whether the release splits it again: digit and comma at its end."""
-        return self._resplit and len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
+    def _splits(self, string: str, i: int, begin: int, end: int) -> bool:
+        """Whether the release splits a piece again: digit and comma at its end."""
+        return end - begin > 1 and string[end - 1] == "," and string[end - 2].isdigit()
 
-    def _split_number(self, piece: str, begin: int, end: int) -> list[Piece]:
+    def _split_number(self, string: str, i: int, begin: int, end: int) -> list[Piece]:
         """What stands before the comma encoded by itself, and the comma."""
+        piece = string[begin:end]
         plain = "".join(self._plain.words(piece[:-1].replace(META, "")))
-        inner = [(i, plain[a:b]) for i, a, b in self._finished(plain, self._best(plain, "f")[0])]
+        inner = [(i, plain[a:b]) for i, a, b in self._spelt(plain, self._best(plain, "f")[0])]
         if inner and inner[0][1].startswith(META) and not piece.startswith(META):
             rest = inner[0][1][1:]
             inner[:1] = [(self.index.get(rest, self.unk_id), rest)] if rest else []
@@ -323,14 +336,14 @@ class Unigram:
     def _parts(self, text: str) -> Iterator[tuple[int | None, int, int]]:
         """(id, start, end) of the tokens kept whole, and (None, start, end) of what lies between."""
         at = 0
-        for match in self._whole.finditer(checked_text(text)):
-            start = match.start()
-            if match[0] in self.lstripped:
+        for start, end in self._whole.spans(checked_text(text)):
+            token = text[start:end]
+            if token in self.lstripped:
                 start = at + len(text[at:start].rstrip(WHITE_SPACE))
             if at < start:
                 yield None, at, start
-            yield self.index[match[0]], start, match.end()
-            at = match.end()
+            yield self.index[token], start, end
+            at = end
         if at < len(text):
             yield None, at, len(text)
 
@@ -406,10 +419,15 @@ class Unigram:
     ) -> "Unigram":
         """Pieces learnt from the texts by EM and pruning (see `unigram_training`): `vocab_size` with the specials, or
         fewer where the texts have no more. Order: specials as <pad> <unk> [CLS] [SEP] [MASK], then by score."""
+        encoding.vocabulary_size(vocab_size, "vocab_size")
+        encoding.flags(lowercase=lowercase, keep_accents=keep_accents)
+        encoding.check_roles(specials, SPECIALS.keys())
+        if not isinstance(character_coverage, (int, float)) or not 0 < character_coverage <= 1:
+            raise InputError(f"character_coverage is {shown(character_coverage)}; it is a share above 0, up to 1")
         charsmap = Charsmap(unigram_training.charsmap())
         normal = Fast(charsmap, strip_accents=not keep_accents, lowercase=lowercase)
         words: dict[str, int] = {}
-        for text in texts:
+        for text in encoding.streamed(texts):
             for word in normal.words(checked_text(text)):
                 words[word] = words.get(word, 0) + 1
         learnt = unigram_training.learnt(words, vocab_size - len(specials), character_coverage, progress)
@@ -437,9 +455,23 @@ class Unigram:
             return cls(**arguments, specials_in_text=specials_in_text)
 
     def save(self, directory: str | os.PathLike) -> None:
-        """Write spiece.model, tokenizer.json, tokenizer_config.json and special_tokens_map.json."""
+        """Write spiece.model, tokenizer_config.json, special_tokens_map.json and, if fast, tokenizer.json.
+
+        What follows SentencePiece is read again from the spiece.model, with the same ids; `prepared` and
+        `specials_in_text` are in no file, so say them again. InputError where the files cannot say what it has.
+        """
         added = {self.index[token]: (token, special) for token, special in self.added.items()}
-        unigram_files.write(directory, self.model, self.normal, self.specials, added, self.lstripped)
+        arguments = self.model, self.normal, self.specials, added, self.lstripped
+        unigram_files.write(directory, *arguments, check=self._require_saved)
+
+    def _require_saved(self, folder: Path) -> None:
+        again = type(self).load(folder, prepared=self.fast or self.normal.prepared)
+        published.require_same(self, again, ("specials", "added", "lstripped", "tokens"))
+        published.require_same(self.model, again.model, ("pieces", "byte_fallback"))
+        published.require_same(self.normal, again.normal, self.normal.SETTINGS)
+        published.require_same(self.normal.charsmap, again.normal.charsmap, ["data"])
+        same = ("scores",) if self.fast else ("scores", "types")  # what the fast program makes of a piece
+        published.require_same(self.model, again.model, same)
 
 
 def _forward(edges: list[list[tuple[int, int, float]]], alpha: float) -> list[float]:
@@ -456,8 +488,8 @@ def _check(model: Model) -> None:
     """InputError for pieces no tokenizer can be made of."""
     encoding.indexed(model.pieces)
     for i, score in enumerate(model.scores):
-        if not math.isfinite(score):
-            raise InputError(f"piece {i} has the score {score}")
+        if not abs(score) <= LARGEST_SCORE:
+            raise InputError(f"piece {i} has the score {shown(score)}; at most {LARGEST_SCORE:g} either way")
     if model.types.count(UNKNOWN) != 1:
         raise InputError(f"{model.types.count(UNKNOWN)} pieces stand for what is unknown, not one")
     if NORMAL not in model.types:

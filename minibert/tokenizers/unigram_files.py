@@ -2,21 +2,20 @@
 
 import base64
 import binascii
-import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import layout, published, sentencepiece_model
 from minibert.tokenizers.normalization import META, Charsmap, Fast, Released
-from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Model
+from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, LARGEST_SCORE, NORMAL, UNKNOWN, USER_DEFINED, Model
 
 SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 MODELS = ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")  # the first is ALBERT's
-_COMMA_PENALTY = 100.0  # what the published converter takes from pieces like "9,"
 _QUOTES = [{"type": "Replace", "pattern": {"String": quote}, "content": '"'} for quote in ("``", "''")]
 _ACCENTS = [{"type": "NFKD"}, {"type": "StripAccents"}]
 _LOWERCASE = {"type": "Lowercase"}
@@ -28,10 +27,10 @@ def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
     """The arguments of `Unigram` that a directory, its tokenizer.json (preferred) or its spiece.model stands for."""
     path = published.found(path, *MODELS)
     settings, source = published.settings(path)
-    specials = published.specials(settings, SPECIALS)
+    specials = published.specials(settings, SPECIALS, source)
     for name, usual in (("remove_space", True), ("sp_model_kwargs", {})):
         if settings.get(name, usual) not in (usual, None):
-            raise InputError(f"{source}: {name} {settings[name]!r} is not supported")
+            raise InputError(f"{source}: {name} {shown(settings[name])} is not supported")
     case = published.flags(settings, ("do_lower_case", "keep_accents"), source)
     if path.suffix == ".json":
         found = _whole(published.read(path), path, specials)
@@ -61,33 +60,26 @@ def write(
     specials: Mapping[str, str],
     added: Mapping[int, tuple[str, bool]],
     lstripped: Iterable[str],
+    check: Callable[[Path], object],
 ) -> None:
-    """The four files, together or not at all; added: id -> (token, whether it is special).
+    """The files, together or not at all; added: id -> (token, whether it is special); check: as in `published`.
 
-    What is read by one program is said to the other as its published converter says it: a number with a comma gets
-    the score - 100 that stands for splitting it again.
+    What follows SentencePiece has no tokenizer.json: read from one it would follow the other program, to other ids.
     """
-    fast, scores = normal, model.scores
     if isinstance(normal, Released):
-        prepend = "always" if normal.dummy_prefix else "never"
-        prepared = normal.prepared
-        accents, case = prepared and not normal.keep_accents, prepared and normal.lowercase
-        fast = Fast(normal.charsmap, prepared, accents, case, prepend=prepend)
-        if prepared:
-            scores = [
-                score - _COMMA_PENALTY * (len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit())
-                for piece, score in zip(model.pieces, scores, strict=True)
-            ]
+        accents, content = normal.keep_accents, None
+        model = replace(model, add_dummy_prefix=normal.dummy_prefix, remove_extra_whitespaces=normal.collapse)
     else:
+        accents, content = not normal.strip_accents, _tokenizer(model, normal, specials, added, frozenset(lstripped))
         model = replace(model, add_dummy_prefix=normal.prepend != "never", remove_extra_whitespaces=True)
+    model = replace(model, charsmap=normal.charsmap.data)
     settings = {
         "tokenizer_class": "AlbertTokenizer",
-        "do_lower_case": fast.lowercase,
-        "keep_accents": not fast.strip_accents,
+        "do_lower_case": normal.lowercase,
+        "keep_accents": accents,
         **{f"{role}_token": token for role, token in specials.items()},
     }
-    content = _tokenizer(replace(model, scores=scores), fast, specials, added, frozenset(lstripped))
-    published.write(directory, {MODELS[0]: sentencepiece_model.encoded(model)}, content, settings)
+    published.write(directory, {MODELS[0]: sentencepiece_model.encoded(model)}, content, settings, check)
 
 
 def _tokenizer(
@@ -138,14 +130,14 @@ def _whole(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dic
     ids = {piece: i for i, piece in enumerate(pieces)}
     if len(ids) < len(pieces):
         raise InputError(f"{path}: {len(pieces) - len(ids)} pieces stand twice in the vocabulary")
-    byte_fallback = model.get("byte_fallback", False)
+    byte_fallback = bool(model.get("byte_fallback")) and published.value(model, "byte_fallback", bool, path)
     types = [BYTE if byte_fallback and piece in _SPELT else NORMAL for piece in pieces]
     added: dict[str, bool] = {}
     lstripped = []
     for token in published.added(content, pieces, path):
         text = token["content"]
         others = {name: off for name, off in published.PLAIN.items() if name != "lstrip"}
-        published.same(token, others, f"{path}: added token {text!r}")
+        published.same(token, others, f"{path}: added token {shown(text)}")
         added[text] = token["special"]
         lstripped += [text] if published.value(token, "lstrip", bool, path) else []
         if token["id"] < len(types):
@@ -156,7 +148,7 @@ def _whole(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dic
     types[unknown] = UNKNOWN
     normal = _normal(content, path)
     rules = "nmt_nfkc" if normal.charsmap.data else "identity"
-    table = Model(pieces, scores, types, normal.charsmap.data, rules, byte_fallback=bool(byte_fallback))
+    table = Model(pieces, scores, types, normal.charsmap.data, rules, byte_fallback=byte_fallback)
     return {"model": table, "normal": normal, "specials": specials, "added": added, "lstripped": lstripped}
 
 
@@ -168,8 +160,9 @@ def _vocabulary(model: dict[str, Any], path: Path) -> tuple[list[str], list[floa
     pieces, scores = [], []
     for i, item in enumerate(items):
         pair = item if isinstance(item, list) and len(item) == 2 else (None, None)
-        if not isinstance(pair[0], str) or type(pair[1]) not in (int, float) or not math.isfinite(pair[1]):
-            raise InputError(f"{path}: item {i} of the vocabulary is {str(item)[:60]!r}, not a piece and its score")
+        if not isinstance(pair[0], str) or type(pair[1]) not in (int, float) or not abs(pair[1]) <= LARGEST_SCORE:
+            score = f"a piece and its score, at most {LARGEST_SCORE:g} either way"
+            raise InputError(f"{path}: item {i} of the vocabulary is {shown(item)}, not {score}")
         pieces.append(pair[0])
         scores.append(float(pair[1]))
     return pieces, scores
@@ -193,7 +186,7 @@ def _normal(content: dict[str, Any], path: Path) -> Fast:
     options["collapse"] = steps[:1] == [_COLLAPSE]
     steps = steps[1:] if options["collapse"] else steps
     if steps:
-        raise InputError(f"{path}: the normalizer {str(steps[0])[:80]} is not one of ALBERT's, or not at its place")
+        raise InputError(f"{path}: the normalizer {shown(steps[0])} is not one of ALBERT's, or not at its place")
     splitters = _sequence(content.get("pre_tokenizer"), "pretokenizers", path)
     options["split"] = splitters[:1] == [_SPLIT]
     prepend = _scheme(splitters[int(options["split"]) :], f"{path}: pre_tokenizer")
@@ -209,7 +202,7 @@ def _sequence(item: Any, key: str, path: Path) -> list[dict[str, Any]]:
         return []
     parts = item.get(key) if isinstance(item, dict) and item.get("type") == "Sequence" else [item]
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-        raise InputError(f"{path}: {key} is {str(item)[:60]!r}, not a sequence of JSON objects")
+        raise InputError(f"{path}: {key} is {shown(item)}, not a sequence of JSON objects")
     return list(parts)
 
 
@@ -224,4 +217,4 @@ def _scheme(parts: list[Any], where: str) -> str:
         said = {key: value for key, value in said.items() if key not in ("add_prefix_space", "str_rep")}  # older names
         if scheme in ("always", "first", "never") and said == _metaspace(scheme):
             return scheme
-    raise InputError(f"{where} is {str(parts)[:80]}; only a Metaspace of {META} that splits is supported")
+    raise InputError(f"{where} is {shown(parts)}; only a Metaspace of {META} that splits is supported")

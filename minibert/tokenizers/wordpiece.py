@@ -23,6 +23,7 @@ from minibert.errors import InputError
 from minibert.tokenizers import characters, encoding, layout, merges, published, wordpiece_files
 from minibert.tokenizers.cache import Cache
 from minibert.tokenizers.encoding import Span, checked_text
+from minibert.tokenizers.prefixes import Finder, Prefixes
 
 SPECIALS = wordpiece_files.SPECIALS
 MAX_WORD_CHARS = 100
@@ -30,6 +31,8 @@ MAX_WORD_CHARS = 100
 _JOINING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 _WORD = re.compile("[^ ]+")
 _NO_LINE = re.compile("[\n\r\ud800-\udfff]")  # what a line of vocab.txt can't hold
+_CASE = ("lowercase", "strip_accents", "split_cjk")
+_SAVED = ("vocabulary", "tokens", *_CASE, "max_word_chars", "specials", "special_ids")
 # Applied to one token and the space before it at a time, as published, so that some never match.
 _CLEAN_UP = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
@@ -56,15 +59,19 @@ class WordPiece:
         added: Mapping[str, bool] | None = None,
         specials_in_text: bool = True,
     ) -> None:
-        self.vocabulary = list(vocabulary)
+        encoding.flags(lowercase=lowercase, split_cjk=split_cjk, specials_in_text=specials_in_text)
+        encoding.flags(strip_accents=strip_accents or False)
+        encoding.whole("max_word_chars", max_word_chars)
+        self.vocabulary = encoding.listed("vocabulary", vocabulary)
         self.lowercase, self.strip_accents, self.split_cjk = lowercase, strip_accents, split_cjk
         self.max_word_chars = max_word_chars
-        self.specials = dict(specials)
-        self.added = dict(added or {})
+        self.specials = encoding.table("specials", specials)
+        self.added = encoding.table("added", added or {})
+        encoding.flags(**self.added)
         self._heads = encoding.indexed(self.vocabulary, _NO_LINE)
         encoding.check_specials(self.specials, SPECIALS.keys(), self._heads)
         self._tails = {piece[2:]: i for piece, i in self._heads.items() if piece.startswith("##") and piece != "##"}
-        self._longest = max(map(len, self.vocabulary))
+        self._head_prefixes, self._tail_prefixes = Prefixes(self._heads), Prefixes(self._tails)
         self.index = encoding.with_added(self.vocabulary, self.added)
         self.tokens = list(self.index)
         self.layout = layout.bert(self.specials["cls"], self.specials["sep"])
@@ -73,8 +80,7 @@ class WordPiece:
         )
         skipped = [*self.specials.values(), *(token for token, special in self.added.items() if special)]
         self.special_ids = frozenset(self.index[token] for token in skipped)
-        whole = sorted({*self.specials.values(), *self.added}, key=len, reverse=True)  # the longest match first
-        self._whole = re.compile(f"({'|'.join(map(re.escape, whole))})" if specials_in_text else "((?!))")
+        self._whole = Finder({*self.specials.values(), *self.added} if specials_in_text else ())
         strips = lowercase if strip_accents is None else strip_accents
         self._normal = characters.Normal(lowercase, strips, split_cjk)
         self._pieces = Cache(self._longest_match)
@@ -115,16 +121,16 @@ class WordPiece:
         """The ids of one normalised word: greedily the longest piece, and [UNK] for all of it if any rest has none."""
         if len(word) > self.max_word_chars:
             return (self.unk_id,)
-        ids, start, table = [], 0, self._heads
+        ids, start, table, prefixes = [], 0, self._heads, self._head_prefixes
         while start < len(word):
-            for end in range(min(len(word), start + self._longest), start, -1):
-                i = table.get(word[start:end])
-                if i is not None:
-                    break
-            else:
-                return (self.unk_id,)
-            ids.append(i)
-            start, table = end, self._tails
+            piece = word[start : start + encoding.LONGEST_PIECE]
+            if piece not in table:  # mostly what is left is a piece
+                found = prefixes.longest(piece)
+                if found < 0:
+                    return (self.unk_id,)
+                piece = prefixes.strings[found]
+            ids.append(table[piece])
+            start, table, prefixes = start + len(piece), self._tails, self._tail_prefixes
         return tuple(ids)
 
     def spans(self, text: str) -> tuple[list[int], list[Span]]:
@@ -171,6 +177,11 @@ class WordPiece:
         frequent characters, of equals the smaller code points. A word that holds any other character, or is longer
         than 100, would be [UNK] and teaches nothing. Nothing depends on the process or on hash seeds.
         """
+        encoding.vocabulary_size(vocabulary_size)
+        encoding.whole("min_frequency", min_frequency)
+        encoding.whole("alphabet_limit", alphabet_limit)
+        encoding.flags(lowercase=lowercase)
+        encoding.check_roles(specials, SPECIALS.keys())
         normal = characters.Normal(lowercase, lowercase, True)
         words = merges.counted(texts, lambda text: _JOINING.sub("", text).split(), normal.words)
         words = Counter({word: n for word, n in words.items() if len(word) <= MAX_WORD_CHARS})
@@ -224,6 +235,7 @@ class WordPiece:
             specials=self.specials,
             added={self.index[token]: (token, special) for token, special in added.items()},
             around=self.layout,
+            check=lambda folder: published.require_same(self, type(self).load(folder), _SAVED),
         )
 
 

@@ -1,10 +1,11 @@
 """The files of a published WordPiece tokenizer: vocab.txt, tokenizer.json and the two files of settings beside them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import layout, published
 from minibert.tokenizers.layout import Layout
@@ -19,7 +20,7 @@ def arguments(path: str | os.PathLike) -> dict[str, Any]:
     path = published.found(path, "vocab.txt")
     settings, source = published.settings(path)
     case = {_CASE[theirs]: flag for theirs, flag in published.flags(settings, _CASE, source).items()}
-    specials = published.specials(settings, SPECIALS)
+    specials = published.specials(settings, SPECIALS, source)
     if path.suffix == ".json":
         found = _whole(published.read(path), path, specials)
         strips = found["lowercase"] if found["strip_accents"] is None else found["strip_accents"]
@@ -27,7 +28,7 @@ def arguments(path: str | os.PathLike) -> dict[str, Any]:
         return found
     for name, usual in (("do_basic_tokenize", True), ("never_split", None)):
         if settings.get(name, usual) not in (usual, []):
-            raise InputError(f"{source}: {name} {settings[name]!r} is not supported")
+            raise InputError(f"{source}: {name} {shown(settings[name])} is not supported")
     return {"vocabulary": published.lines(path), "specials": specials, **case}
 
 
@@ -41,8 +42,9 @@ def write(
     specials: Mapping[str, str],
     added: Mapping[int, tuple[str, bool]],
     around: Layout,
+    check: Callable[[Path], object],
 ) -> None:
-    """The four files, together or not at all; added: id -> (token, whether it is special)."""
+    """The four files, together or not at all; added: id -> (token, whether it is special); check: as in `published`."""
     ids = {piece: i for i, piece in enumerate(vocabulary)}
     content = published.tokenizer(
         {i: published.token(token, special) for i, (token, special) in added.items()},
@@ -67,7 +69,7 @@ def write(
     case = {"do_lower_case": lowercase, "strip_accents": strip_accents, "tokenize_chinese_chars": split_cjk}
     settings = {"tokenizer_class": "BertTokenizer"} | case | {f"{role}_token": t for role, t in specials.items()}
     lines = "".join(f"{piece}\n" for piece in vocabulary).encode("utf-8")
-    published.write(directory, {"vocab.txt": lines}, content, settings)
+    published.write(directory, {"vocab.txt": lines}, content, settings, check)
 
 
 def _whole(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def _whole(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dic
     vocabulary = published.by_id(value(model, "vocab", dict, path), path)
     tokens = published.added(content, vocabulary, path)
     for token in tokens:
-        same(token, published.PLAIN, f"{path}: added token {token['content']!r}")
+        same(token, published.PLAIN, f"{path}: added token {shown(token['content'])}")
     return {
         "vocabulary": vocabulary,
         "lowercase": value(normalizer, "lowercase", bool, path),
