@@ -491,7 +491,14 @@ def _tokens(root: Path, arguments: Arguments) -> int:
     return command("check", "tokenizer/uncased", root / "ids.json")
 
 
+def _endless(file: Path) -> bool:
+    """Whether a corpus is so large that reading it takes its time: it may have any size."""
+    return file.is_file() and file.stat().st_size > 16 * mutation.MIB
+
+
 def _corpus(root: Path, arguments: Arguments) -> int | None:
+    if _endless(root / "text.txt"):
+        return None
     if arguments[0] == "pretrain":
         return command("pretrain", "bert", "--corpus", root / "text.txt", "--out", root.parent / "out" / "run", *RUN)
     if arguments[0] == "corrupt":
@@ -514,7 +521,9 @@ def _beside(root: Path, family: str) -> Path:
     return place
 
 
-def _resumed(root: Path, arguments: Arguments) -> int:
+def _resumed(root: Path, arguments: Arguments) -> int | None:
+    if _endless(root / "text.txt"):
+        return None
     return command("pretrain", "bert", "--out", root / "run", "--resume", "--threads", "1")
 
 
@@ -530,7 +539,9 @@ def _words(root: Path, arguments: Arguments) -> int | None:
     return None
 
 
-def _config(root: Path, arguments: Arguments) -> int:
+def _config(root: Path, arguments: Arguments) -> int | None:
+    if _endless(root / "text.txt"):
+        return None
     family = _said(root / "family", ("bert", "roberta", "albert", "electra"))
     if arguments[0] == "golden":
         out = root.parent / "out" / "case"
