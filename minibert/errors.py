@@ -2,7 +2,7 @@
 
 import unicodedata
 
-LONGEST = 500  # characters of an error line
+LONGEST = 480  # characters of an error; with what the command line puts in front of it, the line has at most 500
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, formats that turn or hide text, lone surrogates, line breaks
 _JOINERS = "\u200c\u200d"  # formats that Persian, Hindi and emoji are written with
 
