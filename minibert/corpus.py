@@ -132,9 +132,9 @@ def documents_from_text(text: str, layout: str | None = None) -> list[list[str]]
 
 def _read(path: str | os.PathLike) -> Iterator[str]:
     """The lines of a UTF-8 file."""
-    with reading.opened(path) as file:
+    with io.TextIOWrapper(reading.opened(path), encoding="utf-8-sig") as text:
         try:
-            yield from _lines(io.TextIOWrapper(file, encoding="utf-8-sig"))
+            yield from _lines(text)
         except UnicodeDecodeError:
             raise _undecodable(path) from None
         except OSError as error:

@@ -1,5 +1,6 @@
 """A model: a family, its configuration, parameters and tokenizer, with every input checked at this door."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from types import ModuleType
@@ -207,10 +208,15 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
     config = configs.from_fields(module.Config, fields)
     kind = parameter_dtype(dtype)
     rng = np.random.default_rng(whole("seed", seed))
-    flat = {
-        path: _initial(path, shape, config.initializer_range, rng).astype(kind)
-        for path, shape in tree.items(objective.trained(module, config))
-    }
+    shapes = objective.trained(module, config)
+    try:
+        flat = {
+            path: _initial(path, shape, config.initializer_range, rng).astype(kind)
+            for path, shape in tree.items(shapes)
+        }
+    except MemoryError:
+        count = sum(math.prod(shape) for shape in tree.leaves(shapes))
+        raise InputError(f"{family} has {count:,} parameters of these sizes, more than fit into the memory") from None
     return Model(module.__name__.rpartition(".")[2], config, tree.unflatten(flat))
 
 

@@ -263,15 +263,17 @@ def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
     for name in _names(run):
         if re.fullmatch(r"\.old-[0-9]{8}|\.[0-9]{8}\.[0-9]+-[0-9]+\.new", name):
             discard(run / "checkpoints" / name)
-    found = checkpoints(run)
-    for path in reversed(found):
+    damaged: list[str] = []
+    for path in reversed(checkpoints(run)):
         try:
             state["step"], seconds = _loaded(path, model, state, steps)
-            return seconds
         except InputError as error:
-            said = printable(f"checkpoint {path} is damaged ({error}); using the one before")
-            print(f"minibert: {said}", file=sys.stderr)
-    require(not found, f"no readable checkpoint in {run / 'checkpoints'}: remove the directory to start again")
+            damaged.append(f"{path} ({error})")
+            continue
+        for said in damaged:
+            print(printable(f"minibert: checkpoint {said} is damaged; using the one before"), file=sys.stderr)
+        return seconds
+    require(not damaged, f"no readable checkpoint: {'; '.join(damaged)}: remove the directory to start again")
     return 0.0
 
 

@@ -43,13 +43,21 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def _target(path: str | os.PathLike) -> Path:
+    """What the path means, behind any link."""
+    try:
+        return Path(os.path.realpath(os.fspath(path)))
+    except (TypeError, ValueError) as error:  # no path, a NUL or a lone surrogate
+        raise InputError(f"cannot write {path}: {error}") from None
+
+
 @contextmanager
 def file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A binary file to write to; it takes the place of `path` when the block ends, unless by an exception.
 
     A device or a FIFO, such as /dev/stdout, is written to as it stands.
     """
-    target = Path(os.path.realpath(path))
+    target = _target(path)
     if target.exists() and not (target.is_file() or target.is_dir()):
         with _said(path, target), open(target, "wb") as out:
             yield out
@@ -69,7 +77,7 @@ def directory(path: str | os.PathLike, owned: Iterable[str] = ()) -> Iterator[Pa
 
     Other files already in `path` stay, except the `owned` names that the block did not write.
     """
-    target = Path(os.path.realpath(path))
+    target = _target(path)
     _settle(target)
     fresh = not target.exists()
     with _temporary(target.parent if fresh else target, target.name, path) as temporary:

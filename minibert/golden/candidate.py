@@ -222,7 +222,8 @@ def _numbers(held: Stored, name: str, wanted: np.dtype) -> np.ndarray:
     if wanted.kind == "f":
         with np.errstate(over="ignore"):  # a long double may be beyond float64: infinite, which is said
             return array.astype(np.float64)
-    whole = array.dtype.kind != "f" or ((np.abs(array) < 2**63) & (array == np.rint(array))).all()
+    with np.errstate(invalid="ignore"):
+        whole = array.dtype.kind != "f" or bool(((np.abs(array) < 2**63) & (array == np.rint(array))).all())
     require(whole, f"the candidate's tensor {shown(name)} holds {held.dtype} fractions, the case has {wanted.name}")
     return array.astype(np.int64)
 

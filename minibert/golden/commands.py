@@ -1,13 +1,14 @@
 """`minibert golden make | list | verify`: what the commands do, and their arguments."""
 
 import argparse
+import inspect
 import re
 from pathlib import Path
 from typing import Any
 
 from minibert import families, reading
 from minibert.checkpoint import directory, strictjson
-from minibert.config import require
+from minibert.config import require, shown
 from minibert.errors import InputError, printable
 from minibert.golden import case as cases
 from minibert.golden import make as making
@@ -72,7 +73,13 @@ def make(
     elif name in known:
         _said(making.shipped(name, out))
     else:
-        _said(making.make(_name(out), making.of(name, kind, _fields(name, kind, config), seed), out))
+        recipe = making.of(name, kind, _fields(name, kind, config), seed)
+        try:
+            _said(making.make(_name(out), recipe, out))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, InputError) or kind != "op" or config is None:
+                raise
+            raise InputError(f"{config}: the op {name} cannot be computed with these constants: {error}") from None
     return 0
 
 
@@ -95,6 +102,11 @@ def _fields(name: str, kind: str, path: Any) -> dict[str, Any]:
     fields = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object")
     if kind == "op":
+        require(name in PAIRS, f"no op {shown(name)}; there are: {', '.join(PAIRS)}")
+        constants = list(inspect.signature(PAIRS[name].forward).parameters)[len(PAIRS[name].arguments) :]
+        for field in fields:
+            hint = f"; it takes: {', '.join(constants) or 'none'}"
+            require(field in constants, f"{path}: the op {name} has no constant {shown(field)}{hint}")
         return fields
     known = families.family(name).Config.__dataclass_fields__
     return {key: value for key, value in fields.items() if key in known or key not in directory.DROPPED}

@@ -1,0 +1,628 @@
+"""Every reader of minibert: valid inputs to begin with, and what reads them."""
+
+import contextlib
+import functools
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+
+import minibert
+from minibert import cli, corpus, families, inference, tokenizers, training
+from minibert.checkpoint import safetensors
+from minibert.corruption import segmentation, similarity
+from minibert.golden import candidate
+from minibert.golden import case as cases
+
+from . import mutation
+from .mutation import INPUT, NAMES, NUMBERS, Random, Tree
+
+REFERENCE = Path(__file__).resolve().parents[2] / "reference" / "golden"
+TEXT = ["The cat sat on the mat and saw a dog.", "A small dog ran after the cat!", "使用语言模型来预测下一个词。",
+        "Naïve café prices rose by 3.14 per cent?", "It's the cat's mat, the dog said."]  # fmt: skip
+FAMILIES = {"wordpiece": "bert", "byte_level": "roberta", "unigram": "albert"}
+Arguments = list  # of what JSON can hold
+
+
+class Reader(NamedTuple):
+    """How one kind of input is read.
+
+    valid: trees to begin with; arguments: drawn for an input, beside its files; read: (folder, arguments) -> the exit
+    code of a command, None for a call; it may raise InputError. share: of the inputs. writes: the folder may change.
+    """
+
+    valid: Callable[[], list[Tree]]
+    read: Callable[[Path, Arguments], int | None]
+    arguments: Callable[[Random], Arguments] = lambda rng: []
+    share: int = 10
+    writes: bool = False
+
+
+def command(*arguments: Any, stdin: bytes = b"") -> int:
+    """The exit code of one command line, run in this process."""
+    before = sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+    try:
+        return cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:  # --help and --version
+        return stop.code or 0
+    finally:
+        sys.stdin = before
+
+
+# ---- Valid inputs ----------------------------------------------------------------------------------------------------
+def tree_of(folder: Path, keep: Callable[[str], bool] = lambda name: True) -> Tree:
+    """The files below a folder."""
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if keep(name)}
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for the time of the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@functools.cache
+def tokenizer(kind: str) -> Any:
+    """A small one of its kind."""
+    return tokenizers.tokenizer(kind).train(TEXT * 3, 300, lowercase=True)
+
+
+@functools.cache
+def model(family: str) -> Any:
+    """A small one of its family, with a vocabulary."""
+    module = families.family(family)
+    held = tokenizer(module.TOKENIZER)
+    fields = {**module.PROBE, "vocab_size": len(held), "max_position_embeddings": 24}
+    made = minibert.create(family, **fields)
+    made.tokenizer = held
+    return made
+
+
+@functools.cache
+def published(family: str) -> Tree:
+    """The files of a published directory."""
+    with scratch() as folder:
+        model(family).save(folder / "model")
+        return tree_of(folder / "model")
+
+
+def networks() -> list[Tree]:
+    """Directories of one network each, of the first families also without a tokenizer."""
+    whole = [published(family) for family in ("bert", "roberta", "albert", "spanbert", "macbert", "bert_wwm")]
+    electra = {
+        name.removeprefix("discriminator/"): data for name, data in published("electra").items() if "disc" in name
+    }
+    bare = [{name: tree[name] for name in ("config.json", "model.safetensors")} for tree in whole[:2]]
+    return [*whole, *bare, electra]
+
+
+@functools.cache
+def sharded() -> Tree:
+    """BERT in two shards."""
+    tensors, files = model("bert").state_dict(), published("bert")
+    with scratch() as folder:
+        names = sorted(tensors)
+        parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+        for file, held in parts.items():
+            safetensors.write(folder / file, {name: tensors[name] for name in held})
+        places = {name: file for file, held in parts.items() for name in held}
+        index = mutation.dumped({"metadata": {"total_size": 1}, "weight_map": places})
+        kept = {name: data for name, data in files.items() if name != "model.safetensors"}
+        return kept | tree_of(folder) | {"model.safetensors.index.json": index}
+
+
+def interrupted() -> list[Tree]:
+    """Directories with what an interrupted write has committed."""
+    place = ".minibert-pending/"
+    trees = []
+    for tree in (published("bert"), published("electra"), published("roberta")):
+        trees.append({name if i % 2 else place + name: data for i, (name, data) in enumerate(tree.items())})
+        trees[-1][f"{place}.minibert-removed"] = b"model.safetensors.index.json\nadded_tokens.json\n"
+    return trees
+
+
+def vocabularies(kind: str) -> Callable[[], list[Tree]]:
+    """Every layout of the files of a kind of tokenizer."""
+
+    def trees() -> list[Tree]:
+        with scratch() as folder:
+            tokenizer(kind).save(folder / "t")
+            whole = tree_of(folder / "t")
+        own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
+        settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
+        added = {
+            "added_tokens.json": mutation.dumped(
+                {"<extra>": len(tokenizer(kind)), "two words": len(tokenizer(kind)) + 1}
+            )
+        }
+        return [whole, own, own | settings, own | settings | added, {"tokenizer.json": whole["tokenizer.json"]}]
+
+    return trees
+
+
+@functools.cache
+def shared_cases() -> list[Tree]:
+    """Small golden cases of every kind."""
+    names = ["ops/linear", "ops/attention", "ops/embedding", "tokenizer/uncased", "tokenizer/byte-level",
+                "masking/bert",
+             "bert/encoder-layer", "roberta/padding"]  # fmt: skip
+    return [tree_of(REFERENCE / name) for name in names]
+
+
+@functools.cache
+def candidates() -> list[Tree]:
+    """The tensors of some cases, in every form in which they may come; "case" says of which."""
+    trees: list[Tree] = []
+    for name in ("ops/linear", "ops/attention"):
+        case = cases.read(REFERENCE / name)
+        tensors = {key: case.tensor(key) for key in case.entries}
+        with scratch() as folder:
+            safetensors.write(folder / "all.safetensors", tensors)
+            np.savez(folder / "all.npz", **tensors)
+            np.savez_compressed(folder / "small.npz", **tensors)
+            parts = [{file: data} for file, data in tree_of(folder).items()]
+        with scratch() as folder:
+            for i, (key, array) in enumerate(tensors.items()):
+                section, _, rest = key.partition("/")
+                (folder / section).mkdir(exist_ok=True)
+                np.save(folder / section / f"{rest.replace('/', '%2F')}.npy", _narrowed(array, i % 3))
+            parts.append(tree_of(folder))
+        with scratch() as folder:
+            for section in ("forward", "gradients"):
+                own = {key.partition("/")[2]: array for key, array in tensors.items() if key.startswith(section)}
+                np.savez(folder / f"{section}.npz", **own)
+            parts.append(tree_of(folder))
+        trees += [part | {"case": name.encode()} for part in parts]
+    name = "bert_wwm_ext/published"
+    files = tree_of(REFERENCE / name, lambda file: file in ("forward.safetensors", "gradients.safetensors"))
+    return [*trees, files | {"case": name.encode()}]
+
+
+def _narrowed(array: np.ndarray, how: int) -> np.ndarray:
+    """As it is, in float16, or in what NumPy makes of bfloat16."""
+    if how == 0 or array.dtype.kind != "f":
+        return array
+    return array.astype(np.float16) if how == 1 else (np.float32(array).view("u4") >> 16).astype("u2").view("V2")
+
+
+def bfloat16() -> Tree:
+    """A safetensors file of 16-bit numbers, which NumPy alone does not write."""
+    head = mutation.dumped({"a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
+                             "b": {"dtype": "F16", "shape": [], "data_offsets": [12, 14]}})  # fmt: skip
+    return {"model.safetensors": len(head).to_bytes(8, "little") + head + bytes(range(14))}
+
+
+def single_files() -> list[Tree]:
+    """Safetensors files by themselves, and an index with its shards."""
+    held = sharded()
+    names = ("a.safetensors", "b.safetensors", "model.safetensors.index.json")
+    kinds = ("<f8", "<f4", "<f2", "<i8", "<i4", "<i2", "i1", "u1", "<u2", "<u4", "<u8", "?")
+    with scratch() as folder:
+        safetensors.write(
+            folder / "model.safetensors", {kind: np.ones((2, 3), kind) for kind in kinds}, {"format": "pt"}
+        )
+        every = tree_of(folder)
+    return [every, bfloat16(), {name: held[name] for name in names}]
+
+
+def name_maps() -> list[Tree]:
+    """A candidate with a map of its names."""
+    case = cases.read(REFERENCE / "ops" / "linear")
+    with scratch() as folder:
+        safetensors.write(
+            folder / "c.safetensors", {f"their.{i}": case.tensor(key) for i, key in enumerate(case.entries)}
+        )
+        held = tree_of(folder)
+    rows = {f"their.{i}": key if i % 2 else {"key": key, "transpose": False} for i, key in enumerate(case.entries)}
+    return [held | {"names.json": mutation.dumped(rows)}]
+
+
+def token_files() -> list[Tree]:
+    """What a tokenizer makes of the texts of a case."""
+    vectors = cases.read(REFERENCE / "tokenizer" / "uncased").text()["vectors"]
+    fields = ("ids", "type_ids", "tokens", "offsets")
+    whole = [{name: vector[name] for name in fields} for vector in vectors]
+    ids = [vector["ids"] for vector in vectors]
+    return [{"ids.json": mutation.dumped(held)} for held in (whole, {"vectors": whole}, ids, {"vectors": ids})]
+
+
+@functools.cache
+def texts() -> Tree:
+    """A corpus of some documents."""
+    documents = ["\n".join(f"{line} {a} {b}." for b, line in enumerate(TEXT)) for a in range(8)]
+    return {"text.txt": "\n\n".join(documents).encode()}
+
+
+RUN = ("--steps", "2", "--batch-size", "2", "--accumulate", "1", "--seq-length", "16", "--vocab-size", "90",
+       "--duplicates",
+       "1", "--threads", "1", "--checkpoint-every", "1", "--set", "num_hidden_layers=1", "hidden_size=8",
+       "num_attention_heads=2", "intermediate_size=8")  # fmt: skip
+
+
+@functools.cache
+def runs() -> list[Tree]:
+    """Runs that ended, that were stopped before a step, and that were stopped between two checkpoints."""
+    with scratch() as folder:
+        mutation.laid_out(texts(), folder / "in", folder)
+        begun = ("pretrain", "bert", "--corpus", folder / "in" / "text.txt", "--out", folder / "in" / "run", *RUN)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with mock.patch.object(training, "fit", side_effect=KeyboardInterrupt):
+                codes = [command(*begun)]
+            own = os.fsencode(os.path.realpath(folder / "in"))
+            early = {name: data.replace(own, INPUT.encode()) for name, data in tree_of(folder / "in").items()}
+            codes.append(command(*begun[:6], "--resume", "--threads", "1"))
+        if codes != [130, 0]:
+            raise RuntimeError(f"the runs to begin with could not be made: {codes}")
+        whole = {name: data.replace(own, INPUT.encode()) for name, data in tree_of(folder / "in").items()}
+    stopped = early | {name: data for name, data in whole.items() if name.startswith(("run/checkpoints", "run/log"))}
+    last = sorted({name.split("/")[2] for name in whole if name.startswith("run/checkpoints/")})[-1]
+    between = {name: data for name, data in stopped.items() if f"/{last}/" not in name}
+    return [whole, stopped, early, between]
+
+
+def word_lists() -> list[Tree]:
+    """Lists of words for a segmenter, and similar words."""
+    similar = mutation.dumped({"cat": ["dog", "mat"], "the": ["a"], "语言": ["模型"]})
+    return [{"words.txt": "语言 模型\n预测\n下一个\ncat dog\n".encode(), "similar.json": similar}]
+
+
+def configs() -> list[Tree]:
+    """Configurations for pretrain and golden make."""
+    held = []
+    for family in ("bert", "roberta", "albert", "electra"):
+        data = published(family).get("config.json") or published(family)["generator/config.json"]
+        held.append({"config.json": data, "text.txt": b"One sentence alone.\n", "family": family.encode()})
+    return held
+
+
+# ---- Arguments -------------------------------------------------------------------------------------------------------
+def _choice(*known: Any) -> Callable[[Random], Arguments]:
+    return lambda rng: [rng.choice(known)]
+
+
+def _texts(rng: Random) -> Arguments:
+    """[how, text, …]"""
+    how = rng.choice((*["encode"] * 30, "corrupt", "corrupt", "pretrain"))
+    return [how, *(mutation.text(rng) for _ in range(rng.randrange(1, 4)))]
+
+
+def _standard_input(rng: Random) -> Arguments:
+    """[family, command, bytes as latin-1]"""
+    family, name = rng.choice((("bert", "embed"), ("bert", "fill-mask"), ("roberta", "fill-mask"), ("albert",
+                "fill-mask"),
+                               ("electra", "detect"), ("roberta", "embed"), ("bert", "corrupt")))  # fmt: skip
+    mask = tokenizer(families.family(family).TOKENIZER)
+    held = "\n".join(
+        mutation.text(rng) + rng.choice(("", mask.tokens[mask.mask_id])) for _ in range(rng.randrange(1, 4))
+    )
+    data = held.encode("utf-8", "surrogatepass" if rng.random() < 0.1 else "replace")
+    if rng.random() < 0.3:
+        data = mutation.raw_bytes(data, [{"x": data}], rng)
+    return [family, name, data.decode("latin-1"), rng.random() < 0.5]
+
+
+ODD: tuple[Any, ...] = (
+    None, True, *NUMBERS, *NAMES, float("nan"), float("inf"), b"bytes", [], {}, (), set(), object(), 1j, np.float32(2),
+    np.int64(-1), np.array(3), np.zeros((0, 3)), np.zeros((2, 0), int), np.ones((2, 3)), np.full((2, 3), np.nan),
+    np.ones((2, 3), int), np.full((2, 3), -1), np.full((2, 3), 2**63, np.uint64), np.full((2, 300), 1), [[1, 2], [3]],
+    [["a"]], [[None]], np.array([["a"]]), np.array([[object()]]), np.ones((2, 3), bool), np.ones((2, 3), complex),
+    np.zeros((2, 3), "M8[s]"), np.zeros((2, 3), [("a", "f4")]), np.ones((2, 3, 1), int), np.ones((1,) * 12,
+    int), "text",
+    ["text"], range(3), iter(()), lambda: 0, int, type, Path("x"), "float16", "float32", "float64", "O",
+    np.float64, "bert",
+)  # fmt: skip
+
+
+def _calls(rng: Random) -> Arguments:
+    """[call, family, names with odd values (places in ODD)]"""
+    call = rng.choice(
+        ("create", "encode", "loss", "tokenize", "load", "state_dict", "save", "decode", "vectors", "masked")
+    )
+    family = rng.choice(("bert", "roberta", "albert", "electra", "spanbert", "macbert"))
+    names = {
+        "create": [*families.family(family).Config.__dataclass_fields__, "seed", "dtype", "family", "unknown"],
+        "encode": ["input_ids", "attention_mask", "token_type_ids", "position_ids", "outputs", "unknown"],
+        "loss": ["input_ids", "input_mask", "segment_ids", "masked_lm_positions", "masked_lm_ids", "masked_lm_weights",
+                 "next_sentence_labels", "sentence_order_labels", "dropout", "replaced_labels", "denominators", "keep"],
+        "tokenize": ["text", "pair", "max_length"],
+        "load": ["directory", "family", "dtype"],
+        "state_dict": ["tree"],
+        "save": ["path"],
+        "decode": ["ids"],
+        "vectors": ["texts", "pooling", "normalize", "max_length", "batch_size"],
+        "masked": ["text", "top"],
+    }[call]  # fmt: skip
+    chosen = rng.sample(names, min(len(names), rng.choice((1, 1, 1, 2, 3))))
+    return [call, family, {name: rng.randrange(len(ODD)) for name in chosen}]
+
+
+def _options(rng: Random) -> Arguments:
+    """An argv with odd values."""
+    odd = [
+        str(rng.choice((*NUMBERS, "nan", "inf", "-inf", "1e999", "", " ", "-", "--", "x", *NAMES))) for _ in range(3)
+    ]
+    odd = [value.replace("\0", "").replace("\ud800", "\udcff") for value in odd]
+    words = ["the [MASK] sat"]
+    return rng.choice((
+        ["embed", INPUT, f"{INPUT}/text.txt", rng.choice(("--max-length", "--batch-size", "--pooling", "-o")), odd[0]],
+        ["fill-mask", INPUT, *words, rng.choice(("--top", "--json", "--x")), odd[0]],
+        ["fill-mask", INPUT, *odd],
+        ["detect", INPUT, *odd],
+        ["info", INPUT, "--memory", rng.choice(("--batch-size", "--length")), odd[0]],
+        ["info", odd[0]],
+        ["corrupt", rng.choice(("span", "ngram", "macbert", "whole-word", "entity", odd[1])), "the cat sat on the mat",
+         rng.choice(("--rate", "--seed", "--words", "--similar", "--tokenizer", "--file")), odd[0]],
+        ["corrupt", "ngram", *odd],
+        ["mistakes", odd[0]],
+        ["check", odd[0], odd[1]],
+        ["check", "ops/linear", odd[1]],
+        ["check", "ops/linear", odd[1], rng.choice(("--names", "--dtype", "--weights")), odd[0]],
+        ["golden", rng.choice(("verify", "make", odd[0])), odd[1]],
+        ["golden", "make", rng.choice(("linear", odd[2])), "--kind", "op", "--seed", odd[0], "-o", odd[1]],
+        ["gradcheck", odd[0]],
+        ["gradcheck", "gelu", "--seed", odd[0]],
+        ["pretrain", odd[0], "--out", odd[1]],
+        ["pretrain", "bert", "--corpus", f"{INPUT}/one.txt", "--out", "run",
+         "--" + rng.choice(sorted(cli.pretraining.KNOWN)).replace("_", "-"), odd[0]],
+        ["pretrain", "bert", "--corpus", f"{INPUT}/one.txt", "--out", "run", "--set", f"hidden_size={odd[0]}"],
+        ["pretrain", "bert", "--corpus", f"{INPUT}/one.txt", "--out", "run", "--set", f"{odd[1]}={odd[0]}"],
+        [odd[0], *odd],
+        odd,
+    ))  # fmt: skip
+
+
+# ---- What reads ------------------------------------------------------------------------------------------------------
+def _model(root: Path, arguments: Arguments) -> int | None:
+    how, texts = arguments[0], arguments[1:]
+    if how == "info":
+        return command("info", root)
+    if how == "json":
+        return command("info", root, "--json")
+    if how == "embed":
+        return command("embed", root, stdin=texts[0].encode("utf-8", "replace"))
+    if how == "fill-mask":
+        return command("fill-mask", root, stdin=f"{texts[0]}[MASK]<mask>".encode("utf-8", "replace"))
+    if how == "memory":
+        return command("info", root, "--memory")
+    held = minibert.load(root)
+    held.state_dict()
+    if held.tokenizer is not None:
+        held.tokenizer.encode(texts[0])
+    return None
+
+
+def _directory(rng: Random) -> Arguments:
+    return [rng.choice(("load", "load", "load", "info", "json", "embed", "fill-mask", "memory")), mutation.text(rng)]
+
+
+def _tensors(root: Path, arguments: Arguments) -> None:
+    for name in sorted(os.listdir(root)):
+        if name.endswith(".index.json"):
+            safetensors.read_shards(root / name)
+        else:
+            safetensors.header(root / name)
+            safetensors.read(root / name)
+
+
+def _vocabulary(kind: str) -> Callable[[Path, Arguments], int | None]:
+    def read(root: Path, arguments: Arguments) -> int | None:
+        how, *texts = arguments
+        if how == "corrupt":
+            return command("corrupt", "ngram", "--tokenizer", root, stdin=texts[0].encode("utf-8", "replace"))
+        if how == "pretrain":
+            return _pretrained(root, FAMILIES[kind], "--vocabulary", root)
+        held = tokenizers.load(root, kind)
+        if held is None:
+            return None
+        for text in texts:
+            held.tokenize(text)
+            held.decode(held.encode(text, max_length=16).ids)
+        held.encode(texts[0], pair=texts[-1])
+        if held.pad_id is not None:
+            held.encode_batch(texts)
+        return None
+
+    return read
+
+
+def _pretrained(root: Path, family: str, *options: Any) -> int:
+    """A short run over valid text with these options."""
+    out = root.parent / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    mutation.laid_out(texts(), out, root)
+    return command("pretrain", family, "--corpus", out / "text.txt", "--out", out / "run", *options, *RUN)
+
+
+def _golden(root: Path, arguments: Arguments) -> int | None:
+    if arguments[0] == "verify":
+        return command("golden", "verify", root)
+    case = cases.read(root)
+    case.text()
+    for section in cases.SECTIONS:
+        case.section(section)
+    case.batches()
+    if case.facts["kind"] == "family":
+        case.subject()
+    return None
+
+
+def _candidate(root: Path, arguments: Arguments) -> int | None:
+    how, whole = arguments
+    files = sorted(name for name in os.listdir(root) if name != "case")
+    place = root if whole or len(files) != 1 else root / files[0]
+    name = _said(root / "case", ("ops/linear", "ops/attention", "bert_wwm_ext/published"))
+    if how == "check" and name.startswith("ops/"):  # the diagnosis of a whole model computes for seconds
+        return command("check", name, place)
+    if how == "suggest" and name.startswith("ops/"):
+        return command("check", name, place, "--suggest-names", root.parent / "out" / "names.json")
+    stored = candidate.read(place)
+    for tensor in stored.values():
+        tensor.load()
+    if how != "sizes":
+        candidate.matched(stored, cases.read(name))
+    return None
+
+
+def _said(path: Path, known: tuple[str, ...]) -> str:
+    """What a small file says, of these; else the first of them."""
+    said = path.read_text("latin-1") if path.is_file() and path.stat().st_size < 40 else ""
+    return said if said in known else known[0]
+
+
+def _names(root: Path, arguments: Arguments) -> int | None:
+    if arguments[0] == "check":
+        return command("check", "ops/linear", root / "c.safetensors", "--names", root / "names.json")
+    case = cases.read("ops/linear")
+    candidate.matched(candidate.read(root / "c.safetensors"), case, candidate.read_names(root / "names.json", case))
+    return None
+
+
+def _tokens(root: Path, arguments: Arguments) -> int:
+    return command("check", "tokenizer/uncased", root / "ids.json")
+
+
+def _endless(file: Path) -> bool:
+    """Whether a corpus is so large that reading it takes its time: it may have any size."""
+    return file.is_file() and file.stat().st_size > 16 * mutation.MIB
+
+
+def _corpus(root: Path, arguments: Arguments) -> int | None:
+    if _endless(root / "text.txt"):
+        return None
+    if arguments[0] == "pretrain":
+        return command("pretrain", "bert", "--corpus", root / "text.txt", "--out", root.parent / "out" / "run", *RUN)
+    if arguments[0] == "corrupt":
+        return command("corrupt", "ngram", "--file", root / "text.txt")
+    if arguments[0] == "embed":
+        return command("embed", _beside(root, "bert"), root / "text.txt")
+    documents = corpus.Files([root / "text.txt"])
+    survey = corpus.survey(documents)
+    for part in corpus.split(documents, 0.2, 0, survey.sizes):
+        for document in part:
+            len(document)
+    return None
+
+
+def _beside(root: Path, family: str) -> Path:
+    """A valid model in the folder that commands may write to."""
+    place = root.parent / "out" / family
+    if not place.exists():
+        mutation.laid_out(published(family), place, root)
+    return place
+
+
+def _resumed(root: Path, arguments: Arguments) -> int | None:
+    if _endless(root / "text.txt"):
+        return None
+    return command("pretrain", "bert", "--out", root / "run", "--resume", "--threads", "1")
+
+
+def _words(root: Path, arguments: Arguments) -> int | None:
+    how = arguments[0]
+    if how == "similar":
+        similarity.handed_in(str(root / "similar.json"), tokenizer("wordpiece"))
+    elif how == "segmenter":
+        list(segmentation.segmenter(str(root / "words.txt"))("使用语言模型来预测下一个词"))
+    else:
+        file = "similar.json" if how == "--similar" else "words.txt"
+        return _pretrained(root, {"--segmenter": "bert_wwm", "--similar": "macbert"}[how], how, root / file)
+    return None
+
+
+def _config(root: Path, arguments: Arguments) -> int | None:
+    if _endless(root / "text.txt"):
+        return None
+    family = _said(root / "family", ("bert", "roberta", "albert", "electra"))
+    if arguments[0] == "golden":
+        out = root.parent / "out" / "case"
+        return command("golden", "make", "linear", "--kind", "op", "--config", root / "config.json", "-o", out)
+    run = ("--corpus", root / "text.txt", "--out", root.parent / "out" / "run")
+    return command("pretrain", family, "--config", root / "config.json", *run)
+
+
+def _stdin(root: Path, arguments: Arguments) -> int:
+    family, name, data, as_json = arguments
+    place = root.parent / "out" / family
+    if not place.exists():
+        mutation.laid_out(published(family), place, root)
+    more = ["ngram"] if name == "corrupt" else [place]
+    more += ["--json"] if as_json and name in ("fill-mask", "detect") else []
+    return command(name, *more, stdin=data.encode("latin-1"))
+
+
+def _command_line(root: Path, arguments: Arguments) -> int:
+    os.chdir(root.parent / "out")  # where some write to, as they are told
+    return command(*(argument.replace(INPUT, str(root)) for argument in arguments), stdin=b"one line\n")
+
+
+def _call(root: Path, arguments: Arguments) -> None:
+    call, family, places = arguments
+    given = {name: ODD[place] for name, place in places.items()}
+    held = model(family)
+    if call == "create":
+        small = {**held.module.PROBE, "vocab_size": 20} | {
+            name: value for name, value in given.items() if name != "family"
+        }
+        made = minibert.create(given.get("family", family), **small)
+        assert made.params
+    elif call == "encode":
+        held.encode(**{"input_ids": [[1, 2, 3], [4, 5, 6]]} | given)
+    elif call == "loss":
+        batch = held.module.example(np.random.default_rng(0), held.config)
+        options = {name: given.pop(name) for name in ("denominators", "keep") if name in given}
+        held.loss(batch | given, **options)
+    elif call == "tokenize":
+        held.tokenizer.encode(**{"text": "the cat"} | given)
+    elif call == "load":
+        minibert.load(**{"directory": root} | given)
+    elif call == "state_dict":
+        held.state_dict(given["tree"])
+    elif call == "save":
+        os.chdir(root.parent / "out")
+        held.save(given["path"])
+    elif call == "decode":
+        held.tokenizer.decode(given["ids"])
+    elif call == "vectors":
+        inference.sentence_vectors(held, **{"texts": ["the cat"]} | given)
+    else:
+        inference.masked_words(held, **{"text": "the [MASK] sat <mask>"} | given)
+
+
+READERS: dict[str, Reader] = {
+    "model": Reader(networks, _model, _directory, share=14),
+    "electra": Reader(lambda: [published("electra")], _model, _directory, share=5),
+    "shards": Reader(lambda: [sharded()], _model, _directory, share=5),
+    "pending": Reader(interrupted, _model, _directory, share=5),
+    "safetensors": Reader(single_files, _tensors, share=12),
+    "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece"), _texts, share=8),
+    "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level"), _texts, share=8),
+    "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram"), _texts, share=7),
+    "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
+    "candidate": Reader(
+        candidates,
+        _candidate,
+        lambda rng: [rng.choice(("read", "read", "sizes", "check", "suggest")), rng.random() < 0.5],
+        share=10,
+    ),
+    "names": Reader(name_maps, _names, _choice("read", "read", "read", "check"), share=3),
+    "tokens": Reader(token_files, _tokens, share=1),
+    "corpus": Reader(lambda: [texts()], _corpus, _choice(*["survey"] * 12, "corrupt", "embed", "pretrain"), share=4),
+    "run": Reader(runs, _resumed, share=2, writes=True),
+    "words": Reader(word_lists, _words, _choice(*["similar", "segmenter"] * 15, "--segmenter", "--similar"), share=3),
+    "config": Reader(configs, _config, _choice(*["pretrain"] * 30, "golden"), share=4),
+    "stdin": Reader(lambda: [{}], _stdin, _standard_input, share=3),
+    "options": Reader(
+        lambda: [published("bert") | texts() | {"one.txt": b"One sentence alone.\n"}], _command_line, _options, share=3
+    ),
+    "api": Reader(lambda: [published("bert")], _call, _calls, share=6),
+}
