@@ -611,7 +611,7 @@ def test_equal_to_sentencepiece_on_hard_strings(albert, prose):
 def test_a_number_is_split_again_once_as_released():
     """What the number without its comma gives is not split again: "9," stays."""
     spm = pytest.importorskip("sentencepiece", reason=NO_SENTENCEPIECE)
-    pieces = MODEL.pieces[:-2] + ["1,", "9,9,"]
+    pieces = [*MODEL.pieces[:-2], "1,", "9,9,"]
     model = replace(MODEL, pieces=pieces, scores=[*MODEL.scores[:-2], -4.0, -5.0])
     theirs = spm.SentencePieceProcessor(model_proto=sentencepiece_model.encoded(model))
     ours = Unigram(model, RELEASED.normal, specials_in_text=False)
