@@ -44,7 +44,7 @@ SPELT = replace(
 )
 OWN = replace(MODEL, types=[USER_DEFINED if piece in ("x y", "the", "``") else t for piece, t in
                             zip(MODEL.pieces, MODEL.types, strict=True)])  # fmt: skip
-PIECES = [*CHARACTERS, "he", "ll", "hell", "\u0120w", "<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+PIECES = [*CHARACTERS, "he", "ll", "hell", "\u0120w", *["<s>", "<pad>", "</s>", "<unk>", "<mask>"]]
 MERGES = [("h", "e"), ("l", "l"), ("he", "ll"), ("\u0120", "w")]
 
 WORDPIECE = WordPiece(VOCABULARY)

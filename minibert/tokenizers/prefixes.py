@@ -1,8 +1,11 @@
 """Which strings stand at a place of a text, and where they stand in it, however many they are and however long."""
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+_NONE = -1, -1
 
 
 class Prefixes:
@@ -27,16 +30,19 @@ class Prefixes:
             self._far[i], depth[i] = self._far[far] if even else up, depth[up] + 1
             way.append(i)
         self._longest = max(map(len, self.strings), default=0)
-        heads = [string[0] for string in self.strings]
-        self._ranges = {char: (bisect_left(heads, char), bisect_right(heads, char)) for char in set(heads)}
+        self._ranges: dict[str, tuple[int, int]] = {}  # where those stand that begin with these two characters
+        end = 0
+        for head, group in groupby(string[:2] for string in self.strings):
+            start, end = end, end + sum(1 for _ in group)
+            self._ranges[head] = start, end
 
     def longest(self, text: str, at: int = 0) -> int:
         """The index of the longest string that stands at this place, -1 for none; `inner` leads to the others."""
-        found = self._ranges.get(text[at])  # where the strings stand that begin with this character
-        if found is None:
-            return -1
         strings, far = self.strings, self._far
-        i = bisect_right(strings, text[at : at + self._longest], *found) - 1
+        found = self._ranges.get(text[at : at + 2])
+        i = bisect_right(strings, text[at : at + self._longest], *found) - 1 if found else -1
+        if not found or i < found[0]:  # a single character at most stands there
+            return self._ranges.get(text[at], _NONE)[0]
         while i >= 0 and not text.startswith(strings[i], at):
             i = far[i] if far[i] >= 0 and not text.startswith(strings[far[i]], at) else self.inner[i]
         return i

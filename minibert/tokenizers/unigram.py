@@ -239,17 +239,21 @@ class Unigram:
         kind: "d" sums in 64 bits, "f" in 32, rounded before they are compared. Of equals the one that begins first.
         """
         best, back = array(kind, bytes(8 * len(word) + 8)), [None] * (len(word) + 1)
-        gaps, rounded = [math.inf] * (len(word) + 1), array(kind, [0.0])
+        gaps, rounded = [math.inf] * (len(word) + 1), array("f", [0.0])
+        rounding = kind == "f"
         for begin, end, i, score in self._pieces(word):
-            rounded[0] = best[begin] + score
-            total = rounded[0]
+            total = best[begin] + score
+            if rounding:
+                rounded[0] = total
+                total = rounded[0]
             if back[end] is None:
                 best[end], back[end] = total, (i, begin, end)
-            elif total > best[end]:
-                gaps[end] = total - best[end]
-                best[end], back[end] = total, (i, begin, end)
-            else:
-                gaps[end] = min(gaps[end], best[end] - total)
+                continue
+            gap = best[end] - total
+            if gap < 0:
+                gaps[end], best[end], back[end] = -gap, total, (i, begin, end)
+            elif gap < gaps[end]:
+                gaps[end] = gap
         end, path, gap = len(word), [], math.inf
         while end:
             path.append(back[end])
