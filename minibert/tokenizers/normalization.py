@@ -265,7 +265,7 @@ class Released:
         """(replacement, where its source begins), from the left."""
         at = 0
         while at < len(text):
-            n = self._symbols.match(text, at)
+            n = self._symbols.match(text, at) if self.symbols else 0
             new, n = (text[at : at + n], n) if n else self.charsmap.longest(text, at) or (text[at], 1)
             yield new, at
             at += n
