@@ -72,7 +72,9 @@ def _code(argv: list[str] | None) -> int:
     except RecursionError:
         return _complain("what was given is nested too deeply")
     except OSError as error:
-        return _complain(f"{error.filename or 'input/output'}: {error.strerror or error}")
+        if error.filename is None:
+            streams.discard(sys.stdout)  # what is left for it would fail again at the end
+        return _complain(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
 
 
 def _cut_off(error: OSError) -> int:

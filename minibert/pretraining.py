@@ -15,6 +15,7 @@ are missing, checks that they are the same, and continues from the last checkpoi
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import itertools
 import json
@@ -484,7 +485,7 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
 def _say(label: str, text: str) -> None:
     try:
         print(f"{label:<10}{printable(text)}", flush=True)
-    except BrokenPipeError:  # nobody reads on; the run goes on
-        pass
     except OSError as error:
+        if error.errno == errno.EPIPE:  # nobody reads on; the run goes on
+            return
         raise OSError(error.errno, f"cannot write to standard output: {error.strerror or error}") from None

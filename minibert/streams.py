@@ -13,8 +13,8 @@ from minibert.errors import InputError
 LINE = 1 << 24  # bytes of a line of text: far more tokens than any model takes
 
 
-class Unwritable(Exception):
-    """Standard output took no more; the cause is the OSError."""
+class Unwritable(OSError):
+    """Standard output took no more; the cause is the system's own error."""
 
 
 class _Output:
@@ -37,7 +37,7 @@ class _Output:
             return action(*arguments)
         except OSError as error:
             if self._needed:
-                raise Unwritable from error
+                raise Unwritable(error.errno, error.strerror or str(error)) from error
             discard(self._stream)
 
 

@@ -268,10 +268,10 @@ def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
         try:
             state["step"], seconds = _loaded(path, model, state, steps)
         except InputError as error:
-            damaged.append(f"{path} ({error})")
+            damaged.append(f"{path} is damaged ({error})")
             continue
         for said in damaged:
-            print(printable(f"minibert: checkpoint {said} is damaged; using the one before"), file=sys.stderr)
+            print(printable(f"minibert: checkpoint {said}; using the one before"), file=sys.stderr)
         return seconds
     require(not damaged, f"no readable checkpoint: {'; '.join(damaged)}: remove the directory to start again")
     return 0.0
@@ -463,7 +463,10 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             step = state["step"]
             frozen = stage(model.params, model.config, step, plan.steps)
             parts = batches(step)
-            measured, grads = gradient(model, parts, plan.threads)
+            try:
+                measured, grads = gradient(model, parts, plan.threads)
+            except InputError as error:
+                raise InputError(f"training stopped at step {step + 1}: {error}, or a lower learning rate") from None
             grads = _without(frozen, grads)
             scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
             live = {slot: _without(frozen, held) for slot, held in state.items() if slot != "step"} | {"step": step}

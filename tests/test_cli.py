@@ -69,7 +69,7 @@ def complaint(*arguments, text: str | bytes | None = None, printed: bytes = b"")
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given(text)), "utf-8"))
         for name, stream in streams.items():
             patch.setattr(sys, name, stream)
-        code = cli.main([*map(str, arguments)])
+        code = cli.main([os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in arguments])
     for stream in streams.values():
         stream.flush()
     return refused(code, *(stream.buffer.getvalue() for stream in streams.values()), printed)

@@ -165,4 +165,4 @@ def test_standard_input_is_bounded(capsys, monkeypatch):
     assert "more than 9 bytes" in capsys.readouterr().err
     monkeypatch.setattr(sys, "stdin", None)
     assert cli.main(["corrupt", "bert"]) == 2
-    assert "no standard input" in capsys.readouterr().err
+    assert "cannot read standard input" in capsys.readouterr().err

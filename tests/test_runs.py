@@ -402,7 +402,7 @@ def record(run, path, value):
     ("options.format", "x", "format is 'x'"), ("options.units", "../x", "units is '../x'"),
     ("options.segmenter", "/dev/zero", "segmenter is"), ("options.seed", -1, "seed is -1"),
     ("options.unheard", 1, "unknown config field 'unheard'"), ("options.dtype", [], "'dtype' is []"),
-    ("fields.hidden_size", 2**30, "parameters"), ("fields.hidden_size", -8, "'hidden_size' is -8"),
+    ("fields.hidden_size", 2**20, "parameters"), ("fields.hidden_size", -8, "'hidden_size' is -8"),
     ("fields.num_hidden_layers", 10**9, "num_hidden_layers"), ("fields.seed", 3, "unknown config field 'seed'"),
     ("fields.hidden_act", "\x1b[2J", "hidden_act"), ("format", "minibert-run/2", "not the record"),
 ])  # fmt: skip
@@ -635,7 +635,7 @@ def test_rows_with_tokens_that_there_are_not(value, half, capsys):
 
 # ---- Numbers without bound -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("option", "values", "said"), [
-    ("--steps", [10**18, 10**8, -1, 10**4000], "steps is"), ("--batch-size", [10**9, 65_537, 0], "batch_size is"),
+    ("--steps", [10**18, 10**8, -1, 10**4000], "steps"), ("--batch-size", [10**9, 65_537, 0], "batch_size is"),
     ("--accumulate", [0, 10**9, 5], "accumulate"), ("--seq-length", [10**6, 8193, 7, -1], "seq_length is"),
     ("--duplicates", [10**6, 1001, 0], "duplicates is"), ("--vocab-size", [10**9, 2**20 + 1, 0], "vocab_size is"),
     ("--max-predictions", [10**9, 65, -1], "max_predictions is"), ("--rate", ["nan", 0, 1, "inf", -1], "rate"),

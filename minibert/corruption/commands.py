@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import regex
 
-from minibert import streams, tokenizers
+from minibert import reading, streams, tokenizers
 from minibert.config import require, shown
 from minibert.corruption import replacement, segmentation, units
 from minibert.corruption.masking import Vocabulary
@@ -71,7 +71,7 @@ def _run(args: argparse.Namespace) -> None:
     require(not args.similar or args.rule == "macbert", "--similar goes with the rule macbert")
     texts = [*args.text, *(segmentation.lines(args.file) if args.file else ())]
     if not args.text and not args.file:
-        texts = list(streams.lines(None))
+        texts = _standard_input()
     texts = [text for text in texts if text.strip()]
     require(bool(texts), "no text given")
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and not args.no_color
@@ -199,3 +199,12 @@ def _loaded(folder: str) -> Text:
         require(i is not None, f"--tokenizer {folder}: its vocabulary names no token for the role {role}")
     vocabulary = Vocabulary(len(made), *roles.values(), made.continues, tuple(sorted(made.special_ids)))
     return Text(made.ids, list(made.tokens), vocabulary)
+
+
+def _standard_input() -> list[str]:
+    texts, size = [], 0
+    for line in streams.lines(None):
+        size += len(line.encode("utf-8")) + 1
+        require(size <= reading.TEXT + 1, f"standard input has more than {reading.TEXT} bytes: give less of it")
+        texts.append(line)
+    return texts
