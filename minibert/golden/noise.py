@@ -276,20 +276,11 @@ def _log_softmax(r: Callable, c: dict, x: Array) -> tuple[Array, dict]:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)), c
 
 
-def _attention(
-    r: Callable,
-    c: dict,
-    q: Array,
-    k: Array,
-    v: Array,
-    bias: Array | None = None,
-    dropout: Array | None = None,
-    scale: float | None = None,
-) -> tuple[Array, dict]:
+def _attention(r: Callable, c: dict, q: Array, k: Array, v: Array, **_: Any) -> tuple[Array, dict]:
     """Op by op: product, scale, mask, softmax, dropout, product."""
-    scores = r(r(q @ k.swapaxes(-1, -2)) * q.dtype.type(c["scale"]))
-    if bias is not None:
-        scores = np.maximum(r(scores + np.maximum(bias, np.finfo(np.float32).min)), np.finfo(np.float32).min)
+    scores, added, dropout = r(r(q @ k.swapaxes(-1, -2)) * q.dtype.type(c["scale"])), c["added"], c["dropout"]
+    if added is not None:
+        scores = np.maximum(r(scores + added), np.finfo(np.float32).min)
     powers = np.exp(scores - scores.max(-1, keepdims=True))
     probs = r(powers / powers.sum(-1, keepdims=True))
     kept = probs if dropout is None else r(probs * dropout)
