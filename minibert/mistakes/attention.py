@@ -20,7 +20,8 @@ UNCERTAIN_SCORES = r"gradients/.*\.scores"
 # ---- Pairs: attention ------------------------------------------------------------------------------------------------
 def of_scores(forward: Callable, backward: Callable | None = None, faithful: bool = True) -> Replacement:
     """A replacement whose forward is given, for mask and constant, what they come to: `bias`, added to the scores, and
-    `dropout`, which multiplies the probabilities. Its backward is attention's own unless given; both give dq, dk, dv.
+    `dropout`, which multiplies the probabilities. Its backward is attention's own unless given; of a bias of the
+    caller's it gives the gradient, 0 where a backward of its own has none.
     """
 
     def attention(
@@ -31,10 +32,14 @@ def of_scores(forward: Callable, backward: Callable | None = None, faithful: boo
         dropout = given.pop("dropout", None)
         if alive is not None:
             dropout = alive if dropout is None else dropout * alive
-        return forward(q, k, v, bias=added, dropout=dropout, **given)
+        y, c = forward(q, k, v, bias=added, dropout=dropout, **given)
+        return y, {**c, "of_caller": None if bias is None else bias.shape}
 
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        return (backward or ops.attention_backward)(dy, c)[:3]
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *dbias = (backward or ops.attention_backward)(dy, c)
+        if c["of_caller"] is None:
+            return dq, dk, dv
+        return dq, dk, dv, dbias[0] if dbias else np.zeros(c["of_caller"], dq.dtype)
 
     return Replacement(attention, attention_backward, faithful)
 
