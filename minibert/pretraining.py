@@ -388,8 +388,12 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     with training.sharing(threads, plan.accumulate):
         training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step))
         report = _report(model, rows, held_out, threads, options.seed)
+    try:
+        said = strictjson.dumps(report)
+    except ValueError:  # JSON has no such numbers
+        raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     model.save(directory)
-    atomic.write_bytes(directory / REPORT, strictjson.dumps(report))
+    atomic.write_bytes(directory / REPORT, said)
     data.remove(directory / DATA)  # they can be made again
     _say("saved", f"{directory}; try: minibert fill-mask {directory}")
 
