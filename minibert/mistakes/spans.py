@@ -23,7 +23,7 @@ def moved(by: Callable[[str], int]) -> Callable[[Subject, Site], Replacement]:
     """Boundary states taken elsewhere: by(side) positions to the right of where they stand."""
 
     def made(subject: Subject, site: Site) -> Replacement:
-        step = by(site.local)
+        step = by(site.local.rpartition(".")[2])
 
         def gather(x: Array, *, positions: Array) -> tuple[Array, Cache]:
             length = subject.batches[0]["input_ids"].shape[1]
@@ -80,6 +80,7 @@ def of_spans(what: str, replacement: Any, **fields: Any) -> Callable:
     return swap(what, "cross_entropy", replacement, r"span_boundary\.loss", **fields)
 
 
+BESIDE = r"span_boundary\.(left|right)"
 SBO = r"span_boundary\.head\.(first|second)\.norm"
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -109,8 +110,8 @@ entry(
     "SPAN-SBO-1",
     families="S",
     mutants=[
-        swap("the span's own ends", "gather", moved(lambda side: 1 if side == "left" else -1), "left|right"),
-        swap("one further out", "gather", moved(lambda side: -1 if side == "left" else 1), "left|right"),
+        swap("the span's own ends", "gather", moved(lambda side: 1 if side == "left" else -1), BESIDE),
+        swap("one further out", "gather", moved(lambda side: -1 if side == "left" else 1), BESIDE),
         swap("left and right change places", "sbo_head", exchanged),
     ],
 )
