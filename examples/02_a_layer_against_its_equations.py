@@ -15,9 +15,9 @@ B, T, D, H, eps, rng = 2, 5, 8, 2, 1e-12, np.random.default_rng(0)
 model = minibert.create("bert", dtype="float64", hidden_size=D, num_attention_heads=H, intermediate_size=12)
 p = tree.map(lambda a: a + 0.4 * rng.standard_normal(a.shape), model.params["encoder"][0])
 x, dy = rng.standard_normal((2, B, T, D))
-mask = layers.key_mask(np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]), x.dtype)[0]
+mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])[:, None, None, :]  # 1 = attend
 with trace.recording() as record:
-    y, cache = layers.encoder_layer(x, p, heads=H, act="gelu", eps=eps, bias=mask)
+    y, cache = layers.encoder_layer(x, p, heads=H, act="gelu", eps=eps, mask=mask)
     dx, g = layers.encoder_layer_backward(dy, cache)
 op = record.named(cache)  # what each op returned (output), and the cotangent its backward received
 
@@ -46,7 +46,7 @@ print(f"{'forward, the first entry of each array':41}{'equation':>14}{'engine':>
 att, feed = p["attention"], p["feed_forward"]
 q, k, v = (x @ att[name]["weight"].T + att[name]["bias"] for name in ("query", "key", "value"))
 show("(2)", "q = x W_qᵀ + b_q", q, op["attention.query"].output)
-scores = heads(q) @ heads(k).swapaxes(-1, -2) / sqrt(D // H) + mask
+scores = heads(q) @ heads(k).swapaxes(-1, -2) / sqrt(D // H) + np.where(mask, 0, -np.inf)
 probs = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
 show("(3)", "softmax(q kᵀ/√K + mask)", probs, op["attention.attention"].cache["probs"])
 merged = (probs @ heads(v)).swapaxes(1, 2).reshape(B, T, D)

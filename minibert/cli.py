@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 import minibert
-from minibert import families, gradcheck, inference, memory, pretraining, streams, tree
+from minibert import families, gradcheck, inference, memory, objective, pretraining, streams, tree
 from minibert.checkpoint import atomic
 from minibert.config import whole
 from minibert.corruption import commands as corruption
@@ -279,7 +279,7 @@ def _info(args: argparse.Namespace) -> None:
     if args.memory:
         return _memory(model, args.batch_size, args.length, args.json)
     flat = model.state_dict()
-    heads = families.declared(model.module, "HEADS", model.config)
+    heads = objective.needs(model.module, model.config)
     parts: dict[str, int] = {}
     for path, array in tree.items(model.params):
         part = path.split(".")[0]

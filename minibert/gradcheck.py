@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, layers, signatures, tree
+from minibert import families, layers, objective, ops, signatures, tree
 from minibert.errors import InputError
 from minibert.families import bert
+from minibert.heads import masked_lm, next_sentence
 from minibert.model import create
 from minibert.pairs import PAIRS, Pair
 
@@ -602,12 +603,12 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
     p = tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape), model.params)
     x = rng.standard_normal((2, 3, model.config.hidden_size))
     heads, act, eps = model.config.num_attention_heads, model.config.hidden_act, model.config.layer_norm_eps
-    bias = layers.key_mask(np.array([[1, 1, 0], [1, 1, 1]]), x.dtype)[0]
+    mask = np.array([[1, 1, 0], [1, 1, 1]])[:, None, None, :]
     attention = {name: p["encoder"][0]["attention"][name] for name in ("query", "key", "value", "output")}
     feed = {name: p["encoder"][0]["feed_forward"][name] for name in ("in", "out")}
-    own = {"heads": heads, "bias": bias}
+    own, doubled = {"heads": heads, "mask": mask}, {"heads": heads, "bias": ops.masking(mask, "min", x.dtype)[0]}
     yield Case(
-        "self_attention", layers.self_attention, layers.self_attention_backward, {"x": x, "p": attention}, own, own
+        "self_attention", layers.self_attention, layers.self_attention_backward, {"x": x, "p": attention}, own, doubled
     )
     yield Case(
         "feed_forward",
@@ -623,7 +624,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
         layers.encoder_layer_backward,
         {"x": x, "p": p["encoder"][0]},
         {**own, "act": act, "eps": eps},
-        {**own, "activation": act, "eps": eps},
+        {**doubled, "activation": act, "eps": eps},
     )
     ids = {"word": np.array([[1, 2, 1], [3, 0, 2]]), "position": np.arange(3), "token_type": np.array([[0, 1, 2]] * 2)}
     yield Case(
@@ -642,13 +643,14 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("pooler", layers.pooler, layers.pooler_backward, {"x": x, "p": p["pooler"]}, {})
     yield Case(
         "mlm_head",
-        layers.mlm_head,
-        layers.mlm_head_backward,
+        masked_lm.mlm_head,
+        masked_lm.mlm_head_backward,
         {"x": x, "p": p["mlm"], "table": p["embeddings"]["word"]["weight"]},
         {"act": act, "eps": eps},
         {"activation": act, "eps": eps},
     )
-    yield Case("nsp_head", bert.nsp_head, bert.nsp_head_backward, {"pooled": x[:, 0], "p": p["nsp"]}, {})
+    pair = next_sentence.nsp_head, next_sentence.nsp_head_backward
+    yield Case("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
 
 
 def directional(
@@ -694,8 +696,8 @@ def family_errors(name: str, seed: int = 0) -> dict[str, float]:
     model = create(name, **module.PROBE, dtype="float64", initializer_range=0.4)
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
     batch = model.checked(module.example(rng, model.config))
-    gradient = module.loss_backward(module.loss(params, model.config, batch)[1])
-    return directional(lambda p: module.loss(p, model.config, batch)[0], params, gradient, rng)
+    gradient = objective.loss_backward(objective.loss(module, params, model.config, batch)[1])
+    return directional(lambda p: objective.loss(module, p, model.config, batch)[0], params, gradient, rng)
 
 
 def table(names: list[str], seed: int = 0) -> Iterator[tuple[str, str, float, float | None]]:

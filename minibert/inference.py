@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import tree
+from minibert import objective, tree
 from minibert.config import listed, one_of, shown, whole
 from minibert.errors import InputError
 from minibert.model import Model
@@ -100,14 +100,14 @@ class Guess(NamedTuple):
 def masked_words(model: Model, text: str, top: int = 5) -> list[list[Guess]]:
     """For each [MASK] of the text, in order, the `top` most probable tokens."""
     tokenizer, top = _tokenizer(model), whole("top", top, 1)
-    if not hasattr(model.module, "masked_logits"):
+    if "masked_lm" not in model.module.terms(model.config) and not hasattr(model.module, "predict"):
         raise InputError(f"{model.family} has no head that fills masks")
     encoding = _encoding(model, text)
     places = [i for i, token in enumerate(encoding.ids) if token == tokenizer.mask_id]
     if not places:
         raise InputError(f"no {tokenizer.tokens[tokenizer.mask_id]} in {text[:60]!r}; write it where a word is missing")
     inputs = {"input_ids": np.array([encoding.ids]), "token_type_ids": np.array([encoding.type_ids])}
-    logits = model.module.masked_logits(model.params, model.config, inputs, np.array(places))
+    logits = objective.predict(model.module, model.params, model.config, inputs, "masked_lm", (0, np.array(places)))
     logits = logits[:, : len(tokenizer)].astype(np.float64)  # rows beyond the vocabulary are padding of the table
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
     probabilities /= probabilities.sum(-1, keepdims=True)
@@ -130,11 +130,11 @@ class Suspicion(NamedTuple):
 def replaced_tokens(model: Model, text: str) -> list[Suspicion]:
     """Every token of the text but the special ones around it, in order, as an ELECTRA discriminator sees it."""
     _tokenizer(model)
-    if not hasattr(model.module, "replaced_logits"):
+    if "replaced_token" not in model.module.terms(model.config) and not hasattr(model.module, "predict"):
         raise InputError(f"{model.family} has no head that tells replaced tokens; ELECTRA's discriminator has one")
     encoding = _encoding(model, text)
     inputs = {"input_ids": np.array([encoding.ids]), "token_type_ids": np.array([encoding.type_ids])}
-    logits = model.module.replaced_logits(model.params, model.config, inputs)[0].astype(np.float64)
+    logits = objective.predict(model.module, model.params, model.config, inputs, "replaced_token")[0].astype(np.float64)
     probabilities = np.exp(-np.logaddexp(0, -logits))
     rows = list(zip(encoding.tokens, encoding.ids, encoding.offsets, probabilities, strict=True))
     return [Suspicion(token, int(i), *span, float(p)) for token, i, span, p in rows[1:-1]]

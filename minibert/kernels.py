@@ -554,8 +554,9 @@ def attention_slope(
     probs: np.ndarray,
     dropout: np.ndarray | None,
     scale: float,
+    dbias: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(dq, dk, dv)."""
+    """(dq, dk, dv); dbias, if given, like probs, is filled with the slope of what is added to the scores."""
     dq, dk, dv = _heads(q), _heads(k), _heads(v)
     dropout = None if dropout is None else np.broadcast_to(dropout, probs.shape)
 
@@ -567,6 +568,8 @@ def attention_slope(
         if dropout is not None:
             dscores *= dropout[i]
         _softmax_slope(dscores, probs[i], dscores)
+        if dbias is not None:
+            dbias[i] = dscores
         dscores *= dscores.dtype.type(scale)
         np.matmul(dscores, k[i], out=dq[i])
         np.matmul(dscores.swapaxes(-1, -2), q[i], out=dk[i])

@@ -41,56 +41,57 @@ def activation_backward(dy: Array, c: Tree) -> Array:
 
 
 # ---- Attention -------------------------------------------------------------------------------------------------------
-# What a masked key's score gets. "min", the most negative number of the dtype: a row masked everywhere is uniform over
-# all keys. "-10000": BERT's release; such a row is the softmax of its raw scores. "-1e9": other releases, uniform in
-# float32, raw scores in float64. "zero": such a row attends to nothing.
-MASK_CONSTANTS = ("min", "-10000", "-1e9", "zero")
-
-
-def key_mask(mask: Array, dtype: np.dtype, constant: str = "min") -> tuple[Array | None, Array | None]:
-    """(bias, alive) of a mask (B, T), 1 = attend.
-
-    bias (B, 1, 1, T) is added to the scores; None when nothing is masked. alive (B, 1, 1, 1) multiplies the
-    probabilities under the constant "zero"; else None.
+def projected(x: Array, p: Tree, name: str, *, heads: int) -> tuple[Array, Tree]:
+    """x (B, T, D) through the projection `name` of p, split into heads: (B, H, T, K). What is attended to is such keys
+    and values: of x itself, of another sequence, or kept from before.
     """
-    if mask.all():
-        return None, None
-    lowest = np.finfo(dtype).min if constant in ("min", "zero") else float(constant)
-    keep = mask.astype(bool)[:, None, None, :]
-    bias = np.where(keep, dtype.type(0), dtype.type(lowest))
-    return bias, keep.any(-1, keepdims=True).astype(dtype) if constant == "zero" else None
+    y, linear = ops.linear(x, **p[name])
+    y, split = ops.split_heads(y, heads=heads)
+    return y, {name: linear, f"split_{name}": split}
+
+
+def projected_backward(dy: Array, c: Tree, name: str) -> tuple[Array, Tree]:
+    return ops.linear_backward(ops.split_heads_backward(dy, c[f"split_{name}"]), c[name])
+
+
+def attended(q: Array, k: Array, v: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
+    """q (B, H, T, K) attends to k and v (B, H, S, K): heads merged and projected, (B, T, D). given: bias, mask, masked,
+    dropout of `ops.attention`.
+    """
+    y, attention = ops.attention(q, k, v, **given)
+    y, merge = ops.merge_heads(y)
+    y, output = ops.linear(y, **p["output"])
+    return y, {"attention": attention, "merge": merge, "output": output}
+
+
+def attended_backward(dy: Array, c: Tree) -> tuple[tuple[Array, ...], Tree]:
+    """((dq, dk, dv, and dbias where there was one), g of the output projection)."""
+    dcontext, output = ops.linear_backward(dy, c["output"])
+    return ops.attention_backward(ops.merge_heads_backward(dcontext, c["merge"]), c["attention"]), {"output": output}
 
 
 @block
-def self_attention(
-    x: Array, p: Tree, *, heads: int, bias: Array | None = None, dropout: Array | None = None
-) -> tuple[Array, Tree]:
+def self_attention(x: Array, p: Tree, *, heads: int, **given: Any) -> tuple[Array, Tree]:
     """Multi-head self-attention of x (B, T, D) with its output projection (arXiv 1706.03762, section 3.2.2).
 
-    p: query, key, value, output (each weight (D, D), bias). bias and dropout as in `ops.attention`.
+    p: query, key, value, output (each weight (D, D), bias). given: mask, masked, dropout of `ops.attention`.
     """
     c: Tree = {}
-    q, c["query"] = ops.linear(x, **p["query"])
-    k, c["key"] = ops.linear(x, **p["key"])
-    v, c["value"] = ops.linear(x, **p["value"])
-    q, c["split_query"] = ops.split_heads(q, heads=heads)
-    k, c["split_key"] = ops.split_heads(k, heads=heads)
-    v, c["split_value"] = ops.split_heads(v, heads=heads)
-    context, c["attention"] = ops.attention(q, k, v, bias=bias, dropout=dropout)
-    context, c["merge"] = ops.merge_heads(context)
-    y, c["output"] = ops.linear(context, **p["output"])
-    return y, c
+    qkv = []
+    for name in ("query", "key", "value"):
+        y, own = projected(x, p, name, heads=heads)
+        qkv.append(y)
+        c |= own
+    y, own = attended(*qkv, p, **given)
+    return y, {**c, **own}
 
 
 @block_backward
 def self_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    g: Tree = {}
-    dcontext, g["output"] = ops.linear_backward(dy, c["output"])
-    dcontext = ops.merge_heads_backward(dcontext, c["merge"])
-    dq, dk, dv = ops.attention_backward(dcontext, c["attention"])
-    dx_query, g["query"] = ops.linear_backward(ops.split_heads_backward(dq, c["split_query"]), c["query"])
-    dx_key, g["key"] = ops.linear_backward(ops.split_heads_backward(dk, c["split_key"]), c["key"])
-    dx_value, g["value"] = ops.linear_backward(ops.split_heads_backward(dv, c["split_value"]), c["value"])
+    (dq, dk, dv), g = attended_backward(dy, c)
+    dx_query, g["query"] = projected_backward(dq, c, "query")
+    dx_key, g["key"] = projected_backward(dk, c, "key")
+    dx_value, g["value"] = projected_backward(dv, c, "value")
     return kernels.add(dx_query, dx_key, dx_value), g
 
 
@@ -139,19 +140,20 @@ def encoder_layer(
     heads: int,
     act: str,
     eps: float,
-    bias: Array | None = None,
-    probs_dropout: Array | None = None,
+    mask: Array | None = None,
+    masked: str = "min",
+    dropout: Array | None = None,
     keep: Tree | None = None,
     rate: float = 0.0,
 ) -> tuple[Array, Tree]:
     """One post-norm layer, x (B, T, D): a = LN(x + Drop(attention(x))), y = LN(a + Drop(feed_forward(a))).
 
     p: attention (query, key, value, output, norm), feed_forward (in, out, norm). keep: the masks "attention" and
-    "feed_forward" (B, T, D) of the two residual dropouts; probs_dropout multiplies the attention probabilities.
+    "feed_forward" (B, T, D) of the two residual dropouts; mask, masked, dropout as in `ops.attention`.
     """
     c: Tree = {}
     keep, residual = keep or {}, {"eps": eps, "rate": rate}
-    f, c["attention"] = self_attention(x, p["attention"], heads=heads, bias=bias, dropout=probs_dropout)
+    f, c["attention"] = self_attention(x, p["attention"], heads=heads, mask=mask, masked=masked, dropout=dropout)
     a, c["attention"]["add_norm"] = add_norm(x, f, p["attention"]["norm"], keep=keep.get("attention"), **residual)
     f, c["feed_forward"] = feed_forward(a, p["feed_forward"], act=act)
     norm, keep_feed = p["feed_forward"]["norm"], keep.get("feed_forward")
@@ -210,23 +212,22 @@ def encoder(
 
     config: num_attention_heads, hidden_act, layer_norm_eps, the two dropout rates and mask_constant, published names
     all but the last. mask (B, T), 1 = attend; None, all. dropout: keep-masks by module, such as
-    "{prefix}0.attention.self.dropout" (see `encoder_dropout_places`). keep: as in `stack`.
+    "{prefix}0.attention.self.dropout" (see `encoder_dropouts`). keep: as in `stack`.
     """
-    bias, alive = (None, None) if mask is None else key_mask(mask, x.dtype, config.mask_constant)
+    keys = None if mask is None or mask.all() else mask.astype(bool)[:, None, None, :]
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
-        probs_keep, multiplier = dropout.get(f"{prefix}{i}.attention.self.dropout"), alive
-        if probs_keep is not None:
-            drop = ops.dropout_multiplier(probs_keep, config.attention_probs_dropout_prob, x.dtype)
-            multiplier = drop if alive is None else drop * alive
+        kept = dropout.get(f"{prefix}{i}.attention.self.dropout")
+        rate = config.attention_probs_dropout_prob
         return encoder_layer(
             x,
             p,
             heads=config.num_attention_heads,
             act=config.hidden_act,
             eps=config.layer_norm_eps,
-            bias=bias,
-            probs_dropout=multiplier,
+            mask=keys,
+            masked=config.mask_constant,
+            dropout=None if kept is None else ops.dropout_multiplier(kept, rate, x.dtype),
             keep={
                 "attention": dropout.get(f"{prefix}{i}.attention.output.dropout"),
                 "feed_forward": dropout.get(f"{prefix}{i}.output.dropout"),
@@ -242,7 +243,7 @@ def encoder_backward(dy: Array, caches: list[Tree]) -> tuple[Array, list[Tree]]:
     return stack_backward(encoder_layer_backward, dy, caches)
 
 
-def encoder_dropout_places(config: Any, prefix: str, rows: int, length: int) -> Places:
+def encoder_dropouts(config: Any, prefix: str, rows: int, length: int) -> Places:
     """(shape, rate) of the keep-masks of `encoder`, by module."""
     wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)
     places = {}
@@ -254,7 +255,7 @@ def encoder_dropout_places(config: Any, prefix: str, rows: int, length: int) -> 
 
 
 def keep_masks(rng: np.random.Generator, places: Places) -> dict[str, Array]:
-    """Keep-masks drawn for a family's `dropout_places`; none where the rate is 0."""
+    """Keep-masks drawn for a family's `dropouts`; none where the rate is 0."""
     return {name: rng.random(shape, np.float32) >= rate for name, (shape, rate) in places.items() if rate}
 
 
@@ -275,83 +276,6 @@ def pooler_backward(dr: Array, c: Tree) -> tuple[Array, Tree]:
     dx = np.zeros(c["shape"], dr.dtype)
     dx[:, 0] = dfirst
     return dx, g
-
-
-@block
-def mlm_head(x: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[Array, Tree]:
-    """LN(act(x Wᵀ + b)) tableᵀ + b_V; x (…, D), W (E, D), table (V, E) -> (…, V)."""
-    c: Tree = {}
-    u, c["dense"] = ops.linear(x, **p["dense"])
-    u, c["act"] = activation(u, name=act)
-    u, c["norm"] = ops.layer_norm(u, **p["norm"], eps=eps)
-    z, c["decoder"] = ops.linear(u, weight=table, bias=p["decoder"]["bias"])
-    return z, c
-
-
-@block_backward
-def mlm_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree, Array]:
-    """(dx, g, dtable)."""
-    g: Tree = {}
-    du, decoder = ops.linear_backward(dz, c["decoder"])
-    dtable, g["decoder"] = decoder["weight"], {"bias": decoder["bias"]}
-    du, g["norm"] = ops.layer_norm_backward(du, c["norm"])
-    du = activation_backward(du, c["act"])
-    dx, g["dense"] = ops.linear_backward(du, c["dense"])
-    return dx, g, dtable
-
-
-def decoder_table(p: Tree, config: Any, head: str = "mlm") -> Array:
-    """The (V, E) matrix with which a head makes logits: the word table's where tied, else its decoder's own."""
-    return (p["embeddings"]["word"] if config.tie_word_embeddings else p[head]["decoder"])["weight"]
-
-
-def decoder_table_backward(dtable: Array, g: Tree, tied: bool, head: str = "mlm") -> Tree:
-    """g with that matrix's gradient: one table, several uses, so where tied the sum of all."""
-    if not tied:
-        return {**g, head: {**g[head], "decoder": {**g[head]["decoder"], "weight": dtable}}}
-    word = {"weight": kernels.add(g["embeddings"]["word"]["weight"], dtable)}
-    return {**g, "embeddings": {**g["embeddings"], "word": word}}
-
-
-def masked_lm(
-    h: Array, p: Tree, table: Array, batch: Tree, *, act: str, eps: float, total: float | None, dense: bool
-) -> tuple[Array, Tree]:
-    """The masked-LM term of h (B, T, D): Σ w·(-log softmax(mlm_head(h at the targets))[label]) / total, and its caches
-    "gather", "mlm" and "masked_lm", which stand in the family's own.
-
-    Only target slots of non-zero weight reach the vocabulary. total: Σ w unless given. dense: every position reaches
-    it, with weight 0 where nothing is asked, as in published modules: the same numbers, for traces.
-    """
-    c: Tree = {}
-    flat, labels, weights = _targets(batch, h.shape[1], dense)
-    targets, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
-    z, c["mlm"] = mlm_head(targets[0], p, table, act=act, eps=eps)
-    weights = weights.astype(h.dtype)
-    loss, c["masked_lm"] = ops.cross_entropy(z, labels=labels, weights=weights, denominator=total)
-    return loss, {**c, "rows": len(h)}
-
-
-def masked_lm_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, Array]:
-    """(dh, g of the head, dtable)."""
-    dz = ops.cross_entropy_backward(dloss, c["masked_lm"])
-    dtargets, g, dtable = mlm_head_backward(dz, c["mlm"])
-    dh = ops.gather_backward(dtargets[None], c["gather"])
-    return dh.reshape(c["rows"], -1, dh.shape[-1]), g, dtable
-
-
-def _targets(batch: Tree, length: int, dense: bool) -> tuple[Array, Array, Array]:
-    """(flat position b·T + t, label, weight) of each target slot of non-zero weight; with `dense` of every position."""
-    positions, weights = batch["masked_lm_positions"], batch["masked_lm_weights"].reshape(-1)
-    chosen = np.flatnonzero(weights)
-    flat = (positions + np.arange(len(positions))[:, None] * length).reshape(-1)[chosen]
-    labels, weights = batch["masked_lm_ids"].reshape(-1)[chosen], weights[chosen]
-    if not dense:
-        return flat, labels, weights
-    require(len(np.unique(flat)) == len(flat), "masked_lm_positions: a position stands twice in a row")
-    every = np.arange(len(positions) * length)
-    all_labels, all_weights = np.zeros_like(every), np.zeros(len(every), weights.dtype)
-    all_labels[flat], all_weights[flat] = labels, weights
-    return every, all_labels, all_weights
 
 
 def right(c: Tree) -> tuple[int, int, int | None]:

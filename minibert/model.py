@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minibert import config as configs
-from minibert import families, signatures, tree
+from minibert import families, objective, signatures, tree
+from minibert.checkpoint.names import to_published
 from minibert.config import listed, nearest, one_of, real, require, shown, whole
 from minibert.errors import InputError
 
@@ -32,18 +33,22 @@ class Model:
         """The family's file."""
         return families.family(self.family)
 
-    def encode(self, input_ids: Any = None, *, outputs: Iterable[str] | None = None, **inputs: Any) -> dict[str, Any]:
-        """The family's OUTPUTS for its INPUTS, in evaluation (no dropout); no mask means all ones.
+    def encode(self, *positional: Any, outputs: Iterable[str] | None = None, **inputs: Any) -> dict[str, Any]:
+        """The family's `outputs` for its `inputs`, in evaluation (no dropout); no mask means all ones.
 
-        outputs: the names wanted, all by default; what nobody asks for is neither computed nor kept. Raises InputError
-        for unknown or missing inputs, wrong shapes, ids out of range, rows longer than the position table, and where a
-        result is beyond the precision of the parameters.
+        positional: inputs in the family's order. outputs: the names wanted, all by default; what nobody asks for is
+        neither computed nor kept. Raises InputError for unknown or missing inputs, wrong shapes, ids out of range,
+        rows longer than the position table, and where a result is beyond the precision of the parameters.
         """
         module, dtype = self.module, self._dtype()
-        given = {"input_ids": input_ids, **inputs}
-        arrays = self._checked({k: v for k, v in given.items() if v is not None}, module.INPUTS, ("input_ids",))
-        wanted = module.OUTPUTS if outputs is None else listed("outputs", outputs)
-        wanted = [one_of("output", name, module.OUTPUTS) for name in wanted]
+        specs, known = module.inputs(self.config), module.outputs(self.config)
+        require(len(positional) <= len(specs), f"{len(positional)} inputs given; there are: {', '.join(specs)}")
+        first = dict(zip(specs, positional, strict=False))
+        for name in inputs:
+            require(name not in first, f"input {name!r} is given twice, by its place and by its name")
+        given = {name: value for name, value in {**first, **inputs}.items() if value is not None}
+        arrays, _ = self._checked(given, specs)
+        wanted = [one_of("output", name, known) for name in (known if outputs is None else listed("outputs", outputs))]
         keep = "caches" if "attentions" in wanted else "outputs" if "hidden_states" in wanted else "last"
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
             out = module.encode(self.params, self.config, arrays, keep=keep)[0]
@@ -62,13 +67,13 @@ class Model:
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
         module, dtype = self.module, self._dtype()
-        for head in families.declared(module, "HEADS", self.config):
+        for head in objective.needs(module, self.config):
             if head not in self.params:
                 raise InputError(f"loss needs the head {head!r}, which these parameters do not have")
         arrays = self.checked(batch)
         given = None if denominators is None else self._denominators(denominators, arrays, dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
-            loss, cache = module.loss(self.params, self.config, arrays, denominators=given, keep=keep)
+            loss, cache = objective.loss(module, self.params, self.config, arrays, denominators=given, keep=keep)
         for term, value in {**cache["terms"], "the loss": loss}.items():
             require(bool(np.isfinite(value)), f"{term} is not finite: {_beyond(dtype)}")
         return np.asarray(loss), cache  # a sum of 0-d arrays is a scalar in NumPy
@@ -79,21 +84,21 @@ class Model:
         if not isinstance(batch, Mapping):
             raise InputError(f"batch {shown(batch)}: expected a dict of arrays by name")
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
-        labels = families.declared(module, "LABELS", self.config)
-        arrays = self._checked(arrays, {**module.INPUTS, **labels}, ("input_ids", *labels))
-        return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), arrays["input_ids"].shape)}
+        specs = {**module.inputs(self.config), **objective.labels(module, self.config)}
+        arrays, dims = self._checked(arrays, specs)
+        return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), dims)}
 
     def loss_backward(self, cache: Tree) -> Tree:
         """d loss / d every parameter: a tree like `params`. InputError unless `loss` gave the cache."""
         terms = cache.get("terms") if isinstance(cache, dict) else None
-        due = families.declared(self.module, "TERMS", self.config)
-        fits = isinstance(terms, dict) and terms.keys() == {*due}
+        fits = isinstance(terms, dict) and terms.keys() == {*self.module.terms(self.config)}
         if not fits:
             raise InputError(f"cache {shown(cache)}: expected what this model's `loss` returned beside the loss")
-        return self.module.loss_backward(cache)
+        return objective.loss_backward(cache)
 
-    def _checked(self, given: dict[str, Any], specs: dict[str, str], required: Iterable[str]) -> dict[str, np.ndarray]:
-        """The arrays under the family's own names, each as its Spec says."""
+    def _checked(self, given: dict[str, Any], texts: dict[str, str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """(the arrays under the family's own names, each as its Spec says; the size of each letter in the Specs)."""
+        specs = {name: signatures.parse(text) for name, text in texts.items()}
         spellings = getattr(self.module, "SPELLINGS", {})
         arrays: dict[str, Any] = {}
         for name, value in given.items():
@@ -103,26 +108,26 @@ class Model:
             if own in arrays:
                 raise InputError(f"{name!r} and another spelling of it are both given; give one")
             arrays[own] = value
-        for name in required:
-            if name not in arrays:
-                raise InputError(f"the batch lacks {name!r}, which {self.family} needs")
         sizes = configs.to_fields(self.config)
         checked = {}
-        for name, text in specs.items():
-            if name in arrays:
-                spec, value = signatures.parse(text), signatures.array(name, arrays[name])
+        for name, spec in specs.items():
+            if name not in arrays:
+                require(spec.optional, f"the batch lacks {name!r}, which {self.family} needs")
+            else:
+                value = signatures.array(name, arrays[name])
                 if value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
-        if checked["input_ids"].size == 0:  # (B, M) targets may be: no target gives loss 0
-            raise InputError(f"input_ids: empty, shape {checked['input_ids'].shape}")
-        return checked
+        for name in self.module.inputs(self.config):  # (B, M) targets may be empty: no target gives loss 0
+            empty = name in checked and checked[name].size == 0
+            require(not empty, f"{name}: empty, shape {checked[name].shape if empty else ()}")
+        return checked, sizes
 
-    def _checked_dropout(self, masks: dict[str, Any] | None, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    def _checked_dropout(self, masks: dict[str, Any] | None, dims: dict[str, Any]) -> dict[str, np.ndarray]:
         if masks is None:
             return {}
         require(isinstance(masks, Mapping), "dropout: expected a dict of keep-masks, named by the published modules")
-        places, checked = self.module.dropout_places(self.config, *shape), {}
+        places, checked = self.module.dropouts(self.config, dims), {}
         for name, value in masks.items():
             mask = one_of("dropout mask", name, places) and f"dropout mask {name!r}"
             keep, due = signatures.array(mask, value), places[name][0]
@@ -135,10 +140,10 @@ class Model:
         """The divisors, each of which the dtype can divide by; 0 where the batch has no target of the term."""
         if not isinstance(given, Mapping):
             raise InputError(f"denominators {shown(given)}: expected a dict of numbers by term")
-        terms, counts, limits = families.declared(self.module, "TERMS", self.config), None, np.finfo(dtype)
+        terms, counts, limits = self.module.terms(self.config), None, np.finfo(dtype)
         for term, value in given.items():
             name = f"denominators[{one_of('term in denominators', term, terms)!r}]"
-            counts = counts or self.module.counts(batch)
+            counts = counts or objective.counts(self.module, self.config, batch)
             least = float(limits.tiny) if counts.get(term) else 0.0
             real(name, value, least, float(min(limits.max, np.finfo(np.float64).max)))
         return dict(given)
@@ -146,7 +151,7 @@ class Model:
     def _dtype(self) -> np.dtype:
         """The parameters' precision; InputError for parameters that are not the family's, or in another."""
         self._require_fit("params", self.params)
-        parts, spare = self.module.shapes(self.config), families.optional(self.module, self.config)
+        parts, spare = objective.shapes(self.module, self.config), families.optional(self.module, self.config)
         for part, shapes in parts.items():
             held, due = self.params.get(part), len(tree.leaves(shapes))
             whole = len(tree.leaves(held)) == due if part in self.params else part in spare
@@ -160,7 +165,7 @@ class Model:
         """InputError unless every leaf is an array of a parameter's name and shape."""
         if not isinstance(given, dict):
             raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
-        shapes = tree.flatten(self.module.shapes(self.config))
+        shapes = tree.flatten(objective.shapes(self.module, self.config))
         for path, array in tree.flatten(given).items():
             if path not in shapes:
                 raise InputError(f"{name}: {self.family} has no parameter {path!r}{nearest(path, shapes)}")
@@ -170,11 +175,9 @@ class Model:
 
     def state_dict(self, tree: Tree = None) -> dict[str, np.ndarray]:
         """The flat dict under published names, each unique tensor once, of `params` or of any tree with its keys."""
-        from minibert.checkpoint import directory
-
         if tree is not None:
             self._require_fit("tree", tree)
-        return directory.to_published(self.params if tree is None else tree, self.module.names(self.config))
+        return to_published(self.params if tree is None else tree, self.module.names(self.config))
 
     def save(self, path: Any) -> None:
         """Writes the published layout: config.json, model.safetensors, vocabulary."""
@@ -205,7 +208,7 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
     config = configs.from_fields(module.Config, fields)
     kind = parameter_dtype(dtype)
     rng = np.random.default_rng(whole("seed", seed))
-    shapes = families.trained(module, config)
+    shapes = objective.trained(module, config)
     try:
         flat = {
             path: _initial(path, shape, config.initializer_range, rng).astype(kind)

@@ -203,34 +203,73 @@ def merge_heads_backward(dy: Array, c: Cache) -> Array:
 
 
 # ---- Attention -------------------------------------------------------------------------------------------------------
-@pair("(b,h,t,k),(b,h,s,k),(b,h,s,k)->(b,h,t,k)", bias="(b,1,t,s)", dropout="(b,h,t,s)+")
+# What is added to a masked key's score. "min", the most negative number of the dtype: a row masked everywhere is
+# uniform over all keys. "-10000": BERT's release; such a row is the softmax of its raw scores. "-1e9": other releases,
+# uniform in float32, raw scores in float64. "zero": such a row attends to nothing.
+MASK_CONSTANTS = ("min", "-10000", "-1e9", "zero")
+
+
+def masking(mask: Array | None, masked: str, dtype: np.dtype) -> tuple[Array | None, Array | None]:
+    """(what a mask of bits adds to the scores, None where nothing is masked; under the constant "zero" 0 for the rows
+    that attend to nothing and 1 for the others, else None).
+    """
+    if mask is None or mask.all():
+        return None, None
+    keep = mask.astype(bool, copy=False)
+    lowest = np.finfo(dtype).min if masked in ("min", "zero") else float(masked)
+    added = np.where(keep, dtype.type(0), dtype.type(lowest))
+    return added, keep.any(-1, keepdims=True).astype(dtype) if masked == "zero" else None
+
+
+@pair("(b,h,t,k),(b,h,s,k),(b,h,s,k),(b,1,t,s)->(b,h,t,k)", dropout="(b,h,t,s)+")
 def attention(
     q: Array,
     k: Array,
     v: Array,
-    *,
     bias: Array | None = None,
+    *,
+    mask: Array | None = None,
+    masked: str = "min",
     dropout: Array | None = None,
     scale: float | None = None,
 ) -> tuple[Array, Cache]:
-    """y = (softmax(scale·q kᵀ + bias)∘dropout) v; q (B, H, T, K), k and v (B, H, S, K) (arXiv 1706.03762, eq. 1).
+    """y = (softmax(scale·q kᵀ + bias + m)∘dropout) v; q (B, H, T, K), k and v (B, H, S, K) (arXiv 1706.03762, eq. 1).
 
-    bias: added to the scores, broadcast to (B, H, T, S); -inf counts as the most negative number of the dtype, so that
-    a row masked everywhere is uniform over all keys, never NaN. dropout: what multiplies the probabilities,
-    keep/(1 - rate). scale: 1/√K unless given.
+    bias: added to the scores, broadcast to (B, H, T, S), and differentiated; -inf counts as the most negative number of
+    the dtype, so that a row masked everywhere is uniform over all keys, never NaN. mask: bits, broadcast likewise, 1 =
+    attend; m is 0 there, else the constant that `masked` names (MASK_CONSTANTS). dropout: what multiplies the
+    probabilities, keep/(1 - rate). scale: 1/√K unless given.
     """
     scale = q.dtype.type(np.longdouble(q.shape[-1]) ** -0.5 if scale is None else scale)  # rounded once
-    bias = None if bias is None else np.maximum(bias, np.finfo(q.dtype).min)
-    dropout = None if dropout is None else dropout.astype(q.dtype, copy=False)
-    y, probs = kernels.attention(q, k, v, bias, dropout, scale)  # probs (B, H, T, S)
-    return y, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale}
+    added, alive = masking(mask, masked, q.dtype)
+    own = None if bias is None else np.maximum(bias, np.finfo(q.dtype).min)
+    if own is not None and added is not None:
+        with np.errstate(over="ignore"):  # both may be the most negative number
+            added = np.maximum(own + added, np.finfo(q.dtype).min)
+    added = own if added is None else added
+    multiplier = None if dropout is None else dropout.astype(q.dtype, copy=False)
+    if alive is not None:
+        multiplier = alive if multiplier is None else multiplier * alive
+    y, probs = kernels.attention(q, k, v, added, multiplier, scale)  # probs (B, H, T, S)
+    c = {"q": q, "k": k, "v": v, "added": added, "probs": probs, "dropout": multiplier, "scale": scale}
+    return y, {**c, "bias": None if bias is None else bias.shape}
 
 
 @backward
-def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-    # P = softmax(scale·q kᵀ + bias), y = (P∘d) v: dv = (P∘d)ᵀ dy, dP = (dy vᵀ)∘d, dS = P∘(dP - Σ dP∘P),
+def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+    """(dq, dk, dv), and dbias where there was one."""
+    # P = softmax(scale·q kᵀ + bias), y = (P∘d) v: dv = (P∘d)ᵀ dy, dP = (dy vᵀ)∘d, dbias = dS = P∘(dP - Σ dP∘P),
     # dq = scale·dS k, dk = scale·dSᵀ q
-    return kernels.attention_slope(dy, c["q"], c["k"], c["v"], c["probs"], c["dropout"], c["scale"])
+    dbias = None if c["bias"] is None else np.empty_like(c["probs"])
+    given = c["q"], c["k"], c["v"], c["probs"], c["dropout"], c["scale"]
+    slopes = kernels.attention_slope(dy, *given, dbias)
+    return slopes if dbias is None else (*slopes, summed(dbias, c["bias"]))
+
+
+def summed(array: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of what was broadcast from this shape to the array's: summed over the axes that it lacked."""
+    array = array.sum(tuple(range(array.ndim - len(shape))))
+    return array.sum(tuple(i for i, n in enumerate(shape) if n == 1 != array.shape[i]), keepdims=True)
 
 
 # ---- Dropout ---------------------------------------------------------------------------------------------------------

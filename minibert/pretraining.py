@@ -32,7 +32,7 @@ import numpy as np
 
 import minibert
 from minibert import config as configs
-from minibert import corpus, data, families, kernels, layers, memory, reading, tokenizers, training, tree
+from minibert import corpus, data, families, kernels, layers, memory, objective, reading, tokenizers, training, tree
 from minibert.checkpoint import atomic, lock, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
@@ -303,7 +303,7 @@ def _settled(family: str, options: dict[str, Any], fields: dict[str, Any]) -> tu
     sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
     require(module.longest(sizes) >= settings.seq_length,
             f"seq_length {settings.seq_length} exceeds what max_position_embeddings allows, {module.longest(sizes)}")
-    count = sum(math.prod(shape) for _, shape in tree.items(families.trained(module, sizes)))
+    count = sum(math.prod(shape) for _, shape in tree.items(objective.trained(module, sizes)))
     require(count <= PARAMETERS, f"the model would have {count:,} parameters, {PARAMETERS:,} at most: make it smaller")
     return settings, fields
 
@@ -388,8 +388,12 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     with training.sharing(threads, plan.accumulate):
         training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step))
         report = _report(model, rows, held_out, threads, options.seed)
+    try:
+        said = strictjson.dumps(report)
+    except ValueError:  # JSON has no such numbers
+        raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     model.save(directory)
-    atomic.write_bytes(directory / REPORT, strictjson.dumps(report))
+    atomic.write_bytes(directory / REPORT, said)
     data.remove(directory / DATA)  # they can be made again
     _say("saved", f"{directory}; try: minibert fill-mask {directory}")
 
@@ -449,7 +453,7 @@ def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int) -
             part = instances.recipe.masked(part, training.draws(plan.seed, "corruption", step, i))
         part = training.batch(part, np.arange(len(rows)))
         if step < (options.dropout_steps or plan.steps):
-            places = model.module.dropout_places(model.config, *part["input_ids"].shape)
+            places = model.module.dropouts(model.config, dict(zip("BT", part["input_ids"].shape, strict=True)))
             part["dropout"] = layers.keep_masks(training.draws(plan.seed, "dropout", step, i), places)
         if hasattr(model.module, "sampled"):
             rng = training.draws(plan.seed, "sampling", step, i)

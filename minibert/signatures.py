@@ -4,6 +4,8 @@
                                    it; `...` stands for any loop dimensions, the same in every place
     "(b,t)<v"   "(t)?"   "(t)+"   "(t,d)"   data: integers in [0, v), bits, reals >= 0, reals
 
+    "?(b,t)<v"      the same, which may be absent; "(b,t)<v|-100" integers in [0, v), or the one that asks nothing
+
 A bound is a dimension's letter, a number or a name the caller supplies (a config field).
 """
 
@@ -17,11 +19,15 @@ from minibert.errors import InputError
 
 
 class Spec(NamedTuple):
-    """One array: its dimension names and what its entries may be ("real", "int", "bit", "nonnegative")."""
+    """One array: its dimension names and what its entries may be ("real", "int", "bit", "nonnegative"); optional: it
+    may be absent; ignored: an integer beside those below the bound.
+    """
 
     dims: tuple[str, ...]
     kind: str
     bound: str | None
+    optional: bool = False
+    ignored: int | None = None
 
 
 _KINDS = {"": "real", "?": "bit", "+": "nonnegative"}
@@ -29,12 +35,13 @@ _KINDS = {"": "real", "?": "bit", "+": "nonnegative"}
 
 def parse(text: str) -> Spec:
     """The Spec of "(b,t)<v" and its like."""
-    match = re.fullmatch(r"\(([^)]*)\)(\?|\+|<\w+)?", text.replace(" ", "")) if isinstance(text, str) else None
+    form = r"(\??)\(([^)]*)\)(\?|\+|<(\w+)(?:\|(-?\d+))?)?"
+    match = re.fullmatch(form, text.replace(" ", "")) if isinstance(text, str) else None
     if match is None:
         raise InputError(f'signature {shown(text)}: expected dimensions and a kind, as "(b,t)<v"')
-    dims, suffix = match[1], match[2] or ""
-    bound = suffix[1:] if suffix.startswith("<") else None
-    return Spec(tuple(filter(None, dims.split(","))), "int" if bound else _KINDS[suffix], bound)
+    optional, dims, suffix, bound, ignored = match.groups()
+    kind = "int" if bound else _KINDS[suffix or ""]
+    return Spec(tuple(filter(None, dims.split(","))), kind, bound, bool(optional), ignored and int(ignored))
 
 
 def parse_signature(text: str) -> tuple[list[Spec], Spec]:
@@ -101,7 +108,9 @@ def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> np.ndarra
     if spec.kind == "int":
         if made.dtype.kind not in "iu" and made.size:  # NumPy takes empty lists for floats
             raise InputError(f"{name}: expected integers, got {made.dtype}")
-        _refuse(name, made, (made < 0) | (made >= _bound(spec, sizes)), f"not in [0, {_bound(spec, sizes)})")
+        beyond = (made < 0) | (made >= _bound(spec, sizes))
+        beside = "" if spec.ignored is None else f", nor {spec.ignored}"
+        _refuse(name, made, beyond & (made != spec.ignored), f"not in [0, {_bound(spec, sizes)}){beside}")
     elif spec.kind == "bit":
         _refuse(name, made, (made != 0) & (made != 1), "neither 0 nor 1")
     else:

@@ -29,8 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, optim, reading, tree
-from minibert.checkpoint import atomic, directory, safetensors, strictjson
+from minibert import kernels, objective, optim, reading, tree
+from minibert.checkpoint import atomic, safetensors, strictjson
+from minibert.checkpoint.names import from_published
 from minibert.config import require, shown
 from minibert.errors import InputError, WriteError, printable
 
@@ -109,7 +110,7 @@ def batch(instances: Batch, rows: np.ndarray) -> Batch:
 
 def denominators(model: Any, batches: list[Batch]) -> dict[str, float]:
     """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    return functools.reduce(tree.add, map(model.module.counts, batches))
+    return functools.reduce(tree.add, (objective.counts(model.module, model.config, batch) for batch in batches))
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
@@ -120,7 +121,7 @@ def _measured(model: Any, b: Batch, totals: dict[str, float], keep: str) -> tupl
     ones: the share of class 1 among the targets of the terms that are decisions.
     """
     loss, cache = model.loss(b, totals, keep)
-    correct = model.module.correct(cache)
+    correct = objective.right(cache)
     right = {term: count / max(1, totals[term]) for term, (count, _, _) in correct.items()}
     ones = {term: one / max(1, totals[term]) for term, (_, _, one) in correct.items() if one is not None}
     terms = {term: float(value) for term, value in cache["terms"].items()}
@@ -302,7 +303,7 @@ def _tensors(path: Path, due: list[Any]) -> dict[str, np.ndarray]:
 
 def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
     """Writes tensors with published names into the leaves of a tree like the parameters."""
-    loaded = tree.flatten(directory.from_published(tensors, model.module.names(model.config)))
+    loaded = tree.flatten(from_published(tensors, model.module.names(model.config)))
     leaves = tree.flatten(target)
     require(leaves.keys() == loaded.keys(), "it holds other tensors than this model")
     for path, leaf in leaves.items():

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, gradcheck, layers, tree
+from minibert import families, gradcheck, layers, objective, tree
 from minibert.golden import case
 from minibert.golden.subject import Subject
 from minibert.mistakes import CATALOGUE
@@ -136,7 +136,8 @@ def whole_models(directions: int) -> tuple[Counter, Counter]:
 
 
 def loss_of(subject: Subject) -> tuple[np.ndarray, Any]:
-    return families.family(subject.family).loss(subject.params, subject.config, subject.batches[0], dense=True)
+    module = families.family(subject.family)
+    return objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
 
 
 def loss_and_gradient(subject: Subject) -> tuple[float, Flat]:
@@ -144,7 +145,7 @@ def loss_and_gradient(subject: Subject) -> tuple[float, Flat]:
         for factory in subject.around:
             stack.enter_context(observing(factory()))
         loss, cache = loss_of(subject)
-        return float(loss), tree.flatten(families.family(subject.family).loss_backward(cache))
+        return float(loss), tree.flatten(objective.loss_backward(cache))
 
 
 def slopes_of(c: gradcheck.Case, dy: np.ndarray, along: Flat, about: Flat) -> Flat:

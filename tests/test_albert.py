@@ -11,7 +11,7 @@ import pytest
 
 import minibert
 import reference
-from minibert import gradcheck, optim, pretraining, tokenizers, training, tree
+from minibert import gradcheck, objective, optim, pretraining, tokenizers, training, tree
 from minibert.config import to_fields
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
@@ -228,7 +228,7 @@ def test_directories_go_both_ways(torch, tmp_path):
         ).eval()
         theirs.save_pretrained(tmp_path / "theirs")
         model = minibert.load(tmp_path / "theirs")
-        assert [head for head in albert.HEADS if head in model.params] == list(heads)
+        assert [head for head in objective.needs(albert, model.config) if head in model.params] == list(heads)
         model.save(tmp_path / "ours")
         again, report = type(theirs).from_pretrained(tmp_path / "ours", output_loading_info=True)
         assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -239,7 +239,7 @@ def test_directories_go_both_ways(torch, tmp_path):
 
 # ---- Published figures -----------------------------------------------------------------------------------------------
 def size(config, *without) -> int:
-    shapes = {part: tree_ for part, tree_ in albert.shapes(config).items() if part not in without}
+    shapes = {part: tree_ for part, tree_ in objective.shapes(albert, config).items() if part not in without}
     return sum(math.prod(shape) for shape in tree.leaves(shapes))
 
 
@@ -330,7 +330,7 @@ def test_the_figures_of_the_whole_model():
     assert out["last_hidden_state"][0, 0] == pytest.approx(LAST, abs=1e-11)
     assert out["pooler_output"][1] == pytest.approx(POOLED, abs=1e-11)
     inputs = {"input_ids": np.array(BATCH["input_ids"]), "token_type_ids": np.array(BATCH["segment_ids"])}
-    logits = albert.masked_logits(model.params, model.config, inputs, [1])
+    logits = objective.predict(albert, model.params, model.config, inputs, "masked_lm", (0, [1]))
     assert logits[0, :6] == pytest.approx(LOGITS, abs=1e-11)
 
 
@@ -436,7 +436,7 @@ def test_dropout_masks_have_their_places():
     release = dataclasses.replace(model.config, feed_forward_dropout=True)
     plain = model.loss(batch)[0]
     rng = np.random.default_rng(0)
-    fewer, places = (albert.dropout_places(c, 4, 11) for c in (model.config, release))
+    fewer, places = (albert.dropouts(c, {"B": 4, "T": 11}) for c in (model.config, release))
     assert len(fewer) == 2 + 2 * 10
     assert len(places) == 2 + 3 * 10
     assert "albert.encoder.albert_layer_groups.1.albert_layers.0.attention.output_dropout@1" in fewer
@@ -499,7 +499,7 @@ def test_pairs_are_in_order_or_swapped():
 def test_corrupted_rows_have_the_fields_of_the_loss_and_can_be_restored(units):
     found, options = rows(units=units)
     made = albert.corrupted(found, np.random.default_rng(1), VOCABULARY, options)
-    assert set(made) == {"input_ids", "input_mask", "segment_ids", *albert.LABELS}
+    assert set(made) == {"input_ids", "input_mask", "segment_ids", *objective.labels(albert, albert.Config())}
     restored = made["input_ids"].copy()
     row, slot = np.nonzero(made["masked_lm_weights"])
     restored[row, made["masked_lm_positions"][row, slot]] = made["masked_lm_ids"][row, slot]
@@ -578,7 +578,7 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits(sharing, text, tmp_pat
     model = minibert.load(whole)
     assert model.config.sharing == sharing
     assert sum(a.size for a in tree.leaves(model.params)) == size(model.config)
-    assert set(json.loads((whole / "report.json").read_text())["terms"]) == set(albert.TERMS)
+    assert set(json.loads((whole / "report.json").read_text())["terms"]) == set(albert.terms(albert.Config()))
 
 
 def test_dropout_is_removed_after_its_step(text, tmp_path):

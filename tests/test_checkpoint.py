@@ -15,6 +15,7 @@ import pytest
 import minibert
 from minibert import cli, families, tree
 from minibert.checkpoint import atomic, directory, safetensors
+from minibert.checkpoint.names import from_published
 from minibert.errors import InputError
 
 FIELDS = {
@@ -140,7 +141,7 @@ def test_state_dict_maps_gradients(tmp_path):
     assert flat.keys() == model.state_dict().keys()
     assert "cls.predictions.decoder.weight" not in flat
     assert flat["bert.pooler.dense.weight"] is grads["pooler"]["weight"]
-    assert same(directory.from_published(flat, model.module.names(model.config)), grads)
+    assert same(from_published(flat, model.module.names(model.config)), grads)
 
 
 def test_shards(tmp_path):
@@ -356,7 +357,6 @@ TOY = '''
 from dataclasses import dataclass
 
 MODEL_TYPE, PREFIX, HEADS, TOKENIZER, VARIANTS = "bert", "toy.", ("head",), "wordpiece", ("trick",)
-ARCHITECTURES = {"ToyModel": (), "ToyForThings": ("head",)}
 DROPPED = {"gap_size": (0,)}
 
 
@@ -370,6 +370,14 @@ class Config:
 def shapes(config):
     square = {"weight": (config.width, 4)}
     return {"q": square, "k": square, "v": square, "out": {"weight": (6, 4)}, "head": {"weight": (2, 3, 4)}}
+
+
+def terms(config):
+    return {}
+
+
+def architectures(config):
+    return {"ToyModel": (), "ToyForThings": ("head",)}
 
 
 def names(config):
@@ -406,7 +414,7 @@ def test_bijections(toy):
         "toy.out.kernel": np.ascontiguousarray(p["out"]["weight"].T).reshape(4, 2, 3),
         "head.weight": p["head"]["weight"].reshape(2, 12),
     })  # fmt: skip
-    assert same(directory.from_published(flat, toy.module.names(toy.config)), p)
+    assert same(from_published(flat, toy.module.names(toy.config)), p)
 
 
 def test_a_family_by_its_tables(toy, tmp_path):

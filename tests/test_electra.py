@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, gradcheck, inference, layers, pretraining, training, tree
+from minibert import cli, gradcheck, inference, layers, objective, pretraining, training, tree
 from minibert.checkpoint import safetensors
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import electra
+from minibert.heads import replaced_token
 
 FIELDS = {
     "vocab_size": 29,
@@ -149,11 +150,11 @@ def test_one_network_against_transformers(role, fields, torch, transformers):
             assert error(mine, true.detach().numpy()) < 1e-12
     checked = model.checked(batch)
     if role == "discriminator":
-        logits = electra.replaced_logits(model.params, model.config, checked)
+        logits = objective.predict(electra, model.params, model.config, checked, "replaced_token")
         assert error(logits, out.logits.detach().numpy()) < 1e-12
     else:
         first = {name: checked[name][:1] for name in ("input_ids", "attention_mask", "token_type_ids")}
-        logits = electra.masked_logits(model.params, model.config, first, np.array([3, 1]))
+        logits = objective.predict(electra, model.params, model.config, first, "masked_lm", (0, [3, 1]))
         assert error(logits, out.logits[0, [3, 1]].detach().numpy()) < 1e-12
 
 
@@ -242,7 +243,7 @@ def test_adversarial_against_two_published_networks(sharing, torch, transformers
     total = policy + baseline + 50 * replaced_token
     total.backward()
     loss, cache = model.loss(batch)
-    assert cache["terms"].keys() == set(electra.TERMS(model.config))
+    assert cache["terms"].keys() == set(electra.terms(model.config))
     for name, value in {"policy": policy, "baseline": baseline, "replaced_token": replaced_token}.items():
         assert error(cache["terms"][name], value.item()) < 1e-12, name
     assert error(loss, total.item()) < 1e-12
@@ -314,7 +315,7 @@ def test_a_bare_encoder_loads_without_a_head(torch, transformers, tmp_path):
     with pytest.raises(InputError, match="'rtd'"):
         loaded.loss(example(model))
     with pytest.raises(InputError, match="detect needs the head 'rtd'"):
-        electra.replaced_logits(loaded.params, loaded.config, {"input_ids": np.array([[1, 2]])})
+        objective.predict(electra, loaded.params, loaded.config, {"input_ids": np.array([[1, 2]])}, "replaced_token")
 
 
 @pytest.mark.parametrize(("sharing", "size"), [("embeddings", 0.5), ("none", 0.5), ("all", 1.0)])
@@ -486,7 +487,8 @@ def test_golden_values(role):
     for name, norm in norms.items():
         assert np.linalg.norm(gradients[name]) == pytest.approx(norm, rel=1e-10), name
     if role == "discriminator":
-        first = electra.replaced_logits(model.params, model.config, model.checked({**TEXT, **labels}))[0, :2]
+        checked = model.checked({**TEXT, **labels})
+        first = objective.predict(electra, model.params, model.config, checked, "replaced_token")[0, :2]
         assert first == pytest.approx([-0.166011708959, -0.083243292128], rel=1e-10)
 
 
@@ -542,7 +544,7 @@ def test_a_target_of_weight_two_is_the_target_given_twice(objective):
     """In the terms of the policy too, whose weights are the target's times the advantage."""
     model = probed(8, objective=objective, mlm_denominator_eps=0.3)
     batch = example(model)
-    twice = {name: np.concatenate([batch[name], batch[name][:, :2]], 1) for name in electra.LABELS(model.config)}
+    twice = {name: np.concatenate([batch[name], batch[name][:, :2]], 1) for name in electra.labels(model.config)}
     heavy = {**batch, "masked_lm_weights": batch["masked_lm_weights"] * [2.0, 2.0, 1.0, 1.0]}
     (one, c), (two, d) = model.loss(heavy), model.loss({**batch, **twice})
     assert error(one, two) < 1e-12
@@ -566,7 +568,8 @@ def test_samples_follow_the_softmax():
     assert np.array_equal(drawn[:, [0, 2, 3]], batch["masked_lm_ids"][:, [0, 2, 3]])
     first = {"input_ids": batch["input_ids"][:1], "attention_mask": batch["input_mask"][:1],
              "token_type_ids": batch["segment_ids"][:1]}  # fmt: skip
-    z = electra.masked_logits(model.params, model.config, first, batch["masked_lm_positions"][0, 1:2])[0] / 1.7
+    place = 0, batch["masked_lm_positions"][0, 1]
+    z = objective.predict(electra, model.params, model.config, first, "masked_lm", place) / 1.7
     expected = 4000 * np.exp(z - z.max()) / np.exp(z - z.max()).sum()
     observed = np.bincount(drawn[:, 1], minlength=8)
     assert ((observed - expected) ** 2 / expected).sum() < 24.3  # 7 degrees of freedom, p = 0.001
@@ -594,7 +597,7 @@ def test_the_rate_of_the_dropout_of_embeddings():
 def test_dropout_masks_reach_both_networks_and_the_sample():
     model = probed(10, hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2)
     batch = example(model)
-    places = electra.dropout_places(model.config, *batch["input_ids"].shape)
+    places = electra.dropouts(model.config, dict(zip("BT", batch["input_ids"].shape, strict=True)))
     loss = float(model.loss(batch)[0])
     for name, (shape, _) in places.items():
         keep = np.ones(shape, bool)
@@ -618,7 +621,7 @@ def test_gradients_of_every_kind_against_differences(fields):
     model = minibert.create("electra", 0, "float64", **small)
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
     batch = model.checked(electra.example(rng, model.config))
-    gradient = electra.loss_backward(electra.loss(params, model.config, batch)[1])
+    gradient = objective.loss_backward(objective.loss(electra, params, model.config, batch)[1])
     found = gradcheck.directional(lambda p: electra.loss(p, model.config, batch)[0], params, gradient, rng)
     assert max(found.values()) < gradcheck.DIFFERENCE_BAR
 
@@ -633,14 +636,15 @@ def test_the_policy_gradient_is_that_of_a_surrogate():
     cache = electra.loss(params, model.config, batch)[1]
     gradient = electra.loss_backward(cache)
     frozen = cache["generator"]
-    advantage, labels, flat = frozen["advantage"], frozen["baseline"]["labels"], frozen["gather"]["positions"][0]
-    h = frozen["baseline_dense"]["x"]
+    advantage, labels = frozen["advantage"], frozen["baseline"]["loss"]["labels"]
+    flat = frozen["masked_lm"]["gather"]["positions"][0]
+    h = frozen["baseline"]["dense"]["x"]
     ids = electra.replaced(batch, model.config.duplicates)[0].reshape(-1)[flat]
     total = batch["masked_lm_weights"].sum()
 
     def surrogate(p):
         own = electra.loss(p, model.config, batch)[1]
-        z = own["generator"]["masked_lm"]["logits"]
+        z = own["generator"]["masked_lm"]["loss"]["logits"]
         log_p = (z - np.logaddexp.reduce(z, axis=-1, keepdims=True))[np.arange(len(z)), ids]
         u = (h @ p["generator"]["baseline"]["weight"].T + p["generator"]["baseline"]["bias"])[:, 0]
         policy = -(advantage * log_p).sum() / total
@@ -658,17 +662,16 @@ def test_gradients_of_the_head_at_fifty_digits():
     p = {"dense": {"weight": rng.standard_normal((5, 5)), "bias": rng.standard_normal(5)},
          "out": {"weight": rng.standard_normal((1, 5)), "bias": rng.standard_normal(1)}}  # fmt: skip
     double = gradcheck.doubles().double("rtd_head")
-    found = gradcheck.exact(
-        electra.rtd_head, electra.rtd_head_backward, double, {"x": x, "p": p}, {"act": "gelu"}, {"activation": "gelu"}
-    )
+    pair = replaced_token.rtd_head, replaced_token.rtd_head_backward
+    found = gradcheck.exact(*pair, double, {"x": x, "p": p}, {"act": "gelu"}, {"activation": "gelu"})
     assert max(found.values()) < gradcheck.EXACT_BAR
 
 
 def test_the_loss_is_that_of_the_scalar_loops():
     """The joint objective and the adversarial terms, against reference/electra_loss.py and electra_policy.py."""
     loops = gradcheck.doubles()
-    for objective in ("joint", "adversarial"):
-        model = probed(11, objective=objective, num_hidden_layers=1, vocab_size=11, generator_size=0.5)
+    for kind in ("joint", "adversarial"):
+        model = probed(11, objective=kind, num_hidden_layers=1, vocab_size=11, generator_size=0.5)
         batch = model.checked(example(model))
         cache = electra.loss(model.params, model.config, batch)[1]
         config = {name: getattr(model.config, name) for name in electra.Config.__dataclass_fields__}
@@ -679,14 +682,14 @@ def test_the_loss_is_that_of_the_scalar_loops():
         terms = loops.double("electra_loss")(both, config, lists, heads)
         for name in ("masked_lm", "replaced_token"):
             assert error(cache["terms"][name], terms[name]) < 1e-12, name
-        if objective == "adversarial":
+        if kind == "adversarial":
             own = cache["generator"]
             policy = loops.double("electra_policy")(
-                own["masked_lm"]["logits"].tolist(),
-                own["baseline_dense"]["x"].tolist(),
+                own["masked_lm"]["loss"]["logits"].tolist(),
+                own["baseline"]["dense"]["x"].tolist(),
                 both["generator"]["baseline"],
-                samples=own["policy"]["labels"].tolist(),
-                rewards=(-np.log(own["baseline"]["labels"])).tolist(),
+                samples=own["policy"]["loss"]["labels"].tolist(),
+                rewards=(-np.log(own["baseline"]["loss"]["labels"])).tolist(),
             )
             for name, value in policy.items():
                 assert error(cache["terms"][name], value) < 1e-12, name
@@ -695,9 +698,9 @@ def test_the_loss_is_that_of_the_scalar_loops():
 def test_what_the_sums_are_divided_by():
     """The weights, or the attended tokens, and the epsilon of each; for a micro-batch those of the large batch."""
     batch = example(probed(14))
-    totals = electra.counts(batch)
+    totals = electra.counts(None, batch)
     assert totals == {"masked_lm": batch["masked_lm_weights"].sum(), "replaced_token": batch["input_mask"].sum()}
-    assert electra.counts({"input_ids": batch["input_ids"], "replaced_labels": 0}) == {"replaced_token": 44}
+    assert electra.counts(None, {"input_ids": batch["input_ids"], "replaced_labels": 0}) == {"replaced_token": 44}
     terms = probed(14).loss(batch)[1]["terms"]
     for name, epsilon in (("masked_lm", "mlm_denominator_eps"), ("replaced_token", "rtd_denominator_eps")):
         model = probed(14, **{epsilon: 0.5})
@@ -724,12 +727,12 @@ def test_what_is_counted_as_right():
     attended = batch["input_mask"] == 1
     batch["replaced_labels"][~attended] = 1
     cache = model.loss(batch)[1]
-    z, labels = cache["discriminator"]["replaced_token"]["logits"], batch["replaced_labels"]
+    z, labels = cache["discriminator"]["replaced_token"]["loss"]["logits"], batch["replaced_labels"]
     count, ones = int(attended.sum()), int(labels[attended].sum())
     for sign, right in ((1, count), (-1, 0)):
         z[attended] = np.where(labels == 1, 0.1 * sign, -0.1 * sign)[attended]
         z[~attended] = 0.1  # right, were padding counted
-        assert electra.correct(cache) == {"replaced_token": (right, count, ones)}
+        assert electra.right(cache) == {"replaced_token": (right, count, ones)}
 
 
 # ---- Planted faults --------------------------------------------------------------------------------------------------
@@ -753,7 +756,7 @@ def test_known_faults_change_the_loss(fault):
     batch = model.checked(example(model))
     batch["replacement_ids"][:, 0] = batch["masked_lm_ids"][:, 0]
     loss, cache = electra.loss(model.params, model.config, batch)
-    z = cache["discriminator"]["replaced_token"]["logits"]
+    z = cache["discriminator"]["replaced_token"]["loss"]["logits"]
     labels = electra.replaced(batch)[1]
     mask = batch["attention_mask"].astype(float)
     weight = 50.0
@@ -797,9 +800,9 @@ def test_a_missing_network_is_named():
     generator, discriminator = probed(role="generator"), probed(role="discriminator")
     inputs = {"input_ids": np.array([[1, 2, 3]])}
     with pytest.raises(InputError, match="fill-mask needs the generator, but this is the discriminator alone"):
-        electra.masked_logits(discriminator.params, discriminator.config, inputs, np.array([1]))
+        objective.predict(electra, discriminator.params, discriminator.config, inputs, "masked_lm", (0, [1]))
     with pytest.raises(InputError, match="detect needs the discriminator, but this is the generator alone"):
-        electra.replaced_logits(generator.params, generator.config, inputs)
+        objective.predict(electra, generator.params, generator.config, inputs, "replaced_token")
     with pytest.raises(InputError, match="no generator to draw from"):
         electra.sampled(np.random.default_rng(0), discriminator.params, discriminator.config, inputs)
     batch = example(probed())
@@ -840,7 +843,7 @@ def test_pretraining_resumed_gives_the_same_bits(fields, corpus, tmp_path, monke
     whole = pretraining.pretrain("electra", [corpus], tmp_path / "whole", **given)
     report = json.loads((whole / "report.json").read_text())
     assert set(report["accuracies"]) == {"masked_lm", "replaced_token"}
-    assert set(report["terms"]) == set(electra.TERMS(minibert.load(whole).config))
+    assert set(report["terms"]) == set(electra.terms(minibert.load(whole).config))
     for stop in (6, 9):
         broken, batches = tmp_path / f"stopped-{stop}", pretraining._batches
 
@@ -900,7 +903,8 @@ def test_detect_fill_mask_and_embed(corpus, tmp_path, capsys):
     assert found["text"][found["tokens"][0]["start"]] == word[0]
     model = minibert.load(run)
     encoding = model.tokenizer.encode(found["text"])
-    logits = electra.replaced_logits(model.params, model.config, {"input_ids": np.array([encoding.ids])})[0, 1:-1]
+    inputs = {"input_ids": np.array([encoding.ids])}
+    logits = objective.predict(electra, model.params, model.config, inputs, "replaced_token")[0, 1:-1]
     assert [token["probability"] for token in found["tokens"]] == pytest.approx(1 / (1 + np.exp(-logits)), rel=1e-6)
     model.params["discriminator"]["rtd"]["out"]["bias"][:] = 9.0  # everything looks replaced
     model.save(run)

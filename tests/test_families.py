@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import families, trace, tree
+from minibert import families, objective, trace, tree
 from minibert.config import from_fields
 from minibert.errors import InputError
 
@@ -38,7 +38,7 @@ def test_gradients_have_the_keys_and_shapes_of_the_parameters(name):
 def test_names_are_the_shapes_and_each_stands_once(name):
     model, *_ = case(name)
     rows = model.module.names(model.config)
-    assert {path for path, *_ in rows} == set(tree.flatten(model.module.shapes(model.config)))
+    assert {path for path, *_ in rows} == set(tree.flatten(objective.shapes(model.module, model.config)))
     assert len({published for _, published, _ in rows}) == len(rows)
 
 
@@ -56,7 +56,7 @@ def test_micro_batches_add_up_to_the_large_batch(name):
     del batch["dropout"]
     loss, cache = model.loss(batch)
     whole = model.loss_backward(cache)
-    totals = model.module.counts(batch)
+    totals = objective.counts(model.module, model.config, batch)
     parts, total = None, 0.0
     for rows in (slice(0, 1), slice(1, None)):
         part_loss, cache = model.loss({key: value[rows] for key, value in batch.items()}, denominators=totals)
@@ -87,8 +87,8 @@ def test_no_family(name):
 def test_counts_of_batches_add_up_to_what_a_report_can_hold(name):
     """Whole numbers would add up to NumPy's integers, which JSON does not take."""
     model, batch, _ = case(name)
-    counts = model.module.counts(batch)
-    assert counts.keys() == {*families.declared(model.module, "TERMS", model.config)}
+    counts = objective.counts(model.module, model.config, batch)
+    assert counts.keys() == {*model.module.terms(model.config)}
     assert json.loads(json.dumps(tree.add(counts, counts))) == {term: 2 * count for term, count in counts.items()}
 
 
@@ -102,7 +102,8 @@ def test_a_dropout_has_the_rate_that_its_place_says(name):
     found = set()
     for field in fields:
         model, batch, _ = case(name, **{**dict.fromkeys(fields, 0.0), field: 0.3})
-        for place, (shape, rate) in model.module.dropout_places(model.config, *batch["input_ids"].shape).items():
+        dims = dict(zip("BT", batch["input_ids"].shape, strict=True))
+        for place, (shape, rate) in model.module.dropouts(model.config, dims).items():
             plain, kept = (model.loss({**batch, "dropout": masks})[0] for masks in ({}, {place: np.ones(shape)}))
             assert (plain != kept) == (rate == 0.3), (place, field)
             found |= {field} if plain != kept else set()
@@ -112,7 +113,7 @@ def test_a_dropout_has_the_rate_that_its_place_says(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_labels_out_of_range_are_refused(name):
     model, batch, _ = case(name)
-    labels = families.declared(model.module, "LABELS", model.config)
+    labels = objective.labels(model.module, model.config)
     for field in (field for field, spec in labels.items() if not spec.endswith("+")):
         least = 2 if field.endswith("_labels") else max(batch["input_ids"].shape[1], model.config.vocab_size)
         with pytest.raises(InputError, match=field):
@@ -144,7 +145,7 @@ def test_rows_do_not_see_each_other(name):
 def test_outputs_are_those_asked_for(name):
     model, batch, _ = case(name)
     everything = model.encode(batch["input_ids"], attention_mask=batch["input_mask"])
-    for output in model.module.OUTPUTS:
+    for output in model.module.outputs(model.config):
         alone = model.encode(batch["input_ids"], attention_mask=batch["input_mask"], outputs=[output])
         assert list(alone) == [output] * (output in everything)
         if not alone:  # pooler_output, in a family that trains no pooler

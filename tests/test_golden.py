@@ -133,7 +133,7 @@ def test_a_case_comes_back_as_it_was_written(small):
     for key, array in again.items():
         np.testing.assert_array_equal(array, small.tensor(key), err_msg=key)
     assert len(subject.batches) == small.facts["batches"] == 3
-    assert small.batches()[1]["dropout"].keys() == bert.dropout_places(small.config(), 3, 9).keys()
+    assert small.batches()[1]["dropout"].keys() == bert.dropouts(small.config(), {"B": 3, "T": 9}).keys()
 
 
 def test_a_case_made_twice_is_the_same_case(small, tmp_path):

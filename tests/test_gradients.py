@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import reference
-from minibert import families, gradcheck, layers, ops, strategies, tree
+from minibert import families, gradcheck, ops, strategies, tree
 from minibert.pairs import PAIRS
 
 CASES = {case.name: case for case in gradcheck.cases(7)}
@@ -128,33 +128,56 @@ def test_attention_masks():
     """
     rng = np.random.default_rng(3)
     q, k, v = rng.standard_normal((3, 2, 2, 4, 3))
-    causal = np.where(np.tri(4), 0.0, -np.inf)
-    padding = np.array([[0, 0, -np.inf, -np.inf], [-np.inf] * 4])[:, None, None, :]
-    living = np.where(np.isneginf(padding).all(-1, keepdims=True), 0, padding)
-    for bias in (causal, living, rng.standard_normal((2, 1, 4, 4)), np.minimum(causal, living)):
-        found = gradcheck.check(ops.attention, ops.attention_backward, {"q": q, "k": k, "v": v}, {"bias": bias})
+    causal = np.tri(4, dtype=bool)
+    padding = np.array([[1, 1, 0, 0], [0] * 4], bool)[:, None, None, :]
+    living = padding | ~padding.any(-1, keepdims=True)
+    args, bias = {"q": q, "k": k, "v": v}, rng.standard_normal((2, 1, 4, 4))
+    for own, mask in ((args, causal), (args, living), ({**args, "bias": bias}, None), (args, causal & living)):
+        found = gradcheck.check(ops.attention, ops.attention_backward, own, {"mask": mask})
         assert max(found.values()) < gradcheck.DIFFERENCE_BAR
-    y, c = ops.attention(q, k, v, bias=padding)
+    y, c = ops.attention(q, k, v, mask=padding)
     assert all(np.isfinite(d).all() for d in ops.attention_backward(y, c))
     assert np.allclose(c["probs"][1], 0.25)
     assert np.allclose(y[1], v[1].mean(1, keepdims=True))
     assert (c["probs"][0][..., 2:] == 0).all()
-    assert (np.triu(ops.attention(q, k, v, bias=causal)[1]["probs"], 1) == 0).all()
+    assert (np.triu(ops.attention(q, k, v, mask=causal)[1]["probs"], 1) == 0).all()
 
 
-@pytest.mark.parametrize("constant", layers.MASK_CONSTANTS)
+@pytest.mark.parametrize("shape", [(2, 2, 4, 5), (2, 1, 4, 5), (1, 2, 1, 5), (4, 5), (5,), (2, 1, 1, 1)])
+def test_a_bias_has_a_gradient_of_its_own_shape(shape):
+    """Relative positions share a table over the batch (arXiv 1910.10683, section 2.1): what is broadcast is summed."""
+    rng = np.random.default_rng(4)
+    q, k, v = (rng.standard_normal((2, 2, n, 3)) for n in (4, 5, 5))
+    args = {"q": q, "k": k, "v": v, "bias": rng.standard_normal(shape)}
+    mask = np.ones((2, 1, 1, 5), bool)
+    mask[0, ..., 3:] = False
+    dropout = 1.25 * (rng.random((2, 2, 4, 5)) < 0.8)
+    for constants in ({}, {"mask": mask}, {"mask": mask, "dropout": dropout}):
+        found = gradcheck.check(ops.attention, ops.attention_backward, args, constants)
+        assert found.keys() == args.keys()
+        assert max(found.values()) < gradcheck.DIFFERENCE_BAR
+
+
+def test_a_bias_and_a_mask_do_not_overflow():
+    q, k, v = np.random.default_rng(5).standard_normal((3, 1, 1, 2, 3)).astype(np.float32)
+    mask = np.array([[[[1, 0]]]])
+    y, c = ops.attention(q, k, v, np.full((1, 1, 2, 2), -np.inf, np.float32), mask=mask)
+    assert np.isfinite(y).all()
+    assert np.allclose(c["probs"], 0.5)
+
+
+@pytest.mark.parametrize("constant", ops.MASK_CONSTANTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_mask_constants_of_a_fully_masked_row(constant, dtype):
-    scores = np.random.default_rng(0).standard_normal((2, 1, 1, 3)).astype(dtype)
-    mask = np.array([[0, 0, 0], [1, 0, 1]])
-    bias, alive = layers.key_mask(mask, np.dtype(dtype), constant)
-    probs = ops.softmax(scores + bias)[0] * (1 if alive is None else alive)
-    raw = ops.softmax(scores)[0][0]
+    q, k = np.random.default_rng(0).standard_normal((2, 2, 1, 3, 3)).astype(dtype)
+    mask = np.array([[0, 0, 0], [1, 0, 1]])[:, None, None, :]
+    y = ops.attention(q, k, np.tile(np.eye(3, dtype=dtype), (2, 1, 1, 1)), mask=mask, masked=constant)[0]
+    raw = ops.attention(q, k, k)[1]["probs"]
     uniform = np.full(3, 1 / 3)
     vanishes = constant == "min" or (constant == "-1e9" and dtype == np.float32)
-    expected = uniform if vanishes else 0 if constant == "zero" else raw
-    assert np.allclose(probs[0], expected, atol=2e-3 if constant == "-10000" and dtype == np.float32 else 1e-6)
-    assert probs[1, 0, 0, 1] == 0
+    expected = uniform if vanishes else 0 if constant == "zero" else raw[0]
+    assert np.allclose(y[0], expected, atol=2e-3 if constant == "-10000" and dtype == np.float32 else 1e-6)
+    assert (y[1, 0, :, 1] == 0).all()
 
 
 def test_losses_with_nothing_to_count():

@@ -10,7 +10,7 @@ import pytest
 import minibert
 from minibert import InputError, families, laws, tree
 from minibert import config as configs
-from minibert.checkpoint import directory
+from minibert.checkpoint.names import from_published
 from minibert.families import bert
 from minibert.golden import case as cases
 from minibert.golden.subject import Subject, observe
@@ -47,7 +47,7 @@ def engine(config, fault=None):
     around = () if fault is None else (lambda: fault,)
 
     def run(weights, inputs):
-        model = minibert.Model("bert", made, directory.from_published(dict(weights), bert.names(made)))
+        model = minibert.Model("bert", made, from_published(dict(weights), bert.names(made)))
         return observe(Subject("bert", made, model.params, [model.checked(dict(inputs))], around=around), steps=())
 
     return run
@@ -129,7 +129,7 @@ def of_case(name, fault=None):
     around = () if fault is None else (lambda: fault,)
 
     def run(weights, inputs):
-        model = minibert.Model(family, made, directory.from_published(dict(weights), module.names(made)))
+        model = minibert.Model(family, made, from_published(dict(weights), module.names(made)))
         return observe(Subject(family, made, model.params, [model.checked(dict(inputs))], around=around), steps=())
 
     inputs = {key: array for key, array in case.section("inputs").items() if not key[0].isdigit()}
@@ -169,7 +169,7 @@ def fault(*names):
 @fault("attention")
 def padding_invariance(f, args, constants):
     """The mask is forgotten."""
-    return f(*args, **{**constants, "bias": None})
+    return f(*args, **{**constants, "mask": None})
 
 
 @fault("linear")
@@ -240,8 +240,9 @@ def attention_rows(f, args, constants):
 @fault("attention")
 def forbidden_keys(f, args, constants):
     """The mask subtracts 10, not 10000."""
-    bias = constants["bias"]
-    return f(*args, **{**constants, "bias": None if bias is None else np.maximum(bias, -10)})
+    mask = constants.pop("mask")
+    y, cache = f(*args, None if mask is None else np.where(mask, 0.0, -10.0), **constants)
+    return y, {**cache, "bias": None}
 
 
 @fault("attention_backward")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import tree
+from minibert import objective, tree
 from minibert.corruption import similarity
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
@@ -274,10 +274,11 @@ def test_the_loss_against_its_double():
 def test_terms_labels_and_counts():
     model, batch = case(3)
     loss, cache = model.loss(batch)
-    for named in (cache["terms"], model.module.counts(batch), model.module.correct(cache)):
-        assert set(named) == set(macbert.TERMS)
-    assert model.module.counts(batch)["sentence_order"] == 4
-    halved, _ = model.loss(batch, denominators={**model.module.counts(batch), "sentence_order": 8})
+    for named in (cache["terms"], objective.counts(model.module, model.config, batch), objective.right(cache)):
+        assert set(named) == set(macbert.terms(model.config))
+    assert objective.counts(model.module, model.config, batch)["sentence_order"] == 4
+    counts = objective.counts(model.module, model.config, batch)
+    halved, _ = model.loss(batch, denominators={**counts, "sentence_order": 8})
     assert float(loss - halved) == pytest.approx(float(cache["terms"]["sentence_order"]) / 2, rel=1e-12)
     with pytest.raises(InputError, match="sentence_order_labels"):
         model.loss({name: value for name, value in batch.items() if name != "sentence_order_labels"})
@@ -288,7 +289,7 @@ def test_terms_labels_and_counts():
 
 def test_parameter_counts_of_the_published_sizes():
     def count(config):
-        items = tree.items(macbert.shapes(config))
+        items = tree.items(objective.shapes(macbert, config))
         return sum(int(np.prod(shape)) for path, shape in items if path.split(".")[0] not in ("mlm", "nsp"))
 
     assert count(macbert.Config()) == 102_267_648

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minibert import cli, families, gradcheck, tree
+from minibert import cli, families, gradcheck, objective, tree
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
 from minibert.mistakes import CATALOGUE, diagnose, diagnosis, matrix, page
@@ -105,7 +105,7 @@ def slope_error(subject, signs):
     module = families.family(subject.family)
 
     def loss(params):
-        return module.loss(params, subject.config, subject.batches[0], dense=True)
+        return objective.loss(module, params, subject.config, subject.batches[0], dense=True)
 
     def moved(step):
         with switched_on(subject):
@@ -113,7 +113,7 @@ def slope_error(subject, signs):
 
     slope = gradcheck.derivative(moved)
     with switched_on(subject):
-        gradient = module.loss_backward(loss(subject.params)[1])
+        gradient = objective.loss_backward(loss(subject.params)[1])
     got = sum(float((g * tree.get(signs, path)).sum()) for path, g in tree.items(gradient))
     return abs(got - slope) / max(abs(slope), 1e-3)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import InputError, tree
+from minibert import InputError, objective, signatures, tree
 from minibert.families import bert
 from minibert.model import Model
 
@@ -172,7 +172,7 @@ def test_parameter_counts_of_the_published_sizes():
     counts = {"tiny": 4385920, "mini": 11170560, "small": 28763648, "medium": 41373184, "base": 109482240,
               "large": 335141888}  # fmt: skip
     for name, count in counts.items():
-        shapes = bert.shapes(bert.Config(**bert.PRESETS[name]))
+        shapes = objective.shapes(bert, bert.Config(**bert.PRESETS[name]))
         sizes = {part: sum(int(np.prod(s)) for s in tree.leaves(shapes[part])) for part in shapes}
         assert sizes["embeddings"] + sizes["encoder"] + sizes["pooler"] == count, name
         if name == "base":
@@ -305,11 +305,35 @@ def test_what_is_right_in_another_dress_gives_the_same(model, batch):
         dropout = {name: keep.astype(dtype) for name, keep in batch["dropout"].items()}
         mask = batch["input_mask"].astype(dtype)
         assert model.loss({**batch, "dropout": dropout, "input_mask": mask})[0] == due
-    counts = bert.counts(batch)
+    counts = objective.counts(bert, model.config, batch)
     for number in (float, np.float32, np.float64, np.longdouble):
         assert model.loss(batch, {term: number(count) for term, count in counts.items()})[0] == pytest.approx(due)
     empty = {name: [[], [], []] for name in ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights")}
     assert model.loss({**batch, **empty}, {"masked_lm": 0})[1]["terms"]["masked_lm"] == 0
     little = minibert.create("bert", dtype=">f4", **FIELDS).state_dict()
     assert all(array.dtype.isnative for array in little.values())
-    assert minibert.create("bert", seed=2**70, **FIELDS).encode(IDS).keys() == {*bert.OUTPUTS}
+    assert minibert.create("bert", seed=2**70, **FIELDS).encode(IDS).keys() == {*bert.outputs(None)}
+
+
+def test_labels_that_ask_nothing_and_inputs_that_may_be_absent():
+    """"?(…)" may be absent; "<V|-100" has one number that stands for no question (arXiv 1810.04805's ports: -100)."""
+    spec = signatures.parse("?(B,T)<vocab_size|-100")
+    assert (spec.optional, spec.bound, spec.ignored) == (True, "vocab_size", -100)
+    assert not signatures.parse("(B,T)?").optional
+    assert signatures.check("labels", [[3, -100]], spec, {"vocab_size": 4}).tolist() == [[3, -100]]
+    for wrong in (4, -1, -99):
+        with pytest.raises(InputError, match=r"not in \[0, 4\), nor -100"):
+            signatures.check("labels", [[3, wrong]], spec, {"vocab_size": 4})
+    with pytest.raises(InputError, match="expected dimensions and a kind"):
+        signatures.parse("(B,T)<v|x")
+
+
+def test_inputs_by_their_place():
+    model = minibert.create("bert", **bert.PROBE)
+    ids, mask = [[1, 2, 3]], [[1, 1, 0]]
+    by_name = model.encode(input_ids=ids, attention_mask=mask)["last_hidden_state"]
+    assert np.array_equal(model.encode(ids, mask)["last_hidden_state"], by_name)
+    with pytest.raises(InputError, match="'input_ids' is given twice"):
+        model.encode(ids, input_ids=ids)
+    with pytest.raises(InputError, match="5 inputs given; there are: input_ids"):
+        model.encode(ids, mask, None, None, None)

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="a port in torch: install minibert[oracle]")
 
-from minibert.checkpoint import directory  # noqa: E402  torch first, so that a run without it skips
+from minibert.checkpoint.names import from_published, to_published  # noqa: E402
 from minibert.config import from_fields, to_fields  # noqa: E402
 from minibert.families import bert  # noqa: E402
 from minibert.golden import candidate as candidates  # noqa: E402
@@ -40,7 +40,7 @@ def golden(name, folder):
     ws, batch, config, given = planted.case(name)
     o = planted.right.OPTIMIZER | given
     config = from_fields(bert.Config, config)
-    model = Model("bert", config, directory.from_published(ws, bert.names(config)))
+    model = Model("bert", config, from_published(ws, bert.names(config)))
     plan = {"name": "bert_adam", "learning_rate": o["peak"], "schedule": "bert", "warmup": o["warmup"],
             "total": o["total"], "first_step": o["start"], "weight_decay": o["decay"], "clip_norm": 1.0}  # fmt: skip
     subject = Subject("bert", config, model.params, [model.checked(batch)], plan)
@@ -50,7 +50,7 @@ def golden(name, folder):
 
     truth = evaluate(np.dtype(np.float64), ())
     floors = noise.floors(evaluate, truth, cases.scale(truth), 0, RUNS)
-    weights = directory.to_published(model.params, bert.names(config))
+    weights = to_published(model.params, bert.names(config))
     tensors = {**{f"weights/{n}": a for n, a in weights.items()}, **make.inputs_of([batch]), **truth}
     facts = {
         **{"name": "planted", "title": "a planted mistake's case", "kind": "family", "family": "bert", "pair": None},

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ADAPTERS = '''
 import numpy as np
 from minibert import config, model
-from minibert.checkpoint import directory
+from minibert.checkpoint.names import from_published
 from minibert.families import bert
 from minibert.golden.subject import Subject, observe
 
@@ -23,7 +23,7 @@ def right(weights, inputs, facts):
     for name, value in inputs.items():
         at, _, rest = name.partition("/") if name[0].isdigit() else ("0", "", name)
         batches[int(at)][rest] = value
-    params = directory.from_published(weights, bert.names(made))
+    params = from_published(weights, bert.names(made))
     checked = [model.Model("bert", made, params).checked(batch) for batch in batches if batch]
     plan = facts["optimizer"]
     return observe(Subject("bert", made, params, checked, plan), facts["steps"] if plan else ())

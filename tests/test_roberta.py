@@ -10,10 +10,10 @@ import pytest
 
 import minibert
 import reference
-from minibert import pretraining, tree
+from minibert import objective, pretraining, tree
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
-from minibert.families import roberta
+from minibert.families import bert, roberta
 from minibert.golden.subject import Subject, observe
 
 FIELDS = {
@@ -64,7 +64,7 @@ def test_rows_beyond_the_padding_rows_are_refused():
     [("base", 124_645_632, 124_055_040, 124_697_433), ("large", 355_359_744, None, 355_412_057)],
 )
 def test_parameters_of_the_published_sizes(size, model, bare, masked_lm):
-    shapes = roberta.shapes(roberta.Config(**roberta.PRESETS[size]))
+    shapes = objective.shapes(roberta, roberta.Config(**roberta.PRESETS[size]))
     count = {part: sum(int(np.prod(shape)) for shape in tree.leaves(below)) for part, below in shapes.items()}
     encoder = count["embeddings"] + count["encoder"]
     assert encoder + count["pooler"] == model
@@ -187,7 +187,7 @@ def test_every_format_makes_rows_of_its_kind(form):
     fields = roberta.PRETRAINING["formats"].get(form, {})
     config = roberta.Config(vocab_size=60, **fields)
     made = roberta.corrupted(rows, np.random.default_rng(2), VOCABULARY, given)
-    assert {"input_ids", "input_mask", "segment_ids", *roberta.LABELS(config)} == made.keys()
+    assert {"input_ids", "input_mask", "segment_ids", *objective.labels(roberta, config)} == made.keys()
     counts = made["masked_lm_weights"].sum(1)
     length = rows["input_mask"].sum(1)
     assert ((counts == np.floor(0.15 * length)) | (counts == np.ceil(0.15 * length))).all()
@@ -308,7 +308,8 @@ def test_a_planted_fault_is_seen(fault, monkeypatch):
     elif fault == "positions":
         monkeypatch.setattr(roberta, "positions", lambda ids, pad: np.arange(ids.shape[1]) + pad + 1)
     else:
-        monkeypatch.setattr(roberta, "HEAD_ACT", "gelu_new")
+        term = bert.masked_lm_term
+        monkeypatch.setattr(bert, "masked_lm_term", lambda config, width, act: term(config, width, "gelu_new"))
     assert error(model.loss(batch)[0], twin(**inputs).loss.item()) > 1e-9
 
 

@@ -9,11 +9,12 @@ import pytest
 
 import minibert
 import reference
-from minibert import gradcheck, tree
+from minibert import gradcheck, objective, tree
 from minibert.checkpoint import safetensors
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import bert, spanbert
+from minibert.heads import span_boundary
 from minibert.pretraining import Options, pretrain
 from reference.directional import directional
 from reference.spanbert_loss import spanbert_loss, spanbert_loss_terms
@@ -121,7 +122,7 @@ def terms(twin, batch: dict, torch) -> tuple:
     table = head.decoder.weight if hasattr(head, "decoder") else twin.bert.embeddings.word_embeddings.weight
     scores = u @ table.T + head.bias
     targets = torch.full(scores.shape[:3], -100)
-    for b, n in zip(*np.nonzero(spanbert._used(batch)), strict=True):
+    for b, n in zip(*np.nonzero(span_boundary._used(batch)), strict=True):
         targets[b, n, t["span_positions"][b, n]] = t["span_ids"][b, n]
     return masked_lm, cross_entropy(scores.flatten(0, 2), targets.flatten())
 
@@ -207,10 +208,10 @@ def head_case():
 
 def test_the_boundary_head_against_its_double_and_fifty_digits():
     args, constants, doubled = head_case()
-    ours = spanbert.sbo_head(**args, **constants)[0]
+    ours = span_boundary.sbo_head(**args, **constants)[0]
     lists = tree.map(lambda a: a.tolist() if isinstance(a, np.ndarray) else a, {**args, **doubled})
     assert error(ours, np.array(reference.double("sbo_head")(**lists))) < 1e-13
-    pair = spanbert.sbo_head, spanbert.sbo_head_backward
+    pair = span_boundary.sbo_head, span_boundary.sbo_head_backward
     found = gradcheck.exact(*pair, reference.double("sbo_head"), args, constants, doubled)
     assert max(found.values()) < gradcheck.EXACT_BAR, found
 
@@ -219,10 +220,10 @@ def test_a_lost_part_of_the_backward_is_seen():
     args, constants, doubled = head_case()
 
     def wrong(dy, c):
-        dleft, dright, g, dtable = spanbert.sbo_head_backward(dy, c)
+        dleft, dright, g, dtable = span_boundary.sbo_head_backward(dy, c)
         return dright, dleft, g, dtable
 
-    found = gradcheck.exact(spanbert.sbo_head, wrong, reference.double("sbo_head"), args, constants, doubled)
+    found = gradcheck.exact(span_boundary.sbo_head, wrong, reference.double("sbo_head"), args, constants, doubled)
     assert found["left"] > 1e-3
 
 
@@ -264,7 +265,7 @@ def test_the_published_values():
         "decoder": {"bias": fill((7,), 11)},
     }
     x, places = fill((6, 4), 0), np.arange(3)
-    y = spanbert.sbo_head(x[[1] * 3], x[[4] * 3], p, fill((7, 4), 10), places=places, act="gelu", eps=1e-12)[0]
+    y = span_boundary.sbo_head(x[[1] * 3], x[[4] * 3], p, fill((7, 4), 10), places=places, act="gelu", eps=1e-12)[0]
     assert y[0, :3] == pytest.approx([0.990585397094, 1.051401981575, 0.075467765713], abs=1e-11)
     assert y[1, 2:5] == pytest.approx([1.155509219147, 1.061812035172, -0.530489886871], abs=1e-11)
     assert y[2, 4:] == pytest.approx([-1.048445939559, -0.437590181806, 1.043641349458], abs=1e-11)
@@ -341,7 +342,7 @@ def test_the_figures_are_those_of_torch(torch):
 def test_parameter_counts_of_the_published_sizes():
     """Cased base: the encoder, the masked-LM head, the boundary head with its 15 places; nothing is allocated."""
     sizes: dict[str, int] = {}
-    for path, shape in tree.items(spanbert.shapes(spanbert.Config())):
+    for path, shape in tree.items(objective.shapes(spanbert, spanbert.Config())):
         part = path.split(".")[0]
         sizes[part] = sizes.get(part, 0) + int(np.prod(shape))
     assert sizes["embeddings"] + sizes["encoder"] == 107_719_680
@@ -379,10 +380,10 @@ def test_unused_slots_and_targets_of_none():
     assert cache["terms"]["span_boundary"] == 0
     assert empty == cache["terms"]["masked_lm"]
     assert not any(a.any() for a in tree.leaves(model.loss_backward(cache)["sbo"]))
-    dense = model.module.loss(model.params, model.config, model.checked(batch), dense=True)
+    dense = objective.loss(model.module, model.params, model.config, model.checked(batch), dense=True)
     assert error(dense[0], loss) < 1e-14
-    assert model.module.counts(batch)["span_boundary"] == 9
-    right, counted, ones = model.module.correct(model.loss(batch)[1])["span_boundary"]
+    assert objective.counts(model.module, model.config, batch)["span_boundary"] == 9
+    right, counted, ones = objective.right(model.loss(batch)[1])["span_boundary"]
     assert (counted, ones) == (9, None)
     assert 0 <= right <= 9
     with pytest.raises(InputError, match="span_positions"):
@@ -407,7 +408,7 @@ def test_a_directory_of_transformers_and_back(torch, tmp_path):
         out = theirs(torch.from_numpy(ids))
         pooled = theirs.bert(torch.from_numpy(ids)).pooler_output
     inputs = {"input_ids": ids}
-    logits = model.module.masked_logits(model.params, model.config, inputs, np.array([1, 3]))
+    logits = objective.predict(model.module, model.params, model.config, inputs, "masked_lm", (0, [1, 3]))
     assert error(logits, out.prediction_logits[0, [1, 3]].numpy()) < 1e-5
     assert error(model.encode(ids)["pooler_output"], pooled.numpy()) < 1e-5
     with pytest.raises(InputError, match="'sbo'"):
@@ -433,7 +434,7 @@ def test_our_directory_loads_as_a_masked_lm(torch, tmp_path):
         out = theirs(*(torch.from_numpy(batch[name]) for name in ("input_ids", "input_mask", "segment_ids")))
     inputs = {"input_ids": batch["input_ids"][:1], "attention_mask": batch["input_mask"][:1]}
     inputs["token_type_ids"] = batch["segment_ids"][:1]
-    logits = model.module.masked_logits(model.params, model.config, inputs, np.array([2, 4]))
+    logits = objective.predict(model.module, model.params, model.config, inputs, "masked_lm", (0, [2, 4]))
     assert error(logits, out.logits[0, [2, 4]].numpy()) < 1e-12
     again = minibert.load(tmp_path / "ours")
     assert again.family == "spanbert"
@@ -479,7 +480,7 @@ def test_corrupted_rows_have_the_targets_of_their_spans():
     assert not rows["segment_ids"].any()
     ids, slots = rows["input_ids"], options.slots
     assert batch["masked_lm_weights"].sum() == np.minimum(np.ceil(0.2 * (rows["input_mask"].sum(1) - 2)), slots).sum()
-    used = spanbert._used(batch)
+    used = span_boundary._used(batch)
     assert used.sum() > 0.8 * batch["masked_lm_weights"].sum()
     for b, n in np.argwhere(used):
         left, right = batch["span_boundaries"][b, n]

@@ -25,7 +25,7 @@ class Bag:
                        "pair": [{"weight": rng.normal(size=(2, D)).astype(dtype), "bias": np.zeros(2, dtype)}]}
 
     def loss(self, batch, denominators=None, keep="caches"):
-        d, p, c = denominators or {}, self.params, {}
+        d, p, c = denominators or {}, self.params, {"of": self}
         x, c["word"] = ops.embedding(p["word"]["weight"], ids=batch["input_ids"])
         h, c["gather"] = ops.gather(x, positions=batch["masked_lm_positions"])
         z, c["mlm"] = ops.linear(h, **p["mlm"])
@@ -55,11 +55,11 @@ class Bag:
         return self
 
     @staticmethod
-    def correct(c):
+    def right(c):
         return {"masked_lm": layers.right(c["mlm_loss"]), "next_sentence": layers.right(c["pair_loss"])}
 
     @staticmethod
-    def counts(batch):
+    def counts(config, batch):
         return {"masked_lm": float(batch["masked_lm_weights"].sum()), "next_sentence": len(batch["input_ids"])}
 
     config = None

@@ -10,7 +10,7 @@ import pytest
 import regex
 
 import minibert
-from minibert import families, tree
+from minibert import families, objective, tree
 from minibert.corruption import masking, segmentation, units
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
@@ -280,7 +280,7 @@ def test_parameter_counts_of_the_published_sizes():
     """Chinese base and large (RoBERTa-wwm-ext-large), nothing allocated."""
 
     def count(config, *left_out):
-        items = tree.items(bert_wwm.shapes(config))
+        items = tree.items(objective.shapes(bert_wwm, config))
         return sum(int(np.prod(shape)) for path, shape in items if path.split(".")[0] not in left_out)
 
     base = bert_wwm.Config()
@@ -441,7 +441,7 @@ def test_pretrain_on_chinese(messages, tmp_path, family, own, capsys):
     model = minibert.load(whole)
     assert model.family == families.family(family).__name__.rpartition(".")[2]
     report = json.loads((whole / "report.json").read_text())
-    assert set(report["terms"]) == set(model.module.TERMS)
+    assert set(report["terms"]) == set(model.module.terms(model.config))
 
 
 def test_pretrain_on_english(tmp_path):

@@ -3,11 +3,10 @@
 What a family's module says about its files, in the tables at its end:
 
     MODEL_TYPE       the "model_type" in its config.json
-    ARCHITECTURES    published class -> the heads that it has
-    HEADS            the top-level parts of the tree that a file may lack, each as a whole
     PREFIX           how the encoder's names begin in published models with heads; bare encoders go without
     VARIANTS         config fields of minibert's own, written only where they differ from their defaults
     TOKENIZER        a key of tokenizers.KINDS: where the files don't say which kind they are
+    architectures(config)  published class -> the parts that it has, of those that a file may lack as a whole
     names(config)    rows (path in the tree, published name, bijection) of every parameter
     aliases(config)  second published name -> the name whose tensor it repeats
     unused(config)   optional: published names whose tensors no equation reads
@@ -16,19 +15,11 @@ What a family's module says about its files, in the tables at its end:
     parts(config)    optional: {name: config} of the networks that are published one by one. Such a model is a directory
                      with config.json and the tokenizer, and a published directory for each network; its tensors carry
                      "name." in front, and those that networks share are aliases of one another
-
-A bijection is what turns our tensor into the published one: steps, separated by blanks, of
-
-    identity   transpose   reshape:6x4->6x2x2 (our shape -> the published one)   split
-
-Rows with the same published name are its equal parts along the first axis, in the order of the rows; "split" marks
-them for the reader and does nothing itself.
 """
 
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -36,15 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, reading, tokenizers
-from minibert import tree as trees
+from minibert import families, objective, reading, tokenizers
 from minibert.checkpoint import atomic, safetensors, strictjson
+from minibert.checkpoint.names import Row, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
 from minibert.config import from_fields, require, shown, to_fields
 from minibert.errors import InputError
 from minibert.model import Model, parameter_dtype
-
-Row = tuple[str, str, str]
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 OWNED = (CONFIG, WEIGHTS, INDEX, *tokenizers.FILES)
@@ -92,9 +81,9 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Model:
     try:
         module = families.family(name)
         known = mathematical(fields, module)
-        if hasattr(module, "inferred") and ((names := _stored(folder)) or _foreign(folder)):
+        if hasattr(module, "inferred") and ((stored := _stored(folder)) or _foreign(folder)):
             stated = fields.get("architectures")
-            known = {**module.inferred(names, stated if isinstance(stated, list) else []), **known}
+            known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
@@ -137,7 +126,7 @@ def _write(folder: Path, model: Model, config: Any, tensors: dict[str, np.ndarra
     if model.family != module.MODEL_TYPE:
         origin["minibert_family"] = model.family
     if tensors:
-        known = families.declared(module, "ARCHITECTURES", config)
+        known = module.architectures(config)
         heads = families.optional(module, config) & set(held)
         origin = {"architectures": [_architecture(known, heads)], **origin}
         origin["dtype"] = np.result_type(*tensors.values()).name
@@ -150,53 +139,6 @@ def _write(folder: Path, model: Model, config: Any, tensors: dict[str, np.ndarra
 
 def _parts(module: ModuleType, config: Any) -> dict[str, Any]:
     return module.parts(config) if hasattr(module, "parts") else {}
-
-
-# ---- Trees and published names ---------------------------------------------------------------------------------------
-def to_published(tree: Any, rows: Iterable[Row]) -> dict[str, np.ndarray]:
-    """The flat dict under published names of a tree of parameters, gradients or moments; absent heads stay absent."""
-    leaves = trees.flatten(tree)
-    parts: dict[str, list[np.ndarray]] = {}
-    for path, name, bijection in rows:
-        if path in leaves:
-            parts.setdefault(name, []).append(_applied(leaves[path], bijection))
-    return {name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for name, arrays in parts.items()}
-
-
-def from_published(flat: dict[str, np.ndarray], rows: Iterable[Row]) -> Any:
-    """The tree of the published tensors, the inverse of `to_published`; rows whose tensor is absent are left out."""
-    rows = [row for row in rows if row[1] in flat]
-    counts = Counter(name for _, name, _ in rows)
-    parts = {name: iter(np.split(flat[name], n) if n > 1 else [flat[name]]) for name, n in counts.items()}
-    return trees.unflatten({path: _undone(next(parts[name]), bijection) for path, name, bijection in rows})
-
-
-def _applied(array: np.ndarray, bijection: str) -> np.ndarray:
-    for kind, _, after in _steps(bijection):
-        array = array.T if kind == "transpose" else array.reshape(after) if kind == "reshape" else array
-    return array
-
-
-def _undone(array: np.ndarray, bijection: str) -> np.ndarray:
-    for kind, before, _ in reversed(_steps(bijection)):
-        array = array.T if kind == "transpose" else array.reshape(before) if kind == "reshape" else array
-    return np.asarray(array, order="C")
-
-
-def _applied_shape(shape: tuple[int, ...], bijection: str) -> tuple[int, ...]:
-    for kind, _, after in _steps(bijection):
-        shape = shape[::-1] if kind == "transpose" else after if kind == "reshape" else shape
-    return shape
-
-
-def _steps(bijection: str) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
-    """(kind, our shape, published shape) of each step; the shapes are () but for reshape."""
-    steps = []
-    for step in bijection.split():
-        kind, _, shapes = step.partition(":")
-        before, after = ([int(n) for n in re.findall(r"\d+", side)] for side in f"{shapes}->".split("->")[:2])
-        steps.append((kind, tuple(before), tuple(after)))
-    return steps
 
 
 # ---- config.json -----------------------------------------------------------------------------------------------------
@@ -230,9 +172,9 @@ def _architecture(known: dict[str, tuple[str, ...]], heads: set[str]) -> str:
 def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | None) -> Any:
     """The tree of the directory's weights, checked by name, shape, dtype and for being finite."""
     rows = module.names(config)
-    shapes = _published_shapes(module.shapes(config), rows)
+    shapes = published_shapes(objective.shapes(module, config), rows)
     aliases, unused = module.aliases(config), set(getattr(module, "unused", lambda config: ())(config))
-    published = families.declared(module, "ARCHITECTURES", config)
+    published = module.architectures(config)
     whole = max(published, key=lambda name: len(published[name]), default="AutoModelForPreTraining")
     source, given = _read(folder, _parts(module, config), whole)
     if source == folder:
@@ -327,15 +269,6 @@ def _renamed(given: dict[str, Stored], known: set[str], prefix: str) -> dict[str
         require(name not in tensors, f"tensors {origin.get(name)!r} and {old!r} are both {name!r}")
         tensors[name], origin[name] = array, old
     return tensors
-
-
-def _published_shapes(shapes: Any, rows: Iterable[Row]) -> dict[str, tuple[int, ...]]:
-    """Published name -> shape."""
-    ours, published = trees.flatten(shapes), {}
-    for path, name, bijection in rows:
-        first, *others = _applied_shape(ours[path], bijection)
-        published[name] = (first + (published[name][0] if name in published else 0), *others)
-    return published
 
 
 def _optional(rows: Iterable[Row], heads: Iterable[str], tensors: Iterable[str]) -> set[str]:

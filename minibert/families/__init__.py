@@ -1,18 +1,20 @@
-"""One file, one family. A family is found by its file: `family("bert")` is the module `minibert.families.bert`.
+"""One file, one network. A family is found by its file: `family("bert")` is the module `minibert.families.bert`.
 
 What a family's file offers, in this order (bert.py is the model):
 
+    KIN                     optional: the family whose are all parts below that this file does not have
     Config PRESETS PROBE    its configuration, the published sizes, a small one with every field off its default
-    shapes(config)          the tree of shapes: norms are called "norm", leaves "weight" and "bias"
+    shapes(config)          the tree of shapes of the network: norms are called "norm", leaves "weight" and "bias"
     example(rng, config, rows=3, length=7, targets=3)       a small batch of every kind of trouble, dropout masks drawn
-    dropout_places(config, rows, length)                    layers.Places of every keep-mask, by published module
-    INPUTS OUTPUTS SPELLINGS longest(config)                what `encode` takes and gives, and the longest row
+    inputs(config) outputs(config) SPELLINGS                what `encode` takes: {name: spec}, which may be absent where
+                            the spec begins with "?"; the names of what it gives; other names of the inputs
+    dropouts(config, dims)  layers.Places of every keep-mask, by published module; dims: size of each letter
+    longest(config)         the tokens that a row may have
+    OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
-    masked_logits(p, config, inputs, positions)             for fill-mask, where the family has such a head
-    LABELS TERMS HEADS      what `loss` takes, its terms, the parts of the tree that it needs and `create` makes
-    loss(p, config, batch, *, denominators, keep, dense) loss_backward(cache)
-    counts(batch)           {term: targets}; correct(cache): {term: (right, counted, of class 1 or None for tokens)}, of
-                            the terms that predict
+    terms(config)           what it is trained for: {name: objective.Term}. A family whose loss terms over one `encode`
+                            cannot say has loss, loss_backward, labels, needs, counts, right, predict of its own, as
+                            `objective` has them, and `terms` gives their names
     TOKENIZER PRETRAINING   the kind of tokenizer; "options" and config "fields" of `pretrain` that differ from its
                             defaults, in "formats" the fields that the rows of a format need ("" where there is one),
                             in "files" those of pretraining.FILES that it reads
@@ -27,14 +29,12 @@ What a family's file offers, in this order (bert.py is the model):
     sampled(rng, p, config, batch)                          optional: more fields, drawn from the model (ELECTRA)
     stage(p, config, step, steps)                           optional: the top-level parts that a step of a run leaves as
                                                             they are; may write to p, as a function of p and the step
-    MODEL_TYPE … names(config) aliases(config) unused(config) activations(config)
+    MODEL_TYPE … architectures(config) names(config) aliases(config) unused(config) activations(config)
                             its published names: see checkpoint.directory and golden.subject
-
-LABELS, TERMS, HEADS and ARCHITECTURES may be functions of the config, where that decides which networks there are:
-read them with `declared`. A family whose equations are another's imports what it shares by name.
 """
 
 import pkgutil
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -50,21 +50,16 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def declared(module: ModuleType, table: str, config: Any) -> Any:
-    """A family's LABELS, TERMS or the like for this config."""
-    value = getattr(module, table)
-    return value(config) if callable(value) else value
-
-
 def optional(module: ModuleType, config: Any) -> set[str]:
-    """The parts of the tree that a published directory may lack: the heads of the classes in ARCHITECTURES."""
-    return {head for heads in declared(module, "ARCHITECTURES", config).values() for head in heads}
+    """The parts of the tree that a published directory may lack."""
+    return {part for parts in module.architectures(config).values() for part in parts}
 
 
-def trained(module: ModuleType, config: Any) -> dict[str, Any]:
-    """The shapes without the heads that the loss does not need: what `create` makes."""
-    spare = optional(module, config) - {*declared(module, "HEADS", config)}
-    return {part: shapes for part, shapes in module.shapes(config).items() if part not in spare}
+def equations(name: str) -> str:
+    """The family whose network and terms these are: its own, or its kin's where it differs in the data alone."""
+    module = family(name)
+    kin = vars(module).get("KIN")
+    return name if kin is None or "terms" in vars(module) else equations(kin)
 
 
 def family(name: str) -> ModuleType:
@@ -73,4 +68,7 @@ def family(name: str) -> ModuleType:
     spelled = ALIASES.get(spelled, spelled)
     if spelled not in names():
         raise InputError(f"unknown family {shown(name)}{nearest(spelled, names())}; there are: {', '.join(names())}")
-    return import_module(f"{__name__}.{spelled}")
+    module = import_module(f"{__name__}.{spelled}")
+    if kin := vars(module).get("KIN"):
+        vars(module).setdefault("__getattr__", partial(getattr, family(kin)))
+    return module

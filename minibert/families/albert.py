@@ -37,14 +37,10 @@ from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
 from minibert.families import bert
-from minibert.families.bert import (  # noqa: F401 (a family's whole surface: these are BERT's own)
-    INPUTS,
-    OUTPUTS,
-    SPELLINGS,
-    longest,
-    nsp_head,
-    nsp_head_backward,
-)
+from minibert.heads import sentence_order
+from minibert.objective import Term
+
+KIN = "bert"
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -122,7 +118,7 @@ def uses(config: Config) -> list[dict[str, int]]:
 
 
 def shapes(config: Config) -> Tree:
-    """The shape of every parameter: the one place where they are written.
+    """The shape of every parameter of (1)-(3) and B7: the one place where they are written.
 
     An entry of "encoder" lacks the part that is shared with an earlier one.
     """
@@ -150,12 +146,6 @@ def shapes(config: Config) -> Tree:
         **({"map": dense(d, e)} if e != d or config.square_map else {}),
         "encoder": [{part: layer[part] for part in PARTS if (part, i) in stored} for i in range(entries)],
         "pooler": dense(d, d),
-        "mlm": {
-            "dense": dense(e, d),
-            "norm": norm(e),
-            "decoder": {"bias": (v,)} if config.tie_word_embeddings else dense(v, e),
-        },
-        "sop": dense(2, d),
     }
 
 
@@ -164,12 +154,13 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
     """BERT's small batch of every kind of trouble, with this family's labels and dropout masks."""
     batch = bert.example(rng, config, rows, length, targets)
     batch["sentence_order_labels"] = batch.pop("next_sentence_labels")
-    places = dropout_places(config, *batch["input_ids"].shape)
-    return {**batch, "dropout": layers.keep_masks(rng, places)}
+    rows, length = batch["input_ids"].shape
+    return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
 
-def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
     """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules (see `_calls`)."""
+    rows, length = dims["B"], dims["T"]
     wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)
     places = {"albert.embeddings.dropout": ((rows, length, config.embedding_size), config.hidden_dropout_prob)}
     for call in _calls(config):
@@ -204,7 +195,7 @@ def _module(config: Config, entry: int) -> str:
 
 # ---- Encoder ---------------------------------------------------------------------------------------------------------
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
-    """(1)-(3), B7: outputs by name, and the cache; `inputs` as in INPUTS, and "dropout" where something is dropped.
+    """(1)-(3), B7: outputs by name, and the cache; `inputs` as BERT's, and "dropout" where something is dropped.
 
     hidden_states: 1 + N·inner arrays (B, T, D), the first what enters the first layer; attentions, one for each inner
     layer, and pooler_output as in BERT.
@@ -275,80 +266,16 @@ def _layers_dropout(config: Config, dropout: Tree) -> Tree:
     return masks
 
 
-# ---- Heads -----------------------------------------------------------------------------------------------------------
-def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: Array) -> Array:
-    """(4) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
-    require("mlm" in p, "fill-mask needs the head 'mlm', which these parameters do not have")
-    h = encode(p, config, inputs, keep="last")[0]["last_hidden_state"][0, positions]
-    table = layers.decoder_table(p, config)
-    return layers.mlm_head(h, p["mlm"], table, act=config.hidden_act, eps=config.layer_norm_eps)[0]
-
-
 # ---- Objective -------------------------------------------------------------------------------------------------------
-LABELS = {
-    "masked_lm_positions": "(B,M)<T",
-    "masked_lm_ids": "(B,M)<vocab_size",
-    "masked_lm_weights": "(B,M)+",
-    "sentence_order_labels": "(B)<2",
-}
-TERMS = ("masked_lm", "sentence_order")
-HEADS = ("pooler", "mlm", "sop")
-
-
-def loss(
-    p: Tree,
-    config: Config,
-    batch: Tree,
-    *,
-    denominators: dict[str, float] | None = None,
-    keep: str = "caches",
-    dense: bool = False,
-) -> tuple[Array, Tree]:
-    """(6) The joint loss of a batch (INPUTS, LABELS), and its cache; cache["terms"] has both terms.
-
-    denominators, keep, dense: as in BERT's.
-    """
-    c: Tree = {"tied": config.tie_word_embeddings}
-    given = denominators or {}
-    out, c["encode"] = encode(p, config, batch, keep=keep)
-    h = out["last_hidden_state"]
-    total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
-    head = {"act": config.hidden_act, "eps": config.layer_norm_eps}
-    masked_lm, parts = layers.masked_lm(  # (4)
-        h, p["mlm"], layers.decoder_table(p, config), batch, **head, total=total, dense=dense
-    )
-    c |= parts
-    keep_mask = (batch.get("dropout") or {}).get("sop_classifier.dropout")
-    r, c["dropout"] = ops.dropout(out["pooler_output"], keep=keep_mask, rate=config.classifier_dropout_prob)  # (5)
-    z, c["sop"] = nsp_head(r, p["sop"])
-    sentence_order, c["sentence_order"] = ops.cross_entropy(
-        z, labels=batch["sentence_order_labels"], denominator=given.get("sentence_order")
-    )
-    c["terms"] = {"masked_lm": masked_lm, "sentence_order": sentence_order}
-    return masked_lm + sentence_order, c  # (6)
-
-
-def loss_backward(c: Tree) -> Tree:
-    """d loss / d every parameter, a tree like p."""
-    g: Tree = {}
-    one = np.ones_like(c["terms"]["masked_lm"])
-    dz = ops.cross_entropy_backward(one, c["sentence_order"])  # (5)
-    dr, g["sop"] = nsp_head_backward(dz, c["sop"])
-    dpooled = ops.dropout_backward(dr, c["dropout"])
-    dh, g["mlm"], dtable = layers.masked_lm_backward(one, c)  # (4)
-    g |= encode_backward({"last_hidden_state": dh, "pooler_output": dpooled}, c["encode"])  # (3)-(1)
-    return layers.decoder_table_backward(dtable, g, c["tied"])
-
-
-def counts(batch: Tree) -> dict[str, float]:
-    """How many targets a batch has for each term: what its sum is divided by."""
-    return {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64)),
-            "sentence_order": float(len(batch["sentence_order_labels"]))}  # fmt: skip
-
-
-def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
-    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
-    return {term: layers.right(c[term]) for term in TERMS}
+def terms(config: Config) -> dict[str, Term]:
+    """(6): L₁ + L₂."""
+    dropout = "sop_classifier.dropout", config.classifier_dropout_prob
+    return {
+        "masked_lm": bert.masked_lm_term(config, config.embedding_size, config.hidden_act),  # (4)
+        "sentence_order": Term(
+            sentence_order, "sop", "pooler_output", {"width": config.hidden_size}, dropout=dropout
+        ),  # (5)
+    }
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
@@ -383,11 +310,20 @@ def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, opti
 
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "albert"
-ARCHITECTURES = {"AlbertModel": ("pooler",), "AlbertForMaskedLM": ("mlm",), "AlbertForPreTraining": HEADS}
 PREFIX = "albert."
 VARIANTS = (*bert.VARIANTS, "sharing", "square_map", "feed_forward_dropout")
 # leftovers of the release's configurations
 DROPPED = {"down_scale_factor": (1,), "gap_size": (0,), "net_structure_type": (0,), "num_memory_blocks": (0,)}
+
+
+def architectures(config: Config) -> dict[str, tuple[str, ...]]:
+    """Published class -> the optional parts of the tree that it has."""
+    return {
+        "AlbertModel": ("pooler",),
+        "AlbertForMaskedLM": ("mlm",),
+        "AlbertForPreTraining": ("pooler", "mlm", "sop"),
+    }
+
 
 ATTENTION = (
     ("attention.query", "attention.query"),
@@ -468,10 +404,10 @@ def activations(config: Config) -> list[tuple[str, str, str]]:
         *table,
         ("albert.pooler", "encode.pooler.dense", ""),
         ("albert.pooler_activation", "encode.pooler", ""),
-        ("predictions.dense", "mlm.dense", "rows"),
-        ("predictions.LayerNorm", "mlm.norm", "rows"),
-        ("predictions", "mlm", "rows"),
-        ("sop_classifier", "sop", ""),
+        ("predictions.dense", "masked_lm.head.dense", "rows"),
+        ("predictions.LayerNorm", "masked_lm.head.norm", "rows"),
+        ("predictions", "masked_lm.head", "rows"),
+        ("sop_classifier", "sentence_order.head", ""),
     ]
 
 

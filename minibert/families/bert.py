@@ -33,7 +33,8 @@ from minibert import layers, ops
 from minibert.config import require, shown
 from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
-from minibert.pairs import block, block_backward
+from minibert.heads import masked_lm, next_sentence
+from minibert.objective import Term
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -63,7 +64,7 @@ class Config:
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
     # variants
-    mask_constant: str = "min"  # layers.MASK_CONSTANTS
+    mask_constant: str = "min"  # ops.MASK_CONSTANTS
     pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
     mlm_denominator_eps: float = 0.0  # 1e-5: the release's denominator of (9)
 
@@ -79,7 +80,7 @@ class Config:
         heads = f"a divisor of hidden_size {self.hidden_size}"
         fits = self.hidden_size % self.num_attention_heads == 0
         require(fits, f"config field 'num_attention_heads' is {self.num_attention_heads}; allowed: {heads}")
-        for name, allowed in (("hidden_act", layers.ACTIVATIONS), ("mask_constant", layers.MASK_CONSTANTS)):
+        for name, allowed in (("hidden_act", layers.ACTIVATIONS), ("mask_constant", ops.MASK_CONSTANTS)):
             value = getattr(self, name)
             require(value in allowed, f"config field {name!r} is {shown(value)}; allowed: {', '.join(allowed)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
@@ -128,7 +129,7 @@ PROBE = {
 
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
 def shapes(config: Config) -> Tree:
-    """The shape of every parameter: the one place where they are written."""
+    """The shape of every parameter of (1)-(7): the one place where they are written."""
     d, f, v = config.hidden_size, config.intermediate_size, config.vocab_size
     norm = {"weight": (d,), "bias": (d,)}
 
@@ -148,12 +149,6 @@ def shapes(config: Config) -> Tree:
         },
         "encoder": [layer] * config.num_hidden_layers,
         "pooler": dense(d, d),
-        "mlm": {
-            "dense": dense(d, d),
-            "norm": norm,
-            "decoder": {"bias": (v,)} if config.tie_word_embeddings else dense(v, d),
-        },
-        "nsp": dense(2, d),
     }
 
 
@@ -183,27 +178,40 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
         "masked_lm_weights": weights,
         "next_sentence_labels": np.arange(rows) % 2,
     }
-    return {**batch, "dropout": layers.keep_masks(rng, dropout_places(config, rows, length))}
+    return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
 
-def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
-    """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
+    """(shape, rate) of every dropout's keep-mask for inputs of these dimensions, under the names of the published
+    dropout modules.
+    """
+    rows, length = dims["B"], dims["T"]
     wide = (rows, length, config.hidden_size)
     places = {"bert.embeddings.dropout": (wide, config.hidden_dropout_prob)}
-    return places | layers.encoder_dropout_places(config, LAYERS, rows, length)
+    return places | layers.encoder_dropouts(config, LAYERS, rows, length)
 
 
 # ---- Encoder ---------------------------------------------------------------------------------------------------------
 LAYERS = "bert.encoder.layer."
-INPUTS = {
-    "input_ids": "(B,T)<vocab_size",
-    "attention_mask": "(B,T)?",
-    "token_type_ids": "(B,T)<type_vocab_size",
-    "position_ids": "(B,T)<max_position_embeddings",
-}
-OUTPUTS = ("last_hidden_state", "hidden_states", "attentions", "pooler_output")
-# other spellings of the same arrays
-SPELLINGS = {"input_mask": "attention_mask", "segment_ids": "token_type_ids"}
+
+
+def inputs(config: Config) -> dict[str, str]:
+    """What `encode` takes: specs by name (see `signatures`)."""
+    return {
+        "input_ids": "(B,T)<vocab_size",
+        "attention_mask": "?(B,T)?",
+        "token_type_ids": "?(B,T)<type_vocab_size",
+        "position_ids": "?(B,T)<max_position_embeddings",
+    }
+
+
+def outputs(config: Config) -> tuple[str, ...]:
+    """What `encode` gives, as far as the parameters are there."""
+    return ("last_hidden_state", "hidden_states", "attentions", "pooler_output")
+
+
+OPTIONAL = {"pooler": "pooler_output"}  # parts that published files may lack, and the output that is then absent
+SPELLINGS = {"input_mask": "attention_mask", "segment_ids": "token_type_ids"}  # of the same arrays
 
 
 def longest(config: Config) -> int:
@@ -212,7 +220,7 @@ def longest(config: Config) -> int:
 
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
-    """(1)-(7): outputs by name, and the cache; `inputs` as in INPUTS, and "dropout" where something is dropped.
+    """(1)-(7): outputs by name, and the cache; `inputs` as above, and "dropout" where something is dropped.
 
     hidden_states: 1 + L arrays (B, T, D), the first what enters layer 1; attentions: L arrays (B, H, T, T), only where
     `keep` is "caches" (see `layers.stack`; the constant "zero" takes masked rows out after them); pooler_output (B, D)
@@ -260,92 +268,25 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     return {"embeddings": layers.embeddings_backward(dh, c["embeddings"]), "encoder": encoder, **g}  # (1)
 
 
-# ---- Heads -----------------------------------------------------------------------------------------------------------
-def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: Array) -> Array:
-    """(8) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
-    require("mlm" in p, "fill-mask needs the head 'mlm', which these parameters do not have")
-    h = encode(p, config, inputs, keep="last")[0]["last_hidden_state"][0, positions]
-    table = layers.decoder_table(p, config)
-    return layers.mlm_head(h, p["mlm"], table, act=config.hidden_act, eps=config.layer_norm_eps)[0]
-
-
-@block
-def nsp_head(pooled: Array, p: Tree) -> tuple[Array, Tree]:
-    """(10) r Wᵀ + b; pooled r (B, D) -> (B, 2), class 0 = B follows A, 1 = B is random."""
-    c: Tree = {}
-    z, c["dense"] = ops.linear(pooled, **p)
-    return z, c
-
-
-@block_backward
-def nsp_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree]:
-    return ops.linear_backward(dz, c["dense"])
-
-
 # ---- Objective -------------------------------------------------------------------------------------------------------
-LABELS = {
-    "masked_lm_positions": "(B,M)<T",
-    "masked_lm_ids": "(B,M)<vocab_size",
-    "masked_lm_weights": "(B,M)+",
-    "next_sentence_labels": "(B)<2",
-}
-TERMS = ("masked_lm", "next_sentence")
-HEADS = ("pooler", "mlm", "nsp")
-
-
-def loss(
-    p: Tree,
-    config: Config,
-    batch: Tree,
-    *,
-    denominators: dict[str, float] | None = None,
-    keep: str = "caches",
-    dense: bool = False,
-) -> tuple[Array, Tree]:
-    """(11) The joint loss of a batch (INPUTS, LABELS), and its cache; cache["terms"] has both terms.
-
-    Only target slots of non-zero weight reach the vocabulary. denominators: what each term's sum is divided by, for
-    accumulation; the sum of the weights and the number of rows unless given. dense: every position reaches it, with
-    weight 0 where nothing is asked, as in published modules: the same numbers, for traces.
-    """
-    c: Tree = {"tied": config.tie_word_embeddings}
-    given = denominators or {}
-    out, c["encode"] = encode(p, config, batch, keep=keep)
-    h = out["last_hidden_state"]
-    total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
-    head = {"act": config.hidden_act, "eps": config.layer_norm_eps}
-    masked_lm, parts = layers.masked_lm(  # (8), (9)
-        h, p["mlm"], layers.decoder_table(p, config), batch, **head, total=total, dense=dense
+def masked_lm_term(config: Config, width: int, act: str) -> Term:
+    """(8), (9) over a word table of that width; the table is the embeddings' where tied, else the head's."""
+    tied, table = config.tie_word_embeddings, (config.vocab_size, width)
+    return Term(
+        masked_lm,
+        "mlm",
+        sizes={"width": config.hidden_size, "table": table, "tied": tied},
+        constants={"act": act, "eps": config.layer_norm_eps, "denominator_eps": config.mlm_denominator_eps},
+        table="embeddings.word.weight" if tied else "mlm.decoder.weight",
     )
-    c |= parts
-    z, c["nsp"] = nsp_head(out["pooler_output"], p["nsp"])  # (10)
-    next_sentence, c["next_sentence"] = ops.cross_entropy(
-        z, labels=batch["next_sentence_labels"], denominator=given.get("next_sentence")
-    )
-    c["terms"] = {"masked_lm": masked_lm, "next_sentence": next_sentence}
-    return masked_lm + next_sentence, c  # (11)
 
 
-def loss_backward(c: Tree) -> Tree:
-    """d loss / d every parameter, a tree like p."""
-    g: Tree = {}
-    one = np.ones_like(c["terms"]["masked_lm"])
-    dz = ops.cross_entropy_backward(one, c["next_sentence"])  # (10)
-    dpooled, g["nsp"] = nsp_head_backward(dz, c["nsp"])
-    dh, g["mlm"], dtable = layers.masked_lm_backward(one, c)  # (9), (8)
-    g |= encode_backward({"last_hidden_state": dh, "pooler_output": dpooled}, c["encode"])  # (7)-(1)
-    return layers.decoder_table_backward(dtable, g, c["tied"])
-
-
-def counts(batch: Tree) -> dict[str, float]:
-    """How many targets a batch has for each term: what its sum is divided by."""
-    return {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64)),
-            "next_sentence": float(len(batch["next_sentence_labels"]))}  # fmt: skip
-
-
-def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
-    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
-    return {term: layers.right(c[term]) for term in TERMS}
+def terms(config: Config) -> dict[str, Term]:
+    """(11): L₁ + L₂."""
+    return {
+        "masked_lm": masked_lm_term(config, config.hidden_size, config.hidden_act),  # (8), (9)
+        "next_sentence": Term(next_sentence, "nsp", "pooler_output", {"width": config.hidden_size}),  # (10)
+    }
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
@@ -367,14 +308,18 @@ def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, opti
 
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "bert"
-ARCHITECTURES = {
-    "BertModel": ("pooler",),
-    "BertForMaskedLM": ("mlm",),
-    "BertForNextSentencePrediction": ("pooler", "nsp"),
-    "BertForPreTraining": HEADS,
-}
 PREFIX = "bert."
 VARIANTS = ("mask_constant", "pad_row_gradient", "mlm_denominator_eps")
+
+
+def architectures(config: Config) -> dict[str, tuple[str, ...]]:
+    """Published class -> the optional parts of the tree that it has."""
+    return {
+        "BertModel": ("pooler",),
+        "BertForMaskedLM": ("mlm",),
+        "BertForNextSentencePrediction": ("pooler", "nsp"),
+        "BertForPreTraining": ("pooler", "mlm", "nsp"),
+    }
 
 
 def names(config: Config) -> list[tuple[str, str, str]]:
@@ -448,10 +393,10 @@ def activations(config: Config) -> list[tuple[str, str, str]]:
         *table,
         ("bert.pooler.dense", "encode.pooler.dense", ""),
         ("bert.pooler", "encode.pooler", ""),
-        ("cls.predictions.transform.dense", "mlm.dense", "rows"),
-        ("cls.predictions.transform", "mlm.norm", "rows"),
-        ("cls.predictions", "mlm", "rows"),
-        ("cls.seq_relationship", "nsp", ""),
+        ("cls.predictions.transform.dense", "masked_lm.head.dense", "rows"),
+        ("cls.predictions.transform", "masked_lm.head.norm", "rows"),
+        ("cls.predictions", "masked_lm.head", "rows"),
+        ("cls.seq_relationship", "next_sentence.head", ""),
     ]
 
 

@@ -27,36 +27,8 @@ from minibert.corruption import masking, rules, segmentation
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
 from minibert.families import bert
-from minibert.families.bert import (  # noqa: F401 (a family's whole surface: these are BERT's own)
-    ARCHITECTURES,
-    HEADS,
-    INPUTS,
-    LABELS,
-    MODEL_TYPE,
-    OUTPUTS,
-    PREFIX,
-    PRESETS,
-    PROBE,
-    SPELLINGS,
-    TERMS,
-    TOKENIZER,
-    VARIANTS,
-    activations,
-    aliases,
-    correct,
-    counts,
-    dropout_places,
-    encode,
-    encode_backward,
-    example,
-    longest,
-    loss,
-    loss_backward,
-    masked_logits,
-    names,
-    shapes,
-    unused,
-)
+
+KIN = "bert"
 
 Tree = dict[str, Any]
 

@@ -52,7 +52,9 @@ from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
 from minibert.families import bert
-from minibert.pairs import block, block_backward
+from minibert.heads import masked_lm, replaced_token
+
+KIN = "bert"
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -99,7 +101,7 @@ class Config:
     objective: str = "joint"  # OBJECTIVES
     # variants
     duplicates: str = "last"  # DUPLICATES
-    mask_constant: str = "min"  # layers.MASK_CONSTANTS
+    mask_constant: str = "min"  # ops.MASK_CONSTANTS
     pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
     generator_act: str = "gelu"  # of (3)
     mlm_denominator_eps: float = 0.0  # 1e-6: the release's denominator of (4)
@@ -190,10 +192,9 @@ def shapes(config: Config) -> Tree:
         network["project"] = dense(d, e)
     network["encoder"] = bert.shapes(config)["encoder"]
     if config.role == "discriminator":
-        return {**network, "rtd": {"dense": dense(d, d), "out": dense(1, d)}}
-    decoder = {"bias": (v,)} if config.tie_word_embeddings else dense(v, e)
+        return {**network, "rtd": replaced_token.shapes(width=d)}
     baseline = {"baseline": dense(1, d)} if config.objective == "adversarial" else {}
-    return {**network, "mlm": {"dense": dense(e, d), "norm": norm, "decoder": decoder}, **baseline}
+    return {**network, "mlm": masked_lm.shapes(width=d, table=(v, e), tied=config.tie_word_embeddings), **baseline}
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
@@ -204,24 +205,28 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
     replacements = rng.integers(0, config.vocab_size, shape)
     replacements[:, 0] = batch["masked_lm_ids"][:, 0]
     batch |= {"replacement_ids": replacements, "replaced_labels": rng.integers(0, 2, batch["input_ids"].shape)}
-    batch = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids", *LABELS(config))}
-    return {**batch, "dropout": layers.keep_masks(rng, dropout_places(config, rows, length))}
+    batch = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids", *labels(config))}
+    return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
 
-def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
     """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
+    rows, length = dims["B"], dims["T"]
     if config.role == "joint":
-        both = {name: dropout_places(part, rows, length) for name, part in parts(config).items()}
+        both = {name: dropouts(part, dims) for name, part in parts(config).items()}
         return {f"{name}.{place}": what for name, places in both.items() for place, what in places.items()}
     places = {"electra.embeddings.dropout": ((rows, length, config.embedding_size), config.hidden_dropout_prob)}
-    return places | layers.encoder_dropout_places(config, LAYERS, rows, length)
+    return places | layers.encoder_dropouts(config, LAYERS, rows, length)
 
 
 # ---- Encoder ---------------------------------------------------------------------------------------------------------
 LAYERS = "electra.encoder.layer."
-INPUTS, SPELLINGS = bert.INPUTS, bert.SPELLINGS
-OUTPUTS = ("last_hidden_state", "hidden_states", "attentions")
-longest = bert.longest
+OPTIONAL = {"baseline": None}  # of a generator alone, which nothing trains
+
+
+def outputs(config: Config) -> tuple[str, ...]:
+    """What `encode` gives."""
+    return ("last_hidden_state", "hidden_states", "attentions")
 
 
 def networks(p: Tree, config: Config) -> dict[str, tuple[Tree, Config, str]]:
@@ -235,7 +240,7 @@ def networks(p: Tree, config: Config) -> dict[str, tuple[Tree, Config, str]]:
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
     """(1), (2) of the discriminator, or of a generator alone: outputs by name, and the cache.
 
-    `inputs` as in INPUTS, and "dropout" where something is dropped. hidden_states: 1 + L arrays (B, T, D), the first
+    `inputs` as BERT's, and "dropout" where something is dropped. hidden_states: 1 + L arrays (B, T, D), the first
     what enters layer 1; attentions: L arrays (B, H, T, T), only where `keep` is "caches" (see `layers.stack`).
     """
     both = networks(p, config)
@@ -282,48 +287,31 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
 
 
 # ---- Heads -----------------------------------------------------------------------------------------------------------
-def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: Array) -> Array:
-    """(3) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
-    p, config, prefix = _network("generator", "mlm", p, config, "fill-mask")
-    h = _encode(p, config, prefix, inputs, "last")[0]["last_hidden_state"][0, positions]
-    return layers.mlm_head(h, p["mlm"], layers.decoder_table(p, config), **_generator_head(config))[0]
+NEEDS = {"masked_lm": ("generator", "mlm", "fill-mask"), "replaced_token": ("discriminator", "rtd", "detect")}
 
 
-def replaced_logits(p: Tree, config: Config, inputs: dict[str, Array]) -> Array:
-    """(7) of every token of `inputs`, (B, T): positive where it looks replaced."""
-    p, config, prefix = _network("discriminator", "rtd", p, config, "detect")
-    h = _encode(p, config, prefix, inputs, "last")[0]["last_hidden_state"]
-    return rtd_head(h, p["rtd"], act=config.hidden_act)[0]
-
-
-def _network(role: str, head: str, p: Tree, config: Config, what: str) -> tuple[Tree, Config, str]:
+def predict(p: Tree, config: Config, inputs: dict[str, Array], name: str, at: Any = ...) -> Array:
+    """(3) or (7) at entries `at` of the states: logits over the vocabulary, or one that is positive where a token looks
+    replaced.
+    """
+    role, part, what = NEEDS[name]
     both = networks(p, config)
     require(role in both, f"{what} needs the {role}, but this is the {next(iter(both))} alone")
-    require(head in both[role][0], f"{what} needs the head {head!r}, which these parameters do not have")
-    return both[role]
+    p, config, prefix = both[role]
+    require(part in p, f"{what} needs the head {part!r}, which these parameters do not have")
+    h = _encode(p, config, prefix, inputs, "last")[0]["last_hidden_state"][at]
+    if name == "masked_lm":
+        return masked_lm.predict(h, p["mlm"], table=_table(p, config), **_generator_head(config))
+    return replaced_token.predict(h, p["rtd"], act=config.hidden_act)
+
+
+def _table(p: Tree, config: Config) -> Array:
+    """The (V, E) matrix of (3): the word table where tied, else the decoder's own."""
+    return (p["embeddings"]["word"] if config.tie_word_embeddings else p["mlm"]["decoder"])["weight"]
 
 
 def _generator_head(config: Config) -> Tree:
     return {"act": config.generator_act, "eps": config.layer_norm_eps}
-
-
-@block
-def rtd_head(x: Array, p: Tree, *, act: str) -> tuple[Array, Tree]:
-    """(7) act(x Wᵀ + b)·w + b'; x (…, D) -> (…): positive where the token looks replaced."""
-    c: Tree = {}
-    u, c["dense"] = ops.linear(x, **p["dense"])
-    u, c["act"] = layers.activation(u, name=act)
-    z, c["out"] = ops.linear(u, **p["out"])
-    return z[..., 0], c
-
-
-@block_backward
-def rtd_head_backward(dz: Array, c: Tree) -> tuple[Array, Tree]:
-    g: Tree = {}
-    du, g["out"] = ops.linear_backward(dz[..., None], c["out"])
-    du = layers.activation_backward(du, c["act"])
-    dx, g["dense"] = ops.linear_backward(du, c["dense"])
-    return dx, g
 
 
 # ---- Sampling --------------------------------------------------------------------------------------------------------
@@ -337,11 +325,11 @@ def sampled(rng: np.random.Generator, p: Tree, config: Config, batch: Tree) -> T
         return {}
     require(config.role == "joint", "a discriminator alone has no generator to draw from: train role 'joint'")
     tree_, config_, prefix = networks(p, config)["generator"]
-    inputs = {SPELLINGS.get(name, name): value for name, value in batch.items()}
+    inputs = {bert.SPELLINGS.get(name, name): value for name, value in batch.items()}
     h = _encode(tree_, config_, prefix, inputs, "last")[0]["last_hidden_state"]
     slots = np.asarray(batch["masked_lm_weights"]) > 0
     chosen = h[np.nonzero(slots)[0], batch["masked_lm_positions"][slots]]
-    z = layers.mlm_head(chosen, tree_["mlm"], layers.decoder_table(tree_, config_), **_generator_head(config_))[0]
+    z = masked_lm.predict(chosen, tree_["mlm"], table=_table(tree_, config_), **_generator_head(config_))
     ids = np.array(batch["masked_lm_ids"])
     if config.disallow_correct:
         z[np.arange(len(z)), ids[slots]] -= 1000
@@ -373,22 +361,20 @@ def replaced(batch: Tree, duplicates: str = "last") -> tuple[Array, Array]:
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
-MASKED = {"masked_lm_positions": "(B,M)<T", "masked_lm_ids": "(B,M)<vocab_size", "masked_lm_weights": "(B,M)+"}
-
-
-def LABELS(config: Config) -> dict[str, str]:
-    """What `loss` takes beside INPUTS; replacement_ids are drawn by `sampled`."""
+def labels(config: Config) -> dict[str, str]:
+    """What `loss` takes beside `inputs`; replacement_ids are drawn by `sampled`."""
     if config.role == "discriminator":
-        return {"replaced_labels": "(B,T)<2"}
-    return MASKED if config.role == "generator" else {**MASKED, "replacement_ids": "(B,M)<vocab_size"}
+        return {"replaced_labels": replaced_token.LABELS["replaced_labels"]}
+    masked = masked_lm.LABELS
+    return masked if config.role == "generator" else {**masked, "replacement_ids": "(B,M)<vocab_size"}
 
 
-def TERMS(config: Config) -> tuple[str, ...]:
+def terms(config: Config) -> tuple[str, ...]:
     """The terms of the loss, each unweighted in cache["terms"]; their factors are `weights`."""
     return tuple(weights(config))
 
 
-def HEADS(config: Config) -> tuple[str, ...]:
+def needs(config: Config) -> tuple[str, ...]:
     """The parts of the tree that `loss` needs."""
     return {"generator": ("mlm",), "discriminator": ("rtd",)}.get(config.role, ("generator", "discriminator"))
 
@@ -412,7 +398,7 @@ def loss(
     keep: str = "caches",
     dense: bool = False,
 ) -> tuple[Array, Tree]:
-    """(9), or (12), of a batch (INPUTS, LABELS), and its cache; cache["terms"] has each term unweighted.
+    """(9), or (12), of a batch (`inputs`, `labels`), and its cache; cache["terms"] has each term unweighted.
 
     denominators: what the sums of masked_lm and replaced_token are divided by, for accumulation; the sum of the
     weights and the number of attended tokens unless given. dense: every position reaches the vocabulary, with weight 0
@@ -426,30 +412,28 @@ def loss(
         c["generator"] = g = {}
         out, g["encode"] = _encode(network, part, prefix, batch, keep)
         h = out["last_hidden_state"]
-        c["terms"]["masked_lm"], head = layers.masked_lm(  # (3), (4)
-            h, network["mlm"], layers.decoder_table(network, part), batch, **_generator_head(part),
-            total=total + config.mlm_denominator_eps, dense=dense,
+        c["terms"]["masked_lm"], g["masked_lm"] = masked_lm.loss(  # (3), (4)
+            h, network["mlm"], batch, table=_table(network, part), **_generator_head(part),
+            denominator_eps=config.mlm_denominator_eps, total=total, dense=dense,
         )  # fmt: skip
-        g |= head | ({"idle": network["baseline"]} if "baseline" in network else {})
+        g |= {"idle": network["baseline"]} if "baseline" in network else {}
     if "discriminator" in both:
+        own = dict(batch)
         if config.role == "joint":
-            ids, labels = replaced(batch, config.duplicates)  # (5), (6)
-        else:
-            ids, labels = batch["input_ids"], batch["replaced_labels"]
-        mask = batch.get("attention_mask", np.ones_like(ids))
-        attended = given.get("replaced_token", float(mask.sum())) + config.rtd_denominator_eps
+            own["input_ids"], own["replaced_labels"] = replaced(batch, config.duplicates)  # (5), (6)
         network, part, prefix = both["discriminator"]
         c["discriminator"] = d = {}
-        out, d["encode"] = _encode(network, part, prefix, {**batch, "input_ids": ids}, keep)
-        z, d["rtd"] = rtd_head(out["last_hidden_state"], network["rtd"], act=part.hidden_act)  # (7)
-        c["terms"]["replaced_token"], d["replaced_token"] = ops.binary_cross_entropy(  # (8)
-            z, labels=labels, weights=mask, denominator=attended
-        )
+        out, d["encode"] = _encode(network, part, prefix, own, keep)
+        c["terms"]["replaced_token"], d["replaced_token"] = replaced_token.loss(  # (7), (8)
+            out["last_hidden_state"], network["rtd"], own, act=part.hidden_act,
+            denominator_eps=config.rtd_denominator_eps, total=given.get("replaced_token"),
+        )  # fmt: skip
         if "policy" in weights(config):
-            reward = np.logaddexp(0, np.where(labels, -z, z))  # (10)
-            w = g["masked_lm"]["weights"] * h.dtype.type(total + config.mlm_denominator_eps)
-            terms, parts_ = _policy(h, both["generator"][0]["baseline"], g, ids, reward, w, total)
-            c["terms"] |= terms
+            z = d["replaced_token"]["loss"]["logits"]
+            reward = np.logaddexp(0, np.where(own["replaced_labels"], -z, z))  # (10)
+            w = g["masked_lm"]["loss"]["weights"] * h.dtype.type(total + config.mlm_denominator_eps)
+            found, parts_ = _policy(h, both["generator"][0]["baseline"], g, own["input_ids"], reward, w, total)
+            c["terms"] |= found
             g |= parts_
     factors = weights(config).items()
     return sum(np.asarray(c["terms"][term] * c["terms"][term].dtype.type(factor)) for term, factor in factors), c
@@ -459,15 +443,17 @@ def _policy(
     h: Array, p: Tree, c: Tree, ids: Array, reward: Array, weights: Array, total: float
 ) -> tuple[Tree, Tree]:
     """(10), (11): the two terms and their caches, from h_G (B, T, D), the samples `ids` and their rewards, (B, T)."""
-    flat = c["gather"]["positions"][0]
-    r, own = reward.reshape(-1)[flat], {}
-    u, own["baseline_dense"] = ops.linear(h.reshape(-1, h.shape[2])[flat], **p)
+    flat = c["masked_lm"]["gather"]["positions"][0]
+    r, own = reward.reshape(-1)[flat], {"policy": {}, "baseline": {}}
+    u, own["baseline"]["dense"] = ops.linear(h.reshape(-1, h.shape[2])[flat], **p)
     u = u[:, 0]
     own["advantage"] = advantage = r - np.logaddexp(0, -u)
-    policy, own["policy"] = ops.cross_entropy(
-        c["masked_lm"]["logits"], labels=ids.reshape(-1)[flat], weights=weights * advantage, denominator=total
+    policy, own["policy"]["loss"] = ops.cross_entropy(
+        c["masked_lm"]["loss"]["logits"], labels=ids.reshape(-1)[flat], weights=weights * advantage, denominator=total
     )
-    baseline, own["baseline"] = ops.binary_cross_entropy(u, labels=np.exp(-r), weights=weights, denominator=total)
+    baseline, own["baseline"]["loss"] = ops.binary_cross_entropy(
+        u, labels=np.exp(-r), weights=weights, denominator=total
+    )
     return {"policy": policy, "baseline": baseline}, own
 
 
@@ -477,18 +463,17 @@ def loss_backward(c: Tree) -> Tree:
     factors = {name: np.full_like(c["terms"][name], factor) for name, factor in weights(config).items()}
     if "discriminator" in c:
         d = c["discriminator"]
-        dz = ops.binary_cross_entropy_backward(factors["replaced_token"], d["replaced_token"])  # (8)
-        dh, head = rtd_head_backward(dz, d["rtd"])  # (7)
+        dh, head, _ = replaced_token.loss_backward(factors["replaced_token"], d["replaced_token"])  # (8), (7)
         g["discriminator"] = {**encode_backward({"last_hidden_state": dh}, d["encode"]), "rtd": head}  # (2), (1)
     if "generator" in c:
         own, trained = c["generator"], "policy" if "policy" in factors else "masked_lm"
-        dh, head, dtable = layers.masked_lm_backward(  # (11) is (4) with other labels and weights
-            factors[trained], {**own, "masked_lm": own[trained]}
+        dh, head, dtable = masked_lm.loss_backward(  # (11) is (4) with other labels and weights
+            factors[trained], {**own["masked_lm"], "loss": own[trained]["loss"]}
         )
         g["generator"] = {**encode_backward({"last_hidden_state": dh}, own["encode"]), "mlm": head}  # (2), (1)
         if "policy" in factors:
-            du = ops.binary_cross_entropy_backward(factors["baseline"], own["baseline"])
-            g["generator"]["baseline"] = ops.linear_backward(du[:, None], own["baseline_dense"])[1]
+            du = ops.binary_cross_entropy_backward(factors["baseline"], own["baseline"]["loss"])
+            g["generator"]["baseline"] = ops.linear_backward(du[:, None], own["baseline"]["dense"])[1]
         elif "idle" in own:  # a generator alone, whose baseline nothing asks
             g["generator"]["baseline"] = tree.zeros_like(own["idle"])
         # one table, two uses: its gradient is the sum of both
@@ -502,27 +487,23 @@ def loss_backward(c: Tree) -> Tree:
     return g
 
 
-def counts(batch: Tree) -> dict[str, float]:
+def counts(config: Config, batch: Tree) -> dict[str, float]:
     """How many targets a batch has for each term: what its sum is divided by."""
     found = {}
     if "masked_lm_weights" in batch:
-        found["masked_lm"] = float(np.sum(batch["masked_lm_weights"], dtype=np.float64))
+        found["masked_lm"] = masked_lm.count(batch)
     if "replacement_ids" in batch or "replaced_labels" in batch:
-        mask = batch.get("input_mask", batch.get("attention_mask"))
-        found["replaced_token"] = float(np.size(batch["input_ids"]) if mask is None else np.sum(mask))
+        found["replaced_token"] = replaced_token.count({**batch, "replaced_labels": batch["input_ids"]})
     return found
 
 
-def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
+def right(c: Tree) -> dict[str, tuple[int, int, int | None]]:
     """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
     found: dict[str, tuple[int, int, int | None]] = {}
     if "generator" in c:
-        found["masked_lm"] = layers.right(c["generator"]["masked_lm"])
+        found["masked_lm"] = masked_lm.right(c["generator"]["masked_lm"])
     if "discriminator" in c:
-        parts = c["discriminator"]["replaced_token"]
-        labels, counted = parts["labels"] == 1, parts["weights"] != 0
-        right = ((parts["logits"] > 0) == labels) & counted
-        found["replaced_token"] = int(right.sum()), int(counted.sum()), int((labels & counted).sum())
+        found["replaced_token"] = replaced_token.right(c["discriminator"]["replaced_token"])
     return found
 
 
@@ -584,7 +565,7 @@ VARIANTS = (
 DROPPED = dict.fromkeys(("summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"), ())
 
 
-def ARCHITECTURES(config: Config) -> dict[str, tuple[str, ...]]:
+def architectures(config: Config) -> dict[str, tuple[str, ...]]:
     """Published classes and their heads; none for the joint model, which is stored as two directories (`parts`)."""
     return {
         "generator": {"ElectraForMaskedLM": ("mlm", "baseline")},  # transformers drops the baseline of (10), ours
@@ -665,14 +646,14 @@ def activations(config: Config) -> list[tuple[str, str, str]]:
         encoder.insert(where, ("electra.embeddings_project", "encode.project", ""))
     if config.role == "discriminator":
         heads = [
-            ("discriminator_predictions.dense", "rtd.dense", ""),
-            ("discriminator_predictions.dense_prediction", "rtd.out", ""),
-            ("discriminator_predictions", "rtd", ""),
+            ("discriminator_predictions.dense", "replaced_token.head.dense", ""),
+            ("discriminator_predictions.dense_prediction", "replaced_token.head.out", ""),
+            ("discriminator_predictions", "replaced_token.head", ""),
         ]
     else:
         heads = [
-            ("generator_predictions.dense", "mlm.dense", "rows"),
-            ("generator_predictions.LayerNorm", "mlm.norm", "rows"),
-            ("generator_lm_head", "mlm", "rows"),
+            ("generator_predictions.dense", "masked_lm.head.dense", "rows"),
+            ("generator_predictions.LayerNorm", "masked_lm.head.norm", "rows"),
+            ("generator_lm_head", "masked_lm.head", "rows"),
         ]
     return [(name, f"{config.role}.{path}", kind) for name, path, kind in encoder + heads]

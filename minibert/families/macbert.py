@@ -30,30 +30,10 @@ from minibert.corruption import masking, replacement, rules, segmentation, simil
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
 from minibert.families import bert
-from minibert.families.bert import (  # noqa: F401 (a family's whole surface: these are BERT's own)
-    ARCHITECTURES,
-    HEADS,
-    INPUTS,
-    MODEL_TYPE,
-    OUTPUTS,
-    PREFIX,
-    PRESETS,
-    PROBE,
-    SPELLINGS,
-    TOKENIZER,
-    VARIANTS,
-    activations,
-    aliases,
-    dropout_places,
-    encode,
-    encode_backward,
-    longest,
-    loss_backward,
-    masked_logits,
-    names,
-    shapes,
-    unused,
-)
+from minibert.heads import sentence_order
+from minibert.objective import Term
+
+KIN = "bert"
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -70,47 +50,15 @@ class Config(bert.Config):
 def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
     """BERT's, its pairs labelled by order."""
     batch = bert.example(rng, config, rows, length, targets)
-    return {OWN.get(name, name): value for name, value in batch.items()}
+    batch["sentence_order_labels"] = batch.pop("next_sentence_labels")
+    return batch
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
-OWN = {"next_sentence_labels": "sentence_order_labels", "next_sentence": "sentence_order"}  # BERT's name -> ours
-LABELS = {OWN.get(name, name): spec for name, spec in bert.LABELS.items()}
-TERMS = ("masked_lm", "sentence_order")
-
-
-def loss(
-    p: Tree,
-    config: Config,
-    batch: Tree,
-    *,
-    denominators: dict[str, float] | None = None,
-    keep: str = "caches",
-    dense: bool = False,
-) -> tuple[Array, Tree]:
-    """The joint loss of a batch (INPUTS, LABELS), and its cache: BERT's arithmetic on the labels of order."""
-    given = denominators or {}
-    total, c = bert.loss(
-        p,
-        config,
-        {**batch, "next_sentence_labels": batch["sentence_order_labels"]},
-        denominators={name: given[OWN.get(name, name)] for name in bert.TERMS if OWN.get(name, name) in given},
-        keep=keep,
-        dense=dense,
-    )
-    c["terms"] = {OWN.get(name, name): value for name, value in c["terms"].items()}
-    return total, c
-
-
-def counts(batch: Tree) -> dict[str, float]:
-    """How many targets a batch has for each term: what its sum is divided by."""
-    return {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64)),
-            "sentence_order": float(len(batch["sentence_order_labels"]))}  # fmt: skip
-
-
-def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
-    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
-    return {OWN.get(name, name): found for name, found in bert.correct(c).items()}
+def terms(config: Config) -> dict[str, Term]:
+    """L₁ + L₂."""
+    order = Term(sentence_order, "nsp", "pooler_output", {"width": config.hidden_size})
+    return {"masked_lm": bert.terms(config)["masked_lm"], "sentence_order": order}
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
@@ -162,3 +110,10 @@ def corrupted(
         **{name: rows[name] for name in ("input_mask", "segment_ids", "sentence_order_labels")},
         **masking.targets(ids, made.chosen, options.slots),
     }
+
+
+# ---- Published names -------------------------------------------------------------------------------------------------
+def activations(config: Config) -> list[tuple[str, str, str]]:
+    """As `bert.activations`: the head of the order stands in the place of the next sentence's."""
+    own = {"next_sentence.head": "sentence_order.head"}
+    return [(name, own.get(path, path), kind) for name, path, kind in bert.activations(config)]

@@ -31,15 +31,15 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
+from minibert import layers
 from minibert.config import require
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
 from minibert.families import bert
-from minibert.families.bert import INPUTS, OUTPUTS, SPELLINGS, encode_backward, nsp_head, nsp_head_backward
+from minibert.objective import Term
 
-__all__ = ["INPUTS", "OUTPUTS", "SPELLINGS", "encode_backward"]
+KIN = "bert"
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -70,24 +70,18 @@ PRESETS = bert.PRESETS  # base and large: the paper, section 3; smaller ones wer
 PROBE = {**bert.PROBE, "max_position_embeddings": 15, "type_vocab_size": 2, "next_sentence": True}
 
 
-# ---- Shapes ----------------------------------------------------------------------------------------------------------
-def shapes(config: Config) -> Tree:
-    """BERT's, where (11) is without its head unless it is used."""
-    return {part: tree for part, tree in bert.shapes(config).items() if part != "nsp" or config.next_sentence}
-
-
 # ---- An example ------------------------------------------------------------------------------------------------------
 def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
     """BERT's batch of every kind of trouble (`bert.example`), where the padding id inside a row holds its position."""
     length = min(length, longest(config))
     batch = bert.example(rng, config, rows, length, targets)
     batch["dropout"] = {_published(name): keep for name, keep in batch["dropout"].items()}
-    return {name: value for name, value in batch.items() if name not in bert.LABELS or name in LABELS(config)}
+    return {name: value for name, value in batch.items() if name != "next_sentence_labels" or config.next_sentence}
 
 
-def dropout_places(config: Config, rows: int, length: int) -> layers.Places:
-    """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
-    return {_published(name): place for name, place in bert.dropout_places(config, rows, length).items()}
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
+    """BERT's, under the names of the published dropout modules."""
+    return {_published(name): place for name, place in bert.dropouts(config, dims).items()}
 
 
 # ---- Encoder ---------------------------------------------------------------------------------------------------------
@@ -135,82 +129,12 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     return out, c
 
 
-# ---- Heads -----------------------------------------------------------------------------------------------------------
-HEAD_ACT = "gelu"
-
-
-def masked_logits(p: Tree, config: Config, inputs: dict[str, Array], positions: Array) -> Array:
-    """(9) at `positions` (n,) of the first row of `inputs`: a logit for each token of the vocabulary, (n, V)."""
-    require("mlm" in p, "fill-mask needs the head 'mlm', which these parameters do not have")
-    h = encode(p, config, inputs, keep="last")[0]["last_hidden_state"][0, positions]
-    return layers.mlm_head(h, p["mlm"], layers.decoder_table(p, config), act=HEAD_ACT, eps=config.layer_norm_eps)[0]
-
-
 # ---- Objective -------------------------------------------------------------------------------------------------------
-def TERMS(config: Config) -> tuple[str, ...]:
-    return ("masked_lm", "next_sentence") if config.next_sentence else ("masked_lm",)
-
-
-def LABELS(config: Config) -> dict[str, str]:
-    labels = dict(bert.LABELS)
-    return labels if config.next_sentence else {k: v for k, v in labels.items() if k != "next_sentence_labels"}
-
-
-def HEADS(config: Config) -> tuple[str, ...]:
-    return ("pooler", "mlm", "nsp") if config.next_sentence else ("mlm",)
-
-
-def loss(
-    p: Tree,
-    config: Config,
-    batch: Tree,
-    *,
-    denominators: dict[str, float] | None = None,
-    keep: str = "caches",
-    dense: bool = False,
-) -> tuple[Array, Tree]:
-    """(12) The loss of a batch (INPUTS, LABELS), and its cache; arguments as those of `bert.loss`."""
-    c: Tree = {"tied": config.tie_word_embeddings}
-    given = denominators or {}
-    out, c["encode"] = encode(p, config, batch, keep=keep)
-    h = out["last_hidden_state"]
-    total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
-    head = {"act": HEAD_ACT, "eps": config.layer_norm_eps}
-    masked_lm, parts = layers.masked_lm(  # (9), (10)
-        h, p["mlm"], layers.decoder_table(p, config), batch, **head, total=total, dense=dense
-    )
-    c |= {**parts, "pooled": out.get("pooler_output"), "terms": {"masked_lm": masked_lm}}
-    if config.next_sentence:
-        z, c["nsp"] = nsp_head(out["pooler_output"], p["nsp"])  # (11)
-        c["terms"]["next_sentence"], c["next_sentence"] = ops.cross_entropy(
-            z, labels=batch["next_sentence_labels"], denominator=given.get("next_sentence")
-        )
-    return sum(c["terms"].values()), c  # (12)
-
-
-def loss_backward(c: Tree) -> Tree:
-    """d loss / d every parameter, a tree like p; of a pooler that nothing trains 0."""
-    g, dout, one = {}, {}, np.ones_like(c["terms"]["masked_lm"])
-    if "nsp" in c:
-        dz = ops.cross_entropy_backward(one, c["next_sentence"])  # (11)
-        dout["pooler_output"], g["nsp"] = nsp_head_backward(dz, c["nsp"])
-    elif c["pooled"] is not None:
-        dout["pooler_output"] = np.zeros_like(c["pooled"])
-    dout["last_hidden_state"], g["mlm"], dtable = layers.masked_lm_backward(one, c)  # (10), (9)
-    g |= encode_backward(dout, c["encode"])  # (8)-(2)
-    return layers.decoder_table_backward(dtable, g, c["tied"])
-
-
-def counts(batch: Tree) -> dict[str, float]:
-    """How many targets a batch has for each term: what its sum is divided by."""
-    targets = {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64))}
-    pairs = batch.get("next_sentence_labels")
-    return targets if pairs is None else {**targets, "next_sentence": float(len(pairs))}
-
-
-def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
-    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
-    return {term: layers.right(c[term]) for term in c["terms"]}
+def terms(config: Config) -> dict[str, Term]:
+    """(12): L₁, or L₁ + L₂."""
+    both = bert.terms(config)
+    masked_lm = bert.masked_lm_term(config, config.hidden_size, "gelu")  # (9), (10)
+    return {**both, "masked_lm": masked_lm} if config.next_sentence else {"masked_lm": masked_lm}  # (11)
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
@@ -258,8 +182,6 @@ def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, opti
 
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "roberta"
-# NSP has no published class: a model that was trained with it is one for masked LM with parts to spare
-ARCHITECTURES = {"RobertaModel": ("pooler",), "RobertaForMaskedLM": ("mlm", "pooler", "nsp")}
 PREFIX = "roberta."
 VARIANTS = (*bert.VARIANTS, "next_sentence")
 RENAMED = {
@@ -269,6 +191,11 @@ RENAMED = {
     "cls.predictions.transform": "lm_head.layer_norm",
     "cls.predictions": "lm_head",
 }
+
+
+def architectures(config: Config) -> dict[str, tuple[str, ...]]:
+    """NSP has no published class: a model that was trained with it is one for masked LM with parts to spare."""
+    return {"RobertaModel": ("pooler",), "RobertaForMaskedLM": ("mlm", "pooler", "nsp")}
 
 
 def _published(name: str) -> str:

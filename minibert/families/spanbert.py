@@ -33,23 +33,15 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
 from minibert.config import require
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
 from minibert.families import bert
-from minibert.families.bert import (  # noqa: F401 (INPUTS … longest: BERT's own)
-    INPUTS,
-    OUTPUTS,
-    SPELLINGS,
-    dropout_places,
-    encode,
-    encode_backward,
-    longest,
-    masked_logits,
-)
-from minibert.pairs import block, block_backward
+from minibert.heads import span_boundary
+from minibert.objective import Term
+
+KIN = "bert"
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -75,29 +67,6 @@ PRESETS = bert.PRESETS
 PROBE = {**bert.PROBE, "span_position_size": 5, "max_span": 3}
 
 
-# ---- Shapes ----------------------------------------------------------------------------------------------------------
-def shapes(config: Config) -> Tree:
-    """The shape of every parameter: BERT's but the next-sentence head, and the boundary objective's. Published files
-    may bring a pooler.
-    """
-    d, v, width = config.hidden_size, config.vocab_size, config.span_position_size
-    norm = {"weight": (d,), "bias": (d,)}
-
-    def layer(n_in: int) -> Tree:
-        return {"dense": {"weight": (d, n_in), "bias": (d,)}, "norm": norm}
-
-    parts = bert.shapes(config)
-    return {
-        **{part: parts[part] for part in ("embeddings", "encoder", "pooler", "mlm")},
-        "sbo": {
-            "position": {"weight": (config.max_span, width)},
-            "first": layer(2 * d + width),
-            "second": layer(d),
-            "decoder": {"bias": (v,)} if config.tie_word_embeddings else {"weight": (v, d), "bias": (v,)},
-        },
-    }
-
-
 # ---- An example ------------------------------------------------------------------------------------------------------
 def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
     """BERT's, with spans in place of its pairs: one in each row, whose last slot is unused in the last row."""
@@ -117,130 +86,21 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
     }
 
 
-# ---- Heads -----------------------------------------------------------------------------------------------------------
-@block
-def sbo_head(
-    left: Array, right: Array, p: Tree, table: Array, *, places: Array, act: str, eps: float
-) -> tuple[Array, Tree]:
-    """(12)-(14): the states beside a span (…, D) and the token's place in it (…) -> (…, V); table (V, D)."""
-    c: Tree = {}
-    e, c["position"] = ops.embedding(**p["position"], ids=places)
-    u = np.concatenate([left, right, e], axis=-1)  # (12)
-    for name in ("first", "second"):  # (13)
-        c[name] = {}
-        u, c[name]["dense"] = ops.linear(u, **p[name]["dense"])
-        u, c[name]["act"] = layers.activation(u, name=act)
-        u, c[name]["norm"] = ops.layer_norm(u, **p[name]["norm"], eps=eps)
-    y, c["decoder"] = ops.linear(u, weight=table, bias=p["decoder"]["bias"])  # (14)
-    return y, c
-
-
-@block_backward
-def sbo_head_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree, Array]:
-    """(dleft, dright, g, dtable)."""
-    g: Tree = {}
-    du, decoder = ops.linear_backward(dy, c["decoder"])  # (14)
-    dtable, g["decoder"] = decoder["weight"], {"bias": decoder["bias"]}
-    width = du.shape[-1]
-    for name in ("second", "first"):  # (13)
-        du, norm = ops.layer_norm_backward(du, c[name]["norm"])
-        du = layers.activation_backward(du, c[name]["act"])
-        du, dense = ops.linear_backward(du, c[name]["dense"])
-        g[name] = {"dense": dense, "norm": norm}
-    g["position"] = ops.embedding_backward(du[..., 2 * width :], c["position"])  # (12)
-    return du[..., :width], du[..., width : 2 * width], g, dtable
-
-
 # ---- Objective -------------------------------------------------------------------------------------------------------
-LABELS = {
-    "masked_lm_positions": "(B,M)<T",
-    "masked_lm_ids": "(B,M)<vocab_size",
-    "masked_lm_weights": "(B,M)+",
-    "span_boundaries": "(B,N,2)<T",
-    "span_positions": "(B,N)<max_span",
-    "span_ids": "(B,N)<vocab_size",
-}
-TERMS = ("masked_lm", "span_boundary")
-HEADS = ("mlm", "sbo")
-
-
-def loss(
-    p: Tree,
-    config: Config,
-    batch: Tree,
-    *,
-    denominators: dict[str, float] | None = None,
-    keep: str = "caches",
-    dense: bool = False,
-) -> tuple[Array, Tree]:
-    """(16) The loss of a batch (INPUTS, LABELS), and its cache; as `bert.loss`. A slot counts for (15) where a token
-    lies between its boundaries; only those reach the vocabulary, unless `dense`.
-    """
-    c: Tree = {"tied": config.tie_word_embeddings}
-    given = denominators or {}
-    out, c["encode"] = encode(p, config, batch, keep=keep)
-    h = out["last_hidden_state"]
-    head = {"act": config.hidden_act, "eps": config.layer_norm_eps}
-    total = given.get("masked_lm", np.sum(batch["masked_lm_weights"], dtype=h.dtype)) + config.mlm_denominator_eps
-    masked_lm, parts = layers.masked_lm(  # (8), (9)
-        h, p["mlm"], layers.decoder_table(p, config), batch, **head, total=total, dense=dense
-    )
-    c |= parts
-    rows, (left, right), places, labels, weights = _slots(batch, h.shape[1], dense)
-    states = h.reshape(rows, -1, h.shape[2])
-    left, c["left"] = ops.gather(states, positions=left)
-    right, c["right"] = ops.gather(states, positions=right)
-    table = layers.decoder_table(p, config, "sbo")
-    y, c["sbo"] = sbo_head(left, right, p["sbo"], table, places=places, **head)  # (12)-(14)
-    span_boundary, c["span_boundary"] = ops.cross_entropy(  # (15)
-        y, labels=labels, weights=weights.astype(h.dtype), denominator=given.get("span_boundary")
-    )
-    c["pooled"] = out.get("pooler_output")
-    c["terms"] = {"masked_lm": masked_lm, "span_boundary": span_boundary}
-    return masked_lm + span_boundary, c  # (16)
-
-
-def loss_backward(c: Tree) -> Tree:
-    """d loss / d every parameter, a tree like p; a pooler gets 0."""
-    g: Tree = {}
-    one = np.ones_like(c["terms"]["masked_lm"])
-    dy = ops.cross_entropy_backward(one, c["span_boundary"])  # (15)
-    dleft, dright, g["sbo"], dtable_sbo = sbo_head_backward(dy, c["sbo"])  # (14)-(12)
-    dh, g["mlm"], dtable_mlm = layers.masked_lm_backward(one, c)  # (9), (8)
-    dstates = ops.gather_backward(dleft, c["left"]) + ops.gather_backward(dright, c["right"])
-    dh = dh + dstates.reshape(dh.shape)
-    dpooled = None if c["pooled"] is None else np.zeros_like(c["pooled"])
-    g |= encode_backward({"last_hidden_state": dh, "pooler_output": dpooled}, c["encode"])  # (7)-(1)
-    g = layers.decoder_table_backward(dtable_mlm, g, c["tied"])
-    return layers.decoder_table_backward(dtable_sbo, g, c["tied"], "sbo")
-
-
-def _used(batch: Tree) -> Array:
-    """Bool (B, N): the slots with a token between their boundaries."""
-    return batch["span_boundaries"][..., 1] >= batch["span_boundaries"][..., 0] + 2
-
-
-def _slots(batch: Tree, length: int, dense: bool) -> tuple[int, Array, Array, Array, Array]:
-    """(R, boundaries (2, R, n), places, labels and weights (R, n)) of the used slots as one row of B·T states, R = 1;
-    with `dense` of all slots, R = B.
-    """
-    used, edges = _used(batch), np.moveaxis(batch["span_boundaries"], -1, 0)
-    places, labels = batch["span_positions"], batch["span_ids"]
-    if dense:
-        return len(used), edges, places, labels, used
-    edges = edges + np.arange(len(used))[:, None] * length
-    return 1, edges[:, None, used], places[None, used], labels[None, used], used[None, used]
-
-
-def counts(batch: Tree) -> dict[str, float]:
-    """How many targets a batch has for each term: what its sum is divided by."""
-    return {"masked_lm": float(np.sum(batch["masked_lm_weights"], dtype=np.float64)),
-            "span_boundary": float(_used(batch).sum())}  # fmt: skip
-
-
-def correct(c: Tree) -> dict[str, tuple[int, int, int | None]]:
-    """(right, counted, None) of each term's predictions in a loss cache."""
-    return {term: layers.right(c[term]) for term in TERMS}
+def terms(config: Config) -> dict[str, Term]:
+    """(16): L₁ + L₃."""
+    tied, table = config.tie_word_embeddings, (config.vocab_size, config.hidden_size)
+    places = config.max_span, config.span_position_size
+    return {
+        "masked_lm": bert.terms(config)["masked_lm"],  # (8), (9)
+        "span_boundary": Term(  # (12)-(15)
+            span_boundary,
+            "sbo",
+            sizes={"width": config.hidden_size, "table": table, "tied": tied, "places": places},
+            constants={"act": config.hidden_act, "eps": config.layer_norm_eps},
+            table="embeddings.word.weight" if tied else "sbo.decoder.weight",
+        ),
+    }
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
@@ -299,14 +159,14 @@ def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, opti
 
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "bert"
-ARCHITECTURES = {
-    "BertModel": ("pooler",),
-    "BertForMaskedLM": HEADS,
-    "BertForPreTraining": ("pooler", *HEADS),
-}
 PREFIX = bert.PREFIX
 VARIANTS = (*bert.VARIANTS, "span_position_size", "max_span")
 SBO = "cls.pair_target_predictions"
+
+
+def architectures(config: Config) -> dict[str, tuple[str, ...]]:
+    """Published class -> the optional parts of the tree that it has; nothing trains the pooler."""
+    return {"BertModel": ("pooler",), "BertForMaskedLM": ("mlm", "sbo"), "BertForPreTraining": ("pooler", "mlm", "sbo")}
 
 
 def names(config: Config) -> list[tuple[str, str, str]]:
@@ -336,7 +196,7 @@ def unused(config: Config) -> tuple[str, ...]:
 def activations(config: Config) -> list[tuple[str, str, str]]:
     """As `bert.activations`; the outputs of (12)-(14) are (B, N, …), a row for each slot."""
     sbo = [
-        (f"{SBO}.{name}", f"sbo.{path}", "")
+        (f"{SBO}.{name}", f"span_boundary.head.{path}", "")
         for name, path in (
             ("position_embeddings", "position"),
             ("mlp_layer_norm.linear1", "first.dense"),
@@ -346,4 +206,4 @@ def activations(config: Config) -> list[tuple[str, str, str]]:
         )
     ]
     table = [row for row in bert.activations(config) if not row[0].startswith(("bert.pooler", "cls.seq"))]
-    return [*table, *sbo, (SBO, "sbo", "")]
+    return [*table, *sbo, (SBO, "span_boundary.head", "")]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, ops, trace, tree
-from minibert.checkpoint import directory
+from minibert import families, objective, ops, trace, tree
+from minibert.checkpoint.names import from_published, to_published
 from minibert.golden.subject import Subject, observe, term_paths
 from minibert.pairs import BLOCKS, PAIRS, observing, unobserved
 
@@ -32,13 +32,13 @@ def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
     module = families.family(subject.family)
     batch = subject.batches[0]
     with trace.recording() as record:
-        cache = module.loss(subject.params, subject.config, batch, dense=True)[1]
+        cache = objective.loss(module, subject.params, subject.config, batch, dense=True)[1]
     run = _Forced(_calls(module, subject.config, record, cache), usable)
     with observing(run.observe):
-        loss, cache = module.loss(subject.params, subject.config, batch, dense=True)
-        gradient = module.loss_backward(cache)
+        loss, cache = objective.loss(module, subject.params, subject.config, batch, dense=True)
+        gradient = objective.loss_backward(cache)
     noted = {**run.noted, "forward/loss": loss}
-    flat = directory.to_published(gradient, module.names(subject.config))
+    flat = to_published(gradient, module.names(subject.config))
     noted |= {f"gradients/{name}": array for name, array in flat.items()}
     noted |= _first_step(subject, module, usable, flat)
     return {key: _shaped(np.asarray(noted[key]), tensors[key].shape) for key in tensors if key in noted}
@@ -53,7 +53,7 @@ def _calls(module: Any, config: Any, record: trace.Record, cache: Any) -> dict[i
     number = {id(event): i for i, event in enumerate(record.events)}
     events = record.named(cache)
     calls: dict[int, dict[str, str]] = defaultdict(dict)
-    losses = term_paths(families.declared(module, "TERMS", config), events).items()
+    losses = term_paths(module.terms(config), events).items()
     for name, path, *_ in [*module.activations(config), *losses]:
         path, _, part = path.partition(":")
         if path in events:
@@ -74,7 +74,7 @@ class _Forced:
             y, c = f(*args, **constants)
             names = self.calls.get(len(self.caches), {})
             if "scores" in names or "probs" in names:
-                y, c = self._attention(names, *args, c=c, bias=constants.get("bias"))
+                y, c = self._attention(names, *args[:3], c=c)
             self.of_cache[id(c)] = len(self.caches)
             self.caches.append(c)
             return self._swapped("forward", names.get(""), y), c
@@ -94,11 +94,11 @@ class _Forced:
         given = self.tensors[key]
         return given.reshape(value.shape) if given.size == value.size else given
 
-    def _attention(self, names: dict[str, str], q: Any, k: Any, v: Any, *, c: Any, bias: Any) -> tuple[Any, Any]:
+    def _attention(self, names: dict[str, str], q: Any, k: Any, v: Any, *, c: Any) -> tuple[Any, Any]:
         """`ops.attention` in three steps, so that scores and probabilities can be the candidate's."""
         scores = self._swapped("forward", names.get("scores"), (q * c["scale"]) @ k.swapaxes(-1, -2))
-        if bias is not None:
-            scores = scores + np.maximum(bias, np.finfo(q.dtype).min)
+        if c["added"] is not None:
+            scores = scores + c["added"]
         with unobserved():
             probs = self._swapped("forward", names.get("probs"), ops.softmax(scores)[0])
         kept = probs if c["dropout"] is None else probs * c["dropout"]
@@ -119,7 +119,7 @@ def _first_step(subject: Subject, module: Any, tensors: Mapping[str, np.ndarray]
     given = {name: tensors.get(f"gradients/{name}") for name in gradient}
     if any(array is None for array in given.values()) or not any(key.startswith("steps/1/") for key in tensors):
         return {}
-    grads = directory.from_published(given, module.names(subject.config))
+    grads = from_published(given, module.names(subject.config))
     parts = {**subject.parts, "grads": lambda computed, step: tree.map(np.copy, grads)}
     state = observe(replace(subject, parts=parts), steps=(1,))
     return {key: array for key, array in state.items() if key.startswith("steps/1/") and key != "steps/1/loss"}

@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, gradcheck, reading, tree
+from minibert import families, gradcheck, objective, reading, tree
 from minibert.checkpoint import atomic, directory, safetensors, strictjson
+from minibert.checkpoint.names import from_published
 from minibert.config import from_fields, require, shown
 from minibert.errors import InputError
 from minibert.golden.subject import OPTIMIZER, Subject
@@ -103,9 +104,9 @@ class Case:
         require(held is not None, f"case {self.name} has no weights")
         if "file" in held:
             module, config = families.family(self.facts["family"]), self.config()
-            params = directory.from_published(self.section("weights"), module.names(config))
+            params = from_published(self.section("weights"), module.names(config))
             held = {path: array.shape for path, array in tree.items(params)}
-            for path, shape in tree.items(families.trained(module, config)):
+            for path, shape in tree.items(objective.trained(module, config)):
                 fits = held.get(path) == shape
                 require(fits, f"case {self.name}: weights {path} are {held.get(path)}, the config says {shape}")
             return params

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, gradcheck, layers, tree
+from minibert import families, gradcheck, layers, objective, tree
 from minibert.config import to_fields
 from minibert.golden.draws import Draws
 from minibert.golden.subject import Subject
@@ -82,7 +82,7 @@ def step(subject: Subject, got: Mapping[str, Array]) -> dict[str, float]:
 
 def _double_of(subject: Subject) -> Callable | None:
     """(params, config, batch) -> values under the keys of a case: a composition, or the double of the family's loss."""
-    family = families.family(subject.family).loss.__module__.rpartition(".")[2]  # whose equations they are
+    family = families.equations(subject.family)
     if family == "bert":
         return _bert
     if any(batch.get("dropout") for batch in subject.batches):
@@ -143,14 +143,14 @@ def _frozen(subject: Subject) -> list[tuple[str, int]]:
         return f(*args, **constants)
 
     with observing(noted):
-        families.family(subject.family).loss(subject.params, subject.config, subject.batches[0])
+        objective.loss(families.family(subject.family), subject.params, subject.config, subject.batches[0])
     return found
 
 
 def _slope(subject: Subject, direction: Any) -> float:
     """The engine's gradient along a direction."""
     module = families.family(subject.family)
-    gradient = module.loss_backward(module.loss(subject.params, subject.config, subject.batches[0])[1])
+    gradient = objective.loss_backward(objective.loss(module, subject.params, subject.config, subject.batches[0])[1])
     products = tree.map(lambda g, d: float(np.sum(g * d)), gradient, direction)
     return sum(tree.leaves(products))
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 import minibert
-from minibert import families, gradcheck, layers, trace, tree
+from minibert import families, gradcheck, layers, objective, ops, trace, tree
 from minibert.checkpoint import directory
+from minibert.checkpoint.names import from_published, to_published
 from minibert.config import from_fields, nearest, require, to_fields
 from minibert.errors import InputError
 from minibert.golden import case as cases
@@ -92,7 +93,7 @@ def make(name: str, recipe: Recipe, path: Any, runs: int = noise.RUNS) -> Case:
 
 def _terms(family: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
     module = families.family(family)
-    return families.declared(module, "TERMS", from_fields(module.Config, dict(fields)))
+    return tuple(module.terms(from_fields(module.Config, dict(fields))))
 
 
 def through_the_optimizer(
@@ -166,7 +167,7 @@ def _certificate(kind: str, recipe: Recipe, given: Tensors, config: dict, truth:
 def _family(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
     """(what is given, config fields, evaluation) of a whole family's step."""
     made, batches = subject_of(recipe)
-    flat = directory.to_published(made.params, families.family(recipe.family).names(made.config))
+    flat = to_published(made.params, families.family(recipe.family).names(made.config))
     given = {**{f"weights/{name}": array for name, array in flat.items()}, **inputs_of(batches)}
     return given, to_fields(made.config), lambda dtype, around: observed(made, recipe.steps, dtype, around)
 
@@ -223,7 +224,7 @@ def probe_weights(family: str, config: Any, seed: int) -> Any:
         *_, parent, leaf = path.split(".")
         return 1 + 0.3 * values if (parent, leaf) == ("norm", "weight") else std * values
 
-    shapes = families.trained(families.family(family), config)
+    shapes = objective.trained(families.family(family), config)
     return tree.unflatten({path: drawn(path, shape) for path, shape in tree.items(shapes)})
 
 
@@ -268,7 +269,7 @@ def of(name: str, kind: str, fields: Mapping[str, Any], seed: int) -> Recipe:
         return Recipe(f"{name} alone", None, name, fields, seed)
     module = families.family(name)
     config = from_fields(module.Config, {**published(name), **fields})
-    size = sum(int(np.prod(shape)) for shape in tree.leaves(module.shapes(config)))
+    size = sum(int(np.prod(shape)) for shape in tree.leaves(objective.shapes(module, config)))
     advice = "a case holds them eleven times: give a smaller configuration, or --from a published directory"
     require(
         size <= MOST_PARAMETERS, f"the configuration has {size:,} parameters of {MOST_PARAMETERS:,} allowed; {advice}"
@@ -327,7 +328,7 @@ def _block(recipe: Recipe) -> tuple[Tensors, dict, noise.Evaluation]:
     made, batches = subject_of(recipe)
     module = families.family(recipe.family)
     start, _ = _first_layer(module, made.config)
-    flat = directory.to_published(made.params, module.names(made.config))
+    flat = to_published(made.params, module.names(made.config))
     weights = {name.removeprefix(start): a for name, a in flat.items() if name.startswith(start)}
     draws, mask = Draws(recipe.seed, "block"), batches[0]["input_mask"]
     shape = (*mask.shape, made.config.hidden_size)
@@ -347,24 +348,22 @@ def _layer(module: Any, config: Any, given: Mapping[str, Array], dtype: np.dtype
     rows = [(path.removeprefix(FIRST), name.removeprefix(start), kind) for path, name, kind in rows]
     flat = {name: given[f"weights/{name}"].astype(dtype) for _, name, _ in rows}
     x, dy = (given[f"inputs/{name}"].astype(dtype) for name in ("x", "cotangent"))
-    bias, alive = layers.key_mask(given["inputs/attention_mask"], dtype, config.mask_constant)
     keeps = {key.removeprefix("inputs/dropout/"): a for key, a in given.items() if key.startswith("inputs/dropout/")}
-    multiplier, unit = alive, 1 / (1 - config.attention_probs_dropout_prob)
-    if "attention.self.dropout" in keeps:
-        drop = keeps["attention.self.dropout"].astype(dtype) * dtype.type(unit)
-        multiplier = drop if alive is None else drop * alive
+    kept = keeps.get("attention.self.dropout")
+    rate = config.attention_probs_dropout_prob
     with ExitStack() as stack:
         for factory in around:
             stack.enter_context(observing(factory()))
         record = stack.enter_context(trace.recording())
         _, cache = layers.encoder_layer(
             x,
-            directory.from_published(flat, rows),
+            from_published(flat, rows),
             heads=config.num_attention_heads,
             act=config.hidden_act,
             eps=config.layer_norm_eps,
-            bias=bias,
-            probs_dropout=multiplier,
+            mask=given["inputs/attention_mask"][:, None, None, :],
+            masked=config.mask_constant,
+            dropout=None if kept is None else ops.dropout_multiplier(kept, rate, dtype),
             keep={"attention": keeps.get("attention.output.dropout"), "feed_forward": keeps.get("output.dropout")},
             rate=config.hidden_dropout_prob,
         )
@@ -375,7 +374,7 @@ def _layer(module: Any, config: Any, given: Mapping[str, Array], dtype: np.dtype
         if name.startswith(start)
     ]
     values, cotangents = subject.published(table, record.named(cache), {"input_ids": given["inputs/attention_mask"]})
-    gradients = {**cotangents, "x": dx, **directory.to_published(gradient, rows)}
+    gradients = {**cotangents, "x": dx, **to_published(gradient, rows)}
     return {
         **{f"forward/{name}": value for name, value in values.items()},
         **{f"gradients/{name}": value for name, value in gradients.items()},
@@ -450,8 +449,8 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         "input_mask": np.array([row.attention_mask for row in encoded]),
         "segment_ids": np.array([row.type_ids for row in encoded]),
     }
-    batch = {name: a for name, a in batch.items() if _spelling(model.module, name) in model.module.INPUTS}
-    whole = all(head in model.params for head in families.declared(model.module, "HEADS", model.config))
+    batch = {name: a for name, a in batch.items() if _spelling(model.module, name) in model.module.inputs(model.config)}
+    whole = all(head in model.params for head in objective.needs(model.module, model.config))
     if whole:
         batch |= _targets(batch, model, seed)
     dtype = np.result_type(*tree.leaves(model.params))
@@ -462,7 +461,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         "kind": "pipeline",
         "family": model.family,
         "pair": None,
-        "objective": " + ".join(families.declared(model.module, "TERMS", model.config)) if whole else None,
+        "objective": " + ".join(model.module.terms(model.config)) if whole else None,
         "config": to_fields(model.config),
         "seed": seed,
         "dtype": dtype.name,
@@ -516,7 +515,7 @@ def _targets(batch: dict[str, Array], model: Model, seed: int) -> dict[str, Arra
         "replaced_labels": (made.ids != ids).astype(np.int64),
     }
     batch["input_ids"] = made.ids
-    wanted = families.declared(model.module, "LABELS", model.config)
+    wanted = objective.labels(model.module, model.config)
     fields = {name: a for name, a in fields.items() if _spelling(model.module, name) in wanted}
     if not wanted.keys() <= {_spelling(model.module, name) for name in fields}:
         fields |= model.module.sampled(draws, model.params, model.config, {**batch, **fields})
@@ -526,7 +525,7 @@ def _targets(batch: dict[str, Array], model: Model, seed: int) -> dict[str, Arra
 def _computed(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Around) -> Tensors:
     """The loss, outputs and gradients of a batch; without labels the outputs alone."""
     inputs = {_spelling(model.module, name): array for name, array in batch.items()}
-    if all(label in inputs for label in families.declared(model.module, "LABELS", model.config)):
+    if all(label in inputs for label in objective.labels(model.module, model.config)):
         made = Subject(model.family, model.config, model.params, [model.checked(batch)])
         return observed(made, (), dtype, around)
     params = tree.map(lambda a: a.astype(dtype, copy=False), model.params)

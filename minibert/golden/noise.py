@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels
+from minibert import kernels, ops
 from minibert.golden.draws import Draws
 from minibert.pairs import PAIRS
 from minibert.signatures import Spec
@@ -89,6 +89,8 @@ def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Ca
             return f(*args, **{**constants, "ids": dict([first, *others])})
         if name in PAIRS:
             given = {**dict(zip(parameters(name), args, strict=False)), **constants}
+            if name == "attention":
+                given = _on_scores(**given)
             if name in EXACT:
                 y, cache = f(**given)
                 return rounding(y), cache
@@ -100,6 +102,17 @@ def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Ca
         return f(*args, **constants)
 
     return lambda: around
+
+
+def _on_scores(mask: Array | None = None, masked: str = "min", **given: Any) -> dict[str, Any]:
+    """Attention's arguments with what a mask comes to: what is added to the scores, what multiplies probabilities."""
+    added, alive = ops.masking(mask, masked, given["q"].dtype)
+    own = given.get("bias")
+    if added is not None:
+        given["bias"] = added if own is None else own + added
+    if alive is not None:
+        given["dropout"] = alive if given.get("dropout") is None else given["dropout"] * alive
+    return {**given, "own": own is not None}
 
 
 def parameters(name: str) -> list[str]:
@@ -118,7 +131,7 @@ def _rounded(value: Any, rounding: Callable[[Array], Array]) -> Any:
 
 def _forward(f: Callable, name: str, given: dict, draws: Draws, rounding: Callable) -> tuple[Array, dict]:
     """(y, cache) of an op in a drawn way; the cache holds what `_backward` needs to go the same way back."""
-    pair = PAIRS[name]
+    pair, own = PAIRS[name], given.pop("own", True)
     specs = {**dict(zip(parameters(name), pair.arguments, strict=False)), **pair.data}
     axes = {key: _axes(spec, given[key]) for key, spec in specs.items() if isinstance(given.get(key), np.ndarray)}
     orders = _orders(axes, given, draws)
@@ -137,12 +150,16 @@ def _forward(f: Callable, name: str, given: dict, draws: Draws, rounding: Callab
         y, inner = OTHER[name](rounding, inner, **moved)
     result = _axes(pair.result, y)
     y = rounding(_unmoved(np.asarray(y), result, orders).astype(np.float32))
-    cache: dict[str, Any] = {"way": (way, inner, orders, axes, result, moved)}
+    cache: dict[str, Any] = {"way": (way, inner, orders, axes, result, moved), "own": own}
     if name == "attention":  # traces read these
         letters = [*axes["q"][:3], axes["k"][2]]
         probs = _unmoved(inner["probs"], letters, orders).astype(np.float32)
-        cache |= {key: given.get(key) for key in ("q", "k", "v", "dropout")}
-        cache |= {"probs": probs, "scale": inner["scale"]}
+        multiplier = inner["dropout"]
+        if multiplier is not None:
+            wide = np.broadcast_to(multiplier, inner["probs"].shape)
+            multiplier = _unmoved(wide, letters, orders).astype(np.float32)
+        cache |= {key: given[key] for key in ("q", "k", "v")}
+        cache |= {"probs": probs, "dropout": multiplier, "scale": inner["scale"], "added": None, "bias": None}
     if name == "cross_entropy":  # ELECTRA's policy term does
         cache |= {key: given.get(key) for key in ("logits", "labels", "weights")}
     return y, cache
@@ -160,6 +177,7 @@ def _backward(f: Callable, name: str, dy: Any, c: dict, draws: Draws) -> Any:
         got = OTHER_BACKWARD[name](f, dy, inner, given)
     else:
         got = f(dy, inner)
+    got = got if c["own"] else got[:3]  # of a mask there is no gradient
     names = iter(parameters(name))
 
     def back(part: Any, key: str) -> Any:
@@ -272,20 +290,11 @@ def _log_softmax(r: Callable, c: dict, x: Array) -> tuple[Array, dict]:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)), c
 
 
-def _attention(
-    r: Callable,
-    c: dict,
-    q: Array,
-    k: Array,
-    v: Array,
-    bias: Array | None = None,
-    dropout: Array | None = None,
-    scale: float | None = None,
-) -> tuple[Array, dict]:
+def _attention(r: Callable, c: dict, q: Array, k: Array, v: Array, **_: Any) -> tuple[Array, dict]:
     """Op by op: product, scale, mask, softmax, dropout, product."""
-    scores = r(r(q @ k.swapaxes(-1, -2)) * q.dtype.type(c["scale"]))
-    if bias is not None:
-        scores = np.maximum(r(scores + np.maximum(bias, np.finfo(np.float32).min)), np.finfo(np.float32).min)
+    scores, added, dropout = r(r(q @ k.swapaxes(-1, -2)) * q.dtype.type(c["scale"])), c["added"], c["dropout"]
+    if added is not None:
+        scores = np.maximum(r(scores + added), np.finfo(np.float32).min)
     powers = np.exp(scores - scores.max(-1, keepdims=True))
     probs = r(powers / powers.sum(-1, keepdims=True))
     kept = probs if dropout is None else r(probs * dropout)

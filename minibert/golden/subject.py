@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, optim, trace, tree
-from minibert.checkpoint import directory
+from minibert import families, objective, optim, trace, tree
+from minibert.checkpoint.names import to_published
 from minibert.pairs import observing
 
 Tree = Any
@@ -65,14 +65,14 @@ def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
     with ExitStack() as stack:
         _enter(stack, subject)
         record = stack.enter_context(trace.recording())
-        loss, cache = module.loss(subject.params, subject.config, subject.batches[0], dense=True)
-        gradient = module.loss_backward(cache)
+        loss, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
+        gradient = objective.loss_backward(cache)
     forward, gradients = published(module.activations(subject.config), record.named(cache), subject.batches[0])
     for term, value in cache["terms"].items():
         forward[f"loss.{term}"] = value
     forward["loss"] = loss
     tensors = {f"forward/{name}": np.asarray(value) for name, value in forward.items()}
-    for name, value in {**gradients, **directory.to_published(gradient, rows)}.items():
+    for name, value in {**gradients, **to_published(gradient, rows)}.items():
         tensors[f"gradients/{name}"] = value
     return {**tensors, **_steps(subject, module, rows, steps)}
 
@@ -84,8 +84,8 @@ def _enter(stack: ExitStack, subject: Subject) -> None:
 
 def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
     """Of each term of the loss, {"loss.TERM": the path, among those in a cache, of the op that gives it}."""
-    paths = list(paths)
-    return {f"loss.{term}": path for term in terms for path in paths if path == term or path.endswith(f".{term}")}
+    ends = {f"{term}.loss": term for term in terms}
+    return {f"loss.{ends[end]}": path for path in paths if (end := ".".join(path.split(".")[-2:])) in ends}
 
 
 def published(table: list, events: dict[str, trace.Event], batch: dict[str, Any]) -> tuple[Tensors, Tensors]:
@@ -121,16 +121,16 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
         with ExitStack() as stack:
             _enter(stack, subject)
             batch = subject.batches[(k - 1) % len(subject.batches)]
-            loss, cache = module.loss(params, subject.config, batch, dense=True)
-            grads = module.loss_backward(cache)
+            loss, cache = objective.loss(module, params, subject.config, batch, dense=True)
+            grads = objective.loss_backward(cache)
         grads = parts.get("grads", lambda g, step: g)(grads, k)
         grads, norm = clip(grads, plan["clip_norm"])
         lr = rate(plan["first_step"] + k - 1, peak=plan["learning_rate"], warmup=plan["warmup"], total=plan["total"])
         update(params, grads, state, lr=lr, decay=decay)
         if k in steps:
-            found = {"loss": loss, "learning_rate": lr, "gradient_norm": norm, **directory.to_published(params, rows)}
+            found = {"loss": loss, "learning_rate": lr, "gradient_norm": norm, **to_published(params, rows)}
             for slot in (name for name in state if name != "step"):
-                moments = directory.to_published(state[slot], rows)
+                moments = to_published(state[slot], rows)
                 found |= {f"{slot}.{name}": value for name, value in moments.items()}
             tensors |= {f"steps/{k}/{name}": np.array(value) for name, value in found.items()}
     return tensors

@@ -13,7 +13,7 @@ from minibert.mistakes.swap import Replacement
 Array = np.ndarray
 Cache = dict[str, Any]
 
-GROUPS = (("feed-forward", r"encode\..*"), ("MLM head", r"mlm\..*"))
+GROUPS = (("feed-forward", r"encode\..*"), ("MLM head", r"masked_lm\.head\..*"))
 ERF, TANH = ("gelu",), ("gelu_new", "gelu_pytorch_tanh")
 
 
@@ -221,9 +221,8 @@ entry(
 )
 def _as_configured(subject: Any, at: Any) -> list[Mutant]:
     """The activation of the layers in the head that has its own."""
-    return swap("the layers' activation in the LM head", "activation", named(subject.config.hidden_act), r"mlm\.act")(
-        subject, at
-    )
+    what, head = "the layers' activation in the LM head", r"masked_lm\.head\.act"
+    return swap(what, "activation", named(subject.config.hidden_act), head)(subject, at)
 
 
 entry(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, layers, ops
+from minibert import families, ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, layer, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, swapped
@@ -18,6 +18,32 @@ UNCERTAIN_SCORES = r"gradients/.*\.scores"
 
 
 # ---- Pairs: attention ------------------------------------------------------------------------------------------------
+def of_scores(forward: Callable, backward: Callable | None = None, faithful: bool = True) -> Replacement:
+    """A replacement whose forward is given, for mask and constant, what they come to: `bias`, added to the scores, and
+    `dropout`, which multiplies the probabilities. Its backward is attention's own unless given; of a bias of the
+    caller's it gives the gradient, 0 where a backward of its own has none.
+    """
+
+    def attention(
+        q: Array, k: Array, v: Array, bias: Any = None, *, mask: Any = None, masked: str = "min", **given: Any
+    ) -> tuple:
+        added, alive = ops.masking(mask, masked, q.dtype)
+        added = bias if added is None else added if bias is None else bias + added
+        dropout = given.pop("dropout", None)
+        if alive is not None:
+            dropout = alive if dropout is None else dropout * alive
+        y, c = forward(q, k, v, bias=added, dropout=dropout, **given)
+        return y, {**c, "of_caller": None if bias is None else bias.shape}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *dbias = (backward or ops.attention_backward)(dy, c)
+        if c["of_caller"] is None:
+            return dq, dk, dv
+        return dq, dk, dv, dbias[0] if dbias else np.zeros(c["of_caller"], dq.dtype)
+
+    return Replacement(attention, attention_backward, faithful)
+
+
 def edited(edit: Callable[..., dict[str, Any]]) -> Replacement:
     """Attention with other constants: edit(q, bias, dropout) -> those that change, among bias, dropout, scale."""
 
@@ -25,7 +51,7 @@ def edited(edit: Callable[..., dict[str, Any]]) -> Replacement:
         given |= edit(q, given.get("bias"), given.get("dropout"))
         return ops.attention(q, k, v, **given)
 
-    return Replacement(attention, ops.attention_backward)
+    return of_scores(attention)
 
 
 def scaled(scale: Callable[[Array], float]) -> Replacement:
@@ -47,10 +73,10 @@ def _multiplied_scores() -> Replacement:
         return y, {**c, "keep": keep}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        dq, dk, dv = ops.attention_backward(dy, c)
+        dq, dk, dv, *_ = ops.attention_backward(dy, c)
         return dq, dk * c["keep"], dv
 
-    return Replacement(attention, attention_backward)
+    return of_scores(attention, attention_backward)
 
 
 def _masked_probs(shown: bool) -> Replacement:
@@ -65,7 +91,7 @@ def _masked_probs(shown: bool) -> Replacement:
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         return ops.attention_backward(dy, c["own"][0] if shown else c)
 
-    return Replacement(attention, attention_backward)
+    return of_scores(attention, attention_backward)
 
 
 def softmax_over(axis: int | tuple[int, ...]) -> Replacement:
@@ -88,7 +114,7 @@ def softmax_over(axis: int | tuple[int, ...]) -> Replacement:
         dscores = probs * (dprobs - (dprobs * probs).sum(axis, keepdims=True)) * c["scale"]
         return dscores @ k, dscores.swapaxes(-1, -2) @ q, dv
 
-    return Replacement(attention, attention_backward)
+    return of_scores(attention, attention_backward)
 
 
 def _infinite_bias() -> Replacement:
@@ -102,7 +128,7 @@ def _infinite_bias() -> Replacement:
         c = {**c, "probs": np.where(dead, np.nan, c["probs"])}
         return np.where(dead, np.nan, y), c
 
-    return Replacement(attention, ops.attention_backward, faithful=False)  # NaN has no derivative
+    return of_scores(attention, faithful=False)  # NaN has no derivative
 
 
 def _key_side(q_of: Callable) -> Replacement:
@@ -112,10 +138,10 @@ def _key_side(q_of: Callable) -> Replacement:
         return ops.attention(k, q, v, **given)
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        dk, dq, dv = ops.attention_backward(dy, c)
+        dk, dq, dv, *_ = ops.attention_backward(dy, c)
         return dq, dk, dv
 
-    return Replacement(attention, attention_backward)
+    return of_scores(attention, attention_backward)
 
 
 def _query_mask(both: bool) -> Replacement:
@@ -161,10 +187,10 @@ def rotary(halves: bool) -> Replacement:
         return ops.attention(turn(q, 1), turn(k, 1), v, **given)
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        dq, dk, dv = ops.attention_backward(dy, c)
+        dq, dk, dv, *_ = ops.attention_backward(dy, c)
         return turn(dq, -1), turn(dk, -1), dv
 
-    return Replacement(attention, attention_backward)
+    return of_scores(attention, attention_backward)
 
 
 # ---- Pairs: heads ----------------------------------------------------------------------------------------------------
@@ -232,7 +258,7 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
 def query_scaled_first(shown: bool) -> Replacement:
     """(x Wᵀ)/√K + b: the query is scaled before its bias; shown: the query handed out is the scaled one."""
 
-    def self_attention(x: Array, p: Any, *, heads: int, bias: Any = None, dropout: Any = None) -> tuple[Array, Cache]:
+    def self_attention(x: Array, p: Any, *, heads: int, **given: Any) -> tuple[Array, Cache]:
         scale = (x.shape[-1] // heads) ** -0.5
         weight, offset = p["query"]["weight"], p["query"]["bias"]
         own = {"weight": weight * scale, "bias": offset} if shown else {"weight": weight, "bias": offset}
@@ -244,7 +270,7 @@ def query_scaled_first(shown: bool) -> Replacement:
         q, c["split_query"] = ops.split_heads(used, heads=heads)
         k, c["split_key"] = ops.split_heads(k, heads=heads)
         v, c["split_value"] = ops.split_heads(v, heads=heads)
-        context, c["attention"] = ops.attention(q, k, v, bias=bias, dropout=dropout, scale=1.0)
+        context, c["attention"] = ops.attention(q, k, v, **given, scale=1.0)
         context, c["merge"] = ops.merge_heads(context)
         y, c["output"] = ops.linear(context, **p["output"])
         return y, c
@@ -546,7 +572,7 @@ entry(
     "output",
     "BERT-ATT-5",
     variant=True,
-    mutants=[config(f"mask constant {c}", mask_constant=c) for c in layers.MASK_CONSTANTS],
+    mutants=[config(f"mask constant {c}", mask_constant=c) for c in ops.MASK_CONSTANTS],
 )
 entry(
     "A16",

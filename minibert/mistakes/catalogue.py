@@ -114,9 +114,9 @@ READ = {
     "mask_constant": r".*\.attention\.attention",
     "token_type_ids": r".*\.token_type",
     "position_ids": r".*\.position",
-    "next_sentence_labels": "next_sentence",
-    "mlm_denominator_eps": "masked_lm",
-    "hidden_dropout_prob": r".*\.dropout",
+    "next_sentence_labels": r"next_sentence\.loss",
+    "mlm_denominator_eps": r"masked_lm\.loss",
+    "hidden_dropout_prob": r"encode\..*\.dropout",
     "attention_probs_dropout_prob": r".*\.attention\.attention",
 }
 

@@ -111,7 +111,8 @@ def _defaults(subject: Subject, at: Any) -> list[Mutant]:
 
 SQUARE = (("queries", r".*\.query"), ("keys", r".*\.key"), ("values", r".*\.value"),
           ("attention outputs", r".*\.attention\.output"), ("pooler", r"encode\.pooler\.dense"),
-          ("MLM transform", r"mlm\.dense"), ("attention", r".*\.attention\.(query|key|value|output)"))  # fmt: skip
+          ("MLM transform", r"masked_lm\.head\.dense"),
+          ("attention", r".*\.attention\.(query|key|value|output)"))  # fmt: skip
 
 
 def _square(subject: Subject, site: Any) -> Replacement | None:
@@ -129,7 +130,7 @@ entry(
     mutants=[
         _each("square kernels not transposed", _turned, LINEAR, square=True),
         swap("square kernels not transposed, gradients transposed back", "linear", _square,
-             r"(.*\.(query|key|value|attention\.output)|encode\.pooler\.dense|mlm\.dense)", SQUARE),
+             r"(.*\.(query|key|value|attention\.output)|encode\.pooler\.dense|masked_lm\.head\.dense)", SQUARE),
     ],
 )  # fmt: skip
 entry(

@@ -54,7 +54,7 @@ def _chosen(b: dict) -> Array:
 
 def of_detection(what: str, edit: Callable, joint: bool = False) -> Callable:
     """The detection loss replaced; joint: only where a generator chose the positions."""
-    maker = swap(what, "binary_cross_entropy", counted(edit), "replaced_token")
+    maker = swap(what, "binary_cross_entropy", counted(edit), r"replaced_token\.loss")
     return lambda subject, at: maker(subject, at) if not joint or "replacement_ids" in subject.batches[0] else []
 
 
@@ -112,7 +112,7 @@ def _through_the_sample(subject: Subject, at: list[Site]) -> list[Mutant]:
     """
     found = {site.path: site for site in at}
     look_up = found.get("discriminator.encode.embeddings.tables.word")
-    term = found.get("generator.masked_lm")
+    term = found.get("generator.masked_lm.loss")
     if look_up is None or term is None:
         return []
     held = threading.local()

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, trace, tree
+from minibert import families, objective, trace, tree
 from minibert.errors import InputError
 from minibert.golden import case as cases
 from minibert.golden import compare
@@ -251,7 +251,7 @@ class _Search:
         self.case, self.subject, self.dtype, self.first = case, subject, dtype, first
         self.rows, self.ends = rows, None if seconds is None else time.perf_counter() + seconds
         self.tried = self.left = 0
-        self.whole = families.declared(families.family(subject.family), "HEADS", subject.config)
+        self.whole = objective.needs(families.family(subject.family), subject.config)
         judged = [r.key for r in compare.causal(rows) if r.key in candidate and r.status not in ("exempt", "undefined")]
         computed = [key for key in judged if key.startswith((f"{FORWARD}/", f"{GRADIENTS}/"))]
         self.evidence = Evidence(case, candidate, dtype, computed)
@@ -275,7 +275,7 @@ class _Search:
         module = families.family(self.subject.family)
         paths = {name: path.partition(":")[0] for name, path, _ in module.activations(self.subject.config)}
         order = {site.path: i for i, site in enumerate(self.sites)}
-        paths |= term_paths(families.declared(module, "TERMS", self.subject.config), order)
+        paths |= term_paths(module.terms(self.subject.config), order)
         return lambda key: order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
 
     def ordered(self, section: str, divergence: str | None) -> tuple[list[Found], list[Found]]:
@@ -530,7 +530,7 @@ class _Search:
 
     def _by_data(self, found: Found) -> bool:
         """Whether a mutant acts on labels, masks or ids, so that the first batch may not show it."""
-        terms = families.declared(families.family(self.subject.family), "TERMS", self.subject.config)
+        terms = families.family(self.subject.family).terms(self.subject.config)
         paths = {*term_paths(terms, (site.path for site in self.sites)).values()}
         return all(path in paths or ".tables." in path for path in found.mutant.sites)
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, layers, ops, tree
+from minibert import families, layers, objective, ops, tree
 from minibert.corruption import sequences
 from minibert.golden import shares
 from minibert.golden.subject import Subject
+from minibert.heads import masked_lm
 from minibert.mistakes.attention import without_bias
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
 from minibert.mistakes.swap import Replacement, Site
@@ -24,7 +25,7 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
     if not getattr(subject.config, "tie_word_embeddings", False):
         return []
     module, apart = families.family(subject.family), replace(subject.config, tie_word_embeddings=False)
-    wanted = [path for path, _ in tree.items(families.trained(module, apart))]
+    wanted = [path for path, _ in tree.items(objective.trained(module, apart))]
     if len(wanted) == len(tree.leaves(subject.params)):  # nothing is tied
         return []
     tied = {path: name for path, name, _ in module.names(subject.config)}
@@ -49,10 +50,10 @@ def tied_gradient(decoder: float) -> Replacement:
     """The MLM head with its part of the table's gradient multiplied by `decoder`."""
 
     def mlm_head_backward(dz: Array, c: Cache) -> tuple[Array, Any, Array]:
-        dx, g, dtable = layers.mlm_head_backward.__wrapped__(dz, c)
+        dx, g, dtable = masked_lm.mlm_head_backward.__wrapped__(dz, c)
         return dx, g, dtable * decoder
 
-    return Replacement(layers.mlm_head.__wrapped__, mlm_head_backward, faithful=False)
+    return Replacement(masked_lm.mlm_head.__wrapped__, mlm_head_backward, faithful=False)
 
 
 def lookup_gradient(factor: float) -> Replacement:
@@ -255,7 +256,7 @@ def trained(maker: Callable) -> Callable:
     """No mutant where nothing trains the pooler."""
 
     def made(subject: Subject, at: list) -> list[Mutant]:
-        heads = families.declared(families.family(subject.family), "HEADS", subject.config)
+        heads = objective.needs(families.family(subject.family), subject.config)
         return maker(subject, at) if "pooler" in heads else []
 
     return made
@@ -317,7 +318,7 @@ entry(
     "output",
     "BERT-MLM-1",
     mutants=[
-        swap("no output bias", "linear", without_bias(), r"mlm\.decoder"),
+        swap("no output bias", "linear", without_bias(), r"masked_lm\.head\.decoder"),
         weights("the output bias is zero", lambda path, a: np.zeros_like(a), r"mlm\.decoder\.bias"),
     ],
 )
@@ -329,7 +330,7 @@ entry(
     "output",
     "BERT-MLM-1",
     families="B",
-    mutants=[swap("the output bias twice", "linear", bias_times(2), r"mlm\.decoder")],
+    mutants=[swap("the output bias twice", "linear", bias_times(2), r"masked_lm\.head\.decoder")],
 )
 entry(
     "H05",
@@ -338,7 +339,7 @@ entry(
     "IndicoDataSolutions/finetune#518",
     "output",
     "BERT-MLM-1",
-    mutants=[swap("the table read as (D, V)", "linear", reread(), r"mlm\.decoder")],
+    mutants=[swap("the table read as (D, V)", "linear", reread(), r"masked_lm\.head\.decoder")],
 )
 entry(
     "H06",
@@ -411,7 +412,7 @@ entry(
     "BERT-NSP-1",
     families="B",
     mutants=[
-        swap("read in the order of (D, 2)", "linear", reread(), r"nsp\.dense"),
+        swap("read in the order of (D, 2)", "linear", reread(), r"(next_sentence|sentence_order)\.head\.dense"),
         weights(
             "read in the order of (D, 2)",
             lambda path, a: np.ascontiguousarray(a.reshape(a.shape[::-1]).T),
@@ -472,7 +473,7 @@ entry(
     "OP-CE-1",
     families="Megatron-BERT; B where a port pads its table",
     mutants=[
-        swap(f"the vocabulary padded to a multiple of {n}", "cross_entropy", padded_vocabulary(n), "masked_lm")
+        swap(f"the vocabulary padded to a multiple of {n}", "cross_entropy", padded_vocabulary(n), r"masked_lm\.loss")
         for n in (8, 16, 64, 128)
     ],
 )

@@ -157,10 +157,10 @@ def nothing_is_nan() -> Replacement:
 
 def of_masked(what: str, replacement: Any, **fields: Any) -> Callable:
     """The masked-token loss replaced."""
-    return swap(what, "cross_entropy", replacement, "masked_lm", **fields)
+    return swap(what, "cross_entropy", replacement, r"masked_lm\.loss", **fields)
 
 
-PAIRS = "next_sentence|sentence_order"
+PAIRS = r"(next_sentence|sentence_order)\.loss"
 
 
 def of_pairs(what: str, replacement: Any, **fields: Any) -> Callable:

@@ -19,7 +19,7 @@ GROUPS = (
     ("encoder", r"encode\.encoder\..*"),
     ("attention norms", r".*\.attention\.add_norm\.norm"),
     ("feed-forward norms", r".*\.feed_forward\.add_norm\.norm"),
-    ("MLM head", r"mlm\..*"),
+    ("MLM head", r"masked_lm\.head\..*"),
 )
 
 
@@ -151,12 +151,11 @@ def pre_norm() -> Replacement:
     """x + Drop(attention(LN(x))), then a + Drop(feed_forward(LN(a)))."""
 
     def encoder_layer(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, bias: Any = None, probs_dropout: Any = None,
-        keep: Any = None, rate: float = 0.0,
-    ) -> tuple[Array, Cache]:  # fmt: skip
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
+    ) -> tuple[Array, Cache]:
         keep, c = keep or {}, {}
         n, norm1 = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
-        f, c["attention"] = layers.self_attention(n, p["attention"], heads=heads, bias=bias, dropout=probs_dropout)
+        f, c["attention"] = layers.self_attention(n, p["attention"], heads=heads, **given)
         f, drop1 = ops.dropout(f, keep=keep.get("attention"), rate=rate)
         a = x + f
         n, norm2 = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
@@ -208,16 +207,15 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
         return df, g
 
     def encoder_layer(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, bias: Any = None, probs_dropout: Any = None,
-        keep: Any = None, rate: float = 0.0,
-    ) -> tuple[Array, Cache]:  # fmt: skip
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
+    ) -> tuple[Array, Cache]:
         keep, c = keep or {}, {}
         sources = {"x": x, "none": np.zeros_like(x)}
 
         def end(part: str, f: Array) -> Array:
             return joined(part, sources, f, p[part]["norm"], c[part], eps=eps, keep=keep.get(part), rate=rate)
 
-        f, c["attention"] = layers.self_attention(x, p["attention"], heads=heads, bias=bias, dropout=probs_dropout)
+        f, c["attention"] = layers.self_attention(x, p["attention"], heads=heads, **given)
         sources["a"] = end("attention", f)
         f, c["feed_forward"] = layers.feed_forward(sources["a"], p["feed_forward"], act=act)
         return end("feed_forward", f), c
@@ -252,7 +250,7 @@ def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement | Non
     """Statistics over the tokens of a row as well, also where the rows of the batch lie flat; of all tokens."""
 
     def made(subject: Any, site: Any) -> Replacement | None:
-        if not site.local.startswith(("encode.", "mlm.")):
+        if not site.local.startswith(("encode.", "masked_lm.head.")):
             return None
         wrong, length = norm(right_root, axes), subject.batches[0]["input_ids"].shape[1]
 
@@ -310,7 +308,7 @@ def _borrowers(subject: Any, at: Any) -> list[Mutant]:
         first, last = norms[0].path, next((s.path for s in reversed(norms) if s.local.startswith("encode.enc")), None)
         for site in norms[1:]:
             found += borrowed("the embeddings' norm reused", first, site.path)(subject, at)
-        head = next((site.path for site in norms if site.local == "mlm.norm"), None)
+        head = next((site.path for site in norms if site.local == "masked_lm.head.norm"), None)
         found += borrowed("the last layer's norm reused", last, head)(subject, at) if last and head else []
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from minibert import ops
 from minibert.golden.subject import Subject
+from minibert.heads import span_boundary
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
 from minibert.mistakes.heads import flipped
 from minibert.mistakes.losses import counted
@@ -22,7 +23,7 @@ def moved(by: Callable[[str], int]) -> Callable[[Subject, Site], Replacement]:
     """Boundary states taken elsewhere: by(side) positions to the right of where they stand."""
 
     def made(subject: Subject, site: Site) -> Replacement:
-        step = by(site.local)
+        step = by(site.local.rpartition(".")[2])
 
         def gather(x: Array, *, positions: Array) -> tuple[Array, Cache]:
             length = subject.batches[0]["input_ids"].shape[1]
@@ -36,16 +37,15 @@ def moved(by: Callable[[str], int]) -> Callable[[Subject, Site], Replacement]:
 
 def exchanged(subject: Subject, site: Site) -> Replacement | None:
     """Left and right state in each other's place."""
-    from minibert.families import spanbert
 
     if subject.family != "spanbert":
         return None
 
     def sbo_head(left: Array, right: Array, p: Any, table: Array, **given: Any) -> tuple[Array, Cache]:
-        return spanbert.sbo_head.__wrapped__(right, left, p, table, **given)
+        return span_boundary.sbo_head.__wrapped__(right, left, p, table, **given)
 
     def sbo_head_backward(dy: Array, c: Cache) -> tuple[Array, Array, Any, Array]:
-        dright, dleft, g, dtable = spanbert.sbo_head_backward.__wrapped__(dy, c)
+        dright, dleft, g, dtable = span_boundary.sbo_head_backward.__wrapped__(dy, c)
         return dleft, dright, g, dtable
 
     return Replacement(sbo_head, sbo_head_backward)
@@ -77,10 +77,11 @@ def _one_bias(subject: Subject, _: Any) -> list[Mutant]:
 
 def of_spans(what: str, replacement: Any, **fields: Any) -> Callable:
     """The boundary loss replaced."""
-    return swap(what, "cross_entropy", replacement, "span_boundary", **fields)
+    return swap(what, "cross_entropy", replacement, r"span_boundary\.loss", **fields)
 
 
-SBO = r"sbo\.(first|second)\.norm"
+BESIDE = r"span_boundary\.(left|right)"
+SBO = r"span_boundary\.head\.(first|second)\.norm"
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
@@ -109,8 +110,8 @@ entry(
     "SPAN-SBO-1",
     families="S",
     mutants=[
-        swap("the span's own ends", "gather", moved(lambda side: 1 if side == "left" else -1), "left|right"),
-        swap("one further out", "gather", moved(lambda side: -1 if side == "left" else 1), "left|right"),
+        swap("the span's own ends", "gather", moved(lambda side: 1 if side == "left" else -1), BESIDE),
+        swap("one further out", "gather", moved(lambda side: -1 if side == "left" else 1), BESIDE),
         swap("left and right change places", "sbo_head", exchanged),
     ],
 )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minibert import families, trace, tree
+from minibert import families, objective, trace, tree
 from minibert.golden.subject import Subject
 from minibert.pairs import BLOCKS, PAIRS, observing
 
@@ -97,7 +97,7 @@ def sites(subject: Subject) -> list[Site]:
 
     module = families.family(subject.family)
     with observing(follow), trace.recording() as record:
-        _, cache = module.loss(subject.params, subject.config, subject.batches[0], dense=True)
+        _, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
     found = [(path, event.op, keys[id(event.cache)]) for path, event in record.named(cache).items()]
     towers = {match[1] for path, *_ in found if (match := re.match(r"(\w+)\.encode\.", path))}
     return [

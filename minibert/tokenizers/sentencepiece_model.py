@@ -6,6 +6,7 @@ their wire type, and settings that would change an id and that aren't supported 
 """
 
 import os
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _TRAINER = {3: ("model_type", _VARINT), 4: ("vocab_size", _VARINT), 24: ("treat_
             43: ("pad_id", _VARINT), 45: ("unk_piece", _BYTES), 48: ("pad_piece", _BYTES)}  # fmt: skip
 _NORMALIZER = {1: ("name", _BYTES), 2: ("precompiled_charsmap", _BYTES), 3: ("add_dummy_prefix", _VARINT),
                4: ("remove_extra_whitespaces", _VARINT), 5: ("escape_whitespaces", _VARINT)}  # fmt: skip
+# A piece as SentencePiece writes it: length, text, score and, unless it is normal, type. Half the time of large files.
+_USUAL, _NORMAL = re.compile(rb"\n([\x01-\x7f])(.*)\x15(.{4})(?:\x18([\x00-\x7f]))?", re.DOTALL), bytes([NORMAL])
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,12 @@ def decoded(data: bytes) -> Model:
             raise InputError(f"more than {MOST_PIECES} pieces, the most that a vocabulary may have")
     pieces, scores, types = [], [], []
     for i, value in enumerate(parts.pop("pieces")):
-        where = f"piece {i}"
-        piece = {"piece": b"", "score": 0.0, "type": NORMAL} | dict(_fields(value, _PIECE, where, _MAX_PIECE_FIELDS))
+        where, usual = f"piece {i}", _USUAL.fullmatch(value)
+        if usual and len(usual[2]) == usual[1][0]:
+            piece = {"piece": usual[2], "score": _FLOAT.unpack(usual[3])[0], "type": (usual[4] or _NORMAL)[0]}
+        else:
+            found = dict(_fields(value, _PIECE, where, _MAX_PIECE_FIELDS))
+            piece = {"piece": b"", "score": 0.0, "type": NORMAL} | found
         pieces.append(_text(piece["piece"], where))
         scores.append(piece["score"])
         types.append(piece["type"])

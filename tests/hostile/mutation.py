@@ -201,7 +201,7 @@ def huge(tree: Tree, rng: Random) -> Tree:
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as archive:
             for i in range(min(count, 20_000)):
-                archive.writestr(f"{i}.npy", b"")
+                archive.writestr(zipfile.ZipInfo(f"{i}.npy"), b"")  # which has no clock in it
         data = out.getvalue()
     else:
         data = rng.choice((
@@ -435,7 +435,7 @@ def zip_file(data: bytes, rng: Random) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", rng.choice((0, 8, 8, 12, 14)), strict_timestamps=False) as archive:
         for name, held in members:
-            archive.writestr(name, held)
+            archive.writestr(zipfile.ZipInfo(name), held, archive.compression)
         if rng.random() < 0.1:
             archive.comment = b"\x1b[31m" * 3
     whole = bytearray(out.getvalue())

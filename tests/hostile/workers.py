@@ -181,7 +181,7 @@ def _spoken(code: int | None, out: str, err: str) -> list[str]:
             faults += _unseen(line, name)
             if name == "standard error" and len(line) > LINE:
                 faults.append(f"a line of {name} has more than {LINE} characters")
-    lines = err.splitlines()
+    lines = [line for line in err.splitlines() if not re.match(r"step \d+/\d+ ", line)]  # but the progress of a run
     if "Traceback (most recent call last)" in err:
         faults.append("a traceback on standard error")
     if code == 2 and len(lines) != 1:

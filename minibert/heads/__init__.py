@@ -1,0 +1,19 @@
+"""One file, one head: what reads an output of a network and gives a term of its loss, and a guess.
+
+A head knows no family; a family says in its `terms` which heads read which of its outputs (see `objective.Term`). All
+offer the same:
+
+    LABELS                  what the batch must hold for it: {name: spec} (see `signatures`)
+    BASELINE                what its loss is compared with: "unigram" (tokens, by how frequent they are) or "majority"
+    shapes(**sizes)         the tree of its parameters; sizes are the term's
+    loss(h, p, labels, *, table, total, dense, **constants) -> (loss, c)
+                            the plain mean over the targets of what h says. table: the (V, E) matrix of logits, where
+                            the term names one. total: what the sum is divided by instead, so that micro-batches add up.
+                            dense: slots that nothing is asked of are computed, too, with weight 0, as in published
+                            modules: the same numbers, for traces. c["loss"] is the cache of the op that gives the loss
+    loss_backward(dloss, c) -> (dh, g, dtable)
+    count(labels)           how many targets there are
+    right(c)                (right, counted, of class 1, or None for tokens) of its predictions
+    predict(h, p, *, table, **constants)
+                            logits for h as it is
+"""

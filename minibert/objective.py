@@ -1,0 +1,172 @@
+"""L = Σ weight·term: the loss of any network with any terms, and its backward. A term is a head that reads an output.
+
+    terms = bert.terms(config)                            {"masked_lm": Term(…), "next_sentence": Term(…)}
+    loss, c = objective.loss(bert, params, config, batch)
+    gradient = objective.loss_backward(c)                 a tree like params
+
+A network is a family's module. One whose loss terms over one `encode` cannot say (ELECTRA samples between two networks)
+has a `loss`, `loss_backward`, `labels`, `needs`, `counts` and `right` of its own, which are then taken here.
+"""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert import kernels, ops, tree
+from minibert.config import require
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+
+class Term(NamedTuple):
+    """One term of a loss.
+
+    head: a module of `heads`; part: where its parameters stand in the tree, None where it has none; reads: the output
+    of the network that it is given; sizes: for its `shapes`; constants: for its `loss`; table: the path of the matrix
+    that makes its logits, in the network or in its own part; weight: its factor; dropout: (published module, rate) of
+    what is dropped of the output before it.
+    """
+
+    head: ModuleType
+    part: str | None = None
+    reads: str = "last_hidden_state"
+    sizes: dict[str, Any] = {}  # noqa: RUF012 (never written to)
+    constants: dict[str, Any] = {}  # noqa: RUF012
+    table: str | None = None
+    weight: float = 1.0
+    dropout: tuple[str, float] | None = None
+
+
+# ---- What the terms say ----------------------------------------------------------------------------------------------
+def shapes(network: ModuleType, config: Any) -> Tree:
+    """The shape of every parameter: the network's, then its heads'."""
+    if hasattr(network, "loss"):
+        return network.shapes(config)
+    heads = {term.part: term.head.shapes(**term.sizes) for term in network.terms(config).values() if term.part}
+    return {**network.shapes(config), **heads}
+
+
+def labels(network: ModuleType, config: Any) -> dict[str, str]:
+    """The specs of what the loss takes beside the network's inputs."""
+    if hasattr(network, "loss"):
+        return network.labels(config)
+    return {name: spec for term in network.terms(config).values() for name, spec in term.head.LABELS.items()}
+
+
+def needs(network: ModuleType, config: Any) -> tuple[str, ...]:
+    """The top-level parts of the tree that the loss cannot do without and that a published directory may lack."""
+    if hasattr(network, "loss"):
+        return network.needs(config)
+    terms, optional = network.terms(config).values(), getattr(network, "OPTIONAL", {})
+    read = [part for part, output in optional.items() if any(term.reads == output for term in terms)]
+    return (*read, *(term.part for term in terms if term.part))
+
+
+def trained(network: ModuleType, config: Any) -> Tree:
+    """The shapes without what the loss does not need: what `create` makes."""
+    spare = getattr(network, "OPTIONAL", {}).keys() - {*needs(network, config)}
+    return {part: held for part, held in shapes(network, config).items() if part not in spare}
+
+
+def counts(network: ModuleType, config: Any, batch: Tree) -> dict[str, float]:
+    """How many targets a batch has for each term: what its sum is divided by."""
+    if hasattr(network, "loss"):
+        return network.counts(config, batch)
+    return {name: term.head.count(_labels(term, batch)) for name, term in network.terms(config).items()}
+
+
+def _labels(term: Term, batch: Tree) -> Tree:
+    return {name: batch[name] for name in term.head.LABELS if name in batch}
+
+
+# ---- The loss --------------------------------------------------------------------------------------------------------
+def loss(
+    network: ModuleType,
+    p: Tree,
+    config: Any,
+    batch: Tree,
+    *,
+    denominators: dict[str, float] | None = None,
+    keep: str = "caches",
+    dense: bool = False,
+) -> tuple[Array, Tree]:
+    """(loss, cache) of a batch of inputs and labels; cache["terms"] has each term unweighted, cache[TERM] its head's.
+
+    denominators: what a term's sum is divided by, for accumulation; the number of its targets unless given. keep: as in
+    `layers.stack`. dense: as heads have it.
+    """
+    if hasattr(network, "loss"):
+        value, c = network.loss(p, config, batch, denominators=denominators, keep=keep, dense=dense)
+        return value, {**c, "of": network}
+    terms, given, masks = network.terms(config), denominators or {}, batch.get("dropout") or {}
+    c: Tree = {"of": network, "config": config, "terms": {}}
+    out, c["encode"] = network.encode(p, config, batch, keep=keep)
+    read = {term.reads for term in terms.values()}
+    c["idle"] = {name: value for name, value in out.items() if isinstance(value, np.ndarray) and name not in read}
+    total = 0
+    for name, term in terms.items():
+        h, dropped = out[term.reads], {}
+        if term.dropout:
+            module, rate = term.dropout
+            h, dropped["dropout"] = ops.dropout(h, keep=masks.get(module), rate=rate)
+        table = tree.get(p, term.table) if term.table else None
+        value, own = term.head.loss(
+            h, p.get(term.part), _labels(term, batch),
+            table=table, total=given.get(name), dense=dense, **term.constants,
+        )  # fmt: skip
+        c["terms"][name], c[name] = value, {**own, **dropped}
+        total = total + value * value.dtype.type(term.weight)
+    return np.asarray(total), c
+
+
+def loss_backward(c: Tree) -> Tree:
+    """d loss / d every parameter, a tree like p; 0 where an output is computed and nothing reads it."""
+    network = c["of"]
+    if hasattr(network, "loss"):
+        return network.loss_backward(c)
+    g, dout, tables = {}, {}, []
+    for name, term in reversed(network.terms(c["config"]).items()):
+        value = c["terms"][name]
+        dh, own, dtable = term.head.loss_backward(np.full_like(value, term.weight), c[name])
+        if term.dropout:
+            dh = ops.dropout_backward(dh, c[name]["dropout"])
+        dout[term.reads] = dout[term.reads] + dh if term.reads in dout else dh
+        if term.part:
+            g[term.part] = own
+        if term.table:
+            tables.insert(0, (term.table, dtable))
+    dout |= {name: np.zeros_like(value) for name, value in c["idle"].items()}
+    g |= network.encode_backward(dout, c["encode"])
+    for path, dtable in tables:  # one table, several uses: the sum of all
+        g = with_added(g, path, dtable)
+    return g
+
+
+def with_added(g: Tree, path: str, gradient: Array) -> Tree:
+    """The tree with this gradient at the path, added to what is there."""
+    first, _, rest = path.partition(".")
+    held = g.get(first)
+    if not rest:
+        return {**g, first: gradient if held is None else kernels.add(held, gradient)}
+    return {**g, first: with_added(held or {}, rest, gradient)}
+
+
+def right(c: Tree) -> dict[str, tuple[int, int, int | None]]:
+    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
+    network = c["of"]
+    if hasattr(network, "loss"):
+        return network.right(c)
+    return {name: term.head.right(c[name]) for name, term in network.terms(c["config"]).items()}
+
+
+def predict(network: ModuleType, p: Tree, config: Any, inputs: Tree, name: str, at: Any = ...) -> Array:
+    """What the head of the term `name` says of the output that it reads, or of its entries `at`: logits."""
+    if hasattr(network, "predict"):
+        return network.predict(p, config, inputs, name, at)
+    term = network.terms(config)[name]
+    require(term.part in p, f"{name} needs the head {term.part!r}, which these parameters do not have")
+    h = network.encode(p, config, inputs, keep="last")[0][term.reads][at]
+    table = tree.get(p, term.table) if term.table else None
+    return term.head.predict(h, p[term.part], table=table, **term.constants)
