@@ -203,7 +203,8 @@ START = {"rows": 2, "length": 64, "width": 64, "vocabulary": 4096}
 
 
 def held(**sizes):
-    return growth.memory(*growth.network(**{**START, **sizes}))[0]
+    """The least of three: what other threads of the process (a progress bar's) take meanwhile is counted, too."""
+    return min(growth.memory(*growth.network(**{**START, **sizes}))[0] for _ in range(3))
 
 
 @pytest.mark.parametrize("name", growth.SIZES)
