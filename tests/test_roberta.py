@@ -94,7 +94,7 @@ def test_the_figures_of_the_whole_model():
     gradient = model.state_dict(model.loss_backward(cache))
     found = {"loss": loss, **{name: np.linalg.norm(gradient[name]) for name in FIGURES if name != "loss"}}
     assert found == pytest.approx(FIGURES, rel=1e-11)
-    text = (Path(__file__).resolve().parent.parent / "reference" / "SPEC.md").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parent.parent / "reference" / "spec" / "roberta.md").read_text(encoding="utf-8")
     assert all(str(figure) in text for figure in FIGURES.values())
 
 

@@ -327,7 +327,7 @@ def test_the_figures_of_the_whole_model():
 
 
 def test_they_are_the_figures_in_the_text():
-    text = (Path(reference.__file__).parent / "SPEC.md").read_text(encoding="utf-8")
+    text = (Path(reference.__file__).parent / "spec" / "spanbert.md").read_text(encoding="utf-8")
     section = text[text.index("- **SPAN-ALL-1**") :]
     assert set(FIGURES.values()) <= {float(number) for number in re.findall(r"\d+\.\d+", section)}
 
