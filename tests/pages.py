@@ -69,7 +69,8 @@ def systems(folder: Path = REFERENCE) -> str:
             rows.append(f"| [{name}](spec/{path.name}) | {what} | `{command}` | {held} |")
     return (
         "# What there is\n\nEach line is that at the top of the system's page; "
-        f"{INDEX[0].lower()}{INDEX[1:]}\n| system | what it is | a command that shows it | held to |\n|---|---|---|---|\n"
+        f"{INDEX[0].lower()}{INDEX[1:]}\n"
+        "| system | what it is | a command that shows it | held to |\n|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n\n## Compared with published implementations\n\n"
         "In float64, with probe weights and no field at its default: the loss, every parameter's gradient and every\n"
