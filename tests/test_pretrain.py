@@ -156,7 +156,7 @@ def test_a_config_file_and_set(corpus, tmp_path):
 def test_presets_make_valid_runs(preset):
     """Every preset's options and fields are known and in range, and a caller can't change the preset."""
     options, fields = pretraining._preset(preset, bert)
-    from_fields(pretraining.Options, options)
+    pretraining.options_of(bert, options)
     from_fields(bert.Config, fields)
     fields["hidden_size"] = 7
     assert pretraining._preset(preset, bert)[1]["hidden_size"] != 7

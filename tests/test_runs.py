@@ -25,6 +25,7 @@ import pytest
 from minibert import cli, corpus, data, kernels, pretraining, processes, training
 from minibert.checkpoint import lock, safetensors
 from minibert.errors import LONGEST, InputError, WriteError
+from minibert.families import bert
 from minibert.pretraining import pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,10 +76,10 @@ def stop(text, out):
     """Starts a run that Ctrl-C ends after step 10."""
     batches, patch = pretraining._batches, pytest.MonkeyPatch()
 
-    def stopping(model, rows, plan, step):
+    def stopping(model, rows, plan, step, dropout):
         if step == 9:
             signal.raise_signal(signal.SIGINT)
-        return batches(model, rows, plan, step)
+        return batches(model, rows, plan, step, dropout)
 
     patch.setattr(pretraining, "_batches", stopping)
     with patch.context(), pytest.raises(KeyboardInterrupt, match="after step 10 of 20"):
@@ -658,7 +659,7 @@ def test_numbers_are_bounded(option, values, said, text, tmp_path, capsys):
 def test_a_micro_batch_is_bounded(text, tmp_path, capsys):
     args = ["bert", "--corpus", text, "--out", tmp_path / "run", "--seq-length", 8192, "--accumulate", 2]
     assert "micro-batches of 4,202,496 tokens" in refused(capsys, *args, "--batch-size", 1026)
-    pretraining.Options(seq_length=8192, batch_size=1024, accumulate=2)
+    pretraining._settled("bert", {"seq_length": 8192, "batch_size": 1024, "accumulate": 2}, dict(bert.QUICK))
 
 
 def test_the_rows_of_a_shard_are_bounded(text, tmp_path, capsys):

@@ -19,6 +19,7 @@ Tree = dict[str, Any]
 
 LABELS = {"masked_lm_positions": "(B,M)<T", "masked_lm_ids": "(B,M)<vocab_size", "masked_lm_weights": "(B,M)+"}
 BASELINE = "unigram"
+COMMAND = "fill-mask"
 
 
 def shapes(*, width: int, table: tuple[int, int], tied: bool) -> Tree:
@@ -90,7 +91,7 @@ def count(labels: Tree) -> float:
     return float(np.sum(labels["masked_lm_weights"], dtype=np.float64))
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
+def right(c: Tree) -> layers.Right:
     return layers.right(c["loss"])
 
 

@@ -60,8 +60,8 @@ def count(labels: Tree) -> float:
     return float(len(target))
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
-    return layers.right(c["loss"])
+def right(c: Tree) -> layers.Right:
+    return layers.right(c["loss"], classes=True)
 
 
 def predict(r: Array, p: Tree, *, table: None = None) -> Array:

@@ -116,7 +116,7 @@ def count(labels: Tree) -> float:
     return float(_used(labels).sum())
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
+def right(c: Tree) -> layers.Right:
     return layers.right(c["loss"])
 
 
