@@ -81,6 +81,19 @@ def dims(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str
     return {dim: size for dims, shape in named for dim, size in zip(dims, shape, strict=False) if len(dim) == 1}
 
 
+def example(network: ModuleType, config: Any, rng: np.random.Generator, sizes: dict[str, int] | None = None) -> Batch:
+    """The network's example, with labels that its terms' heads draw where it has none; sizes: by letter."""
+    batch = network.example(rng, config, sizes)
+    if hasattr(network, "loss"):
+        return batch
+    there = {**dims(network, config, batch), **(sizes or {})}
+    rows = {letter: np.asarray(of) for letter, of in lengths(network, config, batch).items()}
+    for term in network.terms(config).values():
+        if not term.head.LABELS.keys() <= batch.keys():
+            batch |= term.head.draw(rng, there, rows, **term.sizes)
+    return batch
+
+
 def size(network: ModuleType, config: Any, batch: Mapping[str, Array]) -> int:
     """The tokens of a batch: the sum of its rows' lengths; its rows where no letter is ragged."""
     found = lengths(network, config, batch)

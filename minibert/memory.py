@@ -32,7 +32,7 @@ def activations(model: Any, rows: int, length: int, keep: str = "caches") -> lis
     length = whole("length", length, 4, batches.longest(model.module, model.config))
     rows, rng = whole("rows", rows, 1, MOST), np.random.default_rng(0)
     dims = {"B": rows, "M": max(1, round(0.15 * length)), **dict.fromkeys(model.module.lengths(model.config), length)}
-    batch = model.module.example(rng, model.config, dims)
+    batch = batches.example(model.module, model.config, rng, dims)
     buffers.release()  # memory used again may be larger than what stands on it
     cache = model.loss(batch, keep=keep)[1]
     seen = {id(_owner(array)) for array in tree.leaves(model.params)}

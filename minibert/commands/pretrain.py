@@ -36,6 +36,10 @@ def _complete(command: Any, words: list[str]) -> None:
     _add(command, pretraining.Options, {} if module is None else module.DEFAULTS)
     if module is not None:
         _add(command.add_argument_group(f"data of {spelled}"), module.Data, module.DEFAULTS)
+    others = {name for other in families.names() for name in pretraining.known(families.family(other))}
+    for name in sorted(others.difference(pretraining.RUN if module is None else pretraining.known(module))):
+        command.add_argument(_flag(name), help=argparse.SUPPRESS)  # refused by name
+    command.set_defaults(known=sorted(others))
 
 
 def _known() -> list[str]:
@@ -60,19 +64,23 @@ def _free(command: Any, words: list[str]) -> Iterator[str]:
 def _add(group: Any, options: type, defaults: dict[str, Any]) -> None:
     """An argument for each option."""
     for option in fields(options):
-        flag, about = "--" + option.name.replace("_", "-"), option.metadata
+        about = option.metadata
         default = defaults.get(option.name, option.default)
         shown = f"; default {default}" if default != "" else ""
         among = f" ({', '.join(about['among'])})" if about["among"] else ""
         help = f"{about['help']}{among}{shown}".replace("%", "%%")
         kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else {"type": option.type}
-        group.add_argument(flag, help=help, **kind)
+        group.add_argument(_flag(option.name), help=help, **kind)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _pretrain(args: argparse.Namespace) -> None:
     names = ("family", "out", "resume", "preset", "config", "vocabulary", "threads", "processes", "checkpoint_every")
     own = {name: getattr(args, name) for name in names}
-    chosen = {name: getattr(args, name) for name in pretraining.known(families.family(args.family))}
+    chosen = {name: getattr(args, name) for name in args.known}
     pretraining.pretrain(corpus_files=args.corpus or (), fields=_assignments(args.set or []), **own, **chosen)
 
 

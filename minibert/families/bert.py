@@ -153,7 +153,7 @@ def shapes(config: Config) -> Tree:
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-DIMS = {"B": 3, "T": 7, "M": 3}  # rows, tokens, target slots of an example
+DIMS = {"B": 3, "T": 7}  # rows and tokens of an example
 
 
 def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
@@ -162,8 +162,7 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
     table; at least 4 tokens and 2 token ids are needed. dims: sizes that differ from DIMS.
     """
     dims = {**DIMS, **(dims or {})}
-    rows, length, targets = dims["B"], dims["T"], dims["M"]
-    length = min(length, config.max_position_embeddings)
+    rows, length = dims["B"], min(dims["T"], config.max_position_embeddings)
     require(length >= 4 and config.vocab_size >= 2, "an example needs at least 4 positions and 2 token ids")
     ids = rng.integers(1, config.vocab_size, (rows, length))
     ids[:, 3] = ids[:, 1]
@@ -172,16 +171,12 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
     mask = (np.arange(length) < lengths[:, None]).astype(np.int64)
     ids = np.where(mask, ids, config.pad_token_id or 0)
     ids[0, 2] = config.pad_token_id or 0
-    weights = np.ones((rows, targets), np.float32)
-    weights[-1, -1] = 0
     batch = {
         "input_ids": ids,
         "input_mask": mask,
         "segment_ids": mask * (np.arange(length) >= lengths[:, None] // 2) % config.type_vocab_size,
-        "masked_lm_positions": np.sort(rng.integers(1, lengths.min(), (rows, targets)), axis=1),
-        "masked_lm_ids": rng.integers(0, config.vocab_size, (rows, targets)),
-        "masked_lm_weights": weights,
-        "next_sentence_labels": np.arange(rows) % 2,
+        **masked_lm.draw(rng, dims, {"T": lengths}, table=(config.vocab_size, 0)),
+        **next_sentence.draw(rng, dims, {"T": lengths}),
     }
     return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 

@@ -74,19 +74,8 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
     """BERT's, with spans in place of its pairs: one in each row, whose last slot is unused in the last row."""
     batch = bert.example(rng, config, dims)
     del batch["next_sentence_labels"]
-    rows, targets = batch["masked_lm_ids"].shape
-    last = batch["input_mask"].sum(axis=1) - 1
-    left = rng.integers(0, last - 1)
-    right = rng.integers(left + 2, last + 1)
-    within = np.minimum(right - left - 1, config.max_span)
-    used = np.ones((rows, targets), np.int64)
-    used[-1, -1] = 0
-    return {
-        **batch,
-        "span_boundaries": np.stack([left, right], axis=-1)[:, None] * used[:, :, None],
-        "span_positions": rng.integers(0, within[:, None], (rows, targets)) * used,
-        "span_ids": rng.integers(0, config.vocab_size, (rows, targets)) * used,
-    }
+    dims, lengths = {**bert.DIMS, **(dims or {})}, {"T": batch["input_mask"].sum(axis=1)}
+    return {**batch, **span_boundary.draw(rng, dims, lengths, **terms(config)["span_boundary"].sizes)}
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ offer the same:
     BASELINE                what its loss is compared with: "unigram" (tokens, by how frequent they are), "majority"
                             (classes) or "none"; COMMAND: of the command line, that shows what it predicts, if any does
     shapes(**sizes)         the tree of its parameters; sizes are the term's
+    draw(rng, dims, lengths, **sizes)       labels of an example of so many rows: dims by letter, lengths of its rows by
+                            letter
     loss(h, p, labels, *, table, total, dense, **constants) -> (loss, c)
                             the plain mean over the targets of what h says. table: the (V, E) matrix of logits, where
                             the term names one. total: what the sum is divided by instead, so that micro-batches add up.

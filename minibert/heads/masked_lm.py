@@ -32,6 +32,18 @@ def shapes(*, width: int, table: tuple[int, int], tied: bool) -> Tree:
     }
 
 
+def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, *, table: tuple[int, int], **_: Any) -> Tree:
+    """Labels of an example: M targets a row, 3 unless dims has M, none at the first position; the last has weight 0."""
+    slots = dims["B"], dims.get("M", 3)
+    weights = np.ones(slots, np.float32)
+    weights[-1, -1] = 0
+    return {
+        "masked_lm_positions": np.sort(rng.integers(1, lengths["T"].min(), slots), axis=1),
+        "masked_lm_ids": rng.integers(0, table[0], slots),
+        "masked_lm_weights": weights,
+    }
+
+
 @block
 def mlm_head(x: Array, p: Tree, table: Array, *, act: str, eps: float) -> tuple[Array, Tree]:
     """(1) LN(act(x Wᵀ + b)) tableᵀ + b_V; x (…, D), W (E, D), table (V, E) -> (…, V)."""

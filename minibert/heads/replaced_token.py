@@ -26,6 +26,11 @@ def shapes(*, width: int) -> Tree:
     return {"dense": {"weight": (width, width), "bias": (width,)}, "out": {"weight": (1, width), "bias": (1,)}}
 
 
+def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, **_: Any) -> Tree:
+    """Labels of an example: at random."""
+    return {"replaced_labels": rng.integers(0, 2, (dims["B"], dims["T"]))}
+
+
 @block
 def rtd_head(x: Array, p: Tree, *, act: str) -> tuple[Array, Tree]:
     """(1) act(x Wᵀ + b)·w + b'; x (…, D) -> (…): positive where the token looks replaced."""
