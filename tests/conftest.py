@@ -27,6 +27,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.numprocesses, config.option.dist = os.cpu_count(), "loadfile"
 
 
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small text, and what may be handed in with it."""
+    from texts import written
+
+    return written(tmp_path_factory.mktemp("corpus"))
+
+
 # ---- Seconds of a family's tests -------------------------------------------------------------------------------------
 FAMILIES = {path.stem for path in (Path(__file__).parents[1] / "minibert" / "families").glob("[a-z]*.py")}
 SECONDS: Counter[str] = Counter()

@@ -7,7 +7,6 @@ A family's own test may declare, beside what `published` reads:
     double       (p, config, batch) -> {term: value}, or the loss, where no scalar loop NAME_loss takes a family's tree
     PARAMETERS   (fields, parts left out, published number of parameters)
     FIGURES      of a whole model, as its page of the spec states them
-    RUNS         (options, fields) of runs that are stopped and continued
 """
 
 import json
@@ -20,7 +19,7 @@ import figures
 import numpy as np
 import published
 import pytest
-from published import declared
+from published import FAMILIES, declared
 
 import minibert
 import reference
@@ -28,8 +27,7 @@ from minibert import families, gradcheck, objective, trace, tree
 from minibert.config import from_fields, to_fields
 from minibert.errors import InputError
 
-FAMILIES = families.names()
-OWN = {what: dict(declared(what)) for what in ("VARIANTS", "SMALL", "double", "PARAMETERS", "FIGURES", "RUNS")}
+OWN = {what: dict(declared(what)) for what in ("VARIANTS", "SMALL", "double", "PARAMETERS", "FIGURES")}
 VARIANTS = [(name, own) for name in FAMILIES for own in OWN["VARIANTS"].get(name, ({},))]
 DRAWN = None if os.environ.get("MINIBERT_EVERY_TENSOR") else 3  # tensors of a loss that are differenced one by one
 
@@ -215,7 +213,7 @@ def identifier(value):
 
 @pytest.mark.parametrize(("name", "own"), VARIANTS, ids=identifier)
 def test_the_gradient_of_the_loss_by_differences(name, own):
-    """Along all tensors together, and along three that are drawn; along every one where MINIBERT_EVERY_TENSOR is set."""
+    """Along all tensors together, and along three that are drawn, or each where MINIBERT_EVERY_TENSOR is set."""
     found = gradcheck.family_errors(name, drawn=DRAWN, **own)
     assert len(found) >= 4
     assert max(found.values()) < gradcheck.DIFFERENCE_BAR, max(found, key=found.get)
@@ -233,7 +231,7 @@ def small(name, own):
     model = minibert.create(name, dtype="float64", **known)
     for array in tree.leaves(model.params):
         array += 0.2 * rng.standard_normal(array.shape)
-    batch = model.module.example(rng, model.config, rows=2, length=4, targets=2)
+    batch = model.module.example(rng, model.config, {"B": 2, "T": 4, "M": 2})
     del batch["dropout"]
     lists = {field: np.asarray(value).tolist() for field, value in batch.items()}
     return model, batch, (tree.map(np.ndarray.tolist, model.params), as_lists(model.config), lists)
@@ -246,7 +244,7 @@ def as_lists(config):
 
 
 def double_of(name):
-    """The scalar loop of a family's loss, or of its kin's where the equations are its own too; a dict where it has terms."""
+    """The scalar loop of a family's loss, or its kin's where the equations are the same; a dict where it has terms."""
     if name in OWN["double"]:
         return OWN["double"][name]
     while not (Path(reference.__file__).parent / f"{name}_loss.py").exists():
@@ -376,18 +374,18 @@ def test_a_part_that_the_loss_does_not_read_learns_nothing(name, tmp_path):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_terms_counts_and_what_is_right_have_the_same_names(name):
     model, batch, _ = case(name, mlm_denominator_eps=0.0)
-    loss, cache = model.loss(batch)
+    cache = model.loss(batch)[1]
     counts, right = objective.counts(model.module, model.config, batch), objective.right(cache)
     assert cache["terms"].keys() == counts.keys() == {*model.module.terms(model.config)}
     assert right.keys() <= counts.keys()
-    for hits, counted, ones in right.values():
+    for hits, counted, classes in right.values():
         assert 0 <= hits <= counted
-        assert ones is None or 0 <= ones <= counted
-    for term in counts:  # a denominator is that of its own term
+        assert classes is None or sum(classes) == counted
+    for term in counts.keys() - {"replaced_token"}:  # which has an epsilon of its own
         other = model.loss(batch, denominators={**counts, term: 2 * counts[term]})[1]["terms"]
-        for name_, value in other.items():
-            factor = 0.5 if name_ == term else 1.0
-            assert float(value) == pytest.approx(factor * float(cache["terms"][name_]), rel=0.02 if "replaced" in term else 1e-12)
+        for each, value in other.items():
+            due = float(cache["terms"][each]) * (0.5 if each == term else 1.0)
+            assert float(value) == pytest.approx(due, rel=1e-12), each
 
 
 @pytest.mark.parametrize("name", FAMILIES)
