@@ -23,7 +23,8 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import families, tree
+from minibert import families, objective, tree
+from minibert.errors import InputError
 from minibert.golden.subject import Subject, observe
 
 BAR = 1e-12
@@ -351,9 +352,14 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     assert ("pooler" in heads) == ("pooler_output" in ours)
     for name in ours.keys() & {"last_hidden_state", "pooler_output"}:
         assert error(ours[name], out[name].numpy()) < 1e-5
+    missing = set(objective.needs(model.module, model.config)) - heads
+    if missing:
+        with pytest.raises(InputError, match="|".join(f"'{part}'" for part in missing)):
+            model.loss(example(model))
     model.save(tmp_path / "ours")
     written = json.loads((tmp_path / "ours" / "config.json").read_text(encoding="utf-8"))
     assert written["architectures"] == [kind]
+    assert (written["model_type"], written.get("minibert_family", family)) == (known.model_type, family)
     assert minibert.load(tmp_path / "ours").family == family
     again, report = published.from_pretrained(tmp_path / "ours", output_loading_info=True)
     passed = set(model.module.unused(model.config))

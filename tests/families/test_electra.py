@@ -1,7 +1,6 @@
 """ELECTRA: two networks over one another, each and both beside transformers; sampling, sharing, its two stages."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -10,12 +9,12 @@ from published import Published, error, example, label, oracle, probed, term_of,
 
 import minibert
 import reference
-from minibert import cli, gradcheck, inference, layers, objective, pretraining, training, tree
+from minibert import gradcheck, layers, objective, pretraining, training, tree
 from minibert.checkpoint import safetensors
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import electra
-from minibert.heads import replaced_token
+
 
 # ---- Beside transformers: each network, both together, and REINFORCE written with torch's detach ---------------------
 def joined(model):
@@ -219,15 +218,13 @@ def test_the_shared_table_learns_from_both_losses():
 
 
 def test_a_generator_that_tells_the_truth_replaces_nothing():
-    model = network(8)
-    batch = example(model)
+    batch = example(network(8))
     batch["replacement_ids"] = batch["masked_lm_ids"]
+    original, none = corrupted(batch)
     ids, labels = electra.replaced(batch)
-    original = batch["input_ids"].copy()
-    for b, m in np.argwhere(batch["masked_lm_weights"]):
-        original[b, batch["masked_lm_positions"][b, m]] = batch["masked_lm_ids"][b, m]
     assert np.array_equal(ids, original)
     assert not labels.any()
+    assert not none.any()
 
 
 @pytest.mark.parametrize(("duplicates", "expected", "label"), [("last", 13, 1), ("first", 10, 0), ("mean", 11, 1)])
@@ -299,19 +296,13 @@ def test_the_rate_of_the_dropout_of_embeddings():
     assert kept == pytest.approx(float(model.loss(batch)[0]), rel=1e-12)
 
 
-def test_dropout_masks_reach_both_networks_and_the_sample():
+def test_dropout_masks_reach_the_sample():
     model = network(10, hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2)
     batch = example(model)
-    places = electra.dropouts(model.config, dict(zip("BT", batch["input_ids"].shape, strict=True)))
-    loss = float(model.loss(batch)[0])
-    for name, (shape, _) in places.items():
-        keep = np.ones(shape, bool)
-        assert float(model.loss({**batch, "dropout": {name: keep}})[0]) != loss, name  # kept entries are scaled
-    rng = np.random.default_rng(0)
-    dropped = {**batch, "dropout": layers.keep_masks(rng, places)}
+    keep = layers.keep_masks(np.random.default_rng(0), electra.dropouts(model.config, {"B": 4, "T": 11}))
     plain, masked = (
-        electra.sample(np.random.default_rng(1), model.params, model.config, b)["replacement_ids"]
-        for b in (batch, dropped)
+        electra.sample(np.random.default_rng(1), model.params, model.config, given)["replacement_ids"]
+        for given in (batch, {**batch, "dropout": keep})
     )
     assert not np.array_equal(plain, masked)
 
@@ -346,32 +337,19 @@ def test_the_policy_gradient_is_that_of_a_surrogate():
     assert np.unique(np.sign(advantage)).size == 2  # some samples are encouraged, others discouraged
 
 
-def test_the_loss_is_that_of_the_scalar_loops():
-    """The joint objective and the adversarial terms, against reference/electra_loss.py and electra_policy.py."""
-    loops = gradcheck.doubles()
-    for kind in ("joint", "adversarial"):
-        model = network(11, objective=kind, num_hidden_layers=1, vocab_size=11, generator_size=0.5)
-        batch = model.checked(example(model))
-        cache = electra.loss(model.params, model.config, batch)[1]
-        config = {name: getattr(model.config, name) for name in electra.Config.__dataclass_fields__}
-        lists = {name: np.asarray(value).tolist() for name, value in batch.items() if name != "dropout"}
-        both = {role: tree.map(np.ndarray.tolist, net) for role, (net, *_) in
-                electra.networks(model.params, model.config).items()}  # fmt: skip
-        heads = {role: part.num_attention_heads for role, part in electra.parts(model.config).items()}
-        terms = loops.double("electra_loss")(both, config, lists, heads)
-        for name in ("masked_lm", "replaced_token"):
-            assert error(cache["terms"][name], terms[name]) < 1e-12, name
-        if kind == "adversarial":
-            own = cache["generator"]
-            policy = loops.double("electra_policy")(
-                own["masked_lm"]["loss"]["logits"].tolist(),
-                own["baseline"]["dense"]["x"].tolist(),
-                both["generator"]["baseline"],
-                samples=own["policy"]["loss"]["labels"].tolist(),
-                rewards=(-np.log(own["baseline"]["loss"]["labels"])).tolist(),
-            )
-            for name, value in policy.items():
-                assert error(cache["terms"][name], value) < 1e-12, name
+def test_the_policy_is_that_of_the_scalar_loops():
+    model = network(11, objective="adversarial", num_hidden_layers=1, vocab_size=11)
+    cache = model.loss(example(model))[1]
+    own = cache["generator"]
+    policy = reference.double("electra_policy")(
+        own["masked_lm"]["loss"]["logits"].tolist(),
+        own["baseline"]["dense"]["x"].tolist(),
+        tree.map(np.ndarray.tolist, model.params["generator"]["baseline"]),
+        samples=own["policy"]["loss"]["labels"].tolist(),
+        rewards=(-np.log(own["baseline"]["loss"]["labels"])).tolist(),
+    )
+    for name, value in policy.items():
+        assert error(cache["terms"][name], value) < 1e-12, name
 
 
 def test_what_the_sums_are_divided_by():
@@ -388,9 +366,9 @@ def test_what_the_sums_are_divided_by():
         assert error(model.loss(batch, {name: 70.0})[1]["terms"][name], sums / 70.5) < 1e-12
 
 
-@pytest.mark.parametrize("fields", [{}, {"objective": "adversarial"}, {"sharing": "all", "generator_size": 1.0}])
-def test_micro_batches_add_up_to_the_large_batch(fields):
-    model = network(14, **fields, mlm_denominator_eps=0.2, rtd_denominator_eps=0.3)
+def test_micro_batches_add_up_to_the_large_batch():
+    """Of the policy too, whose rewards and baseline are each row's own."""
+    model = network(14, objective="adversarial", mlm_denominator_eps=0.2, rtd_denominator_eps=0.3)
     batch = example(model)
     parts = [{name: value[rows] for name, value in batch.items()} for rows in (slice(1), slice(1, 4))]
     (one, whole), (two, summed) = training.gradient(model, [batch]), training.gradient(model, parts)
@@ -452,16 +430,11 @@ def test_known_faults_change_the_loss(fault):
     ({"discriminator_weight": -0.1}, "discriminator_weight"),
     ({"mlm_denominator_eps": -0.1}, "mlm_denominator_eps"),
     ({"rtd_denominator_eps": -0.1}, "rtd_denominator_eps"),
+    ({"objective": "adversarial", "duplicates": "mean"}, "needs another"),  # of averaged ids none was sampled
 ])  # fmt: skip
 def test_configurations_that_do_not_fit_are_refused(fields, message):
     with pytest.raises(InputError, match=message):
-        minibert.create("electra", **{**FIELDS, "generator_size": 0.5, **fields})
-
-
-def test_averaged_samples_are_no_policy():
-    """Where ids of one position are averaged, the generator has sampled none of them."""
-    with pytest.raises(InputError, match="needs another"):
-        minibert.create("electra", objective="adversarial", duplicates="mean")
+        network(**fields)
 
 
 # ---- Two stages, and rows --------------------------------------------------------------------------------------------
@@ -486,12 +459,12 @@ def test_two_stages_freeze_one_network_each():
 
 
 def test_a_frozen_network_keeps_its_bits_in_a_run(corpus, tmp_path):
-    fields = {**SMALL, "objective": "two-stage", "sharing": "none", "generator_size": 1.0}
-    options = {**OPTIONS, "checkpoint_every": 6}
-    run = pretraining.pretrain("electra", [corpus], tmp_path / "run", fields=fields, **options)
-    half, end = (
-        safetensors.read(run / "checkpoints" / step / "model.safetensors") for step in ("00000006", "00000012")
-    )
+    fields = {"embedding_size": 6, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "intermediate_size": 12, **TWO}  # fmt: skip
+    options = {"steps": 12, "batch_size": 4, "seq_length": 24, "vocab_size": 300, "duplicates": 1, "held_out": 0.2,
+               "learning_rate": 0.01, "checkpoint_every": 6}  # fmt: skip
+    run = pretraining.pretrain("electra", [corpus / "text.txt"], tmp_path / "run", fields=fields, **options)
+    half, end = (safetensors.read(run / "checkpoints" / f"{step:08}" / "model.safetensors") for step in (6, 12))
     drawn = minibert.create("electra", **{**fields, "vocab_size": len(half["generator.generator_lm_head.bias"]),
                                           "max_position_embeddings": 24, "initializer_range": 0.1})  # fmt: skip
     assert half.keys() == drawn.state_dict().keys()

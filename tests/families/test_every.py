@@ -32,6 +32,11 @@ VARIANTS = [(name, own) for name in FAMILIES for own in OWN["VARIANTS"].get(name
 DRAWN = None if os.environ.get("MINIBERT_EVERY_TENSOR") else 3  # tensors of a loss that are differenced one by one
 
 
+def identifier(value):
+    """Of fields, or options, in the name of a test."""
+    return " ".join(f"{name}={field}" for name, field in value.items()) or "probe" if isinstance(value, dict) else None
+
+
 def case(name, seed=0, **fields):
     module, rng = families.family(name), np.random.default_rng(seed)
     probe = {**module.PROBE, **fields}
@@ -68,9 +73,9 @@ def test_recomputing_layers_gives_the_same_bits(name):
     assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(kept), tree.leaves(again), strict=True))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_micro_batches_add_up_to_the_large_batch(name):
-    model, batch, _ = case(name, mlm_denominator_eps=0.0)
+@pytest.mark.parametrize(("name", "own"), VARIANTS, ids=identifier)
+def test_micro_batches_add_up_to_the_large_batch(name, own):
+    model, batch, _ = case(name, **own, mlm_denominator_eps=0.0)
     del batch["dropout"]
     loss, cache = model.loss(batch)
     whole = model.loss_backward(cache)
@@ -207,10 +212,6 @@ def test_absurd_numbers_are_refused_before_anything_is_made_of_them(name):
 
 
 # ---- Gradients of whole losses ---------------------------------------------------------------------------------------
-def identifier(value):
-    return " ".join(f"{name}={field}" for name, field in value.items()) or "probe" if isinstance(value, dict) else None
-
-
 @pytest.mark.parametrize(("name", "own"), VARIANTS, ids=identifier)
 def test_the_gradient_of_the_loss_by_differences(name, own):
     """Along all tensors together, and along three that are drawn, or each where MINIBERT_EVERY_TENSOR is set."""

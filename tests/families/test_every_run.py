@@ -105,8 +105,10 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, 
     first, second = (training.read_log(run / "log.jsonl") for run in (whole, parts))
     assert [entry["loss"] for entry in first] == [entry["loss"] for entry in second]
     assert len(first) == 8
+    record = json.loads((whole / "run.json").read_text(encoding="utf-8"))["options"]
+    assert record == {**record, **families.family(name).DEFAULTS, **{key: value for key, value in given.items() if key in record}}
     model, report = minibert.load(whole), json.loads((whole / "report.json").read_text(encoding="utf-8"))
     assert model.family == name
     assert {field: getattr(model.config, field) for field in fields} == fields
-    assert report["terms"].keys() == model.module.terms(model.config).keys()
+    assert report["terms"].keys() == {*model.module.terms(model.config)}
     assert np.isfinite([*report["terms"].values()]).all()

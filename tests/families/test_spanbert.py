@@ -1,13 +1,17 @@
-"""SpanBERT: the boundary head beside the release's arithmetic and 50 digits, and what its targets see."""
+"""SpanBERT: transformers' masked LM with the release's boundary head (`ports.torch_spanbert`), and its data."""
 
 import numpy as np
+import pytest
 from figures import TEXT, Figures
-from published import Published, loaded, oracle, spared, torch_inputs, twin
+from ports.torch_spanbert import SBO, terms, with_the_head
+from published import INPUTS, Published, error, example, oracle, pair, probed, torch_inputs
 
-SBO = "cls.pair_target_predictions"
+import minibert
+from minibert import objective
+from minibert.checkpoint import safetensors
+from minibert.families import spanbert
 
 
-# ---- The published implementation: transformers' masked LM, and the release's head in torch --------------------------
 def spans(rng, config, batch):
     """Spans of 1 to 4 tokens, the longest, two in a row, none in the last."""
     left = [[1, 1, 1, 1], [0, 3, 3, 0], [2, 2, 0, 0], [0] * 4]
@@ -15,51 +19,6 @@ def spans(rng, config, batch):
     batch["span_boundaries"] = np.stack([left, right], axis=-1)
     batch["span_positions"] = np.array([[0, 1, 2, 3], [0, 0, 0, 0], [1, 0, 0, 0], [0] * 4])
     batch["span_ids"] = rng.integers(0, config.vocab_size, (4, 4))
-
-
-def with_the_head(model):
-    """transformers' BertForMaskedLM with the modules of the release's boundary head, under their names."""
-    torch, _ = oracle()
-    config, head = model.config, torch.nn.Module()
-    d, width = config.hidden_size, 2 * config.hidden_size + config.span_position_size
-    head.position_embeddings = torch.nn.Embedding(config.max_span, config.span_position_size)
-    head.mlp_layer_norm = torch.nn.Module()
-    for i, n in ((1, width), (2, d)):
-        setattr(head.mlp_layer_norm, f"linear{i}", torch.nn.Linear(n, d))
-        setattr(head.mlp_layer_norm, f"layer_norm{i}", torch.nn.LayerNorm(d, eps=config.layer_norm_eps))
-    head.bias = torch.nn.Parameter(torch.zeros(config.vocab_size))
-    if not config.tie_word_embeddings:
-        head.decoder = torch.nn.Linear(d, config.vocab_size, bias=False)
-    state = model.state_dict()
-    theirs = {name: value for name, value in state.items() if not name.startswith(SBO)}
-    module = twin(config, theirs, spared(model), "BertForMaskedLM")
-    module.cls.pair_target_predictions = head
-    return loaded(module.double().eval(), state, spared(model))
-
-
-def terms(module, batch):
-    """The release's arithmetic: every span's row scores all offsets; those that nobody asks for are ignored."""
-    torch, _ = oracle()
-    cross_entropy, t = torch.nn.functional.cross_entropy, {k: torch.from_numpy(np.asarray(v)) for k, v in batch.items()}
-    out = module(**torch_inputs(batch), output_hidden_states=True)
-    chosen = t["masked_lm_weights"] > 0
-    rows = torch.arange(len(chosen))[:, None].expand(chosen.shape)[chosen]
-    masked_lm = cross_entropy(out.logits[rows, t["masked_lm_positions"][chosen]], t["masked_lm_ids"][chosen])
-    head, mlp = module.cls.pair_target_predictions, module.cls.pair_target_predictions.mlp_layer_norm
-    act, states = module.cls.predictions.transform.transform_act_fn, out.hidden_states[-1]
-    pairs, offsets = t["span_boundaries"], len(head.position_embeddings.weight)
-    every, inward = torch.arange(len(pairs))[:, None], getattr(module, "inward", 0)
-    edges = pairs[..., 0] + inward, pairs[..., 1] - inward
-    beside = [states[every, edge][:, :, None].expand(-1, -1, offsets, -1) for edge in edges]
-    p = head.position_embeddings.weight.expand(*pairs.shape[:2], -1, -1)
-    u = mlp.layer_norm1(act(mlp.linear1(torch.cat([*beside, p], -1))))
-    u = mlp.layer_norm2(act(mlp.linear2(u)))
-    table = head.decoder.weight if hasattr(head, "decoder") else module.bert.embeddings.word_embeddings.weight
-    targets = torch.full(u.shape[:3], -100)
-    for b, n in np.argwhere(batch["span_boundaries"][..., 1] >= batch["span_boundaries"][..., 0] + 2):
-        targets[b, n, t["span_positions"][b, n]] = t["span_ids"][b, n]
-    scores = u @ table.T + head.bias
-    return {"masked_lm": masked_lm, "span_boundary": cross_entropy(scores.flatten(0, 2), targets.flatten())}
 
 
 PUBLISHED = [
@@ -103,3 +62,81 @@ FIGURES = [
         },
     )
 ]
+
+
+# ---- Planted faults --------------------------------------------------------------------------------------------------
+def _ends(both):
+    """The span's own ends instead of what lies beside it."""
+    both.twin.inward = 1
+
+
+def _places_from_one(both):
+    both.batch["span_positions"] = (both.batch["span_positions"] + 1) % 4
+
+
+def _shared_bias(both):
+    both.twin.cls.pair_target_predictions.bias.data.copy_(both.twin.cls.predictions.bias.data)
+
+
+def _no_norm(both):
+    both.twin.cls.pair_target_predictions.mlp_layer_norm.layer_norm1 = oracle()[0].nn.Identity()
+
+
+@pytest.mark.parametrize("fault", [_ends, _places_from_one, _shared_bias, _no_norm])
+def test_a_planted_fault_is_caught(fault):
+    both = pair(PUBLISHED[0], {})
+    loss = both.model.loss({name: value.copy() for name, value in both.batch.items()})[0]
+    fault(both)
+    assert error(loss, both.total().item()) > 1e-7
+
+
+def test_the_releases_spelling_of_norms_and_its_tied_decoder(tmp_path):
+    model = probed("spanbert", span_position_size=7, max_span=4)
+    batch = example(model)
+    model.save(tmp_path)
+    tensors = {}
+    for name, value in model.state_dict().items():
+        if "LayerNorm" in name or "layer_norm1" in name or "layer_norm2" in name:
+            name = name.removesuffix("weight") + "gamma" if name.endswith("weight") else name[:-4] + "beta"
+        tensors[name] = value
+    assert f"{SBO}.mlp_layer_norm.layer_norm1.gamma" in tensors
+    tensors[f"{SBO}.decoder.weight"] = model.params["embeddings"]["word"]["weight"]
+    safetensors.write(tmp_path / "model.safetensors", tensors)
+    assert minibert.load(tmp_path).loss(batch)[0] == model.loss(batch)[0]
+
+
+def test_our_directory_loads_as_a_masked_lm(tmp_path):
+    """There the head of ours is unexpected, and nothing else."""
+    torch, transformers = oracle()
+    model = probed("spanbert", span_position_size=7, max_span=4)
+    batch = example(model)
+    model.save(tmp_path)
+    theirs, info = transformers.BertForMaskedLM.from_pretrained(
+        tmp_path, output_loading_info=True, attn_implementation="eager", dtype=torch.float64
+    )
+    assert not info["missing_keys"]
+    assert all(name.startswith(SBO) for name in info["unexpected_keys"])
+    with torch.no_grad():
+        out = theirs(**torch_inputs(batch))
+    first = {ours: batch[name][:1] for name, ours in INPUTS.items()}
+    logits = objective.predict(spanbert, model.params, model.config, first, "masked_lm", (0, [2, 4]))
+    assert error(logits, out.logits[0, [2, 4]].numpy()) < 1e-12
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+def test_random_tokens_follow_the_training_text():
+    """Drawing from the counts of a text is drawing from the text in the order of its ids, whatever its shards."""
+    rng = np.random.default_rng(0)
+    texts = [[" ".join(map(str, rng.integers(2, 9, 7))) for _ in range(3)] for _ in range(4)]
+
+    class Digits:
+        ids = staticmethod(lambda text: list(map(int, text.split())))
+        __len__ = staticmethod(lambda: 11)
+
+    def counted(count):
+        return count(Digits(), None, texts[:1]) + count(Digits(), None, texts[1:])
+
+    pool = spanbert.study(Digits(), None, counted)
+    tokens = sorted(i for document in texts for sentence in document for i in Digits.ids(sentence))
+    assert len(pool) == len(tokens)
+    assert pool[np.arange(len(tokens))].tolist() == tokens
