@@ -696,7 +696,7 @@ def slopes(
 
 
 def family_errors(name: str, seed: int = 0, drawn: int | None = None, **fields: Any) -> dict[str, float]:
-    """`directional` errors of a family's whole loss at its PROBE configuration, with these fields; dropout masks drawn."""
+    """`directional` errors of a family's whole loss at its PROBE configuration, changed by fields; dropout drawn."""
     module, rng = families.family(name), np.random.default_rng(seed)
     model = create(name, **{**module.PROBE, "initializer_range": 0.4, **fields}, dtype="float64")
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)

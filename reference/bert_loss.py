@@ -1,7 +1,8 @@
 """BERT's pre-training loss: mean masked-token cross-entropy + mean next-sentence cross-entropy.
 
 p, config (dict) and batch (dict of the seven published fields) -> scalar. `mlm_denominator_eps` (release: 1e-5) is
-added to sum(masked_lm_weights). Without a next-sentence head (wwm-ext) it is the first term alone. Devlin et al. 2018 (1810.04805), appendix A.2; SPEC BERT-LOSS.
+added to sum(masked_lm_weights). Without a next-sentence head (wwm-ext) it is the first term alone. Devlin et al. 2018
+(1810.04805), appendix A.2; SPEC BERT-LOSS.
 """
 
 from .bert_encode import bert_encode

@@ -29,9 +29,8 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Figures:
-    """family, fields over SIZES and batch; figures: Euclidean norms, under the names of golden cases; plan: of its steps.
-
-    page: where they stand; values: entries of outputs of `encode`, by (output, index).
+    """family, fields over SIZES, batch; figures: Euclidean norms, under the names of golden cases; plan: of two steps;
+    values: entries of outputs of `encode`, by (output, index).
     """
 
     family: str

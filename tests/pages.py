@@ -5,13 +5,13 @@
 """
 
 import argparse
-import ast
 import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "reference"
+sys.path.insert(0, str(ROOT))  # when it is run by itself
 CLAUSE = re.compile(r"^- \*\*([A-Z]+(?:-[A-Z]+)?-\d+)\*\*", re.MULTILINE)
 INDEX = "Collected by `python tests/pages.py --write`.\n"
 # general first, then the way of a text, then the families by their kin
@@ -76,27 +76,21 @@ def systems(folder: Path = REFERENCE) -> str:
         "In float64, with probe weights and no field at its default: the loss, every parameter's gradient and every\n"
         "named output of a module within 1e-12 (`tests/published.py`; each family's test declares its comparisons).\n"
         "\n"
-        "| family | published class | configurations | labels |\n|---|---|---|---|\n"
+        "| family | published class | configurations | terms (its labels) |\n|---|---|---|---|\n"
         + "\n".join(compared())
         + "\n"
     )
 
 
 def compared() -> list[str]:
-    """A row for each comparison that a family's test declares (`PUBLISHED`), read without running it."""
-    rows = []
-    for path in sorted((ROOT / "tests" / "families").glob("test_*.py")):
-        for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if _declares(node)):
-            given = {word.arg: word.value for word in call.keywords}
-            words = [ast.literal_eval(value) for value in call.args]
-            labels = ", ".join(f"`{name}`" for name in ast.literal_eval(given["labels"]))
-            fields = given.get("configs", ast.Tuple([None])).elts
-            rows.append(f"| `{words[0]}` | `{words[1]}` | {len(fields)} | {labels} |")
-    return rows
+    """A row for each comparison that a family's test declares (`PUBLISHED`)."""
+    from published import declared
 
-
-def _declares(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Published"
+    return [
+        f"| [{family}](spec/{family}.md) | {one.kind} | {len(one.configs)} | "
+        + ", ".join(f"{term} ({keyword})" for keyword, term in one.labels.items()) + " |"
+        for family, several in declared("PUBLISHED") for one in several
+    ]  # fmt: skip
 
 
 COLLECTED = {"SPEC.md": index, "SYSTEMS.md": systems}

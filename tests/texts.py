@@ -7,7 +7,7 @@ import numpy as np
 
 
 def written(folder: Path) -> Path:
-    """The folder, with text.txt (30 documents, half of their sentences Chinese), words.txt, entities.txt, similar.json."""
+    """The folder, with text.txt (30 documents, half of them Chinese), words.txt, entities.txt and similar.json."""
     rng = np.random.default_rng(3)
     latin = ["".join(rng.choice([*"abdegiklmnorstu"], rng.integers(2, 7))) for _ in range(50)]
     chinese = ["".join(rng.choice([*"天地元黄宇宙洪荒日月盈昃"], rng.integers(2, 4))) for _ in range(20)]

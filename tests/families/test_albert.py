@@ -9,8 +9,10 @@ from published import Published, error, example, oracle, pair, probed, worst
 
 import minibert
 import reference
-from minibert import objective, optim, pretraining, tree
+from minibert import objective, optim, pretraining, training, tree
 from minibert.config import to_fields
+from minibert.corruption import sequences as makers
+from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import albert, bert
 
@@ -32,7 +34,15 @@ PUBLISHED = [
         theirs=lambda config: {"num_hidden_groups": config.num_hidden_layers} if config.sharing == "none" else {},
     )
 ]
-DIRECTORIES = {"AlbertForPreTraining": {"pooler", "mlm", "sop"}, "AlbertForMaskedLM": {"mlm"}, "AlbertModel": {"pooler"}}
+DIRECTORIES = {
+    "AlbertForPreTraining": {"pooler", "mlm", "sop"},
+    "AlbertForMaskedLM": {"mlm"},
+    "AlbertModel": {"pooler"},
+}
+RUNS = [
+    ({"masking": "dynamic", "dropout_steps": 6}, {**GROUPS, "num_hidden_layers": 3}),
+    ({}, {**GROUPS, "num_hidden_layers": 3, "sharing": "attention"}),
+]
 VARIANTS = tuple({"sharing": sharing} for sharing in albert.SHARING)
 SMALL = {"num_hidden_layers": 2, "num_hidden_groups": 1}
 SQUARE = {"embedding_size": 768, "square_map": False}
@@ -72,7 +82,8 @@ FIGURES = [
 def test_the_figures_of_the_loops_and_of_the_logits():
     tiny = model(FIGURES[0])
     p, config = tree.map(np.ndarray.tolist, tiny.params), to_fields(tiny.config)
-    x = reference.double("albert_encode")(p, config, *(TEXT[name] for name in ("input_ids", "input_mask", "segment_ids")))
+    given = (TEXT[name] for name in ("input_ids", "input_mask", "segment_ids"))
+    x = reference.double("albert_encode")(p, config, *given)
     assert x[0][0] == pytest.approx(LAST, abs=1e-11)
     assert reference.double("pooler")(x, p["pooler"])[1] == pytest.approx(POOLED, abs=1e-11)
     inputs = {"input_ids": np.array(TEXT["input_ids"]), "token_type_ids": np.array(TEXT["segment_ids"])}
@@ -207,3 +218,45 @@ def test_lambs_rate_does_not_scale_with_the_width(preset, rate):
     assert pretraining._preset("base", bert)[0]["learning_rate"] == 0.128 / 768
     assert fields.get("embedding_size", 128) == (32 if preset == "quick" else 128)
     assert albert.Config() == albert.Config(**albert.PRESETS["base"])
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+DOCUMENTS = [[[int(i) for i in range(20 * d + 7 * s + 5, 20 * d + 7 * s + 12)] for s in range(9)] for d in range(30)]
+VOCABULARY = Vocabulary(800, 2, 3, 4, 0, np.arange(800) % 3 == 1, (0, 1, 2, 3, 4))
+
+
+def rows(**given):
+    options = albert.Data(seq_length=32, duplicates=3, short_rate=0.0, **given)
+    return albert.rows(DOCUMENTS, np.random.default_rng(0), VOCABULARY, options)
+
+
+def test_pairs_are_in_order_or_swapped():
+    """The second segment continues the first, or the first the second where the label is 1."""
+    found = rows()
+    ends = [(row[0], row[-1]) for row in (ids[ids > 4] for ids in found["input_ids"])]
+    labels = found["sentence_order_labels"]
+    assert 0.3 < labels.mean() < 0.7
+    assert all((last < first) == label for (first, last), label in zip(ends, labels, strict=True))
+    assert set(np.unique(found["segment_ids"])) == {0, 1}
+
+
+def test_the_other_pairs_are_berts():
+    """The same network on next-sentence pairs: label 1 is a random segment."""
+    theirs = makers.pairs(DOCUMENTS, np.random.default_rng(0), VOCABULARY, 32, 0.0, 3)
+    found = rows(format="next-sentence")
+    assert (found["sentence_order_labels"] == theirs["next_sentence_labels"]).all()
+    assert (found["input_ids"] == theirs["input_ids"]).all()
+
+
+def test_dropout_is_removed_after_its_step(corpus, tmp_path):
+    """Another rate changes what follows; from step 5 on none is drawn."""
+    fields = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
+    given = {"steps": 8, "batch_size": 4, "seq_length": 16, "vocab_size": 300, "duplicates": 1, "held_out": 0.2}
+    drawn = []
+    for until in (5, 0):
+        run = pretraining.pretrain("albert", [corpus / "text.txt"], tmp_path / f"until-{until}", fields=fields,
+                                   dropout_steps=until, **given)  # fmt: skip
+        drawn.append([entry["loss"] for entry in training.read_log(run / "log.jsonl")])
+    assert drawn[0][:5] == drawn[1][:5]
+    assert all(a != b for a, b in zip(drawn[0][5:], drawn[1][5:], strict=True))

@@ -19,7 +19,8 @@ OWN = dict(declared("RUNS"))
 
 
 def identifier(value):
-    return " ".join(f"{name}={field}" for name, field in value.items()) or "default" if isinstance(value, dict) else None
+    """Of fields, or options, in the name of a test."""
+    return " ".join(f"{name}={field}" for name, field in value.items()) or "-" if isinstance(value, dict) else None
 
 
 def placed(corpus, name, given):
@@ -45,7 +46,8 @@ def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corp
     texts = [document.split("\n") for document in lines]
     tokenizer = tokenizers.tokenizer(module.TOKENIZER).train(lines, 300)
     handed = {key: value for key, value in HANDED_IN.items() if key in options.files(module.Data)}
-    given = module.Data(**placed(corpus, name, {"seq_length": 24, "duplicates": 1, "masking": "dynamic", **handed, **own}))
+    few = {"seq_length": 24, "duplicates": 1, "masking": "dynamic"}
+    given = module.Data(**placed(corpus, name, {**few, **handed, **own}))
     studied = data.studied(module, tokenizer, given, corpus_of(texts))
     recipe = data.Recipe(name, tokenizer, given, 0, studied)
     rows, counts = recipe.instances(texts, "train")
@@ -63,6 +65,13 @@ def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corp
     assert np.array_equal(restored, rows["input_ids"])
     assert (made["input_ids"] != rows["input_ids"]).any(axis=1).mean() > 0.5
     assert made["input_mask"][at].all()
+    assert (rows["input_ids"][:, 0] == tokenizer.cls_id).all()
+    units = getattr(given, "units", "pieces")
+    if units not in ("pieces", "repeated"):  # pieces of one word fall together
+        ids, chosen = rows["input_ids"], np.zeros(rows["input_ids"].shape, bool)
+        chosen[at] = True
+        inside = recipe.vocabulary.continues[ids][:, 1:] & ~np.isin(ids[:, :-1], sorted(tokenizer.special_ids))
+        assert (chosen[:, 1:] == chosen[:, :-1])[inside].all()
     assert all(np.array_equal(value, kept[field]) for field, value in rows.items())  # nothing is written to
 
 
@@ -72,11 +81,16 @@ def corpus_of(texts):
     return Part(texts, sizes, np.ones(len(texts), bool), None, sizes)
 
 
-TINY = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12,
-        "hidden_dropout_prob": 0.1}  # fmt: skip
+TINY = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
 FEW = {"steps": 8, "batch_size": 4, "seq_length": 24, "vocab_size": 300, "duplicates": 1, "held_out": 0.2,
        "checkpoint_every": 2, "threads": 1}  # fmt: skip
 RUNS = [(name, chosen, own) for name in FAMILIES for chosen, own in OWN.get(name, [({}, {})])]
+
+
+def record_of(module, record):
+    """Of a run's options, those of its data functions."""
+    return {key: value for key, value in record.items() if key in module.Data.__dataclass_fields__}
 
 
 @pytest.mark.parametrize(("name", "chosen", "own"), RUNS, ids=identifier)
@@ -106,9 +120,12 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, 
     assert [entry["loss"] for entry in first] == [entry["loss"] for entry in second]
     assert len(first) == 8
     record = json.loads((whole / "run.json").read_text(encoding="utf-8"))["options"]
-    assert record == {**record, **families.family(name).DEFAULTS, **{key: value for key, value in given.items() if key in record}}
+    due = {**families.family(name).DEFAULTS, **given}
+    assert all(record[key] == due[key] for key in due.keys() & record.keys())
     model, report = minibert.load(whole), json.loads((whole / "report.json").read_text(encoding="utf-8"))
     assert model.family == name
-    assert {field: getattr(model.config, field) for field in fields} == fields
+    asked = model.module.fields(model.module.Data(**record_of(model.module, record)), fields)
+    assert {field: getattr(model.config, field) for field in asked} == asked
+    assert model.config.pad_token_id == model.tokenizer.pad_id
     assert report["terms"].keys() == {*model.module.terms(model.config)}
     assert np.isfinite([*report["terms"].values()]).all()

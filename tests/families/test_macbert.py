@@ -82,67 +82,6 @@ def test_words_give_way_to_similar_words_and_never_to_a_mask(tokenizer, table):
     assert all(seen[word] for word in ("language", "model", "predict", "probability"))
 
 
-def test_chinese_words_of_a_segmentation(tokenizer, table, tmp_path):
-    words = tmp_path / "words.txt"
-    words.write_text("使用 模型 预测\n", encoding="utf-8")
-    options = Data(seq_length=32, similar=table, segmenter=str(words), rate=0.3, max_predictions=20)
-    similar = {tuple(tokenizer.ids(w)): {tuple(tokenizer.ids(s)) for s in found} for w, found in SIMILAR.items()}
-    found = 0
-    for rows, batch in batches(tokenizer, options, "使用模型预测"):
-        ids, now = rows["input_ids"], batch["input_ids"]
-        assert rows["starts"].shape == ids.shape
-        changed = ids != now
-        for b, t in np.argwhere(np.isin(ids, [word[0] for word in similar if len(word) == 2])):
-            if t + 1 < ids.shape[1] and tuple(ids[b, t : t + 2].tolist()) in similar:
-                found += tuple(now[b, t : t + 2].tolist()) in similar[tuple(ids[b, t : t + 2].tolist())]
-        assert changed.any()
-    assert found > 100
-
-
-def test_without_similar_words_they_are_random(tokenizer):
-    """Nothing handed in: the 80 % too are random ordinary tokens."""
-    options = Data(seq_length=64, max_predictions=20)
-    changed = chosen = 0
-    for rows, batch in batches(tokenizer, options):
-        ids, now = rows["input_ids"], batch["input_ids"]
-        changed += (ids != now).sum()
-        chosen += batch["masked_lm_weights"].sum()
-        assert not np.isin(now[ids != now], sorted(tokenizer.special_ids)).any()
-    assert abs(changed / chosen - 0.9 * (1 - 1 / (len(TOKENS) - 5))) < 0.03
-
-
-def test_words_of_another_length_are_rejected(tokenizer, tmp_path):
-    path = tmp_path / "similar.json"
-    path.write_text(json.dumps({"model": ["possibility", "unknown"], "predict": ["text", "use"]}))
-    options = [Data(seq_length=64), Data(seq_length=64, similar=str(path))]
-    made = [[batch["input_ids"] for _, batch in batches(tokenizer, o, seeds=8)] for o in options]
-    assert all(np.array_equal(a, b) for a, b in zip(*made, strict=True))
-
-
-def test_an_identity_table_changes_only_what_is_random(tokenizer, tmp_path):
-    words = dict.fromkeys(TEXT.split())
-    path = tmp_path / "similar.json"
-    path.write_text(json.dumps({word: [word] for word in words}))
-    changed = chosen = 0
-    for rows, batch in batches(tokenizer, Data(seq_length=64, similar=str(path), max_predictions=20)):
-        changed += (rows["input_ids"] != batch["input_ids"]).sum()
-        chosen += batch["masked_lm_weights"].sum()
-    assert 0.06 < changed / chosen < 0.13
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [(None, "cannot read"), ("[1]", "JSON obj"), ('{"a": "b"}', "JSON obj"), ('{"a": [1]}', "JSON obj"), ("{", "JSON")],
-)
-def test_unusable_tables(tokenizer, tmp_path, content, said):
-    path = tmp_path / "similar.json"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(InputError, match=said) as caught:
-        next(batches(tokenizer, Data(similar=str(path))))
-    assert "\n" not in str(caught.value)
-
-
 def test_labels_of_the_order_are_not_of_the_next_sentence():
     both = probed("macbert")
     batch = example(both)

@@ -7,11 +7,16 @@ from published import Published, error, example, pair, probed, replaced
 
 import minibert
 from minibert import tree
+from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import bert, roberta
 
 PUBLISHED = [Published("roberta", "RobertaForMaskedLM", labels={"labels": "masked_lm"})]
 DIRECTORIES = {"RobertaForMaskedLM": {"mlm"}, "RobertaModel": {"pooler"}}
+RUNS = [
+    ({"masking": "dynamic", "format": "full-sentences"}, {}),
+    ({"masking": "static", "format": "segment-pair"}, {}),
+]
 VARIANTS = ({"next_sentence": False}, {"next_sentence": True})
 PARAMETERS = [
     ({}, ("mlm",), 124_645_632),
@@ -97,3 +102,17 @@ def test_a_planted_fault_is_seen(fault, monkeypatch):
     else:
         monkeypatch.setattr(bert, "masked_lm_term", lambda config, width, act: term(config, width, "gelu_new"))
     assert error(both.model.loss(both.batch)[0], both.terms()["masked_lm"].item()) > 1e-9
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("form", roberta.FORMATS)
+def test_every_format_has_one_segment_and_a_budget_of_all_its_tokens(form):
+    """floor(0.15 T + u) of a row's T tokens, <s> and </s> included (ROB-DATA-1)."""
+    rng, vocabulary = np.random.default_rng(0), Vocabulary(60, cls=0, sep=2, mask=59, pad=1, specials=(0, 1, 2, 3, 59))
+    text = [[rng.integers(4, 59, rng.integers(2, 7)).tolist() for _ in range(9)] for _ in range(8)]
+    given = roberta.Data(seq_length=16, duplicates=1, format=form)
+    rows = roberta.rows(text, rng, vocabulary, given)
+    assert not rows["segment_ids"].any()
+    counts = roberta.corrupt(rows, rng, vocabulary, given)["masked_lm_weights"].sum(1)
+    length = rows["input_mask"].sum(1)
+    assert ((counts == np.floor(0.15 * length)) | (counts == np.ceil(0.15 * length))).all()

@@ -1,25 +1,14 @@
 """SpanBERT: transformers' masked LM with the release's boundary head (`ports.torch_spanbert`), and its data."""
 
-import numpy as np
 import pytest
 from figures import TEXT, Figures
-from ports.torch_spanbert import SBO, terms, with_the_head
+from ports.torch_spanbert import SBO, spans, terms, with_the_head
 from published import INPUTS, Published, error, example, oracle, pair, probed, torch_inputs
 
 import minibert
 from minibert import objective
 from minibert.checkpoint import safetensors
 from minibert.families import spanbert
-
-
-def spans(rng, config, batch):
-    """Spans of 1 to 4 tokens, the longest, two in a row, none in the last."""
-    left = [[1, 1, 1, 1], [0, 3, 3, 0], [2, 2, 0, 0], [0] * 4]
-    right = [[6, 6, 6, 6], [2, 5, 5, 0], [5, 5, 0, 0], [0] * 4]
-    batch["span_boundaries"] = np.stack([left, right], axis=-1)
-    batch["span_positions"] = np.array([[0, 1, 2, 3], [0, 0, 0, 0], [1, 0, 0, 0], [0] * 4])
-    batch["span_ids"] = rng.integers(0, config.vocab_size, (4, 4))
-
 
 PUBLISHED = [
     Published(
@@ -65,15 +54,6 @@ FIGURES = [
 
 
 # ---- Planted faults --------------------------------------------------------------------------------------------------
-def _ends(both):
-    """The span's own ends instead of what lies beside it."""
-    both.twin.inward = 1
-
-
-def _places_from_one(both):
-    both.batch["span_positions"] = (both.batch["span_positions"] + 1) % 4
-
-
 def _shared_bias(both):
     both.twin.cls.pair_target_predictions.bias.data.copy_(both.twin.cls.predictions.bias.data)
 
@@ -82,11 +62,19 @@ def _no_norm(both):
     both.twin.cls.pair_target_predictions.mlp_layer_norm.layer_norm1 = oracle()[0].nn.Identity()
 
 
-@pytest.mark.parametrize("fault", [_ends, _places_from_one, _shared_bias, _no_norm])
+FAULTS = {
+    "the span's own ends": lambda both: setattr(both.twin, "inward", 1),
+    "places from 1": lambda both: both.batch.update(span_positions=(both.batch["span_positions"] + 1) % 4),
+    "the bias of the other head": _shared_bias,
+    "no norm": _no_norm,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught(fault):
     both = pair(PUBLISHED[0], {})
-    loss = both.model.loss({name: value.copy() for name, value in both.batch.items()})[0]
-    fault(both)
+    loss = both.model.loss(both.batch)[0]
+    FAULTS[fault](both)
     assert error(loss, both.total().item()) > 1e-7
 
 
@@ -121,22 +109,3 @@ def test_our_directory_loads_as_a_masked_lm(tmp_path):
     first = {ours: batch[name][:1] for name, ours in INPUTS.items()}
     logits = objective.predict(spanbert, model.params, model.config, first, "masked_lm", (0, [2, 4]))
     assert error(logits, out.logits[0, [2, 4]].numpy()) < 1e-12
-
-
-# ---- Data ------------------------------------------------------------------------------------------------------------
-def test_random_tokens_follow_the_training_text():
-    """Drawing from the counts of a text is drawing from the text in the order of its ids, whatever its shards."""
-    rng = np.random.default_rng(0)
-    texts = [[" ".join(map(str, rng.integers(2, 9, 7))) for _ in range(3)] for _ in range(4)]
-
-    class Digits:
-        ids = staticmethod(lambda text: list(map(int, text.split())))
-        __len__ = staticmethod(lambda: 11)
-
-    def counted(count):
-        return count(Digits(), None, texts[:1]) + count(Digits(), None, texts[1:])
-
-    pool = spanbert.study(Digits(), None, counted)
-    tokens = sorted(i for document in texts for sentence in document for i in Digits.ids(sentence))
-    assert len(pool) == len(tokens)
-    assert pool[np.arange(len(tokens))].tolist() == tokens

@@ -162,3 +162,21 @@ def test_corrupted_rows_have_the_targets_of_their_spans():
     assert places.max() == spanbert.Config.max_span - 1
     fields = {**spanbert.PROBE, "vocab_size": size, "max_position_embeddings": 32, "max_span": 15}
     assert np.isfinite(minibert.create("spanbert", **fields).loss(batch)[0])
+
+
+def test_random_tokens_follow_the_training_text():
+    """Drawing from the counts of a text is drawing from the text in the order of its ids, whatever its shards."""
+    rng = np.random.default_rng(0)
+    texts = [[" ".join(map(str, rng.integers(2, 9, 7))) for _ in range(3)] for _ in range(4)]
+
+    class Digits:
+        ids = staticmethod(lambda text: list(map(int, text.split())))
+        __len__ = staticmethod(lambda: 11)
+
+    def counted(count):
+        return count(Digits(), None, texts[:1]) + count(Digits(), None, texts[1:])
+
+    pool = spanbert.study(Digits(), None, counted)
+    tokens = sorted(i for document in texts for sentence in document for i in Digits.ids(sentence))
+    assert len(pool) == len(tokens)
+    assert pool[np.arange(len(tokens))].tolist() == tokens

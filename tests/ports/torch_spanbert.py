@@ -6,6 +6,15 @@ from published import loaded, oracle, spared, torch_inputs, twin
 SBO = "cls.pair_target_predictions"
 
 
+def spans(rng, config, batch):
+    """Spans of 1 to 4 tokens, the longest, two in a row, none in the last."""
+    left = [[1, 1, 1, 1], [0, 3, 3, 0], [2, 2, 0, 0], [0] * 4]
+    right = [[6, 6, 6, 6], [2, 5, 5, 0], [5, 5, 0, 0], [0] * 4]
+    batch["span_boundaries"] = np.stack([left, right], axis=-1)
+    batch["span_positions"] = np.array([[0, 1, 2, 3], [0, 0, 0, 0], [1, 0, 0, 0], [0] * 4])
+    batch["span_ids"] = rng.integers(0, config.vocab_size, (4, 4))
+
+
 def with_the_head(model):
     """transformers' BertForMaskedLM with the modules of the release's boundary head, under their names."""
     torch, _ = oracle()
