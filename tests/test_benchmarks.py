@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))  # whose files import one another
-names = ("growth", "jobs", "measures", "peers", "side_by_side")
-growth, jobs, measures, peers, side_by_side = map(importlib.import_module, names)
+names = ("growth", "jobs", "measures", "peers", "pretraining", "side_by_side")
+growth, jobs, measures, peers, pretraining, side_by_side = map(importlib.import_module, names)
 
 SMALL = {
     "vocab_size": 50,
@@ -235,3 +235,23 @@ def test_growth_counts_the_products_of_the_benchmark():
     model, batch = growth.network(**sizes)
     work = list(measures.products(model.config, 3, 24, batch["masked_lm_ids"].size))
     assert 2 * growth.products(**sizes) == measures.operations(work)
+
+
+# ---- Pre-training ----------------------------------------------------------------------------------------------------
+def test_a_held_out_loss_is_compared_with_the_guess_without_context():
+    import minibert
+    from minibert.families import bert
+
+    report = {"terms": {"masked_lm": 5.0, "next_sentence": 0.7}, "unigram": {"entropy": 6.0},
+              "classes": {"next_sentence": [0.5, 0.5]}}  # fmt: skip
+    found = list(pretraining.guesses(minibert.create("bert", **bert.PROBE), report))
+    assert found == [("masked_lm", 5.0, 6.0), ("next_sentence", 0.7, pytest.approx(np.log(2)))]
+
+
+@pytest.mark.parametrize(("loss", "code"), [(5.0, 0), (6.0, 1)])
+def test_a_family_that_has_not_learnt_to_look_at_the_context_fails(loss, code, monkeypatch, capsys):
+    found = [("masked_lm", loss, 6.0), ("next_sentence", 9.0, 0.7)]
+    monkeypatch.setattr(pretraining, "trained", lambda name, steps: (found, 3.0))
+    assert pretraining.main(["--each-kind"]) == code
+    assert f"| bert | masked_lm | {loss:.3f} | 6.000 | {6 - loss:.3f} | 3 |" in capsys.readouterr().out
+    assert "roberta" not in pretraining.kinds()
