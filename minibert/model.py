@@ -10,8 +10,9 @@ import numpy as np
 
 from minibert import config as configs
 from minibert import families, objective, signatures, tree
+from minibert.checkpoint import directory
 from minibert.checkpoint.names import to_published
-from minibert.config import listed, nearest, one_of, real, require, shown, whole
+from minibert.config import listed, nearest, one_of, parameter_dtype, real, require, shown, whole
 from minibert.errors import InputError
 
 Tree = Any
@@ -181,13 +182,11 @@ class Model:
 
     def save(self, path: Any) -> None:
         """Writes the published layout: config.json, model.safetensors, vocabulary."""
-        from minibert.checkpoint import directory
-
         fits = isinstance(path, str | os.PathLike) and "\0" not in os.fspath(path)
         if not fits:
             raise InputError(f"path {shown(path)}: expected the path of a directory")
         try:
-            directory.save(self, path)
+            directory.save(directory.Held(self.family, self.config, self.params, self.tokenizer), path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -195,6 +194,15 @@ class Model:
 def _beyond(dtype: np.dtype) -> str:
     wider = "float64" if dtype.itemsize < 8 else "longdouble"
     return f"beyond {dtype}; look for extreme weights, or take dtype={wider!r}"
+
+
+def load(path: Any, family: str | None = None, dtype: Any = None) -> Model:
+    """The model of a published directory; the family and the dtype are its own unless given.
+
+    16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. Raises
+    InputError, one line, for whatever does not fit, as `checkpoint.directory.load` says.
+    """
+    return Model(*directory.load(path, family, dtype))
 
 
 def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:
@@ -217,18 +225,7 @@ def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) ->
     except MemoryError:
         count = sum(math.prod(shape) for shape in tree.leaves(shapes))
         raise InputError(f"{family} has {count:,} parameters of these sizes, more than fit into the memory") from None
-    return Model(module.__name__.rpartition(".")[2], config, tree.unflatten(flat))
-
-
-def parameter_dtype(dtype: Any) -> np.dtype:
-    """The dtype of that name, if parameters may have it, in the machine's byte order."""
-    try:
-        kind = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
-    except Exception:  # whatever the conversion of somebody's object raises
-        kind = None
-    if kind is None or kind.kind != "f" or kind.itemsize < 4:
-        raise InputError(f"dtype {shown(dtype)}: parameters are float32, float64 or longdouble")
-    return kind.newbyteorder("=")
+    return Model(families.named(module), config, tree.unflatten(flat))
 
 
 def _initial(path: str, shape: tuple[int, ...], std: float, rng: np.random.Generator) -> np.ndarray:

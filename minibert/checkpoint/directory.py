@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,9 +31,8 @@ from minibert import families, objective, reading, tokenizers
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import Row, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
-from minibert.config import from_fields, require, shown, to_fields
+from minibert.config import from_fields, parameter_dtype, require, shown, to_fields
 from minibert.errors import InputError
-from minibert.model import Model, parameter_dtype
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 OWNED = (CONFIG, WEIGHTS, INDEX, *tokenizers.FILES)
@@ -60,8 +59,17 @@ DROPPED = {
 }
 
 
-def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
-    """The model of a published directory; the family and the dtype are its own unless given.
+class Held(NamedTuple):
+    """What a published directory holds: the arguments of a `Model`."""
+
+    family: str
+    config: Any
+    params: Any
+    tokenizer: Any = None
+
+
+def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
+    """What a published directory holds; the family and the dtype are its own unless given.
 
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. One
     InputError line names every tensor that is missing, unexpected or mis-shaped.
@@ -74,7 +82,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
         return _loaded(folder, family, dtype)
 
 
-def _loaded(folder: Path, family: str | None, dtype: Any) -> Model:
+def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     fields = _fields(folder / CONFIG)
     name = family if family is not None else fields.get("minibert_family") or fields.get("model_type")
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
@@ -92,15 +100,15 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Model:
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
         require(len(tokenizer) <= config.vocab_size, f"{sizes} rows: they don't belong together")
-    return Model(module.__name__.rpartition(".")[2], config, params, tokenizer)
+    return Held(families.named(module), config, params, tokenizer)
 
 
-def save(model: Model, directory: Any) -> None:
+def save(model: Held, directory: Any) -> None:
     """Write the published layout, all of it or nothing, the parameters in their own dtype.
 
     Files that aren't part of the layout stay; a vocabulary that the directory has and the model hasn't goes.
     """
-    module, config = model.module, model.config
+    module, config = families.family(model.family), model.config
     flat = to_published(model.params, module.names(config))
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
@@ -117,9 +125,9 @@ def save(model: Model, directory: Any) -> None:
             _write(folder / part, model, of_part, tensors, model.params[part].keys())
 
 
-def _write(folder: Path, model: Model, config: Any, tensors: dict[str, np.ndarray], held: Iterable[str]) -> None:
+def _write(folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray], held: Iterable[str]) -> None:
     """One published directory: the config, the tokenizer and, where there are tensors, the weights."""
-    module, fields = model.module, to_fields(config)
+    module, fields = families.family(model.family), to_fields(config)
     default = {field: getattr(module.Config, field) for field in module.VARIANTS}
     fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
     origin = {"model_type": module.MODEL_TYPE}

@@ -52,7 +52,7 @@ def names() -> list[str]:
 
 def register(module: ModuleType) -> ModuleType:
     """Makes a module a family under the last part of its name, for this process; InputError where there is one."""
-    name = module.__name__.rpartition(".")[2]
+    name = named(module)
     taken = name in names() and _registered.get(name) is not module
     require(not taken, f"there is a family {name!r}: give the module another name")
     missing = [part for part in NETWORK if not hasattr(module, part)]
@@ -63,6 +63,11 @@ def register(module: ModuleType) -> ModuleType:
 
 NETWORK = ("Config", "shapes", "example", "inputs", "outputs", "lengths", "dropouts", "encode", "encode_backward",
            "terms", "names")  # fmt: skip
+
+
+def named(module: ModuleType) -> str:
+    """The name of a family's module."""
+    return module.__name__.rpartition(".")[2]
 
 
 def optional(module: ModuleType, config: Any) -> set[str]:
