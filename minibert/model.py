@@ -115,13 +115,13 @@ class Model:
             if name not in arrays:
                 require(spec.optional, f"the batch lacks {name!r}, which {self.family} needs")
             else:
-                value = signatures.array(name, arrays[name])
-                if value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
+                value = arrays[name] if spec.holds != "array" else signatures.array(name, arrays[name])
+                if spec.holds == "array" and value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
         for name in self.module.inputs(self.config):  # (B, M) targets may be empty: no target gives loss 0
-            empty = name in checked and checked[name].size == 0
-            require(not empty, f"{name}: empty, shape {checked[name].shape if empty else ()}")
+            for path, array in tree.items(checked.get(name, {}), f"{name}."):
+                require(array.size > 0, f"{path}: empty, shape {array.shape}")
         return checked, sizes
 
     def _checked_dropout(self, masks: dict[str, Any] | None, dims: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -208,27 +208,24 @@ def load(path: Any, family: str | None = None, dtype: Any = None) -> Model:
 def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:
     """A new model; `fields` are config fields under their published names, unknown ones refused.
 
-    It has the parts that its loss needs. Weights are drawn from a normal of standard deviation `initializer_range`,
-    truncated at two of it (so really 0.8796 of it: google-research/bert, `create_initializer`); biases are 0, norms 1
-    and 0.
+    It has the parts that its loss needs, drawn by the family's `initial` where it has one. Else weights are drawn from
+    a normal of standard deviation `initializer_range`, truncated at two of it (so really 0.8796 of it:
+    google-research/bert, `create_initializer`); biases are 0, norms 1 and 0.
     """
     module = families.family(family)
     config = configs.from_fields(module.Config, fields)
     kind = parameter_dtype(dtype)
     rng = np.random.default_rng(whole("seed", seed))
-    shapes = objective.trained(module, config)
+    shapes, initial = objective.trained(module, config), getattr(module, "initial", _initial)
     try:
-        flat = {
-            path: _initial(path, shape, config.initializer_range, rng).astype(kind)
-            for path, shape in tree.items(shapes)
-        }
+        flat = {path: initial(path, shape, config, rng).astype(kind) for path, shape in tree.items(shapes)}
     except MemoryError:
         count = sum(math.prod(shape) for shape in tree.leaves(shapes))
         raise InputError(f"{family} has {count:,} parameters of these sizes, more than fit into the memory") from None
     return Model(families.named(module), config, tree.unflatten(flat))
 
 
-def _initial(path: str, shape: tuple[int, ...], std: float, rng: np.random.Generator) -> np.ndarray:
+def _initial(path: str, shape: tuple[int, ...], config: Any, rng: np.random.Generator) -> np.ndarray:
     *_, parent, leaf = path.split(".")
     if leaf == "bias":
         return np.zeros(shape)
@@ -237,4 +234,4 @@ def _initial(path: str, shape: tuple[int, ...], std: float, rng: np.random.Gener
     values = rng.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = rng.standard_normal(int(beyond.sum()))
-    return values * std
+    return values * config.initializer_range

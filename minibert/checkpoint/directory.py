@@ -5,7 +5,7 @@ What a family's module says about its files, in the tables at its end:
     MODEL_TYPE       the "model_type" in its config.json
     PREFIX           how the encoder's names begin in published models with heads; bare encoders go without
     VARIANTS         config fields of minibert's own, written only where they differ from their defaults
-    TOKENIZER        a key of tokenizers.KINDS: where the files don't say which kind they are
+    TOKENIZER        a key of tokenizers.KINDS, where the files don't say which kind they are; None: it reads no text
     architectures(config)  published class -> the parts that it has, of those that a file may lack as a whole
     names(config)    rows (path in the tree, published name, bijection) of every parameter
     aliases(config)  second published name -> the name whose tensor it repeats
@@ -96,7 +96,7 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     params = _parameters(folder, module, config, None if dtype is None else parameter_dtype(dtype))
-    tokenizer = tokenizers.load(folder, module.TOKENIZER)
+    tokenizer = tokenizers.load(folder, module.TOKENIZER) if module.TOKENIZER else None
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
         require(len(tokenizer) <= config.vocab_size, f"{sizes} rows: they don't belong together")

@@ -8,6 +8,7 @@ What a family's file offers, in this order (bert.py is the model):
     Config PRESETS PROBE    its configuration, the published sizes, a small one with every field off its default
     shapes(config)          the tree of shapes of the network: norms are called "norm", leaves "weight" and "bias", what
                             attends "query key value output", what feeds forward "in out"; stacks are lists
+    initial(path, shape, config, rng)       optional: a parameter's first values; else they are `model.create`'s
     example(rng, config, dims)              a small batch of every kind of trouble, dropout masks drawn; dims: sizes by
                             letter that differ from its own
     inputs(config) outputs(config) SPELLINGS                what `encode` takes and gives: {name: spec}; an input may be
