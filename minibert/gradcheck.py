@@ -618,6 +618,9 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
         {"act": act},
         {"activation": act},
     )
+    down, up = ({"weight": p["pooler"]["weight"][:4], "bias": p["pooler"]["bias"][:4]},
+                {"weight": p["pooler"]["weight"][:, 1:5], "bias": p["pooler"]["bias"]})  # fmt: skip
+    yield Case("adapter", layers.adapter, layers.adapter_backward, {"f": x, "p": {"down": down, "up": up}}, {})
     yield Case(
         "encoder_layer",
         layers.encoder_layer,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from minibert import adapters, families, objective, signatures, tree
 from minibert import config as configs
-from minibert import families, objective, signatures, tree
 from minibert.checkpoint import directory
 from minibert.checkpoint.names import to_published
 from minibert.config import listed, nearest, one_of, parameter_dtype, real, require, shown, whole
@@ -152,7 +152,7 @@ class Model:
     def _dtype(self) -> np.dtype:
         """The parameters' precision; InputError for parameters that are not the family's, or in another."""
         self._require_fit("params", self.params)
-        parts, spare = objective.shapes(self.module, self.config), families.optional(self.module, self.config)
+        parts, spare = self._shapes(self.params), families.optional(self.module, self.config)
         for part, shapes in parts.items():
             held, due = self.params.get(part), len(tree.leaves(shapes))
             whole = len(tree.leaves(held)) == due if part in self.params else part in spare
@@ -162,12 +162,17 @@ class Model:
             parameter_dtype(array.dtype)
         return tree.leaves(self.params)[0].dtype
 
+    def _shapes(self, params: Any) -> Tree:
+        """The shape of every parameter, with adapters where these have them."""
+        shapes, width = objective.shapes(self.module, self.config), adapters.width(params)
+        return shapes if width is None else adapters.shapes(shapes, width)
+
     def _require_fit(self, name: str, given: Tree) -> None:
         """InputError unless every leaf is an array of a parameter's name and shape."""
         if not isinstance(given, dict):
             raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
-        shapes = tree.flatten(objective.shapes(self.module, self.config))
-        for path, array in tree.flatten(given).items():
+        flat, shapes = tree.flatten(given), tree.flatten(self._shapes(given))
+        for path, array in flat.items():
             if path not in shapes:
                 raise InputError(f"{name}: {self.family} has no parameter {path!r}{nearest(path, shapes)}")
             fits = type(array) is np.ndarray and array.shape == shapes[path]
@@ -178,7 +183,11 @@ class Model:
         """The flat dict under published names, each unique tensor once, of `params` or of any tree with its keys."""
         if tree is not None:
             self._require_fit("tree", tree)
-        return to_published(self.params if tree is None else tree, self.module.names(self.config))
+        return to_published(self.params if tree is None else tree, self.names())
+
+    def names(self) -> list[tuple[str, str, str]]:
+        """(path in the tree, published name, bijection) of every parameter (see `checkpoint.names`)."""
+        return [*self.module.names(self.config), *adapters.names(self.params)]
 
     def save(self, path: Any) -> None:
         """Writes the published layout: config.json, model.safetensors, vocabulary."""

@@ -297,7 +297,7 @@ def _tensors(path: Path, due: list[Any]) -> dict[str, np.ndarray]:
 
 def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
     """Writes tensors with published names into the leaves of a tree like the parameters."""
-    loaded = tree.flatten(from_published(tensors, model.module.names(model.config)))
+    loaded = tree.flatten(from_published(tensors, model.names()))
     leaves = tree.flatten(target)
     require(leaves.keys() == loaded.keys(), "it holds other tensors than this model")
     for path, leaf in leaves.items():
@@ -448,7 +448,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     the last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises
     KeyboardInterrupt. A loss or gradient that is not finite raises InputError before anything is updated.
     """
-    rows = model.module.names(model.config)
+    rows = model.names()
     names = {path: name for path, name, _ in rows}
     new_state, update = optim.OPTIMIZERS[plan.optimizer]
     state = new_state(model.params)

@@ -18,7 +18,7 @@ LEVELS = [
     ["errors", "buffers", "reading", "streams"],
     ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
     ["pairs", "kernels", "checkpoint.safetensors"],
-    ["ops", "strategies", "trace"],
+    ["ops", "strategies", "trace", "adapters"],
     ["layers"],
     ["heads"],
     ["objective"],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import batches, cli, families, gradcheck, objective, training, tree
+from minibert import batches, cli, families, gradcheck, objective, signatures, training, tree
 from minibert.errors import InputError
 from minibert.pretraining import pretrain
 from tests import toys
@@ -52,8 +52,6 @@ def test_outputs_are_as_they_are_declared(name):
     given = {key: value for key, value in batch.items() if key in model.module.inputs(model.config)}
     out, sizes = model.encode(**given), {**vars(model.config), **batches.dims(model.module, model.config, batch)}
     assert out.keys() == model.module.outputs(model.config).keys()
-    from minibert import signatures
-
     for key, text in model.module.outputs(model.config).items():
         signatures.check(key, out[key], signatures.parse(text), sizes)
 

@@ -80,7 +80,7 @@ class Bag:
     def lengths(config):
         return {"T": ("attention_mask", T)}
 
-    def names(self, config):
+    def names(self, config=None):
         return [(path, f"bag.{path}", "identity") for path in tree.flatten(self.params)]
 
 

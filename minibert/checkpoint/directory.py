@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, objective, reading, tokenizers
+from minibert import families, objective, reading, tokenizers, tree
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import Row, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
@@ -110,6 +110,9 @@ def save(model: Held, directory: Any) -> None:
     """
     module, config = families.family(model.family), model.config
     flat = to_published(model.params, module.names(config))
+    named = {path for path, _, _ in module.names(config)}
+    for path, _ in tree.items(model.params):
+        require(path in named, f"parameter {path!r} has no published name: refusing to save a model without it")
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")

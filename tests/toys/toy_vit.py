@@ -116,21 +116,25 @@ def layer(x, p, *, heads, act, eps):
     c = {"attention": {}, "feed_forward": {}}
     n, c["attention"]["norm"] = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
     f, c["attention"]["self"] = layers.self_attention(n, p["attention"], heads=heads)
-    a = kernels.add(x, f)
+    a, c["attention"]["add"] = layers.add(x, f, p["attention"], keep=None, rate=0.0)
     n, c["feed_forward"]["norm"] = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
     f, c["feed_forward"]["mlp"] = layers.feed_forward(n, p["feed_forward"], act=act)
-    return kernels.add(a, f), c
+    y, c["feed_forward"]["add"] = layers.add(a, f, p["feed_forward"], keep=None, rate=0.0)
+    return y, c
 
 
 @block_backward
 def layer_backward(dy, c):
     g = {}
-    dn, g["feed_forward"] = layers.feed_forward_backward(dy, c["feed_forward"]["mlp"])
+    dskip, df, ends = layers.add_backward(dy, c["feed_forward"]["add"])
+    dn, g["feed_forward"] = layers.feed_forward_backward(df, c["feed_forward"]["mlp"])
     da, g["feed_forward"]["norm"] = ops.layer_norm_backward(dn, c["feed_forward"]["norm"])
-    da = kernels.add(dy, da)
-    dn, g["attention"] = layers.self_attention_backward(da, c["attention"]["self"])
+    g["feed_forward"] |= ends
+    dskip, df, ends = layers.add_backward(kernels.add(dskip, da), c["attention"]["add"])
+    dn, g["attention"] = layers.self_attention_backward(df, c["attention"]["self"])
     dx, g["attention"]["norm"] = ops.layer_norm_backward(dn, c["attention"]["norm"])
-    return kernels.add(da, dx), g
+    g["attention"] |= ends
+    return kernels.add(dskip, dx), g
 
 
 def encode(p, config, inputs, *, keep="caches"):
