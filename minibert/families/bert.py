@@ -316,6 +316,20 @@ def fields(data: Any, given: Tree) -> Tree:
     return {"max_position_embeddings": data.seq_length, **given}
 
 
+def read(encodings: list, pad: int) -> dict[str, Array]:
+    """The inputs of encoded texts (`tokenizers.encoding.Encoding`), padded at the end with this id: each (B, T)."""
+    length = max(len(encoding.ids) for encoding in encodings)
+
+    def padded(rows: list[list[int]], filler: int) -> Array:
+        return np.array([[*row, *[filler] * (length - len(row))] for row in rows], np.int64)
+
+    return {
+        "input_ids": padded([encoding.ids for encoding in encodings], pad),
+        "attention_mask": padded([[1] * len(encoding.ids) for encoding in encodings], 0),
+        "token_type_ids": padded([encoding.type_ids for encoding in encodings], 0),
+    }
+
+
 def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:
     """Pairs of segments, half of them not consecutive (section 3.1, task 2; `instances.pairs`), nothing masked yet."""
     return instances.pairs(documents, rng, vocabulary, data.seq_length, data.short_rate, data.duplicates)
