@@ -202,33 +202,14 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     hidden_states: 1 + N·inner arrays (B, T, D), the first what enters the first layer; attentions, one for each inner
     layer, and pooler_output as in BERT.
     """
-    ids = inputs["input_ids"]
-    length = ids.shape[1]
-    require(
-        length <= config.max_position_embeddings,
-        f"input_ids: {length} tokens a row, but max_position_embeddings is {config.max_position_embeddings}; truncate",
-    )
-    dropout = inputs.get("dropout") or {}
-    types = inputs.get("token_type_ids")
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", np.arange(length)),
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
-    keep_mask, rate = dropout.get("albert.embeddings.dropout"), config.hidden_dropout_prob
     c: Tree = {"uses": uses(config)}
-    h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, keep=keep_mask, rate=rate
-    )
+    h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, PREFIX)  # (1)
     if "map" in p:
         h, c["map"] = ops.linear(h, **p["map"])  # (2)
     ps = [{part: p["encoder"][i][part] for part, i in use.items()} for use in c["uses"]]  # (3)
-    given = {"mask": inputs.get("attention_mask"), "dropout": _layers_dropout(config, dropout)}
+    given = {"mask": inputs.get("attention_mask"), "dropout": _layers_dropout(config, inputs.get("dropout") or {})}
     hidden, c["encoder"] = layers.encoder(h, ps, config, **given, prefix="", keep=keep)
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    out = bert.states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])
     return out, c

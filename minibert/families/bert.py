@@ -231,35 +231,44 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     `keep` is "caches" (see `layers.stack`; the constant "zero" takes masked rows out after them); pooler_output (B, D)
     where p has a pooler.
     """
-    ids = inputs["input_ids"]
-    length = ids.shape[1]
-    require(
-        length <= config.max_position_embeddings,
-        f"input_ids: {length} tokens a row, but max_position_embeddings is {config.max_position_embeddings}; truncate",
-    )
-    dropout = inputs.get("dropout") or {}
-    types = inputs.get("token_type_ids")
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", np.arange(length)),
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
-    keep_mask, rate = dropout.get("bert.embeddings.dropout"), config.hidden_dropout_prob
     c: Tree = {}
-    h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, keep=keep_mask, rate=rate
-    )
-    mask = inputs.get("attention_mask")
-    hidden, c["encoder"] = layers.encoder(  # (2)-(6)
-        h, p["encoder"], config, mask=mask, dropout=dropout, prefix=LAYERS, keep=keep
-    )
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    h, c["embeddings"] = embedded(p["embeddings"], config, inputs, PREFIX)  # (1)
+    given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
+    hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=LAYERS, keep=keep)  # (2)-(6)
+    out = states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])  # (7)
     return out, c
+
+
+def embedded(
+    p: Tree, config: Any, inputs: dict[str, Array], prefix: str, *, positions: Array | None = None,
+    frozen: tuple[str, ...] = ("word",),
+) -> tuple[Array, Tree]:  # fmt: skip
+    """(1) of tokens, with the keep-mask of "{prefix}embeddings.dropout"; positions: 0, 1, … unless given; frozen: the
+    tables whose padding row gets no look-up gradient.
+    """
+    ids, types = inputs["input_ids"], inputs.get("token_type_ids")
+    (_, most), length = lengths(config)["T"], ids.shape[1]
+    fits = f"input_ids: {length} tokens a row, but max_position_embeddings is {most}; truncate"
+    require(positions is not None or length <= most, fits)
+    tables = {
+        "word": ids,
+        "position": inputs.get("position_ids", np.arange(length) if positions is None else positions),
+        "token_type": np.zeros_like(ids) if types is None else types,
+    }
+    rows = {} if config.pad_row_gradient else dict.fromkeys(frozen, config.pad_token_id)
+    keep = (inputs.get("dropout") or {}).get(f"{prefix}embeddings.dropout")
+    drop = {"keep": keep, "rate": config.hidden_dropout_prob}
+    return layers.embeddings(p, ids=tables, frozen=rows, eps=config.layer_norm_eps, **drop)
+
+
+def states(hidden: list[Array], caches: list[Tree], keep: str) -> Tree:
+    """The outputs that an encoder's layers give."""
+    out: Tree = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
+    if keep == "caches":
+        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in caches]
+    return out
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:

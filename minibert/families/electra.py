@@ -250,32 +250,13 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
 
 
 def _encode(p: Tree, config: Config, prefix: str, inputs: Mapping[str, Any], keep: str) -> tuple[Tree, Tree]:
-    ids = inputs["input_ids"]
-    length, most = ids.shape[1], config.max_position_embeddings
-    fits = f"input_ids: {length} tokens a row, but max_position_embeddings is {most}; truncate"
-    require(length <= most, fits)
-    dropout, types = inputs.get("dropout") or {}, inputs.get("token_type_ids")
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", np.arange(length)),
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
-    drop = {"keep": dropout.get(f"{prefix}electra.embeddings.dropout"), "rate": config.hidden_dropout_prob}
     c: Tree = {}
-    h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, **drop
-    )
+    h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, prefix + PREFIX)  # (1)
     if "project" in p:
         h, c["project"] = ops.linear(h, **p["project"])
-    mask = inputs.get("attention_mask")
-    hidden, c["encoder"] = layers.encoder(  # (2)
-        h, p["encoder"], config, mask=mask, dropout=dropout, prefix=prefix + LAYERS, keep=keep
-    )
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
-    return out, c
+    given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
+    hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=prefix + LAYERS, keep=keep)  # (2)
+    return bert.states(hidden, c["encoder"], keep), c
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
