@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, options, tree
-from minibert.config import require, shown
+from minibert.config import among, rate, require, size
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
@@ -57,29 +57,24 @@ class Config(bert.Config):
     """ALBERT-base, version 2, under the published field names, and the named variants of this engine."""
 
     vocab_size: int = 30000
-    embedding_size: int = 128
-    num_hidden_groups: int = 1
-    inner_group_num: int = 1
+    embedding_size: int = size(128, bert.WIDE)
+    num_hidden_groups: int = size(1)
+    inner_group_num: int = size(1)
     hidden_act: str = "gelu_new"
     hidden_dropout_prob: float = 0.0
     attention_probs_dropout_prob: float = 0.0
-    classifier_dropout_prob: float = 0.1
+    classifier_dropout_prob: float = rate(0.1)
     # variants
-    sharing: str = "all"  # SHARING
+    sharing: str = among("all", SHARING)
     square_map: bool = True  # False: no map (2) where embedding_size is hidden_size
     feed_forward_dropout: bool = False  # True: the release's dropout in B6
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        most = {"embedding_size": 2**20, "num_hidden_groups": self.num_hidden_layers,
-                "inner_group_num": max(1, 1024 // self.num_hidden_layers)}  # fmt: skip
+        most = {"num_hidden_groups": self.num_hidden_layers, "inner_group_num": max(1, 1024 // self.num_hidden_layers)}
         for name, limit in most.items():
-            fits = 0 < getattr(self, name) <= limit
+            fits = getattr(self, name) <= limit
             require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {limit}")
-        allowed = f"allowed: {', '.join(SHARING)}"
-        require(self.sharing in SHARING, f"config field 'sharing' is {shown(self.sharing)}; {allowed}")
-        rate = self.classifier_dropout_prob
-        require(0 <= rate < 1, f"config field 'classifier_dropout_prob' is {rate}; allowed: [0, 1)")
 
 
 def _size(depth: int, width: int) -> dict[str, int]:

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, options
-from minibert.config import require, shown
+from minibert.config import among, check, number, rate, require, size
 from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
 from minibert.heads import masked_lm, next_sentence
@@ -41,53 +41,37 @@ Tree = dict[str, Any]
 
 
 # ---- Configuration ---------------------------------------------------------------------------------------------------
-# Layers are listed before a file is looked at; the product of two widths is a size that a machine has.
-MOST = {"num_hidden_layers": 1024, "hidden_size": 2**20, "intermediate_size": 2**20}
+WIDE, DEEP = 2**20, 1024  # the product of two widths is a size that a machine has; layers are listed
 
 
 @dataclass(frozen=True)
 class Config:
     """BERT-base as released (uncased), under the published field names, and the named variants of this engine."""
 
-    vocab_size: int = 30522
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
+    vocab_size: int = size(30522)
+    hidden_size: int = size(768, WIDE)
+    num_hidden_layers: int = size(12, DEEP)
+    num_attention_heads: int = size(12)
+    intermediate_size: int = size(3072, WIDE)
+    hidden_act: str = among("gelu", layers.ACTIVATIONS)
+    hidden_dropout_prob: float = rate(0.1)
+    attention_probs_dropout_prob: float = rate(0.1)
+    max_position_embeddings: int = size(512)
+    type_vocab_size: int = size(2)
+    initializer_range: float = number(0.02, 0, 100)
+    layer_norm_eps: float = number(1e-12, 0, 1)
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
     # variants
-    mask_constant: str = "min"  # ops.MASK_CONSTANTS
+    mask_constant: str = among("min", ops.MASK_CONSTANTS)
     pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
-    mlm_denominator_eps: float = 0.0  # 1e-5: the release's denominator of (9)
+    mlm_denominator_eps: float = number(0.0, 0, 1)  # 1e-5: the release's denominator of (9)
 
     def __post_init__(self) -> None:
-        sizes = (
-            "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
-            "type_vocab_size"
-        )
-        for name in sizes.split():
-            most = MOST.get(name, 2**31 - 1)
-            fits = 0 < getattr(self, name) <= most
-            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {most}")
+        check(self)
         heads = f"a divisor of hidden_size {self.hidden_size}"
         fits = self.hidden_size % self.num_attention_heads == 0
         require(fits, f"config field 'num_attention_heads' is {self.num_attention_heads}; allowed: {heads}")
-        for name, allowed in (("hidden_act", layers.ACTIVATIONS), ("mask_constant", ops.MASK_CONSTANTS)):
-            value = getattr(self, name)
-            require(value in allowed, f"config field {name!r} is {shown(value)}; allowed: {', '.join(allowed)}")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            require(0 <= getattr(self, name) < 1, f"config field {name!r} is {getattr(self, name)}; allowed: [0, 1)")
-        for name, most in (("layer_norm_eps", 1), ("initializer_range", 100), ("mlm_denominator_eps", 1)):
-            fits = 0 <= getattr(self, name) <= most
-            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 0 to {most}")
         pad = self.pad_token_id
         require(pad is None or 0 <= pad < self.vocab_size, f"config field 'pad_token_id' is {pad}; allowed: a token id")
 
