@@ -10,7 +10,7 @@ import numpy as np
 
 from minibert import adapters, families, objective, signatures, tree
 from minibert import config as configs
-from minibert.checkpoint import directory
+from minibert.checkpoint import directory as directories
 from minibert.checkpoint.names import to_published
 from minibert.config import listed, nearest, one_of, parameter_dtype, real, require, shown, whole
 from minibert.errors import InputError
@@ -195,7 +195,7 @@ class Model:
         if not fits:
             raise InputError(f"path {shown(path)}: expected the path of a directory")
         try:
-            directory.save(directory.Held(self.family, self.config, self.params, self.tokenizer), path)
+            directories.save(directories.Held(self.family, self.config, self.params, self.tokenizer), path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -205,13 +205,13 @@ def _beyond(dtype: np.dtype) -> str:
     return f"beyond {dtype}; look for extreme weights, or take dtype={wider!r}"
 
 
-def load(path: Any, family: str | None = None, dtype: Any = None) -> Model:
+def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     """The model of a published directory; the family and the dtype are its own unless given.
 
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. Raises
     InputError, one line, for whatever does not fit, as `checkpoint.directory.load` says.
     """
-    return Model(*directory.load(path, family, dtype))
+    return Model(*directories.load(directory, family, dtype))
 
 
 def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:
