@@ -2,8 +2,8 @@
 
     python examples/03_pretraining_on_real_text.py [DIR]       a new directory; default: a temporary one
 
-A small vocabulary, one layer and 300 steps, so that it ends soon; `minibert pretrain bert` is the real thing. The dashed
-line is what a guess can reach that knows how frequent each token is, and nothing else: the unigram entropy.
+A small vocabulary, one layer and 300 steps, so that it ends soon; `minibert pretrain bert` is the real thing. The
+dashed line is what a guess can reach that knows how frequent each token is, and nothing else: the unigram entropy.
 """
 
 import json

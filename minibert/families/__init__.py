@@ -8,6 +8,7 @@ What a family's file offers, in this order (bert.py is the model):
     Config PRESETS PROBE    its configuration, the published sizes, a small one with every field off its default
     shapes(config)          the tree of shapes of the network: norms are called "norm", leaves "weight" and "bias", what
                             attends "query key value output", what feeds forward "in out"; stacks are lists
+    initial(path, shape, config, rng)       optional: a parameter's first values; else they are `model.create`'s
     example(rng, config, dims)              a small batch of every kind of trouble, dropout masks drawn; dims: sizes by
                             letter that differ from its own
     inputs(config) outputs(config) SPELLINGS                what `encode` takes and gives: {name: spec}; an input may be
@@ -23,6 +24,7 @@ What a family's file offers, in this order (bert.py is the model):
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout
+    read(encodings, pad)    the inputs of encoded texts
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA)
@@ -32,6 +34,7 @@ What a family's file offers, in this order (bert.py is the model):
                             its published names: see `checkpoint.names`, `checkpoint.directory`, `golden.subject`
 """
 
+import functools
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
@@ -47,12 +50,17 @@ _registered: dict[str, ModuleType] = {}
 
 def names() -> list[str]:
     """The families there are."""
-    return sorted({module.name for module in pkgutil.iter_modules(__path__)} | _registered.keys())
+    return sorted({*_files(), *_registered})
+
+
+@functools.cache
+def _files() -> tuple[str, ...]:
+    return tuple(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def register(module: ModuleType) -> ModuleType:
     """Makes a module a family under the last part of its name, for this process; InputError where there is one."""
-    name = module.__name__.rpartition(".")[2]
+    name = named(module)
     taken = name in names() and _registered.get(name) is not module
     require(not taken, f"there is a family {name!r}: give the module another name")
     missing = [part for part in NETWORK if not hasattr(module, part)]
@@ -63,6 +71,11 @@ def register(module: ModuleType) -> ModuleType:
 
 NETWORK = ("Config", "shapes", "example", "inputs", "outputs", "lengths", "dropouts", "encode", "encode_backward",
            "terms", "names")  # fmt: skip
+
+
+def named(module: ModuleType) -> str:
+    """The name of a family's module."""
+    return module.__name__.rpartition(".")[2]
 
 
 def optional(module: ModuleType, config: Any) -> set[str]:
@@ -81,7 +94,7 @@ def family(name: str) -> ModuleType:
     """The family's module, also by its spelling with dashes; InputError for an unknown name."""
     spelled = name.replace("-", "_") if isinstance(name, str) else ""
     spelled = ALIASES.get(spelled, spelled)
-    if spelled not in names():
+    if spelled not in _files() and spelled not in _registered:
         raise InputError(f"unknown family {shown(name)}{nearest(spelled, names())}; there are: {', '.join(names())}")
     return _registered.get(spelled) or import_module(f"{__name__}.{spelled}")
 
