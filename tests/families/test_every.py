@@ -272,12 +272,12 @@ def test_the_loss_is_that_of_its_scalar_loops(name, own):
 
 @pytest.mark.parametrize(("name", "own"), VARIANTS, ids=identifier)
 def test_the_gradient_of_the_loss_at_fifty_digits(name, own):
-    """Along a random direction in all of the tree, in each part of it, and in three drawn tensors or in each."""
+    """Along a random direction in all of the tree, and in three drawn tensors or in each part and tensor."""
     model, batch, (p, config, lists) = small(name, own)
     rng, double, weights = np.random.default_rng(3), double_of(name), getattr(model.module, "weights", None)
     gradient = tree.flatten(model.loss_backward(model.loss(batch)[1]))
     signs = {path: rng.choice([-1.0, 1.0], array.shape) for path, array in tree.items(model.params)}
-    drawn = [*signs] if DRAWN is None else [str(path) for path in rng.choice([*signs], DRAWN, replace=False)]
+    drawn = [*model.params, *signs] if DRAWN is None else map(str, rng.choice([*signs], DRAWN, replace=False))
     arguments = {"p": p, "config": config, "batch": lists}
     exact = {term: reference.lists.convert(float(w)) for term, w in weights(model.config).items()} if weights else {}
 
@@ -286,7 +286,7 @@ def test_the_gradient_of_the_loss_at_fifty_digits(name, own):
         return sum(exact.get(term, 1) * part for term, part in value.items()) if isinstance(value, dict) else value
 
     slopes, truth = {}, {}
-    for part in ("", *model.params, *drawn):
+    for part in ("", *drawn):
         ahead = {path: sign if path.startswith(part) else 0 * sign for path, sign in signs.items()}
         direction = tree.map(np.ndarray.tolist, tree.unflatten(ahead))
         truth[part] = np.array(float(reference.double("directional")(loss, arguments, "p", direction)))
