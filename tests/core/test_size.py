@@ -36,8 +36,10 @@ EXCEPTIONS: dict[tuple[str, str], tuple[int, str]] = {
     ("data-only family", "bert_wwm_ext"): (85, "rows of single sentences, and a published head that it passes over"),
     ("tests", "albert"): (265, "sharing against copies, groups as published, names of repeated calls, pairs, LAMB"),
     ("tests", "electra"): (640, "each network and both together as twins, REINFORCE, sampling, stages, directories"),
+    ("cases", "bert"): (245, "every kind of case, which the others have one or two of"),
     ("cases", "electra"): (55, "cases of each network, of both, and of what an adversarial generator adds"),
     ("mistakes", "albert"): (165, "what goes wrong where one tensor has several uses, and modules several calls"),
+    ("mistakes", "electra"): (230, "two networks, sampling, replacing, a policy: most of it is in no other family"),
     ("mistakes", "spanbert"): (155, "its own head has as many parts as BERT's two together"),
     ("page of the spec", "bert"): (140, "the clauses that bind in all encoders that are kin to it"),
     ("double", "albert"): (65, "the encoder with its groups and the loss, each in a file of the loops' 40 lines"),
@@ -75,9 +77,12 @@ def kinds(name: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", families.names())
 def test_a_family_is_within_its_budget(name):
+    past = {}
     for what in kinds(name):
-        most, reason = EXCEPTIONS.get((what, name), (BUDGETS[what][1], ""))
-        assert size(what, name) <= most, f"{what} of {name}: past its budget{reason and ', even for: ' + reason}"
+        most, _ = EXCEPTIONS.get((what, name), (BUDGETS[what][1], ""))
+        if size(what, name) > most:
+            past[what] = f"{size(what, name)} of {most}"
+    assert not past, f"{name}: past its budget"
 
 
 @pytest.mark.parametrize(("what", "name"), EXCEPTIONS)
@@ -94,7 +99,7 @@ def test_a_budget_sees_what_is_too_long(tmp_path, monkeypatch):
     page = tmp_path / "reference" / "spec" / "roberta.md"
     page.parent.mkdir(parents=True)
     page.write_text("a line\n" * 81, encoding="utf-8")
-    with pytest.raises(AssertionError, match="page of the spec of roberta: past its budget"):
+    with pytest.raises(AssertionError, match=r"roberta: past its budget\n.*page of the spec.*81 of 80"):
         test_a_family_is_within_its_budget("roberta")
 
 
