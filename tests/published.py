@@ -237,6 +237,11 @@ def declared(name: str) -> list[tuple[str, Any]]:
     return [(family, value) for family, value in found if value is not None]
 
 
+def identifier(value: Any) -> str | None:
+    """Of fields, or options, in the name of a test."""
+    return " ".join(f"{name}={field}" for name, field in value.items()) or "-" if isinstance(value, dict) else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Only now, when the families' tests can import this file."""
     if metafunc.module.__name__ != __name__:

@@ -13,13 +13,14 @@ import json
 import os
 import re
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 import figures
 import numpy as np
 import published
 import pytest
-from published import FAMILIES, declared
+from published import FAMILIES, declared, identifier
 
 import minibert
 import reference
@@ -30,11 +31,6 @@ from minibert.errors import InputError
 OWN = {what: dict(declared(what)) for what in ("VARIANTS", "SMALL", "double", "PARAMETERS", "FIGURES")}
 VARIANTS = [(name, own) for name in FAMILIES for own in OWN["VARIANTS"].get(name, ({},))]
 DRAWN = None if os.environ.get("MINIBERT_EVERY_TENSOR") else 3  # tensors of a loss that are differenced one by one
-
-
-def identifier(value):
-    """Of fields, or options, in the name of a test."""
-    return " ".join(f"{name}={field}" for name, field in value.items()) or "probe" if isinstance(value, dict) else None
 
 
 def case(name, seed=0, **fields):
@@ -250,14 +246,16 @@ def double_of(name):
         return OWN["double"][name]
     while not (Path(reference.__file__).parent / f"{name}_loss.py").exists():
         name = vars(families.family(name))["KIN"]
-    module = __import__(f"reference.{name}_loss", fromlist=["_"])
+    module = import_module(f"reference.{name}_loss")
     return getattr(module, f"{name}_loss_terms", getattr(module, f"{name}_loss"))
 
 
 def total(model, value):
-    """A loss, of its terms where there are several."""
-    weights = getattr(model.module, "weights", lambda config: {})(model.config)
-    return sum(weights.get(term, 1) * part for term, part in value.items()) if isinstance(value, dict) else value
+    """A loss, of its terms where there are several, in their precision."""
+    if not isinstance(value, dict):
+        return value
+    weights = model.module.weights(model.config) if hasattr(model.module, "weights") else {}
+    return sum(type(part)(weights.get(term, 1)) * part for term, part in value.items())
 
 
 @pytest.mark.parametrize(("name", "own"), VARIANTS, ids=identifier)
@@ -274,16 +272,14 @@ def test_the_loss_is_that_of_its_scalar_loops(name, own):
 def test_the_gradient_of_the_loss_at_fifty_digits(name, own):
     """Along a random direction in all of the tree, and in three drawn tensors or in each part and tensor."""
     model, batch, (p, config, lists) = small(name, own)
-    rng, double, weights = np.random.default_rng(3), double_of(name), getattr(model.module, "weights", None)
+    rng, double = np.random.default_rng(3), double_of(name)
     gradient = tree.flatten(model.loss_backward(model.loss(batch)[1]))
     signs = {path: rng.choice([-1.0, 1.0], array.shape) for path, array in tree.items(model.params)}
     drawn = [*model.params, *signs] if DRAWN is None else map(str, rng.choice([*signs], DRAWN, replace=False))
     arguments = {"p": p, "config": config, "batch": lists}
-    exact = {term: reference.lists.convert(float(w)) for term, w in weights(model.config).items()} if weights else {}
 
     def loss(p, config, batch):
-        value = double(p, config, batch)
-        return sum(exact.get(term, 1) * part for term, part in value.items()) if isinstance(value, dict) else value
+        return total(model, double(p, config, batch))
 
     slopes, truth = {}, {}
     for part in ("", *drawn):

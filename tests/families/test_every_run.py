@@ -8,7 +8,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from published import FAMILIES, declared
+from published import FAMILIES, declared, identifier
 
 import minibert
 from minibert import data, families, objective, options, tokenizers, training
@@ -16,11 +16,6 @@ from minibert.corpus import Part
 from minibert.pretraining import pretrain
 
 OWN = dict(declared("RUNS"))
-
-
-def identifier(value):
-    """Of fields, or options, in the name of a test."""
-    return " ".join(f"{name}={field}" for name, field in value.items()) or "-" if isinstance(value, dict) else None
 
 
 def placed(corpus, name, given):
