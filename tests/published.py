@@ -254,6 +254,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("given", "fields"), [(one, fields) for one, fields, _ in every], ids=ids)
     elif "given" in names:
         metafunc.parametrize("given", given, ids=[f"{one.family}-{one.kind}" for one in given])
+    elif "untwinned" in names:
+        plain = [one for one in given if not one.twin]
+        metafunc.parametrize("untwinned", plain, ids=[f"{one.family}-{one.kind}" for one in plain])
     elif "kind" in names:
         every = [(family, kind, heads) for family, kinds in declared("DIRECTORIES") for kind, heads in kinds.items()]
         metafunc.parametrize(("family", "kind", "heads"), every, ids=[f"{f}-{kind}" for f, kind, _ in every])
@@ -286,6 +289,19 @@ def test_encode(given):
         several = isinstance(ours[name], list)
         for mine, true in zip(*((ours[name], out[name]) if several else ([ours[name]], [out[name]])), strict=True):
             assert error(mine, true.numpy()) < BAR, name
+
+
+def test_predictions(untwinned):
+    """The logits of every head at every place, as a class gives them."""
+    torch, _ = oracle()
+    both = pair(untwinned, untwinned.configs[0], seed=4)
+    with torch.no_grad():
+        out = both.twin(**torch_inputs(both.batch))
+    logits = [value for name, value in out.items() if "logits" in name]
+    inputs = {name: both.batch[ours] for ours, name in INPUTS.items()}
+    for term, z in zip(untwinned.labels.values(), logits, strict=True):
+        ours = objective.predict(both.model.module, both.model.params, both.model.config, inputs, term)
+        assert error(ours, z.numpy()) < BAR, term
 
 
 def test_named_outputs_and_their_gradients_are_those_of_hooks(given):
@@ -346,7 +362,7 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     fields = {name: value for name, value in FIELDS.items() if hasattr(known, name)}
     config = type(known)(**fields, tie_word_embeddings=tied, attn_implementation="eager")
     torch.manual_seed(0)
-    theirs = published(config).eval()
+    theirs = published(config).double().eval()
     theirs.save_pretrained(tmp_path / "theirs")
     model = minibert.load(tmp_path / "theirs", family=family)
     assert (model.family, model.params.keys() - {"embeddings", "project", "map", "encoder"}) == (family, heads)
@@ -356,7 +372,7 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     ours = model.encode(ids)
     assert ("pooler" in heads) == ("pooler_output" in ours)
     for name in ours.keys() & {"last_hidden_state", "pooler_output"}:
-        assert error(ours[name], out[name].numpy()) < 1e-5
+        assert error(ours[name], out[name].numpy()) < BAR
     missing = set(objective.needs(model.module, model.config)) - heads
     if missing:
         with pytest.raises(InputError, match="|".join(f"'{part}'" for part in missing)):
@@ -366,7 +382,7 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     assert written["architectures"] == [kind]
     assert (written["model_type"], written.get("minibert_family", family)) == (known.model_type, family)
     assert minibert.load(tmp_path / "ours").family == family
-    again, report = published.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    again, report = published.from_pretrained(tmp_path / "ours", output_loading_info=True, dtype=torch.float64)
     passed = set(model.module.unused(model.config))
     assert not set(report["missing_keys"]) - passed
     assert not report["unexpected_keys"]

@@ -10,6 +10,7 @@ from minibert.corruption import similarity
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import macbert
+from minibert.pretraining import pretrain
 from minibert.tokenizers.wordpiece import WordPiece
 
 TOKENS = "[PAD] [UNK] [CLS] [SEP] [MASK] we use a language text model system to pre ca ##di ##lc ##ct ##ulate the pro"
@@ -166,3 +167,16 @@ def test_similar_words_of_a_model_that_we_trained(tokenizer, tmp_path):
     model.save(tmp_path / "model")
     with pytest.raises(InputError, match="--vocabulary"):
         studied(tokenizer, options, [[TEXT]])
+
+
+def test_a_run_takes_the_neighbours_of_another_runs_embeddings(corpus, tmp_path):
+    """First BERT, then MacBERT with its vocabulary and the similar words of its table."""
+    fields = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
+    given = {"steps": 4, "batch_size": 4, "seq_length": 24, "duplicates": 1, "held_out": 0.2, "fields": fields}
+    first = pretrain("bert", [corpus / "text.txt"], tmp_path / "bert", vocab_size=300, **given)
+    given |= {"vocabulary": str(first), "similar": str(first)}
+    run = pretrain("macbert", [corpus / "text.txt"], tmp_path / "macbert", **given)
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert set(report["terms"]) == {"masked_lm", "sentence_order"}
+    assert "sentence_order" in report["majority"]
+    assert minibert.load(run).family == "macbert"

@@ -9,7 +9,7 @@ import numpy as np
 def written(folder: Path) -> Path:
     """The folder, with text.txt (30 documents, half of them Chinese), words.txt, entities.txt and similar.json."""
     rng = np.random.default_rng(3)
-    latin = ["".join(rng.choice([*"abdegiklmnorstu"], rng.integers(2, 7))) for _ in range(50)]
+    latin = ["".join(rng.choice([*"abdegiklmnorstu"], rng.integers(3, 9))) for _ in range(150)]
     chinese = ["".join(rng.choice([*"天地元黄宇宙洪荒日月盈昃"], rng.integers(2, 4))) for _ in range(20)]
     made = [" ".join(rng.choice(latin, rng.integers(4, 9))) + "." for _ in range(120)]
     made += ["".join(rng.choice(chinese, rng.integers(4, 7))) + "。" for _ in range(120)]

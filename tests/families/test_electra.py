@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from figures import TEXT, Figures
+from figures import model as model_of
 from published import Published, error, example, label, oracle, probed, term_of, torch_inputs, twin, worst
 
 import minibert
@@ -195,6 +196,14 @@ def test_defaults_and_the_generator_of_an_odd_fraction():
     odd = electra.Config(hidden_size=24, num_attention_heads=2, intermediate_size=37, generator_size=0.2)
     part = electra.parts(odd)["generator"]
     assert (part.hidden_size, part.num_attention_heads, part.intermediate_size) == (5, 1, 7)  # rounded, at least one
+
+
+def test_the_first_logits_of_the_whole_model():
+    given = FIGURES[0]
+    discriminator = model_of(given)
+    checked = discriminator.checked({name: np.array(value) for name, value in given.batch.items()})
+    logits = objective.predict(electra, discriminator.params, discriminator.config, checked, "replaced_token")
+    assert logits[0, :2] == pytest.approx([-0.166011708959, -0.083243292128], rel=1e-10)
 
 
 def test_nothing_flows_back_through_the_sample():

@@ -127,3 +127,16 @@ def test_weights_of_other_frameworks(published, tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(InputError, match=rf"pytorch_model\.bin is not read.*transformers: {published}\.from"):
         minibert.load(tmp_path)
+
+
+@pytest.mark.parametrize("role", ["generator", "discriminator"])
+def test_the_head_in_the_file_says_which_network_it_is(role, tmp_path):
+    """Not what the config calls its architecture."""
+    model = network(4, role=role)
+    model.save(tmp_path)
+    path = tmp_path / "config.json"
+    given = {name: value for name, value in json.loads(path.read_text()).items() if name != "role"}
+    path.write_text(json.dumps({**given, "architectures": ["ElectraModel"]}))
+    loaded = minibert.load(tmp_path)
+    assert loaded.config.role == role
+    assert loaded.loss(example(model))[0] == model.loss(example(model))[0]

@@ -31,11 +31,12 @@ KINDS = [
     for field in fields(families.family(name).Data)
     for kind in (field.metadata.get("among", ()) if field.name in ("format", "units") else ())
 ]
+TINY = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "own"), [*((name, {}) for name in FAMILIES), *KINDS], ids=identifier)
-def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corpus):
-    """By whatever format and units a family knows: each target is the token that stood there; the loss takes them."""
+def made_of(name, own, corpus):
+    """(recipe, texts, unmasked rows, how often each token stands in the texts, a batch of them) by a family's data."""
     module = families.family(name)
     lines = (corpus / "text.txt").read_text(encoding="utf-8").split("\n\n")
     texts = [document.split("\n") for document in lines]
@@ -43,14 +44,24 @@ def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corp
     handed = {key: value for key, value in HANDED_IN.items() if key in options.files(module.Data)}
     few = {"seq_length": 24, "duplicates": 1, "masking": "dynamic"}
     given = module.Data(**placed(corpus, name, {**few, **handed, **own}))
-    studied = data.studied(module, tokenizer, given, corpus_of(texts))
-    recipe = data.Recipe(name, tokenizer, given, 0, studied)
+    recipe = data.Recipe(name, tokenizer, given, 0, data.studied(module, tokenizer, given, part_of(texts)))
     rows, counts = recipe.instances(texts, "train")
-    made = recipe.corrupted(rows, np.random.default_rng(1))
-    kept = {field: value.copy() for field, value in rows.items()}
-    config = module.Config(**module.fields(given, {"vocab_size": len(tokenizer)}))
-    drawn_later = {"replacement_ids"}
-    assert made.keys() == {"input_ids", "input_mask", "segment_ids", *objective.labels(module, config)} - drawn_later
+    for array in rows.values():
+        array.flags.writeable = False
+    return recipe, texts, rows, counts, recipe.corrupted(rows, np.random.default_rng(1))
+
+
+def part_of(texts):
+    """All of it as a training part."""
+    sizes = np.array([sum(map(len, document)) for document in texts])
+    return Part(texts, sizes, np.ones(len(texts), bool), None, sizes)
+
+
+@pytest.mark.parametrize(("name", "own"), [*((name, {}) for name in FAMILIES), *KINDS], ids=identifier)
+def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corpus):
+    """By whatever format and units a family knows: each target is the token that stood there; the loss takes them."""
+    recipe, texts, rows, counts, made = made_of(name, own, corpus)
+    tokenizer, module = recipe.tokenizer, recipe.module
     assert counts.sum() == sum(len(tokenizer.ids(line)) for document in texts for line in document)
     row, slot = np.nonzero(made["masked_lm_weights"])
     at = row, made["masked_lm_positions"][row, slot]
@@ -61,23 +72,29 @@ def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corp
     assert (made["input_ids"] != rows["input_ids"]).any(axis=1).mean() > 0.5
     assert made["input_mask"][at].all()
     assert (rows["input_ids"][:, 0] == tokenizer.cls_id).all()
-    units = getattr(given, "units", "pieces")
-    if units not in ("pieces", "repeated"):  # pieces of one word fall together
+    if getattr(recipe.options, "units", "pieces") not in ("pieces", "repeated"):  # pieces of one word fall together
         ids, chosen = rows["input_ids"], np.zeros(rows["input_ids"].shape, bool)
         chosen[at] = True
         inside = recipe.vocabulary.continues[ids][:, 1:] & ~np.isin(ids[:, :-1], sorted(tokenizer.special_ids))
         assert (chosen[:, 1:] == chosen[:, :-1])[inside].all()
-    assert all(np.array_equal(value, kept[field]) for field, value in rows.items())  # nothing is written to
+    sizes = {field: value for field, value in TINY.items() if field in module.Config.__dataclass_fields__}
+    sizes |= {"vocab_size": len(tokenizer), "max_position_embeddings": 32}
+    model = minibert.create(name, **module.fields(recipe.options, sizes))
+    if hasattr(module, "sample"):
+        made = {**made, **module.sample(np.random.default_rng(2), model.params, model.config, made)}
+    assert made.keys() == {"input_ids", "input_mask", "segment_ids", *objective.labels(module, model.config)}
+    assert np.isfinite(model.loss(made)[0])
 
 
-def corpus_of(texts):
-    """All of it as a training part, as `data.studied` reads it."""
-    sizes = np.array([sum(map(len, document)) for document in texts])
-    return Part(texts, sizes, np.ones(len(texts), bool), None, sizes)
+@pytest.mark.parametrize("name", sorted({name for name, own in KINDS if "units" in own}))
+def test_units_make_other_batches(name, corpus):
+    """The first is the default."""
+    kinds = [own for other, own in KINDS if other == name and "units" in own]
+    assert families.family(name).Data.units == kinds[0]["units"]
+    made = [made_of(name, own, corpus)[-1]["masked_lm_positions"] for own in kinds]
+    assert all((a != b).any() for i, a in enumerate(made) for b in made[:i])
 
 
-TINY = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
 FEW = {"steps": 8, "batch_size": 4, "seq_length": 24, "vocab_size": 300, "duplicates": 1, "held_out": 0.2,
        "checkpoint_every": 2, "threads": 1}  # fmt: skip
 RUNS = [(name, chosen, own) for name in FAMILIES for chosen, own in OWN.get(name, [({}, {})])]

@@ -51,6 +51,9 @@ def test_a_missing_network_is_named():
         objective.predict(electra, discriminator.params, discriminator.config, inputs, "masked_lm", (0, [1]))
     with pytest.raises(InputError, match="detect needs the discriminator, but this is the generator alone"):
         objective.predict(electra, generator.params, generator.config, inputs, "replaced_token")
+    bare = {part: held for part, held in discriminator.params.items() if part != "rtd"}
+    with pytest.raises(InputError, match="detect needs the head 'rtd'"):
+        objective.predict(electra, bare, discriminator.config, inputs, "replaced_token")
     with pytest.raises(InputError, match="no generator to draw from"):
         electra.sample(np.random.default_rng(0), discriminator.params, discriminator.config, inputs)
     batch = example(network())
