@@ -1,9 +1,9 @@
-"""SpanBERT: transformers' masked LM with the release's boundary head (`ports.torch_spanbert`), and its data."""
+"""SpanBERT: transformers' masked LM with the release's boundary head (`twins.spanbert`), and its data."""
 
 import pytest
 from figures import TEXT, Figures
-from ports.torch_spanbert import SBO, spans, terms, with_the_head
 from published import INPUTS, Published, error, example, oracle, pair, probed, torch_inputs
+from twins.spanbert import SBO, spans, terms, with_the_head
 
 import minibert
 from minibert import objective
