@@ -94,6 +94,10 @@ def test_an_exception_is_one(what, name):
     assert len(reason.split()) > 4
 
 
+def test_the_first_page_is_short():
+    assert lines(ROOT / "README.md") <= 150
+
+
 def test_a_budget_sees_what_is_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     page = tmp_path / "reference" / "spec" / "roberta.md"
