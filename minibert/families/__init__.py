@@ -15,6 +15,7 @@ What a family's file offers, in this order (bert.py is the model):
     terms(config)           what it is trained for: {name: objective.Term}. A family whose loss terms over one `encode`
                             cannot say has loss, loss_backward, labels, needs, counts, right, predict of its own, as
                             `objective` has them, and `terms` gives their names
+    undecayed(config)       optional: paths of parameters without weight decay, besides biases and norms
     TOKENIZER PRETRAINING   the kind of tokenizer; "options" and config "fields" of `pretrain` that differ from its
                             defaults, in "formats" the fields that the rows of a format need ("" where there is one),
                             in "files" those of pretraining.FILES that it reads
@@ -53,6 +54,11 @@ def names() -> list[str]:
 def optional(module: ModuleType, config: Any) -> set[str]:
     """The parts of the tree that a published directory may lack."""
     return {part for parts in module.architectures(config).values() for part in parts}
+
+
+def undecayed(module: ModuleType, config: Any) -> tuple[str, ...]:
+    """The paths of parameters that the family keeps from weight decay, besides biases and norms (`optim.decays`)."""
+    return getattr(module, "undecayed", lambda _: ())(config)
 
 
 def equations(name: str) -> str:

@@ -103,6 +103,11 @@ def terms(config: Config) -> dict[str, Term]:
     }
 
 
+def undecayed(config: Config) -> tuple[str, ...]:
+    """BERT's list of names without decay hits the matrices of (12) too: they belong to a module "mlp_layer_norm"."""
+    return ("sbo.first.dense.weight", "sbo.second.dense.weight")
+
+
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "wordpiece"
 # Masks are drawn anew whenever a row is served, so one pass makes the rows; the vocabulary is cased (section 4). After

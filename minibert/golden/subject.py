@@ -46,7 +46,7 @@ class Subject:
     params: the tree; batches: one dict of arrays for each step, the first also for forward and gradients.
     around: factories of observers (see `pairs.observing`), made anew for every pass: substitutions, rounding.
     parts: replacements of the optimizer's parts: "rate" (step, …) -> float, "clip" (grads, max_norm) -> (grads, norm),
-    "update" (params, grads, state, lr, decay), "decay" (rows, rate) -> {path: rate}, "grads" (grads, step) -> grads.
+    "update" (params, grads, state, lr, decay), "decay" (rows, rate, undecayed) -> {path: rate}, "grads" (grads, step) -> grads.
     """
 
     family: str
@@ -113,7 +113,8 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
     new_state, update = optim.OPTIMIZERS[plan["name"]]
     update, clip = parts.get("update", update), parts.get("clip", optim.clip)
     rate = parts.get("rate", optim.SCHEDULES[plan["schedule"]])
-    decay = parts.get("decay", optim.DECAY_RATES[plan["name"]])(rows, plan["weight_decay"])
+    decay = parts.get("decay", optim.DECAY_RATES[plan["name"]])
+    decay = decay(rows, plan["weight_decay"], families.undecayed(module, subject.config))
     params = tree.map(np.copy, subject.params)
     state = new_state(params)
     tensors: Tensors = {}

@@ -98,8 +98,16 @@ def of_update(what: str, form: Callable | None, eps: float | None = None, varian
 
 # ---- Decay, clipping, rates ------------------------------------------------------------------------------------------
 def decaying(what: str, decays: Callable[[str], bool]) -> Callable:
-    """Another set of decaying tensors, by published name."""
-    return part(what, decay=partial(optim.decay_rates, decays=decays))
+    """Another set of decaying tensors, by path in the tree."""
+    return part(what, decay=lambda rows, rate, undecayed: optim.decay_rates(rows, rate, decays=decays))
+
+
+def _biased(path: str) -> bool:
+    return path.endswith(".bias")
+
+
+def _of_norm(path: str) -> bool:
+    return ".norm." in f".{path}"
 
 
 def _clip_each(grads: Any, max_norm: float) -> tuple[Any, float]:
@@ -202,8 +210,6 @@ def unless(schedule: str, maker: Callable) -> Callable:
     return lambda subject, at: [] if subject.optimizer["schedule"] == schedule else maker(subject, at)
 
 
-NORM = ("LayerNorm", "layer_norm")
-
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "O01",
@@ -254,19 +260,18 @@ entry(
     "step",
     "OPT-ADAM-4",
     mutants=[
-        decaying("everything decays", lambda name: True),
-        decaying("nothing decays", lambda name: False),
+        decaying("everything decays", lambda path: True),
+        decaying("nothing decays", lambda path: False),
         lambda subject, at: (
-            decaying("BERT's set decays", lambda name: not optim.NO_DECAY.search(name))(subject, at)
+            decaying("BERT's set decays", optim.decays)(subject, at)
             if subject.optimizer["name"] == "roberta_adam" else []
         ),
-        decaying("the set is inverted", lambda name: bool(optim.NO_DECAY.search(name))),
-        decaying("the norms' weights decay", lambda name: "bias" not in name),
-        decaying("biases decay", lambda name: not any(norm in name for norm in NORM)),
-        decaying("biases outside the norms decay",
-                 lambda name: not any(norm in name for norm in NORM)),
-        decaying("the norms decay", lambda name: any(norm in name for norm in NORM) or "bias" not in name),
-        decaying("the tables do not decay", lambda name: not optim.NO_DECAY.search(name) and "embeddings" not in name),
+        decaying("the set is inverted", lambda path: not optim.decays(path)),
+        decaying("the norms' weights decay", lambda path: not _biased(path)),
+        decaying("biases decay", lambda path: _biased(path) or not _of_norm(path)),
+        decaying("biases outside the norms decay", lambda path: not _of_norm(path)),
+        decaying("the norms decay", lambda path: _of_norm(path) or not _biased(path)),
+        decaying("the tables do not decay", lambda path: optim.decays(path) and "embeddings" not in path),
     ],
 )  # fmt: skip
 entry(
