@@ -28,7 +28,7 @@ MOST = 2**53  # steps: floats tell no more of them apart
 
 
 def decays(path: str) -> bool:
-    """Whether a parameter at this path of the tree decays: what is neither a bias nor a norm's, as in BERT's release."""
+    """Whether a parameter at this path of the tree decays: neither a bias nor a norm's, as in BERT's release."""
     *parts, leaf = path.split(".")
     return leaf != "bias" and parts[-1:] != ["norm"]
 

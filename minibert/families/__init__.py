@@ -30,8 +30,11 @@ What a family's file offers, in this order (bert.py is the model):
     sampled(rng, p, config, batch)                          optional: more fields, drawn from the model (ELECTRA)
     stage(p, config, step, steps)                           optional: the top-level parts that a step of a run leaves as
                                                             they are; may write to p, as a function of p and the step
-    MODEL_TYPE … architectures(config) names(config) aliases(config) unused(config) activations(config)
-                            its published names: see checkpoint.directory and golden.subject
+    MODEL_TYPE … architectures(config) names(config) aliases(config) unused(config)
+                            its published names: see checkpoint.directory
+    activations(config)     what golden cases hold: rows (published module, path in the cache, kind, place), see
+                            `bert.activations`; place: "embeddings", "layer 3", "head", of several stacks or networks
+                            with its name before it: "decoder layer 3", "generator head"
 """
 
 import pkgutil

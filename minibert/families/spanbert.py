@@ -198,10 +198,10 @@ def unused(config: Config) -> tuple[str, ...]:
     return (*bert.unused(config), "cls.seq_relationship.weight", "cls.seq_relationship.bias")
 
 
-def activations(config: Config) -> list[tuple[str, str, str]]:
+def activations(config: Config) -> list[tuple[str, str, str, str]]:
     """As `bert.activations`; the outputs of (12)-(14) are (B, N, …), a row for each slot."""
     sbo = [
-        (f"{SBO}.{name}", f"span_boundary.head.{path}", "")
+        (f"{SBO}.{name}", f"span_boundary.head.{path}", "", "head")
         for name, path in (
             ("position_embeddings", "position"),
             ("mlp_layer_norm.linear1", "first.dense"),
@@ -211,4 +211,4 @@ def activations(config: Config) -> list[tuple[str, str, str]]:
         )
     ]
     table = [row for row in bert.activations(config) if not row[0].startswith(("bert.pooler", "cls.seq"))]
-    return [*table, *sbo, (SBO, "span_boundary.head", "")]
+    return [*table, *sbo, (SBO, "span_boundary.head", "", "head")]

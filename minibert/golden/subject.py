@@ -12,6 +12,7 @@ in lower precision, a mistake of an edited subject. Keys of the result, in forwa
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -46,7 +47,7 @@ class Subject:
     params: the tree; batches: one dict of arrays for each step, the first also for forward and gradients.
     around: factories of observers (see `pairs.observing`), made anew for every pass: substitutions, rounding.
     parts: replacements of the optimizer's parts: "rate" (step, …) -> float, "clip" (grads, max_norm) -> (grads, norm),
-    "update" (params, grads, state, lr, decay), "decay" (rows, rate, undecayed) -> {path: rate}, "grads" (grads, step) -> grads.
+    "update" (params, grads, state, lr, decay), "decay" (rows, rate) -> {path: rate}, "grads" (grads, step) -> grads.
     """
 
     family: str
@@ -91,7 +92,7 @@ def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
 def published(table: list, events: dict[str, trace.Event], batch: dict[str, Any]) -> tuple[Tensors, Tensors]:
     """(outputs, cotangents) under published names; what the subject never computes is left out."""
     outputs, cotangents = {}, {}
-    for name, path, kind in table:
+    for name, path, kind, *_ in table:
         path, _, part = path.partition(":")
         if path not in events:
             continue
@@ -113,8 +114,8 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
     new_state, update = optim.OPTIMIZERS[plan["name"]]
     update, clip = parts.get("update", update), parts.get("clip", optim.clip)
     rate = parts.get("rate", optim.SCHEDULES[plan["schedule"]])
-    decay = parts.get("decay", optim.DECAY_RATES[plan["name"]])
-    decay = decay(rows, plan["weight_decay"], families.undecayed(module, subject.config))
+    decay = partial(optim.DECAY_RATES[plan["name"]], undecayed=families.undecayed(module, subject.config))
+    decay = parts.get("decay", decay)(rows, plan["weight_decay"])
     params = tree.map(np.copy, subject.params)
     state = new_state(params)
     tensors: Tensors = {}

@@ -99,7 +99,7 @@ def of_update(what: str, form: Callable | None, eps: float | None = None, varian
 # ---- Decay, clipping, rates ------------------------------------------------------------------------------------------
 def decaying(what: str, decays: Callable[[str], bool]) -> Callable:
     """Another set of decaying tensors, by path in the tree."""
-    return part(what, decay=lambda rows, rate, undecayed: optim.decay_rates(rows, rate, decays=decays))
+    return part(what, decay=partial(optim.decay_rates, decays=decays))
 
 
 def _biased(path: str) -> bool:
