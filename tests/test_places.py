@@ -14,7 +14,8 @@ from minibert.model import create
 GPT2 = [  # a decoder under its published names, as its file will say
     ("transformer.wte", "encode.embeddings.word", "", "embeddings"),
     *((f"transformer.h.{i}.{name}", f"encode.layers.{i}.{path}", "", f"layer {i}")
-      for i in range(12) for name, path in (("ln_1", "attention.norm"), ("attn", "attention"), ("mlp", "feed_forward"))),
+      for i in range(12)
+      for name, path in (("ln_1", "attention.norm"), ("attn", "attention"), ("mlp", "feed_forward"))),
     ("transformer.ln_f", "encode.norm", "", "head"),
     ("lm_head", "next_token.head", "", "head"),
 ]  # fmt: skip

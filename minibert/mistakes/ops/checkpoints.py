@@ -9,8 +9,10 @@ import numpy as np
 from minibert import tree
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, config, entry, swap, unlisted, weights
-from minibert.mistakes.heads import transposed
+from minibert.mistakes.ops.heads import transposed
 from minibert.mistakes.swap import Replacement
+
+SECTION = {"C": "Checkpoint mapping"}
 
 Array = np.ndarray
 LINEAR = r".*(query|key|value|attention\.output|in|out|dense|pooler)\.weight"
@@ -159,7 +161,7 @@ entry(
     "HF#8242, #9657",
     "loading",
     "NAME-4",
-    families="B, A",
+    families="bert, albert",
     reason="a case brings weights, no training checkpoint; what a reader would take for a weight is not in it",
 )
 entry(
@@ -216,7 +218,7 @@ entry(
     "KH#2850",
     "output",
     "BERT-CFG-1",
-    families="R; any",
+    families="roberta; any",
     mutants=[_defaults, *(_default(field) for field in LOST)],
 )
 entry(
@@ -238,7 +240,7 @@ entry(
     "KH#2124; llama.cpp#8658",
     "output",
     "BERT-EMB-2",
-    families="R; B the other way round",
+    families="roberta; bert the other way round",
     mutants=[
         weights("the first two rows cut", lambda path, a: np.concatenate([a[2:], 0 * a[:2]]), POSITIONS),
         weights("the first two rows cut, the last two repeated",
@@ -246,8 +248,8 @@ entry(
         weights("two rows before the first", lambda path, a: np.concatenate([0 * a[:2], a[:-2]]), POSITIONS),
     ],
 )  # fmt: skip
-entry("C12", "misnamed variable", "exact list of names", "tensorflow_ernie#1", "loading", families="EN")
-entry("C13", "norm without bias breaks loader", "optional", "candle#3993", "loading", families="MB")
+entry("C12", "misnamed variable", "exact list of names", "tensorflow_ernie#1", "loading", families="ernie")
+entry("C13", "norm without bias breaks loader", "optional", "candle#3993", "loading", families="ModernBERT")
 unlisted("gamma and beta change places", _exchanged_norms)
 unlisted(
     "biases not found",

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from minibert import ops
-from minibert.corruption import masking, rules
+from minibert.corruption import masking
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.replacement import replacement
-from minibert.corruption.rules import Corruption
 from minibert.corruption.selection import selection
 from minibert.corruption.units import units
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
-from minibert.mistakes.losses import batched, of_masked, over
+from minibert.mistakes.ops.losses import batched, of_masked, over
 from minibert.mistakes.swap import Replacement
+
+SECTION = {"D": "Data, masking, mode"}
 
 Array = np.ndarray
 SIGMAS = 5.0
@@ -114,35 +115,6 @@ def _nested(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vo
     return np.where(chosen & (draw < 0.8), vocabulary.mask, ids), chosen
 
 
-def _other_symbol(made: Corruption, vocabulary: Vocabulary) -> Corruption:
-    """The id below the mask's where the mask is due."""
-    return made._replace(ids=np.where(made.chosen & (made.ids == vocabulary.mask), vocabulary.mask - 1, made.ids))
-
-
-def _unmerged(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
-    """Spans cut in two at the start of a word: neighbours that were not merged."""
-    made = rules.span(ids, present, rng, vocabulary)
-    starts = ~vocabulary.continues[ids]
-    inner = np.pad(made.groups, ((0, 0), (1, 0)), constant_values=-1)[:, :-1] == made.groups
-    groups = np.where(made.chosen, np.cumsum(made.chosen & (starts | ~inner), axis=1) - 1, -1)
-    return made._replace(groups=groups.astype(np.int32))
-
-
-def _by_piece(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
-    """SpanBERT's spans with a draw for each piece."""
-    made = rules.span(ids, present, rng, vocabulary)
-    out = ids.copy()
-    out[made.chosen] = replacement(ids[made.chosen], rng, vocabulary)
-    return made._replace(ids=out)
-
-
-def _masked_words(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
-    """MacBERT's runs, 80 % of them masked."""
-    made = rules.macbert(ids, present, rng, vocabulary)
-    hidden = made.chosen & (rng.random(ids.shape) < 0.8)
-    return made._replace(ids=np.where(hidden, vocabulary.mask, made.ids))
-
-
 # ---- Tensors ---------------------------------------------------------------------------------------------------------
 def _has_dropout(subject: Subject) -> bool:
     return any(b.get("dropout") for b in subject.batches)
@@ -230,7 +202,7 @@ entry(
     "HF#32329; misread: HF#10285, #10332, #17377",
     "data",
     "DATA-11",
-    families="B, R, A",
+    families="bert, roberta, albert",
     rule=rule(0.8, 0.18),
 )
 entry(
@@ -240,7 +212,7 @@ entry(
     "lucidrains/mlm-pytorch#6",
     "data",
     "DATA-11",
-    families="B",
+    families="bert",
     rule=_overwritten,
 )
 entry(
@@ -250,7 +222,7 @@ entry(
     "codertimo/BERT-pytorch#29",
     "data",
     "DATA-11",
-    families="B",
+    families="bert",
     rule=_nested,
 )
 entry(
@@ -273,44 +245,14 @@ entry(
     rule=rule(exclude=True),
 )
 entry(
-    "D06",
-    "whole-word masking only knows '##'",
-    "family's own word boundary",
-    "HF#11768, #12998",
-    "data",
-    "WWM-SEG-1",
-    families="R, B-zh",
-    rule={"whole-word": lambda *given: rules.bert(*given)},
-)
-entry(
-    "D07",
-    "wrong mask symbol",
-    "[MASK] vs `<mask>`",
-    "HF#16798",
-    "data",
-    "ROB-DATA-1",
-    families="R",
-    rule={"roberta": lambda *given: _other_symbol(rules.roberta(*given), given[3])},
-)
-entry(
     "D08",
     "mask budget",
     "min(cap, max(1, round(len*0.15))), len includes specials",
     "src GB create_pretraining_data",
     "data",
     "DATA-10",
-    families="B, A",
+    families="bert, albert",
     rule=rule(budget=lambda n: masking.budget(n - 3)),
-)
-entry(
-    "D09",
-    "ELECTRA masked as 80/10/10",
-    "85 % mask, 15 % keep, no random",
-    "src electra",
-    "data",
-    "ELEC-DATA-2",
-    families="E",
-    rule={"electra": lambda *given: rules.bert(*given)},
 )
 entry(
     "D10",
@@ -413,7 +355,7 @@ entry(
     "src GB gather_indexes",
     "loss",
     "OP-GATH-1",
-    families="B, A",
+    families="bert, albert",
     mutants=[of_masked("every target read from row 0", first_row)],
 )
 entry(
@@ -433,7 +375,7 @@ entry(
     "d2l-ai/d2l-en#1979",
     "data",
     "DATA-11",
-    families="B",
+    families="bert",
     rule=rule(inserted=lambda new, vocabulary: np.where(new == vocabulary.mask, new, new + vocabulary.size)),
 )
 entry(
@@ -444,58 +386,6 @@ entry(
     "nowhere",
     reason="a mistake of the test, not of the model: with any mask of ones and zeros a right model stays right "
     "(BERT-ATT-4); the shipped cases pad at the end",
-)
-entry(
-    "D18",
-    "neighbouring spans not merged",
-    "overlapping and adjacent spans are one, with the boundaries and places of one",
-    "own knowledge; src SpanBERT masking.py",
-    "data",
-    "SPAN-DATA-2",
-    families="S",
-    rule={"span": _unmerged},
-)
-entry(
-    "D19",
-    "80/10/10 drawn for each piece of a span",
-    "one draw a span; the release's flag defaults to pieces",
-    "src SpanBERT masking.py (replacement method)",
-    "data",
-    "SPAN-DATA-3",
-    families="S",
-    variant=True,
-    rule={"span": _by_piece},
-)
-entry(
-    "D20",
-    "n-grams favour the longer ones, or lengths are uniform",
-    "p(n) proportional to 1/n",
-    "src albert create_pretraining_data (favor_shorter_ngram)",
-    "data",
-    "ALB-DATA-2",
-    families="A",
-    rule={"ngram": lambda *given: rules.ngram(*given, lengths=rules.ALBERT_LENGTHS[::-1])},
-)
-entry(
-    "D21",
-    "[MASK] inserted where similar words are due",
-    "no [MASK] at all; similar, random or the same words",
-    "src MacBERT README",
-    "data",
-    "MAC-DATA-2",
-    families="MC",
-    rule={"macbert": _masked_words},
-)
-entry(
-    "D22",
-    "<s> and </s> never chosen",
-    "fairseq draws from all tokens, special ones too; declare",
-    "src fairseq mask_tokens_dataset.py; HF data collator",
-    "data",
-    "ROB-DATA-1",
-    families="R",
-    variant=True,
-    rule={"roberta": lambda *given: rules.bert(*given, exclude=(0, 2, 3))},
 )
 unlisted(
     "some dropout missing",

@@ -1,12 +1,13 @@
 """Mistakes in the tokenizer: each a tokenize(tokenizer, text, pair, max_length) -> (ids, type ids)."""
 
-import itertools
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 from minibert.mistakes.catalogue import entry
 from minibert.tokenizers.wordpiece import WordPiece
+
+SECTION = {"T": "Tokenizer"}
 
 Tokens = tuple[list[int], list[int]]
 
@@ -100,12 +101,6 @@ def _padded_inside(tokenizer: WordPiece, text: str, pair: str | None = None, max
     return [*ids[:border], tokenizer.pad_id, *ids[border:]], [*types[:border], 0, *types[border:]]
 
 
-def _joined_once(tokenizer: Any, ids: list[int], types: list[int]) -> Tokens:
-    """One separator where two stand behind each other."""
-    twice = [i for i, (a, b) in enumerate(itertools.pairwise(ids)) if a == b == tokenizer.sep_id]
-    return [v for i, v in enumerate(ids) if i not in twice], [v for i, v in enumerate(types) if i not in twice]
-
-
 def _strips(tokenizer: WordPiece) -> bool:
     right = tokenizer.lowercase if tokenizer.strip_accents is None else tokenizer.strip_accents
     return not right
@@ -118,7 +113,7 @@ entry(
     "HF#2917, #6186, #2742; huggingface/swift-transformers#157",
     "tokens",
     "TOK-4",
-    families="B uncased, E",
+    families="bert uncased, electra",
     tokenize=other(strip_accents=_strips),
 )
 entry(
@@ -128,7 +123,7 @@ entry(
     "ggml-org/llama.cpp#5496",
     "tokens",
     "TOK-4",
-    families="B, E",
+    families="bert, electra",
     tokenize=_dropped_letters,
 )
 entry(
@@ -138,7 +133,7 @@ entry(
     "KH#307, #318; explosion/curated-transformers#209",
     "tokens",
     "TOK-3",
-    families="B-zh, mBERT",
+    families="bert (Chinese, multilingual)",
     tokenize=other(split_cjk=lambda tokenizer: not tokenizer.split_cjk),
 )
 entry(
@@ -148,7 +143,7 @@ entry(
     "curated-transformers#209",
     "tokens",
     "TOK-6",
-    families="B, E, D",
+    families="bert, electra, DistilBERT",
     tokenize=words(_partial),
 )
 entry(
@@ -158,7 +153,7 @@ entry(
     "huggingface/transformers.js#398; tensorflow/text#78",
     "tokens",
     "TOK-6",
-    families="B",
+    families="bert",
     tokenize=words(_unlimited),
 )
 entry(
@@ -168,7 +163,7 @@ entry(
     "bnosac/sentencepiece#4",
     "tokens",
     "TOK-6",
-    families="B",
+    families="bert",
     tokenize=words(_no_single),
 )
 entry(
@@ -179,31 +174,6 @@ entry(
     "google/sentencepiece#1042",
     "tokens",
     families="XLM-R, CamemBERT",
-)
-entry(
-    "T08",
-    "pair joined by one separator",
-    "RoBERTa: `<s> a </s></s> b </s>`",
-    "HF#11519, #1681; sentence-transformers#19; ThilinaRajapakse/simpletransformers#163",
-    "tokens",
-    "TOK-BPE-7",
-    families="R, M",
-    tokenize=rows(lambda tokenizer, ids, types: _joined_once(tokenizer, ids, types)),
-    tokenizers=("byte_level",),
-)
-entry(
-    "T15",
-    "a blank put before every text, or the one in it lost",
-    "the first word has no blank before it unless the text has one",
-    "own knowledge; GPT-2 and RoBERTa differ from fairseq's add_prefix_space",
-    "tokens",
-    "TOK-BPE-3",
-    families="R",
-    variant=True,
-    tokenize=lambda tokenizer, text, pair=None, max_length=None: encoded(
-        tokenizer, f" {text}", None if pair is None else f" {pair}", max_length
-    ),
-    tokenizers=("byte_level",),
 )
 entry(
     "T09",
@@ -234,7 +204,7 @@ entry(
     "nghuyong/ERNIE-Pytorch#11; sdadas/polish-roberta#4",
     "loading",
     "TOK-7",
-    families="EN, R",
+    families="ernie, roberta",
     reason="no token changes; `minibert.load` compares the two and refuses a vocabulary that is larger",
 )
 entry(
@@ -244,7 +214,7 @@ entry(
     "src GB create_pretraining_data.truncate_seq_pair (ties shorten b)",
     "tokens",
     "DATA-7",
-    families="B, A",
+    families="bert, albert",
     tokenize=_second_only,
 )
 entry(
@@ -254,7 +224,7 @@ entry(
     "HF#14844, #5490",
     "tokens",
     "TOK-10",
-    families="B, R",
+    families="bert, roberta",
     variant=True,
     tokenize=words(
         lambda tokenizer, right, word: right("".join(c for c in word if unicodedata.category(c) not in ("Cn", "So")))
@@ -267,6 +237,6 @@ entry(
     "JohnSnowLabs/spark-nlp#1162",
     "tokens",
     "TOK-8",
-    families="B",
+    families="bert",
     tokenize=_padded_inside,
 )

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, layers, ops
+from minibert import families, layers, ops, tree
+from minibert.corruption import rules
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, config, entry, only, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, swapped
@@ -68,7 +69,7 @@ def _weights(chosen: Callable[[dict], Array]) -> Callable:
 
 def joint(maker: Callable) -> Callable:
     """No mutant where there is one network."""
-    both = only("E", maker)
+    both = only("electra", maker)
     return lambda subject, at: both(subject, at) if getattr(subject.config, "role", "") == "joint" else []
 
 
@@ -145,6 +146,20 @@ def _through_the_sample(subject: Subject, at: list[Site]) -> list[Mutant]:
     return [Mutant(what, partial(swapped, at=pairs), section=GRADIENTS, sites=(look_up.path, term.path))]
 
 
+# ---- Sharing ---------------------------------------------------------------------------------------------------------
+def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Shared tables get the gradient of one network alone."""
+    if len({site.tower for site in at}) < 2:
+        return []
+
+    def embeddings_backward(dy: Array, c: Cache) -> Any:
+        return tree.map(np.zeros_like, layers.embeddings_backward.__wrapped__(dy, c))
+
+    lost = Replacement(layers.embeddings.__wrapped__, embeddings_backward, faithful=False)
+    made = swap("the look-ups of one network pass no gradient", "embeddings", lost, section=GRADIENTS)(subject, at)
+    return [mutant for mutant in made if mutant.where]
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "S06",
@@ -153,7 +168,7 @@ entry(
     "simpletransformers#390; src electra (disc_weight 50)",
     "loss",
     "ELEC-LOSS-2",
-    families="E",
+    families="electra",
     mutants=[
         joint(config("both terms weigh 1", generator_weight=1.0, discriminator_weight=1.0)),
         joint(config("both terms weigh 50", generator_weight=50.0, discriminator_weight=50.0)),
@@ -170,7 +185,7 @@ entry(
     "PaddlePaddle/PaddleNLP#35; src electra",
     "loss",
     "ELEC-LOSS-1",
-    families="E",
+    families="electra",
     mutants=[
         of_detection("padding counts", _weights(lambda b: np.ones(b["input_ids"].shape))),
         of_detection("divided by all positions", lambda b, labels, w: {"denominator": float(w.size)}),
@@ -183,7 +198,7 @@ entry(
     "own knowledge; src electra",
     "loss",
     "ELEC-LOSS-1",
-    families="E",
+    families="electra",
     mutants=[
         of_detection("the chosen positions alone count", _weights(_chosen), joint=True),
         of_detection("divided by the chosen positions",
@@ -199,7 +214,7 @@ entry(
     "own knowledge; paper section 2",
     "gradient",
     "ELEC-LOSS-3",
-    families="E",
+    families="electra",
     mutants=[_through_the_sample],
 )
 entry(
@@ -209,7 +224,7 @@ entry(
     "src electra",
     "output",
     "ELEC-DISC-1",
-    families="E",
+    families="electra",
     mutants=[
         swap("a norm after the activation", "rtd_head", rtd_head(norm=True)),
         swap("no activation", "rtd_head", rtd_head(act=False)),
@@ -219,6 +234,26 @@ entry(
         of_detection("labels turned: 1 is an original", lambda b, labels, w: {"labels": 1 - labels}),
     ],
 )  # fmt: skip
+entry(
+    "E17",
+    "tables shared by two networks get one network's gradient",
+    "the sum of both",
+    "own knowledge; src electra (one variable scope)",
+    "gradient",
+    "ELEC-SHARE-1",
+    families="electra",
+    mutants=[_one_network],
+)
+entry(
+    "D09",
+    "ELECTRA masked as 80/10/10",
+    "85 % mask, 15 % keep, no random",
+    "src electra",
+    "data",
+    "ELEC-DATA-2",
+    families="electra",
+    rule={"electra": lambda *given: rules.bert(*given)},
+)
 unlisted(
     "another sum of the detection loss",
     of_detection("summed, not averaged", lambda b, labels, w: {"denominator": 1.0}),

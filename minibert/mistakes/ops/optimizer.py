@@ -9,7 +9,9 @@ import numpy as np
 from minibert import optim, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, entry, part, swap, unlisted
-from minibert.mistakes.heads import halved, lookup_gradient, only_when_tied, tied_gradient
+from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
+
+SECTION = {"O": "Optimizer"}
 
 Array = np.ndarray
 MOMENTS = ("adam_m", "adam_v")
@@ -218,7 +220,7 @@ entry(
     "GB#153; HF#420; src GB optimization.py",
     "step",
     "OPT-ADAM-2",
-    families="B, A, E",
+    families="bert, albert, electra",
     variant=True,
     mutants=[
         *for_optimizer(BERT, [of_update("both moments corrected", corrected),
@@ -249,7 +251,7 @@ entry(
     "src GB optimization.py",
     "step",
     "OPT-ADAM-1",
-    families="B",
+    families="bert",
     mutants=for_optimizer(ADAM, [of_update(f"eps {eps:g}", None, eps) for eps in (1e-8, 1e-6, 1e-7, 1e-12, 1e-5)]),
 )
 entry(
@@ -293,7 +295,7 @@ entry(
     "GB#1293, #193; tensorflow/models#9709; src",
     "step",
     "OPT-SCHED-2",
-    families="B",
+    families="bert",
     mutants=[
         rated("the schedule one step ahead", shifted(1)),
         rated("the schedule one step behind", shifted(-1)),
@@ -333,7 +335,7 @@ entry(
     "HF#327",
     "step",
     "OPT-SCHED-1",
-    families="B",
+    families="bert",
     mutants=[rated("no clamp at 0", _unclamped)],
 )
 entry(
@@ -343,7 +345,7 @@ entry(
     "apex#1096; tinygrad#4642",
     "step",
     "OPT-ORDER-1",
-    families="all, fp16",
+    families="all, in float16",
     mutants=[
         part(f"clipped while scaled by {scale:,}{', that norm logged' if shown else ''}",
              clip=_clip_scaled(scale, shown))
@@ -358,7 +360,7 @@ entry(
     "src GB optimization.py, src ELECTRA model/optimization.py",
     "step",
     "OPT-SCHED-2",
-    families="E; B the other way round",
+    families="electra; bert the other way round",
     mutants=[rated("ELECTRA's: the decayed rate times min(1, step/warmup)", _warm_decay)],
 )
 unlisted(

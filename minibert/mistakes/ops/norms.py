@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
-from minibert.mistakes.catalogue import Mutant, entry, only, place, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, entry, swap, unlisted
 from minibert.mistakes.swap import Replacement, swapped
+
+SECTION = {"L": "Layer norm and residuals"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -295,7 +297,7 @@ def borrowed(what: str, lender: str, borrower: str) -> Callable:
 
         pairs = {lender: Replacement(lent, lent_backward), borrower: Replacement(used, used_backward)}
         change = partial(swapped, at={site.key: pairs[path] for path, site in found.items()})
-        return [Mutant(what, change, place(borrower), sites=(borrower,))]
+        return [Mutant(what, change, found[borrower].words, sites=(borrower,))]
 
     return maker
 
@@ -305,7 +307,7 @@ def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     found = []
     for tower in dict.fromkeys(site.tower for site in at):
         norms = [site for site in at if site.name == "layer_norm" and site.tower == tower]
-        first, last = norms[0].path, next((s.path for s in reversed(norms) if s.local.startswith("encode.enc")), None)
+        first, last = norms[0].path, next((s.path for s in reversed(norms) if s.layer is not None), None)
         for site in norms[1:]:
             found += borrowed("the embeddings' norm reused", first, site.path)(subject, at)
         head = next((site.path for site in norms if site.local == "masked_lm.head.norm"), None)
@@ -313,13 +315,15 @@ def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     return found
 
 
-def _last_layer(subject: Any, site: Any) -> Replacement | None:
-    depth = subject.config.num_hidden_layers * getattr(subject.config, "inner_group_num", 1)
-    return final_norm() if site.path.endswith(f"encoder.{depth - 1}") else None
+def _normed_last(subject: Any, at: Any) -> list[Mutant]:
+    """The last layer of each network followed by one more norm."""
+    last = {site.tower: site.place for site in at if site.layer is not None}
+    made = lambda _, site: final_norm() if site.place == last[site.tower] else None  # noqa: E731
+    return swap("a norm of weights 1 and 0 after the last layer", "encoder_layer", made)(subject, at)
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
-def _eps(value: float, groups: tuple = ()) -> Callable:
+def another(value: float, groups: tuple = ()) -> Callable:
     """Another eps in all norms, or in a group of them alone."""
 
     def maker(subject: Any, at: Any) -> list:
@@ -341,19 +345,8 @@ entry(
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
     "output",
     "BERT-ENC-3",
-    families="B, A, E, D",
-    mutants=[_eps(value, GROUPS) for value in EPS],
-)
-entry(
-    "L02",
-    "eps assumed the same in all families",
-    "RoBERTa (fairseq) and ERNIE 1e-5, DeBERTa 1e-7, XLM and Google BERT 1e-12",
-    "src fairseq modules/layer_norm.py:28, XLM transformer.py:282; PaddlePaddle/ERNIE#75; HF#532; DB and GB (contrib "
-    "default) values own knowledge",
-    "output",
-    "OP-LN-5",
-    families="R, EN, DB, XLM",
-    mutants=[only("R", _eps(value, GROUPS)) for value in EPS],
+    families="bert, albert, electra, DistilBERT",
+    mutants=[another(value, GROUPS) for value in EPS],
 )
 entry(
     "L03",
@@ -421,7 +414,7 @@ entry(
     "annotated-transformer#13, #92",
     "output",
     "BERT-ENC-1",
-    families="B, R, A",
+    families="bert, roberta, albert",
     mutants=[swap("the norm comes before each sub-layer", "encoder_layer", pre_norm())],
 )
 entry(
@@ -453,8 +446,8 @@ entry(
     "hkproj/pytorch-transformer#14",
     "output",
     "BERT-ENC-2",
-    families="B",
-    mutants=[swap("a norm of weights 1 and 0 after the last layer", "encoder_layer", _last_layer)],
+    families="bert",
+    mutants=[_normed_last],
 )
 entry(
     "L11",

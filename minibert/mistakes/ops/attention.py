@@ -9,8 +9,10 @@ import numpy as np
 
 from minibert import families, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, layer, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, swapped
+
+SECTION = {"A": "Attention"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -239,8 +241,7 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
         every = [site for site in at if site.name in pairs]
         layers_: dict[str, list[Site]] = {"": every}
         for site in every:
-            tower, i = layer(site)
-            layers_.setdefault(f"{tower} layer {i}".lstrip(), []).append(site)
+            layers_.setdefault(site.place, []).append(site)
         return [
             Mutant(
                 what,
@@ -470,7 +471,7 @@ entry(
     "ORT#14976; tt-metal#56406",
     "output",
     "OP-ATT-2",
-    families="all, esp. M/X",
+    families="all, esp. mpnet, xlnet",
     mutants=[
         of_attention(
             "the mask is scaled too",
@@ -605,7 +606,7 @@ entry(
     "HF#1788; PT#52667",
     "output",
     "BERT-EMB-3",
-    families="B, D",
+    families="bert, DistilBERT",
     mutants=[batch("token types and mask change places", _swapped_arguments)],
 )
 entry(
@@ -615,7 +616,7 @@ entry(
     "NVIDIA/FasterTransformer#68; HF#12004, #12007; NVIDIA/Megatron-LM#37",
     "output",
     "BERT-ATT-1",
-    families="Megatron-BERT, any that fuses",
+    families="megatron_bert, any that fuses",
     mutants=[fused(per_head_stored=True), fused(per_head_stored=False)],
 )
 entry(
@@ -624,7 +625,7 @@ entry(
     "p2c gathers along keys with negated index, then transposes",
     "nntrainer#3982; microsoft/DeBERTa#47, #162; HF#15732",
     "output",
-    families="DB",
+    families="DeBERTa",
 )
 entry(
     "A21",
@@ -632,7 +633,7 @@ entry(
     "sqrt(d * (1 + number of position terms))",
     "HF#10018; KH#435",
     "output",
-    families="DB",
+    families="DeBERTa",
 )
 entry(
     "A22",
@@ -640,7 +641,7 @@ entry(
     "fill, softmax, zero the masked entries",
     "microsoft/DeBERTa#6; HF#18199",
     "output",
-    families="DB",
+    families="DeBERTa",
 )
 entry(
     "A23",
@@ -648,7 +649,7 @@ entry(
     "MPNet/T5: 32 buckets, bidirectional half split",
     "lucidrains/x-transformers#10; ANEForge#255; src MPNet",
     "output",
-    families="M",
+    families="mpnet",
 )
 entry(
     "A24",
@@ -656,7 +657,7 @@ entry(
     "pad, reshape, drop first row",
     "labmlai/annotated_deep_learning_paper_implementations#185; zihangdai/xlnet#97",
     "output",
-    families="X",
+    families="xlnet",
 )
 entry(
     "A25",
@@ -664,7 +665,7 @@ entry(
     "content sees itself, query stream does not",
     "HF#711",
     "output",
-    families="X",
+    families="xlnet",
 )
 entry(
     "A26",
@@ -672,7 +673,7 @@ entry(
     "as original",
     "HF#14832, #15665",
     "output",
-    families="X",
+    families="xlnet",
 )
 entry(
     "A27",
@@ -680,7 +681,7 @@ entry(
     "computed once, added in all",
     "OpenNMT/CTranslate2#1335",
     "output",
-    families="M (T5 evidence)",
+    families="mpnet, t5",
 )
 entry(
     "A28",
@@ -688,7 +689,7 @@ entry(
     "every n-th layer global; separate theta",
     "lablup/mlxcel#1412",
     "output",
-    families="MB",
+    families="ModernBERT",
 )
 entry(
     "A29",
@@ -724,7 +725,7 @@ entry(
     "as source",
     "src XLM transformer.py",
     "output",
-    families="XLM",
+    families="xlm",
 )
 unlisted("keys and values in each other's place", exchanged("key", "value"))
 unlisted("queries and values in each other's place", exchanged("query", "value"))

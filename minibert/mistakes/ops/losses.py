@@ -10,6 +10,8 @@ from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import config, entry, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site
 
+SECTION = {"S": "Loss"}
+
 Array = np.ndarray
 Cache = dict[str, Any]
 
@@ -178,7 +180,6 @@ def _every_slot(b: dict) -> dict[str, Any]:
     return {"labels": labels, "weights": weights, "denominator": float(flat.size)}
 
 
-
 _all = lambda b, w: np.ones_like(w)  # noqa: E731
 _unmasked = lambda b, w: _present(b)  # noqa: E731
 _ignored_pad = lambda s, site: counted(ignoring(s.config.pad_token_id or 0))  # noqa: E731
@@ -206,7 +207,7 @@ entry(
     "codertimo/BERT-pytorch#49, #98",
     "loss",
     "OP-CE-2",
-    families="B",
+    families="bert",
     mutants=[
         of_pairs("class 0 of the sentence pairs is ignored", counted(ignoring(0))),
         of_masked("label 0 is ignored among the tokens", counted(ignoring(0))),
@@ -256,7 +257,7 @@ entry(
     "src GB run_pretraining",
     "loss",
     "BERT-LOSS-2",
-    families="B, A",
+    families="bert, albert",
     variant=True,
     mutants=[config(f"denominator plus {eps:g}", mlm_denominator_eps=eps) for eps in (0.0, 1e-5)],
 )
@@ -290,7 +291,7 @@ entry(
     "HF#22540",
     "loss",
     "OP-CE-2",
-    families="B",
+    families="bert",
     reason="it concerns heads for token classification, which pre-training does not have; in the MLM head it is S01",
 )
 unlisted(

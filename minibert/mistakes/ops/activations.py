@@ -10,6 +10,8 @@ from minibert import layers, ops
 from minibert.mistakes.catalogue import Mutant, entry, only, swap, unlisted
 from minibert.mistakes.swap import Replacement
 
+SECTION = {"G": "Activation"}
+
 Array = np.ndarray
 Cache = dict[str, Any]
 
@@ -98,7 +100,7 @@ entry(
     "CyberZHG/keras-bert#129; intel BigDL#1289",
     "output",
     "BERT-ACT-2",
-    families="B, R, E",
+    families="bert, roberta, electra",
     variant=True,
     mutants=given(ERF, [to_tanh]),
 )
@@ -109,7 +111,7 @@ entry(
     "src ALBERT modeling.py:310; HF#2395; kyutai-labs/pocket-tts#278",
     "output",
     "BERT-ACT-1",
-    families="A; B where the configuration says gelu_new",
+    families="albert; bert where the configuration says gelu_new",
     mutants=given(TANH, [to_erf]),
 )
 entry(
@@ -119,7 +121,7 @@ entry(
     "HF#11514",
     "output",
     "OP-GELT-1",
-    families="A; B with the tanh form",
+    families="albert; bert with the tanh form",
     mutants=given(
         GELUS,
         [
@@ -163,10 +165,10 @@ entry(
     "tensorflow_ernie#1; src XLNet",
     "output",
     "BERT-ACT-1",
-    families="EN, X; B where the configuration says relu",
+    families="ernie, xlnet; bert where the configuration says relu",
     mutants=given(("relu",), [to_erf, to_tanh]),
 )
-entry("G06", "gated halves swapped", "as checkpoint", "aosama/astronomical#597", "output", families="MB")
+entry("G06", "gated halves swapped", "as checkpoint", "aosama/astronomical#597", "output", families="ModernBERT")
 entry(
     "G07",
     "tanh-GELU fp16 gradient NaN (x^3 overflow)",
@@ -174,7 +176,7 @@ entry(
     "fairseq#2235",
     "gradient",
     "OP-GELT-2",
-    families="A; B with the tanh form, in float16",
+    families="albert; bert with the tanh form, in float16",
     reason="x³ overflows float16 beyond |x| = 40, which no probe activation reaches; float32 and float64 never show it",
 )
 entry(
@@ -184,7 +186,7 @@ entry(
     "TF#47724",
     "gradient",
     "OP-GELT-2",
-    families="A; B with either form",
+    families="albert; bert with either form",
     mutants=[
         *given(
             TANH,
@@ -232,9 +234,9 @@ entry(
     "src HF modeling_roberta.py, modeling_electra.py; src fairseq, electra",
     "output",
     "ROB-MLM-1",
-    families="R, E",
+    families="roberta, electra",
     variant=True,
-    mutants=[only("R E", _as_configured)],
+    mutants=[only("roberta electra", _as_configured)],
 )
 unlisted("x·sigmoid(1.702 x) for GELU", *given(GELUS, [of_activation("x·sigmoid(1.702 x)", pointwise(sigmoid_gelu))]))
 unlisted("SiLU for the activation", of_activation("x·sigmoid(x)", pointwise(silu)))

@@ -1,15 +1,18 @@
 """Mistakes in the embeddings."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from minibert import families, ops
+from minibert import families, ops, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.attention import rotary
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, only, swap, unlisted, weights
-from minibert.mistakes.norms import EPS, another_eps
+from minibert.mistakes.ops.attention import rotary, without_bias
+from minibert.mistakes.ops.norms import EPS, another_eps
 from minibert.mistakes.swap import Replacement, Site
+
+SECTION = {"E": "Embeddings"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -98,6 +101,55 @@ def summed(lost: tuple[str, ...] = (), norm: bool = True, twice: tuple[str, ...]
     return Replacement(embeddings, embeddings_backward)
 
 
+# ---- The map from the tables' width ----------------------------------------------------------------------------------
+MAP = r"encode\.(map|project)"
+
+
+def _left_out(subject: Subject, site: Site) -> Replacement | None:
+    """x for x Wᵀ + b, where both are as wide."""
+    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
+    if any(n_out != n_in for n_out, n_in in shapes):
+        return None
+
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        return x, {"plain": {"weight": weight, "bias": bias}}
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        return dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}
+
+    return Replacement(linear, linear_backward)
+
+
+def activated() -> Replacement:
+    """gelu(x Wᵀ + b)."""
+
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        y, inner = ops.linear(x, weight, bias)
+        y, act = ops.gelu(y)
+        return y, {"own": (inner, act)}
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        inner, act = c["own"]
+        return ops.linear_backward(ops.gelu_backward(dy, act), inner)
+
+    return Replacement(linear, linear_backward)
+
+
+def _one_projection(subject: Subject, _: Any) -> list[Mutant]:
+    """Both networks project by the discriminator's matrix, where their widths agree."""
+    params = subject.params
+    both = [params[role]["project"]["weight"].shape for role in ("generator", "discriminator")
+            if isinstance(params.get(role), dict) and "project" in params[role]]  # fmt: skip
+    if len(both) < 2 or both[0] != both[1]:
+        return []
+
+    def change(s: Subject) -> Subject:
+        generator = {**s.params["generator"], "project": s.params["discriminator"]["project"]}
+        return replace(s, params={**s.params, "generator": generator})
+
+    return [Mutant("both networks project by the discriminator's matrix", change)]
+
+
 # ---- Batches ---------------------------------------------------------------------------------------------------------
 def _present(b: dict) -> Array:
     return b.get("attention_mask", np.ones_like(b["input_ids"]))
@@ -118,7 +170,8 @@ def with_second_type(maker: Any) -> Any:
     return lambda subject, at: maker(subject, at) if subject.config.type_vocab_size > 1 else []
 
 
-def _halves(b: dict) -> dict[str, Array]:
+def halves(b: dict) -> dict[str, Array]:
+    """BERT's types: 1 in the second half."""
     length = b["input_ids"].shape[1]
     return {"token_type_ids": (np.arange(length) >= length // 2) * _present(b)}
 
@@ -142,6 +195,12 @@ def positions(what: str, rule: Any) -> Any:
         return batch(what, lambda b, c: {"position_ids": rule(b, c)})(subject, at)
 
     return maker
+
+
+def plainly_placed(maker: Any) -> Any:
+    """No mutant where the family has a rule of its own for positions."""
+    own = lambda s: hasattr(families.family(s.family), "positions")  # noqa: E731
+    return lambda subject, at: [] if own(subject) else maker(subject, at)
 
 
 def _counted(there: Array, start: int, rest: int) -> Array:
@@ -193,23 +252,10 @@ entry(
     "antonellof/ferrox#44; huggingface/optimum#1758, #2081; visheratin/web-ai#12",
     "output",
     "BERT-EMB-3",
-    families="B, A, E, DB",
+    families="bert, albert, electra, DeBERTa",
     mutants=[
         with_types(batch("all token types 0", _types)),
         swap("no token types added", "embeddings", summed(lost=("token_type",))),
-    ],
-)
-entry(
-    "E02",
-    "token types sent to models without them",
-    "absent input (or size-1 table)",
-    "guillaume-be/rust-bert#422; MPNet port sbryngelson/ANEForge#255",
-    "output",
-    "ROB-EMB-1",
-    families="R, D, M",
-    mutants=[
-        only("R", swap("the type table's row 0 is left out", "embeddings", summed(lost=("token_type",)))),
-        only("R", with_second_type(batch("BERT's types: 1 for the second half", lambda b, _: _halves(b)))),
     ],
 )
 entry(
@@ -219,11 +265,14 @@ entry(
     "src fairseq utils.make_positions; HF#1363, #10736, #11242; Blaizzy/mlx-embeddings#10; foundation-model-stack#432",
     "output",
     "ROB-POS-1",
-    families="R, M; B the other way round",
+    families="roberta, mpnet; bert the other way round",
     mutants=[
-        only("R", positions("positions start at 0", lambda b, _: _from(b, 0))),
-        only("R", positions("positions start at 0, those of padding at 0", lambda b, c: _counted(_plain(b, c), 0, 0))),
-        only("R", positions("positions start at 1, those of padding at 0", lambda b, c: _counted(_plain(b, c), 1, 0))),
+        only("roberta", positions("positions start at 0", lambda b, _: _from(b, 0))),
+        *(
+            only("roberta", positions(f"positions start at {first}, those of padding at 0",
+                                      lambda b, c, first=first: _counted(_plain(b, c), first, 0)))
+            for first in (0, 1)
+        ),
         positions("positions start at 1", lambda b, _: _from(b, 1)),
         positions(
             "positions start at the padding id + 1",
@@ -239,9 +288,9 @@ entry(
     "HF#238; src GB modeling.py",
     "output",
     "BERT-EMB-2",
-    families="B, A, E, D",
+    families="bert, albert, electra, DistilBERT",
     mutants=[
-        only("B A E", maker) for maker in (
+        plainly_placed(maker) for maker in (
             positions(
                 "RoBERTa's positions: from the padding id + 1, pads at the padding id",
                 lambda b, c: _counted(
@@ -264,33 +313,13 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "E05",
-    "large padding_idx -> index out of range; positions from inputs_embeds",
-    "table size >= max_len + padding_idx + 1; embeddings input cannot detect pads: sequential from padding_idx+1",
-    "HF#9116, #19265; rinnakk/japanese-pretrained-models#3",
-    "loading",
-    "ROB-POS-1",
-    families="R",
-    reason="a row too long for the table is refused in one line; no case can hold an index that does not exist",
-)
-entry(
-    "E06",
-    "max length 514 used as usable length",
-    "usable 512",
-    "HF#15292, #1363; KH#2124",
-    "loading",
-    "ROB-POS-1",
-    families="R",
-    reason="rows 0 and 1 of 514 are no token's, and a row of 513 tokens is refused in one line (`longest`)",
-)
-entry(
     "E07",
     "left padding with arange positions",
     "shift positions by the number of pads (or forbid)",
     "ndif-team/nnsight#673; HF#19581",
     "output",
     "BERT-EMB-2",
-    families="B, R",
+    families="bert, roberta",
     mutants=[batch("rows padded on the left", _left_padded)],
 )
 entry(
@@ -300,7 +329,7 @@ entry(
     "KH#642, #665",
     "output",
     "BERT-ENC-3",
-    families="B, R",
+    families="bert, roberta",
     mutants=[_other_eps],
 )
 entry(
@@ -309,7 +338,7 @@ entry(
     "as in the family's source",
     "tensorflow/tensor2tensor#391, #1925; fairseq#4648; allenai/allennlp#2993; kimiyoung/transformer-xl#119",
     "output",
-    families="XLM, D, X",
+    families="xlm, DistilBERT, xlnet",
 )
 entry(
     "E10",
@@ -351,12 +380,27 @@ entry(
     ],
 )  # fmt: skip
 entry(
+    "E12",
+    "factorised projection missing or untied wrong way",
+    "E -> H after embedding LN; head projects back to E",
+    "KH#1767; src ELECTRA get_token_logits",
+    "output",
+    "ALB-EMB-2",
+    families="albert, electra (small)",
+    mutants=[
+        swap("no map from the tables' width", "linear", _left_out, MAP),
+        swap("the map has no bias", "linear", without_bias(), MAP),
+        swap("the map has an activation", "linear", activated(), MAP),
+        _one_projection,
+    ],
+)
+entry(
     "E13",
     "ERNIE loaded as BERT (gelu, 512 positions)",
     "relu, 513 positions in 1.0",
     "ArthurRizar/tensorflow_ernie#1",
     "output",
-    families="EN",
+    families="ernie",
 )
 entry(
     "E14",
@@ -364,7 +408,7 @@ entry(
     "add, LN, dropout, multiply by mask",
     "src XLM transformer.py:282, 386",
     "output",
-    families="XLM",
+    families="xlm",
 )
 entry(
     "E15",
@@ -373,7 +417,7 @@ entry(
     "nntrainer/nntrainer#3982",
     "output",
     "BERT-ATT-1",
-    families="B, DB",
+    families="bert, DeBERTa",
     mutants=[
         swap("rotary positions, halves", "attention", rotary(halves=True)),
         swap("rotary positions, interleaved", "attention", rotary(halves=False)),
@@ -386,7 +430,7 @@ entry(
     "own knowledge",
     "output",
     "BERT-EMB-1",
-    families="B, R, E",
+    families="bert, roberta, electra",
     mutants=[swap("dropout before the norm", "embeddings", dropped_first(), silent=r".*embeddings(\.LayerNorm)?")],
 )
 unlisted("no positions", swap("no positions added", "embeddings", summed(lost=("position",))))

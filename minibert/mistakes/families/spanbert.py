@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from minibert import ops
+from minibert.corruption import rules
+from minibert.corruption.masking import Vocabulary
+from minibert.corruption.replacement import replacement
+from minibert.corruption.rules import Corruption
 from minibert.golden.subject import Subject
 from minibert.heads import span_boundary
-from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
-from minibert.mistakes.heads import flipped
-from minibert.mistakes.losses import counted
+from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted
+from minibert.mistakes.ops.losses import counted
 from minibert.mistakes.swap import Replacement, Site
 
 Array = np.ndarray
@@ -83,24 +86,25 @@ def of_spans(what: str, replacement: Any, **fields: Any) -> Callable:
 BESIDE = r"span_boundary\.(left|right)"
 SBO = r"span_boundary\.head\.(first|second)\.norm"
 
+# ---- Spans -----------------------------------------------------------------------------------------------------------
+def _unmerged(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
+    """Spans cut in two at the start of a word: neighbours that were not merged."""
+    made = rules.span(ids, present, rng, vocabulary)
+    starts = ~vocabulary.continues[ids]
+    inner = np.pad(made.groups, ((0, 0), (1, 0)), constant_values=-1)[:, :-1] == made.groups
+    groups = np.where(made.chosen, np.cumsum(made.chosen & (starts | ~inner), axis=1) - 1, -1)
+    return made._replace(groups=groups.astype(np.int32))
+
+
+def _by_piece(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
+    """SpanBERT's spans with a draw for each piece."""
+    made = rules.span(ids, present, rng, vocabulary)
+    out = ids.copy()
+    out[made.chosen] = replacement(ids[made.chosen], rng, vocabulary)
+    return made._replace(ids=out)
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
-entry(
-    "H19",
-    "sentence-order labels reversed",
-    "0 = in order, 1 = swapped",
-    "own knowledge; src albert create_pretraining_data",
-    "loss",
-    "ALB-SOP-1",
-    families="A, MC",
-    mutants=[
-        flipped("sentence_order_labels"),
-        lambda subject, at: (
-            weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]),
-                    r"(sop|nsp)\.(weight|bias)")(subject, at)
-            if "sentence_order_labels" in subject.batches[0] else []
-        ),
-    ],
-)  # fmt: skip
 entry(
     "H20",
     "span boundaries taken inside the span, or exchanged",
@@ -108,7 +112,7 @@ entry(
     "own knowledge; src SpanBERT pair_bert.py",
     "output",
     "SPAN-SBO-1",
-    families="S",
+    families="spanbert",
     mutants=[
         swap("the span's own ends", "gather", moved(lambda side: 1 if side == "left" else -1), BESIDE),
         swap("one further out", "gather", moved(lambda side: -1 if side == "left" else 1), BESIDE),
@@ -122,7 +126,7 @@ entry(
     "own knowledge; src SpanBERT pair_bert.py",
     "output",
     "SPAN-SBO-1",
-    families="S",
+    families="spanbert",
     mutants=[
         places("places count from 1", lambda place, n: place + 1),
         places("places count from the right", lambda place, n: n - 1 - place),
@@ -136,7 +140,7 @@ entry(
     "own knowledge; src SpanBERT pair_bert.py",
     "output",
     "SPAN-SBO-3",
-    families="S",
+    families="spanbert",
     mutants=[_one_bias],
 )
 entry(
@@ -146,10 +150,31 @@ entry(
     "src SpanBERT spanbert_loss.py",
     "loss",
     "SPAN-LOSS-1",
-    families="S",
+    families="spanbert",
     variant=True,
     mutants=[
         of_spans("divided by targets + 1", counted(lambda labels, w, _: {"denominator": float(w.sum() + 1)})),
     ],
+)
+entry(
+    "D18",
+    "neighbouring spans not merged",
+    "overlapping and adjacent spans are one, with the boundaries and places of one",
+    "own knowledge; src SpanBERT masking.py",
+    "data",
+    "SPAN-DATA-2",
+    families="spanbert",
+    rule={"span": _unmerged},
+)
+entry(
+    "D19",
+    "80/10/10 drawn for each piece of a span",
+    "one draw a span; the release's flag defaults to pieces",
+    "src SpanBERT masking.py (replacement method)",
+    "data",
+    "SPAN-DATA-3",
+    families="spanbert",
+    variant=True,
+    rule={"span": _by_piece},
 )
 unlisted("the boundary loss summed", of_spans("summed, not averaged", counted(lambda *_: {"denominator": 1.0})))

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, objective, ops, tree
-from minibert.corruption import sequences
-from minibert.golden import shares
 from minibert.golden.subject import Subject
 from minibert.heads import masked_lm
-from minibert.mistakes.attention import without_bias
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
+from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.swap import Replacement, Site
+
+SECTION = {"H": "Heads"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -297,7 +297,7 @@ entry(
     "HF#12215, #13740; src GB run_pretraining.py:240-262",
     "output",
     "BERT-MLM-1",
-    families="B, R, A",
+    families="bert, roberta, albert",
     mutants=[
         swap(text, "mlm_head", mlm_head(**parts))
         for text, parts in (
@@ -329,7 +329,7 @@ entry(
     "deepset-ai/FARM#533",
     "output",
     "BERT-MLM-1",
-    families="B",
+    families="bert",
     mutants=[swap("the output bias twice", "linear", bias_times(2), r"masked_lm\.head\.decoder")],
 )
 entry(
@@ -348,7 +348,7 @@ entry(
     "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782",
     "output",
     "BERT-POOL-1",
-    families="B, A",
+    families="bert, albert",
     mutants=[
         of_pooler("no tanh", pooler(token(0), tanh=False)),
         swap("no pooler bias", "linear", without_bias(), r"encode\.pooler\.dense"),
@@ -361,7 +361,7 @@ entry(
     "vllm-project/semantic-router#2249",
     "output",
     "NAME-2",
-    families="B",
+    families="bert",
     mutants=[
         weights("the pooler's weight transposed", lambda path, a: np.ascontiguousarray(a.T), r"pooler\.weight"),
         swap("the pooler's weight transposed", "linear", transposed(), r"encode\.pooler\.dense"),
@@ -374,17 +374,8 @@ entry(
     "HF#7540; GB#43",
     "output",
     "BERT-POOL-1",
-    families="B",
+    families="bert",
     mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False))],
-)
-entry(
-    "H09",
-    "RoBERTa classifier given BERT's pooler",
-    "dropout, dense, tanh, dropout, out on `<s>`",
-    "HF#11743, #8776; fairseq#2390; KH#304",
-    "output",
-    families="R, E",
-    reason="heads for classification are made in fine-tuning; no pre-training case has one",
 )
 entry(
     "H10",
@@ -393,7 +384,7 @@ entry(
     "HF#836, #524; src GB create_pretraining_data",
     "loss",
     "BERT-NSP-1",
-    families="B",
+    families="bert",
     mutants=[
         flipped("next_sentence_labels"),
         lambda subject, at: (
@@ -410,7 +401,7 @@ entry(
     "CyberZHG/keras-bert#137",
     "output",
     "BERT-NSP-1",
-    families="B",
+    families="bert",
     mutants=[
         swap("read in the order of (D, 2)", "linear", reread(), r"(next_sentence|sentence_order)\.head\.dense"),
         weights(
@@ -419,16 +410,6 @@ entry(
             r"nsp\.weight",
         ),
     ],
-)
-entry(
-    "H12",
-    "SOP data made as NSP",
-    "same two segments, swapped",
-    "google-research/albert#234, #102",
-    "data",
-    "ALB-DATA-1",
-    families="A",
-    rule={shares.ORDER: sequences.pairs},
 )
 entry(
     "H14",
@@ -462,7 +443,7 @@ entry(
     "predict at the mapped position, no shift",
     "HF#2822",
     "loss",
-    families="X",
+    families="xlnet",
 )
 entry(
     "H18",
@@ -471,7 +452,7 @@ entry(
     "src llm.c; HF#12007",
     "loss",
     "OP-CE-1",
-    families="Megatron-BERT; B where a port pads its table",
+    families="megatron_bert; bert where a port pads its table",
     mutants=[
         swap(f"the vocabulary padded to a multiple of {n}", "cross_entropy", padded_vocabulary(n), r"masked_lm\.loss")
         for n in (8, 16, 64, 128)

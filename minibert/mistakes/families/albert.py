@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, layers, ops, tree
+from minibert import families, layers, tree
+from minibert.corruption import rules, sequences
+from minibert.golden import shares
 from minibert.golden.subject import Subject, Tensors
-from minibert.mistakes.attention import without_bias
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap, weights
+from minibert.mistakes.ops.heads import flipped
 from minibert.mistakes.swap import Replacement, Site
 
 Array = np.ndarray
@@ -120,93 +122,9 @@ def _inner_first(config: Any) -> list[int]:
             for i in range(config.inner_group_num)]  # fmt: skip
 
 
-# ---- The map from the tables' width ----------------------------------------------------------------------------------
-MAP = r"encode\.(map|project)"
+# ---- Entries ---------------------------------------------------------------------------------------------------------
 
 
-def _left_out(subject: Subject, site: Site) -> Replacement | None:
-    """x for x Wᵀ + b, where both are as wide."""
-    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
-    if any(n_out != n_in for n_out, n_in in shapes):
-        return None
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return x, {"plain": {"weight": weight, "bias": bias}}
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        return dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}
-
-    return Replacement(linear, linear_backward)
-
-
-def activated() -> Replacement:
-    """gelu(x Wᵀ + b)."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        y, inner = ops.linear(x, weight, bias)
-        y, act = ops.gelu(y)
-        return y, {"own": (inner, act)}
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        inner, act = c["own"]
-        return ops.linear_backward(ops.gelu_backward(dy, act), inner)
-
-    return Replacement(linear, linear_backward)
-
-
-def _one_projection(subject: Subject, _: Any) -> list[Mutant]:
-    """Both networks project by the discriminator's matrix, where their widths agree."""
-    params = subject.params
-    both = [params[role]["project"]["weight"].shape for role in ("generator", "discriminator")
-            if isinstance(params.get(role), dict) and "project" in params[role]]  # fmt: skip
-    if len(both) < 2 or both[0] != both[1]:
-        return []
-
-    def change(s: Subject) -> Subject:
-        generator = {**s.params["generator"], "project": s.params["discriminator"]["project"]}
-        return replace(s, params={**s.params, "generator": generator})
-
-    return [Mutant("both networks project by the discriminator's matrix", change)]
-
-
-def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """Shared tables get the gradient of one network alone."""
-    if len({site.tower for site in at}) < 2:
-        return []
-
-    def embeddings_backward(dy: Array, c: Cache) -> Any:
-        return tree.map(np.zeros_like, layers.embeddings_backward.__wrapped__(dy, c))
-
-    lost = Replacement(layers.embeddings.__wrapped__, embeddings_backward, faithful=False)
-    made = swap("the look-ups of one network pass no gradient", "embeddings", lost, section=GRADIENTS)(subject, at)
-    return [mutant for mutant in made if mutant.where]
-
-
-entry(
-    "E12",
-    "factorised projection missing or untied wrong way",
-    "E -> H after embedding LN; head projects back to E",
-    "KH#1767; src ELECTRA get_token_logits",
-    "output",
-    "ALB-EMB-2",
-    families="A, E-small",
-    mutants=[
-        swap("no map from the tables' width", "linear", _left_out, MAP),
-        swap("the map has no bias", "linear", without_bias(), MAP),
-        swap("the map has an activation", "linear", activated(), MAP),
-        _one_projection,
-    ],
-)
-entry(
-    "E17",
-    "tables shared by two networks get one network's gradient",
-    "the sum of both",
-    "own knowledge; src electra (one variable scope)",
-    "gradient",
-    "ELEC-SHARE-1",
-    families="E",
-    mutants=[_one_network],
-)
 entry(
     "C14",
     "ALBERT group/inner indices; Conv1D layout",
@@ -214,7 +132,7 @@ entry(
     "own knowledge; src albert",
     "loading",
     "ALB-ENC-1",
-    families="A",
+    families="albert",
     mutants=[
         exchanged("the inner layers of each group in each other's place", _inner_turned),
         exchanged("the groups in each other's place", _groups_turned),
@@ -228,6 +146,45 @@ entry(
     "own knowledge",
     "gradient",
     "ALB-ENC-3",
-    families="A",
+    families="albert",
     mutants=[_averaged, _one_use(0), _one_use(-1)],
+)
+entry(
+    "H12",
+    "SOP data made as NSP",
+    "same two segments, swapped",
+    "google-research/albert#234, #102",
+    "data",
+    "ALB-DATA-1",
+    families="albert",
+    rule={shares.ORDER: sequences.pairs},
+)
+
+entry(
+    "H19",
+    "sentence-order labels reversed",
+    "0 = in order, 1 = swapped",
+    "own knowledge; src albert create_pretraining_data",
+    "loss",
+    "ALB-SOP-1",
+    families="albert, macbert",
+    mutants=[
+        flipped("sentence_order_labels"),
+        lambda subject, at: (
+            weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]),
+                    r"(sop|nsp)\.(weight|bias)")(subject, at)
+            if "sentence_order_labels" in subject.batches[0] else []
+        ),
+    ],
+)  # fmt: skip
+
+entry(
+    "D20",
+    "n-grams favour the longer ones, or lengths are uniform",
+    "p(n) proportional to 1/n",
+    "src albert create_pretraining_data (favor_shorter_ngram)",
+    "data",
+    "ALB-DATA-2",
+    families="albert",
+    rule={"ngram": lambda *given: rules.ngram(*given, lengths=rules.ALBERT_LENGTHS[::-1])},
 )
