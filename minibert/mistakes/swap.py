@@ -37,6 +37,52 @@ class Replacement:
     faithful: bool = True
 
 
+def edited(f: Callable, edit: Callable[[dict[str, Any]], dict[str, Any]], faithful: bool = True) -> Replacement:
+    """The op or block on other arguments: edit(arguments by name) -> those that change. The backward is its own, so
+    what is differentiated changes by a constant at most.
+    """
+    f, backward = _halves(f)
+    names = list(inspect.signature(f).parameters)
+
+    def forward(*args: Any, **constants: Any) -> tuple[np.ndarray, Any]:
+        given = dict(zip(names, args, strict=False)) | constants
+        return f(**{**given, **edit(given)})
+
+    return Replacement(forward, backward, faithful)
+
+
+def graded(f: Callable, edit: Callable[[Any, np.ndarray, Any], Any]) -> Replacement:
+    """The right value and another gradient: edit(what the backward gives, dy, cache) -> what stands in its place."""
+    f, backward = _halves(f)
+    return Replacement(f, lambda dy, c: edit(backward(dy, c), dy, c), faithful=False)
+
+
+def relinear(**turned: tuple[Callable, Callable]) -> Replacement:
+    """x Wᵀ + b with weight or bias turned by a linear map: its name = (map, the map's adjoint)."""
+    linear = PAIRS["linear"]
+
+    def forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, Any]:
+        given = {"weight": weight, "bias": bias}
+        return linear.forward(x, **{name: turned[name][0](a) if name in turned else a for name, a in given.items()})
+
+    def backward(dy: np.ndarray, c: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        dx, g = linear.backward(dy, c)
+        return dx, {name: turned[name][1](a) if name in turned else a for name, a in g.items()}
+
+    return Replacement(forward, backward)
+
+
+def zeros(gradient: Any) -> Any:
+    """Zeros in the shape of what a backward gives."""
+    return tuple(map(zeros, gradient)) if isinstance(gradient, tuple) else tree.map(np.zeros_like, gradient)
+
+
+def _halves(f: Callable) -> tuple[Callable, Callable]:
+    """Forward and backward of an op, or of a block as it is, so that only its parts are traced and no second block."""
+    name = f.__name__
+    return (f, PAIRS[name].backward) if name in PAIRS else tuple(half.__wrapped__ for half in BLOCKS[name])
+
+
 @dataclass(frozen=True)
 class Site:
     """One call of the right computation.

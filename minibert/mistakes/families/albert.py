@@ -14,7 +14,7 @@ from minibert.golden import shares
 from minibert.golden.subject import Subject, Tensors
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap, weights
 from minibert.mistakes.ops.heads import flipped
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.swap import Replacement, Site, graded, zeros
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -81,12 +81,7 @@ def _one_use(which: int) -> Callable:
 
 def _without_gradient() -> Replacement:
     """An encoder layer whose parameters get no gradient."""
-
-    def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
-        dx, g = layers.encoder_layer_backward.__wrapped__(dy, c)
-        return dx, tree.map(np.zeros_like, g)
-
-    return Replacement(layers.encoder_layer.__wrapped__, encoder_layer_backward, faithful=False)
+    return graded(layers.encoder_layer, lambda g, dy, c: (g[0], zeros(g[1])))
 
 
 def exchanged(what: str, order: Callable[[Any], list[int]]) -> Callable:

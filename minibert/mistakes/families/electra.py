@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, layers, ops, tree
+from minibert import families, layers, ops
 from minibert.corruption import rules
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, config, entry, only, swap, unlisted
-from minibert.mistakes.swap import Replacement, Site, swapped
+from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -22,12 +22,8 @@ def counted(edit: Callable[[dict, Array, Array], dict[str, Any]]) -> Callable[[S
     """The detection loss with other labels, weights or denominator: edit(batch, labels, weights) -> what changes."""
 
     def made(subject: Subject, site: Site) -> Replacement:
-        def binary_cross_entropy(logits: Array, *, labels: Array, weights: Array, denominator: Any) -> tuple:
-            given = {"labels": labels, "weights": weights, "denominator": denominator}
-            b = _whose(subject, labels)
-            return ops.binary_cross_entropy(logits, **{**given, **edit(b, labels, weights)})
-
-        return Replacement(binary_cross_entropy, ops.binary_cross_entropy_backward)
+        b = lambda given: _whose(subject, given["labels"])  # noqa: E731
+        return edited(ops.binary_cross_entropy, lambda given: edit(b(given), given["labels"], given["weights"]))
 
     return made
 
@@ -152,10 +148,7 @@ def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
     if len({site.tower for site in at}) < 2:
         return []
 
-    def embeddings_backward(dy: Array, c: Cache) -> Any:
-        return tree.map(np.zeros_like, layers.embeddings_backward.__wrapped__(dy, c))
-
-    lost = Replacement(layers.embeddings.__wrapped__, embeddings_backward, faithful=False)
+    lost = graded(layers.embeddings, lambda g, dy, c: zeros(g))
     made = swap("the look-ups of one network pass no gradient", "embeddings", lost, section=GRADIENTS)(subject, at)
     return [mutant for mutant in made if mutant.where]
 

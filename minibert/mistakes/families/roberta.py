@@ -33,7 +33,7 @@ entry(
     "ROB-EMB-1",
     families="roberta, DistilBERT, mpnet",
     mutants=[
-        only("roberta", swap("the type table's row 0 is left out", "embeddings", summed(lost=("token_type",)))),
+        only("roberta", swap("the type table's row 0 is left out", "embeddings", summed({"token_type": 0}))),
         only("roberta", with_second_type(batch("BERT's types: 1 for the second half", lambda b, _: halves(b)))),
     ],
 )

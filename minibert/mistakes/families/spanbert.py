@@ -15,7 +15,7 @@ from minibert.golden.subject import Subject
 from minibert.heads import span_boundary
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted
 from minibert.mistakes.ops.losses import counted
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.swap import Replacement, Site, edited
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -28,12 +28,13 @@ def moved(by: Callable[[str], int]) -> Callable[[Subject, Site], Replacement]:
     def made(subject: Subject, site: Site) -> Replacement:
         step = by(site.local.rpartition(".")[2])
 
-        def gather(x: Array, *, positions: Array) -> tuple[Array, Cache]:
-            length = subject.batches[0]["input_ids"].shape[1]
-            rows = positions // length * length  # where the rows of the batch lie behind each other
-            return ops.gather(x, positions=rows + np.clip(positions - rows + step, 0, length - 1))
+        length = subject.batches[0]["input_ids"].shape[1]
 
-        return Replacement(gather, ops.gather_backward)
+        def edit(given: dict[str, Any]) -> dict[str, Any]:
+            rows = given["positions"] // length * length  # where the rows of the batch lie behind each other
+            return {"positions": rows + np.clip(given["positions"] - rows + step, 0, length - 1)}
+
+        return edited(ops.gather, edit)
 
     return made
 

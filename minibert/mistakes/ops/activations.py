@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert import layers, ops
 from minibert.mistakes.catalogue import Mutant, entry, only, swap, unlisted
-from minibert.mistakes.swap import Replacement
+from minibert.mistakes.swap import Replacement, edited
 
 SECTION = {"G": "Activation"}
 
@@ -21,12 +21,7 @@ ERF, TANH = ("gelu",), ("gelu_new", "gelu_pytorch_tanh")
 
 def named(name: str) -> Replacement:
     """The activation of that name, whatever the configuration says."""
-    wanted = name
-
-    def activation(x: Array, *, name: str) -> tuple[Array, Cache]:
-        return layers.activation(x, name=wanted)
-
-    return Replacement(activation, layers.activation_backward)
+    return edited(layers.activation, lambda given: {"name": name})
 
 
 def pointwise(f: Callable[[Array], tuple[Array, Array]]) -> Replacement:

@@ -10,7 +10,7 @@ import numpy as np
 from minibert import families, ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
-from minibert.mistakes.swap import Replacement, Site, swapped
+from minibert.mistakes.swap import Replacement, Site, relinear, swapped
 
 SECTION = {"A": "Attention"}
 
@@ -66,17 +66,18 @@ def kept(bias: Array | None, q: Array) -> Array:
     return np.ones((1, 1, 1, 1), q.dtype) if bias is None else (bias == 0).astype(q.dtype)
 
 
-def _multiplied_scores() -> Replacement:
-    """softmax(scores·mask): a masked key's score is 0. Written as keys that are 0."""
+def turned(turn: Callable, back: Callable, masked: bool = True) -> Replacement:
+    """Queries and keys turned before they meet: turn(q, k, bias) -> (q, k), back(dq, dk, bias) its adjoint; masked: the
+    bias is added as well.
+    """
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, **given: Any) -> tuple[Array, Cache]:
-        keep = kept(bias, q).swapaxes(-1, -2)
-        y, c = ops.attention(q, k * keep, v, **given)
-        return y, {**c, "keep": keep}
+        y, c = ops.attention(*turn(q, k, bias), v, bias=bias if masked else None, **given)
+        return y, {**c, "turned_by": bias}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         dq, dk, dv, *_ = ops.attention_backward(dy, c)
-        return dq, dk * c["keep"], dv
+        return *back(dq, dk, c["turned_by"]), dv
 
     return of_scores(attention, attention_backward)
 
@@ -133,19 +134,6 @@ def _infinite_bias() -> Replacement:
     return of_scores(attention, faithful=False)  # NaN has no derivative
 
 
-def _key_side(q_of: Callable) -> Replacement:
-    """scores = k qᵀ: queries and keys change places."""
-
-    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
-        return ops.attention(k, q, v, **given)
-
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        dk, dq, dv, *_ = ops.attention_backward(dy, c)
-        return dq, dk, dv
-
-    return of_scores(attention, attention_backward)
-
-
 def _query_mask(both: bool) -> Replacement:
     """The mask on the query axis, instead of the key axis or besides it."""
 
@@ -185,14 +173,7 @@ def rotary(halves: bool) -> Replacement:
         y[..., second] = x[..., second] * cos + x[..., first] * sin
         return y
 
-    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
-        return ops.attention(turn(q, 1), turn(k, 1), v, **given)
-
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        dq, dk, dv, *_ = ops.attention_backward(dy, c)
-        return turn(dq, -1), turn(dk, -1), dv
-
-    return of_scores(attention, attention_backward)
+    return turned(lambda q, k, _: (turn(q, 1), turn(k, 1)), lambda dq, dk, _: (turn(dq, -1), turn(dk, -1)))
 
 
 # ---- Pairs: heads ----------------------------------------------------------------------------------------------------
@@ -294,17 +275,9 @@ def query_scaled_first(shown: bool) -> Replacement:
     return Replacement(self_attention, self_attention_backward)
 
 
-def without_bias(gradient: bool = False) -> Replacement:
+def without_bias() -> Replacement:
     """x Wᵀ: the bias forgotten, its gradient 0."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight, np.zeros_like(bias))
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "bias": np.zeros_like(g["bias"])}
-
-    return Replacement(linear, linear_backward)
+    return relinear(bias=(np.zeros_like, np.zeros_like))
 
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
@@ -507,7 +480,9 @@ entry(
     "output",
     "OP-ATT-3",
     mutants=[
-        of_attention("scores multiplied by the mask", replacement=_multiplied_scores(), silent=r".*\.scores"),
+        of_attention("scores multiplied by the mask", silent=r".*\.scores", replacement=turned(
+            lambda q, k, bias: (q, k * kept(bias, q).swapaxes(-1, -2)),  # a masked key's score is 0
+            lambda dq, dk, bias: (dq, dk * kept(bias, dq).swapaxes(-1, -2)), masked=False)),
         of_attention("probabilities multiplied by the mask", replacement=_masked_probs(shown=False)),
         of_attention(
             "probabilities multiplied by the mask", replacement=_masked_probs(shown=True), silent=UNCERTAIN_SCORES
@@ -711,7 +686,7 @@ entry(
     "output",
     "BERT-ATT-1",
     mutants=[
-        of_attention("scores are k qᵀ", replacement=_key_side(lambda q: q)),
+        of_attention("scores are k qᵀ", replacement=turned(lambda q, k, _: (k, q), lambda dk, dq, _: (dq, dk))),
         exchanged("query", "key"),
         swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=False),
              silent=r".*\.self\.query"),

@@ -18,7 +18,7 @@ from minibert.corruption.units import units
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
 from minibert.mistakes.ops.losses import batched, of_masked, over
-from minibert.mistakes.swap import Replacement
+from minibert.mistakes.swap import Replacement, edited
 
 SECTION = {"D": "Data, masking, mode"}
 
@@ -168,13 +168,14 @@ def _scaled_dropout(what: str, multiplier: Callable[[float], float]) -> Callable
     def dropout_backward(dy: Array, c: dict) -> Array:
         return dy if c["factor"] is None else dy * c["factor"]
 
-    def attention(q: Array, k: Array, v: Array, *, dropout: Any = None, **given: Any) -> tuple[Array, dict]:
-        if dropout is not None and dropout.any():
-            dropout = dropout / dropout.max() * dropout.dtype.type(multiplier(1 - 1 / float(dropout.max())))
-        return ops.attention(q, k, v, dropout=dropout, **given)
+    def edit(given: dict[str, Any]) -> dict[str, Any]:
+        dropout = given.get("dropout")
+        if dropout is None or not dropout.any():
+            return {}
+        return {"dropout": dropout / dropout.max() * dropout.dtype.type(multiplier(1 - 1 / float(dropout.max())))}
 
     hidden = swap(what, "dropout", Replacement(dropout, dropout_backward))
-    probs = swap(what, "attention", Replacement(attention, ops.attention_backward))
+    probs = swap(what, "attention", edited(ops.attention, edit))
 
     def maker(subject: Subject, at: Any) -> list[Mutant]:
         if not _has_dropout(subject):

@@ -1,6 +1,8 @@
 """Mistakes in the embeddings."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, only, swap, unlisted, weights
 from minibert.mistakes.ops.attention import rotary, without_bias
 from minibert.mistakes.ops.norms import EPS, another_eps
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
 
 SECTION = {"E": "Embeddings"}
 
@@ -22,7 +24,7 @@ Cache = dict[str, Any]
 def overwritten(first: bool) -> Replacement:
     """The row of a repeated id keeps one of its gradients, the last or the first, instead of their sum."""
 
-    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+    def edit(_: Any, dy: Array, c: Cache) -> dict[str, Array]:
         ids, rows = c["ids"].reshape(-1), dy.reshape(-1, dy.shape[-1])
         order = slice(None, None, -1 if first else 1)
         dweight = np.zeros((c["length"], dy.shape[-1]), dy.dtype)
@@ -32,71 +34,45 @@ def overwritten(first: bool) -> Replacement:
             dweight[c["padding_idx"]] = 0
         return {"weight": dweight}
 
-    return Replacement(ops.embedding, embedding_backward, faithful=False)
+    return graded(ops.embedding, edit)
 
 
 def frozen_row(subject: Subject, site: Site) -> Replacement | None:
     """The row of the padding id gets no gradient from this table either."""
     row = subject.config.pad_token_id
-    if row is None:
-        return None
-
-    def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> tuple[Array, Cache]:
-        return ops.embedding(weight, ids=ids, padding_idx=row if row < len(weight) else None)
-
-    return Replacement(embedding, ops.embedding_backward, faithful=False)
+    inside = lambda given: {"padding_idx": row if row < len(given["weight"]) else None}  # noqa: E731
+    return None if row is None else edited(ops.embedding, inside, faithful=False)
 
 
-def dropped_first() -> Replacement:
-    """LN(Drop(Σ tables))."""
+def summed(
+    weights: Mapping[str, float] = MappingProxyType({}), after: tuple[str, ...] = ("norm", "dropout")
+) -> Replacement:
+    """The sum with tables counted otherwise than once, and after it norm and dropout in another order or left out."""
 
     def embeddings(p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
-        c: Cache = {"tables": {}}
+        c: Cache = {"tables": {}, "plain": p["norm"]}
         h: Any = 0
         for name, table_ids in ids.items():
             e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
-            h = h + e
-        h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
-        y, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
-        return y, c
+            h = h + e * weights.get(name, 1)
+        for step in after:
+            if step == "norm":
+                h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
+            else:
+                h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
+        return h, c
 
     def embeddings_backward(dy: Array, c: Cache) -> Any:
-        g: Any = {}
-        dh, norm = ops.layer_norm_backward(dy, c["norm"])
-        dh = ops.dropout_backward(dh, c["dropout"])
+        g: Any = {"norm": zeros(c["plain"])}
+        for step in reversed(after):
+            if step == "norm":
+                dy, g["norm"] = ops.layer_norm_backward(dy, c["norm"])
+            else:
+                dy = ops.dropout_backward(dy, c["dropout"])
         for name, cache in c["tables"].items():
-            g[name] = ops.embedding_backward(dh.sum(0) if cache["ids"].ndim == 1 else dh, cache)
-        return {**g, "norm": norm}
-
-    return Replacement(embeddings, embeddings_backward)
-
-
-def summed(lost: tuple[str, ...] = (), norm: bool = True, twice: tuple[str, ...] = ()) -> Replacement:
-    """The sum without some tables, or with some counted twice; without its norm."""
-
-    def embeddings(p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
-        c: Cache = {"tables": {}, "weights": {}}
-        h: Any = 0
-        for name, table_ids in ids.items():
-            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
-            c["weights"][name] = 0 if name in lost else 2 if name in twice else 1
-            h = h + e * c["weights"][name]
-        c["plain"] = p["norm"]
-        if norm:
-            h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
-        y, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
-        return y, c
-
-    def embeddings_backward(dy: Array, c: Cache) -> Any:
-        g: Any = {}
-        dh = ops.dropout_backward(dy, c["dropout"])
-        own = {name: np.zeros_like(value) for name, value in c["plain"].items()}
-        if norm:
-            dh, own = ops.layer_norm_backward(dh, c["norm"])
-        for name, cache in c["tables"].items():
-            d = dh * c["weights"][name]
+            d = dy * weights.get(name, 1)
             g[name] = ops.embedding_backward(d.sum(0) if cache["ids"].ndim == 1 else d, cache)
-        return {**g, "norm": own}
+        return g
 
     return Replacement(embeddings, embeddings_backward)
 
@@ -255,7 +231,7 @@ entry(
     families="bert, albert, electra, DeBERTa",
     mutants=[
         with_types(batch("all token types 0", _types)),
-        swap("no token types added", "embeddings", summed(lost=("token_type",))),
+        swap("no token types added", "embeddings", summed({"token_type": 0})),
     ],
 )
 entry(
@@ -431,7 +407,8 @@ entry(
     "output",
     "BERT-EMB-1",
     families="bert, roberta, electra",
-    mutants=[swap("dropout before the norm", "embeddings", dropped_first(), silent=r".*embeddings(\.LayerNorm)?")],
+    mutants=[swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
+                  silent=r".*embeddings(\.LayerNorm)?")],
 )
-unlisted("no positions", swap("no positions added", "embeddings", summed(lost=("position",))))
-unlisted("no norm in the embeddings", swap("the sum without its norm", "embeddings", summed(norm=False)))
+unlisted("no positions", swap("no positions added", "embeddings", summed({"position": 0})))
+unlisted("no norm in the embeddings", swap("the sum without its norm", "embeddings", summed(after=("dropout",))))

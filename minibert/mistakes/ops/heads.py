@@ -11,7 +11,7 @@ from minibert.golden.subject import Subject
 from minibert.heads import masked_lm
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
 from minibert.mistakes.ops.attention import without_bias
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.swap import Replacement, Site, graded, relinear
 
 SECTION = {"H": "Heads"}
 
@@ -48,21 +48,12 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
 
 def tied_gradient(decoder: float) -> Replacement:
     """The MLM head with its part of the table's gradient multiplied by `decoder`."""
-
-    def mlm_head_backward(dz: Array, c: Cache) -> tuple[Array, Any, Array]:
-        dx, g, dtable = masked_lm.mlm_head_backward.__wrapped__(dz, c)
-        return dx, g, dtable * decoder
-
-    return Replacement(masked_lm.mlm_head.__wrapped__, mlm_head_backward, faithful=False)
+    return graded(masked_lm.mlm_head, lambda g, dz, c: (*g[:2], g[2] * decoder))
 
 
 def lookup_gradient(factor: float) -> Replacement:
     """The word table's look-up gradient multiplied by a factor."""
-
-    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
-        return {"weight": factor * ops.embedding_backward(dy, c)["weight"]}
-
-    return Replacement(ops.embedding, embedding_backward, faithful=False)
+    return graded(ops.embedding, lambda g, dy, c: {"weight": factor * g["weight"]})
 
 
 def halved(subject: Subject, at: list) -> list[Mutant]:
@@ -137,41 +128,17 @@ def _mlm_head(dense: bool, act: bool, norm: bool, norm_first: bool) -> Replaceme
 
 def bias_times(factor: float) -> Replacement:
     """x Wᵀ + factor·b."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight, bias * factor)
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "bias": g["bias"] * factor}
-
-    return Replacement(linear, linear_backward)
+    return relinear(bias=(lambda b: b * factor, lambda g: g * factor))
 
 
 def reread() -> Replacement:
     """A weight (o, i) whose numbers are read in the order of (i, o) and then transposed."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight.reshape(weight.shape[::-1]).T, bias)
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "weight": g["weight"].T.reshape(g["weight"].shape)}
-
-    return Replacement(linear, linear_backward)
+    return relinear(weight=(lambda w: w.reshape(w.shape[::-1]).T, lambda g: g.T.reshape(g.shape)))
 
 
 def transposed() -> Replacement:
     """y = x W + b with a square W."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight.T, bias)
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "weight": g["weight"].T}
-
-    return Replacement(linear, linear_backward)
+    return relinear(weight=(np.transpose, np.transpose))
 
 
 def pooler(select: Callable[[Array], tuple[Array, Callable]], dense: bool = True, tanh: bool = True) -> Replacement:

@@ -8,7 +8,7 @@ import numpy as np
 from minibert import ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import config, entry, swap, unlisted
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.swap import Replacement, Site, edited
 
 SECTION = {"S": "Loss"}
 
@@ -20,14 +20,12 @@ Cache = dict[str, Any]
 def counted(edit: Callable[..., dict[str, Any]]) -> Replacement:
     """Cross-entropy with other labels, weights or denominator: edit(labels, weights, denominator) -> what changes."""
 
-    def cross_entropy(
-        logits: Array, *, labels: Array, weights: Any = None, ignore: Any = None, denominator: Any = None
-    ) -> tuple[Array, Cache]:
-        weights = np.ones(labels.shape, logits.dtype) if weights is None else weights
-        given = {"labels": labels, "weights": weights, "ignore": ignore, "denominator": denominator}
-        return ops.cross_entropy(logits, **{**given, **edit(labels, weights, denominator)})
+    def edit_(given: dict[str, Any]) -> dict[str, Any]:
+        weights, labels = given.get("weights"), given["labels"]
+        weights = np.ones(labels.shape, given["logits"].dtype) if weights is None else weights
+        return {"weights": weights, **edit(labels, weights, given.get("denominator"))}
 
-    return Replacement(cross_entropy, ops.cross_entropy_backward)
+    return edited(ops.cross_entropy, edit_)
 
 
 def batched(edit: Callable[[dict, Array, Array, Any], dict[str, Any]]) -> Callable[[Subject, Site], Replacement]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert import layers, ops, tree
 from minibert.mistakes.catalogue import Mutant, entry, swap, unlisted
-from minibert.mistakes.swap import Replacement, swapped
+from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
 
 SECTION = {"L": "Layer norm and residuals"}
 
@@ -73,9 +73,7 @@ def no_root(v: Array, eps: float) -> tuple[Array, Array]:
 
 def another_eps(eps: float) -> Replacement:
     """Layer norm with an eps of its own."""
-    wanted = eps
-    forward = lambda x, weight, bias, *, eps: ops.layer_norm(x, weight, bias, eps=wanted)  # noqa: E731
-    return Replacement(forward, ops.layer_norm_backward)
+    return edited(ops.layer_norm, lambda given: {"eps": eps})
 
 
 def half_statistics() -> Replacement:
@@ -97,24 +95,14 @@ def half_statistics() -> Replacement:
 def lost_terms(mean: bool, projection: bool) -> Replacement:
     """The right value, with these terms of dx = r(g - mean g - x̂ mean(g x̂)) lost."""
 
-    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        _, gradients = ops.layer_norm_backward(dy, c)
+    def edit(gradients: tuple, dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
         xhat, rstd = c["xhat"].reshape(dy.shape), c["rstd"].reshape(*dy.shape[:-1], 1)
         g = dy * c["weight"]
         dx = g if mean else g - g.mean(-1, keepdims=True)
         dx = dx if projection else dx - xhat * (g * xhat).mean(-1, keepdims=True)
-        return dx * rstd, gradients
+        return dx * rstd, gradients[1]
 
-    return Replacement(ops.layer_norm, layer_norm_backward, faithful=False)
-
-
-def _no_gradient(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-    zero = np.zeros_like(c["weight"])
-    return np.zeros_like(dy), {"weight": zero, "bias": zero}
-
-
-def _no_input_gradient(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-    return np.zeros_like(dy), ops.layer_norm_backward(dy, c)[1]
+    return graded(ops.layer_norm, edit)
 
 
 # ---- Blocks ----------------------------------------------------------------------------------------------------------
@@ -482,10 +470,10 @@ entry(
     "gradient",
     "OP-LN-4",
     mutants=[
-        of_norms(text, replacement=Replacement(ops.layer_norm, half, faithful=False), section="gradients")
-        for text, half in (
-            ("no gradient passes or reaches the weights", _no_gradient),
-            ("no gradient passes", _no_input_gradient),
+        of_norms(text, replacement=graded(ops.layer_norm, edit), section="gradients")
+        for text, edit in (
+            ("no gradient passes or reaches the weights", lambda g, dy, c: zeros(g)),
+            ("no gradient passes", lambda g, dy, c: (zeros(g[0]), g[1])),
         )
     ],
 )
