@@ -197,71 +197,39 @@ def _pads(b: dict, w: Array) -> Array:
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "D01",
-    "random share 0.1 of the remainder -> 80/2/18 (false alarms when 0.5 of the remainder is misread)",
+    "D01", "random share 0.1 of the remainder -> 80/2/18 (false alarms when 0.5 of the remainder is misread)",
     "80/10/10",
-    "HF#32329; misread: HF#10285, #10332, #17377",
-    "data",
-    "DATA-11",
-    families="bert, roberta, albert",
+    "HF#32329; misread: HF#10285, #10332, #17377", "data", "DATA-11", families="bert, roberta, albert",
     rule=rule(0.8, 0.18),
-)
+)  # fmt: skip
 entry(
-    "D02",
-    "mask step overwrites the random step",
-    "disjoint choices",
-    "lucidrains/mlm-pytorch#6",
-    "data",
-    "DATA-11",
-    families="bert",
+    "D02", "mask step overwrites the random step", "disjoint choices",
+    "lucidrains/mlm-pytorch#6", "data", "DATA-11", families="bert",
     rule=_overwritten,
-)
+)  # fmt: skip
 entry(
-    "D03",
-    "nested probability (`prob < 0.8` after `prob < 0.15`)",
-    "divide by 0.15 or redraw",
-    "codertimo/BERT-pytorch#29",
-    "data",
-    "DATA-11",
-    families="bert",
+    "D03", "nested probability (`prob < 0.8` after `prob < 0.15`)", "divide by 0.15 or redraw",
+    "codertimo/BERT-pytorch#29", "data", "DATA-11", families="bert",
     rule=_nested,
-)
+)  # fmt: skip
 entry(
-    "D04",
-    "pads or specials selected",
-    "excluded",
-    "HF#11155",
-    "data",
-    "DATA-9",
+    "D04", "pads or specials selected", "excluded",
+    "HF#11155", "data", "DATA-9",
     rule=rule(specials=True),
-)
+)  # fmt: skip
 entry(
-    "D05",
-    "random replacement may be a special token",
-    "GB draws from the whole vocabulary; declare",
-    "CompEpigen/methylbert#28; gc-os-ai/pyaptamer#500",
-    "data",
-    "DATA-11",
-    variant=True,
+    "D05", "random replacement may be a special token", "GB draws from the whole vocabulary; declare",
+    "CompEpigen/methylbert#28; gc-os-ai/pyaptamer#500", "data", "DATA-11", variant=True,
     rule=rule(exclude=True),
-)
+)  # fmt: skip
 entry(
-    "D08",
-    "mask budget",
-    "min(cap, max(1, round(len*0.15))), len includes specials",
-    "src GB create_pretraining_data",
-    "data",
-    "DATA-10",
-    families="bert, albert",
+    "D08", "mask budget", "min(cap, max(1, round(len*0.15))), len includes specials",
+    "src GB create_pretraining_data", "data", "DATA-10", families="bert, albert",
     rule=rule(budget=lambda n: masking.budget(n - 3)),
-)
+)  # fmt: skip
 entry(
-    "D10",
-    "pad_token None -> labels not ignored (or the reverse)",
-    "ignore by mask",
-    "HF#6213",
-    "loss",
-    "BERT-LOSS-1",
+    "D10", "pad_token None -> labels not ignored (or the reverse)", "ignore by mask",
+    "HF#6213", "loss", "BERT-LOSS-1",
     mutants=[
         of_masked(
             "padding counts, its label the padding id",
@@ -273,27 +241,17 @@ entry(
             "padding counts with label 0", batched(over(_pads, lambda b, labels, w: np.where(w != 0, labels, 0)))
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "D11",
-    "dropout active while comparing",
-    "inference mode",
-    "HF#679, #695; GB#857; onnx#6101",
-    "output",
-    "OP-DROP-1",
-    mutants=[
-        with_dropout(batch("no dropout where the case has masks", lambda b, _: {"dropout": {}})),
-    ],
+    "D11", "dropout active while comparing", "inference mode",
+    "HF#679, #695; GB#857; onnx#6101", "output", "OP-DROP-1",
+    mutants=[with_dropout(batch("no dropout where the case has masks", lambda b, _: {"dropout": {}}))],
     reason="where the case has no masks, a candidate's own random masks can't be predicted: told by the first "
     "divergence, at the first dropout",
-)
+)  # fmt: skip
 entry(
-    "D12",
-    "keep probability passed as drop rate",
-    "1 - p",
-    "google-research/electra#61; google-research#369; aymericdamien/TensorFlow-Examples#205",
-    "output",
-    "OP-DROP-1",
+    "D12", "keep probability passed as drop rate", "1 - p",
+    "google-research/electra#61; google-research#369; aymericdamien/TensorFlow-Examples#205", "output", "OP-DROP-1",
     mutants=[
         with_dropout(
             config(
@@ -319,14 +277,10 @@ entry(
             )
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "D13",
-    "attention and hidden dropout confused",
-    "two settings",
-    "bojone/r-drop#7",
-    "output",
-    "BERT-DROP-1",
+    "D13", "attention and hidden dropout confused", "two settings",
+    "bojone/r-drop#7", "output", "BERT-DROP-1",
     mutants=[
         with_dropout(
             config(
@@ -348,46 +302,29 @@ entry(
             )
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "D14",
-    "masked_lm_positions gathered without the batch offset",
-    "flat index b*T + p",
-    "src GB gather_indexes",
-    "loss",
-    "OP-GATH-1",
-    families="bert, albert",
+    "D14", "masked_lm_positions gathered without the batch offset", "flat index b*T + p",
+    "src GB gather_indexes", "loss", "OP-GATH-1", families="bert, albert",
     mutants=[of_masked("every target read from row 0", first_row)],
-)
+)  # fmt: skip
 entry(
-    "D15",
-    "TF32 on by default, blamed on the port",
-    "turn off before comparing",
-    "Paddle#75041; PT#60234",
-    "nowhere",
-    "NUM-1",
+    "D15", "TF32 on by default, blamed on the port", "turn off before comparing",
+    "Paddle#75041; PT#60234", "nowhere", "NUM-1",
     reason="it is a precision, not another function: errors of about 1e-3 everywhere, told by the verdict (rounding of "
     "10 bits explains them) and by `--dtype bfloat16` passing",
-)
+)  # fmt: skip
 entry(
-    "D16",
-    "random replacement inserts an integer, not a token",
-    "vocabulary item",
-    "d2l-ai/d2l-en#1979",
-    "data",
-    "DATA-11",
-    families="bert",
+    "D16", "random replacement inserts an integer, not a token", "vocabulary item",
+    "d2l-ai/d2l-en#1979", "data", "DATA-11", families="bert",
     rule=rule(inserted=lambda new, vocabulary: np.where(new == vocabulary.mask, new, new + vocabulary.size)),
-)
+)  # fmt: skip
 entry(
-    "D17",
-    "validation with unrealistic random 0/1 masks",
-    "right-padded masks + declared odd cases",
-    "ORT#18945",
-    "nowhere",
+    "D17", "validation with unrealistic random 0/1 masks", "right-padded masks + declared odd cases",
+    "ORT#18945", "nowhere",
     reason="a mistake of the test, not of the model: with any mask of ones and zeros a right model stays right "
     "(BERT-ATT-4); the shipped cases pad at the end",
-)
+)  # fmt: skip
 unlisted(
     "some dropout missing",
     without_masks("no dropout on the attention probabilities", "attention.self"),

@@ -244,27 +244,18 @@ def flipped(labels: str) -> Callable:
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "H01",
-    "decoder not tied to word table",
-    "tied; gradient = sum of both uses",
-    "HF#9635; HF src add_new_model.md; onnxruntime/mobius#295",
-    "gradient",
-    "BERT-MLM-2",
+    "H01", "decoder not tied to word table", "tied; gradient = sum of both uses",
+    "HF#9635; HF src add_new_model.md; onnxruntime/mobius#295", "gradient", "BERT-MLM-2",
     mutants=[
         _untied,
         only_when_tied(
             swap("the table lacks the decoder's gradient", "mlm_head", tied_gradient(0), section="gradients")
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "H02",
-    "MLM transform (dense + act + LN) missing",
-    "required",
-    "HF#12215, #13740; src GB run_pretraining.py:240-262",
-    "output",
-    "BERT-MLM-1",
-    families="bert, roberta, albert",
+    "H02", "MLM transform (dense + act + LN) missing", "required",
+    "HF#12215, #13740; src GB run_pretraining.py:240-262", "output", "BERT-MLM-1", families="bert, roberta, albert",
     mutants=[
         swap(text, "mlm_head", mlm_head(**parts))
         for text, parts in (
@@ -276,82 +267,49 @@ entry(
             ("the norm alone", {"dense": False, "act": False}),
         )
     ],
-)
+)  # fmt: skip
 entry(
-    "H03",
-    "MLM output bias missing",
-    "bias[V]",
-    "OpenNMT/CTranslate2#833",
-    "output",
-    "BERT-MLM-1",
+    "H03", "MLM output bias missing", "bias[V]",
+    "OpenNMT/CTranslate2#833", "output", "BERT-MLM-1",
     mutants=[
         swap("no output bias", "linear", without_bias(), r"masked_lm\.head\.decoder"),
         weights("the output bias is zero", lambda path, a: np.zeros_like(a), r"mlm\.decoder\.bias"),
     ],
-)
+)  # fmt: skip
 entry(
-    "H04",
-    "bias added twice (after re-tie)",
-    "once",
-    "deepset-ai/FARM#533",
-    "output",
-    "BERT-MLM-1",
-    families="bert",
+    "H04", "bias added twice (after re-tie)", "once",
+    "deepset-ai/FARM#533", "output", "BERT-MLM-1", families="bert",
     mutants=[swap("the output bias twice", "linear", bias_times(2), r"masked_lm\.head\.decoder")],
-)
+)  # fmt: skip
 entry(
-    "H05",
-    "decoder transposed",
-    "logits = h E^T",
-    "IndicoDataSolutions/finetune#518",
-    "output",
-    "BERT-MLM-1",
+    "H05", "decoder transposed", "logits = h E^T",
+    "IndicoDataSolutions/finetune#518", "output", "BERT-MLM-1",
     mutants=[swap("the table read as (D, V)", "linear", reread(), r"masked_lm\.head\.decoder")],
-)
+)  # fmt: skip
 entry(
-    "H06",
-    "pooler: wrong dims, tanh missing, loaded uninitialised",
-    "tanh(W h[:,0] + b)",
-    "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782",
-    "output",
-    "BERT-POOL-1",
-    families="bert, albert",
+    "H06", "pooler: wrong dims, tanh missing, loaded uninitialised", "tanh(W h[:,0] + b)",
+    "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782", "output", "BERT-POOL-1", families="bert, albert",
     mutants=[
         of_pooler("no tanh", pooler(token(0), tanh=False)),
         swap("no pooler bias", "linear", without_bias(), r"encode\.pooler\.dense"),
     ],
-)
+)  # fmt: skip
 entry(
-    "H07",
-    "square pooler weight transposed; shape check passes",
-    "check values, not shapes",
-    "vllm-project/semantic-router#2249",
-    "output",
-    "NAME-2",
-    families="bert",
+    "H07", "square pooler weight transposed; shape check passes", "check values, not shapes",
+    "vllm-project/semantic-router#2249", "output", "NAME-2", families="bert",
     mutants=[
         weights("the pooler's weight transposed", lambda path, a: np.ascontiguousarray(a.T), r"pooler\.weight"),
         swap("the pooler's weight transposed", "linear", transposed(), r"encode\.pooler\.dense"),
     ],
-)
+)  # fmt: skip
 entry(
-    "H08",
-    "pooled output confused with [CLS] hidden state",
-    "differ by dense + tanh",
-    "HF#7540; GB#43",
-    "output",
-    "BERT-POOL-1",
-    families="bert",
+    "H08", "pooled output confused with [CLS] hidden state", "differ by dense + tanh",
+    "HF#7540; GB#43", "output", "BERT-POOL-1", families="bert",
     mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False))],
-)
+)  # fmt: skip
 entry(
-    "H10",
-    "NSP label flipped",
-    "0 = is next, 1 = random",
-    "HF#836, #524; src GB create_pretraining_data",
-    "loss",
-    "BERT-NSP-1",
-    families="bert",
+    "H10", "NSP label flipped", "0 = is next, 1 = random",
+    "HF#836, #524; src GB create_pretraining_data", "loss", "BERT-NSP-1", families="bert",
     mutants=[
         flipped("next_sentence_labels"),
         lambda subject, at: (
@@ -360,15 +318,10 @@ entry(
             if "next_sentence_labels" in subject.batches[0] else []
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "H11",
-    "NSP weight [2,H] treated as [H,2]",
-    "GB stores [2,H], transpose_b",
-    "CyberZHG/keras-bert#137",
-    "output",
-    "BERT-NSP-1",
-    families="bert",
+    "H11", "NSP weight [2,H] treated as [H,2]", "GB stores [2,H], transpose_b",
+    "CyberZHG/keras-bert#137", "output", "BERT-NSP-1", families="bert",
     mutants=[
         swap("read in the order of (D, 2)", "linear", reread(), r"(next_sentence|sentence_order)\.head\.dense"),
         weights(
@@ -377,54 +330,34 @@ entry(
             r"nsp\.weight",
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "H14",
-    "mean pooling over pads",
-    "weight by mask",
+    "H14", "mean pooling over pads", "weight by mask",
     "HKUDS/LightRAG#3675; HF#17463; jsboige/CoursIA#15045; lanterndata/lantern_extras#91",
-    "output",
-    families="sentence models",
+    "output", families="sentence models",
     reason="sentence vectors are no tensor of a pre-training case; it waits for cases of sentence models",
-)
+)  # fmt: skip
 entry(
-    "H15",
-    "index 0 taken as [CLS] under left padding",
-    "first non-pad",
-    "StarlightSearch/EmbedAnything#213",
-    "output",
-    "BERT-POOL-1",
+    "H15", "index 0 taken as [CLS] under left padding", "first non-pad",
+    "StarlightSearch/EmbedAnything#213", "output", "BERT-POOL-1",
     reason="BERT pads at the end (TOK-8) and pools position 0; under left padding no published BERT says what is right",
-)
+)  # fmt: skip
 entry(
-    "H16",
-    "specials excluded from (or included in) pooling against the recipe",
-    "as recipe",
-    "aosama/astronomical#597",
-    "output",
-    families="sentence models",
-)
+    "H16", "specials excluded from (or included in) pooling against the recipe", "as recipe",
+    "aosama/astronomical#597", "output", families="sentence models",
+)  # fmt: skip
 entry(
-    "H17",
-    "XLNet labels not aligned with target_mapping",
-    "predict at the mapped position, no shift",
-    "HF#2822",
-    "loss",
-    families="xlnet",
-)
+    "H17", "XLNet labels not aligned with target_mapping", "predict at the mapped position, no shift",
+    "HF#2822", "loss", families="xlnet",
+)  # fmt: skip
 entry(
-    "H18",
-    "padded vocabulary rows take part in softmax",
-    "slice to V, or -inf",
-    "src llm.c; HF#12007",
-    "loss",
-    "OP-CE-1",
-    families="megatron_bert; bert where a port pads its table",
+    "H18", "padded vocabulary rows take part in softmax", "slice to V, or -inf",
+    "src llm.c; HF#12007", "loss", "OP-CE-1", families="megatron_bert; bert where a port pads its table",
     mutants=[
         swap(f"the vocabulary padded to a multiple of {n}", "cross_entropy", padded_vocabulary(n), r"masked_lm\.loss")
         for n in (8, 16, 64, 128)
     ],
-)
+)  # fmt: skip
 unlisted(
     "another vector pooled",
     of_pooler("the last position pooled", pooler(token(-1))),

@@ -327,22 +327,15 @@ WITHOUT_HEAD = (("embeddings and encoder", r"encode\..*"), *GROUPS)
 of_norms = partial(swap, name="layer_norm", groups=GROUPS)
 
 entry(
-    "L01",
-    "eps 1e-5 (framework default) or 1e-3 for 1e-12",
-    "the configuration's eps; 1e-12 in the release",
+    "L01", "eps 1e-5 (framework default) or 1e-3 for 1e-12", "the configuration's eps; 1e-12 in the release",
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
-    "output",
-    "BERT-ENC-3",
-    families="bert, albert, electra, DistilBERT",
+    "output", "BERT-ENC-3", families="bert, albert, electra, DistilBERT",
     mutants=[another(value, GROUPS) for value in EPS],
-)
+)  # fmt: skip
 entry(
-    "L03",
-    "(x-m)/(std+eps)",
-    "(x-m)/sqrt(var+eps)",
+    "L03", "(x-m)/(std+eps)", "(x-m)/sqrt(var+eps)",
     "tracel-ai/burn#2185; hkproj/pytorch-transformer#31; codertimo/BERT-pytorch#30; hyunwoongko/transformer#7",
-    "output",
-    "OP-LN-2",
+    "output", "OP-LN-2",
     mutants=[
         of_norms("eps added to the deviation", replacement=norm(eps_outside)),
         of_norms("eps added to the deviation, which divides by n - 1", replacement=norm(eps_outside, lost=1),
@@ -350,69 +343,43 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "L04",
-    "sample (n-1) variance",
-    "population (n)",
-    "harvardnlp/annotated-transformer#119, #122",
-    "output",
-    "OP-LN-2",
+    "L04", "sample (n-1) variance", "population (n)",
+    "harvardnlp/annotated-transformer#119, #122", "output", "OP-LN-2",
     mutants=[of_norms("the variance divides by n - 1", replacement=norm(right_root, lost=1))],
-)
+)  # fmt: skip
 entry(
-    "L05",
-    "normalised over sequence x hidden",
-    "hidden axis only",
-    "YutaroOgawa/pytorch_advanced#101",
-    "output",
-    "OP-LN-1",
+    "L05", "normalised over sequence x hidden", "hidden axis only",
+    "YutaroOgawa/pytorch_advanced#101", "output", "OP-LN-1",
     mutants=[
         of_norms("statistics over sequence and hidden", replacement=over_tokens((-2, -1)), groups=WITHOUT_HEAD),
         of_norms("statistics over the sequence", replacement=over_tokens((-2,)), groups=WITHOUT_HEAD),
     ],
-)
+)  # fmt: skip
 entry(
-    "L06",
-    "`**2` where `**0.5`",
-    "sqrt",
-    "131250208/TPlinker-joint-extraction#37",
-    "output",
-    "OP-LN-1",
-    mutants=[
-        of_norms("divided by (var + eps)²", replacement=norm(squared)),
-    ],
-)
+    "L06", "`**2` where `**0.5`", "sqrt",
+    "131250208/TPlinker-joint-extraction#37", "output", "OP-LN-1",
+    mutants=[of_norms("divided by (var + eps)²", replacement=norm(squared))],
+)  # fmt: skip
 entry(
-    "L07",
-    "wrong norm reused in a block",
-    "own weights for each",
-    "ml-explore/mlx#1636",
-    "output",
-    "BERT-ENC-1",
+    "L07", "wrong norm reused in a block", "own weights for each",
+    "ml-explore/mlx#1636", "output", "BERT-ENC-1",
     mutants=[
         swap("the attention's norm serves both", "encoder_layer", _norms("attention", "attention")),
         swap("the feed-forward's norm serves both", "encoder_layer", _norms("feed_forward", "feed_forward")),
         swap("the two norms of a layer change places", "encoder_layer", _norms("feed_forward", "attention")),
         _borrowers,
     ],
-)
+)  # fmt: skip
 entry(
-    "L08",
-    "pre-LN for post-LN",
-    "BERT: LN(x + f(x))",
-    "annotated-transformer#13, #92",
-    "output",
-    "BERT-ENC-1",
-    families="bert, roberta, albert",
+    "L08", "pre-LN for post-LN", "BERT: LN(x + f(x))",
+    "annotated-transformer#13, #92", "output", "BERT-ENC-1", families="bert, roberta, albert",
     mutants=[swap("the norm comes before each sub-layer", "encoder_layer", pre_norm())],
-)
+)  # fmt: skip
 entry(
-    "L09",
-    "residual taken from the normed tensor",
-    "from the block input",
+    "L09", "residual taken from the normed tensor", "from the block input",
     "NVIDIA-NeMo/Speech#4350; PT#61165; Howuhh/faster-trajectory-transformer#3; SHI-Labs/Compact-Transformers#25; "
     "lbcb-sci/RiNALMo#9",
-    "output",
-    "BERT-ENC-1",
+    "output", "BERT-ENC-1",
     mutants=[
         swap("the feed-forward's residual is the layer's input", "encoder_layer", residuals("x", "x")),
         *(
@@ -426,33 +393,20 @@ entry(
         swap("the attention's residual is taken behind its norm", "encoder_layer", residuals("own", "a")),
         swap("the feed-forward's residual is taken behind its norm", "encoder_layer", residuals("x", "own")),
     ],
-)
+)  # fmt: skip
 entry(
-    "L10",
-    "additional final LN (or missing with pre-LN)",
-    "none in post-LN",
-    "hkproj/pytorch-transformer#14",
-    "output",
-    "BERT-ENC-2",
-    families="bert",
+    "L10", "additional final LN (or missing with pre-LN)", "none in post-LN",
+    "hkproj/pytorch-transformer#14", "output", "BERT-ENC-2", families="bert",
     mutants=[_normed_last],
-)
+)  # fmt: skip
 entry(
-    "L11",
-    "statistics in fp16: overflow, eps rounds to 0",
-    "accumulate in fp32",
-    "PT#66707, #41527; TRT#2564, #1196; ORT#29043; TF#24979",
-    "output",
-    "NUM-1",
+    "L11", "statistics in fp16: overflow, eps rounds to 0", "accumulate in fp32",
+    "PT#66707, #41527; TRT#2564, #1196; ORT#29043; TF#24979", "output", "NUM-1",
     mutants=[of_norms("mean and variance in float16", replacement=half_statistics())],
-)
+)  # fmt: skip
 entry(
-    "L12",
-    "a term of the backward lost",
-    "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",
-    "HomericIntelligence/Odyssey#3808; Mnemosyne#730",
-    "gradient",
-    "OP-LN-4",
+    "L12", "a term of the backward lost", "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",
+    "HomericIntelligence/Odyssey#3808; Mnemosyne#730", "gradient", "OP-LN-4",
     mutants=[
         of_norms(text, replacement=lost_terms(*lost), section="gradients")
         for text, lost in (
@@ -461,14 +415,10 @@ entry(
             ("both means lost", (True, True)),
         )
     ],
-)
+)  # fmt: skip
 entry(
-    "L13",
-    "fused LN has no backward (gradients silently absent)",
-    "error or gradient",
-    "huggingface/candle#3613",
-    "gradient",
-    "OP-LN-4",
+    "L13", "fused LN has no backward (gradients silently absent)", "error or gradient",
+    "huggingface/candle#3613", "gradient", "OP-LN-4",
     mutants=[
         of_norms(text, replacement=graded(ops.layer_norm, edit), section="gradients")
         for text, edit in (
@@ -476,16 +426,12 @@ entry(
             ("no gradient passes", lambda g, dy, c: (zeros(g[0]), g[1])),
         )
     ],
-)
+)  # fmt: skip
 entry(
-    "L14",
-    "LN weights initialised by the generic initializer",
-    "gamma 1, beta 0",
-    "HF#171",
-    "loading",
-    "BERT-INIT-2",
+    "L14", "LN weights initialised by the generic initializer", "gamma 1, beta 0",
+    "HF#171", "loading", "BERT-INIT-2",
     reason="a case gives every weight, so no initialiser runs; `minibert.create` is tested to draw 1 and 0",
-)
+)  # fmt: skip
 unlisted("no root under the variance", of_norms("divided by var + eps, no root", replacement=norm(no_root)))
 unlisted(
     "a residual is missing",
