@@ -6,20 +6,22 @@ import json
 import pkgutil
 import re
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minibert import cli, families, gradcheck, objective, tree
+from minibert import cli, families, gradcheck, objective, ops, tree
 from minibert.golden import case as cases
-from minibert.golden.subject import observe
+from minibert.golden.subject import Subject, observe
+from minibert.heads import next_sentence
 from minibert.mistakes import CATALOGUE, catalogue, diagnose, matrix, page, trials
 from minibert.mistakes import families as own
 from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED, Mistake
 from minibert.mistakes.swap import Swaps, reading, sites
+from minibert.objective import Term
 from minibert.pairs import observing
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
@@ -86,6 +88,71 @@ def test_the_command(capsys):
     assert "layer 1" in out
     assert cli.main(["mistakes", "A99"]) == 2
     assert "no mistake 'A99'" in capsys.readouterr().err
+
+
+# ---- Families that are not BERT's kin --------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Patches:
+    """The config of a network that BERT's fields say nothing of."""
+
+    width: int = 6
+
+
+def patches():
+    """A family of its own: a norm and a layer over real vectors, averaged over the row, and two classes."""
+    module = ModuleType("patches")
+    module.Config, module.PROBE, module.SPELLINGS = Patches, {}, {}
+    module.inputs = lambda config: {"pixels": "(B,T,width)"}
+    module.terms = lambda config: {"next_sentence": Term(next_sentence, "kind", "pooled", {"width": config.width})}
+    module.names = lambda config: [
+        (f"{path}.{leaf}", f"net.{name}.{leaf}", "identity")
+        for path, name in (("layers.0.norm", "blocks.0.ln"), ("layers.0.out", "blocks.0.fc"), ("kind", "head"))
+        for leaf in ("weight", "bias")
+    ]
+    module.activations = lambda config: [
+        ("net.blocks.0.ln", "encode.layers.0.norm", "", "layer 0"),
+        ("net.blocks.0.fc", "encode.layers.0.out", "", "layer 0"),
+        ("net.head", "next_sentence.head", "", "head"),
+    ]
+
+    def encode(p, config, inputs, *, keep="caches"):
+        layer = p["layers"][0]
+        x, norm = ops.layer_norm(inputs["pixels"], **layer["norm"], eps=1e-3)
+        y, out = ops.linear(x, **layer["out"])
+        return {"pooled": y.mean(1)}, {"layers": [{"norm": norm, "out": out}], "shape": y.shape}
+
+    def encode_backward(dout, c):
+        layer = c["layers"][0]
+        dy = np.broadcast_to(dout["pooled"][:, None], c["shape"]) / c["shape"][1]
+        dx, out = ops.linear_backward(np.ascontiguousarray(dy), layer["out"])
+        return {"layers": [{"norm": ops.layer_norm_backward(dx, layer["norm"])[1], "out": out}]}
+
+    module.encode, module.encode_backward = encode, encode_backward
+    return module
+
+
+def test_a_network_unlike_bert_s_has_the_mistakes_that_concern_it(monkeypatch):
+    """No input, no config field and no published name is BERT's: norms, layers and heads can go wrong all the same."""
+    find, module = families.family, patches()
+    monkeypatch.setattr(families, "family", lambda name: module if name == "patches" else find(name))
+    rng, config = np.random.default_rng(0), Patches()
+    norm = {"weight": 1 + 0.3 * rng.standard_normal(6), "bias": rng.standard_normal(6)}
+    dense = {"weight": rng.standard_normal((6, 6)), "bias": rng.standard_normal(6)}
+    kind = {"weight": rng.standard_normal((2, 6)), "bias": rng.standard_normal(2)}
+    batch = {"pixels": rng.standard_normal((3, 4, 6)), "next_sentence_labels": np.array([0, 1, 1])}
+    subject = Subject("patches", config, {"layers": [{"norm": norm, "out": dense}], "kind": kind}, [batch])
+    at = sites(subject)
+    assert {site.path: site.place for site in at}["encode.layers.0.norm"] == "layer 0"
+    right, made = observe(subject, (1,)), {}
+    for id, entry in EVERY.items():
+        if entry.mutants and entry.concerns("patches"):
+            for mutant in entry.mutants(subject, at):
+                tensors = observe(mutant.change(subject), (1,))
+                changed = any(not np.array_equal(tensors[key], right[key], equal_nan=True) for key in right)
+                made.setdefault(id, []).append((mutant.where, changed))
+    assert {"L03", "L04", "L12", "S08", "C01", "C02", "O02", "O04", "O05"} <= set(made)
+    assert ("layer 0", True) in made["L04"] or ("", True) in made["L04"]
+    assert not {"A04", "E01", "G01", "H01", "H10"} & set(made)
 
 
 # ---- Both halves -----------------------------------------------------------------------------------------------------

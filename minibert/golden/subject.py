@@ -98,7 +98,7 @@ def published(table: list, events: dict[str, trace.Event], batch: dict[str, Any]
             continue
         event = events[path]
         value, cotangent = event.part(part) if part else (event.output, event.cotangent)
-        lead = {"": (), "shared": (1,), "rows": np.shape(batch["input_ids"])}[kind]
+        lead = np.shape(batch["input_ids"]) if kind == "rows" else (1,) if kind == "shared" else ()
         for store, array in ((outputs, value), (cotangents, cotangent)):
             if array is not None:
                 shape = array.shape if not lead else (*lead, *array.shape) if kind == "shared" else (*lead, -1)

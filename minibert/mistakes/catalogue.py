@@ -23,9 +23,9 @@ class Mutant:
 
     what: in words; where: the place, "" everywhere; change: the edit of a subject; section: the first of forward,
     gradients, steps that it can change; sites: paths of the calls that are replaced, () where nothing is;
-    variant: None as the entry says; silent: a pattern of keys on which an implementation with this mistake may hold
-    either of two things; after: what happens to the tensors when they are written out; also: ids of further entries
-    that it makes at once.
+    variant: None as the entry says; silent: a pattern of keys, with paths within a network for published names, on
+    which an implementation with this mistake may hold either of two things; after: what happens to the tensors when
+    they are written out; also: ids of further entries that it makes at once.
     """
 
     what: str
@@ -107,7 +107,31 @@ def unlisted(title: str, *makers: Callable) -> None:
 
 def _made(makers: tuple[Callable, ...], subject: Subject, at: list[Site] | None = None) -> list[Mutant]:
     at = sites(subject) if at is None else at
-    return [mutant for maker in makers for mutant in maker(subject, at)]
+    subject = replace(subject, batches=[_Batch(b) for b in subject.batches])
+    return [mutant for maker in makers for mutant in _possible(maker, subject, at)]
+
+
+class _Batch(dict):
+    """A batch that says so where a field is not there."""
+
+    def __missing__(self, name: str) -> Any:
+        raise _Absent(name)
+
+
+class _Absent(KeyError):
+    """A field of a batch that a maker reads and a family does not have."""
+
+
+def _possible(maker: Callable, subject: Subject, at: list[Site]) -> list[Mutant]:
+    """What a maker makes; nothing where it reads an input or a config field that this family does not have."""
+    try:
+        return maker(subject, at)
+    except _Absent:
+        return []
+    except AttributeError as error:
+        if error.obj is not subject.config:
+            raise
+        return []
 
 
 # ---- Makers ----------------------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ import numpy as np
 
 from minibert import families, tree
 from minibert.errors import InputError
-from minibert.golden import compare
+from minibert.golden import compare, places
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, observe
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Change, Mutant
 from minibert.mistakes.evidence import Elsewhere, Evidence, Guard, worst
-from minibert.mistakes.swap import Key, sites
+from minibert.mistakes.swap import Key, local, sites
 from minibert.mistakes.words import Found
 from minibert.pairs import BLOCKS
 
@@ -84,7 +84,7 @@ class Trials:
         """The guard of these mutants: not inside what they replace, where calls may stand in another order."""
         paths = {path for mutant in mutants for path in mutant.sites}
         replaced = {site.key for site in self.sites if site.path in paths and site.name in BLOCKS}
-        silent = _silence(mutants) or (lambda key: False)
+        silent = self._silence(mutants) or (lambda key: False)
         return Guard(
             {
                 key: [item for item in items if not silent(self.evidence.keys[item[0]])]
@@ -92,6 +92,25 @@ class Trials:
                 if not any(key[:n] in replaced for n in range(len(key)))
             }
         )
+
+    def _silence(self, mutants: list[Mutant]) -> Callable[[str], Any] | None:
+        """Whether these mutants say nothing of a key."""
+        patterns = [re.compile(m.silent) for m in mutants if m.silent]
+        return (lambda key: any(p.fullmatch(self._spelled(key)) for p in patterns)) if patterns else None
+
+    def _spelled(self, key: str) -> str:
+        """The key with the path of its tensor, within its network, for the published name."""
+        *section, name = key.split("/", 2 if key.startswith(f"{STEPS}/") else 1)
+        owner = name.partition(".")[2] if name.partition(".")[0] in compare.SLOTS else name
+        return "/".join((*section, self.paths.get(owner, owner)))
+
+    @cached_property
+    def paths(self) -> dict[str, str]:
+        """Published name -> path within the network: of a module's output in the cache, of a parameter in the tree."""
+        rows = [(name, path) for name, path, *_ in self.module.activations(self.subject.config)]
+        rows += [(name, path) for path, name, _ in self.module.names(self.subject.config)]
+        towers = places.places(self.subject.family, self.subject.config).towers
+        return {name: local(path, towers) for name, path in rows}
 
     def trial(
         self,
@@ -114,7 +133,7 @@ class Trials:
             return Trial(found, change, None, np.zeros(0), astray.index)
         if tensors is None:
             return None
-        flat = evidence.flat(tensors, _silence(mutants))
+        flat = evidence.flat(tensors, self._silence(mutants))
         residuals = evidence.residuals(flat)
         bad = np.flatnonzero(residuals > SUSPECT)
         return Trial(found, change, flat, residuals, int(bad[0]) if bad.size else len(residuals))
@@ -167,7 +186,7 @@ class Trials:
         tensors = _observed(single, mutants)
         if tensors is None:
             return None
-        flat = self.evidence.flat(tensors, _silence(mutants))
+        flat = self.evidence.flat(tensors, self._silence(mutants))
         difference = np.abs(flat - trial.flat)
         difference[~np.isfinite(difference)] = 0
         own = np.maximum.reduceat(difference, self.evidence.starts)
@@ -189,8 +208,3 @@ def _observed(subject: Subject, mutants: Iterable[Mutant], steps: tuple[int, ...
     for one in mutants:
         tensors = one.after(tensors) if one.after else tensors
     return tensors
-
-
-def _silence(mutants: list[Mutant]) -> Callable[[str], Any] | None:
-    patterns = [re.compile(m.silent) for m in mutants if m.silent]
-    return (lambda key: any(p.fullmatch(key) for p in patterns)) if patterns else None

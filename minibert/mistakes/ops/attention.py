@@ -16,7 +16,7 @@ SECTION = {"A": "Attention"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
-UNCERTAIN_SCORES = r"gradients/.*\.scores"
+UNCERTAIN_SCORES = r"gradients/.*:scores"
 
 
 # ---- Pairs: attention ------------------------------------------------------------------------------------------------
@@ -440,7 +440,7 @@ entry(
     "A10", "mask multiplied onto scores, or applied after softmax", "add before softmax",
     "HF#542", "output", "OP-ATT-3",
     mutants=[
-        of_attention("scores multiplied by the mask", silent=r".*\.scores", replacement=turned(
+        of_attention("scores multiplied by the mask", silent=r".*:scores", replacement=turned(
             lambda q, k, bias: (q, k * kept(bias, q).swapaxes(-1, -2)),  # a masked key's score is 0
             lambda dq, dk, bias: (dq, dk * kept(bias, dq).swapaxes(-1, -2)), masked=False)),
         of_attention("probabilities multiplied by the mask", replacement=_masked_probs(shown=False)),
@@ -569,9 +569,9 @@ entry(
         of_attention("scores are k qᵀ", replacement=turned(lambda q, k, _: (k, q), lambda dk, dq, _: (dq, dk))),
         exchanged("query", "key"),
         swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=False),
-             silent=r".*\.self\.query"),
+             silent=r".*\.attention\.query"),
         swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=True),
-             silent=r"steps/.*\.self\.query.*"),
+             silent=r"steps/.*\.attention\.query\..*"),
     ],
 )  # fmt: skip
 entry(

@@ -352,7 +352,7 @@ entry(
     "E16", "dropout before embedding LN", "sum -> LN -> dropout",
     "own knowledge", "output", "BERT-EMB-1", families="bert, roberta, electra",
     mutants=[swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
-                  silent=r".*embeddings(\.LayerNorm)?")],
+                  silent=r".*encode\.embeddings(\.norm)?")],
 )  # fmt: skip
 unlisted("no positions", swap("no positions added", "embeddings", summed({"position": 0})))
 unlisted("no norm in the embeddings", swap("the sum without its norm", "embeddings", summed(after=("dropout",))))

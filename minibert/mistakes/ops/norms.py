@@ -26,7 +26,7 @@ GROUPS = (
 
 
 # before or after the residual is added
-SUMS = r"forward/.*(layer\.\d+(\.attention)?\.output|albert_layers\.\d+\.(attention|full_layer_layer_norm)(@\d+)?)"
+SUMS = r"forward/.*\.add_norm"
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
 def norm(root: Callable, axes: tuple[int, ...] = (-1,), lost: int = 0) -> Replacement:
