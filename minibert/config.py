@@ -8,14 +8,18 @@ import dataclasses
 import difflib
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Real
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from minibert.errors import InputError, printable
 
 C = TypeVar("C")
+
+MOST_ITEMS = 1024  # of a field that is a list
 
 
 def require(condition: bool, message: str) -> None:
@@ -56,6 +60,17 @@ def one_of(name: str, value: Any, known: Iterable[str]) -> str:
     return value
 
 
+def parameter_dtype(dtype: Any) -> np.dtype:
+    """The dtype of that name, if parameters may have it, in the machine's byte order."""
+    try:
+        kind = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
+    except Exception:  # whatever the conversion of somebody's object raises
+        kind = None
+    if kind is None or kind.kind != "f" or kind.itemsize < 4:
+        raise InputError(f"dtype {shown(dtype)}: parameters are float32, float64 or longdouble")
+    return kind.newbyteorder("=")
+
+
 def listed(name: str, value: Any) -> list[Any]:
     """The value's items; InputError for what has none, and for a text, whose items are letters."""
     try:
@@ -67,6 +82,43 @@ def listed(name: str, value: Any) -> list[Any]:
     return items
 
 
+# ---- Fields with their range -----------------------------------------------------------------------------------------
+def _field(default: Any, fits: Callable[[Any], bool], allowed: str) -> Any:
+    return dataclasses.field(default=default, metadata={"fits": fits, "allowed": allowed})
+
+
+def size(default: int, most: int = 2**31 - 1) -> Any:
+    """A field of a Config: a whole number from 1."""
+    return _field(default, lambda value: 0 < value <= most, f"1 to {most}")
+
+
+def rate(default: float) -> Any:
+    """A field of a Config: a share below 1."""
+    return _field(default, lambda value: 0 <= value < 1, "[0, 1)")
+
+
+def number(default: float, least: float, most: float) -> Any:
+    """A field of a Config: a number in this range."""
+    return _field(default, lambda value: least <= value <= most, f"{least} to {most}")
+
+
+def among(default: str, known: Iterable[str]) -> Any:
+    """A field of a Config: one of these."""
+    known = tuple(known)
+    return _field(default, known.__contains__, ", ".join(known))
+
+
+def check(config: Any) -> None:
+    """InputError for a field beyond its range; a subclass may change defaults and keeps the ranges."""
+    for field in dataclasses.fields(config):
+        kinds = (kind.__dict__.get("__dataclass_fields__", {}).get(field.name) for kind in type(config).__mro__)
+        about = next((known.metadata for known in kinds if known is not None and known.metadata), None)
+        value = getattr(config, field.name)
+        fits = about is None or about["fits"](value)
+        require(fits, "" if fits else f"config field {field.name!r} is {shown(value)}; allowed: {about['allowed']}")
+
+
+# ---- From and to dicts -----------------------------------------------------------------------------------------------
 def from_fields(cls: type[C], fields: dict[str, Any]) -> C:
     """The config with these fields, the rest at their defaults.
 
@@ -107,6 +159,11 @@ def nearest(name: Any, known: Any) -> str:
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:
+    if get_origin(annotation) is tuple:  # tuple[int, ...], which JSON has as a list
+        items = list(value) if isinstance(value, list | tuple) else None
+        fits = items is not None and len(items) <= MOST_ITEMS
+        require(fits, f"config field {name!r} is {shown(value)}; allowed: a list of at most {MOST_ITEMS} values")
+        return tuple(_typed(f"{name}[{i}]", item, get_args(annotation)[0]) for i, item in enumerate(items))
     allowed = get_args(annotation) or (annotation,)  # int | None -> (int, NoneType)
     if type(value) is int and float in allowed and int not in allowed:
         value = float(value) if abs(value) < 2**1023 else math.inf  # a larger one is no float

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, layers, objective, ops, signatures, tree
+from minibert import batches, families, layers, objective, ops, signatures, tree
 from minibert.errors import InputError
 from minibert.families import bert
 from minibert.heads import masked_lm, next_sentence
@@ -618,6 +618,9 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
         {"act": act},
         {"activation": act},
     )
+    down, up = ({"weight": p["pooler"]["weight"][:4], "bias": p["pooler"]["bias"][:4]},
+                {"weight": p["pooler"]["weight"][:, 1:5], "bias": p["pooler"]["bias"]})  # fmt: skip
+    yield Case("adapter", layers.adapter, layers.adapter_backward, {"f": x, "p": {"down": down, "up": up}}, {})
     yield Case(
         "encoder_layer",
         layers.encoder_layer,
@@ -693,9 +696,9 @@ def slopes(
 def family_errors(name: str, seed: int = 0) -> dict[str, float]:
     """`directional` errors of a family's whole loss at its PROBE configuration, dropout masks drawn."""
     module, rng = families.family(name), np.random.default_rng(seed)
-    model = create(name, **module.PROBE, dtype="float64", initializer_range=0.4)
+    model = create(name, **{**module.PROBE, "dtype": "float64", "initializer_range": 0.4})
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
-    batch = model.checked(module.example(rng, model.config))
+    batch = model.checked(batches.example(module, model.config, rng))
     gradient = objective.loss_backward(objective.loss(module, params, model.config, batch)[1])
     return directional(lambda p: objective.loss(module, p, model.config, batch)[0], params, gradient, rng)
 

@@ -21,7 +21,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +30,14 @@ from typing import Any
 import numpy as np
 
 from minibert import families, kernels, objective, optim, reading, tree
+from minibert.batches import by_length, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
-from minibert.config import require, shown
+from minibert.config import real, require, shown
 from minibert.errors import InputError, WriteError, printable
 
 Batch = dict[str, Any]
 
-TOKENS = ("input_ids", "input_mask", "segment_ids", "replaced_labels")  # (B, T)
 LINE = 1 << 16  # bytes of a line of the log: one has some hundreds
 LIMITS = {  # numbers of a plan that are counted from 1, and the most that each may be
     "steps": 99_999_999,  # a checkpoint's name has eight digits
@@ -101,81 +101,82 @@ def order(step: int, size: int, count: int, seed: int) -> np.ndarray:
     return np.array([_permutation(seed, int(e), count)[i] for e, i in zip(*divmod(places, count), strict=True)])
 
 
-def batch(instances: Batch, rows: np.ndarray) -> Batch:
-    """These rows of the instances, cut to the longest sequence among them."""
-    tokens = int(instances["input_mask"][rows].sum(axis=1).max())
-    return {name: np.ascontiguousarray(a[rows][:, :tokens] if name in TOKENS else a[rows])
-            for name, a in instances.items()}
-
-
-def denominators(model: Any, batches: list[Batch]) -> dict[str, float]:
+def denominators(model: Any, parts: list[Batch]) -> dict[str, float]:
     """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    return functools.reduce(tree.add, (objective.counts(model.module, model.config, batch) for batch in batches))
+    return functools.reduce(_plus, (objective.counts(model.module, model.config, part) for part in parts))
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
 
 def _measured(model: Any, b: Batch, totals: dict[str, float], keep: str) -> tuple[dict[str, Any], Any]:
-    """({loss, terms, accuracies, ones}, cache) of a part: its share of the means over all the targets.
+    """({loss, terms, accuracies, classes}, cache) of a part: its share of the means over all the targets.
 
-    ones: the share of class 1 among the targets of the terms that are decisions.
+    classes: the share of each class among the targets of the terms that are decisions.
     """
     loss, cache = model.loss(b, totals, keep)
     correct = objective.right(cache)
     right = {term: count / max(1, totals[term]) for term, (count, _, _) in correct.items()}
-    ones = {term: one / max(1, totals[term]) for term, (_, _, one) in correct.items() if one is not None}
+    classes = {term: held / max(1, totals[term]) for term, (_, _, held) in correct.items() if held is not None}
     terms = {term: float(value) for term, value in cache["terms"].items()}
-    return {"loss": float(loss), "terms": terms, "accuracies": right, "ones": ones}, cache
+    return {"loss": float(loss), "terms": terms, "accuracies": right, "classes": classes}, cache
 
 
-def _sum(f: Callable[[Batch], Any], batches: list[Batch], threads: int) -> Any:
+def _sum(f: Callable[[Batch], Any], parts: list[Batch], threads: int) -> Any:
     """The sum of the trees f(batch), taken in order; `threads` at a time are computed, and no more are held.
 
     Each is computed in this context, so that what observes pairs here (traces, mistakes) sees every thread's calls.
     """
     def each() -> Iterator[Any]:
         with ThreadPoolExecutor(threads) as pool:
-            for i in range(0, len(batches), threads):
-                part = batches[i:i + threads]
-                contexts = [contextvars.copy_context() for _ in part]  # a context can be entered once at a time
-                yield from pool.map(lambda context, b: context.run(f, b), contexts, part)
+            for i in range(0, len(parts), threads):
+                several = parts[i:i + threads]
+                contexts = [contextvars.copy_context() for _ in several]  # a context can be entered once at a time
+                yield from pool.map(lambda context, b: context.run(f, b), contexts, several)
 
-    return functools.reduce(tree.add, each() if threads > 1 and len(batches) > 1 else map(f, batches))
+    return functools.reduce(_plus, each() if threads > 1 and len(parts) > 1 else map(f, parts))
 
 
-def gradient(model: Any, batches: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
+def _plus(a: Any, b: Any) -> Any:
+    """The sum of two trees; what one of them lacks, as a term that its batch did not ask, counts 0."""
+    if isinstance(a, dict):
+        return {key: _plus(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key)) for key in {**a, **b}}
+    return tree.map(np.add, a, b)
+
+
+def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
     """({loss, terms, accuracies} of the large batch, its gradient), from micro-batches.
 
     Each micro-batch's sums are divided by the targets of all, so the sum over micro-batches is the large batch's
     mean, whatever their sizes. They are added in their order: threads change no bit.
     """
-    totals = denominators(model, batches)
+    totals = denominators(model, parts)
 
     def micro(b: Batch) -> dict[str, Any]:
         measured, cache = _measured(model, b, totals, "caches")
         return {"measured": measured, "gradient": model.loss_backward(cache)}
 
-    total = _sum(micro, batches, threads)
-    total["measured"].pop("ones")
+    total = _sum(micro, parts, threads)
+    total["measured"].pop("classes")
     return total["measured"], total["gradient"]
 
 
 def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int = 1, seed: int = 0) -> dict[str, Any]:
-    """{loss, terms, accuracies, targets, majority} over ALL instances, without dropout.
+    """{loss, terms, accuracies, targets, classes, majority} over ALL instances, without dropout.
 
-    Every mean is over all targets of the instances together. `majority` is the share of the more frequent class of
-    a sentence-pair label: what a constant guess gets.
+    Every mean is over all targets of the instances together. `classes` are the shares of the classes of a decision,
+    `majority` the largest of them: what a constant guess gets.
     """
-    count = len(instances["input_ids"])
-    by_length = np.argsort(-instances["input_mask"].sum(axis=1), kind="stable")
-    batches = [batch(instances, by_length[i:i + batch_size]) for i in range(0, count, batch_size)]
-    if hasattr(model.module, "sampled"):
-        batches = [{**b, **model.module.sampled(draws(seed, "held_out sampling", i), model.params, model.config, b)}
-                   for i, b in enumerate(batches)]
-    totals = denominators(model, batches)
+    module, config = model.module, model.config
+    rows = by_length(module, config, instances, longest_first=True)
+    parts = [taken(module, config, instances, rows[i:i + batch_size]) for i in range(0, len(rows), batch_size)]
+    if hasattr(module, "sample"):
+        parts = [{**part, **module.sample(draws(seed, "held_out sampling", i), model.params, config, part)}
+                 for i, part in enumerate(parts)]
+    totals = denominators(model, parts)
 
-    measured = _sum(lambda b: _measured(model, b, totals, "last")[0], batches, threads)
-    majority = {term: max(share, 1 - share) for term, share in measured.pop("ones").items()}
+    measured = _sum(lambda part: _measured(model, part, totals, "last")[0], parts, threads)
+    measured["classes"] = {term: shares.tolist() for term, shares in measured["classes"].items()}
+    majority = {term: max(shares) for term, shares in measured["classes"].items()}
     return {**measured, "targets": totals, "majority": majority}
 
 
@@ -303,7 +304,7 @@ def _tensors(path: Path, due: list[Any]) -> dict[str, np.ndarray]:
 
 def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
     """Writes tensors with published names into the leaves of a tree like the parameters."""
-    loaded = tree.flatten(from_published(tensors, model.module.names(model.config)))
+    loaded = tree.flatten(from_published(tensors, model.names()))
     leaves = tree.flatten(target)
     require(leaves.keys() == loaded.keys(), "it holds other tensors than this model")
     for path, leaf in leaves.items():
@@ -436,14 +437,25 @@ _before: list[int] = []  # what the first run found, then one entry for each run
 
 # ------------------------------------------------------------------------------------------------------ the loop
 
-def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]) -> None:
+Rates = Callable[[str, int], float | None]
+
+
+def scheduled(plan: Plan) -> Callable[[int], float]:
+    """The learning rate of each step, counted from 0."""
+    return functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
+                             total=plan.steps)
+
+
+def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]], rates: Rates | None = None) -> None:
     """Trains model.params in place from the directory's last checkpoint (or from step 0) to plan.steps.
 
-    batches(step): the step's micro-batches, a function of the step alone. Killed at any moment, it takes up at the
-    last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises
+    batches(step): the step's micro-batches, a function of the step alone. rates(path, step): the learning rate of a
+    parameter at a step, `scheduled(plan)` of the step unless given. 0 leaves the parameter as it is; None freezes it:
+    its moments stay too, and its gradient has no part in the norm that is clipped. Killed at any moment, it takes up at
+    the last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises
     KeyboardInterrupt. A loss or gradient that is not finite raises InputError before anything is updated.
     """
-    rows = model.module.names(model.config)
+    rows = model.names()
     names = {path: name for path, name, _ in rows}
     new_state, update = optim.OPTIMIZERS[plan.optimizer]
     state = new_state(model.params)
@@ -451,10 +463,12 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     _cut_log(run / "log.jsonl", state["step"])
     undecayed = families.undecayed(model.module, model.config)
     decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay, undecayed)
-    rate = functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
-                             total=plan.steps)
+    rate = scheduled(plan)
+    rates = rates or (lambda path, step: rate(step))
     stage = getattr(model.module, "stage", lambda *_: ())
     progress = Progress(state["step"], plan.steps)
+    heads = objective.heads(model.module, model.config)
+    short = {term: head.SHORT for term, head in heads.items() if hasattr(head, "SHORT")}
     recent: deque[dict] = deque(maxlen=50)
     with interruption() as asked, warnings.catch_warnings(), \
             open(run / "log.jsonl", "ab", buffering=0) as log:
@@ -468,18 +482,21 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
                 measured, grads = gradient(model, parts, plan.threads)
             except InputError as error:
                 raise InputError(f"training stopped at step {step + 1}: {error}, or a lower learning rate") from None
-            grads = _without(frozen, grads)
+            chosen = _rates(rates, step, model.params, frozen)
+            grads = _only(chosen, grads)
             scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
-            live = {slot: _without(frozen, held) for slot, held in state.items() if slot != "step"} | {"step": step}
-            update(_without(frozen, model.params), grads, live, lr=rate(step), decay=decay, scale=scale)
-            state["step"] = live["step"]
+            for lr in dict.fromkeys(chosen.values()):
+                paths = [path for path in chosen if chosen[path] == lr]
+                live = {slot: _only(paths, held) for slot, held in state.items() if slot != "step"} | {"step": step}
+                update(_only(paths, model.params), _only(paths, grads), live, lr=lr, decay=decay, scale=scale)
+            state["step"] = step + 1
             took = time.perf_counter() - began
             seconds += took
-            tokens = sum(int(b["input_mask"].sum()) for b in parts)
-            recent.append({"step": step + 1, **measured, "learning_rate": rate(step), "gradient_norm": norm,
+            tokens = sum(size(model.module, model.config, part) for part in parts)
+            recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
             _log(log, recent[-1])
-            progress.show(step + 1, _said(recent))
+            progress.show(step + 1, _said(recent, short))
             done = state["step"] == plan.steps
             if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
                 with written(run / "log.jsonl"):
@@ -491,9 +508,18 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     progress.close()
 
 
-def _without(frozen: tuple[str, ...], params: Any) -> Any:
-    """A tree like the parameters, the same arrays, without these top-level parts."""
-    return {part: held for part, held in params.items() if part not in frozen}
+def _rates(rates: Rates, step: int, params: Any, frozen: tuple[str, ...]) -> dict[str, float]:
+    """The rates of the parameters that learn, in the order of the tree; not those of the frozen top-level parts."""
+    learning = (path for path, _ in tree.items(params) if path.partition(".")[0] not in frozen)
+    found = {path: rate for path in learning if (rate := rates(path, step)) is not None}
+    require(bool(found), f"every parameter is frozen at step {step + 1}: nothing is left to train")
+    return {path: real(f"the rate of {path}", rate, most=sys.float_info.max) for path, rate in found.items()}
+
+
+def _only(paths: Iterable[str], params: Any) -> dict[str, Any]:
+    """The leaves at these paths, by path: the same arrays."""
+    flat = tree.flatten(params)
+    return {path: flat[path] for path in paths}
 
 
 def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[str, str]) -> tuple[float, float]:
@@ -505,11 +531,13 @@ def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[st
         raise InputError(f"training stopped at step {step}, loss {loss}: {error}") from None
 
 
-def _said(recent: deque[dict]) -> str:
-    """The means of the last steps, for the progress line."""
-    mean = {name: value / len(recent) for name, value in tree.items(functools.reduce(tree.add, recent))}
-    short = {"masked_lm": "MLM", "next_sentence": "NSP", "sentence_order": "SOP", "replaced_token": "RTD",
-             "span_boundary": "SBO"}
-    right = {term: f" ({mean[f'accuracies.{term}']:.1%})" for term in recent[0]["accuracies"]}
-    terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f}{right.get(term, '')}" for term in recent[0]["terms"])
+def _said(recent: deque[dict], short: dict[str, str]) -> str:
+    """The means of the last steps, for the progress line; short: names of terms."""
+    said: dict[str, list[float]] = {}
+    for name, value in (item for entry in recent for item in tree.items(entry)):
+        said.setdefault(name, []).append(value)
+    mean = {name: sum(values) / len(values) for name, values in said.items()}
+    asked = [name.partition(".")[2] for name in said if name.startswith("terms.")]
+    right = {term: f" ({mean[f'accuracies.{term}']:.1%})" for term in asked if f"accuracies.{term}" in mean}
+    terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f}{right.get(term, '')}" for term in asked)
     return f"loss {mean['loss']:.3f}  {'  '.join(terms)}  {mean['tokens_per_second']:,.0f} tokens/s"

@@ -9,8 +9,10 @@ import threading
 import numpy as np
 import pytest
 
-from minibert import layers, ops, pairs, training, tree
+from minibert import batches, layers, ops, optim, pairs, training, tree
 from minibert.errors import InputError
+from minibert.families import bert
+from minibert.heads import masked_lm, next_sentence
 
 V, T, M, D = 13, 9, 4, 5
 
@@ -56,15 +58,33 @@ class Bag:
 
     @staticmethod
     def right(c):
-        return {"masked_lm": layers.right(c["mlm_loss"]), "next_sentence": layers.right(c["pair_loss"])}
+        pair = layers.right(c["pair_loss"], classes=True)
+        return {"masked_lm": layers.right(c["mlm_loss"]), "next_sentence": pair}
 
     @staticmethod
     def counts(config, batch):
         return {"masked_lm": float(batch["masked_lm_weights"].sum()), "next_sentence": len(batch["input_ids"])}
 
     config = None
+    SPELLINGS = bert.SPELLINGS
 
-    def names(self, config):
+    @staticmethod
+    def inputs(config):
+        return {"input_ids": "(B,T)<V", "attention_mask": "?(B,T)?", "token_type_ids": "?(B,T)<2"}
+
+    @staticmethod
+    def labels(config):
+        return {**masked_lm.LABELS, **next_sentence.LABELS}
+
+    @staticmethod
+    def heads(config):
+        return {"masked_lm": masked_lm, "next_sentence": next_sentence}
+
+    @staticmethod
+    def lengths(config):
+        return {"T": ("attention_mask", T)}
+
+    def names(self, config=None):
         return [(path, f"bag.{path}", "identity") for path in tree.flatten(self.params)]
 
 
@@ -85,12 +105,16 @@ def instances(count, seed=1):
     return made
 
 
+def cut(data, rows):
+    return batches.taken(Bag, None, data, rows)
+
+
 def feed(data, plan):
     """The step's micro-batches, as pretraining makes them."""
-    def batches(step):
+    def parts(step):
         rows = training.order(step, plan.batch_size, len(data["input_ids"]), plan.seed)
-        return [training.batch(data, part) for part in np.split(rows, plan.accumulate)]
-    return batches
+        return [cut(data, part) for part in np.split(rows, plan.accumulate)]
+    return parts
 
 
 PLAN = training.Plan(steps=12, batch_size=6, accumulate=3, learning_rate=0.05, warmup=3, checkpoint_every=4, seed=5)
@@ -107,6 +131,62 @@ def bits(model):
     return {name: a.tobytes() for name, a in model.state_dict().items()}
 
 
+# ------------------------------------------------------------------------------------------------ rates by parameter
+
+def test_rates_equal_to_the_schedule_change_no_bit(tmp_path):
+    rate = training.scheduled(PLAN)
+    whole, same = Bag(dtype=np.float32), Bag(dtype=np.float32)
+    run(tmp_path / "whole", model=whole)
+    given = feed(instances(20), PLAN)
+    training.fit(same, PLAN, prepared(tmp_path / "same"), given, rates=lambda path, step: rate(step))
+    assert bits(same) == bits(whole)
+
+
+def test_what_is_frozen_stays_with_its_moments_and_counts_in_no_norm(tmp_path):
+    """Frozen for six steps, then free; and as if its gradient had not been there."""
+    plan = training.Plan(**{**vars(PLAN), "clip_norm": 0.1, "warmup": 0})
+    seen, model = [], Bag(dtype=np.float32)
+    before = model.params["word"]["weight"].copy()
+
+    def rates(path, step):
+        seen.append((path, step, model.params["word"]["weight"].copy()))
+        return None if path.startswith("word") and step < 6 else 0.01
+
+    training.fit(model, plan, prepared(tmp_path / "run"), feed(instances(20), plan), rates=rates)
+    assert all(np.array_equal(word, before) for _, step, word in seen if step <= 6)
+    assert not np.array_equal(model.params["word"]["weight"], before)
+    for entry in training.read_log(tmp_path / "run" / "log.jsonl")[:6]:
+        parts = feed(instances(20), plan)(entry["step"] - 1)
+        assert entry["gradient_norm"] > 0
+        assert len(parts) == 3
+    first = Bag(dtype=np.float32)
+    grads = training.gradient(first, feed(instances(20), plan)(0))[1]
+    rest = {part: held for part, held in grads.items() if part != "word"}
+    assert training.read_log(tmp_path / "run" / "log.jsonl")[0]["gradient_norm"] == optim.global_norm(rest)
+
+
+def test_rates_by_layer_are_each_parameter_s_own(tmp_path):
+    """Plain descent without momentum's past: after one step each parameter has moved by its own rate."""
+    plan = training.Plan(**{**vars(PLAN), "steps": 1, "optimizer": "sgd", "weight_decay": 0.0, "clip_norm": 1e9})
+    own = {"word.weight": 0.5, "mlm.weight": 0.25, "mlm.bias": 0.0, "pair.0.weight": 2.0, "pair.0.bias": 1.0}
+    model = Bag()
+    grads = tree.flatten(training.gradient(Bag(), feed(instances(20), plan)(0))[1])
+    training.fit(model, plan, prepared(tmp_path / "run"), feed(instances(20), plan), rates=lambda path, step: own[path])
+    for path, array in tree.items(model.params):
+        assert np.allclose(array, tree.get(Bag().params, path) - own[path] * grads[path], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(("rate", "said"), [(None, "nothing is left"), (-1, "rate of word"), (math.nan, "rate of w")])
+def test_rates_that_are_none(rate, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        training.fit(Bag(), PLAN, prepared(tmp_path / "run"), feed(instances(20), PLAN), rates=lambda path, step: rate)
+
+
+def prepared(folder):
+    folder.mkdir()
+    return folder
+
+
 # ---------------------------------------------------------------------------------------- accumulation and order
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -114,8 +194,8 @@ def bits(model):
 def test_accumulation_equals_the_large_batch(cuts, threads):
     """Uneven micro-batches give the large batch's loss, terms, accuracies and gradient to 1e-12."""
     model, data = Bag(), instances(12)
-    whole, expected = training.gradient(model, [training.batch(data, np.arange(12))])
-    parts = [training.batch(data, rows) for rows in np.split(np.arange(12), cuts)]
+    whole, expected = training.gradient(model, [cut(data, np.arange(12))])
+    parts = [cut(data, rows) for rows in np.split(np.arange(12), cuts)]
     measured, grads = training.gradient(model, parts, threads)
     reference, cache = model.loss(data)
     assert measured["loss"] == pytest.approx(float(reference), abs=1e-12)
@@ -129,7 +209,7 @@ def test_accumulation_equals_the_large_batch(cuts, threads):
 def test_the_mean_of_means_would_differ():
     """The planted mistake: micro-batches divided by their own counts are caught by the test above."""
     model, data = Bag(), instances(12)
-    parts = [training.batch(data, rows) for rows in np.split(np.arange(12), [2, 4])]
+    parts = [cut(data, rows) for rows in np.split(np.arange(12), [2, 4])]
     wrong = sum(float(model.loss(b)[0]) for b in parts) / len(parts)
     assert abs(wrong - training.gradient(model, parts)[0]["loss"]) > 1e-3
 
@@ -148,7 +228,7 @@ def test_order_is_a_function_of_the_step():
 def test_a_batch_is_cut_to_its_longest_row():
     data = instances(20)
     rows = np.flatnonzero(data["input_mask"].sum(1) < 6)[:3]
-    b = training.batch(data, rows)
+    b = cut(data, rows)
     assert b["input_ids"].shape == (3, data["input_mask"][rows].sum(1).max())
     assert b["masked_lm_ids"].shape == (3, int(data["masked_lm_weights"][rows].sum(1).max()))
     assert b["masked_lm_weights"].sum() == data["masked_lm_weights"][rows].sum()
@@ -210,7 +290,7 @@ def test_what_observes_pairs_sees_every_thread():
         return f(*args, **constants)
 
     with pairs.observing(observer):
-        training.gradient(Bag(), [training.batch(data, part) for part in np.split(np.arange(6), 3)], threads=2)
+        training.gradient(Bag(), [cut(data, part) for part in np.split(np.arange(6), 3)], threads=2)
     assert seen.count("cross_entropy_backward") == 6
 
 
@@ -328,7 +408,7 @@ def test_evaluation_is_the_mean_over_all_targets(size):
     share = data["next_sentence_labels"].mean()
     assert measured["majority"] == {"next_sentence": max(share, 1 - share)}
     assert measured["accuracies"] == pytest.approx(
-        training.gradient(model, [training.batch(data, np.arange(17))])[0]["accuracies"], abs=1e-12)
+        training.gradient(model, [cut(data, np.arange(17))])[0]["accuracies"], abs=1e-12)
 
 
 def test_wilson_lower_bound():

@@ -31,16 +31,18 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops, tree
-from minibert.config import require, shown
+from minibert import layers, ops, options, tree
+from minibert.config import among, rate, require, size
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
+from minibert.families import bert, inherited
 from minibert.heads import sentence_order
 from minibert.objective import Term
+from minibert.options import option
 
 KIN = "bert"
+__getattr__ = inherited(KIN)
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -55,29 +57,24 @@ class Config(bert.Config):
     """ALBERT-base, version 2, under the published field names, and the named variants of this engine."""
 
     vocab_size: int = 30000
-    embedding_size: int = 128
-    num_hidden_groups: int = 1
-    inner_group_num: int = 1
+    embedding_size: int = size(128, bert.WIDE)
+    num_hidden_groups: int = size(1)
+    inner_group_num: int = size(1)
     hidden_act: str = "gelu_new"
     hidden_dropout_prob: float = 0.0
     attention_probs_dropout_prob: float = 0.0
-    classifier_dropout_prob: float = 0.1
+    classifier_dropout_prob: float = rate(0.1)
     # variants
-    sharing: str = "all"  # SHARING
+    sharing: str = among("all", SHARING)
     square_map: bool = True  # False: no map (2) where embedding_size is hidden_size
     feed_forward_dropout: bool = False  # True: the release's dropout in B6
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        most = {"embedding_size": 2**20, "num_hidden_groups": self.num_hidden_layers,
-                "inner_group_num": max(1, 1024 // self.num_hidden_layers)}  # fmt: skip
+        most = {"num_hidden_groups": self.num_hidden_layers, "inner_group_num": max(1, 1024 // self.num_hidden_layers)}
         for name, limit in most.items():
-            fits = 0 < getattr(self, name) <= limit
+            fits = getattr(self, name) <= limit
             require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {limit}")
-        allowed = f"allowed: {', '.join(SHARING)}"
-        require(self.sharing in SHARING, f"config field 'sharing' is {shown(self.sharing)}; {allowed}")
-        rate = self.classifier_dropout_prob
-        require(0 <= rate < 1, f"config field 'classifier_dropout_prob' is {rate}; allowed: [0, 1)")
 
 
 def _size(depth: int, width: int) -> dict[str, int]:
@@ -150,9 +147,9 @@ def shapes(config: Config) -> Tree:
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """BERT's small batch of every kind of trouble, with this family's labels and dropout masks."""
-    batch = bert.example(rng, config, rows, length, targets)
+    batch = bert.example(rng, config, dims)
     batch["sentence_order_labels"] = batch.pop("next_sentence_labels")
     rows, length = batch["input_ids"].shape
     return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
@@ -200,33 +197,14 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     hidden_states: 1 + N·inner arrays (B, T, D), the first what enters the first layer; attentions, one for each inner
     layer, and pooler_output as in BERT.
     """
-    ids = inputs["input_ids"]
-    length = ids.shape[1]
-    require(
-        length <= config.max_position_embeddings,
-        f"input_ids: {length} tokens a row, but max_position_embeddings is {config.max_position_embeddings}; truncate",
-    )
-    dropout = inputs.get("dropout") or {}
-    types = inputs.get("token_type_ids")
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", np.arange(length)),
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
-    keep_mask, rate = dropout.get("albert.embeddings.dropout"), config.hidden_dropout_prob
     c: Tree = {"uses": uses(config)}
-    h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, keep=keep_mask, rate=rate
-    )
+    h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, PREFIX)  # (1)
     if "map" in p:
         h, c["map"] = ops.linear(h, **p["map"])  # (2)
     ps = [{part: p["encoder"][i][part] for part, i in use.items()} for use in c["uses"]]  # (3)
-    given = {"mask": inputs.get("attention_mask"), "dropout": _layers_dropout(config, dropout)}
+    given = {"mask": inputs.get("attention_mask"), "dropout": _layers_dropout(config, inputs.get("dropout") or {})}
     hidden, c["encoder"] = layers.encoder(h, ps, config, **given, prefix="", keep=keep)
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    out = bert.states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])
     return out, c
@@ -281,29 +259,33 @@ def terms(config: Config) -> dict[str, Term]:
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "unigram"
 # LAMB's rate is a share of each tensor's norm: it does not depend on the width
-PRETRAINING: Tree = {"options": {"optimizer": "lamb", "learning_rate": 5e-3}, "fields": {"embedding_size": 32}}
-FORMATS = ("sentence-order", "next-sentence")  # the second: BERT's pairs, to compare the two tasks
+DEFAULTS: Tree = {"optimizer": "lamb", "learning_rate": 5e-3}
+NARROW = {**bert.NARROW, "embedding_size": 32}
+QUICK = {**bert.QUICK, "embedding_size": 32}
+FORMATS = {"sentence-order": makers.ordered_pairs, "next-sentence": makers.pairs}
 UNITS = {"ngrams": rules.ngram, "words": rules.whole_word, "pieces": rules.bert}
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
-) -> Tree:
+@dataclass(frozen=True)
+class Data(options.Pairs):
+    """What the data functions ask for."""
+
+    format: str = option("sentence-order", "pairs to tell apart; next-sentence: BERT's", among=tuple(FORMATS))
+    units: str = option("ngrams", "what is masked together (section 4.1)", among=tuple(UNITS))
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Any = None) -> Tree:
     """Pairs of consecutive segments, half of them swapped (section 3.1; `makers.ordered_pairs`), nothing masked yet."""
-    make = {"sentence-order": makers.ordered_pairs, "next-sentence": makers.pairs}[options.format or FORMATS[0]]
-    rows = make(documents, rng, vocabulary, options.seq_length, options.short_rate, options.duplicates)
-    return {"sentence_order_labels" if name.endswith("labels") else name: array for name, array in rows.items()}
+    make = FORMATS[data.format]
+    made = make(documents, rng, vocabulary, data.seq_length, data.short_rate, data.duplicates)
+    return {"sentence_order_labels" if name.endswith("labels") else name: array for name, array in made.items()}
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
-    """The seven fields of these rows, freshly masked: n-grams of up to three words (section 4.1) unless options.units
-    names others.
-    """
-    kind = options.units or "ngrams"
-    require(kind in UNITS, f"units is {kind!r}; albert knows: {', '.join(UNITS)}")
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
+    """The seven fields of these rows, freshly masked: n-grams of up to three words (section 4.1), or other units."""
     ids, present = rows["input_ids"], rows["input_mask"]
-    made = UNITS[kind](ids, present, rng, vocabulary, rate=options.rate, cap=options.slots, starts=rows.get("starts"))
-    targets = masking.targets(ids, made.chosen, options.slots)
+    made = UNITS[data.units](ids, present, rng, vocabulary, rate=data.rate, cap=data.slots, starts=rows.get("starts"))
+    targets = masking.targets(ids, made.chosen, data.slots)
     same = {name: rows[name] for name in ("input_mask", "segment_ids", "sentence_order_labels")}
     return {"input_ids": made.ids, **same, **targets}
 

@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
-from minibert.config import require, shown
+from minibert import layers, ops, options
+from minibert.config import among, check, number, rate, require, size
 from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
 from minibert.heads import masked_lm, next_sentence
@@ -41,53 +41,37 @@ Tree = dict[str, Any]
 
 
 # ---- Configuration ---------------------------------------------------------------------------------------------------
-# Layers are listed before a file is looked at; the product of two widths is a size that a machine has.
-MOST = {"num_hidden_layers": 1024, "hidden_size": 2**20, "intermediate_size": 2**20}
+WIDE, DEEP = 2**20, 1024  # the product of two widths is a size that a machine has; layers are listed
 
 
 @dataclass(frozen=True)
 class Config:
     """BERT-base as released (uncased), under the published field names, and the named variants of this engine."""
 
-    vocab_size: int = 30522
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
+    vocab_size: int = size(30522)
+    hidden_size: int = size(768, WIDE)
+    num_hidden_layers: int = size(12, DEEP)
+    num_attention_heads: int = size(12)
+    intermediate_size: int = size(3072, WIDE)
+    hidden_act: str = among("gelu", layers.ACTIVATIONS)
+    hidden_dropout_prob: float = rate(0.1)
+    attention_probs_dropout_prob: float = rate(0.1)
+    max_position_embeddings: int = size(512)
+    type_vocab_size: int = size(2)
+    initializer_range: float = number(0.02, 0, 100)
+    layer_norm_eps: float = number(1e-12, 0, 1)
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
     # variants
-    mask_constant: str = "min"  # ops.MASK_CONSTANTS
+    mask_constant: str = among("min", ops.MASK_CONSTANTS)
     pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
-    mlm_denominator_eps: float = 0.0  # 1e-5: the release's denominator of (9)
+    mlm_denominator_eps: float = number(0.0, 0, 1)  # 1e-5: the release's denominator of (9)
 
     def __post_init__(self) -> None:
-        sizes = (
-            "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
-            "type_vocab_size"
-        )
-        for name in sizes.split():
-            most = MOST.get(name, 2**31 - 1)
-            fits = 0 < getattr(self, name) <= most
-            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {most}")
+        check(self)
         heads = f"a divisor of hidden_size {self.hidden_size}"
         fits = self.hidden_size % self.num_attention_heads == 0
         require(fits, f"config field 'num_attention_heads' is {self.num_attention_heads}; allowed: {heads}")
-        for name, allowed in (("hidden_act", layers.ACTIVATIONS), ("mask_constant", ops.MASK_CONSTANTS)):
-            value = getattr(self, name)
-            require(value in allowed, f"config field {name!r} is {shown(value)}; allowed: {', '.join(allowed)}")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            require(0 <= getattr(self, name) < 1, f"config field {name!r} is {getattr(self, name)}; allowed: [0, 1)")
-        for name, most in (("layer_norm_eps", 1), ("initializer_range", 100), ("mlm_denominator_eps", 1)):
-            fits = 0 <= getattr(self, name) <= most
-            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 0 to {most}")
         pad = self.pad_token_id
         require(pad is None or 0 <= pad < self.vocab_size, f"config field 'pad_token_id' is {pad}; allowed: a token id")
 
@@ -153,12 +137,16 @@ def shapes(config: Config) -> Tree:
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+DIMS = {"B": 3, "T": 7}  # rows and tokens of an example
+
+
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """A small batch of every kind of trouble: two segments, padding at the end, the padding id once at a position that
     is not padding, a repeated id, one target slot of weight 0, and drawn dropout masks. Rows are cut to the position
-    table; at least 4 tokens and 2 token ids are needed.
+    table; at least 4 tokens and 2 token ids are needed. dims: sizes that differ from DIMS.
     """
-    length = min(length, config.max_position_embeddings)
+    dims = {**DIMS, **(dims or {})}
+    rows, length = dims["B"], min(dims["T"], config.max_position_embeddings)
     require(length >= 4 and config.vocab_size >= 2, "an example needs at least 4 positions and 2 token ids")
     ids = rng.integers(1, config.vocab_size, (rows, length))
     ids[:, 3] = ids[:, 1]
@@ -167,16 +155,12 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
     mask = (np.arange(length) < lengths[:, None]).astype(np.int64)
     ids = np.where(mask, ids, config.pad_token_id or 0)
     ids[0, 2] = config.pad_token_id or 0
-    weights = np.ones((rows, targets), np.float32)
-    weights[-1, -1] = 0
     batch = {
         "input_ids": ids,
         "input_mask": mask,
         "segment_ids": mask * (np.arange(length) >= lengths[:, None] // 2) % config.type_vocab_size,
-        "masked_lm_positions": np.sort(rng.integers(1, lengths.min(), (rows, targets)), axis=1),
-        "masked_lm_ids": rng.integers(0, config.vocab_size, (rows, targets)),
-        "masked_lm_weights": weights,
-        "next_sentence_labels": np.arange(rows) % 2,
+        **masked_lm.draw(rng, dims, {"T": lengths}, table=(config.vocab_size, 0)),
+        **next_sentence.draw(rng, dims, {"T": lengths}),
     }
     return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
@@ -205,18 +189,23 @@ def inputs(config: Config) -> dict[str, str]:
     }
 
 
-def outputs(config: Config) -> tuple[str, ...]:
-    """What `encode` gives, as far as the parameters are there."""
-    return ("last_hidden_state", "hidden_states", "attentions", "pooler_output")
+def outputs(config: Config) -> dict[str, str]:
+    """What `encode` gives, as far as the parameters are there: specs by name."""
+    return {
+        "last_hidden_state": "(B,T,hidden_size)",
+        "hidden_states": "[(B,T,hidden_size)]",
+        "attentions": "[(B,num_attention_heads,T,T)]",
+        "pooler_output": "(B,hidden_size)",
+    }
 
 
 OPTIONAL = {"pooler": "pooler_output"}  # parts that published files may lack, and the output that is then absent
 SPELLINGS = {"input_mask": "attention_mask", "segment_ids": "token_type_ids"}  # of the same arrays
 
 
-def longest(config: Config) -> int:
-    """The tokens that a row may have."""
-    return config.max_position_embeddings
+def lengths(config: Config) -> dict[str, tuple[str, int]]:
+    """How long rows may be, and the input whose sum along that dimension is how long each is."""
+    return {"T": ("attention_mask", config.max_position_embeddings)}
 
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
@@ -226,35 +215,44 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     `keep` is "caches" (see `layers.stack`; the constant "zero" takes masked rows out after them); pooler_output (B, D)
     where p has a pooler.
     """
-    ids = inputs["input_ids"]
-    length = ids.shape[1]
-    require(
-        length <= config.max_position_embeddings,
-        f"input_ids: {length} tokens a row, but max_position_embeddings is {config.max_position_embeddings}; truncate",
-    )
-    dropout = inputs.get("dropout") or {}
-    types = inputs.get("token_type_ids")
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", np.arange(length)),
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
-    keep_mask, rate = dropout.get("bert.embeddings.dropout"), config.hidden_dropout_prob
     c: Tree = {}
-    h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, keep=keep_mask, rate=rate
-    )
-    mask = inputs.get("attention_mask")
-    hidden, c["encoder"] = layers.encoder(  # (2)-(6)
-        h, p["encoder"], config, mask=mask, dropout=dropout, prefix=LAYERS, keep=keep
-    )
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    h, c["embeddings"] = embedded(p["embeddings"], config, inputs, PREFIX)  # (1)
+    given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
+    hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=LAYERS, keep=keep)  # (2)-(6)
+    out = states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])  # (7)
     return out, c
+
+
+def embedded(
+    p: Tree, config: Any, inputs: dict[str, Array], prefix: str, *, positions: Array | None = None,
+    frozen: tuple[str, ...] = ("word",),
+) -> tuple[Array, Tree]:  # fmt: skip
+    """(1) of tokens, with the keep-mask of "{prefix}embeddings.dropout"; positions: 0, 1, … unless given; frozen: the
+    tables whose padding row gets no look-up gradient.
+    """
+    ids, types = inputs["input_ids"], inputs.get("token_type_ids")
+    (_, most), length = lengths(config)["T"], ids.shape[1]
+    fits = f"input_ids: {length} tokens a row, but max_position_embeddings is {most}; truncate"
+    require(positions is not None or length <= most, fits)
+    tables = {
+        "word": ids,
+        "position": inputs.get("position_ids", np.arange(length) if positions is None else positions),
+        "token_type": np.zeros_like(ids) if types is None else types,
+    }
+    rows = {} if config.pad_row_gradient else dict.fromkeys(frozen, config.pad_token_id)
+    keep = (inputs.get("dropout") or {}).get(f"{prefix}embeddings.dropout")
+    drop = {"keep": keep, "rate": config.hidden_dropout_prob}
+    return layers.embeddings(p, ids=tables, frozen=rows, eps=config.layer_norm_eps, **drop)
+
+
+def states(hidden: list[Array], caches: list[Tree], keep: str) -> Tree:
+    """The outputs that an encoder's layers give."""
+    out: Tree = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
+    if keep == "caches":
+        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in caches]
+    return out
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
@@ -291,19 +289,48 @@ def terms(config: Config) -> dict[str, Term]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "wordpiece"
-PRETRAINING: Tree = {}  # what differs from the defaults of pretraining.Options
+Data = options.Pairs
+DEFAULTS: Tree = {}  # options of `pretrain` whose defaults differ
+WIDTH = "hidden_size"  # what the learning rate of a size is scaled by
+# The models of the presets "long" and "quick". The release's initializer_range, 0.02, leaves the attention of a narrow
+# model flat for thousands of updates; 0.1 doesn't.
+NARROW = {
+    "num_hidden_layers": 2,
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+    "initializer_range": 0.1,
+}
+QUICK = {**NARROW, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
-) -> Tree:
+def fields(data: Any, given: Tree) -> Tree:
+    """The config fields for rows that these options make: those given, and what the rows ask for."""
+    return {"max_position_embeddings": data.seq_length, **given}
+
+
+def read(encodings: list, pad: int) -> dict[str, Array]:
+    """The inputs of encoded texts (`tokenizers.encoding.Encoding`), padded at the end with this id: each (B, T)."""
+    length = max(len(encoding.ids) for encoding in encodings)
+
+    def padded(rows: list[list[int]], filler: int) -> Array:
+        return np.array([[*row, *[filler] * (length - len(row))] for row in rows], np.int64)
+
+    return {
+        "input_ids": padded([encoding.ids for encoding in encodings], pad),
+        "attention_mask": padded([[1] * len(encoding.ids) for encoding in encodings], 0),
+        "token_type_ids": padded([encoding.type_ids for encoding in encodings], 0),
+    }
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:
     """Pairs of segments, half of them not consecutive (section 3.1, task 2; `instances.pairs`), nothing masked yet."""
-    return instances.pairs(documents, rng, vocabulary, options.seq_length, options.short_rate, options.duplicates)
+    return instances.pairs(documents, rng, vocabulary, data.seq_length, data.short_rate, data.duplicates)
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, studied: Any = None) -> Tree:
     """The seven published fields of these rows, freshly masked (section 3.1, task 1)."""
-    return instances.masked(rows, rng, vocabulary, options.rate, options.slots)
+    return instances.masked(rows, rng, vocabulary, data.rate, data.slots)
 
 
 # ---- Published names -------------------------------------------------------------------------------------------------

@@ -46,15 +46,17 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops, tree
-from minibert.config import require
+from minibert import layers, ops, options, tree
+from minibert.config import among, number, require, size
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
+from minibert.families import bert, inherited
 from minibert.heads import masked_lm, replaced_token
+from minibert.options import option
 
 KIN = "bert"
+__getattr__ = inherited(KIN)
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -68,60 +70,32 @@ DUPLICATES = ("last", "first", "mean")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(bert.Config):
     """ELECTRA-base as released, under the published field names, and this engine's own fields.
 
     The sizes are the discriminator's, or of the one network that there is.
     """
 
-    vocab_size: int = 30522
-    embedding_size: int = 768
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
-    pad_token_id: int | None = 0
-    tie_word_embeddings: bool = True
+    embedding_size: int = size(768, bert.WIDE)
     # which networks there are
-    role: str = "joint"  # ROLES
+    role: str = among("joint", ROLES)
     generator_size: float = 1 / 3  # of hidden_size, num_attention_heads and intermediate_size
-    sharing: str = "embeddings"  # SHARED
+    sharing: str = among("embeddings", SHARED)
     # training
-    generator_weight: float = 1.0  # λ_G
-    discriminator_weight: float = 50.0  # λ_D
-    temperature: float = 1.0  # of the sample (5)
+    generator_weight: float = number(1.0, 0, 1e6)  # λ_G
+    discriminator_weight: float = number(50.0, 0, 1e6)  # λ_D
+    temperature: float = number(1.0, 1e-6, 1e6)  # of the sample (5)
     disallow_correct: bool = False  # True: the original token is never sampled
-    objective: str = "joint"  # OBJECTIVES
+    objective: str = among("joint", OBJECTIVES)
     # variants
-    duplicates: str = "last"  # DUPLICATES
-    mask_constant: str = "min"  # ops.MASK_CONSTANTS
-    pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
-    generator_act: str = "gelu"  # of (3)
-    mlm_denominator_eps: float = 0.0  # 1e-6: the release's denominator of (4)
-    rtd_denominator_eps: float = 0.0  # the same of (8)
+    duplicates: str = among("last", DUPLICATES)
+    generator_act: str = among("gelu", layers.ACTIVATIONS)  # of (3)
+    rtd_denominator_eps: float = number(0.0, 0, 1)  # 1e-6: the release's denominator of (8), mlm_… that of (4)
 
     def __post_init__(self) -> None:
-        bert.Config.__post_init__(self)  # the fields that are BERT's
-        for name, known in (("role", ROLES), ("sharing", tuple(SHARED)), ("objective", OBJECTIVES),
-                            ("duplicates", DUPLICATES), ("generator_act", tuple(layers.ACTIVATIONS))):  # fmt: skip
-            value = getattr(self, name)
-            require(value in known, f"config field {name!r} is {value!r}; allowed: {', '.join(known)}")
-        for name, fits, allowed in (
-            ("embedding_size", 0 < self.embedding_size <= 2**20, "1 to 1048576"),
-            ("generator_size", 0 < self.generator_size <= 1, "above 0, to 1"),
-            ("temperature", 1e-6 <= self.temperature <= 1e6, "1e-06 to 1000000"),
-            ("generator_weight", 0 <= self.generator_weight <= 1e6, "0 to 1000000"),
-            ("discriminator_weight", 0 <= self.discriminator_weight <= 1e6, "0 to 1000000"),
-            ("rtd_denominator_eps", 0 <= self.rtd_denominator_eps <= 1, "0 to 1"),
-        ):
-            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: {allowed}")
+        super().__post_init__()
+        fits = 0 < self.generator_size <= 1
+        require(fits, f"config field 'generator_size' is {self.generator_size}; allowed: above 0, to 1")
         equal = self.generator_size == 1 or self.role != "joint"
         require(equal or self.sharing != "all", "sharing 'all' needs generator_size 1: the encoder is one")
         apart = equal and self.sharing == "none"
@@ -198,11 +172,11 @@ def shapes(config: Config) -> Tree:
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """BERT's example with the labels of this role; in each row the first sample is the original token."""
-    batch = bert.example(rng, config, rows, length, targets)
-    shape, length = batch["masked_lm_ids"].shape, batch["input_ids"].shape[1]
-    replacements = rng.integers(0, config.vocab_size, shape)
+    batch = bert.example(rng, config, dims)
+    rows, length = batch["input_ids"].shape
+    replacements = rng.integers(0, config.vocab_size, batch["masked_lm_ids"].shape)
     replacements[:, 0] = batch["masked_lm_ids"][:, 0]
     batch |= {"replacement_ids": replacements, "replaced_labels": rng.integers(0, 2, batch["input_ids"].shape)}
     batch = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids", *labels(config))}
@@ -224,9 +198,9 @@ LAYERS = "electra.encoder.layer."
 OPTIONAL = {"baseline": None}  # of a generator alone, which nothing trains
 
 
-def outputs(config: Config) -> tuple[str, ...]:
-    """What `encode` gives."""
-    return ("last_hidden_state", "hidden_states", "attentions")
+def outputs(config: Config) -> dict[str, str]:
+    """BERT's, without a pooler."""
+    return {name: spec for name, spec in bert.outputs(config).items() if name != "pooler_output"}
 
 
 def networks(p: Tree, config: Config) -> dict[str, tuple[Tree, Config, str]]:
@@ -248,32 +222,13 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
 
 
 def _encode(p: Tree, config: Config, prefix: str, inputs: Mapping[str, Any], keep: str) -> tuple[Tree, Tree]:
-    ids = inputs["input_ids"]
-    length, most = ids.shape[1], config.max_position_embeddings
-    fits = f"input_ids: {length} tokens a row, but max_position_embeddings is {most}; truncate"
-    require(length <= most, fits)
-    dropout, types = inputs.get("dropout") or {}, inputs.get("token_type_ids")
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", np.arange(length)),
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
-    drop = {"keep": dropout.get(f"{prefix}electra.embeddings.dropout"), "rate": config.hidden_dropout_prob}
     c: Tree = {}
-    h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, **drop
-    )
+    h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, prefix + PREFIX)  # (1)
     if "project" in p:
         h, c["project"] = ops.linear(h, **p["project"])
-    mask = inputs.get("attention_mask")
-    hidden, c["encoder"] = layers.encoder(  # (2)
-        h, p["encoder"], config, mask=mask, dropout=dropout, prefix=prefix + LAYERS, keep=keep
-    )
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
-    return out, c
+    given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
+    hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=prefix + LAYERS, keep=keep)  # (2)
+    return bert.states(hidden, c["encoder"], keep), c
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
@@ -315,7 +270,7 @@ def _generator_head(config: Config) -> Tree:
 
 
 # ---- Sampling --------------------------------------------------------------------------------------------------------
-def sampled(rng: np.random.Generator, p: Tree, config: Config, batch: Tree) -> Tree:
+def sample(rng: np.random.Generator, p: Tree, config: Config, batch: Tree) -> Tree:
     """(5) {replacement_ids (B, M)}: a token for each target slot, drawn from the generator under the batch's dropout
     masks, so that p_G is the one that is trained; slots of weight 0 hold their label.
 
@@ -362,7 +317,7 @@ def replaced(batch: Tree, duplicates: str = "last") -> tuple[Array, Array]:
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
 def labels(config: Config) -> dict[str, str]:
-    """What `loss` takes beside `inputs`; replacement_ids are drawn by `sampled`."""
+    """What `loss` takes beside `inputs`; replacement_ids are drawn by `sample`."""
     if config.role == "discriminator":
         return {"replaced_labels": replaced_token.LABELS["replaced_labels"]}
     masked = masked_lm.LABELS
@@ -372,6 +327,12 @@ def labels(config: Config) -> dict[str, str]:
 def terms(config: Config) -> tuple[str, ...]:
     """The terms of the loss, each unweighted in cache["terms"]; their factors are `weights`."""
     return tuple(weights(config))
+
+
+def heads(config: Config) -> Tree:
+    """The heads of (4) and (8), by term; the two of (11) have none."""
+    both = {"masked_lm": masked_lm, "replaced_token": replaced_token}
+    return {name: head for name, head in both.items() if name in terms(config)}
 
 
 def needs(config: Config) -> tuple[str, ...]:
@@ -497,9 +458,9 @@ def counts(config: Config, batch: Tree) -> dict[str, float]:
     return found
 
 
-def right(c: Tree) -> dict[str, tuple[int, int, int | None]]:
-    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
-    found: dict[str, tuple[int, int, int | None]] = {}
+def right(c: Tree) -> dict[str, layers.Right]:
+    """`layers.Right` of each term's predictions in a loss cache."""
+    found: dict[str, layers.Right] = {}
     if "generator" in c:
         found["masked_lm"] = masked_lm.right(c["generator"]["masked_lm"])
     if "discriminator" in c:
@@ -526,29 +487,34 @@ def stage(p: Tree, config: Config, step: int, steps: int) -> tuple[str, ...]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "wordpiece"
-# Corrupted anew whenever a row is served, as in the release. Small runs sample at temperature 5: samples of a poor
-# generator at temperature 1 follow the frequencies of tokens, and a narrow discriminator cannot tell them from context
-# within 3000 updates (87.9 % right, as a constant guess). The generator is half as wide: a quarter would be 16.
-PRETRAINING: Tree = {
-    "options": {"masking": "dynamic", "schedule": "electra"},
-    "fields": {"embedding_size": 32, "generator_size": 0.5, "temperature": 5.0},
-}
-UNITS = ("", "pieces", "repeated")  # repeated: positions are drawn with replacement, as in the release
+# Corrupted anew whenever a row is served, as in the release.
+DEFAULTS: Tree = {"masking": "dynamic", "schedule": "electra"}
+# Small runs sample at temperature 5: samples of a poor generator at temperature 1 follow the frequencies of tokens, and
+# a narrow discriminator cannot tell them from context within 3000 updates (87.9 % right, as a constant guess). The
+# generator is half as wide: a quarter would be 16.
+OWN = {"embedding_size": 32, "generator_size": 0.5, "temperature": 5.0}
+NARROW = {**bert.NARROW, **OWN}
+QUICK = {**bert.QUICK, **OWN}
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
-) -> Tree:
-    """Consecutive sentences packed to the length, in two segments (`sequences.packed`), nothing masked yet."""
-    return makers.packed(documents, rng, vocabulary, options.seq_length, options.duplicates)
+@dataclass(frozen=True)
+class Data(options.Masked):
+    """What the data functions ask for."""
+
+    units: str = option("pieces", "repeated: positions are drawn with replacement, as in the release",
+                        among=("pieces", "repeated"))  # fmt: skip
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
-    """The generator's input and targets (`corruption.rules.electra`); the discriminator's come from `sampled`."""
-    require(options.units in UNITS, f"units is {options.units!r}; electra knows: {', '.join(UNITS[1:])}")
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Any = None) -> Tree:
+    """Consecutive sentences packed to the length, in two segments (`makers.packed`), nothing masked yet."""
+    return makers.packed(documents, rng, vocabulary, data.seq_length, data.duplicates)
+
+
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
+    """The generator's input and targets (`corruption.rules.electra`); the discriminator's come from `sample`."""
     made = rules.electra(
         rows["input_ids"], rows["input_mask"], rng, vocabulary,
-        rate=options.rate, cap=options.max_predictions or None, distinct=options.units != "repeated",
+        rate=data.rate, cap=data.max_predictions or None, distinct=data.units != "repeated",
     )  # fmt: skip
     targets = masking.slot_targets(rows["input_ids"], made.positions, made.weights)
     return {**rows, "input_ids": made.ids, **targets}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import minibert
-from minibert import families, gradcheck, layers, objective, ops, trace, tree
+from minibert import batches, families, gradcheck, layers, objective, ops, trace, tree
 from minibert.checkpoint import directory
 from minibert.checkpoint.names import from_published, to_published
 from minibert.config import from_fields, nearest, require, to_fields
@@ -210,7 +210,7 @@ def subject_of(recipe: Recipe) -> tuple[Subject, list[dict[str, Any]]]:
 def published(family: str) -> dict[str, Any]:
     """Small sizes for a family's cases, beside the published meaning of every switch: what its Config defaults to."""
     module = families.family(family)
-    spare = module.Config.max_position_embeddings - module.longest(module.Config())  # RoBERTa's first rows
+    spare = module.Config.max_position_embeddings - batches.longest(module, module.Config())  # RoBERTa's first rows
     sizes = {**SMALL, "max_position_embeddings": SMALL["max_position_embeddings"] + spare}
     return {name: size for name, size in sizes.items() if name in module.Config.__dataclass_fields__}
 
@@ -236,7 +236,7 @@ def _single(a: Array) -> Array:
 def _batch(recipe: Recipe, config: Any, number: int) -> dict[str, Any]:
     """The family's example batch with distinct target positions, and what the recipe asks for."""
     module, draws = families.family(recipe.family), Draws(recipe.seed, f"batch {number}")
-    batch = module.example(draws, config, rows=recipe.rows, length=recipe.length)
+    batch = module.example(draws, config, {"B": recipe.rows, "T": recipe.length})
     if "masked_lm_positions" in batch:
         slots = batch["masked_lm_positions"].shape[1]
         tokens = batch["input_mask"].sum(1)
@@ -274,7 +274,7 @@ def of(name: str, kind: str, fields: Mapping[str, Any], seed: int) -> Recipe:
     require(
         size <= MOST_PARAMETERS, f"the configuration has {size:,} parameters of {MOST_PARAMETERS:,} allowed; {advice}"
     )
-    room = module.longest(config)
+    room = batches.longest(module, config)
     require(room >= 7, f"max_position_embeddings leaves room for {room} tokens; a probe batch needs 7 or more")
     pair = {"family": None, "block": "encoder_layer"}[kind]
     title = f"{name} made from seed {seed}" if pair is None else f"one encoder layer of {name} alone, from seed {seed}"
@@ -443,7 +443,8 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
     require(whole_file, f"{source} has no {directory.WEIGHTS}: sharded weights have no one hash to refer to")
     require(model.tokenizer is not None, f"{source} has no vocabulary, so no text becomes tokens")
     require(0 < len(texts) <= MOST_TEXTS, f"{len(texts)} texts: give 1 to {MOST_TEXTS}, one a line")
-    encoded = model.tokenizer.encode_batch(texts, max_length=min(MOST_TOKENS, model.module.longest(model.config)))
+    most = min(MOST_TOKENS, batches.longest(model.module, model.config))
+    encoded = model.tokenizer.encode_batch(texts, max_length=most)
     batch: dict[str, Any] = {
         "input_ids": np.array([row.ids for row in encoded]),
         "input_mask": np.array([row.attention_mask for row in encoded]),

@@ -17,12 +17,18 @@ Array = np.ndarray
 Tree = dict[str, Any]
 
 LABELS = {"next_sentence_labels": "(B)<2"}
+SHORT = "NSP"
 BASELINE = "majority"
 
 
 def shapes(*, width: int) -> Tree:
     """width: of the pooled state, D."""
     return {"weight": (2, width), "bias": (2,)}
+
+
+def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, **_: Any) -> Tree:
+    """Labels of an example: both, in turn."""
+    return {"next_sentence_labels": np.arange(dims["B"]) % 2}
 
 
 @block
@@ -60,8 +66,8 @@ def count(labels: Tree) -> float:
     return float(len(target))
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
-    return layers.right(c["loss"])
+def right(c: Tree) -> layers.Right:
+    return layers.right(c["loss"], classes=True)
 
 
 def predict(r: Array, p: Tree, *, table: None = None) -> Array:

@@ -26,6 +26,7 @@ LABELS = {
     "span_positions": "(B,N)<max_span",
     "span_ids": "(B,N)<vocab_size",
 }
+SHORT = "SBO"
 BASELINE = "unigram"
 
 
@@ -45,6 +46,24 @@ def shapes(*, width: int, table: tuple[int, int], tied: bool, places: tuple[int,
         "first": layer(2 * width + places[1]),
         "second": layer(width),
         "decoder": {"bias": table[:1]} if tied else {"weight": table, "bias": table[:1]},
+    }
+
+
+def draw(
+    rng: np.random.Generator, dims: dict[str, int], lengths: Tree, *, table: tuple[int, int],
+    places: tuple[int, int], **_: Any,
+) -> Tree:  # fmt: skip
+    """Labels of an example: a span in each row, of M slots, 3 unless dims has M; the last slot is unused."""
+    slots, last = (dims["B"], dims.get("M", 3)), lengths["T"] - 1
+    left = rng.integers(0, last - 1)
+    right = rng.integers(left + 2, last + 1)
+    within = np.minimum(right - left - 1, places[0])
+    used = np.ones(slots, np.int64)
+    used[-1, -1] = 0
+    return {
+        "span_boundaries": np.stack([left, right], axis=-1)[:, None] * used[:, :, None],
+        "span_positions": rng.integers(0, within[:, None], slots) * used,
+        "span_ids": rng.integers(0, table[0], slots) * used,
     }
 
 
@@ -116,7 +135,7 @@ def count(labels: Tree) -> float:
     return float(_used(labels).sum())
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
+def right(c: Tree) -> layers.Right:
     return layers.right(c["loss"])
 
 
