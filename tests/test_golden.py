@@ -16,7 +16,7 @@ from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 from minibert.families import bert
 from minibert.golden import case as cases
-from minibert.golden import certify, make, noise, shares, vectors
+from minibert.golden import certify, make, noise, places, shares, vectors
 from minibert.golden.draws import Draws
 from minibert.golden.subject import observe
 from minibert.pairs import PAIRS, observing
@@ -606,7 +606,7 @@ def test_selected_tensors_fit_the_budget(monkeypatch):
     case = cases.read("bert/published")
     tensors = {key: case.tensor(key) for key in case.entries if key.startswith(("forward/", "gradients/"))}
     monkeypatch.setattr(make, "BUDGET", 27_000)
-    kept = make._selected(tensors)
+    kept = make._selected(tensors, places.of_case(case))
     assert sum(a.nbytes for a in kept.values()) <= 27_000
     assert {"forward/loss", "forward/bert.embeddings", "forward/bert.encoder.layer.1.output"} <= kept.keys()
     assert list(kept) == [key for key in tensors if key in kept]

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import pkgutil
 import re
 import threading
 from dataclasses import replace
@@ -12,17 +13,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minibert import cli, families, gradcheck, objective, tree
+import minibert
+from minibert import batches, cli, families, gradcheck, objective, tree
 from minibert.golden import case as cases
-from minibert.golden.subject import observe
-from minibert.mistakes import CATALOGUE, diagnose, diagnosis, matrix, page
-from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED
-from minibert.mistakes.swap import Swaps, sites
+from minibert.golden.subject import Subject, observe
+from minibert.mistakes import CATALOGUE, catalogue, diagnose, matrix, page, trials
+from minibert.mistakes import families as own
+from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED, Mistake
+from minibert.mistakes.swap import Swaps, reading, sites
 from minibert.pairs import observing
+from tests import toys
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
 COMMITTED = json.loads((REFERENCE / "kill-matrix.json").read_text(encoding="utf-8"))
 EVERY = {**CATALOGUE, **UNLISTED}
+SHIPPED = [file.name for file in pkgutil.iter_modules(families.__path__)]
 # Of mutants run in float32, those that float32 shows; all of them, measured: bert/published 589 of 596 (497 named, 92
 # tied), bert/probe 667 of 670 (571 named, 96 tied). Which are missed depends on the BLAS
 # and its kernels: with OPENBLAS_CORETYPE=Nehalem an L11, computed in float16, that others name.
@@ -59,10 +64,10 @@ def candidate_of(case, mutant):
 @pytest.mark.parametrize("id", CATALOGUE)
 def test_an_entry_is_whole(id):
     entry = CATALOGUE[id]
-    assert re.fullmatch(r"[TEALGHSODC]\d\d", id)
+    assert page.begin(id) in page.sections()
     assert all((entry.title, entry.right, entry.evidence, entry.families))
     assert entry.shows in ("tokens", "output", "loss", "gradient", "step", "data", "loading", "nowhere")
-    ours = any(entry.concerns(family) for family in families.names())
+    ours = any(entry.concerns(family) for family in SHIPPED)
     assert entry.executable or entry.reason or not ours, "an entry of our families is executable, or says why not"
     spec = (REFERENCE / "SPEC.md").read_text(encoding="utf-8")
     assert not entry.clause or f"**{entry.clause}**" in spec, f"SPEC.md has no clause {entry.clause}"
@@ -84,6 +89,34 @@ def test_the_command(capsys):
     assert "layer 1" in out
     assert cli.main(["mistakes", "A99"]) == 2
     assert "no mistake 'A99'" in capsys.readouterr().err
+
+
+# ---- Families that are not BERT's kin --------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "ours", "not_ours"),
+    [
+        ("toy_vit", {"L03", "L12", "A04", "A09", "A30", "C01", "C02", "O02", "O04", "O05", "D11"}, {"A12", "G01"}),
+        ("toy_word2vec", {"E11", "C06", "C10", "O02", "O07"}, {"A04", "L03"}),
+    ],
+)
+def test_a_network_unlike_bert_s_has_the_mistakes_that_concern_it(name, ours, not_ours):
+    """No input, no config field and no published name need be BERT's: what can go wrong there can be made."""
+    assert name in toys.register()
+    module, rng = families.family(name), np.random.default_rng(0)
+    model = minibert.create(name, 0, "float64", **module.PROBE)
+    params = tree.map(lambda a: rng.normal(0.5, 0.4, a.shape), model.params)
+    subject = Subject(name, model.config, params, [model.checked(batches.example(module, model.config, rng))])
+    at = sites(subject)
+    assert {site.place for site in at} & {"layer 0", "layer 1", "embeddings"}
+    right, made = observe(subject, (1,)), set()
+    for id, entry in EVERY.items():
+        if entry.mutants and entry.concerns(name):
+            for mutant in entry.mutants(subject, at):
+                tensors = observe(mutant.change(subject), (1,) if mutant.section == STEPS else ())
+                if any(not np.array_equal(tensors[key], right[key]) for key in right.keys() & tensors):
+                    made.add(id)
+    assert ours <= made, ours - made
+    assert not {"E01", "H01", "H10", *not_ours} & made
 
 
 # ---- Both halves -----------------------------------------------------------------------------------------------------
@@ -155,13 +188,104 @@ def test_a_replacement_in_another_family_is_a_pair(case):
         assert error < 1e-6, (id, mutant.what, error)
 
 
-def test_entries_concern_families_by_their_letters():
-    concerned = {id: {f for f in families.names() if CATALOGUE[id].concerns(f)} for id in ("A04", "E03", "H20", "T07")}
-    assert concerned["A04"] == {*families.names()}
-    assert {"roberta", "bert"} <= concerned["E03"]
-    assert "electra" not in concerned["E03"]
+def test_entries_concern_families_by_name_and_kin():
+    concerned = {id: {f for f in SHIPPED if CATALOGUE[id].concerns(f)} for id in ("A04", "E03", "H20", "T07")}
+    assert concerned["A04"] == {*SHIPPED}
+    assert concerned["E03"] == {*SHIPPED}  # of bert the other way round, and all are its kin
     assert concerned["H20"] == {"spanbert"}
     assert concerned["T07"] == set()  # XLM-R is not RoBERTa
+
+
+def test_a_family_of_other_kin_is_not_concerned_by_berts_mistakes(monkeypatch):
+    """Those of all families are its own; of those of BERT not one, until it calls itself BERT's kin."""
+    stranger = SimpleNamespace(__name__="gpt2")
+    monkeypatch.setattr(catalogue.families, "family", lambda name: {"gpt2": stranger}[name])
+    assert CATALOGUE["A04"].concerns("gpt2")
+    assert not CATALOGUE["H10"].concerns("gpt2")
+    found = {"gpt2": SimpleNamespace(KIN="bert"), "bert": stranger}
+    monkeypatch.setattr(catalogue.families, "family", found.__getitem__)
+    assert CATALOGUE["H10"].concerns("gpt2")
+    assert not CATALOGUE["H20"].concerns("gpt2")
+
+
+@pytest.mark.parametrize("name", ["bert/probe", "roberta/probe", "albert/groups", "electra/joint", "spanbert/probe"])
+def test_entries_that_do_not_concern_a_family_have_no_mutants_in_it(name):
+    """So that what a diagnosis does not build is nothing that could be found."""
+    subject = subject_of(name)
+    at = sites(subject)
+    for id, entry in EVERY.items():
+        assert entry.mutants is None or entry.concerns(subject.family) or not entry.mutants(subject, at), id
+
+
+# ---- Ids -------------------------------------------------------------------------------------------------------------
+def test_no_id_is_lost():
+    """An id is what people declare and reports name: it never goes and never means another mistake."""
+    held = (Path(__file__).parent / "ids-mistakes.txt").read_text(encoding="utf-8").split()
+    assert sorted(set(held)) == held, "keep it sorted"
+    assert set(held) <= set(CATALOGUE), "an id is gone"
+    assert set(CATALOGUE) <= set(held), "add the new ids to tests/ids-mistakes.txt"
+
+
+def test_a_family_s_own_ids(monkeypatch, capsys):
+    """NAME-01: entered, listed under the family's name and found by the command, in any case."""
+    monkeypatch.setattr(catalogue, "CATALOGUE", dict(CATALOGUE))
+    monkeypatch.setattr(page, "CATALOGUE", catalogue.CATALOGUE)
+    what = ("scores divided by the layer's number too", "only where the config says so", "own knowledge", "output")
+    catalogue.entry("gpt2-03", *what, families="gpt2", reason="an example")
+    assert list(page.sections())[-1] == page.begin("gpt2-03") == "gpt2"
+    assert "## gpt2\n" in page.markdown()
+    assert cli.main(["mistakes", "GPT2-03"]) == 0
+    assert capsys.readouterr().out.startswith("gpt2-03  scores divided")
+    for wrong in ("A4", "gpt2-3", "GPT2-03", "A04x"):
+        with pytest.raises(ValueError, match="two digits"):
+            catalogue.entry(wrong, *what)
+    with pytest.raises(ValueError, match="entered twice"):
+        catalogue.entry("gpt2-03", *what)
+
+
+def test_files_of_families_are_families():
+    """What is found by its name has one."""
+    names = {module.name for module in pkgutil.iter_modules(own.__path__)}
+    assert names <= set(SHIPPED)
+    assert all(isinstance(entry, Mistake) for entry in CATALOGUE.values())
+
+
+# ---- What reads a field first ----------------------------------------------------------------------------------------
+def test_the_ops_that_read_a_field_are_those_with_other_data():
+    """Of the batch and of the config, in a network and its heads; where nothing reads it, nothing is said."""
+    subject = subject_of("electra/joint")
+    at, batch = sites(subject), subject.batches[0]
+
+    def of(**fields):
+        return {at_site(path) for path in reading(replace(subject, batches=[{**batch, **fields}]), at)}
+
+    def at_site(path):
+        return next(f"{site.tower} {site.name}" for site in at if site.path == path)
+
+    both = {"generator attention", "discriminator attention"}
+    assert of(attention_mask=1 - batch["attention_mask"]) == {*both, "discriminator binary_cross_entropy"}
+    types = 1 - batch["token_type_ids"]
+    assert of(token_type_ids=types) == {"generator embedding", "discriminator embedding"}
+    labels = (batch["masked_lm_ids"] + 1) % subject.config.vocab_size
+    assert "generator cross_entropy" in of(masked_lm_ids=labels)
+    eps = replace(subject, config=replace(subject.config, layer_norm_eps=0.1))
+    assert {at_site(path).split()[1] for path in reading(eps, at)} == {"layer_norm"}
+    assert reading(subject, at) == ()
+    weights = replace(subject, config=replace(subject.config, generator_weight=3.0))
+    assert reading(weights, at) == ()  # no op is given it
+    broken = replace(subject, batches=[{**batch, "input_ids": batch["input_ids"] + 10**6}])
+    assert reading(broken, at) == ()  # no such tokens
+
+
+def test_sites_stand_where_activations_say():
+    subject = subject_of("electra/joint")
+    at = {site.path: site for site in sites(subject)}
+    site = at["generator.encode.encoder.1.attention.add_norm.norm"]
+    assert (site.tower, site.place, site.layer) == ("generator", "generator layer 1", 1)
+    assert site.words == "generator layer 1 attention norm"
+    assert site.local == "encode.encoder.1.attention.add_norm.norm"
+    assert at["discriminator.replaced_token.loss"].place == "discriminator head"
+    assert at["generator.encode.embeddings.tables.word"].words == "generator embeddings word"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -339,9 +463,9 @@ def test_outputs_alone_are_enough():
 
 def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
     """Of hundreds of mutants those that can act at the divergence are run, each once."""
-    case, runs, observed = cases.read("bert/published"), [], diagnosis.observe
+    case, runs, observed = cases.read("bert/published"), [], trials.observe
     candidate = candidate_of(case, CATALOGUE["A30"].mutants(case.subject())[0])
-    monkeypatch.setattr(diagnosis, "observe", lambda *args: (runs.append(args), observed(*args))[1])
+    monkeypatch.setattr(trials, "observe", lambda *args: (runs.append(args), observed(*args))[1])
     assert diagnose(case, candidate, "float32").ids == ["A30"]
     assert len(runs) < len(mutants(case.subject())) / 4
 
@@ -349,7 +473,7 @@ def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
 def test_no_clock_decides_what_is_found(monkeypatch):
     """Between two looks at this one an hour passes; whoever sets a limit is told how much was left."""
     hours = itertools.count(0, 3600)
-    monkeypatch.setattr(diagnosis, "time", SimpleNamespace(perf_counter=lambda: next(hours)))
+    monkeypatch.setattr(trials, "time", SimpleNamespace(perf_counter=lambda: next(hours)))
     case = cases.read("bert/published")
     for id in ("A30", "O04"):  # of the forward pass and of the steps
         candidate = candidate_of(case, CATALOGUE[id].mutants(case.subject())[0])

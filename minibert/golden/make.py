@@ -21,10 +21,9 @@ from minibert.checkpoint.names import from_published, to_published
 from minibert.config import from_fields, nearest, require, to_fields
 from minibert.errors import InputError
 from minibert.golden import case as cases
-from minibert.golden import certify, compare, noise, subject, vectors
+from minibert.golden import certify, compare, noise, places, subject, vectors
 from minibert.golden.case import Case
 from minibert.golden.draws import Draws
-from minibert.golden.levels import LAYER, group
 from minibert.golden.recipes import LENGTH, Recipe, recipes
 from minibert.golden.subject import Subject
 from minibert.model import Model
@@ -136,8 +135,9 @@ def _outputs(facts: Mapping[str, Any]) -> list[str]:
     if facts["family"] is None:
         return []
     config = from_fields(families.family(facts["family"]).Config, facts["config"])
-    names = [name for name, _, _ in families.family(facts["family"]).activations(config)]
-    last = max((i for i, name in enumerate(names) if LAYER.match(name)), default=0)
+    rows = families.family(facts["family"]).activations(config)
+    names, layered = [name for name, *_ in rows], [places.kind(place) == "layer" for *_, place in rows]
+    last = max((i for i, inside in enumerate(layered) if inside), default=0)
     return [name for name in names[last:] if not name.endswith(("dense", "transform"))]
 
 
@@ -319,7 +319,7 @@ def _first_layer(module: Any, config: Any) -> tuple[str, str]:
     names = [name for path, name, _ in module.names(config) if path.startswith(FIRST) and name.endswith(last)]
     require(bool(names), f"{module.MODEL_TYPE} has no layers of BERT's own kind, so none of them stands alone")
     start = names[0].removesuffix(last)
-    path = next(path for name, path, _ in module.activations(config) if name == f"{start}attention.self.query")
+    path = next(path for name, path, *_ in module.activations(config) if name == f"{start}attention.self.query")
     return start, path.removesuffix("attention.query")
 
 
@@ -369,8 +369,8 @@ def _layer(module: Any, config: Any, given: Mapping[str, Array], dtype: np.dtype
         )
         dx, gradient = layers.encoder_layer_backward(dy, cache)
     table = [
-        (name.removeprefix(start), path.removeprefix(traced), kind)
-        for name, path, kind in module.activations(config)
+        (name.removeprefix(start), path.removeprefix(traced), *row)
+        for name, path, *row in module.activations(config)
         if name.startswith(start)
     ]
     values, cotangents = subject.published(table, record.named(cache), {"input_ids": given["inputs/attention_mask"]})
@@ -479,7 +479,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
     def evaluate(dtype: np.dtype, around: Around) -> Tensors:
         return _computed(model, batch, dtype, around)
 
-    truth = _selected(evaluate(FLOAT64, ()))
+    truth = _selected(evaluate(FLOAT64, ()), places.places(model.family, model.config))
     rows = [
         {"text": text, "ids": e.ids, "tokens": e.tokens, "type_ids": e.type_ids, "offsets": e.offsets}
         for text, e in zip(texts, encoded, strict=True)
@@ -539,11 +539,12 @@ def _computed(model: Model, batch: dict[str, Any], dtype: np.dtype, around: Arou
     return {f"forward/{name}": value for name, value in values.items()}
 
 
-def _selected(tensors: Tensors) -> Tensors:
+def _selected(tensors: Tensors, where: places.Places) -> Tensors:
     """The tensors that fit the budget, the most telling first, in their old order; a quarter of it is for gradients."""
     forward = [key for key in tensors if key.startswith("forward/")]
-    layered = [key for key in forward if LAYER.match(key)]
-    outputs = list({group(key): key for key in layered}.values())  # each layer's last
+    place = {key: where.of_tensor(key.partition("/")[2]) for key in forward}
+    layered = [key for key in forward if places.kind(place[key]) == "layer"]
+    outputs = list({place[key]: key for key in layered}.values())  # each layer's last
     around = [key for key in forward if key not in layered and not re.search(r"_embeddings|LayerNorm|transform", key)]
     inner = {"gradients/" + key.partition("/")[2] for key in forward}
     small = [key for key in tensors if key.startswith("gradients/") and key not in inner]

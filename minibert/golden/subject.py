@@ -12,6 +12,7 @@ in lower precision, a mistake of an edited subject. Keys of the result, in forwa
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -91,13 +92,13 @@ def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
 def published(table: list, events: dict[str, trace.Event], batch: dict[str, Any]) -> tuple[Tensors, Tensors]:
     """(outputs, cotangents) under published names; what the subject never computes is left out."""
     outputs, cotangents = {}, {}
-    for name, path, kind in table:
+    for name, path, kind, *_ in table:
         path, _, part = path.partition(":")
         if path not in events:
             continue
         event = events[path]
         value, cotangent = event.part(part) if part else (event.output, event.cotangent)
-        lead = {"": (), "shared": (1,), "rows": np.shape(batch["input_ids"])}[kind]
+        lead = np.shape(batch["input_ids"]) if kind == "rows" else (1,) if kind == "shared" else ()
         for store, array in ((outputs, value), (cotangents, cotangent)):
             if array is not None:
                 shape = array.shape if not lead else (*lead, *array.shape) if kind == "shared" else (*lead, -1)
@@ -113,7 +114,8 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
     new_state, update = optim.OPTIMIZERS[plan["name"]]
     update, clip = parts.get("update", update), parts.get("clip", optim.clip)
     rate = parts.get("rate", optim.SCHEDULES[plan["schedule"]])
-    decay = parts.get("decay", optim.DECAY_RATES[plan["name"]])(rows, plan["weight_decay"])
+    decay = partial(optim.DECAY_RATES[plan["name"]], undecayed=families.undecayed(module, subject.config))
+    decay = parts.get("decay", decay)(rows, plan["weight_decay"])
     params = tree.map(np.copy, subject.params)
     state = new_state(params)
     tensors: Tensors = {}

@@ -18,8 +18,8 @@ from minibert.golden import case as cases
 from minibert.golden import compare, make, shares, vectors
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, observe
-from minibert.mistakes import data, tokens
 from minibert.mistakes.catalogue import CATALOGUE, STEPS, Mistake, Mutant
+from minibert.mistakes.ops import data, tokens
 from minibert.mistakes.swap import Site, Swaps, sites
 
 Row = dict[str, Any]  # caught, mutants, tensor: how many of how many, and the first tensor that shows the first of them

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, objective, ops, tree
-from minibert.corruption import sequences
-from minibert.golden import shares
 from minibert.golden.subject import Subject
 from minibert.heads import masked_lm
-from minibert.mistakes.attention import without_bias
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.ops.attention import without_bias
+from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
+
+SECTION = {"H": "Heads"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -48,21 +48,12 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
 
 def tied_gradient(decoder: float) -> Replacement:
     """The MLM head with its part of the table's gradient multiplied by `decoder`."""
-
-    def mlm_head_backward(dz: Array, c: Cache) -> tuple[Array, Any, Array]:
-        dx, g, dtable = masked_lm.mlm_head_backward.__wrapped__(dz, c)
-        return dx, g, dtable * decoder
-
-    return Replacement(masked_lm.mlm_head.__wrapped__, mlm_head_backward, faithful=False)
+    return graded(masked_lm.mlm_head, lambda g, dz, c: (*g[:2], g[2] * decoder))
 
 
 def lookup_gradient(factor: float) -> Replacement:
     """The word table's look-up gradient multiplied by a factor."""
-
-    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
-        return {"weight": factor * ops.embedding_backward(dy, c)["weight"]}
-
-    return Replacement(ops.embedding, embedding_backward, faithful=False)
+    return graded(ops.embedding, lambda g, dy, c: {"weight": factor * g["weight"]})
 
 
 def halved(subject: Subject, at: list) -> list[Mutant]:
@@ -84,52 +75,38 @@ def only_when_tied(maker: Callable) -> Callable:
 
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
-def mlm_head(dense: bool = True, act: bool = True, norm: bool = True, norm_first: bool = False) -> Callable:
-    """The MLM head without some of its parts (its dense layer only where that is square), or with its norm before the
-    activation.
-    """
-    made = _mlm_head(dense, act, norm, norm_first)
+def mlm_head(*steps: str) -> Callable:
+    """The MLM head's transform of these steps, of dense, act and norm; without dense only where that is square."""
+    made = _mlm_head(steps)
 
     def fitting(subject: Subject, site: Site) -> Replacement | None:
         own = [a for path, a in tree.items(subject.params) if path.endswith("mlm.dense.weight")]
-        return made if dense or all(a.shape[0] == a.shape[1] for a in own) else None
+        return made if "dense" in steps or all(a.shape[0] == a.shape[1] for a in own) else None
 
     return fitting
 
 
-def _mlm_head(dense: bool, act: bool, norm: bool, norm_first: bool) -> Replacement:
+def _mlm_head(steps: tuple[str, ...]) -> Replacement:
     def forward(x: Array, p: Any, table: Array, *, act: str, eps: float) -> tuple[Array, Cache]:
-        return _mlm_forward(x, p, table, act, eps)
-
-    def _mlm_forward(x: Array, p: Any, table: Array, name: str, eps: float) -> tuple[Array, Cache]:
-        c: Cache = {"plain": {"dense": p["dense"], "norm": p["norm"]}, "steps": []}
-        u = x
-        if dense:
-            u, c["dense"] = ops.linear(u, **p["dense"])
-        order = ["norm", "act"] if norm_first else ["act", "norm"]
-        for step in order:
-            if step == "act" and act:
-                u, c["act"] = layers.activation(u, name=name)
-                c["steps"].append("act")
-            if step == "norm" and norm:
-                u, c["norm"] = ops.layer_norm(u, **p["norm"], eps=eps)
-                c["steps"].append("norm")
-        z, c["decoder"] = ops.linear(u, weight=table, bias=p["decoder"]["bias"])
+        c: Cache = {"plain": {"dense": p["dense"], "norm": p["norm"]}}
+        for step in steps:
+            if step == "dense":
+                x, c[step] = ops.linear(x, **p[step])
+            elif step == "act":
+                x, c[step] = layers.activation(x, name=act)
+            else:
+                x, c[step] = ops.layer_norm(x, **p[step], eps=eps)
+        z, c["decoder"] = ops.linear(x, weight=table, bias=p["decoder"]["bias"])
         return z, c
 
     def backward(dz: Array, c: Cache) -> tuple[Array, Any, Array]:
-        g: Any = {
-            part: {name: np.zeros_like(value) for name, value in leaves.items()} for part, leaves in c["plain"].items()
-        }
         du, decoder = ops.linear_backward(dz, c["decoder"])
-        g["decoder"] = {"bias": decoder["bias"]}
-        for step in reversed(c["steps"]):
-            if step == "norm":
-                du, g["norm"] = ops.layer_norm_backward(du, c["norm"])
+        g = {**zeros(c["plain"]), "decoder": {"bias": decoder["bias"]}}
+        for step in reversed(steps):
+            if step == "act":
+                du = layers.activation_backward(du, c[step])
             else:
-                du = layers.activation_backward(du, c["act"])
-        if dense:
-            du, g["dense"] = ops.linear_backward(du, c["dense"])
+                du, g[step] = (ops.linear_backward if step == "dense" else ops.layer_norm_backward)(du, c[step])
         return du, g, decoder["weight"]
 
     return Replacement(forward, backward)
@@ -137,41 +114,17 @@ def _mlm_head(dense: bool, act: bool, norm: bool, norm_first: bool) -> Replaceme
 
 def bias_times(factor: float) -> Replacement:
     """x Wᵀ + factor·b."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight, bias * factor)
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "bias": g["bias"] * factor}
-
-    return Replacement(linear, linear_backward)
+    return relinear(bias=(lambda b: b * factor, lambda g: g * factor))
 
 
 def reread() -> Replacement:
     """A weight (o, i) whose numbers are read in the order of (i, o) and then transposed."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight.reshape(weight.shape[::-1]).T, bias)
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "weight": g["weight"].T.reshape(g["weight"].shape)}
-
-    return Replacement(linear, linear_backward)
+    return relinear(weight=(lambda w: w.reshape(w.shape[::-1]).T, lambda g: g.T.reshape(g.shape)))
 
 
 def transposed() -> Replacement:
     """y = x W + b with a square W."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight.T, bias)
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "weight": g["weight"].T}
-
-    return Replacement(linear, linear_backward)
+    return relinear(weight=(np.transpose, np.transpose))
 
 
 def pooler(select: Callable[[Array], tuple[Array, Callable]], dense: bool = True, tanh: bool = True) -> Replacement:
@@ -277,123 +230,72 @@ def flipped(labels: str) -> Callable:
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "H01",
-    "decoder not tied to word table",
-    "tied; gradient = sum of both uses",
-    "HF#9635; HF src add_new_model.md; onnxruntime/mobius#295",
-    "gradient",
-    "BERT-MLM-2",
+    "H01", "decoder not tied to word table", "tied; gradient = sum of both uses",
+    "HF#9635; HF src add_new_model.md; onnxruntime/mobius#295", "gradient", "BERT-MLM-2",
     mutants=[
         _untied,
         only_when_tied(
             swap("the table lacks the decoder's gradient", "mlm_head", tied_gradient(0), section="gradients")
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "H02",
-    "MLM transform (dense + act + LN) missing",
-    "required",
-    "HF#12215, #13740; src GB run_pretraining.py:240-262",
-    "output",
-    "BERT-MLM-1",
-    families="B, R, A",
+    "H02", "MLM transform (dense + act + LN) missing", "required",
+    "HF#12215, #13740; src GB run_pretraining.py:240-262", "output", "BERT-MLM-1", families="bert, roberta, albert",
     mutants=[
-        swap(text, "mlm_head", mlm_head(**parts))
-        for text, parts in (
-            ("no transform", {"dense": False, "act": False, "norm": False}),
-            ("no norm in the transform", {"norm": False}),
-            ("no dense layer in the transform", {"dense": False}),
-            ("no activation in the transform", {"act": False}),
-            ("the dense layer alone", {"act": False, "norm": False}),
-            ("the norm alone", {"dense": False, "act": False}),
+        swap(text, "mlm_head", mlm_head(*steps))
+        for text, steps in (
+            ("no transform", ()),
+            ("no norm in the transform", ("dense", "act")),
+            ("no dense layer in the transform", ("act", "norm")),
+            ("no activation in the transform", ("dense", "norm")),
+            ("the dense layer alone", ("dense",)),
+            ("the norm alone", ("norm",)),
         )
     ],
-)
+)  # fmt: skip
 entry(
-    "H03",
-    "MLM output bias missing",
-    "bias[V]",
-    "OpenNMT/CTranslate2#833",
-    "output",
-    "BERT-MLM-1",
+    "H03", "MLM output bias missing", "bias[V]",
+    "OpenNMT/CTranslate2#833", "output", "BERT-MLM-1",
     mutants=[
         swap("no output bias", "linear", without_bias(), r"masked_lm\.head\.decoder"),
         weights("the output bias is zero", lambda path, a: np.zeros_like(a), r"mlm\.decoder\.bias"),
     ],
-)
+)  # fmt: skip
 entry(
-    "H04",
-    "bias added twice (after re-tie)",
-    "once",
-    "deepset-ai/FARM#533",
-    "output",
-    "BERT-MLM-1",
-    families="B",
+    "H04", "bias added twice (after re-tie)", "once",
+    "deepset-ai/FARM#533", "output", "BERT-MLM-1", families="bert",
     mutants=[swap("the output bias twice", "linear", bias_times(2), r"masked_lm\.head\.decoder")],
-)
+)  # fmt: skip
 entry(
-    "H05",
-    "decoder transposed",
-    "logits = h E^T",
-    "IndicoDataSolutions/finetune#518",
-    "output",
-    "BERT-MLM-1",
+    "H05", "decoder transposed", "logits = h E^T",
+    "IndicoDataSolutions/finetune#518", "output", "BERT-MLM-1",
     mutants=[swap("the table read as (D, V)", "linear", reread(), r"masked_lm\.head\.decoder")],
-)
+)  # fmt: skip
 entry(
-    "H06",
-    "pooler: wrong dims, tanh missing, loaded uninitialised",
-    "tanh(W h[:,0] + b)",
-    "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782",
-    "output",
-    "BERT-POOL-1",
-    families="B, A",
+    "H06", "pooler: wrong dims, tanh missing, loaded uninitialised", "tanh(W h[:,0] + b)",
+    "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782", "output", "BERT-POOL-1", families="bert, albert",
     mutants=[
         of_pooler("no tanh", pooler(token(0), tanh=False)),
         swap("no pooler bias", "linear", without_bias(), r"encode\.pooler\.dense"),
     ],
-)
+)  # fmt: skip
 entry(
-    "H07",
-    "square pooler weight transposed; shape check passes",
-    "check values, not shapes",
-    "vllm-project/semantic-router#2249",
-    "output",
-    "NAME-2",
-    families="B",
+    "H07", "square pooler weight transposed; shape check passes", "check values, not shapes",
+    "vllm-project/semantic-router#2249", "output", "NAME-2", families="bert",
     mutants=[
         weights("the pooler's weight transposed", lambda path, a: np.ascontiguousarray(a.T), r"pooler\.weight"),
         swap("the pooler's weight transposed", "linear", transposed(), r"encode\.pooler\.dense"),
     ],
-)
+)  # fmt: skip
 entry(
-    "H08",
-    "pooled output confused with [CLS] hidden state",
-    "differ by dense + tanh",
-    "HF#7540; GB#43",
-    "output",
-    "BERT-POOL-1",
-    families="B",
+    "H08", "pooled output confused with [CLS] hidden state", "differ by dense + tanh",
+    "HF#7540; GB#43", "output", "BERT-POOL-1", families="bert",
     mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False))],
-)
+)  # fmt: skip
 entry(
-    "H09",
-    "RoBERTa classifier given BERT's pooler",
-    "dropout, dense, tanh, dropout, out on `<s>`",
-    "HF#11743, #8776; fairseq#2390; KH#304",
-    "output",
-    families="R, E",
-    reason="heads for classification are made in fine-tuning; no pre-training case has one",
-)
-entry(
-    "H10",
-    "NSP label flipped",
-    "0 = is next, 1 = random",
-    "HF#836, #524; src GB create_pretraining_data",
-    "loss",
-    "BERT-NSP-1",
-    families="B",
+    "H10", "NSP label flipped", "0 = is next, 1 = random",
+    "HF#836, #524; src GB create_pretraining_data", "loss", "BERT-NSP-1", families="bert",
     mutants=[
         flipped("next_sentence_labels"),
         lambda subject, at: (
@@ -402,15 +304,10 @@ entry(
             if "next_sentence_labels" in subject.batches[0] else []
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "H11",
-    "NSP weight [2,H] treated as [H,2]",
-    "GB stores [2,H], transpose_b",
-    "CyberZHG/keras-bert#137",
-    "output",
-    "BERT-NSP-1",
-    families="B",
+    "H11", "NSP weight [2,H] treated as [H,2]", "GB stores [2,H], transpose_b",
+    "CyberZHG/keras-bert#137", "output", "BERT-NSP-1", families="bert",
     mutants=[
         swap("read in the order of (D, 2)", "linear", reread(), r"(next_sentence|sentence_order)\.head\.dense"),
         weights(
@@ -419,64 +316,34 @@ entry(
             r"nsp\.weight",
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "H12",
-    "SOP data made as NSP",
-    "same two segments, swapped",
-    "google-research/albert#234, #102",
-    "data",
-    "ALB-DATA-1",
-    families="A",
-    rule={shares.ORDER: sequences.pairs},
-)
-entry(
-    "H14",
-    "mean pooling over pads",
-    "weight by mask",
+    "H14", "mean pooling over pads", "weight by mask",
     "HKUDS/LightRAG#3675; HF#17463; jsboige/CoursIA#15045; lanterndata/lantern_extras#91",
-    "output",
-    families="sentence models",
+    "output", families="sentence models",
     reason="sentence vectors are no tensor of a pre-training case; it waits for cases of sentence models",
-)
+)  # fmt: skip
 entry(
-    "H15",
-    "index 0 taken as [CLS] under left padding",
-    "first non-pad",
-    "StarlightSearch/EmbedAnything#213",
-    "output",
-    "BERT-POOL-1",
+    "H15", "index 0 taken as [CLS] under left padding", "first non-pad",
+    "StarlightSearch/EmbedAnything#213", "output", "BERT-POOL-1",
     reason="BERT pads at the end (TOK-8) and pools position 0; under left padding no published BERT says what is right",
-)
+)  # fmt: skip
 entry(
-    "H16",
-    "specials excluded from (or included in) pooling against the recipe",
-    "as recipe",
-    "aosama/astronomical#597",
-    "output",
-    families="sentence models",
-)
+    "H16", "specials excluded from (or included in) pooling against the recipe", "as recipe",
+    "aosama/astronomical#597", "output", families="sentence models",
+)  # fmt: skip
 entry(
-    "H17",
-    "XLNet labels not aligned with target_mapping",
-    "predict at the mapped position, no shift",
-    "HF#2822",
-    "loss",
-    families="X",
-)
+    "H17", "XLNet labels not aligned with target_mapping", "predict at the mapped position, no shift",
+    "HF#2822", "loss", families="xlnet",
+)  # fmt: skip
 entry(
-    "H18",
-    "padded vocabulary rows take part in softmax",
-    "slice to V, or -inf",
-    "src llm.c; HF#12007",
-    "loss",
-    "OP-CE-1",
-    families="Megatron-BERT; B where a port pads its table",
+    "H18", "padded vocabulary rows take part in softmax", "slice to V, or -inf",
+    "src llm.c; HF#12007", "loss", "OP-CE-1", families="megatron_bert; bert where a port pads its table",
     mutants=[
         swap(f"the vocabulary padded to a multiple of {n}", "cross_entropy", padded_vocabulary(n), r"masked_lm\.loss")
         for n in (8, 16, 64, 128)
     ],
-)
+)  # fmt: skip
 unlisted(
     "another vector pooled",
     of_pooler("the last position pooled", pooler(token(-1))),
@@ -499,5 +366,5 @@ unlisted(
 )
 unlisted(
     "the transform in another order",
-    swap("the norm before the activation", "mlm_head", mlm_head(norm_first=True)),
+    swap("the norm before the activation", "mlm_head", mlm_head("dense", "norm", "act")),
 )
