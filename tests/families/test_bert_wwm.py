@@ -1,4 +1,4 @@
-"""BERT-wwm: nothing but the data differs from BERT; what is masked together is in tests/test_whole_words.py."""
+"""BERT-wwm: nothing but the data differs from BERT; what is masked together is in tests/core/test_whole_words.py."""
 
 import numpy as np
 from published import Published, example, probed

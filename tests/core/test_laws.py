@@ -18,7 +18,7 @@ from minibert.golden import case as cases
 from minibert.golden.subject import Subject, observe
 from tests import toys
 
-ADAPTERS = Path(__file__).resolve().parent.parent / "reference" / "adapters"
+ADAPTERS = Path(__file__).resolve().parents[2] / "reference" / "adapters"
 FIELDS = {
     **bert.PROBE,
     "hidden_size": 12,

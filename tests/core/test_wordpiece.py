@@ -327,7 +327,7 @@ def test_training_is_the_same_in_every_process():
         subprocess.run(
             [sys.executable, "-c", program],
             env=os.environ | {"PYTHONHASHSEED": seed},
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             capture_output=True,
             check=True,
         ).stdout

@@ -25,7 +25,7 @@ from minibert.processes import mapped
 from minibert.tokenizers import encoding
 from minibert.tokenizers.wordpiece import WordPiece
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [a + b for a in "bcdfghklmnprstvw" for b in "aeiou"]
 OPTIONS = Pairs(seq_length=24, duplicates=3)

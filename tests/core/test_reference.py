@@ -15,7 +15,7 @@ from reference.derivative import derivative
 from reference.directional import directional
 from reference.lists import broadcast, convert, leaves, mapped, shape
 
-FOLDER = Path(__file__).parents[1] / "reference"
+FOLDER = Path(__file__).parents[2] / "reference"
 RNG = np.random.default_rng(7)
 
 

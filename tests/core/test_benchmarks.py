@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))  # whose files import one another
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files import one another
 names = ("growth", "jobs", "measures", "peers", "pretraining", "side_by_side")
 growth, jobs, measures, peers, pretraining, side_by_side = map(importlib.import_module, names)
 

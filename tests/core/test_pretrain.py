@@ -20,7 +20,7 @@ from minibert.errors import InputError
 from minibert.families import bert
 from minibert.pretraining import PRESETS, pretrain
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("MINIBERT_KILLS", "4"))  # MINIBERT_KILLS=20 pytest -k kill: the long form
 OPTIONS = {"steps": 30, "batch_size": 4, "seq_length": 16, "vocab_size": 150, "duplicates": 2, "held_out": 0.2,
            "learning_rate": 0.01, "checkpoint_every": 4}

@@ -23,7 +23,7 @@ from minibert import cli, gradcheck, inference, memory, objective, streams
 from minibert.pairs import PAIRS
 from minibert.tokenizers.wordpiece import WordPiece
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 ENVIRONMENT |= {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -2,7 +2,7 @@
 
 The kills are few in the ordinary run; the long form is
 
-    MINIBERT_KILLS=50 python -m pytest tests/test_runs.py -k killed
+    MINIBERT_KILLS=50 python -m pytest tests/core/test_runs.py -k killed
 """
 
 import errno
@@ -28,7 +28,7 @@ from minibert.errors import LONGEST, InputError, WriteError
 from minibert.families import bert
 from minibert.pretraining import pretrain
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("MINIBERT_KILLS", "4"))
 OPTIONS = {"steps": 20, "batch_size": 4, "seq_length": 16, "vocab_size": 120, "duplicates": 2, "held_out": 0.2,
            "learning_rate": 0.01, "checkpoint_every": 4}  # fmt: skip

@@ -17,7 +17,7 @@ from minibert.golden import case as cases
 from minibert.golden import checking, levels
 from minibert.golden.compare import compare
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ADAPTERS = sorted((ROOT / "reference" / "adapters").glob("*.py"))
 NEEDS = {
     "torch_transformers": ("torch", "transformers", "safetensors"),

@@ -27,7 +27,7 @@ from minibert.golden import blocks, candidate, checking, compare, levels, numpy_
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CASE = "bert/published"
 SCORES = "forward/bert.encoder.layer.1.attention.self.scores"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("pip", "setuptools", "wheel")  # all three, since setuptools writes wheels by itself only from 70.1 on
 
 

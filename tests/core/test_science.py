@@ -7,7 +7,7 @@ import pytest
 
 from minibert import families, pretraining
 
-FILE = Path(__file__).parent / "benchmarks" / "science.py"
+FILE = Path(__file__).parents[1] / "benchmarks" / "science.py"
 spec = importlib.util.spec_from_file_location("science", FILE)
 science = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(science)

@@ -24,7 +24,7 @@ from minibert.mistakes.swap import Swaps, reading, sites
 from minibert.pairs import observing
 from tests import toys
 
-REFERENCE = Path(__file__).resolve().parent.parent / "reference"
+REFERENCE = Path(__file__).resolve().parents[2] / "reference"
 COMMITTED = json.loads((REFERENCE / "kill-matrix.json").read_text(encoding="utf-8"))
 EVERY = {**CATALOGUE, **UNLISTED}
 SHIPPED = [file.name for file in pkgutil.iter_modules(families.__path__)]
@@ -220,7 +220,7 @@ def test_entries_that_do_not_concern_a_family_have_no_mutants_in_it(name):
 # ---- Ids -------------------------------------------------------------------------------------------------------------
 def test_no_id_is_lost():
     """An id is what people declare and reports name: it never goes and never means another mistake."""
-    held = (Path(__file__).parent / "ids-mistakes.txt").read_text(encoding="utf-8").split()
+    held = (Path(__file__).parents[1] / "ids-mistakes.txt").read_text(encoding="utf-8").split()
     assert sorted(set(held)) == held, "keep it sorted"
     assert set(held) <= set(CATALOGUE), "an id is gone"
     assert set(CATALOGUE) <= set(held), "add the new ids to tests/ids-mistakes.txt"
@@ -485,7 +485,7 @@ def test_no_clock_decides_what_is_found(monkeypatch):
 
 def test_each_case_lists_the_mistakes_it_catches():
     """case.json's flags are the kill matrix, read the other way."""
-    path = Path(__file__).resolve().parent.parent / "reference" / "kill-matrix.json"
+    path = Path(__file__).resolve().parents[2] / "reference" / "kill-matrix.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["mistakes"]
     for path in cases.shipped():
         case = cases.read(path)

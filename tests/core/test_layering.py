@@ -11,7 +11,7 @@ import reference
 from minibert import ops
 from minibert.pairs import PAIRS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # each module may import from its own level and those above it in this list
 LEVELS = [
     ["errors", "buffers", "reading", "streams"],
