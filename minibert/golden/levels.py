@@ -117,7 +117,9 @@ def _number(case: Any, key: str, forward: dict[str, int]) -> int:
         return forward[key]
     if section == "gradients":
         return 5
-    return 6 if int(name.partition("/")[0]) == min(case.facts["steps"], default=1) else 7
+    first = f"{min(case.facts['steps'], default=1)}/"
+    whole = name.startswith(first) and any(_is_parameter(key) for key in case.entries if key.startswith(f"steps/{first}"))
+    return 6 if whole else 7
 
 
 def _needed(case: Any) -> list[str]:
@@ -132,10 +134,15 @@ def _needed(case: Any) -> list[str]:
         elif entry.role in ("loss", "gradient") or (key == "inputs/input_ids" and case.facts["text"] is not None):
             keys.append(key)
         elif section == "steps":
-            state = name.partition("/")[2]
-            if state.partition(".")[0] not in (*SLOTS, "learning_rate", "gradient_norm"):
+            if _is_parameter(key) or name.endswith("/loss"):
                 keys.append(key)
     return [*last.values(), *keys]
+
+
+def _is_parameter(key: str) -> bool:
+    """Whether a key of the steps is that of a parameter."""
+    state = key.split("/", 2)[2]
+    return state.partition(".")[0] not in (*SLOTS, "loss", "learning_rate", "gradient_norm")
 
 
 def label(level: Level | None) -> str:

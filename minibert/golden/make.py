@@ -84,7 +84,7 @@ def make(name: str, recipe: Recipe, path: Any, runs: int = noise.RUNS) -> Case:
         "variants": list(recipe.variants),
         "weights": None if kind == "op" else {"file": "weights.safetensors"},
     }
-    facts |= {"version": minibert.__version__, "flags": [], "selection": None}
+    facts |= {"version": minibert.__version__, "selection": None}
     floors = noise.floors(evaluate, truth, cases.scale(truth), recipe.seed, runs)
     if facts["steps"]:
         floors = through_the_optimizer(subject_of(recipe)[0], recipe.steps, truth, floors, recipe.seed)
@@ -484,7 +484,7 @@ def pipeline(source: Any, texts: list[str], path: Any, name: str, seed: int = 0,
         for text, e in zip(texts, encoded, strict=True)
     ]
     floors = noise.floors(evaluate, truth, cases.scale(truth), seed, runs)
-    facts |= {"version": minibert.__version__, "flags": []}
+    facts |= {"version": minibert.__version__}
     tensors = {**inputs_of([batch]), **truth}
     return cases.write(path, facts, tensors, floors, {"texts": rows}, outputs=_outputs(facts))
 

@@ -229,7 +229,7 @@ def make(name: str, path: Any) -> Case:
         **dict.fromkeys(("pair", "objective", "optimizer", "weights", "selection")),
         **{"name": name, "title": title, "kind": kind, "family": family, "config": {}, "seed": 0, "dtype": "float64"},
         **{"version": minibert.__version__, "truth": "by minibert's own code", "certified": {}},
-        **{"steps": [], "batches": 0, "flags": [], "variants": []},
+        **{"steps": [], "batches": 0, "variants": []},
     }
     return cases.write(path, facts, {}, {}, content(name))
 

@@ -80,11 +80,8 @@ def sealed(tree: Tree) -> Tree:
         case = json.loads(tree["case.json"])
         if case["text"]:
             case["text"]["sha256"] = hashlib.sha256(tree["text.json"]).hexdigest()
-        for row in case["tensors"]:
-            data = tree[row["file"]]
-            start = 8 + int.from_bytes(data[:8], "little")
-            begin, end = json.loads(data[8:start])[row["name"]]["data_offsets"]
-            row["sha256"] = hashlib.sha256(data[start + begin : start + end]).hexdigest()
+        for section, held in case["sections"].items():
+            held["sha256"] = hashlib.sha256(tree[f"{section}.safetensors"]).hexdigest()
         tree["case.json"] = dumped(case)
     for path in [path for path in tree if path.endswith("/sha256.json")]:
         with suppress(Exception):
