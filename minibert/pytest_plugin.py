@@ -35,8 +35,7 @@ def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Ite
         golden = [case for name in config.getoption("minibert_case") or ["bert"] for case in _cases(name)]
         for case in golden:
             kind = case.facts["kind"]
-            whole = kind in ("family", "pipeline")
-            require(whole, f"case {case.name} is of kind {kind!r}, not a whole family: give it to `minibert check`")
+            require(case.whole, f"case {case.name} is of kind {kind!r}, not a whole family: give it to `minibert check`")
     except InputError as error:
         raise pytest.UsageError(str(error)) from None
     for case in golden:

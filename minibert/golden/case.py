@@ -30,7 +30,8 @@ from minibert.checkpoint import atomic, directory, safetensors, strictjson
 from minibert.checkpoint.names import from_published
 from minibert.config import from_fields, require, shown
 from minibert.errors import InputError
-from minibert.golden.subject import OPTIMIZER, Subject
+from minibert.golden import kinds, subject
+from minibert.golden.subject import Subject
 from minibert.model import Model
 
 FORMAT, VERSION = "minibert-case/", 2
@@ -68,6 +69,11 @@ class Case:
     def name(self) -> str:
         """Its folder below the golden ones, such as "bert/probe"."""
         return self.facts["name"]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a family's whole computation."""
+        return kinds.of(self).WHOLE
 
     def tensor(self, key: str) -> np.ndarray:
         """The array of one key, read-only; InputError where there is none or its bytes are not those once hashed."""
@@ -142,12 +148,9 @@ class Case:
 
         weights: where the published directory lies, for a case that refers to one.
         """
-        right = self.facts["kind"] in ("family", "pipeline")
-        require(right, f"case {self.name} is of kind {self.facts['kind']!r}: no whole family to rebuild")
+        require(self.whole, f"case {self.name} is of kind {self.facts['kind']!r}: no whole family to rebuild")
         model = Model(self.facts["family"], self.config(), self.params(weights))
-        batches = [model.checked(batch) for batch in self.batches()]
-        optimizer = self.facts["optimizer"] or OPTIMIZER
-        return Subject(model.family, model.config, model.params, batches, optimizer)
+        return subject.made(model, self.batches(), self.facts["optimizer"])
 
 
 @contextmanager

@@ -4,11 +4,14 @@ import hashlib
 import html
 import json
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from minibert import __version__, reading
 from minibert.checkpoint import atomic
 from minibert.errors import printable
+from minibert.golden import kinds
 from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, SLOTS, Row
 
@@ -47,13 +50,24 @@ def group(name: str) -> str:
     return name[:start] + re.match(r"[^.]*(\.[^.]+)?", name[start:])[0]
 
 
+def depth(names: Iterable[str]) -> int:
+    """How many layers the deepest network has, of names of what is computed."""
+    layers = {(_network(f"/{name}"), group(name)) for name in names if LAYER.match(name)}
+    return max(Counter(network for network, _ in layers).values(), default=0)
+
+
+def ends(keys: Iterable[str]) -> list[str]:
+    """The keys of layers' outputs: of each layer the last one computed."""
+    return list({group(key): key for key in keys if key.startswith("forward/") and LAYER.match(key)}.values())
+
+
 def levels(case: Any, rows: list[Row]) -> list[Level]:
     """All eight levels. A level needs what stands at the end of its parts (the embeddings, each layer's output, pooler
     and head outputs, all losses, every parameter's gradient, the loss and the parameters after each step); all else of
     it may be absent, but what is supplied must be right. Tokens are needed where the case has a text. An op or a block
     alone has no levels.
     """
-    if case.facts["kind"] in ("op", "block"):
+    if kinds.of(case).LEVELS is None:
         return []
     held: list[list[Row]] = [[] for _ in TITLES]
     forward = _forward(case)
@@ -66,7 +80,7 @@ def levels(case: Any, rows: list[Row]) -> list[Level]:
         bad = [row for row in supplied if row.status in BAD]
         keys = {row.key for row in supplied}
         wanted = [key for key in needed if _number(case, key, forward) == number]
-        wanted = [row.key for row in own] if case.facts["kind"] == "tokenizer" else wanted
+        wanted = [row.key for row in own] if kinds.of(case).LEVELS == "tokens" else wanted
         needs = [key for key in wanted if key not in keys]
         state = "differs" if bad else "missing" if needs else "reached" if wanted or supplied else "absent"
         found.append(Level(number, title, state, len(supplied) - len(bad), len(supplied), len(own), needs))
@@ -111,7 +125,7 @@ def _network(key: str) -> str:
 
 def _number(case: Any, key: str, forward: dict[str, int]) -> int:
     section, _, name = key.partition("/")
-    if section in ("weights", "inputs") or case.facts["kind"] in ("tokenizer", "masking"):
+    if section in ("weights", "inputs") or kinds.of(case).LEVELS == "tokens":
         return 0
     if section == "forward":
         return forward[key]

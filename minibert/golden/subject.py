@@ -11,13 +11,13 @@ in lower precision, a mistake of an edited subject. Keys of the result, in forwa
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from minibert import families, objective, optim, trace, tree
+from minibert import families, objective, optim, signatures, trace, tree
 from minibert.checkpoint.names import to_published
 from minibert.pairs import observing
 
@@ -58,16 +58,28 @@ class Subject:
     parts: Mapping[str, Callable] = field(default_factory=dict)
 
 
+def made(model: Any, batches: Iterable[dict[str, Any]], optimizer: Mapping[str, Any] | None = None) -> Subject:
+    """The subject of a model and of batches as files hold them, which are checked."""
+    checked = [model.checked(batch) for batch in batches]
+    return Subject(model.family, model.config, model.params, checked, optimizer or OPTIMIZER)
+
+
+def cast(subject: Subject, dtype: Any, around: Iterable[Callable] = ()) -> Subject:
+    """The same in another precision, through further observers."""
+    params = tree.map(lambda a: a.astype(dtype, copy=False), subject.params)
+    return replace(subject, params=params, around=(*subject.around, *around))
+
+
 def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
     """Every tensor of the subject's forward pass, backward pass and optimizer steps."""
     module = families.family(subject.family)
     rows = module.names(subject.config)
     with ExitStack() as stack:
-        _enter(stack, subject)
-        record = stack.enter_context(trace.recording())
+        record = entered(stack, subject.around)
         loss, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
         gradient = objective.loss_backward(cache)
-    forward, gradients = published(module.activations(subject.config), record.named(cache), subject.batches[0])
+    rows_of = row_shape(module, subject.config, subject.batches[0])
+    forward, gradients = published(module.activations(subject.config), record.named(cache), rows_of)
     for term, value in cache["terms"].items():
         forward[f"loss.{term}"] = value
     forward["loss"] = loss
@@ -77,9 +89,20 @@ def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
     return {**tensors, **_steps(subject, module, rows, steps)}
 
 
-def _enter(stack: ExitStack, subject: Subject) -> None:
-    for factory in subject.around:
+def entered(stack: ExitStack, around: Iterable[Callable]) -> trace.Record:
+    """The record of what is computed in the stack's context, through these observers made anew."""
+    for factory in around:
         stack.enter_context(observing(factory()))
+    return stack.enter_context(trace.recording())
+
+
+def row_shape(module: Any, config: Any, batch: Mapping[str, Any]) -> tuple[int, ...]:
+    """(B, T), as far as the family's inputs have these letters."""
+    sizes: dict[str, int] = {}
+    for name, text in module.inputs(config).items():
+        if name in batch:
+            sizes |= zip(signatures.parse(text).dims, np.shape(batch[name]), strict=False)
+    return tuple(sizes[letter] for letter in ("B", "T") if letter in sizes)
 
 
 def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
@@ -88,16 +111,16 @@ def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
     return {f"loss.{ends[end]}": path for path in paths if (end := ".".join(path.split(".")[-2:])) in ends}
 
 
-def published(table: list, events: dict[str, trace.Event], batch: dict[str, Any]) -> tuple[Tensors, Tensors]:
-    """(outputs, cotangents) under published names; what the subject never computes is left out."""
+def published(table: list, events: dict[str, trace.Event], rows: tuple[int, ...]) -> tuple[Tensors, Tensors]:
+    """(outputs, cotangents) under published names; what the subject never computes is left out. rows: `row_shape`."""
     outputs, cotangents = {}, {}
-    for name, path, kind in table:
+    for name, path, kind, *_ in table:
         path, _, part = path.partition(":")
         if path not in events:
             continue
         event = events[path]
         value, cotangent = event.part(part) if part else (event.output, event.cotangent)
-        lead = {"": (), "shared": (1,), "rows": np.shape(batch["input_ids"])}[kind]
+        lead = {"": (), "shared": (1,), "rows": rows}[kind]
         for store, array in ((outputs, value), (cotangents, cotangent)):
             if array is not None:
                 shape = array.shape if not lead else (*lead, *array.shape) if kind == "shared" else (*lead, -1)
@@ -119,7 +142,8 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
     tensors: Tensors = {}
     for k in range(1, max(steps) + 1):
         with ExitStack() as stack:
-            _enter(stack, subject)
+            for factory in subject.around:
+                stack.enter_context(observing(factory()))
             batch = subject.batches[(k - 1) % len(subject.batches)]
             loss, cache = objective.loss(module, params, subject.config, batch, dense=True)
             grads = objective.loss_backward(cache)

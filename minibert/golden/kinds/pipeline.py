@@ -1,0 +1,143 @@
+"""A published directory over texts: tokens, the forward pass, with all heads the loss and its gradients.
+
+Weights are referred to by the directory's name and the SHA-256 of its model.safetensors. Truths are chosen to fit
+BUDGET bytes: losses and heads, embeddings, layers; the gradients of norms and biases.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minibert
+from minibert import objective, signatures, tree
+from minibert.checkpoint import directory
+from minibert.config import require, to_fields
+from minibert.golden import case as files
+from minibert.golden import levels, noise, subject
+from minibert.golden.draws import Draws
+from minibert.golden.kinds import Made
+from minibert.golden.kinds.family import inputs_of, outputs
+from minibert.golden.recipe import CaseRecipe
+from minibert.golden.subject import Tensors, cast, entered
+from minibert.model import Model
+
+LEVELS, WHOLE = "model", True
+MOST_TOKENS = 24  # of a text
+MOST_TEXTS = 4
+TARGETS = 3  # of a row
+BUDGET = 600_000  # bytes of truths
+
+
+def made(recipe: CaseRecipe) -> Made:
+    """The directory's model over the texts; InputError where it has no tokenizer or no one file of weights."""
+    source, place = recipe.source, Path(recipe.source)
+    model = minibert.load(place)
+    whole_file = (place / directory.WEIGHTS).exists()
+    require(whole_file, f"{source} has no {directory.WEIGHTS}: sharded weights have no one hash to refer to")
+    require(model.tokenizer is not None, f"{source} has no vocabulary, so no text becomes tokens")
+    require(0 < len(recipe.texts) <= MOST_TEXTS, f"{len(recipe.texts)} texts: give 1 to {MOST_TEXTS}, one a line")
+    room = min(MOST_TOKENS, model.module.longest(model.config))
+    encoded = model.tokenizer.encode_batch(recipe.texts, max_length=room)
+    batch = _batch(model, encoded)
+    whole = all(head in model.params for head in objective.needs(model.module, model.config))
+    if whole:
+        batch |= _labels(model, batch, Draws(recipe.seed, "labels"))
+    name, end = place.resolve().name, "gradients" if whole else "hidden states"
+    facts = {
+        "title": f"{name} over {len(recipe.texts)} texts, from characters to {end}",
+        "family": model.family,
+        "objective": " + ".join(model.module.terms(model.config)) if whole else None,
+        "config": to_fields(model.config),
+        "dtype": np.result_type(*tree.leaves(model.params)).name,
+        "weights": {"directory": name, "sha256": files.file_digest(place / directory.WEIGHTS)},
+        "selection": f"losses, heads, embeddings, layers from the last back, gradients of norms and biases: {BUDGET} bytes",
+    }
+    rows = [
+        {"text": text, "ids": e.ids, "tokens": e.tokens, "type_ids": e.type_ids, "offsets": e.offsets}
+        for text, e in zip(recipe.texts, encoded, strict=True)
+    ]
+    return Made(
+        facts,
+        inputs_of([batch]),
+        _evaluation(model, batch),
+        outputs(model.family, model.config),
+        {"texts": rows},
+        held=lambda truth: selected(truth, model),
+    )
+
+
+def evaluate(case: Any, weights: Any = None) -> noise.Evaluation:
+    """Of a case that was read; weights: the published directory."""
+    model = Model(case.facts["family"], case.config(), case.params(weights))
+    computed = _evaluation(model, case.batches()[0])
+
+    def evaluated(dtype: np.dtype, around: tuple) -> Tensors:
+        got = computed(dtype, around)
+        return {key: got[key] for key in case.entries if key in got}
+
+    return evaluated
+
+
+def _batch(model: Model, encoded: list) -> dict[str, Any]:
+    """What the tokenizer made, under the names that files have; what the family does not take is left out."""
+    made = {
+        "input_ids": np.array([row.ids for row in encoded]),
+        "attention_mask": np.array([row.attention_mask for row in encoded]),
+        "token_type_ids": np.array([row.type_ids for row in encoded]),
+    }
+    known = model.module.inputs(model.config)
+    filed = {own: name for name, own in getattr(model.module, "SPELLINGS", {}).items()}
+    return {filed.get(name, name): array for name, array in made.items() if name in known}
+
+
+def _labels(model: Model, batch: dict[str, Any], draws: Draws) -> dict[str, np.ndarray]:
+    """Labels drawn by their specs; the text is left as it stands."""
+    module, spellings = model.module, getattr(model.module, "SPELLINGS", {})
+    sizes: dict[str, Any] = {"M": TARGETS, **to_fields(model.config)}
+    for name, array in batch.items():
+        spec = signatures.parse(module.inputs(model.config)[spellings.get(name, name)])
+        sizes |= zip(spec.dims, array.shape, strict=False)
+    specs = {name: signatures.parse(text) for name, text in objective.labels(module, model.config).items()}
+    return {name: signatures.draw(spec, sizes, draws) for name, spec in specs.items()}
+
+
+def _evaluation(model: Model, batch: dict[str, Any]) -> noise.Evaluation:
+    """The loss, outputs and gradients of a batch; without labels the outputs alone."""
+    module, config = model.module, model.config
+    spellings = getattr(module, "SPELLINGS", {})
+    inputs = {spellings.get(name, name): array for name, array in batch.items()}
+    if all(label in inputs for label in objective.labels(module, config)):
+        whole = subject.made(model, [batch])
+        return lambda dtype, around: subject.observe(cast(whole, dtype, around), ())
+
+    def encoded(dtype: np.dtype, around: tuple) -> Tensors:
+        params = tree.map(lambda a: a.astype(dtype, copy=False), model.params)
+        with ExitStack() as stack:
+            record = entered(stack, around)
+            cache = {"encode": module.encode(params, config, inputs)[1]}
+        lead = subject.row_shape(module, config, inputs)
+        values = subject.published(module.activations(config), record.named(cache), lead)[0]
+        return {f"forward/{name}": value for name, value in values.items()}
+
+    return encoded
+
+
+def selected(truth: Tensors, model: Model) -> Tensors:
+    """The tensors that fit the budget, the most telling first, in their old order; a quarter of it is for gradients."""
+    forward = [key for key in truth if key.startswith("forward/")]
+    layers, ends = [key for key in forward if levels.LAYER.match(key)], levels.ends(truth)
+    around = [key for key in forward if key not in layers]
+    small = [f"gradients/{name}" for path, name, *_ in model.module.names(model.config)
+             if path.endswith(".bias") or path.split(".")[-2:] == ["norm", "weight"]]  # fmt: skip
+    kept: set[str] = set()
+    for order, left in (
+        ([*around[::-1], *ends[-1:], *ends[:1], *ends[-2:0:-1], *layers[:12]], BUDGET * 3 // 4),
+        ([key for key in small[::-1] if key in truth], BUDGET // 4),
+    ):
+        for key in order:
+            if key not in kept and truth[key].nbytes <= left:
+                kept.add(key)
+                left -= truth[key].nbytes
+    return {key: array for key, array in truth.items() if key in kept}
