@@ -11,11 +11,13 @@ import operator
 from collections.abc import Iterable
 from numbers import Real
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from minibert.errors import InputError, printable
 
 C = TypeVar("C")
+
+MOST_ITEMS = 1024  # of a field that is a list
 
 
 def require(condition: bool, message: str) -> None:
@@ -107,6 +109,11 @@ def nearest(name: Any, known: Any) -> str:
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:
+    if get_origin(annotation) is tuple:  # tuple[int, ...], which JSON has as a list
+        items = list(value) if isinstance(value, list | tuple) else None
+        fits = items is not None and len(items) <= MOST_ITEMS
+        require(fits, f"config field {name!r} is {shown(value)}; allowed: a list of at most {MOST_ITEMS} values")
+        return tuple(_typed(f"{name}[{i}]", item, get_args(annotation)[0]) for i, item in enumerate(items))
     allowed = get_args(annotation) or (annotation,)  # int | None -> (int, NoneType)
     if type(value) is int and float in allowed and int not in allowed:
         value = float(value) if abs(value) < 2**1023 else math.inf  # a larger one is no float

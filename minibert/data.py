@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, reading, training
+from minibert import batches, families, reading, training
 from minibert.checkpoint import atomic, strictjson
 from minibert.config import require
 from minibert.corpus import Part
@@ -49,16 +49,33 @@ TOKENS = 1 << 28  # that the rows of a shard may have room for: some 16 bytes ea
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a family makes instances of text. learnt: what its `learnt` has made of the whole training part."""
+    """How a family makes instances of text: its functions, in this order,
+
+        study(tokenizer, options, counted)             what `corrupt` must know of the training text, which is never
+                                                       held: counted(f) is the sum of the Counters that
+                                                       f(tokenizer, options, texts) finds in its shards
+        mark(tokenizer, options, texts, documents)     what `rows` must know of a shard's text
+        rows(documents, rng, vocabulary, options, marked)       unmasked instances of a shard's tokenised documents
+        corrupt(rows, rng, vocabulary, options, studied)        a batch of them, from any shards, with its targets
+
+    of which `study`, `mark` and `corrupt` may be missing. options: the family's Data; studied: what `study` has made of
+    the whole training part.
+    """
 
     family: str
     tokenizer: Any
-    options: Any  # pretraining.Options
-    learnt: Any = None
+    options: Any
+    seed: int = 0
+    studied: Any = None
 
     @property
     def module(self) -> ModuleType:
         return families.family(self.family)
+
+    @property
+    def masking(self) -> str:
+        """Whether rows are masked once, "static", or whenever they are served, "dynamic"; static where nothing is."""
+        return getattr(self.options, "masking", "static")
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
@@ -71,7 +88,7 @@ class Recipe:
         """(the rows of a shard, how often each token stands in it); part: "train", or "held_out": one masked pass."""
         held_out = part == "held_out"
         options = dataclasses.replace(self.options, duplicates=1) if held_out else self.options
-        rng = training.draws(options.seed, part, shard)
+        rng = training.draws(self.seed, part, shard)
         ids = [[self.tokenizer.ids(sentence) for sentence in document] for document in texts]
         tokens = sum(len(sentence) for document in ids for sentence in document)
         room = options.duplicates * max(tokens, len(ids) * options.seq_length)
@@ -79,16 +96,18 @@ class Recipe:
                 f"lower seq_length, {options.seq_length}, or duplicates, {options.duplicates}")
         flat = itertools.chain.from_iterable(itertools.chain.from_iterable(ids))
         counts = np.bincount(np.fromiter(flat, np.int64), minlength=len(self.tokenizer))
-        prepared = getattr(self.module, "prepared", lambda *_: None)(self.tokenizer, options, texts, ids)
-        rows = self.module.sequences(ids, rng, self.vocabulary, options, prepared)
-        return self.masked(rows, rng) if held_out or options.masking == "static" else rows, counts
+        marked = self.module.mark(self.tokenizer, options, texts, ids) if hasattr(self.module, "mark") else None
+        rows = self.module.rows(ids, rng, self.vocabulary, options, marked)
+        return self.corrupted(rows, rng) if held_out or self.masking == "static" else rows, counts
 
-    def masked(self, rows: training.Batch, rng: np.random.Generator) -> training.Batch:
+    def corrupted(self, rows: training.Batch, rng: np.random.Generator) -> training.Batch:
         """These rows with freshly drawn masks and their targets."""
-        return self.module.corrupted(rows, rng, self.vocabulary, self.options, self.learnt)
+        if not hasattr(self.module, "corrupt"):
+            return rows
+        return self.module.corrupt(rows, rng, self.vocabulary, self.options, self.studied)
 
 
-def learnt(family: str, tokenizer: Any, options: Any, texts: Part, processes: int = 1) -> Any:
+def studied(module: ModuleType, tokenizer: Any, options: Any, texts: Part, processes: int = 1) -> Any:
     """What the family's rules need of the whole training part, from counts of its shards; None for most."""
 
     def counted(count: Callable[[Any, Any, Texts], Counter]) -> Counter:
@@ -98,7 +117,7 @@ def learnt(family: str, tokenizer: Any, options: Any, texts: Part, processes: in
             total.update(found)
         return total
 
-    return getattr(families.family(family), "learnt", lambda *_: None)(tokenizer, options, counted)
+    return module.study(tokenizer, options, counted) if hasattr(module, "study") else None
 
 
 def _shards(texts: Part, wanted: Callable[[int], bool] = lambda number: True) -> Iterator[tuple[int, Texts]]:
@@ -215,7 +234,7 @@ def _written(recipe: Recipe, part: str, places: Sequence[Path], shard: tuple[int
 
 def _write(out: Any, rows: training.Batch) -> None:
     """Arrays of as many rows, as an .npy file of records."""
-    count = len(rows["input_ids"])
+    count = batches.count(rows)
     kind = np.dtype([(name, array.dtype, array.shape[1:]) for name, array in rows.items()])
     head = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (count,)}
     np.lib.format.write_array_header_1_0(out, head)
@@ -243,9 +262,17 @@ def _fitting(recipe: Recipe, place: Path) -> bool:
         _counted(place, len(recipe.tokenizer))
     except InputError:
         return False
-    due = (recipe.options.seq_length,)
-    fields = [kind[name] for name in ("input_ids", "input_mask") if name in (kind.names or ())]
-    return len(fields) == 2 and all(field.shape == due and field.base.kind in "iu" for field in fields)
+    defaults = recipe.module.Config()
+    specs, ragged = batches.specs(recipe.module, defaults), recipe.module.lengths(defaults)
+
+    def fits(name: str) -> bool:
+        dims, shape = specs[name].dims[1:], kind[name].shape
+        due = [size == recipe.options.seq_length for dim, size in zip(dims, shape, strict=False) if dim in ragged]
+        return len(shape) == len(dims) and all(due) and (specs[name].kind in ("real", "nonnegative")
+                                                         or kind[name].base.kind in "iu")  # fmt: skip
+
+    named = [name for name in kind.names or () if name in specs]
+    return bool(named) and all(map(fits, named))
 
 
 def _sha256(path: Path) -> str:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, layers, objective, ops, signatures, tree
+from minibert import batches, families, layers, objective, ops, signatures, tree
 from minibert.errors import InputError
 from minibert.families import bert
 from minibert.heads import masked_lm, next_sentence
@@ -695,7 +695,7 @@ def family_errors(name: str, seed: int = 0) -> dict[str, float]:
     module, rng = families.family(name), np.random.default_rng(seed)
     model = create(name, **module.PROBE, dtype="float64", initializer_range=0.4)
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
-    batch = model.checked(module.example(rng, model.config))
+    batch = model.checked(batches.example(module, model.config, rng))
     gradient = objective.loss_backward(objective.loss(module, params, model.config, batch)[1])
     return directional(lambda p: objective.loss(module, p, model.config, batch)[0], params, gradient, rng)
 

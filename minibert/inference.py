@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import objective, tree
+from minibert import batches, objective, tree
 from minibert.config import listed, one_of, shown, whole
 from minibert.errors import InputError
 from minibert.model import Model
@@ -46,7 +46,7 @@ def sentence_vectors(
     if not isinstance(normalize, bool):
         raise InputError(f"normalize {shown(normalize)}: expected True or False")
     texts, batch_size = listed("texts", texts), whole("batch_size", batch_size, 1)
-    longest = model.module.longest(model.config)
+    longest = batches.longest(model.module, model.config)
     if max_length is not None:
         max_length = whole("max_length", max_length, 2, longest)
     encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
@@ -83,7 +83,7 @@ def _padded(rows: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _encoding(model: Model, text: str) -> Any:
     """The text's tokens, which have to fit the model whole."""
-    encoding, longest = _tokenizer(model).encode(text), model.module.longest(model.config)
+    encoding, longest = _tokenizer(model).encode(text), batches.longest(model.module, model.config)
     if len(encoding.ids) > longest:
         raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
     return encoding

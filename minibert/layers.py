@@ -278,12 +278,15 @@ def pooler_backward(dr: Array, c: Tree) -> tuple[Array, Tree]:
     return dx, g
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
-    """(right, counted, of class 1) of a cross-entropy: the largest logit predicts; the last is None for tokens."""
+Right = tuple[int, int, Array | None]  # how many predictions are right, of how many; how many targets of each class
+
+
+def right(c: Tree, *, classes: bool = False) -> Right:
+    """`Right` of a cross-entropy: the largest logit predicts; `classes` are counted where they are a decision's."""
     z, labels, counted = c["logits"], c["labels"], c["weights"] != 0
-    ones = int((labels[counted] == 1).sum()) if z.shape[-1] == 2 else None
     guess = z.argmax(-1).reshape(labels.shape)
-    return int(((guess == labels) & counted).sum()), int(counted.sum()), ones
+    held = np.bincount(labels[counted], minlength=z.shape[-1]) if classes else None
+    return int(((guess == labels) & counted).sum()), int(counted.sum()), held
 
 
 # ---- The stack -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import buffers, tree
+from minibert import batches, buffers, tree
 from minibert.config import shown, whole
 from minibert.errors import InputError
 from minibert.model import Model
@@ -29,9 +29,10 @@ def activations(model: Any, rows: int, length: int, keep: str = "caches") -> lis
     """
     if not isinstance(model, Model):
         raise InputError(f"model {shown(model)}: expected what `minibert.load` returns")
-    length = whole("length", length, 4, model.module.longest(model.config))
+    length = whole("length", length, 4, batches.longest(model.module, model.config))
     rows, rng = whole("rows", rows, 1, MOST), np.random.default_rng(0)
-    batch = model.module.example(rng, model.config, rows, length, max(1, round(0.15 * length)))
+    dims = {"B": rows, "M": max(1, round(0.15 * length)), **dict.fromkeys(model.module.lengths(model.config), length)}
+    batch = batches.example(model.module, model.config, rng, dims)
     buffers.release()  # memory used again may be larger than what stands on it
     cache = model.loss(batch, keep=keep)[1]
     seen = {id(_owner(array)) for array in tree.leaves(model.params)}

@@ -5,7 +5,7 @@
     gradient = objective.loss_backward(c)                 a tree like params
 
 A network is a family's module. One whose loss terms over one `encode` cannot say (ELECTRA samples between two networks)
-has a `loss`, `loss_backward`, `labels`, `needs`, `counts` and `right` of its own, which are then taken here.
+has a `loss`, `loss_backward`, `labels`, `heads`, `needs`, `counts` and `right` of its own, which are then taken here.
 """
 
 from types import ModuleType
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import kernels, ops, tree
+from minibert import kernels, layers, ops, tree
 from minibert.config import require
 
 Array = np.ndarray
@@ -46,6 +46,13 @@ def shapes(network: ModuleType, config: Any) -> Tree:
         return network.shapes(config)
     heads = {term.part: term.head.shapes(**term.sizes) for term in network.terms(config).values() if term.part}
     return {**network.shapes(config), **heads}
+
+
+def heads(network: ModuleType, config: Any) -> dict[str, ModuleType]:
+    """The head of each term that has one."""
+    if hasattr(network, "loss"):
+        return network.heads(config)
+    return {name: term.head for name, term in network.terms(config).items()}
 
 
 def labels(network: ModuleType, config: Any) -> dict[str, str]:
@@ -153,8 +160,8 @@ def with_added(g: Tree, path: str, gradient: Array) -> Tree:
     return {**g, first: with_added(held or {}, rest, gradient)}
 
 
-def right(c: Tree) -> dict[str, tuple[int, int, int | None]]:
-    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
+def right(c: Tree) -> dict[str, layers.Right]:
+    """`layers.Right` of each term's predictions in a loss cache."""
     network = c["of"]
     if hasattr(network, "loss"):
         return network.right(c)

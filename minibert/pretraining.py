@@ -14,7 +14,6 @@ are missing, checks that they are the same, and continues from the last checkpoi
 """
 
 import contextlib
-import dataclasses
 import errno
 import hashlib
 import itertools
@@ -31,76 +30,61 @@ from typing import Any
 import numpy as np
 
 import minibert
+from minibert import (
+    batches,
+    corpus,
+    data,
+    families,
+    kernels,
+    layers,
+    memory,
+    objective,
+    optim,
+    options,
+    reading,
+    tokenizers,
+    training,
+    tree,
+)
 from minibert import config as configs
-from minibert import corpus, data, families, kernels, layers, memory, objective, reading, tokenizers, training, tree
 from minibert.checkpoint import atomic, lock, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
 from minibert.errors import InputError, WriteError, printable
+from minibert.options import option
 from minibert.processes import require_number
 
 RECORD, DATA, LOG, REPORT, FORMAT = "run.json", "data", "log.jsonl", "report.json", "minibert-run/1"
 Run = dict[str, Any]
 
 # The most that may be asked for: what exceeds it would not fail but keep a machine busy, or drive it out of memory.
-LONGEST = 8192  # tokens of a row
-DUPLICATES = 1000
-VOCABULARY = 1 << 20  # pieces
 BATCH = 1 << 22  # tokens of a micro-batch
 PARAMETERS = 1 << 33
 
 
 @dataclass(frozen=True)
-class Options:
-    """What decides a run's bits, beside the corpus and the model's configuration."""
+class Options(options.Options):
+    """What decides a run's bits, beside the corpus, the model's configuration and the options of the family's data."""
 
-    steps: int = 3000
-    batch_size: int = 16  # pairs an update
-    accumulate: int = 2  # micro-batches an update: computed side by side where there are cores
-    seq_length: int = 64
-    vocab_size: int = 4000
-    duplicates: int = 8  # passes over the corpus, each with new pairs and masks
-    masking: str = "static"  # masks drawn once for all passes; dynamic: anew each time that a row is served
-    rate: float = 0.15  # of the tokens are predicted (arXiv 1810.04805, section 3.1)
-    max_predictions: int = 0  # targets a row; 0: the rate's share of seq_length
-    format: str = ""  # how text becomes rows, where the family knows several
-    units: str = ""  # what is masked together, where the family knows several: pieces, words, ngrams, …
-    segmenter: str = ""  # words of unspaced text: jieba, or a file of words
-    similar: str = ""  # a JSON file of similar words
-    entities: str = ""  # a file of entities, one a line
-    dropout_steps: int = 0  # from this step on no dropout; 0: always with it
-    short_rate: float = 0.1  # share of documents cut to shorter pairs (short_seq_prob)
-    held_out: float = 0.1  # share of the text; from 1 on a number of documents
-    learning_rate: float = 2e-3
-    warmup: float = 0.1  # share of the steps; from 1 on a number of steps
-    optimizer: str = "bert_adam"
-    schedule: str = "bert"
-    weight_decay: float = 0.1
-    clip_norm: float = 1.0
-    seed: int = 0
-    dtype: str = "float32"
-    lowercase: bool = True
+    steps: int = option(3000, "updates")
+    batch_size: int = option(16, "rows an update")
+    accumulate: int = option(2, "micro-batches an update, computed side by side where there are cores")
+    held_out: float = option(0.1, "share of the text that is kept for evaluation; from 1 on a number of documents")
+    learning_rate: float = option(2e-3, "the highest")
+    warmup: float = option(0.1, "share of the steps; from 1 on a number of steps", least=0)
+    optimizer: str = option("bert_adam", f"one of: {', '.join(optim.OPTIMIZERS)}")
+    schedule: str = option("bert", f"one of: {', '.join(optim.SCHEDULES)}")
+    weight_decay: float = option(0.1, "of the parameters that decay")
+    clip_norm: float = option(1.0, "the norm that a gradient is cut to")
+    dropout_steps: int = option(0, "no dropout from this step on; 0: always with it", least=0,
+                                most=training.LIMITS["steps"])  # fmt: skip
+    seed: int = option(0, "of everything that is drawn")
+    dtype: str = option("float32", "of the parameters", among=("float32", "float64"))
 
-    def __post_init__(self):
-        for name, least, most in (("seq_length", 8, LONGEST), ("duplicates", 1, DUPLICATES),
-                                  ("vocab_size", 1, VOCABULARY), ("max_predictions", 0, self.seq_length),
-                                  ("dropout_steps", 0, training.LIMITS["steps"])):
-            value = getattr(self, name)
-            require(least <= value <= most, f"{name} is {value}; it must be from {least} to {most:,}")
-        require(0 <= self.short_rate <= 1, f"short_rate is {self.short_rate}; it must be a share")
-        require(self.dtype in ("float32", "float64"), f"dtype is {self.dtype!r}; it must be float32 or float64")
-        require(self.masking in ("static", "dynamic"), f"masking is {self.masking!r}; it must be static or dynamic")
-        require(0 < self.rate < 1, f"rate is {self.rate}; it must lie between 0 and 1")
+    def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.held_out > 0, f"held_out is {self.held_out}; it must be positive")
-        require(self.warmup >= 0, f"warmup is {self.warmup}; it must not be negative")
-        tokens = self.plan(1, 1).batch_size // self.accumulate * self.seq_length
-        require(tokens <= BATCH, f"batch_size {self.batch_size} makes micro-batches of {tokens:,} tokens, {BATCH:,} at "
-                f"most: lower it, or raise accumulate, {self.accumulate}")
-
-    @property
-    def slots(self) -> int:
-        """The targets that a row has room for."""
-        return self.max_predictions or max(1, round(self.rate * self.seq_length))
+        self.plan(1, 1)
 
     def plan(self, threads: int, checkpoint_every: int) -> training.Plan:
         """The training loop's part of the options."""
@@ -110,24 +94,26 @@ class Options:
         return training.Plan(**{**own, "threads": threads, "checkpoint_every": checkpoint_every})
 
 
-KNOWN = Options.__dataclass_fields__
-FILES = ("segmenter", "similar", "entities")  # options that name what is handed in
+RUN = tuple(Options.__dataclass_fields__)
 
-# Named starting points: changes to Options, and fields of the model's configuration. The release's initializer_range,
-# 0.02, leaves the attention of a narrow model flat for thousands of updates; 0.1 doesn't. "long" learns to tell the
+
+def known(module: ModuleType) -> list[str]:
+    """The options of a family's runs: the run's own, then those of its data functions."""
+    return [*RUN, *module.Data.__dataclass_fields__]
+
+
+# Named starting points: changes to options, and which fields of the model the family takes. "long" learns to tell the
 # next sentence: it takes some 2500 updates of 32 pairs before that begins. Without short pairs the two classes are
 # nearly equal, and with 0.3 of the text held out there are over 2000 pairs to judge by.
-NARROW = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 256,
-          "initializer_range": 0.1}
-PRESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "quick": ({}, {**NARROW, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}),
-    "long": ({"steps": 8000, "batch_size": 32, "duplicates": 20, "short_rate": 0.0, "held_out": 0.3}, NARROW),
+PRESETS: dict[str, tuple[dict[str, Any], str]] = {
+    "quick": ({}, "QUICK"),
+    "long": ({"steps": 8000, "batch_size": 32, "duplicates": 20, "short_rate": 0.0, "held_out": 0.3}, "NARROW"),
 }
 
 
 def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(options, configuration fields) of a preset, or of a size that the family names: tiny, mini, …; with what the
-    family's PRETRAINING has of its own: "options", "fields".
+    """(options, configuration fields) of a preset, or of a size that the family names: tiny, mini, …; with the
+    family's DEFAULTS.
 
     Those sizes get the learning rate of the presets scaled by width, where the family has none of its own, and the gain
     that 0.02 has in BERT-base.
@@ -135,40 +121,43 @@ def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, An
     sizes = module.PRESETS
     require(name in PRESETS or name in sizes, f"unknown preset {name!r}{configs.nearest(name, [*PRESETS, *sizes])}; "
             f"there are: {', '.join([*PRESETS, *sizes])}")
-    own = module.PRETRAINING
-    options, fields = own.get("options", {}), own.get("fields", {})
     if name in PRESETS:
-        return {**options, **PRESETS[name][0]}, {**PRESETS[name][1], **fields}
-    width = sizes[name]["hidden_size"]
+        changes, fields = PRESETS[name]
+        changes = {option: value for option, value in changes.items() if option in known(module)}
+        return {**module.DEFAULTS, **changes}, dict(getattr(module, fields))
+    width = sizes[name][module.WIDTH]
     spread = {"initializer_range": 0.02 * (768 / width) ** 0.5}
-    return {"learning_rate": 0.128 / width, **options}, {**sizes[name], **spread}
+    return {"learning_rate": 0.128 / width, **module.DEFAULTS}, {**sizes[name], **spread}
 
 
 def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (),
              out: str | os.PathLike | None = None, resume: bool = False, preset: str | None = None,
              config: str | os.PathLike | None = None, fields: dict[str, Any] | None = None,
              vocabulary: str | os.PathLike | None = None, threads: int | None = None,
-             checkpoint_every: int | None = None, processes: int = 1, **options: Any) -> Path:
+             checkpoint_every: int | None = None, processes: int = 1, **chosen: Any) -> Path:
     """Trains a model, prints what came of it and returns the directory that holds it.
 
     corpus_files: UTF-8 text; without any, the text every Python ships. out: a new directory, by default runs/FAMILY;
     with `resume` the run to continue: its recorded options hold, and those given have to agree. preset, config (a
     config.json) and fields (by published name) make the model's configuration, the later the stronger. vocabulary:
     a published directory or file with one, instead of learning it. threads: cores to use; processes: that make the
-    data (see `processes.mapped`); no bit depends on either. options: fields of Options; None is not given. Raises
+    data (see `processes.mapped`); no bit depends on either. chosen: fields of Options and of the family's Data; None is
+    not given. Raises
     InputError for whatever cannot be used; Ctrl-C writes a checkpoint, says how to go on and raises KeyboardInterrupt.
     """
-    for name in options:
-        require(name in KNOWN, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
+    module = families.family(family)
+    for name, value in chosen.items():
+        there = name in known(module) or value is None
+        require(there, f"{family} has no option {name!r}{configs.nearest(name, known(module))}")
     cores = kernels.THREADS if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     require_number(processes)
     Options().plan(cores, every)
-    files = [name for name in FILES if options.get(name) and options[name] != "jieba"]
-    options |= {name: _place(options[name]) for name in files}
+    files = [name for name in options.files(module.Data) if chosen.get(name) and chosen[name] != "jieba"]
+    chosen |= {name: _place(chosen[name]) for name in files}
     request = {"family": family, "corpus_files": [_place(file) for file in corpus_files] or None,
                "preset": preset, "config": config and _place(config), "fields": fields or None,
-               "vocabulary": vocabulary and _place(vocabulary), **options}
+               "vocabulary": vocabulary and _place(vocabulary), **chosen}
     request = {name: value for name, value in request.items() if value is not None}
     directory = _directory(family, out, resume)
     with _going_on(family, directory):
@@ -262,50 +251,61 @@ def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     """Completes a request, before anything is made."""
     _require_free(directory)
     module = families.family(request["family"])
-    options, fields = _preset(request.get("preset", "quick"), module)
-    known = request.get("vocabulary")
-    require(known is None or reading.present(known), f"cannot read {known}: there is no such file or directory")
+    chosen, fields = _preset(request.get("preset", "quick"), module)
+    place = request.get("vocabulary")
+    require(place is None or reading.present(place), f"cannot read {place}: there is no such file or directory")
     if "config" in request:
         given = strictjson.loads(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
         fields |= directories.mathematical(given, module)
     fields |= request.get("fields", {})
     if "vocab_size" in fields:
-        options["vocab_size"] = fields.pop("vocab_size")
-    options |= {name: value for name, value in request.items() if name in KNOWN}
-    settings, fields = _settled(request["family"], options, fields)
+        chosen["vocab_size"] = fields.pop("vocab_size")
+    chosen |= {name: value for name, value in request.items() if name in known(module)}
+    settings, own, fields = _settled(request["family"], chosen, fields)
     documents, survey = _surveyed(request)
-    run = {"format": FORMAT, "request": request, "options": configs.to_fields(settings), "fields": fields,
+    settled = {**configs.to_fields(settings), **configs.to_fields(own)}
+    run = {"format": FORMAT, "request": request, "options": settled, "fields": fields,
            "corpus": {"documents": len(survey.sizes), "sha256": survey.sha256},
            "made_by": {"minibert": minibert.__version__, "numpy": np.__version__,
                        "python": platform.python_version()}}
     return run, documents, survey
 
 
-def _settled(family: str, options: dict[str, Any], fields: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
-    """(the options, the model's fields), complete; InputError for what the family does not know or nobody can train."""
-    module, fields = families.family(family), dict(fields)
-    settings = configs.from_fields(Options, options)
-    known = getattr(module, "FORMATS", ("",))
-    settings = dataclasses.replace(settings, format=settings.format or known[0])
-    require(settings.format in known, f"format is {settings.format!r}; {family} knows: {', '.join(known)}")
-    units = [name for name in getattr(module, "UNITS", ()) if name]
-    require(not settings.units or settings.units in units, f"units is {settings.units!r}"
-            f"{configs.nearest(settings.units, units)}; {family} knows: {', '.join(units) or 'no others'}")
-    for name in FILES:
-        require(not getattr(settings, name) or name in module.PRETRAINING.get("files", ()),
-                f"{name} is {getattr(settings, name)!r}, but {family} has no use for it: leave it out")
-    for name, value in module.PRETRAINING.get("formats", {}).get(settings.format, {}).items():
-        require(fields.setdefault(name, value) == value, f"config field {name!r} is {configs.shown(fields[name])}; the "
-                f"rows that are made{f' in the format {settings.format}' * bool(settings.format)} need {value}")
-    spare = module.Config.max_position_embeddings - module.longest(module.Config())
-    fields = {"max_position_embeddings": settings.seq_length + spare, **fields}
-    sizes = configs.from_fields(module.Config, {**fields, "vocab_size": settings.vocab_size})
-    require(module.longest(sizes) >= settings.seq_length,
-            f"seq_length {settings.seq_length} exceeds what max_position_embeddings allows, {module.longest(sizes)}")
+def _settled(
+    family: str, chosen: dict[str, Any], fields: dict[str, Any]
+) -> tuple[Options, Any, dict[str, Any]]:
+    """(the run's options, the data's, the model's fields), complete; InputError for what the family does not know or
+    nobody can train.
+    """
+    module = families.family(family)
+    settings, own = options_of(module, chosen)
+    fields = module.fields(own, fields)
+    sizes = configs.from_fields(module.Config, {**fields, **_vocabulary(module, own.vocab_size)})
+    room = batches.longest(module, sizes)
+    fits = room is None or room >= own.seq_length
+    require(fits, f"seq_length {own.seq_length} exceeds what max_position_embeddings allows, {room}")
+    tokens = settings.batch_size // settings.accumulate * own.seq_length
+    require(tokens <= BATCH, f"batch_size {settings.batch_size} makes micro-batches of {tokens:,} tokens, {BATCH:,} at "
+            f"most: lower it, or raise accumulate, {settings.accumulate}")
     count = sum(math.prod(shape) for _, shape in tree.items(objective.trained(module, sizes)))
     require(count <= PARAMETERS, f"the model would have {count:,} parameters, {PARAMETERS:,} at most: make it smaller")
-    return settings, fields
+    return settings, own, fields
+
+
+def options_of(module: ModuleType, chosen: dict[str, Any]) -> tuple[Options, Any]:
+    """The run's options and the data's, from both together."""
+    names = known(module)
+    for name in chosen:
+        require(name in names, f"unknown option {name!r}{configs.nearest(name, names)}")
+    run = configs.from_fields(Options, {name: value for name, value in chosen.items() if name in RUN})
+    return run, configs.from_fields(module.Data, {name: chosen[name] for name in chosen if name not in RUN})
+
+
+def _vocabulary(module: ModuleType, size: int, pad: int | None = None) -> dict[str, Any]:
+    """The config fields that a vocabulary decides, as far as the family has them."""
+    own = {"vocab_size": size, **({} if pad is None else {"pad_token_id": pad})}
+    return {name: value for name, value in own.items() if name in module.Config.__dataclass_fields__}
 
 
 def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
@@ -366,28 +366,33 @@ def _place(path: str | os.PathLike) -> str:
 def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: corpus.Survey, threads: int,
              processes: int, checkpoint_every: int) -> None:
     """All stages that are not done yet, each saying what it made."""
-    family, options = run["request"]["family"], configs.from_fields(Options, run["options"])
-    text, apart = corpus.split(documents, options.held_out, options.seed, survey.sizes)
+    module = families.family(run["request"]["family"])
+    settings, own = options_of(module, run["options"])
+    text, apart = corpus.split(documents, settings.held_out, settings.seed, survey.sizes)
     _say("corpus", f"{len(survey.sizes):,} documents, {survey.sentences:,} sentences; {len(apart)} documents held out")
-    tokenizer = _tokenizer(directory, family, run["request"].get("vocabulary"), text, options)
-    recipe = data.Recipe(family, tokenizer, options, data.learnt(family, tokenizer, options, text, processes))
+    tokenizer = _tokenizer(directory, module.TOKENIZER, run["request"].get("vocabulary"), text, own)
+    studied = data.studied(module, tokenizer, own, text, processes)
+    recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied)
     rows = data.made(recipe, text, "train", directory / DATA, processes)
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
     require(len(rows) and len(held_out), f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text")
     _check_data(directory, run, [rows, held_out])
     _say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
-         f"{options.seq_length} tokens, {options.masking} masking; {len(held_out):,} held out")
-    fields = {"pad_token_id": tokenizer.pad_id, **run["fields"], "vocab_size": len(tokenizer)}
-    require(fields["pad_token_id"] in (None, tokenizer.pad_id), f"config field 'pad_token_id' is "
-            f"{fields['pad_token_id']}, but the rows are padded with the vocabulary's {tokenizer.pad_id}: leave it out")
-    model = minibert.create(family, seed=options.seed, dtype=options.dtype, **fields)
+         f"{own.seq_length} tokens, {recipe.masking} masking; {len(held_out):,} held out")
+    due = _vocabulary(module, len(tokenizer), tokenizer.pad_id)
+    pad = run["fields"].get("pad_token_id", due.get("pad_token_id"))
+    require(pad in (None, tokenizer.pad_id), f"config field 'pad_token_id' is {pad}, but the rows are padded with the "
+            f"vocabulary's {tokenizer.pad_id}: leave it out")
+    fields = {**due, **run["fields"], **_vocabulary(module, len(tokenizer))}
+    model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
     _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
-    plan = options.plan(threads, checkpoint_every)
+    plan = settings.plan(threads, checkpoint_every)
     _require_memory(model, rows, plan)
     with training.sharing(threads, plan.accumulate):
-        training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step))
-        report = _report(model, rows, held_out, threads, options.seed)
+        dropped = settings.dropout_steps or settings.steps
+        training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step, step < dropped))
+        report = _report(model, rows, held_out, threads, settings.seed)
     try:
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers
@@ -395,12 +400,12 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     model.save(directory)
     atomic.write_bytes(directory / REPORT, said)
     data.remove(directory / DATA)  # they can be made again
-    _say("saved", f"{directory}; try: minibert fill-mask {directory}")
+    uses = (getattr(head, "COMMAND", None) for head in objective.heads(module, model.config).values())
+    _say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 
-def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Part, options: Options) -> Any:
+def _tokenizer(directory: Path, kind: str, given: str | None, part: corpus.Part, own: options.Text) -> Any:
     """The run's vocabulary: made or copied into the directory once, then read from there."""
-    kind = families.family(family).TOKENIZER
     if tokenizers.load(directory, kind) is None:
         if given:
             place, of_kind = Path(given), tokenizers.tokenizer(kind)
@@ -408,7 +413,7 @@ def _tokenizer(directory: Path, family: str, given: str | None, part: corpus.Par
             require(made is not None, f"{given} holds no vocabulary")
         else:
             sentences = itertools.chain.from_iterable(part)
-            made = tokenizers.tokenizer(kind).train(sentences, options.vocab_size, lowercase=options.lowercase)
+            made = tokenizers.tokenizer(kind).train(sentences, own.vocab_size, lowercase=own.lowercase)
         made.save(directory)
     return tokenizers.load(directory, kind, specials_in_text=False)
 
@@ -432,32 +437,31 @@ def _require_memory(model: Any, rows: data.Rows, plan: training.Plan) -> None:
         return
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     chosen = rows[training.order(0, plan.batch_size, len(rows), plan.seed)]
-    longest = max(8, int(np.count_nonzero(chosen["input_mask"], axis=1).max()))
+    sizes = batches.lengths(model.module, model.config, chosen).values()
+    longest = max(8, *(int(size.max()) for size in sizes))
     row = sum(held.bytes for held in memory.activations(model, 1, longest))
     needed = row * plan.batch_size // plan.accumulate * min(plan.threads, plan.accumulate)
     require(needed <= there, f"a step would hold some {needed / 2**30:,.1f} GiB, and this machine has "
             f"{there / 2**30:,.1f}: lower batch_size, {plan.batch_size}, or raise accumulate, {plan.accumulate}")
 
 
-def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> list[training.Batch]:
+def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int, dropout: bool) -> list[training.Batch]:
     """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model.
 
     Rows of like length go together, as each micro-batch is cut to its longest: padding is not computed.
     """
     chosen = instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
-    by_length = np.argsort(chosen["input_mask"].sum(axis=1), kind="stable")
-    options, parts = instances.recipe.options, []
-    for i, rows in enumerate(np.split(by_length, plan.accumulate)):
+    module, config, parts = model.module, model.config, []
+    for i, rows in enumerate(np.split(batches.by_length(module, config, chosen), plan.accumulate)):
         part = {name: array[rows] for name, array in chosen.items()}
-        if options.masking == "dynamic":
-            part = instances.recipe.masked(part, training.draws(plan.seed, "corruption", step, i))
-        part = training.batch(part, np.arange(len(rows)))
-        if step < (options.dropout_steps or plan.steps):
-            places = model.module.dropouts(model.config, dict(zip("BT", part["input_ids"].shape, strict=True)))
+        if instances.recipe.masking == "dynamic":
+            part = instances.recipe.corrupted(part, training.draws(plan.seed, "corruption", step, i))
+        part = batches.taken(module, config, part, np.arange(len(rows)))
+        if dropout:
+            places = module.dropouts(config, batches.dims(module, config, part))
             part["dropout"] = layers.keep_masks(training.draws(plan.seed, "dropout", step, i), places)
-        if hasattr(model.module, "sampled"):
-            rng = training.draws(plan.seed, "sampling", step, i)
-            part |= model.module.sampled(rng, model.params, model.config, part)
+        if hasattr(module, "sample"):
+            part |= module.sample(training.draws(plan.seed, "sampling", step, i), model.params, config, part)
         parts.append(part)
     return parts
 
@@ -466,12 +470,15 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
     """The held-out figures beside what they have to be compared with; said and returned."""
     measured = training.evaluation(model, held_out[np.arange(len(held_out))], threads=threads, seed=seed)
     unigram = corpus.unigram_entropy(rows.counts(), held_out.counts())._asdict()
-    for term, share in measured["accuracies"].items():
-        loss, count = measured["terms"][term], measured["targets"][term]
+    for term, head in objective.heads(model.module, model.config).items():
+        loss, count, share = (measured[of].get(term) for of in ("terms", "targets", "accuracies"))
         if not count:
             _say("held out", f"{term.replace('_', ' ')}: no targets")
             continue
-        if term not in measured["majority"]:
+        if head.BASELINE == "none":
+            _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}")
+            continue
+        if head.BASELINE == "unigram":
             below = unigram["entropy"] - loss
             _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
                  f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of that text, {unigram['entropy']:.3f}; "
@@ -480,7 +487,7 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         majority = measured["majority"][term]
         measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)
         apart = "" if count <= len(held_out) else " (were tokens of a row independent)"
-        guess = sum(-q * math.log(q) for q in (majority, 1 - majority) if q)
+        guess = sum(-q * math.log(q) for q in measured["classes"][term] if q)
         _say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}

@@ -5,8 +5,9 @@
     "(b,t)<v"   "(t)?"   "(t)+"   "(t,d)"   data: integers in [0, v), bits, reals >= 0, reals
 
     "?(b,t)<v"      the same, which may be absent; "(b,t)<v|-100" integers in [0, v), or the one that asks nothing
+    "[(b,m,d)]"     a list of such arrays; "{(b,...)}" a tree of them, dicts and lists, as an earlier call gave it
 
-A bound is a dimension's letter, a number or a name the caller supplies (a config field).
+A bound is a dimension's letter, a number or a name the caller supplies (a config field); so is a dimension.
 """
 
 import re
@@ -14,13 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert import tree
 from minibert.config import shown
 from minibert.errors import InputError
 
 
 class Spec(NamedTuple):
     """One array: its dimension names and what its entries may be ("real", "int", "bit", "nonnegative"); optional: it
-    may be absent; ignored: an integer beside those below the bound.
+    may be absent; ignored: an integer beside those below the bound; holds: "array", or a "list" or "tree" of such.
     """
 
     dims: tuple[str, ...]
@@ -28,20 +30,22 @@ class Spec(NamedTuple):
     bound: str | None
     optional: bool = False
     ignored: int | None = None
+    holds: str = "array"
 
 
 _KINDS = {"": "real", "?": "bit", "+": "nonnegative"}
+_HOLDS = {"": "array", "[]": "list", "{}": "tree"}
 
 
 def parse(text: str) -> Spec:
     """The Spec of "(b,t)<v" and its like."""
-    form = r"(\??)\(([^)]*)\)(\?|\+|<(\w+)(?:\|(-?\d+))?)?"
+    form = r"(\??)([\[{]?)\(([^)]*)\)(\?|\+|<(\w+)(?:\|(-?\d+))?)?([\]}]?)"
     match = re.fullmatch(form, text.replace(" ", "")) if isinstance(text, str) else None
-    if match is None:
+    if match is None or match[2] + match[7] not in _HOLDS:
         raise InputError(f'signature {shown(text)}: expected dimensions and a kind, as "(b,t)<v"')
-    optional, dims, suffix, bound, ignored = match.groups()
-    kind = "int" if bound else _KINDS[suffix or ""]
-    return Spec(tuple(filter(None, dims.split(","))), kind, bound, bool(optional), ignored and int(ignored))
+    optional, opened, dims, suffix, bound, ignored, closed = match.groups()
+    kind, names = "int" if bound else _KINDS[suffix or ""], tuple(filter(None, dims.split(",")))
+    return Spec(names, kind, bound, bool(optional), ignored and int(ignored), _HOLDS[opened + closed])
 
 
 def parse_signature(text: str) -> tuple[list[Spec], Spec]:
@@ -93,15 +97,20 @@ def array(name: str, value: Any) -> np.ndarray:
     return made
 
 
-def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> np.ndarray:
-    """`value` as an array that satisfies the Spec; new dimensions are entered into `sizes`.
+def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> Any:
+    """`value` as an array, or a list or tree of arrays, that satisfies the Spec; new dimensions are entered into
+    `sizes`.
 
     Raises InputError with the argument's name, the first offending entry and what would be right.
     """
-    made = array(name, value)
-    if made.ndim != len(spec.dims):
+    if spec.holds != "array":
+        return _checked_parts(name, value, spec._replace(holds="array"), sizes, spec.holds)
+    made, dims = array(name, value), spec.dims
+    if dims[-1:] == ("...",):  # any further dimensions
+        dims = (*dims[:-1], *map(str, made.shape[len(dims) - 1 :]))
+    if made.ndim != len(dims):
         raise InputError(f"{name}: expected shape ({', '.join(spec.dims)}), got {made.shape}")
-    for dim, size in zip(spec.dims, made.shape, strict=True):
+    for dim, size in zip(dims, made.shape, strict=True):
         expected = int(dim) if dim.isdigit() else sizes.setdefault(dim, size)
         if size != expected:
             raise InputError(f"{name}: shape {made.shape} does not fit, {dim} is {expected} elsewhere")
@@ -119,6 +128,17 @@ def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> np.ndarra
             _refuse(name, made, made < 0, "negative")
     whole = spec.kind == "int" or (spec.kind == "bit" and made.dtype.kind != "b")
     return made.astype(np.int64, copy=False) if whole else made  # uint64 plus int64 would be float64, no index
+
+
+def _checked_parts(name: str, value: Any, spec: Spec, sizes: dict[str, Any], holds: str) -> Any:
+    """The list or tree with each of its arrays checked, called by its path."""
+    if holds == "list" and not isinstance(value, list | tuple):
+        raise InputError(f"{name}: expected a list of arrays, got {shown(type(value).__name__)}")
+    if holds == "tree" and not isinstance(value, dict | list):
+        raise InputError(f"{name}: expected a tree of arrays (dicts and lists), got {shown(type(value).__name__)}")
+    flat = {str(i): part for i, part in enumerate(value)} if holds == "list" else tree.flatten(value)
+    checked = {path: check(f"{name}.{path}", part, spec, sizes) for path, part in flat.items()}
+    return list(checked.values()) if holds == "list" else tree.unflatten(checked)
 
 
 def _refuse(name: str, array: np.ndarray, bad: np.ndarray, why: str) -> None:

@@ -102,3 +102,18 @@ def _line(file: BinaryIO, name: str) -> bytes:
         return file.readline(LINE + 1)
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror or error}") from None
+
+
+def texts(given: list[str]) -> Iterator[str]:
+    """The texts of the arguments, else the lines of standard input, as they come; InputError where there is none."""
+    return some(iter(given) if given else lines(None), "no text given")
+
+
+def some(given: Iterator[str], otherwise: str) -> Iterator[str]:
+    """Those given; InputError, of these words, where there is none."""
+    empty = True
+    for text in given:
+        empty = False
+        yield text
+    if empty:
+        raise InputError(otherwise)

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from minibert import kernels, objective, optim, reading, tree
+from minibert.batches import by_length, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
 from minibert.config import require, shown
@@ -37,7 +38,6 @@ from minibert.errors import InputError, WriteError, printable
 
 Batch = dict[str, Any]
 
-TOKENS = ("input_ids", "input_mask", "segment_ids", "replaced_labels")  # (B, T)
 LINE = 1 << 16  # bytes of a line of the log: one has some hundreds
 LIMITS = {  # numbers of a plan that are counted from 1, and the most that each may be
     "steps": 99_999_999,  # a checkpoint's name has eight digits
@@ -101,81 +101,75 @@ def order(step: int, size: int, count: int, seed: int) -> np.ndarray:
     return np.array([_permutation(seed, int(e), count)[i] for e, i in zip(*divmod(places, count), strict=True)])
 
 
-def batch(instances: Batch, rows: np.ndarray) -> Batch:
-    """These rows of the instances, cut to the longest sequence among them."""
-    tokens = int(instances["input_mask"][rows].sum(axis=1).max())
-    return {name: np.ascontiguousarray(a[rows][:, :tokens] if name in TOKENS else a[rows])
-            for name, a in instances.items()}
-
-
-def denominators(model: Any, batches: list[Batch]) -> dict[str, float]:
+def denominators(model: Any, parts: list[Batch]) -> dict[str, float]:
     """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    return functools.reduce(tree.add, (objective.counts(model.module, model.config, batch) for batch in batches))
+    return functools.reduce(tree.add, (objective.counts(model.module, model.config, part) for part in parts))
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
 
 def _measured(model: Any, b: Batch, totals: dict[str, float], keep: str) -> tuple[dict[str, Any], Any]:
-    """({loss, terms, accuracies, ones}, cache) of a part: its share of the means over all the targets.
+    """({loss, terms, accuracies, classes}, cache) of a part: its share of the means over all the targets.
 
-    ones: the share of class 1 among the targets of the terms that are decisions.
+    classes: the share of each class among the targets of the terms that are decisions.
     """
     loss, cache = model.loss(b, totals, keep)
     correct = objective.right(cache)
     right = {term: count / max(1, totals[term]) for term, (count, _, _) in correct.items()}
-    ones = {term: one / max(1, totals[term]) for term, (_, _, one) in correct.items() if one is not None}
+    classes = {term: held / max(1, totals[term]) for term, (_, _, held) in correct.items() if held is not None}
     terms = {term: float(value) for term, value in cache["terms"].items()}
-    return {"loss": float(loss), "terms": terms, "accuracies": right, "ones": ones}, cache
+    return {"loss": float(loss), "terms": terms, "accuracies": right, "classes": classes}, cache
 
 
-def _sum(f: Callable[[Batch], Any], batches: list[Batch], threads: int) -> Any:
+def _sum(f: Callable[[Batch], Any], parts: list[Batch], threads: int) -> Any:
     """The sum of the trees f(batch), taken in order; `threads` at a time are computed, and no more are held.
 
     Each is computed in this context, so that what observes pairs here (traces, mistakes) sees every thread's calls.
     """
     def each() -> Iterator[Any]:
         with ThreadPoolExecutor(threads) as pool:
-            for i in range(0, len(batches), threads):
-                part = batches[i:i + threads]
-                contexts = [contextvars.copy_context() for _ in part]  # a context can be entered once at a time
-                yield from pool.map(lambda context, b: context.run(f, b), contexts, part)
+            for i in range(0, len(parts), threads):
+                several = parts[i:i + threads]
+                contexts = [contextvars.copy_context() for _ in several]  # a context can be entered once at a time
+                yield from pool.map(lambda context, b: context.run(f, b), contexts, several)
 
-    return functools.reduce(tree.add, each() if threads > 1 and len(batches) > 1 else map(f, batches))
+    return functools.reduce(tree.add, each() if threads > 1 and len(parts) > 1 else map(f, parts))
 
 
-def gradient(model: Any, batches: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
+def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
     """({loss, terms, accuracies} of the large batch, its gradient), from micro-batches.
 
     Each micro-batch's sums are divided by the targets of all, so the sum over micro-batches is the large batch's
     mean, whatever their sizes. They are added in their order: threads change no bit.
     """
-    totals = denominators(model, batches)
+    totals = denominators(model, parts)
 
     def micro(b: Batch) -> dict[str, Any]:
         measured, cache = _measured(model, b, totals, "caches")
         return {"measured": measured, "gradient": model.loss_backward(cache)}
 
-    total = _sum(micro, batches, threads)
-    total["measured"].pop("ones")
+    total = _sum(micro, parts, threads)
+    total["measured"].pop("classes")
     return total["measured"], total["gradient"]
 
 
 def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int = 1, seed: int = 0) -> dict[str, Any]:
-    """{loss, terms, accuracies, targets, majority} over ALL instances, without dropout.
+    """{loss, terms, accuracies, targets, classes, majority} over ALL instances, without dropout.
 
-    Every mean is over all targets of the instances together. `majority` is the share of the more frequent class of
-    a sentence-pair label: what a constant guess gets.
+    Every mean is over all targets of the instances together. `classes` are the shares of the classes of a decision,
+    `majority` the largest of them: what a constant guess gets.
     """
-    count = len(instances["input_ids"])
-    by_length = np.argsort(-instances["input_mask"].sum(axis=1), kind="stable")
-    batches = [batch(instances, by_length[i:i + batch_size]) for i in range(0, count, batch_size)]
-    if hasattr(model.module, "sampled"):
-        batches = [{**b, **model.module.sampled(draws(seed, "held_out sampling", i), model.params, model.config, b)}
-                   for i, b in enumerate(batches)]
-    totals = denominators(model, batches)
+    module, config = model.module, model.config
+    rows = by_length(module, config, instances, longest_first=True)
+    parts = [taken(module, config, instances, rows[i:i + batch_size]) for i in range(0, len(rows), batch_size)]
+    if hasattr(module, "sample"):
+        parts = [{**part, **module.sample(draws(seed, "held_out sampling", i), model.params, config, part)}
+                 for i, part in enumerate(parts)]
+    totals = denominators(model, parts)
 
-    measured = _sum(lambda b: _measured(model, b, totals, "last")[0], batches, threads)
-    majority = {term: max(share, 1 - share) for term, share in measured.pop("ones").items()}
+    measured = _sum(lambda part: _measured(model, part, totals, "last")[0], parts, threads)
+    measured["classes"] = {term: shares.tolist() for term, shares in measured["classes"].items()}
+    majority = {term: max(shares) for term, shares in measured["classes"].items()}
     return {**measured, "targets": totals, "majority": majority}
 
 
@@ -474,7 +468,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             state["step"] = live["step"]
             took = time.perf_counter() - began
             seconds += took
-            tokens = sum(int(b["input_mask"].sum()) for b in parts)
+            tokens = sum(size(model.module, model.config, part) for part in parts)
             recent.append({"step": step + 1, **measured, "learning_rate": rate(step), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
             _log(log, recent[-1])

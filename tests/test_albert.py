@@ -17,7 +17,8 @@ from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import albert, bert
-from minibert.pretraining import Options, pretrain
+from minibert.families.albert import Data as Options
+from minibert.pretraining import pretrain
 from reference.albert_loss import albert_loss_terms
 
 GROUPS = {"num_hidden_layers": 5, "num_hidden_groups": 2, "inner_group_num": 2}
@@ -53,7 +54,7 @@ def case(seed: int, **fields):
     rng = np.random.default_rng(seed)
     model = minibert.create("albert", dtype="float64", **{**FIELDS, **fields})
     probe(model, rng)
-    batch = model.module.example(rng, model.config, rows=4, length=11, targets=4)
+    batch = model.module.example(rng, model.config, {"B": 4, "T": 11, "M": 4})
     batch.pop("dropout", None)
     batch["masked_lm_positions"] = np.stack([rng.choice(np.arange(1, 6), 4, replace=False) for _ in range(4)])
     labels = np.full(batch["input_ids"].shape, -100)
@@ -365,7 +366,7 @@ def test_loss_and_slopes_of_the_double(sharing):
     rng = np.random.default_rng(3)
     model = minibert.create("albert", dtype="float64", **small)
     probe(model, rng)
-    batch = model.module.example(rng, model.config, rows=2, length=4, targets=2)
+    batch = model.module.example(rng, model.config, {"B": 2, "T": 4, "M": 2})
     del batch["dropout"]
     loss, cache = model.loss(batch)
     gradient = model.loss_backward(cache)
@@ -481,7 +482,7 @@ VOCABULARY = Vocabulary(800, 2, 3, 4, 0, np.arange(800) % 3 == 1, (0, 1, 2, 3, 4
 
 def rows(seed: int = 0, **options):
     options = Options(seq_length=32, duplicates=3, short_rate=0.0, **options)
-    return albert.sequences(DOCUMENTS, np.random.default_rng(seed), VOCABULARY, options), options
+    return albert.rows(DOCUMENTS, np.random.default_rng(seed), VOCABULARY, options), options
 
 
 def test_pairs_are_in_order_or_swapped():
@@ -495,10 +496,10 @@ def test_pairs_are_in_order_or_swapped():
     assert set(np.unique(types)) == {0, 1}
 
 
-@pytest.mark.parametrize("units", ["", *albert.UNITS])
+@pytest.mark.parametrize("units", albert.UNITS)
 def test_corrupted_rows_have_the_fields_of_the_loss_and_can_be_restored(units):
     found, options = rows(units=units)
-    made = albert.corrupted(found, np.random.default_rng(1), VOCABULARY, options)
+    made = albert.corrupt(found, np.random.default_rng(1), VOCABULARY, options)
     assert set(made) == {"input_ids", "input_mask", "segment_ids", *objective.labels(albert, albert.Config())}
     restored = made["input_ids"].copy()
     row, slot = np.nonzero(made["masked_lm_weights"])
@@ -513,17 +514,16 @@ def test_corrupted_rows_have_the_fields_of_the_loss_and_can_be_restored(units):
 
 
 def test_ngrams_are_masked_unless_told_otherwise():
-    made = [albert.corrupted(*rows(units=u)[:1], np.random.default_rng(1), VOCABULARY, rows(units=u)[1])["input_ids"]
-            for u in ("", "ngrams", "words")]  # fmt: skip
+    made = [albert.corrupt(*rows(units=u)[:1], np.random.default_rng(1), VOCABULARY, rows(units=u)[1])["input_ids"]
+            for u in (albert.Data.units, "ngrams", "words")]  # fmt: skip
     assert (made[0] == made[1]).all()
     assert (made[0] != made[2]).any()
 
 
 def test_unknown_units_and_formats_are_refused(tmp_path):
-    found, options = rows(units="spans")
-    with pytest.raises(InputError, match="units is 'spans'; albert knows: ngrams, words, pieces"):
-        albert.corrupted(found, np.random.default_rng(1), VOCABULARY, options)
-    with pytest.raises(InputError, match="format is 'order'; albert knows: sentence-order, next-sentence"):
+    with pytest.raises(InputError, match="units is 'spans'; there are: ngrams, words, pieces"):
+        rows(units="spans")
+    with pytest.raises(InputError, match=r"format is 'order'.*there are: sentence-order, next-sentence"):
         pretrain("albert", out=tmp_path / "run", format="order")
 
 

@@ -51,7 +51,7 @@ def case(seed: int, act: str = "gelu", tied: bool = True):
     rng = np.random.default_rng(seed)
     model = minibert.create("bert", dtype="float64", **FIELDS, hidden_act=act, tie_word_embeddings=tied)
     probe(model, rng)
-    batch = model.module.example(rng, model.config, rows=4, length=11, targets=4)
+    batch = model.module.example(rng, model.config, {"B": 4, "T": 11, "M": 4})
     del batch["dropout"]
     batch["masked_lm_positions"] = np.stack([rng.choice(np.arange(1, 6), 4, replace=False) for _ in range(4)])
     labels = np.full(batch["input_ids"].shape, -100)

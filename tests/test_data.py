@@ -1,5 +1,6 @@
 """Shards: the bits of one, what several share, files that are damaged, memory, and several processes."""
 
+import dataclasses
 import functools
 import gc
 import itertools
@@ -19,7 +20,7 @@ import pytest
 
 from minibert import config, corpus, data, families, tokenizers, training
 from minibert.errors import InputError
-from minibert.pretraining import Options
+from minibert.options import Pairs
 from minibert.processes import mapped
 from minibert.tokenizers import encoding
 from minibert.tokenizers.wordpiece import WordPiece
@@ -27,7 +28,8 @@ from minibert.tokenizers.wordpiece import WordPiece
 ROOT = Path(__file__).resolve().parent.parent
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [a + b for a in "bcdfghklmnprstvw" for b in "aeiou"]
-OPTIONS = Options(seq_length=24, duplicates=3, seed=5)
+OPTIONS = Pairs(seq_length=24, duplicates=3)
+SEED = 5
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,8 @@ def part(texts):
 
 
 def recipe(tokenizer, family="bert", options=OPTIONS, texts=None):
-    return data.Recipe(family, tokenizer, options, data.learnt(family, tokenizer, options, texts))
+    studied = data.studied(families.family(family), tokenizer, options, texts)
+    return data.Recipe(family, tokenizer, options, SEED, studied)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -63,16 +66,16 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("family", families.names())
 def test_one_shard_is_the_family_s_instances_of_all_text(family, masking, tokenizer, tmp_path):
     """On the generator that knows nothing of shards; served in any order, as plain arrays."""
-    options = Options(**{**OPTIONS.__dict__, "masking": masking, "format": "doc-sentences" * (family == "roberta")})
     texts, module = documents(), families.family(family)
+    options = module.Data(seq_length=24, duplicates=3, masking=masking)
     made = recipe(tokenizer, family, options, part(texts))
     rows = data.made(made, part(texts), "train", tmp_path)
     ids = [[tokenizer.ids(sentence) for sentence in document] for document in texts]
-    rng = training.draws(options.seed, "train")
-    given = module.prepared(tokenizer, options, texts, ids) if hasattr(module, "prepared") else None
-    expected = module.sequences(ids, rng, made.vocabulary, options, given)
+    rng = training.draws(SEED, "train")
+    given = module.mark(tokenizer, options, texts, ids) if hasattr(module, "mark") else None
+    expected = module.rows(ids, rng, made.vocabulary, options, given)
     if masking == "static":
-        expected = module.corrupted(expected, rng, made.vocabulary, options, made.learnt)
+        expected = module.corrupt(expected, rng, made.vocabulary, options, made.studied)
     order = np.random.default_rng(0).permutation(len(rows))
     served = rows[order]
     assert served.keys() == expected.keys()
@@ -97,7 +100,7 @@ def test_several_shards_are_of_all_documents_and_partners_of_the_same(tokenizer,
     assert (np.diff(numbers) >= 0).all()
     assert abs(lengths - lengths.mean()).max() <= sizes.max()
     own = {tokenizer.id(WORDS[d]): int(number) for d, number in enumerate(numbers)}
-    plain = recipe(tokenizer, options=Options(**{**OPTIONS.__dict__, "masking": "dynamic"}))
+    plain = recipe(tokenizer, options=dataclasses.replace(OPTIONS, masking="dynamic"))
     rows = data.made(plain, part(texts), "train", tmp_path / "unmasked")
     all_rows, seen, ends = rows[np.arange(len(rows))], set(), [0, *rows._ends.tolist()]
     for shard, (begin, end) in enumerate(itertools.pairwise(ends)):
@@ -179,9 +182,9 @@ def test_processes_change_no_bit(tokenizer, tmp_path, monkeypatch):
     """The shards of a family that learns from all of them, by one process and by two."""
     texts = part(documents())
     monkeypatch.setattr(data, "SHARD", int(texts.lengths.sum()) // 5)
-    options = Options(**{**OPTIONS.__dict__, "masking": "static"})
+    options, module = families.family("spanbert").Data(seq_length=24, duplicates=3), families.family("spanbert")
     for n in (1, 2):
-        given = data.Recipe("spanbert", tokenizer, options, data.learnt("spanbert", tokenizer, options, texts, n))
+        given = data.Recipe("spanbert", tokenizer, options, SEED, data.studied(module, tokenizer, options, texts, n))
         data.made(given, texts, "train", tmp_path / str(n), n)
     assert files(tmp_path / "1") == files(tmp_path / "2")
     assert len(files(tmp_path / "1")) == 3 * 6

@@ -48,7 +48,7 @@ def probed(seed: int = 0, **fields) -> minibert.Model:
 def example(model: minibert.Model, seed: int = 0) -> dict:
     """Four rows with padding, segments, the padding id within, repeated ids; target positions distinct."""
     rng = np.random.default_rng([seed, 1])
-    batch = model.module.example(rng, model.config, rows=4, length=11, targets=4)
+    batch = model.module.example(rng, model.config, {"B": 4, "T": 11, "M": 4})
     batch.pop("dropout")
     if "masked_lm_positions" in batch:
         batch["masked_lm_positions"] = np.stack([rng.choice(np.arange(1, 6), 4, replace=False) for _ in range(4)])
@@ -560,9 +560,9 @@ def test_samples_follow_the_softmax():
     batch = example(model)
     batch = {name: np.repeat(value[:1], 4000, axis=0) for name, value in batch.items()}
     batch["masked_lm_weights"][:] = [0, 1, 0, 0]
-    drawn = electra.sampled(np.random.default_rng(1), model.params, model.config, batch)["replacement_ids"]
-    again = electra.sampled(np.random.default_rng(1), model.params, model.config, batch)["replacement_ids"]
-    other = electra.sampled(np.random.default_rng(2), model.params, model.config, batch)["replacement_ids"]
+    drawn = electra.sample(np.random.default_rng(1), model.params, model.config, batch)["replacement_ids"]
+    again = electra.sample(np.random.default_rng(1), model.params, model.config, batch)["replacement_ids"]
+    other = electra.sample(np.random.default_rng(2), model.params, model.config, batch)["replacement_ids"]
     assert np.array_equal(drawn, again)
     assert not np.array_equal(drawn, other)
     assert np.array_equal(drawn[:, [0, 2, 3]], batch["masked_lm_ids"][:, [0, 2, 3]])
@@ -578,7 +578,7 @@ def test_samples_follow_the_softmax():
 def test_the_correct_token_can_be_disallowed():
     model = probed(9, disallow_correct=True, vocab_size=3, pad_token_id=0)
     batch = example(model)
-    drawn = electra.sampled(np.random.default_rng(1), model.params, model.config, batch)["replacement_ids"]
+    drawn = electra.sample(np.random.default_rng(1), model.params, model.config, batch)["replacement_ids"]
     used = batch["masked_lm_weights"] > 0
     assert (drawn[used] != batch["masked_lm_ids"][used]).all()
 
@@ -605,7 +605,7 @@ def test_dropout_masks_reach_both_networks_and_the_sample():
     rng = np.random.default_rng(0)
     dropped = {**batch, "dropout": layers.keep_masks(rng, places)}
     plain, masked = (
-        electra.sampled(np.random.default_rng(1), model.params, model.config, b)["replacement_ids"]
+        electra.sample(np.random.default_rng(1), model.params, model.config, b)["replacement_ids"]
         for b in (batch, dropped)
     )
     assert not np.array_equal(plain, masked)
@@ -732,7 +732,8 @@ def test_what_is_counted_as_right():
     for sign, right in ((1, count), (-1, 0)):
         z[attended] = np.where(labels == 1, 0.1 * sign, -0.1 * sign)[attended]
         z[~attended] = 0.1  # right, were padding counted
-        assert electra.right(cache) == {"replaced_token": (right, count, ones)}
+        (found, counted, classes), = electra.right(cache).values()
+        assert (found, counted, *classes) == (right, count, count - ones, ones)
 
 
 # ---- Planted faults --------------------------------------------------------------------------------------------------
@@ -804,7 +805,7 @@ def test_a_missing_network_is_named():
     with pytest.raises(InputError, match="detect needs the discriminator, but this is the generator alone"):
         objective.predict(electra, generator.params, generator.config, inputs, "replaced_token")
     with pytest.raises(InputError, match="no generator to draw from"):
-        electra.sampled(np.random.default_rng(0), discriminator.params, discriminator.config, inputs)
+        electra.sample(np.random.default_rng(0), discriminator.params, discriminator.config, inputs)
     batch = example(probed())
     del batch["replacement_ids"]
     with pytest.raises(InputError, match="replacement_ids"):
@@ -847,10 +848,10 @@ def test_pretraining_resumed_gives_the_same_bits(fields, corpus, tmp_path, monke
     for stop in (6, 9):
         broken, batches = tmp_path / f"stopped-{stop}", pretraining._batches
 
-        def cut(model, data, plan, step, stop=stop, batches=batches):
+        def cut(model, data, plan, step, dropout, stop=stop, batches=batches):
             if step == stop:
                 raise RuntimeError("killed")
-            return batches(model, data, plan, step)
+            return batches(model, data, plan, step, dropout)
 
         monkeypatch.setattr(pretraining, "_batches", cut)
         with pytest.raises(RuntimeError, match="killed"):
@@ -930,11 +931,11 @@ def test_rows_and_masks():
     vocabulary = Vocabulary(50, 2, 3, 4, 0, None, (0, 1, 2, 3, 4))
     rng = np.random.default_rng(0)
     documents = [[list(rng.integers(5, 50, 9)) for _ in range(20)] for _ in range(6)]
-    options = pretraining.Options(seq_length=64, duplicates=2)
-    rows = electra.sequences(documents, rng, vocabulary, options)
-    made = electra.corrupted(rows, rng, vocabulary, options)
+    options = electra.Data(seq_length=64, duplicates=2)
+    rows = electra.rows(documents, rng, vocabulary, options)
+    made = electra.corrupt(rows, rng, vocabulary, options)
     assert made["masked_lm_positions"].shape[1] == 9  # floor((0.15 + 0.005)·64)
-    again = electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, units="repeated"))
+    again = electra.corrupt(rows, rng, vocabulary, dataclasses.replace(options, units="repeated"))
     for batch, repeats in ((made, False), (again, True)):
         used = batch["masked_lm_weights"] > 0
         pairs = [(b, t) for b, t in zip(np.nonzero(used)[0], batch["masked_lm_positions"][used], strict=True)]
@@ -946,12 +947,12 @@ def test_rows_and_masks():
         chosen = np.zeros_like(changed)
         chosen[row, at] = True
         assert not (changed & ~chosen).any()
-    few = electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, max_predictions=4))
-    many = electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, rate=0.4))
+    few = electra.corrupt(rows, rng, vocabulary, dataclasses.replace(options, max_predictions=4))
+    many = electra.corrupt(rows, rng, vocabulary, dataclasses.replace(options, rate=0.4))
     assert few["masked_lm_positions"].shape[1] == 4
     assert many["masked_lm_weights"].sum() > 2 * used.sum()
-    with pytest.raises(InputError, match="electra knows: pieces, repeated"):
-        electra.corrupted(rows, rng, vocabulary, dataclasses.replace(options, units="words"))
+    with pytest.raises(InputError, match="units is 'words'; there are: pieces, repeated"):
+        dataclasses.replace(options, units="words")
 
 
 def test_averaged_samples_are_no_policy():

@@ -32,7 +32,7 @@ def question(dtype="float64", seed=0, **fields):
     model = minibert.create("bert", seed, "float64", **{**FIELDS, **fields})
     for path, value in tree.items(model.params):
         value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, 0.4, value.shape)
-    inputs = bert.example(rng, model.config, rows=3, length=8)
+    inputs = bert.example(rng, model.config, {"B": 3, "T": 8})
     inputs["masked_lm_positions"] = np.array([[1, 2, 4], [1, 3, 4], [2, 3, 4]])
     del inputs["dropout"]
     weights = {name: value.astype(dtype) for name, value in model.state_dict().items()}

@@ -16,19 +16,20 @@ ROOT = Path(__file__).resolve().parent.parent
 # each module may import from its own level and those above it in this list
 LEVELS = [
     ["errors", "buffers", "reading", "streams"],
-    ["tree", "config", "signatures", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
+    ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
     ["pairs", "kernels", "checkpoint.safetensors"],
     ["ops", "strategies", "trace"],
     ["layers"],
     ["heads"],
     ["objective"],
-    ["checkpoint.names"],
+    ["checkpoint.names", "batches"],
     ["families", "tokenizers", "corruption", "corpus", "optim"],
     ["model", "checkpoint"],
     ["gradcheck", "laws", "memory", "training", "inference"],
     ["data"],
     ["golden", "mistakes"],
     ["pretraining"],
+    ["commands"],
     ["cli", "pytest_plugin"],
 ]
 

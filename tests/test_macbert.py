@@ -11,7 +11,8 @@ from minibert.corruption import similarity
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import bert, macbert
-from minibert.pretraining import Options, pretrain
+from minibert.families.macbert import Data as Options
+from minibert.pretraining import pretrain
 from minibert.tokenizers.wordpiece import WordPiece
 from reference.macbert_loss import macbert_loss
 
@@ -65,19 +66,19 @@ def vocabulary(tokenizer) -> Vocabulary:
 
 def learnt(tokenizer, options, texts):
     """The similar words of a training text of one shard."""
-    return macbert.learnt(tokenizer, options, lambda count: count(tokenizer, options, texts))
+    return macbert.study(tokenizer, options, lambda count: count(tokenizer, options, texts))
 
 
 def batches(tokenizer, options, text=TEXT, seeds=60):
     """(unmasked rows, a batch of them) for many draws of documents of four equal sentences."""
     texts = [[text] * 4, [text] * 4]
     documents = [[tokenizer.ids(sentence) for sentence in document] for document in texts]
-    given = macbert.prepared(tokenizer, options, texts, documents)
+    given = macbert.mark(tokenizer, options, texts, documents)
     similar = learnt(tokenizer, options, texts)
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        rows = macbert.sequences(documents, rng, vocabulary(tokenizer), options, given)
-        yield rows, macbert.corrupted(rows, rng, vocabulary(tokenizer), options, similar)
+        rows = macbert.rows(documents, rng, vocabulary(tokenizer), options, given)
+        yield rows, macbert.corrupt(rows, rng, vocabulary(tokenizer), options, similar)
 
 
 # ---- Correction ------------------------------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ def case(seed, **fields):
     model = minibert.create("macbert", dtype="float64", **{**FIELDS, **fields})
     for path, value in tree.items(model.params):
         value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, 0.4, value.shape)
-    batch = model.module.example(rng, model.config, rows=4, length=11, targets=4)
+    batch = model.module.example(rng, model.config, {"B": 4, "T": 11, "M": 4})
     del batch["dropout"]
     batch["masked_lm_positions"] = np.stack([rng.choice(np.arange(1, 6), 4, replace=False) for _ in range(4)])
     return model, batch

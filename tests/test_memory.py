@@ -25,7 +25,7 @@ def test_the_list_is_what_was_allocated(name, keep):
     model = minibert.create(name, **FIELDS)
     rows, length = 6, 40
     held = sum(place.bytes for place in memory.activations(model, rows, length, keep))
-    batch = model.checked(module.example(np.random.default_rng(0), model.config, rows, length, 6))
+    batch = model.checked(module.example(np.random.default_rng(0), model.config, {"B": rows, "T": length, "M": 6}))
     buffers.release()
     tracemalloc.start()
     kept = objective.loss(module, model.params, model.config, batch, keep=keep)

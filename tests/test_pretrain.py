@@ -156,7 +156,7 @@ def test_a_config_file_and_set(corpus, tmp_path):
 def test_presets_make_valid_runs(preset):
     """Every preset's options and fields are known and in range, and a caller can't change the preset."""
     options, fields = pretraining._preset(preset, bert)
-    from_fields(pretraining.Options, options)
+    pretraining.options_of(bert, options)
     from_fields(bert.Config, fields)
     fields["hidden_size"] = 7
     assert pretraining._preset(preset, bert)[1]["hidden_size"] != 7
@@ -309,10 +309,14 @@ def test_unusable_corpus(content, said, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("family", "args", "said"), [
-    ("bert", ["--units", "words"], "units is 'words'"), ("albert", ["--units", "word"], "did you mean 'words'"),
-    ("electra", ["--units", "words"], "units is 'words'"), ("macbert", ["--units", "pieces"], "units is 'pieces'"),
-    ("bert", ["--segmenter", "words.txt"], "segmenter is"), ("wwm", ["--similar", "words.json"], "similar is"),
-    ("macbert", ["--entities", "words.txt"], "entities is"), ("albert", ["--format", "pair"], "format is 'pair'"),
+    ("bert", ["--units", "words"], "bert has no option 'units'"),
+    ("albert", ["--units", "word"], "did you mean 'words'"),
+    ("electra", ["--units", "words"], "units is 'words'"),
+    ("macbert", ["--units", "pieces"], "no option 'units'"),
+    ("bert", ["--segmenter", "words.txt"], "no option 'segmenter'"),
+    ("wwm", ["--similar", "words.json"], "no option 'similar'"),
+    ("macbert", ["--entities", "words.txt"], "no option 'entities'"),
+    ("albert", ["--format", "pair"], "format is 'pair'"),
     ("roberta", ["--set", "next_sentence=true"], "'next_sentence' is True; the rows"),
     ("roberta", ["--format", "segment-pair", "--set", "next_sentence=false"], "in the format segment-pair need True"),
     ("spanbert", ["--set", "max_span=3"], "'max_span' is 3; the rows that are made need 15"),
@@ -365,7 +369,7 @@ def test_no_targets_held_out(corpus, tmp_path, capsys):
 
 def test_unknown_family_and_option(corpus, tmp_path, capsys):
     assert "unknown family 'brt'" in refused(capsys, "brt", "--corpus", corpus, "--out", tmp_path / "run")
-    with pytest.raises(InputError, match="unknown option 'step'; did you mean 'steps'"):
+    with pytest.raises(InputError, match="bert has no option 'step'; did you mean 'steps'"):
         pretrain("bert", [corpus], tmp_path / "run", step=3)
 
 

@@ -148,7 +148,7 @@ def test_every_gradient_against_50_digits():
               "mask_constant": "min", "max_position_embeddings": 11, "initializer_range": 0.4}  # fmt: skip
     model = minibert.create("roberta", dtype="float64", **fields)
     rng = np.random.default_rng(2)
-    batch = roberta.example(rng, model.config, rows=2, length=4, targets=2)
+    batch = roberta.example(rng, model.config, {"B": 2, "T": 4, "M": 2})
     del batch["dropout"]
     gradient = model.loss_backward(model.loss(batch)[1])
     lists = {name: value.tolist() for name, value in batch.items()}
@@ -170,7 +170,7 @@ VOCABULARY = Vocabulary(60, cls=0, sep=2, mask=59, pad=1, specials=(0, 1, 2, 3, 
 
 
 def options(**given):
-    return pretraining.Options(**{**roberta.PRETRAINING["options"], "seq_length": 16, "duplicates": 1, **given})
+    return roberta.Data(**{"seq_length": 16, "duplicates": 1, **given})
 
 
 def text(rng):
@@ -181,12 +181,11 @@ def text(rng):
 def test_every_format_makes_rows_of_its_kind(form):
     documents = text(np.random.default_rng(0))
     given = options(format=form)
-    rows = roberta.sequences(documents, np.random.default_rng(1), VOCABULARY, given)
+    rows = roberta.rows(documents, np.random.default_rng(1), VOCABULARY, given)
     assert not rows["segment_ids"].any()
     assert (rows["input_ids"][:, 0] == 0).all()
-    fields = roberta.PRETRAINING["formats"].get(form, {})
-    config = roberta.Config(vocab_size=60, **fields)
-    made = roberta.corrupted(rows, np.random.default_rng(2), VOCABULARY, given)
+    config = roberta.Config(vocab_size=60, **roberta.fields(given, {}))
+    made = roberta.corrupt(rows, np.random.default_rng(2), VOCABULARY, given)
     assert {"input_ids", "input_mask", "segment_ids", *objective.labels(roberta, config)} == made.keys()
     counts = made["masked_lm_weights"].sum(1)
     length = rows["input_mask"].sum(1)
@@ -249,7 +248,7 @@ def twins(act, tied):
     rng = np.random.default_rng(3)
     own = {"hidden_act": act, "tie_word_embeddings": tied}
     model = probed(minibert.create("roberta", dtype="float64", **FIELDS, **own))
-    batch = roberta.example(rng, model.config, rows=4, length=11, targets=4)
+    batch = roberta.example(rng, model.config, {"B": 4, "T": 11, "M": 4})
     first = {"word": batch["input_ids"][0, 0], "position": 6, "token_type": 0}
     for table, row in first.items():  # a low-variance input of the norm
         model.params["embeddings"][table]["weight"][row] = 0.1 + 1e-3 * rng.standard_normal(24)

@@ -25,6 +25,7 @@ import pytest
 from minibert import cli, corpus, data, kernels, pretraining, processes, training
 from minibert.checkpoint import lock, safetensors
 from minibert.errors import LONGEST, InputError, WriteError
+from minibert.families import bert
 from minibert.pretraining import pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,10 +76,10 @@ def stop(text, out):
     """Starts a run that Ctrl-C ends after step 10."""
     batches, patch = pretraining._batches, pytest.MonkeyPatch()
 
-    def stopping(model, rows, plan, step):
+    def stopping(model, rows, plan, step, dropout):
         if step == 9:
             signal.raise_signal(signal.SIGINT)
-        return batches(model, rows, plan, step)
+        return batches(model, rows, plan, step, dropout)
 
     patch.setattr(pretraining, "_batches", stopping)
     with patch.context(), pytest.raises(KeyboardInterrupt, match="after step 10 of 20"):
@@ -399,9 +400,9 @@ def record(run, path, value):
     ("options.steps", 1e99, "'steps' is 1e+99"), ("options.batch_size", 10**9, "batch_size is"),
     ("options.seq_length", 10**6, "seq_length is"), ("options.duplicates", 10**6, "duplicates is"),
     ("options.max_predictions", 10**9, "max_predictions is"), ("options.vocab_size", 10**9, "vocab_size is"),
-    ("options.format", "x", "format is 'x'"), ("options.units", "../x", "units is '../x'"),
-    ("options.segmenter", "/dev/zero", "segmenter is"), ("options.seed", -1, "seed is -1"),
-    ("options.unheard", 1, "unknown config field 'unheard'"), ("options.dtype", [], "'dtype' is []"),
+    ("options.format", "x", "unknown option 'format'"), ("options.masking", "../x", "masking is '../x'"),
+    ("options.segmenter", "/dev/zero", "unknown option 'segmenter'"), ("options.seed", -1, "seed is -1"),
+    ("options.unheard", 1, "unknown option 'unheard'"), ("options.dtype", [], "'dtype' is []"),
     ("fields.hidden_size", 2**20, "parameters"), ("fields.hidden_size", -8, "'hidden_size' is -8"),
     ("fields.num_hidden_layers", 10**9, "num_hidden_layers"), ("fields.seed", 3, "unknown config field 'seed'"),
     ("fields.hidden_act", "\x1b[2J", "hidden_act"), ("format", "minibert-run/2", "not the record"),
@@ -658,7 +659,7 @@ def test_numbers_are_bounded(option, values, said, text, tmp_path, capsys):
 def test_a_micro_batch_is_bounded(text, tmp_path, capsys):
     args = ["bert", "--corpus", text, "--out", tmp_path / "run", "--seq-length", 8192, "--accumulate", 2]
     assert "micro-batches of 4,202,496 tokens" in refused(capsys, *args, "--batch-size", 1026)
-    pretraining.Options(seq_length=8192, batch_size=1024, accumulate=2)
+    pretraining._settled("bert", {"seq_length": 8192, "batch_size": 1024, "accumulate": 2}, dict(bert.QUICK))
 
 
 def test_the_rows_of_a_shard_are_bounded(text, tmp_path, capsys):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minibert import config, families, pretraining
+from minibert import families, pretraining
 
 FILE = Path(__file__).parent / "benchmarks" / "science.py"
 spec = importlib.util.spec_from_file_location("science", FILE)
@@ -34,6 +34,7 @@ def test_the_arms_are_runs_that_there_are(name):
     for arm in experiment.arms:
         assert not arm.fields.keys() - families.family(arm.family).Config.__dataclass_fields__
         options = {**experiment.options, **arm.options}
-        known = {k: v for k, v in options.items() if k in pretraining.KNOWN}
+        module = families.family(arm.family)
+        known = {k: v for k, v in options.items() if k in pretraining.known(module)}
         assert options.keys() - known.keys() <= {"preset", "vocabulary", "config"}
-        config.from_fields(pretraining.Options, known)
+        pretraining.options_of(module, known)

@@ -14,8 +14,9 @@ from minibert.checkpoint import safetensors
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import bert, spanbert
+from minibert.families.spanbert import Data as Options
 from minibert.heads import span_boundary
-from minibert.pretraining import Options, pretrain
+from minibert.pretraining import pretrain
 from reference.directional import directional
 from reference.spanbert_loss import spanbert_loss, spanbert_loss_terms
 
@@ -56,7 +57,7 @@ def case(seed: int, **fields):
     rng = np.random.default_rng(seed)
     model = minibert.create("spanbert", dtype="float64", **{**FIELDS, **fields})
     probe(model, rng)
-    batch = model.module.example(rng, model.config, rows=4, length=11, targets=4)
+    batch = model.module.example(rng, model.config, {"B": 4, "T": 11, "M": 4})
     del batch["dropout"]
     batch["masked_lm_positions"] = np.stack([rng.choice(np.arange(1, 6), 4, replace=False) for _ in range(4)])
     left = [[1, 1, 1, 1], [0, 3, 3, 0], [2, 2, 0, 0], [0] * 4]
@@ -230,7 +231,7 @@ def test_a_lost_part_of_the_backward_is_seen():
 def test_the_loss_against_its_double():
     """Both terms, and the derivative along a random direction in each part of the tree at 50 digits."""
     model, rng = small(3)
-    batch = model.module.example(rng, model.config, rows=2, length=5)
+    batch = model.module.example(rng, model.config, {"B": 2, "T": 5})
     del batch["dropout"]
     config = {name: getattr(model.config, name) for name in ("num_attention_heads", "hidden_act", "layer_norm_eps")}
     config |= {"mlm_denominator_eps": 0.01, "mask_constant": -10000.0}
@@ -475,8 +476,8 @@ def test_corrupted_rows_have_the_targets_of_their_spans():
     documents = [[rng.integers(5, size, rng.integers(3, 12)).tolist() for _ in range(20)] for _ in range(10)]
     options = Options(seq_length=32, rate=0.2)
     pool = np.array([i for d in documents for s in d for i in s])
-    rows = spanbert.sequences(documents, rng, vocabulary, options)
-    batch = spanbert.corrupted(rows, rng, vocabulary, options, pool)
+    rows = spanbert.rows(documents, rng, vocabulary, options)
+    batch = spanbert.corrupt(rows, rng, vocabulary, options, pool)
     assert not rows["segment_ids"].any()
     ids, slots = rows["input_ids"], options.slots
     assert batch["masked_lm_weights"].sum() == np.minimum(np.ceil(0.2 * (rows["input_mask"].sum(1) - 2)), slots).sum()
@@ -496,10 +497,10 @@ def test_corrupted_rows_have_the_targets_of_their_spans():
         assert not batch[name][~used].any()
     made = batch["input_ids"][batch["input_ids"] != ids]
     assert set(made.tolist()) - {vocabulary.mask} <= set(pool.tolist())
-    one = spanbert.corrupted(rows, rng, vocabulary, options, np.array([7]))  # a corpus of one word
+    one = spanbert.corrupt(rows, rng, vocabulary, options, np.array([7]))  # a corpus of one word
     assert set(one["input_ids"][one["input_ids"] != ids].tolist()) == {vocabulary.mask, 7}
     long = Options(seq_length=32, rate=0.7)
-    places = spanbert.corrupted(rows, rng, vocabulary, long, pool)["span_positions"]
+    places = spanbert.corrupt(rows, rng, vocabulary, long, pool)["span_positions"]
     assert places.max() == spanbert.Config.max_span - 1
     fields = {**spanbert.PROBE, "vocab_size": size, "max_position_embeddings": 32, "max_span": 15}
     assert np.isfinite(minibert.create("spanbert", **fields).loss(batch)[0])
@@ -517,7 +518,7 @@ def test_random_tokens_follow_the_training_text():
     def counted(count):
         return count(Digits(), None, texts[:1]) + count(Digits(), None, texts[1:])
 
-    pool = spanbert.learnt(Digits(), None, counted)
+    pool = spanbert.study(Digits(), None, counted)
     tokens = sorted(i for document in texts for sentence in document for i in Digits.ids(sentence))
     assert len(pool) == len(tokens)
     assert pool[np.arange(len(tokens))].tolist() == tokens

@@ -9,8 +9,10 @@ import threading
 import numpy as np
 import pytest
 
-from minibert import layers, ops, pairs, training, tree
+from minibert import batches, layers, ops, pairs, training, tree
 from minibert.errors import InputError
+from minibert.families import bert
+from minibert.heads import masked_lm, next_sentence
 
 V, T, M, D = 13, 9, 4, 5
 
@@ -56,13 +58,27 @@ class Bag:
 
     @staticmethod
     def right(c):
-        return {"masked_lm": layers.right(c["mlm_loss"]), "next_sentence": layers.right(c["pair_loss"])}
+        pair = layers.right(c["pair_loss"], classes=True)
+        return {"masked_lm": layers.right(c["mlm_loss"]), "next_sentence": pair}
 
     @staticmethod
     def counts(config, batch):
         return {"masked_lm": float(batch["masked_lm_weights"].sum()), "next_sentence": len(batch["input_ids"])}
 
     config = None
+    SPELLINGS = bert.SPELLINGS
+
+    @staticmethod
+    def inputs(config):
+        return {"input_ids": "(B,T)<V", "attention_mask": "?(B,T)?", "token_type_ids": "?(B,T)<2"}
+
+    @staticmethod
+    def labels(config):
+        return {**masked_lm.LABELS, **next_sentence.LABELS}
+
+    @staticmethod
+    def lengths(config):
+        return {"T": ("attention_mask", T)}
 
     def names(self, config):
         return [(path, f"bag.{path}", "identity") for path in tree.flatten(self.params)]
@@ -85,12 +101,16 @@ def instances(count, seed=1):
     return made
 
 
+def cut(data, rows):
+    return batches.taken(Bag, None, data, rows)
+
+
 def feed(data, plan):
     """The step's micro-batches, as pretraining makes them."""
-    def batches(step):
+    def parts(step):
         rows = training.order(step, plan.batch_size, len(data["input_ids"]), plan.seed)
-        return [training.batch(data, part) for part in np.split(rows, plan.accumulate)]
-    return batches
+        return [cut(data, part) for part in np.split(rows, plan.accumulate)]
+    return parts
 
 
 PLAN = training.Plan(steps=12, batch_size=6, accumulate=3, learning_rate=0.05, warmup=3, checkpoint_every=4, seed=5)
@@ -114,8 +134,8 @@ def bits(model):
 def test_accumulation_equals_the_large_batch(cuts, threads):
     """Uneven micro-batches give the large batch's loss, terms, accuracies and gradient to 1e-12."""
     model, data = Bag(), instances(12)
-    whole, expected = training.gradient(model, [training.batch(data, np.arange(12))])
-    parts = [training.batch(data, rows) for rows in np.split(np.arange(12), cuts)]
+    whole, expected = training.gradient(model, [cut(data, np.arange(12))])
+    parts = [cut(data, rows) for rows in np.split(np.arange(12), cuts)]
     measured, grads = training.gradient(model, parts, threads)
     reference, cache = model.loss(data)
     assert measured["loss"] == pytest.approx(float(reference), abs=1e-12)
@@ -129,7 +149,7 @@ def test_accumulation_equals_the_large_batch(cuts, threads):
 def test_the_mean_of_means_would_differ():
     """The planted mistake: micro-batches divided by their own counts are caught by the test above."""
     model, data = Bag(), instances(12)
-    parts = [training.batch(data, rows) for rows in np.split(np.arange(12), [2, 4])]
+    parts = [cut(data, rows) for rows in np.split(np.arange(12), [2, 4])]
     wrong = sum(float(model.loss(b)[0]) for b in parts) / len(parts)
     assert abs(wrong - training.gradient(model, parts)[0]["loss"]) > 1e-3
 
@@ -148,7 +168,7 @@ def test_order_is_a_function_of_the_step():
 def test_a_batch_is_cut_to_its_longest_row():
     data = instances(20)
     rows = np.flatnonzero(data["input_mask"].sum(1) < 6)[:3]
-    b = training.batch(data, rows)
+    b = cut(data, rows)
     assert b["input_ids"].shape == (3, data["input_mask"][rows].sum(1).max())
     assert b["masked_lm_ids"].shape == (3, int(data["masked_lm_weights"][rows].sum(1).max()))
     assert b["masked_lm_weights"].sum() == data["masked_lm_weights"][rows].sum()
@@ -210,7 +230,7 @@ def test_what_observes_pairs_sees_every_thread():
         return f(*args, **constants)
 
     with pairs.observing(observer):
-        training.gradient(Bag(), [training.batch(data, part) for part in np.split(np.arange(6), 3)], threads=2)
+        training.gradient(Bag(), [cut(data, part) for part in np.split(np.arange(6), 3)], threads=2)
     assert seen.count("cross_entropy_backward") == 6
 
 
@@ -328,7 +348,7 @@ def test_evaluation_is_the_mean_over_all_targets(size):
     share = data["next_sentence_labels"].mean()
     assert measured["majority"] == {"next_sentence": max(share, 1 - share)}
     assert measured["accuracies"] == pytest.approx(
-        training.gradient(model, [training.batch(data, np.arange(17))])[0]["accuracies"], abs=1e-12)
+        training.gradient(model, [cut(data, np.arange(17))])[0]["accuracies"], abs=1e-12)
 
 
 def test_wilson_lower_bound():

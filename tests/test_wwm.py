@@ -15,7 +15,8 @@ from minibert.corruption import masking, segmentation, units
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import bert, bert_wwm, bert_wwm_ext
-from minibert.pretraining import Options, pretrain
+from minibert.families.bert_wwm import Data as Options
+from minibert.pretraining import pretrain
 from minibert.tokenizers.wordpiece import WordPiece
 from reference.word_starts import word_starts
 
@@ -55,9 +56,9 @@ def vocabulary(tokenizer) -> Vocabulary:
 def rows_of(tokenizer, texts, options, family=bert_wwm, seed=0):
     """Unmasked rows of documents of sentences, with what the options hand in."""
     documents = [[tokenizer.ids(sentence) for sentence in document] for document in texts]
-    given = family.prepared(tokenizer, options, texts, documents)
+    given = family.mark(tokenizer, options, texts, documents)
     rng = np.random.default_rng(seed)
-    return family.sequences(documents, rng, vocabulary(tokenizer), options, given), given
+    return family.rows(documents, rng, vocabulary(tokenizer), options, given), given
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def groups_masked(tokenizer, options, seeds=15):
     assert (rows["input_ids"][0, 1 : 1 + len(PIECES)] == tokenizer.ids(TEXT)).all()
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        batch = bert_wwm_ext.corrupted(rows, rng, vocabulary(tokenizer), options, given)
+        batch = bert_wwm_ext.corrupt(rows, rng, vocabulary(tokenizer), options, given)
         used = batch["masked_lm_weights"] > 0
         for b in range(len(used)):
             yield set((batch["masked_lm_positions"][b][used[b]] - 1).tolist()), batch, b
@@ -185,7 +186,7 @@ def groups_masked_of(tokenizer, text, options):
     rows, given = rows_of(tokenizer, [[text], [text]], options)
     assert "starts" not in rows
     for seed in range(20):
-        yield seed, bert_wwm.corrupted(rows, np.random.default_rng(seed), vocabulary(tokenizer), options, given), 0
+        yield seed, bert_wwm.corrupt(rows, np.random.default_rng(seed), vocabulary(tokenizer), options, given), 0
 
 
 def test_shares_over_many_draws(tokenizer, words):
@@ -298,7 +299,7 @@ def case(seed, **fields):
     model = minibert.create("wwm-ext", dtype="float64", **{**FIELDS, **fields})
     for path, value in tree.items(model.params):
         value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, 0.4, value.shape)
-    batch = model.module.example(rng, model.config, rows=4, length=11, targets=4)
+    batch = model.module.example(rng, model.config, {"B": 4, "T": 11, "M": 4})
     del batch["dropout"]
     batch["masked_lm_positions"] = np.stack([rng.choice(np.arange(1, 6), 4, replace=False) for _ in range(4)])
     labels = np.full(batch["input_ids"].shape, -100)
@@ -458,7 +459,7 @@ def test_pretrain_on_english(tmp_path):
     for kind in bert_wwm.UNITS:
         options = Options(seq_length=48, units=kind, entities=str(entities))
         rows, given = rows_of(tokenizer, texts, options)
-        batch = bert_wwm.corrupted(rows, np.random.default_rng(5), vocabulary(tokenizer), options, given)
+        batch = bert_wwm.corrupt(rows, np.random.default_rng(5), vocabulary(tokenizer), options, given)
         chosen = np.zeros(rows["input_ids"].shape, bool)
         used = batch["masked_lm_weights"] > 0
         chosen[np.nonzero(used)[0], batch["masked_lm_positions"][used]] = True

@@ -1,53 +1,68 @@
-"""One file, one network. A family is found by its file: `family("bert")` is the module `minibert.families.bert`.
+"""One file, one network. A family is found by its file: `family("bert")` is the module `minibert.families.bert`; one
+from elsewhere, once it is told of: `register(module)`.
 
 What a family's file offers, in this order (bert.py is the model):
 
-    KIN                     optional: the family whose are all parts below that this file does not have
+    KIN                     optional: the family whose are all parts below that this file does not have, by
+                            `__getattr__ = inherited(KIN)`
     Config PRESETS PROBE    its configuration, the published sizes, a small one with every field off its default
-    shapes(config)          the tree of shapes of the network: norms are called "norm", leaves "weight" and "bias"
-    example(rng, config, rows=3, length=7, targets=3)       a small batch of every kind of trouble, dropout masks drawn
-    inputs(config) outputs(config) SPELLINGS                what `encode` takes: {name: spec}, which may be absent where
-                            the spec begins with "?"; the names of what it gives; other names of the inputs
+    shapes(config)          the tree of shapes of the network: norms are called "norm", leaves "weight" and "bias", what
+                            attends "query key value output", what feeds forward "in out"; stacks are lists
+    example(rng, config, dims)              a small batch of every kind of trouble, dropout masks drawn; dims: sizes by
+                            letter that differ from its own
+    inputs(config) outputs(config) SPELLINGS                what `encode` takes and gives: {name: spec}; an input may be
+                            absent where the spec begins with "?" (see `signatures`); other names of the inputs
+    lengths(config)         {letter: (input, most)}: along which dimensions rows differ in length, the input whose sum
+                            along it is how long a row is, and how long it may be
     dropouts(config, dims)  layers.Places of every keep-mask, by published module; dims: size of each letter
-    longest(config)         the tokens that a row may have
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
     terms(config)           what it is trained for: {name: objective.Term}. A family whose loss terms over one `encode`
-                            cannot say has loss, loss_backward, labels, needs, counts, right, predict of its own, as
-                            `objective` has them, and `terms` gives their names
-    TOKENIZER PRETRAINING   the kind of tokenizer; "options" and config "fields" of `pretrain` that differ from its
-                            defaults, in "formats" the fields that the rows of a format need ("" where there is one),
-                            in "files" those of pretraining.FILES that it reads
-    FORMATS UNITS           optional: what options.format may name, the default first; what options.units may
-    learnt(tokenizer, options, counted)                     optional: what `corrupted` must know of the training text,
-                                                            which is never held: counted(f) is the sum of the Counters
-                                                            f(tokenizer, options, texts) of its shards (see `data`)
-    prepared(tokenizer, options, texts, documents)          optional: what `sequences` must know of a shard's text
-    sequences(documents, rng, vocabulary, options, given)   unmasked instances of a shard's tokenised documents; given:
-                                                            `prepared`
-    corrupted(rows, rng, vocabulary, options, learnt)       a batch of them, from any shards, with its targets
-    sampled(rng, p, config, batch)                          optional: more fields, drawn from the model (ELECTRA)
-    stage(p, config, step, steps)                           optional: the top-level parts that a step of a run leaves as
-                                                            they are; may write to p, as a function of p and the step
-    MODEL_TYPE … architectures(config) names(config) aliases(config) unused(config) activations(config)
-                            its published names: see checkpoint.directory and golden.subject
+                            cannot say has loss, loss_backward, labels, heads, needs, counts, right, predict of its own,
+                            as `objective` has them, and `terms` gives their names
+    TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
+                            data functions (see `options`); options with other defaults; the config field that is its
+                            width; config fields of small models, the second without dropout
+    fields(data, given)     the config fields for rows that such options make
+    study mark rows corrupt                                 from documents to batches: see `data.Recipe`
+    sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA)
+    stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
+                            write to p, as a function of p and the step
+    MODEL_TYPE PREFIX VARIANTS architectures(config) names(config) aliases(config) unused(config) activations(config)
+                            its published names: see `checkpoint.names`, `checkpoint.directory`, `golden.subject`
 """
 
 import pkgutil
-from functools import partial
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from minibert.config import nearest, shown
+from minibert.config import nearest, require, shown
 from minibert.errors import InputError
 
 ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext"}
+_registered: dict[str, ModuleType] = {}
 
 
 def names() -> list[str]:
     """The families there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted({module.name for module in pkgutil.iter_modules(__path__)} | _registered.keys())
+
+
+def register(module: ModuleType) -> ModuleType:
+    """Makes a module a family under the last part of its name, for this process; InputError where there is one."""
+    name = module.__name__.rpartition(".")[2]
+    taken = name in names() and _registered.get(name) is not module
+    require(not taken, f"there is a family {name!r}: give the module another name")
+    missing = [part for part in NETWORK if not hasattr(module, part)]
+    require(not missing, f"{module.__name__} is no family: it lacks {', '.join(missing)}")
+    _registered[name] = module
+    return module
+
+
+NETWORK = ("Config", "shapes", "example", "inputs", "outputs", "lengths", "dropouts", "encode", "encode_backward",
+           "terms", "names")  # fmt: skip
 
 
 def optional(module: ModuleType, config: Any) -> set[str]:
@@ -68,7 +83,15 @@ def family(name: str) -> ModuleType:
     spelled = ALIASES.get(spelled, spelled)
     if spelled not in names():
         raise InputError(f"unknown family {shown(name)}{nearest(spelled, names())}; there are: {', '.join(names())}")
-    module = import_module(f"{__name__}.{spelled}")
-    if kin := vars(module).get("KIN"):
-        vars(module).setdefault("__getattr__", partial(getattr, family(kin)))
-    return module
+    return _registered.get(spelled) or import_module(f"{__name__}.{spelled}")
+
+
+def inherited(kin: str) -> Callable[[str], Any]:
+    """A module's `__getattr__`: what the file does not say is its kin's."""
+
+    def get(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(family(kin), name)
+
+    return get

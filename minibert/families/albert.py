@@ -31,16 +31,18 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops, tree
+from minibert import layers, ops, options, tree
 from minibert.config import require, shown
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
+from minibert.families import bert, inherited
 from minibert.heads import sentence_order
 from minibert.objective import Term
+from minibert.options import option
 
 KIN = "bert"
+__getattr__ = inherited(KIN)
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -150,9 +152,9 @@ def shapes(config: Config) -> Tree:
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """BERT's small batch of every kind of trouble, with this family's labels and dropout masks."""
-    batch = bert.example(rng, config, rows, length, targets)
+    batch = bert.example(rng, config, dims)
     batch["sentence_order_labels"] = batch.pop("next_sentence_labels")
     rows, length = batch["input_ids"].shape
     return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
@@ -281,29 +283,33 @@ def terms(config: Config) -> dict[str, Term]:
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "unigram"
 # LAMB's rate is a share of each tensor's norm: it does not depend on the width
-PRETRAINING: Tree = {"options": {"optimizer": "lamb", "learning_rate": 5e-3}, "fields": {"embedding_size": 32}}
-FORMATS = ("sentence-order", "next-sentence")  # the second: BERT's pairs, to compare the two tasks
+DEFAULTS: Tree = {"optimizer": "lamb", "learning_rate": 5e-3}
+NARROW = {**bert.NARROW, "embedding_size": 32}
+QUICK = {**bert.QUICK, "embedding_size": 32}
+FORMATS = {"sentence-order": makers.ordered_pairs, "next-sentence": makers.pairs}
 UNITS = {"ngrams": rules.ngram, "words": rules.whole_word, "pieces": rules.bert}
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
-) -> Tree:
+@dataclass(frozen=True)
+class Data(options.Pairs):
+    """What the data functions ask for."""
+
+    format: str = option("sentence-order", "pairs to tell apart; next-sentence: BERT's", among=tuple(FORMATS))
+    units: str = option("ngrams", "what is masked together (section 4.1)", among=tuple(UNITS))
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Any = None) -> Tree:
     """Pairs of consecutive segments, half of them swapped (section 3.1; `makers.ordered_pairs`), nothing masked yet."""
-    make = {"sentence-order": makers.ordered_pairs, "next-sentence": makers.pairs}[options.format or FORMATS[0]]
-    rows = make(documents, rng, vocabulary, options.seq_length, options.short_rate, options.duplicates)
-    return {"sentence_order_labels" if name.endswith("labels") else name: array for name, array in rows.items()}
+    make = FORMATS[data.format]
+    made = make(documents, rng, vocabulary, data.seq_length, data.short_rate, data.duplicates)
+    return {"sentence_order_labels" if name.endswith("labels") else name: array for name, array in made.items()}
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
-    """The seven fields of these rows, freshly masked: n-grams of up to three words (section 4.1) unless options.units
-    names others.
-    """
-    kind = options.units or "ngrams"
-    require(kind in UNITS, f"units is {kind!r}; albert knows: {', '.join(UNITS)}")
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
+    """The seven fields of these rows, freshly masked: n-grams of up to three words (section 4.1), or other units."""
     ids, present = rows["input_ids"], rows["input_mask"]
-    made = UNITS[kind](ids, present, rng, vocabulary, rate=options.rate, cap=options.slots, starts=rows.get("starts"))
-    targets = masking.targets(ids, made.chosen, options.slots)
+    made = UNITS[data.units](ids, present, rng, vocabulary, rate=data.rate, cap=data.slots, starts=rows.get("starts"))
+    targets = masking.targets(ids, made.chosen, data.slots)
     same = {name: rows[name] for name in ("input_mask", "segment_ids", "sentence_order_labels")}
     return {"input_ids": made.ids, **same, **targets}
 

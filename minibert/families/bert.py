@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
+from minibert import layers, ops, options
 from minibert.config import require, shown
 from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
@@ -153,12 +153,16 @@ def shapes(config: Config) -> Tree:
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+DIMS = {"B": 3, "T": 7}  # rows and tokens of an example
+
+
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """A small batch of every kind of trouble: two segments, padding at the end, the padding id once at a position that
     is not padding, a repeated id, one target slot of weight 0, and drawn dropout masks. Rows are cut to the position
-    table; at least 4 tokens and 2 token ids are needed.
+    table; at least 4 tokens and 2 token ids are needed. dims: sizes that differ from DIMS.
     """
-    length = min(length, config.max_position_embeddings)
+    dims = {**DIMS, **(dims or {})}
+    rows, length = dims["B"], min(dims["T"], config.max_position_embeddings)
     require(length >= 4 and config.vocab_size >= 2, "an example needs at least 4 positions and 2 token ids")
     ids = rng.integers(1, config.vocab_size, (rows, length))
     ids[:, 3] = ids[:, 1]
@@ -167,16 +171,12 @@ def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int
     mask = (np.arange(length) < lengths[:, None]).astype(np.int64)
     ids = np.where(mask, ids, config.pad_token_id or 0)
     ids[0, 2] = config.pad_token_id or 0
-    weights = np.ones((rows, targets), np.float32)
-    weights[-1, -1] = 0
     batch = {
         "input_ids": ids,
         "input_mask": mask,
         "segment_ids": mask * (np.arange(length) >= lengths[:, None] // 2) % config.type_vocab_size,
-        "masked_lm_positions": np.sort(rng.integers(1, lengths.min(), (rows, targets)), axis=1),
-        "masked_lm_ids": rng.integers(0, config.vocab_size, (rows, targets)),
-        "masked_lm_weights": weights,
-        "next_sentence_labels": np.arange(rows) % 2,
+        **masked_lm.draw(rng, dims, {"T": lengths}, table=(config.vocab_size, 0)),
+        **next_sentence.draw(rng, dims, {"T": lengths}),
     }
     return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
@@ -205,18 +205,23 @@ def inputs(config: Config) -> dict[str, str]:
     }
 
 
-def outputs(config: Config) -> tuple[str, ...]:
-    """What `encode` gives, as far as the parameters are there."""
-    return ("last_hidden_state", "hidden_states", "attentions", "pooler_output")
+def outputs(config: Config) -> dict[str, str]:
+    """What `encode` gives, as far as the parameters are there: specs by name."""
+    return {
+        "last_hidden_state": "(B,T,hidden_size)",
+        "hidden_states": "[(B,T,hidden_size)]",
+        "attentions": "[(B,num_attention_heads,T,T)]",
+        "pooler_output": "(B,hidden_size)",
+    }
 
 
 OPTIONAL = {"pooler": "pooler_output"}  # parts that published files may lack, and the output that is then absent
 SPELLINGS = {"input_mask": "attention_mask", "segment_ids": "token_type_ids"}  # of the same arrays
 
 
-def longest(config: Config) -> int:
-    """The tokens that a row may have."""
-    return config.max_position_embeddings
+def lengths(config: Config) -> dict[str, tuple[str, int]]:
+    """How long rows may be, and the input whose sum along that dimension is how long each is."""
+    return {"T": ("attention_mask", config.max_position_embeddings)}
 
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
@@ -291,19 +296,34 @@ def terms(config: Config) -> dict[str, Term]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "wordpiece"
-PRETRAINING: Tree = {}  # what differs from the defaults of pretraining.Options
+Data = options.Pairs
+DEFAULTS: Tree = {}  # options of `pretrain` whose defaults differ
+WIDTH = "hidden_size"  # what the learning rate of a size is scaled by
+# The models of the presets "long" and "quick". The release's initializer_range, 0.02, leaves the attention of a narrow
+# model flat for thousands of updates; 0.1 doesn't.
+NARROW = {
+    "num_hidden_layers": 2,
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+    "initializer_range": 0.1,
+}
+QUICK = {**NARROW, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
-) -> Tree:
+def fields(data: Any, given: Tree) -> Tree:
+    """The config fields for rows that these options make: those given, and what the rows ask for."""
+    return {"max_position_embeddings": data.seq_length, **given}
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:
     """Pairs of segments, half of them not consecutive (section 3.1, task 2; `instances.pairs`), nothing masked yet."""
-    return instances.pairs(documents, rng, vocabulary, options.seq_length, options.short_rate, options.duplicates)
+    return instances.pairs(documents, rng, vocabulary, data.seq_length, data.short_rate, data.duplicates)
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, studied: Any = None) -> Tree:
     """The seven published fields of these rows, freshly masked (section 3.1, task 1)."""
-    return instances.masked(rows, rng, vocabulary, options.rate, options.slots)
+    return instances.masked(rows, rng, vocabulary, data.rate, data.slots)
 
 
 # ---- Published names -------------------------------------------------------------------------------------------------

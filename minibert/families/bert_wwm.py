@@ -22,13 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from minibert.config import nearest, require
+from minibert import options
+from minibert.config import require
 from minibert.corruption import masking, rules, segmentation
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
+from minibert.families import bert, inherited
+from minibert.options import option
 
 KIN = "bert"
+__getattr__ = inherited(KIN)
 
 Tree = dict[str, Any]
 
@@ -42,52 +45,55 @@ class Config(bert.Config):
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-PRETRAINING: Tree = {"files": ("segmenter", "entities")}
 UNITS = {"words": rules.whole_word, "pieces": rules.bert, "entities": rules.entity, "ngrams": rules.ngram}
 
 
-def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Tree:
+@dataclass(frozen=True)
+class Data(options.Pairs):
+    """What the data functions ask for."""
+
+    units: str = option("words", "what is masked together", among=tuple(UNITS))
+    segmenter: str = option("", "words of unspaced text: jieba, or a file of words", file=True)
+    entities: str = option("", "a file of entities, one a line", file=True)
+
+
+def mark(tokenizer: Any, data: Data, texts: list, documents: list) -> Tree:
     """What is handed in: "starts", where the segmenter's words start, and "entities" as tuples of ids."""
-    units = options.units or "words"
-    require(units in UNITS, f"units is {units!r}{nearest(units, UNITS)}; there are: {', '.join(UNITS)}")
-    given: Tree = {}
-    if options.segmenter:
-        segmenter = segmentation.segmenter(options.segmenter)
-        given["starts"] = segmentation.starts(documents, texts, tokenizer.tokens, segmenter)
-    if units == "entities":
-        require(bool(options.entities), "units 'entities' needs them: give a file with one a line, --entities FILE")
-        spelt = {tuple(tokenizer.ids(line)) for line in segmentation.lines(options.entities)} - {()}
-        given["entities"] = {entity for entity in spelt if tokenizer.unk_id not in entity}
-        require(bool(given["entities"]), f"{options.entities} has no entity that this vocabulary can spell")
-    return given
+    marked: Tree = {}
+    if data.segmenter:
+        segmenter = segmentation.segmenter(data.segmenter)
+        marked["starts"] = segmentation.starts(documents, texts, tokenizer.tokens, segmenter)
+    if data.units == "entities":
+        require(bool(data.entities), "units 'entities' needs them: give a file with one a line, --entities FILE")
+        spelt = {tuple(tokenizer.ids(line)) for line in segmentation.lines(data.entities)} - {()}
+        marked["entities"] = {entity for entity in spelt if tokenizer.unk_id not in entity}
+        require(bool(marked["entities"]), f"{data.entities} has no entity that this vocabulary can spell")
+    return marked
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Tree | None = None
+def rows(
+    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Tree | None = None
 ) -> Tree:
     """BERT's pairs, with the words and entities that were handed in; nothing masked yet."""
-    sizes = (options.seq_length, options.short_rate, options.duplicates)
-    rows = makers.pairs(documents, rng, vocabulary, *sizes, starts=(given or {}).get("starts"))
-    return with_entities(rows, vocabulary, given)
+    sizes = (data.seq_length, data.short_rate, data.duplicates)
+    made = makers.pairs(documents, rng, vocabulary, *sizes, starts=(marked or {}).get("starts"))
+    return with_entities(made, vocabulary, marked)
 
 
-def with_entities(rows: Tree, vocabulary: Vocabulary, given: Tree | None) -> Tree:
+def with_entities(rows: Tree, vocabulary: Vocabulary, marked: Tree | None) -> Tree:
     """The rows, with "units" where entities were handed in."""
-    if not given or "entities" not in given:
+    if not marked or "entities" not in marked:
         return rows
-    return {**rows, "units": segmentation.entities(rows["input_ids"], given["entities"], vocabulary.continues)}
+    return {**rows, "units": segmentation.entities(rows["input_ids"], marked["entities"], vocabulary.continues)}
 
 
-def corrupted(
-    rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None
-) -> Tree:
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
     """The published fields of these rows, freshly masked in the units asked for."""
-    ids, rule = rows["input_ids"], UNITS[options.units or "words"]
-    own = {"starts": rows.get("starts"), "units": rows.get("units")}
-    made = rule(ids, rows["input_mask"], rng, vocabulary, rate=options.rate, cap=options.slots, **own)
+    ids, own = rows["input_ids"], {"starts": rows.get("starts"), "units": rows.get("units")}
+    made = UNITS[data.units](ids, rows["input_mask"], rng, vocabulary, rate=data.rate, cap=data.slots, **own)
     kept = ("input_mask", "segment_ids", "next_sentence_labels")
     return {
         "input_ids": made.ids,
         **{name: rows[name] for name in kept if name in rows},
-        **masking.targets(ids, made.chosen, options.slots),
+        **masking.targets(ids, made.chosen, data.slots),
     }

@@ -12,27 +12,29 @@ wwm-ext kept the pairs is not on record (its successors dropped them). Their fil
 and may hold a next-sentence head, which is passed over.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from minibert import options
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert, bert_wwm
+from minibert.families import bert, bert_wwm, inherited
 from minibert.objective import Term
+from minibert.options import option
 
 KIN = "bert_wwm"
+__getattr__ = inherited(KIN)
 
 Array = np.ndarray
 Tree = dict[str, Any]
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
-def example(
-    rng: np.random.Generator, config: bert_wwm.Config, rows: int = 3, length: int = 7, targets: int = 3
-) -> Tree:
+def example(rng: np.random.Generator, config: bert_wwm.Config, dims: dict[str, int] | None = None) -> Tree:
     """BERT's, without labels of pairs."""
-    batch = bert.example(rng, config, rows, length, targets)
+    batch = bert.example(rng, config, dims)
     return {name: value for name, value in batch.items() if name != "next_sentence_labels"}
 
 
@@ -42,13 +44,22 @@ def terms(config: bert_wwm.Config) -> dict[str, Term]:
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Tree | None = None
+@dataclass(frozen=True)
+class Data(options.Masked):
+    """What the data functions ask for: BERT-wwm's, but for pairs."""
+
+    units: str = option("words", "what is masked together", among=tuple(bert_wwm.UNITS))
+    segmenter: str = option("", "words of unspaced text: jieba, or a file of words", file=True)
+    entities: str = option("", "a file of entities, one a line", file=True)
+
+
+def rows(
+    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Tree | None = None
 ) -> Tree:
     """[CLS] consecutive whole sentences of one document [SEP], with the words and entities that were handed in."""
-    starts = (given or {}).get("starts")
-    rows = makers.single_sequence(documents, rng, vocabulary, options.seq_length, options.duplicates, starts)
-    return bert_wwm.with_entities(rows, vocabulary, given)
+    starts = (marked or {}).get("starts")
+    made = makers.single_sequence(documents, rng, vocabulary, data.seq_length, data.duplicates, starts)
+    return bert_wwm.with_entities(made, vocabulary, marked)
 
 
 # ---- Published names -------------------------------------------------------------------------------------------------

@@ -46,15 +46,17 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops, tree
+from minibert import layers, ops, options, tree
 from minibert.config import require
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
+from minibert.families import bert, inherited
 from minibert.heads import masked_lm, replaced_token
+from minibert.options import option
 
 KIN = "bert"
+__getattr__ = inherited(KIN)
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -198,11 +200,11 @@ def shapes(config: Config) -> Tree:
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """BERT's example with the labels of this role; in each row the first sample is the original token."""
-    batch = bert.example(rng, config, rows, length, targets)
-    shape, length = batch["masked_lm_ids"].shape, batch["input_ids"].shape[1]
-    replacements = rng.integers(0, config.vocab_size, shape)
+    batch = bert.example(rng, config, dims)
+    rows, length = batch["input_ids"].shape
+    replacements = rng.integers(0, config.vocab_size, batch["masked_lm_ids"].shape)
     replacements[:, 0] = batch["masked_lm_ids"][:, 0]
     batch |= {"replacement_ids": replacements, "replaced_labels": rng.integers(0, 2, batch["input_ids"].shape)}
     batch = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids", *labels(config))}
@@ -224,9 +226,9 @@ LAYERS = "electra.encoder.layer."
 OPTIONAL = {"baseline": None}  # of a generator alone, which nothing trains
 
 
-def outputs(config: Config) -> tuple[str, ...]:
-    """What `encode` gives."""
-    return ("last_hidden_state", "hidden_states", "attentions")
+def outputs(config: Config) -> dict[str, str]:
+    """BERT's, without a pooler."""
+    return {name: spec for name, spec in bert.outputs(config).items() if name != "pooler_output"}
 
 
 def networks(p: Tree, config: Config) -> dict[str, tuple[Tree, Config, str]]:
@@ -315,7 +317,7 @@ def _generator_head(config: Config) -> Tree:
 
 
 # ---- Sampling --------------------------------------------------------------------------------------------------------
-def sampled(rng: np.random.Generator, p: Tree, config: Config, batch: Tree) -> Tree:
+def sample(rng: np.random.Generator, p: Tree, config: Config, batch: Tree) -> Tree:
     """(5) {replacement_ids (B, M)}: a token for each target slot, drawn from the generator under the batch's dropout
     masks, so that p_G is the one that is trained; slots of weight 0 hold their label.
 
@@ -362,7 +364,7 @@ def replaced(batch: Tree, duplicates: str = "last") -> tuple[Array, Array]:
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
 def labels(config: Config) -> dict[str, str]:
-    """What `loss` takes beside `inputs`; replacement_ids are drawn by `sampled`."""
+    """What `loss` takes beside `inputs`; replacement_ids are drawn by `sample`."""
     if config.role == "discriminator":
         return {"replaced_labels": replaced_token.LABELS["replaced_labels"]}
     masked = masked_lm.LABELS
@@ -372,6 +374,12 @@ def labels(config: Config) -> dict[str, str]:
 def terms(config: Config) -> tuple[str, ...]:
     """The terms of the loss, each unweighted in cache["terms"]; their factors are `weights`."""
     return tuple(weights(config))
+
+
+def heads(config: Config) -> Tree:
+    """The heads of (4) and (8), by term; the two of (11) have none."""
+    both = {"masked_lm": masked_lm, "replaced_token": replaced_token}
+    return {name: head for name, head in both.items() if name in terms(config)}
 
 
 def needs(config: Config) -> tuple[str, ...]:
@@ -497,9 +505,9 @@ def counts(config: Config, batch: Tree) -> dict[str, float]:
     return found
 
 
-def right(c: Tree) -> dict[str, tuple[int, int, int | None]]:
-    """(right, counted, of class 1 or None) of each term's predictions in a loss cache."""
-    found: dict[str, tuple[int, int, int | None]] = {}
+def right(c: Tree) -> dict[str, layers.Right]:
+    """`layers.Right` of each term's predictions in a loss cache."""
+    found: dict[str, layers.Right] = {}
     if "generator" in c:
         found["masked_lm"] = masked_lm.right(c["generator"]["masked_lm"])
     if "discriminator" in c:
@@ -526,29 +534,34 @@ def stage(p: Tree, config: Config, step: int, steps: int) -> tuple[str, ...]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "wordpiece"
-# Corrupted anew whenever a row is served, as in the release. Small runs sample at temperature 5: samples of a poor
-# generator at temperature 1 follow the frequencies of tokens, and a narrow discriminator cannot tell them from context
-# within 3000 updates (87.9 % right, as a constant guess). The generator is half as wide: a quarter would be 16.
-PRETRAINING: Tree = {
-    "options": {"masking": "dynamic", "schedule": "electra"},
-    "fields": {"embedding_size": 32, "generator_size": 0.5, "temperature": 5.0},
-}
-UNITS = ("", "pieces", "repeated")  # repeated: positions are drawn with replacement, as in the release
+# Corrupted anew whenever a row is served, as in the release.
+DEFAULTS: Tree = {"masking": "dynamic", "schedule": "electra"}
+# Small runs sample at temperature 5: samples of a poor generator at temperature 1 follow the frequencies of tokens, and
+# a narrow discriminator cannot tell them from context within 3000 updates (87.9 % right, as a constant guess). The
+# generator is half as wide: a quarter would be 16.
+OWN = {"embedding_size": 32, "generator_size": 0.5, "temperature": 5.0}
+NARROW = {**bert.NARROW, **OWN}
+QUICK = {**bert.QUICK, **OWN}
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
-) -> Tree:
-    """Consecutive sentences packed to the length, in two segments (`sequences.packed`), nothing masked yet."""
-    return makers.packed(documents, rng, vocabulary, options.seq_length, options.duplicates)
+@dataclass(frozen=True)
+class Data(options.Masked):
+    """What the data functions ask for."""
+
+    units: str = option("pieces", "repeated: positions are drawn with replacement, as in the release",
+                        among=("pieces", "repeated"))  # fmt: skip
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
-    """The generator's input and targets (`corruption.rules.electra`); the discriminator's come from `sampled`."""
-    require(options.units in UNITS, f"units is {options.units!r}; electra knows: {', '.join(UNITS[1:])}")
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Any = None) -> Tree:
+    """Consecutive sentences packed to the length, in two segments (`makers.packed`), nothing masked yet."""
+    return makers.packed(documents, rng, vocabulary, data.seq_length, data.duplicates)
+
+
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
+    """The generator's input and targets (`corruption.rules.electra`); the discriminator's come from `sample`."""
     made = rules.electra(
         rows["input_ids"], rows["input_mask"], rng, vocabulary,
-        rate=options.rate, cap=options.max_predictions or None, distinct=options.units != "repeated",
+        rate=data.rate, cap=data.max_predictions or None, distinct=data.units != "repeated",
     )  # fmt: skip
     targets = masking.slot_targets(rows["input_ids"], made.positions, made.weights)
     return {**rows, "input_ids": made.ids, **targets}

@@ -26,14 +26,17 @@ from typing import Any
 
 import numpy as np
 
+from minibert import options
 from minibert.corruption import masking, replacement, rules, segmentation, similarity
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
+from minibert.families import bert, inherited
 from minibert.heads import sentence_order
 from minibert.objective import Term
+from minibert.options import option
 
 KIN = "bert"
+__getattr__ = inherited(KIN)
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -47,9 +50,9 @@ class Config(bert.Config):
     vocab_size: int = 21128
 
 
-def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """BERT's, its pairs labelled by order."""
-    batch = bert.example(rng, config, rows, length, targets)
+    batch = bert.example(rng, config, dims)
     batch["sentence_order_labels"] = batch.pop("next_sentence_labels")
     return batch
 
@@ -62,53 +65,56 @@ def terms(config: Config) -> dict[str, Term]:
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-PRETRAINING: Tree = {"files": ("segmenter", "similar")}
+@dataclass(frozen=True)
+class Data(options.Pairs):
+    """What the data functions ask for."""
+
+    segmenter: str = option("", "words of unspaced text: jieba, or a file of words", file=True)
+    similar: str = option("", "a JSON file of similar words, or a directory with a model", file=True)
 
 
-def learnt(tokenizer: Any, options: Any, counted: Callable) -> replacement.Thesaurus:
+def study(tokenizer: Any, data: Data, counted: Callable) -> replacement.Thesaurus:
     """The similar words: handed in, or for the words of the training text those that a model has near them."""
     similar: similarity.Similar = {}
-    if options.similar and Path(options.similar).is_dir():
-        similar = similarity.in_embeddings(counted(_words), tokenizer.tokens, options.similar)
-    elif options.similar:
-        similar = similarity.handed_in(options.similar, tokenizer)
+    if data.similar and Path(data.similar).is_dir():
+        similar = similarity.in_embeddings(counted(_words), tokenizer.tokens, data.similar)
+    elif data.similar:
+        similar = similarity.handed_in(data.similar, tokenizer)
     roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
     return replacement.thesaurus(similar, Vocabulary(len(tokenizer), *roles))
 
 
-def _words(tokenizer: Any, options: Any, texts: list) -> Counter:
+def _words(tokenizer: Any, data: Data, texts: list) -> Counter:
     documents = [[tokenizer.ids(sentence) for sentence in document] for document in texts]
-    starts = prepared(tokenizer, options, texts, documents).get("starts")
+    starts = mark(tokenizer, data, texts, documents).get("starts")
     return Counter(similarity.words(documents, tokenizer.continues, starts))
 
 
-def prepared(tokenizer: Any, options: Any, texts: list, documents: list) -> Tree:
+def mark(tokenizer: Any, data: Data, texts: list, documents: list) -> Tree:
     """What is handed in: "starts", where the segmenter's words start."""
-    if not options.segmenter:
+    if not data.segmenter:
         return {}
-    segmenter = segmentation.segmenter(options.segmenter)
+    segmenter = segmentation.segmenter(data.segmenter)
     return {"starts": segmentation.starts(documents, texts, tokenizer.tokens, segmenter)}
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Tree | None = None
+def rows(
+    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Tree | None = None
 ) -> Tree:
     """Two consecutive segments, swapped in half of the rows; nothing replaced yet."""
-    sizes = (options.seq_length, options.short_rate, options.duplicates)
-    return makers.ordered_pairs(documents, rng, vocabulary, *sizes, starts=(given or {}).get("starts"))
+    sizes = (data.seq_length, data.short_rate, data.duplicates)
+    return makers.ordered_pairs(documents, rng, vocabulary, *sizes, starts=(marked or {}).get("starts"))
 
 
-def corrupted(
-    rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None
-) -> Tree:
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
     """These rows with words freshly replaced, and what stood there as targets."""
     ids = rows["input_ids"]
-    own = {"rate": options.rate, "cap": options.slots, "starts": rows.get("starts"), "similar": learnt}
+    own = {"rate": data.rate, "cap": data.slots, "starts": rows.get("starts"), "similar": studied}
     made = rules.macbert(ids, rows["input_mask"], rng, vocabulary, **own)
     return {
         "input_ids": made.ids,
         **{name: rows[name] for name in ("input_mask", "segment_ids", "sentence_order_labels")},
-        **masking.targets(ids, made.chosen, options.slots),
+        **masking.targets(ids, made.chosen, data.slots),
     }
 
 

@@ -31,15 +31,17 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers
-from minibert.config import require
+from minibert import layers, options
+from minibert.config import require, shown
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
+from minibert.families import bert, inherited
 from minibert.objective import Term
+from minibert.options import option
 
 KIN = "bert"
+__getattr__ = inherited(KIN)
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -71,10 +73,10 @@ PROBE = {**bert.PROBE, "max_position_embeddings": 15, "type_vocab_size": 2, "nex
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """BERT's batch of every kind of trouble (`bert.example`), where the padding id inside a row holds its position."""
-    length = min(length, longest(config))
-    batch = bert.example(rng, config, rows, length, targets)
+    dims = {**bert.DIMS, **(dims or {})}
+    batch = bert.example(rng, config, {**dims, "T": min(dims["T"], _room(config))})
     batch["dropout"] = {_published(name): keep for name, keep in batch["dropout"].items()}
     return {name: value for name, value in batch.items() if name != "next_sentence_labels" or config.next_sentence}
 
@@ -88,8 +90,12 @@ def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
 LAYERS = "roberta.encoder.layer."
 
 
-def longest(config: Config) -> int:
-    """The tokens that a row may have."""
+def lengths(config: Config) -> dict[str, tuple[str, int]]:
+    """As `bert.lengths`: the first rows of the position table are no token's."""
+    return {"T": ("attention_mask", _room(config))}
+
+
+def _room(config: Config) -> int:
     return config.max_position_embeddings - config.pad_token_id - 1
 
 
@@ -103,9 +109,9 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     """(1)-(8): outputs by name, and the cache; as `bert.encode`."""
     ids, types, dropout = inputs["input_ids"], inputs.get("token_type_ids"), inputs.get("dropout") or {}
     require(
-        ids.shape[1] <= longest(config),
+        ids.shape[1] <= _room(config),
         f"input_ids: {ids.shape[1]} tokens a row, but max_position_embeddings is {config.max_position_embeddings}, "
-        f"of which {longest(config)} are for tokens; truncate",
+        f"of which {_room(config)} are for tokens; truncate",
     )
     tables = {
         "word": ids,
@@ -139,44 +145,57 @@ def terms(config: Config) -> dict[str, Term]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "byte_level"
-FORMATS = ("full-sentences", "doc-sentences", "segment-pair", "sentence-pair")  # section 4.2; "pair": with NSP
 # the release's optimizer: no clipping, decay of everything; duplicates matter to masks drawn once (section 4.1)
-PRETRAINING: Tree = {
-    "options": {
-        "masking": "dynamic",
-        "duplicates": 10,
-        "lowercase": False,
-        "optimizer": "roberta_adam",
-        "schedule": "linear",
-        "weight_decay": 0.01,
-        "clip_norm": 1e9,
-    },
-    "formats": {form: {"next_sentence": form.endswith("pair")} for form in FORMATS},
+DEFAULTS: Tree = {
+    "masking": "dynamic",
+    "duplicates": 10,
+    "lowercase": False,
+    "optimizer": "roberta_adam",
+    "schedule": "linear",
+    "weight_decay": 0.01,
+    "clip_norm": 1e9,
 }
+FORMATS = ("full-sentences", "doc-sentences", "segment-pair", "sentence-pair")  # section 4.2; "pair": with NSP
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
-) -> Tree:
+@dataclass(frozen=True)
+class Data(options.Pairs):
+    """What the data functions ask for."""
+
+    format: str = option("full-sentences", "how text becomes rows (section 4.2); pairs: with next sentence",
+                         among=FORMATS)  # fmt: skip
+
+
+def fields(data: Data, given: Tree) -> Tree:
+    """The config fields for rows that these options make: those given, and what the rows ask for."""
+    paired, pad = data.format.endswith("pair"), given.get("pad_token_id", Config.pad_token_id)
+    fits = given.get("next_sentence", paired) == paired
+    require(fits, f"config field 'next_sentence' is {shown(given.get('next_sentence'))}; the rows that are made in the "
+            f"format {data.format} need {paired}")  # fmt: skip
+    room = {"max_position_embeddings": data.seq_length + pad + 1} if type(pad) is int else {}
+    return {**room, **given, "next_sentence": paired}
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Any = None) -> Tree:
     """Rows in one of the FORMATS (section 4.2), nothing masked yet; segments are 0, with </s></s> between those of a
     pair."""
-    size = (options.seq_length, options.duplicates)
-    if options.format == "segment-pair":
-        size = (options.seq_length, options.short_rate, options.duplicates)
+    size = (data.seq_length, data.duplicates)
+    if data.format == "segment-pair":
+        size = (data.seq_length, data.short_rate, data.duplicates)
         return makers.pairs(documents, rng, vocabulary, *size, layout="roberta")
     made = {
         "full-sentences": makers.full_sentences,
         "doc-sentences": makers.doc_sentences,
         "sentence-pair": makers.sentence_pair_rows,
     }
-    return made[options.format](documents, rng, vocabulary, *size)
+    return made[data.format](documents, rng, vocabulary, *size)
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
     """These rows freshly masked (section 4.1; `rules.roberta`), with their targets."""
     ids = rows["input_ids"]
-    slots = options.max_predictions or math.ceil(options.rate * ids.shape[1])
-    made = rules.roberta(ids, rows["input_mask"], rng, vocabulary, rate=options.rate, cap=slots)
+    slots = data.max_predictions or math.ceil(data.rate * ids.shape[1])
+    made = rules.roberta(ids, rows["input_mask"], rng, vocabulary, rate=data.rate, cap=slots)
     return {**rows, "input_ids": made.ids, **masking.targets(ids, made.chosen, slots)}
 
 

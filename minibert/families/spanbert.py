@@ -33,15 +33,17 @@ from typing import Any
 
 import numpy as np
 
-from minibert.config import require
+from minibert import options
+from minibert.config import require, shown
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
+from minibert.families import bert, inherited
 from minibert.heads import span_boundary
 from minibert.objective import Term
 
 KIN = "bert"
+__getattr__ = inherited(KIN)
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -68,22 +70,12 @@ PROBE = {**bert.PROBE, "span_position_size": 5, "max_span": 3}
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-def example(rng: np.random.Generator, config: Config, rows: int = 3, length: int = 7, targets: int = 3) -> Tree:
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """BERT's, with spans in place of its pairs: one in each row, whose last slot is unused in the last row."""
-    batch = bert.example(rng, config, rows, length, targets)
+    batch = bert.example(rng, config, dims)
     del batch["next_sentence_labels"]
-    last = batch["input_mask"].sum(axis=1) - 1
-    left = rng.integers(0, last - 1)
-    right = rng.integers(left + 2, last + 1)
-    within = np.minimum(right - left - 1, config.max_span)
-    used = np.ones((rows, targets), np.int64)
-    used[-1, -1] = 0
-    return {
-        **batch,
-        "span_boundaries": np.stack([left, right], axis=-1)[:, None] * used[:, :, None],
-        "span_positions": rng.integers(0, within[:, None], (rows, targets)) * used,
-        "span_ids": rng.integers(0, config.vocab_size, (rows, targets)) * used,
-    }
+    dims, lengths = {**bert.DIMS, **(dims or {})}, {"T": batch["input_mask"].sum(axis=1)}
+    return {**batch, **span_boundary.draw(rng, dims, lengths, **terms(config)["span_boundary"].sizes)}
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
@@ -107,10 +99,16 @@ def terms(config: Config) -> dict[str, Term]:
 TOKENIZER = "wordpiece"
 # Masks are drawn anew whenever a row is served, so one pass makes the rows; the vocabulary is cased (section 4). After
 # 3000 updates of the quick preset the boundary objective is still worse than unigrams on text held out, not after 6000.
-PRETRAINING = {
-    "options": {"steps": 6000, "masking": "dynamic", "duplicates": 1, "lowercase": False},
-    "formats": {"": {"max_span": Config.max_span}},  # `corrupted` gives so many tokens of a span a target
-}
+DEFAULTS: Tree = {"steps": 6000, "masking": "dynamic", "duplicates": 1, "lowercase": False}
+Data = options.Masked
+
+
+def fields(data: Data, given: Tree) -> Tree:
+    """The config fields for rows that these options make: `corrupt` gives so many tokens of a span a target."""
+    most = Config.max_span
+    fits = given.get("max_span", most) == most
+    require(fits, f"config field 'max_span' is {shown(given.get('max_span'))}; the rows that are made need {most}")
+    return {"max_position_embeddings": data.seq_length, **given, "max_span": most}
 
 
 class Frequencies:
@@ -126,28 +124,26 @@ class Frequencies:
         return np.searchsorted(self.ends, places, side="right")
 
 
-def learnt(tokenizer: Any, options: Any, counted: Callable) -> Frequencies:
+def study(tokenizer: Any, data: Data, counted: Callable) -> Frequencies:
     """The training text's tokens, from which random ones are drawn by frequency, as in the release."""
     counts = counted(_tokens)
     return Frequencies(np.array([counts[i] for i in range(len(tokenizer))]))
 
 
-def _tokens(tokenizer: Any, options: Any, texts: list) -> Counter:
+def _tokens(tokenizer: Any, data: Data, texts: list) -> Counter:
     return Counter(i for document in texts for sentence in document for i in tokenizer.ids(sentence))
 
 
-def sequences(
-    documents: list, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, given: Any = None
-) -> Tree:
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Any = None) -> Tree:
     """[CLS] consecutive whole sentences of one document [SEP] (section 3.3), nothing masked yet."""
-    return makers.single_sequence(documents, rng, vocabulary, options.seq_length, options.duplicates)
+    return makers.single_sequence(documents, rng, vocabulary, data.seq_length, data.duplicates)
 
 
-def corrupted(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, options: Any, learnt: Any = None) -> Tree:
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
     """These rows with freshly masked spans (section 3.1), and the targets of both terms."""
     ids, present = rows["input_ids"], rows["input_mask"]
-    slots = options.max_predictions or math.ceil(options.rate * ids.shape[1])
-    made = rules.span(ids, present, rng, vocabulary, rate=options.rate, cap=slots, pool=learnt)
+    slots = data.max_predictions or math.ceil(data.rate * ids.shape[1])
+    made = rules.span(ids, present, rng, vocabulary, rate=data.rate, cap=slots, pool=studied)
     candidates = masking.candidates(ids, present, vocabulary)
     return {
         **{name: rows[name] for name in ("input_mask", "segment_ids")},

@@ -4,8 +4,11 @@ A head knows no family; a family says in its `terms` which heads read which of i
 offer the same:
 
     LABELS                  what the batch must hold for it: {name: spec} (see `signatures`)
-    BASELINE                what its loss is compared with: "unigram" (tokens, by how frequent they are) or "majority"
+    BASELINE                what its loss is compared with: "unigram" (tokens, by how frequent they are), "majority"
+                            (classes) or "none"; COMMAND: of the command line, that shows what it predicts, if any does
     shapes(**sizes)         the tree of its parameters; sizes are the term's
+    draw(rng, dims, lengths, **sizes)       labels of an example of so many rows: dims by letter, lengths of its rows by
+                            letter
     loss(h, p, labels, *, table, total, dense, **constants) -> (loss, c)
                             the plain mean over the targets of what h says. table: the (V, E) matrix of logits, where
                             the term names one. total: what the sum is divided by instead, so that micro-batches add up.
@@ -13,7 +16,7 @@ offer the same:
                             modules: the same numbers, for traces. c["loss"] is the cache of the op that gives the loss
     loss_backward(dloss, c) -> (dh, g, dtable)
     count(labels)           how many targets there are
-    right(c)                (right, counted, of class 1, or None for tokens) of its predictions
+    right(c)                `layers.Right` of its predictions
     predict(h, p, *, table, **constants)
                             logits for h as it is
 """

@@ -19,6 +19,7 @@ Tree = dict[str, Any]
 
 LABELS = {"masked_lm_positions": "(B,M)<T", "masked_lm_ids": "(B,M)<vocab_size", "masked_lm_weights": "(B,M)+"}
 BASELINE = "unigram"
+COMMAND = "fill-mask"
 
 
 def shapes(*, width: int, table: tuple[int, int], tied: bool) -> Tree:
@@ -28,6 +29,18 @@ def shapes(*, width: int, table: tuple[int, int], tied: bool) -> Tree:
         "dense": {"weight": (inner, width), "bias": (inner,)},
         "norm": {"weight": (inner,), "bias": (inner,)},
         "decoder": {"bias": (vocabulary,)} if tied else {"weight": table, "bias": (vocabulary,)},
+    }
+
+
+def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, *, table: tuple[int, int], **_: Any) -> Tree:
+    """Labels of an example: M targets a row, 3 unless dims has M, none at the first position; the last has weight 0."""
+    slots = dims["B"], dims.get("M", 3)
+    weights = np.ones(slots, np.float32)
+    weights[-1, -1] = 0
+    return {
+        "masked_lm_positions": np.sort(rng.integers(1, lengths["T"].min(), slots), axis=1),
+        "masked_lm_ids": rng.integers(0, table[0], slots),
+        "masked_lm_weights": weights,
     }
 
 
@@ -90,7 +103,7 @@ def count(labels: Tree) -> float:
     return float(np.sum(labels["masked_lm_weights"], dtype=np.float64))
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
+def right(c: Tree) -> layers.Right:
     return layers.right(c["loss"])
 
 

@@ -25,6 +25,11 @@ def shapes(*, width: int) -> Tree:
     return {"weight": (2, width), "bias": (2,)}
 
 
+def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, **_: Any) -> Tree:
+    """Labels of an example: both, in turn."""
+    return {"next_sentence_labels": np.arange(dims["B"]) % 2}
+
+
 @block
 def nsp_head(pooled: Array, p: Tree) -> tuple[Array, Tree]:
     """(1) r Wᵀ + b; pooled r (B, D) -> (B, 2)."""
@@ -60,8 +65,8 @@ def count(labels: Tree) -> float:
     return float(len(target))
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
-    return layers.right(c["loss"])
+def right(c: Tree) -> layers.Right:
+    return layers.right(c["loss"], classes=True)
 
 
 def predict(r: Array, p: Tree, *, table: None = None) -> Array:

@@ -18,11 +18,17 @@ Tree = dict[str, Any]
 
 LABELS = {"replaced_labels": "(B,T)<2", "attention_mask": "?(B,T)?"}
 BASELINE = "majority"
+COMMAND = "detect"
 
 
 def shapes(*, width: int) -> Tree:
     """width: of the states that are read, D."""
     return {"dense": {"weight": (width, width), "bias": (width,)}, "out": {"weight": (1, width), "bias": (1,)}}
+
+
+def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, **_: Any) -> Tree:
+    """Labels of an example: at random."""
+    return {"replaced_labels": rng.integers(0, 2, (dims["B"], dims["T"]))}
 
 
 @block
@@ -75,11 +81,11 @@ def count(labels: Tree) -> float:
     return float(np.sum(_attended(labels)))
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
+def right(c: Tree) -> layers.Right:
     parts = c["loss"]
     labels, counted = parts["labels"] == 1, parts["weights"] != 0
     guessed = ((parts["logits"] > 0) == labels) & counted
-    return int(guessed.sum()), int(counted.sum()), int((labels & counted).sum())
+    return int(guessed.sum()), int(counted.sum()), np.bincount(labels[counted], minlength=2)
 
 
 def predict(h: Array, p: Tree, *, act: str, table: None = None, **_: Any) -> Array:

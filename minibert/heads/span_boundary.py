@@ -48,6 +48,24 @@ def shapes(*, width: int, table: tuple[int, int], tied: bool, places: tuple[int,
     }
 
 
+def draw(
+    rng: np.random.Generator, dims: dict[str, int], lengths: Tree, *, table: tuple[int, int],
+    places: tuple[int, int], **_: Any,
+) -> Tree:  # fmt: skip
+    """Labels of an example: a span in each row, of M slots, 3 unless dims has M; the last slot is unused."""
+    slots, last = (dims["B"], dims.get("M", 3)), lengths["T"] - 1
+    left = rng.integers(0, last - 1)
+    right = rng.integers(left + 2, last + 1)
+    within = np.minimum(right - left - 1, places[0])
+    used = np.ones(slots, np.int64)
+    used[-1, -1] = 0
+    return {
+        "span_boundaries": np.stack([left, right], axis=-1)[:, None] * used[:, :, None],
+        "span_positions": rng.integers(0, within[:, None], slots) * used,
+        "span_ids": rng.integers(0, table[0], slots) * used,
+    }
+
+
 @block
 def sbo_head(
     left: Array, right: Array, p: Tree, table: Array, *, places: Array, act: str, eps: float
@@ -116,7 +134,7 @@ def count(labels: Tree) -> float:
     return float(_used(labels).sum())
 
 
-def right(c: Tree) -> tuple[int, int, int | None]:
+def right(c: Tree) -> layers.Right:
     return layers.right(c["loss"])
 
 

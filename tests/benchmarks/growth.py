@@ -53,7 +53,9 @@ def network(rows: int, length: int, width: int, vocabulary: int) -> tuple[minibe
         "bert", vocab_size=vocabulary, hidden_size=width, num_hidden_layers=LAYERS,
         num_attention_heads=max(1, width // HEAD), intermediate_size=4 * width, max_position_embeddings=length,
     )  # fmt: skip
-    batch = model.module.example(np.random.default_rng(0), model.config, rows, length, length // TARGETS)
+    batch = model.module.example(
+        np.random.default_rng(0), model.config, {"B": rows, "T": length, "M": length // TARGETS}
+    )
     del batch["dropout"]
     batch["input_mask"][:] = 1
     batch["masked_lm_weights"][:] = 1

@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 import minibert
-from minibert import config as configs
 from minibert import corpus, data, inference, pretraining, training
 from minibert.families import electra
 
@@ -71,7 +70,7 @@ def products(config: electra.Config, tokens: int, slots: int) -> int:
 
 def _equal_compute(steps: int, tokens: int = 64, slots: int = 9) -> int:
     """Steps of the masked-token arm that cost as much as `steps` of ELECTRA's at the quick size."""
-    sizes = {**pretraining.PRESETS["quick"][1], **electra.PRETRAINING["fields"], "vocab_size": 4000}
+    sizes = {**electra.QUICK, "vocab_size": 4000}
     joint, alone = (products(electra.Config(**sizes, role=role), tokens, slots) for role in ("joint", "generator"))
     return round(steps * joint / alone)
 
@@ -133,9 +132,9 @@ def outcome(experiment: Experiment, arm: Arm, options: dict[str, Any], seed: int
 def measured(run: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Held-out figures of a run's model on the rows that its options make of the held-out text, with these changes."""
     model, record = minibert.load(run), json.loads((run / "run.json").read_bytes())
-    options = configs.from_fields(pretraining.Options, {**record["options"], **changes})
+    options, own = pretraining.options_of(model.module, {**record["options"], **changes})
     texts = list(corpus.split(corpus.default_documents(), options.held_out, options.seed)[1])
-    rows, _ = data.Recipe(model.family, model.tokenizer, options).instances(texts, "held_out")
+    rows, _ = data.Recipe(model.family, model.tokenizer, own, options.seed).instances(texts, "held_out")
     return training.evaluation(model, rows, seed=options.seed)
 
 
@@ -146,7 +145,7 @@ def probe(run: Path, fewest: int = 20, most: int = 60, ridge: float = 0.01) -> d
     documents' indicators (standardised features, penalty ridge·N, fixed beforehand), those at odd places are asked.
     """
     model, record = minibert.load(run), json.loads((run / "run.json").read_bytes())
-    options = configs.from_fields(pretraining.Options, record["options"])
+    options, _ = pretraining.options_of(model.module, record["options"])
     documents = list(corpus.split(corpus.default_documents(), options.held_out, options.seed)[1])
     documents = [document[:most] for document in documents if len(document) >= fewest]
     labels = np.repeat(np.arange(len(documents)), [len(document) for document in documents])

@@ -23,7 +23,7 @@ from minibert.golden.recipe import DIMS, CaseRecipe
 from minibert.pairs import BLOCKS, PAIRS
 
 MOST_PARAMETERS = 100_000
-LEAST, ROOM = 7, "a probe batch needs 7 or more"  # tokens
+LEAST = 7  # of what rows differ in, so that a batch can hold all kinds of trouble
 
 
 def names() -> list[str]:
@@ -66,11 +66,6 @@ def probe_sizes(module: ModuleType) -> dict[str, Any]:
     return {name: module.PROBE[name] for name in (found if named is None else named)}
 
 
-def example(module: ModuleType, draws: Any, config: Any, dims: Mapping[str, int]) -> dict[str, Any]:
-    """The family's example batch of these dimensions."""
-    return module.example(draws, config, rows=dims["B"], length=dims["T"])
-
-
 def of(name: str, kind: str, fields: Mapping[str, Any], seed: int, pair: str | None = None) -> CaseRecipe:
     """The recipe of a family's case of that kind (pair: the block), or of an op's, with these config fields over small
     sizes.
@@ -85,9 +80,11 @@ def of(name: str, kind: str, fields: Mapping[str, Any], seed: int, pair: str | N
     require(
         size <= MOST_PARAMETERS, f"the configuration has {size:,} parameters of {MOST_PARAMETERS:,} allowed; {advice}"
     )
-    room = module.longest(made)
-    require(room >= LEAST, f"max_position_embeddings leaves room for {room} tokens; {ROOM}")
-    dims = {**DIMS, "T": min(DIMS["T"], room)}
+    dims = dict(DIMS)
+    for letter, (array, most) in module.lengths(made).items():
+        require(most >= LEAST, f"the configuration leaves room for {most} along {letter} of {array}; a probe batch needs "
+                f"{LEAST} or more")  # fmt: skip
+        dims[letter] = min(dims.get(letter, LEAST), most)
     title = f"{name} made from seed {seed}"
     given: dict[str, Any] = {"config": fields, "seed": seed, "dropout": True, "dims": dims}
     if kind == "block":

@@ -61,7 +61,7 @@ def subject_of(recipe: CaseRecipe) -> tuple[Subject, list[dict[str, Any]]]:
     """What a recipe computes: the subject, and its batches as files hold them."""
     config = cases.config(recipe.family, recipe.config)
     params = probe_weights(recipe.family, config, recipe.seed, recipe.std)
-    batches = [_batch(recipe, config, i) for i in range(BATCHES if recipe.steps else 1)]
+    batches = [batch_of(recipe, config, i) for i in range(BATCHES if recipe.steps else 1)]
     if recipe.settled is not None:
         recipe.settled(Model(recipe.family, config, params), batches[0], Draws(recipe.seed, "nearly constant"))
     params = tree.map(lambda a: single(a).astype(recipe.dtype), params)
@@ -86,10 +86,10 @@ def single(a: np.ndarray) -> np.ndarray:
     return np.asarray(a, np.float32)
 
 
-def _batch(recipe: CaseRecipe, config: Any, number: int) -> dict[str, Any]:
+def batch_of(recipe: CaseRecipe, config: Any, number: int = 0) -> dict[str, Any]:
     """The family's example batch, and what the recipe changes in it."""
     draws = Draws(recipe.seed, f"batch {number}")
-    batch = cases.example(families.family(recipe.family), draws, config, recipe.dims)
+    batch = families.family(recipe.family).example(draws, config, dict(recipe.dims))
     for edit in recipe.edits:
         edit(batch, draws)
     if not recipe.dropout:

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 import minibert
-from minibert import objective, signatures, tree
+from minibert import batches, objective, tree
 from minibert.checkpoint import directory
 from minibert.config import require, to_fields
 from minibert.golden import case as files
-from minibert.golden import levels, noise, subject
-from minibert.golden.draws import Draws
+from minibert.golden import cases, levels, noise, subject
 from minibert.golden.kinds import Made
-from minibert.golden.kinds.family import inputs_of, outputs
+from minibert.golden.kinds.family import batch_of, inputs_of, outputs
 from minibert.golden.recipe import CaseRecipe
 from minibert.golden.subject import Tensors, cast, entered
 from minibert.model import Model
@@ -26,7 +25,6 @@ from minibert.model import Model
 LEVELS, WHOLE = "model", True
 MOST_TOKENS = 24  # of a text
 MOST_TEXTS = 4
-TARGETS = 3  # of a row
 BUDGET = 600_000  # bytes of truths
 
 
@@ -38,12 +36,12 @@ def made(recipe: CaseRecipe) -> Made:
     require(whole_file, f"{source} has no {directory.WEIGHTS}: sharded weights have no one hash to refer to")
     require(model.tokenizer is not None, f"{source} has no vocabulary, so no text becomes tokens")
     require(0 < len(recipe.texts) <= MOST_TEXTS, f"{len(recipe.texts)} texts: give 1 to {MOST_TEXTS}, one a line")
-    room = min(MOST_TOKENS, model.module.longest(model.config))
+    room = min(MOST_TOKENS, batches.longest(model.module, model.config) or MOST_TOKENS)
     encoded = model.tokenizer.encode_batch(recipe.texts, max_length=room)
     batch = _batch(model, encoded)
     whole = all(head in model.params for head in objective.needs(model.module, model.config))
     if whole:
-        batch |= _labels(model, batch, Draws(recipe.seed, "labels"))
+        batch |= _labels(model, batch["input_ids"].shape, recipe.seed)
     name, end = place.resolve().name, "gradients" if whole else "hidden states"
     facts = {
         "title": f"{name} over {len(recipe.texts)} texts, from characters to {end}",
@@ -92,15 +90,12 @@ def _batch(model: Model, encoded: list) -> dict[str, Any]:
     return {filed.get(name, name): array for name, array in made.items() if name in known}
 
 
-def _labels(model: Model, batch: dict[str, Any], draws: Draws) -> dict[str, np.ndarray]:
-    """Labels drawn by their specs; the text is left as it stands."""
-    module, spellings = model.module, getattr(model.module, "SPELLINGS", {})
-    sizes: dict[str, Any] = {"M": TARGETS, **to_fields(model.config)}
-    for name, array in batch.items():
-        spec = signatures.parse(module.inputs(model.config)[spellings.get(name, name)])
-        sizes |= zip(spec.dims, array.shape, strict=False)
-    specs = {name: signatures.parse(text) for name, text in objective.labels(module, model.config).items()}
-    return {name: signatures.draw(spec, sizes, draws) for name, spec in specs.items()}
+def _labels(model: Model, shape: tuple[int, int], seed: int) -> dict[str, np.ndarray]:
+    """The labels of the family's example; the text is left as it stands."""
+    dims = {"B": shape[0], "T": shape[1], "M": min(3, shape[1] // 2)}
+    build = cases.hook(model.family, "recipe") or CaseRecipe
+    batch = batch_of(build("", model.family, seed=seed, dims=dims), model.config)
+    return {name: batch[name] for name in objective.labels(model.module, model.config)}
 
 
 def _evaluation(model: Model, batch: dict[str, Any]) -> noise.Evaluation:

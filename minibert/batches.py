@@ -1,0 +1,100 @@
+"""Batches of any family: how many rows they have, how long each is, and rows cut to the longest among them.
+
+Which dimension of which array differs from row to row is said by data: a family's `lengths` names the ragged letters,
+the specs of its inputs and labels say where each stands.
+"""
+
+import functools
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minibert import objective, signatures
+
+Array = np.ndarray
+Batch = dict[str, Any]
+
+
+@functools.lru_cache(maxsize=64)
+def specs(network: ModuleType, config: Any) -> dict[str, signatures.Spec]:
+    """The Spec of every input and label, under each of its spellings."""
+    found = {**network.inputs(config), **objective.labels(network, config)}
+    spelled = {other: found[name] for other, name in getattr(network, "SPELLINGS", {}).items() if name in found}
+    return {name: signatures.parse(text) for name, text in {**found, **spelled}.items()}
+
+
+def count(batch: Mapping[str, Any]) -> int:
+    """How many rows a batch has: every array has them in front."""
+    return len(next(array for name, array in batch.items() if name != "dropout"))
+
+
+def longest(network: ModuleType, config: Any) -> int | None:
+    """How long a row may be along the first ragged letter; None where all rows are of one size."""
+    return next((most for _, most in network.lengths(config).values()), None)
+
+
+def lengths(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str, Array]:
+    """For each ragged letter, how long each row is, (B,): all of it where the input that says so is absent."""
+    known, found = specs(network, config), {}
+    spellings = getattr(network, "SPELLINGS", {})
+    for letter, (name, _) in network.lengths(config).items():
+        given = next((array for key, array in batch.items() if spellings.get(key, key) == name), None)
+        if given is not None:
+            axes = tuple(i for i, dim in enumerate(known[name].dims) if i and dim == letter)
+            found[letter] = np.asarray(given).sum(axis=axes)
+            continue
+        size = next((batch[key].shape[known[key].dims.index(letter)] for key in batch
+                     if key in known and letter in known[key].dims), 0)  # fmt: skip
+        found[letter] = np.full(count(batch), size)
+    return found
+
+
+def taken(network: ModuleType, config: Any, batch: Mapping[str, Array], rows: Array) -> Batch:
+    """These rows, every array cut along its ragged letters to the longest of them."""
+    chosen = {name: array[rows] for name, array in batch.items()}
+    most = {letter: int(sizes.max()) for letter, sizes in lengths(network, config, chosen).items()}
+    known = specs(network, config)
+
+    def cut(name: str, array: Array) -> Array:
+        dims = known[name].dims if name in known else ()
+        return np.ascontiguousarray(array[tuple(slice(most.get(dim)) for dim in dims)])
+
+    return {name: cut(name, array) for name, array in chosen.items()}
+
+
+def by_length(
+    network: ModuleType, config: Any, batch: Mapping[str, Array], *, longest_first: bool = False
+) -> Array:
+    """The rows' numbers in the order of their lengths along the first ragged letter; equals as they stood."""
+    sizes = next(iter(lengths(network, config, batch).values()), None)
+    if sizes is None:
+        return np.arange(count(batch))
+    return np.argsort(-sizes if longest_first else sizes, kind="stable")
+
+
+def dims(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str, int]:
+    """The size of each letter that the specs of a batch's arrays name."""
+    known = specs(network, config)
+    named = ((known[name].dims, np.shape(array)) for name, array in batch.items() if name in known)
+    return {dim: size for dims, shape in named for dim, size in zip(dims, shape, strict=False) if len(dim) == 1}
+
+
+def example(network: ModuleType, config: Any, rng: np.random.Generator, sizes: dict[str, int] | None = None) -> Batch:
+    """The network's example, with labels that its terms' heads draw where it has none; sizes: by letter."""
+    batch = network.example(rng, config, sizes)
+    if hasattr(network, "loss"):
+        return batch
+    there = {**dims(network, config, batch), **(sizes or {})}
+    rows = {letter: np.asarray(of) for letter, of in lengths(network, config, batch).items()}
+    for term in network.terms(config).values():
+        if not term.head.LABELS.keys() <= batch.keys():
+            batch |= term.head.draw(rng, there, rows, **term.sizes)
+    return batch
+
+
+def size(network: ModuleType, config: Any, batch: Mapping[str, Array]) -> int:
+    """The tokens of a batch: the sum of its rows' lengths; its rows where no letter is ragged."""
+    found = lengths(network, config, batch)
+    return int(sum(sizes.sum() for sizes in found.values())) if found else count(batch)

@@ -1,0 +1,6 @@
+"""One file, one command of the command line, found by its name: `minibert fill-mask` is `minibert.commands.fill_mask`.
+
+Each has `parser(commands)`, which adds the command to argparse's sub-parsers and sets `run`, a function of the parsed
+arguments that returns the exit code, None for 0. A parser's `complete(words)`, where it is set, is called with the
+command's words before they are parsed.
+"""

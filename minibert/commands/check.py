@@ -1,0 +1,5 @@
+"""`minibert check`: see `minibert.golden.checking`."""
+
+from minibert.golden.checking import parser
+
+__all__ = ["parser"]

@@ -1,0 +1,38 @@
+"""`minibert fill-mask`: the most probable tokens for each [MASK]."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import minibert
+from minibert import inference, streams
+from minibert.config import whole
+from minibert.errors import printable
+
+
+def parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    command = commands.add_parser("fill-mask", help="the most probable tokens for each [MASK]")
+    command.set_defaults(run=_fill_mask)
+    command.add_argument("directory", metavar="DIR")
+    command.add_argument("text", nargs="*", help="texts with [MASK]; default: lines of standard input")
+    command.add_argument("--top", type=int, default=5, metavar="N")
+    command.add_argument("--json", action="store_true", help="one JSON object a text")
+
+
+def _fill_mask(args: argparse.Namespace) -> None:
+    whole("--top", args.top, 1)
+    model = minibert.load(args.directory)
+    for text in streams.texts(args.text):
+        guesses = inference.masked_words(model, text, args.top)
+        if args.json:
+            masks = [[guess._asdict() for guess in mask] for mask in guesses]
+            print(json.dumps({"text": text, "masks": masks}), flush=True)
+            continue
+        print(printable(text))
+        for i, mask in enumerate(guesses, 1):
+            for guess in mask:
+                place = f"mask {i}  " if len(guesses) > 1 else ""
+                print(f"  {place}{guess.probability:7.2%}  {printable(guess.token)}")
+        sys.stdout.flush()

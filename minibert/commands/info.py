@@ -1,0 +1,76 @@
+"""`minibert info`: what a directory holds, and what a training step of its model would."""
+
+import argparse
+import json
+from dataclasses import fields
+from typing import Any
+
+import minibert
+from minibert import batches, memory, objective, tree
+from minibert.config import whole
+
+
+def parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    command = commands.add_parser("info", help="what a directory holds")
+    command.set_defaults(run=_info)
+    command.add_argument("directory", metavar="DIR")
+    command.add_argument("--json", action="store_true")
+    command.add_argument("--memory", action="store_true", help="what a training step holds, by place")
+    command.add_argument("--batch-size", type=int, default=8, metavar="ROWS", help="of that step; default 8")
+    command.add_argument("--length", type=int, metavar="TOKENS", help="of its rows; default 128, or what fits")
+
+
+def _info(args: argparse.Namespace) -> None:
+    model = minibert.load(args.directory)
+    if args.memory:
+        return _memory(model, args.batch_size, args.length, args.json)
+    flat = model.state_dict()
+    heads = objective.needs(model.module, model.config)
+    parts: dict[str, int] = {}
+    for path, array in tree.items(model.params):
+        part = path.split(".")[0]
+        parts[part] = parts.get(part, 0) + array.size
+    facts = {
+        "family": model.family,
+        "parameters": sum(array.size for array in flat.values()),
+        "tensors": len(flat),
+        "dtype": str(next(iter(flat.values())).dtype),
+        "parts": parts,
+        "heads": [head for head in heads if head in model.params],
+        "absent": [head for head in heads if head not in model.params],
+        "vocabulary": None if model.tokenizer is None else len(model.tokenizer),
+        "config": {field.name: getattr(model.config, field.name) for field in fields(model.config)},
+    }
+    if args.json:
+        print(json.dumps(facts, indent=2))
+        return
+    print(f"{facts['family']}, {facts['parameters']:,} parameters in {facts['tensors']} tensors of {facts['dtype']}")
+    for part, count in parts.items():
+        print(f"  {part:<24}{count:>14,}")
+    print(f"heads: {', '.join(facts['heads']) or 'none'}; absent: {', '.join(facts['absent']) or 'none'}")
+    print(f"vocabulary: {facts['vocabulary'] or 'none'}{' tokens' if facts['vocabulary'] else ''}")
+    for name, value in facts["config"].items():
+        print(f"  {name:<32}{value}")
+
+
+def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool) -> None:
+    """The arrays between forward and backward; with them the gradient, the parameters and two moments are held."""
+    longest = batches.longest(model.module, model.config)
+    length = min(128, longest) if length is None else length
+    whole("--batch-size", rows, 1, memory.MOST)
+    whole("--length", length, 4, longest)
+    held = memory.activations(model, rows, length)
+    again = memory.activations(model, rows, length, keep="inputs")
+    size = sum(array.nbytes for array in tree.leaves(model.params))
+    totals = {"activations": sum(h.bytes for h in held), "recomputing_layers": sum(h.bytes for h in again),
+              "parameters": size, "gradient": size, "two_moments": 2 * size}  # fmt: skip
+    if as_json:
+        print(json.dumps({"rows": rows, "length": length, **totals, "held": [h._asdict() for h in held]}, indent=2))
+        return
+    print(f"a step over {rows} x {length} tokens, {tree.leaves(model.params)[0].dtype}: what the backward finds")
+    for place, arrays, amount in held:
+        if amount > totals["activations"] / 1000:
+            print(f"  {place:<60}{arrays:>6}{amount / 2**20:>12,.2f} MiB")
+    for name, amount in totals.items():
+        print(f"{name.replace('_', ' '):<62}{'':>6}{amount / 2**20:>12,.2f} MiB")

@@ -1,0 +1,98 @@
+"""`minibert pretrain`: see `minibert.pretraining`. The options are the run's and those of the family's data."""
+
+import argparse
+import functools
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from minibert import families, pretraining
+from minibert.errors import InputError
+
+
+def parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    command = commands.add_parser("pretrain", help="train a model from raw text")
+    command.set_defaults(run=_pretrain)
+    command.add_argument("family", help=f"one of: {', '.join(families.names())}")
+    command.add_argument("--corpus", nargs="+", metavar="FILE", help="UTF-8 text; default: what every Python ships")
+    command.add_argument("--out", metavar="DIR", help="a new directory; default: runs/FAMILY")
+    command.add_argument("--resume", action="store_true", help="continue the run in DIR, bit for bit")
+    command.add_argument("--preset", help=f"model size and run: {', '.join(pretraining.PRESETS)}")
+    command.add_argument("--config", metavar="FILE", help="a config.json with the model's fields")
+    command.add_argument("--set", nargs="+", metavar="FIELD=VALUE", help="config fields, such as hidden_size=96")
+    command.add_argument("--vocabulary", metavar="PATH", help="use this vocabulary instead of learning one")
+    command.add_argument("--threads", type=int, help="cores to use; no bit depends on it")
+    command.add_argument("--processes", type=int, default=1, metavar="N", help="making the data; no bit depends on it")
+    command.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
+    command.complete = functools.partial(_complete, command)
+
+
+def _complete(command: Any, words: list[str]) -> None:
+    """Adds the options of a run and of the data functions of the family that the words name, with its defaults."""
+    spelled = next((word for word in _free(command, words) if word.replace("-", "_") in _known()), None)
+    module = None if spelled is None else families.family(spelled)
+    _add(command, pretraining.Options, {} if module is None else module.DEFAULTS)
+    if module is not None:
+        _add(command.add_argument_group(f"data of {spelled}"), module.Data, module.DEFAULTS)
+    others = {name for other in families.names() for name in pretraining.known(families.family(other))}
+    for name in sorted(others.difference(pretraining.RUN if module is None else pretraining.known(module))):
+        command.add_argument(_flag(name), help=argparse.SUPPRESS)  # refused by name
+    command.set_defaults(known=sorted(others))
+
+
+def _known() -> list[str]:
+    return [*families.names(), *families.ALIASES]
+
+
+def _free(command: Any, words: list[str]) -> Iterator[str]:
+    """The words that are no option and no option's value."""
+    taking = many = False
+    for word in words:
+        if word.startswith("--"):
+            action = command._option_string_actions.get(word)
+            run = word[2:].replace("-", "_") in pretraining.RUN  # each has a value
+            taking = run or (action is not None and action.nargs != 0)
+            many = action is not None and action.nargs == "+"
+        elif taking or many:
+            taking = False
+        else:
+            yield word
+
+
+def _add(group: Any, options: type, defaults: dict[str, Any]) -> None:
+    """An argument for each option."""
+    for option in fields(options):
+        about = option.metadata
+        default = defaults.get(option.name, option.default)
+        shown = f"; default {default}" if default != "" else ""
+        among = f" ({', '.join(about['among'])})" if about["among"] else ""
+        help = f"{about['help']}{among}{shown}".replace("%", "%%")
+        kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else {"type": option.type}
+        group.add_argument(_flag(option.name), help=help, **kind)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _pretrain(args: argparse.Namespace) -> None:
+    names = ("family", "out", "resume", "preset", "config", "vocabulary", "threads", "processes", "checkpoint_every")
+    own = {name: getattr(args, name) for name in names}
+    chosen = {name: getattr(args, name) for name in args.known}
+    pretraining.pretrain(corpus_files=args.corpus or (), fields=_assignments(args.set or []), **own, **chosen)
+
+
+def _assignments(texts: list[str]) -> dict[str, Any]:
+    """Config fields from FIELD=VALUE: numbers, true, false and null as JSON has them, else text."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text!r}: write FIELD=VALUE")
+        try:
+            values[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            values[name] = value
+    return values
