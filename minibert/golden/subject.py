@@ -9,6 +9,7 @@ in lower precision, a mistake of an edited subject. Keys of the result, in forwa
                              moments as SLOT.NAME
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -150,7 +151,8 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
         grads = parts.get("grads", lambda g, step: g)(grads, k)
         grads, norm = clip(grads, plan["clip_norm"])
         lr = rate(plan["first_step"] + k - 1, peak=plan["learning_rate"], warmup=plan["warmup"], total=plan["total"])
-        update(params, grads, state, lr=lr, decay=decay)
+        step = update if lr >= 0 else inspect.unwrap(update)  # the optimizers refuse such a rate; a mistake has it
+        step(params, grads, state, lr=lr, decay=decay)
         if k in steps:
             found = {"loss": loss, "learning_rate": lr, "gradient_norm": norm, **to_published(params, rows)}
             for slot in (name for name in state if name != "step"):
