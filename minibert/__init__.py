@@ -6,13 +6,12 @@ from minibert.errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minibert.checkpoint.directory import load
-    from minibert.model import Model, create
+    from minibert.model import Model, create, load
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "Model", "create", "load"]
 
-_HOMES = {"Model": "model", "create": "model", "load": "checkpoint.directory"}
+_HOMES = {"Model": "model", "create": "model", "load": "model"}
 
 
 def __getattr__(name: str) -> object:

@@ -13,6 +13,8 @@ from numbers import Real
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from minibert.errors import InputError, printable
 
 C = TypeVar("C")
@@ -56,6 +58,17 @@ def one_of(name: str, value: Any, known: Iterable[str]) -> str:
     if not fits:
         raise InputError(f"unknown {name} {shown(value)}{nearest(value, known)}; there are: {', '.join(known)}")
     return value
+
+
+def parameter_dtype(dtype: Any) -> np.dtype:
+    """The dtype of that name, if parameters may have it, in the machine's byte order."""
+    try:
+        kind = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
+    except Exception:  # whatever the conversion of somebody's object raises
+        kind = None
+    if kind is None or kind.kind != "f" or kind.itemsize < 4:
+        raise InputError(f"dtype {shown(dtype)}: parameters are float32, float64 or longdouble")
+    return kind.newbyteorder("=")
 
 
 def listed(name: str, value: Any) -> list[Any]:

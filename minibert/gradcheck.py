@@ -618,6 +618,9 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
         {"act": act},
         {"activation": act},
     )
+    down, up = ({"weight": p["pooler"]["weight"][:4], "bias": p["pooler"]["bias"][:4]},
+                {"weight": p["pooler"]["weight"][:, 1:5], "bias": p["pooler"]["bias"]})  # fmt: skip
+    yield Case("adapter", layers.adapter, layers.adapter_backward, {"f": x, "p": {"down": down, "up": up}}, {})
     yield Case(
         "encoder_layer",
         layers.encoder_layer,
@@ -693,7 +696,7 @@ def slopes(
 def family_errors(name: str, seed: int = 0) -> dict[str, float]:
     """`directional` errors of a family's whole loss at its PROBE configuration, dropout masks drawn."""
     module, rng = families.family(name), np.random.default_rng(seed)
-    model = create(name, **module.PROBE, dtype="float64", initializer_range=0.4)
+    model = create(name, **{**module.PROBE, "dtype": "float64", "initializer_range": 0.4})
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
     batch = model.checked(batches.example(module, model.config, rng))
     gradient = objective.loss_backward(objective.loss(module, params, model.config, batch)[1])

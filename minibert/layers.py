@@ -115,21 +115,75 @@ def feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     return dx, g
 
 
-# ---- Residual, dropout, norm -----------------------------------------------------------------------------------------
+# ---- The end of a sub-layer ------------------------------------------------------------------------------------------
+# It gets the sub-layer's own sub-tree, which decides what is done there: an adapter is applied where one stands.
+@block
+def adapter(f: Array, p: Tree) -> tuple[Array, Tree]:
+    """f + gelu(f W₁ᵀ + b₁) W₂ᵀ + b₂ (Houlsby et al. 2019, arXiv 1902.00751, section 2.1; behind the dropout, as in the
+    release); f (…, D), p: down (A, D), up (D, A).
+    """
+    c: Tree = {}
+    h, c["down"] = ops.linear(f, **p["down"])
+    h, c["gelu"] = ops.gelu(h)
+    h, c["up"] = ops.linear(h, **p["up"])
+    return kernels.add(f, h), c
+
+
+@block_backward
+def adapter_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    g: Tree = {}
+    dh, g["up"] = ops.linear_backward(dy, c["up"])
+    df, g["down"] = ops.linear_backward(ops.gelu_backward(dh, c["gelu"]), c["down"])
+    return kernels.add(dy, df), g
+
+
+def _dropped(f: Array, p: Tree, keep: Array | None, rate: float) -> tuple[Array, Tree]:
+    """Drop(f), then the adapter."""
+    c: Tree = {}
+    f, c["dropout"] = ops.dropout(f, keep=keep, rate=rate)
+    if "adapter" in p:
+        f, c["adapter"] = adapter(f, p["adapter"])
+    return f, c
+
+
+def _dropped_backward(df: Array, c: Tree) -> tuple[Array, Tree]:
+    g: Tree = {}
+    if "adapter" in c:
+        df, g["adapter"] = adapter_backward(df, c["adapter"])
+    return ops.dropout_backward(df, c["dropout"]), g
+
+
 @block
 def add_norm(x: Array, f: Array, p: Tree, *, eps: float, keep: Array | None, rate: float) -> tuple[Array, Tree]:
-    """LN(x + Drop(f)): the post-norm residual; x, f and keep (B, T, D)."""
-    c: Tree = {}
-    h, c["dropout"] = ops.dropout(f, keep=keep, rate=rate)
-    y, c["norm"] = ops.layer_norm(kernels.add(x, h), **p, eps=eps)
+    """LN(x + Drop(f)): the post-norm residual; x, f and keep (B, T, D); p: the sub-layer's tree, of which norm and
+    adapter are read.
+    """
+    h, c = _dropped(f, p, keep, rate)
+    y, c["norm"] = ops.layer_norm(kernels.add(x, h), **p["norm"], eps=eps)
     return y, c
 
 
 @block_backward
 def add_norm_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
-    """(dx, df, g)."""
-    dx, g = ops.layer_norm_backward(dy, c["norm"])
-    return dx, ops.dropout_backward(dx, c["dropout"]), g
+    """(dx, df, g), g: norm and adapter."""
+    dx, norm = ops.layer_norm_backward(dy, c["norm"])
+    df, g = _dropped_backward(dx, c)
+    return dx, df, {"norm": norm, **g}
+
+
+@block
+def add(x: Array, f: Array, p: Tree, *, keep: Array | None, rate: float) -> tuple[Array, Tree]:
+    """x + Drop(f): the residual of a pre-norm sub-layer; x, f and keep (B, T, D); p: its tree, of which adapter is
+    read.
+    """
+    h, c = _dropped(f, p, keep, rate)
+    return kernels.add(x, h), c
+
+
+@block_backward
+def add_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+    """(dx, df, g), g: adapter."""
+    return dy, *_dropped_backward(dy, c)
 
 
 @block
@@ -154,22 +208,22 @@ def encoder_layer(
     c: Tree = {}
     keep, residual = keep or {}, {"eps": eps, "rate": rate}
     f, c["attention"] = self_attention(x, p["attention"], heads=heads, mask=mask, masked=masked, dropout=dropout)
-    a, c["attention"]["add_norm"] = add_norm(x, f, p["attention"]["norm"], keep=keep.get("attention"), **residual)
+    a, c["attention"]["add_norm"] = add_norm(x, f, p["attention"], keep=keep.get("attention"), **residual)
     f, c["feed_forward"] = feed_forward(a, p["feed_forward"], act=act)
-    norm, keep_feed = p["feed_forward"]["norm"], keep.get("feed_forward")
-    y, c["feed_forward"]["add_norm"] = add_norm(a, f, norm, keep=keep_feed, **residual)
+    keep_feed = keep.get("feed_forward")
+    y, c["feed_forward"]["add_norm"] = add_norm(a, f, p["feed_forward"], keep=keep_feed, **residual)
     return y, c
 
 
 @block_backward
 def encoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
-    da, df, norm = add_norm_backward(dy, c["feed_forward"]["add_norm"])
+    da, df, ends = add_norm_backward(dy, c["feed_forward"]["add_norm"])
     da_block, g["feed_forward"] = feed_forward_backward(df, c["feed_forward"])
-    g["feed_forward"]["norm"] = norm
-    dx, df, norm = add_norm_backward(kernels.add(da, da_block), c["attention"]["add_norm"])
+    g["feed_forward"] |= ends
+    dx, df, ends = add_norm_backward(kernels.add(da, da_block), c["attention"]["add_norm"])
     dx_block, g["attention"] = self_attention_backward(df, c["attention"])
-    g["attention"]["norm"] = norm
+    g["attention"] |= ends
     return kernels.add(dx, dx_block), g
 
 

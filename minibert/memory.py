@@ -21,17 +21,20 @@ class Held(NamedTuple):
     bytes: int
 
 
-def activations(model: Any, rows: int, length: int, keep: str = "caches") -> list[Held]:
+def activations(model: Any, rows: int, length: int | None, keep: str = "caches") -> list[Held]:
     """What a loss over `rows` x `length` tokens keeps for its backward, largest first; parameters are not counted.
 
     The forward pass is run, with dropout as configured and 15 % of the positions predicted, and its cache walked; an
-    array that several places share is counted at the first. keep: as in `Model.loss`.
+    array that several places share is counted at the first. length: None where rows do not differ in length. keep: as
+    in `Model.loss`.
     """
     if not isinstance(model, Model):
         raise InputError(f"model {shown(model)}: expected what `minibert.load` returns")
-    length = whole("length", length, 4, batches.longest(model.module, model.config))
     rows, rng = whole("rows", rows, 1, MOST), np.random.default_rng(0)
-    dims = {"B": rows, "M": max(1, round(0.15 * length)), **dict.fromkeys(model.module.lengths(model.config), length)}
+    dims = {"B": rows}
+    if (most := batches.longest(model.module, model.config)) is not None:
+        length = whole("length", length, min(4, most), most)
+        dims |= {"M": max(1, round(0.15 * length)), **dict.fromkeys(model.module.lengths(model.config), length)}
     batch = batches.example(model.module, model.config, rng, dims)
     buffers.release()  # memory used again may be larger than what stands on it
     cache = model.loss(batch, keep=keep)[1]

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from minibert import adapters, families, objective, signatures, tree
 from minibert import config as configs
-from minibert import families, objective, signatures, tree
+from minibert.checkpoint import directory
 from minibert.checkpoint.names import to_published
-from minibert.config import listed, nearest, one_of, real, require, shown, whole
+from minibert.config import listed, nearest, one_of, parameter_dtype, real, require, shown, whole
 from minibert.errors import InputError
 
 Tree = Any
@@ -114,13 +115,13 @@ class Model:
             if name not in arrays:
                 require(spec.optional, f"the batch lacks {name!r}, which {self.family} needs")
             else:
-                value = signatures.array(name, arrays[name])
-                if value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
+                value = arrays[name] if spec.holds != "array" else signatures.array(name, arrays[name])
+                if spec.holds == "array" and value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
         for name in self.module.inputs(self.config):  # (B, M) targets may be empty: no target gives loss 0
-            empty = name in checked and checked[name].size == 0
-            require(not empty, f"{name}: empty, shape {checked[name].shape if empty else ()}")
+            for path, array in tree.items(checked.get(name, {}), f"{name}."):
+                require(array.size > 0, f"{path}: empty, shape {array.shape}")
         return checked, sizes
 
     def _checked_dropout(self, masks: dict[str, Any] | None, dims: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -151,7 +152,7 @@ class Model:
     def _dtype(self) -> np.dtype:
         """The parameters' precision; InputError for parameters that are not the family's, or in another."""
         self._require_fit("params", self.params)
-        parts, spare = objective.shapes(self.module, self.config), families.optional(self.module, self.config)
+        parts, spare = self._shapes(self.params), families.optional(self.module, self.config)
         for part, shapes in parts.items():
             held, due = self.params.get(part), len(tree.leaves(shapes))
             whole = len(tree.leaves(held)) == due if part in self.params else part in spare
@@ -161,12 +162,17 @@ class Model:
             parameter_dtype(array.dtype)
         return tree.leaves(self.params)[0].dtype
 
+    def _shapes(self, params: Any) -> Tree:
+        """The shape of every parameter, with adapters where these have them."""
+        shapes, width = objective.shapes(self.module, self.config), adapters.width(params)
+        return shapes if width is None else adapters.shapes(shapes, width)
+
     def _require_fit(self, name: str, given: Tree) -> None:
         """InputError unless every leaf is an array of a parameter's name and shape."""
         if not isinstance(given, dict):
             raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
-        shapes = tree.flatten(objective.shapes(self.module, self.config))
-        for path, array in tree.flatten(given).items():
+        flat, shapes = tree.flatten(given), tree.flatten(self._shapes(given))
+        for path, array in flat.items():
             if path not in shapes:
                 raise InputError(f"{name}: {self.family} has no parameter {path!r}{nearest(path, shapes)}")
             fits = type(array) is np.ndarray and array.shape == shapes[path]
@@ -177,17 +183,19 @@ class Model:
         """The flat dict under published names, each unique tensor once, of `params` or of any tree with its keys."""
         if tree is not None:
             self._require_fit("tree", tree)
-        return to_published(self.params if tree is None else tree, self.module.names(self.config))
+        return to_published(self.params if tree is None else tree, self.names())
+
+    def names(self) -> list[tuple[str, str, str]]:
+        """(path in the tree, published name, bijection) of every parameter (see `checkpoint.names`)."""
+        return [*self.module.names(self.config), *adapters.names(self.params)]
 
     def save(self, path: Any) -> None:
         """Writes the published layout: config.json, model.safetensors, vocabulary."""
-        from minibert.checkpoint import directory
-
         fits = isinstance(path, str | os.PathLike) and "\0" not in os.fspath(path)
         if not fits:
             raise InputError(f"path {shown(path)}: expected the path of a directory")
         try:
-            directory.save(self, path)
+            directory.save(directory.Held(self.family, self.config, self.params, self.tokenizer), path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -197,41 +205,36 @@ def _beyond(dtype: np.dtype) -> str:
     return f"beyond {dtype}; look for extreme weights, or take dtype={wider!r}"
 
 
+def load(path: Any, family: str | None = None, dtype: Any = None) -> Model:
+    """The model of a published directory; the family and the dtype are its own unless given.
+
+    16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. Raises
+    InputError, one line, for whatever does not fit, as `checkpoint.directory.load` says.
+    """
+    return Model(*directory.load(path, family, dtype))
+
+
 def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:
     """A new model; `fields` are config fields under their published names, unknown ones refused.
 
-    It has the parts that its loss needs. Weights are drawn from a normal of standard deviation `initializer_range`,
-    truncated at two of it (so really 0.8796 of it: google-research/bert, `create_initializer`); biases are 0, norms 1
-    and 0.
+    It has the parts that its loss needs, drawn by the family's `initial` where it has one. Else weights are drawn from
+    a normal of standard deviation `initializer_range`, truncated at two of it (so really 0.8796 of it:
+    google-research/bert, `create_initializer`); biases are 0, norms 1 and 0.
     """
     module = families.family(family)
     config = configs.from_fields(module.Config, fields)
     kind = parameter_dtype(dtype)
     rng = np.random.default_rng(whole("seed", seed))
-    shapes = objective.trained(module, config)
+    shapes, initial = objective.trained(module, config), getattr(module, "initial", _initial)
     try:
-        flat = {
-            path: _initial(path, shape, config.initializer_range, rng).astype(kind)
-            for path, shape in tree.items(shapes)
-        }
+        flat = {path: initial(path, shape, config, rng).astype(kind) for path, shape in tree.items(shapes)}
     except MemoryError:
         count = sum(math.prod(shape) for shape in tree.leaves(shapes))
         raise InputError(f"{family} has {count:,} parameters of these sizes, more than fit into the memory") from None
-    return Model(module.__name__.rpartition(".")[2], config, tree.unflatten(flat))
+    return Model(families.named(module), config, tree.unflatten(flat))
 
 
-def parameter_dtype(dtype: Any) -> np.dtype:
-    """The dtype of that name, if parameters may have it, in the machine's byte order."""
-    try:
-        kind = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
-    except Exception:  # whatever the conversion of somebody's object raises
-        kind = None
-    if kind is None or kind.kind != "f" or kind.itemsize < 4:
-        raise InputError(f"dtype {shown(dtype)}: parameters are float32, float64 or longdouble")
-    return kind.newbyteorder("=")
-
-
-def _initial(path: str, shape: tuple[int, ...], std: float, rng: np.random.Generator) -> np.ndarray:
+def _initial(path: str, shape: tuple[int, ...], config: Any, rng: np.random.Generator) -> np.ndarray:
     *_, parent, leaf = path.split(".")
     if leaf == "bias":
         return np.zeros(shape)
@@ -240,4 +243,4 @@ def _initial(path: str, shape: tuple[int, ...], std: float, rng: np.random.Gener
     values = rng.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = rng.standard_normal(int(beyond.sum()))
-    return values * std
+    return values * config.initializer_range

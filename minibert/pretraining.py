@@ -98,8 +98,8 @@ RUN = tuple(Options.__dataclass_fields__)
 
 
 def known(module: ModuleType) -> list[str]:
-    """The options of a family's runs: the run's own, then those of its data functions."""
-    return [*RUN, *module.Data.__dataclass_fields__]
+    """The options of a family's runs: the run's own, then those of its data functions; none where it has no such."""
+    return [*RUN, *module.Data.__dataclass_fields__] if hasattr(module, "Data") else []
 
 
 # Named starting points: changes to options, and which fields of the model the family takes. "long" learns to tell the
@@ -146,6 +146,7 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     InputError for whatever cannot be used; Ctrl-C writes a checkpoint, says how to go on and raises KeyboardInterrupt.
     """
     module = families.family(family)
+    require(hasattr(module, "Data"), f"{family} is not trained from text: it has no data functions")
     for name, value in chosen.items():
         there = name in known(module) or value is None
         require(there, f"{family} has no option {name!r}{configs.nearest(name, known(module))}")
@@ -437,8 +438,8 @@ def _require_memory(model: Any, rows: data.Rows, plan: training.Plan) -> None:
         return
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     chosen = rows[training.order(0, plan.batch_size, len(rows), plan.seed)]
-    sizes = batches.lengths(model.module, model.config, chosen).values()
-    longest = max(8, *(int(size.max()) for size in sizes))
+    sizes, most = batches.lengths(model.module, model.config, chosen), batches.longest(model.module, model.config)
+    longest = None if most is None else min(most, max(8, *(int(size.max()) for size in sizes.values())))
     row = sum(held.bytes for held in memory.activations(model, 1, longest))
     needed = row * plan.batch_size // plan.accumulate * min(plan.threads, plan.accumulate)
     require(needed <= there, f"a step would hold some {needed / 2**30:,.1f} GiB, and this machine has "

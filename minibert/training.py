@@ -21,7 +21,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from minibert import kernels, objective, optim, reading, tree
 from minibert.batches import by_length, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
-from minibert.config import require, shown
+from minibert.config import real, require, shown
 from minibert.errors import InputError, WriteError, printable
 
 Batch = dict[str, Any]
@@ -297,7 +297,7 @@ def _tensors(path: Path, due: list[Any]) -> dict[str, np.ndarray]:
 
 def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
     """Writes tensors with published names into the leaves of a tree like the parameters."""
-    loaded = tree.flatten(from_published(tensors, model.module.names(model.config)))
+    loaded = tree.flatten(from_published(tensors, model.names()))
     leaves = tree.flatten(target)
     require(leaves.keys() == loaded.keys(), "it holds other tensors than this model")
     for path, leaf in leaves.items():
@@ -430,22 +430,33 @@ _before: list[int] = []  # what the first run found, then one entry for each run
 
 # ------------------------------------------------------------------------------------------------------ the loop
 
-def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]) -> None:
+Rates = Callable[[str, int], float | None]
+
+
+def scheduled(plan: Plan) -> Callable[[int], float]:
+    """The learning rate of each step, counted from 0."""
+    return functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
+                             total=plan.steps)
+
+
+def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]], rates: Rates | None = None) -> None:
     """Trains model.params in place from the directory's last checkpoint (or from step 0) to plan.steps.
 
-    batches(step): the step's micro-batches, a function of the step alone. Killed at any moment, it takes up at the
-    last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises
+    batches(step): the step's micro-batches, a function of the step alone. rates(path, step): the learning rate of a
+    parameter at a step, `scheduled(plan)` of the step unless given. 0 leaves the parameter as it is; None freezes it:
+    its moments stay too, and its gradient has no part in the norm that is clipped. Killed at any moment, it takes up at
+    the last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises
     KeyboardInterrupt. A loss or gradient that is not finite raises InputError before anything is updated.
     """
-    rows = model.module.names(model.config)
+    rows = model.names()
     names = {path: name for path, name, _ in rows}
     new_state, update = optim.OPTIMIZERS[plan.optimizer]
     state = new_state(model.params)
     seconds = load_checkpoint(run, model, state, plan.steps)
     _cut_log(run / "log.jsonl", state["step"])
     decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay)
-    rate = functools.partial(optim.SCHEDULES[plan.schedule], peak=plan.learning_rate, warmup=plan.warmup,
-                             total=plan.steps)
+    rate = scheduled(plan)
+    rates = rates or (lambda path, step: rate(step))
     stage = getattr(model.module, "stage", lambda *_: ())
     progress = Progress(state["step"], plan.steps)
     recent: deque[dict] = deque(maxlen=50)
@@ -461,15 +472,18 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
                 measured, grads = gradient(model, parts, plan.threads)
             except InputError as error:
                 raise InputError(f"training stopped at step {step + 1}: {error}, or a lower learning rate") from None
-            grads = _without(frozen, grads)
+            chosen = _rates(rates, step, model.params, frozen)
+            grads = _only(chosen, grads)
             scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
-            live = {slot: _without(frozen, held) for slot, held in state.items() if slot != "step"} | {"step": step}
-            update(_without(frozen, model.params), grads, live, lr=rate(step), decay=decay, scale=scale)
-            state["step"] = live["step"]
+            for lr in dict.fromkeys(chosen.values()):
+                paths = [path for path in chosen if chosen[path] == lr]
+                live = {slot: _only(paths, held) for slot, held in state.items() if slot != "step"} | {"step": step}
+                update(_only(paths, model.params), _only(paths, grads), live, lr=lr, decay=decay, scale=scale)
+            state["step"] = step + 1
             took = time.perf_counter() - began
             seconds += took
             tokens = sum(size(model.module, model.config, part) for part in parts)
-            recent.append({"step": step + 1, **measured, "learning_rate": rate(step), "gradient_norm": norm,
+            recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
             _log(log, recent[-1])
             progress.show(step + 1, _said(recent))
@@ -484,9 +498,18 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     progress.close()
 
 
-def _without(frozen: tuple[str, ...], params: Any) -> Any:
-    """A tree like the parameters, the same arrays, without these top-level parts."""
-    return {part: held for part, held in params.items() if part not in frozen}
+def _rates(rates: Rates, step: int, params: Any, frozen: tuple[str, ...]) -> dict[str, float]:
+    """The rates of the parameters that learn, in the order of the tree; not those of the frozen top-level parts."""
+    learning = (path for path, _ in tree.items(params) if path.partition(".")[0] not in frozen)
+    found = {path: rate for path in learning if (rate := rates(path, step)) is not None}
+    require(bool(found), f"every parameter is frozen at step {step + 1}: nothing is left to train")
+    return {path: real(f"the rate of {path}", rate, most=sys.float_info.max) for path, rate in found.items()}
+
+
+def _only(paths: Iterable[str], params: Any) -> dict[str, Any]:
+    """The leaves at these paths, by path: the same arrays."""
+    flat = tree.flatten(params)
+    return {path: flat[path] for path in paths}
 
 
 def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[str, str]) -> tuple[float, float]:

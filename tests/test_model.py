@@ -337,3 +337,30 @@ def test_inputs_by_their_place():
         model.encode(ids, input_ids=ids)
     with pytest.raises(InputError, match="5 inputs given; there are: input_ids"):
         model.encode(ids, mask, None, None, None)
+
+
+def test_inputs_may_be_lists_and_trees_of_arrays():
+    """Memories and states: each array is checked, called by its path, in the dimensions of the others."""
+    memories, sizes = signatures.parse("?[(B,M,width)]"), {"width": 2}
+    assert (memories.holds, memories.optional, memories.dims) == ("list", True, ("B", "M", "width"))
+    given = signatures.check("mems", (np.zeros((3, 4, 2)), [[[1, 2]] * 4] * 3), memories, sizes)
+    assert [array.shape for array in given] == [(3, 4, 2)] * 2
+    assert (sizes["B"], sizes["M"]) == (3, 4)
+    for wrong, said in (
+        ([np.zeros((3, 4, 2)), np.zeros((3, 5, 2))], r"mems.1: shape \(3, 5, 2\) does not fit, M is 4"),
+        (np.zeros((2, 3, 4, 2)), "mems: expected a list of arrays, got 'ndarray'"),
+        ([np.full((3, 4, 2), np.nan)], r"mems.0\[0, 0, 0\] is nan: not finite"),
+    ):
+        with pytest.raises(InputError, match=said):
+            signatures.check("mems", wrong, memories, dict(sizes))
+    state = signatures.parse("{(B,...)}")
+    tree_ = {"layers": [{"keys": np.zeros((3, 2, 5)), "values": np.ones((3, 2))}], "length": np.zeros(3)}
+    again = signatures.check("state", tree_, state, {"B": 3})
+    assert tree.flatten(again).keys() == tree.flatten(tree_).keys()
+    with pytest.raises(InputError, match=r"state.length: shape \(2,\) does not fit, B is 3"):
+        signatures.check("state", {**tree_, "length": np.zeros(2)}, state, {"B": 3})
+    with pytest.raises(InputError, match="state: expected a tree of arrays"):
+        signatures.check("state", np.zeros(3), state, {})
+    for text in ("[(B)", "{(B)]", "(B)]"):
+        with pytest.raises(InputError, match="expected dimensions and a kind"):
+            signatures.parse(text)

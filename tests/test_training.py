@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from minibert import batches, layers, ops, pairs, training, tree
+from minibert import batches, layers, ops, optim, pairs, training, tree
 from minibert.errors import InputError
 from minibert.families import bert
 from minibert.heads import masked_lm, next_sentence
@@ -80,7 +80,7 @@ class Bag:
     def lengths(config):
         return {"T": ("attention_mask", T)}
 
-    def names(self, config):
+    def names(self, config=None):
         return [(path, f"bag.{path}", "identity") for path in tree.flatten(self.params)]
 
 
@@ -125,6 +125,62 @@ def run(directory, plan=PLAN, model=None, **patch):
 
 def bits(model):
     return {name: a.tobytes() for name, a in model.state_dict().items()}
+
+
+# ------------------------------------------------------------------------------------------------ rates by parameter
+
+def test_rates_equal_to_the_schedule_change_no_bit(tmp_path):
+    rate = training.scheduled(PLAN)
+    whole, same = Bag(dtype=np.float32), Bag(dtype=np.float32)
+    run(tmp_path / "whole", model=whole)
+    given = feed(instances(20), PLAN)
+    training.fit(same, PLAN, prepared(tmp_path / "same"), given, rates=lambda path, step: rate(step))
+    assert bits(same) == bits(whole)
+
+
+def test_what_is_frozen_stays_with_its_moments_and_counts_in_no_norm(tmp_path):
+    """Frozen for six steps, then free; and as if its gradient had not been there."""
+    plan = training.Plan(**{**vars(PLAN), "clip_norm": 0.1, "warmup": 0})
+    seen, model = [], Bag(dtype=np.float32)
+    before = model.params["word"]["weight"].copy()
+
+    def rates(path, step):
+        seen.append((path, step, model.params["word"]["weight"].copy()))
+        return None if path.startswith("word") and step < 6 else 0.01
+
+    training.fit(model, plan, prepared(tmp_path / "run"), feed(instances(20), plan), rates=rates)
+    assert all(np.array_equal(word, before) for _, step, word in seen if step <= 6)
+    assert not np.array_equal(model.params["word"]["weight"], before)
+    for entry in training.read_log(tmp_path / "run" / "log.jsonl")[:6]:
+        parts = feed(instances(20), plan)(entry["step"] - 1)
+        assert entry["gradient_norm"] > 0
+        assert len(parts) == 3
+    first = Bag(dtype=np.float32)
+    grads = training.gradient(first, feed(instances(20), plan)(0))[1]
+    rest = {part: held for part, held in grads.items() if part != "word"}
+    assert training.read_log(tmp_path / "run" / "log.jsonl")[0]["gradient_norm"] == optim.global_norm(rest)
+
+
+def test_rates_by_layer_are_each_parameter_s_own(tmp_path):
+    """Plain descent without momentum's past: after one step each parameter has moved by its own rate."""
+    plan = training.Plan(**{**vars(PLAN), "steps": 1, "optimizer": "sgd", "weight_decay": 0.0, "clip_norm": 1e9})
+    own = {"word.weight": 0.5, "mlm.weight": 0.25, "mlm.bias": 0.0, "pair.0.weight": 2.0, "pair.0.bias": 1.0}
+    model = Bag()
+    grads = tree.flatten(training.gradient(Bag(), feed(instances(20), plan)(0))[1])
+    training.fit(model, plan, prepared(tmp_path / "run"), feed(instances(20), plan), rates=lambda path, step: own[path])
+    for path, array in tree.items(model.params):
+        assert np.allclose(array, tree.get(Bag().params, path) - own[path] * grads[path], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(("rate", "said"), [(None, "nothing is left"), (-1, "rate of word"), (math.nan, "rate of w")])
+def test_rates_that_are_none(rate, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        training.fit(Bag(), PLAN, prepared(tmp_path / "run"), feed(instances(20), PLAN), rates=lambda path, step: rate)
+
+
+def prepared(folder):
+    folder.mkdir()
+    return folder
 
 
 # ---------------------------------------------------------------------------------------- accumulation and order

@@ -5,7 +5,7 @@ What a family's module says about its files, in the tables at its end:
     MODEL_TYPE       the "model_type" in its config.json
     PREFIX           how the encoder's names begin in published models with heads; bare encoders go without
     VARIANTS         config fields of minibert's own, written only where they differ from their defaults
-    TOKENIZER        a key of tokenizers.KINDS: where the files don't say which kind they are
+    TOKENIZER        a key of tokenizers.KINDS, where the files don't say which kind they are; None: it reads no text
     architectures(config)  published class -> the parts that it has, of those that a file may lack as a whole
     names(config)    rows (path in the tree, published name, bijection) of every parameter
     aliases(config)  second published name -> the name whose tensor it repeats
@@ -23,17 +23,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, objective, reading, tokenizers
+from minibert import families, objective, reading, tokenizers, tree
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import Row, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
-from minibert.config import from_fields, require, shown, to_fields
+from minibert.config import from_fields, parameter_dtype, require, shown, to_fields
 from minibert.errors import InputError
-from minibert.model import Model, parameter_dtype
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 OWNED = (CONFIG, WEIGHTS, INDEX, *tokenizers.FILES)
@@ -60,8 +59,17 @@ DROPPED = {
 }
 
 
-def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
-    """The model of a published directory; the family and the dtype are its own unless given.
+class Held(NamedTuple):
+    """What a published directory holds: the arguments of a `Model`."""
+
+    family: str
+    config: Any
+    params: Any
+    tokenizer: Any = None
+
+
+def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
+    """What a published directory holds; the family and the dtype are its own unless given.
 
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. One
     InputError line names every tensor that is missing, unexpected or mis-shaped.
@@ -74,7 +82,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
         return _loaded(folder, family, dtype)
 
 
-def _loaded(folder: Path, family: str | None, dtype: Any) -> Model:
+def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     fields = _fields(folder / CONFIG)
     name = family if family is not None else fields.get("minibert_family") or fields.get("model_type")
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
@@ -88,20 +96,23 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Model:
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     params = _parameters(folder, module, config, None if dtype is None else parameter_dtype(dtype))
-    tokenizer = tokenizers.load(folder, module.TOKENIZER)
+    tokenizer = tokenizers.load(folder, module.TOKENIZER) if module.TOKENIZER else None
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
         require(len(tokenizer) <= config.vocab_size, f"{sizes} rows: they don't belong together")
-    return Model(module.__name__.rpartition(".")[2], config, params, tokenizer)
+    return Held(families.named(module), config, params, tokenizer)
 
 
-def save(model: Model, directory: Any) -> None:
+def save(model: Held, directory: Any) -> None:
     """Write the published layout, all of it or nothing, the parameters in their own dtype.
 
     Files that aren't part of the layout stay; a vocabulary that the directory has and the model hasn't goes.
     """
-    module, config = model.module, model.config
+    module, config = families.family(model.family), model.config
     flat = to_published(model.params, module.names(config))
+    named = {path for path, _, _ in module.names(config)}
+    for path, _ in tree.items(model.params):
+        require(path in named, f"parameter {path!r} has no published name: refusing to save a model without it")
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
@@ -117,9 +128,9 @@ def save(model: Model, directory: Any) -> None:
             _write(folder / part, model, of_part, tensors, model.params[part].keys())
 
 
-def _write(folder: Path, model: Model, config: Any, tensors: dict[str, np.ndarray], held: Iterable[str]) -> None:
+def _write(folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray], held: Iterable[str]) -> None:
     """One published directory: the config, the tokenizer and, where there are tensors, the weights."""
-    module, fields = model.module, to_fields(config)
+    module, fields = families.family(model.family), to_fields(config)
     default = {field: getattr(module.Config, field) for field in module.VARIANTS}
     fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
     origin = {"model_type": module.MODEL_TYPE}

@@ -57,9 +57,9 @@ def _info(args: argparse.Namespace) -> None:
 def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool) -> None:
     """The arrays between forward and backward; with them the gradient, the parameters and two moments are held."""
     longest = batches.longest(model.module, model.config)
-    length = min(128, longest) if length is None else length
     whole("--batch-size", rows, 1, memory.MOST)
-    whole("--length", length, 4, longest)
+    if longest is not None:
+        length = whole("--length", min(128, longest) if length is None else length, min(4, longest), longest)
     held = memory.activations(model, rows, length)
     again = memory.activations(model, rows, length, keep="inputs")
     size = sum(array.nbytes for array in tree.leaves(model.params))
@@ -68,7 +68,8 @@ def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool)
     if as_json:
         print(json.dumps({"rows": rows, "length": length, **totals, "held": [h._asdict() for h in held]}, indent=2))
         return
-    print(f"a step over {rows} x {length} tokens, {tree.leaves(model.params)[0].dtype}: what the backward finds")
+    over = f"{rows} rows" if longest is None else f"{rows} x {length} tokens"
+    print(f"a step over {over}, {tree.leaves(model.params)[0].dtype}: what the backward finds")
     for place, arrays, amount in held:
         if amount > totals["activations"] / 1000:
             print(f"  {place:<60}{arrays:>6}{amount / 2**20:>12,.2f} MiB")

@@ -33,6 +33,8 @@ def _complete(command: Any, words: list[str]) -> None:
     """Adds the options of a run and of the data functions of the family that the words name, with its defaults."""
     spelled = next((word for word in _free(command, words) if word.replace("-", "_") in _known()), None)
     module = None if spelled is None else families.family(spelled)
+    if not hasattr(module, "Data"):
+        module = None
     _add(command, pretraining.Options, {} if module is None else module.DEFAULTS)
     if module is not None:
         _add(command.add_argument_group(f"data of {spelled}"), module.Data, module.DEFAULTS)

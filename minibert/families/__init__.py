@@ -8,6 +8,7 @@ What a family's file offers, in this order (bert.py is the model):
     Config PRESETS PROBE    its configuration, the published sizes, a small one with every field off its default
     shapes(config)          the tree of shapes of the network: norms are called "norm", leaves "weight" and "bias", what
                             attends "query key value output", what feeds forward "in out"; stacks are lists
+    initial(path, shape, config, rng)       optional: a parameter's first values; else they are `model.create`'s
     example(rng, config, dims)              a small batch of every kind of trouble, dropout masks drawn; dims: sizes by
                             letter that differ from its own
     inputs(config) outputs(config) SPELLINGS                what `encode` takes and gives: {name: spec}; an input may be
@@ -52,7 +53,7 @@ def names() -> list[str]:
 
 def register(module: ModuleType) -> ModuleType:
     """Makes a module a family under the last part of its name, for this process; InputError where there is one."""
-    name = module.__name__.rpartition(".")[2]
+    name = named(module)
     taken = name in names() and _registered.get(name) is not module
     require(not taken, f"there is a family {name!r}: give the module another name")
     missing = [part for part in NETWORK if not hasattr(module, part)]
@@ -63,6 +64,11 @@ def register(module: ModuleType) -> ModuleType:
 
 NETWORK = ("Config", "shapes", "example", "inputs", "outputs", "lengths", "dropouts", "encode", "encode_backward",
            "terms", "names")  # fmt: skip
+
+
+def named(module: ModuleType) -> str:
+    """The name of a family's module."""
+    return module.__name__.rpartition(".")[2]
 
 
 def optional(module: ModuleType, config: Any) -> set[str]:

@@ -187,7 +187,8 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
     def joined(part: str, sources: dict[str, Array], f: Array, p: Any, c: Cache, **given: Any) -> Array:
         kind = which[part]
         base = sources[due[part] if kind in ("own", "plain", "after") else kind]
-        weights = p if kind == "own" else {"weight": np.ones_like(p["weight"]), "bias": np.zeros_like(p["bias"])}
+        own = p["norm"]
+        weights = own if kind == "own" else {"weight": np.ones_like(own["weight"]), "bias": np.zeros_like(own["bias"])}
         if kind in ("own", "plain"):
             eps = given["eps"] if kind == "own" or eps_of_plain is None else eps_of_plain
             base, normed = ops.layer_norm(base, **weights, eps=eps)
@@ -201,7 +202,7 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
         dbase = dy if kind == "after" else dbase
         if kind in ("own", "plain"):
             dbase, more = ops.layer_norm_backward(dbase, c["behind"][0])
-            g = {name: g[name] + more[name] for name in g} if kind == "own" else g
+            g = tree.add(g, {"norm": more}) if kind == "own" else g
         name = due[part] if kind in ("own", "plain", "after") else kind
         d[name] = d[name] + dbase
         return df, g
@@ -213,7 +214,7 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
         sources = {"x": x, "none": np.zeros_like(x)}
 
         def end(part: str, f: Array) -> Array:
-            return joined(part, sources, f, p[part]["norm"], c[part], eps=eps, keep=keep.get(part), rate=rate)
+            return joined(part, sources, f, p[part], c[part], eps=eps, keep=keep.get(part), rate=rate)
 
         f, c["attention"] = layers.self_attention(x, p["attention"], heads=heads, **given)
         sources["a"] = end("attention", f)
@@ -222,11 +223,11 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
 
     def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
         d = {name: np.zeros_like(dy) for name in ("x", "a", "none")}
-        df, norm2 = parted("feed_forward", dy, d, c["feed_forward"])
+        df, ends2 = parted("feed_forward", dy, d, c["feed_forward"])
         da, second = layers.feed_forward_backward(df, c["feed_forward"])
-        df, norm1 = parted("attention", d["a"] + da, d, c["attention"])
+        df, ends1 = parted("attention", d["a"] + da, d, c["attention"])
         dx, first = layers.self_attention_backward(df, c["attention"])
-        return d["x"] + dx, {"attention": {**first, "norm": norm1}, "feed_forward": {**second, "norm": norm2}}
+        return d["x"] + dx, {"attention": {**first, **ends1}, "feed_forward": {**second, **ends2}}
 
     return Replacement(encoder_layer, encoder_layer_backward)
 

@@ -1,0 +1,61 @@
+"""Adapters: sub-trees added to any network, one in each sub-layer that ends in a norm or begins with one.
+
+Houlsby et al. 2019, arXiv 1902.00751; google-research/adapter-bert. `layers.add_norm` and `layers.add` apply what
+stands in the tree; no family's file knows of it. Near 0 at the start, so that the network begins as it was.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minibert import tree
+
+Tree = dict[str, Any]
+
+STD = 1e-3  # of a fresh adapter's weights (section 2.1: near-identity)
+
+
+def shapes(network: Tree, width: int) -> Tree:
+    """A network's shapes with adapters of this width A: in each sub-tree with a norm and what attends or feeds
+    forward.
+    """
+
+    def grown(node: Any) -> Any:
+        if isinstance(node, list):
+            return [grown(child) for child in node]
+        if not isinstance(node, dict):
+            return node
+        found = {name: grown(child) for name, child in node.items()}
+        if "norm" in node and ("query" in node or "in" in node):
+            d = node["norm"]["weight"][0]
+            down, up = {"weight": (width, d), "bias": (width,)}, {"weight": (d, width), "bias": (d,)}
+            found["adapter"] = {"down": down, "up": up}
+        return found
+
+    return grown(network)
+
+
+def added(params: Tree, width: int, rng: np.random.Generator) -> Tree:
+    """The parameters, the same arrays, with fresh adapters of this width."""
+    flat = tree.flatten(params)
+    kind = next(iter(flat.values())).dtype
+    for path, shape in tree.items(shapes(tree.map(np.shape, params), width)):
+        if learns(path):
+            values = np.zeros(shape) if path.endswith("bias") else STD * rng.standard_normal(shape)
+            flat[path] = values.astype(kind)
+    return tree.unflatten(flat)
+
+
+def learns(path: str) -> bool:
+    """Whether a parameter is an adapter's."""
+    return ".adapter." in path
+
+
+def width(params: Any) -> int | None:
+    """Of the adapters that stand in a tree; None without any."""
+    return next((len(array) for path, array in tree.items(params) if path.endswith(".adapter.down.bias")), None)
+
+
+def names(params: Any) -> list[tuple[str, str, str]]:
+    """(path, name, bijection) of the adapters in a tree: no published model has them, so they are called by path."""
+    return [(path, path, "identity") for path, _ in tree.items(params) if learns(path)]

@@ -1,0 +1,152 @@
+"""Two families from outside the package, of pixels and of word vectors: everything that holds for a family holds for
+them, by what their files say alone.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import batches, cli, families, gradcheck, objective, signatures, training, tree
+from minibert.errors import InputError
+from minibert.pretraining import pretrain
+from tests import toys
+from tests.toys import toy_vit, toy_word2vec
+
+NAMES = ["toy_vit", "toy_word2vec"]
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    """For these tests alone."""
+    monkeypatch.setattr(families, "_registered", {})
+    assert toys.register() == NAMES
+
+
+def created(name: str, seed: int = 0, **given):
+    module = families.family(name)
+    model = minibert.create(name, seed=seed, **{**module.PROBE, "dtype": "float64", "initializer_range": 0.4, **given})
+    return model, batches.example(module, model.config, np.random.default_rng(seed))
+
+
+def test_they_are_families():
+    assert set(NAMES) < set(families.names())
+    assert families.family("toy-vit") is toy_vit
+    assert families.register(toy_vit) is toy_vit
+    with pytest.raises(InputError, match="there is a family 'bert'"):
+        families.register(type(families)("elsewhere.bert"))
+    with pytest.raises(InputError, match=r"elsewhere.mine is no family: it lacks Config, shapes, .*names"):
+        families.register(type(families)("elsewhere.mine"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_of_the_whole_loss(name):
+    assert max(gradcheck.family_errors(name).values()) < 1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_are_as_they_are_declared(name):
+    """Every output of `encode` satisfies its spec, in the dimensions of the inputs."""
+    model, batch = created(name)
+    given = {key: value for key, value in batch.items() if key in model.module.inputs(model.config)}
+    out, sizes = model.encode(**given), {**vars(model.config), **batches.dims(model.module, model.config, batch)}
+    assert out.keys() == model.module.outputs(model.config).keys()
+    for key, text in model.module.outputs(model.config).items():
+        signatures.check(key, out[key], signatures.parse(text), sizes)
+
+
+def test_what_does_not_fit_is_refused_by_name():
+    model, batch = created("toy_vit")
+    with pytest.raises(InputError, match=r"unknown input 'input_ids'"):
+        model.encode(input_ids=[[1, 2]])
+    with pytest.raises(InputError, match=r"pixel_values: shape \(3, 2, 5, 6\) does not fit, image_size is 6"):
+        model.encode(batch["pixel_values"][:, :, :5])
+    with pytest.raises(InputError, match="the batch lacks 'labels'"):
+        model.loss({"pixel_values": batch["pixel_values"]})
+    with pytest.raises(InputError, match=r"config field 'depths' is 3; allowed: a list"):
+        minibert.create("toy_vit", depths=3)
+    with pytest.raises(InputError, match=r"config field 'depths\[1\]' is 'x'; allowed: int"):
+        minibert.create("toy_vit", depths=[1, "x"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_and_loaded_they_are_the_same_model(name, tmp_path):
+    model, batch = created(name, dtype="float32")
+    model.save(tmp_path)
+    again = minibert.load(tmp_path)
+    assert (again.family, again.config) == (name, model.config)
+    assert again.loss(batch)[0] == model.loss(batch)[0]
+    for path, array in tree.items(model.params):
+        assert np.array_equal(tree.get(again.params, path), array), path
+    names = {published: path for path, published, _ in model.module.names(model.config)}
+    assert model.state_dict().keys() == names.keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trained_on_batches_of_ones_own(name, tmp_path):
+    """The loop knows neither tokens nor masks: the loss falls, and a run taken up again ends with the same bits."""
+    model, batch = created(name, dtype="float32")
+    plan = training.Plan(steps=40, learning_rate=0.05, checkpoint_every=10, batch_size=len(batch), optimizer="adamw",
+                         schedule="linear", accumulate=1)  # fmt: skip
+    before = float(model.loss(batch)[0])
+    training.fit(model, plan, tmp_path, lambda step: [batch])
+    assert float(model.loss(batch)[0]) < 0.7 * before
+    logged = training.read_log(tmp_path / "log.jsonl")
+    assert [entry["step"] for entry in logged] == list(range(1, 41))
+    for checkpoint in (tmp_path / "checkpoints").glob("*40"):
+        training.discard(checkpoint)
+    again, _ = created(name, dtype="float32")
+    training.fit(again, plan, tmp_path, lambda step: [batch])
+    for path, array in tree.items(model.params):
+        assert np.array_equal(tree.get(again.params, path), array), path
+
+
+def test_rows_are_cut_along_the_letters_that_are_ragged():
+    """A context's words, whatever they are called; pixels not at all."""
+    model, _ = created("toy_word2vec")
+    module, config = model.module, model.config
+    given = batches.example(module, config, np.random.default_rng(1), {"B": 6, "C": 4})
+    sizes = given["context_mask"].sum(1)
+    assert batches.lengths(module, config, given)["C"].tolist() == sizes.tolist()
+    short = np.flatnonzero(sizes == 2)
+    cut = batches.taken(module, config, given, short)
+    assert cut["context_ids"].shape == (len(short), 2)
+    assert cut["targets"].shape == (len(short), 4)
+    assert batches.size(module, config, given) == sizes.sum()
+    assert (np.diff(sizes[batches.by_length(module, config, given)]) >= 0).all()
+    pixels, picture = created("toy_vit")
+    assert batches.lengths(pixels.module, pixels.config, picture) == {}
+    assert batches.size(pixels.module, pixels.config, picture) == 3
+    rows = batches.taken(pixels.module, pixels.config, picture | {"dropout": np.ones(3)}, np.array([2, 0]))
+    assert np.array_equal(rows["pixel_values"], picture["pixel_values"][[2, 0]])
+
+
+def test_word_vectors_from_text_to_report(tmp_path, capsys):
+    """`pretrain` with the data functions and options of the family: better than always saying no; resumed, the same."""
+    rng, words = np.random.default_rng(0), [a + b for a in "bdfgklmn" for b in "aeiou"]
+    lines = []
+    for document in range(60):  # words of a document come from five of forty
+        own = words[document % 8 * 5 :][:5]
+        lines += ["\n".join(" ".join(rng.choice(own, 8)) + "." for _ in range(6)), ""]
+    (tmp_path / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    options = {"vocab_size": 80, "seed": 1, "held_out": 0.3, "window": 3, "drawn": 2}
+    run = pretrain("toy_word2vec", [tmp_path / "text.txt"], tmp_path / "run", **options)
+    report = json.loads((run / "report.json").read_bytes())
+    assert report["lower_bound"]["negative_sampling"] > report["majority"]["negative_sampling"] > 0.6
+    assert "negative sampling accuracy" in capsys.readouterr().out
+    model = minibert.load(run)
+    assert model.config.most == 6
+    assert objective.counts(model.module, model.config, {"signs": np.ones((2, 3))}) == {"negative_sampling": 6}
+    with pytest.raises(InputError, match="toy_word2vec has no option 'masking'"):
+        pretrain("toy_word2vec", [tmp_path / "text.txt"], tmp_path / "other", masking="dynamic")
+
+
+def test_help_says_what_the_data_functions_of_the_family_take(capsys):
+    assert cli.main(["pretrain", "toy_word2vec", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "words on either side; default 2" in " ".join(shown.split())
+    assert "--masking" not in shown
+    assert cli.main(["pretrain", "toy_vit"]) == 2
+    assert "toy_vit is not trained from text" in capsys.readouterr().err
+    assert toy_word2vec.Data.__doc__
