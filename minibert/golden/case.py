@@ -309,7 +309,8 @@ def write(
     arrays = {key: np.asarray(array) for key, array in tensors.items()}
     scales = {**scale(arrays), **(scales or {})}
     words = None if text is None else _lines(text)
-    facts = {**facts, "format": f"{FORMAT}{VERSION}"}
+    config = {name: [*value] if isinstance(value, tuple) else value for name, value in facts["config"].items()}
+    facts = {**facts, "format": f"{FORMAT}{VERSION}", "config": config}
     facts["text"] = None if words is None else {"file": "text.json", "sha256": hashlib.sha256(words).hexdigest()}
     with atomic.directory(path, OWNED) as place:
         if words is not None:

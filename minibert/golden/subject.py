@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, objective, optim, signatures, trace, tree
+from minibert import batches, families, objective, optim, trace, tree
 from minibert.checkpoint.names import to_published
 from minibert.pairs import observing
 
@@ -59,9 +59,9 @@ class Subject:
     parts: Mapping[str, Callable] = field(default_factory=dict)
 
 
-def made(model: Any, batches: Iterable[dict[str, Any]], optimizer: Mapping[str, Any] | None = None) -> Subject:
+def made(model: Any, given: Iterable[dict[str, Any]], optimizer: Mapping[str, Any] | None = None) -> Subject:
     """The subject of a model and of batches as files hold them, which are checked."""
-    checked = [model.checked(batch) for batch in batches]
+    checked = [model.checked(batch) for batch in given]
     return Subject(model.family, model.config, model.params, checked, optimizer or OPTIMIZER)
 
 
@@ -98,11 +98,8 @@ def entered(stack: ExitStack, around: Iterable[Callable]) -> trace.Record:
 
 
 def row_shape(module: Any, config: Any, batch: Mapping[str, Any]) -> tuple[int, ...]:
-    """(B, T), as far as the family's inputs have these letters."""
-    sizes: dict[str, int] = {}
-    for name, text in module.inputs(config).items():
-        if name in batch:
-            sizes |= zip(signatures.parse(text).dims, np.shape(batch[name]), strict=False)
+    """(B, T), as far as the family has these letters."""
+    sizes = batches.dims(module, config, batch)
     return tuple(sizes[letter] for letter in ("B", "T") if letter in sizes)
 
 

@@ -273,7 +273,7 @@ class _Search:
     def _places(self) -> Callable[[str], int]:
         """The order, among the sites, of the call that makes a forward key's tensor; after all of them for a loss."""
         module = families.family(self.subject.family)
-        paths = {name: path.partition(":")[0] for name, path, _ in module.activations(self.subject.config)}
+        paths = {name: path.partition(":")[0] for name, path, *_ in module.activations(self.subject.config)}
         order = {site.path: i for i, site in enumerate(self.sites)}
         paths |= term_paths(module.terms(self.subject.config), order)
         return lambda key: order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
@@ -309,7 +309,7 @@ class _Search:
     def _guarded(self) -> dict[Key, list[tuple[int, str, np.ndarray, float, float]]]:
         """What a mutant's forward pass is held against, by site."""
         module = families.family(self.subject.family)
-        paths = {f"{FORWARD}/{name}": path for name, path, _ in module.activations(self.subject.config)}
+        paths = {f"{FORWARD}/{name}": path for name, path, *_ in module.activations(self.subject.config)}
         keys, e, at = {site.path: site.key for site in self.sites}, self.evidence, {}
         for i, key in enumerate(e.keys):
             path, _, part = paths.get(key, "").partition(":")

@@ -61,9 +61,10 @@ def sizes(family: str) -> dict[str, Any]:
 def probe_sizes(module: ModuleType) -> dict[str, Any]:
     """The whole numbers, and tuples of them, in a family's PROBE, but for ids: SIZES where it says which."""
     named = getattr(module, "SIZES", None)
-    kinds = {name: str(field.type) for name, field in module.Config.__dataclass_fields__.items()}
-    found = (name for name in module.PROBE if kinds[name].startswith(("int", "tuple[int")) and not name.endswith("_id"))
-    return {name: module.PROBE[name] for name in (found if named is None else named)}
+    types = {name: field.type for name, field in module.Config.__dataclass_fields__.items()}
+    whole = {name for name, kind in types.items() if kind in (int, "int") or str(kind).startswith("tuple[int")}
+    chosen = [name for name in module.PROBE if name in whole and not name.endswith("_id")] if named is None else named
+    return {name: module.PROBE[name] for name in chosen}
 
 
 def of(name: str, kind: str, fields: Mapping[str, Any], seed: int, pair: str | None = None) -> CaseRecipe:

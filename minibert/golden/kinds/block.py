@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, gradcheck, objective, signatures, trace, tree
+from minibert import batches, families, gradcheck, objective, trace, tree
 from minibert.checkpoint.names import from_published, to_published
 from minibert.config import require, to_fields
 from minibert.golden import cases, noise, subject
@@ -40,7 +40,7 @@ class Call(NamedTuple):
 
 def made(recipe: CaseRecipe) -> Made:
     """The block's weights of the family's probe weights, drawn arguments, and inputs of the family's example."""
-    whole, batches = subject_of(recipe)
+    whole, filed = subject_of(recipe)
     module, call = families.family(recipe.family), _first(whole, recipe.pair)
     draws = Draws(recipe.seed, "block")
     flat = to_published(whole.params, module.names(whole.config))
@@ -51,7 +51,7 @@ def made(recipe: CaseRecipe) -> Made:
         given[f"inputs/{name}"] = single(draws.standard_normal(shape)).astype(recipe.dtype)
     wanted = module.inputs(whole.config) if recipe.inputs is None else recipe.inputs
     given |= inputs_of([{name: whole.batches[0][name] for name in wanted if name in whole.batches[0]}])
-    for name, keep in (batches[0].get("dropout") or {}).items():
+    for name, keep in (filed[0].get("dropout") or {}).items():
         if name.startswith(call.prefix):
             given[f"inputs/dropout/{name.removeprefix(call.prefix)}"] = keep
     facts = {"family": recipe.family, "pair": recipe.pair, "config": to_fields(whole.config)}
@@ -77,9 +77,7 @@ def _around(case: Any, given: Mapping[str, np.ndarray]) -> Subject:
     module = families.family(family)
     held = {key.removeprefix("inputs/"): array for key, array in given.items() if key.startswith("inputs/")}
     own = {name: held[name] for name in module.inputs(config) if name in held}
-    dims = dict(DIMS)
-    for name, array in own.items():
-        dims |= zip(signatures.parse(module.inputs(config)[name]).dims, array.shape, strict=False)
+    dims = {**DIMS, **batches.dims(module, config, own)}
     build = cases.hook(family, "recipe") or CaseRecipe
     made = build("", family, config=case.facts["config"], seed=case.facts["seed"], dims=dims, steps=())
     whole, (batch,) = subject_of(made)
@@ -174,8 +172,9 @@ def _evaluation(pair: str, whole: Subject, given: Mapping[str, np.ndarray]) -> n
         lead = subject.row_shape(module, whole.config, batch)
         values, cotangents = subject.published(table, record.named(cache), lead)
         values.setdefault("output", y)
-        slopes = gradcheck.gradients(forward, returned, args)
-        own = {name: slopes[name] for name in args if name not in rows}
+        learns = args if isinstance(returned, tuple) or not rows else {name: args[name] for name in rows}
+        slopes = gradcheck.gradients(forward, returned, learns)  # one gradient, of the parameters: the rest is data
+        own = {name: slopes[name] for name in learns if name not in rows}
         for name, named in rows.items():
             gradient = tree.unflatten({path: slopes[f"{name}.{path}"] for path, *_ in named})
             own |= to_published(gradient, named)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, objective, tree
+from minibert import batches, families, objective, tree
 from minibert.checkpoint.names import to_published
 from minibert.config import from_fields, to_fields
 from minibert.golden import cases, certify, levels, noise, subject
@@ -25,23 +25,22 @@ INNER = ("dense", "transform")  # ends of the names of what is inside a head
 
 def made(recipe: CaseRecipe) -> Made:
     """The family's probe weights and batches."""
-    whole, batches = subject_of(recipe)
+    whole, given = subject_of(recipe)
     module = families.family(whole.family)
     flat = to_published(whole.params, module.names(whole.config))
-    given = {**{f"weights/{name}": array for name, array in flat.items()}, **inputs_of(batches)}
     facts = {
         "family": whole.family,
         "objective": " + ".join(module.terms(whole.config)),
         "config": to_fields(whole.config),
         "optimizer": dict(recipe.optimizer) if recipe.steps else None,
         "steps": list(recipe.steps),
-        "batches": len(batches),
+        "batches": len(given),
         "weights": {"file": "weights.safetensors"},
         "selection": selection(recipe),
     }
     return Made(
         facts,
-        given,
+        {**{f"weights/{name}": array for name, array in flat.items()}, **inputs_of(given)},
         lambda dtype, around: subject.observe(cast(whole, dtype, around), recipe.steps),
         outputs(whole.family, whole.config),
         certificate=lambda truth: certify.step(cast(whole, np.float64), truth),
@@ -61,11 +60,11 @@ def subject_of(recipe: CaseRecipe) -> tuple[Subject, list[dict[str, Any]]]:
     """What a recipe computes: the subject, and its batches as files hold them."""
     config = cases.config(recipe.family, recipe.config)
     params = probe_weights(recipe.family, config, recipe.seed, recipe.std)
-    batches = [batch_of(recipe, config, i) for i in range(BATCHES if recipe.steps else 1)]
+    given = [batch_of(recipe, config, i) for i in range(BATCHES if recipe.steps else 1)]
     if recipe.settled is not None:
-        recipe.settled(Model(recipe.family, config, params), batches[0], Draws(recipe.seed, "nearly constant"))
+        recipe.settled(Model(recipe.family, config, params), given[0], Draws(recipe.seed, "nearly constant"))
     params = tree.map(lambda a: single(a).astype(recipe.dtype), params)
-    return subject.made(Model(recipe.family, config, params), batches, recipe.optimizer), batches
+    return subject.made(Model(recipe.family, config, params), given, recipe.optimizer), given
 
 
 def probe_weights(family: str, config: Any, seed: int, std: float | None = None) -> Any:
@@ -89,7 +88,7 @@ def single(a: np.ndarray) -> np.ndarray:
 def batch_of(recipe: CaseRecipe, config: Any, number: int = 0) -> dict[str, Any]:
     """The family's example batch, and what the recipe changes in it."""
     draws = Draws(recipe.seed, f"batch {number}")
-    batch = families.family(recipe.family).example(draws, config, dict(recipe.dims))
+    batch = batches.example(families.family(recipe.family), config, draws, dict(recipe.dims))
     for edit in recipe.edits:
         edit(batch, draws)
     if not recipe.dropout:
@@ -97,10 +96,10 @@ def batch_of(recipe: CaseRecipe, config: Any, number: int = 0) -> dict[str, Any]
     return batch
 
 
-def inputs_of(batches: list[dict[str, Any]]) -> Tensors:
+def inputs_of(given: list[dict[str, Any]]) -> Tensors:
     """Batches as tensors under the keys of a case."""
     tensors: Tensors = {}
-    for i, batch in enumerate(batches):
+    for i, batch in enumerate(given):
         prefix = f"inputs/{i}/" if i else "inputs/"
         arrays = {name: array for name, array in batch.items() if name != "dropout"}
         arrays |= {f"dropout/{name}": keep for name, keep in (batch.get("dropout") or {}).items()}
