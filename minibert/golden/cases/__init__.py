@@ -2,6 +2,7 @@
 
     CASES                         {name of the case: CaseRecipe}
     SIZES                         optional: config fields at small, unequal sizes, the others keep their defaults
+    LEAST                         optional: how long a row of a batch of all kinds of trouble is at least
     recipe(title, family, **fields)       optional: a CaseRecipe as this family's batches and weights want it
     double(subject)               optional: ((params, config, batch) -> values by key, whether its slope counts) at 50
                                   digits, None where the double covers less than the subject
@@ -23,7 +24,6 @@ from minibert.golden.recipe import DIMS, CaseRecipe
 from minibert.pairs import BLOCKS, PAIRS
 
 MOST_PARAMETERS = 100_000
-LEAST = 7  # of what rows differ in, so that a batch can hold all kinds of trouble
 
 
 def names() -> list[str]:
@@ -81,11 +81,11 @@ def of(name: str, kind: str, fields: Mapping[str, Any], seed: int, pair: str | N
     require(
         size <= MOST_PARAMETERS, f"the configuration has {size:,} parameters of {MOST_PARAMETERS:,} allowed; {advice}"
     )
-    dims = dict(DIMS)
+    dims, least = dict(DIMS), hook(name, "LEAST") or 1
     for letter, (array, most) in module.lengths(made).items():
-        require(most >= LEAST, f"the configuration leaves room for {most} along {letter} of {array}; a probe batch needs "
-                f"{LEAST} or more")  # fmt: skip
-        dims[letter] = min(dims.get(letter, LEAST), most)
+        room = f"the configuration leaves room for {most} along {letter} of {array}"
+        require(most >= least, f"{room}; a probe batch needs {least} or more")
+        dims[letter] = min(dims.get(letter, most), most)
     title = f"{name} made from seed {seed}"
     given: dict[str, Any] = {"config": fields, "seed": seed, "dropout": True, "dims": dims}
     if kind == "block":

@@ -22,6 +22,7 @@ SIZES = {
     "vocab_size": 19, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 10,
     "max_position_embeddings": 11,
 }  # fmt: skip
+LEAST = 7
 ALL_OTHER = {"hidden_act": "gelu_new", "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3,
              "type_vocab_size": 3, "initializer_range": 0.4, "layer_norm_eps": 1e-3, "pad_token_id": 5,
              "tie_word_embeddings": False, "mask_constant": "-10000", "pad_row_gradient": True,

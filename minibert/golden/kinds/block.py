@@ -28,12 +28,13 @@ LEVELS, WHOLE = None, False
 
 class Call(NamedTuple):
     """The first call of a block in a family: its arguments by name (arrays, and trees of parameters), its constants,
-    the path of each tree, that of its cache, and the common beginning of its published names.
+    the parameters in each tree that get a gradient {path in it: path in the family's}, the path of its cache, and the
+    common beginning of its published names.
     """
 
     args: dict[str, Any]
     constants: dict[str, Any]
-    trees: dict[str, str]
+    trees: dict[str, dict[str, str]]
     path: str
     prefix: str
 
@@ -44,7 +45,7 @@ def made(recipe: CaseRecipe) -> Made:
     module, call = families.family(recipe.family), _first(whole, recipe.pair)
     draws = Draws(recipe.seed, "block")
     flat = to_published(whole.params, module.names(whole.config))
-    names = [name for rows in _rows(whole, call).values() for _, name, _ in rows]
+    names = [name for rows in _rows(whole, call).values() for _, name, *_ in rows]
     given = {f"weights/{name}": flat[call.prefix + name] for name in names}
     arrays = {name: value.shape for name, value in call.args.items() if name not in call.trees}
     for name, shape in {**arrays, "cotangent": _output(recipe.pair, call).shape}.items():
@@ -88,37 +89,34 @@ def _around(case: Any, given: Mapping[str, np.ndarray]) -> Subject:
 
 def _first(whole: Subject, pair: str) -> Call:
     """The block's first call in the family's loss; InputError where there is none."""
-    module, calls = families.family(whole.family), []
+    module, calls, learnt = families.family(whole.family), [], {}
 
     def noted(f: Callable, args: tuple, constants: dict) -> Any:
         result = f(*args, **constants)
         if f.__name__ == pair:
             calls.append((dict(zip(inspect.signature(f).parameters, args, strict=False)), constants, result[1]))
+        elif f.__name__ == f"{pair}_backward":  # at once: whoever called it may add to the gradients
+            parts = result if isinstance(result, tuple) else (result,)
+            held = [[path for path, _ in tree.items(part)] for part in parts if isinstance(part, dict | list)]
+            learnt[id(args[1])] = held
         return result
 
     with observing(noted), trace.recording() as record:
         cache = objective.loss(module, whole.params, whole.config, whole.batches[0], dense=True)[1]
+        objective.loss_backward(cache)
     require(bool(calls), f"{whole.family} has no block {pair!r}, so none stands alone")
     args, constants, own = calls[0]
     path = next(path for path, event in record.named(cache).items() if event.cache is own)
-    nodes = {id(node): where for where, node in _nodes(whole.params)}
-    trees = {name: nodes.get(id(value), "") for name, value in args.items() if isinstance(value, dict | list)}
-    require(all(trees.values()), f"{whole.family}: the parameters of {pair!r} are no part of its tree")
-    inside = [name for where, name, *_ in module.names(whole.config) if where.startswith(_starts(trees.values()))]
+    leaves = {id(array): where for where, array in tree.items(whole.params)}
+    trees = {}
+    given = [name for name, value in args.items() if isinstance(value, dict | list)]
+    for name, paths in zip(given, learnt[id(own)], strict=True):
+        trees[name] = {where: leaves.get(id(tree.get(args[name], where)), "") for where in paths}
+        require(all(trees[name].values()), f"{whole.family}: the parameters of {pair!r} are not those of its tree")
+    used = {where for held in trees.values() for where in held.values()}
+    inside = [name for where, name, *_ in module.names(whole.config) if where in used]
     inside += [name for name, where, *_ in module.activations(whole.config) if _within(where, path) is not None]
     return Call(args, constants, trees, path, _common(inside))
-
-
-def _starts(paths: Any) -> tuple[str, ...]:
-    return tuple(f"{path}." for path in paths)
-
-
-def _nodes(node: Any, path: str = "") -> Any:
-    """(path, dict or list) of every part of a tree."""
-    for key, child in node.items() if isinstance(node, dict) else enumerate(node):
-        if isinstance(child, dict | list):
-            yield f"{path}{key}", child
-            yield from _nodes(child, f"{path}{key}.")
 
 
 def _within(path: str, start: str) -> str | None:
@@ -139,11 +137,11 @@ def _common(names: list[str]) -> str:
 def _rows(whole: Subject, call: Call) -> dict[str, list[tuple[str, str, Any]]]:
     """Of each tree among the arguments, (path in it, name in the case, bijection) of its parameters."""
     rows = families.family(whole.family).names(whole.config)
-    return {
-        arg: [(path.removeprefix(f"{start}."), name.removeprefix(call.prefix), kind)
-              for path, name, kind in rows if path.startswith(f"{start}.")]
-        for arg, start in call.trees.items()
-    }  # fmt: skip
+    found = {}
+    for arg, held in call.trees.items():
+        inside = {of: path for path, of in held.items()}
+        found[arg] = [(inside[of], name.removeprefix(call.prefix), *kind) for of, name, *kind in rows if of in inside]
+    return found
 
 
 def _output(pair: str, call: Call) -> np.ndarray:
@@ -173,7 +171,7 @@ def _evaluation(pair: str, whole: Subject, given: Mapping[str, np.ndarray]) -> n
         values, cotangents = subject.published(table, record.named(cache), lead)
         values.setdefault("output", y)
         learns = args if isinstance(returned, tuple) or not rows else {name: args[name] for name in rows}
-        slopes = gradcheck.gradients(forward, returned, learns)  # one gradient, of the parameters: the rest is data
+        slopes = gradcheck.gradients(forward, returned, learns)  # a lone gradient is the parameters', the rest data
         own = {name: slopes[name] for name in learns if name not in rows}
         for name, named in rows.items():
             gradient = tree.unflatten({path: slopes[f"{name}.{path}"] for path, *_ in named})
