@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Real
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -82,6 +82,43 @@ def listed(name: str, value: Any) -> list[Any]:
     return items
 
 
+# ---- Fields with their range -----------------------------------------------------------------------------------------
+def _field(default: Any, fits: Callable[[Any], bool], allowed: str) -> Any:
+    return dataclasses.field(default=default, metadata={"fits": fits, "allowed": allowed})
+
+
+def size(default: int, most: int = 2**31 - 1) -> Any:
+    """A field of a Config: a whole number from 1."""
+    return _field(default, lambda value: 0 < value <= most, f"1 to {most}")
+
+
+def rate(default: float) -> Any:
+    """A field of a Config: a share below 1."""
+    return _field(default, lambda value: 0 <= value < 1, "[0, 1)")
+
+
+def number(default: float, least: float, most: float) -> Any:
+    """A field of a Config: a number in this range."""
+    return _field(default, lambda value: least <= value <= most, f"{least} to {most}")
+
+
+def among(default: str, known: Iterable[str]) -> Any:
+    """A field of a Config: one of these."""
+    known = tuple(known)
+    return _field(default, known.__contains__, ", ".join(known))
+
+
+def check(config: Any) -> None:
+    """InputError for a field beyond its range; a subclass may change defaults and keeps the ranges."""
+    for field in dataclasses.fields(config):
+        kinds = (kind.__dict__.get("__dataclass_fields__", {}).get(field.name) for kind in type(config).__mro__)
+        about = next((known.metadata for known in kinds if known is not None and known.metadata), None)
+        value = getattr(config, field.name)
+        fits = about is None or about["fits"](value)
+        require(fits, "" if fits else f"config field {field.name!r} is {shown(value)}; allowed: {about['allowed']}")
+
+
+# ---- From and to dicts -----------------------------------------------------------------------------------------------
 def from_fields(cls: type[C], fields: dict[str, Any]) -> C:
     """The config with these fields, the rest at their defaults.
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, objective, tree
+from minibert import batches, objective, signatures, tree
 from minibert.config import listed, one_of, shown, whole
 from minibert.errors import InputError
 from minibert.model import Model
@@ -51,14 +51,16 @@ def sentence_vectors(
         max_length = whole("max_length", max_length, 2, longest)
     encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
     order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
-    vectors = np.zeros((len(encodings), model.config.hidden_size), tree.leaves(model.params)[0].dtype)
+    wanted = "pooler_output" if pooling == "pooler" else "last_hidden_state"
+    width = getattr(model.config, signatures.parse(model.module.outputs(model.config)[wanted]).dims[-1])
+    vectors = np.zeros((len(encodings), width), tree.leaves(model.params)[0].dtype)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        ids, mask = _padded([encodings[i].ids for i in rows], tokenizer.pad_id)
-        wanted = "pooler_output" if pooling == "pooler" else "last_hidden_state"
-        out = model.encode(ids, attention_mask=mask, outputs=[wanted])[wanted]
+        inputs = model.module.read([encodings[i] for i in rows], tokenizer.pad_id)
+        out = model.encode(outputs=[wanted], **inputs)[wanted]
         if pooling == "mean":
-            weights = mask.astype(out.dtype)[:, :, None]
+            (mask, _), *_ = model.module.lengths(model.config).values()
+            weights = inputs[mask].astype(out.dtype)[:, :, None]
             out = (out * weights).sum(1) / weights.sum(1)
         elif pooling == "cls":
             out = out[:, 0]
@@ -71,22 +73,12 @@ def sentence_vectors(
     return vectors
 
 
-def _padded(rows: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, mask), both (N, longest), padded at the end."""
-    ids = np.full((len(rows), max(map(len, rows))), pad, np.int64)
-    mask = np.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
-        mask[i, : len(row)] = 1
-    return ids, mask
-
-
-def _encoding(model: Model, text: str) -> Any:
-    """The text's tokens, which have to fit the model whole."""
+def _encoding(model: Model, text: str) -> tuple[Any, dict[str, np.ndarray]]:
+    """The text's tokens, which have to fit the model whole, and the inputs that they are."""
     encoding, longest = _tokenizer(model).encode(text), batches.longest(model.module, model.config)
     if len(encoding.ids) > longest:
         raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
-    return encoding
+    return encoding, model.module.read([encoding], model.tokenizer.pad_id)
 
 
 class Guess(NamedTuple):
@@ -102,11 +94,10 @@ def masked_words(model: Model, text: str, top: int = 5) -> list[list[Guess]]:
     tokenizer, top = _tokenizer(model), whole("top", top, 1)
     if "masked_lm" not in model.module.terms(model.config) and not hasattr(model.module, "predict"):
         raise InputError(f"{model.family} has no head that fills masks")
-    encoding = _encoding(model, text)
+    encoding, inputs = _encoding(model, text)
     places = [i for i, token in enumerate(encoding.ids) if token == tokenizer.mask_id]
     if not places:
         raise InputError(f"no {tokenizer.tokens[tokenizer.mask_id]} in {text[:60]!r}; write it where a word is missing")
-    inputs = {"input_ids": np.array([encoding.ids]), "token_type_ids": np.array([encoding.type_ids])}
     logits = objective.predict(model.module, model.params, model.config, inputs, "masked_lm", (0, np.array(places)))
     logits = logits[:, : len(tokenizer)].astype(np.float64)  # rows beyond the vocabulary are padding of the table
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
@@ -132,8 +123,7 @@ def replaced_tokens(model: Model, text: str) -> list[Suspicion]:
     _tokenizer(model)
     if "replaced_token" not in model.module.terms(model.config) and not hasattr(model.module, "predict"):
         raise InputError(f"{model.family} has no head that tells replaced tokens; ELECTRA's discriminator has one")
-    encoding = _encoding(model, text)
-    inputs = {"input_ids": np.array([encoding.ids]), "token_type_ids": np.array([encoding.type_ids])}
+    encoding, inputs = _encoding(model, text)
     logits = objective.predict(model.module, model.params, model.config, inputs, "replaced_token")[0].astype(np.float64)
     probabilities = np.exp(-np.logaddexp(0, -logits))
     rows = list(zip(encoding.tokens, encoding.ids, encoding.offsets, probabilities, strict=True))

@@ -459,6 +459,8 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     rates = rates or (lambda path, step: rate(step))
     stage = getattr(model.module, "stage", lambda *_: ())
     progress = Progress(state["step"], plan.steps)
+    heads = objective.heads(model.module, model.config)
+    short = {term: head.SHORT for term, head in heads.items() if hasattr(head, "SHORT")}
     recent: deque[dict] = deque(maxlen=50)
     with interruption() as asked, warnings.catch_warnings(), \
             open(run / "log.jsonl", "ab", buffering=0) as log:
@@ -486,7 +488,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
             _log(log, recent[-1])
-            progress.show(step + 1, _said(recent))
+            progress.show(step + 1, _said(recent, short))
             done = state["step"] == plan.steps
             if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
                 with written(run / "log.jsonl"):
@@ -521,11 +523,9 @@ def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[st
         raise InputError(f"training stopped at step {step}, loss {loss}: {error}") from None
 
 
-def _said(recent: deque[dict]) -> str:
-    """The means of the last steps, for the progress line."""
+def _said(recent: deque[dict], short: dict[str, str]) -> str:
+    """The means of the last steps, for the progress line; short: names of terms."""
     mean = {name: value / len(recent) for name, value in tree.items(functools.reduce(tree.add, recent))}
-    short = {"masked_lm": "MLM", "next_sentence": "NSP", "sentence_order": "SOP", "replaced_token": "RTD",
-             "span_boundary": "SBO"}
     right = {term: f" ({mean[f'accuracies.{term}']:.1%})" for term in recent[0]["accuracies"]}
     terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f}{right.get(term, '')}" for term in recent[0]["terms"])
     return f"loss {mean['loss']:.3f}  {'  '.join(terms)}  {mean['tokens_per_second']:,.0f} tokens/s"

@@ -77,6 +77,10 @@ class Bag:
         return {**masked_lm.LABELS, **next_sentence.LABELS}
 
     @staticmethod
+    def heads(config):
+        return {"masked_lm": masked_lm, "next_sentence": next_sentence}
+
+    @staticmethod
     def lengths(config):
         return {"T": ("attention_mask", T)}
 

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, options, tree
-from minibert.config import require, shown
+from minibert.config import among, rate, require, size
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
@@ -57,29 +57,24 @@ class Config(bert.Config):
     """ALBERT-base, version 2, under the published field names, and the named variants of this engine."""
 
     vocab_size: int = 30000
-    embedding_size: int = 128
-    num_hidden_groups: int = 1
-    inner_group_num: int = 1
+    embedding_size: int = size(128, bert.WIDE)
+    num_hidden_groups: int = size(1)
+    inner_group_num: int = size(1)
     hidden_act: str = "gelu_new"
     hidden_dropout_prob: float = 0.0
     attention_probs_dropout_prob: float = 0.0
-    classifier_dropout_prob: float = 0.1
+    classifier_dropout_prob: float = rate(0.1)
     # variants
-    sharing: str = "all"  # SHARING
+    sharing: str = among("all", SHARING)
     square_map: bool = True  # False: no map (2) where embedding_size is hidden_size
     feed_forward_dropout: bool = False  # True: the release's dropout in B6
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        most = {"embedding_size": 2**20, "num_hidden_groups": self.num_hidden_layers,
-                "inner_group_num": max(1, 1024 // self.num_hidden_layers)}  # fmt: skip
+        most = {"num_hidden_groups": self.num_hidden_layers, "inner_group_num": max(1, 1024 // self.num_hidden_layers)}
         for name, limit in most.items():
-            fits = 0 < getattr(self, name) <= limit
+            fits = getattr(self, name) <= limit
             require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {limit}")
-        allowed = f"allowed: {', '.join(SHARING)}"
-        require(self.sharing in SHARING, f"config field 'sharing' is {shown(self.sharing)}; {allowed}")
-        rate = self.classifier_dropout_prob
-        require(0 <= rate < 1, f"config field 'classifier_dropout_prob' is {rate}; allowed: [0, 1)")
 
 
 def _size(depth: int, width: int) -> dict[str, int]:
@@ -202,33 +197,14 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     hidden_states: 1 + N·inner arrays (B, T, D), the first what enters the first layer; attentions, one for each inner
     layer, and pooler_output as in BERT.
     """
-    ids = inputs["input_ids"]
-    length = ids.shape[1]
-    require(
-        length <= config.max_position_embeddings,
-        f"input_ids: {length} tokens a row, but max_position_embeddings is {config.max_position_embeddings}; truncate",
-    )
-    dropout = inputs.get("dropout") or {}
-    types = inputs.get("token_type_ids")
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", np.arange(length)),
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
-    keep_mask, rate = dropout.get("albert.embeddings.dropout"), config.hidden_dropout_prob
     c: Tree = {"uses": uses(config)}
-    h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, keep=keep_mask, rate=rate
-    )
+    h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, PREFIX)  # (1)
     if "map" in p:
         h, c["map"] = ops.linear(h, **p["map"])  # (2)
     ps = [{part: p["encoder"][i][part] for part, i in use.items()} for use in c["uses"]]  # (3)
-    given = {"mask": inputs.get("attention_mask"), "dropout": _layers_dropout(config, dropout)}
+    given = {"mask": inputs.get("attention_mask"), "dropout": _layers_dropout(config, inputs.get("dropout") or {})}
     hidden, c["encoder"] = layers.encoder(h, ps, config, **given, prefix="", keep=keep)
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    out = bert.states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])
     return out, c

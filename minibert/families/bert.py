@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, options
-from minibert.config import require, shown
+from minibert.config import among, check, number, rate, require, size
 from minibert.corruption import instances
 from minibert.corruption.masking import Vocabulary
 from minibert.heads import masked_lm, next_sentence
@@ -41,53 +41,37 @@ Tree = dict[str, Any]
 
 
 # ---- Configuration ---------------------------------------------------------------------------------------------------
-# Layers are listed before a file is looked at; the product of two widths is a size that a machine has.
-MOST = {"num_hidden_layers": 1024, "hidden_size": 2**20, "intermediate_size": 2**20}
+WIDE, DEEP = 2**20, 1024  # the product of two widths is a size that a machine has; layers are listed
 
 
 @dataclass(frozen=True)
 class Config:
     """BERT-base as released (uncased), under the published field names, and the named variants of this engine."""
 
-    vocab_size: int = 30522
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
+    vocab_size: int = size(30522)
+    hidden_size: int = size(768, WIDE)
+    num_hidden_layers: int = size(12, DEEP)
+    num_attention_heads: int = size(12)
+    intermediate_size: int = size(3072, WIDE)
+    hidden_act: str = among("gelu", layers.ACTIVATIONS)
+    hidden_dropout_prob: float = rate(0.1)
+    attention_probs_dropout_prob: float = rate(0.1)
+    max_position_embeddings: int = size(512)
+    type_vocab_size: int = size(2)
+    initializer_range: float = number(0.02, 0, 100)
+    layer_norm_eps: float = number(1e-12, 0, 1)
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = True
     # variants
-    mask_constant: str = "min"  # ops.MASK_CONSTANTS
+    mask_constant: str = among("min", ops.MASK_CONSTANTS)
     pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
-    mlm_denominator_eps: float = 0.0  # 1e-5: the release's denominator of (9)
+    mlm_denominator_eps: float = number(0.0, 0, 1)  # 1e-5: the release's denominator of (9)
 
     def __post_init__(self) -> None:
-        sizes = (
-            "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
-            "type_vocab_size"
-        )
-        for name in sizes.split():
-            most = MOST.get(name, 2**31 - 1)
-            fits = 0 < getattr(self, name) <= most
-            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {most}")
+        check(self)
         heads = f"a divisor of hidden_size {self.hidden_size}"
         fits = self.hidden_size % self.num_attention_heads == 0
         require(fits, f"config field 'num_attention_heads' is {self.num_attention_heads}; allowed: {heads}")
-        for name, allowed in (("hidden_act", layers.ACTIVATIONS), ("mask_constant", ops.MASK_CONSTANTS)):
-            value = getattr(self, name)
-            require(value in allowed, f"config field {name!r} is {shown(value)}; allowed: {', '.join(allowed)}")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            require(0 <= getattr(self, name) < 1, f"config field {name!r} is {getattr(self, name)}; allowed: [0, 1)")
-        for name, most in (("layer_norm_eps", 1), ("initializer_range", 100), ("mlm_denominator_eps", 1)):
-            fits = 0 <= getattr(self, name) <= most
-            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 0 to {most}")
         pad = self.pad_token_id
         require(pad is None or 0 <= pad < self.vocab_size, f"config field 'pad_token_id' is {pad}; allowed: a token id")
 
@@ -231,35 +215,44 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     `keep` is "caches" (see `layers.stack`; the constant "zero" takes masked rows out after them); pooler_output (B, D)
     where p has a pooler.
     """
-    ids = inputs["input_ids"]
-    length = ids.shape[1]
-    require(
-        length <= config.max_position_embeddings,
-        f"input_ids: {length} tokens a row, but max_position_embeddings is {config.max_position_embeddings}; truncate",
-    )
-    dropout = inputs.get("dropout") or {}
-    types = inputs.get("token_type_ids")
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", np.arange(length)),
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
-    keep_mask, rate = dropout.get("bert.embeddings.dropout"), config.hidden_dropout_prob
     c: Tree = {}
-    h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, keep=keep_mask, rate=rate
-    )
-    mask = inputs.get("attention_mask")
-    hidden, c["encoder"] = layers.encoder(  # (2)-(6)
-        h, p["encoder"], config, mask=mask, dropout=dropout, prefix=LAYERS, keep=keep
-    )
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    h, c["embeddings"] = embedded(p["embeddings"], config, inputs, PREFIX)  # (1)
+    given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
+    hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=LAYERS, keep=keep)  # (2)-(6)
+    out = states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])  # (7)
     return out, c
+
+
+def embedded(
+    p: Tree, config: Any, inputs: dict[str, Array], prefix: str, *, positions: Array | None = None,
+    frozen: tuple[str, ...] = ("word",),
+) -> tuple[Array, Tree]:  # fmt: skip
+    """(1) of tokens, with the keep-mask of "{prefix}embeddings.dropout"; positions: 0, 1, … unless given; frozen: the
+    tables whose padding row gets no look-up gradient.
+    """
+    ids, types = inputs["input_ids"], inputs.get("token_type_ids")
+    (_, most), length = lengths(config)["T"], ids.shape[1]
+    fits = f"input_ids: {length} tokens a row, but max_position_embeddings is {most}; truncate"
+    require(positions is not None or length <= most, fits)
+    tables = {
+        "word": ids,
+        "position": inputs.get("position_ids", np.arange(length) if positions is None else positions),
+        "token_type": np.zeros_like(ids) if types is None else types,
+    }
+    rows = {} if config.pad_row_gradient else dict.fromkeys(frozen, config.pad_token_id)
+    keep = (inputs.get("dropout") or {}).get(f"{prefix}embeddings.dropout")
+    drop = {"keep": keep, "rate": config.hidden_dropout_prob}
+    return layers.embeddings(p, ids=tables, frozen=rows, eps=config.layer_norm_eps, **drop)
+
+
+def states(hidden: list[Array], caches: list[Tree], keep: str) -> Tree:
+    """The outputs that an encoder's layers give."""
+    out: Tree = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
+    if keep == "caches":
+        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in caches]
+    return out
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
@@ -314,6 +307,20 @@ QUICK = {**NARROW, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0
 def fields(data: Any, given: Tree) -> Tree:
     """The config fields for rows that these options make: those given, and what the rows ask for."""
     return {"max_position_embeddings": data.seq_length, **given}
+
+
+def read(encodings: list, pad: int) -> dict[str, Array]:
+    """The inputs of encoded texts (`tokenizers.encoding.Encoding`), padded at the end with this id: each (B, T)."""
+    length = max(len(encoding.ids) for encoding in encodings)
+
+    def padded(rows: list[list[int]], filler: int) -> Array:
+        return np.array([[*row, *[filler] * (length - len(row))] for row in rows], np.int64)
+
+    return {
+        "input_ids": padded([encoding.ids for encoding in encodings], pad),
+        "attention_mask": padded([[1] * len(encoding.ids) for encoding in encodings], 0),
+        "token_type_ids": padded([encoding.type_ids for encoding in encodings], 0),
+    }
 
 
 def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:

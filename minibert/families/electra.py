@@ -47,7 +47,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, options, tree
-from minibert.config import require
+from minibert.config import among, number, require, size
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
@@ -70,60 +70,32 @@ DUPLICATES = ("last", "first", "mean")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(bert.Config):
     """ELECTRA-base as released, under the published field names, and this engine's own fields.
 
     The sizes are the discriminator's, or of the one network that there is.
     """
 
-    vocab_size: int = 30522
-    embedding_size: int = 768
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
-    pad_token_id: int | None = 0
-    tie_word_embeddings: bool = True
+    embedding_size: int = size(768, bert.WIDE)
     # which networks there are
-    role: str = "joint"  # ROLES
+    role: str = among("joint", ROLES)
     generator_size: float = 1 / 3  # of hidden_size, num_attention_heads and intermediate_size
-    sharing: str = "embeddings"  # SHARED
+    sharing: str = among("embeddings", SHARED)
     # training
-    generator_weight: float = 1.0  # λ_G
-    discriminator_weight: float = 50.0  # λ_D
-    temperature: float = 1.0  # of the sample (5)
+    generator_weight: float = number(1.0, 0, 1e6)  # λ_G
+    discriminator_weight: float = number(50.0, 0, 1e6)  # λ_D
+    temperature: float = number(1.0, 1e-6, 1e6)  # of the sample (5)
     disallow_correct: bool = False  # True: the original token is never sampled
-    objective: str = "joint"  # OBJECTIVES
+    objective: str = among("joint", OBJECTIVES)
     # variants
-    duplicates: str = "last"  # DUPLICATES
-    mask_constant: str = "min"  # ops.MASK_CONSTANTS
-    pad_row_gradient: bool = False  # True: the padding row learns from its lookups too
-    generator_act: str = "gelu"  # of (3)
-    mlm_denominator_eps: float = 0.0  # 1e-6: the release's denominator of (4)
-    rtd_denominator_eps: float = 0.0  # the same of (8)
+    duplicates: str = among("last", DUPLICATES)
+    generator_act: str = among("gelu", layers.ACTIVATIONS)  # of (3)
+    rtd_denominator_eps: float = number(0.0, 0, 1)  # 1e-6: the release's denominator of (8), mlm_… that of (4)
 
     def __post_init__(self) -> None:
-        bert.Config.__post_init__(self)  # the fields that are BERT's
-        for name, known in (("role", ROLES), ("sharing", tuple(SHARED)), ("objective", OBJECTIVES),
-                            ("duplicates", DUPLICATES), ("generator_act", tuple(layers.ACTIVATIONS))):  # fmt: skip
-            value = getattr(self, name)
-            require(value in known, f"config field {name!r} is {value!r}; allowed: {', '.join(known)}")
-        for name, fits, allowed in (
-            ("embedding_size", 0 < self.embedding_size <= 2**20, "1 to 1048576"),
-            ("generator_size", 0 < self.generator_size <= 1, "above 0, to 1"),
-            ("temperature", 1e-6 <= self.temperature <= 1e6, "1e-06 to 1000000"),
-            ("generator_weight", 0 <= self.generator_weight <= 1e6, "0 to 1000000"),
-            ("discriminator_weight", 0 <= self.discriminator_weight <= 1e6, "0 to 1000000"),
-            ("rtd_denominator_eps", 0 <= self.rtd_denominator_eps <= 1, "0 to 1"),
-        ):
-            require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: {allowed}")
+        super().__post_init__()
+        fits = 0 < self.generator_size <= 1
+        require(fits, f"config field 'generator_size' is {self.generator_size}; allowed: above 0, to 1")
         equal = self.generator_size == 1 or self.role != "joint"
         require(equal or self.sharing != "all", "sharing 'all' needs generator_size 1: the encoder is one")
         apart = equal and self.sharing == "none"
@@ -250,32 +222,13 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
 
 
 def _encode(p: Tree, config: Config, prefix: str, inputs: Mapping[str, Any], keep: str) -> tuple[Tree, Tree]:
-    ids = inputs["input_ids"]
-    length, most = ids.shape[1], config.max_position_embeddings
-    fits = f"input_ids: {length} tokens a row, but max_position_embeddings is {most}; truncate"
-    require(length <= most, fits)
-    dropout, types = inputs.get("dropout") or {}, inputs.get("token_type_ids")
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", np.arange(length)),
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
-    drop = {"keep": dropout.get(f"{prefix}electra.embeddings.dropout"), "rate": config.hidden_dropout_prob}
     c: Tree = {}
-    h, c["embeddings"] = layers.embeddings(  # (1)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, **drop
-    )
+    h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, prefix + PREFIX)  # (1)
     if "project" in p:
         h, c["project"] = ops.linear(h, **p["project"])
-    mask = inputs.get("attention_mask")
-    hidden, c["encoder"] = layers.encoder(  # (2)
-        h, p["encoder"], config, mask=mask, dropout=dropout, prefix=prefix + LAYERS, keep=keep
-    )
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
-    return out, c
+    given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
+    hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=prefix + LAYERS, keep=keep)  # (2)
+    return bert.states(hidden, c["encoder"], keep), c
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:

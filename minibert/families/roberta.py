@@ -107,29 +107,18 @@ def positions(ids: Array, pad: int) -> Array:
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
     """(1)-(8): outputs by name, and the cache; as `bert.encode`."""
-    ids, types, dropout = inputs["input_ids"], inputs.get("token_type_ids"), inputs.get("dropout") or {}
+    ids = inputs["input_ids"]
     require(
         ids.shape[1] <= _room(config),
         f"input_ids: {ids.shape[1]} tokens a row, but max_position_embeddings is {config.max_position_embeddings}, "
         f"of which {_room(config)} are for tokens; truncate",
     )
-    tables = {
-        "word": ids,
-        "position": inputs.get("position_ids", positions(ids, config.pad_token_id)),  # (1)
-        "token_type": np.zeros_like(ids) if types is None else types,
-    }
-    frozen = {} if config.pad_row_gradient else dict.fromkeys(("word", "position"), config.pad_token_id)
-    given = {"keep": dropout.get("roberta.embeddings.dropout"), "rate": config.hidden_dropout_prob}
+    own = {"positions": positions(ids, config.pad_token_id), "frozen": ("word", "position")}  # (1)
     c: Tree = {}
-    h, c["embeddings"] = layers.embeddings(  # (2)
-        p["embeddings"], ids=tables, frozen=frozen, eps=config.layer_norm_eps, **given
-    )
-    hidden, c["encoder"] = layers.encoder(  # (3)-(7)
-        h, p["encoder"], config, mask=inputs.get("attention_mask"), dropout=dropout, prefix=LAYERS, keep=keep
-    )
-    out = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in c["encoder"]]
+    h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, PREFIX, **own)  # (2)
+    given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
+    hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=LAYERS, keep=keep)  # (3)-(7)
+    out = bert.states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])  # (8)
     return out, c

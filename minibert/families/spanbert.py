@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from minibert import options
-from minibert.config import require, shown
+from minibert.config import require, shown, size
 from minibert.corruption import masking, rules
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
@@ -55,14 +55,8 @@ class Config(bert.Config):
     """SpanBERT-base as released (cased): BERT's fields and the two sizes of (12)."""
 
     vocab_size: int = 28996
-    span_position_size: int = 200
-    max_span: int = 15
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("span_position_size", "max_span"):
-            value = getattr(self, name)
-            require(0 < value <= 2**20, f"config field {name!r} is {value}; allowed: 1 to {2**20}")
+    span_position_size: int = size(200, bert.WIDE)
+    max_span: int = size(15, bert.WIDE)
 
 
 PRESETS = bert.PRESETS

@@ -18,6 +18,7 @@ Array = np.ndarray
 Tree = dict[str, Any]
 
 LABELS = {"masked_lm_positions": "(B,M)<T", "masked_lm_ids": "(B,M)<vocab_size", "masked_lm_weights": "(B,M)+"}
+SHORT = "MLM"
 BASELINE = "unigram"
 COMMAND = "fill-mask"
 

@@ -17,6 +17,7 @@ Array = np.ndarray
 Tree = dict[str, Any]
 
 LABELS = {"next_sentence_labels": "(B)<2"}
+SHORT = "NSP"
 BASELINE = "majority"
 
 

@@ -17,6 +17,7 @@ Array = np.ndarray
 Tree = dict[str, Any]
 
 LABELS = {"replaced_labels": "(B,T)<2", "attention_mask": "?(B,T)?"}
+SHORT = "RTD"
 BASELINE = "majority"
 COMMAND = "detect"
 

@@ -13,6 +13,7 @@ from minibert.heads.next_sentence import BASELINE, count, loss, loss_backward, p
 __all__ = ["BASELINE", "LABELS", "count", "draw", "loss", "loss_backward", "predict", "right", "shapes"]
 
 LABELS = {"sentence_order_labels": "(B)<2"}
+SHORT = "SOP"
 
 
 def draw(rng: np.random.Generator, dims: dict[str, int], lengths: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ LABELS = {
     "span_positions": "(B,N)<max_span",
     "span_ids": "(B,N)<vocab_size",
 }
+SHORT = "SBO"
 BASELINE = "unigram"
 
 
