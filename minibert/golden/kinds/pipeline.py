@@ -62,7 +62,7 @@ def made(recipe: CaseRecipe) -> Made:
         _evaluation(model, batch),
         outputs(model.family, model.config),
         {"texts": rows},
-        held=lambda truth: selected(truth, model),
+        held=lambda truth: selected(truth, model.module.names(model.config)),
     )
 
 
@@ -119,16 +119,19 @@ def _evaluation(model: Model, batch: dict[str, Any]) -> noise.Evaluation:
     return encoded
 
 
-def selected(truth: Tensors, model: Model) -> Tensors:
-    """The tensors that fit the budget, the most telling first, in their old order; a quarter of it is for gradients."""
+def selected(truth: Tensors, rows: list) -> Tensors:
+    """The tensors that fit the budget, the most telling first, in their old order; a quarter of it is for gradients.
+    rows: the family's names.
+    """
     forward = [key for key in truth if key.startswith("forward/")]
     layers, ends = [key for key in forward if levels.LAYER.match(key)], levels.ends(truth)
     around = [key for key in forward if key not in layers]
-    small = [f"gradients/{name}" for path, name, *_ in model.module.names(model.config)
+    outer = list({levels.group(key): key for key in around}.values())  # the last of each part
+    small = [f"gradients/{name}" for path, name, *_ in rows
              if path.endswith(".bias") or path.split(".")[-2:] == ["norm", "weight"]]  # fmt: skip
     kept: set[str] = set()
     for order, left in (
-        ([*around[::-1], *ends[-1:], *ends[:1], *ends[-2:0:-1], *layers[:12]], BUDGET * 3 // 4),
+        ([*outer[::-1], *ends[-1:], *ends[:1], *ends[-2:0:-1], *around, *layers[:12]], BUDGET * 3 // 4),
         ([key for key in small[::-1] if key in truth], BUDGET // 4),
     ):
         for key in order:
