@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import re
 import threading
 from dataclasses import replace
@@ -15,13 +14,12 @@ import pytest
 from minibert import cli, families, gradcheck, objective, tree
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
-from minibert.mistakes import CATALOGUE, diagnose, diagnosis, matrix, page
+from minibert.mistakes import CATALOGUE, diagnose, diagnosis, page
 from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED
 from minibert.mistakes.swap import Swaps, sites
 from minibert.pairs import observing
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
-COMMITTED = json.loads((REFERENCE / "kill-matrix.json").read_text(encoding="utf-8"))
 EVERY = {**CATALOGUE, **UNLISTED}
 # Of mutants run in float32, those that float32 shows; all of them, measured: bert/published 589 of 596 (497 named, 92
 # tied), bert/probe 667 of 670 (571 named, 96 tied). Which are missed depends on the BLAS
@@ -69,10 +67,9 @@ def test_an_entry_is_whole(id):
     assert entry.clause or not entry.executable
 
 
-def test_the_pages_are_those_of_the_catalogue_and_the_matrix():
+def test_the_page_is_that_of_the_catalogue():
     again = "run `minibert mistakes --write`"
     assert (REFERENCE / "MISTAKES.md").read_text(encoding="utf-8") == page.markdown(), again
-    assert (REFERENCE / "kill-matrix.md").read_text(encoding="utf-8") == matrix.page(COMMITTED), again
 
 
 def test_the_command(capsys):
@@ -82,6 +79,7 @@ def test_the_command(capsys):
     out = capsys.readouterr().out
     assert "OP-ATT-2" in out
     assert "layer 1" in out
+    assert "bert/published (forward/bert.encoder.layer.0.attention.self.scores)" in re.sub(r"\s+", " ", out)
     assert cli.main(["mistakes", "A99"]) == 2
     assert "no mistake 'A99'" in capsys.readouterr().err
 
@@ -221,33 +219,6 @@ def test_threads_do_not_see_each_other_s_mistakes():
     assert len(set(map(float, alone))) == len(chosen)
 
 
-# ---- The kill matrix -------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("id", [m.id for m in CATALOGUE.values() if matrix.observable(m)])
-def test_some_case_catches_it(id):
-    caught = [name for name, row in COMMITTED["mistakes"][id].items() if row["caught"]]
-    assert caught, f"no shipped case catches {id} at float32 tolerance"
-
-
-def test_what_is_pending_is_not_caught():
-    """An excuse that is no longer needed goes."""
-    for id in matrix.PENDING:
-        assert not any(row["caught"] for row in COMMITTED["mistakes"][id].values()), id
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_the_committed_matrix_is_what_the_mutants_give():
-    """A sample of entries and cases; all of it takes a minute."""
-    ids = ("A06", "A14", "E11", "H10", "L12", "O04", "S05", "C06", "T04", "D01", "A08", "T08", "D18", "H12", "H20",
-           "O12", "S11", "E03")  # fmt: skip
-    names = ("bert/published", "bert/masked-row", "bert/encoder-layer", "ops/attention", "tokenizer/cased",
-             "masking/bert", "tokenizer/byte-level", "masking/span", "masking/sentence-order", "albert/groups",
-             "electra/joint", "spanbert/probe", "roberta/probe")  # fmt: skip
-    again = matrix.matrix(ids, names)["mistakes"]
-    for id in ids:
-        held = {name: row for name, row in COMMITTED["mistakes"][id].items() if name in names}
-        assert again[id] == held, f"{id}: run `minibert mistakes --write`"
-
-
 # ---- Naming ----------------------------------------------------------------------------------------------------------
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(("name", "offset"), [("bert/published", 0), ("bert/probe", 5)])
@@ -357,12 +328,3 @@ def test_no_clock_decides_what_is_found(monkeypatch):
         hurried = diagnose(case, candidate, "float32", 60)
         assert hurried.kind == "unknown"
         assert re.search(r"; \d\d+ more not, for want of time$", hurried.lines[-1])
-
-
-def test_each_case_lists_the_mistakes_it_catches():
-    """case.json's flags are the kill matrix, read the other way."""
-    path = Path(__file__).resolve().parent.parent / "reference" / "kill-matrix.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["mistakes"]
-    for path in cases.shipped():
-        case = cases.read(path)
-        assert case.facts["flags"] == sorted(id for id, row in rows.items() if row.get(case.name, {}).get("caught"))

@@ -1,0 +1,96 @@
+"""The kill matrix, a file a family: each entry is caught somewhere, and what is committed is what the mutants give."""
+
+import os
+from random import Random
+
+import numpy as np
+import pytest
+
+from minibert import cli
+from minibert.golden import case as files
+from minibert.golden import kills
+from minibert.mistakes import CATALOGUE, matrix
+
+HELD = {folder: kills.read(folder) for folder in kills.folders()}
+# .ci/run asks every mutant of every entry in every case; else one is drawn for each entry and folder
+EVERY = bool(os.environ.get("MINIBERT_EVERY_MUTANT"))
+AGAIN = "run `minibert mistakes --write {}`"
+
+
+@pytest.mark.parametrize("id", [m.id for m in CATALOGUE.values() if matrix.observable(m)])
+def test_some_case_catches_it(id):
+    assert any(id in held for held in HELD.values()), f"no shipped case catches {id} at float32 tolerance"
+
+
+def test_what_is_pending_is_not_caught():
+    """An excuse that is no longer needed goes."""
+    for id in matrix.PENDING:
+        assert not any(id in held for held in HELD.values()), id
+
+
+def test_every_row_is_of_an_entry_and_of_a_case():
+    for folder, held in HELD.items():
+        assert held, folder
+        there = {path.name: files.read(path) for path in files.shipped() if path.parent.name == folder}
+        for id, rows in held.items():
+            assert CATALOGUE[id].executable, id
+            for case, kill in rows.items():
+                read = there[case]
+                assert len(kill.missed) < kill.made, (id, folder, case)
+                assert kill.key in read.entries or read.text() is not None, (id, folder, case)
+
+
+def test_what_is_written_is_read(tmp_path, monkeypatch):
+    """The rows as they are, and no more than their own folder's."""
+    text = (files.folder() / "macbert" / kills.FILE).read_text(encoding="utf-8")
+    assert kills.dumps(HELD["macbert"]) == text
+    case = files.read("macbert/published")
+    assert kills.of(case) == {id: rows["published"].key for id, rows in HELD["macbert"].items() if "published" in rows}
+    assert kills.catching("A04")["macbert/published"] == HELD["macbert"]["A04"]["published"]
+
+
+def test_an_unknown_folder_is_one_line(capsys):
+    assert cli.main(["mistakes", "--write", "berd"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("minibert: error: no folder 'berd' of shipped cases; did you mean 'bert'?")
+    assert line.endswith(f"there are: {', '.join(HELD)}\n")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("folder", HELD)
+def test_what_is_committed_is_what_the_mutants_give(folder):
+    """Of each entry one case, mostly of those that catch it, and one of its mutants there; drawn anew with each case."""
+    if EVERY:
+        assert matrix.kills(folder) == HELD[folder], AGAIN.format(folder)
+        return
+    names = sorted(path.name for path in files.shipped() if path.parent.name == folder)
+    chosen: dict[str, list] = {name: [] for name in names}
+    for id, mistake in CATALOGUE.items():
+        if mistake.executable:
+            draw = Random(f"{folder} {id} {len(names)}")
+            rows = [*HELD[folder].get(id, {})]
+            chosen[draw.choice(rows if rows and draw.random() < 0.75 else names)].append((mistake, draw))
+    ran = 0
+    for name, drawn in chosen.items():
+        tried = matrix.trials(files.read(f"{folder}/{name}"))
+        for mistake, draw in drawn:
+            ran += agrees(tried(mistake), HELD[folder].get(mistake.id, {}).get(name), draw, (mistake.id, name))
+    assert ran >= (1 if folder in ("macbert", "tokenizer", "masking") else 10), "too few mutants were made"
+
+
+def agrees(trials, kill, draw, where):
+    """Runs one drawn mutant and holds it against what is committed; 1, or 0 where it cannot be made."""
+    if not trials:
+        assert kill is None, where
+        return 0
+    with np.errstate(all="ignore"):
+        tried = ((i, trials[i]()) for i in draw.sample(range(len(trials)), len(trials)))
+        number, key = next(((i, key) for i, key in tried if key is not matrix.UNMADE), (0, matrix.UNMADE))
+    if key is matrix.UNMADE:
+        assert kill is None, where
+        return 0
+    missed = kill is None or number in kill.missed
+    assert (key is None) == missed, (*where, number, key)
+    if kill is not None and not kill.missed and number == 0:
+        assert key == kill.key, where
+    return 1
