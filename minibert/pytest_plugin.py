@@ -35,7 +35,8 @@ def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Ite
         golden = [case for name in config.getoption("minibert_case") or ["bert"] for case in _cases(name)]
         for case in golden:
             kind = case.facts["kind"]
-            require(case.whole, f"case {case.name} is of kind {kind!r}, not a whole family: give it to `minibert check`")
+            advice = "not a whole family: give it to `minibert check`"
+            require(case.whole, f"case {case.name} is of kind {kind!r}, {advice}")
     except InputError as error:
         raise pytest.UsageError(str(error)) from None
     for case in golden:

@@ -1,6 +1,5 @@
 """`minibert golden make | list | verify`: what the commands do, and their arguments."""
 
-import argparse
 import inspect
 import re
 from pathlib import Path
@@ -25,7 +24,8 @@ def parsers(commands: Any) -> None:
     inner = golden.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     command = inner.add_parser("make", help="make a case")
-    command.set_defaults(run=lambda args: make(args.name, args.out, args.kind, args.config, args.seed, args.source, args.text, args.pair))
+    fields = ("name", "out", "kind", "config", "seed", "source", "text", "pair")
+    command.set_defaults(run=lambda args: make(*(getattr(args, name) for name in fields)))
     what = "a family, with --kind op an op; a shipped case, or 'all', to make it again"
     command.add_argument("name", nargs="?", metavar="FAMILY", help=what)
     command.add_argument("-o", "--out", required=True, metavar="DIR", help="the case's folder")

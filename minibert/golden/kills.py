@@ -1,4 +1,4 @@
-"""Which known mistake which shipped case catches: `reference/golden/FOLDER/kills.json`, made by `minibert mistakes --write`.
+"""Which known mistake which shipped case catches: `reference/golden/FOLDER/kills.json`, by `minibert mistakes --write`.
 
     {"A04": {"published": [mutants made, the first key that shows the first of them that shows, [numbers of those that
     show nowhere]]}}, the last part absent where all show; cases that catch none of an entry's mutants are absent.
@@ -45,9 +45,9 @@ def of(case: Any) -> dict[str, str]:
     return {id: rows[name].key for id, rows in read(folder).items() if name in rows}
 
 
-def catching(id: str) -> dict[str, Kill]:
-    """The shipped cases that catch an entry."""
-    return {f"{folder}/{case}": kill for folder in folders() for case, kill in read(folder).get(id, {}).items()}
+def catching(id: str) -> dict[str, dict[str, Kill]]:
+    """{folder: {case: Kill}} of the shipped cases that catch an entry."""
+    return {folder: rows for folder in folders() if (rows := read(folder).get(id))}
 
 
 def dumps(found: dict[str, dict[str, Kill]]) -> str:

@@ -132,8 +132,8 @@ def _number(case: Any, key: str, forward: dict[str, int]) -> int:
     if section == "gradients":
         return 5
     first = f"{min(case.facts['steps'], default=1)}/"
-    whole = name.startswith(first) and any(_is_parameter(key) for key in case.entries if key.startswith(f"steps/{first}"))
-    return 6 if whole else 7
+    states = [key for key in case.entries if key.startswith(f"steps/{first}")]
+    return 6 if name.startswith(first) and any(map(_is_parameter, states)) else 7
 
 
 def _needed(case: Any) -> list[str]:
@@ -145,11 +145,11 @@ def _needed(case: Any) -> list[str]:
         if section == "forward" and entry.role != "loss":
             owners = (name[:i] for i, letter in enumerate(name) if letter == "." and name[:i] in whole)
             last[group(name) if LAYER.match(name) else next(owners, group(name))] = key
-        elif entry.role in ("loss", "gradient") or (key == "inputs/input_ids" and case.facts["text"] is not None):
+            continue
+        tokens = key == "inputs/input_ids" and case.facts["text"] is not None
+        state = section == "steps" and (_is_parameter(key) or name.endswith("/loss"))
+        if tokens or state or entry.role in ("loss", "gradient"):
             keys.append(key)
-        elif section == "steps":
-            if _is_parameter(key) or name.endswith("/loss"):
-                keys.append(key)
     return [*last.values(), *keys]
 
 

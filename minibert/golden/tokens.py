@@ -14,9 +14,9 @@ from minibert import reading
 from minibert.checkpoint import strictjson
 from minibert.config import require, shown
 from minibert.errors import LONGEST, InputError, shortened
-from minibert.golden.kinds.tokenizer import tokenizer as tokenizer_of
 from minibert.golden.candidate import Candidate, digest
 from minibert.golden.compare import Row
+from minibert.golden.kinds.tokenizer import tokenizer as tokenizer_of
 
 FIELDS = ("ids", "type_ids", "tokens", "offsets")
 

@@ -30,7 +30,8 @@ def mistakes(id: str | None = None, write: list[str] | None = None) -> None:
         return
     place, known = files.folder(), kills.folders()
     for name in write:
-        require(name in known, f"no folder {name!r} of shipped cases{nearest(name, known)}; there are: {', '.join(known)}")
+        there = f"; there are: {', '.join(known)}"
+        require(name in known, f"no folder {name!r} of shipped cases{nearest(name, known)}{there}")
     if not write:
         _written(place.parent / "MISTAKES.md", page.markdown())
     for name in write or known:

@@ -88,8 +88,10 @@ def shown(id: str | None) -> list[str]:
         found += [f"  mutants of {name}: {sum(map(len, places.values()))}"]
         rows = [f"    {what}: {', '.join(where)}" for what, where in places.items()]
         found += [textwrap.fill(row, 110, subsequent_indent=" " * 6) for row in rows]
-    caught = [f"{name} ({kill.key})" for name, kill in kills.catching(mistake.id).items()]
-    return [*found, textwrap.fill(f"  caught by: {', '.join(caught) or 'no case'}", 110, subsequent_indent=" " * 6)]
+    caught = kills.catching(mistake.id)
+    rows = [f"    {name}: {', '.join(rows)}; first {next(iter(rows.values())).key}" for name, rows in caught.items()]
+    found += ["  caught by the cases of" if rows else "  caught by no case"]
+    return [*found, *(textwrap.fill(row, 110, subsequent_indent=" " * 6) for row in rows)]
 
 
 def markdown() -> str:

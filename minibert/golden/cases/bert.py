@@ -30,7 +30,9 @@ ALL_OTHER = {"hidden_act": "gelu_new", "hidden_dropout_prob": 0.2, "attention_pr
 
 
 # ---- Recipes ---------------------------------------------------------------------------------------------------------
-def recipe(title: str, family: str = "bert", *, low: float | None = 0.05, edits: tuple = (), **fields: Any) -> CaseRecipe:
+def recipe(
+    title: str, family: str = "bert", *, low: float | None = 0.05, edits: tuple = (), **fields: Any
+) -> CaseRecipe:
     """A case with distinct targets. low: standard deviation of the embedding sum that is nearly constant, or None."""
     settled = None if low is None else partial(nearly_constant, low)
     std = 0.4 if fields.get("config", {}).get("num_hidden_layers", 2) <= 4 else 0.2

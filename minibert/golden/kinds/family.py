@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert import batches, families, objective, tree
 from minibert.checkpoint.names import to_published
-from minibert.config import from_fields, to_fields
+from minibert.config import to_fields
 from minibert.golden import cases, certify, levels, noise, subject
 from minibert.golden.case import scale
 from minibert.golden.draws import Draws

@@ -1,5 +1,6 @@
-"""The law of a corruption rule, made again exactly. text.json: rule, vocabulary, budgets (length, predictions), statistics
-(what the law says, what was counted, its standard deviation over so many draws) and an example: rows before and after.
+"""The law of a corruption rule, made again exactly. text.json: rule, vocabulary, budgets (length, predictions),
+statistics (what the law says, what was counted, its standard deviation over so many draws) and an example: rows before
+and after.
 """
 
 from typing import Any

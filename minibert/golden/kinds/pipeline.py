@@ -50,7 +50,7 @@ def made(recipe: CaseRecipe) -> Made:
         "config": to_fields(model.config),
         "dtype": np.result_type(*tree.leaves(model.params)).name,
         "weights": {"directory": name, "sha256": files.file_digest(place / directory.WEIGHTS)},
-        "selection": f"losses, heads, embeddings, layers from the last back, gradients of norms and biases: {BUDGET} bytes",
+        "selection": f"losses, heads, embeddings, layers from the last, gradients of norms and biases: {BUDGET} bytes",
     }
     rows = [
         {"text": text, "ids": e.ids, "tokens": e.tokens, "type_ids": e.type_ids, "offsets": e.offsets}
