@@ -40,6 +40,7 @@ NOISE = ("float32", "bfloat16", "float16")
 MAX_JSON = 1 << 26  # bytes of a case.json or text.json that are read at all
 MAX_BYTES = 1 << 30  # of a case's tensors
 OWNED = ("case.json", "text.json", *(f"{section}.safetensors" for section in SECTIONS))
+IDS = "ids.json"  # of a family's cases: those that are, and those that were
 Tensors = dict[str, np.ndarray]
 
 
@@ -187,9 +188,17 @@ def read(path: str | os.PathLike) -> Case:
     place = Path(path)
     if not reading.present(atomic.place(place / "case.json")) and reading.present(folder() / place / "case.json"):
         place = folder() / place
+    if not place.is_dir() and (why := _retired(place)):
+        raise InputError(f"the case {path} is retired: {why}")
     require(place.is_dir(), f"{path} is no case: there is no such folder")
     with atomic.unchanged(place, OWNED):
         return _read(place)
+
+
+def _retired(place: Path) -> str:
+    """Why the shipped case of that name is no more; "" where there was none."""
+    ids = folder() / place.parent / IDS
+    return strictjson.loads(_bytes(ids), str(ids))["retired"].get(place.name, "") if reading.present(ids) else ""
 
 
 def _read(place: Path) -> Case:
