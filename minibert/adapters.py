@@ -51,9 +51,9 @@ def learns(path: str) -> bool:
     return ".adapter." in path
 
 
-def width(params: Any) -> int | None:
-    """Of the adapters that stand in a tree; None without any."""
-    return next((len(array) for path, array in tree.items(params) if path.endswith(".adapter.down.bias")), None)
+def width(leaves: dict[str, Any]) -> int | None:
+    """Of the adapters among the leaves, by path; None without any."""
+    return next((len(array) for path, array in leaves.items() if path.endswith(".adapter.down.bias")), None)
 
 
 def names(params: Any) -> list[tuple[str, str, str]]:

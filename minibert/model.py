@@ -10,7 +10,7 @@ import numpy as np
 
 from minibert import adapters, families, objective, signatures, tree
 from minibert import config as configs
-from minibert.checkpoint import directory
+from minibert.checkpoint import directory as directories
 from minibert.checkpoint.names import to_published
 from minibert.config import listed, nearest, one_of, parameter_dtype, real, require, shown, whole
 from minibert.errors import InputError
@@ -151,38 +151,40 @@ class Model:
 
     def _dtype(self) -> np.dtype:
         """The parameters' precision; InputError for parameters that are not the family's, or in another."""
-        self._require_fit("params", self.params)
-        parts, spare = self._shapes(self.params), families.optional(self.module, self.config)
-        for part, shapes in parts.items():
-            held, due = self.params.get(part), len(tree.leaves(shapes))
-            whole = len(tree.leaves(held)) == due if part in self.params else part in spare
+        held, due = self._fitting("params", self.params)
+        spare = families.optional(self.module, self.config)
+        for path in due:
+            part = path.partition(".")[0]
+            whole = path in held or (part not in self.params and part in spare)
             require(whole, f"params lack arrays of {part!r}, which {self.family} needs")
-        for path, array in tree.items(self.params):
+        for path, array in held.items():
             require(array.dtype.kind == "f", f"params: {path!r} is {array.dtype}, expected a floating-point number")
-            parameter_dtype(array.dtype)
-        return tree.leaves(self.params)[0].dtype
+        for kind in {array.dtype for array in held.values()}:
+            parameter_dtype(kind)
+        return next(iter(held.values())).dtype
 
-    def _shapes(self, params: Any) -> Tree:
-        """The shape of every parameter, with adapters where these have them."""
-        shapes, width = objective.shapes(self.module, self.config), adapters.width(params)
-        return shapes if width is None else adapters.shapes(shapes, width)
-
-    def _require_fit(self, name: str, given: Tree) -> None:
-        """InputError unless every leaf is an array of a parameter's name and shape."""
+    def _fitting(self, name: str, given: Tree) -> tuple[dict[str, np.ndarray], dict[str, tuple[int, ...]]]:
+        """(the leaves of a tree like `params`, the shape of every parameter), both by path, with adapters where the
+        tree has them; InputError unless every leaf is an array of a parameter's name and shape.
+        """
         if not isinstance(given, dict):
             raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
-        flat, shapes = tree.flatten(given), tree.flatten(self._shapes(given))
+        flat, shapes = tree.flatten(given), objective.shapes(self.module, self.config)
+        if (width := adapters.width(flat)) is not None:
+            shapes = adapters.shapes(shapes, width)
+        shapes = tree.flatten(shapes)
         for path, array in flat.items():
             if path not in shapes:
                 raise InputError(f"{name}: {self.family} has no parameter {path!r}{nearest(path, shapes)}")
             fits = type(array) is np.ndarray and array.shape == shapes[path]
             found = getattr(array, "shape", type(array).__name__)
             require(fits, f"{name}: {path!r} is {found}, expected an array of shape {shapes[path]}")
+        return flat, shapes
 
     def state_dict(self, tree: Tree = None) -> dict[str, np.ndarray]:
         """The flat dict under published names, each unique tensor once, of `params` or of any tree with its keys."""
         if tree is not None:
-            self._require_fit("tree", tree)
+            self._fitting("tree", tree)
         return to_published(self.params if tree is None else tree, self.names())
 
     def names(self) -> list[tuple[str, str, str]]:
@@ -195,7 +197,7 @@ class Model:
         if not fits:
             raise InputError(f"path {shown(path)}: expected the path of a directory")
         try:
-            directory.save(directory.Held(self.family, self.config, self.params, self.tokenizer), path)
+            directories.save(directories.Held(self.family, self.config, self.params, self.tokenizer), path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -205,13 +207,13 @@ def _beyond(dtype: np.dtype) -> str:
     return f"beyond {dtype}; look for extreme weights, or take dtype={wider!r}"
 
 
-def load(path: Any, family: str | None = None, dtype: Any = None) -> Model:
+def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     """The model of a published directory; the family and the dtype are its own unless given.
 
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. Raises
     InputError, one line, for whatever does not fit, as `checkpoint.directory.load` says.
     """
-    return Model(*directory.load(path, family, dtype))
+    return Model(*directories.load(directory, family, dtype))
 
 
 def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:

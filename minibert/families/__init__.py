@@ -34,6 +34,7 @@ What a family's file offers, in this order (bert.py is the model):
                             its published names: see `checkpoint.names`, `checkpoint.directory`, `golden.subject`
 """
 
+import functools
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
@@ -49,7 +50,12 @@ _registered: dict[str, ModuleType] = {}
 
 def names() -> list[str]:
     """The families there are."""
-    return sorted({module.name for module in pkgutil.iter_modules(__path__)} | _registered.keys())
+    return sorted({*_files(), *_registered})
+
+
+@functools.cache
+def _files() -> tuple[str, ...]:
+    return tuple(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def register(module: ModuleType) -> ModuleType:
@@ -88,7 +94,7 @@ def family(name: str) -> ModuleType:
     """The family's module, also by its spelling with dashes; InputError for an unknown name."""
     spelled = name.replace("-", "_") if isinstance(name, str) else ""
     spelled = ALIASES.get(spelled, spelled)
-    if spelled not in names():
+    if spelled not in _files() and spelled not in _registered:
         raise InputError(f"unknown family {shown(name)}{nearest(spelled, names())}; there are: {', '.join(names())}")
     return _registered.get(spelled) or import_module(f"{__name__}.{spelled}")
 
