@@ -12,7 +12,6 @@ Sources: google-research/bert optimization.py (BERT's Adam and schedule), torch.
 
 import functools
 import math
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -27,23 +26,28 @@ from minibert.errors import InputError
 SHARE = 16  # blocks a thread takes at a time
 MOST = 2**53  # steps: floats tell no more of them apart
 
-NO_DECAY = re.compile("LayerNorm|layer_norm|bias")  # the release's list, searched in the published name
+
+def decays(path: str) -> bool:
+    """Whether a parameter at this path of the tree decays: neither a bias nor a norm's, as in BERT's release."""
+    *parts, leaf = path.split(".")
+    return leaf != "bias" and parts[-1:] != ["norm"]
 
 
-def decay_rates(names: Iterable[tuple], rate: float,
-                decays: Callable[[str], bool] = lambda name: not NO_DECAY.search(name)) -> dict[str, float]:
-    """{path: rate where decays(published name), else 0}, from rows (path, published name, …)."""
+def decay_rates(names: Iterable[tuple], rate: float, undecayed: Iterable[str] = (),
+                decays: Callable[[str], bool] = decays) -> dict[str, float]:
+    """{path: rate where decays(path), else 0}, from rows (path, published name, …); `undecayed`: paths at 0 besides."""
     rate, rows = real("rate", rate, most=sys.float_info.max), listed("names", names)
     for row in rows:
         fits = isinstance(row, tuple | list) and len(row) > 1 and all(isinstance(text, str) for text in row[:2])
         if not fits:
             raise InputError(f"names holds {shown(row)}: expected rows (path, published name, …)")
-    return {path: rate if decays(name) else 0.0 for path, name, *_ in rows}
+    spared = set(undecayed)
+    return {path: rate if decays(path) and path not in spared else 0.0 for path, *_ in rows}
 
 
-def all_decay_rates(names: Iterable[tuple], rate: float) -> dict[str, float]:
-    """The same rate for every parameter, norms and biases too."""
-    return decay_rates(names, rate, lambda name: True)
+def all_decay_rates(names: Iterable[tuple], rate: float, undecayed: Iterable[str] = ()) -> dict[str, float]:
+    """The same rate for every parameter, norms, biases and what a family names undecayed too."""
+    return decay_rates(names, rate, decays=lambda path: True)
 
 
 # ------------------------------------------------------------------------------------------------------ checks
@@ -126,9 +130,6 @@ def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping
 
 # ------------------------------------------------------------------------------------------------------ LAMB
 
-UNADAPTED = re.compile(r"bias$|(^|\.)norm\.\w+$")  # searched in the path: the release's list again
-
-
 @_update("adam_m", "adam_v")
 def lamb(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
          scale: float = 1.0, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-6):
@@ -157,7 +158,7 @@ def lamb(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str,
     for path, p in tree.items(params):
         u = np.empty_like(p)
         _walk(direction, [{path: leaf} for leaf in (p, g[path], m[path], v[path], u)], scale)
-        old, new = (0.0, 0.0) if UNADAPTED.search(path) else (_norm(p), _norm(u))
+        old, new = (_norm(p), _norm(u)) if decays(path) else (0.0, 0.0)
         ratio = old / new if old and new else 1.0
         _walk(step, [{path: p}, {path: u}])
 

@@ -83,7 +83,7 @@ class Candidate(pytest.Collector):
         asked = [AtLevel.from_parent(self, name=f"L{level.number} {level.title}")
                  for level in levels.levels(self.case, compare(self.case, {}, "float64")) if level.state != "absent"]
         if self.config.getoption("minibert_laws") and self.case.facts["kind"] == "family":
-            asked += [Law.from_parent(self, name=f"law {name}") for name in laws.LAWS]
+            asked += [Law.from_parent(self, name=f"law {name}") for name in laws.of(self.case.facts["family"])]
         return asked
 
     def run(self, weights: Any, inputs: Any, **facts: Any) -> dict[str, np.ndarray]:
@@ -149,9 +149,10 @@ class Law(Check):
 
     def runtest(self) -> None:
         made = self.parent
-        asked = laws.LAWS[self.name.removeprefix("law ")]
+        facts = made.case.facts
+        asked = laws.of(facts["family"])[self.name.removeprefix("law ")]
         finding = asked(lambda weights, inputs: made.run(weights, inputs, optimizer=None), made.weights,
-                        made.case.section("inputs"), made.case.facts["config"])
+                        made.case.section("inputs"), facts["config"], facts["family"])
         if finding.holds is None:
             pytest.skip(printable(finding.text))
         if not finding.holds:

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, objective, optim, reading, tree
+from minibert import families, kernels, objective, optim, reading, tree
 from minibert.batches import by_length, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
@@ -454,7 +454,8 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     state = new_state(model.params)
     seconds = load_checkpoint(run, model, state, plan.steps)
     _cut_log(run / "log.jsonl", state["step"])
-    decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay)
+    undecayed = families.undecayed(model.module, model.config)
+    decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay, undecayed)
     rate = scheduled(plan)
     rates = rates or (lambda path, step: rate(step))
     stage = getattr(model.module, "stage", lambda *_: ())

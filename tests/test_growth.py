@@ -23,7 +23,7 @@ from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.golden import candidate
 from minibert.golden import case as cases
-from minibert.mistakes import diagnosis
+from minibert.mistakes import evidence
 from minibert.tokenizers import merges, normalization, prefixes
 from minibert.tokenizers.byte_level import ByteLevelBPE
 from minibert.tokenizers.sentencepiece_model import NORMAL, UNKNOWN, Model
@@ -312,13 +312,12 @@ def test_suggestions_compare_names_of_near_tensors_only(case, tmp_path, monkeypa
 
 def test_evidence_compares_no_key_with_all_others(monkeypatch):
     keys = [Counted(f"steps/{1 + i % 3}/weight{i}") for i in range(N)]
-    monkeypatch.setattr(diagnosis.cases, "group", lambda key: Counted(key))
+    monkeypatch.setattr(evidence.cases, "group", lambda key: Counted(key))
     entry = SimpleNamespace(dtype="float32", noise={"float32": 1e-7}, shape=(2,), scale=1.0)
     case = SimpleNamespace(tensor=None, entries=dict.fromkeys(keys, entry))
-    search = object.__new__(diagnosis._Search)
     Counted.compared = 0
-    search.steps = diagnosis.Evidence(case, dict.fromkeys(keys, np.ones(2)), "float32", keys)
-    part = search._steps_evidence({"1", "3"})
+    steps = evidence.Evidence(case, dict.fromkeys(keys, np.ones(2)), "float32", keys)
+    part = steps.only([i for i, key in enumerate(keys) if key[6] != "2"])
     assert Counted.compared < 4 * N
     assert part.keys == [key for key in keys if key[6] != "2"]
     assert len(part.values) == 2 * len(part.keys) == 2 * len(part.floors)

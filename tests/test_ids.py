@@ -29,7 +29,8 @@ def test_a_case_holds_the_tensors_it_was_shipped_with(name):
     folder, _, case = name.partition("/")
     keys = digest(files.read(SHIPPED[name]).entries)
     held = LISTED[folder]["cases"].get(case, keys)
-    assert case in LISTED[folder]["cases"], f'a new case: enter "{case}": "{keys}" in reference/golden/{folder}/ids.json'
+    new = f'a new case: enter "{case}": "{keys}" in reference/golden/{folder}/ids.json'
+    assert case in LISTED[folder]["cases"], new
     assert keys == held, "its tensors' names changed: give the case another name, and retire this one"
 
 

@@ -2,21 +2,25 @@
 
 import contextlib
 import itertools
+import pkgutil
 import re
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minibert import cli, families, gradcheck, objective, tree
+from minibert import cli, families, gradcheck, objective, ops, tree
 from minibert.golden import case as cases
-from minibert.golden.subject import observe
-from minibert.mistakes import CATALOGUE, diagnose, diagnosis, page
-from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED
-from minibert.mistakes.swap import Swaps, sites
+from minibert.golden.subject import Subject, observe
+from minibert.heads import next_sentence
+from minibert.mistakes import CATALOGUE, catalogue, diagnose, page, trials
+from minibert.mistakes import families as own
+from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED, Mistake
+from minibert.mistakes.swap import Swaps, reading, sites
+from minibert.objective import Term
 from minibert.pairs import observing
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
@@ -57,7 +61,7 @@ def candidate_of(case, mutant):
 @pytest.mark.parametrize("id", CATALOGUE)
 def test_an_entry_is_whole(id):
     entry = CATALOGUE[id]
-    assert re.fullmatch(r"[TEALGHSODC]\d\d", id)
+    assert page.begin(id) in page.sections()
     assert all((entry.title, entry.right, entry.evidence, entry.families))
     assert entry.shows in ("tokens", "output", "loss", "gradient", "step", "data", "loading", "nowhere")
     ours = any(entry.concerns(family) for family in families.names())
@@ -82,6 +86,71 @@ def test_the_command(capsys):
     assert re.search(r"\n    macbert: .*published; first forward/bert.encoder", out)
     assert cli.main(["mistakes", "A99"]) == 2
     assert "no mistake 'A99'" in capsys.readouterr().err
+
+
+# ---- Families that are not BERT's kin --------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Patches:
+    """The config of a network that BERT's fields say nothing of."""
+
+    width: int = 6
+
+
+def patches():
+    """A family of its own: a norm and a layer over real vectors, averaged over the row, and two classes."""
+    module = ModuleType("patches")
+    module.Config, module.PROBE, module.SPELLINGS = Patches, {}, {}
+    module.inputs = lambda config: {"pixels": "(B,T,width)"}
+    module.terms = lambda config: {"next_sentence": Term(next_sentence, "kind", "pooled", {"width": config.width})}
+    module.names = lambda config: [
+        (f"{path}.{leaf}", f"net.{name}.{leaf}", "identity")
+        for path, name in (("layers.0.norm", "blocks.0.ln"), ("layers.0.out", "blocks.0.fc"), ("kind", "head"))
+        for leaf in ("weight", "bias")
+    ]
+    module.activations = lambda config: [
+        ("net.blocks.0.ln", "encode.layers.0.norm", "", "layer 0"),
+        ("net.blocks.0.fc", "encode.layers.0.out", "", "layer 0"),
+        ("net.head", "next_sentence.head", "", "head"),
+    ]
+
+    def encode(p, config, inputs, *, keep="caches"):
+        layer = p["layers"][0]
+        x, norm = ops.layer_norm(inputs["pixels"], **layer["norm"], eps=1e-3)
+        y, out = ops.linear(x, **layer["out"])
+        return {"pooled": y.mean(1)}, {"layers": [{"norm": norm, "out": out}], "shape": y.shape}
+
+    def encode_backward(dout, c):
+        layer = c["layers"][0]
+        dy = np.broadcast_to(dout["pooled"][:, None], c["shape"]) / c["shape"][1]
+        dx, out = ops.linear_backward(np.ascontiguousarray(dy), layer["out"])
+        return {"layers": [{"norm": ops.layer_norm_backward(dx, layer["norm"])[1], "out": out}]}
+
+    module.encode, module.encode_backward = encode, encode_backward
+    return module
+
+
+def test_a_network_unlike_bert_s_has_the_mistakes_that_concern_it(monkeypatch):
+    """No input, no config field and no published name is BERT's: norms, layers and heads can go wrong all the same."""
+    find, module = families.family, patches()
+    monkeypatch.setattr(families, "family", lambda name: module if name == "patches" else find(name))
+    rng, config = np.random.default_rng(0), Patches()
+    norm = {"weight": 1 + 0.3 * rng.standard_normal(6), "bias": rng.standard_normal(6)}
+    dense = {"weight": rng.standard_normal((6, 6)), "bias": rng.standard_normal(6)}
+    kind = {"weight": rng.standard_normal((2, 6)), "bias": rng.standard_normal(2)}
+    batch = {"pixels": rng.standard_normal((3, 4, 6)), "next_sentence_labels": np.array([0, 1, 1])}
+    subject = Subject("patches", config, {"layers": [{"norm": norm, "out": dense}], "kind": kind}, [batch])
+    at = sites(subject)
+    assert {site.path: site.place for site in at}["encode.layers.0.norm"] == "layer 0"
+    right, made = observe(subject, (1,)), {}
+    for id, entry in EVERY.items():
+        if entry.mutants and entry.concerns("patches"):
+            for mutant in entry.mutants(subject, at):
+                tensors = observe(mutant.change(subject), (1,))
+                changed = any(not np.array_equal(tensors[key], right[key], equal_nan=True) for key in right)
+                made.setdefault(id, []).append((mutant.where, changed))
+    assert {"L03", "L04", "L12", "S08", "C01", "C02", "O02", "O04", "O05"} <= set(made)
+    assert ("layer 0", True) in made["L04"] or ("", True) in made["L04"]
+    assert not {"A04", "E01", "G01", "H01", "H10"} & set(made)
 
 
 # ---- Both halves -----------------------------------------------------------------------------------------------------
@@ -153,13 +222,104 @@ def test_a_replacement_in_another_family_is_a_pair(case):
         assert error < 1e-6, (id, mutant.what, error)
 
 
-def test_entries_concern_families_by_their_letters():
+def test_entries_concern_families_by_name_and_kin():
     concerned = {id: {f for f in families.names() if CATALOGUE[id].concerns(f)} for id in ("A04", "E03", "H20", "T07")}
     assert concerned["A04"] == {*families.names()}
-    assert {"roberta", "bert"} <= concerned["E03"]
-    assert "electra" not in concerned["E03"]
+    assert concerned["E03"] == {*families.names()}  # of bert the other way round, and all are its kin
     assert concerned["H20"] == {"spanbert"}
     assert concerned["T07"] == set()  # XLM-R is not RoBERTa
+
+
+def test_a_family_of_other_kin_is_not_concerned_by_berts_mistakes(monkeypatch):
+    """Those of all families are its own; of those of BERT not one, until it calls itself BERT's kin."""
+    stranger = SimpleNamespace(__name__="gpt2")
+    monkeypatch.setattr(catalogue.families, "family", lambda name: {"gpt2": stranger}[name])
+    assert CATALOGUE["A04"].concerns("gpt2")
+    assert not CATALOGUE["H10"].concerns("gpt2")
+    found = {"gpt2": SimpleNamespace(KIN="bert"), "bert": stranger}
+    monkeypatch.setattr(catalogue.families, "family", found.__getitem__)
+    assert CATALOGUE["H10"].concerns("gpt2")
+    assert not CATALOGUE["H20"].concerns("gpt2")
+
+
+@pytest.mark.parametrize("name", ["bert/probe", "roberta/probe", "albert/groups", "electra/joint", "spanbert/probe"])
+def test_entries_that_do_not_concern_a_family_have_no_mutants_in_it(name):
+    """So that what a diagnosis does not build is nothing that could be found."""
+    subject = subject_of(name)
+    at = sites(subject)
+    for id, entry in EVERY.items():
+        assert entry.mutants is None or entry.concerns(subject.family) or not entry.mutants(subject, at), id
+
+
+# ---- Ids -------------------------------------------------------------------------------------------------------------
+def test_no_id_is_lost():
+    """An id is what people declare and reports name: it never goes and never means another mistake."""
+    held = (Path(__file__).parent / "ids-mistakes.txt").read_text(encoding="utf-8").split()
+    assert sorted(set(held)) == held, "keep it sorted"
+    assert set(held) <= set(CATALOGUE), "an id is gone"
+    assert set(CATALOGUE) <= set(held), "add the new ids to tests/ids-mistakes.txt"
+
+
+def test_a_family_s_own_ids(monkeypatch, capsys):
+    """NAME-01: entered, listed under the family's name and found by the command, in any case."""
+    monkeypatch.setattr(catalogue, "CATALOGUE", dict(CATALOGUE))
+    monkeypatch.setattr(page, "CATALOGUE", catalogue.CATALOGUE)
+    what = ("scores divided by the layer's number too", "only where the config says so", "own knowledge", "output")
+    catalogue.entry("gpt2-03", *what, families="gpt2", reason="an example")
+    assert list(page.sections())[-1] == page.begin("gpt2-03") == "gpt2"
+    assert "## gpt2\n" in page.markdown()
+    assert cli.main(["mistakes", "GPT2-03"]) == 0
+    assert capsys.readouterr().out.startswith("gpt2-03  scores divided")
+    for wrong in ("A4", "gpt2-3", "GPT2-03", "A04x"):
+        with pytest.raises(ValueError, match="two digits"):
+            catalogue.entry(wrong, *what)
+    with pytest.raises(ValueError, match="entered twice"):
+        catalogue.entry("gpt2-03", *what)
+
+
+def test_files_of_families_are_families():
+    """What is found by its name has one."""
+    names = {module.name for module in pkgutil.iter_modules(own.__path__)}
+    assert names <= set(families.names())
+    assert all(isinstance(entry, Mistake) for entry in CATALOGUE.values())
+
+
+# ---- What reads a field first ----------------------------------------------------------------------------------------
+def test_the_ops_that_read_a_field_are_those_with_other_data():
+    """Of the batch and of the config, in a network and its heads; where nothing reads it, nothing is said."""
+    subject = subject_of("electra/joint")
+    at, batch = sites(subject), subject.batches[0]
+
+    def of(**fields):
+        return {at_site(path) for path in reading(replace(subject, batches=[{**batch, **fields}]), at)}
+
+    def at_site(path):
+        return next(f"{site.tower} {site.name}" for site in at if site.path == path)
+
+    both = {"generator attention", "discriminator attention"}
+    assert of(attention_mask=1 - batch["attention_mask"]) == {*both, "discriminator binary_cross_entropy"}
+    types = 1 - batch["token_type_ids"]
+    assert of(token_type_ids=types) == {"generator embedding", "discriminator embedding"}
+    labels = (batch["masked_lm_ids"] + 1) % subject.config.vocab_size
+    assert "generator cross_entropy" in of(masked_lm_ids=labels)
+    eps = replace(subject, config=replace(subject.config, layer_norm_eps=0.1))
+    assert {at_site(path).split()[1] for path in reading(eps, at)} == {"layer_norm"}
+    assert reading(subject, at) == ()
+    weights = replace(subject, config=replace(subject.config, generator_weight=3.0))
+    assert reading(weights, at) == ()  # no op is given it
+    broken = replace(subject, batches=[{**batch, "input_ids": batch["input_ids"] + 10**6}])
+    assert reading(broken, at) == ()  # no such tokens
+
+
+def test_sites_stand_where_activations_say():
+    subject = subject_of("electra/joint")
+    at = {site.path: site for site in sites(subject)}
+    site = at["generator.encode.encoder.1.attention.add_norm.norm"]
+    assert (site.tower, site.place, site.layer) == ("generator", "generator layer 1", 1)
+    assert site.words == "generator layer 1 attention norm"
+    assert site.local == "encode.encoder.1.attention.add_norm.norm"
+    assert at["discriminator.replaced_token.loss"].place == "discriminator head"
+    assert at["generator.encode.embeddings.tables.word"].words == "generator embeddings word"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -310,9 +470,9 @@ def test_outputs_alone_are_enough():
 
 def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
     """Of hundreds of mutants those that can act at the divergence are run, each once."""
-    case, runs, observed = cases.read("bert/published"), [], diagnosis.observe
+    case, runs, observed = cases.read("bert/published"), [], trials.observe
     candidate = candidate_of(case, CATALOGUE["A30"].mutants(case.subject())[0])
-    monkeypatch.setattr(diagnosis, "observe", lambda *args: (runs.append(args), observed(*args))[1])
+    monkeypatch.setattr(trials, "observe", lambda *args: (runs.append(args), observed(*args))[1])
     assert diagnose(case, candidate, "float32").ids == ["A30"]
     assert len(runs) < len(mutants(case.subject())) / 4
 
@@ -320,7 +480,7 @@ def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
 def test_no_clock_decides_what_is_found(monkeypatch):
     """Between two looks at this one an hour passes; whoever sets a limit is told how much was left."""
     hours = itertools.count(0, 3600)
-    monkeypatch.setattr(diagnosis, "time", SimpleNamespace(perf_counter=lambda: next(hours)))
+    monkeypatch.setattr(trials, "time", SimpleNamespace(perf_counter=lambda: next(hours)))
     case = cases.read("bert/published")
     for id in ("A30", "O04"):  # of the forward pass and of the steps
         candidate = candidate_of(case, CATALOGUE[id].mutants(case.subject())[0])

@@ -1,12 +1,13 @@
 """Optimizers, schedules and clipping against the published tables and torch."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
 
 import reference
-from minibert import kernels, optim, tree
+from minibert import families, kernels, optim, tree
 from minibert.errors import InputError
 
 
@@ -128,13 +129,45 @@ def test_updates_are_in_place_and_small():
     assert peak < 2 * before.nbytes  # the gradient itself (one tensor) and the scratch rows
 
 
-def test_decay_follows_the_published_names():
-    """Layer norms and every kind of bias are exempt, tables and matrices decay."""
-    names = [("a", "bert.embeddings.word_embeddings.weight", "identity"),
-             ("b", "bert.embeddings.LayerNorm.weight", "identity"), ("c", "bert/encoder/layer_norm/gamma"),
-             ("d", "cls.predictions.bias"), ("e", "cls/seq/output_bias"),
-             ("f", "bert.encoder.layer.0.attention.self.query.weight")]
-    assert optim.decay_rates(names, 0.01) == {"a": 0.01, "b": 0, "c": 0, "d": 0, "e": 0, "f": 0.01}
+def test_decay_goes_by_the_place_in_the_tree():
+    """Norms and biases are exempt under whatever name they are published; tables and matrices decay."""
+    decay = {
+        "embeddings.word.weight": ("bert.embeddings.word_embeddings.weight", 0.01),
+        "embeddings.norm.weight": ("bert.embeddings.LayerNorm.weight", 0),
+        "layers.0.attention.norm.weight": ("transformer.h.0.ln_1.weight", 0),  # GPT-2
+        "norm.weight": ("transformer.ln_f.weight", 0),
+        "decoder.embeddings.norm.weight": ("model.decoder.layernorm_embedding.weight", 0),  # BART
+        "encoder.0.feed_forward.norm.weight": ("vit.encoder.layer.0.layernorm_after.weight", 0),  # ViT
+        "mlm.decoder.bias": ("cls.predictions.bias", 0),
+        "encoder.0.attention.query.weight": ("bert.encoder.layer.0.attention.self.query.weight", 0.01),
+        "normal.weight": ("cls.layer_norm_free.weight", 0.01),
+        "sbo.first.dense.weight": ("cls.pair_target_predictions.mlp_layer_norm.linear1.weight", 0.01),
+    }
+    rows = [(path, name, "identity") for path, (name, _) in decay.items()]
+    assert optim.decay_rates(rows, 0.01) == {path: rate for path, (_, rate) in decay.items()}
+    spared = optim.decay_rates(rows, 0.01, undecayed=["embeddings.word.weight"])
+    assert [path for path, rate in spared.items() if rate != decay[path][1]] == ["embeddings.word.weight"]
+
+
+def test_lamb_adapts_what_decays():
+    """A rate of 0.01 moves a matrix by a hundredth of its norm, but not GPT-2's or ViT's norms."""
+    rng = np.random.default_rng(3)
+    p = {"norm": {"weight": rng.normal(size=5), "bias": rng.normal(size=5)}, "out": {"weight": rng.normal(size=(4, 3))}}
+    before = tree.map(np.copy, p)
+    optim.lamb(p, tree.map(lambda a: rng.normal(size=a.shape), p), optim.bert_adam_state(p), lr=0.01)
+    for path, old in tree.items(before):
+        moved = np.linalg.norm(tree.get(p, path) - old) / np.linalg.norm(old)
+        assert (abs(moved - 0.01) < 1e-12) == optim.decays(path), path
+
+
+def test_existing_families_decay_as_the_release_s_list_says():
+    """Searched in the published name, "LayerNorm", "layer_norm" and "bias": what goldens and checkpoints hold to."""
+    for family in ("bert", "roberta", "albert", "electra", "spanbert", "bert_wwm", "bert_wwm_ext", "macbert"):
+        module = families.family(family)
+        config = module.Config(**module.PROBE)
+        rows, undecayed = module.names(config), families.undecayed(module, config)
+        exempt = {path for path, rate in optim.decay_rates(rows, 0.01, undecayed).items() if not rate}
+        assert exempt == {path for path, name, _ in rows if re.search("LayerNorm|layer_norm|bias", name)}, family
 
 
 def test_roberta_decays_everything_and_equals_its_double():

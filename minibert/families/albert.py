@@ -350,23 +350,23 @@ def names(config: Config) -> list[tuple[str, str, str]]:
     return [(f"{path}.{leaf}", f"{name}.{leaf}", "identity") for path, name, leaves in modules for leaf in leaves]
 
 
-def activations(config: Config) -> list[tuple[str, str, str]]:
-    """(published module whose output it is, path in a dense loss cache, kind) in forward order, as in BERT's.
+def activations(config: Config) -> list[tuple[str, str, str, str]]:
+    """(published module whose output it is, path in a dense loss cache, kind, place) in forward order, as in BERT's.
 
     A shared module is called several times: the n-th call after the first has "@n" behind its name.
     """
     embeddings = "albert.embeddings"
     table = [
-        (f"{embeddings}.word_embeddings", "encode.embeddings.tables.word", ""),
-        (f"{embeddings}.token_type_embeddings", "encode.embeddings.tables.token_type", ""),
-        (f"{embeddings}.position_embeddings", "encode.embeddings.tables.position", "shared"),
-        (f"{embeddings}.LayerNorm", "encode.embeddings.norm", ""),
-        (embeddings, "encode.embeddings", ""),
-        ("albert.encoder.embedding_hidden_mapping_in", "encode.map", ""),
+        (f"{embeddings}.word_embeddings", "encode.embeddings.tables.word", "", "embeddings"),
+        (f"{embeddings}.token_type_embeddings", "encode.embeddings.tables.token_type", "", "embeddings"),
+        (f"{embeddings}.position_embeddings", "encode.embeddings.tables.position", "shared", "embeddings"),
+        (f"{embeddings}.LayerNorm", "encode.embeddings.norm", "", "embeddings"),
+        (embeddings, "encode.embeddings", "", "embeddings"),
+        ("albert.encoder.embedding_hidden_mapping_in", "encode.map", "", "embeddings"),
     ]
     for i, call in enumerate(_calls(config)):
         table += [
-            (call[path.split(".")[0]].format(name), f"encode.encoder.{i}.{path}", "")
+            (call[path.split(".")[0]].format(name), f"encode.encoder.{i}.{path}", "", f"layer {i}")
             for name, path in (
                 ("attention.query", "attention.query"),
                 ("attention.key", "attention.key"),
@@ -384,12 +384,12 @@ def activations(config: Config) -> list[tuple[str, str, str]]:
         ]
     return [
         *table,
-        ("albert.pooler", "encode.pooler.dense", ""),
-        ("albert.pooler_activation", "encode.pooler", ""),
-        ("predictions.dense", "masked_lm.head.dense", "rows"),
-        ("predictions.LayerNorm", "masked_lm.head.norm", "rows"),
-        ("predictions", "masked_lm.head", "rows"),
-        ("sop_classifier", "sentence_order.head", ""),
+        ("albert.pooler", "encode.pooler.dense", "", "head"),
+        ("albert.pooler_activation", "encode.pooler", "", "head"),
+        ("predictions.dense", "masked_lm.head.dense", "rows", "head"),
+        ("predictions.LayerNorm", "masked_lm.head.norm", "rows", "head"),
+        ("predictions", "masked_lm.head", "rows", "head"),
+        ("sop_classifier", "sentence_order.head", "", "head"),
     ]
 
 

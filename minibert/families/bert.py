@@ -384,23 +384,24 @@ def names(config: Config) -> list[tuple[str, str, str]]:
     return [(f"{path}.{leaf}", f"{name}.{leaf}", "identity") for path, name, leaves in modules for leaf in leaves]
 
 
-def activations(config: Config) -> list[tuple[str, str, str]]:
-    """(published module whose output it is, path in a dense loss cache, kind) in forward order.
+def activations(config: Config) -> list[tuple[str, str, str, str]]:
+    """(published module whose output it is, path in a dense loss cache, kind, place) in forward order.
 
     kind: how ours lies: "" the same; "shared" (T, D), published with a leading 1; "rows" (B·T, D), published
-    (B, T, D). A path with ":scores" or ":probs" is a part of an attention op (`trace.Event.part`).
+    (B, T, D). place: "embeddings", "layer 3" or "head". A path with ":scores" or ":probs" is a part of an attention op
+    (`trace.Event.part`).
     """
     embeddings = "bert.embeddings"
     table = [
-        (f"{embeddings}.word_embeddings", "encode.embeddings.tables.word", ""),
-        (f"{embeddings}.token_type_embeddings", "encode.embeddings.tables.token_type", ""),
-        (f"{embeddings}.position_embeddings", "encode.embeddings.tables.position", "shared"),
-        (f"{embeddings}.LayerNorm", "encode.embeddings.norm", ""),
-        (embeddings, "encode.embeddings", ""),
+        (f"{embeddings}.word_embeddings", "encode.embeddings.tables.word", "", "embeddings"),
+        (f"{embeddings}.token_type_embeddings", "encode.embeddings.tables.token_type", "", "embeddings"),
+        (f"{embeddings}.position_embeddings", "encode.embeddings.tables.position", "shared", "embeddings"),
+        (f"{embeddings}.LayerNorm", "encode.embeddings.norm", "", "embeddings"),
+        (embeddings, "encode.embeddings", "", "embeddings"),
     ]
     for i in range(config.num_hidden_layers):
         table += [
-            (f"bert.encoder.layer.{i}.{name}", f"encode.encoder.{i}.{path}", "")
+            (f"bert.encoder.layer.{i}.{name}", f"encode.encoder.{i}.{path}", "", f"layer {i}")
             for name, path in (
                 ("attention.self.query", "attention.query"),
                 ("attention.self.key", "attention.key"),
@@ -418,12 +419,12 @@ def activations(config: Config) -> list[tuple[str, str, str]]:
         ]
     return [
         *table,
-        ("bert.pooler.dense", "encode.pooler.dense", ""),
-        ("bert.pooler", "encode.pooler", ""),
-        ("cls.predictions.transform.dense", "masked_lm.head.dense", "rows"),
-        ("cls.predictions.transform", "masked_lm.head.norm", "rows"),
-        ("cls.predictions", "masked_lm.head", "rows"),
-        ("cls.seq_relationship", "next_sentence.head", ""),
+        ("bert.pooler.dense", "encode.pooler.dense", "", "head"),
+        ("bert.pooler", "encode.pooler", "", "head"),
+        ("cls.predictions.transform.dense", "masked_lm.head.dense", "rows", "head"),
+        ("cls.predictions.transform", "masked_lm.head.norm", "rows", "head"),
+        ("cls.predictions", "masked_lm.head", "rows", "head"),
+        ("cls.seq_relationship", "next_sentence.head", "", "head"),
     ]
 
 

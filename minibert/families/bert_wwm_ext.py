@@ -78,6 +78,6 @@ def unused(config: bert_wwm.Config) -> tuple[str, ...]:
     return (*bert.unused(config), "cls.seq_relationship.weight", "cls.seq_relationship.bias")
 
 
-def activations(config: bert_wwm.Config) -> list[tuple[str, str, str]]:
+def activations(config: bert_wwm.Config) -> list[tuple[str, str, str, str]]:
     """As `bert.activations`, without those of the pair."""
     return [row for row in bert.activations(config) if not row[0].startswith(("bert.pooler", "cls.seq"))]

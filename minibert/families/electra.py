@@ -597,29 +597,32 @@ def aliases(config: Config) -> dict[str, str]:
     return table if config.role == "generator" and config.tie_word_embeddings else {}
 
 
-def activations(config: Config) -> list[tuple[str, str, str]]:
-    """(published module whose output it is, path in a dense loss cache, kind) in forward order: `bert.activations`."""
+def activations(config: Config) -> list[tuple[str, str, str, str]]:
+    """(published module, path in a dense loss cache, kind, place) as `bert.activations`; places with their network:
+    "generator layer 1".
+    """
     if config.role == "joint":
-        return [(f"{role}.{name}", path, kind) for role, part in parts(config).items()
-                for name, path, kind in activations(part)]  # fmt: skip
+        return [(f"{role}.{name}", *row) for role, part in parts(config).items()
+                for name, *row in activations(part)]  # fmt: skip
     encoder = [
-        (name.replace("bert.", PREFIX, 1), path, kind)
-        for name, path, kind in bert.activations(config)
-        if path.startswith("encode.e")
+        (name.replace("bert.", PREFIX, 1), path, kind, place)
+        for name, path, kind, place in bert.activations(config)
+        if place != "head"
     ]
     where = [name for name, *_ in encoder].index("electra.embeddings") + 1
     if config.embedding_size != config.hidden_size:
-        encoder.insert(where, ("electra.embeddings_project", "encode.project", ""))
+        encoder.insert(where, ("electra.embeddings_project", "encode.project", "", "embeddings"))
     if config.role == "discriminator":
         heads = [
-            ("discriminator_predictions.dense", "replaced_token.head.dense", ""),
-            ("discriminator_predictions.dense_prediction", "replaced_token.head.out", ""),
-            ("discriminator_predictions", "replaced_token.head", ""),
+            ("discriminator_predictions.dense", "replaced_token.head.dense", "", "head"),
+            ("discriminator_predictions.dense_prediction", "replaced_token.head.out", "", "head"),
+            ("discriminator_predictions", "replaced_token.head", "", "head"),
         ]
     else:
         heads = [
-            ("generator_predictions.dense", "masked_lm.head.dense", "rows"),
-            ("generator_predictions.LayerNorm", "masked_lm.head.norm", "rows"),
-            ("generator_lm_head", "masked_lm.head", "rows"),
+            ("generator_predictions.dense", "masked_lm.head.dense", "rows", "head"),
+            ("generator_predictions.LayerNorm", "masked_lm.head.norm", "rows", "head"),
+            ("generator_lm_head", "masked_lm.head", "rows", "head"),
         ]
-    return [(name, f"{config.role}.{path}", kind) for name, path, kind in encoder + heads]
+    role = config.role
+    return [(name, f"{role}.{path}", kind, f"{role} {place}") for name, path, kind, place in encoder + heads]

@@ -119,7 +119,7 @@ def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: 
 
 
 # ---- Published names -------------------------------------------------------------------------------------------------
-def activations(config: Config) -> list[tuple[str, str, str]]:
+def activations(config: Config) -> list[tuple[str, str, str, str]]:
     """As `bert.activations`: the head of the order stands in the place of the next sentence's."""
     own = {"next_sentence.head": "sentence_order.head"}
-    return [(name, own.get(path, path), kind) for name, path, kind in bert.activations(config)]
+    return [(name, own.get(path, path), *row) for name, path, *row in bert.activations(config)]

@@ -218,9 +218,10 @@ def names(config: Config) -> list[tuple[str, str, str]]:
     return [row for row in rows if config.next_sentence or not row[0].startswith("nsp.")]
 
 
-def activations(config: Config) -> list[tuple[str, str, str]]:
+def activations(config: Config) -> list[tuple[str, str, str, str]]:
     """BERT's table, renamed; the positions differ by row here."""
-    return [(_published(name), path, kind.replace("shared", "")) for name, path, kind in bert.activations(config)]
+    return [(_published(name), path, kind.replace("shared", ""), place)
+            for name, path, kind, place in bert.activations(config)]  # fmt: skip
 
 
 def aliases(config: Config) -> dict[str, str]:

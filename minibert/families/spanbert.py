@@ -89,6 +89,11 @@ def terms(config: Config) -> dict[str, Term]:
     }
 
 
+def undecayed(config: Config) -> tuple[str, ...]:
+    """BERT's list of names without decay hits the matrices of (12) too: they belong to a module "mlp_layer_norm"."""
+    return ("sbo.first.dense.weight", "sbo.second.dense.weight")
+
+
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "wordpiece"
 # Masks are drawn anew whenever a row is served, so one pass makes the rows; the vocabulary is cased (section 4). After
@@ -183,10 +188,10 @@ def unused(config: Config) -> tuple[str, ...]:
     return (*bert.unused(config), "cls.seq_relationship.weight", "cls.seq_relationship.bias")
 
 
-def activations(config: Config) -> list[tuple[str, str, str]]:
+def activations(config: Config) -> list[tuple[str, str, str, str]]:
     """As `bert.activations`; the outputs of (12)-(14) are (B, N, …), a row for each slot."""
     sbo = [
-        (f"{SBO}.{name}", f"span_boundary.head.{path}", "")
+        (f"{SBO}.{name}", f"span_boundary.head.{path}", "", "head")
         for name, path in (
             ("position_embeddings", "position"),
             ("mlp_layer_norm.linear1", "first.dense"),
@@ -196,4 +201,4 @@ def activations(config: Config) -> list[tuple[str, str, str]]:
         )
     ]
     table = [row for row in bert.activations(config) if not row[0].startswith(("bert.pooler", "cls.seq"))]
-    return [*table, *sbo, (SBO, "span_boundary.head", "")]
+    return [*table, *sbo, (SBO, "span_boundary.head", "", "head")]

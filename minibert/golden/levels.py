@@ -3,17 +3,15 @@
 import hashlib
 import html
 import json
-import re
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from minibert import __version__, reading
 from minibert.checkpoint import atomic
 from minibert.errors import printable
-from minibert.golden import kinds
+from minibert.golden import kinds, places
 from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, SLOTS, Row
+from minibert.golden.places import Places
 
 FORMAT = "minibert-claim/1"
 TITLES = ("tokens", "embeddings", "encoder", "heads", "losses", "gradients", "optimizer step", "trajectory")
@@ -35,32 +33,6 @@ class Level(NamedTuple):
     needs: list[str]
 
 
-LAYER = re.compile(r".*\.\w*layers?\.\d+")  # "bert.encoder.layer.3", ALBERT's "….albert_layers.0"
-NETWORK = re.compile(r"(generator|discriminator)\.")  # what names of several networks begin with
-
-
-def group(name: str) -> str:
-    """The part of a model that a tensor belongs to: "bert.encoder.layer.3", "bert.embeddings", "cls.predictions"; of a
-    module that is called again, each call.
-    """
-    if layer := LAYER.match(name):
-        return layer[0] + "".join(re.findall(r"@\d+$", name))
-    network = NETWORK.match(name)
-    start = network.end() if network else 0
-    return name[:start] + re.match(r"[^.]*(\.[^.]+)?", name[start:])[0]
-
-
-def depth(names: Iterable[str]) -> int:
-    """How many layers the deepest network has, of names of what is computed."""
-    layers = {(_network(f"/{name}"), group(name)) for name in names if LAYER.match(name)}
-    return max(Counter(network for network, _ in layers).values(), default=0)
-
-
-def ends(keys: Iterable[str]) -> list[str]:
-    """The keys of layers' outputs: of each layer the last one computed."""
-    return list({group(key): key for key in keys if key.startswith("forward/") and LAYER.match(key)}.values())
-
-
 def levels(case: Any, rows: list[Row]) -> list[Level]:
     """All eight levels. A level needs what stands at the end of its parts (the embeddings, each layer's output, pooler
     and head outputs, all losses, every parameter's gradient, the loss and the parameters after each step); all else of
@@ -70,16 +42,16 @@ def levels(case: Any, rows: list[Row]) -> list[Level]:
     if kinds.of(case).LEVELS is None:
         return []
     held: list[list[Row]] = [[] for _ in TITLES]
-    forward = _forward(case)
+    where = places.of_case(case)
     for row in rows:
-        held[_number(case, row.key, forward)].append(row)
-    needed = _needed(case)
+        held[_number(case, row.key, where)].append(row)
+    needed = _needed(case, where)
     found = []
     for number, (title, own) in enumerate(zip(TITLES, held, strict=True)):
         supplied = [row for row in own if row.status != "missing"]
         bad = [row for row in supplied if row.status in BAD]
         keys = {row.key for row in supplied}
-        wanted = [key for key in needed if _number(case, key, forward) == number]
+        wanted = [key for key in needed if _number(case, key, where) == number]
         wanted = [row.key for row in own] if kinds.of(case).LEVELS == "tokens" else wanted
         needs = [key for key in wanted if key not in keys]
         state = "differs" if bad else "missing" if needs else "reached" if wanted or supplied else "absent"
@@ -97,38 +69,15 @@ def reached(found: list[Level]) -> Level | None:
     return best
 
 
-def _forward(case: Any) -> dict[str, int]:
-    """The level of each forward key: embeddings are what stands before a network's first layer, heads what follows its
-    last one.
-    """
-    found, passed = {}, set()
-    layers = {_network(key): key for key in case.entries if key.startswith("forward/") and LAYER.match(key)}
-    for key, entry in case.entries.items():
-        if not key.startswith("forward/"):
-            continue
-        network = _network(key)
-        if entry.role == "loss":
-            found[key] = 4
-        elif LAYER.match(key):
-            found[key] = 2
-            passed |= {network} if layers[network] == key else set()
-        else:
-            embeds = "embeddings" in key if network not in layers else network not in passed
-            found[key] = 1 if embeds else 3
-    return found
+FORWARD = {"embeddings": 1, "layer": 2, "head": 3}  # the level of an output, by where it stands
 
 
-def _network(key: str) -> str:
-    match = NETWORK.match(key.partition("/")[2])
-    return match[0] if match else ""
-
-
-def _number(case: Any, key: str, forward: dict[str, int]) -> int:
+def _number(case: Any, key: str, where: Places) -> int:
     section, _, name = key.partition("/")
     if section in ("weights", "inputs") or kinds.of(case).LEVELS == "tokens":
         return 0
     if section == "forward":
-        return forward[key]
+        return 4 if case.entries[key].role == "loss" else FORWARD.get(places.kind(where.of_tensor(name)), 3)
     if section == "gradients":
         return 5
     first = f"{min(case.facts['steps'], default=1)}/"
@@ -136,15 +85,16 @@ def _number(case: Any, key: str, forward: dict[str, int]) -> int:
     return 6 if name.startswith(first) and any(map(_is_parameter, states)) else 7
 
 
-def _needed(case: Any) -> list[str]:
+def _needed(case: Any, where: Places) -> list[str]:
     """The keys without which a level is not reached."""
     last, keys = {}, []
-    whole = {key.partition("/")[2] for key in case.entries if key.startswith("forward/") and not LAYER.match(key)}
+    forward = [key.partition("/")[2] for key in case.entries if key.startswith("forward/")]
+    outside = {name for name in forward if places.kind(where.of_tensor(name)) != "layer"}
     for key, entry in case.entries.items():
         section, _, name = key.partition("/")
         if section == "forward" and entry.role != "loss":
-            owners = (name[:i] for i, letter in enumerate(name) if letter == "." and name[:i] in whole)
-            last[group(name) if LAYER.match(name) else next(owners, group(name))] = key
+            owners = (name[:i] for i, letter in enumerate(name) if letter == "." and name[:i] in outside)
+            last[next(owners, where.group(name)) if name in outside else where.group(name)] = key
             continue
         tokens = key == "inputs/input_ids" and case.facts["text"] is not None
         state = section == "steps" and (_is_parameter(key) or name.endswith("/loss"))

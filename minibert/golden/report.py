@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from minibert import __version__
 from minibert.config import shown
 from minibert.errors import printable
-from minibert.golden import levels
+from minibert.golden import levels, places
 from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, EXPLAINED, SLOTS, SUSPECT, Row
+from minibert.golden.places import Places
 
 FORMAT = "minibert-check/1"
 COLOURS = {"right": "32", "suspect": "33", "wrong": "31", "nan": "35"}  # of a terminal
@@ -130,10 +131,10 @@ def table(report: Report, colour: bool = False, every: bool = False) -> Iterator
     """
     facts = f"{len(report.supplied)} tensors, judged as {report.dtype}"
     yield printable(f"case {report.case.name}, candidate {report.source}: {facts}")
-    lines = []
+    lines, where = [], places.of_case(report.case)
     for title, rows in sections(report.supplied):
         lines.append((title, None))
-        for name, part in groupby(rows, key=_part):
+        for name, part in groupby(rows, key=lambda row: _part(row, where)):
             held = list(part)
             lines += [(_name(row, full=True), row) for row in held] if every else _folded(name, held, report.first)
     lines = [(printable(name), row) for name, row in lines]
@@ -162,13 +163,13 @@ def sections(rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
     return ((name, [row for row in rows if title(row) == name]) for name in titles)
 
 
-def _part(row: Row) -> str:
+def _part(row: Row, where: Places) -> str:
     """What a folded table takes together: a part of the model; after a step all parameters, all moments of a kind."""
     name, full = _name(row), _name(row, full=True)
     if row.key.startswith("tokens/"):
         return "texts"
     if not row.key.startswith("steps/"):
-        return levels.group(name)
+        return where.group(name)
     return full.partition(".")[0] if name != full else "parameters" if "." in name else name
 
 
@@ -331,7 +332,8 @@ def page(report: Report) -> str:
     """The report as one self-contained page without scripts."""
     bad = any(row.status in BAD for row in report.supplied)
     facts = f"{len(report.supplied)} of {len(report.rows)} tensors, judged as {report.dtype}"
-    title = f"{report.case.name}: {headline(report)}"
+    title, where = f"{report.case.name}: {headline(report)}", places.of_case(report.case)
+    told = [(name, rows) for name, rows in sections(report.rows) if any(_known(row) for row in rows)]
     body = [
         f"<h1>{_text(report.case.name)}</h1>",
         f'<p class="dim">{_text(report.case.facts["title"])}</p>',
@@ -342,7 +344,7 @@ def page(report: Report) -> str:
         f"<h2>Diagnosis</h2>{_block(diagnosis_lines(report))}" if report.diagnosis else "",
         f"<h2>Levels</h2>{_level_table(report)}" if report.levels else "",
         f"<h2>Error map</h2>{_legend(report)}",
-        *(_map(name, rows, report.first) for name, rows in sections(report.rows) if any(_known(row) for row in rows)),
+        *(_map(name, rows, report.first, where) for name, rows in told),
         "<h2>Every tensor</h2>",
         *(_text_lines(remarks(report))),
         *(_section(name, rows) for name, rows in sections(report.supplied)),
@@ -398,9 +400,9 @@ def _legend(report: Report) -> str:
     return f"<p>{what}</p><p>{shown}</p>"
 
 
-def _map(title: str, rows: list[Row], first: Row | None) -> str:
+def _map(title: str, rows: list[Row], first: Row | None, where: Places) -> str:
     """Cells over parts of the model and their tensors: parts that are alike share columns, others name their own."""
-    parts = [(name, list(held)) for name, held in groupby(rows, key=lambda row: levels.group(_name(row)))]
+    parts = [(name, list(held)) for name, held in groupby(rows, key=lambda row: where.group(_name(row)))]
     tables = []
     for columns, same in groupby(parts, key=lambda part: [_within(row, part[0]) for row in part[1]]):
         alike = list(same)

@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -118,7 +119,7 @@ def published(table: list, events: dict[str, trace.Event], rows: tuple[int, ...]
             continue
         event = events[path]
         value, cotangent = event.part(part) if part else (event.output, event.cotangent)
-        lead = {"": (), "shared": (1,), "rows": rows}[kind]
+        lead = rows if kind == "rows" else (1,) if kind == "shared" else ()
         for store, array in ((outputs, value), (cotangents, cotangent)):
             if array is not None:
                 shape = array.shape if not lead else (*lead, *array.shape) if kind == "shared" else (*lead, -1)
@@ -134,7 +135,8 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
     new_state, update = optim.OPTIMIZERS[plan["name"]]
     update, clip = parts.get("update", update), parts.get("clip", optim.clip)
     rate = parts.get("rate", optim.SCHEDULES[plan["schedule"]])
-    decay = parts.get("decay", optim.DECAY_RATES[plan["name"]])(rows, plan["weight_decay"])
+    decay = partial(optim.DECAY_RATES[plan["name"]], undecayed=families.undecayed(module, subject.config))
+    decay = parts.get("decay", decay)(rows, plan["weight_decay"])
     params = tree.map(np.copy, subject.params)
     state = new_state(params)
     tensors: Tensors = {}

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from minibert import tree
+from minibert import families, tree
+from minibert.golden import places
 from minibert.golden.subject import Subject, Tensors
-from minibert.mistakes.swap import Replacement, Site, local, sites, swapped
+from minibert.mistakes.swap import Replacement, Site, local, reading, sites, swapped
 
 Change = Callable[[Subject], Subject]
 FORWARD, GRADIENTS, STEPS = "forward", "gradients", "steps"
@@ -22,9 +23,9 @@ class Mutant:
 
     what: in words; where: the place, "" everywhere; change: the edit of a subject; section: the first of forward,
     gradients, steps that it can change; sites: paths of the calls that are replaced, () where nothing is;
-    variant: None as the entry says; silent: a pattern of keys on which an implementation with this mistake may hold
-    either of two things; after: what happens to the tensors when they are written out; also: ids of further entries
-    that it makes at once.
+    variant: None as the entry says; silent: a pattern of keys, with paths within a network for published names, on
+    which an implementation with this mistake may hold either of two things; after: what happens to the tensors when
+    they are written out; also: ids of further entries that it makes at once.
     """
 
     what: str
@@ -42,10 +43,11 @@ class Mutant:
 class Mistake:
     """An entry: what is wrong and what is right, where it shows, who made it.
 
-    shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: letters as in the catalogue's head,
-    or "all". variant: legitimate if declared. reason: why no case can show it, or what it waits for. mutants(subject),
-    tokenize(tokenizer, text, pair) and rule(ids, present, rng, vocabulary) execute it, whichever applies; the first for
-    kinds of tokenizer in `tokenizers`; `rule` may be several by the name of the law that they break.
+    shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: in words, with the names that they
+    have here, or "all"; what it says of others waits for them. variant: legitimate if declared. reason: why no case can
+    show it, or what it waits for. mutants(subject), tokenize(tokenizer, text, pair) and rule(ids, present, rng,
+    vocabulary) execute it, whichever applies; the second for kinds of tokenizer in `tokenizers`; `rule` may be several
+    by the name of the law that they break.
     """
 
     id: str
@@ -67,8 +69,8 @@ class Mistake:
         return self.rule.get(law) if isinstance(self.rule, Mapping) else self.rule if law == "bert" else None
 
     def concerns(self, family: str) -> bool:
-        """Whether it is an entry of this family's: by its letters among `families`."""
-        return bool(LETTERS.get(family, {"B"}).intersection(re.findall(r"[\w-]+", self.families)))
+        """Whether it is an entry of this family's or of its kin's: where `families` names one of them, or "all"."""
+        return not {"all", "any", *lineage(family)}.isdisjoint(re.findall(r"[\w-]+", self.families))
 
     @property
     def executable(self) -> bool:
@@ -76,13 +78,11 @@ class Mistake:
         return not (self.mutants is None and self.tokenize is None and self.rule is None)
 
 
-# what stands for a family in `Mistake.families`
-ANY = {"all", "any"}
-LETTERS = {
-    "bert": {"B", "mBERT", *ANY}, "roberta": {"R", *ANY}, "albert": {"A", *ANY}, "electra": {"E", "E-small", *ANY},
-    "spanbert": {"B", "S", *ANY}, "bert_wwm": {"B", "B-zh", "W", *ANY}, "bert_wwm_ext": {"B", "B-zh", "W", *ANY},
-    "macbert": {"B", "MC", *ANY},
-}  # fmt: skip
+def lineage(family: str) -> list[str]:
+    """The family and its kin, the nearest first."""
+    kin = vars(families.family(family)).get("KIN")
+    return [family, *(lineage(kin) if kin else ())]
+
 
 CATALOGUE: dict[str, Mistake] = {}
 UNLISTED: dict[str, Mistake] = {}  # changes that explain, but of which the catalogue has no entry
@@ -93,6 +93,8 @@ def entry(id: str, title: str, right: str, evidence: str, shows: str, clause: st
     makers = fields.pop("mutants", None)
     if makers is not None:
         fields["mutants"] = partial(_made, tuple(makers))
+    if not re.fullmatch(r"[A-Z]\d\d|[a-z]\w*-\d\d", id):
+        raise ValueError(f"id {id!r}: a letter or a family's name with -, and two digits")
     if id in CATALOGUE:
         raise ValueError(f"{id} is entered twice")
     CATALOGUE[id] = Mistake(id, title, right, evidence, shows, clause, **fields)
@@ -105,28 +107,31 @@ def unlisted(title: str, *makers: Callable) -> None:
 
 def _made(makers: tuple[Callable, ...], subject: Subject, at: list[Site] | None = None) -> list[Mutant]:
     at = sites(subject) if at is None else at
-    return [mutant for maker in makers for mutant in maker(subject, at)]
+    subject = replace(subject, batches=[_Batch(b) for b in subject.batches])
+    return [mutant for maker in makers for mutant in _possible(maker, subject, at)]
 
 
-# Where a field of the batch or of the configuration is first read: patterns of sites.
-READ = {
-    "attention_mask": r".*\.attention\.attention",
-    "mask_constant": r".*\.attention\.attention",
-    "token_type_ids": r".*\.token_type",
-    "position_ids": r".*\.position",
-    "next_sentence_labels": r"next_sentence\.loss",
-    "mlm_denominator_eps": r"masked_lm\.loss",
-    "hidden_dropout_prob": r"encode\..*\.dropout",
-    "attention_probs_dropout_prob": r".*\.attention\.attention",
-}
+class _Batch(dict):
+    """A batch that says so where a field is not there."""
+
+    def __missing__(self, name: str) -> Any:
+        raise _Absent(name)
 
 
-def readers(fields: Iterable[str], at: Iterable[Site]) -> tuple[str, ...]:
-    """Paths of the sites that read these fields first; () where that is not known."""
-    names = list(fields)
-    if not names or any(name not in READ for name in names):
-        return ()
-    return tuple(site.path for site in at if any(re.fullmatch(READ[name], site.local) for name in names))
+class _Absent(KeyError):
+    """A field of a batch that a maker reads and a family does not have."""
+
+
+def _possible(maker: Callable, subject: Subject, at: list[Site]) -> list[Mutant]:
+    """What a maker makes; nothing where it reads an input or a config field that this family does not have."""
+    try:
+        return maker(subject, at)
+    except _Absent:
+        return []
+    except AttributeError as error:
+        if error.obj is not subject.config:
+            raise
+        return []
 
 
 # ---- Makers ----------------------------------------------------------------------------------------------------------
@@ -138,7 +143,7 @@ def config(what: str, section: str = FORWARD, variant: bool | None = None, **fie
         if all(getattr(subject.config, name) == value for name, value in values.items()):
             return []
         change = lambda s: replace(s, config=replace(s.config, **values))  # noqa: E731
-        return [Mutant(what, change, section=section, sites=readers(values, at), variant=variant)]
+        return [Mutant(what, change, section=section, sites=reading(change(subject), at), variant=variant)]
 
     return maker
 
@@ -150,8 +155,7 @@ def batch(what: str, edit: Callable[[dict, Any], dict], section: str = FORWARD) 
         return replace(s, batches=[{**b, **edit(b, s.config)} for b in s.batches])
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        fields = edit(subject.batches[0], subject.config)
-        return [Mutant(what, change, section=section, sites=readers(fields, at))]
+        return [Mutant(what, change, section=section, sites=reading(change(subject), at))]
 
     return maker
 
@@ -161,17 +165,18 @@ def weights(what: str, edit: Callable[[str, np.ndarray], np.ndarray], paths: str
     where none matches.
     """
 
-    def matching(params: Any) -> set[str]:
-        return {p for p, _ in tree.items(params) if re.fullmatch(paths, p) or re.fullmatch(paths, local(p, params))}
+    def matching(s: Subject) -> set[str]:
+        towers = places.places(s.family, s.config).towers
+        return {p for p, _ in tree.items(s.params) if re.fullmatch(paths, p) or re.fullmatch(paths, local(p, towers))}
 
     def change(s: Subject) -> Subject:
-        chosen = matching(s.params)
+        chosen = matching(s)
         return replace(
             s, params=tree.unflatten({p: edit(p, a) if p in chosen else a for p, a in tree.items(s.params)})
         )
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        found = matching(subject.params)
+        found = matching(subject)
         users = tuple(site.path for site in at if found.intersection(site.params))
         return [Mutant(what, change, where, sites=users)] if found else []
 
@@ -184,9 +189,9 @@ def part(what: str, variant: bool | None = None, **parts: Callable) -> Callable:
     return lambda subject, _: [Mutant(what, change, section=STEPS, variant=variant)]
 
 
-def only(letters: str, maker: Callable) -> Callable:
-    """No mutant in families without one of these letters (`LETTERS`)."""
-    return lambda subject, at: maker(subject, at) if LETTERS[subject.family] & {*letters.split()} else []
+def only(names: str, maker: Callable) -> Callable:
+    """No mutant but in these families and those whose kin they are."""
+    return lambda subject, at: maker(subject, at) if {*names.split()}.intersection(lineage(subject.family)) else []
 
 
 def swap(
@@ -233,22 +238,10 @@ def _places(chosen: Iterable[Site]) -> list[tuple[str, list[Site]]]:
             found.setdefault(site.tower, []).append(site)
     layers: dict[tuple[str, int], list[Site]] = {}
     for site in chosen:
-        if number := layer(site):
-            layers.setdefault(number, []).append(site)
-    found |= {f"{tower} layer {i}".lstrip(): held for (tower, i), held in sorted(layers.items())}
-    return [*found.items(), *((place(site.path), [site]) for site in chosen)]
-
-
-def layer(site: Site) -> tuple[str, int] | None:
-    """(network, number) of the encoder layer that a site is in, or None."""
-    match = re.match(r"encode\.encoder\.(\d+)\.", site.local)
-    return (site.tower, int(match[1])) if match else None
-
-
-def place(path: str) -> str:
-    """A site's path in words: "encode.encoder.1.attention.add_norm.norm" -> "layer 1 attention norm"."""
-    words = re.sub(r"(^|\.)encode\.", r"\1", path, count=1).replace("add_norm.norm", "norm").replace("tables.", "")
-    return re.sub(r"(^| )encoder (\d+)", r"\1layer \2", words.replace(".", " ")).replace("_", " ")
+        if site.layer is not None:
+            layers.setdefault((site.tower, site.layer), []).append(site)
+    found |= {held[0].place: held for _, held in sorted(layers.items())}
+    return [*found.items(), *((site.words, [site]) for site in chosen)]
 
 
 def same_backward(forward: Callable, backward: Callable) -> Replacement:

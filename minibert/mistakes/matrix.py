@@ -20,8 +20,8 @@ from minibert.golden.kinds import tokenizer
 from minibert.golden.kinds.family import subject_of
 from minibert.golden.recipe import CaseRecipe
 from minibert.golden.subject import Tensors, cast, observe
-from minibert.mistakes import data, tokens
 from minibert.mistakes.catalogue import CATALOGUE, STEPS, Mistake, Mutant
+from minibert.mistakes.ops import data, tokens
 from minibert.mistakes.swap import Site, Swaps, sites
 
 # the first key that shows a mutant, None where none does, UNMADE where it cannot be made

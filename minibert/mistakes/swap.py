@@ -6,13 +6,20 @@ replaced block does not shift what follows. Everything goes through the context 
 each other's mistakes.
 """
 
+import hashlib
+import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
+import numpy as np
+
 from minibert import families, objective, trace, tree
+from minibert.errors import InputError
+from minibert.golden import places
 from minibert.golden.subject import Subject
 from minibert.pairs import BLOCKS, PAIRS, observing
 
@@ -30,13 +37,60 @@ class Replacement:
     faithful: bool = True
 
 
+def edited(f: Callable, edit: Callable[[dict[str, Any]], dict[str, Any]], faithful: bool = True) -> Replacement:
+    """The op or block on other arguments: edit(arguments by name) -> those that change. The backward is its own, so
+    what is differentiated changes by a constant at most.
+    """
+    f, backward = _halves(f)
+    names = list(inspect.signature(f).parameters)
+
+    def forward(*args: Any, **constants: Any) -> tuple[np.ndarray, Any]:
+        given = dict(zip(names, args, strict=False)) | constants
+        return f(**{**given, **edit(given)})
+
+    return Replacement(forward, backward, faithful)
+
+
+def graded(f: Callable, edit: Callable[[Any, np.ndarray, Any], Any]) -> Replacement:
+    """The right value and another gradient: edit(what the backward gives, dy, cache) -> what stands in its place."""
+    f, backward = _halves(f)
+    return Replacement(f, lambda dy, c: edit(backward(dy, c), dy, c), faithful=False)
+
+
+def relinear(**turned: tuple[Callable, Callable]) -> Replacement:
+    """x Wᵀ + b with weight or bias turned by a linear map: its name = (map, the map's adjoint)."""
+    linear = PAIRS["linear"]
+
+    def forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, Any]:
+        given = {"weight": weight, "bias": bias}
+        return linear.forward(x, **{name: turned[name][0](a) if name in turned else a for name, a in given.items()})
+
+    def backward(dy: np.ndarray, c: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        dx, g = linear.backward(dy, c)
+        return dx, {name: turned[name][1](a) if name in turned else a for name, a in g.items()}
+
+    return Replacement(forward, backward)
+
+
+def zeros(gradient: Any) -> Any:
+    """Zeros in the shape of what a backward gives."""
+    return tuple(map(zeros, gradient)) if isinstance(gradient, tuple) else tree.map(np.zeros_like, gradient)
+
+
+def _halves(f: Callable) -> tuple[Callable, Callable]:
+    """Forward and backward of an op, or of a block as it is, so that only its parts are traced and no second block."""
+    name = f.__name__
+    return (f, PAIRS[name].backward) if name in PAIRS else tuple(half.__wrapped__ for half in BLOCKS[name])
+
+
 @dataclass(frozen=True)
 class Site:
     """One call of the right computation.
 
     path: of its cache; name: of its op or block; key: its place in the nesting; start: the order, among all sites, of
     the first call within it; params: paths of the parameters it is given as they are; tower: the network it belongs to,
-    in a family of several ("generator"), else "".
+    in a family of several ("generator"), else ""; place: as `activations` say ("layer 3"), "" where they don't; words:
+    its path for people; data: a digest of what an op is given beside differentiable arrays.
     """
 
     path: str
@@ -45,21 +99,26 @@ class Site:
     start: int = 0
     params: tuple[str, ...] = ()
     tower: str = ""
+    place: str = ""
+    words: str = ""
+    data: str = ""
 
     @property
     def local(self) -> str:
         """Its path within its network: what patterns of paths are about."""
-        return self.path.removeprefix(f"{self.tower}.") if self.tower else self.path
+        return local(self.path, {self.tower})
+
+    @property
+    def layer(self) -> int | None:
+        """The number of the layer that it is in, or None."""
+        number = re.search(r"\blayer (\d+)$", self.place)
+        return int(number[1]) if number else None
 
 
-def local(path: str, params: Any) -> str:
-    """A parameter's path within its network, in a tree of several: "encoder.0.…" of "generator.encoder.0.…"."""
+def local(path: str, towers: Iterable[str]) -> str:
+    """A path within its network: "encoder.0.…" of "generator.encoder.0.…", where that is one of the towers."""
     tower, _, rest = path.partition(".")
-    return rest if isinstance(params, dict) and _is_network(params.get(tower)) else path
-
-
-def _is_network(value: Any) -> bool:
-    return isinstance(value, dict) and not {"encoder", "mlm"}.isdisjoint(value)
+    return rest if rest and tower in towers else path
 
 
 class Nesting:
@@ -82,7 +141,32 @@ class Nesting:
 
 def sites(subject: Subject) -> list[Site]:
     """Every call of the subject's forward pass, in the order in which they end."""
-    nesting, keys, given = Nesting(), {}, {}
+    calls, where = _calls(subject), places.places(subject.family, subject.config)
+    found = []
+    for path, (name, key, params, data) in calls.items():
+        start = next(i for i, (_, other, *_) in enumerate(calls.values()) if other[: len(key)] == key)
+        place, first = where.of_call(path), path.partition(".")[0]
+        tower = first if first in where.towers else places.tower(place)
+        found.append(Site(path, name, key, start, params, tower, place, _words(path, where), data))
+    return found
+
+
+def reading(changed: Subject, at: Iterable[Site]) -> tuple[str, ...]:
+    """Paths of the ops that are given other data in the changed subject: what reads first what was changed.
+
+    () where that is not known: the changed subject does not run, or no op is given anything else.
+    """
+    try:
+        calls = _calls(changed)
+    except (InputError, ValueError, IndexError):
+        return ()
+    held = {path: data for path, (*_, data) in calls.items()}
+    return tuple(site.path for site in at if site.name in PAIRS and held.get(site.path) != site.data)
+
+
+def _calls(subject: Subject) -> dict[str, tuple[str, Key, tuple[str, ...], str]]:
+    """By path, each call's name, key, the paths of the parameters it is given as they are, and `Site.data`."""
+    nesting, held = Nesting(), {}
     leaves = {id(array): path for path, array in tree.items(subject.params)}
 
     def follow(f: Callable, args: tuple, constants: dict) -> Any:
@@ -91,20 +175,41 @@ def sites(subject: Subject) -> list[Site]:
         key = nesting.enter(f.__name__)
         result = f(*args, **constants)
         nesting.leave()
-        keys[id(result[1])] = key
-        given[key] = tuple(leaves[id(a)] for a in (*args, *constants.values()) if id(a) in leaves)
+        params = tuple(leaves[id(a)] for a in (*args, *constants.values()) if id(a) in leaves)
+        held[id(result[1])] = key, params, _digest(f.__name__, constants)
         return result
 
     module = families.family(subject.family)
     with observing(follow), trace.recording() as record:
         _, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
-    found = [(path, event.op, keys[id(event.cache)]) for path, event in record.named(cache).items()]
-    towers = {match[1] for path, *_ in found if (match := re.match(r"(\w+)\.encode\.", path))}
-    return [
-        Site(path, name, key, next(i for i, (*_, k) in enumerate(found) if k[: len(key)] == key), given[key],
-             tower if (tower := path.partition(".")[0]) in towers else "")
-        for path, name, key in found
-    ]  # fmt: skip
+    return {path: (event.op, *held[id(event.cache)]) for path, event in record.named(cache).items()}
+
+
+def _digest(name: str, constants: Mapping[str, Any]) -> str:
+    """Of the data among an op's arguments: those by keyword alone."""
+    if name not in PAIRS:
+        return ""
+    data = [(key, constants[key]) for key in _data(name) if key in constants]
+    return hashlib.sha256(b"".join(key.encode() + _bytes(value) for key, value in data)).hexdigest()
+
+
+@cache
+def _data(name: str) -> list[str]:
+    given = inspect.signature(PAIRS[name].forward).parameters.values()
+    return [parameter.name for parameter in given if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def _bytes(value: Any) -> bytes:
+    return str(value.shape).encode() + value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+
+
+def _words(path: str, where: places.Places) -> str:
+    """A site's path for people: "encode.encoder.1.attention.add_norm.norm" -> "layer 1 attention norm"."""
+    place = where.of_call(path)
+    if places.kind(place) == "layer":
+        path = place + path.removeprefix(where.paths[place])
+    words = re.sub(r"(^|\.)encode\.", r"\1", path, count=1).replace("add_norm.norm", "norm").replace("tables.", "")
+    return words.replace(".", " ").replace("_", " ")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from minibert import batches, families, objective, tree
 from minibert.checkpoint.names import to_published
 from minibert.config import to_fields
-from minibert.golden import cases, certify, levels, noise, subject
+from minibert.golden import cases, certify, noise, places, subject
 from minibert.golden.case import scale
 from minibert.golden.draws import Draws
 from minibert.golden.kinds import Floors, Made
@@ -44,7 +44,7 @@ def made(recipe: CaseRecipe) -> Made:
         lambda dtype, around: subject.observe(cast(whole, dtype, around), recipe.steps),
         outputs(whole.family, whole.config),
         certificate=lambda truth: certify.step(cast(whole, np.float64), truth),
-        held=lambda truth: held(recipe, module.names(whole.config), truth),
+        held=lambda truth: held(recipe, whole, truth),
         raised=lambda truth, floors: through_the_optimizer(whole, recipe.steps, truth, floors, recipe.seed),
     )
 
@@ -71,7 +71,7 @@ def probe_weights(family: str, config: Any, seed: int, std: float | None = None)
     """A tree of weights that hide little: std 0.4 (0.2 beyond four layers), random norms and biases."""
     module = families.family(family)
     if std is None:
-        std = 0.4 if levels.depth(name for name, *_ in module.activations(config)) <= 4 else 0.2
+        std = 0.4 if places.places(family, config).depth() <= 4 else 0.2
 
     def drawn(path: str, shape: tuple[int, ...]) -> np.ndarray:
         values = Draws(seed, path).standard_normal(shape)
@@ -108,11 +108,11 @@ def inputs_of(given: list[dict[str, Any]]) -> Tensors:
 
 
 # ---- What is held ----------------------------------------------------------------------------------------------------
-def held(recipe: CaseRecipe, rows: list, truth: Tensors) -> Tensors:
+def held(recipe: CaseRecipe, whole: Subject, truth: Tensors) -> Tensors:
     """What of the truth a case of this recipe holds."""
-    parameters = {name for _, name, *_ in rows}
-    last = f"steps/{max(recipe.steps, default=0)}/"
-    ends = set(levels.ends(truth))
+    parameters = {name for _, name, *_ in families.family(whole.family).names(whole.config)}
+    where = places.places(whole.family, whole.config)
+    last, ends = f"steps/{max(recipe.steps, default=0)}/", {*where.ends(truth)}
 
     def wanted(key: str) -> bool:
         section, _, name = key.partition("/")
@@ -122,7 +122,9 @@ def held(recipe: CaseRecipe, rows: list, truth: Tensors) -> Tensors:
             return recipe.states or own or state in ("loss", "learning_rate", "gradient_norm")
         if recipe.insides:
             return True
-        return name in parameters if section == "gradients" else key in ends or not levels.LAYER.match(key)
+        if section == "gradients":
+            return name in parameters
+        return key in ends or places.kind(where.of_tensor(name)) != "layer"
 
     return {key: array for key, array in truth.items() if wanted(key)}
 
@@ -136,8 +138,9 @@ def selection(recipe: CaseRecipe) -> str | None:
 
 def outputs(family: str, config: Any) -> tuple[str, ...]:
     """The modules whose outputs are a family's outputs: the last layer's, and those after it."""
-    names = [name for name, *_ in families.family(family).activations(config)]
-    last = max((i for i, name in enumerate(names) if levels.LAYER.match(name)), default=0)
+    rows = families.family(family).activations(config)
+    names, layered = [name for name, *_ in rows], [places.kind(place) == "layer" for *_, place in rows]
+    last = max((i for i, inside in enumerate(layered) if inside), default=0)
     return tuple(name for name in names[last:] if not name.endswith(INNER))
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 import minibert
-from minibert import batches, objective, tree
+from minibert import batches, families, objective, tree
 from minibert.checkpoint import directory
 from minibert.config import require, to_fields
 from minibert.golden import case as files
-from minibert.golden import cases, levels, noise, subject
+from minibert.golden import cases, noise, places, subject
 from minibert.golden.kinds import Made
 from minibert.golden.kinds.family import batch_of, inputs_of, outputs
 from minibert.golden.recipe import CaseRecipe
@@ -62,7 +62,7 @@ def made(recipe: CaseRecipe) -> Made:
         _evaluation(model, batch),
         outputs(model.family, model.config),
         {"texts": rows},
-        held=lambda truth: selected(truth, model.module.names(model.config)),
+        held=lambda truth: selected(truth, model.family, model.config),
     )
 
 
@@ -119,15 +119,14 @@ def _evaluation(model: Model, batch: dict[str, Any]) -> noise.Evaluation:
     return encoded
 
 
-def selected(truth: Tensors, rows: list) -> Tensors:
-    """The tensors that fit the budget, the most telling first, in their old order; a quarter of it is for gradients.
-    rows: the family's names.
-    """
+def selected(truth: Tensors, family: str, config: Any) -> Tensors:
+    """The tensors that fit the budget, the most telling first, in their old order; a quarter of it is for gradients."""
     forward = [key for key in truth if key.startswith("forward/")]
-    layers, ends = [key for key in forward if levels.LAYER.match(key)], levels.ends(truth)
-    around = [key for key in forward if key not in layers]
-    outer = list({levels.group(key): key for key in around}.values())  # the last of each part
-    small = [f"gradients/{name}" for path, name, *_ in rows
+    where = places.places(family, config)
+    layers = [key for key in forward if places.kind(where.of_tensor(key.partition("/")[2])) == "layer"]
+    ends, around = where.ends(truth), [key for key in forward if key not in layers]
+    outer = list({where.group(key.partition("/")[2]): key for key in around}.values())  # the last of each part
+    small = [f"gradients/{name}" for path, name, *_ in families.family(family).names(config)
              if path.endswith(".bias") or path.split(".")[-2:] == ["norm", "weight"]]  # fmt: skip
     kept: set[str] = set()
     for order, left in (

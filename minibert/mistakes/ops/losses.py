@@ -8,7 +8,9 @@ import numpy as np
 from minibert import ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import config, entry, swap, unlisted
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.swap import Replacement, Site, edited
+
+SECTION = {"S": "Loss"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -18,14 +20,12 @@ Cache = dict[str, Any]
 def counted(edit: Callable[..., dict[str, Any]]) -> Replacement:
     """Cross-entropy with other labels, weights or denominator: edit(labels, weights, denominator) -> what changes."""
 
-    def cross_entropy(
-        logits: Array, *, labels: Array, weights: Any = None, ignore: Any = None, denominator: Any = None
-    ) -> tuple[Array, Cache]:
-        weights = np.ones(labels.shape, logits.dtype) if weights is None else weights
-        given = {"labels": labels, "weights": weights, "ignore": ignore, "denominator": denominator}
-        return ops.cross_entropy(logits, **{**given, **edit(labels, weights, denominator)})
+    def edit_(given: dict[str, Any]) -> dict[str, Any]:
+        weights, labels = given.get("weights"), given["labels"]
+        weights = np.ones(labels.shape, given["logits"].dtype) if weights is None else weights
+        return {"weights": weights, **edit(labels, weights, given.get("denominator"))}
 
-    return Replacement(cross_entropy, ops.cross_entropy_backward)
+    return edited(ops.cross_entropy, edit_)
 
 
 def batched(edit: Callable[[dict, Array, Array, Any], dict[str, Any]]) -> Callable[[Subject, Site], Replacement]:
@@ -178,19 +178,14 @@ def _every_slot(b: dict) -> dict[str, Any]:
     return {"labels": labels, "weights": weights, "denominator": float(flat.size)}
 
 
-
 _all = lambda b, w: np.ones_like(w)  # noqa: E731
 _unmasked = lambda b, w: _present(b)  # noqa: E731
 _ignored_pad = lambda s, site: counted(ignoring(s.config.pad_token_id or 0))  # noqa: E731
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "S01",
-    "ignore index -1 vs -100 mixed",
-    "one constant, asserted",
-    "HF#2759, #2491, #2718; alexa/dialoglue#19; EricFillion/happy-transformer#128",
-    "loss",
-    "OP-CE-2",
+    "S01", "ignore index -1 vs -100 mixed", "one constant, asserted",
+    "HF#2759, #2491, #2718; alexa/dialoglue#19; EricFillion/happy-transformer#128", "loss", "OP-CE-2",
     mutants=[
         of_masked("nothing is ignored: unpredicted positions count with label 0", batched(over(_all, _with(_zero)))),
         of_masked("unpredicted positions that are no padding count with label 0",
@@ -200,26 +195,17 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "S02",
-    "ignore_index=0 reused for NSP (class 0 ignored) or a real token",
-    "separate criteria",
-    "codertimo/BERT-pytorch#49, #98",
-    "loss",
-    "OP-CE-2",
-    families="B",
+    "S02", "ignore_index=0 reused for NSP (class 0 ignored) or a real token", "separate criteria",
+    "codertimo/BERT-pytorch#49, #98", "loss", "OP-CE-2", families="bert",
     mutants=[
         of_pairs("class 0 of the sentence pairs is ignored", counted(ignoring(0))),
         of_masked("label 0 is ignored among the tokens", counted(ignoring(0))),
         of_masked("the padding id is ignored among the tokens", _ignored_pad),
     ],
-)
+)  # fmt: skip
 entry(
-    "S03",
-    "averaged over all tokens",
-    "over predicted positions",
-    "ServiceNow/Fast-LLM#426; HF#2759",
-    "loss",
-    "OP-CE-3",
+    "S03", "averaged over all tokens", "over predicted positions",
+    "ServiceNow/Fast-LLM#426; HF#2759", "loss", "OP-CE-3",
     mutants=[
         of_masked("divided by all positions", counted(lambda labels, w, _: {"denominator": float(w.size)})),
         of_masked("divided by all target slots",
@@ -233,12 +219,8 @@ entry(
 )  # fmt: skip
 
 entry(
-    "S04",
-    "mean of means under accumulation / data parallel",
-    "global sum / global count",
-    "HF#34191, #24725; meta-pytorch/torchtune#1875",
-    "loss",
-    "BERT-LOSS-5",
+    "S04", "mean of means under accumulation / data parallel", "global sum / global count",
+    "HF#34191, #24725; meta-pytorch/torchtune#1875", "loss", "BERT-LOSS-5",
     mutants=[
         of_masked(f"the mean of {what}' means", batched(mean_of_means(parts, skipped)))
         for what, parts, skipped in (
@@ -250,23 +232,13 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "S05",
-    "denominator sum(w) vs sum(w)+1e-5",
-    "GB adds 1e-5 (seen at tolerance 1e-6)",
-    "src GB run_pretraining",
-    "loss",
-    "BERT-LOSS-2",
-    families="B, A",
-    variant=True,
+    "S05", "denominator sum(w) vs sum(w)+1e-5", "GB adds 1e-5 (seen at tolerance 1e-6)",
+    "src GB run_pretraining", "loss", "BERT-LOSS-2", families="bert, albert", variant=True,
     mutants=[config(f"denominator plus {eps:g}", mlm_denominator_eps=eps) for eps in (0.0, 1e-5)],
-)
+)  # fmt: skip
 entry(
-    "S08",
-    "class axis last vs 1 in cross entropy",
-    "state the axis",
-    "src Paddle guide 4.5",
-    "loss",
-    "OP-CE-1",
+    "S08", "class axis last vs 1 in cross entropy", "state the axis",
+    "src Paddle guide 4.5", "loss", "OP-CE-1",
     mutants=[
         of_masked("softmax over the positions of each row",
                   lambda s, site: softmax_over_rows(s.batches[0]["input_ids"].shape[1])),
@@ -275,24 +247,15 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "S09",
-    "zero masked positions -> 0/0",
-    "0 (GB: +1e-5)",
-    "own knowledge; src GB",
-    "loss",
-    "OP-CE-3",
+    "S09", "zero masked positions -> 0/0", "0 (GB: +1e-5)",
+    "own knowledge; src GB", "loss", "OP-CE-3",
     mutants=[of_masked("0/0 where nothing is predicted", nothing_is_nan())],
-)
+)  # fmt: skip
 entry(
-    "S10",
-    "-100 labels not handled in one framework's token head",
-    "same ignore rule",
-    "HF#22540",
-    "loss",
-    "OP-CE-2",
-    families="B",
+    "S10", "-100 labels not handled in one framework's token head", "same ignore rule",
+    "HF#22540", "loss", "OP-CE-2", families="bert",
     reason="it concerns heads for token classification, which pre-training does not have; in the MLM head it is S01",
-)
+)  # fmt: skip
 unlisted(
     "another denominator",
     of_masked("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),

@@ -9,7 +9,9 @@ import numpy as np
 from minibert import optim, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, entry, part, swap, unlisted
-from minibert.mistakes.heads import halved, lookup_gradient, only_when_tied, tied_gradient
+from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
+
+SECTION = {"O": "Optimizer"}
 
 Array = np.ndarray
 MOMENTS = ("adam_m", "adam_v")
@@ -98,8 +100,16 @@ def of_update(what: str, form: Callable | None, eps: float | None = None, varian
 
 # ---- Decay, clipping, rates ------------------------------------------------------------------------------------------
 def decaying(what: str, decays: Callable[[str], bool]) -> Callable:
-    """Another set of decaying tensors, by published name."""
+    """Another set of decaying tensors, by path in the tree."""
     return part(what, decay=partial(optim.decay_rates, decays=decays))
+
+
+def _biased(path: str) -> bool:
+    return path.endswith(".bias")
+
+
+def _of_norm(path: str) -> bool:
+    return ".norm." in f".{path}"
 
 
 def _clip_each(grads: Any, max_norm: float) -> tuple[Any, float]:
@@ -202,18 +212,10 @@ def unless(schedule: str, maker: Callable) -> Callable:
     return lambda subject, at: [] if subject.optimizer["schedule"] == schedule else maker(subject, at)
 
 
-NORM = ("LayerNorm", "layer_norm")
-
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "O01",
-    "bias correction added to (or missing from) BERT's Adam",
-    "GB AdamWeightDecay has none; state it",
-    "GB#153; HF#420; src GB optimization.py",
-    "step",
-    "OPT-ADAM-2",
-    families="B, A, E",
-    variant=True,
+    "O01", "bias correction added to (or missing from) BERT's Adam", "GB AdamWeightDecay has none; state it",
+    "GB#153; HF#420; src GB optimization.py", "step", "OPT-ADAM-2", families="bert, albert, electra", variant=True,
     mutants=[
         *for_optimizer(BERT, [of_update("both moments corrected", corrected),
                               of_update("both moments corrected, eps 1e-8", corrected, 1e-8),
@@ -224,12 +226,8 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "O02",
-    'eps inside sqrt / before bias correction ("eps hat")',
-    "declare the form",
-    "TF#9047, #35102; PT#22628, #41477; HF#35504; google-deepmind/optax#571",
-    "step",
-    "OPT-ADAM-2",
+    "O02", 'eps inside sqrt / before bias correction ("eps hat")', "declare the form",
+    "TF#9047, #35102; PT#22628, #41477; HF#35504; google-deepmind/optax#571", "step", "OPT-ADAM-2",
     mutants=[
         *for_optimizer(BERT, [of_update("eps inside the root", eps_inside)]),
         *for_optimizer(ADAM, [of_update("corrected, eps inside the root", corrected_eps_inside),
@@ -237,58 +235,39 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "O03",
-    "eps 1e-8 for 1e-6",
-    "1e-6 in GB",
-    "src GB optimization.py",
-    "step",
-    "OPT-ADAM-1",
-    families="B",
+    "O03", "eps 1e-8 for 1e-6", "1e-6 in GB",
+    "src GB optimization.py", "step", "OPT-ADAM-1", families="bert",
     mutants=for_optimizer(ADAM, [of_update(f"eps {eps:g}", None, eps) for eps in (1e-8, 1e-6, 1e-7, 1e-12, 1e-5)]),
-)
+)  # fmt: skip
 entry(
-    "O04",
-    "decay on LayerNorm/bias, names do not match, or set inverted",
-    "exclude LayerNorm, layer_norm, bias",
-    "HF#492, #4360; keras-bert#60; facebookresearch/BalancingGroups#6; src",
-    "step",
-    "OPT-ADAM-4",
+    "O04", "decay on LayerNorm/bias, names do not match, or set inverted", "exclude LayerNorm, layer_norm, bias",
+    "HF#492, #4360; keras-bert#60; facebookresearch/BalancingGroups#6; src", "step", "OPT-ADAM-4",
     mutants=[
-        decaying("everything decays", lambda name: True),
-        decaying("nothing decays", lambda name: False),
+        decaying("everything decays", lambda path: True),
+        decaying("nothing decays", lambda path: False),
         lambda subject, at: (
-            decaying("BERT's set decays", lambda name: not optim.NO_DECAY.search(name))(subject, at)
+            decaying("BERT's set decays", optim.decays)(subject, at)
             if subject.optimizer["name"] == "roberta_adam" else []
         ),
-        decaying("the set is inverted", lambda name: bool(optim.NO_DECAY.search(name))),
-        decaying("the norms' weights decay", lambda name: "bias" not in name),
-        decaying("biases decay", lambda name: not any(norm in name for norm in NORM)),
-        decaying("biases outside the norms decay",
-                 lambda name: not any(norm in name for norm in NORM)),
-        decaying("the norms decay", lambda name: any(norm in name for norm in NORM) or "bias" not in name),
-        decaying("the tables do not decay", lambda name: not optim.NO_DECAY.search(name) and "embeddings" not in name),
+        decaying("the set is inverted", lambda path: not optim.decays(path)),
+        decaying("the norms' weights decay", lambda path: not _biased(path)),
+        decaying("biases decay", lambda path: _biased(path) or not _of_norm(path)),
+        decaying("biases outside the norms decay", lambda path: not _of_norm(path)),
+        decaying("the norms decay", lambda path: _of_norm(path) or not _biased(path)),
+        decaying("the tables do not decay", lambda path: optim.decays(path) and "embeddings" not in path),
     ],
 )  # fmt: skip
 entry(
-    "O05",
-    "clip per tensor",
-    "global norm 1.0",
-    "HF#581; NVIDIA/DeepLearningExamples#287; NVIDIA/apex#819; src",
-    "step",
-    "OPT-CLIP-1",
+    "O05", "clip per tensor", "global norm 1.0",
+    "HF#581; NVIDIA/DeepLearningExamples#287; NVIDIA/apex#819; src", "step", "OPT-CLIP-1",
     mutants=[
         part("each tensor clipped by its own norm", clip=_clip_each),
         part("the norm plus 1e-6, as in ports", True, clip=_clip_with_eps),
     ],
-)
+)  # fmt: skip
 entry(
-    "O06",
-    "warm-up off by one; decay counted from the end of warm-up",
-    "lr(0)=0; linear decay counted from step 0",
-    "GB#1293, #193; tensorflow/models#9709; src",
-    "step",
-    "OPT-SCHED-2",
-    families="B",
+    "O06", "warm-up off by one; decay counted from the end of warm-up", "lr(0)=0; linear decay counted from step 0",
+    "GB#1293, #193; tensorflow/models#9709; src", "step", "OPT-SCHED-2", families="bert",
     mutants=[
         rated("the schedule one step ahead", shifted(1)),
         rated("the schedule one step behind", shifted(-1)),
@@ -296,23 +275,15 @@ entry(
         unless("bert", rated("the release's decay, counted from step 0", _released, variant=True)),
         rated("the decay counted from the warm-up's end, over all steps", _shifted_decay),
     ],
-)
+)  # fmt: skip
 entry(
-    "O07",
-    "L2 in the gradient instead of decoupled",
-    "w -= lr*(u + wd*w)",
-    "src GB optimization.py (comment)",
-    "step",
-    "OPT-ADAM-3",
+    "O07", "L2 in the gradient instead of decoupled", "w -= lr*(u + wd*w)",
+    "src GB optimization.py (comment)", "step", "OPT-ADAM-3",
     mutants=for_optimizer(ADAM, [of_update("the decay enters the gradient", None, l2=True)]),
-)
+)  # fmt: skip
 entry(
-    "O08",
-    "tied weight: half the gradient, or two moment states",
-    "one parameter, one state",
-    "paiml/entrenar#314; NVIDIA/TransformerEngine#3437; Megatron-LM#656",
-    "gradient",
-    "BERT-MLM-3",
+    "O08", "tied weight: half the gradient, or two moment states", "one parameter, one state",
+    "paiml/entrenar#314; NVIDIA/TransformerEngine#3437; Megatron-LM#656", "gradient", "BERT-MLM-3",
     mutants=[
         halved,
         only_when_tied(swap("the decoder's part alone", "embedding", lookup_gradient(0), r".*\.word",
@@ -322,23 +293,13 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "O09",
-    "negative learning rate after the last step",
-    "clamp at 0",
-    "HF#327",
-    "step",
-    "OPT-SCHED-1",
-    families="B",
+    "O09", "negative learning rate after the last step", "clamp at 0",
+    "HF#327", "step", "OPT-SCHED-1", families="bert",
     mutants=[rated("no clamp at 0", _unclamped)],
-)
+)  # fmt: skip
 entry(
-    "O10",
-    "clip before unscale / before all-reduce",
-    "after both",
-    "apex#1096; tinygrad#4642",
-    "step",
-    "OPT-ORDER-1",
-    families="all, fp16",
+    "O10", "clip before unscale / before all-reduce", "after both",
+    "apex#1096; tinygrad#4642", "step", "OPT-ORDER-1", families="all, in float16",
     mutants=[
         part(f"clipped while scaled by {scale:,}{', that norm logged' if shown else ''}",
              clip=_clip_scaled(scale, shown))
@@ -346,16 +307,13 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "O11",
-    "ELECTRA warm-up treated as BERT's",
+    "O11", "ELECTRA warm-up treated as BERT's",
     "BERT: init_lr*step/warmup replaces the decayed rate during warm-up; ELECTRA multiplies the decayed rate by "
     "min(1, step/warmup)",
     "src GB optimization.py, src ELECTRA model/optimization.py",
-    "step",
-    "OPT-SCHED-2",
-    families="E; B the other way round",
+    "step", "OPT-SCHED-2", families="electra; bert the other way round",
     mutants=[rated("ELECTRA's: the decayed rate times min(1, step/warmup)", _warm_decay)],
-)
+)  # fmt: skip
 unlisted(
     "other clipping",
     part("not clipped", clip=_no_clip),

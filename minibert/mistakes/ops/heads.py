@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, objective, ops, tree
-from minibert.corruption import sequences
-from minibert.golden import shares
 from minibert.golden.subject import Subject
 from minibert.heads import masked_lm
-from minibert.mistakes.attention import without_bias
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.ops.attention import without_bias
+from minibert.mistakes.swap import Replacement, Site, graded, relinear
+
+SECTION = {"H": "Heads"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -48,21 +48,12 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
 
 def tied_gradient(decoder: float) -> Replacement:
     """The MLM head with its part of the table's gradient multiplied by `decoder`."""
-
-    def mlm_head_backward(dz: Array, c: Cache) -> tuple[Array, Any, Array]:
-        dx, g, dtable = masked_lm.mlm_head_backward.__wrapped__(dz, c)
-        return dx, g, dtable * decoder
-
-    return Replacement(masked_lm.mlm_head.__wrapped__, mlm_head_backward, faithful=False)
+    return graded(masked_lm.mlm_head, lambda g, dz, c: (*g[:2], g[2] * decoder))
 
 
 def lookup_gradient(factor: float) -> Replacement:
     """The word table's look-up gradient multiplied by a factor."""
-
-    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
-        return {"weight": factor * ops.embedding_backward(dy, c)["weight"]}
-
-    return Replacement(ops.embedding, embedding_backward, faithful=False)
+    return graded(ops.embedding, lambda g, dy, c: {"weight": factor * g["weight"]})
 
 
 def halved(subject: Subject, at: list) -> list[Mutant]:
@@ -137,41 +128,17 @@ def _mlm_head(dense: bool, act: bool, norm: bool, norm_first: bool) -> Replaceme
 
 def bias_times(factor: float) -> Replacement:
     """x Wᵀ + factor·b."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight, bias * factor)
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "bias": g["bias"] * factor}
-
-    return Replacement(linear, linear_backward)
+    return relinear(bias=(lambda b: b * factor, lambda g: g * factor))
 
 
 def reread() -> Replacement:
     """A weight (o, i) whose numbers are read in the order of (i, o) and then transposed."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight.reshape(weight.shape[::-1]).T, bias)
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "weight": g["weight"].T.reshape(g["weight"].shape)}
-
-    return Replacement(linear, linear_backward)
+    return relinear(weight=(lambda w: w.reshape(w.shape[::-1]).T, lambda g: g.T.reshape(g.shape)))
 
 
 def transposed() -> Replacement:
     """y = x W + b with a square W."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight.T, bias)
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "weight": g["weight"].T}
-
-    return Replacement(linear, linear_backward)
+    return relinear(weight=(np.transpose, np.transpose))
 
 
 def pooler(select: Callable[[Array], tuple[Array, Callable]], dense: bool = True, tanh: bool = True) -> Replacement:
@@ -277,27 +244,18 @@ def flipped(labels: str) -> Callable:
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "H01",
-    "decoder not tied to word table",
-    "tied; gradient = sum of both uses",
-    "HF#9635; HF src add_new_model.md; onnxruntime/mobius#295",
-    "gradient",
-    "BERT-MLM-2",
+    "H01", "decoder not tied to word table", "tied; gradient = sum of both uses",
+    "HF#9635; HF src add_new_model.md; onnxruntime/mobius#295", "gradient", "BERT-MLM-2",
     mutants=[
         _untied,
         only_when_tied(
             swap("the table lacks the decoder's gradient", "mlm_head", tied_gradient(0), section="gradients")
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "H02",
-    "MLM transform (dense + act + LN) missing",
-    "required",
-    "HF#12215, #13740; src GB run_pretraining.py:240-262",
-    "output",
-    "BERT-MLM-1",
-    families="B, R, A",
+    "H02", "MLM transform (dense + act + LN) missing", "required",
+    "HF#12215, #13740; src GB run_pretraining.py:240-262", "output", "BERT-MLM-1", families="bert, roberta, albert",
     mutants=[
         swap(text, "mlm_head", mlm_head(**parts))
         for text, parts in (
@@ -309,91 +267,49 @@ entry(
             ("the norm alone", {"dense": False, "act": False}),
         )
     ],
-)
+)  # fmt: skip
 entry(
-    "H03",
-    "MLM output bias missing",
-    "bias[V]",
-    "OpenNMT/CTranslate2#833",
-    "output",
-    "BERT-MLM-1",
+    "H03", "MLM output bias missing", "bias[V]",
+    "OpenNMT/CTranslate2#833", "output", "BERT-MLM-1",
     mutants=[
         swap("no output bias", "linear", without_bias(), r"masked_lm\.head\.decoder"),
         weights("the output bias is zero", lambda path, a: np.zeros_like(a), r"mlm\.decoder\.bias"),
     ],
-)
+)  # fmt: skip
 entry(
-    "H04",
-    "bias added twice (after re-tie)",
-    "once",
-    "deepset-ai/FARM#533",
-    "output",
-    "BERT-MLM-1",
-    families="B",
+    "H04", "bias added twice (after re-tie)", "once",
+    "deepset-ai/FARM#533", "output", "BERT-MLM-1", families="bert",
     mutants=[swap("the output bias twice", "linear", bias_times(2), r"masked_lm\.head\.decoder")],
-)
+)  # fmt: skip
 entry(
-    "H05",
-    "decoder transposed",
-    "logits = h E^T",
-    "IndicoDataSolutions/finetune#518",
-    "output",
-    "BERT-MLM-1",
+    "H05", "decoder transposed", "logits = h E^T",
+    "IndicoDataSolutions/finetune#518", "output", "BERT-MLM-1",
     mutants=[swap("the table read as (D, V)", "linear", reread(), r"masked_lm\.head\.decoder")],
-)
+)  # fmt: skip
 entry(
-    "H06",
-    "pooler: wrong dims, tanh missing, loaded uninitialised",
-    "tanh(W h[:,0] + b)",
-    "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782",
-    "output",
-    "BERT-POOL-1",
-    families="B, A",
+    "H06", "pooler: wrong dims, tanh missing, loaded uninitialised", "tanh(W h[:,0] + b)",
+    "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782", "output", "BERT-POOL-1", families="bert, albert",
     mutants=[
         of_pooler("no tanh", pooler(token(0), tanh=False)),
         swap("no pooler bias", "linear", without_bias(), r"encode\.pooler\.dense"),
     ],
-)
+)  # fmt: skip
 entry(
-    "H07",
-    "square pooler weight transposed; shape check passes",
-    "check values, not shapes",
-    "vllm-project/semantic-router#2249",
-    "output",
-    "NAME-2",
-    families="B",
+    "H07", "square pooler weight transposed; shape check passes", "check values, not shapes",
+    "vllm-project/semantic-router#2249", "output", "NAME-2", families="bert",
     mutants=[
         weights("the pooler's weight transposed", lambda path, a: np.ascontiguousarray(a.T), r"pooler\.weight"),
         swap("the pooler's weight transposed", "linear", transposed(), r"encode\.pooler\.dense"),
     ],
-)
+)  # fmt: skip
 entry(
-    "H08",
-    "pooled output confused with [CLS] hidden state",
-    "differ by dense + tanh",
-    "HF#7540; GB#43",
-    "output",
-    "BERT-POOL-1",
-    families="B",
+    "H08", "pooled output confused with [CLS] hidden state", "differ by dense + tanh",
+    "HF#7540; GB#43", "output", "BERT-POOL-1", families="bert",
     mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False))],
-)
+)  # fmt: skip
 entry(
-    "H09",
-    "RoBERTa classifier given BERT's pooler",
-    "dropout, dense, tanh, dropout, out on `<s>`",
-    "HF#11743, #8776; fairseq#2390; KH#304",
-    "output",
-    families="R, E",
-    reason="heads for classification are made in fine-tuning; no pre-training case has one",
-)
-entry(
-    "H10",
-    "NSP label flipped",
-    "0 = is next, 1 = random",
-    "HF#836, #524; src GB create_pretraining_data",
-    "loss",
-    "BERT-NSP-1",
-    families="B",
+    "H10", "NSP label flipped", "0 = is next, 1 = random",
+    "HF#836, #524; src GB create_pretraining_data", "loss", "BERT-NSP-1", families="bert",
     mutants=[
         flipped("next_sentence_labels"),
         lambda subject, at: (
@@ -402,15 +318,10 @@ entry(
             if "next_sentence_labels" in subject.batches[0] else []
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "H11",
-    "NSP weight [2,H] treated as [H,2]",
-    "GB stores [2,H], transpose_b",
-    "CyberZHG/keras-bert#137",
-    "output",
-    "BERT-NSP-1",
-    families="B",
+    "H11", "NSP weight [2,H] treated as [H,2]", "GB stores [2,H], transpose_b",
+    "CyberZHG/keras-bert#137", "output", "BERT-NSP-1", families="bert",
     mutants=[
         swap("read in the order of (D, 2)", "linear", reread(), r"(next_sentence|sentence_order)\.head\.dense"),
         weights(
@@ -419,64 +330,34 @@ entry(
             r"nsp\.weight",
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "H12",
-    "SOP data made as NSP",
-    "same two segments, swapped",
-    "google-research/albert#234, #102",
-    "data",
-    "ALB-DATA-1",
-    families="A",
-    rule={shares.ORDER: sequences.pairs},
-)
-entry(
-    "H14",
-    "mean pooling over pads",
-    "weight by mask",
+    "H14", "mean pooling over pads", "weight by mask",
     "HKUDS/LightRAG#3675; HF#17463; jsboige/CoursIA#15045; lanterndata/lantern_extras#91",
-    "output",
-    families="sentence models",
+    "output", families="sentence models",
     reason="sentence vectors are no tensor of a pre-training case; it waits for cases of sentence models",
-)
+)  # fmt: skip
 entry(
-    "H15",
-    "index 0 taken as [CLS] under left padding",
-    "first non-pad",
-    "StarlightSearch/EmbedAnything#213",
-    "output",
-    "BERT-POOL-1",
+    "H15", "index 0 taken as [CLS] under left padding", "first non-pad",
+    "StarlightSearch/EmbedAnything#213", "output", "BERT-POOL-1",
     reason="BERT pads at the end (TOK-8) and pools position 0; under left padding no published BERT says what is right",
-)
+)  # fmt: skip
 entry(
-    "H16",
-    "specials excluded from (or included in) pooling against the recipe",
-    "as recipe",
-    "aosama/astronomical#597",
-    "output",
-    families="sentence models",
-)
+    "H16", "specials excluded from (or included in) pooling against the recipe", "as recipe",
+    "aosama/astronomical#597", "output", families="sentence models",
+)  # fmt: skip
 entry(
-    "H17",
-    "XLNet labels not aligned with target_mapping",
-    "predict at the mapped position, no shift",
-    "HF#2822",
-    "loss",
-    families="X",
-)
+    "H17", "XLNet labels not aligned with target_mapping", "predict at the mapped position, no shift",
+    "HF#2822", "loss", families="xlnet",
+)  # fmt: skip
 entry(
-    "H18",
-    "padded vocabulary rows take part in softmax",
-    "slice to V, or -inf",
-    "src llm.c; HF#12007",
-    "loss",
-    "OP-CE-1",
-    families="Megatron-BERT; B where a port pads its table",
+    "H18", "padded vocabulary rows take part in softmax", "slice to V, or -inf",
+    "src llm.c; HF#12007", "loss", "OP-CE-1", families="megatron_bert; bert where a port pads its table",
     mutants=[
         swap(f"the vocabulary padded to a multiple of {n}", "cross_entropy", padded_vocabulary(n), r"masked_lm\.loss")
         for n in (8, 16, 64, 128)
     ],
-)
+)  # fmt: skip
 unlisted(
     "another vector pooled",
     of_pooler("the last position pooled", pooler(token(-1))),

@@ -1,12 +1,13 @@
 """Mistakes in the tokenizer: each a tokenize(tokenizer, text, pair, max_length) -> (ids, type ids)."""
 
-import itertools
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 from minibert.mistakes.catalogue import entry
 from minibert.tokenizers.wordpiece import WordPiece
+
+SECTION = {"T": "Tokenizer"}
 
 Tokens = tuple[list[int], list[int]]
 
@@ -100,173 +101,83 @@ def _padded_inside(tokenizer: WordPiece, text: str, pair: str | None = None, max
     return [*ids[:border], tokenizer.pad_id, *ids[border:]], [*types[:border], 0, *types[border:]]
 
 
-def _joined_once(tokenizer: Any, ids: list[int], types: list[int]) -> Tokens:
-    """One separator where two stand behind each other."""
-    twice = [i for i, (a, b) in enumerate(itertools.pairwise(ids)) if a == b == tokenizer.sep_id]
-    return [v for i, v in enumerate(ids) if i not in twice], [v for i, v in enumerate(types) if i not in twice]
-
-
 def _strips(tokenizer: WordPiece) -> bool:
     right = tokenizer.lowercase if tokenizer.strip_accents is None else tokenizer.strip_accents
     return not right
 
 
 entry(
-    "T01",
-    "accents not stripped when lower-casing (or stripped when cased)",
+    "T01", "accents not stripped when lower-casing (or stripped when cased)",
     "strip_accents follows do_lower_case unless set",
-    "HF#2917, #6186, #2742; huggingface/swift-transformers#157",
-    "tokens",
-    "TOK-4",
-    families="B uncased, E",
+    "HF#2917, #6186, #2742; huggingface/swift-transformers#157", "tokens", "TOK-4", families="bert uncased, electra",
     tokenize=other(strip_accents=_strips),
-)
+)  # fmt: skip
 entry(
-    "T02",
-    "partial Unicode NFD drops accented letters",
-    "NFD, then remove category Mn only",
-    "ggml-org/llama.cpp#5496",
-    "tokens",
-    "TOK-4",
-    families="B, E",
+    "T02", "partial Unicode NFD drops accented letters", "NFD, then remove category Mn only",
+    "ggml-org/llama.cpp#5496", "tokens", "TOK-4", families="bert, electra",
     tokenize=_dropped_letters,
-)
+)  # fmt: skip
 entry(
-    "T03",
-    "CJK characters not split one by one",
-    "put spaces round each CJK code point",
-    "KH#307, #318; explosion/curated-transformers#209",
-    "tokens",
-    "TOK-3",
-    families="B-zh, mBERT",
+    "T03", "CJK characters not split one by one", "put spaces round each CJK code point",
+    "KH#307, #318; explosion/curated-transformers#209", "tokens", "TOK-3", families="bert (Chinese, multilingual)",
     tokenize=other(split_cjk=lambda tokenizer: not tokenizer.split_cjk),
-)
+)  # fmt: skip
 entry(
-    "T04",
-    "unknown tail gives partial pieces",
-    "the whole word becomes one [UNK]",
-    "curated-transformers#209",
-    "tokens",
-    "TOK-6",
-    families="B, E, D",
+    "T04", "unknown tail gives partial pieces", "the whole word becomes one [UNK]",
+    "curated-transformers#209", "tokens", "TOK-6", families="bert, electra, DistilBERT",
     tokenize=words(_partial),
-)
+)  # fmt: skip
 entry(
-    "T05",
-    "max_input_chars_per_word ignored, or counted in bytes",
-    "over 100 characters -> [UNK]",
-    "huggingface/transformers.js#398; tensorflow/text#78",
-    "tokens",
-    "TOK-6",
-    families="B",
+    "T05", "max_input_chars_per_word ignored, or counted in bytes", "over 100 characters -> [UNK]",
+    "huggingface/transformers.js#398; tensorflow/text#78", "tokens", "TOK-6", families="bert",
     tokenize=words(_unlimited),
-)
+)  # fmt: skip
 entry(
-    "T06",
-    "one-character words become [UNK]",
-    "greedy match must allow length 1",
-    "bnosac/sentencepiece#4",
-    "tokens",
-    "TOK-6",
-    families="B",
+    "T06", "one-character words become [UNK]", "greedy match must allow length 1",
+    "bnosac/sentencepiece#4", "tokens", "TOK-6", families="bert",
     tokenize=words(_no_single),
-)
+)  # fmt: skip
 entry(
-    "T07",
-    "raw sentencepiece ids used",
-    "id + 1; `<s>`0 `<pad>`1 `</s>`2 `<unk>`3; `<mask>` last",
+    "T07", "raw sentencepiece ids used", "id + 1; `<s>`0 `<pad>`1 `</s>`2 `<unk>`3; `<mask>` last",
     "facebookresearch/fairseq#2094; HF#2508, #3198; tensordot/syntaxdot#215; danieldk/sentencepiece#71; "
     "google/sentencepiece#1042",
-    "tokens",
-    families="XLM-R, CamemBERT",
-)
+    "tokens", families="XLM-R, CamemBERT",
+)  # fmt: skip
 entry(
-    "T08",
-    "pair joined by one separator",
-    "RoBERTa: `<s> a </s></s> b </s>`",
-    "HF#11519, #1681; sentence-transformers#19; ThilinaRajapakse/simpletransformers#163",
-    "tokens",
-    "TOK-BPE-7",
-    families="R, M",
-    tokenize=rows(lambda tokenizer, ids, types: _joined_once(tokenizer, ids, types)),
-    tokenizers=("byte_level",),
-)
-entry(
-    "T15",
-    "a blank put before every text, or the one in it lost",
-    "the first word has no blank before it unless the text has one",
-    "own knowledge; GPT-2 and RoBERTa differ from fairseq's add_prefix_space",
-    "tokens",
-    "TOK-BPE-3",
-    families="R",
-    variant=True,
-    tokenize=lambda tokenizer, text, pair=None, max_length=None: encoded(
-        tokenizer, f" {text}", None if pair is None else f" {pair}", max_length
-    ),
-    tokenizers=("byte_level",),
-)
-entry(
-    "T09",
-    'special tokens missing, doubled, or literal "[CLS]" fed to RoBERTa',
+    "T09", 'special tokens missing, doubled, or literal "[CLS]" fed to RoBERTa',
     "exactly once, from the family's own vocabulary",
     "aosama/astronomical#597; HF#1311, #1102; brightmart/roberta_zh#35",
-    "tokens",
-    "TOK-8",
+    "tokens", "TOK-8", tokenizers=("wordpiece", "byte_level", "unigram"),
     tokenize=rows(lambda tokenizer, ids, types: (ids[1:-1], types[1:-1])),
-    tokenizers=("wordpiece", "byte_level", "unigram"),
-)
+)  # fmt: skip
 entry(
-    "T10",
-    "hard-coded special ids (SEP 103 for 102, pad 1 for 0)",
-    "look up in the vocabulary",
+    "T10", "hard-coded special ids (SEP 103 for 102, pad 1 for 0)", "look up in the vocabulary",
     "allenai/sequential_sentence_classification#8; CarryCKW/AES-NPCR#7",
-    "tokens",
-    "TOK-1",
-    tokenize=rows(
-        lambda tokenizer, ids, types: ([i + 1 if i == tokenizer.sep_id else i for i in ids], types)
-    ),
-    tokenizers=("wordpiece", "byte_level", "unigram"),
-)
+    "tokens", "TOK-1", tokenizers=("wordpiece", "byte_level", "unigram"),
+    tokenize=rows(lambda tokenizer, ids, types: ([i + 1 if i == tokenizer.sep_id else i for i in ids], types)),
+)  # fmt: skip
 entry(
-    "T11",
-    "config.vocab_size differs from vocab file",
-    "equal, or padding rows declared",
-    "nghuyong/ERNIE-Pytorch#11; sdadas/polish-roberta#4",
-    "loading",
-    "TOK-7",
-    families="EN, R",
+    "T11", "config.vocab_size differs from vocab file", "equal, or padding rows declared",
+    "nghuyong/ERNIE-Pytorch#11; sdadas/polish-roberta#4", "loading", "TOK-7", families="ernie, roberta",
     reason="no token changes; `minibert.load` compares the two and refuses a vocabulary that is larger",
-)
+)  # fmt: skip
 entry(
-    "T12",
-    "pair truncated from the second only / always from the end",
+    "T12", "pair truncated from the second only / always from the end",
     "drop from the longer; pre-training chooses front or back at random",
-    "src GB create_pretraining_data.truncate_seq_pair (ties shorten b)",
-    "tokens",
-    "DATA-7",
-    families="B, A",
+    "src GB create_pretraining_data.truncate_seq_pair (ties shorten b)", "tokens", "DATA-7", families="bert, albert",
     tokenize=_second_only,
-)
+)  # fmt: skip
 entry(
-    "T13",
-    "slow and fast tokenizers disagree (emoji, unknown)",
+    "T13", "slow and fast tokenizers disagree (emoji, unknown)",
     "state which; vectors include emoji and unassigned code points",
-    "HF#14844, #5490",
-    "tokens",
-    "TOK-10",
-    families="B, R",
-    variant=True,
+    "HF#14844, #5490", "tokens", "TOK-10", families="bert, roberta", variant=True,
     tokenize=words(
         lambda tokenizer, right, word: right("".join(c for c in word if unicodedata.category(c) not in ("Cn", "So")))
     ),
-)
+)  # fmt: skip
 entry(
-    "T14",
-    "padding inserted between the sentences / dynamic padding",
+    "T14", "padding inserted between the sentences / dynamic padding",
     "pads only at the end, after the last separator",
-    "JohnSnowLabs/spark-nlp#1162",
-    "tokens",
-    "TOK-8",
-    families="B",
+    "JohnSnowLabs/spark-nlp#1162", "tokens", "TOK-8", families="bert",
     tokenize=_padded_inside,
-)
+)  # fmt: skip

@@ -9,12 +9,14 @@ import numpy as np
 
 from minibert import families, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, layer, swap, unlisted
-from minibert.mistakes.swap import Replacement, Site, swapped
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
+from minibert.mistakes.swap import Replacement, Site, relinear, swapped
+
+SECTION = {"A": "Attention"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
-UNCERTAIN_SCORES = r"gradients/.*\.scores"
+UNCERTAIN_SCORES = r"gradients/.*:scores"
 
 
 # ---- Pairs: attention ------------------------------------------------------------------------------------------------
@@ -64,17 +66,18 @@ def kept(bias: Array | None, q: Array) -> Array:
     return np.ones((1, 1, 1, 1), q.dtype) if bias is None else (bias == 0).astype(q.dtype)
 
 
-def _multiplied_scores() -> Replacement:
-    """softmax(scores·mask): a masked key's score is 0. Written as keys that are 0."""
+def turned(turn: Callable, back: Callable, masked: bool = True) -> Replacement:
+    """Queries and keys turned before they meet: turn(q, k, bias) -> (q, k), back(dq, dk, bias) its adjoint; masked: the
+    bias is added as well.
+    """
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, **given: Any) -> tuple[Array, Cache]:
-        keep = kept(bias, q).swapaxes(-1, -2)
-        y, c = ops.attention(q, k * keep, v, **given)
-        return y, {**c, "keep": keep}
+        y, c = ops.attention(*turn(q, k, bias), v, bias=bias if masked else None, **given)
+        return y, {**c, "turned_by": bias}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         dq, dk, dv, *_ = ops.attention_backward(dy, c)
-        return dq, dk * c["keep"], dv
+        return *back(dq, dk, c["turned_by"]), dv
 
     return of_scores(attention, attention_backward)
 
@@ -131,19 +134,6 @@ def _infinite_bias() -> Replacement:
     return of_scores(attention, faithful=False)  # NaN has no derivative
 
 
-def _key_side(q_of: Callable) -> Replacement:
-    """scores = k qᵀ: queries and keys change places."""
-
-    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
-        return ops.attention(k, q, v, **given)
-
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        dk, dq, dv, *_ = ops.attention_backward(dy, c)
-        return dq, dk, dv
-
-    return of_scores(attention, attention_backward)
-
-
 def _query_mask(both: bool) -> Replacement:
     """The mask on the query axis, instead of the key axis or besides it."""
 
@@ -183,14 +173,7 @@ def rotary(halves: bool) -> Replacement:
         y[..., second] = x[..., second] * cos + x[..., first] * sin
         return y
 
-    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
-        return ops.attention(turn(q, 1), turn(k, 1), v, **given)
-
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        dq, dk, dv, *_ = ops.attention_backward(dy, c)
-        return turn(dq, -1), turn(dk, -1), dv
-
-    return of_scores(attention, attention_backward)
+    return turned(lambda q, k, _: (turn(q, 1), turn(k, 1)), lambda dq, dk, _: (turn(dq, -1), turn(dk, -1)))
 
 
 # ---- Pairs: heads ----------------------------------------------------------------------------------------------------
@@ -239,8 +222,7 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
         every = [site for site in at if site.name in pairs]
         layers_: dict[str, list[Site]] = {"": every}
         for site in every:
-            tower, i = layer(site)
-            layers_.setdefault(f"{tower} layer {i}".lstrip(), []).append(site)
+            layers_.setdefault(site.place, []).append(site)
         return [
             Mutant(
                 what,
@@ -293,17 +275,9 @@ def query_scaled_first(shown: bool) -> Replacement:
     return Replacement(self_attention, self_attention_backward)
 
 
-def without_bias(gradient: bool = False) -> Replacement:
+def without_bias() -> Replacement:
     """x Wᵀ: the bias forgotten, its gradient 0."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return ops.linear(x, weight, np.zeros_like(bias))
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(dy, c)
-        return dx, {**g, "bias": np.zeros_like(g["bias"])}
-
-    return Replacement(linear, linear_backward)
+    return relinear(bias=(np.zeros_like, np.zeros_like))
 
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
@@ -380,12 +354,9 @@ _scale = "FareedKhan-dev/train-llm-from-scratch#3; omihub777/ViT-CIFAR#12; Grayl
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "A01",
-    "split heads by reshape to (B,h,T,d) without transpose",
-    "reshape (B,T,h,d), then swap axes",
+    "A01", "split heads by reshape to (B,h,T,d) without transpose", "reshape (B,T,h,d), then swap axes",
     "reczoo/FuxiCTR#30; hyunwoongko/transformer#15; 649453932/Chinese-Text-Classification-Pytorch#10, #53",
-    "output",
-    "BERT-ATT-2",
+    "output", "BERT-ATT-2",
     mutants=[
         swap("reshaped without exchange of axes", "split_heads", _split_flat(),
              groups=(("queries", r".*split_query"), ("keys", r".*split_key"), ("values", r".*split_value"))),
@@ -395,24 +366,16 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "A02",
-    "heads merged without the inverse transpose",
-    "swap back, then reshape",
-    "jsbaan/transformer-from-scratch#6",
-    "output",
-    "BERT-ATT-2",
+    "A02", "heads merged without the inverse transpose", "swap back, then reshape",
+    "jsbaan/transformer-from-scratch#6", "output", "BERT-ATT-2",
     mutants=[
         swap("merged by reshape alone", "merge_heads", _merge_flat()),
         swap("merged with heads as the inner axis", "merge_heads", _merge_inner()),
     ],
-)
+)  # fmt: skip
 entry(
-    "A03",
-    "heads stacked head-major, mask repeated batch-major",
-    "same order for both",
-    "lsdefine/attention-is-all-you-need-keras#36",
-    "output",
-    "BERT-ATT-2",
+    "A03", "heads stacked head-major, mask repeated batch-major", "same order for both",
+    "lsdefine/attention-is-all-you-need-keras#36", "output", "BERT-ATT-2",
     mutants=[
         of_attention(
             "heads stacked head-major, the mask repeated row by row",
@@ -423,54 +386,33 @@ entry(
             replacement=_head_order(lambda b, h, rows, heads: (b * heads + h) % rows),
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "A04",
-    "scale 1/sqrt(hidden)",
-    "1/sqrt(head size)",
-    f"{_scale}juho-lee/set_transformer#18",
-    "output",
-    "OP-ATT-2",
+    "A04", "scale 1/sqrt(hidden)", "1/sqrt(head size)",
+    f"{_scale}juho-lee/set_transformer#18", "output", "OP-ATT-2",
     mutants=[of_attention("scaled by 1/√D", replacement=scaled(lambda q: (q.shape[1] * q.shape[-1]) ** -0.5))],
-)
+)  # fmt: skip
 entry(
-    "A05",
-    "scale 1/sqrt(num_heads)",
-    "1/sqrt(head size)",
-    "tenstorrent/tt-metal#56789",
-    "output",
-    "OP-ATT-2",
+    "A05", "scale 1/sqrt(num_heads)", "1/sqrt(head size)",
+    "tenstorrent/tt-metal#56789", "output", "OP-ATT-2",
     mutants=[of_attention("scaled by 1/√H", replacement=scaled(lambda q: q.shape[1] ** -0.5))],
-)
+)  # fmt: skip
 entry(
-    "A06",
-    "scale missing in a fallback path",
-    "always",
-    "mlc-ai/mlc-llm#3426 (BERT cosine 0.862)",
-    "output",
-    "OP-ATT-2",
+    "A06", "scale missing in a fallback path", "always",
+    "mlc-ai/mlc-llm#3426 (BERT cosine 0.862)", "output", "OP-ATT-2",
     mutants=[of_attention("not scaled", replacement=scaled(lambda q: 1.0))],
-)
+)  # fmt: skip
 entry(
-    "A07",
-    "scale applied twice",
-    "once",
-    "HF#38290",
-    "output",
-    "OP-ATT-2",
+    "A07", "scale applied twice", "once",
+    "HF#38290", "output", "OP-ATT-2",
     mutants=[
         of_attention("scaled by 1/K", replacement=scaled(lambda q: 1 / q.shape[-1])),
         of_attention("multiplied by √K", replacement=scaled(lambda q: q.shape[-1] ** 0.5)),
     ],
-)
+)  # fmt: skip
 entry(
-    "A08",
-    "mask or bias divided by sqrt(d) too",
-    "scale scores, then add",
-    "ORT#14976; tt-metal#56406",
-    "output",
-    "OP-ATT-2",
-    families="all, esp. M/X",
+    "A08", "mask or bias divided by sqrt(d) too", "scale scores, then add",
+    "ORT#14976; tt-metal#56406", "output", "OP-ATT-2", families="all, esp. mpnet, xlnet",
     mutants=[
         of_attention(
             "the mask is scaled too",
@@ -479,14 +421,10 @@ entry(
     ],
     reason="in a whole BERT it shows nowhere: the only bias is the mask, whose constant gives probability 0 with and "
     "without the factor, and a constant added to a whole row cancels; attention alone, with any bias, shows it",
-)
+)  # fmt: skip
 entry(
-    "A09",
-    "softmax over wrong axis / whole tensor",
-    "last (key) axis",
-    "ml-explore/mlx#1041",
-    "output",
-    "OP-SM-1",
+    "A09", "softmax over wrong axis / whole tensor", "last (key) axis",
+    "ml-explore/mlx#1041", "output", "OP-SM-1",
     mutants=[
         of_attention(text, replacement=softmax_over(axis), silent=UNCERTAIN_SCORES)
         for text, axis in (
@@ -497,29 +435,23 @@ entry(
             ("softmax over the whole tensor", (0, 1, 2, 3)),
         )
     ],
-)
+)  # fmt: skip
 entry(
-    "A10",
-    "mask multiplied onto scores, or applied after softmax",
-    "add before softmax",
-    "HF#542",
-    "output",
-    "OP-ATT-3",
+    "A10", "mask multiplied onto scores, or applied after softmax", "add before softmax",
+    "HF#542", "output", "OP-ATT-3",
     mutants=[
-        of_attention("scores multiplied by the mask", replacement=_multiplied_scores(), silent=r".*\.scores"),
+        of_attention("scores multiplied by the mask", silent=r".*:scores", replacement=turned(
+            lambda q, k, bias: (q, k * kept(bias, q).swapaxes(-1, -2)),  # a masked key's score is 0
+            lambda dq, dk, bias: (dq, dk * kept(bias, dq).swapaxes(-1, -2)), masked=False)),
         of_attention("probabilities multiplied by the mask", replacement=_masked_probs(shown=False)),
         of_attention(
             "probabilities multiplied by the mask", replacement=_masked_probs(shown=True), silent=UNCERTAIN_SCORES
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "A11",
-    "polarity inverted or mask all ones",
-    "1 = keep (BERT); XLNet 1 = masked; torch key_padding True = ignore",
-    "PT#27968; src XLNet modeling.py:151; yg211/bert_nli#3",
-    "output",
-    "BERT-ATT-4",
+    "A11", "polarity inverted or mask all ones", "1 = keep (BERT); XLNet 1 = masked; torch key_padding True = ignore",
+    "PT#27968; src XLNet modeling.py:151; yg211/bert_nli#3", "output", "BERT-ATT-4",
     mutants=[
         batch("the mask inverted", lambda b, _: _mask(b, 1 - _given_mask(b))),
         of_attention(
@@ -530,57 +462,37 @@ entry(
         ),
         batch("a mask of ones", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
     ],
-)
+)  # fmt: skip
 entry(
-    "A12",
-    "mask not passed",
-    "from padding",
-    "CarryCKW/AES-NPCR#7; HF#12998, #2860",
-    "output",
-    "BERT-ATT-4",
+    "A12", "mask not passed", "from padding",
+    "CarryCKW/AES-NPCR#7; HF#12998, #2860", "output", "BERT-ATT-4",
     mutants=[
         batch("no mask", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
         of_attention("no mask", replacement=edited(lambda q, bias, _: {"bias": None})),
     ],
-)
+)  # fmt: skip
 entry(
-    "A13",
-    "mask on the query axis",
-    "key axis (query axis = no effect)",
-    "measured",
-    "output",
-    "BERT-ATT-4",
+    "A13", "mask on the query axis", "key axis (query axis = no effect)",
+    "measured", "output", "BERT-ATT-4",
     mutants=[
         of_attention("the mask stands on the query axis", replacement=_query_mask(both=False)),
         of_attention("the mask stands on both axes", replacement=_query_mask(both=True)),
     ],
-)
+)  # fmt: skip
 entry(
-    "A14",
-    "-inf mask -> NaN on fully masked rows",
-    "finite constant, or define the row as 0",
-    "HF#15326, #45511; PT#103749",
-    "output",
-    "OP-ATT-4",
+    "A14", "-inf mask -> NaN on fully masked rows", "finite constant, or define the row as 0",
+    "HF#15326, #45511; PT#103749", "output", "OP-ATT-4",
     mutants=[of_attention("-inf on masked keys", replacement=_infinite_bias())],
-)
+)  # fmt: skip
 entry(
-    "A15",
-    "constant differs: -1e4, -1e9, finfo.min",
-    "declare; equal unless a row is fully masked or scores are huge",
+    "A15", "constant differs: -1e4, -1e9, finfo.min", "declare; equal unless a row is fully masked or scores are huge",
     "HF#15326, #15839; pytorch/benchmark#794; ai-glimpse/toynlp#50; src GB modeling.py:712 (-10000)",
-    "output",
-    "BERT-ATT-5",
-    variant=True,
+    "output", "BERT-ATT-5", variant=True,
     mutants=[config(f"mask constant {c}", mask_constant=c) for c in ops.MASK_CONSTANTS],
-)
+)  # fmt: skip
 entry(
-    "A16",
-    "two saturated masks added -> overflow to -inf",
-    "combine booleans, or clamp",
-    "HF#27114; NVIDIA-NeMo/Automodel#2658; EleutherAI/gpt-neox#25",
-    "output",
-    "OP-ATT-4",
+    "A16", "two saturated masks added -> overflow to -inf", "combine booleans, or clamp",
+    "HF#27114; NVIDIA-NeMo/Automodel#2658; EleutherAI/gpt-neox#25", "output", "OP-ATT-4",
     mutants=[
         lambda subject, at: (
             of_attention("the mask added twice overflows", replacement=_infinite_bias())(subject, at)
@@ -588,144 +500,84 @@ entry(
             else []
         )
     ],
-)
+)  # fmt: skip
 entry(
-    "A17",
-    "fused kernel assumes right padding",
-    "honour any mask or reject it",
-    "ORT#18945",
-    "output",
-    "BERT-ATT-4",
+    "A17", "fused kernel assumes right padding", "honour any mask or reject it",
+    "ORT#18945", "output", "BERT-ATT-4",
     mutants=[batch("the mask read as lengths", _right_padded)],
-)
+)  # fmt: skip
 entry(
-    "A18",
-    "positional argument swap (token_type_ids / attention_mask)",
-    "keywords",
-    "HF#1788; PT#52667",
-    "output",
-    "BERT-EMB-3",
-    families="B, D",
+    "A18", "positional argument swap (token_type_ids / attention_mask)", "keywords",
+    "HF#1788; PT#52667", "output", "BERT-EMB-3", families="bert, DistilBERT",
     mutants=[batch("token types and mask change places", _swapped_arguments)],
-)
+)  # fmt: skip
 entry(
-    "A19",
-    "fused QKV read as [Q;K;V] when stored per head (or reverse)",
-    "state order in the mapping",
+    "A19", "fused QKV read as [Q;K;V] when stored per head (or reverse)", "state order in the mapping",
     "NVIDIA/FasterTransformer#68; HF#12004, #12007; NVIDIA/Megatron-LM#37",
-    "output",
-    "BERT-ATT-1",
-    families="Megatron-BERT, any that fuses",
+    "output", "BERT-ATT-1", families="megatron_bert, any that fuses",
     mutants=[fused(per_head_stored=True), fused(per_head_stored=False)],
-)
+)  # fmt: skip
 entry(
-    "A20",
-    "position-to-content term gathered without transposition / wrong index sign",
+    "A20", "position-to-content term gathered without transposition / wrong index sign",
     "p2c gathers along keys with negated index, then transposes",
-    "nntrainer#3982; microsoft/DeBERTa#47, #162; HF#15732",
-    "output",
-    families="DB",
-)
+    "nntrainer#3982; microsoft/DeBERTa#47, #162; HF#15732", "output", families="DeBERTa",
+)  # fmt: skip
 entry(
-    "A21",
-    "scale sqrt(d) with extra terms",
-    "sqrt(d * (1 + number of position terms))",
-    "HF#10018; KH#435",
-    "output",
-    families="DB",
-)
+    "A21", "scale sqrt(d) with extra terms", "sqrt(d * (1 + number of position terms))",
+    "HF#10018; KH#435", "output", families="DeBERTa",
+)  # fmt: skip
 entry(
-    "A22",
-    "DeBERTa masked softmax replaced by plain softmax",
-    "fill, softmax, zero the masked entries",
-    "microsoft/DeBERTa#6; HF#18199",
-    "output",
-    families="DB",
-)
+    "A22", "DeBERTa masked softmax replaced by plain softmax", "fill, softmax, zero the masked entries",
+    "microsoft/DeBERTa#6; HF#18199", "output", families="DeBERTa",
+)  # fmt: skip
 entry(
-    "A23",
-    "relative bucket function differs (sign, half, log base, max distance)",
+    "A23", "relative bucket function differs (sign, half, log base, max distance)",
     "MPNet/T5: 32 buckets, bidirectional half split",
-    "lucidrains/x-transformers#10; ANEForge#255; src MPNet",
-    "output",
-    families="M",
-)
+    "lucidrains/x-transformers#10; ANEForge#255; src MPNet", "output", families="mpnet",
+)  # fmt: skip
 entry(
-    "A24",
-    "rel_shift takes the wrong row",
-    "pad, reshape, drop first row",
-    "labmlai/annotated_deep_learning_paper_implementations#185; zihangdai/xlnet#97",
-    "output",
-    families="X",
-)
+    "A24", "rel_shift takes the wrong row", "pad, reshape, drop first row",
+    "labmlai/annotated_deep_learning_paper_implementations#185; zihangdai/xlnet#97", "output", families="xlnet",
+)  # fmt: skip
 entry(
-    "A25",
-    "content stream may not see itself",
-    "content sees itself, query stream does not",
-    "HF#711",
-    "output",
-    families="X",
-)
+    "A25", "content stream may not see itself", "content sees itself, query stream does not",
+    "HF#711", "output", families="xlnet",
+)  # fmt: skip
 entry(
-    "A26",
-    "memory mask off by one / mem_len ignored",
-    "as original",
-    "HF#14832, #15665",
-    "output",
-    families="X",
-)
+    "A26", "memory mask off by one / mem_len ignored", "as original",
+    "HF#14832, #15665", "output", families="xlnet",
+)  # fmt: skip
 entry(
-    "A27",
-    "shared relative bias not reused in later layers",
-    "computed once, added in all",
-    "OpenNMT/CTranslate2#1335",
-    "output",
-    families="M (T5 evidence)",
-)
+    "A27", "shared relative bias not reused in later layers", "computed once, added in all",
+    "OpenNMT/CTranslate2#1335", "output", families="mpnet, t5",
+)  # fmt: skip
 entry(
-    "A28",
-    "local window or rope theta wrong in global/local alternation",
-    "every n-th layer global; separate theta",
-    "lablup/mlxcel#1412",
-    "output",
-    families="MB",
-)
+    "A28", "local window or rope theta wrong in global/local alternation", "every n-th layer global; separate theta",
+    "lablup/mlxcel#1412", "output", families="ModernBERT",
+)  # fmt: skip
 entry(
-    "A29",
-    "key bias dropped / has non-zero gradient",
-    "effect 0, gradient 0",
-    "measured",
-    "nowhere",
-    "OP-ATT-9",
-    families="all with bias",
+    "A29", "key bias dropped / has non-zero gradient", "effect 0, gradient 0",
+    "measured", "nowhere", "OP-ATT-9", families="all with bias",
     mutants=[swap("no key bias", "linear", without_bias(), r".*\.attention\.key")],
     reason="it adds a constant to each row of scores, which the softmax removes: no output, loss or gradient of "
     "another tensor depends on it. Only a candidate that hands out its keys or scores shows it",
-)
+)  # fmt: skip
 entry(
-    "A30",
-    "Q/K swapped; q scaled before its bias",
-    "QK^T, bias first",
-    "own knowledge; naming measured",
-    "output",
-    "BERT-ATT-1",
+    "A30", "Q/K swapped; q scaled before its bias", "QK^T, bias first",
+    "own knowledge; naming measured", "output", "BERT-ATT-1",
     mutants=[
-        of_attention("scores are k qᵀ", replacement=_key_side(lambda q: q)),
+        of_attention("scores are k qᵀ", replacement=turned(lambda q, k, _: (k, q), lambda dk, dq, _: (dq, dk))),
         exchanged("query", "key"),
         swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=False),
-             silent=r".*\.self\.query"),
+             silent=r".*\.attention\.query"),
         swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=True),
-             silent=r"steps/.*\.self\.query.*"),
+             silent=r"steps/.*\.attention\.query\..*"),
     ],
 )  # fmt: skip
 entry(
-    "A31",
-    "XLM treated as BERT: -inf and q/sqrt(d) first",
-    "as source",
-    "src XLM transformer.py",
-    "output",
-    families="XLM",
-)
+    "A31", "XLM treated as BERT: -inf and q/sqrt(d) first", "as source",
+    "src XLM transformer.py", "output", families="xlm",
+)  # fmt: skip
 unlisted("keys and values in each other's place", exchanged("key", "value"))
 unlisted("queries and values in each other's place", exchanged("query", "value"))
 unlisted(

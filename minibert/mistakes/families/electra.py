@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, ops
+from minibert.corruption import rules
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, config, entry, only, swap, unlisted
-from minibert.mistakes.swap import Replacement, Site, swapped
+from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -21,12 +22,8 @@ def counted(edit: Callable[[dict, Array, Array], dict[str, Any]]) -> Callable[[S
     """The detection loss with other labels, weights or denominator: edit(batch, labels, weights) -> what changes."""
 
     def made(subject: Subject, site: Site) -> Replacement:
-        def binary_cross_entropy(logits: Array, *, labels: Array, weights: Array, denominator: Any) -> tuple:
-            given = {"labels": labels, "weights": weights, "denominator": denominator}
-            b = _whose(subject, labels)
-            return ops.binary_cross_entropy(logits, **{**given, **edit(b, labels, weights)})
-
-        return Replacement(binary_cross_entropy, ops.binary_cross_entropy_backward)
+        b = lambda given: _whose(subject, given["labels"])  # noqa: E731
+        return edited(ops.binary_cross_entropy, lambda given: edit(b(given), given["labels"], given["weights"]))
 
     return made
 
@@ -68,7 +65,7 @@ def _weights(chosen: Callable[[dict], Array]) -> Callable:
 
 def joint(maker: Callable) -> Callable:
     """No mutant where there is one network."""
-    both = only("E", maker)
+    both = only("electra", maker)
     return lambda subject, at: both(subject, at) if getattr(subject.config, "role", "") == "joint" else []
 
 
@@ -145,15 +142,21 @@ def _through_the_sample(subject: Subject, at: list[Site]) -> list[Mutant]:
     return [Mutant(what, partial(swapped, at=pairs), section=GRADIENTS, sites=(look_up.path, term.path))]
 
 
+# ---- Sharing ---------------------------------------------------------------------------------------------------------
+def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Shared tables get the gradient of one network alone."""
+    if len({site.tower for site in at}) < 2:
+        return []
+
+    lost = graded(layers.embeddings, lambda g, dy, c: zeros(g))
+    made = swap("the look-ups of one network pass no gradient", "embeddings", lost, section=GRADIENTS)(subject, at)
+    return [mutant for mutant in made if mutant.where]
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "S06",
-    "ELECTRA weights or only generator trained",
-    "1 * MLM + 50 * disc",
-    "simpletransformers#390; src electra (disc_weight 50)",
-    "loss",
-    "ELEC-LOSS-2",
-    families="E",
+    "S06", "ELECTRA weights or only generator trained", "1 * MLM + 50 * disc",
+    "simpletransformers#390; src electra (disc_weight 50)", "loss", "ELEC-LOSS-2", families="electra",
     mutants=[
         joint(config("both terms weigh 1", generator_weight=1.0, discriminator_weight=1.0)),
         joint(config("both terms weigh 50", generator_weight=50.0, discriminator_weight=50.0)),
@@ -164,26 +167,16 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "S07",
-    "discriminator loss over pads",
-    "weight by input mask",
-    "PaddlePaddle/PaddleNLP#35; src electra",
-    "loss",
-    "ELEC-LOSS-1",
-    families="E",
+    "S07", "discriminator loss over pads", "weight by input mask",
+    "PaddlePaddle/PaddleNLP#35; src electra", "loss", "ELEC-LOSS-1", families="electra",
     mutants=[
         of_detection("padding counts", _weights(lambda b: np.ones(b["input_ids"].shape))),
         of_detection("divided by all positions", lambda b, labels, w: {"denominator": float(w.size)}),
     ],
-)
+)  # fmt: skip
 entry(
-    "S11",
-    "replaced-token loss averaged over the masked positions only",
-    "over all attended tokens",
-    "own knowledge; src electra",
-    "loss",
-    "ELEC-LOSS-1",
-    families="E",
+    "S11", "replaced-token loss averaged over the masked positions only", "over all attended tokens",
+    "own knowledge; src electra", "loss", "ELEC-LOSS-1", families="electra",
     mutants=[
         of_detection("the chosen positions alone count", _weights(_chosen), joint=True),
         of_detection("divided by the chosen positions",
@@ -193,23 +186,14 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "S12",
-    "gradient flows through the sampled tokens",
-    "the sample is a constant",
-    "own knowledge; paper section 2",
-    "gradient",
-    "ELEC-LOSS-3",
-    families="E",
+    "S12", "gradient flows through the sampled tokens", "the sample is a constant",
+    "own knowledge; paper section 2", "gradient", "ELEC-LOSS-3", families="electra",
     mutants=[_through_the_sample],
-)
+)  # fmt: skip
 entry(
-    "H13",
-    "discriminator head: LN added; sampled-equal tokens labelled fake",
+    "H13", "discriminator head: LN added; sampled-equal tokens labelled fake",
     "dense+act+linear(1); label 0 if sample = original",
-    "src electra",
-    "output",
-    "ELEC-DISC-1",
-    families="E",
+    "src electra", "output", "ELEC-DISC-1", families="electra",
     mutants=[
         swap("a norm after the activation", "rtd_head", rtd_head(norm=True)),
         swap("no activation", "rtd_head", rtd_head(act=False)),
@@ -218,6 +202,16 @@ entry(
                      joint=True),
         of_detection("labels turned: 1 is an original", lambda b, labels, w: {"labels": 1 - labels}),
     ],
+)  # fmt: skip
+entry(
+    "E17", "tables shared by two networks get one network's gradient", "the sum of both",
+    "own knowledge; src electra (one variable scope)", "gradient", "ELEC-SHARE-1", families="electra",
+    mutants=[_one_network],
+)  # fmt: skip
+entry(
+    "D09", "ELECTRA masked as 80/10/10", "85 % mask, 15 % keep, no random",
+    "src electra", "data", "ELEC-DATA-2", families="electra",
+    rule={"electra": lambda *given: rules.bert(*given)},
 )  # fmt: skip
 unlisted(
     "another sum of the detection loss",

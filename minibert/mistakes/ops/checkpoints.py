@@ -9,8 +9,10 @@ import numpy as np
 from minibert import tree
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, config, entry, swap, unlisted, weights
-from minibert.mistakes.heads import transposed
+from minibert.mistakes.ops.heads import transposed
 from minibert.mistakes.swap import Replacement
+
+SECTION = {"C": "Checkpoint mapping"}
 
 Array = np.ndarray
 LINEAR = r".*(query|key|value|attention\.output|in|out|dense|pooler)\.weight"
@@ -121,12 +123,8 @@ def _square(subject: Subject, site: Any) -> Replacement | None:
 
 
 entry(
-    "C01",
-    "kernel not transposed (or embeddings transposed)",
-    "TF/Paddle/JAX [in,out], torch [out,in]",
-    "src Paddle guide; semantic-router#2249",
-    "output",
-    "NAME-2",
+    "C01", "kernel not transposed (or embeddings transposed)", "TF/Paddle/JAX [in,out], torch [out,in]",
+    "src Paddle guide; semantic-router#2249", "output", "NAME-2",
     mutants=[
         _each("square kernels not transposed", _turned, LINEAR, square=True),
         swap("square kernels not transposed, gradients transposed back", "linear", _square,
@@ -134,12 +132,8 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "C02",
-    "gamma/beta vs weight/bias",
-    "rename; never by substring in user names",
-    "HF#11809, #29554, #35615; huggingface/candle#1888",
-    "output",
-    "NAME-3",
+    "C02", "gamma/beta vs weight/bias", "rename; never by substring in user names",
+    "HF#11809, #29554, #35615; huggingface/candle#1888", "output", "NAME-3",
     mutants=[
         weights("norms not found, left at 1 and 0", _unnamed_norm, r".*norm\.(weight|bias)"),
         weights("norms' weights not found, left at 1", _unnamed_norm, r".*norm\.weight"),
@@ -153,92 +147,53 @@ _random = (
     "what stands in the tensors instead is random, so no tensor can be predicted: the first divergence is the tensor"
 )
 entry(
-    "C03",
-    "adam_m/adam_v/global_step loaded as weights",
-    "skip",
-    "HF#8242, #9657",
-    "loading",
-    "NAME-4",
-    families="B, A",
+    "C03", "adam_m/adam_v/global_step loaded as weights", "skip",
+    "HF#8242, #9657", "loading", "NAME-4", families="bert, albert",
     reason="a case brings weights, no training checkpoint; what a reader would take for a weight is not in it",
-)
+)  # fmt: skip
 entry(
-    "C04",
-    "conversion drops pooler, heads or transform",
-    "report unused and missing",
-    "ERNIE-Pytorch#11; HF#1072, #5791; kpe/bert-for-tf2#82",
-    "loading",
-    "NAME-4",
+    "C04", "conversion drops pooler, heads or transform", "report unused and missing",
+    "ERNIE-Pytorch#11; HF#1072, #5791; kpe/bert-for-tf2#82", "loading", "NAME-4",
     reason=_random + "; a part left out altogether is H02, H03, H08",
-)
+)  # fmt: skip
 entry(
-    "C05",
-    "prefix 'bert.' mismatch",
-    "normalise the prefix",
-    "candle#1888",
-    "loading",
-    "NAME-4",
+    "C05", "prefix 'bert.' mismatch", "normalise the prefix",
+    "candle#1888", "loading", "NAME-4",
     reason=_random + " (the word table, unless the reader fails as it should)",
-)
+)  # fmt: skip
 entry(
-    "C06",
-    "Fortran-order / strided array written raw",
-    "make contiguous",
-    "safetensors#825; ml-explore/mlx#369",
-    "output",
-    "NAME-5",
+    "C06", "Fortran-order / strided array written raw", "make contiguous",
+    "safetensors#825; ml-explore/mlx#369", "output", "NAME-5",
     mutants=[_each("column-major bytes read as row-major", _raw, r".*\.weight")],
-)
+)  # fmt: skip
 entry(
-    "C07",
-    "shared tensors dropped, reader finds one name",
-    "alias list",
-    "src safetensors docs torch_shared_tensors",
-    "loading",
-    "NAME-3",
+    "C07", "shared tensors dropped, reader finds one name", "alias list",
+    "src safetensors docs torch_shared_tensors", "loading", "NAME-3",
     mutants=[weights("the shared output bias not found, left at 0", lambda path, a: np.zeros_like(a),
                      r"mlm\.decoder\.bias")],
     reason="for a decoder matrix: " + _random + " (a decoder that is a copy of the table is H01)",
 )  # fmt: skip
 entry(
-    "C08",
-    "weights silently not loaded (outputs random, attention uniform)",
-    "fail on missing keys",
-    "HF#5710, #634",
-    "loading",
-    "NAME-4",
+    "C08", "weights silently not loaded (outputs random, attention uniform)", "fail on missing keys",
+    "HF#5710, #634", "loading", "NAME-4",
     reason=_random,
-)
+)  # fmt: skip
 entry(
-    "C09",
-    "config fields lost (max positions 4096, type vocab)",
-    "convert the config too",
-    "KH#2850",
-    "output",
-    "BERT-CFG-1",
-    families="R; any",
+    "C09", "config fields lost (max positions 4096, type vocab)", "convert the config too",
+    "KH#2850", "output", "BERT-CFG-1", families="roberta; any",
     mutants=[_defaults, *(_default(field) for field in LOST)],
-)
+)  # fmt: skip
 entry(
-    "C10",
-    "dtype downcast on load",
-    "assert dtype",
-    "KH#2124",
-    "output",
-    "NUM-1",
+    "C10", "dtype downcast on load", "assert dtype",
+    "KH#2124", "output", "NUM-1",
     mutants=[
         weights("weights rounded to float16", _half, r".*"),
         weights("weights rounded to bfloat16", _bfloat, r".*"),
     ],
-)
+)  # fmt: skip
 entry(
-    "C11",
-    "position table's two first rows kept or cut wrongly",
-    "RoBERTa table has 2 extra rows",
-    "KH#2124; llama.cpp#8658",
-    "output",
-    "BERT-EMB-2",
-    families="R; B the other way round",
+    "C11", "position table's two first rows kept or cut wrongly", "RoBERTa table has 2 extra rows",
+    "KH#2124; llama.cpp#8658", "output", "BERT-EMB-2", families="roberta; bert the other way round",
     mutants=[
         weights("the first two rows cut", lambda path, a: np.concatenate([a[2:], 0 * a[:2]]), POSITIONS),
         weights("the first two rows cut, the last two repeated",
@@ -246,8 +201,14 @@ entry(
         weights("two rows before the first", lambda path, a: np.concatenate([0 * a[:2], a[:-2]]), POSITIONS),
     ],
 )  # fmt: skip
-entry("C12", "misnamed variable", "exact list of names", "tensorflow_ernie#1", "loading", families="EN")
-entry("C13", "norm without bias breaks loader", "optional", "candle#3993", "loading", families="MB")
+entry(
+    "C12", "misnamed variable", "exact list of names",
+    "tensorflow_ernie#1", "loading", families="ernie",
+)  # fmt: skip
+entry(
+    "C13", "norm without bias breaks loader", "optional",
+    "candle#3993", "loading", families="ModernBERT",
+)  # fmt: skip
 unlisted("gamma and beta change places", _exchanged_norms)
 unlisted(
     "biases not found",

@@ -1,15 +1,20 @@
 """Mistakes in the embeddings."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from minibert import families, ops
+from minibert import families, ops, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.attention import rotary
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, only, swap, unlisted, weights
-from minibert.mistakes.norms import EPS, another_eps
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.ops.attention import rotary, without_bias
+from minibert.mistakes.ops.norms import EPS, another_eps
+from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
+
+SECTION = {"E": "Embeddings"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -19,7 +24,7 @@ Cache = dict[str, Any]
 def overwritten(first: bool) -> Replacement:
     """The row of a repeated id keeps one of its gradients, the last or the first, instead of their sum."""
 
-    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+    def edit(_: Any, dy: Array, c: Cache) -> dict[str, Array]:
         ids, rows = c["ids"].reshape(-1), dy.reshape(-1, dy.shape[-1])
         order = slice(None, None, -1 if first else 1)
         dweight = np.zeros((c["length"], dy.shape[-1]), dy.dtype)
@@ -29,73 +34,101 @@ def overwritten(first: bool) -> Replacement:
             dweight[c["padding_idx"]] = 0
         return {"weight": dweight}
 
-    return Replacement(ops.embedding, embedding_backward, faithful=False)
+    return graded(ops.embedding, edit)
+
+
+def _without_row(table: np.ndarray, row: int | None) -> np.ndarray:
+    """The table with this row zero."""
+    return np.where(np.arange(len(table))[:, None] == row, 0, table).astype(table.dtype)
 
 
 def frozen_row(subject: Subject, site: Site) -> Replacement | None:
     """The row of the padding id gets no gradient from this table either."""
     row = subject.config.pad_token_id
-    if row is None:
+    inside = lambda given: {"padding_idx": row if row < len(given["weight"]) else None}  # noqa: E731
+    return None if row is None else edited(ops.embedding, inside, faithful=False)
+
+
+def summed(
+    weights: Mapping[str, float] = MappingProxyType({}), after: tuple[str, ...] = ("norm", "dropout")
+) -> Replacement:
+    """The sum with tables counted otherwise than once, and after it norm and dropout in another order or left out."""
+
+    def embeddings(p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
+        c: Cache = {"tables": {}, "plain": p["norm"]}
+        h: Any = 0
+        for name, table_ids in ids.items():
+            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
+            h = h + e * weights.get(name, 1)
+        for step in after:
+            if step == "norm":
+                h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
+            else:
+                h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
+        return h, c
+
+    def embeddings_backward(dy: Array, c: Cache) -> Any:
+        g: Any = {"norm": zeros(c["plain"])}
+        for step in reversed(after):
+            if step == "norm":
+                dy, g["norm"] = ops.layer_norm_backward(dy, c["norm"])
+            else:
+                dy = ops.dropout_backward(dy, c["dropout"])
+        for name, cache in c["tables"].items():
+            d = dy * weights.get(name, 1)
+            g[name] = ops.embedding_backward(d.sum(0) if cache["ids"].ndim == 1 else d, cache)
+        return g
+
+    return Replacement(embeddings, embeddings_backward)
+
+
+# ---- The map from the tables' width ----------------------------------------------------------------------------------
+MAP = r"encode\.(map|project)"
+
+
+def _left_out(subject: Subject, site: Site) -> Replacement | None:
+    """x for x Wᵀ + b, where both are as wide."""
+    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
+    if any(n_out != n_in for n_out, n_in in shapes):
         return None
 
-    def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> tuple[Array, Cache]:
-        return ops.embedding(weight, ids=ids, padding_idx=row if row < len(weight) else None)
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        return x, {"plain": {"weight": weight, "bias": bias}}
 
-    return Replacement(embedding, ops.embedding_backward, faithful=False)
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        return dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}
 
-
-def dropped_first() -> Replacement:
-    """LN(Drop(Σ tables))."""
-
-    def embeddings(p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
-        c: Cache = {"tables": {}}
-        h: Any = 0
-        for name, table_ids in ids.items():
-            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
-            h = h + e
-        h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
-        y, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
-        return y, c
-
-    def embeddings_backward(dy: Array, c: Cache) -> Any:
-        g: Any = {}
-        dh, norm = ops.layer_norm_backward(dy, c["norm"])
-        dh = ops.dropout_backward(dh, c["dropout"])
-        for name, cache in c["tables"].items():
-            g[name] = ops.embedding_backward(dh.sum(0) if cache["ids"].ndim == 1 else dh, cache)
-        return {**g, "norm": norm}
-
-    return Replacement(embeddings, embeddings_backward)
+    return Replacement(linear, linear_backward)
 
 
-def summed(lost: tuple[str, ...] = (), norm: bool = True, twice: tuple[str, ...] = ()) -> Replacement:
-    """The sum without some tables, or with some counted twice; without its norm."""
+def activated() -> Replacement:
+    """gelu(x Wᵀ + b)."""
 
-    def embeddings(p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
-        c: Cache = {"tables": {}, "weights": {}}
-        h: Any = 0
-        for name, table_ids in ids.items():
-            e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
-            c["weights"][name] = 0 if name in lost else 2 if name in twice else 1
-            h = h + e * c["weights"][name]
-        c["plain"] = p["norm"]
-        if norm:
-            h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
-        y, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
-        return y, c
+    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        y, inner = ops.linear(x, weight, bias)
+        y, act = ops.gelu(y)
+        return y, {"own": (inner, act)}
 
-    def embeddings_backward(dy: Array, c: Cache) -> Any:
-        g: Any = {}
-        dh = ops.dropout_backward(dy, c["dropout"])
-        own = {name: np.zeros_like(value) for name, value in c["plain"].items()}
-        if norm:
-            dh, own = ops.layer_norm_backward(dh, c["norm"])
-        for name, cache in c["tables"].items():
-            d = dh * c["weights"][name]
-            g[name] = ops.embedding_backward(d.sum(0) if cache["ids"].ndim == 1 else d, cache)
-        return {**g, "norm": own}
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        inner, act = c["own"]
+        return ops.linear_backward(ops.gelu_backward(dy, act), inner)
 
-    return Replacement(embeddings, embeddings_backward)
+    return Replacement(linear, linear_backward)
+
+
+def _one_projection(subject: Subject, _: Any) -> list[Mutant]:
+    """Both networks project by the discriminator's matrix, where their widths agree."""
+    params = subject.params
+    both = [params[role]["project"]["weight"].shape for role in ("generator", "discriminator")
+            if isinstance(params.get(role), dict) and "project" in params[role]]  # fmt: skip
+    if len(both) < 2 or both[0] != both[1]:
+        return []
+
+    def change(s: Subject) -> Subject:
+        generator = {**s.params["generator"], "project": s.params["discriminator"]["project"]}
+        return replace(s, params={**s.params, "generator": generator})
+
+    return [Mutant("both networks project by the discriminator's matrix", change)]
 
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
@@ -118,7 +151,8 @@ def with_second_type(maker: Any) -> Any:
     return lambda subject, at: maker(subject, at) if subject.config.type_vocab_size > 1 else []
 
 
-def _halves(b: dict) -> dict[str, Array]:
+def halves(b: dict) -> dict[str, Array]:
+    """BERT's types: 1 in the second half."""
     length = b["input_ids"].shape[1]
     return {"token_type_ids": (np.arange(length) >= length // 2) * _present(b)}
 
@@ -142,6 +176,12 @@ def positions(what: str, rule: Any) -> Any:
         return batch(what, lambda b, c: {"position_ids": rule(b, c)})(subject, at)
 
     return maker
+
+
+def plainly_placed(maker: Any) -> Any:
+    """No mutant where the family has a rule of its own for positions."""
+    own = lambda s: hasattr(families.family(s.family), "positions")  # noqa: E731
+    return lambda subject, at: [] if own(subject) else maker(subject, at)
 
 
 def _counted(there: Array, start: int, rest: int) -> Array:
@@ -187,43 +227,25 @@ def _other_eps(subject: Subject, at: list[Site]) -> list[Mutant]:
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "E01",
-    "token_type_ids missing or all 0 for pairs",
-    "0 for [CLS] a [SEP], 1 for b [SEP]",
+    "E01", "token_type_ids missing or all 0 for pairs", "0 for [CLS] a [SEP], 1 for b [SEP]",
     "antonellof/ferrox#44; huggingface/optimum#1758, #2081; visheratin/web-ai#12",
-    "output",
-    "BERT-EMB-3",
-    families="B, A, E, DB",
+    "output", "BERT-EMB-3", families="bert, albert, electra, DeBERTa",
     mutants=[
         with_types(batch("all token types 0", _types)),
-        swap("no token types added", "embeddings", summed(lost=("token_type",))),
+        swap("no token types added", "embeddings", summed({"token_type": 0})),
     ],
-)
+)  # fmt: skip
 entry(
-    "E02",
-    "token types sent to models without them",
-    "absent input (or size-1 table)",
-    "guillaume-be/rust-bert#422; MPNet port sbryngelson/ANEForge#255",
-    "output",
-    "ROB-EMB-1",
-    families="R, D, M",
-    mutants=[
-        only("R", swap("the type table's row 0 is left out", "embeddings", summed(lost=("token_type",)))),
-        only("R", with_second_type(batch("BERT's types: 1 for the second half", lambda b, _: _halves(b)))),
-    ],
-)
-entry(
-    "E03",
-    "positions start at 0",
-    "start at padding_idx+1; pads keep padding_idx and do not advance",
+    "E03", "positions start at 0", "start at padding_idx+1; pads keep padding_idx and do not advance",
     "src fairseq utils.make_positions; HF#1363, #10736, #11242; Blaizzy/mlx-embeddings#10; foundation-model-stack#432",
-    "output",
-    "ROB-POS-1",
-    families="R, M; B the other way round",
+    "output", "ROB-POS-1", families="roberta, mpnet; bert the other way round",
     mutants=[
-        only("R", positions("positions start at 0", lambda b, _: _from(b, 0))),
-        only("R", positions("positions start at 0, those of padding at 0", lambda b, c: _counted(_plain(b, c), 0, 0))),
-        only("R", positions("positions start at 1, those of padding at 0", lambda b, c: _counted(_plain(b, c), 1, 0))),
+        only("roberta", positions("positions start at 0", lambda b, _: _from(b, 0))),
+        *(
+            only("roberta", positions(f"positions start at {first}, those of padding at 0",
+                                      lambda b, c, first=first: _counted(_plain(b, c), first, 0)))
+            for first in (0, 1)
+        ),
         positions("positions start at 1", lambda b, _: _from(b, 1)),
         positions(
             "positions start at the padding id + 1",
@@ -233,15 +255,10 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "E04",
-    "BERT given pad-skipping positions",
-    "plain arange, pads included",
-    "HF#238; src GB modeling.py",
-    "output",
-    "BERT-EMB-2",
-    families="B, A, E, D",
+    "E04", "BERT given pad-skipping positions", "plain arange, pads included",
+    "HF#238; src GB modeling.py", "output", "BERT-EMB-2", families="bert, albert, electra, DistilBERT",
     mutants=[
-        only("B A E", maker) for maker in (
+        plainly_placed(maker) for maker in (
             positions(
                 "RoBERTa's positions: from the padding id + 1, pads at the padding id",
                 lambda b, c: _counted(
@@ -264,71 +281,34 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "E05",
-    "large padding_idx -> index out of range; positions from inputs_embeds",
-    "table size >= max_len + padding_idx + 1; embeddings input cannot detect pads: sequential from padding_idx+1",
-    "HF#9116, #19265; rinnakk/japanese-pretrained-models#3",
-    "loading",
-    "ROB-POS-1",
-    families="R",
-    reason="a row too long for the table is refused in one line; no case can hold an index that does not exist",
-)
-entry(
-    "E06",
-    "max length 514 used as usable length",
-    "usable 512",
-    "HF#15292, #1363; KH#2124",
-    "loading",
-    "ROB-POS-1",
-    families="R",
-    reason="rows 0 and 1 of 514 are no token's, and a row of 513 tokens is refused in one line (`longest`)",
-)
-entry(
-    "E07",
-    "left padding with arange positions",
-    "shift positions by the number of pads (or forbid)",
-    "ndif-team/nnsight#673; HF#19581",
-    "output",
-    "BERT-EMB-2",
-    families="B, R",
+    "E07", "left padding with arange positions", "shift positions by the number of pads (or forbid)",
+    "ndif-team/nnsight#673; HF#19581", "output", "BERT-EMB-2", families="bert, roberta",
     mutants=[batch("rows padded on the left", _left_padded)],
-)
+)  # fmt: skip
 entry(
-    "E08",
-    "embedding LN has the right eps, encoder LNs the default",
-    "same eps everywhere",
-    "KH#642, #665",
-    "output",
-    "BERT-ENC-3",
-    families="B, R",
+    "E08", "embedding LN has the right eps, encoder LNs the default", "same eps everywhere",
+    "KH#642, #665", "output", "BERT-ENC-3", families="bert, roberta",
     mutants=[_other_eps],
-)
+)  # fmt: skip
 entry(
-    "E09",
-    "sine/cosine interleaved instead of halves (or reverse)",
-    "as in the family's source",
+    "E09", "sine/cosine interleaved instead of halves (or reverse)", "as in the family's source",
     "tensorflow/tensor2tensor#391, #1925; fairseq#4648; allenai/allennlp#2993; kimiyoung/transformer-xl#119",
-    "output",
-    families="XLM, D, X",
-)
+    "output", families="xlm, DistilBERT, xlnet",
+)  # fmt: skip
 entry(
-    "E10",
-    "pad row forced to zero / excluded from gradient, also in the position table",
+    "E10", "pad row forced to zero / excluded from gradient, also in the position table",
     "GB: ordinary trainable row; PyTorch padding_idx: row gets no gradient - choose and declare",
-    "HF#358, #19265",
-    "gradient",
-    "BERT-EMB-4",
-    variant=True,
+    "HF#358, #19265", "gradient", "BERT-EMB-4", variant=True,
     mutants=[
         config("the padding row's rule", "gradients", pad_row_gradient=lambda c: not c.pad_row_gradient),
         lambda subject, at: weights(
             "the padding row is zero",
-            lambda path, a: np.where(np.arange(len(a))[:, None] == subject.config.pad_token_id, 0, a).astype(a.dtype),
+            lambda path, a, pad=subject.config.pad_token_id: _without_row(a, pad),
             r"embeddings\.word\.weight",
         )(subject, at),
         lambda subject, at: weights(
             "the padding id's row of the position table is zero",
-            lambda path, a: np.where(np.arange(len(a))[:, None] == subject.config.pad_token_id, 0, a).astype(a.dtype),
+            lambda path, a, pad=subject.config.pad_token_id: _without_row(a, pad),
             r"embeddings\.position\.weight",
         )(subject, at),
         swap("a row of the position or type table is frozen too", "embedding", frozen_row,
@@ -336,13 +316,10 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "E11",
-    "gradient of repeated ids overwritten",
-    "scatter-add (`np.add.at`)",
+    "E11", "gradient of repeated ids overwritten", "scatter-add (`np.add.at`)",
     "HIPS/autograd#39, #136; PT#1631, #1528; karpathy/nn-zero-to-hero#57; pymc-devs/pytensor#2242; "
     "tenstorrent/tt-metal#6232",
-    "gradient",
-    "OP-EMB-2",
+    "gradient", "OP-EMB-2",
     mutants=[
         swap("the last of repeated ids wins", "embedding", overwritten(first=False), groups=TABLES,
              section="gradients"),
@@ -351,43 +328,36 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "E13",
-    "ERNIE loaded as BERT (gelu, 512 positions)",
-    "relu, 513 positions in 1.0",
-    "ArthurRizar/tensorflow_ernie#1",
-    "output",
-    families="EN",
-)
+    "E12", "factorised projection missing or untied wrong way", "E -> H after embedding LN; head projects back to E",
+    "KH#1767; src ELECTRA get_token_logits", "output", "ALB-EMB-2", families="albert, electra (small)",
+    mutants=[
+        swap("no map from the tables' width", "linear", _left_out, MAP),
+        swap("the map has no bias", "linear", without_bias(), MAP),
+        swap("the map has an activation", "linear", activated(), MAP),
+        _one_projection,
+    ],
+)  # fmt: skip
 entry(
-    "E14",
-    "language embeddings or embedding LN omitted; pads not zeroed",
-    "add, LN, dropout, multiply by mask",
-    "src XLM transformer.py:282, 386",
-    "output",
-    families="XLM",
-)
+    "E13", "ERNIE loaded as BERT (gelu, 512 positions)", "relu, 513 positions in 1.0",
+    "ArthurRizar/tensorflow_ernie#1", "output", families="ernie",
+)  # fmt: skip
 entry(
-    "E15",
-    "rotary left on in a BERT layer -> NaN",
-    "absolute positions only",
-    "nntrainer/nntrainer#3982",
-    "output",
-    "BERT-ATT-1",
-    families="B, DB",
+    "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",
+    "src XLM transformer.py:282, 386", "output", families="xlm",
+)  # fmt: skip
+entry(
+    "E15", "rotary left on in a BERT layer -> NaN", "absolute positions only",
+    "nntrainer/nntrainer#3982", "output", "BERT-ATT-1", families="bert, DeBERTa",
     mutants=[
         swap("rotary positions, halves", "attention", rotary(halves=True)),
         swap("rotary positions, interleaved", "attention", rotary(halves=False)),
     ],
-)
+)  # fmt: skip
 entry(
-    "E16",
-    "dropout before embedding LN",
-    "sum -> LN -> dropout",
-    "own knowledge",
-    "output",
-    "BERT-EMB-1",
-    families="B, R, E",
-    mutants=[swap("dropout before the norm", "embeddings", dropped_first(), silent=r".*embeddings(\.LayerNorm)?")],
-)
-unlisted("no positions", swap("no positions added", "embeddings", summed(lost=("position",))))
-unlisted("no norm in the embeddings", swap("the sum without its norm", "embeddings", summed(norm=False)))
+    "E16", "dropout before embedding LN", "sum -> LN -> dropout",
+    "own knowledge", "output", "BERT-EMB-1", families="bert, roberta, electra",
+    mutants=[swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
+                  silent=r".*encode\.embeddings(\.norm)?")],
+)  # fmt: skip
+unlisted("no positions", swap("no positions added", "embeddings", summed({"position": 0})))
+unlisted("no norm in the embeddings", swap("the sum without its norm", "embeddings", summed(after=("dropout",))))

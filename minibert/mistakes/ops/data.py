@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from minibert import ops
-from minibert.corruption import masking, rules
+from minibert.corruption import masking
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.replacement import replacement
-from minibert.corruption.rules import Corruption
 from minibert.corruption.selection import selection
 from minibert.corruption.units import units
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
-from minibert.mistakes.losses import batched, of_masked, over
-from minibert.mistakes.swap import Replacement
+from minibert.mistakes.ops.losses import batched, of_masked, over
+from minibert.mistakes.swap import Replacement, edited
+
+SECTION = {"D": "Data, masking, mode"}
 
 Array = np.ndarray
 SIGMAS = 5.0
@@ -114,35 +115,6 @@ def _nested(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vo
     return np.where(chosen & (draw < 0.8), vocabulary.mask, ids), chosen
 
 
-def _other_symbol(made: Corruption, vocabulary: Vocabulary) -> Corruption:
-    """The id below the mask's where the mask is due."""
-    return made._replace(ids=np.where(made.chosen & (made.ids == vocabulary.mask), vocabulary.mask - 1, made.ids))
-
-
-def _unmerged(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
-    """Spans cut in two at the start of a word: neighbours that were not merged."""
-    made = rules.span(ids, present, rng, vocabulary)
-    starts = ~vocabulary.continues[ids]
-    inner = np.pad(made.groups, ((0, 0), (1, 0)), constant_values=-1)[:, :-1] == made.groups
-    groups = np.where(made.chosen, np.cumsum(made.chosen & (starts | ~inner), axis=1) - 1, -1)
-    return made._replace(groups=groups.astype(np.int32))
-
-
-def _by_piece(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
-    """SpanBERT's spans with a draw for each piece."""
-    made = rules.span(ids, present, rng, vocabulary)
-    out = ids.copy()
-    out[made.chosen] = replacement(ids[made.chosen], rng, vocabulary)
-    return made._replace(ids=out)
-
-
-def _masked_words(ids: Array, present: Array, rng: np.random.Generator, vocabulary: Vocabulary) -> Corruption:
-    """MacBERT's runs, 80 % of them masked."""
-    made = rules.macbert(ids, present, rng, vocabulary)
-    hidden = made.chosen & (rng.random(ids.shape) < 0.8)
-    return made._replace(ids=np.where(hidden, vocabulary.mask, made.ids))
-
-
 # ---- Tensors ---------------------------------------------------------------------------------------------------------
 def _has_dropout(subject: Subject) -> bool:
     return any(b.get("dropout") for b in subject.batches)
@@ -196,13 +168,14 @@ def _scaled_dropout(what: str, multiplier: Callable[[float], float]) -> Callable
     def dropout_backward(dy: Array, c: dict) -> Array:
         return dy if c["factor"] is None else dy * c["factor"]
 
-    def attention(q: Array, k: Array, v: Array, *, dropout: Any = None, **given: Any) -> tuple[Array, dict]:
-        if dropout is not None and dropout.any():
-            dropout = dropout / dropout.max() * dropout.dtype.type(multiplier(1 - 1 / float(dropout.max())))
-        return ops.attention(q, k, v, dropout=dropout, **given)
+    def edit(given: dict[str, Any]) -> dict[str, Any]:
+        dropout = given.get("dropout")
+        if dropout is None or not dropout.any():
+            return {}
+        return {"dropout": dropout / dropout.max() * dropout.dtype.type(multiplier(1 - 1 / float(dropout.max())))}
 
     hidden = swap(what, "dropout", Replacement(dropout, dropout_backward))
-    probs = swap(what, "attention", Replacement(attention, ops.attention_backward))
+    probs = swap(what, "attention", edited(ops.attention, edit))
 
     def maker(subject: Subject, at: Any) -> list[Mutant]:
         if not _has_dropout(subject):
@@ -224,101 +197,39 @@ def _pads(b: dict, w: Array) -> Array:
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
-    "D01",
-    "random share 0.1 of the remainder -> 80/2/18 (false alarms when 0.5 of the remainder is misread)",
+    "D01", "random share 0.1 of the remainder -> 80/2/18 (false alarms when 0.5 of the remainder is misread)",
     "80/10/10",
-    "HF#32329; misread: HF#10285, #10332, #17377",
-    "data",
-    "DATA-11",
-    families="B, R, A",
+    "HF#32329; misread: HF#10285, #10332, #17377", "data", "DATA-11", families="bert, roberta, albert",
     rule=rule(0.8, 0.18),
-)
+)  # fmt: skip
 entry(
-    "D02",
-    "mask step overwrites the random step",
-    "disjoint choices",
-    "lucidrains/mlm-pytorch#6",
-    "data",
-    "DATA-11",
-    families="B",
+    "D02", "mask step overwrites the random step", "disjoint choices",
+    "lucidrains/mlm-pytorch#6", "data", "DATA-11", families="bert",
     rule=_overwritten,
-)
+)  # fmt: skip
 entry(
-    "D03",
-    "nested probability (`prob < 0.8` after `prob < 0.15`)",
-    "divide by 0.15 or redraw",
-    "codertimo/BERT-pytorch#29",
-    "data",
-    "DATA-11",
-    families="B",
+    "D03", "nested probability (`prob < 0.8` after `prob < 0.15`)", "divide by 0.15 or redraw",
+    "codertimo/BERT-pytorch#29", "data", "DATA-11", families="bert",
     rule=_nested,
-)
+)  # fmt: skip
 entry(
-    "D04",
-    "pads or specials selected",
-    "excluded",
-    "HF#11155",
-    "data",
-    "DATA-9",
+    "D04", "pads or specials selected", "excluded",
+    "HF#11155", "data", "DATA-9",
     rule=rule(specials=True),
-)
+)  # fmt: skip
 entry(
-    "D05",
-    "random replacement may be a special token",
-    "GB draws from the whole vocabulary; declare",
-    "CompEpigen/methylbert#28; gc-os-ai/pyaptamer#500",
-    "data",
-    "DATA-11",
-    variant=True,
+    "D05", "random replacement may be a special token", "GB draws from the whole vocabulary; declare",
+    "CompEpigen/methylbert#28; gc-os-ai/pyaptamer#500", "data", "DATA-11", variant=True,
     rule=rule(exclude=True),
-)
+)  # fmt: skip
 entry(
-    "D06",
-    "whole-word masking only knows '##'",
-    "family's own word boundary",
-    "HF#11768, #12998",
-    "data",
-    "WWM-SEG-1",
-    families="R, B-zh",
-    rule={"whole-word": lambda *given: rules.bert(*given)},
-)
-entry(
-    "D07",
-    "wrong mask symbol",
-    "[MASK] vs `<mask>`",
-    "HF#16798",
-    "data",
-    "ROB-DATA-1",
-    families="R",
-    rule={"roberta": lambda *given: _other_symbol(rules.roberta(*given), given[3])},
-)
-entry(
-    "D08",
-    "mask budget",
-    "min(cap, max(1, round(len*0.15))), len includes specials",
-    "src GB create_pretraining_data",
-    "data",
-    "DATA-10",
-    families="B, A",
+    "D08", "mask budget", "min(cap, max(1, round(len*0.15))), len includes specials",
+    "src GB create_pretraining_data", "data", "DATA-10", families="bert, albert",
     rule=rule(budget=lambda n: masking.budget(n - 3)),
-)
+)  # fmt: skip
 entry(
-    "D09",
-    "ELECTRA masked as 80/10/10",
-    "85 % mask, 15 % keep, no random",
-    "src electra",
-    "data",
-    "ELEC-DATA-2",
-    families="E",
-    rule={"electra": lambda *given: rules.bert(*given)},
-)
-entry(
-    "D10",
-    "pad_token None -> labels not ignored (or the reverse)",
-    "ignore by mask",
-    "HF#6213",
-    "loss",
-    "BERT-LOSS-1",
+    "D10", "pad_token None -> labels not ignored (or the reverse)", "ignore by mask",
+    "HF#6213", "loss", "BERT-LOSS-1",
     mutants=[
         of_masked(
             "padding counts, its label the padding id",
@@ -330,27 +241,17 @@ entry(
             "padding counts with label 0", batched(over(_pads, lambda b, labels, w: np.where(w != 0, labels, 0)))
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "D11",
-    "dropout active while comparing",
-    "inference mode",
-    "HF#679, #695; GB#857; onnx#6101",
-    "output",
-    "OP-DROP-1",
-    mutants=[
-        with_dropout(batch("no dropout where the case has masks", lambda b, _: {"dropout": {}})),
-    ],
+    "D11", "dropout active while comparing", "inference mode",
+    "HF#679, #695; GB#857; onnx#6101", "output", "OP-DROP-1",
+    mutants=[with_dropout(batch("no dropout where the case has masks", lambda b, _: {"dropout": {}}))],
     reason="where the case has no masks, a candidate's own random masks can't be predicted: told by the first "
     "divergence, at the first dropout",
-)
+)  # fmt: skip
 entry(
-    "D12",
-    "keep probability passed as drop rate",
-    "1 - p",
-    "google-research/electra#61; google-research#369; aymericdamien/TensorFlow-Examples#205",
-    "output",
-    "OP-DROP-1",
+    "D12", "keep probability passed as drop rate", "1 - p",
+    "google-research/electra#61; google-research#369; aymericdamien/TensorFlow-Examples#205", "output", "OP-DROP-1",
     mutants=[
         with_dropout(
             config(
@@ -376,14 +277,10 @@ entry(
             )
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "D13",
-    "attention and hidden dropout confused",
-    "two settings",
-    "bojone/r-drop#7",
-    "output",
-    "BERT-DROP-1",
+    "D13", "attention and hidden dropout confused", "two settings",
+    "bojone/r-drop#7", "output", "BERT-DROP-1",
     mutants=[
         with_dropout(
             config(
@@ -405,98 +302,29 @@ entry(
             )
         ),
     ],
-)
+)  # fmt: skip
 entry(
-    "D14",
-    "masked_lm_positions gathered without the batch offset",
-    "flat index b*T + p",
-    "src GB gather_indexes",
-    "loss",
-    "OP-GATH-1",
-    families="B, A",
+    "D14", "masked_lm_positions gathered without the batch offset", "flat index b*T + p",
+    "src GB gather_indexes", "loss", "OP-GATH-1", families="bert, albert",
     mutants=[of_masked("every target read from row 0", first_row)],
-)
+)  # fmt: skip
 entry(
-    "D15",
-    "TF32 on by default, blamed on the port",
-    "turn off before comparing",
-    "Paddle#75041; PT#60234",
-    "nowhere",
-    "NUM-1",
+    "D15", "TF32 on by default, blamed on the port", "turn off before comparing",
+    "Paddle#75041; PT#60234", "nowhere", "NUM-1",
     reason="it is a precision, not another function: errors of about 1e-3 everywhere, told by the verdict (rounding of "
     "10 bits explains them) and by `--dtype bfloat16` passing",
-)
+)  # fmt: skip
 entry(
-    "D16",
-    "random replacement inserts an integer, not a token",
-    "vocabulary item",
-    "d2l-ai/d2l-en#1979",
-    "data",
-    "DATA-11",
-    families="B",
+    "D16", "random replacement inserts an integer, not a token", "vocabulary item",
+    "d2l-ai/d2l-en#1979", "data", "DATA-11", families="bert",
     rule=rule(inserted=lambda new, vocabulary: np.where(new == vocabulary.mask, new, new + vocabulary.size)),
-)
+)  # fmt: skip
 entry(
-    "D17",
-    "validation with unrealistic random 0/1 masks",
-    "right-padded masks + declared odd cases",
-    "ORT#18945",
-    "nowhere",
+    "D17", "validation with unrealistic random 0/1 masks", "right-padded masks + declared odd cases",
+    "ORT#18945", "nowhere",
     reason="a mistake of the test, not of the model: with any mask of ones and zeros a right model stays right "
     "(BERT-ATT-4); the shipped cases pad at the end",
-)
-entry(
-    "D18",
-    "neighbouring spans not merged",
-    "overlapping and adjacent spans are one, with the boundaries and places of one",
-    "own knowledge; src SpanBERT masking.py",
-    "data",
-    "SPAN-DATA-2",
-    families="S",
-    rule={"span": _unmerged},
-)
-entry(
-    "D19",
-    "80/10/10 drawn for each piece of a span",
-    "one draw a span; the release's flag defaults to pieces",
-    "src SpanBERT masking.py (replacement method)",
-    "data",
-    "SPAN-DATA-3",
-    families="S",
-    variant=True,
-    rule={"span": _by_piece},
-)
-entry(
-    "D20",
-    "n-grams favour the longer ones, or lengths are uniform",
-    "p(n) proportional to 1/n",
-    "src albert create_pretraining_data (favor_shorter_ngram)",
-    "data",
-    "ALB-DATA-2",
-    families="A",
-    rule={"ngram": lambda *given: rules.ngram(*given, lengths=rules.ALBERT_LENGTHS[::-1])},
-)
-entry(
-    "D21",
-    "[MASK] inserted where similar words are due",
-    "no [MASK] at all; similar, random or the same words",
-    "src MacBERT README",
-    "data",
-    "MAC-DATA-2",
-    families="MC",
-    rule={"macbert": _masked_words},
-)
-entry(
-    "D22",
-    "<s> and </s> never chosen",
-    "fairseq draws from all tokens, special ones too; declare",
-    "src fairseq mask_tokens_dataset.py; HF data collator",
-    "data",
-    "ROB-DATA-1",
-    families="R",
-    variant=True,
-    rule={"roberta": lambda *given: rules.bert(*given, exclude=(0, 2, 3))},
-)
+)  # fmt: skip
 unlisted(
     "some dropout missing",
     without_masks("no dropout on the attention probabilities", "attention.self"),

@@ -8,7 +8,9 @@ import numpy as np
 
 from minibert import layers, ops
 from minibert.mistakes.catalogue import Mutant, entry, only, swap, unlisted
-from minibert.mistakes.swap import Replacement
+from minibert.mistakes.swap import Replacement, edited
+
+SECTION = {"G": "Activation"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -19,12 +21,7 @@ ERF, TANH = ("gelu",), ("gelu_new", "gelu_pytorch_tanh")
 
 def named(name: str) -> Replacement:
     """The activation of that name, whatever the configuration says."""
-    wanted = name
-
-    def activation(x: Array, *, name: str) -> tuple[Array, Cache]:
-        return layers.activation(x, name=wanted)
-
-    return Replacement(activation, layers.activation_backward)
+    return edited(layers.activation, lambda given: {"name": name})
 
 
 def pointwise(f: Callable[[Array], tuple[Array, Array]]) -> Replacement:
@@ -90,36 +87,23 @@ ROOT = math.sqrt(2 / math.pi)
 to_tanh, to_erf = of_activation("the tanh form", named("gelu_new")), of_activation("the erf form", named("gelu"))
 
 entry(
-    "G01",
-    "tanh GELU where erf was trained / expected",
+    "G01", "tanh GELU where erf was trained / expected",
     "erf for RoBERTa and ELECTRA; for BERT declare it: GB released with erf (fe35475, 2018-10-31) and switched to tanh "
     "(bee6030, 2019-02-07), torch ports keep erf",
     "src GB modeling.py:275 (git log -S), src ELECTRA modeling.py:310 (erf); Blaizzy/mlx-embeddings#81; HF#11364; "
     "CyberZHG/keras-bert#129; intel BigDL#1289",
-    "output",
-    "BERT-ACT-2",
-    families="B, R, E",
-    variant=True,
+    "output", "BERT-ACT-2", families="bert, roberta, electra", variant=True,
     mutants=given(ERF, [to_tanh]),
-)
+)  # fmt: skip
 entry(
-    "G02",
-    "erf where tanh was trained",
-    'tanh ("gelu_new")',
+    "G02", "erf where tanh was trained", 'tanh ("gelu_new")',
     "src ALBERT modeling.py:310; HF#2395; kyutai-labs/pocket-tts#278",
-    "output",
-    "BERT-ACT-1",
-    families="A; B where the configuration says gelu_new",
+    "output", "BERT-ACT-1", families="albert; bert where the configuration says gelu_new",
     mutants=given(TANH, [to_erf]),
-)
+)  # fmt: skip
 entry(
-    "G03",
-    "polynomial coefficients swapped or mistyped",
-    "sqrt(2/pi)(x + 0.044715 x^3)",
-    "HF#11514",
-    "output",
-    "OP-GELT-1",
-    families="A; B with the tanh form",
+    "G03", "polynomial coefficients swapped or mistyped", "sqrt(2/pi)(x + 0.044715 x^3)",
+    "HF#11514", "output", "OP-GELT-1", families="albert; bert with the tanh form",
     mutants=given(
         GELUS,
         [
@@ -141,50 +125,35 @@ entry(
             )
         ],
     ),
-)
+)  # fmt: skip
 entry(
-    "G04",
-    "activation hard-coded, config ignored",
-    "read hidden_act",
-    "HF#13679",
-    "output",
-    "BERT-ACT-1",
+    "G04", "activation hard-coded, config ignored", "read hidden_act",
+    "HF#13679", "output", "BERT-ACT-1",
     mutants=[
         *given((*TANH, "relu", "tanh", "sigmoid"), [of_activation("the erf GELU is hard-coded", named("gelu"))]),
         *given((*ERF, "relu", "tanh", "sigmoid"), [of_activation("the tanh GELU is hard-coded", named("gelu_new"))]),
         *given((*GELUS, "tanh", "sigmoid"), [of_activation("ReLU is hard-coded", named("relu"))]),
         *given((*GELUS, "relu", "sigmoid"), [of_activation("tanh is hard-coded", named("tanh"))]),
     ],
-)
+)  # fmt: skip
 entry(
-    "G05",
-    "gelu where family uses relu",
-    "ERNIE 1.0 relu; XLNet configurable",
+    "G05", "gelu where family uses relu", "ERNIE 1.0 relu; XLNet configurable",
     "tensorflow_ernie#1; src XLNet",
-    "output",
-    "BERT-ACT-1",
-    families="EN, X; B where the configuration says relu",
+    "output", "BERT-ACT-1", families="ernie, xlnet; bert where the configuration says relu",
     mutants=given(("relu",), [to_erf, to_tanh]),
-)
-entry("G06", "gated halves swapped", "as checkpoint", "aosama/astronomical#597", "output", families="MB")
+)  # fmt: skip
 entry(
-    "G07",
-    "tanh-GELU fp16 gradient NaN (x^3 overflow)",
-    "compute in fp32",
-    "fairseq#2235",
-    "gradient",
-    "OP-GELT-2",
-    families="A; B with the tanh form, in float16",
+    "G06", "gated halves swapped", "as checkpoint",
+    "aosama/astronomical#597", "output", families="ModernBERT",
+)  # fmt: skip
+entry(
+    "G07", "tanh-GELU fp16 gradient NaN (x^3 overflow)", "compute in fp32",
+    "fairseq#2235", "gradient", "OP-GELT-2", families="albert; bert with the tanh form, in float16",
     reason="x³ overflows float16 beyond |x| = 40, which no probe activation reaches; float32 and float64 never show it",
-)
+)  # fmt: skip
 entry(
-    "G08",
-    "CPU and GPU approximate-gelu gradient differ",
-    "one formula",
-    "TF#47724",
-    "gradient",
-    "OP-GELT-2",
-    families="A; B with either form",
+    "G08", "CPU and GPU approximate-gelu gradient differ", "one formula",
+    "TF#47724", "gradient", "OP-GELT-2", families="albert; bert with either form",
     mutants=[
         *given(
             TANH,
@@ -199,26 +168,16 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "G09",
-    "activation forgotten",
-    "after intermediate dense",
-    "HF src add_new_model.md",
-    "output",
-    "BERT-ACT-1",
+    "G09", "activation forgotten", "after intermediate dense",
+    "HF src add_new_model.md", "output", "BERT-ACT-1",
     mutants=[of_activation("no activation", pointwise(_identity))],
-)
+)  # fmt: skip
 entry(
-    "G10",
-    'option names mislead: "approx on" = erf, "precise" = tanh, "gelu_accurate" = tanh',
+    "G10", 'option names mislead: "approx on" = erf, "precise" = tanh, "gelu_accurate" = tanh',
     "test by value at x = -2.70",
-    "tenstorrent/tt-metal#1262; mlx-embeddings#81; fairseq#2235",
-    "output",
-    "OP-GELU-1",
-    mutants=[
-        *given(ERF, [to_tanh]),
-        *given(TANH, [to_erf]),
-    ],
-)
+    "tenstorrent/tt-metal#1262; mlx-embeddings#81; fairseq#2235", "output", "OP-GELU-1",
+    mutants=[*given(ERF, [to_tanh]), *given(TANH, [to_erf])],
+)  # fmt: skip
 def _as_configured(subject: Any, at: Any) -> list[Mutant]:
     """The activation of the layers in the head that has its own."""
     what, head = "the layers' activation in the LM head", r"masked_lm\.head\.act"
@@ -226,15 +185,11 @@ def _as_configured(subject: Any, at: Any) -> list[Mutant]:
 
 
 entry(
-    "G11",
-    "the LM head takes the layers' activation",
+    "G11", "the LM head takes the layers' activation",
     "erf GELU in the heads of RoBERTa and ELECTRA's generator, in ports, whatever hidden_act says; releases take it",
     "src HF modeling_roberta.py, modeling_electra.py; src fairseq, electra",
-    "output",
-    "ROB-MLM-1",
-    families="R, E",
-    variant=True,
-    mutants=[only("R E", _as_configured)],
-)
+    "output", "ROB-MLM-1", families="roberta, electra", variant=True,
+    mutants=[only("roberta electra", _as_configured)],
+)  # fmt: skip
 unlisted("x·sigmoid(1.702 x) for GELU", *given(GELUS, [of_activation("x·sigmoid(1.702 x)", pointwise(sigmoid_gelu))]))
 unlisted("SiLU for the activation", of_activation("x·sigmoid(x)", pointwise(silu)))

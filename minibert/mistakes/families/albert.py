@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, layers, ops, tree
+from minibert import families, layers, tree
+from minibert.corruption import rules, sequences
+from minibert.golden import shares
 from minibert.golden.subject import Subject, Tensors
-from minibert.mistakes.attention import without_bias
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap, weights
+from minibert.mistakes.ops.heads import flipped
+from minibert.mistakes.swap import Replacement, Site, graded, zeros
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -79,12 +81,7 @@ def _one_use(which: int) -> Callable:
 
 def _without_gradient() -> Replacement:
     """An encoder layer whose parameters get no gradient."""
-
-    def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
-        dx, g = layers.encoder_layer_backward.__wrapped__(dy, c)
-        return dx, tree.map(np.zeros_like, g)
-
-    return Replacement(layers.encoder_layer.__wrapped__, encoder_layer_backward, faithful=False)
+    return graded(layers.encoder_layer, lambda g, dy, c: (g[0], zeros(g[1])))
 
 
 def exchanged(what: str, order: Callable[[Any], list[int]]) -> Callable:
@@ -120,114 +117,44 @@ def _inner_first(config: Any) -> list[int]:
             for i in range(config.inner_group_num)]  # fmt: skip
 
 
-# ---- The map from the tables' width ----------------------------------------------------------------------------------
-MAP = r"encode\.(map|project)"
-
-
-def _left_out(subject: Subject, site: Site) -> Replacement | None:
-    """x for x Wᵀ + b, where both are as wide."""
-    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
-    if any(n_out != n_in for n_out, n_in in shapes):
-        return None
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return x, {"plain": {"weight": weight, "bias": bias}}
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        return dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}
-
-    return Replacement(linear, linear_backward)
-
-
-def activated() -> Replacement:
-    """gelu(x Wᵀ + b)."""
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        y, inner = ops.linear(x, weight, bias)
-        y, act = ops.gelu(y)
-        return y, {"own": (inner, act)}
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        inner, act = c["own"]
-        return ops.linear_backward(ops.gelu_backward(dy, act), inner)
-
-    return Replacement(linear, linear_backward)
-
-
-def _one_projection(subject: Subject, _: Any) -> list[Mutant]:
-    """Both networks project by the discriminator's matrix, where their widths agree."""
-    params = subject.params
-    both = [params[role]["project"]["weight"].shape for role in ("generator", "discriminator")
-            if isinstance(params.get(role), dict) and "project" in params[role]]  # fmt: skip
-    if len(both) < 2 or both[0] != both[1]:
-        return []
-
-    def change(s: Subject) -> Subject:
-        generator = {**s.params["generator"], "project": s.params["discriminator"]["project"]}
-        return replace(s, params={**s.params, "generator": generator})
-
-    return [Mutant("both networks project by the discriminator's matrix", change)]
-
-
-def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """Shared tables get the gradient of one network alone."""
-    if len({site.tower for site in at}) < 2:
-        return []
-
-    def embeddings_backward(dy: Array, c: Cache) -> Any:
-        return tree.map(np.zeros_like, layers.embeddings_backward.__wrapped__(dy, c))
-
-    lost = Replacement(layers.embeddings.__wrapped__, embeddings_backward, faithful=False)
-    made = swap("the look-ups of one network pass no gradient", "embeddings", lost, section=GRADIENTS)(subject, at)
-    return [mutant for mutant in made if mutant.where]
+# ---- Entries ---------------------------------------------------------------------------------------------------------
 
 
 entry(
-    "E12",
-    "factorised projection missing or untied wrong way",
-    "E -> H after embedding LN; head projects back to E",
-    "KH#1767; src ELECTRA get_token_logits",
-    "output",
-    "ALB-EMB-2",
-    families="A, E-small",
-    mutants=[
-        swap("no map from the tables' width", "linear", _left_out, MAP),
-        swap("the map has no bias", "linear", without_bias(), MAP),
-        swap("the map has an activation", "linear", activated(), MAP),
-        _one_projection,
-    ],
-)
-entry(
-    "E17",
-    "tables shared by two networks get one network's gradient",
-    "the sum of both",
-    "own knowledge; src electra (one variable scope)",
-    "gradient",
-    "ELEC-SHARE-1",
-    families="E",
-    mutants=[_one_network],
-)
-entry(
-    "C14",
-    "ALBERT group/inner indices; Conv1D layout",
-    "one group reused; [in,out]",
-    "own knowledge; src albert",
-    "loading",
-    "ALB-ENC-1",
-    families="A",
+    "C14", "ALBERT group/inner indices; Conv1D layout", "one group reused; [in,out]",
+    "own knowledge; src albert", "loading", "ALB-ENC-1", families="albert",
     mutants=[
         exchanged("the inner layers of each group in each other's place", _inner_turned),
         exchanged("the groups in each other's place", _groups_turned),
         exchanged("stored by inner layer, read by group", _inner_first),
     ],
-)
+)  # fmt: skip
 entry(
-    "O12",
-    "gradient of a shared parameter averaged over its uses, or of one use",
-    "the sum over all uses",
-    "own knowledge",
-    "gradient",
-    "ALB-ENC-3",
-    families="A",
+    "O12", "gradient of a shared parameter averaged over its uses, or of one use", "the sum over all uses",
+    "own knowledge", "gradient", "ALB-ENC-3", families="albert",
     mutants=[_averaged, _one_use(0), _one_use(-1)],
-)
+)  # fmt: skip
+entry(
+    "H12", "SOP data made as NSP", "same two segments, swapped",
+    "google-research/albert#234, #102", "data", "ALB-DATA-1", families="albert",
+    rule={shares.ORDER: sequences.pairs},
+)  # fmt: skip
+
+entry(
+    "H19", "sentence-order labels reversed", "0 = in order, 1 = swapped",
+    "own knowledge; src albert create_pretraining_data", "loss", "ALB-SOP-1", families="albert, macbert",
+    mutants=[
+        flipped("sentence_order_labels"),
+        lambda subject, at: (
+            weights("the two classes change places", lambda path, a: np.ascontiguousarray(a[::-1]),
+                    r"(sop|nsp)\.(weight|bias)")(subject, at)
+            if "sentence_order_labels" in subject.batches[0] else []
+        ),
+    ],
+)  # fmt: skip
+
+entry(
+    "D20", "n-grams favour the longer ones, or lengths are uniform", "p(n) proportional to 1/n",
+    "src albert create_pretraining_data (favor_shorter_ngram)", "data", "ALB-DATA-2", families="albert",
+    rule={"ngram": lambda *given: rules.ngram(*given, lengths=rules.ALBERT_LENGTHS[::-1])},
+)  # fmt: skip

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
-from minibert.mistakes.catalogue import Mutant, entry, only, place, swap, unlisted
-from minibert.mistakes.swap import Replacement, swapped
+from minibert.mistakes.catalogue import Mutant, entry, swap, unlisted
+from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
+
+SECTION = {"L": "Layer norm and residuals"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -24,7 +26,7 @@ GROUPS = (
 
 
 # before or after the residual is added
-SUMS = r"forward/.*(layer\.\d+(\.attention)?\.output|albert_layers\.\d+\.(attention|full_layer_layer_norm)(@\d+)?)"
+SUMS = r"forward/.*\.add_norm"
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
 def norm(root: Callable, axes: tuple[int, ...] = (-1,), lost: int = 0) -> Replacement:
@@ -71,9 +73,7 @@ def no_root(v: Array, eps: float) -> tuple[Array, Array]:
 
 def another_eps(eps: float) -> Replacement:
     """Layer norm with an eps of its own."""
-    wanted = eps
-    forward = lambda x, weight, bias, *, eps: ops.layer_norm(x, weight, bias, eps=wanted)  # noqa: E731
-    return Replacement(forward, ops.layer_norm_backward)
+    return edited(ops.layer_norm, lambda given: {"eps": eps})
 
 
 def half_statistics() -> Replacement:
@@ -95,24 +95,14 @@ def half_statistics() -> Replacement:
 def lost_terms(mean: bool, projection: bool) -> Replacement:
     """The right value, with these terms of dx = r(g - mean g - x̂ mean(g x̂)) lost."""
 
-    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        _, gradients = ops.layer_norm_backward(dy, c)
+    def edit(gradients: tuple, dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
         xhat, rstd = c["xhat"].reshape(dy.shape), c["rstd"].reshape(*dy.shape[:-1], 1)
         g = dy * c["weight"]
         dx = g if mean else g - g.mean(-1, keepdims=True)
         dx = dx if projection else dx - xhat * (g * xhat).mean(-1, keepdims=True)
-        return dx * rstd, gradients
+        return dx * rstd, gradients[1]
 
-    return Replacement(ops.layer_norm, layer_norm_backward, faithful=False)
-
-
-def _no_gradient(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-    zero = np.zeros_like(c["weight"])
-    return np.zeros_like(dy), {"weight": zero, "bias": zero}
-
-
-def _no_input_gradient(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-    return np.zeros_like(dy), ops.layer_norm_backward(dy, c)[1]
+    return graded(ops.layer_norm, edit)
 
 
 # ---- Blocks ----------------------------------------------------------------------------------------------------------
@@ -296,7 +286,7 @@ def borrowed(what: str, lender: str, borrower: str) -> Callable:
 
         pairs = {lender: Replacement(lent, lent_backward), borrower: Replacement(used, used_backward)}
         change = partial(swapped, at={site.key: pairs[path] for path, site in found.items()})
-        return [Mutant(what, change, place(borrower), sites=(borrower,))]
+        return [Mutant(what, change, found[borrower].words, sites=(borrower,))]
 
     return maker
 
@@ -304,9 +294,9 @@ def borrowed(what: str, lender: str, borrower: str) -> Callable:
 def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     """Every norm of a network with its embeddings' weights, and the MLM head's with those of the last layer's."""
     found = []
-    for tower in dict.fromkeys(site.tower for site in at):
+    for tower in dict.fromkeys(site.tower for site in at if site.name == "layer_norm"):
         norms = [site for site in at if site.name == "layer_norm" and site.tower == tower]
-        first, last = norms[0].path, next((s.path for s in reversed(norms) if s.local.startswith("encode.enc")), None)
+        first, last = norms[0].path, next((s.path for s in reversed(norms) if s.layer is not None), None)
         for site in norms[1:]:
             found += borrowed("the embeddings' norm reused", first, site.path)(subject, at)
         head = next((site.path for site in norms if site.local == "masked_lm.head.norm"), None)
@@ -314,13 +304,15 @@ def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     return found
 
 
-def _last_layer(subject: Any, site: Any) -> Replacement | None:
-    depth = subject.config.num_hidden_layers * getattr(subject.config, "inner_group_num", 1)
-    return final_norm() if site.path.endswith(f"encoder.{depth - 1}") else None
+def _normed_last(subject: Any, at: Any) -> list[Mutant]:
+    """The last layer of each network followed by one more norm."""
+    last = {site.tower: site.place for site in at if site.layer is not None}
+    made = lambda _, site: final_norm() if site.place == last[site.tower] else None  # noqa: E731
+    return swap("a norm of weights 1 and 0 after the last layer", "encoder_layer", made)(subject, at)
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
-def _eps(value: float, groups: tuple = ()) -> Callable:
+def another(value: float, groups: tuple = ()) -> Callable:
     """Another eps in all norms, or in a group of them alone."""
 
     def maker(subject: Any, at: Any) -> list:
@@ -336,33 +328,15 @@ WITHOUT_HEAD = (("embeddings and encoder", r"encode\..*"), *GROUPS)
 of_norms = partial(swap, name="layer_norm", groups=GROUPS)
 
 entry(
-    "L01",
-    "eps 1e-5 (framework default) or 1e-3 for 1e-12",
-    "the configuration's eps; 1e-12 in the release",
+    "L01", "eps 1e-5 (framework default) or 1e-3 for 1e-12", "the configuration's eps; 1e-12 in the release",
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
-    "output",
-    "BERT-ENC-3",
-    families="B, A, E, D",
-    mutants=[_eps(value, GROUPS) for value in EPS],
-)
+    "output", "BERT-ENC-3", families="bert, albert, electra, DistilBERT",
+    mutants=[another(value, GROUPS) for value in EPS],
+)  # fmt: skip
 entry(
-    "L02",
-    "eps assumed the same in all families",
-    "RoBERTa (fairseq) and ERNIE 1e-5, DeBERTa 1e-7, XLM and Google BERT 1e-12",
-    "src fairseq modules/layer_norm.py:28, XLM transformer.py:282; PaddlePaddle/ERNIE#75; HF#532; DB and GB (contrib "
-    "default) values own knowledge",
-    "output",
-    "OP-LN-5",
-    families="R, EN, DB, XLM",
-    mutants=[only("R", _eps(value, GROUPS)) for value in EPS],
-)
-entry(
-    "L03",
-    "(x-m)/(std+eps)",
-    "(x-m)/sqrt(var+eps)",
+    "L03", "(x-m)/(std+eps)", "(x-m)/sqrt(var+eps)",
     "tracel-ai/burn#2185; hkproj/pytorch-transformer#31; codertimo/BERT-pytorch#30; hyunwoongko/transformer#7",
-    "output",
-    "OP-LN-2",
+    "output", "OP-LN-2",
     mutants=[
         of_norms("eps added to the deviation", replacement=norm(eps_outside)),
         of_norms("eps added to the deviation, which divides by n - 1", replacement=norm(eps_outside, lost=1),
@@ -370,69 +344,43 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "L04",
-    "sample (n-1) variance",
-    "population (n)",
-    "harvardnlp/annotated-transformer#119, #122",
-    "output",
-    "OP-LN-2",
+    "L04", "sample (n-1) variance", "population (n)",
+    "harvardnlp/annotated-transformer#119, #122", "output", "OP-LN-2",
     mutants=[of_norms("the variance divides by n - 1", replacement=norm(right_root, lost=1))],
-)
+)  # fmt: skip
 entry(
-    "L05",
-    "normalised over sequence x hidden",
-    "hidden axis only",
-    "YutaroOgawa/pytorch_advanced#101",
-    "output",
-    "OP-LN-1",
+    "L05", "normalised over sequence x hidden", "hidden axis only",
+    "YutaroOgawa/pytorch_advanced#101", "output", "OP-LN-1",
     mutants=[
         of_norms("statistics over sequence and hidden", replacement=over_tokens((-2, -1)), groups=WITHOUT_HEAD),
         of_norms("statistics over the sequence", replacement=over_tokens((-2,)), groups=WITHOUT_HEAD),
     ],
-)
+)  # fmt: skip
 entry(
-    "L06",
-    "`**2` where `**0.5`",
-    "sqrt",
-    "131250208/TPlinker-joint-extraction#37",
-    "output",
-    "OP-LN-1",
-    mutants=[
-        of_norms("divided by (var + eps)²", replacement=norm(squared)),
-    ],
-)
+    "L06", "`**2` where `**0.5`", "sqrt",
+    "131250208/TPlinker-joint-extraction#37", "output", "OP-LN-1",
+    mutants=[of_norms("divided by (var + eps)²", replacement=norm(squared))],
+)  # fmt: skip
 entry(
-    "L07",
-    "wrong norm reused in a block",
-    "own weights for each",
-    "ml-explore/mlx#1636",
-    "output",
-    "BERT-ENC-1",
+    "L07", "wrong norm reused in a block", "own weights for each",
+    "ml-explore/mlx#1636", "output", "BERT-ENC-1",
     mutants=[
         swap("the attention's norm serves both", "encoder_layer", _norms("attention", "attention")),
         swap("the feed-forward's norm serves both", "encoder_layer", _norms("feed_forward", "feed_forward")),
         swap("the two norms of a layer change places", "encoder_layer", _norms("feed_forward", "attention")),
         _borrowers,
     ],
-)
+)  # fmt: skip
 entry(
-    "L08",
-    "pre-LN for post-LN",
-    "BERT: LN(x + f(x))",
-    "annotated-transformer#13, #92",
-    "output",
-    "BERT-ENC-1",
-    families="B, R, A",
+    "L08", "pre-LN for post-LN", "BERT: LN(x + f(x))",
+    "annotated-transformer#13, #92", "output", "BERT-ENC-1", families="bert, roberta, albert",
     mutants=[swap("the norm comes before each sub-layer", "encoder_layer", pre_norm())],
-)
+)  # fmt: skip
 entry(
-    "L09",
-    "residual taken from the normed tensor",
-    "from the block input",
+    "L09", "residual taken from the normed tensor", "from the block input",
     "NVIDIA-NeMo/Speech#4350; PT#61165; Howuhh/faster-trajectory-transformer#3; SHI-Labs/Compact-Transformers#25; "
     "lbcb-sci/RiNALMo#9",
-    "output",
-    "BERT-ENC-1",
+    "output", "BERT-ENC-1",
     mutants=[
         swap("the feed-forward's residual is the layer's input", "encoder_layer", residuals("x", "x")),
         *(
@@ -446,33 +394,20 @@ entry(
         swap("the attention's residual is taken behind its norm", "encoder_layer", residuals("own", "a")),
         swap("the feed-forward's residual is taken behind its norm", "encoder_layer", residuals("x", "own")),
     ],
-)
+)  # fmt: skip
 entry(
-    "L10",
-    "additional final LN (or missing with pre-LN)",
-    "none in post-LN",
-    "hkproj/pytorch-transformer#14",
-    "output",
-    "BERT-ENC-2",
-    families="B",
-    mutants=[swap("a norm of weights 1 and 0 after the last layer", "encoder_layer", _last_layer)],
-)
+    "L10", "additional final LN (or missing with pre-LN)", "none in post-LN",
+    "hkproj/pytorch-transformer#14", "output", "BERT-ENC-2", families="bert",
+    mutants=[_normed_last],
+)  # fmt: skip
 entry(
-    "L11",
-    "statistics in fp16: overflow, eps rounds to 0",
-    "accumulate in fp32",
-    "PT#66707, #41527; TRT#2564, #1196; ORT#29043; TF#24979",
-    "output",
-    "NUM-1",
+    "L11", "statistics in fp16: overflow, eps rounds to 0", "accumulate in fp32",
+    "PT#66707, #41527; TRT#2564, #1196; ORT#29043; TF#24979", "output", "NUM-1",
     mutants=[of_norms("mean and variance in float16", replacement=half_statistics())],
-)
+)  # fmt: skip
 entry(
-    "L12",
-    "a term of the backward lost",
-    "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",
-    "HomericIntelligence/Odyssey#3808; Mnemosyne#730",
-    "gradient",
-    "OP-LN-4",
+    "L12", "a term of the backward lost", "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",
+    "HomericIntelligence/Odyssey#3808; Mnemosyne#730", "gradient", "OP-LN-4",
     mutants=[
         of_norms(text, replacement=lost_terms(*lost), section="gradients")
         for text, lost in (
@@ -481,31 +416,23 @@ entry(
             ("both means lost", (True, True)),
         )
     ],
-)
+)  # fmt: skip
 entry(
-    "L13",
-    "fused LN has no backward (gradients silently absent)",
-    "error or gradient",
-    "huggingface/candle#3613",
-    "gradient",
-    "OP-LN-4",
+    "L13", "fused LN has no backward (gradients silently absent)", "error or gradient",
+    "huggingface/candle#3613", "gradient", "OP-LN-4",
     mutants=[
-        of_norms(text, replacement=Replacement(ops.layer_norm, half, faithful=False), section="gradients")
-        for text, half in (
-            ("no gradient passes or reaches the weights", _no_gradient),
-            ("no gradient passes", _no_input_gradient),
+        of_norms(text, replacement=graded(ops.layer_norm, edit), section="gradients")
+        for text, edit in (
+            ("no gradient passes or reaches the weights", lambda g, dy, c: zeros(g)),
+            ("no gradient passes", lambda g, dy, c: (zeros(g[0]), g[1])),
         )
     ],
-)
+)  # fmt: skip
 entry(
-    "L14",
-    "LN weights initialised by the generic initializer",
-    "gamma 1, beta 0",
-    "HF#171",
-    "loading",
-    "BERT-INIT-2",
+    "L14", "LN weights initialised by the generic initializer", "gamma 1, beta 0",
+    "HF#171", "loading", "BERT-INIT-2",
     reason="a case gives every weight, so no initialiser runs; `minibert.create` is tested to draw 1 and 0",
-)
+)  # fmt: skip
 unlisted("no root under the variance", of_norms("divided by var + eps, no root", replacement=norm(no_root)))
 unlisted(
     "a residual is missing",

@@ -1,0 +1,549 @@
+"""The laws themselves, and how they are asked.
+
+A law is f(ask, view, inputs, config) -> (error, where), or with its own bar, a function of eps: it asks one or two
+questions and compares the answers. `ask(p, inputs)` takes parameters by their paths in the family's tree; its answers
+have "forward/NAME" and "gradients/NAME" of published modules, and "gradients/PATH" of parameters. `view` is what the
+family says of its model (`parts.Parts`).
+"""
+
+import functools
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minibert import families, signatures
+from minibert.config import require, shown
+from minibert.errors import InputError
+from minibert.gradcheck import error
+from minibert.laws.parts import Parts, plain
+
+Tensors = Mapping[str, np.ndarray]
+Run = Callable[[Tensors, Tensors], Tensors]
+Config = Mapping[str, Any]
+Answer = tuple[float, str] | tuple[float, str, Callable]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one law says of an implementation; holds is None where the law cannot be asked."""
+
+    law: str
+    holds: bool | None
+    error: float
+    bar: float
+    text: str
+
+
+class Silent(Exception):
+    """The law cannot be asked; the message says why."""
+
+
+class _Given(dict):
+    """What a law reads by name: where it is not there the law is silent."""
+
+    def __missing__(self, name: str) -> Any:
+        raise Silent(f"{name} is not given")
+
+
+LAWS: dict[str, Callable[..., Finding]] = {}
+
+
+def law(f: Callable, laws: dict[str, Callable[..., Finding]] = LAWS) -> Callable[..., Finding]:
+    """Declares a law; asked as f(run, weights, inputs, config, family="bert")."""
+
+    @functools.wraps(f)
+    def asked(run: Run, weights: Tensors, inputs: Tensors, config: Config, family: str = "bert") -> Finding:
+        weights, inputs, view = _question(run, weights, inputs, config, family)
+        answers: list[Tensors] = []
+
+        def ask(p: Tensors, inputs: Tensors) -> Tensors:
+            found = _mapping("what `run` returned", run(weights if p is view.p else view.flat(p), inputs))
+            answers.append({key: signatures.array(key, value) for key, value in found.items() if view.golden(key)})
+            return view.by_path(answers[-1])
+
+        try:
+            if reason := silent(family, view.config).get(f.__name__):
+                raise Silent(reason)
+            found, where, *own = f(ask, view, inputs, _Given(config))
+        except Silent as reason:
+            return Finding(f.__name__, None, math.nan, math.nan, f"{f.__name__}: not asked: {reason}")
+        eps = _eps(weights, *answers)
+        bar = own[0](eps) if own else eps * (1024 if eps < 1e-4 else 32) * (2 + view.depth)
+        holds = found <= bar
+        section, _, path = where.partition("/")
+        where = f"{section}/{view.published.get(path, path)}" if path else where
+        verdict = "holds" if holds else f"broken at {where}: {f.__doc__.splitlines()[0]}"
+        return Finding(f.__name__, holds, found, bar, f"{f.__name__}: error {found:.1e}, bar {bar:.1e}: {verdict}")
+
+    laws[f.__name__] = asked
+    return asked
+
+
+def of(family: str) -> dict[str, Callable[..., Finding]]:
+    """The laws that a family is asked: everybody's, then its own and its kin's, from `laws/NAME.py`."""
+    return {**LAWS, **{name: asked for own in _own(family) for name, asked in getattr(own, "LAWS", {}).items()}}
+
+
+def silent(family: str, config: Any) -> dict[str, str]:
+    """The laws that a family, or its kin, says cannot be asked of it, and why."""
+    return {name: why for own in _own(family) for name, why in getattr(own, "silent", lambda _: {})(config).items()}
+
+
+def _own(family: str) -> list[ModuleType]:
+    """The modules of a family's own laws: its kin's, then its own."""
+    there = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
+    kin = vars(families.family(family)).get("KIN")
+    own = [importlib.import_module(f"{__package__}.{family}")] if family in there else []
+    return [*(_own(kin) if kin else ()), *own]
+
+
+def check(run: Run, weights: Tensors, inputs: Tensors, config: Config, family: str = "bert") -> list[Finding]:
+    """Every law's finding. The implementation sees the question as given only once."""
+    inputs, given = _question(run, weights, inputs, config, family)[1], []
+
+    def remembered(w: Tensors, x: Tensors) -> Tensors:
+        same = w.keys() == weights.keys() and all(w[name] is weights[name] for name in w)
+        if not same or x.keys() != inputs.keys() or any(x[name] is not inputs[name] for name in x):
+            return run(w, x)
+        if not given:
+            given.append(run(weights, x))
+        return given[0]
+
+    return [asked(remembered, weights, inputs, config, family) for asked in of(family).values()]
+
+
+def questions(
+    asked: Callable, weights: Tensors, inputs: Tensors, config: Config, family: str = "bert"
+) -> list[tuple[Tensors, Tensors]]:
+    """The (weights, inputs) that a law wants answered."""
+    known = any(asked is one for one in of(family).values())
+    if not known:
+        raise InputError(f"law {shown(asked)}: expected one of minibert.laws: {', '.join(of(family))}")
+    wanted: list[tuple[Tensors, Tensors]] = []
+
+    def recorded(weights: Tensors, inputs: Tensors) -> Tensors:
+        wanted.append((weights, inputs))
+        return {}
+
+    asked(recorded, weights, inputs, config, family)
+    return wanted
+
+
+def replay(dumps: Iterable[Tensors]) -> Run:
+    """A `run` that gives the answers to `questions`, in their order."""
+    try:
+        answers = iter(dumps)
+    except TypeError:
+        raise InputError(f"dumps {shown(dumps)}: expected a list of answers") from None
+
+    def run(weights: Tensors, inputs: Tensors) -> Tensors:
+        answer = next(answers, None)
+        require(answer is not None, "there are fewer answers than `questions` gave questions")
+        return answer
+
+    return run
+
+
+# ---- Other questions, the same answers -------------------------------------------------------------------------------
+@law
+def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """More padding, and other ids in it, change nothing outside of it. [BERT-ATT-4]"""
+    x, name, mask = _masked(view, inputs)
+    length = mask.shape[1]
+    more = min(2, view.longest - length)
+    if more <= 0 and mask.all():
+        raise Silent("neither padding nor room for it")
+    spare = {"T": (0, max(0, more))}
+    y = {key: np.pad(value, [spare.get(dim, (0, 0)) for dim in view.specs[key].dims]) if key in view.specs else value
+         for key, value in x.items()}
+    noise = np.random.default_rng(0).integers(0, _vocabulary(view), y[name].shape)
+    for ids in view.inputs(y, dims=("B", "T"), bound="vocab_size"):
+        y[ids] = np.where(y[name], y[ids], noise)
+    first, second = ask(view.p, x), ask(view.p, y)
+    return _worst(_outside_padding(view, second, y[name], length), _outside_padding(view, first, mask, length))
+
+
+@law
+def batch_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Rows in another order give their own results in that order, and the same loss and gradients."""
+    rows = len(next(inputs[name] for name in view.inputs(inputs) if view.specs[name].dims[0] == "B"))
+    if rows < 2:
+        raise Silent("the batch has one row")
+    order = np.roll(np.arange(rows), 1)
+    others = {name: _moved(value, (0, order)) for name, value in inputs.items()}
+    first, second = ask(view.p, inputs), ask(view.p, others)
+    by_row = {key for key, value in first.items() if _name(key) in view.known and value.ndim
+              and len(value) == rows}  # fmt: skip
+    return _worst(second, {key: value[order] if key in by_row else value for key, value in first.items()})
+
+
+@law
+def head_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Heads in another order, and the columns that read them, change nothing else. [BERT-ATT-2]"""
+    config["num_attention_heads"]
+    moves: dict[str, tuple[int, np.ndarray]] = {}
+    for i, own in enumerate(view.attentions):
+        heads = view.heads_of(own) or 1
+        if heads < 2:
+            continue
+        order = np.roll(np.arange(heads), 1 + i % (heads - 1))
+        width = len(view.p[f"{own}.query.weight"]) // heads
+        entries = (order[:, None] * width + np.arange(width)).reshape(-1)
+        for part in ("query", "key", "value"):
+            moves |= {f"{own}.{part}.weight": (0, entries), f"{own}.{part}.bias": (0, entries)}
+            moves |= dict.fromkeys(view.modules(f"{own}.{part}"), (-1, entries))
+        moves[f"{own}.output.weight"] = (1, entries)
+        moves |= dict.fromkeys(view.beside(f"{own}.query", "merge"), (-1, entries))
+        moves |= dict.fromkeys(view.beside(f"{own}.query", "attention:scores", "attention:probs"), (1, order))
+    if not moves:
+        raise Silent("there is one head")
+    return _equivariance(ask, view, inputs, inputs, moves)
+
+
+@law
+def vocabulary_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Tokens under other ids (the padding id keeps its own) change nothing but the order of the logits."""
+    free = np.setdiff1d(np.arange(_vocabulary(view)), [p for p in [config.get("pad_token_id")] if p is not None])
+    order = np.arange(_vocabulary(view))
+    order[free] = np.random.default_rng(0).permutation(free)
+    renamed = np.argsort(order)
+    others = {name: renamed[inputs[name]] for name in view.inputs(inputs, bound="vocab_size")}
+    moves = {**dict.fromkeys([*view.word_tables, *view.decoders], (0, order)),
+             **dict.fromkeys((head.logits for head in view.of_tokens), (-1, order))}
+    return _equivariance(ask, view, inputs, {**inputs, **others}, moves)
+
+
+@law
+def hidden_unit_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Units of the feed-forward in another order change nothing else. [BERT-FF-1]"""
+    moves: dict[str, tuple[int, np.ndarray]] = {}
+    for own in view.feed_forwards:
+        order = np.random.default_rng(0).permutation(len(view.p[f"{own}.in.weight"]))
+        moves |= {f"{own}.in.weight": (0, order), f"{own}.in.bias": (0, order), f"{own}.out.weight": (1, order)}
+        moves |= dict.fromkeys(view.modules(f"{own}.in") | view.beside(f"{own}.in", "act"), (-1, order))
+    if not moves:
+        raise Silent("there is no feed-forward of two layers")
+    return _equivariance(ask, view, inputs, inputs, moves)
+
+
+@law
+def key_bias_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Another bias of the key projection changes no probability and nothing after it. [OP-ATT-9]"""
+    rng, moved, skip = np.random.default_rng(0), {}, set()
+    for own in view.attentions:
+        bias = _given(view.p, f"{own}.key.bias")
+        moved[f"{own}.key.bias"] = bias + rng.standard_normal(len(bias)).astype(bias.dtype)
+        skip |= view.modules(f"{own}.key") | view.beside(f"{own}.key", "attention:scores")
+    if not moved:
+        raise Silent("there is no attention")
+    x = _masked(view, inputs)[0]
+    return _worst(ask({**view.p, **moved}, x), _forward(ask(view.p, x), skip))
+
+
+@law
+def layer_norm_shift(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """A constant added to every entry of a norm's input changes nothing after the norm. [OP-LN-1]"""
+    tables = [view.tables(own)[-1] for own in view.embeddings]
+    dense = [f"{own}.{last}" for parts, last in ((view.attentions, "output"), (view.feed_forwards, "out"))
+             for own in parts if f"{own}.norm.weight" in view.p]  # fmt: skip
+    wanted = [*tables, *(f"{path}.bias" for path in dense)]
+    if not wanted:
+        raise Silent("no norm follows a table or a sub-layer")
+    shifted = {path: view.p[path] + view.p[path].dtype.type(0.75) for path in wanted}
+    skip = {name for path in (*dense, *tables) for name in view.modules(path.removesuffix(".weight"))}
+    return _worst(ask({**view.p, **shifted}, inputs), _forward(ask(view.p, inputs), skip))
+
+
+@law
+def layer_norm_scale(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """A norm's input times a constant gives the same output, once its variance is far above eps. [OP-LN-1]"""
+    if _eps(view.p) > 1e-4:
+        raise Silent("16 bits have no room for it")
+    tables = [path for own in view.embeddings for path in view.tables(own)]
+    answers = [ask({**view.p, **{path: view.p[path] * view.p[path].dtype.type(s) for path in tables}}, inputs)
+               for s in (2.0**30, 2.0**40)]  # fmt: skip
+    norms = {name for own in view.embeddings for name in view.modules(f"{own}.norm")}
+    wanted = norms | {name.rpartition(".")[0] for name in norms}
+    return _worst(answers[1], {key: value for key, value in answers[0].items()
+                               if key.startswith("forward/") and _name(key) in wanted})
+
+
+@law
+def ignored_labels(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Prediction slots of weight 0, one more of them and other labels in them, change nothing. [BERT-LOSS-1]"""
+    ids, target_weights = _given(inputs, "masked_lm_ids"), _given(inputs, "masked_lm_weights")
+    spare = ((0, 0), (0, 1))  # the new slot stands at position 0, as in BERT's files [DATA-14]
+    others = (np.pad(ids, spare) + 1 + np.arange(len(ids))[:, None]) % _vocabulary(view)
+    counted = np.pad(target_weights, spare)
+    slots = {name: np.pad(inputs[name], spare) for name in view.inputs(inputs, dims=("B", "M"))}
+    for name in view.inputs(inputs, dims=("B", "M"), bound="vocab_size"):
+        slots[name] = np.where(counted != 0, slots[name], others)
+    first, second = ask(view.p, inputs), ask(view.p, {**inputs, **slots})
+    rows, columns = np.nonzero(target_weights)
+    unasked = np.ones(_masked(view, inputs)[2].shape, bool)
+    unasked[rows, inputs["masked_lm_positions"][rows, columns]] = False
+    found, where = _worst(second, first)
+    for head in view.of_tokens:
+        logits = first.get(f"gradients/{head.logits}") if head.term == "masked_lm" else None
+        if logits is not None and logits.shape[:2] == unasked.shape and logits[unasked].any():
+            return math.inf, f"gradients/{head.logits}, at a position that nothing asks for"
+    return found, where
+
+
+@law
+def uniform_head(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Equal logits cost ln V where a token is predicted, and ln 2 for a pair of sentences. [BERT-LOSS-1 BERT-LOSS-3]"""
+    classes = {head.term: path for head in view.heads for path in view.classifier(head)}
+    paths = [*view.word_tables, *view.decoders, *(p for head in view.heads for p in view.classifier(head))]
+    equal = {path: np.broadcast_to(view.p[path][:1], view.p[path].shape).copy() for path in paths}
+    total = float(_given(inputs, "masked_lm_weights").sum())
+    kept = total / (total + config.get("mlm_denominator_eps", 0.0)) if total else 0.0
+    known = {head.term: math.log(_vocabulary(view)) for head in view.of_tokens}
+    known |= {head.term: math.log(int(head.classes)) for head in view.heads if head.term in classes}
+    if "masked_lm" in known:
+        known["masked_lm"] *= kept
+    answer = ask({**view.p, **equal}, inputs)
+    terms = [key for key in answer if key.startswith("forward/loss.")]
+    truth = {key: known[key.partition(".")[2]] for key in terms if key.partition(".")[2] in known}
+    if len(truth) == len(terms):
+        truth["forward/loss"] = sum(truth.values())
+    return _worst(answer, {key: np.asarray(value) for key, value in truth.items()})
+
+
+# ---- One answer, looked at ------------------------------------------------------------------------------------------
+@law
+def attention_rows(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """The probabilities of each query sum to one. [OP-SM-1]"""
+    sums = {key: value.sum(-1) for key, value in _probs(view, ask(view.p, inputs)).items()}
+    return _worst(sums, {key: np.ones_like(value) for key, value in sums.items()})
+
+
+@law
+def forbidden_keys(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Padding keys, and in a causal model later ones, have no probability. [OP-ATT-4]"""
+    x, _, mask = _masked(view, inputs)
+    if mask.all() and not config.get("is_decoder"):
+        raise Silent("no key is forbidden")
+    allowed = np.broadcast_to(mask[:, None, None, :] != 0, (len(mask), 1, mask.shape[1], mask.shape[1]))
+    if config.get("is_decoder"):
+        allowed = allowed & np.tri(mask.shape[1], dtype=bool)
+    probs = _probs(view, ask(view.p, x))
+    return *_worst({key: 1 + np.where(allowed, 0, value) for key, value in probs.items()},
+                   {key: np.ones_like(value) for key, value in probs.items()}), lambda eps: eps
+
+
+@law
+def key_bias_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """The gradient of the key projection's bias is 0. [OP-ATT-9]"""
+    answer = ask(view.p, _masked(view, inputs)[0])
+    found = {key: answer[key] for path in view.p if (key := f"gradients/{path}") in answer}
+    largest = {key: float(np.abs(value).max()) for key, value in found.items()}
+    biases = [f"gradients/{own}.key.bias" for own in view.attentions if f"gradients/{own}.key.bias" in found]
+    if not biases:
+        raise Silent("the key bias's gradient is not given")
+    worst, most = max(biases, key=largest.get), max(largest.values())
+    return (largest[worst] / most if most else math.inf), worst
+
+
+@law
+def softmax_gradients(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """What enters a softmax (scores, logits) has gradients that sum to zero over its entries. [OP-SM-2 OP-CE-4]"""
+    names = {head.logits for head in view.heads if head in view.of_tokens or view.classifier(head)}
+    names |= view.inside(":scores")
+    entered = {key: value for key, value in ask(view.p, inputs).items()
+               if key.startswith("gradients/") and _name(key) in names}  # fmt: skip
+    sums = {key: np.append(value.reshape(-1), value.sum(-1)) for key, value in entered.items()}
+    return _worst(sums, {key: np.append(value.reshape(-1), 0 * value.sum(-1)) for key, value in entered.items()})
+
+
+@law
+def tied_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """The word table's gradient is the sum of its two uses, look-up and decoder. [BERT-MLM-3]"""
+    if any(path.endswith("decoder.weight") for path in view.decoders):
+        raise Silent("the decoder has a matrix of its own")
+    answer, table = ask(view.p, inputs), _word_table(view)
+    (ids, *_) = view.inputs(view.module.inputs(view.config), bound="vocab_size")
+    looked_up = _given(answer, f"gradients/{view.published[table].rpartition('.')[0]}")
+    if not view.of_tokens:
+        raise Silent("no head predicts tokens")
+    rows, width = view.p[table].shape
+    scattered = np.zeros((rows, width), looked_up.dtype)
+    np.add.at(scattered, inputs[ids].reshape(-1), looked_up.reshape(-1, width))
+    decoder = np.zeros_like(scattered)
+    for head in view.of_tokens:
+        d = _given(answer, f"gradients/{head.logits}").reshape(-1, rows)
+        decoder = decoder + d.T @ _given(answer, f"forward/{head.entered}").reshape(-1, width)
+    got, both = _given(answer, f"gradients/{table}"), scattered + decoder
+    pad = config.get("pad_token_id")
+    if pad is not None and got.shape == both.shape:  # ports give its row the decoder's part alone [BERT-EMB-4]
+        alone = np.abs(got[pad] - decoder[pad]).max() < np.abs(got[pad] - both[pad]).max()
+        both[pad] = decoder[pad] if alone else both[pad]
+    return _worst({f"gradients/{table}": got}, {f"gradients/{table}": both})
+
+
+@law
+def gradient_is_the_slope(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Along a random direction the loss rises as its gradient says: of all parameters, and of the word table alone."""
+    x, rng, table = _masked(view, inputs)[0], np.random.default_rng(0), _word_table(view)
+    signs = {path: rng.choice([-1.0, 1.0], value.shape) for path, value in view.p.items()}
+    pad = config.get("pad_token_id")
+    for path in (path for own in view.embeddings for path in view.tables(own)):
+        if pad is not None and pad < len(signs[path]):  # ports leave out its look-up [BERT-EMB-4 ROB-EMB-2]
+            signs[path][pad] = 0
+    gradient, errors = ask(view.p, x), {}
+    bar = 16 * math.sqrt(_eps(view.p, gradient))
+    for paths in (list(view.p), [table]):
+        parts = {n: np.asarray(_given(gradient, f"gradients/{n}"), np.float64) * np.abs(signs[n]) for n in paths}
+        length = math.sqrt(sum(float((part * part).sum()) for part in parts.values()))
+
+        def loss(step: float, paths: list[str] = paths) -> float:
+            moved = {n: view.p[n] + (step * signs[n]).astype(view.p[n].dtype) for n in paths}
+            return float(_given(ask({**view.p, **moved}, x), "forward/loss"))
+
+        along = sum(float((parts[n] * signs[n]).sum()) for n in paths)
+        reach = 0.3 * bar ** (2 / 7) / math.sqrt(sum(signs[n].size for n in paths))
+        slope = _slope(loss, reach, bar / 4 * length)
+        errors[paths[0] if len(paths) == 1 else "all parameters"] = abs(along - slope) / max(abs(slope), length)
+    worst = max(errors, key=lambda where: (math.isnan(errors[where]), errors[where]))
+    return errors[worst], f"gradients/{worst}", lambda eps: 16 * math.sqrt(eps)
+
+
+def _slope(f: Callable[[float], float], reach: float, agreement: float) -> float:
+    """f'(0) by differences of sixth order, over steps that shrink until three of them agree (kinks, truncation)."""
+    slopes: list[float] = []
+    for h in (reach / 3**k for k in range(6)):
+        slopes.append(sum(share * (f(k * h) - f(-k * h)) for k, share in ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))) / h)
+        if len(slopes) > 2 and max(slopes[-3:]) - min(slopes[-3:]) <= agreement:
+            return slopes[-2]
+    raise Silent("the loss is too rough along the way for a slope")
+
+
+# ---- What laws share -------------------------------------------------------------------------------------------------
+def _eps(*answers: Tensors) -> float:
+    kinds = {np.asarray(a).dtype for tensors in answers for a in tensors.values() if np.asarray(a).dtype.kind == "f"}
+    return max((float(np.finfo(kind).eps) for kind in kinds), default=2.0**-52)
+
+
+def _name(key: str) -> str:
+    """What a key is about, without its section and the number of the call where a module is called again."""
+    return plain(key.partition("/")[2])
+
+
+def _worst(got: Tensors, expected: Tensors) -> tuple[float, str]:
+    """The largest error of the tensors that both have, and where."""
+    parameters = [np.abs(b).max(initial=0) for key, b in expected.items() if key.startswith("gradients/")]
+    largest = float(max(parameters, default=0.0))
+    errors = {key: error(got[key], b, largest if key.startswith("gradients/") else 0.0)
+              for key, b in expected.items() if key in got}
+    if not errors:
+        raise Silent("the implementation does not give the tensors it is about")
+    worst = max(errors, key=errors.get)
+    return errors[worst], worst
+
+
+def _equivariance(ask: Run, view: Parts, inputs: Tensors, others: Tensors, moves: dict) -> tuple[float, str]:
+    """moves: path or published module -> (axis, order), applied to the parameters and expected of the answer."""
+    moved = {path: _moved(value, moves.get(path)) for path, value in view.p.items()}
+    first, second = ask(view.p, inputs), ask(moved, others)
+    return _worst(second, {key: _moved(value, moves.get(_name(key))) for key, value in first.items()})
+
+
+def _moved(value: np.ndarray, move: tuple[int, np.ndarray] | None) -> np.ndarray:
+    fits = move is not None and value.ndim > max(move[0], 0) and value.shape[move[0]] == len(move[1])
+    return np.ascontiguousarray(np.take(value, move[1], axis=move[0])) if fits else value
+
+
+def _forward(answer: Tensors, skip: set[str]) -> Tensors:
+    return {key: value for key, value in answer.items() if key.startswith("forward/") and _name(key) not in skip}
+
+
+def _question(run: Run, weights: Any, inputs: Any, config: Any, family: str) -> tuple[Tensors, Tensors, Parts]:
+    """(weights, inputs without dropout, the family's view) as arrays; InputError for what no law can be asked of."""
+    if not callable(run):
+        raise InputError(f"run {shown(run)}: expected a function of (weights, inputs)")
+    weights = _mapping("weights", weights).items()
+    weights = {name: signatures.array(f"weight {name}", value) for name, value in weights}
+    inputs = _without_dropout(_mapping("inputs", inputs))
+    view = Parts(family, _mapping("config", config), weights)
+    for name, spec in view.module.inputs(view.config).items():
+        given = name in inputs or any(inputs.keys() & {s for s, n in view.module.SPELLINGS.items() if n == name})
+        require(spec.startswith("?") or given, f"inputs lack {name!r}")
+    sizes = {"vocab_size": _vocabulary(view) if view.word_tables else 2**62}
+    for name, spec in view.specs.items():
+        if name in inputs and spec.dims != ("B",):  # labels of rows are (B, 1), too
+            checked = spec.bound is None or spec.bound in ("T", "vocab_size") or spec.bound.isdigit()
+            spec = spec if checked else spec._replace(bound=str(2**62))
+            inputs[name] = signatures.check(name, inputs[name], spec, sizes)
+    return weights, inputs, view
+
+
+def _mapping(name: str, given: Any) -> Mapping[str, Any]:
+    fits = isinstance(given, Mapping) and all(isinstance(key, str) for key in given)
+    if not fits:
+        raise InputError(f"{name} {shown(given)}: expected a dict by published name")
+    return given
+
+
+def _without_dropout(inputs: Tensors) -> dict[str, np.ndarray]:
+    """The first batch, in evaluation."""
+    return {name: signatures.array(name, value) for name, value in inputs.items()
+            if "/" not in name and name != "dropout"}
+
+
+def _masked(view: Parts, inputs: Tensors) -> tuple[dict[str, np.ndarray], str, np.ndarray]:
+    """(inputs with a mask that forbids no whole row, the mask's name, the mask)."""
+    names = view.inputs(view.module.inputs(view.config), dims=("B", "T"), kind="bit")
+    spelled = [other for name in names for other in (name, *(s for s, n in view.module.SPELLINGS.items() if n == name))]
+    if not spelled:
+        raise Silent("the family has no mask of keys")
+    name = next((name for name in spelled if name in inputs), spelled[0])
+    like = next(inputs[other] for other in view.inputs(inputs, dims=("B", "T")))
+    mask = inputs.get(name, np.ones_like(like))
+    dead = ~mask.any(-1, keepdims=True)
+    if name in inputs and not dead.any():
+        return dict(inputs), name, mask
+    mask = np.where(dead, np.ones_like(mask), mask)
+    return {**inputs, name: mask}, name, mask
+
+
+def _outside_padding(view: Parts, answer: Tensors, mask: np.ndarray, length: int) -> dict[str, np.ndarray]:
+    """Every tensor without its padding; parameters' gradients and whole-row results as they are."""
+    kept, found, logits = mask != 0, {}, {head.logits for head in view.heads if head.token}
+    for key, value in answer.items():
+        by_token = value.ndim >= 3 or _name(key) in logits  # one logit a token
+        if by_token and value.shape[:2] == kept.shape:
+            value = value[kept]
+        elif value.ndim == 4 and value.shape[::2] == (len(kept), kept.shape[1]):  # (B, H, T, T)
+            value = np.moveaxis(value, 1, -1)[kept[:, :, None] & kept[:, None, :]]
+        elif value.ndim == 3 and value.shape[:2] == (1, kept.shape[1]):
+            value = value[:, :length]
+        found[key] = value
+    return found
+
+
+def _given(tensors: Tensors, name: str) -> np.ndarray:
+    if name not in tensors:
+        raise Silent(f"{name} is not given")
+    return tensors[name]
+
+
+def _word_table(view: Parts) -> str:
+    for path in view.word_tables:
+        return path
+    raise Silent("there is no word table under its published name")
+
+
+def _vocabulary(view: Parts) -> int:
+    return len(view.p[_word_table(view)])
+
+
+def _probs(view: Parts, answer: Tensors) -> dict[str, np.ndarray]:
+    names = view.inside(":probs")
+    return {key: value for key, value in answer.items() if key.startswith("forward/") and _name(key) in names}

@@ -1,0 +1,190 @@
+"""What a family's model is made of, for laws: parts of its tree, where they are called, and its inputs by their specs.
+
+Attention is a sub-tree with query, key, value and output; what feeds forward one with in and out; a word table is
+called "word", what makes logits "decoder". Which published module is which, the family's `names` and `activations` say.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert import families, heads, objective, signatures, tree
+from minibert.checkpoint.names import from_published, to_published
+from minibert.config import from_fields
+
+Tensors = Mapping[str, np.ndarray]
+
+
+class Head(NamedTuple):
+    """A term's logits: the published module that gives them, that which its decoder reads, and how many classes there
+    are ("vocab_size" is the vocabulary's); token: one for each token of a row.
+    """
+
+    term: str
+    logits: str
+    entered: str | None
+    classes: str
+    token: bool
+
+
+class Parts:
+    """A family's model with these weights, by published name; config: published fields, those that are given."""
+
+    def __init__(self, family: str, config: Mapping[str, Any], weights: Tensors):
+        self.module = families.family(family)
+        known = self.module.Config.__dataclass_fields__
+        self.config = from_fields(self.module.Config, {name: config[name] for name in config if name in known})
+        self.rows = [row for row in self.module.names(self.config) if row[1] in weights]
+        self.others = {name: array for name, array in weights.items() if name not in {row[1] for row in self.rows}}
+        self.p = tree.flatten(from_published(dict(weights), self.rows)) if self.rows else {}
+        self.shapes = {name: weights[name].shape for _, name, _ in self.rows}
+        self.published = {path: name for path, name, _ in self.rows}
+        self.table = [(plain(name), path, place) for name, path, _, place in self.module.activations(self.config)]
+        self.known = {name for name, *_ in self.table}
+
+    # Weights and gradients
+    def flat(self, p: Tensors) -> dict[str, np.ndarray]:
+        """These parameters, by path, under published names, and whatever else was given."""
+        return {**self.others, **to_published(tree.unflatten(dict(p)), self.rows)}
+
+    def by_path(self, answer: Tensors) -> dict[str, np.ndarray]:
+        """An answer with the parameters' gradients as "gradients/PATH"; those of another shape are left out."""
+        keys = {name: f"gradients/{name}" for name in self.shapes}
+        fits = [name for name, key in keys.items() if key in answer and answer[key].shape == self.shapes[name]]
+        flat = {name: answer[keys[name]] for name in fits}
+        paths = tree.flatten(from_published(flat, self.rows)) if flat else {}
+        others = {key: value for key, value in answer.items() if key not in keys.values()}
+        return {**others, **{f"gradients/{path}": value for path, value in paths.items()}}
+
+    def golden(self, key: str) -> bool:
+        """Whether a golden case may have this key: what an implementation gives besides is passed over."""
+        name = plain(key.partition("/")[2])
+        return name in self.known or name in self.published.values() or re.fullmatch(r"loss(\..+)?", name) is not None
+
+    # Parts of the tree
+    def parts(self, *names: str) -> list[str]:
+        """Paths of the sub-trees that have these parts, all with weights."""
+        owners = dict.fromkeys(path.rpartition(f".{names[0]}.")[0] for path in self.p if f".{names[0]}." in path)
+        return [path for path in owners if all(f"{path}.{name}.weight" in self.p for name in names)]
+
+    @property
+    def attentions(self) -> list[str]:
+        return self.parts("query", "key", "value", "output")
+
+    @property
+    def feed_forwards(self) -> list[str]:
+        return self.parts("in", "out")
+
+    @property
+    def embeddings(self) -> list[str]:
+        """Paths of the embeddings that end in a norm."""
+        return [path for path in self.parts("norm") if path.rpartition(".")[2] == "embeddings"]
+
+    def tables(self, embeddings: str) -> list[str]:
+        """Paths of the tables of one of them."""
+        held = (path for path in self.p if path.startswith(f"{embeddings}.") and path.endswith(".weight"))
+        return [path for path in held if ".norm." not in path]
+
+    @property
+    def word_tables(self) -> list[str]:
+        return [path for path in self.p if f".{path}".endswith(".word.weight")]
+
+    @property
+    def decoders(self) -> list[str]:
+        """Paths of the decoders' biases, and of matrices of their own."""
+        return [path for path in self.p if re.search(r"(^|\.)decoder\.(weight|bias)$", path)]
+
+    def heads_of(self, attention: str) -> int | None:
+        """How many heads an attention has; None where the config does not say."""
+        networks = getattr(self.module, "parts", lambda _: {})(self.config)
+        return getattr(networks.get(attention.partition(".")[0], self.config), "num_attention_heads", None)
+
+    # Published modules
+    def modules(self, part: str) -> set[str]:
+        """Published names of the modules whose parameters stand in this part of the tree, in all its networks."""
+        own = {self.published[path] for path in (f"{part}.weight", f"{part}.bias") if path in self.published}
+        again = {alias for alias, name in self.module.aliases(self.config).items() if name in own}
+        return {name.rpartition(".")[0] for name in own | again}
+
+    def beside(self, part: str, *others: str) -> set[str]:
+        """Published names of what stands beside the calls of a part: of other parts, "attention:scores", "act"."""
+        owners = self.modules(part)
+        wanted = {f"{path.rpartition('.')[0]}.{other}" for name, path, _ in self.table if name in owners
+                  for other in others}  # fmt: skip
+        return {name for name, path, _ in self.table if path in wanted}
+
+    def inside(self, part: str) -> set[str]:
+        """Published names of this part, ":scores", of every attention."""
+        return {name for name, path, _ in self.table if path.endswith(part)}
+
+    @property
+    def depth(self) -> int:
+        """How many layers stand behind each other."""
+        numbers = (re.search(r"layer (\d+)$", place) for *_, place in self.table)
+        return max((1 + int(number[1]) for number in numbers if number), default=0)
+
+    # Heads, inputs
+    @cached_property
+    def heads(self) -> list[Head]:
+        """Of each term that tells classes apart."""
+        found = []
+        for term, head in _terms(self.module, self.config).items():
+            specs = [signatures.parse(spec) for spec in head.LABELS.values()]
+            classes = next((s.bound for s in specs if s.bound and (s.bound == "vocab_size" or s.bound.isdigit())), None)
+            token = any(s.dims == ("B", "T") and s.bound for s in specs)
+            rows = [(name, path) for name, path, _ in self.table if re.search(rf"(^|\.){term}\.head(\.|$)", path)]
+            if classes and rows:
+                *before, (logits, _) = rows
+                found.append(Head(term, logits, before[-1][0] if before else None, classes, token))
+        return found
+
+    @property
+    def of_tokens(self) -> list[Head]:
+        """The heads that tell the tokens of the vocabulary apart."""
+        return [head for head in self.heads if head.classes == "vocab_size"]
+
+    def classifier(self, head: Head) -> list[str]:
+        """Paths of the parameters that make a head's logits, one row a class; none where a logit is of two classes."""
+        term = self.module.terms(self.config)
+        part = term[head.term].part if isinstance(term, dict) else None
+        held = [path for path in self.p if part and path.startswith(f"{part}.")]
+        return [path for path in held if head.classes.isdigit() and len(self.p[path]) == int(head.classes)]
+
+    @cached_property
+    def specs(self) -> dict[str, signatures.Spec]:
+        """Of inputs and labels, under all their spellings."""
+        inputs = self.module.inputs(self.config)
+        given = {**inputs, **objective.labels(self.module, self.config), **inputs}
+        again = {other: given[name] for other, name in self.module.SPELLINGS.items() if name in given}
+        return {name: signatures.parse(spec) for name, spec in {**given, **again}.items()}
+
+    def inputs(self, inputs: Iterable[str], dims: tuple[str, ...] = (), **like: Any) -> list[str]:
+        """The names among these of arrays with such a spec: dims, kind, bound."""
+        wanted = [name for name in inputs if name in self.specs and (not dims or self.specs[name].dims == dims)]
+        return [name for name in wanted if all(getattr(self.specs[name], key) == value for key, value in like.items())]
+
+    @property
+    def longest(self) -> int:
+        """How many tokens a row may have."""
+        lengths = getattr(self.module, "lengths", None)
+        return lengths(self.config)["T"][1] if lengths else self.module.longest(self.config)
+
+
+def _terms(module: ModuleType, config: Any) -> dict[str, ModuleType]:
+    """The head of each term, by the term's name where the family has a loss of its own."""
+    terms = module.terms(config)
+    if isinstance(terms, dict):
+        return {name: term.head for name, term in terms.items()}
+    there = {head.name for head in iter_modules(heads.__path__)}
+    return {name: import_module(f"{heads.__name__}.{name}") for name in terms if name in there}
+
+
+def plain(name: str) -> str:
+    """A tensor's name without the number of the call where a module is called again."""
+    return re.sub(r"@\d+$", "", name)

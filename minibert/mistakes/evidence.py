@@ -1,0 +1,155 @@
+"""A candidate's tensors, and how far a mutant's lie from them.
+
+A residual is max over a tensor of |candidate - mutant| / (scale · noise floor). A mutant's run ends where its forward
+pass leaves the candidate for good.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minibert import trace
+from minibert.golden import case as cases
+from minibert.golden import compare
+from minibert.golden.case import Case
+from minibert.mistakes.catalogue import GRADIENTS
+from minibert.mistakes.swap import Key, Nesting
+from minibert.pairs import BLOCKS, PAIRS
+
+ASTRAY = 65536  # times the floor: a forward tensor so far off is not a matter of a mutant's own noise
+
+
+class Evidence:
+    """A candidate's tensors in causal order, and how far others lie from them."""
+
+    def __init__(self, case: Case, candidate: Mapping[str, Any], dtype: str, keys: Iterable[str]):
+        self.truth = case.tensor
+        self.keys: list[str] = []
+        floors = []
+        for key in keys:
+            entry, array = case.entries[key], np.asarray(candidate[key])
+            floor = compare.floor(entry, dtype)
+            if array.size and array.shape == entry.shape and floor:
+                self.keys.append(key)
+                floors.append(floor)
+        self.shapes = [case.entries[key].shape for key in self.keys]
+        arrays = [np.asarray(candidate[key], np.float64).reshape(-1) for key in self.keys]
+        self.sizes = np.array([a.size for a in arrays], np.int64)
+        self.starts = np.concatenate([[0], np.cumsum(self.sizes)])[:-1].astype(np.int64)
+        self.values = np.concatenate(arrays) if arrays else np.zeros(0)
+        self.floors = np.array(floors)
+        self.scales = np.array([case.entries[key].scale for key in self.keys])
+        groups = [cases.scaled_with(key) for key in self.keys]
+        number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+        self.groups = np.array([number[group] if group else -1 for group in groups], np.int64)
+
+    def only(self, chosen: list[int]) -> "Evidence":
+        """The tensors of these numbers alone."""
+        part = object.__new__(Evidence)
+        part.truth = self.truth
+        part.keys, part.shapes = ([held[i] for i in chosen] for held in (self.keys, self.shapes))
+        part.sizes = self.sizes[chosen]
+        part.starts = np.concatenate([[0], np.cumsum(part.sizes)])[:-1].astype(np.int64)
+        ends = self.starts + self.sizes
+        part.values = np.concatenate([self.values[self.starts[i] : ends[i]] for i in chosen])
+        part.floors, part.scales, part.groups = (held[chosen] for held in (self.floors, self.scales, self.groups))
+        return part
+
+    def flat(self, tensors: Mapping[str, Any], silent: Callable[[str], Any] | None = None) -> np.ndarray:
+        """The tensors in one row; NaN-free gaps are +inf where a key is absent, of another shape, or silent."""
+        parts = []
+        for key, shape, size in zip(self.keys, self.shapes, self.sizes, strict=True):
+            array = None if silent and silent(key) else self.shaped(key, shape, tensors.get(key))
+            parts.append(np.full(size, np.inf) if array is None else np.asarray(array, np.float64).reshape(-1))
+        return np.concatenate(parts)
+
+    def shaped(self, key: str, shape: tuple[int, ...], array: Any) -> Any:
+        """The array in the case's shape; of one that differs by row where the case has one for all, the oddest row."""
+        if array is None or np.shape(array) == shape:
+            return array
+        if not shape or shape[0] != 1 or np.size(array) % max(1, int(np.prod(shape))):
+            return None
+        rows, truth = np.reshape(array, (-1, *shape[1:])), self.truth(key)
+        if key.startswith(f"{GRADIENTS}/"):
+            return rows.sum(0, keepdims=True)
+        return rows[np.abs(rows - truth).reshape(len(rows), -1).max(1).argmax()][None]
+
+    def residuals(self, flat: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
+        """Per key |candidate - flat| over the noise floor; NaN where `flat` says nothing.
+
+        spread: per key, the mutant's own rounding error, where that is known to be larger.
+        """
+        return self.distances(self.values, flat, spread)
+
+    def distances(self, a: np.ndarray, b: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
+        """Per key |a - b| over the noise floor at b's scale."""
+        if not len(self.keys):
+            return np.zeros(0)
+        difference = np.abs(a - b)
+        unknown = np.isnan(b)
+        difference[np.isnan(a) & unknown] = 0
+        if unknown.any():  # where NaN begins must agree; how far it spreads is a matter of what multiplies it by 0
+            later = int(self.starts.searchsorted(int(unknown.argmax()), "right"))
+            start = self.starts[later] if later < len(self.starts) else len(b)
+            difference[start:][(unknown | np.isnan(a))[start:]] = 0
+        difference[np.isnan(difference)] = np.inf
+        worst = np.maximum.reduceat(difference, self.starts)
+        unit = self.unit(b)
+        if spread is not None:
+            unit = np.maximum(unit, spread)
+        found = worst / unit
+        found[np.isposinf(b[self.starts])] = np.nan
+        return found
+
+    def unit(self, b: np.ndarray) -> np.ndarray:
+        """Per key scale · floor, the scale of b by the rule of `case.scale`, at least a tenth of the right one."""
+        largest = np.maximum.reduceat(np.nan_to_num(np.abs(b), nan=0.0, posinf=0.0), self.starts)
+        group = np.zeros(self.groups.max(initial=0) + 1)
+        inside = self.groups >= 0
+        np.maximum.at(group, self.groups[inside], largest[inside])
+        scale = np.where(inside, np.maximum(largest, 1e-3 * group[self.groups]), largest)
+        return np.maximum(scale, 0.1 * self.scales) * self.floors
+
+
+def worst(residuals: np.ndarray) -> float:
+    """The largest of them, 0 where nothing is known."""
+    return float(np.nanmax(residuals, initial=0.0))
+
+
+class Elsewhere(Exception):
+    """A mutant that has left the candidate; `index` is that of the first key on which they differ."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+class Guard:
+    """A factory of observers that end a mutant's run where its forward pass leaves the candidate for good.
+
+    at: for each site's key, (index in the evidence, part of an attention op or "", values, scale, floor).
+    """
+
+    def __init__(self, at: Mapping[Key, list[tuple[int, str, np.ndarray, float, float]]]):
+        self.at = at
+
+    def __call__(self) -> Callable:
+        nesting = Nesting()
+
+        def watch(f: Callable, args: tuple, constants: dict) -> Any:
+            name = f.__name__
+            if name not in PAIRS and name not in BLOCKS:
+                return f(*args, **constants)
+            key = nesting.enter(name)
+            y, cache = f(*args, **constants)
+            nesting.leave()
+            for index, part, values, scale, floor in self.at.get(key, ()):
+                found = trace.Event(name, cache, y).part(part)[0] if part else y
+                if found.size == values.size:
+                    difference = np.abs(found.reshape(-1) - values)
+                    unit = max(scale, float(np.abs(found).max())) * floor
+                    if float(np.nanmax(difference, initial=0.0)) > ASTRAY * unit:
+                        raise Elsewhere(index)
+            return y, cache
+
+        return watch
