@@ -68,10 +68,10 @@ class Model:
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
         module, dtype = self.module, self._dtype()
-        for head in objective.needs(module, self.config):
+        arrays = self.checked(batch)
+        for head in objective.needs(module, self.config, arrays):
             if head not in self.params:
                 raise InputError(f"loss needs the head {head!r}, which these parameters do not have")
-        arrays = self.checked(batch)
         given = None if denominators is None else self._denominators(denominators, arrays, dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
             loss, cache = objective.loss(module, self.params, self.config, arrays, denominators=given, keep=keep)
@@ -92,7 +92,7 @@ class Model:
     def loss_backward(self, cache: Tree) -> Tree:
         """d loss / d every parameter: a tree like `params`. InputError unless `loss` gave the cache."""
         terms = cache.get("terms") if isinstance(cache, dict) else None
-        fits = isinstance(terms, dict) and terms.keys() == {*self.module.terms(self.config)}
+        fits = isinstance(terms, dict) and len(terms) > 0 and terms.keys() <= {*self.module.terms(self.config)}
         if not fits:
             raise InputError(f"cache {shown(cache)}: expected what this model's `loss` returned beside the loss")
         return objective.loss_backward(cache)

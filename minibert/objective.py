@@ -26,7 +26,7 @@ class Term(NamedTuple):
     head: a module of `heads`; part: where its parameters stand in the tree, None where it has none; reads: the output
     of the network that it is given; sizes: for its `shapes`; constants: for its `loss`; table: the path of the matrix
     that makes its logits, in the network or in its own part; weight: its factor; dropout: (published module, rate) of
-    what is dropped of the output before it.
+    what is dropped of the output before it; optional: a batch without any of its labels does not ask it.
     """
 
     head: ModuleType
@@ -37,6 +37,7 @@ class Term(NamedTuple):
     table: str | None = None
     weight: float = 1.0
     dropout: tuple[str, float] | None = None
+    optional: bool = False
 
 
 # ---- What the terms say ----------------------------------------------------------------------------------------------
@@ -59,14 +60,36 @@ def labels(network: ModuleType, config: Any) -> dict[str, str]:
     """The specs of what the loss takes beside the network's inputs."""
     if hasattr(network, "loss"):
         return network.labels(config)
-    return {name: spec for term in network.terms(config).values() for name, spec in term.head.LABELS.items()}
+    found = {}
+    for term in network.terms(config).values():
+        for name, spec in term.head.LABELS.items():
+            found[name] = f"?{spec.removeprefix('?')}" if term.optional else spec
+    return found
 
 
-def needs(network: ModuleType, config: Any) -> tuple[str, ...]:
-    """The top-level parts of the tree that the loss cannot do without and that a published directory may lack."""
+def asked(network: ModuleType, config: Any, batch: Tree) -> dict[str, Term]:
+    """The terms that a batch asks for: all but optional ones of which it has no label. InputError where it has only
+    some of a term's labels, or asks for nothing.
+    """
+    terms = network.terms(config)
+    due = {name: [key for key, spec in term.head.LABELS.items() if spec[0] != "?"] for name, term in terms.items()}
+    found = {name: term for name, term in terms.items() if not term.optional or any(key in batch for key in due[name])}
+    for name, term in found.items():
+        lacking = [key for key in due[name] if term.optional and key not in batch]
+        require(not lacking, f"the batch lacks {', '.join(map(repr, lacking))}, which {name} needs")
+    known = "; ".join(f"{name}: {', '.join(keys)}" for name, keys in due.items())
+    require(bool(found), f"the batch has labels of no term; there are {known}")
+    return found
+
+
+def needs(network: ModuleType, config: Any, batch: Tree | None = None) -> tuple[str, ...]:
+    """The top-level parts of the tree that the loss, of this batch where one is given, cannot do without and that a
+    published directory may lack.
+    """
     if hasattr(network, "loss"):
         return network.needs(config)
-    terms, optional = network.terms(config).values(), getattr(network, "OPTIONAL", {})
+    terms = (network.terms(config) if batch is None else asked(network, config, batch)).values()
+    optional = getattr(network, "OPTIONAL", {})
     read = [part for part, output in optional.items() if any(term.reads == output for term in terms)]
     return (*read, *(term.part for term in terms if term.part))
 
@@ -81,7 +104,7 @@ def counts(network: ModuleType, config: Any, batch: Tree) -> dict[str, float]:
     """How many targets a batch has for each term: what its sum is divided by."""
     if hasattr(network, "loss"):
         return network.counts(config, batch)
-    return {name: term.head.count(_labels(term, batch)) for name, term in network.terms(config).items()}
+    return {name: term.head.count(_labels(term, batch)) for name, term in asked(network, config, batch).items()}
 
 
 def _labels(term: Term, batch: Tree) -> Tree:
@@ -107,8 +130,10 @@ def loss(
     if hasattr(network, "loss"):
         value, c = network.loss(p, config, batch, denominators=denominators, keep=keep, dense=dense)
         return value, {**c, "of": network}
-    terms, given, masks = network.terms(config), denominators or {}, batch.get("dropout") or {}
+    terms, given, masks = asked(network, config, batch), denominators or {}, batch.get("dropout") or {}
     c: Tree = {"of": network, "config": config, "terms": {}}
+    parts = {term.part for term in network.terms(config).values()} - {term.part for term in terms.values()}
+    c["unasked"] = {part: p[part] for part in parts if part in p}
     out, c["encode"] = network.encode(p, config, batch, keep=keep)
     read = {term.reads for term in terms.values()}
     c["idle"] = {name: value for name, value in out.items() if isinstance(value, np.ndarray) and name not in read}
@@ -133,8 +158,8 @@ def loss_backward(c: Tree) -> Tree:
     network = c["of"]
     if hasattr(network, "loss"):
         return network.loss_backward(c)
-    g, dout, tables = {}, {}, []
-    for name, term in reversed(network.terms(c["config"]).items()):
+    g, dout, tables, terms = tree.zeros_like(c["unasked"]), {}, [], network.terms(c["config"])
+    for name, term in reversed([(name, terms[name]) for name in c["terms"]]):
         value = c["terms"][name]
         dh, own, dtable = term.head.loss_backward(np.full_like(value, term.weight), c[name])
         if term.dropout:
@@ -165,7 +190,8 @@ def right(c: Tree) -> dict[str, layers.Right]:
     network = c["of"]
     if hasattr(network, "loss"):
         return network.right(c)
-    return {name: term.head.right(c[name]) for name, term in network.terms(c["config"]).items()}
+    terms = network.terms(c["config"])
+    return {name: terms[name].head.right(c[name]) for name in c["terms"]}
 
 
 def predict(network: ModuleType, p: Tree, config: Any, inputs: Tree, name: str, at: Any = ...) -> Array:

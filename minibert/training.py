@@ -103,7 +103,7 @@ def order(step: int, size: int, count: int, seed: int) -> np.ndarray:
 
 def denominators(model: Any, parts: list[Batch]) -> dict[str, float]:
     """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    return functools.reduce(tree.add, (objective.counts(model.module, model.config, part) for part in parts))
+    return functools.reduce(_plus, (objective.counts(model.module, model.config, part) for part in parts))
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
@@ -133,7 +133,14 @@ def _sum(f: Callable[[Batch], Any], parts: list[Batch], threads: int) -> Any:
                 contexts = [contextvars.copy_context() for _ in several]  # a context can be entered once at a time
                 yield from pool.map(lambda context, b: context.run(f, b), contexts, several)
 
-    return functools.reduce(tree.add, each() if threads > 1 and len(parts) > 1 else map(f, parts))
+    return functools.reduce(_plus, each() if threads > 1 and len(parts) > 1 else map(f, parts))
+
+
+def _plus(a: Any, b: Any) -> Any:
+    """The sum of two trees; what one of them lacks, as a term that its batch did not ask, counts 0."""
+    if isinstance(a, dict):
+        return {key: _plus(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key)) for key in {**a, **b}}
+    return tree.map(np.add, a, b)
 
 
 def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
@@ -526,7 +533,11 @@ def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[st
 
 def _said(recent: deque[dict], short: dict[str, str]) -> str:
     """The means of the last steps, for the progress line; short: names of terms."""
-    mean = {name: value / len(recent) for name, value in tree.items(functools.reduce(tree.add, recent))}
-    right = {term: f" ({mean[f'accuracies.{term}']:.1%})" for term in recent[0]["accuracies"]}
-    terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f}{right.get(term, '')}" for term in recent[0]["terms"])
+    said: dict[str, list[float]] = {}
+    for name, value in (item for entry in recent for item in tree.items(entry)):
+        said.setdefault(name, []).append(value)
+    mean = {name: sum(values) / len(values) for name, values in said.items()}
+    asked = [name.partition(".")[2] for name in said if name.startswith("terms.")]
+    right = {term: f" ({mean[f'accuracies.{term}']:.1%})" for term in asked if f"accuracies.{term}" in mean}
+    terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f}{right.get(term, '')}" for term in asked)
     return f"loss {mean['loss']:.3f}  {'  '.join(terms)}  {mean['tokens_per_second']:,.0f} tokens/s"

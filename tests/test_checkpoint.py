@@ -398,11 +398,13 @@ def toy(tmp_path, monkeypatch):
     (tmp_path / "families/toy.py").write_text(TOY, encoding="utf-8")
     monkeypatch.setattr(families, "__path__", [*families.__path__, str(tmp_path / "families")])
     monkeypatch.delitem(sys.modules, "minibert.families.toy", raising=False)
+    families._files.cache_clear()
     module = families.family("toy")
     rng = np.random.default_rng(0)
     params = tree.map(lambda shape: rng.normal(size=shape), module.shapes(module.Config()))
     yield minibert.Model("toy", module.Config(trick=True), params)
     del sys.modules["minibert.families.toy"]
+    families._files.cache_clear()
 
 
 def test_bijections(toy):

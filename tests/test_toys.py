@@ -10,9 +10,10 @@ import pytest
 import minibert
 from minibert import batches, cli, families, gradcheck, objective, signatures, training, tree
 from minibert.errors import InputError
+from minibert.objective import Term
 from minibert.pretraining import pretrain
 from tests import toys
-from tests.toys import toy_vit, toy_word2vec
+from tests.toys import classes, toy_vit, toy_word2vec
 
 NAMES = ["toy_vit", "toy_word2vec"]
 
@@ -150,3 +151,56 @@ def test_help_says_what_the_data_functions_of_the_family_take(capsys):
     assert cli.main(["pretrain", "toy_vit"]) == 2
     assert "toy_vit is not trained from text" in capsys.readouterr().err
     assert toy_word2vec.Data.__doc__
+
+
+# ---- Terms that a batch may leave out --------------------------------------------------------------------------------
+@pytest.fixture
+def two_tasks(monkeypatch):
+    """The picture's class, and the class of another question: either may be asked."""
+    module = type(classes)("others")
+    vars(module).update({name: value for name, value in vars(classes).items() if not name.startswith("__")})
+    module.LABELS = {"other_labels": "(B)<classes"}
+    module.loss = lambda h, p, labels, **given: classes.loss(h, p, {"labels": labels["other_labels"]}, **given)
+    module.count = lambda labels: float(len(labels["other_labels"]))
+    module.draw = lambda rng, dims, lengths, *, classes, **_: {"other_labels": rng.integers(0, classes, dims["B"])}
+    sizes = {"width": 8, "classes": 3}
+    terms = {"classification": Term(classes, "classifier", sizes=sizes, optional=True),
+             "others": Term(module, "other", sizes=sizes, weight=0.5, optional=True)}  # fmt: skip
+    names, own = toy_vit.names, [(f"other.{leaf}", f"other.{leaf}", "identity") for leaf in ("weight", "bias")]
+    monkeypatch.setattr(toy_vit, "terms", lambda config: terms)
+    monkeypatch.setattr(toy_vit, "names", lambda config: [*names(config), *own])
+    return created("toy_vit")
+
+
+def test_a_batch_asks_the_terms_of_which_it_has_labels(two_tasks):
+    """Each alone, both; what is not asked has gradient 0; the terms add up with their weights."""
+    model, batch = two_tasks
+    both, cache = model.loss(batch)
+    whole = model.loss_backward(cache)
+    summed, terms = None, {}
+    for label, other in (("labels", "other_labels"), ("other_labels", "labels")):
+        cache = model.loss({name: value for name, value in batch.items() if name != other})[1]
+        part = model.loss_backward(cache)
+        assert tree.flatten(part).keys() == tree.flatten(model.params).keys()
+        assert not part["classifier" if label == "other_labels" else "other"]["weight"].any()
+        summed, terms = part if summed is None else tree.add(summed, part), {**terms, **cache["terms"]}
+        assert objective.right(cache).keys() == cache["terms"].keys()
+    assert both == terms["classification"] + 0.5 * terms["others"]
+    for path, array in tree.items(whole):
+        assert np.allclose(array, tree.get(summed, path), rtol=0, atol=1e-14), path
+    with pytest.raises(InputError, match="labels of no term; there are classification: labels; others: other_labels"):
+        model.loss({"pixel_values": batch["pixel_values"]})
+
+
+def test_micro_batches_that_ask_different_terms_add_up(two_tasks, tmp_path):
+    model, batch = two_tasks
+    one = {name: value for name, value in batch.items() if name != "other_labels"}
+    other = {name: value for name, value in batch.items() if name != "labels"}
+    measured, gradient = training.gradient(model, [one, other, one])
+    assert measured["terms"].keys() == {"classification", "others"}
+    a, b = (model.loss_backward(model.loss(part)[1]) for part in (one, other))
+    for path, array in tree.items(gradient):
+        assert np.allclose(array, tree.get(a, path) + tree.get(b, path), rtol=0, atol=1e-14), path
+    plan = training.Plan(steps=4, batch_size=3, checkpoint_every=4)
+    training.fit(model, plan, tmp_path, lambda step: [one] if step % 2 else [other])
+    assert [*training.read_log(tmp_path / "log.jsonl")[1]["terms"]] == ["classification"]
