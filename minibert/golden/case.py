@@ -319,7 +319,8 @@ def write(
     scales = {**scale(arrays), **(scales or {})}
     words = None if text is None else _lines(text)
     config = {name: [*value] if isinstance(value, tuple) else value for name, value in facts["config"].items()}
-    facts = {**facts, "format": f"{FORMAT}{VERSION}", "config": config}
+    facts = {name: fact for name, fact in facts.items() if name != "flags"}  # of version 1: see `kills`
+    facts |= {"format": f"{FORMAT}{VERSION}", "config": config}
     facts["text"] = None if words is None else {"file": "text.json", "sha256": hashlib.sha256(words).hexdigest()}
     with atomic.directory(path, OWNED) as place:
         if words is not None:
