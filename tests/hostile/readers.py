@@ -183,7 +183,7 @@ def candidates() -> list[Tree]:
                 np.savez(folder / f"{section}.npz", **own)
             parts.append(tree_of(folder))
         trees += [part | {"case": name.encode()} for part in parts]
-    name = "bert_wwm_ext/published"
+    name = "roberta/padding"
     files = tree_of(REFERENCE / name, lambda file: file in ("forward.safetensors", "gradients.safetensors"))
     return [*trees, files | {"case": name.encode()}]
 
@@ -460,7 +460,7 @@ def _candidate(root: Path, arguments: Arguments) -> int | None:
     how, whole = arguments
     files = sorted(name for name in os.listdir(root) if name != "case")
     place = root if whole or len(files) != 1 else root / files[0]
-    name = _said(root / "case", ("ops/linear", "ops/attention", "bert_wwm_ext/published"))
+    name = _said(root / "case", ("ops/linear", "ops/attention", "roberta/padding"))
     if how == "check" and name.startswith("ops/"):  # the diagnosis of a whole model computes for seconds
         return command("check", name, place)
     if how == "suggest" and name.startswith("ops/"):
