@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import pkgutil
 import types
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import InputError, families, laws, tree
+from minibert import InputError, batches, families, laws, tree
 from minibert import config as configs
 from minibert.checkpoint.names import from_published
 from minibert.families import bert
@@ -17,6 +18,7 @@ from minibert.golden import case as cases
 from minibert.golden.cases import of
 from minibert.golden.kinds import family as whole
 from minibert.golden.subject import Subject, observe
+from tests import toys
 
 ADAPTERS = Path(__file__).resolve().parent.parent / "reference" / "adapters"
 FIELDS = {
@@ -156,7 +158,8 @@ def test_each_family_obeys_the_laws(name):
 def test_every_family_is_asked():
     """A family without a case here would be silent by accident."""
     asked = {name.partition("/")[0] for name in CASES}
-    assert {families.equations(name) for name in families.names()} <= {families.equations(name) for name in asked}
+    ours = {families.equations(file.name) for file in pkgutil.iter_modules(families.__path__)}
+    assert ours <= {families.equations(name) for name in asked}
 
 
 OTHER_NAMES = {"bert.encoder.layer": "transformer.h", "bert.": "transformer.", "attention.self": "attn",
@@ -204,6 +207,33 @@ def test_laws_go_by_parts_of_the_tree_and_not_by_names(zebra):
     assert [finding.law for finding in findings if finding.holds is not True] == []
     for name in set(laws.LAWS) - {"ignored_labels"}:
         assert laws.LAWS[name](run_of(FAULTS[name]), *question).holds is False, name
+
+
+# what toys can be asked: one has no tokens and norms before its sub-layers, the other has one table
+TOYS = {
+    "toy_vit": {"batch_permutation", "head_permutation", "hidden_unit_permutation", "key_bias_invariance",
+                "uniform_head", "attention_rows", "key_bias_gradient", "softmax_gradients", "gradient_is_the_slope"},
+    "toy_word2vec": {"batch_permutation", "gradient_is_the_slope"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_families_from_outside_are_asked_what_concerns_them(name):
+    assert name in toys.register()
+    module, rng = families.family(name), np.random.default_rng(0)
+    model = minibert.create(name, 0, "float64", **module.PROBE)
+    for path, value in tree.items(model.params):
+        value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, 0.4, value.shape)
+    inputs = batches.example(module, model.config, rng)
+    inputs.pop("dropout", None)
+
+    def run(weights, inputs):
+        made = minibert.Model(name, model.config, from_published(dict(weights), module.names(model.config)))
+        return observe(Subject(name, made.config, made.params, [made.checked(dict(inputs))]), steps=())
+
+    findings = laws.check(run, model.state_dict(), inputs, configs.to_fields(model.config), name)
+    assert not broken(findings), [finding.text for finding in findings if finding.holds is False]
+    assert {finding.law for finding in findings if finding.holds} == TOYS[name], [finding.text for finding in findings]
 
 
 def test_silence_by_accident_is_seen(zebra):

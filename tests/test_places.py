@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from minibert import families, trace
+from minibert import batches, families, trace
 from minibert.golden import case as cases
 from minibert.golden import levels, places
 from minibert.golden.compare import compare
@@ -61,7 +61,7 @@ def test_every_family_says_where_its_modules_stand(family):
     assert by_kind == {"embeddings", "layer", "head"}
     model = create(family, **module.PROBE)
     with trace.recording() as record:
-        _, cache = model.loss(module.example(np.random.default_rng(0), config))
+        _, cache = model.loss(batches.example(module, config, np.random.default_rng(0)))
     layered = [path for path in record.named(cache) if places.kind(where.of_call(path)) == "layer"]
     assert {where.of_call(path) for path in layered} == {p for p in where.names if places.kind(p) == "layer"}
 

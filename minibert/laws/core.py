@@ -200,8 +200,8 @@ def head_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
             moves |= {f"{own}.{part}.weight": (0, entries), f"{own}.{part}.bias": (0, entries)}
             moves |= dict.fromkeys(view.modules(f"{own}.{part}"), (-1, entries))
         moves[f"{own}.output.weight"] = (1, entries)
-        moves |= dict.fromkeys(view.beside(f"{own}.query", "merge"), (-1, entries))
-        moves |= dict.fromkeys(view.beside(f"{own}.query", "attention:scores", "attention:probs"), (1, order))
+        moves |= dict.fromkeys(view.beside(own, "query", ".merge"), (-1, entries))
+        moves |= dict.fromkeys(view.beside(own, "query", ":scores", ":probs"), (1, order))
     if not moves:
         raise Silent("there is one head")
     return _equivariance(ask, view, inputs, inputs, moves)
@@ -227,7 +227,7 @@ def hidden_unit_permutation(ask: Run, view: Parts, inputs: Tensors, config: Conf
     for own in view.feed_forwards:
         order = np.random.default_rng(0).permutation(len(view.p[f"{own}.in.weight"]))
         moves |= {f"{own}.in.weight": (0, order), f"{own}.in.bias": (0, order), f"{own}.out.weight": (1, order)}
-        moves |= dict.fromkeys(view.modules(f"{own}.in") | view.beside(f"{own}.in", "act"), (-1, order))
+        moves |= dict.fromkeys(view.modules(f"{own}.in") | view.beside(own, "in", ".act"), (-1, order))
     if not moves:
         raise Silent("there is no feed-forward of two layers")
     return _equivariance(ask, view, inputs, inputs, moves)
@@ -240,10 +240,10 @@ def key_bias_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) 
     for own in view.attentions:
         bias = _given(view.p, f"{own}.key.bias")
         moved[f"{own}.key.bias"] = bias + rng.standard_normal(len(bias)).astype(bias.dtype)
-        skip |= view.modules(f"{own}.key") | view.beside(f"{own}.key", "attention:scores")
+        skip |= view.modules(f"{own}.key") | view.beside(own, "key", ":scores")
     if not moved:
         raise Silent("there is no attention")
-    x = _masked(view, inputs)[0]
+    x = _alive(view, inputs)
     return _worst(ask({**view.p, **moved}, x), _forward(ask(view.p, x), skip))
 
 
@@ -252,7 +252,7 @@ def layer_norm_shift(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
     """A constant added to every entry of a norm's input changes nothing after the norm. [OP-LN-1]"""
     tables = [view.tables(own)[-1] for own in view.embeddings]
     dense = [f"{own}.{last}" for parts, last in ((view.attentions, "output"), (view.feed_forwards, "out"))
-             for own in parts if f"{own}.norm.weight" in view.p]  # fmt: skip
+             for own in parts if view.normed(own)]  # fmt: skip
     wanted = [*tables, *(f"{path}.bias" for path in dense)]
     if not wanted:
         raise Silent("no norm follows a table or a sub-layer")
@@ -303,12 +303,13 @@ def uniform_head(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answ
     classes = {head.term: path for head in view.heads for path in view.classifier(head)}
     paths = [*view.word_tables, *view.decoders, *(p for head in view.heads for p in view.classifier(head))]
     equal = {path: np.broadcast_to(view.p[path][:1], view.p[path].shape).copy() for path in paths}
-    total = float(_given(inputs, "masked_lm_weights").sum())
-    kept = total / (total + config.get("mlm_denominator_eps", 0.0)) if total else 0.0
     known = {head.term: math.log(_vocabulary(view)) for head in view.of_tokens}
     known |= {head.term: math.log(int(head.classes)) for head in view.heads if head.term in classes}
     if "masked_lm" in known:
-        known["masked_lm"] *= kept
+        total = float(_given(inputs, "masked_lm_weights").sum())
+        known["masked_lm"] *= total / (total + config.get("mlm_denominator_eps", 0.0)) if total else 0.0
+    if not known:
+        raise Silent("no head tells classes apart")
     answer = ask({**view.p, **equal}, inputs)
     terms = [key for key in answer if key.startswith("forward/loss.")]
     truth = {key: known[key.partition(".")[2]] for key in terms if key.partition(".")[2] in known}
@@ -342,7 +343,7 @@ def forbidden_keys(ask: Run, view: Parts, inputs: Tensors, config: Config) -> An
 @law
 def key_bias_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """The gradient of the key projection's bias is 0. [OP-ATT-9]"""
-    answer = ask(view.p, _masked(view, inputs)[0])
+    answer = ask(view.p, _alive(view, inputs))
     found = {key: answer[key] for path in view.p if (key := f"gradients/{path}") in answer}
     largest = {key: float(np.abs(value).max()) for key, value in found.items()}
     biases = [f"gradients/{own}.key.bias" for own in view.attentions if f"gradients/{own}.key.bias" in found]
@@ -391,7 +392,7 @@ def tied_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Ans
 @law
 def gradient_is_the_slope(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """Along a random direction the loss rises as its gradient says: of all parameters, and of the word table alone."""
-    x, rng, table = _masked(view, inputs)[0], np.random.default_rng(0), _word_table(view)
+    x, rng, table = _alive(view, inputs), np.random.default_rng(0), view.word_tables[:1]
     signs = {path: rng.choice([-1.0, 1.0], value.shape) for path, value in view.p.items()}
     pad = config.get("pad_token_id")
     for path in (path for own in view.embeddings for path in view.tables(own)):
@@ -399,7 +400,7 @@ def gradient_is_the_slope(ask: Run, view: Parts, inputs: Tensors, config: Config
             signs[path][pad] = 0
     gradient, errors = ask(view.p, x), {}
     bar = 16 * math.sqrt(_eps(view.p, gradient))
-    for paths in (list(view.p), [table]):
+    for paths in filter(None, (list(view.p), table)):
         parts = {n: np.asarray(_given(gradient, f"gradients/{n}"), np.float64) * np.abs(signs[n]) for n in paths}
         length = math.sqrt(sum(float((part * part).sum()) for part in parts.values()))
 
@@ -473,7 +474,7 @@ def _question(run: Run, weights: Any, inputs: Any, config: Any, family: str) -> 
     inputs = _without_dropout(_mapping("inputs", inputs))
     view = Parts(family, _mapping("config", config), weights)
     for name, spec in view.module.inputs(view.config).items():
-        given = name in inputs or any(inputs.keys() & {s for s, n in view.module.SPELLINGS.items() if n == name})
+        given = name in inputs or any(inputs.keys() & {s for s, n in view.spellings.items() if n == name})
         require(spec.startswith("?") or given, f"inputs lack {name!r}")
     sizes = {"vocab_size": _vocabulary(view) if view.word_tables else 2**62}
     for name, spec in view.specs.items():
@@ -500,7 +501,7 @@ def _without_dropout(inputs: Tensors) -> dict[str, np.ndarray]:
 def _masked(view: Parts, inputs: Tensors) -> tuple[dict[str, np.ndarray], str, np.ndarray]:
     """(inputs with a mask that forbids no whole row, the mask's name, the mask)."""
     names = view.inputs(view.module.inputs(view.config), dims=("B", "T"), kind="bit")
-    spelled = [other for name in names for other in (name, *(s for s, n in view.module.SPELLINGS.items() if n == name))]
+    spelled = [other for name in names for other in (name, *(s for s, n in view.spellings.items() if n == name))]
     if not spelled:
         raise Silent("the family has no mask of keys")
     name = next((name for name in spelled if name in inputs), spelled[0])
@@ -511,6 +512,14 @@ def _masked(view: Parts, inputs: Tensors) -> tuple[dict[str, np.ndarray], str, n
         return dict(inputs), name, mask
     mask = np.where(dead, np.ones_like(mask), mask)
     return {**inputs, name: mask}, name, mask
+
+
+def _alive(view: Parts, inputs: Tensors) -> dict[str, np.ndarray]:
+    """The inputs with a mask, if any, that forbids no whole row."""
+    try:
+        return _masked(view, inputs)[0]
+    except Silent:
+        return dict(inputs)
 
 
 def _outside_padding(view: Parts, answer: Tensors, mask: np.ndarray, length: int) -> dict[str, np.ndarray]:

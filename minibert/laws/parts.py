@@ -46,6 +46,7 @@ class Parts:
         self.shapes = {name: weights[name].shape for _, name, _ in self.rows}
         self.published = {path: name for path, name, _ in self.rows}
         self.table = [(plain(name), path, place) for name, path, _, place in self.module.activations(self.config)]
+        self.spellings = getattr(self.module, "SPELLINGS", {})
         self.known = {name for name, *_ in self.table}
 
     # Weights and gradients
@@ -112,12 +113,19 @@ class Parts:
         again = {alias for alias, name in self.module.aliases(self.config).items() if name in own}
         return {name.rpartition(".")[0] for name in own | again}
 
-    def beside(self, part: str, *others: str) -> set[str]:
-        """Published names of what stands beside the calls of a part: of other parts, "attention:scores", "act"."""
-        owners = self.modules(part)
-        wanted = {f"{path.rpartition('.')[0]}.{other}" for name, path, _ in self.table if name in owners
-                  for other in others}  # fmt: skip
-        return {name for name, path, _ in self.table if path in wanted}
+    def beside(self, own: str, part: str, *others: str) -> set[str]:
+        """Published names of what is computed where this part of a sub-tree is called, by ends of paths: ":scores"."""
+        owners = self.modules(f"{own}.{part}")
+        called = {path.rpartition(".")[0] for name, path, _ in self.table if name in owners}
+        inside = [path for _, path, _ in self.table if path.replace("encode.", "", 1).startswith(f"{own}.")]
+        called = called or {path[: path.find(own.rpartition(".")[2])] + own.rpartition(".")[2] for path in inside}
+        return {name for name, path, _ in self.table
+                if path.endswith(others) and any(path.startswith(f"{call}.") for call in called)}  # fmt: skip
+
+    def normed(self, own: str) -> bool:
+        """Whether a sub-tree ends in its norm, as in BERT; it begins with it where the network has one at its end."""
+        last = {"norm.weight", f"{own.partition('.')[0]}.norm.weight"}
+        return f"{own}.norm.weight" in self.p and last.isdisjoint(self.p)
 
     def inside(self, part: str) -> set[str]:
         """Published names of this part, ":scores", of every attention."""
@@ -136,13 +144,20 @@ class Parts:
         found = []
         for term, head in _terms(self.module, self.config).items():
             specs = [signatures.parse(spec) for spec in head.LABELS.values()]
-            classes = next((s.bound for s in specs if s.bound and (s.bound == "vocab_size" or s.bound.isdigit())), None)
+            classes = next(filter(None, (self._classes(s.bound) for s in specs)), None)
             token = any(s.dims == ("B", "T") and s.bound for s in specs)
             rows = [(name, path) for name, path, _ in self.table if re.search(rf"(^|\.){term}\.head(\.|$)", path)]
             if classes and rows:
                 *before, (logits, _) = rows
                 found.append(Head(term, logits, before[-1][0] if before else None, classes, token))
         return found
+
+    def _classes(self, bound: str | None) -> str | None:
+        """How many classes labels below this bound tell apart: a number, or "vocab_size"."""
+        if bound is None or bound.isdigit() or bound == "vocab_size":
+            return bound
+        size = getattr(self.config, bound, None)
+        return None if size is None or bound.startswith("max") else str(size)
 
     @property
     def of_tokens(self) -> list[Head]:
@@ -161,7 +176,7 @@ class Parts:
         """Of inputs and labels, under all their spellings."""
         inputs = self.module.inputs(self.config)
         given = {**inputs, **objective.labels(self.module, self.config), **inputs}
-        again = {other: given[name] for other, name in self.module.SPELLINGS.items() if name in given}
+        again = {other: given[name] for other, name in self.spellings.items() if name in given}
         return {name: signatures.parse(spec) for name, spec in {**given, **again}.items()}
 
     def inputs(self, inputs: Iterable[str], dims: tuple[str, ...] = (), **like: Any) -> list[str]:

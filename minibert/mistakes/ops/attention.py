@@ -317,36 +317,42 @@ def _heads(subject: Subject, path: str) -> int:
     return parts.get(path.partition(".")[0], subject.config).num_attention_heads
 
 
+def loaded(what: str, edit: Callable[[dict[str, Any], Callable[[], int]], dict[str, Any]]) -> Callable:
+    """The weights of every attention loaded otherwise: edit(parameters, its heads); no mutant where nothing attends."""
+
+    def change(s: Subject) -> Subject:
+        return replace(s, params=attentions(s.params, lambda path, a: edit(a, partial(_heads, s, path))))
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        there = any(site.name == "attention" for site in at)
+        return [Mutant(what, change)] if there and change(subject) else []
+
+    return maker
+
+
 def fused(per_head_stored: bool) -> Callable:
     """Queries, keys and values of each layer fused, and read back in the other order."""
 
-    def read(a: dict[str, Any], heads: int) -> dict[str, Any]:
+    def read(a: dict[str, Any], heads: Callable[[], int]) -> dict[str, Any]:
         a = dict(a)
         for leaf in ("weight", "bias"):
             parts = np.stack([a[name][leaf] for name in ("query", "key", "value")])  # (3, D, …)
             tail = parts.shape[2:]
             if per_head_stored:  # stored [q1 k1 v1 q2 …], read as [Q; K; V]
-                taken = parts.reshape(3, heads, -1, *tail).swapaxes(0, 1).reshape(3, -1, *tail)
+                taken = parts.reshape(3, heads(), -1, *tail).swapaxes(0, 1).reshape(3, -1, *tail)
             else:
-                taken = parts.reshape(heads, 3, -1, *tail).swapaxes(0, 1).reshape(3, -1, *tail)
+                taken = parts.reshape(heads(), 3, -1, *tail).swapaxes(0, 1).reshape(3, -1, *tail)
             for name, value in zip(("query", "key", "value"), taken, strict=True):
                 a[name] = {**a[name], leaf: value}
         return a
 
-    def change(s: Subject) -> Subject:
-        return replace(s, params=attentions(s.params, lambda path, a: read(a, _heads(s, path))))
-
     what = "stored per head, read as [Q; K; V]" if per_head_stored else "stored as [Q; K; V], read per head"
-    return lambda subject, _: [Mutant(what, change)]
+    return loaded(what, read)
 
 
 def exchanged(one: str, other: str) -> Callable:
     """Two projections' weights loaded in each other's place."""
-
-    def change(s: Subject) -> Subject:
-        return replace(s, params=attentions(s.params, lambda path, a: {**a, one: a[other], other: a[one]}))
-
-    return lambda subject, _: [Mutant(f"the weights of {one} and {other} change places", change)]
+    return loaded(f"the weights of {one} and {other} change places", lambda a, _: {**a, one: a[other], other: a[one]})
 
 
 of_attention = partial(swap, name="attention")

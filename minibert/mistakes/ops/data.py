@@ -125,17 +125,10 @@ def with_dropout(maker: Callable) -> Callable:
     return lambda subject, at: maker(subject, at) if _has_dropout(subject) else []
 
 
-def without_masks(what: str, pattern: str) -> Callable:
-    """The dropouts whose module's name contains `pattern` left out."""
-
-    def edit(b: dict, _: Any) -> dict[str, Any]:
-        return {"dropout": {name: keep for name, keep in (b.get("dropout") or {}).items() if pattern not in name}}
-
-    def maker(subject: Subject, at: Any) -> list[Mutant]:
-        named = any(pattern in name for b in subject.batches for name in (b.get("dropout") or {}))
-        return batch(what, edit)(subject, at) if named else []
-
-    return maker
+def undropped(what: str, name: str, mask: str, paths: str = ".*") -> Callable:
+    """These dropouts left out: of the op `name`, whose keep-mask is its argument `mask`."""
+    maker = swap(what, name, edited(getattr(ops, name), lambda given: {mask: None}), paths)
+    return with_dropout(lambda subject, at: maker(subject, at)[:1])
 
 
 def first_row(subject: Subject, site: Any) -> Replacement:
@@ -327,8 +320,8 @@ entry(
 )  # fmt: skip
 unlisted(
     "some dropout missing",
-    without_masks("no dropout on the attention probabilities", "attention.self"),
-    without_masks("no dropout after the embeddings", "embeddings"),
-    without_masks("no dropout on attention outputs", "attention.output"),
+    undropped("no dropout on the attention probabilities", "attention", "dropout"),
+    undropped("no dropout after the embeddings", "dropout", "keep", r"encode\.embeddings\..*"),
+    undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add_norm\..*"),
 )
 unlisted("dropout not rescaled", _scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0))

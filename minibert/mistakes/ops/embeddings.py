@@ -37,11 +37,6 @@ def overwritten(first: bool) -> Replacement:
     return graded(ops.embedding, edit)
 
 
-def _without_row(table: np.ndarray, row: int | None) -> np.ndarray:
-    """The table with this row zero."""
-    return np.where(np.arange(len(table))[:, None] == row, 0, table).astype(table.dtype)
-
-
 def frozen_row(subject: Subject, site: Site) -> Replacement | None:
     """The row of the padding id gets no gradient from this table either."""
     row = subject.config.pad_token_id
@@ -184,6 +179,17 @@ def plainly_placed(maker: Any) -> Any:
     return lambda subject, at: [] if own(subject) else maker(subject, at)
 
 
+def without_row(what: str, paths: str) -> Any:
+    """The padding id's row of a table is zero."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        pad = subject.config.pad_token_id
+        edit = lambda _, a: np.where(np.arange(len(a))[:, None] == pad, 0, a).astype(a.dtype)  # noqa: E731
+        return weights(what, edit, paths)(subject, at)
+
+    return maker
+
+
 def _counted(there: Array, start: int, rest: int) -> Array:
     return np.where(there, np.cumsum(there, 1) - 1 + start, rest)
 
@@ -301,16 +307,8 @@ entry(
     "HF#358, #19265", "gradient", "BERT-EMB-4", variant=True,
     mutants=[
         config("the padding row's rule", "gradients", pad_row_gradient=lambda c: not c.pad_row_gradient),
-        lambda subject, at: weights(
-            "the padding row is zero",
-            lambda path, a, pad=subject.config.pad_token_id: _without_row(a, pad),
-            r"embeddings\.word\.weight",
-        )(subject, at),
-        lambda subject, at: weights(
-            "the padding id's row of the position table is zero",
-            lambda path, a, pad=subject.config.pad_token_id: _without_row(a, pad),
-            r"embeddings\.position\.weight",
-        )(subject, at),
+        without_row("the padding row is zero", r"embeddings\.word\.weight"),
+        without_row("the padding id's row of the position table is zero", r"embeddings\.position\.weight"),
         swap("a row of the position or type table is frozen too", "embedding", frozen_row,
              r".*\.(position|token_type)", TABLES[1:], section="gradients", variant=False),
     ],
