@@ -17,7 +17,7 @@ from minibert.errors import InputError
 from minibert.families import bert
 from minibert.golden import case as cases
 from minibert.golden import certify, kinds, make, noise, shares
-from minibert.golden.cases import recipes
+from minibert.golden.cases import of, recipes
 from minibert.golden.draws import Draws
 from minibert.golden.kinds import family as whole_family
 from minibert.golden.kinds import op, pipeline, tokenizer
@@ -621,9 +621,22 @@ def test_a_case_of_ones_own_configuration(tmp_path, capsys):
     assert "fine" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("block", ["self_attention", "feed_forward", "add_norm", "embeddings", "pooler", "mlm_head"])
+def test_any_block_stands_alone(block, tmp_path):
+    """With its own parameters, and gradients of these and of what it is given."""
+    case = make.make("block", of("bert", "block", {}, 3, block), tmp_path / "block", runs=1)
+    assert make.verify(cases.read(tmp_path / "block")) == []
+    weights = {key.partition("/")[2] for key in case.entries if key.startswith("weights/")}
+    gradients = {key.partition("/")[2] for key, entry in case.entries.items() if entry.role == "gradient"}
+    assert weights == gradients - {"x", "f", "table"}
+    assert case.entries["forward/output"].role == "output"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["bert", "--kind", "block", "--pair", "encoder_lair"], "did you mean 'encoder_layer'"),
+        (["bert", "--kind", "block", "--pair", "sbo_head"], "bert has no block 'sbo_head'"),
         (["berd"], "no family 'berd'"),
         (["linear"], "--kind op"),
         (["linearr", "--kind", "op"], "did you mean 'linear'"),

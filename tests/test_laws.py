@@ -123,7 +123,7 @@ def of_case(name, fault=None):
     else:
         given = whole.made(of(name, "family", {}, 0))
         facts = given.facts
-        held = [key.partition("/")[::2] + (array,) for key, array in given.given.items()]
+        held = [(*key.partition("/")[::2], array) for key, array in given.given.items()]
         weights, inputs = ({name: a for own, name, a in held if own == part} for part in ("weights", "inputs"))
     family = facts["family"]
     made = configs.from_fields(families.family(family).Config, facts["config"])

@@ -88,6 +88,7 @@ def _number(case: Any, key: str, where: Places) -> int:
 def _needed(case: Any, where: Places) -> list[str]:
     """The keys without which a level is not reached."""
     last, keys = {}, []
+    first = next((key for key, entry in case.entries.items() if entry.role == "input"), None)
     forward = [key.partition("/")[2] for key in case.entries if key.startswith("forward/")]
     outside = {name for name in forward if places.kind(where.of_tensor(name)) != "layer"}
     for key, entry in case.entries.items():
@@ -96,7 +97,7 @@ def _needed(case: Any, where: Places) -> list[str]:
             owners = (name[:i] for i, letter in enumerate(name) if letter == "." and name[:i] in outside)
             last[next(owners, where.group(name)) if name in outside else where.group(name)] = key
             continue
-        tokens = key == "inputs/input_ids" and case.facts["text"] is not None
+        tokens = key == first and case.facts["text"] is not None
         state = section == "steps" and (_is_parameter(key) or name.endswith("/loss"))
         if tokens or state or entry.role in ("loss", "gradient"):
             keys.append(key)

@@ -5,12 +5,7 @@
     made(recipe)                  a Made: what a case of this kind is given, and what it computes
     evaluate(case, weights)       the evaluation of a case that was read; weights: a published directory or None
     verify(case)                  instead of `evaluate`, for cases that are text: what differs, a line each
-
-and, where it is evaluated, what all need not have in common (`Made` has the defaults):
-
-    Made.certificate              truth -> errors against 50 digits, by key
-    Made.held                     truth -> what of it is written
-    Made.raised                   (truth, floors) -> floors, with what the evaluations happened not to show
+    places(pair, sites)           of what is no whole family: the sites, among those of one, whose mistakes fall on it
 """
 
 import pkgutil
@@ -33,6 +28,9 @@ Floors = dict[str, dict[str, float | None]]
 class Made:
     """A case before it is computed. facts: fields of case.json that the kind decides; given: weights and inputs by key;
     evaluate: see `noise.Evaluation`; outputs: forward names whose role is "output"; text: the contents of text.json.
+
+    certificate: truth -> errors against 50 digits, by key. held: truth -> what of it is written. raised: (truth, floors)
+    -> floors, with what the evaluations happened not to show.
     """
 
     facts: dict[str, Any]
