@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from minibert import cli
+from minibert.checkpoint import safetensors
 from minibert.golden import case as files
-from minibert.golden import kills
+from minibert.golden import checking, kills, report
 from minibert.mistakes import CATALOGUE, matrix
 
 HELD = {folder: kills.read(folder) for folder in kills.folders()}
@@ -45,8 +46,24 @@ def test_what_is_written_is_read():
     text = (files.folder() / "macbert" / kills.FILE).read_text(encoding="utf-8")
     assert kills.dumps(HELD["macbert"]) == text
     case = files.read("macbert/published")
-    assert kills.of(case) == {id: rows["published"].key for id, rows in HELD["macbert"].items() if "published" in rows}
+    assert kills.of(case) == {id: rows["published"] for id, rows in HELD["macbert"].items() if "published" in rows}
     assert kills.catching("A04")["macbert"] == HELD["macbert"]["A04"]
+
+
+def test_a_right_port_has_none_of_the_mistakes_that_its_case_catches(tmp_path):
+    """Of those that would show in what it handed over: all of it, and the forward pass alone."""
+    file = files.folder().parent / "candidates" / "right-torch-port.safetensors"
+    whole = checking.report_of("bert/published", file)
+    assert {"A04", "O03", "S01"} <= set(whole.ruled_out)
+    assert "E08" not in whole.ruled_out  # some of its mutants show nowhere here
+    assert f"known mistakes that would have shown in these tensors: {len(whole.ruled_out)}" in report.remarks(whole)
+    part = {name: array for name, array in safetensors.read(file).items() if name.startswith("forward/")}
+    safetensors.write(tmp_path / "part.safetensors", part)
+    shown = set(checking.report_of("bert/published", tmp_path / "part.safetensors").ruled_out)
+    assert {"A04", "S01"} <= shown < set(whole.ruled_out)
+    assert "O03" not in shown
+    wrong = checking.report_of("bert/published", file.with_name("wrong-torch-port.safetensors"), seconds=0)
+    assert wrong.ruled_out == []
 
 
 def test_an_unknown_folder_is_one_line(capsys):

@@ -37,12 +37,12 @@ def read(folder: str) -> dict[str, dict[str, Kill]]:
     return {id: {case: Kill(*row[:2], tuple(*row[2:])) for case, row in rows.items()} for id, rows in held.items()}
 
 
-def of(case: Any) -> dict[str, str]:
-    """{entry: the key that shows it} of a shipped case; empty of any other."""
+def of(case: Any) -> dict[str, Kill]:
+    """{entry: Kill} of a shipped case; empty of any other."""
     folder, _, name = case.name.partition("/")
     if case.path != files.folder() / folder / name:
         return {}
-    return {id: rows[name].key for id, rows in read(folder).items() if name in rows}
+    return {id: rows[name] for id, rows in read(folder).items() if name in rows}
 
 
 def catching(id: str) -> dict[str, dict[str, Kill]]:

@@ -29,8 +29,8 @@ class Made:
     """A case before it is computed. facts: fields of case.json that the kind decides; given: weights and inputs by key;
     evaluate: see `noise.Evaluation`; outputs: forward names whose role is "output"; text: the contents of text.json.
 
-    certificate: truth -> errors against 50 digits, by key. held: truth -> what of it is written. raised: (truth, floors)
-    -> floors, with what the evaluations happened not to show.
+    certificate: truth -> errors against 50 digits, by key; held: truth -> what of it is written; raised: (truth,
+    floors) -> floors, with what the evaluations happened not to show.
     """
 
     facts: dict[str, Any]
