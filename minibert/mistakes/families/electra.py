@@ -70,35 +70,35 @@ def joint(maker: Callable) -> Callable:
 
 
 # ---- The head --------------------------------------------------------------------------------------------------------
-def rtd_head(norm: bool = False, act: bool = True, dense: bool = True) -> Replacement:
-    """The detection head with a norm of weights 1 and 0, or without activation or dense layer."""
+def rtd_head(*steps: str) -> Replacement:
+    """The detection head of these steps before its last layer, of dense, act and a norm of weights 1 and 0."""
 
     def forward(x: Array, p: Any, *, act: str) -> tuple[Array, Cache]:
-        c: Cache = {"plain": p["dense"]}
-        u = x
-        if dense:
-            u, c["dense"] = ops.linear(u, **p["dense"])
-        if use_act:
-            u, c["act"] = layers.activation(u, name=act)
-        if norm:
-            ones = np.ones(u.shape[-1], u.dtype)
-            u, normed = ops.layer_norm(u, ones, 0 * ones, eps=1e-12)
-            c["own"] = (normed,)
-        z, c["out"] = ops.linear(u, **p["out"])
+        c: Cache = {"plain": p["dense"], "own": ()}
+        for step in steps:
+            if step == "dense":
+                x, c[step] = ops.linear(x, **p[step])
+            elif step == "act":
+                x, c[step] = layers.activation(x, name=act)
+            else:
+                ones = np.ones(x.shape[-1], x.dtype)
+                x, normed = ops.layer_norm(x, ones, 0 * ones, eps=1e-12)
+                c["own"] = (normed,)
+        z, c["out"] = ops.linear(x, **p["out"])
         return z[..., 0], c
 
     def backward(dz: Array, c: Cache) -> tuple[Array, Any]:
-        g: Any = {"dense": {name: np.zeros_like(a) for name, a in c["plain"].items()}}
+        g: Any = {"dense": zeros(c["plain"])}
         du, g["out"] = ops.linear_backward(dz[..., None], c["out"])
-        if norm:
-            du, _ = ops.layer_norm_backward(du, c["own"][0])
-        if use_act:
-            du = layers.activation_backward(du, c["act"])
-        if dense:
-            du, g["dense"] = ops.linear_backward(du, c["dense"])
+        for step in reversed(steps):
+            if step == "dense":
+                du, g[step] = ops.linear_backward(du, c[step])
+            elif step == "act":
+                du = layers.activation_backward(du, c[step])
+            else:
+                du, _ = ops.layer_norm_backward(du, c["own"][0])
         return du, g
 
-    use_act = act
     return Replacement(forward, backward)
 
 
@@ -195,9 +195,9 @@ entry(
     "dense+act+linear(1); label 0 if sample = original",
     "src electra", "output", "ELEC-DISC-1", families="electra",
     mutants=[
-        swap("a norm after the activation", "rtd_head", rtd_head(norm=True)),
-        swap("no activation", "rtd_head", rtd_head(act=False)),
-        swap("no dense layer", "rtd_head", rtd_head(dense=False)),
+        swap("a norm after the activation", "rtd_head", rtd_head("dense", "act", "norm")),
+        swap("no activation", "rtd_head", rtd_head("dense")),
+        swap("no dense layer", "rtd_head", rtd_head("act")),
         of_detection("a token guessed right counts as replaced", lambda b, labels, w: {"labels": _chosen(b)},
                      joint=True),
         of_detection("labels turned: 1 is an original", lambda b, labels, w: {"labels": 1 - labels}),

@@ -11,7 +11,7 @@ from minibert.golden.subject import Subject
 from minibert.heads import masked_lm
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
 from minibert.mistakes.ops.attention import without_bias
-from minibert.mistakes.swap import Replacement, Site, graded, relinear
+from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
 
 SECTION = {"H": "Heads"}
 
@@ -75,52 +75,38 @@ def only_when_tied(maker: Callable) -> Callable:
 
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
-def mlm_head(dense: bool = True, act: bool = True, norm: bool = True, norm_first: bool = False) -> Callable:
-    """The MLM head without some of its parts (its dense layer only where that is square), or with its norm before the
-    activation.
-    """
-    made = _mlm_head(dense, act, norm, norm_first)
+def mlm_head(*steps: str) -> Callable:
+    """The MLM head's transform of these steps, of dense, act and norm; without dense only where that is square."""
+    made = _mlm_head(steps)
 
     def fitting(subject: Subject, site: Site) -> Replacement | None:
         own = [a for path, a in tree.items(subject.params) if path.endswith("mlm.dense.weight")]
-        return made if dense or all(a.shape[0] == a.shape[1] for a in own) else None
+        return made if "dense" in steps or all(a.shape[0] == a.shape[1] for a in own) else None
 
     return fitting
 
 
-def _mlm_head(dense: bool, act: bool, norm: bool, norm_first: bool) -> Replacement:
+def _mlm_head(steps: tuple[str, ...]) -> Replacement:
     def forward(x: Array, p: Any, table: Array, *, act: str, eps: float) -> tuple[Array, Cache]:
-        return _mlm_forward(x, p, table, act, eps)
-
-    def _mlm_forward(x: Array, p: Any, table: Array, name: str, eps: float) -> tuple[Array, Cache]:
-        c: Cache = {"plain": {"dense": p["dense"], "norm": p["norm"]}, "steps": []}
-        u = x
-        if dense:
-            u, c["dense"] = ops.linear(u, **p["dense"])
-        order = ["norm", "act"] if norm_first else ["act", "norm"]
-        for step in order:
-            if step == "act" and act:
-                u, c["act"] = layers.activation(u, name=name)
-                c["steps"].append("act")
-            if step == "norm" and norm:
-                u, c["norm"] = ops.layer_norm(u, **p["norm"], eps=eps)
-                c["steps"].append("norm")
-        z, c["decoder"] = ops.linear(u, weight=table, bias=p["decoder"]["bias"])
+        c: Cache = {"plain": {"dense": p["dense"], "norm": p["norm"]}}
+        for step in steps:
+            if step == "dense":
+                x, c[step] = ops.linear(x, **p[step])
+            elif step == "act":
+                x, c[step] = layers.activation(x, name=act)
+            else:
+                x, c[step] = ops.layer_norm(x, **p[step], eps=eps)
+        z, c["decoder"] = ops.linear(x, weight=table, bias=p["decoder"]["bias"])
         return z, c
 
     def backward(dz: Array, c: Cache) -> tuple[Array, Any, Array]:
-        g: Any = {
-            part: {name: np.zeros_like(value) for name, value in leaves.items()} for part, leaves in c["plain"].items()
-        }
         du, decoder = ops.linear_backward(dz, c["decoder"])
-        g["decoder"] = {"bias": decoder["bias"]}
-        for step in reversed(c["steps"]):
-            if step == "norm":
-                du, g["norm"] = ops.layer_norm_backward(du, c["norm"])
+        g = {**zeros(c["plain"]), "decoder": {"bias": decoder["bias"]}}
+        for step in reversed(steps):
+            if step == "act":
+                du = layers.activation_backward(du, c[step])
             else:
-                du = layers.activation_backward(du, c["act"])
-        if dense:
-            du, g["dense"] = ops.linear_backward(du, c["dense"])
+                du, g[step] = (ops.linear_backward if step == "dense" else ops.layer_norm_backward)(du, c[step])
         return du, g, decoder["weight"]
 
     return Replacement(forward, backward)
@@ -257,14 +243,14 @@ entry(
     "H02", "MLM transform (dense + act + LN) missing", "required",
     "HF#12215, #13740; src GB run_pretraining.py:240-262", "output", "BERT-MLM-1", families="bert, roberta, albert",
     mutants=[
-        swap(text, "mlm_head", mlm_head(**parts))
-        for text, parts in (
-            ("no transform", {"dense": False, "act": False, "norm": False}),
-            ("no norm in the transform", {"norm": False}),
-            ("no dense layer in the transform", {"dense": False}),
-            ("no activation in the transform", {"act": False}),
-            ("the dense layer alone", {"act": False, "norm": False}),
-            ("the norm alone", {"dense": False, "act": False}),
+        swap(text, "mlm_head", mlm_head(*steps))
+        for text, steps in (
+            ("no transform", ()),
+            ("no norm in the transform", ("dense", "act")),
+            ("no dense layer in the transform", ("act", "norm")),
+            ("no activation in the transform", ("dense", "norm")),
+            ("the dense layer alone", ("dense",)),
+            ("the norm alone", ("norm",)),
         )
     ],
 )  # fmt: skip
@@ -380,5 +366,5 @@ unlisted(
 )
 unlisted(
     "the transform in another order",
-    swap("the norm before the activation", "mlm_head", mlm_head(norm_first=True)),
+    swap("the norm before the activation", "mlm_head", mlm_head("dense", "norm", "act")),
 )

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -108,25 +108,18 @@ def lost_terms(mean: bool, projection: bool) -> Replacement:
 # ---- Blocks ----------------------------------------------------------------------------------------------------------
 def _norms(attention: str, feed_forward: str) -> Replacement:
     """An encoder layer whose two norms use the weights of these sub-layers; a norm used twice adds its gradients."""
-    uses = (attention, feed_forward)
+    uses = {"attention": attention, "feed_forward": feed_forward}
 
     def encoder_layer(x: Array, p: Any, **constants: Any) -> tuple[Array, Cache]:
-        norms = [p[use]["norm"] for use in uses]
-        own = {
-            "attention": {**p["attention"], "norm": norms[0]},
-            "feed_forward": {**p["feed_forward"], "norm": norms[1]},
-        }
+        own = {part: {**p[part], "norm": p[use]["norm"]} for part, use in uses.items()}
         return _plain(layers.encoder_layer)(x, own, **constants)
 
     def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
         dx, g = _plain(layers.encoder_layer_backward)(dy, c)
-        given = [g["attention"].pop("norm"), g["feed_forward"].pop("norm")]
-        for part in ("attention", "feed_forward"):
-            total = {name: np.zeros_like(value) for name, value in given[0].items()}
-            for use, gradient in zip(uses, given, strict=True):
-                if use == part:
-                    total = {name: total[name] + gradient[name] for name in total}
-            g[part]["norm"] = total
+        given = {part: g[part]["norm"] for part in uses}
+        for part in uses:
+            held = [given[user] for user, use in uses.items() if use == part]
+            g[part] = {**g[part], "norm": reduce(tree.add, held, zeros(given[part]))}
         return dx, g
 
     return Replacement(encoder_layer, encoder_layer_backward)
