@@ -236,6 +236,19 @@ def test_families_from_outside_are_asked_what_concerns_them(name):
     assert {finding.law for finding in findings if finding.holds} == TOYS[name], [finding.text for finding in findings]
 
 
+def test_second_names_of_a_tensor_follow_it():
+    """A published file may hold the tied decoder, too: it is asked with the table, not with what the table was."""
+    weights, inputs, config = question(**PUBLISHED)
+    run, again = engine(config), "cls.predictions.decoder.weight"
+
+    def tied(weights, inputs):
+        assert np.array_equal(weights[again], weights["bert.embeddings.word_embeddings.weight"])
+        return run({name: value for name, value in weights.items() if name != again}, inputs)
+
+    table = weights["bert.embeddings.word_embeddings.weight"]
+    assert not broken(laws.check(tied, {**weights, again: table}, inputs, config))
+
+
 def test_silence_by_accident_is_seen(zebra):
     """A family that does not say where its attention is falls silent, and has not said so."""
     module, run_of, question = zebra
@@ -500,6 +513,8 @@ def test_what_no_law_can_be_asked_of_is_one_line():
     for name, value in wrong:
         with pytest.raises(InputError):
             laws.check(**{**right, name: value})
+    with pytest.raises(InputError, match="say family="):
+        laws.check(**right, family="albert")
     for answer in (None, 3, {"forward/loss": "text"}, {3: 4}):
         with pytest.raises(InputError):
             laws.check(lambda w, x, answer=answer: answer, weights, inputs, config)

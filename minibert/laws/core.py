@@ -98,9 +98,10 @@ def silent(family: str, config: Any) -> dict[str, str]:
 
 def _own(family: str) -> list[ModuleType]:
     """The modules of a family's own laws: its kin's, then its own."""
-    there = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
-    kin = vars(families.family(family)).get("KIN")
-    own = [importlib.import_module(f"{__package__}.{family}")] if family in there else []
+    there = {file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])} - {"core", "parts"}
+    module = families.family(family)
+    name, kin = families.named(module), vars(module).get("KIN")
+    own = [importlib.import_module(f"{__package__}.{name}")] if name in there else []
     return [*(_own(kin) if kin else ()), *own]
 
 
@@ -473,6 +474,7 @@ def _question(run: Run, weights: Any, inputs: Any, config: Any, family: str) -> 
     weights = {name: signatures.array(f"weight {name}", value) for name, value in weights}
     inputs = _without_dropout(_mapping("inputs", inputs))
     view = Parts(family, _mapping("config", config), weights)
+    require(bool(view.rows), f"weights: none has a name that {family} gives; say family=… for another's")
     for name, spec in view.module.inputs(view.config).items():
         given = name in inputs or any(inputs.keys() & {s for s, n in view.spellings.items() if n == name})
         require(spec.startswith("?") or given, f"inputs lack {name!r}")

@@ -46,13 +46,16 @@ class Parts:
         self.shapes = {name: weights[name].shape for _, name, _ in self.rows}
         self.published = {path: name for path, name, _ in self.rows}
         self.table = [(plain(name), path, place) for name, path, _, place in self.module.activations(self.config)]
+        self.aliases = self.module.aliases(self.config)
         self.spellings = getattr(self.module, "SPELLINGS", {})
         self.known = {name for name, *_ in self.table}
 
     # Weights and gradients
     def flat(self, p: Tensors) -> dict[str, np.ndarray]:
-        """These parameters, by path, under published names, and whatever else was given."""
-        return {**self.others, **to_published(tree.unflatten(dict(p)), self.rows)}
+        """These parameters, by path, under published names, second names too, and whatever else was given."""
+        own = to_published(tree.unflatten(dict(p)), self.rows)
+        again = {alias: own[name] for alias, name in self.aliases.items() if alias in self.others and name in own}
+        return {**self.others, **again, **own}
 
     def by_path(self, answer: Tensors) -> dict[str, np.ndarray]:
         """An answer with the parameters' gradients as "gradients/PATH"; those of another shape are left out."""
@@ -110,7 +113,7 @@ class Parts:
     def modules(self, part: str) -> set[str]:
         """Published names of the modules whose parameters stand in this part of the tree, in all its networks."""
         own = {self.published[path] for path in (f"{part}.weight", f"{part}.bias") if path in self.published}
-        again = {alias for alias, name in self.module.aliases(self.config).items() if name in own}
+        again = {alias for alias, name in self.aliases.items() if name in own}
         return {name.rpartition(".")[0] for name in own | again}
 
     def beside(self, own: str, part: str, *others: str) -> set[str]:

@@ -242,8 +242,3 @@ def _places(chosen: Iterable[Site]) -> list[tuple[str, list[Site]]]:
             layers.setdefault((site.tower, site.layer), []).append(site)
     found |= {held[0].place: held for _, held in sorted(layers.items())}
     return [*found.items(), *((site.words, [site]) for site in chosen)]
-
-
-def same_backward(forward: Callable, backward: Callable) -> Replacement:
-    """A replacement whose backward is another pair's, where the cache is that pair's too."""
-    return Replacement(forward, backward)

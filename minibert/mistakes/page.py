@@ -1,5 +1,6 @@
 """The catalogue for reading: `minibert mistakes [ID]`, and the page reference/MISTAKES.md."""
 
+import re
 import textwrap
 
 from minibert.config import nearest
@@ -37,8 +38,14 @@ read in the original source; "measured" = seen on a toy model here.
 """
 
 
-# the cases whose mutants of an entry are listed: the first that has any
-SHOWN = ("bert/probe", "roberta/published", "albert/groups", "electra/published", "spanbert/published", "macbert/probe")
+def examples(mistake: Mistake) -> list[str]:
+    """Names of shipped cases in which an entry may have mutants: of bert, then of the families that it names, their
+    probes first.
+    """
+    named = {"bert", *re.findall(r"\w+", mistake.families)}
+    shipped = [(path.parent.name, path.name) for path in cases.shipped()]
+    ours = [(family != "bert", name != "probe", family, name) for family, name in shipped if family in named]
+    return [f"{family}/{name}" for *_, family, name in sorted(ours)]
 
 
 def switch(mistake: Mistake) -> str:
@@ -88,8 +95,11 @@ def shown(id: str | None) -> list[str]:
     found = lines(mistake)
     if mistake.mutants is not None:
         places: dict[str, list[str]] = {}
-        for name in SHOWN:
-            subject = cases.read(name).subject()
+        for name in examples(mistake):
+            case = cases.read(name)
+            if case.facts["kind"] != "family":
+                continue
+            subject = case.subject()
             for mutant in mistake.mutants(subject, sites(subject)):
                 places.setdefault(mutant.what, []).append(mutant.where or "everywhere")
             if places:
