@@ -10,7 +10,7 @@ from minibert import cli
 from minibert.checkpoint import safetensors
 from minibert.golden import case as files
 from minibert.golden import checking, compare, kills, report
-from minibert.mistakes import CATALOGUE, matrix
+from minibert.mistakes import CATALOGUE, commands, matrix
 
 HELD = {folder: kills.read(folder) for folder in kills.folders()}
 # .ci/run asks every mutant of every entry in every case; else one is drawn for each entry and folder
@@ -64,6 +64,16 @@ def test_a_right_port_has_none_of_the_mistakes_that_its_case_catches(tmp_path):
     assert "O03" not in shown
     wrong = checking.report_of("bert/published", file.with_name("wrong-torch-port.safetensors"), seconds=0)
     assert wrong.ruled_out == []
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_folder_is_written_and_no_other_file(monkeypatch, capsys):
+    written = {}
+    monkeypatch.setattr(commands.atomic, "write_text", lambda path, text: written.update({path: text}))
+    assert cli.main(["mistakes", "--write", "tokenizer"]) == 0
+    path = files.folder() / "tokenizer" / kills.FILE
+    assert written == {path: path.read_text(encoding="utf-8")}
+    assert capsys.readouterr().out == f"{path}\n"
 
 
 def test_an_unknown_folder_is_one_line(capsys):
