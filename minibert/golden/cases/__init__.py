@@ -75,7 +75,9 @@ def of(name: str, kind: str, fields: Mapping[str, Any], seed: int, pair: str | N
         require(name in PAIRS, f"no op {name!r}{nearest(name, PAIRS)}; there are: {', '.join(PAIRS)}")
         slope = fields.get("padding_idx") is None
         return CaseRecipe(f"{name} alone", kind="op", pair=name, config=fields, seed=seed, steps=(), slope=slope)
-    module, made = families.family(name), config(name, fields)
+    module = families.family(name)
+    name = families.named(module)
+    made = config(name, fields)
     size = sum(map(math.prod, tree.leaves(objective.shapes(module, made))))
     advice = "a case holds them eleven times: give a smaller configuration, or --from a published directory"
     require(
