@@ -102,6 +102,23 @@ def test_a_recipe_makes_what_is_shipped():
         assert {field: case.facts[field] for field in facts} == facts, name
 
 
+def test_all_makes_what_changed_alone(tmp_path, monkeypatch, capsys):
+    """What is missing, damaged, or of another recipe; the others stay."""
+    names = ["ops/gelu", "ops/tanh", "ops/linear", "tokenizer/cased", "masking/span"]
+    chosen = {name: RECIPES[name] for name in names} | {"ops/linear": replace(RECIPES["ops/linear"], seed=1)}
+    monkeypatch.setattr(make.cases, "recipes", lambda: chosen)
+    for name in names[:-1]:
+        shutil.copytree(cases.folder() / name, tmp_path / name)
+    data = bytearray((tmp_path / "ops" / "tanh" / "forward.safetensors").read_bytes())
+    data[-3] ^= 1
+    (tmp_path / "ops" / "tanh" / "forward.safetensors").write_bytes(data)
+    made = []
+    monkeypatch.setattr(make, "shipped", lambda name, path: (made.append(name), cases.read(cases.folder() / name))[1])
+    assert cli.main(["golden", "make", "all", "-o", str(tmp_path)]) == 0
+    assert made == ["ops/tanh", "ops/linear", "masking/span"]
+    assert len(capsys.readouterr().out.splitlines()) == len(names)
+
+
 def test_a_kind_s_file_is_found_by_its_name():
     assert kinds.names() == sorted(cases.schema()["properties"]["kind"]["enum"])
     for name in kinds.names():

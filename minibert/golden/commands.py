@@ -26,7 +26,7 @@ def parsers(commands: Any) -> None:
     command = inner.add_parser("make", help="make a case")
     fields = ("name", "out", "kind", "config", "seed", "source", "text", "pair")
     command.set_defaults(run=lambda args: make(*(getattr(args, name) for name in fields)))
-    what = "a family, with --kind op an op; a shipped case, or 'all', to make it again"
+    what = "a family, with --kind op an op; a shipped case to make it again, or 'all' those that changed"
     command.add_argument("name", nargs="?", metavar="FAMILY", help=what)
     command.add_argument("-o", "--out", required=True, metavar="DIR", help="the case's folder")
     command.add_argument("--kind", choices=KINDS, default="family")
@@ -67,7 +67,8 @@ def make(
     known = cases.recipes()
     if name == "all":
         for each in known:
-            _said(making.shipped(each, Path(out) / each))
+            place = Path(out) / each
+            _said(making.stands(each, place) or making.shipped(each, place))
     elif name in known:
         _said(making.shipped(name, out))
     else:
