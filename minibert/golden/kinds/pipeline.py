@@ -37,11 +37,11 @@ def made(recipe: CaseRecipe) -> Made:
     require(model.tokenizer is not None, f"{source} has no vocabulary, so no text becomes tokens")
     require(0 < len(recipe.texts) <= MOST_TEXTS, f"{len(recipe.texts)} texts: give 1 to {MOST_TEXTS}, one a line")
     room = min(MOST_TOKENS, batches.longest(model.module, model.config) or MOST_TOKENS)
-    encoded = model.tokenizer.encode_batch(recipe.texts, max_length=room)
+    encoded = [model.tokenizer.encode(text, max_length=room) for text in recipe.texts]
     batch = _batch(model, encoded)
     whole = all(head in model.params for head in objective.needs(model.module, model.config))
     if whole:
-        batch |= _labels(model, batch["input_ids"].shape, recipe.seed)
+        batch |= _labels(model, batch, recipe.seed)
     name, end = place.resolve().name, "gradients" if whole else "hidden states"
     facts = {
         "title": f"{name} over {len(recipe.texts)} texts, from characters to {end}",
@@ -79,30 +79,29 @@ def evaluate(case: Any, weights: Any = None) -> noise.Evaluation:
 
 
 def _batch(model: Model, encoded: list) -> dict[str, Any]:
-    """What the tokenizer made, under the names that files have; what the family does not take is left out."""
-    made = {
-        "input_ids": np.array([row.ids for row in encoded]),
-        "attention_mask": np.array([row.attention_mask for row in encoded]),
-        "token_type_ids": np.array([row.type_ids for row in encoded]),
-    }
-    known = model.module.inputs(model.config)
-    filed = {own: name for name, own in getattr(model.module, "SPELLINGS", {}).items()}
-    return {filed.get(name, name): array for name, array in made.items() if name in known}
+    """The family's inputs of encoded texts, under the names that files have."""
+    known, filed = model.module.inputs(model.config), {own: name for name, own in _spellings(model).items()}
+    read = model.module.read(encoded, model.tokenizer.pad_id)
+    return {filed.get(name, name): array for name, array in read.items() if name in known}
 
 
-def _labels(model: Model, shape: tuple[int, int], seed: int) -> dict[str, np.ndarray]:
+def _spellings(model: Model) -> dict[str, str]:
+    return getattr(model.module, "SPELLINGS", {})
+
+
+def _labels(model: Model, batch: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
     """The labels of the family's example; the text is left as it stands."""
-    dims = {"B": shape[0], "T": shape[1], "M": min(3, shape[1] // 2)}
+    dims = batches.dims(model.module, model.config, batch)
+    dims["M"] = min(3, dims.get("T", 6) // 2)
     build = cases.hook(model.family, "recipe") or CaseRecipe
-    batch = batch_of(build("", model.family, seed=seed, dims=dims), model.config)
-    return {name: batch[name] for name in objective.labels(model.module, model.config)}
+    example = batch_of(build("", model.family, seed=seed, dims=dims), model.config)
+    return {name: example[name] for name in objective.labels(model.module, model.config)}
 
 
 def _evaluation(model: Model, batch: dict[str, Any]) -> noise.Evaluation:
     """The loss, outputs and gradients of a batch; without labels the outputs alone."""
     module, config = model.module, model.config
-    spellings = getattr(module, "SPELLINGS", {})
-    inputs = {spellings.get(name, name): array for name, array in batch.items()}
+    inputs = {_spellings(model).get(name, name): array for name, array in batch.items()}
     if all(label in inputs for label in objective.labels(module, config)):
         whole = subject.made(model, [batch])
         return lambda dtype, around: subject.observe(cast(whole, dtype, around), ())
