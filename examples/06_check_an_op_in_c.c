@@ -86,8 +86,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < width; i++) w[i] = (float)weight[i], b[i] = (float)bias[i];
     layer_norm(out, in, w, b, (int)(n / width), (int)width, (float)atof(after(facts, "\"eps\":")));
 
-    const char *entry = after(facts, "\"name\":\"output\"");
-    double scale = atof(after(entry, "\"scale\":")), noise = atof(after(entry, "\"float32\":")), error = 0;
+    const char *section = after(facts, "\"forward\": {"), *row = after(section, "[\"output\",[");
+    double scale = atof(after(row, "],")), noise = atof(after(section, "\"float32\":")), error = 0;
     for (size_t i = 0; i < n; i++) error = fmax(error, isnan(out[i]) ? INFINITY : fabs(out[i] - truth[i]) / scale);
     const char *verdict = error <= 4 * noise ? "rounding explains it" : error <= 64 * noise
         ? "more than rounding" : "rounding cannot explain it";

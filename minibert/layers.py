@@ -228,7 +228,7 @@ def encoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 
 
 # ---- Embeddings ------------------------------------------------------------------------------------------------------
-@block
+@block(summed="ids")
 def embeddings(
     p: Tree, *, ids: dict[str, Array], frozen: dict[str, int | None], eps: float, keep: Array | None, rate: float
 ) -> tuple[Array, Tree]:

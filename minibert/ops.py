@@ -6,13 +6,14 @@ float64 and longdouble stay what they are.
 Letters: B batch, T and S tokens, D width, H heads, K head width, V vocabulary, M targets.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minibert import kernels
 from minibert.config import require
-from minibert.pairs import backward, pair
+from minibert.pairs import Parts, backward, pair
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -221,7 +222,51 @@ def masking(mask: Array | None, masked: str, dtype: np.dtype) -> tuple[Array | N
     return added, keep.any(-1, keepdims=True).astype(dtype) if masked == "zero" else None
 
 
-@pair("(b,h,t,k),(b,h,s,k),(b,h,s,k),(b,1,t,s)->(b,h,t,k)", dropout="(b,h,t,s)+")
+def _on_scores(mask: Array | None = None, masked: str = "min", **given: Any) -> dict[str, Any]:
+    """Attention's arguments with what a mask comes to: a bias on the scores, a factor on the probabilities."""
+    added, alive = masking(mask, masked, given["q"].dtype)
+    if added is not None:
+        given["bias"] = added if given.get("bias") is None else given["bias"] + added
+    if alive is not None:
+        given["dropout"] = alive if given.get("dropout") is None else given["dropout"] * alive
+    return given
+
+
+def _attention_part(name: str, c: Cache, dy: Array | None) -> tuple[Array, Array | None]:
+    """(value, cotangent) of "scores" (scaled, before the mask) or "probs" (before dropout)."""
+    value = c["probs"] if name == "probs" else (c["q"] * c["q"].dtype.type(c["scale"])) @ c["k"].swapaxes(-1, -2)
+    if dy is None:
+        return value, None
+    dprobs = dy @ c["v"].swapaxes(-1, -2)
+    if c["dropout"] is not None:
+        dprobs = dprobs * c["dropout"]
+    return value, dprobs if name == "probs" else c["probs"] * (dprobs - (dprobs * c["probs"]).sum(-1, keepdims=True))
+
+
+def _attention_in_parts(c: Cache, swap: Callable) -> tuple[Array, Cache]:
+    """`attention` in three steps."""
+    scores = swap("scores", (c["q"] * c["scale"]) @ c["k"].swapaxes(-1, -2))
+    probs = swap("probs", softmax(scores if c["added"] is None else scores + c["added"])[0])
+    return (probs if c["dropout"] is None else probs * c["dropout"]) @ c["v"], {**c, "probs": probs}
+
+
+def _attention_in_parts_backward(dy: Array, c: Cache, swap: Callable) -> tuple[Array, Array, Array]:
+    q, k, v, probs = c["q"], c["k"], c["v"], c["probs"]
+    dropout = 1 if c["dropout"] is None else c["dropout"]
+    dprobs = swap("probs", dy @ v.swapaxes(-1, -2) * dropout)
+    dscores = swap("scores", softmax_backward(dprobs, {"y": probs})) * c["scale"]
+    return dscores @ k, dscores.swapaxes(-1, -2) @ q, (probs * dropout).swapaxes(-1, -2) @ dy
+
+
+SQUARE = "(b,h,t,s)"
+ATTENTION = Parts(
+    {"scores": SQUARE, "probs": SQUARE}, _attention_part, _attention_in_parts, _attention_in_parts_backward
+)
+
+
+@pair(
+    "(b,h,t,k),(b,h,s,k),(b,h,s,k),(b,1,t,s)->(b,h,t,k)", parts=ATTENTION, spelled=_on_scores, dropout="(b,h,t,s)+"
+)
 def attention(
     q: Array,
     k: Array,

@@ -9,32 +9,55 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from minibert import signatures
 
 PAIRS: dict[str, "Pair"] = {}
 BLOCKS: dict[str, tuple[Callable, Callable]] = {}  # wiring over nested parameters: observed, but without a signature
+SUMMED: dict[str, str] = {}  # block -> the constant whose entries, but for the first, it sums in any order
 _observers: ContextVar[tuple[Callable, ...]] = ContextVar("observers", default=())
 
 
-class Pair:
-    """What was declared of one op: forward, backward, the signature's Specs, data Specs and constants for checks."""
+class Parts(NamedTuple):
+    """What is inside an op, for whoever looks at it, judges it alone or computes it otherwise.
 
-    def __init__(self, forward: Callable, signature: str, declared: dict[str, Any]):
+    specs: part -> its dimensions. seen(part, cache, dy) -> (value, cotangent; None without dy) of the call with that
+    cache. forward(cache, swap) -> (y, cache) and backward(dy, cache, swap) -> gradients compute the op once more, part
+    by part, and go on with what swap(part, value or cotangent) returns.
+    """
+
+    specs: dict[str, str]
+    seen: Callable
+    forward: Callable
+    backward: Callable
+
+
+class Pair:
+    """What was declared of one op: forward, backward, the signature's Specs, data Specs and constants for checks; its
+    Parts, or None; spelled(**arguments) -> arguments of the same call that have a Spec, for which others stood.
+    """
+
+    def __init__(self, forward: Callable, signature: str, parts: Parts | None, spelled: Callable | None,
+                 declared: dict[str, Any]):  # fmt: skip
         self.name, self.forward, self.signature, self.declared = forward.__name__, forward, signature, declared
         self.arguments, self.result = signatures.parse_signature(signature)
         self.data = {k: signatures.parse(v) for k, v in declared.items() if isinstance(v, str)}
         self.constants = {k: v for k, v in declared.items() if not isinstance(v, str)}
+        self.parts, self.spelled = parts, spelled
         self.backward: Callable | None = None
 
 
-def pair(signature: str, **declared: Any) -> Callable[[Callable], Callable]:
-    """Declares a forward. Keywords: text is the signature of a data argument, anything else a constant for checks."""
+def pair(
+    signature: str, *, parts: Parts | None = None, spelled: Callable | None = None, **declared: Any
+) -> Callable[[Callable], Callable]:
+    """Declares a forward. Keywords beside those of `Pair`: text is the signature of a data argument, anything else a
+    constant for checks.
+    """
 
     def declare(f: Callable) -> Callable:
         call = _observable(f)
-        PAIRS[f.__name__] = Pair(call, signature, declared)
+        PAIRS[f.__name__] = Pair(call, signature, parts, spelled, declared)
         return call
 
     return declare
@@ -63,9 +86,13 @@ def _through(around: tuple[Callable, ...], f: Callable, args: tuple, constants: 
     return around[-1](inner, args, constants)
 
 
-def block(f: Callable) -> Callable:
-    """Declares a block's forward; `block_backward` its second half."""
+def block(f: Callable | None = None, *, summed: str = "") -> Callable:
+    """Declares a block's forward; `block_backward` its second half. summed: see SUMMED."""
+    if f is None:
+        return functools.partial(block, summed=summed)
     BLOCKS[f.__name__] = (call := _observable(f), call)
+    if summed:
+        SUMMED[f.__name__] = summed
     return call
 
 

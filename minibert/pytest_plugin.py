@@ -35,8 +35,8 @@ def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Ite
         golden = [case for name in config.getoption("minibert_case") or ["bert"] for case in _cases(name)]
         for case in golden:
             kind = case.facts["kind"]
-            whole = kind in ("family", "pipeline")
-            require(whole, f"case {case.name} is of kind {kind!r}, not a whole family: give it to `minibert check`")
+            advice = "not a whole family: give it to `minibert check`"
+            require(case.whole, f"case {case.name} is of kind {kind!r}, {advice}")
     except InputError as error:
         raise pytest.UsageError(str(error)) from None
     for case in golden:
@@ -45,15 +45,15 @@ def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Ite
         yield from made.collect()
 
 
-def _cases(name: str) -> Iterator[cases.Case]:
+def _cases(name: str) -> list[cases.Case]:
     """The case of a folder or of that name; of a family's name every whole one of its cases."""
     if name not in families.names():
-        yield cases.read(name)
-        return
-    for path in cases.shipped():
-        case = cases.read(path)
-        if case.facts["family"] == name and case.facts["kind"] == "family":
-            yield case
+        return [cases.read(name)]
+    found = [case for path in cases.shipped() if (case := cases.read(path)).facts["family"] == name]
+    found = [case for case in found if case.facts["kind"] == "family"]
+    kin = families.equations(name)
+    require(bool(found), f"{name} has no cases of its own: it is a network of {kin}'s, --minibert-case {kin}")
+    return found
 
 
 def _adapter(named: str) -> Callable:

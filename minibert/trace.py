@@ -26,20 +26,9 @@ class Event:
     cotangent: np.ndarray | None = None
     gradients: Any = None
 
-
     def part(self, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """(value, cotangent) of an attention op's "scores" (scaled, before the mask) or "probs" (before dropout)."""
-        c, dy = self.cache, self.cotangent
-        scores = (c["q"] * c["q"].dtype.type(c["scale"])) @ c["k"].swapaxes(-1, -2)
-        value = scores if name == "scores" else c["probs"]
-        if dy is None:
-            return value, None
-        dprobs = dy @ c["v"].swapaxes(-1, -2)
-        if c["dropout"] is not None:
-            dprobs = dprobs * c["dropout"]
-        if name == "probs":
-            return value, dprobs
-        return value, c["probs"] * (dprobs - (dprobs * c["probs"]).sum(-1, keepdims=True))
+        """(value, cotangent) of a part that the op declares (`pairs.Parts`), such as attention's "scores"."""
+        return PAIRS[self.op].parts.seen(name, self.cache, self.cotangent)
 
 
 class Record:

@@ -21,6 +21,7 @@ What a family's file offers, in this order (bert.py is the model):
     terms(config)           what it is trained for: {name: objective.Term}. A family whose loss terms over one `encode`
                             cannot say has loss, loss_backward, labels, heads, needs, counts, right, predict of its own,
                             as `objective` has them, and `terms` gives their names
+    undecayed(config)       optional: paths of parameters without weight decay, besides biases and norms
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout
@@ -30,7 +31,6 @@ What a family's file offers, in this order (bert.py is the model):
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA)
     stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
                             write to p, as a function of p and the step
-    undecayed(config)       optional: paths of parameters without weight decay, besides biases and norms
     MODEL_TYPE PREFIX VARIANTS architectures(config) names(config) aliases(config) unused(config)
                             its published names: see `checkpoint.names`, `checkpoint.directory`
     activations(config)     what golden cases hold: rows (published module, path in the cache, kind, place), see

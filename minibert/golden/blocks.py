@@ -10,11 +10,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minibert import families, objective, ops, trace, tree
+from minibert import families, objective, trace, tree
 from minibert.checkpoint.names import from_published, to_published
 from minibert.golden.subject import Subject, observe, term_paths
 from minibert.pairs import BLOCKS, PAIRS, observing, unobserved
@@ -73,17 +74,23 @@ class _Forced:
         if f.__name__ in PAIRS or f.__name__ in BLOCKS:
             y, c = f(*args, **constants)
             names = self.calls.get(len(self.caches), {})
-            if "scores" in names or "probs" in names:
-                y, c = self._attention(names, *args[:3], c=c)
+            if names.keys() - {""}:
+                with unobserved():
+                    y, c = PAIRS[f.__name__].parts.forward(c, partial(self._part, "forward", names))
             self.of_cache[id(c)] = len(self.caches)
             self.caches.append(c)
             return self._swapped("forward", names.get(""), y), c
         dy, c = args
         names = self.calls.get(self.of_cache.get(id(c), -1), {})
         dy = self._swapped("gradients", names.get(""), dy)
-        if "scores" in names or "probs" in names:
-            return self._attention_backward(names, dy, c)
+        if names.keys() - {""}:
+            parts = PAIRS[f.__name__.removesuffix("_backward")].parts
+            with unobserved():
+                return parts.backward(dy, c, partial(self._part, "gradients", names))
         return f(dy, c)
+
+    def _part(self, section: str, names: dict[str, str], part: str, value: np.ndarray) -> np.ndarray:
+        return self._swapped(section, names.get(part), value)
 
     def _swapped(self, section: str, name: str | None, value: np.ndarray) -> np.ndarray:
         """The candidate's tensor where it has one, else the value; the value is noted."""
@@ -93,25 +100,6 @@ class _Forced:
         self.noted[key] = value
         given = self.tensors[key]
         return given.reshape(value.shape) if given.size == value.size else given
-
-    def _attention(self, names: dict[str, str], q: Any, k: Any, v: Any, *, c: Any) -> tuple[Any, Any]:
-        """`ops.attention` in three steps, so that scores and probabilities can be the candidate's."""
-        scores = self._swapped("forward", names.get("scores"), (q * c["scale"]) @ k.swapaxes(-1, -2))
-        if c["added"] is not None:
-            scores = scores + c["added"]
-        with unobserved():
-            probs = self._swapped("forward", names.get("probs"), ops.softmax(scores)[0])
-        kept = probs if c["dropout"] is None else probs * c["dropout"]
-        return kept @ v, {**c, "probs": probs}
-
-    def _attention_backward(self, names: dict[str, str], dy: Any, c: Any) -> tuple[Any, Any, Any]:
-        q, k, v, probs = c["q"], c["k"], c["v"], c["probs"]
-        dropout = 1 if c["dropout"] is None else c["dropout"]
-        dprobs = self._swapped("gradients", names.get("probs"), dy @ v.swapaxes(-1, -2) * dropout)
-        with unobserved():
-            dscores = ops.softmax_backward(dprobs, {"y": probs})
-        dscores = self._swapped("gradients", names.get("scores"), dscores) * c["scale"]
-        return dscores @ k, dscores.swapaxes(-1, -2) @ q, (probs * dropout).swapaxes(-1, -2) @ dy
 
 
 def _first_step(subject: Subject, module: Any, tensors: Mapping[str, np.ndarray], gradient: Tensors) -> Tensors:

@@ -6,7 +6,8 @@
     observe(case.subject())                              the same numbers, computed again
 
 Keys are SECTION/NAME: weights, inputs, forward, gradients, steps, each a safetensors file of that name. What case.json
-may say stands in `case.schema.json` among the reference files, and in no second place.
+may say stands in `case.schema.json` among the reference files, and in no second place. Its format has a version of its
+own, beside the engine's: this one is 2; cases of version 1 (`case-1.schema.json`) are read, and written no more.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import math
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -28,20 +30,22 @@ from minibert.checkpoint import atomic, directory, safetensors, strictjson
 from minibert.checkpoint.names import from_published
 from minibert.config import from_fields, require, shown
 from minibert.errors import InputError
-from minibert.golden.subject import OPTIMIZER, Subject
+from minibert.golden import kinds, subject
+from minibert.golden.subject import Subject
 from minibert.model import Model
 
-FORMAT = "minibert-case/1"
+FORMAT, VERSION = "minibert-case/", 2
 SECTIONS = ("weights", "inputs", "forward", "gradients", "steps")
 NOISE = ("float32", "bfloat16", "float16")
 MAX_JSON = 1 << 26  # bytes of a case.json or text.json that are read at all
 MAX_BYTES = 1 << 30  # of a case's tensors
 OWNED = ("case.json", "text.json", *(f"{section}.safetensors" for section in SECTIONS))
+IDS = "ids.json"  # of a family's cases: those that are, and those that were
 Tensors = dict[str, np.ndarray]
 
 
 class Entry(NamedTuple):
-    """What case.json says of one tensor; scale is what errors are divided by, noise the floors by dtype."""
+    """What case.json says of one tensor; scale is what its error is divided by, noise the floors by dtype."""
 
     key: str
     file: str
@@ -50,14 +54,15 @@ class Entry(NamedTuple):
     dtype: str
     scale: float
     noise: dict[str, float | None]
-    sha256: str
 
 
 class Case:
-    """A case that was read. path: its folder; facts: the fields of case.json but the tensors; entries: by key."""
+    """A case that was read. path: its folder; facts: the fields of case.json but the tensors; entries: by key; hashes:
+    SHA-256 by file, or in version 1 by key.
+    """
 
-    def __init__(self, path: Path, facts: dict[str, Any], entries: dict[str, Entry]):
-        self.path, self.facts, self.entries = path, facts, entries
+    def __init__(self, path: Path, facts: dict[str, Any], entries: dict[str, Entry], hashes: dict[str, str]):
+        self.path, self.facts, self.entries, self.hashes = path, facts, entries, hashes
         self._sections: dict[str, Tensors] = {}
         self._verified: set[str] = set()
 
@@ -66,19 +71,30 @@ class Case:
         """Its folder below the golden ones, such as "bert/probe"."""
         return self.facts["name"]
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is a family's whole computation."""
+        return kinds.of(self).WHOLE
+
     def tensor(self, key: str) -> np.ndarray:
         """The array of one key, read-only; InputError where there is none or its bytes are not those once hashed."""
         require(key in self.entries, f"case {self.name} has no tensor {shown(key)}")
         section, _, name = key.partition("/")
         if section not in self._sections:
-            self._sections[section] = safetensors.read(atomic.place(self.path / f"{section}.safetensors"))
+            self._sections[section] = self._read(section)
         array = self._sections[section][name]
         if key not in self._verified:
-            right = _digest(array) == self.entries[key].sha256
+            right = key not in self.hashes or _digest(array) == self.hashes[key]
             require(right, f"{self.path}: tensor {shown(key)} is damaged: its SHA-256 is not the recorded one")
             array.flags.writeable = False
             self._verified.add(key)
         return array
+
+    def _read(self, section: str) -> Tensors:
+        file = atomic.place(self.path / f"{section}.safetensors")
+        right = file.name not in self.hashes or file_digest(file) == self.hashes[file.name]
+        require(right, f"{file} is damaged: its SHA-256 is not the recorded one")
+        return safetensors.read(file)
 
     def section(self, name: str) -> Tensors:
         """The arrays of one section by the names in its file, in forward order."""
@@ -133,12 +149,9 @@ class Case:
 
         weights: where the published directory lies, for a case that refers to one.
         """
-        right = self.facts["kind"] in ("family", "pipeline")
-        require(right, f"case {self.name} is of kind {self.facts['kind']!r}: no whole family to rebuild")
+        require(self.whole, f"case {self.name} is of kind {self.facts['kind']!r}: no whole family to rebuild")
         model = Model(self.facts["family"], self.config(), self.params(weights))
-        batches = [model.checked(batch) for batch in self.batches()]
-        optimizer = self.facts["optimizer"] or OPTIMIZER
-        return Subject(model.family, model.config, model.params, batches, optimizer)
+        return subject.made(model, self.batches(), self.facts["optimizer"])
 
 
 @contextmanager
@@ -175,34 +188,78 @@ def read(path: str | os.PathLike) -> Case:
     place = Path(path)
     if not reading.present(atomic.place(place / "case.json")) and reading.present(folder() / place / "case.json"):
         place = folder() / place
+    if not place.is_dir() and (why := _retired(place)):
+        raise InputError(f"the case {path} is retired: {why}")
     require(place.is_dir(), f"{path} is no case: there is no such folder")
     with atomic.unchanged(place, OWNED):
         return _read(place)
 
 
+def _retired(place: Path) -> str:
+    """Why the shipped case of that name is no more; "" where there was none."""
+    ids = folder() / place.parent / IDS
+    return strictjson.loads(_bytes(ids), str(ids))["retired"].get(place.name, "") if reading.present(ids) else ""
+
+
 def _read(place: Path) -> Case:
     source = str(place / "case.json")
     facts = strictjson.loads(_bytes(place / "case.json"), source)
-    if isinstance(facts, dict) and facts.get("format") != FORMAT:
-        raise InputError(f"{source}: format {shown(facts.get('format'))}, this minibert reads {FORMAT}")
-    problem = invalid(facts, schema())
+    version = _version(facts, source)
+    problem = invalid(facts, schema(version))
     require(problem is None, f"{source}: {problem}")
+    listed, hashes = _rows_of_1(facts) if version == 1 else _rows(facts, source)
     entries: dict[str, Entry] = {}
-    for row in facts.pop("tensors"):
-        key = f"{row['file'].removesuffix('.safetensors')}/{row['name']}"
+    for entry in listed:
+        key = entry.key
         require(key not in entries, f"{source}: tensor {shown(key)} stands twice")
         stepped = not key.startswith("steps/") or re.fullmatch(r"steps/\d{1,9}/.+", key)
         require(bool(stepped), f"{source}: tensor {shown(key)} does not say after which step")
-        fields = {**row, "shape": tuple(row["shape"])}
-        del fields["name"]
-        entries[key] = Entry(key, **fields)
+        entries[key] = entry
     size = sum(math.prod(entry.shape) * np.dtype(entry.dtype).itemsize for entry in entries.values())
     require(size <= MAX_BYTES, f"{source}: its tensors have {shown(size)} bytes; the limit is {MAX_BYTES}")
     _require_files(place, entries)
     numbered = {int(match[1]) for key in entries if (match := re.match(r"inputs/(\d{1,9})/", key))}
     counted = max(facts["batches"], 1) == len(numbered) + 1 and max(numbered, default=0) == len(numbered)
     require(counted, f"{source}: batches is {facts['batches']}, the inputs have {len(numbered) + 1}")
-    return Case(place, facts, entries)
+    return Case(place, facts, entries, hashes)
+
+
+def _version(facts: Any, source: str) -> int:
+    """The version of the format that case.json says, one that is read here."""
+    named = facts.get("format") if isinstance(facts, dict) else FORMAT + "1"
+    match = re.fullmatch(re.escape(FORMAT) + r"(\d{1,9})", named) if isinstance(named, str) else None
+    newer = "; it is newer: update minibert" if match and int(match[1]) > VERSION else ""
+    known = f"this minibert reads {FORMAT}1 and {FORMAT}{VERSION}"
+    require(match is not None and 1 <= int(match[1]) <= VERSION, f"{source}: format {shown(named)}, {known}{newer}")
+    return int(match[1])
+
+
+def _rows(facts: dict[str, Any], source: str) -> tuple[list[Entry], dict[str, str]]:
+    """(every tensor's Entry, hash by file), from `sections`, which is taken out of the facts."""
+    entries, hashes = [], {}
+    for section, held in facts.pop("sections").items():
+        file = f"{section}.safetensors"
+        hashes[file] = held["sha256"]
+        for name, shape, scale, *rest in held["tensors"]:
+            floors, own = (*rest, None, None)[:2]
+            fits = not floors or len(floors) == len(held["noise"])
+            require(fits, f"{source}: tensor {shown(name)} of {section} has floors for other types than its section")
+            noise = held["noise"] if floors is None else dict(zip(held["noise"], floors, strict=False))
+            role, dtype = ((own or {}).get(field, held[field]) for field in ("role", "dtype"))
+            entries.append(Entry(f"{section}/{name}", file, role, tuple(shape), dtype, scale, dict(noise)))
+    return entries, hashes
+
+
+def _rows_of_1(facts: dict[str, Any]) -> tuple[list[Entry], dict[str, str]]:
+    """(every tensor's Entry, hash by key), from `tensors` of version 1, which goes, as do the flags."""
+    entries, hashes = [], {}
+    facts.pop("flags")
+    for row in facts.pop("tensors"):
+        key = f"{row['file'].removesuffix('.safetensors')}/{row['name']}"
+        shape = tuple(row["shape"])
+        entries.append(Entry(key, row["file"], row["role"], shape, row["dtype"], row["scale"], row["noise"]))
+        hashes[key] = row["sha256"]
+    return entries, hashes
 
 
 def _require_files(place: Path, entries: dict[str, Entry]) -> None:
@@ -251,53 +308,58 @@ def write(
     noise: Mapping[str, Mapping[str, float | None]],
     text: Any = None,
     outputs: Iterable[str] = (),
+    scales: Mapping[str, float] | None = None,
 ) -> Case:
     """Write a case, all of it or nothing, and read it back.
 
     tensors: by key, in forward order. noise: floors of what is computed. text: the contents of text.json.
-    outputs: forward names whose role is "output".
+    outputs: forward names whose role is "output". scales: of a whole computation, where only a part of it is held.
     """
-    facts, outputs = {"format": FORMAT, **facts}, set(outputs)
     arrays = {key: np.asarray(array) for key, array in tensors.items()}
-    scales = scale(arrays)
-    rows = []
-    for key, array in arrays.items():
-        section, _, name = key.partition("/")
-        rows.append(
-            {
-                "name": name,
-                "file": f"{section}.safetensors",
-                "role": _role(section, name, arrays, outputs),
-                "shape": list(array.shape),
-                "dtype": array.dtype.name,
-                "scale": scales[key],
-                "noise": dict(noise.get(key, {})),
-                "sha256": _digest(array),
-            }
-        )
+    scales = {**scale(arrays), **(scales or {})}
     words = None if text is None else _lines(text)
+    config = {name: [*value] if isinstance(value, tuple) else value for name, value in facts["config"].items()}
+    facts = {name: fact for name, fact in facts.items() if name != "flags"}  # of version 1: see `kills`
+    facts |= {"format": f"{FORMAT}{VERSION}", "config": config}
     facts["text"] = None if words is None else {"file": "text.json", "sha256": hashlib.sha256(words).hexdigest()}
-    fields = {**facts, "tensors": rows}
-    problem = invalid(fields, schema())
-    require(problem is None, f"{path}: {problem}")
-    fields = {name: fields[name] for name in schema()["properties"]}
     with atomic.directory(path, OWNED) as place:
-        atomic.write_bytes(place / "case.json", _lines(fields))
         if words is not None:
             atomic.write_bytes(place / "text.json", words)
+        sections = {}
         for section in SECTIONS:
             held = {key.partition("/")[2]: a for key, a in arrays.items() if key.startswith(f"{section}/")}
             if held:
-                safetensors.write(place / f"{section}.safetensors", held)
+                file = place / f"{section}.safetensors"
+                safetensors.write(file, held)
+                roles = {name: _role(section, name, arrays, {*outputs}) for name in held}
+                sections[section] = _section(section, held, roles, scales, noise, file_digest(file))
+        fields = {**facts, "sections": sections}
+        problem = invalid(fields, schema())
+        require(problem is None, f"{path}: {problem}")
+        atomic.write_bytes(place / "case.json", _lines({name: fields[name] for name in schema()["properties"]}))
     return read(path)
 
 
-def renewed(case: Case, **facts: Any) -> Case:
-    """The case written again in its folder with other facts, such as flags: tensors, floors and text stay."""
-    tensors = {key: case.tensor(key) for key in case.entries}
-    floors = {key: entry.noise for key, entry in case.entries.items()}
-    outputs = [key.partition("/")[2] for key, entry in case.entries.items() if entry.role == "output"]
-    return write(case.path, {**case.facts, **facts}, tensors, floors, case.text(), outputs)
+def _section(
+    section: str,
+    held: Tensors,
+    roles: Mapping[str, str],
+    scales: Mapping[str, float],
+    noise: Mapping[str, Mapping[str, float | None]],
+    digest: str,
+) -> dict[str, Any]:
+    """A section as case.json has it: what most of its tensors share, and of each tensor what is its own."""
+    floors = {name: tuple(noise.get(f"{section}/{name}", {}).items()) for name in held}
+    dtypes = {name: array.dtype.name for name, array in held.items()}
+    role, dtype, common = (Counter(of.values()).most_common(1)[0][0] for of in (roles, dtypes, floors))
+    rows = []
+    for name, array in held.items():
+        own = {"role": roles[name]} if roles[name] != role else {}
+        own |= {"dtype": dtypes[name]} if dtypes[name] != dtype else {}
+        row = [name, list(array.shape), scales[f"{section}/{name}"]]
+        row += [[floor for _, floor in floors[name]]] if floors[name] != common else [None] if own else []
+        rows.append([*row, own] if own else row)
+    return {"sha256": digest, "role": role, "dtype": dtype, "noise": dict(common), "tensors": rows}
 
 
 def scale(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -309,14 +371,16 @@ def scale(tensors: Mapping[str, np.ndarray]) -> dict[str, float]:
     own = {key: float(np.max(np.abs(np.asarray(a, np.float64)), initial=0)) for key, a in tensors.items()}
     largest: dict[str | None, float] = {}
     for key, value in own.items():
-        largest[group(key)] = max(largest.get(group(key), 0.0), value)
+        together = scaled_with(key)
+        largest[together] = max(largest.get(together, 0.0), value)
     return {
-        key: (max(value, 1e-3 * largest[group(key)]) if group(key) else value) or 1.0 for key, value in own.items()
+        key: (max(value, 1e-3 * largest[scaled_with(key)]) if scaled_with(key) else value) or 1.0
+        for key, value in own.items()
     }
 
 
-def group(key: str) -> str | None:
-    """The tensors that are judged beside each other: the gradients, each step's moments of one kind."""
+def scaled_with(key: str) -> str | None:
+    """What a tensor is scaled together with: the gradients, each step's moments of one kind; None: it is alone."""
     if key.startswith("gradients/"):
         return "gradients"
     moment = re.match(r"steps/\d+/(adam_m|adam_v|exp_avg|exp_avg_sq|momentum_buffer)\.", key)
@@ -336,10 +400,17 @@ def _lines(value: Mapping[str, Any]) -> bytes:
     fields = []
     for key, field in value.items():
         text = _compact(field)
-        if isinstance(field, list) and field and isinstance(field[0], dict | list):
+        if key == "sections":
+            text = "{\n" + ",\n".join(f'  "{name}": {_section_lines(held)}' for name, held in field.items()) + "\n }"
+        elif isinstance(field, list) and field and isinstance(field[0], dict | list):
             text = "[\n" + ",\n".join(f"  {_compact(element)}" for element in field) + "\n ]"
         fields.append(f" {json.dumps(key)}: {text}")
     return ("{\n" + ",\n".join(fields) + "\n}\n").encode("utf-8")
+
+
+def _section_lines(held: Mapping[str, Any]) -> str:
+    shared = ",".join(f'"{key}":{_compact(value)}' for key, value in held.items() if key != "tensors")
+    return f'{{{shared},"tensors":[\n' + ",\n".join(f"   {_compact(row)}" for row in held["tensors"]) + "\n  ]}"
 
 
 def _compact(value: Any) -> str:
@@ -348,9 +419,10 @@ def _compact(value: Any) -> str:
 
 # ---- The schema ------------------------------------------------------------------------------------------------------
 @cache
-def schema() -> dict[str, Any]:
+def schema(version: int = VERSION) -> dict[str, Any]:
     """The JSON schema of case.json."""
-    return strictjson.loads(_bytes(folder() / "case.schema.json"), "case.schema.json")
+    name = "case.schema.json" if version == VERSION else f"case-{version}.schema.json"
+    return strictjson.loads(_bytes(folder() / name), name)
 
 
 _TYPES = {
@@ -359,17 +431,17 @@ _TYPES = {
 }  # fmt: skip
 
 
-def invalid(value: Any, rule: Mapping[str, Any], where: str = "") -> str | None:
-    """What is wrong with a JSON value under a schema, in words; None when nothing is.
+def invalid(value: Any, rule: Mapping[str, Any], where: str = "", named: Mapping[str, Any] | None = None) -> str | None:
+    """What is wrong with a JSON value under a schema, in words; None when nothing is. named: the rules of its $defs.
 
     The keywords that our schemas use: $ref, anyOf, type, const, enum, pattern (of the whole text), minimum, maximum,
-    items, properties, required, additionalProperties. A number is one that float64 holds.
+    minItems, prefixItems, items, properties, required, additionalProperties. A number is one that float64 holds.
     """
-    at = where or "the file"
+    at, named = where or "the file", rule.get("$defs", {}) if named is None else named
     if "$ref" in rule:
-        rule = {**schema()["$defs"][rule["$ref"].rpartition("/")[2]], **rule}
+        rule = {**named[rule["$ref"].rpartition("/")[2]], **rule}
     if "anyOf" in rule:
-        problems = [invalid(value, choice, where) for choice in rule["anyOf"]]
+        problems = [invalid(value, choice, where, named) for choice in rule["anyOf"]]
         return None if None in problems else problems[-1]
     kinds = rule.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
@@ -385,8 +457,12 @@ def invalid(value: Any, rule: Mapping[str, Any], where: str = "") -> str | None:
         return f"{at} is {shown(value)}, expected {rule['minimum']} or more"
     if _is(value, "number") and not value <= rule.get("maximum", math.inf):
         return f"{at} is {shown(value)}, expected {rule['maximum']} or less"
-    if isinstance(value, list) and "items" in rule:
-        parts = [(f"{where}[{i}]", part, rule["items"]) for i, part in enumerate(value)]
+    if isinstance(value, list):
+        first, others = rule.get("prefixItems", []), rule.get("items", {})
+        if len(value) < rule.get("minItems", 0) or (others is False and len(value) > len(first)):
+            return f"{at} has {len(value)} entries, expected {rule.get('minItems', 0)} to {len(first)}"
+        rules = [*first[: len(value)], *[others] * (len(value) - len(first))]
+        parts = [(f"{where}[{i}]", part, own) for i, (part, own) in enumerate(zip(value, rules, strict=True))]
     elif isinstance(value, dict):
         own, others = rule.get("properties", {}), rule.get("additionalProperties", {})
         for name in rule.get("required", ()):
@@ -398,7 +474,7 @@ def invalid(value: Any, rule: Mapping[str, Any], where: str = "") -> str | None:
         parts = [(f"{where}.{name}".lstrip("."), part, own.get(name, others)) for name, part in value.items()]
     else:
         parts = []
-    return next(filter(None, (invalid(part, inner, name) for name, part, inner in parts)), None)
+    return next(filter(None, (invalid(part, inner, name, named) for name, part, inner in parts)), None)
 
 
 def _is(value: Any, kind: str) -> bool:

@@ -3,20 +3,18 @@
 import argparse
 import os
 import sys
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from minibert import tree
 from minibert.checkpoint import atomic
 from minibert.config import require
 from minibert.errors import printable, shortened
 from minibert.golden import blocks, candidate, levels, report, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import Row, compare, error, first_divergence
-from minibert.golden.subject import observe
+from minibert.golden.subject import cast, observe
 
 Path = str | os.PathLike
 
@@ -128,9 +126,8 @@ def _rejudged(
     subject = golden.subject(weights)
     mutant = next(found.mutant for found in diagnosis.mistakes if found.variant)
 
-    def computed(kind: type) -> dict[str, np.ndarray]:
-        params = tree.map(lambda array: array.astype(kind), subject.params)
-        tensors = observe(mutant.change(replace(subject, params=params)), tuple(golden.facts["steps"]))
+    def computed(dtype: type) -> dict[str, np.ndarray]:
+        tensors = observe(mutant.change(cast(subject, dtype)), tuple(golden.facts["steps"]))
         return mutant.after(tensors) if mutant.after else tensors
 
     truth, single, entries = computed(np.float64), computed(np.float32), {}
@@ -179,14 +176,12 @@ def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) 
     if not _whole(golden, weights):
         return {}
     with cases.replaying(golden):
-        subject = golden.subject(weights)
-        wide = tree.map(lambda array: array.astype(np.float64), subject.params)
-        return blocks.expected(replace(subject, params=wide), held.tensors | held.unshared)
+        return blocks.expected(cast(golden.subject(weights), np.float64), held.tensors | held.unshared)
 
 
 def _whole(golden: cases.Case, weights: Path | None) -> bool:
     held = golden.facts["weights"]
-    return golden.facts["kind"] in ("family", "pipeline") and ("file" in (held or {}) or weights is not None)
+    return golden.whole and ("file" in (held or {}) or weights is not None)
 
 
 def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str, seconds: float | None) -> Any:

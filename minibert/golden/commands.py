@@ -1,6 +1,5 @@
 """`minibert golden make | list | verify`: what the commands do, and their arguments."""
 
-import argparse
 import inspect
 import re
 from pathlib import Path
@@ -10,9 +9,9 @@ from minibert import families, reading
 from minibert.checkpoint import directory, strictjson
 from minibert.config import require, shown
 from minibert.errors import InputError, printable
-from minibert.golden import case as cases
+from minibert.golden import case as files
+from minibert.golden import cases
 from minibert.golden import make as making
-from minibert.golden import vectors
 from minibert.golden.case import Case
 from minibert.pairs import PAIRS
 
@@ -25,11 +24,13 @@ def parsers(commands: Any) -> None:
     inner = golden.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     command = inner.add_parser("make", help="make a case")
-    command.set_defaults(run=lambda args: make(args.name, args.out, args.kind, args.config, args.seed, *_source(args)))
-    what = "a family, with --kind op an op; a shipped case, or 'all', to make it again"
+    fields = ("name", "out", "kind", "config", "seed", "source", "text", "pair")
+    command.set_defaults(run=lambda args: make(*(getattr(args, name) for name in fields)))
+    what = "a family, with --kind op an op; a shipped case to make it again, or 'all' those that changed"
     command.add_argument("name", nargs="?", metavar="FAMILY", help=what)
     command.add_argument("-o", "--out", required=True, metavar="DIR", help="the case's folder")
     command.add_argument("--kind", choices=KINDS, default="family")
+    command.add_argument("--pair", metavar="BLOCK", default="encoder_layer", help="with --kind block: which one")
     command.add_argument("--config", metavar="FILE", help="a config.json with fields to change")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--from", dest="source", metavar="DIR", help="a published directory; no weights are copied")
@@ -44,10 +45,6 @@ def parsers(commands: Any) -> None:
     command.add_argument("--weights", metavar="DIR", help="the published directory of cases made --from one")
 
 
-def _source(args: argparse.Namespace) -> tuple[str | None, str | None]:
-    return args.source, args.text
-
-
 def make(
     name: str | None,
     out: Any,
@@ -56,6 +53,7 @@ def make(
     seed: int = 0,
     source: Any = None,
     text: Any = None,
+    pair: str = "encoder_layer",
 ) -> int:
     """Makes a case of a family, an op or a published directory, or shipped cases again, and says what it made."""
     require(0 <= seed < 2**63, f"--seed {seed}: 0 or more, below 2^63")
@@ -66,14 +64,15 @@ def make(
         return 0
     require(text is None, "--text goes with --from DIR")
     require(name is not None, "say which: a family, or --from DIR")
-    known = [*making.recipes(), *vectors.SHIPPED]
+    known = cases.recipes()
     if name == "all":
         for each in known:
-            _said(making.shipped(each, Path(out) / each))
+            place = Path(out) / each
+            _said(making.stands(each, place) or making.shipped(each, place))
     elif name in known:
         _said(making.shipped(name, out))
     else:
-        recipe = making.of(name, kind, _fields(name, kind, config), seed)
+        recipe = cases.of(name, kind, _fields(name, kind, config), seed, pair)
         try:
             _said(making.make(_name(out), recipe, out))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -128,9 +127,8 @@ def _row(case: Case) -> str:
 
 def listing() -> int:
     """Prints a line for every shipped case."""
-    paths = cases.shipped()
-    for path in paths:
-        case = cases.read(path)
+    for path in files.shipped():
+        case = files.read(path)
         print(printable(f"{case.name:<28}{_row(case)}"))
     return 0
 
@@ -138,9 +136,9 @@ def listing() -> int:
 def verify(names: list[str], weights: Any = None) -> int:
     """Computes the cases again; 1 where a number differs by more than float64 rounding, which BLAS builds may."""
     failed = 0
-    for name in names or cases.shipped():
-        case = cases.read(name)
-        unseen = case.facts["kind"] == "pipeline" and weights is None
+    for name in names or files.shipped():
+        case = files.read(name)
+        unseen = making.needs_weights(case) and weights is None
         lines = making.verify(case, weights)
         outcome = "needs --weights DIR" if unseen else "fine" if not lines else f"{len(lines)} differ"
         print(printable(f"{case.name:<28}{outcome}"))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from minibert import __version__, reading
 from minibert.checkpoint import atomic
 from minibert.errors import printable
-from minibert.golden import places
+from minibert.golden import kinds, places
 from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, SLOTS, Row
 from minibert.golden.places import Places
@@ -39,7 +39,7 @@ def levels(case: Any, rows: list[Row]) -> list[Level]:
     it may be absent, but what is supplied must be right. Tokens are needed where the case has a text. An op or a block
     alone has no levels.
     """
-    if case.facts["kind"] in ("op", "block"):
+    if kinds.of(case).LEVELS is None:
         return []
     held: list[list[Row]] = [[] for _ in TITLES]
     where = places.of_case(case)
@@ -52,7 +52,7 @@ def levels(case: Any, rows: list[Row]) -> list[Level]:
         bad = [row for row in supplied if row.status in BAD]
         keys = {row.key for row in supplied}
         wanted = [key for key in needed if _number(case, key, where) == number]
-        wanted = [row.key for row in own] if case.facts["kind"] == "tokenizer" else wanted
+        wanted = [row.key for row in own] if kinds.of(case).LEVELS == "tokens" else wanted
         needs = [key for key in wanted if key not in keys]
         state = "differs" if bad else "missing" if needs else "reached" if wanted or supplied else "absent"
         found.append(Level(number, title, state, len(supplied) - len(bad), len(supplied), len(own), needs))
@@ -74,18 +74,21 @@ FORWARD = {"embeddings": 1, "layer": 2, "head": 3}  # the level of an output, by
 
 def _number(case: Any, key: str, where: Places) -> int:
     section, _, name = key.partition("/")
-    if section in ("weights", "inputs") or case.facts["kind"] in ("tokenizer", "masking"):
+    if section in ("weights", "inputs") or kinds.of(case).LEVELS == "tokens":
         return 0
     if section == "forward":
         return 4 if case.entries[key].role == "loss" else FORWARD.get(places.kind(where.of_tensor(name)), 3)
     if section == "gradients":
         return 5
-    return 6 if int(name.partition("/")[0]) == min(case.facts["steps"], default=1) else 7
+    first = f"{min(case.facts['steps'], default=1)}/"
+    states = [key for key in case.entries if key.startswith(f"steps/{first}")]
+    return 6 if name.startswith(first) and any(map(_is_parameter, states)) else 7
 
 
 def _needed(case: Any, where: Places) -> list[str]:
     """The keys without which a level is not reached."""
     last, keys = {}, []
+    first = next((key for key, entry in case.entries.items() if entry.role == "input"), None)
     forward = [key.partition("/")[2] for key in case.entries if key.startswith("forward/")]
     outside = {name for name in forward if places.kind(where.of_tensor(name)) != "layer"}
     for key, entry in case.entries.items():
@@ -93,13 +96,18 @@ def _needed(case: Any, where: Places) -> list[str]:
         if section == "forward" and entry.role != "loss":
             owners = (name[:i] for i, letter in enumerate(name) if letter == "." and name[:i] in outside)
             last[next(owners, where.group(name)) if name in outside else where.group(name)] = key
-        elif entry.role in ("loss", "gradient") or (key == "inputs/input_ids" and case.facts["text"] is not None):
+            continue
+        tokens = key == first and case.facts["text"] is not None
+        state = section == "steps" and (_is_parameter(key) or name.endswith("/loss"))
+        if tokens or state or entry.role in ("loss", "gradient"):
             keys.append(key)
-        elif section == "steps":
-            state = name.partition("/")[2]
-            if state.partition(".")[0] not in (*SLOTS, "learning_rate", "gradient_norm"):
-                keys.append(key)
     return [*last.values(), *keys]
+
+
+def _is_parameter(key: str) -> bool:
+    """Whether a key of the steps is that of a parameter."""
+    state = key.split("/", 2)[2]
+    return state.partition(".")[0] not in (*SLOTS, "loss", "learning_rate", "gradient_norm")
 
 
 def label(level: Level | None) -> str:

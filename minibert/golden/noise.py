@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, ops
+from minibert import kernels
 from minibert.golden.draws import Draws
-from minibert.pairs import PAIRS
-from minibert.signatures import Spec
+from minibert.pairs import PAIRS, SUMMED
+from minibert.signatures import Spec, parse
 
 Array = np.ndarray
 Tensors = dict[str, Array]
@@ -83,18 +83,19 @@ def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Ca
 
     def around(f: Callable, args: tuple, constants: dict) -> Any:
         name = f.__name__
-        if name == "embeddings":  # a sum of tables; the first one alone has a padding row, so it stays first
-            first, *others = constants["ids"].items()
+        if name in SUMMED:  # of tables; the first one alone has a padding row, so it stays first
+            first, *others = constants[SUMMED[name]].items()
             others = [others[i] for i in draws.permutation(len(others))]
-            return f(*args, **{**constants, "ids": dict([first, *others])})
+            return f(*args, **{**constants, SUMMED[name]: dict([first, *others])})
         if name in PAIRS:
             given = {**dict(zip(parameters(name), args, strict=False)), **constants}
-            if name == "attention":
-                given = _on_scores(**given)
+            count = sum(given.get(key) is not None for key in parameters(name)[: len(PAIRS[name].arguments)])
+            if PAIRS[name].spelled:
+                given = PAIRS[name].spelled(**given)
             if name in EXACT:
                 y, cache = f(**given)
                 return rounding(y), cache
-            return _forward(f, name, _rounded(given, rounding), draws, rounding)
+            return _forward(f, name, _rounded(given, rounding), count, draws, rounding)
         name = name.removesuffix("_backward")
         if name in PAIRS:
             dy, c = _rounded(args[0], rounding), args[1]
@@ -102,17 +103,6 @@ def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Ca
         return f(*args, **constants)
 
     return lambda: around
-
-
-def _on_scores(mask: Array | None = None, masked: str = "min", **given: Any) -> dict[str, Any]:
-    """Attention's arguments with what a mask comes to: what is added to the scores, what multiplies probabilities."""
-    added, alive = ops.masking(mask, masked, given["q"].dtype)
-    own = given.get("bias")
-    if added is not None:
-        given["bias"] = added if own is None else own + added
-    if alive is not None:
-        given["dropout"] = alive if given.get("dropout") is None else given["dropout"] * alive
-    return {**given, "own": own is not None}
 
 
 def parameters(name: str) -> list[str]:
@@ -129,9 +119,11 @@ def _rounded(value: Any, rounding: Callable[[Array], Array]) -> Any:
     return rounding(np.asarray(value, np.float32)) if real else value
 
 
-def _forward(f: Callable, name: str, given: dict, draws: Draws, rounding: Callable) -> tuple[Array, dict]:
-    """(y, cache) of an op in a drawn way; the cache holds what `_backward` needs to go the same way back."""
-    pair, own = PAIRS[name], given.pop("own", True)
+def _forward(f: Callable, name: str, given: dict, count: int, draws: Draws, rounding: Callable) -> tuple[Array, dict]:
+    """(y, cache) of an op in a drawn way. The cache holds what `_backward` needs to go the same way back, count: how
+    many arguments were given that get a gradient; and what others read in one: arguments, constants and parts.
+    """
+    pair = PAIRS[name]
     specs = {**dict(zip(parameters(name), pair.arguments, strict=False)), **pair.data}
     axes = {key: _axes(spec, given[key]) for key, spec in specs.items() if isinstance(given.get(key), np.ndarray)}
     orders = _orders(axes, given, draws)
@@ -150,19 +142,12 @@ def _forward(f: Callable, name: str, given: dict, draws: Draws, rounding: Callab
         y, inner = OTHER[name](rounding, inner, **moved)
     result = _axes(pair.result, y)
     y = rounding(_unmoved(np.asarray(y), result, orders).astype(np.float32))
-    cache: dict[str, Any] = {"way": (way, inner, orders, axes, result, moved), "own": own}
-    if name == "attention":  # traces read these
-        letters = [*axes["q"][:3], axes["k"][2]]
-        probs = _unmoved(inner["probs"], letters, orders).astype(np.float32)
-        multiplier = inner["dropout"]
-        if multiplier is not None:
-            wide = np.broadcast_to(multiplier, inner["probs"].shape)
-            multiplier = _unmoved(wide, letters, orders).astype(np.float32)
-        cache |= {key: given[key] for key in ("q", "k", "v")}
-        cache |= {"probs": probs, "dropout": multiplier, "scale": inner["scale"], "added": None, "bias": None}
-    if name == "cross_entropy":  # ELECTRA's policy term does
-        cache |= {key: given.get(key) for key in ("logits", "labels", "weights")}
-    return y, cache
+    seen = {key: value for key, value in inner.items() if not isinstance(value, np.ndarray | dict | list)}
+    if pair.parts:
+        shown = {part: inner[part] for part in pair.parts.specs if part in inner}
+        letters = {part: _axes(parse(pair.parts.specs[part]), array) for part, array in shown.items()}
+        seen |= {part: _unmoved(array, letters[part], orders).astype(np.float32) for part, array in shown.items()}
+    return y, {**seen, **given, "way": (way, inner, orders, axes, result, moved), "count": count}
 
 
 def _backward(f: Callable, name: str, dy: Any, c: dict, draws: Draws) -> Any:
@@ -177,7 +162,7 @@ def _backward(f: Callable, name: str, dy: Any, c: dict, draws: Draws) -> Any:
         got = OTHER_BACKWARD[name](f, dy, inner, given)
     else:
         got = f(dy, inner)
-    got = got if c["own"] else got[:3]  # of a mask there is no gradient
+    got = got[: c["count"]] if isinstance(got, tuple) else got  # of what a mask comes to there is no gradient
     names = iter(parameters(name))
 
     def back(part: Any, key: str) -> Any:

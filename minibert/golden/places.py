@@ -6,7 +6,7 @@ A place is "embeddings", "layer 3" or "head"; where there are several stacks or 
 
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -48,6 +48,17 @@ class Places:
         """The place of a module's output or of a parameter; "" where the family says none."""
         return self.modules.get(next(filter(self.modules.__contains__, _owners(name)), ""), "")
 
+    def ends(self, keys: Iterable[str]) -> list[str]:
+        """Of the keys of outputs, the last of each group that is a layer or a part of one."""
+        named = {key: key.removeprefix("forward/") for key in keys if key.startswith("forward/")}
+        inside = {key: name for key, name in named.items() if kind(self.of_tensor(name)) == "layer"}
+        return [*{self.group(name): key for key, name in inside.items()}.values()]
+
+    def depth(self) -> int:
+        """How many layers the deepest stack has."""
+        stacks = Counter(tower(place) for place in self.names if kind(place) == "layer")
+        return max(stacks.values(), default=0)
+
     def of_call(self, path: str) -> str:
         """The place of a call: that of the modules beside it; "" where they stand in several."""
         return self.below.get(next(filter(self.below.__contains__, _owners(path)), ""), "")
@@ -72,9 +83,8 @@ def places(family: str, config: Any) -> Places:
 
 
 def of_case(case: Any) -> Places:
-    """The places of a case's tensors; an op or a block alone has none."""
-    whole = case.facts["kind"] in ("family", "pipeline")
-    return places(case.facts["family"], case.config()) if whole else Places(())
+    """The places of a case's tensors; what is no whole family has none."""
+    return places(case.facts["family"], case.config()) if case.whole else Places(())
 
 
 def _numbered(name: str) -> str:

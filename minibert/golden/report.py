@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from minibert import __version__
 from minibert.config import shown
 from minibert.errors import printable
-from minibert.golden import levels, places
+from minibert.golden import kills, levels, places
 from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, EXPLAINED, SLOTS, SUSPECT, Row
 from minibert.golden.places import Places
@@ -41,6 +41,14 @@ class Report(NamedTuple):
     def claim(self) -> dict[str, Any]:
         """See `levels.claim`."""
         return levels.claim(self.case, self.candidate, self.dtype, self.levels, self.first, self.variant)
+
+    @property
+    def ruled_out(self) -> list[str]:
+        """The known mistakes that float32 would have shown in what was supplied, wherever made, where nothing shows."""
+        if self.first is not None or self.dtype not in ("float64", "float32"):
+            return []
+        given = {row.key for row in self.supplied if row.status == "right"}
+        return sorted(id for id, kill in kills.of(self.case).items() if kill.key in given and not kill.missed)
 
     @property
     def supplied(self) -> list[Row]:
@@ -116,6 +124,8 @@ def remarks(report: Report) -> list[str]:
         lines.append(f"unknown to the case, not compared: {len(unknown)} ({listed})")
     if report.candidate.partial:
         lines.append(f"given at the target positions alone: {', '.join(report.candidate.partial)}")
+    if report.ruled_out:
+        lines.append(f"known mistakes that would have shown in these tensors: {len(report.ruled_out)}")
     return lines
 
 
@@ -261,6 +271,7 @@ def fields(report: Report) -> dict[str, Any]:
         "levels": [level._asdict() for level in report.levels],
         "unknown": report.candidate.unknown,
         "partial": list(report.candidate.partial),
+        "ruled_out": report.ruled_out,
         "rows": [_json_row(row) for row in report.rows],
     }
 

@@ -9,16 +9,17 @@ in lower precision, a mistake of an edited subject. Keys of the result, in forwa
                              moments as SLOT.NAME
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from minibert import families, objective, optim, trace, tree
+from minibert import batches, families, objective, optim, trace, tree
 from minibert.checkpoint.names import to_published
 from minibert.pairs import observing
 
@@ -59,16 +60,28 @@ class Subject:
     parts: Mapping[str, Callable] = field(default_factory=dict)
 
 
+def made(model: Any, given: Iterable[dict[str, Any]], optimizer: Mapping[str, Any] | None = None) -> Subject:
+    """The subject of a model and of batches as files hold them, which are checked."""
+    checked = [model.checked(batch) for batch in given]
+    return Subject(model.family, model.config, model.params, checked, optimizer or OPTIMIZER)
+
+
+def cast(subject: Subject, dtype: Any, around: Iterable[Callable] = ()) -> Subject:
+    """The same in another precision, through further observers."""
+    params = tree.map(lambda a: a.astype(dtype, copy=False), subject.params)
+    return replace(subject, params=params, around=(*subject.around, *around))
+
+
 def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
     """Every tensor of the subject's forward pass, backward pass and optimizer steps."""
     module = families.family(subject.family)
     rows = module.names(subject.config)
     with ExitStack() as stack:
-        _enter(stack, subject)
-        record = stack.enter_context(trace.recording())
+        record = entered(stack, subject.around)
         loss, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
         gradient = objective.loss_backward(cache)
-    forward, gradients = published(module.activations(subject.config), record.named(cache), subject.batches[0])
+    rows_of = row_shape(module, subject.config, subject.batches[0])
+    forward, gradients = published(module.activations(subject.config), record.named(cache), rows_of)
     for term, value in cache["terms"].items():
         forward[f"loss.{term}"] = value
     forward["loss"] = loss
@@ -78,9 +91,17 @@ def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
     return {**tensors, **_steps(subject, module, rows, steps)}
 
 
-def _enter(stack: ExitStack, subject: Subject) -> None:
-    for factory in subject.around:
+def entered(stack: ExitStack, around: Iterable[Callable]) -> trace.Record:
+    """The record of what is computed in the stack's context, through these observers made anew."""
+    for factory in around:
         stack.enter_context(observing(factory()))
+    return stack.enter_context(trace.recording())
+
+
+def row_shape(module: Any, config: Any, batch: Mapping[str, Any]) -> tuple[int, ...]:
+    """(B, T), as far as the family has these letters."""
+    sizes = batches.dims(module, config, batch)
+    return tuple(sizes[letter] for letter in ("B", "T") if letter in sizes)
 
 
 def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
@@ -89,8 +110,8 @@ def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
     return {f"loss.{ends[end]}": path for path in paths if (end := ".".join(path.split(".")[-2:])) in ends}
 
 
-def published(table: list, events: dict[str, trace.Event], batch: dict[str, Any]) -> tuple[Tensors, Tensors]:
-    """(outputs, cotangents) under published names; what the subject never computes is left out."""
+def published(table: list, events: dict[str, trace.Event], rows: tuple[int, ...]) -> tuple[Tensors, Tensors]:
+    """(outputs, cotangents) under published names; what the subject never computes is left out. rows: `row_shape`."""
     outputs, cotangents = {}, {}
     for name, path, kind, *_ in table:
         path, _, part = path.partition(":")
@@ -98,7 +119,7 @@ def published(table: list, events: dict[str, trace.Event], batch: dict[str, Any]
             continue
         event = events[path]
         value, cotangent = event.part(part) if part else (event.output, event.cotangent)
-        lead = np.shape(batch["input_ids"]) if kind == "rows" else (1,) if kind == "shared" else ()
+        lead = rows if kind == "rows" else (1,) if kind == "shared" else ()
         for store, array in ((outputs, value), (cotangents, cotangent)):
             if array is not None:
                 shape = array.shape if not lead else (*lead, *array.shape) if kind == "shared" else (*lead, -1)
@@ -121,14 +142,16 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
     tensors: Tensors = {}
     for k in range(1, max(steps) + 1):
         with ExitStack() as stack:
-            _enter(stack, subject)
+            for factory in subject.around:
+                stack.enter_context(observing(factory()))
             batch = subject.batches[(k - 1) % len(subject.batches)]
             loss, cache = objective.loss(module, params, subject.config, batch, dense=True)
             grads = objective.loss_backward(cache)
         grads = parts.get("grads", lambda g, step: g)(grads, k)
         grads, norm = clip(grads, plan["clip_norm"])
         lr = rate(plan["first_step"] + k - 1, peak=plan["learning_rate"], warmup=plan["warmup"], total=plan["total"])
-        update(params, grads, state, lr=lr, decay=decay)
+        step = update if lr >= 0 else inspect.unwrap(update)  # the optimizers refuse such a rate; a mistake has it
+        step(params, grads, state, lr=lr, decay=decay)
         if k in steps:
             found = {"loss": loss, "learning_rate": lr, "gradient_norm": norm, **to_published(params, rows)}
             for slot in (name for name in state if name != "step"):

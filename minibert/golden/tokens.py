@@ -14,9 +14,9 @@ from minibert import reading
 from minibert.checkpoint import strictjson
 from minibert.config import require, shown
 from minibert.errors import LONGEST, InputError, shortened
-from minibert.golden import vectors
 from minibert.golden.candidate import Candidate, digest
 from minibert.golden.compare import Row
+from minibert.golden.kinds.tokenizer import tokenizer as tokenizer_of
 
 FIELDS = ("ids", "type_ids", "tokens", "offsets")
 
@@ -79,7 +79,7 @@ def lines(case: Any, candidate: Candidate, first: Row) -> list[str]:
     said = [f"text {shown(vector['text'])}" + (f" and {shown(vector['pair'])}" if vector["pair"] is not None else "")]
     sides = (f"  got {' '.join(got)}", f"  due {' '.join(vector['tokens'])}")
     said += [shortened(side, 2 * LONGEST) for side in sides]
-    kind, tokenizer = held.get("kind", "wordpiece"), vectors.tokenizer(held)
+    kind, tokenizer = held.get("kind", "wordpiece"), tokenizer_of(held)
     named = []
     for mistake in CATALOGUE.values():
         tokenize = mistake.tokenize if kind in mistake.tokenizers else None

@@ -1,10 +1,13 @@
-"""`minibert mistakes [ID]`: the catalogue, one entry, or with --write the generated pages."""
+"""`minibert mistakes [ID]`: the catalogue, one entry, or with --write the generated files."""
 
 import argparse
+from pathlib import Path
 
 from minibert.checkpoint import atomic
+from minibert.config import nearest, require
 from minibert.errors import printable
-from minibert.golden import case as cases
+from minibert.golden import case as files
+from minibert.golden import kills
 from minibert.mistakes import matrix, page
 
 
@@ -13,34 +16,28 @@ def parser(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("mistakes", help="the catalogue of known mistakes, or one entry")
     command.set_defaults(run=lambda args: mistakes(args.id, args.write))
     command.add_argument("id", nargs="?", metavar="ID", help="such as A04; default: a line for each")
-    command.add_argument(
-        "--write", action="store_true", help="run all mutants on all shipped cases and write the generated pages"
-    )
+    what = "run all mutants on the shipped cases of these folders (families, ops, tokenizer, masking) and write which "
+    what += "are caught; without names on all, and the catalogue's page"
+    command.add_argument("--write", metavar="FOLDER", nargs="*", help=what)
 
 
-def mistakes(id: str | None = None, write: bool = False) -> None:
-    """Prints the catalogue or an entry; write: makes the generated pages of the reference folder anew, and says in each
-    case's flags which entries it catches.
+def mistakes(id: str | None = None, write: list[str] | None = None) -> None:
+    """Prints the catalogue or an entry. write: makes kills.json anew in these folders of shipped cases; in all, and the
+    catalogue's page in the reference folder, where the list is empty.
     """
-    if not write:
+    if write is None:
         print("\n".join(page.shown(id)))
         return
-    place, found = cases.folder().parent, matrix.matrix()
-    for name, text in (
-        ("MISTAKES.md", page.markdown()),
-        ("kill-matrix.json", matrix.dumps(found)),
-        ("kill-matrix.md", matrix.page(found)),
-    ):
-        atomic.write_text(place / name, text)
-        print(printable(str(place / name)))
-    flagged(found)
+    place, known = files.folder(), kills.folders()
+    for name in write:
+        there = f"; there are: {', '.join(known)}"
+        require(name in known, f"no folder {name!r} of shipped cases{nearest(name, known)}{there}")
+    if not write:
+        _written(place.parent / "MISTAKES.md", page.markdown())
+    for name in write or known:
+        _written(place / name / kills.FILE, kills.dumps(matrix.kills(name)))
 
 
-def flagged(found: dict) -> None:
-    """The flags of every shipped case, from the kill matrix read the other way."""
-    for path in cases.shipped():
-        case = cases.read(path)
-        rows = found["mistakes"].items()
-        flags = sorted(id for id, row in rows if row.get(case.name, {}).get("caught"))
-        if flags != case.facts["flags"]:
-            cases.renewed(case, flags=flags)
+def _written(path: Path, text: str) -> None:
+    atomic.write_text(path, text)
+    print(printable(str(path)))

@@ -40,7 +40,7 @@ class Evidence:
         self.values = np.concatenate(arrays) if arrays else np.zeros(0)
         self.floors = np.array(floors)
         self.scales = np.array([case.entries[key].scale for key in self.keys])
-        groups = [cases.group(key) for key in self.keys]
+        groups = [cases.scaled_with(key) for key in self.keys]
         number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
         self.groups = np.array([number[group] if group else -1 for group in groups], np.int64)
 

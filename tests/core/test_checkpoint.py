@@ -15,7 +15,7 @@ import pytest
 import minibert
 from minibert import cli, families, tree
 from minibert.checkpoint import atomic, directory, safetensors
-from minibert.checkpoint.names import from_published
+from minibert.checkpoint.names import from_published, published_shapes, to_published
 from minibert.errors import InputError
 
 FIELDS = {
@@ -417,6 +417,25 @@ def test_bijections(toy):
         "head.weight": p["head"]["weight"].reshape(2, 12),
     })  # fmt: skip
     assert same(from_published(flat, toy.module.names(toy.config)), p)
+
+
+@pytest.mark.parametrize(("bijection", "joined"), [
+    ("transpose split:1", lambda q, k, v: np.concatenate([q.T, k.T, v.T], axis=1)),  # GPT-2's c_attn, (D, 3D)
+    ("split", lambda q, k, v: np.concatenate([q, k, v])),
+    ("reshape:8x6->2x4x6 split:1 reshape:2x12x6->24x6",  # Megatron's: of each head query, key and value
+     lambda q, k, v: np.concatenate([part[4 * h : 4 * h + 4] for h in (0, 1) for part in (q, k, v)])),
+])
+def test_fused_tensors(bijection, joined):
+    """Parts along any axis, also interleaved by heads: as published, and back."""
+    parts = [np.random.default_rng(i).standard_normal((8, 6)) for i in range(3)]
+    rows = [(f"{name}.weight", "c_attn.weight", bijection) for name in "qkv"]
+    ours = {name: {"weight": part} for name, part in zip("qkv", parts, strict=True)}
+    flat = to_published(ours, rows)
+    assert np.array_equal(flat["c_attn.weight"], joined(*parts))
+    assert published_shapes(tree.map(np.shape, ours), rows) == {"c_attn.weight": flat["c_attn.weight"].shape}
+    again = from_published(flat, rows)
+    assert all(np.array_equal(again[name]["weight"], ours[name]["weight"]) for name in "qkv")
+    assert all(array.flags.c_contiguous for array in tree.leaves(again))
 
 
 def test_a_family_by_its_tables(toy, tmp_path):

@@ -312,7 +312,7 @@ def test_suggestions_compare_names_of_near_tensors_only(case, tmp_path, monkeypa
 
 def test_evidence_compares_no_key_with_all_others(monkeypatch):
     keys = [Counted(f"steps/{1 + i % 3}/weight{i}") for i in range(N)]
-    monkeypatch.setattr(evidence.cases, "group", lambda key: Counted(key))
+    monkeypatch.setattr(evidence.cases, "scaled_with", lambda key: Counted(key))
     entry = SimpleNamespace(dtype="float32", noise={"float32": 1e-7}, shape=(2,), scale=1.0)
     case = SimpleNamespace(tensor=None, entries=dict.fromkeys(keys, entry))
     Counted.compared = 0

@@ -76,11 +76,10 @@ def test_level(tmp_path, adapter, case, dtype, level):
         ("albert/groups", GRADIENTS),
         ("albert/version-1", GRADIENTS),
         ("electra/published", TRAJECTORY),
-        ("electra/discriminator", TRAJECTORY),
-        ("electra/generator", TRAJECTORY),
+        ("electra/discriminator", GRADIENTS),
+        ("electra/generator", GRADIENTS),
         ("electra/release", GRADIENTS),
         ("macbert/published", TRAJECTORY),
-        ("bert_wwm_ext/published", GRADIENTS),
     ],
 )
 def test_level_of_a_family(tmp_path, case, level, dtype):

@@ -14,8 +14,9 @@ from minibert.config import from_fields, to_fields  # noqa: E402
 from minibert.families import bert  # noqa: E402
 from minibert.golden import candidate as candidates  # noqa: E402
 from minibert.golden import case as cases  # noqa: E402
-from minibert.golden import compare, make, noise  # noqa: E402
-from minibert.golden.subject import Subject  # noqa: E402
+from minibert.golden import compare, noise  # noqa: E402
+from minibert.golden.kinds.family import inputs_of  # noqa: E402
+from minibert.golden.subject import Subject, cast, observe  # noqa: E402
 from minibert.mistakes import diagnose  # noqa: E402
 from minibert.model import Model  # noqa: E402
 from tests.ports import planted  # noqa: E402
@@ -46,17 +47,17 @@ def golden(name, folder):
     subject = Subject("bert", config, model.params, [model.checked(batch)], plan)
 
     def evaluate(dtype, around):
-        return make.observed(subject, STEPS, dtype, around)
+        return observe(cast(subject, dtype, around), STEPS)
 
     truth = evaluate(np.dtype(np.float64), ())
     floors = noise.floors(evaluate, truth, cases.scale(truth), 0, RUNS)
     weights = to_published(model.params, bert.names(config))
-    tensors = {**{f"weights/{n}": a for n, a in weights.items()}, **make.inputs_of([batch]), **truth}
+    tensors = {**{f"weights/{n}": a for n, a in weights.items()}, **inputs_of([batch]), **truth}
     facts = {
         **{"name": "planted", "title": "a planted mistake's case", "kind": "family", "family": "bert", "pair": None},
         **{"objective": "masked_lm + next_sentence", "config": to_fields(config), "seed": 0, "dtype": "float64"},
         **{"version": "0", "truth": "float64", "certified": {}, "optimizer": plan, "steps": list(STEPS), "batches": 1},
-        **{"flags": [], "variants": [], "weights": {"file": "weights.safetensors"}, "selection": None},
+        **{"variants": [], "weights": {"file": "weights.safetensors"}, "selection": None},
     }
     return cases.write(folder / name, facts, tensors, floors)
 

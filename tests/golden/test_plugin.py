@@ -153,6 +153,7 @@ def test_an_adapter_that_fails_says_so(tmp_path, adapter, text):
         (("--minibert-adapter", "nothing:f"), "No module named 'nothing'"),
         (("--minibert-adapter", "mine:right", "--minibert-case", "bert/nowhere"), "bert/nowhere is no case"),
         (("--minibert-adapter", "mine:right", "--minibert-case", "ops/gelu"), "ops/gelu is of kind 'op'"),
+        (("--minibert-adapter", "mine:right", "--minibert-case", "bert_wwm"), "it is a network of bert's"),
     ],
 )
 def test_unusable_options_are_one_line(tmp_path, arguments, text):

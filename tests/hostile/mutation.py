@@ -80,7 +80,9 @@ def sealed(tree: Tree) -> Tree:
         case = json.loads(tree["case.json"])
         if case["text"]:
             case["text"]["sha256"] = hashlib.sha256(tree["text.json"]).hexdigest()
-        for row in case["tensors"]:
+        for section, held in case.get("sections", {}).items():
+            held["sha256"] = hashlib.sha256(tree[f"{section}.safetensors"]).hexdigest()
+        for row in case.get("tensors", []):  # of version 1
             data = tree[row["file"]]
             start = 8 + int.from_bytes(data[:8], "little")
             begin, end = json.loads(data[8:start])[row["name"]]["data_offsets"]
