@@ -657,9 +657,11 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def directional(
-    loss: Callable[[Tree], float], params: Tree, gradient: Tree, rng: np.random.Generator
+    loss: Callable[[Tree], float], params: Tree, gradient: Tree, rng: np.random.Generator, drawn: int | None = None
 ) -> dict[str, float]:
     """Error of a whole model's gradient along a random direction in each tensor, and in all of them together ("").
+
+    drawn: how many tensors are looked at by themselves, chosen at random; None: every one.
 
     loss: a function of the parameters, evaluated some ten times a tensor. The error of a slope is taken as in `error`,
     G the largest of the slopes. Directions are normal: along ±1, mistakes of equal size, as of two rows exchanged,
@@ -667,6 +669,9 @@ def directional(
     """
     directions = tree.map(lambda a: rng.standard_normal(np.shape(a)), params)
     got = slopes_along(gradient, directions)
+    if drawn is not None:
+        kept = rng.choice([path for path in got if path], drawn, replace=False)
+        got = {path: slope for path, slope in got.items() if not path or path in kept}
     return errors(got, slopes(loss, params, directions, got))
 
 
@@ -693,14 +698,14 @@ def slopes(
     return {path: along(path) for path in about}
 
 
-def family_errors(name: str, seed: int = 0) -> dict[str, float]:
-    """`directional` errors of a family's whole loss at its PROBE configuration, dropout masks drawn."""
+def family_errors(name: str, seed: int = 0, drawn: int | None = None, **fields: Any) -> dict[str, float]:
+    """`directional` errors of a family's whole loss at its PROBE configuration, changed by fields; dropout drawn."""
     module, rng = families.family(name), np.random.default_rng(seed)
-    model = create(name, **{**module.PROBE, "dtype": "float64", "initializer_range": 0.4})
+    model = create(name, **{**module.PROBE, "initializer_range": 0.4, **fields, "dtype": "float64"})
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
     batch = model.checked(batches.example(module, model.config, rng))
     gradient = objective.loss_backward(objective.loss(module, params, model.config, batch)[1])
-    return directional(lambda p: objective.loss(module, p, model.config, batch)[0], params, gradient, rng)
+    return directional(lambda p: objective.loss(module, p, model.config, batch)[0], params, gradient, rng, drawn)
 
 
 def table(names: list[str], seed: int = 0) -> Iterator[tuple[str, str, float, float | None]]:

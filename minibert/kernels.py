@@ -235,7 +235,7 @@ def column_sums(x: np.ndarray) -> np.ndarray:
 # With a = |x| and E = exp(-a²/2): Q(a) = ½ erfc(a/√2) = E·S(a), and S is smooth and bounded, so it is a polynomial in
 # t = (a-5)/(a+5) on all of [0, ∞). One exponential then serves erf, Φ, GELU and its derivative, with no branch and no
 # cancellation in the tail. Own coefficients: Chebyshev interpolation of S(a(t)) at 96 nodes in 60 digits, as monomials
-# (the sum of |coefficients| is 0.5, so Horner is safe); float32: weighted minimax. tests/test_kernels.py checks them.
+# (the sum of |coefficients| is 0.5, so Horner is safe); float32: weighted minimax. tests/core/test_kernels.py checks.
 _TAIL = {
     "f": """7.693166265e-02 -1.432606291e-01 1.173592433e-01 -7.632586706e-02 5.733268775e-02 -1.167144809e-02
         1.711845534e-02""",

@@ -48,9 +48,9 @@ ORDERS = {
 
 @st.composite
 def sizes(draw: st.DrawFn, letters: Sequence[str], largest: int = 5) -> dict[str, Any]:
-    """A size from 2 to `largest` for each letter, unequal where there is room, and up to two loop dimensions."""
-    room = max(largest, len(letters) + 1)
-    drawn = draw(st.permutations(range(2, room + 1)))
+    """A size for each letter, 2 to `largest` once each in any order, further letters 2; up to two loop dimensions."""
+    once = range(2, largest + 1)
+    drawn = draw(st.permutations([*once, *[2] * (len(letters) - len(once))]))
     loops = draw(st.lists(st.integers(2, 3), max_size=2))
     return {**dict(zip(letters, drawn, strict=False)), "...": tuple(loops)}
 

@@ -1,7 +1,8 @@
 """BERT's pre-training loss: mean masked-token cross-entropy + mean next-sentence cross-entropy.
 
 p, config (dict) and batch (dict of the seven published fields) -> scalar. `mlm_denominator_eps` (release: 1e-5) is
-added to sum(masked_lm_weights). Devlin et al. 2018 (1810.04805), appendix A.2; SPEC BERT-LOSS.
+added to sum(masked_lm_weights). Without a next-sentence head (wwm-ext) it is the first term alone. Devlin et al. 2018
+(1810.04805), appendix A.2; SPEC BERT-LOSS.
 """
 
 from .bert_encode import bert_encode
@@ -14,8 +15,7 @@ from .pooler import pooler
 
 
 def bert_loss(p, config, batch):
-    terms = bert_loss_terms(p, config, batch)
-    return terms["masked_lm"] + terms["next_sentence"]
+    return sum(bert_loss_terms(p, config, batch).values())
 
 
 def bert_loss_terms(p, config, batch):
@@ -25,8 +25,9 @@ def bert_loss_terms(p, config, batch):
     logits = mlm_head(chosen, p["mlm"], table, config["hidden_act"], config["layer_norm_eps"])
     weights = batch["masked_lm_weights"]
     denominator = sum(leaves(weights)) + config.get("mlm_denominator_eps", 0)
-    return {
-        "masked_lm": cross_entropy(logits, labels=batch["masked_lm_ids"], weights=weights, denominator=denominator),
-        "next_sentence": cross_entropy(nsp_head(pooler(x, p["pooler"]), p["nsp"]),
-                                       labels=leaves(batch["next_sentence_labels"])),
-    }
+    labels = batch["masked_lm_ids"]
+    terms = {"masked_lm": cross_entropy(logits, labels=labels, weights=weights, denominator=denominator)}
+    if "nsp" in p:
+        follows = nsp_head(pooler(x, p["pooler"]), p["nsp"])
+        terms["next_sentence"] = cross_entropy(follows, labels=leaves(batch["next_sentence_labels"]))
+    return terms

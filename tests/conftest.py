@@ -1,7 +1,10 @@
 """Tests run against this checkout, whatever is installed, on machines that are slow or busy, and on all their cores."""
 
 import os
+import re
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,3 +25,45 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     several = len(config.args) > 1 or Path(config.args[0]).is_dir()
     if first and several and config.option.numprocesses is None:
         config.option.numprocesses, config.option.dist = os.cpu_count(), "loadfile"
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small text, and what may be handed in with it."""
+    from texts import written
+
+    return written(tmp_path_factory.mktemp("corpus"))
+
+
+# ---- Seconds of a family's tests -------------------------------------------------------------------------------------
+FAMILIES = {path.stem for path in (Path(__file__).parents[1] / "minibert" / "families").glob("[a-z]*.py")}
+SECONDS: Counter[str] = Counter()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None):
+    """Notes the processor time of a test, fixtures included, before its last report leaves this process."""
+    start = time.process_time()
+    item.user_properties.append(("start", start))
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    report = yield
+    if call.when == "teardown":
+        report.user_properties = [("seconds", time.process_time() - dict(item.user_properties)["start"])]
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Where several processes run the tests, this is called in the one that prints, too."""
+    words = set(re.split(r"\W+", report.nodeid.replace("test_", "")))
+    for name in words & FAMILIES:
+        SECONDS[name] += dict(report.user_properties).get("seconds", 0.0)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if SECONDS:
+        found = ", ".join(f"{name} {seconds:.1f}" for name, seconds in sorted(SECONDS.items()))
+        terminalreporter.write_line(f"seconds of processor time of the tests that name a family (5 each): {found}")

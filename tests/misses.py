@@ -2,7 +2,7 @@
 
 The mistakes: every entry of the catalogue that replaces a backward, one entry of a gradient times 2.001, two entries
 exchanged, one row lost. `check` has to catch all of them, `directional`, which draws random directions, all but 0.1 %;
-the catalogue's also in whole models. Exit code 1 where that does not hold. tests/test_gradcheck.py runs a part of it.
+the catalogue's also in whole models. Exit code 1 where that does not hold. tests/core/test_gradcheck.py has a part.
 """
 
 import argparse

@@ -1,0 +1,78 @@
+"""Does every family learn from text? python tests/benchmarks/pretraining.py [FAMILY …] [--each-kind] [--steps N]
+
+Each family is pre-trained as `minibert pretrain FAMILY` does, on the text that Python ships. Printed for each term: the
+held-out loss, and by how much it is below that of the best guess that does not look at the context (how frequent each
+token, or each class, is in that text). The exit code is 1 where the first term of a family is not below it.
+`--each-kind`: only the families that are no other's kin, which is what `.ci/run` trains.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import minibert
+from minibert import families, objective, pretraining
+
+
+def kinds() -> list[str]:
+    """The families that are no other's kin: one of each kind."""
+    return [name for name in families.names() if "KIN" not in vars(families.family(name))]
+
+
+def guesses(model: minibert.Model, report: dict[str, Any]) -> Iterator[tuple[str, float, float | None]]:
+    """(term, held-out loss, loss of the guess without context or None) of a finished run."""
+    for term, head in objective.heads(model.module, model.config).items():
+        guess = {
+            "unigram": lambda term: report["unigram"]["entropy"],
+            "majority": lambda term: sum(-share * math.log(share) for share in report["classes"][term] if share),
+        }.get(head.BASELINE, lambda term: None)(term)
+        yield term, report["terms"][term], guess
+
+
+def trained(name: str, steps: int | None) -> tuple[list[tuple[str, float, float | None]], float]:
+    """(`guesses` of a run of the family's own, its seconds); nothing is kept."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        given = {} if steps is None else {"steps": steps}
+        run = pretraining.pretrain(name, out=Path(folder, "run"), **given)
+        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        return list(guesses(minibert.load(run), report)), time.perf_counter() - start
+
+
+def table(names: list[str], steps: int | None) -> Iterator[tuple[str, bool]]:
+    """(a line, whether its term is the family's first and has not learnt to look at the context)."""
+    yield "| family | term | held-out loss | without context | below by | seconds |\n|---|---|---|---|---|---|", False
+    for name in names:
+        found, seconds = trained(name, steps)
+        for n, (term, loss, guess) in enumerate(found):
+            than = ("", "") if guess is None else (f"{guess:.3f}", f"{guess - loss:.3f}")
+            cells = (name, term, f"{loss:.3f}", *than, f"{seconds:.0f}" if n == 0 else "")
+            yield f"| {' | '.join(cells)} |", n == 0 and guess is not None and loss >= guess
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("family", nargs="*", help="default: every one")
+    parser.add_argument("--steps", type=int, help="of each run; default: the family's own")
+    parser.add_argument("--each-kind", action="store_true", help="one family of each kind")
+    given = parser.parse_args(arguments)
+    names = kinds() if given.each_kind else given.family or families.names()
+    wrong = False
+    for line, failed in table(names, given.steps):
+        print(line, flush=True)
+        wrong |= failed
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""What the benchmarks rest on and nobody would miss: peers that agree, counts of operations, the memory meter."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files import one another
+names = ("growth", "jobs", "measures", "peers", "pretraining", "side_by_side")
+growth, jobs, measures, peers, pretraining, side_by_side = map(importlib.import_module, names)
+
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "max_position_embeddings": 20,
+    "initializer_range": 0.4,  # at 0.02 attention is the same everywhere, whatever its scores
+}
+ROWS, LENGTH = 3, 15
+
+
+@pytest.fixture
+def model():
+    """Random biases and norms too: zeros and ones would hide what is left out."""
+    model, rng = jobs.network(0, **SMALL), np.random.default_rng(1)
+    for name, array in model.state_dict().items():
+        if array.ndim == 1:
+            array += rng.standard_normal(array.shape).astype(array.dtype) / 5
+            assert np.shares_memory(array, model.state_dict()[name])
+    return model
+
+
+def needed(peer):
+    for package in ("jax",) if "JAX" in peer else ("torch", "transformers"):
+        pytest.importorskip(package, reason=f"{package}: {peer} of the benchmarks is not compared")
+
+
+# torch.compile takes too long for a test, and ONNX's export nearly: the benchmark itself compares them before it times
+@pytest.mark.parametrize("peer", ["transformers eager", "JAX"])
+def test_forward_peers_compute_the_same(model, peer):
+    needed(peer)
+    ids = jobs.data(model, ROWS, LENGTH, 2)["input_ids"]
+    ours = model.encode(ids)["last_hidden_state"]
+    jobs.agree(ours, peers.FORWARD[peer](model, ids)(), 1e-5, peer)
+
+
+@pytest.mark.parametrize("peer", ["transformers eager", "torch, gathering", "JAX, gathering"])
+def test_step_peers_take_the_same_steps(model, peer, monkeypatch):
+    needed(peer)
+    monkeypatch.setattr(peers, "RATE", 0.01)  # so that each step tells
+    monkeypatch.setattr(peers, "DECAY", 0.5)
+    theirs = peers.STEP[peer](model, jobs.data(model, ROWS, LENGTH, 2))
+    monkeypatch.setattr(peers, "STEP", {})
+    ours = jobs.step(model, ROWS, LENGTH, 2).runs["minibert"]
+    a, b = ([run() for _ in range(4)] for run in (ours, theirs))
+    assert a[3] < a[0] - 0.05, "the steps change nothing, so their agreement says nothing"
+    jobs.agree(a, b, 1e-4 * a[0], peer)
+
+
+@pytest.mark.parametrize("targets", [None, 11])
+def test_products_are_all_that_a_job_multiplies(model, targets):
+    work = list(measures.products(model.config, ROWS, LENGTH, targets))
+    c, n = model.config, ROWS * LENGTH
+    layer = 2 * n * (4 * c.hidden_size**2 + 2 * c.hidden_size * c.intermediate_size + 2 * LENGTH * c.hidden_size)
+    total = c.num_hidden_layers * layer + 2 * ROWS * c.hidden_size**2
+    if targets:
+        total += 2 * targets * c.hidden_size * (c.hidden_size + c.vocab_size) + 2 * ROWS * c.hidden_size * 2
+    assert measures.operations(work) == total * (3 if targets else 1)
+
+
+def test_torch_counts_the_same_operations(model):
+    needed("torch")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    batch = jobs.data(model, ROWS, LENGTH, 2)
+    for run, targets in (
+        (peers.eager(model, batch["input_ids"]), None),
+        (peers.gathering_step(model, batch), batch["masked_lm_ids"].size),
+    ):
+        with FlopCounterMode(display=False) as counter:
+            run()
+        work = list(measures.products(model.config, ROWS, LENGTH, targets))
+        assert counter.get_total_flops() == measures.operations(work)
+
+
+def test_products_alone_multiply_what_is_listed(model, monkeypatch):
+    work = list(measures.products(model.config, ROWS, LENGTH, 11))
+    run, counted, product = measures.alone(work), [], np.matmul
+
+    def counting(a, b, out=None):
+        counted.append(2 * a.size * b.shape[-1])
+        return product(a, b, out=out)
+
+    monkeypatch.setattr(np, "matmul", counting)
+    run()
+    assert sum(counted) == measures.operations(work)
+
+
+@pytest.mark.skipif(not measures.CLEAR.exists(), reason="memory is read from Linux's /proc")
+def test_the_memory_meter_shows_what_is_touched():
+    for _ in range(2):  # what was freed before is seen again
+        grown, array = measures.growth(lambda: np.ones(25_000_000))
+        assert grown == pytest.approx(200, abs=10)
+        del array
+    grown, _ = measures.growth(lambda: [np.ones(12_500_000).sum() for _ in range(3)])
+    assert grown == pytest.approx(100, abs=10), "one at a time, so the peak is one"
+    ours = np.ones(25_000_000)
+    assert measures.growth(lambda: ours.sum())[0] == pytest.approx(0, abs=10), "held before, so not grown by"
+
+
+def test_contestants_are_timed_in_turn(monkeypatch):
+    order = []
+    runs = {name: (lambda name=name: order.append(name)) for name in "ab"}
+    monkeypatch.setattr(measures, "calls", lambda run: 2 if run is runs["a"] else 3)
+    seconds = measures.seconds(runs, 2)
+    assert "".join(order) == "aabbb" * 2
+    assert {name: len(s) for name, s in seconds.items()} == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "bar", "what"),
+    [
+        (np.array([1.0, 2.1]), 0.01, "differ by 1.0e-01"),
+        (np.array([1.0, np.nan]), 0.01, "differ by nan"),
+        (np.array([1.0]), 0.01, "shape"),
+        ([1, 3], None, "another output"),
+    ],
+)
+def test_nothing_is_timed_where_outputs_differ(theirs, bar, what, monkeypatch):
+    monkeypatch.setattr(measures, "seconds", lambda *_: pytest.fail("timed"))
+    ours = [1, 2] if bar is None else np.array([1.0, 2.0])
+    with pytest.raises(jobs.Differ, match=what):
+        jobs.figures(jobs.Job({"minibert": lambda: ours, "peer": lambda: theirs}, [], bar), 1)
+
+
+def test_the_second_output_counts_too():
+    """A peer whose first loss is right and whose update is wrong."""
+    losses = {"minibert": iter([3.0, 2.0]), "peer": iter([3.0, 2.5])}
+    runs = {name: (lambda each=each: next(each)) for name, each in losses.items()}
+    with pytest.raises(jobs.Differ, match=r"peer: the outputs differ by 5\.0e-01"):
+        jobs.figures(jobs.Job(runs, [], 1e-4), 1)
+
+
+def test_what_is_not_installed_is_named():
+    def missing():
+        raise ModuleNotFoundError("No module named 'x'", name="x")
+
+    def unfit():
+        raise peers.Absent("no C++ compiler is installed")
+
+    runs, absent = jobs.present({"one": missing, "two": unfit, "three": lambda: int})
+    assert runs == {"three": int}
+    assert absent == ["one: x is not installed", "two: no C++ compiler is installed"]
+
+
+def test_a_table_of_known_figures():
+    ceiling = measures.CEILING
+    measured = {
+        "seconds": {"minibert": [2.0, 4.0, 3.0], "peer": [1.0, 1.0, 2.0], "products alone": [1.0, 2.0, 1.0],
+                    "NumPy's BLAS": [1.0, 1.0, 1.5], "torch": [9.0, 9.0, 9.0]},
+        "grown": {"minibert": 12.3, "peer": None},
+        "tokens": 600,
+        "operations": ceiling // 2,
+        "absent": ["other: x is not installed"],
+    }  # fmt: skip
+    lines = side_by_side.table("job", json.loads(json.dumps(measured)))
+    assert [" ".join(line.split()) for line in lines] == [
+        "job median s ratio lowest highest MB tokens/s ceiling products",
+        "minibert 3.0000 1.00 1.00 1.00 12 200 25% 50%",
+        "peer 1.0000 2.00 1.50 4.00 600 50% 100%",
+        "products alone 1.0000 2.00 2.00 3.00 50% 100%",
+        "other: x is not installed",
+    ]
+
+
+def test_small_jobs_of_text_run():
+    """The same ids as the Rust tokenizer, where that is installed, and instances of 128 tokens at most."""
+    job = jobs.wordpiece(60_000)
+    ours = job.runs["minibert"]()
+    for name, run in job.runs.items():
+        jobs.agree(ours, run(), None, name)
+    assert job.tokens(ours) > 10_000
+    assert sum(len(line.encode()) + 1 for line in jobs.passages(60_000)) == pytest.approx(60_000, abs=2_000)
+    job = jobs.building(3, 60_000)
+    batch = job.runs["minibert"]()
+    assert job.tokens(batch) == sum(int((row != 0).sum()) for row in batch["input_ids"])
+
+
+def test_a_coretype_is_pointed_out():
+    about = {"threads": 2, "versions": {"numpy": "2", "jax": None}, "core": "Haswell", "ceilings": {"torch": 9.0}}
+    assert len(list(side_by_side.heading({**about, "coretype": None}))) == 2
+    *_, line = side_by_side.heading({**about, "coretype": "Haswell"})
+    assert line.startswith("OPENBLAS_CORETYPE=Haswell is set")
+
+
+# ---- growth.py -------------------------------------------------------------------------------------------------------
+START = {"rows": 2, "length": 64, "width": 64, "vocabulary": 4096}
+
+
+def held(**sizes):
+    """The least of three: what other threads of the process (a progress bar's) take meanwhile is counted, too."""
+    return min(growth.memory(*growth.network(**{**START, **sizes}))[0] for _ in range(3))
+
+
+@pytest.mark.parametrize("name", growth.SIZES)
+def test_bytes_held_are_a_polynomial_of_its_degree(name):
+    """Equal steps of a size: the first differences of the bytes are equal, with length the second ones."""
+    bytes_ = np.array([held(**{name: START[name] * k}) for k in range(2, 4 + growth.DEGREES[name])])
+    differences = np.diff(bytes_, growth.DEGREES[name])
+    assert (np.diff(bytes_) > 0).all()
+    assert np.ptp(differences) <= growth.TRIFLES * np.diff(bytes_).min()
+
+
+def curve(seconds, held, sizes=(1, 2, 4, 8, 16)):
+    costs = [growth.Cost(seconds(s), held(s), 1, *(growth.products(s, 8, 64, 99), 1.0)) for s in sizes]
+    return list(zip(sizes, costs, strict=True))
+
+
+def test_growth_of_a_planted_fault_is_seen():
+    linear, square = (lambda s: 5 + s), (lambda s: 5 + s * s)
+    assert list(growth.worse("rows", curve(lambda s: s, linear))) == []
+    (line,) = growth.worse("rows", curve(lambda s: s**1.5, linear))
+    assert line.startswith("seconds: power 1.50")
+    (line,) = growth.worse("rows", curve(lambda s: s, square))
+    assert line == "bytes held: 192 more in the last step, allowed 96 after 48 in the one before"
+
+
+def test_growth_counts_the_products_of_the_benchmark():
+    sizes = {"rows": 3, "length": 24, "width": 128, "vocabulary": 77}
+    model, batch = growth.network(**sizes)
+    work = list(measures.products(model.config, 3, 24, batch["masked_lm_ids"].size))
+    assert 2 * growth.products(**sizes) == measures.operations(work)
+
+
+# ---- Pre-training ----------------------------------------------------------------------------------------------------
+def test_a_held_out_loss_is_compared_with_the_guess_without_context():
+    import minibert
+    from minibert.families import bert
+
+    report = {"terms": {"masked_lm": 5.0, "next_sentence": 0.7}, "unigram": {"entropy": 6.0},
+              "classes": {"next_sentence": [0.5, 0.5]}}  # fmt: skip
+    found = list(pretraining.guesses(minibert.create("bert", **bert.PROBE), report))
+    assert found == [("masked_lm", 5.0, 6.0), ("next_sentence", 0.7, pytest.approx(np.log(2)))]
+
+
+@pytest.mark.parametrize(("loss", "code"), [(5.0, 0), (6.0, 1)])
+def test_a_family_that_has_not_learnt_to_look_at_the_context_fails(loss, code, monkeypatch, capsys):
+    found = [("masked_lm", loss, 6.0), ("next_sentence", 9.0, 0.7)]
+    monkeypatch.setattr(pretraining, "trained", lambda name, steps: (found, 3.0))
+    assert pretraining.main(["--each-kind"]) == code
+    assert f"| bert | masked_lm | {loss:.3f} | 6.000 | {6 - loss:.3f} | 3 |" in capsys.readouterr().out
+    assert "roberta" not in pretraining.kinds()

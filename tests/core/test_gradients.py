@@ -1,0 +1,225 @@
+"""Every pair's backward is the derivative of its forward, and the checker sees it when it is not."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import reference
+from minibert import gradcheck, ops, strategies, tree
+from minibert.pairs import PAIRS
+
+CASES = {case.name: case for case in gradcheck.cases(7)}
+thorough = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@thorough
+@given(data=st.data())
+def test_ops_by_finite_differences(name, data):
+    pair = PAIRS[name]
+    gradcheck.require(pair.forward, pair.backward, *data.draw(strategies.of_pair(pair)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_against_fifty_digit_derivatives_of_the_double(name):
+    case = CASES[name]
+    found = gradcheck.exact(
+        case.forward,
+        case.backward,
+        reference.double(name),
+        case.args,
+        case.constants,
+        case.double_constants or case.constants,
+    )
+    assert max(found.values()) < gradcheck.EXACT_BAR, found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_forward_equals_the_double(name):
+    case = CASES[name]
+    ours = case.forward(**case.args, **case.constants)[0]
+    constants = case.double_constants or case.constants
+    lists = tree.map(lambda a: a.tolist() if isinstance(a, np.ndarray) else a, {**case.args, **constants})
+    theirs = np.array(reference.double(name)(**lists))
+    assert ours.shape == theirs.shape
+    assert gradcheck.error(ours, theirs, 0.0) < 1e-13
+
+
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_wrong_backward_is_caught(name):
+    """2.001 for 2, in each gradient of each op: the checker fires."""
+    case = CASES[name]
+
+    def faulty(dy, c):
+        wrong = case.backward(dy, c)
+        if isinstance(wrong, tuple):
+            first, *rest = wrong
+            return (first * 1.0005, *rest)
+        return tree.map(lambda a: a * 1.0005, wrong)
+
+    faulty.__name__ = "faulty_backward"
+    found = gradcheck.check(case.forward, faulty, case.args, case.constants)
+    assert max(found.values()) > 1e-4
+
+
+def test_a_lost_layer_norm_term_is_caught():
+    def faulty(dy, c):
+        dx, g = ops.layer_norm_backward(dy, c)
+        dxhat = dy * c["weight"]
+        xhat = c["xhat"].reshape(dy.shape)
+        lost = xhat * (dxhat * xhat).mean(-1, keepdims=True) * c["rstd"].reshape(*dy.shape[:-1], 1)
+        return dx + lost, g
+
+    case = CASES["layer_norm"]
+    assert gradcheck.check(case.forward, faulty, case.args, case.constants)["x"] > 1e-2
+
+
+def test_shapes_and_names_that_do_not_match_are_refused():
+    case = CASES["linear"]
+    with pytest.raises(ValueError, match=r"returns gradients .* expected"):
+        gradcheck.check(case.forward, lambda dy, c: dy, case.args, case.constants)
+    swapped = gradcheck.check(case.forward, _transposed, case.args, case.constants)
+    assert swapped["weight"] == float("inf")
+
+
+def _transposed(dy, c):
+    dx, g = ops.linear_backward(dy, c)
+    return dx, {**g, "weight": g["weight"].T}
+
+
+def test_relu_at_a_kink_between_steps():
+    x = np.array([1e-3, -1e-3, 0.5, -0.04])
+    assert gradcheck.check(ops.relu, ops.relu_backward, {"x": x})["x"] < 1e-9
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_ops_write_to_no_argument_and_keep_the_precision(name):
+    case = CASES[name]
+    for dtype in (np.float32, np.float64, np.longdouble):
+        args = tree.map(lambda a, dtype=dtype: a.astype(dtype), case.args)
+        for array in tree.leaves({**args, **case.constants}):
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
+        y, c = case.forward(**args, **case.constants)
+        dy = np.ones_like(y)
+        dy.flags.writeable = False
+        first = gradcheck.gradients(case.forward, case.backward(dy, c), args)
+        again = gradcheck.gradients(case.forward, case.backward(dy, c), args)
+        assert y.dtype == dtype
+        for path, value in first.items():
+            assert value.dtype == dtype, path
+            assert np.array_equal(value, again[path]), path
+
+
+def test_attention_masks():
+    """Causal, padding and arbitrary additive masks; a row of -inf alone is uniform.
+
+    Such a row is left out of the differences: its value is constant, so they are 0, but its gradient is that of the
+    softmax, as in published implementations.
+    """
+    rng = np.random.default_rng(3)
+    q, k, v = rng.standard_normal((3, 2, 2, 4, 3))
+    causal = np.tri(4, dtype=bool)
+    padding = np.array([[1, 1, 0, 0], [0] * 4], bool)[:, None, None, :]
+    living = padding | ~padding.any(-1, keepdims=True)
+    args, bias = {"q": q, "k": k, "v": v}, rng.standard_normal((2, 1, 4, 4))
+    for own, mask in ((args, causal), (args, living), ({**args, "bias": bias}, None), (args, causal & living)):
+        found = gradcheck.check(ops.attention, ops.attention_backward, own, {"mask": mask})
+        assert max(found.values()) < gradcheck.DIFFERENCE_BAR
+    y, c = ops.attention(q, k, v, mask=padding)
+    assert all(np.isfinite(d).all() for d in ops.attention_backward(y, c))
+    assert np.allclose(c["probs"][1], 0.25)
+    assert np.allclose(y[1], v[1].mean(1, keepdims=True))
+    assert (c["probs"][0][..., 2:] == 0).all()
+    assert (np.triu(ops.attention(q, k, v, mask=causal)[1]["probs"], 1) == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 4, 5), (2, 1, 4, 5), (1, 2, 1, 5), (4, 5), (5,), (2, 1, 1, 1)])
+def test_a_bias_has_a_gradient_of_its_own_shape(shape):
+    """Relative positions share a table over the batch (arXiv 1910.10683, section 2.1): what is broadcast is summed."""
+    rng = np.random.default_rng(4)
+    q, k, v = (rng.standard_normal((2, 2, n, 3)) for n in (4, 5, 5))
+    args = {"q": q, "k": k, "v": v, "bias": rng.standard_normal(shape)}
+    mask = np.ones((2, 1, 1, 5), bool)
+    mask[0, ..., 3:] = False
+    dropout = 1.25 * (rng.random((2, 2, 4, 5)) < 0.8)
+    for constants in ({}, {"mask": mask}, {"mask": mask, "dropout": dropout}):
+        found = gradcheck.check(ops.attention, ops.attention_backward, args, constants)
+        assert found.keys() == args.keys()
+        assert max(found.values()) < gradcheck.DIFFERENCE_BAR
+
+
+def test_a_bias_and_a_mask_do_not_overflow():
+    q, k, v = np.random.default_rng(5).standard_normal((3, 1, 1, 2, 3)).astype(np.float32)
+    mask = np.array([[[[1, 0]]]])
+    y, c = ops.attention(q, k, v, np.full((1, 1, 2, 2), -np.inf, np.float32), mask=mask)
+    assert np.isfinite(y).all()
+    assert np.allclose(c["probs"], 0.5)
+
+
+@pytest.mark.parametrize("constant", ops.MASK_CONSTANTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_mask_constants_of_a_fully_masked_row(constant, dtype):
+    q, k = np.random.default_rng(0).standard_normal((2, 2, 1, 3, 3)).astype(dtype)
+    mask = np.array([[0, 0, 0], [1, 0, 1]])[:, None, None, :]
+    y = ops.attention(q, k, np.tile(np.eye(3, dtype=dtype), (2, 1, 1, 1)), mask=mask, masked=constant)[0]
+    raw = ops.attention(q, k, k)[1]["probs"]
+    uniform = np.full(3, 1 / 3)
+    vanishes = constant == "min" or (constant == "-1e9" and dtype == np.float32)
+    expected = uniform if vanishes else 0 if constant == "zero" else raw[0]
+    assert np.allclose(y[0], expected, atol=2e-3 if constant == "-10000" and dtype == np.float32 else 1e-6)
+    assert (y[1, 0, :, 1] == 0).all()
+
+
+def test_losses_with_nothing_to_count():
+    logits = np.random.default_rng(0).standard_normal((3, 5))
+    labels = np.array([1, 2, 1])
+    for extra in ({"weights": np.zeros(3)}, {"labels": np.full(3, -100), "ignore": -100}):
+        loss, c = ops.cross_entropy(logits, **{"labels": labels, **extra})
+        assert loss == 0
+        assert not ops.cross_entropy_backward(np.asarray(1.0), c).any()
+    loss, c = ops.cross_entropy(logits, labels=np.array([-100, 2, 1]), ignore=-100)
+    assert not ops.cross_entropy_backward(np.asarray(1.0), c)[0].any()
+
+
+def test_large_logits_do_not_overflow():
+    with np.errstate(over="raise", invalid="raise"):
+        loss = ops.cross_entropy(np.array([[1e4, 0.0], [0.0, 1e4]]), labels=np.array([0, 0]))[0]
+        assert loss == 5e3
+        binary = ops.binary_cross_entropy(np.array([1e4, -1e4]), labels=np.array([1, 1]))[0]
+        assert binary == 5e3
+        assert np.array_equal(ops.sigmoid(np.array([-1e4, 1e4]))[0], [0, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_probabilities_are_accurate(dtype):
+    """Relative to the number itself: what 1 + tanh, or a gradient against the largest entry, would hide."""
+    x = np.linspace(-60, 60, 41).astype(dtype)
+    true = [1 / (1 + math.exp(-float(value))) for value in x]
+    y = ops.sigmoid(x)[0]
+    assert y.dtype == dtype
+    assert np.allclose(y, true, rtol=4 * np.finfo(dtype).eps, atol=0)
+
+
+def test_an_offset_of_all_logits_costs_no_accuracy():
+    """float32 cross-entropy of logits around 1e4 is as exact as those logits are."""
+    rng = np.random.default_rng(0)
+    logits, labels = (1e4 + rng.standard_normal((5, 9))).astype(np.float32), rng.integers(0, 9, 5)
+    (loss, c), (true, true_c) = (ops.cross_entropy(z, labels=labels) for z in (logits, logits.astype(np.float64)))
+    assert abs(loss - true) < 1e-6 * true
+    got, wanted = (ops.cross_entropy_backward(np.ones_like(a), b) for a, b in ((loss, c), (true, true_c)))
+    assert abs(got - wanted).max() < 1e-6 * abs(wanted).max()
+    assert np.allclose(ops.log_softmax(logits)[0], ops.log_softmax(logits.astype(np.float64))[0], rtol=1e-6)
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="longdouble is float64 on this machine")
+def test_attention_scales_in_longdouble():
+    """1/√K of K = 3 is no float64: rounded to one it would cost longdouble three digits."""
+    q, k, v = np.random.default_rng(0).standard_normal((3, 1, 2, 4, 3)).astype(np.longdouble)
+    got, true = (ops.attention(q, k, v, scale=scale)[0] for scale in (None, 1 / np.sqrt(np.longdouble(3))))
+    assert abs(got - true).max() < 1e-18

@@ -1,0 +1,525 @@
+"""The laws hold for the engine and for transformers, in float64 and float32, and each can be broken."""
+
+import importlib.util
+import math
+import pkgutil
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import InputError, batches, families, laws, tree
+from minibert import config as configs
+from minibert.checkpoint.names import from_published
+from minibert.families import bert
+from minibert.golden import case as cases
+from minibert.golden.cases import of
+from minibert.golden.kinds import family as whole
+from minibert.golden.subject import Subject, observe
+from tests import toys
+
+ADAPTERS = Path(__file__).resolve().parents[2] / "reference" / "adapters"
+FIELDS = {
+    **bert.PROBE,
+    "hidden_size": 12,
+    "num_attention_heads": 3,
+    "hidden_act": "gelu",
+    "max_position_embeddings": 11,
+}
+PUBLISHED = {"mask_constant": "min", "pad_row_gradient": False, "mlm_denominator_eps": 0.0}
+
+
+def question(dtype="float64", seed=0, **fields):
+    """(weights, inputs, config): probe weights, two kinds of padding, a slot of weight 0."""
+    rng = np.random.default_rng(seed)
+    model = minibert.create("bert", seed, "float64", **{**FIELDS, **fields})
+    for path, value in tree.items(model.params):
+        value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, 0.4, value.shape)
+    inputs = bert.example(rng, model.config, {"B": 3, "T": 8})
+    inputs["masked_lm_positions"] = np.array([[1, 2, 4], [1, 3, 4], [2, 3, 4]])
+    del inputs["dropout"]
+    weights = {name: value.astype(dtype) for name, value in model.state_dict().items()}
+    for array in (*weights.values(), *inputs.values()):
+        array.flags.writeable = False
+    return weights, inputs, configs.to_fields(model.config)
+
+
+def engine(config, fault=None):
+    """The engine as anybody's implementation; fault: an observer of its ops (see `pairs.observing`)."""
+    made = configs.from_fields(bert.Config, config)
+    around = () if fault is None else (lambda: fault,)
+
+    def run(weights, inputs):
+        model = minibert.Model("bert", made, from_published(dict(weights), bert.names(made)))
+        return observe(Subject("bert", made, model.params, [model.checked(dict(inputs))], around=around), steps=())
+
+    return run
+
+
+def broken(findings):
+    return {finding.law for finding in findings if finding.holds is False}
+
+
+# ---- They hold -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("fields", [{}, PUBLISHED, {"num_hidden_layers": 4, "hidden_act": "relu"}])
+def test_the_engine_obeys_every_law(fields, dtype):
+    for seed in range(3):
+        weights, inputs, config = question(dtype, seed, **fields)
+        findings = laws.check(engine(config), weights, inputs, config)
+        assert [finding.law for finding in findings] == list(laws.LAWS)
+        asked = [finding for finding in findings if finding.holds is not None]
+        assert {finding.law for finding in findings} - {finding.law for finding in asked} <= {"gradient_is_the_slope"}
+        assert not broken(findings), [finding.text for finding in findings if not finding.holds]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_transformers_obeys_every_law(dtype):
+    for package in ("torch", "transformers", "safetensors"):
+        pytest.importorskip(package, reason="asks the published implementation: install minibert[oracle]")
+    spec = importlib.util.spec_from_file_location("torch_transformers", ADAPTERS / "torch_transformers.py")
+    adapter = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(adapter)
+    weights, inputs, config = question(dtype, **PUBLISHED)
+
+    def run(weights, inputs):
+        copies = ({name: value.copy() for name, value in given.items()} for given in (weights, inputs))
+        return adapter.candidate(*copies, {"config": config})
+
+    findings = laws.check(run, weights, inputs, config)
+    assert all(finding.holds for finding in findings), [finding.text for finding in findings if not finding.holds]
+
+
+def test_laws_hold_in_float16_with_every_op_rounded():
+    """An implementation whose every result is rounded to float16 stays within the bars of that dtype."""
+
+    def rounded(f, args, constants):
+        result = f(*args, **constants)
+        if f.__name__.endswith("_backward"):
+            return result
+        return np.asarray(result[0]).astype(np.float16).astype(np.float32), result[1]
+
+    weights, inputs, config = question("float32", **PUBLISHED)
+    run = engine(config, rounded)
+
+    def halves(weights, inputs):
+        found = run({name: value.astype(np.float32) for name, value in weights.items()}, inputs)
+        return {key: value.astype(np.float16) for key, value in found.items() if key.startswith("forward/")}
+
+    findings = laws.check(halves, {name: value.astype(np.float16) for name, value in weights.items()}, inputs, config)
+    assert not broken(findings), [finding.text for finding in findings if finding.holds is False]
+    assert sum(finding.holds is True for finding in findings) >= 8
+
+
+def of_case(name, fault=None):
+    """(run, weights, inputs, config): the engine on a shipped case, or on what one of a family would be given, as
+    anybody's implementation.
+    """
+    if "/" in name:
+        case = cases.read(name)
+        facts, weights, inputs = case.facts, case.section("weights"), case.section("inputs")
+    else:
+        given = whole.made(of(name, "family", {}, 0))
+        facts = given.facts
+        held = [(*key.partition("/")[::2], array) for key, array in given.given.items()]
+        weights, inputs = ({name: a for own, name, a in held if own == part} for part in ("weights", "inputs"))
+    family = facts["family"]
+    made = configs.from_fields(families.family(family).Config, facts["config"])
+    module = families.family(family)
+    around = () if fault is None else (lambda: fault,)
+
+    def run(weights, inputs):
+        model = minibert.Model(family, made, from_published(dict(weights), module.names(made)))
+        return observe(Subject(family, made, model.params, [model.checked(dict(inputs))], around=around), steps=())
+
+    inputs = {key: array for key, array in inputs.items() if not key[0].isdigit() and not key.startswith("dropout/")}
+    return run, weights, inputs, facts["config"], family
+
+
+CASES = ("roberta/published", "roberta/next-sentence", "albert/published", "albert/groups", "electra/published",
+         "electra/policy", "electra/discriminator", "electra/generator", "spanbert/published", "macbert/published",
+         "bert_wwm_ext", "bert/published")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_family_obeys_the_laws(name):
+    """And is silent on those alone of which it says why."""
+    run, weights, inputs, config, family = of_case(name)
+    findings = laws.check(run, weights, inputs, config, family)
+    assert not broken(findings), [finding.text for finding in findings if finding.holds is False]
+    silent = {finding.law: finding.text for finding in findings if finding.holds is None}
+    declared = laws.silent(family, configs.from_fields(families.family(family).Config, config))
+    assert silent.keys() - {"gradient_is_the_slope"} == declared.keys() - {"gradient_is_the_slope"}, silent
+    assert all(silent[law] == f"{law}: not asked: {why}" for law, why in declared.items())
+
+
+def test_every_family_is_asked():
+    """A family without a case here would be silent by accident."""
+    asked = {name.partition("/")[0] for name in CASES}
+    ours = {families.equations(file.name) for file in pkgutil.iter_modules(families.__path__)}
+    assert ours <= {families.equations(name) for name in asked}
+
+
+OTHER_NAMES = {"bert.encoder.layer": "transformer.h", "bert.": "transformer.", "attention.self": "attn",
+               "attention.output": "attn.c_proj", "LayerNorm": "ln", "word_embeddings": "wte", "query": "q", "key": "k",
+               "position_embeddings": "wpe", "token_type_embeddings": "wse", "cls.": "heads.", "intermediate": "mlp",
+               "value": "v"}  # fmt: skip
+
+
+@pytest.fixture
+def zebra(monkeypatch):
+    """BERT under names that no published model has, a family of its own: (family's name, a `run` of it, question)."""
+
+    def other(name):
+        for old, new in OTHER_NAMES.items():
+            name = name.replace(old, new)
+        return name
+
+    module = types.ModuleType("zebra")
+    module.__getattr__ = lambda name: getattr(bert, name)
+    module.names = lambda config: [(path, other(name), kind) for path, name, kind in bert.names(config)]
+    module.activations = lambda config: [(other(name), *row) for name, *row in bert.activations(config)]
+    module.aliases = lambda config: {other(alias): other(name) for alias, name in bert.aliases(config).items()}
+    find = families.family
+    monkeypatch.setattr(families, "family", lambda name: module if name == "zebra" else find(name))
+    weights, inputs, config = question(**PUBLISHED)
+    names = {other(name): name for _, name, _ in bert.names(configs.from_fields(bert.Config, config))}
+    right = {other(name): value for name, value in weights.items()}
+
+    def run_of(fault=None):
+        run = engine(config, fault)
+
+        def renamed(weights, inputs):
+            found = run({names[name]: value for name, value in weights.items()}, inputs)
+            return {"/".join((key.partition("/")[0], other(key.partition("/")[2]))): a for key, a in found.items()}
+
+        return renamed
+
+    return module, run_of, (right, inputs, config, "zebra")
+
+
+def test_laws_go_by_parts_of_the_tree_and_not_by_names(zebra):
+    """Every law is asked of a model whose names nobody has seen, and each sees its fault."""
+    _, run_of, question = zebra
+    findings = laws.check(run_of(), *question)
+    assert [finding.law for finding in findings if finding.holds is not True] == []
+    for name in set(laws.LAWS) - {"ignored_labels"}:
+        assert laws.LAWS[name](run_of(FAULTS[name]), *question).holds is False, name
+
+
+# what toys can be asked: one has no tokens and norms before its sub-layers, the other has one table
+TOYS = {
+    "toy_vit": {"batch_permutation", "head_permutation", "hidden_unit_permutation", "key_bias_invariance",
+                "uniform_head", "attention_rows", "key_bias_gradient", "softmax_gradients", "gradient_is_the_slope"},
+    "toy_word2vec": {"batch_permutation", "gradient_is_the_slope"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_families_from_outside_are_asked_what_concerns_them(name):
+    assert name in toys.register()
+    module, rng = families.family(name), np.random.default_rng(0)
+    model = minibert.create(name, 0, "float64", **module.PROBE)
+    for path, value in tree.items(model.params):
+        value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, 0.4, value.shape)
+    inputs = batches.example(module, model.config, rng)
+    inputs.pop("dropout", None)
+
+    def run(weights, inputs):
+        made = minibert.Model(name, model.config, from_published(dict(weights), module.names(model.config)))
+        return observe(Subject(name, made.config, made.params, [made.checked(dict(inputs))]), steps=())
+
+    findings = laws.check(run, model.state_dict(), inputs, configs.to_fields(model.config), name)
+    assert not broken(findings), [finding.text for finding in findings if finding.holds is False]
+    assert {finding.law for finding in findings if finding.holds} == TOYS[name], [finding.text for finding in findings]
+
+
+def test_second_names_of_a_tensor_follow_it():
+    """A published file may hold the tied decoder, too: it is asked with the table, not with what the table was."""
+    weights, inputs, config = question(**PUBLISHED)
+    run, again = engine(config), "cls.predictions.decoder.weight"
+
+    def tied(weights, inputs):
+        assert np.array_equal(weights[again], weights["bert.embeddings.word_embeddings.weight"])
+        return run({name: value for name, value in weights.items() if name != again}, inputs)
+
+    table = weights["bert.embeddings.word_embeddings.weight"]
+    assert not broken(laws.check(tied, {**weights, again: table}, inputs, config))
+
+
+def test_silence_by_accident_is_seen(zebra):
+    """A family that does not say where its attention is falls silent, and has not said so."""
+    module, run_of, question = zebra
+    rows = module.activations
+    module.activations = lambda config: [row for row in rows(config) if "attention:" not in row[1]]
+    silent = {finding.law for finding in laws.check(run_of(), *question) if finding.holds is None}
+    assert {"attention_rows", "forbidden_keys"} <= silent
+    assert not laws.silent("zebra", None)
+
+
+def test_a_family_has_laws_of_its_own(zebra, monkeypatch):
+    """`laws/NAME.py`: what it adds is asked after everybody's, what it is silent on is told."""
+    own: dict = {}
+
+    def causality(ask, view, inputs, config):
+        """Nothing looks ahead."""
+        return 0.0, "nowhere"
+
+    laws.law(causality, own)
+    file = types.SimpleNamespace(LAWS=own, silent=lambda config: {"tied_gradient": "it has no look-up"})
+    monkeypatch.setattr(laws.core, "_own", lambda family: [file])
+    _, run_of, question = zebra
+    findings = {finding.law: finding for finding in laws.check(run_of(), *question)}
+    assert list(findings)[-1] == "causality"
+    assert findings["causality"].holds
+    assert findings["tied_gradient"].text == "tied_gradient: not asked: it has no look-up"
+    assert "causality" not in laws.LAWS
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_fault_is_seen_in_each_family(name):
+    """Heads interleaved, another bias in each softmax, a forgotten mask: the law about it is broken."""
+    for law in ("head_permutation", "key_bias_gradient", "forbidden_keys"):
+        run, *question = of_case(name, FAULTS[law])
+        assert laws.LAWS[law](run, *question).holds is False, law
+
+
+# ---- Each can be broken: a mistake that somebody has made, and the law that sees it ----------------------------------
+FAULTS = {}
+
+
+def fault(*names):
+    def declare(f):
+        FAULTS[f.__name__] = lambda g, args, constants: (
+            f(g, args, constants) if g.__name__ in names else g(*args, **constants)
+        )
+        return f
+
+    return declare
+
+
+@fault("attention")
+def padding_invariance(f, args, constants):
+    """The mask is forgotten."""
+    return f(*args, **{**constants, "mask": None})
+
+
+@fault("linear")
+def batch_permutation(f, args, constants):
+    """The pooler reads the first row's [CLS] for every row."""
+    x, *rest = args
+    return f(np.broadcast_to(x[:1], x.shape) if x.ndim == 2 else x, *rest, **constants)
+
+
+@fault("split_heads")
+def head_permutation(f, args, constants):
+    """Heads are interleaved: reshaped to (…, K, H)."""
+    y, cache = f(*args, **constants)
+    b, h, t, k = y.shape
+    return np.ascontiguousarray(args[0].reshape(b, t, k, h).transpose(0, 3, 1, 2)), cache
+
+
+@fault("embedding")
+def vocabulary_permutation(f, args, constants):
+    """An off-by-one clamp of the ids: the last token shares the row of the one before."""
+    weight, *rest = args or [constants.pop("weight")]
+    return f(weight, *rest, **{**constants, "ids": np.minimum(constants["ids"], len(weight) - 2)})
+
+
+@fault("linear")
+def hidden_unit_permutation(f, args, constants):
+    """The bias of the feed-forward is off by one."""
+    bias = constants["bias"]
+    return f(*args, **{**constants, "bias": np.roll(bias, 1) if len(bias) == FIELDS["intermediate_size"] else bias})
+
+
+@fault("attention")
+def key_bias_invariance(f, args, constants):
+    """The keys pass through a tanh."""
+    q, k, v = args
+    return f(q, np.tanh(k), v, **constants)
+
+
+@fault("layer_norm")
+def layer_norm_shift(f, args, constants):
+    """The norm divides by the root of the mean square and forgets the mean."""
+    x = args[0]
+    y = x / np.sqrt((x * x).mean(-1, keepdims=True) + constants["eps"])
+    return y * constants["weight"] + constants["bias"], f(*args, **constants)[1]
+
+
+@fault("layer_norm")
+def layer_norm_scale(f, args, constants):
+    """The norm centres and does not divide."""
+    y = args[0] - args[0].mean(-1, keepdims=True)
+    return y * constants["weight"] + constants["bias"], f(*args, **constants)[1]
+
+
+@fault("cross_entropy")
+def uniform_head(f, args, constants):
+    """The loss is in bits."""
+    y, cache = f(*args, **constants)
+    return y / math.log(2), cache
+
+
+@fault("attention")
+def attention_rows(f, args, constants):
+    """The probabilities are divided by 1 - rate although nothing is dropped."""
+    y, cache = f(*args, **constants)
+    return y / 0.9, {**cache, "probs": cache["probs"] / 0.9}
+
+
+@fault("attention")
+def forbidden_keys(f, args, constants):
+    """The mask subtracts 10, not 10000."""
+    mask = constants.pop("mask")
+    y, cache = f(*args, None if mask is None else np.where(mask, 0.0, -10.0), **constants)
+    return y, {**cache, "bias": None}
+
+
+@fault("attention_backward")
+def key_bias_gradient(f, args, constants):
+    """The softmax's backward lacks the sum over the row."""
+    dy, c = args
+    dscores = c["probs"] * (dy @ c["v"].swapaxes(-1, -2)) * c["scale"]
+    return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], f(dy, c)[2]
+
+
+@fault("cross_entropy_backward")
+def softmax_gradients(f, args, constants):
+    """The label is smoothed to 0.9 in the gradient and the others get nothing for it."""
+    gradient = f(*args, **constants)
+    return np.where(gradient < 0, 0.9 * gradient, gradient)
+
+
+@fault("mlm_head_backward")
+def tied_gradient(f, args, constants):
+    """The table's gradient is that of the look-up alone."""
+    dx, g, dtable = f(*args, **constants)
+    return dx, g, 0 * dtable
+
+
+@fault("gelu_backward")
+def gradient_is_the_slope(f, args, constants):
+    """The derivative of ReLU serves for that of GELU."""
+    return args[0] * (f(np.ones_like(args[0]), args[1]) > 0.5)
+
+
+def unweighted(run):
+    """The weights of the prediction slots are not used."""
+    return lambda weights, inputs: run(
+        weights, {**inputs, "masked_lm_weights": np.ones_like(inputs["masked_lm_weights"])}
+    )
+
+
+@pytest.mark.parametrize("name", laws.LAWS)
+def test_each_law_can_be_broken(name):
+    weights, inputs, config = question(**PUBLISHED)
+    run = unweighted(engine(config)) if name == "ignored_labels" else engine(config, FAULTS[name])
+    finding = laws.LAWS[name](run, weights, inputs, config)
+    assert finding.holds is False, finding.text
+    assert finding.error > 20 * finding.bar, finding.text
+    assert "\n" not in finding.text
+    assert "broken at" in finding.text
+    assert laws.LAWS[name](engine(config), weights, inputs, config).holds
+
+
+def test_a_fault_is_seen_in_float32_too():
+    weights, inputs, config = question("float32", **PUBLISHED)
+    for name in laws.LAWS:
+        run = unweighted(engine(config)) if name == "ignored_labels" else engine(config, FAULTS[name])
+        assert laws.LAWS[name](run, weights, inputs, config).holds is False, name
+
+
+def test_a_nan_breaks_a_law():
+    weights, inputs, config = question()
+    run = engine(config)
+
+    def spoilt(weights, inputs):
+        found = run(weights, inputs)
+        found["forward/loss"] = found["forward/loss"] * np.nan
+        return found
+
+    assert "batch_permutation" in broken(laws.check(spoilt, weights, inputs, config))
+
+
+# ---- Dumps, parts, odd questions -------------------------------------------------------------------------------------
+# gradient_is_the_slope needs a callable: its steps shrink until the slopes agree
+@pytest.mark.parametrize("name", [name for name in laws.LAWS if name != "gradient_is_the_slope"])
+def test_from_dumps_a_law_says_the_same(name):
+    """The questions don't depend on the answers, so two sittings give what one gives."""
+    weights, inputs, config = question(**PUBLISHED)
+    run, asked = engine(config), laws.LAWS[name]
+    questions = laws.questions(asked, weights, inputs, config)
+    assert 1 <= len(questions) <= 2
+    dumps = [run(*question) for question in questions]
+    assert asked(laws.replay(dumps), weights, inputs, config) == asked(run, weights, inputs, config)
+
+
+def test_a_law_about_tensors_that_are_not_there_is_not_asked():
+    weights, inputs, config = question()
+    run = engine(config)
+
+    def losses(weights, inputs):
+        return {key: value for key, value in run(weights, inputs).items() if key.startswith("forward/loss")}
+
+    findings = {finding.law: finding for finding in laws.check(losses, weights, inputs, config)}
+    for name in ("attention_rows", "key_bias_gradient", "tied_gradient", "softmax_gradients", "layer_norm_scale"):
+        assert findings[name].holds is None
+        assert "not asked" in findings[name].text
+    assert all(finding.holds for finding in findings.values() if finding.holds is not None)
+    assert findings["uniform_head"].holds
+
+
+def test_rows_without_a_key_and_without_padding():
+    """A row masked everywhere is asked with its mask set; a batch without mask or room is asked what it can be."""
+    weights, inputs, config = question(**PUBLISHED)
+    mask = inputs["input_mask"].copy()
+    mask[1] = 0
+    assert not broken(laws.check(engine(config), weights, {**inputs, "input_mask": mask}, config))
+    full = {name: value for name, value in inputs.items() if name != "input_mask"}
+    short = {**config, "max_position_embeddings": 8}
+    table = "bert.embeddings.position_embeddings.weight"
+    weights = {**weights, table: weights[table][:8]}
+    findings = {finding.law: finding for finding in laws.check(engine(short), weights, full, short)}
+    assert findings["padding_invariance"].holds is None
+    assert findings["forbidden_keys"].holds is None
+    assert not broken(findings.values())
+
+
+def test_the_question_as_given_is_asked_once():
+    weights, inputs, config = question()
+    run, times = engine(config), []
+
+    def counted(w, x):
+        same = w is weights and x.keys() == inputs.keys() and all(x[n] is inputs[n] for n in x)
+        times.append(same)
+        return run(w, x)
+
+    laws.check(counted, weights, inputs, config)
+    assert sum(times) == 1
+
+
+def test_what_no_law_can_be_asked_of_is_one_line():
+    weights, inputs, config = question()
+    right = {"run": engine(config), "weights": weights, "inputs": inputs, "config": config}
+    ids = inputs["input_ids"]
+    wrong = [("run", 3), ("run", None), ("weights", None), ("weights", [1]), ("weights", {"a": "text"}),
+             ("inputs", None), ("inputs", {}), ("inputs", {"input_ids": ids.astype(float)}),
+             ("inputs", {"input_ids": ids[0]}),
+             ("inputs", {**inputs, "input_mask": ids[:, :1]}), ("config", None)]  # fmt: skip
+    for name, value in wrong:
+        with pytest.raises(InputError):
+            laws.check(**{**right, name: value})
+    with pytest.raises(InputError, match="say family="):
+        laws.check(**right, family="albert")
+    for answer in (None, 3, {"forward/loss": "text"}, {3: 4}):
+        with pytest.raises(InputError):
+            laws.check(lambda w, x, answer=answer: answer, weights, inputs, config)
+    with pytest.raises(InputError, match="law"):
+        laws.questions(print, weights, inputs, config)
+    with pytest.raises(InputError, match="fewer answers"):
+        laws.replay([])(weights, inputs)
+    assert laws.head_permutation(engine(config), weights, inputs, {}).holds is None  # and not a KeyError

@@ -1,0 +1,109 @@
+"""The shape of the project: imports point downwards only, nothing but NumPy and regex is needed, every op is whole."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import reference
+from minibert import ops
+from minibert.pairs import PAIRS
+
+ROOT = Path(__file__).resolve().parents[2]
+# each module may import from its own level and those above it in this list
+LEVELS = [
+    ["errors", "buffers", "reading", "streams"],
+    ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
+    ["pairs", "kernels", "checkpoint.safetensors"],
+    ["ops", "strategies", "trace", "adapters"],
+    ["layers"],
+    ["heads"],
+    ["objective"],
+    ["checkpoint.names", "batches"],
+    ["families", "tokenizers", "corruption", "corpus", "optim"],
+    ["checkpoint"],
+    ["model"],
+    ["gradcheck", "laws", "memory", "training", "inference"],
+    ["data"],
+    ["golden", "mistakes"],
+    ["pretraining"],
+    ["commands"],
+    ["cli", "pytest_plugin"],
+]
+
+
+def level(module: str) -> int:
+    """The level of a module by its longest listed prefix."""
+    parts = module.split(".")
+    for n in range(len(parts), 0, -1):
+        for i, names in enumerate(LEVELS):
+            if ".".join(parts[:n]) in names:
+                return i
+    raise AssertionError(f"minibert.{module} has no place in the layers")
+
+
+def imports(path: Path):
+    """Modules imported at the top of a file (not inside functions, where a cycle can be meant)."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_imports_point_downwards():
+    for path in sorted((ROOT / "minibert").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT / "minibert").with_suffix("").parts).removesuffix(".__init__")
+        if module in ("__init__", "__main__"):
+            continue
+        for name in imports(path):
+            inner = name.removeprefix("minibert.")
+            if inner != name and (ROOT / "minibert" / inner.replace(".", "/")).with_suffix(".py").exists():
+                assert level(inner) <= level(module), f"minibert.{module} imports minibert.{inner}"
+
+
+def test_heads_know_no_family():
+    for path in (ROOT / "minibert" / "heads").glob("*.py"):
+        assert not any("families" in name for name in imports(path)), path.name
+
+
+def test_the_package_needs_numpy_and_regex_alone():
+    allowed = ["numpy", "regex"]
+    program = f"""
+import sys, importlib, pkgutil
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in sys.stdlib_module_names and top not in {[*allowed, "minibert", "reference"]}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Block())
+import minibert
+for module in pkgutil.walk_packages(minibert.__path__, "minibert."):
+    if module.name not in ("minibert.strategies", "minibert.pytest_plugin"):
+        importlib.import_module(module.name)
+model = minibert.create("bert", **importlib.import_module("minibert.families.bert").PROBE)
+model.encode([[1, 2, 3]])
+print("fine")
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout == "fine\n", result.stderr
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_op_is_whole(name):
+    pair = PAIRS[name]
+    assert getattr(ops, name) is pair.forward
+    assert pair.backward is not None
+    assert pair.forward.__doc__
+    assert callable(reference.double(name))
+    assert pair.backward.__wrapped__.__code__.co_firstlineno > pair.forward.__wrapped__.__code__.co_firstlineno
+
+
+def test_ops_are_called_through_their_module():
+    for path in (ROOT / "minibert").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module not in ("minibert.ops", "minibert.layers"), f"{path.name}: import the module"

@@ -1,0 +1,143 @@
+"""From text to a model, for every family: batches, runs. A family's own test may declare
+
+    RUNS         (options, fields) of runs that are stopped and continued, over the tiny ones below
+"""
+
+import json
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from published import FAMILIES, declared, identifier
+
+import minibert
+from minibert import data, families, objective, options, tokenizers, training
+from minibert.corpus import Part
+from minibert.pretraining import pretrain
+
+OWN = dict(declared("RUNS"))
+
+
+def placed(corpus, name, given):
+    """Options in which those that name files name those of the corpus."""
+    known = options.files(families.family(name).Data)
+    return {key: str(corpus / value) if key in known else value for key, value in given.items()}
+
+
+HANDED_IN = {"segmenter": "words.txt", "entities": "entities.txt", "similar": "similar.json"}
+KINDS = [
+    (name, {field.name: kind})
+    for name in FAMILIES
+    for field in fields(families.family(name).Data)
+    for kind in (field.metadata.get("among", ()) if field.name in ("format", "units") else ())
+]
+TINY = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
+
+
+def made_of(name, own, corpus):
+    """(recipe, texts, unmasked rows, how often each token stands in the texts, a batch of them) by a family's data."""
+    module = families.family(name)
+    lines = (corpus / "text.txt").read_text(encoding="utf-8").split("\n\n")
+    texts = [document.split("\n") for document in lines]
+    tokenizer = tokenizers.tokenizer(module.TOKENIZER).train(lines, 300)
+    handed = {key: value for key, value in HANDED_IN.items() if key in options.files(module.Data)}
+    few = {"seq_length": 24, "duplicates": 1, "masking": "dynamic"}
+    given = module.Data(**placed(corpus, name, {**few, **handed, **own}))
+    recipe = data.Recipe(name, tokenizer, given, 0, data.studied(module, tokenizer, given, part_of(texts)))
+    rows, counts = recipe.instances(texts, "train")
+    for array in rows.values():
+        array.flags.writeable = False
+    return recipe, texts, rows, counts, recipe.corrupted(rows, np.random.default_rng(1))
+
+
+def part_of(texts):
+    """All of it as a training part."""
+    sizes = np.array([sum(map(len, document)) for document in texts])
+    return Part(texts, sizes, np.ones(len(texts), bool), None, sizes)
+
+
+@pytest.mark.parametrize(("name", "own"), [*((name, {}) for name in FAMILIES), *KINDS], ids=identifier)
+def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corpus):
+    """By whatever format and units a family knows: each target is the token that stood there; the loss takes them."""
+    recipe, texts, rows, counts, made = made_of(name, own, corpus)
+    tokenizer, module = recipe.tokenizer, recipe.module
+    assert counts.sum() == sum(len(tokenizer.ids(line)) for document in texts for line in document)
+    row, slot = np.nonzero(made["masked_lm_weights"])
+    at = row, made["masked_lm_positions"][row, slot]
+    assert np.array_equal(rows["input_ids"][at], made["masked_lm_ids"][row, slot])
+    restored = made["input_ids"].copy()
+    restored[at] = made["masked_lm_ids"][row, slot]
+    assert np.array_equal(restored, rows["input_ids"])
+    assert (made["input_ids"] != rows["input_ids"]).any(axis=1).mean() > 0.5
+    assert made["input_mask"][at].all()
+    assert (rows["input_ids"][:, 0] == tokenizer.cls_id).all()
+    if getattr(recipe.options, "units", "pieces") not in ("pieces", "repeated"):  # pieces of one word fall together
+        ids, chosen = rows["input_ids"], np.zeros(rows["input_ids"].shape, bool)
+        chosen[at] = True
+        inside = recipe.vocabulary.continues[ids][:, 1:] & ~np.isin(ids[:, :-1], sorted(tokenizer.special_ids))
+        assert (chosen[:, 1:] == chosen[:, :-1])[inside].all()
+    sizes = {field: value for field, value in TINY.items() if field in module.Config.__dataclass_fields__}
+    sizes |= {"vocab_size": len(tokenizer), "max_position_embeddings": 32}
+    model = minibert.create(name, **module.fields(recipe.options, sizes))
+    if hasattr(module, "sample"):
+        made = {**made, **module.sample(np.random.default_rng(2), model.params, model.config, made)}
+    assert made.keys() == {"input_ids", "input_mask", "segment_ids", *objective.labels(module, model.config)}
+    assert np.isfinite(model.loss(made)[0])
+
+
+@pytest.mark.parametrize("name", sorted({name for name, own in KINDS if "units" in own}))
+def test_units_make_other_batches(name, corpus):
+    """The first is the default."""
+    kinds = [own for other, own in KINDS if other == name and "units" in own]
+    assert families.family(name).Data.units == kinds[0]["units"]
+    made = [made_of(name, own, corpus)[-1]["masked_lm_positions"] for own in kinds]
+    assert all((a != b).any() for i, a in enumerate(made) for b in made[:i])
+
+
+FEW = {"steps": 8, "batch_size": 4, "seq_length": 24, "vocab_size": 300, "duplicates": 1, "held_out": 0.2,
+       "checkpoint_every": 2, "threads": 1}  # fmt: skip
+RUNS = [(name, chosen, own) for name in FAMILIES for chosen, own in OWN.get(name, [({}, {})])]
+
+
+def record_of(module, record):
+    """Of a run's options, those of its data functions."""
+    return {key: value for key, value in record.items() if key in module.Data.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(("name", "chosen", "own"), RUNS, ids=identifier)
+def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, corpus, tmp_path, monkeypatch):
+    """As by a kill after a checkpoint half way; what it leaves behind loads."""
+    known = families.family(name).Config.__dataclass_fields__
+    fields = {**{field: value for field, value in TINY.items() if field in known}, **own}
+    given = {"fields": fields, **FEW, **placed(corpus, name, chosen)}
+    whole = pretrain(name, [corpus / "text.txt"], tmp_path / "whole", **given)
+    save = training.save_checkpoint
+
+    def stopped(run, model, state, seconds):
+        save(run, model, state, seconds)
+        if state["step"] == 4:
+            raise RuntimeError("stopped")
+
+    monkeypatch.setattr(training, "save_checkpoint", stopped)
+    with pytest.raises(RuntimeError, match="stopped"):
+        pretrain(name, [corpus / "text.txt"], tmp_path / "parts", **given)
+    monkeypatch.undo()
+    parts = pretrain(name, out=tmp_path / "parts", resume=True, threads=1)
+    weights = [path.relative_to(whole) for path in (whole, *whole.iterdir()) for path in path.glob("model.safetensors")]
+    assert weights
+    for file in (*weights, "report.json"):
+        assert (whole / file).read_bytes() == (parts / file).read_bytes(), file
+    first, second = (training.read_log(run / "log.jsonl") for run in (whole, parts))
+    assert [entry["loss"] for entry in first] == [entry["loss"] for entry in second]
+    assert len(first) == 8
+    record = json.loads((whole / "run.json").read_text(encoding="utf-8"))["options"]
+    due = {**families.family(name).DEFAULTS, **given}
+    assert all(record[key] == due[key] for key in due.keys() & record.keys())
+    model, report = minibert.load(whole), json.loads((whole / "report.json").read_text(encoding="utf-8"))
+    assert model.family == name
+    asked = model.module.fields(model.module.Data(**record_of(model.module, record)), fields)
+    assert {field: getattr(model.config, field) for field in asked} == asked
+    assert model.config.pad_token_id == model.tokenizer.pad_id
+    assert report["terms"].keys() == {*model.module.terms(model.config)}
+    assert np.isfinite([*report["terms"].values()]).all()

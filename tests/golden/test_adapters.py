@@ -1,0 +1,185 @@
+"""The adapters that porters copy: which level each reaches, in which precision; run as they are documented."""
+
+import ast
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from minibert import cli
+from minibert.golden import case as cases
+from minibert.golden import checking, levels
+from minibert.golden.compare import compare
+
+ROOT = Path(__file__).resolve().parents[2]
+ADAPTERS = sorted((ROOT / "reference" / "adapters").glob("*.py"))
+NEEDS = {
+    "torch_transformers": ("torch", "transformers", "safetensors"),
+    "onnx_runtime": ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "safetensors"),
+    "jax_bert": ("jax", "safetensors"),
+}
+TRAJECTORY, GRADIENTS, LOSSES = "L7 trajectory", "L5 gradients", "L4 losses"
+
+
+def required(adapter):
+    for package in NEEDS[adapter]:
+        if find_spec(package) is None:
+            pytest.skip(f"{adapter} needs {package}, which is not installed")
+
+
+def run(adapter, case, out, dtype, source=None):
+    """The report on what the adapter, as a program of its own, makes of a case."""
+    required(adapter)
+    path = ROOT / "reference" / "adapters" / f"{adapter}.py" if source is None else source
+    folder = cases.folder() / case
+    command = [sys.executable, str(path), str(folder), str(out), dtype]
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=1000)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return checking.report_of(folder, out, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "case", "dtype", "level"),
+    [
+        ("torch_transformers", "bert/published", "float64", TRAJECTORY),
+        ("torch_transformers", "bert/published", "float32", TRAJECTORY),
+        ("torch_transformers", "bert/probe", "float64", TRAJECTORY),
+        ("torch_transformers", "bert/probe", "float32", TRAJECTORY),
+        ("torch_transformers", "bert/adamw", "float64", TRAJECTORY),
+        ("torch_transformers", "bert/long", "float32", GRADIENTS),
+        ("onnx_runtime", "bert/published", "float32", LOSSES),
+        ("jax_bert", "bert/published", "float64", TRAJECTORY),
+        ("jax_bert", "bert/probe", "float32", TRAJECTORY),
+    ],
+)
+def test_level(tmp_path, adapter, case, dtype, level):
+    found = run(adapter, case, tmp_path / "out.safetensors", dtype)
+    assert found.first is None, found.first
+    assert levels.label(levels.reached(found.levels)) == level
+    judged = [row for row in found.rows if row.ratio is not None]
+    print(f"{adapter} {case} {dtype}: {level}, at most {max(row.ratio for row in judged):.1f} noise floors")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("case", "level"),
+    [
+        ("roberta/published", TRAJECTORY),
+        ("albert/published", TRAJECTORY),
+        ("albert/groups", GRADIENTS),
+        ("albert/version-1", GRADIENTS),
+        ("electra/published", TRAJECTORY),
+        ("electra/discriminator", GRADIENTS),
+        ("electra/generator", GRADIENTS),
+        ("electra/release", GRADIENTS),
+        ("macbert/published", TRAJECTORY),
+    ],
+)
+def test_level_of_a_family(tmp_path, case, level, dtype):
+    """The published implementation of each family that has one, in this process: one import for all."""
+    required("torch_transformers")
+    spec = importlib.util.spec_from_file_location("torch_transformers", ADAPTERS[-1])
+    adapter = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(adapter)
+    adapter.main(str(cases.folder() / case), tmp_path / "out.safetensors", dtype)
+    found = checking.report_of(case, tmp_path / "out.safetensors", dtype=dtype)
+    assert found.first is None, found.first
+    assert levels.label(levels.reached(found.levels)) == level
+
+
+def test_a_mistake_in_an_adapter_is_found_where_it_stands(tmp_path):
+    """Scores over the root of the model's width, in the JAX port."""
+    source = (ROOT / "reference" / "adapters" / "jax_bert.py").read_text(encoding="utf-8")
+    planted = source.replace("q.shape[-1] ** 0.5", "x.shape[-1] ** 0.5")
+    assert planted != source
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(planted, encoding="utf-8", newline="\n")
+    found = run("jax_bert", "bert/published", tmp_path / "out.safetensors", "float32", wrong)
+    assert found.first.key == "forward/bert.encoder.layer.0.attention.self.scores"
+    assert levels.label(levels.reached(found.levels)) == "L1 embeddings"
+    assert found.code == 1
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
+def test_it_is_small_and_needs_nothing_of_minibert(path):
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) < (215 if path.stem == "torch_transformers" else 150)  # that one knows six families
+    for node in ast.walk(ast.parse(source)):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        assert not any(name.partition(".")[0] in ("minibert", "reference") for name in names), names
+    assert path.stem in NEEDS
+
+
+def test_every_adapter_is_tested():
+    assert {path.stem for path in ADAPTERS} == NEEDS.keys()
+
+
+# ---- The C program of the examples -----------------------------------------------------------------------------------
+C_PROGRAM = ROOT / "examples" / "06_check_an_op_in_c.c"
+
+
+def test_the_c_program_is_short():
+    assert len(C_PROGRAM.read_text(encoding="utf-8").splitlines()) < 100
+
+
+def test_the_c_program_on_cases_it_can_and_cannot_use(tmp_path):
+    """Exit code 0, 1 or 2 with one line, also where a file is cut short."""
+    compiler = os.environ.get("CC") or shutil.which("cc")
+    if compiler is None or sys.byteorder != "little":
+        pytest.skip("needs a C compiler (cc) and a little-endian machine")
+    program = tmp_path / "check"
+    subprocess.run([compiler, "-std=c99", "-Wall", "-Werror", "-o", program, C_PROGRAM, "-lm"], check=True)
+    ops = cases.folder() / "ops"
+    cut = tmp_path / "cut"
+    shutil.copytree(ops / "layer_norm", cut)
+    whole = (cut / "inputs.safetensors").read_bytes()
+    (cut / "inputs.safetensors").write_bytes(whole[: len(whole) - 100])
+    expected = {ops / "layer_norm": 0, ops / "layer_norm-eps": 0, ops / "gelu": 2, cut: 2, tmp_path / "nowhere": 2}
+    for case, code in expected.items():
+        result = subprocess.run([program, case], capture_output=True, encoding="utf-8", timeout=600)
+        assert result.returncode == code, (case, result)
+        assert (result.stdout + result.stderr).count("\n") == 1, result
+
+
+# ---- PORTING.md ------------------------------------------------------------------------------------------------------
+PAGE = ROOT / "reference" / "PORTING.md"
+
+
+def test_commands_and_names_of_the_porting_page_exist():
+    """Each `minibert` command line parses, and each case, file, clause and level it names is there."""
+    text = PAGE.read_text(encoding="utf-8")
+    commands = re.findall(r"^    minibert (.+)$", text, re.MULTILINE)
+    assert len(commands) >= 7
+    for line in commands:
+        assert cli._parser(line.split()).parse_args(line.split()).run
+    for name in set(re.findall(r"\b(?:bert|roberta|albert|electra|tokenizer|ops|masking)/[a-z][a-z-]+\b", text)):
+        assert (cases.folder() / name / "case.json").exists(), name
+    for name in set(re.findall(r"`((?:reference|examples)/[\w/.]+)`", text)):
+        assert (ROOT / name).exists(), name
+    specification = (ROOT / "reference" / "SPEC.md").read_text(encoding="utf-8")
+    for clause in set(re.findall(r"\b(?:BERT|OP|OPT|NAME|TOK)-[A-Z0-9-]*[A-Z0-9]\b", text)):
+        assert clause in specification, clause
+    levels_named = re.findall(r"^\| L(\d) ([\w ]+) \|", text, re.MULTILINE)
+    assert [(int(n), title) for n, title in levels_named] == list(enumerate(levels.TITLES))
+    for adapter in NEEDS:
+        assert f"adapters/{adapter}.py" in text
+
+
+def test_the_level_table_names_what_the_levels_need():
+    """What a level is said to need is what `check` asks for when nothing is given."""
+    case = cases.read("bert/published")
+    text = PAGE.read_text(encoding="utf-8")
+    for level in levels.levels(case, compare(case, {}, "float64")):
+        line = next(line for line in text.splitlines() if line.startswith(f"| L{level.number} "))
+        for key in level.needs:
+            if key.startswith("forward/"):
+                general = re.sub(r"layer\.\d+", "layer.N", key)
+                assert f"`{general}`" in line, key

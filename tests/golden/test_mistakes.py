@@ -1,0 +1,454 @@
+"""The catalogue of known mistakes: each switch works, both halves; some case catches it; diagnosis finds its name."""
+
+import contextlib
+import itertools
+import pkgutil
+import re
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import batches, cli, families, gradcheck, objective, tree
+from minibert.golden import case as cases
+from minibert.golden.subject import Subject, observe
+from minibert.mistakes import CATALOGUE, catalogue, diagnose, page, trials
+from minibert.mistakes import families as own
+from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED, Mistake
+from minibert.mistakes.swap import Swaps, reading, sites
+from minibert.pairs import observing
+from tests import toys
+
+REFERENCE = Path(__file__).resolve().parents[2] / "reference"
+EVERY = {**CATALOGUE, **UNLISTED}
+SHIPPED = [file.name for file in pkgutil.iter_modules(families.__path__)]
+# Of mutants run in float32, those that float32 shows; all of them, measured: bert/published 589 of 596 (497 named, 92
+# tied), bert/probe 667 of 670 (571 named, 96 tied). Which are missed depends on the BLAS
+# and its kernels: with OPENBLAS_CORETYPE=Nehalem an L11, computed in float16, that others name.
+MISSED = 1  # in a twenty-fourth of them
+
+
+def subject_of(name="bert/published", **config):
+    made = cases.read(name).subject()
+    params = tree.map(lambda a: a.astype(np.float64), made.params)
+    return replace(made, params=params, config=replace(made.config, **config))
+
+
+def mutants(subject):
+    at = sites(subject)
+    return [(id, m) for id, entry in EVERY.items() if entry.mutants for m in entry.mutants(subject, at)]
+
+
+def single(subject):
+    return replace(subject, params=tree.map(lambda a: a.astype(np.float32), subject.params))
+
+
+def candidate_of(case, mutant):
+    """What an implementation with this mistake would hand over: its tensors in float32."""
+    changed, steps = single(mutant.change(case.subject())), tuple(case.facts["steps"])
+    try:
+        tensors = observe(changed, steps)
+    except ValueError:  # not a number: no step is made
+        tensors = observe(changed, ())
+    tensors = mutant.after(tensors) if mutant.after else tensors
+    return {k: a for k, a in tensors.items() if k in case.entries and np.shape(a) == case.entries[k].shape}
+
+
+# ---- The catalogue ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("id", CATALOGUE)
+def test_an_entry_is_whole(id):
+    entry = CATALOGUE[id]
+    assert page.begin(id) in page.sections()
+    assert all((entry.title, entry.right, entry.evidence, entry.families))
+    assert entry.shows in ("tokens", "output", "loss", "gradient", "step", "data", "loading", "nowhere")
+    ours = any(entry.concerns(family) for family in SHIPPED)
+    assert entry.executable or entry.reason or not ours, "an entry of our families is executable, or says why not"
+    spec = (REFERENCE / "SPEC.md").read_text(encoding="utf-8")
+    assert not entry.clause or f"**{entry.clause}**" in spec, f"SPEC.md has no clause {entry.clause}"
+    assert entry.clause or not entry.executable
+
+
+def test_the_page_is_that_of_the_catalogue():
+    again = "run `minibert mistakes --write`"
+    assert (REFERENCE / "MISTAKES.md").read_text(encoding="utf-8") == page.markdown(), again
+
+
+def test_the_command(capsys):
+    assert cli.main(["mistakes"]) == 0
+    assert "A04  " in capsys.readouterr().out
+    assert cli.main(["mistakes", "a04"]) == 0
+    out = capsys.readouterr().out
+    assert "OP-ATT-2" in out
+    assert "layer 1" in out
+    assert re.search(r"\n    macbert: .*published; first forward/bert.encoder", out)
+    assert cli.main(["mistakes", "A99"]) == 2
+    assert "no mistake 'A99'" in capsys.readouterr().err
+
+
+# ---- Families that are not BERT's kin --------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "ours", "not_ours"),
+    [
+        ("toy_vit", {"L03", "L12", "A04", "A09", "A30", "C01", "C02", "O02", "O04", "O05", "D11"}, {"A12", "G01"}),
+        ("toy_word2vec", {"E11", "C06", "C10", "O02", "O07"}, {"A04", "L03"}),
+    ],
+)
+def test_a_network_unlike_bert_s_has_the_mistakes_that_concern_it(name, ours, not_ours):
+    """No input, no config field and no published name need be BERT's: what can go wrong there can be made."""
+    assert name in toys.register()
+    module, rng = families.family(name), np.random.default_rng(0)
+    model = minibert.create(name, 0, "float64", **module.PROBE)
+    params = tree.map(lambda a: rng.normal(0.5, 0.4, a.shape), model.params)
+    subject = Subject(name, model.config, params, [model.checked(batches.example(module, model.config, rng))])
+    at = sites(subject)
+    assert {site.place for site in at} & {"layer 0", "layer 1", "embeddings"}
+    right, made = observe(subject, (1,)), set()
+    for id, entry in EVERY.items():
+        if entry.mutants and entry.concerns(name):
+            for mutant in entry.mutants(subject, at):
+                tensors = observe(mutant.change(subject), (1,) if mutant.section == STEPS else ())
+                if any(not np.array_equal(tensors[key], right[key]) for key in right.keys() & tensors):
+                    made.add(id)
+    assert ours <= made, ours - made
+    assert not {"E01", "H01", "H10", *not_ours} & made
+
+
+# ---- Both halves -----------------------------------------------------------------------------------------------------
+def _swaps(mutant, subject):
+    return [r for factory in mutant.change(subject).around if isinstance(factory, Swaps) for r in factory.at.values()]
+
+
+@contextlib.contextmanager
+def switched_on(subject):
+    """The subject's mistakes."""
+    with contextlib.ExitStack() as stack:
+        for factory in subject.around:
+            stack.enter_context(observing(factory()))
+        yield
+
+
+def slope_error(subject, signs):
+    """Of the gradient of the whole loss along `signs`, against finite differences."""
+    module = families.family(subject.family)
+
+    def loss(params):
+        return objective.loss(module, params, subject.config, subject.batches[0], dense=True)
+
+    def moved(step):
+        with switched_on(subject):
+            return float(loss(tree.map(lambda a, s: a + step * s, subject.params, signs))[0])
+
+    slope = gradcheck.derivative(moved)
+    with switched_on(subject):
+        gradient = objective.loss_backward(loss(subject.params)[1])
+    got = sum(float((g * tree.get(signs, path)).sum()) for path, g in tree.items(gradient))
+    return abs(got - slope) / max(abs(slope), 1e-3)
+
+
+def differentiable(case):
+    """(subject, signs, (id, mutant) of all that replace pairs faithfully, everywhere)."""
+    # a frozen row, and scores that the smallest number swallows, have no derivative
+    subject, rng = subject_of(case, pad_row_gradient=True, mask_constant="-10000"), np.random.default_rng(0)
+    signs = tree.map(lambda a: rng.choice([-1.0, 1.0], a.shape), subject.params)
+    made = [(id, m, _swaps(m, subject)) for id, m in mutants(subject) if not m.where]
+    return subject, signs, [(id, m) for id, m, swaps in made if swaps and all(r.faithful for r in swaps)]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("case", ["bert/dropout", "bert/tanh"])
+def test_a_replacement_is_a_pair_unless_its_backward_is_the_mistake(case):
+    """The whole loss along a random direction: the gradient of every replaced pair, wherever it stands."""
+    subject, signs, chosen = differentiable(case)
+    if case != "bert/dropout":
+        before = {(id, m.what) for id, m in mutants(subject_of("bert/dropout"))}
+        chosen = [(id, m) for id, m in chosen if (id, m.what) not in before]
+    assert len(chosen) > (60 if case == "bert/dropout" else 2)
+    for id, mutant in chosen:
+        error = slope_error(mutant.change(subject), signs)
+        assert error < 1e-6, (id, mutant.what, error)
+
+
+# what the families beside BERT brought: pairs of their own
+OWN = ("E12", "E17", "H13", "H20", "S07", "S11", "S13", "O12")
+
+
+@pytest.mark.parametrize("case", ["albert/published", "albert/square", "electra/published", "spanbert/published"])
+def test_a_replacement_in_another_family_is_a_pair(case):
+    subject, signs, chosen = differentiable(case)
+    chosen = [(id, mutant) for id, mutant in chosen if id in OWN]
+    assert len(chosen) >= 2
+    for id, mutant in chosen:
+        error = slope_error(mutant.change(subject), signs)
+        assert error < 1e-6, (id, mutant.what, error)
+
+
+def test_entries_concern_families_by_name_and_kin():
+    concerned = {id: {f for f in SHIPPED if CATALOGUE[id].concerns(f)} for id in ("A04", "E03", "H20", "T07")}
+    assert concerned["A04"] == {*SHIPPED}
+    assert concerned["E03"] == {*SHIPPED}  # of bert the other way round, and all are its kin
+    assert concerned["H20"] == {"spanbert"}
+    assert concerned["T07"] == set()  # XLM-R is not RoBERTa
+
+
+def test_a_family_of_other_kin_is_not_concerned_by_berts_mistakes(monkeypatch):
+    """Those of all families are its own; of those of BERT not one, until it calls itself BERT's kin."""
+    stranger = SimpleNamespace(__name__="gpt2")
+    monkeypatch.setattr(catalogue.families, "family", lambda name: {"gpt2": stranger}[name])
+    assert CATALOGUE["A04"].concerns("gpt2")
+    assert not CATALOGUE["H10"].concerns("gpt2")
+    found = {"gpt2": SimpleNamespace(KIN="bert"), "bert": stranger}
+    monkeypatch.setattr(catalogue.families, "family", found.__getitem__)
+    assert CATALOGUE["H10"].concerns("gpt2")
+    assert not CATALOGUE["H20"].concerns("gpt2")
+
+
+@pytest.mark.parametrize("name", ["bert/probe", "roberta/probe", "albert/groups", "electra/joint", "spanbert/probe"])
+def test_entries_that_do_not_concern_a_family_have_no_mutants_in_it(name):
+    """So that what a diagnosis does not build is nothing that could be found."""
+    subject = subject_of(name)
+    at = sites(subject)
+    for id, entry in EVERY.items():
+        assert entry.mutants is None or entry.concerns(subject.family) or not entry.mutants(subject, at), id
+
+
+# ---- Ids -------------------------------------------------------------------------------------------------------------
+def test_no_id_is_lost():
+    """An id is what people declare and reports name: it never goes and never means another mistake."""
+    held = (Path(__file__).parents[1] / "ids-mistakes.txt").read_text(encoding="utf-8").split()
+    assert sorted(set(held)) == held, "keep it sorted"
+    assert set(held) <= set(CATALOGUE), "an id is gone"
+    assert set(CATALOGUE) <= set(held), "add the new ids to tests/ids-mistakes.txt"
+
+
+def test_a_family_s_own_ids(monkeypatch, capsys):
+    """NAME-01: entered, listed under the family's name and found by the command, in any case."""
+    monkeypatch.setattr(catalogue, "CATALOGUE", dict(CATALOGUE))
+    monkeypatch.setattr(page, "CATALOGUE", catalogue.CATALOGUE)
+    what = ("scores divided by the layer's number too", "only where the config says so", "own knowledge", "output")
+    catalogue.entry("gpt2-03", *what, families="gpt2", reason="an example")
+    assert list(page.sections())[-1] == page.begin("gpt2-03") == "gpt2"
+    assert "## gpt2\n" in page.markdown()
+    assert cli.main(["mistakes", "GPT2-03"]) == 0
+    assert capsys.readouterr().out.startswith("gpt2-03  scores divided")
+    for wrong in ("A4", "gpt2-3", "GPT2-03", "A04x"):
+        with pytest.raises(ValueError, match="two digits"):
+            catalogue.entry(wrong, *what)
+    with pytest.raises(ValueError, match="entered twice"):
+        catalogue.entry("gpt2-03", *what)
+
+
+def test_files_of_families_are_families():
+    """What is found by its name has one."""
+    names = {module.name for module in pkgutil.iter_modules(own.__path__)}
+    assert names <= set(SHIPPED)
+    assert all(isinstance(entry, Mistake) for entry in CATALOGUE.values())
+
+
+# ---- What reads a field first ----------------------------------------------------------------------------------------
+def test_the_ops_that_read_a_field_are_those_with_other_data():
+    """Of the batch and of the config, in a network and its heads; where nothing reads it, nothing is said."""
+    subject = subject_of("electra/joint")
+    at, batch = sites(subject), subject.batches[0]
+
+    def of(**fields):
+        return {at_site(path) for path in reading(replace(subject, batches=[{**batch, **fields}]), at)}
+
+    def at_site(path):
+        return next(f"{site.tower} {site.name}" for site in at if site.path == path)
+
+    both = {"generator attention", "discriminator attention"}
+    assert of(attention_mask=1 - batch["attention_mask"]) == {*both, "discriminator binary_cross_entropy"}
+    types = 1 - batch["token_type_ids"]
+    assert of(token_type_ids=types) == {"generator embedding", "discriminator embedding"}
+    labels = (batch["masked_lm_ids"] + 1) % subject.config.vocab_size
+    assert "generator cross_entropy" in of(masked_lm_ids=labels)
+    eps = replace(subject, config=replace(subject.config, layer_norm_eps=0.1))
+    assert {at_site(path).split()[1] for path in reading(eps, at)} == {"layer_norm"}
+    assert reading(subject, at) == ()
+    weights = replace(subject, config=replace(subject.config, generator_weight=3.0))
+    assert reading(weights, at) == ()  # no op is given it
+    broken = replace(subject, batches=[{**batch, "input_ids": batch["input_ids"] + 10**6}])
+    assert reading(broken, at) == ()  # no such tokens
+
+
+def test_sites_stand_where_activations_say():
+    subject = subject_of("electra/joint")
+    at = {site.path: site for site in sites(subject)}
+    site = at["generator.encode.encoder.1.attention.add_norm.norm"]
+    assert (site.tower, site.place, site.layer) == ("generator", "generator layer 1", 1)
+    assert site.words == "generator layer 1 attention norm"
+    assert site.local == "encode.encoder.1.attention.add_norm.norm"
+    assert at["discriminator.replaced_token.loss"].place == "discriminator head"
+    assert at["generator.encode.embeddings.tables.word"].words == "generator embeddings word"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_backward_that_is_declared_wrong_is_wrong():
+    """Value right, some gradient not: else the entry would show nowhere."""
+    subject = subject_of()
+    right = observe(subject, ())
+    for id, mutant in mutants(subject):
+        made = _swaps(mutant, subject)
+        if mutant.where or mutant.section != "gradients" or not made:
+            continue
+        got = observe(mutant.change(subject), ())
+        assert all(np.array_equal(got[k], a) for k, a in right.items() if k.startswith(FORWARD)), (id, mutant.what)
+        shown = any(not np.array_equal(got[k], a) for k, a in right.items())
+        assert shown or id == "E10", (id, mutant.what)  # the padding id may lie beyond the other tables
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_mutants_keep_the_precision_and_write_to_nothing():
+    subject = single(subject_of("bert/probe"))
+    for array in tree.leaves(subject.params):
+        array.flags.writeable = False
+    for id, mutant in mutants(subject):
+        if mutant.section != STEPS:
+            tensors = observe(mutant.change(subject), ())
+            assert all(a.dtype == np.float32 for a in tensors.values()), (id, mutant.what)
+
+
+def test_a_swap_in_one_layer_leaves_what_comes_before():
+    subject = subject_of()
+    right = observe(subject, ())
+    for id in ("A04", "L04", "L08", "G09"):
+        mutant = next(m for m in CATALOGUE[id].mutants(subject) if m.where == "layer 1")
+        got = observe(mutant.change(subject), ())
+        for key, array in right.items():
+            if key.startswith("forward/") and ("embeddings" in key or ".layer.0." in key):
+                assert np.array_equal(got[key], array), (id, key)
+        assert not np.array_equal(got["forward/loss"], right["forward/loss"])
+
+
+def test_threads_do_not_see_each_other_s_mistakes():
+    subject = subject_of()
+    chosen = [CATALOGUE[id].mutants(subject)[0] for id in ("A04", "L03", "G09", "H04")]
+    alone = [observe(m.change(subject), ())["forward/loss"] for m in chosen]
+    found: dict[int, list] = {i: [] for i in range(len(chosen))}
+
+    def repeat(i):
+        for _ in range(5):
+            found[i].append(observe(chosen[i].change(subject), ())["forward/loss"])
+
+    threads = [threading.Thread(target=repeat, args=(i,)) for i in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(value == alone[i] for i, values in found.items() for value in values)
+    assert len(set(map(float, alone))) == len(chosen)
+
+
+# ---- Naming ----------------------------------------------------------------------------------------------------------
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("name", "offset"), [("bert/published", 0), ("bert/probe", 5)])
+def test_mutants_are_named_from_their_float32_tensors(name, offset):
+    case, found = cases.read(name), {"named": 0, "tied": 0, "other": []}
+    for id, mutant in mutants(case.subject())[offset::24]:
+        result = diagnose(case, candidate_of(case, mutant), "float32")
+        if result.kind == "right":  # float32 does not show it here
+            continue
+        if id in UNLISTED:
+            assert result.kind == "unknown", (id, result.lines)
+            assert result.mistakes == []
+        elif result.ids == [id, *mutant.also]:
+            found["named"] += 1
+        elif id in result.ids:
+            found["tied"] += 1
+        else:
+            found["other"].append((id, mutant.what, mutant.where, result.ids))
+    assert found["named"] + found["tied"] > 20
+    assert len(found["other"]) <= MISSED, found
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("roberta/published", ("E02", "E03", "H01", "A04")),
+        ("albert/groups", ("C14", "O12", "E12", "H19", "L04")),
+        ("electra/published", ("S11", "S12", "H13")),
+        ("spanbert/published", ("H20", "H21", "H22", "S13")),
+        ("macbert/published", ("H19",)),
+    ],
+)
+def test_a_family_s_own_mistakes_are_named(name, ids):
+    """The first mutants of each entry, from the float32 tensors of the case."""
+    case = cases.read(name)
+    at = sites(case.subject())
+    for id in ids:
+        for mutant in CATALOGUE[id].mutants(case.subject(), at)[:1]:
+            result = diagnose(case, candidate_of(case, mutant), "float32")
+            assert id in result.ids, (id, mutant.what, result.lines)
+
+
+def test_a_right_candidate_is_right():
+    case = cases.read("bert/published")
+    candidate = {k: a for k, a in observe(single(case.subject()), (1, 2, 10)).items() if k in case.entries}
+    assert diagnose(case, candidate, "float32").kind == "right"
+
+
+def test_what_nobody_knows_gets_no_name():
+    """A factor of 1.01 on one product: only the first divergence is told."""
+    case = cases.read("bert/published")
+    subject = case.subject()
+    flat = tree.flatten(subject.params)
+    flat["encoder.1.feed_forward.out.weight"] = flat["encoder.1.feed_forward.out.weight"] * 1.01
+    got = observe(single(replace(subject, params=tree.unflatten(flat))), (1, 2, 10))
+    result = diagnose(case, {k: a for k, a in got.items() if k in case.entries}, "float32")
+    assert (result.kind, result.mistakes) == ("unknown", [])
+    assert result.first_divergence == "forward/bert.encoder.layer.1.output.dense"
+    assert "no known mistake explains this" in result.lines[0]
+
+
+def test_the_variant_is_called_acceptable():
+    case = cases.read("bert/published")
+    mutant = next(m for m in CATALOGUE["G01"].mutants(case.subject()) if not m.where)
+    result = diagnose(case, candidate_of(case, mutant), "float32")
+    assert result.kind == "variant"
+    assert "G01" in result.ids
+    assert result.lines[0].startswith("acceptable variant")
+
+
+def test_two_mistakes_at_once():
+    case = cases.read("bert/published")
+    first, second = (CATALOGUE[id].mutants(case.subject())[0] for id in ("E01", "A04"))
+    both = replace(second, change=lambda s: second.change(first.change(s)))
+    result = diagnose(case, candidate_of(case, both), "float32")
+    assert (result.kind, result.ids) == ("pair", ["E01", "A04"])
+
+
+def test_outputs_alone_are_enough():
+    """A candidate that hands out its last hidden states, the loss and some gradients."""
+    case = cases.read("bert/published")
+    some = re.compile(r"forward/(bert\.encoder\.layer\.1\.output|bert\.pooler|loss.*)|gradients/.*LayerNorm\.weight")
+    for id in ("A04", "L04", "G09", "E01", "A12"):
+        whole = candidate_of(case, CATALOGUE[id].mutants(case.subject())[0])
+        part = {key: array for key, array in whole.items() if some.fullmatch(key)}
+        assert id in diagnose(case, part, "float32").ids
+
+
+def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
+    """Of hundreds of mutants those that can act at the divergence are run, each once."""
+    case, runs, observed = cases.read("bert/published"), [], trials.observe
+    candidate = candidate_of(case, CATALOGUE["A30"].mutants(case.subject())[0])
+    monkeypatch.setattr(trials, "observe", lambda *args: (runs.append(args), observed(*args))[1])
+    assert diagnose(case, candidate, "float32").ids == ["A30"]
+    assert len(runs) < len(mutants(case.subject())) / 4
+
+
+def test_no_clock_decides_what_is_found(monkeypatch):
+    """Between two looks at this one an hour passes; whoever sets a limit is told how much was left."""
+    hours = itertools.count(0, 3600)
+    monkeypatch.setattr(trials, "time", SimpleNamespace(perf_counter=lambda: next(hours)))
+    case = cases.read("bert/published")
+    for id in ("A30", "O04"):  # of the forward pass and of the steps
+        candidate = candidate_of(case, CATALOGUE[id].mutants(case.subject())[0])
+        assert diagnose(case, candidate, "float32").ids == [id]
+        hurried = diagnose(case, candidate, "float32", 60)
+        assert hurried.kind == "unknown"
+        assert re.search(r"; \d\d+ more not, for want of time$", hurried.lines[-1])

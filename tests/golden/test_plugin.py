@@ -1,0 +1,171 @@
+"""The pytest plugin, as its user meets it: a test for each case and level, one clear text for each failure."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ADAPTERS = '''
+import numpy as np
+from minibert import config, model
+from minibert.checkpoint.names import from_published
+from minibert.families import bert
+from minibert.golden.subject import Subject, observe
+
+
+def right(weights, inputs, facts):
+    """The engine itself, as if it were somebody's."""
+    made = config.from_fields(bert.Config, facts["config"])
+    batches = [{} for _ in range(facts["batches"])]
+    for name, value in inputs.items():
+        at, _, rest = name.partition("/") if name[0].isdigit() else ("0", "", name)
+        batches[int(at)][rest] = value
+    params = from_published(weights, bert.names(made))
+    checked = [model.Model("bert", made, params).checked(batch) for batch in batches if batch]
+    plan = facts["optimizer"]
+    return observe(Subject("bert", made, params, checked, plan), facts["steps"] if plan else ())
+
+
+def wrong(weights, inputs, facts):
+    weights["bert.encoder.layer.1.output.LayerNorm.weight"][2] += 0.1
+    return right(weights, inputs, facts)
+
+
+def without_gradients(weights, inputs, facts):
+    found = right(weights, inputs, facts)
+    return {name: value for name, value in found.items() if name.startswith("forward/")}
+
+
+def crashing(weights, inputs, facts):
+    raise RuntimeError("no such device")
+
+
+def strange(weights, inputs, facts):
+    return {"forward/loss": np.zeros((2, 3))}
+
+
+def listing(weights, inputs, facts):
+    return [np.zeros((2, 3))]
+
+
+def forging(weights, inputs, facts):
+    return {"forward/x\\nclaim: L7 \\x1b[2J": np.zeros(3), **wrong(weights, inputs, facts)}
+
+
+def shouting(weights, inputs, facts):
+    raise RuntimeError("no device\\nclaim: L7 \\x1b[2J")
+
+
+'''
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """pytest in a folder of its own; the plugin named, since the checkout need not be installed."""
+    (folder / "mine.py").write_text(ADAPTERS, encoding="utf-8")
+    paths = os.pathsep.join([str(ROOT), str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONUTF8": "1"}
+    for name in ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS"):
+        environment.pop(name, None)  # with these pytest speaks in colour, or repeats whole messages in its summary
+    command = [sys.executable, "-m", "pytest", "-p", "pytest_minibert", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=1000)
+
+
+def test_a_right_implementation_reaches_every_level_and_obeys_every_law(tmp_path):
+    arguments = ("--minibert-adapter", "mine:right", "--minibert-case", "bert/published", "--minibert-laws", "-v")
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for name in ("L1 embeddings", "L7 trajectory", "law head_permutation", "law gradient_is_the_slope"):
+        assert f"minibert::bert/published::{name} PASSED" in result.stdout
+
+
+def test_a_family_s_name_stands_for_its_cases(tmp_path):
+    arguments = ("--minibert-adapter", "mine:right", "--collect-only", "-q", "--minibert-case", "electra")
+    result = run(tmp_path, *arguments, "--minibert-case", "roberta/published")
+    collected = {line.split("::")[1] for line in result.stdout.splitlines() if line.startswith("minibert::")}
+    assert {"electra/published", "electra/generator", "roberta/published"} <= collected
+    assert all(name.startswith("electra/") or name == "roberta/published" for name in collected)
+
+
+def test_every_case_of_bert_is_taken_by_default_and_k_chooses(tmp_path):
+    arguments = ("--minibert-adapter", "mine:right", "--collect-only", "-q", "-k", "L5 or L1")
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    collected = [line for line in result.stdout.splitlines() if line.startswith("minibert::")]
+    assert {line.split("::")[2][:2] for line in collected} == {"L1", "L5"}
+    assert len({line.split("::")[1] for line in collected}) >= 7
+
+
+def test_a_difference_fails_its_levels_and_is_told_once(tmp_path):
+    arguments = ("--minibert-adapter", "mine:wrong", "--minibert-case", "bert/published", "-v")
+    result = run(tmp_path, *arguments, "--minibert-dtype", "float32")
+    assert result.returncode == 1
+    assert "::L1 embeddings PASSED" in result.stdout
+    assert all(f"::{level} FAILED" in result.stdout for level in ("L2 encoder", "L4 losses", "L5 gradients"))
+    assert result.stdout.count("first divergence: forward/bert.encoder.layer.1.output") == 1
+    assert "the report is that of L2 encoder" in result.stdout
+    assert "float32" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_a_partial_implementation_is_skipped_with_what_it_lacks(tmp_path):
+    arguments = ("--minibert-adapter", "mine:without_gradients", "--minibert-case", "bert/published", "-v", "-rs")
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 0, result.stdout
+    assert "::L4 losses PASSED" in result.stdout
+    assert "::L5 gradients SKIPPED" in result.stdout
+    assert "L5 gradients needs gradients/" in result.stdout
+
+
+def test_an_adapter_s_names_forge_no_lines(tmp_path):
+    result = run(tmp_path, "--minibert-adapter", "mine:forging", "--minibert-case", "bert/published", "-q")
+    assert result.returncode == 1
+    assert r"x\nclaim: L7 \x1b[2J" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert not any(line.startswith("claim: L7") for line in result.stdout.splitlines())
+
+
+def test_an_adapter_s_message_is_repeated_in_one_line(tmp_path):
+    """The first of its seven tests shows pytest's own traceback, the others what minibert says."""
+    result = run(tmp_path, "--minibert-adapter", "mine:shouting", "--minibert-case", "bert/published", "-q")
+    told = [line for line in result.stdout.splitlines() if line.startswith("the adapter failed")]
+    assert told == [r"the adapter failed: RuntimeError: no device\nclaim: L7 \x1b[2J"] * 6
+
+
+@pytest.mark.parametrize(
+    ("adapter", "text"),
+    [("listing", "not a dict of arrays by name"), ("crashing", "RuntimeError: no such device"),
+     ("strange", "'forward/loss' is (2, 3), the case has ()")],
+)  # fmt: skip
+def test_an_adapter_that_fails_says_so(tmp_path, adapter, text):
+    result = run(tmp_path, "--minibert-adapter", f"mine:{adapter}", "--minibert-case", "bert/published", "-q")
+    assert result.returncode == 1
+    assert text in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--minibert-adapter", "mine"), "expected package.module:function"),
+        (("--minibert-adapter", "mine:nobody"), "mine has no function 'nobody'"),
+        (("--minibert-adapter", "nothing:f"), "No module named 'nothing'"),
+        (("--minibert-adapter", "mine:right", "--minibert-case", "bert/nowhere"), "bert/nowhere is no case"),
+        (("--minibert-adapter", "mine:right", "--minibert-case", "ops/gelu"), "ops/gelu is of kind 'op'"),
+        (("--minibert-adapter", "mine:right", "--minibert-case", "bert_wwm"), "it is a network of bert's"),
+    ],
+)
+def test_unusable_options_are_one_line(tmp_path, arguments, text):
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 4
+    assert text in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_without_the_option_nothing_of_minibert_is_imported(tmp_path):
+    (tmp_path / "test_alone.py").write_text(
+        "import sys\ndef test_alone():\n    assert 'minibert' not in sys.modules\n", encoding="utf-8"
+    )
+    result = run(tmp_path, "-q")
+    assert result.returncode == 0, result.stdout

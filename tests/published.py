@@ -1,0 +1,396 @@
+"""Each family beside its published implementation: float64, probe weights, no field at its default; bar 1e-12.
+
+What is compared is declared in the family's own test, tests/families/test_NAME.py:
+
+    PUBLISHED = [Published("roberta", "RobertaForMaskedLM", labels={"labels": "masked_lm"})]
+    DIRECTORIES = {"RobertaForMaskedLM": {"mlm"}, "RobertaModel": {"pooler"}}
+
+This file has no list of families: it reads those of the folder.
+"""
+
+import dataclasses
+import json
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import families, objective, tree
+from minibert.errors import InputError
+from minibert.golden.subject import Subject, observe
+
+BAR = 1e-12
+FAMILIES = sorted(module.name for module in pkgutil.iter_modules(families.__path__))  # without what tests register
+# Small sizes, unequal, nothing at its default; a family's config takes those that it has.
+FIELDS = {
+    "vocab_size": 29,
+    "embedding_size": 10,
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 37,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 3,
+    "layer_norm_eps": 3e-5,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "classifier_dropout_prob": 0.0,
+    "pad_token_id": 5,
+    "initializer_range": 0.3,
+}
+ACTIVATIONS = ({"hidden_act": "gelu"}, {"hidden_act": "gelu_new"}, {"hidden_act": "relu", "tie_word_embeddings": False})
+INPUTS = {"input_ids": "input_ids", "input_mask": "attention_mask", "segment_ids": "token_type_ids"}
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A family beside a class of transformers.
+
+    labels: the class's keyword for each of our terms, in the order of its logits; fields: over FIELDS; configs: over
+    these, one comparison each; theirs: the published fields of a config that ours says otherwise; edit: what it changes
+    in a batch. A twin that transformers has no class for: twin(model) makes it, terms(twin, batch) its terms.
+    """
+
+    family: str
+    kind: str
+    labels: Mapping[str, str]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    configs: tuple[Mapping[str, Any], ...] = ACTIVATIONS
+    theirs: Callable[[Any], dict[str, Any]] = lambda config: {}
+    edit: Callable[[np.random.Generator, Any, Batch], None] = lambda rng, config, batch: None
+    twin: Callable[[minibert.Model], Any] | None = None
+    terms: Callable[[Any, Batch], dict[str, Any]] | None = None
+
+
+# ---- Ours ------------------------------------------------------------------------------------------------------------
+def probed(family: str, seed: int = 1, **fields: Any) -> minibert.Model:
+    """A model with probe weights: std 0.4 (0.2 beyond 4 layers), gains around 1, near-constant rows in the tables."""
+    rng = np.random.default_rng(seed)
+    known = families.family(family).Config.__dataclass_fields__
+    own = {name: value for name, value in FIELDS.items() if name in known}
+    model = minibert.create(family, dtype="float64", **{**own, **fields})
+    std = 0.4 if model.config.num_hidden_layers <= 4 else 0.2
+    for path, value in tree.items(model.params):
+        value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, std, value.shape)
+        if path.endswith(("word.weight", "position.weight", "token_type.weight")):  # an input of little variance
+            first = (0, (model.config.pad_token_id or 0) + 1)  # the first position, as BERT and as RoBERTa counts
+            rows = [row for row in first if row < len(value)]
+            value[rows] = 0.1 + 1e-3 * rng.standard_normal(value[rows].shape)
+    return model
+
+
+def example(model: minibert.Model, seed: int = 1, rows: int = 4, length: int = 11, targets: int = 4) -> Batch:
+    """A batch without dropout, its target positions distinct; the first token is one of little variance."""
+    rng = np.random.default_rng([seed, 1])
+    batch = model.module.example(rng, model.config, {"B": rows, "T": length, "M": targets})
+    batch.pop("dropout", None)
+    batch["input_ids"][0, 0] = 0
+    if "masked_lm_positions" in batch:
+        chosen = [rng.choice(np.arange(1, 6), targets, replace=False) for _ in range(rows)]
+        batch["masked_lm_positions"] = np.stack(chosen)
+    return batch
+
+
+def error(got: Any, true: Any, scale: float = 0.0) -> float:
+    """max|got - true| / max(max|true|, 1e-3·scale)."""
+    got, true = np.asarray(got), np.asarray(true)
+    assert got.shape == true.shape
+    return float(np.abs(got - true).max() / max(np.abs(true).max(), 1e-3 * scale))
+
+
+def worst(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> float:
+    """The largest error of any gradient. A key's bias has true gradient 0: it has to be nearly so."""
+    assert ours.keys() == theirs.keys()
+    largest = max(np.abs(g).max() for g in theirs.values())
+    errors = {name: error(ours[name], theirs[name], largest) for name in ours}
+    for name in errors:
+        if name.endswith("key.bias"):  # the softmax does not see a constant added to every score of a row
+            assert np.abs(ours[name]).max() < 1e-13 * largest, name
+    first = max(errors, key=errors.get)
+    print(f"largest gradient error {errors[first]:.1e} in {first}")
+    return errors[first]
+
+
+# ---- Theirs ----------------------------------------------------------------------------------------------------------
+def oracle() -> tuple[ModuleType, ModuleType]:
+    """torch and transformers; skips the test where they are missing."""
+    reason = "compares with the published implementation: install minibert[oracle]"
+    return pytest.importorskip("torch", reason=reason), pytest.importorskip("transformers", reason=reason)
+
+
+def twin(config: Any, state: Mapping[str, np.ndarray], spared: set[str], kind: str, **theirs: Any) -> Any:
+    """The published class with these weights, in float64; spared: names that it has and the state lacks."""
+    _, transformers = oracle()
+    published = getattr(transformers, kind).config_class
+    defaults = published()
+    own = {name: getattr(config, name) for name in config.__dataclass_fields__ if hasattr(defaults, name)}
+    module = getattr(transformers, kind)(published(**{**own, **theirs}, attn_implementation="eager"))
+    return loaded(module.double().eval(), state, spared)
+
+
+def loaded(module: Any, state: Mapping[str, np.ndarray], spared: set[str]) -> Any:
+    """The torch module with these weights."""
+    torch, _ = oracle()
+    tensors = {name: torch.from_numpy(value.copy()) for name, value in state.items()}
+    missing, unexpected = module.load_state_dict(tensors, strict=False)
+    assert not unexpected
+    assert set(missing) <= {*spared, f"{module.base_model_prefix}.embeddings.position_ids"}
+    module.tie_weights()
+    return module
+
+
+def spared(model: minibert.Model) -> set[str]:
+    """Published names that repeat others, and those that our model passes over."""
+    return {*model.module.aliases(model.config), *model.module.unused(model.config)}
+
+
+def torch_inputs(batch: Batch) -> dict[str, Any]:
+    torch, _ = oracle()
+    return {theirs: torch.from_numpy(batch[ours]) for ours, theirs in INPUTS.items()}
+
+
+def label(term: str, batch: Batch) -> np.ndarray:
+    """The labels of a term, as published classes take them: of the masked LM (B, T), -100 where nothing is asked."""
+    if term != "masked_lm":
+        return batch["replaced_labels" if term == "replaced_token" else f"{term}_labels"]
+    labels = np.full(batch["input_ids"].shape, -100)
+    for b, m in np.argwhere(batch["masked_lm_weights"]):
+        labels[b, batch["masked_lm_positions"][b, m]] = batch["masked_lm_ids"][b, m]
+    return labels
+
+
+def term_of(term: str, logits: Any, labels: np.ndarray, mask: np.ndarray) -> Any:
+    """A term from published logits, in their precision."""
+    torch, _ = oracle()
+    labels = torch.from_numpy(labels)
+    if term == "replaced_token":
+        attended = torch.from_numpy(mask) == 1
+        own = labels[attended].to(logits.dtype)
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits[attended], own)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
+
+
+def published_terms(given: Published, module: Any, batch: Batch) -> dict[str, Any]:
+    """Each term of the published class, whose own loss is their sum."""
+    torch, _ = oracle()
+    labels = {term: label(term, batch) for term in given.labels.values()}
+    named = {name: torch.from_numpy(labels[term]) for name, term in given.labels.items()}
+    out = module(**torch_inputs(batch), **named)
+    logits = [value for name, value in out.items() if "logits" in name]
+    terms = {term: term_of(term, z, labels[term], batch["input_mask"]) for term, z in zip(labels, logits, strict=True)}
+    rounded = "replaced_token" in terms  # that class makes its labels float32, and with them its loss
+    assert error(out.loss.item(), sum(terms.values()).item()) < (1e-6 if rounded else BAR)
+    return terms
+
+
+@dataclass
+class Pair:
+    """A model and its twin with the same weights, and a batch."""
+
+    given: Published
+    model: minibert.Model
+    twin: Any
+    batch: Batch
+
+    def terms(self) -> dict[str, Any]:
+        if self.given.terms:
+            return self.given.terms(self.twin, self.batch)
+        return published_terms(self.given, self.twin, self.batch)
+
+
+    def total(self) -> Any:
+        """The loss: its terms by the family's weights."""
+        terms = self.terms()
+        weights = getattr(self.model.module, "weights", lambda config: dict.fromkeys(terms, 1))(self.model.config)
+        return sum(weight * terms[name] for name, weight in weights.items() if name in terms)
+
+
+def pair(given: Published, fields: Mapping[str, Any], seed: int = 1) -> Pair:
+    oracle()
+    model = probed(given.family, seed, **{**given.fields, **fields})
+    batch = example(model, seed)
+    given.edit(np.random.default_rng(seed), model.config, batch)
+    if given.twin:
+        return Pair(given, model, given.twin(model), batch)
+    theirs = given.theirs(model.config)
+    return Pair(given, model, twin(model.config, model.state_dict(), spared(model), given.kind, **theirs), batch)
+
+
+# ---- What is declared ------------------------------------------------------------------------------------------------
+FOLDER = Path(__file__).parent / "families"
+
+
+def declared(name: str) -> list[tuple[str, Any]]:
+    """(family, what its own test declares under that name), of those that do."""
+    sys.path[:0] = [str(FOLDER)] if str(FOLDER) not in sys.path else []
+    files = sorted(path.stem for path in FOLDER.glob("test_*.py"))
+    found = [(file.removeprefix("test_"), getattr(import_module(file), name, None)) for file in files]
+    return [(family, value) for family, value in found if value is not None]
+
+
+def identifier(value: Any) -> str | None:
+    """Of fields, or options, in the name of a test."""
+    return " ".join(f"{name}={field}" for name, field in value.items()) or "-" if isinstance(value, dict) else None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Only now, when the families' tests can import this file."""
+    if metafunc.module.__name__ != __name__:
+        return
+    given = [one for _, several in declared("PUBLISHED") for one in several]
+    names = metafunc.fixturenames
+    if "fields" in names:
+        every = [(one, fields, n) for one in given for n, fields in enumerate(one.configs)]
+        ids = [f"{one.family}-{one.kind}-{n}" for one, _, n in every]
+        metafunc.parametrize(("given", "fields"), [(one, fields) for one, fields, _ in every], ids=ids)
+    elif "given" in names:
+        metafunc.parametrize("given", given, ids=[f"{one.family}-{one.kind}" for one in given])
+    elif "untwinned" in names:
+        plain = [one for one in given if not one.twin]
+        metafunc.parametrize("untwinned", plain, ids=[f"{one.family}-{one.kind}" for one in plain])
+    elif "kind" in names:
+        every = [(family, kind, heads) for family, kinds in declared("DIRECTORIES") for kind, heads in kinds.items()]
+        metafunc.parametrize(("family", "kind", "heads"), every, ids=[f"{f}-{kind}" for f, kind, _ in every])
+
+
+# ---- The comparisons -------------------------------------------------------------------------------------------------
+def test_loss_terms_and_every_gradient(given, fields):
+    both = pair(given, fields)
+    loss, cache = both.model.loss(both.batch)
+    total = both.total()
+    total.backward()
+    assert error(loss, total.item()) < BAR
+    terms = both.terms()
+    assert cache["terms"].keys() == terms.keys()
+    for name, term in terms.items():
+        assert error(cache["terms"][name], term.item()) < BAR, name
+    theirs = {name: p.grad.numpy() for name, p in both.twin.named_parameters() if p.grad is not None}
+    assert worst(both.model.state_dict(both.model.loss_backward(cache)), theirs) < BAR
+
+
+def test_encode(given):
+    torch, _ = oracle()
+    both = pair(given, given.configs[0], seed=2)
+    inputs = torch_inputs(both.batch)
+    ours = both.model.encode(**{name: value.numpy() for name, value in inputs.items()})
+    with torch.no_grad():
+        out = both.twin.base_model(**inputs, output_hidden_states=True, output_attentions=True)
+    assert {name for name in ours if out.get(name) is None} <= {"pooler_output"}
+    for name in ours.keys() & {name for name, value in out.items() if value is not None}:
+        several = isinstance(ours[name], list)
+        for mine, true in zip(*((ours[name], out[name]) if several else ([ours[name]], [out[name]])), strict=True):
+            assert error(mine, true.numpy()) < BAR, name
+
+
+def test_predictions(untwinned):
+    """The logits of every head at every place, as a class gives them."""
+    torch, _ = oracle()
+    both = pair(untwinned, untwinned.configs[0], seed=4)
+    with torch.no_grad():
+        out = both.twin(**torch_inputs(both.batch))
+    logits = [value for name, value in out.items() if "logits" in name]
+    inputs = {name: both.batch[ours] for ours, name in INPUTS.items()}
+    for term, z in zip(untwinned.labels.values(), logits, strict=True):
+        ours = objective.predict(both.model.module, both.model.params, both.model.config, inputs, term)
+        assert error(ours, z.numpy()) < BAR, term
+
+
+def test_named_outputs_and_their_gradients_are_those_of_hooks(given):
+    """Of every module: its n-th call after the first is called "name@n"."""
+    torch, _ = oracle()
+    both = pair(given, given.configs[0], seed=3)
+    model, seen = both.model, {}
+
+    def hook(name: str) -> Callable:
+        def note(module, inputs, out):
+            value = out if torch.is_tensor(out) else out[0] if isinstance(out, tuple) else None
+            if torch.is_tensor(value) and value.requires_grad:
+                value.retain_grad()
+                calls = sum(other.partition("@")[0] == name for other in seen)
+                seen[f"{name}@{calls}" if calls else name] = value
+
+        return note
+
+    for name, module in both.twin.named_modules():
+        module.register_forward_hook(hook(name))
+    both.total().backward()
+    ours = observe(Subject(given.family, model.config, model.params, [model.checked(both.batch)]), ())
+    inner = ("scores", "probs", "context")  # of which no module gives the output
+    names = [name for name, *_ in model.module.activations(model.config)]
+    names = [name for name in names if name.partition("@")[0].rpartition(".")[2] not in inner]
+    names = [name for name in names if f"forward/{name}" in ours]  # the loss need not read a pooler
+    if given.twin:  # which has not all the modules, or gives the head of one more rows than are asked for
+        names = [name for name in names if name in seen and seen[name].shape[1:] == ours[f"forward/{name}"].shape[1:]]
+    assert len(names) > 9 * model.config.num_hidden_layers
+    largest = max(np.abs(seen[name].grad.numpy()).max() for name in names)
+    for name in names:
+        value, gradient = seen[name].detach().numpy(), seen[name].grad.numpy()
+        mine = ours[f"forward/{name}"]
+        if len(mine) < len(value):  # one row of positions serves the batch (BERT-EMB-2)
+            value, gradient = value[:1], gradient.sum(0, keepdims=True)
+        assert error(mine, value) < BAR, name
+        assert error(ours[f"gradients/{name}"], gradient, largest) < BAR, name
+
+
+def test_another_epsilon_in_one_norm_is_seen(given):
+    """The comparison can fail."""
+    torch, _ = oracle()
+    both = pair(given, given.configs[0])
+    norms = [module for module in both.twin.modules() if isinstance(module, torch.nn.LayerNorm)]
+    for norm in norms[1], norms[-1]:
+        kept, norm.eps = norm.eps, 1e-12
+        with torch.no_grad():
+            assert error(both.model.loss(both.batch)[0], both.total().item()) > 1e-9
+        norm.eps = kept
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
+    """Theirs loads with exactly the heads that it holds, and computes the same; ours loads there without a remark."""
+    torch, transformers = oracle()
+    published = getattr(transformers, kind)
+    known = published.config_class()
+    fields = {name: value for name, value in FIELDS.items() if hasattr(known, name)}
+    config = type(known)(**fields, tie_word_embeddings=tied, attn_implementation="eager")
+    torch.manual_seed(0)
+    theirs = published(config).double().eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    model = minibert.load(tmp_path / "theirs", family=family)
+    assert (model.family, model.params.keys() - {"embeddings", "project", "map", "encoder"}) == (family, heads)
+    ids = np.array([[3, 7, 9, 4, 11]])
+    with torch.no_grad():
+        out = theirs.base_model(torch.from_numpy(ids))
+    ours = model.encode(ids)
+    assert ("pooler" in heads) == ("pooler_output" in ours)
+    for name in ours.keys() & {"last_hidden_state", "pooler_output"}:
+        assert error(ours[name], out[name].numpy()) < BAR
+    missing = set(objective.needs(model.module, model.config)) - heads
+    if missing:
+        with pytest.raises(InputError, match="|".join(f"'{part}'" for part in missing)):
+            model.loss(example(model))
+    model.save(tmp_path / "ours")
+    written = json.loads((tmp_path / "ours" / "config.json").read_text(encoding="utf-8"))
+    assert written["architectures"] == [kind]
+    assert (written["model_type"], written.get("minibert_family", family)) == (known.model_type, family)
+    assert minibert.load(tmp_path / "ours").family == family
+    again, report = published.from_pretrained(tmp_path / "ours", output_loading_info=True, dtype=torch.float64)
+    passed = set(model.module.unused(model.config))
+    assert not set(report["missing_keys"]) - passed
+    assert not report["unexpected_keys"]
+    assert not report["mismatched_keys"]
+    state = theirs.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in again.state_dict().items() if name not in passed)
+
+
+def replaced(model: minibert.Model, **fields: Any) -> minibert.Model:
+    """The same weights under other fields."""
+    return minibert.Model(model.family, dataclasses.replace(model.config, **fields), model.params)
