@@ -106,7 +106,7 @@ class Parts:
 
     def heads_of(self, attention: str) -> int | None:
         """How many heads an attention has; None where the config does not say."""
-        networks = getattr(self.module, "parts", lambda _: {})(self.config)
+        networks = getattr(self.module, "towers", lambda _: {})(self.config)
         return getattr(networks.get(attention.partition(".")[0], self.config), "num_attention_heads", None)
 
     # Published modules
