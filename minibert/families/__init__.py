@@ -29,7 +29,6 @@ What a family's file offers, in this order (bert.py is the model):
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA)
-    undecayed(config)       optional: paths of parameters that no decay touches, beside norms and biases
     stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
                             write to p, as a function of p and the step
     MODEL_TYPE PREFIX VARIANTS architectures(config) names(config) aliases(config) unused(config)
