@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert import families, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, relinear, swapped
 
 SECTION = {"A": "Attention"}
@@ -314,7 +314,8 @@ def attentions(params: Any, edit: Callable[[str, dict[str, Any]], dict[str, Any]
 def _heads(subject: Subject, path: str) -> int:
     """Heads of the attention with parameters at `path`; networks of a family of several have their own."""
     towers = getattr(families.family(subject.family), "towers", lambda config: {})(subject.config)
-    return towers.get(path.partition(".")[0], subject.config).num_attention_heads
+    own = replace(subject, config=towers.get(path.partition(".")[0], subject.config))
+    return field(own, "num_attention_heads")
 
 
 def loaded(what: str, edit: Callable[[dict[str, Any], Callable[[], int]], dict[str, Any]]) -> Callable:
