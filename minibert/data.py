@@ -74,8 +74,8 @@ class Recipe:
 
     @property
     def masking(self) -> str:
-        """Whether rows are masked once, "static", or whenever they are served, "dynamic"; static where nothing is."""
-        return getattr(self.options, "masking", "static")
+        """Whether rows are masked once, "static", or whenever they are served, "dynamic"; "no" where nothing is."""
+        return getattr(self.options, "masking", "static" if hasattr(self.module, "corrupt") else "no")
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
@@ -98,7 +98,7 @@ class Recipe:
         counts = np.bincount(np.fromiter(flat, np.int64), minlength=len(self.tokenizer))
         marked = self.module.mark(self.tokenizer, options, texts, ids) if hasattr(self.module, "mark") else None
         rows = self.module.rows(ids, rng, self.vocabulary, options, marked)
-        return self.corrupted(rows, rng) if held_out or self.masking == "static" else rows, counts
+        return self.corrupted(rows, rng) if held_out or self.masking != "dynamic" else rows, counts
 
     def corrupted(self, rows: training.Batch, rng: np.random.Generator) -> training.Batch:
         """These rows with freshly drawn masks and their targets."""

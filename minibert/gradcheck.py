@@ -572,7 +572,7 @@ def arguments(pair: Pair, dims: dict[str, Any], rng: np.random.Generator) -> tup
 
 # ---- Everything there is to check ------------------------------------------------------------------------------------
 @dataclass
-class Case:
+class Example:
     """One pair with arguments for it, and its double's name and constants."""
 
     name: str
@@ -583,12 +583,12 @@ class Case:
     double_constants: dict[str, Any] = field(default_factory=dict)
 
 
-def cases(seed: int = 0) -> Iterator[Case]:
+def examples(seed: int = 0) -> Iterator[Example]:
     """Every declared op, then the blocks and heads, each with small arguments drawn from the seed and its name."""
     for name, pair in PAIRS.items():
         rng = _own(seed, name)
         args, constants = arguments(pair, sizes(rng), rng)
-        yield Case(name, pair.forward, pair.backward, args, constants)
+        yield Example(name, pair.forward, pair.backward, args, constants)
     yield from _blocks(_own(seed, "blocks"))
 
 
@@ -597,7 +597,7 @@ def _own(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, *name.encode()])
 
 
-def _blocks(rng: np.random.Generator) -> Iterator[Case]:
+def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     small = {**bert.PROBE, "hidden_size": 6, "intermediate_size": 5, "vocab_size": 7}
     model = create("bert", **small, dtype="float64", initializer_range=0.4)
     p = tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape), model.params)
@@ -607,10 +607,10 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
     attention = {name: p["encoder"][0]["attention"][name] for name in ("query", "key", "value", "output")}
     feed = {name: p["encoder"][0]["feed_forward"][name] for name in ("in", "out")}
     own, doubled = {"heads": heads, "mask": mask}, {"heads": heads, "bias": ops.masking(mask, "min", x.dtype)[0]}
-    yield Case(
+    yield Example(
         "self_attention", layers.self_attention, layers.self_attention_backward, {"x": x, "p": attention}, own, doubled
     )
-    yield Case(
+    yield Example(
         "feed_forward",
         layers.feed_forward,
         layers.feed_forward_backward,
@@ -620,8 +620,8 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
     )
     down, up = ({"weight": p["pooler"]["weight"][:4], "bias": p["pooler"]["bias"][:4]},
                 {"weight": p["pooler"]["weight"][:, 1:5], "bias": p["pooler"]["bias"]})  # fmt: skip
-    yield Case("adapter", layers.adapter, layers.adapter_backward, {"f": x, "p": {"down": down, "up": up}}, {})
-    yield Case(
+    yield Example("adapter", layers.adapter, layers.adapter_backward, {"f": x, "p": {"down": down, "up": up}}, {})
+    yield Example(
         "encoder_layer",
         layers.encoder_layer,
         layers.encoder_layer_backward,
@@ -630,7 +630,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
         {**doubled, "activation": act, "eps": eps},
     )
     ids = {"word": np.array([[1, 2, 1], [3, 0, 2]]), "position": np.arange(3), "token_type": np.array([[0, 1, 2]] * 2)}
-    yield Case(
+    yield Example(
         "bert_embeddings",
         layers.embeddings,
         layers.embeddings_backward,
@@ -643,8 +643,8 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
             "eps": eps,
         },
     )
-    yield Case("pooler", layers.pooler, layers.pooler_backward, {"x": x, "p": p["pooler"]}, {})
-    yield Case(
+    yield Example("pooler", layers.pooler, layers.pooler_backward, {"x": x, "p": p["pooler"]}, {})
+    yield Example(
         "mlm_head",
         masked_lm.mlm_head,
         masked_lm.mlm_head_backward,
@@ -653,7 +653,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Case]:
         {"activation": act, "eps": eps},
     )
     pair = next_sentence.nsp_head, next_sentence.nsp_head_backward
-    yield Case("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
+    yield Example("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
 
 
 def directional(
@@ -714,7 +714,7 @@ def table(names: list[str], seed: int = 0) -> Iterator[tuple[str, str, float, fl
     Families have one row: the worst of their tensors.
     """
     package = doubles()
-    for case in cases(seed):
+    for case in examples(seed):
         if names and case.name not in names:
             continue
         rng = _own(seed, f"{case.name}_backward")
@@ -735,5 +735,5 @@ def table(names: list[str], seed: int = 0) -> Iterator[tuple[str, str, float, fl
 
 def known() -> list[str]:
     """The names `table` takes."""
-    return [case.name for case in cases()] + families.names()
+    return [case.name for case in examples()] + families.names()
 

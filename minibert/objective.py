@@ -199,7 +199,8 @@ def predict(network: ModuleType, p: Tree, config: Any, inputs: Tree, name: str, 
     if hasattr(network, "predict"):
         return network.predict(p, config, inputs, name, at)
     term = network.terms(config)[name]
-    require(term.part in p, f"{name} needs the head {term.part!r}, which these parameters do not have")
+    there = term.part is None or term.part in p
+    require(there, f"{name} needs the head {term.part!r}, which these parameters do not have")
     h = network.encode(p, config, inputs, keep="last")[0][term.reads][at]
     table = tree.get(p, term.table) if term.table else None
-    return term.head.predict(h, p[term.part], table=table, **term.constants)
+    return term.head.predict(h, p.get(term.part), table=table, **term.constants)

@@ -57,6 +57,7 @@ def pair(
 
     def declare(f: Callable) -> Callable:
         call = _observable(f)
+        _require_new(PAIRS.get(f.__name__) and PAIRS[f.__name__].forward, f)
         PAIRS[f.__name__] = Pair(call, signature, parts, spelled, declared)
         return call
 
@@ -68,6 +69,12 @@ def backward(f: Callable) -> Callable:
     call = _observable(f)
     PAIRS[f.__name__.removesuffix("_backward")].backward = call
     return call
+
+
+def _require_new(there: Callable | None, f: Callable) -> None:
+    """Traces and mistakes know pairs and blocks by their names alone."""
+    if there is not None and there.__module__ != f.__module__:
+        raise ValueError(f"{there.__module__} has a pair or block {f.__name__!r}: give {f.__module__}'s another name")
 
 
 def _observable(f: Callable) -> Callable:
@@ -90,6 +97,7 @@ def block(f: Callable | None = None, *, summed: str = "") -> Callable:
     """Declares a block's forward; `block_backward` its second half. summed: see SUMMED."""
     if f is None:
         return functools.partial(block, summed=summed)
+    _require_new(BLOCKS.get(f.__name__, (None,))[0], f)
     BLOCKS[f.__name__] = (call := _observable(f), call)
     if summed:
         SUMMED[f.__name__] = summed

@@ -459,6 +459,8 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     names = {path: name for path, name, _ in rows}
     new_state, update = optim.OPTIMIZERS[plan.optimizer]
     state = new_state(model.params)
+    with written(run):
+        Path(run).mkdir(parents=True, exist_ok=True)
     seconds = load_checkpoint(run, model, state, plan.steps)
     _cut_log(run / "log.jsonl", state["step"])
     undecayed = families.undecayed(model.module, model.config)

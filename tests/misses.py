@@ -28,12 +28,12 @@ ALLOWED = 0.001  # of the directions
 Flat = dict[str, np.ndarray]
 
 
-def cases(seed: int) -> list[gradcheck.Case]:
+def cases(seed: int) -> list[gradcheck.Example]:
     """Those of `gradcheck`, and the activation that a configuration names, which entries of the catalogue replace."""
     pair = layers.activation, layers.activation_backward
     x = np.random.default_rng(seed).standard_normal((3, 4))
-    named = [gradcheck.Case("activation", *pair, {"x": x}, {"name": name}) for name in ("gelu", "gelu_new")]
-    return [*gradcheck.cases(seed), *named]
+    named = [gradcheck.Example("activation", *pair, {"x": x}, {"name": name}) for name in ("gelu", "gelu_new")]
+    return [*gradcheck.examples(seed), *named]
 
 
 def replacing(subject: Subject) -> Iterator[tuple[str, Mutant]]:
@@ -75,7 +75,7 @@ def mistakes(right: Flat) -> Iterator[tuple[str, Flat]]:
                 yield what, {**right, path: wrong.reshape(gradient.shape)}
 
 
-def of_catalogue(c: gradcheck.Case, pair: gradcheck.Evaluated, entries: list) -> Iterator[tuple[str, Flat]]:
+def of_catalogue(c: gradcheck.Example, pair: gradcheck.Evaluated, entries: list) -> Iterator[tuple[str, Flat]]:
     """The mistakes of the catalogue that these arguments show: the value is right, the gradient is not."""
     for _, what, wrong in (e for e in entries if e[0] == c.name):
         try:
@@ -148,7 +148,7 @@ def loss_and_gradient(subject: Subject) -> tuple[float, Flat]:
         return float(loss), tree.flatten(objective.loss_backward(cache))
 
 
-def slopes_of(c: gradcheck.Case, dy: np.ndarray, along: Flat, about: Flat) -> Flat:
+def slopes_of(c: gradcheck.Example, dy: np.ndarray, along: Flat, about: Flat) -> Flat:
     """The slopes with which `directional` compares."""
     loss = lambda args: float(np.sum(dy * c.forward(**args, **c.constants)[0]))  # noqa: E731
     return gradcheck.slopes(loss, c.args, along, about)

@@ -12,7 +12,7 @@ What a family's module says about its files, in the tables at its end:
     unused(config)   optional: published names whose tensors no equation reads
     DROPPED          optional: more keys like those of DROPPED below
     inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights
-    parts(config)    optional: {name: config} of the networks that are published one by one. Such a model is a directory
+    towers(config)   optional: {name: config} of the networks that are published one by one. Such a model is a directory
                      with config.json and the tokenizer, and a published directory for each network; its tensors carry
                      "name." in front, and those that networks share are aliases of one another
 """
@@ -116,7 +116,7 @@ def save(model: Held, directory: Any) -> None:
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
-    parts, aliases = _parts(module, config), module.aliases(config)
+    parts, aliases = _towers(module, config), module.aliases(config)
     owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED))
     with atomic.directory(directory, owned) as folder:
         _write(folder, model, config, {} if parts else flat, model.params.keys())
@@ -148,8 +148,8 @@ def _write(folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray
         model.tokenizer.save(folder)
 
 
-def _parts(module: ModuleType, config: Any) -> dict[str, Any]:
-    return module.parts(config) if hasattr(module, "parts") else {}
+def _towers(module: ModuleType, config: Any) -> dict[str, Any]:
+    return module.towers(config) if hasattr(module, "towers") else {}
 
 
 # ---- config.json -----------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
     aliases, unused = module.aliases(config), set(getattr(module, "unused", lambda config: ())(config))
     published = module.architectures(config)
     whole = max(published, key=lambda name: len(published[name]), default="AutoModelForPreTraining")
-    source, given = _read(folder, _parts(module, config), whole)
+    source, given = _read(folder, _towers(module, config), whole)
     if source == folder:
         _require_agreement(folder, module, config)
     try:
@@ -241,7 +241,7 @@ def _foreign(folder: Path) -> Path | None:
 
 def _require_agreement(folder: Path, module: ModuleType, config: Any) -> None:
     """A network's own directory must not describe another one than the whole: it would compute other numbers alone."""
-    for part, of_part in _parts(module, config).items():
+    for part, of_part in _towers(module, config).items():
         path = folder / part / CONFIG
         fields = _fields(path) if reading.present(atomic.place(path)) else {}
         for name, due in to_fields(of_part).items():

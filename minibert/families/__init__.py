@@ -13,6 +13,8 @@ What a family's file offers, in this order (bert.py is the model):
                             letter that differ from its own
     inputs(config) outputs(config) SPELLINGS                what `encode` takes and gives: {name: spec}; an input may be
                             absent where the spec begins with "?" (see `signatures`); other names of the inputs
+    FIELDS CAUSAL           optional: {what BERT calls a config field: what this family does}; True where no token
+                            attends to later ones
     lengths(config)         {letter: (input, most)}: along which dimensions rows differ in length, the input whose sum
                             along it is how long a row is, and how long it may be
     dropouts(config, dims)  layers.Places of every keep-mask, by published module; dims: size of each letter
@@ -67,14 +69,22 @@ def register(module: ModuleType) -> ModuleType:
     name = named(module)
     taken = name in names() and _registered.get(name) is not module
     require(not taken, f"there is a family {name!r}: give the module another name")
-    missing = [part for part in NETWORK if not hasattr(module, part)]
+    needed = [*NETWORK, *(TRAINED_ON_TEXT if hasattr(module, "Data") else ())]
+    missing = [part for part in needed if not hasattr(module, part)]
     require(not missing, f"{module.__name__} is no family: it lacks {', '.join(missing)}")
     _registered[name] = module
     return module
 
 
-NETWORK = ("Config", "shapes", "example", "inputs", "outputs", "lengths", "dropouts", "encode", "encode_backward",
-           "terms", "names")  # fmt: skip
+NETWORK = ("Config", "PRESETS", "PROBE", "shapes", "example", "inputs", "outputs", "lengths", "dropouts", "encode",
+           "encode_backward", "terms", "TOKENIZER", "MODEL_TYPE", "PREFIX", "VARIANTS", "architectures", "names",
+           "aliases", "activations")  # fmt: skip
+TRAINED_ON_TEXT = ("DEFAULTS", "WIDTH", "NARROW", "QUICK", "fields", "rows")
+
+
+def field(module: ModuleType, name: str) -> str:
+    """What a family calls a config field that is `name` in BERT's."""
+    return getattr(module, "FIELDS", {}).get(name, name)
 
 
 def named(module: ModuleType) -> str:

@@ -102,10 +102,10 @@ class Config(bert.Config):
         require(apart or self.objective != "two-stage", "objective 'two-stage' needs generator_size 1, sharing 'none'")
         credited = self.objective != "adversarial" or self.duplicates != "mean"
         require(credited, "duplicates 'mean' makes tokens that nobody sampled: objective 'adversarial' needs another")
-        parts(self)  # the generator's sizes have to fit too
+        towers(self)  # the generator's sizes have to fit too
 
 
-def parts(config: Config) -> dict[str, Config]:
+def towers(config: Config) -> dict[str, Config]:
     """The networks of the joint model, each as a configuration of its own; of one alone, none."""
     if config.role != "joint":
         return {}
@@ -150,7 +150,7 @@ PROBE = {
 def shapes(config: Config) -> Tree:
     """The shape of every parameter: the one place where they are written."""
     if config.role == "joint":
-        both = {name: shapes(part) for name, part in parts(config).items()}
+        both = {name: shapes(part) for name, part in towers(config).items()}
         for part in SHARED[config.sharing]:
             both["generator"].pop(part, None)
         return both
@@ -187,7 +187,7 @@ def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
     """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules."""
     rows, length = dims["B"], dims["T"]
     if config.role == "joint":
-        both = {name: dropouts(part, dims) for name, part in parts(config).items()}
+        both = {name: dropouts(part, dims) for name, part in towers(config).items()}
         return {f"{name}.{place}": what for name, places in both.items() for place, what in places.items()}
     places = {"electra.embeddings.dropout": ((rows, length, config.embedding_size), config.hidden_dropout_prob)}
     return places | layers.encoder_dropouts(config, LAYERS, rows, length)
@@ -208,7 +208,7 @@ def networks(p: Tree, config: Config) -> dict[str, tuple[Tree, Config, str]]:
     if config.role != "joint":
         return {config.role: (p, config, "")}
     shared = {part: p["discriminator"][part] for part in SHARED[config.sharing] if part in p["discriminator"]}
-    return {name: ({**shared, **p[name]}, part, f"{name}.") for name, part in parts(config).items()}
+    return {name: ({**shared, **p[name]}, part, f"{name}.") for name, part in towers(config).items()}
 
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
@@ -532,7 +532,7 @@ DROPPED = dict.fromkeys(("summary_type", "summary_use_proj", "summary_activation
 
 
 def architectures(config: Config) -> dict[str, tuple[str, ...]]:
-    """Published classes and their heads; none for the joint model, which is stored as two directories (`parts`)."""
+    """Published classes and their heads; none for the joint model, which is stored as two directories (`towers`)."""
     return {
         "generator": {"ElectraForMaskedLM": ("mlm", "baseline")},  # transformers drops the baseline of (10), ours
         "discriminator": {"ElectraModel": (), "ElectraForPreTraining": ("rtd",)},
@@ -556,7 +556,7 @@ def names(config: Config) -> list[tuple[str, str, str]]:
         return [
             (f"{role}.{path}", f"{role}.{name}", bijection)
             for role in ("discriminator", "generator")
-            for path, name, bijection in names(parts(config)[role])
+            for path, name, bijection in names(towers(config)[role])
             if role == "discriminator" or path.split(".")[0] not in SHARED[config.sharing]
         ]
     encoder = [
@@ -586,7 +586,7 @@ def names(config: Config) -> list[tuple[str, str, str]]:
 def aliases(config: Config) -> dict[str, str]:
     """Second name in published files -> the name whose tensor it repeats."""
     if config.role == "joint":
-        both = parts(config)
+        both = towers(config)
         own = {name for _, name, _ in names(config)}
         found = {f"generator.{name}": f"discriminator.{name}" for _, name, _ in names(both["generator"])}
         found = {alias: name for alias, name in found.items() if alias not in own}
@@ -602,7 +602,7 @@ def activations(config: Config) -> list[tuple[str, str, str, str]]:
     "generator layer 1".
     """
     if config.role == "joint":
-        return [(f"{role}.{name}", *row) for role, part in parts(config).items()
+        return [(f"{role}.{name}", *row) for role, part in towers(config).items()
                 for name, *row in activations(part)]  # fmt: skip
     encoder = [
         (name.replace("bert.", PREFIX, 1), path, kind, place)

@@ -101,7 +101,7 @@ def _own(family: str) -> list[ModuleType]:
     there = {file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])} - {"core", "parts"}
     module = families.family(family)
     name, kin = families.named(module), vars(module).get("KIN")
-    own = [importlib.import_module(f"{__package__}.{name}")] if name in there else []
+    own = [importlib.import_module(f"{__package__}.{name}")] if name in there else [module]
     return [*(_own(kin) if kin else ()), *own]
 
 
@@ -162,10 +162,11 @@ def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -
     if more <= 0 and mask.all():
         raise Silent("neither padding nor room for it")
     spare = {"T": (0, max(0, more))}
-    y = {key: np.pad(value, [spare.get(dim, (0, 0)) for dim in view.specs[key].dims]) if key in view.specs else value
-         for key, value in x.items()}
+    y = {key: np.pad(value, [spare.get(dim, (0, 0)) for dim in view.specs[key].dims],
+                     constant_values=view.specs[key].ignored or 0) if key in view.specs else value
+         for key, value in x.items()}  # what asks nothing, where labels know such
     noise = np.random.default_rng(0).integers(0, _vocabulary(view), y[name].shape)
-    for ids in view.inputs(y, dims=("B", "T"), bound="vocab_size"):
+    for ids in view.inputs(y, dims=("B", "T"), bound="vocab_size", ignored=None):
         y[ids] = np.where(y[name], y[ids], noise)
     first, second = ask(view.p, x), ask(view.p, y)
     return _worst(_outside_padding(view, second, y[name], length), _outside_padding(view, first, mask, length))
@@ -188,7 +189,7 @@ def batch_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) ->
 @law
 def head_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """Heads in another order, and the columns that read them, change nothing else. [BERT-ATT-2]"""
-    config["num_attention_heads"]
+    config[families.field(view.module, "num_attention_heads")]
     moves: dict[str, tuple[int, np.ndarray]] = {}
     for i, own in enumerate(view.attentions):
         heads = view.heads_of(own) or 1
@@ -215,7 +216,8 @@ def vocabulary_permutation(ask: Run, view: Parts, inputs: Tensors, config: Confi
     order = np.arange(_vocabulary(view))
     order[free] = np.random.default_rng(0).permutation(free)
     renamed = np.argsort(order)
-    others = {name: renamed[inputs[name]] for name in view.inputs(inputs, bound="vocab_size")}
+    others = {name: np.where(inputs[name] < 0, inputs[name], renamed[inputs[name]])  # those that ask nothing stay
+              for name in view.inputs(inputs, bound="vocab_size")}
     moves = {**dict.fromkeys([*view.word_tables, *view.decoders], (0, order)),
              **dict.fromkeys((head.logits for head in view.of_tokens), (-1, order))}
     return _equivariance(ask, view, inputs, {**inputs, **others}, moves)
@@ -331,10 +333,11 @@ def attention_rows(ask: Run, view: Parts, inputs: Tensors, config: Config) -> An
 def forbidden_keys(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """Padding keys, and in a causal model later ones, have no probability. [OP-ATT-4]"""
     x, _, mask = _masked(view, inputs)
-    if mask.all() and not config.get("is_decoder"):
+    causal = getattr(view.module, "CAUSAL", False)
+    if mask.all() and not causal:
         raise Silent("no key is forbidden")
     allowed = np.broadcast_to(mask[:, None, None, :] != 0, (len(mask), 1, mask.shape[1], mask.shape[1]))
-    if config.get("is_decoder"):
+    if causal:
         allowed = allowed & np.tri(mask.shape[1], dtype=bool)
     probs = _probs(view, ask(view.p, x))
     return *_worst({key: 1 + np.where(allowed, 0, value) for key, value in probs.items()},

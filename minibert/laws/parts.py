@@ -106,8 +106,9 @@ class Parts:
 
     def heads_of(self, attention: str) -> int | None:
         """How many heads an attention has; None where the config does not say."""
-        networks = getattr(self.module, "parts", lambda _: {})(self.config)
-        return getattr(networks.get(attention.partition(".")[0], self.config), "num_attention_heads", None)
+        networks = getattr(self.module, "towers", lambda _: {})(self.config)
+        own = families.field(self.module, "num_attention_heads")
+        return getattr(networks.get(attention.partition(".")[0], self.config), own, None)
 
     # Published modules
     def modules(self, part: str) -> set[str]:
@@ -190,8 +191,7 @@ class Parts:
     @property
     def longest(self) -> int:
         """How many tokens a row may have."""
-        lengths = getattr(self.module, "lengths", None)
-        return lengths(self.config)["T"][1] if lengths else self.module.longest(self.config)
+        return self.module.lengths(self.config)["T"][1]
 
 
 def _terms(module: ModuleType, config: Any) -> dict[str, ModuleType]:

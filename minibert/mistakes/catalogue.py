@@ -134,12 +134,18 @@ def _possible(maker: Callable, subject: Subject, at: list[Site]) -> list[Mutant]
         return []
 
 
+def field(subject: Subject, name: str) -> Any:
+    """The config field that is `name` in BERT's, whatever the subject's family calls it."""
+    return getattr(subject.config, families.field(families.family(subject.family), name))
+
+
 # ---- Makers ----------------------------------------------------------------------------------------------------------
 def config(what: str, section: str = FORWARD, variant: bool | None = None, **fields: Any) -> Callable:
     """Config fields at other values; a function takes the config. No mutant where nothing changes."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        values = {name: value(subject.config) if callable(value) else value for name, value in fields.items()}
+        known = partial(families.field, families.family(subject.family))
+        values = {known(name): value(subject.config) if callable(value) else value for name, value in fields.items()}
         if all(getattr(subject.config, name) == value for name, value in values.items()):
             return []
         change = lambda s: replace(s, config=replace(s.config, **values))  # noqa: E731

@@ -59,7 +59,7 @@ def products(config: electra.Config, tokens: int, slots: int) -> int:
     What a step of one model costs beside a step of another, whatever else the machine does meanwhile.
     """
     if config.role == "joint":
-        both = electra.parts(config)
+        both = electra.towers(config)
         return products(both["discriminator"], tokens, slots) + products(both["generator"], tokens, slots) * 4 // 3
     d, f, e = config.hidden_size, config.intermediate_size, config.embedding_size
     layer = tokens * (4 * d * d + 2 * d * f) + 2 * tokens * tokens * d

@@ -11,7 +11,7 @@ from minibert.gradcheck import GradientError
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 5))
-CASES = {case.name: case for case in gradcheck.cases(11)}
+CASES = {case.name: case for case in gradcheck.examples(11)}
 
 
 def squash(x):

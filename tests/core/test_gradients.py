@@ -11,7 +11,7 @@ import reference
 from minibert import gradcheck, ops, strategies, tree
 from minibert.pairs import PAIRS
 
-CASES = {case.name: case for case in gradcheck.cases(7)}
+CASES = {case.name: case for case in gradcheck.examples(7)}
 thorough = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 
 

@@ -3,12 +3,13 @@ them, by what their files say alone.
 """
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import minibert
-from minibert import batches, cli, families, gradcheck, objective, signatures, training, tree
+from minibert import batches, cli, families, gradcheck, layers, objective, pairs, signatures, training, tree
 from minibert.errors import InputError
 from minibert.objective import Term
 from minibert.pretraining import pretrain
@@ -37,8 +38,12 @@ def test_they_are_families():
     assert families.register(toy_vit) is toy_vit
     with pytest.raises(InputError, match="there is a family 'bert'"):
         families.register(type(families)("elsewhere.bert"))
-    with pytest.raises(InputError, match=r"elsewhere.mine is no family: it lacks Config, shapes, .*names"):
+    with pytest.raises(InputError, match=r"elsewhere.mine is no family: it lacks Config, .*shapes, .*names"):
         families.register(type(families)("elsewhere.mine"))
+    half = type(families)("elsewhere.half")
+    vars(half).update({name: value for name, value in vars(toy_word2vec).items() if name not in ("__name__", "QUICK")})
+    with pytest.raises(InputError, match=r"elsewhere.half is no family: it lacks QUICK$"):
+        families.register(half)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -151,6 +156,26 @@ def test_help_says_what_the_data_functions_of_the_family_take(capsys):
     assert cli.main(["pretrain", "toy_vit"]) == 2
     assert "toy_vit is not trained from text" in capsys.readouterr().err
     assert toy_word2vec.Data.__doc__
+
+
+def test_a_block_s_name_is_taken_once():
+    """Traces and mistakes know blocks by their names: a second one would take the place of the first unsaid."""
+    def layer(x, p):
+        return x, {}
+
+    layer.__module__, layer.__name__ = "elsewhere.mine", "encoder_layer"
+    with pytest.raises(ValueError, match=r"minibert\.layers has a pair or block 'encoder_layer': give elsewhere\.mine"):
+        pairs.block(layer)
+    assert pairs.BLOCKS["encoder_layer"][0] is layers.encoder_layer
+
+
+def test_a_term_without_parameters_of_its_own_predicts(monkeypatch):
+    head = SimpleNamespace(predict=lambda h, p, *, table: h @ table.T, LABELS={})
+    monkeypatch.setattr(toy_word2vec, "terms", lambda config: {"word": Term(head, None, "hidden", table="in.weight")})
+    model, batch = created("toy_word2vec")
+    inputs = {name: batch[name] for name in ("context_ids", "context_mask")}
+    logits = objective.predict(toy_word2vec, model.params, model.config, inputs, "word")
+    assert np.array_equal(logits, model.encode(**inputs)["hidden"] @ model.params["in"]["weight"].T)
 
 
 # ---- Terms that a batch may leave out --------------------------------------------------------------------------------

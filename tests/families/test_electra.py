@@ -65,7 +65,7 @@ PARAMETERS = [
     *(({**electra.PRESETS[size], "role": "discriminator"}, left_out, count) for size, left_out, count in (
         ("small", ("rtd",), 13_483_008), ("small", (), 13_549_057), ("base", ("rtd",), 108_891_648),
         ("base", (), 109_483_009), ("large", ("rtd",), 334_092_288), ("large", (), 335_142_913))),
-    *((dataclasses.asdict(electra.parts(electra.Config(**electra.PRESETS[size]))["generator"]), (), count)
+    *((dataclasses.asdict(electra.towers(electra.Config(**electra.PRESETS[size]))["generator"]), (), count)
       for size, count in (("small", 4_620_026), ("base", 33_740_602))),
 ]  # fmt: skip
 FIGURES = [
@@ -99,7 +99,7 @@ def double(p, config, batch):
     batch = {**batch, "attention_mask": batch["input_mask"], "token_type_ids": batch["segment_ids"]}
     known = electra.Config.__dataclass_fields__.keys() - {"mask_constant"}  # which loops take as a number
     made = electra.Config(**{name: value for name, value in config.items() if name in known})
-    heads = {role: part.num_attention_heads for role, part in electra.parts(made).items()}
+    heads = {role: part.num_attention_heads for role, part in electra.towers(made).items()}
     if made.role == "joint":
         both = {role: network for role, (network, *_) in electra.networks(p, made).items()}
         return reference.double("electra_loss")(both, config, batch, heads)
@@ -127,7 +127,7 @@ def test_defaults_and_the_generator_of_an_odd_fraction():
     assert (config.generator_size, config.temperature) == (1 / 3, 1.0)
     assert electra.weights(config) == {"masked_lm": 1.0, "replaced_token": 50.0}
     odd = electra.Config(hidden_size=24, num_attention_heads=2, intermediate_size=37, generator_size=0.2)
-    part = electra.parts(odd)["generator"]
+    part = electra.towers(odd)["generator"]
     assert (part.hidden_size, part.num_attention_heads, part.intermediate_size) == (5, 1, 7)  # rounded, at least one
 
 

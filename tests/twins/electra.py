@@ -16,7 +16,7 @@ def joined(model):
     for role, kind in kinds.items():
         own = {name.removeprefix(f"{role}."): value for name, value in flat.items() if name.startswith(f"{role}.")}
         own = {name: value for name, value in own.items() if "baseline" not in name}
-        part = electra.parts(model.config)[role]
+        part = electra.towers(model.config)[role]
         setattr(both, role, twin(part, own, {*electra.aliases(part)}, kind))
     g, d = both.generator.electra, both.discriminator.electra
     if model.config.sharing in ("embeddings", "all"):

@@ -43,6 +43,8 @@ def hook(family: str, name: str) -> Any:
         found = getattr(import_module(f"{__name__}.{family}"), name, None)
         if found is not None:
             return found
+    elif f"golden_{name.lower()}" in vars(families.family(family)):  # a family from outside has them in its own file
+        return vars(families.family(family))[f"golden_{name.lower()}"]
     kin = vars(families.family(family)).get("KIN")
     return hook(kin, name) if kin else None
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.mistakes.catalogue import Mutant, entry, only, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, entry, field, only, swap, unlisted
 from minibert.mistakes.swap import Replacement, edited
 
 SECTION = {"G": "Activation"}
@@ -72,7 +72,7 @@ def _other_slope(forward: str, slope: str) -> Replacement:
 def given(names: tuple[str, ...], makers: list[Callable]) -> list[Callable]:
     """The makers, only where the configuration's activation is one of `names`."""
     return [
-        lambda subject, at, maker=maker: maker(subject, at) if subject.config.hidden_act in names else []
+        lambda subject, at, maker=maker: maker(subject, at) if field(subject, "hidden_act") in names else []
         for maker in makers
     ]
 
@@ -181,7 +181,7 @@ entry(
 def _as_configured(subject: Any, at: Any) -> list[Mutant]:
     """The activation of the layers in the head that has its own."""
     what, head = "the layers' activation in the LM head", r"masked_lm\.head\.act"
-    return swap(what, "activation", named(subject.config.hidden_act), head)(subject, at)
+    return swap(what, "activation", named(field(subject, "hidden_act")), head)(subject, at)
 
 
 entry(

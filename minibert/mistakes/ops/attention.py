@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert import families, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, relinear, swapped
 
 SECTION = {"A": "Attention"}
@@ -313,8 +313,9 @@ def attentions(params: Any, edit: Callable[[str, dict[str, Any]], dict[str, Any]
 
 def _heads(subject: Subject, path: str) -> int:
     """Heads of the attention with parameters at `path`; networks of a family of several have their own."""
-    parts = getattr(families.family(subject.family), "parts", lambda config: {})(subject.config)
-    return parts.get(path.partition(".")[0], subject.config).num_attention_heads
+    towers = getattr(families.family(subject.family), "towers", lambda config: {})(subject.config)
+    own = replace(subject, config=towers.get(path.partition(".")[0], subject.config))
+    return field(own, "num_attention_heads")
 
 
 def loaded(what: str, edit: Callable[[dict[str, Any], Callable[[], int]], dict[str, Any]]) -> Callable:

@@ -50,8 +50,8 @@ def _each(what: str, edit: Any, pattern: str, square: bool = False) -> Any:
 
 
 def _named(path: str) -> str:
-    words = path.replace(r"encoder.\d+.", "every layer's ").removesuffix(".weight")
-    return re.sub(r"^encoder\.(\d+)\.", r"layer \1 ", words).replace(".", " ").replace("_", " ")
+    words = re.sub(r"(en|de)coder\.\\d\+\.", "every layer's ", path).removesuffix(".weight")
+    return re.sub(r"^(en|de)coder\.(\d+)\.", r"layer \2 ", words).replace(".", " ").replace("_", " ")
 
 
 def _exchanged_norms(subject: Subject, _: Any) -> list[Mutant]:

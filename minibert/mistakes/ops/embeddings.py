@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert import families, ops, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, only, swap, unlisted, weights
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, swap, unlisted, weights
 from minibert.mistakes.ops.attention import rotary, without_bias
 from minibert.mistakes.ops.norms import EPS, another_eps
 from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
@@ -222,7 +222,7 @@ def _other_eps(subject: Subject, at: list[Site]) -> list[Mutant]:
     """The right eps in the embeddings and another in the encoder, or the reverse."""
     found = []
     for value in EPS:
-        if value != subject.config.layer_norm_eps:
+        if value != field(subject, "layer_norm_eps"):
             for where, pattern in (*PARTS, ("embeddings", r"encode\.embeddings\..*")):
                 found += [
                     m for m in swap(f"eps {value:g}", "layer_norm", another_eps(value), pattern)(subject, at)[:1]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
-from minibert.mistakes.catalogue import Mutant, entry, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted
 from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
 
 SECTION = {"L": "Layer norm and residuals"}
@@ -309,7 +309,7 @@ def another(value: float, groups: tuple = ()) -> Callable:
     """Another eps in all norms, or in a group of them alone."""
 
     def maker(subject: Any, at: Any) -> list:
-        if subject.config.layer_norm_eps == value:
+        if field(subject, "layer_norm_eps") == value:
             return []
         return swap(f"eps {value:g}", "layer_norm", another_eps(value), groups=groups)(subject, at)
 
