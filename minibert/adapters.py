@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minibert import tree
+from minibert.config import whole
 
 Tree = dict[str, Any]
 
@@ -36,7 +37,8 @@ def shapes(network: Tree, width: int) -> Tree:
 
 
 def added(params: Tree, width: int, rng: np.random.Generator) -> Tree:
-    """The parameters, the same arrays, with fresh adapters of this width."""
+    """The parameters, the same arrays, with fresh adapters of this width, 1 or more."""
+    whole("width", width, 1)
     flat = tree.flatten(params)
     kind = next(iter(flat.values())).dtype
     for path, shape in tree.items(shapes(tree.map(np.shape, params), width)):
@@ -51,9 +53,16 @@ def learns(path: str) -> bool:
     return ".adapter." in path
 
 
-def width(leaves: dict[str, Any]) -> int | None:
-    """Of the adapters among the leaves, by path; None without any."""
-    return next((len(array) for path, array in leaves.items() if path.endswith(".adapter.down.bias")), None)
+def stand(leaves: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the adapters that stand among these leaves, by path, each of its own width; shapes: the rest's."""
+    found = {}
+    for owner in dict.fromkeys(path.partition(".adapter.")[0] for path in leaves if learns(path)):
+        norm, own = shapes.get(f"{owner}.norm.weight"), leaves.get(f"{owner}.adapter.down.bias")
+        if norm is not None and np.ndim(own) == 1:
+            (d,), a = norm, len(own)
+            one = {"down.weight": (a, d), "down.bias": (a,), "up.weight": (d, a), "up.bias": (d,)}
+            found |= {f"{owner}.adapter.{leaf}": shape for leaf, shape in one.items()}
+    return found
 
 
 def names(params: Any) -> list[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import objective, signatures
+from minibert import objective, signatures, tree
 
 Array = np.ndarray
 Batch = dict[str, Any]
@@ -27,7 +27,7 @@ def specs(network: ModuleType, config: Any) -> dict[str, signatures.Spec]:
 
 def count(batch: Mapping[str, Any]) -> int:
     """How many rows a batch has: every array has them in front."""
-    return len(next(array for name, array in batch.items() if name != "dropout"))
+    return len(next(array for name, held in batch.items() if name != "dropout" for array in tree.leaves(held)))
 
 
 def longest(network: ModuleType, config: Any) -> int | None:
@@ -45,23 +45,21 @@ def lengths(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[
             axes = tuple(i for i, dim in enumerate(known[name].dims) if i and dim == letter)
             found[letter] = np.asarray(given).sum(axis=axes)
             continue
-        size = next((batch[key].shape[known[key].dims.index(letter)] for key in batch
-                     if key in known and letter in known[key].dims), 0)  # fmt: skip
-        found[letter] = np.full(count(batch), size)
+        found[letter] = np.full(count(batch), dims(network, config, batch).get(letter, 0))
     return found
 
 
 def taken(network: ModuleType, config: Any, batch: Mapping[str, Array], rows: Array) -> Batch:
     """These rows, every array cut along its ragged letters to the longest of them."""
-    chosen = {name: array[rows] for name, array in batch.items()}
+    chosen = {name: tree.map(lambda array: array[rows], held) for name, held in batch.items()}
     most = {letter: int(sizes.max()) for letter, sizes in lengths(network, config, chosen).items()}
     known = specs(network, config)
 
-    def cut(name: str, array: Array) -> Array:
-        dims = known[name].dims if name in known else ()
-        return np.ascontiguousarray(array[tuple(slice(most.get(dim)) for dim in dims)])
+    def cut(name: str, held: Any) -> Any:
+        ends = tuple(slice(most.get(dim)) for dim in (known[name].dims if name in known else ()) if dim != "...")
+        return tree.map(lambda array: np.ascontiguousarray(array[ends]), held)
 
-    return {name: cut(name, array) for name, array in chosen.items()}
+    return {name: cut(name, held) for name, held in chosen.items()}
 
 
 def by_length(
@@ -77,7 +75,8 @@ def by_length(
 def dims(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str, int]:
     """The size of each letter that the specs of a batch's arrays name."""
     known = specs(network, config)
-    named = ((known[name].dims, np.shape(array)) for name, array in batch.items() if name in known)
+    named = ((known[name].dims, np.shape(array)) for name, held in batch.items() if name in known
+             for array in tree.leaves(held))  # fmt: skip
     return {dim: size for dims, shape in named for dim, size in zip(dims, shape, strict=False) if len(dim) == 1}
 
 

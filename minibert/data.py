@@ -263,7 +263,7 @@ def _fitting(recipe: Recipe, place: Path) -> bool:
     except InputError:
         return False
     defaults = recipe.module.Config()
-    specs, ragged = batches.specs(recipe.module, defaults), recipe.module.lengths(defaults)
+    specs, ragged = batches.specs(recipe.module, defaults), [*recipe.module.lengths(defaults)][:1]
 
     def fits(name: str) -> bool:
         dims, shape = specs[name].dims[1:], kind[name].shape

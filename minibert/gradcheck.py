@@ -25,7 +25,7 @@ import numpy as np
 from minibert import batches, families, layers, objective, ops, signatures, tree
 from minibert.errors import InputError
 from minibert.families import bert
-from minibert.heads import masked_lm, next_sentence
+from minibert.heads import masked_lm, next_sentence, replaced_token, span_boundary
 from minibert.model import create
 from minibert.pairs import PAIRS, Pair
 
@@ -163,8 +163,8 @@ def remainder_order(
 
     h is halved from `largest` to 6e-11. A halving counts where the remainder is above 100 times the rounding of f
     (`rounding`, half a unit in the last place of f(0), or more where the smallest steps show more); the result is the
-    median over the 8 smallest that count, None where none does: f is linear as far as can be seen. Steps beyond a kink
-    don't count.
+    median over the 8 smallest that count, None where fewer than 3 do: f is linear as far as can be seen. Steps beyond a
+    kink don't count; two kinks, one after the other, may look smooth for a halving or two.
     """
     start = f(0.0)
     r = np.array([f(h) - start - h * slope for h in _halved(largest, 2**-34)])
@@ -179,7 +179,7 @@ def remainder_order(
             if not smooth:
                 break
             orders.append(math.log2(abs(r[k] / r[k + 1])) if r[k] else float("-inf"))
-    return float(np.median(orders)) if orders else None
+    return float(np.median(orders)) if len(orders) > 2 else None
 
 
 def error(got: np.ndarray, true: np.ndarray, largest: float) -> float:
@@ -620,7 +620,19 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     )
     down, up = ({"weight": p["pooler"]["weight"][:4], "bias": p["pooler"]["bias"][:4]},
                 {"weight": p["pooler"]["weight"][:, 1:5], "bias": p["pooler"]["bias"]})  # fmt: skip
-    yield Example("adapter", layers.adapter, layers.adapter_backward, {"f": x, "p": {"down": down, "up": up}}, {})
+    ends = {"adapter": {"down": down, "up": up}, "norm": p["encoder"][0]["attention"]["norm"]}
+    f, drop = rng.standard_normal(x.shape), {"keep": rng.integers(0, 2, x.shape), "rate": 0.25}
+    yield Example("activation", layers.activation, layers.activation_backward, {"x": x}, {"name": act})
+    yield Example("adapter", layers.adapter, layers.adapter_backward, {"f": f, "p": ends["adapter"]}, {})
+    held = {"x": x, "f": f, "p": {"adapter": ends["adapter"]}}
+    yield Example("add", layers.add, layers.add_backward, held, drop)
+    yield Example(
+        "add_norm",
+        layers.add_norm,
+        layers.add_norm_backward,
+        {"x": x, "f": f, "p": ends},
+        {"eps": eps, **drop},
+    )
     yield Example(
         "encoder_layer",
         layers.encoder_layer,
@@ -654,6 +666,15 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     )
     pair = next_sentence.nsp_head, next_sentence.nsp_head_backward
     yield Example("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
+    named = {"act": act}, {"activation": act}
+    heads = replaced_token.shapes(width=6), span_boundary.shapes(width=6, table=(7, 6), tied=True, places=(3, 4))
+    rtd, sbo = tree.map(lambda shape: rng.standard_normal(shape), [*heads])
+    pair = replaced_token.rtd_head, replaced_token.rtd_head_backward
+    yield Example("rtd_head", *pair, {"x": x, "p": rtd}, *named)
+    places, pair = np.array([[0, 2, 1], [1, 1, 0]]), (span_boundary.sbo_head, span_boundary.sbo_head_backward)
+    read = {"left": x, "right": f, "p": sbo, "table": p["embeddings"]["word"]["weight"]}
+    told = {"places": places, "eps": eps}
+    yield Example("sbo_head", *pair, read, {**told, **named[0]}, {**told, **named[1]})
 
 
 def directional(

@@ -51,8 +51,10 @@ def sentence_vectors(
         max_length = whole("max_length", max_length, 2, longest)
     encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
     order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
-    wanted = "pooler_output" if pooling == "pooler" else "last_hidden_state"
-    width = getattr(model.config, signatures.parse(model.module.outputs(model.config)[wanted]).dims[-1])
+    wanted, known = "pooler_output" if pooling == "pooler" else "last_hidden_state", model.module.outputs(model.config)
+    if wanted not in known or not hasattr(model.module, "read"):
+        raise InputError(f"{model.family} has no states of the tokens of a text to make a vector of")
+    width = getattr(model.config, signatures.parse(known[wanted]).dims[-1])
     vectors = np.zeros((len(encodings), width), tree.leaves(model.params)[0].dtype)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]

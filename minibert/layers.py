@@ -74,9 +74,11 @@ def attended_backward(dy: Array, c: Tree) -> tuple[tuple[Array, ...], Tree]:
 def self_attention(x: Array, p: Tree, *, heads: int, **given: Any) -> tuple[Array, Tree]:
     """Multi-head self-attention of x (B, T, D) with its output projection (arXiv 1706.03762, section 3.2.2).
 
-    p: query, key, value, output (each weight (D, D), bias). given: mask, masked, dropout of `ops.attention`.
+    p: query, key, value, output (each weight (D, D), bias). heads: of the whole width; where rows of the query are
+    gone, as many heads are. given: mask, masked, dropout of `ops.attention`.
     """
     c: Tree = {}
+    heads = heads * len(p["query"]["weight"]) // x.shape[-1]
     qkv = []
     for name in ("query", "key", "value"):
         y, own = projected(x, p, name, heads=heads)
@@ -265,10 +267,12 @@ def encoder(
     """BERT's post-norm stack over x (B, T, D): `encoder_layer` for each of ps; ([x, y₁, …, y_L], caches).
 
     config: num_attention_heads, hidden_act, layer_norm_eps, the two dropout rates and mask_constant, published names
-    all but the last. mask (B, T), 1 = attend; None, all. dropout: keep-masks by module, such as
-    "{prefix}0.attention.self.dropout" (see `encoder_dropouts`). keep: as in `stack`.
+    all but the last. mask (B, T), or (B, T, T) for each query its own, 1 = attend; None, all. dropout: keep-masks by
+    module, such as "{prefix}0.attention.self.dropout" (see `encoder_dropouts`). keep: as in `stack`.
     """
-    keys = None if mask is None or mask.all() else mask.astype(bool)[:, None, None, :]
+    keys = None
+    if mask is not None and not mask.all():
+        keys = mask.astype(bool)[:, None, None, :] if mask.ndim == 2 else mask.astype(bool)[:, None]
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
         kept = dropout.get(f"{prefix}{i}.attention.self.dropout")
@@ -292,9 +296,9 @@ def encoder(
     return stack(layer, x, ps, keep)
 
 
-def encoder_backward(dy: Array, caches: list[Tree]) -> tuple[Array, list[Tree]]:
-    """(dx, [g of each layer])."""
-    return stack_backward(encoder_layer_backward, dy, caches)
+def encoder_backward(dy: Array, caches: list[Tree], douts: list[Array] | None = None) -> tuple[Array, list[Tree]]:
+    """(dx, [g of each layer]); douts: as in `stack_backward`."""
+    return stack_backward(encoder_layer_backward, dy, caches, douts)
 
 
 def encoder_dropouts(config: Any, prefix: str, rows: int, length: int) -> Places:
@@ -364,14 +368,18 @@ def stack(f: Callable, x: Array, ps: list[Tree], keep: str = "caches") -> tuple[
     return outputs, caches
 
 
-def stack_backward(f_backward: Callable, dy: Array, caches: list[Tree]) -> tuple[Array, list[Tree]]:
-    """(dx, [g of each layer]) through f_backward(dy, c); InputError where `stack` was told to keep no caches."""
+def stack_backward(
+    f_backward: Callable, dy: Array, caches: list[Tree], douts: list[Array] | None = None
+) -> tuple[Array, list[Tree]]:
+    """(dx, [g of each layer]) through f_backward(dy, c); InputError where `stack` was told to keep no caches. douts:
+    cotangents of x, y₁, …, y_L, for whoever reads those, too.
+    """
     require(bool(caches), 'no backward: the forward kept no caches; run it with keep="caches" or keep="inputs"')
     gs = []
-    for c in reversed(caches):
+    for i, c in reversed([*enumerate(caches)]):
         if "again" in c:
             f, *arguments = c["again"]
             c = f(*arguments)[1]
-        dy, g = f_backward(dy, c)
+        dy, g = f_backward(dy if douts is None else kernels.add(dy, douts[i + 1]), c)
         gs.append(g)
-    return dy, gs[::-1]
+    return dy if douts is None else kernels.add(dy, douts[0]), gs[::-1]

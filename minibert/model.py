@@ -169,10 +169,8 @@ class Model:
         """
         if not isinstance(given, dict):
             raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
-        flat, shapes = tree.flatten(given), objective.shapes(self.module, self.config)
-        if (width := adapters.width(flat)) is not None:
-            shapes = adapters.shapes(shapes, width)
-        shapes = tree.flatten(shapes)
+        flat, shapes = tree.flatten(given), tree.flatten(objective.shapes(self.module, self.config))
+        shapes |= adapters.stand(flat, shapes)
         for path, array in flat.items():
             if path not in shapes:
                 raise InputError(f"{name}: {self.family} has no parameter {path!r}{nearest(path, shapes)}")

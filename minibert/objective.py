@@ -63,8 +63,15 @@ def labels(network: ModuleType, config: Any) -> dict[str, str]:
     found = {}
     for term in network.terms(config).values():
         for name, spec in term.head.LABELS.items():
-            found[name] = f"?{spec.removeprefix('?')}" if term.optional else spec
+            spec = f"?{spec.removeprefix('?')}" if term.optional else spec
+            found[name] = min(spec, found.get(name, spec))  # "(" comes before "?": what one term needs is needed
     return found
+
+
+def spelled(network: ModuleType, batch: Tree) -> Tree:
+    """The batch under the network's own names, whatever spelling it came in."""
+    spellings = getattr(network, "SPELLINGS", {})
+    return {spellings.get(name, name): value for name, value in batch.items()}
 
 
 def asked(network: ModuleType, config: Any, batch: Tree) -> dict[str, Term]:
@@ -73,7 +80,8 @@ def asked(network: ModuleType, config: Any, batch: Tree) -> dict[str, Term]:
     """
     terms = network.terms(config)
     due = {name: [key for key, spec in term.head.LABELS.items() if spec[0] != "?"] for name, term in terms.items()}
-    found = {name: term for name, term in terms.items() if not term.optional or any(key in batch for key in due[name])}
+    found = {name: term for name, term in terms.items()
+             if not term.optional or any(key in batch for key in due[name] or term.head.LABELS)}  # fmt: skip
     for name, term in found.items():
         lacking = [key for key in due[name] if term.optional and key not in batch]
         require(not lacking, f"the batch lacks {', '.join(map(repr, lacking))}, which {name} needs")
@@ -102,6 +110,7 @@ def trained(network: ModuleType, config: Any) -> Tree:
 
 def counts(network: ModuleType, config: Any, batch: Tree) -> dict[str, float]:
     """How many targets a batch has for each term: what its sum is divided by."""
+    batch = spelled(network, batch)
     if hasattr(network, "loss"):
         return network.counts(config, batch)
     return {name: term.head.count(_labels(term, batch)) for name, term in asked(network, config, batch).items()}
@@ -164,9 +173,9 @@ def loss_backward(c: Tree) -> Tree:
         dh, own, dtable = term.head.loss_backward(np.full_like(value, term.weight), c[name])
         if term.dropout:
             dh = ops.dropout_backward(dh, c[name]["dropout"])
-        dout[term.reads] = dout[term.reads] + dh if term.reads in dout else dh
-        if term.part:
-            g[term.part] = own
+        dout[term.reads] = tree.add(dout[term.reads], dh) if term.reads in dout else dh
+        if term.part:  # two terms may have one part: its gradient is the sum
+            g[term.part] = tree.add(g[term.part], own) if term.part in g else own
         if term.table:
             tables.insert(0, (term.table, dtable))
     dout |= {name: np.zeros_like(value) for name, value in c["idle"].items()}
@@ -201,6 +210,7 @@ def predict(network: ModuleType, p: Tree, config: Any, inputs: Tree, name: str, 
     term = network.terms(config)[name]
     there = term.part is None or term.part in p
     require(there, f"{name} needs the head {term.part!r}, which these parameters do not have")
+    require(hasattr(term.head, "predict"), f"{name} predicts nothing from states alone")
     h = network.encode(p, config, inputs, keep="last")[0][term.reads][at]
     table = tree.get(p, term.table) if term.table else None
     return term.head.predict(h, p.get(term.part), table=table, **term.constants)

@@ -21,11 +21,12 @@ Cache = dict[str, Any]
 
 # ---- Linear ----------------------------------------------------------------------------------------------------------
 @pair("(...,i),(o,i),(o)->(...,o)")
-def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-    """y = x Wᵀ + b; weight (out, in), as published checkpoints store it."""
+def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
+    """y = x Wᵀ + b; weight (out, in), as published checkpoints store it; without a bias y = x Wᵀ."""
     y = kernels.product(x.reshape(-1, x.shape[-1]), weight.T)
-    kernels.add_row(y, bias)
-    return y.reshape(*x.shape[:-1], len(weight)), {"x": x, "weight": weight}
+    if bias is not None:
+        kernels.add_row(y, bias)
+    return y.reshape(*x.shape[:-1], len(weight)), {"x": x, "weight": weight, "biased": bias is not None}
 
 
 @backward
@@ -34,7 +35,7 @@ def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
     dy_rows = dy.reshape(-1, dy.shape[-1])
     dx = kernels.product(dy_rows, weight).reshape(x.shape)
     dweight = kernels.product(dy_rows.T, x.reshape(-1, x.shape[-1]))
-    return dx, {"weight": dweight, "bias": kernels.column_sums(dy_rows)}
+    return dx, {"weight": dweight, **({"bias": kernels.column_sums(dy_rows)} if c["biased"] else {})}
 
 
 # ---- Embedding -------------------------------------------------------------------------------------------------------

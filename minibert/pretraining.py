@@ -285,7 +285,7 @@ def _settled(
     sizes = configs.from_fields(module.Config, {**fields, **_vocabulary(module, own.vocab_size)})
     room = batches.longest(module, sizes)
     fits = room is None or room >= own.seq_length
-    require(fits, f"seq_length {own.seq_length} exceeds what max_position_embeddings allows, {room}")
+    require(fits, f"seq_length {own.seq_length} exceeds what the model's configuration allows, {room}")
     tokens = settings.batch_size // settings.accumulate * own.seq_length
     require(tokens <= BATCH, f"batch_size {settings.batch_size} makes micro-batches of {tokens:,} tokens, {BATCH:,} at "
             f"most: lower it, or raise accumulate, {settings.accumulate}")
@@ -317,6 +317,8 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     run = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(run, dict) and run.get("format") == FORMAT, f"{path} is not the record of a run ({FORMAT})")
     try:
+        if isinstance(run.get("options"), dict):  # "" was no choice: an older record has it of other families' options
+            run["options"] = {name: value for name, value in run["options"].items() if value != ""}
         _require_record(run)
     except InputError as error:
         raise InputError(f"{path} is damaged: {error}") from None

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -451,7 +451,8 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
 
     batches(step): the step's micro-batches, a function of the step alone. rates(path, step): the learning rate of a
     parameter at a step, `scheduled(plan)` of the step unless given. 0 leaves the parameter as it is; None freezes it:
-    its moments stay too, and its gradient has no part in the norm that is clipped. Killed at any moment, it takes up at
+    its moments stay too, its steps are not counted (Adam's corrections), and its gradient has no part in the norm that
+    is clipped. Killed at any moment, it takes up at
     the last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises
     KeyboardInterrupt. A loss or gradient that is not finite raises InputError before anything is updated.
     """
@@ -466,6 +467,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     undecayed = families.undecayed(model.module, model.config)
     decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay, undecayed)
     rate = scheduled(plan)
+    asleep = _asleep(rates, model.params, state["step"])
     rates = rates or (lambda path, step: rate(step))
     stage = getattr(model.module, "stage", lambda *_: ())
     progress = Progress(state["step"], plan.steps)
@@ -487,9 +489,11 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             chosen = _rates(rates, step, model.params, frozen)
             grads = _only(chosen, grads)
             scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
-            for lr in dict.fromkeys(chosen.values()):
-                paths = [path for path in chosen if chosen[path] == lr]
-                live = {slot: _only(paths, held) for slot, held in state.items() if slot != "step"} | {"step": step}
+            asleep.update(path for path in asleep if path not in chosen)
+            for lr, missed in dict.fromkeys((chosen[path], asleep[path]) for path in chosen):
+                paths = [path for path in chosen if (chosen[path], asleep[path]) == (lr, missed)]
+                live = {slot: _only(paths, held) for slot, held in state.items() if slot != "step"}
+                live["step"] = step - missed
                 update(_only(paths, model.params), _only(paths, grads), live, lr=lr, decay=decay, scale=scale)
             state["step"] = step + 1
             took = time.perf_counter() - began
@@ -508,6 +512,13 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
                 progress.close()
                 raise KeyboardInterrupt(f"stopped after step {state['step']} of {plan.steps}")
     progress.close()
+
+
+def _asleep(rates: Rates | None, params: Any, steps: int) -> Counter[str]:
+    """For how many of the first steps each parameter was frozen by its rate."""
+    paths = [path for path, _ in tree.items(params)]
+    frozen = Counter(path for step in range(steps if rates else 0) for path in paths if rates(path, step) is None)
+    return Counter({path: frozen[path] for path in paths})
 
 
 def _rates(rates: Rates, step: int, params: Any, frozen: tuple[str, ...]) -> dict[str, float]:

@@ -19,13 +19,14 @@ def parser(commands: Any) -> None:
     command.add_argument("--corpus", nargs="+", metavar="FILE", help="UTF-8 text; default: what every Python ships")
     command.add_argument("--out", metavar="DIR", help="a new directory; default: runs/FAMILY")
     command.add_argument("--resume", action="store_true", help="continue the run in DIR, bit for bit")
-    command.add_argument("--preset", help=f"model size and run: {', '.join(pretraining.PRESETS)}")
+    command.add_argument("--preset", help=f"{', '.join(pretraining.PRESETS)}, or a size of the family's: base, …")
     command.add_argument("--config", metavar="FILE", help="a config.json with the model's fields")
     command.add_argument("--set", nargs="+", metavar="FIELD=VALUE", help="config fields, such as hidden_size=96")
     command.add_argument("--vocabulary", metavar="PATH", help="use this vocabulary instead of learning one")
     command.add_argument("--threads", type=int, help="cores to use; no bit depends on it")
     command.add_argument("--processes", type=int, default=1, metavar="N", help="making the data; no bit depends on it")
-    command.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
+    every = "write a checkpoint after so many steps; default 100"
+    command.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS", help=every)
     command.complete = functools.partial(_complete, command)
 
 
@@ -68,7 +69,8 @@ def _add(group: Any, options: type, defaults: dict[str, Any]) -> None:
     for option in fields(options):
         about = option.metadata
         default = defaults.get(option.name, option.default)
-        shown = f"; default {default}" if default != "" else ""
+        number = f"{default:g}" if isinstance(default, float) else default
+        shown = f"; default {number}" if default != "" else ""
         among = f" ({', '.join(about['among'])})" if about["among"] else ""
         help = f"{about['help']}{among}{shown}".replace("%", "%%")
         kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else {"type": option.type}

@@ -66,11 +66,13 @@ def _files() -> tuple[str, ...]:
 
 def register(module: ModuleType) -> ModuleType:
     """Makes a module a family under the last part of its name, for this process; InputError where there is one."""
+    require(isinstance(module, ModuleType), f"{shown(module)} is no module")
     name = named(module)
-    taken = name in names() and _registered.get(name) is not module
+    taken = (name in names() or name in ALIASES) and _registered.get(name) is not module
     require(not taken, f"there is a family {name!r}: give the module another name")
     needed = [*NETWORK, *(TRAINED_ON_TEXT if hasattr(module, "Data") else ())]
     missing = [part for part in needed if not hasattr(module, part)]
+    missing += [f"Data.{name}" for name in OPTIONS if hasattr(module, "Data") and not hasattr(module.Data, name)]
     require(not missing, f"{module.__name__} is no family: it lacks {', '.join(missing)}")
     _registered[name] = module
     return module
@@ -79,6 +81,7 @@ def register(module: ModuleType) -> ModuleType:
 NETWORK = ("Config", "PRESETS", "PROBE", "shapes", "example", "inputs", "outputs", "lengths", "dropouts", "encode",
            "encode_backward", "terms", "TOKENIZER", "MODEL_TYPE", "PREFIX", "VARIANTS", "architectures", "names",
            "aliases", "activations")  # fmt: skip
+OPTIONS = ("vocab_size", "lowercase", "seq_length", "duplicates")  # of Data: what every run on text asks
 TRAINED_ON_TEXT = ("DEFAULTS", "WIDTH", "NARROW", "QUICK", "fields", "rows")
 
 

@@ -211,13 +211,14 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
-    """The gradient tree of (1)-(3), B7 from the cotangents of last_hidden_state and, where given, pooler_output."""
+    """The gradient tree of (1)-(3), B7 from the cotangents of last_hidden_state, of pooler_output
+    where there is a pooler, and, where given, of hidden_states."""
     g: Tree = {}
     dh = dout["last_hidden_state"]
     if "pooler" in c:
         dh_pooler, g["pooler"] = layers.pooler_backward(dout["pooler_output"], c["pooler"])
         dh = dh + dh_pooler
-    dh, gs = layers.encoder_backward(dh, c["encoder"])
+    dh, gs = layers.encoder_backward(dh, c["encoder"], dout.get("hidden_states"))
     g["encoder"] = _summed(gs, c["uses"])  # (3)
     if "map" in c:
         dh, g["map"] = ops.linear_backward(dh, c["map"])  # (2)

@@ -256,13 +256,14 @@ def states(hidden: list[Array], caches: list[Tree], keep: str) -> Tree:
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
-    """The gradient tree of (1)-(7) from the cotangents of last_hidden_state and, where given, pooler_output."""
+    """The gradient tree of (1)-(7) from the cotangents of last_hidden_state, of pooler_output
+    where there is a pooler, and, where given, of hidden_states."""
     g: Tree = {}
     dh = dout["last_hidden_state"]
     if "pooler" in c:
         dh_pooler, g["pooler"] = layers.pooler_backward(dout["pooler_output"], c["pooler"])  # (7)
         dh = dh + dh_pooler
-    dh, encoder = layers.encoder_backward(dh, c["encoder"])  # (6)-(2)
+    dh, encoder = layers.encoder_backward(dh, c["encoder"], dout.get("hidden_states"))  # (6)-(2)
     return {"embeddings": layers.embeddings_backward(dh, c["embeddings"]), "encoder": encoder, **g}  # (1)
 
 

@@ -232,9 +232,12 @@ def _encode(p: Tree, config: Config, prefix: str, inputs: Mapping[str, Any], kee
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
-    """The gradient tree of (1), (2), of one network, from the cotangent of last_hidden_state."""
+    """The gradient tree of (1), (2), of one network, from the cotangents of last_hidden_state and, where given, of
+    hidden_states."""
     g: Tree = {}
-    dh, g["encoder"] = layers.encoder_backward(dout["last_hidden_state"], c["encoder"])  # (2)
+    dh, g["encoder"] = layers.encoder_backward(
+        dout["last_hidden_state"], c["encoder"], dout.get("hidden_states")
+    )  # (2)
     if "project" in c:
         dh, g["project"] = ops.linear_backward(dh, c["project"])
     g["embeddings"] = layers.embeddings_backward(dh, c["embeddings"])  # (1)

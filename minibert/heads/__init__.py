@@ -19,5 +19,5 @@ offer the same:
     count(labels)           how many targets there are
     right(c)                `layers.Right` of its predictions
     predict(h, p, *, table, **constants)
-                            logits for h as it is
+                            optional: logits for h as it is, where they can be told from it alone
 """

@@ -95,5 +95,5 @@ def predict(h: Array, p: Tree, *, act: str, table: None = None, **_: Any) -> Arr
 
 
 def _attended(labels: Tree) -> Array:
-    mask = labels.get("attention_mask", labels.get("input_mask"))
+    mask = labels.get("attention_mask")
     return np.ones_like(labels["replaced_labels"]) if mask is None else mask

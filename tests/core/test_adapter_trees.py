@@ -96,3 +96,25 @@ def test_a_published_directory_has_no_place_for_them(tmp_path):
     with pytest.raises(InputError, match=r"adapter\.down\.weight' has no published name: refusing to save"):
         model.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_they_may_stand_in_some_sub_layers_alone_each_of_its_own_width():
+    model, batch = with_adapters("bert")
+    sub = model.params["encoder"][0]
+    del sub["attention"]["adapter"]
+    own = sub["feed_forward"]["adapter"]
+    for name, cut in (("down", lambda a: a[:2]), ("up", lambda a: a[:, :2])):
+        own[name]["weight"] = cut(own[name]["weight"])
+    own["down"]["bias"] = own["down"]["bias"][:2]
+    loss, cache = model.loss(batch)
+    gradient = model.loss_backward(cache)
+    assert tree.flatten(gradient).keys() == tree.flatten(model.params).keys()
+    assert np.isfinite(loss)
+    own["up"]["weight"] = own["up"]["weight"][:, :1]
+    with pytest.raises(InputError, match=r"adapter.up.weight' is \(8, 1\), expected an array of shape \(8, 2\)"):
+        model.loss(batch)
+    del own["up"]
+    with pytest.raises(InputError, match="params lack arrays of 'encoder'"):
+        model.loss(batch)
+    with pytest.raises(InputError, match="width 0: expected a whole number, 1 or more"):
+        adapters.added(model.params, 0, np.random.default_rng(0))

@@ -1,5 +1,6 @@
 """Every pair's backward is the derivative of its forward, and the checker sees it when it is not."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import reference
-from minibert import gradcheck, ops, strategies, tree
-from minibert.pairs import PAIRS
+from minibert import gradcheck, layers, ops, strategies, tree
+from minibert.families import bert
+from minibert.pairs import BLOCKS, PAIRS
 
 CASES = {case.name: case for case in gradcheck.examples(7)}
 thorough = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
@@ -223,3 +225,54 @@ def test_attention_scales_in_longdouble():
     q, k, v = np.random.default_rng(0).standard_normal((3, 1, 2, 4, 3)).astype(np.longdouble)
     got, true = (ops.attention(q, k, v, scale=scale)[0] for scale in (None, 1 / np.sqrt(np.longdouble(3))))
     assert abs(got - true).max() < 1e-18
+
+
+def test_heads_are_counted_from_the_rows_of_the_query():
+    """With a head's rows gone from query, key and value, and its columns from the output: as if it gave nothing."""
+    rng = np.random.default_rng(0)
+    shapes = {name: {"weight": (6, 6), "bias": (6,)} for name in ("query", "key", "value", "output")}
+    p, x = tree.map(lambda shape: rng.standard_normal(shape), shapes), rng.standard_normal((2, 4, 6))
+    silent = {**p, "output": {**p["output"], "weight": p["output"]["weight"] * ([0.0] * 2 + [1.0] * 4)}}
+    pruned = {name: tree.map(lambda a: a[2:], p[name]) for name in ("query", "key", "value")}
+    pruned["output"] = {**p["output"], "weight": p["output"]["weight"][:, 2:]}
+    due, got = (layers.self_attention(x, own, heads=3)[0] for own in (silent, pruned))
+    assert np.allclose(got, due, rtol=0, atol=1e-14)
+
+
+def test_a_query_may_have_a_mask_of_its_own():
+    """(B, T, T): what no query sees changes nothing that it says; one row of bits for all is the mask of keys."""
+    config = bert.Config(**bert.PROBE)
+    rng = np.random.default_rng(1)
+    p = tree.map(lambda shape: 0.4 * rng.standard_normal(shape), bert.shapes(config))["encoder"]
+    x, mask = rng.standard_normal((2, 5, 8)), rng.integers(0, 2, (2, 5)) | (np.arange(5) == 0)
+    given = {"dropout": {}, "prefix": ""}
+    wide = np.broadcast_to(mask[:, None], (2, 5, 5))
+    first, second = (layers.encoder(x, p, config, mask=m, **given)[0][-1] for m in (mask, wide))
+    assert np.array_equal(first, second)
+    causal = np.broadcast_to(np.tri(5, dtype=np.int64), (2, 5, 5))
+    config = dataclasses.replace(config, mask_constant="min")
+    before = layers.encoder(x, p, config, mask=causal, **given)[0][-1]
+    x[:, 3:] += 1
+    assert np.array_equal(layers.encoder(x, p, config, mask=causal, **given)[0][-1][:, :3], before[:, :3])
+
+
+def test_linear_without_a_bias():
+    rng = np.random.default_rng(2)
+    x, weight, dy = rng.standard_normal((3, 4)), rng.standard_normal((5, 4)), rng.standard_normal((3, 5))
+    y, c = ops.linear(x, weight)
+    dx, g = ops.linear_backward(dy, c)
+    whole, own = ops.linear(x, weight, np.zeros(5))
+    assert np.array_equal(y, whole)
+    assert g.keys() == {"weight"}
+    due, both = ops.linear_backward(dy, own)
+    assert np.array_equal(dx, due)
+    assert np.array_equal(g["weight"], both["weight"])
+
+
+def test_every_block_that_families_share_is_held_to_its_double():
+    """Those of layers and heads; a family's own are held by its whole loss."""
+    shared = ("minibert.layers", "minibert.heads")
+    own = {name for name, (forward, _) in BLOCKS.items() if forward.__module__.startswith(shared)}
+    assert own - {"embeddings"} <= CASES.keys()  # whose double is bert_embeddings
+    for name in own - {"embeddings"}:
+        assert gradcheck.doubles().double(name)

@@ -110,6 +110,16 @@ def resumed(capsys, out):
     return refused(capsys, "bert", "--out", out, "--resume")
 
 
+def test_a_record_of_an_older_version_is_resumed(half, capsys):
+    """It had every family's options, "" where they were none of its own."""
+    path = half / "run.json"
+    run = json.loads(path.read_bytes())
+    run["options"] |= dict.fromkeys(("format", "units", "segmenter", "similar", "entities"), "")
+    path.write_text(json.dumps(run), encoding="utf-8")
+    pretrain("bert", out=half, resume=True)
+    assert (half / "report.json").exists()
+
+
 # ---- As processes ----------------------------------------------------------------------------------------------------
 PROGRAM = """
 import os, signal, sys, time

@@ -44,6 +44,12 @@ def test_they_are_families():
     vars(half).update({name: value for name, value in vars(toy_word2vec).items() if name not in ("__name__", "QUICK")})
     with pytest.raises(InputError, match=r"elsewhere.half is no family: it lacks QUICK$"):
         families.register(half)
+    half.QUICK, half.Data = {}, type("Data", (), {"seq_length": 3, "vocab_size": 9, "lowercase": True})
+    with pytest.raises(InputError, match=r"elsewhere.half is no family: it lacks Data.duplicates$"):
+        families.register(half)
+    for wrong, said in ((None, "None is no module"), (type(families)("wwm"), "there is a family 'wwm'")):
+        with pytest.raises(InputError, match=said):
+            families.register(wrong)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -229,3 +235,50 @@ def test_micro_batches_that_ask_different_terms_add_up(two_tasks, tmp_path):
     plan = training.Plan(steps=4, batch_size=3, checkpoint_every=4)
     training.fit(model, plan, tmp_path, lambda step: [one] if step % 2 else [other])
     assert [*training.read_log(tmp_path / "log.jsonl")[1]["terms"]] == ["classification"]
+
+
+def test_terms_that_share_a_part_or_read_the_layers_add_up(monkeypatch):
+    """Two terms with one head's parameters; a third that reads every layer's states (a mean of them)."""
+    layered = SimpleNamespace(
+        LABELS={"target": "(B,P,hidden_size)"}, BASELINE="none", count=lambda labels: 1.0, shapes=lambda: {},
+        loss=lambda h, p, labels, **_: (np.sum(np.mean(h, 0) * labels["target"]), {"h": h, "target": labels["target"]}),
+        loss_backward=lambda d, c: ([d * c["target"] / len(c["h"])] * len(c["h"]), {}, None), draw=None, right=None,
+    )  # fmt: skip
+    sizes = {"width": 8, "classes": 3}
+    terms = {"first": Term(classes, "classifier", sizes=sizes), "layers": Term(layered, None, "hidden_states"),
+             "second": Term(classes, "classifier", sizes=sizes, weight=0.3)}  # fmt: skip
+    monkeypatch.setattr(toy_vit, "terms", lambda config: terms)
+    model = minibert.create("toy_vit", **{**toy_vit.PROBE, "dtype": "float64", "initializer_range": 0.4})
+    rng = np.random.default_rng(0)
+    labels = {"labels": rng.integers(0, 3, 3), "target": rng.normal(size=(3, 5, 8))}
+    batch = {**toy_vit.example(rng, model.config), **labels}
+    gradient = objective.loss_backward(objective.loss(toy_vit, model.params, model.config, batch)[1])
+    found = gradcheck.directional(
+        lambda p: objective.loss(toy_vit, p, model.config, batch)[0], model.params, gradient, np.random.default_rng(1)
+    )
+    assert max(found.values()) < 1e-9
+
+
+def test_labels_that_two_terms_need_are_needed(monkeypatch):
+    """A label of a required and an optional term is required, whichever comes last."""
+    for flags in ((False, True), (True, False)):
+        terms = {str(i): Term(classes, f"head{i}", optional=flag) for i, flag in enumerate(flags)}
+        monkeypatch.setattr(toy_vit, "terms", lambda config, terms=terms: terms)
+        assert objective.labels(toy_vit, None) == classes.LABELS
+
+
+def test_batches_of_trees(monkeypatch):
+    """Memories and states have rows, too: counted, taken and measured with the others, whatever comes first."""
+    specs = {"mems": "[(B,M,width)]", "state": "?{(B,...)}", **toy_word2vec.inputs(None)}
+    monkeypatch.setattr(toy_word2vec, "inputs", lambda config: specs)
+    model, batch = created("toy_word2vec")
+    mems, state = [np.arange(4 * 2 * 5.0).reshape(4, 2, 5)] * 2, {"cells": [np.arange(12.0).reshape(4, 3)]}
+    batch = {"mems": mems, "state": state, **batch}
+    batches.specs.cache_clear()
+    assert batches.count(batch) == 4
+    assert batches.dims(toy_word2vec, model.config, batch)["M"] == 2
+    cut = batches.taken(toy_word2vec, model.config, batch, np.array([2, 0]))
+    assert np.array_equal(cut["mems"][1], mems[1][[2, 0]])
+    assert np.array_equal(cut["state"]["cells"][0], state["cells"][0][[2, 0]])
+    assert cut["context_ids"].shape == (2, 2)
+    batches.specs.cache_clear()

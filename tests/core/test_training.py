@@ -176,6 +176,34 @@ def test_rates_by_layer_are_each_parameter_s_own(tmp_path):
         assert np.allclose(array, tree.get(Bag().params, path) - own[path] * grads[path], rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("stop", [None, 8])
+def test_a_parameter_that_wakes_begins_to_count_its_steps(stop, tmp_path):
+    """As torch's AdamW, which counts a parameter's own updates: the first moves each entry by the whole rate; also
+    where the run was taken up again in between.
+    """
+    plan = training.Plan(**{**vars(PLAN), "optimizer": "adamw", "weight_decay": 0.0, "clip_norm": 1e9,
+                            "checkpoint_every": 8})  # fmt: skip
+    rates = lambda path, step: None if path.startswith("word") and step < 9 else 0.01  # noqa: E731
+    feeding, seen = feed(instances(20), plan), []
+
+    def parts(step):
+        seen.append(model.params["word"]["weight"].copy())
+        if stop is not None and step == stop:
+            raise RuntimeError("killed")
+        return feeding(step)
+
+    model = Bag()
+    if stop is not None:
+        with pytest.raises(RuntimeError, match="killed"):
+            training.fit(model, plan, tmp_path / "run", parts, rates=rates)
+        model, stop, seen = Bag(), None, []
+    training.fit(model, plan, tmp_path / "run", parts, rates=rates)
+    asleep, awake = seen[-3], seen[-2]
+    moved = np.abs(awake - asleep)
+    assert np.array_equal(seen[0], asleep)
+    assert np.allclose(moved[moved > 0], 0.01, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("rate", "said"), [(None, "nothing is left"), (-1, "rate of word"), (math.nan, "rate of w")])
 def test_rates_that_are_none(rate, said, tmp_path):
     with pytest.raises(InputError, match=said):

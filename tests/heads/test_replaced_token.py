@@ -7,10 +7,11 @@ import pytest
 from published import example, probed
 
 import minibert
-from minibert import cli, gradcheck, inference, objective, pretraining
+from minibert import cli, gradcheck, inference, objective, pretraining, training
 from minibert.errors import InputError
-from minibert.families import electra
+from minibert.families import bert, electra
 from minibert.heads import replaced_token
+from minibert.objective import Term
 
 
 def network(seed=0, **fields):
@@ -94,3 +95,20 @@ def test_detect_fill_mask_and_embed(corpus, tmp_path, capsys):
     assert "detect needs the discriminator" in capsys.readouterr().err
     assert cli.main(["fill-mask", str(run / "discriminator"), f"{word} [MASK]"]) == 2
     assert "fill-mask needs the generator" in capsys.readouterr().err
+
+
+def test_targets_are_counted_whatever_the_mask_is_called(monkeypatch):
+    """Under any network and the objective of terms: micro-batches are divided by the attended tokens of them all."""
+    term = Term(replaced_token, "rtd", sizes={"width": 8}, constants={"act": "gelu"})
+    monkeypatch.setattr(bert, "terms", lambda config: {"replaced_token": term})
+    monkeypatch.setattr(bert, "OPTIONAL", {"pooler": None})
+    model = minibert.create("bert", **{**bert.PROBE, "dtype": "float64"})
+    rng = np.random.default_rng(0)
+    whole = bert.example(rng, model.config)
+    batch = {name: whole[name] for name in ("input_ids", "input_mask", "segment_ids")}
+    batch["replaced_labels"] = rng.integers(0, 2, batch["input_ids"].shape)
+    attended = int(batch["input_mask"].sum())
+    assert attended < batch["input_mask"].size
+    assert training.denominators(model, [batch]) == {"replaced_token": attended}
+    parts = [{name: a[rows] for name, a in batch.items()} for rows in ([0], [1, 2])]
+    assert abs(training.gradient(model, parts)[0]["loss"] - float(model.loss(batch)[0])) < 1e-12

@@ -150,7 +150,7 @@ def encode(p, config, inputs, *, keep="caches"):
 def encode_backward(dout, c):
     g = {}
     dh, g["norm"] = ops.layer_norm_backward(dout["last_hidden_state"], c["norm"])
-    dh, g["encoder"] = layers.stack_backward(layer_backward, dh, c["encoder"])
+    dh, g["encoder"] = layers.stack_backward(layer_backward, dh, c["encoder"], dout.get("hidden_states"))
     return {**g, "embeddings": patched_backward(dh, c["embeddings"])}
 
 
