@@ -15,7 +15,7 @@ from minibert.pairs import block, block_backward
 
 Array = np.ndarray
 Tree = dict[str, Any]
-Places = dict[str, tuple[tuple[int, ...], float]]  # dropout module -> (shape of its keep-mask, rate)
+Dropouts = dict[str, tuple[tuple[int, ...], float]]  # dropout module -> (shape of its keep-mask, rate)
 
 # hidden_act as published configurations spell it -> the op's name
 ACTIVATIONS = {
@@ -301,7 +301,7 @@ def encoder_backward(dy: Array, caches: list[Tree], douts: list[Array] | None = 
     return stack_backward(encoder_layer_backward, dy, caches, douts)
 
 
-def encoder_dropouts(config: Any, prefix: str, rows: int, length: int) -> Places:
+def encoder_dropouts(config: Any, prefix: str, rows: int, length: int) -> Dropouts:
     """(shape, rate) of the keep-masks of `encoder`, by module."""
     wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)
     places = {}
@@ -312,7 +312,7 @@ def encoder_dropouts(config: Any, prefix: str, rows: int, length: int) -> Places
     return places
 
 
-def keep_masks(rng: np.random.Generator, places: Places) -> dict[str, Array]:
+def keep_masks(rng: np.random.Generator, places: Dropouts) -> dict[str, Array]:
     """Keep-masks drawn for a family's `dropouts`; none where the rate is 0."""
     return {name: rng.random(shape, np.float32) >= rate for name, (shape, rate) in places.items() if rate}
 

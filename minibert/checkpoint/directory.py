@@ -29,7 +29,7 @@ import numpy as np
 
 from minibert import families, objective, reading, tokenizers, tree
 from minibert.checkpoint import atomic, safetensors, strictjson
-from minibert.checkpoint.names import Row, from_published, published_shapes, to_published
+from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
 from minibert.config import from_fields, parameter_dtype, require, shown, to_fields
 from minibert.errors import InputError
@@ -282,7 +282,7 @@ def _renamed(given: dict[str, Stored], known: set[str], prefix: str) -> dict[str
     return tensors
 
 
-def _optional(rows: Iterable[Row], heads: Iterable[str], tensors: Iterable[str]) -> set[str]:
+def _optional(rows: Iterable[Naming], heads: Iterable[str], tensors: Iterable[str]) -> set[str]:
     """The names of the heads of which the file has nothing."""
     parts = {head: {name for path, name, _ in rows if path.split(".")[0] == head} for head in heads}
     return {name for names in parts.values() if names.isdisjoint(tensors) for name in names}

@@ -19,11 +19,11 @@ import numpy as np
 
 from minibert import tree as trees
 
-Row = tuple[str, str, str]
+Naming = tuple[str, str, str]
 Step = tuple[str, tuple[int, ...], tuple[int, ...]]  # kind, our shape, the published one; the shapes only of a reshape
 
 
-def to_published(tree: Any, rows: Iterable[Row]) -> dict[str, np.ndarray]:
+def to_published(tree: Any, rows: Iterable[Naming]) -> dict[str, np.ndarray]:
     """The flat dict under published names of a tree of parameters, gradients or moments; absent heads stay absent."""
     leaves = trees.flatten(tree)
     parts: dict[str, list[np.ndarray]] = {}
@@ -37,7 +37,7 @@ def to_published(tree: Any, rows: Iterable[Row]) -> dict[str, np.ndarray]:
     return {name: _applied(array, last[name][1]) for name, array in whole.items()}
 
 
-def from_published(flat: dict[str, np.ndarray], rows: Iterable[Row]) -> Any:
+def from_published(flat: dict[str, np.ndarray], rows: Iterable[Naming]) -> Any:
     """The tree of the published tensors, the inverse of `to_published`; rows whose tensor is absent are left out."""
     rows = [row for row in rows if row[1] in flat]
     counts = Counter(name for _, name, _ in rows)
@@ -52,7 +52,7 @@ def from_published(flat: dict[str, np.ndarray], rows: Iterable[Row]) -> Any:
     return trees.unflatten(leaves)
 
 
-def published_shapes(shapes: Any, rows: Iterable[Row]) -> dict[str, tuple[int, ...]]:
+def published_shapes(shapes: Any, rows: Iterable[Naming]) -> dict[str, tuple[int, ...]]:
     """Published name -> shape."""
     rows, leaves, found = list(rows), trees.flatten(shapes), {}
     counts = Counter(name for _, name, _ in rows)

@@ -17,7 +17,7 @@ What a family's file offers, in this order (bert.py is the model):
                             attends to later ones
     lengths(config)         {letter: (input, most)}: along which dimensions rows differ in length, the input whose sum
                             along it is how long a row is, and how long it may be
-    dropouts(config, dims)  layers.Places of every keep-mask, by published module; dims: size of each letter
+    dropouts(config, dims)  layers.Dropouts of every keep-mask, by published module; dims: size of each letter
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
     terms(config)           what it is trained for: {name: objective.Term}. A family whose loss terms over one `encode`

@@ -155,7 +155,7 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
     return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
 
-def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
     """(shape, rate) of every dropout's keep-mask, under the names of the published dropout modules (see `_calls`)."""
     rows, length = dims["B"], dims["T"]
     wide, square = (rows, length, config.hidden_size), (rows, config.num_attention_heads, length, length)

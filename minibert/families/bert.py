@@ -165,7 +165,7 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
     return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
 
-def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
     """(shape, rate) of every dropout's keep-mask for inputs of these dimensions, under the names of the published
     dropout modules.
     """

@@ -81,7 +81,7 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
     return {name: value for name, value in batch.items() if name != "next_sentence_labels" or config.next_sentence}
 
 
-def dropouts(config: Config, dims: dict[str, int]) -> layers.Places:
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
     """BERT's, under the names of the published dropout modules."""
     return {_published(name): place for name, place in bert.dropouts(config, dims).items()}
 

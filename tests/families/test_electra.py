@@ -297,9 +297,10 @@ def test_the_policy_is_that_of_the_scalar_loops():
 def test_what_the_sums_are_divided_by():
     """The weights, or the attended tokens, and the epsilon of each; for a micro-batch those of the large batch."""
     batch = example(network(14))
-    totals = electra.counts(None, batch)
+    totals = objective.counts(electra, None, batch)
     assert totals == {"masked_lm": batch["masked_lm_weights"].sum(), "replaced_token": batch["input_mask"].sum()}
-    assert electra.counts(None, {"input_ids": batch["input_ids"], "replaced_labels": 0}) == {"replaced_token": 44}
+    unmasked = {"input_ids": batch["input_ids"], "replaced_labels": 0}
+    assert objective.counts(electra, None, unmasked) == {"replaced_token": 44}
     terms = network(14).loss(batch)[1]["terms"]
     for name, epsilon in (("masked_lm", "mlm_denominator_eps"), ("replaced_token", "rtd_denominator_eps")):
         model = network(14, **{epsilon: 0.5})
