@@ -11,7 +11,7 @@ import pytest
 from published import declared
 
 import minibert
-from minibert import InputError, batches, families, laws, tree
+from minibert import InputError, families, laws, tree
 from minibert import config as configs
 from minibert.checkpoint.names import from_published
 from minibert.families import bert
