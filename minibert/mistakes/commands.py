@@ -37,6 +37,7 @@ def mistakes(id: str | None = None, write: list[str] | None = None) -> None:
     for name in write or known:
         if name in homes:
             _page(name)
+    for name in write or known:
         if name in folders:
             _written(files.folder() / name / kills.FILE, kills.dumps(matrix.kills(name)))
 
