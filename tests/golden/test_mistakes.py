@@ -245,7 +245,8 @@ def test_entries_that_do_not_concern_a_family_have_no_mutants_in_it(family):
 
 # ---- Ids -------------------------------------------------------------------------------------------------------------
 def pages():
-    return [REFERENCE / "MISTAKES.md", *sorted((REFERENCE / "mistakes").glob("*.md"))]
+    general = page.path("ops")
+    return [general, *sorted((general.parent / "mistakes").glob("*.md"))]
 
 
 def test_no_id_is_lost():
@@ -285,7 +286,7 @@ def test_a_family_s_own_ids(monkeypatch, capsys):
     assert list(page.sections())[-1] == page.begin("gpt2-03") == "gpt2"
     assert "\n| gpt2-03 | scores divided by" in page.markdown("gpt2")
     assert "gpt2-03" not in page.markdown("ops")
-    assert page.path("gpt2") == REFERENCE / "mistakes" / "gpt2.md"
+    assert page.path("gpt2") == page.path("ops").parent / "mistakes" / "gpt2.md"
     assert cli.main(["mistakes", "GPT2-03"]) == 0
     assert capsys.readouterr().out.startswith("gpt2-03  scores divided")
     for wrong in ("A4", "gpt2-3", "GPT2-03", "A04x"):
