@@ -36,7 +36,6 @@ from minibert.model import Model
 
 FORMAT, VERSION = "minibert-case/", 2
 SECTIONS = ("weights", "inputs", "forward", "gradients", "steps")
-NOISE = ("float32", "bfloat16", "float16")
 MAX_JSON = 1 << 26  # bytes of a case.json or text.json that are read at all
 MAX_BYTES = 1 << 30  # of a case's tensors
 OWNED = ("case.json", "text.json", *(f"{section}.safetensors" for section in SECTIONS))

@@ -213,11 +213,3 @@ def broken(rule: Rule, held: dict[str, Any], seed: int = 0) -> list[str]:
         deviation = np.sqrt(spread / draws + (spread / row["draws"] if row["expected"] is None else 0))
         wrong += [share] if abs(value - due) > SIGMAS * deviation + 1e-12 else []
     return wrong + [key for key, value in held["always"].items() if found[key] != value]
-
-
-def right(name: str) -> Rule:
-    """The rule that a law is about, as `broken` takes it."""
-    if name == ORDER:
-        return sequences.ordered_pairs
-    law = LAWS[name]
-    return lambda ids, present, rng, own: law.rule(ids, present, rng, own, **law.numbers)

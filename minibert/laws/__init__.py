@@ -19,7 +19,8 @@ An error is max|a - b| / max(max|b|, s), s = 1e-3 of the largest gradient for gr
 layers: 9.1e-13 in float64, 4.9e-4 in float32); 32 in 16 bits, where sums accumulate wider. Clauses in brackets are
 those of reference/SPEC.md.
 
-A family may have laws of its own, and says of which others it is silent and why, in `laws/NAME.py`.
+A family may have laws of its own (`LAWS`), and says of which others it is silent and why (`silent(config)`): in
+`laws/NAME.py`, a family from outside the package in its own file.
 """
 
 from minibert.laws.core import LAWS, Finding, check, law, of, questions, replay, silent

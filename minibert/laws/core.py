@@ -97,7 +97,7 @@ def silent(family: str, config: Any) -> dict[str, str]:
 
 
 def _own(family: str) -> list[ModuleType]:
-    """The modules of a family's own laws: its kin's, then its own."""
+    """The modules of a family's own laws: its kin's, then its own, `laws/NAME.py` or the family's file itself."""
     there = {file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])} - {"core", "parts"}
     module = families.family(family)
     name, kin = families.named(module), vars(module).get("KIN")
@@ -551,7 +551,7 @@ def _given(tensors: Tensors, name: str) -> np.ndarray:
 def _word_table(view: Parts) -> str:
     for path in view.word_tables:
         return path
-    raise Silent("there is no word table under its published name")
+    raise Silent("there is no word table")
 
 
 def _vocabulary(view: Parts) -> int:

@@ -7,14 +7,11 @@ called "word", what makes logits "decoder". Which published module is which, the
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from importlib import import_module
-from pkgutil import iter_modules
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, heads, objective, signatures, tree
+from minibert import families, objective, signatures, tree
 from minibert.checkpoint.names import from_published, to_published
 from minibert.config import from_fields
 
@@ -146,7 +143,7 @@ class Parts:
     def heads(self) -> list[Head]:
         """Of each term that tells classes apart."""
         found = []
-        for term, head in _terms(self.module, self.config).items():
+        for term, head in objective.heads(self.module, self.config).items():
             specs = [signatures.parse(spec) for spec in head.LABELS.values()]
             classes = next(filter(None, (self._classes(s.bound) for s in specs)), None)
             token = any(s.dims == ("B", "T") and s.bound for s in specs)
@@ -192,15 +189,6 @@ class Parts:
     def longest(self) -> int:
         """How many tokens a row may have."""
         return self.module.lengths(self.config)["T"][1]
-
-
-def _terms(module: ModuleType, config: Any) -> dict[str, ModuleType]:
-    """The head of each term, by the term's name where the family has a loss of its own."""
-    terms = module.terms(config)
-    if isinstance(terms, dict):
-        return {name: term.head for name, term in terms.items()}
-    there = {head.name for head in iter_modules(heads.__path__)}
-    return {name: import_module(f"{heads.__name__}.{name}") for name in terms if name in there}
 
 
 def plain(name: str) -> str:

@@ -1,6 +1,7 @@
 """What an entry of the catalogue is, and the edits of a subject from which mutants are made."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,11 +44,11 @@ class Mutant:
 class Mistake:
     """An entry: what is wrong and what is right, where it shows, who made it.
 
-    shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: in words, with the names that they
-    have here, or "all"; what it says of others waits for them. variant: legitimate if declared. reason: why no case can
-    show it, or what it waits for. mutants(subject), tokenize(tokenizer, text, pair) and rule(ids, present, rng,
-    vocabulary) execute it, whichever applies; the second for kinds of tokenizer in `tokenizers`; `rule` may be several
-    by the name of the law that they break.
+    shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: names of those that it concerns,
+    here or to come, () all; when: what must be so in them, in words. variant: legitimate if declared. reason: why no
+    case can show it, or what it waits for. home: the family in whose file it stands, or "ops". mutants(subject),
+    tokenize(tokenizer, text, pair) and rule(ids, present, rng, vocabulary) execute it, whichever applies; the second
+    for kinds of tokenizer in `tokenizers`; `rule` may be several by the name of the law that they break.
     """
 
     id: str
@@ -56,7 +57,9 @@ class Mistake:
     evidence: str
     shows: str
     clause: str = ""
-    families: str = "all"
+    families: tuple[str, ...] = ()
+    when: str = ""
+    home: str = ""
     variant: bool = False
     reason: str = ""
     mutants: Callable[[Subject, list[Site]], list[Mutant]] | None = None
@@ -69,8 +72,8 @@ class Mistake:
         return self.rule.get(law) if isinstance(self.rule, Mapping) else self.rule if law == "bert" else None
 
     def concerns(self, family: str) -> bool:
-        """Whether it is an entry of this family's or of its kin's: where `families` names one of them, or "all"."""
-        return not {"all", "any", *lineage(family)}.isdisjoint(re.findall(r"[\w-]+", self.families))
+        """Whether it is an entry of all families, of this one or of its kin."""
+        return not self.families or not set(lineage(family)).isdisjoint(self.families)
 
     @property
     def executable(self) -> bool:
@@ -89,7 +92,7 @@ UNLISTED: dict[str, Mistake] = {}  # changes that explain, but of which the cata
 
 
 def entry(id: str, title: str, right: str, evidence: str, shows: str, clause: str = "", **fields: Any) -> None:
-    """Enters a mistake; `mutants` may be a list of makers, each (subject, sites) -> mutants."""
+    """Enters a mistake of the module that calls it; `mutants` is a list of makers, each (subject, sites) -> mutants."""
     makers = fields.pop("mutants", None)
     if makers is not None:
         fields["mutants"] = partial(_made, tuple(makers))
@@ -97,7 +100,9 @@ def entry(id: str, title: str, right: str, evidence: str, shows: str, clause: st
         raise ValueError(f"id {id!r}: a letter or a family's name with -, and two digits")
     if id in CATALOGUE:
         raise ValueError(f"{id} is entered twice")
-    CATALOGUE[id] = Mistake(id, title, right, evidence, shows, clause, **fields)
+    *above, name = sys._getframe(1).f_globals["__name__"].split(".")
+    home = name if "families" in above else "ops"
+    CATALOGUE[id] = Mistake(id, title, right, evidence, shows, clause, home=home, **fields)
 
 
 def unlisted(title: str, *makers: Callable) -> None:

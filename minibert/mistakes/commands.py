@@ -1,8 +1,9 @@
-"""`minibert mistakes [ID]`: the catalogue, one entry, or with --write the generated files."""
+"""`minibert mistakes [ID]`: the catalogue, one entry, or with --write [NAME …] the generated files."""
 
 import argparse
 from pathlib import Path
 
+from minibert import reading
 from minibert.checkpoint import atomic
 from minibert.config import nearest, require
 from minibert.errors import printable
@@ -16,26 +17,39 @@ def parser(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("mistakes", help="the catalogue of known mistakes, or one entry")
     command.set_defaults(run=lambda args: mistakes(args.id, args.write))
     command.add_argument("id", nargs="?", metavar="ID", help="such as A04; default: a line for each")
-    what = "run all mutants on the shipped cases of these folders (families, ops, tokenizer, masking) and write which "
-    what += "are caught; without names on all, and the catalogue's page"
-    command.add_argument("--write", metavar="FOLDER", nargs="*", help=what)
+    what = "of these families or folders (ops, tokenizer, masking): write the page of their mistakes, run all mutants "
+    what += "on their shipped cases and write which are caught; without names of all"
+    command.add_argument("--write", metavar="NAME", nargs="*", help=what)
 
 
 def mistakes(id: str | None = None, write: list[str] | None = None) -> None:
-    """Prints the catalogue or an entry. write: makes kills.json anew in these folders of shipped cases; in all, and the
-    catalogue's page in the reference folder, where the list is empty.
+    """Prints the catalogue or an entry. write: makes anew the page and kills.json of these families or folders of
+    shipped cases, of all where the list is empty.
     """
     if write is None:
         print("\n".join(page.shown(id)))
         return
-    place, known = files.folder(), kills.folders()
+    homes, folders = page.homes(), kills.folders()
+    known = sorted({*homes, *folders})
     for name in write:
         there = f"; there are: {', '.join(known)}"
-        require(name in known, f"no folder {name!r} of shipped cases{nearest(name, known)}{there}")
-    if not write:
-        _written(place.parent / "MISTAKES.md", page.markdown())
+        require(name in known, f"no mistakes and no shipped cases of {name!r}{nearest(name, known)}{there}")
     for name in write or known:
-        _written(place / name / kills.FILE, kills.dumps(matrix.kills(name)))
+        if name in homes:
+            _page(name)
+    for name in write or known:
+        if name in folders:
+            _written(files.folder() / name / kills.FILE, kills.dumps(matrix.kills(name)))
+
+
+def _page(name: str) -> None:
+    """Writes a page; InputError where an id that it lists would go or mean another mistake."""
+    path = page.path(name)
+    lost = page.lost(reading.text(path)) if reading.present(path) else []
+    never = "which the catalogue has no more: an id never goes and never means another mistake"
+    better = "where only its words changed, change them on the page, too"
+    require(not lost, f"{path.name} lists {', '.join(lost)}, {never}; {better}")
+    _written(path, page.markdown(name))
 
 
 def _written(path: Path, text: str) -> None:

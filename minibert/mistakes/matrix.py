@@ -152,12 +152,3 @@ def _only(swaps: Swaps, case: Case, at: list[Site]) -> Swaps | None:
         if own:
             return Swaps(own)
     return None
-
-
-# Entries of which shipped cases could show a mutant, and none does yet.
-PENDING: dict[str, str] = {}
-
-
-def observable(mistake: Mistake) -> bool:
-    """Whether some shipped case has to catch the entry."""
-    return mistake.executable and mistake.shows != "nowhere" and mistake.id not in PENDING

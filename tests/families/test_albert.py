@@ -17,6 +17,7 @@ from minibert.errors import InputError
 from minibert.families import albert, bert
 
 GROUPS = {"num_hidden_layers": 5, "num_hidden_groups": 2, "inner_group_num": 2}
+LAWS = ["groups"]
 PUBLISHED = [
     Published(
         "albert",

@@ -19,6 +19,7 @@ from minibert.families import electra
 
 ALL = {"sharing": "all", "generator_size": 1.0}
 TWO = {"objective": "two-stage", "sharing": "none", "generator_size": 1.0}
+LAWS = ["policy", "discriminator", "generator"]
 PUBLISHED = [
     Published(
         "electra",

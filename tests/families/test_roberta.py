@@ -11,6 +11,7 @@ from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import bert, roberta
 
+LAWS = ["next-sentence"]
 PUBLISHED = [Published("roberta", "RobertaForMaskedLM", labels={"labels": "masked_lm"})]
 DIRECTORIES = {"RobertaForMaskedLM": {"mlm"}, "RobertaModel": {"pooler"}}
 RUNS = [

@@ -10,7 +10,7 @@ from minibert import cli
 from minibert.checkpoint import safetensors
 from minibert.golden import case as files
 from minibert.golden import checking, compare, kills, report
-from minibert.mistakes import CATALOGUE, commands, matrix
+from minibert.mistakes import CATALOGUE, commands, matrix, page
 
 HELD = {folder: kills.read(folder) for folder in kills.folders()}
 # .ci/run asks every mutant of every entry in every case; else one is drawn for each entry and folder
@@ -18,15 +18,9 @@ EVERY = bool(os.environ.get("MINIBERT_EVERY_MUTANT"))
 AGAIN = "run `minibert mistakes --write`"
 
 
-@pytest.mark.parametrize("id", [m.id for m in CATALOGUE.values() if matrix.observable(m)])
+@pytest.mark.parametrize("id", [m.id for m in CATALOGUE.values() if m.executable and m.shows != "nowhere"])
 def test_some_case_catches_it(id):
     assert any(id in held for held in HELD.values()), f"no shipped case catches {id} at float32 tolerance"
-
-
-def test_what_is_pending_is_not_caught():
-    """An excuse that is no longer needed goes."""
-    for id in matrix.PENDING:
-        assert not any(id in held for held in HELD.values()), id
 
 
 def test_every_row_is_of_an_entry_and_of_a_case():
@@ -67,20 +61,23 @@ def test_a_right_port_has_none_of_the_mistakes_that_its_case_catches(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_folder_is_written_and_no_other_file(monkeypatch, capsys):
+@pytest.mark.parametrize(("name", "pages"), [("tokenizer", []), ("bert_wwm", ["bert_wwm"])])
+def test_a_folder_is_written_and_no_other_file(name, pages, monkeypatch, capsys):
+    """A family's page and what its cases catch, where it has them."""
     written = {}
     monkeypatch.setattr(commands.atomic, "write_text", lambda path, text: written.update({path: text}))
-    assert cli.main(["mistakes", "--write", "tokenizer"]) == 0
-    path = files.folder() / "tokenizer" / kills.FILE
-    assert written == {path: path.read_text(encoding="utf-8")}
-    assert capsys.readouterr().out == f"{path}\n"
+    assert cli.main(["mistakes", "--write", name]) == 0
+    paths = [page.path(family) for family in pages]
+    paths += [files.folder() / name / kills.FILE] if name in HELD else []
+    assert written == {path: path.read_text(encoding="utf-8") for path in paths}
+    assert capsys.readouterr().out == "".join(f"{path}\n" for path in paths)
 
 
 def test_an_unknown_folder_is_one_line(capsys):
     assert cli.main(["mistakes", "--write", "berd"]) == 2
     line = capsys.readouterr().err
-    assert line.startswith("minibert: error: no folder 'berd' of shipped cases; did you mean 'bert'?")
-    assert line.endswith(f"there are: {', '.join(HELD)}\n")
+    assert line.startswith("minibert: error: no mistakes and no shipped cases of 'berd'; did you mean 'bert'?")
+    assert line.endswith(f"there are: {', '.join(sorted({*HELD, *page.homes()}))}\n")
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -159,6 +159,15 @@ def terms(config):
     return {"classification": Term(classes, "classifier", "last_hidden_state", sizes)}
 
 
+# ---- Laws ------------------------------------------------------------------------------------------------------------
+def silent(config):
+    """Those that it cannot be asked, and why (`minibert.laws`)."""
+    pixels = ("padding_invariance", "vocabulary_permutation", "ignored_labels", "forbidden_keys", "tied_gradient")
+    norms = ("layer_norm_shift", "layer_norm_scale")
+    return {**dict.fromkeys(pixels, "it is fed with pixels: no tokens, no padding"),
+            **dict.fromkeys(norms, "its norms stand before the sub-layers and none after the tables")}  # fmt: skip
+
+
 # ---- Published names -------------------------------------------------------------------------------------------------
 TOKENIZER = None
 MODEL_TYPE = "toy_vit"

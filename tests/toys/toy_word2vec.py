@@ -129,6 +129,18 @@ def corrupt(rows, rng, vocabulary, data, studied=None):
     return {**same, "targets": targets, "signs": signs}
 
 
+# ---- Laws ------------------------------------------------------------------------------------------------------------
+def silent(config):
+    """Those that it cannot be asked, and why (`minibert.laws`)."""
+    attention = ("padding_invariance", "head_permutation", "key_bias_invariance", "attention_rows", "forbidden_keys",
+                 "key_bias_gradient")  # fmt: skip
+    layers = ("hidden_unit_permutation", "layer_norm_shift", "layer_norm_scale")
+    softmax = ("vocabulary_permutation", "ignored_labels", "uniform_head", "softmax_gradients", "tied_gradient")
+    return {**dict.fromkeys(attention, "a mean over the context: no attention, no rows of tokens"),
+            **dict.fromkeys(layers, "one table and no layers"),
+            **dict.fromkeys(softmax, "it tells a word from a few that were drawn, not among all")}  # fmt: skip
+
+
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "toy_word2vec"
 PREFIX = "vectors."

@@ -122,7 +122,7 @@ def _inner_first(config: Any) -> list[int]:
 
 entry(
     "C14", "ALBERT group/inner indices; Conv1D layout", "one group reused; [in,out]",
-    "own knowledge; src albert", "loading", "ALB-ENC-1", families="albert",
+    "own knowledge; src albert", "loading", "ALB-ENC-1", families=("albert",),
     mutants=[
         exchanged("the inner layers of each group in each other's place", _inner_turned),
         exchanged("the groups in each other's place", _groups_turned),
@@ -131,18 +131,18 @@ entry(
 )  # fmt: skip
 entry(
     "O12", "gradient of a shared parameter averaged over its uses, or of one use", "the sum over all uses",
-    "own knowledge", "gradient", "ALB-ENC-3", families="albert",
+    "own knowledge", "gradient", "ALB-ENC-3", families=("albert",),
     mutants=[_averaged, _one_use(0), _one_use(-1)],
 )  # fmt: skip
 entry(
     "H12", "SOP data made as NSP", "same two segments, swapped",
-    "google-research/albert#234, #102", "data", "ALB-DATA-1", families="albert",
+    "google-research/albert#234, #102", "data", "ALB-DATA-1", families=("albert",),
     rule={shares.ORDER: sequences.pairs},
 )  # fmt: skip
 
 entry(
     "H19", "sentence-order labels reversed", "0 = in order, 1 = swapped",
-    "own knowledge; src albert create_pretraining_data", "loss", "ALB-SOP-1", families="albert, macbert",
+    "own knowledge; src albert create_pretraining_data", "loss", "ALB-SOP-1", families=("albert", "macbert"),
     mutants=[
         flipped("sentence_order_labels"),
         lambda subject, at: (
@@ -155,6 +155,6 @@ entry(
 
 entry(
     "D20", "n-grams favour the longer ones, or lengths are uniform", "p(n) proportional to 1/n",
-    "src albert create_pretraining_data (favor_shorter_ngram)", "data", "ALB-DATA-2", families="albert",
+    "src albert create_pretraining_data (favor_shorter_ngram)", "data", "ALB-DATA-2", families=("albert",),
     rule={"ngram": lambda *given: rules.ngram(*given, lengths=rules.ALBERT_LENGTHS[::-1])},
 )  # fmt: skip

@@ -156,7 +156,7 @@ def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "S06", "ELECTRA weights or only generator trained", "1 * MLM + 50 * disc",
-    "simpletransformers#390; src electra (disc_weight 50)", "loss", "ELEC-LOSS-2", families="electra",
+    "simpletransformers#390; src electra (disc_weight 50)", "loss", "ELEC-LOSS-2", families=("electra",),
     mutants=[
         joint(config("both terms weigh 1", generator_weight=1.0, discriminator_weight=1.0)),
         joint(config("both terms weigh 50", generator_weight=50.0, discriminator_weight=50.0)),
@@ -168,7 +168,7 @@ entry(
 )  # fmt: skip
 entry(
     "S07", "discriminator loss over pads", "weight by input mask",
-    "PaddlePaddle/PaddleNLP#35; src electra", "loss", "ELEC-LOSS-1", families="electra",
+    "PaddlePaddle/PaddleNLP#35; src electra", "loss", "ELEC-LOSS-1", families=("electra",),
     mutants=[
         of_detection("padding counts", _weights(lambda b: np.ones(b["input_ids"].shape))),
         of_detection("divided by all positions", lambda b, labels, w: {"denominator": float(w.size)}),
@@ -176,7 +176,7 @@ entry(
 )  # fmt: skip
 entry(
     "S11", "replaced-token loss averaged over the masked positions only", "over all attended tokens",
-    "own knowledge; src electra", "loss", "ELEC-LOSS-1", families="electra",
+    "own knowledge; src electra", "loss", "ELEC-LOSS-1", families=("electra",),
     mutants=[
         of_detection("the chosen positions alone count", _weights(_chosen), joint=True),
         of_detection("divided by the chosen positions",
@@ -187,13 +187,13 @@ entry(
 )  # fmt: skip
 entry(
     "S12", "gradient flows through the sampled tokens", "the sample is a constant",
-    "own knowledge; paper section 2", "gradient", "ELEC-LOSS-3", families="electra",
+    "own knowledge; paper section 2", "gradient", "ELEC-LOSS-3", families=("electra",),
     mutants=[_through_the_sample],
 )  # fmt: skip
 entry(
     "H13", "discriminator head: LN added; sampled-equal tokens labelled fake",
     "dense+act+linear(1); label 0 if sample = original",
-    "src electra", "output", "ELEC-DISC-1", families="electra",
+    "src electra", "output", "ELEC-DISC-1", families=("electra",),
     mutants=[
         swap("a norm after the activation", "rtd_head", rtd_head("dense", "act", "norm")),
         swap("no activation", "rtd_head", rtd_head("dense")),
@@ -205,12 +205,12 @@ entry(
 )  # fmt: skip
 entry(
     "E17", "tables shared by two networks get one network's gradient", "the sum of both",
-    "own knowledge; src electra (one variable scope)", "gradient", "ELEC-SHARE-1", families="electra",
+    "own knowledge; src electra (one variable scope)", "gradient", "ELEC-SHARE-1", families=("electra",),
     mutants=[_one_network],
 )  # fmt: skip
 entry(
     "D09", "ELECTRA masked as 80/10/10", "85 % mask, 15 % keep, no random",
-    "src electra", "data", "ELEC-DATA-2", families="electra",
+    "src electra", "data", "ELEC-DATA-2", families=("electra",),
     rule={"electra": lambda *given: rules.bert(*given)},
 )  # fmt: skip
 unlisted(

@@ -19,6 +19,6 @@ def _masked_words(ids: Array, present: Array, rng: np.random.Generator, vocabula
 
 entry(
     "D21", "[MASK] inserted where similar words are due", "no [MASK] at all; similar, random or the same words",
-    "src MacBERT README", "data", "MAC-DATA-2", families="macbert",
+    "src MacBERT README", "data", "MAC-DATA-2", families=("macbert",),
     rule={"macbert": _masked_words},
 )  # fmt: skip

@@ -107,7 +107,7 @@ def _by_piece(ids: Array, present: Array, rng: np.random.Generator, vocabulary: 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "H20", "span boundaries taken inside the span, or exchanged", "the states just outside, left and right",
-    "own knowledge; src SpanBERT pair_bert.py", "output", "SPAN-SBO-1", families="spanbert",
+    "own knowledge; src SpanBERT pair_bert.py", "output", "SPAN-SBO-1", families=("spanbert",),
     mutants=[
         swap("the span's own ends", "gather", moved(lambda side: 1 if side == "left" else -1), BESIDE),
         swap("one further out", "gather", moved(lambda side: -1 if side == "left" else 1), BESIDE),
@@ -116,7 +116,7 @@ entry(
 )  # fmt: skip
 entry(
     "H21", "place in the span off by one", "the first token of a span has row 0 of the table",
-    "own knowledge; src SpanBERT pair_bert.py", "output", "SPAN-SBO-1", families="spanbert",
+    "own knowledge; src SpanBERT pair_bert.py", "output", "SPAN-SBO-1", families=("spanbert",),
     mutants=[
         places("places count from 1", lambda place, n: place + 1),
         places("places count from the right", lambda place, n: n - 1 - place),
@@ -125,24 +125,24 @@ entry(
 )  # fmt: skip
 entry(
     "H22", "one output bias for both heads", "MLM and boundary head have a bias each over the shared table",
-    "own knowledge; src SpanBERT pair_bert.py", "output", "SPAN-SBO-3", families="spanbert",
+    "own knowledge; src SpanBERT pair_bert.py", "output", "SPAN-SBO-3", families=("spanbert",),
     mutants=[_one_bias],
 )  # fmt: skip
 entry(
     "S13", "boundary loss divided by its targets + 1, or by the masked tokens",
     "the mean over its own targets; the release divides by targets + 1",
-    "src SpanBERT spanbert_loss.py", "loss", "SPAN-LOSS-1", families="spanbert", variant=True,
+    "src SpanBERT spanbert_loss.py", "loss", "SPAN-LOSS-1", families=("spanbert",), variant=True,
     mutants=[of_spans("divided by targets + 1", counted(lambda labels, w, _: {"denominator": float(w.sum() + 1)}))],
 )  # fmt: skip
 entry(
     "D18", "neighbouring spans not merged",
     "overlapping and adjacent spans are one, with the boundaries and places of one",
-    "own knowledge; src SpanBERT masking.py", "data", "SPAN-DATA-2", families="spanbert",
+    "own knowledge; src SpanBERT masking.py", "data", "SPAN-DATA-2", families=("spanbert",),
     rule={"span": _unmerged},
 )  # fmt: skip
 entry(
     "D19", "80/10/10 drawn for each piece of a span", "one draw a span; the release's flag defaults to pieces",
-    "src SpanBERT masking.py (replacement method)", "data", "SPAN-DATA-3", families="spanbert", variant=True,
+    "src SpanBERT masking.py (replacement method)", "data", "SPAN-DATA-3", families=("spanbert",), variant=True,
     rule={"span": _by_piece},
 )  # fmt: skip
 unlisted("the boundary loss summed", of_spans("summed, not averaged", counted(lambda *_: {"denominator": 1.0})))

@@ -419,7 +419,7 @@ entry(
 )  # fmt: skip
 entry(
     "A08", "mask or bias divided by sqrt(d) too", "scale scores, then add",
-    "ORT#14976; tt-metal#56406", "output", "OP-ATT-2", families="all, esp. mpnet, xlnet",
+    "ORT#14976; tt-metal#56406", "output", "OP-ATT-2", when="above all MPNet and XLNet, which add a bias of their own",
     mutants=[
         of_attention(
             "the mask is scaled too",
@@ -515,56 +515,56 @@ entry(
 )  # fmt: skip
 entry(
     "A18", "positional argument swap (token_type_ids / attention_mask)", "keywords",
-    "HF#1788; PT#52667", "output", "BERT-EMB-3", families="bert, DistilBERT",
+    "HF#1788; PT#52667", "output", "BERT-EMB-3", families=("bert", "distilbert"),
     mutants=[batch("token types and mask change places", _swapped_arguments)],
 )  # fmt: skip
 entry(
     "A19", "fused QKV read as [Q;K;V] when stored per head (or reverse)", "state order in the mapping",
     "NVIDIA/FasterTransformer#68; HF#12004, #12007; NVIDIA/Megatron-LM#37",
-    "output", "BERT-ATT-1", families="megatron_bert, any that fuses",
+    "output", "BERT-ATT-1", when="where the three projections are one, as in Megatron",
     mutants=[fused(per_head_stored=True), fused(per_head_stored=False)],
 )  # fmt: skip
 entry(
     "A20", "position-to-content term gathered without transposition / wrong index sign",
     "p2c gathers along keys with negated index, then transposes",
-    "nntrainer#3982; microsoft/DeBERTa#47, #162; HF#15732", "output", families="DeBERTa",
+    "nntrainer#3982; microsoft/DeBERTa#47, #162; HF#15732", "output", families=("deberta",),
 )  # fmt: skip
 entry(
     "A21", "scale sqrt(d) with extra terms", "sqrt(d * (1 + number of position terms))",
-    "HF#10018; KH#435", "output", families="DeBERTa",
+    "HF#10018; KH#435", "output", families=("deberta",),
 )  # fmt: skip
 entry(
     "A22", "DeBERTa masked softmax replaced by plain softmax", "fill, softmax, zero the masked entries",
-    "microsoft/DeBERTa#6; HF#18199", "output", families="DeBERTa",
+    "microsoft/DeBERTa#6; HF#18199", "output", families=("deberta",),
 )  # fmt: skip
 entry(
     "A23", "relative bucket function differs (sign, half, log base, max distance)",
     "MPNet/T5: 32 buckets, bidirectional half split",
-    "lucidrains/x-transformers#10; ANEForge#255; src MPNet", "output", families="mpnet",
+    "lucidrains/x-transformers#10; ANEForge#255; src MPNet", "output", families=("mpnet",),
 )  # fmt: skip
 entry(
     "A24", "rel_shift takes the wrong row", "pad, reshape, drop first row",
-    "labmlai/annotated_deep_learning_paper_implementations#185; zihangdai/xlnet#97", "output", families="xlnet",
+    "labmlai/annotated_deep_learning_paper_implementations#185; zihangdai/xlnet#97", "output", families=("xlnet",),
 )  # fmt: skip
 entry(
     "A25", "content stream may not see itself", "content sees itself, query stream does not",
-    "HF#711", "output", families="xlnet",
+    "HF#711", "output", families=("xlnet",),
 )  # fmt: skip
 entry(
     "A26", "memory mask off by one / mem_len ignored", "as original",
-    "HF#14832, #15665", "output", families="xlnet",
+    "HF#14832, #15665", "output", families=("xlnet",),
 )  # fmt: skip
 entry(
     "A27", "shared relative bias not reused in later layers", "computed once, added in all",
-    "OpenNMT/CTranslate2#1335", "output", families="mpnet, t5",
+    "OpenNMT/CTranslate2#1335", "output", families=("mpnet", "t5"),
 )  # fmt: skip
 entry(
     "A28", "local window or rope theta wrong in global/local alternation", "every n-th layer global; separate theta",
-    "lablup/mlxcel#1412", "output", families="ModernBERT",
+    "lablup/mlxcel#1412", "output", families=("modernbert",),
 )  # fmt: skip
 entry(
     "A29", "key bias dropped / has non-zero gradient", "effect 0, gradient 0",
-    "measured", "nowhere", "OP-ATT-9", families="all with bias",
+    "measured", "nowhere", "OP-ATT-9", when="where keys have a bias",
     mutants=[swap("no key bias", "linear", without_bias(), r".*\.attention\.key")],
     reason="it adds a constant to each row of scores, which the softmax removes: no output, loss or gradient of "
     "another tensor depends on it. Only a candidate that hands out its keys or scores shows it",
@@ -583,7 +583,7 @@ entry(
 )  # fmt: skip
 entry(
     "A31", "XLM treated as BERT: -inf and q/sqrt(d) first", "as source",
-    "src XLM transformer.py", "output", families="xlm",
+    "src XLM transformer.py", "output", families=("xlm",),
 )  # fmt: skip
 unlisted("keys and values in each other's place", exchanged("key", "value"))
 unlisted("queries and values in each other's place", exchanged("query", "value"))

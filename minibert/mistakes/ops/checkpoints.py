@@ -148,7 +148,7 @@ _random = (
 )
 entry(
     "C03", "adam_m/adam_v/global_step loaded as weights", "skip",
-    "HF#8242, #9657", "loading", "NAME-4", families="bert, albert",
+    "HF#8242, #9657", "loading", "NAME-4", families=("bert", "albert"),
     reason="a case brings weights, no training checkpoint; what a reader would take for a weight is not in it",
 )  # fmt: skip
 entry(
@@ -180,7 +180,7 @@ entry(
 )  # fmt: skip
 entry(
     "C09", "config fields lost (max positions 4096, type vocab)", "convert the config too",
-    "KH#2850", "output", "BERT-CFG-1", families="roberta; any",
+    "KH#2850", "output", "BERT-CFG-1", when="above all RoBERTa",
     mutants=[_defaults, *(_default(field) for field in LOST)],
 )  # fmt: skip
 entry(
@@ -193,7 +193,7 @@ entry(
 )  # fmt: skip
 entry(
     "C11", "position table's two first rows kept or cut wrongly", "RoBERTa table has 2 extra rows",
-    "KH#2124; llama.cpp#8658", "output", "BERT-EMB-2", families="roberta; bert the other way round",
+    "KH#2124; llama.cpp#8658", "output", "BERT-EMB-2", families=("roberta", "bert"), when="BERT the other way round",
     mutants=[
         weights("the first two rows cut", lambda path, a: np.concatenate([a[2:], 0 * a[:2]]), POSITIONS),
         weights("the first two rows cut, the last two repeated",
@@ -203,11 +203,11 @@ entry(
 )  # fmt: skip
 entry(
     "C12", "misnamed variable", "exact list of names",
-    "tensorflow_ernie#1", "loading", families="ernie",
+    "tensorflow_ernie#1", "loading", families=("ernie",),
 )  # fmt: skip
 entry(
     "C13", "norm without bias breaks loader", "optional",
-    "candle#3993", "loading", families="ModernBERT",
+    "candle#3993", "loading", families=("modernbert",),
 )  # fmt: skip
 unlisted("gamma and beta change places", _exchanged_norms)
 unlisted(

@@ -192,17 +192,17 @@ def _pads(b: dict, w: Array) -> Array:
 entry(
     "D01", "random share 0.1 of the remainder -> 80/2/18 (false alarms when 0.5 of the remainder is misread)",
     "80/10/10",
-    "HF#32329; misread: HF#10285, #10332, #17377", "data", "DATA-11", families="bert, roberta, albert",
+    "HF#32329; misread: HF#10285, #10332, #17377", "data", "DATA-11", families=("bert", "roberta", "albert"),
     rule=rule(0.8, 0.18),
 )  # fmt: skip
 entry(
     "D02", "mask step overwrites the random step", "disjoint choices",
-    "lucidrains/mlm-pytorch#6", "data", "DATA-11", families="bert",
+    "lucidrains/mlm-pytorch#6", "data", "DATA-11", families=("bert",),
     rule=_overwritten,
 )  # fmt: skip
 entry(
     "D03", "nested probability (`prob < 0.8` after `prob < 0.15`)", "divide by 0.15 or redraw",
-    "codertimo/BERT-pytorch#29", "data", "DATA-11", families="bert",
+    "codertimo/BERT-pytorch#29", "data", "DATA-11", families=("bert",),
     rule=_nested,
 )  # fmt: skip
 entry(
@@ -217,7 +217,7 @@ entry(
 )  # fmt: skip
 entry(
     "D08", "mask budget", "min(cap, max(1, round(len*0.15))), len includes specials",
-    "src GB create_pretraining_data", "data", "DATA-10", families="bert, albert",
+    "src GB create_pretraining_data", "data", "DATA-10", families=("bert", "albert"),
     rule=rule(budget=lambda n: masking.budget(n - 3)),
 )  # fmt: skip
 entry(
@@ -298,7 +298,7 @@ entry(
 )  # fmt: skip
 entry(
     "D14", "masked_lm_positions gathered without the batch offset", "flat index b*T + p",
-    "src GB gather_indexes", "loss", "OP-GATH-1", families="bert, albert",
+    "src GB gather_indexes", "loss", "OP-GATH-1", families=("bert", "albert"),
     mutants=[of_masked("every target read from row 0", first_row)],
 )  # fmt: skip
 entry(
@@ -309,7 +309,7 @@ entry(
 )  # fmt: skip
 entry(
     "D16", "random replacement inserts an integer, not a token", "vocabulary item",
-    "d2l-ai/d2l-en#1979", "data", "DATA-11", families="bert",
+    "d2l-ai/d2l-en#1979", "data", "DATA-11", families=("bert",),
     rule=rule(inserted=lambda new, vocabulary: np.where(new == vocabulary.mask, new, new + vocabulary.size)),
 )  # fmt: skip
 entry(

@@ -235,7 +235,7 @@ def _other_eps(subject: Subject, at: list[Site]) -> list[Mutant]:
 entry(
     "E01", "token_type_ids missing or all 0 for pairs", "0 for [CLS] a [SEP], 1 for b [SEP]",
     "antonellof/ferrox#44; huggingface/optimum#1758, #2081; visheratin/web-ai#12",
-    "output", "BERT-EMB-3", families="bert, albert, electra, DeBERTa",
+    "output", "BERT-EMB-3", families=("bert", "albert", "electra", "deberta"),
     mutants=[
         with_types(batch("all token types 0", _types)),
         swap("no token types added", "embeddings", summed({"token_type": 0})),
@@ -244,7 +244,7 @@ entry(
 entry(
     "E03", "positions start at 0", "start at padding_idx+1; pads keep padding_idx and do not advance",
     "src fairseq utils.make_positions; HF#1363, #10736, #11242; Blaizzy/mlx-embeddings#10; foundation-model-stack#432",
-    "output", "ROB-POS-1", families="roberta, mpnet; bert the other way round",
+    "output", "ROB-POS-1", families=("roberta", "mpnet", "bert"), when="BERT the other way round",
     mutants=[
         only("roberta", positions("positions start at 0", lambda b, _: _from(b, 0))),
         *(
@@ -262,7 +262,7 @@ entry(
 )  # fmt: skip
 entry(
     "E04", "BERT given pad-skipping positions", "plain arange, pads included",
-    "HF#238; src GB modeling.py", "output", "BERT-EMB-2", families="bert, albert, electra, DistilBERT",
+    "HF#238; src GB modeling.py", "output", "BERT-EMB-2", families=("bert", "albert", "electra", "distilbert"),
     mutants=[
         plainly_placed(maker) for maker in (
             positions(
@@ -288,18 +288,18 @@ entry(
 )  # fmt: skip
 entry(
     "E07", "left padding with arange positions", "shift positions by the number of pads (or forbid)",
-    "ndif-team/nnsight#673; HF#19581", "output", "BERT-EMB-2", families="bert, roberta",
+    "ndif-team/nnsight#673; HF#19581", "output", "BERT-EMB-2", families=("bert", "roberta"),
     mutants=[batch("rows padded on the left", _left_padded)],
 )  # fmt: skip
 entry(
     "E08", "embedding LN has the right eps, encoder LNs the default", "same eps everywhere",
-    "KH#642, #665", "output", "BERT-ENC-3", families="bert, roberta",
+    "KH#642, #665", "output", "BERT-ENC-3", families=("bert", "roberta"),
     mutants=[_other_eps],
 )  # fmt: skip
 entry(
     "E09", "sine/cosine interleaved instead of halves (or reverse)", "as in the family's source",
     "tensorflow/tensor2tensor#391, #1925; fairseq#4648; allenai/allennlp#2993; kimiyoung/transformer-xl#119",
-    "output", families="xlm, DistilBERT, xlnet",
+    "output", families=("xlm", "distilbert", "xlnet"),
 )  # fmt: skip
 entry(
     "E10", "pad row forced to zero / excluded from gradient, also in the position table",
@@ -327,7 +327,8 @@ entry(
 )  # fmt: skip
 entry(
     "E12", "factorised projection missing or untied wrong way", "E -> H after embedding LN; head projects back to E",
-    "KH#1767; src ELECTRA get_token_logits", "output", "ALB-EMB-2", families="albert, electra (small)",
+    "KH#1767; src ELECTRA get_token_logits", "output", "ALB-EMB-2",
+    families=("albert", "electra"), when="of ELECTRA the small one",
     mutants=[
         swap("no map from the tables' width", "linear", _left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),
@@ -337,15 +338,15 @@ entry(
 )  # fmt: skip
 entry(
     "E13", "ERNIE loaded as BERT (gelu, 512 positions)", "relu, 513 positions in 1.0",
-    "ArthurRizar/tensorflow_ernie#1", "output", families="ernie",
+    "ArthurRizar/tensorflow_ernie#1", "output", families=("ernie",),
 )  # fmt: skip
 entry(
     "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",
-    "src XLM transformer.py:282, 386", "output", families="xlm",
+    "src XLM transformer.py:282, 386", "output", families=("xlm",),
 )  # fmt: skip
 entry(
     "E15", "rotary left on in a BERT layer -> NaN", "absolute positions only",
-    "nntrainer/nntrainer#3982", "output", "BERT-ATT-1", families="bert, DeBERTa",
+    "nntrainer/nntrainer#3982", "output", "BERT-ATT-1", families=("bert", "deberta"),
     mutants=[
         swap("rotary positions, halves", "attention", rotary(halves=True)),
         swap("rotary positions, interleaved", "attention", rotary(halves=False)),
@@ -353,7 +354,7 @@ entry(
 )  # fmt: skip
 entry(
     "E16", "dropout before embedding LN", "sum -> LN -> dropout",
-    "own knowledge", "output", "BERT-EMB-1", families="bert, roberta, electra",
+    "own knowledge", "output", "BERT-EMB-1", families=("bert", "roberta", "electra"),
     mutants=[swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
                   silent=r".*encode\.embeddings(\.norm)?")],
 )  # fmt: skip

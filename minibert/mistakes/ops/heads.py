@@ -241,7 +241,8 @@ entry(
 )  # fmt: skip
 entry(
     "H02", "MLM transform (dense + act + LN) missing", "required",
-    "HF#12215, #13740; src GB run_pretraining.py:240-262", "output", "BERT-MLM-1", families="bert, roberta, albert",
+    "HF#12215, #13740; src GB run_pretraining.py:240-262", "output", "BERT-MLM-1",
+    families=("bert", "roberta", "albert"),
     mutants=[
         swap(text, "mlm_head", mlm_head(*steps))
         for text, steps in (
@@ -264,7 +265,7 @@ entry(
 )  # fmt: skip
 entry(
     "H04", "bias added twice (after re-tie)", "once",
-    "deepset-ai/FARM#533", "output", "BERT-MLM-1", families="bert",
+    "deepset-ai/FARM#533", "output", "BERT-MLM-1", families=("bert",),
     mutants=[swap("the output bias twice", "linear", bias_times(2), r"masked_lm\.head\.decoder")],
 )  # fmt: skip
 entry(
@@ -274,7 +275,7 @@ entry(
 )  # fmt: skip
 entry(
     "H06", "pooler: wrong dims, tanh missing, loaded uninitialised", "tanh(W h[:,0] + b)",
-    "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782", "output", "BERT-POOL-1", families="bert, albert",
+    "ml-explore/mlx-examples#262; bojone/SimCSE#11; HF#782", "output", "BERT-POOL-1", families=("bert", "albert"),
     mutants=[
         of_pooler("no tanh", pooler(token(0), tanh=False)),
         swap("no pooler bias", "linear", without_bias(), r"encode\.pooler\.dense"),
@@ -282,7 +283,7 @@ entry(
 )  # fmt: skip
 entry(
     "H07", "square pooler weight transposed; shape check passes", "check values, not shapes",
-    "vllm-project/semantic-router#2249", "output", "NAME-2", families="bert",
+    "vllm-project/semantic-router#2249", "output", "NAME-2", families=("bert",),
     mutants=[
         weights("the pooler's weight transposed", lambda path, a: np.ascontiguousarray(a.T), r"pooler\.weight"),
         swap("the pooler's weight transposed", "linear", transposed(), r"encode\.pooler\.dense"),
@@ -290,12 +291,12 @@ entry(
 )  # fmt: skip
 entry(
     "H08", "pooled output confused with [CLS] hidden state", "differ by dense + tanh",
-    "HF#7540; GB#43", "output", "BERT-POOL-1", families="bert",
+    "HF#7540; GB#43", "output", "BERT-POOL-1", families=("bert",),
     mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False))],
 )  # fmt: skip
 entry(
     "H10", "NSP label flipped", "0 = is next, 1 = random",
-    "HF#836, #524; src GB create_pretraining_data", "loss", "BERT-NSP-1", families="bert",
+    "HF#836, #524; src GB create_pretraining_data", "loss", "BERT-NSP-1", families=("bert",),
     mutants=[
         flipped("next_sentence_labels"),
         lambda subject, at: (
@@ -307,7 +308,7 @@ entry(
 )  # fmt: skip
 entry(
     "H11", "NSP weight [2,H] treated as [H,2]", "GB stores [2,H], transpose_b",
-    "CyberZHG/keras-bert#137", "output", "BERT-NSP-1", families="bert",
+    "CyberZHG/keras-bert#137", "output", "BERT-NSP-1", families=("bert",),
     mutants=[
         swap("read in the order of (D, 2)", "linear", reread(), r"(next_sentence|sentence_order)\.head\.dense"),
         weights(
@@ -320,7 +321,7 @@ entry(
 entry(
     "H14", "mean pooling over pads", "weight by mask",
     "HKUDS/LightRAG#3675; HF#17463; jsboige/CoursIA#15045; lanterndata/lantern_extras#91",
-    "output", families="sentence models",
+    "output", families=("sentence_bert",),
     reason="sentence vectors are no tensor of a pre-training case; it waits for cases of sentence models",
 )  # fmt: skip
 entry(
@@ -330,15 +331,16 @@ entry(
 )  # fmt: skip
 entry(
     "H16", "specials excluded from (or included in) pooling against the recipe", "as recipe",
-    "aosama/astronomical#597", "output", families="sentence models",
+    "aosama/astronomical#597", "output", families=("sentence_bert",),
 )  # fmt: skip
 entry(
     "H17", "XLNet labels not aligned with target_mapping", "predict at the mapped position, no shift",
-    "HF#2822", "loss", families="xlnet",
+    "HF#2822", "loss", families=("xlnet",),
 )  # fmt: skip
 entry(
     "H18", "padded vocabulary rows take part in softmax", "slice to V, or -inf",
-    "src llm.c; HF#12007", "loss", "OP-CE-1", families="megatron_bert; bert where a port pads its table",
+    "src llm.c; HF#12007", "loss", "OP-CE-1",
+    families=("megatron_bert", "bert"), when="BERT where a port pads its table",
     mutants=[
         swap(f"the vocabulary padded to a multiple of {n}", "cross_entropy", padded_vocabulary(n), r"masked_lm\.loss")
         for n in (8, 16, 64, 128)

@@ -196,7 +196,7 @@ entry(
 )  # fmt: skip
 entry(
     "S02", "ignore_index=0 reused for NSP (class 0 ignored) or a real token", "separate criteria",
-    "codertimo/BERT-pytorch#49, #98", "loss", "OP-CE-2", families="bert",
+    "codertimo/BERT-pytorch#49, #98", "loss", "OP-CE-2", families=("bert",),
     mutants=[
         of_pairs("class 0 of the sentence pairs is ignored", counted(ignoring(0))),
         of_masked("label 0 is ignored among the tokens", counted(ignoring(0))),
@@ -233,7 +233,7 @@ entry(
 )  # fmt: skip
 entry(
     "S05", "denominator sum(w) vs sum(w)+1e-5", "GB adds 1e-5 (seen at tolerance 1e-6)",
-    "src GB run_pretraining", "loss", "BERT-LOSS-2", families="bert, albert", variant=True,
+    "src GB run_pretraining", "loss", "BERT-LOSS-2", families=("bert", "albert"), variant=True,
     mutants=[config(f"denominator plus {eps:g}", mlm_denominator_eps=eps) for eps in (0.0, 1e-5)],
 )  # fmt: skip
 entry(
@@ -253,7 +253,7 @@ entry(
 )  # fmt: skip
 entry(
     "S10", "-100 labels not handled in one framework's token head", "same ignore rule",
-    "HF#22540", "loss", "OP-CE-2", families="bert",
+    "HF#22540", "loss", "OP-CE-2", families=("bert",),
     reason="it concerns heads for token classification, which pre-training does not have; in the MLM head it is S01",
 )  # fmt: skip
 unlisted(

@@ -323,7 +323,7 @@ of_norms = partial(swap, name="layer_norm", groups=GROUPS)
 entry(
     "L01", "eps 1e-5 (framework default) or 1e-3 for 1e-12", "the configuration's eps; 1e-12 in the release",
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
-    "output", "BERT-ENC-3", families="bert, albert, electra, DistilBERT",
+    "output", "BERT-ENC-3", families=("bert", "albert", "electra", "distilbert"),
     mutants=[another(value, GROUPS) for value in EPS],
 )  # fmt: skip
 entry(
@@ -366,7 +366,7 @@ entry(
 )  # fmt: skip
 entry(
     "L08", "pre-LN for post-LN", "BERT: LN(x + f(x))",
-    "annotated-transformer#13, #92", "output", "BERT-ENC-1", families="bert, roberta, albert",
+    "annotated-transformer#13, #92", "output", "BERT-ENC-1", families=("bert", "roberta", "albert"),
     mutants=[swap("the norm comes before each sub-layer", "encoder_layer", pre_norm())],
 )  # fmt: skip
 entry(
@@ -390,7 +390,7 @@ entry(
 )  # fmt: skip
 entry(
     "L10", "additional final LN (or missing with pre-LN)", "none in post-LN",
-    "hkproj/pytorch-transformer#14", "output", "BERT-ENC-2", families="bert",
+    "hkproj/pytorch-transformer#14", "output", "BERT-ENC-2", families=("bert",),
     mutants=[_normed_last],
 )  # fmt: skip
 entry(

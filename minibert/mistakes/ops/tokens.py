@@ -109,39 +109,41 @@ def _strips(tokenizer: WordPiece) -> bool:
 entry(
     "T01", "accents not stripped when lower-casing (or stripped when cased)",
     "strip_accents follows do_lower_case unless set",
-    "HF#2917, #6186, #2742; huggingface/swift-transformers#157", "tokens", "TOK-4", families="bert uncased, electra",
+    "HF#2917, #6186, #2742; huggingface/swift-transformers#157", "tokens", "TOK-4",
+    families=("bert", "electra"), when="uncased",
     tokenize=other(strip_accents=_strips),
 )  # fmt: skip
 entry(
     "T02", "partial Unicode NFD drops accented letters", "NFD, then remove category Mn only",
-    "ggml-org/llama.cpp#5496", "tokens", "TOK-4", families="bert, electra",
+    "ggml-org/llama.cpp#5496", "tokens", "TOK-4", families=("bert", "electra"),
     tokenize=_dropped_letters,
 )  # fmt: skip
 entry(
     "T03", "CJK characters not split one by one", "put spaces round each CJK code point",
-    "KH#307, #318; explosion/curated-transformers#209", "tokens", "TOK-3", families="bert (Chinese, multilingual)",
+    "KH#307, #318; explosion/curated-transformers#209", "tokens", "TOK-3",
+    families=("bert",), when="Chinese and multilingual",
     tokenize=other(split_cjk=lambda tokenizer: not tokenizer.split_cjk),
 )  # fmt: skip
 entry(
     "T04", "unknown tail gives partial pieces", "the whole word becomes one [UNK]",
-    "curated-transformers#209", "tokens", "TOK-6", families="bert, electra, DistilBERT",
+    "curated-transformers#209", "tokens", "TOK-6", families=("bert", "electra", "distilbert"),
     tokenize=words(_partial),
 )  # fmt: skip
 entry(
     "T05", "max_input_chars_per_word ignored, or counted in bytes", "over 100 characters -> [UNK]",
-    "huggingface/transformers.js#398; tensorflow/text#78", "tokens", "TOK-6", families="bert",
+    "huggingface/transformers.js#398; tensorflow/text#78", "tokens", "TOK-6", families=("bert",),
     tokenize=words(_unlimited),
 )  # fmt: skip
 entry(
     "T06", "one-character words become [UNK]", "greedy match must allow length 1",
-    "bnosac/sentencepiece#4", "tokens", "TOK-6", families="bert",
+    "bnosac/sentencepiece#4", "tokens", "TOK-6", families=("bert",),
     tokenize=words(_no_single),
 )  # fmt: skip
 entry(
     "T07", "raw sentencepiece ids used", "id + 1; `<s>`0 `<pad>`1 `</s>`2 `<unk>`3; `<mask>` last",
     "facebookresearch/fairseq#2094; HF#2508, #3198; tensordot/syntaxdot#215; danieldk/sentencepiece#71; "
     "google/sentencepiece#1042",
-    "tokens", families="XLM-R, CamemBERT",
+    "tokens", families=("xlm_roberta", "camembert"),
 )  # fmt: skip
 entry(
     "T09", 'special tokens missing, doubled, or literal "[CLS]" fed to RoBERTa',
@@ -158,19 +160,20 @@ entry(
 )  # fmt: skip
 entry(
     "T11", "config.vocab_size differs from vocab file", "equal, or padding rows declared",
-    "nghuyong/ERNIE-Pytorch#11; sdadas/polish-roberta#4", "loading", "TOK-7", families="ernie, roberta",
+    "nghuyong/ERNIE-Pytorch#11; sdadas/polish-roberta#4", "loading", "TOK-7", families=("ernie", "roberta"),
     reason="no token changes; `minibert.load` compares the two and refuses a vocabulary that is larger",
 )  # fmt: skip
 entry(
     "T12", "pair truncated from the second only / always from the end",
     "drop from the longer; pre-training chooses front or back at random",
-    "src GB create_pretraining_data.truncate_seq_pair (ties shorten b)", "tokens", "DATA-7", families="bert, albert",
+    "src GB create_pretraining_data.truncate_seq_pair (ties shorten b)", "tokens", "DATA-7",
+    families=("bert", "albert"),
     tokenize=_second_only,
 )  # fmt: skip
 entry(
     "T13", "slow and fast tokenizers disagree (emoji, unknown)",
     "state which; vectors include emoji and unassigned code points",
-    "HF#14844, #5490", "tokens", "TOK-10", families="bert, roberta", variant=True,
+    "HF#14844, #5490", "tokens", "TOK-10", families=("bert", "roberta"), variant=True,
     tokenize=words(
         lambda tokenizer, right, word: right("".join(c for c in word if unicodedata.category(c) not in ("Cn", "So")))
     ),
@@ -178,6 +181,6 @@ entry(
 entry(
     "T14", "padding inserted between the sentences / dynamic padding",
     "pads only at the end, after the last separator",
-    "JohnSnowLabs/spark-nlp#1162", "tokens", "TOK-8", families="bert",
+    "JohnSnowLabs/spark-nlp#1162", "tokens", "TOK-8", families=("bert",),
     tokenize=_padded_inside,
 )  # fmt: skip
