@@ -36,6 +36,8 @@ DRAWN = {"listed": 6, "unlisted": 1}
 # Of mutants run in float32, those that float32 shows; which are missed depends on the BLAS and its kernels: with
 # OPENBLAS_CORETYPE=Nehalem an L11, computed in float16, that others name.
 MISSED = 1  # in a part
+# unlisted -> the mistake that computes the same in these cases: a row is as long as there are slots for targets
+TWINS = {"divided by the row length": ["S03"]}
 
 
 def subject_of(name="bert/published", **config):
@@ -369,8 +371,8 @@ def test_mutants_are_named_from_their_float32_tensors(name, part):
         if result.kind == "right":  # float32 does not show it here
             continue
         if id in UNLISTED:
-            assert result.kind == "unknown", (id, result.lines)
-            assert result.mistakes == []
+            assert result.ids == TWINS.get(mutant.what, []), (id, mutant.what, result.lines)
+            assert result.ids or result.kind == "unknown", (id, mutant.what, result.lines)
         elif result.ids == [id, *mutant.also]:
             found["named"] += 1
         elif id in result.ids:
