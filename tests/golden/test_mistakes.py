@@ -365,8 +365,8 @@ def test_threads_do_not_see_each_other_s_mistakes():
 @pytest.mark.parametrize("name", ["bert/published", "bert/probe"])
 def test_mutants_are_named_from_their_float32_tensors(name, part):
     case, found = cases.read(name), {"named": 0, "tied": 0, "other": []}
-    chosen = mutants(case.subject())[part::PARTS] if EVERY_MUTANT else drawn(mutants(case.subject()), Random(f"{name} 4"))
-    for id, mutant in chosen:
+    made = mutants(case.subject())
+    for id, mutant in made[part::PARTS] if EVERY_MUTANT else drawn(made, Random(f"{name} 4")):
         result = diagnose(case, candidate_of(case, mutant), "float32")
         if result.kind == "right":  # float32 does not show it here
             continue
