@@ -302,10 +302,16 @@ def test_a_reader_that_has_seen_enough_is_no_error(tiny):
     assert (process.returncode, said) == (0, b"")
 
 
-# Runs commands, each in a process of its own that this one's imports are ready for, with its streams as asked.
+# Runs commands, each in a process of its own with its streams as asked; all that they import is imported once, before.
 DRIVER = """
-import json, os, sys
-from minibert import __main__, cli
+import gc, json, os, pkgutil, sys
+from importlib import import_module
+import minibert
+from minibert import __main__
+for module in pkgutil.walk_packages(minibert.__path__, "minibert."):
+    if module.name not in ("minibert.pytest_plugin", "minibert.strategies"):
+        import_module(module.name)
+gc.freeze()
 def standard(number, mode):
     try:
         os.fstat(number)

@@ -1,4 +1,4 @@
-"""`minibert pretrain` from text to a directory that loads; killed, interrupted, resumed; unusable input."""
+"""`minibert pretrain` from text to a directory that loads; interrupted, resumed; unusable input."""
 
 import itertools
 import json
@@ -21,7 +21,6 @@ from minibert.families import bert
 from minibert.pretraining import PRESETS, pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("MINIBERT_KILLS", "4"))  # MINIBERT_KILLS=20 pytest -k kill: the long form
 OPTIONS = {"steps": 30, "batch_size": 4, "seq_length": 16, "vocab_size": 150, "duplicates": 2, "held_out": 0.2,
            "learning_rate": 0.01, "checkpoint_every": 4}
 FIELDS = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12,
@@ -171,38 +170,8 @@ def test_default_directories_are_numbered(corpus, tmp_path, monkeypatch):
     assert pretrain("bert", resume=True) == Path("runs", "bert-2")
 
 
-# ---- Killed and interrupted ------------------------------------------------------------------------------------------
-
-KILLED = """
-import itertools, os
-events = itertools.count()
-def killed(event, args):
-    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") and {out!r} in str(args[0]):
-        if next(events) == {at}:
-            os._exit(9)  # no clean-up runs, as after kill -9
-sys.addaudithook(killed)
-"""
-
-
-def test_killed_at_any_moment(whole, corpus, tmp_path):
-    """Kill -9 before one of the run's 450 file operations, then resumed: bits, log and figures of the whole run.
-
-    MINIBERT_KILLS says how often; runs that end before the kill comes are compared, and a new one is started.
-    """
-    draw, out, kills = random.Random(KILLS), tmp_path / "0", 0
-    for attempt in itertools.count(1):
-        killing = KILLED.format(out=str(out), at=draw.randrange(400)) if kills < KILLS else ""
-        process = started(corpus, out, killing)
-        _, error = process.communicate(timeout=600)
-        if process.returncode == 9:
-            kills += 1
-            continue
-        assert process.returncode == 0, error
-        assert outcome(out) == outcome(whole)
-        if kills >= KILLS:
-            return
-        out = tmp_path / str(attempt)
-
+# ---- Interrupted -----------------------------------------------------------------------------------------------------
+# Killed: tests/core/test_runs.py
 
 WAITING = """
 show = training.Progress.show

@@ -329,19 +329,20 @@ def test_lengths_follow_their_published_law(name):
 
 def test_a_run_that_fills_the_budget_has_the_drawn_length():
     """Rows of one-piece words with room for one run of full length; at the row's end a run is cut, not drawn again."""
+    draws = DRAWS // 5  # the shares of planted lengths lie 120 deviations away
 
     def single(words, lengths, room):
         """Rows whose words, `room` at most, are one run."""
-        grid = np.tile(np.arange(words), (DRAWS, 1))
-        groups = selection.selection(grid, np.full(DRAWS, room), np.random.default_rng(1), lengths)
+        grid = np.tile(np.arange(words), (draws, 1))
+        groups = selection.selection(grid, np.full(draws, room), np.random.default_rng(1), lengths)
         return int(((groups >= 0).sum(1) * (groups.max(1) == 0) == min(room, words)).sum())
 
     for lengths, last in ((rules.ALBERT_LENGTHS, 2 / 11), (rules.MACBERT_LENGTHS, 0.1)):
         longest = len(lengths)
         expected = last * (51 - longest) / 50  # 50 starts, of which the last longest - 1 are too near the end
-        assert deviation(single(50, lengths, longest), DRAWS, expected) < Z
-        assert deviation(single(50, lengths[::-1], longest), DRAWS, expected) > Z
-    assert deviation(single(2, rules.ALBERT_LENGTHS, 9), DRAWS, 0.5 * 5 / 11) < Z  # from the first, longer than one
+        assert deviation(single(50, lengths, longest), draws, expected) < Z
+        assert deviation(single(50, lengths[::-1], longest), draws, expected) > Z
+    assert deviation(single(2, rules.ALBERT_LENGTHS, 9), draws, 0.5 * 5 / 11) < Z  # from the first, longer than one
 
 
 # ---- Doubles ---------------------------------------------------------------------------------------------------------

@@ -29,10 +29,16 @@ from tests import toys
 REFERENCE = Path(__file__).resolve().parents[2] / "reference"
 EVERY = {**CATALOGUE, **UNLISTED}
 SHIPPED = [file.name for file in pkgutil.iter_modules(families.__path__)]
-# Of mutants run in float32, those that float32 shows; all of them, measured: bert/published 589 of 596 (497 named, 92
-# tied), bert/probe 667 of 670 (571 named, 96 tied). Which are missed depends on the BLAS
-# and its kernels: with OPENBLAS_CORETYPE=Nehalem an L11, computed in float16, that others name.
-MISSED = 1  # in a twenty-fourth of them
+# .ci/run asks every mutant for its name, in parts, and differences each; else they are drawn: of so many entries one
+# is asked, of each entry one is differenced
+EVERY_MUTANT = bool(os.environ.get("MINIBERT_EVERY_MUTANT"))
+PARTS = 24
+DRAWN = {"listed": 6, "unlisted": 1}
+# Of mutants run in float32, those that float32 shows; which are missed depends on the BLAS and its kernels: with
+# OPENBLAS_CORETYPE=Nehalem an L11, computed in float16, that others name.
+MISSED = 1  # in a part
+# unlisted -> the mistake that computes the same in these cases: a row is as long as there are slots for targets
+TWINS = {"divided by the row length": ["S03"]}
 
 
 def subject_of(name="bert/published", **config):
@@ -187,9 +193,17 @@ def test_a_replacement_is_a_pair_unless_its_backward_is_the_mistake(case):
         before = {(id, m.what) for id, m in mutants(subject_of("bert/dropout"))}
         chosen = [(id, m) for id, m in chosen if (id, m.what) not in before]
     assert len(chosen) > (60 if case == "bert/dropout" else 2)
-    for id, mutant in chosen:
+    for id, mutant in chosen if EVERY_MUTANT else each(chosen, Random(case)):
         error = slope_error(mutant.change(subject), signs)
         assert error < 1e-6, (id, mutant.what, error)
+
+
+def each(made, draw):
+    """One mutant of each entry that has some."""
+    found = {}
+    for id, mutant in made:
+        found.setdefault(id, []).append(mutant)
+    return [(id, draw.choice(found[id])) for id in sorted(found)]
 
 
 # what the families beside BERT brought: pairs of their own
@@ -400,24 +414,34 @@ def test_threads_do_not_see_each_other_s_mistakes():
 
 # ---- Naming ----------------------------------------------------------------------------------------------------------
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("name", "offset"), [("bert/published", 0), ("bert/probe", 5)])
-def test_mutants_are_named_from_their_float32_tensors(name, offset):
+@pytest.mark.parametrize("part", range(PARTS) if EVERY_MUTANT else ["drawn"])
+@pytest.mark.parametrize("name", ["bert/published", "bert/probe"])
+def test_mutants_are_named_from_their_float32_tensors(name, part):
     case, found = cases.read(name), {"named": 0, "tied": 0, "other": []}
-    for id, mutant in mutants(case.subject())[offset::24]:
+    made = mutants(case.subject())
+    for id, mutant in made[part::PARTS] if EVERY_MUTANT else drawn(made, Random(f"{name} 4")):
         result = diagnose(case, candidate_of(case, mutant), "float32")
         if result.kind == "right":  # float32 does not show it here
             continue
         if id in UNLISTED:
-            assert result.kind == "unknown", (id, result.lines)
-            assert result.mistakes == []
+            assert result.ids == TWINS.get(mutant.what, []), (id, mutant.what, result.lines)
+            assert result.ids or result.kind == "unknown", (id, mutant.what, result.lines)
         elif result.ids == [id, *mutant.also]:
             found["named"] += 1
         elif id in result.ids:
             found["tied"] += 1
         else:
             found["other"].append((id, mutant.what, mutant.where, result.ids))
-    assert found["named"] + found["tied"] > 20
+    assert found["named"] + found["tied"] > (20 if EVERY_MUTANT else 3)
     assert len(found["other"]) <= MISSED, found
+
+
+def drawn(made, draw):
+    """One mutant of each of some entries that are drawn, and of some that the catalogue does not list."""
+    kinds = {"listed": [], "unlisted": []}
+    for id, mutant in each(made, draw):
+        kinds["unlisted" if id in UNLISTED else "listed"].append((id, mutant))
+    return [chosen for kind, count in DRAWN.items() for chosen in draw.sample(kinds[kind], count)]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -475,10 +499,10 @@ def test_two_mistakes_at_once():
 
 
 def test_outputs_alone_are_enough():
-    """A candidate that hands out its last hidden states, the loss and some gradients."""
+    """A candidate that hands out its last hidden states, the loss and some gradients; .ci/run asks further mistakes."""
     case = cases.read("bert/published")
     some = re.compile(r"forward/(bert\.encoder\.layer\.1\.output|bert\.pooler|loss.*)|gradients/.*LayerNorm\.weight")
-    for id in ("A04", "L04", "G09", "E01", "A12"):
+    for id in ("A04", "G09", "E01", *(("L04", "A12") if EVERY_MUTANT else ())):
         whole = candidate_of(case, CATALOGUE[id].mutants(case.subject())[0])
         part = {key: array for key, array in whole.items() if some.fullmatch(key)}
         assert id in diagnose(case, part, "float32").ids

@@ -123,7 +123,7 @@ def judged(reader: Reader, given: Input, place: Path) -> Verdict:
     if seconds > SECONDS:
         faults.append(f"over {SECONDS:g} s of processor time")
     if peak > BYTES:
-        faults.append("over 1 GB of memory")
+        faults.append(f"over {BYTES / GIB:g} GB of memory")
     if not reader.writes and (changed := _changes(before, _listing(root))):
         faults.append(f"changed the folder that it read: {changed}")
     if changed := _changes(around, _listing(elsewhere)):
