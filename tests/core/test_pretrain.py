@@ -251,7 +251,7 @@ def refused(capsys, *args):
     (["--set", "hidden_sise=8"], "hidden_size"), (["--set", "num_attention_heads=3"], "num_attention_heads"),
     (["--preset", "tinny"], "tiny"), (["--optimizer", "adam"], "optimizer"), (["--seq-length", 4], "seq_length"),
     (["--vocab-size", 20], "vocabulary_size"), (["--config", "missing.json"], "missing.json"),
-    (["--vocabulary", "missing"], "missing"), (["--set", "max_position_embeddings=8"], "max_position_embeddings"),
+    (["--vocabulary", "missing"], "missing"), (["--set", "max_position_embeddings=8"], "allows, 8"),
     (["--processes", 0], "processes is 0"), (["--processes", "two"], "argument --processes"),
     (["--held-out", 40], "hold out"), (["--dtype", "float16"], "dtype"), (["--seed", -1], "seed"),
 ])
