@@ -270,9 +270,9 @@ def encoder(
     all but the last. mask (B, T), or (B, T, T) for each query its own, 1 = attend; None, all. dropout: keep-masks by
     module, such as "{prefix}0.attention.self.dropout" (see `encoder_dropouts`). keep: as in `stack`.
     """
-    keys = None
-    if mask is not None and not mask.all():
-        keys = mask.astype(bool)[:, None, None, :] if mask.ndim == 2 else mask.astype(bool)[:, None]
+    if mask is not None:
+        wide = (slice(None), None, None) if mask.ndim == 2 else (slice(None), None)  # to (B, H, T, S)
+        mask = None if mask.all() else mask.astype(bool)[wide]
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
         kept = dropout.get(f"{prefix}{i}.attention.self.dropout")
@@ -283,7 +283,7 @@ def encoder(
             heads=config.num_attention_heads,
             act=config.hidden_act,
             eps=config.layer_norm_eps,
-            mask=keys,
+            mask=mask,
             masked=config.mask_constant,
             dropout=None if kept is None else ops.dropout_multiplier(kept, rate, x.dtype),
             keep={
