@@ -1,4 +1,6 @@
-"""A small text to train on: drawn words, so that it costs nothing to read, and what may be handed in with it."""
+"""A small text to train on: drawn words, so that it costs nothing to read, and what may be handed in with it; edits of
+saved tokenizers.
+"""
 
 import json
 from pathlib import Path
@@ -19,3 +21,17 @@ def written(folder: Path) -> Path:
     for name, text in texts.items():
         (folder / name).write_text(text + "\n", encoding="utf-8")
     return folder
+
+
+def edited(*keys, value):
+    """A change to the saved tokenizer.json: the item under these keys becomes `value`."""
+
+    def edit(folder):
+        content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        item = content
+        for key in keys[:-1]:
+            item = item[key]
+        item[keys[-1]] = value
+        (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+
+    return edit

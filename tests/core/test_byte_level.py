@@ -11,6 +11,7 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_wordpiece import BLOCKS, hard_strings
+from texts import edited
 
 from minibert.errors import InputError
 from minibert.tokenizers import byte_level, layout, published
@@ -298,20 +299,6 @@ def test_a_file_as_the_first_ones_were_written(tmp_path):
     assert ByteLevelBPE.load(path).encode(text, text) == SMALL.encode(text, text)
 
 
-def _edited(*keys, value):
-    """A change to the saved tokenizer.json: the item under these keys becomes `value`."""
-
-    def edit(folder):
-        content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        item = content
-        for key in keys[:-1]:
-            item = item[key]
-        item[keys[-1]] = value
-        (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-
-    return edit
-
-
 def _file(name, data, whole=False):
     def edit(folder):
         if not whole:
@@ -354,37 +341,37 @@ def _post(**values):
         (_file("merges.txt", b"#version: 0.2\nh e x\n"), "merge 0"),
         (_file("merges.txt", b"#version: 0.2\nh e\nh e\n"), "twice"),
         (_file("merges.txt", b"#version: 0.2\n\xff e\n"), "UTF-8"),
-        (_edited("model", "type", value="WordPiece"), "WordPiece"),
-        (_edited("model", "vocab", value=[1]), "vocab"),
-        (_edited("model", "vocab", "h", value=10**30), "ids"),
-        (_edited("model", "vocab", value={"a": 0}), "lacks"),
-        (_edited("model", "merges", value=None), "merges"),
-        (_edited("model", "merges", value=["h e", 3]), "merge 1"),
-        (_edited("model", "merges", value=[["h", "e"], ["h", ""]]), "merge 1"),
-        (_edited("model", "merges", value=[["h", "e", "l"]]), "merge 0"),
-        (_edited("model", "merges", value=["h x"]), "'hx'"),
-        (_edited("model", "dropout", value=0.1), "dropout"),
-        (_edited("model", "end_of_word_suffix", value="</w>"), "end_of_word_suffix"),
-        (_edited("model", "ignore_merges", value=True), "ignore_merges"),
-        (_edited("normalizer", value={"type": "NFKC"}), "normalizer"),
-        (_edited("pre_tokenizer", value={"type": "Whitespace"}), "Whitespace"),
-        (_edited("pre_tokenizer", "use_regex", value=False), "use_regex"),
-        (_edited("decoder", value=None), "decoder"),
-        (_edited("post_processor", value=3), "post_processor"),
-        (_edited("post_processor", value={"type": "Sequence", "processors": []}), "post_processor"),
-        (_edited("post_processor", value={"type": "Sequence"}), "post_processor"),
-        (_edited("post_processor", value={"type": "TemplateProcessing", "single": [], "pair": []}), "post_processor"),
-        (_edited("post_processor", value=_post()), "post_processor"),
-        (_edited("post_processor", value=_post(trim_offsets=1, add_prefix_space=False)), "post_processor"),
-        (_edited("post_processor", "sep", value=["</s>", 9]), "id 9"),
-        (_edited("post_processor", "sep", value=["[SEP]", 0]), "[SEP]"),
-        (_edited("added_tokens", value=None), "added_tokens"),
-        (_edited("added_tokens", 0, value=3), "added token"),
-        (_edited("added_tokens", 0, "id", value=7), "id 7"),
-        (_edited("added_tokens", 0, "lstrip", value="yes"), "lstrip"),
-        (_edited("added_tokens", 0, "single_word", value=True), "single_word"),
-        (_edited("added_tokens", 0, "content", value="\ud800"), "JSON"),
-        (_edited("added_tokens", value=[{"id": 1, "content": "a", "special": True}] * 8_193), "8193"),
+        (edited("model", "type", value="WordPiece"), "WordPiece"),
+        (edited("model", "vocab", value=[1]), "vocab"),
+        (edited("model", "vocab", "h", value=10**30), "ids"),
+        (edited("model", "vocab", value={"a": 0}), "lacks"),
+        (edited("model", "merges", value=None), "merges"),
+        (edited("model", "merges", value=["h e", 3]), "merge 1"),
+        (edited("model", "merges", value=[["h", "e"], ["h", ""]]), "merge 1"),
+        (edited("model", "merges", value=[["h", "e", "l"]]), "merge 0"),
+        (edited("model", "merges", value=["h x"]), "'hx'"),
+        (edited("model", "dropout", value=0.1), "dropout"),
+        (edited("model", "end_of_word_suffix", value="</w>"), "end_of_word_suffix"),
+        (edited("model", "ignore_merges", value=True), "ignore_merges"),
+        (edited("normalizer", value={"type": "NFKC"}), "normalizer"),
+        (edited("pre_tokenizer", value={"type": "Whitespace"}), "Whitespace"),
+        (edited("pre_tokenizer", "use_regex", value=False), "use_regex"),
+        (edited("decoder", value=None), "decoder"),
+        (edited("post_processor", value=3), "post_processor"),
+        (edited("post_processor", value={"type": "Sequence", "processors": []}), "post_processor"),
+        (edited("post_processor", value={"type": "Sequence"}), "post_processor"),
+        (edited("post_processor", value={"type": "TemplateProcessing", "single": [], "pair": []}), "post_processor"),
+        (edited("post_processor", value=_post()), "post_processor"),
+        (edited("post_processor", value=_post(trim_offsets=1, add_prefix_space=False)), "post_processor"),
+        (edited("post_processor", "sep", value=["</s>", 9]), "id 9"),
+        (edited("post_processor", "sep", value=["[SEP]", 0]), "[SEP]"),
+        (edited("added_tokens", value=None), "added_tokens"),
+        (edited("added_tokens", 0, value=3), "added token"),
+        (edited("added_tokens", 0, "id", value=7), "id 7"),
+        (edited("added_tokens", 0, "lstrip", value="yes"), "lstrip"),
+        (edited("added_tokens", 0, "single_word", value=True), "single_word"),
+        (edited("added_tokens", 0, "content", value="\ud800"), "JSON"),
+        (edited("added_tokens", value=[{"id": 1, "content": "a", "special": True}] * 8_193), "8193"),
     ],
 )  # fmt: skip
 def test_unusable_files(tmp_path, monkeypatch, edit, said):

@@ -5,7 +5,6 @@ import contextlib
 import importlib
 import io
 import itertools
-import json
 import math
 import os
 import pickle
@@ -23,6 +22,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_wordpiece import BLOCKS, hard_strings
+from texts import edited
 
 from minibert.errors import InputError
 from minibert.tokenizers import sentencepiece_model, unigram_training
@@ -390,20 +390,6 @@ def test_a_released_one_saves_and_loads(tmp_path):
     assert not (tmp_path / "tokenizer.json").exists()  # it would be read first, as the other program reads it
 
 
-def _edited(*keys, value):
-    """A change to the saved tokenizer.json: the item under these keys becomes `value`."""
-
-    def edit(folder):
-        content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        item = content
-        for key in keys[:-1]:
-            item = item[key]
-        item[keys[-1]] = value
-        (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-
-    return edit
-
-
 def _file(name, data):
     def edit(folder):
         if name == "spiece.model":
@@ -471,24 +457,24 @@ LOOP = struct.pack("<257I", 1024, *UNITS) + b"\0"  # a node that is its own chil
         (_file("tokenizer_config.json", b'{"do_lower_case": "no"}'), "do_lower_case"),
         (_file("tokenizer_config.json", b'{"do_lower_case": false}'), "do_lower_case"),
         (_file("tokenizer_config.json", b'{"remove_space": false}'), "remove_space"),
-        (_edited("model", "type", value="BPE"), "BPE"),
-        (_edited("model", "unk_id", value=99), "unk_id"),
-        (_edited("model", "unk_id", value=None), "unk_id"),
-        (_edited("model", "vocab", value=[["a", "b"]]), "item 0"),
-        (_edited("model", "vocab", 3, value=["▁", 0.0]), "twice"),
-        (_edited("model", "alpha", value=0.1), "alpha"),
-        (_edited("normalizer", value={"type": "NFKC"}), "NFKC"),
-        (_edited("normalizer", "normalizers", 0, value={"type": "Lowercase"}), "normalizer"),
-        (_edited("normalizer", "normalizers", value=7), "normalizers"),
-        (_edited("normalizer", "normalizers", 5, "precompiled_charsmap", value="?"), "base64"),
-        (_edited("normalizer", "normalizers", 5, "precompiled_charsmap", value=base64.b64encode(LOOP).decode()), "key"),
-        (_edited("pre_tokenizer", value=None), "Metaspace"),
-        (_edited("pre_tokenizer", "pretokenizers", 1, "split", value=False), "Metaspace"),
-        (_edited("decoder", "prepend_scheme", value="never"), "decoder"),
-        (_edited("post_processor", value=None), "post_processor"),
-        (_edited("added_tokens", 0, "normalized", value=True), "normalized"),
-        (_edited("added_tokens", 0, "id", value=7), "id 7"),
-        (_edited("added_tokens", value=None), "added_tokens"),
+        (edited("model", "type", value="BPE"), "BPE"),
+        (edited("model", "unk_id", value=99), "unk_id"),
+        (edited("model", "unk_id", value=None), "unk_id"),
+        (edited("model", "vocab", value=[["a", "b"]]), "item 0"),
+        (edited("model", "vocab", 3, value=["▁", 0.0]), "twice"),
+        (edited("model", "alpha", value=0.1), "alpha"),
+        (edited("normalizer", value={"type": "NFKC"}), "NFKC"),
+        (edited("normalizer", "normalizers", 0, value={"type": "Lowercase"}), "normalizer"),
+        (edited("normalizer", "normalizers", value=7), "normalizers"),
+        (edited("normalizer", "normalizers", 5, "precompiled_charsmap", value="?"), "base64"),
+        (edited("normalizer", "normalizers", 5, "precompiled_charsmap", value=base64.b64encode(LOOP).decode()), "key"),
+        (edited("pre_tokenizer", value=None), "Metaspace"),
+        (edited("pre_tokenizer", "pretokenizers", 1, "split", value=False), "Metaspace"),
+        (edited("decoder", "prepend_scheme", value="never"), "decoder"),
+        (edited("post_processor", value=None), "post_processor"),
+        (edited("added_tokens", 0, "normalized", value=True), "normalized"),
+        (edited("added_tokens", 0, "id", value=7), "id 7"),
+        (edited("added_tokens", value=None), "added_tokens"),
     ],
 )  # fmt: skip
 def test_unusable_files(tmp_path, edit, said):

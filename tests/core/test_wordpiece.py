@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from texts import edited
 
 from minibert import tokenizers
 from minibert.errors import InputError
@@ -363,20 +364,6 @@ def test_vocabulary_file_of_windows_and_other_special_names(tmp_path):
     assert tokenizer.encode("ab<m>A").tokens == ["<c>", "a", "##b", "<m>", "<u>", "<s>"]
 
 
-def _edited(*keys, value):
-    """A change to the saved tokenizer.json: the item under these keys becomes `value`."""
-
-    def edit(folder):
-        content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        item = content
-        for key in keys[:-1]:
-            item = item[key]
-        item[keys[-1]] = value
-        (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-
-    return edit
-
-
 def _file(name, data):
     def edit(folder):
         if name != "tokenizer.json":
@@ -402,25 +389,25 @@ def _file(name, data):
         (_file("vocab.txt", b""), "piece 0"),
         (_file("tokenizer_config.json", b'{"do_basic_tokenize": false}'), "do_basic_tokenize"),
         (_file("tokenizer_config.json", b'{"do_lower_case": "no"}'), "do_lower_case"),
-        (_edited("model", "type", value="BPE"), "BPE"),
-        (_edited("model", value=None), "model"),
-        (_edited("model", "unk_token", value="[WHAT]"), "[WHAT]"),
-        (_edited("model", "vocab", value={"a": 1, "b": 2}), "ids"),
-        (_edited("model", "vocab", "a", value="0"), "ids"),
-        (_edited("model", "continuing_subword_prefix", value="@@"), "@@"),
-        (_edited("model", "max_input_chars_per_word", value=None), "max_input_chars_per_word"),
-        (_edited("normalizer", "type", value="NFKC"), "NFKC"),
-        (_edited("normalizer", "clean_text", value=False), "clean_text"),
-        (_edited("normalizer", "lowercase", value=False), "tokenizer_config"),
-        (_edited("normalizer", "strip_accents", value="yes"), "strip_accents"),
-        (_edited("pre_tokenizer", value={"type": "Whitespace"}), "Whitespace"),
-        (_edited("post_processor", value=None), "post_processor"),
-        (_edited("post_processor", "pair", 4, value={"SpecialToken": {"id": "[SEP]", "type_id": 0}}), "post_processor"),
-        (_edited("decoder", "prefix", value=""), "decoder"),
-        (_edited("added_tokens", 0, "lstrip", value=True), "lstrip"),
-        (_edited("added_tokens", 0, "id", value=7), "id 7"),
-        (_edited("added_tokens", 0, value=3), "added token"),
-        (_edited("added_tokens", value=None), "added_tokens"),
+        (edited("model", "type", value="BPE"), "BPE"),
+        (edited("model", value=None), "model"),
+        (edited("model", "unk_token", value="[WHAT]"), "[WHAT]"),
+        (edited("model", "vocab", value={"a": 1, "b": 2}), "ids"),
+        (edited("model", "vocab", "a", value="0"), "ids"),
+        (edited("model", "continuing_subword_prefix", value="@@"), "@@"),
+        (edited("model", "max_input_chars_per_word", value=None), "max_input_chars_per_word"),
+        (edited("normalizer", "type", value="NFKC"), "NFKC"),
+        (edited("normalizer", "clean_text", value=False), "clean_text"),
+        (edited("normalizer", "lowercase", value=False), "tokenizer_config"),
+        (edited("normalizer", "strip_accents", value="yes"), "strip_accents"),
+        (edited("pre_tokenizer", value={"type": "Whitespace"}), "Whitespace"),
+        (edited("post_processor", value=None), "post_processor"),
+        (edited("post_processor", "pair", 4, value={"SpecialToken": {"id": "[SEP]", "type_id": 0}}), "post_processor"),
+        (edited("decoder", "prefix", value=""), "decoder"),
+        (edited("added_tokens", 0, "lstrip", value=True), "lstrip"),
+        (edited("added_tokens", 0, "id", value=7), "id 7"),
+        (edited("added_tokens", 0, value=3), "added token"),
+        (edited("added_tokens", value=None), "added_tokens"),
     ],
 )
 def test_unusable_files(tmp_path, edit, said):
