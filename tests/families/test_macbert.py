@@ -4,27 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from corrections import SIMILAR, TOKENS, batches
 from published import Published, error, example, probed
 
-from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import macbert
 from minibert.families.macbert import Data
 from minibert.tokenizers.wordpiece import WordPiece
 
-# the README's own example: every word gives way to one of as many pieces
-TOKENS = "[PAD] [UNK] [CLS] [SEP] [MASK] we use a language text model system to pre ca ##di ##lc ##ct ##ulate the pro"
-TOKENS = f"{TOKENS} po ##ba ##ssi ##bility of next word . 使 用 运 模 型 系 统 预 测 估 计 算".split()
-TEXT = "we use a language model to predict the probability of the next word ."
-SIMILAR = {
-    "language": ["text"],
-    "model": ["system"],
-    "predict": ["calculate"],
-    "probability": ["possibility"],
-    "模型": ["系统"],
-    "使用": ["运用"],
-    "预测": ["估计", "计算"],
-}
 PUBLISHED = [
     Published("macbert", "BertForPreTraining", labels={"labels": "masked_lm", "next_sentence_label": "sentence_order"})
 ]
@@ -43,23 +30,6 @@ def table(tmp_path_factory):
     path = tmp_path_factory.mktemp("similar") / "similar.json"
     path.write_text(json.dumps(SIMILAR, ensure_ascii=False), encoding="utf-8")
     return str(path)
-
-
-def vocabulary(tokenizer):
-    roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
-    return Vocabulary(len(tokenizer), *roles, tokenizer.continues, tuple(sorted(tokenizer.special_ids)))
-
-
-def batches(tokenizer, options, text=TEXT, seeds=60):
-    """(unmasked rows, a batch of them) for many draws of documents of four equal sentences."""
-    texts = [[text] * 4, [text] * 4]
-    documents = [[tokenizer.ids(sentence) for sentence in document] for document in texts]
-    given = macbert.mark(tokenizer, options, texts, documents)
-    similar = macbert.study(tokenizer, options, lambda count: count(tokenizer, options, texts))
-    for seed in range(seeds):
-        rng = np.random.default_rng(seed)
-        rows = macbert.rows(documents, rng, vocabulary(tokenizer), options, given)
-        yield rows, macbert.corrupt(rows, rng, vocabulary(tokenizer), options, similar)
 
 
 def test_words_give_way_to_similar_words_and_never_to_a_mask(tokenizer, table):
