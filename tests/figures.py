@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import minibert
+from minibert import families
 from minibert.golden.subject import Subject, observe
 
 TEXT = {
@@ -17,7 +18,7 @@ TEXT = {
     "masked_lm_ids": [[9, 11, 8], [10, 12, 0]],
     "masked_lm_weights": [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]],
 }
-SIZES = {
+SIZES = {  # by BERT's names
     "vocab_size": 17,
     "hidden_size": 8,
     "num_hidden_layers": 2,
@@ -43,7 +44,9 @@ class Figures:
 
 def model(given: Figures) -> minibert.Model:
     """In float64, its weights by the recipe of BERT-ALL-1."""
-    made = minibert.create(given.family, dtype="float64", **{**SIZES, **given.fields})
+    module = families.family(given.family)
+    sizes = {families.field(module, name): size for name, size in SIZES.items()}
+    made = minibert.create(given.family, dtype="float64", **{**sizes, **given.fields})
     arrays = made.state_dict()
     norms = {name for path, name, _ in made.module.names(made.config) if path.endswith("norm.weight")}
     for k, name in enumerate(sorted(arrays)):

@@ -78,6 +78,10 @@ class Config:
         require(fits, f"config field 'n_head' is {self.n_head}; allowed: {heads}")
         inner = self.n_inner
         require(inner is None or 0 < inner <= WIDE, f"config field 'n_inner' is {inner}; allowed: null, 1 to {WIDE}")
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):  # published ones may be beyond the vocabulary
+            token = getattr(self, name)
+            fits = token is None or 0 <= token < 2**31
+            require(fits, f"config field {name!r} is {token}; allowed: null, 0 to {2**31 - 1}")
 
     @property
     def inner(self) -> int:
@@ -377,6 +381,7 @@ def activations(config: Config) -> list[tuple[str, str, str, str]]:
     table = [
         ("transformer.wte", "encode.embeddings.tables.word", "", "embeddings"),
         ("transformer.wpe", "encode.embeddings.tables.position", "shared", "embeddings"),
+        ("transformer.wte@1", "encode.embeddings.tables.token_type", "", "embeddings"),
         ("transformer.drop", "encode.embeddings", "", "embeddings"),
     ]
     for i in range(config.n_layer):
