@@ -17,7 +17,7 @@ Where the release deviates from the paper or ports from the release, and what is
   the release doesn't, and draws the positions with 0.01. `initialization` names both.
 - act: the tanh form of GELU, "gelu_new" in published configurations.
 - the release multiplies masked scores by 0 and subtracts 1e10; here the most negative number is added, as in ports. A
-  token always sees itself, so that no number differs.
+  token that is there always sees itself, so that no number differs; padding that sees nothing is uniform over all keys.
 - weights lie (in, out) in published files, and (2) is one matrix there: `names`.
 - positions are 0, 1, 2, … whatever the mask, as in ports; from token to token (`start`, `step`) they count from a row's
   first token that is there, as in published generation.
@@ -235,7 +235,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: layers.Ke
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
         name, dropped = f"{LAYERS}{i}", kept(f"{LAYERS}{i}.attn.attn_dropout")
-        scale = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
+        scale = np.longdouble(config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
         return layers.pre_norm_layer(
             x,
             p,
@@ -300,11 +300,15 @@ def _read(p: Tree, config: Config, inputs: Tree, state: Tree) -> tuple[Array, Tr
     """
     seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
     before = state.get("position", np.zeros(len(seen), np.int64))
-    positions = inputs.get("position_ids", np.maximum(before[:, None] + seen.cumsum(1) - 1, 0))
+    counted = before[:, None] + seen.cumsum(1, dtype=np.int64)
+    positions = inputs.get("position_ids", np.maximum(counted - 1, 0))
+    fits = f"input_ids: {positions.max() + 1} tokens a row, but n_positions is {config.n_positions}; ask for fewer"
+    require(bool(positions.max() < config.n_positions), fits)
+    following = positions[:, -1] + 1 if "position_ids" in inputs else counted[:, -1]
     mask = np.concatenate([state["mask"], seen], axis=1) if state else seen
     given = {**inputs, "attention_mask": mask, "position_ids": positions, "past": state.get("layers")}
     out, c = encode(p, config, given, keep=layers.keys_values)
-    return out["last_hidden_state"], {"layers": c["decoder"], "mask": mask, "position": positions[:, -1] + 1}
+    return out["last_hidden_state"], {"layers": c["decoder"], "mask": mask, "position": following}
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
