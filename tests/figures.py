@@ -8,6 +8,7 @@ import numpy as np
 
 import minibert
 from minibert import families
+from minibert.checkpoint.names import from_published
 from minibert.golden.subject import Subject, observe
 
 TEXT = {
@@ -47,12 +48,13 @@ def model(given: Figures) -> minibert.Model:
     module = families.family(given.family)
     sizes = {families.field(module, name): size for name, size in SIZES.items()}
     made = minibert.create(given.family, dtype="float64", **{**sizes, **given.fields})
-    arrays = made.state_dict()
-    norms = {name for path, name, _ in made.module.names(made.config) if path.endswith("norm.weight")}
+    rows, arrays = made.names(), made.state_dict()
+    norms = {name for path, name, _ in rows if path.endswith("norm.weight")}
     for k, name in enumerate(sorted(arrays)):
         j = np.arange(arrays[name].size)
         values = 0.5 * np.sin(0.137 * j * j + 0.3 * j + 0.61 * k) + (name in norms)
-        arrays[name][...] = values.reshape(arrays[name].shape)
+        arrays[name] = values.reshape(arrays[name].shape)
+    made.params = from_published(arrays, rows)
     return made
 
 
