@@ -300,15 +300,14 @@ def _read(p: Tree, config: Config, inputs: Tree, state: Tree) -> tuple[Array, Tr
     """
     seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
     before = state.get("position", np.zeros(len(seen), np.int64))
-    counted = before[:, None] + seen.cumsum(1, dtype=np.int64)
-    positions = inputs.get("position_ids", np.maximum(counted - 1, 0))
+    positions = inputs.get("position_ids", np.maximum(before[:, None] + seen.cumsum(1) - 1, 0))
     fits = f"input_ids: {positions.max() + 1} tokens a row, but n_positions is {config.n_positions}; ask for fewer"
     require(bool(positions.max() < config.n_positions), fits)
-    following = positions[:, -1] + 1 if "position_ids" in inputs else counted[:, -1]
     mask = np.concatenate([state["mask"], seen], axis=1) if state else seen
     given = {**inputs, "attention_mask": mask, "position_ids": positions, "past": state.get("layers")}
     out, c = encode(p, config, given, keep=layers.keys_values)
-    return out["last_hidden_state"], {"layers": c["decoder"], "mask": mask, "position": following}
+    after = np.where(seen.any(1), positions[:, -1] + 1, before)  # padding alone moves no position
+    return out["last_hidden_state"], {"layers": c["decoder"], "mask": mask, "position": after}
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
