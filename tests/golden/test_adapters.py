@@ -71,6 +71,8 @@ def test_level(tmp_path, adapter, case, dtype, level):
 @pytest.mark.parametrize(
     ("case", "level"),
     [
+        ("gpt2/published", TRAJECTORY),
+        ("gpt2/probe", GRADIENTS),
         ("roberta/published", TRAJECTORY),
         ("albert/published", TRAJECTORY),
         ("albert/groups", GRADIENTS),
