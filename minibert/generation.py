@@ -45,10 +45,12 @@ Progress = Callable[[Array], object]
 class Written(NamedTuple):
     """ids (N, T + n): the rows with what was written, filled up behind the end. scores (N,): the sum of the log
     probabilities (before (1)) of what was written, the end too; of beams that of (4), by which the best was chosen.
+    lengths (N,): tokens written, the end too.
     """
 
     ids: Array
     scores: Array
+    lengths: Array
 
 
 # ---- Settings --------------------------------------------------------------------------------------------------------
@@ -281,7 +283,7 @@ def _written(
 ) -> Written:  # fmt: skip
     rows, length = ids.shape
     new, done = ids[:, -1:], np.zeros(rows, bool)
-    scores = np.zeros(rows)
+    scores, lengths = np.zeros(rows), np.zeros(rows, np.int64)
     for number in range(settings.max_length - length):
         logits, state = step(new, state)
         chosen = choose(allowed(logits, ids, settings, begins), number)
@@ -289,12 +291,13 @@ def _written(
         written = np.where(done, settings.fill, chosen)
         ids = np.concatenate([ids, written[:, None]], 1)
         new = np.where(done, 0, chosen)[:, None]  # the fill may be beyond the table
+        lengths = lengths + ~done
         done = done | np.isin(chosen, settings.eos_token_id)
         if progress is not None:
             progress(written)
         if done.all():
             break
-    return Written(ids, scores)
+    return Written(ids, scores, lengths)
 
 
 def forced(step: Step, state: State, ids: Array) -> Array:
@@ -385,7 +388,7 @@ def _filled(finished: _Beams, length: int, s: Settings) -> Written:
     ids = finished.ids[:, 0]
     there = ids != _NONE
     ids = np.where(there, ids, s.pad_token_id or (s.eos_token_id or (0,))[0])  # as published: not by a pad id 0
-    return Written(ids[:, : max(length, there.sum(1).max())], finished.scores[:, 0])
+    return Written(ids[:, : there.sum(1).max()], finished.scores[:, 0], there.sum(1) - length)
 
 
 def _largest(scores: Array, count: int) -> Array:
@@ -461,8 +464,12 @@ def begun(
     return Begun(ids, network.start(p, config, prompt if prompt[name].size else {}), begins, settings)
 
 
-def written(step: Step, start: Begun, seed: int, uniforms: Any = None, progress: Progress | None = None) -> Written:
-    """`beam`, `greedy` or `sampled`, as the settings say, by numbers drawn from the seed unless uniforms are given."""
+def written(
+    step: Step, start: Begun, seed: int = 0, first: int = 0, uniforms: Any = None, progress: Progress | None = None
+) -> Written:
+    """`beam`, `greedy` or `sampled`, as the settings say. uniforms: else they are drawn from the seed, as those of the
+    rows first, first + 1, … of all that are.
+    """
     ids, state, begins, settings = start
     if settings.num_beams > 1:
         return beam(step, state, ids, settings, begins)
@@ -470,7 +477,7 @@ def written(step: Step, start: Begun, seed: int, uniforms: Any = None, progress:
         return greedy(step, state, ids, settings, begins, progress)
     steps, rows = settings.max_length - ids.shape[1], len(ids)
     if uniforms is None:
-        u = drawn_uniforms(whole("seed", seed), range(rows), steps)
+        u = drawn_uniforms(whole("seed", seed), range(whole("first", first), first + rows), steps)
     else:
         u = signatures.array("uniforms", uniforms)
         fits = u.ndim == 2 and u.shape[1] == rows and len(u) >= steps and bool(((u >= 0) & (u < 1)).all())

@@ -144,7 +144,8 @@ class Model:
         repetition_penalty (1.0), eos_token_id (one or several, None: no end), pad_token_id, bos_token_id (what a row
         begins with that is given no ids), decoder_start_token_id, forced_bos_token_id, forced_eos_token_id; what is
         not given is as generation_config.json says, without that file as the config says. seed (0), or uniforms
-        (steps, B) from [0, 1): what is drawn with do_sample. progress: called with the ids (B,) of each step as they
+        (steps, B) from [0, 1): what is drawn with do_sample; first (0): the number of the first row among those of the
+        seed. progress: called with the ids (B,) of each step as they
         are written, not with beams. How each token is chosen: `minibert.generation`. Raises InputError as `encode`
         does, for settings that are unknown, out of range or not implemented, and where a row would become longer than
         the position table (without max_new_tokens and max_length it ends there).
@@ -152,8 +153,8 @@ class Model:
         return self.written(input_ids, attention_mask, **settings).ids
 
     def written(
-        self, input_ids: Any = None, attention_mask: Any = None, *, seed: int = 0, uniforms: Any = None,
-        progress: generation.Progress | None = None, **settings: Any,
+        self, input_ids: Any = None, attention_mask: Any = None, *, seed: int = 0, first: int = 0,
+        uniforms: Any = None, progress: generation.Progress | None = None, **settings: Any,
     ) -> generation.Written:  # fmt: skip
         """What `generate` returns, and the score of each row (`generation.Written`)."""
         module = self._going_on()
@@ -164,7 +165,7 @@ class Model:
         arrays = self._checked(given, specs)[0] if given or generation.WRITTEN in specs else {}
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name in `_stepped`
             begun = generation.begun(module, self.params, self.config, arrays, settings, self.generation)
-            return generation.written(self._stepped, begun, seed, uniforms, progress)
+            return generation.written(self._stepped, begun, seed, first, uniforms, progress)
 
     def _going_on(self) -> ModuleType:
         """The family's file, if it goes on from token to token."""
