@@ -297,6 +297,8 @@ def _read(p: Tree, config: Config, inputs: Tree, state: Tree) -> tuple[Array, Tr
     seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
     before = state.get("position", np.zeros(len(seen), np.int64))
     positions = inputs.get("position_ids", np.maximum(before[:, None] + seen.cumsum(1) - 1, 0))
+    room = f"{int(positions.max()) + 1} tokens a row, but n_positions is {config.n_positions}"
+    require(bool((positions < config.n_positions).all()), f"ids: {room}; begin anew with the last of them")
     mask = np.concatenate([state["mask"], seen], axis=1) if state else seen
     given = {**inputs, "attention_mask": mask, "position_ids": positions, "past": state.get("layers")}
     out, c = encode(p, config, given, keep=layers.keys_values)
