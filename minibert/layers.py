@@ -16,6 +16,7 @@ from minibert.pairs import block, block_backward
 Array = np.ndarray
 Tree = dict[str, Any]
 Dropouts = dict[str, tuple[tuple[int, ...], float]]  # dropout module -> (shape of its keep-mask, rate)
+Keep = str | Callable[[Tree], Tree]  # what a stack keeps of its layers' caches (`stack`)
 
 # hidden_act as published configurations spell it -> the op's name
 ACTIVATIONS = {
@@ -71,26 +72,29 @@ def attended_backward(dy: Array, c: Tree) -> tuple[tuple[Array, ...], Tree]:
 
 
 @block
-def self_attention(x: Array, p: Tree, *, heads: int, **given: Any) -> tuple[Array, Tree]:
+def self_attention(x: Array, p: Tree, *, heads: int, past: Tree | None = None, **given: Any) -> tuple[Array, Tree]:
     """Multi-head self-attention of x (B, T, D) with its output projection (arXiv 1706.03762, section 3.2.2).
 
     p: query, key, value, output (each weight (D, D), bias). heads: of the whole width; where rows of the query are
-    gone, as many heads are. given: mask, masked, dropout of `ops.attention`.
+    gone, as many heads are. past: "key" and "value" (B, H, S, K) of what came before x, which it attends to as well
+    and which is data: they get no gradient. given: mask, masked, dropout, scale of `ops.attention`.
     """
     c: Tree = {}
     heads = heads * len(p["query"]["weight"]) // x.shape[-1]
-    qkv = []
+    qkv = {}
     for name in ("query", "key", "value"):
-        y, own = projected(x, p, name, heads=heads)
-        qkv.append(y)
+        qkv[name], own = projected(x, p, name, heads=heads)
         c |= own
-    y, own = attended(*qkv, p, **given)
-    return y, {**c, **own}
+    if past is not None:
+        qkv |= {name: np.concatenate([before, qkv[name]], axis=2) for name, before in past.items()}
+    y, own = attended(*qkv.values(), p, **given)
+    return y, {**c, **own, "new": x.shape[1]}
 
 
 @block_backward
 def self_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    (dq, dk, dv), g = attended_backward(dy, c)
+    (dq, *dkv), g = attended_backward(dy, c)
+    dk, dv = (d[:, :, -c["new"] :] for d in dkv)
     dx_query, g["query"] = projected_backward(dq, c, "query")
     dx_key, g["key"] = projected_backward(dk, c, "key")
     dx_value, g["value"] = projected_backward(dv, c, "value")
@@ -229,12 +233,49 @@ def encoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     return kernels.add(dx, dx_block), g
 
 
+@block
+def pre_norm_layer(
+    x: Array, p: Tree, *, heads: int, act: str, eps: float, keep: Tree | None = None, rate: float = 0.0, **given: Any
+) -> tuple[Array, Tree]:
+    """One pre-norm layer, x (B, T, D): a = x + Drop(attention(LN(x))), y = a + Drop(feed_forward(LN(a))).
+
+    p and keep: as in `encoder_layer`, whose residuals these are, too; given: past, mask, masked, dropout, scale of
+    `self_attention`.
+    """
+    c: Tree = {}
+    keep = keep or {}
+    n, norm = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
+    f, c["attention"] = self_attention(n, p["attention"], heads=heads, **given)
+    c["attention"]["norm"] = norm
+    a, c["attention"]["add"] = add(x, f, p["attention"], keep=keep.get("attention"), rate=rate)
+    n, norm = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
+    f, c["feed_forward"] = feed_forward(n, p["feed_forward"], act=act)
+    c["feed_forward"]["norm"] = norm
+    y, c["feed_forward"]["add"] = add(a, f, p["feed_forward"], keep=keep.get("feed_forward"), rate=rate)
+    return y, c
+
+
+@block_backward
+def pre_norm_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    g: Tree = {}
+    da, df, ends = add_backward(dy, c["feed_forward"]["add"])
+    dn, g["feed_forward"] = feed_forward_backward(df, c["feed_forward"])
+    da_block, norm = ops.layer_norm_backward(dn, c["feed_forward"]["norm"])
+    g["feed_forward"] |= {"norm": norm, **ends}
+    dx, df, ends = add_backward(kernels.add(da, da_block), c["attention"]["add"])
+    dn, g["attention"] = self_attention_backward(df, c["attention"])
+    dx_block, norm = ops.layer_norm_backward(dn, c["attention"]["norm"])
+    g["attention"] |= {"norm": norm, **ends}
+    return kernels.add(dx, dx_block), g
+
+
 # ---- Embeddings ------------------------------------------------------------------------------------------------------
 @block(summed="ids")
 def embeddings(
     p: Tree, *, ids: dict[str, Array], frozen: dict[str, int | None], eps: float, keep: Array | None, rate: float
 ) -> tuple[Array, Tree]:
-    """Drop(LN(Σ E_n[ids_n])) over the named tables, in the order of `ids`; p: a table per name, and norm.
+    """Drop(LN(Σ E_n[ids_n])) over the named tables, in the order of `ids`; p: a table per name, and the norm, without
+    which there is none.
 
     ids: arrays (B, T), or (T,) for one shared by all rows. frozen: the row of a table that gets no look-up gradient.
     """
@@ -243,7 +284,8 @@ def embeddings(
     for name, table_ids in ids.items():
         e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
         h = e if h is None else h + e
-    h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
+    if "norm" in p:
+        h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
     y, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
     return y, c
 
@@ -252,12 +294,12 @@ def embeddings(
 def embeddings_backward(dy: Array, c: Tree) -> Tree:
     g: Tree = {}
     dh = ops.dropout_backward(dy, c["dropout"])
-    dh, norm = ops.layer_norm_backward(dh, c["norm"])
+    if "norm" in c:
+        dh, norm = ops.layer_norm_backward(dh, c["norm"])
     for name, cache in c["tables"].items():
         shared = cache["ids"].ndim == 1  # broadcast over the batch in the forward, so summed over it here
         g[name] = ops.embedding_backward(dh.sum(0) if shared else dh, cache)
-    g["norm"] = norm
-    return g
+    return {**g, "norm": norm} if "norm" in c else g
 
 
 # ---- The encoder -----------------------------------------------------------------------------------------------------
@@ -348,22 +390,49 @@ def right(c: Tree, *, classes: bool = False) -> Right:
 
 
 # ---- The stack -------------------------------------------------------------------------------------------------------
-def stack(f: Callable, x: Array, ps: list[Tree], keep: str = "caches") -> tuple[list[Array], list[Tree]]:
+def states(hidden: list[Array], caches: list[Tree], keep: Keep) -> Tree:
+    """The outputs that a stack gives: hidden as it is, attentions (B, H, T, S) of each layer where caches are kept."""
+    out: Tree = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
+    if keep == "caches":
+        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in caches]
+    return out
+
+
+def keys_values(c: Tree) -> Tree:
+    """Of a layer's cache what it attended to, its `past` included: "key" and "value" (B, H, S, K). What is kept of
+    each layer from token to token.
+    """
+    own = c["attention"]["attention"]
+    return {"key": own["k"], "value": own["v"]}
+
+
+def causal(length: int, total: int, seen: Array | None = None) -> Array:
+    """The mask of the last `length` of `total` tokens, (1 or B, 1, T, S) bits: each attends to itself and to what
+    comes before it, as far as seen (B, S), 1 = there, lets it.
+    """
+    mask = (np.arange(total) <= np.arange(total - length, total)[:, None])[None, None]
+    return mask if seen is None or seen.all() else mask & seen.astype(bool)[:, None, None]
+
+
+def stack(f: Callable, x: Array, ps: list[Tree], keep: Keep = "caches") -> tuple[list[Array], list[Tree]]:
     """x through f(x, p, i) -> (y, c) for each layer; returns ([x, y₁, …, y_L], caches).
 
     keep: "caches" for a backward to come; "inputs" keeps only each layer's input and runs the layer again in the
-    backward (memory for time); "outputs" no caches; "last" nothing but the last output.
+    backward (memory for time); "outputs" no caches; "last" nothing but the last output. A function: the last output,
+    and of each cache what it gives (`keys_values`).
     """
     known = ("caches", "inputs", "outputs", "last")
-    one_of("keep", keep, known)
+    chosen = callable(keep) or one_of("keep", keep, known) == "last"
     outputs, caches = [x], []
     for i, p in enumerate(ps):
         y, c = f(outputs[-1], p, i)
-        if keep == "caches":
+        if callable(keep):
+            caches.append(keep(c))
+        elif keep == "caches":
             caches.append(c)
         elif keep == "inputs":
             caches.append({"again": (f, outputs[-1], p, i)})
-        outputs = [y] if keep == "last" else [*outputs, y]
+        outputs = [y] if chosen else [*outputs, y]
         del c
     return outputs, caches
 
@@ -372,7 +441,7 @@ def stack_backward(
     f_backward: Callable, dy: Array, caches: list[Tree], douts: list[Array] | None = None
 ) -> tuple[Array, list[Tree]]:
     """(dx, [g of each layer]) through f_backward(dy, c); InputError where `stack` was told to keep no caches. douts:
-    cotangents of x, y₁, …, y_L, for whoever reads those, too.
+    cotangents of x, y₁, …, y_L, for whoever reads those, too; only of the first of them, where others follow the last.
     """
     require(bool(caches), 'no backward: the forward kept no caches; run it with keep="caches" or keep="inputs"')
     gs = []
@@ -380,6 +449,6 @@ def stack_backward(
         if "again" in c:
             f, *arguments = c["again"]
             c = f(*arguments)[1]
-        dy, g = f_backward(dy if douts is None else kernels.add(dy, douts[i + 1]), c)
+        dy, g = f_backward(dy if douts is None or i + 1 >= len(douts) else kernels.add(dy, douts[i + 1]), c)
         gs.append(g)
     return dy if douts is None else kernels.add(dy, douts[0]), gs[::-1]

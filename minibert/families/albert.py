@@ -204,7 +204,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     ps = [{part: p["encoder"][i][part] for part, i in use.items()} for use in c["uses"]]  # (3)
     given = {"mask": inputs.get("attention_mask"), "dropout": _layers_dropout(config, inputs.get("dropout") or {})}
     hidden, c["encoder"] = layers.encoder(h, ps, config, **given, prefix="", keep=keep)
-    out = bert.states(hidden, c["encoder"], keep)
+    out = layers.states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])
     return out, c

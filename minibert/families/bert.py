@@ -219,7 +219,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     h, c["embeddings"] = embedded(p["embeddings"], config, inputs, PREFIX)  # (1)
     given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
     hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=LAYERS, keep=keep)  # (2)-(6)
-    out = states(hidden, c["encoder"], keep)
+    out = layers.states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])  # (7)
     return out, c
@@ -245,14 +245,6 @@ def embedded(
     keep = (inputs.get("dropout") or {}).get(f"{prefix}embeddings.dropout")
     drop = {"keep": keep, "rate": config.hidden_dropout_prob}
     return layers.embeddings(p, ids=tables, frozen=rows, eps=config.layer_norm_eps, **drop)
-
-
-def states(hidden: list[Array], caches: list[Tree], keep: str) -> Tree:
-    """The outputs that an encoder's layers give."""
-    out: Tree = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
-    if keep == "caches":
-        out["attentions"] = [layer["attention"]["attention"]["probs"] for layer in caches]
-    return out
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:

@@ -228,7 +228,7 @@ def _encode(p: Tree, config: Config, prefix: str, inputs: Mapping[str, Any], kee
         h, c["project"] = ops.linear(h, **p["project"])
     given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
     hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=prefix + LAYERS, keep=keep)  # (2)
-    return bert.states(hidden, c["encoder"], keep), c
+    return layers.states(hidden, c["encoder"], keep), c
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:

@@ -118,7 +118,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, PREFIX, **own)  # (2)
     given = {"mask": inputs.get("attention_mask"), "dropout": inputs.get("dropout") or {}}
     hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=LAYERS, keep=keep)  # (3)-(7)
-    out = bert.states(hidden, c["encoder"], keep)
+    out = layers.states(hidden, c["encoder"], keep)
     if "pooler" in p:
         out["pooler_output"], c["pooler"] = layers.pooler(hidden[-1], p["pooler"])  # (8)
     return out, c

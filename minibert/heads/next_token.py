@@ -1,0 +1,75 @@
+"""Next token: which token follows each position?
+
+Radford, Narasimhan, Salimans, Sutskever, 2018, "Improving Language Understanding by Generative Pre-Training", eq. 1-2.
+
+    z_t = h_t Eᵀ, E the network's word table or a decoder of the head's own, no bias                                (1)
+    L = mean of -log softmax(z_t)[x_{t+1}] over the positions that have a next token                                (2)
+
+labels are the tokens themselves, (B, T), shifted here; -100: nothing is asked of the position before.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minibert import layers, ops
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+IGNORED = -100
+LABELS = {"labels": f"(B,T)<vocab_size|{IGNORED}"}
+SHORT = "LM"
+BASELINE = "unigram"
+COMMAND = "generate"
+
+
+def shapes(*, table: tuple[int, int]) -> Tree:
+    """A decoder of the head's own; table: (V, E)."""
+    return {"decoder": {"weight": table}}
+
+
+def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, *, table: tuple[int, int], **_: Any) -> Tree:
+    """Labels of an example: any tokens, nothing asked of the padding, nor of the second position of the first row."""
+    labels = rng.integers(0, table[0], (dims["B"], dims["T"]))
+    labels[0, 1] = IGNORED
+    return {"labels": np.where(np.arange(dims["T"]) < lengths["T"][:, None], labels, IGNORED)}
+
+
+def loss(
+    h: Array, p: Tree | None, labels: Tree, *, table: Array, total: float | None = None, dense: bool = False
+) -> tuple[Array, Tree]:
+    """(2) of the states h (B, T, D), and the cache. total: what the sum is divided by; dense: logits of every position,
+    else of those that are asked.
+    """
+    following = np.full_like(labels["labels"], IGNORED)
+    following[:, :-1] = labels["labels"][:, 1:]
+    following = following.reshape(-1)
+    flat = np.arange(len(following)) if dense else np.flatnonzero(following != IGNORED)
+    c: Tree = {"shape": h.shape}
+    asked, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
+    z, c["head"] = ops.linear(asked[0], weight=table)  # (1)
+    value, c["loss"] = ops.cross_entropy(z, labels=following[flat], ignore=IGNORED, denominator=total)  # (2)
+    return value, c
+
+
+def loss_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, Array]:
+    """(dh, g, dtable)."""
+    dz = ops.cross_entropy_backward(dloss, c["loss"])
+    dasked, g = ops.linear_backward(dz, c["head"])
+    dh = ops.gather_backward(dasked[None], c["gather"])
+    return dh.reshape(c["shape"]), {}, g["weight"]
+
+
+def count(labels: Tree) -> float:
+    """The positions whose next token is asked."""
+    return float((labels["labels"][:, 1:] != IGNORED).sum())
+
+
+def right(c: Tree) -> layers.Right:
+    return layers.right(c["loss"])
+
+
+def predict(h: Array, p: Tree | None, *, table: Array) -> Array:
+    """(1) of h (…, D): a logit for each token of the vocabulary, (…, V)."""
+    return ops.linear(h, weight=table)[0]
