@@ -382,13 +382,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     _check_data(directory, run, [rows, held_out])
     _say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
          f"{own.seq_length} tokens, {recipe.masking} masking; {len(held_out):,} held out")
-    ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("pad", "bos", "eos")}
-    due = _vocabulary(module, len(tokenizer), **ids)
-    pad = run["fields"].get("pad_token_id")
-    padded = f"the rows are padded with the vocabulary's {tokenizer.pad_id}"
-    padded = "the vocabulary has no padding token" if tokenizer.pad_id is None else padded
-    require(pad in (None, tokenizer.pad_id), f"config field 'pad_token_id' is {pad}, but {padded}: leave it out")
-    fields = {**due, **run["fields"], **_vocabulary(module, len(tokenizer))}
+    fields = _of_vocabulary(module, tokenizer, run)
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
     _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
@@ -424,6 +418,19 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
             made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)
     return tokenizers.load(directory, kind, specials_in_text=False)
+
+
+def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, Any]:
+    """The model's fields with those that the vocabulary decides; InputError where others are asked for."""
+    ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("pad", "bos", "eos")}
+    asked = {**run["request"].get("fields", {}), "pad_token_id": run["fields"].get("pad_token_id")}
+    for name, i in ids.items():
+        theirs = "the vocabulary has no such token" if i is None else f"the rows are made with the vocabulary's {i}"
+        said = f"config field {name!r} is {asked.get(name)}, but {theirs}: leave it out"
+        require(asked.get(name) in (None, i), said)
+    pad = ids.pop("pad_token_id")
+    own = _vocabulary(module, len(tokenizer), pad_token_id=pad)
+    return {**own, **run["fields"], **_vocabulary(module, len(tokenizer), **ids)}
 
 
 def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:

@@ -230,7 +230,7 @@ def running_text(
     count = len(stream) // max_length
     if count == 0:
         raise InputError(f"the text has {len(stream)} tokens, fewer than a row of {max_length}: give more text, or "
-                         "shorter rows")  # fmt: skip
+                         "shorter rows (seq_length)")  # fmt: skip
     rows = stream[: count * max_length].reshape(count, max_length)
     return {"input_ids": rows, "labels": rows.copy()}
 

@@ -269,6 +269,14 @@ def test_training_orders_and_stops():
     assert seen == [(262, 263), (263, 263)]
 
 
+def test_no_piece_is_learnt_that_a_vocabulary_may_not_have():
+    """Of a character that is repeated thousands of times, nor does that end the learning of others."""
+    made = ByteLevelBPE.train(["a" * 1500, "a" * 3000, *["bc"] * 3], 300)
+    assert max(map(len, made.tokens)) == 256
+    assert made.ids("bc" + "a" * 512)[-2:] == [made.id("a" * 256)] * 2
+    assert made.id("bc")
+
+
 # Files
 
 
