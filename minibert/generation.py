@@ -151,7 +151,8 @@ def settled(given: Mapping[str, Any], file: Mapping[str, Any], config: Any, leng
     max_new_tokens and min_new_tokens win over max_length and min_length that come from the same place. InputError for
     what is unknown, out of range, or would change tokens and is not implemented.
     """
-    stated = dict(file) if file else {name: getattr(config, name, None) for name in NAMES}
+    stated = file if file else {name: getattr(config, name, None) for name in NAMES}
+    stated = {name: value for name, value in stated.items() if name not in given}
     known = _checked(stated, "generation_config.json: " if file else "")
     said = _checked(given, "")
     for new, whole_length in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
