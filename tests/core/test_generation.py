@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 
 import numpy as np
+import published
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -311,10 +312,15 @@ SIZES = {"vocab_size": 31, "n_positions": 40, "n_embd": 16, "n_layer": 3, "n_hea
 
 
 def gpt(seed=0, **fields):
+    """Weights so large that the choices differ from step to step, words of equal length, so that none is preferred."""
     model = minibert.create("gpt2", seed=seed, dtype="float64", **{**SIZES, **fields})
     rng = np.random.default_rng(seed)
     for array in tree.leaves(model.params):
         array += 0.3 * rng.standard_normal(array.shape)
+    words = model.params["embeddings"]["word"]["weight"]
+    words /= np.linalg.norm(words, axis=1, keepdims=True)
+    model.params["embeddings"]["position"]["weight"] *= 2
+    model.params["norm"]["bias"][:] = 0
     return model
 
 
@@ -453,6 +459,106 @@ def test_of_a_prompt_no_logits_but_the_last_are_computed_and_once_a_row(monkeypa
     monkeypatch.setattr(next_token, "predict", lambda h, *a, **k: asked.append(h.shape) or predict(h, *a, **k))
     gpt().generate([[8, 9, 10, 11], [12, 13, 14, 15]], max_new_tokens=3, num_beams=3, eos_token_id=None)
     assert asked == [(2, 16), (6, 16), (6, 16)]
+
+
+# ---- Beside the published implementation -----------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def twins():
+    """(a model, the published one with the same weights, 100 prompts and their masks)."""
+    published.oracle()
+    model = gpt()
+    twin = published.twin(model.config, model.state_dict(), published.spared(model), "GPT2LMHeadModel")
+    return model, twin, *prompts(np.random.default_rng(0), 100, 7)
+
+
+def theirs(twin, ids, mask, monkeypatch, **settings):
+    """(ids, scores of beams or None) of the published `generate`; its logits become float32 there, but not here."""
+    torch, _ = published.oracle()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "float32", torch.float64)
+        given = {"attention_mask": torch.from_numpy(mask), "return_dict_in_generate": True, "output_scores": True}
+        out = twin.generate(torch.from_numpy(ids), do_sample=False, **given, **settings)
+    scores = getattr(out, "sequences_scores", None)
+    return out.sequences.numpy(), None if scores is None else scores.numpy()
+
+
+def same(twins, monkeypatch, rows=slice(None), **settings):
+    model, twin, ids, mask = twins
+    due, scores = theirs(twin, ids[rows], mask[rows], monkeypatch, **settings)
+    found = model.written(ids[rows], mask[rows], **settings)
+    assert np.array_equal(found.ids, due), settings
+    if scores is not None:
+        assert np.abs(found.scores - scores).max() < 1e-11 * np.abs(scores).max(), settings
+    return found
+
+
+@pytest.mark.parametrize("settings", [
+    {"eos_token_id": None}, {}, {"eos_token_id": [5, 9, 20], "pad_token_id": 0}, {"repetition_penalty": 1.7},
+    {"no_repeat_ngram_size": 2}, {"no_repeat_ngram_size": 1}, {"min_length": 15, "eos_token_id": [3, 4, 5, 9]},
+    {"min_new_tokens": 4, "eos_token_id": [3, 4, 5, 9]}, {"forced_eos_token_id": [6, 9]}, {"max_length": 9},
+], ids=str)  # fmt: skip
+def test_greedy_is_the_published_one(twins, monkeypatch, settings):
+    length = {} if "max_length" in settings else {"max_new_tokens": 16}
+    found = same(twins, monkeypatch, **length, **settings)
+    if settings == {"eos_token_id": None}:
+        new = found.ids[:, 7:]
+        assert len({*map(tuple, new)}) > 90
+        assert np.mean([len({*row}) for row in new.tolist()]) > 7, "the choices differ from step to step"
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 5])
+def test_beams_are_the_published_ones(twins, monkeypatch, width):
+    """100 prompts; then every combination of settings, on ten of them each in turn."""
+    same(twins, monkeypatch, num_beams=width, max_new_tokens=12)
+    found = same(twins, monkeypatch, num_beams=width, max_new_tokens=12, eos_token_id=[5, 9, 20], pad_token_id=0)
+    assert len({*found.lengths.tolist()}) > 5
+    every = itertools.product((0.5, 1.0, 2.0, -1.0), EARLY, (0, 2, 3), (5, [3, 4, 5, 9, 20]))
+    for number, (penalty, early, size, ends) in enumerate(every):
+        rows = slice(number % 10, None, 10)
+        same(twins, monkeypatch, rows, num_beams=width, max_new_tokens=10, length_penalty=penalty, early_stopping=early,
+             no_repeat_ngram_size=size, eos_token_id=ends)  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [
+    {"repetition_penalty": 1.7}, {"min_length": 13, "eos_token_id": [3, 4, 5]}, {"forced_eos_token_id": 9},
+    {"no_repeat_ngram_size": 1}, {"pad_token_id": None, "eos_token_id": [9, 5, 3]},
+], ids=str)  # fmt: skip
+def test_beams_are_the_published_ones_with_other_settings(twins, monkeypatch, settings):
+    same(twins, monkeypatch, num_beams=3, max_new_tokens=12, **settings)
+
+
+def test_a_directory_says_the_same_there(twins, monkeypatch, tmp_path):
+    torch, transformers = published.oracle()
+    model, _, ids, mask = twins
+    beams = {"num_beams": 3, "no_repeat_ngram_size": 2, "eos_token_id": [9, 5], "pad_token_id": 7}
+    for said in (beams, {"top_p": 0.5}, {}):
+        model.generation = said
+        model.save(tmp_path)
+        there = transformers.GPT2LMHeadModel.from_pretrained(tmp_path, dtype=torch.float64)
+        due, _ = theirs(there, ids, mask, monkeypatch)
+        assert np.array_equal(minibert.load(tmp_path).generate(ids, mask), due), said
+    model.generation = {}
+
+
+def test_what_is_drawn_from_is_the_published_set(twins):
+    """Their warpers on our logits: the same tokens stay, and have the same probabilities. Which of equals top-p takes
+    away is left open there, by a sort that is not stable: then as many of them stay.
+    """
+    torch, transformers = published.oracle()
+    model, _, ids, mask = twins
+    logits, _ = model.step(ids[:, -1], model.start(input_ids=ids[:, :-1], attention_mask=mask[:, :-1]))
+    warpers = transformers.generation.logits_process
+    for scores, ties in ((logits, False), (np.round(logits), True)):
+        for temperature, k, p in itertools.product((1.0, 0.7, 3.0), (0, 1, 5, 40), (1.0, 0.93, 0.37, 0.05)):
+            due = torch.from_numpy(scores)
+            for warper, value, off in (("Temperature", temperature, 1.0), ("TopK", k, 0), ("TopP", p, 1.0)):
+                due = due if value == off else getattr(warpers, f"{warper}LogitsWarper")(value)(None, due)
+            found = generation.narrowed(scores, Settings(temperature=temperature, top_k=k, top_p=p))
+            ours = np.exp(found - found.max(1, keepdims=True))
+            pair = ours / ours.sum(1, keepdims=True), due.softmax(-1).numpy()
+            a, b = (np.sort(q, 1) for q in pair) if ties and p < 1 else pair
+            assert np.array_equal(a > 0, b > 0), (temperature, k, p)
+            assert np.abs(a - b).max() < 1e-14
 
 
 # ---- A family with a source ------------------------------------------------------------------------------------------
