@@ -7,11 +7,11 @@ optimizer step, with the candidate's gradients.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
     with observing(run.observe):
         loss, cache = objective.loss(module, subject.params, subject.config, batch, dense=True)
         gradient = objective.loss_backward(cache)
-    noted = {**run.noted, "forward/loss": loss}
+    noted = {**run.noted(), "forward/loss": loss}
     flat = to_published(gradient, module.names(subject.config))
     noted |= {f"gradients/{name}": array for name, array in flat.items()}
     noted |= _first_step(subject, module, usable, flat)
@@ -49,24 +49,35 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return array.reshape(shape) if array.size == math.prod(shape) else np.broadcast_to(array, shape)
 
 
-def _calls(module: Any, config: Any, record: trace.Record, cache: Any) -> dict[int, dict[str, str]]:
-    """Number of a forward call -> {part of it, "" its output: the name that the case gives it}."""
+class Held(NamedTuple):
+    """What the case calls a tensor, and which of so many parts of its last axis it is."""
+
+    name: str
+    place: int = 0
+    parts: int = 1
+
+
+def _calls(module: Any, config: Any, record: trace.Record, cache: Any) -> dict[int, dict[str, Held]]:
+    """Number of a forward call -> {part of it, "" its output: what the case calls it}."""
     number = {id(event): i for i, event in enumerate(record.events)}
     events = record.named(cache)
-    calls: dict[int, dict[str, str]] = defaultdict(dict)
+    calls: dict[int, dict[str, Held]] = defaultdict(dict)
     losses = term_paths(module.terms(config), events).items()
-    for name, path, *_ in [*module.activations(config), *losses]:
-        path, _, part = path.partition(":")
+    rows = [(name, *path.partition(":")[::2]) for name, path, *_ in [*module.activations(config), *losses]]
+    parts, places = Counter(name for name, path, _ in rows if path in events), Counter()
+    for name, path, part in rows:
         if path in events:
-            calls[number[id(events[path])]][part] = name
+            calls[number[id(events[path])]][part] = Held(name, places[name], parts[name])
+            places[name] += 1
     return calls
 
 
 class _Forced:
     """An observer that notes what each call gives and hands on the candidate's tensor instead."""
 
-    def __init__(self, calls: dict[int, dict[str, str]], tensors: Mapping[str, np.ndarray]):
-        self.calls, self.tensors, self.noted = calls, tensors, {}
+    def __init__(self, calls: dict[int, dict[str, Held]], tensors: Mapping[str, np.ndarray]):
+        self.calls, self.tensors = calls, tensors
+        self.parts: dict[str, dict[int, np.ndarray]] = defaultdict(dict)  # what was noted, by key and place
         self.caches: list[Any] = []  # of the forward calls in the order in which they ended
         self.of_cache: dict[int, int] = {}
 
@@ -89,16 +100,23 @@ class _Forced:
                 return parts.backward(dy, c, partial(self._part, "gradients", names))
         return f(dy, c)
 
-    def _part(self, section: str, names: dict[str, str], part: str, value: np.ndarray) -> np.ndarray:
+    def noted(self) -> Tensors:
+        """What each of the calls gave, by key."""
+        joined = {key: [parts[i] for i in sorted(parts)] for key, parts in self.parts.items()}
+        return {key: np.concatenate(parts, -1) if len(parts) > 1 else parts[0] for key, parts in joined.items()}
+
+    def _part(self, section: str, names: dict[str, Held], part: str, value: np.ndarray) -> np.ndarray:
         return self._swapped(section, names.get(part), value)
 
-    def _swapped(self, section: str, name: str | None, value: np.ndarray) -> np.ndarray:
+    def _swapped(self, section: str, held: Held | None, value: np.ndarray) -> np.ndarray:
         """The candidate's tensor where it has one, else the value; the value is noted."""
-        key = f"{section}/{name}"
+        key = f"{section}/{held.name if held else None}"
         if key not in self.tensors:
             return value
-        self.noted[key] = value
+        self.parts[key][held.place] = value
         given = self.tensors[key]
+        if held.parts > 1:
+            given = np.split(given, held.parts, -1)[held.place]
         return given.reshape(value.shape) if given.size == value.size else given
 
 

@@ -19,7 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from minibert.checkpoint import atomic, directory, safetensors, strictjson
 from minibert.checkpoint.names import from_published
 from minibert.config import from_fields, require, shown
 from minibert.errors import InputError
-from minibert.golden import kinds, subject
+from minibert.golden import kinds, subject, unmoved
 from minibert.golden.subject import Subject
 from minibert.model import Model
 
@@ -99,6 +99,15 @@ class Case:
         """The arrays of one section by the names in its file, in forward order."""
         prefix = f"{name}/"
         return {key.removeprefix(prefix): self.tensor(key) for key in self.entries if key.startswith(prefix)}
+
+    @cached_property
+    def unmoved(self) -> Tensors:
+        """By parameter, the entries that only rounding moves (see `unmoved`)."""
+        true = {name: array for name, array in self.section("gradients").items() if self._learnt(name)}
+        return unmoved.masks(true, *((self.facts["family"], self.config()) if self.whole else ()))
+
+    def _learnt(self, name: str) -> bool:
+        return self.entries[f"gradients/{name}"].role == "gradient"
 
     def text(self) -> Any:
         """The contents of text.json, hash checked; None where the case has none."""

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert.golden.unmoved import SLOTS, parameter, settled
+
 EXPLAINED, SUSPECT = 4, 64  # times the floor
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-# of the whole gradient's largest entry: a parameter whose true gradient is below only rounding moves (the key bias)
-NO_GRADIENT = 1e-13
 BAD = ("suspect", "wrong", "nan")
-SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq")  # of optimizer states, as they are used
 
 
 class Row(NamedTuple):
@@ -100,16 +99,16 @@ def compare(
     tensors: by case key and in the case's shapes. partial: the rows (B, T) of a tensor that the candidate supplied; the
     others are not compared. expected_alone: see `blocks.expected`.
     """
-    unmoved, rows = _unmoved(case), []
+    unmoved, rows = case.unmoved, []
     for key, entry in case.entries.items():
         if key not in tensors:
             if entry.role not in ("weight", "input"):
                 rows.append(Row(key, "missing"))
             continue
-        chosen = (partial or {}).get(key, ...)
-        got, truth = np.asarray(tensors[key])[chosen], np.asarray(case.tensor(key))[chosen]
+        chosen, truth = (partial or {}).get(key, ...), np.asarray(case.tensor(key))
+        got, truth = settled(key, np.asarray(tensors[key]), truth, unmoved)[chosen], truth[chosen]
         row = _compared(key, got, truth, entry.scale, floor(entry, dtype))
-        if row.status in BAD and _parameter(key) in unmoved:
+        if row.status in BAD and parameter(key) in unmoved:
             row = row._replace(status="exempt")
         alone = (expected_alone or {}).get(key)
         if alone is not None and row.ratio is not None:
@@ -184,24 +183,3 @@ def _worst(difference: np.ndarray) -> tuple[int, float]:
 
 def _index(index: tuple) -> tuple[int, ...]:
     return tuple(int(i) for i in index)
-
-
-def _parameter(key: str) -> str | None:
-    """The parameter that `key` is the state of: NAME of "steps/10/adam_m.NAME" and of "steps/10/NAME"."""
-    section, _, rest = key.partition("/")
-    if section != "steps":
-        return None
-    name = rest.partition("/")[2]
-    slot, _, owner = name.partition(".")
-    return owner if slot in SLOTS else name
-
-
-def _unmoved(case: Any) -> set[str]:
-    """Parameters whose true gradient is 0: an optimizer that divides by its size turns rounding into steps."""
-    largest = {
-        key.partition("/")[2]: float(np.abs(case.tensor(key)).max(initial=0))
-        for key, entry in case.entries.items()
-        if entry.role == "gradient"
-    }
-    bar = NO_GRADIENT * max(largest.values(), default=0.0)
-    return {name for name, value in largest.items() if value <= bar}

@@ -14,7 +14,7 @@ from minibert.checkpoint import strictjson
 from minibert.config import nearest, require
 from minibert.errors import InputError
 from minibert.golden import case as files
-from minibert.golden import cases, compare, kinds, noise
+from minibert.golden import cases, compare, kinds, noise, unmoved
 from minibert.golden.case import Case
 from minibert.golden.recipe import CaseRecipe
 
@@ -40,7 +40,8 @@ def make(name: str, recipe: CaseRecipe, path: Any, runs: int | None = None) -> C
     facts["certified"] = made.certificate(whole)
     facts["truth"] = _provenance(facts["dtype"], facts["certified"])
     scales, held = files.scale(whole), made.held(whole)
-    floors = noise.floors(made.evaluate, held, scales, recipe.seed, runs or noise.RUNS)
+    evaluate = made.settled(whole) if made.settled else made.evaluate
+    floors = noise.floors(evaluate, held, scales, recipe.seed, runs or noise.RUNS)
     outputs = ("output", *made.outputs)
     floors = made.raised(whole, floors)
     return files.write(path, facts, {**made.given, **held}, floors, made.text, outputs, scales)
@@ -124,7 +125,7 @@ def verify(case: Case, weights: Any = None) -> list[str]:
         if key not in got or got[key].shape != truth.shape:
             lines.append(f"{key}: not computed any more")
             continue
-        error = compare.error(got[key], truth, entry.scale)
+        error = compare.error(unmoved.settled(key, got[key], truth, case.unmoved), truth, entry.scale)
         if not error <= bar:
             lines.append(f"{key}: error {error:.1e}, bar {bar:.1e}")
     return lines

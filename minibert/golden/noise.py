@@ -220,10 +220,10 @@ def _renumbered(numbers: Array, order: Array) -> Array:
 
 # ---- Other formulas that are right -----------------------------------------------------------------------------------
 # (rounding of parts, the plain cache, the op's arguments by name) -> (y, cache)
-def _linear(r: Callable, c: dict, x: Array, weight: Array, bias: Array) -> tuple[Array, dict]:
+def _linear(r: Callable, c: dict, x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, dict]:
     half = max(1, x.shape[-1] // 2)
     product = x[..., :half] @ weight[:, :half].T + x[..., half:] @ weight[:, half:].T
-    return r(product) + bias, c
+    return r(product) + (0 if bias is None else bias), c
 
 
 def _linear_backward(f: Callable, dy: Array, c: dict, given: dict) -> Any:
@@ -231,8 +231,8 @@ def _linear_backward(f: Callable, dy: Array, c: dict, given: dict) -> Any:
     half, middle = len(rows) // 2, max(1, rows.shape[1] // 2)
     parts = [rows[i].T @ x[i] for i in (slice(half), slice(half, None))]
     dx = rows[:, :middle] @ c["weight"][:middle] + rows[:, middle:] @ c["weight"][middle:]
-    bias = rows[:half].sum(0) + rows[half:].sum(0)
-    return dx.reshape(c["x"].shape), {"weight": parts[0] + parts[1], "bias": bias}
+    bias = {"bias": rows[:half].sum(0) + rows[half:].sum(0)} if c["biased"] else {}
+    return dx.reshape(c["x"].shape), {"weight": parts[0] + parts[1], **bias}
 
 
 def _layer_norm(r: Callable, c: dict, x: Array, weight: Array, bias: Array, eps: float) -> tuple[Array, dict]:

@@ -111,7 +111,9 @@ def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
 
 
 def published(table: list, events: dict[str, trace.Event], rows: tuple[int, ...]) -> tuple[Tensors, Tensors]:
-    """(outputs, cotangents) under published names; what the subject never computes is left out. rows: `row_shape`."""
+    """(outputs, cotangents) under published names; what the subject never computes is left out. rows: `row_shape`.
+    Rows of the kind "joined" with one name stand side by side in its last axis.
+    """
     outputs, cotangents = {}, {}
     for name, path, kind, *_ in table:
         path, _, part = path.partition(":")
@@ -123,7 +125,9 @@ def published(table: list, events: dict[str, trace.Event], rows: tuple[int, ...]
         for store, array in ((outputs, value), (cotangents, cotangent)):
             if array is not None:
                 shape = array.shape if not lead else (*lead, *array.shape) if kind == "shared" else (*lead, -1)
-                store[name] = array.reshape(shape)
+                array = array.reshape(shape)
+                before = [store[name]] if kind == "joined" and name in store else []
+                store[name] = np.concatenate([*before, array], -1)
     return outputs, cotangents
 
 

@@ -13,6 +13,7 @@ from minibert import trace
 from minibert.golden import case as cases
 from minibert.golden import compare
 from minibert.golden.case import Case
+from minibert.golden.unmoved import settled
 from minibert.mistakes.catalogue import GRADIENTS
 from minibert.mistakes.swap import Key, Nesting
 from minibert.pairs import BLOCKS, PAIRS
@@ -24,7 +25,7 @@ class Evidence:
     """A candidate's tensors in causal order, and how far others lie from them."""
 
     def __init__(self, case: Case, candidate: Mapping[str, Any], dtype: str, keys: Iterable[str]):
-        self.truth = case.tensor
+        self.truth, self.unmoved = case.tensor, case.unmoved
         self.keys: list[str] = []
         floors = []
         for key in keys:
@@ -34,7 +35,9 @@ class Evidence:
                 self.keys.append(key)
                 floors.append(floor)
         self.shapes = [case.entries[key].shape for key in self.keys]
-        arrays = [np.asarray(candidate[key], np.float64).reshape(-1) for key in self.keys]
+        given = ((key, np.asarray(candidate[key], np.float64)) for key in self.keys)
+        held = [settled(key, array, case.tensor(key), case.unmoved) for key, array in given]
+        arrays = [array.reshape(-1) for array in held]
         self.sizes = np.array([a.size for a in arrays], np.int64)
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)])[:-1].astype(np.int64)
         self.values = np.concatenate(arrays) if arrays else np.zeros(0)
@@ -47,7 +50,7 @@ class Evidence:
     def only(self, chosen: list[int]) -> "Evidence":
         """The tensors of these numbers alone."""
         part = object.__new__(Evidence)
-        part.truth = self.truth
+        part.truth, part.unmoved = self.truth, self.unmoved
         part.keys, part.shapes = ([held[i] for i in chosen] for held in (self.keys, self.shapes))
         part.sizes = self.sizes[chosen]
         part.starts = np.concatenate([[0], np.cumsum(part.sizes)])[:-1].astype(np.int64)
@@ -67,7 +70,7 @@ class Evidence:
     def shaped(self, key: str, shape: tuple[int, ...], array: Any) -> Any:
         """The array in the case's shape; of one that differs by row where the case has one for all, the oddest row."""
         if array is None or np.shape(array) == shape:
-            return array
+            return array if array is None else settled(key, array, self.truth(key), self.unmoved)
         if not shape or shape[0] != 1 or np.size(array) % max(1, int(np.prod(shape))):
             return None
         rows, truth = np.reshape(array, (-1, *shape[1:])), self.truth(key)

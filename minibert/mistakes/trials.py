@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,13 +72,18 @@ class Trials:
 
     def _guarded(self) -> dict[Key, list[tuple[int, str, np.ndarray, float, float]]]:
         """What a mutant's forward pass is held against, by site."""
-        paths = {f"{FORWARD}/{name}": path for name, path, *_ in self.module.activations(self.subject.config)}
+        paths = defaultdict(list)
+        for name, path, *_ in self.module.activations(self.subject.config):
+            paths[f"{FORWARD}/{name}"].append(path.partition(":")[::2])
         keys, e, at = {site.path: site.key for site in self.sites}, self.evidence, {}
         for i, key in enumerate(e.keys):
-            path, _, part = paths.get(key, "").partition(":")
-            if path in keys:
-                values = e.values[e.starts[i] : e.starts[i] + e.sizes[i]]
-                at.setdefault(keys[path], []).append((i, part, values, e.scales[i], e.floors[i]))
+            values = e.values[e.starts[i] : e.starts[i] + e.sizes[i]].reshape(e.shapes[i])
+            held = paths[key]
+            fits = len(held) < 2 or values.shape[-1] % len(held) == 0
+            parts = np.split(values, len(held), -1) if len(held) > 1 and fits else [values]
+            for (path, part), own in zip(held, parts, strict=False):
+                if path in keys and fits:
+                    at.setdefault(keys[path], []).append((i, part, own.reshape(-1), e.scales[i], e.floors[i]))
         return at
 
     def _guard(self, mutants: list[Mutant]) -> Guard:

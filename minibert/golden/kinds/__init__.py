@@ -30,7 +30,8 @@ class Made:
     evaluate: see `noise.Evaluation`; outputs: forward names whose role is "output"; text: the contents of text.json.
 
     certificate: truth -> errors against 50 digits, by key; held: truth -> what of it is written; raised: (truth,
-    floors) -> floors, with what the evaluations happened not to show.
+    floors) -> floors, with what the evaluations happened not to show; settled: truth -> `evaluate`, with the truth
+    where only rounding moves a part of a tensor.
     """
 
     facts: dict[str, Any]
@@ -41,6 +42,7 @@ class Made:
     certificate: Callable[[Tensors], dict[str, float]] = lambda truth: {}
     held: Callable[[Tensors], Tensors] = lambda truth: truth
     raised: Callable[[Tensors, Floors], Floors] = lambda truth, floors: floors
+    settled: Callable[[Tensors], Callable[..., Tensors]] | None = None
 
 
 def names() -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from minibert import batches, families, objective, tree
 from minibert.checkpoint.names import to_published
 from minibert.config import to_fields
-from minibert.golden import cases, certify, noise, places, subject
+from minibert.golden import cases, certify, noise, places, subject, unmoved
 from minibert.golden.case import scale
 from minibert.golden.draws import Draws
 from minibert.golden.kinds import Floors, Made
@@ -28,6 +28,10 @@ def made(recipe: CaseRecipe) -> Made:
     whole, given = subject_of(recipe)
     module = families.family(whole.family)
     flat = to_published(whole.params, module.names(whole.config))
+
+    def evaluated(dtype: np.dtype, around: tuple) -> Tensors:
+        return subject.observe(cast(whole, dtype, around), recipe.steps)
+
     facts = {
         "family": whole.family,
         "objective": " + ".join(module.terms(whole.config)),
@@ -41,11 +45,12 @@ def made(recipe: CaseRecipe) -> Made:
     return Made(
         facts,
         {**{f"weights/{name}": array for name, array in flat.items()}, **inputs_of(given)},
-        lambda dtype, around: subject.observe(cast(whole, dtype, around), recipe.steps),
+        evaluated,
         outputs(whole.family, whole.config),
         certificate=lambda truth: certify.step(cast(whole, np.float64), truth),
         held=lambda truth: held(recipe, whole, truth),
         raised=lambda truth, floors: through_the_optimizer(whole, recipe.steps, truth, floors, recipe.seed),
+        settled=lambda truth: lambda *given: _settled(evaluated(*given), truth, still(whole, truth)),
     )
 
 
@@ -53,6 +58,17 @@ def evaluate(case: Any, weights: Any = None) -> noise.Evaluation:
     """Of a case that was read."""
     whole, steps = case.subject(weights), tuple(case.facts["steps"])
     return lambda dtype, around: subject.observe(cast(whole, dtype, around), steps)
+
+
+def still(whole: Subject, truth: Tensors) -> Tensors:
+    """`unmoved.masks` of a whole computation's parameters."""
+    names = dict.fromkeys(name for _, name, _ in families.family(whole.family).names(whole.config))
+    true = {name: truth[f"gradients/{name}"] for name in names if f"gradients/{name}" in truth}
+    return unmoved.masks(true, whole.family, whole.config)
+
+
+def _settled(got: Tensors, truth: Tensors, masks: Tensors) -> Tensors:
+    return {key: unmoved.settled(key, array, truth[key], masks) for key, array in got.items()}
 
 
 # ---- What is given ---------------------------------------------------------------------------------------------------
@@ -157,7 +173,7 @@ def through_the_optimizer(
     raised = {key: dict(value) for key, value in floors.items()}
     if not steps:
         return raised
-    scales = scale(truth)
+    scales, masks = scale(truth), still(whole, truth)
     names = {path: name for path, name, *_ in families.family(whole.family).names(whole.config)}
     parameters = {f"steps/{k}/{name}" for k in steps for name in names.values()}
     for precision in noise.PRECISIONS:
@@ -174,6 +190,7 @@ def through_the_optimizer(
                 return tree.unflatten(flat)
 
             got = subject.observe(replace(cast(whole, np.float64), parts={"grads": shaken}), steps)
+            got = _settled(got, truth, masks)
             for key in parameters & raised.keys():
                 floor = raised[key][precision]
                 if floor is not None:

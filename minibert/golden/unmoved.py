@@ -1,0 +1,50 @@
+"""What only rounding moves: parameters whose true gradient is 0, alone (BERT's key bias) or as a part of a fused one
+(the middle third of GPT-2's c_attn.bias). An optimizer that divides by its size turns that rounding into steps.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minibert import families, tree
+from minibert.checkpoint.names import from_published, to_published
+
+Tensors = Mapping[str, np.ndarray]
+
+NO_GRADIENT = 1e-13  # of the whole gradient's largest entry
+SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq")  # of optimizer states, as they are used
+
+
+def parameter(key: str) -> str | None:
+    """The parameter that `key` is the state of: NAME of "steps/10/adam_m.NAME" and of "steps/10/NAME"."""
+    section, _, rest = key.partition("/")
+    if section != "steps":
+        return None
+    name = rest.partition("/")[2]
+    slot, _, owner = name.partition(".")
+    return owner if slot in SLOTS else name
+
+
+def masks(gradients: Tensors, family: str | None = None, config: Any = None) -> dict[str, np.ndarray]:
+    """The entries of each tensor, by name, that only rounding moves, where there are any. gradients: the true ones, by
+    published name; family, config: whose fused tensors are looked at part by part.
+    """
+    bar = NO_GRADIENT * max((float(np.abs(g).max(initial=0)) for g in gradients.values()), default=0.0)
+
+    def still(g: np.ndarray) -> np.ndarray:
+        return np.full(g.shape, np.abs(g).max(initial=0) <= bar)
+
+    found = {name: still(g) for name, g in gradients.items()}
+    if family is not None:
+        rows = families.family(family).names(config)
+        found |= to_published(tree.map(still, from_published(dict(gradients), rows)), rows)
+    return {name: mask for name, mask in found.items() if mask.any()}
+
+
+def settled(key: str, array: np.ndarray, truth: np.ndarray, unmoved: Tensors) -> np.ndarray:
+    """The array with the truth where only rounding moves a part of it; as it is where it moves all of it or nothing."""
+    mask = unmoved.get(parameter(key) or "")
+    if mask is None or mask.all() or mask.shape != np.shape(array):
+        return array
+    return np.where(mask, truth, array)
