@@ -307,7 +307,7 @@ def final_norm() -> Replacement:
     return Replacement(encoder_layer, encoder_layer_backward)
 
 
-def _no_norm() -> Replacement:
+def no_norm() -> Replacement:
     """x for the norm of it."""
 
     def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
@@ -509,7 +509,7 @@ entry(
     "hkproj/pytorch-transformer#14", "output", "BERT-ENC-2",
     mutants=[
         _normed_last,
-        swap("no norm behind the last layer", "layer_norm", _no_norm(), FINAL),
+        swap("no norm behind the last layer", "layer_norm", no_norm(), FINAL),
         swap("the norm behind the last layer twice", "layer_norm", _norm_twice(), FINAL),
         swap("the norm behind the last layer has no weights", "layer_norm",
              unweighted(), FINAL),
