@@ -1,11 +1,12 @@
-"""Using a model on text: sentence vectors, masked words, replaced tokens."""
+"""Using a model on text: sentence vectors, masked words, replaced tokens, and what comes after a text."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, objective, signatures, tree
+from minibert import batches, generation, objective, signatures, tree
 from minibert.config import listed, one_of, shown, whole
 from minibert.errors import InputError
 from minibert.model import Model
@@ -130,3 +131,99 @@ def replaced_tokens(model: Model, text: str) -> list[Suspicion]:
     probabilities = np.exp(-np.logaddexp(0, -logits))
     rows = list(zip(encoding.tokens, encoding.ids, encoding.offsets, probabilities, strict=True))
     return [Suspicion(token, int(i), *span, float(p)) for token, i, span, p in rows[1:-1]]
+
+
+class Continuation(NamedTuple):
+    """What was written after a text (of a model that reads a source: for it): its text, the ids of its tokens, the end
+    too if it was met, and its score (`generation.Written`).
+    """
+
+    prompt: str
+    text: str
+    ids: list[int]
+    score: float
+
+
+def continued(
+    model: Model, texts: Iterable[str], batch_size: int = 8, first: int = 0,
+    show: Callable[[str], object] | None = None, **settings: Any,
+) -> Iterator[Continuation]:  # fmt: skip
+    """What `model.generate` writes after each text, in the order given; settings: its own.
+
+    A text without tokens begins with bos_token_id. batch_size: texts that are read and answered together; which ones
+    are changes an answer by rounding alone. first: the number of the first text among those of one seed. show: called with the text as it is written, no character before it is whole; for one text at a time, no beams.
+    """
+    tokenizer, batch_size = _tokenizer(model), whole("batch_size", batch_size, 1)
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise InputError(f"texts {shown(texts)}: expected several")
+    texts, number = iter(texts), whole("first", first)
+    while part := list(islice(texts, 1 if show else batch_size)):
+        encodings = [tokenizer.encode(text) for text in part]
+        for rows in _together(model, encodings, settings):
+            grown = _growing(show or str)
+            progress = _decoding(tokenizer, grown) if show else None
+            inputs = _prompts(model, [encodings[i] for i in rows])
+            written = model.written(**inputs, first=number, progress=progress, **settings)
+            number += len(rows)
+            begin = written.ids.shape[1] - int(written.lengths.max())
+            for i, line, length, score in zip(rows, written.ids, written.lengths, written.scores, strict=True):
+                ids = line[begin : begin + int(length)].tolist()
+                text = _decoded(tokenizer, ids)
+                grown(text, last=True)
+                yield Continuation(part[i], text, ids, float(score))
+
+
+def _decoding(tokenizer: Any, grown: Callable[[str], object]) -> generation.Progress:
+    """What is told of each token of one row, and tells of the text so far."""
+    ids: list[int] = []
+
+    def progress(new: np.ndarray) -> None:
+        ids.extend(new.tolist())
+        grown(_decoded(tokenizer, ids))
+
+    return progress
+
+
+def _growing(show: Callable[[str], object]) -> Callable[..., None]:
+    """What is told of a text as it grows, and shows what is new: a character not before its last byte has come."""
+    so_far = ""
+
+    def grown(text: str, last: bool = False) -> None:
+        nonlocal so_far
+        whole = text if last else text.removesuffix("\ufffd")  # stands for bytes that may still be completed
+        if whole.startswith(so_far):
+            show(whole[len(so_far) :])
+            so_far = whole
+
+    return grown
+
+
+def _together(model: Model, encodings: list[Any], settings: dict[str, Any]) -> list[list[int]]:
+    """Which of some texts are read together: neighbours. By itself is one without tokens, and one that may not become
+    as long as the others; all where a row's own length counts, to which padding would add.
+    """
+    said = {**model.generation, **settings}
+    most, new = batches.longest(model.module, model.config), said.get("max_new_tokens") or generation.DEFAULT_NEW
+    counted = any(said.get(name) for name in ("max_length", "min_length"))
+    lengths = [len(encoding.ids) for encoding in encodings]
+    fits = [length > 0 and (most is None or length + new - 1 <= most) and not counted for length in lengths]
+    grouped = groupby(range(len(encodings)), key=lambda i: fits[i] or -i - 1)
+    return [list(group) for _, group in grouped]
+
+
+def _prompts(model: Model, encodings: list[Any]) -> dict[str, np.ndarray]:
+    """The inputs of `generate`: of a decoder padded on the left, of one with a source as its `encode` reads them."""
+    if generation.WRITTEN in model.module.inputs(model.config):
+        return model.module.read(encodings, model.tokenizer.pad_id)
+    lengths = np.array([len(encoding.ids) for encoding in encodings])
+    if not lengths.all():
+        return {}
+    mask = np.arange(lengths.max()) >= lengths.max() - lengths[:, None]
+    ids = np.zeros(mask.shape, np.int64)
+    ids[mask] = np.concatenate([encoding.ids for encoding in encodings])
+    return {generation.PROMPT: ids, generation.MASK: mask}
+
+
+def _decoded(tokenizer: Any, ids: list[int]) -> str:
+    """The text of the ids that have any: rows of the table beyond the vocabulary are padding."""
+    return tokenizer.decode([i for i in ids if i < len(tokenizer)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import adapters, families, objective, signatures, tree
+from minibert import adapters, families, generation, objective, signatures, tree
 from minibert import config as configs
 from minibert.checkpoint import directory as directories
 from minibert.checkpoint.names import to_published
@@ -21,11 +21,15 @@ Tree = Any
 class Model:
     """What `minibert.create` and `minibert.load` return.
 
-    family: its name; config: its frozen Config; params: the tree of parameters; tokenizer: or None.
+    family: its name; config: its frozen Config; params: the tree of parameters; tokenizer: or None; generation: what
+    generation_config.json says, by published names.
     """
 
-    def __init__(self, family: str, config: Any, params: Tree, tokenizer: Any = None):
+    def __init__(
+        self, family: str, config: Any, params: Tree, tokenizer: Any = None, generation: dict[str, Any] | None = None
+    ):
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
+        self.generation = {} if generation is None else generation
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
 
@@ -96,6 +100,85 @@ class Model:
         if not fits:
             raise InputError(f"cache {shown(cache)}: expected what this model's `loss` returned beside the loss")
         return objective.loss_backward(cache)
+
+    # ---- From token to token -----------------------------------------------------------------------------------------
+    def start(self, **inputs: Any) -> Tree:
+        """The state that has read these inputs of `encode`; without any of a decoder, one that has read nothing yet.
+
+        Of a decoder that is the prompt, or a part of it; padding, if any, in front. Of an encoder with a decoder it is
+        the source. A state is a tree of arrays with rows in front, {} where nothing is read, and is never written to:
+        `tree.map(lambda a: a[rows], state)` is that of these rows. Raises InputError as `encode` does, and for a
+        family that does not go on from token to token.
+        """
+        module = self._going_on()
+        specs, given = module.inputs(self.config), {name: value for name, value in inputs.items() if value is not None}
+        arrays = self._checked(given, specs)[0] if given or generation.WRITTEN in specs else {}
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by `step`
+            return module.start(self.params, self.config, arrays)
+
+    def step(self, ids: Any, state: Tree) -> tuple[np.ndarray, Tree]:
+        """(logits (N, V) of what follows, the state that has read the ids, too): ids (N,), or (N, n) read in order.
+
+        Raises InputError for ids out of range, a state of other rows, and logits beyond the parameters' precision.
+        """
+        module, given = self._going_on(), signatures.array("ids", ids)
+        specs = module.inputs(self.config)
+        spec = signatures.parse(specs[generation.rows_of(specs)])
+        given = given[:, None] if given.ndim == 1 else given
+        given = signatures.check("ids", given, spec._replace(dims=("N", "n")), configs.to_fields(self.config))
+        require(given.size > 0, f"ids: empty, shape {given.shape}")
+        require(isinstance(state, dict | list), f"state {shown(state)}: expected what `start` or `step` returned")
+        for path, array in tree.flatten(state).items():
+            fits = isinstance(array, np.ndarray) and array.shape[:1] == given.shape[:1]
+            found = getattr(array, "shape", type(array).__name__)
+            require(fits, f"state: {path!r} is {found}, expected an array of {len(given)} rows")
+        return self._stepped(given, state)
+
+    def generate(self, input_ids: Any = None, attention_mask: Any = None, **settings: Any) -> np.ndarray:
+        """Rows of ids, as `generate` of transformers returns them: the prompt (B, T), of an encoder with a decoder the
+        start id, with what was written; behind its end a row is filled with pad_token_id, else the end id.
+
+        attention_mask: 1 = token; prompts of unequal length are padded on the left. settings: max_new_tokens (20),
+        max_length, min_new_tokens, min_length, num_beams (1), do_sample (False), temperature (1.0), top_k (0), top_p
+        (1.0), length_penalty (1.0), early_stopping (False, True, "never"), no_repeat_ngram_size (0),
+        repetition_penalty (1.0), eos_token_id (one or several, None: no end), pad_token_id, bos_token_id (what a row
+        begins with that is given no ids), decoder_start_token_id, forced_bos_token_id, forced_eos_token_id; what is
+        not given is as generation_config.json says, without that file as the config says. seed (0), or uniforms
+        (steps, B) from [0, 1): what is drawn with do_sample; first (0): the number of the first row among those of the
+        seed. progress: called with the ids (B,) of each step as they
+        are written, not with beams. How each token is chosen: `minibert.generation`. Raises InputError as `encode`
+        does, for settings that are unknown, out of range or not implemented, and where a row would become longer than
+        the position table (without max_new_tokens and max_length it ends there).
+        """
+        return self.written(input_ids, attention_mask, **settings).ids
+
+    def written(
+        self, input_ids: Any = None, attention_mask: Any = None, *, seed: int = 0, first: int = 0,
+        uniforms: Any = None, progress: generation.Progress | None = None, **settings: Any,
+    ) -> generation.Written:  # fmt: skip
+        """What `generate` returns, and the score of each row (`generation.Written`)."""
+        module = self._going_on()
+        specs = module.inputs(self.config)
+        given = {generation.PROMPT: input_ids, generation.MASK: attention_mask}
+        given |= {name: settings.pop(name) for name in [*settings] if name in specs}
+        given = {name: value for name, value in given.items() if value is not None}
+        arrays = self._checked(given, specs)[0] if given or generation.WRITTEN in specs else {}
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by name in `_stepped`
+            begun = generation.begun(module, self.params, self.config, arrays, settings, self.generation)
+            return generation.written(self._stepped, begun, seed, first, uniforms, progress)
+
+    def _going_on(self) -> ModuleType:
+        """The family's file, if it goes on from token to token."""
+        self._dtype()
+        if not all(hasattr(self.module, name) for name in ("start", "step")):
+            raise InputError(f"{self.family} does not go on from token to token: it has no `start` and `step`")
+        return self.module
+
+    def _stepped(self, ids: np.ndarray, state: Tree) -> tuple[np.ndarray, Tree]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits, state = self.module.step(self.params, self.config, ids, state)
+        require(bool(np.isfinite(logits).all()), f"the logits are not finite: {_beyond(logits.dtype)}")
+        return logits, state
 
     def _checked(self, given: dict[str, Any], texts: dict[str, str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """(the arrays under the family's own names, each as its Spec says; the size of each letter in the Specs)."""
@@ -190,12 +273,13 @@ class Model:
         return [*self.module.names(self.config), *adapters.names(self.params)]
 
     def save(self, path: Any) -> None:
-        """Writes the published layout: config.json, model.safetensors, vocabulary."""
+        """Writes the published layout: config.json, generation_config.json, model.safetensors, vocabulary."""
         fits = isinstance(path, str | os.PathLike) and "\0" not in os.fspath(path)
         if not fits:
             raise InputError(f"path {shown(path)}: expected the path of a directory")
+        held = self.family, self.config, self.params, self.tokenizer, self.generation
         try:
-            directories.save(directories.Held(self.family, self.config, self.params, self.tokenizer), path)
+            directories.save(directories.Held(*held), path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 

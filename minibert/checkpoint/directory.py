@@ -1,4 +1,5 @@
-"""Published directories: config.json, model.safetensors (or shards and their index), the tokenizer's files.
+"""Published directories: config.json, model.safetensors (or shards and their index), the tokenizer's files, and
+generation_config.json, the settings of `generate`.
 
 What a family's module says about its files, in the tables at its end:
 
@@ -35,7 +36,8 @@ from minibert.config import from_fields, parameter_dtype, require, shown, to_fie
 from minibert.errors import InputError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-OWNED = (CONFIG, WEIGHTS, INDEX, *tokenizers.FILES)
+GENERATION = "generation_config.json"
+OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, *tokenizers.FILES)
 FOREIGN = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack", ".index")  # other frameworks' weights
 
 # Keys of published configs that carry no mathematics: with the values for which that is so, () for any.
@@ -60,12 +62,13 @@ DROPPED = {
 
 
 class Held(NamedTuple):
-    """What a published directory holds: the arguments of a `Model`."""
+    """What a published directory holds: the arguments of a `Model`. generation: what generation_config.json says."""
 
     family: str
     config: Any
     params: Any
     tokenizer: Any = None
+    generation: dict[str, Any] | None = None
 
 
 def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
@@ -100,7 +103,9 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
         require(len(tokenizer) <= config.vocab_size, f"{sizes} rows: they don't belong together")
-    return Held(families.named(module), config, params, tokenizer)
+    said = folder / GENERATION
+    generation = _fields(said) if reading.present(atomic.place(said)) else None  # judged when it is asked
+    return Held(families.named(module), config, params, tokenizer, generation)
 
 
 def save(model: Held, directory: Any) -> None:
@@ -116,10 +121,13 @@ def save(model: Held, directory: Any) -> None:
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
+    said = _text(GENERATION, model.generation) if model.generation else None
     parts, aliases = _towers(module, config), module.aliases(config)
     owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED))
     with atomic.directory(directory, owned) as folder:
         _write(folder, model, config, {} if parts else flat, model.params.keys())
+        if said is not None:
+            atomic.write_text(folder / GENERATION, said)
         for part, of_part in parts.items():
             (folder / part).mkdir()
             sources = {name: f"{part}.{name}" for _, name, _ in module.names(of_part)}
@@ -142,10 +150,16 @@ def _write(folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray
         origin = {"architectures": [_architecture(known, heads)], **origin}
         origin["dtype"] = np.result_type(*tensors.values()).name
         safetensors.write(folder / WEIGHTS, tensors, {"format": "pt"})
-    text = json.dumps(origin | fields, ensure_ascii=False, allow_nan=False, indent=2)
-    atomic.write_text(folder / CONFIG, f"{text}\n")
+    atomic.write_text(folder / CONFIG, _text(CONFIG, origin | fields))
     if model.tokenizer is not None:
         model.tokenizer.save(folder)
+
+
+def _text(name: str, fields: Any) -> str:
+    try:
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{name} cannot hold what it is to say: {error}") from None
 
 
 def _towers(module: ModuleType, config: Any) -> dict[str, Any]:

@@ -300,7 +300,8 @@ def _read(p: Tree, config: Config, inputs: Tree, state: Tree) -> tuple[Array, Tr
     mask = np.concatenate([state["mask"], seen], axis=1) if state else seen
     given = {**inputs, "attention_mask": mask, "position_ids": positions, "past": state.get("layers")}
     out, c = encode(p, config, given, keep=layers.keys_values)
-    return out["last_hidden_state"], {"layers": c["decoder"], "mask": mask, "position": positions[:, -1] + 1}
+    after = np.where(seen.any(1), positions[:, -1] + 1, before)  # padding alone moves no position
+    return out["last_hidden_state"], {"layers": c["decoder"], "mask": mask, "position": after}
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------

@@ -136,7 +136,8 @@ def _rejudged(
             own = error(single[key], truth[key], entry.scale)
             entry = entry._replace(noise={**entry.noise, "float32": max(entry.noise["float32"], own)})
         entries[key] = entry
-    view = SimpleNamespace(entries=entries, tensor=lambda key: truth[key] if key in truth else golden.tensor(key))
+    view = SimpleNamespace(entries=entries, tensor=lambda key: truth[key] if key in truth else golden.tensor(key),
+                           unmoved=golden.unmoved)  # fmt: skip
     return compare(view, held.tensors, dtype, held.partial)
 
 

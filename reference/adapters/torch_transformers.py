@@ -22,7 +22,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 MODELS = {
     **dict.fromkeys(("bert", "bert_wwm", "macbert"), "BertForPreTraining"), "bert_wwm_ext": "BertForMaskedLM",
-    "roberta": "RobertaForMaskedLM", "albert": "AlbertForPreTraining",
+    "roberta": "RobertaForMaskedLM", "albert": "AlbertForPreTraining", "gpt2": "GPT2LMHeadModel",
     "generator": "ElectraForMaskedLM", "discriminator": "ElectraForPreTraining",
 }  # fmt: skip
 SEEN, KEEP, CALLS = {}, {}, Counter()  # of the pass in progress: what hooks saw, dropout masks, calls of each module
@@ -82,8 +82,8 @@ def network(role, start, config, weights):
 
 def observed(module, args, output):
     if isinstance(module, torch.nn.Dropout):
-        keep = KEEP.get(called(module))
-        return output if keep is None else output * keep / (1 - module.p)
+        keep = KEEP.get(name := called(module))
+        return note(name, output if keep is None else output * keep / (1 - module.p))
     if isinstance(output := output[0] if isinstance(output, tuple) else output, torch.Tensor):
         note(called(module), output)
     return None
@@ -109,7 +109,7 @@ def attention(module, query, key, value, attention_mask, scaling=None, dropout=0
         lowest = torch.finfo(scores.dtype).min if module.mask_constant == "min" else float(module.mask_constant)
         scores = scores + attention_mask.clamp(min=lowest)
     probs = note(called(module, ".probs"), scores.softmax(-1))
-    drop = getattr(module, "attention_dropout", None) or module.dropout
+    drop = getattr(module, "attention_dropout", getattr(module, "attn_dropout", None)) or module.dropout
     keep = KEEP.get(called(drop))
     dropped = probs if keep is None else probs * keep / (1 - drop.p)
     context = note(called(module, ".context"), (dropped @ value).transpose(1, 2).flatten(2))
@@ -129,6 +129,9 @@ def traced(models, batch, config):
         ids, labels = replaced(batch) if AT[0] == "discriminator." else given
         out = model(ids, attention_mask=mask, token_type_ids=types)
         logits = out.get("prediction_logits", out.get("logits"))
+        if "labels" in batch:  # -100: nothing is asked
+            terms["next_token"] = cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten())
+            continue
         if labels is not None:
             each = binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
             weight = (torch.ones_like(ids) if mask is None else mask).to(each.dtype)
@@ -183,7 +186,7 @@ def trained(models, parameters, batches, facts):
                 m, v = (moments[f"{slot}.{name}"] for slot in slots)
                 m.mul_(0.9).add_(0.1 * g)
                 v.mul_(0.999).add_(0.001 * g * g)
-                decay = plan["weight_decay"] * (not re.search("LayerNorm|layer_norm|bias", name))
+                decay = plan["weight_decay"] * (not re.search("LayerNorm|layer_norm|ln_|bias", name))
                 p -= rate * (m / fix1 / ((v / fix2).sqrt() + eps) + decay * p)
         if k in facts["steps"]:
             rate = torch.tensor(rate, dtype=torch.float64)

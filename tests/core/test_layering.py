@@ -21,7 +21,7 @@ LEVELS = [
     ["layers"],
     ["heads"],
     ["objective"],
-    ["checkpoint.names", "batches"],
+    ["checkpoint.names", "batches", "generation"],
     ["families", "tokenizers", "corruption", "corpus", "optim"],
     ["checkpoint"],
     ["model"],

@@ -71,6 +71,8 @@ def test_level(tmp_path, adapter, case, dtype, level):
 @pytest.mark.parametrize(
     ("case", "level"),
     [
+        ("gpt2/published", TRAJECTORY),
+        ("gpt2/probe", GRADIENTS),
         ("roberta/published", TRAJECTORY),
         ("albert/published", TRAJECTORY),
         ("albert/groups", GRADIENTS),
@@ -110,7 +112,7 @@ def test_a_mistake_in_an_adapter_is_found_where_it_stands(tmp_path):
 @pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
 def test_it_is_small_and_needs_nothing_of_minibert(path):
     source = path.read_text(encoding="utf-8")
-    assert len(source.splitlines()) < (215 if path.stem == "torch_transformers" else 150)  # that one knows six families
+    assert len(source.splitlines()) < (220 if path.stem == "torch_transformers" else 150)  # it knows seven families
     for node in ast.walk(ast.parse(source)):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []

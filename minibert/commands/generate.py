@@ -1,0 +1,103 @@
+"""`minibert generate`: a text goes on, token by token."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import minibert
+from minibert import inference, streams
+from minibert.config import whole
+from minibert.errors import InputError, printable
+
+# option: (its setting, the option without which it says nothing)
+SETTINGS = {
+    "max_new_tokens": ("max_new_tokens", None), "min_new_tokens": ("min_new_tokens", None),
+    "beams": ("num_beams", None), "sample": ("do_sample", None), "temperature": ("temperature", "sample"),
+    "top_k": ("top_k", "sample"), "top_p": ("top_p", "sample"), "length_penalty": ("length_penalty", "beams"),
+    "early_stopping": ("early_stopping", "beams"), "no_repeat_ngram": ("no_repeat_ngram_size", None),
+    "repetition_penalty": ("repetition_penalty", None),
+}  # fmt: skip
+EARLY = {"no": False, "yes": True, "never": "never"}
+
+
+def parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    about = "what comes after a text"
+    more = "Settings that are not given are those of generation_config.json in DIR."
+    command = commands.add_parser("generate", help=about, description=f"Writes {about}. {more}")
+    command.set_defaults(run=_generate)
+    command.add_argument("directory", metavar="DIR")
+    command.add_argument("text", nargs="*", help="texts to go on from; default: lines of standard input")
+    command.add_argument("--max-new-tokens", type=int, metavar="N", help="at most so many; default 20")
+    command.add_argument("--min-new-tokens", type=int, metavar="N", help="no end before so many")
+    command.add_argument("--json", action="store_true", help="one JSON object a text: prompt, text, ids, score")
+    command.add_argument("--batch-size", type=int, default=8, metavar="TEXTS", help="read together; default 8")
+    ways = command.add_argument_group("which tokens", "the most probable one each time, unless")
+    flag = argparse.BooleanOptionalAction
+    ways.add_argument("--sample", action=flag, help="draw tokens by their probability")
+    ways.add_argument("--temperature", type=float, metavar="X", help="below 1 likely tokens become likelier")
+    ways.add_argument("--top-k", type=int, metavar="N", help="draw from the N most probable; 0: from all")
+    ways.add_argument("--top-p", type=float, metavar="P", help="draw from the fewest that make up P")
+    ways.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn; default 0")
+    ways.add_argument("--beams", type=int, metavar="N", help="keep the N best texts at each step")
+    ways.add_argument("--length-penalty", type=float, metavar="X", help="score / length^X; above 0 longer is better")
+    ways.add_argument("--early-stopping", choices=EARLY, help="end with N texts; never before none is better")
+    ways.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N tokens in a row twice")
+    ways.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1: less of what was there")
+
+
+def _generate(args: argparse.Namespace) -> None:
+    whole("--batch-size", args.batch_size, 1)
+    whole("--seed", args.seed)
+    model = minibert.load(args.directory)
+    settings = _settings(args, model.generation)
+    texts = streams.texts(args.text)
+    if args.json:
+        for found in inference.continued(model, texts, args.batch_size, **settings):
+            print(json.dumps(found._asdict()), flush=True)
+    elif sys.stdout.isatty() or len(args.text) == 1:
+        door = _lines if sys.stdout.isatty() else printable
+        for number, text in enumerate(texts):
+            _streamed(model, text, door, {**settings, "first": number})
+    else:
+        for found in inference.continued(model, texts, args.batch_size, **settings):
+            print(printable(found.prompt + found.text), flush=True)
+
+
+def _settings(args: argparse.Namespace, stated: dict[str, Any]) -> dict[str, Any]:
+    """Those given; InputError for one that would say nothing."""
+    given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    if "early_stopping" in given:
+        given["early_stopping"] = EARLY[given["early_stopping"]]
+    settings = {SETTINGS[name][0]: value for name, value in given.items()}
+    said = {**stated, **settings}
+    heard = {"sample": said.get("do_sample"), "beams": said.get("num_beams") not in (None, 1), None: True}
+    for name in given:
+        if not heard[SETTINGS[name][1]]:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} says nothing without --{SETTINGS[name][1]}")
+    return {**settings, "seed": args.seed}
+
+
+def _streamed(model: minibert.Model, text: str, door: Callable[[str], str], settings: dict[str, Any]) -> None:
+    """One text on standard output, token by token as they come; with Ctrl-C those that came."""
+    begun = False
+
+    def show(more: str) -> None:
+        nonlocal begun
+        print("" if begun else door(text), door(more), sep="", end="", flush=True)
+        begun = True
+
+    try:
+        for _ in inference.continued(model, [text], show=show, **settings):
+            pass
+    finally:
+        if begun:
+            print(flush=True)
+
+
+def _lines(text: str) -> str:
+    """Foreign text for a terminal, on as many lines as it has."""
+    return "\n".join(map(printable, text.split("\n")))
