@@ -1,4 +1,4 @@
-"""Mistakes of GPT-2: who may see whom, what is predicted where, one projection for three, the norm's place, the state."""
+"""Mistakes of GPT-2: who may see whom, what is predicted where, three projections in one, norms, switches, cache."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,63 +9,30 @@ import numpy as np
 
 from minibert import ops
 from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap, weights
-from minibert.mistakes.ops.attention import loaded, masked_probs, of_attention, retaken
-from minibert.mistakes.ops.data import with_dropout
+from minibert.mistakes.ops.attention import (
+    NAMES,
+    UNCERTAIN_SCORES,
+    loaded,
+    masked_probs,
+    of_attention,
+    ordered,
+    seeing,
+)
+from minibert.mistakes.ops.data import exchanged
 from minibert.mistakes.ops.embeddings import summed
-from minibert.mistakes.ops.losses import IGNORED, batched, of_tokens
+from minibert.mistakes.ops.losses import IGNORED, divided, moved, predicting
 from minibert.mistakes.ops.norms import FINAL, no_norm, rewired
 from minibert.mistakes.swap import Replacement, edited
 
 Array = np.ndarray
-here = partial(only, "gpt2")
 
-
-# ---- Who may see whom ------------------------------------------------------------------------------------------------
-def seeing(what: str, rule: Callable[[Array, Array], Array], masked: str = "min") -> Callable:
-    """Another mask: rule(how many places before the query the key stands (T, S), the keys there are) -> bits."""
-
-    def edit(given: dict[str, Any]) -> dict[str, Any]:
-        length, total = given["q"].shape[2], given["k"].shape[2]
-        before = np.arange(total - length, total)[:, None] - np.arange(total)
-        return {"mask": rule(before, given["mask"][:, :, -1:]), "masked": masked}
-
-    return here(of_attention(what, replacement=edited(ops.attention, edit)))
-
-
-# ---- What is predicted where -----------------------------------------------------------------------------------------
-def predicting(what: str, rule: Callable[[Array], Array]) -> Callable:
-    """Other labels: rule(those of the batch) -> of each position what it is to predict."""
-
-    def edit(b: dict, *_: Any) -> dict[str, Any]:
-        labels = rule(b["labels"]).reshape(-1)
-        return {"labels": labels, "weights": np.ones(labels.shape), "ignore": IGNORED, "denominator": None}
-
-    return here(of_tokens(what, batched(edit)))
-
-
-def moved(labels: Array, by: int) -> Array:
-    """The labels of `by` positions later; nothing is asked where there is none."""
-    places = np.arange(labels.shape[1]) + by
-    there = (places >= 0) & (places < labels.shape[1])
-    return np.where(there, labels[:, places % labels.shape[1]], IGNORED)
-
-
-def divided(what: str, by: Callable[[Array], Any]) -> Callable:
-    """The summed loss divided by another number: by(labels)."""
-    return here(of_tokens(what, batched(lambda b, *_: {"denominator": float(by(b["labels"]))})))
-
-
-# ---- One projection --------------------------------------------------------------------------------------------------
-NAMES = ("query", "key", "value")
 ORDERS = [order for order in permutations(range(3)) if order not in ((0, 1, 2), (1, 0, 2))]  # A30 has the last
+RATES = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
 
 
-def ordered(order: tuple[int, ...]) -> list[Callable]:
-    """The thirds taken for one another: each time the projection is run, and once when it is loaded."""
-    what = "thirds taken for " + ", ".join(NAMES[i] for i in order)
-    taken = retaken(lambda width, heads: np.arange(width).reshape(3, -1)[list(order)].reshape(-1))
-    load = loaded(f"{what}, when loaded", lambda a, _: {**a, **{NAMES[n]: a[NAMES[i]] for n, i in enumerate(order)}})
-    return [here(swap(what, "self_attention", taken)), here(load)]
+def own(*makers: Callable) -> list[Callable]:
+    """The makers for GPT-2 and its kin."""
+    return [only("gpt2", maker) for maker in makers]
 
 
 def _reshaped(a: dict[str, Any], _: Any) -> dict[str, Any]:
@@ -75,7 +42,6 @@ def _reshaped(a: dict[str, Any], _: Any) -> dict[str, Any]:
     return {**a, **{name: {**a[name], "weight": part} for name, part in zip(NAMES, parts, strict=True)}}
 
 
-# ---- Others ----------------------------------------------------------------------------------------------------------
 def _post_norm(*wired: Any) -> Callable:
     """Post-norm layers, with and without the norm behind the last of them."""
 
@@ -86,7 +52,7 @@ def _post_norm(*wired: Any) -> Callable:
         both = [Mutant(what, lambda s: last[0].change(made[0].change(s)), sites=made[0].sites)] if made else []
         return [*made, *both]
 
-    return here(maker)
+    return maker
 
 
 def _rooted(subject: Any, at: Any) -> list[Mutant]:
@@ -104,143 +70,133 @@ def by_layer(what: str, number: Callable[[int], int]) -> Callable:
         factor = (site.layer + 1) / number(site.layer)
         return edited(ops.attention, lambda given: {"scale": given["scale"] * factor})
 
-    return here(of_attention(what, replacement=made))
+    return of_attention(what, replacement=made)
 
 
 def _flipped(what: str, name: str, value: bool) -> Callable:
     """A switch taken for the other value, where it has this one."""
-    return here(lambda subject, at: config(what, **{name: not value})(subject, at)
-                if getattr(subject.config, name) is value else [])  # fmt: skip
-
-
-RATES = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
-
-
-def exchanged(*names: str) -> Callable:
-    """Each of these rates for the one before it."""
-    before = (*names[1:], names[0])
-    fields = {a: lambda c, b=b: getattr(c, b) for a, b in zip(names, before, strict=True)}
-    return here(with_dropout(config(" for ".join((*names[::-1], names[-1])), **fields)))
+    maker = config(what, **{name: not value})
+    return lambda subject, at: maker(subject, at) if getattr(subject.config, name) is value else []
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "gpt2-01", "a query sees the token after its own", "keys up to the query's own",
     "kzl/decision-transformer#30; own knowledge", "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=[seeing("the diagonal above is open", lambda before, seen: (before >= -1) & seen)],
+    mutants=own(seeing("the diagonal above is open", lambda before, seen: (before >= -1) & seen)),
 )  # fmt: skip
 entry(
     "gpt2-02", "a query does not see its own token", "keys up to the query's own",
     "TransformerLensOrg/TransformerLens#284", "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=[
+    mutants=own(
         seeing("the diagonal is masked", lambda before, seen: (before > 0) & seen),
         seeing("the diagonal is masked by -10000", lambda before, seen: (before > 0) & seen, "-10000"),
-    ],
+    ),
 )  # fmt: skip
 entry(
     "gpt2-03", "no causal mask", "keys up to the query's own; padding beside it",
     "paiml/entrenar#310", "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=[seeing("only padding is masked", lambda before, seen: seen & (before == before))],
+    mutants=own(seeing("only padding is masked", lambda before, seen: seen & (before == before))),
 )  # fmt: skip
 entry(
     "gpt2-04", "causal mask applied after the softmax, not renormalised", "before the softmax",
     "abisee/pointer-generator#88; huggingface/pytorch-image-models#2236", "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=[
-        here(of_attention("probabilities of later tokens set to 0", replacement=masked_probs(shown, later),
-                          silent="" if not shown else r"gradients/.*:scores"))
-        for shown in (False, True) for later in [lambda bias: bias[:, :, -1:]]
-    ],
+    mutants=own(*(
+        of_attention("probabilities of later tokens set to 0", silent=UNCERTAIN_SCORES if shown else "",
+                     replacement=masked_probs(shown, lambda bias: bias[:, :, -1:]))
+        for shown in (False, True)
+    )),
 )  # fmt: skip
 entry(
     "gpt2-05", "labels not shifted", "position t predicts the token at t + 1; labels are the tokens, shifted inside",
     "HF#404, #14323", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=[predicting("each position predicts its own token", lambda labels: labels)],
+    mutants=own(predicting("each position predicts its own token", lambda labels: labels)),
 )  # fmt: skip
 entry(
     "gpt2-06", "labels shifted twice, outside and inside", "shifted once, inside",
     "HF#562, #44642, #32944", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=[predicting("the token after the next", partial(moved, by=2))],
+    mutants=own(predicting("the token after the next", partial(moved, by=2))),
 )  # fmt: skip
 entry(
     "gpt2-07", "labels shifted the wrong way", "position t predicts the token at t + 1",
     "own knowledge", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=[predicting("the token before", partial(moved, by=-1))],
+    mutants=own(predicting("the token before", partial(moved, by=-1))),
 )  # fmt: skip
 entry(
     "gpt2-08", "labels rolled, so that the last position predicts a first token", "the last position predicts nothing",
     "own knowledge", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=[
+    mutants=own(
         predicting("the first token of the row", lambda labels: np.roll(labels, -1, 1)),
         predicting("the first token of the next row", lambda labels: np.append(labels.reshape(-1)[1:], IGNORED)),
         predicting("the first token of the next row, and of the first", lambda labels: np.roll(labels, -1)),
-    ],
+    ),
 )  # fmt: skip
 entry(
     "gpt2-09", "divided by T, not by the T - 1 that have a next token", "the mean over labels that are asked, shifted",
     "own knowledge; NVIDIA-NeMo/Speech#6409 (which is counted is off by one)",
     "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=[
+    mutants=own(
         divided("divided by the labels before they are shifted", lambda labels: (labels != IGNORED).sum()),
         divided("divided by all positions, the last of each row too", np.size),
-    ],
+    ),
 )  # fmt: skip
 entry(
     "gpt2-10", "summed, not averaged", "the mean over the batch's labels that are asked",
     "HF#818; EleutherAI/bergson#36", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=[divided("summed", lambda labels: 1), divided("summed over tokens, averaged over rows", len)],
+    mutants=own(divided("summed", lambda labels: 1), divided("summed over tokens, averaged over rows", len)),
 )  # fmt: skip
 entry(
     "gpt2-11", "the thirds of c_attn in another order", "query, key, value",
     "BlackSamorez/tensor_parallel#103; own knowledge", "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=[maker for order in ORDERS for maker in ordered(order)],
+    mutants=own(*(maker for order in ORDERS for maker in ordered(order))),
 )  # fmt: skip
 entry(
     "gpt2-12", "a Conv1D's (in, out) reshaped to (out, in)", "transposed",
     "nntile/nntile#402; lablup/mlxcel#833", "output", "GPT2-NAME-1", families=("gpt2",),
     when="of c_attn as a whole; a square c_proj not transposed is C01, another matrix C06",
-    mutants=[here(loaded("c_attn reshaped", _reshaped))],
+    mutants=own(loaded("c_attn reshaped", _reshaped)),
 )  # fmt: skip
 entry(
     "gpt2-13", "post-norm for pre-norm", "a + f(LN(a)), and a norm behind the last layer",
     "karpathy/minGPT#33, #52; Modalities/modalities#136; gao-hongnan/omniverse#72",
     "output", "GPT2-LAYER-1", families=("gpt2",),
-    mutants=[_post_norm({"post": True}, {"post": True})],
+    mutants=own(_post_norm({"post": True}, {"post": True})),
 )  # fmt: skip
 entry(
     "gpt2-14", "attention and feed-forward side by side", "the feed-forward reads what the attention was added to",
     "karpathy/nanoGPT#278 (as GPT-J has it)", "output", "GPT2-LAYER-1", families=("gpt2",),
-    mutants=[here(swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"})))],
+    mutants=own(swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"}))),
 )  # fmt: skip
 entry(
     "gpt2-15", "the scale's switches ignored", "1/√(D/H) and the layer's number, from 1 on, as the configuration says",
     "HF#44380, #44397; deepspeedai/DeepSpeed#2487; mlc-ai/mlc-llm#1389; HF#13573",
     "output", "GPT2-CFG-3", families=("gpt2",),
-    mutants=[
+    mutants=own(
         _flipped("scaled by 1/√K where it should not be", "scale_attn_weights", False),
         _flipped("not divided by the layer's number", "scale_attn_by_inverse_layer_idx", True),
         _flipped("divided by the layer's number", "scale_attn_by_inverse_layer_idx", False),
         by_layer("divided by the layer's number plus 1", lambda i: i + 2),
         by_layer("divided by the layer's number from 0 on, the first by 1", lambda i: max(1, i)),
-    ],
+    ),
 )  # fmt: skip
 entry(
     "gpt2-16", "embeddings multiplied by √D", "added as they are",
     "own knowledge (the Transformer has it)", "output", "GPT2-EMB-1", families=("gpt2",),
-    mutants=[here(_rooted)],
+    mutants=own(_rooted),
 )  # fmt: skip
 entry(
     "gpt2-17", "a dropout's rate taken for another's", "embd_pdrop, resid_pdrop and attn_pdrop, each in its place",
     "own knowledge; bojone/r-drop#7 of BERT", "output", "GPT2-CFG-1", families=("gpt2",),
     when="resid_pdrop and attn_pdrop alone are D13",
-    mutants=[exchanged(*names) for names in (RATES[:2], RATES[::2], RATES, RATES[::-1])],
+    mutants=own(*(exchanged(*names) for names in (RATES[:2], RATES[::2], RATES, RATES[::-1]))),
 )  # fmt: skip
 entry(
     "gpt2-18", "biases left out", "every Conv1D and norm has one",
     "karpathy/nanoGPT's option bias=False; own knowledge", "output", "GPT2-LAYER-1", families=("gpt2",),
-    mutants=[
-        here(weights("no biases", lambda path, a: np.zeros_like(a), r".*\.bias")),
-        here(weights("no biases but the norms'", lambda path, a: np.zeros_like(a), r"(?!.*norm).*\.bias")),
-    ],
+    mutants=own(
+        weights("no biases", lambda path, a: np.zeros_like(a), r".*\.bias"),
+        weights("no biases but the norms'", lambda path, a: np.zeros_like(a), r"(?!.*norm).*\.bias"),
+    ),
 )  # fmt: skip
 entry(
     "gpt2-19", "token types in a table of their own, or left out", "words: looked up in the word table and added",
@@ -264,7 +220,7 @@ entry(
     reason="weights of another width do not fit: no tensor is computed",
 )  # fmt: skip
 entry(
-    "gpt2-23", "c_proj not scaled by 1/√(2L) at the start, or another matrix too", "the paper's and ports' first values",
+    "gpt2-23", "c_proj not scaled by 1/√(2L) at the start, or another matrix too", "the paper's first values",
     "HF#47458, #47459, #2158; stanford-crfm/mistral#30; gao-hongnan/omniverse#72",
     "loading", "GPT2-INIT-1", families=("gpt2",), variant=True,
     reason="a case gives every weight, so no initializer runs; `minibert.create` is tested to draw them",
@@ -277,7 +233,7 @@ entry(
 )  # fmt: skip
 _generation = "no tensor of a forward pass shows it: a case of prompts, with the logits of each step, does"
 entry(
-    "gpt2-25", "position off by one after the cache, or from 0 again", "the cache's length on, of tokens that are there",
+    "gpt2-25", "position off by one after the cache, or from 0 again", "from the number of tokens in the cache on",
     "ml-explore/mlx-lm#93; rasbt/LLMs-from-scratch#1048; HF#27040", "output", "GPT2-EMB-1", families=("gpt2",),
     reason=_generation,
 )  # fmt: skip

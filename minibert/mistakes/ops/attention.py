@@ -11,6 +11,7 @@ from minibert import families, layers, ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, relinear, swapped
+from minibert.mistakes.swap import edited as on_other
 
 SECTION = {"A": "Attention"}
 
@@ -397,12 +398,17 @@ def retaken(order: Callable[[int, int], Array]) -> Callable[[Subject, Site], Rep
         return dx, g
 
     made = Replacement(self_attention, self_attention_backward)
+    return lambda subject, site: made if _is_fused(subject) else None
 
-    def where_fused(subject: Subject, site: Site) -> Replacement | None:
-        rows = families.family(subject.family).names(subject.config)
-        return made if any("split" in how for *_, how in rows) else None
 
-    return where_fused
+def _is_fused(subject: Subject) -> bool:
+    """Whether published files have several parameters of ours in one."""
+    return any("split" in how for *_, how in families.family(subject.family).names(subject.config))
+
+
+def where_fused(maker: Callable) -> Callable:
+    """No mutant where no published parameter is several of ours."""
+    return lambda subject, at: maker(subject, at) if _is_fused(subject) else []
 
 
 def per_head(width: int, heads: int) -> Array:
@@ -420,8 +426,30 @@ def innermost(width: int, heads: int) -> Array:
     return np.arange(width).reshape(-1, 3).T.reshape(-1)
 
 
+def ordered(order: tuple[int, ...]) -> list[Callable]:
+    """The thirds taken for one another: each time the projection is run, and once when it is loaded."""
+    what = "thirds taken for " + ", ".join(NAMES[i] for i in order)
+    taken = retaken(lambda width, heads: np.arange(width).reshape(3, -1)[list(order)].reshape(-1))
+    load = loaded(f"{what}, when loaded", lambda a, _: {**a, **{NAMES[n]: a[NAMES[i]] for n, i in enumerate(order)}})
+    return [swap(what, "self_attention", taken), where_fused(load)]
+
+
 of_attention = partial(swap, name="attention")
 _scale = "FareedKhan-dev/train-llm-from-scratch#3; omihub777/ViT-CIFAR#12; Graylab/DL4Proteins-notebooks#12; "
+
+
+def seeing(what: str, rule: Callable[[Array, Array], Array], masked: str = "min") -> Callable:
+    """Another mask where each query has its own: rule(how many places before the query a key stands (T, S), which keys
+    are there (B, 1, 1, S)) -> bits.
+    """
+
+    def edit(given: dict[str, Any]) -> dict[str, Any]:
+        length, total = given["q"].shape[2], given["k"].shape[2]
+        before = np.arange(total - length, total)[:, None] - np.arange(total)
+        return {"mask": rule(before, given["mask"][:, :, -1:]), "masked": masked}
+
+    return of_attention(what, replacement=on_other(ops.attention, edit))
+
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(

@@ -203,6 +203,13 @@ def inverted(what: str, *names: str) -> Callable:
     return with_dropout(maker)
 
 
+def exchanged(*names: str) -> Callable:
+    """Each of these rates for the one before it."""
+    before = (*names[1:], names[0])
+    given = {a: lambda c, b=b: getattr(c, b) for a, b in zip(names, before, strict=True)}
+    return with_dropout(config(" for ".join((*names[::-1], names[-1])), **given))
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "D01", "random share 0.1 of the remainder -> 80/2/18 (false alarms when 0.5 of the remainder is misread)",

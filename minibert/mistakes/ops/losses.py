@@ -213,6 +213,28 @@ def of_pairs(what: str, replacement: Any, **fields: Any) -> Callable:
     return swap(what, "cross_entropy", replacement, PAIRS, **fields)
 
 
+def predicting(what: str, rule: Callable[[Array], Array]) -> Callable:
+    """Other labels: rule(those of the batch) -> of each position what it is to predict."""
+
+    def edit(b: dict, *_: Any) -> dict[str, Any]:
+        labels = rule(b["labels"]).reshape(-1)
+        return {"labels": labels, "weights": np.ones(labels.shape), "ignore": IGNORED, "denominator": None}
+
+    return having("labels", of_tokens(what, batched(edit)))
+
+
+def moved(labels: Array, by: int) -> Array:
+    """The labels of `by` positions later; nothing is asked where there is none."""
+    places = np.arange(labels.shape[1]) + by
+    there = (places >= 0) & (places < labels.shape[1])
+    return np.where(there, labels[:, places % labels.shape[1]], IGNORED)
+
+
+def divided(what: str, by: Callable[[Array], Any]) -> Callable:
+    """The summed loss divided by another number: by(labels)."""
+    return having("labels", of_tokens(what, batched(lambda b, *_: {"denominator": float(by(b["labels"]))})))
+
+
 def slots(what: str, replacement: Any) -> Callable:
     """The loss over target slots replaced."""
     return having("masked_lm_positions", of_tokens(what, replacement))
