@@ -1,9 +1,14 @@
 """GPT-2's golden cases."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from minibert import families
+from minibert.config import to_fields
 from minibert.golden.cases.bert import beside, published
+from minibert.golden.certify import Double, at_50_digits, module
 from minibert.golden.recipe import CaseRecipe
-from minibert.golden.subject import OPTIMIZER
+from minibert.golden.subject import OPTIMIZER, Subject
 
 # n_inner is 4·n_embd unless given; AdamW as in training of GPT-2's kind, everything but biases and norms decays
 SIZES = {
@@ -26,3 +31,16 @@ CASES = {
     "generation": CaseRecipe("prompts of unequal length: logits token by token, greedy, beams, sampled", "gpt2",
                              kind="generation", seed=167, dims={"B": 3, "T": 5}, steps=(), config=GOING_ON, runs=RUNS),
 }  # fmt: skip
+
+
+def double(subject: Subject) -> tuple[Double, bool] | None:
+    """The scalar loops of the network and of its loss, where nothing is dropped."""
+    return None if any(batch.get("dropout") for batch in subject.batches) else (composed, True)
+
+
+def composed(p: Any, config: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The last hidden states and the loss, under the keys of a case."""
+    inputs = {name: values for name, values in batch.items() if name != "dropout"}
+    given = p, at_50_digits(to_fields(config)), at_50_digits(inputs)
+    states = module("gpt2_encode").gpt2_encode(*given)
+    return {"forward/transformer.ln_f": states, "forward/loss": module("gpt2_loss").gpt2_loss(*given)}
