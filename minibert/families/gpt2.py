@@ -33,6 +33,9 @@ import numpy as np
 
 from minibert import kernels, layers, ops, options, tree
 from minibert.config import among, check, number, rate, require, size
+from minibert.corruption import sequences
+from minibert.corruption.masking import Vocabulary
+from minibert.families import bert
 from minibert.heads import next_token
 from minibert.objective import Term
 
@@ -321,11 +324,28 @@ def terms(config: Config) -> dict[str, Term]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "byte_level"
+SPECIALS = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
+GLUE = " "  # a blank belongs to the word behind it: a document's pieces are those of its text
 Data = options.Rows
-DEFAULTS: Tree = {"lowercase": False}
+# neither paper nor release says how it was trained: AdamW, its decay and a rate that falls to 0 are GPT's (Radford et
+# al. 2018, section 4.1: along a cosine), the norm of gradients GPT-3's (arXiv 2005.14165, appendix B)
+DEFAULTS: Tree = {"lowercase": False, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.01}
 WIDTH = "n_embd"
 NARROW = {"n_layer": 2, "n_embd": 64, "n_head": 4, "initializer_range": 0.1}
 QUICK = {**NARROW, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+
+
+def read(encodings: list, pad: int | None) -> dict[str, Array]:
+    """The inputs of encoded texts, (B, T), padded at the end: with any token where there is none for it, as no text
+    attends to what follows. Texts have no token types, which would be words.
+    """
+    rows = bert.read(encodings, pad or 0)
+    return {name: rows[name] for name in ("input_ids", "attention_mask")}
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:
+    """Documents end to end, in rows of the whole length (`sequences.running_text`)."""
+    return sequences.running_text(documents, rng, vocabulary, data.seq_length, data.duplicates)
 
 
 def fields(data: Any, given: Tree) -> Tree:

@@ -22,6 +22,7 @@ AHEAD = 1  # what is asked of a place is the label of the next
 LABELS = {"labels": f"(B,T)<vocab_size|{IGNORED}"}
 SHORT = "LM"
 BASELINE = "unigram"
+PERPLEXITY = True
 COMMAND = "generate"
 
 
