@@ -109,6 +109,20 @@ def test_the_order_of_rounding_is_no_matter_here():
     assert error(theirs, ours) < 1e-4
 
 
+def test_positions_that_begin_again_are_positions_alone():
+    """GPT2-EMB-3."""
+    torch, _ = oracle()
+    both, places = pair(PUBLISHED[0], SCALES[0]), np.array([[*range(5), *range(6)]] * 4)
+    given = {"input_ids": both.batch["input_ids"], "position_ids": places}
+    tensors = {name: torch.from_numpy(array) for name, array in given.items()}
+    with torch.no_grad():
+        packed = both.twin(**tensors, use_cache=False).logits.numpy()
+        alone = both.twin(**tensors, use_cache=False, attention_mask=torch.ones(4, 11)).logits.numpy()
+    ours = logits(both.model, **given)
+    assert error(ours, alone) < 1e-12
+    assert error(ours[:, :5], packed[:, :5]) < 1e-12 < 1e-3 < error(ours[:, 5:], packed[:, 5:])
+
+
 def _upright(both):
     for block in both.twin.transformer.h:
         block.attn.c_proj.weight.data = block.attn.c_proj.weight.data.T.contiguous()
