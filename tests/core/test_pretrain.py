@@ -194,6 +194,13 @@ def test_running_text_is_learnt_and_judged_by_its_perplexity(running, capsys):
     assert "no masking" in said
 
 
+def test_a_perplexity_that_no_number_holds(running, tmp_path, monkeypatch):
+    evaluation = training.evaluation
+    monkeypatch.setattr(training, "evaluation", lambda *a, **k: {**evaluation(*a, **k), "terms": {"next_token": 800.0}})
+    with pytest.raises(InputError, match="held-out figures are not finite"):
+        pretrain("gpt2", out=shutil.copytree(running, tmp_path / "run"), resume=True)
+
+
 def test_sentences_are_joined_by_blanks_where_a_family_says_so(running):
     """The vocabulary is that of whole documents, as their text reads; so are its pieces."""
     request = json.loads((running / "run.json").read_text())["request"]
