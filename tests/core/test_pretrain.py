@@ -221,6 +221,8 @@ def test_what_a_left_to_right_model_lacks_is_said(running, capsys):
     assert np.isfinite(vectors).all()
     alone = inference.sentence_vectors(model, ["a"])
     assert np.abs(vectors[1] - alone[0]).max() < 1e-6  # padding is no part of it
+    states = model.encode([model.tokenizer.encode("a").ids])["last_hidden_state"]
+    assert np.abs(states[0].mean(0) - alone[0]).max() < 1e-6  # nor is any token's type
     for texts, options, said in ((["a", ""], {}, "empty text"), (["a"], {"pooling": "cls"}, "take 'mean'")):
         with pytest.raises(InputError, match=said):
             inference.sentence_vectors(model, texts, **options)
