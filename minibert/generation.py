@@ -12,9 +12,10 @@ is, token for token, what `generate` of transformers 5.23 chooses (generation/lo
                  `forced_eos_token_id`: what is forbidden has -inf                                                  (1)
     greedy       the largest score, of equals the smallest id                                                       (2)
     sampled      scores / temperature; those below the k-th largest go (equals of it stay); then, from the smallest up,
-                 those whose probabilities add up to at most 1 - top_p (Fan et al. 2018, arXiv 1805.04833; Holtzman et
-                 al. 2019, arXiv 1904.09751); of the rest the first id at which the sum of the probabilities of all
-                 ids up to it is above u, a number from [0, 1) that is given, times their total                     (3)
+                 of equals by id, those whose probabilities add up to at most 1 - top_p (Fan et al. 2018, arXiv
+                 1805.04833; Holtzman et al. 2019, arXiv 1904.09751); of the rest the first id at which the sum of the
+                 probabilities of all ids up to it is above u times their total, u a number from [0, 1) that is given,
+                 as no two libraries draw alike                                                                     (3)
     beams        of W sequences a row, the (1 + end ids)·W best continuations by the sum of their scores; those of them
                  that end within the first W are finished, with sum / (tokens written)^length_penalty; the W best that
                  have not ended go on (Wu et al. 2016, arXiv 1609.08144, section 7, has another penalty)             (4)
@@ -151,7 +152,8 @@ def settled(given: Mapping[str, Any], file: Mapping[str, Any], config: Any, leng
     max_new_tokens and min_new_tokens win over max_length and min_length that come from the same place. InputError for
     what is unknown, out of range, or would change tokens and is not implemented.
     """
-    stated = dict(file) if file else {name: getattr(config, name, None) for name in NAMES}
+    stated = file if file else {name: getattr(config, name, None) for name in NAMES}
+    stated = {name: value for name, value in stated.items() if name not in given}
     known = _checked(stated, "generation_config.json: " if file else "")
     said = _checked(given, "")
     for new, whole_length in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):

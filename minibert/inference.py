@@ -159,7 +159,9 @@ def continued(
     """What `model.generate` writes after each text, in the order given; settings: its own.
 
     A text without tokens begins with bos_token_id. batch_size: texts that are read and answered together; which ones
-    are changes an answer by rounding alone. first: the number of the first text among those of one seed. show: called with the text as it is written, no character before it is whole; for one text at a time, no beams.
+    are changes an answer by rounding alone. first: the number of the first text among those of one seed. show: called
+    with more and more of the text as it is written, never with a part of a character, and with beams at the end; for
+    one text at a time.
     """
     tokenizer, batch_size = _tokenizer(model), whole("batch_size", batch_size, 1)
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
