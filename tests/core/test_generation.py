@@ -527,6 +527,7 @@ def test_beams_are_the_published_ones_with_other_settings(twins, monkeypatch, se
     same(twins, monkeypatch, num_beams=3, max_new_tokens=12, **settings)
 
 
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic")
 def test_a_directory_says_the_same_there(twins, monkeypatch, tmp_path):
     torch, transformers = published.oracle()
     model, _, ids, mask = twins
