@@ -82,14 +82,14 @@ class Recipe:
         """What the rules know of the tokenizer."""
         known = self.tokenizer
         roles = (known.cls_id, known.sep_id, known.mask_id, known.pad_id)
-        return Vocabulary(len(known), *roles, known.continues, tuple(sorted(known.special_ids)))
+        return Vocabulary(len(known), *roles, known.continues, tuple(sorted(known.special_ids)), known.eos_id)
 
     def instances(self, texts: Texts, part: str, shard: int = 0) -> tuple[training.Batch, np.ndarray]:
         """(the rows of a shard, how often each token stands in it); part: "train", or "held_out": one masked pass."""
         held_out = part == "held_out"
         options = dataclasses.replace(self.options, duplicates=1) if held_out else self.options
         rng = training.draws(self.seed, part, shard)
-        ids = [[self.tokenizer.ids(sentence) for sentence in document] for document in texts]
+        ids = [[self.tokenizer.ids(sentence) for sentence in spoken(self.module, document)] for document in texts]
         tokens = sum(len(sentence) for document in ids for sentence in document)
         room = options.duplicates * max(tokens, len(ids) * options.seq_length)
         require(room <= TOKENS, f"the rows of {len(ids):,} documents would hold {room:,} tokens, {TOKENS:,} at most: "
@@ -105,6 +105,14 @@ class Recipe:
         if not hasattr(self.module, "corrupt"):
             return rows
         return self.module.corrupt(rows, rng, self.vocabulary, self.options, self.studied)
+
+
+def spoken(module: ModuleType, document: Sequence[str]) -> Iterator[str]:
+    """The sentences of a document as the family's tokenizer reads them: all but the first behind its GLUE, if it has
+    one, so that their pieces together are those of the whole text.
+    """
+    glue = getattr(module, "GLUE", "")
+    return (glue + sentence if i else sentence for i, sentence in enumerate(document))
 
 
 def studied(module: ModuleType, tokenizer: Any, options: Any, texts: Part, processes: int = 1) -> Any:

@@ -44,6 +44,8 @@ def sentence_vectors(
     one_of("pooling", pooling, POOLINGS)
     if pooling == "pooler" and "pooler" not in model.params:
         raise InputError("pooling 'pooler' needs the head 'pooler', which these parameters do not have")
+    if pooling == "cls" and tokenizer.cls_id is None:
+        raise InputError("pooling 'cls' takes a text's first token, which this vocabulary puts none for: take 'mean'")
     if not isinstance(normalize, bool):
         raise InputError(f"normalize {shown(normalize)}: expected True or False")
     texts, batch_size = listed("texts", texts), whole("batch_size", batch_size, 1)
@@ -51,6 +53,8 @@ def sentence_vectors(
     if max_length is not None:
         max_length = whole("max_length", max_length, 2, longest)
     encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
+    if not all(encoding.ids for encoding in encodings):
+        raise InputError("an empty text has no token to make a vector of, as none is put around it: leave it out")
     order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
     wanted, known = "pooler_output" if pooling == "pooler" else "last_hidden_state", model.module.outputs(model.config)
     if wanted not in known or not hasattr(model.module, "read"):
@@ -79,6 +83,8 @@ def sentence_vectors(
 def _encoding(model: Model, text: str) -> tuple[Any, dict[str, np.ndarray]]:
     """The text's tokens, which have to fit the model whole, and the inputs that they are."""
     encoding, longest = _tokenizer(model).encode(text), batches.longest(model.module, model.config)
+    if not encoding.ids:
+        raise InputError("the text is empty: it has no token, as none is put around it")
     if len(encoding.ids) > longest:
         raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
     return encoding, model.module.read([encoding], model.tokenizer.pad_id)
@@ -97,6 +103,8 @@ def masked_words(model: Model, text: str, top: int = 5) -> list[list[Guess]]:
     tokenizer, top = _tokenizer(model), whole("top", top, 1)
     if "masked_lm" not in model.module.terms(model.config) and not hasattr(model.module, "predict"):
         raise InputError(f"{model.family} has no head that fills masks")
+    if tokenizer.mask_id is None:
+        raise InputError("this vocabulary has no mask token, so no text has a place to fill")
     encoding, inputs = _encoding(model, text)
     places = [i for i, token in enumerate(encoding.ids) if token == tokenizer.mask_id]
     if not places:

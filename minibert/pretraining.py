@@ -303,9 +303,9 @@ def options_of(module: ModuleType, chosen: dict[str, Any]) -> tuple[Options, Any
     return run, configs.from_fields(module.Data, {name: chosen[name] for name in chosen if name not in RUN})
 
 
-def _vocabulary(module: ModuleType, size: int, pad: int | None = None) -> dict[str, Any]:
-    """The config fields that a vocabulary decides, as far as the family has them."""
-    own = {"vocab_size": size, **({} if pad is None else {"pad_token_id": pad})}
+def _vocabulary(module: ModuleType, size: int, **ids: int | None) -> dict[str, Any]:
+    """The config fields that a vocabulary decides, as far as the family has them; ids: of tokens that it may lack."""
+    own = {"vocab_size": size, **{name: i for name, i in ids.items() if i is not None}}
     return {name: value for name, value in own.items() if name in module.Config.__dataclass_fields__}
 
 
@@ -373,7 +373,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     settings, own = options_of(module, run["options"])
     text, apart = corpus.split(documents, settings.held_out, settings.seed, survey.sizes)
     _say("corpus", f"{len(survey.sizes):,} documents, {survey.sentences:,} sentences; {len(apart)} documents held out")
-    tokenizer = _tokenizer(directory, module.TOKENIZER, run["request"].get("vocabulary"), text, own)
+    tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
     studied = data.studied(module, tokenizer, own, text, processes)
     recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied)
     rows = data.made(recipe, text, "train", directory / DATA, processes)
@@ -382,11 +382,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     _check_data(directory, run, [rows, held_out])
     _say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
          f"{own.seq_length} tokens, {recipe.masking} masking; {len(held_out):,} held out")
-    due = _vocabulary(module, len(tokenizer), tokenizer.pad_id)
-    pad = run["fields"].get("pad_token_id", due.get("pad_token_id"))
-    require(pad in (None, tokenizer.pad_id), f"config field 'pad_token_id' is {pad}, but the rows are padded with the "
-            f"vocabulary's {tokenizer.pad_id}: leave it out")
-    fields = {**due, **run["fields"], **_vocabulary(module, len(tokenizer))}
+    fields = _of_vocabulary(module, tokenizer, run)
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
     _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
@@ -407,18 +403,34 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     _say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 
-def _tokenizer(directory: Path, kind: str, given: str | None, part: corpus.Part, own: options.Text) -> Any:
+def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text) -> Any:
     """The run's vocabulary: made or copied into the directory once, then read from there."""
+    kind = module.TOKENIZER
     if tokenizers.load(directory, kind) is None:
         if given:
             place, of_kind = Path(given), tokenizers.tokenizer(kind)
             made = tokenizers.load(place, kind) if os.path.isdir(place) else of_kind.load(place)
             require(made is not None, f"{given} holds no vocabulary")
         else:
-            sentences = itertools.chain.from_iterable(part)
-            made = tokenizers.tokenizer(kind).train(sentences, own.vocab_size, lowercase=own.lowercase)
+            sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in part)
+            special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+            learn = tokenizers.tokenizer(kind).train
+            made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)
     return tokenizers.load(directory, kind, specials_in_text=False)
+
+
+def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, Any]:
+    """The model's fields with those that the vocabulary decides; InputError where others are asked for."""
+    ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("pad", "bos", "eos")}
+    asked = {**run["request"].get("fields", {}), "pad_token_id": run["fields"].get("pad_token_id")}
+    for name, i in ids.items():
+        theirs = "the vocabulary has no such token" if i is None else f"the rows are made with the vocabulary's {i}"
+        said = f"config field {name!r} is {asked.get(name)}, but {theirs}: leave it out"
+        require(asked.get(name) in (None, i), said)
+    pad = ids.pop("pad_token_id")
+    own = _vocabulary(module, len(tokenizer), pad_token_id=pad)
+    return {**own, **run["fields"], **_vocabulary(module, len(tokenizer), **ids)}
 
 
 def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
@@ -482,10 +494,14 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
             _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}")
             continue
         if head.BASELINE == "unigram":
-            below = unigram["entropy"] - loss
+            below, known = unigram["entropy"] - loss, f"{share:.1%} right"
+            if getattr(head, "PERPLEXITY", False):
+                measured.setdefault("perplexities", {})[term] = math.exp(loss)
+                unigram["perplexity"] = math.exp(unigram["entropy"])
+                known = f"perplexity {math.exp(loss):.1f}, the unigram's {unigram['perplexity']:.1f}; {known}"
             _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
                  f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of that text, {unigram['entropy']:.3f}; "
-                 f"{share:.1%} right")
+                 f"{known}")
             continue
         majority = measured["majority"][term]
         measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 import minibert
+from minibert import families
+from minibert.checkpoint.names import from_published
 from minibert.golden.subject import Subject, observe
 
 TEXT = {
@@ -17,7 +19,7 @@ TEXT = {
     "masked_lm_ids": [[9, 11, 8], [10, 12, 0]],
     "masked_lm_weights": [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]],
 }
-SIZES = {
+SIZES = {  # by BERT's names
     "vocab_size": 17,
     "hidden_size": 8,
     "num_hidden_layers": 2,
@@ -43,13 +45,16 @@ class Figures:
 
 def model(given: Figures) -> minibert.Model:
     """In float64, its weights by the recipe of BERT-ALL-1."""
-    made = minibert.create(given.family, dtype="float64", **{**SIZES, **given.fields})
-    arrays = made.state_dict()
-    norms = {name for path, name, _ in made.module.names(made.config) if path.endswith("norm.weight")}
+    module = families.family(given.family)
+    sizes = {families.field(module, name): size for name, size in SIZES.items()}
+    made = minibert.create(given.family, dtype="float64", **{**sizes, **given.fields})
+    rows, arrays = made.names(), made.state_dict()
+    norms = {name for path, name, _ in rows if path.endswith("norm.weight")}
     for k, name in enumerate(sorted(arrays)):
         j = np.arange(arrays[name].size)
         values = 0.5 * np.sin(0.137 * j * j + 0.3 * j + 0.61 * k) + (name in norms)
-        arrays[name][...] = values.reshape(arrays[name].shape)
+        arrays[name] = values.reshape(arrays[name].shape)
+    made.params = from_published(arrays, rows)
     return made
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "reference"
 sys.path.insert(0, str(ROOT))  # when it is run by itself
-CLAUSE = re.compile(r"^- \*\*([A-Z]+(?:-[A-Z]+)?-\d+)\*\*", re.MULTILINE)
+CLAUSE = re.compile(r"^- \*\*([A-Z][A-Z0-9]*(?:-[A-Z]+)?-\d+)\*\*", re.MULTILINE)
 INDEX = "Collected by `python tests/pages.py --write`.\n"
 # general first, then the way of a text, then the families by their kin
 ORDER = ("numbers", "operations", "names", "wordpiece", "byte_level", "unigram", "instances", "training", "bert")
@@ -31,7 +31,7 @@ def ids(text: str) -> list[str]:
 
 def indexed(text: str) -> list[str]:
     """The clauses that the index lists."""
-    return re.findall(r"\*\*([A-Z]+(?:-[A-Z]+)?-\d+)\*\*", text.partition(INDEX)[2])
+    return re.findall(r"\*\*([A-Z][A-Z0-9]*(?:-[A-Z]+)?-\d+)\*\*", text.partition(INDEX)[2])
 
 
 def index(folder: Path = REFERENCE) -> str:

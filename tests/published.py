@@ -29,7 +29,8 @@ from minibert.golden.subject import Subject, observe
 
 BAR = 1e-12
 FAMILIES = sorted(module.name for module in pkgutil.iter_modules(families.__path__))  # without what tests register
-# Small sizes, unequal, nothing at its default; a family's config takes those that it has.
+# Small sizes, unequal, nothing at its default, by BERT's names (`families.field`); a family's config takes those that
+# it has.
 FIELDS = {
     "vocab_size": 29,
     "embedding_size": 10,
@@ -46,9 +47,20 @@ FIELDS = {
     "pad_token_id": 5,
     "initializer_range": 0.3,
 }
+# of configs, again by BERT's names
 ACTIVATIONS = ({"hidden_act": "gelu"}, {"hidden_act": "gelu_new"}, {"hidden_act": "relu", "tie_word_embeddings": False})
-INPUTS = {"input_ids": "input_ids", "input_mask": "attention_mask", "segment_ids": "token_type_ids"}
 Batch = dict[str, Any]
+
+
+def _spellings() -> dict[str, str]:
+    """What any family calls an input of its network -> its published name."""
+    found: dict[str, str] = {}
+    for module in map(families.family, FAMILIES):
+        found |= {name: name for name in module.inputs(module.Config())} | getattr(module, "SPELLINGS", {})
+    return found
+
+
+INPUTS = _spellings()
 
 
 @dataclass(frozen=True)
@@ -56,8 +68,9 @@ class Published:
     """A family beside a class of transformers.
 
     labels: the class's keyword for each of our terms, in the order of its logits; fields: over FIELDS; configs: over
-    these, one comparison each; theirs: the published fields of a config that ours says otherwise; edit: what it changes
-    in a batch. A twin that transformers has no class for: twin(model) makes it, terms(twin, batch) its terms.
+    these, one comparison each, both by BERT's names or the family's; theirs: the published fields of a config that ours
+    says otherwise; edit: what it changes in a batch. A twin that transformers has no class for: twin(model) makes it,
+    terms(twin, batch) its terms.
     """
 
     family: str
@@ -72,13 +85,23 @@ class Published:
 
 
 # ---- Ours ------------------------------------------------------------------------------------------------------------
+def own(module: ModuleType, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """These fields, by BERT's names, under those of a family, as far as it has them."""
+    named = {families.field(module, name): value for name, value in fields.items()}
+    return {name: value for name, value in named.items() if name in module.Config.__dataclass_fields__}
+
+
+def field_of(model: minibert.Model, name: str) -> Any:
+    """A config field by BERT's name."""
+    return getattr(model.config, families.field(model.module, name))
+
+
 def probed(family: str, seed: int = 1, **fields: Any) -> minibert.Model:
     """A model with probe weights: std 0.4 (0.2 beyond 4 layers), gains around 1, near-constant rows in the tables."""
-    rng = np.random.default_rng(seed)
-    known = families.family(family).Config.__dataclass_fields__
-    own = {name: value for name, value in FIELDS.items() if name in known}
-    model = minibert.create(family, dtype="float64", **{**own, **fields})
-    std = 0.4 if model.config.num_hidden_layers <= 4 else 0.2
+    rng, module = np.random.default_rng(seed), families.family(family)
+    given = {families.field(module, name): value for name, value in fields.items()}
+    model = minibert.create(family, dtype="float64", **{**own(module, FIELDS), **given})
+    std = 0.4 if field_of(model, "num_hidden_layers") <= 4 else 0.2
     for path, value in tree.items(model.params):
         value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, std, value.shape)
         if path.endswith(("word.weight", "position.weight", "token_type.weight")):  # an input of little variance
@@ -98,6 +121,11 @@ def example(model: minibert.Model, seed: int = 1, rows: int = 4, length: int = 1
         chosen = [rng.choice(np.arange(1, 6), targets, replace=False) for _ in range(rows)]
         batch["masked_lm_positions"] = np.stack(chosen)
     return batch
+
+
+def inputs(batch: Batch) -> Batch:
+    """What a network reads of a batch, under the published names."""
+    return {INPUTS[name]: array for name, array in batch.items() if name in INPUTS}
 
 
 def error(got: Any, true: Any, scale: float = 0.0) -> float:
@@ -132,8 +160,8 @@ def twin(config: Any, state: Mapping[str, np.ndarray], spared: set[str], kind: s
     _, transformers = oracle()
     published = getattr(transformers, kind).config_class
     defaults = published()
-    own = {name: getattr(config, name) for name in config.__dataclass_fields__ if hasattr(defaults, name)}
-    module = getattr(transformers, kind)(published(**{**own, **theirs}, attn_implementation="eager"))
+    ours = {name: getattr(config, name) for name in config.__dataclass_fields__ if hasattr(defaults, name)}
+    module = getattr(transformers, kind)(published(**{**ours, **theirs}, attn_implementation="eager"))
     return loaded(module.double().eval(), state, spared)
 
 
@@ -155,13 +183,13 @@ def spared(model: minibert.Model) -> set[str]:
 
 def torch_inputs(batch: Batch) -> dict[str, Any]:
     torch, _ = oracle()
-    return {theirs: torch.from_numpy(batch[ours]) for ours, theirs in INPUTS.items()}
+    return {name: torch.from_numpy(array) for name, array in inputs(batch).items()}
 
 
 def label(term: str, batch: Batch) -> np.ndarray:
     """The labels of a term, as published classes take them: of the masked LM (B, T), -100 where nothing is asked."""
     if term != "masked_lm":
-        return batch["replaced_labels" if term == "replaced_token" else f"{term}_labels"]
+        return batch[next(iter(import_module(f"minibert.heads.{term}").LABELS))]
     labels = np.full(batch["input_ids"].shape, -100)
     for b, m in np.argwhere(batch["masked_lm_weights"]):
         labels[b, batch["masked_lm_positions"][b, m]] = batch["masked_lm_ids"][b, m]
@@ -169,14 +197,16 @@ def label(term: str, batch: Batch) -> np.ndarray:
 
 
 def term_of(term: str, logits: Any, labels: np.ndarray, mask: np.ndarray) -> Any:
-    """A term from published logits, in their precision."""
+    """A term from published logits, in their precision; of the next token they stand one place before its label."""
     torch, _ = oracle()
     labels = torch.from_numpy(labels)
+    if term == "next_token":
+        logits, labels = logits[:, :-1], labels[:, 1:]
     if term == "replaced_token":
         attended = torch.from_numpy(mask) == 1
         own = labels[attended].to(logits.dtype)
         return torch.nn.functional.binary_cross_entropy_with_logits(logits[attended], own)
-    return torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
+    return torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=-100)
 
 
 def published_terms(given: Published, module: Any, batch: Batch) -> dict[str, Any]:
@@ -186,8 +216,9 @@ def published_terms(given: Published, module: Any, batch: Batch) -> dict[str, An
     named = {name: torch.from_numpy(labels[term]) for name, term in given.labels.items()}
     out = module(**torch_inputs(batch), **named)
     logits = [value for name, value in out.items() if "logits" in name]
-    terms = {term: term_of(term, z, labels[term], batch["input_mask"]) for term, z in zip(labels, logits, strict=True)}
-    rounded = "replaced_token" in terms  # that class makes its labels float32, and with them its loss
+    mask = inputs(batch)["attention_mask"]
+    terms = {term: term_of(term, z, labels[term], mask) for term, z in zip(labels, logits, strict=True)}
+    rounded = terms.keys() & {"replaced_token", "next_token"}  # those classes make labels, or logits, float32
     assert error(out.loss.item(), sum(terms.values()).item()) < (1e-6 if rounded else BAR)
     return terms
 
@@ -280,10 +311,9 @@ def test_loss_terms_and_every_gradient(given, fields):
 def test_encode(given):
     torch, _ = oracle()
     both = pair(given, given.configs[0], seed=2)
-    inputs = torch_inputs(both.batch)
-    ours = both.model.encode(**{name: value.numpy() for name, value in inputs.items()})
+    ours = both.model.encode(**inputs(both.batch))
     with torch.no_grad():
-        out = both.twin.base_model(**inputs, output_hidden_states=True, output_attentions=True)
+        out = both.twin.base_model(**torch_inputs(both.batch), output_hidden_states=True, output_attentions=True)
     assert {name for name in ours if out.get(name) is None} <= {"pooler_output"}
     for name in ours.keys() & {name for name, value in out.items() if value is not None}:
         several = isinstance(ours[name], list)
@@ -298,9 +328,8 @@ def test_predictions(untwinned):
     with torch.no_grad():
         out = both.twin(**torch_inputs(both.batch))
     logits = [value for name, value in out.items() if "logits" in name]
-    inputs = {name: both.batch[ours] for ours, name in INPUTS.items()}
     for term, z in zip(untwinned.labels.values(), logits, strict=True):
-        ours = objective.predict(both.model.module, both.model.params, both.model.config, inputs, term)
+        ours = objective.predict(both.model.module, both.model.params, both.model.config, inputs(both.batch), term)
         assert error(ours, z.numpy()) < BAR, term
 
 
@@ -325,12 +354,12 @@ def test_named_outputs_and_their_gradients_are_those_of_hooks(given):
     both.total().backward()
     ours = observe(Subject(given.family, model.config, model.params, [model.checked(both.batch)]), ())
     inner = ("scores", "probs", "context")  # of which no module gives the output
-    names = [name for name, *_ in model.module.activations(model.config)]
+    names = [*dict.fromkeys(name for name, *_ in model.module.activations(model.config))]  # parts of one stand together
     names = [name for name in names if name.partition("@")[0].rpartition(".")[2] not in inner]
     names = [name for name in names if f"forward/{name}" in ours]  # the loss need not read a pooler
     if given.twin:  # which has not all the modules, or gives the head of one more rows than are asked for
         names = [name for name in names if name in seen and seen[name].shape[1:] == ours[f"forward/{name}"].shape[1:]]
-    assert len(names) > 9 * model.config.num_hidden_layers
+    assert len(names) > 9 * field_of(model, "num_hidden_layers")
     largest = max(np.abs(seen[name].grad.numpy()).max() for name in names)
     for name in names:
         value, gradient = seen[name].detach().numpy(), seen[name].grad.numpy()
@@ -359,13 +388,17 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     torch, transformers = oracle()
     published = getattr(transformers, kind)
     known = published.config_class()
-    fields = {name: value for name, value in FIELDS.items() if hasattr(known, name)}
+    named = {families.field(families.family(family), name): value for name, value in FIELDS.items()}
+    fields = {name: value for name, value in named.items() if hasattr(known, name)}
     config = type(known)(**fields, tie_word_embeddings=tied, attn_implementation="eager")
     torch.manual_seed(0)
     theirs = published(config).double().eval()
     theirs.save_pretrained(tmp_path / "theirs")
     model = minibert.load(tmp_path / "theirs", family=family)
-    assert (model.family, model.params.keys() - {"embeddings", "project", "map", "encoder"}) == (family, heads)
+    optional = families.optional(model.module, model.config)
+    assert (model.family, model.params.keys() & optional) == (family, heads & optional)
+    untied = dataclasses.replace(model.config, tie_word_embeddings=False)  # a head may be a tied table alone
+    assert heads <= families.optional(model.module, untied)
     ids = np.array([[3, 7, 9, 4, 11]])
     with torch.no_grad():
         out = theirs.base_model(torch.from_numpy(ids))
@@ -373,13 +406,14 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     assert ("pooler" in heads) == ("pooler_output" in ours)
     for name in ours.keys() & {"last_hidden_state", "pooler_output"}:
         assert error(ours[name], out[name].numpy()) < BAR
-    missing = set(objective.needs(model.module, model.config)) - heads
+    missing = set(objective.needs(model.module, model.config)) - model.params.keys()
     if missing:
         with pytest.raises(InputError, match="|".join(f"'{part}'" for part in missing)):
             model.loss(example(model))
     model.save(tmp_path / "ours")
     written = json.loads((tmp_path / "ours" / "config.json").read_text(encoding="utf-8"))
-    assert written["architectures"] == [kind]
+    same = model.module.architectures(model.config)  # classes that have the same tensors
+    assert [set(same[name]) for name in written["architectures"]] == [set(same[kind])]
     assert (written["model_type"], written.get("minibert_family", family)) == (known.model_type, family)
     assert minibert.load(tmp_path / "ours").family == family
     again, report = published.from_pretrained(tmp_path / "ours", output_loading_info=True, dtype=torch.float64)

@@ -16,26 +16,46 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minibert.errors import InputError
+
+TOKENS = {"cls": "cls", "sep": "sep", "mask": "mask", "pad": "padding", "end": "end of text"}
+
 
 class Vocabulary(NamedTuple):
     """What corruption must know of a vocabulary.
 
+    cls, sep, mask, pad: ids, None where there is no such token: what puts it into rows refuses that (`need`).
     continues (V,): True for pieces that continue a word ("##…"). specials: all ids without a meaning of their own
     ([UNK] among them), which rules that draw ordinary tokens never draw. They may be chosen: no release forbids it.
+    end: the id that stands behind every document, in rows that are packed with them.
     """
 
     size: int
-    cls: int
-    sep: int
-    mask: int
-    pad: int = 0
+    cls: int | None = None
+    sep: int | None = None
+    mask: int | None = None
+    pad: int | None = 0
     continues: np.ndarray | None = None
     specials: tuple[int, ...] = ()
+    end: int | None = None
+
+    def need(self, *roles: str) -> None:
+        """InputError for a role that has no token."""
+        for role in roles:
+            if getattr(self, role) is None:
+                raise InputError(f"this vocabulary has no {TOKENS[role]} token, which these rows are made with: "
+                                 "take a family whose rows need none, or another vocabulary")  # fmt: skip
+
+    @property
+    def special(self) -> set[int]:
+        """The ids of all special tokens there are."""
+        return {self.cls, self.sep, self.mask, self.pad, *self.specials} - {None}
 
 
 def candidates(ids: np.ndarray, present: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
     """Bool (B, T): present and neither cls nor sep; [UNK] is a candidate, as in the releases."""
-    return np.asarray(present, bool) & (ids != vocabulary.cls) & (ids != vocabulary.sep)
+    ends = [end for end in (vocabulary.cls, vocabulary.sep) if end is not None]
+    return np.logical_and.reduce([np.asarray(present, bool), *(ids != end for end in ends)])
 
 
 def budget(length: np.ndarray, rate: float = 0.15, cap: int = 20) -> np.ndarray:

@@ -28,6 +28,7 @@ def replacement(
     in BERT's release; `exclude` lists ids never drawn. pool: the ids to draw from instead, as often as they stand in
     it (a corpus: by frequency).
     """
+    vocabulary.need("mask")
     if pool is None and exclude:
         pool = _without(vocabulary.size, exclude)
     draw = shared(rng, labels.size, groups)
@@ -46,8 +47,7 @@ def shared(rng: np.random.Generator, count: int, groups: np.ndarray | None) -> n
 
 def ordinary(vocabulary: Vocabulary) -> np.ndarray:
     """The ids that are no special token: neither cls, sep, mask, pad nor one of the specials."""
-    special = (vocabulary.cls, vocabulary.sep, vocabulary.mask, vocabulary.pad, *vocabulary.specials)
-    return _without(vocabulary.size, special)
+    return _without(vocabulary.size, vocabulary.special)
 
 
 def _without(size: int, exclude: Iterable[int]) -> np.ndarray:

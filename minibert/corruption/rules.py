@@ -271,8 +271,7 @@ def roberta(
     count = np.floor(rate * present.sum(axis=-1) + rng.random(len(ids))).astype(np.int64)
     count = np.minimum(count, _cap(cap, ids))
     groups = selections.selection(unit.units(present, present), count, rng)
-    special = {vocabulary.cls, vocabulary.sep, vocabulary.pad, *vocabulary.specials} - {vocabulary.mask}
-    return _corruption(ids, groups, rng, vocabulary, exclude=special)
+    return _corruption(ids, groups, rng, vocabulary, exclude=vocabulary.special - {vocabulary.mask})
 
 
 def electra(
@@ -296,6 +295,7 @@ def electra(
     both copies enter the loss. 85 % of the slots are masked, the others keep their token (the paper masks them all); a
     position is masked if one of its slots says so. distinct: draw without replacement.
     """
+    vocabulary.need("mask", "pad")
     slots = max(1, int((rate + 0.005) * ids.shape[1])) if cap is None else cap
     candidates = masking.candidates(ids, present, vocabulary) & ~np.isin(ids, (vocabulary.mask, vocabulary.pad))
     count = masking.budget(np.asarray(present, bool).sum(axis=-1), rate, slots)

@@ -3,16 +3,19 @@
     input_ids, input_mask, segment_ids            (N, T = max_length) int32
     next_sentence_labels, sentence_order_labels   (N,) int32, where a maker has them: 0 = is next, 0 = in order
     starts                                        (N, T) bool, True where a word starts; only where handed in
+    input_ids, labels                             (N, T) int32, all that `running_text` has
 
-Rows come in random order. Empty sentences and documents are passed over; as rows are shuffled in the end and documents
-drawn uniformly, the releases' shuffling of documents changes nothing and is left out. starts: the same nesting as
-documents, 1 where a word starts (a segmentation); special tokens and padding start words too. Every maker raises
-InputError for ids outside the vocabulary, for no tokens at all, and for a max_length in which nothing fits.
+Rows come in random order, but for those of `running_text`. Empty sentences and documents are passed over; as rows are
+shuffled in the end and documents drawn uniformly, the releases' shuffling of documents changes nothing and is left out.
+starts: the same nesting as documents, 1 where a word starts (a segmentation); special tokens and padding start words
+too. Every maker raises InputError for ids outside the vocabulary, for no tokens at all, for a special token that it
+needs and the vocabulary lacks, and for a max_length in which nothing fits.
 
     layout "bert"     [CLS] A [SEP] B [SEP], segments 0 and 1
     layout "roberta"  <s> A </s></s> B </s>, segments all 0
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -94,7 +97,7 @@ def _paired(
     if layout not in BETWEEN:
         raise InputError(f"unknown layout {layout!r}; there are: {', '.join(BETWEEN)}")
     special = 2 + BETWEEN[layout]
-    _room(max_length, special + 2, "[CLS] a [SEP] b [SEP]" if layout == "bert" else "<s> a </s></s> b </s>")
+    _room(vocabulary, max_length, special + 2, "[CLS] a [SEP] b [SEP]" if layout == "bert" else "<s> a </s></s> b </s>")
     text = _flat(documents, vocabulary, starts)
     parts = rng.permutation(made(text.sentences, text.documents, rng, max_length - special))
     rows = _assembled(text, parts[:, :4], vocabulary, max_length, BETWEEN[layout], layout == "bert")
@@ -144,7 +147,7 @@ def single_sequence(
     x: as many consecutive whole sentences of a document as fit. A sentence too long for a row is dropped, and ends the
     row before it. (The release also loses what stands before such a sentence when it ends a document; we don't.)
     """
-    _room(max_length, 3, "[CLS] a [SEP]")
+    _room(vocabulary, max_length, 3, "[CLS] a [SEP]")
     text = _flat(documents, vocabulary, starts)
     short = np.diff(text.sentences) <= max_length - 2
     runs = _runs(text.sentences, text.documents, max_length - 2)
@@ -172,7 +175,7 @@ def packed(
     after one went to the second. short_rate: rows after which the next aims at a length uniform in [5, max_length].
     Without a second segment the row is [CLS] A [SEP]. No labels: nothing is drawn from elsewhere.
     """
-    _room(max_length, 5, "[CLS] a [SEP] b [SEP]")
+    _room(vocabulary, max_length, 5, "[CLS] a [SEP] b [SEP]")
     text = _flat(documents, vocabulary, starts)
     length = np.diff(text.sentences).tolist()
     order: list[int] = []  # sentences, those of a row's first segment before those of its second
@@ -202,6 +205,36 @@ def packed(
     return _assembled(text, rng.permutation(np.array(parts)), vocabulary, max_length)
 
 
+def running_text(
+    documents: Documents, rng: Rng, vocabulary: Vocabulary, max_length: int = 128, duplicates: int = 1
+) -> Batch:
+    """Rows of a left-to-right model: documents end to end, the token `end` behind each, cut at every max_length tokens.
+
+        input_ids, labels (N, T) int32      the same ids: the head asks each position for the next one's
+
+    A pass takes the documents in an order of its own, as drawn, and goes on where the last one stopped: of all passes
+    only the last incomplete row is lost. Rows stay in their order. InputError where there is no complete one.
+
+    GPT-2 (Radford et al. 2019, sections 2.1-2.3) reads 1024 tokens at a time and has a token for the end of a text;
+    how its rows were cut was not published, nor was its training code. This is what GPT-3's authors say of theirs
+    (Brown et al., arXiv 2005.14165, appendix B): rows as long as the context, of several documents with that token
+    between them, and nothing that keeps one from attending to those before it.
+    """
+    vocabulary.need("end")
+    if max_length < 2:
+        raise InputError(f"max_length {max_length} leaves no next token to ask for: give 2 or more")
+    text = _flat(documents, vocabulary)
+    ends = text.sentences[text.documents]
+    closed = [np.append(text.ids[a:b], np.int32(vocabulary.end)) for a, b in itertools.pairwise(ends.tolist())]
+    stream = np.concatenate([closed[d] for _ in range(duplicates) for d in rng.permutation(len(closed)).tolist()])
+    count = len(stream) // max_length
+    if count == 0:
+        raise InputError(f"the text has {len(stream)} tokens, fewer than a row of {max_length}: give more text, or "
+                         "shorter rows (seq_length)")  # fmt: skip
+    rows = stream[: count * max_length].reshape(count, max_length)
+    return {"input_ids": rows, "labels": rows.copy()}
+
+
 def _halves(
     length: list[int], first: int, stop: int, target: int, single_rate: float, rng: Rng
 ) -> tuple[list[int], list[int]]:
@@ -229,7 +262,7 @@ def _blocks(
     across: bool,
 ) -> Batch:
     """<s> and a run of sentences that end in </s>."""
-    _room(max_length, 3, "<s> a </s>")
+    _room(vocabulary, max_length, 3, "<s> a </s>")
     text = _closed(_flat(documents, vocabulary, starts), vocabulary.sep, across)
     parts = [
         (text.sentences[a], min(text.sentences[b], text.sentences[a] + max_length - 1))
@@ -273,7 +306,8 @@ class _Text(NamedTuple):
     starts: np.ndarray | None
 
 
-def _room(max_length: int, least: int, shape: str) -> None:
+def _room(vocabulary: Vocabulary, max_length: int, least: int, shape: str) -> None:
+    vocabulary.need("cls", "sep", "pad")
     if max_length < least:
         raise InputError(f"max_length {max_length} is too short for {shape}: give {least} or more")
 

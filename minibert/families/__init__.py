@@ -27,7 +27,9 @@ What a family's file offers, in this order (bert.py is the model):
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout
-    read(encodings, pad)    the inputs of encoded texts
+    SPECIALS GLUE           optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own;
+                            what stands before every sentence of a document but the first, as the tokenizer reads it
+    read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA)

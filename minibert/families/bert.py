@@ -302,9 +302,11 @@ def fields(data: Any, given: Tree) -> Tree:
     return {"max_position_embeddings": data.seq_length, **given}
 
 
-def read(encodings: list, pad: int) -> dict[str, Array]:
+def read(encodings: list, pad: int | None) -> dict[str, Array]:
     """The inputs of encoded texts (`tokenizers.encoding.Encoding`), padded at the end with this id: each (B, T)."""
     length = max(len(encoding.ids) for encoding in encodings)
+    even = all(len(encoding.ids) == length for encoding in encodings)
+    require(even or pad is not None, "this vocabulary has no token to pad with: give texts one at a time")
 
     def padded(rows: list[list[int]], filler: int) -> Array:
         return np.array([[*row, *[filler] * (length - len(row))] for row in rows], np.int64)

@@ -17,7 +17,7 @@ Where the release deviates from the paper or ports from the release, and what is
   the release doesn't, and draws the positions with 0.01. `initialization` names both.
 - act: the tanh form of GELU, "gelu_new" in published configurations.
 - the release multiplies masked scores by 0 and subtracts 1e10; here the most negative number is added, as in ports. A
-  token always sees itself, so that no number differs.
+  token that is there always sees itself, so that no number differs; padding that sees nothing is uniform over all keys.
 - weights lie (in, out) in published files, and (2) is one matrix there: `names`.
 - positions are 0, 1, 2, … whatever the mask, as in ports; from token to token (`start`, `step`) they count from a row's
   first token that is there, as in published generation.
@@ -33,6 +33,9 @@ import numpy as np
 
 from minibert import kernels, layers, ops, options, tree
 from minibert.config import among, check, number, rate, require, size
+from minibert.corruption import sequences
+from minibert.corruption.masking import Vocabulary
+from minibert.families import bert
 from minibert.heads import next_token
 from minibert.objective import Term
 
@@ -78,6 +81,10 @@ class Config:
         require(fits, f"config field 'n_head' is {self.n_head}; allowed: {heads}")
         inner = self.n_inner
         require(inner is None or 0 < inner <= WIDE, f"config field 'n_inner' is {inner}; allowed: null, 1 to {WIDE}")
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):  # published ones may be beyond the vocabulary
+            token = getattr(self, name)
+            fits = token is None or 0 <= token < 2**31
+            require(fits, f"config field {name!r} is {token}; allowed: null, 0 to {2**31 - 1}")
 
     @property
     def inner(self) -> int:
@@ -231,7 +238,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: layers.Ke
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
         name, dropped = f"{LAYERS}{i}", kept(f"{LAYERS}{i}.attn.attn_dropout")
-        scale = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
+        scale = np.longdouble(config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
         return layers.pre_norm_layer(
             x,
             p,
@@ -297,6 +304,8 @@ def _read(p: Tree, config: Config, inputs: Tree, state: Tree) -> tuple[Array, Tr
     seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
     before = state.get("position", np.zeros(len(seen), np.int64))
     positions = inputs.get("position_ids", np.maximum(before[:, None] + seen.cumsum(1) - 1, 0))
+    fits = f"input_ids: {positions.max() + 1} tokens a row, but n_positions is {config.n_positions}; ask for fewer"
+    require(bool(positions.max() < config.n_positions), fits)
     mask = np.concatenate([state["mask"], seen], axis=1) if state else seen
     given = {**inputs, "attention_mask": mask, "position_ids": positions, "past": state.get("layers")}
     out, c = encode(p, config, given, keep=layers.keys_values)
@@ -315,11 +324,28 @@ def terms(config: Config) -> dict[str, Term]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "byte_level"
+SPECIALS = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
+GLUE = " "  # a blank belongs to the word behind it: a document's pieces are those of its text
 Data = options.Rows
-DEFAULTS: Tree = {"lowercase": False}
+# neither paper nor release says how it was trained: AdamW, its decay and a rate that falls to 0 are GPT's (Radford et
+# al. 2018, section 4.1: along a cosine), the norm of gradients GPT-3's (arXiv 2005.14165, appendix B)
+DEFAULTS: Tree = {"lowercase": False, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.01}
 WIDTH = "n_embd"
 NARROW = {"n_layer": 2, "n_embd": 64, "n_head": 4, "initializer_range": 0.1}
 QUICK = {**NARROW, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+
+
+def read(encodings: list, pad: int | None) -> dict[str, Array]:
+    """The inputs of encoded texts, (B, T), padded at the end: with any token where there is none for it, as no text
+    attends to what follows. Texts have no token types, which would be words.
+    """
+    rows = bert.read(encodings, pad or 0)
+    return {name: rows[name] for name in ("input_ids", "attention_mask")}
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:
+    """Documents end to end, in rows of the whole length (`sequences.running_text`)."""
+    return sequences.running_text(documents, rng, vocabulary, data.seq_length, data.duplicates)
 
 
 def fields(data: Any, given: Tree) -> Tree:
@@ -378,6 +404,7 @@ def activations(config: Config) -> list[tuple[str, str, str, str]]:
     table = [
         ("transformer.wte", "encode.embeddings.tables.word", "", "embeddings"),
         ("transformer.wpe", "encode.embeddings.tables.position", "shared", "embeddings"),
+        ("transformer.wte@1", "encode.embeddings.tables.token_type", "", "embeddings"),
         ("transformer.drop", "encode.embeddings", "", "embeddings"),
     ]
     for i in range(config.n_layer):

@@ -122,7 +122,7 @@ def _said(case: Case) -> None:
 def _row(case: Case) -> str:
     size = sum(file.stat().st_size for file in case.path.iterdir()) / 1024
     facts = case.facts
-    return f"{facts['kind']:<10}{facts['dtype']:<9}{len(case.entries):>5} tensors {size:>6.0f} kB  {facts['title']}"
+    return f"{facts['kind']:<11}{facts['dtype']:<9}{len(case.entries):>5} tensors {size:>6.0f} kB  {facts['title']}"
 
 
 def listing() -> int:

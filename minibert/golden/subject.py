@@ -121,10 +121,10 @@ def published(table: list, events: dict[str, trace.Event], rows: tuple[int, ...]
             continue
         event = events[path]
         value, cotangent = event.part(part) if part else (event.output, event.cotangent)
-        lead = rows if kind == "rows" else (1,) if kind == "shared" else ()
+        shared = kind == "shared" and value.ndim == len(rows)  # by all rows; each may have been given its own
         for store, array in ((outputs, value), (cotangents, cotangent)):
             if array is not None:
-                shape = array.shape if not lead else (*lead, *array.shape) if kind == "shared" else (*lead, -1)
+                shape = (*rows, -1) if kind == "rows" else (1, *array.shape) if shared else array.shape
                 array = array.reshape(shape)
                 before = [store[name]] if kind == "joined" and name in store else []
                 store[name] = np.concatenate([*before, array], -1)

@@ -6,7 +6,7 @@ offer the same:
     LABELS                  what the batch must hold for it: {name: spec} (see `signatures`)
     BASELINE                what its loss is compared with: "unigram" (tokens, by how frequent they are), "majority"
                             (classes) or "none"; COMMAND: of the command line, that shows what it predicts, if any does
-    SHORT                   optional: its name in a line of progress
+    SHORT PERPLEXITY        optional: its name in a line of progress; True where e^loss is to be reported, too
     shapes(**sizes)         the tree of its parameters; sizes are the term's
     draw(rng, dims, lengths, **sizes)       labels of an example of so many rows: dims by letter, lengths of its rows by
                             letter

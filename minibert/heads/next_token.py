@@ -21,6 +21,7 @@ IGNORED = -100
 LABELS = {"labels": f"(B,T)<vocab_size|{IGNORED}"}
 SHORT = "LM"
 BASELINE = "unigram"
+PERPLEXITY = True
 COMMAND = "generate"
 
 

@@ -141,16 +141,28 @@ def _possible(maker: Callable, subject: Subject, at: list[Site]) -> list[Mutant]
 
 def field(subject: Subject, name: str) -> Any:
     """The config field that is `name` in BERT's, whatever the subject's family calls it."""
-    return getattr(subject.config, families.field(families.family(subject.family), name))
+    return getattr(Fields(subject), name)
+
+
+class Fields:
+    """A subject's configuration under BERT's names, whatever its family calls them."""
+
+    def __init__(self, subject: Subject):
+        self._config, self._module = subject.config, families.family(subject.family)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, families.field(self._module, name))
 
 
 # ---- Makers ----------------------------------------------------------------------------------------------------------
 def config(what: str, section: str = FORWARD, variant: bool | None = None, **fields: Any) -> Callable:
-    """Config fields at other values; a function takes the config. No mutant where nothing changes."""
+    """Config fields at other values, all under BERT's names (`Fields`), which a function takes. No mutant where nothing
+    changes.
+    """
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         known = partial(families.field, families.family(subject.family))
-        values = {known(name): value(subject.config) if callable(value) else value for name, value in fields.items()}
+        values = {known(name): value(Fields(subject)) if callable(value) else value for name, value in fields.items()}
         if all(getattr(subject.config, name) == value for name, value in values.items()):
             return []
         change = lambda s: replace(s, config=replace(s.config, **values))  # noqa: E731
@@ -160,10 +172,10 @@ def config(what: str, section: str = FORWARD, variant: bool | None = None, **fie
 
 
 def batch(what: str, edit: Callable[[dict, Any], dict], section: str = FORWARD) -> Callable:
-    """Every batch edited: edit(batch, config) -> the fields that change."""
+    """Every batch edited: edit(batch, its `Fields`) -> the fields that change."""
 
     def change(s: Subject) -> Subject:
-        return replace(s, batches=[{**b, **edit(b, s.config)} for b in s.batches])
+        return replace(s, batches=[{**b, **edit(b, Fields(s))} for b in s.batches])
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         return [Mutant(what, change, section=section, sites=reading(change(subject), at))]

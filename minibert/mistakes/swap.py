@@ -61,8 +61,8 @@ def relinear(**turned: tuple[Callable, Callable]) -> Replacement:
     """x Wᵀ + b with weight or bias turned by a linear map: its name = (map, the map's adjoint)."""
     linear = PAIRS["linear"]
 
-    def forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, Any]:
-        given = {"weight": weight, "bias": bias}
+    def forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        given = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         return linear.forward(x, **{name: turned[name][0](a) if name in turned else a for name, a in given.items()})
 
     def backward(dy: np.ndarray, c: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:

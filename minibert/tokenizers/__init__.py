@@ -13,7 +13,7 @@ from minibert.tokenizers import published
 # kind: (module, class, "model" type in a tokenizer.json, the files that only this kind has)
 KINDS = {
     "wordpiece": ("wordpiece", "WordPiece", "WordPiece", ("vocab.txt",)),
-    "byte_level": ("byte_level", "ByteLevelBPE", "BPE", ("merges.txt", "vocab.json")),
+    "byte_level": ("byte_level", "ByteLevelBPE", "BPE", ("merges.txt", "vocab.json", "encoder.json", "vocab.bpe")),
     "unigram": ("unigram", "Unigram", "Unigram", ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")),
 }
 WHOLE, CONFIGS = "tokenizer.json", ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")

@@ -25,7 +25,7 @@ import regex
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import byte_level_files, characters, encoding, layout, merges, published
-from minibert.tokenizers.byte_level_files import SPECIALS, Added
+from minibert.tokenizers.byte_level_files import ROLES, SPECIALS, Added
 from minibert.tokenizers.cache import Cache
 from minibert.tokenizers.characters import WHITE_SPACE
 from minibert.tokenizers.encoding import Span, checked_text
@@ -79,11 +79,12 @@ _BYTE = {char: byte for byte, char in enumerate(CHARACTERS)}
 class ByteLevelBPE:
     """vocabulary: the pieces in the order of their ids; merges: pairs of pieces, the first to be merged first.
 
-    specials: the tokens of the five roles; a role may be absent, its id is None then. added: the tokens kept whole
-    in text and how; the special ones are among them anyway, and those not in the vocabulary get the ids after it.
-    lowercase: character by character, as in `characters`. add_prefix_space: begin with a space what doesn't. around:
-    what `encode` puts around the pieces, RoBERTa's <s> and </s> unless given. specials_in_text: False reads a
-    literal "</s>" as ordinary text, for text that nobody vouches for.
+    specials: the tokens of the roles, RoBERTa's five or GPT-2's bos, eos and unk; a role may be absent, its id is None
+    then (bos_id and eos_id are cls_id and sep_id where these alone are there). added: the tokens kept whole in text
+    and how; the special ones are among them anyway, and those not in the vocabulary get the ids after it. lowercase:
+    character by character, as in `characters`. add_prefix_space: begin with a space what doesn't. around: what `encode`
+    puts around the pieces; unless given, RoBERTa's <s> and </s>, of a vocabulary without cls and sep nothing.
+    specials_in_text: False reads a literal "</s>" as ordinary text, for text that nobody vouches for.
     """
 
     def __init__(
@@ -104,8 +105,7 @@ class ByteLevelBPE:
         index = _checked_index(self.vocabulary)
         self._ranks = _checked_ranks(self.merges, index)
         self._of_bytes = [index[char] for char in CHARACTERS]
-        if not self.specials.keys() <= SPECIALS.keys():
-            raise InputError(f"special tokens have the roles {', '.join(SPECIALS)}, not {shown([*self.specials])}")
+        _check_roles(self.specials)
         self.added = encoding.table("added", added or {})
         for token, how in self.added.items():
             if not isinstance(how, Added):
@@ -122,13 +122,15 @@ class ByteLevelBPE:
         self.tokens = list(self.index)
         if not isinstance(around, Layout | None):
             raise InputError(f"around: a Layout is due, not {shown(around)}")
-        self.layout = around or _roberta(self.specials, add_prefix_space)
+        self.layout = around or _layout(self.specials, add_prefix_space)
         for token in self.layout.tokens:
             if token not in self.index:
                 raise InputError(f"the layout of a text needs the token {shown(token)}, which is not in the vocabulary")
         self.cls_id, self.pad_id, self.sep_id, self.unk_id, self.mask_id = (
             self.index.get(self.specials.get(role)) for role in SPECIALS
         )
+        self.bos_id = self.index.get(self.specials.get("bos"), self.cls_id)
+        self.eos_id = self.index.get(self.specials.get("eos"), self.sep_id)
         self.special_ids = frozenset(self.index[token] for token, how in self.added.items() if how.special)
         whole = [token for token, how in self.added.items() if specials_in_text or not how.special]
         # as published, those that a normaliser would not touch are cut out of all the text before the others are
@@ -265,13 +267,15 @@ class ByteLevelBPE:
     ) -> "ByteLevelBPE":
         """A vocabulary learnt from the texts: of the size asked, or smaller once no pair occurs `min_frequency` times.
 
-        As the published trainer does: specials; the 256 bytes by the code points of their characters; merged pieces
-        as learnt, ties to the smaller ids (see `merges`). Nothing depends on the process or on hash seeds.
+        As the published trainer does: specials, of any roles; the 256 bytes by the code points of their characters;
+        merged pieces as learnt, ties to the smaller ids (see `merges`). Nothing depends on the process or on hash
+        seeds.
         """
         encoding.vocabulary_size(vocabulary_size)
         encoding.whole("min_frequency", min_frequency)
         encoding.flags(lowercase=lowercase, add_prefix_space=add_prefix_space)
-        encoding.check_roles(specials, SPECIALS.keys())
+        specials = encoding.table("specials", specials)
+        _check_roles(specials)
         start = list(dict.fromkeys([*specials.values(), *sorted(CHARACTERS)]))
         if vocabulary_size < len(start):
             raise InputError(f"vocabulary_size {vocabulary_size} is below the {len(start)} special tokens and bytes")
@@ -298,10 +302,13 @@ class ByteLevelBPE:
 
     @classmethod
     def load(cls, path: str | os.PathLike, specials_in_text: bool = True) -> "ByteLevelBPE":
-        """From a published directory, its `tokenizer.json` (preferred), or its `vocab.json` and `merges.txt`.
+        """From a published directory, its `tokenizer.json` (preferred), or its `vocab.json` and `merges.txt`, which
+        GPT-2's release calls `encoder.json` and `vocab.bpe`.
 
         `tokenizer_config.json` and `special_tokens_map.json` beside it name the special tokens, and for a
-        `vocab.json` the rest; what they don't say is as RoBERTa's: no prefix space, <mask> takes blanks before it.
+        `vocab.json` the rest; what they don't say is as RoBERTa's (no prefix space, <mask> takes blanks before it) or,
+        where <|endoftext|> is a piece and <s> and </s> are none, as GPT-2's (nothing around a text, offsets with their
+        blanks).
         """
         arguments = byte_level_files.arguments(path)
         with published.named(path):
@@ -364,8 +371,17 @@ def _bytes(token: str) -> bytes:
     return bytes(known) if len(known) == len(token) else token.encode("utf-8")
 
 
-def _roberta(specials: Mapping[str, str], add_prefix_space: bool) -> Layout:
-    """RoBERTa's layout with these special tokens."""
-    if not {"cls", "sep"} <= specials.keys():
-        raise InputError("special tokens: the roles cls and sep are needed, or another layout")
+def _check_roles(specials: Mapping[str, str]) -> None:
+    """InputError for a role that there isn't, and for what is no token."""
+    if not specials.keys() <= {*ROLES} or not all(isinstance(token, str) for token in specials.values()):
+        raise InputError(f"special tokens: a text for any of {', '.join(ROLES)} is due, not {shown(specials)}")
+
+
+def _layout(specials: Mapping[str, str], add_prefix_space: bool) -> Layout:
+    """RoBERTa's layout with these special tokens; without its two, nothing around a text."""
+    ends = {"cls", "sep"} & specials.keys()
+    if not ends:
+        return Layout()
+    if len(ends) < 2:
+        raise InputError("special tokens: the roles cls and sep go together, unless another layout is given")
     return layout.roberta(specials["cls"], specials["sep"], first_blank=add_prefix_space)

@@ -1,4 +1,7 @@
-"""The files of a published byte-level BPE tokenizer: vocab.json and merges.txt, tokenizer.json, two of settings."""
+"""The files of a published byte-level BPE tokenizer: vocab.json and merges.txt, tokenizer.json, two of settings.
+
+GPT-2's release calls the first two encoder.json and vocab.bpe.
+"""
 
 import os
 import re
@@ -13,7 +16,10 @@ from minibert.errors import InputError
 from minibert.tokenizers import layout, published
 from minibert.tokenizers.layout import Layout
 
-SPECIALS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
+SPECIALS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}  # RoBERTa's
+GPT2 = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
+ROLES = tuple(SPECIALS | GPT2)
+PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 VERSION = "#version: 0.2"
 _ID = re.compile("[0-9]{1,9}")
 _LOWERCASE = {"type": "Lowercase"}
@@ -32,34 +38,28 @@ class Added:
 
 
 def arguments(path: str | os.PathLike) -> dict[str, Any]:
-    """The arguments of `ByteLevelBPE` that a directory, its tokenizer.json (preferred) or its vocab.json stands for."""
-    path = published.found(path, "vocab.json")
+    """The arguments of `ByteLevelBPE` that a directory, its tokenizer.json (preferred) or its vocab.json stands for.
+
+    Where settings don't name special tokens, the vocabulary shows whose it is: RoBERTa's, or GPT-2's if it has neither
+    <s> nor </s>.
+    """
+    path = published.found(path, *(vocab for vocab, _ in PAIRS))
     settings, source = published.settings(path)
     if settings.get("errors", "replace") != "replace":
         raise InputError(f"{source}: errors is {shown(settings['errors'])}; only 'replace' is supported")
     case = published.flags(settings, ("add_prefix_space", "trim_offsets", "do_lower_case"), source)
-    named = published.specials(settings, dict.fromkeys(SPECIALS, ""), source)
+    named = published.specials(settings, dict.fromkeys(ROLES, ""), source)
     named = {role: token for role, token in named.items() if token}
-    if not path.name.endswith(("vocab.json", "merges.txt")):
-        return _whole(published.read(path), path, named, case)
-    stem = path.name.removesuffix("vocab.json").removesuffix("merges.txt")
-    vocab, merges = path.parent / f"{stem}vocab.json", path.parent / f"{stem}merges.txt"
-    vocabulary = published.by_id(published.read(vocab), vocab)
-    added = _settings_kept(settings, vocabulary, source)
-    roles = _roles(named, {*vocabulary, *added})
-    for role in ("cls", "sep"):
-        if role not in roles:
-            raise InputError(f"{vocab}: no {SPECIALS[role]} among the pieces, no {role}_token in settings beside it")
-    prefix = case.get("add_prefix_space", False)
-    return {
-        "vocabulary": vocabulary,
-        "merges": _merges(_merge_lines(merges), str(merges)),
-        "specials": roles,
-        "added": added,
-        "lowercase": case.get("do_lower_case", False),
-        "add_prefix_space": prefix,
-        "around": layout.roberta(roles["cls"], roles["sep"], case.get("trim_offsets", True), prefix),
-    }
+    pair = next((pair for pair in PAIRS if path.name.endswith(pair)), None)
+    if pair is None:
+        found = _whole(published.read(path), path, named, case)
+    else:
+        stem = path.name.removesuffix(pair[0]).removesuffix(pair[1])
+        found = _two(*(path.parent / f"{stem}{name}" for name in pair), settings, source, named, case)
+    for name in ("add_bos_token", "add_eos_token"):
+        if settings.get(name) and not found["around"].ends:
+            raise InputError(f"{source}: {name} is {shown(settings[name])}; only false is supported")
+    return found
 
 
 def write(
@@ -95,10 +95,12 @@ def write(
             "merges": [list(pair) for pair in merges],
         },
     )
-    # what that class can be
+    # what these classes can be
     roberta = layout.is_roberta(around) and around.first_blank == add_prefix_space and not lowercase
+    gpt2 = not (around.tokens or around.trimmed or lowercase or {"cls", "sep"} & specials.keys())
+    kind = "RobertaTokenizer" if roberta else "GPT2Tokenizer" if gpt2 and GPT2.keys() <= specials.keys() else None
     settings = {
-        "tokenizer_class": "RobertaTokenizer" if roberta else "PreTrainedTokenizerFast",
+        "tokenizer_class": kind or "PreTrainedTokenizerFast",
         "add_prefix_space": add_prefix_space,
         "trim_offsets": around.trimmed,
         "do_lower_case": lowercase,
@@ -115,6 +117,32 @@ def write(
 
 
 # Reading
+
+
+def _two(
+    vocab: Path, merges: Path, settings: dict[str, Any], source: Path, named: dict[str, str], case: dict[str, bool]
+) -> dict[str, Any]:
+    """The arguments in a vocab.json and a merges.txt, with the settings beside them, as in `arguments`."""
+    vocabulary = published.by_id(published.read(vocab), vocab)
+    added = _settings_kept(settings, vocabulary, source)
+    gpt2 = str(settings.get("tokenizer_class")).startswith("GPT2")
+    roles = _roles(named, {*vocabulary, *added}, gpt2)
+    gpt2 = gpt2 or ("eos" in roles and not {"cls", "sep"} & roles.keys())
+    for role in () if gpt2 else ("cls", "sep"):
+        if role not in roles:
+            lacks = f"no {SPECIALS[role]} and no {GPT2['eos']} among the pieces"
+            raise InputError(f"{vocab}: {lacks}, no {role}_token in settings beside it")
+    prefix = case.get("add_prefix_space", False)
+    roberta = () if gpt2 else (roles["cls"], roles["sep"], case.get("trim_offsets", True), prefix)
+    return {
+        "vocabulary": vocabulary,
+        "merges": _merges(_merge_lines(merges), str(merges)),
+        "specials": roles,
+        "added": added,
+        "lowercase": case.get("do_lower_case", False),
+        "add_prefix_space": prefix,
+        "around": Layout() if gpt2 else layout.roberta(*roberta),
+    }
 
 
 def _whole(content: dict, path: Path, named: dict[str, str], case: dict[str, bool]) -> dict[str, Any]:
@@ -142,7 +170,7 @@ def _whole(content: dict, path: Path, named: dict[str, str], case: dict[str, boo
     return {
         "vocabulary": vocabulary,
         "merges": _merges(published.value(model, "merges", list, path), f"{path}"),
-        "specials": _roles(named, ids.keys()) | found.ends,
+        "specials": _roles(named | found.ends, ids.keys()),
         "added": added,
         "lowercase": lowercase,
         "add_prefix_space": prefix,
@@ -177,16 +205,24 @@ def _settings_kept(settings: dict[str, Any], vocabulary: list[str], source: Path
     if not isinstance(given, dict) or not all(_ID.fullmatch(i) and isinstance(t, dict) for i, t in given.items()):
         raise InputError(f"{source}: added_tokens_decoder is not an object of ids and tokens")
     kept = _kept({"added_tokens": [{"id": int(i)} | token for i, token in given.items()]}, vocabulary, source)
-    for role in SPECIALS:
+    for role in ROLES:
         token = settings.get(f"{role}_token")
         if isinstance(token, dict) and isinstance(token.get("content"), str):
             kept.setdefault(token["content"], _how(token | {"special": True}, source))
     return kept
 
 
-def _roles(named: dict[str, str], present: Set[str]) -> dict[str, str]:
-    """Role -> token: as named, or the usual one where there is such a token."""
-    return {role: named.get(role, usual) for role, usual in SPECIALS.items() if role in named or usual in present}
+def _roles(named: dict[str, str], present: Set[str], gpt2: bool = False) -> dict[str, str]:
+    """Role -> token: as named, or the usual one where there is such a token: RoBERTa's, else GPT-2's.
+
+    bos and eos are not among them where they are cls and sep, as RoBERTa's are.
+    """
+    usual = {} if gpt2 else {role: token for role, token in SPECIALS.items() if token in present}
+    if gpt2 or not {"cls", "sep"} & {*usual, *named}:
+        usual = {role: token for role, token in GPT2.items() if token in present} | usual
+    roles = usual | named
+    same = {end for end, role in (("bos", "cls"), ("eos", "sep")) if roles.get(end) == roles.get(role)}
+    return {role: roles[role] for role in ROLES if role in roles and role not in same}
 
 
 def _merges(items: list[Any], where: str) -> list[tuple[str, str]]:

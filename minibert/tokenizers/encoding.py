@@ -30,7 +30,10 @@ MOST_ADDED = 1 << 13  # added tokens; published tokenizers have half of it at mo
 
 class Tokenizer(Protocol):
     """What the functions below need. tokens: in the order of ids; index: their ids; layout: what `encode` puts around
-    the pieces; ids, spans: the ids of a text's pieces, and the same with where each piece stands in it."""
+    the pieces; ids, spans: the ids of a text's pieces, and the same with where each piece stands in it.
+
+    Beside pad_id every class has cls_id, sep_id, mask_id, unk_id, bos_id and eos_id, None where it has no such token.
+    """
 
     tokens: list[str]
     index: dict[str, int]

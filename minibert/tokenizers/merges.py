@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
-from minibert.tokenizers.encoding import checked_text, streamed
+from minibert.tokenizers.encoding import LONGEST_PIECE, checked_text, streamed
 
 Pair = tuple[int, int]
 _GAP, _GONE = -1, -2  # between words; where a symbol was that is merged into the one before it
@@ -57,8 +57,9 @@ def learned(
     """`pieces` and the merged ones after them, up to `size` in all, and the merged pairs in their order.
 
     words: each distinct word as indices of pieces, counts: how often it occurs. The pair with the highest count is
-    merged next; of equal counts the one with the smaller left index, then the smaller right one. It ends early when
-    no pair occurs `min_frequency` times. Two pairs may give one piece ("a" + "bc", "ab" + "c"): it is listed once.
+    merged next; of equal counts the one with the smaller left index, then the smaller right one. One that would make a
+    piece longer than a vocabulary may have is passed over. It ends early when no pair occurs `min_frequency` times. Two
+    pairs may give one piece ("a" + "bc", "ab" + "c"): it is listed once.
     """
     pieces, pairs = list(pieces), []
     index = {piece: i for i, piece in enumerate(pieces)}
@@ -83,9 +84,11 @@ def learned(
         if total < max(min_frequency, 1):
             break
         heapq.heappop(heap)
-        pairs.append(pair)
         left, right = pair
         piece = join(pieces[left], pieces[right])
+        if len(piece) > LONGEST_PIECE:
+            continue
+        pairs.append(pair)
         merged = index.setdefault(piece, len(pieces))
         if merged == len(pieces):
             pieces.append(piece)

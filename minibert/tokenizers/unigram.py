@@ -87,6 +87,7 @@ class Unigram:
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             self.index[self.specials[role]] for role in SPECIALS
         )
+        self.bos_id, self.eos_id = self.cls_id, self.sep_id  # as the published tokenizer has it
         if self.unk_id != model.types.index(UNKNOWN):
             raise InputError(f"{self.specials['unk']} is not the piece for what is unknown")
         self._skipped = frozenset(self.index[token] for token, special in self.added.items() if special)

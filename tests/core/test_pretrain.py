@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, data, pretraining, training
+from minibert import cli, data, inference, pretraining, training
 from minibert.config import from_fields
+from minibert.corpus import Files, split
 from minibert.errors import InputError
-from minibert.families import bert
+from minibert.families import bert, gpt2
 from minibert.pretraining import PRESETS, pretrain
+from minibert.tokenizers.byte_level import ByteLevelBPE
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = {"steps": 30, "batch_size": 4, "seq_length": 16, "vocab_size": 150, "duplicates": 2, "held_out": 0.2,
@@ -159,6 +161,99 @@ def test_presets_make_valid_runs(preset):
     from_fields(bert.Config, fields)
     fields["hidden_size"] = 7
     assert pretraining._preset(preset, bert)[1]["hidden_size"] != 7
+
+
+# ---- From left to right ----------------------------------------------------------------------------------------------
+
+RUNNING = {**OPTIONS, "vocab_size": 300, "steps": 8}
+NARROW = {"n_embd": 16, "n_layer": 1, "n_head": 2}
+END = "<|endoftext|>"
+
+
+@pytest.fixture(scope="module")
+def running(corpus, tmp_path_factory):
+    """A run of GPT-2 over text in which its special token is spelt out."""
+    text = tmp_path_factory.mktemp("corpus") / "text.txt"
+    text.write_text(corpus.read_text(encoding="utf-8").replace(".", f" {END}.", 9), encoding="utf-8")
+    return pretrain("gpt2", [text], tmp_path_factory.mktemp("runs") / "run", fields=NARROW, **RUNNING)
+
+
+def test_running_text_is_learnt_and_judged_by_its_perplexity(running, capsys):
+    """A vocabulary with one special token, which the config names; figures that follow from the loss."""
+    model, report = minibert.load(running), json.loads((running / "report.json").read_text())
+    assert model.tokenizer.specials == {"bos": END, "eos": END, "unk": END}
+    assert (model.config.bos_token_id, model.config.eos_token_id, model.config.pad_token_id) == (0, 0, None)
+    assert model.config.vocab_size == len(model.tokenizer) == 300
+    loss, entropy = report["terms"]["next_token"], report["unigram"]["entropy"]
+    assert report["perplexities"] == {"next_token": np.exp(loss)}
+    assert report["unigram"]["perplexity"] == np.exp(entropy)
+    pretrain("gpt2", out=running, resume=True)
+    said = capsys.readouterr().out
+    perplexity = f"perplexity {np.exp(loss):.1f}, the unigram's {np.exp(entropy):.1f};"
+    assert f"entropy of that text, {entropy:.3f}; {perplexity}" in said
+    assert "no masking" in said
+
+
+def test_sentences_are_joined_by_blanks_where_a_family_says_so(running):
+    """The vocabulary is that of whole documents, as their text reads; so are its pieces."""
+    request = json.loads((running / "run.json").read_text())["request"]
+    texts, _ = split(Files(request["corpus_files"]), RUNNING["held_out"])
+    joined = [" ".join(document) for document in texts]
+    made, own = (minibert.load(running).tokenizer, {"specials": gpt2.SPECIALS})
+    assert ByteLevelBPE.train(joined, 300, **own).tokens == made.tokens
+    assert ByteLevelBPE.train([s for document in texts for s in document], 300, **own).tokens != made.tokens
+    for text, document in zip(joined, texts, strict=True):
+        assert [i for sentence in data.spoken(gpt2, document) for i in made.ids(sentence)] == made.ids(text)
+    assert [*data.spoken(bert, ["a b.", "c."])] == ["a b.", "c."]
+
+
+def test_what_a_left_to_right_model_lacks_is_said(running, capsys):
+    """No mask to fill, no token around a text, none to pad with."""
+    model = minibert.load(running)
+    vectors = inference.sentence_vectors(model, ["Some words of it.", "a"])
+    assert np.isfinite(vectors).all()
+    alone = inference.sentence_vectors(model, ["a"])
+    assert np.abs(vectors[1] - alone[0]).max() < 1e-6  # padding is no part of it
+    for texts, options, said in ((["a", ""], {}, "empty text"), (["a"], {"pooling": "cls"}, "take 'mean'")):
+        with pytest.raises(InputError, match=said):
+            inference.sentence_vectors(model, texts, **options)
+    with pytest.raises(InputError, match="gpt2 has no head that fills masks"):
+        inference.masked_words(model, "a")
+    roberta = minibert.create("roberta", vocab_size=300, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    roberta.tokenizer = model.tokenizer
+    with pytest.raises(InputError, match="no mask token"):
+        inference.masked_words(roberta, "a <mask>")
+    with pytest.raises(InputError, match="no token to pad with"):
+        inference.sentence_vectors(roberta, ["a", "Some words of it."])
+    assert np.isfinite(inference.sentence_vectors(roberta, ["a", "b"])).all()
+
+
+@pytest.mark.parametrize(("content", "args", "said"), [
+    ("One short text.\n\nAnother one here.\n", [], "has 16 tokens, fewer than a row of 32: give more text"),
+    ("One document only. It has two sentences.\n", [], "hold out"),
+    ("a" * 3000, [], "hold out"),
+    ("\n\n".join(["a" * 200] * 9), [], "the documents repeat each other"),
+    (None, ["--seq-length", 8000], "fewer than a row of 8000"),
+    (None, ["--vocab-size", 256], "below the 257 special tokens and bytes"),
+    (None, ["--set", "eos_token_id=7"], "'eos_token_id' is 7, but the rows are made with the vocabulary's 0"),
+    (None, ["--set", "pad_token_id=7"], "'pad_token_id' is 7, but the vocabulary has no such token"),
+    (None, ["--masking", "static"], "gpt2 has no option 'masking'"),
+])
+def test_text_that_gives_no_rows(content, args, said, corpus, tmp_path, capsys):
+    if content is not None:
+        corpus = tmp_path / "text.txt"
+        corpus.write_text(content, encoding="utf-8")
+    args = ["--seq-length", 32, "--vocab-size", 300, *args]
+    assert said in refused(capsys, "gpt2", "--corpus", corpus, "--out", tmp_path / "run", *args)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_config_of_another_vocabulary(running, corpus, tmp_path):
+    """Its special ids give way to those of the vocabulary that is learnt."""
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**NARROW, "vocab_size": 300, "bos_token_id": 50256, "eos_token_id": 50256}))
+    out = pretrain("gpt2", [corpus], tmp_path / "run", config=config, **{**RUNNING, "steps": 1, "vocab_size": None})
+    assert minibert.load(out).config.eos_token_id == 0
 
 
 def test_default_directories_are_numbered(corpus, tmp_path, monkeypatch):

@@ -150,6 +150,26 @@ def test_properties_of_every_corruption(name, rows, rate, seed):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("name", sorted(set(RULES) - {"macbert"}))
+def test_a_vocabulary_without_a_mask(name):
+    """As GPT-2's: one line says so. MacBERT's rule puts none in."""
+    ids = np.arange(8, 24)[None]
+    for vocabulary in (VOCABULARY._replace(mask=None), Vocabulary(SIZE, continues=CONTINUES)):
+        with pytest.raises(InputError, match="no mask token"):
+            RULES[name](ids, np.ones_like(ids), np.random.default_rng(0), vocabulary)
+
+
+def test_specials_that_are_absent_are_no_ids():
+    ids, bare = np.arange(16)[None], Vocabulary(16, pad=None, mask=15, continues=np.zeros(16, bool))
+    assert masking.candidates(ids, np.ones_like(ids), bare).all()
+    assert bare.special == {15}
+    assert replacement.ordinary(bare).tolist() == list(range(15))
+    for name in ("bert", "macbert", "roberta"):
+        made = RULES[name](ids, np.ones_like(ids), np.random.default_rng(0), bare)
+        assert made.chosen.any()
+        assert (made.ids[~made.chosen] == ids[~made.chosen]).all()
+
+
 @pytest.mark.parametrize("name", RULES)
 @given(st.lists(ROW, min_size=1, max_size=3), st.integers(1, 5), st.integers(0, 99))
 @settings(max_examples=30)

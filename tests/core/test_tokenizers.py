@@ -254,7 +254,7 @@ def test_training_on_what_cannot_be_learnt_from(train):
         said(lambda size=size: train(texts, size))
     for wrong in ("a text", None, 3, [None], [3], ["a\ud800"], [["a"]]):
         said(lambda wrong=wrong: train(wrong, 400))
-    for options in ({"lowercase": "no"}, {"specials": None}, {"specials": {"pad": "<pad>"}}, {"specials": {}}):
+    for options in ({"lowercase": "no"}, {"specials": None}, {"specials": {"pad": 3}}, {"specials": {"x": "<x>"}}):
         said(lambda options=options: train(texts, 400, **options))
     if train == Unigram.train:
         for share in (0, -1, 2, None, float("nan"), "x"):
@@ -264,6 +264,7 @@ def test_training_on_what_cannot_be_learnt_from(train):
     if train != ByteLevelBPE.train:  # which has the bytes
         said(lambda: train([], 400))
         said(lambda: train(["", " "], 400))
+        said(lambda: train(texts, 400, specials={"pad": "<pad>"}))  # roles that are all needed
 
 
 @pytest.mark.parametrize("call", [

@@ -3,7 +3,7 @@
 A family's own test may declare, beside what `published` reads:
 
     VARIANTS     fields over PROBE, the smallest differences in the network: gradients are checked for each
-    SMALL        fields that make a network small enough for scalar loops, over SMALL below
+    SMALL        fields that make a network small enough for scalar loops, over SMALL below, by BERT's names or its own
     double       (p, config, batch) -> {term: value}, or the loss, where no scalar loop NAME_loss takes a family's tree
     PARAMETERS   (fields, parts left out, published number of parameters)
     FIGURES      of a whole model, as its page of the spec states them
@@ -24,7 +24,8 @@ from published import FAMILIES, declared, identifier
 
 import minibert
 import reference
-from minibert import families, gradcheck, objective, trace, tree
+from minibert import batches, families, gradcheck, objective, trace, tree
+from minibert.checkpoint.names import from_published, published_shapes, to_published
 from minibert.config import from_fields, to_fields
 from minibert.errors import InputError
 
@@ -43,6 +44,11 @@ def case(name, seed=0, **fields):
     return model, module.example(rng, model.config), rng
 
 
+def published_rules(name):
+    """The fields, as far as a family has them, under which a mean is a mean and padding is not there."""
+    return published.own(families.family(name), {"mlm_denominator_eps": 0.0, "mask_constant": "min"})
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_gradients_have_the_keys_and_shapes_of_the_parameters(name):
     model, batch, _ = case(name)
@@ -54,11 +60,21 @@ def test_gradients_have_the_keys_and_shapes_of_the_parameters(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_names_are_the_shapes_and_each_stands_once(name):
+def test_names_are_a_bijection(name):
+    """Of the shapes onto the published tensors, some of which are several of ours: each entry stands once."""
     model, *_ = case(name)
-    rows = model.module.names(model.config)
-    assert {path for path, *_ in rows} == set(tree.flatten(objective.shapes(model.module, model.config)))
-    assert len({published for _, published, _ in rows}) == len(rows)
+    rows, shapes = model.module.names(model.config), objective.shapes(model.module, model.config)
+    paths = [path for path, *_ in rows]
+    assert len(paths) == len(set(paths))
+    assert {*paths} == {*tree.flatten(shapes)}
+    counted = np.arange(sum(int(np.prod(shape)) for shape in tree.leaves(shapes)))
+    parts = iter(np.split(counted, np.cumsum([int(np.prod(shape)) for shape in tree.leaves(shapes)])))
+    numbered = tree.map(lambda shape: next(parts).reshape(shape), shapes)
+    flat = to_published(numbered, rows)
+    assert np.array_equal(np.sort(np.concatenate([array.reshape(-1) for array in flat.values()])), counted)
+    assert {key: array.shape for key, array in flat.items()} == published_shapes(shapes, rows)
+    back = tree.flatten(from_published(flat, rows))
+    assert all(np.array_equal(back[path], array) for path, array in tree.items(numbered))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -71,7 +87,7 @@ def test_recomputing_layers_gives_the_same_bits(name):
 
 @pytest.mark.parametrize(("name", "own"), VARIANTS, ids=identifier)
 def test_micro_batches_add_up_to_the_large_batch(name, own):
-    model, batch, _ = case(name, **own, mlm_denominator_eps=0.0)
+    model, batch, _ = case(name, **{**published_rules(name), **own})
     del batch["dropout"]
     loss, cache = model.loss(batch)
     whole = model.loss_backward(cache)
@@ -111,61 +127,73 @@ def test_counts_of_batches_add_up_to_what_a_report_can_hold(name):
     assert json.loads(json.dumps(tree.add(counts, counts))) == {term: 2 * count for term, count in counts.items()}
 
 
-RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
+def rates(name):
+    """The fields of a config that say how much is dropped, as published configurations call them."""
+    module = families.family(name)
+    return [field for field in module.PROBE if re.search(r"(dropout_prob|_pdrop)$", field)]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_dropout_has_the_rate_that_its_place_says(name):
     """Where nothing is dropped, what remains is scaled by the rate: one rate at a time, so that none serves another."""
-    fields = [rate for rate in RATES if rate in families.family(name).PROBE]
+    fields = rates(name)
     found = set()
     for field in fields:
         model, batch, _ = case(name, **{**dict.fromkeys(fields, 0.0), field: 0.3})
-        dims = dict(zip("BT", batch["input_ids"].shape, strict=True))
+        dims = batches.dims(model.module, model.config, batch)
         for place, (shape, rate) in model.module.dropouts(model.config, dims).items():
             plain, kept = (model.loss({**batch, "dropout": masks})[0] for masks in ({}, {place: np.ones(shape)}))
             assert (plain != kept) == (rate == 0.3), (place, field)
             found |= {field} if plain != kept else set()
-    assert found == set(fields)
+    assert found == set(fields) != set()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_labels_out_of_range_are_refused(name):
     model, batch, _ = case(name)
-    labels = objective.labels(model.module, model.config)
-    for field in (field for field, spec in labels.items() if not spec.endswith("+")):
-        least = 2 if field.endswith("_labels") else max(batch["input_ids"].shape[1], model.config.vocab_size)
-        with pytest.raises(InputError, match=field):
-            model.loss({**batch, field: np.full_like(batch[field], least)})
+    sizes = {**to_fields(model.config), **batches.dims(model.module, model.config, batch)}
+    specs = batches.specs(model.module, model.config)
+    labels = [field for field in objective.labels(model.module, model.config) if specs[field].bound and field in batch]
+    assert labels
+    for field in labels:
+        bound = specs[field].bound
+        least = int(bound) if bound.isdigit() else sizes[bound]
+        for wrong in {least, -1, (specs[field].ignored or 0) - 1}:
+            with pytest.raises(InputError, match=field):
+                model.loss({**batch, field: np.full_like(batch[field], wrong)})
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_padding_changes_nothing(name):
-    model, batch, rng = case(name, mask_constant="min")
+    """Two more tokens at the end of each row, which its mask leaves out, any words."""
+    model, batch, rng = case(name, **published_rules(name))
     del batch["dropout"]
+    specs = batches.specs(model.module, model.config)
     wider = dict(batch)
-    for key in ("input_ids", "input_mask", "segment_ids"):
-        noise = rng.integers(0, model.config.vocab_size, (len(batch[key]), 2)) if key == "input_ids" else 0
-        wider[key] = np.concatenate([batch[key], np.zeros((len(batch[key]), 2), int) + noise], 1)
+    for key in (key for key in batch if specs[key].dims == ("B", "T")):
+        word = specs[key].bound == "vocab_size" and specs[key].ignored is None
+        more = rng.integers(0, model.config.vocab_size, (len(batch[key]), 2)) if word else specs[key].ignored or 0
+        wider[key] = np.pad(batch[key], ((0, 0), (0, 2)))
+        wider[key][:, -2:] = more
+    assert any(not np.array_equal(wider[key][:, -2:], 0 * wider[key][:, -2:]) for key in wider)
     assert model.loss(wider)[0] == pytest.approx(float(model.loss(batch)[0]), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_rows_do_not_see_each_other(name):
     model, batch, rng = case(name)
-    order = rng.permutation(len(batch["input_ids"]))
-    inputs = {"attention_mask": batch["input_mask"], "token_type_ids": batch["segment_ids"]}
-    straight = model.encode(batch["input_ids"], **inputs)["last_hidden_state"]
-    shuffled = model.encode(batch["input_ids"][order], **{k: v[order] for k, v in inputs.items()})
+    order, inputs = rng.permutation(batches.count(batch)), published.inputs(batch)
+    straight = model.encode(**inputs)["last_hidden_state"]
+    shuffled = model.encode(**{key: value[order] for key, value in inputs.items()})
     assert np.allclose(shuffled["last_hidden_state"], straight[order], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_outputs_are_those_asked_for(name):
     model, batch, _ = case(name)
-    everything = model.encode(batch["input_ids"], attention_mask=batch["input_mask"])
+    everything = model.encode(**published.inputs(batch))
     for output in model.module.outputs(model.config):
-        alone = model.encode(batch["input_ids"], attention_mask=batch["input_mask"], outputs=[output])
+        alone = model.encode(**published.inputs(batch), outputs=[output])
         assert list(alone) == [output] * (output in everything)
         if not alone:  # pooler_output, in a family that trains no pooler
             continue
@@ -223,9 +251,8 @@ SMALL = {"hidden_size": 4, "embedding_size": 3, "intermediate_size": 5, "vocab_s
 def small(name, own):
     """(a model small enough for scalar loops, a batch, and both as these take them: p, config, batch)."""
     module, rng = families.family(name), np.random.default_rng(2)
-    given = {**module.PROBE, **SMALL, **OWN["SMALL"].get(name, {}), **own}
-    known = {field: value for field, value in given.items() if field in module.Config.__dataclass_fields__}
-    model = minibert.create(name, dtype="float64", **known)
+    given = {**module.PROBE, **published.own(module, {**SMALL, **OWN["SMALL"].get(name, {})}), **own}
+    model = minibert.create(name, dtype="float64", **given)
     for array in tree.leaves(model.params):
         array += 0.2 * rng.standard_normal(array.shape)
     batch = model.module.example(rng, model.config, {"B": 2, "T": 4, "M": 2})
@@ -237,7 +264,8 @@ def small(name, own):
 def as_lists(config):
     """A config as scalar loops take it."""
     given = to_fields(config)
-    return given if given["mask_constant"] == "min" else {**given, "mask_constant": float(given["mask_constant"])}
+    constant = given.get("mask_constant", "min")
+    return given if constant == "min" else {**given, "mask_constant": float(constant)}
 
 
 def double_of(name):
@@ -314,8 +342,7 @@ def test_the_figures_of_a_whole_model(name, given):
         digits = len(str(figure).partition(".")[2])
         assert np.linalg.norm(tensors[key]) == pytest.approx(figure, abs=10.0**-digits), key
     model = figures.model(given)
-    inputs = {key: np.array(value) for key, value in given.batch.items() if key in published.INPUTS}
-    out = model.encode(**inputs)
+    out = model.encode(**published.inputs({key: np.array(value) for key, value in given.batch.items()}))
     for (output, index), values in given.values.items():
         assert out[output][index] == pytest.approx(values, abs=1e-11), output
     lists = tree.map(np.ndarray.tolist, model.params), as_lists(model.config), given.batch
@@ -364,13 +391,12 @@ def test_a_part_that_the_loss_does_not_read_learns_nothing(name, tmp_path):
     model.save(tmp_path)
     again = minibert.load(tmp_path)
     assert again.params.keys() == model.params.keys()
-    given = {"input_ids": batch["input_ids"], "attention_mask": batch["input_mask"]}
-    assert {module.OPTIONAL[part] for part in spare} <= again.encode(**given).keys()
+    assert {module.OPTIONAL[part] for part in spare} <= again.encode(**published.inputs(batch)).keys()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_terms_counts_and_what_is_right_have_the_same_names(name):
-    model, batch, _ = case(name, mlm_denominator_eps=0.0)
+    model, batch, _ = case(name, **published_rules(name))
     cache = model.loss(batch)[1]
     counts, right = objective.counts(model.module, model.config, batch), objective.right(cache)
     assert cache["terms"].keys() == counts.keys() == {*model.module.terms(model.config)}

@@ -31,6 +31,7 @@ KINDS = [
     for field in fields(families.family(name).Data)
     for kind in (field.metadata.get("among", ()) if field.name in ("format", "units") else ())
 ]
+MASKED = [name for name in FAMILIES if hasattr(families.family(name), "corrupt")]
 TINY = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2,
         "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
 
@@ -40,9 +41,11 @@ def made_of(name, own, corpus):
     module = families.family(name)
     lines = (corpus / "text.txt").read_text(encoding="utf-8").split("\n\n")
     texts = [document.split("\n") for document in lines]
-    tokenizer = tokenizers.tokenizer(module.TOKENIZER).train(lines, 300)
+    special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+    tokenizer = tokenizers.tokenizer(module.TOKENIZER).train(lines, 300, **special)
     handed = {key: value for key, value in HANDED_IN.items() if key in options.files(module.Data)}
     few = {"seq_length": 24, "duplicates": 1, "masking": "dynamic"}
+    few = {key: value for key, value in few.items() if key in module.Data.__dataclass_fields__}
     given = module.Data(**placed(corpus, name, {**few, **handed, **own}))
     recipe = data.Recipe(name, tokenizer, given, 0, data.studied(module, tokenizer, given, part_of(texts)))
     rows, counts = recipe.instances(texts, "train")
@@ -51,13 +54,21 @@ def made_of(name, own, corpus):
     return recipe, texts, rows, counts, recipe.corrupted(rows, np.random.default_rng(1))
 
 
+def tiny(name, recipe):
+    """A model for these rows."""
+    module = recipe.module
+    own = {families.field(module, field): value for field, value in {**TINY, "max_position_embeddings": 32}.items()}
+    sizes = {field: value for field, value in own.items() if field in module.Config.__dataclass_fields__}
+    return minibert.create(name, **module.fields(recipe.options, {**sizes, "vocab_size": len(recipe.tokenizer)}))
+
+
 def part_of(texts):
     """All of it as a training part."""
     sizes = np.array([sum(map(len, document)) for document in texts])
     return Part(texts, sizes, np.ones(len(texts), bool), None, sizes)
 
 
-@pytest.mark.parametrize(("name", "own"), [*((name, {}) for name in FAMILIES), *KINDS], ids=identifier)
+@pytest.mark.parametrize(("name", "own"), [*((name, {}) for name in MASKED), *KINDS], ids=identifier)
 def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corpus):
     """By whatever format and units a family knows: each target is the token that stood there; the loss takes them."""
     recipe, texts, rows, counts, made = made_of(name, own, corpus)
@@ -77,13 +88,28 @@ def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corp
         chosen[at] = True
         inside = recipe.vocabulary.continues[ids][:, 1:] & ~np.isin(ids[:, :-1], sorted(tokenizer.special_ids))
         assert (chosen[:, 1:] == chosen[:, :-1])[inside].all()
-    sizes = {field: value for field, value in TINY.items() if field in module.Config.__dataclass_fields__}
-    sizes |= {"vocab_size": len(tokenizer), "max_position_embeddings": 32}
-    model = minibert.create(name, **module.fields(recipe.options, sizes))
+    model = tiny(name, recipe)
     if hasattr(module, "sample"):
         made = {**made, **module.sample(np.random.default_rng(2), model.params, model.config, made)}
     assert made.keys() == {"input_ids", "input_mask", "segment_ids", *objective.labels(module, model.config)}
     assert np.isfinite(model.loss(made)[0])
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in MASKED])
+def test_rows_of_running_text_read_as_the_text_does(name, corpus):
+    """Documents, their sentences joined by blanks, each with the end token behind it; the loss takes them."""
+    recipe, texts, rows, counts, made = made_of(name, {}, corpus)
+    assert made is rows
+    assert recipe.masking == "no"
+    end = recipe.tokenizer.tokens[recipe.vocabulary.end]
+    read = recipe.tokenizer.decode(rows["input_ids"].ravel(), skip_special_tokens=False).split(end)
+    known = [" ".join(document) for document in texts]
+    assert sorted(read[:-1]) == sorted(set(known) & set(read[:-1]))
+    assert len(read) > len(known) - 2
+    assert any(document.startswith(read[-1].rstrip("\ufffd")) for document in known)
+    assert made.keys() - {"input_ids"} == {*objective.labels(recipe.module, recipe.module.Config())}
+    assert np.isfinite(tiny(name, recipe).loss(made)[0])
+    assert counts.sum() == sum(len(recipe.tokenizer.ids(text)) for text in known)
 
 
 @pytest.mark.parametrize("name", sorted({name for name, own in KINDS if "units" in own}))
@@ -108,8 +134,9 @@ def record_of(module, record):
 @pytest.mark.parametrize(("name", "chosen", "own"), RUNS, ids=identifier)
 def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, corpus, tmp_path, monkeypatch):
     """As by a kill after a checkpoint half way; what it leaves behind loads."""
-    known = families.family(name).Config.__dataclass_fields__
-    fields = {**{field: value for field, value in TINY.items() if field in known}, **own}
+    module = families.family(name)
+    known, named = module.Config.__dataclass_fields__, {families.field(module, field): TINY[field] for field in TINY}
+    fields = {**{field: value for field, value in named.items() if field in known}, **own}
     given = {"fields": fields, **FEW, **placed(corpus, name, chosen)}
     whole = pretrain(name, [corpus / "text.txt"], tmp_path / "whole", **given)
     save = training.save_checkpoint

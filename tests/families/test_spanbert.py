@@ -2,7 +2,7 @@
 
 import pytest
 from figures import TEXT, Figures
-from published import INPUTS, Published, error, example, oracle, pair, probed, torch_inputs
+from published import Published, error, example, inputs, oracle, pair, probed, torch_inputs
 from twins.spanbert import SBO, spans, terms, with_the_head
 
 import minibert
@@ -106,6 +106,6 @@ def test_our_directory_loads_as_a_masked_lm(tmp_path):
     assert all(name.startswith(SBO) for name in info["unexpected_keys"])
     with torch.no_grad():
         out = theirs(**torch_inputs(batch))
-    first = {ours: batch[name][:1] for name, ours in INPUTS.items()}
+    first = {name: array[:1] for name, array in inputs(batch).items()}
     logits = objective.predict(spanbert, model.params, model.config, first, "masked_lm", (0, [2, 4]))
     assert error(logits, out.logits[0, [2, 4]].numpy()) < 1e-12

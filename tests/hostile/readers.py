@@ -144,18 +144,22 @@ def interrupted() -> list[Tree]:
 def vocabularies(kind: str) -> Callable[[], list[Tree]]:
     """Every layout of the files of a kind of tokenizer."""
 
-    def trees() -> list[Tree]:
+    def layouts(spoken: Any) -> list[Tree]:
         with scratch() as folder:
-            tokenizer(kind).save(folder / "t")
+            spoken.save(folder / "t")
             whole = tree_of(folder / "t")
         own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
         settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
-        added = {
-            "added_tokens.json": mutation.dumped(
-                {"<extra>": len(tokenizer(kind)), "two words": len(tokenizer(kind)) + 1}
-            )
-        }
+        added = {"added_tokens.json": mutation.dumped({"<extra>": len(spoken), "two words": len(spoken) + 1})}
         return [whole, own, own | settings, own | settings | added, {"tokenizer.json": whole["tokenizer.json"]}]
+
+    def trees() -> list[Tree]:
+        known = layouts(tokenizer(kind))
+        if kind == "byte_level":
+            theirs = layouts(tokenizers.tokenizer(kind).train(TEXT, 300, specials=families.family("gpt2").SPECIALS))
+            released = dict(zip(("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"), strict=True))
+            known += [*theirs, {released[name]: data for name, data in theirs[1].items()}]
+        return known
 
     return trees
 

@@ -92,18 +92,18 @@ entry(
     "(bee6030, 2019-02-07), torch ports keep erf",
     "src GB modeling.py:275 (git log -S), src ELECTRA modeling.py:310 (erf); Blaizzy/mlx-embeddings#81; HF#11364; "
     "CyberZHG/keras-bert#129; intel BigDL#1289",
-    "output", "BERT-ACT-2", families=("bert", "roberta", "electra"), variant=True,
+    "output", "BERT-ACT-2", when="where the configuration says gelu", variant=True,
     mutants=given(ERF, [to_tanh]),
 )  # fmt: skip
 entry(
     "G02", "erf where tanh was trained", 'tanh ("gelu_new")',
     "src ALBERT modeling.py:310; HF#2395; kyutai-labs/pocket-tts#278",
-    "output", "BERT-ACT-1", families=("albert", "bert"), when="BERT where the configuration says gelu_new",
+    "output", "BERT-ACT-1", when="where the configuration says gelu_new, as ALBERT's and GPT-2's",
     mutants=given(TANH, [to_erf]),
 )  # fmt: skip
 entry(
     "G03", "polynomial coefficients swapped or mistyped", "sqrt(2/pi)(x + 0.044715 x^3)",
-    "HF#11514", "output", "OP-GELT-1", families=("albert", "bert"), when="BERT with the tanh form",
+    "HF#11514", "output", "OP-GELT-1", when="with the tanh form",
     mutants=given(
         GELUS,
         [
@@ -139,7 +139,7 @@ entry(
 entry(
     "G05", "gelu where family uses relu", "ERNIE 1.0 relu; XLNet configurable",
     "tensorflow_ernie#1; src XLNet",
-    "output", "BERT-ACT-1", families=("ernie", "xlnet", "bert"), when="BERT where the configuration says relu",
+    "output", "BERT-ACT-1", when="where the configuration says relu",
     mutants=given(("relu",), [to_erf, to_tanh]),
 )  # fmt: skip
 entry(
@@ -148,12 +148,12 @@ entry(
 )  # fmt: skip
 entry(
     "G07", "tanh-GELU fp16 gradient NaN (x^3 overflow)", "compute in fp32",
-    "fairseq#2235", "gradient", "OP-GELT-2", families=("albert", "bert"), when="BERT with the tanh form; in float16",
+    "fairseq#2235", "gradient", "OP-GELT-2", when="with the tanh form; in float16",
     reason="x³ overflows float16 beyond |x| = 40, which no probe activation reaches; float32 and float64 never show it",
 )  # fmt: skip
 entry(
     "G08", "CPU and GPU approximate-gelu gradient differ", "one formula",
-    "TF#47724", "gradient", "OP-GELT-2", families=("albert", "bert"), when="BERT with either form",
+    "TF#47724", "gradient", "OP-GELT-2", when="with either form",
     mutants=[
         *given(
             TANH,

@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, ops
+from minibert import families, layers, ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, relinear, swapped
+from minibert.mistakes.swap import edited as on_other
 
 SECTION = {"A": "Attention"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
 UNCERTAIN_SCORES = r"gradients/.*:scores"
+NAMES = ("query", "key", "value")
 
 
 # ---- Pairs: attention ------------------------------------------------------------------------------------------------
@@ -66,58 +68,68 @@ def kept(bias: Array | None, q: Array) -> Array:
     return np.ones((1, 1, 1, 1), q.dtype) if bias is None else (bias == 0).astype(q.dtype)
 
 
-def turned(turn: Callable, back: Callable, masked: bool = True) -> Replacement:
-    """Queries and keys turned before they meet: turn(q, k, bias) -> (q, k), back(dq, dk, bias) its adjoint; masked: the
-    bias is added as well.
-    """
+def turned(turn: Callable, back: Callable) -> Replacement:
+    """Queries and keys turned before they meet: turn(q, k) -> (q, k), back(dq, dk) its adjoint."""
 
-    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, **given: Any) -> tuple[Array, Cache]:
-        y, c = ops.attention(*turn(q, k, bias), v, bias=bias if masked else None, **given)
-        return y, {**c, "turned_by": bias}
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        return ops.attention(*turn(q, k), v, **given)
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         dq, dk, dv, *_ = ops.attention_backward(dy, c)
-        return *back(dq, dk, c["turned_by"]), dv
+        return *back(dq, dk), dv
 
     return of_scores(attention, attention_backward)
 
 
-def _masked_probs(shown: bool) -> Replacement:
-    """softmax(scores)·mask, not renormalised; shown: the probabilities that are handed out are masked already."""
+def masked_probs(shown: bool, before: Callable[[Any], Any] = lambda bias: None) -> Replacement:
+    """softmax(scores)·mask, not renormalised; shown: the probabilities that are handed out are masked already. before:
+    what of the mask is added to the scores all the same.
+    """
 
-    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, **_: Any) -> tuple:
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, **given: Any) -> tuple:
         keep = kept(bias, q)
         multiplier = keep if dropout is None else dropout * keep
-        y, c = ops.attention(q, k, v, dropout=np.broadcast_to(multiplier, (*q.shape[:3], k.shape[2])))
+        given |= {"bias": before(bias), "dropout": np.broadcast_to(multiplier, (*q.shape[:3], k.shape[2]))}
+        y, c = ops.attention(q, k, v, **given)
         return y, {**c, "probs": c["probs"] * keep, "dropout": dropout, "own": (c,)} if shown else c
 
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        return ops.attention_backward(dy, c["own"][0] if shown else c)
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        return ops.attention_backward(dy, c["own"][0] if shown else c)[:3]
 
     return of_scores(attention, attention_backward)
 
 
 def softmax_over(axis: int | tuple[int, ...]) -> Replacement:
     """Softmax over another axis, or over several together."""
+    return by_hand(lambda scores, bias: scores if bias is None else scores + bias, axis)
+
+
+def by_hand(masked: Callable, axis: int | tuple[int, ...] = -1, slope: Callable = lambda bias, q: 1) -> Replacement:
+    """Attention with masked(scores, bias) for scores + bias, slope(bias, q) its derivative to the scores."""
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
-        scale = q.shape[-1] ** -0.5 if scale is None else scale
-        scores = (q * scale) @ k.swapaxes(-1, -2)
-        scores = scores if bias is None else scores + np.maximum(bias, np.finfo(q.dtype).min)
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = masked((q * scale) @ k.swapaxes(-1, -2), None if bias is None else least(bias))
         e = np.exp(scores - scores.max(axis, keepdims=True))
         probs = e / e.sum(axis, keepdims=True)
         multiplied = probs if dropout is None else probs * dropout
-        return multiplied @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale}
+        given = {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale}
+        return multiplied @ v, {**given, "slope": slope(bias, q)}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         q, k, v, probs, dropout = c["q"], c["k"], c["v"], c["probs"], c["dropout"]
         dprobs = dy @ v.swapaxes(-1, -2)
         dprobs = dprobs if dropout is None else dprobs * dropout
         dv = (probs if dropout is None else probs * dropout).swapaxes(-1, -2) @ dy
-        dscores = probs * (dprobs - (dprobs * probs).sum(axis, keepdims=True)) * c["scale"]
+        dscores = probs * (dprobs - (dprobs * probs).sum(axis, keepdims=True)) * c["scale"] * c["slope"]
         return dscores @ k, dscores.swapaxes(-1, -2) @ q, dv
 
     return of_scores(attention, attention_backward)
+
+
+def least(bias: Array) -> Array:
+    """The bias, the most negative number for less."""
+    return np.maximum(bias, np.finfo(bias.dtype).min)
 
 
 def _infinite_bias() -> Replacement:
@@ -173,7 +185,7 @@ def rotary(halves: bool) -> Replacement:
         y[..., second] = x[..., second] * cos + x[..., first] * sin
         return y
 
-    return turned(lambda q, k, _: (turn(q, 1), turn(k, 1)), lambda dq, dk, _: (turn(dq, -1), turn(dk, -1)))
+    return turned(lambda q, k: (turn(q, 1), turn(k, 1)), lambda dq, dk: (turn(dq, -1), turn(dk, -1)))
 
 
 # ---- Pairs: heads ----------------------------------------------------------------------------------------------------
@@ -241,7 +253,8 @@ def query_scaled_first(shown: bool) -> Replacement:
     """(x Wᵀ)/√K + b: the query is scaled before its bias; shown: the query handed out is the scaled one."""
 
     def self_attention(x: Array, p: Any, *, heads: int, **given: Any) -> tuple[Array, Cache]:
-        scale = (x.shape[-1] // heads) ** -0.5
+        scale = given.pop("scale", (x.shape[-1] // heads) ** -0.5)
+        given.pop("past", None)
         weight, offset = p["query"]["weight"], p["query"]["bias"]
         own = {"weight": weight * scale, "bias": offset} if shown else {"weight": weight, "bias": offset}
         c: Cache = {"q_scale": scale}
@@ -356,8 +369,87 @@ def exchanged(one: str, other: str) -> Callable:
     return loaded(f"the weights of {one} and {other} change places", lambda a, _: {**a, one: a[other], other: a[one]})
 
 
+def retaken(order: Callable[[int, int], Array]) -> Callable[[Subject, Site], Replacement | None]:
+    """Queries, keys and values of one fused projection taken from it in another order: order(3D, heads) -> indices of
+    its last axis. Only where published files have them in one.
+    """
+
+    def self_attention(x: Array, p: Any, *, heads: int, past: Any = None, **given: Any) -> tuple[Array, Cache]:
+        c: Cache = {}
+        held = []
+        for name in NAMES:
+            y, c[name] = ops.linear(x, **p[name])
+            held.append(y)
+        c["taken"] = order(3 * held[0].shape[-1], heads)
+        parts = np.split(np.concatenate(held, -1)[..., c["taken"]], 3, -1)
+        split = [ops.split_heads(part, heads=heads) for part in parts]
+        c["split"] = [own for _, own in split]
+        y, own = layers.attended(*(y for y, _ in split), p, **given)
+        return y, {**c, **own}
+
+    def self_attention_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        parts, g = layers.attended_backward(dy, c)
+        parts = [ops.split_heads_backward(d, own) for d, own in zip(parts, c["split"], strict=False)]
+        fused = np.concatenate(parts, -1)[..., np.argsort(c["taken"])]
+        dx = 0
+        for name, d in zip(NAMES, np.split(fused, 3, -1), strict=True):
+            more, g[name] = ops.linear_backward(d, c[name])
+            dx = dx + more
+        return dx, g
+
+    made = Replacement(self_attention, self_attention_backward)
+    return lambda subject, site: made if _is_fused(subject) else None
+
+
+def _is_fused(subject: Subject) -> bool:
+    """Whether published files have several parameters of ours in one."""
+    return any("split" in how for *_, how in families.family(subject.family).names(subject.config))
+
+
+def where_fused(maker: Callable) -> Callable:
+    """No mutant where no published parameter is several of ours."""
+    return lambda subject, at: maker(subject, at) if _is_fused(subject) else []
+
+
+def per_head(width: int, heads: int) -> Array:
+    """[Q; K; V] read as if each head's query, key and value stood together."""
+    return np.arange(width).reshape(heads, 3, -1).swapaxes(0, 1).reshape(-1)
+
+
+def from_heads(width: int, heads: int) -> Array:
+    """Each head's query, key and value together read as if they were [Q; K; V]."""
+    return np.arange(width).reshape(3, heads, -1).swapaxes(0, 1).reshape(-1)
+
+
+def innermost(width: int, heads: int) -> Array:
+    """[Q; K; V] read as if query, key and value stood together in each entry."""
+    return np.arange(width).reshape(-1, 3).T.reshape(-1)
+
+
+def ordered(order: tuple[int, ...]) -> list[Callable]:
+    """The thirds taken for one another: each time the projection is run, and once when it is loaded."""
+    what = "thirds taken for " + ", ".join(NAMES[i] for i in order)
+    taken = retaken(lambda width, heads: np.arange(width).reshape(3, -1)[list(order)].reshape(-1))
+    load = loaded(f"{what}, when loaded", lambda a, _: {**a, **{NAMES[n]: a[NAMES[i]] for n, i in enumerate(order)}})
+    return [swap(what, "self_attention", taken), where_fused(load)]
+
+
 of_attention = partial(swap, name="attention")
 _scale = "FareedKhan-dev/train-llm-from-scratch#3; omihub777/ViT-CIFAR#12; Graylab/DL4Proteins-notebooks#12; "
+
+
+def seeing(what: str, rule: Callable[[Array, Array], Array], masked: str = "min") -> Callable:
+    """Another mask where each query has its own: rule(how many places before the query a key stands (T, S), which keys
+    are there (B, 1, 1, S)) -> bits.
+    """
+
+    def edit(given: dict[str, Any]) -> dict[str, Any]:
+        length, total = given["q"].shape[2], given["k"].shape[2]
+        before = np.arange(total - length, total)[:, None] - np.arange(total)
+        return {"mask": rule(before, given["mask"][:, :, -1:]), "masked": masked}
+
+    return of_attention(what, replacement=on_other(ops.attention, edit))
+
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
@@ -447,12 +539,11 @@ entry(
     "A10", "mask multiplied onto scores, or applied after softmax", "add before softmax",
     "HF#542", "output", "OP-ATT-3",
     mutants=[
-        of_attention("scores multiplied by the mask", silent=r".*:scores", replacement=turned(
-            lambda q, k, bias: (q, k * kept(bias, q).swapaxes(-1, -2)),  # a masked key's score is 0
-            lambda dq, dk, bias: (dq, dk * kept(bias, dq).swapaxes(-1, -2)), masked=False)),
-        of_attention("probabilities multiplied by the mask", replacement=_masked_probs(shown=False)),
+        of_attention("scores multiplied by the mask", silent=r".*:scores", replacement=by_hand(
+            lambda scores, bias: scores * kept(bias, scores), slope=kept)),
+        of_attention("probabilities multiplied by the mask", replacement=masked_probs(shown=False)),
         of_attention(
-            "probabilities multiplied by the mask", replacement=_masked_probs(shown=True), silent=UNCERTAIN_SCORES
+            "probabilities multiplied by the mask", replacement=masked_probs(shown=True), silent=UNCERTAIN_SCORES
         ),
     ],
 )  # fmt: skip
@@ -522,7 +613,13 @@ entry(
     "A19", "fused QKV read as [Q;K;V] when stored per head (or reverse)", "state order in the mapping",
     "NVIDIA/FasterTransformer#68; HF#12004, #12007; NVIDIA/Megatron-LM#37",
     "output", "BERT-ATT-1", when="where the three projections are one, as in Megatron",
-    mutants=[fused(per_head_stored=True), fused(per_head_stored=False)],
+    mutants=[
+        fused(per_head_stored=True),
+        fused(per_head_stored=False),
+        swap("one projection, read per head", "self_attention", retaken(per_head)),
+        swap("one projection per head, read as [Q; K; V]", "self_attention", retaken(from_heads)),
+        swap("one projection, query, key and value read as its last axis", "self_attention", retaken(innermost)),
+    ],
 )  # fmt: skip
 entry(
     "A20", "position-to-content term gathered without transposition / wrong index sign",
@@ -573,7 +670,7 @@ entry(
     "A30", "Q/K swapped; q scaled before its bias", "QK^T, bias first",
     "own knowledge; naming measured", "output", "BERT-ATT-1",
     mutants=[
-        of_attention("scores are k qᵀ", replacement=turned(lambda q, k, _: (k, q), lambda dk, dq, _: (dq, dk))),
+        of_attention("scores are k qᵀ", replacement=turned(lambda q, k: (k, q), lambda dk, dq: (dq, dk))),
         exchanged("query", "key"),
         swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=False),
              silent=r".*\.attention\.query"),

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert import tree
+from minibert import families, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, config, entry, swap, unlisted, weights
+from minibert.mistakes.catalogue import Mutant, config, entry, field, swap, unlisted, weights
 from minibert.mistakes.ops.heads import transposed
 from minibert.mistakes.swap import Replacement
 
@@ -91,16 +91,18 @@ LOST = ("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "la
 
 def _lost(fields: tuple[str, ...], what: str) -> Any:
     def maker(subject: Subject, at: Any) -> list[Mutant]:
-        default = {field: getattr(type(subject.config), field) for field in fields if hasattr(subject.config, field)}
-        if "pad_token_id" in default and default["pad_token_id"] >= subject.config.vocab_size:
+        own = {name: families.field(families.family(subject.family), name) for name in fields}
+        default = {name: getattr(type(subject.config), ours) for name, ours in own.items()
+                   if hasattr(subject.config, ours)}  # fmt: skip
+        if (default.get("pad_token_id") or 0) >= field(subject, "vocab_size"):
             del default["pad_token_id"]
         return config(what, **default)(subject, at)
 
     return maker
 
 
-def _default(field: str) -> Any:
-    return _lost((field,), f"{field} at its default")
+def _default(name: str) -> Any:
+    return _lost((name,), f"{name} at its default")
 
 
 _dropout = _lost(("hidden_dropout_prob", "attention_probs_dropout_prob"), "the dropout rates at their defaults")
@@ -139,7 +141,7 @@ entry(
         weights("norms' weights not found, left at 1", _unnamed_norm, r".*norm\.weight"),
         weights("norms' biases not found, left at 0", _unnamed_norm, r".*norm\.bias"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"embeddings\.norm\..*", "embeddings"),
-        weights("norms not found, left at 1 and 0", _unnamed_norm, r"encoder\..*norm\..*", "encoder"),
+        weights("norms not found, left at 1 and 0", _unnamed_norm, r"(en|de)coder\..*norm\..*", "encoder"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"mlm\.norm\..*", "MLM head"),
     ],
 )  # fmt: skip
@@ -181,7 +183,7 @@ entry(
 entry(
     "C09", "config fields lost (max positions 4096, type vocab)", "convert the config too",
     "KH#2850", "output", "BERT-CFG-1", when="above all RoBERTa",
-    mutants=[_defaults, *(_default(field) for field in LOST)],
+    mutants=[_defaults, *(_default(name) for name in LOST)],
 )  # fmt: skip
 entry(
     "C10", "dtype downcast on load", "assert dtype",
@@ -193,7 +195,8 @@ entry(
 )  # fmt: skip
 entry(
     "C11", "position table's two first rows kept or cut wrongly", "RoBERTa table has 2 extra rows",
-    "KH#2124; llama.cpp#8658", "output", "BERT-EMB-2", families=("roberta", "bert"), when="BERT the other way round",
+    "KH#2124; llama.cpp#8658", "output", "BERT-EMB-2",
+    when="where positions are a table; all but RoBERTa's kin the other way round",
     mutants=[
         weights("the first two rows cut", lambda path, a: np.concatenate([a[2:], 0 * a[:2]]), POSITIONS),
         weights("the first two rows cut, the last two repeated",

@@ -5,25 +5,28 @@ over many rows is (`broken`).
 """
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from minibert import ops
+from minibert import families, ops
+from minibert.config import rate
 from minibert.corruption import masking
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.replacement import replacement
 from minibert.corruption.selection import selection
 from minibert.corruption.units import units
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, swap, unlisted
-from minibert.mistakes.ops.losses import batched, of_masked, over
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
+from minibert.mistakes.ops.losses import batched, followed, of_tokens, over, slots
 from minibert.mistakes.swap import Replacement, edited
 
 SECTION = {"D": "Data, masking, mode"}
 
 Array = np.ndarray
 SIGMAS = 5.0
+RATE = rate(0.0).metadata["allowed"]
 
 
 # ---- The law ---------------------------------------------------------------------------------------------------------
@@ -184,8 +187,27 @@ def _scaled_dropout(what: str, multiplier: Callable[[float], float]) -> Callable
 
 
 def _pads(b: dict, w: Array) -> Array:
-    given = b.get("attention_mask", np.ones_like(b["input_ids"])).reshape(-1)
-    return np.where(given == 0, 1, w)
+    given = b.get("attention_mask", np.ones_like(b["input_ids"]))
+    return np.where(followed(b, given, 1) == 0, 1, w)
+
+
+def inverted(what: str, *names: str) -> Callable:
+    """rate and 1 - rate change places in these dropouts, in all unless given."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        rates = [f.name for f in fields(subject.config) if f.metadata.get("allowed") == RATE]
+        own = [families.field(families.family(subject.family), name) for name in names] or rates
+        turned = {name: 1 - rate for name in own if (rate := getattr(subject.config, name))}
+        return config(what, **turned)(subject, at)
+
+    return with_dropout(maker)
+
+
+def exchanged(*names: str) -> Callable:
+    """Each of these rates for the one before it."""
+    before = (*names[1:], names[0])
+    given = {a: lambda c, b=b: getattr(c, b) for a, b in zip(names, before, strict=True)}
+    return with_dropout(config(" for ".join((*names[::-1], names[-1])), **given))
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -224,13 +246,13 @@ entry(
     "D10", "pad_token None -> labels not ignored (or the reverse)", "ignore by mask",
     "HF#6213", "loss", "BERT-LOSS-1",
     mutants=[
-        of_masked(
+        of_tokens(
             "padding counts, its label the padding id",
             lambda s, site: batched(
-                over(_pads, lambda b, labels, w: np.where(w != 0, labels, s.config.pad_token_id or 0))
+                over(_pads, lambda b, labels, w: np.where(w != 0, labels, field(s, "pad_token_id") or 0))
             )(s, site),
         ),
-        of_masked(
+        of_tokens(
             "padding counts with label 0", batched(over(_pads, lambda b, labels, w: np.where(w != 0, labels, 0)))
         ),
     ],
@@ -246,29 +268,9 @@ entry(
     "D12", "keep probability passed as drop rate", "1 - p",
     "google-research/electra#61; google-research#369; aymericdamien/TensorFlow-Examples#205", "output", "OP-DROP-1",
     mutants=[
-        with_dropout(
-            config(
-                "rate and 1 - rate change places",
-                hidden_dropout_prob=lambda c: 1 - c.hidden_dropout_prob if c.hidden_dropout_prob else 0.0,
-                attention_probs_dropout_prob=lambda c: (
-                    1 - c.attention_probs_dropout_prob if c.attention_probs_dropout_prob else 0.0
-                ),
-            )
-        ),
-        with_dropout(
-            config(
-                "rate and 1 - rate change places in hidden dropout",
-                hidden_dropout_prob=lambda c: 1 - c.hidden_dropout_prob if c.hidden_dropout_prob else 0.0,
-            )
-        ),
-        with_dropout(
-            config(
-                "rate and 1 - rate change places in attention dropout",
-                attention_probs_dropout_prob=lambda c: (
-                    1 - c.attention_probs_dropout_prob if c.attention_probs_dropout_prob else 0.0
-                ),
-            )
-        ),
+        inverted("rate and 1 - rate change places"),
+        inverted("rate and 1 - rate change places in hidden dropout", "hidden_dropout_prob"),
+        inverted("rate and 1 - rate change places in attention dropout", "attention_probs_dropout_prob"),
     ],
 )  # fmt: skip
 entry(
@@ -299,7 +301,7 @@ entry(
 entry(
     "D14", "masked_lm_positions gathered without the batch offset", "flat index b*T + p",
     "src GB gather_indexes", "loss", "OP-GATH-1", families=("bert", "albert"),
-    mutants=[of_masked("every target read from row 0", first_row)],
+    mutants=[slots("every target read from row 0", first_row)],
 )  # fmt: skip
 entry(
     "D15", "TF32 on by default, blamed on the port", "turn off before comparing",
@@ -322,6 +324,6 @@ unlisted(
     "some dropout missing",
     undropped("no dropout on the attention probabilities", "attention", "dropout"),
     undropped("no dropout after the embeddings", "dropout", "keep", r"encode\.embeddings\..*"),
-    undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add_norm\..*"),
+    undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
 )
 unlisted("dropout not rescaled", _scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0))

@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert import families, ops, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, swap, unlisted, weights
+from minibert.mistakes.catalogue import Fields, Mutant, batch, config, entry, field, only, swap, unlisted, weights
 from minibert.mistakes.ops.attention import rotary, without_bias
 from minibert.mistakes.ops.norms import EPS, another_eps
 from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
@@ -39,9 +39,14 @@ def overwritten(first: bool) -> Replacement:
 
 def frozen_row(subject: Subject, site: Site) -> Replacement | None:
     """The row of the padding id gets no gradient from this table either."""
-    row = subject.config.pad_token_id
+    row = field(subject, "pad_token_id")
     inside = lambda given: {"padding_idx": row if row < len(given["weight"]) else None}  # noqa: E731
     return None if row is None else edited(ops.embedding, inside, faithful=False)
+
+
+def unruled(maker: Any) -> Any:
+    """No mutant where the padding row's rule is a config field."""
+    return lambda subject, at: [] if hasattr(subject.config, "pad_row_gradient") else maker(subject, at)
 
 
 def summed(
@@ -50,24 +55,24 @@ def summed(
     """The sum with tables counted otherwise than once, and after it norm and dropout in another order or left out."""
 
     def embeddings(p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
-        c: Cache = {"tables": {}, "plain": p["norm"]}
+        c: Cache = {"tables": {}, "plain": p.get("norm")}
         h: Any = 0
         for name, table_ids in ids.items():
             e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
             h = h + e * weights.get(name, 1)
         for step in after:
-            if step == "norm":
+            if step == "norm" and "norm" in p:
                 h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
-            else:
+            elif step == "dropout":
                 h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
         return h, c
 
     def embeddings_backward(dy: Array, c: Cache) -> Any:
-        g: Any = {"norm": zeros(c["plain"])}
+        g: Any = {"norm": zeros(c["plain"])} if c["plain"] else {}
         for step in reversed(after):
-            if step == "norm":
+            if step == "norm" and c["plain"]:
                 dy, g["norm"] = ops.layer_norm_backward(dy, c["norm"])
-            else:
+            elif step == "dropout":
                 dy = ops.dropout_backward(dy, c["dropout"])
         for name, cache in c["tables"].items():
             d = dy * weights.get(name, 1)
@@ -141,9 +146,20 @@ def with_types(maker: Any) -> Any:
     return lambda subject, at: maker(subject, at) if used(subject) else []
 
 
+def normed(maker: Any) -> Any:
+    """No mutant where the embeddings have no norm."""
+    there = lambda site: site.name == "layer_norm" and site.local.startswith("encode.embeddings.")  # noqa: E731
+    return lambda subject, at: maker(subject, at) if any(map(there, at)) else []
+
+
+def looked_up(table: str, maker: Any) -> Any:
+    """No mutant where this table is not looked up."""
+    return lambda subject, at: maker(subject, at) if any(s.local.endswith(f".tables.{table}") for s in at) else []
+
+
 def with_second_type(maker: Any) -> Any:
     """No mutant where the type table has one row."""
-    return lambda subject, at: maker(subject, at) if subject.config.type_vocab_size > 1 else []
+    return lambda subject, at: maker(subject, at) if field(subject, "type_vocab_size") > 1 else []
 
 
 def halves(b: dict) -> dict[str, Array]:
@@ -160,12 +176,12 @@ def positions(what: str, rule: Any) -> Any:
     """Position ids by another rule; no mutant where one would leave the table, or where that rule is the family's."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        tables = [rule(b, subject.config) for b in subject.batches]
+        tables = [rule(b, Fields(subject)) for b in subject.batches]
         largest = max(int(table.max()) for table in tables)
-        if largest >= subject.config.max_position_embeddings:
+        if largest >= field(subject, "max_position_embeddings"):
             return []
         own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[1]))
-        due = [own(b["input_ids"], subject.config.pad_token_id) for b in subject.batches]
+        due = [own(b["input_ids"], field(subject, "pad_token_id")) for b in subject.batches]
         if all(np.array_equal(a, b) for a, b in zip(tables, due, strict=True)):
             return []
         return batch(what, lambda b, c: {"position_ids": rule(b, c)})(subject, at)
@@ -183,9 +199,9 @@ def without_row(what: str, paths: str) -> Any:
     """The padding id's row of a table is zero."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        pad = subject.config.pad_token_id
+        pad = field(subject, "pad_token_id")
         edit = lambda _, a: np.where(np.arange(len(a))[:, None] == pad, 0, a).astype(a.dtype)  # noqa: E731
-        return weights(what, edit, paths)(subject, at)
+        return [] if pad is None else weights(what, edit, paths)(subject, at)
 
     return maker
 
@@ -204,7 +220,7 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     last = np.where(mask.any(1), np.cumsum(mask, 1).argmax(1), mask.shape[1] - 1)  # a row without ones stays
     shift = (mask.shape[1] - 1 - last)[:, None]
     take = (np.arange(mask.shape[1]) - shift) % mask.shape[1]
-    for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels"):
+    for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels", "labels"):
         if name in b:
             moved[name] = np.take_along_axis(b[name], take, 1)
     if "masked_lm_positions" in b:
@@ -214,7 +230,7 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     return moved
 
 
-PARTS = (("encoder", r"encode\.encoder\..*"), ("encoder and MLM head", r"(?!encode\.embeddings).*"))
+PARTS = (("encoder", r"encode\.(en|de)coder\..*"), ("encoder and MLM head", r"(?!encode\.embeddings).*"))
 TABLES = (("word table", r".*\.word"), ("position table", r".*\.position"), ("token type table", r".*\.token_type"))
 
 
@@ -238,13 +254,14 @@ entry(
     "output", "BERT-EMB-3", families=("bert", "albert", "electra", "deberta"),
     mutants=[
         with_types(batch("all token types 0", _types)),
-        swap("no token types added", "embeddings", summed({"token_type": 0})),
+        looked_up("token_type", swap("no token types added", "embeddings", summed({"token_type": 0}))),
     ],
 )  # fmt: skip
 entry(
-    "E03", "positions start at 0", "start at padding_idx+1; pads keep padding_idx and do not advance",
+    "E03", "positions start at 0",
+    "RoBERTa's start at padding_idx+1, pads keep padding_idx and do not advance; BERT's and GPT-2's start at 0",
     "src fairseq utils.make_positions; HF#1363, #10736, #11242; Blaizzy/mlx-embeddings#10; foundation-model-stack#432",
-    "output", "ROB-POS-1", families=("roberta", "mpnet", "bert"), when="BERT the other way round",
+    "output", "ROB-POS-1", when="where positions are a table; all but RoBERTa's kin the other way round",
     mutants=[
         only("roberta", positions("positions start at 0", lambda b, _: _from(b, 0))),
         *(
@@ -262,7 +279,7 @@ entry(
 )  # fmt: skip
 entry(
     "E04", "BERT given pad-skipping positions", "plain arange, pads included",
-    "HF#238; src GB modeling.py", "output", "BERT-EMB-2", families=("bert", "albert", "electra", "distilbert"),
+    "HF#238; src GB modeling.py", "output", "BERT-EMB-2", when="where positions are plain, as in BERT and GPT-2",
     mutants=[
         plainly_placed(maker) for maker in (
             positions(
@@ -288,13 +305,13 @@ entry(
 )  # fmt: skip
 entry(
     "E07", "left padding with arange positions", "shift positions by the number of pads (or forbid)",
-    "ndif-team/nnsight#673; HF#19581", "output", "BERT-EMB-2", families=("bert", "roberta"),
+    "ndif-team/nnsight#673; HF#19581", "output", "BERT-EMB-2",
     mutants=[batch("rows padded on the left", _left_padded)],
 )  # fmt: skip
 entry(
     "E08", "embedding LN has the right eps, encoder LNs the default", "same eps everywhere",
-    "KH#642, #665", "output", "BERT-ENC-3", families=("bert", "roberta"),
-    mutants=[_other_eps],
+    "KH#642, #665", "output", "BERT-ENC-3", when="where embeddings have a norm",
+    mutants=[normed(_other_eps)],
 )  # fmt: skip
 entry(
     "E09", "sine/cosine interleaved instead of halves (or reverse)", "as in the family's source",
@@ -311,6 +328,8 @@ entry(
         without_row("the padding id's row of the position table is zero", r"embeddings\.position\.weight"),
         swap("a row of the position or type table is frozen too", "embedding", frozen_row,
              r".*\.(position|token_type)", TABLES[1:], section="gradients", variant=False),
+        unruled(swap("the padding id's row gets no gradient", "embedding", frozen_row, r".*\.word", section="gradients",
+                     variant=False)),
     ],
 )  # fmt: skip
 entry(
@@ -346,7 +365,7 @@ entry(
 )  # fmt: skip
 entry(
     "E15", "rotary left on in a BERT layer -> NaN", "absolute positions only",
-    "nntrainer/nntrainer#3982", "output", "BERT-ATT-1", families=("bert", "deberta"),
+    "nntrainer/nntrainer#3982", "output", "BERT-ATT-1", when="where positions are a table",
     mutants=[
         swap("rotary positions, halves", "attention", rotary(halves=True)),
         swap("rotary positions, interleaved", "attention", rotary(halves=False)),
@@ -354,9 +373,11 @@ entry(
 )  # fmt: skip
 entry(
     "E16", "dropout before embedding LN", "sum -> LN -> dropout",
-    "own knowledge", "output", "BERT-EMB-1", families=("bert", "roberta", "electra"),
-    mutants=[swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
-                  silent=r".*encode\.embeddings(\.norm)?")],
+    "own knowledge", "output", "BERT-EMB-1", when="where embeddings have a norm",
+    mutants=[normed(swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
+                         silent=r".*encode\.embeddings(\.norm)?"))],
 )  # fmt: skip
 unlisted("no positions", swap("no positions added", "embeddings", summed({"position": 0})))
-unlisted("no norm in the embeddings", swap("the sum without its norm", "embeddings", summed(after=("dropout",))))
+unlisted(
+    "no norm in the embeddings", normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",))))
+)

@@ -8,12 +8,13 @@ import numpy as np
 
 from minibert import families, layers, objective, ops, tree
 from minibert.golden.subject import Subject
-from minibert.heads import masked_lm
 from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
 from minibert.mistakes.ops.attention import without_bias
+from minibert.mistakes.ops.losses import of_tokens
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
 
 SECTION = {"H": "Heads"}
+WORDS = "embeddings.word.weight"
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -33,7 +34,7 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
 
     def change(s: Subject) -> Subject:
         flat = tree.flatten(s.params)
-        table = next(array for path, array in flat.items() if path.endswith("embeddings.word.weight"))
+        table = next(array for path, array in flat.items() if path.endswith(WORDS))
         return replace(s, config=apart, params=tree.unflatten({path: flat.get(path, table) for path in wanted}))
 
     def tied_names(tensors: dict[str, Array]) -> dict[str, Array]:
@@ -46,9 +47,24 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
     return [Mutant("the decoder is a copy of the word table", change, section="gradients", after=tied_names)]
 
 
-def tied_gradient(decoder: float) -> Replacement:
-    """The MLM head with its part of the table's gradient multiplied by `decoder`."""
-    return graded(masked_lm.mlm_head, lambda g, dz, c: (*g[:2], g[2] * decoder))
+def tied_gradient(what: str, decoder: float) -> Callable:
+    """The logits' part of a word table's gradient multiplied by `decoder`, where that table makes them."""
+    made = graded(ops.linear, lambda g, dz, c: (g[0], {**g[1], "weight": g[1]["weight"] * decoder}))
+
+    def of_table(subject: Subject, site: Site) -> Replacement | None:
+        return made if any(path.endswith(WORDS) for path in site.params) else None
+
+    return swap(what, "linear", of_table, section="gradients")
+
+
+def of_logits(replacement: Replacement) -> Callable[[Subject, Site], Replacement | None]:
+    """The replacement of what makes logits of the vocabulary: the linear map of a matrix as large as a word table."""
+
+    def made(subject: Subject, site: Site) -> Replacement | None:
+        sizes = {a.shape for path, a in tree.items(subject.params) if path.endswith(WORDS)}
+        return replacement if any(tree.get(subject.params, path).shape in sizes for path in site.params) else None
+
+    return made
 
 
 def lookup_gradient(factor: float) -> Replacement:
@@ -58,7 +74,7 @@ def lookup_gradient(factor: float) -> Replacement:
 
 def halved(subject: Subject, at: list) -> list[Mutant]:
     """Both parts of the tied gradient halved."""
-    first = swap("", "mlm_head", tied_gradient(0.5))(subject, at)
+    first = tied_gradient("", 0.5)(subject, at)
     second = swap("", "embedding", lookup_gradient(0.5), r".*\.word")(subject, at)
     if not (first and second and subject.config.tie_word_embeddings):
         return []
@@ -234,9 +250,7 @@ entry(
     "HF#9635; HF src add_new_model.md; onnxruntime/mobius#295", "gradient", "BERT-MLM-2",
     mutants=[
         _untied,
-        only_when_tied(
-            swap("the table lacks the decoder's gradient", "mlm_head", tied_gradient(0), section="gradients")
-        ),
+        tied_gradient("the table lacks the decoder's gradient", 0),
     ],
 )  # fmt: skip
 entry(
@@ -271,7 +285,7 @@ entry(
 entry(
     "H05", "decoder transposed", "logits = h E^T",
     "IndicoDataSolutions/finetune#518", "output", "BERT-MLM-1",
-    mutants=[swap("the table read as (D, V)", "linear", reread(), r"masked_lm\.head\.decoder")],
+    mutants=[swap("the table read as (D, V)", "linear", of_logits(reread()))],
 )  # fmt: skip
 entry(
     "H06", "pooler: wrong dims, tanh missing, loaded uninitialised", "tanh(W h[:,0] + b)",
@@ -340,9 +354,9 @@ entry(
 entry(
     "H18", "padded vocabulary rows take part in softmax", "slice to V, or -inf",
     "src llm.c; HF#12007", "loss", "OP-CE-1",
-    families=("megatron_bert", "bert"), when="BERT where a port pads its table",
+    when="where a port pads its table",
     mutants=[
-        swap(f"the vocabulary padded to a multiple of {n}", "cross_entropy", padded_vocabulary(n), r"masked_lm\.loss")
+        of_tokens(f"the vocabulary padded to a multiple of {n}", padded_vocabulary(n))
         for n in (8, 16, 64, 128)
     ],
 )  # fmt: skip

@@ -5,25 +5,35 @@ from typing import Any
 
 import numpy as np
 
-from minibert import ops
+from minibert import families, objective, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import config, entry, swap, unlisted
+from minibert.heads.next_token import IGNORED
+from minibert.mistakes.catalogue import config, entry, field, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, edited
 
 SECTION = {"S": "Loss"}
+TARGETS = {"masked_lm_positions", "labels"}
 
 Array = np.ndarray
 Cache = dict[str, Any]
 
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
+def cleaned(given: dict[str, Any]) -> dict[str, Any]:
+    """Cross-entropy's arguments with weights of 0 for the label that is ignored."""
+    labels, weights, ignore = given["labels"], given.get("weights"), given.get("ignore")
+    weights = np.ones(labels.shape, given["logits"].dtype) if weights is None else weights
+    if ignore is not None:
+        labels, weights = np.where(labels == ignore, 0, labels), weights * (labels != ignore)
+    return {**given, "labels": labels, "weights": weights, "ignore": None}
+
+
 def counted(edit: Callable[..., dict[str, Any]]) -> Replacement:
     """Cross-entropy with other labels, weights or denominator: edit(labels, weights, denominator) -> what changes."""
 
     def edit_(given: dict[str, Any]) -> dict[str, Any]:
-        weights, labels = given.get("weights"), given["labels"]
-        weights = np.ones(labels.shape, given["logits"].dtype) if weights is None else weights
-        return {"weights": weights, **edit(labels, weights, given.get("denominator"))}
+        given = cleaned(given)
+        return {**given, **edit(given["labels"], given["weights"], given.get("denominator"))}
 
     return edited(ops.cross_entropy, edit_)
 
@@ -43,16 +53,34 @@ def batched(edit: Callable[[dict, Array, Array, Any], dict[str, Any]]) -> Callab
 def _whose(batches: list[dict], labels: Array, weights: Array) -> dict:
     """The batch whose dense targets these are."""
     for b in batches:
-        length = b["input_ids"].shape[1]
-        flat = (b["masked_lm_positions"] + np.arange(len(b["input_ids"]))[:, None] * length).reshape(-1)
-        given = b["masked_lm_weights"].reshape(-1)
-        dense = np.zeros(b["input_ids"].size)
-        dense[flat[given != 0]] = given[given != 0]
-        ids = np.zeros(b["input_ids"].size, np.int64)
-        ids[flat[given != 0]] = b["masked_lm_ids"].reshape(-1)[given != 0]
+        ids, dense = targets(b)
         if labels.size == ids.size and np.array_equal(dense, weights.reshape(-1)) and np.array_equal(ids, labels):
             return b
     return batches[0]
+
+
+def targets(b: dict) -> tuple[Array, Array]:
+    """(labels, weights) of every position, flat, of a batch that asks of some; a label of weight 0 is 0."""
+    if "labels" in b:
+        ids = followed(b, b["labels"], IGNORED)
+        return np.where(ids == IGNORED, 0, ids), (ids != IGNORED).astype(float)
+    length = b["input_ids"].shape[1]
+    flat = (b["masked_lm_positions"] + np.arange(len(b["input_ids"]))[:, None] * length).reshape(-1)
+    given = b["masked_lm_weights"].reshape(-1)
+    dense = np.zeros(b["input_ids"].size)
+    dense[flat[given != 0]] = given[given != 0]
+    ids = np.zeros(b["input_ids"].size, np.int64)
+    ids[flat[given != 0]] = b["masked_lm_ids"].reshape(-1)[given != 0]
+    return ids, dense
+
+
+def followed(b: dict, values: Array, last: Any = 0) -> Array:
+    """For each position, flat, the value (B, T) of the token that it predicts: its own, or the next one where the batch
+    has labels, of which the last position has none.
+    """
+    if "labels" in b:
+        values = np.concatenate([values[:, 1:], np.full_like(values[:, :1], last)], 1)
+    return values.reshape(-1)
 
 
 def over(weights: Callable[[dict, Array], Array], labels: Callable[[dict, Array, Array], Array]) -> Callable:
@@ -66,7 +94,11 @@ def over(weights: Callable[[dict, Array], Array], labels: Callable[[dict, Array,
 
 
 def _present(b: dict) -> Array:
-    return b.get("attention_mask", np.ones_like(b["input_ids"])).reshape(-1)
+    return followed(b, b.get("attention_mask", np.ones_like(b["input_ids"])))
+
+
+def _asked(b: dict) -> Array:
+    return followed(b, np.ones_like(b["input_ids"]))
 
 
 def _with(value: Callable[[dict], Array]) -> Callable[[dict, Array, Array], Array]:
@@ -121,14 +153,14 @@ def softmax_over_rows(length: int | None = None) -> Replacement:
     def cross_entropy(
         logits: Array, *, labels: Array, weights: Any = None, ignore: Any = None, denominator: Any = None
     ) -> tuple[Array, Cache]:
-        w = np.ones(len(logits), logits.dtype) if weights is None else weights
+        given = cleaned({"logits": logits, "labels": labels, "weights": weights, "ignore": ignore})
+        labels, w = given["labels"], given["weights"]
         total = w.sum() if denominator is None else denominator
         w = w / total if total else w * 0
         z = logits.reshape(-1, length or len(logits), logits.shape[1])
         e = np.exp(z - z.max(1, keepdims=True))
         p = (e / e.sum(1, keepdims=True)).reshape(logits.shape)
         at = (np.arange(len(labels)), labels)
-        given = {"logits": logits, "labels": labels, "weights": np.ones_like(w) if weights is None else weights}
         return np.asarray(-(w * np.log(p[at])).sum()), {**given, "p": p, "w": w, "at": at}
 
     def cross_entropy_backward(dy: Array, c: Cache) -> Array:
@@ -155,9 +187,22 @@ def nothing_is_nan() -> Replacement:
     return Replacement(cross_entropy, cross_entropy_backward, faithful=False)
 
 
-def of_masked(what: str, replacement: Any, **fields: Any) -> Callable:
-    """The masked-token loss replaced."""
-    return swap(what, "cross_entropy", replacement, r"masked_lm\.loss", **fields)
+def of_tokens(what: str, replacement: Any, **fields: Any) -> Callable:
+    """The loss over tokens replaced: of a head that asks of positions which token is there, or which follows."""
+
+    def made(subject: Subject, site: Site) -> Replacement | None:
+        term = site.local.removesuffix(".loss")
+        head = objective.heads(families.family(subject.family), subject.config).get(term)
+        if head is None or head.BASELINE != "unigram" or TARGETS.isdisjoint(head.LABELS):
+            return None
+        return replacement if isinstance(replacement, Replacement) else replacement(subject, site)
+
+    return swap(what, "cross_entropy", made, r"\w+\.loss", **fields)
+
+
+def having(name: str, maker: Callable) -> Callable:
+    """No mutant where batches have no such labels."""
+    return lambda subject, at: maker(subject, at) if name in subject.batches[0] else []
 
 
 PAIRS = r"(next_sentence|sentence_order)\.loss"
@@ -166,6 +211,33 @@ PAIRS = r"(next_sentence|sentence_order)\.loss"
 def of_pairs(what: str, replacement: Any, **fields: Any) -> Callable:
     """The sentence-pair loss replaced."""
     return swap(what, "cross_entropy", replacement, PAIRS, **fields)
+
+
+def predicting(what: str, rule: Callable[[Array], Array]) -> Callable:
+    """Other labels: rule(those of the batch) -> of each position what it is to predict."""
+
+    def edit(b: dict, *_: Any) -> dict[str, Any]:
+        labels = rule(b["labels"]).reshape(-1)
+        return {"labels": labels, "weights": np.ones(labels.shape), "ignore": IGNORED, "denominator": None}
+
+    return having("labels", of_tokens(what, batched(edit)))
+
+
+def moved(labels: Array, by: int) -> Array:
+    """The labels of `by` positions later; nothing is asked where there is none."""
+    places = np.arange(labels.shape[1]) + by
+    there = (places >= 0) & (places < labels.shape[1])
+    return np.where(there, labels[:, places % labels.shape[1]], IGNORED)
+
+
+def divided(what: str, by: Callable[[Array], Any]) -> Callable:
+    """The summed loss divided by another number: by(labels)."""
+    return having("labels", of_tokens(what, batched(lambda b, *_: {"denominator": float(by(b["labels"]))})))
+
+
+def slots(what: str, replacement: Any) -> Callable:
+    """The loss over target slots replaced."""
+    return having("masked_lm_positions", of_tokens(what, replacement))
 
 
 def _every_slot(b: dict) -> dict[str, Any]:
@@ -178,43 +250,43 @@ def _every_slot(b: dict) -> dict[str, Any]:
     return {"labels": labels, "weights": weights, "denominator": float(flat.size)}
 
 
-_all = lambda b, w: np.ones_like(w)  # noqa: E731
+_all = lambda b, w: _asked(b)  # noqa: E731
 _unmasked = lambda b, w: _present(b)  # noqa: E731
-_ignored_pad = lambda s, site: counted(ignoring(s.config.pad_token_id or 0))  # noqa: E731
+_ignored_pad = lambda s, site: counted(ignoring(field(s, "pad_token_id") or 0))  # noqa: E731
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "S01", "ignore index -1 vs -100 mixed", "one constant, asserted",
     "HF#2759, #2491, #2718; alexa/dialoglue#19; EricFillion/happy-transformer#128", "loss", "OP-CE-2",
     mutants=[
-        of_masked("nothing is ignored: unpredicted positions count with label 0", batched(over(_all, _with(_zero)))),
-        of_masked("unpredicted positions that are no padding count with label 0",
+        of_tokens("nothing is ignored: unpredicted positions count with label 0", batched(over(_all, _with(_zero)))),
+        of_tokens("unpredicted positions that are no padding count with label 0",
                   batched(over(_unmasked, _with(_zero)))),
-        of_masked("unpredicted positions count with the last label",
-                  lambda s, site: batched(over(_all, _with(lambda b: _zero(b) + s.config.vocab_size - 1)))(s, site)),
+        of_tokens("unpredicted positions count with the last label",
+                  lambda s, site: batched(over(_all, _with(lambda b: _zero(b) + field(s, "vocab_size") - 1)))(s, site)),
     ],
 )  # fmt: skip
 entry(
     "S02", "ignore_index=0 reused for NSP (class 0 ignored) or a real token", "separate criteria",
-    "codertimo/BERT-pytorch#49, #98", "loss", "OP-CE-2", families=("bert",),
+    "codertimo/BERT-pytorch#49, #98", "loss", "OP-CE-2",
     mutants=[
         of_pairs("class 0 of the sentence pairs is ignored", counted(ignoring(0))),
-        of_masked("label 0 is ignored among the tokens", counted(ignoring(0))),
-        of_masked("the padding id is ignored among the tokens", _ignored_pad),
+        of_tokens("label 0 is ignored among the tokens", counted(ignoring(0))),
+        of_tokens("the padding id is ignored among the tokens", _ignored_pad),
     ],
 )  # fmt: skip
 entry(
     "S03", "averaged over all tokens", "over predicted positions",
     "ServiceNow/Fast-LLM#426; HF#2759", "loss", "OP-CE-3",
     mutants=[
-        of_masked("divided by all positions", counted(lambda labels, w, _: {"denominator": float(w.size)})),
-        of_masked("divided by all target slots",
-                  batched(lambda b, *_: {"denominator": float(b["masked_lm_positions"].size)})),
-        of_masked("divided by the unpadded positions",
+        of_tokens("divided by all positions", batched(lambda b, *_: {"denominator": float(_asked(b).sum())})),
+        slots("divided by all target slots",
+              batched(lambda b, *_: {"denominator": float(b["masked_lm_positions"].size)})),
+        of_tokens("divided by the unpadded positions",
                   batched(lambda b, *_: {"denominator": float(_present(b).sum())})),
-        of_masked("slots of weight 0 count as well", batched(lambda b, *_: _every_slot(b))),
-        of_masked("all positions predicted, labels from the input", batched(over(_all, _with(_input)))),
-        of_masked("all unpadded positions predicted, labels from the input", batched(over(_unmasked, _with(_input)))),
+        slots("slots of weight 0 count as well", batched(lambda b, *_: _every_slot(b))),
+        slots("all positions predicted, labels from the input", batched(over(_all, _with(_input)))),
+        slots("all unpadded positions predicted, labels from the input", batched(over(_unmasked, _with(_input)))),
     ],
 )  # fmt: skip
 
@@ -222,7 +294,7 @@ entry(
     "S04", "mean of means under accumulation / data parallel", "global sum / global count",
     "HF#34191, #24725; meta-pytorch/torchtune#1875", "loss", "BERT-LOSS-5",
     mutants=[
-        of_masked(f"the mean of {what}' means", batched(mean_of_means(parts, skipped)))
+        of_tokens(f"the mean of {what}' means", batched(mean_of_means(parts, skipped)))
         for what, parts, skipped in (
             ("the rows", _rows, True),
             ("the rows", _rows, False),
@@ -240,16 +312,16 @@ entry(
     "S08", "class axis last vs 1 in cross entropy", "state the axis",
     "src Paddle guide 4.5", "loss", "OP-CE-1",
     mutants=[
-        of_masked("softmax over the positions of each row",
+        of_tokens("softmax over the positions of each row",
                   lambda s, site: softmax_over_rows(s.batches[0]["input_ids"].shape[1])),
-        of_masked("softmax over all positions", softmax_over_rows()),
+        of_tokens("softmax over all positions", softmax_over_rows()),
         of_pairs("softmax over the rows", softmax_over_rows()),
     ],
 )  # fmt: skip
 entry(
     "S09", "zero masked positions -> 0/0", "0 (GB: +1e-5)",
     "own knowledge; src GB", "loss", "OP-CE-3",
-    mutants=[of_masked("0/0 where nothing is predicted", nothing_is_nan())],
+    mutants=[of_tokens("0/0 where nothing is predicted", nothing_is_nan())],
 )  # fmt: skip
 entry(
     "S10", "-100 labels not handled in one framework's token head", "same ignore rule",
@@ -258,9 +330,9 @@ entry(
 )  # fmt: skip
 unlisted(
     "another denominator",
-    of_masked("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
-    of_masked("divided by the row length", batched(lambda b, *_: {"denominator": float(b["input_ids"].shape[1])})),
-    of_masked("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+    of_tokens("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
+    of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(b["input_ids"].shape[1])})),
+    of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
     of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
 )  # fmt: skip
 unlisted("a class never counted",

@@ -19,8 +19,9 @@ Cache = dict[str, Any]
 GROUPS = (
     ("embeddings", r"encode\.embeddings\..*"),
     ("encoder", r"encode\.encoder\..*"),
-    ("attention norms", r".*\.attention\.add_norm\.norm"),
-    ("feed-forward norms", r".*\.feed_forward\.add_norm\.norm"),
+    ("decoder", r"encode\.decoder\..*"),
+    ("attention norms", r".*\.attention\.(add_norm\.)?norm"),
+    ("feed-forward norms", r".*\.feed_forward\.(add_norm\.)?norm"),
     ("MLM head", r"masked_lm\.head\..*"),
 )
 
@@ -76,6 +77,19 @@ def another_eps(eps: float) -> Replacement:
     return edited(ops.layer_norm, lambda given: {"eps": eps})
 
 
+def unweighted() -> Replacement:
+    """Layer norm of weights 1 and 0, which get no gradient."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        return ops.layer_norm(x, np.ones_like(weight), np.zeros_like(bias), eps=eps)
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.layer_norm_backward(dy, c)
+        return dx, zeros(g)
+
+    return Replacement(layer_norm, layer_norm_backward)
+
+
 def half_statistics() -> Replacement:
     """Mean and variance accumulated in float16; the derivative is that of layer norm, at those statistics."""
 
@@ -106,23 +120,29 @@ def lost_terms(mean: bool, projection: bool) -> Replacement:
 
 
 # ---- Blocks ----------------------------------------------------------------------------------------------------------
-def _norms(attention: str, feed_forward: str) -> Replacement:
-    """An encoder layer whose two norms use the weights of these sub-layers; a norm used twice adds its gradients."""
+def _norms(what: str, attention: str, feed_forward: str) -> list[Callable]:
+    """A layer whose two norms use the weights of these sub-layers; a norm used twice adds its gradients."""
     uses = {"attention": attention, "feed_forward": feed_forward}
 
-    def encoder_layer(x: Array, p: Any, **constants: Any) -> tuple[Array, Cache]:
-        own = {part: {**p[part], "norm": p[use]["norm"]} for part, use in uses.items()}
-        return _plain(layers.encoder_layer)(x, own, **constants)
+    def of(layer: Callable, layer_backward: Callable) -> Replacement:
+        def forward(x: Array, p: Any, **constants: Any) -> tuple[Array, Cache]:
+            own = {part: {**p[part], "norm": p[use]["norm"]} for part, use in uses.items()}
+            return _plain(layer)(x, own, **constants)
 
-    def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
-        dx, g = _plain(layers.encoder_layer_backward)(dy, c)
-        given = {part: g[part]["norm"] for part in uses}
-        for part in uses:
-            held = [given[user] for user, use in uses.items() if use == part]
-            g[part] = {**g[part], "norm": reduce(tree.add, held, zeros(given[part]))}
-        return dx, g
+        def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+            dx, g = _plain(layer_backward)(dy, c)
+            given = {part: g[part]["norm"] for part in uses}
+            for part in uses:
+                held = [given[user] for user, use in uses.items() if use == part]
+                g[part] = {**g[part], "norm": reduce(tree.add, held, zeros(given[part]))}
+            return dx, g
 
-    return Replacement(encoder_layer, encoder_layer_backward)
+        return Replacement(forward, backward)
+
+    return [
+        swap(what, "encoder_layer", of(layers.encoder_layer, layers.encoder_layer_backward)),
+        swap(what, "pre_norm_layer", of(layers.pre_norm_layer, layers.pre_norm_layer_backward)),
+    ]
 
 
 def _plain(f: Callable) -> Callable:
@@ -158,6 +178,63 @@ def pre_norm() -> Replacement:
         return da + dn, g
 
     return Replacement(encoder_layer, encoder_layer_backward)
+
+
+def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -> Replacement:
+    """A pre-norm layer whose sub-layers are wired otherwise: "reads", what the norm is given, of "x" (the layer's
+    input) and "a" (behind the attention); "base", what is added to, of these, "normed" and "none"; "post": the norm
+    stands behind the sum.
+    """
+    due = {"attention": "x", "feed_forward": "a"}
+    how = {"attention": attention or {}, "feed_forward": feed_forward or {}}
+    kinds = {
+        part: {"reads": due[part], "base": due[part], "post": False, **given} for part, given in how.items()
+    }
+    sub_layers = {
+        "attention": (layers.self_attention, layers.self_attention_backward),
+        "feed_forward": (layers.feed_forward, layers.feed_forward_backward),
+    }
+
+    def forward(
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
+    ) -> tuple[Array, Cache]:
+        constants = {"attention": {"heads": heads, **given}, "feed_forward": {"act": act}}
+        sources, c = {"x": x, "none": np.zeros_like(x)}, {}
+        for part, kind in kinds.items():
+            y = sources["normed"] = sources[kind["reads"]]
+            if not kind["post"]:
+                y, norm = ops.layer_norm(y, **p[part]["norm"], eps=eps)
+                sources["normed"] = y
+            f, c[part] = sub_layers[part][0](y, p[part], **constants[part])
+            y, c[part]["add"] = layers.add(
+                sources[kind["base"]], f, p[part], keep=(keep or {}).get(part), rate=rate
+            )
+            if kind["post"]:
+                y, norm = ops.layer_norm(y, **p[part]["norm"], eps=eps)
+            c[part]["norm"] = norm
+            sources["a"] = y
+        return y, c
+
+    def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        g: Any = {}
+        d = {"x": np.zeros_like(dy), "a": dy}
+        for part, kind in reversed(kinds.items()):
+            dsum, d["a"] = d["a"], np.zeros_like(dy)
+            d["normed"] = np.zeros_like(dy)
+            d["none"] = np.zeros_like(dy)
+            if kind["post"]:
+                dsum, norm = ops.layer_norm_backward(dsum, c[part]["norm"])
+            dbase, df, ends = layers.add_backward(dsum, c[part]["add"])
+            d[kind["base"]] = d[kind["base"]] + dbase
+            dn, g[part] = sub_layers[part][1](df, c[part])
+            dn = dn + d["normed"]
+            if not kind["post"]:
+                dn, norm = ops.layer_norm_backward(dn, c[part]["norm"])
+            d[kind["reads"]] = d[kind["reads"]] + dn
+            g[part] = {**g[part], "norm": norm, **ends}
+        return d["x"], g
+
+    return Replacement(forward, backward)
 
 
 def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = None) -> Replacement:
@@ -230,6 +307,32 @@ def final_norm() -> Replacement:
     return Replacement(encoder_layer, encoder_layer_backward)
 
 
+def no_norm() -> Replacement:
+    """x for the norm of it."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        return x, {"plain": {"weight": weight, "bias": bias}}
+
+    return Replacement(layer_norm, lambda dy, c: (dy, zeros(c["plain"])))
+
+
+def _norm_twice() -> Replacement:
+    """The norm of the norm, of the same weights."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        y, first = ops.layer_norm(x, weight, bias, eps=eps)
+        y, second = ops.layer_norm(y, weight, bias, eps=eps)
+        return y, {"own": (first, second)}
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        first, second = c["own"]
+        dy, g = ops.layer_norm_backward(dy, second)
+        dx, more = ops.layer_norm_backward(dy, first)
+        return dx, tree.add(g, more)
+
+    return Replacement(layer_norm, layer_norm_backward)
+
+
 def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement | None]:
     """Statistics over the tokens of a row as well, also where the rows of the batch lie flat; of all tokens."""
 
@@ -289,9 +392,11 @@ def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     found = []
     for tower in dict.fromkeys(site.tower for site in at if site.name == "layer_norm"):
         norms = [site for site in at if site.name == "layer_norm" and site.tower == tower]
-        first, last = norms[0].path, next((s.path for s in reversed(norms) if s.layer is not None), None)
-        for site in norms[1:]:
-            found += borrowed("the embeddings' norm reused", first, site.path)(subject, at)
+        first = next((s.path for s in norms if s.local.startswith("encode.embeddings.")), None)
+        last = next((s.path for s in reversed(norms) if s.layer is not None), None)
+        for site in norms:
+            if first and site.path != first:
+                found += borrowed("the embeddings' norm reused", first, site.path)(subject, at)
         head = next((site.path for site in norms if site.local == "masked_lm.head.norm"), None)
         found += borrowed("the last layer's norm reused", last, head)(subject, at) if last and head else []
     return found
@@ -318,12 +423,14 @@ def another(value: float, groups: tuple = ()) -> Callable:
 
 EPS = (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.0)
 WITHOUT_HEAD = (("embeddings and encoder", r"encode\..*"), *GROUPS)
+NORMED, ALONE = {"base": "normed"}, {"base": "none"}
+FINAL = r"encode\.norm"
 of_norms = partial(swap, name="layer_norm", groups=GROUPS)
 
 entry(
     "L01", "eps 1e-5 (framework default) or 1e-3 for 1e-12", "the configuration's eps; 1e-12 in the release",
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
-    "output", "BERT-ENC-3", families=("bert", "albert", "electra", "distilbert"),
+    "output", "BERT-ENC-3", when="GPT-2's release has 1e-5",
     mutants=[another(value, GROUPS) for value in EPS],
 )  # fmt: skip
 entry(
@@ -358,9 +465,9 @@ entry(
     "L07", "wrong norm reused in a block", "own weights for each",
     "ml-explore/mlx#1636", "output", "BERT-ENC-1",
     mutants=[
-        swap("the attention's norm serves both", "encoder_layer", _norms("attention", "attention")),
-        swap("the feed-forward's norm serves both", "encoder_layer", _norms("feed_forward", "feed_forward")),
-        swap("the two norms of a layer change places", "encoder_layer", _norms("feed_forward", "attention")),
+        *_norms("the attention's norm serves both", "attention", "attention"),
+        *_norms("the feed-forward's norm serves both", "feed_forward", "feed_forward"),
+        *_norms("the two norms of a layer change places", "feed_forward", "attention"),
         _borrowers,
     ],
 )  # fmt: skip
@@ -386,12 +493,27 @@ entry(
         ),
         swap("the attention's residual is taken behind its norm", "encoder_layer", residuals("own", "a")),
         swap("the feed-forward's residual is taken behind its norm", "encoder_layer", residuals("x", "own")),
+        *(
+            swap(text, "pre_norm_layer", rewired(*wired))
+            for text, wired in (
+                ("the residuals are taken behind the norms", (NORMED, NORMED)),
+                ("the attention's residual is taken behind its norm", (NORMED, None)),
+                ("the feed-forward's residual is taken behind its norm", (None, NORMED)),
+                ("the feed-forward's residual is the layer's input", (None, {"base": "x"})),
+            )
+        ),
     ],
 )  # fmt: skip
 entry(
-    "L10", "additional final LN (or missing with pre-LN)", "none in post-LN",
-    "hkproj/pytorch-transformer#14", "output", "BERT-ENC-2", families=("bert",),
-    mutants=[_normed_last],
+    "L10", "additional final LN (or missing with pre-LN)", "none in post-LN, one behind the last layer in pre-LN",
+    "hkproj/pytorch-transformer#14", "output", "BERT-ENC-2",
+    mutants=[
+        _normed_last,
+        swap("no norm behind the last layer", "layer_norm", no_norm(), FINAL),
+        swap("the norm behind the last layer twice", "layer_norm", _norm_twice(), FINAL),
+        swap("the norm behind the last layer has no weights", "layer_norm",
+             unweighted(), FINAL),
+    ],
 )  # fmt: skip
 entry(
     "L11", "statistics in fp16: overflow, eps rounds to 0", "accumulate in fp32",
@@ -435,6 +557,14 @@ unlisted(
             ("the attention has no residual", "none", "a"),
             ("the feed-forward has no residual", "x", "none"),
             ("no residuals", "none", "none"),
+        )
+    ),
+    *(
+        swap(text, "pre_norm_layer", rewired(*wired))
+        for text, wired in (
+            ("the attention has no residual", (ALONE, None)),
+            ("the feed-forward has no residual", (None, ALONE)),
+            ("no residuals", (ALONE, ALONE)),
         )
     ),
 )

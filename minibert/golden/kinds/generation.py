@@ -1,0 +1,88 @@
+"""What a family writes on: prompts in; logits token by token, and ids by every way of choosing, out.
+
+text.json says how each run chooses, by the names of `model.generate`: {"runs": {"beams": {"num_beams": 3, …}, …}}.
+inputs hold the prompts, padded on the left (input_ids, attention_mask), what is read token by token behind them
+(forced), and the numbers that sampling takes, one for each token and row (uniforms). forward holds
+
+    logits            (B, n, V) of what follows each of the forced tokens, which are read one by one behind the prompts
+    RUN, RUN.scores   (B, T + n) the prompts with what was written, and what it scores (`generation.Written`)
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minibert import families, generation, tree
+from minibert.checkpoint.names import to_published
+from minibert.config import to_fields
+from minibert.golden import cases, noise
+from minibert.golden.draws import Draws
+from minibert.golden.kinds import Made
+from minibert.golden.kinds.family import probe_weights, single
+from minibert.golden.recipe import CaseRecipe
+from minibert.golden.subject import Tensors, entered
+
+LEVELS, WHOLE = None, False
+NEW = 6  # tokens written, or read one by one
+Going = tuple[Callable, Callable]  # start and step, as a family has them
+
+
+def made(recipe: CaseRecipe) -> Made:
+    """The family's probe weights and drawn prompts, each shorter than the one before."""
+    config, draws = cases.config(recipe.family, recipe.config), Draws(recipe.seed, "prompts")
+    module, (rows, length) = families.family(recipe.family), (recipe.dims["B"], recipe.dims["T"])
+    params = tree.map(single, probe_weights(recipe.family, config, recipe.seed, recipe.std))
+    params = tree.map(lambda a: a.astype(recipe.dtype), params)
+    given = {
+        "inputs/input_ids": draws.integers(0, config.vocab_size, (rows, length)),
+        "inputs/attention_mask": (np.arange(length) >= np.arange(rows)[:, None]).astype(np.int64),
+        "inputs/forced": draws.integers(0, config.vocab_size, (rows, NEW)),
+        "inputs/uniforms": draws.random((NEW, rows)),
+    }
+    flat = to_published(params, module.names(config))
+    facts = {"family": recipe.family, "config": to_fields(config), "weights": {"file": "weights.safetensors"}}
+    text = {"runs": {name: {"max_new_tokens": NEW, **settings} for name, settings in recipe.runs.items()}}
+    return Made(
+        facts,
+        {**{f"weights/{name}": array for name, array in flat.items()}, **given},
+        partial(computed, module, params, config, given, text["runs"]),
+        ("logits", *text["runs"]),
+        text,
+    )
+
+
+def evaluate(case: Any, weights: Any = None, going: Going | None = None) -> noise.Evaluation:
+    """Of a case that was read; going: in the place of the family's own start and step."""
+    given = {key: case.tensor(key) for key in case.entries if key.startswith("inputs/")}
+    module, runs = families.family(case.facts["family"]), case.text()["runs"]
+    return partial(computed, module, case.params(weights), case.config(), given, runs, going=going)
+
+
+def computed(
+    module: ModuleType, params: Any, config: Any, given: Mapping[str, np.ndarray], runs: Mapping[str, Any],
+    dtype: np.dtype, around: tuple, going: Going | None = None,
+) -> Tensors:  # fmt: skip
+    """Every tensor under `forward`, in this precision, through these observers."""
+    start, step = going or (module.start, module.step)
+    p = tree.map(lambda a: a.astype(dtype, copy=False), params)
+    prompts = {name: given[f"inputs/{name}"] for name in ("input_ids", "attention_mask")}
+
+    def going_on(ids: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        return step(p, config, ids, state)
+
+    found: Tensors = {}
+    with ExitStack() as stack:
+        entered(stack, around)
+        found["logits"] = generation.forced(going_on, start(p, config, prompts), given["inputs/forced"])
+        network = ModuleType(module.__name__)
+        vars(network).update(vars(module), start=start, step=step)
+        for name, settings in runs.items():
+            begun = generation.begun(network, p, config, prompts, settings, {})
+            uniforms = given["inputs/uniforms"] if settings.get("do_sample") else None
+            written = generation.written(going_on, begun, uniforms=uniforms)
+            found |= {name: written.ids, f"{name}.scores": written.scores}
+    return {f"forward/{name}": array for name, array in found.items()}

@@ -1,0 +1,249 @@
+"""Mistakes of GPT-2: who may see whom, what is predicted where, three projections in one, norms, switches, cache."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from minibert import ops
+from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap, weights
+from minibert.mistakes.ops.attention import (
+    NAMES,
+    UNCERTAIN_SCORES,
+    loaded,
+    masked_probs,
+    of_attention,
+    ordered,
+    seeing,
+)
+from minibert.mistakes.ops.data import exchanged
+from minibert.mistakes.ops.embeddings import summed
+from minibert.mistakes.ops.losses import IGNORED, divided, moved, predicting
+from minibert.mistakes.ops.norms import FINAL, no_norm, rewired
+from minibert.mistakes.swap import Replacement, edited
+
+Array = np.ndarray
+
+ORDERS = [order for order in permutations(range(3)) if order not in ((0, 1, 2), (1, 0, 2))]  # A30 has the last
+RATES = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
+
+
+def own(*makers: Callable) -> list[Callable]:
+    """The makers for GPT-2 and its kin."""
+    return [only("gpt2", maker) for maker in makers]
+
+
+def _reshaped(a: dict[str, Any], _: Any) -> dict[str, Any]:
+    """(in, 3·out) read as (3·out, in)."""
+    fused = np.concatenate([a[name]["weight"] for name in NAMES])
+    parts = np.split(fused.T.reshape(fused.shape), 3)
+    return {**a, **{name: {**a[name], "weight": part} for name, part in zip(NAMES, parts, strict=True)}}
+
+
+def _post_norm(*wired: Any) -> Callable:
+    """Post-norm layers, with and without the norm behind the last of them."""
+
+    def maker(subject: Any, at: Any) -> list[Mutant]:
+        made = swap("the norm stands behind the residual", "pre_norm_layer", rewired(*wired))(subject, at)
+        last = swap("", "layer_norm", no_norm(), FINAL)(subject, at)
+        what = "the norm stands behind the residual, and none behind the last layer, as in GPT"
+        both = [Mutant(what, lambda s: last[0].change(made[0].change(s)), sites=made[0].sites)] if made else []
+        return [*made, *both]
+
+    return maker
+
+
+def _rooted(subject: Any, at: Any) -> list[Mutant]:
+    root = float(field(subject, "hidden_size")) ** 0.5
+    sums = (("word", {"word": root}), ("word and position", {"word": root, "position": root}))
+    return [m for of, by in sums for m in swap(f"{of} times √D", "embeddings", summed(by))(subject, at)]
+
+
+def by_layer(what: str, number: Callable[[int], int]) -> Callable:
+    """Scores divided by another number of the layer, where they are by its own."""
+
+    def made(subject: Any, site: Any) -> Replacement | None:
+        if not subject.config.scale_attn_by_inverse_layer_idx:
+            return None
+        factor = (site.layer + 1) / number(site.layer)
+        return edited(ops.attention, lambda given: {"scale": given["scale"] * factor})
+
+    return of_attention(what, replacement=made)
+
+
+def _flipped(what: str, name: str, value: bool) -> Callable:
+    """A switch taken for the other value, where it has this one."""
+    maker = config(what, **{name: not value})
+    return lambda subject, at: maker(subject, at) if getattr(subject.config, name) is value else []
+
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "gpt2-01", "a query sees the token after its own", "keys up to the query's own",
+    "kzl/decision-transformer#30; own knowledge", "output", "GPT2-ATT-1", families=("gpt2",),
+    mutants=own(seeing("the diagonal above is open", lambda before, seen: (before >= -1) & seen)),
+)  # fmt: skip
+entry(
+    "gpt2-02", "a query does not see its own token", "keys up to the query's own",
+    "TransformerLensOrg/TransformerLens#284", "output", "GPT2-ATT-1", families=("gpt2",),
+    mutants=own(
+        seeing("the diagonal is masked", lambda before, seen: (before > 0) & seen),
+        seeing("the diagonal is masked by -10000", lambda before, seen: (before > 0) & seen, "-10000"),
+    ),
+)  # fmt: skip
+entry(
+    "gpt2-03", "no causal mask", "keys up to the query's own; padding beside it",
+    "paiml/entrenar#310", "output", "GPT2-ATT-1", families=("gpt2",),
+    mutants=own(seeing("only padding is masked", lambda before, seen: seen & (before == before))),
+)  # fmt: skip
+entry(
+    "gpt2-04", "causal mask applied after the softmax, not renormalised", "before the softmax",
+    "abisee/pointer-generator#88; huggingface/pytorch-image-models#2236", "output", "GPT2-ATT-1", families=("gpt2",),
+    mutants=own(*(
+        of_attention("probabilities of later tokens set to 0", silent=UNCERTAIN_SCORES if shown else "",
+                     replacement=masked_probs(shown, lambda bias: bias[:, :, -1:]))
+        for shown in (False, True)
+    )),
+)  # fmt: skip
+entry(
+    "gpt2-05", "labels not shifted", "position t predicts the token at t + 1; labels are the tokens, shifted inside",
+    "HF#404, #14323", "loss", "GPT2-LOSS-1", families=("gpt2",),
+    mutants=own(predicting("each position predicts its own token", lambda labels: labels)),
+)  # fmt: skip
+entry(
+    "gpt2-06", "labels shifted twice, outside and inside", "shifted once, inside",
+    "HF#562, #44642, #32944", "loss", "GPT2-LOSS-1", families=("gpt2",),
+    mutants=own(predicting("the token after the next", partial(moved, by=2))),
+)  # fmt: skip
+entry(
+    "gpt2-07", "labels shifted the wrong way", "position t predicts the token at t + 1",
+    "own knowledge", "loss", "GPT2-LOSS-1", families=("gpt2",),
+    mutants=own(predicting("the token before", partial(moved, by=-1))),
+)  # fmt: skip
+entry(
+    "gpt2-08", "labels rolled, so that the last position predicts a first token", "the last position predicts nothing",
+    "own knowledge", "loss", "GPT2-LOSS-1", families=("gpt2",),
+    mutants=own(
+        predicting("the first token of the row", lambda labels: np.roll(labels, -1, 1)),
+        predicting("the first token of the next row", lambda labels: np.append(labels.reshape(-1)[1:], IGNORED)),
+        predicting("the first token of the next row, and of the first", lambda labels: np.roll(labels, -1)),
+    ),
+)  # fmt: skip
+entry(
+    "gpt2-09", "divided by T, not by the T - 1 that have a next token", "the mean over labels that are asked, shifted",
+    "own knowledge; NVIDIA-NeMo/Speech#6409 (which is counted is off by one)",
+    "loss", "GPT2-LOSS-1", families=("gpt2",),
+    mutants=own(
+        divided("divided by the labels before they are shifted", lambda labels: (labels != IGNORED).sum()),
+        divided("divided by all positions, the last of each row too", np.size),
+    ),
+)  # fmt: skip
+entry(
+    "gpt2-10", "summed, not averaged", "the mean over the batch's labels that are asked",
+    "HF#818; EleutherAI/bergson#36", "loss", "GPT2-LOSS-1", families=("gpt2",),
+    mutants=own(divided("summed", lambda labels: 1), divided("summed over tokens, averaged over rows", len)),
+)  # fmt: skip
+entry(
+    "gpt2-11", "the thirds of c_attn in another order", "query, key, value",
+    "BlackSamorez/tensor_parallel#103; own knowledge", "output", "GPT2-ATT-1", families=("gpt2",),
+    mutants=own(*(maker for order in ORDERS for maker in ordered(order))),
+)  # fmt: skip
+entry(
+    "gpt2-12", "a Conv1D's (in, out) reshaped to (out, in)", "transposed",
+    "nntile/nntile#402; lablup/mlxcel#833", "output", "GPT2-NAME-1", families=("gpt2",),
+    when="of c_attn as a whole; a square c_proj not transposed is C01, another matrix C06",
+    mutants=own(loaded("c_attn reshaped", _reshaped)),
+)  # fmt: skip
+entry(
+    "gpt2-13", "post-norm for pre-norm", "a + f(LN(a)), and a norm behind the last layer",
+    "karpathy/minGPT#33, #52; Modalities/modalities#136; gao-hongnan/omniverse#72",
+    "output", "GPT2-LAYER-1", families=("gpt2",),
+    mutants=own(_post_norm({"post": True}, {"post": True})),
+)  # fmt: skip
+entry(
+    "gpt2-14", "attention and feed-forward side by side", "the feed-forward reads what the attention was added to",
+    "karpathy/nanoGPT#278 (as GPT-J has it)", "output", "GPT2-LAYER-1", families=("gpt2",),
+    mutants=own(swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"}))),
+)  # fmt: skip
+entry(
+    "gpt2-15", "the scale's switches ignored", "1/√(D/H) and the layer's number, from 1 on, as the configuration says",
+    "HF#44380, #44397; deepspeedai/DeepSpeed#2487; mlc-ai/mlc-llm#1389; HF#13573",
+    "output", "GPT2-CFG-3", families=("gpt2",),
+    mutants=own(
+        _flipped("scaled by 1/√K where it should not be", "scale_attn_weights", False),
+        _flipped("not divided by the layer's number", "scale_attn_by_inverse_layer_idx", True),
+        _flipped("divided by the layer's number", "scale_attn_by_inverse_layer_idx", False),
+        by_layer("divided by the layer's number plus 1", lambda i: i + 2),
+        by_layer("divided by the layer's number from 0 on, the first by 1", lambda i: max(1, i)),
+    ),
+)  # fmt: skip
+entry(
+    "gpt2-16", "embeddings multiplied by √D", "added as they are",
+    "own knowledge (the Transformer has it)", "output", "GPT2-EMB-1", families=("gpt2",),
+    mutants=own(_rooted),
+)  # fmt: skip
+entry(
+    "gpt2-17", "a dropout's rate taken for another's", "embd_pdrop, resid_pdrop and attn_pdrop, each in its place",
+    "own knowledge; bojone/r-drop#7 of BERT", "output", "GPT2-CFG-1", families=("gpt2",),
+    when="resid_pdrop and attn_pdrop alone are D13",
+    mutants=own(*(exchanged(*names) for names in (RATES[:2], RATES[::2], RATES, RATES[::-1]))),
+)  # fmt: skip
+entry(
+    "gpt2-18", "biases left out", "every Conv1D and norm has one",
+    "karpathy/nanoGPT's option bias=False; own knowledge", "output", "GPT2-LAYER-1", families=("gpt2",),
+    mutants=own(
+        weights("no biases", lambda path, a: np.zeros_like(a), r".*\.bias"),
+        weights("no biases but the norms'", lambda path, a: np.zeros_like(a), r"(?!.*norm).*\.bias"),
+    ),
+)  # fmt: skip
+entry(
+    "gpt2-19", "token types in a table of their own, or left out", "words: looked up in the word table and added",
+    "HF#1339, #4922, #6794, #31105, #26962", "output", "GPT2-EMB-2", families=("gpt2",),
+    reason="no case has token types; with any, the values of a second table could not be predicted, and its first "
+    "divergence is the embeddings' sum",
+)  # fmt: skip
+entry(
+    "gpt2-20", "lm_head with a bias", "no bias; an untied lm_head is H01",
+    "own knowledge", "output", "GPT2-LM-1", families=("gpt2",),
+    reason="a bias of 0 changes nothing, another can't be predicted: the first divergence is lm_head",
+)  # fmt: skip
+entry(
+    "gpt2-21", "hidden_states[-1] before the final norm", "the last of hidden_states is behind it, the others are raw",
+    "HF#13102; HF#26142", "output", "GPT2-NORM-1", families=("gpt2",),
+    reason="both tensors are in a case under their modules' names (the last layer's, ln_f's), hidden_states is none",
+)  # fmt: skip
+entry(
+    "gpt2-22", "n_inner ignored, always 4·n_embd", "n_inner where it is given",
+    "HF#6296, #12101; teddykoker/image-gpt#1", "loading", "GPT2-CFG-1", families=("gpt2",),
+    reason="weights of another width do not fit: no tensor is computed",
+)  # fmt: skip
+entry(
+    "gpt2-23", "c_proj not scaled by 1/√(2L) at the start, or another matrix too", "the paper's first values",
+    "HF#47458, #47459, #2158; stanford-crfm/mistral#30; gao-hongnan/omniverse#72",
+    "loading", "GPT2-INIT-1", families=("gpt2",), variant=True,
+    reason="a case gives every weight, so no initializer runs; `minibert.create` is tested to draw them",
+)  # fmt: skip
+entry(
+    "gpt2-24", "reorder_and_upcast_attn, the mask's constant, or scaling before masking taken for another function",
+    "the same function, rounded otherwise", "HF#13573; HF#17121, karpathy/minGPT#75 (-10000 under large scores)",
+    "nowhere", "GPT2-ATT-3", families=("gpt2",),
+    reason="a token sees itself, so that every constant far below the scores gives the others probability 0",
+)  # fmt: skip
+_generation = "no tensor of a forward pass shows it: a case of prompts, with the logits of each step, does"
+entry(
+    "gpt2-25", "position off by one after the cache, or from 0 again", "from the number of tokens in the cache on",
+    "ml-explore/mlx-lm#93; rasbt/LLMs-from-scratch#1048; HF#27040", "output", "GPT2-EMB-1", families=("gpt2",),
+    reason=_generation,
+)  # fmt: skip
+entry(
+    "gpt2-26", "the cache not reordered with the beams", "keys and values go with their beam",
+    "HF#46612 (of other systems); allenai/OLMo#526; HF#9596", "output", "GPT2-ATT-2", families=("gpt2",),
+    reason=_generation,
+)  # fmt: skip
+entry(
+    "gpt2-27", "prompts padded on the left, positions from the padding on", "positions from a row's first token on",
+    "HF#21080, #3021, #7552; facebookresearch/ParlAI#3193", "output", "GPT2-EMB-1", families=("gpt2",),
+    reason=_generation + "; of a forward pass it is E07",
+)  # fmt: skip
