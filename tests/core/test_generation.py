@@ -295,9 +295,10 @@ def test_arguments_win_over_the_file_and_the_file_over_the_config():
     ({"temperature": 0.0}, {}, "temperature 0: for the most probable token each time, do not sample (do_sample)"),
     ({"top_p": 1.5}, {}, "top_p 1.5: expected a number from 0 to 1"),
     ({"early_stopping": "always"}, {}, "early_stopping 'always': expected true, false or \"never\""),
-    ({"length_penalty": float("nan")}, {}, "length_penalty nan: expected a number from -100 to 100"),
+    ({"length_penalty": float("nan")}, {}, "length_penalty nan: expected a number from -20 to 20"),
     ({"eos_token_id": "</s>"}, {}, "eos_token_id '</s>': expected a whole number from 0"),
     ({"max_length": 3}, {}, "max_length 3: the rows have 3 tokens already; max_new_tokens counts new ones"),
+    ({}, {"eos_token_id": [0] * 99}, "generation_config.json: eos_token_id [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0"),
     ({}, {"max_new_tokens": 0}, "generation_config.json: max_new_tokens 0: expected a whole number from 1"),
 ])  # fmt: skip
 def test_settings_are_refused_in_one_line(given, file, line):
@@ -426,6 +427,7 @@ def test_the_doors_of_start_and_step():
         ([8], None, "state None: expected what `start` or `step` returned"), ([[]], state, "ids: empty"),
         ([[[8]]], state, "ids: expected shape"), (["a"], state, "ids: expected numbers"),
         ([8], {"layers": 3}, "state: 'layers' is int"),
+        ([[8] * 39], state, "ids: a row of 41 tokens, but n_positions is 40"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=line):
             model.step(ids, held)
@@ -527,6 +529,7 @@ def test_beams_are_the_published_ones_with_other_settings(twins, monkeypatch, se
     same(twins, monkeypatch, num_beams=3, max_new_tokens=12, **settings)
 
 
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic")
 def test_a_directory_says_the_same_there(twins, monkeypatch, tmp_path):
     torch, transformers = published.oracle()
     model, _, ids, mask = twins
