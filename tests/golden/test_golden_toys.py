@@ -1,4 +1,4 @@
-"""Families from outside the package as golden cases: of pixels, without attention, recurrent; no field of BERT's is known."""
+"""Families from outside the package as golden cases: of pixels, without attention, recurrent; none has BERT's fields."""
 
 from dataclasses import replace
 
