@@ -45,7 +45,7 @@ VARIANTS = (
     {"scale_attn_by_inverse_layer_idx": False},
     {},
 )
-SMALL = {"n_positions": 6}
+SMALL = {"n_positions": 6, "n_layer": 2}
 PARAMETERS = [
     ({}, (), 124_439_808),
     ({"tie_word_embeddings": False}, ("lm",), 124_439_808),

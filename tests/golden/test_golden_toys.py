@@ -1,4 +1,4 @@
-"""Families from outside the package as golden cases: of pixels, without attention, recurrent; none has BERT's fields."""
+"""Families from outside the package as golden cases: pixels, word vectors, recurrent; none has BERT's fields."""
 
 from dataclasses import replace
 
