@@ -48,8 +48,8 @@ class Mistake:
     here or to come, () all; when: what must be so in them, in words. variant: legitimate if declared. reason: why no
     case can show it, or what it waits for. home: the family in whose file it stands, or "ops". mutants(subject),
     tokenize(tokenizer, text, pair), rule(ids, present, rng, vocabulary) and going, by words what makes another (start,
-    step) of a network, execute it, whichever applies; the second for kinds of tokenizer in `tokenizers`; `rule` may be
-    several by the name of the law that they break.
+    step) of a network and the prompts' length, execute it, whichever applies; the second for kinds of tokenizer in
+    `tokenizers`; `rule` may be several by the name of the law that they break.
     """
 
     id: str

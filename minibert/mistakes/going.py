@@ -21,15 +21,16 @@ from minibert.mistakes.words import Diagnosis, Found
 Array = np.ndarray
 Tree = dict[str, Any]
 Going = tuple[Callable, Callable]  # start and step, as a family has them
+Maker = Callable[[ModuleType, int], Going]  # of a network and the length of the prompts
 
 
 # ---- Makers ----------------------------------------------------------------------------------------------------------
 def begun(inputs: Callable[[Tree], Tree], then: Callable[[Tree], Tree] = lambda state: state) -> Callable:
     """The prompts read otherwise: inputs(those given), then(the state)."""
-    return lambda network: (lambda p, config, given: then(network.start(p, config, inputs(given))), network.step)
+    return lambda network, _: (lambda p, config, given: then(network.start(p, config, inputs(given))), network.step)
 
 
-def unmoved(network: Any) -> Going:
+def unmoved(network: ModuleType, length: int) -> Going:
     """The state kept beside, row by row as it was read, whichever beams took the rows since."""
     held: Tree = {}
 
@@ -52,7 +53,7 @@ def trials(case: Case) -> Callable[[Mistake], list[Callable[[], str | None]]]:
     return lambda mistake: [partial(_shows, case, going) for _, going in made(mistake, case)]
 
 
-def made(mistake: Mistake, case: Case) -> list[tuple[str, Callable[[ModuleType], Going]]]:
+def made(mistake: Mistake, case: Case) -> list[tuple[str, Maker]]:
     """(in words, how it is made) of an entry that concerns the case's family."""
     return [*(mistake.going or {}).items()] if mistake.concerns(case.facts["family"]) else []
 
@@ -75,10 +76,11 @@ def diagnosis(case: Case, candidate: Mapping[str, Any], dtype: str, first: compa
     return Diagnosis(kind, found, ratio, first.key, words.named(found, kind, ratio, first.ratio or 0.0, dtype, ()))
 
 
-def _computed(case: Case, going: Callable[[ModuleType], Going]) -> Tensors:
+def _computed(case: Case, going: Maker) -> Tensors:
     """What the case holds, by another start and step."""
     network = families.family(case.facts["family"])
-    return generation.evaluate(case, going=going(network))(np.dtype(np.float64), ())
+    length = case.tensor("inputs/input_ids").shape[1]
+    return generation.evaluate(case, going=going(network, length))(np.dtype(np.float64), ())
 
 
 def _compared(case: Case, computed: Tensors, given: Mapping[str, Any], dtype: str) -> Iterator[compare.Row]:
@@ -101,7 +103,7 @@ def _ratio(row: compare.Row) -> float:
     return np.inf if row.status == "nan" else row.ratio or 0.0
 
 
-def _shows(case: Case, going: Callable[[ModuleType], Going]) -> str | None:
+def _shows(case: Case, going: Maker) -> str | None:
     truth = {key: case.tensor(key) for key in case.entries if key.startswith("forward/")}
     rows = _compared(case, truth, _computed(case, going), "float32")
     return next((row.key for row in rows if _ratio(row) > compare.SUSPECT), None)

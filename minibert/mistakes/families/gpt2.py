@@ -82,12 +82,16 @@ def _flipped(what: str, name: str, value: bool) -> Callable:
 
 
 # ---- From token to token ---------------------------------------------------------------------------------------------
-def placed(rule: Callable[[Tree], Array]) -> Callable:
-    """Another position of what is read next: rule(state) -> (B,)."""
+def placed(rule: Callable[[Tree], Array], last: bool = False) -> Callable:
+    """Another position of what is read behind the prompt, with last of the prompt's last token, too, where a step reads
+    that: rule(state) -> (B,).
+    """
 
-    def of(network: Any) -> Going:
+    def of(network: Any, length: int) -> Going:
         def step(p: Tree, config: Any, ids: Array, state: Tree) -> tuple[Array, Tree]:
-            logits, after = network.step(p, config, ids, {**state, "position": rule(state)})
+            behind = last or state["mask"].shape[1] >= length
+            position = rule(state) if behind else state["position"]
+            logits, after = network.step(p, config, ids, {**state, "position": position})
             return logits, {**after, "position": state["position"] + ids.shape[1]}
 
         return network.start, step
@@ -256,9 +260,13 @@ entry(
     "gpt2-25", "position off by one after the cache, or from 0 again", "from the number of tokens in the cache on",
     "ml-explore/mlx-lm#93; rasbt/LLMs-from-scratch#1048; HF#27040", "output", "STATE-4", families=("gpt2",),
     going={
-        "one too large": placed(lambda state: state["position"] + 1),
-        "one too small": placed(lambda state: np.maximum(state["position"] - 1, 0)),
-        "0 for every token behind the prompt": placed(lambda state: 0 * state["position"]),
+        what + where: placed(rule, last)
+        for where, last in ((" behind the prompt", False), (" from the prompt's last token on", True))
+        for what, rule in (
+            ("one too large", lambda state: state["position"] + 1),
+            ("one too small", lambda state: np.maximum(state["position"] - 1, 0)),
+            ("0", lambda state: 0 * state["position"]),
+        )
     },
 )  # fmt: skip
 entry(
