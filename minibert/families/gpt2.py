@@ -328,11 +328,13 @@ TOKENIZER = "byte_level"
 SPECIALS = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
 GLUE = " "  # a blank belongs to the word behind it: a document's pieces are those of its text
 Data = options.Rows
-# neither paper nor release says how it was trained: AdamW, its decay and a rate that falls to 0 are GPT's (Radford et
-# al. 2018, section 4.1: along a cosine), the norm of gradients GPT-3's (arXiv 2005.14165, appendix B)
-DEFAULTS: Tree = {"lowercase": False, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.01}
+# Neither paper nor release says how it was trained: AdamW, its decay and a rate that falls to 0 are GPT's (Radford et
+# al. 2018, section 4.1; there along a cosine), the norm of gradients GPT-3's (arXiv 2005.14165, appendix B). Every
+# token is asked for: few pieces, and few rows a step, make it quick.
+DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 128, "lowercase": False, "steps": 2000, "batch_size": 8,
+                  "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.01}  # fmt: skip
 WIDTH = "n_embd"
-NARROW = {"n_layer": 2, "n_embd": 64, "n_head": 4, "initializer_range": 0.1}
+NARROW = {"n_layer": 2, "n_embd": 128, "n_head": 4, "initializer_range": 0.05}
 QUICK = {**NARROW, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 
 
