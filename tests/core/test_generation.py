@@ -98,7 +98,10 @@ def beams_plainly(table, first, width, most, ends, penalty, early):
     for now in range(2, most + 1):
         grown = [(total + table[ids[-2] if len(ids) > 1 else len(table) - 1, ids[-1], token], [*ids, token])
                  for total, ids in running for token in range(table.shape[1])]  # fmt: skip
-        grown = sorted(grown, key=lambda pair: -pair[0])[: max(2, 1 + len(ends)) * width]
+        grown, count = sorted(grown, key=lambda pair: -pair[0]), max(2, 1 + len(ends)) * width
+        if (np.diff([total for total, _ in grown[: count + 1]]) > -1e-9).any():
+            hypothesis.reject()  # the same steps in another order: rounding decides which is better
+        grown = grown[:count]
         ended = [ids[-1] in ends or now == most for _, ids in grown]
         if better and not (early is True and len(finished) == width):
             finished += [(total / (now - 1) ** penalty, ids) for total, ids in itertools.compress(grown[:width], ended)]
