@@ -166,11 +166,11 @@ class _Search(Trials):
     def _step_mutants(self, base: Trial) -> list[Trial]:
         """Mistakes of the optimizer on top of what explains forward pass and gradients."""
         few = self._step_numbers(few=True)
-        early = {str(k) for k in few}
-        evidence = self.steps.only([i for i, key in enumerate(self.steps.keys) if key.split("/")[1] in early])
+        evidence = self._until(few)
         chosen = [found for found in self.mutants if found.mutant.section == STEPS]
         if not base.found:  # what only a later batch shows
             chosen += [found for found in self.mutants if found.mutant.section != STEPS and self._by_data(found)]
+        chosen = self._silent(chosen, base, few[:-1])
         before = self.trial(base.found, base.change, few, evidence)
         trials, rest = [], []
         for found in chosen:
@@ -192,6 +192,26 @@ class _Search(Trials):
         if good or base.found:
             return good
         return verified(self._step_pairs([*trials, *rest], before, few, evidence))
+
+    def _until(self, steps: tuple[int, ...]) -> Evidence:
+        """What the candidate holds of these steps."""
+        numbers = {str(k) for k in steps}
+        return self.steps.only([i for i, key in enumerate(self.steps.keys) if key.split("/")[1] in numbers])
+
+    def _silent(self, chosen: list[Found], base: Trial, steps: tuple[int, ...]) -> list[Found]:
+        """Those that leave these steps, in which nothing is wrong yet, as they are: the others need no later step."""
+        if not steps:
+            return chosen
+        evidence = self._until(steps)
+        before = self.trial(base.found, base.change, steps, evidence)
+        if before is None or before.ratio > SUSPECT:
+            return chosen
+        kept = []
+        for found in chosen:
+            if not self.late():
+                trial = self.trial((*base.found, found), both(base.change, found.mutant.change), steps, evidence)
+                kept += [found] if trial is not None and trial.ratio <= SUSPECT else []
+        return kept
 
     def _step_pairs(
         self, firsts: list[Trial], before: Trial, few: tuple[int, ...], evidence: Evidence

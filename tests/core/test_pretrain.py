@@ -194,6 +194,13 @@ def test_running_text_is_learnt_and_judged_by_its_perplexity(running, capsys):
     assert "no masking" in said
 
 
+def test_a_perplexity_that_no_number_holds(running, tmp_path, monkeypatch):
+    evaluation = training.evaluation
+    monkeypatch.setattr(training, "evaluation", lambda *a, **k: {**evaluation(*a, **k), "terms": {"next_token": 800.0}})
+    with pytest.raises(InputError, match="held-out figures are not finite"):
+        pretrain("gpt2", out=shutil.copytree(running, tmp_path / "run"), resume=True)
+
+
 def test_sentences_are_joined_by_blanks_where_a_family_says_so(running):
     """The vocabulary is that of whole documents, as their text reads; so are its pieces."""
     request = json.loads((running / "run.json").read_text())["request"]
@@ -214,6 +221,8 @@ def test_what_a_left_to_right_model_lacks_is_said(running, capsys):
     assert np.isfinite(vectors).all()
     alone = inference.sentence_vectors(model, ["a"])
     assert np.abs(vectors[1] - alone[0]).max() < 1e-6  # padding is no part of it
+    states = model.encode([model.tokenizer.encode("a").ids])["last_hidden_state"]
+    assert np.abs(states[0].mean(0) - alone[0]).max() < 1e-6  # nor is any token's type
     for texts, options, said in ((["a", ""], {}, "empty text"), (["a"], {"pooling": "cls"}, "take 'mean'")):
         with pytest.raises(InputError, match=said):
             inference.sentence_vectors(model, texts, **options)

@@ -13,6 +13,7 @@ from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 from minibert.families import gpt2
 
+LAWS = ["probe"]
 LABELS = {"labels": "next_token"}
 SCALES = (
     {"activation_function": "gelu", "scale_attn_by_inverse_layer_idx": True, "reorder_and_upcast_attn": True},

@@ -166,7 +166,7 @@ def _head_order(row_of: Callable[[Array, Array, int, int], Array]) -> Replacemen
             return {}
         rows, heads = q.shape[:2]
         b, h = np.meshgrid(np.arange(rows), np.arange(heads), indexing="ij")
-        return {"bias": bias[row_of(b, h, rows, heads), 0]}
+        return {"bias": np.broadcast_to(bias, (rows, *bias.shape[1:]))[row_of(b, h, rows, heads), 0]}
 
     return edited(edit)
 
