@@ -53,15 +53,19 @@ class _Given(dict):
 
 
 LAWS: dict[str, Callable[..., Finding]] = {}
-# Those of some: (whether a family's module is one of them, its laws)
+# Those of some: (whether a family's module is one of them, their laws)
 CAUSAL: dict[str, Callable[..., Finding]] = {}
 AHEAD: dict[str, Callable[..., Finding]] = {}
 STATE: dict[str, Callable[..., Finding]] = {}
 SOME = (
     (lambda module: getattr(module, "CAUSAL", False), CAUSAL),
-    (lambda module: any(hasattr(head, "AHEAD") for head in objective.heads(module, module.Config()).values()), AHEAD),
+    (lambda module: any(hasattr(head, "AHEAD") for head in _heads(module)), AHEAD),
     (lambda module: hasattr(module, "step"), STATE),
 )
+
+
+def _heads(module: ModuleType) -> Iterable[ModuleType]:
+    return objective.heads(module, module.Config(**module.PROBE)).values()
 
 
 def law(f: Callable, laws: dict[str, Callable[..., Finding]] = LAWS) -> Callable[..., Finding]:
