@@ -153,14 +153,15 @@ def test_a_config_file_and_set(corpus, tmp_path):
     assert (model.config.hidden_size, model.config.vocab_size, model.config.max_position_embeddings) == (12, 120, 40)
 
 
-@pytest.mark.parametrize("preset", [*PRESETS, *bert.PRESETS])
-def test_presets_make_valid_runs(preset):
+@pytest.mark.parametrize(("module", "preset"), [(m, name) for m in (bert, gpt2) for name in (*PRESETS, *m.PRESETS)])
+def test_presets_make_valid_runs(module, preset):
     """Every preset's options and fields are known and in range, and a caller can't change the preset."""
-    options, fields = pretraining._preset(preset, bert)
-    pretraining.options_of(bert, options)
-    from_fields(bert.Config, fields)
-    fields["hidden_size"] = 7
-    assert pretraining._preset(preset, bert)[1]["hidden_size"] != 7
+    options, fields = pretraining._preset(preset, module)
+    pretraining.options_of(module, options)
+    from_fields(module.Config, fields)
+    assert preset in PRESETS or options["learning_rate"] == 0.128 / fields[module.WIDTH]
+    fields[module.WIDTH] = 7
+    assert pretraining._preset(preset, module)[1][module.WIDTH] != 7
 
 
 # ---- From left to right ----------------------------------------------------------------------------------------------
