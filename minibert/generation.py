@@ -380,11 +380,11 @@ _NONE = -1  # no token: behind the end
 
 
 def _may_improve(running: _Beams, finished: _Beams, now: int, length: int, s: Settings) -> Array:
-    """(5), (N,): whether the best running sequence, as long as it may count, is better than the worst finished one."""
+    """(5), (N,): whether the best running sequence, as long as it may count, is better than the worst finished one,
+    which is -inf while there are fewer than W.
+    """
     most = s.max_length if s.early_stopping == "never" and s.length_penalty > 0 else now
-    hope = running.scores[:, :1] / (most - length) ** s.length_penalty
-    worst = np.where(finished.there, finished.scores.min(1, keepdims=True), -np.inf)
-    return (hope > worst).any(1)
+    return running.scores[:, 0] / (most - length) ** s.length_penalty > finished.scores.min(1)
 
 
 def _filled(finished: _Beams, length: int, s: Settings) -> Written:

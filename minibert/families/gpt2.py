@@ -20,7 +20,8 @@ Where the release deviates from the paper or ports from the release, and what is
   token that is there always sees itself, so that no number differs; padding that sees nothing is uniform over all keys.
 - weights lie (in, out) in published files, and (2) is one matrix there: `names`.
 - positions are 0, 1, 2, … whatever the mask, as in ports; from token to token (`start`, `step`) they count from a row's
-  first token that is there, as in published generation.
+  first token that is there, as in published generation. Where there is neither mask nor cache, ports take
+  positions that begin again for packed documents; here they are positions alone.
 - scale: `scale_attn_weights` false takes 1 for 1/√K, `scale_attn_by_inverse_layer_idx` divides it by the layer's
   number, from 1 on (ports). `reorder_and_upcast_attn` is about rounding to 16 bits: it changes nothing here.
 - the paper says nothing of padding or of the words before a document's first; rows are packed (`rows`).

@@ -47,8 +47,9 @@ class Mistake:
     shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: names of those that it concerns,
     here or to come, () all; when: what must be so in them, in words. variant: legitimate if declared. reason: why no
     case can show it, or what it waits for. home: the family in whose file it stands, or "ops". mutants(subject),
-    tokenize(tokenizer, text, pair) and rule(ids, present, rng, vocabulary) execute it, whichever applies; the second
-    for kinds of tokenizer in `tokenizers`; `rule` may be several by the name of the law that they break.
+    tokenize(tokenizer, text, pair), rule(ids, present, rng, vocabulary) and going, by words what makes another (start,
+    step) of a network and the prompts' length, execute it, whichever applies; the second for kinds of tokenizer in
+    `tokenizers`; `rule` may be several by the name of the law that they break.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Mistake:
     tokenize: Callable | None = None
     tokenizers: tuple[str, ...] = ("wordpiece",)
     rule: Callable | Mapping[str, Callable] | None = None
+    going: Mapping[str, Callable] | None = None
 
     def rule_of(self, law: str) -> Callable | None:
         """The rule that stands in the place of that law's, or None."""
@@ -78,7 +80,7 @@ class Mistake:
     @property
     def executable(self) -> bool:
         """Whether the mistake can be made here."""
-        return not (self.mutants is None and self.tokenize is None and self.rule is None)
+        return any((self.mutants, self.tokenize, self.rule, self.going))
 
 
 def lineage(family: str) -> list[str]:

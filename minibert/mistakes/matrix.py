@@ -1,7 +1,8 @@
 """The kill matrix: which shipped case catches which mistake, at float32 tolerance (see `golden.kills`).
 
 A case catches a mutant when rounding cannot explain the difference in some tensor (beyond 64 times its float32 floor);
-a tokenizer case when some vector comes out otherwise, a masking case when its law is broken. An entry counts as caught
+a tokenizer case when some vector comes out otherwise, a masking case when its law is broken, a case of generation when
+what another start and step give is beyond that, too. An entry counts as caught
 by a case when one of its mutants is.
 """
 
@@ -20,6 +21,7 @@ from minibert.golden.kinds import tokenizer
 from minibert.golden.kinds.family import subject_of
 from minibert.golden.recipe import CaseRecipe
 from minibert.golden.subject import Tensors, cast, observe
+from minibert.mistakes import going
 from minibert.mistakes.catalogue import CATALOGUE, STEPS, Mistake, Mutant
 from minibert.mistakes.ops import data, tokens
 from minibert.mistakes.swap import Site, Swaps, sites
@@ -80,7 +82,7 @@ def _by_law(case: Case) -> Callable[[Mistake], list[Trial]]:
     return tried
 
 
-TRIALS = {"tokenizer": _by_vectors, "masking": _by_law}
+TRIALS = {"tokenizer": _by_vectors, "masking": _by_law, "generation": going.trials}
 
 
 # ---- Cases with tensors ----------------------------------------------------------------------------------------------

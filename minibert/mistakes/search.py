@@ -16,7 +16,7 @@ from minibert.errors import InputError
 from minibert.golden import compare
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, term_paths
-from minibert.mistakes import words
+from minibert.mistakes import going, words
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS
 from minibert.mistakes.evidence import Evidence, worst
 from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, Trial, Trials, both
@@ -34,6 +34,8 @@ def diagnose(case: Case, candidate: Mapping[str, Any], dtype: str, seconds: floa
     first = compare.first_divergence(rows)
     if first is None:
         return Diagnosis("right", [], None, None, ["rounding explains every tensor"])
+    if case.facts["kind"] == "generation":
+        return going.diagnosis(case, candidate, dtype, first)
     try:
         subject = case.subject()
     except InputError as error:

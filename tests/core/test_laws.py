@@ -167,7 +167,7 @@ def cases_of(name):
     return [f"{name}/{case}" for case in (*there, *dict(declared("LAWS")).get(name, ()))] or [name]
 
 
-TOYS = ["toy_vit", "toy_word2vec"]
+TOYS = ["toy_rnn", "toy_vit", "toy_word2vec"]
 CASES = [case for name in (*(file.name for file in pkgutil.iter_modules(families.__path__)), *TOYS)
          for case in cases_of(name)]  # fmt: skip
 
@@ -305,7 +305,7 @@ def test_a_family_has_laws_of_its_own(zebra, monkeypatch):
     assert "causality" not in laws.LAWS
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "toy_word2vec"])  # which has no attention
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("toy_rnn", "toy_word2vec")])  # no attention
 def test_a_fault_is_seen_in_each_family(name):
     """Heads interleaved, another bias in each softmax, a forgotten mask: the law about it is broken."""
     *_, config, family = of_case(name)
@@ -492,6 +492,14 @@ STATES = {
     "keys of another layer": lambda state: {**state, "layers": state["layers"][::-1]},
     "values of another row": lambda state: tree.map(lambda a: np.roll(a, 1, 0), state),
 }
+
+
+@pytest.mark.parametrize("spoilt", [lambda h: 0 * h, lambda h: np.roll(h, 1, 0)], ids=["forgotten", "of another row"])
+def test_a_state_of_one_vector_that_is_wrong_is_seen(spoilt):
+    run, *question = of_case("toy_rnn")
+    step = run.step
+    run.step = lambda weights, ids, state: step(weights, ids, {"h": spoilt(state["h"])})
+    assert broken(laws.check(run, *question)) == {"step_by_step"}
 
 
 @pytest.mark.parametrize("spoilt", STATES)

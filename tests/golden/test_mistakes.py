@@ -18,8 +18,9 @@ import minibert
 from minibert import batches, cli, families, gradcheck, objective, tree
 from minibert.golden import case as cases
 from minibert.golden import kills
+from minibert.golden.kinds import generation as kind
 from minibert.golden.subject import Subject, observe
-from minibert.mistakes import CATALOGUE, MODULES, catalogue, commands, diagnose, page, trials
+from minibert.mistakes import CATALOGUE, MODULES, catalogue, commands, diagnose, going, page, trials
 from minibert.mistakes import families as own
 from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED
 from minibert.mistakes.swap import Swaps, reading, sites
@@ -473,6 +474,22 @@ def test_a_family_s_own_mistakes_are_named(family):
         mutant = next(mutant for number, mutant in enumerate(made) if number not in missed)
         result = diagnose(case, candidate_of(case, mutant), "float32")
         assert id in result.ids, (id, mutant.what, result.lines)
+
+
+def test_ways_of_going_on_are_named():
+    """Every one of GPT-2's, from what it writes in float32; what none of them explains has no name."""
+    case = cases.read("gpt2/generation")
+    entries = case.entries
+    ways = [(id, what, way) for id, entry in CATALOGUE.items() for what, way in going.made(entry, case)]
+    assert len(ways) >= 8
+    for id, what, way in ways:
+        found = kind.evaluate(case, going=way(families.family("gpt2"), 5))(np.dtype(np.float32), ())
+        given = {key: array for key, array in found.items() if array.shape == entries[key].shape}
+        assert diagnose(case, given, "float32").ids == [id], (id, what)
+    right = kind.evaluate(case)(np.dtype(np.float32), ())
+    assert diagnose(case, right, "float32").kind == "right"
+    unknown = diagnose(case, {**right, "forward/logits": right["forward/logits"] * np.float32(1.01)}, "float32")
+    assert (unknown.kind, unknown.first_divergence) == ("unknown", "forward/logits")
 
 
 def test_a_right_candidate_is_right():

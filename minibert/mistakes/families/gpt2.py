@@ -9,6 +9,7 @@ import numpy as np
 
 from minibert import ops
 from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap, weights
+from minibert.mistakes.going import Going, begun, unmoved
 from minibert.mistakes.ops.attention import (
     NAMES,
     UNCERTAIN_SCORES,
@@ -25,6 +26,7 @@ from minibert.mistakes.ops.norms import FINAL, no_norm, rewired
 from minibert.mistakes.swap import Replacement, edited
 
 Array = np.ndarray
+Tree = dict[str, Any]
 
 ORDERS = [order for order in permutations(range(3)) if order not in ((0, 1, 2), (1, 0, 2))]  # A30 has the last
 RATES = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
@@ -77,6 +79,29 @@ def _flipped(what: str, name: str, value: bool) -> Callable:
     """A switch taken for the other value, where it has this one."""
     maker = config(what, **{name: not value})
     return lambda subject, at: maker(subject, at) if getattr(subject.config, name) is value else []
+
+
+# ---- From token to token ---------------------------------------------------------------------------------------------
+def placed(rule: Callable[[Tree], Array], last: bool = False) -> Callable:
+    """Another position of what is read behind the prompt, with last of the prompt's last token, too, where a step reads
+    that: rule(state) -> (B,).
+    """
+
+    def of(network: Any, length: int) -> Going:
+        def step(p: Tree, config: Any, ids: Array, state: Tree) -> tuple[Array, Tree]:
+            behind = last or state["mask"].shape[1] >= length
+            position = rule(state) if behind else state["position"]
+            logits, after = network.step(p, config, ids, {**state, "position": position})
+            return logits, {**after, "position": state["position"] + ids.shape[1]}
+
+        return network.start, step
+
+    return of
+
+
+def columns(ids: Array) -> Array:
+    """0, 1, 2, … in each row."""
+    return np.arange(ids.shape[1]) + 0 * ids
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -231,19 +256,38 @@ entry(
     "nowhere", "GPT2-ATT-3", families=("gpt2",),
     reason="a token sees itself, so that every constant far below the scores gives the others probability 0",
 )  # fmt: skip
-_generation = "no tensor of a forward pass shows it: a case of prompts, with the logits of each step, does"
 entry(
     "gpt2-25", "position off by one after the cache, or from 0 again", "from the number of tokens in the cache on",
-    "ml-explore/mlx-lm#93; rasbt/LLMs-from-scratch#1048; HF#27040", "output", "GPT2-EMB-1", families=("gpt2",),
-    reason=_generation,
+    "ml-explore/mlx-lm#93; rasbt/LLMs-from-scratch#1048; HF#27040", "output", "STATE-4", families=("gpt2",),
+    going={
+        what + where: placed(rule, last)
+        for where, last in ((" behind the prompt", False), (" from the prompt's last token on", True))
+        for what, rule in (
+            ("one too large", lambda state: state["position"] + 1),
+            ("one too small", lambda state: np.maximum(state["position"] - 1, 0)),
+            ("0", lambda state: 0 * state["position"]),
+        )
+    },
 )  # fmt: skip
 entry(
     "gpt2-26", "the cache not reordered with the beams", "keys and values go with their beam",
-    "HF#46612 (of other systems); allenai/OLMo#526; HF#9596", "output", "GPT2-ATT-2", families=("gpt2",),
-    reason=_generation,
+    "HF#46612 (of other systems); allenai/OLMo#526; HF#9596", "output", "STATE-3", families=("gpt2",),
+    going={"what was read stays in its row": unmoved},
 )  # fmt: skip
 entry(
     "gpt2-27", "prompts padded on the left, positions from the padding on", "positions from a row's first token on",
-    "HF#21080, #3021, #7552; facebookresearch/ParlAI#3193", "output", "GPT2-EMB-1", families=("gpt2",),
-    reason=_generation + "; of a forward pass it is E07",
+    "HF#21080, #3021, #7552; facebookresearch/ParlAI#3193", "output", "STATE-5", families=("gpt2",),
+    when="of a forward pass it is E07",
+    going={
+        "padding counts": begun(lambda given: {**given, "position_ids": columns(given["input_ids"])}),
+        "padding counts behind the prompt": placed(lambda state: 0 * state["position"] + state["mask"].shape[1]),
+    },
+)  # fmt: skip
+entry(
+    "gpt2-28", "prompts padded on the left, the padding attended to", "no token attends to padding",
+    "HF#3095, #18478", "output", "STATE-5", families=("gpt2",),
+    going={
+        "no mask, and padding counts": begun(lambda given: {"input_ids": given["input_ids"]}),
+        "no mask behind the prompt": begun(lambda given: given, lambda s: {**s, "mask": np.ones_like(s["mask"])}),
+    },
 )  # fmt: skip

@@ -99,12 +99,20 @@ def masked_probs(shown: bool, before: Callable[[Any], Any] = lambda bias: None) 
     return of_scores(attention, attention_backward)
 
 
-def softmax_over(axis: int | tuple[int, ...]) -> Replacement:
-    """Softmax over another axis, or over several together."""
-    return by_hand(lambda scores, bias: scores if bias is None else scores + bias, axis)
+def softmax_over(axis: int | tuple[int, ...], filled: bool = False) -> Replacement:
+    """Softmax over another axis, or over several together; filled: masked scores are no longer functions of queries and
+    keys, which shows where all that it runs over is masked.
+    """
+    slope = {"slope": kept, "faithful": False} if filled else {}  # where a constant is added, it is no derivative
+    return by_hand(lambda scores, bias: scores if bias is None else scores + bias, axis, **slope)
 
 
-def by_hand(masked: Callable, axis: int | tuple[int, ...] = -1, slope: Callable = lambda bias, q: 1) -> Replacement:
+def by_hand(
+    masked: Callable,
+    axis: int | tuple[int, ...] = -1,
+    slope: Callable = lambda bias, q: 1,
+    faithful: bool = True,
+) -> Replacement:
     """Attention with masked(scores, bias) for scores + bias, slope(bias, q) its derivative to the scores."""
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
@@ -124,7 +132,7 @@ def by_hand(masked: Callable, axis: int | tuple[int, ...] = -1, slope: Callable 
         dscores = probs * (dprobs - (dprobs * probs).sum(axis, keepdims=True)) * c["scale"] * c["slope"]
         return dscores @ k, dscores.swapaxes(-1, -2) @ q, dv
 
-    return of_scores(attention, attention_backward)
+    return of_scores(attention, attention_backward, faithful)
 
 
 def least(bias: Array) -> Array:
@@ -525,8 +533,8 @@ entry(
     "A09", "softmax over wrong axis / whole tensor", "last (key) axis",
     "ml-explore/mlx#1041", "output", "OP-SM-1",
     mutants=[
-        of_attention(text, replacement=softmax_over(axis), silent=UNCERTAIN_SCORES)
-        for text, axis in (
+        of_attention(text, replacement=softmax_over(axis, filled), silent=UNCERTAIN_SCORES)
+        for filled in (False, True) for text, axis in (
             ("softmax over the queries", -2),
             ("softmax over the heads", 1),
             ("softmax over the rows of the batch", 0),

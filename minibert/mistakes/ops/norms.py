@@ -26,6 +26,8 @@ GROUPS = (
 )
 
 
+# of a norm that is called in the other's place: its own name or that place's
+OWN_NORMS = r".*encode\..*\.(attention|feed_forward)\.norm"
 # before or after the residual is added
 SUMS = r"forward/.*\.add_norm"
 
@@ -139,9 +141,11 @@ def _norms(what: str, attention: str, feed_forward: str) -> list[Callable]:
 
         return Replacement(forward, backward)
 
+    pre_norm = of(layers.pre_norm_layer, layers.pre_norm_layer_backward)
     return [
         swap(what, "encoder_layer", of(layers.encoder_layer, layers.encoder_layer_backward)),
-        swap(what, "pre_norm_layer", of(layers.pre_norm_layer, layers.pre_norm_layer_backward)),
+        swap(what, "pre_norm_layer", pre_norm),
+        swap(what, "pre_norm_layer", pre_norm, silent=OWN_NORMS),
     ]
 
 
