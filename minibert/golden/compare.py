@@ -106,7 +106,7 @@ def compare(
                 rows.append(Row(key, "missing"))
             continue
         chosen, truth = (partial or {}).get(key, ...), np.asarray(case.tensor(key))
-        got, truth = settled(key, np.asarray(tensors[key]), truth, unmoved)[chosen], truth[chosen]
+        got, truth = settled(key, np.asarray(tensors[key]), case.tensor, unmoved)[chosen], truth[chosen]
         row = _compared(key, got, truth, entry.scale, floor(entry, dtype))
         if row.status in BAD and parameter(key) in unmoved:
             row = row._replace(status="exempt")

@@ -125,7 +125,7 @@ def verify(case: Case, weights: Any = None) -> list[str]:
         if key not in got or got[key].shape != truth.shape:
             lines.append(f"{key}: not computed any more")
             continue
-        error = compare.error(unmoved.settled(key, got[key], truth, case.unmoved), truth, entry.scale)
+        error = compare.error(unmoved.settled(key, got[key], case.tensor, case.unmoved), truth, entry.scale)
         if not error <= bar:
             lines.append(f"{key}: error {error:.1e}, bar {bar:.1e}")
     return lines

@@ -2,7 +2,7 @@
 (the middle third of GPT-2's c_attn.bias). An optimizer that divides by its size turns that rounding into steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,9 +42,9 @@ def masks(gradients: Tensors, family: str | None = None, config: Any = None) -> 
     return {name: mask for name, mask in found.items() if mask.any()}
 
 
-def settled(key: str, array: np.ndarray, truth: np.ndarray, unmoved: Tensors) -> np.ndarray:
-    """The array with the truth where only rounding moves a part of it; as it is where it moves all of it or nothing."""
+def settled(key: str, array: np.ndarray, truth: Callable[[str], np.ndarray], unmoved: Tensors) -> np.ndarray:
+    """The array with the truth of the key where only rounding moves a part of it; as it is where all or nothing."""
     mask = unmoved.get(parameter(key) or "")
     if mask is None or mask.all() or mask.shape != np.shape(array):
         return array
-    return np.where(mask, truth, array)
+    return np.where(mask, truth(key), array)

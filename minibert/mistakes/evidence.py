@@ -36,7 +36,7 @@ class Evidence:
                 floors.append(floor)
         self.shapes = [case.entries[key].shape for key in self.keys]
         given = ((key, np.asarray(candidate[key], np.float64)) for key in self.keys)
-        held = [settled(key, array, case.tensor(key), case.unmoved) for key, array in given]
+        held = [settled(key, array, case.tensor, case.unmoved) for key, array in given]
         arrays = [array.reshape(-1) for array in held]
         self.sizes = np.array([a.size for a in arrays], np.int64)
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)])[:-1].astype(np.int64)
@@ -70,7 +70,7 @@ class Evidence:
     def shaped(self, key: str, shape: tuple[int, ...], array: Any) -> Any:
         """The array in the case's shape; of one that differs by row where the case has one for all, the oddest row."""
         if array is None or np.shape(array) == shape:
-            return array if array is None else settled(key, array, self.truth(key), self.unmoved)
+            return array if array is None else settled(key, array, self.truth, self.unmoved)
         if not shape or shape[0] != 1 or np.size(array) % max(1, int(np.prod(shape))):
             return None
         rows, truth = np.reshape(array, (-1, *shape[1:])), self.truth(key)

@@ -314,7 +314,7 @@ def test_evidence_compares_no_key_with_all_others(monkeypatch):
     keys = [Counted(f"steps/{1 + i % 3}/weight{i}") for i in range(N)]
     monkeypatch.setattr(evidence.cases, "scaled_with", lambda key: Counted(key))
     entry = SimpleNamespace(dtype="float32", noise={"float32": 1e-7}, shape=(2,), scale=1.0)
-    case = SimpleNamespace(tensor=None, entries=dict.fromkeys(keys, entry))
+    case = SimpleNamespace(tensor=None, entries=dict.fromkeys(keys, entry), unmoved={})
     Counted.compared = 0
     steps = evidence.Evidence(case, dict.fromkeys(keys, np.ones(2)), "float32", keys)
     part = steps.only([i for i, key in enumerate(keys) if key[6] != "2"])

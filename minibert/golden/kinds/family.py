@@ -68,7 +68,7 @@ def still(whole: Subject, truth: Tensors) -> Tensors:
 
 
 def _settled(got: Tensors, truth: Tensors, masks: Tensors) -> Tensors:
-    return {key: unmoved.settled(key, array, truth[key], masks) for key, array in got.items()}
+    return {key: unmoved.settled(key, array, truth.__getitem__, masks) for key, array in got.items()}
 
 
 # ---- What is given ---------------------------------------------------------------------------------------------------
