@@ -100,11 +100,13 @@ def _early(name: str, value: Any) -> bool | str:
 def _temperature(name: str, value: Any) -> float:
     if isinstance(value, int | float) and value == 0:
         raise InputError(f"{name} 0: for the most probable token each time, do not sample (do_sample)")
-    return real(name, value, 1e-6)
+    return real(name, value, 1e-6, 1e6)
 
 
 def _ids(name: str, value: Any) -> tuple[int, ...]:
-    several = value if isinstance(value, list | tuple | np.ndarray) else [value]
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    several = value if isinstance(value, list | tuple) else [value]
+    require(len(several) <= MOST_ENDS, f"{name} {shown(value)}: expected at most {MOST_ENDS} ids")
     return tuple(whole(name, one, 0, MOST) for one in several)
 
 
@@ -112,13 +114,13 @@ def _limit(least: int) -> Callable[[str, Any], int]:
     return lambda name, value: whole(name, value, least, MOST)
 
 
-MOST, MOST_BEAMS = 2**31 - 1, 1024
+MOST, MOST_BEAMS, MOST_ENDS = 2**31 - 1, 1024, 64
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "max_length": _limit(1), "min_length": _limit(0), "max_new_tokens": _limit(1), "min_new_tokens": _limit(0),
     "do_sample": _flag, "num_beams": lambda name, value: whole(name, value, 1, MOST_BEAMS), "early_stopping": _early,
     "temperature": _temperature, "top_k": _limit(0), "top_p": lambda name, value: real(name, value, 0, 1),
-    "length_penalty": lambda name, value: real(name, value, -100, 100), "no_repeat_ngram_size": _limit(0),
-    "repetition_penalty": lambda name, value: real(name, value, 1e-6), "bos_token_id": _limit(0),
+    "length_penalty": lambda name, value: real(name, value, -20, 20), "no_repeat_ngram_size": _limit(0),
+    "repetition_penalty": lambda name, value: real(name, value, 1e-6, 1e6), "bos_token_id": _limit(0),
     "eos_token_id": _ids, "pad_token_id": _limit(0), "decoder_start_token_id": _limit(0),
     "forced_bos_token_id": _limit(0), "forced_eos_token_id": _ids,
 }  # fmt: skip
@@ -378,11 +380,11 @@ _NONE = -1  # no token: behind the end
 
 
 def _may_improve(running: _Beams, finished: _Beams, now: int, length: int, s: Settings) -> Array:
-    """(5), (N,): whether the best running sequence, as long as it may count, is better than the worst finished one."""
+    """(5), (N,): whether the best running sequence, as long as it may count, is better than the worst finished one,
+    which is -inf while there are fewer than W.
+    """
     most = s.max_length if s.early_stopping == "never" and s.length_penalty > 0 else now
-    hope = running.scores[:, :1] / (most - length) ** s.length_penalty
-    worst = np.where(finished.there, finished.scores.min(1, keepdims=True), -np.inf)
-    return (hope > worst).any(1)
+    return running.scores[:, 0] / (most - length) ** s.length_penalty > finished.scores.min(1)
 
 
 def _filled(finished: _Beams, length: int, s: Settings) -> Written:
@@ -473,6 +475,7 @@ def written(
     rows first, first + 1, … of all that are.
     """
     ids, state, begins, settings = start
+    require(progress is None or callable(progress), f"progress {shown(progress)}: expected a function of ids (B,)")
     if settings.num_beams > 1:
         return beam(step, state, ids, settings, begins)
     if not settings.do_sample:

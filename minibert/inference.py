@@ -212,8 +212,9 @@ def _together(model: Model, encodings: list[Any], settings: dict[str, Any]) -> l
     """Which of some texts are read together: neighbours. By itself is one without tokens, and one that may not become
     as long as the others; all where a row's own length counts, to which padding would add.
     """
-    said = {**model.generation, **settings}
-    most, new = batches.longest(model.module, model.config), said.get("max_new_tokens") or generation.DEFAULT_NEW
+    said, most = {**model.generation, **settings}, batches.longest(model.module, model.config)
+    new = said.get("max_new_tokens")
+    new = new if isinstance(new, int) else generation.DEFAULT_NEW  # what is none is refused later
     counted = any(said.get(name) for name in ("max_length", "min_length"))
     lengths = [len(encoding.ids) for encoding in encodings]
     fits = [length > 0 and (most is None or length + new - 1 <= most) and not counted for length in lengths]

@@ -21,6 +21,7 @@ import json
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -496,9 +497,9 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         if head.BASELINE == "unigram":
             below, known = unigram["entropy"] - loss, f"{share:.1%} right"
             if getattr(head, "PERPLEXITY", False):
-                measured.setdefault("perplexities", {})[term] = math.exp(loss)
-                unigram["perplexity"] = math.exp(unigram["entropy"])
-                known = f"perplexity {math.exp(loss):.1f}, the unigram's {unigram['perplexity']:.1f}; {known}"
+                measured.setdefault("perplexities", {})[term] = perplexity = _perplexity(loss)
+                unigram["perplexity"] = _perplexity(unigram["entropy"])
+                known = f"perplexity {perplexity:.1f}, the unigram's {unigram['perplexity']:.1f}; {known}"
             _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
                  f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of that text, {unigram['entropy']:.3f}; "
                  f"{known}")
@@ -510,6 +511,11 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         _say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}
+
+
+def _perplexity(loss: float) -> float:
+    """e^loss: as many equally likely tokens would be as hard to guess; infinite where no float64 holds it."""
+    return math.exp(loss) if loss < math.log(sys.float_info.max) else math.inf
 
 
 def _say(label: str, text: str) -> None:

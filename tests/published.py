@@ -200,8 +200,8 @@ def term_of(term: str, logits: Any, labels: np.ndarray, mask: np.ndarray) -> Any
     """A term from published logits, in their precision; of the next token they stand one place before its label."""
     torch, _ = oracle()
     labels = torch.from_numpy(labels)
-    if term == "next_token":
-        logits, labels = logits[:, :-1], labels[:, 1:]
+    if ahead := getattr(import_module(f"minibert.heads.{term}"), "AHEAD", 0):
+        logits, labels = logits[:, :-ahead], labels[:, ahead:]
     if term == "replaced_token":
         attended = torch.from_numpy(mask) == 1
         own = labels[attended].to(logits.dtype)

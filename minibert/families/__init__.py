@@ -20,6 +20,11 @@ What a family's file offers, in this order (bert.py is the model):
     dropouts(config, dims)  layers.Dropouts of every keep-mask, by published module; dims: size of each letter
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
+    start(p, config, inputs) -> state       optional, with step: what goes on from token to token (see `generation`).
+                            The state that has read these inputs, {} of {}: a tree of arrays with rows in front, which
+                            nobody writes to, so that rows can be taken from it
+    step(p, config, ids, state) -> (logits, state)          reads further ids (N, n): the logits (N, V) of what follows
+                            the last of them, as `encode` of all of them gives, and the state that has read them
     terms(config)           what it is trained for: {name: objective.Term}. A family whose loss terms over one `encode`
                             cannot say has loss, loss_backward, labels, heads, needs, counts, right, predict of its own,
                             as `objective` has them, and `terms` gives their names

@@ -20,7 +20,8 @@ Where the release deviates from the paper or ports from the release, and what is
   token that is there always sees itself, so that no number differs; padding that sees nothing is uniform over all keys.
 - weights lie (in, out) in published files, and (2) is one matrix there: `names`.
 - positions are 0, 1, 2, … whatever the mask, as in ports; from token to token (`start`, `step`) they count from a row's
-  first token that is there, as in published generation.
+  first token that is there, as in published generation. Where there is neither mask nor cache, ports take
+  positions that begin again for packed documents; here they are positions alone.
 - scale: `scale_attn_weights` false takes 1 for 1/√K, `scale_attn_by_inverse_layer_idx` divides it by the layer's
   number, from 1 on (ports). `reorder_and_upcast_attn` is about rounding to 16 bits: it changes nothing here.
 - the paper says nothing of padding or of the words before a document's first; rows are packed (`rows`).
@@ -327,11 +328,13 @@ TOKENIZER = "byte_level"
 SPECIALS = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
 GLUE = " "  # a blank belongs to the word behind it: a document's pieces are those of its text
 Data = options.Rows
-# neither paper nor release says how it was trained: AdamW, its decay and a rate that falls to 0 are GPT's (Radford et
-# al. 2018, section 4.1: along a cosine), the norm of gradients GPT-3's (arXiv 2005.14165, appendix B)
-DEFAULTS: Tree = {"lowercase": False, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.01}
+# Neither paper nor release says how it was trained: AdamW, its decay and a rate that falls to 0 are GPT's (Radford et
+# al. 2018, section 4.1; there along a cosine), the norm of gradients GPT-3's (arXiv 2005.14165, appendix B). Every
+# token is asked for: few pieces, and few rows a step, make it quick.
+DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 128, "lowercase": False, "steps": 2000, "batch_size": 8,
+                  "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.01}  # fmt: skip
 WIDTH = "n_embd"
-NARROW = {"n_layer": 2, "n_embd": 64, "n_head": 4, "initializer_range": 0.1}
+NARROW = {"n_layer": 2, "n_embd": 128, "n_head": 4, "initializer_range": 0.05}
 QUICK = {**NARROW, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 
 

@@ -7,6 +7,7 @@ offer the same:
     BASELINE                what its loss is compared with: "unigram" (tokens, by how frequent they are), "majority"
                             (classes) or "none"; COMMAND: of the command line, that shows what it predicts, if any does
     SHORT PERPLEXITY        optional: its name in a line of progress; True where e^loss is to be reported, too
+    AHEAD                   optional: how many places behind a token the label stands that it is asked for
     shapes(**sizes)         the tree of its parameters; sizes are the term's
     draw(rng, dims, lengths, **sizes)       labels of an example of so many rows: dims by letter, lengths of its rows by
                             letter

@@ -18,6 +18,7 @@ Array = np.ndarray
 Tree = dict[str, Any]
 
 IGNORED = -100
+AHEAD = 1  # what is asked of a place is the label of the next
 LABELS = {"labels": f"(B,T)<vocab_size|{IGNORED}"}
 SHORT = "LM"
 BASELINE = "unigram"

@@ -19,11 +19,15 @@ An error is max|a - b| / max(max|b|, s), s = 1e-3 of the largest gradient for gr
 layers: 9.1e-13 in float64, 4.9e-4 in float32); 32 in 16 bits, where sums accumulate wider. Clauses in brackets are
 those of reference/SPEC.md.
 
+Some laws are asked of those that they are about: of models whose tokens attend to none that comes later, whose labels
+stand behind the place that is asked for them, that go on from token to token. For the last of these `run` has two
+attributes, `run.start(weights, inputs)` -> state and `run.step(weights, ids (N, 1), state)` -> (logits (N, V), state).
+
 A family may have laws of its own (`LAWS`), and says of which others it is silent and why (`silent(config)`): in
 `laws/NAME.py`, a family from outside the package in its own file.
 """
 
-from minibert.laws.core import LAWS, Finding, check, law, of, questions, replay, silent
+from minibert.laws.core import LAWS, SOME, Finding, check, law, of, questions, replay, silent
 
 __all__ = ["LAWS", "Finding", "check", "law", "of", "questions", "replay", "silent"]
-globals().update(LAWS)
+globals().update(LAWS, **{name: asked for _, laws in SOME for name, asked in laws.items()})

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, signatures
+from minibert import families, objective, signatures
 from minibert.config import require, shown
 from minibert.errors import InputError
 from minibert.gradcheck import error
-from minibert.laws.parts import Parts, plain
+from minibert.laws.parts import Head, Parts, plain
 
 Tensors = Mapping[str, np.ndarray]
 Run = Callable[[Tensors, Tensors], Tensors]
@@ -53,6 +53,15 @@ class _Given(dict):
 
 
 LAWS: dict[str, Callable[..., Finding]] = {}
+# Those of some: (whether a family's module is one of them, its laws)
+CAUSAL: dict[str, Callable[..., Finding]] = {}
+AHEAD: dict[str, Callable[..., Finding]] = {}
+STATE: dict[str, Callable[..., Finding]] = {}
+SOME = (
+    (lambda module: getattr(module, "CAUSAL", False), CAUSAL),
+    (lambda module: any(hasattr(head, "AHEAD") for head in objective.heads(module, module.Config()).values()), AHEAD),
+    (lambda module: hasattr(module, "step"), STATE),
+)
 
 
 def law(f: Callable, laws: dict[str, Callable[..., Finding]] = LAWS) -> Callable[..., Finding]:
@@ -68,6 +77,7 @@ def law(f: Callable, laws: dict[str, Callable[..., Finding]] = LAWS) -> Callable
             answers.append({key: signatures.array(key, value) for key, value in found.items() if view.golden(key)})
             return view.by_path(answers[-1])
 
+        ask.steps = functools.partial(_steps, run, weights)  # the same, token by token
         try:
             if reason := silent(family, view.config).get(f.__name__):
                 raise Silent(reason)
@@ -87,8 +97,10 @@ def law(f: Callable, laws: dict[str, Callable[..., Finding]] = LAWS) -> Callable
 
 
 def of(family: str) -> dict[str, Callable[..., Finding]]:
-    """The laws that a family is asked: everybody's, then its own and its kin's, from `laws/NAME.py`."""
-    return {**LAWS, **{name: asked for own in _own(family) for name, asked in getattr(own, "LAWS", {}).items()}}
+    """The laws that a family is asked: everybody's, its kind's, then its own and its kin's, from `laws/NAME.py`."""
+    kinds = {name: asked for whose, laws in SOME if whose(families.family(family)) for name, asked in laws.items()}
+    owned = {name: asked for own in _own(family) for name, asked in getattr(own, "LAWS", {}).items()}
+    return {**LAWS, **kinds, **owned}
 
 
 def silent(family: str, config: Any) -> dict[str, str]:
@@ -109,6 +121,7 @@ def check(run: Run, weights: Tensors, inputs: Tensors, config: Config, family: s
     """Every law's finding. The implementation sees the question as given only once."""
     inputs, given = _question(run, weights, inputs, config, family)[1], []
 
+    @functools.wraps(run)
     def remembered(w: Tensors, x: Tensors) -> Tensors:
         same = w.keys() == weights.keys() and all(w[name] is weights[name] for name in w)
         if not same or x.keys() != inputs.keys() or any(x[name] is not inputs[name] for name in x):
@@ -216,7 +229,7 @@ def vocabulary_permutation(ask: Run, view: Parts, inputs: Tensors, config: Confi
     order = np.arange(_vocabulary(view))
     order[free] = np.random.default_rng(0).permutation(free)
     renamed = np.argsort(order)
-    others = {name: np.where(inputs[name] < 0, inputs[name], renamed[inputs[name]])  # those that ask nothing stay
+    others = {name: np.where(inputs[name] < 0, inputs[name], renamed[np.maximum(inputs[name], 0)])  # those below stay
               for name in view.inputs(inputs, bound="vocab_size")}
     moves = {**dict.fromkeys([*view.word_tables, *view.decoders], (0, order)),
              **dict.fromkeys((head.logits for head in view.of_tokens), (-1, order))}
@@ -255,12 +268,14 @@ def layer_norm_shift(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
     """A constant added to every entry of a norm's input changes nothing after the norm. [OP-LN-1]"""
     tables = [view.tables(own)[-1] for own in view.embeddings]
     dense = [f"{own}.{last}" for parts, last in ((view.attentions, "output"), (view.feed_forwards, "out"))
-             for own in parts if view.normed(own)]  # fmt: skip
+             for own in parts if f"{own}.norm.weight" in view.p]  # fmt: skip
     wanted = [*tables, *(f"{path}.bias" for path in dense)]
     if not wanted:
         raise Silent("no norm follows a table or a sub-layer")
     shifted = {path: view.p[path] + view.p[path].dtype.type(0.75) for path in wanted}
-    skip = {name for path in (*dense, *tables) for name in view.modules(path.removesuffix(".weight"))}
+    skip = {name for path in (*dense, *tables) for name in view.modules(path.removesuffix(".weight"))} | view.streams
+    for own in (path.rpartition(".")[0] for path in dense if not view.normed(path.rpartition(".")[0])):
+        skip |= view.ends(own)
     return _worst(ask({**view.p, **shifted}, inputs), _forward(ask(view.p, inputs), skip))
 
 
@@ -272,15 +287,18 @@ def layer_norm_scale(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
     tables = [path for own in view.embeddings for path in view.tables(own)]
     answers = [ask({**view.p, **{path: view.p[path] * view.p[path].dtype.type(s) for path in tables}}, inputs)
                for s in (2.0**30, 2.0**40)]  # fmt: skip
-    norms = {name for own in view.embeddings for name in view.modules(f"{own}.norm")}
-    wanted = norms | {name.rpartition(".")[0] for name in norms}
+    norms = {name for own in view.embeddings for name in view.modules(view.first_norm(own))}
+    wanted = (norms | {name.rpartition(".")[0] for name in norms}) - view.streams
     return _worst(answers[1], {key: value for key, value in answers[0].items()
                                if key.startswith("forward/") and _name(key) in wanted})
 
 
 @law
 def ignored_labels(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
-    """Prediction slots of weight 0, one more of them and other labels in them, change nothing. [BERT-LOSS-1]"""
+    """What is not asked (slots of weight 0, one more of them, places marked so) counts for nothing. [BERT-LOSS-1]"""
+    marked = [head for head in view.heads if head.labels in inputs]
+    if marked:
+        return _marked(ask, view, inputs, marked)
     ids, target_weights = _given(inputs, "masked_lm_ids"), _given(inputs, "masked_lm_weights")
     spare = ((0, 0), (0, 1))  # the new slot stands at position 0, as in BERT's files [DATA-14]
     others = (np.pad(ids, spare) + 1 + np.arange(len(ids))[:, None]) % _vocabulary(view)
@@ -298,6 +316,29 @@ def ignored_labels(ask: Run, view: Parts, inputs: Tensors, config: Config) -> An
         if logits is not None and logits.shape[:2] == unasked.shape and logits[unasked].any():
             return math.inf, f"gradients/{head.logits}, at a position that nothing asks for"
     return found, where
+
+
+def _marked(ask: Run, view: Parts, inputs: Tensors, heads: list[Head]) -> Answer:
+    """Labels before the first place that asks are no matter, and logits of what is not asked get no gradient."""
+    others = dict(inputs)
+    for head in heads:
+        others[head.labels] = inputs[head.labels].copy()
+        first, ignored = others[head.labels][:, : head.ahead], view.specs[head.labels].ignored
+        first[...] = np.where(first == ignored, 0, ignored)
+    first, second = ask(view.p, inputs), ask(view.p, others)
+    for head in heads:
+        logits, asked = first.get(f"gradients/{head.logits}"), _following(view, inputs, head)[1]
+        if logits is not None and logits.shape[: asked.ndim] == asked.shape and logits[~asked].any():
+            return math.inf, f"gradients/{head.logits}, at a position that nothing asks for"
+    return _worst(second, first)
+
+
+def _following(view: Parts, inputs: Tensors, head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """(the label that a place is asked for, whether it is): that `ahead` places behind it."""
+    labels, ignored = _given(inputs, head.labels), view.specs[head.labels].ignored
+    following = np.full_like(labels, ignored)
+    following[:, : labels.shape[1] - head.ahead] = labels[:, head.ahead :]
+    return following, following != ignored
 
 
 @law
@@ -339,6 +380,7 @@ def forbidden_keys(ask: Run, view: Parts, inputs: Tensors, config: Config) -> An
     allowed = np.broadcast_to(mask[:, None, None, :] != 0, (len(mask), 1, mask.shape[1], mask.shape[1]))
     if causal:
         allowed = allowed & np.tri(mask.shape[1], dtype=bool)
+        allowed = allowed | ~allowed.any(-1, keepdims=True)  # padding in front sees nothing, and nothing reads it
     probs = _probs(view, ask(view.p, x))
     return *_worst({key: 1 + np.where(allowed, 0, value) for key, value in probs.items()},
                    {key: np.ones_like(value) for key, value in probs.items()}), lambda eps: eps
@@ -374,13 +416,15 @@ def tied_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Ans
     if any(path.endswith("decoder.weight") for path in view.decoders):
         raise Silent("the decoder has a matrix of its own")
     answer, table = ask(view.p, inputs), _word_table(view)
-    (ids, *_) = view.inputs(view.module.inputs(view.config), bound="vocab_size")
-    looked_up = _given(answer, f"gradients/{view.published[table].rpartition('.')[0]}")
+    looked_up = [name for name in view.inputs(view.module.inputs(view.config), bound="vocab_size") if name in inputs]
     if not view.of_tokens:
         raise Silent("no head predicts tokens")
-    rows, width = view.p[table].shape
-    scattered = np.zeros((rows, width), looked_up.dtype)
-    np.add.at(scattered, inputs[ids].reshape(-1), looked_up.reshape(-1, width))
+    (rows, width), module = view.p[table].shape, view.published[table].rpartition(".")[0]
+    scattered = np.zeros((rows, width), view.p[table].dtype)
+    for call, ids in enumerate(looked_up):
+        gradient = _given(answer, f"gradients/{module}@{call}" if call else f"gradients/{module}")
+        scattered = scattered.astype(np.result_type(scattered, gradient), copy=False)
+        np.add.at(scattered, inputs[ids].reshape(-1), gradient.reshape(-1, width))
     decoder = np.zeros_like(scattered)
     for head in view.of_tokens:
         d = _given(answer, f"gradients/{head.logits}").reshape(-1, rows)
@@ -428,6 +472,73 @@ def _slope(f: Callable[[float], float], reach: float, agreement: float) -> float
         if len(slopes) > 2 and max(slopes[-3:]) - min(slopes[-3:]) <= agreement:
             return slopes[-2]
     raise Silent("the loss is too rough along the way for a slope")
+
+
+# ---- Models that read from left to right -----------------------------------------------------------------------------
+@functools.partial(law, laws=CAUSAL)
+def prefix_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """What comes later, tokens and their mask, changes nothing that stands before it. [GPT2-ATT-2]"""
+    x, name, mask = _masked(view, inputs)
+    at = mask.shape[1] // 2
+    if not at:
+        raise Silent("rows of one token have nothing that comes later")
+    later = np.arange(mask.shape[1]) >= at
+    y = {**x, name: np.where(later, 1 - mask, mask)}
+    given = [key for key in view.module.inputs(view.config) if key in x]
+    for ids in view.inputs(given, ("B", "T"), bound="vocab_size"):
+        y[ids] = np.where(later, (x[ids] + 1 + later.cumsum()) % _vocabulary(view), x[ids])
+    first, second = (
+        {key: _of_tokens(view, key, value, (mask != 0) & ~later, at) for key, value in _forward(answer, set()).items()}
+        for answer in (ask(view.p, x), ask(view.p, y))
+    )
+    return _worst(second, {key: value for key, value in first.items() if value is not None})
+
+
+@functools.partial(law, laws=AHEAD)
+def next_token(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """A place is asked for the token behind it: the loss is the mean of what its logits say of that. [GPT2-LOSS-1]"""
+    answer, got, due = ask(view.p, inputs), {}, {}
+    for head in (head for head in view.heads if head.ahead):
+        z, (following, asked) = _given(answer, f"forward/{head.logits}"), _following(view, inputs, head)
+        if z.shape[:-1] != asked.shape or not asked.any():
+            raise Silent(f"forward/{head.logits} has no row for each place, or none is asked")
+        p = np.exp(z - z.max(-1, keepdims=True))
+        p, at = p / p.sum(-1, keepdims=True), (*np.nonzero(asked), following[asked])
+        due[f"forward/loss.{head.term}"] = -np.log(p[at]).mean()
+        gradient, weight = np.where(asked[..., None], p, 0), view.module.terms(view.config)[head.term].weight
+        gradient[at] -= 1
+        due[f"gradients/{head.logits}"] = gradient * (weight / asked.sum())
+    got = {key: answer[key] for key in due if key in answer}
+    return _worst(got, {key: np.asarray(value) for key, value in due.items()})
+
+
+@functools.partial(law, laws=STATE)
+def step_by_step(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
+    """Logits token by token, after half of each row at once, are those of the whole row. [STATE-2]"""
+    start, step = ask.steps()
+    x, name, mask = _masked(view, inputs)
+    given = [key for key in view.module.inputs(view.config) if key in x and key != name]
+    ids, *others = view.inputs(given, ("B", "T"))
+    if others:
+        raise Silent(f"{others[0]} is not read token by token")
+    length, logits = mask.shape[1], view.of_tokens[0].logits
+    read = length // 2
+    state = start({ids: x[ids][:, :read], name: mask[:, :read]})
+    found = np.zeros((*mask.shape, _vocabulary(view)))
+    for at in range(read, length):
+        found[:, at], state = step(x[ids][:, at : at + 1], state)
+    kept = (mask != 0) & (np.arange(length) >= read)
+    whole = _given(ask(view.p, x), f"forward/{logits}")
+    return _worst({f"forward/{logits}": found[kept]}, {f"forward/{logits}": whole[kept]})
+
+
+def _steps(run: Run, weights: Tensors) -> tuple[Callable, Callable]:
+    """run.start(weights, inputs) -> state and run.step(weights, ids, state) -> (logits, state), of these weights."""
+    found = [getattr(run, name, None) for name in ("start", "step")]
+    if not all(map(callable, found)):
+        raise Silent("the implementation has no `start` and `step`")
+    start, step = (functools.partial(one, weights) for one in found)
+    return start, step
 
 
 # ---- What laws share -------------------------------------------------------------------------------------------------
@@ -529,17 +640,18 @@ def _alive(view: Parts, inputs: Tensors) -> dict[str, np.ndarray]:
 
 def _outside_padding(view: Parts, answer: Tensors, mask: np.ndarray, length: int) -> dict[str, np.ndarray]:
     """Every tensor without its padding; parameters' gradients and whole-row results as they are."""
-    kept, found, logits = mask != 0, {}, {head.logits for head in view.heads if head.token}
-    for key, value in answer.items():
-        by_token = value.ndim >= 3 or _name(key) in logits  # one logit a token
-        if by_token and value.shape[:2] == kept.shape:
-            value = value[kept]
-        elif value.ndim == 4 and value.shape[::2] == (len(kept), kept.shape[1]):  # (B, H, T, T)
-            value = np.moveaxis(value, 1, -1)[kept[:, :, None] & kept[:, None, :]]
-        elif value.ndim == 3 and value.shape[:2] == (1, kept.shape[1]):
-            value = value[:, :length]
-        found[key] = value
-    return found
+    found = {key: _of_tokens(view, key, value, mask != 0, length) for key, value in answer.items()}
+    return {key: answer[key] if value is None else value for key, value in found.items()}
+
+
+def _of_tokens(view: Parts, key: str, value: np.ndarray, kept: np.ndarray, length: int) -> np.ndarray | None:
+    """What a tensor has of these tokens (B, T), of whatever all rows share of the first `length`; None: no tokens."""
+    by_token = value.ndim >= 3 or _name(key) in {head.logits for head in view.heads if head.token}  # one logit a token
+    if by_token and value.shape[:2] == kept.shape:
+        return value[kept]
+    if value.ndim == 4 and value.shape[::2] == (len(kept), kept.shape[1]):  # (B, H, T, T)
+        return np.moveaxis(value, 1, -1)[kept[:, :, None] & kept[:, None, :]]
+    return value[:, :length] if value.ndim == 3 and value.shape[:2] == (1, kept.shape[1]) else None
 
 
 def _given(tensors: Tensors, name: str) -> np.ndarray:

@@ -20,7 +20,8 @@ Tensors = Mapping[str, np.ndarray]
 
 class Head(NamedTuple):
     """A term's logits: the published module that gives them, that which its decoder reads, and how many classes there
-    are ("vocab_size" is the vocabulary's); token: one for each token of a row.
+    are ("vocab_size" is the vocabulary's); token: one for each token of a row; labels: those that mark what is not
+    asked, if any; ahead: how many places behind a logit its label stands.
     """
 
     term: str
@@ -28,6 +29,8 @@ class Head(NamedTuple):
     entered: str | None
     classes: str
     token: bool
+    labels: str | None
+    ahead: int
 
 
 class Parts:
@@ -42,7 +45,15 @@ class Parts:
         self.p = tree.flatten(from_published(dict(weights), self.rows)) if self.rows else {}
         self.shapes = {name: weights[name].shape for _, name, _ in self.rows}
         self.published = {path: name for path, name, _ in self.rows}
-        self.table = [(plain(name), path, place) for name, path, _, place in self.module.activations(self.config)]
+        self.joined: dict[str, list[str]] = {}  # published module -> the parts of ours that it gives side by side
+        self.table = []
+        for name, path, kind, place in self.module.activations(self.config):
+            name = plain(name)
+            if kind == "joined":
+                parts = self.joined.setdefault(name, [])
+                parts.append(path.rpartition(".")[2])
+                name = f"{name}:{parts[-1]}"
+            self.table.append((name, path, place))
         self.aliases = self.module.aliases(self.config)
         self.spellings = getattr(self.module, "SPELLINGS", {})
         self.known = {name for name, *_ in self.table}
@@ -55,18 +66,33 @@ class Parts:
         return {**self.others, **again, **own}
 
     def by_path(self, answer: Tensors) -> dict[str, np.ndarray]:
-        """An answer with the parameters' gradients as "gradients/PATH"; those of another shape are left out."""
+        """An answer with the parameters' gradients as "gradients/PATH"; those of another shape are left out. What a
+        module gives side by side is taken apart: "forward/MODULE:query".
+        """
         keys = {name: f"gradients/{name}" for name in self.shapes}
         fits = [name for name, key in keys.items() if key in answer and answer[key].shape == self.shapes[name]]
         flat = {name: answer[keys[name]] for name in fits}
         paths = tree.flatten(from_published(flat, self.rows)) if flat else {}
-        others = {key: value for key, value in answer.items() if key not in keys.values()}
+        others = self.apart({key: value for key, value in answer.items() if key not in keys.values()})
         return {**others, **{f"gradients/{path}": value for path, value in paths.items()}}
+
+    def apart(self, answer: Tensors) -> dict[str, np.ndarray]:
+        """An answer with each part of a joined output by itself."""
+        found = {}
+        for key, value in answer.items():
+            names = self.joined.get(plain(key.partition("/")[2]), [])
+            if names and value.ndim and value.shape[-1] % len(names) == 0:
+                shares = np.split(value, len(names), -1)
+                found |= {f"{key}:{name}": share for name, share in zip(names, shares, strict=True)}
+            else:
+                found[key] = value
+        return found
 
     def golden(self, key: str) -> bool:
         """Whether a golden case may have this key: what an implementation gives besides is passed over."""
         name = plain(key.partition("/")[2])
-        return name in self.known or name in self.published.values() or re.fullmatch(r"loss(\..+)?", name) is not None
+        known = name in self.known or name in self.joined or name in self.published.values()
+        return known or re.fullmatch(r"loss(\..+)?", name) is not None
 
     # Parts of the tree
     def parts(self, *names: str) -> list[str]:
@@ -84,13 +110,28 @@ class Parts:
 
     @property
     def embeddings(self) -> list[str]:
-        """Paths of the embeddings that end in a norm."""
-        return [path for path in self.parts("norm") if path.rpartition(".")[2] == "embeddings"]
+        """Paths of the embeddings that end in a norm, or that enter a stream which every sub-layer norms."""
+        found = dict.fromkeys(path[: path.find("embeddings") + 10] for path in self.p if "embeddings." in path)
+        return [own for own in found if self.first_norm(own)]
+
+    def first_norm(self, embeddings: str) -> str | None:
+        """The path of the norm that reads what embeddings give: their own, or in a pre-norm network the first."""
+        if f"{embeddings}.norm.weight" in self.p:
+            return f"{embeddings}.norm"
+        begun = (path.removesuffix(".weight") for path in self.p if path.endswith(".0.attention.norm.weight"))
+        return next((path for path in begun if not self.normed(path.removesuffix(".norm"))), None)
 
     def tables(self, embeddings: str) -> list[str]:
-        """Paths of the tables of one of them."""
-        held = (path for path in self.p if path.startswith(f"{embeddings}.") and path.endswith(".weight"))
+        """Paths of all that is added in one of them: its tables, and a bias where there is one."""
+        held = (path for path in self.p if path.startswith(f"{embeddings}."))
         return [path for path in held if ".norm." not in path]
+
+    @property
+    def streams(self) -> set[str]:
+        """Published names of what a pre-norm network adds up without a norm: its embeddings and layers."""
+        raw = [own for own in self.embeddings if f"{own}.norm.weight" not in self.p]
+        raw += [own.rpartition(".")[0] for own in self.attentions if not self.normed(own)]
+        return {name for name, path, _ in self.table if path.replace("encode.", "", 1) in raw}
 
     @property
     def word_tables(self) -> list[str]:
@@ -112,7 +153,8 @@ class Parts:
         """Published names of the modules whose parameters stand in this part of the tree, in all its networks."""
         own = {self.published[path] for path in (f"{part}.weight", f"{part}.bias") if path in self.published}
         again = {alias for alias, name in self.aliases.items() if name in own}
-        return {name.rpartition(".")[0] for name in own | again}
+        named, last = {name.rpartition(".")[0] for name in own | again}, part.rpartition(".")[2]
+        return {f"{name}:{last}" if last in self.joined.get(name, ()) else name for name in named}
 
     def beside(self, own: str, part: str, *others: str) -> set[str]:
         """Published names of what is computed where this part of a sub-tree is called, by ends of paths: ":scores"."""
@@ -127,6 +169,10 @@ class Parts:
         """Whether a sub-tree ends in its norm, as in BERT; it begins with it where the network has one at its end."""
         last = {"norm.weight", f"{own.partition('.')[0]}.norm.weight"}
         return f"{own}.norm.weight" in self.p and last.isdisjoint(self.p)
+
+    def ends(self, own: str) -> set[str]:
+        """Published names of what a sub-layer gives to its residual, behind its last projection."""
+        return {name for name, path, _ in self.table if path.replace("encode.", "", 1).startswith(f"{own}.add.")}
 
     def inside(self, part: str) -> set[str]:
         """Published names of this part, ":scores", of every attention."""
@@ -149,8 +195,12 @@ class Parts:
             token = any(s.dims == ("B", "T") and s.bound for s in specs)
             rows = [(name, path) for name, path, _ in self.table if re.search(rf"(^|\.){term}\.head(\.|$)", path)]
             if classes and rows:
+                network = [name for name, path, _ in self.table if path.startswith("encode.")]
                 *before, (logits, _) = rows
-                found.append(Head(term, logits, before[-1][0] if before else None, classes, token))
+                entered = [name for name, _ in before] or network  # the head's own, else the network's last
+                marked = [name for name, spec in head.LABELS.items() if signatures.parse(spec).ignored is not None]
+                about = (marked or [None])[0], getattr(head, "AHEAD", 0)
+                found.append(Head(term, logits, entered[-1] if entered else None, classes, token, *about))
         return found
 
     def _classes(self, bound: str | None) -> str | None:

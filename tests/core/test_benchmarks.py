@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files import one another
-names = ("growth", "jobs", "measures", "peers", "pretraining", "side_by_side")
-growth, jobs, measures, peers, pretraining, side_by_side = map(importlib.import_module, names)
+names = ("generation", "growth", "jobs", "measures", "peers", "pretraining", "side_by_side")
+generation, growth, jobs, measures, peers, pretraining, side_by_side = map(importlib.import_module, names)
 
 SMALL = {
     "vocab_size": 50,
@@ -255,3 +255,27 @@ def test_a_family_that_has_not_learnt_to_look_at_the_context_fails(loss, code, m
     assert pretraining.main(["--each-kind"]) == code
     assert f"| bert | masked_lm | {loss:.3f} | 6.000 | {6 - loss:.3f} | 3 |" in capsys.readouterr().out
     assert "roberta" not in pretraining.kinds()
+
+
+# ---- Generation ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("peer", [False, True])
+def test_with_a_cache_and_without_the_same_tokens_are_written(peer, monkeypatch, capsys):
+    if peer:
+        needed("torch")
+        needed("transformers")
+    else:
+        monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    sizes = {"vocab_size": 50, "n_positions": 40, "n_embd": 16, "n_layer": 2, "n_head": 2, "initializer_range": 0.4}
+    runs = generation.contestants(sizes, 20)
+    found = [run() for run in runs.values()]
+    assert found[0].shape == (1, 36)
+    assert all(np.array_equal(found[0], other) for other in found)
+    assert ("transformers" in runs) is peer
+    assert ("torch is not installed" in capsys.readouterr().out) is not peer
+
+
+def test_tokens_that_differ_without_the_cache_fail(monkeypatch, capsys):
+    ids = {"with the cache": np.zeros((1, 18)), "without": np.ones((1, 18))}
+    monkeypatch.setattr(generation, "contestants", lambda *_: {name: lambda name=name: ids[name] for name in ids})
+    assert generation.main(["tiny", "--tokens", "2"]) == 1
+    assert "which DIFFER without the cache" in capsys.readouterr().out

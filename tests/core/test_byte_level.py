@@ -376,11 +376,12 @@ def test_whose_special_tokens_a_vocabulary_has(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps({p: i for i, p in enumerate(pieces)}), encoding="utf-8")
     (tmp_path / "merges.txt").write_bytes(b"#version: 0.2\n")
     settings = tmp_path / "tokenizer_config.json"
-    settings.write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}), encoding="utf-8")
-    roberta = ByteLevelBPE.load(tmp_path)
-    assert roberta.specials == {"cls": "<s>", "sep": "</s>", "unk": "<unk>"}
-    assert roberta.encode(END).tokens == ["<s>", *END, "</s>"]
-    assert (roberta.bos_id, roberta.eos_id) == (0, 1)
+    for said in ({}, {"bos_token": "<s>", "eos_token": "</s>"}):
+        settings.write_text(json.dumps(said), encoding="utf-8")
+        roberta = ByteLevelBPE.load(tmp_path)
+        assert roberta.specials == {"cls": "<s>", "sep": "</s>", "unk": "<unk>"}
+        assert roberta.encode(END).tokens == ["<s>", *END, "</s>"]
+        assert (roberta.bos_id, roberta.eos_id) == (0, 1)
     said = {"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "GPT2TokenizerFast"}
     settings.write_text(json.dumps(said), encoding="utf-8")
     gpt2 = ByteLevelBPE.load(tmp_path)

@@ -6,6 +6,7 @@ import json
 import sys
 from types import ModuleType
 
+import hypothesis
 import numpy as np
 import published
 import pytest
@@ -91,6 +92,55 @@ def test_beams_as_wide_as_all_sequences_find_the_best(ends, penalty, early):
         assert total == pytest.approx(value[best])
 
 
+def beams_plainly(table, first, width, most, ends, penalty, early):
+    """(4), (5) of one row in lists: (score, ids) of the best that is finished."""
+    running, finished, better = [(0.0, [first])], [], True
+    for now in range(2, most + 1):
+        grown = [(total + table[ids[-2] if len(ids) > 1 else len(table) - 1, ids[-1], token], [*ids, token])
+                 for total, ids in running for token in range(table.shape[1])]  # fmt: skip
+        grown, count = sorted(grown, key=lambda pair: -pair[0]), max(2, 1 + len(ends)) * width
+        if (np.diff([total for total, _ in grown[: count + 1]]) > -1e-9).any():
+            hypothesis.reject()  # the same steps in another order: rounding decides which is better
+        grown = grown[:count]
+        ended = [ids[-1] in ends or now == most for _, ids in grown]
+        if better and not (early is True and len(finished) == width):
+            finished += [(total / (now - 1) ** penalty, ids) for total, ids in itertools.compress(grown[:width], ended)]
+            finished = sorted(finished, key=lambda pair: -pair[0])[:width]
+        running = [pair for pair, end in zip(grown, ended, strict=True) if not end][:width]
+        if not running or (early is True and len(finished) == width):
+            break
+        longest = most if early == "never" and penalty > 0 else now
+        hope = running[0][0] / (longest - 1) ** penalty
+        better = better and (len(finished) < width or hope > finished[-1][0])
+    return finished[0]
+
+
+@pytest.mark.parametrize("early", EARLY)
+@pytest.mark.parametrize("penalty", [-1.0, 0.0, 0.5, 2.0])
+@hypothesis.settings(max_examples=30)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([(), (3,), (1, 2), (0, 4, 5)]))
+def test_beams_are_the_rule_said_plainly(penalty, early, seed, width, ends):
+    table = drawn_chain(seed, 6)
+    given = {"num_beams": width, "max_length": 8, "eos_token_id": ends, "pad_token_id": 9}
+    written = run(table, [[0], [3], [5]], generation.beam, length_penalty=penalty, early_stopping=early, **given)
+    for row, total, length in zip(*written, strict=True):
+        due, ids = beams_plainly(table, row[0], width, 8, ends, penalty, early)
+        assert row[: 1 + length].tolist() == ids
+        assert total == pytest.approx(due)
+
+
+def test_each_way_of_early_stopping_reads_no_further_than_it_has_to():
+    """Of one row: until there are as many as beams; until none is hoped for by its length so far; to the end."""
+
+    def steps(early):
+        counted, (step, begun) = [], chain(drawn_chain(37, 6))
+        settings = Settings(max_length=30, num_beams=2, eos_token_id=(3, 4), early_stopping=early)
+        generation.beam(lambda *a: counted.append(1) or step(*a), begun(1), np.array([[0]]), settings)
+        return len(counted)
+
+    assert [steps(early) for early in (True, False, "never")] == [5, 7, 29]
+
+
 @pytest.mark.parametrize("width", [2, 3, 5])
 def test_more_beams_find_no_worse_and_the_score_is_that_of_the_sequence(width):
     table = drawn_chain(2, 6)
@@ -143,6 +193,16 @@ def test_rows_that_ended_are_filled_and_their_score_stands():
             assert not set(row[1:length]) & set(ends)
             assert set(row[1 + length :]) <= {fill}
             assert total == pytest.approx(score(table, whole[: 1 + length].tolist()))
+
+
+def test_beams_are_filled_as_published():
+    """Behind the end with the padding id, but where that is 0: then with the end id (transformers' `or`)."""
+    table = drawn_chain(0, 6)
+    for pad, fill in ((9, 9), (None, 3), (0, 3)):
+        written = run(table, [[0], [1], [2]], max_length=12, num_beams=2, eos_token_id=(3, 4), pad_token_id=pad)
+        assert written.lengths.min() < written.lengths.max()
+        for row, length in zip(written.ids, written.lengths, strict=True):
+            assert set(row[1 + length :]) <= {fill}
 
 
 def test_with_all_rows_ended_nothing_more_is_read():
@@ -226,6 +286,7 @@ def test_equals_of_the_kth_stay():
     assert kept([0.3, 0.3, 0.3, 0.1], top_k=2) == [0, 1, 2]
     assert kept([0.3, 0.3, 0.3, 0.1], top_k=9) == [0, 1, 2, 3]
     assert kept([0.1, 0.4, 0.2, 0.3], top_k=2) == [1, 3]
+    assert kept([0.5, 0.5], top_p=0.0) == [1], "one stays"
 
 
 @pytest.mark.parametrize(("settings", "due"), [
@@ -295,9 +356,10 @@ def test_arguments_win_over_the_file_and_the_file_over_the_config():
     ({"temperature": 0.0}, {}, "temperature 0: for the most probable token each time, do not sample (do_sample)"),
     ({"top_p": 1.5}, {}, "top_p 1.5: expected a number from 0 to 1"),
     ({"early_stopping": "always"}, {}, "early_stopping 'always': expected true, false or \"never\""),
-    ({"length_penalty": float("nan")}, {}, "length_penalty nan: expected a number from -100 to 100"),
+    ({"length_penalty": float("nan")}, {}, "length_penalty nan: expected a number from -20 to 20"),
     ({"eos_token_id": "</s>"}, {}, "eos_token_id '</s>': expected a whole number from 0"),
     ({"max_length": 3}, {}, "max_length 3: the rows have 3 tokens already; max_new_tokens counts new ones"),
+    ({}, {"eos_token_id": [0] * 99}, "generation_config.json: eos_token_id [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0"),
     ({}, {"max_new_tokens": 0}, "generation_config.json: max_new_tokens 0: expected a whole number from 1"),
 ])  # fmt: skip
 def test_settings_are_refused_in_one_line(given, file, line):
@@ -351,6 +413,7 @@ def test_step_by_step_is_the_full_forward():
 
 @pytest.mark.parametrize("settings", [
     {}, {"do_sample": True, "top_k": 9, "top_p": 0.8, "seed": 4}, {"num_beams": 3}, {"repetition_penalty": 1.5},
+    {"repetition_penalty": 3.0, "num_beams": 3},
 ])  # fmt: skip
 def test_prompts_of_unequal_length_go_on_as_each_by_itself(settings):
     model, (ids, mask) = gpt(), prompts(np.random.default_rng(2), 5, 6)
@@ -426,6 +489,7 @@ def test_the_doors_of_start_and_step():
         ([8], None, "state None: expected what `start` or `step` returned"), ([[]], state, "ids: empty"),
         ([[[8]]], state, "ids: expected shape"), (["a"], state, "ids: expected numbers"),
         ([8], {"layers": 3}, "state: 'layers' is int"),
+        ([[8] * 39], state, "41 tokens a row, but n_positions is 40"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=line):
             model.step(ids, held)
@@ -459,6 +523,15 @@ def test_of_a_prompt_no_logits_but_the_last_are_computed_and_once_a_row(monkeypa
     monkeypatch.setattr(next_token, "predict", lambda h, *a, **k: asked.append(h.shape) or predict(h, *a, **k))
     gpt().generate([[8, 9, 10, 11], [12, 13, 14, 15]], max_new_tokens=3, num_beams=3, eos_token_id=None)
     assert asked == [(2, 16), (6, 16), (6, 16)]
+
+
+def test_padding_in_front_of_every_row_is_not_read(monkeypatch):
+    read, start = [], gpt2.start
+    monkeypatch.setattr(gpt2, "start", lambda p, config, given: read.append(given) or start(p, config, given))
+    gpt().generate([[7, 7, 8, 9], [7, 7, 7, 9]], [[0, 0, 1, 1], [0, 0, 0, 1]], max_new_tokens=1)
+    assert [given["input_ids"].tolist() for given in read] == [[[8], [7]]]
+    gpt().generate([[7, 8], [7, 9]], [[0, 1], [0, 1]], max_new_tokens=1)
+    assert read[1:] == [{}]
 
 
 # ---- Beside the published implementation -----------------------------------------------------------------------------
@@ -527,6 +600,7 @@ def test_beams_are_the_published_ones_with_other_settings(twins, monkeypatch, se
     same(twins, monkeypatch, num_beams=3, max_new_tokens=12, **settings)
 
 
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic")
 def test_a_directory_says_the_same_there(twins, monkeypatch, tmp_path):
     torch, transformers = published.oracle()
     model, _, ids, mask = twins

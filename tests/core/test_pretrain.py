@@ -153,14 +153,15 @@ def test_a_config_file_and_set(corpus, tmp_path):
     assert (model.config.hidden_size, model.config.vocab_size, model.config.max_position_embeddings) == (12, 120, 40)
 
 
-@pytest.mark.parametrize("preset", [*PRESETS, *bert.PRESETS])
-def test_presets_make_valid_runs(preset):
+@pytest.mark.parametrize(("module", "preset"), [(m, name) for m in (bert, gpt2) for name in (*PRESETS, *m.PRESETS)])
+def test_presets_make_valid_runs(module, preset):
     """Every preset's options and fields are known and in range, and a caller can't change the preset."""
-    options, fields = pretraining._preset(preset, bert)
-    pretraining.options_of(bert, options)
-    from_fields(bert.Config, fields)
-    fields["hidden_size"] = 7
-    assert pretraining._preset(preset, bert)[1]["hidden_size"] != 7
+    options, fields = pretraining._preset(preset, module)
+    pretraining.options_of(module, options)
+    from_fields(module.Config, fields)
+    assert preset in PRESETS or options["learning_rate"] == 0.128 / fields[module.WIDTH]
+    fields[module.WIDTH] = 7
+    assert pretraining._preset(preset, module)[1][module.WIDTH] != 7
 
 
 # ---- From left to right ----------------------------------------------------------------------------------------------
@@ -194,6 +195,13 @@ def test_running_text_is_learnt_and_judged_by_its_perplexity(running, capsys):
     assert "no masking" in said
 
 
+def test_a_perplexity_that_no_number_holds(running, tmp_path, monkeypatch):
+    evaluation = training.evaluation
+    monkeypatch.setattr(training, "evaluation", lambda *a, **k: {**evaluation(*a, **k), "terms": {"next_token": 800.0}})
+    with pytest.raises(InputError, match="held-out figures are not finite"):
+        pretrain("gpt2", out=shutil.copytree(running, tmp_path / "run"), resume=True)
+
+
 def test_sentences_are_joined_by_blanks_where_a_family_says_so(running):
     """The vocabulary is that of whole documents, as their text reads; so are its pieces."""
     request = json.loads((running / "run.json").read_text())["request"]
@@ -214,6 +222,8 @@ def test_what_a_left_to_right_model_lacks_is_said(running, capsys):
     assert np.isfinite(vectors).all()
     alone = inference.sentence_vectors(model, ["a"])
     assert np.abs(vectors[1] - alone[0]).max() < 1e-6  # padding is no part of it
+    states = model.encode([model.tokenizer.encode("a").ids])["last_hidden_state"]
+    assert np.abs(states[0].mean(0) - alone[0]).max() < 1e-6  # nor is any token's type
     for texts, options, said in ((["a", ""], {}, "empty text"), (["a"], {"pooling": "cls"}, "take 'mean'")):
         with pytest.raises(InputError, match=said):
             inference.sentence_vectors(model, texts, **options)

@@ -1,4 +1,4 @@
-"""Two families from outside the package, of pixels and of word vectors: everything that holds for a family holds for
+"""Families from outside the package, of pixels, of word vectors, a recurrent one: what holds for a family holds for
 them, by what their files say alone.
 """
 
@@ -14,9 +14,9 @@ from minibert.errors import InputError
 from minibert.objective import Term
 from minibert.pretraining import pretrain
 from tests import toys
-from tests.toys import classes, toy_vit, toy_word2vec
+from tests.toys import classes, toy_rnn, toy_vit, toy_word2vec
 
-NAMES = ["toy_vit", "toy_word2vec"]
+NAMES = ["toy_rnn", "toy_vit", "toy_word2vec"]
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +112,25 @@ def test_trained_on_batches_of_ones_own(name, tmp_path):
     training.fit(again, plan, tmp_path, lambda step: [batch])
     for path, array in tree.items(model.params):
         assert np.array_equal(tree.get(again.params, path), array), path
+
+
+def test_a_state_of_one_vector_writes_on():
+    """Greedy and with beams as by reading the whole anew each time, prompts padded on the left as by themselves."""
+    model, _ = created("toy_rnn", 3)
+    prompts = [[3, 1, 4, 1, 5], [9, 2, 6], [7]]
+    padded = np.array([[0] * (5 - len(prompt)) + prompt for prompt in prompts])
+    mask = np.arange(5) >= np.array([[5 - len(prompt)] for prompt in prompts])
+    for width in (1, 3):
+        given = {"max_new_tokens": 6, "num_beams": width}
+        together = model.generate(padded, attention_mask=mask, **given)
+        for prompt, row in zip(prompts, together, strict=True):
+            alone = model.generate([prompt], **given)[0]
+            assert row[5 - len(prompt) :].tolist() == alone.tolist()
+            if width == 1:
+                run = (toy_rnn, model.params, model.config)
+                for at in range(len(prompt), len(alone)):
+                    logits = objective.predict(*run, {"input_ids": alone[None, :at]}, "next_token", (0, -1))
+                    assert logits.argmax() == alone[at]
 
 
 def test_rows_are_cut_along_the_letters_that_are_ragged():

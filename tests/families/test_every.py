@@ -244,6 +244,25 @@ def test_the_gradient_of_the_loss_by_differences(name, own):
     assert max(found.values()) < gradcheck.DIFFERENCE_BAR, max(found, key=found.get)
 
 
+@pytest.mark.parametrize("name", [name for name in FAMILIES if not hasattr(families.family(name), "loss")])
+def test_the_gradient_of_every_output_by_differences(name):
+    """Of the network alone, for whoever reads not its last states but all, or several outputs."""
+    model, batch, rng = case(name)
+    module, inputs = model.module, published.inputs(batch)
+    params = {part: model.params[part] for part in module.shapes(model.config) if part in model.params}
+    out, c = module.encode(params, model.config, inputs)
+    read = {output: out[output] for output in out if output != "attentions"}
+    assert "hidden_states" in read
+    cotangents = tree.map(lambda a: rng.standard_normal(a.shape), read)
+
+    def value(p):
+        found = module.encode(p, model.config, inputs)[0]
+        return sum(float(np.sum(a * tree.get(found, path))) for path, a in tree.items(cotangents))
+
+    found = gradcheck.directional(value, params, module.encode_backward(cotangents, c), rng, 1)
+    assert max(found.values()) < gradcheck.DIFFERENCE_BAR, found
+
+
 SMALL = {"hidden_size": 4, "embedding_size": 3, "intermediate_size": 5, "vocab_size": 9, "num_hidden_layers": 1,
          "span_position_size": 3, "initializer_range": 0.4}  # fmt: skip
 

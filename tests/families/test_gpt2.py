@@ -1,6 +1,7 @@
 """GPT-2: transformers' GPT2LMHeadModel, what is its own in the network, and the state from token to token."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 from minibert.families import gpt2
 
+LAWS = ["probe"]
 LABELS = {"labels": "next_token"}
 SCALES = (
     {"activation_function": "gelu", "scale_attn_by_inverse_layer_idx": True, "reorder_and_upcast_attn": True},
@@ -43,7 +45,7 @@ VARIANTS = (
     {"scale_attn_by_inverse_layer_idx": False},
     {},
 )
-SMALL = {"n_positions": 6}
+SMALL = {"n_positions": 6, "n_layer": 2}
 PARAMETERS = [
     ({}, (), 124_439_808),
     ({"tie_word_embeddings": False}, ("lm",), 124_439_808),
@@ -108,6 +110,20 @@ def test_the_order_of_rounding_is_no_matter_here():
     assert error(theirs, ours) < 1e-4
 
 
+def test_positions_that_begin_again_are_positions_alone():
+    """GPT2-EMB-3."""
+    torch, _ = oracle()
+    both, places = pair(PUBLISHED[0], SCALES[0]), np.array([[*range(5), *range(6)]] * 4)
+    given = {"input_ids": both.batch["input_ids"], "position_ids": places}
+    tensors = {name: torch.from_numpy(array) for name, array in given.items()}
+    with torch.no_grad():
+        packed = both.twin(**tensors, use_cache=False).logits.numpy()
+        alone = both.twin(**tensors, use_cache=False, attention_mask=torch.ones(4, 11)).logits.numpy()
+    ours = logits(both.model, **given)
+    assert error(ours, alone) < 1e-12
+    assert error(ours[:, :5], packed[:, :5]) < 1e-12 < 1e-3 < error(ours[:, 5:], packed[:, 5:])
+
+
 def _upright(both):
     for block in both.twin.transformer.h:
         block.attn.c_proj.weight.data = block.attn.c_proj.weight.data.T.contiguous()
@@ -154,8 +170,11 @@ def test_a_mask_that_is_off_by_one_is_caught(off, monkeypatch):
 
 
 # ---- Files -----------------------------------------------------------------------------------------------------------
+YOUNGER = ("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "tie_word_embeddings")
+
+
 def test_a_bare_file_with_the_masks_of_old_ones(tmp_path):
-    """As the hub's own "gpt2": names without the prefix, no decoder, buffers that no equation reads."""
+    """As the hub's own "gpt2", its config too: names without the prefix, no decoder, buffers that no equation reads."""
     model = probed("gpt2")
     batch = example(model)
     model.save(tmp_path)
@@ -165,6 +184,12 @@ def test_a_bare_file_with_the_masks_of_old_ones(tmp_path):
         tensors[f"h.{i}.attn.bias"] = np.tri(19, dtype=np.float32)[None, None]
         tensors[f"h.{i}.attn.masked_bias"] = np.array(-1e4, np.float32)
     safetensors.write(tmp_path / "model.safetensors", tensors)
+    place = tmp_path / "config.json"
+    summary = {"type": "cls_index", "use_proj": True, "activation": None, "proj_to_labels": True, "first_dropout": 0.1}
+    fields = json.loads(place.read_text(encoding="utf-8")) | {f"summary_{key}": value for key, value in summary.items()}
+    fields |= {"n_ctx": 19, "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}}}
+    fields = {name: value for name, value in fields.items() if name not in YOUNGER}
+    place.write_text(json.dumps(fields), encoding="utf-8")
     assert minibert.load(tmp_path).loss(batch)[0] == model.loss(batch)[0]
     tensors["lm_head.weight"] = tensors["wte.weight"] + 1e-3
     safetensors.write(tmp_path / "model.safetensors", tensors)

@@ -1,4 +1,4 @@
-"""Families from outside the package as golden cases: of pixels, and without attention; no field of BERT's is known."""
+"""Families from outside the package as golden cases: pixels, word vectors, recurrent; none has BERT's fields."""
 
 from dataclasses import replace
 
@@ -11,7 +11,8 @@ from minibert.golden import case as files
 from minibert.golden import cases, checking, levels, make
 from tests import toys
 
-BLOCKS = [("toy_vit", "layer"), ("toy_vit", "patched"), ("toy_vit", "self_attention"), ("toy_word2vec", "mean")]
+BLOCKS = [("toy_rnn", "recurrent"), ("toy_vit", "layer"), ("toy_vit", "patched"), ("toy_vit", "self_attention"),
+          ("toy_word2vec", "mean")]  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,7 +41,7 @@ def report(case, tensors, folder):
     return checking.report_of(case.path, folder / "candidate.safetensors", dtype="float32")
 
 
-@pytest.mark.parametrize("name", ["toy_vit", "toy_word2vec"])
+@pytest.mark.parametrize("name", ["toy_rnn", "toy_vit", "toy_word2vec"])
 def test_a_whole_family_with_steps(name, made, tmp_path):
     case = files.read(made[name].path)
     assert cases.of(name, "family", {}, seed=3).steps == (1, 2, 10)

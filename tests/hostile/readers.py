@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 
 import minibert
-from minibert import cli, corpus, families, inference, pretraining, tokenizers, training
+from minibert import cli, corpus, families, generation, inference, pretraining, tokenizers, training
 from minibert.checkpoint import safetensors
 from minibert.corruption import segmentation, similarity
 from minibert.golden import candidate
@@ -84,7 +84,7 @@ def model(family: str) -> Any:
     """A small one of its family, with a vocabulary."""
     module = families.family(family)
     held = tokenizer(module.TOKENIZER)
-    fields = {**module.PROBE, "vocab_size": len(held), "max_position_embeddings": 24}
+    fields = {**module.PROBE, "vocab_size": len(held), families.field(module, "max_position_embeddings"): 24}
     made = minibert.create(family, **fields)
     made.tokenizer = held
     return made
@@ -106,6 +106,14 @@ def networks() -> list[Tree]:
     }
     bare = [{name: tree[name] for name in ("config.json", "model.safetensors")} for tree in whole[:2]]
     return [*whole, *bare, electra]
+
+
+def writers() -> list[Tree]:
+    """GPT-2 with settings for generation."""
+    said = ({"max_new_tokens": 5, "num_beams": 2, "eos_token_id": [5, 7], "no_repeat_ngram_size": 2, "pad_token_id": 3},
+            {"do_sample": True, "temperature": 0.7, "top_k": 50, "top_p": 0.9, "max_length": 12, "use_cache": False},
+            {"early_stopping": "never", "length_penalty": 2.0, "min_length": 3, "typical_p": 1.0})  # fmt: skip
+    return [published("gpt2") | {"generation_config.json": mutation.dumped(settings)} for settings in said]
 
 
 @functools.cache
@@ -330,6 +338,19 @@ def _standard_input(rng: Random) -> Arguments:
     return [family, name, data.decode("latin-1"), rng.random() < 0.5]
 
 
+SETTINGS = ("input_ids", "attention_mask", "seed", "uniforms", "progress", "first", *generation.NAMES, "unknown")
+
+
+def _writing(rng: Random) -> Arguments:
+    """[how, text, odd value of an option, {setting or argument: place in ODD}]"""
+    how = rng.choice((*["json"] * 6, "text", "option", "generate", "step"))
+    names = ("ids", "state") if how == "step" else SETTINGS
+    odd = {name: rng.randrange(len(ODD)) for name in rng.sample(names, rng.choice((1, 1, 2)))}
+    option = rng.choice(("max-new-tokens", "beams", "sample", "temperature", "top-p", "length-penalty", "seed", "x"))
+    value = str(rng.choice((*NUMBERS, "nan", "inf", "1e999", "", "-", "x"))).replace("\0", "")
+    return [how, mutation.text(rng)[:6], [f"--{option}", value.replace("\ud800", "\udcff")], odd]
+
+
 ODD: tuple[Any, ...] = (
     None, True, *NUMBERS, *NAMES, float("nan"), float("inf"), b"bytes", [], {}, (), set(), object(), 1j, np.float32(2),
     np.int64(-1), np.array(3), np.zeros((0, 3)), np.zeros((2, 0), int), np.ones((2, 3)), np.full((2, 3), np.nan),
@@ -422,6 +443,20 @@ def _model(root: Path, arguments: Arguments) -> int | None:
 
 def _directory(rng: Random) -> Arguments:
     return [rng.choice(("load", "load", "load", "info", "json", "embed", "fill-mask", "memory")), mutation.text(rng)]
+
+
+def _written(root: Path, arguments: Arguments) -> int | None:
+    how, text, option, odd = arguments
+    if how in ("json", "text"):
+        return command("generate", root, *(["--json"] if how == "json" else []), stdin=text.encode("utf-8", "replace"))
+    if how == "option":
+        return command("generate", root, "the cat", *option)
+    held, given = minibert.load(root), {name: ODD[place] for name, place in odd.items()}
+    if how == "step":
+        held.step(**{"ids": [1, 2], "state": held.start(input_ids=[[3], [4]])} | given)
+    else:
+        held.generate(**{"input_ids": [[1, 2], [3, 4]]} | given)
+    return None
 
 
 def _tensors(root: Path, arguments: Arguments) -> None:
@@ -622,6 +657,7 @@ READERS: dict[str, Reader] = {
     "electra": Reader(lambda: [published("electra")], _model, _directory, share=5),
     "shards": Reader(lambda: [sharded()], _model, _directory, share=5),
     "pending": Reader(interrupted, _model, _directory, share=5),
+    "writing": Reader(writers, _written, _writing, share=6),
     "safetensors": Reader(single_files, _tensors, share=12),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece"), _texts, share=8),
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level"), _texts, share=8),

@@ -163,9 +163,7 @@ def terms(config):
 def silent(config):
     """Those that it cannot be asked, and why (`minibert.laws`)."""
     pixels = ("padding_invariance", "vocabulary_permutation", "ignored_labels", "forbidden_keys", "tied_gradient")
-    norms = ("layer_norm_shift", "layer_norm_scale")
-    return {**dict.fromkeys(pixels, "it is fed with pixels: no tokens, no padding"),
-            **dict.fromkeys(norms, "its norms stand before the sub-layers and none after the tables")}  # fmt: skip
+    return dict.fromkeys(pixels, "it is fed with pixels: no tokens, no padding")
 
 
 # ---- Published names -------------------------------------------------------------------------------------------------
