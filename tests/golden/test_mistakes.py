@@ -477,7 +477,7 @@ def test_a_family_s_own_mistakes_are_named(family):
 
 
 def test_ways_of_going_on_are_named():
-    """GPT-2's, one of each entry unless all are asked, from what it writes in float32; what none explains has no name."""
+    """GPT-2's, one of each entry unless all are asked, from what it writes in float32; what is none has no name."""
     case = cases.read("gpt2/generation")
     entries = case.entries
     ways = [(id, what, way) for id, entry in CATALOGUE.items() for what, way in going.made(entry, case)]
