@@ -86,13 +86,15 @@ class Settings:
 
 
 def _flag(name: str, value: Any) -> bool:
-    if type(value) is not bool:
+    if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} {shown(value)}: expected true or false")
-    return value
+    return bool(value)
 
 
 def _early(name: str, value: Any) -> bool | str:
-    if type(value) is not bool and not (isinstance(value, str) and value == "never"):
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if not isinstance(value, str) or value != "never":
         raise InputError(f'{name} {shown(value)}: expected true, false or "never"')
     return value
 

@@ -160,7 +160,8 @@ class Model:
         module = self._going_on()
         specs = module.inputs(self.config)
         given = {generation.PROMPT: input_ids, generation.MASK: attention_mask}
-        given |= {name: settings.pop(name) for name in [*settings] if name in specs}
+        spelled = {*specs, *getattr(module, "SPELLINGS", {})}
+        given |= {name: settings.pop(name) for name in [*settings] if name in spelled}
         given = {name: value for name, value in given.items() if value is not None}
         arrays = self._checked(given, specs)[0] if given or generation.WRITTEN in specs else {}
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name in `_stepped`

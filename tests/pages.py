@@ -7,6 +7,7 @@
 import argparse
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,14 +84,16 @@ def systems(folder: Path = REFERENCE) -> str:
 
 
 def compared() -> list[str]:
-    """A row for each comparison that a family's test declares (`PUBLISHED`)."""
+    """A row for each class that a family's test declares comparisons with (`PUBLISHED`)."""
     from published import declared
 
-    return [
-        f"| [{family}](spec/{family}.md) | {one.kind} | {len(one.configs)} | "
-        + ", ".join(f"{term} ({keyword})" for keyword, term in one.labels.items()) + " |"
-        for family, several in declared("PUBLISHED") for one in several
-    ]  # fmt: skip
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for family, several in declared("PUBLISHED"):
+        for one in several:
+            terms = ", ".join(f"{term} ({keyword})" for keyword, term in one.labels.items())
+            counts[family, one.kind, terms] += len(one.configs)
+    return [f"| [{family}](spec/{family}.md) | {kind} | {count} | {terms} |"
+            for (family, kind, terms), count in counts.items()]  # fmt: skip
 
 
 COLLECTED = {"SPEC.md": index, "SYSTEMS.md": systems}

@@ -53,15 +53,19 @@ class _Given(dict):
 
 
 LAWS: dict[str, Callable[..., Finding]] = {}
-# Those of some: (whether a family's module is one of them, its laws)
+# Those of some: (whether a family's module is one of them, their laws)
 CAUSAL: dict[str, Callable[..., Finding]] = {}
 AHEAD: dict[str, Callable[..., Finding]] = {}
 STATE: dict[str, Callable[..., Finding]] = {}
 SOME = (
     (lambda module: getattr(module, "CAUSAL", False), CAUSAL),
-    (lambda module: any(hasattr(head, "AHEAD") for head in objective.heads(module, module.Config()).values()), AHEAD),
+    (lambda module: any(hasattr(head, "AHEAD") for head in _heads(module)), AHEAD),
     (lambda module: hasattr(module, "step"), STATE),
 )
+
+
+def _heads(module: ModuleType) -> Iterable[ModuleType]:
+    return objective.heads(module, module.Config(**module.PROBE)).values()
 
 
 def law(f: Callable, laws: dict[str, Callable[..., Finding]] = LAWS) -> Callable[..., Finding]:
@@ -521,6 +525,8 @@ def step_by_step(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answ
     ids, *others = view.inputs(given, ("B", "T"))
     if others:
         raise Silent(f"{others[0]} is not read token by token")
+    if (np.diff(mask.astype(np.int8), axis=1) > 0).any():
+        raise Silent("token by token, positions are counted without the padding in front of a row")
     length, logits = mask.shape[1], view.of_tokens[0].logits
     read = length // 2
     state = start({ids: x[ids][:, :read], name: mask[:, :read]})
@@ -615,7 +621,7 @@ def _without_dropout(inputs: Tensors) -> dict[str, np.ndarray]:
 
 
 def _masked(view: Parts, inputs: Tensors) -> tuple[dict[str, np.ndarray], str, np.ndarray]:
-    """(inputs with a mask that forbids no whole row, the mask's name, the mask)."""
+    """(inputs with a mask that forbids no whole row, labels that ask nothing of padding; the mask's name; the mask)."""
     names = view.inputs(view.module.inputs(view.config), dims=("B", "T"), kind="bit")
     spelled = [other for name in names for other in (name, *(s for s, n in view.spellings.items() if n == name))]
     if not spelled:
@@ -624,10 +630,21 @@ def _masked(view: Parts, inputs: Tensors) -> tuple[dict[str, np.ndarray], str, n
     like = next(inputs[other] for other in view.inputs(inputs, dims=("B", "T")))
     mask = inputs.get(name, np.ones_like(like))
     dead = ~mask.any(-1, keepdims=True)
-    if name in inputs and not dead.any():
-        return dict(inputs), name, mask
-    mask = np.where(dead, np.ones_like(mask), mask)
-    return {**inputs, name: mask}, name, mask
+    if name not in inputs or dead.any():
+        mask = np.where(dead, np.ones_like(mask), mask)
+        inputs = {**inputs, name: mask}
+    return {**inputs, **_unasked(view, inputs, mask)}, name, mask
+
+
+def _unasked(view: Parts, inputs: Tensors, mask: np.ndarray) -> dict[str, np.ndarray]:
+    """Labels without those that ask something of padding that stands before a row's first token."""
+    found = {}
+    for head in (head for head in view.heads if head.ahead and head.labels in inputs):
+        labels, ignored = inputs[head.labels].copy(), view.specs[head.labels].ignored
+        labels[:, head.ahead :][mask[:, : -head.ahead] == 0] = ignored
+        if not np.array_equal(labels, inputs[head.labels]):
+            found[head.labels] = labels
+    return found
 
 
 def _alive(view: Parts, inputs: Tensors) -> dict[str, np.ndarray]:

@@ -702,6 +702,11 @@ def test_the_published_libraries_read_what_we_save(tmp_path, prose):
             got = ours.encode(text, "pair  ")
             assert (row["input_ids"], row["offset_mapping"]) == (got.ids, got.offsets)
             assert read.decode(row["input_ids"]) == ours.decode(got.ids, skip_special_tokens=False)
+    own = ByteLevelBPE.train(prose, 600, specials=GPT2)
+    own.save(tmp_path / "gpt2")
+    theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path / "gpt2"))
+    assert (len(theirs), theirs.eos_token_id, theirs.pad_token_id) == (600, 0, None)
+    assert _differences(theirs.backend_tokenizer, own, hard(own, 500, seed=3, more=OF_GPT2)) == []
 
 
 def test_we_read_what_transformers_saves(tmp_path, prose):

@@ -175,6 +175,7 @@ _TEXT = "the cat sat on the mat."
 VALID = {  # of the others the arguments are hostile, or the inputs end early
     **{name: [["load", _TEXT], ["info", ""], ["memory", ""]] for name in ("model", "electra", "shards", "pending")},
     **{name: [["encode", _TEXT], ["corrupt", _TEXT]] for name in ("wordpiece", "byte_level", "unigram")},
+    "running": [["encode", _TEXT], ["pretrain", _TEXT]],
     **{name: [[]] for name in ("safetensors", "tokens", "run")},
     "golden": [["read"]],
     "candidate": [["read", True], ["check", True]],

@@ -437,6 +437,8 @@ def test_the_shape_and_the_filling_are_as_said():
     assert ended.shape[1] > at
     assert model.generate(max_new_tokens=3).shape == (1, 4), "without a prompt from bos_token_id"
     assert model.generate()[0, 0] == 1
+    spelled = model.generate([[7, 9], [12, 13]], input_mask=[[0, 1], [1, 1]])
+    assert np.array_equal(spelled, model.generate([[7, 9], [12, 13]], [[0, 1], [1, 1]]))
     beams = model.generate([[9, 11], [12, 13]], max_new_tokens=8, num_beams=2)
     assert np.array_equal(beams[:, :2], [[9, 11], [12, 13]])
 

@@ -486,6 +486,31 @@ def test_each_law_can_be_broken_in_a_model_of_another_kind(name):
     assert finding.error > 20 * finding.bar, finding.text
 
 
+def test_laws_are_asked_of_token_types_and_of_padding_in_front():
+    """Types are words, looked up once more in the table; what stands before a row's first token sees nothing."""
+    run, weights, inputs, *rest = of_case("gpt2/published")
+    mask = np.ascontiguousarray(inputs["attention_mask"][:, ::-1])
+    assert (mask[:, 0] == 0).any()
+    labels = np.where(mask, inputs["input_ids"], -100)
+    types = np.random.default_rng(0).integers(0, 19, mask.shape)
+    given = {**inputs, "attention_mask": mask, "labels": labels, "token_type_ids": types}
+    findings = {finding.law: finding for finding in laws.check(run, weights, given, *rest)}
+    said = findings.pop("step_by_step").text
+    assert said == "step_by_step: not asked: token_type_ids is not read token by token"
+    assert all(finding.holds for finding in findings.values()), [f.text for f in findings.values() if not f.holds]
+
+    del given["token_type_ids"]
+    said = laws.step_by_step(run, weights, given, *rest).text
+    assert said.endswith("not asked: token by token, positions are counted without the padding in front of a row")
+    given["token_type_ids"] = types
+
+    def once(weights, inputs):  # the second look-up is forgotten
+        return {key: value for key, value in run(weights, inputs).items() if not key.endswith("wte@1")}
+
+    found = laws.tied_gradient(once, weights, given, *rest)
+    assert (found.holds, found.text) == (None, "tied_gradient: not asked: gradients/transformer.wte@1 is not given")
+
+
 STATES = {
     "positions that stay": lambda state: {**state, "position": state["position"] - 1},
     "a past that is masked": lambda state: {**state, "mask": 0 * state["mask"]},

@@ -258,6 +258,13 @@ def test_text_that_gives_no_rows(content, args, said, corpus, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_vocabulary_without_the_tokens_that_rows_need(running, whole, corpus, tmp_path, capsys):
+    for family, place, said in (("bert", running, "no cls token"), ("roberta", running, "no cls token"),
+                                ("gpt2", whole, "no end of text token")):
+        args = ("--corpus", corpus, "--out", tmp_path / "run", "--vocabulary", place)
+        assert said in refused(capsys, family, *args)
+
+
 def test_a_config_of_another_vocabulary(running, corpus, tmp_path):
     """Its special ids give way to those of the vocabulary that is learnt."""
     config = tmp_path / "config.json"

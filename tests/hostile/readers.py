@@ -29,7 +29,6 @@ from .mutation import INPUT, NAMES, NUMBERS, Random, Tree
 REFERENCE = Path(__file__).resolve().parents[2] / "reference" / "golden"
 TEXT = ["The cat sat on the mat and saw a dog.", "A small dog ran after the cat!", "使用语言模型来预测下一个词。",
         "Naïve café prices rose by 3.14 per cent?", "It's the cat's mat, the dog said."]  # fmt: skip
-FAMILIES = {"wordpiece": "bert", "byte_level": "roberta", "unigram": "albert"}
 Arguments = list  # of what JSON can hold
 
 
@@ -143,25 +142,25 @@ def interrupted() -> list[Tree]:
 
 def vocabularies(kind: str) -> Callable[[], list[Tree]]:
     """Every layout of the files of a kind of tokenizer."""
+    return lambda: _layouts(kind, tokenizer(kind))
 
-    def layouts(spoken: Any) -> list[Tree]:
-        with scratch() as folder:
-            spoken.save(folder / "t")
-            whole = tree_of(folder / "t")
-        own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
-        settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
-        added = {"added_tokens.json": mutation.dumped({"<extra>": len(spoken), "two words": len(spoken) + 1})}
-        return [whole, own, own | settings, own | settings | added, {"tokenizer.json": whole["tokenizer.json"]}]
 
-    def trees() -> list[Tree]:
-        known = layouts(tokenizer(kind))
-        if kind == "byte_level":
-            theirs = layouts(tokenizers.tokenizer(kind).train(TEXT, 300, specials=families.family("gpt2").SPECIALS))
-            released = dict(zip(("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"), strict=True))
-            known += [*theirs, {released[name]: data for name, data in theirs[1].items()}]
-        return known
+def _layouts(kind: str, spoken: Any) -> list[Tree]:
+    with scratch() as folder:
+        spoken.save(folder / "t")
+        whole = tree_of(folder / "t")
+    own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
+    settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
+    added = {"added_tokens.json": mutation.dumped({"<extra>": len(spoken), "two words": len(spoken) + 1})}
+    return [whole, own, own | settings, own | settings | added, {"tokenizer.json": whole["tokenizer.json"]}]
 
-    return trees
+
+def running() -> list[Tree]:
+    """The same of GPT-2's vocabulary, also under the names of its release."""
+    specials = families.family("gpt2").SPECIALS
+    known = _layouts("byte_level", tokenizers.tokenizer("byte_level").train(TEXT * 3, 300, specials=specials))
+    released = {"vocab.json": "encoder.json", "merges.txt": "vocab.bpe"}
+    return [*known, {released[name]: data for name, data in known[1].items()}]
 
 
 @functools.cache
@@ -270,10 +269,10 @@ def texts() -> Tree:
     return {"text.txt": "\n\n".join(documents).encode()}
 
 
-RUN = ("--steps", "2", "--batch-size", "2", "--accumulate", "1", "--seq-length", "16", "--vocab-size", "90",
-       "--duplicates",
-       "1", "--threads", "1", "--checkpoint-every", "1", "--set", "num_hidden_layers=1", "hidden_size=8",
-       "num_attention_heads=2", "intermediate_size=8")  # fmt: skip
+SIZES = ("num_hidden_layers=1", "hidden_size=8", "num_attention_heads=2", "intermediate_size=8")
+STEPS = ("--steps", "2", "--batch-size", "2", "--accumulate", "1", "--seq-length", "16", "--vocab-size", "90",
+         "--duplicates", "1", "--threads", "1", "--checkpoint-every", "1")  # fmt: skip
+RUN = (*STEPS, "--set", *SIZES)
 
 
 @functools.cache
@@ -468,13 +467,13 @@ def _tensors(root: Path, arguments: Arguments) -> None:
             safetensors.read(root / name)
 
 
-def _vocabulary(kind: str) -> Callable[[Path, Arguments], int | None]:
+def _vocabulary(kind: str, family: str) -> Callable[[Path, Arguments], int | None]:
     def read(root: Path, arguments: Arguments) -> int | None:
         how, *texts = arguments
         if how == "corrupt":
             return command("corrupt", "ngram", "--tokenizer", root, stdin=texts[0].encode("utf-8", "replace"))
         if how == "pretrain":
-            return _pretrained(root, FAMILIES[kind], "--vocabulary", root)
+            return _pretrained(root, family, "--vocabulary", root)
         held = tokenizers.load(root, kind)
         if held is None:
             return None
@@ -491,10 +490,13 @@ def _vocabulary(kind: str) -> Callable[[Path, Arguments], int | None]:
 
 def _pretrained(root: Path, family: str, *options: Any) -> int:
     """A short run over valid text with these options."""
+    module = families.family(family)
+    sizes = (size.partition("=") for size in SIZES)
+    fields = ["--set", *(f"{families.field(module, name)}={value}" for name, _, value in sizes)]
     out = root.parent / "out"
     shutil.rmtree(out, ignore_errors=True)
     mutation.laid_out(texts(), out, root)
-    return command("pretrain", family, "--corpus", out / "text.txt", "--out", out / "run", *options, *RUN)
+    return command("pretrain", family, "--corpus", out / "text.txt", "--out", out / "run", *options, *STEPS, *fields)
 
 
 def _golden(root: Path, arguments: Arguments) -> int | None:
@@ -659,9 +661,10 @@ READERS: dict[str, Reader] = {
     "pending": Reader(interrupted, _model, _directory, share=5),
     "writing": Reader(writers, _written, _writing, share=6),
     "safetensors": Reader(single_files, _tensors, share=12),
-    "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece"), _texts, share=8),
-    "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level"), _texts, share=8),
-    "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram"), _texts, share=7),
+    "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),
+    "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),
+    "running": Reader(running, _vocabulary("byte_level", "gpt2"), _texts, share=4),
+    "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram", "albert"), _texts, share=7),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
     "candidate": Reader(
         candidates,
