@@ -129,13 +129,16 @@ class _Search(Trials):
 
     def _pairs(self) -> list[Trial]:
         """Two mistakes: the first explains the tensors furthest, the second what then is the first divergence."""
+        further = [t for t in self.trials if t.until > self.right.until]
+        further = sorted(further, key=lambda t: (-t.until, t.ratio))[: 16 * BASES]
+        # within what a mutant replaces nothing was held against it yet
+        wholes = [t if t.flat is not None else self.trial(t.found, t.change) for t in further]
+        wholes = [t for t in wholes if t and t.until > self.right.until]
         bases: list[Trial] = []
-        for trial in sorted(self.trials, key=lambda t: (-t.until, t.ratio))[: 4 * BASES]:
-            if trial.until > self.right.until and len(bases) < BASES:
-                whole = trial if trial.flat is not None else self.trial(trial.found, trial.change)
-                if whole and all(worst(self.evidence.distances(whole.flat, b.flat)) > EXPLAINED for b in bases):
-                    bases.append(whole)
-        for base in bases:
+        for whole in sorted(wholes, key=lambda t: (-t.until, t.ratio)):
+            if all(worst(self.evidence.distances(whole.flat, b.flat)) > EXPLAINED for b in bases):
+                bases.append(whole)
+        for base in bases[:BASES]:
             key = self.evidence.keys[min(base.until, len(self.evidence.keys) - 1)]
             near, _ = self.ordered(key.partition("/")[0], key)
             near = [f for f in near if f.listed]

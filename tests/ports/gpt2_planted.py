@@ -7,6 +7,7 @@ import contextlib
 import copy
 import importlib.util
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -88,6 +89,27 @@ def scored(f):
     return ((A, "attention", wrong),)
 
 
+def scaled_first(self, hidden_states, past_key_values=None, attention_mask=None, **_):
+    y = self.c_attn(hidden_states)
+    bias = self.c_attn.bias.chunk(3)[0]
+    q, k, v = y.chunk(3, -1)
+    scaled = (q - bias) * self.scaling + bias
+    split = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in (scaled, k, v))
+    y, probs = A.attention(self, *split, attention_mask, scaling=1.0)
+    return self.resid_dropout(self.c_proj(y.flatten(2))), probs
+
+
+def turned(x):
+    width = x.shape[-1] // 2
+    angles = torch.arange(x.shape[2])[:, None] * 10000.0 ** (-torch.arange(width) / width)
+    a, b = x.split(width, -1)
+    return torch.cat([a * angles.cos() - b * angles.sin(), b * angles.cos() + a * angles.sin()], -1)
+
+
+def rotary(module, q, k, v, mask, right=A.attention, **given):
+    return right(module, turned(q), turned(k), v, mask, **given)
+
+
 def lowest(scores, bits):
     return scores.masked_fill(~bits, torch.finfo(scores.dtype).min)
 
@@ -129,6 +151,11 @@ def parallel(self, x, attended):
     return x + attended(self.ln_1(x)) + self.mlp(self.ln_2(x))
 
 
+def norms_behind(self, x, attended):
+    x = x + self.ln_1(attended(x))
+    return x + self.ln_2(self.mlp(x))
+
+
 def norms_exchanged(self, x, attended):
     x = x + attended(self.ln_2(x))
     return x + self.mlp(self.ln_1(x))
@@ -146,6 +173,27 @@ def norm(f):
         return f(x - x.mean(-1, keepdim=True), self.eps) * self.weight + self.bias
 
     return ((nn.LayerNorm, "forward", forward),)
+
+
+class LostTerm(torch.autograd.Function):
+    """Layer norm whose backward lacks x̂ mean(dy·g·x̂)."""
+
+    @staticmethod
+    def of(self, x):
+        return LostTerm.apply(x, self.weight, self.bias, self.eps)
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, eps):
+        centred = x - x.mean(-1, keepdim=True)
+        r = (centred.pow(2).mean(-1, keepdim=True) + eps).rsqrt()
+        ctx.save_for_backward(centred * r, r, weight)
+        return centred * r * weight + bias
+
+    @staticmethod
+    def backward(ctx, dy):
+        xhat, r, weight = ctx.saved_tensors
+        g = dy * weight
+        return r * (g - g.mean(-1, keepdim=True)), (dy * xhat).flatten(0, -2).sum(0), dy.flatten(0, -2).sum(0), None
 
 
 # ---- The model -------------------------------------------------------------------------------------------------------
@@ -297,6 +345,10 @@ def tanh_gelu(c):
     return lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + c * x**3)))
 
 
+def other_layer(name):
+    return re.sub(r"\.h\.(\d)\.", lambda m: f".h.{1 - int(m[1])}.", name)
+
+
 def unnamed_norms(w):
     return {name: np.full_like(a, name.endswith("weight")) if ".ln_" in name else a for name, a in w.items()}
 
@@ -314,6 +366,7 @@ PLANTED = {
     "no_mask": Fault("A12", masked(lambda bits, pad: None)),
     "padding_seen": Fault("A11 A12", masked(lambda bits, pad: torch.ones(bits.shape[-2:]).tril().bool()[None, None])),
     "mask_transposed": Fault("A13", masked(lambda bits, pad: bits.transpose(2, 3))),
+    "padding_on_both_axes": Fault("A13", masked(lambda bits, pad: bits & pad.transpose(2, 3))),
     "mask_inverted": Fault("A11", masked(lambda bits, pad: ~bits)),
     "masked_after_softmax": Fault(
         "A10", scored(lambda s, bits: s.softmax(-1) * bits)),
@@ -329,6 +382,9 @@ PLANTED = {
     "layer_number_plus_1": Fault("gpt2-15", model=scaled(lambda a, i: a.scaling * (i + 1) / (i + 2)), case="probe"),
     "scale_switch_ignored": Fault("gpt2-15", config={"scale_attn_weights": True}, case="probe"),
     "temperature": Fault("", model=scaled(lambda a, i: a.scaling * 1.1)),
+    "query_scaled_before_bias": Fault("A30", ((theirs.GPT2Attention, "forward", scaled_first),)),
+    "rotary": Fault("E15", ((A, "attention", rotary),)),
+    "window_of_4": Fault("", masked(lambda bits, pad: bits & torch.ones(bits.shape[-2:]).triu(-3).bool())),
     "keys_first": Fault("A30", chunks(1, 0, 2)),
     "values_before_keys": Fault("gpt2-11", chunks(0, 2, 1)),
     "values_first": Fault("gpt2-11", chunks(2, 0, 1)),
@@ -346,6 +402,8 @@ PLANTED = {
     "residual_normed": Fault("L09", block(from_normed(True, True))),
     "attention_residual_normed": Fault("L09", block(from_normed(True, False))),
     "parallel": Fault("gpt2-14", block(parallel)),
+    "norms_behind": Fault("", block(norms_behind)),
+    "backward_without_projection": Fault("L12", ((nn.LayerNorm, "forward", LostTerm.of),)),
     "norms_exchanged": Fault("L07", block(norms_exchanged)),
     "first_norm_twice": Fault("L07", block(first_norm_twice)),
     "no_final_norm": Fault("L10", model=of("transformer.ln_f", lambda right: lambda x: x)),
@@ -365,6 +423,7 @@ PLANTED = {
     "positions_by_mask": Fault("E04", (*HOLD,), model=counted_positions),
     "no_positions": Fault("", model=behind("transformer.wpe", lambda y: 0 * y)),
     "words_times_root": Fault("gpt2-16", model=behind("transformer.wte", lambda y: y * y.shape[-1] ** 0.5)),
+    "look_up_detached": Fault("O08", model=behind("transformer.wte", torch.Tensor.detach)),
     "last_of_repeated_wins": Fault("E11", model=last_wins),
     # head and loss
     "untied_copy": Fault("H01 O08", model=untied),
@@ -386,6 +445,7 @@ PLANTED = {
     "pads_counted": Fault("D10", loss(pads_counted)),
     "vocabulary_padded": Fault("H18", loss(padded_vocabulary)),
     "softmax_over_positions": Fault("S08", loss(over_positions)),
+    "base_2": Fault("", loss(lambda z, y: ce(z[:, :-1], y[:, 1:]) / math.log(2))),
     "smoothed": Fault("", loss(lambda z, y: ce(z[:, :-1], y[:, 1:], label_smoothing=0.1))),
     # loading
     "square_c_proj_not_transposed": Fault("C01 C06", weights=changed("attn.c_proj.weight", np.transpose)),
@@ -394,11 +454,19 @@ PLANTED = {
     "norms_not_found": Fault("C02", weights=unnamed_norms),
     "no_biases": Fault("gpt2-18", weights=changed("bias", np.zeros_like)),
     "rows_of_positions_cut": Fault("C11", weights=changed("wpe.weight", lambda a: np.concatenate([a[2:], 0 * a[:2]]))),
+    "no_key_bias": Fault("A29", weights=changed("c_attn.bias", lambda a: a * np.repeat([1, 0, 1], len(a) // 3))),
+    "layers_exchanged": Fault("", weights=lambda w: {n: w[other_layer(n)] for n in w}),
     "rounded": Fault("C10", weights=lambda w: {n: a.astype(np.float16).astype(a.dtype) for n, a in w.items()}),
     # dropout
     "embedding_rate_for_residual": Fault("gpt2-17", config={"embd_pdrop": 0.2, "resid_pdrop": 0.15}, case="probe"),
     "residual_rate_for_attention": Fault("D13", config={"attn_pdrop": 0.2, "resid_pdrop": 0.3}, case="probe"),
     "keep_for_rate": Fault("D12", config={"attn_pdrop": 0.7, "resid_pdrop": 0.8, "embd_pdrop": 0.85}, case="probe"),
+    # two at once
+    "erf_and_eps": Fault("L01 G02", config={"activation_function": "gelu", "layer_norm_epsilon": 1e-3}),
+    "per_head_and_erf": Fault("A19 G02", attention(per_head), config={"activation_function": "gelu"}),
+    "residual_normed_and_not_shifted": Fault("L09 gpt2-05", (*block(from_normed(True, True)), *loss(ce))),
+    "thirds_and_no_final_norm": Fault(
+        "gpt2-11 L10", chunks(2, 1, 0), model=of("transformer.ln_f", lambda right: lambda x: x)),
     # steps
     "everything_decays": Fault("O04", decaying(None), steps=True),
     "nothing_decays": Fault("O04", decaying(True), steps=True),

@@ -30,7 +30,8 @@ def test_it_is_named(name, tmp_path):
     wanted, diagnosis = PLANTED[name].ids.split(), said(PLANTED[name], tmp_path)
     assert diagnosis is not None, "nothing shows"
     assert diagnosis.ids == wanted, diagnosis.lines[:3]
-    assert diagnosis.kind == ("unknown" if not wanted else "mistake" if len(wanted) == 1 else "tie")
+    several = "pair" if "_and_" in name else "tie"
+    assert diagnosis.kind == ("unknown" if not wanted else "mistake" if len(wanted) == 1 else several)
 
 
 @pytest.mark.parametrize("case", ["published", "probe"])

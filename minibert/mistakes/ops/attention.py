@@ -446,6 +446,12 @@ of_attention = partial(swap, name="attention")
 _scale = "FareedKhan-dev/train-llm-from-scratch#3; omihub777/ViT-CIFAR#12; Graylab/DL4Proteins-notebooks#12; "
 
 
+def causal(maker: Callable) -> Callable:
+    """No mutant where tokens attend to later ones."""
+    module = lambda subject: families.family(subject.family)  # noqa: E731
+    return lambda subject, at: maker(subject, at) if getattr(module(subject), "CAUSAL", False) else []
+
+
 def seeing(what: str, rule: Callable[[Array, Array], Array], masked: str = "min") -> Callable:
     """Another mask where each query has its own: rule(how many places before the query a key stands (T, S), which keys
     are there (B, 1, 1, S)) -> bits.
@@ -583,6 +589,11 @@ entry(
     mutants=[
         of_attention("the mask stands on the query axis", replacement=_query_mask(both=False)),
         of_attention("the mask stands on both axes", replacement=_query_mask(both=True)),
+        *(
+            causal(seeing(f"the padding's mask stands on {axes}", lambda before, seen, both=both:
+                          (before >= 0) & seen.swapaxes(2, 3) & (seen if both else True)))
+            for axes, both in (("the query axis", False), ("both axes", True))
+        ),
     ],
 )  # fmt: skip
 entry(
