@@ -22,8 +22,14 @@ is, token for token, what `generate` of transformers 5.23 chooses (generation/lo
     the end      of a row: `max_length`; with beams also when no sequence could become better than the worst of W
                  finished ones: by the length so far (early_stopping false), by `max_length` where length_penalty is
                  above 0 ("never"), or when there are W (true)                                                      (5)
+    nothing left a row of which every token is forbidden ends with what was written; with beams the best sequence that
+                 was running, where none is finished                                                                (6)
 
-All numbers are in the precision of the logits, but the sums of (3), which are in float64. transformers takes float32.
+Two exceptions: at (6) transformers writes id 0 (greedy), fails (sampled) or takes any (beams); and where there are more
+beams than ids that do not end, it counts ended sequences that it fills the beams up with for (5, true).
+
+All numbers are in the precision of the logits, but the sums of (3) and the scores of (4), in float64. transformers
+takes float32.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -244,11 +250,8 @@ def narrowed(scores: Array, settings: Settings) -> Array:
 
 
 def drawn(scores: Array, u: Array) -> Array:
-    """The ids (N,) of (3) for numbers u (N,) from [0, 1); InputError where every score of a row is -inf."""
-    most = scores.max(1, keepdims=True)
-    left = "no token is left to draw from: every one is forbidden; look at no_repeat_ngram_size and min_length"
-    require(bool(np.isfinite(most).all()), left)
-    sums = np.exp((scores - most).astype(np.float64)).cumsum(1)
+    """The ids (N,) of (3) for numbers u (N,) from [0, 1)."""
+    sums = np.exp((scores - scores.max(1, keepdims=True)).astype(np.float64)).cumsum(1)
     return (sums <= u[:, None] * sums[:, -1:]).sum(1)
 
 
@@ -292,11 +295,16 @@ def _written(
     scores, lengths = np.zeros(rows), np.zeros(rows, np.int64)
     for number in range(settings.max_length - length):
         logits, state = step(new, state)
-        chosen = choose(allowed(logits, ids, settings, begins), number)
+        may = allowed(logits, np.minimum(ids, logits.shape[1] - 1), settings, begins)  # the fill may be beyond
+        stuck = may.max(1) == -np.inf  # (6)
+        done = done | stuck
+        if done.all():
+            break
+        chosen = choose(np.where(stuck[:, None], 0, may), number)
         scores = scores + np.where(done, 0, _log_softmax(logits)[np.arange(rows), chosen])
         written = np.where(done, settings.fill, chosen)
         ids = np.concatenate([ids, written[:, None]], 1)
-        new = np.where(done, 0, chosen)[:, None]  # the fill may be beyond the table
+        new = np.where(done, 0, chosen)[:, None]
         lengths = lengths + ~done
         done = done | np.isin(chosen, settings.eos_token_id)
         if progress is not None:
@@ -332,6 +340,14 @@ class _Beams(NamedTuple):
         ids = np.take_along_axis(self.ids, places[..., None], 1)
         return _Beams(ids, *(np.take_along_axis(a, places, 1) for a in (self.scores, self.there)))
 
+    def longer(self) -> "_Beams":
+        """With room for one more token."""
+        return self._replace(ids=np.pad(self.ids, ((0, 0), (0, 0), (0, 1)), constant_values=_NONE))
+
+    def ended(self, which: Array, written: int, s: Settings) -> "_Beams":
+        """As finished ones; those that are not: -inf."""
+        return _Beams(self.ids, np.where(which, _scored(self.scores, written, s), -np.inf), which)
+
 
 def beam(step: Step, state: State, ids: Array, settings: Settings, begins: Array | None = None) -> Written:
     """(4): the best sequence of each row. The prompt is read once a row; its state is repeated for the beams then."""
@@ -361,11 +377,10 @@ def beam(step: Step, state: State, ids: Array, settings: Settings, begins: Array
         just = ended & (np.arange(best.shape[1]) < width) & np.isfinite(sums) & better[:, None]
         if s.early_stopping is True:
             just &= ~finished.there.all(1, keepdims=True)
-        final = np.where(just, sums / (now - length) ** s.length_penalty, -np.inf)
-        before = np.pad(finished.ids, ((0, 0), (0, 0), (0, 1)), constant_values=_NONE)
-        merged = _Beams(*(np.concatenate(pair, 1) for pair in
-                          ((before, grown), (finished.scores, final), (finished.there, just))))  # fmt: skip
-        finished, _ = merged.best(width)
+        stuck = np.isfinite(running.scores) & (sums[:, :1] == -np.inf) & ~finished.there.any(1, keepdims=True)  # (6)
+        finished, _ = _Beams(*(np.concatenate(parts, 1) for parts in zip(
+            finished.longer(), running.longer().ended(stuck, now - 1 - length, s),
+            _Beams(grown, sums, ended).ended(just, now - length, s), strict=True))).best(width)  # fmt: skip
 
         running, places = _Beams(grown, np.where(ended, -np.inf, sums), ~ended).best(width)
         better &= _may_improve(running, finished, now, length, s)
@@ -386,11 +401,16 @@ def _may_improve(running: _Beams, finished: _Beams, now: int, length: int, s: Se
     which is -inf while there are fewer than W.
     """
     most = s.max_length if s.early_stopping == "never" and s.length_penalty > 0 else now
-    return running.scores[:, 0] / (most - length) ** s.length_penalty > finished.scores.min(1)
+    return _scored(running.scores[:, 0], most - length, s) > finished.scores.min(1)
+
+
+def _scored(sums: Array, written: int, s: Settings) -> Array:
+    """(4) of sums of log probabilities; in float64 at least, whose range holds every power of a length."""
+    return sums.astype(np.result_type(sums, np.float64)) / float(max(written, 1)) ** s.length_penalty
 
 
 def _filled(finished: _Beams, length: int, s: Settings) -> Written:
-    """The first of each row, filled up behind its end to the longest; a row of which no sequence is left as it was."""
+    """The first of each row, filled up behind its end to the longest."""
     ids = finished.ids[:, 0]
     there = ids != _NONE
     ids = np.where(there, ids, s.pad_token_id or (s.eos_token_id or (0,))[0])  # as published: not by a pad id 0

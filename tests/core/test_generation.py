@@ -240,6 +240,44 @@ def test_no_ngram_stands_twice(seed, size):
             assert len({*ngrams}) == len(ngrams)
 
 
+@pytest.mark.parametrize("way", [{"num_beams": 1}, {"num_beams": 2}, {"num_beams": 7}, {"do_sample": True}], ids=str)
+def test_a_row_of_which_every_token_is_forbidden_ends_there(way):
+    """It keeps what was written, and its score; the other goes on."""
+    table, ids = drawn_chain(11, 5), [[1, 0, 2, 0], [1, 1, 1, 1]]
+    (step, begun), settings = chain(table), {"max_length": 11, "no_repeat_ngram_size": 1, "pad_token_id": 9}
+    if way == {"do_sample": True}:
+        u = np.random.default_rng(0).random((7, 2))
+        written = generation.sampled(step, begun(2), np.array(ids), Settings(**settings, **way), u)
+    else:
+        written = run(table, ids, length_penalty=0.0, **settings, **way)
+    assert written.lengths.tolist() == [2, 4]
+    assert written.ids.shape == (2, 8)
+    for row, begin, length, total in zip(written.ids, ids, written.lengths, written.scores, strict=True):
+        assert row[:4].tolist() == begin
+        assert sorted({*row[: 4 + length].tolist()}) == [0, 1, 2, 3, 4]
+        assert set(row[4 + length :]) <= {9}
+        due = score(table, row[: 4 + length].tolist()) - score(table, begin)
+        assert total == pytest.approx(due + first_step(table, begin, row[4]))
+    alone = run(table, [[0, 1, 2, 3, 4]], **{**settings, "max_length": 9}, **way) if "num_beams" in way else None
+    assert alone is None or (alone.ids.tolist(), alone.scores.tolist()) == ([[0, 1, 2, 3, 4]], [0.0])
+
+
+def first_step(table, begin, token):
+    """What the chain's first score differs by: it has not read what comes before the last id."""
+    return table[len(table) - 1, begin[-1], token] - table[begin[-2], begin[-1], token]
+
+
+def test_of_beams_that_may_not_go_on_the_best_is_taken():
+    """Wide enough for every order of the ids: the best of them."""
+    table = drawn_chain(12, 5)
+    written = run(table, [[1]], max_length=20, num_beams=24, no_repeat_ngram_size=1, length_penalty=2.0)
+    best = max(itertools.permutations([0, 2, 3, 4]), key=lambda rest: score(table, [1, *rest]))
+    assert written.ids.tolist() == [[1, *best]]
+    assert written.scores[0] == pytest.approx(score(table, [1, *best]) / 16)
+    ended = run(table, [[1]], max_length=20, num_beams=24, no_repeat_ngram_size=1, eos_token_id=(3,))
+    assert ended.ids[0, ended.lengths[0]] == 3, "what is finished stands before what ran dry"
+
+
 def test_scores_of_what_may_come():
     ids = np.array([[0, 1, 0, 1], [2, 2, 0, 3]])
     scores = np.array([[1.0, -1.0, 2.0, 0.5], [4.0, 3.0, -2.0, 1.0]])
@@ -304,8 +342,6 @@ def test_what_has_no_probability_is_never_drawn():
     scores = np.array([[-np.inf, 0.0, -np.inf, 0.0, -np.inf]])
     for u, due in ((0.0, 1), (0.4999, 1), (0.5, 3), (np.nextafter(1, 0), 3)):
         assert generation.drawn(scores, np.array([u])).tolist() == [due]
-    with pytest.raises(InputError, match="no token is left to draw from"):
-        generation.drawn(np.full((1, 3), -np.inf), np.array([0.5]))
 
 
 def test_samples_follow_their_numbers():
@@ -600,6 +636,19 @@ def test_beams_are_the_published_ones(twins, monkeypatch, width):
 ], ids=str)  # fmt: skip
 def test_beams_are_the_published_ones_with_other_settings(twins, monkeypatch, settings):
     same(twins, monkeypatch, num_beams=3, max_new_tokens=12, **settings)
+
+
+@pytest.mark.parametrize(("early", "ends"), [(False, [1, 2]), ("never", [1, 2]), (True, [1])], ids=str)
+def test_more_beams_than_ids_are_the_published_ones(monkeypatch, early, ends):
+    """All but one case: early_stopping with more beams than ids that do not end (generation.md, GEN-6)."""
+    for seed in range(3):
+        model = minibert.create("gpt2", seed=seed, dtype="float64", **{**SIZES, "vocab_size": 3})
+        spared = published.spared(model)
+        twin = published.twin(model.config, model.state_dict(), spared, "GPT2LMHeadModel")
+        pair = model, twin, np.array([[0], [1]]), np.ones((2, 1), int)
+        for penalty in (-1.0, 0.0, 2.0):
+            same(pair, monkeypatch, num_beams=5, eos_token_id=ends, early_stopping=early, max_length=9,
+                 length_penalty=penalty, pad_token_id=0)  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic")
