@@ -105,12 +105,6 @@ def _early(name: str, value: Any) -> bool | str:
     return value
 
 
-def _temperature(name: str, value: Any) -> float:
-    if isinstance(value, int | float) and value == 0:
-        raise InputError(f"{name} 0: for the most probable token each time, do not sample (do_sample)")
-    return real(name, value, 1e-6, 1e6)
-
-
 def _ids(name: str, value: Any) -> tuple[int, ...]:
     value = value.tolist() if isinstance(value, np.ndarray) else value
     several = value if isinstance(value, list | tuple) else [value]
@@ -126,7 +120,7 @@ MOST, MOST_BEAMS, MOST_ENDS = 2**31 - 1, 1024, 64
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "max_length": _limit(1), "min_length": _limit(0), "max_new_tokens": _limit(1), "min_new_tokens": _limit(0),
     "do_sample": _flag, "num_beams": lambda name, value: whole(name, value, 1, MOST_BEAMS), "early_stopping": _early,
-    "temperature": _temperature, "top_k": _limit(0), "top_p": lambda name, value: real(name, value, 0, 1),
+    "temperature": lambda name, value: real(name, value, 0, 1e6), "top_k": _limit(0), "top_p": lambda name, value: real(name, value, 0, 1),
     "length_penalty": lambda name, value: real(name, value, -20, 20), "no_repeat_ngram_size": _limit(0),
     "repetition_penalty": lambda name, value: real(name, value, 1e-6, 1e6), "bos_token_id": _limit(0),
     "eos_token_id": _ids, "pad_token_id": _limit(0), "decoder_start_token_id": _limit(0),
@@ -150,22 +144,33 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "begin_suppress_tokens": ([],), "token_healing": (False,), "guidance_scale": (1,), "watermarking_config": (),
     "constraints": (), "force_words_ids": (), "dola_layers": (), "max_time": (), "stop_strings": (),
 }  # fmt: skip
+DRAWING = """temperature top_k top_p typical_p min_p top_h epsilon_cutoff eta_cutoff""".split()  # nobody else reads them
 NAMES = tuple(_CHECKS)
 DEFAULT_NEW = 20  # tokens, where nothing says how many
 
 
-def settled(given: Mapping[str, Any], file: Mapping[str, Any], config: Any, length: int) -> tuple[Settings, bool]:
-    """(the settings for rows of `length` tokens, whether anything says how many tokens are to be written).
+def stated(file: Mapping[str, Any] | None, config: Any) -> dict[str, Any]:
+    """What counts where the caller says nothing: generation_config.json, without it (None) the config's fields of these
+    names.
+    """
+    return {name: getattr(config, name, None) for name in NAMES} if file is None else dict(file)
+
+
+def settled(
+    given: Mapping[str, Any], file: Mapping[str, Any] | None, config: Any, length: int
+) -> tuple[Settings, str | None]:
+    """(the settings for rows of `length` tokens, what the caller said of how many tokens there may be: its name).
 
     given: what the caller said, which wins; None: nothing, and of an id that there is none. file: what
-    generation_config.json says; where there is none the config's fields of these names count, as published.
-    max_new_tokens and min_new_tokens win over max_length and min_length that come from the same place. InputError for
-    what is unknown, out of range, or would change tokens and is not implemented.
+    generation_config.json says (`stated`). max_new_tokens and min_new_tokens win over max_length and min_length that
+    come from the same place. A max_length that nobody gave and rows have already counts as none. InputError for what is
+    unknown, out of range, or would change tokens and is not implemented.
     """
-    stated = file if file else {name: getattr(config, name, None) for name in NAMES}
-    stated = {name: value for name, value in stated.items() if name not in given}
-    known = _checked(stated, "generation_config.json: " if file else "")
+    where, known = "" if file is None else "generation_config.json: ", stated(file, config)
     said = _checked(given, "")
+    known = {name: value for name, value in known.items() if name not in given}
+    drawing = {**_checked({"do_sample": known.get("do_sample")}, where), **said}["do_sample"]
+    known = _checked({name: value for name, value in known.items() if drawing or name not in DRAWING}, where)
     for new, whole_length in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
         if said.get(new) is None and said.get(whole_length) is not None:
             known.pop(new, None)
@@ -173,15 +178,18 @@ def settled(given: Mapping[str, Any], file: Mapping[str, Any], config: Any, leng
     for new, whole_length in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
         if (more := merged.pop(new, None)) is not None:
             merged[whole_length] = length + more
-    limited = merged.get("max_length") is not None
-    if not limited:
+    limit = next((name for name in ("max_new_tokens", "max_length") if said.get(name) is not None), None)
+    most = merged.get("max_length")
+    if most is None or (limit is None and most <= length):
         merged["max_length"] = length + DEFAULT_NEW
     chosen = Settings(**{name: value for name, value in merged.items() if value is not None})
     many = f"num_beams {chosen.num_beams} with do_sample: beams that sample are not implemented; choose one of the two"
     require(chosen.num_beams == 1 or not chosen.do_sample, many)
+    divides = f"temperature {chosen.temperature:g}: scores are divided by it; to take the most probable token each time"
+    require(chosen.temperature >= 1e-6 or not chosen.do_sample, f"{divides}, do not sample")
     short = f"max_length {chosen.max_length}: the rows have {length} tokens already; max_new_tokens counts new ones"
     require(chosen.max_length > length, short)
-    return chosen, limited
+    return chosen, limit
 
 
 def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -191,12 +199,15 @@ def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name in _CHECKS:
             kept[name] = None if value is None else _CHECKS[name](f"{where}{name}", value)
         elif name not in HARMLESS and value is not None:
-            about = nearest(name, NAMES) or f"; {name}=None passes it over"
+            about = (not where and nearest(name, NAMES)) or f"; {_passed(name)}"
             require(name in NEUTRAL, f"{where}unknown setting {shown(name)}{about}")
             neutral = isinstance(value, bool | int | float | list) and value in NEUTRAL[name]
-            wanted = " or ".join(map(str, (*NEUTRAL[name], None)))
-            require(neutral, f"{where}{name} {shown(value)}: not implemented; {name}={wanted} passes it over")
+            require(neutral, f"{where}{name} {shown(value)}: not implemented; {_passed(name)}")
     return kept
+
+
+def _passed(name: str) -> str:
+    return f"{shown(name)[1:-1]}=None passes it over, on the command line --pass-over {shown(name)[1:-1]}"
 
 
 # ---- Which tokens may come, (1) --------------------------------------------------------------------------------------
@@ -452,17 +463,24 @@ def rows_of(specs: Mapping[str, str]) -> str:
     return WRITTEN if WRITTEN in specs else PROMPT
 
 
+def padded(specs: Mapping[str, str]) -> bool:
+    """Whether prompts may be padded: there is a mask of their tokens."""
+    return MASK in specs and signatures.parse(specs[MASK]).dims == signatures.parse(specs[PROMPT]).dims
+
+
 def begun(
     network: ModuleType, p: Any, config: Any, arrays: Mapping[str, Array], said: Mapping[str, Any],
-    file: Mapping[str, Any],
+    file: Mapping[str, Any] | None, going: tuple[Callable, Callable] | None = None,
 ) -> Begun:  # fmt: skip
     """What a family's network has read of its inputs, which are checked: the prompt, or the source. said, file: as
-    given and file of `settled`. InputError for settings, and for rows longer than the position table.
+    given and file of `settled`; going: start and step in the place of the network's own. InputError for settings, and
+    for rows longer than the position table.
     """
+    start, step = going or (network.start, network.step)
     specs = network.inputs(config)
     name, sourced = rows_of(specs), WRITTEN in specs
     ids = arrays.get(name)
-    settings, limited = settled(said, file, config, 1 if ids is None else ids.shape[1])
+    settings, limit = settled(said, file, config, 1 if ids is None else ids.shape[1])
     bound = getattr(config, signatures.parse(specs[name]).bound)
     for setting in ("forced_bos_token_id", "forced_eos_token_id"):
         for one in _several(getattr(settings, setting)):
@@ -474,20 +492,21 @@ def begun(
         rows = len(next(iter(arrays.values()))) if sourced else 1
         ids = np.full((rows, 1), _below(kind, getattr(settings, kind), bound))
     if sourced:
-        settings = _within(network, config, settings, limited, ids, ids.shape[1])
-        state = network.start(p, config, {key: array for key, array in arrays.items() if key != name})
+        settings = _within(network, config, settings, limit, ids, ids.shape[1])
+        state = start(p, config, {key: array for key, array in arrays.items() if key != name})
         if ids.shape[1] > 1:
-            _, state = network.step(p, config, ids[:, :-1], state)
+            _, state = step(p, config, ids[:, :-1], state)
         return Begun(ids, state, np.zeros(len(ids), np.int64), settings)
+    taken = (name, MASK) if padded(specs) else (name,)
     for key in arrays:
-        require(key in (name, MASK), f"generate goes on from {name} and {MASK}; it does not take {key}")
+        require(key in taken, f"generate goes on from {' and '.join(taken)}; it does not take {key}")
     mask = arrays.get(MASK, np.ones_like(ids))
     behind = np.flatnonzero(mask[:, -1] == 0)
     require(not behind.size, f"{MASK}: row {behind[:1].sum()} ends in padding; pad prompts on the left")
-    settings, begins = _within(network, config, settings, limited, ids, int(mask.sum(1).max())), mask.argmax(1)
+    settings, begins = _within(network, config, settings, limit, ids, int(mask.sum(1).max())), mask.argmax(1)
     read = slice(int(begins.min()), -1)  # nothing attends to padding in front of every row
-    prompt = {name: ids[:, read], MASK: mask[:, read]}
-    return Begun(ids, network.start(p, config, prompt if prompt[name].size else {}), begins, settings)
+    prompt = {key: {name: ids, MASK: mask}[key][:, read] for key in taken}
+    return Begun(ids, start(p, config, prompt if prompt[name].size else {}), begins, settings)
 
 
 def written(
@@ -521,7 +540,7 @@ def _below(name: str, one: int, bound: int) -> int:
     return one
 
 
-def _within(network: ModuleType, config: Any, s: Settings, limited: bool, ids: Array, longest: int) -> Settings:
+def _within(network: ModuleType, config: Any, s: Settings, limit: str | None, ids: Array, longest: int) -> Settings:
     """The settings for rows that the position table holds, the last token, which nobody reads, beside it."""
     letter = signatures.parse(network.inputs(config)[rows_of(network.inputs(config))]).dims[1]
     if letter not in (known := network.lengths(config)):
@@ -533,5 +552,5 @@ def _within(network: ModuleType, config: Any, s: Settings, limited: bool, ids: A
     if new <= room:
         return s
     many = f"{new} new tokens after {longest} are more than {table}, {most}, has places for: at most {room} are new"
-    require(not limited, f"{many} (max_new_tokens)")
+    require(limit is None, f"{many} ({limit})")
     return replace(s, max_length=ids.shape[1] + room)

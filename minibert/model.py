@@ -22,14 +22,14 @@ class Model:
     """What `minibert.create` and `minibert.load` return.
 
     family: its name; config: its frozen Config; params: the tree of parameters; tokenizer: or None; generation: what
-    generation_config.json says, by published names.
+    generation_config.json says, by published names, or None without that file.
     """
 
     def __init__(
         self, family: str, config: Any, params: Tree, tokenizer: Any = None, generation: dict[str, Any] | None = None
     ):
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
-        self.generation = {} if generation is None else generation
+        self.generation = generation
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
 
@@ -143,12 +143,13 @@ class Model:
         (1.0), length_penalty (1.0), early_stopping (False, True, "never"), no_repeat_ngram_size (0),
         repetition_penalty (1.0), eos_token_id (one or several, None: no end), pad_token_id, bos_token_id (what a row
         begins with that is given no ids), decoder_start_token_id, forced_bos_token_id, forced_eos_token_id; what is
-        not given is as generation_config.json says, without that file as the config says. seed (0), or uniforms
-        (steps, B) from [0, 1): what is drawn with do_sample; first (0): the number of the first row among those of the
-        seed. progress: called with the ids (B,) of each step as they
-        are written, not with beams. How each token is chosen: `minibert.generation`. Raises InputError as `encode`
-        does, for settings that are unknown, out of range or not implemented, and where a row would become longer than
-        the position table (without max_new_tokens and max_length it ends there).
+        not given is as generation_config.json says, without that file as the config says; max_new_tokens wins over a
+        max_length from the same place. seed (0), or uniforms (steps, B) from [0, 1): what is drawn with do_sample;
+        first (0): the number of the first row among those of the seed. progress: called with the ids (B,) of each step
+        as they are written, not with beams. How each token is chosen: `minibert.generation`. Raises InputError as
+        `encode` does, for a head that the parameters lack, for settings that are unknown, out of range or not
+        implemented, and where the caller's max_new_tokens or max_length lets a row become longer than the position
+        table (else it ends there).
         """
         return self.written(input_ids, attention_mask, **settings).ids
 

@@ -363,8 +363,8 @@ class Fields:
     eos_token_id, pad_token_id, bos_token_id = 4, None, 2
 
 
-def settled(given=(), file=(), length=3):
-    return generation.settled(dict(given), dict(file), Fields(), length)[0]
+def settled(given=(), file=None, length=3):
+    return generation.settled(dict(given), file, Fields(), length)[0]
 
 
 def test_arguments_win_over_the_file_and_the_file_over_the_config():
@@ -376,20 +376,45 @@ def test_arguments_win_over_the_file_and_the_file_over_the_config():
     both = settled({"max_length": 6, "max_new_tokens": 9})
     assert both.max_length == 12
     assert settled({"eos_token_id": np.array([3, 1])}).eos_token_id == (3, 1)
-    assert generation.settled({}, {}, Fields(), 3)[1] is False
-    assert generation.settled({}, {"max_length": 9}, Fields(), 3)[1] is True
+    for said, limit in (({}, None), ({"max_length": 5}, "max_length"), ({"max_new_tokens": 5}, "max_new_tokens")):
+        assert generation.settled(said, {"max_length": 9, "max_new_tokens": 4}, Fields(), 3)[1] == limit
+
+
+def test_a_file_that_says_nothing_is_one():
+    """Then the config says nothing either."""
+    assert settled(file={}) == Settings(max_length=23)
+
+
+def test_what_greedy_never_reads_is_no_reason_to_refuse_a_file():
+    file = {"temperature": 0.0, "typical_p": 0.9, "min_p": 0.1, "top_h": 0.3, "epsilon_cutoff": 0.1, "eta_cutoff": 0.1}
+    for more in ({}, {"do_sample": False}):
+        assert settled(file={**file, **more}) == settled({"do_sample": None}, {**file, "do_sample": True})
+        assert settled({"temperature": 0, **more}).temperature == 0
+    for name in file:
+        with pytest.raises(InputError, match=name):
+            settled({"do_sample": True}, {name: file[name]})
+    with pytest.raises(InputError, match="do_sample 1: expected true or false"):
+        settled(file={"do_sample": 1})
+
+
+def test_a_length_that_nobody_gave_to_this_prompt_bounds_no_longer_one():
+    assert settled(file={"max_length": 3}).max_length == 3 + generation.DEFAULT_NEW
+    assert settled(file={"max_length": 4}).max_length == 4
 
 
 @pytest.mark.parametrize(("given", "file", "line"), [
     ({"num_beam": 2}, {}, "unknown setting 'num_beam'; did you mean 'num_beams'?"),
-    ({}, {"alignment": 3}, "generation_config.json: unknown setting 'alignment'; alignment=None passes it over"),
-    ({}, {"typical_p": 0.9}, "generation_config.json: typical_p 0.9: not implemented; typical_p=1 or None passes it o"),
+    ({}, {"alignment": 3}, "generation_config.json: unknown setting 'alignment'; alignment=None passes it over, on the "
+                           "command line --pass-over alignment"),
+    ({}, {"top_kk": 3}, "generation_config.json: unknown setting 'top_kk'; top_kk=None passes it over, on the command"),
+    ({"do_sample": True}, {"typical_p": 0.9}, "generation_config.json: typical_p 0.9: not implemented; typical_p=None"),
     ({}, {"bad_words_ids": [[1]]}, "generation_config.json: bad_words_ids [[1]]: not implemented; bad_words_ids=None "),
-    ({"num_return_sequences": 2}, {}, "num_return_sequences 2: not implemented; num_return_sequences=1 or None passes"),
+    ({"num_return_sequences": 2}, {}, "num_return_sequences 2: not implemented; num_return_sequences=None passes"),
     ({"num_beams": 0}, {}, "num_beams 0: expected a whole number from 1 to 1024"),
     ({"num_beams": 2, "do_sample": True}, {}, "num_beams 2 with do_sample: beams that sample are not implemented"),
     ({"do_sample": 1}, {}, "do_sample 1: expected true or false"),
-    ({"temperature": 0.0}, {}, "temperature 0: for the most probable token each time, do not sample (do_sample)"),
+    ({"temperature": 0.0, "do_sample": True}, {}, "temperature 0: scores are divided by it; to take the most probable "),
+    ({"temperature": -1.0}, {}, "temperature -1.0: expected a number from 0 to 1e+06"),
     ({"top_p": 1.5}, {}, "top_p 1.5: expected a number from 0 to 1"),
     ({"early_stopping": "always"}, {}, "early_stopping 'always': expected true, false or \"never\""),
     ({"length_penalty": float("nan")}, {}, "length_penalty nan: expected a number from -20 to 20"),
@@ -493,6 +518,9 @@ def test_the_position_table_bounds_a_row():
     for settings in ({"max_new_tokens": 4}, {"max_length": 42}):
         with pytest.raises(InputError, match=line):
             model.generate([[9] * 38], **settings)
+    model.generation = {"max_length": 400, "eos_token_id": None}
+    assert model.generate([[9] * 38]).shape == (1, 41), "nor is what the file says asked for by anyone"
+    model.generation = None
     with pytest.raises(InputError, match="a row of 41 tokens is longer than n_positions, which is 40"):
         model.generate([[9] * 41])
     padded = [[7] * 30 + [9] * 20], [[0] * 30 + [1] * 20]
@@ -662,7 +690,7 @@ def test_a_directory_says_the_same_there(twins, monkeypatch, tmp_path):
         there = transformers.GPT2LMHeadModel.from_pretrained(tmp_path, dtype=torch.float64)
         due, _ = theirs(there, ids, mask, monkeypatch)
         assert np.array_equal(minibert.load(tmp_path).generate(ids, mask), due), said
-    model.generation = {}
+    model.generation = None
 
 
 def test_what_is_drawn_from_is_the_published_set(twins):
@@ -742,16 +770,18 @@ def test_behind_a_source_the_decoders_rows_are_written(copier, width):
 # ---- generation_config.json ------------------------------------------------------------------------------------------
 def test_the_file_is_loaded_and_saved_and_asked_only_when_it_is_used(tmp_path):
     model = gpt()
-    model.generation = {"eos_token_id": [5, 9], "max_new_tokens": 4, "num_beams": 2, "top_h": 0.3}
+    model.generation = {"eos_token_id": [5, 9], "max_new_tokens": 4, "num_beams": 2, "token_healing": True}
     model.save(tmp_path / "a")
     again = minibert.load(tmp_path / "a")
     assert again.generation == model.generation
-    with pytest.raises(InputError, match=r"generation_config.json: top_h 0.3: not implemented; top_h=None passes it"):
+    with pytest.raises(InputError, match=r"generation_config.json: token_healing True: not implemented; token_he"):
         again.generate([[8]])
-    model.generation, said = {}, {"eos_token_id": [5, 9], "max_new_tokens": 4, "num_beams": 2}
-    assert np.array_equal(again.generate([[8, 9]], top_h=None), model.generate([[8, 9]], **said))
+    model.generation, said = None, {"eos_token_id": [5, 9], "max_new_tokens": 4, "num_beams": 2}
+    assert np.array_equal(again.generate([[8, 9]], token_healing=None), model.generate([[8, 9]], **said))
     gpt().save(tmp_path / "a")
     assert not (tmp_path / "a" / "generation_config.json").exists(), "of the model before"
+    assert minibert.load(tmp_path / "a").generation is None
+    (tmp_path / "a" / "generation_config.json").write_text("{}", "utf-8")
     assert minibert.load(tmp_path / "a").generation == {}
     model.generation = {"eos_token_id": {5}}
     with pytest.raises(InputError, match=r"generation_config.json cannot hold what it is to say"):
@@ -883,10 +913,11 @@ def test_with_control_c_what_is_there_stays(folder, monkeypatch):
 @pytest.mark.parametrize(("arguments", "line"), [
     (["--top-k", "3"], "--top-k says nothing without --sample"),
     (["--length-penalty", "2"], "--length-penalty says nothing without --beams"),
-    (["--sample", "--beams", "2"], "num_beams 2 with do_sample"),
-    (["--sample", "--temperature", "0"], "temperature 0: for the most probable token each time"),
-    (["--max-new-tokens", "0"], "max_new_tokens 0: expected a whole number from 1"),
-    (["--max-new-tokens", "100"], "more than n_positions, 40, has places for"),
+    (["--sample", "--beams", "2"], "error: --beams 2 with --sample: beams that sample"),
+    (["--sample", "--temperature", "0"], "error: --temperature 0: scores are divided by it; to take the most probable"),
+    (["--max-new-tokens", "0"], "error: --max-new-tokens 0: expected a whole number from 1"),
+    (["--max-new-tokens", "100"], "at most 39 are new (--max-new-tokens)"),
+    (["--no-repeat-ngram", "-1"], "error: --no-repeat-ngram -1: expected"),
     (["--batch-size", "0"], "--batch-size 0"), (["--seed", "-1"], "--seed -1"),
     (["--early-stopping", "perhaps"], "--early-stopping: invalid choice: 'perhaps'"),
 ])  # fmt: skip
@@ -895,6 +926,76 @@ def test_what_the_command_refuses(folder, monkeypatch, arguments, line):
     assert (code, out) == (2, "")
     assert line in err
     assert err.count("\n") == 1
+
+
+def test_the_command_passes_over_what_the_file_says(folder, writer, monkeypatch):
+    """The line says how; what it says of the file's settings keeps their names."""
+    place = folder / "generation_config.json"
+    place.write_text('{"alignment": 3, "max_new_tokens": 5, "bos_token_id": 0, "eos_token_id": 2}', "utf-8")
+    code, out, err = output(monkeypatch, folder, "The cat")
+    assert (code, out) == (2, "")
+    assert "generation_config.json: unknown setting 'alignment'" in err
+    assert "on the command line --pass-over alignment" in err
+    over = ["--pass-over", "alignment"]
+    due = next(inference.continued(writer, ["The cat"], max_new_tokens=5))
+    assert output(monkeypatch, folder, "The cat", *over) == (0, printed(due), "")
+    place.write_text('{"max_new_tokens": 0, "eos_token_id": 2}', "utf-8")
+    assert "generation_config.json: max_new_tokens 0" in output(monkeypatch, folder, "The cat")[2]
+    due = next(inference.continued(writer, ["The cat"]))
+    assert output(monkeypatch, folder, "The cat", "--pass-over", "max_new_tokens")[1] == printed(due)
+
+
+def printed(found):
+    return f"{minibert.errors.printable(found.prompt + found.text)}\n"
+
+
+def test_a_line_that_is_longer_than_the_files_length_stops_nothing(folder, monkeypatch):
+    (folder / "generation_config.json").write_text('{"max_length": 6, "eos_token_id": null}', "utf-8")
+    code, out, err = output(monkeypatch, folder, "--json", stdin="The\nThe cat sat on the mat the cat\nThe\n")
+    assert (code, err) == (0, "")
+    lengths = [len(json.loads(line)["ids"]) for line in out.splitlines()]
+    assert lengths[0] == lengths[2] < lengths[1] == generation.DEFAULT_NEW
+
+
+def test_a_score_is_a_json_number_where_nothing_may_come(folder, monkeypatch):
+    more = ["--no-repeat-ngram", 1, "--beams", 2, "--max-new-tokens", 30, "--json"]
+    monkeypatch.setattr(generation, "allowed", lambda scores, *_: np.full_like(scores, -np.inf))
+    code, out, _ = output(monkeypatch, folder, "The cat", *more)
+    assert code == 0
+    assert json.loads(out, parse_constant=pytest.fail) == {"prompt": "The cat", "text": "", "ids": [], "score": 0.0}
+
+
+class Pipe(io.BytesIO):
+    """Lines of which each comes once all before are answered: what is out is counted as one is asked for."""
+
+    def __init__(self, data, answers):
+        super().__init__(data)
+        self.answers, self.seen = answers, []
+
+    def readline(self, *size):
+        self.seen.append(self.answers())
+        return super().readline(*size)
+
+
+def test_a_line_from_a_pipe_is_answered_before_the_next_is_read(folder, monkeypatch):
+    made, lines = io.BytesIO(), b"The cat\nsat\non the mat\n"
+    pipe = Pipe(lines, lambda: made.getvalue().count(b"\n"))
+    for name, stream in (("stdin", pipe), ("stdout", made), ("stderr", io.BytesIO())):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(stream, "utf-8", newline="\n"))
+    assert cli.main(["generate", str(folder), "--max-new-tokens", "3"]) == 0
+    assert pipe.seen == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_what_stands_before_a_line_that_cannot_be_read_is_answered(folder, writer, size):
+    def lines():
+        yield from ("The cat", "sat")
+        raise InputError("standard input is not UTF-8")
+
+    found = inference.continued(writer, lines(), size, max_new_tokens=3)
+    assert [next(found).prompt for _ in range(2)] == ["The cat", "sat"]
+    with pytest.raises(InputError, match="standard input is not UTF-8"):
+        next(found)
 
 
 def test_the_command_needs_a_family_that_goes_on_and_words(folder, monkeypatch, tmp_path, tokenizer):
