@@ -116,13 +116,16 @@ def _limit(least: int) -> Callable[[str, Any], int]:
     return lambda name, value: whole(name, value, least, MOST)
 
 
+def _real(least: float, most: float) -> Callable[[str, Any], Any]:
+    return lambda name, value: real(name, value, least, most)
+
+
 MOST, MOST_BEAMS, MOST_ENDS = 2**31 - 1, 1024, 64
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "max_length": _limit(1), "min_length": _limit(0), "max_new_tokens": _limit(1), "min_new_tokens": _limit(0),
     "do_sample": _flag, "num_beams": lambda name, value: whole(name, value, 1, MOST_BEAMS), "early_stopping": _early,
-    "temperature": lambda name, value: real(name, value, 0, 1e6), "top_k": _limit(0), "top_p": lambda name, value: real(name, value, 0, 1),
-    "length_penalty": lambda name, value: real(name, value, -20, 20), "no_repeat_ngram_size": _limit(0),
-    "repetition_penalty": lambda name, value: real(name, value, 1e-6, 1e6), "bos_token_id": _limit(0),
+    "temperature": _real(0, 1e6), "top_k": _limit(0), "top_p": _real(0, 1), "length_penalty": _real(-20, 20),
+    "no_repeat_ngram_size": _limit(0), "repetition_penalty": _real(1e-6, 1e6), "bos_token_id": _limit(0),
     "eos_token_id": _ids, "pad_token_id": _limit(0), "decoder_start_token_id": _limit(0),
     "forced_bos_token_id": _limit(0), "forced_eos_token_id": _ids,
 }  # fmt: skip
@@ -144,7 +147,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "begin_suppress_tokens": ([],), "token_healing": (False,), "guidance_scale": (1,), "watermarking_config": (),
     "constraints": (), "force_words_ids": (), "dola_layers": (), "max_time": (), "stop_strings": (),
 }  # fmt: skip
-DRAWING = """temperature top_k top_p typical_p min_p top_h epsilon_cutoff eta_cutoff""".split()  # nobody else reads them
+_DRAWING = "temperature top_k top_p typical_p min_p top_h epsilon_cutoff eta_cutoff"
+DRAWING = frozenset(_DRAWING.split())  # what nobody reads who does not sample
 NAMES = tuple(_CHECKS)
 DEFAULT_NEW = 20  # tokens, where nothing says how many
 
@@ -171,12 +175,10 @@ def settled(
     known = {name: value for name, value in known.items() if name not in given}
     drawing = {**_checked({"do_sample": known.get("do_sample")}, where), **said}["do_sample"]
     known = _checked({name: value for name, value in known.items() if drawing or name not in DRAWING}, where)
-    for new, whole_length in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
-        if said.get(new) is None and said.get(whole_length) is not None:
-            known.pop(new, None)
     merged = {**known, **said}
     for new, whole_length in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
-        if (more := merged.pop(new, None)) is not None:
+        more = merged.pop(new, None)
+        if more is not None and (said.get(new) is not None or said.get(whole_length) is None):
             merged[whole_length] = length + more
     limit = next((name for name in ("max_new_tokens", "max_length") if said.get(name) is not None), None)
     most = merged.get("max_length")
@@ -374,9 +376,9 @@ def beam(step: Step, state: State, ids: Array, settings: Settings, begins: Array
         logits, state = step(new, state)
         scores = _log_softmax(logits)
         if now == length + 1:
-            scores = np.repeat(scores, width, 0)
+            scores, begins = np.repeat(scores, width, 0), None if begins is None else np.repeat(begins, width)
             state = tree.map(lambda a: np.repeat(a, width, 0), state)
-        scores = allowed(scores, running.ids.reshape(rows * width, -1), s, _repeated(begins, width))
+        scores = allowed(scores, running.ids.reshape(rows * width, -1), s, begins)
         vocabulary = scores.shape[1]
         total = (scores.reshape(rows, width, -1) + running.scores[..., None].astype(scores.dtype)).reshape(rows, -1)
         best = _largest(total, min(candidates, total.shape[1]))
@@ -440,10 +442,6 @@ def _largest(scores: Array, count: int) -> Array:
     return places
 
 
-def _repeated(begins: Array | None, width: int) -> Array | None:
-    return None if begins is None else np.repeat(begins, width)
-
-
 # ---- Of a family -----------------------------------------------------------------------------------------------------
 PROMPT, MASK = "input_ids", "attention_mask"  # of a decoder
 WRITTEN = "decoder_input_ids"  # of one with a source, which `start` reads: the rows that are written
@@ -483,7 +481,7 @@ def begun(
     settings, limit = settled(said, file, config, 1 if ids is None else ids.shape[1])
     bound = getattr(config, signatures.parse(specs[name]).bound)
     for setting in ("forced_bos_token_id", "forced_eos_token_id"):
-        for one in _several(getattr(settings, setting)):
+        for one in _ids(setting, getattr(settings, setting) or ()):
             _below(setting, one, bound)
     if ids is None:
         kinds = ("decoder_start_token_id", "bos_token_id") if sourced else ("bos_token_id",)
@@ -529,10 +527,6 @@ def written(
         fits = u.ndim == 2 and u.shape[1] == rows and len(u) >= steps and bool(((u >= 0) & (u < 1)).all())
         require(fits, f"uniforms: expected numbers from [0, 1), at least {steps} x {rows}, got shape {u.shape}")
     return sampled(step, state, ids, settings, u, begins, progress)
-
-
-def _several(ids: Any) -> tuple[int, ...]:
-    return ids if isinstance(ids, tuple) else () if ids is None else (ids,)
 
 
 def _below(name: str, one: int, bound: int) -> int:

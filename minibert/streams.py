@@ -111,7 +111,7 @@ def texts(given: list[str]) -> Iterator[str]:
 
 
 def stored() -> bool:
-    """Whether standard input is a file, all of whose lines are there; from a pipe or a keyboard they come one by one."""
+    """Whether standard input is a file, whose lines are all there; from a pipe or a keyboard they come one by one."""
     try:
         return stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
     except (OSError, ValueError):

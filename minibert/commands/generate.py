@@ -49,8 +49,8 @@ def parser(commands: Any) -> None:
     ways.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn; default 0")
     ways.add_argument("--beams", type=int, metavar="N", help="keep the N best texts at each step, print the best")
     ways.add_argument("--length-penalty", type=float, metavar="X", help="score / length^X; above 0 longer is better")
-    early = "when beams end: yes: once N texts have ended; no: once no text, were it to end now, is better; never: once "
-    ways.add_argument("--early-stopping", choices=EARLY, help=f"{early}none can become better; default no")
+    early = "when beams end. yes: once N texts have; no, the default: once no other would be better if it ended now; "
+    ways.add_argument("--early-stopping", choices=EARLY, help=f"{early}never: once no other can become better")
     ways.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N tokens in a row twice")
     ways.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1: less of what was there")
 

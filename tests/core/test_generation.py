@@ -413,7 +413,7 @@ def test_a_length_that_nobody_gave_to_this_prompt_bounds_no_longer_one():
     ({"num_beams": 0}, {}, "num_beams 0: expected a whole number from 1 to 1024"),
     ({"num_beams": 2, "do_sample": True}, {}, "num_beams 2 with do_sample: beams that sample are not implemented"),
     ({"do_sample": 1}, {}, "do_sample 1: expected true or false"),
-    ({"temperature": 0.0, "do_sample": True}, {}, "temperature 0: scores are divided by it; to take the most probable "),
+    ({"temperature": 0.0, "do_sample": True}, {}, "temperature 0: scores are divided by it; to take the "),
     ({"temperature": -1.0}, {}, "temperature -1.0: expected a number from 0 to 1e+06"),
     ({"top_p": 1.5}, {}, "top_p 1.5: expected a number from 0 to 1"),
     ({"early_stopping": "always"}, {}, "early_stopping 'always': expected true, false or \"never\""),
@@ -551,10 +551,10 @@ def test_the_doors_of_start_and_step():
     model = gpt()
     state = model.start(input_ids=[[8, 9]])
     for ids, held, line in (
-        ([31], state, r"ids\[0, 0\] is 31"), ([8, 9], state, "state: 'layers.0.key' is .*expected an array of 2 rows"),
-        ([8], None, "state None: expected what `start` or `step` returned"), ([[]], state, "ids: empty"),
+        ([31], state, r"ids\[0, 0\] is 31"), ([8, 9], state, "state: 'layers.0.key' is .* dimensions and 2 rows"),
+        ([8], None, "state None: expected what `start` or `step` of this model"), ([[]], state, "ids: empty"),
         ([[[8]]], state, "ids: expected shape"), (["a"], state, "ids: expected numbers"),
-        ([8], {"layers": 3}, "state: 'layers' is int"),
+        ([8], {"layers": 3}, "state: it lacks 'layers.0.key'; expected what `start` or `step` of this model returned"),
         ([[8] * 39], state, "41 tokens a row, but n_positions is 40"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=line):
@@ -568,6 +568,56 @@ def test_the_doors_of_start_and_step():
     model.params["norm"]["weight"] *= 1e308
     with pytest.raises(InputError, match="the logits are not finite: beyond float64"):
         model.generate([[8, 9]])
+
+
+def test_a_state_of_something_else_is_refused_in_one_line():
+    model, here = gpt(), tree.unflatten
+    flat = tree.flatten(model.start(input_ids=[[8, 9], [10, 11]]))
+    for changed, line in (
+        ({"position": None}, "it lacks 'position'"), ({"layers.2.value": None}, "it lacks 'layers.2.value'"),
+        ({"layers.3.key": flat["layers.0.key"]}, "it has a foreign 'layers.3.key'"),
+        ({"position": flat["position"] - 9}, "'position' has numbers below 0"),
+        ({"position": flat["position"] * 1.0}, "'position' is float64"),
+        ({"layers.1.key": flat["layers.1.key"].astype("f4")}, "'layers.1.key' is float32"),
+        ({"layers.1.key": flat["layers.1.key"][..., :2]}, r"'layers.1.key' has shape \(2, 4, 2, 2\), expected 4 in p"),
+        ({"layers.1.key": flat["layers.1.key"][:, :, :1]}, r"has shape \(2, 4, 1, 4\), expected 2 in place 2"),
+        ({"mask": flat["mask"][:, 1:]}, r"'mask' has shape \(2, 1\), expected 2 in place 1"),
+        ({"mask": flat["mask"][:, 0]}, "expected an array of 2 dimensions and 2 rows"),
+        ({"mask": flat["mask"].tolist()}, "it lacks 'mask'"), ({"mask": "x"}, "'mask' is str"),
+    ):  # fmt: skip
+        state = here({path: leaf for path, leaf in {**flat, **changed}.items() if leaf is not None})
+        with pytest.raises(InputError, match=f"^state: .*{line}"):
+            model.step([12, 13], state)
+    round_ = {}
+    round_["layers"] = round_
+    keys = {**here(flat), "layers": {str(i): layer for i, layer in enumerate(here(flat)["layers"])}}
+    for state in ([], [flat], {"x": np.zeros((2, 3))}, keys, {**here(flat), "more": {}}, {**here(flat), 3: 4}, round_,
+                  gpt(n_layer=2).start(input_ids=[[8], [9]]), gpt(n_head=2).start(input_ids=[[8], [9]])):  # fmt: skip
+        with pytest.raises(InputError, match=r"state: |nested too deeply"):
+            model.step([12, 13], state)
+    anew, _ = model.step([[8, 9], [10, 11]], {})
+    assert np.allclose(anew, model.step([9, 11], model.start(input_ids=[[8], [10]]))[0], rtol=0, atol=1e-11)
+    assert gpt(n_positions=1).step([8], {})[0].shape == (1, 31), "of one place"
+
+
+def test_what_a_state_looks_like_is_found_once(monkeypatch):
+    model, read, step = gpt(), [], gpt2.step
+    monkeypatch.setattr(gpt2, "step", lambda *given: read.append(given[2].shape) or step(*given))
+    _, state = model.step([[8, 9, 10]], {})
+    assert read == [(1, 1), (1, 1), (1, 3)]
+    model.step([8], state)
+    model.generate([[8]], max_new_tokens=2)
+    assert read[3:] == [(1, 1)] * 3
+
+
+def test_without_its_head_nothing_is_written():
+    model = gpt(tie_word_embeddings=False)
+    assert model.generate([[8]], max_new_tokens=2).shape == (1, 3)
+    del model.params["lm"]
+    state, line = model.start(input_ids=[[8]]), "needs the head 'lm', which these parameters do not have"
+    for action in (lambda: model.step([9], state), lambda: model.generate([[8]]), lambda: model.written([[8]])):
+        with pytest.raises(InputError, match=line):
+            action()
 
 
 def test_a_state_is_never_written_to():
@@ -744,6 +794,81 @@ def copier(monkeypatch):
     )  # fmt: skip
     families.register(module)
     return minibert.create("copier", **SIZES), seen
+
+
+def test_the_doors_of_start_and_step_behind_a_source(copier):
+    model, _ = copier
+    state = model.start(input_ids=[[8, 9, 10], [11, 12, 7]])
+    logits, further = model.step([1, 1], state)
+    assert logits.argmax(1).tolist() == [9, 12]
+    assert model.step([9, 12], further)[0].argmax(1).tolist() == [10, 13]
+    for wrong, line in (({}, "it lacks 'source'"), ({"source": state["source"]}, "it lacks 'at'"),
+                        ({**state, "at": state["at"] - 1}, "'at' has numbers below 0")):  # fmt: skip
+        with pytest.raises(InputError, match=line):
+            model.step([1, 1], wrong)
+
+
+def test_sources_are_read_together_whatever_is_written_behind_them(copier):
+    model, _ = copier
+    encodings = [Encoded(range(length)) for length in (3, 30, 0, 4)]
+    for settings in ({"max_new_tokens": 60}, {"max_length": 5}, {}):
+        assert inference._together(model, encodings, settings) == [[0, 1], [2], [3]]
+    bounded = {"T": ("attention_mask", 20), "S": ("decoder_input_ids", 6)}
+    vars(model.module)["lengths"] = lambda config: bounded
+    assert inference._together(model, encodings, {}) == [[0], [1], [2], [3]]
+
+
+class Encoded:
+    def __init__(self, ids):
+        self.ids = list(ids)
+
+
+def test_what_the_config_says_of_lengths_counts_for_what_is_read_together(monkeypatch):
+    model = gpt()
+    assert inference._together(model, [Encoded([8]), Encoded([8, 9])], {}) == [[0, 1]]
+    monkeypatch.setattr(gpt2.Config, "min_length", 3, raising=False)
+    assert inference._together(model, [Encoded([8]), Encoded([8, 9])], {}) == [[0], [1]]
+    model.generation = {}
+    assert inference._together(model, [Encoded([8]), Encoded([8, 9])], {}) == [[0, 1]]
+
+
+# ---- Families whose mask is another, or none -------------------------------------------------------------------------
+@pytest.mark.parametrize("mask", [{}, {"attention_mask": "?(B,T,T)?"}], ids=["none", "of pairs"])
+def test_a_family_without_a_mask_of_tokens_is_handed_none(monkeypatch, mask, tokenizer):
+    monkeypatch.setattr(families, "_registered", {})
+    module, seen = ModuleType("elsewhere.unmasked"), []
+    module.__getattr__ = families.inherited("gpt2")
+
+    def start(p, config, given):
+        seen.append(sorted(given))
+        return gpt2.start(p, config, given)
+
+    vars(module).update(inputs=lambda config: {"input_ids": "(B,T)<vocab_size", **mask}, start=start)
+    families.register(module)
+    model = minibert.create("unmasked", **{**SIZES, "vocab_size": len(tokenizer), "eos_token_id": None})
+    twin = minibert.Model("gpt2", gpt2.Config(**vars(model.config)), model.params, tokenizer)
+    ids = [[8, 9, 10], [11, 12, 13]]
+    assert np.array_equal(model.generate(ids), twin.generate(ids))
+    assert seen == [["input_ids"]]
+    ones = np.ones((2, 3, 3) if mask else (2, 3))
+    with pytest.raises(InputError, match="attention_mask"):
+        model.generate(ids, ones)
+    model.tokenizer = tokenizer
+    found, due = ([*inference.continued(m, ["The cat", "sat on the mat", "sat"])] for m in (model, twin))
+    assert [c.ids for c in found] == [c.ids for c in due]
+
+
+def test_other_steps_may_go_in_the_place_of_the_familys_own():
+    model, read = gpt(), []
+
+    def start(*given):
+        read.append(given)
+        return gpt2.start(*given)
+
+    given = {"input_ids": np.array([[8, 9]])}
+    begun = generation.begun(gpt2, model.params, model.config, given, {}, {}, going=(start, gpt2.step))
+    assert begun.ids.tolist() == [[8, 9]]
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("width", [1, 2])
