@@ -34,6 +34,7 @@ takes float32.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -41,8 +42,6 @@ import numpy as np
 
 from minibert import signatures, tree
 from minibert.config import nearest, real, require, shown, whole
-from minibert.errors import InputError
-
 Array = np.ndarray
 State = Any
 Step = Callable[[Array, State], tuple[Array, State]]
@@ -91,18 +90,13 @@ class Settings:
         return self.pad_token_id
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} {shown(value)}: expected true or false")
+def _flag(name: str, value: Any, allowed: str = "true or false") -> bool:
+    require(isinstance(value, bool | np.bool_), f"{name} {shown(value)}: expected {allowed}")
     return bool(value)
 
 
 def _early(name: str, value: Any) -> bool | str:
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if not isinstance(value, str) or value != "never":
-        raise InputError(f'{name} {shown(value)}: expected true, false or "never"')
-    return value
+    return value if isinstance(value, str) and value == "never" else _flag(name, value, 'true, false or "never"')
 
 
 def _ids(name: str, value: Any) -> tuple[int, ...]:
@@ -112,22 +106,16 @@ def _ids(name: str, value: Any) -> tuple[int, ...]:
     return tuple(whole(name, one, 0, MOST) for one in several)
 
 
-def _limit(least: int) -> Callable[[str, Any], int]:
-    return lambda name, value: whole(name, value, least, MOST)
-
-
-def _real(least: float, most: float) -> Callable[[str, Any], Any]:
-    return lambda name, value: real(name, value, least, most)
-
-
 MOST, MOST_BEAMS, MOST_ENDS = 2**31 - 1, 1024, 64
+_COUNT, _FROM_1 = (partial(whole, least=least, most=MOST) for least in (0, 1))
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "max_length": _limit(1), "min_length": _limit(0), "max_new_tokens": _limit(1), "min_new_tokens": _limit(0),
-    "do_sample": _flag, "num_beams": lambda name, value: whole(name, value, 1, MOST_BEAMS), "early_stopping": _early,
-    "temperature": _real(0, 1e6), "top_k": _limit(0), "top_p": _real(0, 1), "length_penalty": _real(-20, 20),
-    "no_repeat_ngram_size": _limit(0), "repetition_penalty": _real(1e-6, 1e6), "bos_token_id": _limit(0),
-    "eos_token_id": _ids, "pad_token_id": _limit(0), "decoder_start_token_id": _limit(0),
-    "forced_bos_token_id": _limit(0), "forced_eos_token_id": _ids,
+    "max_length": _FROM_1, "min_length": _COUNT, "max_new_tokens": _FROM_1, "min_new_tokens": _COUNT,
+    "do_sample": _flag, "num_beams": partial(whole, least=1, most=MOST_BEAMS), "early_stopping": _early,
+    "temperature": partial(real, most=1e6), "top_k": _COUNT, "top_p": partial(real, most=1),
+    "length_penalty": partial(real, least=-20, most=20), "no_repeat_ngram_size": _COUNT,
+    "repetition_penalty": partial(real, least=1e-6, most=1e6), "bos_token_id": _COUNT, "eos_token_id": _ids,
+    "pad_token_id": _COUNT, "decoder_start_token_id": _COUNT, "forced_bos_token_id": _COUNT,
+    "forced_eos_token_id": _ids,
 }  # fmt: skip
 
 # Published settings that change no token, whatever they say: of the library itself, of speed, of what else is returned.
