@@ -1,7 +1,7 @@
 """Using a model on text: sentence vectors, masked words, replaced tokens, and what comes after a text."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,8 +166,8 @@ def continued(
     tokenizer, batch_size = _tokenizer(model), whole("batch_size", batch_size, 1)
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise InputError(f"texts {shown(texts)}: expected several")
-    texts, number = iter(texts), whole("first", first)
-    while part := list(islice(texts, 1 if show else batch_size)):
+    number = whole("first", first)
+    for part in _parts(texts, 1 if show else batch_size):
         encodings = [tokenizer.encode(text) for text in part]
         for rows in _together(model, encodings, settings):
             grown = _growing(show or str)
@@ -181,6 +181,23 @@ def continued(
                 text = _decoded(tokenizer, ids)
                 grown(text, last=True)
                 yield Continuation(part[i], text, ids, float(score))
+
+
+def _parts(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """So many at a time, or fewer where the next one cannot be read: then they are answered before that is said."""
+    part: list[str] = []
+    try:
+        for text in texts:
+            part.append(text)
+            if len(part) == size:
+                yield part
+                part = []
+    except InputError:
+        if part:
+            yield part
+        raise
+    if part:
+        yield part
 
 
 def _decoding(tokenizer: Any, grown: Callable[[str], object]) -> generation.Progress:
@@ -210,12 +227,16 @@ def _growing(show: Callable[[str], object]) -> Callable[..., None]:
 
 def _together(model: Model, encodings: list[Any], settings: dict[str, Any]) -> list[list[int]]:
     """Which of some texts are read together: neighbours. By itself is one without tokens, and one that may not become
-    as long as the others; all where a row's own length counts, to which padding would add.
+    as long as the others; all where a row's own length counts, to which padding would add, or nothing marks padding.
+    A source is read whole: what is written behind it takes none of its places.
     """
-    said, most = {**model.generation, **settings}, batches.longest(model.module, model.config)
-    new = said.get("max_new_tokens")
-    new = new if isinstance(new, int) else generation.DEFAULT_NEW  # what is none is refused later
-    counted = any(said.get(name) for name in ("max_length", "min_length"))
+    specs, said = model.module.inputs(model.config), {**generation.stated(model.generation, model.config), **settings}
+    letter = signatures.parse(specs[generation.PROMPT]).dims[1]
+    _, most = model.module.lengths(model.config).get(letter, (None, None))
+    new, sourced = said.get("max_new_tokens"), generation.WRITTEN in specs
+    new = 1 if sourced else new if isinstance(new, int) else generation.DEFAULT_NEW  # what is none is refused later
+    counted = any(said.get(name) for name in ("max_length", "min_length")) or not generation.padded(specs)
+    counted = counted and not sourced
     lengths = [len(encoding.ids) for encoding in encodings]
     fits = [length > 0 and (most is None or length + new - 1 <= most) and not counted for length in lengths]
     grouped = groupby(range(len(encodings)), key=lambda i: fits[i] or -i - 1)
@@ -224,7 +245,8 @@ def _together(model: Model, encodings: list[Any], settings: dict[str, Any]) -> l
 
 def _prompts(model: Model, encodings: list[Any]) -> dict[str, np.ndarray]:
     """The inputs of `generate`: of a decoder padded on the left, of one with a source as its `encode` reads them."""
-    if generation.WRITTEN in model.module.inputs(model.config):
+    specs = model.module.inputs(model.config)
+    if generation.WRITTEN in specs:
         return model.module.read(encodings, model.tokenizer.pad_id)
     lengths = np.array([len(encoding.ids) for encoding in encodings])
     if not lengths.all():
@@ -232,7 +254,7 @@ def _prompts(model: Model, encodings: list[Any]) -> dict[str, np.ndarray]:
     mask = np.arange(lengths.max()) >= lengths.max() - lengths[:, None]
     ids = np.zeros(mask.shape, np.int64)
     ids[mask] = np.concatenate([encoding.ids for encoding in encodings])
-    return {generation.PROMPT: ids, generation.MASK: mask}
+    return {generation.PROMPT: ids, generation.MASK: mask} if generation.padded(specs) else {generation.PROMPT: ids}
 
 
 def _decoded(tokenizer: Any, ids: list[int]) -> str:

@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -107,6 +108,14 @@ def _line(file: BinaryIO, name: str) -> bytes:
 def texts(given: list[str]) -> Iterator[str]:
     """The texts of the arguments, else the lines of standard input, as they come; InputError where there is none."""
     return some(iter(given) if given else lines(None), "no text given")
+
+
+def stored() -> bool:
+    """Whether standard input is a file, whose lines are all there; from a pipe or a keyboard they come one by one."""
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def some(given: Iterator[str], otherwise: str) -> Iterator[str]:

@@ -121,7 +121,7 @@ def save(model: Held, directory: Any) -> None:
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
-    said = _text(GENERATION, model.generation) if model.generation else None
+    said = None if model.generation is None else _text(GENERATION, model.generation)
     parts, aliases = _towers(module, config), module.aliases(config)
     owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED))
     with atomic.directory(directory, owned) as folder:

@@ -22,7 +22,7 @@ LEVELS = [
     ["heads"],
     ["objective"],
     ["checkpoint.names", "batches", "generation"],
-    ["families", "tokenizers", "corruption", "corpus", "optim"],
+    ["families", "tokenizers", "corruption", "corpus", "optim", "states"],
     ["checkpoint"],
     ["model"],
     ["gradcheck", "laws", "memory", "training", "inference"],
