@@ -228,7 +228,8 @@ def _fault(fields: Any) -> str:
     if bits * math.prod(n for n in shape if n) > 8 * MAX_BYTES:  # NumPy asks it of empty arrays too
         return f"has shape {shape}: too large"
     needed, span = bits * math.prod(shape), offsets[1] - offsets[0]
-    return "" if needed == 8 * span else f"({dtype} {shape}) needs {-(-needed // 8)} bytes, its data_offsets span {span}"
+    taken = f"({dtype} {shape}) needs {-(-needed // 8)} bytes, its data_offsets span {span}"
+    return "" if needed == 8 * span else taken
 
 
 def _sizes(value: Any) -> bool:
