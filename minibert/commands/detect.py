@@ -5,8 +5,7 @@ import json
 import sys
 from typing import Any
 
-import minibert
-from minibert import inference, streams
+from minibert import commands, inference, streams
 from minibert.errors import printable
 
 
@@ -20,7 +19,7 @@ def parser(commands: Any) -> None:
 
 
 def _detect(args: argparse.Namespace) -> None:
-    model = minibert.load(args.directory)
+    model = commands.load(args.directory)
     terminal = sys.stdout.isatty()
     for text in streams.texts(args.text):
         found = inference.replaced_tokens(model, text)

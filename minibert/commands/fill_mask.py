@@ -5,8 +5,7 @@ import json
 import sys
 from typing import Any
 
-import minibert
-from minibert import inference, streams
+from minibert import commands, inference, streams
 from minibert.config import whole
 from minibert.errors import printable
 
@@ -23,7 +22,7 @@ def parser(commands: Any) -> None:
 
 def _fill_mask(args: argparse.Namespace) -> None:
     whole("--top", args.top, 1)
-    model = minibert.load(args.directory)
+    model = commands.load(args.directory)
     for text in streams.texts(args.text):
         guesses = inference.masked_words(model, text, args.top)
         if args.json:

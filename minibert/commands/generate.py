@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import minibert
-from minibert import inference, streams
+from minibert import commands, inference, streams
 from minibert.config import whole
 from minibert.errors import InputError, printable
 
@@ -51,7 +51,7 @@ def parser(commands: Any) -> None:
 def _generate(args: argparse.Namespace) -> None:
     whole("--batch-size", args.batch_size, 1)
     whole("--seed", args.seed)
-    model = minibert.load(args.directory)
+    model = commands.load(args.directory)
     settings = _settings(args, model.generation)
     texts = streams.texts(args.text)
     if args.json:
