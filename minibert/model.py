@@ -86,6 +86,7 @@ class Model:
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
         module, dtype = self.module, self._dtype()
+        one_of("keep", keep, ("caches", "inputs", "outputs", "last"))
         arrays = self.checked(batch)
         for head in objective.needs(module, self.config, arrays):
             if head not in self.params:

@@ -29,7 +29,7 @@ MODULES, PROMPTS, OWN = "modules.json", "config_sentence_transformers.json", "co
 READERS = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_albert_config.json",
            "sentence_distilbert_config.json", "sentence_camembert_config.json", "sentence_xlm-roberta_config.json",
            "sentence_xlnet_config.json")  # fmt: skip
-MOST = 32  # modules
+MOST, WIDEST = 32, 1 << 20  # modules; numbers of a vector
 # The last part of a module's type: networks under their older names, too
 NETWORKS = ("Transformer", "BERT", "RoBERTa", "ALBERT")
 MODES = {  # as config.json says them, in the order in which several are joined -> `inference.POOLINGS`
@@ -213,6 +213,8 @@ def _dense(folder: Path) -> Callable[[Array], Array]:
     require(said is not None, f"cannot read {path}: it has to say what the layer is")
     inside, outside, biased = (said.pop(key, default) for key, default in
                                (("in_features", None), ("out_features", None), ("bias", True)))  # fmt: skip
+    for name, size in (("in_features", inside), ("out_features", outside)):
+        whole(f"{path}: {name}", size, 1, WIDEST)
     named = said.pop("activation_function", "Tanh")
     act = str(named).rpartition(".")[2]
     require(act in ACTIVATIONS, f"{path}: activation_function {shown(named)}; implemented: {', '.join(ACTIVATIONS)}")

@@ -133,7 +133,8 @@ def found(directory: Any) -> Path:
 
 def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     fields = _fields(folder / CONFIG)
-    name = family if family is not None else fields.get("minibert_family") or fields.get("model_type")
+    stated = fields.get("minibert_family") or fields.get("model_type") or _by_class(fields)
+    name = family if family is not None else stated
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
     try:
         module = families.family(name)
@@ -217,6 +218,14 @@ def _fields(path: Path) -> dict[str, Any]:
     fields = strictjson.as_written(reading.contents(atomic.place(path)), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object")
     return fields
+
+
+def _by_class(fields: dict[str, Any]) -> str | None:
+    """The family that the published class names: the first files of all say nothing else."""
+    classes = fields.get("architectures")
+    first = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
+    named = re.match(r"([A-Za-z0-9]+?)(?=Model|For[A-Z]|LMHead|DoubleHeads)", first)
+    return named[1].lower() if named and named[1].lower() in families.names() else None
 
 
 def mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:

@@ -103,6 +103,13 @@ class Growing:
         for path in (self.part, self.note):
             path.unlink(missing_ok=True)
 
+    def abandon(self) -> None:
+        """Nothing of it stays, but what another process has begun."""
+        with suppress(OSError, InputError):
+            self._require_own()
+            self.file.close()
+            self.discard()
+
     def _require_own(self) -> None:
         if not os.path.lexists(self.part) or not os.path.samestat(os.lstat(self.part), os.fstat(self.file.fileno())):
             raise WriteError(f"cannot write {self.path}: another process has begun it anew")
@@ -147,8 +154,7 @@ def growing(
             with suppress(OSError, InputError):  # a full disk: what was noted before counts
                 file.keep()
         if file.noted == 0:
-            file.file.close()
-            file.discard()
+            file.abandon()
         elif isinstance(error, KeyboardInterrupt):
             done = f"interrupted: {file.noted:,} texts are done, in {file.part}"
             raise KeyboardInterrupt(f"{done}; the same command with --resume goes on") from None

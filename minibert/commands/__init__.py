@@ -8,20 +8,14 @@ command's words before they are parsed.
 import sys
 from typing import Any
 
-import minibert
-from minibert.errors import printable
-
-
-def load(directory: Any) -> Any:
-    """The model of a directory; what was left in it is said on standard error, in one line."""
-    model = minibert.load(directory)
-    say_left(directory, model)
-    return model
+from minibert.errors import LONGEST, printable, shortened
 
 
 def say_left(directory: Any, model: Any) -> None:
-    """One line about the tensors that nobody here knows, if the directory has any."""
+    """One line on standard error about the tensors that nobody here knows, where the model has left any: at the end,
+    so that an error stands alone.
+    """
     if model.left:
-        names = f"{', '.join(model.left[:4])}{f' and {len(model.left) - 4} more' if len(model.left) > 4 else ''}"
-        said = f"{directory}: read without {names}, of a head that is not known here"
-        print(f"minibert: {printable(said)}", file=sys.stderr)
+        more = f" and {len(model.left) - 4} more" if len(model.left) > 4 else ""
+        said = f"{directory}: read without {', '.join(model.left[:4])}{more}, of a head that is not known here"
+        print(f"minibert: {shortened(printable(said), LONGEST)}", file=sys.stderr)

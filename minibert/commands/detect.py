@@ -5,6 +5,7 @@ import json
 import sys
 from typing import Any
 
+import minibert
 from minibert import commands, inference, streams
 from minibert.errors import printable
 
@@ -19,7 +20,7 @@ def parser(commands: Any) -> None:
 
 
 def _detect(args: argparse.Namespace) -> None:
-    model = commands.load(args.directory)
+    model = minibert.load(args.directory)
     terminal = sys.stdout.isatty()
     for text in streams.texts(args.text):
         found = inference.replaced_tokens(model, text)
@@ -33,3 +34,4 @@ def _detect(args: argparse.Namespace) -> None:
             shown = printable(token.token)
             print(f"  {token.probability:7.2%}  {bar}{f'[{shown}]' if token.probability > 0.5 else shown}")
         sys.stdout.flush()
+    commands.say_left(args.directory, model)

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import islice
 from json import encoder
 from pathlib import Path
@@ -57,16 +57,19 @@ def _embed(args: argparse.Namespace) -> None:
     whole("--batch-size", args.batch_size, 1)
     pooling = args.pooling.split(",") if args.pooling is not None else None
     model = sentences.Embedder(args.directory, pooling, args.normalize, args.max_length)
-    commands.say_left(args.directory, model.model)
     parts = _some(_parts(args), f"{args.text or streams.INPUT} holds no text")
-    with ExitStack() as closing:
-        if output is None:
-            for texts, vectors in _embedded(model, parts, args):
-                print(_json_lines(texts, vectors), end="", flush=True)
-            return
-        numbers = output.suffix == ".npy"
-        settings = {"format": output.suffix, **_settings(model)}
-        file = closing.enter_context(growing.growing(output, settings, HEAD if numbers else 0, args.resume))
+    if output is None:
+        for texts, vectors in _embedded(model, parts, args):
+            print(_json_lines(texts, vectors), end="", flush=True)
+    else:
+        _written(model, parts, output, args)
+    commands.say_left(args.directory, model.model)
+
+
+def _written(model: sentences.Embedder, parts: Iterator[list[str]], output: Path, args: argparse.Namespace) -> None:
+    numbers = output.suffix == ".npy"
+    settings = {"format": output.suffix, **_settings(model)}
+    with growing.growing(output, settings, HEAD if numbers else 0, args.resume) as file:
         for texts, vectors in _embedded(model, file.rest(parts), args, file.noted):
             data = vectors.astype("<f4").tobytes() if numbers else _json_lines(texts, vectors).encode("ascii")
             file.add(data, texts)

@@ -5,6 +5,7 @@ import json
 import sys
 from typing import Any
 
+import minibert
 from minibert import commands, inference, streams
 from minibert.config import whole
 from minibert.errors import printable
@@ -22,7 +23,7 @@ def parser(commands: Any) -> None:
 
 def _fill_mask(args: argparse.Namespace) -> None:
     whole("--top", args.top, 1)
-    model = commands.load(args.directory)
+    model = minibert.load(args.directory)
     for text in streams.texts(args.text):
         guesses = inference.masked_words(model, text, args.top)
         if args.json:
@@ -35,3 +36,4 @@ def _fill_mask(args: argparse.Namespace) -> None:
                 place = f"mask {i}  " if len(guesses) > 1 else ""
                 print(f"  {place}{guess.probability:7.2%}  {printable(guess.token)}")
         sys.stdout.flush()
+    commands.say_left(args.directory, model)

@@ -51,7 +51,7 @@ def parser(commands: Any) -> None:
 def _generate(args: argparse.Namespace) -> None:
     whole("--batch-size", args.batch_size, 1)
     whole("--seed", args.seed)
-    model = commands.load(args.directory)
+    model = minibert.load(args.directory)
     settings = _settings(args, model.generation)
     texts = streams.texts(args.text)
     if args.json:
@@ -64,6 +64,7 @@ def _generate(args: argparse.Namespace) -> None:
     else:
         for found in inference.continued(model, texts, args.batch_size, **settings):
             print(printable(found.prompt + found.text), flush=True)
+    commands.say_left(args.directory, model)
 
 
 def _settings(args: argparse.Namespace, stated: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from dataclasses import fields
 from typing import Any
 
 import minibert
-from minibert import batches, commands, memory, objective, tree
+from minibert import batches, memory, objective, tree
 from minibert.config import whole
-from minibert.errors import printable
+from minibert.errors import printable, shortened
 
 
 def parser(commands: Any) -> None:
@@ -23,7 +23,7 @@ def parser(commands: Any) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    model = commands.load(args.directory)
+    model = minibert.load(args.directory)
     if args.memory:
         return _memory(model, args.batch_size, args.length, args.json)
     flat = model.state_dict()
@@ -54,7 +54,7 @@ def _info(args: argparse.Namespace) -> None:
     tied = [f"{name} (its table is that of the words)" for name in facts["tied"]]
     print(f"heads: {', '.join([*facts['heads'], *tied]) or 'none'}; absent: {', '.join(facts['absent']) or 'none'}")
     if facts["left"]:
-        print(f"left, as not known here: {', '.join(map(printable, facts['left']))}")
+        print(f"left, as not known here: {shortened(', '.join(map(printable, facts['left'])), 480)}")
     print(f"vocabulary: {facts['vocabulary'] or 'none'}{' tokens' if facts['vocabulary'] else ''}")
     for name, value in facts["config"].items():
         print(f"  {name:<32}{value}")

@@ -242,7 +242,7 @@ def test_refused_weights(edit, words, tmp_path):
     [
         ({"model_type": "berd"}, ["unknown family 'berd'", "did you mean 'bert'"]),
         ({"model_type": "../bert"}, ["unknown family"]),
-        ({"model_type": None}, ["names no family"]),
+        ({"model_type": None, "architectures": None}, ["names no family"]),
         ({"minibert_family": 3}, ["names no family"]),
         ({"hiden_size": 12}, ["unknown config field 'hiden_size'", "did you mean 'hidden_size'"]),
         ({"vocab_size": 30}, ["mis-shaped", "vocab_size?"]),

@@ -236,6 +236,23 @@ def test_settings_of_generate_in_config_json_count_where_they_have_no_file(tmp_p
     assert minibert.load(tmp_path).generation == {"max_new_tokens": 2}
 
 
+@pytest.mark.parametrize(("name", "family"), [
+    ("BertForPreTraining", "bert"), ("BertModel", "bert"), ("RobertaForMaskedLM", "roberta"), ("AlbertModel", "albert"),
+    ("ElectraForTokenClassification", "electra"), ("GPT2LMHeadModel", "gpt2"), ("GPT2DoubleHeadsModel", "gpt2"),
+    ("GPT2Model", "gpt2"), ("DistilBertModel", None), ("XLMRobertaForMaskedLM", None), ("Bert", None), (None, None),
+])  # fmt: skip
+def test_a_config_without_model_type_says_its_class(name, family, tmp_path):
+    """As bert-base-uncased's first one."""
+    small(family or "bert").save(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    del fields["model_type"]
+    (tmp_path / "config.json").write_text(json.dumps(fields | {"architectures": [name]}), encoding="utf-8")
+    if family is None:
+        assert "names no family ('model_type')" in refusal(tmp_path)
+    else:
+        assert minibert.load(tmp_path).family == family
+
+
 # ---- Weights ---------------------------------------------------------------------------------------------------------
 def with_head(names):
     return lambda tensors: tensors | {name: np.ones((3, 12), np.float32) for name in names}

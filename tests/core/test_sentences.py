@@ -286,6 +286,15 @@ def test_what_would_change_a_vector_is_refused_by_name(name, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_a_hubs_cache_says_how_its_vectors_are_made(tmp_path):
+    folder = small(tmp_path / "model")
+    dense_then_normal(folder)
+    due = minibert.embed(folder, TEXTS)
+    (tmp_path / "cache" / "snapshots").mkdir(parents=True)
+    folder.rename(tmp_path / "cache" / "snapshots" / "0a1b")
+    assert (minibert.embed(tmp_path / "cache", TEXTS) == due).all()
+
+
 # ---- The command -----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def folder(tmp_path) -> Path:
@@ -511,12 +520,15 @@ def test_what_is_left_is_said_once(folder, tmp_path, capsys):
     tensors = safetensors.read(folder / "model.safetensors")
     safetensors.write(folder / "model.safetensors", tensors | {"classifier.weight": np.ones((2, WIDTH), np.float32)})
     (tmp_path / "t.txt").write_text("the cat\n", encoding="utf-8")
-    for command in (["embed", str(folder), str(tmp_path / "t.txt")], ["fill-mask", str(folder), "a [MASK]"],
-                    ["info", str(folder)]):  # fmt: skip
+    for command in (["embed", str(folder), str(tmp_path / "t.txt")], ["fill-mask", str(folder), "a [MASK]"]):
         assert cli.main(command) == 0
         said = capsys.readouterr()
         assert said.err == f"minibert: {folder}: read without classifier.weight, of a head that is not known here\n"
-    assert "left, as not known here: classifier.weight" in said.out
+    assert cli.main(["fill-mask", str(folder), "no place"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1  # an error stands alone
+    assert cli.main(["info", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert ("left, as not known here: classifier.weight\n" in said.out, said.err) == (True, "")
 
 
 # ---- What a model says of itself -------------------------------------------------------------------------------------
