@@ -18,21 +18,34 @@ from minibert.errors import InputError
 Tree = Any
 
 
+SIZES = {"num_hidden_layers": "{:,} layers", "hidden_size": "width {:,}", "num_attention_heads": "{:,} heads",
+         "vocab_size": "{:,} tokens"}  # fmt: skip
+
+
 class Model:
     """What `minibert.create` and `minibert.load` return.
 
     family: its name; config: its frozen Config; params: the tree of parameters; tokenizer: or None; generation: what
-    generation_config.json says, by published names, or None without that file.
+    generation_config.json says, by published names, or None without that file; left: the names of the tensors that
+    `load` left in the file, of heads that nobody here knows.
     """
 
     def __init__(
-        self, family: str, config: Any, params: Tree, tokenizer: Any = None, generation: dict[str, Any] | None = None
-    ):
+        self, family: str, config: Any, params: Tree, tokenizer: Any = None, generation: dict[str, Any] | None = None,
+        left: Iterable[str] = (),
+    ):  # fmt: skip
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
-        self.generation = generation
-        self._like: Any = None
+        self.generation, self.left, self._like = generation, tuple(left), None
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
+
+    def __repr__(self) -> str:
+        """The family, its sizes, how many parameters there are, and their dtype, in one line."""
+        sizes = {name: getattr(self.config, families.field(self.module, name), None) for name in SIZES}
+        leaves = [leaf for leaf in tree.leaves(self.params) if isinstance(leaf, np.ndarray)]
+        held = [text.format(sizes[name]) for name, text in SIZES.items() if sizes[name] is not None]
+        held += [f"{sum(leaf.size for leaf in leaves):,} parameters"]
+        return f"<minibert {', '.join([self.family, *held, *sorted({str(leaf.dtype) for leaf in leaves})])}>"
 
     @property
     def module(self) -> ModuleType:
@@ -73,6 +86,7 @@ class Model:
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
         module, dtype = self.module, self._dtype()
+        one_of("keep", keep, ("caches", "inputs", "outputs", "last"))
         arrays = self.checked(batch)
         for head in objective.needs(module, self.config, arrays):
             if head not in self.params:
@@ -209,6 +223,7 @@ class Model:
             if name not in arrays:
                 require(spec.optional, f"the batch lacks {name!r}, which {self.family} needs")
             else:
+                _require_no_text(name, arrays[name])
                 value = arrays[name] if spec.holds != "array" else signatures.array(name, arrays[name])
                 if spec.holds == "array" and value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
@@ -295,6 +310,13 @@ class Model:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
+def _require_no_text(name: str, value: Any) -> None:
+    first = value[0] if isinstance(value, list | tuple) and value else value
+    if isinstance(first, str):
+        asked = "model.tokenizer.encode(text).ids are a text's, minibert.embed(directory, texts) gives vectors of texts"
+        raise InputError(f"{name} {shown(value)}: expected ids, got text; {asked}")
+
+
 def _beyond(dtype: np.dtype) -> str:
     wider = "float64" if dtype.itemsize < 8 else "longdouble"
     return f"beyond {dtype}; look for extreme weights, or take dtype={wider!r}"
@@ -303,8 +325,10 @@ def _beyond(dtype: np.dtype) -> str:
 def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     """The model of a published directory; the family and the dtype are its own unless given.
 
-    16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. Raises
-    InputError, one line, for whatever does not fit, as `checkpoint.directory.load` says.
+    16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters; a head
+    that nobody here knows, as a classifier's, stays in the file, and `Model.left` names its tensors. A hub's cache
+    (models--ORG--NAME) is its main snapshot. Raises InputError, one line, for whatever does not fit, as
+    `checkpoint.directory.load` says.
     """
     return Model(*directories.load(directory, family, dtype))
 

@@ -4,3 +4,18 @@ Each has `parser(commands)`, which adds the command to argparse's sub-parsers an
 arguments that returns the exit code, None for 0. A parser's `complete(words)`, where it is set, is called with the
 command's words before they are parsed.
 """
+
+import sys
+from typing import Any
+
+from minibert.errors import LONGEST, printable, shortened
+
+
+def say_left(directory: Any, model: Any) -> None:
+    """One line on standard error about the tensors that nobody here knows, where the model has left any: at the end,
+    so that an error stands alone.
+    """
+    if model.left:
+        more = f" and {len(model.left) - 4} more" if len(model.left) > 4 else ""
+        said = f"{directory}: read without {', '.join(model.left[:4])}{more}, of a head that is not known here"
+        print(f"minibert: {shortened(printable(said), LONGEST)}", file=sys.stderr)

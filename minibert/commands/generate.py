@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import minibert
-from minibert import generation, inference, streams
+from minibert import commands, generation, inference, streams
 from minibert.config import whole
 from minibert.errors import InputError, printable
 
@@ -86,6 +86,7 @@ def _answered(model: minibert.Model, args: argparse.Namespace, size: int, settin
     else:
         for found in inference.continued(model, texts, size, **settings):
             print(printable(found.prompt + found.text), flush=True)
+    commands.say_left(args.directory, model)
 
 
 def _settings(args: argparse.Namespace, stated: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LEVELS = [
     ["errors", "buffers", "reading", "streams"],
     ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
-    ["pairs", "kernels", "checkpoint.safetensors"],
+    ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing"],
     ["ops", "strategies", "trace", "adapters"],
     ["layers"],
     ["heads"],
@@ -26,6 +26,7 @@ LEVELS = [
     ["checkpoint"],
     ["model"],
     ["gradcheck", "laws", "memory", "training", "inference"],
+    ["sentences"],
     ["data"],
     ["golden"],
     ["mistakes"],
