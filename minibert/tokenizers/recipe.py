@@ -104,9 +104,26 @@ def _steps(wanted: Mapping[str, Any]) -> list[Step]:
     kind = wanted.get("type")
     if kind == "BertNormalizer" and wanted.keys() == BERT_NORMALIZER.keys():
         return _bert({key: flag for key, flag in wanted.items() if key != "type"})
+    if kind == "Replace" and all(isinstance(text, str) and len(text) == 1 for text in _replaced(wanted)):
+        return [partial(each, partial(_other, *_replaced(wanted)))]
     if not isinstance(kind, str) or kind not in _STEPS or len(wanted) > 1:
-        raise InputError(f"the normalizer {shown(wanted)} is not one of {', '.join(_STEPS)}, BertNormalizer")
+        known = f"{', '.join(_STEPS)}, BertNormalizer, or Replace of a character by one"
+        raise InputError(f"the normalizer {shown(wanted)} is not {known}")
     return _STEPS[kind]
+
+
+def replaced(old: str, new: str) -> dict[str, Any]:
+    """The normalizer that replaces a character by one."""
+    return {"type": "Replace", "pattern": {"String": old}, "content": new}
+
+
+def _replaced(wanted: Mapping[str, Any]) -> tuple[Any, Any]:
+    pattern = wanted.get("pattern")
+    return (pattern.get("String") if isinstance(pattern, dict) else None), wanted.get("content")
+
+
+def _other(old: str, new: str, char: str) -> str:
+    return new if char == old else char
 
 
 def _bert(flags: dict[str, Any]) -> list[Step]:

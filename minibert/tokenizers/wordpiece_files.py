@@ -11,7 +11,7 @@ from minibert.tokenizers import encoding, layout, published, settings
 from minibert.tokenizers.added import Added
 from minibert.tokenizers.characters import WHITE_SPACE
 from minibert.tokenizers.layout import Layout
-from minibert.tokenizers.recipe import BERT_NORMALIZER, BERT_SPLITTER, CHARACTERS, Recipe
+from minibert.tokenizers.recipe import BERT_NORMALIZER, BERT_SPLITTER, CHARACTERS, Recipe, replaced
 
 SPECIALS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 # Classes of the published program that read a vocab.txt as BERT's does; each also with "Fast" at its end.
@@ -85,7 +85,11 @@ def write(
 
 def _japanese(said: dict[str, Any], source: Path, case: dict[str, bool]) -> dict[str, Any]:
     """The arguments that say how to normalise and split; of a Japanese BERT's class, whose words may be basic ones, a
-    recipe: composed, ideographs together, words whole or as single characters."""
+    recipe: composed, ideographs together, words whole or as single characters.
+
+    A blank that NFKC makes of a character (of ﷺ, ゛) separates no words there, and is no piece. Other than in the
+    published program, which asks Python, unassigned characters are not removed.
+    """
     characters = said.get("subword_tokenizer_type") == "character"
     if said.get("tokenizer_class") != JAPANESE:
         if characters:
@@ -95,7 +99,7 @@ def _japanese(said: dict[str, Any], source: Path, case: dict[str, bool]) -> dict
     clean = BERT_NORMALIZER | {"handle_chinese_chars": False, "lowercase": False}
     steps = [clean, {"type": "NFC"}]
     steps += [clean | {"clean_text": False, "lowercase": True}] if lowercase else []
-    steps += [{"type": "NFKC"}] if characters else []
+    steps += [replaced(" ", "\n"), {"type": "NFKC"}, replaced(" ", "\ufffd")] if characters else []
     return {"recipe": Recipe(tuple(steps), CHARACTERS if characters else BERT_SPLITTER), "lowercase": lowercase}
 
 
@@ -128,7 +132,7 @@ def _whole(
     else:
         flags = {"recipe": recipe, "lowercase": recipe.lowercase}
         settings.agree(flags, {name: flag for name, flag in case.items() if name in flags}, path)
-    decoder = content.get("decoder") or _DECODER
+    decoder = _DECODER if content.get("decoder") is None else value(content, "decoder", dict, path)
     published.same(decoder, _DECODER | {"cleanup": decoder.get("cleanup")}, f"{path}: decoder")
     return {
         "vocabulary": vocabulary,
