@@ -208,15 +208,16 @@ _ID = re.compile("[0-9]{1,9}")
 def _named(said: Mapping[str, Any], source: Path, roles: Collection[str]) -> Iterator[tuple[str, Added]]:
     """The special tokens that settings name, but those of the `roles` that are named without more about them."""
     names = [key.removesuffix("_token") for key, given in said.items() if key.endswith("_token")]
-    extra = said.get("extra_special_tokens") or said.get("additional_special_tokens") or []
+    key = "extra_special_tokens" if said.get("extra_special_tokens") else "additional_special_tokens"
+    extra = said.get(key) or []
     if not isinstance(extra, (list, dict)):
-        raise InputError(f"{source}: extra_special_tokens is {shown(extra)}, neither a list of tokens nor an object")
+        raise InputError(f"{source}: {key} is {shown(extra)}, neither a list of tokens nor an object")
     for name in dict.fromkeys([*ROLES, *names]):
         given = said.get(f"{name}_token")
         if isinstance(given, dict) or (isinstance(given, str) and name not in roles):
             yield _special(given, f"{source}: {name}_token")
     for given in extra if isinstance(extra, list) else extra.values():
-        yield _special(given, f"{source}: extra_special_tokens")
+        yield _special(given, f"{source}: {key}")
 
 
 def _special(given: Any, where: str) -> tuple[str, Added]:

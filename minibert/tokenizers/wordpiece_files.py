@@ -88,7 +88,7 @@ def _japanese(said: dict[str, Any], source: Path, case: dict[str, bool]) -> dict
     recipe: composed, ideographs together, words whole or as single characters.
 
     A blank that NFKC makes of a character (of ﷺ, ゛) separates no words there, and is no piece. Other than in the
-    published program, which asks Python, unassigned characters are not removed.
+    published program, which asks Python, unassigned characters are not removed, and no sigma becomes a final one.
     """
     characters = said.get("subword_tokenizer_type") == "character"
     if said.get("tokenizer_class") != JAPANESE:
