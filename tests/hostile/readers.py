@@ -195,7 +195,25 @@ def _layouts(kind: str, spoken: Any) -> list[Tree]:
     own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
     settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
     added = {"added_tokens.json": mutation.dumped({"<extra>": len(spoken), "two words": len(spoken) + 1})}
-    return [whole, own, own | settings, own | settings | added, {"tokenizer.json": whole["tokenizer.json"]}]
+    return [whole, own, own | settings, own | added | {name: settings[name] for name in settings if "map" in name},
+            *({"tokenizer.json": data} for data in (whole["tokenizer.json"], *_older(whole["tokenizer.json"])))]
+
+
+def _older(data: bytes) -> list[bytes]:
+    """A tokenizer.json as other years and programs wrote it."""
+    content = json.loads(data)
+    model, tokens = content["model"], content["added_tokens"]
+    untyped = {key: value for key, value in model.items() if key != "type"}
+    if "merges" in model:
+        untyped["merges"] = [" ".join(pair) for pair in model["merges"]]
+    following = max(model["vocab"].values()) + 1 if isinstance(model["vocab"], dict) else len(model["vocab"])
+    flags = {"single_word": True, "lstrip": True, "rstrip": True, "normalized": True, "special": False}
+    word = {"id": following + 3, "content": "Cat dog"} | flags
+    nested = {"type": "Sequence", "normalizers": [step for step in [content["normalizer"]] if step]}
+    composed = {"type": "Sequence", "normalizers": [{"type": kind} for kind in ("NFKC", "Lowercase", "StripAccents")]}
+    edits = [{"model": untyped}, {"added_tokens": [*tokens, word]}, {"normalizer": nested, "post_processor": None}]
+    edits.append({"normalizer": composed, "pre_tokenizer": {"type": "Whitespace"}})  # a WordPiece's alone
+    return [mutation.dumped(content | edit) for edit in edits[: 4 if model["type"] == "WordPiece" else 3]]
 
 
 def running() -> list[Tree]:
