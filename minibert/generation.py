@@ -42,6 +42,7 @@ import numpy as np
 
 from minibert import signatures, tree
 from minibert.config import nearest, real, require, shown, whole
+
 Array = np.ndarray
 State = Any
 Step = Callable[[Array, State], tuple[Array, State]]
