@@ -157,7 +157,7 @@ class WordPiece:
         for part in self._kept.parts(checked_text(text)):
             if part.token is not None:
                 ids.append(part.token)
-                spans.append((part.start, part.end))
+                spans.append(self.layout.span(part.text, part.start, part.end))
                 continue
             normal, sources = (self._normal if part.spans is None else self._splitting).aligned(part.text)
             for word in _WORD.finditer(normal):
@@ -169,7 +169,12 @@ class WordPiece:
                     spans.append(part.span(sources[begin], sources[end - 1]))
                     begin = end
                 spans.append(part.span(sources[begin], sources[word.end() - 1]))
+                if self.layout.trimmed:
+                    spans[-len(found) :] = map(self._trimmed, found, spans[-len(found) :])
         return ids, spans
+
+    def _trimmed(self, piece: int, span: Span) -> Span:
+        return self.layout.span(self.tokens[piece], *span)
 
     # Learning
 
