@@ -1,7 +1,8 @@
 """The files of published tokenizers: what is the same whatever their pieces are.
 
-Reading is strict: a setting that would change a single id and that the tokenizer doesn't have is an InputError. A
-value that is refused is named with its file.
+Reading is strict: what would change a single id and is not known is an InputError, which names it with its file (the
+settings beside a tokenizer: see `settings`). It knows files of every year: a model without a type, whose keys show it;
+one step, or a sequence of that one; ids without a piece.
 """
 
 import os

@@ -235,8 +235,8 @@ class WordPiece:
     def load(cls, path: str | os.PathLike, specials_in_text: bool = True) -> "WordPiece":
         """From a published directory, its `tokenizer.json` (preferred) or its `vocab.txt`.
 
-        `tokenizer_config.json` and `special_tokens_map.json` beside it name the special tokens, and for a
-        `vocab.txt` say how to normalise (lower-casing unless `do_lower_case` is false).
+        The settings beside it name the special tokens and further added ones, and for a `vocab.txt` how to normalise
+        (lower-casing unless `do_lower_case` is false). A blank line is an id without a piece.
         """
         arguments = wordpiece_files.arguments(path)
         with published.named(path):

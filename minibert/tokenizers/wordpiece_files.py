@@ -126,7 +126,7 @@ def _whole(
     with published.named(path):
         recipe = _recipe(content, path)
     if recipe is None:
-        ((normalizer,),) = (published.sequence(content.get("normalizer"), "normalizers", path),)
+        [normalizer] = published.sequence(content.get("normalizer"), "normalizers", path)
         flags = {ours: normalizer[theirs] for theirs, ours in _FLAGS.items()}
         strips = flags["lowercase"] if flags["strip_accents"] is None else flags["strip_accents"]
         settings.agree(flags | {"strip_accents": strips}, case, path)

@@ -194,7 +194,7 @@ def test_a_whole_file_gives_the_published_ids(tmp_path, kind, content):
         got = ours.encode(text, text[::2])
         assert (got.ids, got.type_ids) == (pair.ids, pair.type_ids), ascii(text)
         assert elsewhere.encode(text).ids == row.ids, ascii(text)
-        if not any(entry["normalized"] for entry in content["added_tokens"]):  # which it writes normalised since 0.22
+        if not any(entry["normalized"] for entry in content["added_tokens"]):  # which it writes normalised
             assert ours.decode(row.ids) == theirs.decode(row.ids)
 
 
