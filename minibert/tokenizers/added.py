@@ -4,7 +4,7 @@ As the published tokenizer (Hugging Face `tokenizers`) finds them: first all tha
 stands, then, in what lies between, those that are `normalized`, in normalised text and normalised themselves. Always
 the leftmost first, of several at one place the longest. Of two that are normalised alike, where the published one takes
 either (its order is drawn anew in each process), it is the one of the lower id; one that nothing is left of is never
-found.
+found. Decoded, a token is written as its file has it; the published one (0.23.3) writes what it is normalised to.
 """
 
 from collections.abc import Callable, Iterator, Mapping

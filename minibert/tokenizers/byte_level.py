@@ -261,10 +261,9 @@ class ByteLevelBPE:
         """From a published directory, its `tokenizer.json` (preferred), or its `vocab.json` and `merges.txt`, which
         GPT-2's release calls `encoder.json` and `vocab.bpe`.
 
-        `tokenizer_config.json` and `special_tokens_map.json` beside it name the special tokens, and for a
-        `vocab.json` the rest; what they don't say is as RoBERTa's (no prefix space, <mask> takes blanks before it) or,
-        where <|endoftext|> is a piece and <s> and </s> are none, as GPT-2's (nothing around a text, offsets with their
-        blanks).
+        The settings beside it name the special tokens and further added ones, and for a `vocab.json` the rest; what
+        they don't say is as RoBERTa's (no prefix space, <mask> takes blanks before it) or, where <|endoftext|> is a
+        piece and <s> and </s> are none, as GPT-2's (nothing around a text, offsets with their blanks).
         """
         arguments = byte_level_files.arguments(path)
         with published.named(path):

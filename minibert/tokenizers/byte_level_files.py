@@ -40,7 +40,7 @@ def arguments(path: str | os.PathLike) -> dict[str, Any]:
     named = settings.specials(said, dict.fromkeys(ROLES, ""), source)
     named = {role: token for role, token in named.items() if token}
     if pair is None:
-        found = _whole(published.read(path), path, (said, source), named, case)
+        found = _whole(published.whole(path), path, (said, source), named, case)
     else:
         stem = path.name.removesuffix(pair[0]).removesuffix(pair[1])
         found = _two(*(path.parent / f"{stem}{name}" for name in pair), (said, source), named, case)
@@ -147,7 +147,7 @@ def _whole(
         raise InputError(f"{path}: the normalizer {shown(content['normalizer'])} is not Lowercase, the only one known")
     splitters = published.sequence(content.get("pre_tokenizer"), "pretokenizers", path)
     splitter = splitters[0] if len(splitters) == 1 else {"type": shown(content.get("pre_tokenizer"))}
-    published.same(published.value(content, "decoder", dict, path), {"type": "ByteLevel"}, f"{path}: decoder")
+    published.same(published.decoder(content, path) or {}, {"type": "ByteLevel"}, f"{path}: decoder")
     pieces = published.value(model, "vocab", dict, path)
     vocabulary = published.by_id(pieces, path)
     entries = published.entries(content, path)

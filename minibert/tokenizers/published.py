@@ -1,7 +1,8 @@
 """The files of published tokenizers: what is the same whatever their pieces are.
 
-Reading is strict: a setting that would change a single id and that the tokenizer doesn't have is an InputError. A
-value that is refused is named with its file.
+Reading is strict: what would change a single id and is not known is an InputError, which names it with its file (the
+settings beside a tokenizer: see `settings`). It knows files of every year: a model without a type, whose keys show it;
+one step, or a sequence of that one; ids without a piece.
 """
 
 import os
@@ -57,6 +58,15 @@ def entries_of(added: Mapping[int, tuple[str, Added]]) -> dict[int, dict[str, An
     return {i: {"content": token} | asdict(kept) for i, (token, kept) in sorted(added.items())}
 
 
+def whole(path: Path) -> dict[str, Any]:
+    """The content of a tokenizer.json."""
+    content = read(path)
+    cut = content.get("truncation")
+    if isinstance(cut, dict) and cut.get("direction", "Right") != "Right":
+        raise InputError(f"{path}: truncation: direction {shown(cut['direction'])} is not supported; only 'Right' is")
+    return content
+
+
 def entries(content: Mapping[str, Any], path: Path) -> list[Any]:
     """The added tokens, if any."""
     return value({"added_tokens": []} | dict(content), "added_tokens", list, path)
@@ -99,10 +109,19 @@ def several(key: str, parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return parts[0] if len(parts) == 1 else {"type": "Sequence", key: list(parts)}
 
 
+def decoder(content: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
+    """The one decoder, if any."""
+    parts = sequence(content.get("decoder"), "decoders", path)
+    if len(parts) > 1:
+        raise InputError(f"{path}: decoder is {shown(content['decoder'])}; only one step is supported")
+    return parts[0] if parts else None
+
+
 def around(content: Mapping[str, Any], ids: Mapping[str, int], path: Path) -> layout.Layout:
     """What the post_processor puts around a text; the ids it gives must be the vocabulary's."""
-    where = f"{path}: post_processor"
-    found, given = layout.read(content.get("post_processor"), where)
+    where, post = f"{path}: post_processor", content.get("post_processor")
+    parts = sequence(post, "processors", path) if isinstance(post, dict) else ()
+    found, given = layout.read(parts[0] if len(parts) == 1 else post, where)
     for token, i in given.items():
         if ids.get(token) != i:
             raise InputError(f"{where} gives {shown(token)} the id {shown(i)}, the vocabulary {ids.get(token)}")

@@ -445,7 +445,8 @@ class Unigram:
 
     @classmethod
     def load(cls, path: str | os.PathLike, specials_in_text: bool = True, prepared: bool = True) -> "Unigram":
-        """From a published directory, its `tokenizer.json` (preferred) or its `spiece.model`.
+        """From a published directory, its `tokenizer.json` (preferred) or its `spiece.model`, with the special tokens
+        and further added ones that the settings beside it name.
 
         prepared: False leaves out ALBERT's preparation and its splitting of numbers, so that a `spiece.model` gives
         what SentencePiece itself does (which also knows no special tokens in text).

@@ -34,7 +34,7 @@ def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
     specials = settings.specials(said, SPECIALS, source)
     case = settings.flags(said, ("do_lower_case", "keep_accents"), source)
     if whole:
-        found = _whole(published.read(path), path, (said, source), specials)
+        found = _whole(published.whole(path), path, (said, source), specials)
         actual = {"do_lower_case": found["normal"].lowercase, "keep_accents": not found["normal"].strip_accents}
         settings.agree(actual, case, path)
         return found
@@ -140,6 +140,8 @@ def _whole(
     added = settings.added(*beside, specials, pieces, entries)
     _, known = encoding.with_added(pieces, added)
     around = published.around(content, known, path)
+    if around.trimmed:
+        raise InputError(f"{path}: post_processor trims offsets, which is not supported of these pieces")
     specials |= around.ends
     byte_fallback = bool(model.get("byte_fallback")) and published.value(model, "byte_fallback", bool, path)
     types = [BYTE if byte_fallback and piece in _SPELT else NORMAL for piece in pieces]
@@ -194,7 +196,7 @@ def _normal(content: dict[str, Any], path: Path) -> Fast:
     splitters = published.sequence(content.get("pre_tokenizer"), "pretokenizers", path)
     options["split"] = splitters[:1] == [_SPLIT]
     prepend = _scheme(splitters[int(options["split"]) :], f"{path}: pre_tokenizer")
-    if _scheme([content.get("decoder")], f"{path}: decoder") != prepend:
+    if _scheme([published.decoder(content, path)], f"{path}: decoder") != prepend:
         raise InputError(f"{path}: decoder and pre_tokenizer differ in prepend_scheme")
     with published.named(path):
         return Fast(Charsmap(charsmap), prepend=prepend, **options)

@@ -157,7 +157,7 @@ class WordPiece:
         for part in self._kept.parts(checked_text(text)):
             if part.token is not None:
                 ids.append(part.token)
-                spans.append((part.start, part.end))
+                spans.append(self.layout.span(part.text, part.start, part.end))
                 continue
             normal, sources = (self._normal if part.spans is None else self._splitting).aligned(part.text)
             for word in _WORD.finditer(normal):
@@ -169,7 +169,12 @@ class WordPiece:
                     spans.append(part.span(sources[begin], sources[end - 1]))
                     begin = end
                 spans.append(part.span(sources[begin], sources[word.end() - 1]))
+                if self.layout.trimmed:
+                    spans[-len(found) :] = map(self._trimmed, found, spans[-len(found) :])
         return ids, spans
+
+    def _trimmed(self, piece: int, span: Span) -> Span:
+        return self.layout.span(self.tokens[piece], *span)
 
     # Learning
 
@@ -230,8 +235,8 @@ class WordPiece:
     def load(cls, path: str | os.PathLike, specials_in_text: bool = True) -> "WordPiece":
         """From a published directory, its `tokenizer.json` (preferred) or its `vocab.txt`.
 
-        `tokenizer_config.json` and `special_tokens_map.json` beside it name the special tokens, and for a
-        `vocab.txt` say how to normalise (lower-casing unless `do_lower_case` is false).
+        The settings beside it name the special tokens and further added ones, and for a `vocab.txt` how to normalise
+        (lower-casing unless `do_lower_case` is false). A blank line is an id without a piece.
         """
         arguments = wordpiece_files.arguments(path)
         with published.named(path):

@@ -33,7 +33,7 @@ def arguments(path: str | os.PathLike) -> dict[str, Any]:
     case = {_CASE[theirs]: flag for theirs, flag in settings.flags(said, _CASE, source).items()}
     specials = settings.specials(said, SPECIALS, source)
     if whole:
-        return _whole(published.read(path), path, (said, source), specials, case)
+        return _whole(published.whole(path), path, (said, source), specials, case)
     lines = [line.rstrip(WHITE_SPACE) for line in published.lines(path)]
     counted = len(lines) - max(lines.count("") - 1, 0)  # as published, where several blank lines are one piece
     added = settings.added(said, source, specials, lines, counted=counted)
@@ -58,13 +58,14 @@ def write(
 ) -> None:
     """The four files, together or not at all; added: id -> (token, how it is kept whole); check: as in `published`."""
     ids = {piece: i for i, piece in enumerate(vocabulary)}
+    known = ids | {token: i for i, (token, _) in added.items()}
     flags = {"handle_chinese_chars": split_cjk, "strip_accents": strip_accents, "lowercase": lowercase}
     steps = recipe or Recipe((BERT_NORMALIZER | flags,), BERT_SPLITTER)
     content = published.tokenizer(
         added,
         normalizer=published.several("normalizers", steps.normalizers),
         pre_tokenizer=steps.splitter,
-        post_processor=layout.template(around, ids | {token: i for i, (token, _) in added.items()}),
+        post_processor=(layout.written if around.trimmed or around.first_blank else layout.template)(around, known),
         decoder=_DECODER | {"cleanup": cleanup},
         model={
             "type": "WordPiece",
@@ -125,14 +126,14 @@ def _whole(
     with published.named(path):
         recipe = _recipe(content, path)
     if recipe is None:
-        ((normalizer,),) = (published.sequence(content.get("normalizer"), "normalizers", path),)
+        [normalizer] = published.sequence(content.get("normalizer"), "normalizers", path)
         flags = {ours: normalizer[theirs] for theirs, ours in _FLAGS.items()}
         strips = flags["lowercase"] if flags["strip_accents"] is None else flags["strip_accents"]
         settings.agree(flags | {"strip_accents": strips}, case, path)
     else:
         flags = {"recipe": recipe, "lowercase": recipe.lowercase}
         settings.agree(flags, {name: flag for name, flag in case.items() if name in flags}, path)
-    decoder = _DECODER if content.get("decoder") is None else value(content, "decoder", dict, path)
+    decoder = published.decoder(content, path) or _DECODER
     published.same(decoder, _DECODER | {"cleanup": decoder.get("cleanup")}, f"{path}: decoder")
     return {
         "vocabulary": vocabulary,

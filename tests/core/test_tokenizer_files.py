@@ -38,9 +38,8 @@ HARD = [
     "covid", "COVID", "[MASK]", "<mask>", "[NEW]", "[new]", "é", "e\u0301", "É", "中文", "文", "a", "A", " ", "  ",
     "\t", "\n", "\u3000", "\u200b", "\u0301", "\u0316", "\u0344", "İ", "i", "ı", "Σ", "ς", "ﬁ", "①", "Å", "\u212b",
     "가", "\u1100\u1161", "\uac00\u11a8", "½", "\ufdfa", "_", "-", "'", "``", "''", "9", "٣", "\xad", "\x1c", "\x85",
-    "\u2028",
-    "\x00", "\ufffd", "the cat", "cats", "x", "\U00011935\U00011930", "\U00011938", "\u302e\U0001d165", "\xa8",
-    "\u0378", "\ue000", "👍", "👩\u200d👧", "Ꭰ", "ẞ", "ǅ", "か\u309b", "ｶﾞ", "日本語",
+    "\u2028", "\x00", "\ufffd", "the cat", "cats", "x", "\U00011935\U00011930", "\U00011938", "\u302e\U0001d165",
+    "\xa8", "\u0378", "\ue000", "👍", "👩\u200d👧", "Ꭰ", "ẞ", "ǅ", "か\u309b", "ｶﾞ", "日本語",
 ]  # fmt: skip
 
 
@@ -148,6 +147,12 @@ FILES = {
         "vocab": {word: i for i, word in enumerate(WORDS)} | {"##é-": END + 5, "zebra": END + 9}})),
     "RoBERTa's around BERT's": ("wordpiece", whole("wordpiece", post_processor=around(
         "RobertaProcessing", "[CLS]", "[SEP]", 2, 3) | {"trim_offsets": False, "add_prefix_space": False})),
+    "the same, trimmed": ("wordpiece", whole("wordpiece", token(END, "[NEW]", lstrip=True), post_processor={
+        "type": "Sequence", "processors": [around("RobertaProcessing", "[CLS]", "[SEP]", 2, 3)
+                                           | {"trim_offsets": True, "add_prefix_space": False}]})),
+    "decoders of one": ("wordpiece", whole("wordpiece", decoder={"type": "Sequence", "decoders": [
+        {"type": "WordPiece", "prefix": "##", "cleanup": False}]})),
+    "unigram, decoders of one": ("unigram", whole("unigram", decoder={"type": "Sequence", "decoders": [METASPACE]})),
     "bytes, no type": ("byte_level", whole("byte_level", model=untyped("byte_level"))),
     "bytes, a sequence": ("byte_level", whole("byte_level", normalizer=sequence("Lowercase"), pre_tokenizer={
         "type": "Sequence", "pretokenizers": [BYTE_LEVEL | {"add_prefix_space": True}]})),
@@ -189,7 +194,7 @@ def test_a_whole_file_gives_the_published_ids(tmp_path, kind, content):
         got = ours.encode(text, text[::2])
         assert (got.ids, got.type_ids) == (pair.ids, pair.type_ids), ascii(text)
         assert elsewhere.encode(text).ids == row.ids, ascii(text)
-        if not any(entry["normalized"] for entry in content["added_tokens"]):  # which it writes normalised since 0.22
+        if not any(entry["normalized"] for entry in content["added_tokens"]):  # which it writes normalised
             assert ours.decode(row.ids) == theirs.decode(row.ids)
 
 
@@ -444,6 +449,18 @@ def test_ids_that_are_not_the_vocabularys_are_refused(tmp_path, kind):
     for entry in (token(7, "[NEW]"), token(9_999, "a"), token(6, cls)):
         with pytest.raises(InputError, match=r"added token .*(has id|stands twice)"):
             tokenizers.load(folder(tmp_path, tokenizer_json=whole(kind, entry)), kind)
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "byte_level", "unigram"])
+def test_what_a_whole_file_may_not_say(tmp_path, kind):
+    refused = {"truncation": {"direction": "Left"}, "decoder": {"type": "Sequence", "decoders": [{}, {}]},
+               "normalizer": sequence("Nmt"), "pre_tokenizer": {"type": "Digits"}}  # fmt: skip
+    for key, edit in refused.items():
+        with pytest.raises(InputError, match=rf"tokenizer\.json: .*{key}"):
+            tokenizers.load(folder(tmp_path, tokenizer_json=whole(kind, **{key: edit})), kind)
+    accepted = whole(kind, truncation={"direction": "Right", "max_length": 3, "stride": 0, "strategy": "LongestFirst"})
+    folder(tmp_path, tokenizer_json=accepted, tokenizer_config_json=NAMES.get(kind, {}))
+    assert len(tokenizers.load(tmp_path, kind).ids("a b c d e")) > 3  # who calls says how long
 
 
 def test_ids_without_a_piece_before_added_tokens_are_refused(tmp_path):
