@@ -54,6 +54,7 @@ from minibert.config import require
 from minibert.errors import InputError, WriteError, printable
 from minibert.options import option
 from minibert.processes import require_number
+from minibert.progress import doing
 
 RECORD, DATA, LOG, REPORT, FORMAT = "run.json", "data", "log.jsonl", "report.json", "minibert-run/1"
 Run = dict[str, Any]
@@ -349,7 +350,8 @@ def _require_record(run: Run) -> None:
 def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]:
     files = request.get("corpus_files")
     documents = corpus.Files(files) if files else corpus.default_documents()
-    return documents, corpus.survey(documents)
+    with doing("reading the text"):
+        return documents, corpus.survey(documents)
 
 
 def _record(directory: Path, run: Run) -> None:
@@ -374,8 +376,10 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     settings, own = options_of(module, run["options"])
     text, apart = corpus.split(documents, settings.held_out, settings.seed, survey.sizes)
     _say("corpus", f"{len(survey.sizes):,} documents, {survey.sentences:,} sentences; {len(apart)} documents held out")
-    tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
-    studied = data.studied(module, tokenizer, own, text, processes)
+    with doing("learning the vocabulary"):
+        tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
+    with doing("studying the text"):
+        studied = data.studied(module, tokenizer, own, text, processes)
     recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied)
     rows = data.made(recipe, text, "train", directory / DATA, processes)
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
@@ -392,7 +396,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     with training.sharing(threads, plan.accumulate):
         dropped = settings.dropout_steps or settings.steps
         training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step, step < dropped))
-        report = _report(model, rows, held_out, threads, settings.seed)
+        with doing("evaluating on the held-out text"):
+            report = _report(model, rows, held_out, threads, settings.seed)
     try:
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers

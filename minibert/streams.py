@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, BinaryIO
 
-from minibert import reading
+from minibert import progress, reading
 from minibert.errors import InputError
 
 LINE = 1 << 24  # bytes of a line of text: far more tokens than any model takes
@@ -27,6 +27,7 @@ class _Output:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        progress.clear()
         return self._tried(self._stream.write, text)
 
     def flush(self) -> None:

@@ -4,8 +4,8 @@ import argparse
 from typing import Any
 
 from minibert import gradcheck
-from minibert.config import whole
-from minibert.errors import InputError
+from minibert.config import one_of, whole
+from minibert.progress import over
 
 
 def parser(commands: Any) -> None:
@@ -19,13 +19,13 @@ def parser(commands: Any) -> None:
 def _gradcheck(args: argparse.Namespace) -> int:
     whole("--seed", args.seed)
     for name in args.names:
-        if name not in gradcheck.known():
-            raise InputError(f"unknown name {name!r}; there are: {', '.join(gradcheck.known())}")
+        one_of("name", name, gradcheck.known())
     exact = gradcheck.doubles() is not None
     print("max|error| / max|gradient| of every hand-written backward, float64")
     print(f"  {'pair':<24}{'gradient of':<36}{'differences':>12}{'50 digits':>12}")
     failed = checked = 0
-    for name, argument, difference, truth in gradcheck.table(args.names, args.seed):
+    chosen = over([*dict.fromkeys(args.names or gradcheck.known())], "checked")
+    for name, argument, difference, truth in (row for name in chosen for row in gradcheck.table([name], args.seed)):
         wrong = difference > gradcheck.DIFFERENCE_BAR or (truth or 0) > gradcheck.EXACT_BAR
         shown = "" if truth is None else f"{truth:12.1e}"
         print(f"  {name:<24}{argument:<36}{difference:>12.1e}{shown:>12}{'  WRONG' if wrong else ''}", flush=True)

@@ -15,6 +15,7 @@ from minibert.golden import blocks, candidate, levels, report, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import Row, compare, error, first_divergence
 from minibert.golden.subject import cast, observe
+from minibert.progress import doing
 
 Path = str | os.PathLike
 
@@ -99,7 +100,7 @@ def report_of(
     held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden))
     dtype = dtype or held.dtype
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
-    with np.errstate(all="ignore"):  # a candidate's numbers may be of any size
+    with doing("comparing the tensors"), np.errstate(all="ignore"):  # a candidate's numbers may be of any size
         return _compared(golden, held, str(given), dtype, weights, seconds)
 
 

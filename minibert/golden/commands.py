@@ -14,6 +14,7 @@ from minibert.golden import cases
 from minibert.golden import make as making
 from minibert.golden.case import Case
 from minibert.pairs import PAIRS
+from minibert.progress import doing, over
 
 KINDS = ("family", "block", "op")
 
@@ -60,21 +61,27 @@ def make(
     if source is not None:
         require(name is None, "--from DIR takes no FAMILY: the directory says it")
         require(text is not None, "--from DIR needs --text FILE")
-        _said(making.pipeline(source, _texts(text), out, _name(out), seed))
+        with doing(f"making a case over {printable(str(source))}"):
+            made = making.pipeline(source, _texts(text), out, _name(out), seed)
+        _said(made)
         return 0
     require(text is None, "--text goes with --from DIR")
     require(name is not None, "say which: a family, or --from DIR")
     known = cases.recipes()
     if name == "all":
-        for each in known:
+        for each in over(known, "cases"):
             place = Path(out) / each
             _said(making.stands(each, place) or making.shipped(each, place))
     elif name in known:
-        _said(making.shipped(name, out))
+        with doing(f"making {name} again"):
+            made = making.shipped(name, out)
+        _said(made)
     else:
         recipe = cases.of(name, kind, _fields(name, kind, config), seed, pair)
         try:
-            _said(making.make(_name(out), recipe, out))
+            with doing(f"making {name}: its tensors, its truth, its noise floors"):
+                made = making.make(_name(out), recipe, out)
+            _said(made)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             if isinstance(error, InputError) or kind != "op" or config is None:
                 raise
@@ -135,14 +142,21 @@ def listing() -> int:
 
 def verify(names: list[str], weights: Any = None) -> int:
     """Computes the cases again; 1 where a number differs by more than float64 rounding, which BLAS builds may."""
-    failed = 0
-    for name in names or files.shipped():
+    fine, unseen, failed = [], [], []
+    for name in over(names or files.shipped(), "cases"):
         case = files.read(name)
-        unseen = making.needs_weights(case) and weights is None
         lines = making.verify(case, weights)
-        outcome = "needs --weights DIR" if unseen else "fine" if not lines else f"{len(lines)} differ"
+        absent = making.needs_weights(case) and weights is None
+        outcome = "needs --weights DIR" if absent else "fine" if not lines else f"{len(lines)} differ"
+        (unseen if absent else failed if lines else fine).append(case.name)
         print(printable(f"{case.name:<28}{outcome}"))
         for line in lines[:5]:
             print(printable(f"  {line}"))
-        failed += bool(lines)
+    told = f"{len(fine)} of {len(fine + failed)} cases fine" if failed else f"{_cases(fine)} fine"
+    told += f"; different: {', '.join(failed)}" if failed else ""
+    print(printable(told + (f"; {_cases(unseen)} not computed: say --weights DIR" if unseen else "")))
     return 1 if failed else 0
+
+
+def _cases(names: list[str]) -> str:
+    return f"{len(names)} case{'' if len(names) == 1 else 's'}"

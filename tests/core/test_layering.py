@@ -14,7 +14,7 @@ from minibert.pairs import PAIRS
 ROOT = Path(__file__).resolve().parents[2]
 # each module may import from its own level and those above it in this list
 LEVELS = [
-    ["errors", "buffers", "reading", "streams"],
+    ["errors", "buffers", "reading", "progress", "streams"],
     ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
     ["pairs", "kernels", "checkpoint.safetensors"],
     ["ops", "strategies", "trace", "adapters"],
