@@ -15,6 +15,7 @@ from minibert.golden import blocks, candidate, levels, report, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import Row, compare, error, first_divergence
 from minibert.golden.subject import cast, observe
+from minibert.options import ending
 from minibert.progress import doing
 
 Path = str | os.PathLike
@@ -22,10 +23,16 @@ Path = str | os.PathLike
 
 def parser(commands: Any) -> None:
     """Adds `check` to the command line."""
-    command = commands.add_parser("check", help="compare somebody's tensors with a golden case and name the mistake")
+    about = "compare somebody's tensors with a golden case and name the mistake"
+    examples = ending(
+        "check bert/published wrong-torch-port", "check bert/published mine.safetensors --names map.json",
+        "check bert/published mine.npz --html report.html --badge level.svg", one="a difference",
+    )  # fmt: skip
+    command = commands.add_parser("check", help=about, description=f"{about.capitalize()}.", epilog=examples)
     command.set_defaults(run=_run)
-    command.add_argument("case", metavar="CASE", help="a folder, or the name of a shipped case (golden list)")
-    held = "a file or directory of safetensors, .npz or .npy; for a tokenizer case a JSON file of ids"
+    command.add_argument("case", metavar="CASE", help="the name of a shipped case (golden list), or a folder")
+    held = "a file or directory of safetensors, .npz or .npy; for a tokenizer case a JSON file of ids; or a shipped "
+    held += f"one: {', '.join(candidate.shipped())}"
     command.add_argument("given", metavar="CANDIDATE", help=held)
     command.add_argument("--names", metavar="MAP.json", help="their names -> the case's, where they differ")
     command.add_argument("--suggest-names", metavar="MAP.json", help="write such a map, guessed from the contents")
