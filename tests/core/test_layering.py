@@ -47,6 +47,7 @@ def level(module: str) -> int:
 
 # imported inside functions, upwards: the module, what it imports, and why
 LAZY = {
+    ("commands.completion", "cli"): "what a shell completes is generated from the parsers of all commands",
     ("golden.checking", "mistakes"): "a check names the mistake, mistakes are made on golden cases",
     ("golden.tokens", "mistakes"): "the same, of tokens",
     ("corruption.similarity", "checkpoint.directory"): "words are looked up in a model that is read, none is made",
