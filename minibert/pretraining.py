@@ -68,20 +68,20 @@ PARAMETERS = 1 << 33
 class Options(options.Options):
     """What decides a run's bits, beside the corpus, the model's configuration and the options of the family's data."""
 
-    steps: int = option(3000, "updates")
-    batch_size: int = option(16, "rows an update")
-    accumulate: int = option(2, "micro-batches an update, computed side by side where there are cores")
-    held_out: float = option(0.1, "share of the text that is kept for evaluation; from 1 on a number of documents")
-    learning_rate: float = option(2e-3, "the highest")
-    warmup: float = option(0.1, "share of the steps; from 1 on a number of steps", least=0)
-    optimizer: str = option("bert_adam", f"one of: {', '.join(optim.OPTIMIZERS)}")
-    schedule: str = option("bert", f"one of: {', '.join(optim.SCHEDULES)}")
-    weight_decay: float = option(0.1, "of the parameters that decay")
-    clip_norm: float = option(1.0, "the norm that a gradient is cut to")
-    dropout_steps: int = option(0, "no dropout from this step on; 0: always with it", least=0,
+    steps: int = option(3000, "make so many updates")
+    batch_size: int = option(16, "compute each update from so many rows")
+    accumulate: int = option(2, "compute them in so many parts, side by side where there are cores")
+    held_out: float = option(0.1, "keep this share of the text for the evaluation; from 1 on so many documents")
+    learning_rate: float = option(2e-3, "let the learning rate rise to this")
+    warmup: float = option(0.1, "let it rise over this share of the steps; from 1 on so many steps", least=0)
+    optimizer: str = option("bert_adam", "update the parameters by this rule", among=tuple(optim.OPTIMIZERS))
+    schedule: str = option("bert", "let the learning rate fall by this rule", among=tuple(optim.SCHEDULES))
+    weight_decay: float = option(0.1, "let weights decay at this rate")
+    clip_norm: float = option(1.0, "cut a gradient to this norm")
+    dropout_steps: int = option(0, "drop out nothing from this step on; 0: always drop out", least=0,
                                 most=training.LIMITS["steps"])  # fmt: skip
-    seed: int = option(0, "of everything that is drawn")
-    dtype: str = option("float32", "of the parameters", among=("float32", "float64"))
+    seed: int = option(0, "begin all that is drawn from this number")
+    dtype: str = option("float32", "compute in this precision", among=("float32", "float64"))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,14 +8,17 @@ from typing import Any
 import minibert
 from minibert import inference, streams
 from minibert.errors import printable
+from minibert.options import ending
 
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
-    command = commands.add_parser("detect", help="how probable it is that each token was replaced (ELECTRA)")
+    about = "how probable it is that each token was replaced (ELECTRA)"
+    examples = ending('detect runs/electra "the cat sat on the keyboard"', "detect runs/electra --json < texts.txt")
+    command = commands.add_parser("detect", help=about, description=f"Says {about}.", epilog=examples)
     command.set_defaults(run=_detect)
-    command.add_argument("directory", metavar="DIR")
-    command.add_argument("text", nargs="*", help="texts; default: lines of standard input")
+    command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
+    command.add_argument("text", nargs="*", metavar="TEXT", help="texts; default: lines of standard input")
     command.add_argument("--json", action="store_true", help="one JSON object a text")
 
 

@@ -15,13 +15,15 @@ from minibert import inference, streams
 from minibert.checkpoint import atomic
 from minibert.config import whole
 from minibert.errors import InputError
+from minibert.options import ending
 
 PART = 1024  # texts that are read, sorted by length and answered together
 
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
-    command = commands.add_parser("embed", help="a vector for each line of text")
+    examples = ending("embed DIR texts.txt -o vectors.npy", "embed DIR --pooling cls --normalize < texts.txt")
+    command = commands.add_parser("embed", help="a vector for each line of text", epilog=examples)
     command.set_defaults(run=_embed)
     command.add_argument("directory", metavar="DIR")
     command.add_argument("text", nargs="?", metavar="FILE", help="UTF-8, one text a line; default: standard input")

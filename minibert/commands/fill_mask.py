@@ -9,15 +9,18 @@ import minibert
 from minibert import inference, streams
 from minibert.config import whole
 from minibert.errors import printable
+from minibert.options import ending
 
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
-    command = commands.add_parser("fill-mask", help="the most probable tokens for each [MASK]")
+    about = "the most probable tokens for each [MASK]"
+    examples = ending('fill-mask runs/bert "the [MASK] of a list"', "fill-mask runs/bert --top 3 --json < texts.txt")
+    command = commands.add_parser("fill-mask", help=about, description=f"Says {about}.", epilog=examples)
     command.set_defaults(run=_fill_mask)
-    command.add_argument("directory", metavar="DIR")
-    command.add_argument("text", nargs="*", help="texts with [MASK]; default: lines of standard input")
-    command.add_argument("--top", type=int, default=5, metavar="N")
+    command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
+    command.add_argument("text", nargs="*", metavar="TEXT", help="texts with [MASK]; default: lines of standard input")
+    command.add_argument("--top", type=int, default=5, metavar="N", help="so many tokens for each; default 5")
     command.add_argument("--json", action="store_true", help="one JSON object a text")
 
 

@@ -504,7 +504,7 @@ QUICK = {**bert.QUICK, **OWN}
 class Data(options.Masked):
     """What the data functions ask for."""
 
-    units: str = option("pieces", "repeated: positions are drawn with replacement, as in the release",
+    units: str = option("pieces", "mask pieces; repeated: positions drawn with replacement, as in the release",
                         among=("pieces", "repeated"))  # fmt: skip
 
 

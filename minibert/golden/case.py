@@ -188,6 +188,11 @@ def shipped() -> list[Path]:
     return sorted(path.parent for path in folder().rglob("case.json"))
 
 
+def names() -> list[str]:
+    """Those of all shipped cases."""
+    return [path.relative_to(folder()).as_posix() for path in shipped()]
+
+
 def read(path: str | os.PathLike) -> Case:
     """The case of a folder, or of a shipped case's name; InputError, one line, for anything that case.json may not say.
 
@@ -199,8 +204,7 @@ def read(path: str | os.PathLike) -> Case:
     if not place.is_dir() and (why := _retired(place)):
         raise InputError(f"the case {path} is retired: {why}")
     if not place.is_dir():
-        names = [each.relative_to(folder()).as_posix() for each in shipped()]
-        raise InputError(f"{path} is no case: there is no such folder{nearest(str(path), names)}")
+        raise InputError(f"{path} is no case: there is no such folder{nearest(str(path), names())}")
     with atomic.unchanged(place, OWNED):
         return _read(place)
 

@@ -30,10 +30,11 @@ def parser(commands: Any) -> None:
     )  # fmt: skip
     command = commands.add_parser("check", help=about, description=f"{about.capitalize()}.", epilog=examples)
     command.set_defaults(run=_run)
-    command.add_argument("case", metavar="CASE", help="the name of a shipped case (golden list), or a folder")
+    which = "the name of a shipped case (golden list), or a folder"
+    command.add_argument("case", metavar="CASE", help=which).completer = cases.names
     held = "a file or directory of safetensors, .npz or .npy; for a tokenizer case a JSON file of ids; or a shipped "
     held += f"one: {', '.join(candidate.shipped())}"
-    command.add_argument("given", metavar="CANDIDATE", help=held)
+    command.add_argument("given", metavar="CANDIDATE", help=held).completer = candidate.shipped
     command.add_argument("--names", metavar="MAP.json", help="their names -> the case's, where they differ")
     command.add_argument("--suggest-names", metavar="MAP.json", help="write such a map, guessed from the contents")
     computed = "what the candidate was computed in; default: its least precise tensor's"

@@ -35,7 +35,8 @@ def parsers(commands: Any) -> None:
     fields = ("name", "out", "kind", "config", "seed", "source", "text", "pair")
     command.set_defaults(run=lambda args: make(*(getattr(args, name) for name in fields)))
     what = "a family, with --kind op an op; a shipped case to make it again, or 'all' those that changed"
-    command.add_argument("name", nargs="?", metavar="FAMILY", help=what)
+    name = command.add_argument("name", nargs="?", metavar="FAMILY", help=what)
+    name.completer = lambda: [*families.names(), *cases.recipes(), "all"]
     command.add_argument("-o", "--out", required=True, metavar="DIR", help="the case's folder")
     command.add_argument("--kind", choices=KINDS, default="family", help="what the case is of; default family")
     which = "with --kind block: which one; default encoder_layer"
@@ -51,7 +52,8 @@ def parsers(commands: Any) -> None:
     examples = ending("golden verify", "golden verify bert/published ops/gelu", one="a case comes out otherwise")
     command = inner.add_parser("verify", help="compute cases again and compare", epilog=examples)
     command.set_defaults(run=lambda args: verify(args.cases, args.weights))
-    command.add_argument("cases", nargs="*", metavar="CASE", help="folders or names; default: all shipped cases")
+    which = "folders or names; default: all shipped cases"
+    command.add_argument("cases", nargs="*", metavar="CASE", help=which).completer = files.names
     command.add_argument("--weights", metavar="DIR", help="the published directory of cases made --from one")
 
 

@@ -109,9 +109,10 @@ def shown(id: str | None) -> list[str]:
     if id is None:
         return catalogue()
     known = {name.lower(): name for name in CATALOGUE}
-    if id.lower() not in known:
-        raise InputError(f"no mistake {id!r}{nearest(id.upper(), CATALOGUE)}")
-    mistake = CATALOGUE[known[id.lower()]]
+    asked = re.sub(r"(?<=\D)\d$", r"0\g<0>", id.lower())  # A4 is A04
+    if asked not in known:
+        raise InputError(f"no mistake {id!r}{nearest(asked, CATALOGUE) or nearest(asked.upper(), CATALOGUE)}")
+    mistake = CATALOGUE[known[asked]]
     found = lines(mistake)
     if mistake.mutants is not None:
         places: dict[str, list[str]] = {}
