@@ -87,14 +87,16 @@ def self_attention(x: Array, p: Tree, *, heads: int, past: Tree | None = None, *
         c |= own
     if past is not None:
         qkv |= {name: np.concatenate([before, qkv[name]], axis=2) for name, before in past.items()}
+        c["new"] = x.shape[1]
     y, own = attended(*qkv.values(), p, **given)
-    return y, {**c, **own, "new": x.shape[1]}
+    return y, {**c, **own}
 
 
 @block_backward
 def self_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    (dq, *dkv), g = attended_backward(dy, c)
-    dk, dv = (d[:, :, -c["new"] :] for d in dkv)
+    (dq, dk, dv), g = attended_backward(dy, c)
+    if "new" in c:
+        dk, dv = (d[:, :, -c["new"] :] for d in (dk, dv))
     dx_query, g["query"] = projected_backward(dq, c, "query")
     dx_key, g["key"] = projected_backward(dk, c, "key")
     dx_value, g["value"] = projected_backward(dv, c, "value")

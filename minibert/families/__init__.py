@@ -49,6 +49,7 @@ What a family's file offers, in this order (bert.py is the model):
 
 import functools
 import pkgutil
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
@@ -129,10 +130,13 @@ def family(name: str) -> ModuleType:
 
 
 def inherited(kin: str) -> Callable[[str], Any]:
-    """A module's `__getattr__`: what the file does not say is its kin's."""
+    """A module's `__getattr__`: what the file does not say is its kin's; but `start` and `step` are those of the kin's
+    own `encode`, so that a family with another one needs its own.
+    """
+    own = sys._getframe(1).f_globals
 
     def get(name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or (name in ("start", "step") and "encode" in own):
             raise AttributeError(name)
         return getattr(family(kin), name)
 

@@ -22,7 +22,7 @@ from minibert import families, gradcheck, reading
 from minibert.checkpoint import safetensors, strictjson
 from minibert.config import nearest, require, shown
 from minibert.errors import LONGEST, InputError
-from minibert.golden import numpy_files
+from minibert.golden import kinds, numpy_files
 from minibert.golden.numpy_files import Stored
 
 PRECISIONS = ("float64", "float32", "float16", "bfloat16")  # from most to least precise
@@ -189,6 +189,8 @@ def matched(stored: Mapping[str, Stored], case: Any, names: Names | None = None)
     unlike = f"it has {', '.join(map(shown, unknown[:2]))} …, the case {', '.join(map(repr, _computed(case)[:2]))} …"
     require(bool(places), f"the candidate and the case have no tensor in common: {unlike}; --suggest-names may help")
     slots, tensors, partial, unshared, wrong, dtypes = _slots(case), {}, {}, {}, [], set()
+    widened = getattr(kinds.of(case), "widened", lambda case, key, held: held)
+    stored = {**stored, **{name: widened(case, key, stored[name]) for key, (name, _) in places.items()}}
     for key in (key for key in case.entries if key in places):
         (name, transposed), entry = places[key], case.entries[key]
         shape = stored[name].shape[::-1] if transposed else stored[name].shape

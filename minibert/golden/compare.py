@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.golden.unmoved import SLOTS, parameter, settled
+from minibert.golden.unmoved import SLOTS, parameter, partly, settled
 
 EXPLAINED, SUSPECT = 4, 64  # times the floor
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -24,7 +24,8 @@ class Row(NamedTuple):
 
     status: right, suspect (more than rounding), wrong, nan, exempt (only rounding moves it), undefined (the precision
     overflows there), missing. absolute: max|difference|, a tolerance that would have passed; index: where it is, with
-    the values got and expected there. alone: None where the block cannot be judged by itself.
+    the values got and expected there. alone: None where the block cannot be judged by itself. partly: only rounding
+    moves a part of it, which is not judged.
     """
 
     key: str
@@ -37,10 +38,15 @@ class Row(NamedTuple):
     got: float | None = None
     expected: float | None = None
     alone: float | None = None
+    partly: bool = False
 
     @property
     def verdict(self) -> str:
         """The status as a sentence."""
+        exempt = "; a part is exempt: its gradient is 0" if self.partly else ""
+        return self._verdict() + exempt
+
+    def _verdict(self) -> str:
         if self.floor == 0:  # whole numbers
             return "equal" if self.status == "right" else "different"
         if self.status in ("right", "suspect", "wrong"):
@@ -108,7 +114,9 @@ def compare(
         chosen, truth = (partial or {}).get(key, ...), np.asarray(case.tensor(key))
         got, truth = settled(key, np.asarray(tensors[key]), case.tensor, unmoved)[chosen], truth[chosen]
         row = _compared(key, got, truth, entry.scale, floor(entry, dtype))
-        if row.status in BAD and parameter(key) in unmoved:
+        if partly(key, unmoved):
+            row = row._replace(partly=True)
+        elif row.status in ("suspect", "wrong") and parameter(key) in unmoved:
             row = row._replace(status="exempt")
         alone = (expected_alone or {}).get(key)
         if alone is not None and row.ratio is not None:

@@ -95,7 +95,12 @@ def _needed(case: Any, where: Places) -> list[str]:
         section, _, name = key.partition("/")
         if section == "forward" and entry.role != "loss":
             owners = (name[:i] for i, letter in enumerate(name) if letter == "." and name[:i] in outside)
-            last[next(owners, where.group(name)) if name in outside else where.group(name)] = key
+            place, group = where.of_tensor(name), where.group(name)
+            if places.kind(place) == "embeddings":
+                group = place
+            elif name in outside:
+                group = next(owners, group)
+            last[group] = key
             continue
         tokens = key == first and case.facts["text"] is not None
         state = section == "steps" and (_is_parameter(key) or name.endswith("/loss"))

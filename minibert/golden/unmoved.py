@@ -43,8 +43,15 @@ def masks(gradients: Tensors, family: str | None = None, config: Any = None) -> 
 
 
 def settled(key: str, array: np.ndarray, truth: Callable[[str], np.ndarray], unmoved: Tensors) -> np.ndarray:
-    """The array with the truth of the key where only rounding moves a part of it; as it is where all or nothing."""
-    mask = unmoved.get(parameter(key) or "")
-    if mask is None or mask.all() or mask.shape != np.shape(array):
+    """The array with the truth of the key where only rounding moves a part of it; as it is where all or nothing, and
+    where it is no number.
+    """
+    if not partly(key, unmoved) or unmoved[parameter(key)].shape != np.shape(array):
         return array
-    return np.where(mask, truth(key), array)
+    return np.where(unmoved[parameter(key)] & np.isfinite(array), truth(key), array)
+
+
+def partly(key: str, unmoved: Tensors) -> bool:
+    """Whether only rounding moves a part of the key's tensor, and more than rounding the rest."""
+    mask = unmoved.get(parameter(key) or "")
+    return mask is not None and not mask.all()

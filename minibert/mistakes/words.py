@@ -71,6 +71,8 @@ def unknown(first: compare.Row, more: str) -> Diagnosis:
 
 
 def _times(ratio: float) -> str:
+    if ratio == float("inf"):  # of what is equal or not
+        return "other tokens"
     return f"{ratio:.0f} times" if ratio < 1e6 else f"{ratio:.0e} times"
 
 

@@ -301,3 +301,15 @@ def test_batches_of_trees(monkeypatch):
     assert np.array_equal(cut["state"]["cells"][0], state["cells"][0][[2, 0]])
     assert cut["context_ids"].shape == (2, 2)
     batches.specs.cache_clear()
+
+
+def test_a_kin_with_an_encode_of_its_own_has_a_step_of_its_own():
+    """The step of its kin's network would give other numbers than its encode."""
+    same, other = (type(families)(f"elsewhere.{name}") for name in ("same", "other"))
+    same.__getattr__ = families.inherited("gpt2")
+    exec("from minibert import families\n__getattr__ = families.inherited('gpt2')\n"
+         "def encode(p, config, inputs, *, keep='caches'): ...", vars(other))  # fmt: skip
+    assert same.step is families.family("gpt2").step
+    assert not hasattr(other, "step")
+    assert not hasattr(other, "start")
+    assert other.terms is families.family("gpt2").terms

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ADAPTERS = sorted((ROOT / "reference" / "adapters").glob("*.py"))
 NEEDS = {
     "torch_transformers": ("torch", "transformers", "safetensors"),
+    "torch_generate": ("torch", "transformers", "safetensors"),
     "onnx_runtime": ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "safetensors"),
     "jax_bert": ("jax", "safetensors"),
 }
@@ -109,6 +110,14 @@ def test_a_mistake_in_an_adapter_is_found_where_it_stands(tmp_path):
     assert found.code == 1
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_transformers_writes_on_is_what_the_case_holds(tmp_path, dtype):
+    found = run("torch_generate", "gpt2/generation", tmp_path / "out.safetensors", dtype)
+    assert (found.first, found.code) == (None, 0)
+    runs = [key for key in found.candidate.tensors if key.startswith("forward/")]
+    assert sorted(runs) == [f"forward/{name}" for name in ("beams", "eager", "greedy", "logits", "patient")]
+
+
 @pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
 def test_it_is_small_and_needs_nothing_of_minibert(path):
     source = path.read_text(encoding="utf-8")
@@ -173,6 +182,15 @@ def test_commands_and_names_of_the_porting_page_exist():
     assert [(int(n), title) for n, title in levels_named] == list(enumerate(levels.TITLES))
     for adapter in NEEDS:
         assert f"adapters/{adapter}.py" in text
+
+
+def test_what_is_said_of_gpt2_is_what_its_levels_need():
+    case, text = cases.read("gpt2/published"), PAGE.read_text(encoding="utf-8")
+    section = text[text.index("GPT-2's: L1") : text.index("Its weights lie")]
+    asked = levels.levels(case, compare(case, {}, "float64"))
+    due = {key for level in asked for key in level.needs if level.number < 5}
+    named = {re.sub(r"h\.\d+$", "h.N", key) for key in due}
+    assert set(re.findall(r"`(forward/[\w.]+)`", section)) == named
 
 
 def test_the_level_table_names_what_the_levels_need():

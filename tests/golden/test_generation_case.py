@@ -1,25 +1,26 @@
 """The golden case of what GPT-2 writes on: right by transformers, and mistakes of going on show in it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from published import oracle, twin
 
-from minibert import generation, tree
 from minibert.families import gpt2
-from minibert.golden import case as cases
-from minibert.golden import checking
+from minibert.golden import case as files
+from minibert.golden import cases, checking
 from minibert.golden.kinds import generation as kind
+from minibert.mistakes import going
 
 FLOAT64 = np.dtype(np.float64)
 
 
 @pytest.fixture(scope="module")
 def case():
-    return cases.read(cases.folder() / "gpt2" / "generation")
+    return files.read(files.folder() / "gpt2" / "generation")
 
 
-def differing(case, going=None):
-    found = kind.evaluate(case, going=going)(FLOAT64, ())
+def differing(case, other=None):
+    found = kind.evaluate(case, going=other)(FLOAT64, ())
     return {
         key.partition("/")[2]
         for key, value in found.items()
@@ -48,43 +49,33 @@ def all_seen(p, config, inputs):
     return gpt2.start(p, config, {"input_ids": inputs["input_ids"]})
 
 
-@pytest.mark.parametrize("going", [(gpt2.start, one_later), (by_column, gpt2.step), (all_seen, gpt2.step)],
+@pytest.mark.parametrize("other", [(gpt2.start, one_later), (by_column, gpt2.step), (all_seen, gpt2.step)],
                          ids=["one later", "by column", "all seen"])  # fmt: skip
-def test_a_mistake_of_going_on_shows_in_every_run(case, going):
-    assert {name.partition(".")[0] for name in differing(case, going)} >= {"logits", *case.text()["runs"]}
+def test_a_mistake_of_going_on_shows_in_every_run(case, other):
+    assert {name.partition(".")[0] for name in differing(case, other)} >= {"logits", *case.text()["runs"]}
 
 
-def test_beams_that_leave_their_states_where_they_are_show(case, monkeypatch):
+def test_beams_that_leave_their_states_where_they_are_show(case):
     """Whoever takes another beam's place needs its keys and values."""
-    right = tree.map
-    monkeypatch.setattr(generation.tree, "map", lambda f, *given: given[0] if "order" in f.__code__.co_freevars
-                        else right(f, *given))  # fmt: skip
-    assert differing(case) == {"beams", "beams.scores", "patient", "patient.scores"}
+    shown = differing(case, going.unmoved(gpt2, 5))
+    assert shown == {"beams.scores", "patient", "patient.scores", "eager", "eager.scores"}
 
 
-def test_transformers_writes_the_same(case, tmp_path):
-    """Its `generate` with the case's weights, greedy and by both searches with beams, and its cache, in float64."""
-    torch, _ = oracle()
-    config, state = case.config(), case.section("weights")
-    model = twin(config, {name: np.array(a) for name, a in state.items()}, {"lm_head.weight"}, "GPT2LMHeadModel")
-    given = ("input_ids", "attention_mask")
-    prompts = {name: torch.from_numpy(np.array(case.tensor(f"inputs/{name}"))) for name in given}
-    found = {}
-    for name, settings in case.text()["runs"].items():
-        if not settings.get("do_sample"):
-            given = {"do_sample": False, "pad_token_id": config.eos_token_id, **settings}
-            found[f"forward/{name}"] = model.generate(**prompts, **given).numpy()
-    mask, forced = prompts["attention_mask"], torch.from_numpy(np.array(case.tensor("inputs/forced")))
-    read = model(**prompts, position_ids=(mask.cumsum(1) - 1).clamp(min=0), use_cache=True)
-    logits, past = [], read.past_key_values
-    for column in range(forced.shape[1]):
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-        read = model(forced[:, column : column + 1], attention_mask=mask, past_key_values=past, use_cache=True,
-                     position_ids=mask.sum(1, keepdim=True) - 1)  # fmt: skip
-        logits.append(read.logits[:, -1])
-        past = read.past_key_values
-    found["forward/logits"] = torch.stack(logits, 1).detach().numpy()
-    np.savez(tmp_path / "theirs.npz", **found)
-    report = checking.report_of(case.path, tmp_path / "theirs.npz", dtype="float64")
-    assert len(found) == 4
-    assert (report.first, report.code) == (None, 0)
+def test_every_setting_of_every_run_shows_in_its_ids(case):
+    """A candidate without it is seen."""
+    runs = case.text()["runs"]
+    for name, settings in runs.items():
+        for left_out in settings.keys() - {"max_new_tokens", "do_sample"}:
+            other = {key: value for key, value in settings.items() if key != left_out}
+            recipe = dataclasses.replace(cases.recipes()["gpt2/generation"], runs={name: other})
+            found = kind.made(recipe).evaluate(FLOAT64, ())[f"forward/{name}"]
+            assert not np.array_equal(found, case.tensor(f"forward/{name}")), (name, left_out)
+
+
+def test_rows_that_end_early_are_filled(case, tmp_path):
+    """How long the longest row became is a result: a candidate's may be shorter, and wrong."""
+    sampled = case.tensor("forward/sampled")
+    assert (sampled[:, -1] == 11).all()
+    for ids, code in ((sampled[:, :-1], 0), (sampled[:, :-3], 1)):
+        np.savez(tmp_path / "theirs.npz", **{"forward/sampled": ids})
+        assert checking.report_of(case.path, tmp_path / "theirs.npz", dtype="float64").code == code

@@ -5,6 +5,7 @@
     made(recipe)                  a Made: what a case of this kind is given, and what it computes
     evaluate(case, weights)       the evaluation of a case that was read; weights: a published directory or None
     verify(case)                  instead of `evaluate`, for cases that are text: what differs, a line each
+    widened(case, key, stored)    optional: a candidate's tensor, brought to the case's shape where that is a result
     places(pair, sites)           of what is no whole family: the sites, among those of one, whose mistakes fall on it
 """
 

@@ -5,7 +5,8 @@ inputs hold the prompts, padded on the left (input_ids, attention_mask), what is
 (forced), and the numbers that sampling takes, one for each token and row (uniforms). forward holds
 
     logits            (B, n, V) of what follows each of the forced tokens, which are read one by one behind the prompts
-    RUN, RUN.scores   (B, T + n) the prompts with what was written, and what it scores (`generation.Written`)
+    RUN, RUN.scores   (B, T + n) the prompts with what was written, filled behind the end, and what it scores
+                      (`generation.Written`). A candidate's rows may be shorter: they are filled alike
 """
 
 from collections.abc import Callable, Mapping
@@ -23,11 +24,12 @@ from minibert.golden import cases, noise
 from minibert.golden.draws import Draws
 from minibert.golden.kinds import Made
 from minibert.golden.kinds.family import probe_weights, single
+from minibert.golden.numpy_files import Stored
 from minibert.golden.recipe import CaseRecipe
 from minibert.golden.subject import Tensors, entered
 
 LEVELS, WHOLE = None, False
-NEW = 6  # tokens written, or read one by one
+NEW = 8  # tokens written, or read one by one
 Going = tuple[Callable, Callable]  # start and step, as a family has them
 
 
@@ -62,6 +64,21 @@ def evaluate(case: Any, weights: Any = None, going: Going | None = None) -> nois
     return partial(computed, module, case.params(weights), case.config(), given, runs, going=going)
 
 
+def widened(case: Any, key: str, held: Stored) -> Stored:
+    """A candidate's tensor; rows of ids that end before the case's, filled as the case's are."""
+    due, fill = case.entries[key].shape, _fill(case.config())
+    short = len(held.shape) == 2 and key.partition("/")[2] in case.text()["runs"] and held.shape[1] < due[1]
+    if not short:
+        return held
+    more = due[1] - held.shape[1]
+    return held._replace(shape=(held.shape[0], due[1]),
+                         load=lambda: np.pad(held.load(), ((0, 0), (0, more)), constant_values=fill))  # fmt: skip
+
+
+def _fill(config: Any) -> int:
+    return config.eos_token_id if config.pad_token_id is None else config.pad_token_id
+
+
 def computed(
     module: ModuleType, params: Any, config: Any, given: Mapping[str, np.ndarray], runs: Mapping[str, Any],
     dtype: np.dtype, around: tuple, going: Going | None = None,
@@ -84,5 +101,7 @@ def computed(
             begun = generation.begun(network, p, config, prompts, settings, {})
             uniforms = given["inputs/uniforms"] if settings.get("do_sample") else None
             written = generation.written(going_on, begun, uniforms=uniforms)
-            found |= {name: written.ids, f"{name}.scores": written.scores}
+            more = prompts["input_ids"].shape[1] + NEW - written.ids.shape[1]
+            ids = np.pad(written.ids, ((0, 0), (0, more)), constant_values=_fill(config))
+            found |= {name: ids, f"{name}.scores": written.scores}
     return {f"forward/{name}": array for name, array in found.items()}

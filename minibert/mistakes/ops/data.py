@@ -204,10 +204,11 @@ def inverted(what: str, *names: str) -> Callable:
 
 
 def exchanged(*names: str) -> Callable:
-    """Each of these rates for the one before it."""
+    """Each of these dropouts at the rate of the next, the last at that of the first."""
     before = (*names[1:], names[0])
     given = {a: lambda c, b=b: getattr(c, b) for a, b in zip(names, before, strict=True)}
-    return with_dropout(config(" for ".join((*names[::-1], names[-1])), **given))
+    what = ", ".join(f"{a} has the rate of {b}" for a, b in zip(names, before, strict=True))
+    return with_dropout(config(what, **given))
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------

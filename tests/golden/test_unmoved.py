@@ -1,0 +1,59 @@
+"""What only rounding moves, alone or as a part of a fused parameter: not judged, said, and no cover for what is NaN."""
+
+import numpy as np
+import pytest
+
+from minibert.golden import case as cases
+from minibert.golden import compare, unmoved
+
+KEY = "steps/10/transformer.h.0.attn.c_attn.bias"
+D = 12
+
+
+@pytest.fixture(scope="module")
+def case():
+    return cases.read(cases.folder() / "gpt2" / "published")
+
+
+def judged(case, key, array):
+    return next(row for row in compare.compare(case, {key: array}, "float32") if row.key == key)
+
+
+def test_the_middle_third_of_c_attn_is_what_rounding_moves(case):
+    mask = case.unmoved["transformer.h.0.attn.c_attn.bias"]
+    assert mask.tolist() == [False] * D + [True] * D + [False] * D
+    assert unmoved.partly(KEY, case.unmoved)
+    assert "transformer.h.0.attn.c_attn.weight" not in case.unmoved
+
+
+def test_that_part_may_be_otherwise_and_the_row_says_so(case):
+    array = np.array(case.tensor(KEY))
+    array[D : 2 * D] += 0.01
+    row = judged(case, KEY, array)
+    assert (row.status, row.verdict) == ("right", "rounding explains it; a part is exempt: its gradient is 0")
+
+
+@pytest.mark.parametrize("third", [0, 2])
+def test_the_other_thirds_are_judged(case, third):
+    array = np.array(case.tensor(KEY))
+    array[third * D] += 1e-3
+    assert judged(case, KEY, array).status == "wrong"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_never_exempt(case, value):
+    array = np.array(case.tensor(KEY))
+    array[D] = value
+    assert judged(case, KEY, array).status == "nan"
+    bert = cases.read(cases.folder() / "bert" / "published")
+    key = "steps/10/bert.encoder.layer.0.attention.self.key.bias"
+    array = np.array(bert.tensor(key))
+    array[0] = 1.0
+    assert judged(bert, key, array).status == "exempt"
+    array[0] = value
+    assert judged(bert, key, array).status == "nan"
+
+
+def test_floors_of_a_fused_parameter_are_those_of_what_is_judged(case):
+    """Adam turns the rounding of the middle third into steps as large as the rate: no floor may hold that."""
+    assert case.entries[KEY].noise["float32"] < 1e-5
