@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert import progress, streams
+from minibert import cli, progress, streams
 
 ROOT = Path(__file__).resolve().parents[2]
 if os.name == "posix":
@@ -180,6 +180,26 @@ def test_where_it_cannot_be_said_the_work_goes_on(monkeypatch, clock):
 def test_hours_are_said():
     assert [progress._clock(seconds) for seconds in (0, 59.6, 3599, 3600, 36610)] == [
         "0:00", "1:00", "59:59", "1:00:00", "10:10:10"]  # fmt: skip
+
+
+@terminal
+@pytest.mark.parametrize(("command", "told"), [
+    ("check bert/published wrong-torch-port", ["comparing the tensors ...", "known mistakes tried 0/"]),
+    ("golden verify ops/gelu ops/tanh", ["cases 0/2"]),
+    ("golden make gelu --kind op -o case", ["making gelu: its tensors, its truth, its noise floors ..."]),
+    ("gradcheck gelu tanh", ["checked 0/2"]),
+])  # fmt: skip
+def test_a_long_command_says_what_it_is_doing(command, told, monkeypatch, tmp_path, capsys):
+    """And leaves nothing of it on the terminal."""
+    made = Terminal(80)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stderr", made.file)
+    assert cli.main(command.split()) in (0, 1)
+    written = made.read()
+    for each in told:
+        assert f"\r{each}" in written
+    assert made.screen(written) == [""]
+    assert capsys.readouterr().out
 
 
 @terminal
