@@ -40,6 +40,7 @@ Where release, paper and ports differ, and what is done here:
 - `mask_constant`, `pad_row_gradient`: as in BERT.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -400,7 +401,8 @@ def loss(
             c["terms"] |= found
             g |= parts_
     factors = weights(config).items()
-    return sum(np.asarray(c["terms"][term] * c["terms"][term].dtype.type(factor)) for term, factor in factors), c
+    weighted = (c["terms"][term] * c["terms"][term].dtype.type(factor) for term, factor in factors)
+    return np.asarray(functools.reduce(np.add, weighted)), c  # sum()'s 0 widens in NumPy 1
 
 
 def _policy(
