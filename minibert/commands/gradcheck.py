@@ -29,13 +29,13 @@ def _gradcheck(args: argparse.Namespace) -> int:
         one_of("name", name, gradcheck.known())
     exact = gradcheck.doubles() is not None
     print("max|error| / max|gradient| of every hand-written backward, float64")
-    print(f"  {'pair':<24}{'gradient of':<36}{'differences':>12}{'50 digits':>12}")
+    print(f"  {'pair':<21}{'gradient of':<32}{'differences':>12}{'50 digits':>12}")
     failed = checked = 0
     chosen = over([*dict.fromkeys(args.names or gradcheck.known())], "checked")
     for name, argument, difference, truth in (row for one in chosen for row in gradcheck.table([one], args.seed)):
         wrong = difference > gradcheck.DIFFERENCE_BAR or (truth or 0) > gradcheck.EXACT_BAR
         shown = "" if truth is None else f"{truth:12.1e}"
-        print(f"  {name:<24}{argument:<36}{difference:>12.1e}{shown:>12}{'  WRONG' if wrong else ''}", flush=True)
+        print(f"  {name:<21}{argument:<32}{difference:>12.1e}{shown:>12}{'  WRONG' if wrong else ''}", flush=True)
         failed, checked = failed + wrong, checked + 1
     print(f"{checked - failed} of {checked} right (bars: {gradcheck.DIFFERENCE_BAR}, {gradcheck.EXACT_BAR})")
     if not exact:

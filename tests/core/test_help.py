@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from minibert import cli, families, golden, pretraining
+from minibert import cli, families, pretraining
 from minibert.golden.candidate import shipped
 from minibert.golden.commands import verify
-
-assert golden
+from minibert.mistakes import page
+from minibert.mistakes.catalogue import CATALOGUE
 
 
 def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()):
@@ -137,3 +137,14 @@ def test_a_shipped_candidate_goes_by_its_name(capsys, tmp_path, monkeypatch):
     table = capsys.readouterr().out.partition("\nx floor:")[0]
     assert max(map(len, table.splitlines())) < 80
     assert "\n  bert.encoder.layer.0.attention.output.LayerNorm.weight\n   " in table  # too long: its numbers below
+
+
+def test_every_mistake_fits():
+    for entry in CATALOGUE.values():
+        assert max(map(len, "\n".join(page.lines(entry)).splitlines())) < 80, entry.id
+
+
+@pytest.mark.parametrize("command", ["mistakes", "mistakes A04", "mistakes gpt2-01", "gradcheck gelu attention"])
+def test_lines_of_a_list_fit(command, capsys):
+    assert cli.main(command.split()) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 80
