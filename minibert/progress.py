@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
+from minibert.errors import printable
+
 T = TypeVar("T")
 
 REDRAWN, PRINTED = 0.5, 5.0  # seconds between two lines: on a terminal, elsewhere
@@ -86,7 +88,7 @@ def doing(what: str) -> Iterator[None]:
     """Inside, a terminal says what is done, which nothing counts."""
     if sys.stderr.isatty():
         with suppress(OSError):
-            _draw(f"{what} ..."[: _columns()])
+            _draw(f"{printable(what)} ..."[: _columns()])
     try:
         yield
     finally:

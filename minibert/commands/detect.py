@@ -9,6 +9,7 @@ import minibert
 from minibert import inference, streams
 from minibert.errors import printable
 from minibert.options import ending
+from minibert.progress import doing
 
 
 def parser(commands: Any) -> None:
@@ -23,7 +24,8 @@ def parser(commands: Any) -> None:
 
 
 def _detect(args: argparse.Namespace) -> None:
-    model = minibert.load(args.directory)
+    with doing(f"loading {args.directory}"):
+        model = minibert.load(args.directory)
     terminal = sys.stdout.isatty()
     for text in streams.texts(args.text):
         found = inference.replaced_tokens(model, text)

@@ -10,6 +10,7 @@ from minibert import inference, streams
 from minibert.config import whole
 from minibert.errors import printable
 from minibert.options import ending
+from minibert.progress import doing
 
 
 def parser(commands: Any) -> None:
@@ -26,7 +27,8 @@ def parser(commands: Any) -> None:
 
 def _fill_mask(args: argparse.Namespace) -> None:
     whole("--top", args.top, 1)
-    model = minibert.load(args.directory)
+    with doing(f"loading {args.directory}"):
+        model = minibert.load(args.directory)
     for text in streams.texts(args.text):
         guesses = inference.masked_words(model, text, args.top)
         if args.json:

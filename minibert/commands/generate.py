@@ -11,6 +11,7 @@ from minibert import inference, streams
 from minibert.config import whole
 from minibert.errors import InputError, printable
 from minibert.options import ending
+from minibert.progress import doing
 
 # option: (its setting, the option without which it says nothing)
 SETTINGS = {
@@ -57,7 +58,8 @@ def parser(commands: Any) -> None:
 def _generate(args: argparse.Namespace) -> None:
     whole("--batch-size", args.batch_size, 1)
     whole("--seed", args.seed)
-    model = minibert.load(args.directory)
+    with doing(f"loading {args.directory}"):
+        model = minibert.load(args.directory)
     settings = _settings(args, model.generation)
     texts = streams.texts(args.text)
     if args.json:

@@ -72,7 +72,7 @@ def make(
     if source is not None:
         require(name is None, "--from DIR takes no FAMILY: the directory says it")
         require(text is not None, "--from DIR needs --text FILE")
-        with doing(f"making a case over {printable(str(source))}"):
+        with doing(f"making a case over {source}"):
             made = making.pipeline(source, _texts(text), out, _name(out), seed)
         _said(made)
         return 0
