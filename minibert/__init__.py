@@ -7,11 +7,12 @@ from minibert.errors import InputError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minibert.model import Model, create, load
+    from minibert.sentences import embed
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Model", "create", "load"]
+__all__ = ["InputError", "Model", "create", "embed", "load"]
 
-_HOMES = {"Model": "model", "create": "model", "load": "model"}
+_HOMES = {"Model": "model", "create": "model", "load": "model", "embed": "sentences"}
 
 
 def __getattr__(name: str) -> object:

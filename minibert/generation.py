@@ -22,12 +22,19 @@ is, token for token, what `generate` of transformers 5.23 chooses (generation/lo
     the end      of a row: `max_length`; with beams also when no sequence could become better than the worst of W
                  finished ones: by the length so far (early_stopping false), by `max_length` where length_penalty is
                  above 0 ("never"), or when there are W (true)                                                      (5)
+    nothing left a row of which every token is forbidden ends with what was written; with beams the best sequence that
+                 was running, where none is finished                                                                (6)
 
-All numbers are in the precision of the logits, but the sums of (3), which are in float64. transformers takes float32.
+Two exceptions: at (6) transformers writes id 0 (greedy), fails (sampled) or takes any (beams); and where there are more
+beams than ids that do not end, it counts ended sequences that it fills the beams up with for (5, true).
+
+All numbers are in the precision of the logits, but the sums of (3) and the scores of (4), in float64. transformers
+takes float32.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -35,7 +42,6 @@ import numpy as np
 
 from minibert import signatures, tree
 from minibert.config import nearest, real, require, shown, whole
-from minibert.errors import InputError
 
 Array = np.ndarray
 State = Any
@@ -85,24 +91,13 @@ class Settings:
         return self.pad_token_id
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} {shown(value)}: expected true or false")
+def _flag(name: str, value: Any, allowed: str = "true or false") -> bool:
+    require(isinstance(value, bool | np.bool_), f"{name} {shown(value)}: expected {allowed}")
     return bool(value)
 
 
 def _early(name: str, value: Any) -> bool | str:
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if not isinstance(value, str) or value != "never":
-        raise InputError(f'{name} {shown(value)}: expected true, false or "never"')
-    return value
-
-
-def _temperature(name: str, value: Any) -> float:
-    if isinstance(value, int | float) and value == 0:
-        raise InputError(f"{name} 0: for the most probable token each time, do not sample (do_sample)")
-    return real(name, value, 1e-6, 1e6)
+    return value if isinstance(value, str) and value == "never" else _flag(name, value, 'true, false or "never"')
 
 
 def _ids(name: str, value: Any) -> tuple[int, ...]:
@@ -112,19 +107,16 @@ def _ids(name: str, value: Any) -> tuple[int, ...]:
     return tuple(whole(name, one, 0, MOST) for one in several)
 
 
-def _limit(least: int) -> Callable[[str, Any], int]:
-    return lambda name, value: whole(name, value, least, MOST)
-
-
 MOST, MOST_BEAMS, MOST_ENDS = 2**31 - 1, 1024, 64
+_COUNT, _FROM_1 = (partial(whole, least=least, most=MOST) for least in (0, 1))
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "max_length": _limit(1), "min_length": _limit(0), "max_new_tokens": _limit(1), "min_new_tokens": _limit(0),
-    "do_sample": _flag, "num_beams": lambda name, value: whole(name, value, 1, MOST_BEAMS), "early_stopping": _early,
-    "temperature": _temperature, "top_k": _limit(0), "top_p": lambda name, value: real(name, value, 0, 1),
-    "length_penalty": lambda name, value: real(name, value, -20, 20), "no_repeat_ngram_size": _limit(0),
-    "repetition_penalty": lambda name, value: real(name, value, 1e-6, 1e6), "bos_token_id": _limit(0),
-    "eos_token_id": _ids, "pad_token_id": _limit(0), "decoder_start_token_id": _limit(0),
-    "forced_bos_token_id": _limit(0), "forced_eos_token_id": _ids,
+    "max_length": _FROM_1, "min_length": _COUNT, "max_new_tokens": _FROM_1, "min_new_tokens": _COUNT,
+    "do_sample": _flag, "num_beams": partial(whole, least=1, most=MOST_BEAMS), "early_stopping": _early,
+    "temperature": partial(real, most=1e6), "top_k": _COUNT, "top_p": partial(real, most=1),
+    "length_penalty": partial(real, least=-20, most=20), "no_repeat_ngram_size": _COUNT,
+    "repetition_penalty": partial(real, least=1e-6, most=1e6), "bos_token_id": _COUNT, "eos_token_id": _ids,
+    "pad_token_id": _COUNT, "decoder_start_token_id": _COUNT, "forced_bos_token_id": _COUNT,
+    "forced_eos_token_id": _ids,
 }  # fmt: skip
 
 # Published settings that change no token, whatever they say: of the library itself, of speed, of what else is returned.
@@ -144,38 +136,51 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "begin_suppress_tokens": ([],), "token_healing": (False,), "guidance_scale": (1,), "watermarking_config": (),
     "constraints": (), "force_words_ids": (), "dola_layers": (), "max_time": (), "stop_strings": (),
 }  # fmt: skip
+_DRAWING = "temperature top_k top_p typical_p min_p top_h epsilon_cutoff eta_cutoff"
+DRAWING = frozenset(_DRAWING.split())  # what nobody reads who does not sample
 NAMES = tuple(_CHECKS)
 DEFAULT_NEW = 20  # tokens, where nothing says how many
 
 
-def settled(given: Mapping[str, Any], file: Mapping[str, Any], config: Any, length: int) -> tuple[Settings, bool]:
-    """(the settings for rows of `length` tokens, whether anything says how many tokens are to be written).
+def stated(file: Mapping[str, Any] | None, config: Any) -> dict[str, Any]:
+    """What counts where the caller says nothing: generation_config.json, without it (None) the config's fields of these
+    names.
+    """
+    return {name: getattr(config, name, None) for name in NAMES} if file is None else dict(file)
+
+
+def settled(
+    given: Mapping[str, Any], file: Mapping[str, Any] | None, config: Any, length: int
+) -> tuple[Settings, str | None]:
+    """(the settings for rows of `length` tokens, what the caller said of how many tokens there may be: its name).
 
     given: what the caller said, which wins; None: nothing, and of an id that there is none. file: what
-    generation_config.json says; where there is none the config's fields of these names count, as published.
-    max_new_tokens and min_new_tokens win over max_length and min_length that come from the same place. InputError for
-    what is unknown, out of range, or would change tokens and is not implemented.
+    generation_config.json says (`stated`). max_new_tokens and min_new_tokens win over max_length and min_length that
+    come from the same place. A max_length that nobody gave and rows have already counts as none. InputError for what is
+    unknown, out of range, or would change tokens and is not implemented.
     """
-    stated = file if file else {name: getattr(config, name, None) for name in NAMES}
-    stated = {name: value for name, value in stated.items() if name not in given}
-    known = _checked(stated, "generation_config.json: " if file else "")
+    where, known = "" if file is None else "generation_config.json: ", stated(file, config)
     said = _checked(given, "")
-    for new, whole_length in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
-        if said.get(new) is None and said.get(whole_length) is not None:
-            known.pop(new, None)
+    known = {name: value for name, value in known.items() if name not in given}
+    drawing = {**_checked({"do_sample": known.get("do_sample")}, where), **said}["do_sample"]
+    known = _checked({name: value for name, value in known.items() if drawing or name not in DRAWING}, where)
     merged = {**known, **said}
     for new, whole_length in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
-        if (more := merged.pop(new, None)) is not None:
+        more = merged.pop(new, None)
+        if more is not None and (said.get(new) is not None or said.get(whole_length) is None):
             merged[whole_length] = length + more
-    limited = merged.get("max_length") is not None
-    if not limited:
+    limit = next((name for name in ("max_new_tokens", "max_length") if said.get(name) is not None), None)
+    most = merged.get("max_length")
+    if most is None or (limit is None and most <= length):
         merged["max_length"] = length + DEFAULT_NEW
     chosen = Settings(**{name: value for name, value in merged.items() if value is not None})
     many = f"num_beams {chosen.num_beams} with do_sample: beams that sample are not implemented; choose one of the two"
     require(chosen.num_beams == 1 or not chosen.do_sample, many)
+    divides = f"temperature {chosen.temperature:g}: scores are divided by it; to take the most probable token each time"
+    require(chosen.temperature >= 1e-6 or not chosen.do_sample, f"{divides}, do not sample")
     short = f"max_length {chosen.max_length}: the rows have {length} tokens already; max_new_tokens counts new ones"
     require(chosen.max_length > length, short)
-    return chosen, limited
+    return chosen, limit
 
 
 def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -185,12 +190,15 @@ def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name in _CHECKS:
             kept[name] = None if value is None else _CHECKS[name](f"{where}{name}", value)
         elif name not in HARMLESS and value is not None:
-            about = nearest(name, NAMES) or f"; {name}=None passes it over"
+            about = (not where and nearest(name, NAMES)) or f"; {_passed(name)}"
             require(name in NEUTRAL, f"{where}unknown setting {shown(name)}{about}")
             neutral = isinstance(value, bool | int | float | list) and value in NEUTRAL[name]
-            wanted = " or ".join(map(str, (*NEUTRAL[name], None)))
-            require(neutral, f"{where}{name} {shown(value)}: not implemented; {name}={wanted} passes it over")
+            require(neutral, f"{where}{name} {shown(value)}: not implemented; {_passed(name)}")
     return kept
+
+
+def _passed(name: str) -> str:
+    return f"{shown(name)[1:-1]}=None passes it over, on the command line --pass-over {shown(name)[1:-1]}"
 
 
 # ---- Which tokens may come, (1) --------------------------------------------------------------------------------------
@@ -244,11 +252,8 @@ def narrowed(scores: Array, settings: Settings) -> Array:
 
 
 def drawn(scores: Array, u: Array) -> Array:
-    """The ids (N,) of (3) for numbers u (N,) from [0, 1); InputError where every score of a row is -inf."""
-    most = scores.max(1, keepdims=True)
-    left = "no token is left to draw from: every one is forbidden; look at no_repeat_ngram_size and min_length"
-    require(bool(np.isfinite(most).all()), left)
-    sums = np.exp((scores - most).astype(np.float64)).cumsum(1)
+    """The ids (N,) of (3) for numbers u (N,) from [0, 1)."""
+    sums = np.exp((scores - scores.max(1, keepdims=True)).astype(np.float64)).cumsum(1)
     return (sums <= u[:, None] * sums[:, -1:]).sum(1)
 
 
@@ -292,11 +297,16 @@ def _written(
     scores, lengths = np.zeros(rows), np.zeros(rows, np.int64)
     for number in range(settings.max_length - length):
         logits, state = step(new, state)
-        chosen = choose(allowed(logits, ids, settings, begins), number)
+        may = allowed(logits, np.minimum(ids, logits.shape[1] - 1), settings, begins)  # the fill may be beyond
+        stuck = may.max(1) == -np.inf  # (6)
+        done = done | stuck
+        if done.all():
+            break
+        chosen = choose(np.where(stuck[:, None], 0, may), number)
         scores = scores + np.where(done, 0, _log_softmax(logits)[np.arange(rows), chosen])
         written = np.where(done, settings.fill, chosen)
         ids = np.concatenate([ids, written[:, None]], 1)
-        new = np.where(done, 0, chosen)[:, None]  # the fill may be beyond the table
+        new = np.where(done, 0, chosen)[:, None]
         lengths = lengths + ~done
         done = done | np.isin(chosen, settings.eos_token_id)
         if progress is not None:
@@ -332,6 +342,14 @@ class _Beams(NamedTuple):
         ids = np.take_along_axis(self.ids, places[..., None], 1)
         return _Beams(ids, *(np.take_along_axis(a, places, 1) for a in (self.scores, self.there)))
 
+    def longer(self) -> "_Beams":
+        """With room for one more token."""
+        return self._replace(ids=np.pad(self.ids, ((0, 0), (0, 0), (0, 1)), constant_values=_NONE))
+
+    def ended(self, which: Array, written: int, s: Settings) -> "_Beams":
+        """As finished ones; those that are not: -inf."""
+        return _Beams(self.ids, np.where(which, _scored(self.scores, written, s), -np.inf), which)
+
 
 def beam(step: Step, state: State, ids: Array, settings: Settings, begins: Array | None = None) -> Written:
     """(4): the best sequence of each row. The prompt is read once a row; its state is repeated for the beams then."""
@@ -347,9 +365,9 @@ def beam(step: Step, state: State, ids: Array, settings: Settings, begins: Array
         logits, state = step(new, state)
         scores = _log_softmax(logits)
         if now == length + 1:
-            scores = np.repeat(scores, width, 0)
+            scores, begins = np.repeat(scores, width, 0), None if begins is None else np.repeat(begins, width)
             state = tree.map(lambda a: np.repeat(a, width, 0), state)
-        scores = allowed(scores, running.ids.reshape(rows * width, -1), s, _repeated(begins, width))
+        scores = allowed(scores, running.ids.reshape(rows * width, -1), s, begins)
         vocabulary = scores.shape[1]
         total = (scores.reshape(rows, width, -1) + running.scores[..., None].astype(scores.dtype)).reshape(rows, -1)
         best = _largest(total, min(candidates, total.shape[1]))
@@ -361,11 +379,10 @@ def beam(step: Step, state: State, ids: Array, settings: Settings, begins: Array
         just = ended & (np.arange(best.shape[1]) < width) & np.isfinite(sums) & better[:, None]
         if s.early_stopping is True:
             just &= ~finished.there.all(1, keepdims=True)
-        final = np.where(just, sums / (now - length) ** s.length_penalty, -np.inf)
-        before = np.pad(finished.ids, ((0, 0), (0, 0), (0, 1)), constant_values=_NONE)
-        merged = _Beams(*(np.concatenate(pair, 1) for pair in
-                          ((before, grown), (finished.scores, final), (finished.there, just))))  # fmt: skip
-        finished, _ = merged.best(width)
+        stuck = np.isfinite(running.scores) & (sums[:, :1] == -np.inf) & ~finished.there.any(1, keepdims=True)  # (6)
+        finished, _ = _Beams(*(np.concatenate(parts, 1) for parts in zip(
+            finished.longer(), running.longer().ended(stuck, now - 1 - length, s),
+            _Beams(grown, sums, ended).ended(just, now - length, s), strict=True))).best(width)  # fmt: skip
 
         running, places = _Beams(grown, np.where(ended, -np.inf, sums), ~ended).best(width)
         better &= _may_improve(running, finished, now, length, s)
@@ -386,11 +403,16 @@ def _may_improve(running: _Beams, finished: _Beams, now: int, length: int, s: Se
     which is -inf while there are fewer than W.
     """
     most = s.max_length if s.early_stopping == "never" and s.length_penalty > 0 else now
-    return running.scores[:, 0] / (most - length) ** s.length_penalty > finished.scores.min(1)
+    return _scored(running.scores[:, 0], most - length, s) > finished.scores.min(1)
+
+
+def _scored(sums: Array, written: int, s: Settings) -> Array:
+    """(4) of sums of log probabilities; in float64 at least, whose range holds every power of a length."""
+    return sums.astype(np.result_type(sums, np.float64)) / float(max(written, 1)) ** s.length_penalty
 
 
 def _filled(finished: _Beams, length: int, s: Settings) -> Written:
-    """The first of each row, filled up behind its end to the longest; a row of which no sequence is left as it was."""
+    """The first of each row, filled up behind its end to the longest."""
     ids = finished.ids[:, 0]
     there = ids != _NONE
     ids = np.where(there, ids, s.pad_token_id or (s.eos_token_id or (0,))[0])  # as published: not by a pad id 0
@@ -407,10 +429,6 @@ def _largest(scores: Array, count: int) -> Array:
         found = np.flatnonzero(line >= bound)
         places[row] = found[np.argsort(-line[found], kind="stable")[:count]]
     return places
-
-
-def _repeated(begins: Array | None, width: int) -> Array | None:
-    return None if begins is None else np.repeat(begins, width)
 
 
 # ---- Of a family -----------------------------------------------------------------------------------------------------
@@ -432,20 +450,27 @@ def rows_of(specs: Mapping[str, str]) -> str:
     return WRITTEN if WRITTEN in specs else PROMPT
 
 
+def padded(specs: Mapping[str, str]) -> bool:
+    """Whether prompts may be padded: there is a mask of their tokens."""
+    return MASK in specs and signatures.parse(specs[MASK]).dims == signatures.parse(specs[PROMPT]).dims
+
+
 def begun(
     network: ModuleType, p: Any, config: Any, arrays: Mapping[str, Array], said: Mapping[str, Any],
-    file: Mapping[str, Any],
+    file: Mapping[str, Any] | None, going: tuple[Callable, Callable] | None = None,
 ) -> Begun:  # fmt: skip
     """What a family's network has read of its inputs, which are checked: the prompt, or the source. said, file: as
-    given and file of `settled`. InputError for settings, and for rows longer than the position table.
+    given and file of `settled`; going: start and step in the place of the network's own. InputError for settings, and
+    for rows longer than the position table.
     """
+    start, step = going or (network.start, network.step)
     specs = network.inputs(config)
     name, sourced = rows_of(specs), WRITTEN in specs
     ids = arrays.get(name)
-    settings, limited = settled(said, file, config, 1 if ids is None else ids.shape[1])
+    settings, limit = settled(said, file, config, 1 if ids is None else ids.shape[1])
     bound = getattr(config, signatures.parse(specs[name]).bound)
     for setting in ("forced_bos_token_id", "forced_eos_token_id"):
-        for one in _several(getattr(settings, setting)):
+        for one in _ids(setting, getattr(settings, setting) or ()):
             _below(setting, one, bound)
     if ids is None:
         kinds = ("decoder_start_token_id", "bos_token_id") if sourced else ("bos_token_id",)
@@ -454,20 +479,21 @@ def begun(
         rows = len(next(iter(arrays.values()))) if sourced else 1
         ids = np.full((rows, 1), _below(kind, getattr(settings, kind), bound))
     if sourced:
-        settings = _within(network, config, settings, limited, ids, ids.shape[1])
-        state = network.start(p, config, {key: array for key, array in arrays.items() if key != name})
+        settings = _within(network, config, settings, limit, ids, ids.shape[1])
+        state = start(p, config, {key: array for key, array in arrays.items() if key != name})
         if ids.shape[1] > 1:
-            _, state = network.step(p, config, ids[:, :-1], state)
+            _, state = step(p, config, ids[:, :-1], state)
         return Begun(ids, state, np.zeros(len(ids), np.int64), settings)
+    taken = (name, MASK) if padded(specs) else (name,)
     for key in arrays:
-        require(key in (name, MASK), f"generate goes on from {name} and {MASK}; it does not take {key}")
+        require(key in taken, f"generate goes on from {' and '.join(taken)}; it does not take {key}")
     mask = arrays.get(MASK, np.ones_like(ids))
     behind = np.flatnonzero(mask[:, -1] == 0)
     require(not behind.size, f"{MASK}: row {behind[:1].sum()} ends in padding; pad prompts on the left")
-    settings, begins = _within(network, config, settings, limited, ids, int(mask.sum(1).max())), mask.argmax(1)
+    settings, begins = _within(network, config, settings, limit, ids, int(mask.sum(1).max())), mask.argmax(1)
     read = slice(int(begins.min()), -1)  # nothing attends to padding in front of every row
-    prompt = {name: ids[:, read], MASK: mask[:, read]}
-    return Begun(ids, network.start(p, config, prompt if prompt[name].size else {}), begins, settings)
+    prompt = {key: {name: ids, MASK: mask}[key][:, read] for key in taken}
+    return Begun(ids, start(p, config, prompt if prompt[name].size else {}), begins, settings)
 
 
 def written(
@@ -492,16 +518,12 @@ def written(
     return sampled(step, state, ids, settings, u, begins, progress)
 
 
-def _several(ids: Any) -> tuple[int, ...]:
-    return ids if isinstance(ids, tuple) else () if ids is None else (ids,)
-
-
 def _below(name: str, one: int, bound: int) -> int:
     require(one < bound, f"{name} {one}: there are {bound} ids")
     return one
 
 
-def _within(network: ModuleType, config: Any, s: Settings, limited: bool, ids: Array, longest: int) -> Settings:
+def _within(network: ModuleType, config: Any, s: Settings, limit: str | None, ids: Array, longest: int) -> Settings:
     """The settings for rows that the position table holds, the last token, which nobody reads, beside it."""
     letter = signatures.parse(network.inputs(config)[rows_of(network.inputs(config))]).dims[1]
     if letter not in (known := network.lengths(config)):
@@ -513,5 +535,5 @@ def _within(network: ModuleType, config: Any, s: Settings, limited: bool, ids: A
     if new <= room:
         return s
     many = f"{new} new tokens after {longest} are more than {table}, {most}, has places for: at most {room} are new"
-    require(not limited, f"{many} (max_new_tokens)")
+    require(limit is None, f"{many} ({limit})")
     return replace(s, max_length=ids.shape[1] + room)

@@ -644,12 +644,12 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     past = {name: rng.standard_normal((2, heads, 2, x.shape[-1] // heads)) for name in ("key", "value")}
     seen = layers.causal(2, 4, np.array([[0, 1, 1, 0], [1, 1, 0, 1]]))
     whole = {"heads": heads, "eps": eps, "scale": 0.7, "past": past, "rate": 0.25}
-    whole["keep"] = {name: rng.integers(0, 2, x[:, 1:].shape) for name in ("attention", "feed_forward")}
+    whole["keep"] = {name: rng.integers(0, 2, x[:, :2].shape) for name in ("attention", "feed_forward")}
     yield Example(
         "pre_norm_layer",
         layers.pre_norm_layer,
         layers.pre_norm_layer_backward,
-        {"x": x[:, 1:], "p": p["encoder"][0]},
+        {"x": x[:, :2], "p": p["encoder"][0]},
         {**whole, "act": act, "mask": seen},
         {**whole, "activation": act, "bias": ops.masking(seen, "min", x.dtype)[0]},
     )

@@ -1,7 +1,7 @@
 """Using a model on text: sentence vectors, masked words, replaced tokens, and what comes after a text."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,17 @@ from minibert.config import listed, one_of, shown, whole
 from minibert.errors import InputError
 from minibert.model import Model
 
-POOLINGS = ("mean", "cls", "pooler")
+# How the states h (B, T, D) of tokens, w (B, T, 1) of them 1 and of padding behind them 0, become a vector
+POOLINGS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "mean": lambda h, w: (h * w).sum(1) / w.sum(1),
+    "cls": lambda h, w: h[:, 0],
+    "max": lambda h, w: np.where(w > 0, h, -np.inf).max(1).astype(h.dtype),
+    "mean_sqrt_len": lambda h, w: (h * w).sum(1) / np.sqrt(w.sum(1)),
+    "weightedmean": lambda h, w: POOLINGS["mean"](h, w * np.arange(1, 1 + h.shape[1], dtype=h.dtype)[:, None]),
+    "lasttoken": lambda h, w: h[np.arange(len(h)), w.sum((1, 2)).astype(int) - 1],
+    "pooler": lambda h, w: h,
+}
+READ = {"pooler": "pooler_output"}  # the output that is pooled, where it isn't the last hidden state
 
 
 def _tokenizer(model: Model) -> Any:
@@ -22,10 +32,26 @@ def _tokenizer(model: Model) -> Any:
     return model.tokenizer
 
 
+def poolings(given: Any) -> tuple[str, ...]:
+    """The names of POOLINGS that are given: one, or several, each once."""
+    names = (given,) if isinstance(given, str) else tuple(listed("pooling", given))
+    for name in names:
+        one_of("pooling", name, POOLINGS)
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"pooling {shown(given)}: expected one or several of {', '.join(POOLINGS)}")
+    return names
+
+
+def normalized(vectors: np.ndarray) -> np.ndarray:
+    """The vectors (N, D) scaled to length 1; one of zeros stays."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12)
+
+
 def sentence_vectors(
     model: Model,
     texts: Iterable[str],
-    pooling: str = "mean",
+    pooling: str | Iterable[str] = "mean",
     normalize: bool = False,
     max_length: int | None = None,
     batch_size: int = 32,
@@ -34,17 +60,21 @@ def sentence_vectors(
     """One vector a text, (N, D), in the order given.
 
     pooling: "mean" of the last hidden states over the tokens that are not padding, specials included (Reimers &
-    Gurevych 2019, arXiv 1908.10084, section 3), "cls" the first of them, "pooler" the family's pooler output.
-    normalize: scaled to length 1. max_length: tokens kept of a text, at most what the position table holds.
+    Gurevych 2019, arXiv 1908.10084, section 3), "max" the largest in each place, "cls" the first token's, "lasttoken"
+    the last one's, "mean_sqrt_len" the sum divided by the root of their number, "weightedmean" the mean with weights
+    1, 2, 3, … from the first on (Muennighoff 2022, arXiv 2202.08904, section 4.1), "pooler" the family's pooler output;
+    of several, joined, so that D is that many times the model's width. What else the model's directory says of its
+    vectors is for `minibert.embed`. normalize: scaled to length 1. max_length: tokens kept of a text, at most what the
+    position table holds.
     progress: called with (texts done, texts in all). Texts are read in order of length, the longest first, so that
     batches hold little padding and the memory of one serves the next; which texts share a batch changes a vector by
     rounding alone.
     """
     tokenizer = _tokenizer(model)
-    one_of("pooling", pooling, POOLINGS)
-    if pooling == "pooler" and "pooler" not in model.params:
+    names = poolings(pooling)
+    if "pooler" in names and "pooler" not in model.params:
         raise InputError("pooling 'pooler' needs the head 'pooler', which these parameters do not have")
-    if pooling == "cls" and tokenizer.cls_id is None:
+    if "cls" in names and tokenizer.cls_id is None:
         raise InputError("pooling 'cls' takes a text's first token, which this vocabulary puts none for: take 'mean'")
     if not isinstance(normalize, bool):
         raise InputError(f"normalize {shown(normalize)}: expected True or False")
@@ -56,28 +86,22 @@ def sentence_vectors(
     if not all(encoding.ids for encoding in encodings):
         raise InputError("an empty text has no token to make a vector of, as none is put around it: leave it out")
     order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
-    wanted, known = "pooler_output" if pooling == "pooler" else "last_hidden_state", model.module.outputs(model.config)
-    if wanted not in known or not hasattr(model.module, "read"):
+    wanted, known = [READ.get(name, "last_hidden_state") for name in names], model.module.outputs(model.config)
+    if not {*wanted} <= {*known} or not hasattr(model.module, "read"):
         raise InputError(f"{model.family} has no states of the tokens of a text to make a vector of")
-    width = getattr(model.config, signatures.parse(known[wanted]).dims[-1])
+    width = sum(getattr(model.config, signatures.parse(known[output]).dims[-1]) for output in wanted)
     vectors = np.zeros((len(encodings), width), tree.leaves(model.params)[0].dtype)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         inputs = model.module.read([encodings[i] for i in rows], tokenizer.pad_id)
-        out = model.encode(outputs=[wanted], **inputs)[wanted]
-        if pooling == "mean":
-            (mask, _), *_ = model.module.lengths(model.config).values()
-            weights = inputs[mask].astype(out.dtype)[:, :, None]
-            out = (out * weights).sum(1) / weights.sum(1)
-        elif pooling == "cls":
-            out = out[:, 0]
-        vectors[rows] = out
+        out = model.encode(outputs=dict.fromkeys(wanted), **inputs)
+        (mask, _), *_ = model.module.lengths(model.config).values()
+        weights = inputs[mask].astype(vectors.dtype)[:, :, None]
+        pooled = [POOLINGS[name](out[output], weights) for name, output in zip(names, wanted, strict=True)]
+        vectors[rows] = np.concatenate(pooled, axis=1)
         if progress:
             progress(min(start + batch_size, len(order)), len(order))
-    if normalize:
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors /= np.where(lengths == 0, 1, lengths)
-    return vectors
+    return normalized(vectors) if normalize else vectors
 
 
 def _encoding(model: Model, text: str) -> tuple[Any, dict[str, np.ndarray]]:
@@ -166,8 +190,8 @@ def continued(
     tokenizer, batch_size = _tokenizer(model), whole("batch_size", batch_size, 1)
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise InputError(f"texts {shown(texts)}: expected several")
-    texts, number = iter(texts), whole("first", first)
-    while part := list(islice(texts, 1 if show else batch_size)):
+    number = whole("first", first)
+    for part in _parts(texts, 1 if show else batch_size):
         encodings = [tokenizer.encode(text) for text in part]
         for rows in _together(model, encodings, settings):
             grown = _growing(show or str)
@@ -181,6 +205,23 @@ def continued(
                 text = _decoded(tokenizer, ids)
                 grown(text, last=True)
                 yield Continuation(part[i], text, ids, float(score))
+
+
+def _parts(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """So many at a time, or fewer where the next one cannot be read: then they are answered before that is said."""
+    part: list[str] = []
+    try:
+        for text in texts:
+            part.append(text)
+            if len(part) == size:
+                yield part
+                part = []
+    except InputError:
+        if part:
+            yield part
+        raise
+    if part:
+        yield part
 
 
 def _decoding(tokenizer: Any, grown: Callable[[str], object]) -> generation.Progress:
@@ -210,12 +251,16 @@ def _growing(show: Callable[[str], object]) -> Callable[..., None]:
 
 def _together(model: Model, encodings: list[Any], settings: dict[str, Any]) -> list[list[int]]:
     """Which of some texts are read together: neighbours. By itself is one without tokens, and one that may not become
-    as long as the others; all where a row's own length counts, to which padding would add.
+    as long as the others; all where a row's own length counts, to which padding would add, or nothing marks padding.
+    A source is read whole: what is written behind it takes none of its places.
     """
-    said, most = {**model.generation, **settings}, batches.longest(model.module, model.config)
-    new = said.get("max_new_tokens")
-    new = new if isinstance(new, int) else generation.DEFAULT_NEW  # what is none is refused later
-    counted = any(said.get(name) for name in ("max_length", "min_length"))
+    specs, said = model.module.inputs(model.config), {**generation.stated(model.generation, model.config), **settings}
+    letter = signatures.parse(specs[generation.PROMPT]).dims[1]
+    _, most = model.module.lengths(model.config).get(letter, (None, None))
+    new, sourced = said.get("max_new_tokens"), generation.WRITTEN in specs
+    new = 1 if sourced else new if isinstance(new, int) else generation.DEFAULT_NEW  # what is none is refused later
+    counted = any(said.get(name) for name in ("max_length", "min_length")) or not generation.padded(specs)
+    counted = counted and not sourced
     lengths = [len(encoding.ids) for encoding in encodings]
     fits = [length > 0 and (most is None or length + new - 1 <= most) and not counted for length in lengths]
     grouped = groupby(range(len(encodings)), key=lambda i: fits[i] or -i - 1)
@@ -224,7 +269,8 @@ def _together(model: Model, encodings: list[Any], settings: dict[str, Any]) -> l
 
 def _prompts(model: Model, encodings: list[Any]) -> dict[str, np.ndarray]:
     """The inputs of `generate`: of a decoder padded on the left, of one with a source as its `encode` reads them."""
-    if generation.WRITTEN in model.module.inputs(model.config):
+    specs = model.module.inputs(model.config)
+    if generation.WRITTEN in specs:
         return model.module.read(encodings, model.tokenizer.pad_id)
     lengths = np.array([len(encoding.ids) for encoding in encodings])
     if not lengths.all():
@@ -232,7 +278,7 @@ def _prompts(model: Model, encodings: list[Any]) -> dict[str, np.ndarray]:
     mask = np.arange(lengths.max()) >= lengths.max() - lengths[:, None]
     ids = np.zeros(mask.shape, np.int64)
     ids[mask] = np.concatenate([encoding.ids for encoding in encodings])
-    return {generation.PROMPT: ids, generation.MASK: mask}
+    return {generation.PROMPT: ids, generation.MASK: mask} if generation.padded(specs) else {generation.PROMPT: ids}
 
 
 def _decoded(tokenizer: Any, ids: list[int]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import adapters, families, generation, objective, signatures, tree
+from minibert import adapters, families, generation, objective, signatures, states, tree
 from minibert import config as configs
 from minibert.checkpoint import directory as directories
 from minibert.checkpoint.names import to_published
@@ -18,20 +18,34 @@ from minibert.errors import InputError
 Tree = Any
 
 
+SIZES = {"num_hidden_layers": "{:,} layers", "hidden_size": "width {:,}", "num_attention_heads": "{:,} heads",
+         "vocab_size": "{:,} tokens"}  # fmt: skip
+
+
 class Model:
     """What `minibert.create` and `minibert.load` return.
 
     family: its name; config: its frozen Config; params: the tree of parameters; tokenizer: or None; generation: what
-    generation_config.json says, by published names.
+    generation_config.json says, by published names, or None without that file; left: the names of the tensors that
+    `load` left in the file, of heads that nobody here knows.
     """
 
     def __init__(
-        self, family: str, config: Any, params: Tree, tokenizer: Any = None, generation: dict[str, Any] | None = None
-    ):
+        self, family: str, config: Any, params: Tree, tokenizer: Any = None, generation: dict[str, Any] | None = None,
+        left: Iterable[str] = (),
+    ):  # fmt: skip
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
-        self.generation = {} if generation is None else generation
+        self.generation, self.left, self._like = generation, tuple(left), None
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
+
+    def __repr__(self) -> str:
+        """The family, its sizes, how many parameters there are, and their dtype, in one line."""
+        sizes = {name: getattr(self.config, families.field(self.module, name), None) for name in SIZES}
+        leaves = [leaf for leaf in tree.leaves(self.params) if isinstance(leaf, np.ndarray)]
+        held = [text.format(sizes[name]) for name, text in SIZES.items() if sizes[name] is not None]
+        held += [f"{sum(leaf.size for leaf in leaves):,} parameters"]
+        return f"<minibert {', '.join([self.family, *held, *sorted({str(leaf.dtype) for leaf in leaves})])}>"
 
     @property
     def module(self) -> ModuleType:
@@ -72,6 +86,7 @@ class Model:
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
         module, dtype = self.module, self._dtype()
+        one_of("keep", keep, ("caches", "inputs", "outputs", "last"))
         arrays = self.checked(batch)
         for head in objective.needs(module, self.config, arrays):
             if head not in self.params:
@@ -119,20 +134,25 @@ class Model:
     def step(self, ids: Any, state: Tree) -> tuple[np.ndarray, Tree]:
         """(logits (N, V) of what follows, the state that has read the ids, too): ids (N,), or (N, n) read in order.
 
-        Raises InputError for ids out of range, a state of other rows, and logits beyond the parameters' precision.
+        Raises InputError for ids out of range, a state of other rows or another model (`states`), a head that the
+        parameters lack, and logits beyond their precision.
         """
-        module, given = self._going_on(), signatures.array("ids", ids)
+        module, given = self._going_on(heads=True), signatures.array("ids", ids)
         specs = module.inputs(self.config)
         spec = signatures.parse(specs[generation.rows_of(specs)])
         given = given[:, None] if given.ndim == 1 else given
         given = signatures.check("ids", given, spec._replace(dims=("N", "n")), configs.to_fields(self.config))
         require(given.size > 0, f"ids: empty, shape {given.shape}")
-        require(isinstance(state, dict | list), f"state {shown(state)}: expected what `start` or `step` returned")
-        for path, array in tree.flatten(state).items():
-            fits = isinstance(array, np.ndarray) and array.shape[:1] == given.shape[:1]
-            found = getattr(array, "shape", type(array).__name__)
-            require(fits, f"state: {path!r} is {found}, expected an array of {len(given)} rows")
+        states.check(state, len(given), self._states())
         return self._stepped(given, state)
+
+    def _states(self) -> states.Like:
+        """What states of this model look like, found once."""
+        key = self.config, tree.leaves(self.params)[0].dtype
+        if self._like is None or self._like[0] != key:
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._like = key, states.found(self.module, self.params, self.config)
+        return self._like[1]
 
     def generate(self, input_ids: Any = None, attention_mask: Any = None, **settings: Any) -> np.ndarray:
         """Rows of ids, as `generate` of transformers returns them: the prompt (B, T), of an encoder with a decoder the
@@ -143,12 +163,13 @@ class Model:
         (1.0), length_penalty (1.0), early_stopping (False, True, "never"), no_repeat_ngram_size (0),
         repetition_penalty (1.0), eos_token_id (one or several, None: no end), pad_token_id, bos_token_id (what a row
         begins with that is given no ids), decoder_start_token_id, forced_bos_token_id, forced_eos_token_id; what is
-        not given is as generation_config.json says, without that file as the config says. seed (0), or uniforms
-        (steps, B) from [0, 1): what is drawn with do_sample; first (0): the number of the first row among those of the
-        seed. progress: called with the ids (B,) of each step as they
-        are written, not with beams. How each token is chosen: `minibert.generation`. Raises InputError as `encode`
-        does, for settings that are unknown, out of range or not implemented, and where a row would become longer than
-        the position table (without max_new_tokens and max_length it ends there).
+        not given is as generation_config.json says, without that file as the config says; max_new_tokens wins over a
+        max_length from the same place. seed (0), or uniforms (steps, B) from [0, 1): what is drawn with do_sample;
+        first (0): the number of the first row among those of the seed. progress: called with the ids (B,) of each step
+        as they are written, not with beams. How each token is chosen: `minibert.generation`. Raises InputError as
+        `encode` does, for a head that the parameters lack, for settings that are unknown, out of range or not
+        implemented, and where the caller's max_new_tokens or max_length lets a row become longer than the position
+        table (else it ends there).
         """
         return self.written(input_ids, attention_mask, **settings).ids
 
@@ -157,7 +178,7 @@ class Model:
         uniforms: Any = None, progress: generation.Progress | None = None, **settings: Any,
     ) -> generation.Written:  # fmt: skip
         """What `generate` returns, and the score of each row (`generation.Written`)."""
-        module = self._going_on()
+        module = self._going_on(heads=True)
         specs = module.inputs(self.config)
         given = {generation.PROMPT: input_ids, generation.MASK: attention_mask}
         spelled = {*specs, *getattr(module, "SPELLINGS", {})}
@@ -168,11 +189,14 @@ class Model:
             begun = generation.begun(module, self.params, self.config, arrays, settings, self.generation)
             return generation.written(self._stepped, begun, seed, first, uniforms, progress)
 
-    def _going_on(self) -> ModuleType:
-        """The family's file, if it goes on from token to token."""
+    def _going_on(self, heads: bool = False) -> ModuleType:
+        """The family's file, if it goes on from token to token, and has the heads for it where they are asked for."""
         self._dtype()
         if not all(hasattr(self.module, name) for name in ("start", "step")):
             raise InputError(f"{self.family} does not go on from token to token: it has no `start` and `step`")
+        for head in objective.needs(self.module, self.config) if heads else ():
+            if head not in self.params:
+                raise InputError(f"what follows needs the head {head!r}, which these parameters do not have")
         return self.module
 
     def _stepped(self, ids: np.ndarray, state: Tree) -> tuple[np.ndarray, Tree]:
@@ -199,6 +223,7 @@ class Model:
             if name not in arrays:
                 require(spec.optional, f"the batch lacks {name!r}, which {self.family} needs")
             else:
+                _require_no_text(name, arrays[name])
                 value = arrays[name] if spec.holds != "array" else signatures.array(name, arrays[name])
                 if spec.holds == "array" and value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
@@ -285,6 +310,13 @@ class Model:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
+def _require_no_text(name: str, value: Any) -> None:
+    first = value[0] if isinstance(value, list | tuple) and value else value
+    if isinstance(first, str):
+        asked = "model.tokenizer.encode(text).ids are a text's, minibert.embed(directory, texts) gives vectors of texts"
+        raise InputError(f"{name} {shown(value)}: expected ids, got text; {asked}")
+
+
 def _beyond(dtype: np.dtype) -> str:
     wider = "float64" if dtype.itemsize < 8 else "longdouble"
     return f"beyond {dtype}; look for extreme weights, or take dtype={wider!r}"
@@ -293,8 +325,10 @@ def _beyond(dtype: np.dtype) -> str:
 def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     """The model of a published directory; the family and the dtype are its own unless given.
 
-    16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. Raises
-    InputError, one line, for whatever does not fit, as `checkpoint.directory.load` says.
+    16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters; a head
+    that nobody here knows, as a classifier's, stays in the file, and `Model.left` names its tensors. A hub's cache
+    (models--ORG--NAME) is its main snapshot. Raises InputError, one line, for whatever does not fit, as
+    `checkpoint.directory.load` says.
     """
     return Model(*directories.load(directory, family, dtype))
 

@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,7 +11,9 @@ from typing import Any, BinaryIO
 from minibert import progress, reading
 from minibert.errors import InputError
 
+INPUT = "standard input"
 LINE = 1 << 24  # bytes of a line of text: far more tokens than any model takes
+CHUNK = 1 << 16  # bytes that are read at once, what a pipe holds
 
 
 class Unwritable(OSError):
@@ -75,16 +78,51 @@ def lines(path: str | None) -> Iterator[str]:
     """
     with ExitStack() as closing:
         if path is None:
-            name, file = "standard input", sys.stdin.buffer
-            if sys.stdin.isatty():
-                print("reading from the keyboard: one text a line, Ctrl-D (on Windows Ctrl-Z, Enter) ends",
-                      file=sys.stderr)
+            name, file = INPUT, _input()
         else:
             name, file = str(path), closing.enter_context(reading.opened(path))
         yield from _decoded(file, name)
 
 
-def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
+def arriving(most: int) -> Iterator[list[str]]:
+    """Lines of standard input, as `lines` has them, at once: those together that have come, `most` of them at most."""
+    file, come = _Arrived(_input()), []
+    for line in _decoded(file, INPUT):
+        come.append(line)
+        if not file.more() or len(come) == most:
+            yield come
+            come = []
+    if come:
+        yield come
+
+
+class _Arrived:
+    """A stream that knows whether a whole line more has come already."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream, self._held = stream, bytearray()
+
+    def readline(self, most: int) -> bytes:
+        """The next line, or `most` bytes of it."""
+        while not self.more() and len(self._held) < most and (come := self._stream.read1(CHUNK)):
+            self._held += come
+        end = self._held.find(b"\n", 0, most) + 1 or most
+        line = bytes(self._held[:end])
+        del self._held[:end]
+        return line
+
+    def more(self) -> bool:
+        """Whether a line can be read without waiting."""
+        return b"\n" in self._held
+
+
+def _input() -> BinaryIO:
+    if sys.stdin.isatty():
+        print("reading from the keyboard: one text a line, Ctrl-D (on Windows Ctrl-Z, Enter) ends", file=sys.stderr)
+    return sys.stdin.buffer
+
+
+def _decoded(file: Any, name: str) -> Iterator[str]:
     start, number = 0, 1
     while line := _line(file, name):
         if len(line) > LINE:
@@ -98,7 +136,7 @@ def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
         start, number = start + len(line), number + 1
 
 
-def _line(file: BinaryIO, name: str) -> bytes:
+def _line(file: Any, name: str) -> bytes:
     try:
         return file.readline(LINE + 1)
     except OSError as error:
@@ -108,6 +146,14 @@ def _line(file: BinaryIO, name: str) -> bytes:
 def texts(given: list[str]) -> Iterator[str]:
     """The texts of the arguments, else the lines of standard input, as they come; InputError where there is none."""
     return some(iter(given) if given else lines(None), "no text given")
+
+
+def stored() -> bool:
+    """Whether standard input is a file, whose lines are all there; from a pipe or a keyboard they come one by one."""
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def some(given: Iterator[str], otherwise: str) -> Iterator[str]:

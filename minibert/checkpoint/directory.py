@@ -12,6 +12,7 @@ What a family's module says about its files, in the tables at its end:
     aliases(config)  second published name -> the name whose tensor it repeats
     unused(config)   optional: published names whose tensors no equation reads
     DROPPED          optional: more keys like those of DROPPED below
+    SAID             optional: {config field: what its published value is here, as a function of it and all fields}
     inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights
     towers(config)   optional: {name: config} of the networks that are published one by one. Such a model is a directory
                      with config.json and the tokenizer, and a published directory for each network; its tensors carry
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, objective, reading, tokenizers, tree
+from minibert import families, generation, objective, reading, tokenizers, tree
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
@@ -36,58 +37,104 @@ from minibert.config import from_fields, parameter_dtype, require, shown, to_fie
 from minibert.errors import InputError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-GENERATION = "generation_config.json"
+GENERATION, SNAPSHOTS = "generation_config.json", "snapshots"
+LONGEST_NAME = 256  # bytes of the name of a snapshot
 OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, *tokenizers.FILES)
 FOREIGN = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack", ".index")  # other frameworks' weights
 
-# Keys of published configs that carry no mathematics: with the values for which that is so, () for any.
+# Keys of published configs that carry no mathematics: with the values for which that is so, () for any. What is in no
+# table is refused by name, unless it says null.
 ANY: tuple = ()
-STORAGE = """_name_or_path architectures model_type minibert_family transformers_version tokenizer_class _commit_hash
-    dtype torch_dtype use_cache gradient_checkpointing output_attentions output_hidden_states output_past return_dict
-    torchscript attn_implementation _attn_implementation _attn_implementation_autoset chunk_size_feed_forward
-    use_bfloat16 xla_device"""  # where the file comes from, how it is stored and run
-TASKS = """id2label label2id num_labels problem_type classifier_dropout finetuning_task task_specific_params
-    bos_token_id eos_token_id sep_token_id cls_token_id mask_token_id unk_token_id"""  # heads not loaded, ids not read
-POOLER = "pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"  # BERT's multilingual
+# where the file comes from, how it is stored and run, and code and weights beside it that nobody runs or reads here
+STORAGE = """_name_or_path name_or_path architectures model_type minibert_family transformers_version tokenizer_class
+    _commit_hash dtype torch_dtype use_cache gradient_checkpointing output_attentions output_hidden_states output_past
+    return_dict use_return_dict torchscript tf_legacy_loss attn_implementation _attn_implementation
+    _attn_implementation_autoset _attn_implementation_internal _experts_implementation chunk_size_feed_forward
+    use_bfloat16 xla_device transformers.js_config unsloth_version unsloth_fixed auto_map custom_pipelines adapters
+    sentence_transformers"""
+# of heads that are not loaded, and ids that are not read
+TASKS = """id2label label2id num_labels _num_labels problem_type classifier_dropout classifier_dropout_prob num_choices
+    seq_classif_dropout qa_dropout finetuning_task task_specific_params sbert_ce_default_activation_function prefix
+    bos_token_id eos_token_id eos_token_ids sep_token_id cls_token_id mask_token_id unk_token_id
+    decoder_start_token_id"""
+SUMMARY = "type use_proj activation proj_to_labels first_dropout last_dropout"  # of heads over a vector of the text
+# repeat a size that the tensors have, too
+SIZES = "n_ctx emb_size pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"
+# settings of `generate` stood here before they had a file of their own (see `_stated`)
+GENERATE = (*generation.NAMES, *generation.NEUTRAL, *generation.HARMLESS)
 DROPPED = {
-    **dict.fromkeys(f"{STORAGE} {TASKS} {POOLER}".split(), ANY),
-    **dict.fromkeys(("is_decoder", "add_cross_attention", "is_encoder_decoder", "tie_encoder_decoder"), (False,)),
+    **dict.fromkeys(GENERATE, ANY),
+    **dict.fromkeys(f"{STORAGE} {TASKS} {SIZES}".split(), ANY),
+    **{f"summary_{name}": ANY for name in SUMMARY.split()},
+    **dict.fromkeys(("is_decoder", "add_cross_attention", "is_encoder_decoder", "tie_encoder_decoder"), (False, None)),
     "cross_attention_hidden_size": (None,),
     "directionality": ("bidi",),
     "pooler_type": ("first_token_transform",),
-    "position_embedding_type": ("absolute",),
+    "position_embedding_type": ("absolute", None),
     "pruned_heads": ({}, None),
     "tie_word_embeddings": (True,),
+    "layers_to_keep": ([], None),  # ALBERT's xxlarge
+    "ln_type": ("postln",),  # Chinese ALBERTs
+    **{"cell": ({},), "structure": ([],), "pre_trained": ("",), "training": ("",)},  # TinyBERT's
 }
+# names of transformers for what another name says as well; 0.7978845608 in gelu_fast is sqrt(2/pi) within 1e-11
+ACTIVATIONS = {"gelu_python": "gelu", "gelu_fast": "gelu_new", "gelu_accurate": "gelu_new",
+               "gelu_python_tanh": "gelu_new"}  # fmt: skip
+
+
+WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 
 
 class Held(NamedTuple):
-    """What a published directory holds: the arguments of a `Model`. generation: what generation_config.json says."""
+    """What a published directory holds: the arguments of a `Model`. generation: what generation_config.json says, else
+    config.json; left: the names of the tensors that are of heads nobody here knows.
+    """
 
     family: str
     config: Any
     params: Any
     tokenizer: Any = None
     generation: dict[str, Any] | None = None
+    left: tuple[str, ...] = ()
 
 
 def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
     """What a published directory holds; the family and the dtype are its own unless given.
 
-    16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters. One
-    InputError line names every tensor that is missing, unexpected or mis-shaped.
+    16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters; tensors of
+    heads that nobody here knows are left, unread, and named in `left`. What stands under the encoder's own names, or
+    belongs to a known head, has to be what the config says: one InputError line names every tensor that is missing,
+    unexpected or mis-shaped. Of a hub's cache (models--ORG--NAME) it is the snapshot that refs/main names.
     """
-    named = isinstance(directory, str | os.PathLike)
-    is_folder = named and os.path.isdir(directory)
-    require(is_folder, f"{directory if named else shown(directory)} is not a directory with a model")
-    folder = Path(directory)
+    folder = found(directory)
     with atomic.unchanged(folder, OWNED):
         return _loaded(folder, family, dtype)
 
 
+def found(directory: Any) -> Path:
+    """The folder with the model: the directory itself, or the snapshot of a hub's cache."""
+    named = isinstance(directory, str | os.PathLike)
+    is_folder = named and os.path.isdir(directory)
+    require(is_folder, f"{directory if named else shown(directory)} is not a directory with a model")
+    folder = Path(directory)
+    if reading.present(folder / CONFIG) or not (folder / SNAPSHOTS).is_dir():
+        return folder
+    if reading.present(main := folder / "refs" / "main"):
+        revisions = [reading.text(main, LONGEST_NAME).strip()]
+    else:
+        revisions = reading.names(folder / SNAPSHOTS)
+    several = f"{folder} has no refs/main and {len(revisions)} snapshots: name one, {folder / SNAPSHOTS / 'REVISION'}"
+    require(len(revisions) == 1, several)
+    plain = re.fullmatch(r"(?!\.)[\w.-]+", revisions[0], re.ASCII) is not None
+    there = plain and (folder / SNAPSHOTS / revisions[0]).is_dir()
+    require(there, f"{folder} has no snapshot {shown(revisions[0])}, which refs/main names: download it again")
+    return folder / SNAPSHOTS / revisions[0]
+
+
 def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     fields = _fields(folder / CONFIG)
-    name = family if family is not None else fields.get("minibert_family") or fields.get("model_type")
+    stated = fields.get("minibert_family") or fields.get("model_type") or _by_class(fields)
+    name = family if family is not None else stated
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
     try:
         module = families.family(name)
@@ -98,14 +145,14 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
         config = from_fields(module.Config, known)
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
-    params = _parameters(folder, module, config, None if dtype is None else parameter_dtype(dtype))
+    params, left = _parameters(folder, module, config, None if dtype is None else parameter_dtype(dtype))
     tokenizer = tokenizers.load(folder, module.TOKENIZER) if module.TOKENIZER else None
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
         require(len(tokenizer) <= config.vocab_size, f"{sizes} rows: they don't belong together")
     said = folder / GENERATION
-    generation = _fields(said) if reading.present(atomic.place(said)) else None  # judged when it is asked
-    return Held(families.named(module), config, params, tokenizer, generation)
+    settings = _fields(said) if reading.present(atomic.place(said)) else _stated(fields, module, config)
+    return Held(families.named(module), config, params, tokenizer, settings, left)  # settings are judged when asked
 
 
 def save(model: Held, directory: Any) -> None:
@@ -121,7 +168,7 @@ def save(model: Held, directory: Any) -> None:
     for name, array in flat.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
-    said = _text(GENERATION, model.generation) if model.generation else None
+    said = None if model.generation is None else _text(GENERATION, model.generation)
     parts, aliases = _towers(module, config), module.aliases(config)
     owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED))
     with atomic.directory(directory, owned) as folder:
@@ -168,23 +215,46 @@ def _towers(module: ModuleType, config: Any) -> dict[str, Any]:
 
 # ---- config.json -----------------------------------------------------------------------------------------------------
 def _fields(path: Path) -> dict[str, Any]:
-    fields = strictjson.loads(reading.contents(atomic.place(path)), str(path))
+    fields = strictjson.as_written(reading.contents(atomic.place(path)), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object")
     return fields
 
 
+def _by_class(fields: dict[str, Any]) -> str | None:
+    """The family that the published class names: the first files of all say nothing else."""
+    classes = fields.get("architectures")
+    first = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
+    named = re.match(r"([A-Za-z0-9]+?)(?=Model|For[A-Z]|LMHead|DoubleHeads)", first)
+    return named[1].lower() if named and named[1].lower() in families.names() else None
+
+
 def mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:
     """The fields without those that carry no mathematics; one that does, with a value not implemented, is refused."""
-    dropped = {**DROPPED, **getattr(module, "DROPPED", {})}
+    known, dropped = module.Config.__dataclass_fields__, {**DROPPED, **getattr(module, "DROPPED", {})}
+    act = families.field(module, "hidden_act")
+    said = {act: lambda value, _: ACTIVATIONS.get(value, value) if isinstance(value, str) else value}
+    said |= getattr(module, "SAID", {})
     kept = {}
     for key, value in fields.items():
-        if key in module.Config.__dataclass_fields__ or key not in dropped:
-            kept[key] = value
-        else:
+        if key in known:
+            kept[key] = said[key](value, fields) if key in said else value
+        elif key in dropped:
             allowed = " or ".join(json.dumps(other) for other in dropped[key])
             harmless = dropped[key] == ANY or value in dropped[key]
             require(harmless, f"config field {key!r} is {shown(value)}; implemented: {allowed}")
+        elif value is not None:
+            kept[key] = value
     return kept
+
+
+def _stated(fields: dict[str, Any], module: ModuleType, config: Any) -> dict[str, Any] | None:
+    """The settings of `generate` in a config.json, of a family that has it; None where the config itself has all."""
+    if not hasattr(module, "step"):
+        return None
+    own = to_fields(config)
+    said = {name: fields[name] for name in (*generation.NAMES, *generation.NEUTRAL) if fields.get(name) is not None}
+    said = {name: value for name, value in said.items() if name not in own or isinstance(value, list)}
+    return {name: value for name, value in own.items() if name in generation.NAMES} | said if said else None
 
 
 def _architecture(known: dict[str, tuple[str, ...]], heads: set[str]) -> str:
@@ -194,8 +264,10 @@ def _architecture(known: dict[str, tuple[str, ...]], heads: set[str]) -> str:
 
 
 # ---- Weights ---------------------------------------------------------------------------------------------------------
-def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | None) -> Any:
-    """The tree of the directory's weights, checked by name, shape, dtype and for being finite."""
+def _parameters(
+    folder: Path, module: ModuleType, config: Any, kind: np.dtype | None
+) -> tuple[Any, tuple[str, ...]]:  # fmt: skip
+    """(the tree of the directory's weights, checked by name, shape, dtype and for being finite; the names left)."""
     rows = module.names(config)
     shapes = published_shapes(objective.shapes(module, config), rows)
     aliases, unused = module.aliases(config), set(getattr(module, "unused", lambda config: ())(config))
@@ -206,14 +278,20 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
         _require_agreement(folder, module, config)
     try:
         held = _renamed(given, {*shapes, *aliases, *unused}, module.PREFIX)
+        optional = families.optional(module, config)
+        unknown = [name for name in held if name not in {*shapes, *aliases, *unused}]
+        own = _roots(rows, optional, module.PREFIX)
+        left = tuple(name for name in unknown if _unwrapped(name).split(".")[0] not in own)
         repeats = {alias: (name, held.pop(alias)) for alias, name in aliases.items() if alias in held}
         for name, repeat in repeats.values():
             held.setdefault(name, repeat)
         held = {name: stored for name, stored in held.items() if name not in unused or name in shapes}
-        _require_complete(held, shapes, _optional(rows, families.optional(module, config), held), config)
+        _require_complete(held, left, shapes, _optional(rows, optional, held), config)
+        held = {name: stored for name, stored in held.items() if name in shapes}
         tensors = {}
         for name, stored in held.items():  # of the shapes that the config says: only now are they read
-            require(stored.dtype.kind == "f", f"tensor {name!r} is {stored.dtype}; parameters are floating-point")
+            readable = stored.dtype.kind == "f" or stored.kind in safetensors.UNREAD  # `load` refuses those
+            require(readable, f"tensor {name!r} is {stored.dtype}; parameters are floating-point")
             with np.errstate(over="ignore"):  # said by name in the next line
                 tensors[name] = stored.load().astype(kind or stored.dtype, copy=False)
             _require_finite(name, tensors[name], f"as {tensors[name].dtype}")
@@ -223,7 +301,7 @@ def _parameters(folder: Path, module: ModuleType, config: Any, kind: np.dtype | 
             require(same, f"tensor {alias!r} differs from {name!r}, which it has to repeat")
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
-    return from_published(tensors, rows)
+    return from_published(tensors, rows), left
 
 
 def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dict[str, Stored]]:
@@ -268,8 +346,8 @@ def _stored(folder: Path) -> set[str]:
     """The names of the tensors that the folder's own weights hold; empty without any."""
     weights, index = atomic.place(folder / WEIGHTS), atomic.place(folder / INDEX)
     if reading.present(weights):
-        return set(safetensors.header(weights).entries)
-    return set(safetensors.placed(index)) if reading.present(index) else set()
+        return set(map(_unwrapped, safetensors.header(weights).entries))
+    return set(map(_unwrapped, safetensors.placed(index))) if reading.present(index) else set()
 
 
 def _equal(a: Stored, b: Stored) -> bool:
@@ -277,23 +355,39 @@ def _equal(a: Stored, b: Stored) -> bool:
 
 
 def _renamed(given: dict[str, Stored], known: set[str], prefix: str) -> dict[str, Stored]:
-    """The tensors under canonical names, without optimizer leftovers and position buffers.
+    """The tensors under canonical names, those that are not known under their own; without optimizer leftovers and
+    buffers of positions and segments.
 
-    gamma and beta are weight and bias as last part of a name only; the encoder's prefix may be absent.
+    gamma and beta are weight and bias as last part of a name only; the encoder's prefix may be absent, and wrappers of
+    torch may have put their names between.
     """
     tensors: dict[str, Stored] = {}
     origin: dict[str, str] = {}
     for old, array in given.items():
         last = re.split(r"[./]", old)[-1]
-        buffer = last == "position_ids" and array.dtype.kind in "iu"
+        buffer = last in ("position_ids", "token_type_ids") and array.dtype.kind in "iu"
         if last in ("adam_m", "adam_v", "global_step") or buffer:
             continue
-        modern = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", old))
-        spellings = (old, modern, prefix + old, prefix + modern)
+        bare = _unwrapped(old)
+        modern = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", bare))
+        spellings = (bare, modern, prefix + bare, prefix + modern)
         name = next((spelling for spelling in spellings if spelling in known), old)
         require(name not in tensors, f"tensors {origin.get(name)!r} and {old!r} are both {name!r}")
         tensors[name], origin[name] = array, old
     return tensors
+
+
+def _unwrapped(name: str) -> str:
+    """The name without what DataParallel, FSDP, torch.compile and checkpointing of activations put into it."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS) or name
+
+
+def _roots(rows: Iterable[Naming], heads: Iterable[str], prefix: str) -> set[str]:
+    """How the names of all that is not a head begin, with the encoder's prefix and without: what stands there and is
+    not known would change what the encoder computes.
+    """
+    names = [name for path, name, _ in rows if name.startswith(prefix) or path.split(".")[0] not in heads]
+    return {prefix.rstrip("."), *(name.removeprefix(prefix).split(".")[0] for name in names)}
 
 
 def _optional(rows: Iterable[Naming], heads: Iterable[str], tensors: Iterable[str]) -> set[str]:
@@ -303,12 +397,19 @@ def _optional(rows: Iterable[Naming], heads: Iterable[str], tensors: Iterable[st
 
 
 def _require_complete(
-    tensors: dict[str, Stored], shapes: dict[str, tuple[int, ...]], optional: set[str], config: Any
+    tensors: dict[str, Stored],
+    left: tuple[str, ...],
+    shapes: dict[str, tuple[int, ...]],
+    optional: set[str],
+    config: Any,
 ) -> None:
-    """One line with everything that is missing, unexpected or mis-shaped."""
+    """One line with everything that is missing, unexpected or mis-shaped. What could be left is unexpected where
+    something is missing: it may be that, under another name.
+    """
+    missing = [repr(name) for name in shapes if name not in tensors and name not in optional]
     problems = {
-        "missing": [repr(name) for name in shapes if name not in tensors and name not in optional],
-        "unexpected": [shown(name) for name in tensors if name not in shapes],
+        "missing": missing,
+        "unexpected": [shown(name) for name in tensors if name not in shapes and (missing or name not in left)],
         "mis-shaped": [
             f"{name!r} is {array.shape}, {CONFIG} says {shapes[name]}{_culprit(array.shape, shapes[name], config)}"
             for name, array in tensors.items()

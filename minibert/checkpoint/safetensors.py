@@ -35,6 +35,9 @@ DTYPES = {
     "U64": "<u8", "I64": "<i8", "F64": "<f8", "F32": "<f4", "U32": "<u4", "I32": "<i4", "BF16": "<u2",
     "F16": "<f2", "U16": "<u2", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
+# published, too, and read by nobody here: bits of a number. Such a tensor hurts only whoever needs it.
+UNREAD = {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6,
+          "F4": 4, "C64": 64}  # fmt: skip
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items() if name != "BF16"}
 
 FOREIGN = {  # how files begin that are offered as weights by mistake
@@ -74,7 +77,9 @@ class Stored(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype:
-        """What it is read as."""
+        """What it is read as; void for a kind that isn't (UNREAD)."""
+        if self.kind in UNREAD:
+            return np.dtype(np.void)
         kind = np.dtype(DTYPES[self.kind]).newbyteorder("=")
         return np.dtype(np.float32) if self.kind in ("F16", "BF16") else kind
 
@@ -86,7 +91,7 @@ def header(path: str | os.PathLike) -> Header:
 
 
 def stored(path: str | os.PathLike) -> dict[str, Stored]:
-    """Every tensor by name, to be read one by one: what nobody can use takes no memory."""
+    """Every tensor by name, to be read one by one: what nobody can use takes no memory, and may be of any kind."""
     entries, _, start = header(path)
     return {
         name: Stored(entry.dtype, entry.shape, partial(_alone, path, name, entry, start))
@@ -179,7 +184,8 @@ def _header(file: BinaryIO, path: str | os.PathLike) -> Header:
     require(first[8:9] == b"{" and length > 0, f"{path}: the header does not begin with '{{': not safetensors")
     file.seek(8)
     fields = strictjson.loads(file.read(length), f"{path}: the header")
-    metadata = fields.pop("__metadata__", {})
+    metadata = fields.pop("__metadata__", None)  # null, as some writers have it, says nothing
+    metadata = {} if metadata is None else metadata
     strings = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
     require(strings, f"{path}: '__metadata__' is not an object of strings")
     require(len(fields) <= MAX_TENSORS, f"{path}: {len(fields)} tensors; the limit is {MAX_TENSORS}")
@@ -210,19 +216,20 @@ def _fault(fields: Any) -> str:
     if not isinstance(fields, dict) or fields.keys() != keys:
         return f"does not have exactly {sorted(keys)}"
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        return f"has dtype {shown(dtype)}; known: {' '.join(DTYPES)}"
+    if not isinstance(dtype, str) or dtype not in {**DTYPES, **UNREAD}:
+        return f"has dtype {shown(dtype)}; known: {' '.join((*DTYPES, *UNREAD))}"
     if not _sizes(shape):
         return f"has shape {shown(shape)}, not a list of whole numbers"
     if len(shape) > MAX_DIMENSIONS:
         return f"has {len(shape)} dimensions; the limit is {MAX_DIMENSIONS}"
     if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         return f"has data_offsets {shown(offsets)}, not a begin and an end"
-    itemsize = np.dtype(DTYPES[dtype]).itemsize
-    if itemsize * math.prod(n for n in shape if n) > MAX_BYTES:  # NumPy asks it of empty arrays too
+    bits = UNREAD[dtype] if dtype in UNREAD else 8 * np.dtype(DTYPES[dtype]).itemsize
+    if bits * math.prod(n for n in shape if n) > 8 * MAX_BYTES:  # NumPy asks it of empty arrays too
         return f"has shape {shape}: too large"
-    needed, span = itemsize * math.prod(shape), offsets[1] - offsets[0]
-    return "" if needed == span else f"({dtype} {shape}) needs {needed} bytes, its data_offsets span {span}"
+    needed, span = bits * math.prod(shape), offsets[1] - offsets[0]
+    taken = f"({dtype} {shape}) needs {-(-needed // 8)} bytes, its data_offsets span {span}"
+    return "" if needed == 8 * span else taken
 
 
 def _sizes(value: Any) -> bool:
@@ -246,6 +253,7 @@ def _readable(path: str | os.PathLike) -> Iterator[None]:
 
 def _tensor(file: BinaryIO, entry: Entry, where: str) -> np.ndarray:
     """The next entry's array: read straight into its own memory."""
+    require(entry.dtype in DTYPES, f"{where} is {entry.dtype}, which is not read; these are: {' '.join(DTYPES)}")
     array = np.empty(entry.shape, DTYPES[entry.dtype])
     count = file.readinto(array.reshape(-1).view(np.uint8).data)
     require(count == array.nbytes, f"{where}: the file ended while it was read")

@@ -6,3 +6,18 @@ command's words before they are parsed. Its help ends with `options.ending`. An 
 complete as `choices`, or gives them when its `completer()` is called. What may take longer than two seconds says so
 through `progress`.
 """
+
+import sys
+from typing import Any
+
+from minibert.errors import LONGEST, printable, shortened
+
+
+def say_left(directory: Any, model: Any) -> None:
+    """One line on standard error about the tensors that nobody here knows, where the model has left any: at the end,
+    so that an error stands alone.
+    """
+    if model.left:
+        more = f" and {len(model.left) - 4} more" if len(model.left) > 4 else ""
+        said = f"{directory}: read without {', '.join(model.left[:4])}{more}, of a head that is not known here"
+        print(f"minibert: {shortened(printable(said), LONGEST)}", file=sys.stderr)

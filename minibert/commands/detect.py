@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import minibert
-from minibert import inference, streams
+from minibert import commands, inference, streams
 from minibert.errors import printable
 from minibert.options import ending
 from minibert.progress import doing
@@ -39,3 +39,4 @@ def _detect(args: argparse.Namespace) -> None:
             shown = printable(token.token)
             print(f"  {token.probability:7.2%}  {bar}{f'[{shown}]' if token.probability > 0.5 else shown}")
         sys.stdout.flush()
+    commands.say_left(args.directory, model)

@@ -1,81 +1,171 @@
 """`minibert embed`: a vector for each line of text."""
 
 import argparse
-import json
+import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
+from json import encoder
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import minibert
-from minibert import inference, streams
-from minibert.checkpoint import atomic
+from minibert import commands, inference, sentences, streams
+from minibert.checkpoint import atomic, growing
+from minibert.checkpoint.directory import OWNED
 from minibert.config import whole
 from minibert.errors import InputError
 from minibert.options import ending
 
 PART = 1024  # texts that are read, sorted by length and answered together
+HEAD = 128  # bytes in front of an .npy file's numbers
+DRAWN = 0.5  # seconds between two lines on the terminal
 
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
     examples = ending("embed DIR texts.txt -o vectors.npy", "embed DIR --pooling cls --normalize < texts.txt")
-    command = commands.add_parser("embed", help="a vector for each line of text", epilog=examples)
+    command = commands.add_parser(
+        "embed", help="a vector for each line of text",
+        description="A vector for each line of text, made as the directory's modules.json says, else the mean of the "
+        "tokens' states. A file is read in windows of 1,024 lines, standard input as its lines come.",
+        epilog=examples,
+    )  # fmt: skip
     command.set_defaults(run=_embed)
     command.add_argument("directory", metavar="DIR")
     command.add_argument("text", nargs="?", metavar="FILE", help="UTF-8, one text a line; default: standard input")
     command.add_argument("-o", "--output", metavar="OUT", help="an .npy or .jsonl file; default: JSON lines, printed")
-    command.add_argument("--pooling", choices=inference.POOLINGS, default="mean")
-    command.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
-    command.add_argument("--max-length", type=int, metavar="TOKENS")
+    command.add_argument(
+        "--pooling", metavar="POOLING",
+        help=f"{', '.join(inference.POOLINGS)}, or several with commas between; default: as the directory says",
+    )  # fmt: skip
+    command.add_argument(
+        "--normalize", action=argparse.BooleanOptionalAction,
+        help="scale each vector to length 1, or don't; default: as the directory says",
+    )  # fmt: skip
+    command.add_argument("--max-length", type=int, metavar="TOKENS", help="of a text; default: as the directory says")
     command.add_argument("--batch-size", type=int, default=32, metavar="TEXTS")
+    command.add_argument("--resume", action="store_true", help="go on with an OUT that was interrupted")
 
 
 def _embed(args: argparse.Namespace) -> None:
     output = Path(args.output) if args.output else None
     if output and output.suffix not in (".npy", ".jsonl"):
         raise InputError(f"--output {args.output}: the name must end in .npy or .jsonl")
+    if args.resume and output is None:
+        raise InputError("--resume goes on with a file: name it with --output")
     whole("--batch-size", args.batch_size, 1)
-    model = minibert.load(args.directory)
-    texts = streams.some(streams.lines(args.text), f"{args.text or 'standard input'} holds no text")
-    parts = _embedded(model, texts, args)
+    pooling = args.pooling.split(",") if args.pooling is not None else None
+    model = sentences.Embedder(args.directory, pooling, args.normalize, args.max_length)
+    parts = _some(_parts(args), f"{args.text or streams.INPUT} holds no text")
     if output is None:
-        for lines in map(_json_lines, parts):
-            print(lines, end="", flush=True)
-    elif output.suffix == ".jsonl":
-        with atomic.file(output) as file:
-            for lines in map(_json_lines, parts):
-                file.write(lines.encode("ascii"))
+        for texts, vectors in _embedded(model, parts, args):
+            print(_json_lines(texts, vectors), end="", flush=True)
     else:
-        with atomic.file(output) as file:  # before anything is computed: it may be refused
-            vectors = [vectors for _, vectors in parts]
-            shape = (sum(map(len, vectors)), vectors[0].shape[1])
-            facts = {"descr": np.lib.format.dtype_to_descr(vectors[0].dtype), "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, facts)
-            file.writelines(vectors)
+        _written(model, parts, output, args)
+    commands.say_left(args.directory, model.model)
+
+
+def _written(model: sentences.Embedder, parts: Iterator[list[str]], output: Path, args: argparse.Namespace) -> None:
+    numbers = output.suffix == ".npy"
+    settings = {"format": output.suffix, **_settings(model)}
+    with growing.growing(output, settings, HEAD if numbers else 0, args.resume) as file:
+        for texts, vectors in _embedded(model, file.rest(parts), args, file.noted):
+            data = vectors.astype("<f4").tobytes() if numbers else _json_lines(texts, vectors).encode("ascii")
+            file.add(data, texts)
+        file.finish(_head(*file.done[:2]) if numbers else b"")
+
+
+def _settings(model: sentences.Embedder) -> dict[str, Any]:
+    """What the vectors depend on, besides the texts: how they are made, and the files of the model as they are now."""
+    said, folder = model.settings, model.settings.network
+    place = [atomic.place(folder / name) for name in OWNED]
+    files = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in place if path.is_file()}
+    steps = [getattr(step, "__name__", "") for step in said.after]
+    return {"model": os.path.realpath(folder), "files": files, "pooling": list(said.pooling), "after": steps,
+            "max_length": said.max_length, "lower": said.lower, "prompt": said.prompt}  # fmt: skip
+
+
+def _parts(args: argparse.Namespace) -> Iterator[list[str]]:
+    """The texts: of a file windows, of standard input what has come."""
+    size = max(PART, min(args.batch_size, 64 * PART))
+    if args.text is None:
+        yield from streams.arriving(size)
+        return
+    lines = streams.lines(args.text)
+    while part := list(islice(lines, size)):
+        yield part
+
+
+def _some(parts: Iterator[list[str]], otherwise: str) -> Iterator[list[str]]:
+    empty = True
+    for part in parts:
+        empty = False
+        yield part
+    if empty:
+        raise InputError(otherwise)
 
 
 def _embedded(
-    model: minibert.Model, texts: Iterator[str], args: argparse.Namespace
+    model: sentences.Embedder, parts: Iterable[list[str]], args: argparse.Namespace, done: int = 0
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """(texts, their vectors) for each PART of the batches that are read."""
-    done = 0
-
-    def progress(of_part: int, _: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{done + of_part:,} texts", end="", file=sys.stderr, flush=True)
-
-    options = (args.pooling, args.normalize, args.max_length, args.batch_size, progress)
-    while part := list(islice(texts, max(PART, min(args.batch_size, 64 * PART)))):
-        yield part, inference.sentence_vectors(model, part, *options)
-        done += len(part)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+    """(texts, their vectors), part by part."""
+    size = 0
+    with suppress(OSError, ValueError):  # said by whoever reads it
+        size = os.path.getsize(args.text) if args.text else 0
+    progress = _Progress(done, size)
+    for texts in parts:
+        progress.begin(texts)
+        yield texts, model(texts, args.batch_size, progress.show)
+    progress.close()
 
 
-def _json_lines(part: tuple[list[str], np.ndarray]) -> str:
-    rows = zip(*part, strict=True)
-    return "".join(json.dumps({"text": text, "vector": vector.tolist()}) + "\n" for text, vector in rows)
+class _Progress:
+    """One line on a terminal of any width: texts done, the share of the file, the rate, the time left."""
+
+    def __init__(self, done: int, size: int):
+        self.before, self.size, self.terminal = done, size, sys.stderr.isatty()
+        self.done, self.bytes, self.part, self.start = 0, 0, 0, time.perf_counter()
+        self.last = self.start - DRAWN
+
+    def begin(self, texts: list[str]) -> None:
+        """Counts the next texts, and their bytes."""
+        self.done, self.bytes = self.done + len(texts), self.bytes + self.part
+        self.part = sum(len(text.encode("utf-8", "replace")) + 1 for text in texts) if self.terminal else 0
+
+    def show(self, of_part: int, texts: int) -> None:
+        """Draws the line, at most twice a second."""
+        now = time.perf_counter()
+        if not self.terminal or (now - self.last < DRAWN and of_part < texts):
+            return
+        self.last, spent = now, max(now - self.start, 1e-9)
+        done = self.done - texts + of_part
+        line = f"{self.before + done:,} texts  {done / spent:,.0f}/s"
+        share = (self.bytes + self.part * of_part / texts) / self.size if self.size else 0
+        if share and not self.before:
+            left = round(spent * (1 / min(share, 1.0) - 1))
+            line += f"  {min(share, 1.0):.0%}  {left // 60}:{left % 60:02d} left"
+        with suppress(OSError, ValueError):
+            width = max(1, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
+            print(f"\r{line[:width]:<{width}}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leaves the last line standing."""
+        if self.terminal:
+            print(file=sys.stderr)
+
+
+def _json_lines(texts: list[str], vectors: np.ndarray) -> str:
+    """A JSON object a line; nine digits tell every float32 from its neighbours."""
+    rows = (", ".join(f"{number:.9g}" for number in vector.tolist()) for vector in vectors)
+    said = (encoder.encode_basestring_ascii(text) for text in texts)
+    return "".join(f'{{"text": {text}, "vector": [{row}]}}\n' for text, row in zip(said, rows, strict=True))
+
+
+def _head(rows: int, size: int) -> bytes:
+    """What stands in front of the numbers of an .npy file (NumPy's format 1.0) of so many rows and bytes."""
+    facts = {"descr": "<f4", "fortran_order": False, "shape": (rows, (size - HEAD) // (4 * rows))}
+    return b"\x93NUMPY\x01\x00" + (HEAD - 10).to_bytes(2, "little") + f"{facts!r:<{HEAD - 11}}\n".encode()

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import minibert
-from minibert import inference, streams
+from minibert import commands, inference, streams
 from minibert.config import whole
 from minibert.errors import printable
 from minibert.options import ending
@@ -41,3 +41,4 @@ def _fill_mask(args: argparse.Namespace) -> None:
                 place = f"mask {i}  " if len(guesses) > 1 else ""
                 print(f"  {place}{guess.probability:7.2%}  {printable(guess.token)}")
         sys.stdout.flush()
+    commands.say_left(args.directory, model)

@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import minibert
-from minibert import inference, streams
+from minibert import commands, generation, inference, streams
 from minibert.config import whole
 from minibert.errors import InputError, printable
 from minibert.options import ending
@@ -21,6 +22,8 @@ SETTINGS = {
     "early_stopping": ("early_stopping", "beams"), "no_repeat_ngram": ("no_repeat_ngram_size", None),
     "repetition_penalty": ("repetition_penalty", None),
 }  # fmt: skip
+OPTIONS = {setting: f"--{name.replace('_', '-')}" for name, (setting, _) in SETTINGS.items()}
+TOGETHER = 8  # texts
 EARLY = {"no": False, "yes": True, "never": "never"}
 
 
@@ -40,38 +43,58 @@ def parser(commands: Any) -> None:
     command.add_argument("--max-new-tokens", type=int, metavar="N", help="at most so many; default 20")
     command.add_argument("--min-new-tokens", type=int, metavar="N", help="no end before so many")
     command.add_argument("--json", action="store_true", help="one JSON object a text: prompt, text, ids, score")
-    command.add_argument("--batch-size", type=int, default=8, metavar="TEXTS", help="read together; default 8")
-    ways = command.add_argument_group("which tokens", "the most probable one each time, unless")
+    together = f"read and answered together; default {TOGETHER}, of a pipe or the keyboard 1"
+    command.add_argument("--batch-size", type=int, metavar="TEXTS", help=together)
+    over = "do without this setting of generation_config.json; may be given several times"
+    command.add_argument("--pass-over", action="append", default=[], metavar="NAME", help=over)
+    ways = command.add_argument_group("which tokens", "Without these the most probable token is taken each time.")
     flag = argparse.BooleanOptionalAction
     ways.add_argument("--sample", action=flag, help="draw tokens by their probability")
     ways.add_argument("--temperature", type=float, metavar="X", help="below 1 likely tokens become likelier")
     ways.add_argument("--top-k", type=int, metavar="N", help="draw from the N most probable; 0: from all")
     ways.add_argument("--top-p", type=float, metavar="P", help="draw from the fewest that make up P")
     ways.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn; default 0")
-    ways.add_argument("--beams", type=int, metavar="N", help="keep the N best texts at each step")
+    ways.add_argument("--beams", type=int, metavar="N", help="keep the N best texts at each step, print the best")
     ways.add_argument("--length-penalty", type=float, metavar="X", help="score / length^X; above 0 longer is better")
-    ways.add_argument("--early-stopping", choices=EARLY, help="end with N texts; never before none is better")
+    early = "when beams end. yes: once N texts have; no, the default: once no other would be better if it ended now; "
+    ways.add_argument("--early-stopping", choices=EARLY, help=f"{early}never: once no other can become better")
     ways.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N tokens in a row twice")
     ways.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1: less of what was there")
 
 
 def _generate(args: argparse.Namespace) -> None:
-    whole("--batch-size", args.batch_size, 1)
+    size = TOGETHER if args.text or streams.stored() else 1
+    size = size if args.batch_size is None else whole("--batch-size", args.batch_size, 1)
     whole("--seed", args.seed)
     with doing(f"loading {args.directory}"):
         model = minibert.load(args.directory)
-    settings = _settings(args, model.generation)
+    settings = _settings(args, generation.stated(model.generation, model.config))
+    try:
+        _answered(model, args, size, settings)
+    except InputError as error:
+        raise InputError(_options(str(error))) from None
+
+
+def _options(line: str) -> str:
+    """The line with the options that whoever reads it can give in the place of settings; a file's stay."""
+    if line.startswith("generation_config.json"):
+        return line
+    return re.sub(r"\w+", lambda found: OPTIONS.get(found[0], found[0]), line)
+
+
+def _answered(model: minibert.Model, args: argparse.Namespace, size: int, settings: dict[str, Any]) -> None:
     texts = streams.texts(args.text)
     if args.json:
-        for found in inference.continued(model, texts, args.batch_size, **settings):
-            print(json.dumps(found._asdict()), flush=True)
+        for found in inference.continued(model, texts, size, **settings):
+            print(json.dumps(found._asdict(), allow_nan=False), flush=True)
     elif sys.stdout.isatty() or len(args.text) == 1:
         door = _lines if sys.stdout.isatty() else printable
         for number, text in enumerate(texts):
             _streamed(model, text, door, {**settings, "first": number})
     else:
-        for found in inference.continued(model, texts, args.batch_size, **settings):
+        for found in inference.continued(model, texts, size, **settings):
             print(printable(found.prompt + found.text), flush=True)
+    commands.say_left(args.directory, model)
 
 
 def _settings(args: argparse.Namespace, stated: dict[str, Any]) -> dict[str, Any]:
@@ -80,13 +103,13 @@ def _settings(args: argparse.Namespace, stated: dict[str, Any]) -> dict[str, Any
     if "early_stopping" in given:
         given["early_stopping"] = EARLY[given["early_stopping"]]
     settings = {SETTINGS[name][0]: value for name, value in given.items()}
-    said = {**stated, **settings}
+    said = {**stated, **dict.fromkeys(args.pass_over), **settings}
     heard = {"sample": said.get("do_sample"), "beams": said.get("num_beams") not in (None, 1), None: True}
     for name in given:
         if not heard[SETTINGS[name][1]]:
             option = name.replace("_", "-")
             raise InputError(f"--{option} says nothing without --{SETTINGS[name][1]}")
-    return {**settings, "seed": args.seed}
+    return {**dict.fromkeys(args.pass_over), **settings, "seed": args.seed}
 
 
 def _streamed(model: minibert.Model, text: str, door: Callable[[str], str], settings: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import minibert
 from minibert import batches, memory, objective, tree
 from minibert.config import whole
+from minibert.errors import printable, shortened
 from minibert.options import ending
 
 
@@ -41,6 +42,8 @@ def _info(args: argparse.Namespace) -> None:
         "parts": parts,
         "heads": [head for head in heads if head in model.params],
         "absent": [head for head in heads if head not in model.params],
+        "tied": _tied(model),
+        "left": list(model.left),
         "vocabulary": None if model.tokenizer is None else len(model.tokenizer),
         "config": {field.name: getattr(model.config, field.name) for field in fields(model.config)},
     }
@@ -50,10 +53,19 @@ def _info(args: argparse.Namespace) -> None:
     print(f"{facts['family']}, {facts['parameters']:,} parameters in {facts['tensors']} tensors of {facts['dtype']}")
     for part, count in parts.items():
         print(f"  {part:<24}{count:>14,}")
-    print(f"heads: {', '.join(facts['heads']) or 'none'}; absent: {', '.join(facts['absent']) or 'none'}")
+    tied = [f"{name} (its table is that of the words)" for name in facts["tied"]]
+    print(f"heads: {', '.join([*facts['heads'], *tied]) or 'none'}; absent: {', '.join(facts['absent']) or 'none'}")
+    if facts["left"]:
+        print(f"left, as not known here: {shortened(', '.join(map(printable, facts['left'])), 480)}")
     print(f"vocabulary: {facts['vocabulary'] or 'none'}{' tokens' if facts['vocabulary'] else ''}")
     for name, value in facts["config"].items():
         print(f"  {name:<32}{value}")
+
+
+def _tied(model: minibert.Model) -> list[str]:
+    """The terms of the loss whose heads have no parameters of their own."""
+    terms = model.module.terms(model.config)
+    return [] if hasattr(model.module, "loss") else [name for name, term in terms.items() if term.part is None]
 
 
 def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool) -> None:

@@ -334,6 +334,15 @@ PREFIX = "bert."
 VARIANTS = ("mask_constant", "pad_row_gradient", "mlm_denominator_eps")
 
 
+def _last_row(value: Any, fields: dict[str, Any]) -> Any:
+    """-1 is the last row of the table, as in torch's padding_idx."""
+    rows = fields.get("vocab_size", Config.vocab_size)
+    return rows - 1 if value == -1 and type(rows) is int else value
+
+
+SAID = {"pad_token_id": _last_row}
+
+
 def architectures(config: Config) -> dict[str, tuple[str, ...]]:
     """Published class -> the optional parts of the tree that it has."""
     return {

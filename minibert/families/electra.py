@@ -41,6 +41,7 @@ Where release, paper and ports differ, and what is done here:
 """
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -533,7 +534,12 @@ VARIANTS = (
     "objective", "duplicates", "mask_constant", "pad_row_gradient", "generator_act", "mlm_denominator_eps",
     "rtd_denominator_eps",
 )  # fmt: skip
-DROPPED = dict.fromkeys(("summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"), ())
+# a published discriminator's config.json may say it as a text
+SAID = {**bert.SAID, "generator_size": lambda value, _: float(value) if _decimal(value) else value}
+
+
+def _decimal(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[01]\.[0-9]{1,16}", value) is not None
 
 
 def architectures(config: Config) -> dict[str, tuple[str, ...]]:

@@ -371,9 +371,11 @@ FIELDS = {
     "max_position_embeddings": "n_positions",
     "layer_norm_eps": "layer_norm_epsilon",
 }
-# of a config.json: n_ctx repeats n_positions; the summary is of published classes that are not read here
-SUMMARY = ("type", "use_proj", "activation", "proj_to_labels", "first_dropout")
-DROPPED = dict.fromkeys(("n_ctx", *(f"summary_{name}" for name in SUMMARY)), ())
+# of several ends the first; all are among the settings of `generate`. Below 0: none, as older files say it
+SAID = {
+    "eos_token_id": lambda value, _: value[0] if isinstance(value, list) and value else value,
+    "pad_token_id": lambda value, _: None if value == -1 else value,
+}
 
 
 def architectures(config: Config) -> dict[str, tuple[str, ...]]:

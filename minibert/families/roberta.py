@@ -192,6 +192,7 @@ def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: 
 MODEL_TYPE = "roberta"
 PREFIX = "roberta."
 VARIANTS = (*bert.VARIANTS, "next_sentence")
+SAID: dict[str, Any] = {}  # positions are counted from pad_token_id: -1 would be other mathematics
 RENAMED = {
     "bert.": PREFIX,
     "cls.predictions.transform.dense": "lm_head.dense",

@@ -43,7 +43,7 @@ def _kind(folder: Path) -> str | None:
     if not reading.present(whole):
         return None
     try:
-        stated = published.read(whole)["model"]["type"]
-    except (InputError, KeyError, TypeError):  # what is wrong, its own reader says
+        stated = published.kind(published.read(whole))
+    except InputError:  # what is wrong, its own reader says
         return ""
     return next((kind for kind, (_, _, name, _) in KINDS.items() if name == stated), "")

@@ -16,7 +16,7 @@ vocabulary that lacks one of the 256 bytes is refused.
 import heapq
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, chain, count, pairwise, repeat
 
 import numpy as np
@@ -25,14 +25,11 @@ import regex
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import byte_level_files, characters, encoding, layout, merges, published
-from minibert.tokenizers.byte_level_files import ROLES, SPECIALS, Added
+from minibert.tokenizers.added import Added, Kept, checked
+from minibert.tokenizers.byte_level_files import ROLES, SPECIALS
 from minibert.tokenizers.cache import Cache
-from minibert.tokenizers.characters import WHITE_SPACE
 from minibert.tokenizers.encoding import Span, checked_text
 from minibert.tokenizers.layout import SPACE, Layout
-from minibert.tokenizers.prefixes import Finder
-
-Part = tuple[int, int, int | None]  # start and end in the text, and the id of the added token that it is, if any
 
 # Letters and numbers that came with Unicode 15.0 to 16.0, and those that came later, up to 18.0.
 _NEW_LETTERS, _NEW_NUMBERS, _LATER_LETTERS, _LATER_NUMBERS = (
@@ -106,39 +103,21 @@ class ByteLevelBPE:
         self._ranks = _checked_ranks(self.merges, index)
         self._of_bytes = [index[char] for char in CHARACTERS]
         _check_roles(self.specials)
-        self.added = encoding.table("added", added or {})
-        for token, how in self.added.items():
-            if not isinstance(how, Added):
-                raise InputError(f"added token {shown(token)}: an Added is due, not {shown(how)}")
+        self.added = checked(encoding.table("added", added or {}))
         for role, token in self.specials.items():
-            if not isinstance(token, str) or (token not in index and token not in self.added):
+            if token not in index and token not in self.added:
                 lacks = f"the vocabulary of {len(self.vocabulary)} pieces lacks the special token"
                 raise InputError(f"{lacks} {shown(token)}")
             self.added.setdefault(token, Added(lstrip=role == "mask"))
-        for token, how in self.added.items():
-            if lowercase and how.normalized:
-                raise InputError(f"added token {shown(token)}: normalized is not supported together with lower case")
-        self.index = encoding.with_added(self.vocabulary, self.added)
-        self.tokens = list(self.index)
-        if not isinstance(around, Layout | None):
-            raise InputError(f"around: a Layout is due, not {shown(around)}")
-        self.layout = around or _layout(self.specials, add_prefix_space)
-        for token in self.layout.tokens:
-            if token not in self.index:
-                raise InputError(f"the layout of a text needs the token {shown(token)}, which is not in the vocabulary")
+        self.tokens, self.index = encoding.with_added(self.vocabulary, self.added)
+        self.layout = encoding.checked_layout(around, self.index) or _layout(self.specials, add_prefix_space)
         self.cls_id, self.pad_id, self.sep_id, self.unk_id, self.mask_id = (
             self.index.get(self.specials.get(role)) for role in SPECIALS
         )
         self.bos_id = self.index.get(self.specials.get("bos"), self.cls_id)
         self.eos_id = self.index.get(self.specials.get("eos"), self.sep_id)
         self.special_ids = frozenset(self.index[token] for token, how in self.added.items() if how.special)
-        whole = [token for token, how in self.added.items() if specials_in_text or not how.special]
-        # as published, those that a normaliser would not touch are cut out of all the text before the others are
-        self._whole = [
-            Finder(tokens)
-            for normalized in (False, True)
-            if (tokens := [token for token in whole if self.added[token].normalized is normalized])
-        ]
+        self._kept = Kept(self.added, self.index, self._normal, specials_in_text)
         self._bytes = [_bytes(token) for token in self.tokens]
         self.continues = np.array([not token.startswith(SPACE) for token in self.tokens])
         self.continues[[self.index[token] for token in self.added]] = False
@@ -151,12 +130,12 @@ class ByteLevelBPE:
     def ids(self, text: str) -> list[int]:
         """The ids of the text's pieces, nothing added: the fast path, for building data."""
         out: list[int] = []
-        for start, end, i in self._parts(checked_text(text)):
-            if i is not None:
-                out.append(i)
+        for part in self._kept.parts(checked_text(text)):
+            if part.token is not None:
+                out.append(part.token)
             else:
-                part = _spaced(text[start:end]) if self.add_prefix_space else text[start:end]
-                out.extend(chain.from_iterable(map(self._chunks.__getitem__, _CHUNK.split(part))))
+                between = _spaced(part.text) if self.add_prefix_space else part.text
+                out.extend(chain.from_iterable(map(self._chunks.__getitem__, _CHUNK.split(between))))
         return out
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
@@ -166,32 +145,10 @@ class ByteLevelBPE:
 
     # Text to parts, parts to words, words to pieces
 
-    def _parts(self, text: str) -> list[Part]:
-        """The text as added tokens and what lies between them."""
-        parts: list[Part] = [(0, len(text), None)] if text else []
-        for whole in self._whole:
-            cut = ([part] if part[2] is not None else self._cut(text, *part[:2], whole) for part in parts)
-            parts = list(chain.from_iterable(cut))
-        return parts
-
-    def _cut(self, text: str, start: int, end: int, whole: Finder) -> Iterator[Part]:
-        """The text from start to end, cut where `whole` finds tokens with the blanks these take along."""
-        begin = start
-        for a, b in whole.spans(text[start:end]):
-            first, last = begin + a, begin + b
-            token = text[first:last]
-            how = self.added[token]
-            if how.lstrip:
-                first = start + len(text[start:first].rstrip(WHITE_SPACE))
-            if how.rstrip:
-                while last < end and text[last] in WHITE_SPACE:
-                    last += 1
-            if start < first:
-                yield start, first, None
-            yield first, last, self.index[token]
-            start = last
-        if start < end:
-            yield start, end, None
+    def _normal(self, text: str) -> tuple[str, list[Span]]:
+        """The text in lower case, if it is to be, and the span of each character."""
+        chars = [*map(characters.lower, text)] if self.lowercase else text
+        return "".join(chars), [(i, i + 1) for i, char in enumerate(chars) for _ in char]
 
     def _chunk(self, text: str) -> tuple[int, ...]:
         """The ids of a text without added tokens."""
@@ -227,19 +184,18 @@ class ByteLevelBPE:
         """The ids of the text's pieces and where each stands in it."""
         ids: list[int] = []
         spans: list[Span] = []
-        for start, end, i in self._parts(checked_text(text)):
-            if i is not None:
-                ids.append(i)
-                spans.append(self.layout.span(text[start:end], start, end))
+        for part in self._kept.parts(checked_text(text)):
+            if part.token is not None:
+                ids.append(part.token)
+                spans.append(self.layout.span(part.text, part.start, part.end))
                 continue
-            chars = [*map(characters.lower, text[start:end])] if self.lowercase else text[start:end]
-            sources = range(start, end)
+            between, sources = part.text, range(len(part.text))
             if self.lowercase:
-                sources = list(chain.from_iterable(map(repeat, sources, map(len, chars))))
-            part = "".join(chars)
-            if self.add_prefix_space and not part.startswith(" "):  # it stands where the first character does
-                part, sources = f" {part}", [start, *sources]
-            for word in _WORD.finditer(part):
+                between, places = self._normal(between)
+                sources = [place for place, _ in places]
+            if self.add_prefix_space and not between.startswith(" "):  # it stands where the first character does
+                between, sources = f" {between}", [0, *sources]
+            for word in _WORD.finditer(between):
                 places = sources[slice(*word.span())]
                 if not word[0].isascii():  # one for each byte
                     sizes = (len(char.encode("utf-8")) for char in word[0])
@@ -248,7 +204,7 @@ class ByteLevelBPE:
                 ids += found
                 first = 0
                 for piece, last in zip(found, accumulate(len(self._bytes[piece]) for piece in found), strict=True):
-                    spans.append(self.layout.span(self.tokens[piece], places[first], places[last - 1] + 1))
+                    spans.append(self.layout.span(self.tokens[piece], *part.span(places[first], places[last - 1])))
                     first = last
         return ids, spans
 
@@ -318,7 +274,7 @@ class ByteLevelBPE:
         """Write vocab.json, merges.txt, tokenizer.json and the two files of settings, as published ones are."""
         byte_level_files.write(
             directory,
-            vocabulary={piece: i for i, piece in enumerate(self.vocabulary)},
+            vocabulary={piece: i for i, piece in enumerate(self.vocabulary) if piece},
             merges=self.merges,
             specials=self.specials,
             added={self.index[token]: (token, how) for token, how in self.added.items()},

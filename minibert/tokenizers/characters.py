@@ -16,6 +16,7 @@ Differences from Google's original (google-research/bert, tokenization.py), each
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import chain, count, groupby, repeat
 
 
@@ -37,6 +38,27 @@ BLANK = code_points("9-A D 20 A0 1680 2000-200A 2028-2029 202F 205F 3000")
 # Unicode's White_Space, which is what Rust splits at; Python's blanks have 1C-1F besides.
 WHITE_SPACE = "".join(map(chr, [*range(9, 14), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029]))
 WHITE_SPACE += "\u202f\u205f\u3000"
+
+# What Rust's \w is, Unicode 16.0, for `regex`, whatever version that has: with what came with Unicode 15.0 to 16.0, and
+# without what came later.
+_NEW_WORD, _LATER_WORD = (
+    "".join("-".join(chr(int(end, 16)) for end in part.split("-")) for part in ranges.split())
+    for ranges in ("""
+    897 CF3 ECE 1C89-1C8A A7CB-A7CD A7DA-A7DC 105C0-105F3 10D40-10D65 10D69-10D6D 10D6F-10D85 10EC2-10EC4
+    10EFC-10EFF 1123F-11241 11380-11389 1138B 1138E 11390-113B5 113B7-113C0 113C2 113C5 113C7-113CA 113CC-113D3
+    113E1-113E2 116D0-116E3 11BC0-11BE0 11BF0-11BF9 11F00-11F10 11F12-11F3A 11F3E-11F42 11F50-11F5A 1342F
+    13440-13455 13460-143FA 16100-16139 16D40-16D6C 16D70-16D79 18CFF 1B132 1B155 1CCF0-1CCF9 1DF25-1DF2A
+    1E030-1E06D 1E08F 1E4D0-1E4F9 1E5D0-1E5FA 2B739 2EBF0-2EE5D 31350-323AF
+    """, """
+    558 58B-58C 5C8-5C9 88F B53-B54 C5C CDC 1ACF-1AF0 208F 209D-209F A7CE-A7CF A7D2 A7D4 A7DD A7E2 A7F1 AB6C-AB6D
+    107BB-107BF 10940-10959 10EC5-10EC7 10ECB-10ECF 10ED9-10EEE 10EF0-10EFB 11B0A 11B60-11B67 11DB0-11DDB
+    11DE0-11DE9 11DF0-11DF1 1246F 12475-1247F 12550-12686 16EA0-16EB8 16EBB-16ED3 16FF2-16FF6 187F8-187FF
+    18CD6-18CDA 18D09-18D20 18D80-18DF2 18E00-19191 191A0-191D2 1B123-1B128 1B168 1D127-1D128 1D250-1D252
+    1D25B-1D25C 1D25F 1D280-1D281 1D6A6 1DF1F-1DF24 1DF2B-1DF81 1DF90-1DF96 1DFCD-1DFFF 1E6C0-1E6DE 1E6E0-1E6F5
+    1E6FE-1E6FF 2B73A-2B73F 2B81E 2CEA2-2CEAD 323B0-33479 3D000-3FC3F
+    """)
+)  # fmt: skip
+WORD = rf"(?V1)[[\w{_NEW_WORD}]--[{_LATER_WORD}]]"
 
 # Ideographs split off one by one; not kana, not Hangul.
 CJK = code_points("3400-4DBF 4E00-9FFF F900-FAFF 20000-2A6DF 2A700-2B81F 2B920-2CEAF 2F800-2FA1F")
@@ -116,10 +138,12 @@ def decomposition(char: str) -> str:
 
 # These notes too decompose into a REORDERED stem.
 _NOTES = code_points("1D15E-1D164 1D1BB-1D1C0")
+# Blanks to str.split, but not to BERT, which removes them: the words at their two sides are one.
+_JOINING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 _REORDERED = re.compile("[" + "".join(map(chr, sorted(REORDERED | _NOTES))) + "]")
 
 
-def _combining_class(char: str) -> int:
+def combining_class(char: str) -> int:
     return unicodedata.combining(char) if ord(char) in MARK or ord(char) in REORDERED else 0
 
 
@@ -133,8 +157,8 @@ def canonical_order(text: str) -> tuple[str, list[int]]:
     kept = [i for i, char in enumerate(text) if ord(char) not in REMOVED]
     chars = [(d, n == 0) for i in kept for n, d in enumerate(decomposition(text[i]))]
     ordered: list[tuple[str, bool]] = []
-    for _, run in groupby(chars, key=lambda item: _combining_class(item[0]) == 0):
-        ordered += sorted(run, key=lambda item: _combining_class(item[0]))
+    for _, run in groupby(chars, key=lambda item: combining_class(item[0]) == 0):
+        ordered += sorted(run, key=lambda item: combining_class(item[0]))
     source, sources = -1, []
     for _, first in ordered:
         source += first
@@ -148,6 +172,8 @@ class Normal(dict[int, str]):
     Punctuation and CJK ideographs come between spaces, so that splitting the translated text at spaces yields
     BERT's words. The order is BERT's: remove, blank, split off CJK, decompose and strip marks, lower-case.
     """
+
+    apart = PUNCTUATION
 
     def __init__(self, lowercase: bool, strip_accents: bool, split_cjk: bool) -> None:
         self.lowercase, self.strip_accents, self.split_cjk = lowercase, strip_accents, split_cjk
@@ -168,6 +194,23 @@ class Normal(dict[int, str]):
             text, _ = canonical_order(text)
         return text.translate(self).split()
 
+    def chunks(self, text: str) -> list[str]:
+        """The text in parts that give their words by themselves: blanks separate words whatever stands around them."""
+        return _JOINING.sub("", text).split()
+
+    def unsplit(self, text: str) -> tuple[str, list[tuple[int, int]]]:
+        """The normalised text before it is split, and the span in `text` of each of its characters."""
+        normal, sources = self._unsplit.aligned(text)
+        return normal, [(i, i + 1) for i in sources]
+
+    def splitting(self) -> "Normal":
+        """What splits a text that `unsplit` has given, and changes nothing else."""
+        return Normal(False, False, False)
+
+    @cached_property
+    def _unsplit(self) -> "Unsplit":
+        return Unsplit(self.lowercase, self.strip_accents, self.split_cjk)
+
     def aligned(self, text: str) -> tuple[str, list[int]]:
         """The normalised text, and for each of its characters the index in `text` that it comes from."""
         origins: Iterable[int] = count()
@@ -182,5 +225,11 @@ class Normal(dict[int, str]):
             text = "".join(part for part in decomposition(char) if ord(part) not in MARK)
         if self.lowercase:
             text = "".join(map(lower, text))
-        text = "".join(f" {part} " if ord(part) in PUNCTUATION else part for part in text)
+        text = "".join(f" {part} " if ord(part) in self.apart else part for part in text)
         return f" {text} " if self.split_cjk and ord(char) in CJK else text
+
+
+class Unsplit(Normal):
+    """The same with punctuation where it is: BERT's normalised text, before it is split into words."""
+
+    apart = frozenset()

@@ -203,32 +203,45 @@ def truncated_lengths(lengths: list[int], room: int) -> list[int]:
 
 
 def indexed(pieces: Sequence[str], unfit: re.Pattern = SURROGATE) -> dict[str, int]:
-    """piece -> id; InputError for a piece that is no text, is empty, stands twice, or holds what is `unfit`."""
+    """piece -> id; InputError for a piece that is no text, stands twice, or holds what is `unfit`. "" is none: its id
+    has no piece."""
     if len(pieces) > MOST_PIECES:
         raise InputError(f"{len(pieces)} pieces; a vocabulary may have {MOST_PIECES}")
     index: dict[str, int] = {}
     for i, piece in enumerate(pieces):
-        if not isinstance(piece, str) or not piece or unfit.search(piece):
-            raise InputError(f"piece {i} of the vocabulary is {shown(piece)}: it is empty, or what its file can't hold")
+        if not isinstance(piece, str) or unfit.search(piece):
+            raise InputError(f"piece {i} of the vocabulary is {shown(piece)}, which its file can't hold")
         if len(piece) > LONGEST_PIECE:
             raise InputError(f"piece {i} of the vocabulary, {shown(piece)}, is longer than {LONGEST_PIECE} characters")
-        if index.setdefault(piece, i) != i:
+        if piece and index.setdefault(piece, i) != i:
             raise InputError(f"the vocabulary has the piece {shown(piece)} twice, as {index[piece]} and {i}")
     return index
 
 
-def with_added(pieces: Sequence[str], added: Collection[str]) -> dict[str, int]:
-    """token -> id of the pieces and, after them, of the added tokens that are none."""
+def with_added(pieces: Sequence[str], added: Collection[str]) -> tuple[list[str], dict[str, int]]:
+    """The tokens in the order of ids, and their ids: the pieces, and after them the added tokens that are none."""
     if len(added) > MOST_ADDED:
         raise InputError(f"{len(added)} added tokens; a vocabulary may have {MOST_ADDED}")
-    index = {piece: i for i, piece in enumerate(pieces)}
+    tokens, index = list(pieces), {piece: i for i, piece in enumerate(pieces) if piece}
     for token in added:
         if not isinstance(token, str) or not token or SURROGATE.search(token):
             raise InputError(f"an added token is {shown(token)}: it is empty or has no UTF-8")
         if len(token) > LONGEST_PIECE:
             raise InputError(f"the added token {shown(token)} is longer than {LONGEST_PIECE} characters")
-        index.setdefault(token, len(index))
-    return index
+        if token not in index:
+            index[token] = len(tokens)
+            tokens.append(token)
+    return tokens, index
+
+
+def checked_layout(around: Layout | None, index: Mapping[str, int]) -> Layout | None:
+    """The layout, if any; InputError for one of tokens that there aren't."""
+    if not isinstance(around, Layout | None):
+        raise InputError(f"around: a Layout is due, not {shown(around)}")
+    for token in around.tokens if around else ():
+        if token not in index:
+            raise InputError(f"the layout of a text needs the token {shown(token)}, which is not in the vocabulary")
+    return around
 
 
 def check_roles(specials: Mapping[str, str], roles: Set[str]) -> None:
@@ -237,7 +250,7 @@ def check_roles(specials: Mapping[str, str], roles: Set[str]) -> None:
         raise InputError(f"special tokens: give one for each of {', '.join(roles)}")
 
 
-def check_specials(specials: Mapping[str, str], roles: Set[str], known: Mapping[str, int]) -> None:
+def check_specials(specials: Mapping[str, str], roles: Set[str], known: Collection[str]) -> None:
     """InputError unless each role has a token that is known."""
     check_roles(specials, roles)
     for token in specials.values():

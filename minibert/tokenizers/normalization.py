@@ -57,7 +57,7 @@ _OTHER_MARK = characters.code_points("""
     116AE-116AF 116B6 11720-11721 11726 11C2F-11C36 11C38-11C3F 11C92-11CA7 11CA9-11CB6 16F51-16F7E 1D165-1D166
     1D16D-1D172 1E000-1E006 1E008-1E018 1E01B-1E021 1E023-1E024 1E026-1E02A 1E944-1E94A
 """)
-_LATER = characters.code_points("""
+LATER = characters.code_points("""
     32FF A7F1-A7F4 AB69 105C9 105E4 10781-10785 10787-107B0 107B2-107BA 11383 11385 1138E 11391 113C5 113C7-113C8
     11938 16121-16128 16D68-16D6A 1CCD6-1CCF9 1E030-1E06D 1F16C 1FBF0-1FBF9
 """)
@@ -238,6 +238,19 @@ class Released:
         spans = [(begins[place], begins[after]) for place, after in pairwise([*places, end])]
         return _words("".join(chars), spans)
 
+    def unsplit(self, text: str) -> tuple[str, list[Span]]:
+        """The text in lower case, if it is to be, and the span in it of each character: where the release looks for
+        added tokens."""
+        if not self.lowercase:
+            return text, [(i, i + 1) for i in range(len(text))]
+        return text.lower(), [(i, i + 1) for i, char in enumerate(text) for _ in char.lower()]
+
+    def cut(self, text: str, spans: list[Span], start: int = 0) -> list[tuple[str, list[Span]]]:
+        """The words of a text that `unsplit` has given, and the spans of each."""
+        found = self.aligned(text, start)
+        ends = [begin for begin, _ in spans] + [spans[-1][1]]
+        return [(word, [(ends[a], ends[b]) for a, b in places]) for word, places in found]
+
     def _chunk(self, chunk: str) -> str:
         """What a stretch without spaces becomes; what stands around it doesn't matter."""
         text = self._prepared(chunk)[0] if self.prepared else chunk
@@ -314,14 +327,22 @@ class Fast:
 
     def aligned(self, text: str, start: int = 0) -> list[tuple[str, list[Span]]]:
         """Each word, and the span in `text` of each of its characters; `start`: where the text begins in all of it."""
+        return self.cut(*self.unsplit(text), start)
+
+    def unsplit(self, text: str) -> tuple[str, list[Span]]:
+        """The normalised text before it is split, and the span in `text` of each of its characters."""
         text, spans = self._normal(text)
-        if self.collapse:
-            parts = [(" " if len(m[0]) > 1 else m[0], spans[m.end() - 1]) for m in re.finditer(" {2,}|.", text, re.S)]
-            text, spans = "".join(char for char, _ in parts), [span for _, span in parts]
+        if not self.collapse:
+            return text, spans
+        parts = [(" " if len(m[0]) > 1 else m[0], spans[m.end() - 1]) for m in re.finditer(" {2,}|.", text, re.S)]
+        return "".join(char for char, _ in parts), [span for _, span in parts]
+
+    def cut(self, text: str, spans: list[Span], start: int = 0) -> list[tuple[str, list[Span]]]:
+        """The words of a normalised text, and the spans of each."""
         if self.split:
             stretches = [(m[0], spans[m.start() : m.end()], spans[m.start()][0]) for m in _BLACK.finditer(text)]
         else:
-            stretches = [(text.replace(" ", META), spans, 0)] if text else []
+            stretches = [(text.replace(" ", META), spans, spans[0][0])] if text else []
         words = []
         for part, places, at in stretches:
             first = self.prepend == "always" or (self.prepend == "first" and start + at == 0)
@@ -345,9 +366,9 @@ class Fast:
             if self.charsmap.ascii.isdisjoint(plain):
                 return plain, spans
         if self.strip_accents:
-            chars, spans = _each(self._unmarked.__getitem__, chars, spans)
+            chars, spans = each(self._unmarked.__getitem__, chars, spans)
         if self.lowercase:
-            chars, spans = _each(characters.lower, chars, spans)
+            chars, spans = each(characters.lower, chars, spans)
         if self.charsmap.rules:
             chars, spans = self._ruled("".join(chars), spans)
         return "".join(chars), spans
@@ -355,7 +376,7 @@ class Fast:
     def _ruled(self, text: str, spans: list[Span]) -> tuple[list[str], list[Span]]:
         """The rules applied to clusters, then characters. The spans are the published ones: what a rule leaves out is
         counted off the character before it, and what it adds shares the span before."""
-        changes: list[list] = []  # [character, 0: instead of the next, 1: added, -n: instead of the next n + 1]
+        changes: list[list] = []  # [character, its change, as in `placed`]
         for cluster in _CLUSTER.findall(text):
             small = len(cluster.encode("utf-8", "replace")) <= _CLUSTER_BYTES
             whole = self.charsmap.shortest(cluster) if small else None
@@ -365,21 +386,35 @@ class Fast:
                 changes += [[char, int(i >= len(part))] for i, char in enumerate(new)]
                 if surplus < 0 and changes:
                     changes[-1][1] += surplus
-        at, places = 0, []
-        for _, change in changes:
-            places.append((spans[at - 1] if at else (0, 0)) if change > 0 else spans[at])
-            at += 1 - change if change <= 0 else 0
-        return [char for char, _ in changes], places
+        return [char for char, _ in changes], placed([change for _, change in changes], spans)
+
+
+def placed(changes: Iterable[int], spans: list[Span]) -> list[Span]:
+    """The span of each new character. Its change: 0: instead of the next one there was, 1: added, -n: instead of the
+    next n + 1, of which it has the span of the first."""
+    at, places = 0, []
+    for change in changes:
+        places.append((spans[at - 1] if at else (0, 0)) if change > 0 else spans[at])
+        at += 1 - change if change <= 0 else 0
+    return places
+
+
+def compatible(char: str) -> str:
+    """One character's compatibility decomposition (NFKD), Unicode 9.0."""
+    return char if ord(char) in LATER else unicodedata.normalize("NFKD", char)
+
+
+def marked(char: str) -> bool:
+    """Whether it is a mark (category M), Unicode 9.0."""
+    return ord(char) in characters.MARK or ord(char) in _OTHER_MARK
 
 
 def _unmarked(char: str) -> str:
     """NFKD of one character without marks, as of Unicode 9.0."""
-    code = ord(char)
-    whole = char if code in _LATER else unicodedata.normalize("NFKD", char)
-    return "".join(part for part in whole if ord(part) not in characters.MARK and ord(part) not in _OTHER_MARK)
+    return "".join(part for part in compatible(char) if not marked(part))
 
 
-def _each(function: Callable[[str], str], chars: Iterable[str], spans: list[Span]) -> tuple[list[str], list[Span]]:
+def each(function: Callable[[str], str], chars: Iterable[str], spans: list[Span]) -> tuple[list[str], list[Span]]:
     """Each character replaced; all of a replacement has the span of what it replaces."""
     new = [function(char) for char in chars]
     return list("".join(new)), [span for text, span in zip(new, spans, strict=True) for _ in text]

@@ -7,6 +7,7 @@ value that is refused is named with its file.
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from minibert.checkpoint import atomic, strictjson
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import encoding, layout
+from minibert.tokenizers.added import Added
 
 WHOLE = "tokenizer.json"
-SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")  # the later one is right where both speak
-PLAIN = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)  # an added token found as it stands
+CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 LARGEST = 1 << 26  # bytes in a file; published ones have half of it at most
 MOST_VALUES = 1 << 22  # commas in a JSON file: a vocabulary of the largest size with its merges has three for a piece
 
@@ -42,86 +43,79 @@ def found(path: str | os.PathLike, usual: str, *others: str) -> Path:
     return next((path / name for name in names if reading.present(atomic.place(path / name))), path / usual)
 
 
-def settings(path: Path) -> tuple[dict[str, Any], Path]:
-    """What the two files of settings beside this one say, and the one to be named with it."""
-    said: dict[str, Any] = {}
-    for name in SETTINGS:
-        if reading.present(atomic.place(path.parent / name)):
-            said |= read(path.parent / name)
-    return said, path.parent / SETTINGS[1]
-
-
-def flags(said: Mapping[str, Any], names: Iterable[str], path: Path) -> dict[str, bool]:
-    """Those of the settings that are said."""
-    return {name: value(said, name, bool, path) for name in names if said.get(name) is not None}
-
-
-def specials(said: Mapping[str, Any], usual: Mapping[str, str], path: Path) -> dict[str, str]:
-    """Role -> special token; settings give it as it is, or as an object with more about it."""
-    tokens = {}
-    for role, token in usual.items():
-        given = said.get(f"{role}_token")
-        text = given.get("content") if isinstance(given, dict) else given
-        if not isinstance(text, str) and given is not None:
-            raise InputError(f"{path}: {role}_token is {shown(given)}, neither a token nor an object with its content")
-        tokens[role] = token if text is None else text
-    return tokens
-
-
-def agree(actual: Mapping[str, Any], said: Mapping[str, Any], path: Path) -> None:
-    """InputError where a file is otherwise than the settings beside it say."""
-    for name, wanted in said.items():
-        if actual[name] != wanted:
-            raise InputError(f"{path}: {name} is {actual[name]}, but {path.parent / SETTINGS[1]} says {wanted}")
-
-
 # tokenizer.json
 
 
-def tokenizer(tokens: Mapping[int, Mapping[str, Any]], **parts: Any) -> dict[str, Any]:
-    """The content; tokens: id -> added token, as `token` has it; parts: the others, by their names."""
-    entries = [{"id": i} | dict(entry) for i, entry in sorted(tokens.items())]
+def tokenizer(added: Mapping[int, tuple[str, Added]], **parts: Any) -> dict[str, Any]:
+    """The content; added: id -> (token, how it is kept whole); parts: the others, by their names."""
+    entries = [{"id": i} | entry for i, entry in entries_of(added).items()]
     return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": entries} | parts
 
 
-def token(content: str, special: bool, **how: bool) -> dict[str, Any]:
-    """An added token; how: those of PLAIN that are set."""
-    return {"content": content} | PLAIN | how | {"special": special}
+def entries_of(added: Mapping[int, tuple[str, Added]]) -> dict[int, dict[str, Any]]:
+    """The added tokens as files describe them, in the order of ids."""
+    return {i: {"content": token} | asdict(kept) for i, (token, kept) in sorted(added.items())}
 
 
-def added(content: Mapping[str, Any], pieces: Sequence[str], path: Path) -> list[dict[str, Any]]:
-    """The added tokens by their ids, which are those of the pieces or follow them."""
-    tokens = value(content, "added_tokens", list, path)
-    if len(tokens) > encoding.MOST_ADDED:
-        raise InputError(f"{path}: {len(tokens)} added tokens; at most {encoding.MOST_ADDED} are supported")
-    for entry in tokens:
-        if not isinstance(entry, dict):
-            raise InputError(f"{path}: an added token is {shown(entry)}, no JSON object")
-        for key, kind in (("id", int), ("content", str), ("special", bool)):
-            value(entry, key, kind, path)
-    tokens = sorted(tokens, key=lambda entry: entry["id"])
-    ids = {piece: i for i, piece in enumerate(pieces)}
-    for entry in tokens:
-        text = entry["content"]
-        if entry["id"] != ids.setdefault(text, len(ids)):
-            raise InputError(f"{path}: added token {shown(text)} has id {entry['id']}, {ids[text]} was to be expected")
-    return tokens
+def entries(content: Mapping[str, Any], path: Path) -> list[Any]:
+    """The added tokens, if any."""
+    return value({"added_tokens": []} | dict(content), "added_tokens", list, path)
 
 
-def bert_ends(content: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """The tokens of the roles cls and sep, from any way of saying [CLS] A [SEP] B [SEP]."""
-    around, _ = layout.read(content.get("post_processor"), f"{path}: post_processor")
-    if len(around.ends) < 2 or around != layout.bert(**around.ends):
-        raise InputError(f"{path}: post_processor does not say [CLS] A [SEP] and [CLS] A [SEP] B [SEP], as BERT's does")
-    return around.ends
+def model(content: Mapping[str, Any], kind: str, path: Path) -> dict[str, Any]:
+    """The model, of this type; files of 2020 name none, and its keys show it."""
+    found = value(content, "model", dict, path)
+    same({"type": kind if _shown(found) == kind else None} | found, {"type": kind}, f"{path}: model")
+    return found
+
+
+def kind(content: Mapping[str, Any]) -> str | None:
+    """The type of its model, None where nothing shows it."""
+    found = content.get("model")
+    return found.get("type", _shown(found)) if isinstance(found, dict) else None
+
+
+def _shown(found: Mapping[str, Any]) -> str | None:
+    keys = {"merges": "BPE", "max_input_chars_per_word": "WordPiece", "unk_id": "Unigram"}
+    return next((kind for key, kind in keys.items() if key in found), None)
+
+
+def sequence(item: Any, key: str, path: Path) -> list[dict[str, Any]]:
+    """The parts of a sequence, of those in it too, or the one part there is; none for null."""
+    parts, waiting = [], [item]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict) and part.get("type") == "Sequence" and isinstance(part.get(key), list):
+            waiting += reversed(part[key])
+        elif isinstance(part, dict):
+            parts.append(part)
+        elif part is not None:
+            raise InputError(f"{path}: {key} is {shown(item)}, not a sequence of JSON objects")
+    return parts
+
+
+def several(key: str, parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What `sequence` reads: the one part, or a sequence of parts."""
+    return parts[0] if len(parts) == 1 else {"type": "Sequence", key: list(parts)}
+
+
+def around(content: Mapping[str, Any], ids: Mapping[str, int], path: Path) -> layout.Layout:
+    """What the post_processor puts around a text; the ids it gives must be the vocabulary's."""
+    where = f"{path}: post_processor"
+    found, given = layout.read(content.get("post_processor"), where)
+    for token, i in given.items():
+        if ids.get(token) != i:
+            raise InputError(f"{where} gives {shown(token)} the id {shown(i)}, the vocabulary {ids.get(token)}")
+    return found
 
 
 def by_id(vocab: Mapping[str, Any], path: Path) -> list[str]:
-    """The pieces in the order of their ids, which must be 0, 1, 2 ... ."""
+    """The pieces in the order of their ids, "" for an id that has none."""
     ids = {i: piece for piece, i in vocab.items() if type(i) is int}
-    if len(ids) != len(vocab) or ids.keys() != set(range(len(vocab))):
-        raise InputError(f"{path}: the ids of the {len(vocab)} pieces are not 0 .. {len(vocab) - 1}, once each")
-    return [ids[i] for i in range(len(ids))]
+    if len(ids) != len(vocab) or not all(0 <= i < encoding.MOST_PIECES for i in ids):
+        most = encoding.MOST_PIECES - 1
+        raise InputError(f"{path}: the ids of the {len(vocab)} pieces are not whole numbers of 0 .. {most}, each once")
+    return [ids.get(i, "") for i in range(max(ids, default=-1) + 1)]
 
 
 # Values
@@ -153,14 +147,14 @@ def write(
 ) -> None:
     """The files, the two of settings and, unless its content is None, tokenizer.json, together or not at all.
 
-    check: gets the folder before the files take their places, and may refuse them. A tokenizer.json that stands in the
-    directory and is not written is removed, as it would be read before the others.
+    check: gets the folder before the files take their places, and may refuse them. A tokenizer.json and an
+    added_tokens.json that stand in the directory and are not written are removed: they would be read, too.
     """
     names = {key: text for key, text in said.items() if key.endswith("_token")}
-    with atomic.directory(place(directory), owned=[WHOLE]) as folder:
+    with atomic.directory(place(directory), owned=[WHOLE, ADDED]) as folder:
         for name, data in files.items():
             (folder / name).write_bytes(data)
-        for name, table in zip((WHOLE, *SETTINGS), (content, names, said), strict=True):
+        for name, table in ((WHOLE, content), (MAP, names), (CONFIG, said)):
             if table is not None:
                 (folder / name).write_bytes(strictjson.dumps(table))
         check(folder)
@@ -188,12 +182,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text in UTF-8, whichever way they end."""
+    """The lines of a text in UTF-8, with or without a byte order mark, whichever way they end."""
     data, most = _bytes(path), encoding.MOST_PIECES + 1  # merges have a line in front
     if data.count(b"\n") > most:
         raise InputError(f"{path}: more than {most} lines; a vocabulary may have {encoding.MOST_PIECES} pieces")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]

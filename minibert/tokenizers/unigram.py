@@ -36,11 +36,12 @@ import numpy as np
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import encoding, layout, published, unigram_files, unigram_training
+from minibert.tokenizers.added import Added, Kept, Part, checked
 from minibert.tokenizers.cache import Cache
-from minibert.tokenizers.characters import WHITE_SPACE
 from minibert.tokenizers.encoding import Span, checked_text
+from minibert.tokenizers.layout import Layout
 from minibert.tokenizers.normalization import META, Charsmap, Fast, Released
-from minibert.tokenizers.prefixes import Finder, Prefixes
+from minibert.tokenizers.prefixes import Prefixes
 from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, LARGEST_SCORE, NORMAL, UNKNOWN, USER_DEFINED, Model
 
 SPECIALS = unigram_files.SPECIALS
@@ -56,8 +57,9 @@ Piece = tuple[int, int, int]  # id, where it begins, where it ends
 class Unigram:
     """model: the pieces with scores and types; normal: `Released` or `Fast`, which also says which program is followed.
 
-    specials: the tokens of the five roles. added: the tokens kept whole in text, with whether `decode` may skip them;
-    those that are no pieces get the ids after them. lstripped: those that take the blanks before them along.
+    specials: the tokens of the five roles. added: the tokens kept whole in text and how, the specials unless given,
+    [MASK] with the blanks before it; those that are no pieces get the ids after them. around: what `encode` puts around
+    the pieces, ALBERT's [CLS] and [SEP] unless given.
     specials_in_text: False reads a literal "[SEP]" as text, for text that nobody vouches for.
     """
 
@@ -66,8 +68,8 @@ class Unigram:
         model: Model,
         normal: Released | Fast,
         specials: Mapping[str, str] = SPECIALS,
-        added: Mapping[str, bool] | None = None,
-        lstripped: Iterable[str] = ("[MASK]",),
+        added: Mapping[str, Added] | None = None,
+        around: Layout | None = None,
         specials_in_text: bool = True,
     ) -> None:
         encoding.flags(specials_in_text=specials_in_text)
@@ -76,24 +78,24 @@ class Unigram:
         self.model, self.normal, self.specials = model, normal, encoding.table("specials", specials)
         encoding.check_roles(specials, SPECIALS.keys())
         self.fast = isinstance(normal, Fast)
-        self.added = encoding.table("added", dict.fromkeys(specials.values(), True) if added is None else added)
-        encoding.flags(**self.added)
-        self.lstripped = frozenset(encoding.listed("lstripped", lstripped))
+        if added is None:
+            added = {token: Added(lstrip=role == "mask") for role, token in self.specials.items()}
+        self.added = checked(encoding.table("added", added))
         _check(model)
-        self.index = encoding.with_added(model.pieces, added or ())
-        self.tokens = list(self.index)
+        self.tokens, self.index = encoding.with_added(model.pieces, self.added)
         encoding.check_specials(self.specials, SPECIALS.keys(), self.index)
-        self.layout = layout.bert(self.specials["cls"], self.specials["sep"])
+        around = encoding.checked_layout(around, self.index)
+        self.layout = around or layout.bert(self.specials["cls"], self.specials["sep"])
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             self.index[self.specials[role]] for role in SPECIALS
         )
         self.bos_id, self.eos_id = self.cls_id, self.sep_id  # as the published tokenizer has it
         if self.unk_id != model.types.index(UNKNOWN):
             raise InputError(f"{self.specials['unk']} is not the piece for what is unknown")
-        self._skipped = frozenset(self.index[token] for token, special in self.added.items() if special)
+        self._skipped = frozenset(self.index[token] for token, how in self.added.items() if how.special)
         self.special_ids = self._skipped | {self.index[token] for token in self.specials.values()}
         self.continues = self._continuing()
-        self._whole = Finder(self.added if specials_in_text else ())
+        self._kept = Kept(self.added, self.index, normal.unsplit, specials_in_text)
         self._build()
         self._words, self._stretches = Cache(self._found if self.fast else self._priced), Cache(self._stretch)
 
@@ -103,17 +105,15 @@ class Unigram:
     def ids(self, text: str) -> list[int]:
         """The ids of the text's pieces, nothing added: the fast path, for building data."""
         out: list[int] = []
-        for token, start, end in self._parts(text):
-            if token is not None:
-                out.append(token)
-                continue
-            part = text[start:end]
-            if self.fast and self.normal.split and self.normal.independent(part):
-                out.extend(chain.from_iterable(map(self._stretches.__getitem__, part.split(" "))))
+        for part in self._kept.parts(checked_text(text)):
+            if part.token is not None:
+                out.append(part.token)
+            elif self.fast and self.normal.split and part.spans is None and self.normal.independent(part.text):
+                out.extend(chain.from_iterable(map(self._stretches.__getitem__, part.text.split(" "))))
             elif self.fast:
-                out.extend(i for word in self.normal.words(part, start) for i, _, _ in self._words[word])
+                out.extend(i for word in self._divided(part) for i, _, _ in self._words[word])
             else:
-                out.extend(i for i, _, _ in self._sentence(self.normal.words(part, start)))
+                out.extend(i for i, _, _ in self._sentence(self._divided(part)))
         return out
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
@@ -169,12 +169,12 @@ class Unigram:
     def _lattice(self, text: str) -> tuple[str, list[list[tuple[int, int, float]]]]:
         """The normalised text and, for each place in it, the pieces that end there: (begin, id, score)."""
         string, edges = "", [[]]
-        for token, start, end in self._parts(text):
-            if token is not None:
-                edges.append([(len(string), token, 0.0)])
+        for part in self._kept.parts(checked_text(text)):
+            if part.token is not None:
+                edges.append([(len(string), part.token, 0.0)])
                 string += " "
                 continue
-            words = self.normal.words(text[start:end], start)
+            words = self._divided(part)
             for word in words if self._separate else ["".join(words)]:
                 base = len(string)
                 string += word
@@ -338,30 +338,25 @@ class Unigram:
         ends = np.cumsum([begin, *(len(text) for _, text in inner)]).tolist()
         return [(i, a, b) for (i, _), (a, b) in zip(inner, pairwise(ends), strict=True)]
 
-    def _parts(self, text: str) -> Iterator[tuple[int | None, int, int]]:
-        """(id, start, end) of the tokens kept whole, and (None, start, end) of what lies between."""
-        at = 0
-        for start, end in self._whole.spans(checked_text(text)):
-            token = text[start:end]
-            if token in self.lstripped:
-                start = at + len(text[at:start].rstrip(WHITE_SPACE))
-            if at < start:
-                yield None, at, start
-            yield self.index[token], start, end
-            at = end
-        if at < len(text):
-            yield None, at, len(text)
+    def _divided(self, part: Part) -> list[str]:
+        """The words of what lies between added tokens."""
+        if part.spans is None:
+            return self.normal.words(part.text, part.start)
+        return [word for word, _ in self.normal.cut(part.text, part.spans, part.start)]
 
     def spans(self, text: str) -> tuple[list[int], list[Span]]:
         """The ids of the text's pieces and where each stands in it."""
         ids: list[int] = []
         spans: list[Span] = []
-        for token, start, end in self._parts(text):
-            if token is not None:
-                ids.append(token)
-                spans.append((start, end))
+        for part in self._kept.parts(checked_text(text)):
+            if part.token is not None:
+                ids.append(part.token)
+                spans.append((part.start, part.end))
                 continue
-            words = self.normal.aligned(text[start:end], start)
+            if part.spans is None:
+                words = self.normal.aligned(part.text, part.start)
+            else:
+                words = self.normal.cut(part.text, part.spans, part.start)
             if self.fast:
                 groups = [(self._words[word], places) for word, places in words]
             else:
@@ -371,7 +366,7 @@ class Unigram:
                 for i, a, b in pieces:
                     ids.append(i)
                     first, last = places[a][0], places[b - 1][1] if b > a else places[a][0]
-                    spans.append((start + first, start + last))
+                    spans.append((part.start + first, part.start + last))
         return ids, spans
 
     # Pieces to text
@@ -444,7 +439,7 @@ class Unigram:
             charsmap.data,
             "minibert_nfkc",
         )
-        return cls(model, normal, specials, lstripped=[specials["mask"]])
+        return cls(model, normal, specials)
 
     # Files
 
@@ -465,13 +460,13 @@ class Unigram:
         What follows SentencePiece is read again from the spiece.model, with the same ids; `prepared` and
         `specials_in_text` are in no file, so say them again. InputError where the files cannot say what it has.
         """
-        added = {self.index[token]: (token, special) for token, special in self.added.items()}
-        arguments = self.model, self.normal, self.specials, added, self.lstripped
+        added = {self.index[token]: (token, how) for token, how in self.added.items()}
+        arguments = self.model, self.normal, self.specials, added, self.layout
         unigram_files.write(directory, *arguments, check=self._require_saved)
 
     def _require_saved(self, folder: Path) -> None:
         again = type(self).load(folder, prepared=self.fast or self.normal.prepared)
-        published.require_same(self, again, ("specials", "added", "lstripped", "tokens"))
+        published.require_same(self, again, ("specials", "added", "tokens", "layout"))
         published.require_same(self.model, again.model, ("pieces", "byte_fallback"))
         published.require_same(self.normal, again.normal, self.normal.SETTINGS)
         published.require_same(self.normal.charsmap, again.normal.charsmap, ["data"])
@@ -492,6 +487,8 @@ def _forward(edges: list[list[tuple[int, int, float]]], alpha: float) -> list[fl
 def _check(model: Model) -> None:
     """InputError for pieces no tokenizer can be made of."""
     encoding.indexed(model.pieces)
+    if "" in model.pieces:
+        raise InputError(f"piece {model.pieces.index('')} is empty")
     for i, score in enumerate(model.scores):
         if not abs(score) <= LARGEST_SCORE:
             raise InputError(f"piece {i} has the score {shown(score)}; at most {LARGEST_SCORE:g} either way")

@@ -3,18 +3,21 @@
 import base64
 import binascii
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from minibert.config import shown
 from minibert.errors import InputError
-from minibert.tokenizers import layout, published, sentencepiece_model
+from minibert.tokenizers import encoding, layout, published, sentencepiece_model, settings
+from minibert.tokenizers.added import Added
+from minibert.tokenizers.layout import Layout
 from minibert.tokenizers.normalization import META, Charsmap, Fast, Released
 from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, LARGEST_SCORE, NORMAL, UNKNOWN, USER_DEFINED, Model
 
 SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+CLASSES = ("AlbertTokenizer",)
 MODELS = ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")  # the first is ALBERT's
 _QUOTES = [{"type": "Replace", "pattern": {"String": quote}, "content": '"'} for quote in ("``", "''")]
 _ACCENTS = [{"type": "NFKD"}, {"type": "StripAccents"}]
@@ -26,16 +29,14 @@ _SPLIT = {"type": "WhitespaceSplit"}
 def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
     """The arguments of `Unigram` that a directory, its tokenizer.json (preferred) or its spiece.model stands for."""
     path = published.found(path, *MODELS)
-    settings, source = published.settings(path)
-    specials = published.specials(settings, SPECIALS, source)
-    for name, usual in (("remove_space", True), ("sp_model_kwargs", {})):
-        if settings.get(name, usual) not in (usual, None):
-            raise InputError(f"{source}: {name} {shown(settings[name])} is not supported")
-    case = published.flags(settings, ("do_lower_case", "keep_accents"), source)
-    if path.suffix == ".json":
-        found = _whole(published.read(path), path, specials)
+    whole = path.suffix == ".json"
+    said, source = settings.read(path, CLASSES, whole)
+    specials = settings.specials(said, SPECIALS, source)
+    case = settings.flags(said, ("do_lower_case", "keep_accents"), source)
+    if whole:
+        found = _whole(published.read(path), path, (said, source), specials)
         actual = {"do_lower_case": found["normal"].lowercase, "keep_accents": not found["normal"].strip_accents}
-        published.agree(actual, case, path)
+        settings.agree(actual, case, path)
         return found
     model = sentencepiece_model.read(path)
     symbols = [piece for piece, kind in zip(model.pieces, model.types, strict=True) if kind == USER_DEFINED]
@@ -50,7 +51,10 @@ def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
         case.get("do_lower_case", True),
         case.get("keep_accents", False),
     )
-    return {"model": model, "normal": normal, "specials": specials, "lstripped": [specials["mask"]]}
+    usual = {token: Added(lstrip=role == "mask") for role, token in specials.items()}
+    added = settings.added(said, source, specials, model.pieces)
+    added |= {token: how for token, how in usual.items() if token not in added}
+    return {"model": model, "normal": normal, "specials": specials, "added": added}
 
 
 def write(
@@ -58,11 +62,11 @@ def write(
     model: Model,
     normal: Released | Fast,
     specials: Mapping[str, str],
-    added: Mapping[int, tuple[str, bool]],
-    lstripped: Iterable[str],
+    added: Mapping[int, tuple[str, Added]],
+    around: Layout,
     check: Callable[[Path], object],
 ) -> None:
-    """The files, together or not at all; added: id -> (token, whether it is special); check: as in `published`.
+    """The files, together or not at all; added: id -> (token, how it is kept whole); check: as in `published`.
 
     What follows SentencePiece has no tokenizer.json: read from one it would follow the other program, to other ids.
     """
@@ -70,20 +74,21 @@ def write(
         accents, content = normal.keep_accents, None
         model = replace(model, add_dummy_prefix=normal.dummy_prefix, remove_extra_whitespaces=normal.collapse)
     else:
-        accents, content = not normal.strip_accents, _tokenizer(model, normal, specials, added, frozenset(lstripped))
+        accents, content = not normal.strip_accents, _tokenizer(model, normal, added, around)
         model = replace(model, add_dummy_prefix=normal.prepend != "never", remove_extra_whitespaces=True)
     model = replace(model, charsmap=normal.charsmap.data)
-    settings = {
-        "tokenizer_class": "AlbertTokenizer",
+    said = {
+        "tokenizer_class": CLASSES[0],
         "do_lower_case": normal.lowercase,
         "keep_accents": accents,
         **{f"{role}_token": token for role, token in specials.items()},
+        "added_tokens_decoder": {str(i): entry for i, entry in published.entries_of(added).items()},
     }
-    published.write(directory, {MODELS[0]: sentencepiece_model.encoded(model)}, content, settings, check)
+    published.write(directory, {MODELS[0]: sentencepiece_model.encoded(model)}, content, said, check)
 
 
 def _tokenizer(
-    model: Model, normal: Fast, specials: Mapping[str, str], added: Mapping[int, tuple[str, bool]], lstripped: frozenset
+    model: Model, normal: Fast, added: Mapping[int, tuple[str, Added]], around: Layout
 ) -> dict[str, Any]:
     """The content of tokenizer.json."""
     charsmap = base64.b64encode(normal.charsmap.data).decode("ascii")
@@ -98,10 +103,10 @@ def _tokenizer(
     splitters = [_SPLIT, metaspace] if normal.split else [metaspace]
     ids = {piece: i for i, piece in enumerate(model.pieces)} | {token: i for i, (token, _) in added.items()}
     return published.tokenizer(
-        {i: published.token(token, kind, lstrip=token in lstripped) for i, (token, kind) in added.items()},
+        added,
         normalizer={"type": "Sequence", "normalizers": steps},
         pre_tokenizer={"type": "Sequence", "pretokenizers": splitters} if normal.split else metaspace,
-        post_processor=layout.template(layout.bert(specials["cls"], specials["sep"]), ids),
+        post_processor=layout.template(around, ids),
         decoder=metaspace,
         model={
             "type": "Unigram",
@@ -116,40 +121,39 @@ def _metaspace(prepend: str) -> dict[str, Any]:
     return {"type": "Metaspace", "replacement": META, "prepend_scheme": prepend, "split": True}
 
 
-def _whole(content: dict[str, Any], path: Path, specials: dict[str, str]) -> dict[str, Any]:
-    """The arguments in a tokenizer.json; `specials` holds the roles it doesn't name (padding, mask)."""
-    model = published.value(content, "model", dict, path)
-    published.same(model, {"type": "Unigram"}, f"{path}: model")
+def _whole(
+    content: dict[str, Any], path: Path, beside: tuple[dict[str, Any], Path], specials: dict[str, str]
+) -> dict[str, Any]:
+    """The arguments in a tokenizer.json; `beside`: what settings say and where, `specials`: of it the roles."""
+    model = published.model(content, "Unigram", path)
     published.same({"alpha": model.get("alpha"), "nbest_size": model.get("nbest_size")},
                     {"alpha": None, "nbest_size": None}, f"{path}: model")  # fmt: skip
     pieces, scores = _vocabulary(model, path)
     unknown = published.value(model, "unk_id", int, path)
     if not 0 <= unknown < len(pieces):
         raise InputError(f"{path}: unk_id {unknown} is outside 0 .. {len(pieces) - 1}")
-    specials = specials | {"unk": pieces[unknown]} | published.bert_ends(content, path)
     ids = {piece: i for i, piece in enumerate(pieces)}
     if len(ids) < len(pieces):
         raise InputError(f"{path}: {len(pieces) - len(ids)} pieces stand twice in the vocabulary")
+    specials = specials | {"unk": pieces[unknown]}
+    entries = published.entries(content, path)
+    added = settings.added(*beside, specials, pieces, entries)
+    _, known = encoding.with_added(pieces, added)
+    around = published.around(content, known, path)
+    specials |= around.ends
     byte_fallback = bool(model.get("byte_fallback")) and published.value(model, "byte_fallback", bool, path)
     types = [BYTE if byte_fallback and piece in _SPELT else NORMAL for piece in pieces]
-    added: dict[str, bool] = {}
-    lstripped = []
-    for token in published.added(content, pieces, path):
-        text = token["content"]
-        others = {name: off for name, off in published.PLAIN.items() if name != "lstrip"}
-        published.same(token, others, f"{path}: added token {shown(text)}")
-        added[text] = token["special"]
-        lstripped += [text] if published.value(token, "lstrip", bool, path) else []
-        if token["id"] < len(types):
-            types[token["id"]] = CONTROL if token["special"] else USER_DEFINED
+    for token, how in added.items():
+        if token in ids:
+            types[ids[token]] = CONTROL if how.special else USER_DEFINED
     for token in specials.values():
-        if ids.get(token, len(types)) < len(types):
+        if token in ids:
             types[ids[token]] = CONTROL
     types[unknown] = UNKNOWN
     normal = _normal(content, path)
     rules = "nmt_nfkc" if normal.charsmap.data else "identity"
     table = Model(pieces, scores, types, normal.charsmap.data, rules, byte_fallback=byte_fallback)
-    return {"model": table, "normal": normal, "specials": specials, "added": added, "lstripped": lstripped}
+    return {"model": table, "normal": normal, "specials": specials, "added": added, "around": around}
 
 
 _SPELT = frozenset(f"<0x{byte:02X}>" for byte in range(256))
@@ -171,7 +175,7 @@ def _vocabulary(model: dict[str, Any], path: Path) -> tuple[list[str], list[floa
 def _normal(content: dict[str, Any], path: Path) -> Fast:
     """The normalizers and pre-tokenizers, each known and in the order in which the published converter writes them."""
     options: dict[str, Any] = {}
-    steps = _sequence(content.get("normalizer"), "normalizers", path)
+    steps = published.sequence(content.get("normalizer"), "normalizers", path)
     kinds = [("quotes", _QUOTES), ("strip_accents", _ACCENTS), ("lowercase", [_LOWERCASE])]
     for name, wanted in kinds:
         options[name] = steps[: len(wanted)] == wanted
@@ -187,23 +191,13 @@ def _normal(content: dict[str, Any], path: Path) -> Fast:
     steps = steps[1:] if options["collapse"] else steps
     if steps:
         raise InputError(f"{path}: the normalizer {shown(steps[0])} is not one of ALBERT's, or not at its place")
-    splitters = _sequence(content.get("pre_tokenizer"), "pretokenizers", path)
+    splitters = published.sequence(content.get("pre_tokenizer"), "pretokenizers", path)
     options["split"] = splitters[:1] == [_SPLIT]
     prepend = _scheme(splitters[int(options["split"]) :], f"{path}: pre_tokenizer")
     if _scheme([content.get("decoder")], f"{path}: decoder") != prepend:
         raise InputError(f"{path}: decoder and pre_tokenizer differ in prepend_scheme")
     with published.named(path):
         return Fast(Charsmap(charsmap), prepend=prepend, **options)
-
-
-def _sequence(item: Any, key: str, path: Path) -> list[dict[str, Any]]:
-    """The parts of a sequence, or the one part there is; none for null."""
-    if item is None:
-        return []
-    parts = item.get(key) if isinstance(item, dict) and item.get("type") == "Sequence" else [item]
-    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-        raise InputError(f"{path}: {key} is {shown(item)}, not a sequence of JSON objects")
-    return list(parts)
 
 
 def _scheme(parts: list[Any], where: str) -> str:

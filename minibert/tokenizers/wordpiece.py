@@ -19,20 +19,24 @@ from itertools import chain, count
 
 import numpy as np
 
+from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import characters, encoding, layout, merges, published, wordpiece_files
+from minibert.tokenizers.added import Added, Kept, checked
 from minibert.tokenizers.cache import Cache
 from minibert.tokenizers.encoding import Span, checked_text
-from minibert.tokenizers.prefixes import Finder, Prefixes
+from minibert.tokenizers.layout import Layout
+from minibert.tokenizers.prefixes import Prefixes
+from minibert.tokenizers.recipe import Recipe
 
 SPECIALS = wordpiece_files.SPECIALS
 MAX_WORD_CHARS = 100
-# Blanks to str.split, but not to BERT, which removes them: the words at their two sides are one.
-_JOINING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 _WORD = re.compile("[^ ]+")
 _NO_LINE = re.compile("[\n\r\ud800-\udfff]")  # what a line of vocab.txt can't hold
-_CASE = ("lowercase", "strip_accents", "split_cjk")
-_SAVED = ("vocabulary", "tokens", *_CASE, "max_word_chars", "specials", "special_ids")
+_SAVED = (
+    "vocabulary", "tokens", "lowercase", "strip_accents", "split_cjk", "max_word_chars", "specials", "added", "layout",
+    "recipe", "cleanup",
+)  # fmt: skip
 # Applied to one token and the space before it at a time, as published, so that some never match.
 _CLEAN_UP = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
@@ -41,10 +45,12 @@ _CLEAN_UP = (
 
 
 class WordPiece:
-    """vocabulary: the pieces in the order of their ids, "##" marking what continues a word.
+    """vocabulary: the pieces in the order of their ids, "##" marking what continues a word, "" for an id without one.
 
-    strip_accents: None strips when lower-casing. specials: the tokens of the five roles. added: further tokens kept
-    whole in text, with whether `decode` may skip them; those not in the vocabulary get the ids after it.
+    strip_accents: None strips when lower-casing. specials: the tokens of the five roles. added: the tokens kept whole
+    in text and how; the special ones are among them anyway, and those not in the vocabulary get the ids after it.
+    around: what `encode` puts around the pieces, BERT's [CLS] and [SEP] unless given. recipe: normalizers and splitter
+    in the place of BERT's and its three flags. cleanup: whether `decode` takes out the blanks before . and the like.
     specials_in_text: False reads a literal "[SEP]" as the words [ sep ], for text that nobody vouches for.
     """
 
@@ -56,34 +62,41 @@ class WordPiece:
         split_cjk: bool = True,
         max_word_chars: int = MAX_WORD_CHARS,
         specials: Mapping[str, str] = SPECIALS,
-        added: Mapping[str, bool] | None = None,
+        added: Mapping[str, Added] | None = None,
+        around: Layout | None = None,
+        recipe: Recipe | None = None,
+        cleanup: bool = True,
         specials_in_text: bool = True,
     ) -> None:
-        encoding.flags(lowercase=lowercase, split_cjk=split_cjk, specials_in_text=specials_in_text)
+        encoding.flags(lowercase=lowercase, split_cjk=split_cjk, cleanup=cleanup, specials_in_text=specials_in_text)
         encoding.flags(strip_accents=strip_accents or False)
         encoding.whole("max_word_chars", max_word_chars)
         self.vocabulary = encoding.listed("vocabulary", vocabulary)
         self.lowercase, self.strip_accents, self.split_cjk = lowercase, strip_accents, split_cjk
         self.max_word_chars = max_word_chars
         self.specials = encoding.table("specials", specials)
-        self.added = encoding.table("added", added or {})
-        encoding.flags(**self.added)
+        encoding.check_roles(self.specials, SPECIALS.keys())
+        self.added = checked(encoding.table("added", added or {}))
+        self.added |= {token: Added() for token in self.specials.values() if token not in self.added}
         self._heads = encoding.indexed(self.vocabulary, _NO_LINE)
-        encoding.check_specials(self.specials, SPECIALS.keys(), self._heads)
         self._tails = {piece[2:]: i for piece, i in self._heads.items() if piece.startswith("##") and piece != "##"}
         self._head_prefixes, self._tail_prefixes = Prefixes(self._heads), Prefixes(self._tails)
-        self.index = encoding.with_added(self.vocabulary, self.added)
-        self.tokens = list(self.index)
-        self.layout = layout.bert(self.specials["cls"], self.specials["sep"])
+        encoding.check_specials(self.specials, SPECIALS.keys(), {*self._heads, *(added or ())})
+        self.tokens, self.index = encoding.with_added(self.vocabulary, self.added)
+        around = encoding.checked_layout(around, self.index)
+        self.layout = around or layout.bert(self.specials["cls"], self.specials["sep"])
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             self.index[self.specials[role]] for role in SPECIALS
         )
         self.bos_id = self.eos_id = None  # as the published tokenizer has it
-        skipped = [*self.specials.values(), *(token for token, special in self.added.items() if special)]
-        self.special_ids = frozenset(self.index[token] for token in skipped)
-        self._whole = Finder({*self.specials.values(), *self.added} if specials_in_text else ())
+        self.special_ids = frozenset(self.index[token] for token, how in self.added.items() if how.special)
+        if not isinstance(recipe, Recipe | None):
+            raise InputError(f"recipe: a Recipe is due, not {shown(recipe)}")
+        self.recipe, self.cleanup = recipe, cleanup
         strips = lowercase if strip_accents is None else strip_accents
-        self._normal = characters.Normal(lowercase, strips, split_cjk)
+        self._normal = recipe or characters.Normal(lowercase, strips, split_cjk)
+        self._splitting = self._normal.splitting()
+        self._kept = Kept(self.added, self.index, self._normal.unsplit, specials_in_text)
         self._pieces = Cache(self._longest_match)
         self._chunks = Cache(self._chunk)
 
@@ -100,17 +113,20 @@ class WordPiece:
     def ids(self, text: str) -> list[int]:
         """The ids of the text's pieces, nothing added: the fast path, for building data."""
         out: list[int] = []
-        for i, part in enumerate(self._whole.split(checked_text(text))):
-            if i % 2:
-                out.append(self.index[part])
-            else:  # blanks separate words whatever stands around them, so what lies between is looked up as one
-                out.extend(chain.from_iterable(map(self._chunks.__getitem__, _JOINING.sub("", part).split())))
+        for part in self._kept.parts(checked_text(text)):
+            if part.token is not None:
+                out.append(part.token)
+            elif part.spans is None:
+                out.extend(chain.from_iterable(map(self._chunks.__getitem__, self._normal.chunks(part.text))))
+            else:
+                out.extend(chain.from_iterable(map(self._pieces.__getitem__, self._splitting.words(part.text))))
         return out
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: "##" joined on, blanks before . , ? ! and English contractions taken out."""
         kept = encoding.kept(ids, len(self), self.special_ids if skip_special_tokens else frozenset())
-        return "".join(map(_decoded, count(), map(self.tokens.__getitem__, kept)))
+        tokens = filter(None, map(self.tokens.__getitem__, kept))
+        return "".join(map(_cleaned if self.cleanup else _joined, count(), tokens))
 
     # Text to words, words to pieces
 
@@ -138,23 +154,21 @@ class WordPiece:
         """The ids of the text's pieces and where each stands in it."""
         ids: list[int] = []
         spans: list[Span] = []
-        start = 0
-        for i, part in enumerate(self._whole.split(checked_text(text))):
-            if i % 2:
-                ids.append(self.index[part])
-                spans.append((start, start + len(part)))
-            else:
-                normal, sources = self._normal.aligned(part)
-                for word in _WORD.finditer(normal):
-                    found = self._pieces[word[0]]
-                    ids += found
-                    begin = word.start()
-                    for piece in found[:-1]:
-                        end = begin + len(self.tokens[piece]) - (2 if begin > word.start() else 0)
-                        spans.append((start + sources[begin], start + sources[end - 1] + 1))
-                        begin = end
-                    spans.append((start + sources[begin], start + sources[word.end() - 1] + 1))
-            start += len(part)
+        for part in self._kept.parts(checked_text(text)):
+            if part.token is not None:
+                ids.append(part.token)
+                spans.append((part.start, part.end))
+                continue
+            normal, sources = (self._normal if part.spans is None else self._splitting).aligned(part.text)
+            for word in _WORD.finditer(normal):
+                found = self._pieces[word[0]]
+                ids += found
+                begin = word.start()
+                for piece in found[:-1]:
+                    end = begin + len(self.tokens[piece]) - (2 if begin > word.start() else 0)
+                    spans.append(part.span(sources[begin], sources[end - 1]))
+                    begin = end
+                spans.append(part.span(sources[begin], sources[word.end() - 1]))
         return ids, spans
 
     # Learning
@@ -184,7 +198,7 @@ class WordPiece:
         encoding.flags(lowercase=lowercase)
         encoding.check_roles(specials, SPECIALS.keys())
         normal = characters.Normal(lowercase, lowercase, True)
-        words = merges.counted(texts, lambda text: _JOINING.sub("", text).split(), normal.words)
+        words = merges.counted(texts, normal.chunks, normal.words)
         words = Counter({word: n for word, n in words.items() if len(word) <= MAX_WORD_CHARS})
         alphabet = _alphabet(words, alphabet_limit)
         known = {word: n for word, n in sorted(words.items()) if alphabet.issuperset(word)}
@@ -225,7 +239,6 @@ class WordPiece:
 
     def save(self, directory: str | os.PathLike) -> None:
         """Write vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json, as published ones are."""
-        added = dict.fromkeys(self.specials.values(), True) | self.added
         wordpiece_files.write(
             directory,
             vocabulary=self.vocabulary,
@@ -234,8 +247,10 @@ class WordPiece:
             split_cjk=self.split_cjk,
             max_word_chars=self.max_word_chars,
             specials=self.specials,
-            added={self.index[token]: (token, special) for token, special in added.items()},
+            added={self.index[token]: (token, how) for token, how in self.added.items()},
             around=self.layout,
+            recipe=self.recipe,
+            cleanup=self.cleanup,
             check=lambda folder: published.require_same(self, type(self).load(folder), _SAVED),
         )
 
@@ -249,10 +264,16 @@ def _alphabet(words: Counter[str], limit: int) -> set[str]:
     return set(sorted(frequency, key=lambda char: (-frequency[char], char))[:limit])
 
 
-def _decoded(place: int, token: str) -> str:
-    """One token's share of the decoded text, cleaned up token by token, as published."""
-    if place:
-        token = token.removeprefix("##") if token.startswith("##") else f" {token}"
+def _joined(place: int, token: str) -> str:
+    """One token's share of the decoded text."""
+    if not place:
+        return token
+    return token.removeprefix("##") if token.startswith("##") else f" {token}"
+
+
+def _cleaned(place: int, token: str) -> str:
+    """The same cleaned up, token by token, as published."""
+    token = _joined(place, token)
     for found, clean in _CLEAN_UP:
         token = token.replace(found, clean)
     return token

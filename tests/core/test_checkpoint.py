@@ -209,8 +209,8 @@ WORD = "bert.embeddings.word_embeddings.weight"
     [
         (lambda t: t.pop("bert.encoder.layer.1.output.dense.bias"), ["1 missing", "layer.1.output.dense.bias"]),
         (lambda t: t.pop("bert.pooler.dense.bias"), ["1 missing: 'bert.pooler.dense.bias'"]),
-        (lambda t: t.update({"classifier.weight": np.ones((2, 12))}), ["1 unexpected: 'classifier.weight'"]),
-        (lambda t: t.update({"x\ny" * 99: t["cls.predictions.bias"]}), ["1 unexpected"]),
+        (lambda t: t.update({"bert.classifier.weight": np.ones((2, 12))}), ["1 unexpected: 'bert.classifier.weight'"]),
+        (lambda t: t.update({"encoder.x\ny" * 99: t["cls.predictions.bias"]}), ["1 unexpected"]),
         (lambda t: t.update({WORD: t[WORD][1:]}), ["1 mis-shaped", WORD, "(28, 12)", "(29, 12)", "(vocab_size?)"]),
         (lambda t: t.update({WORD: t[WORD].T.copy()}), ["1 mis-shaped", WORD, "(12, 29)"]),
         (lambda t: [t.pop(name) for name in list(t) if "layer.1" in name], ["16 missing", "and 12 more"]),
@@ -219,7 +219,7 @@ WORD = "bert.embeddings.word_embeddings.weight"
             ["1 missing", "1 unexpected: 'extra'", "1 mis-shaped"],
         ),
         (lambda t: t.update({"bert.user_gamma": t["bert.pooler.dense.bias"]}), ["'bert.user_gamma'"]),
-        (lambda t: t.update({"my_adam_m": np.ones(2)}), ["unexpected: 'my_adam_m'"]),
+        (lambda t: t.update({"pooler.my_adam_m": np.ones(2)}), ["unexpected: 'pooler.my_adam_m'"]),
         (lambda t: t.update({"bert.embeddings.position_ids": np.ones(11)}), ["unexpected", "position_ids"]),
         (lambda t: t.update({"pooler.dense.bias": t["bert.pooler.dense.bias"]}), ["both 'bert.pooler.dense.bias'"]),
         (lambda t: t.update({"cls.predictions.decoder.weight": t[WORD] + 1}), ["decoder.weight' differs from", WORD]),
@@ -242,7 +242,7 @@ def test_refused_weights(edit, words, tmp_path):
     [
         ({"model_type": "berd"}, ["unknown family 'berd'", "did you mean 'bert'"]),
         ({"model_type": "../bert"}, ["unknown family"]),
-        ({"model_type": None}, ["names no family"]),
+        ({"model_type": None, "architectures": None}, ["names no family"]),
         ({"minibert_family": 3}, ["names no family"]),
         ({"hiden_size": 12}, ["unknown config field 'hiden_size'", "did you mean 'hidden_size'"]),
         ({"vocab_size": 30}, ["mis-shaped", "vocab_size?"]),
@@ -255,7 +255,7 @@ def test_refused_weights(edit, words, tmp_path):
         ({"position_embedding_type": "relative_key"}, ["relative_key", '"absolute"']),
         ({"add_cross_attention": True}, ["add_cross_attention"]),
         ({"quantization_config": {"bits": 4}}, ["quantization_config"]),
-        ({"auto_map": {}}, ["auto_map"]),
+        ({"rope_theta": 10000.0}, ["unknown config field 'rope_theta'"]),
         ({"pruned_heads": {"0": [1]}}, ["pruned_heads"]),
     ],
 )
@@ -282,7 +282,9 @@ def test_dropped_keys(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"[]", "not a JSON object"), (b"{", "JSON"), (b'{"a": 1, "a": 1}', "twice"), (b'{"a": NaN}', "NaN"),
+    [(b"[]", "not a JSON object"), (b"{", "JSON"),
+     (b'{"model_type": "bert", "hidden_size": 1, "hidden_size": 2}', "'hidden_size' is 1, and then 2"),
+     (b'{"model_type": "bert", "layer_norm_eps": NaN}', "'layer_norm_eps' is nan"), (b'{"a": 1, "a": 2}', "names no"),
      (b'"\xff"', "UTF-8"), (b"", "JSON")],
 )  # fmt: skip
 def test_unusable_config_file(data, words, tmp_path):

@@ -115,11 +115,16 @@ def pooled(directory: Path, text: str, pooling: str, normalize: bool = False) ->
     model = minibert.load(directory)
     out = model.encode([model.tokenizer.encode(text).ids])
     hidden = out["last_hidden_state"][0]
-    vector = {"mean": hidden.mean(0), "cls": hidden[0], "pooler": out["pooler_output"][0]}[pooling]
+    weights = np.arange(1, 1 + len(hidden))[:, None]
+    vector = {
+        "mean": hidden.mean(0), "cls": hidden[0], "pooler": out["pooler_output"][0], "max": hidden.max(0),
+        "mean_sqrt_len": hidden.sum(0) / np.sqrt(len(hidden)), "lasttoken": hidden[-1],
+        "weightedmean": (weights * hidden).sum(0) / weights.sum(),
+    }[pooling]  # fmt: skip
     return vector / np.linalg.norm(vector) if normalize else vector
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler", "max", "mean_sqrt_len", "weightedmean", "lasttoken"])
 def test_embed_pools_and_normalizes(tiny, tmp_path, pooling):
     """From a file to .npy: the rows in order, whatever batch they were in."""
     source = tmp_path / "texts.txt"
@@ -145,7 +150,8 @@ def test_one_text_is_no_list_of_texts(tiny):
 def test_what_inference_cannot_use_is_one_line(tiny):
     model = minibert.load(tiny)
     for name, values in {
-        "texts": (None, 3, "the cat", b"the cat", np.array(3)), "pooling": (None, "max", ["cls"]),
+        "texts": (None, 3, "the cat", b"the cat", np.array(3)),
+        "pooling": (None, "least", [], ["cls", "cls"], ["cls", 3], 3),
         "normalize": (3, None),
         "max_length": (-1, 1, 17, "x", 2.5, True), "batch_size": (0, -1, None, 1.5),
     }.items():  # fmt: skip
@@ -417,7 +423,9 @@ def test_help_and_version(capsys):
         (["embbed"], "embbed"),
         (["embed"], "DIR"),
         (["embed", "DIR", "--poling", "cls"], "--poling"),
-        (["embed", "DIR", "--pooling", "max"], "max"),
+        (["embed", "DIR", "--pooling", "least"], "least"),
+        (["embed", "DIR", "--pooling", "mean,mean"], "expected one or several of mean"),
+        (["embed", "DIR", "--resume"], "--output"),
         (["embed", "DIR", "--batch-size", "some"], "some"),
         (["embed", "DIR", "--batch-size", "0"], "--batch-size 0"),
         (["embed", "DIR", "--max-length", "1"], "max_length 1"),
@@ -626,7 +634,8 @@ def test_published_sentence_vectors_equal_those_of_transformers(tmp_path):
         expected[rows] = ((hidden * weights).sum(1) / weights.sum(1)).numpy()
     scaled = expected / np.linalg.norm(expected, axis=1)[:, None]
     source = tmp_path / "odd.txt"
-    for count, flags, truth in ((200, (), expected), (40, ("--normalize",), scaled)):
+    whole = ("--max-length", "512")
+    for count, flags, truth in ((200, ("--no-normalize", *whole), expected), (40, whole, scaled)):
         source.write_bytes("".join(f"{line}\n" for line in sentences[:count]).encode())
         output("embed", directory, source, "-o", tmp_path / "odd.npy", *flags)
         ours, truth = np.load(tmp_path / "odd.npy"), truth[:count]

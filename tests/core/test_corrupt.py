@@ -10,6 +10,7 @@ from minibert import cli, reading
 from minibert.corruption import commands
 from minibert.corruption.rules import RULES
 from minibert.tokenizers import layout
+from minibert.tokenizers.added import Added
 from minibert.tokenizers.byte_level import CHARACTERS, ByteLevelBPE
 from minibert.tokenizers.wordpiece import WordPiece
 
@@ -145,7 +146,7 @@ def test_unusable_files_are_one_line(capsys, monkeypatch, tmp_path):
 
 def test_foreign_pieces_do_nothing_to_the_terminal(capsys, tmp_path):
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "\x1b[2Jb", "\u202ec"]
-    WordPiece(pieces, added={"\x1b[2Jb": False, "\u202ec": False}).save(tmp_path)
+    WordPiece(pieces, added=dict.fromkeys(["\x1b[2Jb", "\u202ec"], Added(special=False))).save(tmp_path)
     for colour in ([], ["--no-color"]):
         lines = said(capsys, "bert", "a\x1b[2Jb\u202ec", "--tokenizer", str(tmp_path), "--samples", "9", *colour)
         assert all(line.isprintable() for line in lines)

@@ -173,10 +173,12 @@ def test_valid_inputs_are_accepted():
 
 _TEXT = "the cat sat on the mat."
 VALID = {  # of the others the arguments are hostile, or the inputs end early
-    **{name: [["load", _TEXT], ["info", ""], ["memory", ""]] for name in ("model", "electra", "shards", "pending")},
+    **{name: [["load", _TEXT], ["info", ""], ["memory", ""]]
+       for name in ("model", "electra", "shards", "pending", "cache")},
+    "vectors": [["command", _TEXT], ["call", _TEXT]],
     **{name: [["encode", _TEXT], ["corrupt", _TEXT]] for name in ("wordpiece", "byte_level", "unigram")},
     "running": [["encode", _TEXT], ["pretrain", _TEXT]],
-    **{name: [[]] for name in ("safetensors", "tokens", "run")},
+    **{name: [[]] for name in ("safetensors", "tokens", "run", "growing")},
     "golden": [["read"]],
     "candidate": [["read", True], ["check", True]],
     "names": [["check"], ["read"]],

@@ -240,6 +240,44 @@ def test_no_ngram_stands_twice(seed, size):
             assert len({*ngrams}) == len(ngrams)
 
 
+@pytest.mark.parametrize("way", [{"num_beams": 1}, {"num_beams": 2}, {"num_beams": 7}, {"do_sample": True}], ids=str)
+def test_a_row_of_which_every_token_is_forbidden_ends_there(way):
+    """It keeps what was written, and its score; the other goes on."""
+    table, ids = drawn_chain(11, 5), [[1, 0, 2, 0], [1, 1, 1, 1]]
+    (step, begun), settings = chain(table), {"max_length": 11, "no_repeat_ngram_size": 1, "pad_token_id": 9}
+    if way == {"do_sample": True}:
+        u = np.random.default_rng(0).random((7, 2))
+        written = generation.sampled(step, begun(2), np.array(ids), Settings(**settings, **way), u)
+    else:
+        written = run(table, ids, length_penalty=0.0, **settings, **way)
+    assert written.lengths.tolist() == [2, 4]
+    assert written.ids.shape == (2, 8)
+    for row, begin, length, total in zip(written.ids, ids, written.lengths, written.scores, strict=True):
+        assert row[:4].tolist() == begin
+        assert sorted({*row[: 4 + length].tolist()}) == [0, 1, 2, 3, 4]
+        assert set(row[4 + length :]) <= {9}
+        due = score(table, row[: 4 + length].tolist()) - score(table, begin)
+        assert total == pytest.approx(due + first_step(table, begin, row[4]))
+    alone = run(table, [[0, 1, 2, 3, 4]], **{**settings, "max_length": 9}, **way) if "num_beams" in way else None
+    assert alone is None or (alone.ids.tolist(), alone.scores.tolist()) == ([[0, 1, 2, 3, 4]], [0.0])
+
+
+def first_step(table, begin, token):
+    """What the chain's first score differs by: it has not read what comes before the last id."""
+    return table[len(table) - 1, begin[-1], token] - table[begin[-2], begin[-1], token]
+
+
+def test_of_beams_that_may_not_go_on_the_best_is_taken():
+    """Wide enough for every order of the ids: the best of them."""
+    table = drawn_chain(12, 5)
+    written = run(table, [[1]], max_length=20, num_beams=24, no_repeat_ngram_size=1, length_penalty=2.0)
+    best = max(itertools.permutations([0, 2, 3, 4]), key=lambda rest: score(table, [1, *rest]))
+    assert written.ids.tolist() == [[1, *best]]
+    assert written.scores[0] == pytest.approx(score(table, [1, *best]) / 16)
+    ended = run(table, [[1]], max_length=20, num_beams=24, no_repeat_ngram_size=1, eos_token_id=(3,))
+    assert ended.ids[0, ended.lengths[0]] == 3, "what is finished stands before what ran dry"
+
+
 def test_scores_of_what_may_come():
     ids = np.array([[0, 1, 0, 1], [2, 2, 0, 3]])
     scores = np.array([[1.0, -1.0, 2.0, 0.5], [4.0, 3.0, -2.0, 1.0]])
@@ -304,8 +342,6 @@ def test_what_has_no_probability_is_never_drawn():
     scores = np.array([[-np.inf, 0.0, -np.inf, 0.0, -np.inf]])
     for u, due in ((0.0, 1), (0.4999, 1), (0.5, 3), (np.nextafter(1, 0), 3)):
         assert generation.drawn(scores, np.array([u])).tolist() == [due]
-    with pytest.raises(InputError, match="no token is left to draw from"):
-        generation.drawn(np.full((1, 3), -np.inf), np.array([0.5]))
 
 
 def test_samples_follow_their_numbers():
@@ -327,8 +363,8 @@ class Fields:
     eos_token_id, pad_token_id, bos_token_id = 4, None, 2
 
 
-def settled(given=(), file=(), length=3):
-    return generation.settled(dict(given), dict(file), Fields(), length)[0]
+def settled(given=(), file=None, length=3):
+    return generation.settled(dict(given), file, Fields(), length)[0]
 
 
 def test_arguments_win_over_the_file_and_the_file_over_the_config():
@@ -340,20 +376,45 @@ def test_arguments_win_over_the_file_and_the_file_over_the_config():
     both = settled({"max_length": 6, "max_new_tokens": 9})
     assert both.max_length == 12
     assert settled({"eos_token_id": np.array([3, 1])}).eos_token_id == (3, 1)
-    assert generation.settled({}, {}, Fields(), 3)[1] is False
-    assert generation.settled({}, {"max_length": 9}, Fields(), 3)[1] is True
+    for said, limit in (({}, None), ({"max_length": 5}, "max_length"), ({"max_new_tokens": 5}, "max_new_tokens")):
+        assert generation.settled(said, {"max_length": 9, "max_new_tokens": 4}, Fields(), 3)[1] == limit
+
+
+def test_a_file_that_says_nothing_is_one():
+    """Then the config says nothing either."""
+    assert settled(file={}) == Settings(max_length=23)
+
+
+def test_what_greedy_never_reads_is_no_reason_to_refuse_a_file():
+    file = {"temperature": 0.0, "typical_p": 0.9, "min_p": 0.1, "top_h": 0.3, "epsilon_cutoff": 0.1, "eta_cutoff": 0.1}
+    for more in ({}, {"do_sample": False}):
+        assert settled(file={**file, **more}) == settled({"do_sample": None}, {**file, "do_sample": True})
+        assert settled({"temperature": 0, **more}).temperature == 0
+    for name in file:
+        with pytest.raises(InputError, match=name):
+            settled({"do_sample": True}, {name: file[name]})
+    with pytest.raises(InputError, match="do_sample 1: expected true or false"):
+        settled(file={"do_sample": 1})
+
+
+def test_a_length_that_nobody_gave_to_this_prompt_bounds_no_longer_one():
+    assert settled(file={"max_length": 3}).max_length == 3 + generation.DEFAULT_NEW
+    assert settled(file={"max_length": 4}).max_length == 4
 
 
 @pytest.mark.parametrize(("given", "file", "line"), [
     ({"num_beam": 2}, {}, "unknown setting 'num_beam'; did you mean 'num_beams'?"),
-    ({}, {"alignment": 3}, "generation_config.json: unknown setting 'alignment'; alignment=None passes it over"),
-    ({}, {"typical_p": 0.9}, "generation_config.json: typical_p 0.9: not implemented; typical_p=1 or None passes it o"),
+    ({}, {"alignment": 3}, "generation_config.json: unknown setting 'alignment'; alignment=None passes it over, on the "
+                           "command line --pass-over alignment"),
+    ({}, {"top_kk": 3}, "generation_config.json: unknown setting 'top_kk'; top_kk=None passes it over, on the command"),
+    ({"do_sample": True}, {"typical_p": 0.9}, "generation_config.json: typical_p 0.9: not implemented; typical_p=None"),
     ({}, {"bad_words_ids": [[1]]}, "generation_config.json: bad_words_ids [[1]]: not implemented; bad_words_ids=None "),
-    ({"num_return_sequences": 2}, {}, "num_return_sequences 2: not implemented; num_return_sequences=1 or None passes"),
+    ({"num_return_sequences": 2}, {}, "num_return_sequences 2: not implemented; num_return_sequences=None passes"),
     ({"num_beams": 0}, {}, "num_beams 0: expected a whole number from 1 to 1024"),
     ({"num_beams": 2, "do_sample": True}, {}, "num_beams 2 with do_sample: beams that sample are not implemented"),
     ({"do_sample": 1}, {}, "do_sample 1: expected true or false"),
-    ({"temperature": 0.0}, {}, "temperature 0: for the most probable token each time, do not sample (do_sample)"),
+    ({"temperature": 0.0, "do_sample": True}, {}, "temperature 0: scores are divided by it; to take the "),
+    ({"temperature": -1.0}, {}, "temperature -1.0: expected a number from 0 to 1e+06"),
     ({"top_p": 1.5}, {}, "top_p 1.5: expected a number from 0 to 1"),
     ({"early_stopping": "always"}, {}, "early_stopping 'always': expected true, false or \"never\""),
     ({"length_penalty": float("nan")}, {}, "length_penalty nan: expected a number from -20 to 20"),
@@ -457,6 +518,9 @@ def test_the_position_table_bounds_a_row():
     for settings in ({"max_new_tokens": 4}, {"max_length": 42}):
         with pytest.raises(InputError, match=line):
             model.generate([[9] * 38], **settings)
+    model.generation = {"max_length": 400, "eos_token_id": None}
+    assert model.generate([[9] * 38]).shape == (1, 41), "nor is what the file says asked for by anyone"
+    model.generation = None
     with pytest.raises(InputError, match="a row of 41 tokens is longer than n_positions, which is 40"):
         model.generate([[9] * 41])
     padded = [[7] * 30 + [9] * 20], [[0] * 30 + [1] * 20]
@@ -487,10 +551,10 @@ def test_the_doors_of_start_and_step():
     model = gpt()
     state = model.start(input_ids=[[8, 9]])
     for ids, held, line in (
-        ([31], state, r"ids\[0, 0\] is 31"), ([8, 9], state, "state: 'layers.0.key' is .*expected an array of 2 rows"),
-        ([8], None, "state None: expected what `start` or `step` returned"), ([[]], state, "ids: empty"),
+        ([31], state, r"ids\[0, 0\] is 31"), ([8, 9], state, "state: 'layers.0.key' is .* dimensions and 2 rows"),
+        ([8], None, "state None: expected what `start` or `step` of this model"), ([[]], state, "ids: empty"),
         ([[[8]]], state, "ids: expected shape"), (["a"], state, "ids: expected numbers"),
-        ([8], {"layers": 3}, "state: 'layers' is int"),
+        ([8], {"layers": 3}, "state: it lacks 'layers.0.key'; expected what `start` or `step` of this model returned"),
         ([[8] * 39], state, "41 tokens a row, but n_positions is 40"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=line):
@@ -504,6 +568,56 @@ def test_the_doors_of_start_and_step():
     model.params["norm"]["weight"] *= 1e308
     with pytest.raises(InputError, match="the logits are not finite: beyond float64"):
         model.generate([[8, 9]])
+
+
+def test_a_state_of_something_else_is_refused_in_one_line():
+    model, here = gpt(), tree.unflatten
+    flat = tree.flatten(model.start(input_ids=[[8, 9], [10, 11]]))
+    for changed, line in (
+        ({"position": None}, "it lacks 'position'"), ({"layers.2.value": None}, "it lacks 'layers.2.value'"),
+        ({"layers.3.key": flat["layers.0.key"]}, "it has a foreign 'layers.3.key'"),
+        ({"position": flat["position"] - 9}, "'position' has numbers below 0"),
+        ({"position": flat["position"] * 1.0}, "'position' is float64"),
+        ({"layers.1.key": flat["layers.1.key"].astype("f4")}, "'layers.1.key' is float32"),
+        ({"layers.1.key": flat["layers.1.key"][..., :2]}, r"'layers.1.key' has shape \(2, 4, 2, 2\), expected 4 in p"),
+        ({"layers.1.key": flat["layers.1.key"][:, :, :1]}, r"has shape \(2, 4, 1, 4\), expected 2 in place 2"),
+        ({"mask": flat["mask"][:, 1:]}, r"'mask' has shape \(2, 1\), expected 2 in place 1"),
+        ({"mask": flat["mask"][:, 0]}, "expected an array of 2 dimensions and 2 rows"),
+        ({"mask": flat["mask"].tolist()}, "it lacks 'mask'"), ({"mask": "x"}, "'mask' is str"),
+    ):  # fmt: skip
+        state = here({path: leaf for path, leaf in {**flat, **changed}.items() if leaf is not None})
+        with pytest.raises(InputError, match=f"^state: .*{line}"):
+            model.step([12, 13], state)
+    round_ = {}
+    round_["layers"] = round_
+    keys = {**here(flat), "layers": {str(i): layer for i, layer in enumerate(here(flat)["layers"])}}
+    for state in ([], [flat], {"x": np.zeros((2, 3))}, keys, {**here(flat), "more": {}}, {**here(flat), 3: 4}, round_,
+                  gpt(n_layer=2).start(input_ids=[[8], [9]]), gpt(n_head=2).start(input_ids=[[8], [9]])):  # fmt: skip
+        with pytest.raises(InputError, match=r"state: |nested too deeply"):
+            model.step([12, 13], state)
+    anew, _ = model.step([[8, 9], [10, 11]], {})
+    assert np.allclose(anew, model.step([9, 11], model.start(input_ids=[[8], [10]]))[0], rtol=0, atol=1e-11)
+    assert gpt(n_positions=1).step([8], {})[0].shape == (1, 31), "of one place"
+
+
+def test_what_a_state_looks_like_is_found_once(monkeypatch):
+    model, read, step = gpt(), [], gpt2.step
+    monkeypatch.setattr(gpt2, "step", lambda *given: read.append(given[2].shape) or step(*given))
+    _, state = model.step([[8, 9, 10]], {})
+    assert read == [(1, 1), (1, 1), (1, 3)]
+    model.step([8], state)
+    model.generate([[8]], max_new_tokens=2)
+    assert read[3:] == [(1, 1)] * 3
+
+
+def test_without_its_head_nothing_is_written():
+    model = gpt(tie_word_embeddings=False)
+    assert model.generate([[8]], max_new_tokens=2).shape == (1, 3)
+    del model.params["lm"]
+    state, line = model.start(input_ids=[[8]]), "needs the head 'lm', which these parameters do not have"
+    for action in (lambda: model.step([9], state), lambda: model.generate([[8]]), lambda: model.written([[8]])):
+        with pytest.raises(InputError, match=line):
+            action()
 
 
 def test_a_state_is_never_written_to():
@@ -602,6 +716,19 @@ def test_beams_are_the_published_ones_with_other_settings(twins, monkeypatch, se
     same(twins, monkeypatch, num_beams=3, max_new_tokens=12, **settings)
 
 
+@pytest.mark.parametrize(("early", "ends"), [(False, [1, 2]), ("never", [1, 2]), (True, [1])], ids=str)
+def test_more_beams_than_ids_are_the_published_ones(monkeypatch, early, ends):
+    """All but one case: early_stopping with more beams than ids that do not end (generation.md, GEN-6)."""
+    for seed in range(3):
+        model = minibert.create("gpt2", seed=seed, dtype="float64", **{**SIZES, "vocab_size": 3})
+        spared = published.spared(model)
+        twin = published.twin(model.config, model.state_dict(), spared, "GPT2LMHeadModel")
+        pair = model, twin, np.array([[0], [1]]), np.ones((2, 1), int)
+        for penalty in (-1.0, 0.0, 2.0):
+            same(pair, monkeypatch, num_beams=5, eos_token_id=ends, early_stopping=early, max_length=9,
+                 length_penalty=penalty, pad_token_id=0)  # fmt: skip
+
+
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic")
 def test_a_directory_says_the_same_there(twins, monkeypatch, tmp_path):
     torch, transformers = published.oracle()
@@ -613,7 +740,7 @@ def test_a_directory_says_the_same_there(twins, monkeypatch, tmp_path):
         there = transformers.GPT2LMHeadModel.from_pretrained(tmp_path, dtype=torch.float64)
         due, _ = theirs(there, ids, mask, monkeypatch)
         assert np.array_equal(minibert.load(tmp_path).generate(ids, mask), due), said
-    model.generation = {}
+    model.generation = None
 
 
 def test_what_is_drawn_from_is_the_published_set(twins):
@@ -669,6 +796,81 @@ def copier(monkeypatch):
     return minibert.create("copier", **SIZES), seen
 
 
+def test_the_doors_of_start_and_step_behind_a_source(copier):
+    model, _ = copier
+    state = model.start(input_ids=[[8, 9, 10], [11, 12, 7]])
+    logits, further = model.step([1, 1], state)
+    assert logits.argmax(1).tolist() == [9, 12]
+    assert model.step([9, 12], further)[0].argmax(1).tolist() == [10, 13]
+    for wrong, line in (({}, "it lacks 'source'"), ({"source": state["source"]}, "it lacks 'at'"),
+                        ({**state, "at": state["at"] - 1}, "'at' has numbers below 0")):  # fmt: skip
+        with pytest.raises(InputError, match=line):
+            model.step([1, 1], wrong)
+
+
+def test_sources_are_read_together_whatever_is_written_behind_them(copier):
+    model, _ = copier
+    encodings = [Encoded(range(length)) for length in (3, 30, 0, 4)]
+    for settings in ({"max_new_tokens": 60}, {"max_length": 5}, {}):
+        assert inference._together(model, encodings, settings) == [[0, 1], [2], [3]]
+    bounded = {"T": ("attention_mask", 20), "S": ("decoder_input_ids", 6)}
+    vars(model.module)["lengths"] = lambda config: bounded
+    assert inference._together(model, encodings, {}) == [[0], [1], [2], [3]]
+
+
+class Encoded:
+    def __init__(self, ids):
+        self.ids = list(ids)
+
+
+def test_what_the_config_says_of_lengths_counts_for_what_is_read_together(monkeypatch):
+    model = gpt()
+    assert inference._together(model, [Encoded([8]), Encoded([8, 9])], {}) == [[0, 1]]
+    monkeypatch.setattr(gpt2.Config, "min_length", 3, raising=False)
+    assert inference._together(model, [Encoded([8]), Encoded([8, 9])], {}) == [[0], [1]]
+    model.generation = {}
+    assert inference._together(model, [Encoded([8]), Encoded([8, 9])], {}) == [[0, 1]]
+
+
+# ---- Families whose mask is another, or none -------------------------------------------------------------------------
+@pytest.mark.parametrize("mask", [{}, {"attention_mask": "?(B,T,T)?"}], ids=["none", "of pairs"])
+def test_a_family_without_a_mask_of_tokens_is_handed_none(monkeypatch, mask, tokenizer):
+    monkeypatch.setattr(families, "_registered", {})
+    module, seen = ModuleType("elsewhere.unmasked"), []
+    module.__getattr__ = families.inherited("gpt2")
+
+    def start(p, config, given):
+        seen.append(sorted(given))
+        return gpt2.start(p, config, given)
+
+    vars(module).update(inputs=lambda config: {"input_ids": "(B,T)<vocab_size", **mask}, start=start)
+    families.register(module)
+    model = minibert.create("unmasked", **{**SIZES, "vocab_size": len(tokenizer), "eos_token_id": None})
+    twin = minibert.Model("gpt2", gpt2.Config(**vars(model.config)), model.params, tokenizer)
+    ids = [[8, 9, 10], [11, 12, 13]]
+    assert np.array_equal(model.generate(ids), twin.generate(ids))
+    assert seen == [["input_ids"]]
+    ones = np.ones((2, 3, 3) if mask else (2, 3))
+    with pytest.raises(InputError, match="attention_mask"):
+        model.generate(ids, ones)
+    model.tokenizer = tokenizer
+    found, due = ([*inference.continued(m, ["The cat", "sat on the mat", "sat"])] for m in (model, twin))
+    assert [c.ids for c in found] == [c.ids for c in due]
+
+
+def test_other_steps_may_go_in_the_place_of_the_familys_own():
+    model, read = gpt(), []
+
+    def start(*given):
+        read.append(given)
+        return gpt2.start(*given)
+
+    given = {"input_ids": np.array([[8, 9]])}
+    begun = generation.begun(gpt2, model.params, model.config, given, {}, {}, going=(start, gpt2.step))
+    assert begun.ids.tolist() == [[8, 9]]
+    assert len(read) == 1
+
+
 @pytest.mark.parametrize("width", [1, 2])
 def test_behind_a_source_the_decoders_rows_are_written(copier, width):
     model, seen = copier
@@ -693,16 +895,18 @@ def test_behind_a_source_the_decoders_rows_are_written(copier, width):
 # ---- generation_config.json ------------------------------------------------------------------------------------------
 def test_the_file_is_loaded_and_saved_and_asked_only_when_it_is_used(tmp_path):
     model = gpt()
-    model.generation = {"eos_token_id": [5, 9], "max_new_tokens": 4, "num_beams": 2, "top_h": 0.3}
+    model.generation = {"eos_token_id": [5, 9], "max_new_tokens": 4, "num_beams": 2, "token_healing": True}
     model.save(tmp_path / "a")
     again = minibert.load(tmp_path / "a")
     assert again.generation == model.generation
-    with pytest.raises(InputError, match=r"generation_config.json: top_h 0.3: not implemented; top_h=None passes it"):
+    with pytest.raises(InputError, match=r"generation_config.json: token_healing True: not implemented; token_he"):
         again.generate([[8]])
-    model.generation, said = {}, {"eos_token_id": [5, 9], "max_new_tokens": 4, "num_beams": 2}
-    assert np.array_equal(again.generate([[8, 9]], top_h=None), model.generate([[8, 9]], **said))
+    model.generation, said = None, {"eos_token_id": [5, 9], "max_new_tokens": 4, "num_beams": 2}
+    assert np.array_equal(again.generate([[8, 9]], token_healing=None), model.generate([[8, 9]], **said))
     gpt().save(tmp_path / "a")
     assert not (tmp_path / "a" / "generation_config.json").exists(), "of the model before"
+    assert minibert.load(tmp_path / "a").generation is None
+    (tmp_path / "a" / "generation_config.json").write_text("{}", "utf-8")
     assert minibert.load(tmp_path / "a").generation == {}
     model.generation = {"eos_token_id": {5}}
     with pytest.raises(InputError, match=r"generation_config.json cannot hold what it is to say"):
@@ -834,10 +1038,11 @@ def test_with_control_c_what_is_there_stays(folder, monkeypatch):
 @pytest.mark.parametrize(("arguments", "line"), [
     (["--top-k", "3"], "--top-k says nothing without --sample"),
     (["--length-penalty", "2"], "--length-penalty says nothing without --beams"),
-    (["--sample", "--beams", "2"], "num_beams 2 with do_sample"),
-    (["--sample", "--temperature", "0"], "temperature 0: for the most probable token each time"),
-    (["--max-new-tokens", "0"], "max_new_tokens 0: expected a whole number from 1"),
-    (["--max-new-tokens", "100"], "more than n_positions, 40, has places for"),
+    (["--sample", "--beams", "2"], "error: --beams 2 with --sample: beams that sample"),
+    (["--sample", "--temperature", "0"], "error: --temperature 0: scores are divided by it; to take the most probable"),
+    (["--max-new-tokens", "0"], "error: --max-new-tokens 0: expected a whole number from 1"),
+    (["--max-new-tokens", "100"], "at most 39 are new (--max-new-tokens)"),
+    (["--no-repeat-ngram", "-1"], "error: --no-repeat-ngram -1: expected"),
     (["--batch-size", "0"], "--batch-size 0"), (["--seed", "-1"], "--seed -1"),
     (["--early-stopping", "perhaps"], "--early-stopping: invalid choice: 'perhaps'"),
 ])  # fmt: skip
@@ -846,6 +1051,76 @@ def test_what_the_command_refuses(folder, monkeypatch, arguments, line):
     assert (code, out) == (2, "")
     assert line in err
     assert err.count("\n") == 1
+
+
+def test_the_command_passes_over_what_the_file_says(folder, writer, monkeypatch):
+    """The line says how; what it says of the file's settings keeps their names."""
+    place = folder / "generation_config.json"
+    place.write_text('{"alignment": 3, "max_new_tokens": 5, "bos_token_id": 0, "eos_token_id": 2}', "utf-8")
+    code, out, err = output(monkeypatch, folder, "The cat")
+    assert (code, out) == (2, "")
+    assert "generation_config.json: unknown setting 'alignment'" in err
+    assert "on the command line --pass-over alignment" in err
+    over = ["--pass-over", "alignment"]
+    due = next(inference.continued(writer, ["The cat"], max_new_tokens=5))
+    assert output(monkeypatch, folder, "The cat", *over) == (0, printed(due), "")
+    place.write_text('{"max_new_tokens": 0, "eos_token_id": 2}', "utf-8")
+    assert "generation_config.json: max_new_tokens 0" in output(monkeypatch, folder, "The cat")[2]
+    due = next(inference.continued(writer, ["The cat"]))
+    assert output(monkeypatch, folder, "The cat", "--pass-over", "max_new_tokens")[1] == printed(due)
+
+
+def printed(found):
+    return f"{minibert.errors.printable(found.prompt + found.text)}\n"
+
+
+def test_a_line_that_is_longer_than_the_files_length_stops_nothing(folder, monkeypatch):
+    (folder / "generation_config.json").write_text('{"max_length": 6, "eos_token_id": null}', "utf-8")
+    code, out, err = output(monkeypatch, folder, "--json", stdin="The\nThe cat sat on the mat the cat\nThe\n")
+    assert (code, err) == (0, "")
+    lengths = [len(json.loads(line)["ids"]) for line in out.splitlines()]
+    assert lengths[0] == lengths[2] < lengths[1] == generation.DEFAULT_NEW
+
+
+def test_a_score_is_a_json_number_where_nothing_may_come(folder, monkeypatch):
+    more = ["--no-repeat-ngram", 1, "--beams", 2, "--max-new-tokens", 30, "--json"]
+    monkeypatch.setattr(generation, "allowed", lambda scores, *_: np.full_like(scores, -np.inf))
+    code, out, _ = output(monkeypatch, folder, "The cat", *more)
+    assert code == 0
+    assert json.loads(out, parse_constant=pytest.fail) == {"prompt": "The cat", "text": "", "ids": [], "score": 0.0}
+
+
+class Pipe(io.BytesIO):
+    """Lines of which each comes once all before are answered: what is out is counted as one is asked for."""
+
+    def __init__(self, data, answers):
+        super().__init__(data)
+        self.answers, self.seen = answers, []
+
+    def readline(self, *size):
+        self.seen.append(self.answers())
+        return super().readline(*size)
+
+
+def test_a_line_from_a_pipe_is_answered_before_the_next_is_read(folder, monkeypatch):
+    made, lines = io.BytesIO(), b"The cat\nsat\non the mat\n"
+    pipe = Pipe(lines, lambda: made.getvalue().count(b"\n"))
+    for name, stream in (("stdin", pipe), ("stdout", made), ("stderr", io.BytesIO())):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(stream, "utf-8", newline="\n"))
+    assert cli.main(["generate", str(folder), "--max-new-tokens", "3"]) == 0
+    assert pipe.seen == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_what_stands_before_a_line_that_cannot_be_read_is_answered(folder, writer, size):
+    def lines():
+        yield from ("The cat", "sat")
+        raise InputError("standard input is not UTF-8")
+
+    found = inference.continued(writer, lines(), size, max_new_tokens=3)
+    assert [next(found).prompt for _ in range(2)] == ["The cat", "sat"]
+    with pytest.raises(InputError, match="standard input is not UTF-8"):
+        next(found)
 
 
 def test_the_command_needs_a_family_that_goes_on_and_words(folder, monkeypatch, tmp_path, tokenizer):

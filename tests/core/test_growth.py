@@ -25,6 +25,7 @@ from minibert.golden import candidate
 from minibert.golden import case as cases
 from minibert.mistakes import evidence
 from minibert.tokenizers import merges, normalization, prefixes
+from minibert.tokenizers.added import Added
 from minibert.tokenizers.byte_level import ByteLevelBPE
 from minibert.tokenizers.sentencepiece_model import NORMAL, UNKNOWN, Model
 from minibert.tokenizers.unigram import SPECIALS, Unigram
@@ -196,7 +197,7 @@ def test_a_long_word_is_covered_in_linear_time(mark):
 
 def test_many_added_tokens_cost_no_more_than_a_few():
     def reading(count: int) -> int:
-        added = {f"<{'a' * (n % 200)}{n}>": True for n in range(count)}
+        added = {f"<{'a' * (n % 200)}{n}>": Added() for n in range(count)}
         made = WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"], added=added)
         return lines(lambda: made.ids(f"<{'a' * 150}" * N))
 
@@ -216,7 +217,7 @@ def test_a_list_of_words_is_read_once_for_each_place():
     lambda pieces: Unigram(
         Model(["<unk>", *pieces], [0.0] * (1 + len(pieces)), [UNKNOWN, *[NORMAL] * len(pieces)]),
         normalization.Fast(normalization.Charsmap(b"")),
-        added=dict.fromkeys(SPECIALS.values(), True),
+        added=dict.fromkeys(SPECIALS.values(), Added()),
     ),
     lambda pieces: prefixes.Finder(pieces),
 ], ids=["wordpiece", "unigram", "finder"])  # fmt: skip

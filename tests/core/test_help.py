@@ -92,7 +92,7 @@ SLIPS = {
     "check bert/published wrong-torch": "wrong-torch-port", "check bert/published x --dtype flaot32": "float32",
     "golden make bert/publishd -o x": "bert/published", "golden make gelu_tnh --kind op -o x": "gelu_tanh",
     "mistakes gtp2-1": "gpt2-01", "mistakes A04x": "A04", "gradcheck layer_nrom": "layer_norm",
-    "corrupt entty x": "entity", "embed x --pooling man": "mean", "info x --memry": "--memory",
+    "corrupt entty x": "entity", "generate x --early-stopping nver": "never", "info x --memry": "--memory",
     "docs PORTNG": "PORTING", "spec OP-ATT-22": "OP-ATT-2", "completion bsh": "bash",
 }  # fmt: skip
 

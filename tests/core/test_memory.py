@@ -22,7 +22,7 @@ FIELDS = {
 @pytest.mark.parametrize("keep", ["caches", "inputs"])
 def test_the_list_is_what_was_allocated(name, keep):
     module = families.family(name)
-    model = minibert.create(name, **FIELDS)
+    model = minibert.create(name, **{families.field(module, field): value for field, value in FIELDS.items()})
     rows, length = 6, 40
     held = sum(place.bytes for place in memory.activations(model, rows, length, keep))
     batch = model.checked(module.example(np.random.default_rng(0), model.config, {"B": rows, "T": length, "M": 6}))

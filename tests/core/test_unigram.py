@@ -26,6 +26,7 @@ from texts import edited
 
 from minibert.errors import InputError
 from minibert.tokenizers import sentencepiece_model, unigram_training
+from minibert.tokenizers.added import Added
 from minibert.tokenizers.normalization import META, Charsmap, Fast, Released, compiled
 from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, Model
 from minibert.tokenizers.unigram import SPECIALS, Unigram
@@ -140,7 +141,7 @@ def test_final_sigma_and_case():
     lambda: Unigram(MODEL, FAST.normal, specials=SPECIALS | {"cls": "<s>"}, added={}),
     lambda: Unigram(MODEL, FAST.normal, specials=SPECIALS | {"unk": "the"}),
     lambda: Unigram(replace(MODEL, pieces=[*MODEL.pieces[:-1], "\ud800"]), FAST.normal),
-    lambda: Unigram(MODEL, FAST.normal, added={"": True}),
+    lambda: Unigram(MODEL, FAST.normal, added={"": Added()}),
 ])  # fmt: skip
 def test_unusable_arguments(call):
     with pytest.raises(InputError) as error:
@@ -359,8 +360,9 @@ def test_training_is_the_same_in_every_process():
     {"quotes": False, "collapse": True, "split": False, "prepend": "never"},
 ])  # fmt: skip
 def test_what_is_saved_loads_again(tmp_path, options):
-    added = dict.fromkeys(SPECIALS.values(), True) | {"<e>": False, "<f>": True}
-    tokenizer = Unigram(MODEL, Fast(Charsmap(MODEL.charsmap), **options), added=added, lstripped=["[MASK]", "<e>"])
+    added = dict.fromkeys(SPECIALS.values(), Added()) | {"[MASK]": Added(lstrip=True), "<f>": Added()}
+    added["<e>"] = Added(lstrip=True, normalized=True, special=False)
+    tokenizer = Unigram(MODEL, Fast(Charsmap(MODEL.charsmap), **options), added=added)
     tokenizer.save(tmp_path)
     for text in ("The <e>ÉTÉ<f> 中文 ``unaffable''  [MASK] ﬁ", " the  the ", ""):
         for path in (tmp_path, tmp_path / "tokenizer.json"):
@@ -368,7 +370,7 @@ def test_what_is_saved_loads_again(tmp_path, options):
             assert loaded.encode(text) == tokenizer.encode(text)
             assert loaded.special_ids == tokenizer.special_ids
             assert loaded.decode(loaded.encode(text).ids) == tokenizer.decode(tokenizer.encode(text).ids)
-    assert loaded.id("<e>") == len(MODEL.pieces)
+    assert loaded.id("<e>") == len(MODEL.pieces) + 1
     model = Unigram.load(tmp_path / "spiece.model").model
     assert model == replace(MODEL, add_dummy_prefix=options.get("prepend") != "never", rule_name=model.rule_name)
 
@@ -376,7 +378,7 @@ def test_what_is_saved_loads_again(tmp_path, options):
 def test_special_tokens_after_the_pieces(tmp_path):
     """A file whose [CLS] is no piece but an added token: it gets the next id, here and after saving."""
     pieces = ["[X]" if piece == "[CLS]" else piece for piece in MODEL.pieces]
-    tokenizer = Unigram(replace(MODEL, pieces=pieces), FAST.normal, added=dict.fromkeys(SPECIALS.values(), True))
+    tokenizer = Unigram(replace(MODEL, pieces=pieces), FAST.normal, added=dict.fromkeys(SPECIALS.values(), Added()))
     assert tokenizer.cls_id == len(pieces) == len(tokenizer) - 1
     tokenizer.save(tmp_path)
     assert Unigram.load(tmp_path).encode("the [CLS]") == tokenizer.encode("the [CLS]")
@@ -471,8 +473,8 @@ LOOP = struct.pack("<257I", 1024, *UNITS) + b"\0"  # a node that is its own chil
         (edited("pre_tokenizer", value=None), "Metaspace"),
         (edited("pre_tokenizer", "pretokenizers", 1, "split", value=False), "Metaspace"),
         (edited("decoder", "prepend_scheme", value="never"), "decoder"),
-        (edited("post_processor", value=None), "post_processor"),
-        (edited("added_tokens", 0, "normalized", value=True), "normalized"),
+        (edited("post_processor", "special_tokens", "[SEP]", "ids", value=[3]), "post_processor"),
+        (edited("added_tokens", 0, "normalized", value=True), "otherwise"),
         (edited("added_tokens", 0, "id", value=7), "id 7"),
         (edited("added_tokens", value=None), "added_tokens"),
     ],

@@ -20,6 +20,7 @@ from texts import edited
 from minibert import tokenizers
 from minibert.errors import InputError
 from minibert.tokenizers import characters, merges
+from minibert.tokenizers.added import Added
 from minibert.tokenizers.encoding import truncated_lengths
 from minibert.tokenizers.wordpiece import SPECIALS, WordPiece
 
@@ -186,12 +187,16 @@ def test_decode_cleans_up():
     lambda: WordPiece([*VOCABULARY, "a"]),
     lambda: SMALL.ids("a\ud800"),
     lambda: SMALL.encode("a", "\udcff"),
-    lambda: WordPiece([*VOCABULARY, ""]),
+    lambda: WordPiece([*VOCABULARY, 3]),
+    lambda: WordPiece(VOCABULARY, around="x"),
+    lambda: WordPiece(VOCABULARY, recipe="x"),
+    lambda: WordPiece(VOCABULARY, cleanup=1),
+    lambda: WordPiece(VOCABULARY, added={"a": True}),
     lambda: WordPiece([*VOCABULARY, "a\nb"]),
-    lambda: WordPiece(VOCABULARY, added={"\ud800": True}),
+    lambda: WordPiece(VOCABULARY, added={"\ud800": Added()}),
     lambda: WordPiece([piece for piece in VOCABULARY if piece != "[MASK]"]),
     lambda: WordPiece(VOCABULARY, specials={"pad": "[PAD]"}),
-    lambda: WordPiece(VOCABULARY, added={"": True}),
+    lambda: WordPiece(VOCABULARY, added={"": Added()}),
 ])  # fmt: skip
 def test_unusable_arguments(call):
     with pytest.raises(InputError) as error:
@@ -342,7 +347,7 @@ def test_training_is_the_same_in_every_process():
 
 @pytest.mark.parametrize("options", [{}, {"lowercase": False}, {"strip_accents": False, "split_cjk": False}])
 def test_what_is_saved_loads_again(tmp_path, options):
-    tokenizer = WordPiece(VOCABULARY, added={"<e>": False, "<f>": True}, **options)
+    tokenizer = WordPiece(VOCABULARY, added={"<e>": Added(special=False), "<f>": Added()}, **options)
     tokenizer.save(tmp_path)
     text = "Hello <e>ÉTÉ<f> 中文 unaffable[MASK]"
     for path in (tmp_path, tmp_path / "tokenizer.json"):
@@ -368,6 +373,8 @@ def _file(name, data):
     def edit(folder):
         if name != "tokenizer.json":
             (folder / "tokenizer.json").unlink()
+        if name == "vocab.txt":  # the added tokens have other ids than its lines then
+            (folder / "tokenizer_config.json").unlink()
         (folder / name).write_bytes(data)
 
     return edit
@@ -385,26 +392,31 @@ def _file(name, data):
         (_file("vocab.txt", b"[PAD]\n[CLS]\n[SEP]\n[MASK]\n"), "[UNK]"),
         (_file("vocab.txt", b"[UNK]\n[PAD]\n[SEP]\n[MASK]\n"), "[CLS]"),
         (_file("vocab.txt", b"[UNK]\na\n[CLS]\na\n"), "twice"),
-        (_file("vocab.txt", b"[UNK]\n\n[CLS]\n"), "piece 1"),
-        (_file("vocab.txt", b""), "piece 0"),
+        (_file("vocab.txt", b"[UNK]\n\n[CLS]\n"), "[PAD]"),
+        (_file("vocab.txt", b""), "vocabulary of 0 pieces"),
+        (_file("tokenizer_config.json", b'{"never_split": ["a"]}'), "never_split"),
         (_file("tokenizer_config.json", b'{"do_basic_tokenize": false}'), "do_basic_tokenize"),
         (_file("tokenizer_config.json", b'{"do_lower_case": "no"}'), "do_lower_case"),
         (edited("model", "type", value="BPE"), "BPE"),
         (edited("model", value=None), "model"),
         (edited("model", "unk_token", value="[WHAT]"), "[WHAT]"),
-        (edited("model", "vocab", value={"a": 1, "b": 2}), "ids"),
+        (edited("model", "vocab", value={"a": 1, "b": 1}), "ids"),
+        (edited("model", "vocab", value={"a": 1, "b": -1}), "ids"),
+        (edited("model", "vocab", value={"a": 1, "b": 1 << 20}), "ids"),
         (edited("model", "vocab", "a", value="0"), "ids"),
         (edited("model", "continuing_subword_prefix", value="@@"), "@@"),
         (edited("model", "max_input_chars_per_word", value=None), "max_input_chars_per_word"),
         (edited("normalizer", "type", value="NFKC"), "NFKC"),
-        (edited("normalizer", "clean_text", value=False), "clean_text"),
+        (edited("normalizer", "clean_text", value=0), "normalizer"),
         (edited("normalizer", "lowercase", value=False), "tokenizer_config"),
         (edited("normalizer", "strip_accents", value="yes"), "strip_accents"),
-        (edited("pre_tokenizer", value={"type": "Whitespace"}), "Whitespace"),
-        (edited("post_processor", value=None), "post_processor"),
-        (edited("post_processor", "pair", 4, value={"SpecialToken": {"id": "[SEP]", "type_id": 0}}), "post_processor"),
+        (edited("pre_tokenizer", value={"type": "Digits"}), "Digits"),
+        (edited("pre_tokenizer", value=None), "pre_tokenizer"),
+        (edited("normalizer", "type", value="Nmt"), "Nmt"),
+        (edited("post_processor", "special_tokens", "[SEP]", "ids", value=[3]), "post_processor"),
         (edited("decoder", "prefix", value=""), "decoder"),
-        (edited("added_tokens", 0, "lstrip", value=True), "lstrip"),
+        (edited("added_tokens", 0, "lstrip", value=True), "otherwise"),
+        (edited("added_tokens", 0, "lstrip", value=3), "lstrip"),
         (edited("added_tokens", 0, "id", value=7), "id 7"),
         (edited("added_tokens", 0, value=3), "added token"),
         (edited("added_tokens", value=None), "added_tokens"),

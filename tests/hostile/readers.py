@@ -18,7 +18,7 @@ import numpy as np
 
 import minibert
 from minibert import cli, corpus, families, generation, inference, pretraining, tokenizers, training
-from minibert.checkpoint import safetensors
+from minibert.checkpoint import growing, safetensors
 from minibert.corruption import segmentation, similarity
 from minibert.golden import candidate
 from minibert.golden import case as cases
@@ -140,6 +140,49 @@ def interrupted() -> list[Tree]:
     return trees
 
 
+@functools.cache
+def vectors() -> list[Tree]:
+    """Directories that say how vectors are made."""
+    bert, dumped = published("bert"), mutation.dumped
+    width = json.loads(bert["config.json"])["hidden_size"]
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense", "3_Normalize": "Normalize"}
+    listed = [{"idx": i, "path": path, "type": f"sentence_transformers.models.{kind}"}
+              for i, (path, kind) in enumerate(kinds.items())]  # fmt: skip
+    with scratch() as folder:
+        layer = {"linear.weight": np.ones((3, 2 * width), "f4"), "linear.bias": np.ones(3, "f4")}
+        safetensors.write(folder / "x", layer)
+        weights = (folder / "x").read_bytes()
+    modes = {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}
+    whole = bert | {
+        "modules.json": dumped(listed), "1_Pooling/config.json": dumped(modes), "2_Dense/model.safetensors": weights,
+        "2_Dense/config.json": dumped({"in_features": 2 * width, "out_features": 3, "bias": True}),
+        "sentence_bert_config.json": dumped({"max_seq_length": 12, "do_lower_case": True}),
+        "config_sentence_transformers.json": dumped({"prompts": {"q": "the "}, "default_prompt_name": "q"}),
+    }  # fmt: skip
+    newer = {"pooling_mode": ["lasttoken", "max"], "embedding_dimension": width, "include_prompt": True}
+    return [whole, bert | {"modules.json": dumped(listed[:2]), "1_Pooling/config.json": dumped(newer)}]
+
+
+def caches() -> list[Tree]:
+    """A hub's cache, of a model with a head that nobody knows, under the names of a wrapper."""
+    bert = published("bert")
+    tensors = {f"module.{name}": array for name, array in model("bert").state_dict().items()}
+    with scratch() as folder:
+        safetensors.write(folder / "x", tensors | {"module.classifier.weight": np.ones((2, 3), "f4")})
+        files = bert | {"model.safetensors": (folder / "x").read_bytes()}
+    placed = {f"snapshots/0a1b2c/{name}": data for name, data in files.items()}
+    return [placed, placed | {"refs/main": b"0a1b2c"}]
+
+
+def halves() -> list[Tree]:
+    """Files that grew to some rows."""
+    with scratch() as folder:
+        with contextlib.suppress(ZeroDivisionError), growing.growing(folder / "out", {"a": 1}, 8) as file:
+            file.add(bytes(12), ["one", "two", "three"])
+            raise ZeroDivisionError
+        return [tree_of(folder)]
+
+
 def vocabularies(kind: str) -> Callable[[], list[Tree]]:
     """Every layout of the files of a kind of tokenizer."""
     return lambda: _layouts(kind, tokenizer(kind))
@@ -152,7 +195,25 @@ def _layouts(kind: str, spoken: Any) -> list[Tree]:
     own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
     settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
     added = {"added_tokens.json": mutation.dumped({"<extra>": len(spoken), "two words": len(spoken) + 1})}
-    return [whole, own, own | settings, own | settings | added, {"tokenizer.json": whole["tokenizer.json"]}]
+    return [whole, own, own | settings, own | added | {name: settings[name] for name in settings if "map" in name},
+            *({"tokenizer.json": data} for data in (whole["tokenizer.json"], *_older(whole["tokenizer.json"])))]
+
+
+def _older(data: bytes) -> list[bytes]:
+    """A tokenizer.json as other years and programs wrote it."""
+    content = json.loads(data)
+    model, tokens = content["model"], content["added_tokens"]
+    untyped = {key: value for key, value in model.items() if key != "type"}
+    if "merges" in model:
+        untyped["merges"] = [" ".join(pair) for pair in model["merges"]]
+    following = max(model["vocab"].values()) + 1 if isinstance(model["vocab"], dict) else len(model["vocab"])
+    flags = {"single_word": True, "lstrip": True, "rstrip": True, "normalized": True, "special": False}
+    word = {"id": following + 3, "content": "Cat dog"} | flags
+    nested = {"type": "Sequence", "normalizers": [step for step in [content["normalizer"]] if step]}
+    composed = {"type": "Sequence", "normalizers": [{"type": kind} for kind in ("NFKC", "Lowercase", "StripAccents")]}
+    edits = [{"model": untyped}, {"added_tokens": [*tokens, word]}, {"normalizer": nested, "post_processor": None}]
+    edits.append({"normalizer": composed, "pre_tokenizer": {"type": "Whitespace"}})  # a WordPiece's alone
+    return [mutation.dumped(content | edit) for edit in edits[: 4 if model["type"] == "WordPiece" else 3]]
 
 
 def running() -> list[Tree]:
@@ -444,6 +505,22 @@ def _directory(rng: Random) -> Arguments:
     return [rng.choice(("load", "load", "load", "info", "json", "embed", "fill-mask", "memory")), mutation.text(rng)]
 
 
+def _embedded(root: Path, arguments: Arguments) -> int | None:
+    how, text = arguments
+    if how == "command":
+        given = f"the cat\n{text}".encode("utf-8", "replace")
+        return command("embed", root, "-o", root.parent / "out" / "x.npy", stdin=given)
+    minibert.embed(root, ["the cat", text])
+    return None
+
+
+def _grown(root: Path, arguments: Arguments) -> None:
+    with growing.growing(root / "out", {"a": 1}, 8, resume=True) as file:
+        for texts in file.rest(iter([["one"], ["two", "three", "four"]])):
+            file.add(bytes(4 * len(texts)), texts)
+        file.finish(bytes(8))
+
+
 def _written(root: Path, arguments: Arguments) -> int | None:
     how, text, option, odd = arguments
     if how in ("json", "text"):
@@ -659,6 +736,11 @@ READERS: dict[str, Reader] = {
     "electra": Reader(lambda: [published("electra")], _model, _directory, share=5),
     "shards": Reader(lambda: [sharded()], _model, _directory, share=5),
     "pending": Reader(interrupted, _model, _directory, share=5),
+    "vectors": Reader(
+        vectors, _embedded, lambda rng: [rng.choice(("command", "call")), mutation.text(rng)], share=6
+    ),
+    "cache": Reader(caches, _model, _directory, share=3),
+    "growing": Reader(halves, _grown, share=2, writes=True),
     "writing": Reader(writers, _written, _writing, share=6),
     "safetensors": Reader(single_files, _tensors, share=12),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),

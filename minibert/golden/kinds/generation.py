@@ -95,10 +95,8 @@ def computed(
     with ExitStack() as stack:
         entered(stack, around)
         found["logits"] = generation.forced(going_on, start(p, config, prompts), given["inputs/forced"])
-        network = ModuleType(module.__name__)
-        vars(network).update(vars(module), start=start, step=step)
         for name, settings in runs.items():
-            begun = generation.begun(network, p, config, prompts, settings, {})
+            begun = generation.begun(module, p, config, prompts, settings, None, (start, step))
             uniforms = given["inputs/uniforms"] if settings.get("do_sample") else None
             written = generation.written(going_on, begun, uniforms=uniforms)
             more = prompts["input_ids"].shape[1] + NEW - written.ids.shape[1]
