@@ -112,7 +112,7 @@ def test_what_developers_need_is_not_shown(capsys):
 
 
 def test_a_mistake_goes_by_its_number_too(capsys):
-    assert [cli.main(["mistakes", id]) for id in ("A4", "a04", "A04")] == [0, 0, 0]
+    assert [cli.main(["mistakes", id]) for id in ("T1", "t01", "T01")] == [0, 0, 0]
     printed = capsys.readouterr().out
     assert printed == 3 * printed[: len(printed) // 3]
 
@@ -126,13 +126,9 @@ def test_verify_ends_with_a_summary(capsys, monkeypatch):
 
 
 def test_a_shipped_candidate_goes_by_its_name(capsys, tmp_path, monkeypatch):
-    """From anywhere, in lines of a terminal."""
+    """From anywhere, in lines of a terminal; the wrong one: test_progress.py."""
     monkeypatch.chdir(tmp_path)
     assert set(shipped()) == {"right-torch-port", "wrong-torch-port"}
-    assert cli.main(["check", "bert/published", "wrong-torch-port"]) == 1
-    table, _, rest = capsys.readouterr().out.partition("\nx floor:")
-    assert max(map(len, table.splitlines())) < 80
-    assert "\nthe mistake is A04:" in rest
     assert cli.main(["check", "bert/published", "right-torch-port", "--every"]) == 0
     table = capsys.readouterr().out.partition("\nx floor:")[0]
     assert max(map(len, table.splitlines())) < 80
@@ -144,7 +140,7 @@ def test_every_mistake_fits():
         assert max(map(len, "\n".join(page.lines(entry)).splitlines())) < 80, entry.id
 
 
-@pytest.mark.parametrize("command", ["mistakes", "mistakes A04", "mistakes gpt2-01", "gradcheck gelu attention"])
+@pytest.mark.parametrize("command", ["mistakes", "mistakes A04", "gradcheck gelu cross_entropy"])
 def test_lines_of_a_list_fit(command, capsys):
     assert cli.main(command.split()) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) < 80

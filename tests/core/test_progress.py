@@ -199,7 +199,9 @@ def test_a_long_command_says_what_it_is_doing(command, told, monkeypatch, tmp_pa
     for each in told:
         assert f"\r{each}" in written
     assert made.screen(written) == [""]
-    assert capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.partition("\nx floor:")[0].splitlines())) < 80
+    assert ("\nthe mistake is A04:" in printed) == command.startswith("check")
 
 
 @terminal
