@@ -9,11 +9,27 @@ from typing import Any, NoReturn
 
 import minibert
 from minibert import commands, streams
+from minibert.config import nearest, shown
 from minibert.errors import InputError
+from minibert.options import ending
+
+HIDDEN = argparse.SUPPRESS
+
+
+class _Help(argparse.HelpFormatter):
+    """Paragraphs are filled; a line that is indented, and the one before it, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = text.splitlines()
+        return "\n".join(line if line.startswith(" ") else super(_Help, self)._fill_text(line, width, indent)
+                         for line in lines)  # fmt: skip
 
 
 class _Parser(argparse.ArgumentParser):
     _mixing = False
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **{"formatter_class": _Help, **options})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Options may stand before, between and after the texts, which plain argparse allows from Python 3.12 on."""
@@ -23,9 +39,20 @@ class _Parser(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         self._mixing = True
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            namespace, unknown = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._mixing = False
+        if unknown:
+            words = [word for word in unknown if word.startswith("-")] or unknown
+            name = words[0].partition("=")[0]
+            known = [option for option, action in self._option_string_actions.items() if action.help is not HIDDEN]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{nearest(name, known)}")
+        return namespace, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            there = f"there are: {', '.join(map(str, action.choices))}"
+            raise argparse.ArgumentError(action, f"unknown {shown(value)}{nearest(value, action.choices)}; {there}")
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
@@ -47,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 def _code(argv: list[str] | None) -> int:
     try:
         words = sys.argv[1:] if argv is None else argv
-        args = _parser(words).parse_args(words)
+        args = parser(words).parse_args(words)
         return args.run(args) or 0
     except SystemExit as done:  # --help, --version
         return done.code or 0
@@ -79,9 +106,11 @@ def _complain(message: object, code: int = 2) -> int:
     return code
 
 
-def _parser(words: list[str]) -> argparse.ArgumentParser:
+def parser(words: list[str]) -> argparse.ArgumentParser:
     """The parser of the command that the words begin with, else of all there are."""
-    parser = _Parser(prog="minibert", description="A NumPy-only reference engine of BERT-family models.")
+    about = "A NumPy-only reference engine of BERT-family models and GPT-2."
+    examples = ending("check bert/published wrong-torch-port", "pretrain bert", "COMMAND --help", one="a difference")
+    parser = _Parser(prog="minibert", description=about, epilog=examples)
     parser.add_argument("--version", action="version", version=f"minibert {minibert.__version__}")
     inner = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))

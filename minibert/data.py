@@ -18,10 +18,8 @@ import itertools
 import json
 import os
 import re
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +34,7 @@ from minibert.corpus import Part
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.processes import mapped
+from minibert.progress import over
 
 Texts = Sequence[Sequence[str]]
 
@@ -215,7 +214,9 @@ def made(recipe: Recipe, texts: Part, part: str, folder: Path, processes: int = 
         training.discard(places[number])
     if missing:
         write = functools.partial(_written, recipe, part, places)
-        for _ in _said(mapped(write, _shards(texts, missing.__contains__), processes), part, len(missing)):
+        shards = mapped(write, _shards(texts, missing.__contains__), processes)
+        named = f"{part.replace('_', '-')} text: shard"
+        for _ in over(shards, named, len(missing), kept=len(missing) > 1):
             pass
     return Rows(recipe, places)
 
@@ -286,17 +287,3 @@ def _fitting(recipe: Recipe, place: Path) -> bool:
 def _sha256(path: Path) -> str:
     with reading.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _said(done: Iterable, part: str, count: int, every: float = 5.0) -> Iterator[None]:
-    """Says how many shards are done: one line that renews itself on a terminal, else a line now and then."""
-    last, terminal = time.perf_counter(), sys.stderr.isatty()
-    for number, _ in enumerate(done, 1):
-        now = time.perf_counter()
-        if count > 1 and (terminal or now - last >= every):
-            last = now
-            line = f"{part.replace('_', ' ')} text: {number} of {count} shards"
-            end = "" if terminal and number < count else "\n"
-            with contextlib.suppress(OSError):  # where it cannot be said, the work goes on
-                print(f"\r{line}" if terminal else line, end=end, file=sys.stderr, flush=True)
-        yield

@@ -8,6 +8,7 @@ A network is a family's module. One whose loss terms over one `encode` cannot sa
 has a `loss`, `loss_backward`, `labels`, `heads`, `needs`, `counts` and `right` of its own, which are then taken here.
 """
 
+import functools
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -146,7 +147,7 @@ def loss(
     out, c["encode"] = network.encode(p, config, batch, keep=keep)
     read = {term.reads for term in terms.values()}
     c["idle"] = {name: value for name, value in out.items() if isinstance(value, np.ndarray) and name not in read}
-    total = 0
+    weighted = []
     for name, term in terms.items():
         h, dropped = out[term.reads], {}
         if term.dropout:
@@ -158,8 +159,8 @@ def loss(
             table=table, total=given.get(name), dense=dense, **term.constants,
         )  # fmt: skip
         c["terms"][name], c[name] = value, {**own, **dropped}
-        total = total + value * value.dtype.type(term.weight)
-    return np.asarray(total), c
+        weighted.append(value * value.dtype.type(term.weight))
+    return np.asarray(functools.reduce(np.add, weighted)), c  # sum()'s 0 widens in NumPy 1
 
 
 def loss_backward(c: Tree) -> Tree:

@@ -42,6 +42,13 @@ class Options:
             require(fits, f"{field.name} is {shown(value)}; it must be {allowed}")
 
 
+def ending(*examples: str, one: str = "") -> str:
+    """The end of a command's help: examples of it, and its exit codes; one: what 1 means, where it can come."""
+    codes = ["0 fine", *([f"1 {one}"] if one else []), "2 unusable input, in one line", "130 Ctrl-C"]
+    shown = "".join(f"  minibert {example}\n" for example in examples)
+    return f"examples:\n{shown}\nExit codes: {'; '.join(codes)}."
+
+
 def files(options: type) -> list[str]:
     """The names of the fields that name files."""
     return [field.name for field in dataclasses.fields(options) if field.metadata.get("file")]
@@ -52,7 +59,7 @@ def files(options: type) -> list[str]:
 class Text(Options):
     """A vocabulary, learnt from the training text."""
 
-    vocab_size: int = option(4000, "pieces of the vocabulary that is learnt", least=1, most=1 << 20)
+    vocab_size: int = option(4000, "learn a vocabulary of so many pieces", least=1, most=1 << 20)
     lowercase: bool = option(True, "make the text lower-case, and drop its accents")
 
 
@@ -60,18 +67,19 @@ class Text(Options):
 class Rows(Text):
     """Rows of tokens."""
 
-    seq_length: int = option(64, "tokens of a row", least=8, most=LONGEST)
-    duplicates: int = option(8, "passes over the text, each with rows and masks of its own", least=1, most=1000)
+    seq_length: int = option(64, "make rows of so many tokens", least=8, most=LONGEST)
+    duplicates: int = option(8, "pass over the text so many times, with rows and masks of their own",
+                             least=1, most=1000)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Masked(Rows):
     """Some tokens of a row are masked, and asked for."""
 
-    masking: str = option("static", "static: masked once; dynamic: anew each time that a row is served",
+    masking: str = option("static", "mask a row once, or anew each time that it is served",
                           among=("static", "dynamic"))  # fmt: skip
-    rate: float = option(0.15, "share of the tokens that are asked for")
-    max_predictions: int = option(0, "most targets of a row; 0: the rate's share of seq_length", least=0)
+    rate: float = option(0.15, "ask for this share of the tokens")
+    max_predictions: int = option(0, "ask for at most so many tokens of a row; 0: the rate's share", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,4 +97,4 @@ class Masked(Rows):
 class Pairs(Masked):
     """Rows of two segments."""
 
-    short_rate: float = option(0.1, "share of rows cut to a random length (short_seq_prob)", least=0, most=1)
+    short_rate: float = option(0.1, "cut this share of the rows to a random length (short_seq_prob)", least=0, most=1)

@@ -54,6 +54,7 @@ from minibert.config import require
 from minibert.errors import InputError, WriteError, printable
 from minibert.options import option
 from minibert.processes import require_number
+from minibert.progress import doing
 
 RECORD, DATA, LOG, REPORT, FORMAT = "run.json", "data", "log.jsonl", "report.json", "minibert-run/1"
 Run = dict[str, Any]
@@ -67,20 +68,20 @@ PARAMETERS = 1 << 33
 class Options(options.Options):
     """What decides a run's bits, beside the corpus, the model's configuration and the options of the family's data."""
 
-    steps: int = option(3000, "updates")
-    batch_size: int = option(16, "rows an update")
-    accumulate: int = option(2, "micro-batches an update, computed side by side where there are cores")
-    held_out: float = option(0.1, "share of the text that is kept for evaluation; from 1 on a number of documents")
-    learning_rate: float = option(2e-3, "the highest")
-    warmup: float = option(0.1, "share of the steps; from 1 on a number of steps", least=0)
-    optimizer: str = option("bert_adam", f"one of: {', '.join(optim.OPTIMIZERS)}")
-    schedule: str = option("bert", f"one of: {', '.join(optim.SCHEDULES)}")
-    weight_decay: float = option(0.1, "of the parameters that decay")
-    clip_norm: float = option(1.0, "the norm that a gradient is cut to")
-    dropout_steps: int = option(0, "no dropout from this step on; 0: always with it", least=0,
+    steps: int = option(3000, "make so many updates")
+    batch_size: int = option(16, "compute each update from so many rows")
+    accumulate: int = option(2, "compute them in so many parts, side by side where there are cores")
+    held_out: float = option(0.1, "keep this share of the text for the evaluation; from 1 on so many documents")
+    learning_rate: float = option(2e-3, "let the learning rate rise to this")
+    warmup: float = option(0.1, "let it rise over this share of the steps; from 1 on so many steps", least=0)
+    optimizer: str = option("bert_adam", "update the parameters by this rule", among=tuple(optim.OPTIMIZERS))
+    schedule: str = option("bert", "let the learning rate fall by this rule", among=tuple(optim.SCHEDULES))
+    weight_decay: float = option(0.1, "let weights decay at this rate")
+    clip_norm: float = option(1.0, "cut a gradient to this norm")
+    dropout_steps: int = option(0, "drop out nothing from this step on; 0: always drop out", least=0,
                                 most=training.LIMITS["steps"])  # fmt: skip
-    seed: int = option(0, "of everything that is drawn")
-    dtype: str = option("float32", "of the parameters", among=("float32", "float64"))
+    seed: int = option(0, "begin all that is drawn from this number")
+    dtype: str = option("float32", "compute in this precision", among=("float32", "float64"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -349,7 +350,8 @@ def _require_record(run: Run) -> None:
 def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]:
     files = request.get("corpus_files")
     documents = corpus.Files(files) if files else corpus.default_documents()
-    return documents, corpus.survey(documents)
+    with doing("reading the text"):
+        return documents, corpus.survey(documents)
 
 
 def _record(directory: Path, run: Run) -> None:
@@ -374,8 +376,10 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     settings, own = options_of(module, run["options"])
     text, apart = corpus.split(documents, settings.held_out, settings.seed, survey.sizes)
     _say("corpus", f"{len(survey.sizes):,} documents, {survey.sentences:,} sentences; {len(apart)} documents held out")
-    tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
-    studied = data.studied(module, tokenizer, own, text, processes)
+    with doing("learning the vocabulary"):
+        tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
+    with doing("studying the text"):
+        studied = data.studied(module, tokenizer, own, text, processes)
     recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied)
     rows = data.made(recipe, text, "train", directory / DATA, processes)
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
@@ -392,7 +396,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     with training.sharing(threads, plan.accumulate):
         dropped = settings.dropout_steps or settings.steps
         training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step, step < dropped))
-        report = _report(model, rows, held_out, threads, settings.seed)
+        with doing("evaluating on the held-out text"):
+            report = _report(model, rows, held_out, threads, settings.seed)
     try:
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers

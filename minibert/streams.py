@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, BinaryIO
 
-from minibert import reading
+from minibert import progress, reading
 from minibert.errors import InputError
 
 INPUT = "standard input"
@@ -30,6 +30,7 @@ class _Output:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        progress.clear()
         return self._tried(self._stream.write, text)
 
     def flush(self) -> None:

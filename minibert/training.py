@@ -33,8 +33,9 @@ from minibert import families, kernels, objective, optim, reading, tree
 from minibert.batches import by_length, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
-from minibert.config import real, require, shown
+from minibert.config import one_of, real, require, shown
 from minibert.errors import InputError, WriteError, printable
+from minibert.progress import Progress
 
 Batch = dict[str, Any]
 
@@ -79,8 +80,7 @@ class Plan:
         require(self.batch_size % self.accumulate == 0,
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
         for name, known in (("optimizer", optim.OPTIMIZERS), ("schedule", optim.SCHEDULES)):
-            require(getattr(self, name) in known,
-                    f"unknown {name} {getattr(self, name)!r}; there are {', '.join(known)}")
+            one_of(name, getattr(self, name), known)
 
 
 def draws(seed: int, purpose: str, *counters: int) -> np.random.Generator:
@@ -351,46 +351,7 @@ def _log(file: Any, entry: dict) -> None:
             line = line[file.write(line):]
 
 
-# ------------------------------------------------------------------------------------------- progress, interrupt
-
-class Progress:
-    """One line that renews itself on a terminal (tqdm's bar where it is installed); else a line now and then."""
-
-    def __init__(self, done: int, total: int, every: float = 5.0):
-        self.first, self.total, self.every = done, total, every
-        self.start = self.last = time.perf_counter()
-        self.terminal = sys.stderr.isatty()
-        self.bar = None
-        if self.terminal:
-            with contextlib.suppress(ImportError):
-                from tqdm import tqdm
-                self.bar = tqdm(total=total, initial=done, unit="step", file=sys.stderr, dynamic_ncols=True)
-
-    def show(self, done: int, text: str) -> None:
-        """Says where the run stands after `done` steps; where that cannot be said, the run goes on."""
-        with contextlib.suppress(OSError):
-            self._show(done, text)
-
-    def _show(self, done: int, text: str) -> None:
-        now = time.perf_counter()
-        if self.bar is not None:
-            self.bar.set_postfix_str(text, refresh=False)
-            self.bar.update(done - self.bar.n)
-        elif done == self.total or now - self.last >= (0.2 if self.terminal else self.every):
-            self.last = now
-            left = round((now - self.start) / (done - self.first) * (self.total - done))
-            line = f"step {done}/{self.total}  {text}  {left // 60}:{left % 60:02d} left"
-            print(f"\r{line:<100}" if self.terminal else line, end="" if self.terminal else "\n",
-                  file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Leaves the last line standing."""
-        with contextlib.suppress(OSError):
-            if self.bar is not None:
-                self.bar.close()
-            elif self.terminal:
-                print(file=sys.stderr)
-
+# ----------------------------------------------------------------------------------------------------- interrupt
 
 @contextlib.contextmanager
 def interruption() -> Iterator[threading.Event]:
@@ -470,7 +431,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
     asleep = _asleep(rates, model.params, state["step"])
     rates = rates or (lambda path, step: rate(step))
     stage = getattr(model.module, "stage", lambda *_: ())
-    progress = Progress(state["step"], plan.steps)
+    progress = Progress("step", plan.steps, state["step"], kept=True)
     heads = objective.heads(model.module, model.config)
     short = {term: head.SHORT for term, head in heads.items() if hasattr(head, "SHORT")}
     recent: deque[dict] = deque(maxlen=50)
@@ -502,7 +463,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
             _log(log, recent[-1])
-            progress.show(step + 1, _said(recent, short))
+            progress.show(step + 1, *_said(recent, short))
             done = state["step"] == plan.steps
             if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
                 with written(run / "log.jsonl"):
@@ -544,8 +505,8 @@ def _finite(step: int, loss: float, grads: Any, clip_norm: float, names: dict[st
         raise InputError(f"training stopped at step {step}, loss {loss}: {error}") from None
 
 
-def _said(recent: deque[dict], short: dict[str, str]) -> str:
-    """The means of the last steps, for the progress line; short: names of terms."""
+def _said(recent: deque[dict], short: dict[str, str]) -> list[str]:
+    """The means of the last steps, for the progress line, the loss first; short: names of terms."""
     said: dict[str, list[float]] = {}
     for name, value in (item for entry in recent for item in tree.items(entry)):
         said.setdefault(name, []).append(value)
@@ -553,4 +514,4 @@ def _said(recent: deque[dict], short: dict[str, str]) -> str:
     asked = [name.partition(".")[2] for name in said if name.startswith("terms.")]
     right = {term: f" ({mean[f'accuracies.{term}']:.1%})" for term in asked if f"accuracies.{term}" in mean}
     terms = (f"{short.get(term, term)} {mean[f'terms.{term}']:.3f}{right.get(term, '')}" for term in asked)
-    return f"loss {mean['loss']:.3f}  {'  '.join(terms)}  {mean['tokens_per_second']:,.0f} tokens/s"
+    return [f"loss {mean['loss']:.3f}", *terms, f"{mean['tokens_per_second']:,.0f} tokens/s"]

@@ -2,7 +2,9 @@
 
 Each has `parser(commands)`, which adds the command to argparse's sub-parsers and sets `run`, a function of the parsed
 arguments that returns the exit code, None for 0. A parser's `complete(words)`, where it is set, is called with the
-command's words before they are parsed.
+command's words before they are parsed. Its help ends with `options.ending`. An argument has the values that shells
+complete as `choices`, or gives them when its `completer()` is called. What may take longer than two seconds says so
+through `progress`.
 """
 
 import sys

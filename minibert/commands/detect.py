@@ -8,19 +8,24 @@ from typing import Any
 import minibert
 from minibert import commands, inference, streams
 from minibert.errors import printable
+from minibert.options import ending
+from minibert.progress import doing
 
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
-    command = commands.add_parser("detect", help="how probable it is that each token was replaced (ELECTRA)")
+    about = "how probable it is that each token was replaced (ELECTRA)"
+    examples = ending('detect runs/electra "the cat sat on the keyboard"', "detect runs/electra --json < texts.txt")
+    command = commands.add_parser("detect", help=about, description=f"Says {about}.", epilog=examples)
     command.set_defaults(run=_detect)
-    command.add_argument("directory", metavar="DIR")
-    command.add_argument("text", nargs="*", help="texts; default: lines of standard input")
+    command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
+    command.add_argument("text", nargs="*", metavar="TEXT", help="texts; default: lines of standard input")
     command.add_argument("--json", action="store_true", help="one JSON object a text")
 
 
 def _detect(args: argparse.Namespace) -> None:
-    model = minibert.load(args.directory)
+    with doing(f"loading {args.directory}"):
+        model = minibert.load(args.directory)
     terminal = sys.stdout.isatty()
     for text in streams.texts(args.text):
         found = inference.replaced_tokens(model, text)

@@ -18,6 +18,7 @@ from minibert.checkpoint import atomic, growing
 from minibert.checkpoint.directory import OWNED
 from minibert.config import whole
 from minibert.errors import InputError
+from minibert.options import ending
 
 PART = 1024  # texts that are read, sorted by length and answered together
 HEAD = 128  # bytes in front of an .npy file's numbers
@@ -26,10 +27,12 @@ DRAWN = 0.5  # seconds between two lines on the terminal
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
+    examples = ending("embed DIR texts.txt -o vectors.npy", "embed DIR --pooling cls --normalize < texts.txt")
     command = commands.add_parser(
         "embed", help="a vector for each line of text",
         description="A vector for each line of text, made as the directory's modules.json says, else the mean of the "
         "tokens' states. A file is read in windows of 1,024 lines, standard input as its lines come.",
+        epilog=examples,
     )  # fmt: skip
     command.set_defaults(run=_embed)
     command.add_argument("directory", metavar="DIR")

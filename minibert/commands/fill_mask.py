@@ -9,21 +9,26 @@ import minibert
 from minibert import commands, inference, streams
 from minibert.config import whole
 from minibert.errors import printable
+from minibert.options import ending
+from minibert.progress import doing
 
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
-    command = commands.add_parser("fill-mask", help="the most probable tokens for each [MASK]")
+    about = "the most probable tokens for each [MASK]"
+    examples = ending('fill-mask runs/bert "the [MASK] of a list"', "fill-mask runs/bert --top 3 --json < texts.txt")
+    command = commands.add_parser("fill-mask", help=about, description=f"Says {about}.", epilog=examples)
     command.set_defaults(run=_fill_mask)
-    command.add_argument("directory", metavar="DIR")
-    command.add_argument("text", nargs="*", help="texts with [MASK]; default: lines of standard input")
-    command.add_argument("--top", type=int, default=5, metavar="N")
+    command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
+    command.add_argument("text", nargs="*", metavar="TEXT", help="texts with [MASK]; default: lines of standard input")
+    command.add_argument("--top", type=int, default=5, metavar="N", help="so many tokens for each; default 5")
     command.add_argument("--json", action="store_true", help="one JSON object a text")
 
 
 def _fill_mask(args: argparse.Namespace) -> None:
     whole("--top", args.top, 1)
-    model = minibert.load(args.directory)
+    with doing(f"loading {args.directory}"):
+        model = minibert.load(args.directory)
     for text in streams.texts(args.text):
         guesses = inference.masked_words(model, text, args.top)
         if args.json:

@@ -11,6 +11,8 @@ import minibert
 from minibert import commands, generation, inference, streams
 from minibert.config import whole
 from minibert.errors import InputError, printable
+from minibert.options import ending
+from minibert.progress import doing
 
 # option: (its setting, the option without which it says nothing)
 SETTINGS = {
@@ -29,10 +31,15 @@ def parser(commands: Any) -> None:
     """Adds the command to the command line."""
     about = "what comes after a text"
     more = "Settings that are not given are those of generation_config.json in DIR."
-    command = commands.add_parser("generate", help=about, description=f"Writes {about}. {more}")
+    examples = ending(
+        'generate runs/gpt2 "The function returns"', 'generate runs/gpt2 "The function returns" --sample --top-k 40',
+        "generate runs/gpt2 --beams 4 --json < prompts.txt",
+    )  # fmt: skip
+    command = commands.add_parser("generate", help=about, description=f"Writes {about}. {more}", epilog=examples)
     command.set_defaults(run=_generate)
-    command.add_argument("directory", metavar="DIR")
-    command.add_argument("text", nargs="*", help="texts to go on from; default: lines of standard input")
+    command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
+    given = "texts to go on from; default: lines of standard input"
+    command.add_argument("text", nargs="*", metavar="TEXT", help=given)
     command.add_argument("--max-new-tokens", type=int, metavar="N", help="at most so many; default 20")
     command.add_argument("--min-new-tokens", type=int, metavar="N", help="no end before so many")
     command.add_argument("--json", action="store_true", help="one JSON object a text: prompt, text, ids, score")
@@ -59,7 +66,8 @@ def _generate(args: argparse.Namespace) -> None:
     size = TOGETHER if args.text or streams.stored() else 1
     size = size if args.batch_size is None else whole("--batch-size", args.batch_size, 1)
     whole("--seed", args.seed)
-    model = minibert.load(args.directory)
+    with doing(f"loading {args.directory}"):
+        model = minibert.load(args.directory)
     settings = _settings(args, generation.stated(model.generation, model.config))
     try:
         _answered(model, args, size, settings)

@@ -9,11 +9,13 @@ import minibert
 from minibert import batches, memory, objective, tree
 from minibert.config import whole
 from minibert.errors import printable, shortened
+from minibert.options import ending
 
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
-    command = commands.add_parser("info", help="what a directory holds")
+    examples = ending("info runs/bert", "info runs/bert --memory --batch-size 32 --length 128")
+    command = commands.add_parser("info", help="what a directory holds", epilog=examples)
     command.set_defaults(run=_info)
     command.add_argument("directory", metavar="DIR")
     command.add_argument("--json", action="store_true")

@@ -9,22 +9,38 @@ from typing import Any
 
 from minibert import families, pretraining
 from minibert.errors import InputError
+from minibert.options import ending
+
+METAVARS = {int: "N", float: "X", str: "NAME", bool: ""}
 
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
-    command = commands.add_parser("pretrain", help="train a model from raw text")
+    about = "train a model from raw text"
+    more = "With a family there are the options of its data, too: minibert pretrain bert --help."
+    examples = ending(
+        "pretrain bert", "pretrain bert --preset tiny --steps 50", "pretrain bert --resume",
+        "pretrain gpt2 --corpus text.txt --out runs/mine --seq-length 128",
+    )  # fmt: skip
+    command = commands.add_parser("pretrain", help=about, description=f"{about.capitalize()}. {more}", epilog=examples)
     command.set_defaults(run=_pretrain)
-    command.add_argument("family", help=f"one of: {', '.join(families.names())}")
-    command.add_argument("--corpus", nargs="+", metavar="FILE", help="UTF-8 text; default: what every Python ships")
-    command.add_argument("--out", metavar="DIR", help="a new directory; default: runs/FAMILY")
+    family = command.add_argument("family", metavar="FAMILY", help=f"one of: {', '.join(families.names())}")
+    family.completer = families.names
+    text = "learn from this UTF-8 text; default: what every Python ships"
+    command.add_argument("--corpus", nargs="+", metavar="FILE", help=text)
+    command.add_argument("--out", metavar="DIR", help="write into this new directory; default: runs/FAMILY")
     command.add_argument("--resume", action="store_true", help="continue the run in DIR, bit for bit")
-    command.add_argument("--preset", help=f"{', '.join(pretraining.PRESETS)}, or a size of the family's: base, …")
-    command.add_argument("--config", metavar="FILE", help="a config.json with the model's fields")
-    command.add_argument("--set", nargs="+", metavar="FIELD=VALUE", help="config fields, such as hidden_size=96")
-    command.add_argument("--vocabulary", metavar="PATH", help="use this vocabulary instead of learning one")
-    command.add_argument("--threads", type=int, help="cores to use; no bit depends on it")
-    command.add_argument("--processes", type=int, default=1, metavar="N", help="making the data; no bit depends on it")
+    sizes = f"begin from these options: {', '.join(pretraining.PRESETS)}, or from a size of the family's, such as tiny"
+    command.add_argument("--preset", metavar="NAME", help=f"{sizes}; default quick")
+    command.add_argument("--config", metavar="FILE", help="take the model's fields from this config.json")
+    fields = "change fields of the model's configuration, such as hidden_size=96"
+    command.add_argument("--set", nargs="+", metavar="FIELD=VALUE", help=fields)
+    learnt = "use the vocabulary of this file or directory; default: learn one"
+    command.add_argument("--vocabulary", metavar="PATH", help=learnt)
+    cores = "use so many cores, on which no bit depends; default: all"
+    command.add_argument("--threads", type=int, metavar="N", help=cores)
+    several = "make the data in so many processes, on which no bit depends; default 1"
+    command.add_argument("--processes", type=int, default=1, metavar="N", help=several)
     every = "write a checkpoint after so many steps; default 100"
     command.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS", help=every)
     command.complete = functools.partial(_complete, command)
@@ -70,10 +86,11 @@ def _add(group: Any, options: type, defaults: dict[str, Any]) -> None:
         about = option.metadata
         default = defaults.get(option.name, option.default)
         number = f"{default:g}" if isinstance(default, float) else default
-        shown = f"; default {number}" if default != "" else ""
-        among = f" ({', '.join(about['among'])})" if about["among"] else ""
-        help = f"{about['help']}{among}{shown}".replace("%", "%%")
-        kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else {"type": option.type}
+        shown = ("no", "yes")[default] if option.type is bool else "none" if default == "" else number
+        among = f": {', '.join(about['among'])}" if about["among"] else ""
+        help = f"{about['help']}{among}; default {shown}".replace("%", "%%")
+        kind = {"type": option.type, "metavar": "FILE" if about["file"] else METAVARS[option.type]}
+        kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else kind
         group.add_argument(_flag(option.name), help=help, **kind)
 
 

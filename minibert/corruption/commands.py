@@ -17,6 +17,7 @@ from minibert.corruption import replacement, segmentation, units
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.rules import RULES
 from minibert.errors import InputError, printable
+from minibert.options import ending
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORD = regex.compile(r"\p{Han}|[\p{L}\p{M}\p{N}]+|[^\s\p{C}]")
@@ -45,14 +46,19 @@ _TOO_MUCH = f"more than the {MOST_SHOWN} tokens that are shown at once; give few
 
 def parser(commands: Any) -> None:
     """Adds `corrupt` to the command line."""
-    command = commands.add_parser("corrupt", help="show texts as a pre-training objective corrupts them")
+    about = "show texts as a pre-training objective corrupts them"
+    examples = ending(
+        'corrupt span "what a rule does to a text, in colour"', "corrupt bert --tokenizer runs/bert --file texts.txt",
+        'corrupt entity "New York is large" --words New_York --samples 3',
+    )  # fmt: skip
+    command = commands.add_parser("corrupt", help=about, description=f"{about.capitalize()}.", epilog=examples)
     command.set_defaults(run=_run)
     command.add_argument("rule", metavar="RULE", choices=RULES, help=", ".join(RULES))
     command.add_argument("text", nargs="*", metavar="TEXT", help="default: lines of standard input")
     command.add_argument("--file", metavar="FILE", help="UTF-8, one text a line")
     command.add_argument("--tokenizer", metavar="DIR", help="a published directory; default: the texts' own words")
-    command.add_argument("--rate", type=float, default=0.15, help="share to predict, default 0.15")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--rate", type=float, default=0.15, metavar="X", help="share to predict, default 0.15")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn, default 0")
     words = 'a segmentation ("使用 语言 模型"); for the rule entity the entities, with _ for a blank'
     command.add_argument("--words", metavar="'W W …'", default="", help=words)
     known = 'for the rule macbert: "model=system,network language=text"'

@@ -271,8 +271,8 @@ UNITS = {"ngrams": rules.ngram, "words": rules.whole_word, "pieces": rules.bert}
 class Data(options.Pairs):
     """What the data functions ask for."""
 
-    format: str = option("sentence-order", "pairs to tell apart; next-sentence: BERT's", among=tuple(FORMATS))
-    units: str = option("ngrams", "what is masked together (section 4.1)", among=tuple(UNITS))
+    format: str = option("sentence-order", "make pairs of this kind; next-sentence: BERT's", among=tuple(FORMATS))
+    units: str = option("ngrams", "mask these together (section 4.1)", among=tuple(UNITS))
 
 
 def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Any = None) -> Tree:

@@ -52,9 +52,9 @@ UNITS = {"words": rules.whole_word, "pieces": rules.bert, "entities": rules.enti
 class Data(options.Pairs):
     """What the data functions ask for."""
 
-    units: str = option("words", "what is masked together", among=tuple(UNITS))
-    segmenter: str = option("", "words of unspaced text: jieba, or a file of words", file=True)
-    entities: str = option("", "a file of entities, one a line", file=True)
+    units: str = option("words", "mask these together", among=tuple(UNITS))
+    segmenter: str = option("", "find the words of unspaced text by jieba, or in a file of words", file=True)
+    entities: str = option("", "read the entities from this file, one a line", file=True)
 
 
 def mark(tokenizer: Any, data: Data, texts: list, documents: list) -> Tree:

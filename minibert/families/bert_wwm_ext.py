@@ -48,9 +48,9 @@ def terms(config: bert_wwm.Config) -> dict[str, Term]:
 class Data(options.Masked):
     """What the data functions ask for: BERT-wwm's, but for pairs."""
 
-    units: str = option("words", "what is masked together", among=tuple(bert_wwm.UNITS))
-    segmenter: str = option("", "words of unspaced text: jieba, or a file of words", file=True)
-    entities: str = option("", "a file of entities, one a line", file=True)
+    units: str = option("words", "mask these together", among=tuple(bert_wwm.UNITS))
+    segmenter: str = option("", "find the words of unspaced text by jieba, or in a file of words", file=True)
+    entities: str = option("", "read the entities from this file, one a line", file=True)
 
 
 def rows(

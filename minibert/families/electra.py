@@ -40,6 +40,7 @@ Where release, paper and ports differ, and what is done here:
 - `mask_constant`, `pad_row_gradient`: as in BERT.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -401,7 +402,8 @@ def loss(
             c["terms"] |= found
             g |= parts_
     factors = weights(config).items()
-    return sum(np.asarray(c["terms"][term] * c["terms"][term].dtype.type(factor)) for term, factor in factors), c
+    weighted = (c["terms"][term] * c["terms"][term].dtype.type(factor) for term, factor in factors)
+    return np.asarray(functools.reduce(np.add, weighted)), c  # sum()'s 0 widens in NumPy 1
 
 
 def _policy(
@@ -505,7 +507,7 @@ QUICK = {**bert.QUICK, **OWN}
 class Data(options.Masked):
     """What the data functions ask for."""
 
-    units: str = option("pieces", "repeated: positions are drawn with replacement, as in the release",
+    units: str = option("pieces", "mask pieces; repeated: positions drawn with replacement, as in the release",
                         among=("pieces", "repeated"))  # fmt: skip
 
 

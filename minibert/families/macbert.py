@@ -69,8 +69,8 @@ def terms(config: Config) -> dict[str, Term]:
 class Data(options.Pairs):
     """What the data functions ask for."""
 
-    segmenter: str = option("", "words of unspaced text: jieba, or a file of words", file=True)
-    similar: str = option("", "a JSON file of similar words, or a directory with a model", file=True)
+    segmenter: str = option("", "find the words of unspaced text by jieba, or in a file of words", file=True)
+    similar: str = option("", "take similar words from this JSON file, or from the model of this directory", file=True)
 
 
 def study(tokenizer: Any, data: Data, counted: Callable) -> replacement.Thesaurus:

@@ -151,7 +151,7 @@ FORMATS = ("full-sentences", "doc-sentences", "segment-pair", "sentence-pair")  
 class Data(options.Pairs):
     """What the data functions ask for."""
 
-    format: str = option("full-sentences", "how text becomes rows (section 4.2); pairs: with next sentence",
+    format: str = option("full-sentences", "make rows of text in this way (section 4.2); pairs: with next sentence",
                          among=FORMATS)  # fmt: skip
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from minibert import families, gradcheck, objective, reading, tree
 from minibert.checkpoint import atomic, directory, safetensors, strictjson
 from minibert.checkpoint.names import from_published
-from minibert.config import from_fields, require, shown
+from minibert.config import from_fields, nearest, require, shown
 from minibert.errors import InputError
 from minibert.golden import kinds, subject, unmoved
 from minibert.golden.subject import Subject
@@ -188,6 +188,11 @@ def shipped() -> list[Path]:
     return sorted(path.parent for path in folder().rglob("case.json"))
 
 
+def names() -> list[str]:
+    """Those of all shipped cases."""
+    return [path.relative_to(folder()).as_posix() for path in shipped()]
+
+
 def read(path: str | os.PathLike) -> Case:
     """The case of a folder, or of a shipped case's name; InputError, one line, for anything that case.json may not say.
 
@@ -198,7 +203,8 @@ def read(path: str | os.PathLike) -> Case:
         place = folder() / place
     if not place.is_dir() and (why := _retired(place)):
         raise InputError(f"the case {path} is retired: {why}")
-    require(place.is_dir(), f"{path} is no case: there is no such folder")
+    if not place.is_dir():
+        raise InputError(f"{path} is no case: there is no such folder{nearest(str(path), names())}")
     with atomic.unchanged(place, OWNED):
         return _read(place)
 

@@ -15,17 +15,26 @@ from minibert.golden import blocks, candidate, levels, report, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import Row, compare, error, first_divergence
 from minibert.golden.subject import cast, observe
+from minibert.options import ending
+from minibert.progress import doing
 
 Path = str | os.PathLike
 
 
 def parser(commands: Any) -> None:
     """Adds `check` to the command line."""
-    command = commands.add_parser("check", help="compare somebody's tensors with a golden case and name the mistake")
+    about = "compare somebody's tensors with a golden case and name the mistake"
+    examples = ending(
+        "check bert/published wrong-torch-port", "check bert/published mine.safetensors --names map.json",
+        "check bert/published mine.npz --html report.html --badge level.svg", one="a difference",
+    )  # fmt: skip
+    command = commands.add_parser("check", help=about, description=f"{about.capitalize()}.", epilog=examples)
     command.set_defaults(run=_run)
-    command.add_argument("case", metavar="CASE", help="a folder, or the name of a shipped case (golden list)")
-    held = "a file or directory of safetensors, .npz or .npy; for a tokenizer case a JSON file of ids"
-    command.add_argument("given", metavar="CANDIDATE", help=held)
+    which = "the name of a shipped case (golden list), or a folder"
+    command.add_argument("case", metavar="CASE", help=which).completer = cases.names
+    held = "a file or directory of safetensors, .npz or .npy; for a tokenizer case a JSON file of ids; or a shipped "
+    held += f"one: {', '.join(candidate.shipped())}"
+    command.add_argument("given", metavar="CANDIDATE", help=held).completer = candidate.shipped
     command.add_argument("--names", metavar="MAP.json", help="their names -> the case's, where they differ")
     command.add_argument("--suggest-names", metavar="MAP.json", help="write such a map, guessed from the contents")
     computed = "what the candidate was computed in; default: its least precise tensor's"
@@ -99,7 +108,7 @@ def report_of(
     held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden))
     dtype = dtype or held.dtype
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
-    with np.errstate(all="ignore"):  # a candidate's numbers may be of any size
+    with doing("comparing the tensors"), np.errstate(all="ignore"):  # a candidate's numbers may be of any size
         return _compared(golden, held, str(given), dtype, weights, seconds)
 
 

@@ -2,46 +2,58 @@
 
 import inspect
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from minibert import families, reading
 from minibert.checkpoint import directory, strictjson
-from minibert.config import require, shown
+from minibert.config import nearest, require, shown
 from minibert.errors import InputError, printable
 from minibert.golden import case as files
 from minibert.golden import cases
 from minibert.golden import make as making
 from minibert.golden.case import Case
+from minibert.options import ending
 from minibert.pairs import PAIRS
+from minibert.progress import doing, over
 
 KINDS = ("family", "block", "op")
 
 
 def parsers(commands: Any) -> None:
     """Adds `golden` and its commands to the command line."""
-    golden = commands.add_parser("golden", help="golden cases: make, list, replay")
+    examples = ending("golden list", "golden verify", "golden make bert -o mine", one="a case comes out otherwise")
+    golden = commands.add_parser("golden", help="golden cases: make, list, replay", epilog=examples)
     inner = golden.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = inner.add_parser("make", help="make a case")
+    examples = ending(
+        "golden make bert -o mine", "golden make gelu --kind op -o gelu",
+        "golden make --from DIR --text texts.txt -o case",
+    )  # fmt: skip
+    command = inner.add_parser("make", help="make a case", epilog=examples)
     fields = ("name", "out", "kind", "config", "seed", "source", "text", "pair")
     command.set_defaults(run=lambda args: make(*(getattr(args, name) for name in fields)))
     what = "a family, with --kind op an op; a shipped case to make it again, or 'all' those that changed"
-    command.add_argument("name", nargs="?", metavar="FAMILY", help=what)
+    name = command.add_argument("name", nargs="?", metavar="FAMILY", help=what)
+    name.completer = lambda: [*families.names(), *cases.recipes(), "all"]
     command.add_argument("-o", "--out", required=True, metavar="DIR", help="the case's folder")
-    command.add_argument("--kind", choices=KINDS, default="family")
-    command.add_argument("--pair", metavar="BLOCK", default="encoder_layer", help="with --kind block: which one")
+    command.add_argument("--kind", choices=KINDS, default="family", help="what the case is of; default family")
+    which = "with --kind block: which one; default encoder_layer"
+    command.add_argument("--pair", metavar="BLOCK", default="encoder_layer", help=which)
     command.add_argument("--config", metavar="FILE", help="a config.json with fields to change")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn; default 0")
     command.add_argument("--from", dest="source", metavar="DIR", help="a published directory; no weights are copied")
     command.add_argument("--text", metavar="FILE", help="with --from: UTF-8, one text a line")
 
-    command = inner.add_parser("list", help="the shipped cases")
+    command = inner.add_parser("list", help="the shipped cases", epilog=ending("golden list"))
     command.set_defaults(run=lambda args: listing())
 
-    command = inner.add_parser("verify", help="compute cases again and compare")
+    examples = ending("golden verify", "golden verify bert/published ops/gelu", one="a case comes out otherwise")
+    command = inner.add_parser("verify", help="compute cases again and compare", epilog=examples)
     command.set_defaults(run=lambda args: verify(args.cases, args.weights))
-    command.add_argument("cases", nargs="*", metavar="CASE", help="folders or names; default: all shipped cases")
+    which = "folders or names; default: all shipped cases"
+    command.add_argument("cases", nargs="*", metavar="CASE", help=which).completer = files.names
     command.add_argument("--weights", metavar="DIR", help="the published directory of cases made --from one")
 
 
@@ -60,21 +72,27 @@ def make(
     if source is not None:
         require(name is None, "--from DIR takes no FAMILY: the directory says it")
         require(text is not None, "--from DIR needs --text FILE")
-        _said(making.pipeline(source, _texts(text), out, _name(out), seed))
+        with doing(f"making a case over {source}"):
+            made = making.pipeline(source, _texts(text), out, _name(out), seed)
+        _said(made)
         return 0
     require(text is None, "--text goes with --from DIR")
     require(name is not None, "say which: a family, or --from DIR")
     known = cases.recipes()
     if name == "all":
-        for each in known:
+        for each in over(known, "cases"):
             place = Path(out) / each
             _said(making.stands(each, place) or making.shipped(each, place))
     elif name in known:
-        _said(making.shipped(name, out))
+        with doing(f"making {name} again"):
+            made = making.shipped(name, out)
+        _said(made)
     else:
         recipe = cases.of(name, kind, _fields(name, kind, config), seed, pair)
         try:
-            _said(making.make(_name(out), recipe, out))
+            with doing(f"making {name}: its tensors, its truth, its noise floors"):
+                made = making.make(_name(out), recipe, out)
+            _said(made)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             if isinstance(error, InputError) or kind != "op" or config is None:
                 raise
@@ -93,15 +111,16 @@ def _fields(name: str, kind: str, path: Any) -> dict[str, Any]:
     """The fields of a config.json that carry mathematics."""
     if kind != "op" and name not in families.names():
         hint = "; for an op add --kind op" if name in PAIRS else ""
+        near = nearest(name, [*families.names(), *cases.recipes()])
         raise InputError(
-            f"no family {name!r}{hint}; there are: {', '.join(families.names())}, and `golden list`'s cases"
+            f"no family {name!r}{hint or near}; there are: {', '.join(families.names())}, and `golden list`'s cases"
         )
     if path is None:
         return {}
     fields = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object")
     if kind == "op":
-        require(name in PAIRS, f"no op {shown(name)}; there are: {', '.join(PAIRS)}")
+        require(name in PAIRS, f"no op {shown(name)}{nearest(name, PAIRS)}; there are: {', '.join(PAIRS)}")
         constants = list(inspect.signature(PAIRS[name].forward).parameters)[len(PAIRS[name].arguments) :]
         for field in fields:
             hint = f"; it takes: {', '.join(constants) or 'none'}"
@@ -126,23 +145,31 @@ def _row(case: Case) -> str:
 
 
 def listing() -> int:
-    """Prints a line for every shipped case."""
+    """Prints every shipped case with its precision and what is particular in it, in 80 columns."""
     for path in files.shipped():
         case = files.read(path)
-        print(printable(f"{case.name:<28}{_row(case)}"))
+        row = f"{case.name:<27}{case.facts['dtype']:<9}{case.facts['title']}"
+        print(textwrap.fill(printable(row), 79, subsequent_indent=" " * 36))
     return 0
 
 
 def verify(names: list[str], weights: Any = None) -> int:
     """Computes the cases again; 1 where a number differs by more than float64 rounding, which BLAS builds may."""
-    failed = 0
-    for name in names or files.shipped():
+    fine, unseen, failed = [], [], []
+    for name in over(names or files.shipped(), "cases"):
         case = files.read(name)
-        unseen = making.needs_weights(case) and weights is None
         lines = making.verify(case, weights)
-        outcome = "needs --weights DIR" if unseen else "fine" if not lines else f"{len(lines)} differ"
+        absent = making.needs_weights(case) and weights is None
+        outcome = "needs --weights DIR" if absent else "fine" if not lines else f"{len(lines)} differ"
+        (unseen if absent else failed if lines else fine).append(case.name)
         print(printable(f"{case.name:<28}{outcome}"))
         for line in lines[:5]:
             print(printable(f"  {line}"))
-        failed += bool(lines)
+    told = f"{len(fine)} of {len(fine + failed)} cases fine" if failed else f"{_cases(fine)} fine"
+    told += f"; different: {', '.join(failed)}" if failed else ""
+    print(printable(told + (f"; {_cases(unseen)} not computed: say --weights DIR" if unseen else "")))
     return 1 if failed else 0
+
+
+def _cases(names: list[str]) -> str:
+    return f"{len(names)} case{'' if len(names) == 1 else 's'}"

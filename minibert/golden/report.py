@@ -15,6 +15,8 @@ from minibert.golden.compare import BAD, EXPLAINED, SLOTS, SUSPECT, Row
 from minibert.golden.places import Places
 
 FORMAT = "minibert-check/1"
+NAMES = 46  # columns of a table's names, in a terminal of 80
+VERDICTS = {"nan": "not finite"}  # where it is not the status
 COLOURS = {"right": "32", "suspect": "33", "wrong": "31", "nan": "35"}  # of a terminal
 
 
@@ -148,11 +150,11 @@ def table(report: Report, colour: bool = False, every: bool = False) -> Iterator
             held = list(part)
             lines += [(_name(row, full=True), row) for row in held] if every else _folded(name, held, report.first)
     lines = [(printable(name), row) for name, row in lines]
-    width = max(len(name) for name, _ in lines) + 4
-    yield f"{'':<{width}}{'error':>9}{'floor':>10}{'x floor':>9}{'alone':>9}  verdict"
+    yield f"{'':<{NAMES}}{'error':>8}{'x floor':>8}{'alone':>7}  verdict"
     for name, row in lines:
-        yield name if row is None else _line(row, name, width, colour)
-    yield "x floor: error over noise floor; alone: the same, given the candidate's own tensors before it"
+        yield from [name] if row is None else _lines(row, name, colour)
+    yield "x floor: error over noise floor, which tells what rounding does"
+    yield "alone: the same, given the candidate's own tensors before it"
     yield from map(printable, ("", *remarks(report), *first_lines(report), *level_lines(report)))
     if diagnosis := diagnosis_lines(report):
         yield from map(printable, ("", *diagnosis))
@@ -205,9 +207,12 @@ def _folded(name: str, rows: list[Row], first: Row | None) -> list[tuple[str, Ro
     return lines
 
 
-def _line(row: Row, name: str, width: int, colour: bool) -> str:
-    numbers = "".join(f"{text:>{space}}" for text, space in zip(_numbers(row), (9, 10, 9, 9), strict=True))
-    return f"  {name:<{width - 2}}{numbers}  {_painted(row.verdict, COLOURS.get(row.status, ''), colour)}"
+def _lines(row: Row, name: str, colour: bool) -> list[str]:
+    """A row of the table; of a name that is too long for its column the numbers stand below it."""
+    error, _, ratio, alone = _numbers(row)
+    above, name = ([], name) if len(name) <= NAMES - 2 else ([f"  {name}"], "")
+    verdict = _painted(VERDICTS.get(row.status, row.status), COLOURS.get(row.status, ""), colour)
+    return [*above, f"  {name:<{NAMES - 2}}{error:>8}{ratio:>8}{alone:>7}  {verdict}"]
 
 
 def _painted(text: str, code: str, colour: bool) -> str:

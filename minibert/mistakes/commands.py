@@ -1,4 +1,4 @@
-"""`minibert mistakes [ID]`: the catalogue, one entry, or with --write [NAME …] the generated files."""
+"""`minibert mistakes [ID]`: the catalogue, one entry, or for developers, with --write [NAME …], the generated files."""
 
 import argparse
 from pathlib import Path
@@ -10,16 +10,18 @@ from minibert.errors import printable
 from minibert.golden import case as files
 from minibert.golden import kills
 from minibert.mistakes import matrix, page
+from minibert.mistakes.catalogue import CATALOGUE
+from minibert.options import ending
 
 
 def parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
-    command = commands.add_parser("mistakes", help="the catalogue of known mistakes, or one entry")
+    about, examples = "the catalogue of known mistakes, or one entry", ending("mistakes", "mistakes A04")
+    command = commands.add_parser("mistakes", help=about, description=f"Prints {about}.", epilog=examples)
     command.set_defaults(run=lambda args: mistakes(args.id, args.write))
-    command.add_argument("id", nargs="?", metavar="ID", help="such as A04; default: a line for each")
-    what = "of these families or folders (ops, tokenizer, masking): write the page of their mistakes, run all mutants "
-    what += "on their shipped cases and write which are caught; without names of all"
-    command.add_argument("--write", metavar="NAME", nargs="*", help=what)
+    id = command.add_argument("id", nargs="?", metavar="ID", help="such as A04; default: a line for each")
+    id.completer = lambda: CATALOGUE
+    command.add_argument("--write", metavar="NAME", nargs="*", help=argparse.SUPPRESS)  # see CONTRIBUTING.md
 
 
 def mistakes(id: str | None = None, write: list[str] | None = None) -> None:

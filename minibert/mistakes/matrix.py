@@ -25,6 +25,7 @@ from minibert.mistakes import going
 from minibert.mistakes.catalogue import CATALOGUE, STEPS, Mistake, Mutant
 from minibert.mistakes.ops import data, tokens
 from minibert.mistakes.swap import Site, Swaps, sites
+from minibert.progress import over
 
 # the first key that shows a mutant, None where none does, UNMADE where it cannot be made
 Trial = Callable[[], Any]
@@ -38,7 +39,7 @@ def kills(folder: str, ids: Iterable[str] | None = None) -> dict[str, dict[str, 
     with np.errstate(all="ignore"):
         for path in sorted(path for path in files.shipped() if path.parent.name == folder):
             tried = trials(files.read(path))
-            for mistake in chosen:
+            for mistake in over(chosen, f"{folder}/{path.name}: mistakes"):
                 if kill := _kill([trial() for trial in tried(mistake)]):
                     found.setdefault(mistake.id, {})[path.name] = kill
     return {mistake.id: found[mistake.id] for mistake in chosen if mistake.id in found}

@@ -87,8 +87,8 @@ def lines(mistake: Mistake) -> list[str]:
         ("seen in", mistake.evidence),
         ("switch", switch(mistake)),
     )
-    body = [textwrap.fill(f"  {name:<9} {text}", 110, subsequent_indent=" " * 12) for name, text in fields]
-    return [what, *body]
+    body = [textwrap.fill(f"  {name:<9} {text}", 79, subsequent_indent=" " * 12) for name, text in fields]
+    return [textwrap.fill(what, 79, subsequent_indent=" " * (len(mistake.id) + 2)), *body]
 
 
 def catalogue() -> list[str]:
@@ -99,7 +99,8 @@ def catalogue() -> list[str]:
         for mistake in CATALOGUE.values():
             if begin(mistake.id) == letter:
                 kind = "variant" if mistake.variant else "" if mistake.executable else "-"
-                out.append(f"  {mistake.id}  {kind:<8}{mistake.title}")
+                row, indent = f"  {mistake.id}  {kind:<8}{mistake.title}", " " * (12 + len(mistake.id))
+                out.append(textwrap.fill(row, 79, subsequent_indent=indent))
     executable = sum(mistake.executable for mistake in CATALOGUE.values())
     return [*out[1:], "", f"{len(CATALOGUE)} entries, {executable} executable; - marks the others"]
 
@@ -109,9 +110,10 @@ def shown(id: str | None) -> list[str]:
     if id is None:
         return catalogue()
     known = {name.lower(): name for name in CATALOGUE}
-    if id.lower() not in known:
-        raise InputError(f"no mistake {id!r}{nearest(id.upper(), CATALOGUE)}")
-    mistake = CATALOGUE[known[id.lower()]]
+    asked = re.sub(r"(?<=\D)\d$", r"0\g<0>", id.lower())  # A4 is A04
+    if asked not in known:
+        raise InputError(f"no mistake {id!r}{nearest(asked, CATALOGUE) or nearest(asked.upper(), CATALOGUE)}")
+    mistake = CATALOGUE[known[asked]]
     found = lines(mistake)
     if mistake.mutants is not None:
         places: dict[str, list[str]] = {}
@@ -126,11 +128,11 @@ def shown(id: str | None) -> list[str]:
                 break
         found += [f"  mutants of {name}: {sum(map(len, places.values()))}"]
         rows = [f"    {what}: {', '.join(where)}" for what, where in places.items()]
-        found += [textwrap.fill(row, 110, subsequent_indent=" " * 6) for row in rows]
+        found += [textwrap.fill(row, 79, subsequent_indent=" " * 6) for row in rows]
     caught = kills.catching(mistake.id)
     rows = [f"    {name}: {', '.join(rows)}; first {next(iter(rows.values())).key}" for name, rows in caught.items()]
     found += ["  caught by the cases of" if rows else "  caught by no case"]
-    return [*found, *(textwrap.fill(row, 110, subsequent_indent=" " * 6) for row in rows)]
+    return [*found, *(textwrap.fill(row, 79, subsequent_indent=" " * 6) for row in rows)]
 
 
 # ---- Pages -----------------------------------------------------------------------------------------------------------

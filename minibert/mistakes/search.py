@@ -19,8 +19,9 @@ from minibert.golden.subject import Subject, term_paths
 from minibert.mistakes import going, words
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS
 from minibert.mistakes.evidence import Evidence, worst
-from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, Trial, Trials, both
+from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, TRIED, Trial, Trials, both
 from minibert.mistakes.words import Diagnosis, Found
+from minibert.progress import over
 
 BASES = 4  # first halves of pairs that are tried
 
@@ -178,7 +179,7 @@ class _Search(Trials):
         chosen = self._silent(chosen, base, few[:-1])
         before = self.trial(base.found, base.change, few, evidence)
         trials, rest = [], []
-        for found in chosen:
+        for found in over(chosen, TRIED):
             if self.late():
                 continue
             trial = self.trial((*base.found, found), both(base.change, found.mutant.change), few, evidence)
@@ -212,7 +213,7 @@ class _Search(Trials):
         if before is None or before.ratio > SUSPECT:
             return chosen
         kept = []
-        for found in chosen:
+        for found in over(chosen, TRIED):
             if not self.late():
                 trial = self.trial((*base.found, found), both(base.change, found.mutant.change), steps, evidence)
                 kept += [found] if trial is not None and trial.ratio <= SUSPECT else []
@@ -227,7 +228,7 @@ class _Search(Trials):
         fewest = sorted(firsts, key=lambda t: np.count_nonzero(t.residuals > SUSPECT))
         trials = []
         for one in {id(t): t for t in (*firsts[:BASES], *fewest[:BASES])}.values():
-            for other in firsts:
+            for other in over(firsts, TRIED):
                 if other.found[0].id != one.found[0].id and not self.late():
                     change = both(one.change, other.change)
                     trial = self.trial((*one.found, *other.found), change, few, evidence)

@@ -20,8 +20,10 @@ from minibert.mistakes.evidence import Elsewhere, Evidence, Guard, worst
 from minibert.mistakes.swap import Key, local, sites
 from minibert.mistakes.words import Found
 from minibert.pairs import BLOCKS
+from minibert.progress import over
 
 EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
+TRIED = "known mistakes tried"  # what a terminal is told meanwhile
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
@@ -147,7 +149,7 @@ class Trials:
     def run(self, chosen: Iterable[Found], base: Trial | None = None) -> list[Trial]:
         """The trials of these mutants, on top of a base, that say something of enough."""
         trials = []
-        for found in chosen:
+        for found in over([*chosen], TRIED):
             if self.late():
                 continue
             change = found.mutant.change if base is None else both(base.change, found.mutant.change)

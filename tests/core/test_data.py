@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert import config, corpus, data, families, tokenizers, training
+from minibert import config, corpus, data, families, progress, tokenizers, training
 from minibert.errors import InputError
 from minibert.options import Pairs
 from minibert.processes import mapped
@@ -176,10 +176,15 @@ def test_memory_does_not_grow_with_the_text(tokenizer, tmp_path, monkeypatch):
     assert peaks[1] < 1.2 * peaks[0]
 
 
-def test_long_making_says_where_it_stands(capsys):
-    for every, said in ((0.0, [f"held out text: {n} of 3 shards" for n in (1, 2, 3)]), (1e9, [])):
-        assert len(list(data._said(range(3), "held_out", 3, every))) == 3
-        assert capsys.readouterr().err.splitlines() == said
+def test_long_making_says_where_it_stands(tokenizer, tmp_path, monkeypatch, capsys):
+    """Off a terminal now and then how many of several shards are done; of one nothing."""
+    texts = part(documents())
+    for size, every, said in ((10**6, 0.0, []), (6_000, 1e9, ["2/2"]), (6_000, 0.0, ["0/2", "1/2", "2/2"])):
+        monkeypatch.setattr(data, "SHARD", size)
+        monkeypatch.setattr(progress, "PRINTED", every)
+        data.made(recipe(tokenizer), texts, "held_out", tmp_path / f"{size} {every}")
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.partition("  ")[0] for line in lines] == [f"held-out text: shard {count}" for count in said]
 
 
 # ---- Processes -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from minibert.pairs import PAIRS
 ROOT = Path(__file__).resolve().parents[2]
 # each module may import from its own level and those above it in this list
 LEVELS = [
-    ["errors", "buffers", "reading", "streams"],
+    ["errors", "buffers", "reading", "progress", "streams"],
     ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
     ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing"],
     ["ops", "strategies", "trace", "adapters"],
@@ -48,6 +48,7 @@ def level(module: str) -> int:
 
 # imported inside functions, upwards: the module, what it imports, and why
 LAZY = {
+    ("commands.completion", "cli"): "what a shell completes is generated from the parsers of all commands",
     ("golden.checking", "mistakes"): "a check names the mistake, mistakes are made on golden cases",
     ("golden.tokens", "mistakes"): "the same, of tokens",
     ("corruption.similarity", "checkpoint.directory"): "words are looked up in a model that is read, none is made",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import InputError, objective, signatures, tree
+from minibert import InputError, families, objective, signatures, tree
 from minibert.families import bert
 from minibert.model import Model
 
@@ -122,6 +122,17 @@ def test_a_forward_alone_has_no_backward(model, batch):
 def test_integers_of_any_size(model, batch, dtype):
     other = {name: a.astype(dtype) for name, a in batch.items() if name not in ("dropout", "masked_lm_weights")}
     assert model.loss({**batch, **other})[0] == model.loss(batch)[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", families.names())
+def test_losses_and_gradients_are_as_precise_as_the_parameters(name, dtype):
+    """Under NumPy 1 a number of Python's widened what it met."""
+    module = families.family(name)
+    model = minibert.create(name, dtype=dtype, **module.PROBE)
+    loss, cache = model.loss(module.example(np.random.default_rng(0), model.config))
+    assert {loss.dtype, *(term.dtype for term in cache["terms"].values())} == {np.dtype(dtype)}
+    assert {leaf.dtype for leaf in tree.leaves(model.loss_backward(cache))} == {np.dtype(dtype)}
 
 
 def test_the_loss_is_the_sum_of_its_terms(model, batch):

@@ -287,11 +287,11 @@ def test_default_directories_are_numbered(corpus, tmp_path, monkeypatch):
 
 WAITING = """
 show = training.Progress.show
-def waiting(progress, step, text):
-    if step == 3:
+def waiting(progress, step, *text):
+    if progress.what == "step" and step == 3:
         print("step 3", flush=True)
         sys.stdin.read()
-    show(progress, step, text)
+    show(progress, step, *text)
 training.Progress.show = waiting
 """
 

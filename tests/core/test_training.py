@@ -449,15 +449,6 @@ def test_wilson_lower_bound():
     assert math.isclose(training.wilson_lower(0.55, 2000), 0.5212, abs_tol=1e-3)
 
 
-def test_progress_without_a_terminal(capsys):
-    """A plain line now and then, the last step always."""
-    progress = training.Progress(0, 3, every=1e9)
-    for step in (1, 2, 3):
-        progress.show(step, "loss 1")
-    progress.close()
-    assert capsys.readouterr().err == "step 3/3  loss 1  0:00 left\n"
-
-
 def test_the_log_is_json(tmp_path):
     run(tmp_path)
     for line in (tmp_path / "log.jsonl").read_text().splitlines():

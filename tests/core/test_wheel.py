@@ -1,6 +1,7 @@
 """What is installed is what is here: a built wheel holds every module, page and golden case."""
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -40,11 +41,32 @@ def test_a_wheel_holds_every_module_page_and_golden_case(wheel):
         f"minibert/{path.relative_to(ROOT).as_posix()}"
         for kind in ("*.py", "*.md", "*.json", "*.safetensors")
         for path in (ROOT / "reference").rglob(kind)
-        if "candidates" not in path.parts  # of the README's first command, which runs in a clone
     }
     assert len(package) > 100
     assert len(reference) > 300
     assert sorted((package | reference | {"pytest_minibert.py"}) - names) == []
+
+
+def test_what_is_installed_runs_the_readme_s_first_command(wheel):
+    """From the unpacked wheel alone, away from the checkout; and prints the pages that README names."""
+    _, folder = wheel
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = re.search(r"^    python -m pip install \. && minibert (.*)$", readme, re.MULTILINE)[1].split()
+    pages = sorted(set(re.findall(r"reference/[\w/]+\.(?:md|py)", readme)))
+    assert len(pages) > 4
+    program = "import sys; from minibert import cli; sys.exit(cli.main(sys.argv[1:]))"
+
+    def run(*words):
+        ran = subprocess.run([sys.executable, "-c", program, *words], cwd=folder, capture_output=True, timeout=120)
+        assert ran.stderr == b""
+        return ran.returncode, ran.stdout.decode("utf-8")
+
+    code, printed = run(*first)
+    assert code == 1
+    assert "the mistake is A04" in printed
+    for page in pages:
+        assert run("docs", page) == (0, (ROOT / page).read_text(encoding="utf-8"))
+    assert run("spec", "OP-ATT-2")[0] == 0
 
 
 def test_what_is_installed_finds_its_families_and_its_pages(wheel):

@@ -1,0 +1,54 @@
+"""`minibert docs [PAGE]`: the pages that come with minibert, wherever it is installed."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from minibert import gradcheck, reading
+from minibert.config import nearest, require
+from minibert.errors import InputError
+from minibert.options import ending
+
+
+def parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    about = "print a page: how to port a model, what conforms, what goes wrong"
+    command = commands.add_parser("docs", help=about, description=f"{about.capitalize()}.",
+                                  epilog=ending("docs", "docs PORTING", "docs spec/bert"))  # fmt: skip
+    command.set_defaults(run=_docs)
+    page = command.add_argument("page", nargs="?", metavar="PAGE", help="such as PORTING; default: a line for each")
+    page.completer = pages
+
+
+def pages() -> dict[str, Path]:
+    """The pages and adapters of `reference/` by their names there, without `.md`."""
+    package = gradcheck.doubles()
+    require(package is not None, "the reference files are not installed: no pages here")
+    folder = Path(package.__file__).parent
+    found = [path for kind in ("*.md", "spec/*.md", "mistakes/*.md", "adapters/*.py") for path in folder.glob(kind)]
+    return {path.relative_to(folder).as_posix().removesuffix(".md"): path for path in sorted(found)}
+
+
+def page(name: str) -> Path:
+    """The page of that name, also as README has it (`reference/PORTING.md`), also without its folder."""
+    known, asked = pages(), name.replace("\\", "/").removeprefix("reference/").removesuffix(".md").lower()
+    for spelled in (asked, f"spec/{asked}"):
+        for each, path in known.items():
+            if each.lower() == spelled:
+                return path
+    near = nearest(asked.upper(), known) or nearest(asked, known)
+    raise InputError(f"no page {name!r}{near}; `minibert docs` lists them")
+
+
+def _docs(args: argparse.Namespace) -> None:
+    if args.page is not None:
+        print(reading.text(page(args.page)), end="")
+        return
+    for name, path in pages().items():
+        print(f"{name:<31}{_title(path)}")
+
+
+def _title(path: Path) -> str:
+    """The first line, of a program that of its docstring."""
+    first = reading.text(path).lstrip('#" ').partition("\n")[0]
+    return first.strip('" ') if len(first) < 49 else f"{first[:47].rpartition(' ')[0]} …"

@@ -1,0 +1,78 @@
+"""`minibert spec [CLAUSE]`: a clause, the mistakes that it prevents, and the golden cases that catch them."""
+
+import argparse
+import re
+import textwrap
+from typing import Any, NamedTuple
+
+from minibert import reading
+from minibert.commands import docs
+from minibert.config import nearest
+from minibert.errors import InputError
+from minibert.golden import kills
+from minibert.mistakes.catalogue import CATALOGUE
+from minibert.options import ending
+
+_ID = r"[A-Z][A-Z0-9]*(?:-[A-Z]+)?-\d+"
+_CLAUSE = re.compile(rf"^- \*\*({_ID})\*\* (.*(?:\n(?!- \*\*|#|```|\n(?!  )).*)*)", re.MULTILINE)
+
+
+class Clause(NamedTuple):
+    """A clause of the spec. page: its page, as `minibert docs` names it; text: as it stands there."""
+
+    page: str
+    text: str
+
+
+def parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    about = "print a clause of the specification, and what goes wrong without it"
+    command = commands.add_parser("spec", help=about, description=f"{about.capitalize()}.",
+                                  epilog=ending("spec", "spec OP-ATT-2"))  # fmt: skip
+    command.set_defaults(run=_spec)
+    which = "such as OP-ATT-2; default: a line for each"
+    command.add_argument("clause", nargs="?", metavar="CLAUSE", help=which).completer = clauses
+
+
+def clauses() -> dict[str, Clause]:
+    """Every clause by its id, in the order of the pages."""
+    found = {}
+    for page, path in docs.pages().items():
+        if page.startswith("spec/"):
+            found |= {id: Clause(page, text.rstrip()) for id, text in _CLAUSE.findall(reading.text(path))}
+    return found
+
+
+def _filled(text: str) -> str:
+    """A clause in 79 columns; lines that are indented further than it, such as formulas and tables, as they are."""
+    lines = [""]
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("    "):
+            lines += [line.removeprefix("  "), ""]
+        else:
+            lines[-1] += f" {line.strip()}"
+    filled = (line if line.startswith("  ") else textwrap.fill(line.strip(), 77) for line in lines if line)
+    return textwrap.indent("\n".join(filled), "  ")
+
+
+def _spec(args: argparse.Namespace) -> None:
+    known = clauses()
+    if args.clause is None:
+        for id, clause in known.items():
+            print(textwrap.shorten(f"{id:<16}{clause.text}", 79, placeholder=" …"))
+        return
+    id = args.clause.upper()
+    if id not in known:
+        raise InputError(f"no clause {args.clause!r}{nearest(id, known)}; `minibert spec` lists them")
+    print(f"{id} (minibert docs {known[id].page})")
+    print(_filled(known[id].text))
+    prevented = [entry for entry in CATALOGUE.values() if id in re.findall(_ID, entry.clause)]
+    if prevented:
+        print("\nmistakes that it prevents (minibert mistakes ID)")
+    for entry in prevented:
+        print(f"  {entry.id:<9}{entry.title}")
+    caught = {f"{folder}/{case}" for entry in prevented for folder, rows in kills.catching(entry.id).items()
+              for case in rows}  # fmt: skip
+    if caught:
+        print("\ngolden cases that catch one of them (minibert check CASE CANDIDATE)")
+        print(textwrap.fill(", ".join(sorted(caught)), 79, initial_indent="  ", subsequent_indent="  "))

@@ -1,0 +1,122 @@
+"""What takes long says what it is doing, on standard error.
+
+On a terminal that is one line, which renews itself at most twice a second, is cut to the terminal's width, and goes
+when the work is done or when something else is printed. Elsewhere a kept line is printed now and then, others never.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+from minibert.errors import printable
+
+T = TypeVar("T")
+
+REDRAWN, PRINTED = 0.5, 5.0  # seconds between two lines: on a terminal, elsewhere
+BAR = (10, 30)  # columns of the bar, from and to
+_standing: list[int] = []  # the columns of the line that stands on the terminal, where one does
+
+
+class Progress:
+    """A count that grows to a total: `step 120/3000  [####------]  4:12 left  loss 5.123  …`.
+
+    done: where it begins; kept: the last line stays, and off a terminal a line is printed every PRINTED seconds.
+    """
+
+    def __init__(self, what: str, total: int, done: int = 0, kept: bool = False):
+        self.what, self.total, self.first, self.kept = what, total, done, kept
+        self.terminal, self.start = sys.stderr.isatty(), time.perf_counter()
+        self.last = self.start - REDRAWN if self.terminal else self.start
+        self.show(done)
+
+    def show(self, done: int, *details: str) -> None:
+        """Where the work stands, with details, the most important first. Where it cannot be said, the work goes on."""
+        now = time.perf_counter()
+        ended = self.kept and done == self.total > self.first
+        if ended or now - self.last >= (REDRAWN if self.terminal else PRINTED):
+            self.last = now
+            each = (now - self.start) / (done - self.first) if done > self.first else None
+            left = "" if each is None else f"{_clock(each * (self.total - done))} left"
+            with suppress(OSError):
+                if self.terminal:
+                    _draw(self._line(done, details, left, _columns()))
+                elif self.kept:
+                    said = filter(None, (f"{self.what} {done}/{self.total}", *details, left))
+                    print(*said, sep="  ", file=sys.stderr, flush=True)
+
+    def _line(self, done: int, details: tuple[str, ...], left: str, width: int) -> str:
+        """What fits into so many columns: the first detail and the time before the bar, the other details last."""
+        count = f"{self.what} {done}/{self.total}"
+        room, held = width - len(count), []
+        first, *others = details or ("",)
+        for piece in (first, left, f"[{' ' * BAR[0]}]", *others):
+            fits = len(piece) + 2 <= room
+            held.append(piece * fits)
+            room -= (len(piece) + 2) * (fits and piece != "")
+        first, left, bar, *others = held
+        if bar:
+            columns = min(BAR[0] + room, BAR[1])
+            full = columns * done // max(1, self.total)
+            bar = f"[{'#' * full}{'-' * (columns - full)}]"
+        return "  ".join(filter(None, (count, bar, left, first, *others)))[:width]
+
+    def close(self) -> None:
+        """Leaves a kept line standing, and no other."""
+        with suppress(OSError):
+            if self.kept and _standing:
+                _standing.clear()
+                print(file=sys.stderr, flush=True)
+        clear()
+
+
+def over(items: Iterable[T], what: str, total: int | None = None, kept: bool = False) -> Iterator[T]:
+    """The items, counted as each is done with; total: how many there are, where they are no collection."""
+    progress = Progress(what, len(items) if isinstance(items, Collection) else total or 0, kept=kept)
+    try:
+        for done, item in enumerate(items, 1):
+            yield item
+            progress.show(done)
+    finally:
+        progress.close()
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Inside, a terminal says what is done, which nothing counts."""
+    if sys.stderr.isatty():
+        with suppress(OSError):
+            _draw(f"{printable(what)} ..."[: _columns()])
+    try:
+        yield
+    finally:
+        clear()
+
+
+def clear() -> None:
+    """Takes away the line that stands on the terminal, before something else is printed."""
+    if _standing:
+        with suppress(OSError):
+            print(f"\r{' ' * _standing.pop()}\r", end="", file=sys.stderr, flush=True)
+
+
+def _draw(line: str) -> None:
+    before = _standing.pop() if _standing else 0
+    print(f"\r{line:<{before}}", end="", file=sys.stderr, flush=True)
+    _standing.append(len(line))
+
+
+def _columns() -> int:
+    """Of the terminal, but for the last, behind which some terminals begin a line."""
+    try:
+        return max(1, (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1)
+    except (OSError, ValueError):
+        return 79
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
