@@ -1,23 +1,29 @@
 """Mistakes of GPT-2: who may see whom, what is predicted where, three projections in one, norms, switches, cache."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 
-from minibert import ops
-from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap, weights
+from minibert import ops, tree
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, swap, weights
 from minibert.mistakes.going import Going, begun, unmoved
 from minibert.mistakes.ops.attention import (
     NAMES,
     UNCERTAIN_SCORES,
+    filling,
     loaded,
     masked_probs,
     of_attention,
     ordered,
+    placed,
     seeing,
+    whole,
+    without_bias,
 )
 from minibert.mistakes.ops.data import exchanged
 from minibert.mistakes.ops.embeddings import summed
@@ -75,14 +81,53 @@ def by_layer(what: str, number: Callable[[int], int]) -> Callable:
     return of_attention(what, replacement=made)
 
 
+PARTS = {
+    "c_attn": r"attention\.(query|key|value)", "attention's c_proj": r"attention\.output",
+    "the attention": r"attention\.(query|key|value|output)", "c_fc": r"feed_forward\.in",
+    "the feed-forward's c_proj": r"feed_forward\.out", "the feed-forward": r"feed_forward\.(in|out)",
+    "both c_proj": r"(attention\.output|feed_forward\.out)",
+}  # fmt: skip
+
+
+def _unbiased(what: str, parts: str) -> list[Callable]:
+    """No bias in these parts of every layer: 0 when loaded, or no such parameter."""
+    path = rf"decoder\.\d+\.{parts}"
+    return [
+        weights(f"{what} loaded without bias", lambda _, a: np.zeros_like(a), rf"{path}\.bias"),
+        whole(swap(f"{what} has no bias", "linear", without_bias(), rf"encode\.{path}")),
+    ]
+
+
+def _tied(what: str, kept: str) -> Callable:
+    """One table where there are two: the one at this path."""
+
+    def change(s: Subject) -> Subject:
+        flat = tree.flatten(s.params)
+        flat["embeddings.word.weight"], _ = flat[kept], flat.pop("lm.decoder.weight")
+        return replace(s, config=replace(s.config, tie_word_embeddings=True), params=tree.unflatten(flat))
+
+    return lambda subject, at: [] if subject.config.tie_word_embeddings else [Mutant(what, change)]
+
+
 def _flipped(what: str, name: str, value: bool) -> Callable:
     """A switch taken for the other value, where it has this one."""
     maker = config(what, **{name: not value})
     return lambda subject, at: maker(subject, at) if getattr(subject.config, name) is value else []
 
 
+def _unasked(what: str, of: Callable[[dict[str, Any], int], Array]) -> Callable:
+    """Labels taken for -100 where of(batch, the end token)."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        end = field(subject, "eos_token_id")
+        edit = lambda b, _: {"labels": np.where(of(b, end), IGNORED, b["labels"])}  # noqa: E731
+        return [] if end is None else batch(what, edit)(subject, at)
+
+    return maker
+
+
 # ---- From token to token ---------------------------------------------------------------------------------------------
-def placed(rule: Callable[[Tree], Array], last: bool = False) -> Callable:
+def standing(rule: Callable[[Tree], Array], last: bool = False) -> Callable:
     """Another position of what is read behind the prompt, with last of the prompt's last token, too, where a step reads
     that: rule(state) -> (B,).
     """
@@ -112,10 +157,12 @@ entry(
 )  # fmt: skip
 entry(
     "gpt2-02", "a query does not see its own token", "keys up to the query's own",
-    "TransformerLensOrg/TransformerLens#284", "output", "GPT2-ATT-1", families=("gpt2",),
+    "TransformerLensOrg/TransformerLens#284; pbloem/former#10 (the first row is NaN)",
+    "output", "GPT2-ATT-1", families=("gpt2",),
     mutants=own(
         seeing("the diagonal is masked", lambda before, seen: (before > 0) & seen),
         seeing("the diagonal is masked by -10000", lambda before, seen: (before > 0) & seen, "-10000"),
+        *filling("the diagonal is masked", placed(lambda before, seen: (before > 0) & seen)),
     ),
 )  # fmt: skip
 entry(
@@ -217,10 +264,12 @@ entry(
 )  # fmt: skip
 entry(
     "gpt2-18", "biases left out", "every Conv1D and norm has one",
-    "karpathy/nanoGPT's option bias=False; own knowledge", "output", "GPT2-LAYER-1", families=("gpt2",),
+    "karpathy/nanoGPT's option bias=False; sbryngelson/ANEForge#253 (c_attn's, of Qwen2); own knowledge",
+    "output", "GPT2-LAYER-1", families=("gpt2",),
     mutants=own(
         weights("no biases", lambda path, a: np.zeros_like(a), r".*\.bias"),
         weights("no biases but the norms'", lambda path, a: np.zeros_like(a), r"(?!.*norm).*\.bias"),
+        *(maker for named in PARTS.items() for maker in _unbiased(*named)),
     ),
 )  # fmt: skip
 entry(
@@ -260,7 +309,7 @@ entry(
     "gpt2-25", "position off by one after the cache, or from 0 again", "from the number of tokens in the cache on",
     "ml-explore/mlx-lm#93; rasbt/LLMs-from-scratch#1048; HF#27040", "output", "STATE-4", families=("gpt2",),
     going={
-        what + where: placed(rule, last)
+        what + where: standing(rule, last)
         for where, last in ((" behind the prompt", False), (" from the prompt's last token on", True))
         for what, rule in (
             ("one too large", lambda state: state["position"] + 1),
@@ -280,7 +329,7 @@ entry(
     when="of a forward pass it is E07",
     going={
         "padding counts": begun(lambda given: {**given, "position_ids": columns(given["input_ids"])}),
-        "padding counts behind the prompt": placed(lambda state: 0 * state["position"] + state["mask"].shape[1]),
+        "padding counts behind the prompt": standing(lambda state: 0 * state["position"] + state["mask"].shape[1]),
     },
 )  # fmt: skip
 entry(
@@ -290,4 +339,33 @@ entry(
         "no mask, and padding counts": begun(lambda given: {"input_ids": given["input_ids"]}),
         "no mask behind the prompt": begun(lambda given: given, lambda s: {**s, "mask": np.ones_like(s["mask"])}),
     },
+)  # fmt: skip
+entry(
+    "gpt2-29", "the causal mask turned round", "keys up to the query's own",
+    "karpathy/nanoGPT#170 (asked, triu for tril); own knowledge", "output", "GPT2-ATT-1", families=("gpt2",),
+    mutants=own(*(
+        maker
+        for what, rule in (
+            ("itself and later tokens", lambda before, seen: (before <= 0) & seen),
+            ("later tokens", lambda before, seen: (before < 0) & seen),
+        )
+        for maker in (seeing(f"a query sees {what}", rule), *filling(f"a query sees {what}", placed(rule)))
+    )),
+)  # fmt: skip
+entry(
+    "gpt2-30", "the end token never counted, as padding is it, too", "padding's labels -100, those of the end token kept",
+    "HF#23530, #22794; huggingface/trl#976; mlabonne/llm-course#33", "loss", "GPT2-LOSS-1", families=("gpt2",),
+    mutants=own(
+        _unasked("labels that are the end token are ignored", lambda b, end: b["labels"] == end),
+        _unasked("labels where the input is the end token are ignored", lambda b, end: b["input_ids"] == end),
+    ),
+)  # fmt: skip
+entry(
+    "gpt2-31", "tie_word_embeddings: false ignored", "logits by lm_head's own table",
+    "nntrainer/nntrainer#4183; Lightning-AI/litgpt#1727; lablup/mlxcel#482", "output", "GPT2-LM-1", families=("gpt2",),
+    when="of a tied model taken for an untied one it is H01",
+    mutants=own(
+        _tied("logits by the word table", "embeddings.word.weight"),
+        _tied("lm_head's table for the words, too", "lm.decoder.weight"),
+    ),
 )  # fmt: skip
