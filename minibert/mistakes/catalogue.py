@@ -219,6 +219,11 @@ def only(names: str, maker: Callable) -> Callable:
     return lambda subject, at: maker(subject, at) if {*names.split()}.intersection(lineage(subject.family)) else []
 
 
+def whole(maker: Callable) -> Callable:
+    """The maker's first mutant alone: the one of all places."""
+    return lambda subject, at: maker(subject, at)[:1]
+
+
 def swap(
     what: str,
     name: str,

@@ -10,7 +10,7 @@ import numpy as np
 
 from minibert import ops, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, swap, weights
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, swap, weights, whole
 from minibert.mistakes.going import Going, begun, unmoved
 from minibert.mistakes.ops.attention import (
     NAMES,
@@ -22,14 +22,13 @@ from minibert.mistakes.ops.attention import (
     ordered,
     placed,
     seeing,
-    whole,
     without_bias,
 )
 from minibert.mistakes.ops.data import exchanged
 from minibert.mistakes.ops.embeddings import summed
 from minibert.mistakes.ops.losses import IGNORED, divided, moved, predicting
 from minibert.mistakes.ops.norms import FINAL, no_norm, rewired
-from minibert.mistakes.swap import Replacement, edited
+from minibert.mistakes.swap import Replacement, edited, relinear
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -124,6 +123,46 @@ def _unasked(what: str, of: Callable[[dict[str, Any], int], Array]) -> Callable:
         return [] if end is None else batch(what, edit)(subject, at)
 
     return maker
+
+
+def _scaled_logits(what: str) -> list[Callable]:
+    """Logits times 1/√D: lm_head's own output, or what the loss takes of it."""
+
+    def of_loss(subject: Subject, site: Any) -> Replacement:
+        factor = _root(subject)
+
+        def forward(logits: Array, **given: Any) -> tuple[Array, Any]:
+            return ops.cross_entropy(logits * logits.dtype.type(factor), **given)
+
+        return Replacement(forward, lambda dy, c: ops.cross_entropy_backward(dy, c) * factor)
+
+    of_head = lambda subject, _: _times(_root(subject))  # noqa: E731
+    return [swap(what, "linear", of_head, r"next_token\.head"),
+            swap(f"{what}, behind lm_head", "cross_entropy", of_loss, r"next_token\.loss")]  # fmt: skip
+
+
+def _root(subject: Subject) -> float:
+    return float(field(subject, "hidden_size")) ** -0.5
+
+
+def _times(factor: float) -> Replacement:
+    """A linear layer's output times a factor."""
+    turn = lambda a: a * a.dtype.type(factor)  # noqa: E731
+    return relinear(weight=(turn, turn), bias=(turn, turn))
+
+
+def _at_start(subject: Subject) -> float:
+    """1/√(2L), by which c_proj's first values are smaller."""
+    return (2.0 * field(subject, "num_hidden_layers")) ** -0.5
+
+
+def _smaller(subject: Subject, at: Any) -> list[Mutant]:
+    """c_proj's output, or its weight, times 1/√(2L)."""
+    ends, factor = r"decoder\.\d+\.(attention\.output|feed_forward\.out)", _at_start(subject)
+    own = r"(forward|gradients)/.*(attention\.output|feed_forward\.out|\.add\.dropout)"  # before it or behind
+    run = swap("when it runs", "linear", _times(factor), rf"encode\.{ends}", silent=own)
+    load = weights("when it is loaded", lambda _, a: a * a.dtype.type(factor), rf"{ends}\.weight")
+    return [*whole(run)(subject, at), *load(subject, at)]
 
 
 # ---- From token to token ---------------------------------------------------------------------------------------------
@@ -353,7 +392,7 @@ entry(
     )),
 )  # fmt: skip
 entry(
-    "gpt2-30", "the end token never counted, as padding is it, too", "padding's labels -100, those of the end token kept",
+    "gpt2-30", "the end token never counted, as padding is it, too", "-100 for padding, the end token's labels kept",
     "HF#23530, #22794; huggingface/trl#976; mlabonne/llm-course#33", "loss", "GPT2-LOSS-1", families=("gpt2",),
     mutants=own(
         _unasked("labels that are the end token are ignored", lambda b, end: b["labels"] == end),
@@ -368,4 +407,14 @@ entry(
         _tied("logits by the word table", "embeddings.word.weight"),
         _tied("lm_head's table for the words, too", "lm.decoder.weight"),
     ),
+)  # fmt: skip
+entry(
+    "gpt2-32", "logits times 1/√D", "h Eᵀ as it is",
+    "own knowledge (T5 has it where tied)", "output", "GPT2-LM-1", families=("gpt2",),
+    mutants=own(*_scaled_logits("logits times 1/√D")),
+)  # fmt: skip
+entry(
+    "gpt2-33", "1/√(2L) of the first values applied later", "a factor of c_proj's first values alone",
+    "own knowledge", "output", "GPT2-LAYER-1", families=("gpt2",), when="left out at the start it is gpt2-23",
+    mutants=own(_smaller),
 )  # fmt: skip

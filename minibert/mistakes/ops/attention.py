@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert import families, layers, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, Site, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
 
@@ -509,11 +509,6 @@ def filling(what: str, bits: Bits) -> list[Callable]:
     ]
 
 
-def whole(maker: Callable) -> Callable:
-    """The first mutant alone: in all places."""
-    return lambda subject, at: maker(subject, at)[:1]
-
-
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "A01", "split heads by reshape to (B,h,T,d) without transpose", "reshape (B,T,h,d), then swap axes",
@@ -632,6 +627,7 @@ entry(
     mutants=[
         batch("no mask", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
         of_attention("no mask", replacement=edited(lambda q, bias, _: {"bias": None})),
+        causal(seeing("padding is seen", lambda before, seen: (before >= 0) & (seen == seen))),
     ],
 )  # fmt: skip
 entry(
@@ -660,7 +656,11 @@ entry(
     "A15", "constant differs: -1e4, -1e9, finfo.min", "declare; equal unless a row is fully masked or scores are huge",
     "HF#15326, #15839; pytorch/benchmark#794; ai-glimpse/toynlp#50; src GB modeling.py:712 (-10000)",
     "output", "BERT-ATT-5", variant=True,
-    mutants=[config(f"mask constant {c}", mask_constant=c) for c in ops.MASK_CONSTANTS],
+    mutants=[
+        *(config(f"mask constant {c}", mask_constant=c) for c in ops.MASK_CONSTANTS),
+        whole(of_attention("masked scores replaced, not added to", silent=UNCERTAIN_SCORES,
+                           replacement=filled(lambda given: given["mask"]))),
+    ],
 )  # fmt: skip
 entry(
     "A16", "two saturated masks added -> overflow to -inf", "combine booleans, or clamp",

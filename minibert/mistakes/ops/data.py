@@ -341,6 +341,7 @@ unlisted(
     "some dropout missing",
     undropped("no dropout on the attention probabilities", "attention", "dropout"),
     undropped("no dropout after the embeddings", "dropout", "keep", r"encode\.embeddings\..*"),
+    undropped("no dropout on feed-forward outputs", "dropout", "keep", r".*\.feed_forward\.add(_norm)?\..*"),
     undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
 )
 unlisted("dropout not rescaled", _scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0))

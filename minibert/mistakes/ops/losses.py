@@ -263,11 +263,13 @@ entry(
     "S01", "ignore index -1 vs -100 mixed", "one constant, asserted",
     "HF#2759, #2491, #2718; alexa/dialoglue#19; EricFillion/happy-transformer#128", "loss", "OP-CE-2",
     mutants=[
-        of_tokens("nothing is ignored: unpredicted positions count with label 0", batched(over(all_asked, _with(_zero)))),
+        of_tokens("nothing is ignored: unpredicted positions count with label 0",
+                  batched(over(all_asked, _with(_zero)))),
         of_tokens("unpredicted positions that are no padding count with label 0",
                   batched(over(_unmasked, _with(_zero)))),
         of_tokens("unpredicted positions count with the last label",
-                  lambda s, site: batched(over(all_asked, _with(lambda b: _zero(b) + field(s, "vocab_size") - 1)))(s, site)),
+                  lambda s, site: batched(
+                      over(all_asked, _with(lambda b: _zero(b) + field(s, "vocab_size") - 1)))(s, site)),
     ],
 )  # fmt: skip
 entry(
