@@ -3,7 +3,6 @@ what is written (`Mistake.writing`), held against cases of the kind "generation"
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -97,8 +96,9 @@ def _compared(case: Case, computed: Tensors, given: Mapping[str, Any], dtype: st
         if np.shape(given[key]) != np.shape(computed[key]):
             yield compare.Row(key, "wrong", ratio=np.inf)
         else:
-            entry = case.entries[key]
-            entry = replace(entry, scale=max(entry.scale, float(np.abs(computed[key]).max())))  # of larger scores
+            entry, most = case.entries[key], np.abs(computed[key]).max()
+            if computed[key].dtype.kind == "f" and np.isfinite(most):  # rounding of larger scores is larger
+                entry = entry._replace(scale=max(entry.scale, float(most)))
             view = SimpleNamespace(entries={key: entry}, tensor=computed.__getitem__, unmoved={})
             yield from compare.compare(view, {key: given[key]}, dtype)
 
