@@ -49,7 +49,8 @@ class Mistake:
     case can show it, or what it waits for. home: the family in whose file it stands, or "ops". mutants(subject),
     tokenize(tokenizer, text, pair), rule(ids, present, rng, vocabulary) and going, by words what makes another (start,
     step) of a network and the prompts' length, execute it, whichever applies; the second for kinds of tokenizer in
-    `tokenizers`; `rule` may be several by the name of the law that they break.
+    `tokenizers`; `rule` may be several by the name of the law that they break. writing, by words what stands in the
+    place of `generation.written`, executes it, too.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Mistake:
     tokenizers: tuple[str, ...] = ("wordpiece",)
     rule: Callable | Mapping[str, Callable] | None = None
     going: Mapping[str, Callable] | None = None
+    writing: Mapping[str, Callable] | None = None
 
     def rule_of(self, law: str) -> Callable | None:
         """The rule that stands in the place of that law's, or None."""
@@ -80,7 +82,7 @@ class Mistake:
     @property
     def executable(self) -> bool:
         """Whether the mistake can be made here."""
-        return any((self.mutants, self.tokenize, self.rule, self.going))
+        return any((self.mutants, self.tokenize, self.rule, self.going, self.writing))
 
 
 def lineage(family: str) -> list[str]:
@@ -217,6 +219,11 @@ def part(what: str, variant: bool | None = None, **parts: Callable) -> Callable:
 def only(names: str, maker: Callable) -> Callable:
     """No mutant but in these families and those whose kin they are."""
     return lambda subject, at: maker(subject, at) if {*names.split()}.intersection(lineage(subject.family)) else []
+
+
+def whole(maker: Callable) -> Callable:
+    """The maker's first mutant alone: the one of all places."""
+    return lambda subject, at: maker(subject, at)[:1]
 
 
 def swap(

@@ -1,5 +1,5 @@
-"""Mistakes of going on from token to token: another start and step in the place of a family's (`Mistake.going`), held
-against cases of the kind "generation".
+"""Mistakes of going on from token to token, another start and step in the place of a family's (`Mistake.going`), and of
+what is written (`Mistake.writing`), held against cases of the kind "generation".
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +22,7 @@ Array = np.ndarray
 Tree = dict[str, Any]
 Going = tuple[Callable, Callable]  # start and step, as a family has them
 Maker = Callable[[ModuleType, int], Going]  # of a network and the length of the prompts
+Way = Callable[..., Tensors]  # of a case, and a precision: what it holds, by another start and step or otherwise chosen
 
 
 # ---- Makers ----------------------------------------------------------------------------------------------------------
@@ -50,21 +51,34 @@ def unmoved(network: ModuleType, length: int) -> Going:
 # ---- Of a case -------------------------------------------------------------------------------------------------------
 def trials(case: Case) -> Callable[[Mistake], list[Callable[[], str | None]]]:
     """Of an entry, for each way to make it, what gives the first key of the case that shows it."""
-    return lambda mistake: [partial(_shows, case, going) for _, going in made(mistake, case)]
+    return lambda mistake: [partial(_shows, case, way) for _, way in made(mistake, case)]
 
 
-def made(mistake: Mistake, case: Case) -> list[tuple[str, Maker]]:
+def made(mistake: Mistake, case: Case) -> list[tuple[str, Way]]:
     """(in words, how it is made) of an entry that concerns the case's family."""
-    return [*(mistake.going or {}).items()] if mistake.concerns(case.facts["family"]) else []
+    if not mistake.concerns(case.facts["family"]):
+        return []
+    goings = [(what, partial(_going, maker)) for what, maker in (mistake.going or {}).items()]
+    return [*goings, *((what, partial(_writing, write)) for what, write in (mistake.writing or {}).items())]
+
+
+def _going(maker: Maker, case: Case, dtype: Any = np.float64) -> Tensors:
+    network = families.family(case.facts["family"])
+    length = case.tensor("inputs/input_ids").shape[1]
+    return generation.evaluate(case, going=maker(network, length))(np.dtype(dtype), ())
+
+
+def _writing(write: Callable, case: Case, dtype: Any = np.float64) -> Tensors:
+    return generation.evaluate(case, write=write)(np.dtype(dtype), ())
 
 
 def diagnosis(case: Case, candidate: Mapping[str, Any], dtype: str, first: compare.Row) -> Diagnosis:
     """The mistakes that explain the candidate's tensors, whose first divergence is given."""
     explaining, tried = [], 0
     for mistake in CATALOGUE.values():
-        for what, going in made(mistake, case):
+        for what, way in made(mistake, case):
             tried += 1
-            left = _left(case, _computed(case, going), candidate, dtype)
+            left = _left(case, way(case), candidate, dtype)
             if left is not None:
                 explaining.append((left, Found(mistake, Mutant(what, lambda subject: subject))))
     if not explaining:
@@ -76,20 +90,16 @@ def diagnosis(case: Case, candidate: Mapping[str, Any], dtype: str, first: compa
     return Diagnosis(kind, found, ratio, first.key, words.named(found, kind, ratio, first.ratio or 0.0, dtype, ()))
 
 
-def _computed(case: Case, going: Maker) -> Tensors:
-    """What the case holds, by another start and step."""
-    network = families.family(case.facts["family"])
-    length = case.tensor("inputs/input_ids").shape[1]
-    return generation.evaluate(case, going=going(network, length))(np.dtype(np.float64), ())
-
-
 def _compared(case: Case, computed: Tensors, given: Mapping[str, Any], dtype: str) -> Iterator[compare.Row]:
     """A row for each tensor that was computed and given, held against what was computed."""
     for key in (key for key in case.entries if key in computed and key in given):
         if np.shape(given[key]) != np.shape(computed[key]):
             yield compare.Row(key, "wrong", ratio=np.inf)
         else:
-            view = SimpleNamespace(entries={key: case.entries[key]}, tensor=computed.__getitem__, unmoved={})
+            entry, most = case.entries[key], np.abs(computed[key]).max()
+            if computed[key].dtype.kind == "f" and np.isfinite(most):  # rounding of larger scores is larger
+                entry = entry._replace(scale=max(entry.scale, float(most)))
+            view = SimpleNamespace(entries={key: entry}, tensor=computed.__getitem__, unmoved={})
             yield from compare.compare(view, {key: given[key]}, dtype)
 
 
@@ -103,7 +113,7 @@ def _ratio(row: compare.Row) -> float:
     return np.inf if row.status == "nan" else row.ratio or 0.0
 
 
-def _shows(case: Case, going: Maker) -> str | None:
+def _shows(case: Case, way: Way) -> str | None:
     truth = {key: case.tensor(key) for key in case.entries if key.startswith("forward/")}
-    rows = _compared(case, truth, _computed(case, going), "float32")
+    rows = _compared(case, truth, way(case), "float32")
     return next((row.key for row in rows if _ratio(row) > compare.SUSPECT), None)

@@ -65,7 +65,8 @@ def examples(mistake: Mistake) -> list[str]:
 def switch(mistake: Mistake) -> str:
     """Whether it can be made here, and why not."""
     if mistake.executable:
-        kinds = {"tokenizer": mistake.tokenize, "masking rule": mistake.rule, "start and step": mistake.going}
+        kinds = {"tokenizer": mistake.tokenize, "masking rule": mistake.rule, "start and step": mistake.going,
+                 "what is written": mistake.writing}  # fmt: skip
         how = next((name for name, made in kinds.items() if made), "mutants")
         return f"{how}; {mistake.reason}" if mistake.reason else how
     return f"no: {mistake.reason}" if mistake.reason else f"waits for {', '.join(mistake.families)}"

@@ -76,6 +76,22 @@ def masked(edit):
     return (*HOLD, (A, "attention", wrong))
 
 
+def filled(edit, value=None):
+    """Masked scores replaced, by `masked_fill` or `torch.where`: edit(causal (T, T), padding (B, 1, 1, T)) -> bits."""
+
+    def probs(scores, _):
+        causal = torch.ones(scores.shape[-2:]).tril().bool()
+        kept = edit(causal, BATCH["attention_mask"].bool()[:, None, None])
+        return scores.masked_fill(~kept, torch.finfo(scores.dtype).min if value is None else value).softmax(-1)
+
+    return (*HOLD, *scored(probs))
+
+
+def strict(causal, pad):
+    """Nobody sees itself."""
+    return causal & ~torch.eye(len(causal)).bool() & pad
+
+
 def scored(f):
     """Attention by hand: f(scores, bits) -> probabilities."""
 
@@ -149,6 +165,24 @@ def from_normed(attention, feed_forward):
 
 def parallel(self, x, attended):
     return x + attended(self.ln_1(x)) + self.mlp(self.ln_2(x))
+
+
+def residual_twice(self, x, attended):
+    x = x + x + attended(self.ln_1(x))
+    return x + self.mlp(self.ln_2(x))
+
+
+def unnormed(self, x, attended):
+    x = x + attended(self.ln_1(x))
+    return x + self.mlp(x)
+
+
+def rms(self, x):
+    return torch.nn.functional.rms_norm(x, x.shape[-1:], self.weight, self.eps) + self.bias
+
+
+def last_left_out(model):
+    model.transformer.h[-1].forward = lambda x, *_, **given: x
 
 
 def norms_behind(self, x, attended):
@@ -315,6 +349,11 @@ def over_positions(logits, labels):
     return -logp[asked, y[asked]].mean()
 
 
+def labelled(f):
+    """Other labels: f(labels, input_ids, attention_mask)."""
+    return loss(lambda z, y: ce(z[:, :-1], f(y, BATCH["input_ids"], BATCH["attention_mask"])[:, 1:]))
+
+
 def pads_counted(logits, labels):
     y = torch.where(BATCH["attention_mask"] == 0, 0, labels)
     return ce(logits[:, :-1], y[:, 1:])
@@ -353,6 +392,22 @@ def unnamed_norms(w):
     return {name: np.full_like(a, name.endswith("weight")) if ".ln_" in name else a for name, a in w.items()}
 
 
+def unbiased(*parts):
+    """These modules have no bias."""
+
+    def edit(model):
+        for name, module in model.named_modules():
+            if name.endswith(parts):
+                del module._parameters["bias"]
+                module.bias = torch.zeros(module.weight.shape[-1])
+
+    return edit
+
+
+def tied(model):
+    model.lm_head.weight = model.transformer.wte.weight
+
+
 def decaying(found):
     """The search for what does not decay finds this in every name."""
     return ((A, "re", SimpleNamespace(search=lambda *_: found)),)
@@ -362,6 +417,20 @@ PLANTED = {
     # attention
     "sees_next": Fault("gpt2-01", masked(lambda bits, pad: pad & torch.ones(bits.shape[-2:]).tril(1).bool())),
     "blind_to_itself": Fault("gpt2-02", masked(lambda bits, pad: pad & torch.ones(bits.shape[-2:]).tril(-1).bool())),
+    "blind_to_itself_filled": Fault("gpt2-02", filled(strict)),
+    "blind_to_itself_filled_with_-1e4": Fault("gpt2-02", filled(strict, -1e4)),
+    "blind_to_itself_filled_with_-inf": Fault("gpt2-02", filled(strict, -torch.inf)),
+    "sees_next_filled": Fault("gpt2-01", filled(lambda tri, pad: torch.ones_like(tri).tril(1) & pad)),
+    "sees_everything_filled": Fault("gpt2-03", filled(lambda tri, pad: pad.expand(-1, 1, *tri.shape))),
+    "triu": Fault("gpt2-29", masked(lambda bits, pad: pad & torch.ones(bits.shape[-2:]).triu().bool())),
+    "triu_filled": Fault("gpt2-29", filled(lambda tri, pad: tri.T & pad)),
+    "triu_filled_with_-inf": Fault("gpt2-29", filled(lambda tri, pad: tri.T & pad, -torch.inf)),
+    "mask_inverted_filled": Fault("A11", filled(lambda tri, pad: ~(tri & pad))),
+    "mask_inverted_filled_with_-inf": Fault("A11", filled(lambda tri, pad: ~(tri & pad), -torch.inf)),
+    "padding_inverted_filled": Fault("A11", filled(lambda tri, pad: tri & ~pad)),
+    "mask_transposed_filled": Fault("A13", filled(lambda tri, pad: (tri & pad).transpose(2, 3))),
+    "padding_on_both_axes_filled_with_-inf": Fault(
+        "A13", filled(lambda tri, pad: tri & pad & pad.transpose(2, 3), -torch.inf)),
     "sees_everything": Fault("gpt2-03", masked(lambda bits, pad: pad.expand_as(bits))),
     "no_mask": Fault("A12", masked(lambda bits, pad: None)),
     "padding_seen": Fault("A11 A12", masked(lambda bits, pad: torch.ones(bits.shape[-2:]).tril().bool()[None, None])),
@@ -404,6 +473,10 @@ PLANTED = {
     "parallel": Fault("gpt2-14", block(parallel)),
     "norms_behind": Fault("", block(norms_behind)),
     "backward_without_projection": Fault("L12", ((nn.LayerNorm, "forward", LostTerm.of),)),
+    "residual_twice": Fault("L16", block(residual_twice)),
+    "no_norm_before_feed_forward": Fault("L17", block(unnormed)),
+    "last_layer_left_out": Fault("L18", model=last_left_out),
+    "rms_norm": Fault("L15", ((nn.LayerNorm, "forward", rms),)),
     "norms_exchanged": Fault("L07", block(norms_exchanged)),
     "first_norm_twice": Fault("L07", block(first_norm_twice)),
     "no_final_norm": Fault("L10", model=of("transformer.ln_f", lambda right: lambda x: x)),
@@ -443,6 +516,16 @@ PLANTED = {
     "ignored_counted_as_0": Fault("S01", loss(lambda z, y: ce(z[:, :-1], y[:, 1:].clamp(min=0)))),
     "ignored_are_the_last": Fault("S01", loss(lambda z, y: ce(z[:, :-1], torch.where(y < 0, 18, y)[:, 1:]))),
     "pads_counted": Fault("D10", loss(pads_counted)),
+    "pads_counted_as_input": Fault("D10", labelled(lambda y, ids, mask: torch.where(mask == 0, ids, y))),
+    "ignored_counted_as_input": Fault("D10", labelled(lambda y, ids, mask: torch.where(y == -100, ids, y))),
+    "input_for_labels": Fault("D10", labelled(lambda y, ids, mask: ids)),
+    "pads_counted_as_end": Fault("D10", labelled(lambda y, ids, mask: torch.where(mask == 0, 7, y))),
+    "end_ignored": Fault("gpt2-30", labelled(lambda y, ids, mask: torch.where(y == 7, -100, y))),
+    "end_ignored_in_input": Fault("gpt2-30", labelled(lambda y, ids, mask: torch.where(ids == 7, -100, y))),
+    "tied_all_the_same": Fault("gpt2-31", model=tied, case="probe"),
+    "tied_to_lm_head": Fault(
+        "gpt2-31", weights=lambda w: {**w, "transformer.wte.weight": w["lm_head.weight"]}, model=tied, case="probe"),
+    "logits_times_root": Fault("gpt2-32", model=behind("lm_head", lambda y: y * y.new_tensor(12) ** -0.5)),
     "vocabulary_padded": Fault("H18", loss(padded_vocabulary)),
     "softmax_over_positions": Fault("S08", loss(over_positions)),
     "base_2": Fault("", loss(lambda z, y: ce(z[:, :-1], y[:, 1:]) / math.log(2))),
@@ -453,6 +536,10 @@ PLANTED = {
     "c_fc_reshaped": Fault("C06", weights=changed("c_fc.weight", lambda a: a.reshape(a.shape[::-1]).T)),
     "norms_not_found": Fault("C02", weights=unnamed_norms),
     "no_biases": Fault("gpt2-18", weights=changed("bias", np.zeros_like)),
+    "no_bias_in_c_attn": Fault("gpt2-18", model=unbiased("c_attn")),
+    "c_attn_loaded_without_bias": Fault("gpt2-18", weights=changed("c_attn.bias", np.zeros_like)),
+    "no_bias_in_c_proj": Fault("gpt2-18", model=unbiased("c_proj")),
+    "no_bias_in_feed_forward": Fault("gpt2-18", model=unbiased("c_fc", "mlp.c_proj")),
     "rows_of_positions_cut": Fault("C11", weights=changed("wpe.weight", lambda a: np.concatenate([a[2:], 0 * a[:2]]))),
     "no_key_bias": Fault("A29", weights=changed("c_attn.bias", lambda a: a * np.repeat([1, 0, 1], len(a) // 3))),
     "layers_exchanged": Fault("", weights=lambda w: {n: w[other_layer(n)] for n in w}),

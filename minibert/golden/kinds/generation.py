@@ -57,11 +57,13 @@ def made(recipe: CaseRecipe) -> Made:
     )
 
 
-def evaluate(case: Any, weights: Any = None, going: Going | None = None) -> noise.Evaluation:
-    """Of a case that was read; going: in the place of the family's own start and step."""
+def evaluate(
+    case: Any, weights: Any = None, going: Going | None = None, write: Callable = generation.written
+) -> noise.Evaluation:
+    """Of a case that was read; going: in the place of the family's own start and step; write: of `written`."""
     given = {key: case.tensor(key) for key in case.entries if key.startswith("inputs/")}
     module, runs = families.family(case.facts["family"]), case.text()["runs"]
-    return partial(computed, module, case.params(weights), case.config(), given, runs, going=going)
+    return partial(computed, module, case.params(weights), case.config(), given, runs, going=going, write=write)
 
 
 def widened(case: Any, key: str, held: Stored) -> Stored:
@@ -81,7 +83,7 @@ def _fill(config: Any) -> int:
 
 def computed(
     module: ModuleType, params: Any, config: Any, given: Mapping[str, np.ndarray], runs: Mapping[str, Any],
-    dtype: np.dtype, around: tuple, going: Going | None = None,
+    dtype: np.dtype, around: tuple, going: Going | None = None, write: Callable = generation.written,
 ) -> Tensors:  # fmt: skip
     """Every tensor under `forward`, in this precision, through these observers."""
     start, step = going or (module.start, module.step)
@@ -98,7 +100,7 @@ def computed(
         for name, settings in runs.items():
             begun = generation.begun(module, p, config, prompts, settings, None, (start, step))
             uniforms = given["inputs/uniforms"] if settings.get("do_sample") else None
-            written = generation.written(going_on, begun, uniforms=uniforms)
+            written = write(going_on, begun, uniforms=uniforms)
             more = prompts["input_ids"].shape[1] + NEW - written.ids.shape[1]
             ids = np.pad(written.ids, ((0, 0), (0, more)), constant_values=_fill(config))
             found |= {name: ids, f"{name}.scores": written.scores}

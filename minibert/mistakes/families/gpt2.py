@@ -1,29 +1,34 @@
 """Mistakes of GPT-2: who may see whom, what is predicted where, three projections in one, norms, switches, cache."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 
-from minibert import ops
-from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap, weights
+from minibert import ops, tree
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, swap, weights, whole
 from minibert.mistakes.going import Going, begun, unmoved
 from minibert.mistakes.ops.attention import (
     NAMES,
     UNCERTAIN_SCORES,
+    filling,
     loaded,
     masked_probs,
     of_attention,
     ordered,
+    placed,
     seeing,
+    without_bias,
 )
 from minibert.mistakes.ops.data import exchanged
 from minibert.mistakes.ops.embeddings import summed
 from minibert.mistakes.ops.losses import IGNORED, divided, moved, predicting
 from minibert.mistakes.ops.norms import FINAL, no_norm, rewired
-from minibert.mistakes.swap import Replacement, edited
+from minibert.mistakes.swap import Replacement, edited, relinear
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -75,14 +80,93 @@ def by_layer(what: str, number: Callable[[int], int]) -> Callable:
     return of_attention(what, replacement=made)
 
 
+PARTS = {
+    "c_attn": r"attention\.(query|key|value)", "attention's c_proj": r"attention\.output",
+    "the attention": r"attention\.(query|key|value|output)", "c_fc": r"feed_forward\.in",
+    "the feed-forward's c_proj": r"feed_forward\.out", "the feed-forward": r"feed_forward\.(in|out)",
+    "both c_proj": r"(attention\.output|feed_forward\.out)",
+}  # fmt: skip
+
+
+def _unbiased(what: str, parts: str) -> list[Callable]:
+    """No bias in these parts of every layer: 0 when loaded, or no such parameter."""
+    path = rf"decoder\.\d+\.{parts}"
+    return [
+        weights(f"{what} loaded without bias", lambda _, a: np.zeros_like(a), rf"{path}\.bias"),
+        whole(swap(f"{what} has no bias", "linear", without_bias(), rf"encode\.{path}")),
+    ]
+
+
+def _tied(what: str, kept: str) -> Callable:
+    """One table where there are two: the one at this path."""
+
+    def change(s: Subject) -> Subject:
+        flat = tree.flatten(s.params)
+        flat["embeddings.word.weight"], _ = flat[kept], flat.pop("lm.decoder.weight")
+        return replace(s, config=replace(s.config, tie_word_embeddings=True), params=tree.unflatten(flat))
+
+    return lambda subject, at: [] if subject.config.tie_word_embeddings else [Mutant(what, change)]
+
+
 def _flipped(what: str, name: str, value: bool) -> Callable:
     """A switch taken for the other value, where it has this one."""
     maker = config(what, **{name: not value})
     return lambda subject, at: maker(subject, at) if getattr(subject.config, name) is value else []
 
 
+def _unasked(what: str, of: Callable[[dict[str, Any], int], Array]) -> Callable:
+    """Labels taken for -100 where of(batch, the end token)."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        end = field(subject, "eos_token_id")
+        edit = lambda b, _: {"labels": np.where(of(b, end), IGNORED, b["labels"])}  # noqa: E731
+        return [] if end is None else batch(what, edit)(subject, at)
+
+    return maker
+
+
+def _scaled_logits(what: str) -> list[Callable]:
+    """Logits times 1/√D: lm_head's own output, or what the loss takes of it."""
+
+    def of_loss(subject: Subject, site: Any) -> Replacement:
+        factor = _root(subject)
+
+        def forward(logits: Array, **given: Any) -> tuple[Array, Any]:
+            return ops.cross_entropy(logits * logits.dtype.type(factor), **given)
+
+        return Replacement(forward, lambda dy, c: ops.cross_entropy_backward(dy, c) * factor)
+
+    of_head = lambda subject, _: _times(_root(subject))  # noqa: E731
+    return [swap(what, "linear", of_head, r"next_token\.head"),
+            swap(f"{what}, behind lm_head", "cross_entropy", of_loss, r"next_token\.loss")]  # fmt: skip
+
+
+def _root(subject: Subject) -> float:
+    return float(field(subject, "hidden_size")) ** -0.5
+
+
+def _times(factor: float) -> Replacement:
+    """A linear layer's output times a factor."""
+    turn = lambda a: a * a.dtype.type(factor)  # noqa: E731
+    return relinear(weight=(turn, turn), bias=(turn, turn))
+
+
+def _at_start(subject: Subject) -> float:
+    """1/√(2L), by which c_proj's first values are smaller."""
+    return (2.0 * field(subject, "num_hidden_layers")) ** -0.5
+
+
+def _smaller(subject: Subject, at: Any) -> list[Mutant]:
+    """c_proj's output, or its weight, times 1/√(2L)."""
+    ends, factor = r"decoder\.\d+\.(attention\.output|feed_forward\.out)", _at_start(subject)
+    own = r"(forward|gradients)/.*(attention\.output|feed_forward\.out|\.add\.dropout)"  # before it or behind
+    run = swap("when it runs", "linear", _times(factor), rf"encode\.{ends}", silent=own)
+    load = weights("when it is loaded", lambda _, a: a * a.dtype.type(factor), rf"{ends}\.weight")
+    return [*whole(run)(subject, at), *load(subject, at)]
+
+
 # ---- From token to token ---------------------------------------------------------------------------------------------
-def placed(rule: Callable[[Tree], Array], last: bool = False) -> Callable:
+def standing(rule: Callable[[Tree], Array], last: bool = False) -> Callable:
     """Another position of what is read behind the prompt, with last of the prompt's last token, too, where a step reads
     that: rule(state) -> (B,).
     """
@@ -112,10 +196,12 @@ entry(
 )  # fmt: skip
 entry(
     "gpt2-02", "a query does not see its own token", "keys up to the query's own",
-    "TransformerLensOrg/TransformerLens#284", "output", "GPT2-ATT-1", families=("gpt2",),
+    "TransformerLensOrg/TransformerLens#284; pbloem/former#10 (the first row is NaN)",
+    "output", "GPT2-ATT-1", families=("gpt2",),
     mutants=own(
         seeing("the diagonal is masked", lambda before, seen: (before > 0) & seen),
         seeing("the diagonal is masked by -10000", lambda before, seen: (before > 0) & seen, "-10000"),
+        *filling("the diagonal is masked", placed(lambda before, seen: (before > 0) & seen)),
     ),
 )  # fmt: skip
 entry(
@@ -217,10 +303,12 @@ entry(
 )  # fmt: skip
 entry(
     "gpt2-18", "biases left out", "every Conv1D and norm has one",
-    "karpathy/nanoGPT's option bias=False; own knowledge", "output", "GPT2-LAYER-1", families=("gpt2",),
+    "karpathy/nanoGPT's option bias=False; sbryngelson/ANEForge#253 (c_attn's, of Qwen2); own knowledge",
+    "output", "GPT2-LAYER-1", families=("gpt2",),
     mutants=own(
         weights("no biases", lambda path, a: np.zeros_like(a), r".*\.bias"),
         weights("no biases but the norms'", lambda path, a: np.zeros_like(a), r"(?!.*norm).*\.bias"),
+        *(maker for named in PARTS.items() for maker in _unbiased(*named)),
     ),
 )  # fmt: skip
 entry(
@@ -260,7 +348,7 @@ entry(
     "gpt2-25", "position off by one after the cache, or from 0 again", "from the number of tokens in the cache on",
     "ml-explore/mlx-lm#93; rasbt/LLMs-from-scratch#1048; HF#27040", "output", "STATE-4", families=("gpt2",),
     going={
-        what + where: placed(rule, last)
+        what + where: standing(rule, last)
         for where, last in ((" behind the prompt", False), (" from the prompt's last token on", True))
         for what, rule in (
             ("one too large", lambda state: state["position"] + 1),
@@ -280,7 +368,7 @@ entry(
     when="of a forward pass it is E07",
     going={
         "padding counts": begun(lambda given: {**given, "position_ids": columns(given["input_ids"])}),
-        "padding counts behind the prompt": placed(lambda state: 0 * state["position"] + state["mask"].shape[1]),
+        "padding counts behind the prompt": standing(lambda state: 0 * state["position"] + state["mask"].shape[1]),
     },
 )  # fmt: skip
 entry(
@@ -290,4 +378,43 @@ entry(
         "no mask, and padding counts": begun(lambda given: {"input_ids": given["input_ids"]}),
         "no mask behind the prompt": begun(lambda given: given, lambda s: {**s, "mask": np.ones_like(s["mask"])}),
     },
+)  # fmt: skip
+entry(
+    "gpt2-29", "the causal mask turned round", "keys up to the query's own",
+    "karpathy/nanoGPT#170 (asked, triu for tril); own knowledge", "output", "GPT2-ATT-1", families=("gpt2",),
+    mutants=own(*(
+        maker
+        for what, rule in (
+            ("itself and later tokens", lambda before, seen: (before <= 0) & seen),
+            ("later tokens", lambda before, seen: (before < 0) & seen),
+        )
+        for maker in (seeing(f"a query sees {what}", rule), *filling(f"a query sees {what}", placed(rule)))
+    )),
+)  # fmt: skip
+entry(
+    "gpt2-30", "the end token never counted, as padding is it, too", "-100 for padding, the end token's labels kept",
+    "HF#23530, #22794; huggingface/trl#976; mlabonne/llm-course#33", "loss", "GPT2-LOSS-1", families=("gpt2",),
+    mutants=own(
+        _unasked("labels that are the end token are ignored", lambda b, end: b["labels"] == end),
+        _unasked("labels where the input is the end token are ignored", lambda b, end: b["input_ids"] == end),
+    ),
+)  # fmt: skip
+entry(
+    "gpt2-31", "tie_word_embeddings: false ignored", "logits by lm_head's own table",
+    "nntrainer/nntrainer#4183; Lightning-AI/litgpt#1727; lablup/mlxcel#482", "output", "GPT2-LM-1", families=("gpt2",),
+    when="of a tied model taken for an untied one it is H01",
+    mutants=own(
+        _tied("logits by the word table", "embeddings.word.weight"),
+        _tied("lm_head's table for the words, too", "lm.decoder.weight"),
+    ),
+)  # fmt: skip
+entry(
+    "gpt2-32", "logits times 1/√D", "h Eᵀ as it is",
+    "own knowledge (T5 has it where tied)", "output", "GPT2-LM-1", families=("gpt2",),
+    mutants=own(*_scaled_logits("logits times 1/√D")),
+)  # fmt: skip
+entry(
+    "gpt2-33", "1/√(2L) of the first values applied later", "a factor of c_proj's first values alone",
+    "own knowledge", "output", "GPT2-LAYER-1", families=("gpt2",), when="left out at the start it is gpt2-23",
+    mutants=own(_smaller),
 )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert import families, layers, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, Site, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
 
@@ -135,6 +135,28 @@ def by_hand(
     return of_scores(attention, attention_backward, faithful)
 
 
+Bits = Callable[[dict[str, Any]], Array]  # of attention's arguments: which keys each query sees, broadcast
+
+
+def filled(bits: Bits, value: float | None = None) -> Replacement:
+    """Masked scores replaced by a value, the smallest number unless given, where the published code adds: no functions
+    of queries and keys any more, which shows where a query sees nothing. -inf gives NaN there.
+    """
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        given.pop("masked", None)
+        mask = given.pop("mask", None)
+        there = np.ones((1, 1, 1, 1), bool) if mask is None else bits({"q": q, "k": k, "mask": mask.astype(bool)})
+        lowest = q.dtype.type(np.finfo(q.dtype).min if value is None else value)
+        return replaced(there, lowest).forward(q, k, v, **given)
+
+    def replaced(there: Any, lowest: Any) -> Replacement:
+        return by_hand(lambda scores, bias: np.where(there, scores if bias is None else scores + bias, lowest),
+                       slope=lambda bias, q: there)  # fmt: skip
+
+    return Replacement(attention, replaced(None, None).backward, faithful=value is None)
+
+
 def least(bias: Array) -> Array:
     """The bias, the most negative number for less."""
     return np.maximum(bias, np.finfo(bias.dtype).min)
@@ -152,6 +174,12 @@ def _infinite_bias() -> Replacement:
         return np.where(dead, np.nan, y), c
 
     return of_scores(attention, faithful=False)  # NaN has no derivative
+
+
+def _turned(mask: Array, q: Array) -> Array:
+    """The mask (B, 1, 1 or T, S) with its last two axes exchanged, for every query and key."""
+    turned = mask.swapaxes(-1, -2)
+    return np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))
 
 
 def _query_mask(both: bool) -> Replacement:
@@ -457,12 +485,28 @@ def seeing(what: str, rule: Callable[[Array, Array], Array], masked: str = "min"
     are there (B, 1, 1, S)) -> bits.
     """
 
-    def edit(given: dict[str, Any]) -> dict[str, Any]:
+    bits = placed(rule)
+    edit = lambda given: {"mask": bits(given), "masked": masked}  # noqa: E731
+    return of_attention(what, replacement=on_other(ops.attention, edit))
+
+
+def placed(rule: Callable[[Array, Array], Array]) -> Bits:
+    """A `seeing` rule's mask."""
+
+    def bits(given: dict[str, Any]) -> Array:
         length, total = given["q"].shape[2], given["k"].shape[2]
         before = np.arange(total - length, total)[:, None] - np.arange(total)
-        return {"mask": rule(before, given["mask"][:, :, -1:]), "masked": masked}
+        return rule(before, given["mask"][:, :, -1:])
 
-    return of_attention(what, replacement=on_other(ops.attention, edit))
+    return bits
+
+
+def filling(what: str, bits: Bits) -> list[Callable]:
+    """A mask that leaves some query nothing to see, filled in, by the smallest number and by -inf: in all layers."""
+    return [
+        whole(of_attention(f"{what}, filled with {text}", replacement=filled(bits, value), silent=UNCERTAIN_SCORES))
+        for text, value in (("the smallest number", None), ("-inf", -np.inf))
+    ]
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -573,6 +617,8 @@ entry(
             ),
         ),
         batch("a mask of ones", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
+        *filling("the mask inverted", lambda given: ~given["mask"]),
+        *map(causal, filling("the padding's mask inverted", placed(lambda before, seen: (before >= 0) & ~seen))),
     ],
 )  # fmt: skip
 entry(
@@ -581,6 +627,7 @@ entry(
     mutants=[
         batch("no mask", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
         of_attention("no mask", replacement=edited(lambda q, bias, _: {"bias": None})),
+        causal(seeing("padding is seen", lambda before, seen: (before >= 0) & (seen == seen))),
     ],
 )  # fmt: skip
 entry(
@@ -594,6 +641,10 @@ entry(
                           (before >= 0) & seen.swapaxes(2, 3) & (seen if both else True)))
             for axes, both in (("the query axis", False), ("both axes", True))
         ),
+        *filling("the mask stands on the query axis", lambda given: _turned(given["mask"], given["q"])),
+        *filling("the mask stands on both axes", lambda given: _turned(given["mask"], given["q"]) & given["mask"]),
+        *map(causal, filling("the padding's mask stands on both axes", placed(
+            lambda before, seen: (before >= 0) & seen & seen.swapaxes(2, 3)))),
     ],
 )  # fmt: skip
 entry(
@@ -605,7 +656,11 @@ entry(
     "A15", "constant differs: -1e4, -1e9, finfo.min", "declare; equal unless a row is fully masked or scores are huge",
     "HF#15326, #15839; pytorch/benchmark#794; ai-glimpse/toynlp#50; src GB modeling.py:712 (-10000)",
     "output", "BERT-ATT-5", variant=True,
-    mutants=[config(f"mask constant {c}", mask_constant=c) for c in ops.MASK_CONSTANTS],
+    mutants=[
+        *(config(f"mask constant {c}", mask_constant=c) for c in ops.MASK_CONSTANTS),
+        whole(of_attention("masked scores replaced, not added to", silent=UNCERTAIN_SCORES,
+                           replacement=filled(lambda given: given["mask"]))),
+    ],
 )  # fmt: skip
 entry(
     "A16", "two saturated masks added -> overflow to -inf", "combine booleans, or clamp",

@@ -6,6 +6,7 @@ over many rows is (`broken`).
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from minibert.corruption.selection import selection
 from minibert.corruption.units import units
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
-from minibert.mistakes.ops.losses import batched, followed, of_tokens, over, slots
+from minibert.mistakes.ops.losses import all_asked, batched, followed, having, moved, of_tokens, over, predicting, slots
 from minibert.mistakes.swap import Replacement, edited
 
 SECTION = {"D": "Data, masking, mode"}
@@ -191,6 +192,15 @@ def _pads(b: dict, w: Array) -> Array:
     return np.where(followed(b, given, 1) == 0, 1, w)
 
 
+def _or_input(b: dict, labels: Array, w: Array) -> Array:
+    return np.where(w != 0, labels, followed(b, b["input_ids"]))
+
+
+def _ends_counted(subject: Subject, site: Any) -> Replacement:
+    end = subject.config.eos_token_id or 0
+    return batched(over(_pads, lambda b, labels, w: np.where(w != 0, labels, end)))(subject, site)
+
+
 def inverted(what: str, *names: str) -> Callable:
     """rate and 1 - rate change places in these dropouts, in all unless given."""
 
@@ -245,7 +255,7 @@ entry(
 )  # fmt: skip
 entry(
     "D10", "pad_token None -> labels not ignored (or the reverse)", "ignore by mask",
-    "HF#6213", "loss", "BERT-LOSS-1",
+    "HF#6213, #2001, #7135, #32832", "loss", "BERT-LOSS-1",
     mutants=[
         of_tokens(
             "padding counts, its label the padding id",
@@ -256,6 +266,12 @@ entry(
         of_tokens(
             "padding counts with label 0", batched(over(_pads, lambda b, labels, w: np.where(w != 0, labels, 0)))
         ),
+        *(
+            having("labels", of_tokens(f"{what}, its label the input's token", batched(over(counts, _or_input))))
+            for what, counts in (("padding counts", _pads), ("what is not asked counts", all_asked))
+        ),
+        predicting("the input is predicted, padding too", partial(moved, by=1), "input_ids"),
+        having("labels", of_tokens("padding counts, its label the end token", _ends_counted)),
     ],
 )  # fmt: skip
 entry(
@@ -325,6 +341,7 @@ unlisted(
     "some dropout missing",
     undropped("no dropout on the attention probabilities", "attention", "dropout"),
     undropped("no dropout after the embeddings", "dropout", "keep", r"encode\.embeddings\..*"),
+    undropped("no dropout on feed-forward outputs", "dropout", "keep", r".*\.feed_forward\.add(_norm)?\..*"),
     undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
 )
 unlisted("dropout not rescaled", _scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0))

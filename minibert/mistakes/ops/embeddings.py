@@ -297,6 +297,7 @@ entry(
                 lambda b, c: np.maximum(np.cumsum(b["input_ids"] != (c.pad_token_id or 0), 1) - 1, 0),
             ),
             positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(_present(b) != 0, 0, 0)),
+            positions("positions count the mask's ones, padding at 1", lambda b, _: _counted(_present(b) != 0, 0, 1)),
             positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(_present(b), 1) - 1, 0)),
             positions("positions count the mask's ones from 1, padding at 0",
                       lambda b, _: np.cumsum(_present(b), 1) * _present(b)),

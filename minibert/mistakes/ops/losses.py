@@ -93,6 +93,11 @@ def over(weights: Callable[[dict, Array], Array], labels: Callable[[dict, Array,
     return edit
 
 
+def all_asked(b: dict, w: Array) -> Array:
+    """1 at every position that predicts a token."""
+    return _asked(b)
+
+
 def _present(b: dict) -> Array:
     return followed(b, b.get("attention_mask", np.ones_like(b["input_ids"])))
 
@@ -213,11 +218,11 @@ def of_pairs(what: str, replacement: Any, **fields: Any) -> Callable:
     return swap(what, "cross_entropy", replacement, PAIRS, **fields)
 
 
-def predicting(what: str, rule: Callable[[Array], Array]) -> Callable:
-    """Other labels: rule(those of the batch) -> of each position what it is to predict."""
+def predicting(what: str, rule: Callable[[Array], Array], of: str = "labels") -> Callable:
+    """Other labels: rule(those of the batch, or this input of it) -> of each position what it is to predict."""
 
     def edit(b: dict, *_: Any) -> dict[str, Any]:
-        labels = rule(b["labels"]).reshape(-1)
+        labels = rule(b[of]).reshape(-1)
         return {"labels": labels, "weights": np.ones(labels.shape), "ignore": IGNORED, "denominator": None}
 
     return having("labels", of_tokens(what, batched(edit)))
@@ -250,7 +255,6 @@ def _every_slot(b: dict) -> dict[str, Any]:
     return {"labels": labels, "weights": weights, "denominator": float(flat.size)}
 
 
-_all = lambda b, w: _asked(b)  # noqa: E731
 _unmasked = lambda b, w: _present(b)  # noqa: E731
 _ignored_pad = lambda s, site: counted(ignoring(field(s, "pad_token_id") or 0))  # noqa: E731
 
@@ -259,11 +263,13 @@ entry(
     "S01", "ignore index -1 vs -100 mixed", "one constant, asserted",
     "HF#2759, #2491, #2718; alexa/dialoglue#19; EricFillion/happy-transformer#128", "loss", "OP-CE-2",
     mutants=[
-        of_tokens("nothing is ignored: unpredicted positions count with label 0", batched(over(_all, _with(_zero)))),
+        of_tokens("nothing is ignored: unpredicted positions count with label 0",
+                  batched(over(all_asked, _with(_zero)))),
         of_tokens("unpredicted positions that are no padding count with label 0",
                   batched(over(_unmasked, _with(_zero)))),
         of_tokens("unpredicted positions count with the last label",
-                  lambda s, site: batched(over(_all, _with(lambda b: _zero(b) + field(s, "vocab_size") - 1)))(s, site)),
+                  lambda s, site: batched(
+                      over(all_asked, _with(lambda b: _zero(b) + field(s, "vocab_size") - 1)))(s, site)),
     ],
 )  # fmt: skip
 entry(
@@ -285,7 +291,7 @@ entry(
         of_tokens("divided by the unpadded positions",
                   batched(lambda b, *_: {"denominator": float(_present(b).sum())})),
         slots("slots of weight 0 count as well", batched(lambda b, *_: _every_slot(b))),
-        slots("all positions predicted, labels from the input", batched(over(_all, _with(_input)))),
+        slots("all positions predicted, labels from the input", batched(over(all_asked, _with(_input)))),
         slots("all unpadded positions predicted, labels from the input", batched(over(_unmasked, _with(_input)))),
     ],
 )  # fmt: skip

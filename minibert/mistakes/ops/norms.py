@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
-from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
 
 SECTION = {"L": "Layer norm and residuals"}
@@ -72,6 +72,23 @@ def squared(v: Array, eps: float) -> tuple[Array, Array]:
 def no_root(v: Array, eps: float) -> tuple[Array, Array]:
     """1/(v + eps)."""
     return 1 / (v + eps), -1 / (v + eps) ** 2
+
+
+def root_mean_square(biased: bool) -> Replacement:
+    """γ x/√(mean x² + eps) + β, nothing subtracted; β only where biased."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        r = (np.square(x).mean(-1, keepdims=True) + eps) ** -0.5
+        y = x * r * weight
+        return y + bias if biased else y, {"x": x, "r": r, "weight": weight}
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        x, r, rows = c["x"], c["r"], tuple(range(dy.ndim - 1))
+        g, xhat, dbias = dy * c["weight"], x * r, dy.sum(rows)
+        dx = r * (g - xhat * (g * xhat).mean(-1, keepdims=True))
+        return dx, {"weight": (dy * xhat).sum(rows), "bias": dbias if biased else np.zeros_like(dbias)}
+
+    return Replacement(layer_norm, layer_norm_backward)
 
 
 def another_eps(eps: float) -> Replacement:
@@ -186,13 +203,14 @@ def pre_norm() -> Replacement:
 
 def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -> Replacement:
     """A pre-norm layer whose sub-layers are wired otherwise: "reads", what the norm is given, of "x" (the layer's
-    input) and "a" (behind the attention); "base", what is added to, of these, "normed" and "none"; "post": the norm
-    stands behind the sum.
+    input) and "a" (behind the attention); "base", what is added to, of these, "normed" and "none", so many "times";
+    "post": the norm stands behind the sum.
     """
     due = {"attention": "x", "feed_forward": "a"}
     how = {"attention": attention or {}, "feed_forward": feed_forward or {}}
     kinds = {
-        part: {"reads": due[part], "base": due[part], "post": False, **given} for part, given in how.items()
+        part: {"reads": due[part], "base": due[part], "times": 1, "post": False, **given}
+        for part, given in how.items()
     }
     sub_layers = {
         "attention": (layers.self_attention, layers.self_attention_backward),
@@ -210,9 +228,8 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
                 y, norm = ops.layer_norm(y, **p[part]["norm"], eps=eps)
                 sources["normed"] = y
             f, c[part] = sub_layers[part][0](y, p[part], **constants[part])
-            y, c[part]["add"] = layers.add(
-                sources[kind["base"]], f, p[part], keep=(keep or {}).get(part), rate=rate
-            )
+            base = kind["times"] * sources[kind["base"]]
+            y, c[part]["add"] = layers.add(base, f, p[part], keep=(keep or {}).get(part), rate=rate)
             if kind["post"]:
                 y, norm = ops.layer_norm(y, **p[part]["norm"], eps=eps)
             c[part]["norm"] = norm
@@ -229,7 +246,7 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
             if kind["post"]:
                 dsum, norm = ops.layer_norm_backward(dsum, c[part]["norm"])
             dbase, df, ends = layers.add_backward(dsum, c[part]["add"])
-            d[kind["base"]] = d[kind["base"]] + dbase
+            d[kind["base"]] = d[kind["base"]] + kind["times"] * dbase
             dn, g[part] = sub_layers[part][1](df, c[part])
             dn = dn + d["normed"]
             if not kind["post"]:
@@ -239,6 +256,29 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
         return d["x"], g
 
     return Replacement(forward, backward)
+
+
+def added_again(layer: Callable, layer_backward: Callable) -> Replacement:
+    """A layer's output and its input once more."""
+
+    def forward(x: Array, p: Any, **given: Any) -> tuple[Array, Cache]:
+        y, c = layer.__wrapped__(x, p, **given)
+        return y + x, c
+
+    def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        dx, g = layer_backward.__wrapped__(dy, c)
+        return dx + dy, g
+
+    return Replacement(forward, backward)
+
+
+def passed_over(layer: Callable, layer_backward: Callable) -> Replacement:
+    """A layer that gives what it is given."""
+
+    def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        return dy, layer_backward.__wrapped__(np.zeros_like(dy), c)[1]
+
+    return Replacement(lambda x, p, **given: (x, layer.__wrapped__(x, p, **given)[1]), backward)
 
 
 def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = None) -> Replacement:
@@ -427,7 +467,11 @@ def another(value: float, groups: tuple = ()) -> Callable:
 
 EPS = (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.0)
 WITHOUT_HEAD = (("embeddings and encoder", r"encode\..*"), *GROUPS)
-NORMED, ALONE = {"base": "normed"}, {"base": "none"}
+LAYERS = {
+    "encoder_layer": (layers.encoder_layer, layers.encoder_layer_backward),
+    "pre_norm_layer": (layers.pre_norm_layer, layers.pre_norm_layer_backward),
+}
+NORMED, ALONE, TWICE = {"base": "normed"}, {"base": "none"}, {"times": 2}
 FINAL = r"encode\.norm"
 of_norms = partial(swap, name="layer_norm", groups=GROUPS)
 
@@ -551,6 +595,48 @@ entry(
     "L14", "LN weights initialised by the generic initializer", "gamma 1, beta 0",
     "HF#171", "loading", "BERT-INIT-2",
     reason="a case gives every weight, so no initialiser runs; `minibert.create` is tested to draw 1 and 0",
+)  # fmt: skip
+entry(
+    "L15", "RMS norm for layer norm", "the mean is subtracted, the bias added",
+    "own knowledge; ggml-org/llama.cpp#173 (the other way round)", "output", "OP-LN-1",
+    mutants=[
+        whole(of_norms(f"nothing subtracted{text}", replacement=root_mean_square(biased)))
+        for text, biased in (("", True), (", no bias", False))
+    ],
+)  # fmt: skip
+entry(
+    "L16", "the residual added twice", "x + f(x): what calls a layer does not add its input again",
+    "yunzeliu/MAP#3; yakhyo/darknet-pytorch#2", "output", "BERT-ENC-1",
+    mutants=[
+        *(whole(swap("the layer's input is added to its output", name, added_again(*pair)))
+          for name, pair in LAYERS.items()),
+        *(
+            whole(swap(f"{text} twice", "pre_norm_layer", rewired(*wired)))
+            for text, wired in (
+                ("the attention's residual", (TWICE, None)),
+                ("the feed-forward's residual", (None, TWICE)),
+                ("both residuals", (TWICE, TWICE)),
+            )
+        ),
+    ],
+)  # fmt: skip
+entry(
+    "L17", "a layer's norm left out", "one for each sub-layer",
+    "own knowledge", "output", "BERT-ENC-1",
+    mutants=[
+        whole(swap(f"no norm of {text}", "layer_norm", no_norm(),
+                   rf".*encode\.(en|de)coder\.\d+\.{part}\.(add_norm\.)?norm"))
+        for text, part in (("the attention", "attention"), ("the feed-forward", "feed_forward"),
+                           ("either sub-layer", "(attention|feed_forward)"))
+    ],
+)  # fmt: skip
+entry(
+    "L18", "a layer left out", "as many as the configuration says, the last one, too",
+    "own knowledge", "output", "BERT-ENC-1",
+    mutants=[
+        swap("left out", name, passed_over(*pair), silent=r"(forward|gradients)/encode\.(en|de)coder\.\d+")
+        for name, pair in LAYERS.items()
+    ],
 )  # fmt: skip
 unlisted("no root under the variance", of_norms("divided by var + eps, no root", replacement=norm(no_root)))
 unlisted(
