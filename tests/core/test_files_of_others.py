@@ -223,7 +223,7 @@ def test_settings_of_generate_in_config_json_count_where_they_have_no_file(tmp_p
     """As published: `generate` follows them; generation_config.json, where there is one, wins whole."""
     model = small("gpt2")
     model.save(tmp_path)
-    assert minibert.load(tmp_path).generation == {}
+    assert minibert.load(tmp_path).generation is None
     edited(tmp_path, **{**GENERATION, "eos_token_id": [3, 7], "max_length": 9})
     again = minibert.load(tmp_path)
     assert (again.generation["eos_token_id"], again.generation["max_length"]) == ([3, 7], 9)

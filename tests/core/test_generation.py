@@ -1059,7 +1059,7 @@ def test_with_control_c_what_is_there_stays(folder, monkeypatch):
     (["--max-new-tokens", "100"], "at most 39 are new (--max-new-tokens)"),
     (["--no-repeat-ngram", "-1"], "error: --no-repeat-ngram -1: expected"),
     (["--batch-size", "0"], "--batch-size 0"), (["--seed", "-1"], "--seed -1"),
-    (["--early-stopping", "perhaps"], "--early-stopping: invalid choice: 'perhaps'"),
+    (["--early-stopping", "perhaps"], "--early-stopping: unknown 'perhaps'"),
 ])  # fmt: skip
 def test_what_the_command_refuses(folder, monkeypatch, arguments, line):
     code, out, err = output(monkeypatch, folder, "The cat", *arguments)

@@ -93,6 +93,7 @@ def test_an_error_is_one_line_of_bounded_length():
 OWN = {  # who opens files otherwise, and why it may
     "reading.py": "the opener itself",
     "checkpoint/atomic.py": "a writer, of what it has made itself",
+    "checkpoint/growing.py": "a writer, which goes on with the part that it has begun itself",
     "golden/case.py": "lists the package's own folders",
     "golden/commands.py": "the size of a case that was just written or read",
     "corpus.py": "walks the standard library's folders",

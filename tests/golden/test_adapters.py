@@ -170,7 +170,7 @@ def test_commands_and_names_of_the_porting_page_exist():
     commands = re.findall(r"^    minibert (.+)$", text, re.MULTILINE)
     assert len(commands) >= 7
     for line in commands:
-        assert cli._parser(line.split()).parse_args(line.split()).run
+        assert cli.parser(line.split()).parse_args(line.split()).run
     for name in set(re.findall(r"\b(?:bert|roberta|albert|electra|tokenizer|ops|masking)/[a-z][a-z-]+\b", text)):
         assert (cases.folder() / name / "case.json").exists(), name
     for name in set(re.findall(r"`((?:reference|examples)/[\w/.]+)`", text)):
