@@ -331,7 +331,7 @@ Data = options.Rows
 # Neither paper nor release says how it was trained: AdamW, its decay and a rate that falls to 0 are GPT's (Radford et
 # al. 2018, section 4.1; there along a cosine), the norm of gradients GPT-3's (arXiv 2005.14165, appendix B). Every
 # token is asked for: few pieces, and few rows a step, make it quick.
-DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 128, "lowercase": False, "steps": 2000, "batch_size": 8,
+DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 128, "lowercase": False, "steps": 1700, "batch_size": 8,
                   "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.01}  # fmt: skip
 WIDTH = "n_embd"
 NARROW = {"n_layer": 2, "n_embd": 128, "n_head": 4, "initializer_range": 0.05}

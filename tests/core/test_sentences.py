@@ -354,6 +354,22 @@ def test_what_is_done_is_kept_and_gone_on_with(end, folder, lines, tmp_path, mon
         assert np.abs(np.load(out) - minibert.embed(folder, lines.read_text("utf-8").splitlines())).max() < 1e-6
 
 
+def test_a_part_that_is_a_link_is_not_written_through(folder, lines, tmp_path, monkeypatch, capsys):
+    out, other = tmp_path / "out.npy", tmp_path / "somebody's"
+    command = ["embed", str(folder), str(lines), "-o", str(out)]
+    with monkeypatch.context() as patch:
+        Stopped(patch, 2, KeyboardInterrupt())
+        assert cli.main(command) == 130
+    part = tmp_path / "out.npy.part"
+    part.rename(other)
+    part.symlink_to(other)
+    before = other.read_bytes()
+    capsys.readouterr()
+    assert cli.main([*command, "--resume"]) == 2
+    assert "out.npy.part is a link, which nothing is written through: remove it" in capsys.readouterr().err
+    assert other.read_bytes() == before
+
+
 def test_what_does_not_go_on_is_refused(folder, lines, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out.npy"
     command = ["embed", str(folder), str(lines), "-o", str(out)]
