@@ -366,7 +366,7 @@ def test_a_part_that_is_a_link_is_not_written_through(folder, lines, tmp_path, m
     before = other.read_bytes()
     capsys.readouterr()
     assert cli.main([*command, "--resume"]) == 2
-    assert "out.npy.part is a link, which nothing is written through: remove it" in capsys.readouterr().err
+    assert "out.npy.part is not what minibert leaves of an interrupted write: remove it" in capsys.readouterr().err
     assert other.read_bytes() == before
 
 
