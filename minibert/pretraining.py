@@ -21,7 +21,9 @@ import json
 import math
 import os
 import platform
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -524,8 +526,11 @@ def _perplexity(loss: float) -> float:
 
 
 def _say(label: str, text: str) -> None:
+    line = f"{label:<10}{printable(text)}"
+    if sys.stdout.isatty():  # as wide as it is, and no line of a file is broken
+        line = textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent=" " * 10)
     try:
-        print(f"{label:<10}{printable(text)}", flush=True)
+        print(line, flush=True)
     except OSError as error:
         if error.errno == errno.EPIPE:  # nobody reads on; the run goes on
             return

@@ -39,10 +39,10 @@ class Progress:
         if ended or now - self.last >= (REDRAWN if self.terminal else PRINTED):
             self.last = now
             each = (now - self.start) / (done - self.first) if done > self.first else None
-            left = "" if each is None else f"{_clock(each * (self.total - done))} left"
+            left = "" if each is None else f"{clock(each * (self.total - done))} left"
             with suppress(OSError):
                 if self.terminal:
-                    _draw(self._line(done, details, left, _columns()))
+                    draw(self._line(done, details, left, columns()))
                 elif self.kept:
                     said = filter(None, (f"{self.what} {done}/{self.total}", *details, left))
                     print(*said, sep="  ", file=sys.stderr, flush=True)
@@ -58,17 +58,15 @@ class Progress:
             room -= (len(piece) + 2) * (fits and piece != "")
         first, left, bar, *others = held
         if bar:
-            columns = min(BAR[0] + room, BAR[1])
-            full = columns * done // max(1, self.total)
-            bar = f"[{'#' * full}{'-' * (columns - full)}]"
+            wide = min(BAR[0] + room, BAR[1])
+            full = wide * done // max(1, self.total)
+            bar = f"[{'#' * full}{'-' * (wide - full)}]"
         return "  ".join(filter(None, (count, bar, left, first, *others)))[:width]
 
     def close(self) -> None:
         """Leaves a kept line standing, and no other."""
-        with suppress(OSError):
-            if self.kept and _standing:
-                _standing.clear()
-                print(file=sys.stderr, flush=True)
+        if self.kept:
+            leave()
         clear()
 
 
@@ -88,11 +86,19 @@ def doing(what: str) -> Iterator[None]:
     """Inside, a terminal says what is done, which nothing counts."""
     if sys.stderr.isatty():
         with suppress(OSError):
-            _draw(f"{printable(what)} ..."[: _columns()])
+            draw(f"{printable(what)} ..."[: columns()])
     try:
         yield
     finally:
         clear()
+
+
+def leave() -> None:
+    """Ends the line that stands on the terminal: it stays."""
+    with suppress(OSError):
+        if _standing:
+            _standing.clear()
+            print(file=sys.stderr, flush=True)
 
 
 def clear() -> None:
@@ -102,13 +108,14 @@ def clear() -> None:
             print(f"\r{' ' * _standing.pop()}\r", end="", file=sys.stderr, flush=True)
 
 
-def _draw(line: str) -> None:
+def draw(line: str) -> None:
+    """The line in the place of the one that stands, on a terminal."""
     before = _standing.pop() if _standing else 0
     print(f"\r{line:<{before}}", end="", file=sys.stderr, flush=True)
     _standing.append(len(line))
 
 
-def _columns() -> int:
+def columns() -> int:
     """Of the terminal, but for the last, behind which some terminals begin a line."""
     try:
         return max(1, (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1)
@@ -116,7 +123,8 @@ def _columns() -> int:
         return 79
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds: 4:12, 1:04:12."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

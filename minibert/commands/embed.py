@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import commands, inference, sentences, streams
+from minibert import commands, inference, progress, sentences, streams
 from minibert.checkpoint import atomic, growing
 from minibert.checkpoint.directory import OWNED
 from minibert.config import whole
@@ -22,7 +22,6 @@ from minibert.options import ending
 
 PART = 1024  # texts that are read, sorted by length and answered together
 HEAD = 128  # bytes in front of an .npy file's numbers
-DRAWN = 0.5  # seconds between two lines on the terminal
 
 
 def parser(commands: Any) -> None:
@@ -116,20 +115,20 @@ def _embedded(
     size = 0
     with suppress(OSError, ValueError):  # said by whoever reads it
         size = os.path.getsize(args.text) if args.text else 0
-    progress = _Progress(done, size)
+    rate = _Rate(done, size)
     for texts in parts:
-        progress.begin(texts)
-        yield texts, model(texts, args.batch_size, progress.show)
-    progress.close()
+        rate.begin(texts)
+        yield texts, model(texts, args.batch_size, rate.show)
+    progress.leave()
 
 
-class _Progress:
+class _Rate:
     """One line on a terminal of any width: texts done, the share of the file, the rate, the time left."""
 
     def __init__(self, done: int, size: int):
         self.before, self.size, self.terminal = done, size, sys.stderr.isatty()
         self.done, self.bytes, self.part, self.start = 0, 0, 0, time.perf_counter()
-        self.last = self.start - DRAWN
+        self.last = self.start - progress.REDRAWN
 
     def begin(self, texts: list[str]) -> None:
         """Counts the next texts, and their bytes."""
@@ -139,23 +138,16 @@ class _Progress:
     def show(self, of_part: int, texts: int) -> None:
         """Draws the line, at most twice a second."""
         now = time.perf_counter()
-        if not self.terminal or (now - self.last < DRAWN and of_part < texts):
+        if not self.terminal or (now - self.last < progress.REDRAWN and of_part < texts):
             return
         self.last, spent = now, max(now - self.start, 1e-9)
         done = self.done - texts + of_part
         line = f"{self.before + done:,} texts  {done / spent:,.0f}/s"
         share = (self.bytes + self.part * of_part / texts) / self.size if self.size else 0
         if share and not self.before:
-            left = round(spent * (1 / min(share, 1.0) - 1))
-            line += f"  {min(share, 1.0):.0%}  {left // 60}:{left % 60:02d} left"
-        with suppress(OSError, ValueError):
-            width = max(1, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
-            print(f"\r{line[:width]:<{width}}", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Leaves the last line standing."""
-        if self.terminal:
-            print(file=sys.stderr)
+            line += f"  {min(share, 1.0):.0%}  {progress.clock(spent * (1 / min(share, 1.0) - 1))} left"
+        with suppress(OSError):
+            progress.draw(line[: progress.columns()])
 
 
 def _json_lines(texts: list[str], vectors: np.ndarray) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert import cli, progress, streams
+from minibert import cli, pretraining, progress, streams
 
 ROOT = Path(__file__).resolve().parents[2]
 if os.name == "posix":
@@ -178,7 +178,7 @@ def test_where_it_cannot_be_said_the_work_goes_on(monkeypatch, clock):
 
 
 def test_hours_are_said():
-    assert [progress._clock(seconds) for seconds in (0, 59.6, 3599, 3600, 36610)] == [
+    assert [progress.clock(seconds) for seconds in (0, 59.6, 3599, 3600, 36610)] == [
         "0:00", "1:00", "59:59", "1:00:00", "10:10:10"]  # fmt: skip
 
 
@@ -222,3 +222,15 @@ def test_a_run_leaves_its_stages_and_one_line(tmp_path):
     screen = [row for row in made.screen(written) if row]
     assert len(screen) == 1, screen
     assert re.fullmatch(r"step 40/40  0:00 left  loss \d\.\d{3}", screen[0])
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_a_run_says_is_as_wide_as_the_terminal_and_whole_elsewhere(terminal, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "next token loss 4.426 nats, 1.888 below the unigram entropy of that text"
+    pretraining._say("held out", text)
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(" ".join(lines).split()) == f"held out {text}"
+    assert (len(lines) == 1) != terminal
+    assert not terminal or max(map(len, lines)) <= 40
