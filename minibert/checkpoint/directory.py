@@ -151,7 +151,8 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
         require(len(tokenizer) <= config.vocab_size, f"{sizes} rows: they don't belong together")
     said = folder / GENERATION
-    settings = _fields(said) if reading.present(atomic.place(said)) else _stated(fields, module, config)
+    there = os.path.lexists(atomic.place(said))  # a link to nothing is no absent file
+    settings = _fields(said) if there else _stated(fields, module, config)
     return Held(families.named(module), config, params, tokenizer, settings, left)  # settings are judged when asked
 
 

@@ -916,12 +916,14 @@ def test_the_file_is_loaded_and_saved_and_asked_only_when_it_is_used(tmp_path):
 
 @pytest.mark.parametrize(("data", "line"), [
     (b"[1]", "is not a JSON object"), (b"{", "is not usable JSON"), (b"\xff", "is not UTF-8"),
-    (None, "is a directory"),
+    (None, "is a directory"), ("link", "No such file"),
 ])  # fmt: skip
 def test_an_unusable_file_is_one_line(tmp_path, data, line):
     gpt().save(tmp_path)
     place = tmp_path / "generation_config.json"
-    if data is None:
+    if data == "link":
+        place.symlink_to("nothing there")
+    elif data is None:
         place.mkdir()
     else:
         place.write_bytes(data)

@@ -44,7 +44,9 @@ def test_recomputing_holds_less_and_info_says_so(tmp_path, capsys):
     assert said["recomputing_layers"] < 0.5 * said["activations"]
     assert said["activations"] == sum(place["bytes"] for place in said["held"])
     assert cli.main(["info", str(tmp_path), "--memory"]) == 0
-    assert "attention.attention.probs" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "attention.attention.probs" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     assert cli.main(["info", str(tmp_path), "--memory", "--length", "600"]) == 2
     minibert.create("bert", **FIELDS, max_position_embeddings=30).save(tmp_path)
     capsys.readouterr()
