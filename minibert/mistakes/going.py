@@ -20,7 +20,7 @@ from minibert.mistakes.words import Diagnosis, Found
 
 Array = np.ndarray
 Tree = dict[str, Any]
-Going = tuple[Callable, Callable]  # start and step, as a family has them
+Going = generation.Going
 Maker = Callable[[ModuleType, int], Going]  # of a network and the length of the prompts
 Way = Callable[..., Tensors]  # of a case, and a precision: what it holds, by another start and step or otherwise chosen
 

@@ -78,7 +78,8 @@ def widened(case: Any, key: str, held: Stored) -> Stored:
 
 
 def _fill(config: Any) -> int:
-    return config.eos_token_id if config.pad_token_id is None else config.pad_token_id
+    """What stands behind the end of a row (`generation.Settings.fill`)."""
+    return next((i for i in (config.pad_token_id, config.eos_token_id) if i is not None), 0)
 
 
 def computed(
