@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, families, layers, objective, ops, signatures, tree
+from minibert import batches, families, layers, objective, ops, relative, signatures, tree
 from minibert.errors import InputError
 from minibert.families import bert
 from minibert.heads import masked_lm, next_sentence, replaced_token, span_boundary
@@ -597,6 +597,43 @@ def _own(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, *name.encode()])
 
 
+def _of_decoders(
+    rng: np.random.Generator, encoder: list, attention: Tree, x: np.ndarray, how: dict
+) -> Iterator[Example]:
+    """The blocks that have a memory beside x, a gate or relative positions."""
+    heads, act, eps = how.values()
+    memory, width = rng.standard_normal((2, 4, x.shape[-1])), x.shape[-1] // heads
+    looked, seen = {**attention, "norm": encoder[1]["attention"]["norm"]}, np.array([[1, 1, 0, 1], [1, 0, 1, 1]])
+    masks = {"mask": layers.causal(3, 3), "seen": seen[:, None, None]}
+    biases = {name: ops.masking(mask, "min", x.dtype)[0] for name, mask in masks.items()}
+    given = {"x": x, "memory": memory}
+    yield Example(
+        "cross_attention",
+        layers.cross_attention,
+        layers.cross_attention_backward,
+        {**given, "p": attention},
+        {"width": width, "mask": masks["seen"]},
+        {"heads": heads, "bias": biases["seen"]},
+    )
+    keep = {name: rng.integers(0, 2, x.shape) for name in ("attention", "cross_attention", "feed_forward")}
+    residual = {"heads": heads, "eps": eps, "keep": keep, "rate": 0.25}
+    yield Example(
+        "decoder_layer",
+        layers.decoder_layer,
+        layers.decoder_layer_backward,
+        {**given, "p": {**encoder[0], "cross_attention": looked}},
+        {**residual, "act": act, **masks},
+        {**residual, "activation": act, "bias": biases["mask"], "seen": biases["seen"]},
+    )
+    feed = encoder[0]["feed_forward"]
+    gated = {"gate": encoder[1]["feed_forward"]["in"], "in": feed["in"], "out": feed["out"]}
+    block, back = layers.gated_feed_forward, layers.gated_feed_forward_backward
+    yield Example("gated_feed_forward", block, back, {"x": x, "p": gated}, {"act": act}, {"activation": act})
+    places, table = relative.buckets(3, 4, both=True, count=8, most=6), {"weight": rng.standard_normal((8, 2))}
+    block, back = relative.relative_bias, relative.relative_bias_backward
+    yield Example("relative_bias", block, back, {"p": table}, {"buckets": places})
+
+
 def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     small = {**bert.PROBE, "hidden_size": 6, "intermediate_size": 5, "vocab_size": 7}
     model = create("bert", **small, dtype="float64", initializer_range=0.4)
@@ -607,8 +644,10 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     attention = {name: p["encoder"][0]["attention"][name] for name in ("query", "key", "value", "output")}
     feed = {name: p["encoder"][0]["feed_forward"][name] for name in ("in", "out")}
     own, doubled = {"heads": heads, "mask": mask}, {"heads": heads, "bias": ops.masking(mask, "min", x.dtype)[0]}
+    width = x.shape[-1] // heads
     yield Example(
-        "self_attention", layers.self_attention, layers.self_attention_backward, {"x": x, "p": attention}, own, doubled
+        "self_attention", layers.self_attention, layers.self_attention_backward, {"x": x, "p": attention},
+        {"width": width, "mask": mask}, doubled,
     )
     yield Example(
         "feed_forward",
@@ -653,6 +692,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
         {**whole, "act": act, "mask": seen},
         {**whole, "activation": act, "bias": ops.masking(seen, "min", x.dtype)[0]},
     )
+    yield from _of_decoders(rng, p["encoder"], attention, x, {"heads": heads, "act": act, "eps": eps})
     ids = {"word": np.array([[1, 2, 1], [3, 0, 2]]), "position": np.arange(3), "token_type": np.array([[0, 1, 2]] * 2)}
     yield Example(
         "bert_embeddings",

@@ -55,11 +55,11 @@ def projected_backward(dy: Array, c: Tree, name: str) -> tuple[Array, Tree]:
     return ops.linear_backward(ops.split_heads_backward(dy, c[f"split_{name}"]), c[name])
 
 
-def attended(q: Array, k: Array, v: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
-    """q (B, H, T, K) attends to k and v (B, H, S, K): heads merged and projected, (B, T, D). given: bias, mask, masked,
-    dropout of `ops.attention`.
+def attended(q: Array, k: Array, v: Array, bias: Array | None, p: Tree, **given: Any) -> tuple[Array, Tree]:
+    """q (B, H, T, K) attends to k and v (B, H, S, K): heads merged and projected, (B, T, D). bias; given: mask, masked,
+    dropout, scale of `ops.attention`.
     """
-    y, attention = ops.attention(q, k, v, **given)
+    y, attention = ops.attention(q, k, v, bias, **given)
     y, merge = ops.merge_heads(y)
     y, output = ops.linear(y, **p["output"])
     return y, {"attention": attention, "merge": merge, "output": output}
@@ -72,15 +72,18 @@ def attended_backward(dy: Array, c: Tree) -> tuple[tuple[Array, ...], Tree]:
 
 
 @block
-def self_attention(x: Array, p: Tree, *, heads: int, past: Tree | None = None, **given: Any) -> tuple[Array, Tree]:
+def self_attention(
+    x: Array, p: Tree, bias: Array | None = None, *, width: int, past: Tree | None = None, **given: Any
+) -> tuple[Array, Tree]:
     """Multi-head self-attention of x (B, T, D) with its output projection (arXiv 1706.03762, section 3.2.2).
 
-    p: query, key, value, output (each weight (D, D), bias). heads: of the whole width; where rows of the query are
-    gone, as many heads are. past: "key" and "value" (B, H, S, K) of what came before x, which it attends to as well
-    and which is data: they get no gradient. given: mask, masked, dropout, scale of `ops.attention`.
+    p: query, key, value (each weight (H·K, D), bias), output (D, H·K). bias: of the scores, as in `ops.attention`.
+    width: K, of one head; there are as many heads as the rows of the query have room for. past: "key" and "value"
+    (B, H, S, K) of what came before x, which it attends to as well and which is data: they get no gradient. given:
+    mask, masked, dropout, scale of `ops.attention`.
     """
     c: Tree = {}
-    heads = heads * len(p["query"]["weight"]) // x.shape[-1]
+    heads = len(p["query"]["weight"]) // width
     qkv = {}
     for name in ("query", "key", "value"):
         qkv[name], own = projected(x, p, name, heads=heads)
@@ -88,28 +91,69 @@ def self_attention(x: Array, p: Tree, *, heads: int, past: Tree | None = None, *
     if past is not None:
         qkv |= {name: np.concatenate([before, qkv[name]], axis=2) for name, before in past.items()}
         c["new"] = x.shape[1]
-    y, own = attended(*qkv.values(), p, **given)
+    y, own = attended(*qkv.values(), bias, p, **given)
     return y, {**c, **own}
 
 
 @block_backward
-def self_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    (dq, dk, dv), g = attended_backward(dy, c)
+def self_attention_backward(dy: Array, c: Tree) -> tuple[Any, ...]:
+    """(dx, dbias where there was one, g)."""
+    (dq, dk, dv, *dbias), g = attended_backward(dy, c)
     if "new" in c:
         dk, dv = (d[:, :, -c["new"] :] for d in (dk, dv))
     dx_query, g["query"] = projected_backward(dq, c, "query")
     dx_key, g["key"] = projected_backward(dk, c, "key")
     dx_value, g["value"] = projected_backward(dv, c, "value")
-    return kernels.add(dx_query, dx_key, dx_value), g
+    return kernels.add(dx_query, dx_key, dx_value), *dbias, g
+
+
+@block
+def cross_attention(x: Array, memory: Array | Tree, p: Tree, *, width: int, **given: Any) -> tuple[Array, Tree]:
+    """x (B, T, D) attends to memory (B, S, E), what an encoder made of the source (arXiv 1706.03762, section 3.2.3).
+
+    p: query, output of x, key, value (each weight (H·K, E), bias) of the memory. memory: or its "key" and "value"
+    (B, H, S, K), kept from before (`remembered`), which get no gradient. width and given as in `self_attention`.
+    """
+    q, c = projected(x, p, "query", heads=len(p["query"]["weight"]) // width)
+    kept, own = (memory, {}) if isinstance(memory, dict) else _remembered(memory, p, width)
+    y, attention = attended(q, kept["key"], kept["value"], None, p, **given)
+    return y, {**c, **own, **attention}
+
+
+@block_backward
+def cross_attention_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+    """(dx, dmemory, g)."""
+    (dq, dk, dv), g = attended_backward(dy, c)
+    dx, g["query"] = projected_backward(dq, c, "query")
+    dmemory_key, g["key"] = projected_backward(dk, c, "key")
+    dmemory_value, g["value"] = projected_backward(dv, c, "value")
+    return dx, kernels.add(dmemory_key, dmemory_value), g
+
+
+def _remembered(memory: Array, p: Tree, width: int) -> tuple[Tree, Tree]:
+    kept, c = {}, {}
+    for name in ("key", "value"):
+        kept[name], own = projected(memory, p, name, heads=len(p[name]["weight"]) // width)
+        c |= own
+    return kept, c
+
+
+def remembered(memory: Array, p: Tree, *, width: int) -> Tree:
+    """The "key" and "value" (B, H, S, K) that `cross_attention` takes in the place of a memory, computed once."""
+    return _remembered(memory, p, width)[0]
 
 
 # ---- Feed-forward ----------------------------------------------------------------------------------------------------
 @block
-def feed_forward(x: Array, p: Tree, *, act: str) -> tuple[Array, Tree]:
-    """act(x W₁ᵀ + b₁) W₂ᵀ + b₂ (arXiv 1706.03762, eq. 2); p: in (F, D), out (D, F)."""
+def feed_forward(x: Array, p: Tree, *, act: str, dropout: Array | None = None) -> tuple[Array, Tree]:
+    """(act(x W₁ᵀ + b₁)∘dropout) W₂ᵀ + b₂ (arXiv 1706.03762, eq. 2); p: in (F, D), out (D, F). dropout: what multiplies
+    (B, T, F), keep/(1 - rate).
+    """
     c: Tree = {}
     h, c["in"] = ops.linear(x, **p["in"])
     h, c["act"] = activation(h, name=act)
+    if dropout is not None:
+        h, c["dropout"] = ops.dropout(h, keep=dropout, rate=0.0)
     y, c["out"] = ops.linear(h, **p["out"])
     return y, c
 
@@ -118,9 +162,37 @@ def feed_forward(x: Array, p: Tree, *, act: str) -> tuple[Array, Tree]:
 def feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
     dh, g["out"] = ops.linear_backward(dy, c["out"])
+    dh = ops.dropout_backward(dh, c["dropout"]) if "dropout" in c else dh
     dh = activation_backward(dh, c["act"])
     dx, g["in"] = ops.linear_backward(dh, c["in"])
     return dx, g
+
+
+@block
+def gated_feed_forward(x: Array, p: Tree, *, act: str, dropout: Array | None = None) -> tuple[Array, Tree]:
+    """(act(x W_gᵀ)∘(x W₁ᵀ)∘dropout) W₂ᵀ, and biases where p has them (arXiv 2002.05202, eq. 5-6); p: gate and in
+    (F, D), out (D, F); dropout as in `feed_forward`.
+    """
+    c: Tree = {}
+    gate, c["gate"] = ops.linear(x, **p["gate"])
+    gate, c["act"] = activation(gate, name=act)
+    h, c["in"] = ops.linear(x, **p["in"])
+    h, c["multiply"] = ops.multiply(gate, h)
+    if dropout is not None:
+        h, c["dropout"] = ops.dropout(h, keep=dropout, rate=0.0)
+    y, c["out"] = ops.linear(h, **p["out"])
+    return y, c
+
+
+@block_backward
+def gated_feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    g: Tree = {}
+    dh, g["out"] = ops.linear_backward(dy, c["out"])
+    dh = ops.dropout_backward(dh, c["dropout"]) if "dropout" in c else dh
+    dgate, dh = ops.multiply_backward(dh, c["multiply"])
+    dx, g["in"] = ops.linear_backward(dh, c["in"])
+    dx_gate, g["gate"] = ops.linear_backward(activation_backward(dgate, c["act"]), c["gate"])
+    return kernels.add(dx, dx_gate), g
 
 
 # ---- The end of a sub-layer ------------------------------------------------------------------------------------------
@@ -194,6 +266,42 @@ def add_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
     return dy, *_dropped_backward(dy, c)
 
 
+# ---- Sub-layers and layers -------------------------------------------------------------------------------------------
+# A sub-layer is f(x) -> (y, c) of its own input, with its residual and norm about it, in a cache of all three. Whatever
+# f's backward gives between dx and g, the sub-layer's gives, too.
+def post_norm(f: Callable, x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float) -> tuple[Array, Tree]:
+    """LN(x + Drop(f(x))); p: the sub-layer's tree, of which norm and adapter are read here."""
+    y, c = f(x)
+    y, c["add_norm"] = add_norm(x, y, p, eps=eps, keep=keep, rate=rate)
+    return y, c
+
+
+def post_norm_backward(f_backward: Callable, dy: Array, c: Tree) -> tuple[Any, ...]:
+    dx, df, ends = add_norm_backward(dy, c["add_norm"])
+    dx_inside, *others, g = f_backward(df, c)
+    return kernels.add(dx, dx_inside), *others, {**g, **ends}
+
+
+def pre_norm(
+    f: Callable, x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float, norm: Callable | None = None
+) -> tuple[Array, Tree]:
+    """x + Drop(f(norm(x))), norm the layer norm unless given; p as in `post_norm`."""
+    n, normed = (norm or ops.layer_norm)(x, **p["norm"], eps=eps)
+    y, c = f(n)
+    c["norm"] = normed
+    y, c["add"] = add(x, y, p, keep=keep, rate=rate)
+    return y, c
+
+
+def pre_norm_backward(
+    f_backward: Callable, dy: Array, c: Tree, norm_backward: Callable | None = None
+) -> tuple[Any, ...]:
+    dx, df, ends = add_backward(dy, c["add"])
+    dn, *others, g = f_backward(df, c)
+    dx_inside, norm = (norm_backward or ops.layer_norm_backward)(dn, c["norm"])
+    return kernels.add(dx, dx_inside), *others, {**g, "norm": norm, **ends}
+
+
 @block
 def encoder_layer(
     x: Array,
@@ -205,34 +313,91 @@ def encoder_layer(
     mask: Array | None = None,
     masked: str = "min",
     dropout: Array | None = None,
+    inner: Array | None = None,
     keep: Tree | None = None,
     rate: float = 0.0,
 ) -> tuple[Array, Tree]:
     """One post-norm layer, x (B, T, D): a = LN(x + Drop(attention(x))), y = LN(a + Drop(feed_forward(a))).
 
-    p: attention (query, key, value, output, norm), feed_forward (in, out, norm). keep: the masks "attention" and
-    "feed_forward" (B, T, D) of the two residual dropouts; mask, masked, dropout as in `ops.attention`.
+    p: attention (query, key, value, output, norm), feed_forward (in, out, norm). heads: of the whole width; where rows
+    of the query are gone, as many heads are. keep: the masks "attention" and "feed_forward" (B, T, D) of the two
+    residual dropouts; mask, masked, dropout as in `ops.attention`; inner: the dropout of `feed_forward`.
     """
     c: Tree = {}
-    keep, residual = keep or {}, {"eps": eps, "rate": rate}
-    f, c["attention"] = self_attention(x, p["attention"], heads=heads, mask=mask, masked=masked, dropout=dropout)
-    a, c["attention"]["add_norm"] = add_norm(x, f, p["attention"], keep=keep.get("attention"), **residual)
-    f, c["feed_forward"] = feed_forward(a, p["feed_forward"], act=act)
-    keep_feed = keep.get("feed_forward")
-    y, c["feed_forward"]["add_norm"] = add_norm(a, f, p["feed_forward"], keep=keep_feed, **residual)
+    keep, residual, width = keep or {}, {"eps": eps, "rate": rate}, x.shape[-1] // heads
+
+    def attend(x: Array) -> tuple[Array, Tree]:
+        return self_attention(x, p["attention"], width=width, mask=mask, masked=masked, dropout=dropout)
+
+    def feed(a: Array) -> tuple[Array, Tree]:
+        return feed_forward(a, p["feed_forward"], act=act, dropout=inner)
+
+    a, c["attention"] = post_norm(attend, x, p["attention"], keep=keep.get("attention"), **residual)
+    y, c["feed_forward"] = post_norm(feed, a, p["feed_forward"], keep=keep.get("feed_forward"), **residual)
     return y, c
 
 
 @block_backward
 def encoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
-    da, df, ends = add_norm_backward(dy, c["feed_forward"]["add_norm"])
-    da_block, g["feed_forward"] = feed_forward_backward(df, c["feed_forward"])
-    g["feed_forward"] |= ends
-    dx, df, ends = add_norm_backward(kernels.add(da, da_block), c["attention"]["add_norm"])
-    dx_block, g["attention"] = self_attention_backward(df, c["attention"])
-    g["attention"] |= ends
-    return kernels.add(dx, dx_block), g
+    da, g["feed_forward"] = post_norm_backward(feed_forward_backward, dy, c["feed_forward"])
+    dx, g["attention"] = post_norm_backward(self_attention_backward, da, c["attention"])
+    return dx, g
+
+
+@block
+def decoder_layer(
+    x: Array,
+    memory: Array | Tree,
+    p: Tree,
+    *,
+    heads: int,
+    act: str,
+    eps: float,
+    mask: Array | None = None,
+    seen: Array | None = None,
+    masked: str = "min",
+    past: Tree | None = None,
+    dropout: Tree | None = None,
+    keep: Tree | None = None,
+    rate: float = 0.0,
+) -> tuple[Array, Tree]:
+    """One post-norm layer of a decoder, x (B, T, D): a = LN(x + Drop(attention(x))), b = LN(a + Drop(cross_attention(a,
+    memory))), y = LN(b + Drop(feed_forward(b))) (arXiv 1706.03762, section 3.1).
+
+    p: attention, cross_attention (query, key, value, output, norm), feed_forward (in, out, norm); memory as in
+    `cross_attention`. mask: of x, seen: of the memory, both as in `ops.attention`; past as in `self_attention`.
+    dropout: multipliers "attention", "cross_attention" of the probabilities and "inner" of `feed_forward`; keep: the
+    masks (B, T, D) of the residuals "attention", "cross_attention", "feed_forward".
+    """
+    c: Tree = {}
+    keep, residual, width, factor = keep or {}, {"eps": eps, "rate": rate}, x.shape[-1] // heads, (dropout or {}).get
+    own, cross, last = (p[name] for name in ("attention", "cross_attention", "feed_forward"))
+
+    def attend(x: Array) -> tuple[Array, Tree]:
+        return self_attention(x, own, width=width, past=past, mask=mask, masked=masked, dropout=factor("attention"))
+
+    def look(a: Array) -> tuple[Array, Tree]:
+        given = {"mask": seen, "masked": masked, "dropout": factor("cross_attention")}
+        return cross_attention(a, memory, cross, width=width, **given)
+
+    def feed(b: Array) -> tuple[Array, Tree]:
+        return feed_forward(b, last, act=act, dropout=factor("inner"))
+
+    a, c["attention"] = post_norm(attend, x, own, keep=keep.get("attention"), **residual)
+    b, c["cross_attention"] = post_norm(look, a, cross, keep=keep.get("cross_attention"), **residual)
+    y, c["feed_forward"] = post_norm(feed, b, last, keep=keep.get("feed_forward"), **residual)
+    return y, c
+
+
+@block_backward
+def decoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+    """(dx, dmemory, g)."""
+    g: Tree = {}
+    db, g["feed_forward"] = post_norm_backward(feed_forward_backward, dy, c["feed_forward"])
+    da, dmemory, g["cross_attention"] = post_norm_backward(cross_attention_backward, db, c["cross_attention"])
+    dx, g["attention"] = post_norm_backward(self_attention_backward, da, c["attention"])
+    return dx, dmemory, g
 
 
 @block
@@ -241,34 +406,29 @@ def pre_norm_layer(
 ) -> tuple[Array, Tree]:
     """One pre-norm layer, x (B, T, D): a = x + Drop(attention(LN(x))), y = a + Drop(feed_forward(LN(a))).
 
-    p and keep: as in `encoder_layer`, whose residuals these are, too; given: past, mask, masked, dropout, scale of
-    `self_attention`.
+    p, heads and keep: as in `encoder_layer`, whose residuals these are, too; given: past, mask, masked, dropout, scale
+    of `self_attention`.
     """
     c: Tree = {}
-    keep = keep or {}
-    n, norm = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
-    f, c["attention"] = self_attention(n, p["attention"], heads=heads, **given)
-    c["attention"]["norm"] = norm
-    a, c["attention"]["add"] = add(x, f, p["attention"], keep=keep.get("attention"), rate=rate)
-    n, norm = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
-    f, c["feed_forward"] = feed_forward(n, p["feed_forward"], act=act)
-    c["feed_forward"]["norm"] = norm
-    y, c["feed_forward"]["add"] = add(a, f, p["feed_forward"], keep=keep.get("feed_forward"), rate=rate)
+    keep, residual, width = keep or {}, {"eps": eps, "rate": rate}, x.shape[-1] // heads
+
+    def attend(n: Array) -> tuple[Array, Tree]:
+        return self_attention(n, p["attention"], width=width, **given)
+
+    def feed(n: Array) -> tuple[Array, Tree]:
+        return feed_forward(n, p["feed_forward"], act=act)
+
+    a, c["attention"] = pre_norm(attend, x, p["attention"], keep=keep.get("attention"), **residual)
+    y, c["feed_forward"] = pre_norm(feed, a, p["feed_forward"], keep=keep.get("feed_forward"), **residual)
     return y, c
 
 
 @block_backward
 def pre_norm_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
-    da, df, ends = add_backward(dy, c["feed_forward"]["add"])
-    dn, g["feed_forward"] = feed_forward_backward(df, c["feed_forward"])
-    da_block, norm = ops.layer_norm_backward(dn, c["feed_forward"]["norm"])
-    g["feed_forward"] |= {"norm": norm, **ends}
-    dx, df, ends = add_backward(kernels.add(da, da_block), c["attention"]["add"])
-    dn, g["attention"] = self_attention_backward(df, c["attention"])
-    dx_block, norm = ops.layer_norm_backward(dn, c["attention"]["norm"])
-    g["attention"] |= {"norm": norm, **ends}
-    return kernels.add(dx, dx_block), g
+    da, g["feed_forward"] = pre_norm_backward(feed_forward_backward, dy, c["feed_forward"])
+    dx, g["attention"] = pre_norm_backward(self_attention_backward, da, c["attention"])
+    return dx, g
 
 
 # ---- Embeddings ------------------------------------------------------------------------------------------------------

@@ -89,6 +89,26 @@ def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
     return dx.reshape(dy.shape), {"weight": dweight, "bias": dbias}
 
 
+@pair("(...,d),(d)->(...,d)", eps=1e-3)
+def rms_norm(x: Array, weight: Array, *, eps: float) -> tuple[Array, Cache]:
+    """y = γx/√(mean(x²) + ε) over the last axis: no mean is taken away, nothing is added (arXiv 1910.07467, eq. 4)."""
+    with np.errstate(over="ignore"):
+        rstd = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + x.dtype.type(eps))
+    xhat = x * rstd
+    y = xhat * weight
+    if not rstd.all():  # as in `layer_norm`
+        y[(rstd == 0)[..., 0]] = np.nan
+    return y, {"xhat": xhat, "rstd": rstd, "weight": weight}
+
+
+@backward
+def rms_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+    # x̂ = x·r with r = 1/√(mean x² + ε), so dx = r·(dx̂ - x̂·mean(dx̂∘x̂)), dx̂ = dy∘γ
+    xhat, dxhat = c["xhat"], dy * c["weight"]
+    dx = c["rstd"] * (dxhat - xhat * (dxhat * xhat).mean(-1, keepdims=True))
+    return dx, {"weight": kernels.column_sums((dy * xhat).reshape(-1, dy.shape[-1]))}
+
+
 # ---- Activations -----------------------------------------------------------------------------------------------------
 @pair("(...,d)->(...,d)")
 def gelu(x: Array) -> tuple[Array, Cache]:
@@ -151,6 +171,17 @@ def sigmoid_backward(dy: Array, c: Cache) -> Array:
 def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
     return np.where(x < 0, e, 1) / (1 + e)
+
+
+@pair("(...,d),(...,d)->(...,d)")
+def multiply(a: Array, b: Array) -> tuple[Array, Cache]:
+    """y = a∘b, both of one shape: what a gate lets through (arXiv 2002.05202, eq. 5)."""
+    return a * b, {"a": a, "b": b}
+
+
+@backward
+def multiply_backward(dy: Array, c: Cache) -> tuple[Array, Array]:
+    return dy * c["b"], dy * c["a"]
 
 
 # ---- Softmax ---------------------------------------------------------------------------------------------------------
@@ -371,6 +402,44 @@ def cross_entropy(
 def cross_entropy_backward(dy: Array, c: Cache) -> Array:
     (z,) = kernels.rows(c["logits"])
     dz = kernels.softmax_minus_onehot(z, c["top"], c["rest"], c["labels"], dy * c["weights"])
+    return dz.reshape(c["logits"].shape)
+
+
+@pair("(m,...,v)->()", labels="(m,...)<v", smoothing=0.1, ignore=0)
+def smoothed_cross_entropy(
+    logits: Array,
+    *,
+    labels: Array,
+    smoothing: float,
+    ignore: int | None = None,
+    denominator: float | None = None,
+) -> tuple[Array, Cache]:
+    """Σ (log Σ exp z - (1 - ε)·z[label] - ε·mean z) / denominator: the cross-entropy against (1 - ε) of the label and
+    ε/V of every class (arXiv 1512.00567, section 7), in nats; logits (M, …, V), labels (M, …), ε the smoothing.
+
+    Targets whose label is `ignore` do not count. denominator: how many others there are, unless given.
+    """
+    (z,) = kernels.rows(logits)
+    labels = labels.reshape(-1)
+    w = np.ones(len(z), z.dtype) if ignore is None else (labels != ignore).astype(z.dtype)
+    labels = np.where(w == 0, 0, labels)
+    top, rest = kernels.log_sum_exp(z)
+    ahead = z - top
+    nll = rest[:, 0] - (1 - smoothing) * ahead[np.arange(len(z)), labels] - smoothing * ahead.mean(-1)
+    w = w * _reciprocal(w, denominator)
+    loss = np.where(w == 0, 0, w * nll).sum(dtype=z.dtype)
+    c = {"logits": logits, "top": top, "rest": rest, "labels": labels, "weights": w, "smoothing": smoothing}
+    return np.asarray(loss), c
+
+
+@backward
+def smoothed_cross_entropy_backward(dy: Array, c: Cache) -> Array:
+    # dz = w·(softmax z - (1 - ε)·onehot - ε/V) = w·(softmax z - onehot) + w·ε·(onehot - 1/V)
+    (z,), w, labels = kernels.rows(c["logits"]), dy * c["weights"], c["labels"]
+    dz = kernels.softmax_minus_onehot(z, c["top"], c["rest"], labels, w)
+    spread = w * z.dtype.type(c["smoothing"])
+    dz -= spread[:, None] / z.dtype.type(z.shape[-1])
+    dz[np.arange(len(z)), labels] += spread
     return dz.reshape(c["logits"].shape)
 
 

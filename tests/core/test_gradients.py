@@ -235,7 +235,7 @@ def test_heads_are_counted_from_the_rows_of_the_query():
     silent = {**p, "output": {**p["output"], "weight": p["output"]["weight"] * ([0.0] * 2 + [1.0] * 4)}}
     pruned = {name: tree.map(lambda a: a[2:], p[name]) for name in ("query", "key", "value")}
     pruned["output"] = {**p["output"], "weight": p["output"]["weight"][:, 2:]}
-    due, got = (layers.self_attention(x, own, heads=3)[0] for own in (silent, pruned))
+    due, got = (layers.self_attention(x, own, width=2)[0] for own in (silent, pruned))
     assert np.allclose(got, due, rtol=0, atol=1e-14)
 
 
@@ -253,10 +253,10 @@ def test_what_comes_after_a_past_is_the_end_of_the_whole():
     rng = np.random.default_rng(0)
     shapes = {name: {"weight": (6, 6), "bias": (6,)} for name in ("query", "key", "value", "output")}
     p, x = tree.map(lambda shape: rng.standard_normal(shape), shapes), rng.standard_normal((2, 5, 6))
-    whole, c = layers.self_attention(x, p, heads=2, mask=layers.causal(5, 5))
-    first = layers.self_attention(x[:, :2], p, heads=2, mask=layers.causal(2, 2))[1]["attention"]
+    whole, c = layers.self_attention(x, p, width=3, mask=layers.causal(5, 5))
+    first = layers.self_attention(x[:, :2], p, width=3, mask=layers.causal(2, 2))[1]["attention"]
     past = {"key": first["k"], "value": first["v"]}
-    y, own = layers.self_attention(x[:, 2:], p, heads=2, past=past, mask=layers.causal(3, 5))
+    y, own = layers.self_attention(x[:, 2:], p, width=3, past=past, mask=layers.causal(3, 5))
     assert np.allclose(y, whole[:, 2:], rtol=0, atol=1e-14)
     dy = rng.standard_normal(whole.shape) * (np.arange(5) > 3)[:, None]  # asked of the last: nothing flows between
     (due, g), (dx, own_g) = (layers.self_attention_backward(*given) for given in ((dy, c), (dy[:, 2:], own)))
@@ -265,7 +265,7 @@ def test_what_comes_after_a_past_is_the_end_of_the_whole():
     assert not np.allclose(own_g["key"]["weight"], g["key"]["weight"], rtol=0, atol=1e-3)  # without the past's share
     (name, tensor), *_ = past.items()
     past[name] = tensor + 1e-3
-    assert not np.allclose(layers.self_attention(x[:, 2:], p, heads=2, past=past)[0], y, rtol=0, atol=1e-6)
+    assert not np.allclose(layers.self_attention(x[:, 2:], p, width=3, past=past)[0], y, rtol=0, atol=1e-6)
 
 
 def test_a_query_may_have_a_mask_of_its_own():
@@ -300,7 +300,7 @@ def test_linear_without_a_bias():
 
 def test_every_block_that_families_share_is_held_to_its_double():
     """Those of layers and heads; a family's own are held by its whole loss."""
-    shared = ("minibert.layers", "minibert.heads")
+    shared = ("minibert.layers", "minibert.relative", "minibert.heads")
     own = {name for name, (forward, _) in BLOCKS.items() if forward.__module__.startswith(shared)}
     assert own - {"embeddings"} <= CASES.keys()  # whose double is bert_embeddings
     for name in own - {"embeddings"}:

@@ -18,7 +18,7 @@ LEVELS = [
     ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
     ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing"],
     ["ops", "strategies", "trace", "adapters"],
-    ["layers"],
+    ["layers", "relative"],
     ["heads"],
     ["objective"],
     ["checkpoint.names", "batches", "generation"],

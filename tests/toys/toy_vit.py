@@ -115,7 +115,7 @@ def layer(x, p, *, heads, act, eps):
     """(2), (3)"""
     c = {"attention": {}, "feed_forward": {}}
     n, c["attention"]["norm"] = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
-    f, c["attention"]["self"] = layers.self_attention(n, p["attention"], heads=heads)
+    f, c["attention"]["self"] = layers.self_attention(n, p["attention"], width=x.shape[-1] // heads)
     a, c["attention"]["add"] = layers.add(x, f, p["attention"], keep=None, rate=0.0)
     n, c["feed_forward"]["norm"] = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
     f, c["feed_forward"]["mlp"] = layers.feed_forward(n, p["feed_forward"], act=act)

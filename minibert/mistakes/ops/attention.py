@@ -288,8 +288,8 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
 def query_scaled_first(shown: bool) -> Replacement:
     """(x Wᵀ)/√K + b: the query is scaled before its bias; shown: the query handed out is the scaled one."""
 
-    def self_attention(x: Array, p: Any, *, heads: int, **given: Any) -> tuple[Array, Cache]:
-        scale = given.pop("scale", (x.shape[-1] // heads) ** -0.5)
+    def self_attention(x: Array, p: Any, bias: Any = None, *, width: int, **given: Any) -> tuple[Array, Cache]:
+        scale, heads = given.pop("scale", width**-0.5), len(p["query"]["weight"]) // width
         given.pop("past", None)
         weight, offset = p["query"]["weight"], p["query"]["bias"]
         own = {"weight": weight * scale, "bias": offset} if shown else {"weight": weight, "bias": offset}
@@ -301,7 +301,7 @@ def query_scaled_first(shown: bool) -> Replacement:
         q, c["split_query"] = ops.split_heads(used, heads=heads)
         k, c["split_key"] = ops.split_heads(k, heads=heads)
         v, c["split_value"] = ops.split_heads(v, heads=heads)
-        context, c["attention"] = ops.attention(q, k, v, **given, scale=1.0)
+        context, c["attention"] = ops.attention(q, k, v, bias, **given, scale=1.0)
         context, c["merge"] = ops.merge_heads(context)
         y, c["output"] = ops.linear(context, **p["output"])
         return y, c
@@ -309,7 +309,8 @@ def query_scaled_first(shown: bool) -> Replacement:
     def self_attention_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
         g: Any = {}
         dcontext, g["output"] = ops.linear_backward(dy, c["output"])
-        dq, dk, dv = ops.attention_backward(ops.merge_heads_backward(dcontext, c["merge"]), c["attention"])
+        dcontext = ops.merge_heads_backward(dcontext, c["merge"])
+        dq, dk, dv, *dbias = ops.attention_backward(dcontext, c["attention"])
         dq = ops.split_heads_backward(dq, c["split_query"])
         dx, g["query"] = ops.linear_backward(dq if shown else dq * c["q_scale"], c["query"])
         if shown:
@@ -319,7 +320,7 @@ def query_scaled_first(shown: bool) -> Replacement:
         for name, d in (("key", dk), ("value", dv)):
             more, g[name] = ops.linear_backward(ops.split_heads_backward(d, c[f"split_{name}"]), c[name])
             dx = dx + more
-        return dx, g
+        return dx, *dbias, g
 
     return Replacement(self_attention, self_attention_backward)
 
@@ -410,8 +411,9 @@ def retaken(order: Callable[[int, int], Array]) -> Callable[[Subject, Site], Rep
     its last axis. Only where published files have them in one.
     """
 
-    def self_attention(x: Array, p: Any, *, heads: int, past: Any = None, **given: Any) -> tuple[Array, Cache]:
+    def self_attention(x: Array, p: Any, *, width: int, past: Any = None, **given: Any) -> tuple[Array, Cache]:
         c: Cache = {}
+        heads = len(p["query"]["weight"]) // width
         held = []
         for name in NAMES:
             y, c[name] = ops.linear(x, **p[name])
@@ -420,7 +422,7 @@ def retaken(order: Callable[[int, int], Array]) -> Callable[[Subject, Site], Rep
         parts = np.split(np.concatenate(held, -1)[..., c["taken"]], 3, -1)
         split = [ops.split_heads(part, heads=heads) for part in parts]
         c["split"] = [own for _, own in split]
-        y, own = layers.attended(*(y for y, _ in split), p, **given)
+        y, own = layers.attended(*(y for y, _ in split), None, p, **given)
         return y, {**c, **own}
 
     def self_attention_backward(dy: Array, c: Cache) -> tuple[Array, Any]:

@@ -179,7 +179,7 @@ def pre_norm() -> Replacement:
     ) -> tuple[Array, Cache]:
         keep, c = keep or {}, {}
         n, norm1 = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
-        f, c["attention"] = layers.self_attention(n, p["attention"], heads=heads, **given)
+        f, c["attention"] = layers.self_attention(n, p["attention"], width=x.shape[-1] // heads, **given)
         f, drop1 = ops.dropout(f, keep=keep.get("attention"), rate=rate)
         a = x + f
         n, norm2 = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
@@ -220,7 +220,7 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
     def forward(
         x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
     ) -> tuple[Array, Cache]:
-        constants = {"attention": {"heads": heads, **given}, "feed_forward": {"act": act}}
+        constants = {"attention": {"width": x.shape[-1] // heads, **given}, "feed_forward": {"act": act}}
         sources, c = {"x": x, "none": np.zeros_like(x)}, {}
         for part, kind in kinds.items():
             y = sources["normed"] = sources[kind["reads"]]
@@ -320,7 +320,7 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
         def end(part: str, f: Array) -> Array:
             return joined(part, sources, f, p[part], c[part], eps=eps, keep=keep.get(part), rate=rate)
 
-        f, c["attention"] = layers.self_attention(x, p["attention"], heads=heads, **given)
+        f, c["attention"] = layers.self_attention(x, p["attention"], width=x.shape[-1] // heads, **given)
         sources["a"] = end("attention", f)
         f, c["feed_forward"] = layers.feed_forward(sources["a"], p["feed_forward"], act=act)
         return end("feed_forward", f), c

@@ -1,0 +1,41 @@
+"""Relative positions: what of the distance from a query to a key enters its score."""
+
+from typing import Any
+
+import numpy as np
+
+from minibert import ops
+from minibert.pairs import block, block_backward
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+
+def buckets(queries: int, keys: int, *, both: bool, count: int, most: int, first: int = 0) -> Array:
+    """The bucket (T, S) of each distance, key - query, of queries first, first + 1, … to keys 0, 1, … (Raffel et al.
+    2019, arXiv 1910.10683, section 2.1; where logarithms decide, as in the released code).
+
+    both: keys behind the query have the upper half of the `count` buckets; else all behind it share bucket 0. Half of
+    what is left are distances of their own, the other half ranges that grow up to `most`, from which on all share one.
+    """
+    offset = np.arange(keys) - np.arange(first, first + queries)[:, None]
+    half = count // 2 if both else count
+    distance = np.abs(offset) if both else np.maximum(-offset, 0)
+    exact = half // 2
+    ratio = np.log(np.maximum(distance, exact) / exact) / np.log(most / exact)
+    # a hair above: at most · 2^-k the logarithms may come out just below the whole number that they are
+    far = exact + (ratio * (half - exact) * (1 + 1e-12)).astype(np.int64)
+    bucket = np.where(distance < exact, distance, np.minimum(far, half - 1))
+    return bucket + half * (offset > 0) if both else bucket
+
+
+@block
+def relative_bias(p: Tree, *, buckets: Array) -> tuple[Array, Tree]:
+    """E[buckets] as a bias of the scores, (1, H, T, S); p: weight (buckets, H), a number for each bucket and head."""
+    y, c = ops.embedding(**p, ids=buckets)
+    return y.transpose(2, 0, 1)[None], {"table": c}
+
+
+@block_backward
+def relative_bias_backward(dy: Array, c: Tree) -> Tree:
+    return ops.embedding_backward(dy[0].transpose(1, 2, 0), c["table"])
