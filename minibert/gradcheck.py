@@ -617,14 +617,13 @@ def _of_decoders(
     )
     keep = {name: rng.integers(0, 2, x.shape) for name in ("attention", "cross_attention", "feed_forward")}
     residual = {"heads": heads, "eps": eps, "keep": keep, "rate": 0.25}
-    yield Example(
-        "decoder_layer",
-        layers.decoder_layer,
-        layers.decoder_layer_backward,
-        {**given, "p": {**encoder[0], "cross_attention": looked}},
-        {**residual, "act": act, **masks},
-        {**residual, "activation": act, "bias": biases["mask"], "seen": biases["seen"]},
-    )
+    tree, doubled = {**encoder[0], "cross_attention": looked}, {"bias": biases["mask"], "seen": biases["seen"]}
+    for name, block, back in (
+        ("decoder_layer", layers.decoder_layer, layers.decoder_layer_backward),
+        ("pre_norm_decoder_layer", layers.pre_norm_decoder_layer, layers.pre_norm_decoder_layer_backward),
+    ):
+        masked, theirs = {**residual, "act": act, **masks}, {**residual, "activation": act, **doubled}
+        yield Example(name, block, back, {**given, "p": tree}, masked, theirs)
     feed = encoder[0]["feed_forward"]
     gated = {"gate": encoder[1]["feed_forward"]["in"], "in": feed["in"], "out": feed["out"]}
     block, back = layers.gated_feed_forward, layers.gated_feed_forward_backward

@@ -302,6 +302,65 @@ def pre_norm_backward(
     return kernels.add(dx, dx_inside), *others, {**g, "norm": norm, **ends}
 
 
+def _encoding(
+    sub_layer: Callable, x: Array, p: Tree, *, heads: int, act: str, eps: float, rate: float,
+    inner: Array | None = None, keep: Tree | None = None, **given: Any,
+) -> tuple[Array, Tree]:  # fmt: skip
+    """The two sub-layers of an encoder's layer, each in sub_layer; given: of `self_attention`."""
+    c: Tree = {}
+    keep, residual, width = keep or {}, {"eps": eps, "rate": rate}, x.shape[-1] // heads
+
+    def attend(x: Array) -> tuple[Array, Tree]:
+        return self_attention(x, p["attention"], width=width, **given)
+
+    def feed(a: Array) -> tuple[Array, Tree]:
+        return feed_forward(a, p["feed_forward"], act=act, dropout=inner)
+
+    a, c["attention"] = sub_layer(attend, x, p["attention"], keep=keep.get("attention"), **residual)
+    y, c["feed_forward"] = sub_layer(feed, a, p["feed_forward"], keep=keep.get("feed_forward"), **residual)
+    return y, c
+
+
+def _encoding_backward(sub_layer_backward: Callable, dy: Array, c: Tree) -> tuple[Array, Tree]:
+    g: Tree = {}
+    da, g["feed_forward"] = sub_layer_backward(feed_forward_backward, dy, c["feed_forward"])
+    dx, g["attention"] = sub_layer_backward(self_attention_backward, da, c["attention"])
+    return dx, g
+
+
+def _decoding(
+    sub_layer: Callable, x: Array, memory: Array | Tree, p: Tree, *, heads: int, act: str, eps: float, rate: float,
+    seen: Array | None = None, masked: str = "min", dropout: Tree | None = None, keep: Tree | None = None, **given: Any,
+) -> tuple[Array, Tree]:  # fmt: skip
+    """The three sub-layers of a decoder's layer, each in sub_layer; given: mask and past of `self_attention`."""
+    c: Tree = {}
+    keep, residual, width, factor = keep or {}, {"eps": eps, "rate": rate}, x.shape[-1] // heads, (dropout or {}).get
+    own, cross, last = (p[name] for name in ("attention", "cross_attention", "feed_forward"))
+
+    def attend(x: Array) -> tuple[Array, Tree]:
+        return self_attention(x, own, width=width, masked=masked, dropout=factor("attention"), **given)
+
+    def look(a: Array) -> tuple[Array, Tree]:
+        mask = {"mask": seen, "masked": masked}
+        return cross_attention(a, memory, cross, width=width, dropout=factor("cross_attention"), **mask)
+
+    def feed(b: Array) -> tuple[Array, Tree]:
+        return feed_forward(b, last, act=act, dropout=factor("inner"))
+
+    a, c["attention"] = sub_layer(attend, x, own, keep=keep.get("attention"), **residual)
+    b, c["cross_attention"] = sub_layer(look, a, cross, keep=keep.get("cross_attention"), **residual)
+    y, c["feed_forward"] = sub_layer(feed, b, last, keep=keep.get("feed_forward"), **residual)
+    return y, c
+
+
+def _decoding_backward(sub_layer_backward: Callable, dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+    g: Tree = {}
+    db, g["feed_forward"] = sub_layer_backward(feed_forward_backward, dy, c["feed_forward"])
+    da, dmemory, g["cross_attention"] = sub_layer_backward(cross_attention_backward, db, c["cross_attention"])
+    dx, g["attention"] = sub_layer_backward(self_attention_backward, da, c["attention"])
+    return dx, dmemory, g
+
+
 @block
 def encoder_layer(
     x: Array,
@@ -313,9 +372,9 @@ def encoder_layer(
     mask: Array | None = None,
     masked: str = "min",
     dropout: Array | None = None,
-    inner: Array | None = None,
     keep: Tree | None = None,
     rate: float = 0.0,
+    inner: Array | None = None,
 ) -> tuple[Array, Tree]:
     """One post-norm layer, x (B, T, D): a = LN(x + Drop(attention(x))), y = LN(a + Drop(feed_forward(a))).
 
@@ -323,81 +382,13 @@ def encoder_layer(
     of the query are gone, as many heads are. keep: the masks "attention" and "feed_forward" (B, T, D) of the two
     residual dropouts; mask, masked, dropout as in `ops.attention`; inner: the dropout of `feed_forward`.
     """
-    c: Tree = {}
-    keep, residual, width = keep or {}, {"eps": eps, "rate": rate}, x.shape[-1] // heads
-
-    def attend(x: Array) -> tuple[Array, Tree]:
-        return self_attention(x, p["attention"], width=width, mask=mask, masked=masked, dropout=dropout)
-
-    def feed(a: Array) -> tuple[Array, Tree]:
-        return feed_forward(a, p["feed_forward"], act=act, dropout=inner)
-
-    a, c["attention"] = post_norm(attend, x, p["attention"], keep=keep.get("attention"), **residual)
-    y, c["feed_forward"] = post_norm(feed, a, p["feed_forward"], keep=keep.get("feed_forward"), **residual)
-    return y, c
+    given = {"mask": mask, "masked": masked, "dropout": dropout, "keep": keep, "rate": rate, "inner": inner}
+    return _encoding(post_norm, x, p, heads=heads, act=act, eps=eps, **given)
 
 
 @block_backward
 def encoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    g: Tree = {}
-    da, g["feed_forward"] = post_norm_backward(feed_forward_backward, dy, c["feed_forward"])
-    dx, g["attention"] = post_norm_backward(self_attention_backward, da, c["attention"])
-    return dx, g
-
-
-@block
-def decoder_layer(
-    x: Array,
-    memory: Array | Tree,
-    p: Tree,
-    *,
-    heads: int,
-    act: str,
-    eps: float,
-    mask: Array | None = None,
-    seen: Array | None = None,
-    masked: str = "min",
-    past: Tree | None = None,
-    dropout: Tree | None = None,
-    keep: Tree | None = None,
-    rate: float = 0.0,
-) -> tuple[Array, Tree]:
-    """One post-norm layer of a decoder, x (B, T, D): a = LN(x + Drop(attention(x))), b = LN(a + Drop(cross_attention(a,
-    memory))), y = LN(b + Drop(feed_forward(b))) (arXiv 1706.03762, section 3.1).
-
-    p: attention, cross_attention (query, key, value, output, norm), feed_forward (in, out, norm); memory as in
-    `cross_attention`. mask: of x, seen: of the memory, both as in `ops.attention`; past as in `self_attention`.
-    dropout: multipliers "attention", "cross_attention" of the probabilities and "inner" of `feed_forward`; keep: the
-    masks (B, T, D) of the residuals "attention", "cross_attention", "feed_forward".
-    """
-    c: Tree = {}
-    keep, residual, width, factor = keep or {}, {"eps": eps, "rate": rate}, x.shape[-1] // heads, (dropout or {}).get
-    own, cross, last = (p[name] for name in ("attention", "cross_attention", "feed_forward"))
-
-    def attend(x: Array) -> tuple[Array, Tree]:
-        return self_attention(x, own, width=width, past=past, mask=mask, masked=masked, dropout=factor("attention"))
-
-    def look(a: Array) -> tuple[Array, Tree]:
-        given = {"mask": seen, "masked": masked, "dropout": factor("cross_attention")}
-        return cross_attention(a, memory, cross, width=width, **given)
-
-    def feed(b: Array) -> tuple[Array, Tree]:
-        return feed_forward(b, last, act=act, dropout=factor("inner"))
-
-    a, c["attention"] = post_norm(attend, x, own, keep=keep.get("attention"), **residual)
-    b, c["cross_attention"] = post_norm(look, a, cross, keep=keep.get("cross_attention"), **residual)
-    y, c["feed_forward"] = post_norm(feed, b, last, keep=keep.get("feed_forward"), **residual)
-    return y, c
-
-
-@block_backward
-def decoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
-    """(dx, dmemory, g)."""
-    g: Tree = {}
-    db, g["feed_forward"] = post_norm_backward(feed_forward_backward, dy, c["feed_forward"])
-    da, dmemory, g["cross_attention"] = post_norm_backward(cross_attention_backward, db, c["cross_attention"])
-    dx, g["attention"] = post_norm_backward(self_attention_backward, da, c["attention"])
-    return dx, dmemory, g
+    return _encoding_backward(post_norm_backward, dy, c)
 
 
 @block
@@ -406,45 +397,77 @@ def pre_norm_layer(
 ) -> tuple[Array, Tree]:
     """One pre-norm layer, x (B, T, D): a = x + Drop(attention(LN(x))), y = a + Drop(feed_forward(LN(a))).
 
-    p, heads and keep: as in `encoder_layer`, whose residuals these are, too; given: past, mask, masked, dropout, scale
-    of `self_attention`.
+    p, heads, keep and inner: as in `encoder_layer`, whose residuals these are, too; given: inner, and past, mask,
+    masked, dropout, scale of `self_attention`.
     """
-    c: Tree = {}
-    keep, residual, width = keep or {}, {"eps": eps, "rate": rate}, x.shape[-1] // heads
-
-    def attend(n: Array) -> tuple[Array, Tree]:
-        return self_attention(n, p["attention"], width=width, **given)
-
-    def feed(n: Array) -> tuple[Array, Tree]:
-        return feed_forward(n, p["feed_forward"], act=act)
-
-    a, c["attention"] = pre_norm(attend, x, p["attention"], keep=keep.get("attention"), **residual)
-    y, c["feed_forward"] = pre_norm(feed, a, p["feed_forward"], keep=keep.get("feed_forward"), **residual)
-    return y, c
+    return _encoding(pre_norm, x, p, heads=heads, act=act, eps=eps, keep=keep, rate=rate, **given)
 
 
 @block_backward
 def pre_norm_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    g: Tree = {}
-    da, g["feed_forward"] = pre_norm_backward(feed_forward_backward, dy, c["feed_forward"])
-    dx, g["attention"] = pre_norm_backward(self_attention_backward, da, c["attention"])
-    return dx, g
+    return _encoding_backward(pre_norm_backward, dy, c)
+
+
+@block
+def decoder_layer(
+    x: Array, memory: Array | Tree, p: Tree, *, heads: int, act: str, eps: float, rate: float = 0.0, **given: Any
+) -> tuple[Array, Tree]:
+    """One post-norm layer of a decoder, x (B, T, D): a = LN(x + Drop(attention(x))), b = LN(a + Drop(cross_attention(a,
+    memory))), y = LN(b + Drop(feed_forward(b))) (arXiv 1706.03762, section 3.1).
+
+    p: attention, cross_attention (query, key, value, output, norm), feed_forward (in, out, norm); memory as in
+    `cross_attention`. given: mask of x and seen of the memory, both as mask in `ops.attention`, masked; past as in
+    `self_attention`; dropout: multipliers "attention", "cross_attention" of the probabilities and "inner" of
+    `feed_forward`; keep: the masks (B, T, D) of the residuals "attention", "cross_attention", "feed_forward".
+    """
+    return _decoding(post_norm, x, memory, p, heads=heads, act=act, eps=eps, rate=rate, **given)
+
+
+@block_backward
+def decoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+    """(dx, dmemory, g)."""
+    return _decoding_backward(post_norm_backward, dy, c)
+
+
+@block
+def pre_norm_decoder_layer(
+    x: Array, memory: Array | Tree, p: Tree, *, heads: int, act: str, eps: float, rate: float = 0.0, **given: Any
+) -> tuple[Array, Tree]:
+    """One pre-norm layer of a decoder, x (B, T, D): a = x + Drop(attention(LN(x))), b = a + Drop(cross_attention(LN(a),
+    memory)), y = b + Drop(feed_forward(LN(b))); p, memory and given as in `decoder_layer`.
+    """
+    return _decoding(pre_norm, x, memory, p, heads=heads, act=act, eps=eps, rate=rate, **given)
+
+
+@block_backward
+def pre_norm_decoder_layer_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+    """(dx, dmemory, g)."""
+    return _decoding_backward(pre_norm_backward, dy, c)
 
 
 # ---- Embeddings ------------------------------------------------------------------------------------------------------
 @block(summed="ids")
 def embeddings(
-    p: Tree, *, ids: dict[str, Array], frozen: dict[str, int | None], eps: float, keep: Array | None, rate: float
+    p: Tree,
+    *,
+    ids: dict[str, Array],
+    frozen: dict[str, int | None],
+    eps: float,
+    keep: Array | None,
+    rate: float,
+    scales: dict[str, float] | None = None,
 ) -> tuple[Array, Tree]:
-    """Drop(LN(Σ E_n[ids_n])) over the named tables, in the order of `ids`; p: a table per name, and the norm, without
-    which there is none.
+    """Drop(LN(Σ s_n E_n[ids_n])) over the named tables, in the order of `ids`; p: a table per name, and the norm,
+    without which there is none.
 
     ids: arrays (B, T), or (T,) for one shared by all rows. frozen: the row of a table that gets no look-up gradient.
+    scales: s_n, 1 unless given.
     """
-    c: Tree = {"tables": {}}
+    c: Tree = {"tables": {}, "scales": scales or {}}
     h = None
     for name, table_ids in ids.items():
         e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
+        e = kernels.scaled(e, e.dtype.type(c["scales"][name])) if name in c["scales"] else e
         h = e if h is None else h + e
     if "norm" in p:
         h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
@@ -460,7 +483,8 @@ def embeddings_backward(dy: Array, c: Tree) -> Tree:
         dh, norm = ops.layer_norm_backward(dh, c["norm"])
     for name, cache in c["tables"].items():
         shared = cache["ids"].ndim == 1  # broadcast over the batch in the forward, so summed over it here
-        g[name] = ops.embedding_backward(dh.sum(0) if shared else dh, cache)
+        de = kernels.scaled(dh, dh.dtype.type(c["scales"][name])) if name in c["scales"] else dh
+        g[name] = ops.embedding_backward(de.sum(0) if shared else de, cache)
     return {**g, "norm": norm} if "norm" in c else g
 
 
@@ -568,6 +592,11 @@ def keys_values(c: Tree) -> Tree:
     return {"key": own["k"], "value": own["v"]}
 
 
+def of_source(seen: Array | None) -> Array | None:
+    """The mask (B, 1, 1, S) of the keys that are there, of seen (B, S); None: all are."""
+    return None if seen is None or seen.all() else seen.astype(bool)[:, None, None]
+
+
 def causal(length: int, total: int, seen: Array | None = None) -> Array:
     """The mask of the last `length` of `total` tokens, (1 or B, 1, T, S) bits: each attends to itself and to what
     comes before it, as far as seen (B, S), 1 = there, lets it.
@@ -614,3 +643,16 @@ def stack_backward(
         dy, g = f_backward(dy if douts is None or i + 1 >= len(douts) else kernels.add(dy, douts[i + 1]), c)
         gs.append(g)
     return dy if douts is None else kernels.add(dy, douts[0]), gs[::-1]
+
+
+def collecting(f_backward: Callable, others: list[tuple[Array, ...]]) -> Callable:
+    """An f_backward for `stack_backward` of layers that share something differentiable (a memory, a bias): what it
+    gives between dx and g goes into the list, a tuple a layer.
+    """
+
+    def backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+        dx, *shared, g = f_backward(dy, c)
+        others.append(tuple(shared))
+        return dx, g
+
+    return backward

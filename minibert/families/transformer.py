@@ -1,0 +1,471 @@
+"""Transformer: Attention Is All You Need.
+
+Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin, 2017, arXiv 1706.03762. Released code:
+tensorflow/tensor2tensor (`models/transformer.py`; `transformer_base_v1` is the paper's).
+
+    embeddings   h⁰ = Drop(√D·E[x] + S(t)), S(t)_{2i} = sin(t/10000^{2i/D}), S(t)_{2i+1} = cos(t/10000^{2i/D})         (1)
+    attention    q, k, v = h W_qᵀ, h W_kᵀ, h W_vᵀ in H heads of width K; u = Σ softmax(q kᵀ/√K) v, merged, u W_oᵀ     (2)
+    residual     LN(h + Drop(f(h))), f each sub-layer                                                              (3)
+    feed-forward max(0, h W₁ᵀ + b₁) W₂ᵀ + b₂                                                                       (4)
+    encoder      (2), (4) over the source, each in (3); its last layer's output is the memory                      (5)
+    decoder      (2) of what is written, each token up to itself; (2) with keys and values of the memory; (4)      (6)
+    logits       z_t = y_t Eᵀ: one table for source, target and logits                                             (7)
+    objective    L = mean of -Σ_c q_c log softmax(z_t)_c, q 1 - ε + ε/V at the next token, ε/V elsewhere           (8)
+    rate         D^{-1/2}·min(s^{-1/2}, s·w^{-3/2}), s the step from 1 on, w the warm-up (`optim`, schedule "noam")  (9)
+
+Where the release deviates from the paper or ports from the release, and what is done here:
+- attention has no biases in paper and release; `attention_bias` true has them, as torch.nn.Transformer.
+- `norm_first`: norms at the inputs of sub-layers and one behind each stack (later versions of the release);
+  `final_norm`: that norm behind post-norm stacks too, as torch.nn.Transformer has it.
+- dropout stands on (1) and in (3); the later release's on probabilities and within (4) are `attention_dropout` and
+  `activation_dropout`, and torch's, all at one rate.
+- positions "concatenated": the release has all sines first, then all cosines, and 10000^{i/(D/2-1)}.
+- the release smooths with ε/(V - 1) over the other classes and takes the entropy of q from (8); here it is the cited
+  form of arXiv 1512.00567.
+- the release shifts embedded targets and begins with a vector of zeros; here `decoder_start_token_id` begins, as in ports.
+- the padding row of E learns from its look-ups; nobody attends to padding of the source.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibert import kernels, layers, ops, options, tree
+from minibert.config import among, check, number, rate, require, size
+from minibert.corruption.masking import Vocabulary
+from minibert.families import bert
+from minibert.heads import target_token
+from minibert.objective import Term
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+CAUSAL = True
+POSITIONS = ("interleaved", "concatenated")
+WIDE, DEEP = 2**20, 1024
+
+
+# ---- Configuration ---------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Config:
+    """The base model; fields as torch.nn.Transformer calls them, the others as published configurations do."""
+
+    vocab_size: int = size(37000)
+    d_model: int = size(512, WIDE)
+    nhead: int = size(8)
+    num_encoder_layers: int = size(6, DEEP)
+    num_decoder_layers: int = size(6, DEEP)
+    dim_feedforward: int = size(2048, WIDE)
+    activation: str = among("relu", layers.ACTIVATIONS)
+    dropout: float = rate(0.1)
+    attention_dropout: float = rate(0.0)
+    activation_dropout: float = rate(0.0)
+    layer_norm_eps: float = number(1e-6, 0, 1)
+    label_smoothing: float = rate(0.1)
+    max_position_embeddings: int = size(1024)  # (1) has no last position; rows have
+    pad_token_id: int = 0
+    eos_token_id: int | None = 1
+    decoder_start_token_id: int = 0
+    # variants
+    norm_first: bool = False
+    final_norm: bool = False
+    attention_bias: bool = False
+    positions: str = among("interleaved", POSITIONS)
+
+    def __post_init__(self) -> None:
+        check(self)
+        fits = self.d_model % self.nhead == 0
+        require(fits, f"config field 'nhead' is {self.nhead}; allowed: a divisor of d_model {self.d_model}")
+        even = self.d_model % 2 == 0 and self.d_model > 2
+        require(even, f"config field 'd_model' is {self.d_model}; allowed: even numbers from 4 on, for sines and cosines")
+        for name in ("pad_token_id", "decoder_start_token_id"):
+            token = getattr(self, name)
+            require(0 <= token < self.vocab_size, f"config field {name!r} is {token}; allowed: a token id")
+
+
+# table 3
+PRESETS = {
+    "base": {},
+    "big": {"d_model": 1024, "nhead": 16, "dim_feedforward": 4096, "dropout": 0.3},
+}
+
+# small, and every field away from its default: for checks
+PROBE = {
+    "vocab_size": 17,
+    "d_model": 8,
+    "nhead": 2,
+    "num_encoder_layers": 2,
+    "num_decoder_layers": 2,
+    "dim_feedforward": 11,
+    "activation": "gelu",
+    "dropout": 0.2,
+    "attention_dropout": 0.3,
+    "activation_dropout": 0.15,
+    "layer_norm_eps": 1e-3,
+    "label_smoothing": 0.2,
+    "max_position_embeddings": 9,
+    "pad_token_id": 5,
+    "eos_token_id": 4,
+    "decoder_start_token_id": 3,
+    "norm_first": True,
+    "final_norm": True,
+    "attention_bias": True,
+    "positions": "concatenated",
+}
+
+
+# ---- Shapes ----------------------------------------------------------------------------------------------------------
+def shapes(config: Config) -> Tree:
+    """The shape of every parameter of (1)-(7): the one place where they are written."""
+    d, f = config.d_model, config.dim_feedforward
+    norm = {"weight": (d,), "bias": (d,)}
+
+    def dense(n_out: int, n_in: int, biased: bool = True) -> Tree:
+        return {"weight": (n_out, n_in), **({"bias": (n_out,)} if biased else {})}
+
+    attention = {n: dense(d, d, config.attention_bias) for n in ("query", "key", "value", "output")} | {"norm": norm}
+    encoder = {"attention": attention, "feed_forward": {"in": dense(f, d), "out": dense(d, f), "norm": norm}}
+    ends = {"encoder_norm": norm, "decoder_norm": norm} if config.norm_first or config.final_norm else {}
+    return {
+        "embeddings": {"word": {"weight": (config.vocab_size, d)}},
+        "encoder": [encoder] * config.num_encoder_layers,
+        "decoder": [{**encoder, "cross_attention": attention}] * config.num_decoder_layers,
+        **ends,
+    }
+
+
+def initial(path: str, shape: tuple[int, ...], config: Config, rng: np.random.Generator) -> Array:
+    """A parameter's first values: the table normal, of deviation D^{-1/2}, matrices uniform, of variance 2/(in + out)."""
+    *_, parent, leaf = path.split(".")
+    if leaf == "bias" or "norm" in parent:
+        return np.full(shape, float(leaf == "weight"))
+    if parent == "word":
+        return config.d_model**-0.5 * rng.standard_normal(shape)
+    return (6 / sum(shape)) ** 0.5 * (2 * rng.random(shape) - 1)
+
+
+# ---- An example ------------------------------------------------------------------------------------------------------
+DIMS = {"B": 3, "T": 6, "S": 5}  # rows, tokens of the source and of the target
+
+
+def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
+    """A small batch: sources padded at the end, and drawn dropout masks; labels are the head's. dims: sizes that differ
+    from DIMS, cut to the longest row.
+    """
+    dims = {**DIMS, **(dims or {})}
+    most = config.max_position_embeddings
+    rows, source, target = dims["B"], min(dims["T"], most), min(dims["S"], most)
+    require(source >= 3 and target >= 3 and config.vocab_size >= 2, "an example needs 3 positions and 2 token ids")
+    ids = rng.integers(0, config.vocab_size, (rows, source))
+    ids[0, 1] = ids[0, 0]
+    sizes = rng.integers(2, source, rows)
+    sizes[0] = source
+    written = rng.integers(2, target + 1, rows)
+    return {
+        "input_ids": ids,
+        "attention_mask": (np.arange(source) < sizes[:, None]).astype(np.int64),
+        "decoder_input_ids": rng.integers(0, config.vocab_size, (rows, target)),
+        "decoder_attention_mask": (np.arange(target) < written[:, None]).astype(np.int64),
+        "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": source, "S": target})),
+    }
+
+
+def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
+    """(shape, rate) of the keep-masks, by module."""
+    rows, heads, inner, places = dims["B"], config.nhead, config.dim_feedforward, {}
+    for stack, letter, count in (("encoder", "T", config.num_encoder_layers), ("decoder", "S", config.num_decoder_layers)):
+        length = dims[letter]
+        wide = ((rows, length, config.d_model), config.dropout)
+        places[f"{stack}.embedding.dropout"] = wide
+        parts = {"self_attn": length, **({"multihead_attn": dims["T"]} if stack == "decoder" else {})}
+        for i in range(count):
+            for n, (part, keys) in enumerate(parts.items(), 1):
+                square = (rows, heads, length, keys)
+                places[f"{stack}.layers.{i}.{part}.dropout"] = (square, config.attention_dropout)
+                places[f"{stack}.layers.{i}.dropout{n}"] = wide
+            places[f"{stack}.layers.{i}.dropout"] = ((rows, length, inner), config.activation_dropout)
+            places[f"{stack}.layers.{i}.dropout{len(parts) + 1}"] = wide
+    return places
+
+
+# ---- The network -----------------------------------------------------------------------------------------------------
+def inputs(config: Config) -> dict[str, str]:
+    """What `encode` takes: decoder_input_ids, or labels from which they are made."""
+    return {
+        "input_ids": "(B,T)<vocab_size",
+        "attention_mask": "?(B,T)?",
+        "decoder_input_ids": "?(B,S)<vocab_size",
+        "decoder_attention_mask": "?(B,S)?",
+    }
+
+
+def outputs(config: Config) -> dict[str, str]:
+    """What `encode` gives; the states and attentions are the decoder's."""
+    return {
+        "last_hidden_state": "(B,S,d_model)",
+        "hidden_states": "[(B,S,d_model)]",
+        "attentions": "[(B,nhead,S,S)]",
+        "encoder_last_hidden_state": "(B,T,d_model)",
+    }
+
+
+def lengths(config: Config) -> dict[str, tuple[str, int]]:
+    """How long rows may be, and the input whose sum along that dimension is how long each is."""
+    most = config.max_position_embeddings
+    return {"T": ("attention_mask", most), "S": ("decoder_attention_mask", most)}
+
+
+def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
+    """(1)-(6): outputs by name, and the cache; `inputs` as above, and "dropout" where something is dropped."""
+    memory, c = _read(p, config, inputs, keep)
+    ids = inputs.get("decoder_input_ids")
+    if ids is None:
+        require("labels" in inputs, "decoder_input_ids are missing, and labels that they could be made from")
+        ids = target_token.shifted(inputs["labels"], config.decoder_start_token_id, config.pad_token_id)
+    length = ids.shape[1]
+    mask, memories = layers.causal(length, length, inputs.get("decoder_attention_mask")), [memory] * len(p["decoder"])
+    hidden, own = _written(p, config, ids, memories, inputs, keep, mask=mask, seen=inputs.get("attention_mask"))
+    out = {**layers.states(hidden, own["decoder"], keep), "encoder_last_hidden_state": memory}
+    return out, {**c, **own, "norm_first": config.norm_first}
+
+
+def _read(p: Tree, config: Config, inputs: Tree, keep: str) -> tuple[Array, Tree]:
+    """(5): the memory (B, T, D) of the source."""
+    c: Tree = {}
+    kept = (inputs.get("dropout") or {}).get
+    h, c["encoder_embeddings"] = _embedded(p, config, inputs["input_ids"], 0, kept("encoder.embedding.dropout"))
+    mask = layers.of_source(inputs.get("attention_mask"))
+    f = layers.pre_norm_layer if config.norm_first else layers.encoder_layer
+
+    def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
+        factors, masks = _dropped(config, f"encoder.layers.{i}.", kept, x.dtype, ("attention", "feed_forward"))
+        own = {"mask": mask, "dropout": factors.get("attention"), "inner": factors.get("inner"), "keep": masks}
+        return f(x, p, heads=config.nhead, act=config.activation, eps=config.layer_norm_eps, rate=config.dropout, **own)
+
+    hidden, c["encoder"] = layers.stack(layer, h, p["encoder"], "last" if keep == "outputs" else keep)
+    return _ended(hidden[-1], p, "encoder_norm", config, c), c
+
+
+def _written(
+    p: Tree, config: Config, ids: Array, memories: list, inputs: Tree, keep: Any, *, mask: Array, seen: Array | None,
+    past: list | None = None, first: int = 0,
+) -> tuple[list[Array], Tree]:  # fmt: skip
+    """(6): the decoder's states for ids, its tokens first, first + 1, …, given each layer's memory."""
+    c: Tree = {}
+    kept, source = (inputs.get("dropout") or {}).get, layers.of_source(seen)
+    h, c["decoder_embeddings"] = _embedded(p, config, ids, first, kept("decoder.embedding.dropout"))
+    f = layers.pre_norm_decoder_layer if config.norm_first else layers.decoder_layer
+
+    def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
+        parts = ("attention", "cross_attention", "feed_forward")
+        factors, masks = _dropped(config, f"decoder.layers.{i}.", kept, x.dtype, parts)
+        own = {"mask": mask, "seen": source, "past": past[i] if past else None, "dropout": factors, "keep": masks}
+        given = {"heads": config.nhead, "act": config.activation, "eps": config.layer_norm_eps, "rate": config.dropout}
+        return f(x, memories[i], p, **given, **own)
+
+    hidden, c["decoder"] = layers.stack(layer, h, p["decoder"], keep)
+    return [*hidden[:-1], _ended(hidden[-1], p, "decoder_norm", config, c)], c
+
+
+def _dropped(config: Config, name: str, kept: Any, dtype: np.dtype, parts: tuple[str, ...]) -> tuple[Tree, Tree]:
+    """(multipliers within a layer's sub-layers, keep-masks of their residuals), of those that are there."""
+    own = {"attention": "self_attn.dropout", "cross_attention": "multihead_attn.dropout", "feed_forward": "dropout"}
+    rates = {"feed_forward": config.activation_dropout}
+    factors, masks = {}, {}
+    for n, part in enumerate(parts, 1):
+        if (keep := kept(name + own[part])) is not None:
+            key, rate = "inner" if part == "feed_forward" else part, rates.get(part, config.attention_dropout)
+            factors[key] = ops.dropout_multiplier(keep, rate, dtype)
+        if (keep := kept(f"{name}dropout{n}")) is not None:
+            masks[part] = keep
+    return factors, masks
+
+
+def _embedded(p: Tree, config: Config, ids: Array, first: int, keep: Array | None) -> tuple[Array, Tree]:
+    """(1)"""
+    last, most = first + ids.shape[1], config.max_position_embeddings
+    require(last <= most, f"{last} tokens a row, but max_position_embeddings is {most}; truncate")
+    word = p["embeddings"]["word"]
+    tables = {"word": word, "position": {"weight": sinusoids(last, config).astype(word["weight"].dtype)}}
+    rows = {"word": ids, "position": np.arange(first, last)}
+    scales = {"word": float(config.d_model) ** 0.5}
+    return layers.embeddings(tables, ids=rows, frozen={}, eps=0.0, keep=keep, rate=config.dropout, scales=scales)
+
+
+def sinusoids(length: int, config: Config) -> Array:
+    """S of (1) at 0 … length - 1, (length, D), in float64."""
+    d, paper = config.d_model, config.positions == "interleaved"
+    exponents = np.arange(d // 2) / (d / 2 if paper else d / 2 - 1)
+    angles = np.arange(length)[:, None] * 10000.0**-exponents
+    both = [np.sin(angles), np.cos(angles)]
+    return np.stack(both, -1).reshape(length, d) if paper else np.concatenate(both, -1)
+
+
+def _ended(h: Array, p: Tree, name: str, config: Config, c: Tree) -> Array:
+    """The norm behind a stack, where there is one."""
+    if name not in p:
+        return h
+    h, c[name] = ops.layer_norm(h, **p[name], eps=config.layer_norm_eps)
+    return h
+
+
+def encode_backward(dout: Tree, c: Tree) -> Tree:
+    """The gradient tree of (1)-(6) from the cotangents of the outputs."""
+    g: Tree = {}
+    dh, dhidden, shared = dout["last_hidden_state"], dout.get("hidden_states"), []
+    if dhidden is not None:  # the last of them is the same array
+        dh, dhidden = kernels.add(dh, dhidden[-1]), dhidden[:-1]
+    encoding = layers.pre_norm_layer_backward if c["norm_first"] else layers.encoder_layer_backward
+    decoding = layers.pre_norm_decoder_layer_backward if c["norm_first"] else layers.decoder_layer_backward
+    dh = _ended_backward(dh, g, "decoder_norm", c)
+    dh, g["decoder"] = layers.stack_backward(layers.collecting(decoding, shared), dh, c["decoder"], dhidden)  # (6)
+    dtarget = layers.embeddings_backward(dh, c["decoder_embeddings"])["word"]  # (1)
+    dmemory = kernels.add(dout["encoder_last_hidden_state"], *(d for (d,) in shared))
+    dmemory = _ended_backward(dmemory, g, "encoder_norm", c)
+    dh, g["encoder"] = layers.stack_backward(encoding, dmemory, c["encoder"])  # (5)
+    dsource = layers.embeddings_backward(dh, c["encoder_embeddings"])["word"]  # (1)
+    return {**g, "embeddings": {"word": tree.add(dsource, dtarget)}}
+
+
+def _ended_backward(dh: Array, g: Tree, name: str, c: Tree) -> Array:
+    if name in c:
+        dh, g[name] = ops.layer_norm_backward(dh, c[name])
+    return dh
+
+
+# ---- From token to token ---------------------------------------------------------------------------------------------
+def start(p: Tree, config: Config, inputs: dict[str, Array]) -> Tree:
+    """The state that has read the source and no token of the target: each layer's keys and values of both."""
+    memory, _ = _read(p, config, inputs, "last")
+    width = config.d_model // config.nhead
+    sources = [layers.remembered(memory, layer["cross_attention"], width=width) for layer in p["decoder"]]
+    nothing = [tree.map(lambda a: a[:, :, :0], kept) for kept in sources]
+    seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
+    return {"source": sources, "seen": seen.astype(np.int64), "layers": nothing}
+
+
+def step(p: Tree, config: Config, ids: Array, state: Tree) -> tuple[Array, Tree]:
+    """(logits (N, V) of what follows the last of the ids (N, n), the state that has read them): (7)."""
+    first = state["layers"][0]["key"].shape[2]
+    given = {"mask": layers.causal(ids.shape[1], first + ids.shape[1]), "seen": state["seen"]}
+    own = {"past": state["layers"], "first": first}
+    hidden, c = _written(p, config, ids, state["source"], {}, layers.keys_values, **given, **own)
+    logits = target_token.predict(hidden[-1][:, -1], None, table=p["embeddings"]["word"]["weight"])
+    return logits, {**state, "layers": c["decoder"]}
+
+
+# ---- Objective -------------------------------------------------------------------------------------------------------
+def terms(config: Config) -> dict[str, Term]:
+    """(7), (8)"""
+    sizes, constants = {"table": (config.vocab_size, config.d_model)}, {"smoothing": config.label_smoothing}
+    return {"next_token": Term(target_token, sizes=sizes, constants=constants, table="embeddings.word.weight")}
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+TOKENIZER = "byte_level"
+SPECIALS = {"pad": "<pad>", "eos": "</s>", "bos": "<pad>", "unk": "<unk>"}
+Data = options.Rows
+DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 64, "lowercase": False, "steps": 800, "batch_size": 16,
+                  "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.0}  # fmt: skip
+WIDTH = "d_model"
+NARROW = {"num_encoder_layers": 2, "num_decoder_layers": 2, "d_model": 128, "nhead": 4, "dim_feedforward": 512}
+QUICK = {**NARROW, "dropout": 0.0}
+
+
+def read(encodings: list, pad: int | None) -> dict[str, Array]:
+    """The source of encoded texts, (B, T), padded at the end."""
+    rows = bert.read(encodings, pad or 0)
+    return {name: rows[name] for name in ("input_ids", "attention_mask")}
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:
+    raise NotImplementedError
+
+
+def fields(data: Any, given: Tree) -> Tree:
+    """The config fields for rows that these options make: those given, and what the rows ask for."""
+    return {"max_position_embeddings": data.seq_length, **given}
+
+
+# ---- Published names -------------------------------------------------------------------------------------------------
+MODEL_TYPE = "transformer"
+PREFIX = ""
+VARIANTS = ("norm_first", "final_norm", "attention_bias", "positions")
+FIELDS = {
+    "hidden_size": "d_model",
+    "num_hidden_layers": "num_encoder_layers",
+    "num_attention_heads": "nhead",
+    "intermediate_size": "dim_feedforward",
+    "hidden_act": "activation",
+    "hidden_dropout_prob": "dropout",
+    "attention_probs_dropout_prob": "attention_dropout",
+}
+STACKS = {"encoder": ("self_attn",), "decoder": ("self_attn", "multihead_attn")}
+PARTS = {"self_attn": "attention", "multihead_attn": "cross_attention"}
+
+
+def architectures(config: Config) -> dict[str, tuple[str, ...]]:
+    """Published class -> the optional parts of the tree that it has."""
+    return {"Transformer": ()}
+
+
+def names(config: Config) -> list[tuple[str, str, str]]:
+    """(path in the tree, published name, bijection) of every parameter, as torch.nn.Transformer has them: query, key and
+    value are one tensor; the table is beside it.
+    """
+    leaves, found = ("weight", "bias"), [("embeddings.word.weight", "embedding.weight", "identity")]
+    for stack, attentions in STACKS.items():
+        for i in range(config.num_encoder_layers if stack == "encoder" else config.num_decoder_layers):
+            ours, theirs = f"{stack}.{i}", f"{stack}.layers.{i}"
+            for n, part in enumerate(attentions, 1):
+                own = f"{ours}.{PARTS[part]}"
+                for leaf in leaves if config.attention_bias else leaves[:1]:
+                    thirds = ("query", "key", "value")
+                    found += [(f"{own}.{name}.{leaf}", f"{theirs}.{part}.in_proj_{leaf}", "split") for name in thirds]
+                    found.append((f"{own}.output.{leaf}", f"{theirs}.{part}.out_proj.{leaf}", "identity"))
+                found += [(f"{own}.norm.{leaf}", f"{theirs}.norm{n}.{leaf}", "identity") for leaf in leaves]
+            last = (("in", "linear1"), ("out", "linear2"), ("norm", f"norm{len(attentions) + 1}"))
+            found += [(f"{ours}.feed_forward.{one}.{leaf}", f"{theirs}.{name}.{leaf}", "identity")
+                      for one, name in last for leaf in leaves]  # fmt: skip
+        if config.norm_first or config.final_norm:
+            found += [(f"{stack}_norm.{leaf}", f"{stack}.norm.{leaf}", "identity") for leaf in leaves]
+    return found
+
+
+def activations(config: Config) -> list[tuple[str, str, str, str]]:
+    """(module whose output it is, path in a dense loss cache, kind, place) in forward order; what torch.nn.Transformer
+    has no module for is called as its parts are.
+    """
+    table, end = [], "add" if config.norm_first else "add_norm"
+    for stack, attentions in STACKS.items():
+        own = f"encode.{stack}_embeddings"
+        table += [(f"{stack}.embedding", f"{own}.tables.word", "", f"{stack} embeddings"),
+                  (f"{stack}.embedding.dropout", own, "", f"{stack} embeddings")]  # fmt: skip
+        for i in range(config.num_encoder_layers if stack == "encoder" else config.num_decoder_layers):
+            subs = [(PARTS[part], _attending(part)) for part in attentions] + [("feed_forward", FED)]
+            rows = []
+            for n, (part, inside) in enumerate(subs, 1):
+                norm = (f"norm{n}", f"{part}.norm" if config.norm_first else f"{part}.{end}")
+                own = [(name, f"{part}.{path}") for name, path in inside] + [(f"dropout{n}", f"{part}.{end}.dropout")]
+                rows += [norm, *own] if config.norm_first else [*own, norm]
+            rows = [(f".{name}", f".{path}") for name, path in rows] + [("", "")]
+            table += [(f"{stack}.layers.{i}{name}", f"encode.{stack}.{i}{path}", "", f"{stack} layer {i}")
+                      for name, path in rows]  # fmt: skip
+        if config.norm_first or config.final_norm:
+            table.append((f"{stack}.norm", f"encode.{stack}_norm", "", f"{stack} head"))
+    return [*table, ("logits", "next_token.head", "rows", "head")]
+
+
+FED = (("linear1", "in"), ("activation", "act"), ("linear2", "out"))
+
+
+def _attending(part: str) -> list[tuple[str, str]]:
+    rows = [(f"{part}.{name}", name) for name in ("query", "key", "value")]
+    rows += [(f"{part}.{name}", f"attention:{name}") for name in ("scores", "probs")]
+    return [*rows, (f"{part}.context", "merge"), (part, "output")]
+
+
+def aliases(config: Config) -> dict[str, str]:
+    """Second name in published files -> the name whose tensor it repeats."""
+    return {}
