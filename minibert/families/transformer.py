@@ -3,15 +3,15 @@
 Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin, 2017, arXiv 1706.03762. Released code:
 tensorflow/tensor2tensor (`models/transformer.py`; `transformer_base_v1` is the paper's).
 
-    embeddings   h⁰ = Drop(√D·E[x] + S(t)), S(t)_{2i} = sin(t/10000^{2i/D}), S(t)_{2i+1} = cos(t/10000^{2i/D})         (1)
-    attention    q, k, v = h W_qᵀ, h W_kᵀ, h W_vᵀ in H heads of width K; u = Σ softmax(q kᵀ/√K) v, merged, u W_oᵀ     (2)
-    residual     LN(h + Drop(f(h))), f each sub-layer                                                              (3)
-    feed-forward max(0, h W₁ᵀ + b₁) W₂ᵀ + b₂                                                                       (4)
-    encoder      (2), (4) over the source, each in (3); its last layer's output is the memory                      (5)
-    decoder      (2) of what is written, each token up to itself; (2) with keys and values of the memory; (4)      (6)
-    logits       z_t = y_t Eᵀ: one table for source, target and logits                                             (7)
-    objective    L = mean of -Σ_c q_c log softmax(z_t)_c, q 1 - ε + ε/V at the next token, ε/V elsewhere           (8)
-    rate         D^{-1/2}·min(s^{-1/2}, s·w^{-3/2}), s the step from 1 on, w the warm-up (`optim`, schedule "noam")  (9)
+    embeddings   h⁰ = Drop(√D·E[x] + S(t)), S(t)_{2i} = sin(t/10000^{2i/D}), S(t)_{2i+1} = cos(t/10000^{2i/D})      (1)
+    attention    q, k, v = h W_qᵀ, h W_kᵀ, h W_vᵀ in H heads of width K; u = Σ softmax(q kᵀ/√K) v, merged, u W_oᵀ   (2)
+    residual     LN(h + Drop(f(h))), f each sub-layer                                                               (3)
+    feed-forward max(0, h W₁ᵀ + b₁) W₂ᵀ + b₂                                                                        (4)
+    encoder      (2), (4) over the source, each in (3); its last layer's output is the memory                       (5)
+    decoder      (2) of what is written, each token up to itself; (2) with keys and values of the memory; (4)       (6)
+    logits       z_t = y_t Eᵀ: one table for source, target and logits                                              (7)
+    objective    L = mean of -Σ_c q_c log softmax(z_t)_c, q 1 - ε + ε/V at the next token, ε/V elsewhere            (8)
+    rate         D^{-1/2}·min(s^{-1/2}, s·w^{-3/2}), s the step from 1 on, w the warm-up (`optim`, schedule "noam") (9)
 
 Where the release deviates from the paper or ports from the release, and what is done here:
 - attention has no biases in paper and release; `attention_bias` true has them, as torch.nn.Transformer.
@@ -20,9 +20,10 @@ Where the release deviates from the paper or ports from the release, and what is
 - dropout stands on (1) and in (3); the later release's on probabilities and within (4) are `attention_dropout` and
   `activation_dropout`, and torch's, all at one rate.
 - positions "concatenated": the release has all sines first, then all cosines, and 10000^{i/(D/2-1)}.
-- the release smooths with ε/(V - 1) over the other classes and takes the entropy of q from (8); here it is the cited
-  form of arXiv 1512.00567.
-- the release shifts embedded targets and begins with a vector of zeros; here `decoder_start_token_id` begins, as in ports.
+- the release smooths with ε/(V - 1) over the other classes and takes the entropy of q from (8); here it is the form of
+  arXiv 1512.00567, which the paper cites.
+- the release shifts embedded targets and begins with a vector of zeros; here `decoder_start_token_id` begins, as in
+  ports.
 - the padding row of E learns from its look-ups; nobody attends to padding of the source.
 """
 
@@ -78,7 +79,7 @@ class Config:
         fits = self.d_model % self.nhead == 0
         require(fits, f"config field 'nhead' is {self.nhead}; allowed: a divisor of d_model {self.d_model}")
         even = self.d_model % 2 == 0 and self.d_model > 2
-        require(even, f"config field 'd_model' is {self.d_model}; allowed: even numbers from 4 on, for sines and cosines")
+        require(even, f"config field 'd_model' is {self.d_model}; allowed: even numbers from 4 on (sines, cosines)")
         for name in ("pad_token_id", "decoder_start_token_id"):
             token = getattr(self, name)
             require(0 <= token < self.vocab_size, f"config field {name!r} is {token}; allowed: a token id")
@@ -115,6 +116,11 @@ PROBE = {
 }
 
 
+def depth(config: Config, stack: str) -> int:
+    """How many layers the stack "encoder" or "decoder" has."""
+    return config.num_encoder_layers if stack == "encoder" else config.num_decoder_layers
+
+
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
 def shapes(config: Config) -> Tree:
     """The shape of every parameter of (1)-(7): the one place where they are written."""
@@ -136,7 +142,8 @@ def shapes(config: Config) -> Tree:
 
 
 def initial(path: str, shape: tuple[int, ...], config: Config, rng: np.random.Generator) -> Array:
-    """A parameter's first values: the table normal, of deviation D^{-1/2}, matrices uniform, of variance 2/(in + out)."""
+    """A parameter's first values: the table normal, of deviation D^{-1/2}, matrices uniform, of variance 2/(in + out).
+    """
     *_, parent, leaf = path.split(".")
     if leaf == "bias" or "norm" in parent:
         return np.full(shape, float(leaf == "weight"))
@@ -174,12 +181,11 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
 def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
     """(shape, rate) of the keep-masks, by module."""
     rows, heads, inner, places = dims["B"], config.nhead, config.dim_feedforward, {}
-    for stack, letter, count in (("encoder", "T", config.num_encoder_layers), ("decoder", "S", config.num_decoder_layers)):
-        length = dims[letter]
+    for stack, length in (("encoder", dims["T"]), ("decoder", dims["S"])):
         wide = ((rows, length, config.d_model), config.dropout)
         places[f"{stack}.embedding.dropout"] = wide
         parts = {"self_attn": length, **({"multihead_attn": dims["T"]} if stack == "decoder" else {})}
-        for i in range(count):
+        for i in range(depth(config, stack)):
             for n, (part, keys) in enumerate(parts.items(), 1):
                 square = (rows, heads, length, keys)
                 places[f"{stack}.layers.{i}.{part}.dropout"] = (square, config.attention_dropout)
@@ -411,12 +417,12 @@ def architectures(config: Config) -> dict[str, tuple[str, ...]]:
 
 
 def names(config: Config) -> list[tuple[str, str, str]]:
-    """(path in the tree, published name, bijection) of every parameter, as torch.nn.Transformer has them: query, key and
-    value are one tensor; the table is beside it.
+    """(path in the tree, published name, bijection) of every parameter, as torch.nn.Transformer has them: query, key
+    and value are one tensor; the table is beside it.
     """
     leaves, found = ("weight", "bias"), [("embeddings.word.weight", "embedding.weight", "identity")]
     for stack, attentions in STACKS.items():
-        for i in range(config.num_encoder_layers if stack == "encoder" else config.num_decoder_layers):
+        for i in range(depth(config, stack)):
             ours, theirs = f"{stack}.{i}", f"{stack}.layers.{i}"
             for n, part in enumerate(attentions, 1):
                 own = f"{ours}.{PARTS[part]}"
@@ -442,7 +448,7 @@ def activations(config: Config) -> list[tuple[str, str, str, str]]:
         own = f"encode.{stack}_embeddings"
         table += [(f"{stack}.embedding", f"{own}.tables.word", "", f"{stack} embeddings"),
                   (f"{stack}.embedding.dropout", own, "", f"{stack} embeddings")]  # fmt: skip
-        for i in range(config.num_encoder_layers if stack == "encoder" else config.num_decoder_layers):
+        for i in range(depth(config, stack)):
             subs = [(PARTS[part], _attending(part)) for part in attentions] + [("feed_forward", FED)]
             rows = []
             for n, (part, inside) in enumerate(subs, 1):

@@ -7,7 +7,8 @@ Vaswani et al., 2017, "Attention Is All You Need", arXiv 1706.03762, sections 3.
     L = mean of -Σ_c q_c log softmax(z_t)_c over the places of which something is asked                              (2)
     q has 1 - ε + ε/V at the label and ε/V elsewhere, ε the smoothing, 0 unless given                                (3)
 
-labels are what is asked of each place, (B, S), not shifted here: the decoder has read what stands before; -100: nothing.
+labels are what is asked of each place, (B, S), -100: nothing; they are not shifted here, as the decoder has read what
+stands before.
 """
 
 from typing import Any
