@@ -23,8 +23,9 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import families, objective, tree
+from minibert import batches, families, objective, tree
 from minibert.errors import InputError
+from minibert.families import own
 from minibert.golden.subject import Subject, observe
 
 BAR = 1e-12
@@ -85,12 +86,6 @@ class Published:
 
 
 # ---- Ours ------------------------------------------------------------------------------------------------------------
-def own(module: ModuleType, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """These fields, by BERT's names, under those of a family, as far as it has them."""
-    named = {families.field(module, name): value for name, value in fields.items()}
-    return {name: value for name, value in named.items() if name in module.Config.__dataclass_fields__}
-
-
 def field_of(model: minibert.Model, name: str) -> Any:
     """A config field by BERT's name."""
     return getattr(model.config, families.field(model.module, name))
@@ -114,7 +109,8 @@ def probed(family: str, seed: int = 1, **fields: Any) -> minibert.Model:
 def example(model: minibert.Model, seed: int = 1, rows: int = 4, length: int = 11, targets: int = 4) -> Batch:
     """A batch without dropout, its target positions distinct; the first token is one of little variance."""
     rng = np.random.default_rng([seed, 1])
-    batch = model.module.example(rng, model.config, {"B": rows, "T": length, "M": targets})
+    dims = {"B": rows, "T": length, "M": targets, "S": length - 3}
+    batch = batches.example(model.module, model.config, rng, dims)
     batch.pop("dropout", None)
     batch["input_ids"][0, 0] = 0
     if "masked_lm_positions" in batch:
@@ -314,7 +310,8 @@ def test_encode(given):
     ours = both.model.encode(**inputs(both.batch))
     with torch.no_grad():
         out = both.twin.base_model(**torch_inputs(both.batch), output_hidden_states=True, output_attentions=True)
-    assert {name for name in ours if out.get(name) is None} <= {"pooler_output"}
+    spare = {"pooler_output", *(["attentions"] if given.twin else [])}  # torch's own stacks give none
+    assert {name for name in ours if out.get(name) is None} <= spare
     for name in ours.keys() & {name for name, value in out.items() if value is not None}:
         several = isinstance(ours[name], list)
         for mine, true in zip(*((ours[name], out[name]) if several else ([ours[name]], [out[name]])), strict=True):
