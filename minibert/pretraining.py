@@ -431,6 +431,8 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
 def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, Any]:
     """The model's fields with those that the vocabulary decides; InputError where others are asked for."""
     ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("pad", "bos", "eos")}
+    if hasattr(module, "START"):
+        ids["decoder_start_token_id"] = getattr(tokenizer, f"{module.START}_id")
     asked = {**run["request"].get("fields", {}), "pad_token_id": run["fields"].get("pad_token_id")}
     for name, i in ids.items():
         theirs = "the vocabulary has no such token" if i is None else f"the rows are made with the vocabulary's {i}"

@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, layers, ops, options, tree
+from minibert import kernels, layers, ops, tree
 from minibert.config import among, check, number, rate, require, size
-from minibert.corruption.masking import Vocabulary
+from minibert.corruption import translation
 from minibert.families import bert
 from minibert.heads import target_token
 from minibert.objective import Term
@@ -66,6 +66,7 @@ class Config:
     label_smoothing: float = rate(0.1)
     max_position_embeddings: int = size(1024)  # (1) has no last position; rows have
     pad_token_id: int = 0
+    bos_token_id: int | None = None  # of generation, as the one below; no equation reads them
     eos_token_id: int | None = 1
     decoder_start_token_id: int = 0
     # variants
@@ -107,6 +108,7 @@ PROBE = {
     "label_smoothing": 0.2,
     "max_position_embeddings": 9,
     "pad_token_id": 5,
+    "bos_token_id": 2,
     "eos_token_id": 4,
     "decoder_start_token_id": 3,
     "norm_first": True,
@@ -370,10 +372,11 @@ def terms(config: Config) -> dict[str, Term]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "byte_level"
-SPECIALS = {"pad": "<pad>", "eos": "</s>", "bos": "<pad>", "unk": "<unk>"}
-Data = options.Rows
-DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 64, "lowercase": False, "steps": 800, "batch_size": 16,
-                  "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.0}  # fmt: skip
+START = "pad"
+Data = translation.Translated
+mark, rows = translation.sources, translation.rows
+DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 64, "duplicates": 1, "lowercase": False, "steps": 800,
+                  "batch_size": 16, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.0}  # fmt: skip
 WIDTH = "d_model"
 NARROW = {"num_encoder_layers": 2, "num_decoder_layers": 2, "d_model": 128, "nhead": 4, "dim_feedforward": 512}
 QUICK = {**NARROW, "dropout": 0.0}
@@ -383,10 +386,6 @@ def read(encodings: list, pad: int | None) -> dict[str, Array]:
     """The source of encoded texts, (B, T), padded at the end."""
     rows = bert.read(encodings, pad or 0)
     return {name: rows[name] for name in ("input_ids", "attention_mask")}
-
-
-def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:
-    raise NotImplementedError
 
 
 def fields(data: Any, given: Tree) -> Tree:
