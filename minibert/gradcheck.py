@@ -773,7 +773,8 @@ def slopes(
 def family_errors(name: str, seed: int = 0, drawn: int | None = None, **fields: Any) -> dict[str, float]:
     """`directional` errors of a family's whole loss at its PROBE configuration, changed by fields; dropout drawn."""
     module, rng = families.family(name), np.random.default_rng(seed)
-    model = create(name, **{**module.PROBE, "initializer_range": 0.4, **fields, "dtype": "float64"})
+    spread = {"initializer_range": 0.4} if hasattr(module.Config, "initializer_range") else {}
+    model = create(name, **{**module.PROBE, **spread, **fields, "dtype": "float64"})
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
     batch = model.checked(batches.example(module, model.config, rng))
     gradient = objective.loss_backward(objective.loss(module, params, model.config, batch)[1])

@@ -124,7 +124,9 @@ def published(table: list, events: dict[str, trace.Event], rows: tuple[int, ...]
         shared = kind == "shared" and value.ndim == len(rows)  # by all rows; each may have been given its own
         for store, array in ((outputs, value), (cotangents, cotangent)):
             if array is not None:
-                shape = (*rows, -1) if kind == "rows" else (1, *array.shape) if shared else array.shape
+                shape = (1, *array.shape) if shared else array.shape
+                if kind == "rows":  # of a decoder there are as many as it writes
+                    shape = (rows[0], -1, shape[-1]) if len(rows) > 1 else (*rows, -1)
                 array = array.reshape(shape)
                 before = [store[name]] if kind == "joined" and name in store else []
                 store[name] = np.concatenate([*before, array], -1)

@@ -61,7 +61,7 @@ def loss(
     z, c["head"] = ops.linear(_scaled(rows[0], scale), weight=table)  # (1)
     given = {"labels": asked[flat], "ignore": IGNORED, "denominator": total}
     if smoothing:
-        value, c["smoothed"] = ops.smoothed_cross_entropy(z, smoothing=smoothing, **given)  # (3)
+        value, c["loss"] = ops.smoothed_cross_entropy(z, smoothing=smoothing, **given)  # (3)
     else:
         value, c["loss"] = ops.cross_entropy(z, **given)  # (2)
     return value, c
@@ -69,10 +69,8 @@ def loss(
 
 def loss_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, Array]:
     """(dh, g, dtable)."""
-    if "smoothed" in c:
-        dz = ops.smoothed_cross_entropy_backward(dloss, c["smoothed"])
-    else:
-        dz = ops.cross_entropy_backward(dloss, c["loss"])
+    smoothed = "smoothing" in c["loss"]
+    dz = (ops.smoothed_cross_entropy_backward if smoothed else ops.cross_entropy_backward)(dloss, c["loss"])
     drows, g = ops.linear_backward(dz, c["head"])
     dh = ops.gather_backward(_scaled(drows, c["scale"])[None], c["gather"])
     return dh.reshape(c["shape"]), {}, g["weight"]
@@ -88,7 +86,7 @@ def count(labels: Tree) -> float:
 
 
 def right(c: Tree) -> layers.Right:
-    return layers.right(c.get("loss") or c["smoothed"])
+    return layers.right(c["loss"])
 
 
 def predict(h: Array, p: Tree | None, *, table: Array, scale: float = 1.0, smoothing: float = 0.0) -> Array:
