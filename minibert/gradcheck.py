@@ -773,7 +773,7 @@ def slopes(
 def family_errors(name: str, seed: int = 0, drawn: int | None = None, **fields: Any) -> dict[str, float]:
     """`directional` errors of a family's whole loss at its PROBE configuration, changed by fields; dropout drawn."""
     module, rng = families.family(name), np.random.default_rng(seed)
-    spread = {"initializer_range": 0.4} if hasattr(module.Config, "initializer_range") else {}
+    spread = families.own(module, {"initializer_range": 0.4})
     model = create(name, **{**module.PROBE, **spread, **fields, "dtype": "float64"})
     params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
     batch = model.checked(batches.example(module, model.config, rng))

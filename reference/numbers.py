@@ -1,4 +1,4 @@
-"""exp, log, sqrt, tanh, erf, erfc and pi for float and for Decimal (50 digits, 20 guard digits inside)."""
+"""exp, log, sqrt, tanh, sin, cos, erf, erfc and pi for float and for Decimal (50 digits, 20 guard digits inside)."""
 
 import math
 from decimal import Context, Decimal, localcontext
@@ -35,5 +35,7 @@ exp = _either(math.exp, Decimal.exp)
 log = _either(math.log, Decimal.ln)
 sqrt = _either(math.sqrt, Decimal.sqrt)
 tanh = _either(math.tanh, series.tanh)
+sin = _either(math.sin, series.sin)
+cos = _either(math.cos, series.cos)
 erf = _either(math.erf, series.erf)
 erfc = _either(math.erfc, series.erfc)

@@ -1,4 +1,4 @@
-"""tanh, erf, erfc and pi of Decimal, as exact as the current context; `numbers` adds the guard digits."""
+"""tanh, sin, cos, erf, erfc and pi of Decimal, as exact as the current context; `numbers` adds the guard digits."""
 
 from decimal import Decimal
 
@@ -24,3 +24,17 @@ def erf(x):
 
 def erfc(x):
     return 1 - erf(x)
+
+
+def sin(x):
+    """sum_n (-1)^n x^(2n+1) / (2n+1)!, x taken to within pi of 0 (Abramowitz & Stegun 4.3.65)."""
+    x -= 2 * PI * (x / (2 * PI)).to_integral_value()
+    term, total, n = x, x, 1
+    while abs(term) > Decimal("1e-75"):
+        term *= -x * x / ((2 * n) * (2 * n + 1))
+        total, n = total + term, n + 1
+    return total
+
+
+def cos(x):
+    return sin(x + PI / 2)

@@ -26,6 +26,7 @@ import pytest
 import minibert
 from minibert import batches, families, objective, tree
 from minibert.errors import InputError
+from minibert.families import own
 from minibert.golden.subject import Subject, observe
 
 BAR = 1e-12
@@ -87,12 +88,6 @@ class Published:
 
 
 # ---- Ours ------------------------------------------------------------------------------------------------------------
-def own(module: ModuleType, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """These fields, by BERT's names, under those of a family, as far as it has them."""
-    named = {families.field(module, name): value for name, value in fields.items()}
-    return {name: value for name, value in named.items() if name in module.Config.__dataclass_fields__}
-
-
 def field_of(model: minibert.Model, name: str) -> Any:
     """A config field by BERT's name."""
     return getattr(model.config, families.field(model.module, name))

@@ -51,7 +51,7 @@ What a family's file offers, in this order (bert.py is the model):
 import functools
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -97,6 +97,12 @@ TRAINED_ON_TEXT = ("DEFAULTS", "WIDTH", "NARROW", "QUICK", "fields", "rows")
 def field(module: ModuleType, name: str) -> str:
     """What a family calls a config field that is `name` in BERT's."""
     return getattr(module, "FIELDS", {}).get(name, name)
+
+
+def own(module: ModuleType, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """These config fields, by BERT's names, under those of a family, as far as it has them."""
+    given = {field(module, name): value for name, value in fields.items()}
+    return {name: value for name, value in given.items() if name in module.Config.__dataclass_fields__}
 
 
 def named(module: ModuleType) -> str:

@@ -81,6 +81,10 @@ class Config:
         require(fits, f"config field 'nhead' is {self.nhead}; allowed: a divisor of d_model {self.d_model}")
         even = self.d_model % 2 == 0 and self.d_model > 2
         require(even, f"config field 'd_model' is {self.d_model}; allowed: even numbers from 4 on (sines, cosines)")
+        for name in ("bos_token_id", "eos_token_id"):  # published ones may be beyond the vocabulary
+            token = getattr(self, name)
+            fits = token is None or 0 <= token < 2**31
+            require(fits, f"config field {name!r} is {token}; allowed: null, 0 to {2**31 - 1}")
         for name in ("pad_token_id", "decoder_start_token_id"):
             token = getattr(self, name)
             require(0 <= token < self.vocab_size, f"config field {name!r} is {token}; allowed: a token id")

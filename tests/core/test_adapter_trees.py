@@ -21,7 +21,7 @@ NAMES = [name for name in families.names() if not name.startswith("toy")]
 def with_adapters(name: str, dtype: str = "float64", std: float = 0.4):
     """A model at its probe configuration, with adapters that are far from the identity, and a batch."""
     module, rng = families.family(name), np.random.default_rng(3)
-    model = minibert.create(name, **{**module.PROBE, "dtype": dtype, "initializer_range": 0.4})
+    model = minibert.create(name, **{**module.PROBE, "dtype": dtype, **families.own(module, {"initializer_range": 0.4})})
     model.params = adapters.added(model.params, 3, rng)
     for path, array in tree.items(model.params):
         if adapters.learns(path):
@@ -56,7 +56,8 @@ def test_gradients_with_adapters(name):
 def test_fresh_adapters_leave_the_network_nearly_as_it_was(name):
     model, batch = with_adapters(name, std=0.0)
     module = families.family(name)
-    plain = minibert.create(name, **{**module.PROBE, "dtype": "float64", "initializer_range": 0.4})
+    spread = families.own(module, {"initializer_range": 0.4})
+    plain = minibert.create(name, **{**module.PROBE, "dtype": "float64", **spread})
     before, after = float(plain.loss(batch)[0]), float(model.loss(batch)[0])
     assert 0 < abs(after - before) < 1e-3 * before
 

@@ -37,11 +37,11 @@ DRAWN = None if os.environ.get("MINIBERT_EVERY_TENSOR") else 3  # tensors of a l
 def case(name, seed=0, **fields):
     module, rng = families.family(name), np.random.default_rng(seed)
     probe = {**module.PROBE, **fields}
-    model = minibert.create(name, seed, "float64", **probe, initializer_range=0.4)
+    model = minibert.create(name, seed, "float64", **{**probe, **known(name, initializer_range=0.4)})
     for array in tree.leaves(model.params):
         array += 0.2 * rng.standard_normal(array.shape)
         array.flags.writeable = False
-    return model, module.example(rng, model.config), rng
+    return model, batches.example(module, model.config, rng), rng
 
 
 def known(name, **fields):
@@ -130,7 +130,7 @@ def test_counts_of_batches_add_up_to_what_a_report_can_hold(name):
 def rates(name):
     """The fields of a config that say how much is dropped, as published configurations call them."""
     module = families.family(name)
-    return [field for field in module.PROBE if re.search(r"(dropout_prob|_pdrop)$", field)]
+    return [field for field in module.PROBE if re.search(r"(dropout_prob|_pdrop|dropout|dropout_rate)$", field)]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -274,7 +274,7 @@ def small(name, own):
     model = minibert.create(name, dtype="float64", **given)
     for array in tree.leaves(model.params):
         array += 0.2 * rng.standard_normal(array.shape)
-    batch = model.module.example(rng, model.config, {"B": 2, "T": 4, "M": 2})
+    batch = batches.example(model.module, model.config, rng, {"B": 2, "T": 4, "M": 2, "S": 3})
     del batch["dropout"]
     lists = {field: np.asarray(value).tolist() for field, value in batch.items()}
     return model, batch, (tree.map(np.ndarray.tolist, model.params), as_lists(model.config), lists)
