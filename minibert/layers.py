@@ -55,11 +55,11 @@ def projected_backward(dy: Array, c: Tree, name: str) -> tuple[Array, Tree]:
     return ops.linear_backward(ops.split_heads_backward(dy, c[f"split_{name}"]), c[name])
 
 
-def attended(q: Array, k: Array, v: Array, bias: Array | None, p: Tree, **given: Any) -> tuple[Array, Tree]:
-    """q (B, H, T, K) attends to k and v (B, H, S, K): heads merged and projected, (B, T, D). bias; given: mask, masked,
+def attended(q: Array, k: Array, v: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
+    """q (B, H, T, K) attends to k and v (B, H, S, K): heads merged and projected, (B, T, D). given: bias, mask, masked,
     dropout, scale of `ops.attention`.
     """
-    y, attention = ops.attention(q, k, v, bias, **given)
+    y, attention = ops.attention(q, k, v, **given)
     y, merge = ops.merge_heads(y)
     y, output = ops.linear(y, **p["output"])
     return y, {"attention": attention, "merge": merge, "output": output}
@@ -91,7 +91,8 @@ def self_attention(
     if past is not None:
         qkv |= {name: np.concatenate([before, qkv[name]], axis=2) for name, before in past.items()}
         c["new"] = x.shape[1]
-    y, own = attended(*qkv.values(), bias, p, **given)
+    given = given if bias is None else {"bias": bias, **given}
+    y, own = attended(*qkv.values(), p, **given)
     return y, {**c, **own}
 
 
@@ -116,7 +117,7 @@ def cross_attention(x: Array, memory: Array | Tree, p: Tree, *, width: int, **gi
     """
     q, c = projected(x, p, "query", heads=len(p["query"]["weight"]) // width)
     kept, own = (memory, {}) if isinstance(memory, dict) else _remembered(memory, p, width)
-    y, attention = attended(q, kept["key"], kept["value"], None, p, **given)
+    y, attention = attended(q, kept["key"], kept["value"], p, **given)
     return y, {**c, **own, **attention}
 
 

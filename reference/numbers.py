@@ -1,5 +1,4 @@
 """exp, log, sqrt, tanh, sin, cos, erf, erfc and pi for float and for Decimal (50 digits, 20 guard digits inside)."""
-
 import math
 from decimal import Context, Decimal, localcontext
 

@@ -26,7 +26,8 @@ def transformer_encode(p, config, batch):
     for layer in p["encoder"]:
         memory = encoding(memory, layer, *given, keys, *how)
     memory, x = ended(memory, p, "encoder_norm", eps), embedded(p, config, target)
-    bits = causal(len(target[0]), len(target[0]), batch.get("decoder_attention_mask") or [[1] * len(target[0])] * len(x))
+    read = batch.get("decoder_attention_mask") or [[1] * len(row) for row in target]
+    bits = causal(len(target[0]), len(target[0]), read)
     before = each(0, lambda bit: 0 if bit else FORBID, bits)
     decoding = pre_norm_decoder_layer if config["norm_first"] else decoder_layer
     for layer in p["decoder"]:

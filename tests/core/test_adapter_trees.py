@@ -21,7 +21,8 @@ NAMES = [name for name in families.names() if not name.startswith("toy")]
 def with_adapters(name: str, dtype: str = "float64", std: float = 0.4):
     """A model at its probe configuration, with adapters that are far from the identity, and a batch."""
     module, rng = families.family(name), np.random.default_rng(3)
-    model = minibert.create(name, **{**module.PROBE, "dtype": dtype, **families.own(module, {"initializer_range": 0.4})})
+    spread = families.own(module, {"initializer_range": 0.4})
+    model = minibert.create(name, **{**module.PROBE, "dtype": dtype, **spread})
     model.params = adapters.added(model.params, 3, rng)
     for path, array in tree.items(model.params):
         if adapters.learns(path):

@@ -126,8 +126,8 @@ def test_the_table_gets_three_gradients():
     direction = rng.standard_normal(table.shape)
 
     def moved(sign):
-        word = {"weight": table + sign * h * direction}
-        return float(minibert.Model("transformer", made.config, {**made.params, "embeddings": {"word": word}}).loss(batch)[0])
+        params = {**made.params, "embeddings": {"word": {"weight": table + sign * h * direction}}}
+        return float(minibert.Model("transformer", made.config, params).loss(batch)[0])
 
     assert (moved(1) - moved(-1)) / (2 * h) == pytest.approx((g * direction).sum(), rel=1e-6)
 

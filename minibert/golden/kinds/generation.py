@@ -1,11 +1,12 @@
 """What a family writes on: prompts in; logits token by token, and ids by every way of choosing, out.
 
 text.json says how each run chooses, by the names of `model.generate`: {"runs": {"beams": {"num_beams": 3, …}, …}}.
-inputs hold the prompts, padded on the left (input_ids, attention_mask), what is read token by token behind them
-(forced), and the numbers that sampling takes, one for each token and row (uniforms). forward holds
+inputs hold the prompts, padded on the left, or for a decoder with a source the sources, padded at the end (input_ids,
+attention_mask), what is read token by token behind them (forced; behind a source it begins with the start id), and the
+numbers that sampling takes, one for each token and row (uniforms). forward holds
 
     logits            (B, n, V) of what follows each of the forced tokens, which are read one by one behind the prompts
-    RUN, RUN.scores   (B, T + n) the prompts with what was written, filled behind the end, and what it scores
+    RUN, RUN.scores   (B, T + n) the prompts, or the start id, with what was written, filled behind the end, and what it scores
                       (`generation.Written`). A candidate's rows may be shorter: they are filled alike
 """
 
@@ -39,12 +40,17 @@ def made(recipe: CaseRecipe) -> Made:
     module, (rows, length) = families.family(recipe.family), (recipe.dims["B"], recipe.dims["T"])
     params = tree.map(single, probe_weights(recipe.family, config, recipe.seed, recipe.std))
     params = tree.map(lambda a: a.astype(recipe.dtype), params)
+    shorter, along = np.arange(rows)[:, None], np.arange(length)
+    sourced = generation.WRITTEN in module.inputs(config)
+    mask = along[::-1] >= shorter if sourced else along >= shorter
     given = {
         "inputs/input_ids": draws.integers(0, config.vocab_size, (rows, length)),
-        "inputs/attention_mask": (np.arange(length) >= np.arange(rows)[:, None]).astype(np.int64),
+        "inputs/attention_mask": mask.astype(np.int64),
         "inputs/forced": draws.integers(0, config.vocab_size, (rows, NEW)),
         "inputs/uniforms": draws.random((NEW, rows)),
     }
+    if sourced:
+        given["inputs/forced"][:, 0] = config.decoder_start_token_id
     flat = to_published(params, module.names(config))
     facts = {"family": recipe.family, "config": to_fields(config), "weights": {"file": "weights.safetensors"}}
     text = {"runs": {name: {"max_new_tokens": NEW, **settings} for name, settings in recipe.runs.items()}}
@@ -102,7 +108,7 @@ def computed(
             begun = generation.begun(module, p, config, prompts, settings, None, (start, step))
             uniforms = given["inputs/uniforms"] if settings.get("do_sample") else None
             written = write(going_on, begun, uniforms=uniforms)
-            more = prompts["input_ids"].shape[1] + NEW - written.ids.shape[1]
+            more = begun.ids.shape[1] + NEW - written.ids.shape[1]
             ids = np.pad(written.ids, ((0, 0), (0, more)), constant_values=_fill(config))
             found |= {name: ids, f"{name}.scores": written.scores}
     return {f"forward/{name}": array for name, array in found.items()}

@@ -301,7 +301,8 @@ def query_scaled_first(shown: bool) -> Replacement:
         q, c["split_query"] = ops.split_heads(used, heads=heads)
         k, c["split_key"] = ops.split_heads(k, heads=heads)
         v, c["split_value"] = ops.split_heads(v, heads=heads)
-        context, c["attention"] = ops.attention(q, k, v, bias, **given, scale=1.0)
+        given = given if bias is None else {"bias": bias, **given}
+        context, c["attention"] = ops.attention(q, k, v, **given, scale=1.0)
         context, c["merge"] = ops.merge_heads(context)
         y, c["output"] = ops.linear(context, **p["output"])
         return y, c
@@ -422,7 +423,7 @@ def retaken(order: Callable[[int, int], Array]) -> Callable[[Subject, Site], Rep
         parts = np.split(np.concatenate(held, -1)[..., c["taken"]], 3, -1)
         split = [ops.split_heads(part, heads=heads) for part in parts]
         c["split"] = [own for _, own in split]
-        y, own = layers.attended(*(y for y, _ in split), None, p, **given)
+        y, own = layers.attended(*(y for y, _ in split), p, **given)
         return y, {**c, **own}
 
     def self_attention_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
