@@ -1,6 +1,7 @@
 """Multi-head attention to a memory: queries of x (..., t, D), keys and values of memory (..., s, E) -> (..., t, D).
 
-p {query, key, value, output}; bias, dropout and scale as in attention. Heads as in self_attention. Vaswani et al. 2017 (1706.03762), section 3.2.3; SPEC OP-CROSS.
+p {query, key, value, output}; bias, dropout and scale as in attention. Heads as in self_attention.
+Vaswani et al. 2017 (1706.03762), section 3.2.3; SPEC OP-CROSS.
 """
 
 from .attention import attention

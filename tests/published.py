@@ -217,14 +217,15 @@ def term_of(term: str, logits: Any, labels: np.ndarray, mask: np.ndarray) -> Any
 def published_terms(given: Published, module: Any, batch: Batch, config: Any) -> dict[str, Any]:
     """Each term of the published class, whose own loss is their sum."""
     torch, _ = oracle()
-    heads = {term: families.named(head) for term, head in objective.heads(families.family(given.family), config).items()}
+    heads = objective.heads(families.family(given.family), config)
+    heads = {term: families.named(head) for term, head in heads.items()}
     labels = {term: label(heads[term], batch) for term in given.labels.values()}
     named = {name: torch.from_numpy(labels[term]) for name, term in given.labels.items()}
     out = module(**torch_inputs(batch), **named)
     logits = [value for name, value in out.items() if "logits" in name]
     mask = inputs(batch)["attention_mask"]
     terms = {term: term_of(heads[term], z, labels[term], mask) for term, z in zip(labels, logits, strict=True)}
-    rounded = {heads[term] for term in terms} & {"replaced_token", "next_token"}  # those classes make labels, or logits, float32
+    rounded = {heads[term] for term in terms} & {"replaced_token", "next_token"}  # labels, or logits, in float32
     assert error(out.loss.item(), sum(terms.values()).item()) < (1e-6 if rounded else BAR)
     return terms
 
@@ -326,7 +327,8 @@ def test_encode(given):
     spare = {"pooler_output", *(["attentions"] if given.twin else [])}  # torch's own stacks give none
     assert {name for name in ours if out.get(name) is None} <= spare
     for name in ours.keys() & {name for name, value in out.items() if value is not None}:
-        for mine, true in zip(*(a if isinstance(a, list | tuple) else [a] for a in (ours[name], out[name])), strict=True):
+        both = (value if isinstance(value, list | tuple) else [value] for value in (ours[name], out[name]))
+        for mine, true in zip(*both, strict=True):
             assert error(mine, true.numpy()) < BAR, name
 
 

@@ -92,7 +92,8 @@ class Config:
             token = getattr(self, name)
             require(0 <= token < self.vocab_size, f"config field {name!r} is {token}; allowed: a token id")
         end = self.eos_token_id
-        require(end is None or 0 <= end < 2**31, f"config field 'eos_token_id' is {end}; allowed: null, 0 to {2**31 - 1}")
+        fits = end is None or 0 <= end < 2**31
+        require(fits, f"config field 'eos_token_id' is {end}; allowed: null, 0 to {2**31 - 1}")
 
     @property
     def act(self) -> str:
@@ -352,7 +353,8 @@ def _stacked(
     Drop(N(·)), in its place.
     """
     c: Tree = {}
-    kept, rate, eps, length = (inputs.get("dropout") or {}).get, config.dropout_rate, config.layer_norm_epsilon, ids.shape[1]
+    kept, length = (inputs.get("dropout") or {}).get, ids.shape[1]
+    rate, eps = config.dropout_rate, config.layer_norm_epsilon
     given = {"ids": {"word": ids}, "frozen": {}, "eps": eps, "keep": kept(f"{stack}.dropout"), "rate": rate}
     h, c[f"{stack}_embeddings"] = layers.embeddings({"word": p["embeddings"]["word"]}, **given)  # (1)
     count, most = config.relative_attention_num_buckets, config.relative_attention_max_distance
@@ -404,7 +406,8 @@ def _stacked_backward(dh: Array, dhidden: list | None, stack: str, c: Tree, g: T
     dh, g[stack] = layers.stack_backward(layers.collecting(t5_layer_backward, shared), dh, c[stack], dhidden)
     dbias = functools.reduce(kernels.add, [dbias for dbias, *_ in shared])  # of all layers
     g[f"{stack}_positions"] = relative.relative_bias_backward(dbias, c[f"{stack}_positions"])  # (3)
-    return layers.embeddings_backward(dh, c[f"{stack}_embeddings"])["word"], [d for _, *others in shared for d in others]
+    dwords = layers.embeddings_backward(dh, c[f"{stack}_embeddings"])["word"]  # (1)
+    return dwords, [dmemory for _, *others in shared for dmemory in others]
 
 
 # ---- From token to token ---------------------------------------------------------------------------------------------
@@ -571,4 +574,4 @@ def aliases(config: Config) -> dict[str, str]:
 
 def unused(config: Config) -> tuple[str, ...]:
     """Names in published files that no equation reads: the release's have a table for attention to the source."""
-    return (f"decoder.{POSITIONS}".replace("layer.0.SelfAttention", "layer.1.EncDecAttention"),)
+    return ("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",)
