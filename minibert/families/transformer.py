@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, layers, ops, tree
+from minibert import encoder_decoder, kernels, layers, ops, tree
 from minibert.config import among, check, number, rate, require, size
 from minibert.corruption import translation
 from minibert.families import bert
@@ -159,29 +159,12 @@ def initial(path: str, shape: tuple[int, ...], config: Config, rng: np.random.Ge
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-DIMS = {"B": 3, "T": 6, "S": 5}  # rows, tokens of the source and of the target
+DIMS = encoder_decoder.DIMS
 
 
 def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
-    """A small batch: sources padded at the end, and drawn dropout masks; labels are the head's. dims: sizes that differ
-    from DIMS, cut to the longest row.
-    """
-    dims = {**DIMS, **(dims or {})}
-    most = config.max_position_embeddings
-    rows, source, target = dims["B"], min(dims["T"], most), min(dims["S"], most)
-    require(source >= 3 and target >= 3 and config.vocab_size >= 2, "an example needs 3 positions and 2 token ids")
-    ids = rng.integers(0, config.vocab_size, (rows, source))
-    ids[0, 1] = ids[0, 0]
-    sizes = rng.integers(2, source, rows)
-    sizes[0] = source
-    written = rng.integers(2, target + 1, rows)
-    return {
-        "input_ids": ids,
-        "attention_mask": (np.arange(source) < sizes[:, None]).astype(np.int64),
-        "decoder_input_ids": rng.integers(0, config.vocab_size, (rows, target)),
-        "decoder_attention_mask": (np.arange(target) < written[:, None]).astype(np.int64),
-        "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": source, "S": target})),
-    }
+    """A small batch (`encoder_decoder.example`)."""
+    return encoder_decoder.example(rng, config, dims, config.max_position_embeddings, dropouts)
 
 
 def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
@@ -202,14 +185,7 @@ def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
 
 
 # ---- The network -----------------------------------------------------------------------------------------------------
-def inputs(config: Config) -> dict[str, str]:
-    """What `encode` takes: decoder_input_ids, or labels from which they are made."""
-    return {
-        "input_ids": "(B,T)<vocab_size",
-        "attention_mask": "?(B,T)?",
-        "decoder_input_ids": "?(B,S)<vocab_size",
-        "decoder_attention_mask": "?(B,S)?",
-    }
+inputs = encoder_decoder.inputs
 
 
 def outputs(config: Config) -> dict[str, str]:
@@ -230,49 +206,40 @@ def lengths(config: Config) -> dict[str, tuple[str, int]]:
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
     """(1)-(6): outputs by name, and the cache; `inputs` as above, and "dropout" where something is dropped."""
-    memory, c = _read(p, config, inputs, keep)
-    ids = inputs.get("decoder_input_ids")
-    if ids is None:
-        require("labels" in inputs, "decoder_input_ids are missing, and labels that they could be made from")
-        ids = target_token.shifted(inputs["labels"], config.decoder_start_token_id, config.pad_token_id)
-    length = ids.shape[1]
-    mask, memories = layers.causal(length, length, inputs.get("decoder_attention_mask")), [memory] * len(p["decoder"])
-    hidden, own = _written(p, config, ids, memories, inputs, keep, mask=mask, seen=inputs.get("attention_mask"))
-    out = {**layers.states(hidden, own["decoder"], keep), "encoder_last_hidden_state": memory}
-    return out, {**c, **own, "norm_first": config.norm_first}
+    out, c = encoder_decoder.encode(_read, _written, p, config, inputs, keep)
+    return out, {**c, "norm_first": config.norm_first}
 
 
 def _read(p: Tree, config: Config, inputs: Tree, keep: str) -> tuple[Array, Tree]:
     """(5): the memory (B, T, D) of the source."""
     c: Tree = {}
-    kept = (inputs.get("dropout") or {}).get
-    h, c["encoder_embeddings"] = _embedded(p, config, inputs["input_ids"], 0, kept("encoder.embedding.dropout"))
+    kept = inputs.get("dropout") or {}
+    h, c["encoder_embeddings"] = _embedded(p, config, inputs["input_ids"], 0, kept.get("encoder.embedding.dropout"))
     mask = layers.of_source(inputs.get("attention_mask"))
     f = layers.pre_norm_layer if config.norm_first else layers.encoder_layer
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
-        factors, masks = _dropped(config, f"encoder.layers.{i}.", kept, x.dtype, ("attention", "feed_forward"))
+        factors, masks = encoder_decoder.dropped(kept, x.dtype, _places(config, "encoder", i))
         own = {"mask": mask, "dropout": factors.get("attention"), "inner": factors.get("inner"), "keep": masks}
         return f(x, p, heads=config.nhead, act=config.activation, eps=config.layer_norm_eps, rate=config.dropout, **own)
 
-    hidden, c["encoder"] = layers.stack(layer, h, p["encoder"], "last" if keep == "outputs" else keep)
+    hidden, c["encoder"] = layers.stack(layer, h, p["encoder"], keep)
     return _ended(hidden[-1], p, "encoder_norm", config, c), c
 
 
 def _written(
-    p: Tree, config: Config, ids: Array, memories: list, inputs: Tree, keep: Any, *, mask: Array, seen: Array | None,
-    past: list | None = None, first: int = 0,
+    p: Tree, config: Config, ids: Array, memories: list, inputs: Tree, keep: layers.Keep, *, mask: Array,
+    seen: Array | None, past: list | None = None, first: int = 0,
 ) -> tuple[list[Array], Tree]:  # fmt: skip
     """(6): the decoder's states for ids, its tokens first, first + 1, …, given each layer's memory."""
     c: Tree = {}
-    kept, source = (inputs.get("dropout") or {}).get, layers.of_source(seen)
-    h, c["decoder_embeddings"] = _embedded(p, config, ids, first, kept("decoder.embedding.dropout"))
+    kept = inputs.get("dropout") or {}
+    h, c["decoder_embeddings"] = _embedded(p, config, ids, first, kept.get("decoder.embedding.dropout"))
     f = layers.pre_norm_decoder_layer if config.norm_first else layers.decoder_layer
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
-        parts = ("attention", "cross_attention", "feed_forward")
-        factors, masks = _dropped(config, f"decoder.layers.{i}.", kept, x.dtype, parts)
-        own = {"mask": mask, "seen": source, "past": past[i] if past else None, "dropout": factors, "keep": masks}
+        factors, masks = encoder_decoder.dropped(kept, x.dtype, _places(config, "decoder", i))
+        own = {"mask": mask, "seen": seen, "past": past[i] if past else None, "dropout": factors, "keep": masks}
         given = {"heads": config.nhead, "act": config.activation, "eps": config.layer_norm_eps, "rate": config.dropout}
         return f(x, memories[i], p, **given, **own)
 
@@ -280,18 +247,12 @@ def _written(
     return [*hidden[:-1], _ended(hidden[-1], p, "decoder_norm", config, c)], c
 
 
-def _dropped(config: Config, name: str, kept: Any, dtype: np.dtype, parts: tuple[str, ...]) -> tuple[Tree, Tree]:
-    """(multipliers within a layer's sub-layers, keep-masks of their residuals), of those that are there."""
-    own = {"attention": "self_attn.dropout", "cross_attention": "multihead_attn.dropout", "feed_forward": "dropout"}
-    rates = {"feed_forward": config.activation_dropout}
-    factors, masks = {}, {}
-    for n, part in enumerate(parts, 1):
-        if (keep := kept(name + own[part])) is not None:
-            key, rate = "inner" if part == "feed_forward" else part, rates.get(part, config.attention_dropout)
-            factors[key] = ops.dropout_multiplier(keep, rate, dtype)
-        if (keep := kept(f"{name}dropout{n}")) is not None:
-            masks[part] = keep
-    return factors, masks
+def _places(config: Config, stack: str, i: int) -> dict[str, tuple[str, float, str]]:
+    """Where a layer drops: `encoder_decoder.dropped`."""
+    name, found = f"{stack}.layers.{i}.", {}
+    for n, part in enumerate(STACKS[stack], 1):
+        found[PARTS[part]] = (f"{name}{part}.dropout", config.attention_dropout, f"{name}dropout{n}")
+    return {**found, "feed_forward": (f"{name}dropout", config.activation_dropout, f"{name}dropout{len(found) + 1}")}
 
 
 def _embedded(p: Tree, config: Config, ids: Array, first: int, keep: Array | None) -> tuple[Array, Tree]:
@@ -348,23 +309,14 @@ def _ended_backward(dh: Array, g: Tree, name: str, c: Tree) -> Array:
 
 # ---- From token to token ---------------------------------------------------------------------------------------------
 def start(p: Tree, config: Config, inputs: dict[str, Array]) -> Tree:
-    """The state that has read the source and no token of the target: each layer's keys and values of both."""
-    memory, _ = _read(p, config, inputs, "last")
-    width = config.d_model // config.nhead
-    sources = [layers.remembered(memory, layer["cross_attention"], width=width) for layer in p["decoder"]]
-    nothing = [tree.map(lambda a: a[:, :, :0], kept) for kept in sources]
-    seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
-    return {"source": sources, "seen": seen.astype(np.int64), "layers": nothing}
+    """The state that has read the source and no token of the target (`encoder_decoder.start`)."""
+    return encoder_decoder.start(_read, p, config, inputs, config.d_model // config.nhead)
 
 
 def step(p: Tree, config: Config, ids: Array, state: Tree) -> tuple[Array, Tree]:
     """(logits (N, V) of what follows the last of the ids (N, n), the state that has read them): (7)."""
-    first = state["layers"][0]["key"].shape[2]
-    given = {"mask": layers.causal(ids.shape[1], first + ids.shape[1]), "seen": state["seen"]}
-    own = {"past": state["layers"], "first": first}
-    hidden, c = _written(p, config, ids, state["source"], {}, layers.keys_values, **given, **own)
-    logits = target_token.predict(hidden[-1][:, -1], None, table=p["embeddings"]["word"]["weight"])
-    return logits, {**state, "layers": c["decoder"]}
+    h, state = encoder_decoder.step(_written, p, config, ids, state)
+    return target_token.predict(h, None, table=p["embeddings"]["word"]["weight"]), state
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ LEVELS = [
     ["ops", "strategies", "trace", "adapters"],
     ["layers", "relative"],
     ["heads"],
-    ["objective"],
+    ["objective", "encoder_decoder"],
     ["checkpoint.names", "batches", "generation"],
     ["families", "tokenizers", "corruption", "corpus", "optim", "states"],
     ["checkpoint"],
