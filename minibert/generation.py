@@ -526,9 +526,10 @@ def _below(name: str, one: int, bound: int) -> int:
 def _within(network: ModuleType, config: Any, s: Settings, limit: str | None, ids: Array, longest: int) -> Settings:
     """The settings for rows that the position table holds, the last token, which nobody reads, beside it."""
     letter = signatures.parse(network.inputs(config)[rows_of(network.inputs(config))]).dims[1]
-    if letter not in (known := network.lengths(config)):
+    _, most = network.lengths(config).get(letter, (None, None))
+    if most is None:
         return s
-    most, new = known[letter][1], s.max_length - ids.shape[1]
+    new = s.max_length - ids.shape[1]
     room = most - longest + 1
     table = getattr(network, "FIELDS", {}).get("max_position_embeddings", "max_position_embeddings")
     require(room > 0, f"a row of {longest} tokens is longer than {table}, which is {most}; shorten it")

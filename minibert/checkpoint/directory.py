@@ -13,7 +13,8 @@ What a family's module says about its files, in the tables at its end:
     unused(config)   optional: published names whose tensors no equation reads
     zero(config)     optional: those of them whose tensors have to be 0, as ports add them
     DROPPED          optional: more keys like those of DROPPED below
-    SAID             optional: {config field: what its published value is here, as a function of it and all fields}
+    SAID             optional: {config field: what its published value is here, as a function of it and all fields;
+                     ...: it says nothing}
     inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights
     towers(config)   optional: {name: config} of the networks that are published one by one. Such a model is a directory
                      with config.json and the tokenizer, and a published directory for each network; its tensors carry
@@ -246,7 +247,7 @@ def mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:
             require(harmless, f"config field {key!r} is {shown(value)}; implemented: {allowed}")
         elif value is not None:
             kept[key] = value
-    return kept
+    return {key: value for key, value in kept.items() if value is not ...}
 
 
 def _stated(fields: dict[str, Any], module: ModuleType, config: Any) -> dict[str, Any] | None:
