@@ -11,6 +11,7 @@ What a family's module says about its files, in the tables at its end:
     names(config)    rows (path in the tree, published name, bijection) of every parameter
     aliases(config)  second published name -> the name whose tensor it repeats
     unused(config)   optional: published names whose tensors no equation reads
+    zero(config)     optional: those of them whose tensors have to be 0, as ports add them
     DROPPED          optional: more keys like those of DROPPED below
     SAID             optional: {config field: what its published value is here, as a function of it and all fields;
                      ...: it says nothing}
@@ -287,6 +288,9 @@ def _parameters(
         repeats = {alias: (name, held.pop(alias)) for alias, name in aliases.items() if alias in held}
         for name, repeat in repeats.values():
             held.setdefault(name, repeat)
+        for name in getattr(module, "zero", lambda config: ())(config):
+            empty = name not in held or not held[name].load().any()
+            require(empty, f"tensor {name!r} is not 0, and no equation here adds it")
         held = {name: stored for name, stored in held.items() if name not in unused or name in shapes}
         _require_complete(held, left, shapes, _optional(rows, optional, held), config)
         held = {name: stored for name, stored in held.items() if name in shapes}
