@@ -31,12 +31,13 @@ from the paper or ports from the release, and what is done here:
 """
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minibert import kernels, layers, ops, relative, tree
+from minibert import encoder_decoder, kernels, layers, ops, relative, tree
 from minibert.config import among, check, number, rate, require, shown, size
 from minibert.corruption import spans
 from minibert.families import bert
@@ -190,28 +191,12 @@ def initial(path: str, shape: tuple[int, ...], config: Config, rng: np.random.Ge
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------
-DIMS = {"B": 3, "T": 6, "S": 5}  # rows, tokens of the source and of the target
+DIMS = encoder_decoder.DIMS
 
 
 def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
-    """A small batch: sources padded at the end, and drawn dropout masks; labels are the head's. dims: sizes that differ
-    from DIMS.
-    """
-    dims = {**DIMS, **(dims or {})}
-    rows, source, target = dims["B"], dims["T"], dims["S"]
-    require(source >= 3 and target >= 3 and config.vocab_size >= 2, "an example needs 3 tokens a row and 2 token ids")
-    ids = rng.integers(0, config.vocab_size, (rows, source))
-    ids[0, 1] = ids[0, 0]
-    sizes = rng.integers(2, source, rows)
-    sizes[0] = source
-    written = rng.integers(2, target + 1, rows)
-    return {
-        "input_ids": ids,
-        "attention_mask": (np.arange(source) < sizes[:, None]).astype(np.int64),
-        "decoder_input_ids": rng.integers(0, config.vocab_size, (rows, target)),
-        "decoder_attention_mask": (np.arange(target) < written[:, None]).astype(np.int64),
-        "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": source, "S": target})),
-    }
+    """A small batch (`encoder_decoder.example`)."""
+    return encoder_decoder.example(rng, config, dims, math.inf, dropouts)
 
 
 ATTENTIONS = {"encoder": ("SelfAttention",), "decoder": ("SelfAttention", "EncDecAttention")}  # sub-layers 0, 1
@@ -292,14 +277,7 @@ def t5_layer_backward(dy: Array, c: Tree) -> tuple[Any, ...]:
 
 
 # ---- The network -----------------------------------------------------------------------------------------------------
-def inputs(config: Config) -> dict[str, str]:
-    """What `encode` takes: decoder_input_ids, or labels from which they are made; neither where there is no decoder."""
-    return {
-        "input_ids": "(B,T)<vocab_size",
-        "attention_mask": "?(B,T)?",
-        "decoder_input_ids": "?(B,S)<vocab_size",
-        "decoder_attention_mask": "?(B,S)?",
-    }
+inputs = encoder_decoder.inputs
 
 
 def outputs(config: Config) -> dict[str, str]:
@@ -323,65 +301,54 @@ def lengths(config: Config) -> dict[str, tuple[str, int | None]]:
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
     """(1)-(8): outputs by name, and the cache; `inputs` as above, and "dropout" where something is dropped."""
-    memory, c = _read(p, config, inputs, keep)
-    out = {"encoder_last_hidden_state": memory}
-    if "decoder" not in p:
-        return out, c
-    ids = inputs.get("decoder_input_ids")
-    if ids is None:
-        require("labels" in inputs, "decoder_input_ids are missing, and labels that they could be made from")
-        ids = target_token.shifted(inputs["labels"], config.decoder_start_token_id, config.pad_token_id)
-    mask = layers.causal(ids.shape[1], ids.shape[1], inputs.get("decoder_attention_mask"))
-    given = {"mask": mask, "seen": layers.of_source(inputs.get("attention_mask"))}
-    hidden, own = _stacked(p, config, "decoder", ids, [memory] * len(p["decoder"]), inputs, keep, **given)  # (8)
-    return {**layers.states(hidden, own["decoder"], keep), **out}, {**c, **own}
+    if "decoder" in p:
+        return encoder_decoder.encode(_read, _written, p, config, inputs, keep)
+    memory, c = _read(p, config, inputs, "last" if keep == "outputs" else keep)
+    return {"encoder_last_hidden_state": memory}, c
 
 
-def _read(p: Tree, config: Config, inputs: Tree, keep: str) -> tuple[Array, Tree]:
+def _read(p: Tree, config: Config, inputs: Tree, keep: layers.Keep) -> tuple[Array, Tree]:
     """(7): the memory (B, T, D) of the source."""
-    keep, mask = "last" if keep == "outputs" else keep, layers.of_source(inputs.get("attention_mask"))
-    memories = [None] * len(p["encoder"])
-    hidden, c = _stacked(p, config, "encoder", inputs["input_ids"], memories, inputs, keep, mask=mask)
+    mask, nothing = layers.of_source(inputs.get("attention_mask")), [None] * len(p["encoder"])
+    hidden, c = _stacked("encoder", p, config, inputs["input_ids"], nothing, inputs, keep, mask=mask)
     return hidden[-1], c
 
 
 def _stacked(
-    p: Tree, config: Config, stack: str, ids: Array, memories: list, inputs: Tree, keep: Any, *, mask: Array | None,
-    seen: Array | None = None, past: list | None = None, first: int = 0,
+    stack: str, p: Tree, config: Config, ids: Array, memories: list, inputs: Tree, keep: layers.Keep, *,
+    mask: Array | None, seen: Array | None = None, past: list | None = None, first: int = 0,
 ) -> tuple[list[Array], Tree]:  # fmt: skip
     """The states of a stack for ids, its tokens first, first + 1, …, given each layer's memory: behind the last layer
     Drop(N(·)), in its place.
     """
     c: Tree = {}
-    kept, length = (inputs.get("dropout") or {}).get, ids.shape[1]
+    kept, length = inputs.get("dropout") or {}, ids.shape[1]
     rate, eps = config.dropout_rate, config.layer_norm_epsilon
-    given = {"ids": {"word": ids}, "frozen": {}, "eps": eps, "keep": kept(f"{stack}.dropout"), "rate": rate}
+    given = {"ids": {"word": ids}, "frozen": {}, "eps": eps, "keep": kept.get(f"{stack}.dropout"), "rate": rate}
     h, c[f"{stack}_embeddings"] = layers.embeddings({"word": p["embeddings"]["word"]}, **given)  # (1)
     count, most = config.relative_attention_num_buckets, config.relative_attention_max_distance
     places = relative.buckets(length, first + length, both=stack == "encoder", count=count, most=most, first=first)
     bias, c[f"{stack}_positions"] = relative.relative_bias(p[f"{stack}_positions"], buckets=places)  # (3)
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
-        factors, masks = _dropped(config, stack, i, kept, x.dtype)
+        factors, masks = encoder_decoder.dropped(kept, x.dtype, _places(config, stack, i))
         own = {"mask": mask, "seen": seen, "past": past[i] if past else None, "dropout": factors, "keep": masks}
         return t5_layer(x, bias, memories[i], p, width=config.d_kv, act=config.act, eps=eps, rate=rate, **own)
 
     hidden, c[stack] = layers.stack(layer, h, p[stack], keep)
     h, c[f"{stack}_norm"] = ops.rms_norm(hidden[-1], **p[f"{stack}_norm"], eps=eps)  # (2)
-    h, c[f"{stack}_dropout"] = ops.dropout(h, keep=kept(f"{stack}.dropout@1"), rate=rate)
+    h, c[f"{stack}_dropout"] = ops.dropout(h, keep=kept.get(f"{stack}.dropout@1"), rate=rate)
     return [*hidden[:-1], h], c
 
 
-def _dropped(config: Config, stack: str, i: int, kept: Any, dtype: np.dtype) -> tuple[Tree, Tree]:
-    """(multipliers within a layer's sub-layers, keep-masks of their residuals), of those that are there."""
-    places, factors, masks = [*((PARTS[one], one, PARTS[one]) for one in ATTENTIONS[stack])], {}, {}
-    for n, (part, inside, name) in enumerate([*places, ("feed_forward", "DenseReluDense", "inner")]):
-        module = f"{stack}.block.{i}.layer.{n}"
-        if (keep := kept(f"{module}.{inside}.dropout")) is not None:
-            factors[name] = ops.dropout_multiplier(keep, config.dropout_rate, dtype)
-        if (keep := kept(f"{module}.dropout")) is not None:
-            masks[part] = keep
-    return factors, masks
+_written = functools.partial(_stacked, "decoder")  # (8)
+
+
+def _places(config: Config, stack: str, i: int) -> dict[str, tuple[str, float, str]]:
+    """Where a layer drops: `encoder_decoder.dropped`."""
+    inside = [*((PARTS[one], one) for one in ATTENTIONS[stack]), ("feed_forward", "DenseReluDense")]
+    named = [(part, f"{stack}.block.{i}.layer.{n}.", one) for n, (part, one) in enumerate(inside)]
+    return {part: (f"{at}{one}.dropout", config.dropout_rate, f"{at}dropout") for part, at, one in named}
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
@@ -412,23 +379,15 @@ def _stacked_backward(dh: Array, dhidden: list | None, stack: str, c: Tree, g: T
 
 # ---- From token to token ---------------------------------------------------------------------------------------------
 def start(p: Tree, config: Config, inputs: dict[str, Array]) -> Tree:
-    """The state that has read the source and no token of the target: each layer's keys and values of both."""
-    memory, _ = _read(p, config, inputs, "last")
-    sources = [layers.remembered(memory, layer["cross_attention"], width=config.d_kv) for layer in p["decoder"]]
-    nothing = [tree.map(lambda a: a[:, :, :0], kept) for kept in sources]
-    seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
-    return {"source": sources, "seen": seen.astype(np.int64), "layers": nothing}
+    """The state that has read the source and no token of the target (`encoder_decoder.start`)."""
+    return encoder_decoder.start(_read, p, config, inputs, config.d_kv)
 
 
 def step(p: Tree, config: Config, ids: Array, state: Tree) -> tuple[Array, Tree]:
     """(logits (N, V) of what follows the last of the ids (N, n), the state that has read them): (9)."""
-    first, length = state["layers"][0]["key"].shape[2], ids.shape[1]
-    given = {"mask": layers.causal(length, first + length), "seen": layers.of_source(state["seen"])}
-    own = {"past": state["layers"], "first": first}
-    hidden, c = _stacked(p, config, "decoder", ids, state["source"], {}, layers.keys_values, **given, **own)
+    h, state = encoder_decoder.step(_written, p, config, ids, state)
     term = terms(config)["next_token"]
-    logits = target_token.predict(hidden[-1][:, -1], None, table=tree.get(p, term.table), **term.constants)
-    return logits, {**state, "layers": c["decoder"]}
+    return target_token.predict(h, None, table=tree.get(p, term.table), **term.constants), state
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
