@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import minibert
-from minibert import commands, streams
+from minibert import commands, progress, streams
 from minibert.config import nearest, shown
 from minibert.errors import InputError
 from minibert.options import ending
@@ -101,8 +101,7 @@ def _cut_off(error: OSError) -> int:
 
 
 def _complain(message: object, code: int = 2) -> int:
-    said = "minibert: error: " if code == 2 else "minibert: "
-    print(f"{said}{InputError(message)}", file=sys.stderr)
+    progress.note(f"{'error: ' if code == 2 else ''}{InputError(message)}")
     return code
 
 

@@ -16,7 +16,7 @@ from minibert.golden import case as cases
 from minibert.golden.compare import Row, compare, error, first_divergence
 from minibert.golden.subject import cast, observe
 from minibert.options import ending
-from minibert.progress import doing
+from minibert.progress import doing, filled
 
 Path = str | os.PathLike
 
@@ -78,7 +78,7 @@ def check(
     """
     found = report_of(case, given, names, dtype, weights, seconds)
     for line in report.table(found, _coloured(), every):
-        print(line)
+        print(filled(line, sys.stdout))
     for path, make in (
         (json, lambda: levels.dumps(report.fields(found))),
         (html, lambda: report.page(found)),
