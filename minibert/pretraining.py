@@ -258,7 +258,7 @@ def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     place = request.get("vocabulary")
     require(place is None or reading.present(place), f"cannot read {place}: there is no such file or directory")
     if "config" in request:
-        given = strictjson.loads(reading.contents(request["config"]), request["config"])
+        given = strictjson.as_written(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
         fields |= directories.mathematical(given, module)
     fields |= request.get("fields", {})

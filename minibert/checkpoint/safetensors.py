@@ -132,7 +132,7 @@ def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def placed(index: str | os.PathLike) -> dict[str, str]:
     """Name -> file, as a `model.safetensors.index.json` says."""
-    fields = strictjson.loads(reading.contents(index), str(index))
+    fields = strictjson.as_written(reading.contents(index), str(index))
     places = fields.get("weight_map") if isinstance(fields, dict) else None
     require(isinstance(places, dict), f"{index}: 'weight_map' is missing or no object")
     for name, shard in places.items():
