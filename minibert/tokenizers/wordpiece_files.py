@@ -35,7 +35,9 @@ def arguments(path: str | os.PathLike) -> dict[str, Any]:
     if whole:
         return _whole(published.whole(path), path, (said, source), specials, case)
     lines = [line.rstrip(WHITE_SPACE) for line in published.lines(path)]
-    counted = len(lines) - max(lines.count("") - 1, 0)  # as published, where several blank lines are one piece
+    last = {line: i for i, line in enumerate(lines)}  # as published: of a piece that stands twice the last id
+    lines = [line if last[line] == i else "" for i, line in enumerate(lines)]
+    counted = len(last)  # there several blank lines are one piece
     added = settings.added(said, source, specials, lines, counted=counted)
     while lines and not lines[-1] and added.keys() <= {*lines}:  # no id follows those of blank lines at the end
         lines.pop()

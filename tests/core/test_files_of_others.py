@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import minibert
+from minibert import cli, families, layers, pretraining, tree
 from minibert import config as configs
-from minibert import families, tree
 from minibert.checkpoint import directory, safetensors
 from minibert.errors import InputError
+from minibert.golden import commands
 
 # What transformers 2.5 wrote of every model
 GENERATION = {"do_sample": False, "eos_token_ids": 0, "length_penalty": 1.0, "max_length": 20, "num_beams": 1,
@@ -198,8 +199,6 @@ def test_activations_of_several_names_are_what_they_say(name):
     """The published function of the name, which is the one that is taken for it."""
     torch = pytest.importorskip("torch", reason="compares with the published implementation: install minibert[oracle]")
     published = pytest.importorskip("transformers.activations", reason="compares with the published implementation")
-    from minibert import layers
-
     x = np.linspace(-6, 6, 1001)
     ours = layers.activation(x, name=directory.ACTIVATIONS.get(name, name))[0]
     assert np.abs(ours - published.ACT2FN[name](torch.tensor(x)).numpy()).max() < 1e-10
@@ -211,12 +210,57 @@ def test_activations_of_several_names_are_what_they_say(name):
     '{"model_type": "bert", SIZES, "length_penalty": NaN, "task_specific_params": {"x": -Infinity, "y": 1e999}}',
 ])  # fmt: skip
 def test_json_as_pythons_writer_leaves_it(text, tmp_path):
-    """A byte order mark, a key twice, NaN where nobody computes with it."""
+    """A byte order mark, a key twice, NaN where nobody computes with it; and a command's --config the same."""
     model = small("bert")
     model.save(tmp_path)
     sizes = ", ".join(f'"{name}": {value}' for name, value in SMALL.items())
     (tmp_path / "config.json").write_text(text.replace("SIZES", sizes), encoding="utf-8")
     assert minibert.load(tmp_path).config == model.config
+    assert commands._fields("bert", "family", tmp_path / "config.json") == SMALL
+    assert planned(tmp_path) == {name: value for name, value in SMALL.items() if name != "vocab_size"}
+
+
+def test_a_dropout_of_all_loads(tmp_path):
+    """It is of training alone, where nothing is left then: zeros, as torch has it, and no 0/0."""
+    model = small("bert")
+    model.save(tmp_path)
+    edited(tmp_path, hidden_dropout_prob=1.0, attention_probs_dropout_prob=1)
+    again = minibert.load(tmp_path)
+    assert (states(again) == states(model)).all()
+    batch = again.module.example(np.random.default_rng(0), again.config)
+    rate = again.config.hidden_dropout_prob
+    place, shape = "bert.embeddings.dropout", (*batch["input_ids"].shape, 12)
+    keep = layers.keep_masks(np.random.default_rng(0), {place: (shape, rate)})
+    assert not keep[place].any()
+    loss, cache = again.loss({**batch, "dropout": keep})
+    assert np.isfinite(loss)
+    assert all(np.isfinite(leaf).all() for leaf in tree.leaves(again.loss_backward(cache)))
+
+
+def planned(folder: Path) -> dict:
+    """The model's fields of a run with the folder's config.json, beside those of the smallest size."""
+    (folder / "text.txt").write_text("one two three.\nfour five six.\n\nseven eight.\nnine ten.\n", encoding="utf-8")
+    request = {"family": "bert", "preset": "tiny", "config": str(folder / "config.json"), "seq_length": 8,
+               "corpus_files": [str(folder / "text.txt")]}  # fmt: skip
+    run = pretraining._planned(folder / "run", request)[0]
+    return {name: value for name, value in run["fields"].items() if name in SMALL}
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ('{"hidden_size": 12, "hidden_size": 24}', "'hidden_size' is 12, and then 24"),
+    ('{"layer_norm_eps": NaN}', "'layer_norm_eps' is nan"), ('{"hidden_sise": 12}', "did you mean 'hidden_size'"),
+])  # fmt: skip
+def test_what_a_config_says_twice_or_as_no_number_is_refused_where_it_is_computed_with(text, words, tmp_path, capsys):
+    model = small("bert")
+    model.save(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(text[:-1] + ', "model_type": "bert"}', encoding="utf-8")
+    for command in ("info {0}", "pretrain bert --config {0}/config.json --out {0}/run",
+                    "golden make bert --config {0}/config.json -o {0}/case"):  # fmt: skip
+        assert cli.main(command.format(tmp_path).split()) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert words in said
 
 
 def test_settings_of_generate_in_config_json_count_where_they_have_no_file(tmp_path):

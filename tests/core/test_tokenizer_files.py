@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -299,6 +300,8 @@ SAID = {
         "tokenizer_class": "DistilBertTokenizerFast", "do_lower_case": False, "strip_accents": True}},
     "a blank line": {"vocab_txt": lines([*WORDS[:9], "", *WORDS[9:]]), "added_tokens_json": {"[NEW]": END + 1}},
     "two": {"vocab_txt": lines([*WORDS[:9], "", *WORDS[9:20], "", *WORDS[20:]])},
+    "lines that stand twice": {"vocab_txt": lines([*WORDS[:9], "cat", "[MASK]", "", "##s", *WORDS[9:], "the"])},
+    "some that only blanks tell apart": {"vocab_txt": lines([*WORDS, "covid\t", "x ", "\u3000", "x"])},
     "blank lines at the end": {"vocab_txt": lines() + b"\n\n\n"},
     "one, and a token behind it": {"vocab_txt": lines() + b"\n", "added_tokens_json": {"[NEW]": END + 1}},
     "lines of Windows, blanks at their ends": {"vocab_txt": lines().replace(b"\n", b" \r\n")},
@@ -470,11 +473,37 @@ def test_ids_without_a_piece_before_added_tokens_are_refused(tmp_path):
     for files in (
         {"tokenizer_json": whole("wordpiece", token(END + 6, "[NEW]"), model=holed)},
         {"vocab_txt": lines([*WORDS[:9], "", "", *WORDS[9:]]), "added_tokens_json": {"[NEW]": END + 2}},
+        {"vocab_txt": lines([*WORDS[:9], "covid", *WORDS[9:]]), "added_tokens_json": {"[NEW]": END + 1}},
     ):
         for old in tmp_path.iterdir():
             old.unlink()
         with pytest.raises(InputError, match="have no piece"):
             tokenizers.load(folder(tmp_path, **files), "wordpiece")
+
+
+SETTINGS = {  # files of settings that say a thing twice, or that is no number -> what is said of it, "" for nothing
+    '{"model_max_length": Infinity, "tokenizer_class": "BertTokenizer"}': "",
+    '{"model_max_length": 512, "x": 1, "x": 2, "model_max_length": NaN}': "",
+    '{"do_lower_case": false, "do_lower_case": false}': "",
+    '{"do_lower_case": false, "do_lower_case": true}': "do_lower_case is False, and then True",
+    '{"mask_token": "[MASK]", "mask_token": "the"}': "mask_token is '[MASK]', and then 'the'",
+    '{"tokenizer_class": "BertTokenizer", "tokenizer_class": "PhobertTokenizer"}': "'BertTokenizer', and then",
+    '{"never_split": [], "never_split": ["a"]}': "never_split [], and then ['a'] is not supported",
+}
+
+
+@pytest.mark.parametrize("text", SETTINGS)
+def test_settings_are_read_as_pythons_writer_leaves_them(tmp_path, text):
+    """A class in the model's config.json counts, whatever else that says."""
+    path = folder(tmp_path, vocab_txt=lines(), tokenizer_config_json=text.encode())
+    if SETTINGS[text]:
+        with pytest.raises(InputError, match=re.escape(SETTINGS[text])):
+            tokenizers.load(path, "wordpiece")
+    else:
+        assert tokenizers.load(path, "wordpiece").tokens == WORDS
+    other = b'{"eps": NaN, "tokenizer_class": "PhobertTokenizer"}'
+    with pytest.raises(InputError, match="PhobertTokenizer"):
+        tokenizers.load(folder(path, tokenizer_config_json={}, config_json=other), "wordpiece")
 
 
 def test_settings_that_find_a_token_otherwise_are_refused(tmp_path):
