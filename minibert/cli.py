@@ -49,6 +49,10 @@ class _Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}{nearest(name, known)}")
         return namespace, unknown
 
+    def _get_option_tuples(self, option_string: str) -> Any:
+        """What an abbreviation may stand for: nothing that help does not show."""
+        return [found for found in super()._get_option_tuples(option_string) if found[0].help is not HIDDEN]
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             there = f"there are: {', '.join(map(str, action.choices))}"
