@@ -37,7 +37,8 @@ from minibert.config import from_fields, parameter_dtype, require, shown, to_fie
 from minibert.errors import InputError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-GENERATION, SNAPSHOTS = "generation_config.json", "snapshots"
+GENERATION, SNAPSHOTS, MODULES = "generation_config.json", "snapshots", "modules.json"
+MOST_MODULES = 32
 LONGEST_NAME = 256  # bytes of the name of a snapshot
 OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, *tokenizers.FILES)
 FOREIGN = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack", ".index")  # other frameworks' weights
@@ -104,9 +105,12 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters; tensors of
     heads that nobody here knows are left, unread, and named in `left`. What stands under the encoder's own names, or
     belongs to a known head, has to be what the config says: one InputError line names every tensor that is missing,
-    unexpected or mis-shaped. Of a hub's cache (models--ORG--NAME) it is the snapshot that refs/main names.
+    unexpected or mis-shaped. Of a hub's cache (models--ORG--NAME) it is the snapshot that refs/main names, of a
+    sentence-transformers directory the network, which may have a folder of its own in it.
     """
     folder = found(directory)
+    if not reading.present(atomic.place(folder / CONFIG)):
+        folder = next((place for _, place in modules(folder)), folder)
     with atomic.unchanged(folder, OWNED):
         return _loaded(folder, family, dtype)
 
@@ -129,6 +133,25 @@ def found(directory: Any) -> Path:
     there = plain and (folder / SNAPSHOTS / revisions[0]).is_dir()
     require(there, f"{folder} has no snapshot {shown(revisions[0])}, which refs/main names: download it again")
     return folder / SNAPSHOTS / revisions[0]
+
+
+def modules(folder: Path) -> list[tuple[Any, Path]]:
+    """(type, folder) of what a modules.json names, in order: the network, then what is done to its states; none where
+    there is no such file.
+    """
+    path, found = folder / MODULES, []
+    if not reading.present(path):
+        return found
+    said = strictjson.as_written(reading.contents(path), str(path))
+    fits = isinstance(said, list) and 0 < len(said) <= MOST_MODULES
+    require(fits, f"{path} is no list of 1 to {MOST_MODULES} modules")
+    for i, module in enumerate(said):
+        require(isinstance(module, dict), f"{path}: module {i} is {shown(module)}, not a JSON object")
+        place = module.get("path")
+        plain = isinstance(place, str) and re.fullmatch(r"((?!\.)[\w.-]+)?", place, re.ASCII) is not None
+        require(plain, f"{path}: module {i} has path {shown(place)}, no plain name of a folder")
+        found.append((module.get("type"), folder / place if place else folder))
+    return found
 
 
 def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
