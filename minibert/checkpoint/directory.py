@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import families, generation, objective, reading, tokenizers, tree
-from minibert.checkpoint import atomic, safetensors, strictjson
+from minibert.checkpoint import atomic, foreign, safetensors, strictjson
 from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
 from minibert.config import from_fields, parameter_dtype, require, shown, to_fields
@@ -41,7 +41,6 @@ GENERATION, SNAPSHOTS, MODULES = "generation_config.json", "snapshots", "modules
 MOST_MODULES = 32
 LONGEST_NAME = 256  # bytes of the name of a snapshot
 OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, *tokenizers.FILES)
-FOREIGN = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack", ".index")  # other frameworks' weights
 
 # Keys of published configs that carry no mathematics: with the values for which that is so, () for any. What is in no
 # table is refused by name, unless it says null.
@@ -111,6 +110,9 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
     folder = found(directory)
     if not reading.present(atomic.place(folder / CONFIG)):
         folder = next((place for _, place in modules(folder)), folder)
+    if not reading.present(atomic.place(folder / CONFIG)):
+        said = foreign.without_config(folder)
+        require(not said, said)
     with atomic.unchanged(folder, OWNED):
         return _loaded(folder, family, dtype)
 
@@ -119,7 +121,8 @@ def found(directory: Any) -> Path:
     """The folder with the model: the directory itself, or the snapshot of a hub's cache."""
     named = isinstance(directory, str | os.PathLike)
     is_folder = named and os.path.isdir(directory)
-    require(is_folder, f"{directory if named else shown(directory)} is not a directory with a model")
+    hint = ": name the directory that it is in" if named and os.path.isfile(directory) else ""
+    require(is_folder, f"{directory if named else shown(directory)} is not a directory with a model{hint}")
     folder = Path(directory)
     if reading.present(folder / CONFIG) or not (folder / SNAPSHOTS).is_dir():
         return folder
@@ -162,7 +165,7 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     try:
         module = families.family(name)
         known = mathematical(fields, module)
-        if hasattr(module, "inferred") and ((stored := _stored(folder)) or _foreign(folder)):
+        if hasattr(module, "inferred") and ((stored := _stored(folder)) or foreign.weights(folder)):
             stated = fields.get("architectures")
             known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
@@ -343,16 +346,9 @@ def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dic
             require(not linked, f"{folder / part} is a link to a folder: put the folder itself in its place")
             tensors |= {f"{part}.{name}": held for name, held in _read(folder / part, (), published)[1].items()}
         return folder, tensors
-    advice = f" and no directories {' and '.join(parts)}" if parts else ""
-    if file := _foreign(folder):
-        convert = f"{published}.from_pretrained(DIR).save_pretrained(NEW)"
-        advice = f"; {file.name} is not read (pickles can run code): convert it once with transformers: {convert}"
+    advice = foreign.without_weights(folder, published)
+    advice = advice or (f" and no directories {' and '.join(parts)}" if parts else "")
     raise InputError(f"{folder} has no {WEIGHTS}{advice}")
-
-
-def _foreign(folder: Path) -> Path | None:
-    """Another framework's weights, if the folder has any."""
-    return max((folder / name for name in reading.names(folder) if name.endswith(FOREIGN)), default=None)
 
 
 def _require_agreement(folder: Path, module: ModuleType, config: Any) -> None:
@@ -389,8 +385,7 @@ def _renamed(given: dict[str, Stored], known: set[str], prefix: str) -> dict[str
     origin: dict[str, str] = {}
     for old, array in given.items():
         last = re.split(r"[./]", old)[-1]
-        buffer = last in ("position_ids", "token_type_ids") and array.dtype.kind in "iu"
-        if last in ("adam_m", "adam_v", "global_step") or buffer:
+        if last in ("adam_m", "adam_v", "global_step", "position_ids", "token_type_ids"):
             continue
         bare = _unwrapped(old)
         modern = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", bare))

@@ -119,8 +119,8 @@ def decoder(content: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
 def around(content: Mapping[str, Any], ids: Mapping[str, int], path: Path) -> layout.Layout:
     """What the post_processor puts around a text; the ids it gives must be the vocabulary's."""
     where, post = f"{path}: post_processor", content.get("post_processor")
-    parts = sequence(post, "processors", path) if isinstance(post, dict) else ()
-    found, given = layout.read(parts[0] if len(parts) == 1 else post, where)
+    parts = sequence(post, "processors", path) if isinstance(post, dict) else [post]
+    found, given = layout.read(post if len(parts) > 1 else parts[0] if parts else None, where)
     for token, i in given.items():
         if ids.get(token) != i:
             raise InputError(f"{where} gives {shown(token)} the id {shown(i)}, the vocabulary {ids.get(token)}")

@@ -393,6 +393,89 @@ def test_a_file_that_is_not_the_encoders_is_refused(change, words, tmp_path):
     assert words in refusal(tmp_path)
 
 
+def test_buffers_of_positions_are_passed_over_whatever_their_dtype(tmp_path):
+    model = small("bert")
+    model.save(tmp_path)
+    numbers = np.arange(16)[None]
+    rewritten(tmp_path, lambda t: t | {"bert.embeddings.position_ids": numbers.astype(np.float32),
+                                       "bert.embeddings.token_type_ids": np.zeros_like(numbers)})  # fmt: skip
+    assert same(minibert.load(tmp_path), model)
+
+
+# Files that a directory has in the place of model.safetensors -> what the line says, behind its name
+PLACES = {
+    "pytorch_model.bin training_args.bin optimizer.pt rng_state.pth": "pytorch_model.bin is not read (pickles can run",
+    "pytorch_model-00001-of-00002.bin pytorch_model-00002-of-00002.bin pytorch_model.bin.index.json":
+        "pytorch_model-00002-of-00002.bin is not read (pickles can run code); convert it once with transformers: "
+        "BertForPreTraining.from_pretrained(DIR).save_pretrained(NEW)",
+    "tf_model.h5": "with transformers 4: BertForPreTraining.from_pretrained(DIR, from_tf=True).save",
+    "bert_model.ckpt.index bert_model.ckpt.meta bert_model.ckpt.data-00000-of-00001":
+        "BertForPreTraining.from_pretrained('DIR/bert_model.ckpt.index', from_tf=True, config='DIR/config.json')",
+    "flax_model.msgpack": "is Flax's, which is not read; convert it once with transformers 4", "model.onnx": "another",
+    "rust_model.ot": "is another program's: get the model's model.safetensors", "model-q4.gguf": "another program's",
+    "openvino_model.xml openvino_model.bin": "openvino_model.xml is another program's",
+    "pytorch_model.safetensors": "a single file has to be called model.safetensors",
+    "model-00001-of-00002.safetensors model-00002-of-00002.safetensors": "of several model.safetensors.index.json says",
+    "adapter_model.safetensors adapter_config.json": "is an adapter's: merge it", "training_args.bin scheduler.pt": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", PLACES)
+def test_what_stands_in_the_place_of_weights_is_told_what_to_do(names, tmp_path):
+    small("bert").save(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    for name in names.split():
+        (tmp_path / name).write_bytes(b"")
+    said = refusal(tmp_path)
+    assert said.startswith(f"{tmp_path} has no model.safetensors")
+    assert PLACES[names] in said
+    assert (said == f"{tmp_path} has no model.safetensors") == (PLACES[names] == "")
+
+
+def test_a_directory_without_a_config_is_told_what_it_is(tmp_path):
+    for name, words in (("bert_config.json", "shows a TensorFlow release"), ("dict.txt", "shows a fairseq release")):
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+        assert f"has no config.json; {name} {words}: convert it once" in refusal(tmp_path)
+        (tmp_path / name).unlink()
+    assert "No such file" in refusal(tmp_path)
+    for step in (500, 1000, 1500, 2000):
+        small("bert").save(tmp_path / f"checkpoint-{step}")
+    assert "name one: checkpoint-1000, checkpoint-1500, checkpoint-2000 and 1 more" in refusal(tmp_path)
+    assert "is not a directory with a model: name the directory that it is in" in refusal(
+        tmp_path / "checkpoint-500" / "config.json")  # fmt: skip
+    if os.name != "nt":
+        (tmp_path / "config.json").symlink_to("nowhere")
+        assert "config.json is a link to nothing: download the model again" in refusal(tmp_path)
+
+
+SHARDS = {  # what is done to the index of two shards, and to the second -> whether it loads, and what is left
+    "as published": (lambda index: index, {}), "no metadata": (lambda index: {"weight_map": index["weight_map"]}, {}),
+    "metadata null": (lambda index: index | {"metadata": None}, {}),
+    "the folder named": (lambda index: {"weight_map": {n: f"./{f}" for n, f in index["weight_map"].items()}}, {}),
+    "a head that is not listed": (lambda index: index, {"classifier.weight": np.ones((2, 12), np.float32)}),
+    "a copy that is not the one listed": (lambda index: index, {"bert.pooler.dense.bias": np.ones(12, np.float32)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHARDS)
+def test_shards_and_their_index_as_people_have_them(name, tmp_path):
+    model = small("bert")
+    model.save(tmp_path)
+    tensors = dict(safetensors.read(tmp_path / "model.safetensors"))
+    (tmp_path / "model.safetensors").unlink()
+    files = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    places = {tensor: files["encoder" in tensor] for tensor in tensors}
+    change, more = SHARDS[name]
+    for file in files:
+        held = {tensor: array for tensor, array in tensors.items() if places[tensor] == file}
+        safetensors.write(tmp_path / file, held | (more if file == files[1] else {}))
+    index = change({"metadata": {"total_size": 3}, "weight_map": places})
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    again = minibert.load(tmp_path)
+    assert same(again, model)
+    assert again.left == tuple(tensor for tensor in more if tensor not in tensors)
+
+
 def raw(path: Path, entries: dict, data: bytes, metadata: object = "") -> None:
     """A safetensors file by hand."""
     fields = {**({} if metadata == "" else {"__metadata__": metadata}), **entries}
