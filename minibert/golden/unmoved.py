@@ -13,7 +13,8 @@ from minibert.checkpoint.names import from_published, to_published
 Tensors = Mapping[str, np.ndarray]
 
 NO_GRADIENT = 1e-13  # of the whole gradient's largest entry
-SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq")  # of optimizer states, as they are used
+# of optimizer states, as they are used
+SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq", "exp_avg_sq_row", "exp_avg_sq_col")
 
 
 def parameter(key: str) -> str | None:
