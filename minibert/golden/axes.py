@@ -37,7 +37,8 @@ QKV_PACKED = ("NsHK", "NHsK", "NHKs", "sNHK")
 WORDS = {
     "B": "batch", "T": "tokens", "HK": "hidden", "H": "heads", "K": "head size", "N": "tokens without padding",
     "op": "out", "o": "heads", "p": "head size", "ij": "in", "i": "heads", "j": "head size", "s": "q,k,v",
-    "X": "heads", "Q": "tokens", "S": "tokens", "M": "targets", "G": "targets", "V": "rows", "D": "columns", "BT": "batch x tokens",
+    "X": "heads", "Q": "tokens", "S": "tokens", "M": "targets", "G": "targets", "V": "rows", "D": "columns",
+    "BT": "batch x tokens",
 }  # fmt: skip
 
 
@@ -126,7 +127,8 @@ class Axes:
         self.turned: set[str] = set()
         self.tables: set[str] = set()
         self.joined: set[str] = set()
-        found = [held.shape[1] for key, held in case.entries.items() if key.endswith(".scores") and len(held.shape) == 4]
+        scores = [entry.shape for key, entry in case.entries.items() if key.endswith(".scores")]
+        found = [shape[1] for shape in scores if len(shape) == 4]
         if case.facts["family"] is not None and case.facts["kind"] in ("family", "pipeline", "block"):
             module, config = families.family(case.facts["family"]), case.config()
             found.append(getattr(config, families.field(module, "num_attention_heads"), 0))
@@ -222,8 +224,8 @@ class Axes:
 
 
 def _merged(shape: tuple[int, ...], order: str, sizes: Mapping[str, int]) -> bool:
-    """Whether the shape is that of an order, some of its adjacent axes merged: all into one, or such as belong together,
-    not what goes in with what goes out, nor tokens with parts of a head.
+    """Whether the shape is that of an order, some of its adjacent axes merged: all into one, or such as belong
+    together, not what goes in with what goes out, nor tokens with parts of a head.
     """
     lengths = [sizes[letter] for letter in order]
     if not _fits(shape, lengths):

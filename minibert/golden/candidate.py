@@ -133,11 +133,13 @@ def _archived(file: Path) -> Iterator[tuple[str, Stored]]:
 def read_names(path: str | os.PathLike, case: Any) -> dict[str, tuple[str, bool]]:
     """A name map: {theirs: case key} or {theirs: {"key": case key, "transpose": true}}.
 
-    Theirs and ours may be whole keys, or names that hold in every section ("encoder.0.q" -> "bert.encoder.…").
+    Theirs and ours may be whole keys, or names that hold in every section ("encoder.0.q" -> "bert.encoder.…"). A star
+    in the place of a layer's number, in ours, is the stack of all layers.
     """
     fields = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object of names")
     known = {*case.entries, *(key.partition("/")[2] for key in case.entries)}
+    known |= {re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in known}
     names: dict[str, tuple[str, bool]] = {}
     for theirs, value in fields.items():
         value = value if isinstance(value, dict) else {"key": value}

@@ -17,6 +17,7 @@ from minibert.golden.subject import Subject, observe, row_shape
 from minibert.pairs import PAIRS, observing
 
 NEARER = 8  # times that another tensor must be nearer than the one that is due
+LOW = 0.01  # a floor beyond which many a tensor is like another
 SCALAR = 1e-5  # of a single number, the floor above which equality says little
 
 
@@ -45,6 +46,18 @@ def found(
     for key, how, array in _pool(case, subject):
         others.setdefault(array.shape, []).append((key, how, array))
     return [mixup for row in bad if (mixup := _of(case, known, row, np.asarray(given[row.key]), dtype, others))]
+
+
+def harmless(rows: list[Row], mixed: list[Mixup]) -> bool:
+    """Whether all that is bad is another tensor, and something that is computed later is right: then no arithmetic is
+    wrong.
+    """
+    keys = {mixup.key for mixup in mixed}
+    order = [row for row in compare.causal(rows) if row.status not in ("missing", "exempt")]
+    last = max((i for i, row in enumerate(order) if row.status in BAD), default=len(order))
+    return all(row.key in keys for row in rows if row.status in BAD) and any(
+        row.status == "right" for row in order[last + 1 :]
+    )
 
 
 def _pool(case: Any, subject: Subject | None) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -99,7 +112,7 @@ def _of(
         return None
     if array.size > 1 and (array == array.flat[0]).all():
         return None
-    bar = EXPLAINED * floor
+    bar = EXPLAINED * min(floor, LOW)
 
     def equal(given: np.ndarray, truth: np.ndarray) -> bool:
         scale = float(np.abs(truth).max(initial=0))

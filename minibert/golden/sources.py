@@ -83,7 +83,7 @@ def pieces(stored: Mapping[str, Stored], case: Any, names: Names) -> tuple[list[
     taken = {name for name, _ in exact.values()}
     rest = {name: stored[name] for name in stored if name not in taken}
     unknown, more = [], []
-    finder = _Finder(case, rest)
+    finder = _Finder(case, rest, names)
     for name in rest:
         got = finder.plain(name) or finder.stacked(name) or finder.fused(name) or finder.joined(name)
         more += got if got is not None else []
@@ -100,8 +100,8 @@ def pieces(stored: Mapping[str, Stored], case: Any, names: Names) -> tuple[list[
 
 
 class _Finder:
-    def __init__(self, case: Any, stored: Mapping[str, Stored]):
-        self.case, self.stored = case, stored
+    def __init__(self, case: Any, stored: Mapping[str, Stored], names: Names):
+        self.stored, self.names = stored, names
         self.axes = Axes(case)
         self.known = {tuple(key.partition("/")[::2]): key for key in case.entries if not key.startswith("steps/")}
         steps = (key for key in case.entries if key.startswith("steps/"))
@@ -190,6 +190,10 @@ class _Finder:
     def _cleaned(self, name: str) -> list[tuple[str, str, str]]:
         """(section, name, what was left out) of every way to spell it as the case does."""
         section, rest = apart(name)
+        mapped = self.names.get(name) or self.names.get(rest)
+        if mapped:
+            own, rest = apart(mapped[0])
+            section = own or section
         section = section or "forward"
         plain = rest.replace("/", ".").removesuffix(":0")
         numbered = re.sub(r"([A-Za-z])_(\d+)(?=\.|$)", r"\1.\2", plain)  # layer_0

@@ -6,8 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from minibert.checkpoint import safetensors
-from minibert.golden import candidate, checking, compare, levels, report
+from minibert.golden import candidate, compare
 from minibert.golden import case as cases
 from minibert.golden.numpy_files import Stored
 from minibert.golden.subject import observe
@@ -202,7 +201,8 @@ LAYOUTS = {
     "scores (H, B, T, T)": (BERT, forward, lambda tensors: {
         key: array.swapaxes(0, 1) if key.endswith(("scores", "probs")) else array for key, array in tensors.items()},
         None),
-    "(B·T, D)": (BERT, hold("forward", "gradients"), rows(lambda a: a.reshape(-1, a.shape[-1])), "batch x tokens, hidden"),
+    "(B·T, D)": (BERT, hold("forward", "gradients"), rows(lambda a: a.reshape(-1, a.shape[-1])),
+                 "(batch x tokens, hidden)"),
     "[T, B, D]": (BERT, hold("forward", "gradients"), rows(lambda a: a.swapaxes(0, 1)), "(tokens, batch, hidden)"),
     "(B, D, T)": (BERT, forward, rows(lambda a: a.swapaxes(1, 2)), "(batch, hidden, tokens)"),
     "(B, D, 1, T)": (BERT, forward, rows(lambda a: a.swapaxes(1, 2)[:, :, None]), "(batch, hidden, tokens)"),
@@ -250,7 +250,8 @@ LAYOUTS = {
                                  "query, key and value are three tensors"),
     "GPT-2, three projections (out, in)": (GPT2, hold("forward", "gradients"), lambda tensors: separate(
         tensors, ("query", "key", "value"), lambda array: array.T), "transposed, as (out, in)"),
-    "GPT-2, head by head": (GPT2, hold("forward", "gradients", "steps"), gpt2_interleaved, "(batch, tokens, heads x q,k,v x head size)"),
+    "GPT-2, head by head": (GPT2, hold("forward", "gradients", "steps"), gpt2_interleaved,
+                            "(batch, tokens, heads x q,k,v x head size)"),
     "GPT-2, stacked": (GPT2, hold("forward", "gradients"), stacked(), "layer stack (2, "),
     "GPT-2, [T, B, D]": (GPT2, hold("forward"), rows(lambda a: a.swapaxes(0, 1)), "(tokens, batch, hidden)"),
     "GPT-2, transformer. missing": (GPT2, hold("forward", "gradients"), renamed(
@@ -281,3 +282,96 @@ def test_it_is_read_said_and_judged(layout):
     assert (wrong, found.unknown, found.refused) == ({}, [], [])
     assert set(found.tensors) == set(held)
     assert said is None or any(said in note["read"] for note in found.read), found.read
+
+
+# ---- What a layout may not hide --------------------------------------------------------------------------------------
+OUT = "gradients/bert.encoder.layer.1.attention.output.dense.weight"  # square
+IN = "gradients/bert.encoder.layer.1.intermediate.dense.weight"
+
+
+@pytest.mark.parametrize("key", [OUT, IN])
+@pytest.mark.parametrize("change", [dict, turned, keras_kernels])
+def test_one_gradient_that_lies_otherwise_than_the_others_is_wrong(change, key):
+    """The transpose forgotten in one backward, in a dump of either convention; a shape gives away what is not square."""
+    held = parts(computed(BERT), hold("gradients"))
+    given = change(held)
+    given[key] = held[key].T if change is dict else held[key]
+    _, wrong = judged(BERT, given)
+    kept = key == IN and change is not dict  # as it stands in the case it is never refused
+    assert {name: row.status for name, row in wrong.items()} == ({} if kept else {key: "wrong" if key == OUT else "shape"})
+
+
+def test_one_square_gradient_alone_is_read_as_it_stands():
+    """Nothing says that the dump lies otherwise."""
+    _, wrong = judged(BERT, {OUT: computed(BERT)[OUT].T})
+    assert set(wrong) == {OUT}
+    _, wrong = judged(BERT, {OUT: computed(BERT)[OUT].T}, "keras")
+    assert not wrong
+
+
+@pytest.mark.parametrize("layout", ["kernels (in, out)", "kernels (D, H, K) and (H, K, D), biases (H, K)",
+                                    "fused, head by head", "layers stacked, kernels of Keras",
+                                    "GPT-2, three projections (out, in)"])  # fmt: skip
+def test_a_mistake_is_seen_in_every_layout(layout):
+    """Gradients that are noise in one layer are wrong there, and nowhere else, however the dump lies."""
+    name, wanted, change, _ = LAYOUTS[layout]
+    held, rng = parts(computed(name), wanted), np.random.default_rng(0)
+    inside = "layer.1.attention" if name == BERT else "h.1.attn"
+    spoilt = {key for key in held if inside in key and key.startswith("gradients/") and key.endswith(".weight")}
+    given = {key: rng.standard_normal(array.shape) if key in spoilt else array for key, array in held.items()}
+    _, wrong = judged(name, change(given))
+    assert len(spoilt) >= 2
+    assert set(wrong) == spoilt
+
+
+def test_heads_that_are_merged_without_moving_them_back_are_wrong():
+    """Of the shape that is due there is one reading, even where tokens are as many as heads."""
+    key = "forward/bert.encoder.layer.0.attention.self.context"
+    held = parts(computed(BERT), forward)
+    held[key] = apart(held[key]).swapaxes(1, 2).reshape(held[key].shape)
+    _, wrong = judged(BERT, held)
+    assert set(wrong) == {key}
+
+
+def test_a_fused_tensor_that_may_be_anything_is_refused_alone():
+    """Noise in the place of one fused gradient: the order cannot be told, so it is as if it was not given."""
+    held = parts(computed(BERT), lambda key: key.startswith("gradients/") and "layer.0" in key)
+    given = fused(whole)(held)
+    fused_key = next(key for key in given if key.endswith("qkv.weight"))
+    given = {key: array for key, array in given.items() if "qkv" not in key}
+    given[fused_key] = np.random.default_rng(0).standard_normal((36, 12))
+    found, wrong = judged(BERT, given)
+    assert wrong == {}
+    assert len(found.refused) == 1
+    assert "qkv.weight" in found.refused[0]
+    assert set(found.tensors) == {key for key in held if "self." not in key.replace("gradients/", "") or not re.search(
+        r"self\.(query|key|value)($|\.)", key)}
+    found, wrong = judged(BERT, given, "fused-qkv")
+    assert len(wrong) == 3
+    assert not found.refused
+
+
+def test_a_wrong_shape_is_wrong_by_itself():
+    held = {**computed(BERT), "forward/bert.pooler": np.zeros((3, 7))}
+    _, wrong = judged(BERT, held)
+    assert {key: row.verdict for key, row in wrong.items()} == {
+        "forward/bert.pooler": "wrong shape (3, 7), (3, 12) is due"
+    }
+
+
+def test_two_names_that_mean_the_same_are_refused():
+    """With wrappers left out; a name that needs none is preferred."""
+    pooler = computed(BERT)["forward/bert.pooler"]
+    found, wrong = judged(BERT, {"forward/module.bert.pooler": pooler, "forward/bert.pooler": pooler})
+    assert (len(found.tensors), wrong) == (1, {})
+    assert "module.bert.pooler" in found.refused[0]
+
+
+def test_names_in_a_map_may_mean_whole_stacks(tmp_path):
+    """A star stands for the layers' numbers."""
+    (tmp_path / "m.json").write_text('{"layers/out": "bert.encoder.layer.*.output"}', encoding="utf-8")
+    key = "forward/bert.encoder.layer.{}.output"
+    array = np.stack([computed(BERT)[key.format(i)] for i in (0, 1)])
+    names = candidate.read_names(tmp_path / "m.json", golden(BERT))
+    held = candidate.matched(stored({"forward/layers/out": array}), golden(BERT), names)
+    assert set(held.tensors) == {key.format(i) for i in (0, 1)}
