@@ -292,13 +292,14 @@ IN = "gradients/bert.encoder.layer.1.intermediate.dense.weight"
 @pytest.mark.parametrize("key", [OUT, IN])
 @pytest.mark.parametrize("change", [dict, turned, keras_kernels])
 def test_one_gradient_that_lies_otherwise_than_the_others_is_wrong(change, key):
-    """The transpose forgotten in one backward, in a dump of either convention; a shape gives away what is not square."""
+    """A transpose forgotten in one backward, in a dump of either convention; a shape gives away what is not square."""
     held = parts(computed(BERT), hold("gradients"))
     given = change(held)
     given[key] = held[key].T if change is dict else held[key]
     _, wrong = judged(BERT, given)
     kept = key == IN and change is not dict  # as it stands in the case it is never refused
-    assert {name: row.status for name, row in wrong.items()} == ({} if kept else {key: "wrong" if key == OUT else "shape"})
+    due = {} if kept else {key: "wrong" if key == OUT else "shape"}
+    assert {name: row.status for name, row in wrong.items()} == due
 
 
 def test_one_square_gradient_alone_is_read_as_it_stands():

@@ -110,14 +110,14 @@ MIXUPS = {
     "a gradient for an output": (BERT, of(LAYER.format(0, "output"), SLOPE.format(0, "output")),
                                  {LAYER.format(0, "output"): (SLOPE.format(0, "output"), "the gradient of it")}),
     "the first bias for the second": (
-        BERT, of(SLOPE.format(1, "attention.output.LayerNorm.bias"), SLOPE.format(1, "attention.output.LayerNorm.weight")),
-        {SLOPE.format(1, "attention.output.LayerNorm.bias"): (
-            SLOPE.format(1, "attention.output.LayerNorm.weight"), "")}),
+        BERT, of(SLOPE.format(1, "output.LayerNorm.bias"), SLOPE.format(1, "output.LayerNorm.weight")),
+        {SLOPE.format(1, "output.LayerNorm.bias"): (SLOPE.format(1, "output.LayerNorm.weight"), "")}),
     "gradients of the wrong layer": (
         BERT, of(SLOPE.format(1, "intermediate.dense.weight"), SLOPE.format(0, "intermediate.dense.weight")),
         {SLOPE.format(1, "intermediate.dense.weight"): (SLOPE.format(0, "intermediate.dense.weight"), "")}),
     "parameters as before the update": (
-        BERT, one("steps/1/bert.pooler.dense.weight", lambda t: golden(BERT).tensor("weights/bert.pooler.dense.weight")),
+        BERT, one("steps/1/bert.pooler.dense.weight",
+                  lambda t: golden(BERT).tensor("weights/bert.pooler.dense.weight")),
         {"steps/1/bert.pooler.dense.weight": (
             "weights/bert.pooler.dense.weight", "as it was before the first step")}),
     "parameters of another step": (
@@ -138,9 +138,13 @@ MIXUPS = {
 
 
 def found(name, tensors, dtype="float32"):
-    given = {key: np.asarray(array, dtype) for key, array in tensors.items() if key in golden(name).entries}
-    rows = compare.compare(golden(name), given, dtype)
-    return rows, mixups.found(golden(name), rows, given, dtype, golden(name).subject())
+    """Of tensors that came in any shape."""
+    entries = golden(name).entries
+    given = {key: np.asarray(array) for key, array in tensors.items() if key in entries}
+    odd = {key: array.shape for key, array in given.items() if array.shape != entries[key].shape}
+    whole = {key: array for key, array in given.items() if key not in odd}
+    rows = compare.compare(golden(name), whole, dtype, misshapen=odd)
+    return mixups.found(golden(name), rows, given, dtype, golden(name).subject())
 
 
 @pytest.mark.parametrize("mixup", MIXUPS)
@@ -148,13 +152,7 @@ def test_it_is_named_as_what_it_is(mixup):
     """Each of the tensors that differ, and nothing else."""
     name, change, wanted = MIXUPS[mixup]
     given = {**computed(name), **change(computed(name))}
-    # of another shape: as `misshapen` has it
-    odd = {key: a for key, a in given.items() if key in golden(name).entries and a.shape != golden(name).entries[key].shape}
-    whole = {key: array for key, array in given.items() if key not in odd}
-    rows, got = found(name, whole)
-    if odd:
-        rows = compare.compare(golden(name), whole, "float64", misshapen={key: a.shape for key, a in odd.items()})
-        got = mixups.found(golden(name), rows, whole | odd, "float64", golden(name).subject())
+    got = found(name, given)
     assert {one.key for one in got} == set(wanted)
     for one in got:
         equals, how = wanted[one.key]
@@ -162,17 +160,13 @@ def test_it_is_named_as_what_it_is(mixup):
         assert how in (None, one.how)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_is_right_or_wrong_by_itself_is_no_other_tensor(dtype):
-    """Right numbers, numbers off by a factor, constants, noise; in bfloat16 single numbers are alike by chance."""
+    """Numbers off by a factor, moved, constant, noise; in bfloat16, whose floors are wide, too."""
     rng = np.random.default_rng(0)
-    changes = (lambda a: a, lambda a: 2 * a, lambda a: a + 1, np.zeros_like, lambda a: rng.standard_normal(a.shape))
+    changes = (lambda a: 2 * a, lambda a: a + 1, np.zeros_like, lambda a: rng.standard_normal(a.shape))
     for change in changes:
-        _, got = found(BERT, {key: change(array) for key, array in computed(BERT).items()}, "float64")
-        rows = compare.compare(golden(BERT), given := {k: np.asarray(change(a)) for k, a in computed(BERT).items()
-                                                       if k in golden(BERT).entries}, dtype)  # fmt: skip
-        got += mixups.found(golden(BERT), rows, given, dtype, golden(BERT).subject())
-        assert not got
+        assert not found(BERT, {key: change(array) for key, array in computed(BERT).items()}, dtype)
 
 
 def checked(name, tensors, folder, **options):
