@@ -128,7 +128,8 @@ def _compared(
     first = first_divergence(rows)
     judged, diagnosis, wrong = rows, None, _mixups(golden, held, rows, dtype, weights)
     if any(row.status in BAD and row.status != "shape" for row in rows) and not mixups.harmless(rows, wrong):
-        diagnosis = _diagnosis(golden, held, dtype, seconds, {mixup.key for mixup in wrong})
+        owed = _owed(golden, held, rows)
+        diagnosis = _diagnosis(owed, held, dtype, seconds, {mixup.key for mixup in wrong})
         if diagnosis is not None and diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
     fine = first is None or (diagnosis is not None and diagnosis.kind == "variant" and not shapes)
@@ -225,18 +226,21 @@ def _diagnosis(
 
     other = {*held.partial, *(key.replace("forward/", "gradients/") for key in held.unshared)}
     whole = {key: array for key, array in held.tensors.items() if key not in other}
-    found = mistakes.diagnose(_leaving(golden, held), whole, dtype, seconds)
+    found = mistakes.diagnose(golden, whole, dtype, seconds)
     rest = {key: array for key, array in whole.items() if key not in mixed}
     if not mixed or found.kind != "unknown":
         return found
-    found = mistakes.diagnose(_leaving(golden, held), rest, dtype, seconds)
+    found = mistakes.diagnose(golden, rest, dtype, seconds)
     return found if found.kind != "right" else None
 
 
-def _leaving(golden: cases.Case, held: candidate.Candidate) -> cases.Case:
-    """The case without the padding that the candidate never computed."""
+def _owed(golden: cases.Case, held: candidate.Candidate, rows: list[Row]) -> cases.Case:
+    """The case without padding, where the candidate's is its own or was never computed."""
+    masks = padding.unread(golden)
+    if not any(row.status == "padding" for row in rows):
+        masks = padding.skipped(masks, held.tensors)
     view = copy.copy(golden)
-    view.unmoved = {**golden.unmoved, **padding.skipped(padding.unread(golden), held.tensors)}
+    view.unmoved = {**golden.unmoved, **masks}
     return view
 
 

@@ -127,7 +127,7 @@ def compare(
         if row.status in BAD and key in unread:
             owed = np.where(unread[key], truth, whole)[chosen]
             row = _owed(row, _compared(key, owed, due, entry.scale, floor(entry, dtype)), whole[unread[key]])
-        if partly(key, unmoved):
+        if parameter(key) and partly(key, unmoved):
             row = row._replace(partly=True)
         elif row.status in ("suspect", "wrong") and parameter(key) in unmoved:
             row = row._replace(status="exempt")
