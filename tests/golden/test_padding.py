@@ -93,7 +93,8 @@ def test_a_gradient_at_padding_is_a_difference(tmp_path):
 @pytest.mark.parametrize("change", LEFT)
 def test_a_mistake_elsewhere_is_seen_through_padding(change, tmp_path):
     """The first divergence is that of the mistake, and what was never computed does not stand before its name."""
-    got = checked(BERT, changed(BERT, LEFT[change], unscaled=True), tmp_path, seconds=None if change == "something" else 0)
+    limit = None if change == "something" else 0
+    got = checked(BERT, changed(BERT, LEFT[change], unscaled=True), tmp_path, seconds=limit)
     assert got.code == 1
     assert got.first.key == "forward/bert.encoder.layer.1.attention.self.scores"
     assert got.first.status == "wrong"
