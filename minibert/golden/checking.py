@@ -15,7 +15,7 @@ from minibert.errors import printable, shortened
 from minibert.golden import blocks, candidate, layouts, levels, mixups, padding, report, sources, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import BAD, Row, compare, error, first_divergence
-from minibert.golden.subject import cast, observe
+from minibert.golden.subject import Subject, cast, observe
 from minibert.options import ending
 from minibert.progress import doing
 
@@ -128,7 +128,7 @@ def _compared(
     first = first_divergence(rows)
     judged, diagnosis, wrong = rows, None, _mixups(golden, held, rows, dtype, weights)
     if any(row.status in BAD and row.status != "shape" for row in rows) and not mixups.harmless(rows, wrong):
-        owed = _owed(golden, held, rows)
+        owed = _owed(golden, held, rows, weights)
         diagnosis = _diagnosis(owed, held, dtype, seconds, {mixup.key for mixup in wrong})
         if diagnosis is not None and diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
@@ -204,7 +204,7 @@ def suggest_names(case: Path, given: Path, path: Path) -> int:
 
 
 def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) -> dict[str, np.ndarray]:
-    """What each block should have given by itself; nothing where the case is no whole family or lacks its weights."""
+    """What each block should have given by itself; nothing where the case is no whole family or lacks weights."""
     if not _whole(golden, weights):
         return {}
     with cases.replaying(golden):
@@ -212,8 +212,9 @@ def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) 
 
 
 def _whole(golden: cases.Case, weights: Path | None) -> bool:
-    held = golden.facts["weights"]
-    return golden.whole and ("file" in (held or {}) or weights is not None)
+    """Whether all of the computation can be done again, to the loss: not where the published directory has no heads."""
+    held, objective = golden.facts["weights"], golden.facts["objective"]
+    return golden.whole and objective is not None and ("file" in (held or {}) or weights is not None)
 
 
 def _diagnosis(
@@ -234,14 +235,21 @@ def _diagnosis(
     return found if found.kind != "right" else None
 
 
-def _owed(golden: cases.Case, held: candidate.Candidate, rows: list[Row]) -> cases.Case:
-    """The case without padding, where the candidate's is its own or was never computed."""
+def _owed(golden: cases.Case, held: candidate.Candidate, rows: list[Row], weights: Path | None) -> cases.Case:
+    """The case with its weights at hand, and without padding where the candidate's is its own or was never computed."""
     masks = padding.unread(golden)
     if not any(row.status == "padding" for row in rows):
         masks = padding.skipped(masks, held.tensors)
     view = copy.copy(golden)
-    view.unmoved = {**golden.unmoved, **masks}
+    view.unmoved, view.subject = {**golden.unmoved, **masks}, lambda: _subject(golden, weights)
     return view
+
+
+def _subject(golden: cases.Case, weights: Path | None) -> Subject:
+    """The case's; InputError where its published directory has no heads, so that there is no loss."""
+    headless = golden.facts["kind"] == "pipeline" and golden.facts["objective"] is None
+    require(not headless, f"the directory of case {golden.name} has no heads, so no loss can be computed again")
+    return golden.subject(weights)
 
 
 def _coloured() -> bool:
