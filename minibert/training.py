@@ -34,8 +34,8 @@ from minibert.batches import by_length, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
 from minibert.config import one_of, real, require, shown
-from minibert.errors import InputError, WriteError, printable
-from minibert.progress import Progress
+from minibert.errors import InputError, WriteError
+from minibert.progress import Progress, note
 
 Batch = dict[str, Any]
 
@@ -282,7 +282,7 @@ def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
             damaged.append(f"{path} is damaged ({error})")
             continue
         for said in damaged:
-            print(printable(f"minibert: checkpoint {said}; using the one before"), file=sys.stderr)
+            note(f"checkpoint {said}; using the one before")
         return seconds
     require(not damaged, f"no readable checkpoint: {'; '.join(damaged)}: remove the directory to start again")
     return 0.0

@@ -212,8 +212,8 @@ def forward(p: Lists, config: Any, batch: Mapping[str, Any]) -> dict[str, Lists]
         q, k, v = (double("split_heads")(linear(x, **own[n]), heads) for n in ("query", "key", "value"))
         factors = masks.get(f"{name}.attention.self.dropout")
         if factors is not None:
-            unit = 1 / (1 - convert(config.attention_probs_dropout_prob))
-            factors = each(0, lambda keep, unit=unit: unit if keep else 0, factors)
+            share = convert(config.attention_probs_dropout_prob)
+            factors = each(0, lambda keep, share=share: 1 / (1 - share) if keep else 0, factors)
         context = double("merge_heads")(double("attention")(q, k, v, bias=bias, dropout=factors))
         f = dropped(linear(context, **own["output"]), f"{name}.attention.output.dropout", rate)
         a = norm(total(x, f), **own["norm"], eps=eps)
