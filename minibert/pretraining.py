@@ -128,7 +128,7 @@ def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, An
         changes = {option: value for option, value in changes.items() if option in known(module)}
         return {**module.DEFAULTS, **changes}, dict(getattr(module, fields))
     width = sizes[name][module.WIDTH]
-    spread = {"initializer_range": 0.02 * (768 / width) ** 0.5}
+    spread = families.own(module, {"initializer_range": 0.02 * (768 / width) ** 0.5})
     return {"learning_rate": 0.128 / width, **module.DEFAULTS}, {**sizes[name], **spread}
 
 
@@ -420,6 +420,7 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
         else:
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in part)
             special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+            special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
             learn = tokenizers.tokenizer(kind).train
             made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)
@@ -461,7 +462,8 @@ def _require_memory(model: Any, rows: data.Rows, plan: training.Plan) -> None:
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     chosen = rows[training.order(0, plan.batch_size, len(rows), plan.seed)]
     sizes, most = batches.lengths(model.module, model.config, chosen), batches.longest(model.module, model.config)
-    longest = None if most is None else min(most, max(8, *(int(size.max()) for size in sizes.values())))
+    longest = max(8, *(int(size.max()) for size in sizes.values())) if sizes else None
+    longest = longest if most is None else min(most, longest)
     row = sum(held.bytes for held in memory.activations(model, 1, longest))
     needed = row * plan.batch_size // plan.accumulate * min(plan.threads, plan.accumulate)
     require(needed <= there, f"a step would hold some {needed / 2**30:,.1f} GiB, and this machine has "
