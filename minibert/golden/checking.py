@@ -11,7 +11,7 @@ import numpy as np
 from minibert.checkpoint import atomic
 from minibert.config import require
 from minibert.errors import printable, shortened
-from minibert.golden import blocks, candidate, levels, report, tokens
+from minibert.golden import blocks, candidate, levels, precision, report, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import Row, compare, error, first_divergence
 from minibert.golden.subject import cast, observe
@@ -37,7 +37,7 @@ def parser(commands: Any) -> None:
     command.add_argument("given", metavar="CANDIDATE", help=held).completer = candidate.shipped
     command.add_argument("--names", metavar="MAP.json", help="their names -> the case's, where they differ")
     command.add_argument("--suggest-names", metavar="MAP.json", help="write such a map, guessed from the contents")
-    computed = "what the candidate was computed in; default: its least precise tensor's"
+    computed = "what the candidate was computed in; default: what its tensors are stored in, or whose numbers they are"
     command.add_argument("--dtype", choices=candidate.PRECISIONS, help=computed)
     command.add_argument("--json", metavar="FILE", help="write the whole report for machines")
     command.add_argument("--html", metavar="FILE", help="write it as one page, with an error map")
@@ -72,7 +72,7 @@ def check(
     """Compares, prints the report and writes the files asked for; 0 where rounding, or a declared variant, explains it.
 
     case: a folder or a shipped case's name; given: the candidate's file or directory; names: a name map; dtype: the
-    precision that the candidate was computed in, else that of its least precise tensor; weights: the published
+    precision that the candidate was computed in, else that which its numbers fit (`precision`); weights: the published
     directory that the case refers to; every: a line for every tensor; seconds: after which the search for the mistake
     ends, else it tries all it knows. Raises InputError for unusable input.
     """
@@ -106,10 +106,12 @@ def report_of(
     require(golden.facts["kind"] != "masking", f"case {golden.name} holds statistics, which no tensors can be held to")
     stored = candidate.read(given)
     held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden))
-    dtype = dtype or held.dtype
+    other = {key for key, entry in golden.entries.items() if entry.role in ("weight", "input")}
+    fits = precision.fits({key: array for key, array in held.tensors.items() if key not in other}, held.dtype)
+    dtype = dtype or fits
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
     with doing("comparing the tensors"), np.errstate(all="ignore"):  # a candidate's numbers may be of any size
-        return _compared(golden, held, str(given), dtype, weights, seconds)
+        return _compared(golden, held, str(given), dtype, weights, seconds)._replace(fits=fits)
 
 
 def _compared(
