@@ -31,7 +31,7 @@ def count(batch: Mapping[str, Any]) -> int:
 
 
 def longest(network: ModuleType, config: Any) -> int | None:
-    """How long a row may be along the first ragged letter; None where all rows are of one size."""
+    """How long a row may be along the first ragged letter; None where all rows are of one size, or have no end."""
     return next((most for _, most in network.lengths(config).values()), None)
 
 

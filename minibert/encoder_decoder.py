@@ -35,7 +35,9 @@ def inputs(config: Any) -> dict[str, str]:
     }
 
 
-def example(rng: np.random.Generator, config: Any, dims: dict[str, int] | None, most: int, dropouts: Callable) -> Tree:
+def example(
+    rng: np.random.Generator, config: Any, dims: dict[str, int] | None, most: float, dropouts: Callable
+) -> Tree:  # fmt: skip
     """A small batch: sources padded at the end, and drawn dropout masks; labels are the head's. dims: sizes that differ
     from DIMS, cut to the longest row, `most`.
     """

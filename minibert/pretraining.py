@@ -21,9 +21,7 @@ import json
 import math
 import os
 import platform
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +54,7 @@ from minibert.config import require
 from minibert.errors import InputError, WriteError, printable
 from minibert.options import option
 from minibert.processes import require_number
-from minibert.progress import doing
+from minibert.progress import doing, filled
 
 RECORD, DATA, LOG, REPORT, FORMAT = "run.json", "data", "log.jsonl", "report.json", "minibert-run/1"
 Run = dict[str, Any]
@@ -130,7 +128,7 @@ def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, An
         changes = {option: value for option, value in changes.items() if option in known(module)}
         return {**module.DEFAULTS, **changes}, dict(getattr(module, fields))
     width = sizes[name][module.WIDTH]
-    spread = {"initializer_range": 0.02 * (768 / width) ** 0.5}
+    spread = families.own(module, {"initializer_range": 0.02 * (768 / width) ** 0.5})
     return {"learning_rate": 0.128 / width, **module.DEFAULTS}, {**sizes[name], **spread}
 
 
@@ -260,7 +258,7 @@ def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     place = request.get("vocabulary")
     require(place is None or reading.present(place), f"cannot read {place}: there is no such file or directory")
     if "config" in request:
-        given = strictjson.loads(reading.contents(request["config"]), request["config"])
+        given = strictjson.as_written(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
         fields |= directories.mathematical(given, module)
     fields |= request.get("fields", {})
@@ -422,6 +420,7 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
         else:
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in part)
             special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+            special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
             learn = tokenizers.tokenizer(kind).train
             made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)
@@ -463,7 +462,8 @@ def _require_memory(model: Any, rows: data.Rows, plan: training.Plan) -> None:
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     chosen = rows[training.order(0, plan.batch_size, len(rows), plan.seed)]
     sizes, most = batches.lengths(model.module, model.config, chosen), batches.longest(model.module, model.config)
-    longest = None if most is None else min(most, max(8, *(int(size.max()) for size in sizes.values())))
+    longest = max(8, *(int(size.max()) for size in sizes.values())) if sizes else None
+    longest = longest if most is None else min(most, longest)
     row = sum(held.bytes for held in memory.activations(model, 1, longest))
     needed = row * plan.batch_size // plan.accumulate * min(plan.threads, plan.accumulate)
     require(needed <= there, f"a step would hold some {needed / 2**30:,.1f} GiB, and this machine has "
@@ -528,11 +528,8 @@ def _perplexity(loss: float) -> float:
 
 
 def _say(label: str, text: str) -> None:
-    line = f"{label:<10}{printable(text)}"
-    if sys.stdout.isatty():  # as wide as it is, and no line of a file is broken
-        line = textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent=" " * 10)
     try:
-        print(line, flush=True)
+        print(filled(f"{label:<10}{printable(text)}", sys.stdout, 10), flush=True)
     except OSError as error:
         if error.errno == errno.EPIPE:  # nobody reads on; the run goes on
             return

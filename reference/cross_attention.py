@@ -1,7 +1,7 @@
 """Multi-head attention to a memory: queries of x (..., t, D), keys and values of memory (..., s, E) -> (..., t, D).
 
-p {query, key, value, output}; bias broadcast to (..., h, t, s), dropout what multiplies the probabilities. Heads as in
-self_attention. Vaswani et al. 2017 (1706.03762), section 3.2.3; SPEC OP-CROSS.
+p {query, key, value, output}; bias, dropout and scale as in attention. Heads as in self_attention.
+Vaswani et al. 2017 (1706.03762), section 3.2.3; SPEC OP-CROSS.
 """
 
 from .attention import attention
@@ -9,7 +9,7 @@ from .linear import linear
 from .lists import each
 
 
-def cross_attention(x, memory, p, heads, bias=None, dropout=None):
+def cross_attention(x, memory, p, heads, bias=None, dropout=None, scale=None):
     def split(rows):  # (t, D) -> (h, t, K)
         size = len(rows[0]) // heads
         return [[row[i * size:(i + 1) * size] for row in rows] for i in range(heads)]
@@ -19,4 +19,4 @@ def cross_attention(x, memory, p, heads, bias=None, dropout=None):
 
     q = each(2, split, linear(x, **p["query"]))
     k, v = (each(2, split, linear(memory, **p[name])) for name in ("key", "value"))
-    return linear(each(3, merge, attention(q, k, v, bias=bias, dropout=dropout)), **p["output"])
+    return linear(each(3, merge, attention(q, k, v, bias=bias, dropout=dropout, scale=scale)), **p["output"])

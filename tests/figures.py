@@ -46,8 +46,7 @@ class Figures:
 def model(given: Figures) -> minibert.Model:
     """In float64, its weights by the recipe of BERT-ALL-1."""
     module = families.family(given.family)
-    sizes = {families.field(module, name): size for name, size in SIZES.items()}
-    made = minibert.create(given.family, dtype="float64", **{**sizes, **given.fields})
+    made = minibert.create(given.family, dtype="float64", **{**families.own(module, SIZES), **given.fields})
     rows, arrays = made.names(), made.state_dict()
     norms = {name for path, name, _ in rows if path.endswith("norm.weight")}
     for k, name in enumerate(sorted(arrays)):

@@ -9,6 +9,7 @@ This file has no list of families: it reads those of the folder.
 """
 
 import dataclasses
+import inspect
 import json
 import pkgutil
 import sys
@@ -47,6 +48,9 @@ FIELDS = {
     "classifier_dropout_prob": 0.0,
     "pad_token_id": 5,
     "initializer_range": 0.3,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 3,
+    "decoder_ffn_dim": 31,
 }
 # of configs, again by BERT's names
 ACTIVATIONS = ({"hidden_act": "gelu"}, {"hidden_act": "gelu_new"}, {"hidden_act": "relu", "tie_word_embeddings": False})
@@ -70,8 +74,8 @@ class Published:
 
     labels: the class's keyword for each of our terms, in the order of its logits; fields: over FIELDS; configs: over
     these, one comparison each, both by BERT's names or the family's; theirs: the published fields of a config that ours
-    says otherwise; edit: what it changes in a batch. A twin that transformers has no class for: twin(model) makes it,
-    terms(twin, batch) its terms.
+    says otherwise; edit: what it changes in a batch; mend: in the published module of a config, before it gets its
+    weights. A twin that transformers has no class for: twin(model) makes it, terms(twin, batch) its terms.
     """
 
     family: str
@@ -81,6 +85,7 @@ class Published:
     configs: tuple[Mapping[str, Any], ...] = ACTIVATIONS
     theirs: Callable[[Any], dict[str, Any]] = lambda config: {}
     edit: Callable[[np.random.Generator, Any, Batch], None] = lambda rng, config, batch: None
+    mend: Callable[[Any, Any], None] = lambda module, config: None
     twin: Callable[[minibert.Model], Any] | None = None
     terms: Callable[[Any, Batch], dict[str, Any]] | None = None
 
@@ -151,13 +156,20 @@ def oracle() -> tuple[ModuleType, ModuleType]:
     return pytest.importorskip("torch", reason=reason), pytest.importorskip("transformers", reason=reason)
 
 
-def twin(config: Any, state: Mapping[str, np.ndarray], spared: set[str], kind: str, **theirs: Any) -> Any:
-    """The published class with these weights, in float64; spared: names that it has and the state lacks."""
+def twin(
+    config: Any, state: Mapping[str, np.ndarray], spared: set[str], kind: str, mend: Callable | None = None,
+    **theirs: Any,
+) -> Any:  # fmt: skip
+    """The published class with these weights, in float64; spared: names that it has and the state lacks; mend: as in
+    `Published`.
+    """
     _, transformers = oracle()
     published = getattr(transformers, kind).config_class
     defaults = published()
     ours = {name: getattr(config, name) for name in config.__dataclass_fields__ if hasattr(defaults, name)}
     module = getattr(transformers, kind)(published(**{**ours, **theirs}, attn_implementation="eager"))
+    if mend:
+        mend(module, config)
     return loaded(module.double().eval(), state, spared)
 
 
@@ -205,16 +217,18 @@ def term_of(term: str, logits: Any, labels: np.ndarray, mask: np.ndarray) -> Any
     return torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=-100)
 
 
-def published_terms(given: Published, module: Any, batch: Batch) -> dict[str, Any]:
+def published_terms(given: Published, module: Any, batch: Batch, config: Any) -> dict[str, Any]:
     """Each term of the published class, whose own loss is their sum."""
     torch, _ = oracle()
-    labels = {term: label(term, batch) for term in given.labels.values()}
+    heads = objective.heads(families.family(given.family), config)
+    heads = {term: families.named(head) for term, head in heads.items()}
+    labels = {term: label(heads[term], batch) for term in given.labels.values()}
     named = {name: torch.from_numpy(labels[term]) for name, term in given.labels.items()}
     out = module(**torch_inputs(batch), **named)
     logits = [value for name, value in out.items() if "logits" in name]
     mask = inputs(batch)["attention_mask"]
-    terms = {term: term_of(term, z, labels[term], mask) for term, z in zip(labels, logits, strict=True)}
-    rounded = terms.keys() & {"replaced_token", "next_token"}  # those classes make labels, or logits, float32
+    terms = {term: term_of(heads[term], z, labels[term], mask) for term, z in zip(labels, logits, strict=True)}
+    rounded = {heads[term] for term in terms} & {"replaced_token", "next_token"}  # labels, or logits, in float32
     assert error(out.loss.item(), sum(terms.values()).item()) < (1e-6 if rounded else BAR)
     return terms
 
@@ -231,7 +245,7 @@ class Pair:
     def terms(self) -> dict[str, Any]:
         if self.given.terms:
             return self.given.terms(self.twin, self.batch)
-        return published_terms(self.given, self.twin, self.batch)
+        return published_terms(self.given, self.twin, self.batch, self.model.config)
 
 
     def total(self) -> Any:
@@ -249,7 +263,8 @@ def pair(given: Published, fields: Mapping[str, Any], seed: int = 1) -> Pair:
     if given.twin:
         return Pair(given, model, given.twin(model), batch)
     theirs = given.theirs(model.config)
-    return Pair(given, model, twin(model.config, model.state_dict(), spared(model), given.kind, **theirs), batch)
+    made = twin(model.config, model.state_dict(), spared(model), given.kind, given.mend, **theirs)
+    return Pair(given, model, made, batch)
 
 
 # ---- What is declared ------------------------------------------------------------------------------------------------
@@ -310,11 +325,13 @@ def test_encode(given):
     ours = both.model.encode(**inputs(both.batch))
     with torch.no_grad():
         out = both.twin.base_model(**torch_inputs(both.batch), output_hidden_states=True, output_attentions=True)
+    out = {name.removeprefix("decoder_"): value for name, value in out.items()}  # ours are those of what is written
+    out.setdefault("last_hidden_state", out["hidden_states"][-1])  # of a class with a head
     spare = {"pooler_output", *(["attentions"] if given.twin else [])}  # torch's own stacks give none
     assert {name for name in ours if out.get(name) is None} <= spare
     for name in ours.keys() & {name for name, value in out.items() if value is not None}:
-        several = isinstance(ours[name], list)
-        for mine, true in zip(*((ours[name], out[name]) if several else ([ours[name]], [out[name]])), strict=True):
+        both = (value if isinstance(value, list | tuple) else [value] for value in (ours[name], out[name]))
+        for mine, true in zip(*both, strict=True):
             assert error(mine, true.numpy()) < BAR, name
 
 
@@ -371,12 +388,14 @@ def test_another_epsilon_in_one_norm_is_seen(given):
     """The comparison can fail."""
     torch, _ = oracle()
     both = pair(given, given.configs[0])
-    norms = [module for module in both.twin.modules() if isinstance(module, torch.nn.LayerNorm)]
+    norms = [module for module in both.twin.modules() if type(module).__name__.endswith("LayerNorm")]
     for norm in norms[1], norms[-1]:
-        kept, norm.eps = norm.eps, 1e-12
+        name = "eps" if hasattr(norm, "eps") else "variance_epsilon"
+        kept = getattr(norm, name)
+        setattr(norm, name, 1e-12)
         with torch.no_grad():
             assert error(both.model.loss(both.batch)[0], both.total().item()) > 1e-9
-        norm.eps = kept
+        setattr(norm, name, kept)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -390,6 +409,8 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     config = type(known)(**fields, tie_word_embeddings=tied, attn_implementation="eager")
     torch.manual_seed(0)
     theirs = published(config).double().eval()
+    for mend in {one.mend for of, several in declared("PUBLISHED") if of == family for one in several}:
+        mend(theirs, config)
     theirs.save_pretrained(tmp_path / "theirs")
     model = minibert.load(tmp_path / "theirs", family=family)
     optional = families.optional(model.module, model.config)
@@ -397,11 +418,20 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     untied = dataclasses.replace(model.config, tie_word_embeddings=False)  # a head may be a tied table alone
     assert heads <= families.optional(model.module, untied)
     ids = np.array([[3, 7, 9, 4, 11]])
+    target = "decoder_input_ids"
+    given = {name: ids for name in ("input_ids", target) if name in inspect.signature(theirs.forward).parameters}
     with torch.no_grad():
-        out = theirs.base_model(torch.from_numpy(ids))
-    ours = model.encode(ids)
+        tensors = {name: torch.from_numpy(value) for name, value in given.items()}
+        out = dict(theirs.base_model(**tensors, output_hidden_states=True))
+    if "decoder_hidden_states" in out:
+        out["last_hidden_state"] = out["decoder_hidden_states"][-1]
+    elif target in model.module.inputs(model.config):  # an encoder alone
+        out["encoder_last_hidden_state"] = out.pop("last_hidden_state")
+    ours = model.encode(**given)
     assert ("pooler" in heads) == ("pooler_output" in ours)
-    for name in ours.keys() & {"last_hidden_state", "pooler_output"}:
+    compared = ours.keys() & {"last_hidden_state", "encoder_last_hidden_state", "pooler_output"}
+    assert compared
+    for name in compared:
         assert error(ours[name], out[name].numpy()) < BAR
     missing = set(objective.needs(model.module, model.config)) - model.params.keys()
     if missing:
@@ -415,6 +445,7 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     assert minibert.load(tmp_path / "ours").family == family
     again, report = published.from_pretrained(tmp_path / "ours", output_loading_info=True, dtype=torch.float64)
     passed = set(model.module.unused(model.config))
+    passed |= {name.removeprefix(model.module.PREFIX) for name in passed}
     assert not set(report["missing_keys"]) - passed
     assert not report["unexpected_keys"]
     assert not report["mismatched_keys"]

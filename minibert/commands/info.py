@@ -17,11 +17,11 @@ def parser(commands: Any) -> None:
     examples = ending("info runs/bert", "info runs/bert --memory --batch-size 32 --length 128")
     command = commands.add_parser("info", help="what a directory holds", epilog=examples)
     command.set_defaults(run=_info)
-    command.add_argument("directory", metavar="DIR")
-    command.add_argument("--json", action="store_true")
+    command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
     command.add_argument("--memory", action="store_true", help="what a training step holds, by place")
-    command.add_argument("--batch-size", type=int, default=8, metavar="ROWS", help="of that step; default 8")
-    command.add_argument("--length", type=int, metavar="TOKENS", help="of its rows; default 128, or what fits")
+    command.add_argument("--batch-size", type=int, default=8, metavar="ROWS", help="rows of that step; default 8")
+    command.add_argument("--length", type=int, metavar="TOKENS", help="tokens of a row; default 128, or what fits")
 
 
 def _info(args: argparse.Namespace) -> None:
@@ -70,10 +70,11 @@ def _tied(model: minibert.Model) -> list[str]:
 
 def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool) -> None:
     """The arrays between forward and backward; with them the gradient, the parameters and two moments are held."""
-    longest = batches.longest(model.module, model.config)
+    longest, ragged = batches.longest(model.module, model.config), bool(model.module.lengths(model.config))
     whole("--batch-size", rows, 1, memory.MOST)
-    if longest is not None:
-        length = whole("--length", min(128, longest) if length is None else length, min(4, longest), longest)
+    if ragged:
+        length = min(128, longest or 128) if length is None else length
+        length = whole("--length", length, min(4, longest or 4), longest)
     held = memory.activations(model, rows, length)
     again = memory.activations(model, rows, length, keep="inputs")
     size = sum(array.nbytes for array in tree.leaves(model.params))
@@ -82,7 +83,7 @@ def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool)
     if as_json:
         print(json.dumps({"rows": rows, "length": length, **totals, "held": [h._asdict() for h in held]}, indent=2))
         return
-    over = f"{rows} rows" if longest is None else f"{rows} x {length} tokens"
+    over = f"{rows} x {length} tokens" if ragged else f"{rows} rows"
     print(f"a step over {over}, {tree.leaves(model.params)[0].dtype}: what the backward finds")
     for place, arrays, amount in held:
         if amount > totals["activations"] / 1000:

@@ -16,7 +16,7 @@ What a family's file offers, in this order (bert.py is the model):
     FIELDS CAUSAL           optional: {what BERT calls a config field: what this family does}; True where no token
                             attends to later ones
     lengths(config)         {letter: (input, most)}: along which dimensions rows differ in length, the input whose sum
-                            along it is how long a row is, and how long it may be
+                            along it is how long a row is, and how long it may be; None: as long as one likes
     dropouts(config, dims)  layers.Dropouts of every keep-mask, by published module; dims: size of each letter
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)

@@ -99,9 +99,9 @@ def entered(stack: ExitStack, around: Iterable[Callable]) -> trace.Record:
 
 
 def row_shape(module: Any, config: Any, batch: Mapping[str, Any]) -> tuple[int, ...]:
-    """(B, T), as far as the family has these letters."""
-    sizes = batches.dims(module, config, batch)
-    return tuple(sizes[letter] for letter in ("B", "T") if letter in sizes)
+    """(B, T), as far as the family has these letters; (B, S) of what it writes, where that has rows of its own."""
+    sizes, letter = batches.dims(module, config, batch), "S" if "S" in module.lengths(config) else "T"
+    return tuple(sizes[letter] for letter in ("B", letter) if letter in sizes)
 
 
 def term_paths(terms: Iterable[str], paths: Iterable[str]) -> dict[str, str]:

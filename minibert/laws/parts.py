@@ -4,6 +4,7 @@ Attention is a sub-tree with query, key, value and output; what feeds forward on
 called "word", what makes logits "decoder". Which published module is which, the family's `names` and `activations` say.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -236,9 +237,10 @@ class Parts:
         return [name for name in wanted if all(getattr(self.specs[name], key) == value for key, value in like.items())]
 
     @property
-    def longest(self) -> int:
+    def longest(self) -> float:
         """How many tokens a row may have."""
-        return self.module.lengths(self.config)["T"][1]
+        _, most = self.module.lengths(self.config)["T"]
+        return math.inf if most is None else most
 
 
 def plain(name: str) -> str:

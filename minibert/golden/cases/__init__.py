@@ -87,6 +87,8 @@ def of(name: str, kind: str, fields: Mapping[str, Any], seed: int, pair: str | N
     )
     dims, least = dict(DIMS), hook(name, "LEAST") or 1
     for letter, (array, most) in module.lengths(made).items():
+        if most is None:
+            continue
         room = f"the configuration leaves room for {most} along {letter} of {array}"
         require(most >= least, f"{room}; a probe batch needs {least} or more")
         dims[letter] = min(dims.get(letter, most), most)
