@@ -122,7 +122,9 @@ class _Search(Trials):
         """What explains the candidate."""
         for id in declared:
             self._declared(id)
-        self._explain(self.forward, [found for found in self.mutants if found.mutant.section == FORWARD])
+        acting = [found for found in self.mutants if found.mutant.section == FORWARD]
+        while self._explain(self.forward, acting):
+            pass
         self.parts = [self._settled(part) for part in self.parts]
         later = [found for found in self.mutants if found.mutant.section == GRADIENTS]
         if self._left(self.forward) is None:
@@ -141,11 +143,18 @@ class _Search(Trials):
 
     def _left(self, evidence: Evidence) -> str | None:
         """The first tensor that is wrong beside what was found, or None. What is only suspect is no further mistake."""
-        trial = self.trial(self.found, evidence)
+        trial = self._beside(evidence)
         if trial is None:
             return self.first.key
         wrong = np.flatnonzero(trial.residuals > SUSPECT if self.parts else _wrong(trial))
         return evidence.keys[wrong[0]] if wrong.size else None
+
+    def _beside(self, evidence: Evidence) -> Trial | None:
+        """What was found, run together, and judged by its own rounding where that is larger."""
+        trial = self.trial(self.found, evidence)
+        if trial is None or not self.found or trial.ratio <= EXPLAINED:
+            return trial
+        return self.by_own_noise(trial, evidence) or trial
 
     def _declared(self, id: str) -> None:
         """Adds the entry's mutant that leaves the fewest tensors wrong, unless these are more than without it."""
@@ -160,20 +169,19 @@ class _Search(Trials):
     # ---- One section
     def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
-        base = self.found
-        right = self.trial(base, evidence)
+        base, right = self.found, self._beside(evidence)
         if right is None or not _wrong(right).any():
             return False
-        cover, trials = _Cover(self, evidence, right), []
-        for some in self._ordered(evidence, right, chosen):
+        cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
+        for some in self._ordered(evidence, cover.wrong, chosen):
             trials += self.run(((*base, found) for found in some), evidence, len(some))
             parts = cover.parts(trials)
             if not cover.left.any():
                 break
         if cover.left.any() and not self.late():
             parts = cover.parts(cover.by_own_noise(trials))
-        if cover.left.any() and (evidence is self.forward or not parts):
-            parts += self._pairs(cover, trials)
+        if not parts:
+            parts = self._pairs(cover, trials)
         self.parts += sorted(parts, key=lambda part: part.first)
         return bool(parts)
 
@@ -194,7 +202,7 @@ class _Search(Trials):
         paths |= term_paths(self.module.terms(self.subject.config), order)
         return lambda key: order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
 
-    def _ordered(self, evidence: Evidence, right: Trial, chosen: list[Found]) -> list[list[Found]]:
+    def _ordered(self, evidence: Evidence, wrong: np.ndarray, chosen: list[Found]) -> list[list[Found]]:
         """Those that can act first at a wrong tensor, then the others that can act at or before one; those of gradients
         before those of the forward pass, where that was supplied and tells them apart.
         """
@@ -207,16 +215,16 @@ class _Search(Trials):
         order = {site.path: i for i, site in enumerate(self.sites)}
         place = self._places()
         places = sorted({place(key) for key in evidence.keys})
-        wrong = {place(evidence.keys[i]) for i in np.flatnonzero(_wrong(right))}
+        at_fault = {place(evidence.keys[i]) for i in np.flatnonzero(wrong)}
         for found in chosen:
             paths = found.mutant.sites
             starts = min((start[path] for path in paths), default=0)
             shows = {places[after] for path in paths if (after := bisect_left(places, start[path])) < len(places)}
-            inside = any(start[path] <= at <= order[path] for path in paths for at in wrong)
-            if not paths or shows & wrong or inside:
+            inside = any(start[path] <= at <= order[path] for path in paths for at in at_fault)
+            if not paths or shows & at_fault or inside:
                 near.append(found)
-            elif starts <= max(wrong):
-                far.append((max(wrong) - starts, found))
+            elif starts <= max(at_fault):
+                far.append((max(at_fault) - starts, found))
         return [near, [found for _, found in sorted(far, key=lambda item: item[0])]]
 
     def _settled(self, part: Part) -> Part:
@@ -258,18 +266,18 @@ class _Search(Trials):
         elif left is not None and kinds == {"variant"}:
             kind = "unknown"
         ratio, right = self._ratio(), max(self.right.ratio, self.first.ratio or 0)
-        lines = words.named(mistakes, kind, ratio, right, self.dtype, [*self._beside(told), *self._further(left)])
+        lines = words.named(mistakes, kind, ratio, right, self.dtype, [*self._others(told), *self._further(left)])
         faint = next((k for k, r in zip(self.evidence.keys, self.right.residuals, strict=True) if r > EXPLAINED), None)
         return Diagnosis(kind, mistakes, ratio, faint or self.first.key, lines, left, self.found)
 
     def _ratio(self) -> float:
         """What is left of the tensors that are explained, over the noise floor."""
-        trials = [self.trial(self.found, self.evidence)]
+        trials = [self._beside(self.evidence)]
         if self.steps.keys:
             trials.append(Steps(self, self.found, self.first.key).whole())
         return max(worst(t.residuals[~(t.residuals > SUSPECT)]) for t in trials if t is not None)
 
-    def _beside(self, told: list[Part]) -> list[str]:
+    def _others(self, told: list[Part]) -> list[str]:
         """Lines about what explains the same as well, or less well."""
         lines = []
         for part in told:
@@ -295,14 +303,13 @@ class _Search(Trials):
 
 # ---- What explains, and how much of it -------------------------------------------------------------------------------
 class _Cover:
-    """The fewest mutants that explain together what is wrong. right: a run of what was found before; left: which of the
-    evidence's tensors nothing explains yet.
+    """The fewest mutants that explain together what is wrong. right: a run of what was found before; wrong: which of
+    the evidence's tensors that leaves wrong; left: those of them that nothing explains yet.
     """
 
-    def __init__(self, runs: Trials, evidence: Evidence, right: Trial):
+    def __init__(self, runs: Trials, evidence: Evidence, right: Trial, wrong: np.ndarray):
         self.runs, self.evidence, self.right = runs, evidence, right
-        self.wrong = _wrong(right)
-        self.left = self.wrong.copy()
+        self.wrong, self.left = wrong, wrong.copy()
 
     def parts(self, trials: list[Trial], key: int | None = None) -> list[Part]:
         """Of the trials those that explain most of what is left, one after the other, with their ties; key: a tensor
