@@ -176,6 +176,9 @@ class _Search(Trials):
         for some in self._ordered(evidence, cover.wrong, chosen):
             trials += self.run(((*base, found) for found in some), evidence, len(some))
             parts = cover.parts(trials)
+            if cover.left.any():
+                trials += self._solved(cover, trials, base)
+                parts = cover.parts(trials)
             if not cover.left.any():
                 break
         if cover.left.any() and not self.late():
@@ -184,6 +187,18 @@ class _Search(Trials):
             parts = self._pairs(cover, trials)
         self.parts += sorted(parts, key=lambda part: part.first)
         return bool(parts)
+
+    def _solved(self, cover: "_Cover", trials: list[Trial], base: Combined) -> list[Trial]:
+        """Those that leave a value open, with the one that explains a block that nothing explains yet."""
+        solved: list[Trial] = []
+        for key in np.flatnonzero(cover.left):
+            if cover.left[key]:
+                later = cover.left & (np.arange(len(cover.left)) >= key)
+                chosen = [t.found[-1] for t in trials if t.found[-1].mutant.free and cover.moved(t)[key]]
+                found = self.solved(chosen, base, cover.evidence, np.where(later, cover.right.residuals, 0))
+                solved += self.run(((*base, one) for one in found), cover.evidence, len(found))
+                cover.parts([*trials, *solved])
+        return solved
 
     def _pairs(self, cover: "_Cover", trials: list[Trial]) -> list[Part]:
         """Two mistakes in one block, for each block that no single one explains."""
@@ -340,16 +355,16 @@ class _Cover:
 
     def acting(self, trials: list[Trial], key: int) -> list[Trial]:
         """Those that change a wrong tensor and make no right one wrong: variants first, then the nearest."""
-        found = [t for t in trials if t.listed and self._moved(t)[key] and not self._spoils(t, SUSPECT)]
+        found = [t for t in trials if t.listed and self.moved(t)[key] and not self._spoils(t, SUSPECT)]
         return sorted(found, key=lambda t: (not t.found[-1].variant, t.residuals[key]))
 
     def by_own_noise(self, trials: list[Trial]) -> list[Trial]:
         """The trials; those that leave far less than the right model are judged by their own rounding."""
         if self.runs.dtype not in ("float32", "float64"):
             return trials
-        far = {id(t): worst((t.residuals / self.right.residuals)[self._moved(t) & self.wrong]) for t in trials}
+        far = {id(t): worst((t.residuals / self.right.residuals)[self.moved(t) & self.wrong]) for t in trials}
         close = [t for t in trials if 0 < far[id(t)] <= 1 / BETTER and not self._settles(t)]
-        close = sorted(close, key=lambda t: worst(t.residuals[self._moved(t)]))[:RETRIED]
+        close = sorted(close, key=lambda t: worst(t.residuals[self.moved(t)]))[:RETRIED]
         better = {id(t): self.runs.by_own_noise(t, self.evidence) for t in close}
         return [better.get(id(t)) or t for t in trials]
 
@@ -357,14 +372,15 @@ class _Cover:
         """Whether it explains all that it changes."""
         return self._accepted(trial) and self._score(trial)[1] == 0
 
-    def _moved(self, trial: Trial) -> np.ndarray:
+    def moved(self, trial: Trial) -> np.ndarray:
+        """The tensors that it changes."""
         before = self.right.residuals
         return np.abs(trial.residuals - before) > 1e-6 * (1 + before)
 
     def _score(self, trial: Trial) -> tuple[int, int]:
         """(minus how many of what is left it explains, how many it changes and does not explain), to be small."""
         explained = self.explained(trial)
-        return -np.count_nonzero(explained & self.left), np.count_nonzero(self._moved(trial) & self.wrong & ~explained)
+        return -np.count_nonzero(explained & self.left), np.count_nonzero(self.moved(trial) & self.wrong & ~explained)
 
     def _accepted(self, trial: Trial) -> bool:
         """Whether it explains something, and makes nothing wrong that is right."""

@@ -1,6 +1,7 @@
 """Mistakes of the optimizer: which ones explain a candidate's steps, on top of what explains its gradients."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,6 +49,9 @@ class Steps:
         left = max(SUSPECT, (before.ratio if before else 0) / BETTER)
         tried = self._run(((*self.base, found) for found in chosen), few, evidence, len(chosen))
         good = self._verified(trial for trial in tried if trial.ratio <= left)
+        if not good and before is not None:
+            free = self.trials.solved(self._open(few), self.base, evidence, before.residuals, few)
+            good = self._verified(self._run(((*self.base, found) for found in free), few, evidence, len(free)))
         if good or self.base:
             return good
         return self._verified(trial for trial in self._pairs(tried, few, evidence) if trial.ratio <= left)
@@ -89,6 +93,20 @@ class Steps:
             return chosen
         trials = self._run(((*self.base, found) for found in chosen), steps, evidence, len(chosen))
         return [trial.found[-1] for trial in trials if trial.ratio <= SUSPECT]
+
+    def _open(self, few: tuple[int, ...]) -> list[Found]:
+        """Mutants of the optimizer that leave a value open, with those of its likely values that leave the steps before
+        the last as they are.
+        """
+        found = []
+        for one in self.trials.mutants:
+            free = one.mutant.free
+            if free and one.mutant.section == STEPS:
+                at = {value: replace(one, mutant=free.of(value)) for value in free.likely}
+                silent = self._silent([*at.values()], few[:-1])
+                values = tuple(value for value, other in at.items() if other in silent)
+                found += [replace(one, mutant=replace(one.mutant, free=replace(free, likely=values)))] if values else []
+        return found
 
     def _pairs(self, firsts: list[Trial], few: tuple[int, ...], evidence: Evidence) -> list[Trial]:
         """Two mistakes of the optimizer: the first explains furthest, or leaves fewest tensors wrong."""

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from minibert.errors import InputError
 from minibert.golden import blocks, compare, places
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, observe
+from minibert.mistakes import solving
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mutant
 from minibert.mistakes.evidence import Evidence, worst
 from minibert.mistakes.swap import Swaps, local, sites
@@ -27,6 +28,7 @@ from minibert.progress import over
 
 EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 TRIED = "known mistakes tried"  # what a terminal is told meanwhile
+SOLVED = "values solved for"
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
 IMPOSSIBLE = (InputError, FloatingPointError, ValueError, IndexError, ZeroDivisionError)  # what cannot be computed
 Combined = tuple[Found, ...]
@@ -76,7 +78,7 @@ class Trials:
         self.forward = self.evidence.only([i for i, k in enumerate(computed) if k.startswith(f"{FORWARD}/")])
         self.steps = Evidence(case, candidate, dtype, [key for key in judged if key.startswith(f"{STEPS}/")])
         self.sites, self.calls = sites(subject), blocks.calls(subject)
-        self.given = blocks.finite({key: np.asarray(candidate[key]) for key in self.evidence.keys})
+        self.given = blocks.finite(self.evidence.tensors())
 
     @cached_property
     def mutants(self) -> list[Found]:
@@ -112,9 +114,12 @@ class Trials:
 
     def free(self, found: Combined, evidence: Evidence, steps: tuple[int, ...] = ()) -> Trial | None:
         """One run from the case's own data to the end, through these optimizer steps, too."""
-        self.tried += 1
-        tensors = _computed(found, lambda: _written(found, observe(changed(self.subject, found), steps)))
+        tensors = self._freely(found, steps)
         return None if tensors is None else self._held(found, tensors, evidence)
+
+    def _freely(self, found: Combined, steps: tuple[int, ...]) -> Tensors | None:
+        self.tried += 1
+        return _computed(found, lambda: _written(found, observe(changed(self.subject, found), steps)))
 
     def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:
         """The trials of each of these, so many in all, that say something of enough; no tensors are kept."""
@@ -145,6 +150,26 @@ class Trials:
     def like(self) -> blocks.Forced:
         """The right model's run, of which those of mutants are a part."""
         return blocks.Forced(self.subject, self.given, self.calls)
+
+    def solved(
+        self, chosen: Iterable[Found], base: Combined, evidence: Evidence, residuals: np.ndarray,
+        steps: tuple[int, ...] = (),
+    ) -> list[Found]:  # fmt: skip
+        """Those that leave a value open, on top of a base, with the one that explains what goes wrong first by these
+        residuals.
+        """
+        wanted, units = solving.first_wrong(evidence, residuals)
+
+        def run(found: Found, mutant: Mutant) -> Tensors:
+            combined = (*base, replace(found, mutant=mutant))
+            tensors = self._freely(combined, steps) if steps else self._forced(combined, evidence, self.subject)
+            return {key: evidence.shaped(key, a.shape, (tensors or {}).get(key)) for key, a in wanted.items()}
+
+        mutants = []
+        for one in over([one for one in chosen if one.mutant.free], SOLVED):
+            mutant = None if self.late() else solving.solved(one.mutant, partial(run, one), wanted, units)
+            mutants += [replace(one, mutant=mutant)] if mutant else []
+        return mutants
 
     def late(self) -> bool:
         """Whether the time is up; counts the mutants that this keeps from being tried."""

@@ -604,7 +604,7 @@ def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
 def test_what_shows_at_a_late_step_is_sought_among_what_leaves_the_early_ones(monkeypatch):
     """Ten steps are run with few of those that act on steps or data: the others show at the second already."""
     case, runs, observed = cases.read("gpt2/published"), [], trials.observe
-    mutant = next(m for m in CATALOGUE["O03"].mutants(case.subject()) if m.what == "eps 1e-07")
+    mutant = CATALOGUE["O03"].mutants(case.subject())[0].free.of(1e-7)
     candidate = candidate_of(case, mutant)
     monkeypatch.setattr(trials, "observe", lambda *args: (runs.append(args[1]), observed(*args))[1])
     assert diagnose(case, candidate, "float32").ids == ["O03"]
