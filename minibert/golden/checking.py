@@ -12,7 +12,7 @@ import numpy as np
 from minibert.checkpoint import atomic
 from minibert.config import require
 from minibert.errors import printable, shortened
-from minibert.golden import blocks, candidate, layouts, levels, mixups, padding, report, sources, tokens
+from minibert.golden import blocks, candidate, layouts, levels, mixups, padding, report, sources, supplied, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import BAD, Row, compare, error, first_divergence
 from minibert.golden.subject import Subject, cast, observe
@@ -122,30 +122,33 @@ def _compared(
     golden: cases.Case, held: candidate.Candidate, source: str, dtype: str, weights: Path | None, seconds: float | None
 ) -> report.Report:
     """The report on tensors."""
-    alone = _alone(golden, held, weights)
+    subject = cast(golden.subject(weights), np.float64) if _whole(golden, weights) else None
+    alone = _alone(golden, held, subject)
     shapes = {key: array.shape for key, (_, array) in held.misshapen.items()}
     rows = compare(golden, held.tensors, dtype, held.partial, alone, shapes)
     first = first_divergence(rows)
-    judged, diagnosis, wrong = rows, None, _mixups(golden, held, rows, dtype, weights)
+    judged, diagnosis, wrong = rows, None, _mixups(golden, held, rows, dtype, subject)
     if any(row.status in BAD and row.status != "shape" for row in rows) and not mixups.harmless(rows, wrong):
         owed = _owed(golden, held, rows, weights)
         diagnosis = _diagnosis(owed, held, dtype, seconds, {mixup.key for mixup in wrong})
         if diagnosis is not None and diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
     fine = first is None or (diagnosis is not None and diagnosis.kind == "variant" and not shapes)
+    with cases.replaying(golden):
+        cut_off = supplied.of(subject, held.tensors | held.unshared, first)
+    reached = levels.levels(golden, judged)
     found = report.Report(
-        golden, held, source, dtype, rows, first, levels.levels(golden, judged), diagnosis, int(not fine), wrong
+        golden, held, source, dtype, rows, first, reached, diagnosis, int(not fine), wrong, cut_off
     )
     return found._replace(code=1) if found.strange else found
 
 
 def _mixups(
-    golden: cases.Case, held: candidate.Candidate, rows: list[Row], dtype: str, weights: Path | None
+    golden: cases.Case, held: candidate.Candidate, rows: list[Row], dtype: str, subject: Subject | None
 ) -> list[mixups.Mixup]:
     """The wrong tensors among those that were given whole."""
     whole = {key: array for key, array in held.tensors.items() if key not in held.partial}
     given = whole | {key: array for key, (_, array) in held.misshapen.items()}
-    subject = cast(golden.subject(weights), np.float64) if _whole(golden, weights) else None
     with cases.replaying(golden):
         return mixups.found(golden, rows, given, dtype, subject)
 
@@ -203,12 +206,12 @@ def suggest_names(case: Path, given: Path, path: Path) -> int:
     return 0
 
 
-def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) -> dict[str, np.ndarray]:
+def _alone(golden: cases.Case, held: candidate.Candidate, subject: Subject | None) -> dict[str, np.ndarray]:
     """What each block should have given by itself; nothing where the case is no whole family or lacks weights."""
-    if not _whole(golden, weights):
+    if subject is None:
         return {}
     with cases.replaying(golden):
-        return blocks.expected(cast(golden.subject(weights), np.float64), held.tensors | held.unshared)
+        return blocks.expected(subject, held.tensors | held.unshared)
 
 
 def _whole(golden: cases.Case, weights: Path | None) -> bool:
