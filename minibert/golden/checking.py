@@ -228,7 +228,7 @@ def _diagnosis(
     """
     from minibert import mistakes
 
-    other = {*held.partial, *(key.replace("forward/", "gradients/") for key in held.unshared)}
+    other = {key.replace("forward/", "gradients/") for key in held.unshared}
     whole = {key: array for key, array in held.tensors.items() if key not in other}
     found = mistakes.diagnose(golden, whole, dtype, seconds)
     rest = {key: array for key, array in whole.items() if key not in mixed}
@@ -239,10 +239,15 @@ def _diagnosis(
 
 
 def _owed(golden: cases.Case, held: candidate.Candidate, rows: list[Row], weights: Path | None) -> cases.Case:
-    """The case with its weights at hand, and without padding where the candidate's is its own or was never computed."""
+    """The case with its weights at hand, without positions that were not given, and without padding where the
+    candidate's is its own or was never computed.
+    """
     masks = padding.unread(golden)
     if not any(row.status == "padding" for row in rows):
         masks = padding.skipped(masks, held.tensors)
+    for key, given in held.partial.items():
+        shape = golden.entries[key].shape
+        masks[key] = np.broadcast_to(~given[..., None], shape) | masks.get(key, False)
     view = copy.copy(golden)
     view.unmoved, view.subject = {**golden.unmoved, **masks}, lambda: _subject(golden, weights)
     return view
