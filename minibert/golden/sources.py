@@ -138,7 +138,7 @@ class _Finder:
             parts = [part for part in other.split(".") if part not in STARS]
             held = self.layers.get((section, ".".join(parts)), {})
             axis = next((n for n in (0, 1) if self.stored[name].shape[n : n + 1] == (len(held),)), None)
-            if len(held) > 1 and axis is not None:
+            if held and axis is not None:
                 whole = self.stored[name]._replace(load=cache(self.stored[name].load))
                 told = f"layer stack {self.stored[name].shape} in one tensor" + (f", {how}" if how else "")
                 return [Piece((name,), (held[n],), _slice(whole, axis, i), told)
@@ -155,7 +155,7 @@ class _Finder:
             if len(three) == 1 and self.axes.readings(three[0], self.stored[name].shape):
                 return [Piece((name,), three[0], self.stored[name], told)]
             stacks = [keys for (where, layer, end), keys in self.triples.items() if (where, end) == (section, leaf)]
-            if not _layer(other) and len(stacks) > 1 and self.stored[name].shape[:1] == (len(stacks),):
+            if not _layer(other) and stacks and self.stored[name].shape[:1] == (len(stacks),):
                 told = f"layer stack {self.stored[name].shape} in one tensor, {told}"
                 whole = self.stored[name]._replace(load=cache(self.stored[name].load))
                 return [Piece((name,), keys[0], _slice(whole, 0, i), told) for i, keys in enumerate(stacks)]
