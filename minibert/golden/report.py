@@ -23,8 +23,9 @@ COLOURS = {"right": "32", "padding": "32", "suspect": "33", "wrong": "31", "nan"
 
 
 class Report(NamedTuple):
-    """All that a check found. source: what the candidate is called; diagnosis: of `minibert.mistakes`, or None; mixups:
-    the wrong tensors; cut_off: whether what goes into the block of the first divergence was supplied.
+    """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
+    `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
+    divergence was supplied; fits: the precision that its numbers are of.
     """
 
     case: Any
@@ -38,6 +39,7 @@ class Report(NamedTuple):
     code: int
     mixups: Sequence[Mixup] = ()
     cut_off: bool = True
+    fits: str | None = None
 
     @property
     def variant(self) -> str | None:
@@ -148,6 +150,9 @@ def remarks(report: Report) -> list[str]:
     """What was not compared."""
     missing, unknown = len(report.rows) - len(report.supplied), report.candidate.unknown
     lines = []
+    if report.fits is not None and report.fits != report.candidate.dtype:
+        judged = "judged as those" if report.fits == report.dtype else f"--dtype {report.fits} judges them so"
+        lines.append(f"your {report.candidate.dtype} tensors are {report.fits} values: {judged}")
     if missing:
         lines.append(f"not supplied: {missing} of the case's {len(report.rows)} tensors")
     if unknown:
@@ -313,6 +318,7 @@ def fields(report: Report) -> dict[str, Any]:
         "case": claimed["case"],
         "candidate": {"source": report.source, **claimed["candidate"]},
         "dtype": report.dtype,
+        "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
         "first_divergence": None if report.first is None else _json_row(report.first),
         "diagnosis": None
         if diagnosis is None
