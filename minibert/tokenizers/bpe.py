@@ -186,11 +186,13 @@ class BPE:
             decoder=METASPACE,
             model={**MODEL, **model, "merges": [list(pair) for pair in self.merges]},
         )
-        said = {"tokenizer_class": "PreTrainedTokenizerFast",
-                **{f"{role}_token": token for role, token in self.specials.items()},
-                "added_tokens_decoder": {str(i): entry for i, entry in published.entries_of(added).items()}}  # fmt: skip
-        check = lambda folder: published.require_same(self, type(self).load(folder), _SAVED)  # noqa: E731
-        published.write(directory, {}, content, said, check)
+        entries = {str(i): entry for i, entry in published.entries_of(added).items()}
+        names = {f"{role}_token": token for role, token in self.specials.items()}
+        said = {"tokenizer_class": "PreTrainedTokenizerFast", **names, "added_tokens_decoder": entries}
+        published.write(directory, {}, content, said, self._require_saved)
+
+    def _require_saved(self, folder: Path) -> None:
+        published.require_same(self, type(self).load(folder), _SAVED)
 
 
 def _normal(lowercase: bool) -> Fast:
