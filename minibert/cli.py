@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import minibert
-from minibert import commands, streams
+from minibert import commands, progress, streams
 from minibert.config import nearest, shown
 from minibert.errors import InputError
 from minibert.options import ending
@@ -48,6 +48,10 @@ class _Parser(argparse.ArgumentParser):
             known = [option for option, action in self._option_string_actions.items() if action.help is not HIDDEN]
             self.error(f"unrecognized arguments: {' '.join(unknown)}{nearest(name, known)}")
         return namespace, unknown
+
+    def _get_option_tuples(self, option_string: str) -> Any:
+        """What an abbreviation may stand for: nothing that help does not show."""
+        return [found for found in super()._get_option_tuples(option_string) if found[0].help is not HIDDEN]
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -101,8 +105,7 @@ def _cut_off(error: OSError) -> int:
 
 
 def _complain(message: object, code: int = 2) -> int:
-    said = "minibert: error: " if code == 2 else "minibert: "
-    print(f"{said}{InputError(message)}", file=sys.stderr)
+    progress.note(f"{'error: ' if code == 2 else ''}{InputError(message)}")
     return code
 
 

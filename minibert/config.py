@@ -93,8 +93,8 @@ def size(default: int, most: int = 2**31 - 1) -> Any:
 
 
 def rate(default: float) -> Any:
-    """A field of a Config: a share below 1."""
-    return _field(default, lambda value: 0 <= value < 1, "[0, 1)")
+    """A field of a Config: a share, of which 1 is all."""
+    return _field(default, lambda value: 0 <= value <= 1, "[0, 1]")
 
 
 def number(default: float, least: float, most: float) -> Any:

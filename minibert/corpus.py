@@ -24,7 +24,6 @@ import io
 import json
 import math
 import os
-import sys
 import sysconfig
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +36,8 @@ import numpy as np
 import regex
 
 from minibert import reading
-from minibert.errors import InputError, printable
+from minibert.errors import InputError
+from minibert.progress import note
 
 Documents = Iterable[list[str]]
 
@@ -297,8 +297,7 @@ def default_documents(stdlib: str | os.PathLike | None = None) -> list[list[str]
     root = Path(stdlib or sysconfig.get_path("stdlib"))
     modules = list(_docstrings(root))
     if not modules:
-        said = f"no Python sources in {root}; the corpus is pydoc's topics alone"
-        print(f"minibert: {printable(said)}", file=sys.stderr)
+        note(f"no Python sources in {root}; the corpus is pydoc's topics alone")
     seen: set[str] = set()
     documents = []
     for text in [*(topics[name] for name in sorted(topics)), *modules]:

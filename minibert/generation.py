@@ -135,6 +135,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "renormalize_logits": (False,), "exponential_decay_length_penalty": (), "suppress_tokens": ([],),
     "begin_suppress_tokens": ([],), "token_healing": (False,), "guidance_scale": (1,), "watermarking_config": (),
     "constraints": (), "force_words_ids": (), "dola_layers": (), "max_time": (), "stop_strings": (),
+    "generation_kwargs": ({},),
 }  # fmt: skip
 _DRAWING = "temperature top_k top_p typical_p min_p top_h epsilon_cutoff eta_cutoff"
 DRAWING = frozenset(_DRAWING.split())  # what nobody reads who does not sample
@@ -192,7 +193,7 @@ def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         elif name not in HARMLESS and value is not None:
             about = (not where and nearest(name, NAMES)) or f"; {_passed(name)}"
             require(name in NEUTRAL, f"{where}unknown setting {shown(name)}{about}")
-            neutral = isinstance(value, bool | int | float | list) and value in NEUTRAL[name]
+            neutral = isinstance(value, bool | int | float | list | dict) and value in NEUTRAL[name]
             require(neutral, f"{where}{name} {shown(value)}: not implemented; {_passed(name)}")
     return kept
 

@@ -56,6 +56,7 @@ def sentence_vectors(
     max_length: int | None = None,
     batch_size: int = 32,
     progress: Callable[[int, int], None] | None = None,
+    layers: Iterable[float] = (),
 ) -> np.ndarray:
     """One vector a text, (N, D), in the order given.
 
@@ -66,9 +67,10 @@ def sentence_vectors(
     of several, joined, so that D is that many times the model's width. What else the model's directory says of its
     vectors is for `minibert.embed`. normalize: scaled to length 1. max_length: tokens kept of a text, at most what the
     position table holds.
-    progress: called with (texts done, texts in all). Texts are read in order of length, the longest first, so that
-    batches hold little padding and the memory of one serves the next; which texts share a batch changes a vector by
-    rounding alone.
+    progress: called with (texts done, texts in all). layers: weights of the states of the embeddings and of each layer,
+    whose weighted mean is pooled; without any the last states are. Texts are read in order of length, the longest
+    first, so that batches hold little padding and the memory of one serves the next; which texts share a batch changes
+    a vector by rounding alone.
     """
     tokenizer = _tokenizer(model)
     names = poolings(pooling)
@@ -91,10 +93,13 @@ def sentence_vectors(
         raise InputError(f"{model.family} has no states of the tokens of a text to make a vector of")
     width = sum(getattr(model.config, signatures.parse(known[output]).dims[-1]) for output in wanted)
     vectors = np.zeros((len(encodings), width), tree.leaves(model.params)[0].dtype)
+    layers, read = tuple(layers), dict.fromkeys((*wanted, "hidden_states") if layers else wanted)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         inputs = model.module.read([encodings[i] for i in rows], tokenizer.pad_id)
-        out = model.encode(outputs=dict.fromkeys(wanted), **inputs)
+        out = model.encode(outputs=read, **inputs)
+        if layers:
+            out["last_hidden_state"] = _blended(out["hidden_states"], layers)
         (mask, _), *_ = model.module.lengths(model.config).values()
         weights = inputs[mask].astype(vectors.dtype)[:, :, None]
         pooled = [POOLINGS[name](out[output], weights) for name, output in zip(names, wanted, strict=True)]
@@ -102,6 +107,14 @@ def sentence_vectors(
         if progress:
             progress(min(start + batch_size, len(order)), len(order))
     return normalized(vectors) if normalize else vectors
+
+
+def _blended(states: list[np.ndarray], weights: tuple[float, ...]) -> np.ndarray:
+    """Σ wᵢ hᵢ / Σ wᵢ."""
+    if len(states) != len(weights):
+        raise InputError(f"{len(weights)} weights of layers' states, of which the model has {len(states)}")
+    total = sum(h * h.dtype.type(w) for h, w in zip(states, weights, strict=True) if w)
+    return total / total.dtype.type(sum(weights))
 
 
 def _encoding(model: Model, text: str) -> tuple[Any, dict[str, np.ndarray]]:

@@ -21,9 +21,7 @@ import json
 import math
 import os
 import platform
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +54,7 @@ from minibert.config import require
 from minibert.errors import InputError, WriteError, printable
 from minibert.options import option
 from minibert.processes import require_number
-from minibert.progress import doing
+from minibert.progress import doing, filled
 
 RECORD, DATA, LOG, REPORT, FORMAT = "run.json", "data", "log.jsonl", "report.json", "minibert-run/1"
 Run = dict[str, Any]
@@ -260,7 +258,7 @@ def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     place = request.get("vocabulary")
     require(place is None or reading.present(place), f"cannot read {place}: there is no such file or directory")
     if "config" in request:
-        given = strictjson.loads(reading.contents(request["config"]), request["config"])
+        given = strictjson.as_written(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
         fields |= directories.mathematical(given, module)
     fields |= request.get("fields", {})
@@ -526,11 +524,8 @@ def _perplexity(loss: float) -> float:
 
 
 def _say(label: str, text: str) -> None:
-    line = f"{label:<10}{printable(text)}"
-    if sys.stdout.isatty():  # as wide as it is, and no line of a file is broken
-        line = textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent=" " * 10)
     try:
-        print(line, flush=True)
+        print(filled(f"{label:<10}{printable(text)}", sys.stdout, 10), flush=True)
     except OSError as error:
         if error.errno == errno.EPIPE:  # nobody reads on; the run goes on
             return

@@ -1,15 +1,17 @@
-"""What takes long says what it is doing, on standard error.
+"""What takes long says what it is doing, on standard error; and how wide a line on a terminal may be.
 
 On a terminal that is one line, which renews itself at most twice a second, is cut to the terminal's width, and goes
 when the work is done or when something else is printed. Elsewhere a kept line is printed now and then, others never.
 """
 
 import os
+import re
 import sys
+import textwrap
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from minibert.errors import printable
 
@@ -115,11 +117,28 @@ def draw(line: str) -> None:
     _standing.append(len(line))
 
 
-def columns() -> int:
-    """Of the terminal, but for the last, behind which some terminals begin a line."""
+def note(said: str) -> None:
+    """Something that its reader has to know, on standard error."""
+    print(filled(f"minibert: {printable(said)}", sys.stderr), file=sys.stderr)
+
+
+def filled(line: str, stream: Any, indent: int | None = None) -> str:
+    """The line as the stream gets it: on a terminal that it is too wide for several, broken between words; in a file
+    or a pipe one. indent: blanks before the second line and those after it; unless given, two more than the first has.
+    """
+    if not stream.isatty() or len(re.sub("\x1b[^m]*m", "", line)) <= columns(stream):
+        return line
+    before = " " * (len(line) - len(line.lstrip(" ")) + 2 if indent is None else indent)
+    room = max(columns(stream), len(before) + 20)  # in a narrower terminal it does break
+    return textwrap.fill(line, room, subsequent_indent=before, break_long_words=False, break_on_hyphens=False)
+
+
+def columns(stream: Any = None) -> int:
+    """Of the terminal, standard error's unless given, but for the last, behind which some terminals begin a line."""
     try:
-        return max(1, (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1)
-    except (OSError, ValueError):
+        terminal = (sys.stderr if stream is None else stream).fileno()
+        return max(1, (os.get_terminal_size(terminal).columns or 80) - 1)
+    except (AttributeError, OSError, ValueError):
         return 79
 
 

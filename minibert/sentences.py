@@ -1,10 +1,13 @@
 """Vectors of texts, made as the model's directory says (Reimers & Gurevych 2019, arXiv 1908.10084).
 
-    modules.json                     what follows what: the network, its pooling, then Dense and Normalize in any order,
-                                     each with the folder where it says more
+    modules.json                     what follows what: the network, its pooling, then Dense, LayerNorm and Normalize in
+                                     any order, each with the folder where it says more
     sentence_bert_config.json        beside the network's config.json: max_seq_length, do_lower_case
+    1_WeightedLayerPooling/config.json, model.safetensors    layer_start, num_hidden_layers: what is pooled is a mean
+                                     of these layers' states, where the network's config.json has output_hidden_states
     1_Pooling/config.json            pooling_mode, or pooling_mode_mean_tokens, …: of several the vectors are joined
     2_Dense/config.json, model.safetensors       in_features, out_features, bias, activation_function
+    2_LayerNorm/config.json, model.safetensors   dimension
     config_sentence_transformers.json            prompts, default_prompt_name: what stands before every text
 
 Read strictly: a setting that would change a vector and is not here is refused by name. A directory without modules.json
@@ -25,13 +28,15 @@ from minibert.errors import InputError
 from minibert.model import Model, load
 
 Array = np.ndarray
-MODULES, PROMPTS, OWN = "modules.json", "config_sentence_transformers.json", "config.json"
+PROMPTS, OWN = "config_sentence_transformers.json", "config.json"
 READERS = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_albert_config.json",
            "sentence_distilbert_config.json", "sentence_camembert_config.json", "sentence_xlm-roberta_config.json",
            "sentence_xlnet_config.json")  # fmt: skip
-MOST, WIDEST = 32, 1 << 20  # modules; numbers of a vector
+WIDEST, DEEPEST = 1 << 20, 1 << 10  # numbers of a vector; layers
 # The last part of a module's type: networks under their older names, too
 NETWORKS = ("Transformer", "BERT", "RoBERTa", "ALBERT")
+OTHERS = ("WeightedLayerPooling", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+NORM_EPS = 1e-5  # of a LayerNorm, which does not say it
 MODES = {  # as config.json says them, in the order in which several are joined -> `inference.POOLINGS`
     "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", "pooling_mode_mean_tokens": "mean",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len", "pooling_mode_weightedmean_tokens": "weightedmean",
@@ -49,12 +54,15 @@ BETWEEN = {"module_input_name": VECTOR, "module_output_name": VECTOR, "use_resid
 
 
 class Settings(NamedTuple):
-    """How a directory makes vectors. network: the folder of the model; pooling: see `inference.POOLINGS`; after: what
-    is done to the pooled vectors (N, D), in order; max_length: tokens of a text, None: what the model takes; lower:
-    texts are made lower-case; prompt: what stands before each.
+    """How a directory makes vectors. network: the folder of the model; others: those of what follows; layers: the
+    weights of the hidden states that are pooled, none: the last ones; pooling: see `inference.POOLINGS`; after: what is
+    done to the pooled vectors (N, D), in order; max_length: tokens of a text, None: what the model takes; lower: texts
+    are made lower-case; prompt: what stands before each.
     """
 
     network: Path
+    others: tuple[Path, ...] = ()
+    layers: tuple[float, ...] = ()
     pooling: tuple[str, ...] = ("mean",)
     after: tuple[Callable[[Array], Array], ...] = ()
     max_length: int | None = None
@@ -107,7 +115,9 @@ class Embedder:
         said = listed("texts", texts)
         if s.lower or s.prompt:
             said = [self._said(text) for text in said]
-        vectors = inference.sentence_vectors(self.model, said, s.pooling, False, s.max_length, batch_size, progress)
+        vectors = inference.sentence_vectors(
+            self.model, said, s.pooling, False, s.max_length, batch_size, progress, s.layers
+        )
         for step in s.after:
             vectors = step(vectors)
         return vectors.astype(np.float32, copy=False)
@@ -130,43 +140,36 @@ def read(folder: Any) -> Settings:
     """How the directory makes vectors; InputError for a setting that is not here."""
     folder = directory.found(folder)
     modules = _modules(folder)
-    if modules is None:
+    if not modules:
         return _network(Settings(folder))
     (_, network), *others = modules
-    settings = _network(Settings(network, (), prompt=_prompt(folder)))
+    places = tuple(place for _, place in others)
+    settings = _network(Settings(network, places, pooling=(), prompt=_prompt(folder)))
     for kind, place in others:
-        if kind == "Pooling":
-            require(not settings.pooling, f"{folder / MODULES}: two modules pool")
+        where = f"{folder / directory.MODULES}: {kind} stands"
+        if kind == "WeightedLayerPooling":
+            require(not settings.pooling, f"{where} behind the pooling; not implemented")
+            settings = settings._replace(layers=_layers(place, network))
+        elif kind == "Pooling":
+            require(not settings.pooling, f"{folder / directory.MODULES}: two modules pool")
             settings = settings._replace(pooling=_pooling(place, settings.prompt))
-        elif kind == "Normalize":
-            _passed(_object(place / OWN) or {}, BETWEEN, place / OWN)
-            settings = settings._replace(after=(*settings.after, inference.normalized))
-        elif kind == "Dense":
-            settings = settings._replace(after=(*settings.after, _dense(place)))
-        ready = settings.pooling or kind == "Dropout"
-        require(ready, f"{folder / MODULES}: {kind} stands before the pooling; not implemented")
-    require(settings.pooling, f"{folder / MODULES} names no pooling")
+        elif kind != "Dropout":
+            require(bool(settings.pooling), f"{where} before the pooling; not implemented")
+            settings = settings._replace(after=(*settings.after, AFTER[kind](place)))
+    require(bool(settings.pooling), f"{folder / directory.MODULES} names no pooling")
     return settings
 
 
-def _modules(folder: Path) -> list[tuple[str, Path]] | None:
-    """(kind, folder) of every module, in order; None where the directory does not say."""
-    path = folder / MODULES
-    if not reading.present(path):
-        return None
-    listed = strictjson.loads(reading.contents(path), str(path))
-    require(isinstance(listed, list) and 0 < len(listed) <= MOST, f"{path} is no list of 1 to {MOST} modules")
+def _modules(folder: Path) -> list[tuple[str, Path]]:
+    """(kind, folder) of every module, in order; none where the directory does not say."""
     found = []
-    for i, module in enumerate(listed):
-        kind, place = (module.get(name) if isinstance(module, dict) else None for name in ("type", "path"))
-        own, _, kind = str(kind).rpartition(".")
-        known = NETWORKS if i == 0 else ("Pooling", "Dense", "Normalize", "Dropout")
+    for i, (said, place) in enumerate(directory.modules(folder)):
+        own, _, kind = str(said).rpartition(".")
+        known = OTHERS if i else NETWORKS
         here = own.split(".")[0] == "sentence_transformers" and kind in known
-        what = shown(module.get("type") if isinstance(module, dict) else module)
-        require(here, f"{path}: module {i} is {what}; implemented there: {', '.join(known)}")
-        plain = isinstance(place, str) and re.fullmatch(r"((?!\.)[\w.-]+)?", place, re.ASCII) is not None
-        require(plain, f"{path}: module {i} has path {shown(place)}, no plain name of a folder")
-        found.append((kind, folder / place if place else folder))
+        module = f"{folder / directory.MODULES}: module {i}"
+        require(here, f"{module} is {shown(said)}; implemented there: {', '.join(known)}")
+        found.append((kind, place))
     return found
 
 
@@ -189,9 +192,7 @@ def _network(settings: Settings) -> Settings:
 
 
 def _pooling(folder: Path, prompt: str) -> tuple[str, ...]:
-    path = folder / OWN
-    said = _object(path)
-    require(said is not None, f"cannot read {path}: it has to say how the vectors are pooled")
+    path, said = _stated(folder, "how the vectors are pooled")
     older = [ours for key, ours in MODES.items() if said.get(key) is True]
     modes = said.pop("pooling_mode", None)
     modes = older or ["mean"] if modes is None else [modes] if isinstance(modes, str) else modes
@@ -206,11 +207,26 @@ def _pooling(folder: Path, prompt: str) -> tuple[str, ...]:
     return tuple(modes)
 
 
+def _layers(folder: Path, network: Path) -> tuple[float, ...]:
+    """The weights of the embeddings' and of each layer's states; none where the network does not hand these over, as
+    the published program goes on with the last ones then.
+    """
+    path, said = _stated(folder, "which layers it weights")
+    deep, start = (whole(f"{path}: {key}", said.pop(key, default), 0, DEEPEST) for key, default in
+                   (("num_hidden_layers", 12), ("layer_start", 4)))  # fmt: skip
+    sizes = dict.fromkeys(("word_embedding_dimension", "embedding_dimension"), ANY)
+    _passed(said, sizes, path)
+    require(start <= deep, f"{path}: layer_start is {start}, of {deep} layers")
+    weights = _tensors(folder, {"layer_weights": (deep + 1 - start,)})["layer_weights"]
+    require(bool(weights.sum()), f"{folder / directory.WEIGHTS}: the weights of the layers are 0 together")
+    if (_object(network / OWN) or {}).get("output_hidden_states") is not True:
+        return ()
+    return (*[0.0] * start, *map(float, weights))
+
+
 def _dense(folder: Path) -> Callable[[Array], Array]:
     """x (N, D) -> act(x Wᵀ + b), W (E, D) and b (E,) of the folder's model.safetensors."""
-    path, weights = folder / OWN, atomic.place(folder / directory.WEIGHTS)
-    said = _object(path)
-    require(said is not None, f"cannot read {path}: it has to say what the layer is")
+    path, said = _stated(folder, "what the layer is")
     inside, outside, biased = (said.pop(key, default) for key, default in
                                (("in_features", None), ("out_features", None), ("bias", True)))  # fmt: skip
     for name, size in (("in_features", inside), ("out_features", outside)):
@@ -219,25 +235,64 @@ def _dense(folder: Path) -> Callable[[Array], Array]:
     act = str(named).rpartition(".")[2]
     require(act in ACTIVATIONS, f"{path}: activation_function {shown(named)}; implemented: {', '.join(ACTIVATIONS)}")
     _passed(said, BETWEEN, path)
+    layer = _tensors(folder, {"linear.weight": (outside, inside), **({"linear.bias": (outside,)} if biased else {})})
+    weight, bias = layer["linear.weight"], layer.get("linear.bias", np.zeros(outside))
+
+    def dense(x: Array) -> Array:
+        _require_width(x, inside, f"{path}: in_features")
+        y = ops.linear(x, weight.astype(x.dtype), bias.astype(x.dtype))[0]
+        return y if ACTIVATIONS[act] is None else ACTIVATIONS[act](y)[0]
+
+    return dense
+
+
+def _layer_norm(folder: Path) -> Callable[[Array], Array]:
+    """x (N, D) -> γ(x - μ)/√(σ² + ε) + β, γ and β (D,) of the folder's model.safetensors."""
+    path, said = _stated(folder, "how wide the norm is")
+    width = whole(f"{path}: dimension", said.pop("dimension", None), 1, WIDEST)
+    _passed(said, {}, path)
+    held = _tensors(folder, {"norm.weight": (width,), "norm.bias": (width,)})
+
+    def layer_norm(x: Array) -> Array:
+        _require_width(x, width, f"{path}: dimension")
+        weight, bias = (held[name].astype(x.dtype) for name in ("norm.weight", "norm.bias"))
+        return ops.layer_norm(x, weight, bias, eps=NORM_EPS)[0]
+
+    return layer_norm
+
+
+def _normalize(folder: Path) -> Callable[[Array], Array]:
+    _passed(_object(folder / OWN) or {}, BETWEEN, folder / OWN)
+    return inference.normalized
+
+
+AFTER = {"Dense": _dense, "LayerNorm": _layer_norm, "Normalize": _normalize}
+
+
+def _stated(folder: Path, what: str) -> tuple[Path, dict[str, Any]]:
+    """The config.json of a module that has to have one, and what it says."""
+    said = _object(folder / OWN)
+    require(said is not None, f"cannot read {folder / OWN}: it has to say {what}")
+    return folder / OWN, said
+
+
+def _tensors(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+    """The tensors of a module's model.safetensors, which are these and no others."""
+    weights = atomic.place(folder / directory.WEIGHTS)
     require(reading.present(weights), f"{folder} has no {directory.WEIGHTS}; other weights are not read")
     held = safetensors.stored(weights)
-    shapes = {"linear.weight": (outside, inside), **({"linear.bias": (outside,)} if biased else {})}
     for name in {**shapes, **held}:
         fits = name in shapes and name in held and held[name].shape == shapes[name] and held[name].dtype.kind == "f"
         found = f"{held[name].kind} {held[name].shape}" if name in held else "missing"
         require(fits, f"{weights}: tensor {shown(name)} is {found}; due: {shapes.get(name, 'none')} of floats")
-    layer = {name.removeprefix("linear."): held[name].load() for name in shapes}
-    for name, array in layer.items():
-        require(bool(np.isfinite(array).all()), f"{weights}: tensor 'linear.{name}' is not finite")
+    arrays = {name: held[name].load() for name in shapes}
+    for name, array in arrays.items():
+        require(bool(np.isfinite(array).all()), f"{weights}: tensor {name!r} is not finite")
+    return arrays
 
-    def dense(x: Array) -> Array:
-        fits = x.shape[1] == inside
-        require(fits, f"{path}: in_features is {inside}, but the vectors have {x.shape[1]} numbers: pool as it says")
-        given = {"bias": np.zeros(outside), **layer}
-        y = ops.linear(x, **{name: array.astype(x.dtype) for name, array in given.items()})[0]
-        return y if ACTIVATIONS[act] is None else ACTIVATIONS[act](y)[0]
 
-    return dense
+def _require_width(x: Array, due: int, what: str) -> None:
+    require(x.shape[1] == due, f"{what} is {due}, but the vectors have {x.shape[1]} numbers: pool as it says")
 
 
 def _prompt(folder: Path) -> str:

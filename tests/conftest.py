@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, settings
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no clock")
+NUMBERS = count()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -25,6 +27,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     several = len(config.args) > 1 or Path(config.args[0]).is_dir()
     if first and several and config.option.numprocesses is None:
         config.option.numprocesses, config.option.dist = os.cpu_count(), "loadfile"
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new folder, whose name says nothing of the test: what is sought in an error line would stand in its path."""
+    path = tmp_path_factory.getbasetemp() / f"t{next(NUMBERS)}"
+    path.mkdir()
+    return path
 
 
 @pytest.fixture(scope="session")

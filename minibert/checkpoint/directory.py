@@ -30,17 +30,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import families, generation, objective, reading, tokenizers, tree
-from minibert.checkpoint import atomic, safetensors, strictjson
+from minibert.checkpoint import atomic, foreign, safetensors, strictjson
 from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
 from minibert.config import from_fields, parameter_dtype, require, shown, to_fields
 from minibert.errors import InputError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-GENERATION, SNAPSHOTS = "generation_config.json", "snapshots"
+GENERATION, SNAPSHOTS, MODULES = "generation_config.json", "snapshots", "modules.json"
+MOST_MODULES = 32
 LONGEST_NAME = 256  # bytes of the name of a snapshot
 OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, *tokenizers.FILES)
-FOREIGN = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack", ".index")  # other frameworks' weights
 
 # Keys of published configs that carry no mathematics: with the values for which that is so, () for any. What is in no
 # table is refused by name, unless it says null.
@@ -104,9 +104,15 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters; tensors of
     heads that nobody here knows are left, unread, and named in `left`. What stands under the encoder's own names, or
     belongs to a known head, has to be what the config says: one InputError line names every tensor that is missing,
-    unexpected or mis-shaped. Of a hub's cache (models--ORG--NAME) it is the snapshot that refs/main names.
+    unexpected or mis-shaped. Of a hub's cache (models--ORG--NAME) it is the snapshot that refs/main names, of a
+    sentence-transformers directory the network, which may have a folder of its own in it.
     """
     folder = found(directory)
+    if not reading.present(atomic.place(folder / CONFIG)):
+        folder = next((place for _, place in modules(folder)), folder)
+    if not reading.present(atomic.place(folder / CONFIG)):
+        said = foreign.without_config(folder)
+        require(not said, said)
     with atomic.unchanged(folder, OWNED):
         return _loaded(folder, family, dtype)
 
@@ -115,7 +121,8 @@ def found(directory: Any) -> Path:
     """The folder with the model: the directory itself, or the snapshot of a hub's cache."""
     named = isinstance(directory, str | os.PathLike)
     is_folder = named and os.path.isdir(directory)
-    require(is_folder, f"{directory if named else shown(directory)} is not a directory with a model")
+    hint = ": name the directory that it is in" if named and os.path.isfile(directory) else ""
+    require(is_folder, f"{directory if named else shown(directory)} is not a directory with a model{hint}")
     folder = Path(directory)
     if reading.present(folder / CONFIG) or not (folder / SNAPSHOTS).is_dir():
         return folder
@@ -131,6 +138,25 @@ def found(directory: Any) -> Path:
     return folder / SNAPSHOTS / revisions[0]
 
 
+def modules(folder: Path) -> list[tuple[Any, Path]]:
+    """(type, folder) of what a modules.json names, in order: the network, then what is done to its states; none where
+    there is no such file.
+    """
+    path, found = folder / MODULES, []
+    if not reading.present(path):
+        return found
+    said = strictjson.as_written(reading.contents(path), str(path))
+    fits = isinstance(said, list) and 0 < len(said) <= MOST_MODULES
+    require(fits, f"{path} is no list of 1 to {MOST_MODULES} modules")
+    for i, module in enumerate(said):
+        require(isinstance(module, dict), f"{path}: module {i} is {shown(module)}, not a JSON object")
+        place = module.get("path")
+        plain = isinstance(place, str) and re.fullmatch(r"((?!\.)[\w.-]+)?", place, re.ASCII) is not None
+        require(plain, f"{path}: module {i} has path {shown(place)}, no plain name of a folder")
+        found.append((module.get("type"), folder / place if place else folder))
+    return found
+
+
 def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     fields = _fields(folder / CONFIG)
     stated = fields.get("minibert_family") or fields.get("model_type") or _by_class(fields)
@@ -139,7 +165,7 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     try:
         module = families.family(name)
         known = mathematical(fields, module)
-        if hasattr(module, "inferred") and ((stored := _stored(folder)) or _foreign(folder)):
+        if hasattr(module, "inferred") and ((stored := _stored(folder)) or foreign.weights(folder)):
             stated = fields.get("architectures")
             known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
@@ -320,16 +346,9 @@ def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dic
             require(not linked, f"{folder / part} is a link to a folder: put the folder itself in its place")
             tensors |= {f"{part}.{name}": held for name, held in _read(folder / part, (), published)[1].items()}
         return folder, tensors
-    advice = f" and no directories {' and '.join(parts)}" if parts else ""
-    if file := _foreign(folder):
-        convert = f"{published}.from_pretrained(DIR).save_pretrained(NEW)"
-        advice = f"; {file.name} is not read (pickles can run code): convert it once with transformers: {convert}"
+    advice = foreign.without_weights(folder, published)
+    advice = advice or (f" and no directories {' and '.join(parts)}" if parts else "")
     raise InputError(f"{folder} has no {WEIGHTS}{advice}")
-
-
-def _foreign(folder: Path) -> Path | None:
-    """Another framework's weights, if the folder has any."""
-    return max((folder / name for name in reading.names(folder) if name.endswith(FOREIGN)), default=None)
 
 
 def _require_agreement(folder: Path, module: ModuleType, config: Any) -> None:
@@ -366,8 +385,7 @@ def _renamed(given: dict[str, Stored], known: set[str], prefix: str) -> dict[str
     origin: dict[str, str] = {}
     for old, array in given.items():
         last = re.split(r"[./]", old)[-1]
-        buffer = last in ("position_ids", "token_type_ids") and array.dtype.kind in "iu"
-        if last in ("adam_m", "adam_v", "global_step") or buffer:
+        if last in ("adam_m", "adam_v", "global_step", "position_ids", "token_type_ids"):
             continue
         bare = _unwrapped(old)
         modern = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", bare))

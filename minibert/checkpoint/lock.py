@@ -3,12 +3,12 @@
 import errno
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from minibert.errors import InputError, WriteError, printable
+from minibert.errors import InputError, WriteError
+from minibert.progress import note
 
 NAME = ".minibert-lock"
 HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what systems say of a lock that another has
@@ -73,5 +73,4 @@ def _lock(descriptor: int, folder: Path) -> None:
     except OSError as error:
         if error.errno in HELD:
             raise InputError(f"another process is at work in {folder}: let it end, or end it, and ask again") from None
-        said = f"{folder} lies on a file system without locks: let no other process work in it"
-        print(f"minibert: {printable(said)}", file=sys.stderr)
+        note(f"{folder} lies on a file system without locks: let no other process work in it")

@@ -110,19 +110,20 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def stored_shards(index: str | os.PathLike) -> dict[str, Stored]:
     """Every tensor of a sharded checkpoint, from its `model.safetensors.index.json`.
 
-    The files lie beside the index, and each holds exactly the tensors that the index places there.
+    The files lie beside the index, and each holds the tensors that the index places there. What a file holds beside
+    them is read like the rest, as published, unless the index places it elsewhere.
     """
     listed_in: dict[str, set[str]] = {}
     for name, shard in placed(index).items():
         listed_in.setdefault(shard, set()).add(name)
-    tensors = {}
+    placed_there, others = {}, {}
     for shard, listed in sorted(listed_in.items()):
         held = stored(Path(index).parent / shard)
-        for name in sorted(listed ^ held.keys()):
-            problem = "is listed by the index but not in" if name in listed else "is not listed by the index but in"
-            raise InputError(f"{index}: tensor {shown(name)} {problem} {shard}")
-        tensors |= held
-    return tensors
+        for name in sorted(listed - held.keys()):
+            raise InputError(f"{index}: tensor {shown(name)} is listed by the index but not in {shard}")
+        placed_there |= {name: held[name] for name in held if name in listed}
+        others |= {name: held[name] for name in held if name not in listed}
+    return others | placed_there
 
 
 def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -132,13 +133,16 @@ def read_shards(index: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def placed(index: str | os.PathLike) -> dict[str, str]:
     """Name -> file, as a `model.safetensors.index.json` says."""
-    fields = strictjson.loads(reading.contents(index), str(index))
+    fields = strictjson.as_written(reading.contents(index), str(index))
     places = fields.get("weight_map") if isinstance(fields, dict) else None
     require(isinstance(places, dict), f"{index}: 'weight_map' is missing or no object")
+    found = {}
     for name, shard in places.items():
-        plain = isinstance(shard, str) and shard.endswith(".safetensors") and not set(shard) & set("/\\:\0")
+        file = shard.removeprefix("./") if isinstance(shard, str) else ""
+        plain = file.endswith(".safetensors") and not set(file) & set("/\\:\0")
         require(plain, f"{index}: tensor {shown(name)} is placed in {shown(shard)}, no plain file name in .safetensors")
-    return places
+        found[name] = file
+    return found
 
 
 def write(
@@ -213,8 +217,8 @@ def _entry(fields: Any, name: str, path: str | os.PathLike) -> Entry:
 def _fault(fields: Any) -> str:
     """What is wrong with a tensor's entry in a header; "" for nothing."""
     keys = {"dtype", "shape", "data_offsets"}
-    if not isinstance(fields, dict) or fields.keys() != keys:
-        return f"does not have exactly {sorted(keys)}"
+    if not isinstance(fields, dict) or not keys <= fields.keys():
+        return f"does not have {sorted(keys)}"
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
     if not isinstance(dtype, str) or dtype not in {**DTYPES, **UNREAD}:
         return f"has dtype {shown(dtype)}; known: {' '.join((*DTYPES, *UNREAD))}"

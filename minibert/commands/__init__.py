@@ -7,10 +7,10 @@ complete as `choices`, or gives them when its `completer()` is called. What may 
 through `progress`.
 """
 
-import sys
 from typing import Any
 
 from minibert.errors import LONGEST, printable, shortened
+from minibert.progress import note
 
 
 def say_left(directory: Any, model: Any) -> None:
@@ -20,4 +20,4 @@ def say_left(directory: Any, model: Any) -> None:
     if model.left:
         more = f" and {len(model.left) - 4} more" if len(model.left) > 4 else ""
         said = f"{directory}: read without {', '.join(model.left[:4])}{more}, of a head that is not known here"
-        print(f"minibert: {shortened(printable(said), LONGEST)}", file=sys.stderr)
+        note(shortened(printable(said), LONGEST))

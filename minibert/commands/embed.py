@@ -34,7 +34,7 @@ def parser(commands: Any) -> None:
         epilog=examples,
     )  # fmt: skip
     command.set_defaults(run=_embed)
-    command.add_argument("directory", metavar="DIR")
+    command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
     command.add_argument("text", nargs="?", metavar="FILE", help="UTF-8, one text a line; default: standard input")
     command.add_argument("-o", "--output", metavar="OUT", help="an .npy or .jsonl file; default: JSON lines, printed")
     command.add_argument(
@@ -45,8 +45,10 @@ def parser(commands: Any) -> None:
         "--normalize", action=argparse.BooleanOptionalAction,
         help="scale each vector to length 1, or don't; default: as the directory says",
     )  # fmt: skip
-    command.add_argument("--max-length", type=int, metavar="TOKENS", help="of a text; default: as the directory says")
-    command.add_argument("--batch-size", type=int, default=32, metavar="TEXTS")
+    kept = "keep so many tokens of a text; default: as the directory says"
+    command.add_argument("--max-length", type=int, metavar="TOKENS", help=kept)
+    size = "compute so many texts together; default 32"
+    command.add_argument("--batch-size", type=int, default=32, metavar="TEXTS", help=size)
     command.add_argument("--resume", action="store_true", help="go on with an OUT that was interrupted")
 
 
@@ -81,11 +83,12 @@ def _written(model: sentences.Embedder, parts: Iterator[list[str]], output: Path
 def _settings(model: sentences.Embedder) -> dict[str, Any]:
     """What the vectors depend on, besides the texts: how they are made, and the files of the model as they are now."""
     said, folder = model.settings, model.settings.network
-    place = [atomic.place(folder / name) for name in OWNED]
-    files = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in place if path.is_file()}
+    place = [atomic.place(own / name) for own in dict.fromkeys((folder, *said.others)) for name in OWNED]
+    files = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in place if path.is_file()}
     steps = [getattr(step, "__name__", "") for step in said.after]
     return {"model": os.path.realpath(folder), "files": files, "pooling": list(said.pooling), "after": steps,
-            "max_length": said.max_length, "lower": said.lower, "prompt": said.prompt}  # fmt: skip
+            "layers": list(said.layers), "max_length": said.max_length, "lower": said.lower,
+            "prompt": said.prompt}  # fmt: skip
 
 
 def _parts(args: argparse.Namespace) -> Iterator[list[str]]:

@@ -17,11 +17,11 @@ def parser(commands: Any) -> None:
     examples = ending("info runs/bert", "info runs/bert --memory --batch-size 32 --length 128")
     command = commands.add_parser("info", help="what a directory holds", epilog=examples)
     command.set_defaults(run=_info)
-    command.add_argument("directory", metavar="DIR")
-    command.add_argument("--json", action="store_true")
+    command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
     command.add_argument("--memory", action="store_true", help="what a training step holds, by place")
-    command.add_argument("--batch-size", type=int, default=8, metavar="ROWS", help="of that step; default 8")
-    command.add_argument("--length", type=int, metavar="TOKENS", help="of its rows; default 128, or what fits")
+    command.add_argument("--batch-size", type=int, default=8, metavar="ROWS", help="rows of that step; default 8")
+    command.add_argument("--length", type=int, metavar="TOKENS", help="tokens of a row; default 128, or what fits")
 
 
 def _info(args: argparse.Namespace) -> None:

@@ -117,7 +117,8 @@ def _fields(name: str, kind: str, path: Any) -> dict[str, Any]:
         )
     if path is None:
         return {}
-    fields = strictjson.loads(reading.contents(path), str(path))
+    parsed = strictjson.loads if kind == "op" else strictjson.as_written
+    fields = parsed(reading.contents(path), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object")
     if kind == "op":
         require(name in PAIRS, f"no op {shown(name)}{nearest(name, PAIRS)}; there are: {', '.join(PAIRS)}")
@@ -126,8 +127,7 @@ def _fields(name: str, kind: str, path: Any) -> dict[str, Any]:
             hint = f"; it takes: {', '.join(constants) or 'none'}"
             require(field in constants, f"{path}: the op {name} has no constant {shown(field)}{hint}")
         return fields
-    known = families.family(name).Config.__dataclass_fields__
-    return {key: value for key, value in fields.items() if key in known or key not in directory.DROPPED}
+    return directory.mathematical(fields, families.family(name))
 
 
 def _texts(path: Any) -> list[str]:

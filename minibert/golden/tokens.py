@@ -42,7 +42,7 @@ def read(path: str | os.PathLike, case: Any) -> tuple[Candidate, list[Row]]:
         tensors[key] = np.array(got["ids"], np.int64)
         rows.append(_row(key, got, vector))
     require(bool(tensors), f"{path} has no ids: the candidate and the case have nothing in common")
-    return Candidate(tensors, {}, {}, [], "float64", digest(tensors)), rows
+    return Candidate(tensors, {}, {}, [], "float64", digest(tensors), [], {}, []), rows
 
 
 def _element(value: Any, where: str) -> dict[str, list] | None:

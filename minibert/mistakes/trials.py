@@ -82,6 +82,7 @@ class Trials:
         keys, e, at = {site.path: site.key for site in self.sites}, self.evidence, {}
         for i, key in enumerate(e.keys):
             values = e.values[e.starts[i] : e.starts[i] + e.sizes[i]].reshape(e.shapes[i])
+            values = np.where(e.unmoved.get(key, False), np.nan, values)  # padding that was never computed
             held = paths[key]
             fits = len(held) < 2 or values.shape[-1] % len(held) == 0
             parts = np.split(values, len(held), -1) if len(held) > 1 and fits else [values]

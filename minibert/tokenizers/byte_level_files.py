@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from minibert import reading
 from minibert.checkpoint import strictjson
 from minibert.config import shown
 from minibert.errors import InputError
@@ -19,6 +20,7 @@ SPECIALS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask":
 GPT2 = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
 ROLES = tuple(SPECIALS | GPT2)
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+FAIRSEQ = "dict.txt"  # beside the second pair: RoBERTa's release, with ids of its own
 VERSION = "#version: 0.2"
 # Classes of the published program that read such files as RoBERTa's or GPT-2's does; each also with "Fast" at its end.
 CLASSES = ("RobertaTokenizer", "GPT2Tokenizer", "LongformerTokenizer", "BartTokenizer", "LEDTokenizer", "MvpTokenizer",
@@ -36,12 +38,17 @@ def arguments(path: str | os.PathLike) -> dict[str, Any]:
     path = published.found(path, *(vocab for vocab, _ in PAIRS))
     pair = next((pair for pair in PAIRS if path.name.endswith(pair)), None)
     said, source = settings.read(path, CLASSES, pair is None)
-    case = settings.flags(said, ("add_prefix_space", "trim_offsets", "do_lower_case"), source)
+    case = settings.flags(said, ("add_prefix_space", "trim_offsets"), source)
+    if str(said.get("tokenizer_class")).removesuffix("Fast") in settings.ANY_CLASS:  # the classes of these pay no heed
+        case |= settings.flags(said, ("do_lower_case",), source)
     named = settings.specials(said, dict.fromkeys(ROLES, ""), source)
     named = {role: token for role, token in named.items() if token}
     if pair is None:
         found = _whole(published.whole(path), path, (said, source), named, case)
     else:
+        renumbered = pair == PAIRS[1] and reading.present(path.parent / FAIRSEQ)
+        if renumbered:
+            raise InputError(f"{path.parent / FAIRSEQ} numbers the pieces anew: convert it to transformers' files")
         stem = path.name.removesuffix(pair[0]).removesuffix(pair[1])
         found = _two(*(path.parent / f"{stem}{name}" for name in pair), (said, source), named, case)
     for name in ("add_bos_token", "add_eos_token"):
@@ -147,7 +154,8 @@ def _whole(
         raise InputError(f"{path}: the normalizer {shown(content['normalizer'])} is not Lowercase, the only one known")
     splitters = published.sequence(content.get("pre_tokenizer"), "pretokenizers", path)
     splitter = splitters[0] if len(splitters) == 1 else {"type": shown(content.get("pre_tokenizer"))}
-    published.same(published.decoder(content, path) or {}, {"type": "ByteLevel"}, f"{path}: decoder")
+    decoder = published.decoder(content, path) or {"type": "ByteLevel"}  # none changes no id
+    published.same(decoder, {"type": "ByteLevel"}, f"{path}: decoder")
     pieces = published.value(model, "vocab", dict, path)
     vocabulary = published.by_id(pieces, path)
     entries = published.entries(content, path)

@@ -104,10 +104,12 @@ def _steps(wanted: Mapping[str, Any]) -> list[Step]:
     kind = wanted.get("type")
     if kind == "BertNormalizer" and wanted.keys() == BERT_NORMALIZER.keys():
         return _bert({key: flag for key, flag in wanted.items() if key != "type"})
+    if kind == "Strip" and wanted.keys() == {"type", "strip_left", "strip_right"}:
+        return [partial(_stripped, bool(wanted["strip_left"]), bool(wanted["strip_right"]))]
     if kind == "Replace" and all(isinstance(text, str) and len(text) == 1 for text in _replaced(wanted)):
         return [partial(each, partial(_other, *_replaced(wanted)))]
     if not isinstance(kind, str) or kind not in _STEPS or len(wanted) > 1:
-        known = f"{', '.join(_STEPS)}, BertNormalizer, or Replace of a character by one"
+        known = f"{', '.join(_STEPS)}, BertNormalizer, Strip, or Replace of a character by one"
         raise InputError(f"the normalizer {shown(wanted)} is not {known}")
     return _STEPS[kind]
 
@@ -157,6 +159,16 @@ def _without(unwanted: Callable[[str], bool], chars: Iterable[str], spans: list[
     """What is left when the unwanted characters are taken out."""
     kept = [(char, span) for char, span in zip(chars, spans, strict=True) if not unwanted(char)]
     return [char for char, _ in kept], [span for _, span in kept]
+
+
+def _stripped(left: bool, right: bool, chars: list[str], spans: list[Span]) -> Text:
+    """Without the blanks at its ends."""
+    first, last = 0, len(chars)
+    while left and first < last and chars[first] in WHITE_SPACE:
+        first += 1
+    while right and first < last and chars[last - 1] in WHITE_SPACE:
+        last -= 1
+    return chars[first:last], spans[first:last]
 
 
 def _normalised(decomposed: Callable[[str], str], composed: bool, chars: list[str], spans: list[Span]) -> Text:

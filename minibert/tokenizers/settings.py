@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert import reading
-from minibert.checkpoint import atomic
+from minibert.checkpoint import atomic, strictjson
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import encoding, published
@@ -236,7 +236,7 @@ def _content(given: Any, where: str) -> str:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    return published.read(path) if reading.present(atomic.place(path)) else {}
+    return published.read(path, strictjson.as_written) if reading.present(atomic.place(path)) else {}
 
 
 def _model(folder: Path) -> dict[str, Any]:

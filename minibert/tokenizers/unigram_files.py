@@ -196,7 +196,8 @@ def _normal(content: dict[str, Any], path: Path) -> Fast:
     splitters = published.sequence(content.get("pre_tokenizer"), "pretokenizers", path)
     options["split"] = splitters[:1] == [_SPLIT]
     prepend = _scheme(splitters[int(options["split"]) :], f"{path}: pre_tokenizer")
-    if _scheme([published.decoder(content, path)], f"{path}: decoder") != prepend:
+    decoder = published.decoder(content, path)  # none changes no id
+    if decoder is not None and _scheme([decoder], f"{path}: decoder") != prepend:
         raise InputError(f"{path}: decoder and pre_tokenizer differ in prepend_scheme")
     with published.named(path):
         return Fast(Charsmap(charsmap), prepend=prepend, **options)

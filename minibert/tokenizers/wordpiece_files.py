@@ -22,6 +22,7 @@ CLASSES = tuple(f"{name}Tokenizer" for name in (
 JAPANESE = "BertJapaneseTokenizer"
 _FLAGS = {"lowercase": "lowercase", "strip_accents": "strip_accents", "handle_chinese_chars": "split_cjk"}
 _CASE = {"do_lower_case": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese_chars": "split_cjk"}
+_IN_TWO = [{"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": "Isolated"}]  # BERT's own, step by step
 _DECODER = {"type": "WordPiece", "prefix": "##", "cleanup": True}
 
 
@@ -35,7 +36,9 @@ def arguments(path: str | os.PathLike) -> dict[str, Any]:
     if whole:
         return _whole(published.whole(path), path, (said, source), specials, case)
     lines = [line.rstrip(WHITE_SPACE) for line in published.lines(path)]
-    counted = len(lines) - max(lines.count("") - 1, 0)  # as published, where several blank lines are one piece
+    last = {line: i for i, line in enumerate(lines)}  # as published: of a piece that stands twice the last id
+    lines = [line if last[line] == i else "" for i, line in enumerate(lines)]
+    counted = len(last)  # there several blank lines are one piece
     added = settings.added(said, source, specials, lines, counted=counted)
     while lines and not lines[-1] and added.keys() <= {*lines}:  # no id follows those of blank lines at the end
         lines.pop()
@@ -126,7 +129,7 @@ def _whole(
     with published.named(path):
         recipe = _recipe(content, path)
     if recipe is None:
-        [normalizer] = published.sequence(content.get("normalizer"), "normalizers", path)
+        [normalizer] = _normalizers(content, path)
         flags = {ours: normalizer[theirs] for theirs, ours in _FLAGS.items()}
         strips = flags["lowercase"] if flags["strip_accents"] is None else flags["strip_accents"]
         settings.agree(flags | {"strip_accents": strips}, case, path)
@@ -146,10 +149,17 @@ def _whole(
     }
 
 
+def _normalizers(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Each normalizer; the first files of BERT's did not say `strip_accents`."""
+    steps = published.sequence(content.get("normalizer"), "normalizers", path)
+    return [{"strip_accents": None} | step if step.get("type") == "BertNormalizer" else step for step in steps]
+
+
 def _recipe(content: dict[str, Any], path: Path) -> Recipe | None:
     """The normalizers and the splitter; None where they are BERT's, whatever its flags."""
-    steps = published.sequence(content.get("normalizer"), "normalizers", path)
+    steps = _normalizers(content, path)
     splitters = published.sequence(content.get("pre_tokenizer"), "pretokenizers", path)
+    splitters = [BERT_SPLITTER] if splitters == _IN_TWO else splitters
     if len(splitters) != 1:
         raise InputError(f"the pre_tokenizer {shown(content.get('pre_tokenizer'))} is not one that splits into words")
     recipe = Recipe(tuple(steps), splitters[0])

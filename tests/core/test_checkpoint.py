@@ -220,7 +220,7 @@ WORD = "bert.embeddings.word_embeddings.weight"
         ),
         (lambda t: t.update({"bert.user_gamma": t["bert.pooler.dense.bias"]}), ["'bert.user_gamma'"]),
         (lambda t: t.update({"pooler.my_adam_m": np.ones(2)}), ["unexpected: 'pooler.my_adam_m'"]),
-        (lambda t: t.update({"bert.embeddings.position_ids": np.ones(11)}), ["unexpected", "position_ids"]),
+        (lambda t: t.update({"bert.embeddings.position_ids.x": np.ones(11)}), ["unexpected", "position_ids.x"]),
         (lambda t: t.update({"pooler.dense.bias": t["bert.pooler.dense.bias"]}), ["both 'bert.pooler.dense.bias'"]),
         (lambda t: t.update({"cls.predictions.decoder.weight": t[WORD] + 1}), ["decoder.weight' differs from", WORD]),
         (lambda t: t.update({"cls.predictions.decoder.bias": np.ones(3)}), ["differs from 'cls.predictions.bias'"]),

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import minibert
+from minibert import cli, families, layers, pretraining, tree
 from minibert import config as configs
-from minibert import families, tree
 from minibert.checkpoint import directory, safetensors
 from minibert.errors import InputError
+from minibert.golden import commands
 
 # What transformers 2.5 wrote of every model
 GENERATION = {"do_sample": False, "eos_token_ids": 0, "length_penalty": 1.0, "max_length": 20, "num_beams": 1,
@@ -198,8 +199,6 @@ def test_activations_of_several_names_are_what_they_say(name):
     """The published function of the name, which is the one that is taken for it."""
     torch = pytest.importorskip("torch", reason="compares with the published implementation: install minibert[oracle]")
     published = pytest.importorskip("transformers.activations", reason="compares with the published implementation")
-    from minibert import layers
-
     x = np.linspace(-6, 6, 1001)
     ours = layers.activation(x, name=directory.ACTIVATIONS.get(name, name))[0]
     assert np.abs(ours - published.ACT2FN[name](torch.tensor(x)).numpy()).max() < 1e-10
@@ -211,12 +210,57 @@ def test_activations_of_several_names_are_what_they_say(name):
     '{"model_type": "bert", SIZES, "length_penalty": NaN, "task_specific_params": {"x": -Infinity, "y": 1e999}}',
 ])  # fmt: skip
 def test_json_as_pythons_writer_leaves_it(text, tmp_path):
-    """A byte order mark, a key twice, NaN where nobody computes with it."""
+    """A byte order mark, a key twice, NaN where nobody computes with it; and a command's --config the same."""
     model = small("bert")
     model.save(tmp_path)
     sizes = ", ".join(f'"{name}": {value}' for name, value in SMALL.items())
     (tmp_path / "config.json").write_text(text.replace("SIZES", sizes), encoding="utf-8")
     assert minibert.load(tmp_path).config == model.config
+    assert commands._fields("bert", "family", tmp_path / "config.json") == SMALL
+    assert planned(tmp_path) == {name: value for name, value in SMALL.items() if name != "vocab_size"}
+
+
+def test_a_dropout_of_all_loads(tmp_path):
+    """It is of training alone, where nothing is left then: zeros, as torch has it, and no 0/0."""
+    model = small("bert")
+    model.save(tmp_path)
+    edited(tmp_path, hidden_dropout_prob=1.0, attention_probs_dropout_prob=1)
+    again = minibert.load(tmp_path)
+    assert (states(again) == states(model)).all()
+    batch = again.module.example(np.random.default_rng(0), again.config)
+    rate = again.config.hidden_dropout_prob
+    place, shape = "bert.embeddings.dropout", (*batch["input_ids"].shape, 12)
+    keep = layers.keep_masks(np.random.default_rng(0), {place: (shape, rate)})
+    assert not keep[place].any()
+    loss, cache = again.loss({**batch, "dropout": keep})
+    assert np.isfinite(loss)
+    assert all(np.isfinite(leaf).all() for leaf in tree.leaves(again.loss_backward(cache)))
+
+
+def planned(folder: Path) -> dict:
+    """The model's fields of a run with the folder's config.json, beside those of the smallest size."""
+    (folder / "text.txt").write_text("one two three.\nfour five six.\n\nseven eight.\nnine ten.\n", encoding="utf-8")
+    request = {"family": "bert", "preset": "tiny", "config": str(folder / "config.json"), "seq_length": 8,
+               "corpus_files": [str(folder / "text.txt")]}  # fmt: skip
+    run = pretraining._planned(folder / "run", request)[0]
+    return {name: value for name, value in run["fields"].items() if name in SMALL}
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ('{"hidden_size": 12, "hidden_size": 24}', "'hidden_size' is 12, and then 24"),
+    ('{"layer_norm_eps": NaN}', "'layer_norm_eps' is nan"), ('{"hidden_sise": 12}', "did you mean 'hidden_size'"),
+])  # fmt: skip
+def test_what_a_config_says_twice_or_as_no_number_is_refused_where_it_is_computed_with(text, words, tmp_path, capsys):
+    model = small("bert")
+    model.save(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(text[:-1] + ', "model_type": "bert"}', encoding="utf-8")
+    for command in ("info {0}", "pretrain bert --config {0}/config.json --out {0}/run",
+                    "golden make bert --config {0}/config.json -o {0}/case"):  # fmt: skip
+        assert cli.main(command.format(tmp_path).split()) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert words in said
 
 
 def test_settings_of_generate_in_config_json_count_where_they_have_no_file(tmp_path):
@@ -347,6 +391,89 @@ def test_a_file_that_is_not_the_encoders_is_refused(change, words, tmp_path):
     small("bert").save(tmp_path)
     rewritten(tmp_path, change)
     assert words in refusal(tmp_path)
+
+
+def test_buffers_of_positions_are_passed_over_whatever_their_dtype(tmp_path):
+    model = small("bert")
+    model.save(tmp_path)
+    numbers = np.arange(16)[None]
+    rewritten(tmp_path, lambda t: t | {"bert.embeddings.position_ids": numbers.astype(np.float32),
+                                       "bert.embeddings.token_type_ids": np.zeros_like(numbers)})  # fmt: skip
+    assert same(minibert.load(tmp_path), model)
+
+
+# Files that a directory has in the place of model.safetensors -> what the line says, behind its name
+PLACES = {
+    "pytorch_model.bin training_args.bin optimizer.pt rng_state.pth": "pytorch_model.bin is not read (pickles can run",
+    "pytorch_model-00001-of-00002.bin pytorch_model-00002-of-00002.bin pytorch_model.bin.index.json":
+        "pytorch_model-00002-of-00002.bin is not read (pickles can run code); convert it once with transformers: "
+        "BertForPreTraining.from_pretrained(DIR).save_pretrained(NEW)",
+    "tf_model.h5": "with transformers 4: BertForPreTraining.from_pretrained(DIR, from_tf=True).save",
+    "bert_model.ckpt.index bert_model.ckpt.meta bert_model.ckpt.data-00000-of-00001":
+        "BertForPreTraining.from_pretrained('DIR/bert_model.ckpt.index', from_tf=True, config='DIR/config.json')",
+    "flax_model.msgpack": "is Flax's, which is not read; convert it once with transformers 4", "model.onnx": "another",
+    "rust_model.ot": "is another program's: get the model's model.safetensors", "model-q4.gguf": "another program's",
+    "openvino_model.xml openvino_model.bin": "openvino_model.xml is another program's",
+    "pytorch_model.safetensors": "a single file has to be called model.safetensors",
+    "model-00001-of-00002.safetensors model-00002-of-00002.safetensors": "of several model.safetensors.index.json says",
+    "adapter_model.safetensors adapter_config.json": "is an adapter's: merge it", "training_args.bin scheduler.pt": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", PLACES)
+def test_what_stands_in_the_place_of_weights_is_told_what_to_do(names, tmp_path):
+    small("bert").save(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    for name in names.split():
+        (tmp_path / name).write_bytes(b"")
+    said = refusal(tmp_path)
+    assert said.startswith(f"{tmp_path} has no model.safetensors")
+    assert PLACES[names] in said
+    assert (said == f"{tmp_path} has no model.safetensors") == (PLACES[names] == "")
+
+
+def test_a_directory_without_a_config_is_told_what_it_is(tmp_path):
+    for name, words in (("bert_config.json", "shows a TensorFlow release"), ("dict.txt", "shows a fairseq release")):
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+        assert f"has no config.json; {name} {words}: convert it once" in refusal(tmp_path)
+        (tmp_path / name).unlink()
+    assert "No such file" in refusal(tmp_path)
+    for step in (500, 1000, 1500, 2000):
+        small("bert").save(tmp_path / f"checkpoint-{step}")
+    assert "name one: checkpoint-1000, checkpoint-1500, checkpoint-2000 and 1 more" in refusal(tmp_path)
+    assert "is not a directory with a model: name the directory that it is in" in refusal(
+        tmp_path / "checkpoint-500" / "config.json")  # fmt: skip
+    if os.name != "nt":
+        (tmp_path / "config.json").symlink_to("nowhere")
+        assert "config.json is a link to nothing: download the model again" in refusal(tmp_path)
+
+
+SHARDS = {  # what is done to the index of two shards, and to the second -> whether it loads, and what is left
+    "as published": (lambda index: index, {}), "no metadata": (lambda index: {"weight_map": index["weight_map"]}, {}),
+    "metadata null": (lambda index: index | {"metadata": None}, {}),
+    "the folder named": (lambda index: {"weight_map": {n: f"./{f}" for n, f in index["weight_map"].items()}}, {}),
+    "a head that is not listed": (lambda index: index, {"classifier.weight": np.ones((2, 12), np.float32)}),
+    "a copy that is not the one listed": (lambda index: index, {"bert.pooler.dense.bias": np.ones(12, np.float32)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHARDS)
+def test_shards_and_their_index_as_people_have_them(name, tmp_path):
+    model = small("bert")
+    model.save(tmp_path)
+    tensors = dict(safetensors.read(tmp_path / "model.safetensors"))
+    (tmp_path / "model.safetensors").unlink()
+    files = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    places = {tensor: files["encoder" in tensor] for tensor in tensors}
+    change, more = SHARDS[name]
+    for file in files:
+        held = {tensor: array for tensor, array in tensors.items() if places[tensor] == file}
+        safetensors.write(tmp_path / file, held | (more if file == files[1] else {}))
+    index = change({"metadata": {"total_size": 3}, "weight_map": places})
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    again = minibert.load(tmp_path)
+    assert same(again, model)
+    assert again.left == tuple(tensor for tensor in more if tensor not in tensors)
 
 
 def raw(path: Path, entries: dict, data: bytes, metadata: object = "") -> None:

@@ -59,8 +59,6 @@ def test_the_examples_are_commands_that_there_are(command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_argument_is_said(command):
-    if command in ("embed", "info"):
-        return
     silent = [action.dest for action in COMMANDS[command]._actions if not action.help]
     assert silent == []
 
@@ -106,9 +104,17 @@ def test_a_slip_is_told_what_was_meant(line, capsys, tmp_path, monkeypatch):
     assert f"; did you mean '{SLIPS[line]}'?" in said
 
 
-def test_what_developers_need_is_not_shown(capsys):
+def test_what_developers_need_is_not_shown_and_no_abbreviation_reaches_it(capsys, monkeypatch):
     assert cli.main(["mistakes", "--help"]) == 0
     assert "--write" not in capsys.readouterr().out
+    monkeypatch.setattr("minibert.mistakes.commands.mistakes", lambda id, write: pytest.fail(f"--write {write}"))
+    for option in ("--w", "--writ", "--writ=bert"):
+        assert cli.main(["mistakes", option]) == 2
+        said = capsys.readouterr().err
+        assert "unrecognized arguments" in said
+        assert "--write" not in said.removeprefix(option)
+    assert cli.main(["embed", "no-such-directory", "--max", "3"]) == 2  # others may be abbreviated
+    assert "no-such-directory is not a directory" in capsys.readouterr().err
 
 
 def test_a_mistake_goes_by_its_number_too(capsys):

@@ -80,7 +80,7 @@ def test_unusable_batches(model, batch, edit, line):
         ({"hidden_act": "swish"}, "allowed: gelu, gelu_new"),
         ({"num_hidden_layers": 0}, "allowed: 1 to"),
         ({"num_hidden_layers": 10**9}, "allowed: 1 to"),
-        ({"hidden_dropout_prob": 1.0}, r"allowed: \[0, 1\)"),
+        ({"hidden_dropout_prob": 1.01}, r"allowed: \[0, 1\]"),
         ({"vocab_size": "17"}, "vocab_size"),
         ({"pad_token_id": 99}, "a token id"),
     ],

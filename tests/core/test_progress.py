@@ -224,13 +224,51 @@ def test_a_run_leaves_its_stages_and_one_line(tmp_path):
     assert re.fullmatch(r"step 40/40  0:00 left  loss \d\.\d{3}", screen[0])
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_what_a_run_says_is_as_wide_as_the_terminal_and_whole_elsewhere(terminal, monkeypatch, capsys):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
-    monkeypatch.setenv("COLUMNS", "40")
+@terminal
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_what_a_run_says_is_as_wide_as_the_terminal_and_whole_elsewhere(columns, monkeypatch, capsys):
     text = "next token loss 4.426 nats, 1.888 below the unigram entropy of that text"
     pretraining._say("held out", text)
-    lines = capsys.readouterr().out.splitlines()
+    assert capsys.readouterr().out == f"held out  {text}\n"
+    made = Terminal(columns)
+    monkeypatch.setattr(sys, "stdout", made.file)
+    pretraining._say("held out", text)
+    lines = made.read().splitlines()
     assert " ".join(" ".join(lines).split()) == f"held out {text}"
-    assert (len(lines) == 1) != terminal
-    assert not terminal or max(map(len, lines)) <= 40
+    assert max(map(len, lines)) <= max(columns - 1, 30)
+    assert all(line.startswith(" " * 10) for line in lines[1:])
+
+
+@terminal
+@pytest.mark.parametrize(("command", "words"), [
+    ("pretrain bert --steps some", "--steps"), ("info {}/absent-absent-absent", "{}/absent-absent-absent"),
+])  # fmt: skip
+def test_an_error_is_one_line_in_a_pipe_and_broken_between_words_on_a_terminal(
+    command, words, monkeypatch, capsys, tmp_path
+):
+    """And a path is never broken: it may be copied."""
+    command, words = (text.replace("{}", str(tmp_path)) for text in (command, words))
+    assert cli.main(command.split()) == 2
+    whole = capsys.readouterr().err
+    assert whole.count("\n") == 1
+    made = Terminal(60)
+    monkeypatch.setattr(sys, "stderr", made.file)
+    assert cli.main(command.split()) == 2
+    lines = made.read().splitlines()
+    assert " ".join(map(str.strip, lines)) == whole.strip()
+    assert words in whole
+    assert any(words in line for line in lines)
+    assert all(len(line) < 60 or " " not in line.strip() for line in lines)
+
+
+@terminal
+def test_below_its_table_a_check_is_as_wide_as_the_terminal(monkeypatch, capsys):
+    command = "check bert/published wrong-torch-port"
+    assert cli.main(command.split()) == 1
+    whole = capsys.readouterr().out
+    made = Terminal(80)
+    monkeypatch.setattr(sys, "stdout", made.file)
+    assert cli.main(command.split()) == 1
+    seen = re.sub("\x1b[^m]*m", "", made.read())
+    assert max(map(len, seen.splitlines())) < 80 <= max(map(len, whole.splitlines()))
+    assert seen.split() == whole.split()

@@ -27,8 +27,9 @@ WORDS = [*SPECIALS, *"the cat sat on a mat dog ran to it . , ! un ##able ##s The
 TEXTS = ["The cat sat.", "", "a dog ran to the mats, unable!", "zzz [MASK] it [mask]", "The Cat", " the  cat ",
          "a mat on the cat on a mat on the dog on a mat on the cat, it sat!"]  # fmt: skip
 WIDTH = 12
-TRANSFORMER, POOLING, NORMALIZE, DENSE = (
-    f"sentence_transformers.models.{name}" for name in ("Transformer", "Pooling", "Normalize", "Dense")
+TRANSFORMER, POOLING, NORMALIZE, DENSE, NORM, LAYERS = (
+    f"sentence_transformers.models.{name}"
+    for name in ("Transformer", "Pooling", "Normalize", "Dense", "LayerNorm", "WeightedLayerPooling")
 )
 
 
@@ -104,6 +105,31 @@ def two_denses(folder: Path) -> None:
     modules(folder, *USUAL, ("2_Dense", DENSE), ("3_Dense", DENSE))
 
 
+def norm(folder: Path, width: int, name: str = "2_LayerNorm") -> None:
+    rng = np.random.default_rng(3)
+    written(folder / name / "config.json", {"dimension": width})
+    held = {f"norm.{part}": rng.standard_normal(width).astype(np.float32) for part in ("weight", "bias")}
+    safetensors.write(folder / name / "model.safetensors", held)
+
+
+def norm_then_dense(folder: Path) -> None:
+    pooling(folder, **mode("mean_tokens"))
+    norm(folder, WIDTH)
+    dense(folder, WIDTH, 5, name="3_Dense")
+    modules(folder, *USUAL, ("2_LayerNorm", NORM), ("3_Dense", DENSE))
+
+
+def weighted(folder: Path, start: int = 1, weights: tuple = (0.3, -0.2), handed: bool = True, deep: int = 2) -> None:
+    """The network's states, of embeddings and two layers, weighted from `start` on."""
+    said = {"word_embedding_dimension": WIDTH, "layer_start": start, "num_hidden_layers": deep}
+    written(folder / "1_Layers" / "config.json", said)
+    safetensors.write(folder / "1_Layers/model.safetensors", {"layer_weights": np.array(weights, np.float32)})
+    pooling(folder, **mode("mean_tokens", "cls_token"))
+    modules(folder, USUAL[0], ("1_Layers", LAYERS), USUAL[1])
+    fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    written(folder / "config.json", {**fields, "output_hidden_states": handed})
+
+
 def prompted(folder: Path) -> None:
     pooling(folder, **mode("mean_tokens"))
     written(folder / "config_sentence_transformers.json", {
@@ -144,6 +170,10 @@ SAID = {
     "lower case, short": with_usual(lower_and_short),
     "dense, normalized": dense_then_normal,
     "two denses": two_denses,
+    "a norm, dense": norm_then_dense,
+    "layers weighted": weighted,
+    "the embeddings, too": lambda folder: weighted(folder, 0, (1.5, 0.25, 2)),
+    "layers not handed over": lambda folder: weighted(folder, handed=False),
     "a prompt": with_usual(prompted),
     "normalized": lambda folder: (pooling(folder, **mode("mean_tokens")),
                                   modules(folder, *USUAL, ("2_Normalize", NORMALIZE))),
@@ -175,7 +205,7 @@ def test_each_setting_is_seen(tmp_path):
         change(folder)
         if name != "no mode":  # pools the mean, as is said of "mean_tokens"
             made.append(minibert.embed(folder, TEXTS))
-    same = {"nothing", "mean_tokens"}  # of the same meaning
+    same = {"nothing", "mean_tokens"}  # of the same meaning; "layers not handed over" is its mean and its first token
     names = [name for name in SAID if name != "no mode"]
     for i, a in enumerate(made):
         for j, b in enumerate(made[:i]):
@@ -229,11 +259,28 @@ REFUSED = {  # what is wrong with a directory of the usual modules -> the change
     "not a list": (lambda f: written(f / "modules.json", {}), "is no list"),
     "no module": (lambda f: written(f / "modules.json", []), "is no list"),
     "not modules": (lambda f: written(f / "modules.json", [3, "x", None]), "module 0 is 3"),
+    **{f"{name}, in the place of a network": (
+        lambda f, name=name: modules(f, ("", f"sentence_transformers.models.{name}"), USUAL[1]), f"models.{name}")
+       for name in ("WordEmbeddings", "BoW", "Asym", "Router", "StaticEmbedding")},
+    **{f"{name} behind it": (
+        lambda f, name=name: modules(f, *USUAL, ("2_X", f"sentence_transformers.models.{name}")), f"models.{name}")
+       for name in ("WordWeights", "LSTM", "MLMTransformer", "SpladePooling")},
+    "a module twice": (lambda f: (f / "modules.json").write_text(
+        '[{"type": "sentence_transformers.models.Transformer", "path": "", "path": "x"}]', encoding="utf-8"),
+        "module 0 has path '', and then 'x'"),
     "too many": (lambda f: modules(f, *USUAL * 30), "is no list of 1 to 32"),
     "another network": (lambda f: modules(f, ("", "sentence_transformers.models.CLIPModel"), USUAL[1]), "CLIPModel"),
     "remote code": (lambda f: modules(f, ("", "custom_st.Transformer"), USUAL[1]), "custom_st.Transformer"),
     "a CNN": (lambda f: modules(f, USUAL[0], ("1_CNN", "sentence_transformers.models.CNN")), "models.CNN"),
-    "a norm": (lambda f: modules(f, *USUAL, ("2", "sentence_transformers.models.LayerNorm")), "models.LayerNorm"),
+    "a norm without its width": (lambda f: modules(f, *USUAL, ("2", NORM)), "how wide the norm is"),
+    "a norm of another width": (
+        lambda f: (norm(f, WIDTH - 1), modules(f, *USUAL, ("2_LayerNorm", NORM))), "dimension is 11, but the vectors"),
+    "layers behind the pooling": (
+        lambda f: (weighted(f), modules(f, *USUAL, ("1_Layers", LAYERS))), "WeightedLayerPooling stands behind"),
+    "layers that there are not": (lambda f: weighted(f, 2, (1, 1), deep=3), "4 weights of layers' states"),
+    "layers from beyond the end": (lambda f: weighted(f, 3), "layer_start is 3, of 2 layers"),
+    "fewer weights of layers": (lambda f: weighted(f, 0), "'layer_weights' is F32 (2,); due: (3,)"),
+    "no weight of a layer": (lambda f: weighted(f, 1, (1, -1)), "are 0 together"),
     "no pooling": (lambda f: modules(f, USUAL[0]), "names no pooling"),
     "normalized first": (lambda f: modules(f, USUAL[0], ("2", NORMALIZE), USUAL[1]), "stands before the pooling"),
     "two poolings": (lambda f: modules(f, *USUAL, USUAL[1]), "two modules pool"),
@@ -284,6 +331,25 @@ def test_what_would_change_a_vector_is_refused_by_name(name, tmp_path):
     with pytest.raises(InputError, match=re.escape(words)) as error:
         minibert.embed(folder, TEXTS)
     assert "\n" not in str(error.value)
+
+
+def test_the_network_of_a_root_is_found(tmp_path):
+    """As the releases of 2019 wrote it: no config.json beside modules.json."""
+    folder = small(tmp_path / "model")
+    due = minibert.load(folder).state_dict()
+    inside(folder)
+    again = minibert.load(folder)
+    assert again.tokenizer is not None
+    assert all((array == due[name]).all() for name, array in again.state_dict().items())
+    (folder / "0_Transformer").rename(folder / "0_BERT")
+    with pytest.raises(InputError, match="0_Transformer"):
+        minibert.load(folder)
+    modules(folder, ("0_BERT", "sentence_transformers.models.BERT"), ("1_Pooling", POOLING))
+    assert minibert.load(folder).state_dict().keys() == due.keys()
+    assert cli.main(["info", str(folder)]) == 0
+    written(folder / "modules.json", [{"type": "x", "path": "../model/0_BERT"}])
+    with pytest.raises(InputError, match="no plain name of a folder"):
+        minibert.load(folder)
 
 
 def test_a_hubs_cache_says_how_its_vectors_are_made(tmp_path):

@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ WORDS = list(dict.fromkeys([
 ]))  # fmt: skip
 MERGES = [("t", "h"), ("th", "e"), ("c", "a"), ("ca", "t"), ("\u0120", "cat"), ("o", "v")]
 BYTES = ["<s>", "<pad>", "</s>", "<unk>", *CHARACTERS, *("".join(pair) for pair in MERGES), "<mask>"]
+IN_TWO = {"type": "Sequence", "pretokenizers": [
+    {"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": "Isolated"}]}  # fmt: skip
 SINGLE = [META, f"{META}the", "the", "cat", f"{META}c", "ovid", "s", "中", "文", "é", "e", '"', "'", "`", "fi", "ﬁ",
           "i", "x", "n", "w", "a", "A", "N", "covid", "-", "_", *"bdfghjklmopqrtuvyz"]  # fmt: skip
 PIECES = [("<pad>", 0.0), ("<unk>", 0.0), ("[CLS]", 0.0), ("[SEP]", 0.0), ("[MASK]", 0.0)]
@@ -126,6 +129,16 @@ COVID = {"normalized": True}
 BERT_AROUND = around("BertProcessing", "[CLS]", "[SEP]", 2, 3)
 END, ADDED = len(WORDS), token(len(WORDS), "Covid", normalized=True)
 FILES = {
+    "BERT's words in two steps": ("wordpiece", whole("wordpiece", pre_tokenizer=IN_TWO)),
+    "no word of accents": ("wordpiece", whole("wordpiece", normalizer={
+        key: flag for key, flag in BERT.items() if key != "strip_accents"})),
+    "stripped": ("wordpiece", whole("wordpiece", token(END, "the cat ", **COVID), normalizer=sequence(
+        {"type": "Strip", "strip_left": True, "strip_right": True}, BERT))),
+    "stripped on the left": ("wordpiece", whole("wordpiece", token(END, " the", **COVID), normalizer=sequence(
+        "NFKC", {"type": "Strip", "strip_left": True, "strip_right": False}))),
+    **{f"{kind} without a decoder": (kind, whole(kind, decoder=None)) for kind in ("byte_level", "unigram")},
+    **{f"{kind} with nothing around it": (kind, whole(kind, post_processor={"type": "Sequence", "processors": []}))
+       for kind in ("wordpiece", "byte_level", "unigram")},
     "no type": ("wordpiece", whole("wordpiece", model=untyped("wordpiece"), post_processor=BERT_AROUND)),
     "sequences of one": ("wordpiece", whole("wordpiece", normalizer=sequence(sequence(BERT)), pre_tokenizer={
         "type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}]})),
@@ -194,7 +207,8 @@ def test_a_whole_file_gives_the_published_ids(tmp_path, kind, content):
         got = ours.encode(text, text[::2])
         assert (got.ids, got.type_ids) == (pair.ids, pair.type_ids), ascii(text)
         assert elsewhere.encode(text).ids == row.ids, ascii(text)
-        if not any(entry["normalized"] for entry in content["added_tokens"]):  # which it writes normalised
+        written = content["decoder"] is not None  # else the pieces with blanks between, which is no text
+        if written and not any(entry["normalized"] for entry in content["added_tokens"]):  # which it normalises
             assert ours.decode(row.ids) == theirs.decode(row.ids)
 
 
@@ -299,6 +313,8 @@ SAID = {
         "tokenizer_class": "DistilBertTokenizerFast", "do_lower_case": False, "strip_accents": True}},
     "a blank line": {"vocab_txt": lines([*WORDS[:9], "", *WORDS[9:]]), "added_tokens_json": {"[NEW]": END + 1}},
     "two": {"vocab_txt": lines([*WORDS[:9], "", *WORDS[9:20], "", *WORDS[20:]])},
+    "lines that stand twice": {"vocab_txt": lines([*WORDS[:9], "cat", "[MASK]", "", "##s", *WORDS[9:], "the"])},
+    "some that only blanks tell apart": {"vocab_txt": lines([*WORDS, "covid\t", "x ", "\u3000", "x"])},
     "blank lines at the end": {"vocab_txt": lines() + b"\n\n\n"},
     "one, and a token behind it": {"vocab_txt": lines() + b"\n", "added_tokens_json": {"[NEW]": END + 1}},
     "lines of Windows, blanks at their ends": {"vocab_txt": lines().replace(b"\n", b" \r\n")},
@@ -310,6 +326,7 @@ SAID = {
     "bytes, added_tokens.json": TWO | {"added_tokens_json": {"<new>": len(BYTES), "[NEW]": len(BYTES) + 1}},
     "bytes, added_tokens_decoder": TWO | {"tokenizer_config_json": {"added_tokens_decoder": {
         str(len(BYTES)): NEW | {"single_word": True}, str(len(BYTES) - 1): NEW | {"content": "<mask>"}}}},
+    "bytes, a case that nobody makes": TWO | {"tokenizer_config_json": {"do_lower_case": True}},
     "bytes, another class": TWO | {"tokenizer_config_json": {
         "tokenizer_class": "LongformerTokenizer", "add_prefix_space": True, "errors": "ignore"}},
 }  # fmt: skip
@@ -470,11 +487,45 @@ def test_ids_without_a_piece_before_added_tokens_are_refused(tmp_path):
     for files in (
         {"tokenizer_json": whole("wordpiece", token(END + 6, "[NEW]"), model=holed)},
         {"vocab_txt": lines([*WORDS[:9], "", "", *WORDS[9:]]), "added_tokens_json": {"[NEW]": END + 2}},
+        {"vocab_txt": lines([*WORDS[:9], "covid", *WORDS[9:]]), "added_tokens_json": {"[NEW]": END + 1}},
     ):
         for old in tmp_path.iterdir():
             old.unlink()
         with pytest.raises(InputError, match="have no piece"):
             tokenizers.load(folder(tmp_path, **files), "wordpiece")
+
+
+SETTINGS = {  # files of settings that say a thing twice, or that is no number -> what is said of it, "" for nothing
+    '{"model_max_length": Infinity, "tokenizer_class": "BertTokenizer"}': "",
+    '{"model_max_length": 512, "x": 1, "x": 2, "model_max_length": NaN}': "",
+    '{"do_lower_case": false, "do_lower_case": false}': "",
+    '{"do_lower_case": false, "do_lower_case": true}': "do_lower_case is False, and then True",
+    '{"mask_token": "[MASK]", "mask_token": "the"}': "mask_token is '[MASK]', and then 'the'",
+    '{"tokenizer_class": "BertTokenizer", "tokenizer_class": "PhobertTokenizer"}': "'BertTokenizer', and then",
+    '{"never_split": [], "never_split": ["a"]}': "never_split [], and then ['a'] is not supported",
+}
+
+
+@pytest.mark.parametrize("text", SETTINGS)
+def test_settings_are_read_as_pythons_writer_leaves_them(tmp_path, text):
+    """A class in the model's config.json counts, whatever else that says."""
+    path = folder(tmp_path, vocab_txt=lines(), tokenizer_config_json=text.encode())
+    if SETTINGS[text]:
+        with pytest.raises(InputError, match=re.escape(SETTINGS[text])):
+            tokenizers.load(path, "wordpiece")
+    else:
+        assert tokenizers.load(path, "wordpiece").tokens == WORDS
+    other = b'{"eps": NaN, "tokenizer_class": "PhobertTokenizer"}'
+    with pytest.raises(InputError, match="PhobertTokenizer"):
+        tokenizers.load(folder(path, tokenizer_config_json={}, config_json=other), "wordpiece")
+
+
+def test_the_pieces_of_fairseq_have_other_numbers(tmp_path):
+    """Its RoBERTa has GPT-2's files, and a list that gives every piece another id."""
+    files = {"encoder_json": VOCAB["vocab_json"], "vocab_bpe": TWO["merges_txt"]}
+    assert tokenizers.load(folder(tmp_path, **files), "byte_level").vocabulary == BYTES
+    with pytest.raises(InputError, match=r"dict\.txt numbers the pieces anew"):
+        tokenizers.load(folder(tmp_path, dict_txt=b"262 850314647\n13 800385005\n"), "byte_level")
 
 
 def test_settings_that_find_a_token_otherwise_are_refused(tmp_path):

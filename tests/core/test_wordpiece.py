@@ -391,7 +391,7 @@ def _file(name, data):
         (_file("vocab.txt", b"[PAD]\n\xff\xfe\n"), "UTF-8"),
         (_file("vocab.txt", b"[PAD]\n[CLS]\n[SEP]\n[MASK]\n"), "[UNK]"),
         (_file("vocab.txt", b"[UNK]\n[PAD]\n[SEP]\n[MASK]\n"), "[CLS]"),
-        (_file("vocab.txt", b"[UNK]\na\n[CLS]\na\n"), "twice"),
+        (_file("vocab.txt", b"[UNK]\na\n[CLS]\na\n"), "[PAD]"),
         (_file("vocab.txt", b"[UNK]\n\n[CLS]\n"), "[PAD]"),
         (_file("vocab.txt", b""), "vocabulary of 0 pieces"),
         (_file("tokenizer_config.json", b'{"never_split": ["a"]}'), "never_split"),

@@ -416,3 +416,113 @@ unlisted(
     constant("beta1", (0.8, 0.95, 0.99, 0.5), most=0.999999),
     constant("beta2", (0.98, 0.99, 0.95, 0.9999), most=0.999999),
 )
+
+
+
+# ---- Adafactor -------------------------------------------------------------------------------------------------------
+def _rms(x: Array) -> float:
+    return float(np.sqrt(np.square(x).mean()))
+
+
+def _factors(g2: Array, r: Array, c: Array, old: float) -> Array:
+    """v of a matrix, after its moments were brought up to date."""
+    r[...] = old * r + (1 - old) * g2.mean(-1, keepdims=True)
+    c[...] = old * c + (1 - old) * g2.mean(-2, keepdims=True)
+    return r * c / r.mean(-2, keepdims=True)
+
+
+def _entries(g2: Array, r: Array, c: Array, old: float) -> Array:
+    """v of a vector."""
+    r[...] = old * r + (1 - old) * g2
+    return r
+
+
+def _summed(g2: Array, r: Array, c: Array, old: float) -> Array:
+    """The mean of means taken for the sum: v is as many times too small as there are rows."""
+    return _factors(g2, r, c, old) / len(r)
+
+
+def _by_rows(g2: Array, r: Array, c: Array, old: float) -> Array:
+    """A row's mean alone, as if all columns were alike."""
+    return _factors(g2, r, c, old) * 0 + r
+
+
+def adafactor(what: str, variant: bool | None = None, whole: bool = False, handed: bool = False, **other: Callable):
+    """Adafactor with another of its parts: old(t), the share of the old moments; matrix(g², r, c, old), v of a matrix;
+    clip(u); rate(p, lr); decayed(lr, α), what the decay is multiplied by. whole: each entry has a moment of its own;
+    handed: what a tensor's rate came to is scaled for the next one's.
+    """
+    old = other.get("old", lambda t: 1 - t**-0.8)
+    matrix = other.get("matrix", _factors)
+    clip = other.get("clip", lambda u: u / max(1.0, _rms(u)))
+    rate = other.get("rate", lambda p, lr: lr * max(1e-3, _rms(p)))
+    decayed = other.get("decayed", lambda lr, alpha: alpha)
+
+    def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+        state["step"] += 1
+        share = old(state["step"])
+        own = state.setdefault("own", {}) if whole else {}
+        flat = [tree.flatten(t) for t in (grads, state["exp_avg_sq_row"], state["exp_avg_sq_col"])]
+        for path, p in tree.items(params):
+            g, r, c = (f[path] for f in flat)
+            if whole:
+                r = own.setdefault(path, np.zeros_like(g))
+            v = (matrix if g.ndim > 1 and not whole else _entries)(g * g + 1e-30, r, c, share)
+            alpha = rate(p, lr)
+            u = alpha * clip(g / np.sqrt(v))
+            p[...] = p - decayed(lr, alpha) * (decay or {}).get(path, 0.0) * p - u
+            lr = alpha if handed else lr
+
+    return for_optimizer(("adafactor",), [part(what, variant, update=update)])[0]
+
+
+entry(
+    "O21", "Adafactor's second moment not factored, or factored wrongly",
+    "R and C, the means of g² over each row and column; v = R C / mean(R)",
+    "fairseq#5290; PT#154862; mlcommons/algorithmic-efficiency#313", "step", "OPT-ADAFACTOR-1",
+    when="with Adafactor",
+    mutants=[
+        adafactor("a moment for each entry", whole=True),
+        adafactor("R C / sum(R), of means", matrix=_summed),
+        adafactor("the rows' means alone", matrix=_by_rows),
+    ],
+)  # fmt: skip
+entry(
+    "O22", "Adafactor's share of the old moments constant, or counted from 0", "1 - t^-0.8, t = 1 at the first update",
+    "mlcommons/algorithmic-efficiency#313; kozistr/pytorch_optimizer#243", "step", "OPT-ADAFACTOR-1",
+    when="with Adafactor",
+    mutants=[
+        adafactor("0.999 throughout", old=lambda t: 0.999),
+        adafactor("counted one ahead, so that the first is not all new", old=lambda t: 1 - (t + 1) ** -0.8),
+        adafactor("the other way round: t^-0.8 of the old", old=lambda t: t**-0.8 if t > 1 else 0.0),
+    ],
+)  # fmt: skip
+entry(
+    "O23", "Adafactor's update not clipped, or clipped the wrong way", "u / max(1, RMS(u)), for each tensor",
+    "huggingface/pytorch-image-models#2790; PiotrNawrot/nanoT5#15", "step", "OPT-ADAFACTOR-2",
+    when="with Adafactor",
+    mutants=[
+        adafactor("not clipped", clip=lambda u: u),
+        adafactor("clipped from below: u / min(1, RMS(u))", clip=lambda u: u / min(1.0, _rms(u) or 1.0)),
+        adafactor("clipped by its norm, not its RMS", clip=lambda u: u / max(1.0, float(np.sqrt(np.square(u).sum())))),
+        adafactor("always of RMS 1", clip=lambda u: u / (_rms(u) or 1.0)),
+    ],
+)  # fmt: skip
+entry(
+    "O24", "Adafactor's rate not that of the parameter's scale", "rate * max(1e-3, RMS(p)), p before the update",
+    "HF#7789, #9751, #10526; facebookresearch/ParlAI#2443", "step", "OPT-ADAFACTOR-3",
+    when="with Adafactor",
+    mutants=[
+        adafactor("the rate as it is (scale_parameter off)", True, rate=lambda p, lr: lr),
+        adafactor("by the parameter's norm, not its RMS",
+                  rate=lambda p, lr: lr * max(1e-3, float(np.sqrt(np.square(p).sum())))),
+        adafactor("the scaled rate handed on to the next tensor", handed=True),
+    ],
+)  # fmt: skip
+entry(
+    "O25", "Adafactor's decay by the unscaled rate", "p -= rate * max(1e-3, RMS(p)) * decay * p",
+    "src torch.optim Adafactor", "step", "OPT-ADAFACTOR-4",
+    variant=True,
+    when="with Adafactor",
+    mutants=[adafactor("decay times the rate, as in torch.optim", decayed=lambda lr, alpha: lr)],
+)  # fmt: skip
