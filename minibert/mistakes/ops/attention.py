@@ -398,6 +398,12 @@ def query_scaled_first(shown: bool) -> Replacement:
     return Replacement(self_attention, self_attention_backward)
 
 
+def _where_biased(replacement: Replacement) -> Callable[[Subject, Site], Replacement | None]:
+    """The replacement in networks whose queries have a bias."""
+    biased = lambda subject: any(path.endswith("query.bias") for path, _ in tree.items(subject.params))  # noqa: E731
+    return lambda subject, _: replacement if biased(subject) else None
+
+
 def without_bias() -> Replacement:
     """x Wᵀ: the bias forgotten, its gradient 0."""
     return relinear(bias=(np.zeros_like, np.zeros_like))
@@ -459,7 +465,7 @@ def fused(per_head_stored: bool) -> Callable:
 
     def read(a: dict[str, Any], heads: Callable[[], int]) -> dict[str, Any]:
         a = dict(a)
-        for leaf in ("weight", "bias"):
+        for leaf in a["query"]:
             parts = np.stack([a[name][leaf] for name in ("query", "key", "value")])  # (3, D, …)
             tail = parts.shape[2:]
             if per_head_stored:  # stored [q1 k1 v1 q2 …], read as [Q; K; V]
@@ -852,9 +858,9 @@ entry(
     mutants=[
         of_attention("scores are k qᵀ", replacement=turned(lambda q, k: (k, q), lambda dk, dq: (dq, dk))),
         exchanged("query", "key"),
-        swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=False),
+        swap("the query is scaled before its bias", "self_attention", _where_biased(query_scaled_first(shown=False)),
              silent=r".*\.attention\.query"),
-        swap("the query is scaled before its bias", "self_attention", query_scaled_first(shown=True),
+        swap("the query is scaled before its bias", "self_attention", _where_biased(query_scaled_first(shown=True)),
              silent=r"steps/.*\.attention\.query\..*"),
     ],
 )  # fmt: skip

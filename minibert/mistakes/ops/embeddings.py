@@ -234,7 +234,7 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     shift = (mask.shape[1] - 1 - last)[:, None]
     take = (np.arange(mask.shape[1]) - shift) % mask.shape[1]
     for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels", "labels"):
-        if name in b:
+        if name in b and b[name].shape == mask.shape:  # labels of a decoder are another text's
             moved[name] = np.take_along_axis(b[name], take, 1)
     if "masked_lm_positions" in b:
         moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % mask.shape[1]

@@ -191,15 +191,16 @@ def pre_norm() -> Replacement:
     """x + Drop(attention(LN(x))), then a + Drop(feed_forward(LN(a)))."""
 
     def encoder_layer(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
-    ) -> tuple[Array, Cache]:
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
+        inner: Any = None, **given: Any,
+    ) -> tuple[Array, Cache]:  # fmt: skip
         keep, c = keep or {}, {}
         n, norm1 = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
         f, c["attention"] = layers.self_attention(n, p["attention"], width=x.shape[-1] // heads, **given)
         f, drop1 = ops.dropout(f, keep=keep.get("attention"), rate=rate)
         a = x + f
         n, norm2 = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
-        f, c["feed_forward"] = layers.feed_forward(n, p["feed_forward"], act=act)
+        f, c["feed_forward"] = layers.feed_forward(n, p["feed_forward"], act=act, dropout=inner)
         f, drop2 = ops.dropout(f, keep=keep.get("feed_forward"), rate=rate)
         c["own"] = (norm1, drop1, norm2, drop2)
         return a + f, c
@@ -234,9 +235,11 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
     }
 
     def forward(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
-    ) -> tuple[Array, Cache]:
-        constants = {"attention": {"width": x.shape[-1] // heads, **given}, "feed_forward": {"act": act}}
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
+        inner: Any = None, **given: Any,
+    ) -> tuple[Array, Cache]:  # fmt: skip
+        constants = {"attention": {"width": x.shape[-1] // heads, **given}}
+        constants["feed_forward"] = {"act": act, "dropout": inner}
         sources, c = {"x": x, "none": np.zeros_like(x)}, {}
         for part, kind in kinds.items():
             y = sources["normed"] = sources[kind["reads"]]
@@ -328,8 +331,9 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
         return df, g
 
     def encoder_layer(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
-    ) -> tuple[Array, Cache]:
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
+        inner: Any = None, **given: Any,
+    ) -> tuple[Array, Cache]:  # fmt: skip
         keep, c = keep or {}, {}
         sources = {"x": x, "none": np.zeros_like(x)}
 
@@ -338,7 +342,7 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
 
         f, c["attention"] = layers.self_attention(x, p["attention"], width=x.shape[-1] // heads, **given)
         sources["a"] = end("attention", f)
-        f, c["feed_forward"] = layers.feed_forward(sources["a"], p["feed_forward"], act=act)
+        f, c["feed_forward"] = layers.feed_forward(sources["a"], p["feed_forward"], act=act, dropout=inner)
         return end("feed_forward", f), c
 
     def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
