@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, layers, ops
+from minibert import families, layers, ops, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
@@ -552,6 +552,7 @@ def ordered(order: tuple[int, ...]) -> list[Callable]:
 
 
 of_attention = partial(swap, name="attention")
+SELF = r"(?!.*cross_attention).*"  # where queries and keys are of one text
 _scale = "FareedKhan-dev/train-llm-from-scratch#3; omihub777/ViT-CIFAR#12; Graylab/DL4Proteins-notebooks#12; "
 
 
@@ -568,7 +569,7 @@ def seeing(what: str, rule: Callable[[Array, Array], Array], masked: str = "min"
 
     bits = placed(rule)
     edit = lambda given: {"mask": bits(given), "masked": masked}  # noqa: E731
-    return of_attention(what, replacement=on_other(ops.attention, edit))
+    return of_attention(what, replacement=on_other(ops.attention, edit), paths=SELF)
 
 
 def placed(rule: Callable[[Array, Array], Array]) -> Bits:
@@ -585,7 +586,8 @@ def placed(rule: Callable[[Array, Array], Array]) -> Bits:
 def filling(what: str, bits: Bits) -> list[Callable]:
     """A mask that leaves some query nothing to see, filled in, by the smallest number and by -inf: in all layers."""
     return [
-        whole(of_attention(f"{what}, filled with {text}", replacement=filled(bits, value), silent=UNCERTAIN_SCORES))
+        whole(of_attention(f"{what}, filled with {text}", replacement=filled(bits, value), silent=UNCERTAIN_SCORES,
+                           paths=SELF))
         for text, value in (("the smallest number", None), ("-inf", -np.inf))
     ]
 
@@ -739,10 +741,12 @@ entry(
     "A13", "mask on the query axis", "key axis (query axis = no effect)",
     "measured", "output", "BERT-ATT-4",
     mutants=[
-        of_attention("the mask stands on the query axis", replacement=_query_mask(both=False)),
-        of_attention("the mask stands on both axes", replacement=_query_mask(both=True)),
-        of_attention("the mask, of -10000, stands on the query axis", replacement=_query_mask(False, small_constant)),
-        of_attention("the mask, of -10000, stands on both axes, added", replacement=_query_mask(True, small_constant)),
+        of_attention("the mask stands on the query axis", replacement=_query_mask(both=False), paths=SELF),
+        of_attention("the mask stands on both axes", replacement=_query_mask(both=True), paths=SELF),
+        of_attention("the mask, of -10000, stands on the query axis", paths=SELF,
+                     replacement=_query_mask(False, small_constant)),
+        of_attention("the mask, of -10000, stands on both axes, added", paths=SELF,
+                     replacement=_query_mask(True, small_constant)),
         *(
             causal(seeing(f"the padding's mask stands on {axes}", lambda before, seen, both=both:
                           (before >= 0) & seen.swapaxes(2, 3) & (seen if both else True)))

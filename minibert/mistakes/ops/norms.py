@@ -406,7 +406,8 @@ def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement | Non
         wrong, length = norm(right_root, axes), subject.batches[0]["input_ids"].shape[1]
 
         def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
-            y, c = wrong.forward(x.reshape(-1, length, x.shape[-1]), weight, bias, eps=eps)
+            tokens = x if x.ndim == 3 else x.reshape(-1, length, x.shape[-1])
+            y, c = wrong.forward(tokens, weight, bias, eps=eps)
             return y.reshape(x.shape), c
 
         def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
