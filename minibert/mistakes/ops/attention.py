@@ -860,7 +860,7 @@ entry(
     "A30", "Q/K swapped; q scaled before its bias", "QK^T, bias first",
     "own knowledge; naming measured", "output", "BERT-ATT-1",
     mutants=[
-        of_attention("scores are k qᵀ", replacement=turned(lambda q, k: (k, q), lambda dk, dq: (dq, dk))),
+        of_attention("scores are k qᵀ", replacement=turned(lambda q, k: (k, q), lambda dk, dq: (dq, dk)), paths=SELF),
         exchanged("query", "key"),
         swap("the query is scaled before its bias", "self_attention", _where_biased(query_scaled_first(shown=False)),
              silent=r".*\.attention\.query"),
