@@ -63,8 +63,6 @@ class Config:
     decoder_layers: int = size(12, DEEP)
     decoder_ffn_dim: int = size(4096, WIDE)
     decoder_attention_heads: int = size(16)
-    encoder_layerdrop: float = number(0.0, 0, 0)
-    decoder_layerdrop: float = number(0.0, 0, 0)
     activation_function: str = among("gelu", layers.ACTIVATIONS)
     dropout: float = rate(0.1)
     attention_dropout: float = rate(0.0)
@@ -366,6 +364,7 @@ FIELDS = {
 # of the first ports, which had one file for several models; `forced_bos_token_id`, beside it, says what the last does
 DROPPED: Tree = {
     "is_encoder_decoder": (True,),
+    **dict.fromkeys(("encoder_layerdrop", "decoder_layerdrop"), (0,)),
     "add_bias_logits": (False,),
     "add_final_layer_norm": (False,),
     "normalize_before": (False,),
