@@ -76,6 +76,7 @@ PRECISIONS = {"float32": (_float32, 2.0**-24), "bfloat16": (_bfloat16, 2.0**-9),
 
 # ---- The same function, otherwise ------------------------------------------------------------------------------------
 EXACT = {"embedding", "gather", "split_heads", "merge_heads"}  # move numbers, round nothing
+WIDER = {"attention": {"bias": "(b,h,t,s)"}}  # arguments that may have an axis where their Specs have 1
 
 
 def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Callable[[], Observer]:
@@ -125,6 +126,7 @@ def _forward(f: Callable, name: str, given: dict, count: int, draws: Draws, roun
     """
     pair = PAIRS[name]
     specs = {**dict(zip(parameters(name), pair.arguments, strict=False)), **pair.data}
+    specs |= {key: parse(text) for key, text in WIDER.get(name, {}).items()}
     axes = {key: _axes(spec, given[key]) for key, spec in specs.items() if isinstance(given.get(key), np.ndarray)}
     orders = _orders(axes, given, draws)
     moved = dict(given)
