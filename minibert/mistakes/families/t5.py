@@ -100,11 +100,13 @@ def _masked(given: dict[str, Any]) -> Array | float:
 
 
 # ---- Relative positions ----------------------------------------------------------------------------------------------
-def _bucketed(what: str, rule: Callable[..., Array]) -> Callable:
-    """Other buckets: rule(T, S, both, count, most) -> (T, S)."""
+def _bucketed(what: str, rule: Callable[..., Array], stacks: tuple[str, ...] = STACKS) -> Callable:
+    """Other buckets in these stacks: rule(T, S, both, count, most) -> (T, S)."""
 
-    def made(subject: Subject, site: Site) -> Replacement:
+    def made(subject: Subject, site: Site) -> Replacement | None:
         c, both = subject.config, "encoder" in site.path
+        if STACKS[not both] not in stacks:
+            return None
         sizes = {"count": c.relative_attention_num_buckets, "most": c.relative_attention_max_distance}
         return edited(relative.relative_bias, lambda given: {"buckets": rule(*given["buckets"].shape, both, **sizes)})
 
@@ -343,7 +345,7 @@ entry(
     mutants=own(
         _bucketed("query − key", lambda t, s, both, count, most: _buckets(s, t, both, count, most).T),
         _bucketed("the halves of both directions exchanged", lambda t, s, both, count, most: (
-            _buckets(t, s, both, count, most) + (both and count // 2)) % (count // 2 * 2 if both else count)),
+            _buckets(t, s, both, count, most) + count // 2) % (count // 2 * 2), STACKS[:1]),
     ),
 )  # fmt: skip
 entry(
@@ -351,7 +353,7 @@ entry(
     "own knowledge (both ways distances from 91 on share a bucket of 128's)", "output", "OP-REL-2", families=("t5",),
     mutants=own(
         _sized("the configuration's ignored for 128", lambda both, count, most: (both, count, 128)),
-        _sized("half of it", lambda both, count, most: (both, count, max(most / 2, count / 4 + 0.5))),
+        _sized("half of it", lambda both, count, most: (both, count, max(most / 2, count // 2 + 1))),
         _sized("twice it", lambda both, count, most: (both, count, 2 * most)),
     ),
 )  # fmt: skip
@@ -359,10 +361,10 @@ entry(
     "t5-09", "another number of buckets", "relative_attention_num_buckets, halved where both directions have some",
     "own knowledge", "output", "OP-REL-1", families=("t5",),
     mutants=own(
-        _sized("half of them used", lambda both, count, most: (both, count // 2, most)),
+        _sized("half of them used", lambda both, count, most: (both, max(4, count // 2), most)),
         _bucketed("not halved for two directions", lambda t, s, both, count, most: np.where(
-            np.tri(t, s, 0, bool) | (not both), _buckets(t, s, False, count, most),
-            np.minimum(_buckets(s, t, False, count, most).T + count // 2, count - 1))),
+            np.tri(t, s, 0, bool), _buckets(t, s, False, count, most),
+            np.minimum(_buckets(s, t, False, count, most).T + count // 2, count - 1)), STACKS[:1]),
     ),
 )  # fmt: skip
 entry(
@@ -416,11 +418,11 @@ entry(
 )  # fmt: skip
 entry(
     "t5-16", "another eps", "layer_norm_epsilon, 1e-6", "own knowledge", "output", "T5-CFG-1", families=("t5",),
-    mutants=own(*(_normed(f"eps {eps:g}", _another(eps)) for eps in (1e-5, 1e-6, 1e-8, 1e-12, 0.0))),
+    mutants=own(*(_normed(f"eps {eps:g}", _another(eps)) for eps in (1e-5, 1e-6, 1e-12))),
 )  # fmt: skip
 entry(
-    "t5-17", "the mean square in float32", "in the precision of h", "transformers' T5LayerNorm", "output", "T5-NORM-1",
-    families=("t5",), variant=True, when="ports have it in every precision: in float64 it shows",
+    "t5-17", "the mean square in float32", "in the precision of h", "transformers' T5LayerNorm", "nowhere", "T5-NORM-1",
+    families=("t5",), variant=True, reason="float64 alone shows it: elsewhere it is rounding",
     mutants=own(_normed("the mean square in float32", _in_float32())),
 )  # fmt: skip
 entry(
