@@ -17,7 +17,8 @@ The decoder reads the text one place later, behind `decoder_start_token_id`, whi
 the stacks. Where the release deviates from the paper or ports from the release, and what is done here:
 - the first two rows of P are no position's: the release counts positions from the padding id on, among tokens that are
   no padding, ports from 2 on whatever there is, as is done here: padding on the left moves a text, on the right not.
-- the padding row of E gets no look-up gradient, in release and ports; of the logits it does.
+- the padding row of E gets no look-up gradient, in release and ports; of the logits it does. `pad_row_gradient` has
+  both.
 - `tie_word_embeddings` false: a table for each stack and one for (7), as in ports; the release has them tied.
 - `final_logits_bias` of published files is 0 and never trained: nothing here reads it, and a file where it is not 0 is
   refused (ports would add it).
@@ -62,8 +63,6 @@ class Config:
     decoder_layers: int = size(12, DEEP)
     decoder_ffn_dim: int = size(4096, WIDE)
     decoder_attention_heads: int = size(16)
-    encoder_layerdrop: float = number(0.0, 0, 0)
-    decoder_layerdrop: float = number(0.0, 0, 0)
     activation_function: str = among("gelu", layers.ACTIVATIONS)
     dropout: float = rate(0.1)
     attention_dropout: float = rate(0.0)
@@ -76,6 +75,8 @@ class Config:
     eos_token_id: int | None = 2
     forced_eos_token_id: int | None = 2
     decoder_start_token_id: int = 2
+    # variant
+    pad_row_gradient: bool = False
 
     def __post_init__(self) -> None:
         check(self)
@@ -124,6 +125,7 @@ PROBE = {
     "eos_token_id": 4,
     "forced_eos_token_id": 6,
     "decoder_start_token_id": 3,
+    "pad_row_gradient": True,
 }
 
 
@@ -276,7 +278,8 @@ def _embedded(p: Tree, config: Config, stack: str, ids: Array, first: int, kept:
     require(last <= most, f"{last} tokens a row, but max_position_embeddings is {most}; truncate")
     rows = {"word": ids, "position": np.arange(first, last) + OFFSET}
     scales = {"word": float(config.d_model) ** 0.5} if config.scale_embedding else {}
-    given = {"frozen": {"word": config.pad_token_id}, "eps": EPS, "scales": scales, "rate": config.dropout}
+    frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
+    given = {"frozen": frozen, "eps": EPS, "scales": scales, "rate": config.dropout}
     tables = {**p.get("embeddings", {}), **p[f"{stack}_embeddings"]}
     return layers.embeddings(tables, ids=rows, keep=kept.get(f"model.{stack}.dropout"), **given)
 
@@ -347,7 +350,7 @@ def fields(data: Any, given: Tree) -> Tree:
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "bart"
 PREFIX = "model."
-VARIANTS = ()
+VARIANTS = ("pad_row_gradient",)
 FIELDS = {
     "hidden_size": "d_model",
     "num_hidden_layers": "encoder_layers",
@@ -358,16 +361,17 @@ FIELDS = {
     "attention_probs_dropout_prob": "attention_dropout",
     "initializer_range": "init_std",
 }
-# of the first ports, which had one file for several models; the head's dropout is of classification
+# of the first ports, which had one file for several models; `forced_bos_token_id`, beside it, says what the last does
 DROPPED: Tree = {
     "is_encoder_decoder": (True,),
+    **dict.fromkeys(("encoder_layerdrop", "decoder_layerdrop"), (0,)),
     "add_bias_logits": (False,),
     "add_final_layer_norm": (False,),
     "normalize_before": (False,),
     "normalize_embedding": (True,),
     "static_position_embeddings": (False,),
     "extra_pos_embeddings": (OFFSET,),
-    **dict.fromkeys(("classif_dropout", "num_hidden_layers"), ()),  # the second repeats encoder_layers
+    **dict.fromkeys(("num_hidden_layers", "classif_dropout", "force_bos_token_to_be_generated"), ()),
 }
 
 
@@ -416,7 +420,7 @@ def activations(config: Config) -> list[tuple[str, str, str, str]]:
     table = []
     for stack in STACKS:
         own, name = f"encode.{stack}_embeddings", f"model.{stack}"
-        rows = [("embed_positions", ".tables.position", "shared"), ("layernorm_embedding", ".norm", ""), ("dropout", "", "")]
+        rows = [("embed_positions", ".tables.position", "shared"), ("layernorm_embedding", ".norm", "")]
         if not config.scale_embedding:  # else ports have the factor within the module
             rows.insert(0, ("embed_tokens", ".tables.word", ""))
         table += [(f"{name}.{one}", own + path, kind, f"{stack} embeddings") for one, path, kind in rows]

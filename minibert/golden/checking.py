@@ -12,7 +12,7 @@ import numpy as np
 from minibert.checkpoint import atomic
 from minibert.config import require
 from minibert.errors import printable, shortened
-from minibert.golden import blocks, candidate, layouts, levels, mixups, padding, report, sources, tokens
+from minibert.golden import blocks, candidate, layouts, levels, mixups, padding, precision, report, sources, tokens
 from minibert.golden import case as cases
 from minibert.golden.compare import BAD, Row, compare, error, first_divergence
 from minibert.golden.subject import Subject, cast, observe
@@ -38,7 +38,7 @@ def parser(commands: Any) -> None:
     command.add_argument("given", metavar="CANDIDATE", help=held).completer = candidate.shipped
     command.add_argument("--names", metavar="MAP.json", help="their names -> the case's, where they differ")
     command.add_argument("--suggest-names", metavar="MAP.json", help="write such a map, guessed from the contents")
-    computed = "what the candidate was computed in; default: its least precise tensor's"
+    computed = "what the candidate was computed in; default: what its tensors are stored in, or whose numbers they are"
     lies = "how kernels lie in the dump; default auto: as their contents say"
     command.add_argument("--layout", choices=layouts.NAMES, default="auto", help=lies)
     command.add_argument("--dtype", choices=candidate.PRECISIONS, help=computed)
@@ -76,7 +76,7 @@ def check(
     """Compares, prints the report and writes the files asked for; 0 where rounding, or a declared variant, explains it.
 
     case: a folder or a shipped case's name; given: the candidate's file or directory; names: a name map; dtype: the
-    precision that the candidate was computed in, else that of its least precise tensor; weights: the published
+    precision that the candidate was computed in, else that which its numbers fit (`precision`); weights: the published
     directory that the case refers to; every: a line for every tensor; seconds: after which the search for the mistake
     ends, else it tries all it knows; layout: how kernels lie, one of `layouts.NAMES`. Raises InputError for unusable
     input.
@@ -112,10 +112,12 @@ def report_of(
     require(golden.facts["kind"] != "masking", f"case {golden.name} holds statistics, which no tensors can be held to")
     stored = candidate.read(given)
     held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden), layout)
-    dtype = dtype or held.dtype
+    other = {key for key, entry in golden.entries.items() if entry.role in ("weight", "input")}
+    fits = precision.fits({key: array for key, array in held.tensors.items() if key not in other}, held.dtype)
+    dtype = dtype or fits
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
     with doing("comparing the tensors"), np.errstate(all="ignore"):  # a candidate's numbers may be of any size
-        return _compared(golden, held, str(given), dtype, weights, seconds)
+        return _compared(golden, held, str(given), dtype, weights, seconds)._replace(fits=fits)
 
 
 def _compared(

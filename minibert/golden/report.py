@@ -23,7 +23,9 @@ COLOURS = {"right": "32", "padding": "32", "suspect": "33", "wrong": "31", "nan"
 
 
 class Report(NamedTuple):
-    """All that a check found. source: what the candidate is called; diagnosis: of `minibert.mistakes`, or None."""
+    """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
+    `minibert.mistakes`, or None; fits: the precision that its numbers are of.
+    """
 
     case: Any
     candidate: Candidate
@@ -35,6 +37,7 @@ class Report(NamedTuple):
     diagnosis: Any
     code: int
     mixups: Sequence[Mixup] = ()
+    fits: str | None = None
 
     @property
     def variant(self) -> str | None:
@@ -143,6 +146,9 @@ def remarks(report: Report) -> list[str]:
     """What was not compared."""
     missing, unknown = len(report.rows) - len(report.supplied), report.candidate.unknown
     lines = []
+    if report.fits is not None and report.fits != report.candidate.dtype:
+        judged = "judged as those" if report.fits == report.dtype else f"--dtype {report.fits} judges them so"
+        lines.append(f"your {report.candidate.dtype} tensors are {report.fits} values: {judged}")
     if missing:
         lines.append(f"not supplied: {missing} of the case's {len(report.rows)} tensors")
     if unknown:
@@ -308,6 +314,7 @@ def fields(report: Report) -> dict[str, Any]:
         "case": claimed["case"],
         "candidate": {"source": report.source, **claimed["candidate"]},
         "dtype": report.dtype,
+        "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
         "first_divergence": None if report.first is None else _json_row(report.first),
         "diagnosis": None
         if diagnosis is None

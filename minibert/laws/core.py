@@ -273,6 +273,7 @@ def layer_norm_shift(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
     tables = [view.tables(own)[-1] for own in view.embeddings]
     dense = [f"{own}.{last}" for parts, last in ((view.attentions, "output"), (view.feed_forwards, "out"))
              for own in parts if f"{own}.norm.weight" in view.p]  # fmt: skip
+    dense = [path for path in dense if f"{path}.bias" in view.p]
     wanted = [*tables, *(f"{path}.bias" for path in dense)]
     if not wanted:
         raise Silent("no norm follows a table or a sub-layer")
@@ -377,17 +378,20 @@ def attention_rows(ask: Run, view: Parts, inputs: Tensors, config: Config) -> An
 @law
 def forbidden_keys(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """Padding keys, and in a causal model later ones, have no probability. [OP-ATT-4]"""
-    x, _, mask = _masked(view, inputs)
-    causal = getattr(view.module, "CAUSAL", False)
-    if mask.all() and not causal:
+    x, masks = inputs, {}
+    for letter in ("T", view.written):
+        x, _, masks[letter] = _masked(view, x, letter)
+    if all(mask.all() for mask in masks.values()) and not getattr(view.module, "CAUSAL", False):
         raise Silent("no key is forbidden")
-    allowed = np.broadcast_to(mask[:, None, None, :] != 0, (len(mask), 1, mask.shape[1], mask.shape[1]))
-    if causal:
-        allowed = allowed & np.tri(mask.shape[1], dtype=bool)
-        allowed = allowed | ~allowed.any(-1, keepdims=True)  # padding in front sees nothing, and nothing reads it
-    probs = _probs(view, ask(view.p, x))
-    return *_worst({key: 1 + np.where(allowed, 0, value) for key, value in probs.items()},
-                   {key: np.ones_like(value) for key, value in probs.items()}), lambda eps: eps
+    got, due = {}, {}
+    for key, value in _probs(view, ask(view.p, x)).items():
+        letter, causal = view.keys(_name(key))
+        allowed = np.broadcast_to(masks[letter][:, None, None, :] != 0, (len(value), 1, *value.shape[2:]))
+        if causal:
+            allowed = allowed & np.tri(value.shape[2], dtype=bool)
+            allowed = allowed | ~allowed.any(-1, keepdims=True)  # padding in front sees nothing, and nothing reads it
+        got[key], due[key] = 1 + np.where(allowed, 0, value), np.ones_like(value)
+    return *_worst(got, due), lambda eps: eps
 
 
 @law
@@ -425,8 +429,11 @@ def tied_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Ans
         raise Silent("no head predicts tokens")
     (rows, width), module = view.p[table].shape, view.published[table].rpartition(".")[0]
     scattered = np.zeros((rows, width), view.p[table].dtype)
-    for call, ids in enumerate(looked_up):
-        gradient = _given(answer, f"gradients/{module}@{call}" if call else f"gradients/{module}")
+    calls = [f"{module}@{call}" if call else module for call in range(len(looked_up))]
+    if view.written != "T":  # a module for each stack
+        calls = [name for name, path, _ in view.table if path.endswith(".tables.word")]
+    for call, ids in zip(calls, looked_up, strict=False):
+        gradient = _given(answer, f"gradients/{call}")
         scattered = scattered.astype(np.result_type(scattered, gradient), copy=False)
         np.add.at(scattered, inputs[ids].reshape(-1), gradient.reshape(-1, width))
     decoder = np.zeros_like(scattered)
@@ -482,14 +489,14 @@ def _slope(f: Callable[[float], float], reach: float, agreement: float) -> float
 @functools.partial(law, laws=CAUSAL)
 def prefix_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """What comes later, tokens and their mask, changes nothing that stands before it. [GPT2-ATT-2]"""
-    x, name, mask = _masked(view, inputs)
+    x, name, mask = _masked(view, inputs, view.written)
     at = mask.shape[1] // 2
     if not at:
         raise Silent("rows of one token have nothing that comes later")
     later = np.arange(mask.shape[1]) >= at
     y = {**x, name: np.where(later, 1 - mask, mask)}
     given = [key for key in view.module.inputs(view.config) if key in x]
-    for ids in view.inputs(given, ("B", "T"), bound="vocab_size"):
+    for ids in view.inputs(given, ("B", view.written), bound="vocab_size"):
         y[ids] = np.where(later, (x[ids] + 1 + later.cumsum()) % _vocabulary(view), x[ids])
     first, second = (
         {key: _of_tokens(view, key, value, (mask != 0) & ~later, at) for key, value in _forward(answer, set()).items()}
@@ -520,16 +527,19 @@ def next_token(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer
 def step_by_step(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """Logits token by token, after half of each row at once, are those of the whole row. [STATE-2]"""
     start, step = ask.steps()
-    x, name, mask = _masked(view, inputs)
+    x, name, mask = _masked(view, inputs, view.written)
     given = [key for key in view.module.inputs(view.config) if key in x and key != name]
-    ids, *others = view.inputs(given, ("B", "T"))
+    ids, *others = view.inputs(given, ("B", view.written))
     if others:
         raise Silent(f"{others[0]} is not read token by token")
     if (np.diff(mask.astype(np.int8), axis=1) > 0).any():
         raise Silent("token by token, positions are counted without the padding in front of a row")
     length, logits = mask.shape[1], view.of_tokens[0].logits
     read = length // 2
-    state = start({ids: x[ids][:, :read], name: mask[:, :read]})
+    if view.written == "T":
+        state = start({ids: x[ids][:, :read], name: mask[:, :read]})
+    else:
+        state = step(x[ids][:, :read], start({key: x[key] for key in view.inputs(given, ("B", "T"))}))[1]
     found = np.zeros((*mask.shape, _vocabulary(view)))
     for at in range(read, length):
         found[:, at], state = step(x[ids][:, at : at + 1], state)
@@ -620,14 +630,14 @@ def _without_dropout(inputs: Tensors) -> dict[str, np.ndarray]:
             if "/" not in name and name != "dropout"}
 
 
-def _masked(view: Parts, inputs: Tensors) -> tuple[dict[str, np.ndarray], str, np.ndarray]:
+def _masked(view: Parts, inputs: Tensors, letter: str = "T") -> tuple[dict[str, np.ndarray], str, np.ndarray]:
     """(inputs with a mask that forbids no whole row, labels that ask nothing of padding; the mask's name; the mask)."""
-    names = view.inputs(view.module.inputs(view.config), dims=("B", "T"), kind="bit")
+    names = view.inputs(view.module.inputs(view.config), dims=("B", letter), kind="bit")
     spelled = [other for name in names for other in (name, *(s for s, n in view.spellings.items() if n == name))]
     if not spelled:
         raise Silent("the family has no mask of keys")
     name = next((name for name in spelled if name in inputs), spelled[0])
-    like = next(inputs[other] for other in view.inputs(inputs, dims=("B", "T")))
+    like = next(inputs[other] for other in view.inputs(inputs, dims=("B", letter)))
     mask = inputs.get(name, np.ones_like(like))
     dead = ~mask.any(-1, keepdims=True)
     if name not in inputs or dead.any():
@@ -666,8 +676,10 @@ def _of_tokens(view: Parts, key: str, value: np.ndarray, kept: np.ndarray, lengt
     by_token = value.ndim >= 3 or _name(key) in {head.logits for head in view.heads if head.token}  # one logit a token
     if by_token and value.shape[:2] == kept.shape:
         return value[kept]
-    if value.ndim == 4 and value.shape[::2] == (len(kept), kept.shape[1]):  # (B, H, T, T)
-        return np.moveaxis(value, 1, -1)[kept[:, :, None] & kept[:, None, :]]
+    axes = [axis for axis in (2, 3) if value.ndim == 4 and value.shape[axis] == kept.shape[1]]
+    if axes and len(value) == len(kept):  # (B, H, T, T), or of another sequence's on one side
+        pairs = kept if len(axes) == 1 else kept[:, :, None] & kept[:, None, :]
+        return np.moveaxis(value, axes, range(1, 1 + len(axes)))[pairs]
     return value[:, :length] if value.ndim == 3 and value.shape[:2] == (1, kept.shape[1]) else None
 
 

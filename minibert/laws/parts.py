@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, objective, signatures, tree
+from minibert import families, generation, objective, signatures, tree
 from minibert.checkpoint.names import from_published, to_published
 from minibert.config import from_fields
 
@@ -123,9 +123,10 @@ class Parts:
         return next((path for path in begun if not self.normed(path.removesuffix(".norm"))), None)
 
     def tables(self, embeddings: str) -> list[str]:
-        """Paths of all that is added in one of them: its tables, and a bias where there is one."""
-        held = (path for path in self.p if path.startswith(f"{embeddings}."))
-        return [path for path in held if ".norm." not in path]
+        """Paths of all that is added in one of them: its tables, also such as stacks share, and a bias if there is one.
+        """
+        shared = "embeddings." if embeddings.endswith("_embeddings") else f"{embeddings}."
+        return [path for path in self.p if path.startswith((f"{embeddings}.", shared)) and ".norm." not in path]
 
     @property
     def streams(self) -> set[str]:
@@ -145,9 +146,10 @@ class Parts:
 
     def heads_of(self, attention: str) -> int | None:
         """How many heads an attention has; None where the config does not say."""
-        networks = getattr(self.module, "towers", lambda _: {})(self.config)
+        networks, stack = getattr(self.module, "towers", lambda _: {})(self.config), attention.partition(".")[0]
         own = families.field(self.module, "num_attention_heads")
-        return getattr(networks.get(attention.partition(".")[0], self.config), own, None)
+        of_all = getattr(networks.get(stack, self.config), own, None)
+        return getattr(self.config, f"{stack}_attention_heads", of_all)  # where each stack has its own
 
     # Published modules
     def modules(self, part: str) -> set[str]:
@@ -235,6 +237,19 @@ class Parts:
         """The names among these of arrays with such a spec: dims, kind, bound."""
         wanted = [name for name in inputs if name in self.specs and (not dims or self.specs[name].dims == dims)]
         return [name for name in wanted if all(getattr(self.specs[name], key) == value for key, value in like.items())]
+
+    @property
+    def written(self) -> str:
+        """The letter of the tokens that are read from left to right: of a decoder with a source "S"."""
+        inputs = self.module.inputs(self.config)
+        decoded = generation.WRITTEN in inputs
+        return signatures.parse(inputs[generation.WRITTEN]).dims[1] if decoded else "T"
+
+    def keys(self, name: str) -> tuple[str, bool]:
+        """(the letter of what an attention attends to, whether it is from left to right); name: of its ":probs"."""
+        path = next(path for known, path, _ in self.table if known == name)
+        source = self.written != "T" and (".cross_attention" in path or path.startswith("encode.encoder"))
+        return ("T", False) if source else (self.written, getattr(self.module, "CAUSAL", False))
 
     @property
     def longest(self) -> float:

@@ -8,6 +8,7 @@ Where nothing explains it, no name is given.
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,9 +123,15 @@ class _Search(Trials):
         near, far = self.ordered(section, key or self.first.key)
         self.trials = self.run(near)
         good = self.explaining(self.trials)
+        if not good:
+            self.trials += self.run(self.solved(near))
+            good = self.explaining(self.trials)
         faint = self.right.ratio < SUSPECT * BETTER  # so that where it first shows may be later than where it acts
         if not good or faint:
             self.trials += self.run(far)
+            good = self.explaining(self.trials)
+        if not good:
+            self.trials += self.run(self.solved(far))
             good = self.explaining(self.trials)
         return good
 
@@ -195,6 +202,10 @@ class _Search(Trials):
             return sorted((t for t in checked if t and self.explains(t, whole)), key=lambda t: t.ratio)
 
         good = verified(trials)
+        if not good and before is not None:
+            free = self.solved(self._open(base, few), before, few, evidence)
+            of_free = [self.trial((*base.found, f), both(base.change, f.mutant.change), few, evidence) for f in free]
+            good = verified([trial for trial in of_free if trial])
         if good or base.found:
             return good
         return verified(self._step_pairs([*trials, *rest], before, few, evidence))
@@ -218,6 +229,20 @@ class _Search(Trials):
                 trial = self.trial((*base.found, found), both(base.change, found.mutant.change), steps, evidence)
                 kept += [found] if trial is not None and trial.ratio <= SUSPECT else []
         return kept
+
+    def _open(self, base: Trial, few: tuple[int, ...]) -> list[Found]:
+        """Mutants of the optimizer that leave a value open, with those of its likely values that leave the steps before
+        the last as they are.
+        """
+        found = []
+        for one in self.mutants:
+            free = one.mutant.free
+            if free and one.mutant.section == STEPS:
+                at = {value: replace(one, mutant=free.of(value)) for value in free.likely}
+                silent = self._silent([*at.values()], base, few[:-1])
+                values = tuple(value for value, other in at.items() if other in silent)
+                found += [replace(one, mutant=replace(one.mutant, free=replace(free, likely=values)))] if values else []
+        return found
 
     def _step_pairs(
         self, firsts: list[Trial], before: Trial, few: tuple[int, ...], evidence: Evidence
@@ -273,10 +298,8 @@ class _Search(Trials):
 
     def _without_name(self, change: Trial | None = None) -> Diagnosis:
         if change is not None:
-            told = " and ".join(str(f) for f in change.found)
-            return words.unknown(
-                self.first, f"what explains it, to {change.ratio:.1f} times the noise floor: {told}"
-            )
+            return words.explained(self.first, change.found, change.ratio, max(self.right.ratio, self.first.ratio or 0),
+                                   self.dtype)  # fmt: skip
         entries = sum(1 for m in CATALOGUE.values() if m.mutants and m.concerns(self.subject.family))
         told = f"{self.tried - 1} mutants of {entries} known mistakes tried"
         if self.left:

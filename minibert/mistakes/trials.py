@@ -15,6 +15,7 @@ from minibert.errors import InputError
 from minibert.golden import compare, places
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, observe
+from minibert.mistakes import solving
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Change, Mutant
 from minibert.mistakes.evidence import Elsewhere, Evidence, Guard, worst
 from minibert.mistakes.swap import Key, local, sites
@@ -24,6 +25,7 @@ from minibert.progress import over
 
 EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 TRIED = "known mistakes tried"  # what a terminal is told meanwhile
+SOLVED = "values solved for"
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
@@ -158,6 +160,29 @@ class Trials:
             if trial is not None and self._says_enough(trial):
                 trials.append(trial)
         return trials
+
+    def solved(
+        self,
+        chosen: Iterable[Found],
+        base: Trial | None = None,
+        steps: tuple[int, ...] = (),
+        evidence: Evidence | None = None,
+    ) -> list[Found]:
+        """Those that leave a value open, on top of a base, with the one that explains what goes wrong first."""
+        evidence, base = evidence or self.evidence, base or self.right
+        wanted, units = solving.first_wrong(evidence, base.residuals)
+        shapes = {key: array.shape for key, array in wanted.items()}
+
+        def run(mutant: Mutant) -> Tensors:
+            mutants = [*(one.mutant for one in base.found), mutant]
+            tensors = _observed(both(base.change, mutant.change)(self.subject), mutants, steps) or {}
+            return {key: evidence.shaped(key, shape, tensors.get(key)) for key, shape in shapes.items()}
+
+        found = []
+        for one in over([one for one in chosen if one.mutant.free and not self.late()], SOLVED):
+            mutant = solving.solved(one.mutant, run, wanted, units)
+            found += [replace(one, mutant=mutant)] if mutant else []
+        return found
 
     def late(self) -> bool:
         """Whether the time is up; counts the mutants that this keeps from being tried."""

@@ -29,9 +29,13 @@ class Found:
         """Whether it is an entry of the catalogue."""
         return self.id in CATALOGUE
 
+    @property
+    def place(self) -> str:
+        """ " in layer 1", "" everywhere."""
+        return f" in {self.mutant.where}" if self.mutant.where else ""
+
     def __str__(self) -> str:
-        where = f" in {self.mutant.where}" if self.mutant.where else ""
-        return f"{self.id}{where}: {self.mutant.what}"
+        return f"{self.id}{self.place}: {self.mutant.what}"
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class Diagnosis:
     """What explains a candidate.
 
     kind: "right", "mistake" (one), "tie" (several that can't be told apart), "pair" (two at once), "variant"
-    (legitimate if declared) or "unknown". mistakes: those found; ratio: what is left over the noise floor;
-    first_divergence: a key or None; lines: all of it as text.
+    (legitimate if declared), "explained" (by a change that is no entry) or "unknown". mistakes: those found; ratio:
+    what is left over the noise floor; first_divergence: a key or None; lines: all of it as text.
     """
 
     kind: str
@@ -59,9 +63,21 @@ def named(found: list[Found], kind: str, left: float, right: float, dtype: str, 
     """The mistakes by name. left, right: what they and the right model leave, over the noise floor; beside: lines about
     what else was found.
     """
+    entries = (line for one in found for line in _entry(one))
+    return [_headline(kind, found), *entries, _rest(left, right, dtype), *beside]
+
+
+def explained(first: compare.Row, found: Iterable[Found], left: float, right: float, dtype: str) -> Diagnosis:
+    """What explains it exactly and has no entry in the catalogue. first, left, right, dtype: as elsewhere here."""
+    each = " and ".join(f"{one.mutant.what}{one.place}" for one in found)
+    none = f"the catalogue has no such mistake: {' and '.join(one.mistake.title for one in found)}"
+    lines = [f"what explains it exactly: {each}", _rest(left, right, dtype), none]
+    return Diagnosis("explained", [], left, first.key, lines)
+
+
+def _rest(left: float, right: float, dtype: str) -> str:
     rest = f"what it leaves is at most {left:.1f} times the noise floor of {dtype}; "
-    rest += f"the right model leaves {_times(right)}"
-    return [_headline(kind, found), *(line for one in found for line in _entry(one)), rest, *beside]
+    return rest + f"the right model leaves {_times(right)}"
 
 
 def unknown(first: compare.Row, more: str) -> Diagnosis:

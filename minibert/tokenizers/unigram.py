@@ -78,7 +78,7 @@ class Unigram:
         if not isinstance(model, Model) or not isinstance(normal, Released | Fast):
             raise InputError(f"a Model and a Released or Fast are due, not {shown(model)} and {shown(normal)}")
         self.model, self.normal, self.specials = model, normal, encoding.table("specials", specials)
-        _check_roles(self.specials)
+        unigram_files.check_roles(self.specials)
         self.fast = isinstance(normal, Fast)
         if added is None:
             added = {token: Added(lstrip=role == "mask") for role, token in self.specials.items()}
@@ -433,7 +433,7 @@ class Unigram:
         encoding.vocabulary_size(vocab_size, "vocab_size")
         encoding.flags(lowercase=lowercase, keep_accents=keep_accents)
         specials = encoding.table("specials", specials)
-        _check_roles(specials)
+        unigram_files.check_roles(specials)
         if not isinstance(character_coverage, (int, float)) or not 0 < character_coverage <= 1:
             raise InputError(f"character_coverage is {shown(character_coverage)}; it is a share above 0, up to 1")
         charsmap = Charsmap(unigram_training.charsmap())
@@ -498,13 +498,6 @@ def _forward(edges: list[list[tuple[int, int, float]]], alpha: float) -> list[fl
         top = max(terms)
         out[end] = top + math.log(sum(math.exp(term - top) for term in terms))
     return out
-
-
-def _check_roles(specials: Mapping[str, str]) -> None:
-    """InputError for a role that there isn't, for none of what is unknown, and for what is no token."""
-    roles, tokens = unigram_files.ROLES, specials.values()
-    if not {"unk"} <= specials.keys() <= roles or not all(isinstance(token, str) for token in tokens):
-        raise InputError(f"special tokens: unk, and any of {', '.join(sorted(roles))}, are due, not {shown(specials)}")
 
 
 def _layout(specials: Mapping[str, str]) -> Layout:

@@ -82,6 +82,12 @@ def _usual(said: Mapping[str, Any], first: list[str]) -> Mapping[str, str]:
     return T5 if t5 else SPECIALS
 
 
+def check_roles(specials: Mapping[str, str]) -> None:
+    """InputError for a role that there isn't, for none of what is unknown, and for what is no token."""
+    if not {"unk"} <= specials.keys() <= ROLES or not all(isinstance(token, str) for token in specials.values()):
+        raise InputError(f"special tokens: unk, and any of {', '.join(sorted(ROLES))}, are due, not {shown(specials)}")
+
+
 def sentinels(count: int) -> list[str]:
     """T5's, in the order of their ids."""
     return [f"<extra_id_{i}>" for i in reversed(range(count))]

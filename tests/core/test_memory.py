@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import buffers, cli, families, memory, objective, tree
+from minibert import batches, buffers, cli, families, memory, objective, tree
 
 FIELDS = {
     "num_hidden_layers": 3,
@@ -25,7 +25,8 @@ def test_the_list_is_what_was_allocated(name, keep):
     model = minibert.create(name, **{families.field(module, field): value for field, value in FIELDS.items()})
     rows, length = 6, 40
     held = sum(place.bytes for place in memory.activations(model, rows, length, keep))
-    batch = model.checked(module.example(np.random.default_rng(0), model.config, {"B": rows, "T": length, "M": 6}))
+    dims = {"B": rows, "M": 6, **dict.fromkeys(module.lengths(model.config), length)}
+    batch = model.checked(batches.example(module, model.config, np.random.default_rng(0), dims))
     buffers.release()
     tracemalloc.start()
     kept = objective.loss(module, model.params, model.config, batch, keep=keep)

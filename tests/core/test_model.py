@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import InputError, families, objective, signatures, tree
+from minibert import InputError, batches, families, objective, signatures, tree
 from minibert.families import bert
 from minibert.model import Model
 
@@ -130,7 +130,7 @@ def test_losses_and_gradients_are_as_precise_as_the_parameters(name, dtype):
     """Under NumPy 1 a number of Python's widened what it met."""
     module = families.family(name)
     model = minibert.create(name, dtype=dtype, **module.PROBE)
-    loss, cache = model.loss(module.example(np.random.default_rng(0), model.config))
+    loss, cache = model.loss(batches.example(module, model.config, np.random.default_rng(0)))
     assert {loss.dtype, *(term.dtype for term in cache["terms"].values())} == {np.dtype(dtype)}
     assert {leaf.dtype for leaf in tree.leaves(model.loss_backward(cache))} == {np.dtype(dtype)}
 

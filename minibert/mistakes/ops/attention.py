@@ -9,6 +9,7 @@ import numpy as np
 
 from minibert import families, layers, ops
 from minibert.golden.subject import Subject
+from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, Site, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
@@ -61,6 +62,32 @@ def edited(edit: Callable[..., dict[str, Any]]) -> Replacement:
 def scaled(scale: Callable[[Array], float]) -> Replacement:
     """Another scale; scale(q) with q (B, H, T, K)."""
     return edited(lambda q, bias, dropout: {"scale": scale(q)})
+
+
+def lowered(by: float) -> Replacement:
+    """Masked keys' scores lowered by a constant."""
+    return edited(lambda q, bias, _: {} if bias is None else {"bias": np.where(bias == 0, 0, -by).astype(q.dtype)})
+
+
+def zero_keys(count: float) -> Replacement:
+    """So many keys and values of zeros behind the others, which every query sees: of a score of log n, n of them."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, **given: Any) -> tuple:
+        one, last = [(0, 0), (0, 0), (0, 1), (0, 0)], [(0, 0), (0, 0), (0, 0), (0, 1)]
+        shape = (*q.shape[:3], k.shape[2])
+        bias = np.zeros(shape, q.dtype) if bias is None else np.broadcast_to(least(bias), shape)
+        bias = np.pad(bias, last, constant_values=np.log(max(count, 1e-30)))
+        if dropout is not None:
+            dropout = np.pad(np.broadcast_to(dropout, shape), last)
+        y, c = ops.attention(q, np.pad(k, one), np.pad(v, one), bias=bias, dropout=dropout, **given)
+        parts = {name: c[name] if c[name] is None else c[name][..., :-1] for name in ("added", "probs", "dropout")}
+        return y, {**c, **parts, "k": k, "v": v, "own": (c,)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *_ = ops.attention_backward(dy, c["own"][0])
+        return dq, dk[:, :, :-1], dv[:, :, :-1]
+
+    return of_scores(attention, attention_backward)
 
 
 def kept(bias: Array | None, q: Array) -> Array:
@@ -512,6 +539,24 @@ def filling(what: str, bits: Bits) -> list[Callable]:
     ]
 
 
+def head_size(subject: Subject) -> int:
+    """K."""
+    return field(subject, "hidden_size") // field(subject, "num_attention_heads")
+
+
+def another_scale(value: float) -> Callable:
+    """The scores multiplied by a value."""
+    return lambda subject, at: of_attention(
+        solving.instead("scores times", value, f"1/√{head_size(subject)}"), replacement=scaled(lambda q: value)
+    )(subject, at)
+
+
+def _scales(subject: Subject) -> tuple[float, ...]:
+    """Those that people write."""
+    k, heads = head_size(subject), field(subject, "num_attention_heads")
+    return (1.0, 1 / k, k**0.5, heads**-0.5, (k * heads) ** -0.5, (2 * k) ** -0.5, (3 * k) ** -0.5, 0.125)
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "A01", "split heads by reshape to (B,h,T,d) without transpose", "reshape (B,T,h,d), then swap axes",
@@ -661,6 +706,11 @@ entry(
     "output", "BERT-ATT-5", variant=True,
     mutants=[
         *(config(f"mask constant {c}", mask_constant=c) for c in ops.MASK_CONSTANTS),
+        solving.solvable(
+            lambda value: of_attention(f"masked scores lowered by {solving.shown(value)}, which leaves them in sight",
+                                       replacement=lowered(value), variant=False),
+            10.0, (1.0, 2.0, 5.0, 20.0, 100.0), most=1e5,
+        ),
         whole(of_attention("masked scores replaced, not added to", silent=UNCERTAIN_SCORES,
                            replacement=filled(lambda given: given["mask"]))),
     ],
@@ -766,5 +816,18 @@ unlisted(
     of_attention(
         "the mask's 0 and 1 are added to the scores",
         replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": kept(bias, q)}),
+    ),
+)
+unlisted(
+    "another scale of the scores",
+    solving.solvable(another_scale, lambda subject: 0.5 * head_size(subject) ** -0.5, _scales,
+                     lambda subject: head_size(subject) ** -0.5, most=1e3),
+)
+unlisted(
+    "keys of zeros that are seen",
+    solving.solvable(
+        lambda n: of_attention(f"{solving.shown(n)} keys of zeros, not masked, behind the others",
+                               replacement=zero_keys(n), silent=UNCERTAIN_SCORES),
+        4.0, (1.0, 16.0, 64.0, 512.0), whole=True,
     ),
 )

@@ -19,6 +19,7 @@ from minibert.corruption.replacement import replacement
 from minibert.corruption.selection import selection
 from minibert.corruption.units import units
 from minibert.golden.subject import Subject
+from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
 from minibert.mistakes.ops.losses import all_asked, batched, followed, having, moved, of_tokens, over, predicting, slots
 from minibert.mistakes.swap import Replacement, edited
@@ -344,4 +345,11 @@ unlisted(
     undropped("no dropout on feed-forward outputs", "dropout", "keep", r".*\.feed_forward\.add(_norm)?\..*"),
     undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
 )
-unlisted("dropout not rescaled", _scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0))
+unlisted(
+    "dropout not rescaled",
+    _scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0),
+    solving.solvable(
+        lambda value: _scaled_dropout(f"kept values times {solving.shown(value)}, not 1/(1 - rate)", lambda _: value),
+        2.0, (0.5, 1.25, 1.5),
+    ),
+)

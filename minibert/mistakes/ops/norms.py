@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
+from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
 
@@ -454,18 +455,25 @@ def _normed_last(subject: Any, at: Any) -> list[Mutant]:
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
-def another(value: float, groups: tuple = ()) -> Callable:
-    """Another eps in all norms, or in a group of them alone."""
-
-    def maker(subject: Any, at: Any) -> list:
-        if field(subject, "layer_norm_eps") == value:
-            return []
-        return swap(f"eps {value:g}", "layer_norm", another_eps(value), groups=groups)(subject, at)
-
-    return maker
+EPS = (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.0)  # that people write
 
 
-EPS = (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.0)
+def due_eps(subject: Any) -> float:
+    """That of the configuration."""
+    return field(subject, "layer_norm_eps")
+
+
+def another_eps_at(*chosen: Any, **fields: Any) -> Callable:
+    """Another eps in the norms that `swap` chooses by the rest of its arguments."""
+
+    def of(value: float) -> Callable:
+        return lambda subject, at: swap(
+            solving.instead("eps", value, due_eps(subject)), "layer_norm", another_eps(value), *chosen, **fields
+        )(subject, at)
+
+    return solving.solvable(of, 1e-5, EPS, due_eps)
+
+
 WITHOUT_HEAD = (("embeddings and encoder", r"encode\..*"), *GROUPS)
 LAYERS = {
     "encoder_layer": (layers.encoder_layer, layers.encoder_layer_backward),
@@ -479,7 +487,7 @@ entry(
     "L01", "eps 1e-5 (framework default) or 1e-3 for 1e-12", "the configuration's eps; 1e-12 in the release",
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
     "output", "BERT-ENC-3", when="GPT-2's release has 1e-5",
-    mutants=[another(value, GROUPS) for value in EPS],
+    mutants=[another_eps_at(groups=GROUPS)],
 )  # fmt: skip
 entry(
     "L03", "(x-m)/(std+eps)", "(x-m)/sqrt(var+eps)",

@@ -1,6 +1,8 @@
 """Mistakes in the optimizer step."""
 
+import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,7 +10,8 @@ import numpy as np
 
 from minibert import optim, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, entry, part, swap, unlisted
+from minibert.mistakes import solving
+from minibert.mistakes.catalogue import STEPS, Mutant, entry, part, swap, unlisted
 from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
 
 SECTION = {"O": "Optimizer"}
@@ -207,6 +210,42 @@ def _unclamped(step: int, peak: float, warmup: int, total: int, f: Callable) -> 
     return peak * (total - step) / slope
 
 
+def planned(name: str, what: str, likely: tuple[float, ...], **bounds: float) -> Callable:
+    """Another value of the optimizer's plan (`Subject.optimizer`); `likely` in times the right one."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        due = subject.optimizer[name]
+        if not due:
+            return []
+
+        def of(value: float) -> Callable:
+            change = lambda s: replace(s, optimizer={**s.optimizer, name: value})  # noqa: E731
+            return lambda subject, at: [Mutant(solving.instead(what, value, due), change, section=STEPS)]
+
+        values = tuple(due * factor for factor in likely)
+        return solving.solvable(of, values[0], values, due, **bounds)(subject, at)
+
+    return maker
+
+
+def constant(name: str, likely: tuple[float, ...], **bounds: float) -> Callable:
+    """Another constant of the update, where the optimizer has it."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        update = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+        known = inspect.signature(inspect.unwrap(update)).parameters
+        if name not in known:
+            return []
+        due = known[name].default
+
+        def of(value: float) -> Callable:
+            return part(solving.instead(name, value, due), update=partial(update, **{name: value}))
+
+        return solving.solvable(of, likely[0], likely, due, **bounds)(subject, at)
+
+    return maker
+
+
 def unless(schedule: str, maker: Callable) -> Callable:
     """No mutant where the case has this schedule itself."""
     return lambda subject, at: [] if subject.optimizer["schedule"] == schedule else maker(subject, at)
@@ -238,7 +277,7 @@ entry(
 entry(
     "O03", "eps 1e-8 for 1e-6", "1e-6 in GB",
     "src GB optimization.py", "step", "OPT-ADAM-1",
-    mutants=for_optimizer(ADAM, [of_update(f"eps {eps:g}", None, eps) for eps in (1e-8, 1e-6, 1e-7, 1e-12, 1e-5)]),
+    mutants=[constant("eps", (1e-8, 1e-6, 1e-7, 1e-12, 1e-5), most=1.0)],
 )  # fmt: skip
 entry(
     "O04", "decay on LayerNorm/bias, names do not match, or set inverted", "exclude LayerNorm, layer_norm, bias",
@@ -327,6 +366,15 @@ unlisted(
     rated("no decay of the rate", _no_decay),
     rated("a constant rate", lambda step, peak, warmup, total, f: peak),
 )
+unlisted(
+    "another value of the optimizer's",
+    planned("learning_rate", "peak rate", (2.0, 0.5, 0.1, 10.0)),
+    planned("weight_decay", "weight decay", (10.0, 0.1, 0.5, 2.0)),
+    planned("clip_norm", "norm clipped to", (0.5, 2.0, 5.0, 10.0), least=1e-9),
+    constant("beta1", (0.8, 0.95, 0.99, 0.5), most=0.999999),
+    constant("beta2", (0.98, 0.99, 0.95, 0.9999), most=0.999999),
+)
+
 
 
 # ---- Adafactor -------------------------------------------------------------------------------------------------------
