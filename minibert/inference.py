@@ -203,19 +203,19 @@ def continued(
     tokenizer, batch_size = _tokenizer(model), whole("batch_size", batch_size, 1)
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise InputError(f"texts {shown(texts)}: expected several")
-    number = whole("first", first)
+    number, decoded = whole("first", first), _decoded(model)
     for part in _parts(texts, 1 if show else batch_size):
         encodings = [tokenizer.encode(text) for text in part]
         for rows in _together(model, encodings, settings):
             grown = _growing(show or str)
-            progress = _decoding(tokenizer, grown) if show else None
+            progress = _decoding(decoded, grown) if show else None
             inputs = _prompts(model, [encodings[i] for i in rows])
             written = model.written(**inputs, first=number, progress=progress, **settings)
             number += len(rows)
             begin = written.ids.shape[1] - int(written.lengths.max())
             for i, line, length, score in zip(rows, written.ids, written.lengths, written.scores, strict=True):
                 ids = line[begin : begin + int(length)].tolist()
-                text = _decoded(tokenizer, ids)
+                text = decoded(ids)
                 grown(text, last=True)
                 yield Continuation(part[i], text, ids, float(score))
 
@@ -237,13 +237,13 @@ def _parts(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         yield part
 
 
-def _decoding(tokenizer: Any, grown: Callable[[str], object]) -> generation.Progress:
+def _decoding(decoded: Callable[[list[int]], str], grown: Callable[[str], object]) -> generation.Progress:
     """What is told of each token of one row, and tells of the text so far."""
     ids: list[int] = []
 
     def progress(new: np.ndarray) -> None:
         ids.extend(new.tolist())
-        grown(_decoded(tokenizer, ids))
+        grown(decoded(ids))
 
     return progress
 
@@ -294,6 +294,15 @@ def _prompts(model: Model, encodings: list[Any]) -> dict[str, np.ndarray]:
     return {generation.PROMPT: ids, generation.MASK: mask} if generation.padded(specs) else {generation.PROMPT: ids}
 
 
-def _decoded(tokenizer: Any, ids: list[int]) -> str:
-    """The text of the ids that have any: rows of the table beyond the vocabulary are padding."""
-    return tokenizer.decode([i for i in ids if i < len(tokenizer)])
+def _decoded(model: Model) -> Callable[[list[int]], str]:
+    """The text of the ids that have any: rows of the table beyond the vocabulary are padding. What is written for a
+    source may tell by special tokens which of its gaps it fills: those that have no other role are shown.
+    """
+    tokenizer = model.tokenizer
+    ends = {getattr(tokenizer, f"{role}_id") for role in ("pad", "bos", "eos", "cls", "sep", "mask", "unk")}
+    skipped = ends if generation.WRITTEN in model.module.inputs(model.config) else tokenizer.special_ids
+
+    def decoded(ids: list[int]) -> str:
+        return tokenizer.decode([i for i in ids if i < len(tokenizer) and i not in skipped], skip_special_tokens=False)
+
+    return decoded

@@ -496,7 +496,8 @@ def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int, d
 def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
     """The held-out figures beside what they have to be compared with; said and returned."""
     measured = training.evaluation(model, held_out[np.arange(len(held_out))], threads=threads, seed=seed)
-    unigram = corpus.unigram_entropy(rows.counts(), held_out.counts())._asdict()
+    unigram = _unigram(model, rows, held_out)
+    text = "that text" if "cross_entropy" in unigram else "what is written"
     for term, head in objective.heads(model.module, model.config).items():
         loss, count, share = (measured[of].get(term) for of in ("terms", "targets", "accuracies"))
         if not count:
@@ -512,7 +513,7 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
                 unigram["perplexity"] = _perplexity(unigram["entropy"])
                 known = f"perplexity {perplexity:.1f}, the unigram's {unigram['perplexity']:.1f}; {known}"
             _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
-                 f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of that text, {unigram['entropy']:.3f}; "
+                 f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of {text}, {unigram['entropy']:.3f}; "
                  f"{known}")
             continue
         majority = measured["majority"][term]
@@ -522,6 +523,17 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         _say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}
+
+
+def _unigram(model: Any, rows: data.Rows, held_out: data.Rows) -> dict[str, float]:
+    """The entropy of the held-out text's tokens and their cross-entropy under the training text's; of what a decoder
+    has to write, which is not the text alone, the entropy of that.
+    """
+    asked = [head.asked for head in objective.heads(model.module, model.config).values() if hasattr(head, "asked")]
+    if not asked:
+        return corpus.unigram_entropy(rows.counts(), held_out.counts())._asdict()
+    counts = np.bincount(asked[0](held_out[np.arange(len(held_out))]), minlength=len(model.tokenizer))
+    return {"entropy": corpus.unigram_entropy(counts, counts).entropy}
 
 
 def _perplexity(loss: float) -> float:

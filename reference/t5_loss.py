@@ -17,8 +17,7 @@ def t5_loss(p, config, batch):
         ids = shifted_right(batch["labels"], config["decoder_start_token_id"], config["pad_token_id"])
         batch = {**batch, "decoder_input_ids": ids}
     h, tied, scaled = t5_encode(p, config, batch), config["tie_word_embeddings"], config["scale_decoder_outputs"]
-    if scaled or (scaled is None and tied):
-        root = sqrt(constant(str(config["d_model"]), config["layer_norm_epsilon"]))
-        h = each(0, lambda a: a / root, h)
+    root = sqrt(constant(str(config["d_model"]), config["layer_norm_epsilon"]))
+    h = each(0, lambda a: a / root, h) if scaled or (scaled is None and tied) else h
     table = p["embeddings"]["word"] if tied else p["lm"]["decoder"]
     return cross_entropy(linear(h, **table), labels=batch["labels"], ignore=-100)

@@ -93,7 +93,7 @@ def _answered(model: minibert.Model, args: argparse.Namespace, size: int, settin
             _streamed(model, text, door, {**settings, "first": number})
     else:
         for found in inference.continued(model, texts, size, **settings):
-            print(printable(found.prompt + found.text), flush=True)
+            print(printable((found.prompt if _goes_on(model) else "") + found.text), flush=True)
     commands.say_left(args.directory, model)
 
 
@@ -118,7 +118,7 @@ def _streamed(model: minibert.Model, text: str, door: Callable[[str], str], sett
 
     def show(more: str) -> None:
         nonlocal begun
-        print("" if begun else door(text), door(more), sep="", end="", flush=True)
+        print("" if begun or not _goes_on(model) else door(text), door(more), sep="", end="", flush=True)
         begun = True
 
     try:
@@ -127,6 +127,11 @@ def _streamed(model: minibert.Model, text: str, door: Callable[[str], str], sett
     finally:
         if begun:
             print(flush=True)
+
+
+def _goes_on(model: minibert.Model) -> bool:
+    """Whether what is written goes on from the text; else it is one of its own, for a source."""
+    return generation.WRITTEN not in model.module.inputs(model.config)
 
 
 def _lines(text: str) -> str:

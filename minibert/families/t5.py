@@ -402,9 +402,10 @@ def terms(config: Config) -> dict[str, Term]:
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "unigram"
 SPECIALS = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
+START = "pad"
 Data = spans.Spans
-DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 64, "lowercase": False, "masking": "dynamic", "steps": 800,
-                  "batch_size": 16}  # fmt: skip
+DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 64, "lowercase": False, "steps": 800, "batch_size": 16,
+                  "optimizer": "adafactor", "schedule": "t5", "learning_rate": 0.02, "weight_decay": 0.0}  # fmt: skip
 WIDTH = "d_model"
 NARROW = {"num_layers": 2, "d_model": 128, "num_heads": 4, "d_kv": 32, "d_ff": 512}
 QUICK = {**NARROW, "dropout_rate": 0.0}

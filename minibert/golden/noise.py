@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels
+from minibert import kernels, ops
 from minibert.golden.draws import Draws
 from minibert.pairs import PAIRS, SUMMED
 from minibert.signatures import Spec, parse
@@ -76,6 +76,7 @@ PRECISIONS = {"float32": (_float32, 2.0**-24), "bfloat16": (_bfloat16, 2.0**-9),
 
 # ---- The same function, otherwise ------------------------------------------------------------------------------------
 EXACT = {"embedding", "gather", "split_heads", "merge_heads"}  # move numbers, round nothing
+WIDER = {"attention": {"bias": "(b,h,t,s)"}}  # arguments that may have an axis where their Specs have 1
 
 
 def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Callable[[], Observer]:
@@ -89,13 +90,14 @@ def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Ca
             return f(*args, **{**constants, SUMMED[name]: dict([first, *others])})
         if name in PAIRS:
             given = {**dict(zip(parameters(name), args, strict=False)), **constants}
-            count = sum(given.get(key) is not None for key in parameters(name)[: len(PAIRS[name].arguments)])
+            first = parameters(name)[: len(PAIRS[name].arguments)]
+            shapes = {key: np.shape(given[key]) for key in first if given.get(key) is not None}
             if PAIRS[name].spelled:
                 given = PAIRS[name].spelled(**given)
             if name in EXACT:
                 y, cache = f(**given)
                 return rounding(y), cache
-            return _forward(f, name, _rounded(given, rounding), count, draws, rounding)
+            return _forward(f, name, _rounded(given, rounding), shapes, draws, rounding)
         name = name.removesuffix("_backward")
         if name in PAIRS:
             dy, c = _rounded(args[0], rounding), args[1]
@@ -119,12 +121,15 @@ def _rounded(value: Any, rounding: Callable[[Array], Array]) -> Any:
     return rounding(np.asarray(value, np.float32)) if real else value
 
 
-def _forward(f: Callable, name: str, given: dict, count: int, draws: Draws, rounding: Callable) -> tuple[Array, dict]:
-    """(y, cache) of an op in a drawn way. The cache holds what `_backward` needs to go the same way back, count: how
-    many arguments were given that get a gradient; and what others read in one: arguments, constants and parts.
+def _forward(
+    f: Callable, name: str, given: dict, shapes: dict[str, tuple], draws: Draws, rounding: Callable
+) -> tuple[Array, dict]:  # fmt: skip
+    """(y, cache) of an op in a drawn way. The cache holds what `_backward` needs to go the same way back, shapes: of
+    the arguments as given that get a gradient; and what others read in one: arguments, constants and parts.
     """
     pair = PAIRS[name]
     specs = {**dict(zip(parameters(name), pair.arguments, strict=False)), **pair.data}
+    specs |= {key: parse(text) for key, text in WIDER.get(name, {}).items()}
     axes = {key: _axes(spec, given[key]) for key, spec in specs.items() if isinstance(given.get(key), np.ndarray)}
     orders = _orders(axes, given, draws)
     moved = dict(given)
@@ -147,7 +152,7 @@ def _forward(f: Callable, name: str, given: dict, count: int, draws: Draws, roun
         shown = {part: inner[part] for part in pair.parts.specs if part in inner}
         letters = {part: _axes(parse(pair.parts.specs[part]), array) for part, array in shown.items()}
         seen |= {part: _unmoved(array, letters[part], orders).astype(np.float32) for part, array in shown.items()}
-    return y, {**seen, **given, "way": (way, inner, orders, axes, result, moved), "count": count}
+    return y, {**seen, **given, "way": (way, inner, orders, axes, result, moved), "shapes": shapes}
 
 
 def _backward(f: Callable, name: str, dy: Any, c: dict, draws: Draws) -> Any:
@@ -162,11 +167,13 @@ def _backward(f: Callable, name: str, dy: Any, c: dict, draws: Draws) -> Any:
         got = OTHER_BACKWARD[name](f, dy, inner, given)
     else:
         got = f(dy, inner)
-    got = got[: c["count"]] if isinstance(got, tuple) else got  # of what a mask comes to there is no gradient
+    shapes = c["shapes"]
+    got = got[: len(shapes)] if isinstance(got, tuple) else got  # of what a mask comes to there is no gradient
     names = iter(parameters(name))
 
     def back(part: Any, key: str) -> Any:
-        return _unmoved(np.asarray(part), axes[key], orders).astype(np.float32)
+        whole = _unmoved(np.asarray(part), axes[key], orders)
+        return ops.summed(whole, shapes.get(key, whole.shape)).astype(np.float32)  # a bias was one with the mask
 
     def named(part: Any) -> Any:
         if isinstance(part, dict):

@@ -18,6 +18,7 @@ offer the same:
                             modules: the same numbers, for traces. c["loss"] is the cache of the op that gives the loss
     loss_backward(dloss, c) -> (dh, g, dtable)
     count(labels)           how many targets there are
+    asked(labels)           optional: the targets, where they are not the text's own tokens alone ("unigram")
     right(c)                `layers.Right` of its predictions
     predict(h, p, *, table, **constants)
                             optional: logits for h as it is, where they can be told from it alone

@@ -85,6 +85,11 @@ def count(labels: Tree) -> float:
     return float((labels["labels"] != IGNORED).sum())
 
 
+def asked(labels: Tree) -> Array:
+    """The labels of these places."""
+    return labels["labels"][labels["labels"] != IGNORED]
+
+
 def right(c: Tree) -> layers.Right:
     return layers.right(c["loss"])
 

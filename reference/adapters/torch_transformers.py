@@ -12,6 +12,7 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from types import MethodType
 
 import torch
 import transformers
@@ -19,10 +20,12 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
+from transformers.optimization import Adafactor
 
 MODELS = {
     **dict.fromkeys(("bert", "bert_wwm", "macbert"), "BertForPreTraining"), "bert_wwm_ext": "BertForMaskedLM",
     "roberta": "RobertaForMaskedLM", "albert": "AlbertForPreTraining", "gpt2": "GPT2LMHeadModel",
+    "t5": "T5ForConditionalGeneration",
     "generator": "ElectraForMaskedLM", "discriminator": "ElectraForPreTraining",
 }  # fmt: skip
 SEEN, KEEP, CALLS = {}, {}, Counter()  # of the pass in progress: what hooks saw, dropout masks, calls of each module
@@ -74,10 +77,21 @@ def network(role, start, config, weights):
     if start == "generator.":
         sizes = ("hidden_size", "num_attention_heads", "intermediate_size")
         fields |= {name: max(1, round(config[name] * config["generator_size"])) for name in sizes}
+    if role == "t5":  # today's classes tie the tables whatever is said, and take this for the scale of the logits
+        scaled, said = config["tie_word_embeddings"], config["scale_decoder_outputs"]
+        fields["scale_decoder_outputs"] = fields["tie_word_embeddings"] = scaled if said is None else said
     model = kind(kind.config_class(**fields, attn_implementation="recorded")).eval()
+    if "lm_head.weight" in weights:
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    for norm in (module for module in model.modules() if type(module).__name__ == "T5LayerNorm"):
+        norm.forward = MethodType(rms_norm, norm)  # theirs takes the mean square in float32
     own = {name.removeprefix(start): value for name, value in weights.items() if name.startswith(start)}
     assert not model.to(next(iter(own.values())).dtype).load_state_dict(own, strict=False).unexpected_keys
     return model
+
+
+def rms_norm(norm, x):
+    return norm.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon))
 
 
 def observed(module, args, output):
@@ -103,15 +117,17 @@ def note(name, value):
     return value
 
 
-def attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kwargs):
+def attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, position_bias=None, **kwargs):
     scores = note(called(module, ".scores"), query @ key.transpose(2, 3) * (scaling or query.size(-1) ** -0.5))
+    scores = scores if position_bias is None else scores + position_bias
     if attention_mask is not None:
         lowest = torch.finfo(scores.dtype).min if module.mask_constant == "min" else float(module.mask_constant)
         scores = scores + attention_mask.clamp(min=lowest)
     probs = note(called(module, ".probs"), scores.softmax(-1))
     drop = getattr(module, "attention_dropout", getattr(module, "attn_dropout", None)) or module.dropout
-    keep = KEEP.get(called(drop))
-    dropped = probs if keep is None else probs * keep / (1 - drop.p)
+    name, rate = (called(module, ".dropout"), drop) if isinstance(drop, float) else (called(drop), drop.p)
+    keep = KEEP.get(name)
+    dropped = probs if keep is None else probs * keep / (1 - rate)
     context = note(called(module, ".context"), (dropped @ value).transpose(1, 2).flatten(2))
     return context.unflatten(2, (query.shape[1], -1)), probs
 
@@ -123,14 +139,18 @@ def traced(models, batch, config):
     KEEP.update({name.removeprefix("dropout/"): keep for name, keep in batch.items() if name.startswith("dropout/")})
     spellings = (("input_mask", "attention_mask"), ("segment_ids", "token_type_ids"))
     mask, types = (batch.get(ours, batch.get(theirs)) for ours, theirs in spellings)
+    others = {name: batch[name] for name in ("decoder_input_ids", "decoder_attention_mask") if name in batch}
+    others |= {} if types is None else {"token_type_ids": types}
     terms, factors = {}, {}
     for AT[0], model in models.items():
         given = batch["input_ids"], batch.get("replaced_labels")
         ids, labels = replaced(batch) if AT[0] == "discriminator." else given
-        out = model(ids, attention_mask=mask, token_type_ids=types)
+        out = model(ids, attention_mask=mask, **others)
         logits = out.get("prediction_logits", out.get("logits"))
-        if "labels" in batch:  # -100: nothing is asked
-            terms["next_token"] = cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten())
+        if "labels" in batch:  # -100: nothing is asked; a decoder with a source has read what stands before each
+            ahead = 0 if "decoder_input_ids" in batch else 1
+            logits, asked = logits[:, : logits.shape[1] - ahead], batch["labels"][:, ahead:]
+            terms["next_token"] = cross_entropy(logits.flatten(0, 1), asked.flatten())
             continue
         if labels is not None:
             each = binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
@@ -166,8 +186,11 @@ def replaced(batch):
 
 
 def trained(models, parameters, batches, facts):
-    """The state after the case's steps: BERT's Adam (no bias correction) or AdamW, eps beside the root in both."""
+    """The state after the case's steps: BERT's Adam (no bias correction) or AdamW, eps beside the root in both; or
+    transformers' Adafactor, without its moments, as it is beside T5.
+    """
     plan, found = facts["optimizer"], {}
+    factored = Adafactor(parameters.values(), lr=1.0, relative_step=False) if plan["name"] == "adafactor" else None
     s, warmup, total, released = plan["first_step"], plan["warmup"], plan["total"], plan["name"] == "bert_adam"
     slots = ("adam_m", "adam_v") if released else ("exp_avg", "exp_avg_sq")
     moments = {f"{slot}.{name}": torch.zeros_like(p) for slot in slots for name, p in parameters.items()}
@@ -177,11 +200,18 @@ def trained(models, parameters, batches, facts):
         loss = traced(models, batches[(k - 1) % len(batches)], facts["config"])["loss"]
         loss.backward()
         falling = 1 - s / total if plan["schedule"] == "bert" else (total - s) / (total - warmup)
-        rate, s = plan["learning_rate"] * (s / warmup if s < warmup else max(0.0, falling)), s + 1
+        rising = 1 if factored else s / warmup
+        falling = (max(1, warmup) / max(s, warmup, 1)) ** 0.5 if factored else falling
+        rate, s = plan["learning_rate"] * (rising if s < warmup else max(0.0, falling)), s + 1
         norm = torch.sqrt(sum((p.grad**2).sum() for p in parameters.values()))
         eps, fix1, fix2 = (1e-6, 1, 1) if released else (1e-8, 1 - 0.9**k, 1 - 0.999**k)
+        if factored:
+            for p in parameters.values():
+                p.grad *= plan["clip_norm"] / norm.clamp(min=plan["clip_norm"])
+            factored.param_groups[0] |= {"lr": rate}
+            factored.step()
         with torch.no_grad():
-            for name, p in parameters.items():
+            for name, p in parameters.items() if not factored else ():
                 g = p.grad * plan["clip_norm"] / norm.clamp(min=plan["clip_norm"])
                 m, v = (moments[f"{slot}.{name}"] for slot in slots)
                 m.mul_(0.9).add_(0.1 * g)
@@ -190,7 +220,8 @@ def trained(models, parameters, batches, facts):
                 p -= rate * (m / fix1 / ((v / fix2).sqrt() + eps) + decay * p)
         if k in facts["steps"]:
             rate = torch.tensor(rate, dtype=torch.float64)
-            state = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, **parameters, **moments}
+            state = {"loss": loss, "learning_rate": rate, "gradient_norm": norm, **parameters}
+            state |= {} if factored else moments
             found |= {f"steps/{k}/{name}": value.detach().clone() for name, value in state.items()}
     return found
 

@@ -10,6 +10,7 @@ text say something about the direction of an effect, nothing about its size in p
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import json
 import statistics
@@ -25,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 import minibert
-from minibert import corpus, data, inference, pretraining, training
-from minibert.families import electra
+from minibert import batches, corpus, data, inference, pretraining, training
+from minibert.corruption import spans, translation
+from minibert.families import electra, t5
 
 
 class Arm(NamedTuple):
@@ -43,6 +45,7 @@ class Experiment(NamedTuple):
 
     held_out: further held-out rows of the same text, by name, as options that differ from the arm's: every arm answers
     them all, and their figures are "on.NAME.terms.masked_lm". probe: also "probe.accuracy", "probe.majority" (`probe`).
+    tuned: so many further updates, for "tuned.terms.next_token" (`tuned`).
     """
 
     claim: str
@@ -51,6 +54,7 @@ class Experiment(NamedTuple):
     arms: list[Arm]
     held_out: Mapping[str, dict[str, Any]] = MappingProxyType({})
     probe: bool = False
+    tuned: int = 0
 
 
 def products(config: electra.Config, tokens: int, slots: int) -> int:
@@ -73,6 +77,27 @@ def _equal_compute(steps: int, tokens: int = 64, slots: int = 9) -> int:
     sizes = {**electra.QUICK, "vocab_size": 4000}
     joint, alone = (products(electra.Config(**sizes, role=role), tokens, slots) for role in ("joint", "generator"))
     return round(steps * joint / alone)
+
+
+def _written(rate: float = 0.15, mean: float = 3.0, objective: str = "random-spans", steps: int = 3000) -> Arm:
+    """T5 with this objective, and as many steps as cost what `steps` of spans of 15 % with mean length 3 do."""
+    config = t5.Config(**{**t5.QUICK, "vocab_size": 1000})
+    _, short = spans.lengths(64, 0.15, 3.0)
+    wrote = spans.lengths(64, rate, mean)[1]
+    read, wrote = {"random-spans": (64, wrote), "prefix-lm": (32, 32)}.get(objective, (64, 64))
+    own, due = (_products_of_t5(config, *sizes) for sizes in ((read, wrote), (64, short)))
+    label = objective if objective != "random-spans" else f"spans, {rate:.0%}, mean {mean:g}"
+    options = {"objective": objective, "rate": rate, "mean_span": mean, "steps": round(steps * due / own)}
+    return Arm(label, "t5", {}, options)
+
+
+def _products_of_t5(config: t5.Config, read: int, written: int) -> int:
+    """Multiply-adds of the matrix products for a row of so many tokens, in training."""
+    d, inner, f = config.d_model, config.num_heads * config.d_kv, config.d_ff
+    encoder = read * (4 * d * inner + 2 * d * f) + 2 * read * read * inner
+    decoder = written * (6 * d * inner + 2 * d * f) + 2 * read * d * inner + 2 * written * (written + read) * inner
+    head = written * d * config.vocab_size
+    return 3 * (config.num_layers * encoder + t5.depth(config, "decoder") * decoder + head)
 
 
 # masking: with 0.7 of the text held out a run goes some 15 times over the rest, so that fixed masks are seen again
@@ -115,7 +140,21 @@ EXPERIMENTS = {
         ],
         probe=True,
     ),
-}
+    # their own losses answer different questions, so every arm then learns one task, on the same rows: to write a
+    # sentence of which capitals and punctuation were taken away
+    "objectives": Experiment(
+        "T5's objectives at equal compute, by what they are worth to another task (arXiv 1910.10683, tables 4 to 7)",
+        ("tuned.terms.next_token", "tuned.accuracies.next_token"),
+        {"vocab_size": 1000, "held_out": 0.3},
+        [
+            _written(),
+            _written(objective="prefix-lm"), _written(objective="bert-style"), _written(objective="deshuffling"),
+            _written(rate=0.1), _written(rate=0.25), _written(rate=0.5), _written(mean=2.0), _written(mean=5.0),
+            Arm("untrained", "t5", {}, {"steps": 1, "learning_rate": 0.0}),
+        ],
+        tuned=400,
+    ),
+}  # fmt: skip
 
 
 def outcome(experiment: Experiment, arm: Arm, options: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -126,6 +165,7 @@ def outcome(experiment: Experiment, arm: Arm, options: dict[str, Any], seed: int
         last = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
         further = {"on": {name: measured(run, changes) for name, changes in experiment.held_out.items()}}
         further |= {"probe": probe(run)} if experiment.probe else {}
+        further |= {"tuned": tuned(run, experiment.tuned)} if experiment.tuned else {}
         return {**json.loads((run / "report.json").read_bytes()), **further, "seconds": json.loads(last)["seconds"]}
 
 
@@ -160,6 +200,42 @@ def probe(run: Path, fewest: int = 20, most: int = 60, ridge: float = 0.01) -> d
     majority = np.bincount(asked).max() / len(asked)
     right = float((scores.argmax(1) == asked).mean())
     return {"accuracy": right, "majority": float(majority), "classes": len(documents), "asked": len(asked)}
+
+
+def tuned(run: Path, steps: int) -> dict[str, Any]:
+    """Held-out figures of a run's model after further updates, by its family's rule, on sentences without capitals and
+    punctuation: it writes the sentence as it was. The rows follow from the seed and the vocabulary.
+    """
+    model, record = minibert.load(run), json.loads((run / "run.json").read_bytes())
+    options, own = pretraining.options_of(model.module, record["options"])
+    texts = corpus.split(corpus.default_documents(), options.held_out, options.seed)
+    train, held_out = (restored(model.tokenizer, part, own.seq_length) for part in texts)
+    usual, _ = pretraining.options_of(model.module, model.module.DEFAULTS)
+    plan = dataclasses.replace(usual, steps=steps, seed=options.seed).plan(1, steps)
+
+    def batch(step: int) -> list[dict[str, Any]]:
+        rows = training.order(step, plan.batch_size, batches.count(train), plan.seed)
+        parts = np.split(batches.by_length(model.module, model.config, {k: v[rows] for k, v in train.items()}), 2)
+        return [batches.taken(model.module, model.config, train, rows[part]) for part in parts]
+
+    training.fit(model, plan, run / "tuned", batch)
+    return training.evaluation(model, held_out, seed=options.seed)
+
+
+def restored(tokenizer: Any, part: Any, length: int) -> dict[str, np.ndarray]:
+    """Rows of the sentences that fit: input_ids, attention_mask (N, T), labels (N, T), </s> behind both."""
+    end, pairs = tokenizer.eos_id, []
+    for sentence in (sentence for document in part for sentence in document):
+        both = [[*tokenizer.ids(text), end] for text in (translation.plain(sentence), sentence)]
+        if max(map(len, both)) <= length:
+            pairs.append(both)
+    ids, labels = (np.full((len(pairs), length), fill, np.int32) for fill in (tokenizer.pad_id, -100))
+    for row, (source, target) in enumerate(pairs):
+        ids[row, : len(source)], labels[row, : len(target)] = source, target
+    sizes = np.array([len(source) for source, _ in pairs])
+    there = (np.arange(length) < sizes[:, None]).astype(np.int32)
+    return {"input_ids": ids, "attention_mask": there, "labels": labels,
+            "decoder_attention_mask": (labels != -100).astype(np.int32)}  # fmt: skip
 
 
 def figure(report: dict[str, Any], column: str) -> float | None:

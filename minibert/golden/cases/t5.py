@@ -15,16 +15,17 @@ SIZES = {
     "relative_attention_num_buckets": 8, "relative_attention_max_distance": 10,
 }  # fmt: skip
 LEAST = 4
-LONG = {"B": 2, "T": 9, "S": 9}
+LONG = {"B": 2, "T": 9, "S": 8}
+DECAYLESS = {**ADAFACTOR, "weight_decay": 0.0}
 GOING_ON = {"eos_token_id": 11}
 RUNS = {"greedy": {}, "beams": {"num_beams": 3, "length_penalty": 0.6, "no_repeat_ngram_size": 2}}
 CASES = {
-    "published": published("pre-norm, RMS norm, relative positions, one table", "t5", seed=80, optimizer=ADAFACTOR,
+    "published": published("pre-norm, RMS norm, relative positions, one table", "t5", seed=82, optimizer=DECAYLESS,
                            dims=LONG, low=None),
     "probe": beside("version 1.1, every config field away from its default, dropout masks drawn", "t5", seed=81,
                     dropout=True, low=None, dims=LONG, config=families.family("t5").PROBE),
     "generation": CaseRecipe("sources of unequal length: logits token by token, greedy, beams", "t5", kind="generation",
-                             seed=82, dims={"B": 3, "T": 5}, steps=(), config=GOING_ON, runs=RUNS),
+                             seed=80, dims={"B": 3, "T": 5}, steps=(), config=GOING_ON, runs=RUNS),
 }  # fmt: skip
 
 
