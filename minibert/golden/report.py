@@ -44,8 +44,14 @@ class Report(NamedTuple):
     @property
     def variant(self) -> str | None:
         """The acceptable variant that the candidate computes, where that explains it."""
-        named = self.diagnosis is not None and self.diagnosis.kind == "variant"
-        return "; ".join(str(found) for found in self.diagnosis.mistakes) if named else None
+        return "; ".join(map(str, self.diagnosis.mistakes)) if self.verdict == "variant" else None
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a word: "right", or the kind of the diagnosis; "explained", too, by wrong tensors alone."""
+        if self.diagnosis is not None:
+            return self.diagnosis.kind
+        return "right" if not self.code else "explained" if self.mixups else "unknown"
 
     @property
     def claim(self) -> dict[str, Any]:
@@ -318,6 +324,8 @@ def fields(report: Report) -> dict[str, Any]:
         "case": claimed["case"],
         "candidate": {"source": report.source, **claimed["candidate"]},
         "dtype": report.dtype,
+        "verdict": report.verdict,
+        "mistakes": [] if diagnosis is None else [_json_found(found) for found in diagnosis.mistakes],
         "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
         "first_divergence": None if report.first is None else _json_row(report.first),
         "diagnosis": None
@@ -326,6 +334,7 @@ def fields(report: Report) -> dict[str, Any]:
             "kind": diagnosis.kind,
             "mistakes": [str(found) for found in diagnosis.mistakes],
             "ratio": _json(diagnosis.ratio),
+            "unexplained": diagnosis.unexplained,
             "text": list(diagnosis.lines),
         },
         "level": claimed["level"],
@@ -343,6 +352,12 @@ def fields(report: Report) -> dict[str, Any]:
 
 def _json_row(row: Row) -> dict[str, Any]:
     return {**{name: _json(value) for name, value in row._asdict().items()}, "verdict": row.verdict}
+
+
+def _json_found(found: Any) -> dict[str, Any]:
+    """A mistake; of what has no entry the id is None."""
+    id = found.id if found.listed else None
+    return {"id": id, "where": found.mutant.where, "what": found.mutant.what, "exact": found.exact}
 
 
 def _json(value: Any) -> Any:
