@@ -56,7 +56,8 @@ class Report(NamedTuple):
     @property
     def claim(self) -> dict[str, Any]:
         """See `levels.claim`."""
-        return levels.claim(self.case, self.candidate, self.dtype, self.levels, self.first, self.variant)
+        claimed = levels.claim(self.case, self.candidate, self.dtype, self.levels, self.first, self.variant)
+        return {**claimed, "agrees": claimed["agrees"] and not self.strange}
 
     @property
     def ruled_out(self) -> list[str]:

@@ -20,6 +20,7 @@ WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 OUTER = ("model", "net", "network", "self", "params", "variables")  # before a whole name
 LEAVES = {"kernel": "weight", "gamma": "weight", "scale": "weight", "embedding": "weight", "beta": "bias"}
 STARS = ("*", "{}", "N", "n", "i", "all", "stack")  # in the place of a layer's number
+SPELLINGS = (("query", "key", "value"), ("q", "k", "v"), ("Q", "K", "V"))
 LONGEST = 300  # letters of a name that is not taken as it is
 NEAR_END = 9  # parts of a name, with the signs between them, among which query, key and value are looked for
 FUSED = re.compile(r"qkv|query_key_value|in_proj|c_attn|kqv", re.IGNORECASE)
@@ -105,12 +106,15 @@ def pieces(stored: Mapping[str, Stored], case: Any, names: Names) -> tuple[list[
 
 
 class _Finder:
+    """Finds what a name means that the case does not have. known: (section, name) -> key; layers: (section, name
+    without its number) -> number -> key; triples: (section, layer, leaf) -> keys of query, key and value; bases: what
+    the names of outputs begin with; done: names that were joined with others before them.
+    """
+
     def __init__(self, case: Any, stored: Mapping[str, Stored], names: Names):
         self.stored, self.names = stored, names
         self.axes = Axes(case)
-        self.known = {tuple(key.partition("/")[::2]): key for key in case.entries if not key.startswith("steps/")}
-        steps = (key for key in case.entries if key.startswith("steps/"))
-        self.known |= {(key[: SECTION.match(key).end()], key[SECTION.match(key).end() + 1 :]): key for key in steps}
+        self.known = {apart(key): key for key in case.entries}
         self.bases = {name.partition(".")[0] for section, name in self.known if section == "forward" and "." in name}
         self.layers: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
         self.triples: dict[tuple[str, str, str], list[tuple[str, ...]]] = defaultdict(list)
@@ -118,11 +122,10 @@ class _Finder:
             numbers = [part for part in name.split(".") if part.isdigit()]
             if len(numbers) == 1 and "@" not in name:
                 self.layers[section, _numberless(name)][int(numbers[0])] = key
-            for q, k, v in (("query", "key", "value"),):
-                three = tuple(re.sub(rf"\b{q}\b", other, name) for other in (q, k, v))
-                if three[1] != name and all((section, one) in self.known for one in three[1:]):
-                    keys = tuple(self.known[section, one] for one in three)
-                    self.triples[section, _layer(name), _leaf(name)].append(keys)
+            three = [re.sub(r"\bquery\b", other, name) for other in SPELLINGS[0]]
+            if three[1] != name and all((section, one) in self.known for one in three[1:]):
+                keys = tuple(self.known[section, one] for one in three)
+                self.triples[section, _layer(name), _leaf(name)].append(keys)
         self.done: set[str] = set()
 
     def plain(self, name: str) -> list[Piece] | None:
@@ -182,15 +185,11 @@ class _Finder:
         """The three names, of which this is one, that differ as query, key and value do."""
         parts = re.split(r"([./])", name)
         for n, part in [*enumerate(parts)][-NEAR_END:]:
-            for q, k, v in (("query", "key", "value"), ("q", "k", "v"), ("Q", "K", "V")):
-                for one in (q, k, v):
-                    if one not in part:
-                        continue
-                    whole = [*parts[:n], part.replace(one, "\0", 1), *parts[n + 1 :]]
-                    three = tuple("".join(whole).replace("\0", each) for each in (q, k, v))
-                    if all(each in self.stored for each in three) and len({*three}) == 3:
-                        shapes = {self.stored[each].shape for each in three}
-                        return three if len(shapes) == 1 else None
+            for each_of, one in ((three, one) for three in SPELLINGS for one in three if one in part):
+                whole = [*parts[:n], part.replace(one, "\0", 1), *parts[n + 1 :]]
+                three = tuple("".join(whole).replace("\0", each) for each in each_of)
+                if all(each in self.stored for each in three):
+                    return three if len({self.stored[each].shape for each in three}) == 1 else None
         return None
 
     def _cleaned(self, name: str) -> list[tuple[str, str, str]]:

@@ -1,11 +1,14 @@
 """Dumps that lie otherwise than the case: recognised by what they hold, said, and judged all the same."""
 
+import json
 import re
 from functools import cache
 
 import numpy as np
 import pytest
 
+from minibert import cli
+from minibert.checkpoint import safetensors
 from minibert.golden import candidate, compare
 from minibert.golden import case as cases
 from minibert.golden.numpy_files import Stored
@@ -382,3 +385,26 @@ def test_names_in_a_map_may_mean_whole_stacks(tmp_path):
     names = candidate.read_names(tmp_path / "m.json", golden(BERT))
     held = candidate.matched(stored({"forward/layers/out": array}), golden(BERT), names)
     assert set(held.tensors) == {key.format(i) for i in (0, 1)}
+
+
+def test_the_command_says_how_a_dump_was_read(tmp_path, capsys):
+    """In lines, and in JSON; what was not taken as if it was not given; a declared layout is obeyed."""
+    held = stacked()(keras_kernels(parts(computed(BERT), hold("gradients"))))
+    held["gradients/mine"] = np.zeros(3)
+    held = {key: array for key, array in held.items() if not re.search(r"self\.(query|key|value)\.weight", key)}
+    held["gradients/bert.encoder.layer.0.qkv.weight"] = np.random.default_rng(0).standard_normal((36, 12))
+    safetensors.write(tmp_path / "c.safetensors", {key: np.ascontiguousarray(a, np.float32) for key, a in held.items()})
+    found = tmp_path / "c.json"
+    command = ["check", BERT, str(tmp_path / "c.safetensors"), "--json", str(found)]
+    assert cli.main(command) == 0
+    told = capsys.readouterr().out
+    assert "layer stack (2, 3, 4, 12) in one tensor: read transposed, as (heads, head size, out): 1 tensor" in told
+    assert "unknown to the case, not compared: 1 ('gradients/mine')" in told
+    assert "not taken: 'gradients/bert.encoder.layer.0.qkv.weight'" in told
+    assert "L5 gradients      not claimed: tensors missing, such as " in told
+    facts = json.loads(found.read_text(encoding="utf-8"))
+    assert len(facts["not_taken"]) == 1
+    ways = {way["read"]: way["names"] for way in facts["layouts"]}
+    assert "gradients/bert.encoder.layer.attention.output.dense.weight" in {n for names in ways.values() for n in names}
+    assert cli.main([*command, "--layout", "torch", "--seconds", "0"]) == 1
+    assert "wrong shape" in capsys.readouterr().out
