@@ -408,3 +408,12 @@ def test_the_command_says_how_a_dump_was_read(tmp_path, capsys):
     assert "gradients/bert.encoder.layer.attention.output.dense.weight" in {n for names in ways.values() for n in names}
     assert cli.main([*command, "--layout", "torch", "--seconds", "0"]) == 1
     assert "wrong shape" in capsys.readouterr().out
+
+
+def test_one_kind_of_kernel_may_be_turned_in_every_layer():
+    """By an adapter that turns some itself; a square one, of which nothing but its contents tells, may not."""
+    held = parts(computed(BERT), hold("gradients"))
+    for name, due in (("intermediate.dense.weight", set()), ("attention.output.dense.weight", {
+            f"gradients/bert.encoder.layer.{i}.attention.output.dense.weight" for i in (0, 1)})):  # fmt: skip
+        given = {key: array.T if key.endswith(f".{name}") else array for key, array in held.items()}
+        assert set(judged(BERT, given)[1]) == due
