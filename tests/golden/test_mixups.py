@@ -160,13 +160,12 @@ def test_it_is_named_as_what_it_is(mixup):
         assert how in (None, one.how)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_is_right_or_wrong_by_itself_is_no_other_tensor(dtype):
-    """Numbers off by a factor, moved, constant, noise; in bfloat16, whose floors are wide, too."""
+def test_what_is_wrong_by_itself_is_no_other_tensor():
+    """Numbers off by a factor, moved, constant, noise; in bfloat16, whose floors are wide."""
     rng = np.random.default_rng(0)
     changes = (lambda a: 2 * a, lambda a: a + 1, np.zeros_like, lambda a: rng.standard_normal(a.shape))
     for change in changes:
-        assert not found(BERT, {key: change(array) for key, array in computed(BERT).items()}, dtype)
+        assert not found(BERT, {key: change(array) for key, array in computed(BERT).items()}, "bfloat16")
 
 
 def checked(name, tensors, folder, **options):
