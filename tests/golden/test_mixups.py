@@ -187,6 +187,16 @@ def test_the_report_says_it_and_looks_for_no_mistake(tmp_path):
     assert "the wrong tensor" in report.page(got)
 
 
+def test_what_follows_may_be_wrong_as_well(tmp_path):
+    """Then it may have been computed so, and a mistake is looked for."""
+    held = {"forward/bert.pooler": computed(BERT)["forward/bert.pooler.dense"],
+            "forward/cls.seq_relationship": computed(BERT)["forward/cls.seq_relationship"] * 2}  # fmt: skip
+    got = checked(BERT, held, tmp_path, seconds=0)
+    assert got.diagnosis.kind != "right"
+    said = "given, or computed, was another tensor:\n  forward/bert.pooler is forward/bert.pooler.dense"
+    assert said in "\n".join(report.table(got))
+
+
 def test_names_that_match_nothing_are_no_right_end(tmp_path):
     """Gradients are right; of the outputs none has a known name, so nothing is known of them."""
     held = {re.sub("^forward/", "forward/mine_", key): array for key, array in computed(BERT).items()
