@@ -129,14 +129,15 @@ class _Finder:
         self.done: set[str] = set()
 
     def plain(self, name: str) -> list[Piece] | None:
-        """Wrappers, separators or leaves are otherwise."""
+        """Wrappers, separators or leaves are otherwise; what has to be added is a guess, which the shape bears out."""
         for section, other, how in self._cleaned(name):
-            if (section, other) in self.known:
-                return [Piece((name,), (self.known[section, other],), self.stored[name], how)]
+            key = self.known.get((section, other))
+            if key and ("before it" not in how or self.axes.readings((key,), self.stored[name].shape)):
+                return [Piece((name,), (key,), self.stored[name], how)]
         return None
 
     def stacked(self, name: str) -> list[Piece] | None:
-        """The layers lie in one tensor."""
+        """The layers lie in one tensor; without a star for their number that is a guess, which the shape bears out."""
         for section, other, how in self._cleaned(name):
             parts = [part for part in other.split(".") if part not in STARS]
             held = self.layers.get((section, ".".join(parts)), {})
@@ -144,8 +145,9 @@ class _Finder:
             if held and axis is not None:
                 whole = self.stored[name]._replace(load=cache(self.stored[name].load))
                 told = f"layer stack {self.stored[name].shape} in one tensor" + (f", {how}" if how else "")
-                return [Piece((name,), (held[n],), _slice(whole, axis, i), told)
-                        for i, n in enumerate(sorted(held))]  # fmt: skip
+                pieces = [Piece((name,), (held[n],), _slice(whole, axis, i), told) for i, n in enumerate(sorted(held))]
+                if len(parts) < len(other.split(".")) or self.axes.readings(pieces[0].keys, pieces[0].stored.shape):
+                    return pieces
         return None
 
     def fused(self, name: str) -> list[Piece] | None:

@@ -417,3 +417,11 @@ def test_one_kind_of_kernel_may_be_turned_in_every_layer():
             f"gradients/bert.encoder.layer.{i}.attention.output.dense.weight" for i in (0, 1)})):  # fmt: skip
         given = {key: array.T if key.endswith(f".{name}") else array for key, array in held.items()}
         assert set(judged(BERT, given)[1]) == due
+
+
+def test_a_name_that_is_guessed_has_to_fit():
+    """A head's outputs called as a loss is behind its first part are no loss of a wrong shape."""
+    logits = computed(BERT)["forward/cls.predictions"]
+    found, wrong = judged(BERT, {"forward/loss": computed(BERT)["forward/loss"], "forward/masked_lm": logits})
+    assert (wrong, found.unknown) == ({}, ["forward/masked_lm"])
+    assert not judged(BERT, {"forward/masked_lm": computed(BERT)["forward/loss.masked_lm"]})[1]
