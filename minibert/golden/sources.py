@@ -14,6 +14,7 @@ from minibert import families
 from minibert.config import require, shown
 from minibert.golden.axes import Axes
 from minibert.golden.numpy_files import Stored
+from minibert.golden.unmoved import SLOTS
 
 SECTION = re.compile(r"(forward|gradients|inputs|weights|steps(/\d+)?)")
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # anywhere in a name
@@ -217,7 +218,9 @@ class _Finder:
             found.append((section, ".".join(parts), lost))
             for base in self.bases:
                 added = f"with {base}. before it"
-                found.append((section, ".".join([base, *parts]), f"{lost}, {added}" if lost else added))
+                slot = parts[:1] if parts[0] in SLOTS else []
+                with_base = ".".join([*slot, base, *parts[len(slot) :]])
+                found.append((section, with_base, f"{lost}, {added}" if lost else added))
             if parts[0] not in OUTER:
                 break
             out, parts = [*out, parts[0]], parts[1:]
@@ -225,7 +228,7 @@ class _Finder:
 
 
 def _slotless(name: str) -> str:
-    return name.partition(".")[2] if name.partition(".")[0] in ("adam_m", "adam_v", "exp_avg", "exp_avg_sq") else name
+    return name.partition(".")[2] if name.partition(".")[0] in SLOTS else name
 
 
 def _numberless(name: str) -> str:

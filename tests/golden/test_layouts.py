@@ -242,8 +242,8 @@ LAYOUTS = {
     "_orig_mod. inside names": (BERT, hold("forward", "gradients"), renamed(
         lambda name: re.sub(r"(layer\.\d)", r"\1._orig_mod", name)), "without _orig_mod."),
     "model.module. before names": (BERT, hold("forward"), renamed(lambda name: f"model.module.{name}"), "without"),
-    "no bert. before names": (BERT, hold("forward", "gradients"), renamed(lambda name: name.removeprefix("bert.")),
-                              "with bert. before it"),
+    "no bert. before names": (BERT, hold("forward", "gradients", "steps"), renamed(
+        lambda name: re.sub(r"\bbert\.", "", name)), "with bert. before it"),
     "a port's names of leaves": (BERT, hold("gradients"), lambda tensors: turned({
         key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         .replace("dense.weight", "dense.kernel").replace(".", "/"): array for key, array in turned(turned(
