@@ -67,12 +67,15 @@ def summed(
 ) -> Replacement:
     """The sum with tables counted otherwise than once, and after it norm and dropout in another order or left out."""
 
-    def embeddings(p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float) -> tuple[Array, Cache]:
-        c: Cache = {"tables": {}, "plain": p.get("norm")}
+    def embeddings(
+        p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float, scales: Any = None
+    ) -> tuple[Array, Cache]:
+        by = {name: weights.get(name, 1) * (scales or {}).get(name, 1) for name in ids}
+        c: Cache = {"tables": {}, "plain": p.get("norm"), "by": by}
         h: Any = 0
         for name, table_ids in ids.items():
             e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
-            h = h + e * weights.get(name, 1)
+            h = h + e * by[name]
         for step in after:
             if step == "norm" and "norm" in p:
                 h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
@@ -88,7 +91,7 @@ def summed(
             elif step == "dropout":
                 dy = ops.dropout_backward(dy, c["dropout"])
         for name, cache in c["tables"].items():
-            d = dy * weights.get(name, 1)
+            d = dy * c["by"][name]
             g[name] = ops.embedding_backward(d.sum(0) if cache["ids"].ndim == 1 else d, cache)
         return g
 
