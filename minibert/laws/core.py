@@ -212,7 +212,9 @@ def head_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
         heads = view.heads_of(own) or 1
         if heads < 2:
             continue
-        order = np.roll(np.arange(heads), 1 + i % (heads - 1))
+        order = np.roll(np.arange(heads), 1 if view.positions else 1 + i % (heads - 1))  # a table may be of all layers
+        for table in view.positions:
+            moves |= {table: (1, order), **dict.fromkeys(view.modules(table.removesuffix(".weight")), (-1, order))}
         width = len(view.p[f"{own}.query.weight"]) // heads
         entries = (order[:, None] * width + np.arange(width)).reshape(-1)
         for part in ("query", "key", "value"):
@@ -247,7 +249,9 @@ def hidden_unit_permutation(ask: Run, view: Parts, inputs: Tensors, config: Conf
     for own in view.feed_forwards:
         order = np.random.default_rng(0).permutation(len(view.p[f"{own}.in.weight"]))
         moves |= {f"{own}.in.weight": (0, order), f"{own}.in.bias": (0, order), f"{own}.out.weight": (1, order)}
-        moves |= dict.fromkeys(view.modules(f"{own}.in") | view.beside(own, "in", ".act"), (-1, order))
+        moves |= {f"{own}.gate.weight": (0, order), f"{own}.gate.bias": (0, order)}
+        units = view.modules(f"{own}.in") | view.modules(f"{own}.gate") | view.beside(own, "in", ".act", ".dropout")
+        moves |= dict.fromkeys(units, (-1, order))
     if not moves:
         raise Silent("there is no feed-forward of two layers")
     return _equivariance(ask, view, inputs, inputs, moves)
@@ -439,7 +443,8 @@ def tied_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Ans
     decoder = np.zeros_like(scattered)
     for head in view.of_tokens:
         d = _given(answer, f"gradients/{head.logits}").reshape(-1, rows)
-        decoder = decoder + d.T @ _given(answer, f"forward/{head.entered}").reshape(-1, width)
+        scale = view.module.terms(view.config)[head.term].constants.get("scale", 1.0)
+        decoder = decoder + scale * (d.T @ _given(answer, f"forward/{head.entered}").reshape(-1, width))
     got, both = _given(answer, f"gradients/{table}"), scattered + decoder
     pad = config.get("pad_token_id")
     if pad is not None and got.shape == both.shape:  # ports give its row the decoder's part alone [BERT-EMB-4]
@@ -680,6 +685,8 @@ def _of_tokens(view: Parts, key: str, value: np.ndarray, kept: np.ndarray, lengt
     if axes and len(value) == len(kept):  # (B, H, T, T), or of another sequence's on one side
         pairs = kept if len(axes) == 1 else kept[:, :, None] & kept[:, None, :]
         return np.moveaxis(value, axes, range(1, 1 + len(axes)))[pairs]
+    if value.ndim == 3 and value.shape[:2] == (kept.shape[1],) * 2:  # of queries and keys, all rows share it
+        return value[:length, :length]
     return value[:, :length] if value.ndim == 3 and value.shape[:2] == (1, kept.shape[1]) else None
 
 

@@ -133,11 +133,17 @@ class Parts:
         """Published names of what a pre-norm network adds up without a norm: its embeddings and layers."""
         raw = [own for own in self.embeddings if f"{own}.norm.weight" not in self.p]
         raw += [own.rpartition(".")[0] for own in self.attentions if not self.normed(own)]
+        raw += [f"{own}.add" for own in (*self.attentions, *self.feed_forwards) if not self.normed(own)]
         return {name for name, path, _ in self.table if path.replace("encode.", "", 1) in raw}
 
     @property
     def word_tables(self) -> list[str]:
         return [path for path in self.p if f".{path}".endswith(".word.weight")]
+
+    @property
+    def positions(self) -> list[str]:
+        """Paths of the tables of relative positions, a column a head."""
+        return [path for path in self.p if path.endswith("_positions.weight")]
 
     @property
     def decoders(self) -> list[str]:
@@ -175,7 +181,8 @@ class Parts:
 
     def normed(self, own: str) -> bool:
         """Whether a sub-tree ends in its norm, as in BERT; it begins with it where the network has one at its end."""
-        last = {"norm.weight", f"{own.partition('.')[0]}.norm.weight"}
+        stack = own.partition(".")[0]
+        last = {"norm.weight", f"{stack}.norm.weight", f"{stack}_norm.weight"}
         return f"{own}.norm.weight" in self.p and last.isdisjoint(self.p)
 
     def ends(self, own: str) -> set[str]:
@@ -204,7 +211,8 @@ class Parts:
             token = any(s.dims == ("B", "T") and s.bound for s in specs)
             rows = [(name, path) for name, path, _ in self.table if re.search(rf"(^|\.){term}\.head(\.|$)", path)]
             if classes and rows:
-                network = [name for name, path, _ in self.table if path.startswith("encode.")]
+                every = self.module.activations(self.config)  # with the number of the call
+                network = [name for name, path, *_ in every if path.startswith("encode.")]
                 *before, (logits, _) = rows
                 entered = [name for name, _ in before] or network  # the head's own, else the network's last
                 marked = [name for name, spec in head.LABELS.items() if signatures.parse(spec).ignored is not None]

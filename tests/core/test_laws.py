@@ -405,9 +405,11 @@ def attention_rows(f, args, constants):
 @fault("attention")
 def forbidden_keys(f, args, constants):
     """The mask subtracts 10, not 10000."""
-    mask = constants.pop("mask")
-    y, cache = f(*args, None if mask is None else np.where(mask, 0.0, -10.0), **constants)
-    return y, {**cache, "bias": None}
+    mask, (q, k, v, *given) = constants.pop("mask"), args
+    bias = given[0] if given else constants.pop("bias", None)
+    added = 0.0 if bias is None else bias
+    y, cache = f(q, k, v, bias if mask is None else added + np.where(mask, 0.0, -10.0), **constants)
+    return y, {**cache, "bias": None if bias is None else bias.shape}
 
 
 @fault("attention_backward")
