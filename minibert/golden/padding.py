@@ -48,7 +48,8 @@ def _silent(case: Any, name: str, rows: tuple[int, int], common: np.ndarray) -> 
     gradient = np.abs(case.tensor(held.key))
     if gradient.ndim == 3 and gradient.shape[:2] == rows:
         return gradient.max(2) == 0
-    return gradient.max((1, 3)) == 0 if gradient.ndim == 4 else common
+    square = gradient.ndim == 4 and gradient.shape[::2] == rows
+    return gradient.max((1, 3)) == 0 if square else common
 
 
 def _common(case: Any, absent: np.ndarray) -> np.ndarray:
