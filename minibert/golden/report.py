@@ -24,7 +24,8 @@ COLOURS = {"right": "32", "padding": "32", "suspect": "33", "wrong": "31", "nan"
 
 class Report(NamedTuple):
     """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
-    `minibert.mistakes`, or None; fits: the precision that its numbers are of.
+    `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
+    divergence was supplied; fits: the precision that its numbers are of.
     """
 
     case: Any
@@ -37,18 +38,26 @@ class Report(NamedTuple):
     diagnosis: Any
     code: int
     mixups: Sequence[Mixup] = ()
+    cut_off: bool = True
     fits: str | None = None
 
     @property
     def variant(self) -> str | None:
         """The acceptable variant that the candidate computes, where that explains it."""
-        named = self.diagnosis is not None and self.diagnosis.kind == "variant"
-        return "; ".join(str(found) for found in self.diagnosis.mistakes) if named else None
+        return "; ".join(map(str, self.diagnosis.mistakes)) if self.verdict == "variant" else None
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a word: "right", or the kind of the diagnosis; "explained", too, by wrong tensors alone."""
+        if self.diagnosis is not None:
+            return self.diagnosis.kind
+        return "right" if not self.code else "explained" if self.mixups else "unknown"
 
     @property
     def claim(self) -> dict[str, Any]:
         """See `levels.claim`."""
-        return levels.claim(self.case, self.candidate, self.dtype, self.levels, self.first, self.variant)
+        claimed = levels.claim(self.case, self.candidate, self.dtype, self.levels, self.first, self.variant)
+        return {**claimed, "agrees": claimed["agrees"] and not self.strange}
 
     @property
     def ruled_out(self) -> list[str]:
@@ -117,7 +126,9 @@ def first_lines(report: Report) -> list[str]:
         lines.append(f"{error}: {row.verdict}")
     if row.absolute is not None:
         lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
-    if row.alone is not None and row.alone > EXPLAINED:
+    if row.alone is not None and row.alone > EXPLAINED and not report.cut_off:
+        lines.append("  it or something before it is wrong: what goes into its block was not supplied")
+    elif row.alone is not None and row.alone > EXPLAINED:
         lines.append("  its own block is wrong: given the candidate's tensors before it, something else is due")
     elif row.alone is not None:
         lines.append(
@@ -172,11 +183,12 @@ def _counted(names: Sequence[str]) -> str:
 
 
 def mixup_lines(report: Report) -> list[str]:
-    """The wrong tensors."""
+    """The wrong tensors; where what is computed later is wrong as well, the mistake may be no mere name."""
     if not report.mixups:
         return []
+    title = "the wrong tensor:" if report.diagnosis is None else "given, or computed, was another tensor:"
     more = [f"  and {len(report.mixups) - MOST} more"] if len(report.mixups) > MOST else []
-    return ["the wrong tensor:", *(f"  {mixup}" for mixup in report.mixups[:MOST]), *more]
+    return [title, *(f"  {mixup}" for mixup in report.mixups[:MOST]), *more]
 
 
 def diagnosis_lines(report: Report) -> list[str]:
@@ -314,6 +326,8 @@ def fields(report: Report) -> dict[str, Any]:
         "case": claimed["case"],
         "candidate": {"source": report.source, **claimed["candidate"]},
         "dtype": report.dtype,
+        "verdict": report.verdict,
+        "mistakes": [] if diagnosis is None else [_json_found(found) for found in diagnosis.mistakes],
         "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
         "first_divergence": None if report.first is None else _json_row(report.first),
         "diagnosis": None
@@ -322,6 +336,7 @@ def fields(report: Report) -> dict[str, Any]:
             "kind": diagnosis.kind,
             "mistakes": [str(found) for found in diagnosis.mistakes],
             "ratio": _json(diagnosis.ratio),
+            "unexplained": diagnosis.unexplained,
             "text": list(diagnosis.lines),
         },
         "level": claimed["level"],
@@ -339,6 +354,12 @@ def fields(report: Report) -> dict[str, Any]:
 
 def _json_row(row: Row) -> dict[str, Any]:
     return {**{name: _json(value) for name, value in row._asdict().items()}, "verdict": row.verdict}
+
+
+def _json_found(found: Any) -> dict[str, Any]:
+    """A mistake; of what has no entry the id is None."""
+    id = found.id if found.listed else None
+    return {"id": id, "where": found.mutant.where, "what": found.mutant.what, "exact": found.exact}
 
 
 def _json(value: Any) -> Any:

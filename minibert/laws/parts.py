@@ -153,7 +153,12 @@ class Parts:
 
     # Published modules
     def modules(self, part: str) -> set[str]:
-        """Published names of the modules whose parameters stand in this part of the tree, in all its networks."""
+        """Published names of the modules whose parameters stand in this part of the tree, in all its networks; of a part
+        that is called by itself, though its parameters are a piece of a published tensor, the name of the call.
+        """
+        called = {name for name, path, _ in self.table if path == f"encode.{part}"}
+        if called:
+            return called
         own = {self.published[path] for path in (f"{part}.weight", f"{part}.bias") if path in self.published}
         again = {alias for alias, name in self.aliases.items() if name in own}
         named, last = {name.rpartition(".")[0] for name in own | again}, part.rpartition(".")[2]

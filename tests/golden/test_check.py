@@ -323,7 +323,7 @@ def test_levels_need_the_ends_of_their_parts():
     for title, belongs in PARTS.items():
         new = {key: array for key, array in observed().items() if belongs(key) and key not in tensors}
         for left_out in list(new)[:3]:
-            if "gradient_norm" not in left_out and "learning_rate" not in left_out:
+            if not re.search(r"gradient_norm|learning_rate|layer\.0\.output", left_out):
                 rows = compare.compare(case(), tensors | {k: a for k, a in new.items() if k != left_out}, "float64")
                 best = levels.reached(levels.levels(case(), rows))
                 assert (best and best.title) != title, left_out
@@ -873,7 +873,7 @@ def test_a_limit_on_the_search_is_the_user_s(tmp_path, capsys, seconds, named):
     path = written(tmp_path / "c.safetensors", observed("float32", (scaled_scores,)))
     assert cli.main(["check", CASE, str(path), *map(str, seconds)]) == 1
     out = capsys.readouterr().out
-    assert ("the mistake is " in out, "more not, for want of time" in out) == (named, not named)
+    assert ("the mistake is " in out, "mutants not tried, for want of time" in out) == (named, not named)
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan")])

@@ -6,8 +6,8 @@ attention_mask), what is read token by token behind them (forced; behind a sourc
 numbers that sampling takes, one for each token and row (uniforms). forward holds
 
     logits            (B, n, V) of what follows each of the forced tokens, which are read one by one behind the prompts
-    RUN, RUN.scores   (B, T + n) the prompts, or the start id, with what was written, filled behind the end, and what it scores
-                      (`generation.Written`). A candidate's rows may be shorter: they are filled alike
+    RUN, RUN.scores   (B, T + n) the prompts, or the start id, with what was written, filled behind the end, and what it
+                      scores (`generation.Written`). A candidate's rows may be shorter: they are filled alike
 """
 
 from collections.abc import Callable, Mapping

@@ -206,7 +206,7 @@ entry(
 entry(
     "E17", "tables shared by two networks get one network's gradient", "the sum of both",
     "own knowledge; src electra (one variable scope)", "gradient", "ELEC-SHARE-1", families=("electra",),
-    mutants=[_one_network],
+    mutants=[only("electra", _one_network)],
 )  # fmt: skip
 entry(
     "D09", "ELECTRA masked as 80/10/10", "85 % mask, 15 % keep, no random",

@@ -70,12 +70,12 @@ def summed(
     def embeddings(
         p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float, scales: Any = None
     ) -> tuple[Array, Cache]:
-        by = {name: weights.get(name, 1) * (scales or {}).get(name, 1) for name in ids}
-        c: Cache = {"tables": {}, "plain": p.get("norm"), "by": by}
+        own = {name: weights.get(name, 1) * (scales or {}).get(name, 1) for name in ids}
+        c: Cache = {"tables": {}, "plain": p.get("norm"), "weights": own}
         h: Any = 0
         for name, table_ids in ids.items():
             e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
-            h = h + e * by[name]
+            h = h + e * own[name]
         for step in after:
             if step == "norm" and "norm" in p:
                 h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
@@ -91,7 +91,7 @@ def summed(
             elif step == "dropout":
                 dy = ops.dropout_backward(dy, c["dropout"])
         for name, cache in c["tables"].items():
-            d = dy * c["by"][name]
+            d = dy * c["weights"][name]
             g[name] = ops.embedding_backward(d.sum(0) if cache["ids"].ndim == 1 else d, cache)
         return g
 
@@ -237,7 +237,7 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     shift = (mask.shape[1] - 1 - last)[:, None]
     take = (np.arange(mask.shape[1]) - shift) % mask.shape[1]
     for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels", "labels"):
-        if name in b:
+        if name in b and b[name].shape == mask.shape:  # labels of a decoder are another text's
             moved[name] = np.take_along_axis(b[name], take, 1)
     if "masked_lm_positions" in b:
         moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % mask.shape[1]
@@ -400,7 +400,9 @@ entry(
 )  # fmt: skip
 entry(
     "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",
-    "src XLM transformer.py:282, 386", "output", families=("xlm",),
+    "src XLM transformer.py:282, 386; babybert 0.1.1; codertimo/BERT-pytorch", "output", "BERT-EMB-1",
+    families=("bert", "xlm"), when="where embeddings have a norm",
+    mutants=[normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",))))],
 )  # fmt: skip
 entry(
     "E15", "rotary left on in a BERT layer -> NaN", "absolute positions only",
@@ -418,6 +420,3 @@ entry(
 )  # fmt: skip
 unlisted("a table counts otherwise", *map(_counted_otherwise, ("word", "position", "token_type")))
 unlisted("no positions", swap("no positions added", "embeddings", summed({"position": 0})))
-unlisted(
-    "no norm in the embeddings", normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",))))
-)

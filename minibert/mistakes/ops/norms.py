@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
+from minibert.golden import precision
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
@@ -126,6 +127,20 @@ def half_statistics() -> Replacement:
     return Replacement(layer_norm, ops.layer_norm_backward, faithful=False)
 
 
+def narrowed(rounding: Callable[[Array], Array]) -> Replacement:
+    """The norm of an op in half precision: what goes in and out is rounded, both ways, what is inside is not."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        y, c = ops.layer_norm(rounding(x), rounding(weight), rounding(bias), eps=eps)
+        return rounding(y), c
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.layer_norm_backward(rounding(dy), c)
+        return rounding(dx), {name: rounding(a) for name, a in g.items()}
+
+    return Replacement(layer_norm, layer_norm_backward, faithful=False)
+
+
 def lost_terms(mean: bool, projection: bool) -> Replacement:
     """The right value, with these terms of dx = r(g - mean g - x̂ mean(g x̂)) lost."""
 
@@ -176,15 +191,16 @@ def pre_norm() -> Replacement:
     """x + Drop(attention(LN(x))), then a + Drop(feed_forward(LN(a)))."""
 
     def encoder_layer(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
-    ) -> tuple[Array, Cache]:
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
+        inner: Any = None, **given: Any,
+    ) -> tuple[Array, Cache]:  # fmt: skip
         keep, c = keep or {}, {}
         n, norm1 = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
         f, c["attention"] = layers.self_attention(n, p["attention"], width=x.shape[-1] // heads, **given)
         f, drop1 = ops.dropout(f, keep=keep.get("attention"), rate=rate)
         a = x + f
         n, norm2 = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
-        f, c["feed_forward"] = layers.feed_forward(n, p["feed_forward"], act=act)
+        f, c["feed_forward"] = layers.feed_forward(n, p["feed_forward"], act=act, dropout=inner)
         f, drop2 = ops.dropout(f, keep=keep.get("feed_forward"), rate=rate)
         c["own"] = (norm1, drop1, norm2, drop2)
         return a + f, c
@@ -219,9 +235,11 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
     }
 
     def forward(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
-    ) -> tuple[Array, Cache]:
-        constants = {"attention": {"width": x.shape[-1] // heads, **given}, "feed_forward": {"act": act}}
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
+        inner: Any = None, **given: Any,
+    ) -> tuple[Array, Cache]:  # fmt: skip
+        constants = {"attention": {"width": x.shape[-1] // heads, **given}}
+        constants["feed_forward"] = {"act": act, "dropout": inner}
         sources, c = {"x": x, "none": np.zeros_like(x)}, {}
         for part, kind in kinds.items():
             y = sources["normed"] = sources[kind["reads"]]
@@ -313,8 +331,9 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
         return df, g
 
     def encoder_layer(
-        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0, **given: Any
-    ) -> tuple[Array, Cache]:
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
+        inner: Any = None, **given: Any,
+    ) -> tuple[Array, Cache]:  # fmt: skip
         keep, c = keep or {}, {}
         sources = {"x": x, "none": np.zeros_like(x)}
 
@@ -323,7 +342,7 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
 
         f, c["attention"] = layers.self_attention(x, p["attention"], width=x.shape[-1] // heads, **given)
         sources["a"] = end("attention", f)
-        f, c["feed_forward"] = layers.feed_forward(sources["a"], p["feed_forward"], act=act)
+        f, c["feed_forward"] = layers.feed_forward(sources["a"], p["feed_forward"], act=act, dropout=inner)
         return end("feed_forward", f), c
 
     def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
@@ -387,7 +406,8 @@ def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement | Non
         wrong, length = norm(right_root, axes), subject.batches[0]["input_ids"].shape[1]
 
         def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
-            y, c = wrong.forward(x.reshape(-1, length, x.shape[-1]), weight, bias, eps=eps)
+            tokens = x if x.ndim == 3 else x.reshape(-1, length, x.shape[-1])
+            y, c = wrong.forward(tokens, weight, bias, eps=eps)
             return y.reshape(x.shape), c
 
         def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
@@ -530,7 +550,11 @@ entry(
 entry(
     "L08", "pre-LN for post-LN", "BERT: LN(x + f(x))",
     "annotated-transformer#13, #92", "output", "BERT-ENC-1", families=("bert", "roberta", "albert"),
-    mutants=[swap("the norm comes before each sub-layer", "encoder_layer", pre_norm())],
+    mutants=[
+        swap("the norm comes before each sub-layer", "encoder_layer", pre_norm()),
+        swap("the norm comes before each sub-layer, and the residual is what it gives", "encoder_layer",
+             rewired(NORMED, NORMED), also=("L09",)),
+    ],
 )  # fmt: skip
 entry(
     "L09", "residual taken from the normed tensor", "from the block input",
@@ -574,7 +598,11 @@ entry(
 entry(
     "L11", "statistics in fp16: overflow, eps rounds to 0", "accumulate in fp32",
     "PT#66707, #41527; TRT#2564, #1196; ORT#29043; TF#24979", "output", "NUM-1",
-    mutants=[of_norms("mean and variance in float16", replacement=half_statistics())],
+    mutants=[
+        of_norms("mean and variance in float16", replacement=half_statistics()),
+        *(of_norms(f"the whole norm in {name}", replacement=narrowed(precision.rounding(name)))
+          for name in ("float16", "bfloat16")),
+    ],
 )  # fmt: skip
 entry(
     "L12", "a term of the backward lost", "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",
