@@ -255,8 +255,10 @@ def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     _require_free(directory)
     module = families.family(request["family"])
     chosen, fields = _preset(request.get("preset", "quick"), module)
-    place = request.get("vocabulary")
-    require(place is None or reading.present(place), f"cannot read {place}: there is no such file or directory")
+    for name in ("vocabulary", *options.files(module.Data)):  # before the text is read, which takes a while
+        place = request.get(name)
+        there = place in (None, "", "jieba") or reading.present(place)
+        require(there, f"cannot read {place}: there is no such file or directory")
     if "config" in request:
         given = strictjson.as_written(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")

@@ -23,7 +23,10 @@ COLOURS = {"right": "32", "padding": "32", "suspect": "33", "wrong": "31", "nan"
 
 
 class Report(NamedTuple):
-    """All that a check found. source: what the candidate is called; diagnosis: of `minibert.mistakes`, or None."""
+    """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
+    `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
+    divergence was supplied; fits: the precision that its numbers are of.
+    """
 
     case: Any
     candidate: Candidate
@@ -35,12 +38,20 @@ class Report(NamedTuple):
     diagnosis: Any
     code: int
     mixups: Sequence[Mixup] = ()
+    cut_off: bool = True
+    fits: str | None = None
 
     @property
     def variant(self) -> str | None:
         """The acceptable variant that the candidate computes, where that explains it."""
-        named = self.diagnosis is not None and self.diagnosis.kind == "variant"
-        return "; ".join(str(found) for found in self.diagnosis.mistakes) if named else None
+        return "; ".join(map(str, self.diagnosis.mistakes)) if self.verdict == "variant" else None
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a word: "right", or the kind of the diagnosis; "explained", too, by wrong tensors alone."""
+        if self.diagnosis is not None:
+            return self.diagnosis.kind
+        return "right" if not self.code else "explained" if self.mixups else "unknown"
 
     @property
     def claim(self) -> dict[str, Any]:
@@ -114,7 +125,9 @@ def first_lines(report: Report) -> list[str]:
         lines.append(f"{error}: {row.verdict}")
     if row.absolute is not None:
         lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
-    if row.alone is not None and row.alone > EXPLAINED:
+    if row.alone is not None and row.alone > EXPLAINED and not report.cut_off:
+        lines.append("  it or something before it is wrong: what goes into its block was not supplied")
+    elif row.alone is not None and row.alone > EXPLAINED:
         lines.append("  its own block is wrong: given the candidate's tensors before it, something else is due")
     elif row.alone is not None:
         lines.append(
@@ -143,6 +156,9 @@ def remarks(report: Report) -> list[str]:
     """What was not compared."""
     missing, unknown = len(report.rows) - len(report.supplied), report.candidate.unknown
     lines = []
+    if report.fits is not None and report.fits != report.candidate.dtype:
+        judged = "judged as those" if report.fits == report.dtype else f"--dtype {report.fits} judges them so"
+        lines.append(f"your {report.candidate.dtype} tensors are {report.fits} values: {judged}")
     if missing:
         lines.append(f"not supplied: {missing} of the case's {len(report.rows)} tensors")
     if unknown:
@@ -308,6 +324,9 @@ def fields(report: Report) -> dict[str, Any]:
         "case": claimed["case"],
         "candidate": {"source": report.source, **claimed["candidate"]},
         "dtype": report.dtype,
+        "verdict": report.verdict,
+        "mistakes": [] if diagnosis is None else [_json_found(found) for found in diagnosis.mistakes],
+        "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
         "first_divergence": None if report.first is None else _json_row(report.first),
         "diagnosis": None
         if diagnosis is None
@@ -315,6 +334,7 @@ def fields(report: Report) -> dict[str, Any]:
             "kind": diagnosis.kind,
             "mistakes": [str(found) for found in diagnosis.mistakes],
             "ratio": _json(diagnosis.ratio),
+            "unexplained": diagnosis.unexplained,
             "text": list(diagnosis.lines),
         },
         "level": claimed["level"],
@@ -332,6 +352,12 @@ def fields(report: Report) -> dict[str, Any]:
 
 def _json_row(row: Row) -> dict[str, Any]:
     return {**{name: _json(value) for name, value in row._asdict().items()}, "verdict": row.verdict}
+
+
+def _json_found(found: Any) -> dict[str, Any]:
+    """A mistake; of what has no entry the id is None."""
+    id = found.id if found.listed else None
+    return {"id": id, "where": found.mutant.where, "what": found.mutant.what, "exact": found.exact}
 
 
 def _json(value: Any) -> Any:
