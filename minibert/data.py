@@ -197,7 +197,7 @@ def _head(file: Any, path: Path) -> tuple[int, np.dtype]:
         require(np.lib.format.read_magic(file) == (1, 0), "of another version")
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
         fields = [kind[name].base for name in kind.names] if kind.names else [kind]
-        require(len(shape) == 1 and all(field.kind in "iuf" for field in fields), "other values than numbers")
+        require(len(shape) == 1 and all(field.kind in "biuf" for field in fields), "other values than numbers")
         require(shape[0] >= 0 and file.tell() + shape[0] * kind.itemsize == os.fstat(file.fileno()).st_size,
                 "another length than it says")
     except Exception as error:  # NumPy's reader raises whatever a header makes it

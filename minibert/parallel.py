@@ -22,7 +22,8 @@ import json
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from minibert import reading
@@ -57,6 +58,26 @@ def pairs(paths: Iterable[str | os.PathLike], language: str = "") -> Iterator[Pa
             if source and target and key not in seen and not _CONTROLS.search(source + target):
                 seen.add(key)
                 yield source, target
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Pairs as documents of two texts, source and target, each source once: what a run reads. It can be gone through
+    again. InputError for what `pairs` refuses, and where there is no pair.
+    """
+
+    paths: Sequence[str | os.PathLike]
+    language: str = ""
+
+    def __iter__(self) -> Iterator[list[str]]:
+        seen: set[bytes] = set()
+        for source, target in pairs(self.paths, self.language):
+            key = hashlib.blake2b(source.encode("utf-8"), digest_size=16).digest()
+            if key not in seen:
+                seen.add(key)
+                yield [source, target]
+        if not seen:
+            raise InputError(f"no pair in {', '.join(map(str, self.paths))}: give catalogues, or files of pairs")
 
 
 def apart(source: str, share: float) -> bool:
