@@ -22,8 +22,7 @@ import json
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minibert import reading
@@ -58,26 +57,6 @@ def pairs(paths: Iterable[str | os.PathLike], language: str = "") -> Iterator[Pa
             if source and target and key not in seen and not _CONTROLS.search(source + target):
                 seen.add(key)
                 yield source, target
-
-
-@dataclass(frozen=True)
-class Documents:
-    """Pairs as documents of two texts, source and target, each source once: what a run reads. It can be gone through
-    again. InputError for what `pairs` refuses, and where there is no pair.
-    """
-
-    paths: Sequence[str | os.PathLike]
-    language: str = ""
-
-    def __iter__(self) -> Iterator[list[str]]:
-        seen: set[bytes] = set()
-        for source, target in pairs(self.paths, self.language):
-            key = hashlib.blake2b(source.encode("utf-8"), digest_size=16).digest()
-            if key not in seen:
-                seen.add(key)
-                yield [source, target]
-        if not seen:
-            raise InputError(f"no pair in {', '.join(map(str, self.paths))}: give catalogues, or files of pairs")
 
 
 def apart(source: str, share: float) -> bool:
@@ -245,9 +224,14 @@ def _object(line: str, where: str) -> Pair:
     return found
 
 
-def lines(found: Iterable[Pair], as_json: bool) -> Iterator[str]:
-    """Pairs as such a file has them: JSON lines, or a header and lines with a tab."""
-    if not as_json:
+def lines(found: Iterable[Pair], form: str) -> Iterator[str]:
+    """Pairs as files have them: "tsv", a header and lines with a tab; "json", JSON lines; "blocks", a line for each of
+    the two and a blank one, which `corpus.Files` reads as documents of two sentences.
+    """
+    if form == "tsv":
         yield "source\ttarget"
     for source, target in found:
-        yield json.dumps({"source": source, "target": target}) if as_json else f"{source}\t{target}"
+        if form == "json":
+            yield json.dumps({"source": source, "target": target})
+        else:
+            yield f"{source}\t{target}" if form == "tsv" else f"{source}\n{target}\n"

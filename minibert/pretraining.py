@@ -351,8 +351,7 @@ def _require_record(run: Run) -> None:
 
 def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]:
     files = request.get("corpus_files")
-    read = getattr(families.family(request["family"]), "documents", corpus.Files)
-    documents = read(files) if files else corpus.default_documents()
+    documents = corpus.Files(files) if files else corpus.default_documents()
     with doing("reading the text"):
         return documents, corpus.survey(documents)
 

@@ -34,7 +34,6 @@ What a family's file offers, in this order (bert.py is the model):
                             width; config fields of small models, the second without dropout
     SPECIALS GLUE           optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own;
                             what stands before every sentence of a document but the first, as the tokenizer reads it
-    documents(files)        optional: the documents of a run's files, where they aren't text (see `corpus.Files`)
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
