@@ -34,7 +34,7 @@ import numpy as np
 
 from minibert import options
 from minibert.config import require
-from minibert.corruption import replacement, sequences
+from minibert.corruption import sequences
 from minibert.corruption.masking import Vocabulary
 from minibert.options import option
 
@@ -125,10 +125,15 @@ def _drop_tokens(text: Array, rng: Rng, vocabulary: Vocabulary, data: "Spans") -
 
 def _bert_style(text: Array, rng: Rng, vocabulary: Vocabulary, data: "Spans") -> Pair:
     masked, written = _mass_style(text, rng, vocabulary, data)
-    pool = replacement.ordinary(vocabulary)
-    random = pool[(rng.random(len(text)) * len(pool)).astype(np.int64)]
     chosen = (rng.random(len(text)) < RANDOM) & (masked != text)
-    return np.where(chosen, random, masked), written
+    return np.where(chosen, _ordinary(rng.random(len(text)), vocabulary), masked), written
+
+
+def _ordinary(drawn: Array, vocabulary: Vocabulary) -> Array:
+    """Tokens that are no special ones, each as likely, from numbers drawn in [0, 1)."""
+    special = np.array(sorted(vocabulary.special))
+    rank = (drawn * (vocabulary.size - len(special))).astype(np.int64)
+    return rank + np.searchsorted(special - np.arange(len(special)), rank, side="right")
 
 
 def _mass_style(text: Array, rng: Rng, vocabulary: Vocabulary, data: "Spans") -> Pair:

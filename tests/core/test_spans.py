@@ -164,6 +164,14 @@ def test_the_papers_example():
     assert written == "<X> for inviting <Y> last <Z>"  # text behind the last noise: random spans never have any
 
 
+def test_random_tokens_are_ordinary_ones():
+    for special in ((0, 1, 2), (0, 5, 9), (7, 8, 9), ()):
+        small = Vocabulary(10, pad=None, specials=special)
+        due = [i for i in range(10) if i not in special]
+        drawn = (np.arange(len(due)) + 0.5) / len(due)
+        assert spans._ordinary(drawn, small).tolist() == due
+
+
 def test_more_runs_than_sentinels_stay_as_they_are():
     few = VOCABULARY._replace(specials=(PAD, EOS, UNK, SIZE - 2, SIZE - 1))
     assert (VOCABULARY.sentinels, few.sentinels) == (EXTRA, 2)
