@@ -42,7 +42,8 @@ def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
     said, source = settings.read(path, CLASSES, whole)
     if whole:
         content = published.whole(path)
-        usual = _usual(said, [piece for piece, *_ in _vocabulary(published.model(content, "Unigram", path), path)[:3]])
+        items = published.value(published.model(content, "Unigram", path), "vocab", list, path)
+        usual = _usual(said, [item[0] for item in items[:3] if isinstance(item, list) and item])
     else:
         model = sentencepiece_model.read(path)
         usual = _usual(said, model.pieces[:3]) if not model.bpe else _there(model)
