@@ -100,10 +100,10 @@ def test_rows_fill_what_is_read_and_what_is_written(width, rate, mean, seed):
 def test_all_divisions_are_equally_likely():
     """10 tokens, half of them noise in two spans: 4 * 4 ways, each as likely; another law would show."""
     rng = np.random.default_rng(0)
-    seen = Counter(tuple(spans.random_spans(10, 0.5, 2.5, rng).tolist()) for _ in range(DRAWS // 10))
+    seen = Counter(tuple(spans.random_spans(10, 0.5, 2.5, rng).tolist()) for _ in range(DRAWS // 20))
     assert len(seen) == 16
     assert chi_square([*seen.values()], np.full(16, seen.total() / 16)) < 5
-    assert chi_square([*seen.values()], np.linspace(0.9, 1.1, 16) * seen.total() / 16) > 5
+    assert chi_square([*seen.values()], np.linspace(0.8, 1.2, 16) * seen.total() / 16) > 5
     assert spans.random_spans(1, 0.15, 3.0, rng).tolist() == [False]
 
 
@@ -122,7 +122,7 @@ def test_shares_of_each_objective():
     assert deviation(random, draws * 100, 0.15 * 0.1 * (1 - 1 / 107)) < Z
     assert deviation(random, draws * 100, 0.15 * 0.12) > Z
     assert deviation(dropped, draws * 100, 0.15) < Z
-    cuts = Counter(len(pair("prefix-lm", rng=rng, text=TEXT[:11])[0]) for _ in range(DRAWS // 10))
+    cuts = Counter(len(pair("prefix-lm", rng=rng, text=TEXT[:11])[0]) for _ in range(DRAWS // 40))
     assert sorted(cuts) == [*range(1, 11)]
     assert chi_square([*cuts.values()], np.full(10, cuts.total() / 10)) < 5
 
