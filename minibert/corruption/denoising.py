@@ -109,9 +109,10 @@ def rows(
 def corrupt(rows: Batch, rng: Rng, vocabulary: Vocabulary, data: Denoised, studied: Any = None) -> Batch:
     """What a model learns from, of such rows freshly noised.
 
-        input_ids       (N, T) int32   <s>, the noised text and </s>; what has no room is cut off
-        attention_mask  (N, T) int32   0 at padding
-        labels          (N, T) int32   the whole row as it was, -100 at padding
+        input_ids               (N, T) int32   <s>, the noised text and </s>; what has no room is cut off
+        attention_mask          (N, T) int32   0 at padding
+        labels                  (N, T) int32   the whole row as it was, -100 at padding
+        decoder_attention_mask  (N, T) int32   0 at padding
 
     What the decoder reads, the labels shifted to the right behind its start, is the family's to make.
     """
@@ -125,8 +126,10 @@ def corrupt(rows: Batch, rng: Rng, vocabulary: Vocabulary, data: Denoised, studi
         row = [vocabulary.cls, *made.ids[: width - 2].tolist(), vocabulary.sep]
         ids[b, : len(row)] = row
         present[b] = np.arange(width) < len(row)
-    labels = np.where(rows["attention_mask"] != 0, rows["text"], IGNORED)
-    return {"input_ids": ids, "attention_mask": present.astype(np.int32), "labels": labels.astype(np.int32)}
+    asked = rows["attention_mask"]
+    labels = np.where(asked != 0, rows["text"], IGNORED).astype(np.int32)
+    return {"input_ids": ids, "attention_mask": present.astype(np.int32), "labels": labels,
+            "decoder_attention_mask": asked}  # fmt: skip
 
 
 def text(ids: Array, vocabulary: Vocabulary, sentences: Array) -> Text:

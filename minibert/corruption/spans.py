@@ -198,17 +198,18 @@ def rows(documents: list, rng: Rng, vocabulary: Vocabulary, data: Spans, marked:
 def corrupt(rows: Batch, rng: Rng, vocabulary: Vocabulary, data: Spans, studied: Any = None) -> Batch:
     """What a model learns from, of such rows freshly corrupted.
 
-        input_ids       (N, T) int32   what is read and </s>, padded at the end
-        attention_mask  (N, T) int32   0 at padding
-        labels          (N, S) int32   what is written and </s>, -100 at padding; S: `data.sizes`
+        input_ids               (N, T) int32   what is read and </s>, padded at the end
+        attention_mask          (N, T) int32   0 at padding
+        labels                  (N, S) int32   what is written and </s>, -100 at padding; S: `data.sizes`
+        decoder_attention_mask  (N, S) int32   0 at padding
 
     What the decoder reads, the labels shifted to the right behind its start, is the family's to make.
     """
     vocabulary.need("end", "pad")
     made = [OBJECTIVES[data.objective](text, rng, vocabulary, data) for text in rows["text"]]
     read, there = _padded([read for read, _ in made], data.seq_length, vocabulary.end, vocabulary.pad)
-    written, _ = _padded([written for _, written in made], data.sizes[1], vocabulary.end, IGNORED)
-    return {"input_ids": read, "attention_mask": there, "labels": written}
+    written, asked = _padded([written for _, written in made], data.sizes[1], vocabulary.end, IGNORED)
+    return {"input_ids": read, "attention_mask": there, "labels": written, "decoder_attention_mask": asked}
 
 
 def _padded(texts: list[Array], width: int, end: int, pad: int) -> Pair:

@@ -15,6 +15,7 @@ from minibert.tokenizers.unigram import Unigram
 from minibert.tokenizers.unigram_files import T5
 
 TEXTS = [["The cat sat on a mat.", "It was a fine day.", "The dog was away."] * 4, ["A cat and a dog, and so on."] * 9]
+FIELDS = {"input_ids", "attention_mask", "labels", "decoder_attention_mask"}
 FLAT = [*TEXTS[0], *TEXTS[1]]
 MAKERS = {
     "denoising": (denoising.Denoised, denoising, lambda: ByteLevelBPE.train(FLAT, 300)),
@@ -49,13 +50,13 @@ def test_a_familys_three_lines(tmp_path, monkeypatch, kind, masking):
     held_out = data.made(recipe, text, "held_out", tmp_path / "a")
     for one, two in zip(made.fields(), again.fields(), strict=True):
         np.testing.assert_array_equal(one, two)
-    assert set(held_out[np.arange(2)]) == {"input_ids", "attention_mask", "labels"}  # noised once
+    assert set(held_out[np.arange(2)]) == FIELDS  # noised once
     stamp = (tmp_path / "a" / "train-00000" / data.ROWS).stat().st_mtime_ns
     data.made(recipe, text, "train", tmp_path / "a")
     assert (tmp_path / "a" / "train-00000" / data.ROWS).stat().st_mtime_ns == stamp  # it is taken for what it is
     rows = made[np.arange(4)]
     served = [rows, rows] if masking == "static" else [recipe.corrupted(rows, np.random.default_rng(i)) for i in (0, 1)]
     for batch in served:
-        assert {name: batch[name].shape[0] for name in batch} == {"input_ids": 4, "attention_mask": 4, "labels": 4}
+        assert {name: batch[name].shape[0] for name in batch} == dict.fromkeys(FIELDS, 4)
     same = np.array_equal(served[0]["input_ids"], served[1]["input_ids"])
     assert same == (masking == "static")

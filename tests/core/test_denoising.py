@@ -230,6 +230,7 @@ def test_rows_are_whole_sentences_and_what_is_asked_is_all_of_them():
         assert array.dtype == np.int32
         assert array.shape == (3, 10)
     np.testing.assert_array_equal(batch["labels"], np.where(made["attention_mask"], before["text"], IGNORED))
+    np.testing.assert_array_equal(batch["decoder_attention_mask"], made["attention_mask"])
     there = batch["attention_mask"].sum(1)
     for row, length in zip(batch["input_ids"], there, strict=True):
         assert (row[0], row[length - 1]) == (BOS, EOS)

@@ -198,6 +198,7 @@ def test_rows_of_every_objective(objective):
     batch = spans.corrupt(made, np.random.default_rng(1), VOCABULARY, data)
     assert {name: (array.shape[1], array.dtype) for name, array in batch.items()} == {
         "input_ids": (32, np.int32), "attention_mask": (32, np.int32), "labels": (room, np.int32),
+        "decoder_attention_mask": (room, np.int32),
     }  # fmt: skip
     sizes = batch["attention_mask"].sum(1)
     for row, size, labels in zip(batch["input_ids"], sizes, batch["labels"], strict=True):
@@ -207,6 +208,7 @@ def test_rows_of_every_objective(objective):
         asked = labels[labels != IGNORED]
         assert asked[-1] == EOS
         assert (labels[: len(asked)] == asked).all()
+    np.testing.assert_array_equal(batch["decoder_attention_mask"], batch["labels"] != IGNORED)
     if objective == "random-spans":
         assert (sizes == 32).all()
         assert (batch["labels"] != IGNORED).all()
