@@ -23,7 +23,7 @@ from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
 from minibert.mistakes.ops.attention import rounded_products, together
-from minibert.mistakes.ops.losses import all_asked, batched, followed, having, moved, of_tokens, over, predicting, slots
+from minibert.mistakes.ops.losses import all_asked, batched, followed, having, moved, of_tokens, over, predicting, read, slots, there
 from minibert.mistakes.swap import Replacement, edited
 
 SECTION = {"D": "Data, masking, mode"}
@@ -191,12 +191,11 @@ def _scaled_dropout(what: str, multiplier: Callable[[float], float]) -> Callable
 
 
 def _pads(b: dict, w: Array) -> Array:
-    given = b.get("attention_mask", np.ones_like(b["input_ids"]))
-    return np.where(followed(b, given, 1) == 0, 1, w)
+    return np.where(followed(b, there(b), 1) == 0, 1, w)
 
 
 def _or_input(b: dict, labels: Array, w: Array) -> Array:
-    return np.where(w != 0, labels, followed(b, b["input_ids"]))
+    return np.where(w != 0, labels, followed(b, read(b)))
 
 
 def _ends_counted(subject: Subject, site: Any) -> Replacement:

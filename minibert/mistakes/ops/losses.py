@@ -81,9 +81,19 @@ def followed(b: dict, values: Array, last: Any = 0) -> Array:
     """For each position, flat, the value (B, T) of the token that it predicts: its own, or the next one where the batch
     has labels, of which the last position has none.
     """
-    if "labels" in b:
+    if "labels" in b and "decoder_input_ids" not in b:  # a decoder with a source has read what stands before
         values = np.concatenate([values[:, 1:], np.full_like(values[:, :1], last)], 1)
     return values.reshape(-1)
+
+
+def read(b: dict) -> Array:
+    """The tokens at the places that are asked."""
+    return b.get("decoder_input_ids", b.get("input_ids"))
+
+
+def there(b: dict) -> Array:
+    """Which of them are no padding."""
+    return b.get("decoder_attention_mask" if "decoder_input_ids" in b else "attention_mask", np.ones_like(read(b)))
 
 
 def over(weights: Callable[[dict, Array], Array], labels: Callable[[dict, Array, Array], Array]) -> Callable:
@@ -102,11 +112,11 @@ def all_asked(b: dict, w: Array) -> Array:
 
 
 def _present(b: dict) -> Array:
-    return followed(b, b.get("attention_mask", np.ones_like(b["input_ids"])))
+    return followed(b, there(b))
 
 
 def _asked(b: dict) -> Array:
-    return followed(b, np.ones_like(b["input_ids"]))
+    return followed(b, np.ones_like(read(b)))
 
 
 def _with(value: Callable[[dict], Array]) -> Callable[[dict, Array, Array], Array]:
@@ -114,11 +124,11 @@ def _with(value: Callable[[dict], Array]) -> Callable[[dict, Array, Array], Arra
 
 
 def _zero(b: dict) -> Array:
-    return np.zeros(b["input_ids"].size, np.int64)
+    return np.zeros(read(b).size, np.int64)
 
 
 def _input(b: dict) -> Array:
-    return b["input_ids"].reshape(-1)
+    return read(b).reshape(-1)
 
 
 def ignoring(label: int) -> Callable:
@@ -138,7 +148,7 @@ def mean_of_means(parts: Callable[[int], list[slice]], skipped: bool = True) -> 
     """
 
     def edit(b: dict, labels: Array, w: Array, denominator: Any) -> dict[str, Any]:
-        rows = w.reshape(b["input_ids"].shape)
+        rows = w.reshape(read(b).shape)
         groups = [rows[group] for group in parts(len(rows))]
         shares = [group / group.sum() if group.sum() else group for group in groups]
         count = sum(1 for group in groups if group.sum()) if skipped else len(groups)
@@ -395,7 +405,7 @@ entry(
     "src Paddle guide 4.5", "loss", "OP-CE-1",
     mutants=[
         of_tokens("softmax over the positions of each row",
-                  lambda s, site: softmax_over_rows(s.batches[0]["input_ids"].shape[1])),
+                  lambda s, site: softmax_over_rows(read(s.batches[0]).shape[1])),
         of_tokens("softmax over all positions", softmax_over_rows()),
         of_pairs("softmax over the rows", softmax_over_rows()),
     ],
@@ -419,7 +429,7 @@ unlisted("another weight of a term", weighted)
 unlisted(
     "another denominator",
     of_tokens("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
-    of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(b["input_ids"].shape[1])})),
+    of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(read(b).shape[1])})),
     of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
     of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
     divided_by(of_tokens),
