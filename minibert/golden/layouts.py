@@ -4,9 +4,10 @@ A shape can often be read in several ways: a square kernel as (out, in) or (in, 
 value whole or head by head. What only one reading fits, and what one reading gives the truth and no other does, votes
 for how the whole dump lies, for a dump has one convention; what is then undecided, because no reading gives the truth
 or two do, follows the votes. So a mistake is not explained away: the one square gradient that lies the other way than
-all others is read as the others are, and is wrong.
+all others is read as the others are, and is wrong. What is not square may be turned in every layer.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ ALIKE = 0.9  # cosine from which a reading gives the truth, wrong by some mistak
 APART = 0.05  # by which another one must be less alike
 DECLARED = {"torch": ("O<I", "s<H"), "keras": ("I<O",), "flax": ("I<O",), "fused-qkv": ("s<H", "s<K")}
 NAMES = ("auto", *DECLARED)
+SECTIONS = ("weights", "forward", "gradients", "steps")
 ELSEWHERE = 0.01  # the weight of a vote from another section
 
 
@@ -52,7 +54,7 @@ def laid(
     opened = [_opened(piece, arrays[piece.names + piece.keys], known) for piece in pieces]
     votes: Counter[tuple[str, str]] = Counter()
     for one in opened:
-        votes.update((_section(one), fact) for fact in one.facts)
+        votes.update((part, fact) for fact in one.facts for part in (_section(one), _role(one)))
     declared = dict.fromkeys(DECLARED.get(layout, ()), 1e6)
     return [_decided(one, known, votes, declared) for one in opened]
 
@@ -72,6 +74,11 @@ def _opened(piece: Piece, array: np.ndarray, known: Axes) -> _Open:
 
 def _section(one: _Open) -> str:
     return apart(one.piece.keys[0])[0].partition("/")[0]
+
+
+def _role(one: _Open) -> str:
+    """What it is in every layer: its key without numbers."""
+    return re.sub(r"\d+", "#", one.piece.keys[0])
 
 
 def _decided(one: _Open, known: Axes, votes: Counter, declared: Mapping[str, float]) -> Laid:
@@ -94,20 +101,31 @@ def _decided(one: _Open, known: Axes, votes: Counter, declared: Mapping[str, flo
         why = f"{shown(one.piece.names[0])} {one.array.shape} may be {ways}, and neither gives nearly what is due"
         return Laid(one.piece, None, None, why)
     reading = one.readings[chosen]
-    if scores[chosen] < -0.5 and not as_in_case and len(one.piece.keys) == 1 and _kernel(reading):
+    odd = scores[chosen] < -0.5 and not as_in_case and len(one.piece.keys) == 1
+    if odd and (not _shared(one, reading, votes) or _kernel(reading) & {*map(_against, declared)}):
         return Laid(one.piece, None, None)  # the others lie otherwise: this one has the wrong shape
     return Laid(one.piece, reading, reading.taken(one.array))
 
 
-def _kernel(reading: Reading) -> bool:
-    return bool({"O<I", "I<O"} & reading.facts)
+def _shared(one: _Open, reading: Reading, votes: Counter) -> bool:
+    """Whether this is no kernel, or one that lies so in another layer, too, and otherwise in none."""
+    role = _role(one)
+    return all(votes[role, fact] > 1 and not votes[role, _against(fact)] for fact in _kernel(reading))
+
+
+def _kernel(reading: Reading) -> set[str]:
+    return {"O<I", "I<O"} & reading.facts
+
+
+def _against(fact: str) -> str:
+    return f"{fact[2]}<{fact[0]}"
 
 
 def _score(one: _Open, reading: Reading, votes: Counter, declared: Mapping[str, float]) -> float:
     """What the rest of the dump says for a reading."""
     total = 0.0
     for fact in reading.facts:
-        against = f"{fact[2]}<{fact[0]}"
+        against = _against(fact)
         total += _votes(one, fact, votes) - _votes(one, against, votes)
         total += declared.get(fact, 0) - declared.get(against, 0)
     return total
@@ -116,7 +134,7 @@ def _score(one: _Open, reading: Reading, votes: Counter, declared: Mapping[str, 
 def _votes(one: _Open, fact: str, votes: Counter) -> float:
     """Those of the same section, and a little of the others, but for its own."""
     here = _section(one)
-    elsewhere = sum(count for (section, voted), count in votes.items() if voted == fact and section != here)
+    elsewhere = sum(votes[section, fact] for section in SECTIONS if section != here)
     return votes[here, fact] - (fact in one.facts) + ELSEWHERE * elsewhere
 
 

@@ -36,11 +36,11 @@ class Level(NamedTuple):
 
 
 def levels(case: Any, rows: list[Row]) -> list[Level]:
-    """All eight levels. A level needs what stands at the end of its parts (the embeddings, each layer's output, pooler
-    and head outputs, all losses, every parameter's gradient, the loss and the parameters after each step); all else of
-    it may be absent, but what is supplied must be right. A later level that is reached stands for what is missing of an
-    earlier one; not for the tokens, which are needed where the case has a text, and which no other level waits for. An
-    op or a block alone has no levels.
+    """All eight levels. A level needs what stands at the end of its parts (the embeddings, the last layer of a stack,
+    pooler and head outputs, all losses, every parameter's gradient, the loss and the parameters after each step); all
+    else of it may be absent, but what is supplied must be right. A later level that is reached stands for what is
+    missing of an earlier one; not for the tokens, which are needed where the case has a text, and which no other level
+    waits for. An op or a block alone has no levels.
     """
     kind = kinds.of(case).LEVELS
     if kind is None:
@@ -111,6 +111,8 @@ def _needed(case: Any, where: Places) -> list[str]:
                 group = place
             elif name in outside:
                 group = next(owners, group)
+            else:
+                group = f"{places.tower(place)} layers"  # the last one of a stack stands for those before it
             last[group] = key
             continue
         tokens = key == first and case.facts["text"] is not None

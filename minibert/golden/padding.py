@@ -33,6 +33,8 @@ def unread(case: Any) -> Masks:
             mask = rows[:, None, :, None]
             if not name.endswith("probs"):  # scores of what is masked are read by nobody either
                 mask = mask | absent[:, None, None, :]
+        elif len(entry.shape) == 4 and (entry.shape[0], entry.shape[3]) == rows.shape and not name.endswith("probs"):
+            mask = absent[:, None, None, :]  # scores of a source's padding
         else:
             continue
         if mask.any():
@@ -48,7 +50,8 @@ def _silent(case: Any, name: str, rows: tuple[int, int], common: np.ndarray) -> 
     gradient = np.abs(case.tensor(held.key))
     if gradient.ndim == 3 and gradient.shape[:2] == rows:
         return gradient.max(2) == 0
-    return gradient.max((1, 3)) == 0 if gradient.ndim == 4 else common
+    square = gradient.ndim == 4 and gradient.shape[::2] == rows
+    return gradient.max((1, 3)) == 0 if square else common
 
 
 def _common(case: Any, absent: np.ndarray) -> np.ndarray:

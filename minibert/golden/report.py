@@ -56,7 +56,8 @@ class Report(NamedTuple):
     @property
     def claim(self) -> dict[str, Any]:
         """See `levels.claim`."""
-        return levels.claim(self.case, self.candidate, self.dtype, self.levels, self.first, self.variant)
+        claimed = levels.claim(self.case, self.candidate, self.dtype, self.levels, self.first, self.variant)
+        return {**claimed, "agrees": claimed["agrees"] and not self.strange}
 
     @property
     def ruled_out(self) -> list[str]:
@@ -182,11 +183,12 @@ def _counted(names: Sequence[str]) -> str:
 
 
 def mixup_lines(report: Report) -> list[str]:
-    """The wrong tensors."""
+    """The wrong tensors; where what is computed later is wrong as well, the mistake may be no mere name."""
     if not report.mixups:
         return []
+    title = "the wrong tensor:" if report.diagnosis is None else "given, or computed, was another tensor:"
     more = [f"  and {len(report.mixups) - MOST} more"] if len(report.mixups) > MOST else []
-    return ["the wrong tensor:", *(f"  {mixup}" for mixup in report.mixups[:MOST]), *more]
+    return [title, *(f"  {mixup}" for mixup in report.mixups[:MOST]), *more]
 
 
 def diagnosis_lines(report: Report) -> list[str]:

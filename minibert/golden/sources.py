@@ -14,12 +14,14 @@ from minibert import families
 from minibert.config import require, shown
 from minibert.golden.axes import Axes
 from minibert.golden.numpy_files import Stored
+from minibert.golden.unmoved import SLOTS
 
 SECTION = re.compile(r"(forward|gradients|inputs|weights|steps(/\d+)?)")
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # anywhere in a name
 OUTER = ("model", "net", "network", "self", "params", "variables")  # before a whole name
 LEAVES = {"kernel": "weight", "gamma": "weight", "scale": "weight", "embedding": "weight", "beta": "bias"}
 STARS = ("*", "{}", "N", "n", "i", "all", "stack")  # in the place of a layer's number
+SPELLINGS = (("query", "key", "value"), ("q", "k", "v"), ("Q", "K", "V"))
 LONGEST = 300  # letters of a name that is not taken as it is
 NEAR_END = 9  # parts of a name, with the signs between them, among which query, key and value are looked for
 FUSED = re.compile(r"qkv|query_key_value|in_proj|c_attn|kqv", re.IGNORECASE)
@@ -105,12 +107,15 @@ def pieces(stored: Mapping[str, Stored], case: Any, names: Names) -> tuple[list[
 
 
 class _Finder:
+    """Finds what a name means that the case does not have. known: (section, name) -> key; layers: (section, name
+    without its number) -> number -> key; triples: (section, layer, leaf) -> keys of query, key and value; bases: what
+    the names of outputs begin with; done: names that were joined with others before them.
+    """
+
     def __init__(self, case: Any, stored: Mapping[str, Stored], names: Names):
         self.stored, self.names = stored, names
         self.axes = Axes(case)
-        self.known = {tuple(key.partition("/")[::2]): key for key in case.entries if not key.startswith("steps/")}
-        steps = (key for key in case.entries if key.startswith("steps/"))
-        self.known |= {(key[: SECTION.match(key).end()], key[SECTION.match(key).end() + 1 :]): key for key in steps}
+        self.known = {apart(key): key for key in case.entries}
         self.bases = {name.partition(".")[0] for section, name in self.known if section == "forward" and "." in name}
         self.layers: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
         self.triples: dict[tuple[str, str, str], list[tuple[str, ...]]] = defaultdict(list)
@@ -118,22 +123,22 @@ class _Finder:
             numbers = [part for part in name.split(".") if part.isdigit()]
             if len(numbers) == 1 and "@" not in name:
                 self.layers[section, _numberless(name)][int(numbers[0])] = key
-            for q, k, v in (("query", "key", "value"),):
-                three = tuple(re.sub(rf"\b{q}\b", other, name) for other in (q, k, v))
-                if three[1] != name and all((section, one) in self.known for one in three[1:]):
-                    keys = tuple(self.known[section, one] for one in three)
-                    self.triples[section, _layer(name), _leaf(name)].append(keys)
+            three = [re.sub(r"\bquery\b", other, name) for other in SPELLINGS[0]]
+            if three[1] != name and all((section, one) in self.known for one in three[1:]):
+                keys = tuple(self.known[section, one] for one in three)
+                self.triples[section, _layer(name), _leaf(name)].append(keys)
         self.done: set[str] = set()
 
     def plain(self, name: str) -> list[Piece] | None:
-        """Wrappers, separators or leaves are otherwise."""
+        """Wrappers, separators or leaves are otherwise; what has to be added is a guess, which the shape bears out."""
         for section, other, how in self._cleaned(name):
-            if (section, other) in self.known:
-                return [Piece((name,), (self.known[section, other],), self.stored[name], how)]
+            key = self.known.get((section, other))
+            if key and ("before it" not in how or self.axes.readings((key,), self.stored[name].shape)):
+                return [Piece((name,), (key,), self.stored[name], how)]
         return None
 
     def stacked(self, name: str) -> list[Piece] | None:
-        """The layers lie in one tensor."""
+        """The layers lie in one tensor; without a star for their number that is a guess, which the shape bears out."""
         for section, other, how in self._cleaned(name):
             parts = [part for part in other.split(".") if part not in STARS]
             held = self.layers.get((section, ".".join(parts)), {})
@@ -141,8 +146,9 @@ class _Finder:
             if held and axis is not None:
                 whole = self.stored[name]._replace(load=cache(self.stored[name].load))
                 told = f"layer stack {self.stored[name].shape} in one tensor" + (f", {how}" if how else "")
-                return [Piece((name,), (held[n],), _slice(whole, axis, i), told)
-                        for i, n in enumerate(sorted(held))]  # fmt: skip
+                pieces = [Piece((name,), (held[n],), _slice(whole, axis, i), told) for i, n in enumerate(sorted(held))]
+                if len(parts) < len(other.split(".")) or self.axes.readings(pieces[0].keys, pieces[0].stored.shape):
+                    return pieces
         return None
 
     def fused(self, name: str) -> list[Piece] | None:
@@ -182,15 +188,11 @@ class _Finder:
         """The three names, of which this is one, that differ as query, key and value do."""
         parts = re.split(r"([./])", name)
         for n, part in [*enumerate(parts)][-NEAR_END:]:
-            for q, k, v in (("query", "key", "value"), ("q", "k", "v"), ("Q", "K", "V")):
-                for one in (q, k, v):
-                    if one not in part:
-                        continue
-                    whole = [*parts[:n], part.replace(one, "\0", 1), *parts[n + 1 :]]
-                    three = tuple("".join(whole).replace("\0", each) for each in (q, k, v))
-                    if all(each in self.stored for each in three) and len({*three}) == 3:
-                        shapes = {self.stored[each].shape for each in three}
-                        return three if len(shapes) == 1 else None
+            for each_of, one in ((three, one) for three in SPELLINGS for one in three if one in part):
+                whole = [*parts[:n], part.replace(one, "\0", 1), *parts[n + 1 :]]
+                three = tuple("".join(whole).replace("\0", each) for each in each_of)
+                if all(each in self.stored for each in three):
+                    return three if len({self.stored[each].shape for each in three}) == 1 else None
         return None
 
     def _cleaned(self, name: str) -> list[tuple[str, str, str]]:
@@ -216,7 +218,9 @@ class _Finder:
             found.append((section, ".".join(parts), lost))
             for base in self.bases:
                 added = f"with {base}. before it"
-                found.append((section, ".".join([base, *parts]), f"{lost}, {added}" if lost else added))
+                slot = parts[:1] if parts[0] in SLOTS else []
+                with_base = ".".join([*slot, base, *parts[len(slot) :]])
+                found.append((section, with_base, f"{lost}, {added}" if lost else added))
             if parts[0] not in OUTER:
                 break
             out, parts = [*out, parts[0]], parts[1:]
@@ -224,7 +228,7 @@ class _Finder:
 
 
 def _slotless(name: str) -> str:
-    return name.partition(".")[2] if name.partition(".")[0] in ("adam_m", "adam_v", "exp_avg", "exp_avg_sq") else name
+    return name.partition(".")[2] if name.partition(".")[0] in SLOTS else name
 
 
 def _numberless(name: str) -> str:

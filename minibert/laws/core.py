@@ -283,8 +283,7 @@ def layer_norm_shift(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
         raise Silent("no norm follows a table or a sub-layer")
     shifted = {path: view.p[path] + view.p[path].dtype.type(0.75) for path in wanted}
     skip = {name for path in (*dense, *tables) for name in view.modules(path.removesuffix(".weight"))} | view.streams
-    for own in (path.rpartition(".")[0] for path in dense if not view.normed(path.rpartition(".")[0])):
-        skip |= view.ends(own)
+    skip |= {name for path in dense for name in view.ends(path.rpartition(".")[0])}
     return _worst(ask({**view.p, **shifted}, inputs), _forward(ask(view.p, inputs), skip))
 
 

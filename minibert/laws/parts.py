@@ -159,8 +159,8 @@ class Parts:
 
     # Published modules
     def modules(self, part: str) -> set[str]:
-        """Published names of the modules whose parameters stand in this part of the tree, in all its networks; of a part
-        that is called by itself, though its parameters are a piece of a published tensor, the name of the call.
+        """Published names of the modules whose parameters stand in this part of the tree, in all its networks; of a
+        part that is called by itself, though its parameters are a piece of a published tensor, the name of the call.
         """
         called = {name for name, path, _ in self.table if path == f"encode.{part}"}
         if called:
@@ -187,7 +187,8 @@ class Parts:
 
     def ends(self, own: str) -> set[str]:
         """Published names of what a sub-layer gives to its residual, behind its last projection."""
-        return {name for name, path, _ in self.table if path.replace("encode.", "", 1).startswith(f"{own}.add.")}
+        ways = (f"{own}.add.", f"{own}.add_norm.dropout")
+        return {name for name, path, _ in self.table if path.replace("encode.", "", 1).startswith(ways)}
 
     def inside(self, part: str) -> set[str]:
         """Published names of this part, ":scores", of every attention."""

@@ -12,7 +12,7 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
-from types import MethodType
+from types import MethodType, SimpleNamespace
 
 import torch
 import transformers
@@ -25,10 +25,11 @@ from transformers.optimization import Adafactor
 MODELS = {
     **dict.fromkeys(("bert", "bert_wwm", "macbert"), "BertForPreTraining"), "bert_wwm_ext": "BertForMaskedLM",
     "roberta": "RobertaForMaskedLM", "albert": "AlbertForPreTraining", "gpt2": "GPT2LMHeadModel",
-    "t5": "T5ForConditionalGeneration",
+    "t5": "T5ForConditionalGeneration", "bart": "BartForConditionalGeneration",
     "generator": "ElectraForMaskedLM", "discriminator": "ElectraForPreTraining",
 }  # fmt: skip
 SEEN, KEEP, CALLS = {}, {}, Counter()  # of the pass in progress: what hooks saw, dropout masks, calls of each module
+TURN = []  # BART's dropouts, which are no modules, in the order in which they come
 AT = [""]  # the network that runs, as the names of a joint model begin
 
 
@@ -132,10 +133,26 @@ def attention(module, query, key, value, attention_mask, scaling=None, dropout=0
     return context.unflatten(2, (query.shape[1], -1)), probs
 
 
+def dropouts(model):
+    """The names of BART's dropouts, and these as data in the place of its own."""
+    functional = SimpleNamespace(dropout=turned)
+    transformers.models.bart.modeling_bart.nn = SimpleNamespace(**{**vars(torch.nn), "functional": functional})
+    for stack, parts in (("encoder", ("self_attn",)), ("decoder", ("self_attn", "encoder_attn"))):
+        yield f"model.{stack}.dropout"
+        for i in range(len(getattr(model.model, stack).layers)):
+            yield from (f"model.{stack}.layers.{i}.{part}_dropout" for part in (*parts, "activation", "final"))
+
+
+def turned(x, p, training):
+    keep = KEEP.get(TURN.pop(0))
+    return x if keep is None else x * keep / (1 - p)
+
+
 def traced(models, batch, config):
     """What every module gave, by name, and the losses of one batch."""
-    for held in (SEEN, KEEP, CALLS):
+    for held in (SEEN, KEEP, CALLS, TURN):
         held.clear()
+    TURN.extend(name for model in models.values() if model.config.model_type == "bart" for name in dropouts(model))
     KEEP.update({name.removeprefix("dropout/"): keep for name, keep in batch.items() if name.startswith("dropout/")})
     spellings = (("input_mask", "attention_mask"), ("segment_ids", "token_type_ids"))
     mask, types = (batch.get(ours, batch.get(theirs)) for ours, theirs in spellings)
@@ -216,7 +233,7 @@ def trained(models, parameters, batches, facts):
                 m, v = (moments[f"{slot}.{name}"] for slot in slots)
                 m.mul_(0.9).add_(0.1 * g)
                 v.mul_(0.999).add_(0.001 * g * g)
-                decay = plan["weight_decay"] * (not re.search("LayerNorm|layer_norm|ln_|bias", name))
+                decay = plan["weight_decay"] * (not re.search("(?i)layer_?norm|ln_|bias", name))
                 p -= rate * (m / fix1 / ((v / fix2).sqrt() + eps) + decay * p)
         if k in facts["steps"]:
             rate = torch.tensor(rate, dtype=torch.float64)

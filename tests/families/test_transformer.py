@@ -8,6 +8,8 @@ from twins import transformer as twins
 
 import minibert
 from minibert import batches, layers, tree
+from minibert.corruption import translation
+from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import transformer
 
@@ -173,3 +175,44 @@ def test_a_source_is_projected_once():
     memory = made.encode(input_ids=source, decoder_input_ids=[[3], [3]])["encoder_last_hidden_state"]
     for kept, layer in zip(state["source"], made.params["decoder"], strict=True):
         assert np.allclose(kept["key"], layers.remembered(memory, layer["cross_attention"], width=4)["key"])
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+class Words:
+    """A tokenizer of whole words."""
+
+    def __init__(self, *words):
+        self.known = ["<s>", "</s>", "<pad>", *words]
+
+    def ids(self, text):
+        return [self.known.index(word) for word in text.split()]
+
+
+def test_rows_are_pairs_in_any_order():
+    words = Words("the", "Cat", "cat", "sat.", "sat", "El", "gato")
+    vocabulary = Vocabulary(len(words.known), 0, 1, None, 2, end=1)
+    texts = [["the Cat sat.", "El gato"], ["Cat", "El"]]
+    ids = [[words.ids(sentence) for sentence in document] for document in texts]
+    data = translation.Translated(task="pairs", seq_length=8)
+    assert translation.sources(words, data, texts, ids) is None
+    made = translation.rows(ids, np.random.default_rng(0), vocabulary, data, None)
+    assert made.keys() == {"input_ids", "attention_mask", "labels", "decoder_attention_mask"}
+    rows = {tuple(ids[:sum(seen)]): tuple(labels[labels != -100]) for ids, seen, labels in
+            zip(made["input_ids"].tolist(), made["attention_mask"].tolist(), made["labels"], strict=True)}  # fmt: skip
+    assert rows == {(0, 3, 4, 6, 1): (8, 9, 1), (0, 4, 1): (8, 1)}
+    assert np.array_equal(made["decoder_attention_mask"], made["labels"] != -100)
+    with pytest.raises(InputError, match="document 2 of the text is no pair"):
+        translation.rows([*ids[:1], ids[0][:1]], np.random.default_rng(0), vocabulary, data, None)
+    with pytest.raises(InputError, match="none of 1 pairs fits into rows of 8 tokens"):
+        translation.rows([[[3] * 7, [8]]], np.random.default_rng(0), vocabulary, data, None)
+
+
+def test_without_pairs_a_sentence_is_restored():
+    words = Words("cat", "sat", "Cat", "sat.")
+    vocabulary = Vocabulary(len(words.known), 0, 1, None, 2, end=1)
+    texts, data = [["Cat sat."]], translation.Translated(seq_length=8)
+    marked = translation.sources(words, data, texts, None)
+    made = translation.rows([[words.ids("Cat sat.")]], np.random.default_rng(0), vocabulary, data, marked)
+    assert made["input_ids"][0].tolist() == [0, 3, 4, 1, 2, 2, 2, 2]
+    assert made["labels"][0, :4].tolist() == [5, 6, 1, -100]
+    assert translation.plain("L'Été, 3.11 (x)!") == "l été 3 11 x"

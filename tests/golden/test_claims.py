@@ -60,10 +60,20 @@ def test_what_is_wrong_is_implied_by_nothing():
     assert (label, states["L1"], states["L2"]) == ("no level", "differs", "reached")
 
 
-def test_one_layer_of_two_implies_nothing():
-    held = ends("bert/published")
-    label, states = claimed("bert/published", dict([*held.items()][:1]))
+@pytest.mark.parametrize("name", ["bert/published", "albert/groups", "gpt2/published"])
+def test_the_last_layer_stands_for_the_others_and_no_other_does(name):
+    *others, last = ends(name).items()
+    label, states = claimed(name, dict(others))
     assert (label, states["L1"], states["L2"]) == ("no level", "missing", "missing")
+    label, states = claimed(name, dict([last]))
+    assert (label, states["L1"], states["L2"]) == ("L2 encoder", "implied", "reached")
+
+
+def test_of_two_networks_both_last_layers_are_needed():
+    held = ends("electra/published")
+    for tower in ("generator", "discriminator"):
+        one = {key: array for key, array in held.items() if tower in key}
+        assert claimed("electra/published", one)[0] == "no level"
 
 
 # ---- Over published directories --------------------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """Dumps that lie otherwise than the case: recognised by what they hold, said, and judged all the same."""
 
+import json
 import re
 from functools import cache
 
 import numpy as np
 import pytest
 
+from minibert import cli
+from minibert.checkpoint import safetensors
 from minibert.golden import candidate, compare
 from minibert.golden import case as cases
 from minibert.golden.numpy_files import Stored
@@ -239,8 +242,8 @@ LAYOUTS = {
     "_orig_mod. inside names": (BERT, hold("forward", "gradients"), renamed(
         lambda name: re.sub(r"(layer\.\d)", r"\1._orig_mod", name)), "without _orig_mod."),
     "model.module. before names": (BERT, hold("forward"), renamed(lambda name: f"model.module.{name}"), "without"),
-    "no bert. before names": (BERT, hold("forward", "gradients"), renamed(lambda name: name.removeprefix("bert.")),
-                              "with bert. before it"),
+    "no bert. before names": (BERT, hold("forward", "gradients", "steps"), renamed(
+        lambda name: re.sub(r"\bbert\.", "", name)), "with bert. before it"),
     "a port's names of leaves": (BERT, hold("gradients"), lambda tensors: turned({
         key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         .replace("dense.weight", "dense.kernel").replace(".", "/"): array for key, array in turned(turned(
@@ -382,3 +385,43 @@ def test_names_in_a_map_may_mean_whole_stacks(tmp_path):
     names = candidate.read_names(tmp_path / "m.json", golden(BERT))
     held = candidate.matched(stored({"forward/layers/out": array}), golden(BERT), names)
     assert set(held.tensors) == {key.format(i) for i in (0, 1)}
+
+
+def test_the_command_says_how_a_dump_was_read(tmp_path, capsys):
+    """In lines, and in JSON; what was not taken as if it was not given; a declared layout is obeyed."""
+    held = stacked()(keras_kernels(parts(computed(BERT), hold("gradients"))))
+    held["gradients/mine"] = np.zeros(3)
+    held = {key: array for key, array in held.items() if not re.search(r"self\.(query|key|value)\.weight", key)}
+    held["gradients/bert.encoder.layer.0.qkv.weight"] = np.random.default_rng(0).standard_normal((36, 12))
+    safetensors.write(tmp_path / "c.safetensors", {key: np.ascontiguousarray(a, np.float32) for key, a in held.items()})
+    found = tmp_path / "c.json"
+    command = ["check", BERT, str(tmp_path / "c.safetensors"), "--json", str(found)]
+    assert cli.main(command) == 0
+    told = capsys.readouterr().out
+    assert "layer stack (2, 3, 4, 12) in one tensor: read transposed, as (heads, head size, out): 1 tensor" in told
+    assert "unknown to the case, not compared: 1 ('gradients/mine')" in told
+    assert "not taken: 'gradients/bert.encoder.layer.0.qkv.weight'" in told
+    assert "L5 gradients      not claimed: tensors missing, such as " in told
+    facts = json.loads(found.read_text(encoding="utf-8"))
+    assert len(facts["not_taken"]) == 1
+    ways = {way["read"]: way["names"] for way in facts["layouts"]}
+    assert "gradients/bert.encoder.layer.attention.output.dense.weight" in {n for names in ways.values() for n in names}
+    assert cli.main([*command, "--layout", "torch", "--seconds", "0"]) == 1
+    assert "wrong shape" in capsys.readouterr().out
+
+
+def test_one_kind_of_kernel_may_be_turned_in_every_layer():
+    """By an adapter that turns some itself; a square one, of which nothing but its contents tells, may not."""
+    held = parts(computed(BERT), hold("gradients"))
+    for name, due in (("intermediate.dense.weight", set()), ("attention.output.dense.weight", {
+            f"gradients/bert.encoder.layer.{i}.attention.output.dense.weight" for i in (0, 1)})):  # fmt: skip
+        given = {key: array.T if key.endswith(f".{name}") else array for key, array in held.items()}
+        assert set(judged(BERT, given)[1]) == due
+
+
+def test_a_name_that_is_guessed_has_to_fit():
+    """A head's outputs called as a loss is behind its first part are no loss of a wrong shape."""
+    logits = computed(BERT)["forward/cls.predictions"]
+    found, wrong = judged(BERT, {"forward/loss": computed(BERT)["forward/loss"], "forward/masked_lm": logits})
+    assert (wrong, found.unknown) == ({}, ["forward/masked_lm"])
+    assert not judged(BERT, {"forward/masked_lm": computed(BERT)["forward/loss.masked_lm"]})[1]
