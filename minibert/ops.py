@@ -282,12 +282,14 @@ def _attention_in_parts(c: Cache, swap: Callable) -> tuple[Array, Cache]:
     return (probs if c["dropout"] is None else probs * c["dropout"]) @ c["v"], {**c, "probs": probs}
 
 
-def _attention_in_parts_backward(dy: Array, c: Cache, swap: Callable) -> tuple[Array, Array, Array]:
+def _attention_in_parts_backward(dy: Array, c: Cache, swap: Callable) -> tuple[Array, ...]:
     q, k, v, probs = c["q"], c["k"], c["v"], c["probs"]
     dropout = 1 if c["dropout"] is None else c["dropout"]
     dprobs = swap("probs", dy @ v.swapaxes(-1, -2) * dropout)
-    dscores = swap("scores", softmax_backward(dprobs, {"y": probs})) * c["scale"]
-    return dscores @ k, dscores.swapaxes(-1, -2) @ q, (probs * dropout).swapaxes(-1, -2) @ dy
+    dbias = swap("scores", softmax_backward(dprobs, {"y": probs}))
+    dscores = dbias * c["scale"]
+    slopes = dscores @ k, dscores.swapaxes(-1, -2) @ q, (probs * dropout).swapaxes(-1, -2) @ dy
+    return slopes if c.get("bias") is None else (*slopes, summed(dbias, c["bias"]))
 
 
 SQUARE = "(b,h,t,s)"

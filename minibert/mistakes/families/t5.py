@@ -10,7 +10,7 @@ import numpy as np
 from minibert import layers, ops, relative, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, entry, only, swap, weights
-from minibert.mistakes.going import Going, unmoved
+from minibert.mistakes.going import Going
 from minibert.mistakes.ops.embeddings import summed
 from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, zeros
 from minibert.pairs import observing
@@ -481,17 +481,12 @@ entry(
     going={"each step's queries from 0": _from_zero},
 )  # fmt: skip
 entry(
-    "t5-27", "the cache not reordered with the beams", "keys and values go with their beam",
-    "HF#46612 (of other systems); own knowledge", "output", "STATE-3", families=("t5",),
-    going={"what was read stays in its row": unmoved},
-)  # fmt: skip
-entry(
-    "t5-28", "rows cut at n_positions", "there is no last position", "own knowledge", "nowhere", "T5-CFG-4",
+    "t5-27", "rows cut at n_positions", "there is no last position", "own knowledge", "nowhere", "T5-CFG-4",
     families=("t5",),
     reason="a case has no such row; distances beyond the largest share its bucket",
 )  # fmt: skip
 entry(
-    "t5-29", "large values clamped", "nothing is", "transformers' T5Block, in float16",
+    "t5-28", "large values clamped", "nothing is", "transformers' T5Block, in float16",
     "nowhere", "T5-LAYER-1", families=("t5",), variant=True,
     reason="ports clamp where float16 overflows, and no case is in 16 bits",
 )  # fmt: skip
