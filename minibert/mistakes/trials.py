@@ -140,19 +140,21 @@ class Trials:
 
             def run(mutant: Mutant, base: list = base, one: Found = one, shapes: Mapping = shapes) -> Tensors:
                 """Its tensors, in the candidate's shapes."""
-                tensors = self._tensors((*base, replace(one, mutant=mutant)), evidence, steps) or {}
+                tensors = self._tensors((*base, replace(one, mutant=mutant)), evidence, self.subject, steps) or {}
                 return {key: evidence.shaped(key, shape, tensors.get(key)) for key, shape in shapes.items()}
 
             mutant = solving.solved(one.mutant, run, wanted, units)
             found += [(*base, replace(one, mutant=mutant))] if mutant else []
         return found
 
-    def _tensors(self, found: Combined, evidence: Evidence, steps: tuple[int, ...]) -> Tensors | None:
+    def _tensors(
+        self, found: Combined, evidence: Evidence, subject: Subject, steps: tuple[int, ...] = ()
+    ) -> Tensors | None:
         """Of a forced run, where there is one and no step is asked for, else of a free one."""
-        tensors = None if steps else self._forced(found, evidence, self.subject)
+        tensors = None if steps else self._forced(found, evidence, subject)
         if tensors is not None:
             return tensors
-        return _computed(found, lambda: _written(found, observe(changed(self.subject, found), steps)))
+        return _computed(found, lambda: _written(found, observe(changed(subject, found), steps)))
 
     def _held(self, found: Combined, tensors: Tensors, evidence: Evidence) -> Trial:
         flat = evidence.flat(tensors, self._silence(one.mutant for one in found))
@@ -167,12 +169,17 @@ class Trials:
 
         def compute() -> Tensors:
             edited = changed(subject, found)
+            renamed = edited.config is not subject.config and self._names(edited) != self._names(subject)
             swaps = {key: r for around in edited.around if isinstance(around, Swaps) for key, r in around.at.items()}
             edited = replace(edited, around=tuple(f for f in edited.around if not isinstance(f, Swaps)))
             plain = like if not edited.around else None
-            return blocks.Forced(edited, given, self.calls, swaps, backward, plain).computed
+            at = blocks.calls(edited) if renamed else self.calls
+            return blocks.Forced(edited, given, at, swaps, backward, None if renamed else plain).computed
 
         return _computed(found, lambda: _written(found, compute()))
+
+    def _names(self, subject: Subject) -> list[tuple]:
+        return [(name, path) for name, path, *_ in self.module.activations(subject.config)]
 
     @cached_property
     def like(self) -> blocks.Forced:
@@ -188,7 +195,7 @@ class Trials:
     def by_own_noise(self, trial: Trial, evidence: Evidence) -> Trial | None:
         """The trial judged by what rounding does to these mutants, where that is more than to the right model."""
         single = replace(self.subject, params=tree.map(lambda a: a.astype(np.float32), self.subject.params))
-        whole, tensors = self.trial(trial.found, evidence), self._forced(trial.found, evidence, single)
+        whole, tensors = self.trial(trial.found, evidence), self._tensors(trial.found, evidence, single)
         if whole is None or tensors is None:
             return None
         flat = evidence.flat(tensors, self._silence(one.mutant for one in trial.found))
