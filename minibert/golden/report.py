@@ -24,7 +24,8 @@ COLOURS = {"right": "32", "padding": "32", "suspect": "33", "wrong": "31", "nan"
 
 class Report(NamedTuple):
     """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
-    `minibert.mistakes`, or None; fits: the precision that its numbers are of.
+    `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
+    divergence was supplied; fits: the precision that its numbers are of.
     """
 
     case: Any
@@ -37,6 +38,7 @@ class Report(NamedTuple):
     diagnosis: Any
     code: int
     mixups: Sequence[Mixup] = ()
+    cut_off: bool = True
     fits: str | None = None
 
     @property
@@ -46,8 +48,10 @@ class Report(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The outcome in a word: "right", or the kind of the diagnosis."""
-        return "right" if self.first is None else self.diagnosis.kind
+        """The outcome in a word: "right", or the kind of the diagnosis; "explained", too, by wrong tensors alone."""
+        if self.diagnosis is not None:
+            return self.diagnosis.kind
+        return "right" if not self.code else "explained" if self.mixups else "unknown"
 
     @property
     def claim(self) -> dict[str, Any]:
@@ -121,7 +125,9 @@ def first_lines(report: Report) -> list[str]:
         lines.append(f"{error}: {row.verdict}")
     if row.absolute is not None:
         lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
-    if row.alone is not None and row.alone > EXPLAINED:
+    if row.alone is not None and row.alone > EXPLAINED and not report.cut_off:
+        lines.append("  it or something before it is wrong: what goes into its block was not supplied")
+    elif row.alone is not None and row.alone > EXPLAINED:
         lines.append("  its own block is wrong: given the candidate's tensors before it, something else is due")
     elif row.alone is not None:
         lines.append(
@@ -318,9 +324,9 @@ def fields(report: Report) -> dict[str, Any]:
         "case": claimed["case"],
         "candidate": {"source": report.source, **claimed["candidate"]},
         "dtype": report.dtype,
-        "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
         "verdict": report.verdict,
         "mistakes": [] if diagnosis is None else [_json_found(found) for found in diagnosis.mistakes],
+        "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
         "first_divergence": None if report.first is None else _json_row(report.first),
         "diagnosis": None
         if diagnosis is None

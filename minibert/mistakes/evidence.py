@@ -53,6 +53,11 @@ class Evidence:
         part.floors, part.scales, part.groups = (held[chosen] for held in (self.floors, self.scales, self.groups))
         return part
 
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The candidate's tensors by key."""
+        parts = np.split(self.values, self.starts[1:])
+        return {key: a.reshape(shape) for key, a, shape in zip(self.keys, parts, self.shapes, strict=False)}
+
     def flat(self, tensors: Mapping[str, Any], silent: Callable[[str], Any] | None = None) -> np.ndarray:
         """The tensors in one row; NaN-free gaps are +inf where a key is absent, of another shape, or silent."""
         parts = []

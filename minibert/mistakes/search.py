@@ -122,7 +122,9 @@ class _Search(Trials):
         """What explains the candidate."""
         for id in declared:
             self._declared(id)
-        self._explain(self.forward, [found for found in self.mutants if found.mutant.section == FORWARD])
+        acting = [found for found in self.mutants if found.mutant.section == FORWARD]
+        while self._explain(self.forward, acting):
+            pass
         self.parts = [self._settled(part) for part in self.parts]
         later = [found for found in self.mutants if found.mutant.section == GRADIENTS]
         if self._left(self.forward) is None:
@@ -141,11 +143,18 @@ class _Search(Trials):
 
     def _left(self, evidence: Evidence) -> str | None:
         """The first tensor that is wrong beside what was found, or None. What is only suspect is no further mistake."""
-        trial = self.trial(self.found, evidence)
+        trial = self._beside(evidence)
         if trial is None:
             return self.first.key
         wrong = np.flatnonzero(trial.residuals > SUSPECT if self.parts else _wrong(trial))
         return evidence.keys[wrong[0]] if wrong.size else None
+
+    def _beside(self, evidence: Evidence) -> Trial | None:
+        """What was found, run together, and judged by its own rounding where that is larger."""
+        trial = self.trial(self.found, evidence)
+        if trial is None or not self.found or trial.ratio <= EXPLAINED:
+            return trial
+        return self.by_own_noise(trial, evidence) or trial
 
     def _declared(self, id: str) -> None:
         """Adds the entry's mutant that leaves the fewest tensors wrong, unless these are more than without it."""
@@ -160,27 +169,36 @@ class _Search(Trials):
     # ---- One section
     def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
-        base = self.found
-        right = self.trial(base, evidence)
+        base, right = self.found, self._beside(evidence)
         if right is None or not _wrong(right).any():
             return False
-        cover, trials = _Cover(self, evidence, right), []
-        for some in self._ordered(evidence, right, chosen):
+        cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
+        for some in self._ordered(evidence, cover.wrong, chosen):
             trials += self.run(((*base, found) for found in some), evidence, len(some))
             parts = cover.parts(trials)
-            if not cover.left.any():
-                break
-            solved = self.solved(trials[-len(some) :], cover.right, evidence, cover.left)
-            trials += self.run(solved, evidence, len(solved))
-            parts = cover.parts(trials)
+            if cover.left.any():
+                trials += self._solved(cover, trials, base)
+                parts = cover.parts(trials)
             if not cover.left.any():
                 break
         if cover.left.any() and not self.late():
             parts = cover.parts(cover.by_own_noise(trials))
-        if cover.left.any() and (evidence is self.forward or not parts):
-            parts += self._pairs(cover, trials)
+        if not parts:
+            parts = self._pairs(cover, trials)
         self.parts += sorted(parts, key=lambda part: part.first)
         return bool(parts)
+
+    def _solved(self, cover: "_Cover", trials: list[Trial], base: Combined) -> list[Trial]:
+        """Those that leave a value open, with the one that explains a block that nothing explains yet."""
+        solved: list[Trial] = []
+        for key in np.flatnonzero(cover.left):
+            if cover.left[key]:
+                later = cover.left & (np.arange(len(cover.left)) >= key)
+                chosen = [t.found[-1] for t in trials if t.found[-1].mutant.free and cover.moved(t)[key]]
+                found = self.solved(chosen, base, cover.evidence, np.where(later, cover.right.residuals, 0))
+                solved += self.run(((*base, one) for one in found), cover.evidence, len(found))
+                cover.parts([*trials, *solved])
+        return solved
 
     def _pairs(self, cover: "_Cover", trials: list[Trial]) -> list[Part]:
         """Two mistakes in one block, for each block that no single one explains."""
@@ -199,7 +217,7 @@ class _Search(Trials):
         paths |= term_paths(self.module.terms(self.subject.config), order)
         return lambda key: order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
 
-    def _ordered(self, evidence: Evidence, right: Trial, chosen: list[Found]) -> list[list[Found]]:
+    def _ordered(self, evidence: Evidence, wrong: np.ndarray, chosen: list[Found]) -> list[list[Found]]:
         """Those that can act first at a wrong tensor, then the others that can act at or before one; those of gradients
         before those of the forward pass, where that was supplied and tells them apart.
         """
@@ -212,16 +230,16 @@ class _Search(Trials):
         order = {site.path: i for i, site in enumerate(self.sites)}
         place = self._places()
         places = sorted({place(key) for key in evidence.keys})
-        wrong = {place(evidence.keys[i]) for i in np.flatnonzero(_wrong(right))}
+        at_fault = {place(evidence.keys[i]) for i in np.flatnonzero(wrong)}
         for found in chosen:
             paths = found.mutant.sites
             starts = min((start[path] for path in paths), default=0)
             shows = {places[after] for path in paths if (after := bisect_left(places, start[path])) < len(places)}
-            inside = any(start[path] <= at <= order[path] for path in paths for at in wrong)
-            if not paths or shows & wrong or inside:
+            inside = any(start[path] <= at <= order[path] for path in paths for at in at_fault)
+            if not paths or shows & at_fault or inside:
                 near.append(found)
-            elif starts <= max(wrong):
-                far.append((max(wrong) - starts, found))
+            elif starts <= max(at_fault):
+                far.append((max(at_fault) - starts, found))
         return [near, [found for _, found in sorted(far, key=lambda item: item[0])]]
 
     def _settled(self, part: Part) -> Part:
@@ -263,18 +281,18 @@ class _Search(Trials):
         elif left is not None and kinds == {"variant"}:
             kind = "unknown"
         ratio, right = self._ratio(), max(self.right.ratio, self.first.ratio or 0)
-        lines = words.named(mistakes, kind, ratio, right, self.dtype, [*self._beside(told), *self._further(left)])
+        lines = words.named(mistakes, kind, ratio, right, self.dtype, [*self._others(told), *self._further(left)])
         faint = next((k for k, r in zip(self.evidence.keys, self.right.residuals, strict=True) if r > EXPLAINED), None)
         return Diagnosis(kind, mistakes, ratio, faint or self.first.key, lines, left, self.found)
 
     def _ratio(self) -> float:
         """What is left of the tensors that are explained, over the noise floor."""
-        trials = [self.trial(self.found, self.evidence)]
+        trials = [self._beside(self.evidence)]
         if self.steps.keys:
             trials.append(Steps(self, self.found, self.first.key).whole())
         return max(worst(t.residuals[~(t.residuals > SUSPECT)]) for t in trials if t is not None)
 
-    def _beside(self, told: list[Part]) -> list[str]:
+    def _others(self, told: list[Part]) -> list[str]:
         """Lines about what explains the same as well, or less well."""
         lines = []
         for part in told:
@@ -300,14 +318,13 @@ class _Search(Trials):
 
 # ---- What explains, and how much of it -------------------------------------------------------------------------------
 class _Cover:
-    """The fewest mutants that explain together what is wrong. right: a run of what was found before; left: which of the
-    evidence's tensors nothing explains yet.
+    """The fewest mutants that explain together what is wrong. right: a run of what was found before; wrong: which of
+    the evidence's tensors that leaves wrong; left: those of them that nothing explains yet.
     """
 
-    def __init__(self, runs: Trials, evidence: Evidence, right: Trial):
+    def __init__(self, runs: Trials, evidence: Evidence, right: Trial, wrong: np.ndarray):
         self.runs, self.evidence, self.right = runs, evidence, right
-        self.wrong = _wrong(right)
-        self.left = self.wrong.copy()
+        self.wrong, self.left = wrong, wrong.copy()
 
     def parts(self, trials: list[Trial], key: int | None = None) -> list[Part]:
         """Of the trials those that explain most of what is left, one after the other, with their ties; key: a tensor
@@ -338,16 +355,16 @@ class _Cover:
 
     def acting(self, trials: list[Trial], key: int) -> list[Trial]:
         """Those that change a wrong tensor and make no right one wrong: variants first, then the nearest."""
-        found = [t for t in trials if t.listed and self._moved(t)[key] and not self._spoils(t, SUSPECT)]
+        found = [t for t in trials if t.listed and self.moved(t)[key] and not self._spoils(t, SUSPECT)]
         return sorted(found, key=lambda t: (not t.found[-1].variant, t.residuals[key]))
 
     def by_own_noise(self, trials: list[Trial]) -> list[Trial]:
         """The trials; those that leave far less than the right model are judged by their own rounding."""
         if self.runs.dtype not in ("float32", "float64"):
             return trials
-        far = {id(t): worst((t.residuals / self.right.residuals)[self._moved(t) & self.wrong]) for t in trials}
+        far = {id(t): worst((t.residuals / self.right.residuals)[self.moved(t) & self.wrong]) for t in trials}
         close = [t for t in trials if 0 < far[id(t)] <= 1 / BETTER and not self._settles(t)]
-        close = sorted(close, key=lambda t: worst(t.residuals[self._moved(t)]))[:RETRIED]
+        close = sorted(close, key=lambda t: worst(t.residuals[self.moved(t)]))[:RETRIED]
         better = {id(t): self.runs.by_own_noise(t, self.evidence) for t in close}
         return [better.get(id(t)) or t for t in trials]
 
@@ -355,14 +372,15 @@ class _Cover:
         """Whether it explains all that it changes."""
         return self._accepted(trial) and self._score(trial)[1] == 0
 
-    def _moved(self, trial: Trial) -> np.ndarray:
+    def moved(self, trial: Trial) -> np.ndarray:
+        """The tensors that it changes."""
         before = self.right.residuals
         return np.abs(trial.residuals - before) > 1e-6 * (1 + before)
 
     def _score(self, trial: Trial) -> tuple[int, int]:
         """(minus how many of what is left it explains, how many it changes and does not explain), to be small."""
         explained = self.explained(trial)
-        return -np.count_nonzero(explained & self.left), np.count_nonzero(self._moved(trial) & self.wrong & ~explained)
+        return -np.count_nonzero(explained & self.left), np.count_nonzero(self.moved(trial) & self.wrong & ~explained)
 
     def _accepted(self, trial: Trial) -> bool:
         """Whether it explains something, and makes nothing wrong that is right."""

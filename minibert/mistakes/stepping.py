@@ -50,9 +50,8 @@ class Steps:
         tried = self._run(((*self.base, found) for found in chosen), few, evidence, len(chosen))
         good = self._verified(trial for trial in tried if trial.ratio <= left)
         if not good and before is not None:
-            wrong = before.residuals > EXPLAINED
-            solved = self.trials.solved(self._open(few, evidence), before, evidence, wrong, few)
-            good = self._verified(self._run(solved, few, evidence, len(solved)))
+            free = self.trials.solved(self._open(few), self.base, evidence, before.residuals, few)
+            good = self._verified(self._run(((*self.base, found) for found in free), few, evidence, len(free)))
         if good or self.base:
             return good
         return self._verified(trial for trial in self._pairs(tried, few, evidence) if trial.ratio <= left)
@@ -61,19 +60,6 @@ class Steps:
         wanted = (found for found in over(each, TRIED, total) if not self.trials.late())
         runs = (self.trials.free(found, evidence, steps) for found in wanted)
         return [trial for trial in runs if trial is not None]
-
-    def _open(self, few: tuple[int, ...], evidence: Evidence) -> list[Trial]:
-        """Runs of those that leave a value open, at a likely one that leaves the steps before the last as they are."""
-        found = []
-        for one in self.trials.mutants:
-            free = one.mutant.free
-            if free and one.mutant.section == STEPS:
-                at = {value: replace(one, mutant=free.of(value)) for value in free.likely}
-                silent = self._silent([*at.values()], few[:-1])
-                values = tuple(value for value, other in at.items() if other in silent)
-                first = [replace(at[v].mutant, free=replace(free, likely=values)) for v in values[:1]]
-                found += self._run(((*self.base, replace(one, mutant=m)) for m in first), few, evidence, len(first))
-        return found
 
     def _verified(self, trials: Iterable[Trial]) -> list[Trial]:
         """The best of them that explain all steps."""
@@ -107,6 +93,20 @@ class Steps:
             return chosen
         trials = self._run(((*self.base, found) for found in chosen), steps, evidence, len(chosen))
         return [trial.found[-1] for trial in trials if trial.ratio <= SUSPECT]
+
+    def _open(self, few: tuple[int, ...]) -> list[Found]:
+        """Mutants of the optimizer that leave a value open, with those of its likely values that leave the steps before
+        the last as they are.
+        """
+        found = []
+        for one in self.trials.mutants:
+            free = one.mutant.free
+            if free and one.mutant.section == STEPS:
+                at = {value: replace(one, mutant=free.of(value)) for value in free.likely}
+                silent = self._silent([*at.values()], few[:-1])
+                values = tuple(value for value, other in at.items() if other in silent)
+                found += [replace(one, mutant=replace(one.mutant, free=replace(free, likely=values)))] if values else []
+        return found
 
     def _pairs(self, firsts: list[Trial], few: tuple[int, ...], evidence: Evidence) -> list[Trial]:
         """Two mistakes of the optimizer: the first explains furthest, or leaves fewest tensors wrong."""

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ class Trials:
         self.forward = self.evidence.only([i for i, k in enumerate(computed) if k.startswith(f"{FORWARD}/")])
         self.steps = Evidence(case, candidate, dtype, [key for key in judged if key.startswith(f"{STEPS}/")])
         self.sites, self.calls = sites(subject), blocks.calls(subject)
-        self.given = blocks.finite({key: np.asarray(candidate[key]) for key in self.evidence.keys})
+        self.given = blocks.finite(self.evidence.tensors())
 
     @cached_property
     def mutants(self) -> list[Found]:
@@ -114,47 +114,17 @@ class Trials:
 
     def free(self, found: Combined, evidence: Evidence, steps: tuple[int, ...] = ()) -> Trial | None:
         """One run from the case's own data to the end, through these optimizer steps, too."""
-        self.tried += 1
-        tensors = _computed(found, lambda: _written(found, observe(changed(self.subject, found), steps)))
+        tensors = self._freely(found, steps)
         return None if tensors is None else self._held(found, tensors, evidence)
+
+    def _freely(self, found: Combined, steps: tuple[int, ...]) -> Tensors | None:
+        self.tried += 1
+        return _computed(found, lambda: _written(found, observe(changed(self.subject, found), steps)))
 
     def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:
         """The trials of each of these, so many in all, that say something of enough; no tensors are kept."""
         trials = (self.trial(found, evidence) for found in over(each, TRIED, total) if not self.late())
         return [replace(trial, flat=None) for trial in trials if trial is not None and _says_enough(trial)]
-
-    def solved(
-        self, trials: Iterable[Trial], right: Trial, evidence: Evidence, left: np.ndarray, steps: tuple[int, ...] = ()
-    ) -> list[Combined]:
-        """What was tried and leaves a value open, with the one that explains what it touches of the tensors that are
-        left; right: the run without it; steps: those of the optimizer's evidence.
-        """
-        found = []
-        for trial in over([*trials], SOLVED):
-            *base, one = trial.found
-            touched = left & ~np.isclose(trial.residuals, right.residuals, rtol=1e-3, equal_nan=True)
-            if one.mutant.free is None or not touched.any() or self.late():
-                continue
-            wanted, units = solving.first_wrong(evidence, np.where(touched, right.residuals, 0))
-            shapes = {key: array.shape for key, array in wanted.items()}
-
-            def run(mutant: Mutant, base: list = base, one: Found = one, shapes: Mapping = shapes) -> Tensors:
-                """Its tensors, in the candidate's shapes."""
-                tensors = self._tensors((*base, replace(one, mutant=mutant)), evidence, self.subject, steps) or {}
-                return {key: evidence.shaped(key, shape, tensors.get(key)) for key, shape in shapes.items()}
-
-            mutant = solving.solved(one.mutant, run, wanted, units)
-            found += [(*base, replace(one, mutant=mutant))] if mutant else []
-        return found
-
-    def _tensors(
-        self, found: Combined, evidence: Evidence, subject: Subject, steps: tuple[int, ...] = ()
-    ) -> Tensors | None:
-        """Of a forced run, where there is one and no step is asked for, else of a free one."""
-        tensors = None if steps else self._forced(found, evidence, subject)
-        if tensors is not None:
-            return tensors
-        return _computed(found, lambda: _written(found, observe(changed(subject, found), steps)))
 
     def _held(self, found: Combined, tensors: Tensors, evidence: Evidence) -> Trial:
         flat = evidence.flat(tensors, self._silence(one.mutant for one in found))
@@ -179,12 +149,33 @@ class Trials:
         return _computed(found, lambda: _written(found, compute()))
 
     def _names(self, subject: Subject) -> list[tuple]:
+        """What the subject calls its tensors, and where they come from."""
         return [(name, path) for name, path, *_ in self.module.activations(subject.config)]
 
     @cached_property
     def like(self) -> blocks.Forced:
         """The right model's run, of which those of mutants are a part."""
         return blocks.Forced(self.subject, self.given, self.calls)
+
+    def solved(
+        self, chosen: Iterable[Found], base: Combined, evidence: Evidence, residuals: np.ndarray,
+        steps: tuple[int, ...] = (),
+    ) -> list[Found]:  # fmt: skip
+        """Those that leave a value open, on top of a base, with the one that explains what goes wrong first by these
+        residuals.
+        """
+        wanted, units = solving.first_wrong(evidence, residuals)
+
+        def run(found: Found, mutant: Mutant) -> Tensors:
+            combined = (*base, replace(found, mutant=mutant))
+            tensors = self._freely(combined, steps) if steps else self._forced(combined, evidence, self.subject)
+            return {key: evidence.shaped(key, a.shape, (tensors or {}).get(key)) for key, a in wanted.items()}
+
+        mutants = []
+        for one in over([one for one in chosen if one.mutant.free], SOLVED):
+            mutant = None if self.late() else solving.solved(one.mutant, partial(run, one), wanted, units)
+            mutants += [replace(one, mutant=mutant)] if mutant else []
+        return mutants
 
     def late(self) -> bool:
         """Whether the time is up; counts the mutants that this keeps from being tried."""
@@ -195,7 +186,7 @@ class Trials:
     def by_own_noise(self, trial: Trial, evidence: Evidence) -> Trial | None:
         """The trial judged by what rounding does to these mutants, where that is more than to the right model."""
         single = replace(self.subject, params=tree.map(lambda a: a.astype(np.float32), self.subject.params))
-        whole, tensors = self.trial(trial.found, evidence), self._tensors(trial.found, evidence, single)
+        whole, tensors = self.trial(trial.found, evidence), self._forced(trial.found, evidence, single)
         if whole is None or tensors is None:
             return None
         flat = evidence.flat(tensors, self._silence(one.mutant for one in trial.found))

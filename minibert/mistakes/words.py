@@ -30,9 +30,13 @@ class Found:
         """Whether it is an entry of the catalogue."""
         return self.id in CATALOGUE
 
+    @property
+    def place(self) -> str:
+        """ " in layer 1", "" everywhere."""
+        return f" in {self.mutant.where}" if self.mutant.where else ""
+
     def __str__(self) -> str:
-        where = f" in {self.mutant.where}" if self.mutant.where else ""
-        return f"{self.id}{where}: {self.mutant.what}" if self.listed else f"{self.mutant.what}{where}"
+        return f"{self.id}{self.place}: {self.mutant.what}" if self.listed else f"{self.mutant.what}{self.place}"
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,19 @@ def named(found: list[Found], kind: str, left: float, right: float, dtype: str, 
     """The mistakes by name. left, right: what they and the right model leave, over the noise floor; beside: lines about
     what else was found.
     """
-    rest = f"what {'they leave' if kind in ('pair', 'several') else 'it leaves'} is at most {left:.1f} times the noise"
-    rest += f" floor of {dtype}; the right model leaves {_times(right)}"
     entries = {one.id: one for one in found if one.listed}.values()
-    return [_headline(kind, found), *(line for one in entries for line in _entry(one)), rest, *beside]
+    none = dict.fromkeys(one.mistake.title for one in found if not one.listed)
+    lines = [
+        _headline(kind, found),
+        *(line for one in entries for line in _entry(one)),
+        _rest(kind, left, right, dtype),
+    ]
+    return [*lines, *([f"the catalogue has no such mistake: {' and '.join(none)}"] if none else []), *beside]
+
+
+def _rest(kind: str, left: float, right: float, dtype: str) -> str:
+    rest = "what they leave" if kind in ("pair", "several") else "what it leaves"
+    return f"{rest} is at most {left:.1f} times the noise floor of {dtype}; the right model leaves {_times(right)}"
 
 
 def unknown(first: compare.Row, more: str) -> Diagnosis:
@@ -90,7 +103,7 @@ def _headline(kind: str, found: list[Found]) -> str:
         "variant": f"acceptable variant, if declared: {'; '.join(each)}",
         "pair": f"two mistakes: {' and '.join(each)}",
         "several": f"{len(each)} mistakes, each by itself: {'; '.join(each)}",
-        "explained": f"what explains it has no entry in the catalogue: {'; '.join(each)}",
+        "explained": f"what explains it exactly: {' and '.join(each)}",
         "unfinished": f"not all known mistakes were tried; found so far: {'; '.join(each) or 'none'}",
     }[kind]
 

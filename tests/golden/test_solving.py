@@ -156,7 +156,7 @@ UNNAMED = [
 def test_what_explains_exactly_and_has_no_entry_is_the_headline(name, id, words, value, where, said):
     result, _ = asked(name, id, words, value, where)
     assert (result.kind, result.ids) == ("explained", []), result.lines
-    assert result.lines[0].startswith(f"what explains it has no entry in the catalogue: {said}")
+    assert result.lines[0].startswith(f"what explains it exactly: {said}")
     assert result.lines[0].endswith(where)
 
 
