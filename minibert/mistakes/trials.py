@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, tree
+from minibert import families
 from minibert.errors import InputError
-from minibert.golden import blocks, compare, places
+from minibert.golden import blocks, compare, noise, places
 from minibert.golden.case import Case
-from minibert.golden.subject import Subject, Tensors, observe
+from minibert.golden.subject import Subject, Tensors, cast, observe
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mutant
 from minibert.mistakes.evidence import Evidence, worst
@@ -185,7 +185,8 @@ class Trials:
 
     def by_own_noise(self, trial: Trial, evidence: Evidence) -> Trial | None:
         """The trial judged by what rounding does to these mutants, where that is more than to the right model."""
-        single = replace(self.subject, params=tree.map(lambda a: a.astype(np.float32), self.subject.params))
+        narrow = noise.PRECISIONS.get(self.dtype if self.dtype != "float32" else "float64")
+        single = cast(self.subject, np.float32, (noise.rounded(narrow[0]),) if narrow else ())
         whole, tensors = self.trial(trial.found, evidence), self._forced(trial.found, evidence, single)
         if whole is None or tensors is None:
             return None
