@@ -29,6 +29,7 @@ from minibert.mistakes.words import Diagnosis, Found
 
 MOST = 16  # of those that explain the same, so many are told apart
 MOST_PAIRS = 2500  # that are tried where no single mistake explains a block
+WIDE = ("float32", "float64")
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
 
@@ -351,7 +352,8 @@ class _Cover:
         """The wrong tensors of which rounding explains what the mutants leave, or nearly."""
         before, after = self.right.residuals, trial.residuals
         exact = (after <= EXPLAINED) & (before > EXPLAINED) & (after <= before / 4)
-        return self.wrong & (exact | (after <= np.minimum(SUSPECT, before / BETTER)))
+        nearly = SUSPECT if self.runs.dtype in WIDE else EXPLAINED  # 64 floors of 16 bits are half of a tensor
+        return self.wrong & (exact | (after <= np.minimum(nearly, before / BETTER)))
 
     def acting(self, trials: list[Trial], key: int) -> list[Trial]:
         """Those that change a wrong tensor and make no right one wrong: variants first, then the nearest."""
@@ -360,8 +362,6 @@ class _Cover:
 
     def by_own_noise(self, trials: list[Trial]) -> list[Trial]:
         """The trials; those that leave far less than the right model are judged by their own rounding."""
-        if self.runs.dtype not in ("float32", "float64"):
-            return trials
         far = {id(t): worst((t.residuals / self.right.residuals)[self.moved(t) & self.wrong]) for t in trials}
         close = [t for t in trials if 0 < far[id(t)] <= 1 / BETTER and not self._settles(t)]
         close = sorted(close, key=lambda t: worst(t.residuals[self.moved(t)]))[:RETRIED]
