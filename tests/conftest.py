@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import tempfile
 import time
 from collections import Counter
 from itertools import count
@@ -22,11 +23,21 @@ NUMBERS = count()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Where pytest-xdist is there, files go over the cores; -n 0 keeps them in one process, as without it."""
+    """Where pytest-xdist is there, tests go over the cores; -n 0 keeps them in one process, as without it."""
     first = config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput")  # no worker has workers
     several = len(config.args) > 1 or Path(config.args[0]).is_dir()
     if first and several and config.option.numprocesses is None:
-        config.option.numprocesses, config.option.dist = os.cpu_count(), "loadfile"
+        config.option.numprocesses, config.option.dist = os.cpu_count(), "worksteal"  # no core waits at the end
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where Python is told to write no bytecode, the many processes that tests start share it all the same, in a folder
+    that goes with them: else each would compile all of minibert and NumPy.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) and "PYTHONPYCACHEPREFIX" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="minibert-bytecode-")
+        os.environ["PYTHONPYCACHEPREFIX"] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 @pytest.fixture

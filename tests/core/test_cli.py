@@ -43,11 +43,25 @@ def run(*arguments, text: str | bytes | None = None, **options) -> subprocess.Co
     return subprocess.run(command, input=given(text), capture_output=True, env=ENVIRONMENT, timeout=600, **options)
 
 
+def called(*arguments, text: str | bytes | None = None) -> tuple[int, bytes, bytes]:
+    """The exit code of a command and what it wrote, of a call here: a process for each would cost minutes."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for name in ("stdout", "stderr")}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")  # a process would print them beside the line
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given(text)), "utf-8"))
+        for name, stream in streams.items():
+            patch.setattr(sys, name, stream)
+        code = cli.main([os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in arguments])
+    for stream in streams.values():
+        stream.flush()
+    return code, *(stream.buffer.getvalue() for stream in streams.values())
+
+
 def output(*arguments, text: str | bytes | None = None) -> str:
-    """What a run prints that has to succeed, and to complain of nothing."""
-    result = run(*arguments, text=text)
-    assert (result.returncode, result.stderr) == (0, b""), result.stderr.decode()
-    return result.stdout.decode()
+    """What a command prints that has to succeed, and to complain of nothing."""
+    code, out, err = called(*arguments, text=text)
+    assert (code, err) == (0, b""), err.decode()
+    return out.decode()
 
 
 def refused(code: int, out: bytes, err: bytes, printed: bytes = b"") -> str:
@@ -62,23 +76,17 @@ def refused(code: int, out: bytes, err: bytes, printed: bytes = b"") -> str:
 
 
 def complaint(*arguments, text: str | bytes | None = None, printed: bytes = b"") -> str:
-    """The one line of a command that has to be refused, here: a process for each would cost a minute."""
-    streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for name in ("stdout", "stderr")}
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("error")  # a process would print them beside the line
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given(text)), "utf-8"))
-        for name, stream in streams.items():
-            patch.setattr(sys, name, stream)
-        code = cli.main([os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in arguments])
-    for stream in streams.values():
-        stream.flush()
-    return refused(code, *(stream.buffer.getvalue() for stream in streams.values()), printed)
+    """The one line of a command that has to be refused."""
+    return refused(*called(*arguments, text=text), printed)
 
 
-def test_a_process_refuses_alike(tiny):
-    result = run("embed", tiny, "--batch-size", 0, text="the cat\n")
-    said = refused(result.returncode, result.stdout, result.stderr)
-    assert said == complaint("embed", tiny, "--batch-size", 0, text="the cat\n")
+@pytest.mark.parametrize("command", ["embed", "embed --batch-size 0", "fill-mask"])
+def test_a_process_answers_alike(tiny, command):
+    """As a call does, with which the tests here ask."""
+    name, *options = command.split()
+    text = "the [MASK]\r\n\na \u00e9 [MASK]"
+    result = run(name, tiny, *options, text=text)
+    assert (result.returncode, result.stdout, result.stderr) == called(name, tiny, *options, text=text)
 
 
 @pytest.fixture(scope="module")
