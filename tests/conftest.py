@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-import tempfile
 import time
 from collections import Counter
 from itertools import count
@@ -30,16 +29,6 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.numprocesses, config.option.dist = os.cpu_count(), "worksteal"  # no core waits at the end
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Where Python is told to write no bytecode, the many processes that tests start share it all the same, in a folder
-    that goes with them: else each would compile all of minibert and NumPy.
-    """
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) and "PYTHONPYCACHEPREFIX" not in os.environ:
-        folder = tempfile.TemporaryDirectory(prefix="minibert-bytecode-")
-        os.environ["PYTHONPYCACHEPREFIX"] = folder.name
-        config.add_cleanup(folder.cleanup)
-
-
 @pytest.fixture
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new folder, whose name says nothing of the test: what is sought in an error line would stand in its path."""
@@ -54,6 +43,25 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from texts import written
 
     return written(tmp_path_factory.mktemp("corpus"))
+
+
+# ---- Tests that were skipped -----------------------------------------------------------------------------------------
+SKIPPED: dict[str, None] = {}
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Of a file that is skipped as a whole the name of the file."""
+    if report.skipped:
+        SKIPPED[report.nodeid] = None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The names of what was skipped, a line each, in the file that MINIBERT_SKIPPED names: `.ci/run` asks these again
+    when what they need is there.
+    """
+    path = os.environ.get("MINIBERT_SKIPPED")
+    if path and not hasattr(session.config, "workerinput"):
+        Path(path).write_text("".join(f"{name}\n" for name in SKIPPED), encoding="utf-8")
 
 
 # ---- Seconds of a family's tests -------------------------------------------------------------------------------------
@@ -79,6 +87,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Where several processes run the tests, this is called in the one that prints, too."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        SKIPPED[report.nodeid] = None
     words = set(re.split(r"\W+", report.nodeid.replace("test_", "")))
     for name in words & FAMILIES:
         SECONDS[name] += dict(report.user_properties).get("seconds", 0.0)

@@ -359,6 +359,7 @@ STREAMS = {  # what is wrong -> how it is made, the exit code, what the one line
     "input closed": ("os.close(0)", 0, ""),
     "all closed": ("os.closerange(0, 3)", 2, ""),
 }
+WRITING = ("output closed", "output full", "output and error full")  # what each command's own printing meets
 READING = ("embed", "corrupt span")  # commands that are given their text on standard input
 
 
@@ -388,6 +389,8 @@ def test_every_command_on_every_broken_stream(tiny, tmp_path):
     asked = {}
     for command, arguments in commands.items():
         for stream, (prepare, code, says) in STREAMS.items():
+            if stream not in WRITING and command not in ("embed", "info", "corrupt span", "pretrain"):
+                continue  # what becomes of the other streams is decided before the command
             if command in READING and stream == "input closed":
                 code, says = 2, "cannot read standard input: Bad file descriptor"
             given = f"{TEXT.format(tmp_path / 'text')}; {prepare}"
