@@ -7,10 +7,11 @@ threads changes no bit. Weight decay is data: {path: rate}, from `decay_rates`; 
 times `scale`, from `clipping`.
 
 Sources: google-research/bert optimization.py (BERT's Adam and schedule), torch.optim (AdamW, SGD), fairseq
-(RoBERTa's Adam), TensorFlow clip_by_global_norm (clipping).
+(RoBERTa's Adam, Adafactor), TensorFlow clip_by_global_norm (clipping).
 """
 
 import functools
+import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,7 @@ from minibert.errors import InputError
 
 SHARE = 16  # blocks a thread takes at a time
 MOST = 2**53  # steps: floats tell no more of them apart
+SHARES = ("beta1", "beta2", "momentum")  # constants of at most 1
 
 
 def decays(path: str) -> bool:
@@ -52,20 +54,31 @@ def all_decay_rates(names: Iterable[tuple], rate: float, undecayed: Iterable[str
 
 # ------------------------------------------------------------------------------------------------------ checks
 
-def _update(*slots: str) -> Callable:
-    """Declares an optimizer whose state has these slots: all arguments are checked before anything is written to."""
+Shape = tuple[int, ...]
+
+
+def _update(*slots: str, **shaped: Callable[[Shape], Shape]) -> Callable:
+    """Declares an optimizer whose state has these slots, trees like the parameters; shaped: their arrays' shapes from
+    the parameters', where they are others. All arguments are checked before anything is written to.
+    """
     def declared(f: Callable) -> Callable:
+        defaults = {name: parameter.default for name, parameter in inspect.signature(f).parameters.items()}
+
         @functools.wraps(f)
         def checked(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None, scale: float = 1.0,
                     **constants: float) -> None:
-            if not (isinstance(state, dict) and state.keys() == {"step", *slots}):
+            if not (isinstance(state, dict) and state.keys() == {"step", *slots, *shaped}):
                 raise InputError(f"state {shown(state)}: expected what the optimizer's own …_state(params) makes")
             whole("state's step", state["step"])
-            paths = _alike({"params": params, "grads": grads, **{name: state[name] for name in slots}})
+            held = {name: state[name] for name in (*slots, *shaped)}
+            paths = _alike({"params": params, "grads": grads, **held}, shaped)
             lr = real("lr", lr, most=sys.float_info.max)
             scale = real("scale", scale, most=sys.float_info.max)
             for name, value in constants.items():
-                real(name, value, most=sys.float_info.max if name == "eps" else 1.0)
+                if isinstance(defaults.get(name), bool):
+                    require(isinstance(value, bool), f"{name} {shown(value)}: expected True or False")
+                else:
+                    real(name, value, most=1.0 if name in SHARES else sys.float_info.max)
             if decay is not None:
                 if not isinstance(decay, Mapping):
                     raise InputError(f"decay {shown(decay)}: expected rates by path (`decay_rates`)")
@@ -77,8 +90,10 @@ def _update(*slots: str) -> Callable:
     return declared
 
 
-def _alike(trees: dict[str, Any]) -> list[str]:
-    """The paths of the named trees; InputError unless all have the same, each with an array of reals of one shape."""
+def _alike(trees: dict[str, Any], shaped: Mapping[str, Callable[[Shape], Shape]] = MappingProxyType({})) -> list[str]:
+    """The paths of the named trees; InputError unless all have the same, each with an array of reals of one shape, or
+    of that which `shaped` makes of it for this tree.
+    """
     flat = {name: tree.flatten(t) for name, t in trees.items()}
     first, *others = flat
     for name, leaves in flat.items():
@@ -89,7 +104,8 @@ def _alike(trees: dict[str, Any]) -> list[str]:
     for name in others:
         for path, leaf in flat[first].items():
             require(path in flat[name], f"{name} lacks {path!r}, which {first} has")
-            require(flat[name][path].shape == leaf.shape, f"{path}: shapes of parameter, gradient and state differ: "
+            due = shaped[name](leaf.shape) if name in shaped else leaf.shape
+            require(flat[name][path].shape == due, f"{path}: shapes of parameter, gradient and state differ: "
                     f"{first} {leaf.shape}, {name} {flat[name][path].shape}")
         spare = flat[name].keys() - flat[first].keys()
         require(not spare, f"{name} has {min(spare, default='')!r}, which {first} lacks")
@@ -258,8 +274,98 @@ def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, 
     _walk(block, [params, grads, state["momentum_buffer"]], scale)
 
 
+# ------------------------------------------------------------------------------------------------- Adafactor
+
+def _rows(shape: Shape) -> Shape:
+    return (*shape[:-1], 1) if len(shape) > 1 else shape
+
+
+def _columns(shape: Shape) -> Shape:
+    return (*shape[:-2], 1, shape[-1]) if len(shape) > 1 else (1,) * len(shape)
+
+
+def adafactor_state(params: Any) -> dict:
+    """Second moments at zero: of a matrix (n, m) the means of its rows, (n, 1), and of its columns, (1, m), of a vector
+    its squares in the first and nothing, one 0, in the second. Slots have the names of the ports.
+    """
+    _alike({"params": params})
+    return {"step": 0, "exp_avg_sq_row": tree.map(lambda p: np.zeros(_rows(p.shape), p.dtype), params),
+            "exp_avg_sq_col": tree.map(lambda p: np.zeros(_columns(p.shape), p.dtype), params)}
+
+
+def adafactor_momentum_state(params: Any) -> dict:
+    """The same, and the first moment at zero."""
+    return {**adafactor_state(params), "exp_avg": tree.zeros_like(params)}
+
+
+@_update(exp_avg_sq_row=_rows, exp_avg_sq_col=_columns)
+def adafactor(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+              scale: float = 1.0, decay_rate: float = 0.8, eps1: float = 1e-30, eps2: float = 1e-3, clip: float = 1.0,
+              scale_parameter: bool = True):
+    """Adafactor without momentum, as T5 is trained (Shazeer and Stern, arXiv 1804.04235, algorithms 4 and 5).
+
+    β = 1 - t^-decay_rate;  R, C = β R + (1-β) mean of g² + eps1 over each row, column;  v = R C / mean(R), of vectors
+    v = β v + (1-β)(g² + eps1);  u = g / sqrt(v);  u = u / max(1, RMS(u) / clip)
+    α = lr max(eps2, RMS(p)), or lr without scale_parameter;  p = (1 - α decay[path]) p - α u
+
+    lr is the relative step size: SCHEDULES has the paper's and T5's. clip: the largest float is no clipping. Moments
+    are summed in float64 and kept in the parameter's dtype. Takes the room of three tensors in float64.
+    """
+    _factored(params, grads, state, lr, decay, scale, decay_rate, eps1, eps2, clip, scale_parameter, 0.0)
+
+
+@_update("exp_avg", exp_avg_sq_row=_rows, exp_avg_sq_col=_columns)
+def adafactor_momentum(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+                       scale: float = 1.0, beta1: float = 0.9, decay_rate: float = 0.8, eps1: float = 1e-30,
+                       eps2: float = 1e-3, clip: float = 1.0, scale_parameter: bool = True):
+    """Adafactor with momentum, of the updates (the paper's section 9's first form): m = β1 m + (1-β1) α u, and
+    p = (1 - α decay[path]) p - m; else as `adafactor`.
+    """
+    _factored(params, grads, state, lr, decay, scale, decay_rate, eps1, eps2, clip, scale_parameter, beta1)
+
+
+def _factored(params: Any, grads: Any, state: dict, lr: float, decay: Mapping[str, float] | None, scale: float,
+              decay_rate: float, eps1: float, eps2: float, clip: float, scale_parameter: bool, beta1: float) -> None:
+    """Tensor by tensor, in one go: no number of threads or blocks changes a bit."""
+    state["step"] += 1
+    beta = 1 - state["step"] ** -decay_rate
+    flat = {name: tree.flatten(t) for name, t in {"grads": grads, **state}.items() if name != "step"}
+    for path, p in tree.items(params):
+        g = flat["grads"][path].astype(np.promote_types(p.dtype, np.float64)) * scale
+        v = _second_moment(g, flat["exp_avg_sq_row"][path], flat["exp_avg_sq_col"][path], beta, eps1)
+        u = g / np.sqrt(v)
+        alpha = lr * max(eps2, _mean_square(p) ** 0.5) if scale_parameter else lr
+        u *= alpha / max(1.0, _mean_square(u) ** 0.5 / clip)
+        if "exp_avg" in flat:
+            m = flat["exp_avg"][path]
+            m *= beta1
+            m += (1 - beta1) * u
+            u = m
+        if decay and decay[path]:
+            p *= 1 - alpha * decay[path]
+        p -= u
+
+
+def _second_moment(g: np.ndarray, rows: np.ndarray, columns: np.ndarray, beta: float, eps1: float) -> np.ndarray:
+    """v in the gradient's dtype, after the moments were brought up to date."""
+    square = np.square(g) + eps1
+    if g.ndim < 2:
+        rows[...] = beta * rows + (1 - beta) * square
+        return rows.astype(g.dtype)
+    rows[...] = beta * rows + (1 - beta) * square.mean(axis=-1, keepdims=True)
+    columns[...] = beta * columns + (1 - beta) * square.mean(axis=-2, keepdims=True)
+    wide = rows.astype(g.dtype)
+    return wide / wide.mean(axis=-2, keepdims=True) * columns
+
+
+def _mean_square(x: np.ndarray) -> float:
+    return float(np.square(x, dtype=np.float64).mean()) if x.size else 0.0
+
+
 OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "lamb": (bert_adam_state, lamb), "adamw": (adamw_state, adamw),
-              "roberta_adam": (adamw_state, roberta_adam), "sgd": (sgd_state, sgd)}
+              "roberta_adam": (adamw_state, roberta_adam), "sgd": (sgd_state, sgd),
+              "adafactor": (adafactor_state, adafactor),
+              "adafactor_momentum": (adafactor_momentum_state, adafactor_momentum)}
 DECAY_RATES = dict.fromkeys(OPTIMIZERS, decay_rates) | {"roberta_adam": all_decay_rates}
 
 
@@ -363,4 +469,31 @@ def electra_schedule(step: int, *, peak: float, warmup: int, total: int) -> floa
     return peak * max(0.0, 1 - step / total) * (min(1.0, step / warmup) if warmup else 1.0)
 
 
-SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "electra": electra_schedule}
+@_schedule
+def transformer_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """The Transformer's (Vaswani et al., arXiv 1706.03762, section 5.3): up to the peak, then down as 1 / sqrt(s).
+
+    d^-0.5 min(s^-0.5, s warmup^-1.5), s = step + 1, is this with a peak of (d warmup)^-0.5.
+    """
+    return peak * min((max(1, warmup) / (step + 1)) ** 0.5, (step + 1) / max(1, warmup))
+
+
+@_schedule
+def t5_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """T5's (arXiv 1910.10683, section 3.1.2): the peak while step <= warmup, then down as 1 / sqrt(step).
+
+    1 / sqrt(max(step, warmup)) is this with a peak of warmup^-0.5: 0.01 for the paper's 10,000.
+    """
+    return peak * (max(1, warmup) / max(step, warmup, 1)) ** 0.5
+
+
+@_schedule
+def adafactor_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """Adafactor's own (arXiv 1804.04235, section 8): min(peak, 1 / sqrt(t)), t = step + 1; with warm-up min(peak t /
+    warmup, 1 / sqrt(t)). The paper's peak is 0.01, and 1e-6 t is a warm-up of 10,000.
+    """
+    return min(peak * (min(1.0, (step + 1) / warmup) if warmup else 1.0), (step + 1) ** -0.5)
+
+
+SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "electra": electra_schedule,
+             "transformer": transformer_schedule, "t5": t5_schedule, "adafactor": adafactor_schedule}

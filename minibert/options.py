@@ -73,17 +73,26 @@ class Rows(Text):
 
 
 @dataclass(frozen=True)
-class Masked(Rows):
-    """Some tokens of a row are masked, and asked for."""
+class Corrupted(Rows):
+    """A share of a row is corrupted."""
 
     masking: str = option("static", "mask a row once, or anew each time that it is served",
                           among=("static", "dynamic"))  # fmt: skip
     rate: float = option(0.15, "ask for this share of the tokens")
-    max_predictions: int = option(0, "ask for at most so many tokens of a row; 0: the rate's share", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 < self.rate < 1, f"rate is {self.rate}; it must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Masked(Corrupted):
+    """Some tokens of a row are masked, and asked for."""
+
+    max_predictions: int = option(0, "ask for at most so many tokens of a row; 0: the rate's share", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         fits = self.max_predictions <= self.seq_length
         require(fits, f"max_predictions is {self.max_predictions}; it must be from 0 to {self.seq_length:,}")
 

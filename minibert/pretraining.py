@@ -422,6 +422,7 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
         else:
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in part)
             special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+            special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
             learn = tokenizers.tokenizer(kind).train
             made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)

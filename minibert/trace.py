@@ -7,6 +7,7 @@
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from minibert.pairs import BLOCKS, PAIRS, observing
+
+Key = tuple[tuple[str, int], ...]
 
 
 @dataclass
@@ -72,3 +75,24 @@ def recording() -> Iterator[Record]:
     record = Record()
     with observing(record.observe):
         yield record
+
+
+class Nesting:
+    """Where in the nesting of observed calls we are: the second `linear` of the first `self_attention` of ….
+
+    So a call is recognised whatever others have inside them.
+    """
+
+    def __init__(self) -> None:
+        self.stack: list[Key] = [()]
+        self.counts: Counter[Key] = Counter()
+
+    def enter(self, name: str) -> Key:
+        same = (*self.stack[-1], (name, 0))
+        key = (*self.stack[-1], (name, self.counts[same]))
+        self.counts[same] += 1
+        self.stack.append(key)
+        return key
+
+    def leave(self) -> None:
+        self.stack.pop()

@@ -193,6 +193,16 @@ def _moments(state: dict) -> list[str]:
     return [name for name in state if name != "step"]
 
 
+def _named(model: Any, held: Any) -> dict[str, np.ndarray]:
+    """A tree under published names; one whose arrays have other shapes than the parameters, by path."""
+    return model.state_dict(held) if _shaped(model, held) else tree.flatten(held)
+
+
+def _shaped(model: Any, held: Any) -> bool:
+    """Whether the tree's arrays are shaped like the parameters: Adafactor's moments aren't."""
+    return all(a.shape == p.shape for a, p in zip(tree.leaves(held), tree.leaves(model.params), strict=True))
+
+
 def save_checkpoint(run: Path, model: Any, state: dict, seconds: float) -> Path:
     """Writes checkpoints/STEP whole or not at all, and drops all but it and the one before.
 
@@ -207,7 +217,7 @@ def save_checkpoint(run: Path, model: Any, state: dict, seconds: float) -> Path:
         safetensors.write(folder / "model.safetensors", model.state_dict())
         safetensors.write(folder / "optimizer.safetensors",
                           {f"{slot}.{name}": a for slot in _moments(state)
-                           for name, a in model.state_dict(state[slot]).items()})
+                           for name, a in _named(model, state[slot]).items()})
         atomic.write_text(folder / "state.json", json.dumps({"step": state["step"], "seconds": seconds}) + "\n")
     for old in checkpoints(run)[:-2]:
         with written(old):
@@ -303,8 +313,8 @@ def _tensors(path: Path, due: list[Any]) -> dict[str, np.ndarray]:
 
 
 def _fill(model: Any, target: Any, tensors: dict[str, np.ndarray]) -> None:
-    """Writes tensors with published names into the leaves of a tree like the parameters."""
-    loaded = tree.flatten(from_published(tensors, model.names()))
+    """Writes tensors, named as `_named` does, into the leaves of a tree with the parameters' keys."""
+    loaded = tree.flatten(from_published(tensors, model.names())) if _shaped(model, target) else tensors
     leaves = tree.flatten(target)
     require(leaves.keys() == loaded.keys(), "it holds other tensors than this model")
     for path, leaf in leaves.items():

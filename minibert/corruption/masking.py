@@ -51,6 +51,12 @@ class Vocabulary(NamedTuple):
         """The ids of all special tokens there are."""
         return {self.cls, self.sep, self.mask, self.pad, *self.specials} - {None}
 
+    @property
+    def sentinels(self) -> int:
+        """How many special tokens the vocabulary ends with: T5's, the first of them the last id."""
+        special = self.special
+        return next((n for n in range(self.size) if self.size - 1 - n not in special), self.size)
+
 
 def candidates(ids: np.ndarray, present: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
     """Bool (B, T): present and neither cls nor sep; [UNK] is a candidate, as in the releases."""

@@ -157,6 +157,28 @@ def single_sequence(
     return _single(text, parts, rng, vocabulary, max_length, duplicates)
 
 
+def document_rows(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    duplicates: int = 1,
+    starts: Documents | None = None,
+) -> Batch:
+    """BART's rows (fairseq's tasks/denoising.py, `--sample-break-mode complete_doc`): <s> x </s>, segment 0.
+
+    x: as many consecutive whole sentences of a document as fit, nothing between them; of one that is too long for a row
+    what fits (the release makes a longer row, or skips it).
+    """
+    _room(vocabulary, max_length, 3, "<s> a </s>")
+    text = _flat(documents, vocabulary, starts)
+    parts = [
+        (text.sentences[a], min(text.sentences[b], text.sentences[a] + max_length - 2))
+        for a, b in _runs(text.sentences, text.documents, max_length - 2)
+    ]
+    return _single(text, parts, rng, vocabulary, max_length, duplicates)
+
+
 def packed(
     documents: Documents,
     rng: Rng,
@@ -223,16 +245,36 @@ def running_text(
     vocabulary.need("end")
     if max_length < 2:
         raise InputError(f"max_length {max_length} leaves no next token to ask for: give 2 or more")
+    closed = [np.append(document, np.int32(vocabulary.end)) for document in _documents(documents, vocabulary)]
+    rows = _end_to_end(closed, rng, max_length, duplicates)
+    return {"input_ids": rows, "labels": rows.copy()}
+
+
+def unbroken_text(
+    documents: Documents, rng: Rng, vocabulary: Vocabulary, max_length: int = 128, duplicates: int = 1
+) -> np.ndarray:
+    """(N, T = max_length) int32: as the rows of `running_text`, but nothing stands between documents.
+
+    T5's (the released preprocessors.py: reduce_concat_tokens, split_tokens), which lets the model find out where one
+    ends. The release joins 128 documents at a time and pads what is left of them.
+    """
+    return _end_to_end(_documents(documents, vocabulary), rng, max_length, duplicates)
+
+
+def _documents(documents: Documents, vocabulary: Vocabulary) -> list[np.ndarray]:
+    """The ids of each document."""
     text = _flat(documents, vocabulary)
-    ends = text.sentences[text.documents]
-    closed = [np.append(text.ids[a:b], np.int32(vocabulary.end)) for a, b in itertools.pairwise(ends.tolist())]
-    stream = np.concatenate([closed[d] for _ in range(duplicates) for d in rng.permutation(len(closed)).tolist()])
+    return [text.ids[a:b] for a, b in itertools.pairwise(text.sentences[text.documents].tolist())]
+
+
+def _end_to_end(parts: list[np.ndarray], rng: Rng, max_length: int, duplicates: int) -> np.ndarray:
+    """Passes over the parts, each in an order of its own, cut into rows; what is left in the end is lost."""
+    stream = np.concatenate([parts[d] for _ in range(duplicates) for d in rng.permutation(len(parts)).tolist()])
     count = len(stream) // max_length
     if count == 0:
         raise InputError(f"the text has {len(stream)} tokens, fewer than a row of {max_length}: give more text, or "
                          "shorter rows (seq_length)")  # fmt: skip
-    rows = stream[: count * max_length].reshape(count, max_length)
-    return {"input_ids": rows, "labels": rows.copy()}
+    return stream[: count * max_length].reshape(count, max_length)
 
 
 def _halves(

@@ -3,24 +3,43 @@
 The family's pass is run again, and wherever the candidate has a tensor that the pass makes, the computed one is noted
 and the candidate's goes on in its place. So each block works on the candidate's own input, and an error shows in the
 block that makes it and in none behind it. The same backwards, with the candidate's cotangents, and for the first
-optimizer step, with the candidate's gradients.
+optimizer step, with the candidate's gradients. A wrong computation can be run in the same way (`Forced`): where it
+gives what the candidate has is where the candidate makes that mistake, whatever else it does wrong.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minibert import families, objective, trace, tree
 from minibert.checkpoint.names import from_published, to_published
-from minibert.golden.subject import Subject, observe, term_paths
+from minibert.golden.subject import Subject, as_published, entered, observe, published, row_shape, term_paths
 from minibert.pairs import BLOCKS, PAIRS, observing, unobserved
+from minibert.trace import Key, Nesting
 
 Tensors = dict[str, np.ndarray]
+NOTHING: Mapping = MappingProxyType({})
+
+
+class Held(NamedTuple):
+    """What the case calls a tensor, which of so many parts of its last axis it is, and the kind of its row in the
+    family's `activations`.
+    """
+
+    name: str
+    place: int = 0
+    parts: int = 1
+    kind: str = ""
+
+
+Calls = Mapping[Key, Mapping[str, Held]]  # a forward call -> {part of it, "" its output: what the case calls it}
 
 
 def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
@@ -29,103 +48,244 @@ def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
     A tensor that is absent or not finite is computed from what came before. One that the pass makes once for all rows
     of the batch may be there row by row. Optimizer state: after step 1, where every parameter's gradient was supplied.
     """
-    usable = {key: array for key, array in tensors.items() if np.isfinite(array).all()}
-    module = families.family(subject.family)
-    batch = subject.batches[0]
-    with trace.recording() as record:
-        cache = objective.loss(module, subject.params, subject.config, batch, dense=True)[1]
-    run = _Forced(_calls(module, subject.config, record, cache), usable)
-    with observing(run.observe):
-        loss, cache = objective.loss(module, subject.params, subject.config, batch, dense=True)
-        gradient = objective.loss_backward(cache)
-    noted = {**run.noted(), "forward/loss": loss}
-    flat = to_published(gradient, module.names(subject.config))
-    noted |= {f"gradients/{name}": array for name, array in flat.items()}
-    noted |= _first_step(subject, module, usable, flat)
-    return {key: _shaped(np.asarray(noted[key]), tensors[key].shape) for key in tensors if key in noted}
+    usable = finite(tensors)
+    computed = Forced(subject, usable, calls(subject)).computed
+    computed |= _first_step(subject, usable, computed)
+    return {key: _shaped(np.asarray(computed[key]), tensors[key].shape) for key in tensors if key in computed}
+
+
+def finite(tensors: Mapping[str, np.ndarray]) -> Tensors:
+    """Those that can go on in the place of what is computed."""
+    return {key: array for key, array in tensors.items() if np.isfinite(array).all()}
 
 
 def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return array.reshape(shape) if array.size == math.prod(shape) else np.broadcast_to(array, shape)
 
 
-class Held(NamedTuple):
-    """What the case calls a tensor, and which of so many parts of its last axis it is."""
+def calls(subject: Subject) -> Calls:
+    """The calls of the subject's forward pass that make tensors of its case."""
+    module, nesting, keys = families.family(subject.family), Nesting(), {}
 
-    name: str
-    place: int = 0
-    parts: int = 1
+    def follow(f: Callable, args: tuple, constants: dict) -> Any:
+        if f.__name__ not in PAIRS and f.__name__ not in BLOCKS:
+            return f(*args, **constants)
+        key = nesting.enter(f.__name__)
+        result = f(*args, **constants)
+        nesting.leave()
+        keys[id(result[1])] = key
+        return result
 
-
-def _calls(module: Any, config: Any, record: trace.Record, cache: Any) -> dict[int, dict[str, Held]]:
-    """Number of a forward call -> {part of it, "" its output: what the case calls it}."""
-    number = {id(event): i for i, event in enumerate(record.events)}
+    with trace.recording() as record, observing(follow):
+        _, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
     events = record.named(cache)
-    calls: dict[int, dict[str, Held]] = defaultdict(dict)
-    losses = term_paths(module.terms(config), events).items()
-    rows = [(name, *path.partition(":")[::2]) for name, path, *_ in [*module.activations(config), *losses]]
-    parts, places = Counter(name for name, path, _ in rows if path in events), Counter()
-    for name, path, part in rows:
+    losses = term_paths(module.terms(subject.config), events).items()
+    table = [*module.activations(subject.config), *((name, path, "") for name, path in losses)]
+    rows = [(name, *path.partition(":")[::2], kind) for name, path, kind, *_ in table]
+    parts, places = Counter(name for name, path, *_ in rows if path in events), Counter()
+    found: dict[Key, dict[str, Held]] = defaultdict(dict)
+    for name, path, part, kind in rows:
         if path in events:
-            calls[number[id(events[path])]][part] = Held(name, places[name], parts[name])
+            found[keys[id(events[path].cache)]][part] = Held(name, places[name], parts[name], kind)
             places[name] += 1
-    return calls
+    return found
 
 
-class _Forced:
-    """An observer that notes what each call gives and hands on the candidate's tensor instead."""
+class Forced:
+    """A run whose every call is given the candidate's tensors that stand before it.
 
-    def __init__(self, calls: dict[int, dict[str, Held]], tensors: Mapping[str, np.ndarray]):
-        self.calls, self.tensors = calls, tensors
-        self.parts: dict[str, dict[int, np.ndarray]] = defaultdict(dict)  # what was noted, by key and place
-        self.caches: list[Any] = []  # of the forward calls in the order in which they ended
-        self.of_cache: dict[int, int] = {}
+    at: `calls` of the right subject. swaps: pairs (forward, backward) in the place of calls; nothing is given within
+    them. backward: False for the forward pass alone. like: a run of the right subject with the same tensors: calls that
+    are given what they were given there are not computed again. computed: by key, in the case's shapes, what each call
+    gave, the loss and the gradients.
+    """
 
-    def observe(self, f: Callable, args: tuple, constants: dict) -> Any:
+    def __init__(
+        self, subject: Subject, tensors: Mapping[str, np.ndarray], at: Calls, swaps: Mapping[Key, Any] = NOTHING,
+        backward: bool = True, like: "Forced | None" = None,
+    ):  # fmt: skip
+        self.at, self.tensors, self.swaps, self.like = at, tensors, swaps, like
+        self.around = {key[:n] for key in swaps for n in range(1, len(key) + 1)}  # these calls and what they stand in
+        self.parts: dict[str, dict[int, np.ndarray]] = defaultdict(dict)  # what calls gave, by key and place
+        self.calls: dict[Key, tuple[Any, Any]] = {}  # (what it was given, what it gave)
+        self.backwards: dict[Key, tuple[Any, Any]] = {}
+        self.of_cache: dict[int, tuple[Any, Key]] = {}  # by the id of the cache, which is kept alive here
+        self.known: set[int] = set()  # ids of caches that are copies of the other run's
+        self.nesting, self.inside = Nesting(), False  # of a pair that stands in another's place
+        self.computed = self._run(subject, backward)
+
+    def _run(self, subject: Subject, backward: bool) -> Tensors:
+        module, batch = families.family(subject.family), subject.batches[0]
+        rows = row_shape(module, subject.config, batch)
+        with ExitStack() as stack:
+            stack.enter_context(observing(self._observe))
+            record = entered(stack, subject.around)
+            loss, cache = objective.loss(module, subject.params, subject.config, batch, dense=True)
+            gradient = objective.loss_backward(cache) if backward else None
+        computed = {}
+        if self.swaps:  # what is within them is named by its path alone
+            found = published(module.activations(subject.config), record.named(cache), rows)
+            for section, tensors in zip(("forward", "gradients"), found, strict=True):
+                computed |= {f"{section}/{name}": array for name, array in tensors.items()}
+        computed |= {f"forward/loss.{term}": value for term, value in cache["terms"].items()}
+        computed |= {**self._noted(rows), "forward/loss": loss}
+        if gradient is not None:
+            flat = to_published(gradient, module.names(subject.config))
+            computed |= {f"gradients/{name}": array for name, array in flat.items()}
+        return computed
+
+    def _noted(self, rows: tuple[int, ...]) -> Tensors:
+        """What each of the calls gave, by key. rows: `row_shape`."""
+        kinds = {held.name: held.kind for names in self.at.values() for held in names.values()}
+        noted = {}
+        for key, parts in self.parts.items():
+            array = np.concatenate([parts[i] for i in sorted(parts)], -1) if len(parts) > 1 else parts[min(parts)]
+            noted[key] = as_published(array, kinds[key.partition("/")[2]], rows)
+        return noted
+
+    def _observe(self, f: Callable, args: tuple, constants: dict) -> Any:
+        if self.inside:
+            return f(*args, **constants)
         if f.__name__ in PAIRS or f.__name__ in BLOCKS:
+            key = self.nesting.enter(f.__name__)
+            try:
+                return self._forward(key, f, args, constants)
+            finally:
+                self.nesting.leave()
+        dy, c = args
+        _, key = self.of_cache.get(id(c), (None, None))
+        return f(dy, c) if key is None else self._backward(key, f, dy, c)
+
+    def _forward(self, key: Key, f: Callable, args: tuple, constants: dict) -> Any:
+        given = args, constants
+        if self.like and key not in self.around:
+            before, (y, c) = self.like.calls.get(key, (None, (None, None)))
+            if _same(before, given):
+                self._skipped(key, "forward")
+                self.of_cache.update(self.like.caches[key])
+                c = {**c} if isinstance(c, dict) else c  # whoever called adds to it
+                self.of_cache[id(c)] = c, key
+                self.known.add(id(c))
+                return y, c
+        names = self.at.get(key, {})
+        if key in self.swaps:
+            y, c = self._within(self.swaps[key].forward, *args, **constants)
+            for part in names.keys() - {""}:
+                self._note("forward", names[part], PAIRS[f.__name__].parts.seen(part, c, None)[0])
+        else:
             y, c = f(*args, **constants)
-            names = self.calls.get(len(self.caches), {})
             if names.keys() - {""}:
                 with unobserved():
                     y, c = PAIRS[f.__name__].parts.forward(c, partial(self._part, "forward", names))
-            self.of_cache[id(c)] = len(self.caches)
-            self.caches.append(c)
-            return self._swapped("forward", names.get(""), y), c
-        dy, c = args
-        names = self.calls.get(self.of_cache.get(id(c), -1), {})
+        self.of_cache[id(c)] = c, key
+        self.calls[key] = given, (self._swapped("forward", names.get(""), y), c)
+        return self.calls[key][1]
+
+    def _backward(self, key: Key, f: Callable, dy: np.ndarray, c: Any) -> Any:
+        names = self.at.get(key, {})
         dy = self._swapped("gradients", names.get(""), dy)
-        if names.keys() - {""}:
+        if self.like and (id(c) in self.known or id(c) in self.like.of_cache):
+            before, result = self.like.backwards.get(key, (None, None))
+            if _same(before, dy):
+                self._skipped(key, "gradients")
+                return _copied(result)
+        if key in self.swaps:
+            for part in names.keys() - {""}:
+                seen = PAIRS[f.__name__.removesuffix("_backward")].parts.seen
+                self._note("gradients", names[part], seen(part, c, dy)[1])
+            result = self._within(self.swaps[key].backward, dy, c)
+        elif names.keys() - {""}:
             parts = PAIRS[f.__name__.removesuffix("_backward")].parts
             with unobserved():
-                return parts.backward(dy, c, partial(self._part, "gradients", names))
-        return f(dy, c)
+                result = parts.backward(dy, c, partial(self._part, "gradients", names))
+        else:
+            result = f(dy, c)
+        self.backwards[key] = dy, _copied(result)
+        return result
 
-    def noted(self) -> Tensors:
-        """What each of the calls gave, by key."""
-        joined = {key: [parts[i] for i in sorted(parts)] for key, parts in self.parts.items()}
-        return {key: np.concatenate(parts, -1) if len(parts) > 1 else parts[0] for key, parts in joined.items()}
+    def _within(self, half: Callable, *args: Any, **constants: Any) -> Any:
+        self.inside = True
+        try:
+            return half(*args, **constants)
+        finally:
+            self.inside = False
 
-    def _part(self, section: str, names: dict[str, Held], part: str, value: np.ndarray) -> np.ndarray:
+    def _part(self, section: str, names: Mapping[str, Held], part: str, value: np.ndarray) -> np.ndarray:
         return self._swapped(section, names.get(part), value)
 
     def _swapped(self, section: str, held: Held | None, value: np.ndarray) -> np.ndarray:
         """The candidate's tensor where it has one, else the value; the value is noted."""
-        key = f"{section}/{held.name if held else None}"
-        if key not in self.tensors:
+        if held is None:
             return value
-        self.parts[key][held.place] = value
-        given = self.tensors[key]
+        self._note(section, held, value)
+        given = self.tensors.get(f"{section}/{held.name}")
+        if given is None:
+            return value
         if held.parts > 1:
             given = np.split(given, held.parts, -1)[held.place]
+        given = given.astype(value.dtype, copy=False)
         return given.reshape(value.shape) if given.size == value.size else given
 
+    def _note(self, section: str, held: Held, value: np.ndarray) -> None:
+        self.parts[f"{section}/{held.name}"][held.place] = value
 
-def _first_step(subject: Subject, module: Any, tensors: Mapping[str, np.ndarray], gradient: Tensors) -> Tensors:
+    # What is not computed again
+    def _skipped(self, key: Key, section: str) -> None:
+        """Notes what the other run's call gave, and the calls within it."""
+        for name, place in self.like.within[key]:
+            parts = self.like.parts.get(f"{section}/{name}", {})
+            if place in parts:
+                self.parts[f"{section}/{name}"].setdefault(place, parts[place])
+
+    @cached_property
+    def within(self) -> dict[Key, list[tuple[str, int]]]:
+        """A call -> (name, place) of the tensors that it and the calls within it make."""
+        return _by_prefix((key, (held.name, held.place)) for key, names in self.at.items() for held in names.values())
+
+    @cached_property
+    def caches(self) -> dict[Key, list[tuple[int, tuple[Any, Key]]]]:
+        """A call -> `of_cache` of it and the calls within it."""
+        return _by_prefix((held[1], (id, held)) for id, held in self.of_cache.items())
+
+
+def _by_prefix(items: Iterable[tuple[Key, Any]]) -> dict[Key, list]:
+    found: dict[Key, list] = defaultdict(list)
+    for key, value in items:
+        for n in range(1, len(key) + 1):
+            found[key[:n]].append(value)
+    return found
+
+
+def _copied(tree: Any) -> Any:
+    """Other dicts, lists and tuples of the same arrays."""
+    if isinstance(tree, dict):
+        return {key: _copied(value) for key, value in tree.items()}
+    return type(tree)(map(_copied, tree)) if isinstance(tree, list | tuple) else tree
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two trees hold the same numbers."""
+    if a is b:
+        return True
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        alike = isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype == b.dtype
+        return alike and np.array_equal(a, b)
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(value, b[key]) for key, value in a.items())
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
+
+
+def _first_step(subject: Subject, tensors: Mapping[str, np.ndarray], computed: Tensors) -> Tensors:
     """The state after one update with the candidate's gradients; nothing unless it has them all."""
-    given = {name: tensors.get(f"gradients/{name}") for name in gradient}
+    rows = families.family(subject.family).names(subject.config)
+    given = {name: tensors.get(f"gradients/{name}") for _, name, *_ in rows if f"gradients/{name}" in computed}
     if any(array is None for array in given.values()) or not any(key.startswith("steps/1/") for key in tensors):
         return {}
-    grads = from_published(given, module.names(subject.config))
+    grads = from_published(given, rows)
     parts = {**subject.parts, "grads": lambda computed, step: tree.map(np.copy, grads)}
     state = observe(replace(subject, parts=parts), steps=(1,))
     return {key: array for key, array in state.items() if key.startswith("steps/1/") and key != "steps/1/loss"}

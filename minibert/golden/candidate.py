@@ -11,28 +11,28 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
 
-from minibert import families, gradcheck, reading
+from minibert import gradcheck, reading
 from minibert.checkpoint import safetensors, strictjson
 from minibert.config import nearest, require, shown
 from minibert.errors import LONGEST, InputError
-from minibert.golden import kinds, numpy_files
+from minibert.golden import axes, kinds, layouts, numpy_files, sources
+from minibert.golden.axes import Axes
 from minibert.golden.numpy_files import Stored
+from minibert.golden.sources import SECTION, Names
 
 PRECISIONS = ("float64", "float32", "float16", "bfloat16")  # from most to least precise
-SECTION = re.compile(r"(forward|gradients|inputs|weights|steps(/\d+)?)")
 SUFFIXES = (".safetensors", ".npz", ".npy")
 DEEPEST = 32  # folders below the candidate's
 MAX_TENSORS = 1 << 15
 CLOSE = 0.1  # of a tensor's length: two that differ by more are not suggested as the same
 Tensors = dict[str, np.ndarray]
-Names = Mapping[str, tuple[str, bool]]  # theirs -> (ours, transposed)
 
 
 class Candidate(NamedTuple):
@@ -41,7 +41,8 @@ class Candidate(NamedTuple):
     tensors: by case key, in the case's shapes. partial: key -> (B, T), the rows given of a tensor that came at the
     target positions alone. unshared: what the case has once for all rows of the batch and the candidate differently for
     each; tensors then has the row farthest off. unknown: names that the case lacks. dtype: the least precise among the
-    floating tensors. sha256: of names and values, however stored.
+    floating tensors. sha256: of names and values, however stored. refused: why a tensor was not taken, a line each;
+    misshapen: key -> (name, array) of what has the wrong shape; read: `layouts.notes`.
     """
 
     tensors: Tensors
@@ -50,6 +51,9 @@ class Candidate(NamedTuple):
     unknown: list[str]
     dtype: str
     sha256: str
+    refused: list[str]
+    misshapen: dict[str, tuple[str, np.ndarray]]
+    read: list[dict[str, Any]]
 
 
 # ---- Files -----------------------------------------------------------------------------------------------------------
@@ -129,11 +133,13 @@ def _archived(file: Path) -> Iterator[tuple[str, Stored]]:
 def read_names(path: str | os.PathLike, case: Any) -> dict[str, tuple[str, bool]]:
     """A name map: {theirs: case key} or {theirs: {"key": case key, "transpose": true}}.
 
-    Theirs and ours may be whole keys, or names that hold in every section ("encoder.0.q" -> "bert.encoder.…").
+    Theirs and ours may be whole keys, or names that hold in every section ("encoder.0.q" -> "bert.encoder.…"). A star
+    in the place of a layer's number, in ours, is the stack of all layers.
     """
     fields = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(fields, dict), f"{path} is not a JSON object of names")
     known = {*case.entries, *(key.partition("/")[2] for key in case.entries)}
+    known |= {re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in known}
     names: dict[str, tuple[str, bool]] = {}
     for theirs, value in fields.items():
         value = value if isinstance(value, dict) else {"key": value}
@@ -146,71 +152,96 @@ def read_names(path: str | os.PathLike, case: Any) -> dict[str, tuple[str, bool]
     return names
 
 
-def sources(stored: Iterable[str], case: Any, names: Names) -> dict[str, tuple[str, bool]]:
-    """Case key -> (name, transposed). What no map names: equal keys, and names without a section as forward ones."""
-    spellings = _spellings(case)
-    found: dict[str, tuple[str, bool]] = {}
-    for name in stored:
-        key, transposed = _key(name, case, names, spellings)
-        if key is not None:
-            other = found.get(key, ("",))[0]
-            require(key not in found, f"tensors {shown(other)} and {shown(name)} are both {shown(key)}")
-            found[key] = (name, transposed)
-    return found
-
-
-def _key(name: str, case: Any, names: Names, spellings: Mapping[str, str]) -> tuple[str | None, bool]:
-    """(case key or None, transposed) of one name."""
-    section = SECTION.match(name)
-    prefix, rest = (section[0], name[section.end() + 1 :]) if section else ("", name)
-    mapped, transposed = names.get(name) or names.get(rest) or (name if section else rest, False)
-    for key in (mapped, f"{prefix}/{mapped}", f"forward/{mapped}", spellings.get(mapped, "")):
-        if key in case.entries:
-            return key, transposed
-    return None, False
-
-
-def _spellings(case: Any) -> dict[str, str]:
-    """Other spelling of an input's key -> the key."""
-    if case.facts["family"] is None:
-        return {}
-    pairs = getattr(families.family(case.facts["family"]), "SPELLINGS", {})
-    both = {**pairs, **{own: other for other, own in pairs.items()}}
-    keys = (key for key in case.entries if key.startswith("inputs/"))
-    return {key.replace(last, both[last]): key for key in keys if (last := key.rpartition("/")[2]) in both}
-
-
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
-def matched(stored: Mapping[str, Stored], case: Any, names: Names | None = None) -> Candidate:
-    """The tensors that the case knows, in its shapes; InputError where nothing is common or a shape is wrong."""
-    places = sources(stored, case, names or {})
-    taken = {name for name, _ in places.values()}
-    unknown = [name for name in stored if name not in taken]
+def matched(
+    stored: Mapping[str, Stored], case: Any, names: Names | None = None, layout: str = "auto"
+) -> Candidate:
+    """The tensors that the case knows, in its shapes; InputError where nothing is common or every shape is wrong.
+
+    layout: how kernels lie, one of `layouts.NAMES`; "auto": as their contents say.
+    """
+    pieces, unknown, refused = sources.pieces(stored, case, names or {})
     unlike = f"it has {', '.join(map(shown, unknown[:2]))} …, the case {', '.join(map(repr, _computed(case)[:2]))} …"
-    require(bool(places), f"the candidate and the case have no tensor in common: {unlike}; --suggest-names may help")
-    slots, tensors, partial, unshared, wrong, dtypes = _slots(case), {}, {}, {}, [], set()
+    if not pieces:
+        require(not refused, f"the candidate has nothing to compare: {refused[0] if refused else ''}")
+        raise InputError(f"the candidate and the case have no tensor in common: {unlike}; --suggest-names may help")
     widened = getattr(kinds.of(case), "widened", lambda case, key, held: held)
-    stored = {**stored, **{name: widened(case, key, stored[name]) for key, (name, _) in places.items()}}
-    for key in (key for key in case.entries if key in places):
-        (name, transposed), entry = places[key], case.entries[key]
-        shape = stored[name].shape[::-1] if transposed else stored[name].shape
-        if not any(_fits(shape, entry.shape, slots)):
-            wrong.append(f"{shown(name)} is {shape}, the case has {entry.shape}")
-            continue
-        array = _numbers(stored[name], name, np.dtype(entry.dtype))
-        array = array.T if transposed else array
-        tensors[key], rows = fitted(array, case, key, slots)
-        if rows is not None:
-            partial[key] = rows
-        if key.startswith("forward/") and array.size > tensors[key].size and not (array == tensors[key]).all():
-            unshared[key] = array
-        if stored[name].dtype in PRECISIONS and entry.role not in ("weight", "input"):
-            dtypes.add(stored[name].dtype)
-    if wrong:
-        more = f" (and {len(wrong) - 1} more of the wrong shape)" if len(wrong) > 1 else ""
-        raise InputError(f"the candidate's tensor {wrong[0]}{more}")
+    pieces = [piece._replace(stored=widened(case, piece.keys[0], piece.stored)) for piece in pieces]
+    known, arrays = Axes(case), {}
+    for piece in pieces:
+        array = _numbers(piece.stored, piece.names[0], np.dtype(case.entries[piece.keys[0]].dtype))
+        arrays[piece.names + piece.keys] = array.T if piece.transposed else array
+    read = layouts.laid(pieces, arrays, known, layout)
+    held = Candidate({}, {}, {}, unknown, "float64", "", refused, {}, layouts.notes(read, known))
+    dtypes = set()
+    for one in read:
+        if one.refused:
+            refused.append(one.refused)
+        elif one.array is None:
+            shape = arrays[one.piece.names + one.piece.keys]
+            held.misshapen.update((key, (one.piece.names[0], shape)) for key in one.piece.keys)
+        else:
+            _place(one, known, held)
+        roles = {case.entries[key].role for key in one.piece.keys}
+        if one.piece.stored.dtype in PRECISIONS and not roles & {"weight", "input"}:
+            dtypes.add(one.piece.stored.dtype)
+    if not held.tensors:
+        require(bool(held.misshapen), f"the candidate has nothing to compare: {refused[0] if refused else ''}")
+        key, (name, array) = next(iter(held.misshapen.items()))
+        more = f" (and {len(held.misshapen) - 1} more of the wrong shape)" if len(held.misshapen) > 1 else ""
+        raise InputError(
+            f"the candidate's tensor {shown(name)} is {array.shape}, the case has {case.entries[key].shape}{more}"
+        )
     dtype = max(dtypes, key=PRECISIONS.index, default="float64")
-    return Candidate(tensors, partial, unshared, unknown, dtype, digest(tensors))
+    ordered = {key: held.tensors[key] for key in case.entries if key in held.tensors}
+    return held._replace(tensors=ordered, dtype=dtype, sha256=digest(ordered))
+
+
+def _place(one: layouts.Laid, known: Axes, held: Candidate) -> None:
+    """Puts what was read into the candidate, in the case's shapes.
+
+    One table repeated for each row of the batch is summed as a gradient, else the row farthest off stands for all.
+    What came for some positions alone is filled elsewhere with the truth, and then not compared; a gradient at the
+    targets with 0, which is what the others have.
+    """
+    parts = [one.array] if len(one.piece.keys) == 1 else list(one.array)
+    base = one.reading.base if len(parts) == 1 else one.reading.base[1:]
+    rows = next((letter for letter in "NMG" if letter in base), None)
+    for key, array in zip(one.piece.keys, parts, strict=True):
+        due, gradient = known.case.entries[key].shape, key.startswith("gradients/")
+        if rows is not None:
+            full, given = _filled(array, known, key, rows)
+            if given is not None:
+                held.partial[key] = given
+            held.tensors[key] = full
+        elif array.size == math.prod(due):
+            held.tensors[key] = np.asarray(array.reshape(due), order="C")
+        else:  # one for each row of the batch
+            array = array.reshape(known.slots.batch, *due[1:])
+            odd = np.abs(array - known.case.tensor(key)).reshape(len(array), -1).max(1).argmax()
+            held.tensors[key] = array.sum(0, keepdims=True) if gradient else array[odd : odd + 1]
+            if not gradient and not (array == held.tensors[key]).all():
+                held.unshared[key] = array
+
+
+def _filled(array: np.ndarray, known: Axes, key: str, letter: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """(the whole tensor, rows (B, T) that were given, None where the others are known to be 0)."""
+    flat, due = known.slots.rows(letter), known.case.entries[key].shape
+    size = (known.slots.batch, known.slots.tokens)
+    rows = array.reshape(len(flat), due[-1])
+    if key.startswith("gradients/") and letter != "N":
+        full = np.zeros((math.prod(size), due[-1]))
+        np.add.at(full, flat, rows)
+        return full.reshape(due), None
+    given = np.zeros(math.prod(size), bool)
+    given[flat] = True
+    full = np.array(np.broadcast_to(known.case.tensor(key), (*size, due[-1])), np.float64).reshape(-1, due[-1])
+    full[flat] = rows
+    if due[0] == 1 != size[0]:  # one for all rows: the one farthest off
+        full = full.reshape(*size, -1)
+        odd = np.abs(full - known.case.tensor(key)).max((1, 2)).argmax()
+        return full[odd : odd + 1], None
+    return full.reshape(due), given.reshape(size)
 
 
 def _computed(case: Any) -> list[str]:
@@ -241,74 +272,6 @@ def _numbers(held: Stored, name: str, wanted: np.dtype) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def fitted(array: np.ndarray, case: Any, key: str, slots: "Slots") -> tuple[np.ndarray, np.ndarray | None]:
-    """(the array in the shape of the case, rows (B, T) given where not all are).
-
-    Logically the same: axes of length 1 more or fewer, the two leading axes merged, one position table repeated for
-    each row of the batch, and values at the target positions alone instead of everywhere. Of those the others are
-    filled: with 0 for gradients, which is what they are, else with the truth, and then not compared.
-    """
-    shape = case.entries[key].shape
-    same, repeated, at_slots, _ = _fits(array.shape, shape, slots)
-    if same:
-        return np.asarray(array.reshape(shape), order="C"), None
-    gradient = key.startswith("gradients/")
-    if repeated:
-        if gradient:
-            return array.sum(0, keepdims=True), None
-        odd = np.abs(array - case.tensor(key)).reshape(len(array), -1).max(1).argmax()  # the one farthest off
-        return array[odd : odd + 1], None
-    flat = slots.positions if at_slots else slots.targets
-    rows = array.reshape(len(flat), shape[2])
-    given = np.zeros(shape[0] * shape[1], bool)
-    given[flat] = True
-    if gradient:
-        full = np.zeros((len(given), shape[2]))
-        np.add.at(full, flat, rows)
-        return full.reshape(shape), None
-    full = np.array(case.tensor(key), np.float64).reshape(-1, shape[2])
-    full[flat] = rows
-    return full.reshape(shape), given.reshape(shape[:2])
-
-
-class Slots(NamedTuple):
-    """The batch's rows B, 0 where there are none; flat positions b·T + t of all target slots (B, M), and of those with
-    weight.
-    """
-
-    batch: int
-    positions: np.ndarray
-    targets: np.ndarray
-
-
-def _slots(case: Any) -> Slots:
-    names = ("inputs/input_ids", "inputs/masked_lm_positions", "inputs/masked_lm_weights")
-    ids, *targets = (case.entries[name].shape if name in case.entries else () for name in names)
-    if len(ids) != 2 or () in targets:
-        return Slots(ids[0] if len(ids) == 2 else 0, np.zeros(0, np.int64), np.zeros(0, np.int64))
-    right = targets[0] == targets[1] == (ids[0], *targets[0][1:]) and len(targets[0]) == 2
-    positions, weights = (case.tensor(name) for name in names[1:])
-    right = right and positions.dtype.kind == "i" and ((positions >= 0) & (positions < ids[1])).all()
-    require(right, f"case {case.name}: {names[1]} and {names[2]} are not positions in rows {ids} with a weight each")
-    flat = (positions + np.arange(ids[0])[:, None] * ids[1]).reshape(-1)
-    return Slots(ids[0], flat, flat[weights.reshape(-1) != 0])
-
-
-def _fits(got: tuple[int, ...], due: tuple[int, ...], slots: Slots) -> tuple[bool, bool, bool, bool]:
-    """Whether a shape is (the same but for merged and empty axes, repeated rows, at all slots, at the targets)."""
-
-    def core(shape: tuple[int, ...]) -> list[int]:
-        return [n for n in shape if n != 1]
-
-    merged = (math.prod(due[:2]), *due[2:])
-    same = core(got) == core(due) or (len(due) > 2 and core(got) == core(merged))
-    repeated = len(due) > 1 and due[0] == 1 and got == (slots.batch, *due[1:])
-    wide = len(slots.positions) > 0 and len(due) == 3 and len(got) > 1 and got[-1] == due[2] and len(got) <= 3
-    at_slots = wide and got[:-1] in ((len(slots.positions),), (slots.batch, len(slots.positions) // slots.batch))
-    at_targets = wide and got[:-1] in ((len(slots.targets),), (1, len(slots.targets)))
-    return same, repeated, at_slots, at_targets
-
-
 # ---- Suggesting a name map -------------------------------------------------------------------------------------------
 class Suggestion(NamedTuple):
     """A guess that `name` is `key` (transposed or not); distance: |difference| / |truth|, Euclidean."""
@@ -325,12 +288,12 @@ def suggest(stored: Mapping[str, Stored], case: Any) -> list[Suggestion]:
     A transposed matrix, square or not, is found from its contents. Closest first, each name and key once; equal
     contents go to the more similar name.
     """
-    known = sources(stored, case, {})
-    taken = {name for name, _ in known.values()}
-    slots, guesses = _slots(case), []
+    places = sources.sources(stored, case, {})
+    taken = {name for name, _ in places.values()}
+    known, guesses = Axes(case), []
     by_shape: dict[tuple[int, ...], list[str]] = {}
     for key, entry in case.entries.items():
-        if np.dtype(entry.dtype).kind == "f" and key not in known:
+        if np.dtype(entry.dtype).kind == "f" and key not in places:
             by_shape.setdefault(entry.shape, []).append(key)
     for name in (name for name in stored if name not in taken):
         section = SECTION.match(name)
@@ -338,16 +301,15 @@ def suggest(stored: Mapping[str, Stored], case: Any) -> list[Suggestion]:
         turns = (False, True) if len(shape) == 2 else (False,)
         pairs = [
             (key, t)
-            for due, keys in by_shape.items()
+            for keys in by_shape.values()
             for t in turns
-            if any(_fits(shape[:: -1 if t else 1], due, slots))
             for key in keys
-            if not section or key.startswith(f"{section[0]}/")
+            if (not section or key.startswith(f"{section[0]}/")) and _own(known, key, shape[:: -1 if t else 1])
         ]
         array = stored[name].load() if pairs else np.empty(0)
         if array.size and array.dtype.kind in "fiub":
             for key, transposed in pairs:
-                distance = round(_apart(array.T if transposed else array, case.tensor(key), slots), 9)
+                distance = round(_apart(array.T if transposed else array, key, known), 9)
                 if distance < CLOSE:
                     likeness = difflib.SequenceMatcher(None, name[-LONGEST:], key).ratio()
                     guesses.append((distance, transposed, -likeness, name, key))
@@ -365,19 +327,21 @@ def _assigned(guesses: Iterator[Suggestion]) -> list[Suggestion]:
     return chosen
 
 
-def _apart(array: np.ndarray, truth: np.ndarray, slots: Slots) -> float:
-    """|array - truth| / |truth|; infinite where the shapes differ or there is nothing to compare."""
-    same, repeated, at_slots, at_targets = _fits(array.shape, truth.shape, slots)
-    if repeated and not same:
-        array = array[:1]
-    elif (at_slots or at_targets) and not same:
-        truth = truth.reshape(-1, truth.shape[-1])[slots.positions if at_slots else slots.targets]
-    elif not same:
-        return math.inf
-    length = float(np.linalg.norm(truth))
-    with np.errstate(over="ignore", invalid="ignore"):
-        distance = float(np.linalg.norm(array.reshape(-1).astype(np.float64) - truth.reshape(-1)))
-    return distance / length if length and math.isfinite(distance) else math.inf
+def _own(known: Axes, key: str, shape: tuple[int, ...]) -> list[axes.Reading]:
+    """The readings of a shape, of two axes only those whose numbers lie as in the case."""
+    return [one for one in known.readings((key,), shape) if one.own or len(shape) != 2]
+
+
+def _apart(array: np.ndarray, key: str, known: Axes) -> float:
+    """|array - truth| / |truth| of the nearest reading; infinite where there is nothing to compare."""
+    distances = [math.inf]
+    for one in _own(known, key, array.shape):
+        truth = layouts.true((key,), one, known)
+        length = float(np.linalg.norm(truth))
+        with np.errstate(over="ignore", invalid="ignore"):
+            distance = float(np.linalg.norm(one.taken(array).astype(np.float64) - truth))
+        distances += [distance / length] if length and math.isfinite(distance) else []
+    return min(distances)
 
 
 def name_map(suggestions: list[Suggestion]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """`minibert check`: a candidate against a case, from files to the exit code."""
 
 import argparse
+import copy
 import os
 import sys
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +13,22 @@ import numpy as np
 from minibert.checkpoint import atomic
 from minibert.config import require
 from minibert.errors import printable, shortened
-from minibert.golden import blocks, candidate, levels, report, tokens
+from minibert.golden import (
+    blocks,
+    candidate,
+    layouts,
+    levels,
+    mixups,
+    padding,
+    precision,
+    report,
+    sources,
+    supplied,
+    tokens,
+)
 from minibert.golden import case as cases
-from minibert.golden.compare import Row, compare, error, first_divergence
-from minibert.golden.subject import cast, observe
+from minibert.golden.compare import BAD, Row, compare, error, first_divergence
+from minibert.golden.subject import Subject, cast, observe
 from minibert.options import ending
 from minibert.progress import doing, filled
 
@@ -37,7 +51,9 @@ def parser(commands: Any) -> None:
     command.add_argument("given", metavar="CANDIDATE", help=held).completer = candidate.shipped
     command.add_argument("--names", metavar="MAP.json", help="their names -> the case's, where they differ")
     command.add_argument("--suggest-names", metavar="MAP.json", help="write such a map, guessed from the contents")
-    computed = "what the candidate was computed in; default: its least precise tensor's"
+    computed = "what the candidate was computed in; default: what its tensors are stored in, or whose numbers they are"
+    lies = "how kernels lie in the dump; default auto: as their contents say"
+    command.add_argument("--layout", choices=layouts.NAMES, default="auto", help=lies)
     command.add_argument("--dtype", choices=candidate.PRECISIONS, help=computed)
     command.add_argument("--json", metavar="FILE", help="write the whole report for machines")
     command.add_argument("--html", metavar="FILE", help="write it as one page, with an error map")
@@ -46,13 +62,15 @@ def parser(commands: Any) -> None:
     command.add_argument("--weights", metavar="DIR", help="the published directory of a case made --from one")
     limit = "start no further attempt at the mistake after N seconds; default: try all, whatever the machine's load"
     command.add_argument("--seconds", type=float, metavar="N", help=limit)
+    known = "what you do otherwise on purpose, by its id in the catalogue of mistakes: G01, for one"
+    command.add_argument("--declare", nargs="+", default=(), metavar="ID", help=known)
     command.add_argument("--every", action="store_true", help="a line for every tensor")
 
 
 def _run(args: argparse.Namespace) -> int:
     if args.suggest_names is not None:
         return suggest_names(args.case, args.given, args.suggest_names)
-    options = ("names", "dtype", "json", "html", "claim", "badge", "weights", "every", "seconds")
+    options = ("names", "dtype", "json", "html", "claim", "badge", "weights", "every", "seconds", "layout", "declare")
     return check(args.case, args.given, **{name: getattr(args, name) for name in options})
 
 
@@ -68,15 +86,18 @@ def check(
     weights: Path | None = None,
     every: bool = False,
     seconds: float | None = None,
+    layout: str = "auto",
+    declare: Sequence[str] = (),
 ) -> int:
     """Compares, prints the report and writes the files asked for; 0 where rounding, or a declared variant, explains it.
 
     case: a folder or a shipped case's name; given: the candidate's file or directory; names: a name map; dtype: the
-    precision that the candidate was computed in, else that of its least precise tensor; weights: the published
+    precision that the candidate was computed in, else that which its numbers fit (`precision`); weights: the published
     directory that the case refers to; every: a line for every tensor; seconds: after which the search for the mistake
-    ends, else it tries all it knows. Raises InputError for unusable input.
+    ends, else it tries all it knows; layout: how kernels lie, one of `layouts.NAMES`; declare: ids of known mistakes
+    that are made on purpose. Raises InputError for unusable input.
     """
-    found = report_of(case, given, names, dtype, weights, seconds)
+    found = report_of(case, given, names, dtype, weights, seconds, layout, declare)
     for line in report.table(found, _coloured(), every):
         print(filled(line, sys.stdout))
     for path, make in (
@@ -97,6 +118,8 @@ def report_of(
     dtype: str | None = None,
     weights: Path | None = None,
     seconds: float | None = None,
+    layout: str = "auto",
+    declare: Sequence[str] = (),
 ) -> report.Report:
     """The comparison itself; arguments as of `check`."""
     require(seconds is None or seconds >= 0, f"seconds is {seconds}: a number from 0 on")
@@ -105,27 +128,50 @@ def report_of(
         return _tokens(golden, given)
     require(golden.facts["kind"] != "masking", f"case {golden.name} holds statistics, which no tensors can be held to")
     stored = candidate.read(given)
-    held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden))
-    dtype = dtype or held.dtype
+    held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden), layout)
+    other = {key for key, entry in golden.entries.items() if entry.role in ("weight", "input")}
+    values = {key: array[held.partial.get(key, ...)] for key, array in held.tensors.items() if key not in other}
+    fits = precision.fits(values, held.dtype)
+    dtype = dtype or fits
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
     with doing("comparing the tensors"), np.errstate(all="ignore"):  # a candidate's numbers may be of any size
-        return _compared(golden, held, str(given), dtype, weights, seconds)
+        return _compared(golden, held, str(given), dtype, weights, seconds, declare)._replace(fits=fits)
 
 
 def _compared(
-    golden: cases.Case, held: candidate.Candidate, source: str, dtype: str, weights: Path | None, seconds: float | None
-) -> report.Report:
+    golden: cases.Case, held: candidate.Candidate, source: str, dtype: str, weights: Path | None, seconds: float | None,
+    declared: Sequence[str],
+) -> report.Report:  # fmt: skip
     """The report on tensors."""
-    alone = _alone(golden, held, weights)
-    rows = compare(golden, held.tensors, dtype, held.partial, alone)
+    subject = cast(golden.subject(weights), np.float64) if _whole(golden, weights) else None
+    alone = _alone(golden, held, subject)
+    shapes = {key: array.shape for key, (_, array) in held.misshapen.items()}
+    rows = compare(golden, held.tensors, dtype, held.partial, alone, shapes)
     first = first_divergence(rows)
-    judged, diagnosis = rows, None
-    if first is not None:
-        diagnosis = _diagnosis(golden, held, dtype, seconds)
-        if diagnosis.kind == "variant":
+    judged, diagnosis, wrong = rows, None, _mixups(golden, held, rows, dtype, subject)
+    if any(row.status in BAD and row.status != "shape" for row in rows) and not mixups.harmless(rows, wrong):
+        owed = _owed(golden, held, rows, weights)
+        diagnosis = _diagnosis(owed, held, dtype, seconds, declared, {mixup.key for mixup in wrong})
+        if diagnosis is not None and diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
-    code = 0 if first is None or diagnosis.kind == "variant" else 1
-    return report.Report(golden, held, source, dtype, rows, first, levels.levels(golden, judged), diagnosis, code)
+    fine = first is None or (diagnosis is not None and diagnosis.kind == "variant" and not shapes)
+    with cases.replaying(golden):
+        cut_off = supplied.of(subject, held.tensors | held.unshared, first)
+    reached = levels.levels(golden, judged)
+    found = report.Report(
+        golden, held, source, dtype, rows, first, reached, diagnosis, int(not fine), wrong, cut_off
+    )
+    return found._replace(code=1) if found.strange else found
+
+
+def _mixups(
+    golden: cases.Case, held: candidate.Candidate, rows: list[Row], dtype: str, subject: Subject | None
+) -> list[mixups.Mixup]:
+    """The wrong tensors among those that were given whole."""
+    whole = {key: array for key, array in held.tensors.items() if key not in held.partial}
+    given = whole | {key: array for key, (_, array) in held.misshapen.items()}
+    with cases.replaying(golden):
+        return mixups.found(golden, rows, given, dtype, subject)
 
 
 def _rejudged(
@@ -133,11 +179,16 @@ def _rejudged(
 ) -> list[Row]:
     """The rows against what the variant computes; its floors are at least what float32 makes of it."""
     subject = golden.subject(weights)
-    mutant = next(found.mutant for found in diagnosis.mistakes if found.variant)
+    mutants = [found.mutant for found in diagnosis.together]
 
     def computed(dtype: type) -> dict[str, np.ndarray]:
-        tensors = observe(mutant.change(cast(subject, dtype)), tuple(golden.facts["steps"]))
-        return mutant.after(tensors) if mutant.after else tensors
+        made = cast(subject, dtype)
+        for mutant in mutants:
+            made = mutant.change(made)
+        tensors = observe(made, tuple(golden.facts["steps"]))
+        for mutant in mutants:
+            tensors = mutant.after(tensors) if mutant.after else tensors
+        return tensors
 
     truth, single, entries = computed(np.float64), computed(np.float32), {}
     for key, entry in golden.entries.items():
@@ -155,8 +206,7 @@ def _tokens(golden: cases.Case, given: Path) -> report.Report:
     with cases.replaying(golden):
         held, rows = tokens.read(given, golden)
         first = next((row for row in rows if row.status == "wrong"), None)
-        said = None if first is None else tokens.lines(golden, held, first)
-    diagnosis = None if said is None else SimpleNamespace(kind="tokens", mistakes=[], ratio=None, lines=said)
+        diagnosis = None if first is None else tokens.diagnosis(golden, held, first)
     found = levels.levels(golden, rows)
     return report.Report(golden, held, str(given), "int64", rows, first, found, diagnosis, int(first is not None))
 
@@ -165,7 +215,7 @@ def suggest_names(case: Path, given: Path, path: Path) -> int:
     """Writes a name map for what the case does not know by name, guessed from shapes and contents, and prints it."""
     golden, stored = cases.read(case), candidate.read(given)
     found = candidate.suggest(stored, golden)
-    known = len(candidate.sources(stored, golden, {}))
+    known = len(sources.sources(stored, golden, {}))
     require(
         bool(found), f"{given}: no tensor with an unknown name has the shape and nearly the contents of one of the case"
     )
@@ -181,26 +231,59 @@ def suggest_names(case: Path, given: Path, path: Path) -> int:
     return 0
 
 
-def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) -> dict[str, np.ndarray]:
-    """What each block should have given by itself; nothing where the case is no whole family or lacks its weights."""
-    if not _whole(golden, weights):
+def _alone(golden: cases.Case, held: candidate.Candidate, subject: Subject | None) -> dict[str, np.ndarray]:
+    """What each block should have given by itself; nothing where the case is no whole family or lacks weights."""
+    if subject is None:
         return {}
     with cases.replaying(golden):
-        return blocks.expected(cast(golden.subject(weights), np.float64), held.tensors | held.unshared)
+        return blocks.expected(subject, held.tensors | held.unshared)
 
 
 def _whole(golden: cases.Case, weights: Path | None) -> bool:
-    held = golden.facts["weights"]
-    return golden.whole and ("file" in (held or {}) or weights is not None)
+    """Whether all of the computation can be done again, to the loss: not where the published directory has no heads."""
+    held, objective = golden.facts["weights"], golden.facts["objective"]
+    return golden.whole and objective is not None and ("file" in (held or {}) or weights is not None)
 
 
-def _diagnosis(golden: cases.Case, held: candidate.Candidate, dtype: str, seconds: float | None) -> Any:
-    """What `minibert.mistakes` says of the tensors that were given as the case has them."""
+def _diagnosis(
+    golden: cases.Case, held: candidate.Candidate, dtype: str, seconds: float | None, declared: Sequence[str],
+    mixed: set[str],
+) -> Any:  # fmt: skip
+    """What `minibert.mistakes` says of the tensors that were given as the case has them; where it knows no name for
+    them all, of those that are no other tensor of the case.
+    """
     from minibert import mistakes
 
-    other = {*held.partial, *(key.replace("forward/", "gradients/") for key in held.unshared)}
+    other = {key.replace("forward/", "gradients/") for key in held.unshared}
     whole = {key: array for key, array in held.tensors.items() if key not in other}
-    return mistakes.diagnose(golden, whole, dtype, seconds)
+    found = mistakes.diagnose(golden, whole, dtype, seconds, declared)
+    rest = {key: array for key, array in whole.items() if key not in mixed}
+    if not mixed or (found.kind != "unknown" and found.unexplained is None):
+        return found
+    found = mistakes.diagnose(golden, rest, dtype, seconds, declared)
+    return found if found.kind != "right" else None
+
+
+def _owed(golden: cases.Case, held: candidate.Candidate, rows: list[Row], weights: Path | None) -> cases.Case:
+    """The case with its weights at hand, without positions that were not given, and without padding where the
+    candidate's is its own or was never computed.
+    """
+    masks = padding.unread(golden)
+    if not any(row.status == "padding" for row in rows):
+        masks = padding.skipped(masks, held.tensors)
+    for key, given in held.partial.items():
+        shape = golden.entries[key].shape
+        masks[key] = np.broadcast_to(~given[..., None], shape) | masks.get(key, False)
+    view = copy.copy(golden)
+    view.unmoved, view.subject = {**golden.unmoved, **masks}, lambda: _subject(golden, weights)
+    return view
+
+
+def _subject(golden: cases.Case, weights: Path | None) -> Subject:
+    """The case's; InputError where its published directory has no heads, so that there is no loss."""
+    headless = golden.facts["kind"] == "pipeline" and golden.facts["objective"] is None
+    require(not headless, f"the directory of case {golden.name} has no heads, so no loss can be computed again")
+    return golden.subject(weights)
 
 
 def _coloured() -> bool:

@@ -12,20 +12,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minibert.golden import padding
 from minibert.golden.unmoved import SLOTS, parameter, partly, settled
 
 EXPLAINED, SUSPECT = 4, 64  # times the floor
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-BAD = ("suspect", "wrong", "nan")
+BAD = ("suspect", "wrong", "nan", "shape")
 
 
 class Row(NamedTuple):
     """One tensor's comparison.
 
-    status: right, suspect (more than rounding), wrong, nan, exempt (only rounding moves it), undefined (the precision
-    overflows there), missing. absolute: max|difference|, a tolerance that would have passed; index: where it is, with
-    the values got and expected there. alone: None where the block cannot be judged by itself. partly: only rounding
-    moves a part of it, which is not judged.
+    status: right, suspect (more than rounding), wrong, nan, shape (a wrong one), padding (it differs only at positions
+    without a token that nobody reads), exempt (only rounding moves it), undefined (the precision overflows there),
+    missing. absolute: max|difference|, a tolerance that would have passed; index: where it is, with the values got and
+    expected there. alone: None where the block cannot be judged by itself. partly: only rounding moves a part of it,
+    which is not judged. shape: the one given, and the one due, where it is wrong.
     """
 
     key: str
@@ -39,6 +41,7 @@ class Row(NamedTuple):
     expected: float | None = None
     alone: float | None = None
     partly: bool = False
+    shape: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     @property
     def verdict(self) -> str:
@@ -57,6 +60,8 @@ class Row(NamedTuple):
             "exempt": "exempt: its gradient is 0, so rounding alone moves it",
             "undefined": "not judged: this precision overflows here",
             "missing": "not supplied",
+            "padding": "differs only on padding, which nobody reads",
+            "shape": "wrong shape {}, {} is due".format(*self.shape or ("", "")),
         }[self.status]
 
 
@@ -99,30 +104,47 @@ def compare(
     dtype: str,
     partial: Mapping[str, np.ndarray] | None = None,
     expected_alone: Mapping[str, np.ndarray] | None = None,
+    misshapen: Mapping[str, tuple[int, ...]] | None = None,
 ) -> list[Row]:
     """A row for each tensor of the case, in the case's order; weights and inputs only where supplied.
 
     tensors: by case key and in the case's shapes. partial: the rows (B, T) of a tensor that the candidate supplied; the
-    others are not compared. expected_alone: see `blocks.expected`.
+    others are not compared. expected_alone: see `blocks.expected`. misshapen: the shapes of what has a wrong one.
     """
-    unmoved, rows = case.unmoved, []
+    unmoved, unread, alone, rows = case.unmoved, padding.unread(case), dict(expected_alone or {}), []
     for key, entry in case.entries.items():
+        if key in (misshapen or {}):
+            rows.append(Row(key, "shape", shape=(misshapen[key], entry.shape)))
+            continue
         if key not in tensors:
             if entry.role not in ("weight", "input"):
                 rows.append(Row(key, "missing"))
             continue
         chosen, truth = (partial or {}).get(key, ...), np.asarray(case.tensor(key))
-        got, truth = settled(key, np.asarray(tensors[key]), case.tensor, unmoved)[chosen], truth[chosen]
-        row = _compared(key, got, truth, entry.scale, floor(entry, dtype))
-        if partly(key, unmoved):
+        whole = settled(key, np.asarray(tensors[key]), case.tensor, unmoved)
+        got, due = whole[chosen], truth[chosen]
+        row = _compared(key, got, due, entry.scale, floor(entry, dtype))
+        if row.status in BAD and key in unread:
+            owed = np.where(unread[key], truth, whole)[chosen]
+            apart = _owed(row, _compared(key, owed, due, entry.scale, floor(entry, dtype)), whole[unread[key]])
+            if apart is not row and key in alone:
+                alone[key] = np.where(unread[key], truth, alone[key])
+            got, row = (got, row) if apart is row else (owed, apart)
+        if parameter(key) and partly(key, unmoved):
             row = row._replace(partly=True)
         elif row.status in ("suspect", "wrong") and parameter(key) in unmoved:
             row = row._replace(status="exempt")
-        alone = (expected_alone or {}).get(key)
-        if alone is not None and row.ratio is not None:
-            row = row._replace(alone=ratio_of(error(got, alone[chosen], entry.scale), row.floor))
+        if key in alone and row.ratio is not None:
+            row = row._replace(alone=ratio_of(error(got, alone[key][chosen], entry.scale), row.floor))
         rows.append(row)
     return rows
+
+
+def _owed(row: Row, owed: Row, beside: np.ndarray) -> Row:
+    """A bad row, without padding where it is right otherwise or the padding was never computed."""
+    if owed.status == "right":
+        return row._replace(status="padding")
+    return owed if padding.uncomputed(beside) else row
 
 
 def first_divergence(rows: list[Row]) -> Row | None:

@@ -3,6 +3,7 @@
 import hashlib
 import html
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from minibert import __version__, reading
@@ -19,7 +20,8 @@ COLOURS = ("#9f9f9f", "#a0522d", "#b8860b", "#7c8f1d", "#4c8c2b", "#2e8b57", "#1
 
 
 class Level(NamedTuple):
-    """One level. state: reached, differs, missing (something it needs was not supplied), absent (the case has none).
+    """One level. state: reached, differs, missing (something it needs was not supplied), implied (so, but a later level
+    is reached, which stands for it), absent (the case has none).
 
     right, supplied, total: tensors; needs: the keys that are missing for it.
     """
@@ -36,34 +38,38 @@ class Level(NamedTuple):
 def levels(case: Any, rows: list[Row]) -> list[Level]:
     """All eight levels. A level needs what stands at the end of its parts (the embeddings, each layer's output, pooler
     and head outputs, all losses, every parameter's gradient, the loss and the parameters after each step); all else of
-    it may be absent, but what is supplied must be right. Tokens are needed where the case has a text. An op or a block
-    alone has no levels.
+    it may be absent, but what is supplied must be right. A later level that is reached stands for what is missing of an
+    earlier one; not for the tokens, which are needed where the case has a text, and which no other level waits for. An
+    op or a block alone has no levels.
     """
-    if kinds.of(case).LEVELS is None:
+    kind = kinds.of(case).LEVELS
+    if kind is None:
         return []
     held: list[list[Row]] = [[] for _ in TITLES]
     where = places.of_case(case)
+    number_of = _numbering(case, kind, where)
     for row in rows:
-        held[_number(case, row.key, where)].append(row)
+        held[number_of(row.key)].append(row)
     needed = _needed(case, where)
     found = []
     for number, (title, own) in enumerate(zip(TITLES, held, strict=True)):
         supplied = [row for row in own if row.status != "missing"]
         bad = [row for row in supplied if row.status in BAD]
         keys = {row.key for row in supplied}
-        wanted = [key for key in needed if _number(case, key, where) == number]
-        wanted = [row.key for row in own] if kinds.of(case).LEVELS == "tokens" else wanted
+        wanted = [row.key for row in own] if kind == "tokens" else [key for key in needed if number_of(key) == number]
         needs = [key for key in wanted if key not in keys]
         state = "differs" if bad else "missing" if needs else "reached" if wanted or supplied else "absent"
         found.append(Level(number, title, state, len(supplied) - len(bad), len(supplied), len(own), needs))
-    return found
+    last = max((level.number for level in found if level.state == "reached"), default=0)
+    return [level._replace(state="implied") if level.state == "missing" and 0 < level.number < last else level
+            for level in found]  # fmt: skip
 
 
 def reached(found: list[Level]) -> Level | None:
-    """The highest level reached with none below it missing or different."""
+    """The highest level reached with none below it missing or different, but for the tokens, which may be missing."""
     best = None
     for level in found:
-        if level.state in ("differs", "missing"):
+        if level.state == "differs" or (level.state == "missing" and level.number):
             return best
         best = level if level.state == "reached" else best
     return best
@@ -72,17 +78,22 @@ def reached(found: list[Level]) -> Level | None:
 FORWARD = {"embeddings": 1, "layer": 2, "head": 3}  # the level of an output, by where it stands
 
 
-def _number(case: Any, key: str, where: Places) -> int:
-    section, _, name = key.partition("/")
-    if section in ("weights", "inputs") or kinds.of(case).LEVELS == "tokens":
-        return 0
-    if section == "forward":
-        return 4 if case.entries[key].role == "loss" else FORWARD.get(places.kind(where.of_tensor(name)), 3)
-    if section == "gradients":
-        return 5
-    first = f"{min(case.facts['steps'], default=1)}/"
-    states = [key for key in case.entries if key.startswith(f"steps/{first}")]
-    return 6 if name.startswith(first) and any(map(_is_parameter, states)) else 7
+def _numbering(case: Any, kind: str, where: Places) -> Callable[[str], int]:
+    """Key -> the number of its level."""
+    first = f"steps/{min(case.facts['steps'], default=1)}/"
+    learnt = any(key.startswith(first) and _is_parameter(key) for key in case.entries)
+
+    def number(key: str) -> int:
+        section, _, name = key.partition("/")
+        if section in ("weights", "inputs") or kind == "tokens":
+            return 0
+        if section == "forward":
+            return 4 if case.entries[key].role == "loss" else FORWARD.get(places.kind(where.of_tensor(name)), 3)
+        if section == "gradients":
+            return 5
+        return 6 if learnt and key.startswith(first) else 7
+
+    return number
 
 
 def _needed(case: Any, where: Places) -> list[str]:

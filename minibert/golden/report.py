@@ -2,26 +2,31 @@
 
 import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from minibert import __version__
 from minibert.config import shown
 from minibert.errors import printable
-from minibert.golden import kills, levels, places
+from minibert.golden import kills, levels, places, sources
 from minibert.golden.candidate import Candidate
 from minibert.golden.compare import BAD, EXPLAINED, SLOTS, SUSPECT, Row
+from minibert.golden.mixups import Mixup
 from minibert.golden.places import Places
 
 FORMAT = "minibert-check/1"
+MOST = 6  # lines about wrong tensors
 NAMES = 46  # columns of a table's names, in a terminal of 80
-VERDICTS = {"nan": "not finite"}  # where it is not the status
-COLOURS = {"right": "32", "suspect": "33", "wrong": "31", "nan": "35"}  # of a terminal
+VERDICTS = {"nan": "not finite", "shape": "wrong shape", "padding": "only padding"}  # where it is not the status
+COLOURS = {"right": "32", "padding": "32", "suspect": "33", "wrong": "31", "nan": "35", "shape": "31"}  # of a terminal
 
 
 class Report(NamedTuple):
-    """All that a check found. source: what the candidate is called; diagnosis: of `minibert.mistakes`, or None."""
+    """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
+    `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
+    divergence was supplied; fits: the precision that its numbers are of.
+    """
 
     case: Any
     candidate: Candidate
@@ -32,12 +37,21 @@ class Report(NamedTuple):
     levels: list[levels.Level]
     diagnosis: Any
     code: int
+    mixups: Sequence[Mixup] = ()
+    cut_off: bool = True
+    fits: str | None = None
 
     @property
     def variant(self) -> str | None:
         """The acceptable variant that the candidate computes, where that explains it."""
-        named = self.diagnosis is not None and self.diagnosis.kind == "variant"
-        return "; ".join(str(found) for found in self.diagnosis.mistakes) if named else None
+        return "; ".join(map(str, self.diagnosis.mistakes)) if self.verdict == "variant" else None
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a word: "right", or the kind of the diagnosis; "explained", too, by wrong tensors alone."""
+        if self.diagnosis is not None:
+            return self.diagnosis.kind
+        return "right" if not self.code else "explained" if self.mixups else "unknown"
 
     @property
     def claim(self) -> dict[str, Any]:
@@ -53,6 +67,19 @@ class Report(NamedTuple):
         return sorted(id for id, kill in kills.of(self.case).items() if kill.key in given and not kill.missed)
 
     @property
+    def strange(self) -> int:
+        """How many outputs were given, where no name of theirs is the case's; else 0."""
+        given = [name for name in self.candidate.unknown if sources.apart(name)[0] in ("", "forward")]
+        known = any(row.key.startswith("forward/") for row in self.supplied)
+        due = any(row.key.startswith("forward/") for row in self.rows)
+        return len(given) if due and not known else 0
+
+    @property
+    def beside(self) -> int:
+        """How many tensors differ only on padding."""
+        return sum(row.status == "padding" for row in self.rows)
+
+    @property
     def supplied(self) -> list[Row]:
         """The rows of the tensors that the candidate has."""
         return [row for row in self.rows if row.status != "missing"]
@@ -64,6 +91,11 @@ def headline(report: Report) -> str:
     counted, wrong = len(report.supplied), sum(row.status in BAD for row in report.supplied)
     if not wrong and all(row.floor == 0 for row in report.supplied):
         return f"right: all {counted} are equal"
+    if not wrong and report.strange:
+        others = f"rounding explains the other {counted} tensors"
+        return f"not judged: none of the {report.strange} outputs has a name of the case's; {others}"
+    if not wrong and report.beside:
+        return f"acceptable: {report.beside} of {counted} tensors differ, only on padding, which nobody reads"
     if not wrong:
         return f"right: rounding explains all {counted} tensors"
     if report.variant is not None:
@@ -81,6 +113,8 @@ def first_lines(report: Report) -> list[str]:
     lines = [f"first divergence: {row.key}"]
     if row.status == "nan":
         return [*lines, f"  {row.got} at {list(row.index)}, where {_value(row.expected)} is due"]
+    if row.status == "shape":
+        return [*lines, f"  {row.verdict}"]
     at = f" at {list(row.index)}" if row.index else ""
     if row.got is None:
         lines.append(f"  they part{at}")
@@ -91,7 +125,9 @@ def first_lines(report: Report) -> list[str]:
         lines.append(f"{error}: {row.verdict}")
     if row.absolute is not None:
         lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
-    if row.alone is not None and row.alone > EXPLAINED:
+    if row.alone is not None and row.alone > EXPLAINED and not report.cut_off:
+        lines.append("  it or something before it is wrong: what goes into its block was not supplied")
+    elif row.alone is not None and row.alone > EXPLAINED:
         lines.append("  its own block is wrong: given the candidate's tensors before it, something else is due")
     elif row.alone is not None:
         lines.append(
@@ -108,8 +144,9 @@ def level_lines(report: Report) -> list[str]:
     for level in report.levels:
         if level.state == "absent":
             continue
-        words = {"reached": "reached", "differs": "differs", "missing": "not claimed: tensors missing"}[level.state]
-        lacks = f", such as {level.needs[0]}" if level.state == "missing" else ""
+        words = {"reached": "reached", "differs": "differs", "missing": "not claimed: tensors missing",
+                 "implied": "implied by a later level; tensors missing"}[level.state]  # fmt: skip
+        lacks = f", such as {level.needs[0]}" if level.state in ("missing", "implied") else ""
         lines.append(f"  L{level.number} {level.title:<15}{words}{lacks} ({level.right} right of {level.total})")
     against = "levels" if report.variant is None else "levels, against the variant"
     return [against, *lines, f"claim: {levels.label(levels.reached(report.levels))}"]
@@ -119,16 +156,37 @@ def remarks(report: Report) -> list[str]:
     """What was not compared."""
     missing, unknown = len(report.rows) - len(report.supplied), report.candidate.unknown
     lines = []
+    if report.fits is not None and report.fits != report.candidate.dtype:
+        judged = "judged as those" if report.fits == report.dtype else f"--dtype {report.fits} judges them so"
+        lines.append(f"your {report.candidate.dtype} tensors are {report.fits} values: {judged}")
     if missing:
         lines.append(f"not supplied: {missing} of the case's {len(report.rows)} tensors")
     if unknown:
         listed = ", ".join(map(shown, unknown[:3])) + (", …" if len(unknown) > 3 else "")
         lines.append(f"unknown to the case, not compared: {len(unknown)} ({listed})")
+    lines += [f"{note['read']}: {_counted(note['names'])}" for note in report.candidate.read]
+    lines += [f"not taken: {why}" for why in report.candidate.refused]
     if report.candidate.partial:
-        lines.append(f"given at the target positions alone: {', '.join(report.candidate.partial)}")
+        lines.append(f"given at some positions alone: {_counted(list(report.candidate.partial))}")
+    if report.beside:
+        lines.append(f"differs only on padding, which nobody reads: {report.beside} tensors")
     if report.ruled_out:
         lines.append(f"known mistakes that would have shown in these tensors: {len(report.ruled_out)}")
     return lines
+
+
+def _counted(names: Sequence[str]) -> str:
+    """ "24 tensors (NAME, NAME, …)"."""
+    listed = ", ".join(map(shown, names[:2])) + (", …" if len(names) > 2 else "")
+    return f"{len(names)} tensor{'' if len(names) == 1 else 's'} ({listed})"
+
+
+def mixup_lines(report: Report) -> list[str]:
+    """The wrong tensors."""
+    if not report.mixups:
+        return []
+    more = [f"  and {len(report.mixups) - MOST} more"] if len(report.mixups) > MOST else []
+    return ["the wrong tensor:", *(f"  {mixup}" for mixup in report.mixups[:MOST]), *more]
 
 
 def diagnosis_lines(report: Report) -> list[str]:
@@ -155,7 +213,8 @@ def table(report: Report, colour: bool = False, every: bool = False) -> Iterator
         yield from [name] if row is None else _lines(row, name, colour)
     yield "x floor: error over noise floor, which tells what rounding does"
     yield "alone: the same, given the candidate's own tensors before it"
-    yield from map(printable, ("", *remarks(report), *first_lines(report), *level_lines(report)))
+    told = (*remarks(report), *first_lines(report), *mixup_lines(report), *level_lines(report))
+    yield from map(printable, ("", *told))
     if diagnosis := diagnosis_lines(report):
         yield from map(printable, ("", *diagnosis))
     yield from ("", _painted(headline(report), "32" if report.code == 0 else "31", colour))
@@ -190,12 +249,14 @@ def _folded(name: str, rows: list[Row], first: Row | None) -> list[tuple[str, Ro
 
     def kind(row: Row) -> str:
         if row.status not in BAD:
-            return "right"
-        own = row.status == "nan" or (row.alone or 0) > EXPLAINED or (first is not None and row.key == first.key)
+            return "only on padding" if row.status == "padding" else "right"
+        own = row.status in ("nan", "shape") or (row.alone or 0) > EXPLAINED
+        own = own or (first is not None and row.key == first.key)
         return "" if own else "inherit an error" if row.alone is not None else "differ"
 
     if not rows[0].key.startswith("forward/"):  # elsewhere their order says little
-        rows = sorted(rows, key=lambda row: ("right", "", "inherit an error", "differ").index(kind(row)))
+        kinds = ("right", "only on padding", "", "inherit an error", "differ")
+        rows = sorted(rows, key=lambda row: kinds.index(kind(row)))
     lines = []
     for like, held in groupby(rows, key=kind):
         alike = list(held)
@@ -263,6 +324,9 @@ def fields(report: Report) -> dict[str, Any]:
         "case": claimed["case"],
         "candidate": {"source": report.source, **claimed["candidate"]},
         "dtype": report.dtype,
+        "verdict": report.verdict,
+        "mistakes": [] if diagnosis is None else [_json_found(found) for found in diagnosis.mistakes],
+        "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
         "first_divergence": None if report.first is None else _json_row(report.first),
         "diagnosis": None
         if diagnosis is None
@@ -270,10 +334,15 @@ def fields(report: Report) -> dict[str, Any]:
             "kind": diagnosis.kind,
             "mistakes": [str(found) for found in diagnosis.mistakes],
             "ratio": _json(diagnosis.ratio),
+            "unexplained": diagnosis.unexplained,
             "text": list(diagnosis.lines),
         },
         "level": claimed["level"],
         "levels": [level._asdict() for level in report.levels],
+        "wrong_tensors": [mixup._asdict() for mixup in report.mixups],
+        "layouts": report.candidate.read,
+        "not_taken": report.candidate.refused,
+        "only_padding": [row.key for row in report.rows if row.status == "padding"],
         "unknown": report.candidate.unknown,
         "partial": list(report.candidate.partial),
         "ruled_out": report.ruled_out,
@@ -283,6 +352,12 @@ def fields(report: Report) -> dict[str, Any]:
 
 def _json_row(row: Row) -> dict[str, Any]:
     return {**{name: _json(value) for name, value in row._asdict().items()}, "verdict": row.verdict}
+
+
+def _json_found(found: Any) -> dict[str, Any]:
+    """A mistake; of what has no entry the id is None."""
+    id = found.id if found.listed else None
+    return {"id": id, "where": found.mutant.where, "what": found.mutant.what, "exact": found.exact}
 
 
 def _json(value: Any) -> Any:
@@ -356,7 +431,7 @@ def page(report: Report) -> str:
         f"<p>Candidate <code>{_text(report.source)}</code>: {_text(facts)}.</p>",
         f'<p class="outcome{" bad" if report.code else ""}">{_text(headline(report).capitalize())}.</p>',
         "<h2>First divergence</h2>" if bad else "",
-        _block(first_lines(report)) if bad else "",
+        _block([*first_lines(report), *mixup_lines(report)]) if bad else "",
         f"<h2>Diagnosis</h2>{_block(diagnosis_lines(report))}" if report.diagnosis else "",
         f"<h2>Levels</h2>{_level_table(report)}" if report.levels else "",
         f"<h2>Error map</h2>{_legend(report)}",
@@ -395,6 +470,8 @@ def _kind(row: Row) -> str:
         return "none"
     if row.status == "nan":
         return "nan"
+    if row.status in ("shape", "padding"):
+        return "5" if row.status == "shape" else "0"
     bars = (1, EXPLAINED, SUSPECT, 1e4, 1e8)
     return str(sum(row.ratio > bar for bar in bars))
 
@@ -442,7 +519,7 @@ def _within(row: Row, part: str) -> str:
 
 
 def _cell(row: Row, first: Row | None, label: str) -> str:
-    marks = {"missing": "", "exempt": "exempt", "undefined": "–", "nan": "NaN"}
+    marks = {"missing": "", "exempt": "exempt", "undefined": "–", "nan": "NaN", "shape": "shape", "padding": "padding"}
     text = marks.get(row.status) or (row.verdict if row.floor == 0 else _short(row.ratio))
     own = " own" if row.status in BAD and (row.alone or 0) > EXPLAINED else ""
     framed = " first" if first is not None and row.key == first.key else own
@@ -456,7 +533,8 @@ def _anchor(row: Row) -> str:
 
 
 def _level_table(report: Report) -> str:
-    words = {"reached": ("1", "reached"), "differs": ("4", "differs"), "missing": ("none", "not claimed")}
+    words = {"reached": ("1", "reached"), "differs": ("4", "differs"), "missing": ("none", "not claimed"),
+             "implied": ("0", "implied by a later level")}  # fmt: skip
     lines = []
     for level in report.levels:
         if level.state == "absent":

@@ -121,14 +121,18 @@ def published(table: list, events: dict[str, trace.Event], rows: tuple[int, ...]
             continue
         event = events[path]
         value, cotangent = event.part(part) if part else (event.output, event.cotangent)
-        shared = kind == "shared" and value.ndim == len(rows)  # by all rows; each may have been given its own
         for store, array in ((outputs, value), (cotangents, cotangent)):
             if array is not None:
-                shape = (*rows, -1) if kind == "rows" else (1, *array.shape) if shared else array.shape
-                array = array.reshape(shape)
+                array = as_published(array, kind, rows)
                 before = [store[name]] if kind == "joined" and name in store else []
                 store[name] = np.concatenate([*before, array], -1)
     return outputs, cotangents
+
+
+def as_published(array: np.ndarray, kind: str, rows: tuple[int, ...]) -> np.ndarray:
+    """A call's output or cotangent in its published shape; kind: of its row in the family's `activations`."""
+    shared = kind == "shared" and array.ndim == len(rows)  # by all rows; each may have been given its own
+    return array.reshape((*rows, -1) if kind == "rows" else (1, *array.shape) if shared else array.shape)
 
 
 def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) -> Tensors:

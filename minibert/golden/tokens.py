@@ -42,7 +42,7 @@ def read(path: str | os.PathLike, case: Any) -> tuple[Candidate, list[Row]]:
         tensors[key] = np.array(got["ids"], np.int64)
         rows.append(_row(key, got, vector))
     require(bool(tensors), f"{path} has no ids: the candidate and the case have nothing in common")
-    return Candidate(tensors, {}, {}, [], "float64", digest(tensors)), rows
+    return Candidate(tensors, {}, {}, [], "float64", digest(tensors), [], {}, []), rows
 
 
 def _element(value: Any, where: str) -> dict[str, list] | None:
@@ -68,9 +68,9 @@ def _row(key: str, got: dict[str, list], due: dict[str, list]) -> Row:
     return Row(key, "right", 0.0, 0.0, 0.0)
 
 
-def lines(case: Any, candidate: Candidate, first: Row) -> list[str]:
-    """The text that comes out wrong, and the known mistakes that give the candidate's ids for every text."""
-    from minibert.mistakes import CATALOGUE
+def diagnosis(case: Any, candidate: Candidate, first: Row) -> Any:
+    """The known mistakes that give the candidate's ids for every text, beside the first that comes out wrong."""
+    from minibert.mistakes import CATALOGUE, Diagnosis, Found, Mutant
 
     held = case.text()
     vector = held["vectors"][int(first.key.partition("/")[2])]
@@ -84,10 +84,11 @@ def lines(case: Any, candidate: Candidate, first: Row) -> list[str]:
     for mistake in CATALOGUE.values():
         tokenize = mistake.tokenize if kind in mistake.tokenizers else None
         if tokenize is not None and _gives(tokenize, tokenizer, held["vectors"], candidate.tensors):
-            named.append(f"{mistake.id} {mistake.title}; right: {mistake.right}")
-    if not named:
-        return [*said, "no known mistake explains this"]
-    return [*said, "the mistake is" if len(named) == 1 else "one of these mistakes it is", *(f"  {n}" for n in named)]
+            named.append(mistake)
+    said.append(("no known mistake explains this", "the mistake is", "one of these mistakes it is")[min(2, len(named))])
+    said += [f"  {mistake.id} {mistake.title}; right: {mistake.right}" for mistake in named]
+    found = [Found(mistake, Mutant(mistake.title, lambda subject: subject)) for mistake in named]
+    return Diagnosis(("unknown", "mistake", "tie")[min(2, len(named))], found, None, first.key, said)
 
 
 def _gives(tokenize: Any, tokenizer: Any, vectors: list[dict], tensors: dict[str, np.ndarray]) -> bool:

@@ -13,7 +13,8 @@ from minibert.checkpoint.names import from_published, to_published
 Tensors = Mapping[str, np.ndarray]
 
 NO_GRADIENT = 1e-13  # of the whole gradient's largest entry
-SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq")  # of optimizer states, as they are used
+# of optimizer states, as they are used
+SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq", "exp_avg_sq_row", "exp_avg_sq_col")
 
 
 def parameter(key: str) -> str | None:
@@ -46,12 +47,18 @@ def settled(key: str, array: np.ndarray, truth: Callable[[str], np.ndarray], unm
     """The array with the truth of the key where only rounding moves a part of it; as it is where all or nothing, and
     where it is no number.
     """
-    if not partly(key, unmoved) or unmoved[parameter(key)].shape != np.shape(array):
+    mask = _mask(key, unmoved)
+    if mask is None or mask.all() or mask.shape != np.shape(array):
         return array
-    return np.where(unmoved[parameter(key)] & np.isfinite(array), truth(key), array)
+    return np.where(mask & (np.isfinite(array) | (key in unmoved)), truth(key), array)
 
 
 def partly(key: str, unmoved: Tensors) -> bool:
     """Whether only rounding moves a part of the key's tensor, and more than rounding the rest."""
-    mask = unmoved.get(parameter(key) or "")
+    mask = _mask(key, unmoved)
     return mask is not None and not mask.all()
+
+
+def _mask(key: str, unmoved: Tensors) -> np.ndarray | None:
+    """Of the parameter that the key is the state of, or of an output by its whole key (see `padding`)."""
+    return unmoved.get(key, unmoved.get(parameter(key) or ""))

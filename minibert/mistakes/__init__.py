@@ -15,7 +15,7 @@ from importlib import import_module
 from minibert.mistakes import families, ops
 from minibert.mistakes.catalogue import CATALOGUE, Mistake, Mutant
 from minibert.mistakes.search import diagnose
-from minibert.mistakes.words import Diagnosis
+from minibert.mistakes.words import Diagnosis, Found
 
 MODULES = [
     import_module(f"{package.__name__}.{module.name}")
@@ -26,4 +26,4 @@ _entered = sorted(CATALOGUE.items())
 CATALOGUE.clear()
 CATALOGUE.update(_entered)
 
-__all__ = ["CATALOGUE", "Diagnosis", "Mistake", "Mutant", "diagnose"]
+__all__ = ["CATALOGUE", "Diagnosis", "Found", "Mistake", "Mutant", "diagnose"]

@@ -12,6 +12,7 @@ import numpy as np
 from minibert import families, tree
 from minibert.golden import places
 from minibert.golden.subject import Subject, Tensors
+from minibert.mistakes.solving import Free
 from minibert.mistakes.swap import Replacement, Site, local, reading, sites, swapped
 
 Change = Callable[[Subject], Subject]
@@ -26,7 +27,7 @@ class Mutant:
     gradients, steps that it can change; sites: paths of the calls that are replaced, () where nothing is;
     variant: None as the entry says; silent: a pattern of keys, with paths within a network for published names, on
     which an implementation with this mistake may hold either of two things; after: what happens to the tensors when
-    they are written out; also: ids of further entries that it makes at once.
+    they are written out; also: ids of further entries that it makes at once; free: a value that it leaves open.
     """
 
     what: str
@@ -38,6 +39,7 @@ class Mutant:
     silent: str = ""
     after: Callable[[Tensors], Tensors] | None = None
     also: tuple[str, ...] = ()
+    free: Free | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """A candidate's tensors, and how far a mutant's lie from them.
 
-A residual is max over a tensor of |candidate - mutant| / (scale · noise floor). A mutant's run ends where its forward
-pass leaves the candidate for good.
+A residual is max over a tensor of |candidate - mutant| / (scale · noise floor).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -9,16 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from minibert import trace
 from minibert.golden import case as cases
 from minibert.golden import compare
 from minibert.golden.case import Case
 from minibert.golden.unmoved import settled
 from minibert.mistakes.catalogue import GRADIENTS
-from minibert.mistakes.swap import Key, Nesting
-from minibert.pairs import BLOCKS, PAIRS
-
-ASTRAY = 65536  # times the floor: a forward tensor so far off is not a matter of a mutant's own noise
 
 
 class Evidence:
@@ -55,9 +49,14 @@ class Evidence:
         part.sizes = self.sizes[chosen]
         part.starts = np.concatenate([[0], np.cumsum(part.sizes)])[:-1].astype(np.int64)
         ends = self.starts + self.sizes
-        part.values = np.concatenate([self.values[self.starts[i] : ends[i]] for i in chosen])
+        part.values = np.concatenate([np.zeros(0), *(self.values[self.starts[i] : ends[i]] for i in chosen)])
         part.floors, part.scales, part.groups = (held[chosen] for held in (self.floors, self.scales, self.groups))
         return part
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The candidate's tensors by key."""
+        parts = np.split(self.values, self.starts[1:])
+        return {key: a.reshape(shape) for key, a, shape in zip(self.keys, parts, self.shapes, strict=False)}
 
     def flat(self, tensors: Mapping[str, Any], silent: Callable[[str], Any] | None = None) -> np.ndarray:
         """The tensors in one row; NaN-free gaps are +inf where a key is absent, of another shape, or silent."""
@@ -65,7 +64,7 @@ class Evidence:
         for key, shape, size in zip(self.keys, self.shapes, self.sizes, strict=True):
             array = None if silent and silent(key) else self.shaped(key, shape, tensors.get(key))
             parts.append(np.full(size, np.inf) if array is None else np.asarray(array, np.float64).reshape(-1))
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     def shaped(self, key: str, shape: tuple[int, ...], array: Any) -> Any:
         """The array in the case's shape; of one that differs by row where the case has one for all, the oddest row."""
@@ -118,41 +117,3 @@ class Evidence:
 def worst(residuals: np.ndarray) -> float:
     """The largest of them, 0 where nothing is known."""
     return float(np.nanmax(residuals, initial=0.0))
-
-
-class Elsewhere(Exception):
-    """A mutant that has left the candidate; `index` is that of the first key on which they differ."""
-
-    def __init__(self, index: int):
-        self.index = index
-
-
-class Guard:
-    """A factory of observers that end a mutant's run where its forward pass leaves the candidate for good.
-
-    at: for each site's key, (index in the evidence, part of an attention op or "", values, scale, floor).
-    """
-
-    def __init__(self, at: Mapping[Key, list[tuple[int, str, np.ndarray, float, float]]]):
-        self.at = at
-
-    def __call__(self) -> Callable:
-        nesting = Nesting()
-
-        def watch(f: Callable, args: tuple, constants: dict) -> Any:
-            name = f.__name__
-            if name not in PAIRS and name not in BLOCKS:
-                return f(*args, **constants)
-            key = nesting.enter(name)
-            y, cache = f(*args, **constants)
-            nesting.leave()
-            for index, part, values, scale, floor in self.at.get(key, ()):
-                found = trace.Event(name, cache, y).part(part)[0] if part else y
-                if found.size == values.size:
-                    difference = np.abs(found.reshape(-1) - values)
-                    unit = max(scale, float(np.abs(found).max())) * floor
-                    if float(np.nanmax(difference, initial=0.0)) > ASTRAY * unit:
-                        raise Elsewhere(index)
-            return y, cache
-
-        return watch

@@ -1,17 +1,21 @@
-"""Which known mistake explains a candidate's tensors?
+"""Which known mistakes explain a candidate's tensors?
 
-Mutants of the case's own subject are run and compared with the candidate: first those that act where it first goes
-wrong, then the others, then pairs. A mutant explains the candidate when rounding explains what is left, and it does so
-far better than the right model. Everything the candidate supplies is evidence, what precedes the first divergence too.
-Where nothing explains it, no name is given.
+Mutants of the case's own subject are run, forced (`trials`), and held against the candidate: first the forward pass,
+then, on top of what was found there, the gradients, then the optimizer's steps. A mutant explains a tensor when
+rounding explains what it leaves of it, and it leaves far less than the right model; it is out where it makes a right
+tensor wrong. Of those that explain, the fewest are named that explain all together. Where no single one explains a
+tensor, two at once are tried. What nothing explains gets no name, and no clock decides.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from minibert.config import nearest, require, shown
 from minibert.errors import InputError
 from minibert.golden import compare
 from minibert.golden.case import Case
@@ -19,18 +23,30 @@ from minibert.golden.subject import Subject, term_paths
 from minibert.mistakes import going, words
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS
 from minibert.mistakes.evidence import Evidence, worst
-from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, TRIED, Trial, Trials, both
+from minibert.mistakes.stepping import Steps
+from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, Combined, Trial, Trials
 from minibert.mistakes.words import Diagnosis, Found
-from minibert.progress import over
 
-BASES = 4  # first halves of pairs that are tried
+MOST = 16  # of those that explain the same, so many are told apart
+MOST_PAIRS = 2500  # that are tried where no single mistake explains a block
+RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
 
-def diagnose(case: Case, candidate: Mapping[str, Any], dtype: str, seconds: float | None = None) -> Diagnosis:
-    """The mistake, tie, pair or variant that explains the candidate's tensors (by key), computed in `dtype`.
+def diagnose(
+    case: Case,
+    candidate: Mapping[str, Any],
+    dtype: str,
+    seconds: float | None = None,
+    declared: Iterable[str] = (),
+) -> Diagnosis:
+    """What explains the candidate's tensors (by key), computed in `dtype`.
 
     seconds: after which no further mutant is started; None: all are tried, so that no clock decides what is found.
+    declared: ids of entries that the candidate is said to have.
     """
+    declared = [id.upper() if id.upper() in CATALOGUE else id for id in declared]
+    for id in declared:
+        require(id in CATALOGUE, f"no known mistake {shown(id)}{nearest(id, CATALOGUE)}")
     rows = compare.compare(case, candidate, dtype)
     first = compare.first_divergence(rows)
     if first is None:
@@ -41,8 +57,50 @@ def diagnose(case: Case, candidate: Mapping[str, Any], dtype: str, seconds: floa
         subject = case.subject()
     except InputError as error:
         return words.unknown(first, f"no mutants: {error}")
+    if first.key.partition("/")[0] not in (FORWARD, GRADIENTS, STEPS):
+        return words.unknown(first, "what was given differs: the candidate started from something else")
     with np.errstate(all="ignore"):
-        return _Search(case, subject, candidate, dtype, rows, first, seconds).diagnosis()
+        return _Search(case, subject, candidate, dtype, rows, first, seconds).diagnosis(declared)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What explains some of the wrong tensors: one mutant, or a pair; others that give the same there; further ones,
+    with what they leave of them at most. exact: rounding explains what is left. declared: by who made the candidate.
+    first: the number of the first tensor that it explains.
+    """
+
+    found: Combined
+    tied: tuple[Combined, ...] = ()
+    less: tuple[tuple[Combined, float], ...] = ()
+    exact: bool = True
+    declared: bool = False
+    first: int = 0
+
+    @property
+    def mistakes(self) -> list[Found]:
+        """All of a tie, each entry once, or both of a pair."""
+        each = [*self.found] if len(self.found) > 1 else [one for tied in (self.found, *self.tied) for one in tied]
+        once = {one.id: one for one in reversed(each)}
+        found = each if len(self.found) > 1 else reversed(once.values())
+        also = [Found(CATALOGUE[id], one.mutant) for one in self.found for id in one.mutant.also]
+        return [replace(one, exact=self.exact) for one in (*found, *also)]
+
+    @property
+    def variant(self) -> bool:
+        """Whether it is, or may be, what is legitimate if declared."""
+        return self.declared or all(one.variant for one in self.found) or any(t[0].variant for t in self.tied)
+
+    @property
+    def kind(self) -> str:
+        """What it is by itself."""
+        if not all(one.listed for one in self.found):
+            return "explained"
+        if self.variant:
+            return "variant"
+        if len(self.found) > 1 or self.found[0].mutant.also:
+            return "pair"
+        return "mistake" if len(self.mistakes) == 1 else "tie"
 
 
 class _Search(Trials):
@@ -52,9 +110,106 @@ class _Search(Trials):
     ):  # fmt: skip
         super().__init__(case, subject, candidate, dtype, rows, seconds)
         self.first = first
-        self._agreeing: dict[int, bool] = {}
+        self.parts: list[Part] = []
+        self.right, forced = self.free((), self.evidence), self.trial((), self.evidence)
+        beyond = (forced.residuals > SUSPECT) & (self.right.residuals <= EXPLAINED)
+        if beyond.any() or not _wrong(forced).any():
+            # what was written is not what was gone on with; or what is wrong shows only where it has grown
+            self.given = {}
 
-    # What to try first
+    # Deciding
+    def diagnosis(self, declared: Iterable[str]) -> Diagnosis:
+        """What explains the candidate."""
+        for id in declared:
+            self._declared(id)
+        acting = [found for found in self.mutants if found.mutant.section == FORWARD]
+        while self._explain(self.forward, acting):
+            pass
+        self.parts = [self._settled(part) for part in self.parts]
+        later = [found for found in self.mutants if found.mutant.section == GRADIENTS]
+        if self._left(self.forward) is None:
+            later += [found for found in self.mutants if found.mutant.section == FORWARD]
+        while self._explain(self.evidence, later):
+            pass
+        left = self._left(self.evidence)
+        if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
+            left = self._explain_steps() if self.steps.keys else left
+        return self._said(left)
+
+    @property
+    def found(self) -> Combined:
+        """What was found, one of each tie."""
+        return tuple(one for part in self.parts for one in part.found)
+
+    def _left(self, evidence: Evidence) -> str | None:
+        """The first tensor that is wrong beside what was found, or None. What is only suspect is no further mistake."""
+        trial = self._beside(evidence)
+        if trial is None:
+            return self.first.key
+        wrong = np.flatnonzero(trial.residuals > SUSPECT if self.parts else _wrong(trial))
+        return evidence.keys[wrong[0]] if wrong.size else None
+
+    def _beside(self, evidence: Evidence) -> Trial | None:
+        """What was found, run together, and judged by its own rounding where that is larger."""
+        trial = self.trial(self.found, evidence)
+        if trial is None or not self.found or trial.ratio <= EXPLAINED:
+            return trial
+        return self.by_own_noise(trial, evidence) or trial
+
+    def _declared(self, id: str) -> None:
+        """Adds the entry's mutant that leaves the fewest tensors wrong, unless these are more than without it."""
+        mutants = [found for found in self.mutants if found.id == id]
+        mutants = [found for found in mutants if not found.mutant.where] or mutants
+        trials = [self.trial((*self.found, *more), self.evidence) for more in ((), *((found,) for found in mutants))]
+        without, *trials = ((np.count_nonzero(t.residuals > SUSPECT), t.ratio, t) for t in trials if t is not None)
+        count, _, best = min(trials, key=lambda item: item[:2], default=without)
+        if count <= without[0] and best is not without[-1]:
+            self.parts.append(Part(best.found[-1:], declared=True))
+
+    # ---- One section
+    def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
+        """Adds what explains tensors that are wrong beside what was found; whether anything does."""
+        base, right = self.found, self._beside(evidence)
+        if right is None or not _wrong(right).any():
+            return False
+        cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
+        for some in self._ordered(evidence, cover.wrong, chosen):
+            trials += self.run(((*base, found) for found in some), evidence, len(some))
+            parts = cover.parts(trials)
+            if cover.left.any():
+                trials += self._solved(cover, trials, base)
+                parts = cover.parts(trials)
+            if not cover.left.any():
+                break
+        if cover.left.any() and not self.late():
+            parts = cover.parts(cover.by_own_noise(trials))
+        if not parts:
+            parts = self._pairs(cover, trials)
+        self.parts += sorted(parts, key=lambda part: part.first)
+        return bool(parts)
+
+    def _solved(self, cover: "_Cover", trials: list[Trial], base: Combined) -> list[Trial]:
+        """Those that leave a value open, with the one that explains a block that nothing explains yet."""
+        solved: list[Trial] = []
+        for key in np.flatnonzero(cover.left):
+            if cover.left[key]:
+                later = cover.left & (np.arange(len(cover.left)) >= key)
+                chosen = [t.found[-1] for t in trials if t.found[-1].mutant.free and cover.moved(t)[key]]
+                found = self.solved(chosen, base, cover.evidence, np.where(later, cover.right.residuals, 0))
+                solved += self.run(((*base, one) for one in found), cover.evidence, len(found))
+                cover.parts([*trials, *solved])
+        return solved
+
+    def _pairs(self, cover: "_Cover", trials: list[Trial]) -> list[Part]:
+        """Two mistakes in one block, for each block that no single one explains."""
+        parts, cut, most = [], len(self.found), MOST_PAIRS
+        for key in np.flatnonzero(cover.left):
+            if cover.left[key] and not self.left:
+                pairs = _paired([trial.found[cut:] for trial in cover.acting(trials, key)], most)
+                parts += cover.parts(self.run(((*self.found, *p) for p in pairs), cover.evidence, len(pairs)), key)
+                most -= len(pairs)
+        return parts
+
     def _places(self) -> Callable[[str], int]:
         """The order, among the sites, of the call that makes a forward key's tensor; after all of them for a loss."""
         paths = {name: path.partition(":")[0] for name, path, *_ in self.module.activations(self.subject.config)}
@@ -62,223 +217,215 @@ class _Search(Trials):
         paths |= term_paths(self.module.terms(self.subject.config), order)
         return lambda key: order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
 
-    def ordered(self, section: str, divergence: str | None) -> tuple[list[Found], list[Found]]:
-        """(mutants that can act first at the divergence, the others that can act at or before it)."""
+    def _ordered(self, evidence: Evidence, wrong: np.ndarray, chosen: list[Found]) -> list[list[Found]]:
+        """Those that can act first at a wrong tensor, then the others that can act at or before one; those of gradients
+        before those of the forward pass, where that was supplied and tells them apart.
+        """
+        if evidence is not self.forward:
+            own = [found for found in chosen if found.mutant.section == GRADIENTS]
+            rest = [found for found in chosen if found.mutant.section != GRADIENTS]
+            return [own, rest] if self.forward.keys else [[*own, *rest]]
         near, far = [], []
         start = {site.path: site.start for site in self.sites}
         order = {site.path: i for i, site in enumerate(self.sites)}
         place = self._places()
-        places = sorted({place(key) for key in self.evidence.keys if key.startswith(f"{FORWARD}/")})
-        at = place(divergence) if section == FORWARD and divergence else None
-        for found in self.mutants:
-            mutant = found.mutant
-            if mutant.section == STEPS or (section == FORWARD and mutant.section != FORWARD):
-                continue
-            if section == GRADIENTS:
-                near.append(found) if mutant.section == GRADIENTS else far.append((0, found))
-                continue
-            if not mutant.sites:
+        places = sorted({place(key) for key in evidence.keys})
+        at_fault = {place(evidence.keys[i]) for i in np.flatnonzero(wrong)}
+        for found in chosen:
+            paths = found.mutant.sites
+            starts = min((start[path] for path in paths), default=0)
+            shows = {places[after] for path in paths if (after := bisect_left(places, start[path])) < len(places)}
+            inside = any(start[path] <= at <= order[path] for path in paths for at in at_fault)
+            if not paths or shows & at_fault or inside:
                 near.append(found)
-                continue
-            starts = min(start[path] for path in mutant.sites)
-            after = bisect_left(places, starts)
-            shows = places[after] if after < len(places) else len(self.sites)
-            if at is None or shows == at or any(start[path] <= at <= order[path] for path in mutant.sites):
-                near.append(found)
-            elif starts <= at:
-                far.append((at - starts, found))
-        return near, [found for _, found in sorted(far, key=lambda item: item[0])]
+            elif starts <= max(at_fault):
+                far.append((max(at_fault) - starts, found))
+        return [near, [found for _, found in sorted(far, key=lambda item: item[0])]]
 
-    # Deciding
-    def diagnosis(self) -> Diagnosis:
-        """What explains the candidate."""
-        section = self.first.key.partition("/")[0]
-        if section not in (FORWARD, GRADIENTS, STEPS):
-            return words.unknown(self.first, "what was given differs: the candidate started from something else")
-        good = self._first_half(section) if section != STEPS else self._faint() or [self.right]
-        if not good:
-            pair = self._pairs()
-            return self._named(pair) if pair else self._without_name()
-        trial = good[0]
-        if section == STEPS and not trial.found and self._steps_agree(trial):
+    def _settled(self, part: Part) -> Part:
+        """Of a tie in the forward pass, those that leave the fewest gradients wrong."""
+        if not part.tied or len(self.forward.keys) == len(self.evidence.keys):
+            return part
+        others = tuple(one for other in self.parts if other is not part for one in other.found)
+        left = []
+        for found in (part.found, *part.tied):
+            trial = self.trial((*found, *others), self.evidence)
+            left.append((np.inf if trial is None else np.count_nonzero(trial.residuals > SUSPECT), found))
+        least = min(count for count, _ in left)
+        first, *rest = (found for count, found in left if count == least)
+        return replace(part, found=first, tied=tuple(rest))
+
+    def _explain_steps(self) -> str | None:
+        """Adds what explains the optimizer's steps, of which nothing before is to blame; the first key that is left."""
+        steps = Steps(self, self.found, self.first.key)
+        if steps.agree():
+            return None if self.parts else self.first.key
+        good = steps.mistakes()
+        if good:
+            everything = np.ones(len(self.steps.keys), bool)
+            self.parts.append(_grouped(self, good, self.steps, len(self.found), everything))
+            return None
+        return steps.first_wrong()
+
+    # ---- Saying it
+    def _said(self, left: str | None) -> Diagnosis:
+        """The diagnosis; left: the first tensor that nothing found explains."""
+        told = [part for part in self.parts if part.kind != "explained" or left is None]
+        if not told and not self.left:
             return self._without_name()
-        if self.steps.keys and not self._steps_agree(trial):
-            later = self._step_mutants(trial)
-            if later:
-                return self._named(later)
-            if section == STEPS:
-                return self._without_name()
-            return self._named(good, "the optimizer steps have a further difference that no known mistake explains")
-        return self._named(good)
-
-    def _faint(self) -> list[Trial]:
-        """What explains tensors before the steps that are only suspect."""
-        suspect = next((i for i, ratio in enumerate(self.right.residuals) if ratio > EXPLAINED), None)
-        if suspect is None:
-            return []
-        return self._first_half(self.evidence.keys[suspect].partition("/")[0], self.evidence.keys[suspect])
-
-    def _first_half(self, section: str, key: str | None = None) -> list[Trial]:
-        near, far = self.ordered(section, key or self.first.key)
-        self.trials = self.run(near)
-        good = self.explaining(self.trials)
-        faint = self.right.ratio < SUSPECT * BETTER  # so that where it first shows may be later than where it acts
-        if not good or faint:
-            self.trials += self.run(far)
-            good = self.explaining(self.trials)
-        return good
-
-    def _pairs(self) -> list[Trial]:
-        """Two mistakes: the first explains the tensors furthest, the second what then is the first divergence."""
-        further = [t for t in self.trials if t.until > self.right.until]
-        further = sorted(further, key=lambda t: (-t.until, t.ratio))[: 16 * BASES]
-        # within what a mutant replaces nothing was held against it yet
-        wholes = [t if t.flat is not None else self.trial(t.found, t.change) for t in further]
-        wholes = [t for t in wholes if t and t.until > self.right.until]
-        bases: list[Trial] = []
-        for whole in sorted(wholes, key=lambda t: (-t.until, t.ratio)):
-            if all(worst(self.evidence.distances(whole.flat, b.flat)) > EXPLAINED for b in bases):
-                bases.append(whole)
-        for base in bases[:BASES]:
-            key = self.evidence.keys[min(base.until, len(self.evidence.keys) - 1)]
-            near, _ = self.ordered(key.partition("/")[0], key)
-            near = [f for f in near if f.listed]
-            good = self.explaining(self.run((f for f in near if f.id != base.found[0].id or f.mutant.where), base))
-            if good:
-                return good
-        return []
-
-    # Optimizer steps
-    def _steps_agree(self, trial: Trial) -> bool:
-        if id(trial) not in self._agreeing:
-            self._agreeing[id(trial)] = self._agrees(trial)
-        return self._agreeing[id(trial)]
-
-    def _agrees(self, trial: Trial) -> bool:
-        steps = self._step_numbers()
-        last = self.trial(trial.found, trial.change, steps, self.steps)
-        if last is None or last.ratio <= (SUSPECT if trial.found else EXPLAINED):
-            return True
-        return bool(trial.found) and self.explains(last, self.trial((), lambda s: s, steps, self.steps))
-
-    def _step_numbers(self, few: bool = False) -> tuple[int, ...]:
-        held = sorted({int(key.split("/")[1]) for key in self.steps.keys})
-        if not few or held[0] > 2:
-            return tuple(held)
-        at = self.first.key.split("/")
-        last = int(at[1]) if at[0] == STEPS else held[min(1, len(held) - 1)]
-        return tuple(k for k in held if k <= last)
-
-    def _step_mutants(self, base: Trial) -> list[Trial]:
-        """Mistakes of the optimizer on top of what explains forward pass and gradients."""
-        few = self._step_numbers(few=True)
-        evidence = self._until(few)
-        chosen = [found for found in self.mutants if found.mutant.section == STEPS]
-        if not base.found:  # what only a later batch shows
-            chosen += [found for found in self.mutants if found.mutant.section != STEPS and self._by_data(found)]
-        chosen = self._silent(chosen, base, few[:-1])
-        before = self.trial(base.found, base.change, few, evidence)
-        trials, rest = [], []
-        for found in over(chosen, TRIED):
-            if self.late():
-                continue
-            trial = self.trial((*base.found, found), both(base.change, found.mutant.change), few, evidence)
-            if trial is not None and trial.ratio <= max(SUSPECT, (before.ratio if before else 0) / BETTER):
-                trials.append(trial)
-            elif trial is not None:
-                rest.append(trial)
-        whole = self.trial(base.found, base.change, self._step_numbers(), self.steps)
-
-        def verified(trials: list[Trial]) -> list[Trial]:
-            near = sorted(trials, key=lambda t: t.ratio)[:6]
-            checked = [self.trial(t.found, t.change, self._step_numbers(), self.steps) for t in near]
-            return sorted((t for t in checked if t and self.explains(t, whole)), key=lambda t: t.ratio)
-
-        good = verified(trials)
-        if good or base.found:
-            return good
-        return verified(self._step_pairs([*trials, *rest], before, few, evidence))
-
-    def _until(self, steps: tuple[int, ...]) -> Evidence:
-        """What the candidate holds of these steps."""
-        numbers = {str(k) for k in steps}
-        return self.steps.only([i for i, key in enumerate(self.steps.keys) if key.split("/")[1] in numbers])
-
-    def _silent(self, chosen: list[Found], base: Trial, steps: tuple[int, ...]) -> list[Found]:
-        """Those that leave these steps, in which nothing is wrong yet, as they are: the others need no later step."""
-        if not steps:
-            return chosen
-        evidence = self._until(steps)
-        before = self.trial(base.found, base.change, steps, evidence)
-        if before is None or before.ratio > SUSPECT:
-            return chosen
-        kept = []
-        for found in over(chosen, TRIED):
-            if not self.late():
-                trial = self.trial((*base.found, found), both(base.change, found.mutant.change), steps, evidence)
-                kept += [found] if trial is not None and trial.ratio <= SUSPECT else []
-        return kept
-
-    def _step_pairs(
-        self, firsts: list[Trial], before: Trial, few: tuple[int, ...], evidence: Evidence
-    ) -> list[Trial]:
-        """Two mistakes of the optimizer: the first explains furthest, or leaves fewest tensors wrong."""
-        firsts = [t for t in firsts if t.found[0].listed and t.found[0].mutant.section == STEPS]
-        firsts.sort(key=lambda t: (-t.until, np.count_nonzero(t.residuals > SUSPECT)))
-        fewest = sorted(firsts, key=lambda t: np.count_nonzero(t.residuals > SUSPECT))
-        trials = []
-        for one in {id(t): t for t in (*firsts[:BASES], *fewest[:BASES])}.values():
-            for other in over(firsts, TRIED):
-                if other.found[0].id != one.found[0].id and not self.late():
-                    change = both(one.change, other.change)
-                    trial = self.trial((*one.found, *other.found), change, few, evidence)
-                    if trial is not None and trial.ratio <= max(SUSPECT, before.ratio / BETTER):
-                        trials.append(trial)
-        return trials
-
-    def _by_data(self, found: Found) -> bool:
-        """Whether a mutant acts on labels, masks or ids, so that the first batch may not show it."""
-        terms = term_paths(self.module.terms(self.subject.config), (site.path for site in self.sites)).values()
-        paths = {*terms, *(site.path for site in self.sites if site.name == "embedding")}
-        return all(path in paths for path in found.mutant.sites)
-
-    # Saying it
-    def _named(self, good: list[Trial], more: str = "") -> Diagnosis:
-        listed = [trial for trial in good if all(f.listed for f in trial.found)]
-        if not listed:
-            return self._without_name(good[0])
-        best = listed[0]
-        of_steps = len(best.flat) == len(self.steps.values) != len(self.evidence.values)
-        evidence = self.steps if of_steps else self.evidence
-        tied = [t for t in listed if worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
-        others = [t for t in listed if t not in tied]
-        best = tied[0]
-        also = [CATALOGUE[id] for id in best.found[0].mutant.also]
-        if len(best.found) > 1 or also:
-            kind, found = "pair", [*best.found, *(Found(mistake, best.found[0].mutant) for mistake in also)]
-        else:
-            by_id: dict[str, Found] = {}
-            for trial in tied:
-                by_id.setdefault(trial.found[0].id, trial.found[0])
-            found = list(by_id.values())
-            kind = "variant" if any(f.variant for f in found) else "mistake" if len(found) == 1 else "tie"
-        if len(best.found) > 1 and len(tied) > 1:
-            beside = [f"as well explained by {' and '.join(map(str, t.found))}" for t in tied[1:4]]
-        else:
-            beside = [f"less well explained by {t.found[0]} ({t.ratio:.0f} times the floor)" for t in others[:3]]
-        right = max(self.right.ratio, self.first.ratio or 0)
-        lines = words.named(found, kind, best.ratio, right, self.dtype, [*beside, *([more] if more else [])])
-        faint = next((k for k, r in zip(self.evidence.keys, self.right.residuals, strict=True) if r > EXPLAINED), None)
-        return Diagnosis(kind, found, best.ratio, faint or self.first.key, lines)
-
-    def _without_name(self, change: Trial | None = None) -> Diagnosis:
-        if change is not None:
-            told = " and ".join(str(f) for f in change.found)
-            return words.unknown(
-                self.first, f"what explains it, to {change.ratio:.1f} times the noise floor: {told}"
-            )
-        entries = sum(1 for m in CATALOGUE.values() if m.mutants and m.concerns(self.subject.family))
-        told = f"{self.tried - 1} mutants of {entries} known mistakes tried"
+        mistakes = [one for part in told for one in part.mistakes]
+        kinds = {part.kind for part in told}
+        kind = told[0].kind if len(told) == 1 else "variant" if kinds == {"variant"} else "several"
         if self.left:
-            told += f"; {self.left} more not, for want of time"
-        return words.unknown(self.first, told)
+            kind = "unfinished"
+        elif left is not None and kinds == {"variant"}:
+            kind = "unknown"
+        ratio, right = self._ratio(), max(self.right.ratio, self.first.ratio or 0)
+        lines = words.named(mistakes, kind, ratio, right, self.dtype, [*self._others(told), *self._further(left)])
+        faint = next((k for k, r in zip(self.evidence.keys, self.right.residuals, strict=True) if r > EXPLAINED), None)
+        return Diagnosis(kind, mistakes, ratio, faint or self.first.key, lines, left, self.found)
+
+    def _ratio(self) -> float:
+        """What is left of the tensors that are explained, over the noise floor."""
+        trials = [self._beside(self.evidence)]
+        if self.steps.keys:
+            trials.append(Steps(self, self.found, self.first.key).whole())
+        return max(worst(t.residuals[~(t.residuals > SUSPECT)]) for t in trials if t is not None)
+
+    def _others(self, told: list[Part]) -> list[str]:
+        """Lines about what explains the same as well, or less well."""
+        lines = []
+        for part in told:
+            if len(part.found) > 1 or len(told) > 1:
+                others = [" and ".join(map(str, found)) for found in part.tied[:3]]
+                lines += [f"{' and '.join(map(str, part.found))}: as well explained by {other}" for other in others]
+            less = ((" and ".join(map(str, found)), ratio) for found, ratio in part.less[:3])
+            lines += [f"less well explained by {others} ({ratio:.0f} times the floor)" for others, ratio in less]
+        return lines
+
+    def _further(self, left: str | None) -> list[str]:
+        """Lines about what nothing explains, and about what was not tried."""
+        lines = [] if left is None else [f"no known mistake explains what is further wrong, from {left} on"]
+        return [*lines, f"{self.left} mutants not tried, for want of time"] if self.left else lines
+
+    def _without_name(self) -> Diagnosis:
+        told = [" and ".join(map(str, part.found)) for part in self.parts]
+        entries = sum(1 for m in CATALOGUE.values() if m.mutants and m.concerns(self.subject.family))
+        more = [f"a part of it is explained by {one}, which has no entry in the catalogue" for one in told]
+        tried = f"{len(self.mutants)} mutants of {entries} known mistakes, in {self.tried} runs"
+        return words.unknown(self.first, "; ".join((tried, *more)))
+
+
+# ---- What explains, and how much of it -------------------------------------------------------------------------------
+class _Cover:
+    """The fewest mutants that explain together what is wrong. right: a run of what was found before; wrong: which of
+    the evidence's tensors that leaves wrong; left: those of them that nothing explains yet.
+    """
+
+    def __init__(self, runs: Trials, evidence: Evidence, right: Trial, wrong: np.ndarray):
+        self.runs, self.evidence, self.right = runs, evidence, right
+        self.wrong, self.left = wrong, wrong.copy()
+
+    def parts(self, trials: list[Trial], key: int | None = None) -> list[Part]:
+        """Of the trials those that explain most of what is left, one after the other, with their ties; key: a tensor
+        that they have to explain, if any is given. Without one the cover begins anew.
+        """
+        if key is None:
+            self.left = self.wrong.copy()
+        good = [trial for trial in trials if self._accepted(trial) and (key is None or self.explained(trial)[key])]
+        parts = []
+        while self.left.any():
+            scores = [self._score(trial) for trial in good]
+            best = min(scores, default=(0, 0))
+            if best[0] == 0:
+                break
+            same = [trial for trial, score in zip(good, scores, strict=True) if score == best]
+            same = _alike([(trial, self.explained(trial) & self.left) for trial in same])
+            cut, at = len(self.right.found), self.explained(same[0]) & self.left
+            parts.append(part := _grouped(self.runs, same, self.evidence, cut, at))
+            chosen = next(trial for trial in same if trial.found[cut:] == part.found)
+            self.left &= ~(self.explained(chosen) | np.isnan(chosen.residuals))
+        return parts
+
+    def explained(self, trial: Trial) -> np.ndarray:
+        """The wrong tensors of which rounding explains what the mutants leave, or nearly."""
+        before, after = self.right.residuals, trial.residuals
+        exact = (after <= EXPLAINED) & (before > EXPLAINED) & (after <= before / 4)
+        return self.wrong & (exact | (after <= np.minimum(SUSPECT, before / BETTER)))
+
+    def acting(self, trials: list[Trial], key: int) -> list[Trial]:
+        """Those that change a wrong tensor and make no right one wrong: variants first, then the nearest."""
+        found = [t for t in trials if t.listed and self.moved(t)[key] and not self._spoils(t, SUSPECT)]
+        return sorted(found, key=lambda t: (not t.found[-1].variant, t.residuals[key]))
+
+    def by_own_noise(self, trials: list[Trial]) -> list[Trial]:
+        """The trials; those that leave far less than the right model are judged by their own rounding."""
+        if self.runs.dtype not in ("float32", "float64"):
+            return trials
+        far = {id(t): worst((t.residuals / self.right.residuals)[self.moved(t) & self.wrong]) for t in trials}
+        close = [t for t in trials if 0 < far[id(t)] <= 1 / BETTER and not self._settles(t)]
+        close = sorted(close, key=lambda t: worst(t.residuals[self.moved(t)]))[:RETRIED]
+        better = {id(t): self.runs.by_own_noise(t, self.evidence) for t in close}
+        return [better.get(id(t)) or t for t in trials]
+
+    def _settles(self, trial: Trial) -> bool:
+        """Whether it explains all that it changes."""
+        return self._accepted(trial) and self._score(trial)[1] == 0
+
+    def moved(self, trial: Trial) -> np.ndarray:
+        """The tensors that it changes."""
+        before = self.right.residuals
+        return np.abs(trial.residuals - before) > 1e-6 * (1 + before)
+
+    def _score(self, trial: Trial) -> tuple[int, int]:
+        """(minus how many of what is left it explains, how many it changes and does not explain), to be small."""
+        explained = self.explained(trial)
+        return -np.count_nonzero(explained & self.left), np.count_nonzero(self.moved(trial) & self.wrong & ~explained)
+
+    def _accepted(self, trial: Trial) -> bool:
+        """Whether it explains something, and makes nothing wrong that is right."""
+        explained = self.explained(trial)
+        if not explained.any():
+            return False
+        most = self.right.residuals[explained].max() / BETTER
+        return not self._spoils(trial, max(EXPLAINED, min(SUSPECT, most)))
+
+    def _spoils(self, trial: Trial, bound: float) -> bool:
+        before, after = self.right.residuals, trial.residuals
+        return bool((~self.wrong & (after > np.maximum(bound, 1.01 * before))).any())
+
+
+def _alike(trials: list[tuple[Trial, np.ndarray]]) -> list[Trial]:
+    """Those that explain the same tensors as the first."""
+    _, first = trials[0]
+    return [trial for trial, explained in trials if np.array_equal(explained, first)]
+
+
+def _wrong(right: Trial) -> np.ndarray:
+    """The tensors that a mistake is to explain: those beyond rounding, what is only suspect where nothing is worse."""
+    certain = right.residuals > SUSPECT
+    return certain if certain.any() else right.residuals > EXPLAINED
+
+
+def _grouped(runs: Trials, good: list[Trial], evidence: Evidence, cut: int, at: np.ndarray) -> Part:
+    """The best of the trials, which explain the same tensors, with those that give the same ones; at: which they are;
+    cut: so many mutants of each trial were found before.
+    """
+    listed = sorted((t for t in good if t.listed), key=lambda t: worst(t.residuals[at])) or good
+    whole = [trial if trial.flat is not None else runs.trial(trial.found, evidence) for trial in listed[:MOST]]
+    best = whole[0]
+    tied = [t for t in whole if worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
+    less = tuple((t.found[cut:], worst(t.residuals[at])) for t in whole if t not in tied)
+    exact = worst(listed[0].residuals[at]) <= EXPLAINED
+    return Part(best.found[cut:], tuple(t.found[cut:] for t in tied[1:]), less, exact, first=int(np.argmax(at)))
+
+
+def _paired(acting: list[Combined], most: int) -> list[Combined]:
+    """Pairs of them, at most so many: variants with all others, then those near the front with each other."""
+    variants = sum(found[0].variant for found in acting)
+    pairs = [(i, j) for j in range(len(acting)) for i in range(j)]
+    pairs.sort(key=lambda pair: pair[0] >= variants)
+    fitting = (
+        (*acting[i], *acting[j]) for i, j in pairs if acting[i][0].id != acting[j][0].id or acting[i][0].mutant.where
+    )
+    return list(islice(fitting, most))

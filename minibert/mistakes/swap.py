@@ -9,7 +9,6 @@ each other's mistakes.
 import hashlib
 import inspect
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,8 +21,7 @@ from minibert.errors import InputError
 from minibert.golden import places
 from minibert.golden.subject import Subject
 from minibert.pairs import BLOCKS, PAIRS, observing
-
-Key = tuple[tuple[str, int], ...]
+from minibert.trace import Key, Nesting
 
 
 @dataclass(frozen=True)
@@ -119,24 +117,6 @@ def local(path: str, towers: Iterable[str]) -> str:
     """A path within its network: "encoder.0.…" of "generator.encoder.0.…", where that is one of the towers."""
     tower, _, rest = path.partition(".")
     return rest if rest and tower in towers else path
-
-
-class Nesting:
-    """Where in the nesting of observed calls we are."""
-
-    def __init__(self) -> None:
-        self.stack: list[Key] = [()]
-        self.counts: Counter[Key] = Counter()
-
-    def enter(self, name: str) -> Key:
-        same = (*self.stack[-1], (name, 0))
-        key = (*self.stack[-1], (name, self.counts[same]))
-        self.counts[same] += 1
-        self.stack.append(key)
-        return key
-
-    def leave(self) -> None:
-        self.stack.pop()
 
 
 def sites(subject: Subject) -> list[Site]:

@@ -1,49 +1,64 @@
-"""Running mutants of a case's subject, and whether what they compute explains a candidate."""
+"""Running mutants of a case's subject, and how far what they compute lies from a candidate.
+
+A mutant is run *forced* (`golden.blocks`): wherever the candidate has a tensor, the computed one is held against it and
+the candidate's goes on in its place. So what a mutant leaves of a tensor depends on the blocks between it and those
+before it alone, and each wrong block is a question by itself, whatever else is wrong.
+"""
 
 import re
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from minibert import families, tree
 from minibert.errors import InputError
-from minibert.golden import compare, places
+from minibert.golden import blocks, compare, places
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, observe
-from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Change, Mutant
-from minibert.mistakes.evidence import Elsewhere, Evidence, Guard, worst
-from minibert.mistakes.swap import Key, local, sites
+from minibert.mistakes import solving
+from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mutant
+from minibert.mistakes.evidence import Evidence, worst
+from minibert.mistakes.swap import Swaps, local, sites
 from minibert.mistakes.words import Found
-from minibert.pairs import BLOCKS
 from minibert.progress import over
 
 EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 TRIED = "known mistakes tried"  # what a terminal is told meanwhile
+SOLVED = "values solved for"
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
-RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
+IMPOSSIBLE = (InputError, FloatingPointError, ValueError, IndexError, ZeroDivisionError)  # what cannot be computed
+Combined = tuple[Found, ...]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A mutant that was run: its tensors as one row, its residual for each key, and the number of the first key that it
-    does not explain. flat is None where its run ended early.
+    """Mutants that were run together: the residual of each key, NaN where they say nothing of it, and their tensors as
+    one row, where they were kept.
     """
 
-    found: tuple[Found, ...]
-    change: Change
-    flat: np.ndarray | None
+    found: Combined
     residuals: np.ndarray
-    until: int
+    flat: np.ndarray | None = None
 
     @property
     def ratio(self) -> float:
         """The largest residual."""
-        return np.inf if self.flat is None else worst(self.residuals)
+        return worst(self.residuals)
+
+    @property
+    def until(self) -> int:
+        """The number of the first key that they do not explain."""
+        bad = np.flatnonzero(self.residuals > SUSPECT)
+        return int(bad[0]) if bad.size else len(self.residuals)
+
+    @property
+    def listed(self) -> bool:
+        """Whether the catalogue has all of them."""
+        return all(one.listed for one in self.found)
 
 
 class Trials:
@@ -60,10 +75,10 @@ class Trials:
         judged = [r.key for r in compare.causal(rows) if r.key in candidate and r.status not in ("exempt", "undefined")]
         computed = [key for key in judged if key.startswith((f"{FORWARD}/", f"{GRADIENTS}/"))]
         self.evidence = Evidence(case, candidate, dtype, computed)
+        self.forward = self.evidence.only([i for i, k in enumerate(computed) if k.startswith(f"{FORWARD}/")])
         self.steps = Evidence(case, candidate, dtype, [key for key in judged if key.startswith(f"{STEPS}/")])
-        self.sites = sites(subject)
-        self.guarded = self._guarded()
-        self.right = self.trial((), lambda s: s)
+        self.sites, self.calls = sites(subject), blocks.calls(subject)
+        self.given = blocks.finite(self.evidence.tensors())
 
     @cached_property
     def mutants(self) -> list[Found]:
@@ -72,36 +87,7 @@ class Trials:
         entries = [entry for entry in executable if entry.concerns(self.subject.family)]
         return [Found(entry, mutant) for entry in entries for mutant in entry.mutants(self.subject, self.sites)]
 
-    def _guarded(self) -> dict[Key, list[tuple[int, str, np.ndarray, float, float]]]:
-        """What a mutant's forward pass is held against, by site."""
-        paths = defaultdict(list)
-        for name, path, *_ in self.module.activations(self.subject.config):
-            paths[f"{FORWARD}/{name}"].append(path.partition(":")[::2])
-        keys, e, at = {site.path: site.key for site in self.sites}, self.evidence, {}
-        for i, key in enumerate(e.keys):
-            values = e.values[e.starts[i] : e.starts[i] + e.sizes[i]].reshape(e.shapes[i])
-            held = paths[key]
-            fits = len(held) < 2 or values.shape[-1] % len(held) == 0
-            parts = np.split(values, len(held), -1) if len(held) > 1 and fits else [values]
-            for (path, part), own in zip(held, parts, strict=False):
-                if path in keys and fits:
-                    at.setdefault(keys[path], []).append((i, part, own.reshape(-1), e.scales[i], e.floors[i]))
-        return at
-
-    def _guard(self, mutants: list[Mutant]) -> Guard:
-        """The guard of these mutants: not inside what they replace, where calls may stand in another order."""
-        paths = {path for mutant in mutants for path in mutant.sites}
-        replaced = {site.key for site in self.sites if site.path in paths and site.name in BLOCKS}
-        silent = self._silence(mutants) or (lambda key: False)
-        return Guard(
-            {
-                key: [item for item in items if not silent(self.evidence.keys[item[0]])]
-                for key, items in self.guarded.items()
-                if not any(key[:n] in replaced for n in range(len(key)))
-            }
-        )
-
-    def _silence(self, mutants: list[Mutant]) -> Callable[[str], Any] | None:
+    def _silence(self, mutants: Iterable[Mutant]) -> Callable[[str], Any] | None:
         """Whether these mutants say nothing of a key."""
         patterns = [re.compile(m.silent) for m in mutants if m.silent]
         return (lambda key: any(p.fullmatch(self._spelled(key)) for p in patterns)) if patterns else None
@@ -120,43 +106,70 @@ class Trials:
         towers = places.places(self.subject.family, self.subject.config).towers
         return {name: local(path, towers) for name, path in rows}
 
-    def trial(
-        self,
-        found: tuple[Found, ...],
-        change: Change,
-        steps: tuple[int, ...] = (),
-        evidence: Evidence | None = None,
-        guarded: bool = False,
-    ) -> Trial | None:
-        """One run; None where it cannot be made."""
-        evidence = evidence or self.evidence
-        self.tried += 1
-        mutants = [one.mutant for one in found]
-        changed = change(self.subject)
-        if guarded:
-            changed = replace(changed, around=(*changed.around, self._guard(mutants)))
-        try:
-            tensors = _observed(changed, mutants, steps)
-        except Elsewhere as astray:
-            return Trial(found, change, None, np.zeros(0), astray.index)
-        if tensors is None:
-            return None
-        flat = evidence.flat(tensors, self._silence(mutants))
-        residuals = evidence.residuals(flat)
-        bad = np.flatnonzero(residuals > SUSPECT)
-        return Trial(found, change, flat, residuals, int(bad[0]) if bad.size else len(residuals))
+    # Runs
+    def trial(self, found: Combined, evidence: Evidence) -> Trial | None:
+        """One forced run, a free one where the candidate's tensors do not fit into it; None where none can be made."""
+        tensors = self._forced(found, evidence, self.subject)
+        return self.free(found, evidence) if tensors is None else self._held(found, tensors, evidence)
 
-    def run(self, chosen: Iterable[Found], base: Trial | None = None) -> list[Trial]:
-        """The trials of these mutants, on top of a base, that say something of enough."""
-        trials = []
-        for found in over([*chosen], TRIED):
-            if self.late():
-                continue
-            change = found.mutant.change if base is None else both(base.change, found.mutant.change)
-            trial = self.trial((*(base.found if base else ()), found), change, guarded=True)
-            if trial is not None and self._says_enough(trial):
-                trials.append(trial)
-        return trials
+    def free(self, found: Combined, evidence: Evidence, steps: tuple[int, ...] = ()) -> Trial | None:
+        """One run from the case's own data to the end, through these optimizer steps, too."""
+        tensors = self._freely(found, steps)
+        return None if tensors is None else self._held(found, tensors, evidence)
+
+    def _freely(self, found: Combined, steps: tuple[int, ...]) -> Tensors | None:
+        self.tried += 1
+        return _computed(found, lambda: _written(found, observe(changed(self.subject, found), steps)))
+
+    def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:
+        """The trials of each of these, so many in all, that say something of enough; no tensors are kept."""
+        trials = (self.trial(found, evidence) for found in over(each, TRIED, total) if not self.late())
+        return [replace(trial, flat=None) for trial in trials if trial is not None and _says_enough(trial)]
+
+    def _held(self, found: Combined, tensors: Tensors, evidence: Evidence) -> Trial:
+        flat = evidence.flat(tensors, self._silence(one.mutant for one in found))
+        return Trial(found, evidence.residuals(flat), flat)
+
+    def _forced(self, found: Combined, evidence: Evidence, subject: Subject) -> Tensors | None:
+        self.tried += 1
+        silent = self._silence(one.mutant for one in found)
+        given = {key: array for key, array in self.given.items() if not (silent and silent(key))}
+        like = self.like if found and subject is self.subject and len(given) == len(self.given) else None
+        backward = len(evidence.keys) > len(self.forward.keys)
+
+        def compute() -> Tensors:
+            edited = changed(subject, found)
+            swaps = {key: r for around in edited.around if isinstance(around, Swaps) for key, r in around.at.items()}
+            edited = replace(edited, around=tuple(f for f in edited.around if not isinstance(f, Swaps)))
+            plain = like if not edited.around else None
+            return blocks.Forced(edited, given, self.calls, swaps, backward, plain).computed
+
+        return _computed(found, lambda: _written(found, compute()))
+
+    @cached_property
+    def like(self) -> blocks.Forced:
+        """The right model's run, of which those of mutants are a part."""
+        return blocks.Forced(self.subject, self.given, self.calls)
+
+    def solved(
+        self, chosen: Iterable[Found], base: Combined, evidence: Evidence, residuals: np.ndarray,
+        steps: tuple[int, ...] = (),
+    ) -> list[Found]:  # fmt: skip
+        """Those that leave a value open, on top of a base, with the one that explains what goes wrong first by these
+        residuals.
+        """
+        wanted, units = solving.first_wrong(evidence, residuals)
+
+        def run(found: Found, mutant: Mutant) -> Tensors:
+            combined = (*base, replace(found, mutant=mutant))
+            tensors = self._freely(combined, steps) if steps else self._forced(combined, evidence, self.subject)
+            return {key: evidence.shaped(key, a.shape, (tensors or {}).get(key)) for key, a in wanted.items()}
+
+        mutants = []
+        for one in over([one for one in chosen if one.mutant.free], SOLVED):
+            mutant = None if self.late() else solving.solved(one.mutant, partial(run, one), wanted, units)
+            mutants += [replace(one, mutant=mutant)] if mutant else []
+        return mutants
 
     def late(self) -> bool:
         """Whether the time is up; counts the mutants that this keeps from being tried."""
@@ -164,55 +177,51 @@ class Trials:
         self.left += late
         return late
 
-    def _says_enough(self, trial: Trial) -> bool:
-        """Whether the mutant speaks of at least half of what the candidate supplies."""
-        return trial.flat is None or 2 * np.count_nonzero(~np.isnan(trial.residuals)) >= len(trial.residuals)
-
-    def explains(self, trial: Trial, right: Trial | None = None) -> bool:
-        """Rounding explains what the mutant leaves, and it leaves far less than the right model."""
-        if trial.flat is None:
-            return False
-        spoken = ~np.isnan(trial.residuals)
-        before = worst((right or self.right).residuals[spoken])
-        ratio = trial.ratio
-        return (ratio <= EXPLAINED < before and ratio <= before / 4) or ratio <= min(SUSPECT, before / BETTER)
-
-    def explaining(self, trials: list[Trial]) -> list[Trial]:
-        """Those that explain, best first; where none does, the nearest are judged by their own noise."""
-        good = [trial for trial in trials if self.explains(trial)]
-        if not good and self.dtype in ("float32", "float64"):
-            close = [t for t in trials if t.flat is not None and t.ratio <= self.right.ratio / BETTER]
-            close.sort(key=lambda t: t.ratio)
-            good = [better for t in close[:RETRIED] if (better := self._by_own_noise(t)) and self.explains(better)]
-        return sorted(good, key=lambda trial: trial.ratio)
-
-    def _by_own_noise(self, trial: Trial) -> Trial | None:
-        """The trial judged by what rounding does to this mutant, where that is more than to the right model."""
-        changed = trial.change(self.subject)
-        single = replace(changed, params=tree.map(lambda a: a.astype(np.float32), changed.params))
-        mutants = [one.mutant for one in trial.found]
-        tensors = _observed(single, mutants)
-        if tensors is None:
+    def by_own_noise(self, trial: Trial, evidence: Evidence) -> Trial | None:
+        """The trial judged by what rounding does to these mutants, where that is more than to the right model."""
+        single = replace(self.subject, params=tree.map(lambda a: a.astype(np.float32), self.subject.params))
+        whole, tensors = self.trial(trial.found, evidence), self._forced(trial.found, evidence, single)
+        if whole is None or tensors is None:
             return None
-        flat = self.evidence.flat(tensors, self._silence(mutants))
-        difference = np.abs(flat - trial.flat)
+        flat = evidence.flat(tensors, self._silence(one.mutant for one in trial.found))
+        difference = np.abs(flat - whole.flat)
         difference[~np.isfinite(difference)] = 0
-        own = np.maximum.reduceat(difference, self.evidence.starts)
+        own = np.maximum.reduceat(difference, evidence.starts)
         if self.dtype == "float64":
             own = own * (compare.ROUNDOFF["float64"] / compare.ROUNDOFF["float32"])
-        return replace(trial, residuals=self.evidence.residuals(trial.flat, own))
+        return replace(trial, residuals=evidence.residuals(whole.flat, own))
 
 
-def both(first: Change, second: Change) -> Change:
-    """One change after the other."""
-    return lambda subject: second(first(subject))
+def changed(subject: Subject, found: Iterable[Found]) -> Subject:
+    """The subject with these mutants in it, one after the other."""
+    for one in found:
+        subject = one.mutant.change(subject)
+    return subject
 
 
-def _observed(subject: Subject, mutants: Iterable[Mutant], steps: tuple[int, ...] = ()) -> Tensors | None:
-    try:
-        tensors = observe(subject, steps)
-    except (InputError, FloatingPointError, ValueError, IndexError, ZeroDivisionError):
-        return None
-    for one in mutants:
-        tensors = one.after(tensors) if one.after else tensors
+def _written(found: Combined, tensors: Tensors) -> Tensors:
+    for one in found:
+        tensors = one.mutant.after(tensors) if one.mutant.after else tensors
     return tensors
+
+
+def _computed(found: Combined, compute: Callable[[], Tensors]) -> Tensors | None:
+    """None where it cannot be computed. Mutants that were not made for each other may fail in any way."""
+    try:
+        return compute()
+    except Exception as error:
+        if len(found) > 1 or isinstance(error, IMPOSSIBLE):
+            return None
+        raise
+
+
+def _says_enough(trial: Trial) -> bool:
+    """Whether the mutants speak of at least half of what the candidate supplies."""
+    return 2 * np.count_nonzero(~np.isnan(trial.residuals)) >= len(trial.residuals)
+
+
+def explains(trial: Trial, right: Trial) -> bool:
+    """Rounding explains what the mutants leave, and they leave far less than the right model."""
+    spoken = ~np.isnan(trial.residuals)
+    before, ratio = worst(right.residuals[spoken]), trial.ratio
+    return (ratio <= EXPLAINED < before and ratio <= before / 4) or ratio <= min(SUSPECT, before / BETTER)

@@ -9,10 +9,11 @@ from minibert.mistakes.catalogue import CATALOGUE, Mistake, Mutant
 
 @dataclass(frozen=True)
 class Found:
-    """A mutant that explains the candidate."""
+    """A mutant that explains the candidate. exact: what it leaves is rounding, not only far less than there was."""
 
     mistake: Mistake
     mutant: Mutant
+    exact: bool = True
 
     @property
     def id(self) -> str:
@@ -29,18 +30,24 @@ class Found:
         """Whether it is an entry of the catalogue."""
         return self.id in CATALOGUE
 
+    @property
+    def place(self) -> str:
+        """ " in layer 1", "" everywhere."""
+        return f" in {self.mutant.where}" if self.mutant.where else ""
+
     def __str__(self) -> str:
-        where = f" in {self.mutant.where}" if self.mutant.where else ""
-        return f"{self.id}{where}: {self.mutant.what}"
+        return f"{self.id}{self.place}: {self.mutant.what}" if self.listed else f"{self.mutant.what}{self.place}"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """What explains a candidate.
 
-    kind: "right", "mistake" (one), "tie" (several that can't be told apart), "pair" (two at once), "variant"
-    (legitimate if declared) or "unknown". mistakes: those found; ratio: what is left over the noise floor;
-    first_divergence: a key or None; lines: all of it as text.
+    kind: "right", "mistake" (one), "tie" (several that can't be told apart), "pair" (two in one block), "several" (in
+    different blocks), "variant" (legitimate if declared), "explained" (exactly, by what has no entry), "unknown" (all
+    were tried) or "unfinished" (not all were). mistakes: those found, of a tie all; ratio: what is left over the noise
+    floor; first_divergence: a key or None; lines: all of it as text; unexplained: the first key that nothing found
+    explains; together: one of each tie, which compute together what the candidate has.
     """
 
     kind: str
@@ -48,26 +55,38 @@ class Diagnosis:
     ratio: float | None
     first_divergence: str | None
     lines: list[str] = field(default_factory=list)
+    unexplained: str | None = None
+    together: tuple[Found, ...] = ()
 
     @property
     def ids(self) -> list[str]:
-        """The entries' ids, each once."""
-        return list(dict.fromkeys(found.id for found in self.mistakes))
+        """The ids of the catalogue's entries, each once."""
+        return list(dict.fromkeys(found.id for found in self.mistakes if found.listed))
 
 
 def named(found: list[Found], kind: str, left: float, right: float, dtype: str, beside: Iterable[str]) -> list[str]:
     """The mistakes by name. left, right: what they and the right model leave, over the noise floor; beside: lines about
     what else was found.
     """
-    rest = f"what it leaves is at most {left:.1f} times the noise floor of {dtype}; "
-    rest += f"the right model leaves {_times(right)}"
-    return [_headline(kind, found), *(line for one in found for line in _entry(one)), rest, *beside]
+    entries = {one.id: one for one in found if one.listed}.values()
+    none = dict.fromkeys(one.mistake.title for one in found if not one.listed)
+    lines = [
+        _headline(kind, found),
+        *(line for one in entries for line in _entry(one)),
+        _rest(kind, left, right, dtype),
+    ]
+    return [*lines, *([f"the catalogue has no such mistake: {' and '.join(none)}"] if none else []), *beside]
+
+
+def _rest(kind: str, left: float, right: float, dtype: str) -> str:
+    rest = "what they leave" if kind in ("pair", "several") else "what it leaves"
+    return f"{rest} is at most {left:.1f} times the noise floor of {dtype}; the right model leaves {_times(right)}"
 
 
 def unknown(first: compare.Row, more: str) -> Diagnosis:
     """No name."""
     lines = [f"no known mistake explains this; first divergence at {first.key} ({first.verdict})", more]
-    return Diagnosis("unknown", [], first.ratio, first.key, lines)
+    return Diagnosis("unknown", [], first.ratio, first.key, lines, first.key)
 
 
 def _times(ratio: float) -> str:
@@ -83,6 +102,9 @@ def _headline(kind: str, found: list[Found]) -> str:
         "tie": f"these mistakes give the same tensors here, one of them it is: {'; '.join(each)}",
         "variant": f"acceptable variant, if declared: {'; '.join(each)}",
         "pair": f"two mistakes: {' and '.join(each)}",
+        "several": f"{len(each)} mistakes, each by itself: {'; '.join(each)}",
+        "explained": f"what explains it exactly: {' and '.join(each)}",
+        "unfinished": f"not all known mistakes were tried; found so far: {'; '.join(each) or 'none'}",
     }[kind]
 
 

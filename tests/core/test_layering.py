@@ -22,7 +22,7 @@ LEVELS = [
     ["heads"],
     ["objective"],
     ["checkpoint.names", "batches", "generation"],
-    ["families", "tokenizers", "corruption", "corpus", "optim", "states"],
+    ["families", "tokenizers", "corruption", "corpus", "parallel", "optim", "states"],
     ["checkpoint"],
     ["model"],
     ["gradcheck", "laws", "memory", "training", "inference"],

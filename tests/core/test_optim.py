@@ -236,10 +236,32 @@ class TestSchedules:
         assert optim.electra_schedule(step, **options) == pytest.approx(electra, abs=1e-16)
         assert optim.linear_schedule(step, **options) == pytest.approx(linear, abs=1e-16)
 
-    @pytest.mark.parametrize("schedule", optim.SCHEDULES.values())
-    def test_without_warmup(self, schedule):
-        assert schedule(0, peak=1.0, warmup=0, total=4) == 1
-        assert schedule(3, peak=1.0, warmup=0, total=4) == 0.25
+    @pytest.mark.parametrize("name", optim.SCHEDULES)
+    def test_without_warmup(self, name):
+        """From the peak on, in a straight line or as 1 / sqrt(s); T5's counts from 0, so that it begins twice."""
+        straight = [1, 0.75, 0.5, 0.25]
+        due = {"transformer": [1, 2**-0.5, 3**-0.5, 0.5], "adafactor": [1, 2**-0.5, 3**-0.5, 0.5],
+               "t5": [1, 1, 2**-0.5, 3**-0.5]}.get(name, straight)
+        found = [optim.SCHEDULES[name](step, peak=1.0, warmup=0, total=4) for step in range(4)]
+        assert found == pytest.approx(due, abs=1e-15)
+
+    @pytest.mark.parametrize(("s", "rate"), [(1, 1.7469e-7), (4000, 6.9877e-4), (16_000, 3.4939e-4)])
+    def test_the_transformers(self, s, rate):
+        """The paper's formula, of which the peak is (d w)^-0.5."""
+        d, w = 512, 4000
+        found = optim.transformer_schedule(s - 1, peak=(d * w) ** -0.5, warmup=w, total=1)
+        assert found == pytest.approx(d**-0.5 * min(s**-0.5, s * w**-1.5), rel=1e-14)
+        assert found == pytest.approx(rate, rel=1e-4)
+
+    def test_t5s_and_adafactors(self):
+        for n in (0, 1, 9_999, 10_000, 10_001, 40_000, 524_288):
+            found = optim.t5_schedule(n, peak=0.01, warmup=10_000, total=1)
+            assert found == pytest.approx(1 / max(n, 10_000) ** 0.5, rel=1e-14)
+            t = n + 1
+            own = {"peak": 1e-2, "total": 1}
+            assert optim.adafactor_schedule(n, warmup=0, **own) == pytest.approx(min(1e-2, t**-0.5), rel=1e-14)
+            assert optim.adafactor_schedule(n, warmup=10_000, **own) == pytest.approx(
+                min(1e-6 * t, 1e-2, t**-0.5), rel=1e-14)
 
 
 class TestLamb:
@@ -292,6 +314,119 @@ class TestLamb:
                                               beta2=0.95, eps=1e-3, adapted=adapted)
             for mine, true in zip((ours[path], state["adam_m"][path], state["adam_v"][path]), theirs, strict=True):
                 np.testing.assert_allclose(mine, true, rtol=0, atol=1e-13)
+
+
+FORMS = {  # fairseq's and transformers' arguments, ours, and the learning rate of step t
+    "T5's": ({"lr": 0.02, "relative_step": False}, {}, lambda t: 0.02),
+    "relative": ({}, {}, lambda t: min(1e-2, t**-0.5)),
+    "warmed up": ({"warmup_init": True}, {}, lambda t: min(1e-6 * t, t**-0.5)),
+    "unscaled": ({"lr": 0.02, "relative_step": False, "scale_parameter": False}, {"scale_parameter": False},
+                 lambda t: 0.02),
+    "momentum": ({"beta1": 0.7, "weight_decay": 0.05}, {"beta1": 0.7}, lambda t: min(1e-2, t**-0.5)),
+    "all else": ({"lr": 0.3, "relative_step": False, "eps": (1e-5, 0.9), "clip_threshold": 0.4, "decay_rate": -0.5,
+                  "weight_decay": 0.05}, {"eps1": 1e-5, "eps2": 0.9, "clip": 0.4, "decay_rate": 0.5}, lambda t: 0.3),
+    "unclipped": ({"clip_threshold": 1e300}, {"clip": 1e300}, lambda t: min(1e-2, t**-0.5)),
+}  # fmt: skip
+
+
+class TestAdafactor:
+    """Both forms, with everything that their arguments change."""
+
+    def steps(self, form, count=6):
+        """Ours, after each step: (params, state, gradients, learning rate)."""
+        theirs, ours, rate = FORMS[form]
+        name = "adafactor_momentum" if "beta1" in ours else "adafactor"
+        rng = np.random.default_rng(11)
+        params, *grads = trees(rng, count + 1)
+        params["deep"] = rng.normal(size=(2, 3, 4))
+        new_state, update = optim.OPTIMIZERS[name]
+        state, decay = new_state(params), dict.fromkeys(tree.flatten(params), theirs.get("weight_decay", 0.0))
+        yield params, state, None, None
+        for t, g in enumerate(grads, start=1):
+            g = {**tree.map(lambda a: np.array(a * 10.0 ** rng.normal()), g), "deep": rng.normal(size=(2, 3, 4))}
+            update(params, frozen(g), state, lr=rate(t), decay=decay, **ours)
+            yield params, state, g, rate(t)
+
+    @pytest.mark.parametrize("form", FORMS)
+    def test_transformers(self, form):
+        """The port of fairseq's, in float64: parameters and moments to 1e-13."""
+        torch = pytest.importorskip("torch", reason="compares with transformers")
+        optimization = pytest.importorskip("transformers.optimization", reason="compares with its Adafactor")
+        steps = self.steps(form)
+        params, *_ = next(steps)
+        twins = [torch.tensor(p.copy(), requires_grad=True) for p in tree.leaves(params)]
+        optimizer = optimization.Adafactor(twins, **FORMS[form][0])
+        for params, state, g, _ in steps:
+            for twin, leaf in zip(twins, tree.leaves(g), strict=True):
+                twin.grad = torch.tensor(leaf)
+            optimizer.step()
+            for path, twin in zip(tree.flatten(params), twins, strict=True):
+                np.testing.assert_allclose(tree.get(params, path), twin.detach().numpy(), rtol=1e-13, atol=1e-15)
+                for slot in ("exp_avg_sq_row", "exp_avg_sq_col", "exp_avg"):
+                    if slot in optimizer.state[twin]:
+                        due = optimizer.state[twin][slot].numpy()
+                        found = tree.get(state[slot], path)
+                        np.testing.assert_allclose(found.reshape(due.shape), due, rtol=1e-13, err_msg=f"{slot} {path}")
+
+    def test_torch(self):
+        """torch.optim's has no eps1 in the moments, and its decay is not scaled: without these it is this one."""
+        torch = pytest.importorskip("torch", reason="compares with torch.optim")
+        steps = self.steps("T5's")
+        params, *_ = next(steps)
+        twins = [torch.tensor(p.copy(), requires_grad=True) for p in tree.leaves(params)]
+        optimizer = torch.optim.Adafactor(twins, lr=0.02, eps=(1e-30, 1e-3), weight_decay=0.0)
+        for params, _, g, _ in steps:
+            for twin, leaf in zip(twins, tree.leaves(g), strict=True):
+                twin.grad = torch.tensor(leaf)
+            optimizer.step()
+            for p, twin in zip(tree.leaves(params), twins, strict=True):
+                np.testing.assert_allclose(p, twin.detach().numpy(), rtol=1e-12)
+
+    @pytest.mark.parametrize("form", FORMS)
+    def test_the_scalar_double(self, form):
+        theirs, ours, _ = FORMS[form]
+        steps = self.steps(form)
+        params, *_ = next(steps)
+        before = {path: p.tolist() for path, p in tree.items(params) if p.ndim in (1, 2)}
+        twins = {path: (p, [0.0] * len(p), [0.0] * np.size(p[0]), np.zeros(np.shape(p)).tolist())
+                 for path, p in before.items()}
+        for t, (params, _, g, lr) in enumerate(steps, start=1):
+            constants = {"decay_rate": 0.8, "eps1": 1e-30, "eps2": 1e-3, "clip": 1.0, "beta1": 0.0, **ours}
+            for path, twin in twins.items():
+                twins[path] = reference.double("adafactor")(
+                    twin[0], tree.get(g, path).tolist(), *twin[1:], step=t, rate=lr,
+                    decay=theirs.get("weight_decay", 0.0), **constants)
+                np.testing.assert_allclose(tree.get(params, path), twins[path][0], rtol=1e-13)
+
+    def test_a_rank_of_one_is_no_factoring(self):
+        """Where g² is a row times a column, a matrix goes as its entries would one by one; elsewhere it doesn't."""
+        rng = np.random.default_rng(2)
+        squared = np.abs(rng.normal(size=(4, 1)) * rng.normal(size=(1, 5)))
+        for g, alike in ((squared, True), (rng.normal(size=(4, 5)), False)):
+            two, one = {"w": np.ones((4, 5))}, {"w": np.ones(20)}
+            optim.adafactor(two, {"w": g}, optim.adafactor_state(two), lr=0.1)
+            optim.adafactor(one, {"w": g.reshape(-1)}, optim.adafactor_state(one), lr=0.1)
+            assert np.allclose(two["w"].reshape(-1), one["w"], rtol=1e-12) == alike
+
+    def test_a_step_is_relative_to_the_parameter_and_no_larger(self):
+        """RMS of the change at most lr RMS(p); of a parameter of zeros lr 1e-3."""
+        for size, due in ((4.0, 0.4), (0.0, 1e-4)):
+            p = {"w": np.full((30, 20), size)}
+            state = optim.adafactor_state(p)
+            for g in np.random.default_rng(0).normal(size=(3, 30, 20)) * [[[1.0]], [[100.0]], [[1e-3]]]:
+                before = p["w"].copy()
+                optim.adafactor(p, {"w": g}, state, lr=0.1)
+                moved = np.sqrt(np.square(p["w"] - before).mean())
+                assert 0 < moved < 1.3 * due
+            assert sum(a.size for a in tree.leaves([state["exp_avg_sq_row"], state["exp_avg_sq_col"]])) == 50
+
+    def test_its_state_goes_with_the_parameters(self):
+        p = {"w": np.ones((3, 4)), "b": np.ones(3)}
+        wrong = {**optim.adafactor_state(p), "exp_avg_sq_row": {"w": np.zeros(3), "b": np.zeros(3)}}
+        with pytest.raises(InputError, match="w: shapes"):
+            optim.adafactor(p, p, wrong, lr=0.1)
+        with pytest.raises(InputError, match="scale_parameter 1: expected True or False"):
+            optim.adafactor(p, p, optim.adafactor_state(p), lr=0.1, scale_parameter=1)
 
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)

@@ -89,7 +89,7 @@ class Digits(doctest.OutputChecker):
 
 
 OPS = [*CASES, "clip", "bert_adam", "adamw", "lamb", "sgd", "schedule", "roberta_positions", "roberta_adam", "sbo_head",
-       "word_starts", "rtd_head", "electra_replaced", "electra_policy", "causal"]
+       "word_starts", "rtd_head", "electra_replaced", "electra_policy", "causal", "adafactor"]
 
 
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((FOLDER / "spec").glob("*.md"))}

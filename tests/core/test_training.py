@@ -283,7 +283,8 @@ def test_a_run_learns_and_logs(tmp_path):
     assert [p.name for p in training.checkpoints(tmp_path)] == ["00000008", "00000012"]
 
 
-@pytest.mark.parametrize("plan", [{"optimizer": "adamw"}, {"optimizer": "sgd"}, {"threads": 3}])
+@pytest.mark.parametrize("plan", [{"optimizer": "adamw"}, {"optimizer": "sgd"}, {"threads": 3},
+                                  {"optimizer": "adafactor", "schedule": "t5"}, {"optimizer": "adafactor_momentum"}])
 def test_resuming_gives_the_same_bits(tmp_path, plan):
     """Stopped by an error between checkpoints and taken up again: the same parameters, log and moments."""
     plan = training.Plan(**{**vars(PLAN), **plan})

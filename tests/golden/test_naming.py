@@ -95,8 +95,8 @@ def judged(name, result):
     if result.kind == "right":
         return "right"
     if not wanted:
-        return "unknown" if result.kind == "unknown" else "wrong"
-    if result.kind == "unknown":
+        return "unknown" if result.kind in ("explained", "unknown") else "wrong"
+    if result.kind in ("explained", "unknown"):
         return "nothing"
     if name in planted.PAIRS:
         return "pair" if set(wanted) <= set(result.ids) else "wrong"

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from unittest import mock
 import numpy as np
 
 import minibert
-from minibert import cli, corpus, families, generation, inference, pretraining, tokenizers, training
+from minibert import cli, corpus, families, generation, inference, parallel, pretraining, tokenizers, training
 from minibert.checkpoint import growing, safetensors
 from minibert.corruption import segmentation, similarity
 from minibert.golden import candidate
@@ -357,6 +358,20 @@ def runs() -> list[Tree]:
     return [whole, stopped, early, between]
 
 
+def catalogues() -> list[Tree]:
+    """A compiled catalogue, one as translators write it, and files of pairs."""
+    texts = {"": "Content-Type: text/plain; charset=UTF-8\n", "a\0%d b": "ä\0%d b", "menu\4_File": "_Datei"}
+    sides = [[text.encode() for text in side] for side in (texts.keys(), texts.values())]
+    at, data, tables = 28 + 16 * len(texts), b"", b""
+    for text in (*sides[0], *sides[1]):
+        tables, data = tables + struct.pack("<2I", len(text), at + len(data)), data + text + b"\0"
+    compiled = struct.pack("<7I", 0x950412DE, 0, len(texts), 28, 28 + 8 * len(texts), 0, at) + tables + data
+    po = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n#, fuzzy\nmsgid "a"\nmsgstr "b"\n\n'
+    po += 'msgctxt "m"\nmsgid "one"\nmsgid_plural ""\n"%d"\nmsgstr[0] "\\303\\244"\nmsgstr[1] "%d"\n#~ msgid "x"\n'
+    return [{"locale/de/LC_MESSAGES/x.mo": compiled, "de.po": po.encode(), "pairs.tsv": b"source\ttarget\na\tb\n",
+             "pairs.jsonl": b'{"source": "a", "target": "b"}\n'}]  # fmt: skip
+
+
 def word_lists() -> list[Tree]:
     """Lists of words for a segmenter, and similar words."""
     similar = mutation.dumped({"cat": ["dog", "mat"], "the": ["a"], "语言": ["模型"]})
@@ -654,6 +669,16 @@ def _beside(root: Path, family: str) -> Path:
     return place
 
 
+def _paired(root: Path, arguments: Arguments) -> int | None:
+    if arguments[0] == "command":
+        return command("pairs", root, "--language", "de", "--json")
+    files = [root / name for name in ("locale", "de.po", "pairs.tsv", "pairs.jsonl") if (root / name).exists()]
+    for source, target in parallel.pairs(files, "de"):
+        assert source
+        assert target
+    return None
+
+
 def _resumed(root: Path, arguments: Arguments) -> int | None:
     if _endless(root / "text.txt"):
         return None
@@ -746,6 +771,7 @@ READERS: dict[str, Reader] = {
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),
     "running": Reader(running, _vocabulary("byte_level", "gpt2"), _texts, share=4),
+    "bpe": Reader(vocabularies("bpe"), _vocabulary("bpe", "bert"), _texts, share=3),
     "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram", "albert"), _texts, share=7),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
     "candidate": Reader(
@@ -757,6 +783,7 @@ READERS: dict[str, Reader] = {
     "names": Reader(name_maps, _names, _choice("read", "read", "read", "check"), share=3),
     "tokens": Reader(token_files, _tokens, share=1),
     "corpus": Reader(lambda: [texts()], _corpus, _choice(*["survey"] * 12, "corrupt", "embed", "pretrain"), share=4),
+    "pairs": Reader(catalogues, _paired, _choice(*["call"] * 9, "command"), share=3),
     "run": Reader(runs, _resumed, share=2, writes=True),
     "words": Reader(word_lists, _words, _choice(*["similar", "segmenter"] * 15, "--segmenter", "--similar"), share=3),
     "config": Reader(configs, _config, _choice(*["pretrain"] * 30, "golden"), share=4),

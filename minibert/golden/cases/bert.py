@@ -112,6 +112,7 @@ def _embedded(model: Model, batch: Batch) -> tuple[Any, dict[str, Array]]:
 
 
 ADAMW = {**OPTIMIZER, "name": "adamw", "schedule": "linear", "weight_decay": 0.1, "clip_norm": 0.5}
+ADAFACTOR = {**OPTIMIZER, "name": "adafactor", "schedule": "t5", "learning_rate": 5e-3}
 RELEASE = {"hidden_act": "gelu_new", "mask_constant": "-10000", "pad_row_gradient": True, "mlm_denominator_eps": 1e-5}
 LAYER = {"kind": "block", "pair": "encoder_layer", "inputs": ("attention_mask",), "steps": (), "low": None}
 CASES = {
@@ -129,6 +130,8 @@ CASES = {
     "long": recipe("48 positions, one layer: position rows, long softmax rows", seed=8, dims={"B": 2, "T": 48},
                    steps=(), config={"num_hidden_layers": 1, "max_position_embeddings": 50}),
     "adamw": recipe("AdamW under linear decay, clipped", seed=9, dropout=True, low=None, optimizer=ADAMW),
+    "adafactor": beside("Adafactor as T5 is trained with it, its decay on", "bert", seed=14, low=None, steps=(1, 10),
+                        states=False, config={"num_hidden_layers": 1}, optimizer=ADAFACTOR),
     "deep": recipe("six layers of width 8, weights of std 0.2: what builds up", seed=10, steps=(1,),
                    config={"num_hidden_layers": 6, "hidden_size": 8, "num_attention_heads": 2}),
     "corners": recipe("ReLU, a mask with a hole, a schedule that ends within the steps", seed=13, low=None,

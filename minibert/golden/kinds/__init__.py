@@ -12,6 +12,7 @@
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -46,6 +47,7 @@ class Made:
     settled: Callable[[Tensors], Callable[..., Tensors]] | None = None
 
 
+@cache
 def names() -> list[str]:
     """The kinds there are."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))

@@ -1,7 +1,8 @@
 """A published directory over texts: tokens, the forward pass, with all heads the loss and its gradients.
 
 Weights are referred to by the directory's name and the SHA-256 of its model.safetensors. Truths are chosen to fit
-BUDGET bytes: losses and heads, embeddings, layers; the gradients of norms and biases.
+BUDGET bytes: the last layer and what is pooled from it, which every case has, then losses and heads, embeddings,
+layers; the gradients of norms and biases.
 """
 
 from contextlib import ExitStack
@@ -50,7 +51,7 @@ def made(recipe: CaseRecipe) -> Made:
         "config": to_fields(model.config),
         "dtype": np.result_type(*tree.leaves(model.params)).name,
         "weights": {"directory": name, "sha256": files.file_digest(place / directory.WEIGHTS)},
-        "selection": f"losses, heads, embeddings, layers from the last, gradients of norms and biases: {BUDGET} bytes",
+        "selection": f"last layer, losses, heads, embeddings, layers, gradients of norms and biases: {BUDGET} bytes",
     }
     rows = [
         {"text": text, "ids": e.ids, "tokens": e.tokens, "type_ids": e.type_ids, "offsets": e.offsets}
@@ -119,17 +120,21 @@ def _evaluation(model: Model, batch: dict[str, Any]) -> noise.Evaluation:
 
 
 def selected(truth: Tensors, family: str, config: Any) -> Tensors:
-    """The tensors that fit the budget, the most telling first, in their old order; a quarter of it is for gradients."""
+    """The last layer, what is pooled, and what else fits the budget, the most telling first, in their old order; a
+    quarter of it is for gradients.
+    """
     forward = [key for key in truth if key.startswith("forward/")]
     where = places.places(family, config)
     layers = [key for key in forward if places.kind(where.of_tensor(key.partition("/")[2])) == "layer"]
     ends, around = where.ends(truth), [key for key in forward if key not in layers]
     outer = list({where.group(key.partition("/")[2]): key for key in around}.values())  # the last of each part
+    last = [*ends[-1:], *(key for key in outer if len(truth[key].shape) == 2)]
     small = [f"gradients/{name}" for path, name, *_ in families.family(family).names(config)
              if path.endswith(".bias") or path.split(".")[-2:] == ["norm", "weight"]]  # fmt: skip
-    kept: set[str] = set()
+    kept = {*last}
+    spent = sum(truth[key].nbytes for key in last)
     for order, left in (
-        ([*outer[::-1], *ends[-1:], *ends[:1], *ends[-2:0:-1], *around, *layers[:12]], BUDGET * 3 // 4),
+        ([*outer[::-1], *ends[:1], *ends[-2:0:-1], *around, *layers[:12]], BUDGET * 3 // 4 - spent),
         ([key for key in small[::-1] if key in truth], BUDGET // 4),
     ):
         for key in order:

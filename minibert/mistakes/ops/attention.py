@@ -1,6 +1,6 @@
 """Mistakes in attention."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 
 from minibert import families, layers, ops
 from minibert.golden.subject import Subject
+from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, Site, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
@@ -61,6 +62,32 @@ def edited(edit: Callable[..., dict[str, Any]]) -> Replacement:
 def scaled(scale: Callable[[Array], float]) -> Replacement:
     """Another scale; scale(q) with q (B, H, T, K)."""
     return edited(lambda q, bias, dropout: {"scale": scale(q)})
+
+
+def lowered(by: float) -> Replacement:
+    """Masked keys' scores lowered by a constant."""
+    return edited(lambda q, bias, _: {} if bias is None else {"bias": np.where(bias == 0, 0, -by).astype(q.dtype)})
+
+
+def zero_keys(count: float) -> Replacement:
+    """So many keys and values of zeros behind the others, which every query sees: of a score of log n, n of them."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, **given: Any) -> tuple:
+        one, last = [(0, 0), (0, 0), (0, 1), (0, 0)], [(0, 0), (0, 0), (0, 0), (0, 1)]
+        shape = (*q.shape[:3], k.shape[2])
+        bias = np.zeros(shape, q.dtype) if bias is None else np.broadcast_to(least(bias), shape)
+        bias = np.pad(bias, last, constant_values=np.log(max(count, 1e-30)))
+        if dropout is not None:
+            dropout = np.pad(np.broadcast_to(dropout, shape), last)
+        y, c = ops.attention(q, np.pad(k, one), np.pad(v, one), bias=bias, dropout=dropout, **given)
+        parts = {name: c[name] if c[name] is None else c[name][..., :-1] for name in ("added", "probs", "dropout")}
+        return y, {**c, **parts, "k": k, "v": v, "own": (c,)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *_ = ops.attention_backward(dy, c["own"][0])
+        return dq, dk[:, :, :-1], dv[:, :, :-1]
+
+    return of_scores(attention, attention_backward)
 
 
 def kept(bias: Array | None, q: Array) -> Array:
@@ -182,14 +209,24 @@ def _turned(mask: Array, q: Array) -> Array:
     return np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))
 
 
-def _query_mask(both: bool) -> Replacement:
-    """The mask on the query axis, instead of the key axis or besides it."""
+def small_constant(bias: Array) -> Array:
+    """-10000 where the bias masks."""
+    return np.where(bias == 0, 0, -10000).astype(bias.dtype)
+
+
+def _query_mask(both: bool, constant: Callable[[Array], Array] | None = None) -> Replacement:
+    """The mask on the query axis, instead of the key axis or besides it; constant: another bias than the case's, which
+    is added where both axes have one.
+    """
 
     def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
         if bias is None:
             return {}
+        bias = bias if constant is None else constant(bias)
         turned = bias.swapaxes(-1, -2)
-        return {"bias": np.minimum(turned, bias) if both else np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))}
+        if both:
+            return {"bias": np.minimum(turned, bias) if constant is None else turned + bias}
+        return {"bias": np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))}
 
     return edited(edit)
 
@@ -262,14 +299,13 @@ def _merge_inner() -> Replacement:
     return Replacement(merge_heads, lambda dy, c: dy.reshape(c["shape"]).transpose(0, 3, 1, 2))
 
 
-def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
-    """Splitting and merging replaced together, in all layers and in each."""
+def together(what: str, pairs: Mapping[str, Replacement]) -> Callable:
+    """Several ops replaced together, in all layers and in each."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        pairs = {"split_heads": split, "merge_heads": merge}
         every = [site for site in at if site.name in pairs]
-        layers_: dict[str, list[Site]] = {"": every}
-        for site in every:
+        layers_: dict[str, list[Site]] = {"": [*every]} if every else {}
+        for site in (site for site in every if site.place):
             layers_.setdefault(site.place, []).append(site)
         return [
             Mutant(
@@ -282,6 +318,42 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
         ]
 
     return maker
+
+
+def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
+    """Splitting and merging replaced together."""
+    return together(what, {"split_heads": split, "merge_heads": merge})
+
+
+def rounded_products(rounding: Callable[[Array], Array]) -> dict[str, Replacement]:
+    """Linear maps and attention whose products are of rounded factors, both ways; their sums are not rounded."""
+    r = rounding
+
+    def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
+        given = {"weight": r(weight)} if bias is None else {"weight": r(weight), "bias": bias}
+        return ops.linear(r(x), **given)
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.linear_backward(r(dy), c)
+        return dx, {**g, "bias": dy.reshape(-1, dy.shape[-1]).sum(0)} if "bias" in g else g
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = (r(q) @ r(k).swapaxes(-1, -2)) * scale
+        probs, _ = ops.softmax(scores if bias is None else least(scores + bias))
+        kept = probs if dropout is None else probs * dropout
+        given = {"q": q, "k": k, "v": v, "dropout": dropout, "scale": scale}
+        return r(kept) @ r(v), {**given, "probs": probs, "kept": kept}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        probs, dprobs = c["probs"], r(dy) @ r(c["v"]).swapaxes(-1, -2)
+        dprobs = dprobs if c["dropout"] is None else dprobs * c["dropout"]
+        dscores = r(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
+        dv = r(c["kept"]).swapaxes(-1, -2) @ r(dy)
+        return dscores @ r(c["k"]), dscores.swapaxes(-1, -2) @ r(c["q"]), dv
+
+    return {"linear": Replacement(linear, linear_backward, faithful=False),
+            "attention": of_scores(attention, attention_backward, faithful=False)}  # fmt: skip
 
 
 # ---- Pairs: the query's scale ----------------------------------------------------------------------------------------
@@ -509,6 +581,24 @@ def filling(what: str, bits: Bits) -> list[Callable]:
     ]
 
 
+def head_size(subject: Subject) -> int:
+    """K."""
+    return field(subject, "hidden_size") // field(subject, "num_attention_heads")
+
+
+def another_scale(value: float) -> Callable:
+    """The scores multiplied by a value."""
+    return lambda subject, at: of_attention(
+        solving.instead("scores times", value, f"1/√{head_size(subject)}"), replacement=scaled(lambda q: value)
+    )(subject, at)
+
+
+def _scales(subject: Subject) -> tuple[float, ...]:
+    """Those that people write."""
+    k, heads = head_size(subject), field(subject, "num_attention_heads")
+    return (1.0, 1 / k, k**0.5, heads**-0.5, (k * heads) ** -0.5, (2 * k) ** -0.5, (3 * k) ** -0.5, 0.125)
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "A01", "split heads by reshape to (B,h,T,d) without transpose", "reshape (B,T,h,d), then swap axes",
@@ -574,7 +664,13 @@ entry(
         of_attention(
             "the mask is scaled too",
             replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": bias * q.shape[-1] ** -0.5}),
-        )
+        ),
+        of_attention(
+            "the mask, of -10000, is scaled too",
+            replacement=edited(
+                lambda q, bias, _: {} if bias is None else {"bias": small_constant(bias) * q.shape[-1] ** -0.5}
+            ),
+        ),
     ],
     reason="in a whole BERT it shows nowhere: the only bias is the mask, whose constant gives probability 0 with and "
     "without the factor, and a constant added to a whole row cancels; attention alone, with any bias, shows it",
@@ -636,6 +732,8 @@ entry(
     mutants=[
         of_attention("the mask stands on the query axis", replacement=_query_mask(both=False)),
         of_attention("the mask stands on both axes", replacement=_query_mask(both=True)),
+        of_attention("the mask, of -10000, stands on the query axis", replacement=_query_mask(False, small_constant)),
+        of_attention("the mask, of -10000, stands on both axes, added", replacement=_query_mask(True, small_constant)),
         *(
             causal(seeing(f"the padding's mask stands on {axes}", lambda before, seen, both=both:
                           (before >= 0) & seen.swapaxes(2, 3) & (seen if both else True)))
@@ -658,6 +756,11 @@ entry(
     "output", "BERT-ATT-5", variant=True,
     mutants=[
         *(config(f"mask constant {c}", mask_constant=c) for c in ops.MASK_CONSTANTS),
+        solving.solvable(
+            lambda value: of_attention(f"masked scores lowered by {solving.shown(value)}, which leaves them in sight",
+                                       replacement=lowered(value), variant=False),
+            10.0, (1.0, 2.0, 5.0, 20.0, 100.0), most=1e5,
+        ),
         whole(of_attention("masked scores replaced, not added to", silent=UNCERTAIN_SCORES,
                            replacement=filled(lambda given: given["mask"]))),
     ],
@@ -763,5 +866,18 @@ unlisted(
     of_attention(
         "the mask's 0 and 1 are added to the scores",
         replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": kept(bias, q)}),
+    ),
+)
+unlisted(
+    "another scale of the scores",
+    solving.solvable(another_scale, lambda subject: 0.5 * head_size(subject) ** -0.5, _scales,
+                     lambda subject: head_size(subject) ** -0.5, most=1e3),
+)
+unlisted(
+    "keys of zeros that are seen",
+    solving.solvable(
+        lambda n: of_attention(f"{solving.shown(n)} keys of zeros, not masked, behind the others",
+                               replacement=zero_keys(n), silent=UNCERTAIN_SCORES),
+        4.0, (1.0, 16.0, 64.0, 512.0), whole=True,
     ),
 )

@@ -1,6 +1,6 @@
 """Mistakes in the embeddings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -9,9 +9,22 @@ import numpy as np
 
 from minibert import families, ops, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Fields, Mutant, batch, config, entry, field, only, swap, unlisted, weights
+from minibert.mistakes import solving
+from minibert.mistakes.catalogue import (
+    Fields,
+    Mutant,
+    batch,
+    config,
+    entry,
+    field,
+    only,
+    swap,
+    unlisted,
+    weights,
+    whole,
+)
 from minibert.mistakes.ops.attention import rotary, without_bias
-from minibert.mistakes.ops.norms import EPS, another_eps
+from minibert.mistakes.ops.norms import another_eps_at
 from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
 
 SECTION = {"E": "Embeddings"}
@@ -230,6 +243,26 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     return moved
 
 
+def _starts(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Positions that start anywhere else in the table."""
+    longest = max(b["input_ids"].shape[1] for b in subject.batches)
+    room = field(subject, "max_position_embeddings") - longest
+    if room < 3:
+        return []
+    of = lambda n: positions(f"positions start at {n:.0f}", lambda b, _: _from(b, int(n)))  # noqa: E731
+    every = tuple(map(float, range(3, min(room, MOST_STARTS) + 1)))
+    return solving.solvable(of, 3.0, every, whole=True)(subject, at)
+
+
+def _counted_otherwise(name: str) -> Callable:
+    """A table that counts otherwise than once in the sum."""
+    of = lambda value: swap(f"{name.replace('_', ' ')} rows times {solving.shown(value)}", "embeddings",  # noqa: E731
+                            summed({name: value}))  # fmt: skip
+    widths = lambda subject: (2.0, field(subject, "hidden_size") ** 0.5, -1.0)  # noqa: E731
+    return looked_up(name, solving.solvable(of, 0.5, widths, 1.0, least=-1e4))
+
+
+MOST_STARTS = 64  # that are tried
 PARTS = (("encoder", r"encode\.(en|de)coder\..*"), ("encoder and MLM head", r"(?!encode\.embeddings).*"))
 TABLES = (("word table", r".*\.word"), ("position table", r".*\.position"), ("token type table", r".*\.token_type"))
 
@@ -237,14 +270,15 @@ TABLES = (("word table", r".*\.word"), ("position table", r".*\.position"), ("to
 def _other_eps(subject: Subject, at: list[Site]) -> list[Mutant]:
     """The right eps in the embeddings and another in the encoder, or the reverse."""
     found = []
-    for value in EPS:
-        if value != field(subject, "layer_norm_eps"):
-            for where, pattern in (*PARTS, ("embeddings", r"encode\.embeddings\..*")):
-                found += [
-                    m for m in swap(f"eps {value:g}", "layer_norm", another_eps(value), pattern)(subject, at)[:1]
-                    for m in [Mutant(m.what, m.change, where, sites=m.sites)]
-                ]  # fmt: skip
+    for where, pattern in (*PARTS, ("embeddings", r"encode\.embeddings\..*")):
+        found += [in_place(mutant, where) for mutant in whole(another_eps_at(pattern))(subject, at)]
     return found
+
+
+def in_place(mutant: Mutant, where: str) -> Mutant:
+    """The mutant, whatever its value, called that of a place."""
+    of = mutant.free.of
+    return replace(mutant, where=where, free=replace(mutant.free, of=lambda value: replace(of(value), where=where)))
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -275,6 +309,7 @@ entry(
             lambda b, c: _from(b, 1 + (c.pad_token_id or 0)),
         ),
         positions("positions start at 2", lambda b, _: _from(b, 2)),
+        _starts,
     ],
 )  # fmt: skip
 entry(
@@ -362,7 +397,9 @@ entry(
 )  # fmt: skip
 entry(
     "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",
-    "src XLM transformer.py:282, 386", "output", families=("xlm",),
+    "src XLM transformer.py:282, 386; babybert 0.1.1; codertimo/BERT-pytorch", "output", "BERT-EMB-1",
+    families=("bert", "xlm"), when="where embeddings have a norm",
+    mutants=[normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",))))],
 )  # fmt: skip
 entry(
     "E15", "rotary left on in a BERT layer -> NaN", "absolute positions only",
@@ -378,7 +415,5 @@ entry(
     mutants=[normed(swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
                          silent=r".*encode\.embeddings(\.norm)?"))],
 )  # fmt: skip
+unlisted("a table counts otherwise", *map(_counted_otherwise, ("word", "position", "token_type")))
 unlisted("no positions", swap("no positions added", "embeddings", summed({"position": 0})))
-unlisted(
-    "no norm in the embeddings", normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",))))
-)

@@ -8,7 +8,8 @@ import numpy as np
 
 from minibert import families, layers, objective, ops, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, entry, swap, unlisted, weights
+from minibert.mistakes import solving
+from minibert.mistakes.catalogue import Mutant, batch, entry, field, swap, unlisted, weights
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.losses import of_tokens
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
@@ -165,18 +166,24 @@ def pooler(select: Callable[[Array], tuple[Array, Callable]], dense: bool = True
     return Replacement(forward, backward)
 
 
-def padded_vocabulary(multiple: int) -> Replacement:
-    """Logits of 0 appended up to a multiple, and part of the softmax."""
+def padded_vocabulary(count: float) -> Replacement:
+    """So many logits of 0 appended, and part of the softmax: one of log n is as much as n."""
 
     def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
-        wider = np.concatenate([logits, np.zeros((len(logits), -logits.shape[-1] % multiple), logits.dtype)], 1)
-        loss, c = ops.cross_entropy(wider, **given)
+        more = np.full((*logits.shape[:-1], 1), np.log(max(count, 1e-30)), logits.dtype)
+        loss, c = ops.cross_entropy(np.concatenate([logits, more], -1), **given)
         return loss, {**c, "logits": logits, "own": (c,)}
 
     def cross_entropy_backward(dy: Array, c: Cache) -> Array:
-        return ops.cross_entropy_backward(dy, c["own"][0])[:, : c["logits"].shape[-1]]
+        return ops.cross_entropy_backward(dy, c["own"][0])[..., :-1]
 
     return Replacement(cross_entropy, cross_entropy_backward)
+
+
+def _to_multiples(subject: Subject) -> tuple[float, ...]:
+    """The rows that fill a vocabulary up to a multiple, for those that people pad to."""
+    found = (-field(subject, "vocab_size") % n for n in (8, 16, 64, 128, 256, 512, 1024))
+    return tuple(float(n) for n in found if n)
 
 
 def token(index: int) -> Callable[[Array], tuple[Array, Callable]]:
@@ -356,8 +363,10 @@ entry(
     "src llm.c; HF#12007", "loss", "OP-CE-1",
     when="where a port pads its table",
     mutants=[
-        of_tokens(f"the vocabulary padded to a multiple of {n}", padded_vocabulary(n))
-        for n in (8, 16, 64, 128)
+        solving.solvable(
+            lambda n: of_tokens(f"{solving.shown(n)} rows of zeros behind the vocabulary", padded_vocabulary(n)),
+            lambda subject: next(iter(_to_multiples(subject)), 1.0), _to_multiples, whole=True,
+        )
     ],
 )  # fmt: skip
 unlisted(

@@ -1,15 +1,18 @@
 """Mistakes in the loss."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minibert import families, objective, ops
-from minibert.golden.subject import Subject
+from minibert.golden.subject import Subject, Tensors
 from minibert.heads.next_token import IGNORED
-from minibert.mistakes.catalogue import config, entry, field, swap, unlisted
-from minibert.mistakes.swap import Replacement, Site, edited
+from minibert.mistakes import solving
+from minibert.mistakes.catalogue import Mutant, config, entry, field, swap, unlisted, whole
+from minibert.mistakes.swap import Replacement, Site, edited, graded
 
 SECTION = {"S": "Loss"}
 TARGETS = {"masked_lm_positions", "labels"}
@@ -192,6 +195,25 @@ def nothing_is_nan() -> Replacement:
     return Replacement(cross_entropy, cross_entropy_backward, faithful=False)
 
 
+def smoothed(share: float) -> Replacement:
+    """Labels of which a share α is spread over all classes: (1 - α)·nll + α·mean(-log p)."""
+
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        loss, c = ops.cross_entropy(logits, **given)
+        alpha, w = logits.dtype.type(share), c["weights"]
+        z = logits.reshape(len(w), -1)
+        spread = np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1) - z.mean(1)
+        return np.asarray(loss * (1 - alpha) + alpha * (w * spread).sum()), {**c, "alpha": alpha}
+
+    def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+        dz, (w, z) = ops.cross_entropy_backward(dy, c), (c["weights"], c["logits"])
+        extra = np.full(z.reshape(len(w), -1).shape, -1 / z.shape[-1], z.dtype)
+        extra[np.arange(len(w)), c["labels"]] += 1
+        return dz + (dy * c["alpha"] * w[:, None] * extra).reshape(z.shape)
+
+    return Replacement(cross_entropy, cross_entropy_backward)
+
+
 def of_tokens(what: str, replacement: Any, **fields: Any) -> Callable:
     """The loss over tokens replaced: of a head that asks of positions which token is there, or which follows."""
 
@@ -253,6 +275,60 @@ def _every_slot(b: dict) -> dict[str, Any]:
     labels[flat] = b["masked_lm_ids"].reshape(-1)
     np.add.at(weights, flat, 1.0)
     return {"labels": labels, "weights": weights, "denominator": float(flat.size)}
+
+
+def _spread(value: float) -> Callable:
+    """Labels smoothed by a share of all classes V, or, if that is the plainer number, of the V - 1 others."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        n = field(subject, "vocab_size")
+        others = value * (n - 1) / n
+        share, among = (value, "all classes") if solving.plainer(value, others) else (others, "the other classes")
+        return whole(of_tokens(f"{solving.shown(share)} of each label spread over {among}", smoothed(value)))(
+            subject, at
+        )
+
+    return maker
+
+
+def weighted(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The loss with a term that counts otherwise. What the steps call the loss is not known then."""
+    network, found = families.family(subject.family), []
+    for term, how in network.terms(subject.config).items() if not hasattr(network, "loss") else ():
+        of = partial(_weighted, term, how.weight)
+        found += solving.solvable(of, 0.5, (0.0, 0.1, 1.0, 2.0, 10.0, 50.0), how.weight)(subject, at)
+    return found
+
+
+def _weighted(term: str, due: float, value: float) -> Callable:
+    factor = value / due
+
+    def written(tensors: Tensors) -> Tensors:
+        loss, own = tensors["forward/loss"], tensors[f"forward/loss.{term}"]
+        return {**tensors, "forward/loss": np.asarray(loss + (value - due) * own)}
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        what = solving.instead(f"{term} counts", value, due)
+        found = []
+        for name in ("cross_entropy", "binary_cross_entropy", "mean_squared_error"):
+            times = graded(getattr(ops, name), lambda g, dy, c: g * g.dtype.type(factor))
+            found += whole(swap(what, name, times, rf"{term}\.loss", silent=r"steps/\d+/loss"))(subject, at)
+        return [replace(mutant, after=written) for mutant in found]
+
+    return maker
+
+
+def divided_by(of: Callable) -> Callable:
+    """The loss divided by another number, whatever it is."""
+
+    def made(value: float) -> Callable:
+        def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+            return of(f"divided by {solving.shown(value)}, not by what counts",
+                      counted(lambda *_: {"denominator": value}))(subject, at)
+
+        return whole(maker)
+
+    return solving.solvable(made, 100.0, (1.0, 2.0, 4.0, 8.0, 16.0), least=1e-6)
 
 
 _unmasked = lambda b, w: _present(b)  # noqa: E731
@@ -334,12 +410,20 @@ entry(
     "HF#22540", "loss", "OP-CE-2", families=("bert",),
     reason="it concerns heads for token classification, which pre-training does not have; in the MLM head it is S01",
 )  # fmt: skip
+entry(
+    "S14", "labels smoothed, or another share of them", "1 for the label, 0 for the others, unless the recipe smooths",
+    "own knowledge; src fairseq label_smoothed_cross_entropy", "loss", "OP-CE-1",
+    mutants=[solving.solvable(_spread, 0.1, (0.01, 0.2, 0.3), most=1.0)],
+)  # fmt: skip
+unlisted("another weight of a term", weighted)
 unlisted(
     "another denominator",
     of_tokens("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
     of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(b["input_ids"].shape[1])})),
     of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
     of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+    divided_by(of_tokens),
+    divided_by(of_pairs),
 )  # fmt: skip
 unlisted("a class never counted",
          of_pairs("class 1 of the sentence pairs is ignored", counted(ignoring(1))),

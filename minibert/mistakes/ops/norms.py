@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
+from minibert.golden import precision
+from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
 
@@ -123,6 +125,20 @@ def half_statistics() -> Replacement:
         return xhat * weight + bias, {**rows, "weight": weight}
 
     return Replacement(layer_norm, ops.layer_norm_backward, faithful=False)
+
+
+def narrowed(rounding: Callable[[Array], Array]) -> Replacement:
+    """The norm of an op in half precision: what goes in and out is rounded, both ways, what is inside is not."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        y, c = ops.layer_norm(rounding(x), rounding(weight), rounding(bias), eps=eps)
+        return rounding(y), c
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.layer_norm_backward(rounding(dy), c)
+        return rounding(dx), {name: rounding(a) for name, a in g.items()}
+
+    return Replacement(layer_norm, layer_norm_backward, faithful=False)
 
 
 def lost_terms(mean: bool, projection: bool) -> Replacement:
@@ -454,18 +470,25 @@ def _normed_last(subject: Any, at: Any) -> list[Mutant]:
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
-def another(value: float, groups: tuple = ()) -> Callable:
-    """Another eps in all norms, or in a group of them alone."""
-
-    def maker(subject: Any, at: Any) -> list:
-        if field(subject, "layer_norm_eps") == value:
-            return []
-        return swap(f"eps {value:g}", "layer_norm", another_eps(value), groups=groups)(subject, at)
-
-    return maker
+EPS = (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.0)  # that people write
 
 
-EPS = (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 0.0)
+def due_eps(subject: Any) -> float:
+    """That of the configuration."""
+    return field(subject, "layer_norm_eps")
+
+
+def another_eps_at(*chosen: Any, **fields: Any) -> Callable:
+    """Another eps in the norms that `swap` chooses by the rest of its arguments."""
+
+    def of(value: float) -> Callable:
+        return lambda subject, at: swap(
+            solving.instead("eps", value, due_eps(subject)), "layer_norm", another_eps(value), *chosen, **fields
+        )(subject, at)
+
+    return solving.solvable(of, 1e-5, EPS, due_eps)
+
+
 WITHOUT_HEAD = (("embeddings and encoder", r"encode\..*"), *GROUPS)
 LAYERS = {
     "encoder_layer": (layers.encoder_layer, layers.encoder_layer_backward),
@@ -479,7 +502,7 @@ entry(
     "L01", "eps 1e-5 (framework default) or 1e-3 for 1e-12", "the configuration's eps; 1e-12 in the release",
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
     "output", "BERT-ENC-3", when="GPT-2's release has 1e-5",
-    mutants=[another(value, GROUPS) for value in EPS],
+    mutants=[another_eps_at(groups=GROUPS)],
 )  # fmt: skip
 entry(
     "L03", "(x-m)/(std+eps)", "(x-m)/sqrt(var+eps)",
@@ -522,7 +545,11 @@ entry(
 entry(
     "L08", "pre-LN for post-LN", "BERT: LN(x + f(x))",
     "annotated-transformer#13, #92", "output", "BERT-ENC-1", families=("bert", "roberta", "albert"),
-    mutants=[swap("the norm comes before each sub-layer", "encoder_layer", pre_norm())],
+    mutants=[
+        swap("the norm comes before each sub-layer", "encoder_layer", pre_norm()),
+        swap("the norm comes before each sub-layer, and the residual is what it gives", "encoder_layer",
+             rewired(NORMED, NORMED), also=("L09",)),
+    ],
 )  # fmt: skip
 entry(
     "L09", "residual taken from the normed tensor", "from the block input",
@@ -566,7 +593,11 @@ entry(
 entry(
     "L11", "statistics in fp16: overflow, eps rounds to 0", "accumulate in fp32",
     "PT#66707, #41527; TRT#2564, #1196; ORT#29043; TF#24979", "output", "NUM-1",
-    mutants=[of_norms("mean and variance in float16", replacement=half_statistics())],
+    mutants=[
+        of_norms("mean and variance in float16", replacement=half_statistics()),
+        *(of_norms(f"the whole norm in {name}", replacement=narrowed(precision.rounding(name)))
+          for name in ("float16", "bfloat16")),
+    ],
 )  # fmt: skip
 entry(
     "L12", "a term of the backward lost", "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",

@@ -1,6 +1,8 @@
 """Mistakes in the optimizer step."""
 
+import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,8 +10,9 @@ import numpy as np
 
 from minibert import optim, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, entry, part, swap, unlisted
-from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
+from minibert.mistakes import solving
+from minibert.mistakes.catalogue import STEPS, Mutant, entry, part, swap, unlisted
+from minibert.mistakes.ops.heads import WORDS, halved, lookup_gradient, only_when_tied, tied_gradient
 
 SECTION = {"O": "Optimizer"}
 
@@ -119,6 +122,13 @@ def _clip_each(grads: Any, max_norm: float) -> tuple[Any, float]:
     return tree.map(clipped, grads), optim.global_norm(grads)
 
 
+def _clip_each_with_eps(grads: Any, max_norm: float) -> tuple[Any, float]:
+    def clipped(g: Array) -> Array:
+        return g * g.dtype.type(min(1.0, max_norm / (float(np.sqrt((g * g).sum())) + 1e-6)))
+
+    return tree.map(clipped, grads), optim.global_norm(grads)
+
+
 def _clip_values(grads: Any, limit: float) -> tuple[Any, float]:
     return tree.map(lambda g: np.clip(g, -limit, limit), grads), optim.global_norm(grads)
 
@@ -152,6 +162,38 @@ def _clip_table_twice(grads: Any, max_norm: float) -> tuple[Any, float]:
     table = next(g for path, g in tree.items(grads) if path.endswith("embeddings.word.weight"))
     norm = float(np.hypot(optim.global_norm(grads), optim.global_norm({"table": table})))
     return tree.map(lambda g: g * (max_norm / max(norm, max_norm)), grads), norm
+
+
+def _updated_twice(what: str, apart: bool) -> Callable:
+    """The word table updated a second time in each step; apart: by a state of its own, which is as the first."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            path, step = next(path for path, _ in tree.items(params) if path.endswith(WORDS)), state["step"]
+            table, grad, *slots = (tree.get(t, path) for t in (params, grads, *(state[name] for name in _names(state))))
+            before = [np.copy(a) for a in (table, *slots)]
+            right(params, grads, state, lr=lr, decay=decay)
+            if apart:
+                slots, steps = before[1:], (step,)
+            else:  # its own steps are 2k + 1 and 2k + 2
+                steps = (2 * step, 2 * step + 1)
+                for a, old in zip((table, *slots), before, strict=True):
+                    a[...] = old
+            held = {name: {"table": a} for name, a in zip(_names(state), slots, strict=True)}
+            for own in steps:
+                rate = {"table": (decay or {}).get(path, 0.0)}
+                right({"table": table}, {"table": grad}, {**held, "step": own}, lr=lr, decay=rate)
+
+        return part(what, update=update)(subject, at)
+
+    return maker
+
+
+def _names(state: dict) -> list[str]:
+    """The slots of an optimizer's state."""
+    return [name for name in state if name != "step"]
 
 
 def rated(what: str, rate: Callable, variant: bool | None = None) -> Callable:
@@ -207,6 +249,42 @@ def _unclamped(step: int, peak: float, warmup: int, total: int, f: Callable) -> 
     return peak * (total - step) / slope
 
 
+def planned(name: str, what: str, likely: tuple[float, ...], **bounds: float) -> Callable:
+    """Another value of the optimizer's plan (`Subject.optimizer`); `likely` in times the right one."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        due = subject.optimizer[name]
+        if not due:
+            return []
+
+        def of(value: float) -> Callable:
+            change = lambda s: replace(s, optimizer={**s.optimizer, name: value})  # noqa: E731
+            return lambda subject, at: [Mutant(solving.instead(what, value, due), change, section=STEPS)]
+
+        values = tuple(due * factor for factor in likely)
+        return solving.solvable(of, values[0], values, due, **bounds)(subject, at)
+
+    return maker
+
+
+def constant(name: str, likely: tuple[float, ...], **bounds: float) -> Callable:
+    """Another constant of the update, where the optimizer has it."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        update = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+        known = inspect.signature(inspect.unwrap(update)).parameters
+        if name not in known:
+            return []
+        due = known[name].default
+
+        def of(value: float) -> Callable:
+            return part(solving.instead(name, value, due), update=partial(update, **{name: value}))
+
+        return solving.solvable(of, likely[0], likely, due, **bounds)(subject, at)
+
+    return maker
+
+
 def unless(schedule: str, maker: Callable) -> Callable:
     """No mutant where the case has this schedule itself."""
     return lambda subject, at: [] if subject.optimizer["schedule"] == schedule else maker(subject, at)
@@ -238,7 +316,7 @@ entry(
 entry(
     "O03", "eps 1e-8 for 1e-6", "1e-6 in GB",
     "src GB optimization.py", "step", "OPT-ADAM-1",
-    mutants=for_optimizer(ADAM, [of_update(f"eps {eps:g}", None, eps) for eps in (1e-8, 1e-6, 1e-7, 1e-12, 1e-5)]),
+    mutants=[constant("eps", (1e-8, 1e-6, 1e-7, 1e-12, 1e-5), most=1.0)],
 )  # fmt: skip
 entry(
     "O04", "decay on LayerNorm/bias, names do not match, or set inverted", "exclude LayerNorm, layer_norm, bias",
@@ -263,6 +341,7 @@ entry(
     "HF#581; NVIDIA/DeepLearningExamples#287; NVIDIA/apex#819; src", "step", "OPT-CLIP-1",
     mutants=[
         part("each tensor clipped by its own norm", clip=_clip_each),
+        part("each tensor clipped by its own norm plus 1e-6, as in pytorch-pretrained-bert", clip=_clip_each_with_eps),
         part("the norm plus 1e-6, as in ports", True, clip=_clip_with_eps),
     ],
 )  # fmt: skip
@@ -291,6 +370,8 @@ entry(
                             section="gradients")),
         tied_gradient("the look-up's part alone", 0),
         only_when_tied(part("the tied table counted twice in the norm", clip=_clip_table_twice)),
+        *(only_when_tied(_updated_twice(what, apart)) for what, apart in
+          (("the tied table is updated twice", False), ("the tied table is updated twice, with two states", True))),
     ],
 )  # fmt: skip
 entry(
@@ -327,3 +408,121 @@ unlisted(
     rated("no decay of the rate", _no_decay),
     rated("a constant rate", lambda step, peak, warmup, total, f: peak),
 )
+unlisted(
+    "another value of the optimizer's",
+    planned("learning_rate", "peak rate", (2.0, 0.5, 0.1, 10.0)),
+    planned("weight_decay", "weight decay", (10.0, 0.1, 0.5, 2.0)),
+    planned("clip_norm", "norm clipped to", (0.5, 2.0, 5.0, 10.0), least=1e-9),
+    constant("beta1", (0.8, 0.95, 0.99, 0.5), most=0.999999),
+    constant("beta2", (0.98, 0.99, 0.95, 0.9999), most=0.999999),
+)
+
+
+
+# ---- Adafactor -------------------------------------------------------------------------------------------------------
+def _rms(x: Array) -> float:
+    return float(np.sqrt(np.square(x).mean()))
+
+
+def _factors(g2: Array, r: Array, c: Array, old: float) -> Array:
+    """v of a matrix, after its moments were brought up to date."""
+    r[...] = old * r + (1 - old) * g2.mean(-1, keepdims=True)
+    c[...] = old * c + (1 - old) * g2.mean(-2, keepdims=True)
+    return r * c / r.mean(-2, keepdims=True)
+
+
+def _entries(g2: Array, r: Array, c: Array, old: float) -> Array:
+    """v of a vector."""
+    r[...] = old * r + (1 - old) * g2
+    return r
+
+
+def _summed(g2: Array, r: Array, c: Array, old: float) -> Array:
+    """The mean of means taken for the sum: v is as many times too small as there are rows."""
+    return _factors(g2, r, c, old) / len(r)
+
+
+def _by_rows(g2: Array, r: Array, c: Array, old: float) -> Array:
+    """A row's mean alone, as if all columns were alike."""
+    return _factors(g2, r, c, old) * 0 + r
+
+
+def adafactor(what: str, variant: bool | None = None, whole: bool = False, handed: bool = False, **other: Callable):
+    """Adafactor with another of its parts: old(t), the share of the old moments; matrix(g², r, c, old), v of a matrix;
+    clip(u); rate(p, lr); decayed(lr, α), what the decay is multiplied by. whole: each entry has a moment of its own;
+    handed: what a tensor's rate came to is scaled for the next one's.
+    """
+    old = other.get("old", lambda t: 1 - t**-0.8)
+    matrix = other.get("matrix", _factors)
+    clip = other.get("clip", lambda u: u / max(1.0, _rms(u)))
+    rate = other.get("rate", lambda p, lr: lr * max(1e-3, _rms(p)))
+    decayed = other.get("decayed", lambda lr, alpha: alpha)
+
+    def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+        state["step"] += 1
+        share = old(state["step"])
+        own = state.setdefault("own", {}) if whole else {}
+        flat = [tree.flatten(t) for t in (grads, state["exp_avg_sq_row"], state["exp_avg_sq_col"])]
+        for path, p in tree.items(params):
+            g, r, c = (f[path] for f in flat)
+            if whole:
+                r = own.setdefault(path, np.zeros_like(g))
+            v = (matrix if g.ndim > 1 and not whole else _entries)(g * g + 1e-30, r, c, share)
+            alpha = rate(p, lr)
+            u = alpha * clip(g / np.sqrt(v))
+            p[...] = p - decayed(lr, alpha) * (decay or {}).get(path, 0.0) * p - u
+            lr = alpha if handed else lr
+
+    return for_optimizer(("adafactor",), [part(what, variant, update=update)])[0]
+
+
+entry(
+    "O21", "Adafactor's second moment not factored, or factored wrongly",
+    "R and C, the means of g² over each row and column; v = R C / mean(R)",
+    "fairseq#5290; PT#154862; mlcommons/algorithmic-efficiency#313", "step", "OPT-ADAFACTOR-1",
+    when="with Adafactor",
+    mutants=[
+        adafactor("a moment for each entry", whole=True),
+        adafactor("R C / sum(R), of means", matrix=_summed),
+        adafactor("the rows' means alone", matrix=_by_rows),
+    ],
+)  # fmt: skip
+entry(
+    "O22", "Adafactor's share of the old moments constant, or counted from 0", "1 - t^-0.8, t = 1 at the first update",
+    "mlcommons/algorithmic-efficiency#313; kozistr/pytorch_optimizer#243", "step", "OPT-ADAFACTOR-1",
+    when="with Adafactor",
+    mutants=[
+        adafactor("0.999 throughout", old=lambda t: 0.999),
+        adafactor("counted one ahead, so that the first is not all new", old=lambda t: 1 - (t + 1) ** -0.8),
+        adafactor("the other way round: t^-0.8 of the old", old=lambda t: t**-0.8 if t > 1 else 0.0),
+    ],
+)  # fmt: skip
+entry(
+    "O23", "Adafactor's update not clipped, or clipped the wrong way", "u / max(1, RMS(u)), for each tensor",
+    "huggingface/pytorch-image-models#2790; PiotrNawrot/nanoT5#15", "step", "OPT-ADAFACTOR-2",
+    when="with Adafactor",
+    mutants=[
+        adafactor("not clipped", clip=lambda u: u),
+        adafactor("clipped from below: u / min(1, RMS(u))", clip=lambda u: u / min(1.0, _rms(u) or 1.0)),
+        adafactor("clipped by its norm, not its RMS", clip=lambda u: u / max(1.0, float(np.sqrt(np.square(u).sum())))),
+        adafactor("always of RMS 1", clip=lambda u: u / (_rms(u) or 1.0)),
+    ],
+)  # fmt: skip
+entry(
+    "O24", "Adafactor's rate not that of the parameter's scale", "rate * max(1e-3, RMS(p)), p before the update",
+    "HF#7789, #9751, #10526; facebookresearch/ParlAI#2443", "step", "OPT-ADAFACTOR-3",
+    when="with Adafactor",
+    mutants=[
+        adafactor("the rate as it is (scale_parameter off)", True, rate=lambda p, lr: lr),
+        adafactor("by the parameter's norm, not its RMS",
+                  rate=lambda p, lr: lr * max(1e-3, float(np.sqrt(np.square(p).sum())))),
+        adafactor("the scaled rate handed on to the next tensor", handed=True),
+    ],
+)  # fmt: skip
+entry(
+    "O25", "Adafactor's decay by the unscaled rate", "p -= rate * max(1e-3, RMS(p)) * decay * p",
+    "src torch.optim Adafactor", "step", "OPT-ADAFACTOR-4",
+    variant=True,
+    when="with Adafactor",
+    mutants=[adafactor("decay times the rate, as in torch.optim", decayed=lambda lr, alpha: lr)],
+)  # fmt: skip

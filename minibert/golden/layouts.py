@@ -1,0 +1,186 @@
+"""How a candidate's numbers lie, decided by what they are.
+
+A shape can often be read in several ways: a square kernel as (out, in) or (in, out), a fused one with query, key and
+value whole or head by head. What only one reading fits, and what one reading gives the truth and no other does, votes
+for how the whole dump lies, for a dump has one convention; what is then undecided, because no reading gives the truth
+or two do, follows the votes. So a mistake is not explained away: the one square gradient that lies the other way than
+all others is read as the others are, and is wrong.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert.config import shown
+from minibert.golden import axes
+from minibert.golden.axes import Axes, Reading
+from minibert.golden.sources import Piece, apart
+
+ALIKE = 0.9  # cosine from which a reading gives the truth, wrong by some mistake perhaps
+APART = 0.05  # by which another one must be less alike
+DECLARED = {"torch": ("O<I", "s<H"), "keras": ("I<O",), "flax": ("I<O",), "fused-qkv": ("s<H", "s<K")}
+NAMES = ("auto", *DECLARED)
+ELSEWHERE = 0.01  # the weight of a vote from another section
+
+
+class Laid(NamedTuple):
+    """A piece that was read. array: with an axis for each letter of the reading's base; None where no reading fits, or
+    where `refused` says that several do.
+    """
+
+    piece: Piece
+    reading: Reading | None
+    array: np.ndarray | None
+    refused: str = ""
+
+
+class _Open(NamedTuple):
+    piece: Piece
+    array: np.ndarray
+    readings: list[Reading]
+    likeness: list[float]
+    best: int | None  # the reading that its contents say
+    facts: set[str]  # that it votes for
+
+
+def laid(
+    pieces: Iterable[Piece], arrays: Mapping[tuple[str, ...], np.ndarray], known: Axes, layout: str
+) -> list[Laid]:
+    """Every piece, read; arrays: by names and keys of a piece. layout: one of NAMES."""
+    opened = [_opened(piece, arrays[piece.names + piece.keys], known) for piece in pieces]
+    votes: Counter[tuple[str, str]] = Counter()
+    for one in opened:
+        votes.update((_section(one), fact) for fact in one.facts)
+    declared = dict.fromkeys(DECLARED.get(layout, ()), 1e6)
+    return [_decided(one, known, votes, declared) for one in opened]
+
+
+def _opened(piece: Piece, array: np.ndarray, known: Axes) -> _Open:
+    readings = known.readings(piece.keys, array.shape)
+    if len(piece.names) == 3:
+        readings = [reading for reading in readings if reading.order[0] == "s"]
+    if len(readings) == 1:
+        return _Open(piece, array, readings, [], 0, readings[0].facts)
+    likeness = [_alike(reading.taken(array), true(piece.keys, reading, known)) for reading in readings]
+    order = np.argsort(likeness)[::-1] if likeness else []
+    clear = len(order) > 1 and likeness[order[0]] >= ALIKE and likeness[order[0]] - likeness[order[1]] >= APART
+    best = int(order[0]) if clear else None
+    return _Open(piece, array, readings, likeness, best, readings[best].facts if best is not None else set())
+
+
+def _section(one: _Open) -> str:
+    return apart(one.piece.keys[0])[0].partition("/")[0]
+
+
+def _decided(one: _Open, known: Axes, votes: Counter, declared: Mapping[str, float]) -> Laid:
+    if not one.readings:
+        return Laid(one.piece, None, None)
+    scores = [_score(one, reading, votes, declared) for reading in one.readings]
+    best = [i for i, score in enumerate(scores) if score >= max(scores) - 1e-9]
+    as_in_case = one.array.shape == _due(one.piece, known)
+    own = next((i for i in best if one.readings[i].own), None)
+    if len(best) == 1:
+        chosen = best[0]
+    elif as_in_case and own is not None:
+        chosen = own
+    elif one.best in best:
+        chosen = one.best
+    elif own is not None and not one.piece.how.startswith("query"):
+        chosen = own
+    else:
+        ways = " or ".join(axes.told(one.readings[i], one.array.shape) for i in best[:2])
+        why = f"{shown(one.piece.names[0])} {one.array.shape} may be {ways}, and neither gives nearly what is due"
+        return Laid(one.piece, None, None, why)
+    reading = one.readings[chosen]
+    if scores[chosen] < -0.5 and not as_in_case and len(one.piece.keys) == 1 and _kernel(reading):
+        return Laid(one.piece, None, None)  # the others lie otherwise: this one has the wrong shape
+    return Laid(one.piece, reading, reading.taken(one.array))
+
+
+def _kernel(reading: Reading) -> bool:
+    return bool({"O<I", "I<O"} & reading.facts)
+
+
+def _score(one: _Open, reading: Reading, votes: Counter, declared: Mapping[str, float]) -> float:
+    """What the rest of the dump says for a reading."""
+    total = 0.0
+    for fact in reading.facts:
+        against = f"{fact[2]}<{fact[0]}"
+        total += _votes(one, fact, votes) - _votes(one, against, votes)
+        total += declared.get(fact, 0) - declared.get(against, 0)
+    return total
+
+
+def _votes(one: _Open, fact: str, votes: Counter) -> float:
+    """Those of the same section, and a little of the others, but for its own."""
+    here = _section(one)
+    elsewhere = sum(count for (section, voted), count in votes.items() if voted == fact and section != here)
+    return votes[here, fact] - (fact in one.facts) + ELSEWHERE * elsewhere
+
+
+def _due(piece: Piece, known: Axes) -> tuple[int, ...] | None:
+    return known.case.entries[piece.keys[0]].shape if len(piece.keys) == len(piece.names) == 1 else None
+
+
+def true(keys: tuple[str, ...], reading: Reading, known: Axes) -> np.ndarray:
+    """The truth with an axis for each letter of a reading's base."""
+    held = np.stack([known.case.tensor(key) for key in keys]) if len(keys) > 1 else known.case.tensor(keys[0])
+    letter = next((letter for letter in "NMG" if letter in reading.base), None)
+    sizes = [reading.sizes[one] for one in reading.base]
+    rows = (known.slots.batch, known.slots.tokens)
+    if letter is None and "B" in reading.base and "T" in reading.base and np.size(held) != int(np.prod(sizes)):
+        held = np.broadcast_to(held, (*rows, held.shape[-1]))  # one for all rows
+    if letter is not None:
+        full = (len(keys), *rows, held.shape[-1]) if len(keys) > 1 else (*rows, held.shape[-1])
+        flat = np.broadcast_to(held, full).reshape(*full[:-3], rows[0] * rows[1], full[-1])
+        held = flat[..., known.slots.rows(letter), :]
+    return np.reshape(held, sizes)
+
+
+def _alike(array: np.ndarray, truth: np.ndarray) -> float:
+    """|cosine| of the two; 0 where there is none."""
+    a, b = (np.asarray(part, np.float64).reshape(-1) for part in (array, truth))
+    with np.errstate(all="ignore"):
+        largest = np.abs(a).max(initial=0)
+        a = a / largest if np.isfinite(largest) and largest else np.zeros_like(a)
+        found = abs(float(a @ b)) / float(np.linalg.norm(a) * np.linalg.norm(b) or np.inf)
+    return found if np.isfinite(found) else 0.0
+
+
+# ---- In words --------------------------------------------------------------------------------------------------------
+def notes(found: Iterable[Laid], known: Axes) -> list[dict[str, Any]]:
+    """What was read otherwise than it stands in the case: {"read": words, "names": [...], "keys": [...]} a way."""
+    ways: dict[str, tuple[list[str], list[str]]] = {}
+    for one in found:
+        if one.reading is None:
+            continue
+        words = _words(one, known)
+        if words:
+            names, keys = ways.setdefault(words, ([], []))
+            names += [name for name in one.piece.names if name not in names]
+            keys += one.piece.keys
+    return [{"read": words, "names": names, "keys": keys} for words, (names, keys) in ways.items()]
+
+
+def _words(one: Laid, known: Axes) -> str:
+    shape, due = one.piece.stored.shape, known.case.entries[one.piece.keys[0]].shape
+    shape = shape[::-1] if one.piece.transposed else shape
+    said = [one.piece.how] if one.piece.how else []
+    same = one.reading.own and [n for n in shape if n != 1] == [n for n in due if n != 1]
+    if not same and len(one.piece.names) == 3:
+        shape = shape[1:]
+        inner = one.reading._replace(order=one.reading.order[1:])
+        turned = _turned(one.reading)
+        said.append(f"read {turned}as {axes.told(inner, shape)}")
+    elif not same and one.reading.base[:1] != "a":
+        said.append(f"read {_turned(one.reading)}as {axes.told(one.reading, shape)}")
+    elif not same:
+        said.append(f"{shape} read as {due}")
+    return ": ".join(said)
+
+
+def _turned(reading: Reading) -> str:
+    """ "transposed " of a kernel that lies the other way than in the case."""
+    return "transposed, " if "Z<Y" in reading.facts else ""

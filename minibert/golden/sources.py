@@ -1,0 +1,250 @@
+"""Which of a candidate's tensors is which of the case's, by name: wrappers before it, other separators, layers stacked
+in one tensor, query, key and value in one where the case has three, or in three where it has one.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert import families
+from minibert.config import require, shown
+from minibert.golden.axes import Axes
+from minibert.golden.numpy_files import Stored
+
+SECTION = re.compile(r"(forward|gradients|inputs|weights|steps(/\d+)?)")
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # anywhere in a name
+OUTER = ("model", "net", "network", "self", "params", "variables")  # before a whole name
+LEAVES = {"kernel": "weight", "gamma": "weight", "scale": "weight", "embedding": "weight", "beta": "bias"}
+STARS = ("*", "{}", "N", "n", "i", "all", "stack")  # in the place of a layer's number
+LONGEST = 300  # letters of a name that is not taken as it is
+NEAR_END = 9  # parts of a name, with the signs between them, among which query, key and value are looked for
+FUSED = re.compile(r"qkv|query_key_value|in_proj|c_attn|kqv", re.IGNORECASE)
+Names = Mapping[str, tuple[str, bool]]  # theirs -> (ours, transposed)
+
+
+class Piece(NamedTuple):
+    """Tensors of a candidate that make tensors of the case. names: theirs, three that are joined or one; keys: ours,
+    three that lie in one or one; stored: the one, or the three with an axis of 3 in front; how: what the names took,
+    in words; transposed: by the user's map.
+    """
+
+    names: tuple[str, ...]
+    keys: tuple[str, ...]
+    stored: Stored
+    how: str = ""
+    transposed: bool = False
+
+
+def sources(stored: Iterable[str], case: Any, names: Names) -> dict[str, tuple[str, bool]]:
+    """Case key -> (name, transposed). What no map names: equal keys, and names without a section as forward ones."""
+    spellings = _spellings(case)
+    found: dict[str, tuple[str, bool]] = {}
+    for name in stored:
+        key, transposed = _key(name, case, names, spellings)
+        if key is not None:
+            other = found.get(key, ("",))[0]
+            require(key not in found, f"tensors {shown(other)} and {shown(name)} are both {shown(key)}")
+            found[key] = (name, transposed)
+    return found
+
+
+def _key(name: str, case: Any, names: Names, spellings: Mapping[str, str]) -> tuple[str | None, bool]:
+    """(case key or None, transposed) of one name."""
+    prefix, rest = apart(name)
+    mapped, transposed = names.get(name) or names.get(rest) or (name if prefix else rest, False)
+    for key in (mapped, f"{prefix}/{mapped}", f"forward/{mapped}", spellings.get(mapped, "")):
+        if key in case.entries:
+            return key, transposed
+    return None, False
+
+
+def apart(name: str) -> tuple[str, str]:
+    """(section or "", the rest of the name)."""
+    section = SECTION.match(name)
+    return (section[0], name[section.end() + 1 :]) if section else ("", name)
+
+
+def _spellings(case: Any) -> dict[str, str]:
+    """Other spelling of an input's key -> the key."""
+    if case.facts["family"] is None:
+        return {}
+    pairs = getattr(families.family(case.facts["family"]), "SPELLINGS", {})
+    both = {**pairs, **{own: other for other, own in pairs.items()}}
+    keys = (key for key in case.entries if key.startswith("inputs/"))
+    return {key.replace(last, both[last]): key for key in keys if (last := key.rpartition("/")[2]) in both}
+
+
+# ---- Names that are not the case's -----------------------------------------------------------------------------------
+def pieces(stored: Mapping[str, Stored], case: Any, names: Names) -> tuple[list[Piece], list[str], list[str]]:
+    """(what the names say, names that match nothing, what was refused and why)."""
+    exact = sources(stored, case, names)
+    found = [Piece((name,), (key,), stored[name], "", turned) for key, (name, turned) in exact.items()]
+    taken = {name for name, _ in exact.values()}
+    rest = {name: stored[name] for name in stored if name not in taken}
+    unknown, more = [], []
+    finder = _Finder(case, rest, names)
+    for name in rest:
+        got = None
+        if len(name) <= LONGEST:
+            got = finder.plain(name) or finder.stacked(name) or finder.fused(name) or finder.joined(name)
+        more += got if got is not None else []
+        unknown += [name] if got is None else []
+    clash = Counter(key for piece in [*found, *more] for key in piece.keys)
+    refused = []
+    for piece in more:
+        twice = [key for key in piece.keys if clash[key] > 1]
+        if twice:
+            refused.append(f"{shown(piece.names[0])} is not the only one that can be {shown(twice[0])}")
+        else:
+            found.append(piece)
+    return found, unknown, refused
+
+
+class _Finder:
+    def __init__(self, case: Any, stored: Mapping[str, Stored], names: Names):
+        self.stored, self.names = stored, names
+        self.axes = Axes(case)
+        self.known = {tuple(key.partition("/")[::2]): key for key in case.entries if not key.startswith("steps/")}
+        steps = (key for key in case.entries if key.startswith("steps/"))
+        self.known |= {(key[: SECTION.match(key).end()], key[SECTION.match(key).end() + 1 :]): key for key in steps}
+        self.bases = {name.partition(".")[0] for section, name in self.known if section == "forward" and "." in name}
+        self.layers: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+        self.triples: dict[tuple[str, str, str], list[tuple[str, ...]]] = defaultdict(list)
+        for (section, name), key in self.known.items():
+            numbers = [part for part in name.split(".") if part.isdigit()]
+            if len(numbers) == 1 and "@" not in name:
+                self.layers[section, _numberless(name)][int(numbers[0])] = key
+            for q, k, v in (("query", "key", "value"),):
+                three = tuple(re.sub(rf"\b{q}\b", other, name) for other in (q, k, v))
+                if three[1] != name and all((section, one) in self.known for one in three[1:]):
+                    keys = tuple(self.known[section, one] for one in three)
+                    self.triples[section, _layer(name), _leaf(name)].append(keys)
+        self.done: set[str] = set()
+
+    def plain(self, name: str) -> list[Piece] | None:
+        """Wrappers, separators or leaves are otherwise."""
+        for section, other, how in self._cleaned(name):
+            if (section, other) in self.known:
+                return [Piece((name,), (self.known[section, other],), self.stored[name], how)]
+        return None
+
+    def stacked(self, name: str) -> list[Piece] | None:
+        """The layers lie in one tensor."""
+        for section, other, how in self._cleaned(name):
+            parts = [part for part in other.split(".") if part not in STARS]
+            held = self.layers.get((section, ".".join(parts)), {})
+            axis = next((n for n in (0, 1) if self.stored[name].shape[n : n + 1] == (len(held),)), None)
+            if held and axis is not None:
+                whole = self.stored[name]._replace(load=cache(self.stored[name].load))
+                told = f"layer stack {self.stored[name].shape} in one tensor" + (f", {how}" if how else "")
+                return [Piece((name,), (held[n],), _slice(whole, axis, i), told)
+                        for i, n in enumerate(sorted(held))]  # fmt: skip
+        return None
+
+    def fused(self, name: str) -> list[Piece] | None:
+        """Query, key and value lie in one tensor, and the case has three."""
+        for section, other, how in self._cleaned(name):
+            if not FUSED.search(other):
+                continue
+            leaf, told = _leaf(other), "query, key and value in one tensor" + (f", {how}" if how else "")
+            three = self.triples.get((section, _layer(other), leaf), [])
+            if len(three) == 1 and self.axes.readings(three[0], self.stored[name].shape):
+                return [Piece((name,), three[0], self.stored[name], told)]
+            stacks = [keys for (where, layer, end), keys in self.triples.items() if (where, end) == (section, leaf)]
+            if not _layer(other) and stacks and self.stored[name].shape[:1] == (len(stacks),):
+                told = f"layer stack {self.stored[name].shape} in one tensor, {told}"
+                whole = self.stored[name]._replace(load=cache(self.stored[name].load))
+                return [Piece((name,), keys[0], _slice(whole, 0, i), told) for i, keys in enumerate(stacks)]
+        return None
+
+    def joined(self, name: str) -> list[Piece] | None:
+        """Query, key and value are three, and the case has them in one."""
+        if name in self.done:
+            return []
+        for section, other, how in self._cleaned(name):
+            three = self._three(name)
+            if three is None:
+                return None
+            keys = [key for (where, ours), key in self.known.items() if where == section
+                    and _layer(ours) == _layer(other) and _leaf(ours) == _leaf(other)
+                    and (ours in self.axes.joined or _slotless(ours) in self.axes.joined)]  # fmt: skip
+            if len(keys) == 1:
+                self.done |= {*three}
+                told = "query, key and value are three tensors" + (f", {how}" if how else "")
+                return [Piece(three, (keys[0],), _together([self.stored[one] for one in three]), told)]
+        return None
+
+    def _three(self, name: str) -> tuple[str, ...] | None:
+        """The three names, of which this is one, that differ as query, key and value do."""
+        parts = re.split(r"([./])", name)
+        for n, part in [*enumerate(parts)][-NEAR_END:]:
+            for q, k, v in (("query", "key", "value"), ("q", "k", "v"), ("Q", "K", "V")):
+                for one in (q, k, v):
+                    if one not in part:
+                        continue
+                    whole = [*parts[:n], part.replace(one, "\0", 1), *parts[n + 1 :]]
+                    three = tuple("".join(whole).replace("\0", each) for each in (q, k, v))
+                    if all(each in self.stored for each in three) and len({*three}) == 3:
+                        shapes = {self.stored[each].shape for each in three}
+                        return three if len(shapes) == 1 else None
+        return None
+
+    def _cleaned(self, name: str) -> list[tuple[str, str, str]]:
+        """(section, name, what was left out) of every way to spell it as the case does."""
+        section, rest = apart(name)
+        mapped = self.names.get(name) or self.names.get(rest)
+        if mapped:
+            own, rest = apart(mapped[0])
+            section = own or section
+        section = section or "forward"
+        plain = rest.replace("/", ".").removesuffix(":0")
+        numbered = re.sub(r"([A-Za-z])_(\d+)(?=\.|$)", r"\1.\2", plain)  # layer_0
+        return [found for spelled in dict.fromkeys((plain, numbered)) for found in self._without(section, spelled)]
+
+    def _without(self, section: str, plain: str) -> list[tuple[str, str, str]]:
+        """The same of one spelling, without wrappers and with what begins all of the case's names."""
+        parts = [part for part in plain.split(".") if part not in WRAPPERS]
+        out = [part for part in dict.fromkeys(plain.split(".")) if part in WRAPPERS]
+        parts = [*parts[:-1], LEAVES.get(parts[-1], parts[-1])] if parts else []
+        found = []
+        while parts:
+            lost = f"without {', '.join(f'{part}.' for part in out)}" if out else ""
+            found.append((section, ".".join(parts), lost))
+            for base in self.bases:
+                added = f"with {base}. before it"
+                found.append((section, ".".join([base, *parts]), f"{lost}, {added}" if lost else added))
+            if parts[0] not in OUTER:
+                break
+            out, parts = [*out, parts[0]], parts[1:]
+        return found
+
+
+def _slotless(name: str) -> str:
+    return name.partition(".")[2] if name.partition(".")[0] in ("adam_m", "adam_v", "exp_avg", "exp_avg_sq") else name
+
+
+def _numberless(name: str) -> str:
+    return ".".join(part for part in name.split(".") if not part.isdigit())
+
+
+def _layer(name: str) -> str:
+    """The name up to its first number, "" where there is none."""
+    return (re.match(r".*?\.\d+(?=\.|$)", name) or [""])[0]
+
+
+def _leaf(name: str) -> str:
+    """ "weight", "bias", or "" of an output."""
+    return next((leaf for leaf in ("weight", "bias") if re.search(rf"[._]{leaf}$", name)), "")
+
+
+def _slice(stored: Stored, axis: int, i: int) -> Stored:
+    shape = (*stored.shape[:axis], *stored.shape[axis + 1 :])
+    return Stored(shape, stored.dtype, lambda: np.take(stored.load(), i, axis))
+
+
+def _together(three: list[Stored]) -> Stored:
+    return Stored((3, *three[0].shape), three[0].dtype, lambda: np.stack([one.load() for one in three]))

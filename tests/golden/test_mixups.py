@@ -1,0 +1,199 @@
+"""Dumps in which a tensor is right, but another one: it is named as what it is."""
+
+import re
+from functools import cache
+
+import numpy as np
+import pytest
+
+from minibert.checkpoint import safetensors
+from minibert.golden import case as cases
+from minibert.golden import checking, compare, mixups, report
+from minibert.golden.subject import observe
+
+BERT, GPT2 = "bert/published", "gpt2/published"
+LAYER = "forward/bert.encoder.layer.{}.{}"
+SLOPE = "gradients/bert.encoder.layer.{}.{}"
+
+
+@cache
+def golden(name):
+    return cases.read(name)
+
+
+@cache
+def computed(name):
+    return observe(golden(name).subject(), (1, 2))
+
+
+def renamed(**names):
+    """Each key holds what the other one is."""
+    return lambda tensors: {key: tensors[other] for key, other in names["of"].items()}
+
+
+def swapped(one, other):
+    return lambda tensors: {one: tensors[other], other: tensors[one]}
+
+
+def shifted(tensors):
+    """hidden_states that begin one too early: each layer is the one before it."""
+    return {LAYER.format(0, "output"): tensors["forward/bert.embeddings"],
+            LAYER.format(1, "output"): tensors[LAYER.format(0, "output")]}  # fmt: skip
+
+
+def residual(layer):
+    """What goes into the last norm of a layer."""
+    def made(tensors):
+        return tensors[LAYER.format(layer, "output.dense")] + tensors[LAYER.format(layer, "attention.output")]
+    return made
+
+
+def one(key, make):
+    return lambda tensors: {key: make(tensors)}
+
+
+def of(key, other):
+    return one(key, lambda tensors: tensors[other])
+
+
+# name: (case, what of the dump is otherwise, {key: (what it is, how)})
+MIXUPS = {
+    "pre-norm form of a layer": (BERT, one(LAYER.format(1, "output"), residual(1)),
+                                 {LAYER.format(1, "output"): (LAYER.format(1, "output"), "before its norm")}),
+    "embeddings before their norm": (
+        BERT, one("forward/bert.embeddings", lambda t: t["forward/bert.embeddings.word_embeddings"]
+                  + t["forward/bert.embeddings.token_type_embeddings"]
+                  + t["forward/bert.embeddings.position_embeddings"]),
+        {"forward/bert.embeddings": (None, "before its norm")}),
+    "last layer before the final norm": (GPT2, of("forward/transformer.ln_f", "forward/transformer.h.1"),
+                                         {"forward/transformer.ln_f": ("forward/transformer.h.1", "")}),
+    "last layer behind the final norm": (GPT2, of("forward/transformer.h.1", "forward/transformer.ln_f"),
+                                         {"forward/transformer.h.1": ("forward/transformer.ln_f", "")}),
+    "another layer": (BERT, of(LAYER.format(1, "attention.output"), LAYER.format(0, "attention.output")),
+                      {LAYER.format(1, "attention.output"): (LAYER.format(0, "attention.output"), "of another layer")}),
+    "layers swapped": (BERT, swapped(LAYER.format(0, "output"), LAYER.format(1, "output")),
+                       {LAYER.format(0, "output"): (LAYER.format(1, "output"), "of another layer"),
+                        LAYER.format(1, "output"): (LAYER.format(0, "output"), "of another layer")}),
+    "hidden states off by one": (BERT, shifted, {
+        LAYER.format(0, "output"): (None, ""), LAYER.format(1, "output"): (LAYER.format(0, "output"), None)}),
+    "query and key swapped": (
+        BERT, swapped(LAYER.format(0, "attention.self.query"), LAYER.format(0, "attention.self.key")),
+        {LAYER.format(0, "attention.self.query"): (LAYER.format(0, "attention.self.key"), ""),
+         LAYER.format(0, "attention.self.key"): (LAYER.format(0, "attention.self.query"), "")}),
+    "key and value weights swapped": (
+        BERT, swapped(SLOPE.format(0, "attention.self.value.weight"), SLOPE.format(0, "attention.self.query.weight")),
+        {SLOPE.format(0, "attention.self.value.weight"): (SLOPE.format(0, "attention.self.query.weight"), ""),
+         SLOPE.format(0, "attention.self.query.weight"): (SLOPE.format(0, "attention.self.value.weight"), "")}),
+    "a gradient transposed": (
+        BERT, one(SLOPE.format(1, "attention.output.dense.weight"),
+                  lambda t: t[SLOPE.format(1, "attention.output.dense.weight")].T),
+        {SLOPE.format(1, "attention.output.dense.weight"): ("itself", None)}),
+    "a gradient transposed, not square": (
+        BERT, one(SLOPE.format(1, "output.dense.weight"), lambda t: t[SLOPE.format(1, "output.dense.weight")].T),
+        {SLOPE.format(1, "output.dense.weight"): ("itself", "transposed")}),
+    "scores with keys before queries": (
+        BERT, one(LAYER.format(0, "attention.self.scores"),
+                  lambda t: t[LAYER.format(0, "attention.self.scores")].swapaxes(-1, -2)),
+        {LAYER.format(0, "attention.self.scores"): ("itself", "its last two axes swapped")}),
+    "scores for probabilities": (
+        BERT, of(LAYER.format(0, "attention.self.probs"), LAYER.format(0, "attention.self.scores")),
+        {LAYER.format(0, "attention.self.probs"): (LAYER.format(0, "attention.self.scores"), "")}),
+    "heads merged as they lie": (
+        BERT, one(LAYER.format(0, "attention.self.context"), lambda t: (a := t[LAYER.format(
+            0, "attention.self.context")]).reshape(3, 9, 3, 4).swapaxes(1, 2).reshape(a.shape)),
+        {LAYER.format(0, "attention.self.context"): (
+            "itself", "its numbers in the order (batch, heads, tokens, head size)")}),
+    "before the activation": (BERT, of(LAYER.format(1, "intermediate"), LAYER.format(1, "intermediate.dense")),
+                              {LAYER.format(1, "intermediate"): (LAYER.format(1, "intermediate.dense"), "")}),
+    "a pooler before tanh": (BERT, of("forward/bert.pooler", "forward/bert.pooler.dense"),
+                             {"forward/bert.pooler": ("forward/bert.pooler.dense", "")}),
+    "a gradient for an output": (BERT, of(LAYER.format(0, "output"), SLOPE.format(0, "output")),
+                                 {LAYER.format(0, "output"): (SLOPE.format(0, "output"), "the gradient of it")}),
+    "the first bias for the second": (
+        BERT, of(SLOPE.format(1, "output.LayerNorm.bias"), SLOPE.format(1, "output.LayerNorm.weight")),
+        {SLOPE.format(1, "output.LayerNorm.bias"): (SLOPE.format(1, "output.LayerNorm.weight"), "")}),
+    "gradients of the wrong layer": (
+        BERT, of(SLOPE.format(1, "intermediate.dense.weight"), SLOPE.format(0, "intermediate.dense.weight")),
+        {SLOPE.format(1, "intermediate.dense.weight"): (SLOPE.format(0, "intermediate.dense.weight"), "")}),
+    "parameters as before the update": (
+        BERT, one("steps/1/bert.pooler.dense.weight",
+                  lambda t: golden(BERT).tensor("weights/bert.pooler.dense.weight")),
+        {"steps/1/bert.pooler.dense.weight": (
+            "weights/bert.pooler.dense.weight", "as it was before the first step")}),
+    "parameters of another step": (
+        BERT, of("steps/1/bert.pooler.dense.weight", "steps/2/bert.pooler.dense.weight"),
+        {"steps/1/bert.pooler.dense.weight": ("steps/2/bert.pooler.dense.weight", "of another step")}),
+    "moments swapped": (
+        BERT, swapped("steps/1/adam_m.bert.pooler.dense.weight", "steps/1/adam_v.bert.pooler.dense.weight"),
+        {"steps/1/adam_m.bert.pooler.dense.weight": ("steps/1/adam_v.bert.pooler.dense.weight", ""),
+         "steps/1/adam_v.bert.pooler.dense.weight": ("steps/1/adam_m.bert.pooler.dense.weight", "")}),
+    "one loss for all": (BERT, of("forward/loss", "forward/loss.masked_lm"),
+                         {"forward/loss": ("forward/loss.masked_lm", "")}),
+    "GPT-2, before the residual": (GPT2, of("forward/transformer.h.0", "forward/transformer.h.0.mlp"),
+                                   {"forward/transformer.h.0": ("forward/transformer.h.0.mlp", "")}),
+    "GPT-2, another layer": (GPT2, of("forward/transformer.h.1.attn.c_attn", "forward/transformer.h.0.attn.c_attn"),
+                             {"forward/transformer.h.1.attn.c_attn": (
+                                 "forward/transformer.h.0.attn.c_attn", "of another layer")}),
+}  # fmt: skip
+
+
+def found(name, tensors, dtype="float32"):
+    """Of tensors that came in any shape."""
+    entries = golden(name).entries
+    given = {key: np.asarray(array) for key, array in tensors.items() if key in entries}
+    odd = {key: array.shape for key, array in given.items() if array.shape != entries[key].shape}
+    whole = {key: array for key, array in given.items() if key not in odd}
+    rows = compare.compare(golden(name), whole, dtype, misshapen=odd)
+    return mixups.found(golden(name), rows, given, dtype, golden(name).subject())
+
+
+@pytest.mark.parametrize("mixup", MIXUPS)
+def test_it_is_named_as_what_it_is(mixup):
+    """Each of the tensors that differ, and nothing else."""
+    name, change, wanted = MIXUPS[mixup]
+    given = {**computed(name), **change(computed(name))}
+    got = found(name, given)
+    assert {one.key for one in got} == set(wanted)
+    for one in got:
+        equals, how = wanted[one.key]
+        assert equals in (None, one.equals)
+        assert how in (None, one.how)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_right_or_wrong_by_itself_is_no_other_tensor(dtype):
+    """Numbers off by a factor, moved, constant, noise; in bfloat16, whose floors are wide, too."""
+    rng = np.random.default_rng(0)
+    changes = (lambda a: 2 * a, lambda a: a + 1, np.zeros_like, lambda a: rng.standard_normal(a.shape))
+    for change in changes:
+        assert not found(BERT, {key: change(array) for key, array in computed(BERT).items()}, dtype)
+
+
+def checked(name, tensors, folder, **options):
+    safetensors.write(folder / "c.safetensors", {key: np.asarray(a, np.float32) for key, a in tensors.items()})
+    return checking.report_of(name, folder / "c.safetensors", **options)
+
+
+def test_the_report_says_it_and_looks_for_no_mistake(tmp_path):
+    """Everything computed later is right, so nothing is computed wrongly."""
+    name, change, wanted = MIXUPS["query and key swapped"]
+    held = {key: array for key, array in {**computed(name), **change(computed(name))}.items()
+            if key.startswith("forward/")}  # fmt: skip
+    got = checked(name, held, tmp_path)
+    text = "\n".join(report.table(got))
+    assert (got.code, got.diagnosis) == (1, None)
+    key, other = wanted
+    assert f"the wrong tensor:\n  {key} is {other}\n  {other} is {key}" in text
+    assert {fact["key"] for fact in report.fields(got)["wrong_tensors"]} == set(wanted)
+    assert "the wrong tensor" in report.page(got)
+
+
+def test_names_that_match_nothing_are_no_right_end(tmp_path):
+    """Gradients are right; of the outputs none has a known name, so nothing is known of them."""
+    held = {re.sub("^forward/", "forward/mine_", key): array for key, array in computed(BERT).items()
+            if key.startswith(("forward/", "gradients/")) and key in golden(BERT).entries}  # fmt: skip
+    got = checked(BERT, held, tmp_path)
+    assert got.code == 1
+    assert report.headline(got).startswith("not judged: none of the 38 outputs has a name of the case's")
+    got = checked(BERT, {key: array for key, array in held.items() if key.startswith("gradients/")}, tmp_path)
+    assert got.code == 0

@@ -1,0 +1,123 @@
+"""Rows that nobody owes: what stands at padding is judged apart, where nobody reads it, and hides nothing else."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from minibert.checkpoint import safetensors
+from minibert.golden import case as cases
+from minibert.golden import checking, compare, levels, padding, report
+from minibert.golden.subject import observe
+
+BERT = "bert/published"
+
+
+@cache
+def golden(name):
+    return cases.read(name)
+
+
+@cache
+def computed(name, unscaled=False):
+    """Forward and backward; unscaled: without the scale of scores in layer 1."""
+    calls = iter(range(1000))
+
+    def around(f, args, constants):
+        if unscaled and f.__name__ == "attention" and next(calls) == 1:
+            constants = {**constants, "scale": 1.0}
+        return f(*args, **constants)
+
+    found = observe(replace(golden(name).subject(), around=(lambda: around,)), ())
+    return {key: array for key, array in found.items() if key in golden(name).entries}
+
+
+def changed(name, change, unscaled=False):
+    """The outputs with what nobody reads replaced."""
+    masks = padding.unread(golden(name))
+    return {key: np.where(masks[key], change(array), array) if key in masks else array
+            for key, array in computed(name, unscaled).items()}  # fmt: skip
+
+
+def checked(name, tensors, folder, **options):
+    safetensors.write(folder / "c.safetensors", {key: np.asarray(a, np.float32) for key, a in tensors.items()})
+    return checking.report_of(name, folder / "c.safetensors", **options)
+
+
+LEFT = {"zeros": np.zeros_like, "not a number": lambda a: np.full_like(a, np.nan), "something": lambda a: a + 1}
+
+
+@pytest.mark.parametrize("change", LEFT)
+@pytest.mark.parametrize("name", [BERT, "gpt2/published", "roberta/padding", "albert/published"])
+def test_what_differs_only_on_padding_is_acceptable(name, change, tmp_path):
+    """Losses and gradients are right, the level is reached, and it is said."""
+    got = checked(name, changed(name, LEFT[change]), tmp_path)
+    assert (got.code, got.first, got.diagnosis) == (0, None, None)
+    assert {row.key for row in got.rows if row.status == "padding"} == set(padding.unread(golden(name)))
+    assert levels.reached(got.levels).number == 5
+    assert report.headline(got).startswith("acceptable: ")
+    assert "differs only on padding, which nobody reads" in "\n".join(report.table(got))
+    assert set(report.fields(got)["only_padding"]) == set(padding.unread(golden(name)))
+
+
+def test_what_is_read_is_owed():
+    """The first position, by poolers; a row without any token; targets; and a gradient is owed everywhere."""
+    case = golden("bert/masked-row")
+    masks = padding.unread(case)
+    present = case.tensor("inputs/input_mask") != 0
+    alone = ~present.any(1)
+    assert alone.any()
+    key = "forward/bert.encoder.layer.1.output"
+    rows = masks[key].any(-1)
+    assert not (rows & present).any()
+    assert not rows[alone].any()
+    assert not any(key.startswith(("gradients/", "steps/", "inputs/")) for key in masks)
+    for name in (BERT, "roberta/padding"):  # exactly where the gradient is 0
+        for key, mask in padding.unread(golden(name)).items():
+            gradient = golden(name).entries.get(key.replace("forward/", "gradients/"))
+            if gradient is not None and gradient.role == "activation_gradient" and mask.ndim == 3:
+                assert not golden(name).tensor(gradient.key)[mask].any()
+
+
+def test_a_gradient_at_padding_is_a_difference(tmp_path):
+    """It is 0 where nobody reads; one that is not says that somebody does."""
+    key = "forward/bert.encoder.layer.0.output"
+    slope = key.replace("forward/", "gradients/")
+    held = computed(BERT)
+    wrong = np.where(padding.unread(golden(BERT))[key], 0.5, held[slope])
+    got = checked(BERT, {**held, slope: wrong}, tmp_path, seconds=0)
+    assert (got.code, got.first.key) == (1, slope)
+
+
+@pytest.mark.parametrize("change", LEFT)
+def test_a_mistake_elsewhere_is_seen_through_padding(change, tmp_path):
+    """The first divergence is that of the mistake, and what was never computed does not stand before its name."""
+    limit = None if change == "something" else 0
+    got = checked(BERT, changed(BERT, LEFT[change], unscaled=True), tmp_path, seconds=limit)
+    assert got.code == 1
+    assert got.first.key == "forward/bert.encoder.layer.1.attention.self.scores"
+    assert got.first.status == "wrong"
+    if change == "something":
+        assert got.diagnosis.kind == "mistake", got.diagnosis.lines
+    bad = {row.key for row in got.rows if row.status in compare.BAD}
+    assert "forward/bert.encoder.layer.1.output" in bad
+    assert "forward/bert.encoder.layer.0.output" not in bad
+
+
+def test_what_is_wrong_on_padding_and_elsewhere_is_wrong():
+    """Nothing of it is taken for padding."""
+    key = "forward/bert.encoder.layer.0.output"
+    rows = compare.compare(golden(BERT), {key: computed(BERT)[key] + 1}, "float32")
+    assert next(row for row in rows if row.key == key).status == "wrong"
+
+
+def test_a_mistake_is_named_from_rows_without_padding(tmp_path):
+    """What was not given is no evidence; what was is."""
+    present = golden(BERT).tensor("inputs/input_mask") != 0
+    held = {key: array[present] if array.shape[:2] == present.shape and array.ndim == 3 else array
+            for key, array in computed(BERT, unscaled=True).items()
+            if key.startswith("forward/") and not key.endswith(("scores", "probs"))}  # fmt: skip
+    got = checked(BERT, held, tmp_path)
+    assert got.first.key == "forward/bert.encoder.layer.1.attention.self.context"
+    assert got.diagnosis.kind in ("mistake", "tie"), got.diagnosis.lines

@@ -1,0 +1,113 @@
+"""The precision that a candidate's numbers fit: found, said, and judged in; what only a part of them fits is not."""
+
+import numpy as np
+import pytest
+
+from minibert import cli
+from minibert.checkpoint import safetensors, strictjson
+from minibert.golden import case as cases
+from minibert.golden import checking, noise, precision, report
+
+ROUNDINGS = {name: rounding for name, (rounding, _) in noise.PRECISIONS.items()}
+
+
+def random(count, seed=0):
+    return np.random.default_rng(seed).normal(size=count)
+
+
+def rounded(array, name):
+    return np.asarray(ROUNDINGS[name](array.astype(np.float32)), np.float64)
+
+
+# ---- Told by the numbers ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("stored", ["float64", "float32"])
+@pytest.mark.parametrize("computed", ["float32", "float16", "bfloat16"])
+def test_what_was_widened_is_told(computed, stored):
+    tensors = {str(seed): rounded(random(30, seed), computed).astype(stored) for seed in range(5)}
+    assert precision.fits(tensors, stored) == computed
+
+
+@pytest.mark.parametrize("stored", precision.PRECISIONS)
+def test_what_was_not_is_what_it_is_stored_in(stored):
+    tensors = {"a": random(30) if stored == "float64" else rounded(random(30), stored)}
+    assert precision.fits(tensors, stored) == stored
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros(100), np.ones(100), np.arange(100.0), np.repeat([0.0, 0.5, 0.25], 50), np.full(9, np.nan), np.zeros(0)],
+)
+def test_what_any_precision_holds_has_no_say(array):
+    assert precision.held(array, "float64") is None
+    assert precision.fits({"a": array}, "float64") == "float64"
+    assert precision.fits({"a": array, "b": array, "c": rounded(random(9), "float16")}, "float64") == "float16"
+
+
+def test_one_loss_tells_float32_and_no_more():
+    """29 bits of one number are 0 by chance once in 5e8, the 16 of a float32 that are 0 in bfloat16 once in 65536."""
+    assert precision.held(np.array(np.float32(3.1415927)), "float64") == "float32"
+    assert precision.held(rounded(np.array([3.1415927]), "bfloat16"), "float32") is None
+    assert precision.held(rounded(random(20), "bfloat16"), "float32") == "bfloat16"
+
+
+def test_what_is_not_finite_and_what_is_tiny_says_nothing_else():
+    array = np.append(rounded(random(30), "float16"), [np.nan, np.inf, 2.0**-24])  # float16's smallest number
+    assert precision.held(array, "float32") == "float16"
+    assert precision.held(np.append(array, 1e-30), "float64") == "float64"
+    beyond = np.append(array, np.float32([3e-30, 7e-31, 1e-9]))
+    assert precision.held(beyond, "float64") == "float32"
+
+
+def test_half_of_the_tensors_decide():
+    """Products in bfloat16 and norms in float32 are a bfloat16 run; one norm in float16 is none."""
+    narrow, wide = ([rounded(random(30, seed), name) for seed in range(4)] for name in ("bfloat16", "float32"))
+    assert precision.fits(dict(enumerate([*narrow, *wide])), "float32") == "bfloat16"
+    assert precision.fits(dict(enumerate([*narrow[:1], *wide])), "float32") == "float32"
+    assert precision.fits(dict(enumerate([*narrow[:1], *wide])), "float64") == "float32"
+
+
+# ---- A whole check ---------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def port():
+    return safetensors.read(cases.folder().parent / "candidates" / "right-torch-port.safetensors")
+
+
+def wide(port, tmp_path, edit=lambda a: a):
+    """A file of the port's tensors in float64."""
+    file = tmp_path / "wide.npz"
+    held = {k.replace("/", "%2F"): edit(a).astype(np.float64) if a.dtype.kind == "f" else a for k, a in port.items()}
+    np.savez(file, **held)
+    return file
+
+
+def test_float32_stored_as_float64_is_judged_as_float32(port, tmp_path, capsys):
+    file, told = wide(port, tmp_path), tmp_path / "report.json"
+    assert cli.main(["check", "bert/published", str(file), "--json", str(told)]) == 0
+    assert "your float64 tensors are float32 values: judged as those\n" in capsys.readouterr().out
+    fields = strictjson.loads(told.read_bytes(), "")
+    assert (fields["dtype"], fields["precision"]) == ("float32", {"judged": "float32", "fits": None})
+
+
+def test_who_says_otherwise_is_believed(port, tmp_path):
+    found = checking.report_of("bert/published", wide(port, tmp_path), dtype="float64", seconds=0)
+    assert found.code == 1
+    assert "your float64 tensors are float32 values: --dtype float32 judges them so" in report.remarks(found)
+    assert report.fields(found)["precision"] == {"judged": "float64", "fits": "float32"}
+
+
+def test_bfloat16_stored_as_float32_is_judged_as_bfloat16(port, tmp_path):
+    """Those of one that computes in bfloat16 and keeps its parameters in float32."""
+    case = cases.read("bert/published")
+    kept = {k: a for k, a in port.items() if not k.startswith("steps/")}
+    file = tmp_path / "narrow.safetensors"
+    safetensors.write(file, {k: rounded(a, "bfloat16").astype(np.float32) if case.entries[k].role != "input" else a
+                             for k, a in kept.items() if k in case.entries})  # fmt: skip
+    found = checking.report_of("bert/published", file)
+    assert (found.code, found.dtype, found.claim["dtype"]) == (0, "bfloat16", "bfloat16")
+    assert "your float32 tensors are bfloat16 values: judged as those" in report.remarks(found)
+
+
+def test_a_right_port_has_no_remark(port):
+    found = checking.report_of("bert/published", cases.folder().parent / "candidates" / "right-torch-port.safetensors")
+    assert (found.fits, found.dtype) == ("float32", "float32")
+    assert not any("values" in line for line in report.remarks(found))
