@@ -47,7 +47,7 @@ def test_on_a_terminal_a_page_is_as_wide_as_it(name, capsys, monkeypatch):
     assert len(kept) > 3
     assert [line for line in shown.splitlines() if line.startswith(("    ", "|", "#"))] == kept
     wide = [line for line in shown.splitlines() if len(line) > 79]
-    assert all(line in whole.splitlines() and re.match(r"[|#]| {3}", line) for line in wide), wide
+    assert all(line in whole.splitlines() and re.match(r"[|#>.]| {3}", line) for line in wide), wide
 
 
 def test_the_readme_names_pages_that_are_printed(capsys):
