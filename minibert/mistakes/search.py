@@ -28,7 +28,7 @@ from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, Combined, Trial
 from minibert.mistakes.words import Diagnosis, Found
 
 MOST = 16  # of those that explain the same, so many are told apart
-MOST_PAIRS = 2500  # that are tried where no single mistake explains a block
+MOST_PAIRS = 1000  # that are tried where no single mistake explains a block
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
 
@@ -111,6 +111,7 @@ class _Search(Trials):
         super().__init__(case, subject, candidate, dtype, rows, seconds)
         self.first = first
         self.parts: list[Part] = []
+        self.pairs = MOST_PAIRS
         self.right, forced = self.free((), self.evidence), self.trial((), self.evidence)
         beyond = (forced.residuals > SUSPECT) & (self.right.residuals <= EXPLAINED)
         if beyond.any() or not _wrong(forced).any():
@@ -194,7 +195,7 @@ class _Search(Trials):
         for key in np.flatnonzero(cover.left):
             if cover.left[key]:
                 later = cover.left & (np.arange(len(cover.left)) >= key)
-                chosen = [t.found[-1] for t in trials if t.found[-1].mutant.free and cover.moved(t)[key]]
+                chosen = [t.found[-1] for t in trials if t.found[-1].mutant.free and cover.first_changed(t) == key]
                 found = self.solved(chosen, base, cover.evidence, np.where(later, cover.right.residuals, 0))
                 solved += self.run(((*base, one) for one in found), cover.evidence, len(found))
                 cover.parts([*trials, *solved])
@@ -202,12 +203,12 @@ class _Search(Trials):
 
     def _pairs(self, cover: "_Cover", trials: list[Trial]) -> list[Part]:
         """Two mistakes in one block, for each block that no single one explains."""
-        parts, cut, most = [], len(self.found), MOST_PAIRS
+        parts, cut = [], len(self.found)
         for key in np.flatnonzero(cover.left):
             if cover.left[key] and not self.left:
-                pairs = _paired([trial.found[cut:] for trial in cover.acting(trials, key)], most)
+                pairs = _paired([trial.found[cut:] for trial in cover.acting(trials, key)], self.pairs)
                 parts += cover.parts(self.run(((*self.found, *p) for p in pairs), cover.evidence, len(pairs)), key)
-                most -= len(pairs)
+                self.pairs -= len(pairs)
         return parts
 
     def _places(self) -> Callable[[str], int]:
@@ -377,15 +378,19 @@ class _Cover:
         before = self.right.residuals
         return np.abs(trial.residuals - before) > 1e-6 * (1 + before)
 
+    def first_changed(self, trial: Trial) -> int:
+        """The number of the first wrong tensor that it changes, if any."""
+        return int(np.argmax(self.moved(trial) & self.wrong))
+
     def _score(self, trial: Trial) -> tuple[int, int]:
         """(minus how many of what is left it explains, how many it changes and does not explain), to be small."""
         explained = self.explained(trial)
         return -np.count_nonzero(explained & self.left), np.count_nonzero(self.moved(trial) & self.wrong & ~explained)
 
     def _accepted(self, trial: Trial) -> bool:
-        """Whether it explains something, and makes nothing wrong that is right."""
+        """Whether it explains the first wrong tensor that it changes, and makes nothing wrong that is right."""
         explained = self.explained(trial)
-        if not explained.any():
+        if not explained[self.first_changed(trial)]:
             return False
         most = self.right.residuals[explained].max() / BETTER
         return not self._spoils(trial, max(EXPLAINED, min(SUSPECT, most)))
