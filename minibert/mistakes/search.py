@@ -111,7 +111,8 @@ class _Search(Trials):
         super().__init__(case, subject, candidate, dtype, rows, seconds)
         self.first = first
         self.parts: list[Part] = []
-        self.pairs = MOST_PAIRS
+        self.pairs = MOST_PAIRS  # that may still be tried
+        self.through: Trial | None = None  # a run of what was found through the optimizer's steps
         self.right, forced = self.free((), self.evidence), self.trial((), self.evidence)
         beyond = (forced.residuals > SUSPECT) & (self.right.residuals <= EXPLAINED)
         if beyond.any() or not _wrong(forced).any():
@@ -144,16 +145,16 @@ class _Search(Trials):
 
     def _left(self, evidence: Evidence) -> str | None:
         """The first tensor that is wrong beside what was found, or None. What is only suspect is no further mistake."""
-        trial = self._beside(evidence)
+        trial = self._beside(evidence, self.found)
         if trial is None:
             return self.first.key
         wrong = np.flatnonzero(trial.residuals > SUSPECT if self.parts else _wrong(trial))
         return evidence.keys[wrong[0]] if wrong.size else None
 
-    def _beside(self, evidence: Evidence) -> Trial | None:
+    def _beside(self, evidence: Evidence, found: Combined) -> Trial | None:
         """What was found, run together, and judged by its own rounding where that is larger."""
-        trial = self.trial(self.found, evidence)
-        if trial is None or not self.found or trial.ratio <= EXPLAINED:
+        trial = self.trial(found, evidence)
+        if trial is None or not found or trial.ratio <= EXPLAINED:
             return trial
         return self.by_own_noise(trial, evidence) or trial
 
@@ -170,7 +171,7 @@ class _Search(Trials):
     # ---- One section
     def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
-        base, right = self.found, self._beside(evidence)
+        base, right = self.found, self._beside(evidence, self.found)
         if right is None or not _wrong(right).any():
             return False
         cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
@@ -260,13 +261,14 @@ class _Search(Trials):
         """Adds what explains the optimizer's steps, of which nothing before is to blame; the first key that is left."""
         steps = Steps(self, self.found, self.first.key)
         if steps.agree():
+            self.through = steps.whole
             return None if self.parts else self.first.key
         good = steps.mistakes()
-        if good:
-            everything = np.ones(len(self.steps.keys), bool)
-            self.parts.append(_grouped(self, good, self.steps, len(self.found), everything))
-            return None
-        return steps.first_wrong()
+        if not good:
+            return steps.first_wrong()
+        everything, self.through = np.ones(len(self.steps.keys), bool), good[0]
+        self.parts.append(_grouped(self, good, self.steps, len(self.found), everything))
+        return None
 
     # ---- Saying it
     def _said(self, left: str | None) -> Diagnosis:
@@ -288,9 +290,8 @@ class _Search(Trials):
 
     def _ratio(self) -> float:
         """What is left of the tensors that are explained, over the noise floor."""
-        trials = [self._beside(self.evidence)]
-        if self.steps.keys:
-            trials.append(Steps(self, self.found, self.first.key).whole())
+        before = tuple(one for one in self.found if one.mutant.section != STEPS)
+        trials = (self._beside(self.evidence, before), self.through)
         return max(worst(t.residuals[~(t.residuals > SUSPECT)]) for t in trials if t is not None)
 
     def _others(self, told: list[Part]) -> list[str]:
