@@ -255,8 +255,10 @@ def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     _require_free(directory)
     module = families.family(request["family"])
     chosen, fields = _preset(request.get("preset", "quick"), module)
-    place = request.get("vocabulary")
-    require(place is None or reading.present(place), f"cannot read {place}: there is no such file or directory")
+    for name in ("vocabulary", *options.files(module.Data)):  # before the text is read, which takes a while
+        place = request.get(name)
+        there = place in (None, "", "jieba") or reading.present(place)
+        require(there, f"cannot read {place}: there is no such file or directory")
     if "config" in request:
         given = strictjson.as_written(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
@@ -420,6 +422,7 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
         else:
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in part)
             special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+            special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
             learn = tokenizers.tokenizer(kind).train
             made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)

@@ -86,6 +86,6 @@ def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool)
     print(f"a step over {over}, {tree.leaves(model.params)[0].dtype}: what the backward finds")
     for place, arrays, amount in held:
         if amount > totals["activations"] / 1000:
-            print(f"  {place:<56}{arrays:>6}{amount / 2**20:>12,.2f} MiB")
+            print(f"  {place:<55}{arrays:>6}{amount / 2**20:>12,.2f} MiB")
     for name, amount in totals.items():
-        print(f"{name.replace('_', ' '):<58}{'':>6}{amount / 2**20:>12,.2f} MiB")
+        print(f"{name.replace('_', ' '):<57}{'':>6}{amount / 2**20:>12,.2f} MiB")

@@ -3,44 +3,42 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import regex
 
-from minibert import reading, streams, tokenizers
-from minibert.config import require, shown
-from minibert.corruption import replacement, segmentation, units
+from minibert import corpus, reading, streams, tokenizers
+from minibert.config import require
+from minibert.config import shown as in_words
+from minibert.corruption import replacement, segmentation, shown, units
+from minibert.corruption.denoising import NOISES
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.rules import RULES
+from minibert.corruption.spans import OBJECTIVES
 from minibert.errors import InputError, printable
 from minibert.options import ending
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORD = regex.compile(r"\p{Han}|[\p{L}\p{M}\p{N}]+|[^\s\p{C}]")
-BLANK = "___"
+T5 = ["</s>", *(f"<extra_id_{i}>" for i in reversed(range(100)))]  # its end of a text, its sentinels
 MOST_SAMPLES, MOST_TOKENS, MOST_SHOWN = 1000, 4096, 1 << 20  # corruptions of a text, tokens of one, tokens in all
 
 # fate: (SGR code, how it looks without colour); o: what stood there, n: what stands there now
 FATES = {
-    "masked": ("97;41", "[{o}→" + BLANK + "]"),
+    "masked": ("97;41", "[{o}→" + shown.BLANK + "]"),
     "random": ("30;43", "[{o}→{n}]"),
     "similar": ("30;42", "[{o}~{n}]"),
     "kept but predicted": ("97;44", "[{o}=]"),
 }
 
 
-class Text(NamedTuple):
-    """What a text's pieces mean: ids by `read`, pieces by `pieces`."""
-
-    read: Callable[[str], list[int]]
-    pieces: list[str]
-    vocabulary: Vocabulary
-
-
+NAMES = shown.Names([*RULES, *NOISES, *OBJECTIVES])
 _TOO_MUCH = f"more than the {MOST_SHOWN} tokens that are shown at once; give fewer texts or samples"
 
 
@@ -50,14 +48,16 @@ def parser(commands: Any) -> None:
     examples = ending(
         'corrupt span "what a rule does to a text, in colour"', "corrupt bert --tokenizer runs/bert --file texts.txt",
         'corrupt entity "New York is large" --words New_York --samples 3',
+        "corrupt permutation+infilling --file texts.txt", 'corrupt random-spans "what is read and written by T5"',
     )  # fmt: skip
     command = commands.add_parser("corrupt", help=about, description=f"{about.capitalize()}.", epilog=examples)
     command.set_defaults(run=_run)
-    command.add_argument("rule", metavar="RULE", choices=RULES, help=", ".join(RULES))
+    ours = f"{', '.join(RULES)}; BART's noises, several with + between them: {', '.join(NOISES)}; T5's objectives: "
+    command.add_argument("rule", metavar="RULE", choices=NAMES, help=f"{ours}{', '.join(OBJECTIVES)}")
     command.add_argument("text", nargs="*", metavar="TEXT", help="default: lines of standard input")
     command.add_argument("--file", metavar="FILE", help="UTF-8, one text a line")
     command.add_argument("--tokenizer", metavar="DIR", help="a published directory; default: the texts' own words")
-    command.add_argument("--rate", type=float, default=0.15, metavar="X", help="share to predict, default 0.15")
+    command.add_argument("--rate", type=float, metavar="X", help="share to predict, default 0.15, of noises 0.3")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn, default 0")
     words = 'a segmentation ("使用 语言 模型"); for the rule entity the entities, with _ for a blank'
     command.add_argument("--words", metavar="'W W …'", default="", help=words)
@@ -70,10 +70,10 @@ def parser(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    require(0 <= args.rate <= 1, f"--rate {args.rate:g}: a share from 0 to 1")
+    require(args.rate is None or 0 <= args.rate <= 1, f"--rate {args.rate or 0:g}: a share from 0 to 1")
     require(args.samples >= 1, f"--samples {args.samples}: at least 1")
-    require(args.samples <= MOST_SAMPLES, f"--samples {shown(args.samples)}: at most {MOST_SAMPLES}")
-    require(0 <= args.seed < 1 << 64, f"--seed {shown(args.seed)}: from 0 to {(1 << 64) - 1}")
+    require(args.samples <= MOST_SAMPLES, f"--samples {in_words(args.samples)}: at most {MOST_SAMPLES}")
+    require(0 <= args.seed < 1 << 64, f"--seed {in_words(args.seed)}: from 0 to {(1 << 64) - 1}")
     require(not args.similar or args.rule == "macbert", "--similar goes with the rule macbert")
     texts = [*args.text, *(segmentation.lines(args.file) if args.file else ())]
     if not args.text and not args.file:
@@ -89,7 +89,7 @@ def _run(args: argparse.Namespace) -> None:
 def corrupted(
     texts: list[str],
     rule: str,
-    rate: float = 0.15,
+    rate: float | None = None,
     seed: int = 0,
     words: str = "",
     similar: str = "",
@@ -98,7 +98,9 @@ def corrupted(
     coloured: bool = False,
 ) -> list[str]:
     """A legend, and for each text its samples, each with a line that counts; arguments as of the command."""
-    known = _similar(similar)
+    if rule not in RULES:
+        return _between(texts, rule, rate, seed, samples, tokenizer, coloured)
+    rate, known = 0.15 if rate is None else rate, _similar(similar)
     own = [*texts, *words.replace("_", " ").split(), *known, *(w for found in known.values() for w in found)]
     text = _own(own) if tokenizer is None else _loaded(tokenizer)
     require(len(texts) * samples <= MOST_SHOWN, f"{len(texts)} texts, {samples} times each: {_TOO_MUCH}")
@@ -137,6 +139,29 @@ def corrupted(
     return lines
 
 
+def _between(
+    texts: list[str], name: str, rate: float | None, seed: int, samples: int, tokenizer: str | None, coloured: bool
+) -> list[str]:
+    """What a noise, or an objective, makes of texts between an encoder and a decoder."""
+    spread = name in OBJECTIVES
+    text = _own(texts, T5 if spread else ()) if tokenizer is None else _loaded(tokenizer, spread)
+    require(len(texts) * samples <= MOST_SHOWN, f"{len(texts)} texts, {samples} times each: {_TOO_MUCH}")
+    total = 0
+    for line in texts:
+        tokens = len(text.read(line))
+        require(tokens > 0, f"{line[:40]!r} holds no token")
+        require(tokens <= MOST_TOKENS, f"{line[:40]!r} has {tokens} tokens; a text may have {MOST_TOKENS}: cut it")
+        total += tokens * samples
+    require(total <= MOST_SHOWN, f"{total} tokens: {_TOO_MUCH}")
+    rng = np.random.default_rng(seed)
+    cut = [corpus.sentences(line) for line in texts]
+    if spread:
+        return [line for one in cut for line in shown.written(one, name, rate, samples, rng, text)]
+    mark = partial(_mark, coloured=coloured, fates=shown.FATES)
+    lines = ["  ".join(mark(fate, fate, "other") for fate in shown.FATES)]
+    return [*lines, *(line for one in cut for line in shown.noised(one, name, rate, samples, rng, text, mark))]
+
+
 def _fates(
     before: list[int], after: list[int], chosen: np.ndarray, starts: np.ndarray, mask: int, alike: dict
 ) -> list[str | None]:
@@ -167,8 +192,10 @@ def _shown(
     return [" ".join(marked), f"  {len(fates) - fates.count(None)} of {len(before)} tokens: {counts}"]
 
 
-def _mark(fate: str, old: str, new: str, coloured: bool) -> str:
-    colour, plain = FATES[fate]
+def _mark(
+    fate: str, old: str, new: str, coloured: bool, fates: Mapping[str, tuple[str, str]] = MappingProxyType(FATES)
+) -> str:
+    colour, plain = fates[fate]
     if not coloured:
         return plain.format(o=old, n=new)
     return f"\x1b[{colour}m{old if new in (old, 'other') or fate == 'masked' else f'{old}→{new}'}\x1b[0m"
@@ -180,31 +207,33 @@ def _similar(given: str) -> dict[str, list[str]]:
     for part in given.split():
         word, equals, others = part.partition("=")
         if not (word and equals and all(others.split(","))):
-            raise InputError(f"--similar {shown(part)}: write WORD=WORD,WORD")
+            raise InputError(f"--similar {in_words(part)}: write WORD=WORD,WORD")
         known[word] = others.split(",")
     return known
 
 
-def _own(texts: list[str]) -> Text:
-    """A vocabulary of the texts' own words; Chinese characters stand alone, as in BERT."""
+def _own(texts: list[str], extra: Sequence[str] = ()) -> shown.Text:
+    """A vocabulary of the texts' own words; Chinese characters stand alone, as in BERT. extra: further specials."""
     words = sorted({word for text in texts for word in _WORD.findall(text)})
-    pieces = [*SPECIALS, *words]
+    pieces = [*SPECIALS, *words, *extra]
     index = {piece: i for i, piece in enumerate(pieces)}
-    vocabulary = Vocabulary(len(pieces), 2, 3, 4, 0, np.zeros(len(pieces), bool), tuple(range(len(SPECIALS))))
-    return Text(lambda text: [index[word] for word in _WORD.findall(text)], pieces, vocabulary)
+    special = (*range(len(SPECIALS)), *range(len(pieces) - len(extra), len(pieces)))
+    vocabulary = Vocabulary(len(pieces), 2, 3, 4, 0, np.zeros(len(pieces), bool), special, index.get("</s>"))
+    return shown.Text(lambda text: [index[word] for word in _WORD.findall(text)], pieces, vocabulary)
 
 
-def _loaded(folder: str) -> Text:
-    """The vocabulary of a published directory."""
+def _loaded(folder: str, spread: bool = False) -> shown.Text:
+    """The vocabulary of a published directory; spread: of a decoder that begins and ends texts without cls and mask."""
     require(Path(folder).is_dir(), f"--tokenizer {folder}: no such directory")
     made = tokenizers.load(Path(folder), "wordpiece")
     if made is None:
         raise InputError(f"--tokenizer {folder}: holds none of {', '.join(tokenizers.FILES)}")
-    roles = {role: getattr(made, f"{role}_id") for role in ("cls", "sep", "mask", "pad")}
-    for role, i in roles.items():
-        require(i is not None, f"--tokenizer {folder}: its vocabulary names no token for the role {role}")
-    vocabulary = Vocabulary(len(made), *roles.values(), made.continues, tuple(sorted(made.special_ids)))
-    return Text(made.ids, list(made.tokens), vocabulary)
+    roles = {role: getattr(made, f"{role}_id") for role in ("cls", "sep", "mask", "pad", "eos")}
+    for role in ("eos", "pad") if spread else ("cls", "sep", "mask", "pad"):
+        require(roles[role] is not None, f"--tokenizer {folder}: its vocabulary names no token for the role {role}")
+    ids = [roles[role] for role in ("cls", "sep", "mask", "pad")]
+    vocabulary = Vocabulary(len(made), *ids, made.continues, tuple(sorted(made.special_ids)), roles["eos"])
+    return shown.Text(made.ids, list(made.tokens), vocabulary)
 
 
 def _standard_input() -> list[str]:

@@ -185,7 +185,7 @@ def rows(documents: list, rng: Rng, vocabulary: Vocabulary, data: Spans, marked:
     InputError where the vocabulary ends in fewer special tokens than the rows will need.
     """
     length, _ = data.sizes
-    _require_sentinels(vocabulary, data, length)
+    require_sentinels(vocabulary, data, length)
     text = sequences.unbroken_text(documents, rng, vocabulary, length, data.duplicates)
     return {"text": text, "attention_mask": np.ones((len(text), data.seq_length), np.int32)}
 
@@ -216,10 +216,11 @@ def _padded(texts: list[Array], width: int, end: int, pad: int) -> Pair:
     return ids, there.astype(np.int32)
 
 
-def _require_sentinels(vocabulary: Vocabulary, data: Spans, length: int) -> None:
+def require_sentinels(vocabulary: Vocabulary, data: Spans, length: int) -> None:
+    """InputError where the vocabulary ends in fewer special tokens than a text of this length takes."""
     needed = {"random-spans": counts(length, data.rate, data.mean_span)[1], "replace-spans": 2}
     needed |= dict.fromkeys(("bert-style", "mass-style"), 1)
     most = needed.get(data.objective, 0)
-    require(vocabulary.sentinels >= most, f"{data.objective} in rows of {data.seq_length} takes {most} sentinels, but "
+    require(vocabulary.sentinels >= most, f"{data.objective} of {length} tokens takes {most} sentinels, but "
             f"the vocabulary ends in {vocabulary.sentinels} special tokens: take another, make rows shorter "
             "(seq_length), or spans longer or fewer (mean_span, rate)")  # fmt: skip

@@ -76,6 +76,10 @@ class Config(bert.Config):
             fits = getattr(self, name) <= limit
             require(fits, f"config field {name!r} is {getattr(self, name)}; allowed: 1 to {limit}")
 
+    def group(self, layer: int) -> int:
+        """The group of a layer: each is so many layers in a row, divided as ports do."""
+        return int(layer / (self.num_hidden_layers / self.num_hidden_groups))
+
 
 def _size(depth: int, width: int) -> dict[str, int]:
     heads = {"num_attention_heads": width // 64}
@@ -105,11 +109,10 @@ PROBE = {
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
 def uses(config: Config) -> list[dict[str, int]]:
     """(3) For each inner layer in the order of the computation: {part: the entry of p["encoder"] that it takes}."""
-    n, inner, shared = config.num_hidden_layers, config.inner_group_num, SHARING[config.sharing]
-    groups = [int(layer / (n / config.num_hidden_groups)) for layer in range(n)]  # divided as ports do
+    inner, shared = config.inner_group_num, SHARING[config.sharing]
     return [
-        {part: (group if part in shared else layer) * inner + i for part in PARTS}
-        for layer, group in enumerate(groups)
+        {part: (config.group(layer) if part in shared else layer) * inner + i for part in PARTS}
+        for layer in range(config.num_hidden_layers)
         for i in range(inner)
     ]
 

@@ -27,7 +27,8 @@ OUT_IN = ("opij", "ijop", "oijp")  # the last: (in, size) of each head
 IN_OUT = ("ijop", "opij", "oijp")
 TABLE = ("VD", "DV")
 VECTOR = ("HK",)
-QKV_ROWS = ("BTsHK", "BTHsK", "BTHKs", "sBTHK", "sBHTK", "BsHTK", "BHTsK", "TBsHK", "TBHsK", "sTBHK")
+QKV_ROWS = ("BTsHK", "BTHsK", "BTHKs", "sBTHK", "sBHTK", "BsHTK", "BHTsK", "TBsHK", "TBHsK", "sTBHK",
+            "BsHKT", "BHsKT")  # fmt: skip
 QKV_OUT_IN = ("sopij", "ospij", "opsij", "ijsop", "ijosp", "ijops", "sijop", "soijp")
 QKV_IN_OUT = ("ijsop", "ijosp", "ijops", "sopij", "ospij", "opsij", "sijop", "soijp")
 QKV_VECTOR = ("sHK", "HsK", "HKs")
@@ -61,12 +62,15 @@ class Reading(NamedTuple):
 
     @property
     def facts(self) -> set[str]:
-        """What it says of the whole dump, such as "I<O": of a kernel, that what comes in lies before what goes out."""
-        o, i = ("".join(letter for letter in self.order if letter in side) for side in ("op", "ij"))
-        if o and i:
-            kernel = {"O<I"} if self.order.index(o[-1]) < self.order.index(i[0]) else {"I<O"}
-        else:
-            kernel = set()
+        """What it says of the whole dump, such as "I<O": of a kernel, that what comes in lies before what goes out, or
+        "Y<Z": that it lies as in the case, "Z<Y" if not. Of one with a single row or column nothing can be said.
+        """
+        long = [letter for letter in self.order if self.sizes[letter] > 1]
+        sides = [[letter for letter in long if letter in side] for side in ("op", "ij")]
+        kernel = set()
+        if all(sides):
+            out_in, case_s = (one.index(sides[0][-1]) < one.index(sides[1][0]) for one in (self.order, self.base))
+            kernel = {"O<I" if out_in else "I<O", "Y<Z" if out_in == case_s else "Z<Y"}
         told = self.order.replace("o", "H").replace("p", "K").replace("i", "").replace("j", "")
         pairs = {(a, b) for n, a in enumerate(told) for b in told[n + 1 :]}
         return kernel | {f"{a}<{b}" for a, b in pairs if f"{a}{b}" not in ("HK", "VD", "DV")}

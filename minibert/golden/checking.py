@@ -13,7 +13,19 @@ import numpy as np
 from minibert.checkpoint import atomic
 from minibert.config import require
 from minibert.errors import printable, shortened
-from minibert.golden import blocks, candidate, layouts, levels, mixups, padding, precision, report, sources, tokens
+from minibert.golden import (
+    blocks,
+    candidate,
+    layouts,
+    levels,
+    mixups,
+    padding,
+    precision,
+    report,
+    sources,
+    supplied,
+    tokens,
+)
 from minibert.golden import case as cases
 from minibert.golden.compare import BAD, Row, compare, error, first_divergence
 from minibert.golden.subject import Subject, cast, observe
@@ -118,7 +130,8 @@ def report_of(
     stored = candidate.read(given)
     held = candidate.matched(stored, golden, None if names is None else candidate.read_names(names, golden), layout)
     other = {key for key, entry in golden.entries.items() if entry.role in ("weight", "input")}
-    fits = precision.fits({key: array for key, array in held.tensors.items() if key not in other}, held.dtype)
+    values = {key: array[held.partial.get(key, ...)] for key, array in held.tensors.items() if key not in other}
+    fits = precision.fits(values, held.dtype)
     dtype = dtype or fits
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
     with doing("comparing the tensors"), np.errstate(all="ignore"):  # a candidate's numbers may be of any size
@@ -130,30 +143,33 @@ def _compared(
     declared: Sequence[str],
 ) -> report.Report:  # fmt: skip
     """The report on tensors."""
-    alone = _alone(golden, held, weights)
+    subject = cast(golden.subject(weights), np.float64) if _whole(golden, weights) else None
+    alone = _alone(golden, held, subject)
     shapes = {key: array.shape for key, (_, array) in held.misshapen.items()}
     rows = compare(golden, held.tensors, dtype, held.partial, alone, shapes)
     first = first_divergence(rows)
-    judged, diagnosis, wrong = rows, None, _mixups(golden, held, rows, dtype, weights)
+    judged, diagnosis, wrong = rows, None, _mixups(golden, held, rows, dtype, subject)
     if any(row.status in BAD and row.status != "shape" for row in rows) and not mixups.harmless(rows, wrong):
         owed = _owed(golden, held, rows, weights)
         diagnosis = _diagnosis(owed, held, dtype, seconds, declared, {mixup.key for mixup in wrong})
         if diagnosis is not None and diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
     fine = first is None or (diagnosis is not None and diagnosis.kind == "variant" and not shapes)
+    with cases.replaying(golden):
+        cut_off = supplied.of(subject, held.tensors | held.unshared, first)
+    reached = levels.levels(golden, judged)
     found = report.Report(
-        golden, held, source, dtype, rows, first, levels.levels(golden, judged), diagnosis, int(not fine), wrong
+        golden, held, source, dtype, rows, first, reached, diagnosis, int(not fine), wrong, cut_off
     )
     return found._replace(code=1) if found.strange else found
 
 
 def _mixups(
-    golden: cases.Case, held: candidate.Candidate, rows: list[Row], dtype: str, weights: Path | None
+    golden: cases.Case, held: candidate.Candidate, rows: list[Row], dtype: str, subject: Subject | None
 ) -> list[mixups.Mixup]:
     """The wrong tensors among those that were given whole."""
     whole = {key: array for key, array in held.tensors.items() if key not in held.partial}
     given = whole | {key: array for key, (_, array) in held.misshapen.items()}
-    subject = cast(golden.subject(weights), np.float64) if _whole(golden, weights) else None
     with cases.replaying(golden):
         return mixups.found(golden, rows, given, dtype, subject)
 
@@ -215,12 +231,12 @@ def suggest_names(case: Path, given: Path, path: Path) -> int:
     return 0
 
 
-def _alone(golden: cases.Case, held: candidate.Candidate, weights: Path | None) -> dict[str, np.ndarray]:
+def _alone(golden: cases.Case, held: candidate.Candidate, subject: Subject | None) -> dict[str, np.ndarray]:
     """What each block should have given by itself; nothing where the case is no whole family or lacks weights."""
-    if not _whole(golden, weights):
+    if subject is None:
         return {}
     with cases.replaying(golden):
-        return blocks.expected(cast(golden.subject(weights), np.float64), held.tensors | held.unshared)
+        return blocks.expected(subject, held.tensors | held.unshared)
 
 
 def _whole(golden: cases.Case, weights: Path | None) -> bool:
@@ -238,7 +254,7 @@ def _diagnosis(
     """
     from minibert import mistakes
 
-    other = {*held.partial, *(key.replace("forward/", "gradients/") for key in held.unshared)}
+    other = {key.replace("forward/", "gradients/") for key in held.unshared}
     whole = {key: array for key, array in held.tensors.items() if key not in other}
     found = mistakes.diagnose(golden, whole, dtype, seconds, declared)
     rest = {key: array for key, array in whole.items() if key not in mixed}
@@ -249,10 +265,15 @@ def _diagnosis(
 
 
 def _owed(golden: cases.Case, held: candidate.Candidate, rows: list[Row], weights: Path | None) -> cases.Case:
-    """The case with its weights at hand, and without padding where the candidate's is its own or was never computed."""
+    """The case with its weights at hand, without positions that were not given, and without padding where the
+    candidate's is its own or was never computed.
+    """
     masks = padding.unread(golden)
     if not any(row.status == "padding" for row in rows):
         masks = padding.skipped(masks, held.tensors)
+    for key, given in held.partial.items():
+        shape = golden.entries[key].shape
+        masks[key] = np.broadcast_to(~given[..., None], shape) | masks.get(key, False)
     view = copy.copy(golden)
     view.unmoved, view.subject = {**golden.unmoved, **masks}, lambda: _subject(golden, weights)
     return view

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from minibert.golden import make as making
 from minibert.golden.case import Case
 from minibert.options import ending
 from minibert.pairs import PAIRS
-from minibert.progress import doing, over
+from minibert.progress import doing, filled, over
 
 KINDS = ("family", "block", "op")
 
@@ -135,7 +136,7 @@ def _texts(path: Any) -> list[str]:
 
 
 def _said(case: Case) -> None:
-    print(printable(f"{case.path}: {_row(case)}"), flush=True)
+    print(filled(printable(f"{case.path}: {_row(case)}"), sys.stdout), flush=True)
 
 
 def _row(case: Case) -> str:
@@ -164,10 +165,11 @@ def verify(names: list[str], weights: Any = None) -> int:
         (unseen if absent else failed if lines else fine).append(case.name)
         print(printable(f"{case.name:<28}{outcome}"))
         for line in lines[:5]:
-            print(printable(f"  {line}"))
+            print(filled(printable(f"  {line}"), sys.stdout))
     told = f"{len(fine)} of {len(fine + failed)} cases fine" if failed else f"{_cases(fine)} fine"
     told += f"; different: {', '.join(failed)}" if failed else ""
-    print(printable(told + (f"; {_cases(unseen)} not computed: say --weights DIR" if unseen else "")))
+    told += f"; {_cases(unseen)} not computed: say --weights DIR" if unseen else ""
+    print(filled(printable(told), sys.stdout))
     return 1 if failed else 0
 
 

@@ -111,7 +111,7 @@ def compare(
     tensors: by case key and in the case's shapes. partial: the rows (B, T) of a tensor that the candidate supplied; the
     others are not compared. expected_alone: see `blocks.expected`. misshapen: the shapes of what has a wrong one.
     """
-    unmoved, unread, rows = case.unmoved, padding.unread(case), []
+    unmoved, unread, alone, rows = case.unmoved, padding.unread(case), dict(expected_alone or {}), []
     for key, entry in case.entries.items():
         if key in (misshapen or {}):
             rows.append(Row(key, "shape", shape=(misshapen[key], entry.shape)))
@@ -126,14 +126,16 @@ def compare(
         row = _compared(key, got, due, entry.scale, floor(entry, dtype))
         if row.status in BAD and key in unread:
             owed = np.where(unread[key], truth, whole)[chosen]
-            row = _owed(row, _compared(key, owed, due, entry.scale, floor(entry, dtype)), whole[unread[key]])
+            apart = _owed(row, _compared(key, owed, due, entry.scale, floor(entry, dtype)), whole[unread[key]])
+            if apart is not row and key in alone:
+                alone[key] = np.where(unread[key], truth, alone[key])
+            got, row = (got, row) if apart is row else (owed, apart)
         if parameter(key) and partly(key, unmoved):
             row = row._replace(partly=True)
         elif row.status in ("suspect", "wrong") and parameter(key) in unmoved:
             row = row._replace(status="exempt")
-        alone = (expected_alone or {}).get(key)
-        if alone is not None and row.ratio is not None:
-            row = row._replace(alone=ratio_of(error(got, alone[chosen], entry.scale), row.floor))
+        if key in alone and row.ratio is not None:
+            row = row._replace(alone=ratio_of(error(got, alone[key][chosen], entry.scale), row.floor))
         rows.append(row)
     return rows
 

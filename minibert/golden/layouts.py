@@ -183,5 +183,4 @@ def _words(one: Laid, known: Axes) -> str:
 
 def _turned(reading: Reading) -> str:
     """ "transposed " of a kernel that lies the other way than in the case."""
-    base = reading._replace(order=reading.base).facts & {"O<I", "I<O"}
-    return "transposed, " if base and not base <= reading.facts else ""
+    return "transposed, " if "Z<Y" in reading.facts else ""

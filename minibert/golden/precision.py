@@ -10,7 +10,7 @@ float32's digits, but not its error. Fewer than half are no precision but a plac
 which the diagnosis then names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -57,3 +57,16 @@ def _last_bits(values: Array, name: str) -> Array | None:
     if name != "bfloat16":
         return bits & 1
     return None if (bits & 0xFFFF).any() else bits >> 16 & 1
+
+
+def rounding(name: str) -> Callable[[Array], Array]:
+    """What rounds to a precision, or to the 11 bits of TensorFloat-32's products ("tf32"), in the array's own dtype."""
+    bits = {**BITS, "tf32": 11}[name]
+    if name == "float16":
+        return lambda a: a.astype(np.float16).astype(a.dtype)
+
+    def rounded(a: Array) -> Array:
+        mantissa, power = np.frexp(a)
+        return np.ldexp(np.rint(np.ldexp(mantissa, bits)), power - bits).astype(a.dtype)
+
+    return rounded

@@ -24,7 +24,8 @@ COLOURS = {"right": "32", "padding": "32", "suspect": "33", "wrong": "31", "nan"
 
 class Report(NamedTuple):
     """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
-    `minibert.mistakes`, or None; fits: the precision that its numbers are of.
+    `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
+    divergence was supplied; fits: the precision that its numbers are of.
     """
 
     case: Any
@@ -37,6 +38,7 @@ class Report(NamedTuple):
     diagnosis: Any
     code: int
     mixups: Sequence[Mixup] = ()
+    cut_off: bool = True
     fits: str | None = None
 
     @property
@@ -123,7 +125,9 @@ def first_lines(report: Report) -> list[str]:
         lines.append(f"{error}: {row.verdict}")
     if row.absolute is not None:
         lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
-    if row.alone is not None and row.alone > EXPLAINED:
+    if row.alone is not None and row.alone > EXPLAINED and not report.cut_off:
+        lines.append("  it or something before it is wrong: what goes into its block was not supplied")
+    elif row.alone is not None and row.alone > EXPLAINED:
         lines.append("  its own block is wrong: given the candidate's tensors before it, something else is due")
     elif row.alone is not None:
         lines.append(

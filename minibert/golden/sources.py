@@ -5,6 +5,7 @@ in one tensor, query, key and value in one where the case has three, or in three
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 OUTER = ("model", "net", "network", "self", "params", "variables")  # before a whole name
 LEAVES = {"kernel": "weight", "gamma": "weight", "scale": "weight", "embedding": "weight", "beta": "bias"}
 STARS = ("*", "{}", "N", "n", "i", "all", "stack")  # in the place of a layer's number
+LONGEST = 300  # letters of a name that is not taken as it is
+NEAR_END = 9  # parts of a name, with the signs between them, among which query, key and value are looked for
 FUSED = re.compile(r"qkv|query_key_value|in_proj|c_attn|kqv", re.IGNORECASE)
 Names = Mapping[str, tuple[str, bool]]  # theirs -> (ours, transposed)
 
@@ -85,7 +88,9 @@ def pieces(stored: Mapping[str, Stored], case: Any, names: Names) -> tuple[list[
     unknown, more = [], []
     finder = _Finder(case, rest, names)
     for name in rest:
-        got = finder.plain(name) or finder.stacked(name) or finder.fused(name) or finder.joined(name)
+        got = None
+        if len(name) <= LONGEST:
+            got = finder.plain(name) or finder.stacked(name) or finder.fused(name) or finder.joined(name)
         more += got if got is not None else []
         unknown += [name] if got is None else []
     clash = Counter(key for piece in [*found, *more] for key in piece.keys)
@@ -133,9 +138,10 @@ class _Finder:
             parts = [part for part in other.split(".") if part not in STARS]
             held = self.layers.get((section, ".".join(parts)), {})
             axis = next((n for n in (0, 1) if self.stored[name].shape[n : n + 1] == (len(held),)), None)
-            if len(held) > 1 and axis is not None:
+            if held and axis is not None:
+                whole = self.stored[name]._replace(load=cache(self.stored[name].load))
                 told = f"layer stack {self.stored[name].shape} in one tensor" + (f", {how}" if how else "")
-                return [Piece((name,), (held[n],), _slice(self.stored[name], axis, i), told)
+                return [Piece((name,), (held[n],), _slice(whole, axis, i), told)
                         for i, n in enumerate(sorted(held))]  # fmt: skip
         return None
 
@@ -149,10 +155,10 @@ class _Finder:
             if len(three) == 1 and self.axes.readings(three[0], self.stored[name].shape):
                 return [Piece((name,), three[0], self.stored[name], told)]
             stacks = [keys for (where, layer, end), keys in self.triples.items() if (where, end) == (section, leaf)]
-            if not _layer(other) and len(stacks) > 1 and self.stored[name].shape[:1] == (len(stacks),):
+            if not _layer(other) and stacks and self.stored[name].shape[:1] == (len(stacks),):
                 told = f"layer stack {self.stored[name].shape} in one tensor, {told}"
-                return [Piece((name,), keys[0], _slice(self.stored[name], 0, i), told)
-                        for i, keys in enumerate(stacks)]  # fmt: skip
+                whole = self.stored[name]._replace(load=cache(self.stored[name].load))
+                return [Piece((name,), keys[0], _slice(whole, 0, i), told) for i, keys in enumerate(stacks)]
         return None
 
     def joined(self, name: str) -> list[Piece] | None:
@@ -175,7 +181,7 @@ class _Finder:
     def _three(self, name: str) -> tuple[str, ...] | None:
         """The three names, of which this is one, that differ as query, key and value do."""
         parts = re.split(r"([./])", name)
-        for n, part in enumerate(parts):
+        for n, part in [*enumerate(parts)][-NEAR_END:]:
             for q, k, v in (("query", "key", "value"), ("q", "k", "v"), ("Q", "K", "V")):
                 for one in (q, k, v):
                     if one not in part:

@@ -14,6 +14,7 @@ from minibert.tokenizers import published
 KINDS = {
     "wordpiece": ("wordpiece", "WordPiece", "WordPiece", ("vocab.txt",)),
     "byte_level": ("byte_level", "ByteLevelBPE", "BPE", ("merges.txt", "vocab.json", "encoder.json", "vocab.bpe")),
+    "bpe": ("bpe", "BPE", "Metaspace BPE", ()),
     "unigram": ("unigram", "Unigram", "Unigram", ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")),
 }
 WHOLE, CONFIGS = "tokenizer.json", ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")

@@ -13,11 +13,10 @@ Other than there, `Encoding.tokens` names <mask> as the vocabulary does, without
 vocabulary that lacks one of the 256 bytes is refused.
 """
 
-import heapq
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate, chain, count, pairwise, repeat
+from itertools import accumulate, chain, count, repeat
 
 import numpy as np
 import regex
@@ -30,6 +29,7 @@ from minibert.tokenizers.byte_level_files import ROLES, SPECIALS
 from minibert.tokenizers.cache import Cache
 from minibert.tokenizers.encoding import Span, checked_text
 from minibert.tokenizers.layout import SPACE, Layout
+from minibert.tokenizers.merges import ranked
 
 # Letters and numbers that came with Unicode 15.0 to 16.0, and those that came later, up to 18.0.
 _NEW_LETTERS, _NEW_NUMBERS, _LATER_LETTERS, _LATER_NUMBERS = (
@@ -100,7 +100,7 @@ class ByteLevelBPE:
         self.specials = encoding.table("specials", specials)
         self.lowercase, self.add_prefix_space = lowercase, add_prefix_space
         index = _checked_index(self.vocabulary)
-        self._ranks = _checked_ranks(self.merges, index)
+        self._ranks = ranked(self.merges, index)
         self._of_bytes = [index[char] for char in CHARACTERS]
         _check_roles(self.specials)
         self.added = checked(encoding.table("added", added or {}))
@@ -155,30 +155,8 @@ class ByteLevelBPE:
         return tuple(chain.from_iterable(map(self._words.__getitem__, _words(text, self.lowercase))))
 
     def _merged(self, word: str) -> tuple[int, ...]:
-        """The ids of one word: again and again the pair of the lowest rank, of equals the leftmost.
-
-        A heap and a doubly linked list of symbols: n log n steps for n bytes.
-        """
-        symbols: list[int | None] = [self._of_bytes[byte] for byte in word.encode("utf-8")]
-        n, ranks = len(symbols), self._ranks
-        before, after = list(range(-1, n - 1)), list(range(1, n + 1))
-        heap = [ranks[pair][0] * n + i for i, pair in enumerate(pairwise(symbols)) if pair in ranks]
-        heapq.heapify(heap)
-        while heap:
-            rank, i = divmod(heapq.heappop(heap), n)
-            j = after[i]
-            found = ranks.get((symbols[i], symbols[j])) if j < n else None
-            if found is None or found[0] != rank:  # one of the two has been merged since
-                continue
-            symbols[i], symbols[j] = found[1], None
-            after[i] = after[j]
-            if after[i] < n:
-                before[after[i]] = i
-            for left, right in ((before[i], i), (i, after[i])):
-                found = ranks.get((symbols[left], symbols[right])) if left >= 0 and right < n else None
-                if found is not None:
-                    heapq.heappush(heap, found[0] * n + left)
-        return tuple(symbol for symbol in symbols if symbol is not None)
+        """The ids of one word."""
+        return merges.merged([self._of_bytes[byte] for byte in word.encode("utf-8")], self._ranks)
 
     def spans(self, text: str) -> tuple[list[int], list[Span]]:
         """The ids of the text's pieces and where each stands in it."""
@@ -300,24 +278,6 @@ def _checked_index(vocabulary: list[str]) -> dict[str, int]:
         if char not in index:
             raise InputError(f"the vocabulary of {len(index)} pieces lacks {char!r}, the byte {byte:#04x}")
     return index
-
-
-def _checked_ranks(pairs: list[tuple[str, str]], index: dict[str, int]) -> dict[tuple[int, int], tuple[int, int]]:
-    """(left id, right id) -> (rank, id of the two merged); all three must be in the vocabulary, no pair twice."""
-    if len(pairs) > encoding.MOST_PIECES:
-        raise InputError(f"{len(pairs)} merges; a vocabulary may have {encoding.MOST_PIECES} pieces")
-    ranks: dict[tuple[int, int], tuple[int, int]] = {}
-    for rank, pair in enumerate(pairs):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(piece, str) for piece in pair):
-            raise InputError(f"merge {rank} is {shown(pair)}, not two pieces")
-        left, right = pair
-        for piece in (left, right, left + right):
-            if piece not in index:
-                where = f"merge {rank}, {shown(left)} + {shown(right)}"
-                raise InputError(f"{where}: {shown(piece)} is not in the vocabulary")
-        if ranks.setdefault((index[left], index[right]), (rank, index[left + right]))[0] != rank:
-            raise InputError(f"merge {rank}, {shown(left)} + {shown(right)}, stands twice")
-    return ranks
 
 
 def _bytes(token: str) -> bytes:

@@ -15,6 +15,7 @@ from minibert.errors import InputError
 from minibert.tokenizers import encoding, layout, published, settings
 from minibert.tokenizers.added import Added
 from minibert.tokenizers.layout import Layout
+from minibert.tokenizers.merges import listed
 
 SPECIALS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}  # RoBERTa's
 GPT2 = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
@@ -131,7 +132,7 @@ def _two(
     roberta = () if gpt2 else (roles["cls"], roles["sep"], case.get("trim_offsets", True), prefix)
     return {
         "vocabulary": vocabulary,
-        "merges": _merges(_merge_lines(merges), str(merges)),
+        "merges": listed(_merge_lines(merges), str(merges)),
         "specials": roles,
         "added": added,
         "lowercase": case.get("do_lower_case", False),
@@ -167,7 +168,7 @@ def _whole(
     settings.agree(says, case, path)
     return {
         "vocabulary": vocabulary,
-        "merges": _merges(published.value(model, "merges", list, path), f"{path}"),
+        "merges": listed(published.value(model, "merges", list, path), str(path)),
         "specials": _roles(named | found.ends, ids.keys()),
         "added": added,
         "lowercase": bool(steps),
@@ -187,17 +188,6 @@ def _roles(named: dict[str, str], present: Set[str], gpt2: bool = False) -> dict
     roles = usual | named
     same = {end for end, role in (("bos", "cls"), ("eos", "sep")) if roles.get(end) == roles.get(role)}
     return {role: roles[role] for role in ROLES if role in roles and role not in same}
-
-
-def _merges(items: list[Any], where: str) -> list[tuple[str, str]]:
-    """Each item "left right" or [left, right]."""
-    pairs = []
-    for rank, item in enumerate(items):
-        pair = item.split(" ") if isinstance(item, str) else item
-        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(piece, str) and piece for piece in pair)):
-            raise InputError(f"{where}: merge {rank} is {shown(item)}, not two pieces")
-        pairs.append((pair[0], pair[1]))
-    return pairs
 
 
 def _merge_lines(path: Path) -> list[str]:

@@ -61,6 +61,11 @@ def bert(cls: str, sep: str) -> Layout:
     return Layout(single, (*single, (1, 1), (sep, 1)))
 
 
+def t5(eos: str) -> Layout:
+    """A </s> and A </s> B </s>, all of type 0."""
+    return Layout(((0, 0), (eos, 0)), ((0, 0), (eos, 0), (1, 0), (eos, 0)))
+
+
 def is_roberta(given: Layout) -> bool:
     """Whether it is RoBERTa's with some tokens."""
     return len(given.ends) == 2 and given == roberta(**given.ends, trimmed=given.trimmed, first_blank=given.first_blank)

@@ -1,4 +1,4 @@
-"""Learning pieces by merging the most frequent adjacent pair, again and again.
+"""Merging pairs, and learning pieces by merging the most frequent adjacent pair, again and again.
 
 Sennrich et al., arXiv:1508.07909, algorithm 1, with counts kept up to date incrementally: all words stand in one row
 of linked symbols, a merge touches only the places of the pair, and a heap of possibly outdated counts yields the next
@@ -9,13 +9,72 @@ however long a word is.
 import heapq
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
+from typing import Any
 
-from minibert.tokenizers.encoding import LONGEST_PIECE, checked_text, streamed
+from minibert.config import shown
+from minibert.errors import InputError
+from minibert.tokenizers.encoding import LONGEST_PIECE, MOST_PIECES, checked_text, streamed
 
 Pair = tuple[int, int]
 _GAP, _GONE = -1, -2  # between words; where a symbol was that is merged into the one before it
+
+
+def merged(symbols: list[int | None], ranks: Mapping[Pair, Pair]) -> tuple[int, ...]:
+    """The symbols of one word, merged: again and again the pair of the lowest rank, of equals the leftmost. ranks: pair
+    -> (rank, the symbol of the two). The list is written to.
+
+    A heap and a doubly linked list of symbols: n log n steps for n symbols.
+    """
+    n = len(symbols)
+    before, after = list(range(-1, n - 1)), list(range(1, n + 1))
+    heap = [ranks[pair][0] * n + i for i, pair in enumerate(pairwise(symbols)) if pair in ranks]
+    heapq.heapify(heap)
+    while heap:
+        rank, i = divmod(heapq.heappop(heap), n)
+        j = after[i]
+        found = ranks.get((symbols[i], symbols[j])) if j < n else None
+        if found is None or found[0] != rank:  # one of the two has been merged since
+            continue
+        symbols[i], symbols[j] = found[1], None
+        after[i] = after[j]
+        if after[i] < n:
+            before[after[i]] = i
+        for left, right in ((before[i], i), (i, after[i])):
+            found = ranks.get((symbols[left], symbols[right])) if left >= 0 and right < n else None
+            if found is not None:
+                heapq.heappush(heap, found[0] * n + left)
+    return tuple(symbol for symbol in symbols if symbol is not None)
+
+
+def ranked(pairs: list[tuple[str, str]], index: Mapping[str, int]) -> dict[Pair, Pair]:
+    """(left id, right id) -> (rank, id of the two merged); all three must be in the vocabulary, no pair twice."""
+    if len(pairs) > MOST_PIECES:
+        raise InputError(f"{len(pairs)} merges; a vocabulary may have {MOST_PIECES} pieces")
+    ranks: dict[Pair, Pair] = {}
+    for rank, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(piece, str) for piece in pair):
+            raise InputError(f"merge {rank} is {shown(pair)}, not two pieces")
+        left, right = pair
+        for piece in (left, right, left + right):
+            if piece not in index:
+                where = f"merge {rank}, {shown(left)} + {shown(right)}"
+                raise InputError(f"{where}: {shown(piece)} is not in the vocabulary")
+        if ranks.setdefault((index[left], index[right]), (rank, index[left + right]))[0] != rank:
+            raise InputError(f"merge {rank}, {shown(left)} + {shown(right)}, stands twice")
+    return ranks
+
+
+def listed(items: list[Any], where: str) -> list[tuple[str, str]]:
+    """The pairs of a file, each item "left right" or [left, right]."""
+    pairs = []
+    for rank, item in enumerate(items):
+        pair = item.split(" ") if isinstance(item, str) else item
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(piece, str) and piece for piece in pair)):
+            raise InputError(f"{where}: merge {rank} is {shown(item)}, not two pieces")
+        pairs.append((pair[0], pair[1]))
+    return pairs
 
 
 def counted(

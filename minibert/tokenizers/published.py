@@ -79,9 +79,17 @@ def model(content: Mapping[str, Any], kind: str, path: Path) -> dict[str, Any]:
 
 
 def kind(content: Mapping[str, Any]) -> str | None:
-    """The type of its model, None where nothing shows it."""
+    """The type of its model, None where nothing shows it; of a BPE of characters with Metaspace before it."""
     found = content.get("model")
-    return found.get("type", _shown(found)) if isinstance(found, dict) else None
+    said = found.get("type", _shown(found)) if isinstance(found, dict) else None
+    return "Metaspace BPE" if said == "BPE" and _marked(content.get("pre_tokenizer")) else said
+
+
+def _marked(splitter: Any) -> bool:
+    """Whether it, or one of its parts, is a Metaspace."""
+    parts = splitter.get("pretokenizers") if isinstance(splitter, dict) else None
+    several = [splitter, *(parts if isinstance(parts, list) else ())]
+    return any(isinstance(part, dict) and part.get("type") == "Metaspace" for part in several)
 
 
 def _shown(found: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""ALBERT's tokenizer: a sentence is covered by the pieces whose probabilities multiply to the most.
+"""ALBERT's and T5's tokenizer: a sentence is covered by the pieces whose probabilities multiply to the most.
 
 Kudo, arXiv:1804.10959, section 3.2 (unigram language model, EM, sampling); Kudo and Richardson, arXiv:1808.06226
 (SentencePiece); Lan et al., arXiv:1909.11942 (ALBERT, google-research/albert tokenization.py). p(x) = prod p(x_i), a
@@ -57,9 +57,11 @@ Piece = tuple[int, int, int]  # id, where it begins, where it ends
 class Unigram:
     """model: the pieces with scores and types; normal: `Released` or `Fast`, which also says which program is followed.
 
-    specials: the tokens of the five roles. added: the tokens kept whole in text and how, the specials unless given,
-    [MASK] with the blanks before it; those that are no pieces get the ids after them. around: what `encode` puts around
-    the pieces, ALBERT's [CLS] and [SEP] unless given.
+    specials: the tokens of the roles, ALBERT's five or T5's pad, eos and unk; a role may be absent, but for unk, its id
+    is None then (bos_id and eos_id are cls_id and sep_id where these alone are there). added: the tokens kept whole in
+    text and how, the specials unless given, [MASK] with the blanks before it; those that are no pieces get the ids
+    after them. around: what `encode` puts around the pieces, unless given ALBERT's [CLS] and [SEP], without these roles
+    T5's </s> behind each text.
     specials_in_text: False reads a literal "[SEP]" as text, for text that nobody vouches for.
     """
 
@@ -76,20 +78,22 @@ class Unigram:
         if not isinstance(model, Model) or not isinstance(normal, Released | Fast):
             raise InputError(f"a Model and a Released or Fast are due, not {shown(model)} and {shown(normal)}")
         self.model, self.normal, self.specials = model, normal, encoding.table("specials", specials)
-        encoding.check_roles(specials, SPECIALS.keys())
+        unigram_files.check_roles(self.specials)
         self.fast = isinstance(normal, Fast)
         if added is None:
             added = {token: Added(lstrip=role == "mask") for role, token in self.specials.items()}
         self.added = checked(encoding.table("added", added))
         _check(model)
         self.tokens, self.index = encoding.with_added(model.pieces, self.added)
-        encoding.check_specials(self.specials, SPECIALS.keys(), self.index)
-        around = encoding.checked_layout(around, self.index)
-        self.layout = around or layout.bert(self.specials["cls"], self.specials["sep"])
+        for token in self.specials.values():
+            if token not in self.index:
+                raise InputError(f"the vocabulary of {len(self.index)} pieces lacks the special token {shown(token)}")
+        self.layout = encoding.checked_layout(around, self.index) or _layout(self.specials)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
-            self.index[self.specials[role]] for role in SPECIALS
+            self.index.get(self.specials.get(role)) for role in SPECIALS
         )
-        self.bos_id, self.eos_id = self.cls_id, self.sep_id  # as the published tokenizer has it
+        self.bos_id = self.index.get(self.specials.get("bos"), self.cls_id)  # ALBERT's as published
+        self.eos_id = self.index.get(self.specials.get("eos"), self.sep_id)
         if self.unk_id != model.types.index(UNKNOWN):
             raise InputError(f"{self.specials['unk']} is not the piece for what is unknown")
         self._skipped = frozenset(self.index[token] for token, how in self.added.items() if how.special)
@@ -412,34 +416,45 @@ class Unigram:
         texts: Iterable[str],
         vocab_size: int,
         lowercase: bool = True,
-        keep_accents: bool = False,
+        keep_accents: bool | None = None,
         character_coverage: float = 0.9995,
         specials: Mapping[str, str] = SPECIALS,
+        extra_ids: int = 0,
         progress: Callable[[int, int], object] | None = None,
     ) -> "Unigram":
         """Pieces learnt from the texts by EM and pruning (see `unigram_training`): `vocab_size` with the specials, or
-        fewer where the texts have no more. Order: specials as <pad> <unk> [CLS] [SEP] [MASK], then by score."""
+        fewer where the texts have no more. Order: specials as <pad> <unk> [CLS] [SEP] [MASK], then by score, in the end
+        so many of T5's sentinels. keep_accents: unless said, where capitals are kept.
+
+        ALBERT's preparation of quotes belongs to the roles cls and sep: T5 has none.
+        """
+        keep_accents = not lowercase if keep_accents is None else keep_accents
+        encoding.whole("extra_ids", extra_ids)
         encoding.vocabulary_size(vocab_size, "vocab_size")
         encoding.flags(lowercase=lowercase, keep_accents=keep_accents)
-        encoding.check_roles(specials, SPECIALS.keys())
+        specials = encoding.table("specials", specials)
+        unigram_files.check_roles(specials)
         if not isinstance(character_coverage, (int, float)) or not 0 < character_coverage <= 1:
             raise InputError(f"character_coverage is {shown(character_coverage)}; it is a share above 0, up to 1")
         charsmap = Charsmap(unigram_training.charsmap())
-        normal = Fast(charsmap, strip_accents=not keep_accents, lowercase=lowercase)
+        normal = Fast(charsmap, quotes="cls" in specials, strip_accents=not keep_accents, lowercase=lowercase)
         words: dict[str, int] = {}
         for text in encoding.streamed(texts):
             for word in normal.words(checked_text(text)):
                 words[word] = words.get(word, 0) + 1
-        learnt = unigram_training.learnt(words, vocab_size - len(specials), character_coverage, progress)
-        types = [UNKNOWN if role == "unk" else CONTROL for role in specials] + [NORMAL] * len(learnt)
+        own = len(specials) + extra_ids
+        learnt = unigram_training.learnt(words, vocab_size - own, character_coverage, progress)
+        sentinels = unigram_files.sentinels(extra_ids)
+        types = [UNKNOWN if role == "unk" else CONTROL for role in specials]
         model = Model(
-            [*specials.values(), *(piece for piece, _ in learnt)],
-            [0.0] * len(specials) + [score for _, score in learnt],
-            types,
+            [*specials.values(), *(piece for piece, _ in learnt), *sentinels],
+            [*[0.0] * len(specials), *(score for _, score in learnt), *[0.0] * extra_ids],
+            [*types, *[NORMAL] * len(learnt), *[CONTROL] * extra_ids],
             charsmap.data,
             "minibert_nfkc",
         )
-        return cls(model, normal, specials)
+        added = {token: Added(lstrip=role == "mask") for role, token in specials.items()}
+        return cls(model, normal, specials, added | dict.fromkeys(sentinels, Added()))
 
     # Files
 
@@ -483,6 +498,16 @@ def _forward(edges: list[list[tuple[int, int, float]]], alpha: float) -> list[fl
         top = max(terms)
         out[end] = top + math.log(sum(math.exp(term - top) for term in terms))
     return out
+
+
+def _layout(specials: Mapping[str, str]) -> Layout:
+    """ALBERT's layout with these special tokens, without its two T5's, without </s> nothing around a text."""
+    ends = {"cls", "sep"} & specials.keys()
+    if len(ends) == 2:
+        return layout.bert(specials["cls"], specials["sep"])
+    if ends:
+        raise InputError("special tokens: the roles cls and sep go together, unless another layout is given")
+    return layout.t5(specials["eos"]) if "eos" in specials else Layout()
 
 
 def _check(model: Model) -> None:

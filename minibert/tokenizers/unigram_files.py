@@ -1,4 +1,10 @@
-"""The files of a published ALBERT tokenizer: spiece.model, tokenizer.json and the two files of settings beside them."""
+"""The files of a published ALBERT or T5 tokenizer: spiece.model, tokenizer.json and the two files of settings beside
+them.
+
+T5's pieces begin with <pad> </s> <unk>. Its sentinels, <extra_id_99> to <extra_id_0>, are the last ids: of a
+tokenizer.json pieces, or added tokens; a spiece.model has none, and the settings say how many follow, 100 unless they
+do. Nothing is done to a text but what the spiece.model says.
+"""
 
 import base64
 import binascii
@@ -17,7 +23,10 @@ from minibert.tokenizers.normalization import META, Charsmap, Fast, Released
 from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, LARGEST_SCORE, NORMAL, UNKNOWN, USER_DEFINED, Model
 
 SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-CLASSES = ("AlbertTokenizer",)
+T5 = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
+ROLES = {*SPECIALS, *T5, "bos"}
+CLASSES = ("AlbertTokenizer", "T5Tokenizer", "MT5Tokenizer")
+EXTRA_IDS = 100
 MODELS = ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")  # the first is ALBERT's
 _QUOTES = [{"type": "Replace", "pattern": {"String": quote}, "content": '"'} for quote in ("``", "''")]
 _ACCENTS = [{"type": "NFKD"}, {"type": "StripAccents"}]
@@ -31,14 +40,19 @@ def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
     path = published.found(path, *MODELS)
     whole = path.suffix == ".json"
     said, source = settings.read(path, CLASSES, whole)
-    specials = settings.specials(said, SPECIALS, source)
+    if whole:
+        content = published.whole(path)
+        usual = _usual(said, [piece for piece, *_ in _vocabulary(published.model(content, "Unigram", path), path)[:3]])
+    else:
+        model = sentencepiece_model.read(path)
+        usual = _usual(said, model.pieces[:3])
+    specials = settings.specials(said, usual, source)
     case = settings.flags(said, ("do_lower_case", "keep_accents"), source)
     if whole:
-        found = _whole(published.whole(path), path, (said, source), specials)
+        found = _whole(content, path, (said, source), specials)
         actual = {"do_lower_case": found["normal"].lowercase, "keep_accents": not found["normal"].strip_accents}
         settings.agree(actual, case, path)
         return found
-    model = sentencepiece_model.read(path)
     symbols = [piece for piece, kind in zip(model.pieces, model.types, strict=True) if kind == USER_DEFINED]
     with published.named(path):
         charsmap = Charsmap(model.charsmap)
@@ -47,14 +61,44 @@ def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
         model.add_dummy_prefix,
         model.remove_extra_whitespaces,
         symbols,
-        prepared,
+        prepared and usual is not T5,
         case.get("do_lower_case", True),
         case.get("keep_accents", False),
     )
-    usual = {token: Added(lstrip=role == "mask") for role, token in specials.items()}
+    kept = {token: Added(lstrip=role == "mask") for role, token in specials.items()}
     added = settings.added(said, source, specials, model.pieces)
-    added |= {token: how for token, how in usual.items() if token not in added}
+    if usual is T5:
+        added = dict.fromkeys(sentinels(_extra_ids(said, source)), Added()) | added
+    added |= {token: how for token, how in kept.items() if token not in added}
     return {"model": model, "normal": normal, "specials": specials, "added": added}
+
+
+def _usual(said: Mapping[str, Any], first: list[str]) -> Mapping[str, str]:
+    """The roles and their tokens, where settings don't name others: T5's of its classes and, where no class is said, of
+    vocabularies that begin as its does.
+    """
+    name = said.get("tokenizer_class")
+    t5 = first == list(T5.values()) if name is None else "T5" in str(name)
+    return T5 if t5 else SPECIALS
+
+
+def check_roles(specials: Mapping[str, str]) -> None:
+    """InputError for a role that there isn't, for none of what is unknown, and for what is no token."""
+    if not {"unk"} <= specials.keys() <= ROLES or not all(isinstance(token, str) for token in specials.values()):
+        raise InputError(f"special tokens: unk, and any of {', '.join(sorted(ROLES))}, are due, not {shown(specials)}")
+
+
+def sentinels(count: int) -> list[str]:
+    """T5's, in the order of their ids."""
+    return [f"<extra_id_{i}>" for i in reversed(range(count))]
+
+
+def _extra_ids(said: Mapping[str, Any], source: Path) -> int:
+    count = published.value({"extra_ids": EXTRA_IDS} | dict(said), "extra_ids", int, source)
+    most = encoding.MOST_ADDED
+    if not 0 <= count <= most:
+        raise InputError(f"{source}: extra_ids is {count}; it is a number of 0 .. {most}")
+    return count
 
 
 def write(
@@ -77,8 +121,11 @@ def write(
         accents, content = not normal.strip_accents, _tokenizer(model, normal, added, around)
         model = replace(model, add_dummy_prefix=normal.prepend != "never", remove_extra_whitespaces=True)
     model = replace(model, charsmap=normal.charsmap.data)
+    extra = [token for token, _ in added.values() if token in {*sentinels(len(added))}]
+    own = {} if "cls" in specials else {"extra_ids": len(extra), "additional_special_tokens": extra[::-1]}
     said = {
-        "tokenizer_class": CLASSES[0],
+        "tokenizer_class": CLASSES[0] if "cls" in specials else CLASSES[1],
+        **own,
         "do_lower_case": normal.lowercase,
         "keep_accents": accents,
         **{f"{role}_token": token for role, token in specials.items()},
@@ -142,7 +189,7 @@ def _whole(
     around = published.around(content, known, path)
     if around.trimmed:
         raise InputError(f"{path}: post_processor trims offsets, which is not supported of these pieces")
-    specials |= around.ends
+    specials |= {role: token for role, token in around.ends.items() if role in specials}
     byte_fallback = bool(model.get("byte_fallback")) and published.value(model, "byte_fallback", bool, path)
     types = [BYTE if byte_fallback and piece in _SPELT else NORMAL for piece in pieces]
     for token, how in added.items():

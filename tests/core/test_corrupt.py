@@ -8,10 +8,14 @@ import pytest
 
 from minibert import cli, reading
 from minibert.corruption import commands
+from minibert.corruption.denoising import NOISES
 from minibert.corruption.rules import RULES
+from minibert.corruption.spans import OBJECTIVES
 from minibert.tokenizers import layout
 from minibert.tokenizers.added import Added
 from minibert.tokenizers.byte_level import CHARACTERS, ByteLevelBPE
+from minibert.tokenizers.unigram import Unigram
+from minibert.tokenizers.unigram_files import T5
 from minibert.tokenizers.wordpiece import WordPiece
 
 TEXT = "the model predicts the next word of a text, with some probability"
@@ -45,6 +49,56 @@ def test_every_rule_shows_a_text(capsys, rule):
     assert len(set(lines[::2])) > 3  # samples differ
     assert said(capsys, rule, TEXT, "--rate", "0.4", "--samples", "20") == [legend, *lines]
     assert said(capsys, rule, TEXT, "--rate", "0.4", "--samples", "20", "--seed", "1") != [legend, *lines]
+
+
+SENTENCES = "The cat sat on the mat. It was a fine day for a cat! The dog was away."
+NOISED = re.compile(r"\[([^→\[\]]*)→(\[?[^\[\]]*\]?)\]")
+
+
+@pytest.mark.parametrize("noise", [*NOISES, "permutation+infilling", "deletion+rotation"])
+def test_every_noise_shows_what_it_hides(capsys, noise):
+    legend, *lines = said(capsys, noise, SENTENCES, "--samples", "30")
+    assert legend == "[masked→___]  [random→other]  [→other]  [deleted→]"
+    assert len(lines) == 60
+    for shown, count in zip(lines[::2], lines[1::2], strict=True):
+        marks = NOISED.findall(shown)
+        hidden = sum(len(stood.split()) for stood, _ in marks)
+        assert count.startswith(f"  {hidden} of 21 tokens hidden: ")
+        restored = NOISED.sub(lambda mark: mark[1], shown).split()
+        text = SENTENCES.replace(".", " .").replace("!", " !").split()
+        assert sorted(restored) == sorted(text)
+        if not set(noise.split("+")) & {"permutation", "rotation"}:
+            assert restored == text  # the original can be read off
+        assert ("deletion" in noise) == any(now == "" for _, now in marks)
+        assert noise not in ("masking", "sentence-masking", "infilling") or all(now for _, now in marks)
+    assert said(capsys, noise, SENTENCES, "--samples", "30") == [legend, *lines]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_shows_both_sides(capsys, objective):
+    lines = said(capsys, objective, SENTENCES, "--samples", "5")
+    text = SENTENCES.replace(".", " .").replace("!", " !").split()
+    assert len(lines) == 10
+    for reads, writes in zip(lines[::2], lines[1::2], strict=True):
+        (what, *read, end), (then, *written, last) = reads.split(), writes.split()
+        assert (what, then, end, last) == ("reads", "writes", "</s>", "</s>")
+        if objective.endswith("spans"):
+            assert sorted(piece for piece in read + written if not piece.startswith("<")) == sorted(text)
+            assert [piece for piece in read if piece.startswith("<")][:1] == ["<extra_id_0>"]
+        elif objective in ("drop-tokens", "prefix-lm"):
+            assert sorted(read + written) == sorted(text)
+        else:
+            assert written == text
+            assert read != text
+
+
+def test_noises_with_a_tokenizer(capsys, tmp_path):
+    made = Unigram.train([SENTENCES] * 3, 80, lowercase=False, specials=T5, extra_ids=10)
+    made.save(tmp_path)
+    reads, _ = said(capsys, "random-spans", SENTENCES, "--tokenizer", str(tmp_path))
+    assert "<extra_id_0>" in reads
+    assert cli.main(["corrupt", "masking", SENTENCES, "--tokenizer", str(tmp_path)]) == 2
+    assert "no token for the role cls" in capsys.readouterr().err
 
 
 def test_a_segmentation_decides_which_characters_fall_together(capsys):
@@ -108,6 +162,12 @@ def test_files_standard_input_and_a_tokenizer(capsys, monkeypatch, tmp_path):
     ("args", "message"),
     [
         (["berd", TEXT], "berd"),
+        (["masking+berd", TEXT], "berd"),
+        (["masking", TEXT, "--rate", "1"], "rate is 1"),
+        (["random-spans", "word"], "has one token"),
+        (["random-spans", "word " * 4097], "may have 4096"),
+        (["random-spans", "word " * 3000], "takes 150 sentinels"),
+        (["infilling", *["word"] * 2000, "--samples", "1000"], "1048576 tokens"),
         (["bert", ""], "no text"),
         (["bert", "\x07"], "no token"),
         (["bert", TEXT, "--rate", "1.5"], "--rate 1.5"),

@@ -153,6 +153,13 @@ def test_a_config_file_and_set(corpus, tmp_path):
     assert (model.config.hidden_size, model.config.vocab_size, model.config.max_position_embeddings) == (12, 120, 40)
 
 
+def test_a_file_that_is_not_there_is_said_before_the_text_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "_surveyed", lambda request: pytest.fail("the text is read"))
+    for family, option in (("bert", "vocabulary"), ("macbert", "similar"), ("bert_wwm", "segmenter")):
+        with pytest.raises(InputError, match=r"cannot read .*absent: there is no such file or directory"):
+            pretrain(family, out=tmp_path / "run", **{option: str(tmp_path / "absent")})
+
+
 @pytest.mark.parametrize(("module", "preset"), [(m, name) for m in (bert, gpt2) for name in (*PRESETS, *m.PRESETS)])
 def test_presets_make_valid_runs(module, preset):
     """Every preset's options and fields are known and in range, and a caller can't change the preset."""

@@ -173,7 +173,7 @@ def test_more_runs_than_sentinels_stay_as_they_are():
     assert (read == SIZE - 1).sum() == 1
     assert (written >= SIZE - 2).sum() <= 2
     assert len(read) > 90
-    with pytest.raises(InputError, match=r"random-spans in rows of 64 takes 3 sentinels, .* ends in 2 special"):
+    with pytest.raises(InputError, match=r"random-spans of 70 tokens takes 3 sentinels, .* ends in 2 special"):
         spans.rows([[[5] * 500]], np.random.default_rng(0), few, Spans(seq_length=64))
 
 

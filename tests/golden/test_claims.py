@@ -9,7 +9,7 @@ import minibert
 from minibert.checkpoint import safetensors
 from minibert.families import bert
 from minibert.golden import case as cases
-from minibert.golden import checking, compare, levels, make, noise, places
+from minibert.golden import checking, compare, levels, make, noise, places, report
 from minibert.golden.kinds import pipeline, tokenizer
 
 
@@ -102,3 +102,37 @@ def test_a_directory_without_heads_is_taken_and_claimed(bare, at_hand, tmp_path)
         assert (got.code, got.claim["level"]) == (code, level)
         assert [one.state for one in got.levels if one.title == "tokens"] == ["missing"]
     assert "has no heads" in "\n".join(got.diagnosis.lines)
+
+
+# ---- Whose block it is -----------------------------------------------------------------------------------------------
+def accused(tensors, folder):
+    safetensors.write(folder / "c.safetensors", {key: np.asarray(a, np.float64) for key, a in tensors.items()})
+    got = checking.report_of("bert/published", folder / "c.safetensors", seconds=0)
+    return got.first.key, [line.strip() for line in report.first_lines(got) if "block" in line]
+
+
+LAYER = "forward/bert.encoder.layer.{}.output"
+OWN = "its own block is wrong: given the candidate's tensors before it, something else is due"
+BEFORE = "it or something before it is wrong: what goes into its block was not supplied"
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ([LAYER.format(0)], OWN), ([], BEFORE), (["forward/bert.embeddings"], BEFORE),
+])  # fmt: skip
+def test_a_block_is_accused_where_its_input_was_supplied(given, said, tmp_path):
+    """The second layer alone, behind the embeddings, behind the first layer."""
+    case = golden("bert/published")
+    wrong = {LAYER.format(1): case.tensor(LAYER.format(1)) * 1.1}
+    assert accused({**{key: case.tensor(key) for key in given}, **wrong}, tmp_path) == (LAYER.format(1), [said])
+
+
+def test_a_gradient_is_accused_where_what_it_comes_from_was_supplied(tmp_path):
+    case, name = golden("bert/published"), "bert.encoder.layer.1.output"
+    key = f"gradients/{name}.LayerNorm.weight"
+    wrong = {key: case.tensor(key) * 1.1}
+    assert accused(wrong, tmp_path) == (key, [BEFORE])
+    inside = {k: case.tensor(k) for k in case.entries if k.startswith("forward/")}
+    assert accused({**inside, f"gradients/{name}": case.tensor(f"gradients/{name}"), **wrong}, tmp_path) == (key, [OWN])
+    head = "forward/cls.predictions"
+    held = {head: case.tensor(head) * 1.1, LAYER.format(1): case.tensor(LAYER.format(1))}
+    assert accused(held, tmp_path) == (head, [OWN])  # its table is the embeddings', which are no part before it

@@ -254,6 +254,12 @@ LAYOUTS = {
                             "(batch, tokens, heads x q,k,v x head size)"),
     "GPT-2, stacked": (GPT2, hold("forward", "gradients"), stacked(), "layer stack (2, "),
     "GPT-2, [T, B, D]": (GPT2, hold("forward"), rows(lambda a: a.swapaxes(0, 1)), "(tokens, batch, hidden)"),
+    "GPT-2, (B, D, T)": (GPT2, forward, rows(lambda a: a.swapaxes(1, 2)), "(batch, hidden, tokens)"),
+    "GPT-2, one kernel (out, in) and all flat": ("gpt2/probe", hold("gradients"), lambda tensors: {
+        key: array.reshape(-1) for key, array in tensors.items()}, None),
+    "ELECTRA, kernels (in, out), one of a single row": ("electra/discriminator", hold("gradients"), turned,
+                                                        "transposed, as (in, out)"),
+    "a stack of one layer": ("bert/adafactor", hold("gradients"), stacked(), "layer stack (1, "),
     "GPT-2, transformer. missing": (GPT2, hold("forward", "gradients"), renamed(
         lambda name: name.removeprefix("transformer.")), "with transformer. before it"),
 }  # fmt: skip

@@ -110,3 +110,14 @@ def test_what_is_wrong_on_padding_and_elsewhere_is_wrong():
     key = "forward/bert.encoder.layer.0.output"
     rows = compare.compare(golden(BERT), {key: computed(BERT)[key] + 1}, "float32")
     assert next(row for row in rows if row.key == key).status == "wrong"
+
+
+def test_a_mistake_is_named_from_rows_without_padding(tmp_path):
+    """What was not given is no evidence; what was is."""
+    present = golden(BERT).tensor("inputs/input_mask") != 0
+    held = {key: array[present] if array.shape[:2] == present.shape and array.ndim == 3 else array
+            for key, array in computed(BERT, unscaled=True).items()
+            if key.startswith("forward/") and not key.endswith(("scores", "probs"))}  # fmt: skip
+    got = checked(BERT, held, tmp_path)
+    assert got.first.key == "forward/bert.encoder.layer.1.attention.self.context"
+    assert got.diagnosis.kind in ("mistake", "tie"), got.diagnosis.lines

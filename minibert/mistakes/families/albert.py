@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,29 @@ def exchanged(what: str, order: Callable[[Any], list[int]]) -> Callable:
     return maker
 
 
+def regrouped(what: str, group: Callable[[Any, int], int]) -> Callable:
+    """Layers given to groups in another way: group(config, layer) of each; no mutant where one would have none."""
+
+    def changed(config: Any) -> Any:
+        other = type("Config", (type(config),), {"group": group})
+        return other(**{field.name: getattr(config, field.name) for field in fields(config)})
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        if not hasattr(subject.config, "group"):
+            return []
+        uses = families.family(subject.family).uses
+        right, wrong = uses(subject.config), uses(changed(subject.config))
+        stored = [{pair for use in every for pair in use.items()} for every in (right, wrong)]
+        if right == wrong or stored[0] != stored[1]:
+            return []
+        first = next(i for i, use in enumerate(right) if use != wrong[i])
+        moved = {f"encode.encoder.{i}" for i in range(first, len(right))}  # all behind it have other names, too
+        paths = tuple(site.path for site in at if site.path in moved)
+        return [Mutant(what, lambda s: replace(s, config=changed(s.config)), sites=paths)]
+
+    return maker
+
+
 def _inner_turned(config: Any) -> list[int]:
     n = config.inner_group_num
     return [group * n + i for group in range(config.num_hidden_groups) for i in reversed(range(n))]
@@ -127,6 +150,11 @@ entry(
         exchanged("the inner layers of each group in each other's place", _inner_turned),
         exchanged("the groups in each other's place", _groups_turned),
         exchanged("stored by inner layer, read by group", _inner_first),
+        regrouped("the groups take turns, layer by layer", lambda c, layer: layer % c.num_hidden_groups),
+        regrouped("the first groups have fewer layers", lambda c, layer: min(
+            layer // (c.num_hidden_layers // c.num_hidden_groups), c.num_hidden_groups - 1)),
+        regrouped("the groups from the last to the first", lambda c, layer: c.num_hidden_groups - 1 - int(
+            layer / (c.num_hidden_layers / c.num_hidden_groups))),
     ],
 )  # fmt: skip
 entry(

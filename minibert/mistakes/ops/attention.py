@@ -1,6 +1,6 @@
 """Mistakes in attention."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -209,14 +209,24 @@ def _turned(mask: Array, q: Array) -> Array:
     return np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))
 
 
-def _query_mask(both: bool) -> Replacement:
-    """The mask on the query axis, instead of the key axis or besides it."""
+def small_constant(bias: Array) -> Array:
+    """-10000 where the bias masks."""
+    return np.where(bias == 0, 0, -10000).astype(bias.dtype)
+
+
+def _query_mask(both: bool, constant: Callable[[Array], Array] | None = None) -> Replacement:
+    """The mask on the query axis, instead of the key axis or besides it; constant: another bias than the case's, which
+    is added where both axes have one.
+    """
 
     def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
         if bias is None:
             return {}
+        bias = bias if constant is None else constant(bias)
         turned = bias.swapaxes(-1, -2)
-        return {"bias": np.minimum(turned, bias) if both else np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))}
+        if both:
+            return {"bias": np.minimum(turned, bias) if constant is None else turned + bias}
+        return {"bias": np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))}
 
     return edited(edit)
 
@@ -289,14 +299,13 @@ def _merge_inner() -> Replacement:
     return Replacement(merge_heads, lambda dy, c: dy.reshape(c["shape"]).transpose(0, 3, 1, 2))
 
 
-def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
-    """Splitting and merging replaced together, in all layers and in each."""
+def together(what: str, pairs: Mapping[str, Replacement]) -> Callable:
+    """Several ops replaced together, in all layers and in each."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        pairs = {"split_heads": split, "merge_heads": merge}
         every = [site for site in at if site.name in pairs]
-        layers_: dict[str, list[Site]] = {"": every}
-        for site in every:
+        layers_: dict[str, list[Site]] = {"": [*every]} if every else {}
+        for site in (site for site in every if site.place):
             layers_.setdefault(site.place, []).append(site)
         return [
             Mutant(
@@ -309,6 +318,42 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
         ]
 
     return maker
+
+
+def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
+    """Splitting and merging replaced together."""
+    return together(what, {"split_heads": split, "merge_heads": merge})
+
+
+def rounded_products(rounding: Callable[[Array], Array]) -> dict[str, Replacement]:
+    """Linear maps and attention whose products are of rounded factors, both ways; their sums are not rounded."""
+    r = rounding
+
+    def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
+        given = {"weight": r(weight)} if bias is None else {"weight": r(weight), "bias": bias}
+        return ops.linear(r(x), **given)
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.linear_backward(r(dy), c)
+        return dx, {**g, "bias": dy.reshape(-1, dy.shape[-1]).sum(0)} if "bias" in g else g
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = (r(q) @ r(k).swapaxes(-1, -2)) * scale
+        probs, _ = ops.softmax(scores if bias is None else least(scores + bias))
+        kept = probs if dropout is None else probs * dropout
+        given = {"q": q, "k": k, "v": v, "dropout": dropout, "scale": scale}
+        return r(kept) @ r(v), {**given, "probs": probs, "kept": kept}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        probs, dprobs = c["probs"], r(dy) @ r(c["v"]).swapaxes(-1, -2)
+        dprobs = dprobs if c["dropout"] is None else dprobs * c["dropout"]
+        dscores = r(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
+        dv = r(c["kept"]).swapaxes(-1, -2) @ r(dy)
+        return dscores @ r(c["k"]), dscores.swapaxes(-1, -2) @ r(c["q"]), dv
+
+    return {"linear": Replacement(linear, linear_backward, faithful=False),
+            "attention": of_scores(attention, attention_backward, faithful=False)}  # fmt: skip
 
 
 # ---- Pairs: the query's scale ----------------------------------------------------------------------------------------
@@ -619,7 +664,13 @@ entry(
         of_attention(
             "the mask is scaled too",
             replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": bias * q.shape[-1] ** -0.5}),
-        )
+        ),
+        of_attention(
+            "the mask, of -10000, is scaled too",
+            replacement=edited(
+                lambda q, bias, _: {} if bias is None else {"bias": small_constant(bias) * q.shape[-1] ** -0.5}
+            ),
+        ),
     ],
     reason="in a whole BERT it shows nowhere: the only bias is the mask, whose constant gives probability 0 with and "
     "without the factor, and a constant added to a whole row cancels; attention alone, with any bias, shows it",
@@ -681,6 +732,8 @@ entry(
     mutants=[
         of_attention("the mask stands on the query axis", replacement=_query_mask(both=False)),
         of_attention("the mask stands on both axes", replacement=_query_mask(both=True)),
+        of_attention("the mask, of -10000, stands on the query axis", replacement=_query_mask(False, small_constant)),
+        of_attention("the mask, of -10000, stands on both axes, added", replacement=_query_mask(True, small_constant)),
         *(
             causal(seeing(f"the padding's mask stands on {axes}", lambda before, seen, both=both:
                           (before >= 0) & seen.swapaxes(2, 3) & (seen if both else True)))

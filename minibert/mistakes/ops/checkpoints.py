@@ -10,7 +10,7 @@ from minibert import families, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, config, entry, field, swap, unlisted, weights
 from minibert.mistakes.ops.heads import transposed
-from minibert.mistakes.swap import Replacement
+from minibert.mistakes.swap import Replacement, Site
 
 SECTION = {"C": "Checkpoint mapping"}
 
@@ -54,19 +54,23 @@ def _named(path: str) -> str:
     return re.sub(r"^(en|de)coder\.(\d+)\.", r"layer \2 ", words).replace(".", " ").replace("_", " ")
 
 
-def _exchanged_norms(subject: Subject, _: Any) -> list[Mutant]:
-    """Weight and bias of every norm in each other's place."""
+def _exchanged_norms(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Weight and bias in each other's place: of every norm, and of one alone."""
+    norms = [path.removesuffix(".bias") for path in tree.flatten(subject.params) if path.endswith("norm.bias")]
+    places = [("", norms), *((_named(norm), [norm]) for norm in norms)]
+    return [_exchanged(held, where, at) for where, held in places if held]
+
+
+def _exchanged(norms: list[str], where: str, at: list[Site]) -> Mutant:
+    turned = (("weight", "bias"), ("bias", "weight"))
+    other = {f"{norm}.{one}": f"{norm}.{two}" for norm in norms for one, two in turned}
 
     def change(s: Subject) -> Subject:
         flat = tree.flatten(s.params)
-        turned = {}
-        for path, a in flat.items():
-            other = path.replace("norm.weight", "norm.bias") if "norm.weight" in path else path
-            other = path.replace("norm.bias", "norm.weight") if "norm.bias" in path else other
-            turned[path] = flat[other] if other != path else a
-        return replace(s, params=tree.unflatten(turned))
+        return replace(s, params=tree.unflatten({path: flat[other.get(path, path)] for path in flat}))
 
-    return [Mutant("gamma and beta change places", change)]
+    users = tuple(site.path for site in at if set(other).intersection(site.params))
+    return Mutant("gamma and beta change places", change, where, sites=users)
 
 
 def _unnamed_norm(path: str, a: Array) -> Array:
@@ -143,6 +147,7 @@ entry(
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"embeddings\.norm\..*", "embeddings"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"(en|de)coder\..*norm\..*", "encoder"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"mlm\.norm\..*", "MLM head"),
+        _exchanged_norms,
     ],
 )  # fmt: skip
 _random = (
@@ -212,7 +217,6 @@ entry(
     "C13", "norm without bias breaks loader", "optional",
     "candle#3993", "loading", families=("modernbert",),
 )  # fmt: skip
-unlisted("gamma and beta change places", _exchanged_norms)
 unlisted(
     "biases not found",
     weights("biases left at 0", lambda path, a: np.zeros_like(a), r".*\.bias"),

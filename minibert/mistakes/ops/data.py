@@ -18,9 +18,11 @@ from minibert.corruption.masking import Vocabulary
 from minibert.corruption.replacement import replacement
 from minibert.corruption.selection import selection
 from minibert.corruption.units import units
+from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
+from minibert.mistakes.ops.attention import rounded_products, together
 from minibert.mistakes.ops.losses import all_asked, batched, followed, having, moved, of_tokens, over, predicting, slots
 from minibert.mistakes.swap import Replacement, edited
 
@@ -323,9 +325,9 @@ entry(
 )  # fmt: skip
 entry(
     "D15", "TF32 on by default, blamed on the port", "turn off before comparing",
-    "Paddle#75041; PT#60234", "nowhere", "NUM-1",
-    reason="it is a precision, not another function: errors of about 1e-3 everywhere, told by the verdict (rounding of "
-    "10 bits explains them) and by `--dtype bfloat16` passing",
+    "Paddle#75041; PT#60234", "output", "NUM-1", when="on accelerators that have it",
+    mutants=[whole(together("products in TF32: of 11 bits, summed in float32",
+                            rounded_products(precision.rounding("tf32"))))],
 )  # fmt: skip
 entry(
     "D16", "random replacement inserts an integer, not a token", "vocabulary item",

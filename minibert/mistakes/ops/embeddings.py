@@ -397,7 +397,9 @@ entry(
 )  # fmt: skip
 entry(
     "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",
-    "src XLM transformer.py:282, 386", "output", families=("xlm",),
+    "src XLM transformer.py:282, 386; babybert 0.1.1; codertimo/BERT-pytorch", "output", "BERT-EMB-1",
+    families=("bert", "xlm"), when="where embeddings have a norm",
+    mutants=[normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",))))],
 )  # fmt: skip
 entry(
     "E15", "rotary left on in a BERT layer -> NaN", "absolute positions only",
@@ -415,6 +417,3 @@ entry(
 )  # fmt: skip
 unlisted("a table counts otherwise", *map(_counted_otherwise, ("word", "position", "token_type")))
 unlisted("no positions", swap("no positions added", "embeddings", summed({"position": 0})))
-unlisted(
-    "no norm in the embeddings", normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",))))
-)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
+from minibert.golden import precision
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
@@ -124,6 +125,20 @@ def half_statistics() -> Replacement:
         return xhat * weight + bias, {**rows, "weight": weight}
 
     return Replacement(layer_norm, ops.layer_norm_backward, faithful=False)
+
+
+def narrowed(rounding: Callable[[Array], Array]) -> Replacement:
+    """The norm of an op in half precision: what goes in and out is rounded, both ways, what is inside is not."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        y, c = ops.layer_norm(rounding(x), rounding(weight), rounding(bias), eps=eps)
+        return rounding(y), c
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.layer_norm_backward(rounding(dy), c)
+        return rounding(dx), {name: rounding(a) for name, a in g.items()}
+
+    return Replacement(layer_norm, layer_norm_backward, faithful=False)
 
 
 def lost_terms(mean: bool, projection: bool) -> Replacement:
@@ -530,7 +545,11 @@ entry(
 entry(
     "L08", "pre-LN for post-LN", "BERT: LN(x + f(x))",
     "annotated-transformer#13, #92", "output", "BERT-ENC-1", families=("bert", "roberta", "albert"),
-    mutants=[swap("the norm comes before each sub-layer", "encoder_layer", pre_norm())],
+    mutants=[
+        swap("the norm comes before each sub-layer", "encoder_layer", pre_norm()),
+        swap("the norm comes before each sub-layer, and the residual is what it gives", "encoder_layer",
+             rewired(NORMED, NORMED), also=("L09",)),
+    ],
 )  # fmt: skip
 entry(
     "L09", "residual taken from the normed tensor", "from the block input",
@@ -574,7 +593,11 @@ entry(
 entry(
     "L11", "statistics in fp16: overflow, eps rounds to 0", "accumulate in fp32",
     "PT#66707, #41527; TRT#2564, #1196; ORT#29043; TF#24979", "output", "NUM-1",
-    mutants=[of_norms("mean and variance in float16", replacement=half_statistics())],
+    mutants=[
+        of_norms("mean and variance in float16", replacement=half_statistics()),
+        *(of_norms(f"the whole norm in {name}", replacement=narrowed(precision.rounding(name)))
+          for name in ("float16", "bfloat16")),
+    ],
 )  # fmt: skip
 entry(
     "L12", "a term of the backward lost", "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",

@@ -12,7 +12,7 @@ from minibert import optim, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import STEPS, Mutant, entry, part, swap, unlisted
-from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
+from minibert.mistakes.ops.heads import WORDS, halved, lookup_gradient, only_when_tied, tied_gradient
 
 SECTION = {"O": "Optimizer"}
 
@@ -122,6 +122,13 @@ def _clip_each(grads: Any, max_norm: float) -> tuple[Any, float]:
     return tree.map(clipped, grads), optim.global_norm(grads)
 
 
+def _clip_each_with_eps(grads: Any, max_norm: float) -> tuple[Any, float]:
+    def clipped(g: Array) -> Array:
+        return g * g.dtype.type(min(1.0, max_norm / (float(np.sqrt((g * g).sum())) + 1e-6)))
+
+    return tree.map(clipped, grads), optim.global_norm(grads)
+
+
 def _clip_values(grads: Any, limit: float) -> tuple[Any, float]:
     return tree.map(lambda g: np.clip(g, -limit, limit), grads), optim.global_norm(grads)
 
@@ -155,6 +162,38 @@ def _clip_table_twice(grads: Any, max_norm: float) -> tuple[Any, float]:
     table = next(g for path, g in tree.items(grads) if path.endswith("embeddings.word.weight"))
     norm = float(np.hypot(optim.global_norm(grads), optim.global_norm({"table": table})))
     return tree.map(lambda g: g * (max_norm / max(norm, max_norm)), grads), norm
+
+
+def _updated_twice(what: str, apart: bool) -> Callable:
+    """The word table updated a second time in each step; apart: by a state of its own, which is as the first."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            path, step = next(path for path, _ in tree.items(params) if path.endswith(WORDS)), state["step"]
+            table, grad, *slots = (tree.get(t, path) for t in (params, grads, *(state[name] for name in _names(state))))
+            before = [np.copy(a) for a in (table, *slots)]
+            right(params, grads, state, lr=lr, decay=decay)
+            if apart:
+                slots, steps = before[1:], (step,)
+            else:  # its own steps are 2k + 1 and 2k + 2
+                steps = (2 * step, 2 * step + 1)
+                for a, old in zip((table, *slots), before, strict=True):
+                    a[...] = old
+            held = {name: {"table": a} for name, a in zip(_names(state), slots, strict=True)}
+            for own in steps:
+                rate = {"table": (decay or {}).get(path, 0.0)}
+                right({"table": table}, {"table": grad}, {**held, "step": own}, lr=lr, decay=rate)
+
+        return part(what, update=update)(subject, at)
+
+    return maker
+
+
+def _names(state: dict) -> list[str]:
+    """The slots of an optimizer's state."""
+    return [name for name in state if name != "step"]
 
 
 def rated(what: str, rate: Callable, variant: bool | None = None) -> Callable:
@@ -302,6 +341,7 @@ entry(
     "HF#581; NVIDIA/DeepLearningExamples#287; NVIDIA/apex#819; src", "step", "OPT-CLIP-1",
     mutants=[
         part("each tensor clipped by its own norm", clip=_clip_each),
+        part("each tensor clipped by its own norm plus 1e-6, as in pytorch-pretrained-bert", clip=_clip_each_with_eps),
         part("the norm plus 1e-6, as in ports", True, clip=_clip_with_eps),
     ],
 )  # fmt: skip
@@ -330,6 +370,8 @@ entry(
                             section="gradients")),
         tied_gradient("the look-up's part alone", 0),
         only_when_tied(part("the tied table counted twice in the norm", clip=_clip_table_twice)),
+        *(only_when_tied(_updated_twice(what, apart)) for what, apart in
+          (("the tied table is updated twice", False), ("the tied table is updated twice, with two states", True))),
     ],
 )  # fmt: skip
 entry(
