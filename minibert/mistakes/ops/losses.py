@@ -254,7 +254,7 @@ def predicting(what: str, rule: Callable[[Array], Array], of: str = "labels") ->
     """Other labels: rule(those of the batch, or this input of it) -> of each position what it is to predict."""
 
     def edit(b: dict, *_: Any) -> dict[str, Any]:
-        labels = rule(b[of]).reshape(-1)
+        labels = rule(read(b) if of == "input_ids" else b[of]).reshape(-1)
         return {"labels": labels, "weights": np.ones(labels.shape), "ignore": IGNORED, "denominator": None}
 
     return having("labels", of_tokens(what, batched(edit)))
