@@ -224,9 +224,14 @@ def _object(line: str, where: str) -> Pair:
     return found
 
 
-def lines(found: Iterable[Pair], as_json: bool) -> Iterator[str]:
-    """Pairs as such a file has them: JSON lines, or a header and lines with a tab."""
-    if not as_json:
+def lines(found: Iterable[Pair], form: str) -> Iterator[str]:
+    """Pairs as files have them: "tsv", a header and lines with a tab; "json", JSON lines; "blocks", a line for each of
+    the two and a blank one, which `corpus.Files` reads as documents of two sentences.
+    """
+    if form == "tsv":
         yield "source\ttarget"
     for source, target in found:
-        yield json.dumps({"source": source, "target": target}) if as_json else f"{source}\t{target}"
+        if form == "json":
+            yield json.dumps({"source": source, "target": target})
+        else:
+            yield f"{source}\t{target}" if form == "tsv" else f"{source}\n{target}\n"

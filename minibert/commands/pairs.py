@@ -16,7 +16,7 @@ def parser(commands: Any) -> None:
     about = "pairs of a text and its translation, from gettext catalogues"
     examples = ending(
         "pairs /usr/share/locale --language de > de.tsv", "pairs po/fr.po --json",
-        "pairs de.tsv --part held-out > test.tsv",
+        "pairs de.tsv --part held-out > test.tsv", "pairs de.tsv --part train --blocks > corpus.txt",
     )  # fmt: skip
     command = commands.add_parser("pairs", help=about, description=f"Writes {about}.", epilog=examples)
     command.set_defaults(run=_pairs)
@@ -27,7 +27,10 @@ def parser(commands: Any) -> None:
     command.add_argument("--part", choices=PARTS, default="all", help=part)
     share = "hold out this share of the sources, default 0.1"
     command.add_argument("--held-out", type=float, default=0.1, metavar="X", help=share)
-    command.add_argument("--json", action="store_true", help="one JSON object a pair; default: a tab between them")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a pair; default: a tab between them")
+    blocks = "a line for each and a blank one: a corpus of pretrain, whose documents are pairs"
+    form.add_argument("--blocks", action="store_true", help=blocks)
 
 
 def _pairs(args: argparse.Namespace) -> None:
@@ -37,5 +40,5 @@ def _pairs(args: argparse.Namespace) -> None:
     if args.part != "all":
         found = (pair for pair in found if parallel.apart(pair[0], share) == (args.part == "held-out"))
     with doing("reading pairs"):
-        for line in parallel.lines(found, args.json):
+        for line in parallel.lines(found, "json" if args.json else "blocks" if args.blocks else "tsv"):
             print(line)

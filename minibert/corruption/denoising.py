@@ -31,6 +31,7 @@ flag's default have 3, the default here. What is kept of the release, and what i
 - rotation: the paper's, to a token drawn uniformly. The release's offset is the whole text for two of its draws.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,9 +109,10 @@ def rows(
 def corrupt(rows: Batch, rng: Rng, vocabulary: Vocabulary, data: Denoised, studied: Any = None) -> Batch:
     """What a model learns from, of such rows freshly noised.
 
-        input_ids       (N, T) int32   <s>, the noised text and </s>; what has no room is cut off
-        attention_mask  (N, T) int32   0 at padding
-        labels          (N, T) int32   the whole row as it was, -100 at padding
+        input_ids               (N, T) int32   <s>, the noised text and </s>; what has no room is cut off
+        attention_mask          (N, T) int32   0 at padding
+        labels                  (N, T) int32   the whole row as it was, -100 at padding
+        decoder_attention_mask  (N, T) int32   0 at padding
 
     What the decoder reads, the labels shifted to the right behind its start, is the family's to make.
     """
@@ -124,8 +126,10 @@ def corrupt(rows: Batch, rng: Rng, vocabulary: Vocabulary, data: Denoised, studi
         row = [vocabulary.cls, *made.ids[: width - 2].tolist(), vocabulary.sep]
         ids[b, : len(row)] = row
         present[b] = np.arange(width) < len(row)
-    labels = np.where(rows["attention_mask"] != 0, rows["text"], IGNORED)
-    return {"input_ids": ids, "attention_mask": present.astype(np.int32), "labels": labels.astype(np.int32)}
+    asked = rows["attention_mask"]
+    labels = np.where(asked != 0, rows["text"], IGNORED).astype(np.int32)
+    return {"input_ids": ids, "attention_mask": present.astype(np.int32), "labels": labels,
+            "decoder_attention_mask": asked}  # fmt: skip
 
 
 def text(ids: Array, vocabulary: Vocabulary, sentences: Array) -> Text:
@@ -210,6 +214,7 @@ NOISES: dict[str, Callable[[Text, Rng, Vocabulary, Denoised], Text]] = {
 
 
 # ---- Lengths of spans ------------------------------------------------------------------------------------------------
+@functools.cache
 def poisson(mean: float) -> Array:
     """The probabilities of lengths 0, 1, 2, …: e^-mean mean^k / k!, cut off behind the first under 1e-7, at most 128 of
     them; they sum to 1. 18 for a mean of 3, 19 for 3.5.
@@ -219,7 +224,9 @@ def poisson(mean: float) -> Array:
         law.append(math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)))
         if law[-1] < LEAST and k > mean:  # below its mean the law still rises
             break
-    return np.array(law) / sum(law)
+    found = np.array(law) / sum(law)
+    found.flags.writeable = False
+    return found
 
 
 def spans(count: int, rng: Rng, law: Array) -> Array:

@@ -34,7 +34,7 @@ import numpy as np
 
 from minibert import options
 from minibert.config import require
-from minibert.corruption import replacement, sequences
+from minibert.corruption import sequences
 from minibert.corruption.masking import Vocabulary
 from minibert.options import option
 
@@ -125,10 +125,15 @@ def _drop_tokens(text: Array, rng: Rng, vocabulary: Vocabulary, data: "Spans") -
 
 def _bert_style(text: Array, rng: Rng, vocabulary: Vocabulary, data: "Spans") -> Pair:
     masked, written = _mass_style(text, rng, vocabulary, data)
-    pool = replacement.ordinary(vocabulary)
-    random = pool[(rng.random(len(text)) * len(pool)).astype(np.int64)]
     chosen = (rng.random(len(text)) < RANDOM) & (masked != text)
-    return np.where(chosen, random, masked), written
+    return np.where(chosen, _ordinary(rng.random(len(text)), vocabulary), masked), written
+
+
+def _ordinary(drawn: Array, vocabulary: Vocabulary) -> Array:
+    """Tokens that are no special ones, each as likely, from numbers drawn in [0, 1)."""
+    special = np.array(sorted(vocabulary.special))
+    rank = (drawn * (vocabulary.size - len(special))).astype(np.int64)
+    return rank + np.searchsorted(special - np.arange(len(special)), rank, side="right")
 
 
 def _mass_style(text: Array, rng: Rng, vocabulary: Vocabulary, data: "Spans") -> Pair:
@@ -193,17 +198,18 @@ def rows(documents: list, rng: Rng, vocabulary: Vocabulary, data: Spans, marked:
 def corrupt(rows: Batch, rng: Rng, vocabulary: Vocabulary, data: Spans, studied: Any = None) -> Batch:
     """What a model learns from, of such rows freshly corrupted.
 
-        input_ids       (N, T) int32   what is read and </s>, padded at the end
-        attention_mask  (N, T) int32   0 at padding
-        labels          (N, S) int32   what is written and </s>, -100 at padding; S: `data.sizes`
+        input_ids               (N, T) int32   what is read and </s>, padded at the end
+        attention_mask          (N, T) int32   0 at padding
+        labels                  (N, S) int32   what is written and </s>, -100 at padding; S: `data.sizes`
+        decoder_attention_mask  (N, S) int32   0 at padding
 
     What the decoder reads, the labels shifted to the right behind its start, is the family's to make.
     """
     vocabulary.need("end", "pad")
     made = [OBJECTIVES[data.objective](text, rng, vocabulary, data) for text in rows["text"]]
     read, there = _padded([read for read, _ in made], data.seq_length, vocabulary.end, vocabulary.pad)
-    written, _ = _padded([written for _, written in made], data.sizes[1], vocabulary.end, IGNORED)
-    return {"input_ids": read, "attention_mask": there, "labels": written}
+    written, asked = _padded([written for _, written in made], data.sizes[1], vocabulary.end, IGNORED)
+    return {"input_ids": read, "attention_mask": there, "labels": written, "decoder_attention_mask": asked}
 
 
 def _padded(texts: list[Array], width: int, end: int, pad: int) -> Pair:

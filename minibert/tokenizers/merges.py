@@ -48,6 +48,36 @@ def merged(symbols: list[int | None], ranks: Mapping[Pair, Pair]) -> tuple[int, 
     return tuple(symbol for symbol in symbols if symbol is not None)
 
 
+def joined(symbols: list[str], fixed: set[int], scores: Mapping[str, float]) -> list[str]:
+    """SentencePiece's merging: of all neighbours that make a piece together those whose piece scores highest, of equals
+    the leftmost, again and again. fixed: places of symbols that stay as they are. The list is written to.
+    """
+    n = len(symbols)
+    before, after = list(range(-1, n - 1)), list(range(1, n + 1))
+    heap: list[tuple[float, int, str]] = []
+
+    def offer(left: int, right: int) -> None:
+        if left >= 0 and right < n and left not in fixed and right not in fixed:
+            piece = symbols[left] + symbols[right]
+            if piece in scores:
+                heapq.heappush(heap, (-scores[piece], left, piece))
+
+    for i in range(n - 1):
+        offer(i, i + 1)
+    while heap:
+        _, i, piece = heapq.heappop(heap)
+        j = after[i]
+        if not symbols[i] or j >= n or symbols[i] + symbols[j] != piece:  # one of the two has been merged since
+            continue
+        symbols[i], symbols[j] = piece, ""
+        after[i] = after[j]
+        if after[i] < n:
+            before[after[i]] = i
+        offer(before[i], i)
+        offer(i, after[i])
+    return [symbol for symbol in symbols if symbol]
+
+
 def ranked(pairs: list[tuple[str, str]], index: Mapping[str, int]) -> dict[Pair, Pair]:
     """(left id, right id) -> (rank, id of the two merged); all three must be in the vocabulary, no pair twice."""
     if len(pairs) > MOST_PIECES:

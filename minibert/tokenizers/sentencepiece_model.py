@@ -19,6 +19,7 @@ from minibert.tokenizers.encoding import LONGEST_PIECE, MOST_PIECES
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 LARGEST_SCORE = 2.0**100  # either way: the sums of a long text stay within float32
+_TYPES = 1, 2  # of a model: unigram, BPE
 _MAX_BYTES = 1 << 26  # published ones have a third of it at most
 _MAX_PIECE_BYTES = 4 * LONGEST_PIECE
 _MAX_FIELDS, _MAX_PIECE_FIELDS = MOST_PIECES + (1 << 16), 8  # of a message, known or not; of a piece's
@@ -51,6 +52,7 @@ class Model:
     add_dummy_prefix: bool = True
     remove_extra_whitespaces: bool = True
     byte_fallback: bool = False
+    bpe: bool = False  # merged by score, the highest first
 
 
 def read(path: str | os.PathLike) -> Model:
@@ -90,10 +92,12 @@ def decoded(data: bytes) -> Model:
     trainer = dict(_fields(specs["trainer_spec"], _TRAINER, "trainer_spec"))
     normalizer = dict(_fields(specs["normalizer_spec"], _NORMALIZER, "normalizer_spec"))
     for spec, field, usual in (
-        (trainer, "model_type", 1), (trainer, "treat_whitespace_as_suffix", 0), (normalizer, "escape_whitespaces", 1),
+        (trainer, "model_type", _TYPES), (trainer, "treat_whitespace_as_suffix", (0,)),
+        (normalizer, "escape_whitespaces", (1,)),
     ):  # fmt: skip
-        if spec.get(field, usual) != usual:
-            raise InputError(f"{field} is {spec[field]}; only {usual} is supported (a unigram model, \u2581 in front)")
+        if spec.get(field, usual[0]) not in usual:
+            only = " and ".join(map(str, usual))
+            raise InputError(f"{field} is {spec[field]}; only {only} is supported (unigram, BPE; \u2581 in front)")
     if dict(_fields(specs["denormalizer_spec"], _NORMALIZER, "denormalizer_spec")).get("precompiled_charsmap"):
         raise InputError("denormalizer_spec has rules of its own, which is not supported")
     return Model(
@@ -105,6 +109,7 @@ def decoded(data: bytes) -> Model:
         add_dummy_prefix=bool(normalizer.get("add_dummy_prefix", 1)),
         remove_extra_whitespaces=bool(normalizer.get("remove_extra_whitespaces", 1)),
         byte_fallback=bool(trainer.get("byte_fallback", 0)),
+        bpe=trainer.get("model_type", 1) == _TYPES[1],
     )
 
 
@@ -115,7 +120,7 @@ def encoded(model: Model) -> bytes:
         parts = [(1, piece.encode("utf-8")), (2, float(score)), *([(3, kind)] if kind != NORMAL else [])]
         out.append((1, _message(parts)))
     unknown = model.types.index(UNKNOWN)
-    trainer = [(3, 1), (4, len(model.pieces)), (35, int(model.byte_fallback)), (40, unknown)]
+    trainer = [(3, _TYPES[model.bpe]), (4, len(model.pieces)), (35, int(model.byte_fallback)), (40, unknown)]
     trainer += [(41, -1), (42, -1), (43, -1), (45, model.pieces[unknown].encode("utf-8"))]  # no begin, end, padding
     flags = [(3, int(model.add_dummy_prefix)), (4, int(model.remove_extra_whitespaces)), (5, 1)]
     normalizer = [(1, model.rule_name.encode("utf-8")), (2, model.charsmap), *flags]

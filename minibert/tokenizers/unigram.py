@@ -15,6 +15,8 @@ Two published programs read the same pieces and now and then differ. From a `tok
 - pieces like "9,"     made unlikely: score - 100, by whoever   split again: the number is encoded by itself, then ","
                        wrote the file
 - normalisation        see `normalization`                      see `normalization`
+A `spiece.model` may be one of byte-pair encoding, too (`Model.bpe`): its pieces are merged by score, and a text has no
+probability.
 SentencePiece is 0.2.3. In texts of several 100,000 characters it does something more (4 of 128,589 choices among near
 equals differed in one of 433,000); up to 62,000 there was no difference.
 Special tokens in the text are kept whole by both (a `spiece.model` alone knows none; the release's caller splits).
@@ -35,14 +37,23 @@ import numpy as np
 
 from minibert.config import shown
 from minibert.errors import InputError
-from minibert.tokenizers import encoding, layout, published, unigram_files, unigram_training
+from minibert.tokenizers import encoding, layout, merges, published, unigram_files, unigram_training
 from minibert.tokenizers.added import Added, Kept, Part, checked
 from minibert.tokenizers.cache import Cache
 from minibert.tokenizers.encoding import Span, checked_text
 from minibert.tokenizers.layout import Layout
 from minibert.tokenizers.normalization import META, Charsmap, Fast, Released
 from minibert.tokenizers.prefixes import Prefixes
-from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, LARGEST_SCORE, NORMAL, UNKNOWN, USER_DEFINED, Model
+from minibert.tokenizers.sentencepiece_model import (
+    BYTE,
+    CONTROL,
+    LARGEST_SCORE,
+    NORMAL,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    Model,
+)
 
 SPECIALS = unigram_files.SPECIALS
 _UNKNOWN_PENALTY = 10.0
@@ -172,6 +183,8 @@ class Unigram:
 
     def _lattice(self, text: str) -> tuple[str, list[list[tuple[int, int, float]]]]:
         """The normalised text and, for each place in it, the pieces that end there: (begin, id, score)."""
+        if self.model.bpe:
+            raise InputError("a model of byte-pair encoding gives a text one segmentation, and no probability")
         string, edges = "", [[]]
         for part in self._kept.parts(checked_text(text)):
             if part.token is not None:
@@ -214,6 +227,9 @@ class Unigram:
         self._largest = max(map(abs, [*self._scores, unknown]))
         findable = range(1, 7) if self.fast else (NORMAL, USER_DEFINED)
         found = [piece for piece, kind in zip(model.pieces, model.types, strict=True) if kind in findable]
+        self._merging = {piece: self._scores[self.index[piece]] for piece in found} if model.bpe else {}
+        kinds = zip(model.pieces, model.types, strict=True)
+        self._fixed = Prefixes(piece for piece, kind in kinds if kind == USER_DEFINED and model.bpe)
         self._separate = self.fast or not any(META in piece[1:] for piece in found)  # none reaches over a word's begin
         self._prefixes = Prefixes(found)
         ids = [self.index[piece] for piece in self._prefixes.strings]
@@ -242,7 +258,10 @@ class Unigram:
         """The most probable pieces (Viterbi), their score, and by how much a score could change before they did.
 
         kind: "d" sums in 64 bits, "f" in 32, rounded before they are compared. Of equals the one that begins first.
+        Of a model of byte-pair encoding those that merging gives, whatever stands around them.
         """
+        if self.model.bpe:
+            return self._joined(word), 0.0, math.inf
         best, back = array(kind, bytes(8 * len(word) + 8)), [None] * (len(word) + 1)
         gaps, rounded = [math.inf] * (len(word) + 1), array("f", [0.0])
         rounding = kind == "f"
@@ -265,6 +284,23 @@ class Unigram:
             gap = min(gap, gaps[end])
             end = back[end][1]
         return path[::-1], best[len(word)], gap
+
+    def _joined(self, word: str) -> list[Piece]:
+        """The pieces that SentencePiece merges; a symbol that a user defined is one from the beginning."""
+        symbols: list[str] = []
+        fixed: set[int] = set()
+        at = 0
+        while at < len(word):
+            i = self._fixed.longest(word, at)
+            if i >= 0:
+                fixed.add(len(symbols))
+            symbols.append(self._fixed.strings[i] if i >= 0 else word[at])
+            at += len(symbols[-1])
+        path, at = [], 0
+        for piece in merges.joined(symbols, fixed, self._merging):
+            path.append((self.index[piece] if piece in self._merging else self.unk_id, at, at + len(piece)))
+            at += len(piece)
+        return path
 
     def _found(self, word: str) -> list[Piece]:
         """The fast tokenizer's pieces of one word."""
@@ -483,7 +519,7 @@ class Unigram:
     def _require_saved(self, folder: Path) -> None:
         again = type(self).load(folder, prepared=self.fast or self.normal.prepared)
         published.require_same(self, again, ("specials", "added", "tokens", "layout"))
-        published.require_same(self.model, again.model, ("pieces", "byte_fallback"))
+        published.require_same(self.model, again.model, ("pieces", "byte_fallback", "bpe"))
         published.require_same(self.normal, again.normal, self.normal.SETTINGS)
         published.require_same(self.normal.charsmap, again.normal.charsmap, ["data"])
         same = ("scores",) if self.fast else ("scores", "types")  # what the fast program makes of a piece
@@ -520,6 +556,8 @@ def _check(model: Model) -> None:
             raise InputError(f"piece {i} has the score {shown(score)}; at most {LARGEST_SCORE:g} either way")
     if model.types.count(UNKNOWN) != 1:
         raise InputError(f"{model.types.count(UNKNOWN)} pieces stand for what is unknown, not one")
+    if model.bpe and UNUSED in model.types:
+        raise InputError("pieces of byte-pair encoding that are there to be split again are not supported")
     if NORMAL not in model.types:
         raise InputError("the vocabulary has no normal pieces")
     spelt = {piece for piece, kind in zip(model.pieces, model.types, strict=True) if kind == BYTE}

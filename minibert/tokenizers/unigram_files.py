@@ -42,10 +42,11 @@ def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
     said, source = settings.read(path, CLASSES, whole)
     if whole:
         content = published.whole(path)
-        usual = _usual(said, [piece for piece, *_ in _vocabulary(published.model(content, "Unigram", path), path)[:3]])
+        items = published.value(published.model(content, "Unigram", path), "vocab", list, path)
+        usual = _usual(said, [item[0] for item in items[:3] if isinstance(item, list) and item])
     else:
         model = sentencepiece_model.read(path)
-        usual = _usual(said, model.pieces[:3])
+        usual = _usual(said, model.pieces[:3]) if not model.bpe else _there(model)
     specials = settings.specials(said, usual, source)
     case = settings.flags(said, ("do_lower_case", "keep_accents"), source)
     if whole:
@@ -61,7 +62,7 @@ def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
         model.add_dummy_prefix,
         model.remove_extra_whitespaces,
         symbols,
-        prepared and usual is not T5,
+        prepared and usual is not T5 and not model.bpe,
         case.get("do_lower_case", True),
         case.get("keep_accents", False),
     )
@@ -80,6 +81,14 @@ def _usual(said: Mapping[str, Any], first: list[str]) -> Mapping[str, str]:
     name = said.get("tokenizer_class")
     t5 = first == list(T5.values()) if name is None else "T5" in str(name)
     return T5 if t5 else SPECIALS
+
+
+def _there(model: Model) -> Mapping[str, str]:
+    """The usual tokens that a model of byte-pair encoding has, under whatever name what is unknown."""
+    usual = {"pad": "<pad>", "bos": "<s>", "eos": "</s>"}
+    return {role: token for role, token in usual.items() if token in model.pieces} | {
+        "unk": model.pieces[model.types.index(UNKNOWN)] if UNKNOWN in model.types else "<unk>"
+    }
 
 
 def check_roles(specials: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert import cli, parallel
+from minibert import cli, corpus, parallel
 from minibert.errors import InputError
 
 HEADER = "Content-Type: text/plain; charset={}\nPlural-Forms: nplurals=2; plural=n != 1;\n"
@@ -162,8 +162,10 @@ def test_files_of_pairs(tmp_path):
     assert read(tmp_path, "x.tsv", "source\ttarget\na  b\tä\n\nc\td\r\na b\tä\n") == due
     objects = "".join(json.dumps({"source": a, "target": b, "id": 1}) + "\n" for a, b in due)
     assert read(tmp_path, "x.jsonl", objects) == due
-    for as_json in (False, True):
-        assert read(tmp_path, "again", "\n".join(parallel.lines(due, as_json))) == due
+    for form in ("tsv", "json"):
+        assert read(tmp_path, "again", "\n".join(parallel.lines(due, form))) == due
+    (tmp_path / "blocks").write_text("\n".join(parallel.lines(DUE * 4, "blocks")), encoding="utf-8")
+    assert list(corpus.Files([tmp_path / "blocks"])) == [list(pair) for pair in DUE * 4]
 
 
 def test_what_is_held_out_goes_by_the_source():
@@ -185,6 +187,8 @@ def test_the_command(tmp_path, capsys):
     assert sorted(said["train"] + said["held-out"]) == sorted(said["all"]) == sorted("\t".join(pair) for pair in DUE)
     assert cli.main(["pairs", str(tmp_path / "de.po"), "--json"]) == 0
     assert [tuple(json.loads(line).values()) for line in capsys.readouterr().out.splitlines()] == DUE
+    assert cli.main(["pairs", str(tmp_path / "de.po"), "--blocks"]) == 0
+    assert capsys.readouterr().out.split("\n\n")[0] == "\n".join(DUE[0])
     assert cli.main(["pairs", str(tmp_path / "de.po"), "--held-out", "2"]) == 2
     assert cli.main(["pairs", str(tmp_path / "none")]) == 2
 

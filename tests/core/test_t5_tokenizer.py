@@ -90,7 +90,7 @@ def spiece(tmp_path_factory):
         sentence_iterator=iter(lines([*pydoc_data.topics.topics.values()][:50])), model_writer=out, vocab_size=1000,
         pad_id=0, eos_id=1, unk_id=2, bos_id=-1, num_threads=1, minloglevel=2,
     )  # fmt: skip
-    folder = tmp_path_factory.mktemp("t5")
+    folder = tmp_path_factory.mktemp("spiece")
     (folder / "spiece.model").write_bytes(out.getvalue())
     return folder, spm.SentencePieceProcessor(model_proto=out.getvalue())
 

@@ -441,7 +441,7 @@ LOOP = struct.pack("<257I", 1024, *UNITS) + b"\0"  # a node that is its own chil
         (_file("spiece.model", GOOD + _field(1, _field(1, b"zz") + _field(3, 2))), "2 pieces"),
         (_file("spiece.model", GOOD + _field(1, _field(1, b"the"))), "twice"),
         (_file("spiece.model", GOOD + _field(1, _field(1, b"<0x00>") + _field(3, BYTE))), "byte"),
-        (_file("spiece.model", GOOD + _field(2, _field(3, 2))), "model_type"),
+        (_file("spiece.model", GOOD + _field(2, _field(3, 3))), "model_type"),
         (_file("spiece.model", GOOD + _field(2, _field(24, 1))), "suffix"),
         (_file("spiece.model", GOOD + _field(3, _field(5, 0))), "escape"),
         (_file("spiece.model", GOOD + _field(5, _field(2, b"rules"))), "denormalizer"),

@@ -358,6 +358,12 @@ def runs() -> list[Tree]:
     return [whole, stopped, early, between]
 
 
+def pages() -> list[Tree]:
+    """JSON lines of web pages, and a list of words."""
+    rows = [{"text": "\n".join(TEXT[:2] * 2), "url": "a"}, {"text": "menu\n{ code\nThe cat sat on a mat again."}]
+    return [{"pages.jsonl": b"".join(mutation.dumped(row) + b"\n" for row in rows), "bad.txt": b"dog\nfoul play\n"}]
+
+
 def catalogues() -> list[Tree]:
     """A compiled catalogue, one as translators write it, and files of pairs."""
     texts = {"": "Content-Type: text/plain; charset=UTF-8\n", "a\0%d b": "ä\0%d b", "menu\4_File": "_Datei"}
@@ -679,6 +685,13 @@ def _paired(root: Path, arguments: Arguments) -> int | None:
     return None
 
 
+def _cleaned(root: Path, arguments: Arguments) -> int:
+    if arguments[0] == "objects":
+        return command("clean", "--json", root / "pages.jsonl")
+    listed = ["--bad-words", root / "bad.txt"] if (root / "bad.txt").exists() else []
+    return command("clean", "--json", root / "pages.jsonl", *listed, "--min-sentences", "1")
+
+
 def _resumed(root: Path, arguments: Arguments) -> int | None:
     if _endless(root / "text.txt"):
         return None
@@ -784,6 +797,7 @@ READERS: dict[str, Reader] = {
     "tokens": Reader(token_files, _tokens, share=1),
     "corpus": Reader(lambda: [texts()], _corpus, _choice(*["survey"] * 12, "corrupt", "embed", "pretrain"), share=4),
     "pairs": Reader(catalogues, _paired, _choice(*["call"] * 9, "command"), share=3),
+    "pages": Reader(pages, _cleaned, _choice("objects", "listed"), share=2),
     "run": Reader(runs, _resumed, share=2, writes=True),
     "words": Reader(word_lists, _words, _choice(*["similar", "segmenter"] * 15, "--segmenter", "--similar"), share=3),
     "config": Reader(configs, _config, _choice(*["pretrain"] * 30, "golden"), share=4),
