@@ -3,8 +3,9 @@
     input_ids, attention_mask               (N, T) int32, the source between <s> and </s>, padded
     labels, decoder_attention_mask          (N, T) int32, the target and its end token, -100 where nothing is asked
 
-task "pairs": a document is a source and its translation, the first and the second of its sentences; what has not two is
-refused. task "restore", which any text has: a sentence without capitals and punctuation, and the sentence as it was.
+task "pairs": a document is a source and its translation, the first and the second of its sentences; one that has more is
+refused, one that lost a sentence to the held-out part left out. task "restore", which any text has: a sentence without
+capitals and punctuation, and the sentence as it was.
 Rows come in random order; what is longer than a row is left out.
 """
 
@@ -51,10 +52,10 @@ def rows(documents: Sequence, rng: np.random.Generator, vocabulary: Vocabulary, 
     """
     vocabulary.need("cls", "sep", "end", "pad")
     if marked is None:
-        odd = next((number for number, document in enumerate(documents, 1) if len(document) != 2), None)
+        odd = next((number for number, document in enumerate(documents, 1) if len(document) > 2), None)
         due = "give the source, its target in the next line, and a blank line; or take the task restore"
         require(odd is None, f"document {odd} of the text is no pair: {due}")
-        pairs = [(source, target) for source, target in documents]
+        pairs = [(document[0], document[1]) for document in documents if len(document) == 2]  # else one is held out
     else:
         pairs = [pair for two in zip(marked, documents, strict=True) for pair in zip(*two, strict=True)]
     (first, last, end), most = ([[i] for i in (vocabulary.cls, vocabulary.sep, vocabulary.end)]), data.seq_length

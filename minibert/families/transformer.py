@@ -429,4 +429,4 @@ def _attending(part: str) -> list[tuple[str, str]]:
 
 def aliases(config: Config) -> dict[str, str]:
     """Second name in published files -> the name whose tensor it repeats."""
-    return {}
+    return {f"{stack}.embedding.weight": "embedding.weight" for stack in STACKS}

@@ -50,7 +50,7 @@ def _silent(case: Any, name: str, rows: tuple[int, int], common: np.ndarray) -> 
     gradient = np.abs(case.tensor(held.key))
     if gradient.ndim == 3 and gradient.shape[:2] == rows:
         return gradient.max(2) == 0
-    square = gradient.ndim == 4 and gradient.shape[::2] == rows
+    square = gradient.ndim == 4 and (gradient.shape[0], gradient.shape[2]) == rows
     return gradient.max((1, 3)) == 0 if square else common
 
 

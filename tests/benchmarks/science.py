@@ -91,6 +91,15 @@ def _written(rate: float = 0.15, mean: float = 3.0, objective: str = "random-spa
     return Arm(label, "t5", {}, options)
 
 
+def _noised(noise: str, share: float = 1.0, steps: int = 3000, **options: Any) -> Arm:
+    """BART with these noises, and as many steps as cost what `steps` of unchanged texts do; share: of a text's tokens
+    that are left to read.
+    """
+    config = t5.Config(**{**t5.QUICK, "vocab_size": 1000})  # the sizes of BART's, which has what is counted, too
+    own, due = (_products_of_t5(config, round(64 * part), 64) for part in (share, 1.0))
+    return Arm(noise, "bart", {}, {"noise": noise, "steps": round(steps * due / own), **options})
+
+
 def _products_of_t5(config: t5.Config, read: int, written: int) -> int:
     """Multiply-adds of the matrix products for a row of so many tokens, in training."""
     d, inner, f = config.d_model, config.num_heads * config.d_kv, config.d_ff
@@ -151,6 +160,20 @@ EXPERIMENTS = {
             _written(objective="prefix-lm"), _written(objective="bert-style"), _written(objective="deshuffling"),
             _written(rate=0.1), _written(rate=0.25), _written(rate=0.5), _written(mean=2.0), _written(mean=5.0),
             Arm("untrained", "t5", {}, {"steps": 1, "learning_rate": 0.0}),
+        ],
+        tuned=400,
+    ),
+    # as above: each noise asks for something else. The shares that are left to read were measured on rows of 62 tokens
+    "noises": Experiment(
+        "BART's noises at equal compute, by what they are worth to another task (arXiv 1910.13461, table 1)",
+        ("tuned.terms.next_token", "tuned.accuracies.next_token"),
+        {"vocab_size": 1000, "held_out": 0.3},
+        [
+            _noised("permutation+infilling", 0.8),
+            _noised("masking"), _noised("deletion", 0.7), _noised("infilling", 0.8), _noised("permutation"),
+            _noised("rotation"), _noised("sentence-masking", 0.55),
+            _noised("permutation+masking+deletion+infilling+rotation", 0.55),
+            Arm("untrained", "bart", {}, {"steps": 1, "learning_rate": 0.0}),
         ],
         tuned=400,
     ),

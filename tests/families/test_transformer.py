@@ -201,8 +201,10 @@ def test_rows_are_pairs_in_any_order():
             zip(made["input_ids"].tolist(), made["attention_mask"].tolist(), made["labels"], strict=True)}  # fmt: skip
     assert rows == {(0, 3, 4, 6, 1): (8, 9, 1), (0, 4, 1): (8, 1)}
     assert np.array_equal(made["decoder_attention_mask"], made["labels"] != -100)
+    half = translation.rows([*ids[:1], ids[1][:1]], np.random.default_rng(0), vocabulary, data, None)
+    assert len(half["labels"]) == 1  # its other half was held out
     with pytest.raises(InputError, match="document 2 of the text is no pair"):
-        translation.rows([*ids[:1], ids[0][:1]], np.random.default_rng(0), vocabulary, data, None)
+        translation.rows([*ids, [*ids[0], *ids[0]]][1:], np.random.default_rng(0), vocabulary, data, None)
     with pytest.raises(InputError, match="none of 1 pairs fits into rows of 8 tokens"):
         translation.rows([[[3] * 7, [8]]], np.random.default_rng(0), vocabulary, data, None)
 

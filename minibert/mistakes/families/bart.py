@@ -141,7 +141,7 @@ entry(
 )  # fmt: skip
 entry(
     "bart-07", "a norm behind the stacks", "none (mBART has one)", "own knowledge", "output", "BART-ENC-1",
-    families=("bart",), reason="its weights are none of the file's: what an implementation puts there can't be foretold",
+    families=("bart",), reason="its weights are in no file: what an implementation puts there can't be foretold",
 )  # fmt: skip
 entry(
     "bart-08", "the encoder's heads in the decoder", "each stack has as many as its own field says",
@@ -152,7 +152,7 @@ entry(
     ),
 )  # fmt: skip
 entry(
-    "bart-09", "a dropout's rate taken for another's", "dropout, attention_dropout, activation_dropout, each in its place",
+    "bart-09", "a dropout's rate taken for another's", "dropout, attention_dropout, activation_dropout, each its own",
     "bojone/r-drop#7 of BERT; own knowledge", "output", "BART-CFG-1", families=("bart",),
     when="dropout and attention_dropout alone are D13",
     mutants=own(*(exchanged(*names) for names in (RATES[1:], RATES[::2], RATES, RATES[::-1]))),

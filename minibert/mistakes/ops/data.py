@@ -23,7 +23,19 @@ from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
 from minibert.mistakes.ops.attention import rounded_products, together
-from minibert.mistakes.ops.losses import all_asked, batched, followed, having, moved, of_tokens, over, predicting, read, slots, there
+from minibert.mistakes.ops.losses import (
+    all_asked,
+    batched,
+    followed,
+    having,
+    moved,
+    of_tokens,
+    over,
+    predicting,
+    read,
+    slots,
+    there,
+)
 from minibert.mistakes.swap import Replacement, edited
 
 SECTION = {"D": "Data, masking, mode"}

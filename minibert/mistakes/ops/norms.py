@@ -403,7 +403,9 @@ def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement | Non
     def made(subject: Any, site: Any) -> Replacement | None:
         if not site.local.startswith(("encode.", "masked_lm.head.")):
             return None
-        wrong, length = norm(right_root, axes), subject.batches[0]["input_ids"].shape[1]
+        b, wrong = subject.batches[0], norm(right_root, axes)
+        written = "decoder_input_ids" in b and site.local.startswith("encode.decoder")
+        length = b["decoder_input_ids" if written else "input_ids"].shape[1]
 
         def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
             tokens = x if x.ndim == 3 else x.reshape(-1, length, x.shape[-1])

@@ -303,7 +303,8 @@ entry(
     "X14", "-100 and the padding id taken for one another", "what is -100 is not asked, padding is a token like any",
     "HF#22540; own knowledge", "loss", "OP-DEC-4", when="of an encoder with a decoder",
     mutants=[
-        asking("what is not asked is asked as padding", lambda b, pad: np.where(b["labels"] == IGNORED, pad, b["labels"])),
+        asking("what is not asked is asked as padding",
+               lambda b, pad: np.where(b["labels"] == IGNORED, pad, b["labels"])),
         asking("labels that are the padding id are not asked",
                lambda b, pad: np.where(b["labels"] == pad, IGNORED, b["labels"])),
     ],
