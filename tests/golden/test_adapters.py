@@ -74,6 +74,8 @@ def test_level(tmp_path, adapter, case, dtype, level):
     [
         ("gpt2/published", TRAJECTORY),
         ("gpt2/probe", GRADIENTS),
+        ("t5/published", TRAJECTORY),
+        ("t5/probe", GRADIENTS),
         ("bart/published", TRAJECTORY),
         ("bart/probe", GRADIENTS),
         ("roberta/published", TRAJECTORY),

@@ -66,6 +66,8 @@ def _to_itself(causal: bool, subject: Subject, site: Site) -> Replacement | None
 
     def forward(x: Array, memory: Array, p: Tree, *, mask: Any = None, **given: Any) -> tuple[Array, Tree]:
         mask = layers.causal(x.shape[1], x.shape[1]) if causal else None
+        if given.get("dropout") is not None:  # drawn for as many keys as the memory has
+            given["dropout"] = given["dropout"][..., : x.shape[1]]
         y, c = layers.cross_attention.__wrapped__(x, x, p, mask=mask, **given)
         return y, {**c, "memory": np.zeros_like(memory)}
 
