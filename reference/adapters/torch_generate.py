@@ -39,7 +39,8 @@ def candidate(weights, inputs, facts, runs):
                 read = model(**read, attention_mask=mask, decoder_input_ids=column, use_cache=True)
                 logits.append(read.logits[:, -1])
                 read = {"encoder_outputs": (read.encoder_last_hidden_state,), "past_key_values": read.past_key_values}
-            return {name: value.contiguous() for name, value in {**found, "forward/logits": torch.stack(logits, 1)}.items()}
+            found["forward/logits"] = torch.stack(logits, 1)
+            return {name: value.contiguous() for name, value in found.items()}
         read = model(inputs["input_ids"], attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0))
         logits = []
         for column in range(forced.shape[1]):
