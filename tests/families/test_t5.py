@@ -10,7 +10,7 @@ from figures import Figures
 from published import Published, error, example, oracle, pair, probed, replaced
 
 import minibert
-from minibert import objective, relative, tree
+from minibert import data, objective, relative, tokenizers, tree
 from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 from minibert.families import t5
@@ -392,6 +392,26 @@ def test_an_encoder_alone(tmp_path):
     for ask in (lambda: loaded.loss(batch), lambda: loaded.generate(**given)):
         with pytest.raises(InputError, match="needs the head 'decoder"):
             ask()
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+def test_rows_are_text_of_which_the_gaps_are_written():
+    """(c) of B9: what is read and what is written are the text again; the loss takes them as they are."""
+    text = [["A text of some words, in which gaps are made.", "Another sentence follows it here."]] * 30
+    made = tokenizers.tokenizer(t5.TOKENIZER).train(text[0], 60, lowercase=False, specials=t5.SPECIALS, extra_ids=9)
+    recipe = data.Recipe("t5", made, t5.Data(seq_length=24, duplicates=1, masking="dynamic"))
+    rows, _ = recipe.instances(text, "train")
+    served, first = recipe.corrupted(rows, np.random.default_rng(1)), len(made) - 9
+    for whole, read, written in zip(rows["text"], served["input_ids"], served["labels"], strict=True):
+        gaps = {}
+        for i in written[written >= 0]:
+            gaps |= {i: (at := [])} if i >= first else {}
+            at += [i] if i < first and i != made.eos_id else []
+        ids = [j for i in read for j in (gaps[i] if i >= first else [i]) if j not in (made.pad_id, made.eos_id)]
+        assert ids == whole.tolist()
+    model = minibert.create("t5", **{**t5.PROBE, "vocab_size": len(made), "pad_token_id": made.pad_id})
+    assert np.isfinite(model.loss(served)[0])
+    assert {name: t5.DEFAULTS[name] for name in ("optimizer", "schedule")} == {"optimizer": "adafactor", "schedule": "t5"}
 
 
 # ---- Initialization --------------------------------------------------------------------------------------------------

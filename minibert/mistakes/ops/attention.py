@@ -44,7 +44,8 @@ def of_scores(forward: Callable, backward: Callable | None = None, faithful: boo
         dq, dk, dv, *dbias = (backward or ops.attention_backward)(dy, c)
         if c["of_caller"] is None:
             return dq, dk, dv
-        return dq, dk, dv, dbias[0] if dbias else np.zeros(c["of_caller"], dq.dtype)
+        own = dbias[0] if dbias else np.zeros(c["of_caller"], dq.dtype)
+        return dq, dk, dv, ops.summed(own, c["of_caller"])  # it was one with the mask
 
     return Replacement(attention, attention_backward, faithful)
 
