@@ -22,11 +22,11 @@ NUMBERS = count()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Where pytest-xdist is there, files go over the cores; -n 0 keeps them in one process, as without it."""
+    """Where pytest-xdist is there, tests go over the cores; -n 0 keeps them in one process, as without it."""
     first = config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput")  # no worker has workers
     several = len(config.args) > 1 or Path(config.args[0]).is_dir()
     if first and several and config.option.numprocesses is None:
-        config.option.numprocesses, config.option.dist = os.cpu_count(), "loadfile"
+        config.option.numprocesses, config.option.dist = os.cpu_count(), "worksteal"  # no core waits at the end
 
 
 @pytest.fixture
@@ -43,6 +43,25 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from texts import written
 
     return written(tmp_path_factory.mktemp("corpus"))
+
+
+# ---- Tests that were skipped -----------------------------------------------------------------------------------------
+SKIPPED: dict[str, None] = {}
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Of a file that is skipped as a whole the name of the file."""
+    if report.skipped:
+        SKIPPED[report.nodeid] = None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The names of what was skipped, a line each, in the file that MINIBERT_SKIPPED names: `.ci/run` asks these again
+    when what they need is there.
+    """
+    path = os.environ.get("MINIBERT_SKIPPED")
+    if path and not hasattr(session.config, "workerinput"):
+        Path(path).write_text("".join(f"{name}\n" for name in SKIPPED), encoding="utf-8")
 
 
 # ---- Seconds of a family's tests -------------------------------------------------------------------------------------
@@ -68,6 +87,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Where several processes run the tests, this is called in the one that prints, too."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        SKIPPED[report.nodeid] = None
     words = set(re.split(r"\W+", report.nodeid.replace("test_", "")))
     for name in words & FAMILIES:
         SECONDS[name] += dict(report.user_properties).get("seconds", 0.0)

@@ -1,6 +1,8 @@
 """`minibert docs [PAGE]`: the pages that come with minibert, wherever it is installed."""
 
 import argparse
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from minibert import gradcheck, reading
 from minibert.config import nearest, require
 from minibert.errors import InputError
 from minibert.options import ending
+from minibert.progress import filled
 
 
 def parser(commands: Any) -> None:
@@ -42,10 +45,37 @@ def page(name: str) -> Path:
 
 def _docs(args: argparse.Namespace) -> None:
     if args.page is not None:
-        print(reading.text(page(args.page)), end="")
+        path = page(args.page)
+        text = reading.text(path)
+        print(_fitted(text) if path.suffix == ".md" and sys.stdout.isatty() else text, end="")
         return
     for name, path in pages().items():
         print(f"{name:<31}{_title(path)}")
+
+
+def _fitted(text: str) -> str:
+    """A page as wide as the terminal: paragraphs and items of lists are filled, code and tables stay as they are."""
+    kept = (filled(line, sys.stdout, 2 * (_ITEM.match(line) is not None)) if plain else line
+            for line, plain in _paragraphs(text))  # fmt: skip
+    return "".join(f"{line}\n" for line in kept)
+
+
+_ITEM = re.compile(r"- |\d+\. ")
+
+
+def _paragraphs(text: str) -> list[tuple[str, bool]]:
+    """(a paragraph or item of a list in one line, True), and (a line of anything else, False)."""
+    found: list[tuple[str, bool]] = []
+    fenced = False  # inside a block of code
+    for line in text.splitlines():
+        fenced ^= line.startswith("```")
+        plain = not fenced and re.match(r"(?!```)[^\s|#>]", line) is not None
+        goes_on = plain or (not fenced and re.match(r" {2,3}\S", line) is not None)
+        if found and found[-1][1] and goes_on and not _ITEM.match(line):
+            found[-1] = f"{found[-1][0]} {line.strip()}", True
+        else:
+            found.append((line, plain))
+    return found
 
 
 def _title(path: Path) -> str:

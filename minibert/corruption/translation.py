@@ -3,7 +3,7 @@
     input_ids, attention_mask               (N, T) int32, the source between <s> and </s>, padded
     labels, decoder_attention_mask          (N, T) int32, the target and its end token, -100 where nothing is asked
 
-task "pairs": a document is a source and its translation, the first and the second of its sentences; one that has more is
+task "pairs": a document is a source and its translation, the first and second of its sentences; one that has more is
 refused, one that lost a sentence to the held-out part left out. task "restore", which any text has: a sentence without
 capitals and punctuation, and the sentence as it was.
 Rows come in random order; what is longer than a row is left out.

@@ -16,6 +16,7 @@ from minibert.errors import printable, shortened
 from minibert.golden import (
     blocks,
     candidate,
+    grading,
     layouts,
     levels,
     mixups,
@@ -54,7 +55,7 @@ def parser(commands: Any) -> None:
     computed = "what the candidate was computed in; default: what its tensors are stored in, or whose numbers they are"
     lies = "how kernels lie in the dump; default auto: as their contents say"
     command.add_argument("--layout", choices=layouts.NAMES, default="auto", help=lies)
-    command.add_argument("--dtype", choices=candidate.PRECISIONS, help=computed)
+    command.add_argument("--dtype", choices=(*candidate.PRECISIONS, grading.INT8), help=computed)
     command.add_argument("--json", metavar="FILE", help="write the whole report for machines")
     command.add_argument("--html", metavar="FILE", help="write it as one page, with an error map")
     command.add_argument("--claim", metavar="FILE", help="write the level reached, with versions and hashes")
@@ -92,11 +93,15 @@ def check(
     """Compares, prints the report and writes the files asked for; 0 where rounding, or a declared variant, explains it.
 
     case: a folder or a shipped case's name; given: the candidate's file or directory; names: a name map; dtype: the
-    precision that the candidate was computed in, else that which its numbers fit (`precision`); weights: the published
-    directory that the case refers to; every: a line for every tensor; seconds: after which the search for the mistake
-    ends, else it tries all it knows; layout: how kernels lie, one of `layouts.NAMES`; declare: ids of known mistakes
-    that are made on purpose. Raises InputError for unusable input.
+    precision that the candidate was computed in, else that which its numbers fit (`precision`), or int8, which is
+    graded (`grading`); weights: the published directory that the case refers to; every: a line for every tensor;
+    seconds: after which the search for the mistake ends, else it tries all it knows; layout: how kernels lie, one of
+    `layouts.NAMES`; declare: ids of known mistakes that are made on purpose. Raises InputError for unusable input.
     """
+    if dtype == grading.INT8:
+        none = "a run in int8 is graded, not judged: there is no page, claim or badge of it"
+        require(not (html or claim or badge), none)
+        return _graded(case, given, names, layout, json)
     found = report_of(case, given, names, dtype, weights, seconds, layout, declare)
     for line in report.table(found, _coloured(), every):
         print(filled(line, sys.stdout))
@@ -109,6 +114,20 @@ def check(
         if path is not None:
             atomic.write_text(path, make())
     return found.code
+
+
+def _graded(case: Path, given: Path, names: Path | None, layout: str, json: Path | None) -> int:
+    """Prints how far each tensor lies from the case's; 0, for it is no verdict."""
+    golden = cases.read(case)
+    tensors = golden.facts["kind"] not in ("tokenizer", "masking")
+    require(tensors, f"case {golden.name} holds no tensors that int8 could move")
+    held = candidate.matched(candidate.read(given), golden, names and candidate.read_names(names, golden), layout)
+    found = grading.grades(golden, held.tensors, held.partial)
+    for line in grading.lines(golden.name, str(given), found):
+        print(line)
+    if json is not None:
+        atomic.write_text(json, levels.dumps(grading.fields(golden.name, str(given), found)))
+    return 0
 
 
 def report_of(

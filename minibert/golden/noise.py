@@ -107,6 +107,22 @@ def otherwise(draws: Draws, rounding: Callable[[Array], Array] = _float32) -> Ca
     return lambda: around
 
 
+def rounded(rounding: Callable[[Array], Array]) -> Callable[[], Observer]:
+    """A factory of observers under which every op is computed as it is and what goes in and out is rounded: what a
+    precision does to mutants, too, whatever their caches hold and whatever order of axes they depend on.
+    """
+
+    def around(f: Callable, args: tuple, constants: dict) -> Any:
+        if f.__name__ in PAIRS:
+            y, c = f(*(_rounded(a, rounding) for a in args), **_rounded(constants, rounding))
+            return _rounded(y, rounding), c
+        if f.__name__.removesuffix("_backward") in PAIRS:
+            return _rounded(f(_rounded(args[0], rounding), args[1]), rounding)
+        return f(*args, **constants)
+
+    return lambda: around
+
+
 def parameters(name: str) -> list[str]:
     """The names of an op's arguments, the differentiable ones first."""
     return list(inspect.signature(PAIRS[name].forward).parameters)

@@ -28,7 +28,8 @@ from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, Combined, Trial
 from minibert.mistakes.words import Diagnosis, Found
 
 MOST = 16  # of those that explain the same, so many are told apart
-MOST_PAIRS = 2500  # that are tried where no single mistake explains a block
+MOST_PAIRS = 1000  # that are tried where no single mistake explains a block
+WIDE = ("float32", "float64")
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
 
@@ -111,6 +112,8 @@ class _Search(Trials):
         super().__init__(case, subject, candidate, dtype, rows, seconds)
         self.first = first
         self.parts: list[Part] = []
+        self.pairs = MOST_PAIRS  # that may still be tried
+        self.through: Trial | None = None  # a run of what was found through the optimizer's steps
         self.right, forced = self.free((), self.evidence), self.trial((), self.evidence)
         beyond = (forced.residuals > SUSPECT) & (self.right.residuals <= EXPLAINED)
         if beyond.any() or not _wrong(forced).any():
@@ -143,16 +146,16 @@ class _Search(Trials):
 
     def _left(self, evidence: Evidence) -> str | None:
         """The first tensor that is wrong beside what was found, or None. What is only suspect is no further mistake."""
-        trial = self._beside(evidence)
+        trial = self._beside(evidence, self.found)
         if trial is None:
             return self.first.key
         wrong = np.flatnonzero(trial.residuals > SUSPECT if self.parts else _wrong(trial))
         return evidence.keys[wrong[0]] if wrong.size else None
 
-    def _beside(self, evidence: Evidence) -> Trial | None:
+    def _beside(self, evidence: Evidence, found: Combined) -> Trial | None:
         """What was found, run together, and judged by its own rounding where that is larger."""
-        trial = self.trial(self.found, evidence)
-        if trial is None or not self.found or trial.ratio <= EXPLAINED:
+        trial = self.trial(found, evidence)
+        if trial is None or not found or trial.ratio <= EXPLAINED:
             return trial
         return self.by_own_noise(trial, evidence) or trial
 
@@ -169,7 +172,7 @@ class _Search(Trials):
     # ---- One section
     def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
-        base, right = self.found, self._beside(evidence)
+        base, right = self.found, self._beside(evidence, self.found)
         if right is None or not _wrong(right).any():
             return False
         cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
@@ -194,7 +197,7 @@ class _Search(Trials):
         for key in np.flatnonzero(cover.left):
             if cover.left[key]:
                 later = cover.left & (np.arange(len(cover.left)) >= key)
-                chosen = [t.found[-1] for t in trials if t.found[-1].mutant.free and cover.moved(t)[key]]
+                chosen = [t.found[-1] for t in trials if t.found[-1].mutant.free and cover.first_changed(t) == key]
                 found = self.solved(chosen, base, cover.evidence, np.where(later, cover.right.residuals, 0))
                 solved += self.run(((*base, one) for one in found), cover.evidence, len(found))
                 cover.parts([*trials, *solved])
@@ -202,12 +205,12 @@ class _Search(Trials):
 
     def _pairs(self, cover: "_Cover", trials: list[Trial]) -> list[Part]:
         """Two mistakes in one block, for each block that no single one explains."""
-        parts, cut, most = [], len(self.found), MOST_PAIRS
+        parts, cut = [], len(self.found)
         for key in np.flatnonzero(cover.left):
             if cover.left[key] and not self.left:
-                pairs = _paired([trial.found[cut:] for trial in cover.acting(trials, key)], most)
+                pairs = _paired([trial.found[cut:] for trial in cover.acting(trials, key)], self.pairs)
                 parts += cover.parts(self.run(((*self.found, *p) for p in pairs), cover.evidence, len(pairs)), key)
-                most -= len(pairs)
+                self.pairs -= len(pairs)
         return parts
 
     def _places(self) -> Callable[[str], int]:
@@ -259,13 +262,14 @@ class _Search(Trials):
         """Adds what explains the optimizer's steps, of which nothing before is to blame; the first key that is left."""
         steps = Steps(self, self.found, self.first.key)
         if steps.agree():
+            self.through = steps.whole
             return None if self.parts else self.first.key
         good = steps.mistakes()
-        if good:
-            everything = np.ones(len(self.steps.keys), bool)
-            self.parts.append(_grouped(self, good, self.steps, len(self.found), everything))
-            return None
-        return steps.first_wrong()
+        if not good:
+            return steps.first_wrong()
+        everything, self.through = np.ones(len(self.steps.keys), bool), good[0]
+        self.parts.append(_grouped(self, good, self.steps, len(self.found), everything))
+        return None
 
     # ---- Saying it
     def _said(self, left: str | None) -> Diagnosis:
@@ -287,9 +291,8 @@ class _Search(Trials):
 
     def _ratio(self) -> float:
         """What is left of the tensors that are explained, over the noise floor."""
-        trials = [self._beside(self.evidence)]
-        if self.steps.keys:
-            trials.append(Steps(self, self.found, self.first.key).whole())
+        before = tuple(one for one in self.found if one.mutant.section != STEPS)
+        trials = (self._beside(self.evidence, before), self.through)
         return max(worst(t.residuals[~(t.residuals > SUSPECT)]) for t in trials if t is not None)
 
     def _others(self, told: list[Part]) -> list[str]:
@@ -351,7 +354,8 @@ class _Cover:
         """The wrong tensors of which rounding explains what the mutants leave, or nearly."""
         before, after = self.right.residuals, trial.residuals
         exact = (after <= EXPLAINED) & (before > EXPLAINED) & (after <= before / 4)
-        return self.wrong & (exact | (after <= np.minimum(SUSPECT, before / BETTER)))
+        nearly = SUSPECT if self.runs.dtype in WIDE else EXPLAINED  # 64 floors of 16 bits are half of a tensor
+        return self.wrong & (exact | (after <= np.minimum(nearly, before / BETTER)))
 
     def acting(self, trials: list[Trial], key: int) -> list[Trial]:
         """Those that change a wrong tensor and make no right one wrong: variants first, then the nearest."""
@@ -360,8 +364,6 @@ class _Cover:
 
     def by_own_noise(self, trials: list[Trial]) -> list[Trial]:
         """The trials; those that leave far less than the right model are judged by their own rounding."""
-        if self.runs.dtype not in ("float32", "float64"):
-            return trials
         far = {id(t): worst((t.residuals / self.right.residuals)[self.moved(t) & self.wrong]) for t in trials}
         close = [t for t in trials if 0 < far[id(t)] <= 1 / BETTER and not self._settles(t)]
         close = sorted(close, key=lambda t: worst(t.residuals[self.moved(t)]))[:RETRIED]
@@ -377,15 +379,19 @@ class _Cover:
         before = self.right.residuals
         return np.abs(trial.residuals - before) > 1e-6 * (1 + before)
 
+    def first_changed(self, trial: Trial) -> int:
+        """The number of the first wrong tensor that it changes, if any."""
+        return int(np.argmax(self.moved(trial) & self.wrong))
+
     def _score(self, trial: Trial) -> tuple[int, int]:
         """(minus how many of what is left it explains, how many it changes and does not explain), to be small."""
         explained = self.explained(trial)
         return -np.count_nonzero(explained & self.left), np.count_nonzero(self.moved(trial) & self.wrong & ~explained)
 
     def _accepted(self, trial: Trial) -> bool:
-        """Whether it explains something, and makes nothing wrong that is right."""
+        """Whether it explains the first wrong tensor that it changes, and makes nothing wrong that is right."""
         explained = self.explained(trial)
-        if not explained.any():
+        if not explained[self.first_changed(trial)]:
             return False
         most = self.right.residuals[explained].max() / BETTER
         return not self._spoils(trial, max(EXPLAINED, min(SUSPECT, most)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -24,15 +25,16 @@ class Steps:
 
     def agree(self) -> bool:
         """Whether the base explains the steps, too."""
-        last = self.whole()
+        last = self.whole
         if last is None or last.ratio <= (SUSPECT if self.base else EXPLAINED):
             return True
         return bool(self.base) and explains(last, self.trials.free((), self.held, self._numbers()))
 
     def first_wrong(self) -> str:
         """The first key of the steps that the base does not explain."""
-        return self.held.keys[int(np.argmax(self.whole().residuals > EXPLAINED))]
+        return self.held.keys[int(np.argmax(self.whole.residuals > EXPLAINED))]
 
+    @cached_property
     def whole(self) -> Trial | None:
         """A run of the base through all steps."""
         return self.trials.free(self.base, self.held, self._numbers())
@@ -66,7 +68,7 @@ class Steps:
         near = sorted(trials, key=lambda t: t.ratio)[:6]
         if not near:
             return []
-        whole = self.whole()
+        whole = self.whole
         checked = [self.trials.free(t.found, self.held, self._numbers()) for t in near]
         return sorted((t for t in checked if t and explains(t, whole)), key=lambda t: t.ratio)
 

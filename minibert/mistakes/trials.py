@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, tree
+from minibert import families
 from minibert.errors import InputError
-from minibert.golden import blocks, compare, places
+from minibert.golden import blocks, compare, noise, places
 from minibert.golden.case import Case
-from minibert.golden.subject import Subject, Tensors, observe
+from minibert.golden.subject import Subject, Tensors, cast, observe
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mutant
 from minibert.mistakes.evidence import Evidence, worst
@@ -139,12 +139,18 @@ class Trials:
 
         def compute() -> Tensors:
             edited = changed(subject, found)
+            renamed = edited.config is not subject.config and self._names(edited) != self._names(subject)
             swaps = {key: r for around in edited.around if isinstance(around, Swaps) for key, r in around.at.items()}
             edited = replace(edited, around=tuple(f for f in edited.around if not isinstance(f, Swaps)))
             plain = like if not edited.around else None
-            return blocks.Forced(edited, given, self.calls, swaps, backward, plain).computed
+            at = blocks.calls(edited) if renamed else self.calls
+            return blocks.Forced(edited, given, at, swaps, backward, None if renamed else plain).computed
 
         return _computed(found, lambda: _written(found, compute()))
+
+    def _names(self, subject: Subject) -> list[tuple]:
+        """What the subject calls its tensors, and where they come from."""
+        return [(name, path) for name, path, *_ in self.module.activations(subject.config)]
 
     @cached_property
     def like(self) -> blocks.Forced:
@@ -179,7 +185,8 @@ class Trials:
 
     def by_own_noise(self, trial: Trial, evidence: Evidence) -> Trial | None:
         """The trial judged by what rounding does to these mutants, where that is more than to the right model."""
-        single = replace(self.subject, params=tree.map(lambda a: a.astype(np.float32), self.subject.params))
+        narrow = noise.PRECISIONS.get(self.dtype if self.dtype != "float32" else "float64")
+        single = cast(self.subject, np.float32, (noise.rounded(narrow[0]),) if narrow else ())
         whole, tensors = self.trial(trial.found, evidence), self._forced(trial.found, evidence, single)
         if whole is None or tensors is None:
             return None

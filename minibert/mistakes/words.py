@@ -104,6 +104,7 @@ def _headline(kind: str, found: list[Found]) -> str:
         "pair": f"two mistakes: {' and '.join(each)}",
         "several": f"{len(each)} mistakes, each by itself: {'; '.join(each)}",
         "explained": f"what explains it exactly: {' and '.join(each)}",
+        "unknown": f"no known mistake explains what is wrong beside what is acceptable: {'; '.join(each)}",
         "unfinished": f"not all known mistakes were tried; found so far: {'; '.join(each) or 'none'}",
     }[kind]
 

@@ -257,15 +257,14 @@ def test_stopped_while_several_processes_make_data(number, tmp_path):
     assert "instances_sha256" not in json.loads((tmp_path / "run" / "run.json").read_bytes())
 
 
-@pytest.mark.parametrize("kind", tokenizers.KINDS)
-def test_batches_encoded_by_several_processes(kind, monkeypatch):
+@pytest.mark.parametrize(("kind", "length"), [("wordpiece", None), ("byte_level", 9), ("unigram", 9)])
+def test_batches_encoded_by_several_processes(kind, length, monkeypatch):
     """Texts and pairs, cut and padded, as by one process."""
     monkeypatch.setattr(encoding, "PART", 7)
     sentences = [sentence for document in documents(5) for sentence in document]
     known = tokenizers.tokenizer(kind).train(sentences, 300)
     texts = [*sentences, *zip(sentences, sentences[3:], strict=False), "", "Größe 𝄞 "]
-    for length in (None, 9):
-        assert known.encode_batch(texts, max_length=length, processes=2) == known.encode_batch(texts, max_length=length)
+    assert known.encode_batch(texts, max_length=length, processes=2) == known.encode_batch(texts, max_length=length)
     assert gc.isenabled()
     with pytest.raises(InputError, match="max_length 1 has no room"):
         known.encode_batch(texts, max_length=1, processes=2)

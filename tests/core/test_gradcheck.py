@@ -364,7 +364,7 @@ def test_a_forward_that_is_no_forward():
 # ---- The command -----------------------------------------------------------------------------------------------------
 def test_a_name_alone_repeats_the_line_of_the_full_run():
     """Whatever is checked before it: each name draws for itself."""
-    names = ["tanh", "attention", "pooler", "nsp_head", "bert"]
+    names = ["tanh", "attention", "nsp_head", "bert"]
     together = {row[:2]: row for row in gradcheck.table(names, 3)}
     for name in names:
         alone = {row[:2]: row for row in gradcheck.table([name], 3)}
@@ -384,14 +384,14 @@ def test_seeds_draw_something_else(capsys):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_nothing_is_overlooked():
     """`python tests/misses.py` takes more directions."""
-    tried, by_check, by_directional = misses.measure(directions=2, draws=1)
+    tried, by_check, by_directional = misses.measure(directions=1, draws=1)
     pairs = {pair for pair, _ in tried}
     assert pairs == {*CASES, "activation"}
     assert {(pair, what) for pair in pairs for what in ("one entry x 2.001", "one row lost")} <= tried.keys()
     catalogue = {what.split()[0] for _, what in tried} & {"E10", "E11", "G08", "H01", "L12", "L13", "O08", "O12"}
     assert len(catalogue) == 8
     assert by_check.total() == 0
-    assert by_directional.total() <= misses.ALLOWED * 2 * tried.total()
+    assert by_directional.total() <= misses.ALLOWED * tried.total()
 
 
 def test_exchanged_rows_do_not_cancel_along_a_direction():

@@ -64,8 +64,8 @@ def broken(findings):
 
 
 # ---- They hold -------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("fields", [{}, PUBLISHED, {"num_hidden_layers": 4, "hidden_act": "relu"}])
+@pytest.mark.parametrize(("fields", "dtype"), [
+    ({}, "float64"), (PUBLISHED, "float32"), ({"num_hidden_layers": 4, "hidden_act": "relu"}, "float64")])  # fmt: skip
 def test_the_engine_obeys_every_law(fields, dtype):
     for seed in range(3):
         weights, inputs, config = question(dtype, seed, **fields)

@@ -2,6 +2,7 @@
 command that makes them of a file, in parts, with what is done kept.
 """
 
+import functools
 import json
 import os
 import re
@@ -502,7 +503,8 @@ def test_ctrl_c_of_a_process(folder, tmp_path):
     command = [sys.executable, "-m", "minibert", "embed", str(folder), "-o", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=environment, **pipes) as process:
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells make background jobs deaf to it
+    with subprocess.Popen(command, env=environment, preexec_fn=heard, **pipes) as process:
         process.stdin.write(b"the cat\n" * 1500)
         process.stdin.flush()
         part = tmp_path / "out.jsonl.part.json"

@@ -305,6 +305,45 @@ def test_an_acceptable_variant_is_fine(tmp_path):
     assert got.claim["level"] == "L7"
 
 
+def varied(*ids, also=lambda subject: subject):
+    """The engine's tensors of bert/probe, in float32, in these entries' first variants, and with a further change."""
+    from minibert.mistakes import CATALOGUE
+
+    subject = cases.read("bert/probe").subject()
+    for id in ids:
+        subject = next(m for m in CATALOGUE[id].mutants(subject) if not m.where).change(subject)
+    subject = also(replace(subject, params=tree.map(lambda a: a.astype(np.float32), subject.params)))
+    return {key: array.astype(np.float32) for key, array in observe(subject, ()).items()}
+
+
+def test_two_variants_are_variants(tmp_path):
+    """Another denominator and the padding row's rule: neither takes the other's name, and none is an error."""
+    got = found(written(tmp_path / "c.safetensors", varied("S05", "E10")), "bert/probe")
+    assert (got.code, got.verdict) == (0, "variant")
+    assert [one.id for one in got.diagnosis.together] == got.diagnosis.ids == ["S05", "E10"]
+    fields = report.fields(got)
+    assert (fields["verdict"], fields["diagnosis"]["unexplained"]) == ("variant", None)
+    assert next(one for one in fields["mistakes"] if one["id"] == "E10").keys() == {"id", "where", "what", "exact"}
+
+
+def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
+    """A known mistake made on purpose; a factor that nobody knows, in a layer, is told beside it."""
+    path = written(tmp_path / "c.safetensors", varied("A04"))
+    got, declared = found(path, "bert/probe"), found(path, "bert/probe", declare=["a04"])
+    assert (got.code, got.verdict, declared.code, declared.verdict) == (1, "mistake", 0, "variant")
+    with pytest.raises(InputError, match=r"^no known mistake 'A94'"):
+        found(path, "bert/probe", declare=["A94"])
+
+    def scaled(subject):
+        flat = tree.flatten(subject.params)
+        flat["encoder.1.feed_forward.out.weight"] = flat["encoder.1.feed_forward.out.weight"] * np.float32(1.01)
+        return replace(subject, params=tree.unflatten(flat))
+
+    got = found(written(tmp_path / "d.safetensors", varied("A04", also=scaled)), "bert/probe", declare=["A04"])
+    assert (got.code, got.verdict) == (1, "unknown")
+    assert got.diagnosis.unexplained == "forward/bert.encoder.layer.1.output.dense"
+
+
 # ---- Levels ----------------------------------------------------------------------------------------------------------
 PARTS = {
     "embeddings": lambda key: key == "forward/bert.embeddings",
@@ -799,7 +838,7 @@ def test_json_holds_everything(wrong):
     assert (got["format"], got["exit_code"], got["level"]) == ("minibert-check/1", 1, "L1")
     assert got["first_divergence"]["key"] == SCORES
     assert {row["key"] for row in got["rows"]} >= set(observed())
-    assert got["diagnosis"]["kind"] in ("mistake", "tie", "pair", "unknown")
+    assert got["diagnosis"]["kind"] in ("mistake", "tie", "pair", "several", "explained", "unknown")
     assert len(got["levels"]) == 8
 
 

@@ -1,12 +1,18 @@
 """The precision that a candidate's numbers fit: found, said, and judged in; what only a part of them fits is not."""
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from minibert import cli
 from minibert.checkpoint import safetensors, strictjson
 from minibert.golden import case as cases
-from minibert.golden import checking, noise, precision, report
+from minibert.golden import checking, grading, noise, precision, report
+from minibert.golden.subject import cast, observe
+from minibert.mistakes import CATALOGUE, diagnose
+from minibert.mistakes.swap import sites
 
 ROUNDINGS = {name: rounding for name, (rounding, _) in noise.PRECISIONS.items()}
 
@@ -111,3 +117,67 @@ def test_a_right_port_has_no_remark(port):
     found = checking.report_of("bert/published", cases.folder().parent / "candidates" / "right-torch-port.safetensors")
     assert (found.fits, found.dtype) == ("float32", "float32")
     assert not any("values" in line for line in report.remarks(found))
+
+
+# ---- Names in bfloat16 -----------------------------------------------------------------------------------------------
+NARROW = [("A05", "layer 1"), ("E14", ""), ("A03", ""), ("H06", ""), ("S03", ""), ("L05", "feed-forward norms"),
+          ("G09", "layer 0"), ("E07", "")]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("id", "where"), NARROW if os.environ.get("MINIBERT_EVERY_MUTANT") else NARROW[:2])
+def test_mistakes_are_named_in_bfloat16(id, where):
+    """What goes in and out of every op is rounded, sums are not."""
+    case = cases.read("bert/published")
+    mutant = next(m for m in CATALOGUE[id].mutants(case.subject(), sites(case.subject())) if m.where == where)
+    subject = cast(mutant.change(case.subject()), np.float32, (noise.rounded(ROUNDINGS["bfloat16"]),))
+    made = {key: rounded(a, "bfloat16") for key, a in observe(subject, ()).items() if key in case.entries}
+    assert precision.fits(made, "float32") == "bfloat16"
+    result = diagnose(case, made, "bfloat16")
+    assert id in result.ids, result.lines
+
+
+def test_a_right_run_in_bfloat16_is_right():
+    case = cases.read("bert/published")
+    subject = cast(case.subject(), np.float32, (noise.rounded(ROUNDINGS["bfloat16"]),))
+    made = {key: rounded(a, "bfloat16") for key, a in observe(subject, ()).items() if key in case.entries}
+    assert diagnose(case, made, "bfloat16").kind == "right"
+
+
+# ---- int8 ------------------------------------------------------------------------------------------------------------
+def test_a_run_in_int8_is_graded_and_not_judged(port, tmp_path, capsys):
+    """Each tensor to a 127th of its largest: about 0.5 % of its length, whatever the floors say."""
+    def eight_bits(a):
+        unit = np.abs(a).max() / 127
+        return (np.round(a / unit) * unit if unit else a).astype(np.float32)
+
+    file, told = tmp_path / "int8.safetensors", tmp_path / "grades.json"
+    kept = {key: eight_bits(a) for key, a in port.items() if key.startswith("forward/")}
+    safetensors.write(file, kept)
+    assert cli.main(["check", "bert/published", str(file), "--dtype", "int8", "--json", str(told)]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(kept)} tensors in int8, graded, not judged" in out
+    assert "a grade is no verdict" in out
+    grades = strictjson.loads(told.read_bytes(), "")
+    assert grades["verdict"] == "graded"
+    assert {grade["key"] for grade in grades["grades"]} == set(kept)
+    loose = [g for g in grades["grades"] if not (g["relative_rms"] < 0.02 and g["cosine"] > 0.999)]
+    assert not loose
+    assert max(g["relative_rms"] for g in grades["grades"]) > 1e-3
+
+
+def test_a_grade_is_the_relative_error_and_the_cosine():
+    entry = SimpleNamespace(role="output", dtype="float32")
+    case = SimpleNamespace(entries={"forward/y": entry, "forward/0": entry},
+                           tensor=lambda key: np.array([3.0, 4.0]) if key[-1] == "y" else np.zeros(2))  # fmt: skip
+    one, zero = grading.grades(case, {"forward/y": np.array([3.0, 0.0]), "forward/0": np.zeros(2)}, {})
+    assert one == ("forward/y", 0.8, 0.6)
+    assert zero == ("forward/0", 0.0, 1.0)
+    assert grading.grades(case, {"forward/0": np.ones(2)}, {})[0].rms == np.inf
+
+
+@pytest.mark.parametrize("option", ["--claim", "--badge", "--html"])
+def test_int8_claims_nothing(option, tmp_path, capsys):
+    given = ["check", "bert/published", "right-torch-port", "--dtype", "int8"]
+    assert cli.main([*given, option, str(tmp_path / "x")]) == 2
+    assert "graded, not judged" in capsys.readouterr().err
