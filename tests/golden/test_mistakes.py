@@ -35,7 +35,7 @@ SHIPPED = [file.name for file in pkgutil.iter_modules(families.__path__)]
 # is asked, of each entry one is differenced
 EVERY_MUTANT = bool(os.environ.get("MINIBERT_EVERY_MUTANT"))
 PARTS = 24
-DRAWN = {"bert": {"listed": 6, "unlisted": 1}, "gpt2": {"listed": 4, "unlisted": 1}}
+DRAWN = {"bert": {"listed": 3, "unlisted": 1}, "gpt2": {"listed": 2, "unlisted": 1}}
 # Of mutants run in float32, those that float32 shows; which are missed depends on the BLAS and its kernels: with
 # OPENBLAS_CORETYPE=Nehalem an L11, computed in float16, that others name.
 MISSED = 1  # in a part
@@ -247,7 +247,7 @@ def test_a_replacement_in_another_family_is_a_pair():
     seen = set()
     for family in OTHERS:
         subject, signs, chosen = differentiable(f"{family}/published")
-        for id, mutant in chosen:
+        for id, mutant in chosen if EVERY_MUTANT else each(chosen, Random(family)):
             if id in brought(family) or "bert" not in catalogue.lineage(family):
                 error = slope_error(mutant.change(subject), signs)
                 assert error < 1e-6, (family, id, mutant.what, error)
@@ -402,7 +402,7 @@ def test_mutants_keep_the_precision_and_write_to_nothing():
     subject = single(subject_of("bert/probe"))
     for array in tree.leaves(subject.params):
         array.flags.writeable = False
-    for id, mutant in mutants(subject):
+    for id, mutant in mutants(subject) if EVERY_MUTANT else each(mutants(subject), Random(0)):
         if mutant.section != STEPS:
             tensors = observe(mutant.change(subject), ())
             assert all(a.dtype == np.float32 for a in tensors.values()), (id, mutant.what)
@@ -460,7 +460,7 @@ def test_mutants_are_named_from_their_float32_tensors(name, part):
             found["tied"] += 1
         else:
             found["other"].append((id, mutant.what, mutant.where, result.ids))
-    assert found["named"] + found["tied"] > (20 if EVERY_MUTANT else DRAWN[family]["listed"] / 2)
+    assert found["named"] + found["tied"] >= (20 if EVERY_MUTANT else DRAWN[family]["listed"] // 2)
     assert len(found["other"]) <= MISSED, found
 
 
@@ -476,12 +476,11 @@ def drawn(made, draw, counts):
 @pytest.mark.parametrize("family", OTHERS)
 def test_a_family_s_own_mistakes_are_named(family):
     """The first mutant that shows of what it brought, and of one that all have, from float32 tensors of a case that
-    shows it; three are drawn where it brought more.
+    shows it. `.ci/run` asks them all, the README's command one of each family, however many there are.
     """
     held, own = kills.read(family), [id for id in brought(family) if CATALOGUE[id].mutants]
     assert own
-    few = own if os.environ.get("MINIBERT_EVERY_MUTANT") else Random(family).sample(own, min(3, len(own)))
-    for id in [*few, "A04"]:
+    for id in [*own, "A04"] if EVERY_MUTANT else [Random(family).choice(own)]:
         name = "published" if "published" in held[id] else min(held[id])
         case, missed = cases.read(f"{family}/{name}"), held[id][name].missed
         made = CATALOGUE[id].mutants(case.subject(), sites(case.subject()))
@@ -499,7 +498,7 @@ def test_ways_of_going_on_are_named():
     ways = [(id, what, way) for id, entry in CATALOGUE.items() for what, way in going.made(entry, case)]
     assert len(ways) >= 35
     last = [*{id: (id, *rest) for id, *rest in ways}.values()]
-    for id, what, way in ways if EVERY_MUTANT else Random(7).sample(last, 5):
+    for id, what, way in ways if EVERY_MUTANT else Random(8).sample(last, 2):
         found = way(case, np.float32)
         given = {key: array for key, array in found.items() if array.shape == entries[key].shape}
         named = diagnose(case, given, "float32")
