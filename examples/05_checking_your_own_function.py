@@ -7,6 +7,8 @@ The function is the RMS norm of T5 and of most recent language models (Zhang & S
 Its backward is written twice, once with a mistake that is often made: the root is taken for a constant.
 """
 
+import textwrap
+
 import numpy as np
 from hypothesis import given, settings
 
@@ -45,15 +47,14 @@ print("the right backward passes")
 try:
     gradcheck.require(rms_norm, wrong_backward, args, constants)
 except gradcheck.GradientError as caught:
-    print(caught)
+    print(textwrap.fill(str(caught), 79))
 else:
     raise SystemExit("the wrong backward was not caught")
-
 # the same in numbers, against finite differences and against 50 digits
 errors = gradcheck.check(rms_norm, rms_norm_backward, args, constants)
 exact = gradcheck.exact(rms_norm, rms_norm_backward, double, args, constants)
 for name in args:
-    print(f"error of the gradient of {name:7} {errors[name]:8.1e} by differences {exact[name]:8.1e} against 50 digits")
+    print(f"gradient of {name:7} {errors[name]:8.1e} by differences {exact[name]:8.1e} against 50 digits")
 assert max(errors.values()) < 1e-9
 assert max(exact.values()) < 1e-12
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 from minibert.golden import case
@@ -33,10 +34,10 @@ def checked(source: str) -> subprocess.CompletedProcess:
 
 source = SOURCE.read_text(encoding="utf-8")
 right = checked(source)
-print("as it stands     ", right.stdout.strip())
+print(textwrap.fill(f"as it stands: {right.stdout.strip()}", 79, subsequent_indent="  "))
 assert right.returncode == 0, right
 
 wrong = checked(source.replace("* (x[i] - mean) / width", "* (x[i] - mean) / (width - 1)"))
-print("over width - 1   ", wrong.stdout.strip())
+print(textwrap.fill(f"over width - 1: {wrong.stdout.strip()}", 79, subsequent_indent="  "))
 assert wrong.returncode == 1, wrong
 assert "cannot explain" in wrong.stdout
