@@ -10,10 +10,11 @@ from figures import Figures
 from published import Published, error, example, oracle, pair, probed, replaced
 
 import minibert
-from minibert import data, objective, relative, tokenizers, tree
+from minibert import data, inference, objective, pretraining, relative, tokenizers, tree
 from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 from minibert.families import t5
+from minibert.golden import case
 
 LABELS = {"labels": "next_token"}
 V1_1 = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
@@ -411,7 +412,31 @@ def test_rows_are_text_of_which_the_gaps_are_written():
         assert ids == whole.tolist()
     model = minibert.create("t5", **{**t5.PROBE, "vocab_size": len(made), "pad_token_id": made.pad_id})
     assert np.isfinite(model.loss(served)[0])
-    assert {name: t5.DEFAULTS[name] for name in ("optimizer", "schedule")} == {"optimizer": "adafactor", "schedule": "t5"}
+    assert (t5.DEFAULTS["optimizer"], t5.DEFAULTS["schedule"]) == ("adafactor", "t5")
+
+
+def test_what_is_written_is_held_against_its_own_frequencies():
+    """Sentinels and ends are among them, so the text's entropy would be no bar."""
+    model, held = minibert.create("t5", **t5.PROBE), np.array([[1, 1, 2, -100]])
+    model.tokenizer = range(17)
+    rows = type("Rows", (), {"__len__": lambda _: 1, "__getitem__": lambda _, at: {"labels": held[at]}})()
+    due = -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))
+    assert pretraining._unigram(model, rows, rows) == {"entropy": pytest.approx(due, rel=1e-12)}
+
+
+def test_what_is_written_says_which_gap_it_fills():
+    made = tokenizers.tokenizer(t5.TOKENIZER).train(["Some words."] * 9, 40, specials=t5.SPECIALS, extra_ids=9)
+    model = minibert.create("t5", **{**t5.PROBE, "vocab_size": len(made)})
+    model.tokenizer = made
+    ids = [made.pad_id, made.id("<extra_id_0>"), *made.ids("some"), made.eos_id]
+    assert inference._decoded(model)(ids) == "<extra_id_0> some"
+
+
+def test_rounding_of_a_bias_is_rounding():
+    """Of one that each head has its own of, and that a mask is added to: floors of the case are those of float32."""
+    entries = case.read("t5/published").entries
+    tables = [entries[f"gradients/{stack}.{BIAS}"].noise["float32"] for stack in t5.STACKS]
+    assert max(tables) < 1e-4 > entries["forward/decoder.block.1"].noise["float32"]
 
 
 # ---- Initialization --------------------------------------------------------------------------------------------------
