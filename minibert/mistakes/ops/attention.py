@@ -579,7 +579,8 @@ def placed(rule: Callable[[Array, Array], Array]) -> Bits:
     def bits(given: dict[str, Any]) -> Array:
         length, total = given["q"].shape[2], given["k"].shape[2]
         before = np.arange(total - length, total)[:, None] - np.arange(total)
-        return rule(before, given["mask"][:, :, -1:])
+        seen = np.ones((1, 1, 1, 1), bool) if given["mask"] is None else given["mask"][:, :, -1:]
+        return rule(before, seen)
 
     return bits
 
