@@ -451,7 +451,8 @@ def test_mutants_are_named_from_their_float32_tensors(name, part):
     family, _, _ = name.partition("/")
     case, found = cases.read(name), {"named": 0, "tied": 0, "other": []}
     made = mutants(case.subject())
-    for id, mutant in made[part::PARTS] if EVERY_MUTANT else drawn(made, Random(f"{name} 4"), DRAWN[family]):
+    some = once(made, Random(name))[part::PARTS] if EVERY_MUTANT else drawn(made, Random(f"{name} 4"), DRAWN[family])
+    for id, mutant in some:
         result = diagnose(case, candidate_of(case, mutant), "float32")
         if result.kind == "right":  # float32 does not show it here
             continue
@@ -464,8 +465,16 @@ def test_mutants_are_named_from_their_float32_tensors(name, part):
             found["tied"] += 1
         else:
             found["other"].append((id, mutant.what, mutant.where, result.ids))
-    assert found["named"] + found["tied"] >= (20 if EVERY_MUTANT else DRAWN[family]["listed"] // 2)
+    assert found["named"] + found["tied"] >= (10 if EVERY_MUTANT else DRAWN[family]["listed"] // 2)
     assert len(found["other"]) <= MISSED, found
+
+
+def once(made, draw):
+    """Of each mistake the mutant of all places, and one of a place that is drawn."""
+    found = {}
+    for id, mutant in made:
+        found.setdefault((id, mutant.what, bool(mutant.where)), []).append(mutant)
+    return [(id, draw.choice(held)) for (id, _, _), held in found.items()]
 
 
 def drawn(made, draw, counts):
