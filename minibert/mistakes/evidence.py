@@ -31,7 +31,7 @@ class Evidence:
         self.shapes = [case.entries[key].shape for key in self.keys]
         given = ((key, np.asarray(candidate[key], np.float64)) for key in self.keys)
         held = [settled(key, array, case.tensor, case.unmoved) for key, array in given]
-        arrays = [array.reshape(-1) for array in held]
+        arrays = [_number(array).reshape(-1) for array in held]
         self.sizes = np.array([a.size for a in arrays], np.int64)
         self.starts = np.concatenate([[0], np.cumsum(self.sizes)])[:-1].astype(np.int64)
         self.values = np.concatenate(arrays) if arrays else np.zeros(0)
@@ -59,11 +59,12 @@ class Evidence:
         return {key: a.reshape(shape) for key, a, shape in zip(self.keys, parts, self.shapes, strict=False)}
 
     def flat(self, tensors: Mapping[str, Any], silent: Callable[[str], Any] | None = None) -> np.ndarray:
-        """The tensors in one row; NaN-free gaps are +inf where a key is absent, of another shape, or silent."""
+        """The tensors in one row, NaN for what is not finite; +inf where a key is absent, of another shape, or silent."""
         parts = []
         for key, shape, size in zip(self.keys, self.shapes, self.sizes, strict=True):
             array = None if silent and silent(key) else self.shaped(key, shape, tensors.get(key))
-            parts.append(np.full(size, np.inf) if array is None else np.asarray(array, np.float64).reshape(-1))
+            given = None if array is None else _number(np.asarray(array, np.float64))
+            parts.append(np.full(size, np.inf) if given is None else given.reshape(-1))
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def shaped(self, key: str, shape: tuple[int, ...], array: Any) -> Any:
@@ -89,12 +90,14 @@ class Evidence:
         if not len(self.keys):
             return np.zeros(0)
         difference = np.abs(a - b)
-        unknown = np.isnan(b)
-        difference[np.isnan(a) & unknown] = 0
-        if unknown.any():  # where NaN begins must agree; how far it spreads is a matter of what multiplies it by 0
+        unknown, lost = np.isnan(b), np.isnan(a)
+        difference[lost & unknown] = 0
+        if unknown.any() and lost.any():
+            # where NaN begins must agree; how far it spreads in what is NaN is a matter of what multiplies it by 0
             later = int(self.starts.searchsorted(int(unknown.argmax()), "right"))
             start = self.starts[later] if later < len(self.starts) else len(b)
-            difference[start:][(unknown | np.isnan(a))[start:]] = 0
+            within = np.repeat(np.logical_or.reduceat(lost, self.starts), self.sizes)
+            difference[start:][(within & (unknown | lost))[start:]] = 0
         difference[np.isnan(difference)] = np.inf
         worst = np.maximum.reduceat(difference, self.starts)
         unit = self.unit(b)
@@ -104,6 +107,13 @@ class Evidence:
         found[np.isposinf(b[self.starts])] = np.nan
         return found
 
+    def loses(self, b: np.ndarray) -> bool:
+        """Whether `b` is NaN in a tensor that the candidate has finite."""
+        if not self.keys:
+            return False
+        without = np.logical_or.reduceat(np.isnan(self.values), self.starts)
+        return bool((np.logical_or.reduceat(np.isnan(b), self.starts) & ~without).any())
+
     def unit(self, b: np.ndarray) -> np.ndarray:
         """Per key scale · floor, the scale of b by the rule of `case.scale`, at least a tenth of the right one."""
         largest = np.maximum.reduceat(np.nan_to_num(np.abs(b), nan=0.0, posinf=0.0), self.starts)
@@ -112,6 +122,11 @@ class Evidence:
         np.maximum.at(group, self.groups[inside], largest[inside])
         scale = np.where(inside, np.maximum(largest, 1e-3 * group[self.groups]), largest)
         return np.maximum(scale, 0.1 * self.scales) * self.floors
+
+
+def _number(array: np.ndarray) -> np.ndarray:
+    """NaN for what is not finite."""
+    return np.where(np.isfinite(array), array, np.nan)
 
 
 def worst(residuals: np.ndarray) -> float:

@@ -24,12 +24,11 @@ from minibert.mistakes import going, words
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS
 from minibert.mistakes.evidence import Evidence, worst
 from minibert.mistakes.stepping import Steps
-from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, Combined, Trial, Trials
+from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, WIDE, Combined, Trial, Trials
 from minibert.mistakes.words import Diagnosis, Found
 
 MOST = 16  # of those that explain the same, so many are told apart
 MOST_PAIRS = 1000  # that are tried where no single mistake explains a block
-WIDE = ("float32", "float64")
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
 
@@ -129,10 +128,8 @@ class _Search(Trials):
         while self._explain(self.forward, acting):
             pass
         self.parts = [self._settled(part) for part in self.parts]
-        later = [found for found in self.mutants if found.mutant.section == GRADIENTS]
-        if self._left(self.forward) is None:
-            later += [found for found in self.mutants if found.mutant.section == FORWARD]
-        while self._explain(self.evidence, later):
+        later = [found for found in self.mutants if found.mutant.section in (FORWARD, GRADIENTS)]
+        while self._forward_told() and self._explain(self.evidence, later):
             pass
         left = self._left(self.evidence)
         if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
@@ -143,6 +140,16 @@ class _Search(Trials):
     def found(self) -> Combined:
         """What was found, one of each tie."""
         return tuple(one for part in self.parts for one in part.found)
+
+    def _forward_told(self) -> bool:
+        """Whether the forward pass is explained, but for numbers that prove nothing in 16 bits: a gradient that follows
+        from what nobody knows has no name of its own.
+        """
+        trial = self._beside(self.forward, self.found)
+        if trial is None:
+            return not self.forward.keys
+        wrong = trial.residuals > SUSPECT if self.parts else _wrong(trial)
+        return not wrong.any() or not self.telling(self.forward, wrong)
 
     def _left(self, evidence: Evidence) -> str | None:
         """The first tensor that is wrong beside what was found, or None. What is only suspect is no further mistake."""
@@ -173,7 +180,7 @@ class _Search(Trials):
     def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
         base, right = self.found, self._beside(evidence, self.found)
-        if right is None or not _wrong(right).any():
+        if right is None or not _wrong(right).any() or not self.telling(evidence, _wrong(right)):
             return False
         cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
         for some in self._ordered(evidence, cover.wrong, chosen):
@@ -186,10 +193,23 @@ class _Search(Trials):
                 break
         if cover.left.any() and not self.late():
             parts = cover.parts(cover.by_own_noise(trials))
+        parts = [part for part in parts if not self._leaves(part, evidence, cover.left)]
         if not parts:
             parts = self._pairs(cover, trials)
         self.parts += sorted(parts, key=lambda part: part.first)
         return bool(parts)
+
+    def _leaves(self, part: Part, evidence: Evidence, left: np.ndarray) -> bool:
+        """Whether, within the calls that it replaces, something stays wrong that nothing explains: then it explains a
+        row, and no mistake.
+        """
+        if not left.any():
+            return False
+        place, start = self._places(), {site.path: site.start for site in self.sites}
+        order = {site.path: i for i, site in enumerate(self.sites)}
+        at = [place(evidence.keys[i]) for i in np.flatnonzero(left)]
+        paths = [path for one in part.found for path in one.mutant.sites]
+        return any(start[path] <= there <= order[path] for path in paths for there in at)
 
     def _solved(self, cover: "_Cover", trials: list[Trial], base: Combined) -> list[Trial]:
         """Those that leave a value open, with the one that explains a block that nothing explains yet."""
@@ -347,7 +367,7 @@ class _Cover:
             cut, at = len(self.right.found), self.explained(same[0]) & self.left
             parts.append(part := _grouped(self.runs, same, self.evidence, cut, at))
             chosen = next(trial for trial in same if trial.found[cut:] == part.found)
-            self.left &= ~(self.explained(chosen) | np.isnan(chosen.residuals))
+            self.left &= ~(self.explained(chosen) | self.hushed(chosen))
         return parts
 
     def explained(self, trial: Trial) -> np.ndarray:
@@ -379,9 +399,17 @@ class _Cover:
         before = self.right.residuals
         return np.abs(trial.residuals - before) > 1e-6 * (1 + before)
 
+    def hushed(self, trial: Trial) -> np.ndarray:
+        """The tensors of which it says nothing, for whoever makes these mistakes may hold one of two things there."""
+        silence = self.runs.silence(one.mutant for one in trial.found)
+        return np.array([silence is not None and bool(silence(key)) for key in self.evidence.keys])
+
     def first_changed(self, trial: Trial) -> int:
-        """The number of the first wrong tensor that it changes, if any."""
-        return int(np.argmax(self.moved(trial) & self.wrong))
+        """The number of the first wrong tensor that it changes, or does away with, if any."""
+        gone = np.isnan(trial.residuals) & ~np.isnan(self.right.residuals)
+        if (gone & self.wrong).any():
+            gone &= ~self.hushed(trial)
+        return int(np.argmax((self.moved(trial) | gone) & self.wrong))
 
     def _score(self, trial: Trial) -> tuple[int, int]:
         """(minus how many of what is left it explains, how many it changes and does not explain), to be small."""
@@ -389,9 +417,11 @@ class _Cover:
         return -np.count_nonzero(explained & self.left), np.count_nonzero(self.moved(trial) & self.wrong & ~explained)
 
     def _accepted(self, trial: Trial) -> bool:
-        """Whether it explains the first wrong tensor that it changes, and makes nothing wrong that is right."""
+        """Whether it explains the first wrong tensor that it changes, by more than chance, and makes nothing wrong that
+        is right.
+        """
         explained = self.explained(trial)
-        if not explained[self.first_changed(trial)]:
+        if not explained[self.first_changed(trial)] or not self.runs.telling(self.evidence, explained):
             return False
         most = self.right.residuals[explained].max() / BETTER
         return not self._spoils(trial, max(EXPLAINED, min(SUSPECT, most)))

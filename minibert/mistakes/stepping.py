@@ -41,6 +41,9 @@ class Steps:
 
     def mistakes(self) -> list[Trial]:
         """Runs of the base with one mistake of the optimizer, or two, that explain the steps, the best first."""
+        whole = self.whole
+        if not self.trials.telling(self.held, whole.residuals > EXPLAINED):
+            return []
         few = self._numbers(few=True)
         evidence = self._until(few)
         chosen = [found for found in self.trials.mutants if found.mutant.section == STEPS]

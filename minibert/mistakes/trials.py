@@ -29,6 +29,7 @@ from minibert.progress import over
 EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 TRIED = "known mistakes tried"  # what a terminal is told meanwhile
 SOLVED = "values solved for"
+WIDE = ("float32", "float64")
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
 IMPOSSIBLE = (InputError, FloatingPointError, ValueError, IndexError, ZeroDivisionError)  # what cannot be computed
 Combined = tuple[Found, ...]
@@ -87,7 +88,7 @@ class Trials:
         entries = [entry for entry in executable if entry.concerns(self.subject.family)]
         return [Found(entry, mutant) for entry in entries for mutant in entry.mutants(self.subject, self.sites)]
 
-    def _silence(self, mutants: Iterable[Mutant]) -> Callable[[str], Any] | None:
+    def silence(self, mutants: Iterable[Mutant]) -> Callable[[str], Any] | None:
         """Whether these mutants say nothing of a key."""
         patterns = [re.compile(m.silent) for m in mutants if m.silent]
         return (lambda key: any(p.fullmatch(self._spelled(key)) for p in patterns)) if patterns else None
@@ -122,17 +123,20 @@ class Trials:
         return _computed(found, lambda: _written(found, observe(changed(self.subject, found), steps)))
 
     def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:
-        """The trials of each of these, so many in all, that say something of enough; no tensors are kept."""
+        """The trials of each of these, so many in all, that say something of enough, and no NaN where the candidate has
+        numbers; no tensors are kept.
+        """
         trials = (self.trial(found, evidence) for found in over(each, TRIED, total) if not self.late())
-        return [replace(trial, flat=None) for trial in trials if trial is not None and _says_enough(trial)]
+        held = (trial for trial in trials if trial is not None and not evidence.loses(trial.flat))
+        return [replace(trial, flat=None) for trial in held if _says_enough(trial)]
 
     def _held(self, found: Combined, tensors: Tensors, evidence: Evidence) -> Trial:
-        flat = evidence.flat(tensors, self._silence(one.mutant for one in found))
+        flat = evidence.flat(tensors, self.silence(one.mutant for one in found))
         return Trial(found, evidence.residuals(flat), flat)
 
     def _forced(self, found: Combined, evidence: Evidence, subject: Subject) -> Tensors | None:
         self.tried += 1
-        silent = self._silence(one.mutant for one in found)
+        silent = self.silence(one.mutant for one in found)
         given = {key: array for key, array in self.given.items() if not (silent and silent(key))}
         like = self.like if found and subject is self.subject and len(given) == len(self.given) else None
         backward = len(evidence.keys) > len(self.forward.keys)
@@ -165,6 +169,8 @@ class Trials:
         residuals.
         """
         wanted, units = solving.first_wrong(evidence, residuals)
+        if not self.telling(evidence, np.isin(evidence.keys, [*wanted])):
+            return []
 
         def run(found: Found, mutant: Mutant) -> Tensors:
             combined = (*base, replace(found, mutant=mutant))
@@ -176,6 +182,12 @@ class Trials:
             mutant = None if self.late() else solving.solved(one.mutant, partial(run, one), wanted, units)
             mutants += [replace(one, mutant=mutant)] if mutant else []
         return mutants
+
+    def telling(self, evidence: Evidence, at: np.ndarray) -> bool:
+        """Whether what explains these tensors does not do so by chance: in 16 bits a loss or a norm is a number within
+        4 of some hundred floors, which one of a thousand mutants always gives.
+        """
+        return self.dtype in WIDE or int(evidence.sizes[at].sum()) >= solving.FEW
 
     def late(self) -> bool:
         """Whether the time is up; counts the mutants that this keeps from being tried."""
@@ -190,7 +202,7 @@ class Trials:
         whole, tensors = self.trial(trial.found, evidence), self._forced(trial.found, evidence, single)
         if whole is None or tensors is None:
             return None
-        flat = evidence.flat(tensors, self._silence(one.mutant for one in trial.found))
+        flat = evidence.flat(tensors, self.silence(one.mutant for one in trial.found))
         difference = np.abs(flat - whole.flat)
         difference[~np.isfinite(difference)] = 0
         own = np.maximum.reduceat(difference, evidence.starts)
