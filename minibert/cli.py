@@ -3,6 +3,7 @@
 import argparse
 import pkgutil
 import sys
+import textwrap
 import warnings
 from importlib import import_module
 from typing import Any, NoReturn
@@ -17,7 +18,12 @@ HIDDEN = argparse.SUPPRESS
 
 
 class _Help(argparse.HelpFormatter):
-    """Paragraphs are filled; a line that is indented, and the one before it, stay as they are."""
+    """Paragraphs are filled; a line that is indented, and the one before it, stay as they are. No word is broken at a
+    hyphen: it may be a choice.
+    """
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines = text.splitlines()
