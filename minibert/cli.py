@@ -18,8 +18,8 @@ HIDDEN = argparse.SUPPRESS
 
 
 class _Help(argparse.HelpFormatter):
-    """Paragraphs are filled; a line that is indented, and the one before it, stay as they are. No word is broken at a
-    hyphen: it may be a choice.
+    """Paragraphs are filled; a line that is indented, and the one before it, stay as they are. No name is cut at its
+    dashes.
     """
 
     def _split_lines(self, text: str, width: int) -> list[str]:

@@ -207,7 +207,8 @@ def _listed(path: str | os.PathLike) -> Iterator[Pair]:
             except UnicodeDecodeError:
                 raise InputError(f"{where} is not UTF-8") from None
             if line.strip():
-                pair = _object(line, where) if line.startswith("{") else tuple(line.split("\t"))
+                held = line.startswith("{") and "\t" not in line  # JSON escapes a tab, texts may begin with a brace
+                pair = _object(line, where) if held else tuple(line.split("\t"))
                 require(len(pair) == 2, f"{where} has {len(pair)} columns: give source and target, a tab between them")
                 if number > 1 or pair != ("source", "target"):
                     yield pair

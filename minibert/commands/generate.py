@@ -9,7 +9,7 @@ from typing import Any
 
 import minibert
 from minibert import commands, generation, inference, streams
-from minibert.config import whole
+from minibert.config import require, whole
 from minibert.errors import InputError, printable
 from minibert.options import ending
 from minibert.progress import doing
@@ -29,16 +29,22 @@ EARLY = {"no": False, "yes": True, "never": "never"}
 
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
-    about = "what comes after a text"
-    more = "Settings that are not given are those of generation_config.json in DIR."
     examples = ending(
         'generate runs/gpt2 "The function returns"', 'generate runs/gpt2 "The function returns" --sample --top-k 40',
         "generate runs/gpt2 --beams 4 --json < prompts.txt",
     )  # fmt: skip
-    command = commands.add_parser("generate", help=about, description=f"Writes {about}. {more}", epilog=examples)
-    command.set_defaults(run=_generate)
+    add(commands, "generate", "what comes after a text", "texts to go on from", examples, sourced=False)
+
+
+def add(commands: Any, name: str, about: str, given: str, examples: str, sourced: bool) -> None:
+    """Adds a command that writes. about: what, given: the texts that it takes, sourced: only models that make one text
+    of another may.
+    """
+    more = "Settings that are not given are those of generation_config.json in DIR."
+    command = commands.add_parser(name, help=about, description=f"Writes {about}. {more}", epilog=examples)
+    command.set_defaults(run=_generate, sourced=sourced)
     command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
-    given = "texts to go on from; default: lines of standard input"
+    given = f"{given}; default: lines of standard input"
     command.add_argument("text", nargs="*", metavar="TEXT", help=given)
     command.add_argument("--max-new-tokens", type=int, metavar="N", help="at most so many; default 20")
     command.add_argument("--min-new-tokens", type=int, metavar="N", help="no end before so many")
@@ -68,6 +74,8 @@ def _generate(args: argparse.Namespace) -> None:
     whole("--seed", args.seed)
     with doing(f"loading {args.directory}"):
         model = minibert.load(args.directory)
+    other = f"{args.directory} holds {model.family}, which goes on from a text and makes no other of it: use generate"
+    require(not args.sourced or not _goes_on(model), other)
     settings = _settings(args, generation.stated(model.generation, model.config))
     try:
         _answered(model, args, size, settings)

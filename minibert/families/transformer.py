@@ -332,7 +332,8 @@ START = "pad"
 Data = translation.Translated
 mark, rows = translation.sources, translation.rows
 DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 64, "duplicates": 1, "lowercase": False, "steps": 800,
-                  "batch_size": 16, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.0}  # fmt: skip
+                  "batch_size": 16, "optimizer": "adamw", "schedule": "transformer", "learning_rate": 2e-3,
+                  "weight_decay": 0.0}  # fmt: skip
 WIDTH = "d_model"
 NARROW = {"num_encoder_layers": 2, "num_decoder_layers": 2, "d_model": 128, "nhead": 4, "dim_feedforward": 512}
 QUICK = {**NARROW, "dropout": 0.0}

@@ -15,7 +15,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-MODELS = {"gpt2": "GPT2LMHeadModel"}
+MODELS = {"gpt2": "GPT2LMHeadModel", "bart": "BartForConditionalGeneration"}
 
 
 def candidate(weights, inputs, facts, runs):
@@ -29,9 +29,18 @@ def candidate(weights, inputs, facts, runs):
     mask, forced, found = inputs["attention_mask"], inputs["forced"], {}
     for name, settings in runs.items():
         if not settings.get("do_sample"):
-            given = {"do_sample": False, "pad_token_id": config.eos_token_id, **settings}
+            pad = config.eos_token_id if config.pad_token_id is None else config.pad_token_id
+            given = {"do_sample": False, "pad_token_id": pad, **settings}
             found[f"forward/{name}"] = model.generate(inputs["input_ids"], attention_mask=mask, **given)
     with torch.no_grad():
+        if config.is_encoder_decoder:
+            read, logits = {"input_ids": inputs["input_ids"]}, []
+            for column in forced.split(1, 1):
+                read = model(**read, attention_mask=mask, decoder_input_ids=column, use_cache=True)
+                logits.append(read.logits[:, -1])
+                read = {"encoder_outputs": (read.encoder_last_hidden_state,), "past_key_values": read.past_key_values}
+            found["forward/logits"] = torch.stack(logits, 1)
+            return {name: value.contiguous() for name, value in found.items()}
         read = model(inputs["input_ids"], attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0))
         logits = []
         for column in range(forced.shape[1]):

@@ -225,3 +225,10 @@ def test_what_is_no_catalogue_and_no_pair(tmp_path, name, data, says):
         read(tmp_path, name, data)
     assert "\n" not in str(error.value)
 
+
+
+def test_a_text_may_begin_as_json_does(tmp_path):
+    """What has a tab is a pair of columns, whatever it begins with."""
+    file = tmp_path / "pairs.tsv"
+    file.write_text('{ COMMANDS ; }\t{ Kommandos ; }\n{"source": "a", "target": "b"}\n', encoding="utf-8")
+    assert list(parallel.pairs([file])) == [("{ COMMANDS ; }", "{ Kommandos ; }"), ("a", "b")]

@@ -37,7 +37,7 @@ def sourced(name):
     return "decoder_input_ids" in module.inputs(module.Config())
 
 
-MASKED = [name for name in FAMILIES if hasattr(families.family(name), "corrupt")]
+MASKED = [name for name in FAMILIES if hasattr(families.family(name), "corrupt") and not sourced(name)]
 TINY = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2,
         "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
 
@@ -48,6 +48,7 @@ def made_of(name, own, corpus):
     lines = (corpus / "text.txt").read_text(encoding="utf-8").split("\n\n")
     texts = [document.split("\n") for document in lines]
     special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+    special |= {"extra_ids": 100} if hasattr(module.Data, "extra_ids") else {}
     tokenizer = tokenizers.tokenizer(module.TOKENIZER).train(lines, 300, **special)
     handed = {key: value for key, value in HANDED_IN.items() if key in options.files(module.Data)}
     few = {"seq_length": 24, "duplicates": 1, "masking": "dynamic"}

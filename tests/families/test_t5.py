@@ -10,10 +10,11 @@ from figures import Figures
 from published import Published, error, example, oracle, pair, probed, replaced
 
 import minibert
-from minibert import objective, relative, tree
+from minibert import data, inference, objective, pretraining, relative, tokenizers, tree
 from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 from minibert.families import t5
+from minibert.golden import case
 
 LABELS = {"labels": "next_token"}
 V1_1 = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
@@ -392,6 +393,50 @@ def test_an_encoder_alone(tmp_path):
     for ask in (lambda: loaded.loss(batch), lambda: loaded.generate(**given)):
         with pytest.raises(InputError, match="needs the head 'decoder"):
             ask()
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+def test_rows_are_text_of_which_the_gaps_are_written():
+    """(c) of B9: what is read and what is written are the text again; the loss takes them as they are."""
+    text = [["A text of some words, in which gaps are made.", "Another sentence follows it here."]] * 30
+    made = tokenizers.tokenizer(t5.TOKENIZER).train(text[0], 60, lowercase=False, specials=t5.SPECIALS, extra_ids=9)
+    recipe = data.Recipe("t5", made, t5.Data(seq_length=24, duplicates=1, masking="dynamic"))
+    rows, _ = recipe.instances(text, "train")
+    served, first = recipe.corrupted(rows, np.random.default_rng(1)), len(made) - 9
+    for whole, read, written in zip(rows["text"], served["input_ids"], served["labels"], strict=True):
+        gaps = {}
+        for i in written[written >= 0]:
+            gaps |= {i: (at := [])} if i >= first else {}
+            at += [i] if i < first and i != made.eos_id else []
+        ids = [j for i in read for j in (gaps[i] if i >= first else [i]) if j not in (made.pad_id, made.eos_id)]
+        assert ids == whole.tolist()
+    model = minibert.create("t5", **{**t5.PROBE, "vocab_size": len(made), "pad_token_id": made.pad_id})
+    assert np.isfinite(model.loss(served)[0])
+    assert (t5.DEFAULTS["optimizer"], t5.DEFAULTS["schedule"]) == ("adafactor", "t5")
+
+
+def test_what_is_written_is_held_against_its_own_frequencies():
+    """Sentinels and ends are among them, so the text's entropy would be no bar."""
+    model, held = minibert.create("t5", **t5.PROBE), np.array([[1, 1, 2, -100]])
+    model.tokenizer = range(17)
+    rows = type("Rows", (), {"__len__": lambda _: 1, "__getitem__": lambda _, at: {"labels": held[at]}})()
+    due = -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))
+    assert pretraining._unigram(model, rows, rows) == {"entropy": pytest.approx(due, rel=1e-12)}
+
+
+def test_what_is_written_says_which_gap_it_fills():
+    made = tokenizers.tokenizer(t5.TOKENIZER).train(["Some words."] * 9, 40, specials=t5.SPECIALS, extra_ids=9)
+    model = minibert.create("t5", **{**t5.PROBE, "vocab_size": len(made)})
+    model.tokenizer = made
+    ids = [made.pad_id, made.id("<extra_id_0>"), *made.ids("some"), made.eos_id]
+    assert inference._decoded(model)(ids) == "<extra_id_0> some"
+
+
+def test_rounding_of_a_bias_is_rounding():
+    """Of one that each head has its own of, and that a mask is added to: floors of the case are those of float32."""
+    entries = case.read("t5/published").entries
+    tables = [entries[f"gradients/{stack}.{BIAS}"].noise["float32"] for stack in t5.STACKS]
+    assert max(tables) < 1e-4 > entries["forward/decoder.block.1"].noise["float32"]
 
 
 # ---- Initialization --------------------------------------------------------------------------------------------------

@@ -74,6 +74,8 @@ def test_level(tmp_path, adapter, case, dtype, level):
     [
         ("gpt2/published", TRAJECTORY),
         ("gpt2/probe", GRADIENTS),
+        ("t5/published", TRAJECTORY),
+        ("t5/probe", GRADIENTS),
         ("bart/published", TRAJECTORY),
         ("bart/probe", GRADIENTS),
         ("roberta/published", TRAJECTORY),
@@ -113,11 +115,12 @@ def test_a_mistake_in_an_adapter_is_found_where_it_stands(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_what_transformers_writes_on_is_what_the_case_holds(tmp_path, dtype):
-    found = run("torch_generate", "gpt2/generation", tmp_path / "out.safetensors", dtype)
+@pytest.mark.parametrize(("family", "more"), [("gpt2", ["patient"]), ("bart", [])])
+def test_what_transformers_writes_on_is_what_the_case_holds(tmp_path, family, more, dtype):
+    found = run("torch_generate", f"{family}/generation", tmp_path / "out.safetensors", dtype)
     assert (found.first, found.code) == (None, 0)
     runs = [key for key in found.candidate.tensors if key.startswith("forward/")]
-    assert sorted(runs) == [f"forward/{name}" for name in ("beams", "eager", "greedy", "logits", "patient")]
+    assert sorted(runs) == [f"forward/{name}" for name in ("beams", "eager", "greedy", "logits", *more)]
 
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)

@@ -71,7 +71,15 @@ def _rooted(what: str, of: Callable[[float], dict[str, float]], where: bool) -> 
 def _before(name: str, other: str) -> Callable:
     """The norms at the inputs of sub-layers."""
     halves = (getattr(layers, half).__wrapped__ for half in (other, f"{other}_backward"))
-    return swap("the norms stand before the sub-layers", name, Replacement(*halves))
+    return swap("", name, Replacement(*halves))
+
+
+def _before_all(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Of both stacks."""
+    made = [_before(name, f"pre_norm_{other}")(subject, at)[0]
+            for name, other in (("encoder_layer", "layer"), ("decoder_layer", "decoder_layer"))]  # fmt: skip
+    change = lambda s: made[1].change(made[0].change(s))  # noqa: E731
+    return [Mutant("the norms of both stacks stand before the sub-layers", change, sites=made[0].sites)]
 
 
 def undropped(what: str, **fields: Any) -> Callable:
@@ -137,7 +145,8 @@ entry(
 entry(
     "bart-06", "norms before the sub-layers", "behind them, as normalize_before says (mBART has it true)",
     "own knowledge", "output", "BART-ENC-1", families=("bart",),
-    mutants=own(_before("encoder_layer", "pre_norm_layer"), _before("decoder_layer", "pre_norm_decoder_layer")),
+    when="of one stack alone it is L08",
+    mutants=own(_before_all),
 )  # fmt: skip
 entry(
     "bart-07", "a norm behind the stacks", "none (mBART has one)", "own knowledge", "output", "BART-ENC-1",

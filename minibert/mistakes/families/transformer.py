@@ -9,11 +9,17 @@ import numpy as np
 from minibert import layers, ops
 from minibert.families import transformer
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, config, entry, swap, weights
+from minibert.mistakes import catalogue
+from minibert.mistakes.catalogue import Mutant, config, only, swap, weights
 from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
 
 Array = np.ndarray
 OWN = ("transformer",)
+
+
+def entry(*about: Any, mutants: list[Callable], **fields: Any) -> None:
+    """An entry whose makers are for the Transformer and its kin."""
+    catalogue.entry(*about, mutants=[only("transformer", maker) for maker in mutants], **fields)
 
 
 def _entering(what: str, edit: Callable[[dict[str, Any], Any], dict[str, Any]]) -> Callable:

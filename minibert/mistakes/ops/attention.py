@@ -44,7 +44,8 @@ def of_scores(forward: Callable, backward: Callable | None = None, faithful: boo
         dq, dk, dv, *dbias = (backward or ops.attention_backward)(dy, c)
         if c["of_caller"] is None:
             return dq, dk, dv
-        return dq, dk, dv, dbias[0] if dbias else np.zeros(c["of_caller"], dq.dtype)
+        own = dbias[0] if dbias else np.zeros(c["of_caller"], dq.dtype)
+        return dq, dk, dv, ops.summed(own, c["of_caller"])  # it was one with the mask
 
     return Replacement(attention, attention_backward, faithful)
 
@@ -578,7 +579,8 @@ def placed(rule: Callable[[Array, Array], Array]) -> Bits:
     def bits(given: dict[str, Any]) -> Array:
         length, total = given["q"].shape[2], given["k"].shape[2]
         before = np.arange(total - length, total)[:, None] - np.arange(total)
-        return rule(before, given["mask"][:, :, -1:])
+        seen = np.ones((1, 1, 1, 1), bool) if given["mask"] is None else given["mask"][:, :, -1:]
+        return rule(before, seen)
 
     return bits
 

@@ -551,9 +551,12 @@ entry(
 )  # fmt: skip
 entry(
     "L08", "pre-LN for post-LN", "BERT: LN(x + f(x))",
-    "annotated-transformer#13, #92", "output", "BERT-ENC-1", families=("bert", "roberta", "albert"),
+    "annotated-transformer#13, #92", "output", "BERT-ENC-1",
+    families=("bert", "roberta", "albert", "transformer", "bart"),
     mutants=[
         swap("the norm comes before each sub-layer", "encoder_layer", pre_norm()),
+        swap("the norm comes before each sub-layer of the decoder", "decoder_layer", Replacement(
+            _plain(layers.pre_norm_decoder_layer), _plain(layers.pre_norm_decoder_layer_backward))),
         swap("the norm comes before each sub-layer, and the residual is what it gives", "encoder_layer",
              rewired(NORMED, NORMED), also=("L09",)),
     ],

@@ -59,11 +59,15 @@ def _seen(given: Tree) -> Array:
 
 
 # ---- What is attended to ---------------------------------------------------------------------------------------------
-def _to_itself(causal: bool) -> Replacement:
-    """Keys and values of the decoder's own states."""
+def _to_itself(causal: bool, subject: Subject, site: Site) -> Replacement | None:
+    """Keys and values of the decoder's own states; not where keep-masks are given, which are of the source's width."""
+    if subject.batches[0].get("dropout"):
+        return None
 
     def forward(x: Array, memory: Array, p: Tree, *, mask: Any = None, **given: Any) -> tuple[Array, Tree]:
         mask = layers.causal(x.shape[1], x.shape[1]) if causal else None
+        if given.get("dropout") is not None:  # drawn for as many keys as the memory has
+            given["dropout"] = given["dropout"][..., : x.shape[1]]
         y, c = layers.cross_attention.__wrapped__(x, x, p, mask=mask, **given)
         return y, {**c, "memory": np.zeros_like(memory)}
 
@@ -235,8 +239,8 @@ entry(
 entry(
     "X03", "attention to the source takes the decoder's own keys and values", "keys and values of the memory",
     "own knowledge", "output", "OP-CROSS-1", when="of an encoder with a decoder",
-    mutants=[swap("to all that is written", "cross_attention", _to_itself(False), CROSS),
-             swap("to what is written so far", "cross_attention", _to_itself(True), CROSS)],
+    mutants=[swap("to all that is written", "cross_attention", partial(_to_itself, False), CROSS),
+             swap("to what is written so far", "cross_attention", partial(_to_itself, True), CROSS)],
 )  # fmt: skip
 entry(
     "X04", "attention to the source beside the self-attention", "it reads what that gave, behind its norm",
