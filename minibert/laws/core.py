@@ -442,7 +442,8 @@ def tied_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Ans
     decoder = np.zeros_like(scattered)
     for head in view.of_tokens:
         d = _given(answer, f"gradients/{head.logits}").reshape(-1, rows)
-        scale = view.module.terms(view.config)[head.term].constants.get("scale", 1.0)
+        terms = view.module.terms(view.config)  # of a family with a loss of its own their names alone
+        scale = terms[head.term].constants.get("scale", 1.0) if isinstance(terms, dict) else 1.0
         decoder = decoder + scale * (d.T @ _given(answer, f"forward/{head.entered}").reshape(-1, width))
     got, both = _given(answer, f"gradients/{table}"), scattered + decoder
     pad = config.get("pad_token_id")

@@ -6,6 +6,7 @@ called "word", what makes logits "decoder". Which published module is which, the
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ class Parts:
         self.p = tree.flatten(from_published(dict(weights), self.rows)) if self.rows else {}
         self.shapes = {name: weights[name].shape for _, name, _ in self.rows}
         self.published = {path: name for path, name, _ in self.rows}
+        self.fused = {name for name, uses in Counter(self.published.values()).items() if uses > 1}
         self.joined: dict[str, list[str]] = {}  # published module -> the parts of ours that it gives side by side
         self.table = []
         for name, path, kind, place in self.module.activations(self.config):
@@ -162,10 +164,9 @@ class Parts:
         """Published names of the modules whose parameters stand in this part of the tree, in all its networks; of a
         part that is called by itself, though its parameters are a piece of a published tensor, the name of the call.
         """
-        called = {name for name, path, _ in self.table if path == f"encode.{part}"}
-        if called:
-            return called
         own = {self.published[path] for path in (f"{part}.weight", f"{part}.bias") if path in self.published}
+        if own & self.fused:
+            return {name for name, path, _ in self.table if path == f"encode.{part}"}
         again = {alias for alias, name in self.aliases.items() if name in own}
         named, last = {name.rpartition(".")[0] for name in own | again}, part.rpartition(".")[2]
         return {f"{name}:{last}" if last in self.joined.get(name, ()) else name for name in named}

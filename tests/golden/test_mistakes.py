@@ -236,6 +236,10 @@ def each(made, draw):
 OTHERS = [name for name in SHIPPED if name != "bert" and kills.read(name)]
 
 
+# what takes a bias of the scores for a constant, which T5 learns, and what rounds to 32 bits
+OF_A_BIAS = {"A08", "A11", "A15", "A30", "E15", "t5-17", "the mask added as it is", "keys of zeros that are seen"}
+
+
 def brought(family):
     """What a family brought: the entries that name it and not BERT, of which a case of its own shows mutants."""
     concerned = {id: set(CATALOGUE[id].families) for id in kills.read(family)}
@@ -250,6 +254,8 @@ def test_a_replacement_in_another_family_is_a_pair():
         sourced = "decoder_input_ids" in subject.batches[0]
         for id, mutant in chosen if EVERY_MUTANT else each(chosen, Random(family)):
             if sourced and id in ("A09", "A13"):  # the smallest number swallows scores of which all are masked
+                continue
+            if family == "t5" and id in OF_A_BIAS:
                 continue
             if id in brought(family) or "bert" not in catalogue.lineage(family):
                 error = slope_error(mutant.change(subject), signs)

@@ -88,15 +88,17 @@ def _rooted(what: str, power: float) -> Callable:
 
 
 def _without_last(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """The norms behind the stacks left out."""
+    """The norm behind the decoder left out, or both (X06 has the encoder's)."""
     names = [name for name in ("encoder_norm", "decoder_norm") if name in subject.params]
 
     def without(*gone: str) -> Callable[[Subject], Subject]:
         return lambda s: replace(s, params={name: part for name, part in s.params.items() if name not in gone})
 
     sites = {name: tuple(site.path for site in at if site.local.endswith(name)) for name in names}
-    each = [Mutant(f"no {name.replace('_', ' ')}", without(name), sites=sites[name]) for name in names]
-    return [*each, Mutant("no norm behind either stack", without(*names))] if names else []
+    if not names:
+        return []
+    last = Mutant("no norm behind the decoder", without("decoder_norm"), sites=sites["decoder_norm"])
+    return [last, Mutant("no norm behind either stack", without(*names))]
 
 
 entry(

@@ -21,6 +21,7 @@ from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
 SECTION = {"X": "Encoders with a decoder"}
 
 Array = np.ndarray
+SOURCED = ("transformer", "bart", "t5")  # and their kin: what is wrong from token to token is made of a case's family
 Tree = dict[str, Any]
 CROSS = r"encode\.decoder\.\d+\.cross_attention"
 OWN = r"encode\.decoder\.\d+\.attention\.attention"
@@ -313,7 +314,8 @@ entry(
 )  # fmt: skip
 entry(
     "X15", "padding of the source attended to from token to token", "the mask is kept with the source",
-    "huggingface/parler-tts#62; own knowledge", "output", "OP-CROSS-3", when="of an encoder with a decoder",
+    "huggingface/parler-tts#62; own knowledge", "output", "OP-CROSS-3", families=SOURCED,
+    when="of an encoder with a decoder",
     going={
         "no mask at all": going(begun(lambda given: {"input_ids": given["input_ids"]})),
         "no mask behind the encoder": going(
@@ -323,11 +325,11 @@ entry(
 )  # fmt: skip
 entry(
     "X16", "nothing kept of what was written", "keys and values of all tokens so far",
-    "own knowledge", "output", "STATE-2", when="of an encoder with a decoder",
+    "own knowledge", "output", "STATE-2", families=SOURCED, when="of an encoder with a decoder",
     going={"each token alone": _forgetful},
 )  # fmt: skip
 entry(
     "X17", "the decoder's cache not reordered with the beams", "keys and values go with their beam",
-    "HF#9596; own knowledge", "output", "STATE-3", when="of an encoder with a decoder",
+    "HF#9596; own knowledge", "output", "STATE-3", families=SOURCED, when="of an encoder with a decoder",
     going={"what was read stays in its row": going(unmoved)},
 )  # fmt: skip
