@@ -59,7 +59,7 @@ class Evidence:
         return {key: a.reshape(shape) for key, a, shape in zip(self.keys, parts, self.shapes, strict=False)}
 
     def flat(self, tensors: Mapping[str, Any], silent: Callable[[str], Any] | None = None) -> np.ndarray:
-        """The tensors in one row, NaN for what is not finite, +inf for a key that is absent, of another shape, silent."""
+        """The tensors in one row, NaN for what is not finite, +inf for a key absent, of another shape, or silent."""
         parts = []
         for key, shape, size in zip(self.keys, self.shapes, self.sizes, strict=True):
             array = None if silent and silent(key) else self.shaped(key, shape, tensors.get(key))
