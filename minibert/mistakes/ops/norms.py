@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from minibert import layers, ops, tree
 from minibert.golden import precision
+from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted, whole
-from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
+from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 
 SECTION = {"L": "Layer norm and residuals"}
 
@@ -454,6 +456,22 @@ def borrowed(what: str, lender: str, borrower: str) -> Callable:
     return maker
 
 
+def _loaded_exchanged(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The same two, exchanged when weights are loaded: their gradients are under the names where they were put."""
+    one, two = ".attention.norm.", ".feed_forward.norm."
+    flat = tree.flatten(subject.params)
+    pairs = [(path, other) for path in flat if one in path and (other := path.replace(one, two)) in flat]
+    other = dict(pairs) | {b: a for a, b in pairs}
+
+    def change(s: Subject) -> Subject:
+        held = tree.flatten(s.params)
+        return replace(s, params=tree.unflatten({path: held[other.get(path, path)] for path in held}))
+
+    users = tuple(site.path for site in at if not other.keys().isdisjoint(site.params))
+    what = "the two norms of a layer are loaded in each other's place"
+    return [Mutant(what, change, sites=users)] if pairs else []
+
+
 def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     """Every norm of a network with its embeddings' weights, and the MLM head's with those of the last layer's."""
     found = []
@@ -547,6 +565,7 @@ entry(
         *_norms("the feed-forward's norm serves both", "feed_forward", "feed_forward"),
         *_norms("the two norms of a layer change places", "feed_forward", "attention"),
         _borrowers,
+        _loaded_exchanged,
     ],
 )  # fmt: skip
 entry(
