@@ -131,6 +131,7 @@ class _Search(Trials):
         later = [found for found in self.mutants if found.mutant.section in (FORWARD, GRADIENTS)]
         while self._forward_told() and self._explain(self.evidence, later):
             pass
+        self.parts = [self._stepped(part) for part in self.parts]
         left = self._left(self.evidence)
         if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
             left = self._explain_steps() if self.steps.keys else left
@@ -277,6 +278,16 @@ class _Search(Trials):
         least = min(count for count, _ in left)
         first, *rest = (found for count, found in left if count == least)
         return replace(part, found=first, tied=tuple(rest))
+
+    def _stepped(self, part: Part) -> Part:
+        """Of a tie in the gradients, the one that leaves the fewest tensors of the steps wrong."""
+        if not part.tied or not self.steps.keys or part.found[0].mutant.section != GRADIENTS:
+            return part
+        numbers = tuple(sorted({int(key.split("/")[1]) for key in self.steps.keys}))
+        trials = [self.free(found, self.steps, numbers) for found in (part.found, *part.tied)]
+        left = [np.inf if t is None else np.count_nonzero(t.residuals > SUSPECT) for t in trials]
+        kept = [t.found for t, count in zip(trials, left, strict=True) if t is not None and count == min(left)]
+        return replace(part, found=kept[0], tied=tuple(kept[1:])) if kept else part
 
     def _explain_steps(self) -> str | None:
         """Adds what explains the optimizer's steps, of which nothing before is to blame; the first key that is left."""

@@ -93,3 +93,13 @@ def test_a_name_explains_all_that_is_wrong_in_what_it_replaces(monkeypatch):
     held[keys[1]] = 1.3 * case.tensor(keys[1])
     result = diagnose(case, held, "float32")
     assert (result.kind, result.ids) == ("unknown", [])
+
+
+def test_steps_tell_a_tie_of_gradients_apart():
+    """Gradients twice as large: in the dump alone, or in what the optimizer is given, which its norm shows."""
+    case = cases.read("bert/published")
+    for mutant in CATALOGUE["O28"].mutants(case.subject()):
+        got = mutant.after(observe(mutant.change(case.subject()), (1, 2, 10)))
+        result = diagnose(case, {key: got[key] for key in case.entries if key in got}, "float32")
+        assert (result.kind, result.unexplained) == ("mistake", None)
+        assert [found.mutant.what for found in result.mistakes] == [mutant.what]

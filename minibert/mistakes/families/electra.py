@@ -55,6 +55,17 @@ def of_detection(what: str, edit: Callable, joint: bool = False) -> Callable:
     return lambda subject, at: maker(subject, at) if not joint or "replacement_ids" in subject.batches[0] else []
 
 
+def _squashed(logits: Array, **given: Any) -> tuple[Array, Cache]:
+    """The loss of σ(logits), as if these were the logits."""
+    p, _ = ops.sigmoid(logits)
+    loss, c = ops.binary_cross_entropy(p, **given)
+    return loss, {**c, "slope": p * (1 - p)}
+
+
+def _squashed_backward(dy: Array, c: Cache) -> Array:
+    return ops.binary_cross_entropy_backward(dy, c) * c["slope"]
+
+
 def _weights(chosen: Callable[[dict], Array]) -> Callable:
     def edit(b: dict, labels: Array, weights: Array) -> dict[str, Any]:
         own = chosen(b)
@@ -183,6 +194,14 @@ entry(
                      lambda b, labels, w: {"denominator": float(_chosen(b).sum())}, joint=True),
         of_detection("the positions that were not chosen alone count",
                      _weights(lambda b: (1 - _chosen(b)) * b.get("attention_mask", 1)), joint=True),
+    ],
+)  # fmt: skip
+entry(
+    "S15", "sigmoid before a loss that takes logits", "the logits go into the loss as they are",
+    "own knowledge", "loss", "ELEC-LOSS-1", families=("electra",),
+    mutants=[
+        swap("the sigmoid is taken twice", "binary_cross_entropy", Replacement(_squashed, _squashed_backward),
+             r"replaced_token\.loss"),
     ],
 )  # fmt: skip
 entry(

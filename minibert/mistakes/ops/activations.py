@@ -191,5 +191,13 @@ entry(
     "output", "ROB-MLM-1", families=("roberta", "electra"), variant=True,
     mutants=[only("roberta electra", _as_configured)],
 )  # fmt: skip
-unlisted("x·sigmoid(1.702 x) for GELU", *given(GELUS, [of_activation("x·sigmoid(1.702 x)", pointwise(sigmoid_gelu))]))
-unlisted("SiLU for the activation", of_activation("x·sigmoid(x)", pointwise(silu)))
+entry(
+    "G12", "the sigmoid form of GELU, x·sigmoid(1.702 x)", "erf, or tanh where the configuration says so",
+    "own knowledge", "output", "BERT-ACT-1",
+    mutants=[*given(GELUS, [of_activation("x·sigmoid(1.702 x)", pointwise(sigmoid_gelu))])],
+)  # fmt: skip
+entry(
+    "G13", "SiLU for the activation", "the configuration's",
+    "own knowledge", "output", "BERT-ACT-1",
+    mutants=[of_activation("x·sigmoid(x)", pointwise(silu))],
+)  # fmt: skip

@@ -874,15 +874,35 @@ entry(
     "A31", "XLM treated as BERT: -inf and q/sqrt(d) first", "as source",
     "src XLM transformer.py", "output", families=("xlm",),
 )  # fmt: skip
-unlisted("keys and values in each other's place", exchanged("key", "value"))
-unlisted("queries and values in each other's place", exchanged("query", "value"))
-unlisted(
-    "the mask added as it is",
-    of_attention(
-        "the mask's 0 and 1 are added to the scores",
-        replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": kept(bias, q)}),
-    ),
-)
+entry(
+    "A32", "keys and values in each other's place", "q, k, v each with its own weights",
+    "own knowledge", "output", "BERT-ATT-1",
+    mutants=[exchanged("key", "value")],
+)  # fmt: skip
+entry(
+    "A33", "queries and values in each other's place", "q, k, v each with its own weights",
+    "own knowledge", "output", "BERT-ATT-1",
+    mutants=[exchanged("query", "value")],
+)  # fmt: skip
+entry(
+    "A35", "softmax to the base 2: an exp2 kernel without log2(e)", "to the base e",
+    "own knowledge", "output", "OP-SM-1",
+    mutants=[
+        of_attention("2 to the scores, not e", replacement=by_hand(
+            lambda scores, bias: (scores if bias is None else scores + bias) * scores.dtype.type(np.log(2)),
+            slope=lambda bias, q: q.dtype.type(np.log(2))), silent=UNCERTAIN_SCORES),
+    ],
+)  # fmt: skip
+entry(
+    "A34", "the mask's 0 and 1 added to the scores", "0 where it is 1, a large negative number where it is 0",
+    "own knowledge", "output", "OP-ATT-2",
+    mutants=[
+        of_attention(
+            "the mask's 0 and 1 are added to the scores",
+            replacement=edited(lambda q, bias, _: {} if bias is None else {"bias": kept(bias, q)}),
+        ),
+    ],
+)  # fmt: skip
 unlisted(
     "another scale of the scores",
     solving.solvable(another_scale, lambda subject: 0.5 * head_size(subject) ** -0.5, _scales,

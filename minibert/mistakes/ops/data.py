@@ -351,16 +351,23 @@ entry(
     reason="a mistake of the test, not of the model: with any mask of ones and zeros a right model stays right "
     "(BERT-ATT-4); the shipped cases pad at the end",
 )  # fmt: skip
-unlisted(
-    "some dropout missing",
-    undropped("no dropout on the attention probabilities", "attention", "dropout"),
-    undropped("no dropout after the embeddings", "dropout", "keep", r"encode\.embeddings\..*"),
-    undropped("no dropout on feed-forward outputs", "dropout", "keep", r".*\.feed_forward\.add(_norm)?\..*"),
-    undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
-)
+entry(
+    "D23", "dropout missing in one kind of place", "after the embeddings, on probabilities, before both residuals",
+    "own knowledge", "output", "BERT-DROP-1",
+    mutants=[
+        undropped("no dropout on the attention probabilities", "attention", "dropout"),
+        undropped("no dropout after the embeddings", "dropout", "keep", r"encode\.embeddings\..*"),
+        undropped("no dropout on feed-forward outputs", "dropout", "keep", r".*\.feed_forward\.add(_norm)?\..*"),
+        undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
+    ],
+)  # fmt: skip
+entry(
+    "D24", "dropout not rescaled", "kept values divided by 1 - rate",
+    "own knowledge", "output", "OP-DROP-1",
+    mutants=[_scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0)],
+)  # fmt: skip
 unlisted(
     "dropout not rescaled",
-    _scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0),
     solving.solvable(
         lambda value: _scaled_dropout(f"kept values times {solving.shown(value)}, not 1/(1 - rate)", lambda _: value),
         2.0, (0.5, 1.25, 1.5),

@@ -419,4 +419,16 @@ entry(
                          silent=r".*encode\.embeddings(\.norm)?"))],
 )  # fmt: skip
 unlisted("a table counts otherwise", *map(_counted_otherwise, ("word", "position", "token_type")))
-unlisted("no positions", swap("no positions added", "embeddings", summed({"position": 0})))
+entry(
+    "E19", "segments all 1, or inverted", "0 for [CLS] a [SEP], 1 for b [SEP]",
+    "john-hewitt/structural-probes#13", "output", "BERT-EMB-3",
+    mutants=[
+        with_second_type(batch("all segments 1", lambda b, _: {"token_type_ids": np.ones_like(b["input_ids"])})),
+        with_types(batch("0 and 1 exchanged", lambda b, _: {"token_type_ids": 1 - np.minimum(b["token_type_ids"], 1)})),
+    ],
+)  # fmt: skip
+entry(
+    "E18", "no positions added", "word + position + token type",
+    "own knowledge", "output", "BERT-EMB-1",
+    mutants=[swap("no positions added", "embeddings", summed({"position": 0}))],
+)  # fmt: skip

@@ -369,27 +369,34 @@ entry(
         )
     ],
 )  # fmt: skip
-unlisted(
-    "another vector pooled",
-    of_pooler("the last position pooled", pooler(token(-1))),
-    of_pooler("the second position pooled", pooler(token(1))),
-    of_pooler("the mean of all positions pooled", pooler(mean_over(None))),
-    of_pooler("the mean of unmasked positions pooled", _mean_of_tokens),
-    of_pooler("the maximum over positions pooled", pooler(largest)),
-)
-unlisted(
-    "another activation in the pooler",
-    *(
-        trained(swap(f"{name} for tanh", "tanh", Replacement(*pair), r"encode\.pooler\.tanh"))
-        for name, pair in (
-            ("ReLU", (ops.relu, ops.relu_backward)),
-            ("GELU", (ops.gelu, ops.gelu_backward)),
-            ("sigmoid", (ops.sigmoid, ops.sigmoid_backward)),
-        )
-    ),
-    of_pooler("no dense layer", pooler(token(0), dense=False)),
-)
-unlisted(
-    "the transform in another order",
-    swap("the norm before the activation", "mlm_head", mlm_head("dense", "norm", "act")),
-)
+entry(
+    "H23", "another vector pooled", "the first position's",
+    "own knowledge", "output", "BERT-POOL-1",
+    mutants=[
+        of_pooler("the last position pooled", pooler(token(-1))),
+        of_pooler("the second position pooled", pooler(token(1))),
+        of_pooler("the mean of all positions pooled", pooler(mean_over(None))),
+        of_pooler("the mean of unmasked positions pooled", _mean_of_tokens),
+        of_pooler("the maximum over positions pooled", pooler(largest)),
+    ],
+)  # fmt: skip
+entry(
+    "H24", "another activation in the pooler, or no dense layer", "tanh of a dense layer",
+    "own knowledge", "output", "BERT-POOL-1",
+    mutants=[
+        *(
+            trained(swap(f"{name} for tanh", "tanh", Replacement(*pair), r"encode\.pooler\.tanh"))
+            for name, pair in (
+                ("ReLU", (ops.relu, ops.relu_backward)),
+                ("GELU", (ops.gelu, ops.gelu_backward)),
+                ("sigmoid", (ops.sigmoid, ops.sigmoid_backward)),
+            )
+        ),
+        of_pooler("no dense layer", pooler(token(0), dense=False)),
+    ],
+)  # fmt: skip
+entry(
+    "H25", "the transform in another order", "dense, activation, norm",
+    "own knowledge", "output", "BERT-MLM-1",
+    mutants=[swap("the norm before the activation", "mlm_head", mlm_head("dense", "norm", "act"))],
+)  # fmt: skip

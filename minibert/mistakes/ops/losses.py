@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -328,6 +328,26 @@ def _weighted(term: str, due: float, value: float) -> Callable:
     return maker
 
 
+def summed_otherwise(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The loss as the mean of its terms, or without one of them."""
+    network = families.family(subject.family)
+    terms = {} if hasattr(network, "loss") else {t: how.weight for t, how in network.terms(subject.config).items()}
+    if len(terms) < 2:
+        return []
+    of = {(t, v): _weighted(t, due, v)(subject, at) for t, due in terms.items() for v in (0.0, due / len(terms))}
+    mean = [mutant for t, due in terms.items() for mutant in of[t, due / len(terms)]]
+
+    def change(s: Subject) -> Subject:
+        return reduce(lambda s, mutant: mutant.change(s), mean, s)
+
+    def after(tensors: Tensors) -> Tensors:
+        return reduce(lambda held, mutant: mutant.after(held), mean, tensors)
+
+    sites = tuple(path for mutant in mean for path in mutant.sites)
+    together = replace(mean[0], what="the mean of the terms", change=change, after=after, sites=sites)
+    return [together, *(replace(m, what=f"{t} left out") for t in terms for m in of[t, 0.0])]
+
+
 def divided_by(of: Callable) -> Callable:
     """The loss divided by another number, whatever it is."""
 
@@ -424,6 +444,11 @@ entry(
     "S14", "labels smoothed, or another share of them", "1 for the label, 0 for the others, unless the recipe smooths",
     "own knowledge; src fairseq label_smoothed_cross_entropy", "loss", "OP-CE-1",
     mutants=[solving.solvable(_spread, 0.1, (0.01, 0.2, 0.3), most=1.0)],
+)  # fmt: skip
+entry(
+    "S16", "the loss is the mean of its terms, or lacks one", "their sum, each with its weight",
+    "own knowledge", "loss", "BERT-LOSS-1",
+    mutants=[summed_otherwise],
 )  # fmt: skip
 unlisted("another weight of a term", weighted)
 unlisted(

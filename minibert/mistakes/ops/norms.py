@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from minibert import layers, ops, tree
 from minibert.golden import precision
+from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted, whole
-from minibert.mistakes.swap import Replacement, edited, graded, swapped, zeros
+from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 
 SECTION = {"L": "Layer norm and residuals"}
 
@@ -30,8 +32,6 @@ GROUPS = (
 
 # of a norm that is called in the other's place: its own name or that place's
 OWN_NORMS = r".*encode\..*\.(attention|feed_forward)\.norm"
-# before or after the residual is added
-SUMS = r"forward/.*\.add_norm"
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
 def norm(root: Callable, axes: tuple[int, ...] = (-1,), lost: int = 0) -> Replacement:
@@ -317,7 +317,9 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
             base, normed = ops.layer_norm(base, **weights, eps=eps)
             c["behind"] = (normed,)
         y, c["add_norm"] = layers.add_norm(np.zeros_like(f) if kind == "after" else base, f, p, **given)
-        return y + base if kind == "after" else y
+        if kind == "after":
+            y += base  # in place: the sum is what a trace has seen
+        return y
 
     def parted(part: str, dy: Array, d: dict[str, Array], c: Cache) -> tuple[Array, Any]:
         kind = which[part]
@@ -454,6 +456,22 @@ def borrowed(what: str, lender: str, borrower: str) -> Callable:
     return maker
 
 
+def _loaded_exchanged(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The same two, exchanged when weights are loaded: their gradients are under the names where they were put."""
+    one, two = ".attention.norm.", ".feed_forward.norm."
+    flat = tree.flatten(subject.params)
+    pairs = [(path, other) for path in flat if one in path and (other := path.replace(one, two)) in flat]
+    other = dict(pairs) | {b: a for a, b in pairs}
+
+    def change(s: Subject) -> Subject:
+        held = tree.flatten(s.params)
+        return replace(s, params=tree.unflatten({path: held[other.get(path, path)] for path in held}))
+
+    users = tuple(site.path for site in at if not other.keys().isdisjoint(site.params))
+    what = "the two norms of a layer are loaded in each other's place"
+    return [Mutant(what, change, sites=users)] if pairs else []
+
+
 def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     """Every norm of a network with its embeddings' weights, and the MLM head's with those of the last layer's."""
     found = []
@@ -547,6 +565,7 @@ entry(
         *_norms("the feed-forward's norm serves both", "feed_forward", "feed_forward"),
         *_norms("the two norms of a layer change places", "feed_forward", "attention"),
         _borrowers,
+        _loaded_exchanged,
     ],
 )  # fmt: skip
 entry(
@@ -676,34 +695,44 @@ entry(
     "own knowledge", "output", "BERT-ENC-1",
     mutants=[swap("left out", name, passed_over(*pair)) for name, pair in LAYERS.items()],
 )  # fmt: skip
-unlisted("no root under the variance", of_norms("divided by var + eps, no root", replacement=norm(no_root)))
-unlisted(
-    "a residual is missing",
-    *(
-        swap(text, "encoder_layer", residuals(first, second))
-        for text, first, second in (
-            ("the attention has no residual", "none", "a"),
-            ("the feed-forward has no residual", "x", "none"),
-            ("no residuals", "none", "none"),
-        )
-    ),
-    *(
-        swap(text, "pre_norm_layer", rewired(*wired))
-        for text, wired in (
-            ("the attention has no residual", (ALONE, None)),
-            ("the feed-forward has no residual", (None, ALONE)),
-            ("no residuals", (ALONE, ALONE)),
-        )
-    ),
-)
-unlisted(
-    "the norm inside the residual",
-    *(
-        swap(text, "encoder_layer", residuals(first, second), silent=SUMS)
-        for text, first, second in (
-            ("the residual is added after the norm", "after", "after"),
-            ("the attention's residual is added after the norm", "after", "a"),
-            ("the feed-forward's residual is added after the norm", "x", "after"),
-        )
-    ),
-)
+entry(
+    "L19", "no root under the variance", "(x - mean) / √(variance + eps)",
+    "own knowledge", "output", "OP-LN-1",
+    mutants=[of_norms("divided by var + eps, no root", replacement=norm(no_root))],
+)  # fmt: skip
+entry(
+    "L20", "a residual is missing", "one around the attention, one around the feed-forward",
+    "own knowledge", "output", "BERT-ENC-1",
+    mutants=[
+        *(
+            swap(text, "encoder_layer", residuals(first, second))
+            for text, first, second in (
+                ("the attention has no residual", "none", "a"),
+                ("the feed-forward has no residual", "x", "none"),
+                ("no residuals", "none", "none"),
+            )
+        ),
+        *(
+            swap(text, "pre_norm_layer", rewired(*wired))
+            for text, wired in (
+                ("the attention has no residual", (ALONE, None)),
+                ("the feed-forward has no residual", (None, ALONE)),
+                ("no residuals", (ALONE, ALONE)),
+            )
+        ),
+    ],
+)  # fmt: skip
+entry(
+    "L21", "the norm inside the residual: x + LN(f(x))", "BERT: LN(x + f(x))",
+    "own knowledge", "output", "BERT-ENC-1",
+    mutants=[
+        *(
+            swap(text, "encoder_layer", residuals(first, second))
+            for text, first, second in (
+                ("the residual is added after the norm", "after", "after"),
+                ("the attention's residual is added after the norm", "after", "a"),
+                ("the feed-forward's residual is added after the norm", "x", "after"),
+            )
+        ),
+    ],
+)  # fmt: skip

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from minibert import optim, tree
-from minibert.golden.subject import Subject
+from minibert import families, optim, tree
+from minibert.golden.subject import Subject, Tensors
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import STEPS, Mutant, entry, part, swap, unlisted
+from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted
 from minibert.mistakes.ops.heads import WORDS, halved, lookup_gradient, only_when_tied, tied_gradient
 
 SECTION = {"O": "Optimizer"}
@@ -396,18 +396,25 @@ entry(
     "step", "OPT-SCHED-2", when="all but ELECTRA the other way round",
     mutants=[rated("ELECTRA's: the decayed rate times min(1, step/warmup)", _warm_decay)],
 )  # fmt: skip
-unlisted(
-    "other clipping",
-    part("not clipped", clip=_no_clip),
-    part("each entry clipped", clip=_clip_values),
-    part("scaled to the norm even when below it", clip=_always_scaled),
-)
-unlisted(
-    "another rate",
-    rated("no warm-up", _no_warmup),
-    rated("no decay of the rate", _no_decay),
-    rated("a constant rate", lambda step, peak, warmup, total, f: peak),
-)
+entry(
+    "O26", "no clipping, each entry clipped, or scaled up to the norm",
+    "all gradients together scaled down to the norm, where it is larger",
+    "own knowledge", "step", "OPT-CLIP-1",
+    mutants=[
+        part("not clipped", clip=_no_clip),
+        part("each entry clipped", clip=_clip_values),
+        part("scaled to the norm even when below it", clip=_always_scaled),
+    ],
+)  # fmt: skip
+entry(
+    "O27", "no warm-up, no decay of the rate, or neither", "linear up, then linear down to 0",
+    "own knowledge", "step", "OPT-SCHED-1",
+    mutants=[
+        rated("no warm-up", _no_warmup),
+        rated("no decay of the rate", _no_decay),
+        rated("a constant rate", lambda step, peak, warmup, total, f: peak),
+    ],
+)  # fmt: skip
 unlisted(
     "another value of the optimizer's",
     planned("learning_rate", "peak rate", (2.0, 0.5, 0.1, 10.0)),
@@ -417,6 +424,54 @@ unlisted(
     constant("beta2", (0.98, 0.99, 0.95, 0.9999), most=0.999999),
 )
 
+
+
+# ---- Gradients as they are handed out -------------------------------------------------------------------------------
+def handed_out(what: str, edit: Callable[[dict[str, Array], Subject], dict[str, Array]], steps: bool = False) -> Callable:
+    """The parameters' gradients edited after they were computed; steps: what the optimizer is given, too."""
+
+    def maker(subject: Subject, at: list) -> list[Mutant]:
+        rows = families.family(subject.family).names(subject.config)
+        keys = {f"{GRADIENTS}/{name}" for _, name, *_ in rows}
+
+        def written(tensors: Tensors) -> Tensors:
+            return {**tensors, **edit({key: a for key, a in tensors.items() if key in keys}, subject)}
+
+        def given(grads: Any, step: int) -> Any:
+            return tree.unflatten(edit(tree.flatten(grads), subject))
+
+        change = lambda s: replace(s, parts={**s.parts, "grads": given}) if steps else s  # noqa: E731
+        return [Mutant(what, change, section=GRADIENTS, after=written)]
+
+    return maker
+
+
+def _doubled(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
+    return {name: g * g.dtype.type(2) for name, g in grads.items()}
+
+
+def _clipped(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
+    norm = np.sqrt(sum(float(np.vdot(g, g)) for g in grads.values()))
+    scale = min(1.0, subject.optimizer["clip_norm"] / norm) if norm else 1.0
+    return {name: g * g.dtype.type(scale) for name, g in grads.items()}
+
+
+entry(
+    "O28", "gradients added to those of the pass before (not set to 0)", "each pass's own",
+    "own knowledge", "gradient", "OPT-ORDER-1",
+    mutants=[
+        handed_out("twice the gradients", _doubled),
+        handed_out("twice the gradients, in each step", _doubled, steps=True),
+    ],
+)  # fmt: skip
+entry(
+    "O29", "gradients handed out after they were clipped", "as the backward pass gives them",
+    "own knowledge", "gradient", "OPT-ORDER-1",
+    mutants=[
+        handed_out("clipped gradients", _clipped),
+        handed_out("clipped gradients, and their norm", _clipped, steps=True),
+    ],
+)  # fmt: skip
 
 
 # ---- Adafactor -------------------------------------------------------------------------------------------------------
