@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.mistakes.catalogue import Mutant, entry, field, only, swap, unlisted
+from minibert.mistakes.catalogue import Mutant, entry, field, only, swap
 from minibert.mistakes.swap import Replacement, edited
 
 SECTION = {"G": "Activation"}

@@ -9,7 +9,7 @@ import numpy as np
 from minibert import families, layers, objective, ops, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, batch, entry, field, swap, unlisted, weights
+from minibert.mistakes.catalogue import Mutant, batch, entry, field, swap, weights
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.losses import of_tokens
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros

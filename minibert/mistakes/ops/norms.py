@@ -12,7 +12,7 @@ from minibert import layers, ops, tree
 from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, entry, field, swap, unlisted, whole
+from minibert.mistakes.catalogue import Mutant, entry, field, swap, whole
 from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 
 SECTION = {"L": "Layer norm and residuals"}

@@ -427,7 +427,9 @@ unlisted(
 
 
 # ---- Gradients as they are handed out -------------------------------------------------------------------------------
-def handed_out(what: str, edit: Callable[[dict[str, Array], Subject], dict[str, Array]], steps: bool = False) -> Callable:
+def handed_out(
+    what: str, edit: Callable[[dict[str, Array], Subject], dict[str, Array]], steps: bool = False
+) -> Callable:
     """The parameters' gradients edited after they were computed; steps: what the optimizer is given, too."""
 
     def maker(subject: Subject, at: list) -> list[Mutant]:
