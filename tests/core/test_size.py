@@ -40,7 +40,7 @@ EXCEPTIONS: dict[tuple[str, str], tuple[int, str]] = {
     ("family", "bart"): (470, "two stacks with sizes of their own, a state, published names of parts and modules"),
     ("tests", "bart"): (370, "beside a published class: the state, what is written, three published configurations"),
     ("cases", "bart"): (50, "what is generated, beside the cases that all families have"),
-    ("mistakes", "bart"): (185, "positions and norms of two stacks, and what a decoder's place is by its cache"),
+    ("mistakes", "bart"): (190, "positions and norms of two stacks, and what a decoder's place is by its cache"),
     ("data-only family", "macbert"): (130, "its table of similar words, and a term with a name of its own"),
     ("data-only family", "bert_wwm"): (105, "words, entities and n-grams, for kin that use them too"),
     ("data-only family", "bert_wwm_ext"): (85, "rows of single sentences, and a published head that it passes over"),
