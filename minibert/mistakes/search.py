@@ -128,9 +128,13 @@ class _Search(Trials):
         while self._explain(self.forward, acting):
             pass
         self.parts = [self._settled(part) for part in self.parts]
+        told, before = self._forward_told(), [*self.parts]
         later = [found for found in self.mutants if found.mutant.section in (FORWARD, GRADIENTS)]
-        while self._forward_told() and self._explain(self.evidence, later):
+        later = [found for found in later if told or found.mutant.silent]  # which may say nothing of what is wrong there
+        while self._explain(self.evidence, later):
             pass
+        if not told and self._left(self.evidence) is not None:
+            self.parts = before
         self.parts = [self._stepped(part) for part in self.parts]
         left = self._left(self.evidence)
         if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
