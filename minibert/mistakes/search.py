@@ -130,7 +130,7 @@ class _Search(Trials):
         self.parts = [self._settled(part) for part in self.parts]
         told, before = self._forward_told(), [*self.parts]
         later = [found for found in self.mutants if found.mutant.section in (FORWARD, GRADIENTS)]
-        later = [found for found in later if told or found.mutant.silent]  # which may say nothing of what is wrong there
+        later = [found for found in later if told or found.mutant.silent]  # of what is wrong there, maybe
         while self._explain(self.evidence, later):
             pass
         if not told and self._left(self.evidence) is not None:

@@ -98,6 +98,7 @@ OWN = {  # who opens files otherwise, and why it may
     "golden/commands.py": "the size of a case that was just written or read",
     "corpus.py": "walks the standard library's folders",
     "data.py": "maps the rows that `reading` has opened",
+    "parallel.py": "walks the folders of catalogues, which `reading` then opens",
 }
 
 

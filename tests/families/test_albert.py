@@ -190,7 +190,7 @@ def test_without_a_map():
 @pytest.mark.parametrize(
     ("field", "value"),
     [("num_hidden_groups", 6), ("num_hidden_groups", 0), ("inner_group_num", 205), ("embedding_size", 0),
-     ("sharing", "fnn"), ("classifier_dropout_prob", 1.0), ("num_attention_heads", 5)],
+     ("sharing", "fnn"), ("classifier_dropout_prob", 1.5), ("num_attention_heads", 5)],
 )  # fmt: skip
 def test_impossible_configurations_are_refused(field, value):
     with pytest.raises(InputError, match=field):
