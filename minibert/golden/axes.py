@@ -170,6 +170,13 @@ class Axes:
         same = len(keys) == 1 and shape == entry.shape and whole  # what has the case's shape lacks no rows
         return list({_strides(reading): reading for reading in (same or [*found.values()])[::-1]}.values())[::-1]
 
+    def alike(self, key: str) -> tuple:
+        """What the readings of a tensor depend on: two of which this is the same have the same."""
+        entry, (section, _, name) = self.case.entries[key], key.partition("/")
+        own = parameter(key) or name
+        sets = tuple(own in held for held in (self.joined, self.tables, self.turned))
+        return entry.shape, np.dtype(entry.dtype).kind, entry.role, section == "forward", *sets
+
     def orders(self, key: str) -> list[Reading]:
         """Every order in which this tensor's numbers may lie, whatever the shape."""
         found = [Reading(order, orders[0], sizes) for sizes, orders in self._orders(key, self.case.entries[key], False)

@@ -291,20 +291,21 @@ def suggest(stored: Mapping[str, Stored], case: Any) -> list[Suggestion]:
     places = sources.sources(stored, case, {})
     taken = {name for name, _ in places.values()}
     known, guesses = Axes(case), []
-    by_shape: dict[tuple[int, ...], list[str]] = {}
+    alike: dict[tuple, list[str]] = {}
     for key, entry in case.entries.items():
         if np.dtype(entry.dtype).kind == "f" and key not in places:
-            by_shape.setdefault(entry.shape, []).append(key)
+            alike.setdefault(known.alike(key), []).append(key)
     for name in (name for name in stored if name not in taken):
         section = SECTION.match(name)
         shape = stored[name].shape
         turns = (False, True) if len(shape) == 2 else (False,)
         pairs = [
             (key, t)
-            for keys in by_shape.values()
+            for keys in alike.values()
             for t in turns
+            if _own(known, keys[0], shape[:: -1 if t else 1])
             for key in keys
-            if (not section or key.startswith(f"{section[0]}/")) and _own(known, key, shape[:: -1 if t else 1])
+            if not section or key.startswith(f"{section[0]}/")
         ]
         array = stored[name].load() if pairs else np.empty(0)
         if array.size and array.dtype.kind in "fiub":

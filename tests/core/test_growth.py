@@ -295,10 +295,13 @@ def test_a_right_name_map_looks_for_no_near_names(case, tmp_path, monkeypatch):
 
 
 def test_suggestions_ask_shapes_not_tensors(case, tmp_path, monkeypatch):
-    """No numbers are compared where no shape fits."""
+    """Once for all tensors that may lie alike, and no numbers are compared where no shape fits."""
+    calls, own, alike = [], candidate._own, candidate.Axes(case).alike
+    monkeypatch.setattr(candidate, "_own", lambda *args: (calls.append(1), own(*args))[1])
     monkeypatch.setattr(candidate, "_apart", lambda *args: pytest.fail("no shape fitted"))
     safetensors.write(tmp_path / "extra.safetensors", {f"x{i}": np.ones((2, 5, 7)) for i in range(N)})
     assert candidate.suggest(candidate.read(tmp_path / "extra.safetensors"), case) == []
+    assert len(calls) <= N * len({alike(key) for key in case.entries}) < N * len(case.entries) / 8
 
 
 def test_suggestions_compare_names_of_near_tensors_only(case, tmp_path, monkeypatch):
