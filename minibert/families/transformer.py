@@ -260,17 +260,18 @@ def _embedded(p: Tree, config: Config, ids: Array, first: int, keep: Array | Non
     last, most = first + ids.shape[1], config.max_position_embeddings
     require(last <= most, f"{last} tokens a row, but max_position_embeddings is {most}; truncate")
     word = p["embeddings"]["word"]
-    tables = {"word": word, "position": {"weight": sinusoids(last, config).astype(word["weight"].dtype)}}
-    rows = {"word": ids, "position": np.arange(first, last)}
+    places = sinusoids(ids.shape[1], config, first)
+    tables = {"word": word, "position": {"weight": places.astype(word["weight"].dtype)}}
+    rows = {"word": ids, "position": np.arange(len(places))}
     scales = {"word": float(config.d_model) ** 0.5}
     return layers.embeddings(tables, ids=rows, frozen={}, eps=0.0, keep=keep, rate=config.dropout, scales=scales)
 
 
-def sinusoids(length: int, config: Config) -> Array:
-    """S of (1) at 0 … length - 1, (length, D), in float64."""
+def sinusoids(length: int, config: Config, first: int = 0) -> Array:
+    """S of (1) at first, first + 1, …, (length, D), in float64."""
     d, paper = config.d_model, config.positions == "interleaved"
     exponents = np.arange(d // 2) / (d / 2 if paper else d / 2 - 1)
-    angles = np.arange(length)[:, None] * 10000.0**-exponents
+    angles = np.arange(first, first + length)[:, None] * 10000.0**-exponents
     both = [np.sin(angles), np.cos(angles)]
     return np.stack(both, -1).reshape(length, d) if paper else np.concatenate(both, -1)
 
