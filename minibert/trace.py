@@ -96,3 +96,19 @@ class Nesting:
 
     def leave(self) -> None:
         self.stack.pop()
+
+
+def located(note: Callable[[Any, Key, str, tuple, dict], object]) -> Callable:
+    """An observer that tells note(cache, key, name, arguments, constants) of each forward call when it ends."""
+    nesting = Nesting()
+
+    def follow(f: Callable, args: tuple, constants: dict) -> Any:
+        if f.__name__ not in PAIRS and f.__name__ not in BLOCKS:
+            return f(*args, **constants)
+        key = nesting.enter(f.__name__)
+        result = f(*args, **constants)
+        nesting.leave()
+        note(result[1], key, f.__name__, args, constants)
+        return result
+
+    return follow

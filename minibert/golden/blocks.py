@@ -65,17 +65,8 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def calls(subject: Subject) -> Calls:
     """The calls of the subject's forward pass that make tensors of its case."""
-    module, nesting, keys = families.family(subject.family), Nesting(), {}
-
-    def follow(f: Callable, args: tuple, constants: dict) -> Any:
-        if f.__name__ not in PAIRS and f.__name__ not in BLOCKS:
-            return f(*args, **constants)
-        key = nesting.enter(f.__name__)
-        result = f(*args, **constants)
-        nesting.leave()
-        keys[id(result[1])] = key
-        return result
-
+    module, keys = families.family(subject.family), {}
+    follow = trace.located(lambda cache, key, *_: keys.update({id(cache): key}))
     with trace.recording() as record, observing(follow):
         _, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
     events = record.named(cache)

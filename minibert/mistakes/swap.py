@@ -146,21 +146,15 @@ def reading(changed: Subject, at: Iterable[Site]) -> tuple[str, ...]:
 
 def _calls(subject: Subject) -> dict[str, tuple[str, Key, tuple[str, ...], str]]:
     """By path, each call's name, key, the paths of the parameters it is given as they are, and `Site.data`."""
-    nesting, held = Nesting(), {}
+    held = {}
     leaves = {id(array): path for path, array in tree.items(subject.params)}
 
-    def follow(f: Callable, args: tuple, constants: dict) -> Any:
-        if f.__name__ not in PAIRS and f.__name__ not in BLOCKS:
-            return f(*args, **constants)
-        key = nesting.enter(f.__name__)
-        result = f(*args, **constants)
-        nesting.leave()
+    def note(cache: Any, key: Key, name: str, args: tuple, constants: dict) -> None:
         params = tuple(leaves[id(a)] for a in (*args, *constants.values()) if id(a) in leaves)
-        held[id(result[1])] = key, params, _digest(f.__name__, constants)
-        return result
+        held[id(cache)] = key, params, _digest(name, constants)
 
     module = families.family(subject.family)
-    with observing(follow), trace.recording() as record:
+    with observing(trace.located(note)), trace.recording() as record:
         _, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
     return {path: (event.op, *held[id(event.cache)]) for path, event in record.named(cache).items()}
 
