@@ -192,10 +192,13 @@ class _Search(Trials):
             trials += self.run(((*base, found) for found in some), evidence, len(some))
             parts = cover.parts(trials)
             if cover.left.any():
-                trials += self._solved(cover, trials, base)
+                trials += self._solved(cover, [trial for trial in trials if trial.listed], base)
                 parts = cover.parts(trials)
             if not cover.left.any():
                 break
+        if cover.left.any():  # a value of what has no entry stands behind every name
+            trials += self._solved(cover, [trial for trial in trials if not trial.listed], base)
+            parts = cover.parts(trials)
         if cover.left.any() and not self.late():
             parts = cover.parts(cover.by_own_noise(trials))
         parts = [part for part in parts if not self._leaves(part, evidence, cover.left)]
@@ -411,8 +414,9 @@ class _Cover:
 
     def moved(self, trial: Trial) -> np.ndarray:
         """The tensors that it changes."""
-        before = self.right.residuals
-        return np.abs(trial.residuals - before) > 1e-6 * (1 + before)
+        before, after = self.right.residuals, trial.residuals
+        number = ~np.isnan(after) & (np.isinf(before) != np.isinf(after))  # where the candidate has none
+        return number | (np.abs(after - before) > 1e-6 * (1 + before))
 
     def hushed(self, trial: Trial) -> np.ndarray:
         """The tensors of which it says nothing, for whoever makes these mistakes may hold one of two things there."""
