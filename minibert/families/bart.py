@@ -201,7 +201,7 @@ def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
 
 
 # ---- The network -----------------------------------------------------------------------------------------------------
-inputs = encoder_decoder.inputs
+inputs, lengths = encoder_decoder.inputs, encoder_decoder.lengths
 
 
 def outputs(config: Config) -> dict[str, str]:
@@ -212,12 +212,6 @@ def outputs(config: Config) -> dict[str, str]:
         "attentions": "[(B,decoder_attention_heads,S,S)]",
         "encoder_last_hidden_state": "(B,T,d_model)",
     }
-
-
-def lengths(config: Config) -> dict[str, tuple[str, int]]:
-    """How long rows may be, and the input whose sum along that dimension is how long each is."""
-    most = config.max_position_embeddings
-    return {"T": ("attention_mask", most), "S": ("decoder_attention_mask", most)}
 
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
