@@ -35,6 +35,12 @@ def inputs(config: Any) -> dict[str, str]:
     }
 
 
+def lengths(config: Any) -> dict[str, tuple[str, int]]:
+    """How long rows of a source and of a target may be, and the input whose sum is how long each is."""
+    most = config.max_position_embeddings
+    return {"T": ("attention_mask", most), "S": ("decoder_attention_mask", most)}
+
+
 def example(
     rng: np.random.Generator, config: Any, dims: dict[str, int] | None, most: float, dropouts: Callable
 ) -> Tree:  # fmt: skip
