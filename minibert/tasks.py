@@ -366,7 +366,8 @@ class Network:
     def architectures(self, config: Any) -> dict[str, tuple[str, ...]]:
         """The published class, and the parts that it may have or not."""
         known = self.module.architectures(config)
-        first = next((name.removesuffix("Model") for name in known if name.endswith("Model")), next(iter(known), ""))
+        bare = [name for name in known if name.endswith("Model")] or [*known, ""]
+        first = min(bare, key=len).removesuffix("Model")
         kinds = {f"{first}For{task.head.PUBLISHED}": tuple(self._spare(config)) for task in self.tasks[:1]}
         return kinds or {first: tuple(self._spare(config))}
 
