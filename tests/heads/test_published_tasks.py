@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from published import BAR, FIELDS, error, oracle, worst
 
 import minibert
 from minibert import batches, families, tree
-from published import BAR, FIELDS, error, oracle, worst
 
 KINDS = {
     "SequenceClassification": ({"classify": {"labels": ["no", "perhaps", "yes"]}}, {"num_labels": 3}),
