@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LEVELS = [
     ["errors", "buffers", "reading", "progress", "streams"],
     ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
-    ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing"],
+    ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["ops", "strategies", "trace", "adapters"],
     ["layers", "relative"],
     ["heads"],
