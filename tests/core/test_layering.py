@@ -22,7 +22,7 @@ LEVELS = [
     ["heads"],
     ["objective", "encoder_decoder"],
     ["checkpoint.names", "batches", "generation"],
-    ["families", "tokenizers", "corruption", "corpus", "parallel", "cleaning", "optim", "states"],
+    ["families", "tokenizers", "corruption", "corpus", "parallel", "cleaning", "rows", "optim", "states"],
     ["checkpoint"],
     ["model"],
     ["gradcheck", "laws", "memory", "training", "inference"],
