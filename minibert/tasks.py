@@ -53,6 +53,11 @@ def names() -> list[str]:
     return sorted(_heads())
 
 
+def defaults(name: str) -> Tree:
+    """The settings that a task has unless others are given."""
+    return _heads()[one_of("task", name, names())].TASKS[name]
+
+
 def made(name: str, settings: Mapping[str, Any]) -> Task:
     """The task with these settings over its own, as many classes as labels; InputError for what does not fit."""
     head = _heads()[one_of("task", name, names())]
