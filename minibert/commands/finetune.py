@@ -14,8 +14,8 @@ def parser(commands: Any) -> None:
     about = "train a model for a task, from rows"
     more = "Without --train classify learns which module of the standard library a docstring is from."
     examples = ending(
-        "finetune classify runs/bert", "finetune classify runs/bert --train reviews.tsv --columns text=sentence",
-        "finetune tag DIR --train train.conll --dev dev.conll --out runs/tagger",
+        "finetune classify runs/bert", "finetune classify DIR --train rows.tsv --columns text=sentence",
+        "finetune tag DIR --train train.conll --dev dev.conll",
         "finetune classify runs/bert --resume",
     )  # fmt: skip
     command = commands.add_parser("finetune", help=about, description=f"{about.capitalize()}. {more}", epilog=examples)

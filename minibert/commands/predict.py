@@ -25,7 +25,7 @@ def parser(commands: Any) -> None:
     more = "Rows are those of `finetune`, labels may be missing; of classes and tags a line may also be a text."
     examples = ending(
         "predict runs/classify reviews.tsv", "predict runs/tagger --json < sentences.txt",
-        'echo "Returns the sum of a list." | minibert predict runs/classify',
+        "predict runs/classify < texts.txt",
     )  # fmt: skip
     command = commands.add_parser("predict", help=about, description=f"{about.capitalize()}. {more}", epilog=examples)
     command.set_defaults(run=_predict)

@@ -139,7 +139,7 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(place, tmp_path, monkeypa
         return taken(model, chosen, plan, step, dropout)
 
     monkeypatch.setattr(training, "micro_batches", stopping)
-    with pytest.raises(KeyboardInterrupt, match=r"after step 7 of 12; continue with: minibert finetune classify .* --r"):
+    with pytest.raises(KeyboardInterrupt, match=r"step 7 of 12; continue with: minibert finetune classify .* --r"):
         tuned(place, "classify", tmp_path / "half", accumulate=2)
     monkeypatch.undo()
     code, _, errors = said(monkeypatch, capsys, "finetune", "classify", place / "model", "--out", tmp_path / "half",
