@@ -147,7 +147,7 @@ def test_every_step_of_a_fine_tuning_has_the_published_loss(kind, tmp_path):
         batch.pop("dropout")
     training.fit(model, plan, tmp_path / "run", lambda step: [drawn[step]])
     decayed = {name for name, rate in optim.decay_rates(model.names(), 0.1, ()).items() if rate}
-    named = {name: p for name, p in theirs.named_parameters()}
+    named = dict(theirs.named_parameters())
     paths = {path: name for path, name, _ in model.names()}
     groups = [{"params": [named[paths[path]] for path in paths
                       if paths[path] in named and (path in decayed) == kept],
