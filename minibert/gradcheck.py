@@ -634,7 +634,7 @@ def _of_decoders(
 
 
 def _blocks(rng: np.random.Generator) -> Iterator[Example]:
-    small = {**bert.PROBE, "hidden_size": 6, "intermediate_size": 5, "vocab_size": 7}
+    small = {**bert.PROBE, "hidden_size": 4, "intermediate_size": 5, "vocab_size": 7}
     model = create("bert", **small, dtype="float64", initializer_range=0.4)
     p = tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape), model.params)
     x = rng.standard_normal((2, 3, model.config.hidden_size))
@@ -656,8 +656,8 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
         {"act": act},
         {"activation": act},
     )
-    down, up = ({"weight": p["pooler"]["weight"][:4], "bias": p["pooler"]["bias"][:4]},
-                {"weight": p["pooler"]["weight"][:, 1:5], "bias": p["pooler"]["bias"]})  # fmt: skip
+    down, up = ({"weight": p["pooler"]["weight"][:3], "bias": p["pooler"]["bias"][:3]},
+                {"weight": p["pooler"]["weight"][:, 1:], "bias": p["pooler"]["bias"]})  # fmt: skip
     ends = {"adapter": {"down": down, "up": up}, "norm": p["encoder"][0]["attention"]["norm"]}
     f, drop = rng.standard_normal(x.shape), {"keep": rng.integers(0, 2, x.shape), "rate": 0.25}
     yield Example("activation", layers.activation, layers.activation_backward, {"x": x}, {"name": act})
@@ -718,7 +718,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     pair = next_sentence.nsp_head, next_sentence.nsp_head_backward
     yield Example("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
     named = {"act": act}, {"activation": act}
-    heads = replaced_token.shapes(width=6), span_boundary.shapes(width=6, table=(7, 6), tied=True, places=(3, 4))
+    heads = replaced_token.shapes(width=4), span_boundary.shapes(width=4, table=(7, 4), tied=True, places=(3, 4))
     rtd, sbo = tree.map(lambda shape: 0.3 * rng.standard_normal(shape), [*heads])  # more would silence its units
     pair = replaced_token.rtd_head, replaced_token.rtd_head_backward
     yield Example("rtd_head", *pair, {"x": x, "p": rtd}, *named)
