@@ -21,6 +21,7 @@ from minibert.golden import (
     levels,
     mixups,
     padding,
+    page,
     precision,
     report,
     sources,
@@ -107,7 +108,7 @@ def check(
         print(filled(line, sys.stdout))
     for path, make in (
         (json, lambda: levels.dumps(report.fields(found))),
-        (html, lambda: report.page(found)),
+        (html, lambda: page.page(found)),
         (claim, lambda: levels.dumps(found.claim)),
         (badge, lambda: levels.badge(found.claim)),
     ):
