@@ -24,7 +24,8 @@ COLOURS = {"right": "32", "padding": "32", "suspect": "33", "wrong": "31", "nan"
 class Report(NamedTuple):
     """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
     `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
-    divergence was supplied; fits: the precision that its numbers are of.
+    divergence was supplied; fits: the precision that its numbers are of; promised: the levels that a program says it
+    gives.
     """
 
     case: Any
@@ -39,6 +40,7 @@ class Report(NamedTuple):
     mixups: Sequence[Mixup] = ()
     cut_off: bool = True
     fits: str | None = None
+    promised: tuple[int, ...] = ()
 
     @property
     def variant(self) -> str | None:
@@ -151,6 +153,9 @@ def remarks(report: Report) -> list[str]:
     lines += [f"not taken: {why}" for why in report.candidate.refused]
     if report.candidate.partial:
         lines.append(f"given at some positions alone: {_counted(list(report.candidate.partial))}")
+    lacking = [f"L{one.number}" for one in report.levels if one.number in report.promised and one.state == "missing"]
+    if lacking:
+        lines.append(f"levels that the program says it gives, and does not: {', '.join(lacking)}")
     if report.beside:
         lines.append(f"differs only on padding, which nobody reads: {report.beside} tensors")
     if report.ruled_out:
