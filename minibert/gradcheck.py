@@ -23,7 +23,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, families, layers, objective, ops, relative, signatures, summaries, tree
+from minibert import (
+    batches,
+    families,
+    layers,
+    objective,
+    ops,
+    pooling,
+    recurrent,
+    relative,
+    signatures,
+    summaries,
+    tree,
+)
 from minibert.errors import InputError
 from minibert.families import bert
 from minibert.heads import (
@@ -559,6 +571,8 @@ def _lists(value: Any) -> Any:
 
 
 def _arrays(value: Any) -> Any:
+    if isinstance(value, list) and value and isinstance(value[0], dict):  # a stack's layers
+        return [_arrays(v) for v in value]
     return {k: _arrays(v) for k, v in value.items()} if isinstance(value, dict) else np.array(value, np.float64)
 
 
@@ -600,6 +614,7 @@ def examples(seed: int = 0) -> Iterator[Example]:
         args, constants = arguments(pair, sizes(rng), rng)
         yield Example(name, pair.forward, pair.backward, args, constants)
     yield from _blocks(_own(seed, "blocks"))
+    yield from _of_texts(_own(seed, "texts"))
 
 
 def _own(seed: int, name: str) -> np.random.Generator:
@@ -668,7 +683,7 @@ def _of_tasks(rng: np.random.Generator, x: np.ndarray) -> Iterator[Example]:
 
 
 def _blocks(rng: np.random.Generator) -> Iterator[Example]:
-    small = {**bert.PROBE, "hidden_size": 6, "intermediate_size": 5, "vocab_size": 7}
+    small = {**bert.PROBE, "hidden_size": 4, "intermediate_size": 5, "vocab_size": 7}
     model = create("bert", **small, dtype="float64", initializer_range=0.4)
     p = tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape), model.params)
     x = rng.standard_normal((2, 3, model.config.hidden_size))
@@ -690,8 +705,8 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
         {"act": act},
         {"activation": act},
     )
-    down, up = ({"weight": p["pooler"]["weight"][:4], "bias": p["pooler"]["bias"][:4]},
-                {"weight": p["pooler"]["weight"][:, 1:5], "bias": p["pooler"]["bias"]})  # fmt: skip
+    down, up = ({"weight": p["pooler"]["weight"][:3], "bias": p["pooler"]["bias"][:3]},
+                {"weight": p["pooler"]["weight"][:, 1:], "bias": p["pooler"]["bias"]})  # fmt: skip
     ends = {"adapter": {"down": down, "up": up}, "norm": p["encoder"][0]["attention"]["norm"]}
     f, drop = rng.standard_normal(x.shape), {"keep": rng.integers(0, 2, x.shape), "rate": 0.25}
     yield Example("activation", layers.activation, layers.activation_backward, {"x": x}, {"name": act})
@@ -752,7 +767,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     pair = next_sentence.nsp_head, next_sentence.nsp_head_backward
     yield Example("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
     named = {"act": act}, {"activation": act}
-    heads = replaced_token.shapes(width=6), span_boundary.shapes(width=6, table=(7, 6), tied=True, places=(3, 4))
+    heads = replaced_token.shapes(width=4), span_boundary.shapes(width=4, table=(7, 4), tied=True, places=(3, 4))
     rtd, sbo = tree.map(lambda shape: 0.3 * rng.standard_normal(shape), [*heads])  # more would silence its units
     pair = replaced_token.rtd_head, replaced_token.rtd_head_backward
     yield Example("rtd_head", *pair, {"x": x, "p": rtd}, *named)
@@ -761,6 +776,46 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     told = {"places": places, "eps": eps}
     yield Example("sbo_head", *pair, read, {**told, **named[0]}, {**told, **named[1]})
     yield from _of_tasks(rng, x)
+
+
+def _of_texts(rng: np.random.Generator) -> Iterator[Example]:
+    """The blocks that read a text token by token, and those that make one vector of it."""
+
+    def drawn(shapes: Tree) -> Tree:
+        return tree.map(lambda shape: 0.7 * rng.standard_normal(shape), shapes)
+
+    def example(pair: tuple, args: dict, constants: dict) -> Example:
+        return Example(pair[0].__name__, *pair, args, constants)
+
+    x, seen = rng.standard_normal((2, 3, 2)), np.array([[1, 1, 0], [1, 1, 1]])
+    one = {name: shape for name, shape in recurrent.shapes(2, 1).items() if name != "bias_hh"}  # as some store it
+    both, pair = recurrent.shapes(2, 1, both=True), (recurrent.lstm_layer, recurrent.lstm_layer_backward)
+    state = {name: rng.standard_normal((2, 2, 1)) for name in both}
+    yield example(pair, {"x": x, "p": drawn(both)}, {"seen": seen, "state": state})
+    pair, keep = (recurrent.lstm_stack, recurrent.lstm_stack_backward), [np.array([[[1, 0]], [[1, 1]]])]
+    yield example(pair, {"x": x[:, :2], "ps": drawn([both, one])}, {"seen": seen[:, 1:], "keep": keep, "rate": 0.25})
+    for pair in (
+        (pooling.first_token, pooling.first_token_backward),
+        (pooling.last_token, pooling.last_token_backward),
+    ):
+        yield example(pair, {"x": x}, {"seen": seen[:, ::-1]})
+    wide, out = rng.standard_normal((2, 4, 4)), {"weight": (4, 4), "bias": (4,)}
+    there = np.array([[1, 1, 1, 0], [1, 0, 0, 0]])
+    windows = [{"weight": (n, 4, k), "bias": (n,)} for n, k in ((3, 2), (2, 3))]
+    pair = pooling.text_convolution, pooling.text_convolution_backward
+    yield example(pair, {"x": wide, "ps": drawn(windows)}, {"seen": there})
+    norm = {"weight": (4,), "bias": (4,)}
+    attention = {"query": {"weight": (4, 3), "bias": (4,)}, "key": out, "value": out, "norm": norm}
+    p, how = {"attention": attention, "feed_forward": {"out": out}}, {"width": 2, "seen": there, "eps": 1e-3}
+    pair, queries = (pooling.set_attention, pooling.set_attention_backward), rng.standard_normal((2, 2, 3))
+    yield example(pair, {"x": queries, "y": wide, "p": drawn(p)}, {**how, "scale": 0.6})
+    small = {name: {"weight": (2, n), "bias": (2,)} for name, n in (("query", 3), ("key", 2), ("value", 2), ("out", 2))}
+    p = {"attention": small, "feed_forward": {"out": small.pop("out")}, "seeds": {"weight": (2, 3)}}
+    pair = pooling.attention_pooling, pooling.attention_pooling_backward
+    yield example(pair, {"x": x, "p": drawn(p)}, {"width": 1, "seen": seen})
+    layer = {"tensor": {"weight": (3, 2, 4)}, "linear": {"weight": (3, 6), "bias": (3,)}}
+    pair = pooling.tensor_layer, pooling.tensor_layer_backward
+    yield example(pair, {"u": x[:, 0], "v": wide[:, 0], "p": drawn(layer)}, {})
 
 
 def directional(

@@ -16,7 +16,6 @@ from pathlib import Path
 from minibert import corpus, parallel
 from minibert.config import one_of, require
 
-PARTS = ("train", "dev")
 MODULES = 16
 HELD_OUT = 0.2
 LEAST = 8  # words of what is summarized
@@ -24,19 +23,19 @@ LEAST = 8  # words of what is summarized
 Row = dict[str, str]
 
 
-def rows(task: str, part: str, stdlib: Path | None = None) -> Iterator[Row]:
-    """The rows of a part, always the same of one Python, in the order of its files. stdlib: the library's folder.
+def rows(task: str, stdlib: Path | None = None) -> dict[str, list[Row]]:
+    """{"train": rows, "dev": rows}, the same of one Python each time, in the order of its files; stdlib: the folder.
 
-    InputError: another task or part, a folder without sources.
+    InputError: another task, a folder without sources.
     """
     made = {"classify": _classified, "summarize": _summarized}[one_of("task", task, ("classify", "summarize"))]
-    one_of("part", part, PARTS)
     root = Path(stdlib or sysconfig.get_path("stdlib"))
     found = [(path.relative_to(root).parts[0].removesuffix(".py"), texts) for path, texts in corpus.docstrings(root)]
     require(bool(found), f"no Python sources with docstrings in {root}: give a file of rows")
+    parts: dict[str, list[Row]] = {"train": [], "dev": []}
     for row in made(found):
-        if parallel.apart(row.get("text") or row["source"], HELD_OUT) == (part == "dev"):
-            yield row
+        parts["dev" if parallel.apart(next(iter(row.values())), HELD_OUT) else "train"].append(row)
+    return parts
 
 
 def _classified(found: list[tuple[str, list[str]]]) -> Iterator[Row]:

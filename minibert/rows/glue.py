@@ -14,7 +14,7 @@
 The files are TSV in which every quote is a character. CoLA's train.tsv and dev.tsv have no header: source, label, the
 author's mark, sentence; its test.tsv has one. MNLI has two held-out files, dev_matched.tsv and dev_mismatched.tsv.
 Rows of QQP that lack columns are passed over, as by the released reader (`QqpProcessor` of transformers'
-`data/processors/glue.py`, from which the columns are).
+`data/processors/glue.py`, from which the columns are), and so are those with an empty question.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ BINARY, ENTAILED = ("0", "1"), ("entailment", "not_entailment")
 class Data:
     """One of the nine: the command's task, what its files call the columns, its classes in order (none of numbers), the
     names in `metrics` that judge it; header: of files that have none, where their first line is no header; ragged:
-    rows that lack columns are passed over.
+    rows that lack something are passed over.
     """
 
     task: str
@@ -59,7 +59,7 @@ class Data:
             if not width and self.header and len(cells) == len(self.header):
                 yield number, list(self.header)
             width = width or len(cells)
-            if not (self.ragged and len(cells) < width):
+            if not (self.ragged and (len(cells) < width or "" in cells)):
                 yield number, cells
 
 

@@ -85,7 +85,11 @@ def label(given: Any) -> str:
     """A class."""
     if isinstance(given, bool):
         return str(given).lower()
-    return str(given) if isinstance(given, int) and abs(given) < 2**63 else text(given).strip()
+    if isinstance(given, int) and abs(given) < 2**63:
+        return str(given)
+    if not isinstance(given, str):
+        raise ValueError(f"{shown(given)}: expected a class: a string or a whole number")
+    return text(given).strip()
 
 
 def number(given: Any) -> float:

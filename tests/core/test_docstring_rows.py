@@ -31,24 +31,24 @@ def library(tmp_path, monkeypatch):
 
 
 def test_a_docstring_and_its_module(library):
-    parts = {part: list(docstrings.rows("classify", part, library)) for part in docstrings.PARTS}
+    parts = docstrings.rows("classify", library)
     every = parts["train"] + parts["dev"]
     assert sorted(row["label"] for row in every) == ["large"] * 12 + ["small"] * 9
     assert all(row["label"] in row["text"] for row in every)
     assert len({row["text"] for row in every}) == 21
     assert 0 < len(parts["dev"]) < len(parts["train"])
-    assert parts["dev"] == list(docstrings.rows("classify", "dev", library))
+    assert parts == docstrings.rows("classify", library)
     assert all(rows.tasks.row("classify", row, ("text", "label")) == row for row in every)
 
 
 def test_a_docstring_and_its_first_line(library):
-    every = [row for part in docstrings.PARTS for row in docstrings.rows("summarize", part, library)]
+    parts = docstrings.rows("summarize", library)
+    every = parts["train"] + parts["dev"]
     assert {"source": "This function returns the size of small of its first argument.", "target": "Size."} in every
     assert len(every) == 22
 
 
 def test_what_is_not_there(tmp_path):
-    for given, said in ((("tag", "train"), "unknown task"), (("classify", "test"), "unknown part"),
-                        (("classify", "dev"), "no Python sources")):  # fmt: skip
+    for task, said in (("tag", "unknown task"), ("classify", "no Python sources")):
         with pytest.raises(InputError, match=said):
-            list(docstrings.rows(*given, tmp_path))
+            docstrings.rows(task, tmp_path)

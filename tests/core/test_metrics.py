@@ -79,6 +79,18 @@ def test_summaries_by_hand():
     close(metrics.rouge_1([["x", "a"], ["b"]], ["a", ""]), 1 / 2)
 
 
+def test_ranks_by_hand():
+    scores = [[5, 3, 9], [1, 1, 0], [0, 2, 1]]
+    assert metrics.ranks([2, 0, 0], scores).tolist() == [0, 1, 2]
+    close(metrics.hit_rate([2, 0, 0], scores, 2), 2 / 3)
+    close(metrics.reciprocal_rank([2, 0, 0], scores), (1 + 1 / 2 + 1 / 3) / 3)
+    close(metrics.ndcg([2, 0, 0], scores), (1 + 1 / np.log2(3) + 1 / 2) / 3)
+    descending = [list(range(20, 0, -1))]
+    assert metrics.ndcg([0], descending) == 1
+    assert metrics.ndcg([9], descending) == pytest.approx(0.28906, abs=1e-5)
+    assert metrics.ndcg([10], descending) == 0
+
+
 # ---- What is refused -------------------------------------------------------------------------------------------------
 REFUSED = {
     "no rows": (metrics.accuracy, [], []),
@@ -93,6 +105,7 @@ REFUSED = {
     "judged by their accuracy": (metrics.entity_f1, [["NN"]], [["O"]]),
     "row 0 has no reference": (metrics.bleu, [[]], ["a"]),
     "row 0 has 3: expected a text": (metrics.rouge_1, ["a"], [3]),
+    "as many finite scores": (metrics.ndcg, [2], [[1, 2]]), "as many finite": (metrics.ndcg, [0, 0], [[1, 2], [1]]),
     "expected a list": (metrics.span_f1, [3], ["a"]),
 }
 
@@ -141,15 +154,27 @@ def test_classes_are_scikit_learns():
             close(metrics.accuracy(right, guess), theirs.accuracy_score(right, guess))
             if len({*right, *guess}) > 1:  # else theirs warns, and is 0 as ours
                 close(metrics.matthews(right, guess), theirs.matthews_corrcoef(right, guess))
-            for average in ("macro", "micro"):
-                due = theirs.f1_score(right, guess, average=average, zero_division=0)
-                close(metrics.f1(right, guess, average), due)
-            if len(kinds) == 2:
-                due = theirs.f1_score(right, guess, pos_label=kinds[1], zero_division=0)
-                close(metrics.f1(right, guess, positive=kinds[1]), due)
+            average = ("macro", "micro", "binary")[seed % 3 if len(kinds) == 2 else seed % 2]
+            due = theirs.f1_score(right, guess, average=average, pos_label=kinds[1], zero_division=0)
+            close(metrics.f1(right, guess, average, positive=kinds[1]), due)
 
 
-@pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
+def test_ranks_are_scikit_learns():
+    theirs = pytest.importorskip("sklearn.metrics")
+    import sklearn
+
+    with sklearn.config_context(skip_parameter_validation=True, assume_finite=True):
+        for seed in range(INPUTS // 10):  # of 6 rows each, in the mean
+            rng, rows = drawn(seed)
+            scores = [rng.sample(range(-30, 30), 15) for _ in range(rows)]
+            right = [rng.randrange(15) for _ in range(rows)]
+            close(metrics.ndcg(right, scores), theirs.ndcg_score(np.eye(15)[right], scores, k=10))
+            close(metrics.hit_rate(right, scores, 3), theirs.top_k_accuracy_score(right, scores, k=3, labels=range(15)))
+            close(metrics.reciprocal_rank(right, scores),
+                  theirs.label_ranking_average_precision_score(np.eye(15)[right], scores))  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:An input array is constant")
 def test_numbers_are_scipys():
     theirs = pytest.importorskip("scipy.stats")
     for seed in range(INPUTS):
@@ -161,7 +186,7 @@ def test_numbers_are_scipys():
             close(measure(right, guess), 0.0 if np.isnan(r) else r)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+@pytest.mark.filterwarnings("ignore:.* ill-defined")
 def test_entities_are_seqevals():
     theirs = pytest.importorskip("seqeval.metrics")
     from seqeval.metrics.sequence_labeling import get_entities

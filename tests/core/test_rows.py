@@ -91,10 +91,10 @@ def test_squad(written):
         {"id": "q1", "title": "Cats", "question": "Who?", "context": context, "answers": asked["answers"]},
         {"id": "q2", "title": "Cats", "question": "Why?", "context": context, "answers": []},
     ]
-    given = {"question": "Who?", "context": context, "answers": {"text": ["cat"], "answer_start": [4]}}
-    assert next(rows.read(written("x.jsonl", lines(given)), "answer"))["answers"] == [
-        {"text": "cat", "answer_start": 4}
-    ]
+    given = [{"question": "Who?", "context": context, "answers": {"text": said, "answer_start": starts}}
+             for said, starts in ((["cat"], [4]), ([], []))]  # fmt: skip
+    assert [row["answers"] for row in rows.read(written("x.jsonl", lines(*given)), "answer")] == [
+        [{"text": "cat", "answer_start": 4}], []]  # fmt: skip
 
 
 @pytest.mark.parametrize(("said", "start", "text", "at"), [
@@ -140,7 +140,8 @@ PUBLISHED = {
                  '1\t702876\t702977\tHe said " yes .\tYes , he said .\n',
     "glue-sts-b": "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
                   "0\tmain-captions\tMSRvid\t2012test\t0001\tnone\tnone\tA plane.\tAn air plane.\t5.000\n",
-    "glue-qqp": "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n133273\t2\t3\tHow?\tWhy?\t0\nbroken\tline\n",
+    "glue-qqp": "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n133273\t2\t3\tHow?\tWhy?\t0\nbroken\tline\n"
+                "3\t4\t5\t\tWhy?\t0\n",
     "glue-mnli": "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\t"
                  "sentence2_parse\tsentence1\tsentence2\tlabel1\tgold_label\n"
                  "0\t1\t1n\ttravel\t( a )\t( b )\t(A a)\t(B b)\tCream.\tProduct.\tneutral\tneutral\n",
@@ -217,6 +218,7 @@ BROKEN = {  # what is wrong: (file, its content, task, what the line says)
     "null": ("x.jsonl", '{"text": "a", "label": null}\n', "classify", "line 1, column 'label': there is none"),
     "a missing key": ("x.jsonl", '{"text": "a"}\n', "classify", "line 1, column 'label': there is none"),
     "another type": ("x.jsonl", '{"text": 3, "label": "a"}\n', "classify", "column 'text': 3: expected a text"),
+    "several classes": ("x.jsonl", '{"text": "a", "label": ["b"]}\n', "classify", "'label': .*: expected a class"),
     "a lone surrogate": ("x.jsonl", '{"text": "\\ud800", "label": "a"}\n', "classify", "column 'text': .*surrogate"),
     "deep nesting": ("x.jsonl", "[" * 100_000 + "\n", "classify", "line 1 is not usable JSON: nested"),
     "tags and tokens": ("x.jsonl", lines({"tokens": ["a", "b"], "tags": ["O"]}), "tag", "column 'tags': 1 tags of 2"),
