@@ -224,9 +224,10 @@ def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, 
     """((where, row) of the training rows, of the held-out ones)."""
     task, columns, form = request["task"], request.get("columns"), request.get("form")
     if "train" not in request:
-        given = ([(f"row {i + 1} of the default rows", row) for i, row in enumerate(docstrings.rows(task, part))]
-                 for part in docstrings.PARTS)  # fmt: skip
-        return tuple(given)
+        parts = docstrings.rows(task)
+        own = ([(f"row {i + 1} of the default rows", row) for i, row in enumerate(parts[part])]
+               for part in ("train", "dev"))  # fmt: skip
+        return tuple(own)
     learnt = [*rows.placed(request["train"], task, columns, form=form)]
     if "dev" in request:
         return learnt, [*rows.placed(request["dev"], task, columns, form=form)]

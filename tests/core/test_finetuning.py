@@ -11,6 +11,7 @@ import pytest
 
 import minibert
 from minibert import cli, finetuning, tasks, tokenizers, training, uses
+from minibert.rows import docstrings
 
 GOOD, BAD, OTHER = ("fine", "great", "lovely"), ("poor", "awful", "dull"), ("film", "book", "the", "a", "was", "it")
 SIZES = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
@@ -148,6 +149,23 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(place, tmp_path, monkeypa
     assert outcome(tmp_path / "half") == outcome(whole)
     other = tuned(place, "classify", tmp_path / "other", accumulate=2, seed=1)
     assert outcome(other)[0][0] != outcome(whole)[0][0]
+
+
+def test_without_a_file_docstrings_are_told_apart(place, tmp_path, monkeypatch, capsys):
+    """Those of the standard library, here a small one; a task without such rows says what it has."""
+    monkeypatch.setattr(docstrings.sysconfig, "get_path", lambda name: tmp_path / "lib")
+    (tmp_path / "lib").mkdir()
+    for module, words in (("fine", GOOD), ("poor", BAD)):
+        texts = [f"This function says that the {word} {other} was a {first}." for word in words for other in OTHER
+                 for first in words]  # fmt: skip
+        body = "".join(f'def f():\n    """{text}"""\n' for text in texts)
+        (tmp_path / "lib" / f"{module}.py").write_text(body, encoding="utf-8")
+    out = finetuning.finetune("classify", place / "model", out=tmp_path / "run", **{**OPTIONS, "steps": 2})
+    report = json.loads((out / "report.json").read_bytes())
+    assert minibert.load(out).uses[0].settings.labels == ("fine", "poor")
+    assert 0 < report["rows"] < 54
+    code, _, errors = said(monkeypatch, capsys, "finetune", "tag", place / "model", "--out", tmp_path / "tag")
+    assert (code, "classify, summarize" in errors[-1]) == (2, True)
 
 
 def test_a_head_that_is_there_is_trained_on_and_another_replaced(place, tmp_path):
