@@ -1,5 +1,6 @@
 """Rows of tasks' data: what each format gives, what is made of people's columns, and the line for each broken file."""
 
+import io
 import json
 
 import pytest
@@ -228,6 +229,7 @@ BROKEN = {  # what is wrong: (file, its content, task, what the line says)
     "conll without tags": ("x.conll", "a\nb\n", "tag", "line 1 has 1 column, expected at least 2"),
     "no blank lines": ("x.conll", "a O\n" * 10_001, "tag", "line 10001: .*began in line 1 .*blank line"),
     "one off": ("x.jsonl", answered(answer_start=5), "answer", "'answers': at answer_start 5 .*stands at 4"),
+    "at the end": ("x.jsonl", answered(answer_start=11), "answer", "'answers': at answer_start 11 .*stands at 4"),
     "no such answer": ("x.jsonl", answered(text="dog"), "answer", "column 'answers': .*it stands nowhere"),
     "words run together": ("x.jsonl", answered(text="ca t"), "answer", "column 'answers': .*it stands nowhere"),
     "before the start": ("x.jsonl", answered(answer_start=-1), "answer", "answer 0 of 1: -1: expected a whole number"),
@@ -285,6 +287,22 @@ def test_columns_of_conll_are_numbers(written):
         list(rows.read(path, "tag", {"tags": "tag"}))
     with pytest.raises(InputError, match="line 1 has 2 columns, expected at least 3"):
         list(rows.read(path, "tag", {"tags": "3"}))
+
+
+def test_standard_input_is_json_lines_unless_it_is_said(monkeypatch):
+    def given(data):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data.encode()), encoding="utf-8"))
+
+    given('{"text": "a", "label": "b"}\n')
+    assert list(rows.read(None, "classify")) == [{"text": "a", "label": "b"}]
+    given(TABLE + "a\tb\n")
+    assert list(rows.placed(None, "classify", form="tsv")) == [
+        ("standard input, line 2", {"text": "a", "label": "b"})]  # fmt: skip
+    given("")
+    with pytest.raises(InputError, match="standard input has no rows"):
+        list(rows.read(None, "classify"))
+    with pytest.raises(InputError, match="standard input: squad is read from a file"):
+        list(rows.read(None, "answer", form="squad"))
 
 
 def test_rows_come_one_by_one(written):
