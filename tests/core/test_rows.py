@@ -130,6 +130,7 @@ def test_classes_become_strings(written):
     given = [{"text": "a", "label": label} for label in (1, True, " x ", "1.0")]
     assert [row["label"] for row in rows.read(written("x.jsonl", lines(*given)), "classify")] == [
         "1", "true", "x", "1.0"]  # fmt: skip
+    assert next(rows.read(written("x.jsonl", lines({"items": [3, "b"]})), "recommend")) == {"items": ["3", "b"]}
     assert next(rows.read(written("x.tsv", "tokens\ttags\na b\tO X\n"), "tag"))["tags"] == ["O", "X"]
 
 
@@ -228,7 +229,10 @@ BROKEN = {  # what is wrong: (file, its content, task, what the line says)
     "columns of conll": ("x.conll", "a X O\nb O\n", "tag", "line 2 has 2 columns, and the first token's line 3"),
     "conll without tags": ("x.conll", "a\nb\n", "tag", "line 1 has 1 column, expected at least 2"),
     "no blank lines": ("x.conll", "a O\n" * 10_001, "tag", "line 10001: .*began in line 1 .*blank line"),
-    "one off": ("x.jsonl", answered(answer_start=5), "answer", "'answers': at answer_start 5 .*stands at 4"),
+    "one off": ("x.jsonl", answered(answer_start=5), "answer",
+                "'answers': at answer_start 5 the context has 'at ', not 'cat': it stands at 4"),
+    "off from the start": ("x.jsonl", answered(text="The", answer_start=2), "answer", "2 .* has 'e c', .*stands at 0"),
+    "the nearest": ("x.jsonl", answered(text="at", answer_start=8), "answer", "has 'sa', .*stands at 9"),
     "at the end": ("x.jsonl", answered(answer_start=11), "answer", "'answers': at answer_start 11 .*stands at 4"),
     "no such answer": ("x.jsonl", answered(text="dog"), "answer", "column 'answers': .*it stands nowhere"),
     "words run together": ("x.jsonl", answered(text="ca t"), "answer", "column 'answers': .*it stands nowhere"),
