@@ -286,11 +286,13 @@ def test_glue_says_which_classes_there_are(written):
 
 
 def test_columns_of_conll_are_numbers(written):
-    path = written("x.conll", "a O\n")
-    with pytest.raises(InputError, match="columns tags='tag': a column of conll is a number"):
-        list(rows.read(path, "tag", {"tags": "tag"}))
-    with pytest.raises(InputError, match="line 1 has 2 columns, expected at least 3"):
-        list(rows.read(path, "tag", {"tags": "3"}))
+    path = written("x.conll", "a X O\n")
+    for called in ("tag", "0", "1000", "-1", "9" * 50):
+        with pytest.raises(InputError, match=f"columns tags='{called}': a column of conll is a number"):
+            list(rows.read(path, "tag", {"tags": called}))
+    with pytest.raises(InputError, match="line 1 has 3 columns, expected at least 4"):
+        list(rows.read(path, "tag", {"tags": "4"}))
+    assert list(rows.read(path, "tag", {"tags": "2"}, labelled=False)) == [{"tokens": ["a"], "tags": ["X"]}]
 
 
 def test_standard_input_is_json_lines_unless_it_is_said(monkeypatch):
