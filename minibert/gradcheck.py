@@ -12,6 +12,7 @@ truth and G the largest entry of the whole gradient. The truth is a finite diffe
 of a scalar-loop double at 50 digits.
 """
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Container, Iterator
@@ -32,11 +33,21 @@ from minibert import (
     recurrent,
     relative,
     signatures,
+    summaries,
     tree,
 )
 from minibert.errors import InputError
 from minibert.families import bert
-from minibert.heads import masked_lm, next_sentence, replaced_token, span_boundary
+from minibert.heads import (
+    choice,
+    classification,
+    masked_lm,
+    next_sentence,
+    replaced_token,
+    span_answer,
+    span_boundary,
+    tagging,
+)
 from minibert.model import create
 from minibert.pairs import PAIRS, Pair
 
@@ -647,8 +658,32 @@ def _of_decoders(
     yield Example("relative_bias", block, back, {"p": table}, {"buckets": places})
 
 
+def _without_table(loss_backward: Callable, dy: np.ndarray, c: Tree) -> tuple[np.ndarray, Tree]:
+    return loss_backward(dy, c)[:2]
+
+
+def _of_tasks(rng: np.random.Generator, x: np.ndarray) -> Iterator[Example]:
+    """What stands for a row, and the losses of heads of tasks, each whole."""
+    width = x.shape[-1]
+    dense = {"weight": 0.4 * rng.standard_normal((width, width)), "bias": rng.standard_normal(width)}
+    own = {"at": np.array([2, 0]), "keep": rng.integers(0, 2, (2, width)), "rate": 0.25}
+    pair, named = (summaries.summary, summaries.summary_backward), ({"act": "gelu"}, {"activation": "gelu"})
+    yield Example("summary", *pair, {"h": x, "p": dense}, {**own, **named[0]}, {**own, **named[1]})
+    tags, single = np.array([[1, -100, 0], [2, 1, 1]]), {"classes": 3, "problem_type": classification.PROBLEMS[0]}
+    for head, states, sizes, labels in (
+        (classification, {"s": x[:, 0]}, single, {"labels": np.array([2, 0])}),
+        (tagging, {"h": x}, {"classes": 3}, {"labels": tags}),
+        (span_answer, {"h": x}, {}, {"start_positions": np.array([0, 1]), "end_positions": np.array([2, 1])}),
+        (choice, {"s": x}, {}, {"labels": np.array([2, 1])}),
+    ):
+        p = tree.map(lambda shape: rng.standard_normal(shape), head.shapes(width=width, **sizes))
+        given = {"labels": labels, **({"problem_type": sizes["problem_type"]} if "problem_type" in sizes else {})}
+        back = functools.partial(_without_table, head.loss_backward)
+        yield Example(families.named(head), head.loss, back, {**states, "p": p}, given)
+
+
 def _blocks(rng: np.random.Generator) -> Iterator[Example]:
-    small = {**bert.PROBE, "hidden_size": 6, "intermediate_size": 5, "vocab_size": 7}
+    small = {**bert.PROBE, "hidden_size": 4, "intermediate_size": 5, "vocab_size": 7}
     model = create("bert", **small, dtype="float64", initializer_range=0.4)
     p = tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape), model.params)
     x = rng.standard_normal((2, 3, model.config.hidden_size))
@@ -670,8 +705,8 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
         {"act": act},
         {"activation": act},
     )
-    down, up = ({"weight": p["pooler"]["weight"][:4], "bias": p["pooler"]["bias"][:4]},
-                {"weight": p["pooler"]["weight"][:, 1:5], "bias": p["pooler"]["bias"]})  # fmt: skip
+    down, up = ({"weight": p["pooler"]["weight"][:3], "bias": p["pooler"]["bias"][:3]},
+                {"weight": p["pooler"]["weight"][:, 1:], "bias": p["pooler"]["bias"]})  # fmt: skip
     ends = {"adapter": {"down": down, "up": up}, "norm": p["encoder"][0]["attention"]["norm"]}
     f, drop = rng.standard_normal(x.shape), {"keep": rng.integers(0, 2, x.shape), "rate": 0.25}
     yield Example("activation", layers.activation, layers.activation_backward, {"x": x}, {"name": act})
@@ -732,7 +767,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     pair = next_sentence.nsp_head, next_sentence.nsp_head_backward
     yield Example("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
     named = {"act": act}, {"activation": act}
-    heads = replaced_token.shapes(width=6), span_boundary.shapes(width=6, table=(7, 6), tied=True, places=(3, 4))
+    heads = replaced_token.shapes(width=4), span_boundary.shapes(width=4, table=(7, 4), tied=True, places=(3, 4))
     rtd, sbo = tree.map(lambda shape: 0.3 * rng.standard_normal(shape), [*heads])  # more would silence its units
     pair = replaced_token.rtd_head, replaced_token.rtd_head_backward
     yield Example("rtd_head", *pair, {"x": x, "p": rtd}, *named)
@@ -740,6 +775,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     read = {"left": x, "right": f, "p": sbo, "table": p["embeddings"]["word"]["weight"]}
     told = {"places": places, "eps": eps}
     yield Example("sbo_head", *pair, read, {**told, **named[0]}, {**told, **named[1]})
+    yield from _of_tasks(rng, x)
 
 
 def _of_texts(rng: np.random.Generator) -> Iterator[Example]:
@@ -871,4 +907,3 @@ def table(names: list[str], seed: int = 0) -> Iterator[tuple[str, str, float, fl
 def known() -> list[str]:
     """The names `table` takes."""
     return [case.name for case in examples()] + families.names()
-

@@ -103,7 +103,7 @@ def order(step: int, size: int, count: int, seed: int) -> np.ndarray:
 
 def denominators(model: Any, parts: list[Batch]) -> dict[str, float]:
     """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    return functools.reduce(_plus, (objective.counts(model.module, model.config, part) for part in parts))
+    return functools.reduce(_plus, (objective.counts(model.network, model.config, part) for part in parts))
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
@@ -166,7 +166,7 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
     Every mean is over all targets of the instances together. `classes` are the shares of the classes of a decision,
     `majority` the largest of them: what a constant guess gets.
     """
-    module, config = model.module, model.config
+    module, config = model.network, model.config
     rows = by_length(module, config, instances, longest_first=True)
     parts = [taken(module, config, instances, rows[i:i + batch_size]) for i in range(0, len(rows), batch_size)]
     if hasattr(module, "sample"):
@@ -435,14 +435,14 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
         Path(run).mkdir(parents=True, exist_ok=True)
     seconds = load_checkpoint(run, model, state, plan.steps)
     _cut_log(run / "log.jsonl", state["step"])
-    undecayed = families.undecayed(model.module, model.config)
+    undecayed = families.undecayed(model.network, model.config)
     decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay, undecayed)
     rate = scheduled(plan)
     asleep = _asleep(rates, model.params, state["step"])
     rates = rates or (lambda path, step: rate(step))
-    stage = getattr(model.module, "stage", lambda *_: ())
+    stage = getattr(model.network, "stage", lambda *_: ())
     progress = Progress("step", plan.steps, state["step"], kept=True)
-    heads = objective.heads(model.module, model.config)
+    heads = objective.heads(model.network, model.config)
     short = {term: head.SHORT for term, head in heads.items() if hasattr(head, "SHORT")}
     recent: deque[dict] = deque(maxlen=50)
     with interruption() as asked, warnings.catch_warnings(), \
@@ -469,7 +469,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             state["step"] = step + 1
             took = time.perf_counter() - began
             seconds += took
-            tokens = sum(size(model.module, model.config, part) for part in parts)
+            tokens = sum(size(model.network, model.config, part) for part in parts)
             recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
             _log(log, recent[-1])

@@ -29,7 +29,7 @@ def _info(args: argparse.Namespace) -> None:
     if args.memory:
         return _memory(model, args.batch_size, args.length, args.json)
     flat = model.state_dict()
-    heads = objective.needs(model.module, model.config)
+    heads = objective.needs(model.network, model.config)
     parts: dict[str, int] = {}
     for path, array in tree.items(model.params):
         part = path.split(".")[0]
@@ -64,13 +64,13 @@ def _info(args: argparse.Namespace) -> None:
 
 def _tied(model: minibert.Model) -> list[str]:
     """The terms of the loss whose heads have no parameters of their own."""
-    terms = model.module.terms(model.config)
-    return [] if hasattr(model.module, "loss") else [name for name, term in terms.items() if term.part is None]
+    terms = model.network.terms(model.config)
+    return [] if hasattr(model.network, "loss") else [name for name, term in terms.items() if term.part is None]
 
 
 def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool) -> None:
     """The arrays between forward and backward; with them the gradient, the parameters and two moments are held."""
-    longest, ragged = batches.longest(model.module, model.config), bool(model.module.lengths(model.config))
+    longest, ragged = batches.longest(model.network, model.config), bool(model.network.lengths(model.config))
     whole("--batch-size", rows, 1, memory.MOST)
     if ragged:
         length = min(128, longest or 128) if length is None else length

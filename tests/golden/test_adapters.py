@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -174,8 +175,8 @@ def test_commands_and_names_of_the_porting_page_exist():
     text = PAGE.read_text(encoding="utf-8")
     commands = re.findall(r"^    minibert (.+)$", text, re.MULTILINE)
     assert len(commands) >= 7
-    for line in commands:
-        assert cli.parser(line.split()).parse_args(line.split()).run
+    for line in map(shlex.split, commands):
+        assert cli.parser(line).parse_args(line).run
     for name in set(re.findall(r"\b(?:bert|roberta|albert|electra|tokenizer|ops|masking)/[a-z][a-z-]+\b", text)):
         assert (cases.folder() / name / "case.json").exists(), name
     for name in set(re.findall(r"`((?:reference|examples)/[\w/.]+)`", text)):
