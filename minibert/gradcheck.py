@@ -41,6 +41,7 @@ from minibert.families import bert
 from minibert.heads import (
     choice,
     classification,
+    crf,
     masked_lm,
     next_sentence,
     replaced_token,
@@ -673,6 +674,7 @@ def _of_tasks(rng: np.random.Generator, x: np.ndarray) -> Iterator[Example]:
     for head, states, sizes, labels in (
         (classification, {"s": x[:, 0]}, single, {"labels": np.array([2, 0])}),
         (tagging, {"h": x}, {"classes": 3}, {"labels": tags}),
+        (crf, {"h": x}, {"classes": 3}, {"labels": tags}),
         (span_answer, {"h": x}, {}, {"start_positions": np.array([0, 1]), "end_positions": np.array([2, 1])}),
         (choice, {"s": x}, {}, {"labels": np.array([2, 1])}),
     ):

@@ -731,7 +731,8 @@ def crf_loss(
     nll = np.where(_within(lengths, e), np.stack(norms, 1) - steps, 0).sum(1) + ends  # log Z - score
     loss = np.where(w == 0, 0, w * nll).sum(dtype=e.dtype)
     c = {"e": e, "order": order, "lengths": lengths, "labels": y, "weights": w, "alpha": alpha}
-    return np.asarray(loss), {**c, "transitions": transitions, "end": end_transitions, "length": emissions.shape[1]}
+    c |= {"start": start_transitions, "transitions": transitions, "end": end_transitions}
+    return np.asarray(loss), {**c, "length": emissions.shape[1]}
 
 
 @backward
