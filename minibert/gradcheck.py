@@ -801,6 +801,11 @@ def _of_texts(rng: np.random.Generator) -> Iterator[Example]:
         (pooling.last_token, pooling.last_token_backward),
     ):
         yield example(pair, {"x": x}, {"seen": seen[:, ::-1]})
+    for pair in (
+        (pooling.lstm_pooling, pooling.lstm_pooling_backward),
+        (pooling.rcnn_pooling, pooling.rcnn_pooling_backward),
+    ):
+        yield example(pair, {"x": x[:, 1:], "ps": drawn([both])}, {"seen": seen[:, 1:]})
     wide, there = rng.standard_normal((2, 4, 4)), np.array([[1, 1, 1, 0], [1, 0, 0, 0]])
     windows = [{"weight": (n, 4, k), "bias": (n,)} for n, k in ((3, 2), (2, 3))]
     pair = pooling.text_convolution, pooling.text_convolution_backward
