@@ -801,15 +801,15 @@ def _of_texts(rng: np.random.Generator) -> Iterator[Example]:
         (pooling.last_token, pooling.last_token_backward),
     ):
         yield example(pair, {"x": x}, {"seen": seen[:, ::-1]})
-    for pair in (
-        (pooling.lstm_pooling, pooling.lstm_pooling_backward),
-        (pooling.rcnn_pooling, pooling.rcnn_pooling_backward),
-    ):
-        yield example(pair, {"x": x[:, 1:], "ps": drawn([both])}, {"seen": seen[:, 1:]})
-    wide, there = rng.standard_normal((2, 4, 4)), np.array([[1, 1, 1, 0], [1, 0, 0, 0]])
-    windows = [{"weight": (n, 4, k), "bias": (n,)} for n, k in ((3, 2), (2, 3))]
+    pair, read = (pooling.lstm_pooling, pooling.lstm_pooling_backward), {"seen": seen[:, 1:]}
+    yield example(pair, {"x": x[:, 1:], "ps": drawn([both])}, read)
+    pair, loud = (pooling.rcnn_pooling, pooling.rcnn_pooling_backward), tree.map(abs, drawn([both]))  # else ReLU is 0
+    yield example(pair, {"x": abs(x[:, 1:]), "ps": loud}, read)
+    wide, there = rng.standard_normal((2, 4, 4)), np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
+    windows = drawn([{"weight": (n, 4, k)} for n, k in ((3, 2), (2, 3))])
+    windows = [{**p, "bias": 1 + rng.random(len(p["weight"]))} for p in windows]
     pair = pooling.text_convolution, pooling.text_convolution_backward
-    yield example(pair, {"x": wide, "ps": drawn(windows)}, {"seen": there})
+    yield example(pair, {"x": wide, "ps": windows}, {"seen": there})
     sizes = (("query", 2), ("key", 2), ("value", 2), ("out", 3), ("norm", None))
     p = {name: {"weight": (3, n) if n else (3,), "bias": (3,)} for name, n in sizes}
     attention, out = {name: p[name] for name in ("query", "key", "value")}, {"out": p["out"]}
