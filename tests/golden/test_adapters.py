@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from minibert import cli
+from minibert.checkpoint import safetensors
 from minibert.golden import case as cases
 from minibert.golden import checking, levels
 from minibert.golden.compare import compare
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAPTERS = sorted((ROOT / "reference" / "adapters").glob("*.py"))
+ADAPTER = ROOT / "reference" / "adapters" / "torch_transformers.py"
 NEEDS = {
     "torch_transformers": ("torch", "transformers", "safetensors"),
     "torch_generate": ("torch", "transformers", "safetensors"),
@@ -84,6 +86,7 @@ def test_level(tmp_path, adapter, case, dtype, level):
         ("albert/groups", GRADIENTS),
         ("albert/version-1", GRADIENTS),
         ("electra/published", TRAJECTORY),
+        ("electra/joint", GRADIENTS),
         ("electra/discriminator", GRADIENTS),
         ("electra/generator", GRADIENTS),
         ("electra/release", GRADIENTS),
@@ -93,13 +96,28 @@ def test_level(tmp_path, adapter, case, dtype, level):
 def test_level_of_a_family(tmp_path, case, level, dtype):
     """The published implementation of each family that has one, in this process: one import for all."""
     required("torch_transformers")
-    spec = importlib.util.spec_from_file_location("torch_transformers", ADAPTERS[-1])
+    spec = importlib.util.spec_from_file_location("torch_transformers", ADAPTER)
     adapter = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(adapter)
     adapter.main(str(cases.folder() / case), tmp_path / "out.safetensors", dtype)
     found = checking.report_of(case, tmp_path / "out.safetensors", dtype=dtype)
     assert found.first is None, found.first
     assert levels.label(levels.reached(found.levels)) == level
+
+
+def test_what_is_missing_is_no_model(tmp_path):
+    """A weight left out stays as it was drawn, unless somebody looks; one too many has no place."""
+    required("torch_transformers")
+    case = tmp_path / "case"
+    shutil.copytree(cases.folder() / "bert" / "published", case)
+    weights = safetensors.read(case / "weights.safetensors")
+    pooler = weights.pop("bert.pooler.dense.bias")
+    command = [sys.executable, str(ADAPTER), str(case), str(tmp_path / "out")]
+    for changed, said in ((weights, "the case has no bert.pooler.dense.bias, nor 0 more"),
+                          ({**weights, "bert.pooler.dense.bias": pooler, "more": pooler}, "has no more, nor 0 more")):
+        safetensors.write(case / "weights.safetensors", changed)
+        result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=1000)
+        assert (result.returncode, said in result.stderr) == (1, True), result.stderr[-500:]
 
 
 def test_a_mistake_in_an_adapter_is_found_where_it_stands(tmp_path):
