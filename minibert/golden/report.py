@@ -114,7 +114,8 @@ def evidence_lines(report: Report) -> list[str]:
         return []
     lines = []
     if row.floor:
-        lines.append(f"first divergence: error {row.error:.1e}, {times(row.ratio)} the noise floor: {row.verdict}")
+        beyond = f"{times(row.ratio)} the noise floor: {row.verdict}"
+        lines.append(f"error where it first diverges: {row.error:.1e}, {beyond}")
         lines.append(f"  noise floor: {row.floor:.1e}, which is what rounding in {report.dtype} does")
     if row.absolute is not None:
         lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
