@@ -22,6 +22,7 @@ LEVELS = [
     ["heads"],
     ["objective", "encoder_decoder"],
     ["checkpoint.names", "batches", "generation"],
+    ["filling"],
     ["families", "tokenizers", "corruption", "corpus", "parallel", "cleaning", "optim", "states"],
     ["checkpoint"],
     ["model"],
