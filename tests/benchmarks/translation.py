@@ -4,9 +4,9 @@
     minibert pairs /usr/share/locale --language de --part train --blocks > corpus.txt
     minibert pretrain transformer --corpus corpus.txt --task pairs --out DIR
 
-Printed: BLEU and chrF (sacrebleu, with its defaults) of the model in DIR, of the source as it is, and of the source with
-each word replaced by the one of the training targets that stands with it most often (Dice's coefficient; words are what
-blanks separate), on N held-out pairs drawn from a seed, and on parts of them:
+Printed: BLEU and chrF (sacrebleu, with its defaults) of the model in DIR, of the source as it is, and of the source
+with each word replaced by the one of the training targets that stands with it most often (Dice's coefficient; words are
+what blanks separate), on N held-out pairs drawn from a seed, and on parts of them:
 
     translated   the target is not the source: catalogues hold many names
     apart        and no training source has the same letters and digits: "_Open" and "Open…" are one text
@@ -81,8 +81,8 @@ def main() -> None:
         due = [pairs[i][1] for i in np.flatnonzero(chosen)]
         for label, texts in answers.items():
             own = [texts[i] for i in np.flatnonzero(chosen)]
-            scores = (metric(own, [due]).score for metric in (sacrebleu.corpus_bleu, sacrebleu.corpus_chrf))
-            print(f"    {label:14}" + "".join(f"{name} {score:5.1f}  " for name, score in zip(("BLEU", "chrF"), scores, strict=True)))
+            bleu, chrf = (metric(own, [due]).score for metric in (sacrebleu.corpus_bleu, sacrebleu.corpus_chrf))
+            print(f"    {label:14}BLEU {bleu:5.1f}  chrF {chrf:5.1f}")
 
 
 if __name__ == "__main__":
