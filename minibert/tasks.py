@@ -53,6 +53,11 @@ def names() -> list[str]:
     return sorted(_heads())
 
 
+def defaults(name: str) -> Tree:
+    """The settings that a task has unless others are given."""
+    return _heads()[one_of("task", name, names())].TASKS[name]
+
+
 def made(name: str, settings: Mapping[str, Any]) -> Task:
     """The task with these settings over its own, as many classes as labels; InputError for what does not fit."""
     head = _heads()[one_of("task", name, names())]
@@ -190,11 +195,20 @@ def used(module: ModuleType, config: Any, params: Tree) -> tuple[Any, Tree]:
     return config, {part: held for part, held in params.items() if part in own}
 
 
+def spelled(name: str) -> "Network":
+    """The network of "bert+classify", its task with the settings that it has unless others are given."""
+    family, task = name.split("+", 1)
+    return network(families.family(family), (made(task, {}),))
+
+
 class Network:
     """A family's module with other terms; what is not said here is the module's."""
 
     def __init__(self, module: ModuleType, tasks: tuple[Task, ...]) -> None:
-        self.module, self.tasks, self.__name__ = module, tasks, module.__name__
+        self.module, self.tasks = module, tasks
+        self.__name__ = "+".join([module.__name__, *(task.name for task in tasks)])
+        self.KIN = families.named(module)  # whose mistakes, laws and sizes of golden cases hold here, but no double
+        self.golden_double = lambda subject: None
         self._wide = any(task.head.READS == "choice" for task in tasks)  # rows are of several texts
         self._kinds = {task.head.READS for task in tasks} - {"states"}
 
@@ -382,6 +396,15 @@ class Network:
         shapes = objective.shapes(self, config)
         return rows + [(f"{part}.{leaf}", f"{name}.{leaf}".removeprefix("."), "identity")
                        for part, name in modules.items() for leaf, _ in tree.items(shapes[part])]  # fmt: skip
+
+    def activations(self, config: Any) -> list[tuple[str, str, str, str]]:
+        """What golden cases hold: the module's without those of pre-training's heads, and the tasks' heads."""
+        within = "encode.network."
+        rows = [(name, path.replace("encode.", within, 1), kind, place)
+                for name, path, kind, place in self.module.activations(config) if path.startswith("encode.")]
+        named = {path.rpartition(".")[0]: name.rpartition(".")[0] for path, name, _ in self.names(config)}
+        own = [(named[task.name], f"{task.name}.head", "", "head") for task in self.tasks]
+        return rows + ([(named[SUMMARY], f"encode.{SUMMARY}.dense", "", "head")] if SUMMARY in named else []) + own
 
     def aliases(self, config: Any) -> dict[str, str]:
         """The module's, of the tensors that are here."""

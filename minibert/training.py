@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, kernels, objective, optim, reading, tree
-from minibert.batches import by_length, size, taken
+from minibert import families, kernels, layers, objective, optim, reading, tree
+from minibert.batches import by_length, dims, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
 from minibert.config import one_of, real, require, shown
@@ -99,6 +99,28 @@ def order(step: int, size: int, count: int, seed: int) -> np.ndarray:
     """The `size` instances of a step (counted from 0): epochs of `count` shuffled instances, end to end."""
     places = np.arange(step * size, (step + 1) * size)
     return np.array([_permutation(seed, int(e), count)[i] for e, i in zip(*divmod(places, count), strict=True)])
+
+
+def micro_batches(
+    model: Any, chosen: Batch, plan: Plan, step: int, dropout: bool,
+    corrupted: Callable[[Batch, int], Batch] = lambda part, i: part,
+) -> list[Batch]:  # fmt: skip
+    """The micro-batches of a step's rows, with all that is drawn for it: a function of the seed, the step and the
+    model. corrupted(part, i): what is done to the rows of part i before it is cut.
+
+    Rows of like length go together, as each micro-batch is cut to its longest: padding is not computed.
+    """
+    network, config, parts = model.network, model.config, []
+    for i, rows in enumerate(np.split(by_length(network, config, chosen), plan.accumulate)):
+        part = corrupted({name: array[rows] for name, array in chosen.items()}, i)
+        part = taken(network, config, part, np.arange(len(rows)))
+        if dropout:
+            places = network.dropouts(config, dims(network, config, part))
+            part["dropout"] = layers.keep_masks(draws(plan.seed, "dropout", step, i), places)
+        if hasattr(network, "sample"):
+            part |= network.sample(draws(plan.seed, "sampling", step, i), model.params, config, part)
+        parts.append(part)
+    return parts
 
 
 def denominators(model: Any, parts: list[Batch]) -> dict[str, float]:

@@ -29,11 +29,11 @@ LEVELS = [
     ["checkpoint"],
     ["model"],
     ["gradcheck", "laws", "memory", "training", "inference"],
-    ["sentences"],
+    ["sentences", "runs", "uses"],
     ["data"],
     ["golden"],
     ["mistakes"],
-    ["pretraining"],
+    ["pretraining", "finetuning"],
     ["commands"],
     ["cli", "pytest_plugin"],
 ]

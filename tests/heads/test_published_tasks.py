@@ -9,7 +9,7 @@ import pytest
 from published import BAR, FIELDS, error, oracle, worst
 
 import minibert
-from minibert import batches, families, tree
+from minibert import batches, families, optim, training, tree
 
 KINDS = {
     "SequenceClassification": ({"classify": {"labels": ["no", "perhaps", "yes"]}}, {"num_labels": 3}),
@@ -22,6 +22,7 @@ CLASSES = [(family, f"{name}For{kind}", kind)
            for kind in KINDS]  # fmt: skip
 CLASSES += [("gpt2", f"GPT2For{kind}", kind) for kind in [*KINDS][:3]]
 CLASSES += [("bart", f"BartFor{kind}", kind) for kind in ("SequenceClassification", "QuestionAnswering")]
+STEPS = 12  # a hundred are as equal
 PROBLEMS = [("bert", "regression", 1), ("roberta", "regression", 2), ("electra", "multi_label_classification", 3)]
 
 
@@ -164,3 +165,36 @@ def test_the_comparison_can_fail(tmp_path):
 def test_a_summary_that_is_not_implemented_is_refused(tmp_path):
     with pytest.raises(minibert.InputError, match="'summary_type' is 'last'; implemented: 'first'"):
         twins("electra", "ElectraForMultipleChoice", tmp_path, summary_type="last")
+
+
+@pytest.mark.parametrize("kind", ["SequenceClassification", "TokenClassification"])
+def test_every_step_of_a_fine_tuning_has_the_published_loss(kind, tmp_path):
+    """AdamW with decay and clipping over drawn batches, dropout off: the same weights step for step."""
+    torch, _ = oracle()
+    model, theirs = twins("bert", f"BertFor{kind}", tmp_path / "theirs", **KINDS[kind][1])
+    plan = training.Plan(steps=STEPS, batch_size=4, optimizer="adamw", learning_rate=1e-3, warmup=2, schedule="linear",
+                         weight_decay=0.1, clip_norm=1.0)  # fmt: skip
+    drawn = [batches.example(model.network, model.config, np.random.default_rng([2, i]), {"B": 4, "T": 9})
+             for i in range(STEPS)]  # fmt: skip
+    for batch in drawn:
+        batch.pop("dropout")
+    training.fit(model, plan, tmp_path / "run", lambda step: [drawn[step]])
+    decayed = {name for name, rate in optim.decay_rates(model.names(), 0.1, ()).items() if rate}
+    named = dict(theirs.named_parameters())
+    paths = {path: name for path, name, _ in model.names()}
+    groups = [{"params": [named[paths[path]] for path in paths
+                      if paths[path] in named and (path in decayed) == kept],
+               "weight_decay": 0.1 * kept} for kept in (True, False)]  # fmt: skip
+    taken = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8)
+    rate, log = training.scheduled(plan), training.read_log(tmp_path / "run" / "log.jsonl")
+    for step, batch in enumerate(drawn):
+        taken.zero_grad()
+        loss = theirs(**{name: torch.from_numpy(np.asarray(array)) for name, array in batch.items()}).loss
+        loss.backward()
+        assert abs(log[step]["loss"] - loss.item()) < BAR * loss.item(), step
+        norm = torch.sqrt(sum((p.grad**2).sum() for p in named.values()))
+        for p in named.values():  # torch's own adds 1e-6 to the norm
+            p.grad *= min(1.0, 1.0 / norm.item())
+        for group in taken.param_groups:
+            group["lr"] = rate(step)
+        taken.step()

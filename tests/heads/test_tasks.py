@@ -7,8 +7,11 @@ import pytest
 
 import minibert
 import reference
-from minibert import batches, families, gradcheck, objective, tasks, training, tree
+from minibert import batches, families, gradcheck, objective, summaries, tasks, training, tree
+from minibert.checkpoint import safetensors
 from minibert.errors import InputError
+from minibert.golden import case as files
+from minibert.golden import checking, make
 from minibert.heads import choice, classification, crf, span_answer, tagging
 from tests.toys import toy_rnn, toy_vit
 
@@ -296,3 +299,18 @@ def test_a_class_without_its_head_is_an_encoder(tmp_path):
         with pytest.raises(InputError) as refused:
             minibert.load(tmp_path)
         assert words in str(refused.value)
+
+
+# ---- Golden cases ----------------------------------------------------------------------------------------------------
+def test_a_family_and_its_task_are_checked_as_a_family_is(tmp_path, monkeypatch):
+    """A case of "roberta+classify": who reads another token is told so (K02)."""
+    case = files.read("tasks/classify")
+    assert case.facts["family"] == "roberta+classify"
+    with monkeypatch.context() as patch:
+        patch.setitem(summaries.PLACES, "first", lambda ids, mask, shape, config: np.ones(shape[0], np.int64))
+        wrong = {key: array for key, array in make.computed(case).items() if key in case.entries}
+    safetensors.write(tmp_path / "wrong.safetensors", wrong)
+    found = checking.report_of("tasks/classify", tmp_path / "wrong.safetensors")
+    assert [one.id for one in found.diagnosis.mistakes] == ["K02"]
+    with pytest.raises(InputError, match="unknown task 'clasify'; did you mean 'classify'"):
+        families.family("bert+clasify")
