@@ -41,6 +41,7 @@ from minibert.families import bert
 from minibert.heads import (
     choice,
     classification,
+    crf,
     masked_lm,
     next_sentence,
     replaced_token,
@@ -673,6 +674,7 @@ def _of_tasks(rng: np.random.Generator, x: np.ndarray) -> Iterator[Example]:
     for head, states, sizes, labels in (
         (classification, {"s": x[:, 0]}, single, {"labels": np.array([2, 0])}),
         (tagging, {"h": x}, {"classes": 3}, {"labels": tags}),
+        (crf, {"h": x}, {"classes": 3}, {"labels": tags}),
         (span_answer, {"h": x}, {}, {"start_positions": np.array([0, 1]), "end_positions": np.array([2, 1])}),
         (choice, {"s": x}, {}, {"labels": np.array([2, 1])}),
     ):
@@ -799,20 +801,24 @@ def _of_texts(rng: np.random.Generator) -> Iterator[Example]:
         (pooling.last_token, pooling.last_token_backward),
     ):
         yield example(pair, {"x": x}, {"seen": seen[:, ::-1]})
-    wide, out = rng.standard_normal((2, 4, 4)), {"weight": (4, 4), "bias": (4,)}
-    there = np.array([[1, 1, 1, 0], [1, 0, 0, 0]])
-    windows = [{"weight": (n, 4, k), "bias": (n,)} for n, k in ((3, 2), (2, 3))]
+    pair, read = (pooling.lstm_pooling, pooling.lstm_pooling_backward), {"seen": seen[:, 1:]}
+    yield example(pair, {"x": x[:, 1:], "ps": drawn([both])}, read)
+    pair, loud = (pooling.rcnn_pooling, pooling.rcnn_pooling_backward), tree.map(abs, drawn([both]))  # else ReLU is 0
+    yield example(pair, {"x": abs(x[:, 1:]), "ps": loud}, read)
+    wide, there = rng.standard_normal((2, 4, 4)), np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
+    windows = drawn([{"weight": (n, 4, k)} for n, k in ((3, 2), (2, 3))])
+    windows = [{**p, "bias": 1 + rng.random(len(p["weight"]))} for p in windows]
     pair = pooling.text_convolution, pooling.text_convolution_backward
-    yield example(pair, {"x": wide, "ps": drawn(windows)}, {"seen": there})
-    norm = {"weight": (4,), "bias": (4,)}
-    attention = {"query": {"weight": (4, 3), "bias": (4,)}, "key": out, "value": out, "norm": norm}
-    p, how = {"attention": attention, "feed_forward": {"out": out}}, {"width": 2, "seen": there, "eps": 1e-3}
-    pair, queries = (pooling.set_attention, pooling.set_attention_backward), rng.standard_normal((2, 2, 3))
-    yield example(pair, {"x": queries, "y": wide, "p": drawn(p)}, {**how, "scale": 0.6})
-    small = {name: {"weight": (2, n), "bias": (2,)} for name, n in (("query", 3), ("key", 2), ("value", 2), ("out", 2))}
-    p = {"attention": small, "feed_forward": {"out": small.pop("out")}, "seeds": {"weight": (2, 3)}}
-    pair = pooling.attention_pooling, pooling.attention_pooling_backward
-    yield example(pair, {"x": x, "p": drawn(p)}, {"width": 1, "seen": seen})
+    yield example(pair, {"x": wide, "ps": windows}, {"seen": there})
+    sizes = (("query", 2), ("key", 2), ("value", 2), ("out", 3), ("norm", None))
+    p = {name: {"weight": (3, n) if n else (3,), "bias": (3,)} for name, n in sizes}
+    attention, out = {name: p[name] for name in ("query", "key", "value")}, {"out": p["out"]}
+    p = {"attention": {**attention, "norm": p["norm"]}, "feed_forward": {**out, "norm": p["norm"]}}
+    pair, how = (pooling.set_attention, pooling.set_attention_backward), {"width": 1, "seen": seen}
+    queries = rng.standard_normal((2, 2, 2))
+    yield example(pair, {"x": queries, "y": x, "p": drawn(p)}, {**how, "scale": 0.6, "eps": 1e-3})
+    pair, p = (pooling.attention_pooling, pooling.attention_pooling_backward), {"attention": attention}
+    yield example(pair, {"x": x, "p": drawn({**p, "feed_forward": out, "seeds": {"weight": (2, 2)}})}, how)
     layer = {"tensor": {"weight": (3, 2, 4)}, "linear": {"weight": (3, 6), "bias": (3,)}}
     pair = pooling.tensor_layer, pooling.tensor_layer_backward
     yield example(pair, {"u": x[:, 0], "v": wide[:, 0], "p": drawn(layer)}, {})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import adapters, families, generation, objective, signatures, states, tree
+from minibert import adapters, families, filling, generation, objective, signatures, states, tree
 from minibert import config as configs
 from minibert import tasks as tasking
 from minibert.checkpoint import directory as directories
@@ -170,9 +170,10 @@ class Model:
         """The state that has read these inputs of `encode`; without any of a decoder, one that has read nothing yet.
 
         Of a decoder that is the prompt, or a part of it; padding, if any, in front. Of an encoder with a decoder it is
-        the source. A state is a tree of arrays with rows in front, {} where nothing is read, and is never written to:
+        the source. Of an encoder with a masked head and a vocabulary with a mask it is as of a decoder (`filling`). A
+        state is a tree of arrays with rows in front, {} where nothing is read, and is never written to:
         `tree.map(lambda a: a[rows], state)` is that of these rows. Raises InputError as `encode` does, and for a
-        family that does not go on from token to token.
+        model that does not go on from token to token.
         """
         module = self._going_on()
         specs, given = module.inputs(self.config), {name: value for name, value in inputs.items() if value is not None}
@@ -200,7 +201,7 @@ class Model:
         key = self.config, tree.leaves(self.params)[0].dtype
         if self._like is None or self._like[0] != key:
             with np.errstate(over="ignore", invalid="ignore"):
-                self._like = key, states.found(self.module, self.params, self.config)
+                self._like = key, states.found(self.writer, self.params, self.config)
         return self._like[1]
 
     def generate(self, input_ids: Any = None, attention_mask: Any = None, **settings: Any) -> np.ndarray:
@@ -211,14 +212,18 @@ class Model:
         max_length, min_new_tokens, min_length, num_beams (1), do_sample (False), temperature (1.0), top_k (0), top_p
         (1.0), length_penalty (1.0), early_stopping (False, True, "never"), no_repeat_ngram_size (0),
         repetition_penalty (1.0), eos_token_id (one or several, None: no end), pad_token_id, bos_token_id (what a row
-        begins with that is given no ids), decoder_start_token_id, forced_bos_token_id, forced_eos_token_id; what is
-        not given is as generation_config.json says, without that file as the config says; max_new_tokens wins over a
-        max_length from the same place. seed (0), or uniforms (steps, B) from [0, 1): what is drawn with do_sample;
-        first (0): the number of the first row among those of the seed. progress: called with the ids (B,) of each step
-        as they are written, not with beams. How each token is chosen: `minibert.generation`. Raises InputError as
-        `encode` does, for a head that the parameters lack, for settings that are unknown, out of range or not
-        implemented, and where the caller's max_new_tokens or max_length lets a row become longer than the position
-        table (else it ends there).
+        begins with that is given no ids), decoder_start_token_id, forced_bos_token_id, forced_eos_token_id,
+        suppress_tokens (ids that are never written); what is not given is as generation_config.json says, without that
+        file as the config says; max_new_tokens wins over a max_length from the same place. seed (0), or uniforms
+        (steps, B) from [0, 1): what is drawn with do_sample; first (0): the number of the first row among those of the
+        seed. progress: called with the ids (B,) of each step as they are written, not with beams. How each token is
+        chosen: `minibert.generation`.
+        An encoder with a masked head goes on from a prompt [CLS] … without a [SEP] behind it, by what it puts in a
+        [MASK] there (`minibert.filling`), until that is the [SEP]; no other special token is written, and a row without
+        ids begins with [CLS], unless settings say otherwise.
+        Raises InputError as `encode` does, for a head that the parameters lack, for settings that are unknown, out of
+        range or not implemented, and where the caller's max_new_tokens or max_length lets a row become longer than the
+        position table (else it ends there).
         """
         return self.written(input_ids, attention_mask, **settings).ids
 
@@ -229,6 +234,9 @@ class Model:
         """What `generate` returns, and the score of each row (`generation.Written`)."""
         module = self._going_on(heads=True)
         specs = module.inputs(self.config)
+        if module is not self.module:
+            stated = generation.stated(self.generation, self.config)
+            settings = {**{k: v for k, v in module.settings.items() if stated.get(k) is None}, **settings}
         given = {generation.PROMPT: input_ids, generation.MASK: attention_mask}
         spelled = {*specs, *getattr(module, "SPELLINGS", {})}
         given |= {name: settings.pop(name) for name in [*settings] if name in spelled}
@@ -238,19 +246,27 @@ class Model:
             begun = generation.begun(module, self.params, self.config, arrays, settings, self.generation)
             return generation.written(self._stepped, begun, seed, first, uniforms, progress)
 
-    def _going_on(self, heads: bool = False) -> ModuleType:
-        """The family's file, if it goes on from token to token, and has the heads for it where they are asked for."""
+    @property
+    def writer(self) -> Any:
+        """What goes on from token to token: the family's file, or the encoder that fills masks (`filling.Filling`).
+        InputError where neither does.
+        """
+        if all(hasattr(self.module, name) for name in ("start", "step")):
+            return self.module
+        return filling.filling(self.module, self.config, self.tokenizer)
+
+    def _going_on(self, heads: bool = False) -> Any:
+        """`writer`, with the heads for it where they are asked for."""
         self._dtype()
-        if not all(hasattr(self.module, name) for name in ("start", "step")):
-            raise InputError(f"{self.family} does not go on from token to token: it has no `start` and `step`")
-        for head in objective.needs(self.module, self.config) if heads else ():
+        writer = self.writer
+        for head in objective.needs(self.module, self.config) if heads and writer is self.module else ():
             if head not in self.params:
                 raise InputError(f"what follows needs the head {head!r}, which these parameters do not have")
-        return self.module
+        return writer
 
     def _stepped(self, ids: np.ndarray, state: Tree) -> tuple[np.ndarray, Tree]:
         with np.errstate(over="ignore", invalid="ignore"):
-            logits, state = self.module.step(self.params, self.config, ids, state)
+            logits, state = self.writer.step(self.params, self.config, ids, state)
         require(bool(np.isfinite(logits).all()), f"the logits are not finite: {_beyond(logits.dtype)}")
         return logits, state
 

@@ -483,7 +483,7 @@ def bilinear_backward(dy: Array, c: Cache) -> tuple[Array, Array, dict[str, Arra
 
 
 # ---- Recurrent -------------------------------------------------------------------------------------------------------
-@pair("(b,3,i),(2,b,2),(8,i),(8,2),(8),(8)->(2,b,3,2)", mask="(b,3)?")
+@pair("(b,2,i),(2,b,2),(8,i),(8,2),(8),(8)->(2,b,2,2)", mask="(b,2)?")
 def lstm(
     x: Array,
     state: Array | None,
@@ -692,7 +692,7 @@ def mean_squared_error_backward(dy: Array, c: Cache) -> Array:
 
 
 # ---- Linear-chain conditional random field ---------------------------------------------------------------------------
-@pair("(b,4,m),(m),(m,m),(m)->()", labels="(b,4)<m", mask="(b,4)?")
+@pair("(b,3,m),(m),(m,m),(m)->()", labels="(b,3)<m", mask="(b,3)?")
 def crf_loss(
     emissions: Array,
     start_transitions: Array,
@@ -731,7 +731,8 @@ def crf_loss(
     nll = np.where(_within(lengths, e), np.stack(norms, 1) - steps, 0).sum(1) + ends  # log Z - score
     loss = np.where(w == 0, 0, w * nll).sum(dtype=e.dtype)
     c = {"e": e, "order": order, "lengths": lengths, "labels": y, "weights": w, "alpha": alpha}
-    return np.asarray(loss), {**c, "transitions": transitions, "end": end_transitions, "length": emissions.shape[1]}
+    c |= {"start": start_transitions, "transitions": transitions, "end": end_transitions}
+    return np.asarray(loss), {**c, "length": emissions.shape[1]}
 
 
 @backward

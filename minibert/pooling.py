@@ -1,15 +1,19 @@
 """From the states of tokens to vectors of a text, and what two such vectors have to do with each other.
 
 The mean, the maximum and the mix of layers are ops (`ops.mean_over_time`, `ops.max_over_time`, `ops.scalar_mix`); here
-are the first and the last token, windows of tokens (TextCNN), attention by learnt queries (Set Transformer), and the
-neural tensor layer. seen: bits (B, T), 1 = there; what is not there changes nothing.
+are the first and the last token, windows of tokens (TextCNN), an LSTM's last states, RCNN, attention by learnt queries
+(Set Transformer), and the neural tensor layer. seen: bits (B, T), 1 = there; what is not there changes nothing.
+
+`pooled` makes (B, D') of (B, T, D) in any of these ways by its name, with the tree that `shapes` says.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import kernels, layers, ops
+from minibert import kernels, layers, ops, recurrent
+from minibert.config import one_of
 from minibert.pairs import block, block_backward
 
 Array = np.ndarray
@@ -76,6 +80,45 @@ def text_convolution_backward(dy: Array, c: Tree) -> tuple[Array, list[Tree]]:
         dxs.append(dx)
         gs.append(g)
     return sum(dxs[1:], dxs[0]), gs
+
+
+# ---- A recurrent layer -----------------------------------------------------------------------------------------------
+@block
+def lstm_pooling(x: Array, ps: list[Tree], *, seen: Array | None = None) -> tuple[Array, Tree]:
+    """The last output in each direction of a stack of LSTMs that reads both ways, x (B, T, D) -> (B, 2N): from the left
+    that behind the last token that is there, from the right that at the first one. ps as in `recurrent.lstm_stack`.
+    """
+    h, c = recurrent.lstm_stack(x, ps, seen=seen)
+    left, right = np.split(h, 2, -1)
+    return np.concatenate([left[:, -1], right[:, 0]], -1), {"lstm_stack": c, "shape": h.shape}
+
+
+@block_backward
+def lstm_pooling_backward(dy: Array, c: Tree) -> tuple[Array, list[Tree]]:
+    dh = np.zeros(c["shape"], dy.dtype)
+    n = dy.shape[-1] // 2
+    dh[:, -1, :n], dh[:, 0, n:] = dy[:, :n], dy[:, n:]
+    return recurrent.lstm_stack_backward(dh, c["lstm_stack"])
+
+
+@block
+def rcnn_pooling(x: Array, ps: list[Tree], *, seen: Array | None = None) -> tuple[Array, Tree]:
+    """max over time of relu([x; LSTMs(x)]): each token beside what stands to its left and right, x (B, T, D) ->
+    (B, D + 2N) (Lai et al. 2015, "Recurrent convolutional neural networks for text classification", with LSTMs, as over
+    BERT). ps as in `recurrent.lstm_stack`.
+    """
+    c: Tree = {"width": x.shape[-1]}
+    h, c["lstm_stack"] = recurrent.lstm_stack(x, ps, seen=seen)
+    h, c["relu"] = ops.relu(np.concatenate([x, h], -1))
+    y, c["max"] = ops.max_over_time(h, mask=seen)
+    return y, c
+
+
+@block_backward
+def rcnn_pooling_backward(dy: Array, c: Tree) -> tuple[Array, list[Tree]]:
+    dh = ops.relu_backward(ops.max_over_time_backward(dy, c["max"]), c["relu"])
+    dx, gs = recurrent.lstm_stack_backward(dh[..., c["width"] :], c["lstm_stack"])
+    return kernels.add(dx, dh[..., : c["width"]]), gs
 
 
 # ---- Attention by learnt queries -------------------------------------------------------------------------------------
@@ -149,6 +192,67 @@ def attention_pooling(x: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
 def attention_pooling_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     dseeds, dx, g = set_attention_backward(dy, c["set_attention"])
     return dx, {**g, "seeds": {"weight": dseeds.sum(0)}}
+
+
+# ---- Any of these ----------------------------------------------------------------------------------------------------
+class Pooling(NamedTuple):
+    """A way of pooling. shapes(width, **sizes) -> the tree of what it learns, or None; forward(x, p, seen=…, **how) ->
+    (y, cache), backward(dy, cache) -> dx, or (dx, g) where it learns something.
+    """
+
+    shapes: Callable
+    forward: Callable
+    backward: Callable
+
+
+def _of_windows(width: int, *, windows: tuple[int, ...] = (2, 3, 4), filters: int = 256) -> list[Tree]:
+    return [{"weight": (filters, width, k), "bias": (filters,)} for k in windows]
+
+
+def _of_lstms(width: int, *, hidden: int = 256, layers: int = 2) -> list[Tree]:
+    return [recurrent.shapes(2 * hidden if i else width, hidden, both=True) for i in range(layers)]
+
+
+def _of_attention(width: int, *, seeds: int = 1) -> Tree:
+    dense = {"weight": (width, width), "bias": (width,)}
+    attention = {name: dict(dense) for name in ("query", "key", "value")}
+    return {"seeds": {"weight": (seeds, width)}, "attention": attention, "feed_forward": {"out": dense}}
+
+
+def _none(width: int) -> None:
+    return None
+
+
+# sizes unless others are given are those of the widely used code over BERT
+POOLINGS = {
+    "first": Pooling(_none, lambda x, p, *, seen: first_token(x, seen=seen), first_token_backward),
+    "last": Pooling(_none, lambda x, p, *, seen: last_token(x, seen=seen), last_token_backward),
+    "mean": Pooling(_none, lambda x, p, *, seen: ops.mean_over_time(x, weights=seen), ops.mean_over_time_backward),
+    "max": Pooling(_none, lambda x, p, *, seen: ops.max_over_time(x, mask=seen), ops.max_over_time_backward),
+    "attention": Pooling(_of_attention, attention_pooling, attention_pooling_backward),
+    "cnn": Pooling(_of_windows, text_convolution, text_convolution_backward),
+    "lstm": Pooling(_of_lstms, lstm_pooling, lstm_pooling_backward),
+    "rcnn": Pooling(_of_lstms, rcnn_pooling, rcnn_pooling_backward),
+}
+
+
+def shapes(how: str, width: int, **sizes: Any) -> Any:
+    """The shapes of what a way of pooling states of this width learns; None where it learns nothing."""
+    return POOLINGS[one_of("pooling", how, POOLINGS)].shapes(width, **sizes)
+
+
+def pooled(x: Array, p: Any, *, how: str, seen: Array | None = None, **given: Any) -> tuple[Array, Tree]:
+    """x (B, T, D) in the way `how`, of POOLINGS, as one vector a row, (B, D'). p: of `shapes`. given: of "attention",
+    width, scale and eps; several seeds stand beside each other.
+    """
+    y, own = POOLINGS[one_of("pooling", how, POOLINGS)].forward(x, p, seen=seen, **given)
+    return y.reshape(len(x), -1), {"how": how, "pooling": own, "shape": y.shape}
+
+
+def pooled_backward(dy: Array, c: Tree) -> tuple[Array, Any]:
+    """(dx, g, None where nothing is learnt)."""
+    got = POOLINGS[c["how"]].backward(dy.reshape(c["shape"]), c["pooling"])
+    return got if isinstance(got, tuple) else (got, None)
 
 
 # ---- Two vectors -----------------------------------------------------------------------------------------------------

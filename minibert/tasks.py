@@ -394,7 +394,7 @@ class Network:
             published = task.head.NAMED if task.head.READS == "states" else own.head
             modules[task.name] = published if alone else task.name
         shapes = objective.shapes(self, config)
-        return rows + [(f"{part}.{leaf}", f"{name}.{leaf}", "identity")
+        return rows + [(f"{part}.{leaf}", f"{name}.{leaf}".removeprefix("."), "identity")
                        for part, name in modules.items() for leaf, _ in tree.items(shapes[part])]  # fmt: skip
 
     def activations(self, config: Any) -> list[tuple[str, str, str, str]]:

@@ -114,7 +114,8 @@ def evidence_lines(report: Report) -> list[str]:
         return []
     lines = []
     if row.floor:
-        lines.append(f"first divergence: error {row.error:.1e}, {times(row.ratio)} the noise floor: {row.verdict}")
+        beyond = f"{times(row.ratio)} the noise floor: {row.verdict}"
+        lines.append(f"error where it first diverges: {row.error:.1e}, {beyond}")
         lines.append(f"  noise floor: {row.floor:.1e}, which is what rounding in {report.dtype} does")
     if row.absolute is not None:
         lines.append(f"  tolerance it would have needed: {row.error:.1e} relative, {row.absolute:.1e} absolute")
@@ -325,9 +326,9 @@ def _json_row(row: Row) -> dict[str, Any]:
 
 
 def _json_found(found: Any) -> dict[str, Any]:
-    """A mistake; of what has no entry the id is None."""
-    id = found.id if found.listed else None
-    return {"id": id, "where": found.mutant.where, "what": found.mutant.what, "exact": found.exact}
+    """A mistake; of what has no entry the id is None. tied: the ids of others that give the same tensors."""
+    id, where, what = found.id if found.listed else None, found.mutant.where, found.mutant.what
+    return {"id": id, "where": where, "what": what, "exact": found.exact, "tied": [*found.tied]}
 
 
 def _json(value: Any) -> Any:

@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from minibert.metrics import lists
@@ -64,37 +65,59 @@ def rouge_1(references: Sequence, predictions: Sequence[str]) -> float:
     """F1 of the words in common (Lin 2004), each as often as both have it; mean over rows, of the best reference of
     each. As rouge-score's `rouge1` without a stemmer: words are runs of a-z and 0-9 of the text in lower case.
     """
-    return _rouge(lambda right, guess: _overlap(right, guess, 1), references, predictions)
+    return _mean(lambda right, guess: _overlap(right, guess, 1), references, predictions)
 
 
 def rouge_2(references: Sequence, predictions: Sequence[str]) -> float:
     """F1 of the pairs of neighbouring words in common; otherwise as `rouge_1`."""
-    return _rouge(lambda right, guess: _overlap(right, guess, 2), references, predictions)
+    return _mean(lambda right, guess: _overlap(right, guess, 2), references, predictions)
 
 
 def rouge_l(references: Sequence, predictions: Sequence[str]) -> float:
     """F1 of the longest common subsequence: 2 · LCS / (words of both); otherwise as `rouge_1`. The whole text is one
-    sequence (rouge-score's `rougeL`, not `rougeLsum`).
+    sequence.
     """
-    return _rouge(lambda right, guess: (_subsequence(right, guess), len(right), len(guess)), references, predictions)
+    return _mean(_ordered, references, predictions)
 
 
-def _rouge(counted: Callable[[list[str], list[str]], tuple[int, int, int]], references: Any, predictions: Any) -> float:
-    """The mean of 2 common / (right + predicted) over rows."""
-    total, rows = 0.0, lists.texts(references, predictions, least=1)
-    for right, guess in rows:
-        words = _WORDS.findall(guess.lower())
-        counts = (counted(_WORDS.findall(text.lower()), words) for text in right)
-        total += max(lists.ratio(2 * common, a + b) for common, a, b in counts)
-    return total / len(rows)
+def rouge_lsum(references: Sequence, predictions: Sequence[str]) -> float:
+    """`rouge_l` of texts with a sentence a line, as summaries are judged: of each sentence of the reference the words
+    count that are in its longest common subsequence with any sentence of the prediction, each word at most as often as
+    both texts have it. As rouge-score's `rougeLsum`. O(words of the one · words of the other).
+    """
+    return _mean(_ordered_by_lines, references, predictions)
 
 
-_WORDS = re.compile("[a-z0-9]+")
+def _mean(counted: Callable[[str, str], tuple[int, int, int]], references: Any, predictions: Any) -> float:
+    """The mean over rows of 2 common / (right + predicted), of the best reference of each."""
+    rows = lists.texts(references, predictions, least=1)
+    counts = ([counted(text, guess) for text in right] for right, guess in rows)
+    return sum(max(lists.ratio(2 * common, a + b) for common, a, b in of) for of in counts) / len(rows)
 
 
-def _overlap(right: list[str], guess: list[str], n: int) -> tuple[int, int, int]:
-    a, b = _ngrams(right, n), _ngrams(guess, n)
+def _words(text: str) -> list[str]:
+    return re.findall("[a-z0-9]+", text.lower())
+
+
+def _overlap(right: str, guess: str, n: int) -> tuple[int, int, int]:
+    a, b = _ngrams(_words(right), n), _ngrams(_words(guess), n)
     return (a & b).total(), a.total(), b.total()
+
+
+def _ordered(right: str, guess: str) -> tuple[int, int, int]:
+    a, b = _words(right), _words(guess)
+    return _subsequence(a, b), len(a), len(b)
+
+
+def _ordered_by_lines(right: str, guess: str) -> tuple[int, int, int]:
+    a, b = ([_words(line) for line in text.split("\n")] for text in (right, guess))
+    left = Counter(chain.from_iterable(a)) & Counter(chain.from_iterable(b))
+    common = 0
+    for sentence in a:
+        for i in sorted(set().union(*(_places(sentence, other) for other in b))):
+            common += left[sentence[i]] > 0
+            left[sentence[i]] -= 1
+    return common, sum(map(len, a)), sum(map(len, b))
 
 
 def _subsequence(a: list[str], b: list[str]) -> int:
@@ -110,6 +133,25 @@ def _subsequence(a: list[str], b: list[str]) -> int:
         there = row & places.get(word, 0)
         row = (row + there | row - there) & every
     return len(a) - row.bit_count()
+
+
+def _places(a: list[str], b: list[str]) -> list[int]:
+    """The places in a of one of the longest common subsequences: that which rouge-score takes of several."""
+    table = [[0] * (len(b) + 1)]
+    for word in a:
+        above, row = table[-1], [0]
+        for j, other in enumerate(b):
+            row.append(above[j] + 1 if word == other else max(above[j + 1], row[j]))
+        table.append(row)
+    found, i, j = [], len(a), len(b)
+    while i and j:
+        if a[i - 1] == b[j - 1]:
+            found, i, j = [*found, i - 1], i - 1, j - 1
+        elif table[i][j - 1] > table[i - 1][j]:
+            j -= 1
+        else:
+            i -= 1
+    return found
 
 
 def _ngrams(words: list[str], n: int) -> Counter:

@@ -101,7 +101,7 @@ def _written(rate: float = 0.15, mean: float = 3.0, objective: str = "random-spa
     return Arm(label, "t5", SMALL["t5"], options)
 
 
-def _noised(noise: str, share: float = 1.0, steps: int = 220, **options: Any) -> Arm:
+def _noised(noise: str, share: float = 1.0, steps: int = 140, **options: Any) -> Arm:
     """BART with these noises, and as many steps as cost what `steps` of unchanged texts do; share: of a text's tokens
     that are left to read.
     """
@@ -322,7 +322,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of the first arm's own; the others in proportion")
     parser.add_argument("--threads", type=int, default=1, help="cores of a run (default 1); no figure depends on them")
     parser.add_argument("--column", action="append", help="figure of report.json instead of the experiment's own")
-    parser.add_argument("--json", type=Path, help="also write every report to this file")
+    parser.add_argument("--json", type=Path, help="also write every report to this file, as they come")
     given = parser.parse_args()
     experiment = EXPERIMENTS[given.experiment]
     options = {**experiment.options, "threads": given.threads}
@@ -337,8 +337,8 @@ def main() -> None:
             for arm in arms:
                 print(f"\n{arm.label}, seed {seed}", file=sys.stderr)
                 reports[arm.label].append(outcome(experiment, arm, options, seed, Path(folder)))
-    if given.json:
-        given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")
+                if given.json:
+                    given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"{given.experiment}: {experiment.claim}\n{options}")
     for column in given.column or experiment.columns:
         print("\n" + "\n".join(table(arms, reports, column)))

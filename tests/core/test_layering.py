@@ -23,6 +23,7 @@ LEVELS = [
     ["heads"],
     ["objective", "encoder_decoder", "summaries"],
     ["checkpoint.names", "batches", "generation"],
+    ["filling"],
     ["families", "tokenizers", "corruption", "corpus", "parallel", "cleaning", "rows", "optim", "states"],
     ["tasks"],
     ["checkpoint"],

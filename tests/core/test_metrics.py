@@ -77,6 +77,9 @@ def test_summaries_by_hand():
     close(metrics.rouge_l(right, guess), 2 * 5 / 11)
     close(metrics.rouge_l(["a b c"], ["c a b"]), 2 * 2 / 6)
     close(metrics.rouge_1([["x", "a"], ["b"]], ["a", ""]), 1 / 2)
+    close(metrics.rouge_lsum(right, guess), 2 * 5 / 11)
+    close(metrics.rouge_lsum(["a b c\nd e"], ["d e\nb c x"]), 2 * 4 / 10)  # in whichever order the sentences stand
+    close(metrics.rouge_lsum(["a b\nb a"], ["a b c"]), 2 * 2 / 7)  # a and b are there once
 
 
 def test_ranks_by_hand():
@@ -222,7 +225,8 @@ def test_translations_are_sacrebleus():
 
 def test_summaries_are_rouge_scores():
     theirs = pytest.importorskip("rouge_score.rouge_scorer")
-    measures = {"rouge1": metrics.rouge_1, "rouge2": metrics.rouge_2, "rougeL": metrics.rouge_l}
+    measures = {"rouge1": metrics.rouge_1, "rouge2": metrics.rouge_2, "rougeL": metrics.rouge_l,
+                "rougeLsum": metrics.rouge_lsum}  # fmt: skip
     scorer = theirs.RougeScorer(list(measures), use_stemmer=False)
     for seed in range(INPUTS):
         rng, _ = drawn(seed)

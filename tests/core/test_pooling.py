@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minibert import ops, pooling, tree
+from minibert.errors import InputError
 
 RNG = np.random.default_rng(0)
 ROWS, LEFT, RIGHT = np.array([[[1.0, 2.0], [3.0, -4.0], [5.0, 6.0]]]), np.array([[1, 1, 0]]), np.array([[0, 1, 1]])
@@ -124,6 +125,52 @@ def test_a_mix_of_equal_weights_is_the_mean():
     x = RNG.standard_normal((3, 2, 4, 5))
     same(ops.scalar_mix(x, np.zeros(3), np.ones(1))[0], x.mean(0), 1e-15)
     same(ops.scalar_mix(x, np.array([0.0, 900.0, 0.0]), np.full(1, 2.0))[0], 2 * x[1], 1e-15)
+
+
+# ---- Any of these ----------------------------------------------------------------------------------------------------
+SIZES = {"cnn": {"windows": (2, 3), "filters": 3}, "lstm": {"hidden": 3, "layers": 2}, "rcnn": {"hidden": 3},
+         "attention": {"seeds": 2}}  # fmt: skip
+WIDTHS = {"attention": 8, "cnn": 6, "lstm": 6, "rcnn": 10}
+
+
+@pytest.mark.parametrize("how", pooling.POOLINGS)
+def test_a_text_as_one_vector_whatever_stands_behind_it(how):
+    """Its width, the tree of its gradient, no change and no gradient by padding, whatever that holds."""
+    p = drawn(pooling.shapes(how, 4, **SIZES.get(how, {})) or [])
+    given = {"how": how, **({"width": 2} if how == "attention" else {})}
+    x, seen = RNG.standard_normal((2, 4, 4)), np.array([[1] * 4, [1, 1, 0, 0]])
+    longer = np.concatenate([np.where(seen[..., None], x, 1e3), np.full((2, 2, 4), 1e3)], 1)
+    y, _ = pooling.pooled(x, p, seen=seen, **given)
+    z, c = pooling.pooled(longer, p, seen=np.pad(seen, ((0, 0), (0, 2))), **given)
+    assert y.shape == (2, WIDTHS.get(how, 4))
+    same(z, y, 1e-14)
+    dx, g = pooling.pooled_backward(RNG.standard_normal(z.shape), c)
+    assert not dx[:, 4:].any()
+    assert not dx[1, 2:].any()
+    assert dx[1, :2].any()
+    if how in SIZES:
+        assert tree.map(np.shape, g) == tree.map(np.shape, p)
+        assert all(leaf.any() for path, leaf in tree.items(g) if not path.endswith("key.bias"))
+    else:
+        assert g is None
+        assert pooling.shapes(how, 4) is None
+
+
+def test_a_way_that_is_none_is_refused():
+    with pytest.raises(InputError, match="unknown pooling 'maximum'"):
+        pooling.pooled(ROWS, None, how="maximum")
+
+
+def test_lstms_give_torchs_last_states():
+    torch = pytest.importorskip("torch", reason="torch.nn.LSTM is the published implementation")
+    theirs = torch.nn.LSTM(4, 3, 1, batch_first=True, bidirectional=True, dtype=torch.float64)
+    named = {name: tensor.detach().numpy() for name, tensor in theirs.named_parameters()}
+    p = {direction: {name.replace(f"_l0{suffix}", ""): a for name, a in named.items() if name.endswith(f"_l0{suffix}")}
+         for direction, suffix in (("forward", ""), ("backward", "_reverse"))}  # fmt: skip
+    x, seen = RNG.standard_normal((2, 5, 4)), np.arange(5) < np.array([[3], [5]])
+    packed = torch.nn.utils.rnn.pack_padded_sequence(torch.tensor(x), [3, 5], batch_first=True, enforce_sorted=False)
+    due = theirs(packed)[1][0].detach().numpy()
+    same(pooling.pooled(x, [p], how="lstm", seen=seen)[0], np.concatenate([due[0], due[1]], -1))
 
 
 # ---- Attention by seeds ----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Rows of tasks' data: what each format gives, what is made of people's columns, and the line for each broken file."""
 
+import io
 import json
 
 import pytest
@@ -129,6 +130,7 @@ def test_classes_become_strings(written):
     given = [{"text": "a", "label": label} for label in (1, True, " x ", "1.0")]
     assert [row["label"] for row in rows.read(written("x.jsonl", lines(*given)), "classify")] == [
         "1", "true", "x", "1.0"]  # fmt: skip
+    assert next(rows.read(written("x.jsonl", lines({"items": [3, "b"]})), "recommend")) == {"items": ["3", "b"]}
     assert next(rows.read(written("x.tsv", "tokens\ttags\na b\tO X\n"), "tag"))["tags"] == ["O", "X"]
 
 
@@ -227,7 +229,11 @@ BROKEN = {  # what is wrong: (file, its content, task, what the line says)
     "columns of conll": ("x.conll", "a X O\nb O\n", "tag", "line 2 has 2 columns, and the first token's line 3"),
     "conll without tags": ("x.conll", "a\nb\n", "tag", "line 1 has 1 column, expected at least 2"),
     "no blank lines": ("x.conll", "a O\n" * 10_001, "tag", "line 10001: .*began in line 1 .*blank line"),
-    "one off": ("x.jsonl", answered(answer_start=5), "answer", "'answers': at answer_start 5 .*stands at 4"),
+    "one off": ("x.jsonl", answered(answer_start=5), "answer",
+                "'answers': at answer_start 5 the context has 'at ', not 'cat': it stands at 4"),
+    "off from the start": ("x.jsonl", answered(text="The", answer_start=2), "answer", "2 .* has 'e c', .*stands at 0"),
+    "the nearest": ("x.jsonl", answered(text="at", answer_start=8), "answer", "has 'sa', .*stands at 9"),
+    "at the end": ("x.jsonl", answered(answer_start=11), "answer", "'answers': at answer_start 11 .*stands at 4"),
     "no such answer": ("x.jsonl", answered(text="dog"), "answer", "column 'answers': .*it stands nowhere"),
     "words run together": ("x.jsonl", answered(text="ca t"), "answer", "column 'answers': .*it stands nowhere"),
     "before the start": ("x.jsonl", answered(answer_start=-1), "answer", "answer 0 of 1: -1: expected a whole number"),
@@ -280,11 +286,29 @@ def test_glue_says_which_classes_there_are(written):
 
 
 def test_columns_of_conll_are_numbers(written):
-    path = written("x.conll", "a O\n")
-    with pytest.raises(InputError, match="columns tags='tag': a column of conll is a number"):
-        list(rows.read(path, "tag", {"tags": "tag"}))
-    with pytest.raises(InputError, match="line 1 has 2 columns, expected at least 3"):
-        list(rows.read(path, "tag", {"tags": "3"}))
+    path = written("x.conll", "a X O\n")
+    for called in ("tag", "0", "1000", "-1", "9" * 50):
+        with pytest.raises(InputError, match=f"columns tags='{called}': a column of conll is a number"):
+            list(rows.read(path, "tag", {"tags": called}))
+    with pytest.raises(InputError, match="line 1 has 3 columns, expected at least 4"):
+        list(rows.read(path, "tag", {"tags": "4"}))
+    assert list(rows.read(path, "tag", {"tags": "2"}, labelled=False)) == [{"tokens": ["a"], "tags": ["X"]}]
+
+
+def test_standard_input_is_json_lines_unless_it_is_said(monkeypatch):
+    def given(data):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data.encode()), encoding="utf-8"))
+
+    given('{"text": "a", "label": "b"}\n')
+    assert list(rows.read(None, "classify")) == [{"text": "a", "label": "b"}]
+    given(TABLE + "a\tb\n")
+    assert list(rows.placed(None, "classify", form="tsv")) == [
+        ("standard input, line 2", {"text": "a", "label": "b"})]  # fmt: skip
+    given("")
+    with pytest.raises(InputError, match="standard input has no rows"):
+        list(rows.read(None, "classify"))
+    with pytest.raises(InputError, match="standard input: squad is read from a file"):
+        list(rows.read(None, "answer", form="squad"))
 
 
 def test_rows_come_one_by_one(written):

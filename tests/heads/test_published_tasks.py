@@ -119,6 +119,39 @@ def test_labels_that_ask_nothing(tmp_path):
     assert compared(model, theirs, batch) < BAR
 
 
+def test_a_chain_beside_pytorch_crf(tmp_path):
+    """Its layer and its network are those of BertForTokenClassification; labels that ask nothing in between."""
+    torch, transformers = oracle()
+    published = pytest.importorskip("torchcrf", reason="pytorch-crf is the published implementation")
+    rng, config = np.random.default_rng(0), {**FIELDS, "dtype": "float64", "hidden_act": "gelu"}
+    known = {name: value for name, value in config.items() if hasattr(families.family("bert").Config(), name)}
+    model = minibert.create("bert", tasks={"tag_crf": {"classes": 4}}, **known, dtype="float64")
+    model.params = tree.map(lambda a: a + 0.2 * rng.standard_normal(a.shape), model.params)
+    model.save(tmp_path)
+    theirs = transformers.BertForTokenClassification.from_pretrained(tmp_path, attn_implementation="eager").double()
+    chain, held = published.CRF(4, batch_first=True).double(), model.state_dict()
+    with torch.no_grad():
+        for name, weight in chain.named_parameters():
+            weight.copy_(torch.from_numpy(held[f"crf.{name}"]))
+    ids, labels = rng.integers(6, 29, (3, 7)), rng.integers(0, 4, (3, 7))
+    labels[:, [0, 2, 6]] = labels[1, 4:] = -100
+    z = theirs.eval()(torch.from_numpy(ids)).logits
+    kept = [np.flatnonzero(row != -100) for row in labels]  # it takes chains from the first step on
+    whole = [torch.ones(1, len(at), dtype=torch.bool) for at in kept]
+    given = [(z[i : i + 1, at], torch.from_numpy(labels[i : i + 1, at]), whole[i]) for i, at in enumerate(kept)]
+    due = -sum(chain(*row) for row in given) / sum(map(len, kept))
+    due.backward()
+    loss, cache = model.loss({"input_ids": ids, "labels": labels})
+    assert error(loss, due.item()) < BAR
+    ours = model.state_dict(model.loss_backward(cache))
+    true = {f"crf.{name}": weight.grad.numpy() for name, weight in chain.named_parameters()}
+    true |= {name: weight.grad.numpy() for name, weight in theirs.named_parameters() if weight.grad is not None}
+    assert worst(ours, true) < BAR
+    right, asked, _ = model.network.tasks[0].head.right(cache["tag_crf"])
+    found = [chain.decode(z[i : i + 1, at], whole[i])[0] for i, at in enumerate(kept)]
+    assert (right, asked) == (sum(int((labels[i, at] == found[i]).sum()) for i, at in enumerate(kept)), 10)
+
+
 def test_the_comparison_can_fail(tmp_path):
     """Another token for the row, and a tanh for the GELU of the layer over it."""
     model, theirs = twins("electra", "ElectraForSequenceClassification", tmp_path, num_labels=3)

@@ -12,7 +12,7 @@ from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 from minibert.golden import case as files
 from minibert.golden import checking, make
-from minibert.heads import choice, classification, span_answer, tagging
+from minibert.heads import choice, classification, crf, span_answer, tagging
 from tests.toys import toy_rnn, toy_vit
 
 B, T, D = 3, 4, 5
@@ -70,6 +70,14 @@ def test_what_is_right_and_what_is_counted():
     tags = {"labels": np.array([[0, -100, 1]])}
     right, counted, _ = tagging.right(tagging.loss(z[None], eye, tags)[1])
     assert (right, counted, tagging.count(tags)) == (1, 2, 2.0)
+    chain = {name: np.zeros((2,) * (1 + (name == "transitions"))) for name in crf.shapes(width=2, classes=2)["crf"]}
+    chain["transitions"][0, 0] = 9.0  # of tokens 0 and 2, whose largest logits say 0, 0 in the first row, 1, 0 behind
+    rows, tags = np.stack([z, z[[1, 0, 2]]]), {"labels": np.array([[0, -100, 0], [1, -100, 0]])}
+    c = crf.loss(rows, {"classifier": eye, "crf": chain}, tags)[1]
+    right, counted, held = crf.right(c)
+    assert (right, counted, held.tolist(), crf.count(tags)) == (3, 4, [3, 1], 4.0)
+    found = crf.decode(crf.predict(rows, {"classifier": eye}), {"crf": chain}, np.array([[1, 0, 1]] * 2))
+    assert found.tolist() == [[0, -1, 0], [0, -1, 0]]
     ends = {"start_positions": np.array([2, 0]), "end_positions": np.array([0, 0])}
     c = span_answer.loss(np.stack([z, z]), eye, ends)[1]  # the starts' logits 2, 0, 3; the ends' 1, 1, -1
     assert (span_answer.right(c)[:2], span_answer.count(ends)) == ((1, 2), 2.0)
@@ -80,12 +88,13 @@ def test_what_is_right_and_what_is_counted():
 
 # ---- Any family ------------------------------------------------------------------------------------------------------
 ONE = {"classify": {"classify": {"classes": 3}}, "regress": {"regress": {}}, "tag": {"tag": {"classes": 4}},
-       "answer": {"answer": {}}, "choose": {"choose": {}},
+       "answer": {"answer": {}}, "choose": {"choose": {}}, "tag_crf": {"tag_crf": {"classes": 3}},
        "three": {"classify": {"classes": 3}, "tag": {"classes": 2}, "answer": {}}}  # fmt: skip
 # an encoder with a layer over its summary, a decoder, one text into another, two networks, pixels, a recurrent one;
 # each head once over most, and every head over one
 MEET = [("roberta", "classify"), ("roberta", "choose"), ("electra", "choose"), ("gpt2", "classify"), ("gpt2", "tag"),
-        ("t5", "regress"), ("bert", "three"), ("toy_vit", "classify"), ("toy_rnn", "classify")]  # fmt: skip
+        ("t5", "regress"), ("bert", "tag_crf"), ("bert", "three"), ("toy_vit", "classify"),
+        ("toy_rnn", "classify")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("family", "name"), MEET)
@@ -125,7 +134,7 @@ def test_dropout_of_heads_is_the_batchs_or_none():
     assert not np.allclose(kept["classify"]["loss"]["logits"], logits)
 
 
-@pytest.mark.parametrize("name", ["classify", "regress", "tag", "answer", "choose"])
+@pytest.mark.parametrize("name", ["classify", "regress", "tag", "tag_crf", "answer", "choose"])
 def test_micro_batches_add_up_to_the_large_one(name):
     model, batch = made("bert", ONE[name])
     batch.pop("dropout")
@@ -250,6 +259,7 @@ def test_batches_that_do_not_fit_are_refused():
     ("bert", {"classify": {"labels": ["good", "bad", "so-so"], "dropout": 0.3}}), ("roberta", ONE["regress"]),
     ("bert", {"classify": {"classes": 1, "problem_type": "regression"}}), ("electra", ONE["choose"]),
     ("gpt2", ONE["tag"]), ("albert", ONE["three"]), ("bart", ONE["answer"]),
+    ("roberta", ONE["tag_crf"]),
 ])  # fmt: skip
 def test_a_directory_holds_the_tasks(family, given, tmp_path):
     model, batch = made(family, given)
@@ -258,6 +268,16 @@ def test_a_directory_holds_the_tasks(family, given, tmp_path):
     assert (again.uses, again.left) == (model.uses, ())
     assert again.state_dict().keys() == model.state_dict().keys()
     assert again.loss(batch)[0] == model.loss(batch)[0]
+
+
+def test_a_chain_has_the_names_that_people_give_it():
+    """A linear layer and pytorch-crf's module beside the encoder; beside other tasks its own."""
+    model, _ = made("bert", ONE["tag_crf"])
+    own = {name for name in model.state_dict() if not name.startswith("bert.")}
+    chain = {f"crf.{name}" for name in ("start_transitions", "transitions", "end_transitions")}
+    assert own == {"classifier.weight", "classifier.bias", *chain}
+    both, _ = made("bert", {**ONE["tag_crf"], **ONE["tag"]})
+    assert {"tag_crf.crf.transitions", "tag.weight"} <= both.state_dict().keys()
 
 
 def test_a_class_without_its_head_is_an_encoder(tmp_path):

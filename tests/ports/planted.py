@@ -203,7 +203,7 @@ EMBEDDINGS = {
     "table_columns_off_by_one": forward(None, WORD, weights=changed("word_embeddings", lambda w: np.roll(w, 1, 1))),
     "table_rows_off_by_one": forward(None, WORD, weights=changed("word_embeddings", lambda w: np.roll(w, 1, 0))),
     "two_segments_rows_swapped": forward(
-        None, TYPE, weights=changed("token_type", lambda w: np.concatenate([w[1::-1], w[2:]]))
+        "E19", TYPE, weights=changed("token_type", lambda w: np.concatenate([w[1::-1], w[2:]]))
     ),
 }
 
@@ -494,7 +494,7 @@ NORMS = {
     ),
     "norm_without_gradient": backward("L13", f"{HEAD}.LayerNorm.weight", port={"layer_norm": norm_detached}),
     "residual_missing": forward(
-        None,
+        "L20",
         f"{LAYER[1]}.output",
         port=only(f"{LAYER[1]}.output", sublayer_output=residual(lambda x, y, norm: norm(y))),
     ),
@@ -502,7 +502,7 @@ NORMS = {
         None, f"{LAYER[0]}.attention.output", port={"sublayer_output": residual(lambda x, y, norm: norm(0.9 * x + y))}
     ),
     "norm_inside_the_residual": forward(
-        None, f"{LAYER[0]}.attention.output", port={"sublayer_output": residual(lambda x, y, norm: x + norm(y))}
+        "L21", f"{LAYER[0]}.attention.output", port={"sublayer_output": residual(lambda x, y, norm: x + norm(y))}
     ),
     "gain_and_shift_swapped": forward(
         None, FIRST_NORM, weights=exchanged("embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
@@ -562,7 +562,7 @@ ACTIVATION = {
     "approximate_option_means_erf": forward(
         "G10", FIRST_ACT, port={"activation": always(lambda x: torch.nn.functional.gelu(x))}, needs=TANH
     ),
-    "swish": forward(None, FIRST_ACT, port={"activation": always(torch.nn.functional.silu)}),
+    "swish": forward("G13", FIRST_ACT, port={"activation": always(torch.nn.functional.silu)}),
     "sigmoid_gelu": forward(None, FIRST_ACT, port={"activation": always(lambda x: x * torch.sigmoid(1.702 * x))}),
     "gelu_gradient_without_phi": backward(None, f"{HEAD}.dense", port={"activation": always(gelu_with_detached_phi)}),
 }
@@ -648,7 +648,7 @@ HEADS = {
     ),
     "sin_for_tanh_in_pooler": forward(None, "bert.pooler", port=pooler_with(torch.sin)),
     "pooler_of_last_token": forward(None, "bert.pooler.dense", port=pooler_with(torch.tanh, token=-1)),
-    "pooler_of_the_mean": forward(None, "bert.pooler.dense", port={"pooler": pooled_mean}),
+    "pooler_of_the_mean": forward("H23", "bert.pooler.dense", port={"pooler": pooled_mean}),
 }
 
 # ---- loss and dropout -----------------------------------------------------------------------------------------------
@@ -767,7 +767,7 @@ LOSS = {
     "label_smoothing": forward(None, MLM, port={"masked_lm_loss": smoothed}),
     "next_sentence_at_half_weight": forward(None, "loss", port=weighted(lambda m, n: m + 0.5 * n)),
     "mean_of_the_two_losses": forward(None, "loss", port=weighted(lambda m, n: (m + n) / 2)),
-    "dropout_not_rescaled": forward(None, "bert.embeddings", port=dropout_with(lambda x, keep, rate: x * keep)),
+    "dropout_not_rescaled": forward("D24", "bert.embeddings", port=dropout_with(lambda x, keep, rate: x * keep)),
     "dropout_in_head": forward(None, "bert.pooler", port={"pooler": dropped_in_head}),
 }
 
@@ -862,7 +862,7 @@ STEPS = {
     "negative_rate": step("O09", "10/loss", port={"learning_rate": unclamped}, needs=SHORT),
     "clipped_before_unscaling": step("O10", FIRST_M, port={"clip": clipped_before_unscaling}),
     "warmup_times_decay": step("O11", "1/learning_rate", port={"learning_rate": warmup_times_decay}),
-    "not_clipped": step(None, FIRST_M, port={"clip": lambda gs, norm, o: gs}),
+    "not_clipped": step("O26", FIRST_M, port={"clip": lambda gs, norm, o: gs}),
     "clipped_by_value": step(None, FIRST_M, port={"clip": clipped_by_value}),
     "betas_swapped": step(None, FIRST_M, optimizer=lambda o: o | {"beta1": o["beta2"], "beta2": o["beta1"]}),
     "beta2_0.98": step(None, f"1/adam_v.{WORD}.weight", optimizer=fields(beta2=0.98)),
