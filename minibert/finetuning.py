@@ -137,7 +137,7 @@ def use_of(task: str) -> ModuleType:
 
 def names() -> list[str]:
     """The tasks there are rows for."""
-    return [name for name in tasks.names() if name in rows.tasks.TASKS]
+    return [name for name in tasks.names() if tasks.rows_of(name) in rows.tasks.TASKS]
 
 
 def _take_back(directory: Path) -> None:
@@ -222,7 +222,7 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
 
 def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
     """((where, row) of the training rows, of the held-out ones)."""
-    task, columns, form = request["task"], request.get("columns"), request.get("form")
+    task, columns, form = tasks.rows_of(request["task"]), request.get("columns"), request.get("form")
     if "train" not in request:
         parts = docstrings.rows(task)
         own = ([(f"row {i + 1} of the default rows", row) for i, row in enumerate(parts[part])]

@@ -24,6 +24,7 @@ Tree = dict[str, Any]
 IGNORED = tagging.IGNORED
 TASKS = {"tag_crf": {"classes": 2}}
 READS = "states"
+ROWS = "tag"
 PUBLISHED = "TokenClassificationCrf"
 NAMED = ""  # its tensors stand beside the network's: classifier.weight, crf.transitions
 DROPPED = "dropout"

@@ -75,10 +75,21 @@ def predicted(model: Any, pieces: list[Piece], together: int) -> Iterator[dict[s
         count = sizes[order[0]][0]
         several = [i for i in order[:together] if sizes[i][0] == count]
         order = order[len(several) :]
-        out = model.predict(batch(model, [pieces[i] for i in several]))
+        out = _decoded(model, [pieces[i] for i in several])
         for n, i in enumerate(several):
             found[i] = {name: array[n] for name, array in out.items()}
     return iter(found)
+
+
+def _decoded(model: Any, pieces: list[Piece]) -> dict[str, np.ndarray]:
+    """What the model predicts of a batch; of a head that decodes the classes of the words' first tokens, too."""
+    (task,), out = model.uses, model.predict(batch(model, pieces))
+    if hasattr(task.head, "decode"):
+        asked = np.zeros(out["logits"].shape[:2], np.int64)
+        for row, piece in zip(asked, pieces, strict=True):
+            row[[*piece.about["words"].values()]] = 1
+        out["classes"] = task.head.decode(out["logits"], model.params[task.name], asked)
+    return out
 
 
 def answered(model: Any, task: Task, rows: Iterable[Row], most: int, together: int = 16) -> Iterator[Row]:

@@ -64,7 +64,8 @@ def said(task: Task, row: Row, pieces: list[Piece], found: list[dict[str, Array]
     tags: list[str | None] = [None] * len(row["tokens"])
     for piece, out in zip(pieces, found, strict=True):
         for word, place in piece.about["words"].items():
-            tags[word] = names[int(out["logits"][place].argmax())]
+            chosen = out["classes"][place] if "classes" in out else out["logits"][place].argmax()
+            tags[word] = names[int(chosen)]
     for word, tag in enumerate(tags):
         tags[word] = tag or (tags[word - 1] if word else names[0])
     return {"tags": tags}

@@ -64,8 +64,8 @@ def place(tmp_path_factory):
     return folder
 
 
-FILES = {"classify": "classify.tsv", "regress": "regress.tsv", "tag": "tag.conll", "answer": "answer.jsonl",
-         "choose": "choose.jsonl"}  # fmt: skip
+FILES = {"classify": "classify.tsv", "regress": "regress.tsv", "tag": "tag.conll", "tag_crf": "tag.conll",
+         "answer": "answer.jsonl", "choose": "choose.jsonl"}  # fmt: skip
 
 
 def tuned(place, task, out, **changes):
@@ -87,7 +87,7 @@ def said(monkeypatch, capsys, *args, text=None):
 
 # (measure, at least, after so many steps) on rows that a word decides; a few steps only show that there is a figure
 LEARNT = {"classify": ("accuracy", 0.9, 40), "answer": ("f1", 0.9, 30), "tag": ("entity_f1", 0, 3),
-          "regress": ("pearson", -1, 3), "choose": ("accuracy", 0, 3)}  # fmt: skip
+          "tag_crf": ("entity_f1", 0, 3), "regress": ("pearson", -1, 3), "choose": ("accuracy", 0, 3)}  # fmt: skip
 
 
 @pytest.mark.parametrize("task", LEARNT)
@@ -107,11 +107,11 @@ def test_a_task_is_learnt_from_its_rows(task, place, tmp_path, monkeypatch, caps
     assert (code, errors) == (0, [])
     rows = [json.loads(line) for line in lines]
     model = minibert.load(out)
-    due = [*finetuning.rows.read(place / FILES[task], task, {"label": "value"} if columns else None)]
+    due = [*finetuning.rows.read(place / FILES[task], tasks.rows_of(task), {"label": "value"} if columns else None)]
     use = uses.of(model.uses[0])
     assert use.measures(model.uses[0], due, rows) == pytest.approx(report["measures"])
     new = {"classify": {"score", "scores"}, "regress": {"score"}, "answer": {"answer", "start", "end", "score"},
-           "choose": {"choice", "score", "scores"}, "tag": set()}  # fmt: skip
+           "choose": {"choice", "score", "scores"}, "tag": set(), "tag_crf": set()}  # fmt: skip
     for row, own in zip(rows, due, strict=True):
         assert row.keys() == own.keys() | new[task]
     if task == "answer":
