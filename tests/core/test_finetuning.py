@@ -169,8 +169,10 @@ def test_without_a_file_docstrings_are_told_apart(place, tmp_path, monkeypatch, 
     assert (code, "classify, summarize" in errors[-1]) == (2, True)
 
 
-def test_a_head_that_is_there_is_trained_on_and_another_replaced(place, tmp_path):
+def test_a_head_that_is_there_is_trained_on_and_another_replaced(place, tmp_path, monkeypatch, capsys):
     first = tuned(place, "classify", tmp_path / "first")
+    _, lines, _ = said(monkeypatch, capsys, "info", first)
+    assert "task: classify, 2 classes: bad, good" in lines
     given = {**OPTIONS, "steps": 1, "learning_rate": 1e-12}
     again = finetuning.finetune("classify", first, place / "classify.tsv", out=tmp_path / "again", **given)
     before, after = (minibert.load(folder).params["classify"]["weight"] for folder in (first, again))
