@@ -58,6 +58,11 @@ def defaults(name: str) -> Tree:
     return _heads()[one_of("task", name, names())].TASKS[name]
 
 
+def rows_of(name: str) -> str:
+    """The task whose rows (`rows.tasks`) this one reads: mostly its own."""
+    return getattr(_heads()[name], "ROWS", name)
+
+
 def made(name: str, settings: Mapping[str, Any]) -> Task:
     """The task with these settings over its own, as many classes as labels; InputError for what does not fit."""
     head = _heads()[one_of("task", name, names())]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import minibert
-from minibert import commands, rows, streams, uses
+from minibert import commands, rows, streams, tasks, uses
 from minibert.checkpoint import strictjson
 from minibert.commands.finetune import assignments
 from minibert.config import require, whole
@@ -54,7 +54,7 @@ def _predict(args: argparse.Namespace) -> None:
     read: list[Row] = []
 
     def kept() -> Iterator[Row]:
-        for row in _rows(args, task.name):
+        for row in _rows(args, tasks.rows_of(task.name)):
             read.append(row)
             yield row
 

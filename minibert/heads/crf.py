@@ -23,6 +23,7 @@ Tree = dict[str, Any]
 
 IGNORED = tagging.IGNORED
 TASKS = {"tag_crf": {"classes": 2}}
+ROWS = "tag"
 READS = "states"
 PUBLISHED = "TokenClassificationCrf"
 NAMED = ""  # its tensors stand beside the network's: classifier.weight, crf.transitions

@@ -6,6 +6,8 @@ offers the same:
     settings(name, rows)            what training rows decide of the head's settings, as the names of its classes
     pieces(tokenizer, row, most)    the row as `Piece`s of at most so many tokens
     target(task, row, piece)        the labels of a piece, by the names of the head; InputError for one unknown to it
+    decided(p, piece, found)        optional: fields that stand beside the predictions of a piece, made of them by the
+                                    head's parameters p
     said(task, row, pieces, found)  what is said of a row: fields of `predict --json`; found: predictions of each piece,
                                     (T, …) of its own tokens where they have one for each
     measures(task, rows, said)      {measure: number}, the first the one that counts; `metrics`
@@ -85,13 +87,15 @@ def answered(model: Any, task: Task, rows: Iterable[Row], most: int, together: i
     """What is said of each row, `together` rows at a time."""
     require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
     use, most = of(task), longest(model, most)
+    p, decided = model.params[task.name], getattr(use, "decided", lambda p, piece, found: {})
     held: list[Row] = []
 
     def said() -> Iterator[Row]:
         cut = [use.pieces(model.tokenizer, row, most) for row in held]
         found = predicted(model, [piece for pieces in cut for piece in pieces], together)
         for row, pieces in zip(held, cut, strict=True):
-            yield use.said(task, row, pieces, [next(found) for _ in pieces])
+            own = [(piece, next(found)) for piece in pieces]
+            yield use.said(task, row, pieces, [{**one, **decided(p, piece, one)} for piece, one in own])
 
     for row in rows:
         held.append(row)

@@ -65,7 +65,7 @@ def place(tmp_path_factory):
 
 
 FILES = {"classify": "classify.tsv", "regress": "regress.tsv", "tag": "tag.conll", "answer": "answer.jsonl",
-         "choose": "choose.jsonl"}  # fmt: skip
+         "choose": "choose.jsonl", "tag_crf": "tag.conll"}  # fmt: skip
 
 
 def tuned(place, task, out, **changes):
@@ -87,7 +87,7 @@ def said(monkeypatch, capsys, *args, text=None):
 
 # measure -> at least, after 40 steps on rows that a word decides
 LEARNT = {"classify": ("accuracy", 0.9), "regress": ("pearson", 0.5), "tag": ("entity_f1", 0.9), "answer": ("f1", 0.9),
-          "choose": ("accuracy", 0.9)}  # fmt: skip
+          "choose": ("accuracy", 0.9), "tag_crf": ("entity_f1", 0.9)}  # fmt: skip
 
 
 @pytest.mark.parametrize("task", LEARNT)
@@ -106,11 +106,11 @@ def test_a_task_is_learnt_from_its_rows(task, place, tmp_path, monkeypatch, caps
     assert (code, errors) == (0, [])
     rows = [json.loads(line) for line in lines]
     model = minibert.load(out)
-    due = [*finetuning.rows.read(place / FILES[task], task, {"label": "value"} if columns else None)]
+    due = [*finetuning.rows.read(place / FILES[task], tasks.rows_of(task), {"label": "value"} if columns else None)]
     use = uses.of(model.uses[0])
     assert use.measures(model.uses[0], due, rows) == pytest.approx(report["measures"])
     new = {"classify": {"score", "scores"}, "regress": {"score"}, "answer": {"answer", "start", "end", "score"},
-           "choose": {"choice", "score", "scores"}, "tag": set()}  # fmt: skip
+           "choose": {"choice", "score", "scores"}, "tag": set(), "tag_crf": set()}  # fmt: skip
     for row, own in zip(rows, due, strict=True):
         assert row.keys() == own.keys() | new[task]
     if task == "answer":
@@ -289,3 +289,18 @@ def test_first_pieces_of_words(tokenizer):
     logits = [{"logits": np.eye(2)[[int(place in {p for w, p in piece.about["words"].items() if w % 6 == 1})
                                     for place in range(len(piece.encodings[0]))]]} for piece in pieces]  # fmt: skip
     assert use.said(task, row, pieces, logits)["tags"] == row["tags"]
+
+
+def test_tags_by_a_chain(tokenizer):
+    """Of first pieces alone, padding or not: what must not follow does not, though its logit is larger."""
+    use, task = uses.of(tasks.made("tag_crf", {})), tasks.made("tag_crf", {"labels": ["O", "X"]})
+    row = {"tokens": ["film.book", "was", "great.lovely"]}
+    (piece,) = use.pieces(tokenizer, row, 30)
+    first, second, third = piece.about["words"].values()
+    z = np.tile([9.0, 0.0], (len(piece.encodings[0]) + 2, 1))  # two of padding; no other token has a say
+    z[[first, second, third]] = [[0.0, 2.0], [0.0, 1.0], [0.0, 2.0]]
+    p = {"crf": {"start_transitions": np.zeros(2), "end_transitions": np.zeros(2), "transitions": np.zeros((2, 2))}}
+    for forbidden, due in ((0.0, ["X", "X", "X"]), (-np.inf, ["X", "O", "X"])):
+        p["crf"]["transitions"][1, 1] = forbidden
+        found = [{"logits": z, **use.decided(p, piece, {"logits": z})}]
+        assert use.said(task, row, [piece], found) == {"tags": due}
