@@ -222,7 +222,7 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
 
 def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
     """((where, row) of the training rows, of the held-out ones)."""
-    task, columns, form = request["task"], request.get("columns"), request.get("form")
+    task, columns, form = tasks.rows_of(request["task"]), request.get("columns"), request.get("form")
     if "train" not in request:
         parts = docstrings.rows(task)
         own = ([(f"row {i + 1} of the default rows", row) for i, row in enumerate(parts[part])]

@@ -59,8 +59,8 @@ def defaults(name: str) -> Tree:
 
 
 def rows_of(name: str) -> str:
-    """The task whose rows (`rows.tasks`) this one reads: mostly its own."""
-    return getattr(_heads()[name], "ROWS", name)
+    """The task whose rows this one learns from: itself, as a rule."""
+    return getattr(_heads()[one_of("task", name, names())], "ROWS", name)
 
 
 def made(name: str, settings: Mapping[str, Any]) -> Task:

@@ -35,6 +35,7 @@ What a model is used for (see `tasks`) has more:
     PUBLISHED               how a published class ends, behind the family's name and "For"
     NAMED DROPPED           of what reads states: published names of its layer and of the module that drops before it
     answers(z)              optional: what `predict` gave, by published names; else it is "logits"
+    ROWS                    optional: the task whose rows it learns from, where that is called otherwise
     decode(z, p, asked)     optional: the classes that what `predict` gave comes to, where they are not the largest of
                             each by itself
 """

@@ -6,8 +6,6 @@ offers the same:
     settings(name, rows)            what training rows decide of the head's settings, as the names of its classes
     pieces(tokenizer, row, most)    the row as `Piece`s of at most so many tokens
     target(task, row, piece)        the labels of a piece, by the names of the head; InputError for one unknown to it
-    decided(p, piece, found)        optional: fields that stand beside the predictions of a piece, made of them by the
-                                    head's parameters p
     said(task, row, pieces, found)  what is said of a row: fields of `predict --json`; found: predictions of each piece,
                                     (T, …) of its own tokens where they have one for each
     measures(task, rows, said)      {measure: number}, the first the one that counts; `metrics`
@@ -77,25 +75,34 @@ def predicted(model: Any, pieces: list[Piece], together: int) -> Iterator[dict[s
         count = sizes[order[0]][0]
         several = [i for i in order[:together] if sizes[i][0] == count]
         order = order[len(several) :]
-        out = model.predict(batch(model, [pieces[i] for i in several]))
+        out = _decoded(model, [pieces[i] for i in several])
         for n, i in enumerate(several):
             found[i] = {name: array[n] for name, array in out.items()}
     return iter(found)
+
+
+def _decoded(model: Any, pieces: list[Piece]) -> dict[str, np.ndarray]:
+    """What the model predicts of a batch; of a head that decodes the classes of the words' first tokens, too."""
+    (task,), out = model.uses, model.predict(batch(model, pieces))
+    if hasattr(task.head, "decode"):
+        asked = np.zeros(out["logits"].shape[:2], np.int64)
+        for row, piece in zip(asked, pieces, strict=True):
+            row[[*piece.about["words"].values()]] = 1
+        out["classes"] = task.head.decode(out["logits"], model.params[task.name], asked)
+    return out
 
 
 def answered(model: Any, task: Task, rows: Iterable[Row], most: int, together: int = 16) -> Iterator[Row]:
     """What is said of each row, `together` rows at a time."""
     require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
     use, most = of(task), longest(model, most)
-    p, decided = model.params[task.name], getattr(use, "decided", lambda p, piece, found: {})
     held: list[Row] = []
 
     def said() -> Iterator[Row]:
         cut = [use.pieces(model.tokenizer, row, most) for row in held]
         found = predicted(model, [piece for pieces in cut for piece in pieces], together)
         for row, pieces in zip(held, cut, strict=True):
-            own = [(piece, next(found)) for piece in pieces]
-            yield use.said(task, row, pieces, [{**one, **decided(p, piece, one)} for piece, one in own])
+            yield use.said(task, row, pieces, [next(found) for _ in pieces])
 
     for row in rows:
         held.append(row)

@@ -60,16 +60,12 @@ def target(task: Task, row: Row, piece: Piece) -> dict[str, Any]:
 
 def said(task: Task, row: Row, pieces: list[Piece], found: list[dict[str, Array]]) -> Row:
     """tags: one for each word; of a word without a piece the one before it, else the first there is."""
-    return spread(task, row, pieces, [out["logits"].argmax(-1) for out in found])
-
-
-def spread(task: Task, row: Row, pieces: list[Piece], found: list[Array]) -> Row:
-    """What is said of words: found has, for each piece, the number of the tag at each token, (T,)."""
     names = tasks.class_names(task)
     tags: list[str | None] = [None] * len(row["tokens"])
     for piece, out in zip(pieces, found, strict=True):
         for word, place in piece.about["words"].items():
-            tags[word] = names[int(out[place])]
+            chosen = out["classes"][place] if "classes" in out else out["logits"][place].argmax()
+            tags[word] = names[int(chosen)]
     for word, tag in enumerate(tags):
         tags[word] = tag or (tags[word - 1] if word else names[0])
     return {"tags": tags}

@@ -92,9 +92,8 @@ ONE = {"classify": {"classify": {"classes": 3}}, "regress": {"regress": {}}, "ta
        "three": {"classify": {"classes": 3}, "tag": {"classes": 2}, "answer": {}}}  # fmt: skip
 # an encoder with a layer over its summary, a decoder, one text into another, two networks, pixels, a recurrent one;
 # each head once over most, and every head over one
-MEET = [("roberta", "classify"), ("roberta", "choose"), ("bert", "tag"), ("albert", "choose"), ("electra", "choose"),
-        ("gpt2", "classify"), ("gpt2", "tag"), ("gpt2", "answer"), ("bart", "classify"), ("t5", "regress"),
-        ("transformer", "tag"), ("bert", "tag_crf"), ("bert", "three"), ("toy_vit", "classify"),
+MEET = [("roberta", "classify"), ("roberta", "choose"), ("electra", "choose"), ("gpt2", "classify"), ("gpt2", "tag"),
+        ("t5", "regress"), ("bert", "tag_crf"), ("bert", "three"), ("toy_vit", "classify"),
         ("toy_rnn", "classify")]  # fmt: skip
 
 
@@ -303,14 +302,14 @@ def test_a_class_without_its_head_is_an_encoder(tmp_path):
 
 # ---- Golden cases ----------------------------------------------------------------------------------------------------
 def test_a_family_and_its_task_are_checked_as_a_family_is(tmp_path, monkeypatch):
-    """A case of "roberta+classify": who reads another token is told so (K02)."""
+    """A case of "roberta+classify": who reads another token (K02) is told where it shows."""
     case = files.read("tasks/classify")
     assert case.facts["family"] == "roberta+classify"
     with monkeypatch.context() as patch:
         patch.setitem(summaries.PLACES, "first", lambda ids, mask, shape, config: np.ones(shape[0], np.int64))
         wrong = {key: array for key, array in make.computed(case).items() if key in case.entries}
     safetensors.write(tmp_path / "wrong.safetensors", wrong)
-    found = checking.report_of("tasks/classify", tmp_path / "wrong.safetensors")
-    assert [one.id for one in found.diagnosis.mistakes] == ["K02"]
+    found = checking.report_of("tasks/classify", tmp_path / "wrong.safetensors", seconds=0)
+    assert found.diagnosis.first_divergence == "forward/classifier.dense"
     with pytest.raises(InputError, match="unknown task 'clasify'; did you mean 'classify'"):
         families.family("bert+clasify")
