@@ -228,9 +228,10 @@ def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, 
         own = ([(f"row {i + 1} of the default rows", row) for i, row in enumerate(parts[part])]
                for part in ("train", "dev"))  # fmt: skip
         return tuple(own)
-    learnt = [*rows.placed(request["train"], task, columns, form=form)]
+    read = tasks.rows_of(task)
+    learnt = [*rows.placed(request["train"], read, columns, form=form)]
     if "dev" in request:
-        return learnt, [*rows.placed(request["dev"], task, columns, form=form)]
+        return learnt, [*rows.placed(request["dev"], read, columns, form=form)]
     share = settings.held_out
     apart = round(share * len(learnt)) if share < 1 else int(share)
     require(0 < apart < len(learnt), f"{request['train']} has {len(learnt)} rows, of which {apart} would be held out: "

@@ -63,6 +63,14 @@ def cause(report: Any) -> str:
     return report.diagnosis.lines[0]
 
 
+def brief(report: Any) -> str:
+    """The same for a line that may be cut: the ids first."""
+    found = report.diagnosis
+    if found is None or not found.mistakes:
+        return cause(report) or headline(report)
+    return f"one of {', '.join(found.ids)}" if found.kind == "tie" else "; ".join(map(str, found.mistakes))
+
+
 def first_lines(report: Any) -> list[str]:
     """Where it first goes wrong, by how much, and whether its own block is wrong."""
     row = report.first

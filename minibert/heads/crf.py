@@ -23,6 +23,7 @@ Tree = dict[str, Any]
 
 IGNORED = tagging.IGNORED
 TASKS = {"tag_crf": {"classes": 2}}
+ROWS = "tag"
 READS = "states"
 ROWS = "tag"
 PUBLISHED = "TokenClassificationCrf"

@@ -22,7 +22,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-import sacrebleu
 
 import minibert
 from minibert import inference, parallel
@@ -64,6 +63,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1000, help="of those held out (default 1000)")
     parser.add_argument("--beams", type=int, default=1)
     given = parser.parse_args()
+    import sacrebleu  # which the rest of this file does without
+
     train, test = (list(parallel.pairs([path])) for path in (given.train, given.test))
     drawn = np.random.default_rng(0).permutation(len(test))[: given.pairs]
     pairs = [test[i] for i in drawn]

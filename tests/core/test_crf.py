@@ -9,7 +9,14 @@ import reference
 from minibert import ops
 
 RNG = np.random.default_rng(0)
+STATE = RNG.bit_generator.state
 NAMES = ("start_transitions", "transitions", "end_transitions")
+
+
+@pytest.fixture(autouse=True)
+def the_same_draws():
+    """Whichever tests ran before."""
+    RNG.bit_generator.state = STATE
 
 
 def scores(classes, rng=RNG):

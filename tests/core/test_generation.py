@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minibert
-from minibert import cli, families, generation, inference, tree
+from minibert import cli, families, generation, inference, objective, tree
 from minibert.errors import InputError
 from minibert.families import bert, gpt2
 from minibert.generation import Settings
@@ -806,6 +806,25 @@ def test_the_doors_of_start_and_step_behind_a_source(copier):
                         ({**state, "at": state["at"] - 1}, "'at' has numbers below 0")):  # fmt: skip
         with pytest.raises(InputError, match=line):
             model.step([1, 1], wrong)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bart", "t5", "transformer"])
+def test_in_float32_a_state_chooses_what_whole_rows_do(family):
+    """Of 200 prompts, or sources, the tokens that a loop over whole rows chooses."""
+    held = published.probed(family)
+    model = minibert.Model(family, held.config, tree.map(lambda a: a.astype(np.float32), held.params))
+    name = generation.rows_of(model.module.inputs(model.config))
+    ids = np.random.default_rng(0).integers(0, 17, (200, 4))
+    sourced = name != generation.PROMPT
+    rows = np.full((200, 1), model.config.decoder_start_token_id) if sourced else ids
+    given = {generation.PROMPT: ids} if sourced else {}
+    found = model.generate(ids, max_new_tokens=4, eos_token_id=None, forced_eos_token_id=None)
+    for _ in range(4):
+        read = {**given, name: rows}
+        logits = objective.predict(model.module, model.params, model.config, read, "next_token", (slice(None), -1))
+        rows = np.concatenate([rows, logits.argmax(1)[:, None]], 1)
+    assert logits.dtype == np.float32
+    assert np.array_equal(found, rows)
 
 
 def test_sources_are_read_together_whatever_is_written_behind_them(copier):

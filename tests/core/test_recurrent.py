@@ -6,6 +6,13 @@ import pytest
 from minibert import kernels, ops, recurrent, tree
 
 RNG = np.random.default_rng(0)
+STATE = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def the_same_draws():
+    """Whichever tests ran before."""
+    RNG.bit_generator.state = STATE
 
 
 def drawn(shapes):
