@@ -414,6 +414,8 @@ def create(
     kind = parameter_dtype(dtype)
     rng = np.random.default_rng(whole("seed", seed))
     uses = tasking.several(tasks or {})
+    if isinstance(module, tasking.Network):  # "bert+classify"
+        module, uses = module.module, tasking.together((*module.tasks, *uses))
     if uses:
         config, _ = tasking.used(module, config, {})
     network = tasking.network(module, uses) if uses else module

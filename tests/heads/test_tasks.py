@@ -311,5 +311,6 @@ def test_a_family_and_its_task_are_checked_as_a_family_is(tmp_path, monkeypatch)
     safetensors.write(tmp_path / "wrong.safetensors", wrong)
     found = checking.report_of("tasks/classify", tmp_path / "wrong.safetensors", seconds=0)
     assert found.diagnosis.first_divergence == "forward/classifier.dense"
+    assert minibert.create("bert+tag", **families.family("bert").PROBE).tasks == ("tag",)
     with pytest.raises(InputError, match="unknown task 'clasify'; did you mean 'classify'"):
         families.family("bert+clasify")
