@@ -315,7 +315,7 @@ def scaled(arm: Arm, factor: float) -> Arm:
     return arm._replace(options={**arm.options, **own})
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 (default 3)")
@@ -323,7 +323,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="cores of a run (default 1); no figure depends on them")
     parser.add_argument("--column", action="append", help="figure of report.json instead of the experiment's own")
     parser.add_argument("--json", type=Path, help="also write every report to this file, as they come")
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
     experiment = EXPERIMENTS[given.experiment]
     options = {**experiment.options, "threads": given.threads}
     arms = experiment.arms
