@@ -241,9 +241,9 @@ def of_probabilities(logarithm: bool) -> Replacement:
 
 def _without_label(g: Array, dy: Array, c: Cache) -> Array:
     """p, where p - onehot is due."""
-    g = g.copy()
-    g[np.arange(len(g)), c["labels"]] += dy * c["weights"]
-    return g
+    flat = g.reshape(-1, g.shape[-1]).copy()
+    flat[np.arange(len(flat)), c["labels"]] += dy * c["weights"]
+    return flat.reshape(g.shape)
 
 
 def _of_sum(g: Array, dy: Array, c: Cache) -> Array:
