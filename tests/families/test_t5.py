@@ -429,7 +429,7 @@ def test_what_is_written_says_which_gap_it_fills():
     model = minibert.create("t5", **{**t5.PROBE, "vocab_size": len(made)})
     model.tokenizer = made
     ids = [made.pad_id, made.id("<extra_id_0>"), *made.ids("some"), made.eos_id]
-    assert inference._decoded(model)(ids) == "<extra_id_0> some"
+    assert inference._decoded(model, [])(ids) == "<extra_id_0> some"
 
 
 def test_rounding_of_a_bias_is_rounding():
