@@ -80,6 +80,10 @@ class Config(bert.Config):
         """The group of a layer: each is so many layers in a row, divided as ports do."""
         return int(layer / (self.num_hidden_layers / self.num_hidden_groups))
 
+    def inner(self) -> range:
+        """The inner layers of a group in the order in which they run."""
+        return range(self.inner_group_num)
+
 
 def _size(depth: int, width: int) -> dict[str, int]:
     heads = {"num_attention_heads": width // 64}
@@ -113,7 +117,7 @@ def uses(config: Config) -> list[dict[str, int]]:
     return [
         {part: (config.group(layer) if part in shared else layer) * inner + i for part in PARTS}
         for layer in range(config.num_hidden_layers)
-        for i in range(inner)
+        for i in config.inner()
     ]
 
 

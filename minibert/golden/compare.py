@@ -145,10 +145,18 @@ def compare(
 
 def _pardoned(rows: list[Row]) -> list[Row]:
     """Rows of 16 bits: where nothing is worse than suspect, and every block in question is right by itself, all are
-    right. A floor is the largest of a few runs, and one rounding more in 16 bits moves all that follows by as much.
+    right. A floor is the largest of a few runs, and one rounding more in 16 bits moves all that follows by as much. A
+    later step can't be judged by itself; it does what the first does, where that could be.
     """
     bad = [row for row in rows if row.status in BAD]
-    if any(row.status != "suspect" or row.alone is None or row.alone > EXPLAINED for row in bad):
+    step = max((row.alone for row in rows if row.alone is not None and row.key.startswith("steps/1/")), default=None)
+
+    def grown(row: Row) -> bool:
+        later = row.key.startswith("steps/") and not row.key.startswith("steps/1/")
+        alone = step if later and row.alone is None else row.alone
+        return row.status == "suspect" and alone is not None and alone <= EXPLAINED
+
+    if not all(map(grown, bad)):
         return rows
     return [row._replace(status="right") if row.status == "suspect" else row for row in rows]
 

@@ -326,9 +326,9 @@ def _json_row(row: Row) -> dict[str, Any]:
 
 
 def _json_found(found: Any) -> dict[str, Any]:
-    """A mistake; of what has no entry the id is None."""
-    id = found.id if found.listed else None
-    return {"id": id, "where": found.mutant.where, "what": found.mutant.what, "exact": found.exact}
+    """A mistake; of what has no entry the id is None. tied: the ids of others that give the same tensors."""
+    id, where, what = found.id if found.listed else None, found.mutant.where, found.mutant.what
+    return {"id": id, "where": where, "what": what, "exact": found.exact, "tied": [*found.tied]}
 
 
 def _json(value: Any) -> Any:

@@ -82,9 +82,14 @@ class Part:
         """All of a tie, each entry once, or both of a pair."""
         each = [*self.found] if len(self.found) > 1 else [one for tied in (self.found, *self.tied) for one in tied]
         once = {one.id: one for one in reversed(each)}
-        found = each if len(self.found) > 1 else reversed(once.values())
+        found = each if len(self.found) > 1 else [*reversed(once.values())]
         also = [Found(CATALOGUE[id], one.mutant) for one in self.found for id in one.mutant.also]
-        return [replace(one, exact=self.exact) for one in (*found, *also)]
+        ids = [one.id for one in found] if len(self.found) == 1 else []
+        return [replace(one, exact=self.exact, tied=tuple(id for id in ids if id != one.id)) for one in (*found, *also)]
+
+    def __str__(self) -> str:
+        """In words, as one of several: a pair, or one of a tie."""
+        return (" and " if self.kind == "pair" else " or ").join(map(str, self.mistakes))
 
     @property
     def variant(self) -> bool:
@@ -135,7 +140,7 @@ class _Search(Trials):
             pass
         if not told and self._left(self.evidence) is not None:
             self.parts = before
-        self.parts = [self._stepped(part) for part in self.parts]
+        self.parts = [self._stepped(part) if part.found[0].mutant.section == GRADIENTS else part for part in self.parts]
         left = self._left(self.evidence)
         if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
             left = self._explain_steps() if self.steps.keys else left
@@ -287,19 +292,26 @@ class _Search(Trials):
         return replace(part, found=first, tied=tuple(rest))
 
     def _stepped(self, part: Part) -> Part:
-        """Of a tie in the gradients, the one that leaves the fewest tensors of the steps wrong."""
-        if not part.tied or not self.steps.keys or part.found[0].mutant.section != GRADIENTS:
+        """Of a tie, those that leave the fewest tensors of the steps wrong."""
+        if not part.tied or not self.steps.keys:
             return part
         numbers = tuple(sorted({int(key.split("/")[1]) for key in self.steps.keys}))
-        trials = [self.free(found, self.steps, numbers) for found in (part.found, *part.tied)]
+        others = tuple(one for other in self.parts if other is not part for one in other.found)
+        trials = [self.free((*found, *others), self.steps, numbers) for found in (part.found, *part.tied)]
         left = [np.inf if t is None else np.count_nonzero(t.residuals > SUSPECT) for t in trials]
-        kept = [t.found for t, count in zip(trials, left, strict=True) if t is not None and count == min(left)]
+        every = zip((part.found, *part.tied), left, strict=True)
+        kept = [found for found, count in every if count == min(left) < np.inf]
         return replace(part, found=kept[0], tied=tuple(kept[1:])) if kept else part
 
     def _explain_steps(self) -> str | None:
         """Adds what explains the optimizer's steps, of which nothing before is to blame; the first key that is left."""
         steps = Steps(self, self.found, self.first.key)
-        if steps.agree():
+        agree = steps.agree()
+        if not agree and any(part.tied for part in self.parts):
+            self.parts = [self._stepped(part) for part in self.parts]
+            steps = Steps(self, self.found, self.first.key)
+            agree = steps.agree()
+        if agree:
             self.through = steps.whole
             return None if self.parts else self.first.key
         good = steps.mistakes()
@@ -323,7 +335,8 @@ class _Search(Trials):
         elif left is not None and kinds == {"variant"}:
             kind = "unknown"
         ratio, right = self._ratio(), max(self.right.ratio, self.first.ratio or 0)
-        lines = words.named(mistakes, kind, ratio, right, self.dtype, [*self._others(told), *self._further(left)])
+        beside = [*self._others(told), *self._further(left)]
+        lines = words.named(mistakes, kind, ratio, right, self.dtype, beside, map(str, told) if len(told) > 1 else None)
         faint = next((k for k, r in zip(self.evidence.keys, self.right.residuals, strict=True) if r > EXPLAINED), None)
         return Diagnosis(kind, mistakes, ratio, faint or self.first.key, lines, left, self.found)
 

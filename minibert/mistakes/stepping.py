@@ -9,7 +9,7 @@ import numpy as np
 from minibert.golden.subject import term_paths
 from minibert.mistakes.catalogue import STEPS
 from minibert.mistakes.evidence import Evidence
-from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, TRIED, Combined, Trial, Trials, explains
+from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, TRIED, Combined, Trial, Trials, explains, says_enough
 from minibert.mistakes.words import Found
 from minibert.progress import over
 
@@ -28,7 +28,10 @@ class Steps:
         last = self.whole
         if last is None or last.ratio <= (SUSPECT if self.base else EXPLAINED):
             return True
-        return bool(self.base) and explains(last, self.trials.free((), self.held, self._numbers()))
+        if not self.base or explains(last, self.trials.free((), self.held, self._numbers())):
+            return bool(self.base)
+        own = self.trials.by_own_noise(last, self.held, self._numbers())
+        return own is not None and own.ratio <= SUSPECT
 
     def first_wrong(self) -> str:
         """The first key of the steps that the base does not explain."""
@@ -64,7 +67,7 @@ class Steps:
     def _run(self, each: Iterable[Combined], steps: tuple[int, ...], evidence: Evidence, total: int) -> list[Trial]:
         wanted = (found for found in over(each, TRIED, total) if not self.trials.late())
         runs = (self.trials.free(found, evidence, steps) for found in wanted)
-        return [trial for trial in runs if trial is not None]
+        return [trial for trial in runs if trial is not None and says_enough(trial)]
 
     def _verified(self, trials: Iterable[Trial]) -> list[Trial]:
         """The best of them that explain all steps."""

@@ -115,12 +115,12 @@ class Trials:
 
     def free(self, found: Combined, evidence: Evidence, steps: tuple[int, ...] = ()) -> Trial | None:
         """One run from the case's own data to the end, through these optimizer steps, too."""
-        tensors = self._freely(found, steps)
+        tensors = self._freely(found, steps, self.subject)
         return None if tensors is None else self._held(found, tensors, evidence)
 
-    def _freely(self, found: Combined, steps: tuple[int, ...]) -> Tensors | None:
+    def _freely(self, found: Combined, steps: tuple[int, ...], subject: Subject) -> Tensors | None:
         self.tried += 1
-        return _computed(found, lambda: _written(found, observe(changed(self.subject, found), steps)))
+        return _computed(found, lambda: _written(found, observe(changed(subject, found), steps)))
 
     def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:
         """The trials of each of these, so many in all, that say something of enough, and no NaN where the candidate has
@@ -128,7 +128,7 @@ class Trials:
         """
         trials = (self.trial(found, evidence) for found in over(each, TRIED, total) if not self.late())
         held = (trial for trial in trials if trial is not None and not evidence.loses(trial.flat))
-        return [replace(trial, flat=None) for trial in held if _says_enough(trial)]
+        return [replace(trial, flat=None) for trial in held if says_enough(trial)]
 
     def _held(self, found: Combined, tensors: Tensors, evidence: Evidence) -> Trial:
         flat = evidence.flat(tensors, self.silence(one.mutant for one in found))
@@ -174,7 +174,8 @@ class Trials:
 
         def run(found: Found, mutant: Mutant) -> Tensors:
             combined = (*base, replace(found, mutant=mutant))
-            tensors = self._freely(combined, steps) if steps else self._forced(combined, evidence, self.subject)
+            run = partial(self._freely, combined, steps) if steps else partial(self._forced, combined, evidence)
+            tensors = run(self.subject)
             return {key: evidence.shaped(key, a.shape, (tensors or {}).get(key)) for key, a in wanted.items()}
 
         mutants = []
@@ -195,11 +196,16 @@ class Trials:
         self.left += late
         return late
 
-    def by_own_noise(self, trial: Trial, evidence: Evidence) -> Trial | None:
-        """The trial judged by what rounding does to these mutants, where that is more than to the right model."""
+    def by_own_noise(self, trial: Trial, evidence: Evidence, steps: tuple[int, ...] = ()) -> Trial | None:
+        """The trial judged by what rounding does to these mutants, where that is more than to the right model. steps:
+        of the optimizer, through which it was a free run.
+        """
         narrow = noise.PRECISIONS.get(self.dtype if self.dtype != "float32" else "float64")
         single = cast(self.subject, np.float32, (noise.rounded(narrow[0]),) if narrow else ())
-        whole, tensors = self.trial(trial.found, evidence), self._forced(trial.found, evidence, single)
+        if steps:
+            whole, tensors = self.free(trial.found, evidence, steps), self._freely(trial.found, steps, single)
+        else:
+            whole, tensors = self.trial(trial.found, evidence), self._forced(trial.found, evidence, single)
         if whole is None or tensors is None:
             return None
         flat = evidence.flat(tensors, self.silence(one.mutant for one in trial.found))
@@ -234,7 +240,7 @@ def _computed(found: Combined, compute: Callable[[], Tensors]) -> Tensors | None
         raise
 
 
-def _says_enough(trial: Trial) -> bool:
+def says_enough(trial: Trial) -> bool:
     """Whether the mutants speak of at least half of what the candidate supplies."""
     return 2 * np.count_nonzero(~np.isnan(trial.residuals)) >= len(trial.residuals)
 

@@ -1,6 +1,7 @@
 """The table of an experiment, from reports made up here."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,13 @@ def test_the_arms_are_runs_that_there_are(name):
         known = {k: v for k, v in options.items() if k in pretraining.known(module)}
         assert options.keys() - known.keys() <= {"preset", "vocabulary", "config"}
         pretraining.options_of(module, known)
+
+
+def test_the_page_has_every_experiment_with_a_command_that_there_is():
+    """python tests/benchmarks/science.py NAME …, as it stands in reference/SCIENCE.md."""
+    page = (FILE.parents[2] / "reference" / "SCIENCE.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`python\s+tests/benchmarks/science\.py\s+([^`]+)`", page)
+    given = [science.arguments().parse_args(command.split()) for command in commands]
+    assert {one.experiment for one in given} == science.EXPERIMENTS.keys()
+    with pytest.raises(SystemExit):
+        science.arguments().parse_args(["noise"])

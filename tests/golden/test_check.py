@@ -323,7 +323,8 @@ def test_two_variants_are_variants(tmp_path):
     assert [one.id for one in got.diagnosis.together] == got.diagnosis.ids == ["S05", "E10"]
     fields = report.fields(got)
     assert (fields["verdict"], fields["diagnosis"]["unexplained"]) == ("variant", None)
-    assert next(one for one in fields["mistakes"] if one["id"] == "E10").keys() == {"id", "where", "what", "exact"}
+    padding = next(one for one in fields["mistakes"] if one["id"] == "E10")
+    assert padding.keys() == {"id", "where", "what", "exact", "tied"}
 
 
 def test_what_is_declared_is_no_error_and_hides_none(tmp_path):

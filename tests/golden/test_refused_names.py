@@ -81,6 +81,21 @@ def test_a_grown_rounding_of_16_bits_is_right(dtype):
     assert row.verdict.startswith("rounding explains it") == (due == "right")
 
 
+def test_a_later_step_of_16_bits_has_grown_where_the_first_is_right():
+    """Forty floors in the tenth step's norm; not where the first step, by itself, is wrong, or can't be judged."""
+    case = cases.read("gpt2/published")
+    first, last = "steps/1/gradient_norm", "steps/10/gradient_norm"
+    unit = compare.floor(case.entries[last], "bfloat16") * case.entries[last].scale
+    given = {first: case.tensor(first), last: np.asarray(case.tensor(last), np.float64) + 40 * unit}
+
+    def status(alone):
+        return next(row.status for row in compare.compare(case, given, "bfloat16", None, alone) if row.key == last)
+
+    assert status({first: case.tensor(first)}) == "right"
+    assert status({first: 2 * case.tensor(first)}) == "suspect"
+    assert status({}) == "suspect"
+
+
 def test_a_name_explains_all_that_is_wrong_in_what_it_replaces(monkeypatch):
     """What follows layer 0 fits that layer's being left out, but what layer 0 gave fits nothing."""
     monkeypatch.setattr(search, "MOST_PAIRS", 0)

@@ -127,6 +127,7 @@ LISTED = [
     ("gpt2/published", "H18", "rows of zeros", 1000.0, "", "1000 rows of zeros behind the vocabulary"),
     ("bert/published", "S14", "of each label", 0.15, "", "0.15 of each label spread over all classes"),
     ("bert/published", "O03", "eps", 3e-5, "", "eps 3e-5, where 1e-6 is due"),
+    ("bert/published", "E23", "position", 3.0, "", "position rows times 3"),
 ]
 
 
@@ -142,7 +143,6 @@ UNNAMED = [
     ("bert/published", "another scale of the scores", "scores", 7**-0.5, "layer 1", "scores times 1/√7, where 1/√4"),
     ("bert/published", "keys of zeros that are seen", "keys", 11.0, "", "11 keys of zeros"),
     ("bert/published", "another denominator", "divided", 17.0, "", "divided by 17,"),
-    ("bert/published", "a table counts otherwise", "position", 3.0, "", "position rows times 3"),
     ("bert/dropout", "dropout not rescaled", "not 1/(1", 1.7, "", "kept values times 1.7"),
     ("bert/published", "another weight of a term", "next_sentence", 0.7, "", "next_sentence counts 0.7, where"),
     ("bert/published", "another value of the optimizer's", "decay", 0.03, "", "weight decay 0.03, where 0.01 is due"),
@@ -160,6 +160,7 @@ def test_what_explains_exactly_and_has_no_entry_is_the_headline(name, id, words,
     assert result.lines[0].endswith(where)
 
 
+@pytest.mark.skipif(ASKED > 1, reason="tries all there is: set MINIBERT_EVERY_MUTANT, as CI does")
 def test_a_loss_alone_has_no_value_that_nobody_writes():
     """Every wrong loss is the right one times something."""
     alone = lambda key: key == "forward/loss.masked_lm"  # noqa: E731

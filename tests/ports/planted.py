@@ -199,11 +199,11 @@ EMBEDDINGS = {
         "E11", f"{WORD}.weight", port=only("word_embeddings", lookup=last_of_repeated)
     ),
     "dropout_before_norm": forward("E16", "bert.embeddings.LayerNorm", port={"embeddings": dropped_before_norm}),
-    "word_vectors_times_root_of_width": forward(None, WORD, port=only("word_embeddings", lookup=times_root_of_width)),
+    "word_vectors_times_root_of_width": forward("E23", WORD, port=only("word_embeddings", lookup=times_root_of_width)),
     "table_columns_off_by_one": forward(None, WORD, weights=changed("word_embeddings", lambda w: np.roll(w, 1, 1))),
     "table_rows_off_by_one": forward(None, WORD, weights=changed("word_embeddings", lambda w: np.roll(w, 1, 0))),
     "two_segments_rows_swapped": forward(
-        None, TYPE, weights=changed("token_type", lambda w: np.concatenate([w[1::-1], w[2:]]))
+        "E19", TYPE, weights=changed("token_type", lambda w: np.concatenate([w[1::-1], w[2:]]))
     ),
 }
 
@@ -368,15 +368,18 @@ ATTENTION = {
     "temperature_1.1": forward(
         None, f"{SELF[0]}.probs", port={"probabilities": softmax_over(lambda p, s, z: torch.softmax(z / 1.1, -1))}
     ),
-    "softmax_with_base_2": forward(None, f"{SELF[0]}.probs", port={"probabilities": softmax_over(softmax_with_base_2)}),
+    "softmax_with_base_2": forward(
+        "A35", f"{SELF[0]}.probs", port={"probabilities": softmax_over(softmax_with_base_2)}
+    ),
     "softmax_gradient_without_its_sum": backward(
-        None, f"{SELF[2]}.scores", port={"probabilities": softmax_over(softmax_with_lost_sum)}
+        "A37", f"{SELF[2]}.scores", port={"probabilities": softmax_over(softmax_with_lost_sum)}
     ),
     "one_head_zeroed": forward(None, f"{SELF[1]}.context", port=only(LAYER[1], context=first_head_zeroed)),
     "value_in_8_bits": forward(None, f"{SELF[0]}.value", weights=changed("value.weight", rounded_to_8_bits)),
-    "value_bias_dropped": forward(None, f"{SELF[0]}.value", port=only(".self.value", linear=without_bias)),
+    "value_bias_dropped": forward("C15", f"{SELF[0]}.value", port=only(".self.value", linear=without_bias)),
     "attention_output_bias_dropped": forward(
-        None, f"{LAYER[1]}.attention.output.dense", port=only(f"{LAYER[1]}.attention.output.dense", linear=without_bias)
+        "C15", f"{LAYER[1]}.attention.output.dense",
+        port=only(f"{LAYER[1]}.attention.output.dense", linear=without_bias),
     ),
 }
 
@@ -494,7 +497,7 @@ NORMS = {
     ),
     "norm_without_gradient": backward("L13", f"{HEAD}.LayerNorm.weight", port={"layer_norm": norm_detached}),
     "residual_missing": forward(
-        None,
+        "L20",
         f"{LAYER[1]}.output",
         port=only(f"{LAYER[1]}.output", sublayer_output=residual(lambda x, y, norm: norm(y))),
     ),
@@ -502,10 +505,10 @@ NORMS = {
         None, f"{LAYER[0]}.attention.output", port={"sublayer_output": residual(lambda x, y, norm: norm(0.9 * x + y))}
     ),
     "norm_inside_the_residual": forward(
-        None, f"{LAYER[0]}.attention.output", port={"sublayer_output": residual(lambda x, y, norm: x + norm(y))}
+        "L21", f"{LAYER[0]}.attention.output", port={"sublayer_output": residual(lambda x, y, norm: x + norm(y))}
     ),
     "gain_and_shift_swapped": forward(
-        None, FIRST_NORM, weights=exchanged("embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
+        "C02", FIRST_NORM, weights=exchanged("embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
     ),
 }
 
@@ -562,9 +565,9 @@ ACTIVATION = {
     "approximate_option_means_erf": forward(
         "G10", FIRST_ACT, port={"activation": always(lambda x: torch.nn.functional.gelu(x))}, needs=TANH
     ),
-    "swish": forward(None, FIRST_ACT, port={"activation": always(torch.nn.functional.silu)}),
-    "sigmoid_gelu": forward(None, FIRST_ACT, port={"activation": always(lambda x: x * torch.sigmoid(1.702 * x))}),
-    "gelu_gradient_without_phi": backward(None, f"{HEAD}.dense", port={"activation": always(gelu_with_detached_phi)}),
+    "swish": forward("G13", FIRST_ACT, port={"activation": always(torch.nn.functional.silu)}),
+    "sigmoid_gelu": forward("G12", FIRST_ACT, port={"activation": always(lambda x: x * torch.sigmoid(1.702 * x))}),
+    "gelu_gradient_without_phi": backward("G14", f"{HEAD}.dense", port={"activation": always(gelu_with_detached_phi)}),
 }
 
 # ---- heads ----------------------------------------------------------------------------------------------------------
@@ -647,8 +650,8 @@ HEADS = {
         },
     ),
     "sin_for_tanh_in_pooler": forward(None, "bert.pooler", port=pooler_with(torch.sin)),
-    "pooler_of_last_token": forward(None, "bert.pooler.dense", port=pooler_with(torch.tanh, token=-1)),
-    "pooler_of_the_mean": forward(None, "bert.pooler.dense", port={"pooler": pooled_mean}),
+    "pooler_of_last_token": forward("H23", "bert.pooler.dense", port=pooler_with(torch.tanh, token=-1)),
+    "pooler_of_the_mean": forward("H23", "bert.pooler.dense", port={"pooler": pooled_mean}),
 }
 
 # ---- loss and dropout -----------------------------------------------------------------------------------------------
@@ -764,10 +767,10 @@ LOSS = {
     ),
     "dropout_rates_swapped": forward("D13", "bert.embeddings", config=exchanged_rates),
     "loss_in_bits": forward(None, MLM, port=masked_lm(lambda p, nll, w: (w * nll).sum() / w.sum() / math.log(2))),
-    "label_smoothing": forward(None, MLM, port={"masked_lm_loss": smoothed}),
+    "label_smoothing": forward("S14", MLM, port={"masked_lm_loss": smoothed}),
     "next_sentence_at_half_weight": forward(None, "loss", port=weighted(lambda m, n: m + 0.5 * n)),
-    "mean_of_the_two_losses": forward(None, "loss", port=weighted(lambda m, n: (m + n) / 2)),
-    "dropout_not_rescaled": forward(None, "bert.embeddings", port=dropout_with(lambda x, keep, rate: x * keep)),
+    "mean_of_the_two_losses": forward("S16", "loss", port=weighted(lambda m, n: (m + n) / 2)),
+    "dropout_not_rescaled": forward("D24", "bert.embeddings", port=dropout_with(lambda x, keep, rate: x * keep)),
     "dropout_in_head": forward(None, "bert.pooler", port={"pooler": dropped_in_head}),
 }
 
@@ -862,11 +865,11 @@ STEPS = {
     "negative_rate": step("O09", "10/loss", port={"learning_rate": unclamped}, needs=SHORT),
     "clipped_before_unscaling": step("O10", FIRST_M, port={"clip": clipped_before_unscaling}),
     "warmup_times_decay": step("O11", "1/learning_rate", port={"learning_rate": warmup_times_decay}),
-    "not_clipped": step(None, FIRST_M, port={"clip": lambda gs, norm, o: gs}),
-    "clipped_by_value": step(None, FIRST_M, port={"clip": clipped_by_value}),
+    "not_clipped": step("O26", FIRST_M, port={"clip": lambda gs, norm, o: gs}),
+    "clipped_by_value": step("O26", FIRST_M, port={"clip": clipped_by_value}),
     "betas_swapped": step(None, FIRST_M, optimizer=lambda o: o | {"beta1": o["beta2"], "beta2": o["beta1"]}),
     "beta2_0.98": step(None, f"1/adam_v.{WORD}.weight", optimizer=fields(beta2=0.98)),
-    "decay_not_times_rate": step(None, FIRST, port={"adam": rate_not_times_decay}),
+    "decay_not_times_rate": step("O30", FIRST, port={"adam": rate_not_times_decay}),
     "rate_doubled": step(None, "1/learning_rate", optimizer=lambda o: o | {"peak": 2 * o["peak"]}),
 }
 
@@ -926,7 +929,7 @@ LOADING = {
     ),
     "two_layers_swapped": forward(None, f"{SELF[0]}.query", weights=exchanged(LAYER[0], LAYER[1])),
     "layer_2_left_out": forward(
-        None,
+        "L18",
         f"{SELF[2]}.query",
         weights=lambda ws, config: ws | {n.replace("layer.1", "layer.2"): w for n, w in ws.items() if LAYER[1] in n},
     ),

@@ -13,8 +13,8 @@ from minibert.corruption import rules, sequences
 from minibert.golden import shares
 from minibert.golden.subject import Subject, Tensors
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap, weights
-from minibert.mistakes.ops.heads import flipped
-from minibert.mistakes.swap import Replacement, Site, graded, zeros
+from minibert.mistakes.ops.heads import TURNED, flipped
+from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -101,11 +101,13 @@ def exchanged(what: str, order: Callable[[Any], list[int]]) -> Callable:
     return maker
 
 
-def regrouped(what: str, group: Callable[[Any, int], int]) -> Callable:
-    """Layers given to groups in another way: group(config, layer) of each; no mutant where one would have none."""
+def regrouped(what: str, **methods: Callable) -> Callable:
+    """Layers given to groups in another way, by other methods of the configuration; no mutant where one would have
+    none.
+    """
 
     def changed(config: Any) -> Any:
-        other = type("Config", (type(config),), {"group": group})
+        other = type("Config", (type(config),), methods)
         return other(**{field.name: getattr(config, field.name) for field in fields(config)})
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
@@ -150,11 +152,13 @@ entry(
         exchanged("the inner layers of each group in each other's place", _inner_turned),
         exchanged("the groups in each other's place", _groups_turned),
         exchanged("stored by inner layer, read by group", _inner_first),
-        regrouped("the groups take turns, layer by layer", lambda c, layer: layer % c.num_hidden_groups),
-        regrouped("the first groups have fewer layers", lambda c, layer: min(
+        regrouped("the groups take turns, layer by layer", group=lambda c, layer: layer % c.num_hidden_groups),
+        regrouped("the first groups have fewer layers", group=lambda c, layer: min(
             layer // (c.num_hidden_layers // c.num_hidden_groups), c.num_hidden_groups - 1)),
-        regrouped("the groups from the last to the first", lambda c, layer: c.num_hidden_groups - 1 - int(
+        regrouped("the groups from the last to the first", group=lambda c, layer: c.num_hidden_groups - 1 - int(
             layer / (c.num_hidden_layers / c.num_hidden_groups))),
+        regrouped("the inner layers of each group run from the last to the first",
+                  inner=lambda c: range(c.inner_group_num)[::-1]),
     ],
 )  # fmt: skip
 entry(
@@ -178,6 +182,8 @@ entry(
                     r"(sop|nsp)\.(weight|bias)")(subject, at)
             if "sentence_order_labels" in subject.batches[0] else []
         ),
+        swap("the two logits change places", "linear", relinear(weight=TURNED, bias=TURNED),
+             r"sentence_order\.head\.dense"),
     ],
 )  # fmt: skip
 

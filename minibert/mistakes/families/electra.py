@@ -153,6 +153,18 @@ def _through_the_sample(subject: Subject, at: list[Site]) -> list[Mutant]:
     return [Mutant(what, partial(swapped, at=pairs), section=GRADIENTS, sites=(look_up.path, term.path))]
 
 
+def _unsampled(subject: Subject, site: Site) -> Replacement | None:
+    """The discriminator's look-up of what the generator reads."""
+    if site.tower != "discriminator":
+        return None
+
+    def edit(given: dict[str, Any]) -> dict[str, Any]:
+        whose = (b["input_ids"] for b in subject.batches if np.array_equal(_replaced(subject, b)[0], given["ids"]))
+        return {"ids": next(whose, given["ids"])}
+
+    return edited(ops.embedding, edit)
+
+
 # ---- Sharing ---------------------------------------------------------------------------------------------------------
 def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
     """Shared tables get the gradient of one network alone."""
@@ -221,6 +233,12 @@ entry(
                      joint=True),
         of_detection("labels turned: 1 is an original", lambda b, labels, w: {"labels": 1 - labels}),
     ],
+)  # fmt: skip
+entry(
+    "D27", "the discriminator reads the masked input", "it reads the samples where tokens were chosen",
+    "own knowledge", "output", "ELEC-RTD-2", families=("electra",),
+    mutants=[joint(swap("the samples are not written", "embedding", _unsampled,
+                        r"encode\.embeddings\.tables\.word"))],
 )  # fmt: skip
 entry(
     "E17", "tables shared by two networks get one network's gradient", "the sum of both",

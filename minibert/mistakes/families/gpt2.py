@@ -25,7 +25,7 @@ from minibert.mistakes.ops.attention import (
     without_bias,
 )
 from minibert.mistakes.ops.data import exchanged
-from minibert.mistakes.ops.embeddings import summed
+from minibert.mistakes.ops.embeddings import summed, times
 from minibert.mistakes.ops.losses import IGNORED, divided, moved, predicting
 from minibert.mistakes.ops.norms import FINAL, no_norm, rewired
 from minibert.mistakes.swap import Replacement, edited, relinear
@@ -65,7 +65,8 @@ def _post_norm(*wired: Any) -> Callable:
 def _rooted(subject: Any, at: Any) -> list[Mutant]:
     root = float(field(subject, "hidden_size")) ** 0.5
     sums = (("word", {"word": root}), ("word and position", {"word": root, "position": root}))
-    return [m for of, by in sums for m in swap(f"{of} times √D", "embeddings", summed(by))(subject, at)]
+    added = [m for of, by in sums for m in swap(f"{of} times √D", "embeddings", summed(by))(subject, at)]
+    return added + swap("word times √D, as it is looked up", "embedding", times(root), r".*\.word")(subject, at)
 
 
 def by_layer(what: str, number: Callable[[int], int]) -> Callable:

@@ -9,7 +9,7 @@ from minibert.corruption import rules
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.rules import Corruption
 from minibert.mistakes.catalogue import batch, entry, only, swap
-from minibert.mistakes.ops.embeddings import halves, summed, with_second_type
+from minibert.mistakes.ops.embeddings import halves, positions, summed, with_second_type
 from minibert.mistakes.ops.norms import GROUPS, another_eps_at
 from minibert.mistakes.ops.tokens import Tokens, encoded, rows
 
@@ -43,6 +43,14 @@ entry(
     "E06", "max length 514 used as usable length", "usable 512",
     "HF#15292, #1363; KH#2124", "loading", "ROB-POS-1", families=("roberta",),
     reason="rows 0 and 1 of 514 are no token's, and a row of 513 tokens is refused in one line (`longest`)",
+)  # fmt: skip
+entry(
+    "E21", "padding has positions of its own", "padding keeps the padding id for its position",
+    "own knowledge", "output", "ROB-POS-1", families=("roberta",),
+    mutants=[
+        only("roberta", positions("padding goes on at the last token's position",
+                                  lambda b, c: (b["input_ids"] != c.pad_token_id).cumsum(1) + c.pad_token_id)),
+    ],
 )  # fmt: skip
 entry(
     "L02", "eps assumed the same in all families",

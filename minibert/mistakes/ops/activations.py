@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert import layers, ops
 from minibert.mistakes.catalogue import Mutant, entry, field, only, swap
-from minibert.mistakes.swap import Replacement, edited
+from minibert.mistakes.swap import Replacement, edited, graded
 
 SECTION = {"G": "Activation"}
 
@@ -67,6 +67,23 @@ def _other_slope(forward: str, slope: str) -> Replacement:
         return getattr(ops, forward)(x)[0], getattr(ops, slope)(x)[1]
 
     return Replacement(activation, lambda dy, c: getattr(ops, f"{slope}_backward")(dy, c), faithful=False)
+
+
+def _sloped(slope: Callable[[Array, Array], Array]) -> Replacement:
+    """The right value with another derivative: slope(x, y)."""
+
+    def edit(g: Array, dy: Array, c: Cache) -> Array:
+        if c["name"] not in GELUS:  # a head may have another
+            return g
+        x = c["cache"]["x"]
+        return dy * slope(x, getattr(ops, layers.ACTIVATIONS[c["name"]])(x)[0]).astype(dy.dtype)
+
+    return graded(layers.activation, edit)
+
+
+def _share(x: Array, y: Array) -> Array:
+    """Φ(x) of xΦ(x)."""
+    return np.where(x == 0, 0.5, y / np.where(x == 0, 1, x))
 
 
 def given(names: tuple[str, ...], makers: list[Callable]) -> list[Callable]:
@@ -200,4 +217,17 @@ entry(
     "G13", "SiLU for the activation", "the configuration's",
     "own knowledge", "output", "BERT-ACT-1",
     mutants=[of_activation("x·sigmoid(x)", pointwise(silu))],
+)  # fmt: skip
+entry(
+    "G14", "another derivative under GELU's value", "Φ(x) + x φ(x), or the tanh form's own",
+    "own knowledge", "gradient", "OP-GELU-1", when="with either form",
+    mutants=given(GELUS, [
+        of_activation(f"the derivative is {what}", _sloped(slope), section="gradients")
+        for what, slope in (
+            ("Φ(x) alone", _share),
+            ("ReLU's", lambda x, y: x > 0),
+            ("1", lambda x, y: np.ones_like(x)),
+            ("that of x·sigmoid(1.702 x)", lambda x, y: sigmoid_gelu(x)[1]),
+        )
+    ]),
 )  # fmt: skip

@@ -10,8 +10,8 @@ import numpy as np
 from minibert import families, layers, ops, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
-from minibert.mistakes.swap import Replacement, Site, relinear, swapped
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, batch, config, entry, field, swap, unlisted, whole
+from minibert.mistakes.swap import Replacement, Site, graded, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
 
 SECTION = {"A": "Attention"}
@@ -133,6 +133,17 @@ def softmax_over(axis: int | tuple[int, ...], filled: bool = False) -> Replaceme
     """
     slope = {"slope": kept, "faithful": False} if filled else {}  # where a constant is added, it is no derivative
     return by_hand(lambda scores, bias: scores if bias is None else scores + bias, axis, **slope)
+
+
+def sloped(slope: Callable[[Array, Array], Array], scaled: bool = True) -> Replacement:
+    """Attention whose softmax has another backward: slope(P, dP) for P(dP - Σ dP P); scaled: times the scale."""
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        probs, dropout = c["probs"], 1 if c["dropout"] is None else c["dropout"]
+        dscores = slope(probs, (dy @ c["v"].swapaxes(-1, -2)) * dropout) * (c["scale"] if scaled else 1)
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], (probs * dropout).swapaxes(-1, -2) @ dy
+
+    return of_scores(ops.attention, attention_backward, faithful=False)
 
 
 def by_hand(
@@ -326,16 +337,20 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
     return together(what, {"split_heads": split, "merge_heads": merge})
 
 
-def rounded_products(rounding: Callable[[Array], Array]) -> dict[str, Replacement]:
-    """Linear maps and attention whose products are of rounded factors, both ways; their sums are not rounded."""
-    r = rounding
+def rounded_products(
+    rounding: Callable[[Array], Array], back: Callable[[Array], Array] | None = None
+) -> dict[str, Replacement]:
+    """Linear maps and attention whose products are of rounded factors; their sums are not rounded. back: what rounds
+    what comes from behind, as `rounding` unless given.
+    """
+    r, rounded = rounding, back or rounding
 
     def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
         given = {"weight": r(weight)} if bias is None else {"weight": r(weight), "bias": bias}
         return ops.linear(r(x), **given)
 
     def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        dx, g = ops.linear_backward(r(dy), c)
+        dx, g = ops.linear_backward(rounded(dy), c)
         return dx, {**g, "bias": dy.reshape(-1, dy.shape[-1]).sum(0)} if "bias" in g else g
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
@@ -347,10 +362,10 @@ def rounded_products(rounding: Callable[[Array], Array]) -> dict[str, Replacemen
         return r(kept) @ r(v), {**given, "probs": probs, "kept": kept}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        probs, dprobs = c["probs"], r(dy) @ r(c["v"]).swapaxes(-1, -2)
+        probs, dprobs = c["probs"], rounded(dy) @ r(c["v"]).swapaxes(-1, -2)
         dprobs = dprobs if c["dropout"] is None else dprobs * c["dropout"]
-        dscores = r(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
-        dv = r(c["kept"]).swapaxes(-1, -2) @ r(dy)
+        dscores = rounded(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
+        dv = r(c["kept"]).swapaxes(-1, -2) @ rounded(dy)
         return dscores @ r(c["k"]), dscores.swapaxes(-1, -2) @ r(c["q"]), dv
 
     return {"linear": Replacement(linear, linear_backward, faithful=False),
@@ -883,6 +898,32 @@ entry(
     "A33", "queries and values in each other's place", "q, k, v each with its own weights",
     "own knowledge", "output", "BERT-ATT-1",
     mutants=[exchanged("query", "value")],
+)  # fmt: skip
+entry(
+    "A36", "a path of attention's backward lost", "gradients reach queries, keys and values",
+    "own knowledge", "gradient", "OP-ATT-7",
+    mutants=[
+        of_attention(f"no gradient reaches {what}", section=GRADIENTS, silent=silent, replacement=graded(
+            ops.attention, lambda g, dy, c, lost=lost: tuple(0 * a if i in lost else a for i, a in enumerate(g))))
+        for what, lost, silent in (
+            ("the values", (2,), ""),
+            ("the queries", (0,), ""),
+            ("the keys", (1,), ""),
+            ("the probabilities", (0, 1), r"gradients/.*:(scores|probs)"),
+        )
+    ],
+)  # fmt: skip
+entry(
+    "A37", "another backward under the softmax's value", "dS = P (dP - Σ dP P), times the scale",
+    "own knowledge", "gradient", "OP-ATT-7",
+    mutants=[
+        of_attention(what, section=GRADIENTS, silent=r"gradients/.*:scores", replacement=sloped(slope, scaled))
+        for what, slope, scaled in (
+            ("P dP, the sum lost", lambda p, d: p * d, True),
+            ("P (1 - P) dP", lambda p, d: p * (1 - p) * d, True),
+            ("the scale lost", lambda p, d: p * (d - (d * p).sum(-1, keepdims=True)), False),
+        )
+    ],
 )  # fmt: skip
 entry(
     "A35", "softmax to the base 2: an exp2 kernel without log2(e)", "to the base e",

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from minibert import families, tree
-from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, config, entry, field, swap, unlisted, weights
+from minibert.golden.subject import Subject, Tensors
+from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap, unlisted, weights, whole
+from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.heads import transposed
 from minibert.mistakes.swap import Replacement, Site
 
 SECTION = {"C": "Checkpoint mapping"}
 
 Array = np.ndarray
+PROJECTED = "(query|key|value)"
 LINEAR = r".*(query|key|value|attention\.output|in|out|dense|pooler)\.weight"
 
 
@@ -27,15 +29,16 @@ def _raw(path: str, a: Array) -> Array:
     return np.ascontiguousarray(a.T).reshape(a.shape) if a.ndim == 2 else a
 
 
-def _each(what: str, edit: Any, pattern: str, square: bool = False) -> Any:
-    """All tensors of a pattern, those of each kind, and each alone."""
+def _each(what: str, edit: Any, pattern: str, square: bool = False, ndim: int = 2) -> Any:
+    """All tensors of a pattern and so many axes, those of each kind, and each alone."""
 
     def maker(subject: Subject, at: Any) -> list[Mutant]:
         flat = tree.flatten(subject.params)
-        paths = [p for p, a in flat.items() if re.fullmatch(pattern, p) and a.ndim == 2]
+        paths = [p for p, a in flat.items() if re.fullmatch(pattern, p) and a.ndim == ndim]
         if square:
             paths = [p for p in paths if flat[p].shape[0] == flat[p].shape[1]]
         kinds = list(dict.fromkeys(re.sub(r"\.\d+\.", r".\\d+.", p) for p in paths))
+        kinds += list(dict.fromkeys(re.sub(r"(query|key|value)", PROJECTED, kind) for kind in kinds))
         groups = [("", paths)]
         groups += [(_named(kind), [p for p in paths if re.fullmatch(kind, p)]) for kind in kinds]
         groups += [(_named(p), [p]) for p in paths]
@@ -50,7 +53,8 @@ def _each(what: str, edit: Any, pattern: str, square: bool = False) -> Any:
 
 
 def _named(path: str) -> str:
-    words = re.sub(r"(en|de)coder\.\\d\+\.", "every layer's ", path).removesuffix(".weight")
+    words = re.sub(r"(en|de)coder\.\\d\+\.", "every layer's ", path).removesuffix(".weight").removesuffix(".bias")
+    words = words.replace(PROJECTED, "query, key and value")
     return re.sub(r"^(en|de)coder\.(\d+)\.", r"layer \2 ", words).replace(".", " ").replace("_", " ")
 
 
@@ -120,12 +124,71 @@ def _defaults(subject: Subject, at: Any) -> list[Mutant]:
 SQUARE = (("queries", r".*\.query"), ("keys", r".*\.key"), ("values", r".*\.value"),
           ("attention outputs", r".*\.attention\.output"), ("pooler", r"encode\.pooler\.dense"),
           ("MLM transform", r"masked_lm\.head\.dense"),
+          ("queries, keys and values", r".*\.(query|key|value)"),
           ("attention", r".*\.attention\.(query|key|value|output)"))  # fmt: skip
 
 
 def _square(subject: Subject, site: Any) -> Replacement | None:
     shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
     return transposed() if all(shape[0] == shape[1] for shape in shapes) else None
+
+
+UNBIASED = (
+    ("queries", r".*\.query"), ("values", r".*\.value"), ("attention outputs", r".*\.attention\.output"),
+    ("feed-forwards' first layers", r".*\.feed_forward\.in"),
+    ("feed-forwards' second layers", r".*\.feed_forward\.out"),
+)  # fmt: skip
+
+
+def _biased(replacement: Replacement) -> Any:
+    """The replacement where a linear layer has a bias."""
+    return lambda subject, site: replacement if any(path.endswith("bias") for path in site.params) else None
+
+
+def _one_layer(which: int) -> Any:
+    """One layer's weights in all of a stack: loaded into each, or one layer that is run again, which then has all their
+    gradients.
+    """
+    text = ("first", "last")[which]
+
+    def copied(params: Any) -> Any:
+        if isinstance(params, list):
+            return [tree.map(np.copy, params[which]) for _ in params]
+        return {name: copied(part) for name, part in params.items()} if isinstance(params, dict) else params
+
+    def change(s: Subject) -> Subject:
+        return replace(s, params=copied(s.params))
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        flat, other = (tree.flatten(params) for params in (subject.params, copied(subject.params)))
+        if flat.keys() != other.keys() or all(np.array_equal(flat[path], other[path]) for path in flat):
+            return []
+        named = {f"gradients/{name}": path for path, name, _ in families.family(subject.family).names(subject.config)}
+
+        def summed(tensors: Tensors) -> Tensors:
+            found: dict[str, list] = {}
+            for key in tensors.keys() & named.keys():
+                found.setdefault(re.sub(r"\.\d+\.", ".*.", named[key]), []).append((_numbered(named[key]), key))
+            kept = dict(tensors)
+            for keys in found.values():
+                (_, key), *others = sorted(keys, reverse=which < 0)
+                kept[key] = sum((kept.pop(other) for _, other in others), kept[key])
+            return kept
+
+        moved = {path for path, a in flat.items() if not np.array_equal(a, other[path])}
+        users = tuple(site.path for site in at if moved.intersection(site.params))
+        return [
+            Mutant(f"the {text} layer's loaded into each", change, sites=users),
+            Mutant(f"the {text} layer run again", change, sites=users, after=summed, silent=r"steps/.*"),
+        ]
+
+    return maker
+
+
+def _numbered(path: str) -> int:
+    """The number of the layer in a path, -1 without one."""
+    number = re.search(r"\.(\d+)\.", path)
+    return int(number[1]) if number else -1
 
 
 entry(
@@ -216,6 +279,24 @@ entry(
 entry(
     "C13", "norm without bias breaks loader", "optional",
     "candle#3993", "loading", families=("modernbert",),
+)  # fmt: skip
+entry(
+    "C15", "a linear layer's bias left out, or not found", "added; read with the weight",
+    "own knowledge", "output", "OP-LIN-1", families=("bert", "transformer", "bart"),
+    when="the keys' alone is A29, the output's H03, the pooler's H06",
+    mutants=[only("bert transformer bart", maker) for maker in (
+        swap("no bias", "linear", _biased(without_bias()), r"(?!.*(key|decoder|pooler\.dense)$).*", UNBIASED),
+        whole(swap("queries, keys and values have no bias", "linear", _biased(without_bias()),
+                   r".*\.(query|key|value)")),
+        whole(swap("no linear layer of the encoder has a bias", "linear", _biased(without_bias()),
+                   r"encode\.(en|de)coder\..*")),
+        _each("a bias of 0", lambda path, a: np.zeros_like(a), r"(?!.*(norm|decoder)\.).*\.bias", ndim=1),
+    )],
+)  # fmt: skip
+entry(
+    "C16", "a layer's weights in all layers", "each layer's own",
+    "own knowledge", "output", "NAME-3",
+    mutants=[_one_layer(0), _one_layer(-1)],
 )  # fmt: skip
 unlisted(
     "biases not found",

@@ -5,7 +5,7 @@ over many rows is (`broken`).
 """
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,7 @@ from minibert.mistakes.ops.losses import (
     slots,
     there,
 )
-from minibert.mistakes.swap import Replacement, edited
+from minibert.mistakes.swap import Replacement, edited, graded
 
 SECTION = {"D": "Data, masking, mode"}
 
@@ -150,22 +150,47 @@ def undropped(what: str, name: str, mask: str, paths: str = ".*") -> Callable:
     return with_dropout(lambda subject, at: maker(subject, at)[:1])
 
 
-def first_row(subject: Subject, site: Any) -> Replacement:
-    """The loss with every target's logits taken from row 0: positions without the offset b·T."""
-    length = subject.batches[0]["input_ids"].shape[1]
+def read_at(place: Callable[[Array, int], Array]) -> Callable[[Subject, Any], Replacement]:
+    """The loss with every target's logits taken from another place: place(flat positions b·T + t, T) -> such ones."""
 
-    def cross_entropy(logits: Array, *, labels: Array, weights: Array, **given: Any) -> tuple[Array, dict]:
-        take = np.arange(len(logits)) % length
-        loss, c = ops.cross_entropy(logits[take], labels=labels, weights=weights, **given)
-        return loss, {**c, "own": (c, take, logits.shape)}
+    def made(subject: Subject, site: Any) -> Replacement:
+        length = subject.batches[0]["input_ids"].shape[1]
 
-    def cross_entropy_backward(dy: Array, c: dict) -> Array:
-        own, take, shape = c["own"]
-        dlogits = np.zeros(shape, np.asarray(dy).dtype)
-        np.add.at(dlogits, take, ops.cross_entropy_backward(dy, own))
-        return dlogits
+        def cross_entropy(logits: Array, *, labels: Array, weights: Array, **given: Any) -> tuple[Array, dict]:
+            take = place(np.arange(len(logits)), length)
+            loss, c = ops.cross_entropy(logits[take], labels=labels, weights=weights, **given)
+            return loss, {**c, "own": (c, take, logits.shape)}
 
-    return Replacement(cross_entropy, cross_entropy_backward)
+        def cross_entropy_backward(dy: Array, c: dict) -> Array:
+            own, take, shape = c["own"]
+            dlogits = np.zeros(shape, np.asarray(dy).dtype)
+            np.add.at(dlogits, take, ops.cross_entropy_backward(dy, own))
+            return dlogits
+
+        return Replacement(cross_entropy, cross_entropy_backward)
+
+    return made
+
+
+def _within_row(by: int) -> Callable[[Array, int], Array]:
+    """So many places later in the row, no further than its ends."""
+    return lambda at, length: at - at % length + np.clip(at % length + by, 0, length - 1)
+
+
+def _within_all(by: int) -> Callable[[Array, int], Array]:
+    """So many places later in all rows behind one another, no further than their ends."""
+    return lambda at, length: np.clip(at + by, 0, len(at) - 1)
+
+
+def turned_masks(what: str, chosen: Callable[[Array], bool] = lambda mask: True, where: str = "") -> Callable:
+    """Keep-masks read as what is dropped."""
+
+    def edit(b: dict, _: Any) -> dict[str, Any]:
+        masks = b.get("dropout") or {}
+        return {"dropout": {name: (m == 0).astype(m.dtype) if chosen(m) else m for name, m in masks.items()}}
+
+    made = batch(what, edit)
+    return with_dropout(lambda subject, at: [replace(mutant, where=where) for mutant in made(subject, at)])
 
 
 def _scaled_dropout(what: str, multiplier: Callable[[float], float]) -> Callable:
@@ -233,6 +258,20 @@ def exchanged(*names: str) -> Callable:
     given = {a: lambda c, b=b: getattr(c, b) for a, b in zip(names, before, strict=True)}
     what = ", ".join(f"{a} has the rate of {b}" for a, b in zip(names, before, strict=True))
     return with_dropout(config(what, **given))
+
+
+def narrow_products(what: str, rounding: Callable[[Array], Array]) -> list[Callable]:
+    """Products of rounded factors, of linear layers and attention or of some linear layers alone; what comes from
+    behind in the backward pass is rounded, too, or not, as where rounding is imitated.
+    """
+    found = []
+    for text, back in (("", rounding), (", the backward's not", lambda a: a)):
+        pairs = rounded_products(rounding, back)
+        found.append(whole(together(f"products in {what}{text}", pairs)))
+        for of, paths in (("linear layers", ".*"), ("feed-forwards", r".*\.feed_forward\..*"),
+                          ("linear layers outside the attention", r"(?!.*attention).*")):  # fmt: skip
+            found.append(whole(swap(f"products of {of} in {what}{text}", "linear", pairs["linear"], paths)))
+    return found
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -332,13 +371,30 @@ entry(
 entry(
     "D14", "masked_lm_positions gathered without the batch offset", "flat index b*T + p",
     "src GB gather_indexes", "loss", "OP-GATH-1", families=("bert", "albert"),
-    mutants=[slots("every target read from row 0", first_row)],
+    mutants=[slots("every target read from row 0", read_at(lambda at, length: at % length))],
+)  # fmt: skip
+entry(
+    "D25", "targets read one place off", "each target's logits are those at its own position",
+    "own knowledge", "loss", "OP-GATH-1", families=("bert", "albert"),
+    mutants=[
+        slots(f"every target read at the position {what}", read_at(within(by)))
+        for what, within, by in (
+            ("after its own, no further than its row", _within_row, 1),
+            ("before its own, no further than its row", _within_row, -1),
+            ("after its own, the next row's first behind the last", _within_all, 1),
+            ("before its own, the row's before it last before the first", _within_all, -1),
+        )
+    ],
 )  # fmt: skip
 entry(
     "D15", "TF32 on by default, blamed on the port", "turn off before comparing",
     "Paddle#75041; PT#60234", "output", "NUM-1", when="on accelerators that have it",
-    mutants=[whole(together("products in TF32: of 11 bits, summed in float32",
-                            rounded_products(precision.rounding("tf32"))))],
+    mutants=[*narrow_products("TF32: of 11 bits, summed in float32", precision.rounding("tf32"))],
+)  # fmt: skip
+entry(
+    "D28", "products in bfloat16 by default, blamed on the port", "turn off before comparing",
+    "own knowledge; src jax default_matmul_precision", "output", "NUM-1", when="on accelerators that have it",
+    mutants=[*narrow_products("bfloat16, summed in float32", precision.rounding("bfloat16"))],
 )  # fmt: skip
 entry(
     "D16", "random replacement inserts an integer, not a token", "vocabulary item",
@@ -359,6 +415,28 @@ entry(
         undropped("no dropout after the embeddings", "dropout", "keep", r"encode\.embeddings\..*"),
         undropped("no dropout on feed-forward outputs", "dropout", "keep", r".*\.feed_forward\.add(_norm)?\..*"),
         undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
+    ],
+)  # fmt: skip
+entry(
+    "D26", "keep-masks read as what is dropped", "1 is kept, 0 dropped",
+    "own knowledge", "output", "OP-DROP-1",
+    mutants=[
+        turned_masks("1 dropped, 0 kept"),
+        turned_masks("1 dropped, 0 kept", lambda mask: mask.ndim != 4, "hidden dropout"),
+        turned_masks("1 dropped, 0 kept", lambda mask: mask.ndim == 4, "attention dropout"),
+    ],
+)  # fmt: skip
+entry(
+    "D29", "dropout's backward without its mask, or its factor", "dy · keep / (1 - rate), the forward's mask",
+    "own knowledge", "gradient", "OP-DROP-1",
+    mutants=[
+        with_dropout(whole(swap(f"no {what} in the backward of hidden dropout", "dropout", graded(ops.dropout, edit),
+                                section="gradients")))
+        for what, edit in (
+            ("mask", lambda g, dy, c: dy if c["keep"] is None else dy / dy.dtype.type(1 - c["rate"])),
+            ("factor", lambda g, dy, c: dy if c["keep"] is None else dy * c["keep"].astype(dy.dtype)),
+            ("mask and no factor", lambda g, dy, c: dy),
+        )
     ],
 )  # fmt: skip
 entry(

@@ -17,6 +17,7 @@ from minibert.mistakes.catalogue import (
     config,
     entry,
     field,
+    lineage,
     only,
     swap,
     unlisted,
@@ -24,8 +25,8 @@ from minibert.mistakes.catalogue import (
     whole,
 )
 from minibert.mistakes.ops.attention import rotary, without_bias
-from minibert.mistakes.ops.norms import another_eps_at
-from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
+from minibert.mistakes.ops.norms import another_eps_at, no_norm
+from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, zeros
 
 SECTION = {"E": "Embeddings"}
 
@@ -57,6 +58,14 @@ def frozen_row(subject: Subject, site: Site) -> Replacement | None:
     return None if row is None else edited(ops.embedding, inside, faithful=False)
 
 
+def thawed_row(subject: Subject, site: Site) -> Replacement | None:
+    """The row of the padding id gets a gradient in this table, where two have a frozen one: that of positions, too, if
+    these count from the padding id.
+    """
+    both = hasattr(families.family(subject.family), "positions")
+    return edited(ops.embedding, lambda given: {"padding_idx": None}, faithful=False) if both else None
+
+
 def unruled(maker: Any) -> Any:
     """No mutant where the padding row's rule is a config field."""
     return lambda subject, at: [] if hasattr(subject.config, "pad_row_gradient") else maker(subject, at)
@@ -65,37 +74,60 @@ def unruled(maker: Any) -> Any:
 def summed(
     weights: Mapping[str, float] = MappingProxyType({}), after: tuple[str, ...] = ("norm", "dropout")
 ) -> Replacement:
-    """The sum with tables counted otherwise than once, and after it norm and dropout in another order or left out."""
+    """The sum with tables counted otherwise than once, and after it norm and dropout in another order or left out; a
+    table named among these is added there.
+    """
 
     def embeddings(
         p: Any, *, ids: Any, frozen: Any, eps: float, keep: Any, rate: float, scales: Any = None
     ) -> tuple[Array, Cache]:
         own = {name: weights.get(name, 1) * (scales or {}).get(name, 1) for name in ids}
         c: Cache = {"tables": {}, "plain": p.get("norm"), "weights": own}
-        h: Any = 0
+        rows = {}
         for name, table_ids in ids.items():
             e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
-            h = h + e * own[name]
+            rows[name] = e * own[name]
+        h: Any = sum(e for name, e in rows.items() if name not in after)
         for step in after:
             if step == "norm" and "norm" in p:
                 h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
             elif step == "dropout":
                 h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
+            elif step in rows:
+                h = h + rows[step]
         return h, c
 
     def embeddings_backward(dy: Array, c: Cache) -> Any:
         g: Any = {"norm": zeros(c["plain"])} if c["plain"] else {}
+        given = {}
         for step in reversed(after):
             if step == "norm" and c["plain"]:
                 dy, g["norm"] = ops.layer_norm_backward(dy, c["norm"])
             elif step == "dropout":
                 dy = ops.dropout_backward(dy, c["dropout"])
+            else:
+                given[step] = dy
         for name, cache in c["tables"].items():
-            d = dy * c["weights"][name]
+            d = given.get(name, dy) * c["weights"][name]
             g[name] = ops.embedding_backward(d.sum(0) if cache["ids"].ndim == 1 else d, cache)
         return g
 
     return Replacement(embeddings, embeddings_backward)
+
+
+def sinusoids(halves: bool) -> Replacement:
+    """Rows of sines and cosines (arXiv 1706.03762, 3.5) for those of a table, which gets no gradient: of one frequency
+    side by side, or in two halves.
+    """
+
+    def embedding(weight: Array, *, ids: Any, padding_idx: Any = None) -> tuple[Array, Cache]:
+        width = weight.shape[1]
+        angles = np.asarray(ids)[..., None] * 10000.0 ** (-2 * (np.arange(-(-width // 2))) / width)
+        waves = (np.sin(angles), np.cos(angles))
+        y = np.concatenate(waves, -1) if halves else np.stack(waves, -1).reshape(*angles.shape[:-1], -1)
+        return y[..., :width].astype(weight.dtype), {"ids": ids, "plain": weight}
+
+    return Replacement(embedding, lambda dy, c: {"weight": np.zeros_like(c["plain"])})
 
 
 # ---- The map from the tables' width ----------------------------------------------------------------------------------
@@ -115,6 +147,13 @@ def _left_out(subject: Subject, site: Site) -> Replacement | None:
         return dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}
 
     return Replacement(linear, linear_backward)
+
+
+def _rooted(subject: Subject, site: Site) -> Replacement:
+    """W √E x + b."""
+    width = next(tree.get(subject.params, path).shape[1] for path in site.params if path.endswith("weight"))
+    turn = lambda a: a * a.dtype.type(width**0.5)  # noqa: E731
+    return relinear(weight=(turn, turn))
 
 
 def activated() -> Replacement:
@@ -257,14 +296,63 @@ def _starts(subject: Subject, at: list[Site]) -> list[Mutant]:
     return solving.solvable(of, 3.0, every, whole=True)(subject, at)
 
 
-def _counted_otherwise(name: str) -> Callable:
-    """A table that counts otherwise than once in the sum."""
-    of = lambda value: swap(f"{name.replace('_', ' ')} rows times {solving.shown(value)}", "embeddings",  # noqa: E731
-                            summed({name: value}))  # fmt: skip
+def _clipped(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """No position beyond some row of the table."""
+    longest = max(b["input_ids"].shape[1] for b in subject.batches)
+    if longest < 3:
+        return []
+    of = lambda n: positions(f"positions no larger than {n - 1:.0f}",  # noqa: E731
+                             lambda b, _: np.minimum(_from(b, 0), int(n) - 1))  # fmt: skip
+    every = tuple(map(float, range(1, min(longest, MOST_STARTS))))
+    return solving.solvable(of, every[-1], every, whole=True)(subject, at)
+
+
+def _averaged(subject: Subject, site: Site) -> Replacement:
+    """A table's gradient divided by the rows of the batch."""
+    rows = len(subject.batches[0]["input_ids"])
+    return graded(ops.embedding, lambda g, dy, c: {"weight": g["weight"] / g["weight"].dtype.type(rows)})
+
+
+def _by_count(subject: Subject, site: Site) -> Replacement:
+    """A table's gradient divided, row by row, by how often that row is looked up."""
+
+    def edit(g: dict[str, Array], dy: Array, c: Cache) -> dict[str, Array]:
+        counts = np.maximum(1, np.bincount(c["ids"].reshape(-1), minlength=c["length"]))
+        return {"weight": g["weight"] / counts[:, None].astype(g["weight"].dtype)}
+
+    return graded(ops.embedding, edit)
+
+
+def _counted_otherwise(name: str) -> list[Callable]:
+    """A table that counts otherwise than once: in the sum, or as it is looked up."""
+    what = f"{name.replace('_', ' ')} rows times "
     widths = lambda subject: (2.0, field(subject, "hidden_size") ** 0.5, -1.0)  # noqa: E731
-    return looked_up(name, solving.solvable(of, 0.5, widths, 1.0, least=-1e4))
+    ways = (
+        lambda value: swap(what + solving.shown(value), "embeddings", summed({name: value})),
+        lambda value: swap(what + solving.shown(value), "embedding", times(value), rf".*\.{name}"),
+    )
+    return [looked_up(name, solving.solvable(of, 0.5, widths, 1.0, least=-1e4)) for of in ways]
 
 
+def unlike_bert(maker: Callable) -> Callable:
+    """No mutant in BERT and its kin."""
+    return lambda subject, at: [] if "bert" in lineage(subject.family) else maker(subject, at)
+
+
+def times(factor: float) -> Replacement:
+    """A table's rows times a factor."""
+
+    def embedding(weight: Array, **given: Any) -> tuple[Array, Cache]:
+        y, c = ops.embedding(weight, **given)
+        return y * y.dtype.type(factor), c
+
+    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+        return ops.embedding_backward(dy * dy.dtype.type(factor), c)
+
+    return Replacement(embedding, embedding_backward)
+
+
+COUNTED = ("word", "position", "token_type")
 MOST_STARTS = 64  # that are tried
 PARTS = (("encoder", r"encode\.(en|de)coder\..*"), ("encoder and MLM head", r"(?!encode\.embeddings).*"))
 TABLES = (("word table", r".*\.word"), ("position table", r".*\.position"), ("token type table", r".*\.token_type"))
@@ -369,6 +457,8 @@ entry(
              r".*\.(position|token_type)", TABLES[1:], section="gradients", variant=False),
         unruled(swap("the padding id's row gets no gradient", "embedding", frozen_row, r".*\.word", section="gradients",
                      variant=False)),
+        *(swap("the padding id's row learns in one table", "embedding", thawed_row, rf".*\.{name}", section="gradients")
+          for name in ("word", "position")),
     ],
 )  # fmt: skip
 entry(
@@ -384,6 +474,22 @@ entry(
     ],
 )  # fmt: skip
 entry(
+    "E25", "a table's gradient averaged", "summed over all places where a row is looked up",
+    "own knowledge", "gradient", "OP-EMB-2",
+    mutants=[
+        swap(f"the mean over {what}", "embedding", made, section="gradients", groups=TABLES)
+        for what, made in (("the rows of the batch", _averaged), ("the places of each row", _by_count))
+    ],
+)  # fmt: skip
+entry(
+    "E24", "positions clipped, or from the row's end on", "0 to T - 1, from left to right",
+    "own knowledge (a gather that clips)", "output", "BERT-EMB-2", when="where positions are plain",
+    mutants=[
+        plainly_placed(positions("from the row's end on", lambda b, _: _from(b, 0)[:, ::-1])),
+        plainly_placed(_clipped),
+    ],
+)  # fmt: skip
+entry(
     "E12", "factorised projection missing or untied wrong way", "E -> H after embedding LN; head projects back to E",
     "KH#1767; src ELECTRA get_token_logits", "output", "ALB-EMB-2",
     families=("albert", "electra"), when="of ELECTRA the small one",
@@ -391,6 +497,7 @@ entry(
         swap("no map from the tables' width", "linear", _left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),
         swap("the map has an activation", "linear", activated(), MAP),
+        swap("what is mapped times √E", "linear", _rooted, MAP),
         _one_projection,
     ],
 )  # fmt: skip
@@ -402,7 +509,10 @@ entry(
     "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",
     "src XLM transformer.py:282, 386; babybert 0.1.1; codertimo/BERT-pytorch", "output", "BERT-EMB-1",
     families=("bert", "xlm"), when="where embeddings have a norm",
-    mutants=[normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",))))],
+    mutants=[
+        normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",)))),
+        swap("the norm gives what it is given", "layer_norm", no_norm(), r"encode\.embeddings\.norm"),
+    ],
 )  # fmt: skip
 entry(
     "E15", "rotary left on in a BERT layer -> NaN", "absolute positions only",
@@ -418,7 +528,14 @@ entry(
     mutants=[normed(swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
                          silent=r".*encode\.embeddings(\.norm)?"))],
 )  # fmt: skip
-unlisted("a table counts otherwise", *map(_counted_otherwise, ("word", "position", "token_type")))
+entry(
+    "E23", "a table's rows multiplied by a number", "added as they are",
+    "own knowledge (the Transformer has √D, for words)", "output", "BERT-EMB-1", families=("bert",),
+    when="in GPT-2 √D is gpt2-16",
+    mutants=[only("bert", maker) for name in COUNTED for maker in _counted_otherwise(name)],
+)  # fmt: skip
+unlisted("a table counts otherwise",
+         *(unlike_bert(maker) for name in COUNTED for maker in _counted_otherwise(name)))
 entry(
     "E19", "segments all 1, or inverted", "0 for [CLS] a [SEP], 1 for b [SEP]",
     "john-hewitt/structural-probes#13", "output", "BERT-EMB-3",
@@ -431,4 +548,21 @@ entry(
     "E18", "no positions added", "word + position + token type",
     "own knowledge", "output", "BERT-EMB-1",
     mutants=[swap("no positions added", "embeddings", summed({"position": 0}))],
+)  # fmt: skip
+entry(
+    "E22", "a table added behind the norm", "the three summed, then the norm",
+    "own knowledge", "output", "BERT-EMB-1", when="where embeddings have a norm",
+    mutants=[
+        looked_up(name, normed(swap(f"{name.replace('_', ' ')} rows added behind the norm", "embeddings",
+                                    summed(after=("norm", name, "dropout")))))
+        for name in ("position", "token_type", "word")
+    ],
+)  # fmt: skip
+entry(
+    "E20", "sinusoids for the position table", "a table that is learned",
+    "codertimo/BERT-pytorch", "output", "BERT-EMB-2", when="where positions are a table",
+    mutants=[
+        swap(f"sines and cosines {text}", "embedding", sinusoids(halves), r".*\.position")
+        for text, halves in (("by turns", False), ("in two halves", True))
+    ],
 )  # fmt: skip

@@ -12,7 +12,8 @@ from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, entry, field, swap, weights
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.losses import of_tokens
-from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
+from minibert.mistakes.ops.norms import no_norm
+from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, zeros
 
 SECTION = {"H": "Heads"}
 WORDS = "embeddings.word.weight"
@@ -251,6 +252,8 @@ def flipped(labels: str) -> Callable:
     return lambda subject, at: maker(subject, at) if labels in subject.batches[0] else []
 
 
+TURNED = (lambda a: np.ascontiguousarray(a[::-1]),) * 2  # what exchanges two rows is its own adjoint
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "H01", "decoder not tied to word table", "tied; gradient = sum of both uses",
@@ -274,7 +277,7 @@ entry(
             ("the dense layer alone", ("dense",)),
             ("the norm alone", ("norm",)),
         )
-    ],
+    ] + [swap("the transform's norm gives what it is given", "layer_norm", no_norm(), r"masked_lm\.head\.norm")],
 )  # fmt: skip
 entry(
     "H03", "MLM output bias missing", "bias[V]",
@@ -325,6 +328,8 @@ entry(
                     r"nsp\.(weight|bias)")(subject, at)
             if "next_sentence_labels" in subject.batches[0] else []
         ),
+        swap("the two logits change places", "linear", relinear(weight=TURNED, bias=TURNED),
+             r"next_sentence\.head\.dense"),
     ],
 )  # fmt: skip
 entry(
@@ -342,8 +347,8 @@ entry(
 entry(
     "H14", "mean pooling over pads", "weight by mask",
     "HKUDS/LightRAG#3675; HF#17463; jsboige/CoursIA#15045; lanterndata/lantern_extras#91",
-    "output", families=("sentence_bert",),
-    reason="sentence vectors are no tensor of a pre-training case; it waits for cases of sentence models",
+    "output", "OP-MEAN-1",
+    mutants=[swap("the mean of all tokens", "mean_over_time", edited(ops.mean_over_time, lambda _: {"weights": None}))],
 )  # fmt: skip
 entry(
     "H15", "index 0 taken as [CLS] under left padding", "first non-pad",
@@ -393,6 +398,19 @@ entry(
             )
         ),
         of_pooler("no dense layer", pooler(token(0), dense=False)),
+    ],
+)  # fmt: skip
+entry(
+    "H26", "another derivative under the pooler's tanh", "1 - y²",
+    "own knowledge", "gradient", "BERT-POOL-1",
+    mutants=[
+        trained(swap(what, "tanh", graded(ops.tanh, edit), r"encode\.pooler\.tanh", section="gradients"))
+        for what, edit in (
+            ("1 - x²", lambda g, dy, c: dy * (1 - np.arctanh(c["y"]) ** 2)),
+            ("1 - y", lambda g, dy, c: dy * (1 - c["y"])),
+            ("y (1 - y), the sigmoid's", lambda g, dy, c: dy * c["y"] * (1 - c["y"])),
+            ("1", lambda g, dy, c: dy),
+        )
     ],
 )  # fmt: skip
 entry(

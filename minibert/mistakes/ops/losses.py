@@ -67,14 +67,18 @@ def targets(b: dict) -> tuple[Array, Array]:
     if "labels" in b:
         ids = followed(b, b["labels"], IGNORED)
         return np.where(ids == IGNORED, 0, ids), (ids != IGNORED).astype(float)
-    length = b["input_ids"].shape[1]
-    flat = (b["masked_lm_positions"] + np.arange(len(b["input_ids"]))[:, None] * length).reshape(-1)
-    given = b["masked_lm_weights"].reshape(-1)
+    flat, given = _slots(b), b["masked_lm_weights"].reshape(-1)
     dense = np.zeros(b["input_ids"].size)
     dense[flat[given != 0]] = given[given != 0]
     ids = np.zeros(b["input_ids"].size, np.int64)
     ids[flat[given != 0]] = b["masked_lm_ids"].reshape(-1)[given != 0]
     return ids, dense
+
+
+def _slots(b: dict) -> Array:
+    """The flat position of every target slot."""
+    length = b["input_ids"].shape[1]
+    return (b["masked_lm_positions"] + np.arange(len(b["input_ids"]))[:, None] * length).reshape(-1)
 
 
 def followed(b: dict, values: Array, last: Any = 0) -> Array:
@@ -191,6 +195,62 @@ def softmax_over_rows(length: int | None = None) -> Replacement:
     return Replacement(cross_entropy, cross_entropy_backward)
 
 
+def softmax_over_slots(by_row: bool) -> Callable[[Subject, Site], Replacement]:
+    """-log softmax over the target slots of all rows, or of each, gathered before."""
+
+    def made(subject: Subject, site: Site) -> Replacement:
+        def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+            given = cleaned({"logits": logits, **given})
+            b = _whose(subject.batches, given["labels"], given["weights"])
+            asked = {"labels": b["masked_lm_ids"].reshape(-1), "weights": b["masked_lm_weights"].reshape(-1)}
+            asked["weights"] = asked["weights"].astype(logits.dtype)
+            pair = softmax_over_rows(b["masked_lm_positions"].shape[1] if by_row else None)
+            loss, c = pair.forward(logits[_slots(b)], **asked, denominator=given.get("denominator"))
+            return loss, {**ops.cross_entropy(**given)[1], "own": (pair, c, _slots(b), logits)}
+
+        def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+            pair, own, take, logits = c["own"]
+            dlogits = np.zeros_like(logits)
+            np.add.at(dlogits, take, pair.backward(dy, own))
+            return dlogits
+
+        return Replacement(cross_entropy, cross_entropy_backward)
+
+    return made
+
+
+def of_probabilities(logarithm: bool) -> Replacement:
+    """Probabilities taken for logits; without the logarithm: minus the label's probability."""
+
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        p, own = ops.softmax(logits)
+        loss, c = ops.cross_entropy(p, **given)
+        at = np.arange(len(c["labels"])), c["labels"]
+        return loss if logarithm else np.asarray(-(c["weights"] * p[at]).sum()), {**c, "own": (own, c, at)}
+
+    def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+        own, inner, at = c["own"]
+        dp = ops.cross_entropy_backward(dy, inner)
+        if not logarithm:
+            dp = np.zeros_like(dp)
+            dp[at] = -dy * inner["weights"]
+        return ops.softmax_backward(dp, own)
+
+    return Replacement(cross_entropy, cross_entropy_backward)
+
+
+def _without_label(g: Array, dy: Array, c: Cache) -> Array:
+    """p, where p - onehot is due."""
+    g = g.copy()
+    g[np.arange(len(g)), c["labels"]] += dy * c["weights"]
+    return g
+
+
+def _of_sum(g: Array, dy: Array, c: Cache) -> Array:
+    """The sum's gradient under the mean's value."""
+    return g / max(float(c["weights"].max(initial=0)), 1e-30)
+
+
 def nothing_is_nan() -> Replacement:
     """0/0 where nothing counts."""
 
@@ -279,9 +339,7 @@ def slots(what: str, replacement: Any) -> Callable:
 
 def _every_slot(b: dict) -> dict[str, Any]:
     """Each target slot weighs 1, those of weight 0 too."""
-    length = b["input_ids"].shape[1]
-    flat = (b["masked_lm_positions"] + np.arange(len(b["input_ids"]))[:, None] * length).reshape(-1)
-    labels, weights = np.zeros(b["input_ids"].size, np.int64), np.zeros(b["input_ids"].size)
+    flat, labels, weights = _slots(b), np.zeros(b["input_ids"].size, np.int64), np.zeros(b["input_ids"].size)
     labels[flat] = b["masked_lm_ids"].reshape(-1)
     np.add.at(weights, flat, 1.0)
     return {"labels": labels, "weights": weights, "denominator": float(flat.size)}
@@ -428,6 +486,8 @@ entry(
                   lambda s, site: softmax_over_rows(read(s.batches[0]).shape[1])),
         of_tokens("softmax over all positions", softmax_over_rows()),
         of_pairs("softmax over the rows", softmax_over_rows()),
+        slots("softmax over the target slots of each row", softmax_over_slots(by_row=True)),
+        slots("softmax over all target slots", softmax_over_slots(by_row=False)),
     ],
 )  # fmt: skip
 entry(
@@ -449,6 +509,28 @@ entry(
     "S16", "the loss is the mean of its terms, or lacks one", "their sum, each with its weight",
     "own knowledge", "loss", "BERT-LOSS-1",
     mutants=[summed_otherwise],
+)  # fmt: skip
+entry(
+    "S17", "the loss of probabilities, not of logits", "log softmax of the logits, once",
+    "own knowledge", "loss", "OP-CE-1",
+    mutants=[
+        of(what, of_probabilities(logarithm))
+        for of in (of_tokens, of_pairs)
+        for what, logarithm in (("the softmax is taken twice", True), ("no logarithm", False))
+    ],
+)  # fmt: skip
+entry(
+    "S18", "another gradient under the loss's value", "(p - onehot) / how many count",
+    "own knowledge", "gradient", "OP-CE-4",
+    mutants=[
+        of(what, graded(ops.cross_entropy, edit), section="gradients")
+        for of in (of_tokens, of_pairs)
+        for what, edit in (
+            ("p, without the label", _without_label),
+            ("that of the sum", _of_sum),
+            ("the sign turned", lambda g, dy, c: -g),
+        )
+    ],
 )  # fmt: skip
 unlisted("another weight of a term", weighted)
 unlisted(

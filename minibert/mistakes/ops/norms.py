@@ -154,6 +154,18 @@ def lost_terms(mean: bool, projection: bool) -> Replacement:
     return graded(ops.layer_norm, edit)
 
 
+def unscaled(gamma: bool) -> Replacement:
+    """The right value, with γ lost in dx, or else 1/σ."""
+
+    def edit(gradients: tuple, dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        xhat, rstd = c["xhat"].reshape(dy.shape), c["rstd"].reshape(*dy.shape[:-1], 1)
+        g = dy if gamma else dy * c["weight"]
+        dx = g - g.mean(-1, keepdims=True) - xhat * (g * xhat).mean(-1, keepdims=True)
+        return dx * rstd if gamma else dx, gradients[1]
+
+    return graded(ops.layer_norm, edit)
+
+
 # ---- Blocks ----------------------------------------------------------------------------------------------------------
 def _norms(what: str, attention: str, feed_forward: str) -> list[Callable]:
     """A layer whose two norms use the weights of these sub-layers; a norm used twice adds its gradients."""
@@ -456,20 +468,25 @@ def borrowed(what: str, lender: str, borrower: str) -> Callable:
     return maker
 
 
-def _loaded_exchanged(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """The same two, exchanged when weights are loaded: their gradients are under the names where they were put."""
-    one, two = ".attention.norm.", ".feed_forward.norm."
-    flat = tree.flatten(subject.params)
-    pairs = [(path, other) for path in flat if one in path and (other := path.replace(one, two)) in flat]
-    other = dict(pairs) | {b: a for a, b in pairs}
+def _loaded(what: str, **uses: str) -> Callable:
+    """The same when weights are loaded: gradients are under the names where they were put. uses: a sub-layer -> the one
+    whose norm is put there.
+    """
 
-    def change(s: Subject) -> Subject:
-        held = tree.flatten(s.params)
-        return replace(s, params=tree.unflatten({path: held[other.get(path, path)] for path in held}))
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        flat = tree.flatten(subject.params)
+        ways = [(f".{part}.norm.", f".{use}.norm.") for part, use in uses.items()]
+        found = [(path, path.replace(one, two)) for path in flat for one, two in ways if one in path]
+        other = {path: lender for path, lender in found if lender in flat}
 
-    users = tuple(site.path for site in at if not other.keys().isdisjoint(site.params))
-    what = "the two norms of a layer are loaded in each other's place"
-    return [Mutant(what, change, sites=users)] if pairs else []
+        def change(s: Subject) -> Subject:
+            held = tree.flatten(s.params)
+            return replace(s, params=tree.unflatten({path: held[other.get(path, path)] for path in held}))
+
+        users = tuple(site.path for site in at if not other.keys().isdisjoint(site.params))
+        return [Mutant(what, change, sites=users)] if other else []
+
+    return maker
 
 
 def _borrowers(subject: Any, at: Any) -> list[Mutant]:
@@ -565,7 +582,10 @@ entry(
         *_norms("the feed-forward's norm serves both", "feed_forward", "feed_forward"),
         *_norms("the two norms of a layer change places", "feed_forward", "attention"),
         _borrowers,
-        _loaded_exchanged,
+        _loaded("the two norms of a layer are loaded in each other's place", attention="feed_forward",
+                feed_forward="attention"),
+        _loaded("the attention's norm is loaded for the feed-forward's, too", feed_forward="attention"),
+        _loaded("the feed-forward's norm is loaded for the attention's, too", attention="feed_forward"),
     ],
 )  # fmt: skip
 entry(
@@ -638,7 +658,8 @@ entry(
             ("x̂ mean(g x̂) lost", (False, True)),
             ("both means lost", (True, True)),
         )
-    ],
+    ] + [of_norms(f"{what} lost", replacement=unscaled(gamma), section="gradients")
+         for what, gamma in (("γ", True), ("1/σ", False))],
 )  # fmt: skip
 entry(
     "L13", "fused LN has no backward (gradients silently absent)", "error or gradient",
@@ -735,4 +756,18 @@ entry(
             )
         ),
     ],
+)  # fmt: skip
+def _through(what: str, lost: int) -> Callable:
+    """No gradient passes the residuals (lost is 0), or the sub-layers (1)."""
+    edit = lambda d, dy, c: tuple(0 * a if i == lost else a for i, a in enumerate(d))  # noqa: E731
+    ways = [swap(what, name, graded(getattr(layers, name), edit), section="gradients",
+                 groups=(("attention", r".*\.attention\..*"), ("feed-forward", r".*\.feed_forward\..*")))
+            for name in ("add_norm", "add")]  # fmt: skip
+    return lambda subject, at: [mutant for way in ways for mutant in way(subject, at)]
+
+
+entry(
+    "L22", "a residual, or what it goes around, passes no gradient", "the sum's gradient goes to both",
+    "own knowledge", "gradient", "BERT-ENC-1",
+    mutants=[_through("none through the residual", 0), _through("none through the sub-layer", 1)],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Mistakes in the optimizer step."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -8,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, optim, tree
+from minibert import families, layers, ops, optim, tree
 from minibert.golden.subject import Subject, Tensors
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted
+from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted, whole
+from minibert.mistakes.ops.attention import together
 from minibert.mistakes.ops.heads import WORDS, halved, lookup_gradient, only_when_tied, tied_gradient
+from minibert.mistakes.swap import graded, zeros
 
 SECTION = {"O": "Optimizer"}
 
@@ -191,6 +194,19 @@ def _updated_twice(what: str, apart: bool) -> Callable:
     return maker
 
 
+def _unrated_decay(subject: Subject, at: Any) -> list[Mutant]:
+    """w -= lr·u + wd·w."""
+    right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+
+    def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+        before = {path: np.copy(p) for path, p in tree.items(params)}
+        right(params, grads, state, lr=lr)
+        for path, p in tree.items(params):
+            p -= p.dtype.type((decay or {}).get(path, 0.0)) * before[path]
+
+    return part("the decay is not multiplied by the rate", update=update)(subject, at)
+
+
 def _names(state: dict) -> list[str]:
     """The slots of an optimizer's state."""
     return [name for name in state if name != "step"]
@@ -247,6 +263,19 @@ def _unclamped(step: int, peak: float, warmup: int, total: int, f: Callable) -> 
         return rate
     slope = total if f is optim.bert_schedule else max(1, total - warmup)
     return peak * (total - step) / slope
+
+
+def _cosine(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    done = (step - warmup) / max(1, total - warmup)
+    return peak * step / warmup if step < warmup else peak * 0.5 * (1 + np.cos(np.pi * min(1.0, done)))
+
+
+def _whole_cosine(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    return peak * min(1.0, step / max(1, warmup)) * 0.5 * (1 + np.cos(np.pi * min(1.0, step / total)))
+
+
+def _root_decay(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    return peak * min(step / max(1, warmup), (max(1, warmup) / max(1, step)) ** 0.5)
 
 
 def planned(name: str, what: str, likely: tuple[float, ...], **bounds: float) -> Callable:
@@ -362,6 +391,25 @@ entry(
     mutants=for_optimizer(ADAM, [of_update("the decay enters the gradient", None, l2=True)]),
 )  # fmt: skip
 entry(
+    "O32", "another shape of the schedule", "linear up, then linear down to 0",
+    "own knowledge", "step", "OPT-SCHED-1",
+    mutants=[
+        rated("half a cosine from the warm-up's end to 0", _cosine),
+        rated("half a cosine from step 0 to 0, warmed up", _whole_cosine),
+        rated("with 1 over the root of the step", _root_decay),
+    ],
+)  # fmt: skip
+entry(
+    "O35", "no division by the root of the second moment", "m / (√v + eps)",
+    "own knowledge", "step", "OPT-ADAM-1",
+    mutants=for_optimizer(ADAM, [of_update("the first moment alone", lambda m, v, t, eps: m)]),
+)  # fmt: skip
+entry(
+    "O30", "the decay not multiplied by the rate", "w -= lr*(u + wd*w)",
+    "own knowledge", "step", "OPT-ADAM-3",
+    mutants=for_optimizer(ADAM, [_unrated_decay]),
+)  # fmt: skip
+entry(
     "O08", "tied weight: half the gradient, or two moment states", "one parameter, one state",
     "paiml/entrenar#314; NVIDIA/TransformerEngine#3437; Megatron-LM#656", "gradient", "BERT-MLM-3",
     mutants=[
@@ -420,7 +468,7 @@ unlisted(
     planned("learning_rate", "peak rate", (2.0, 0.5, 0.1, 10.0)),
     planned("weight_decay", "weight decay", (10.0, 0.1, 0.5, 2.0)),
     planned("clip_norm", "norm clipped to", (0.5, 2.0, 5.0, 10.0), least=1e-9),
-    constant("beta1", (0.8, 0.95, 0.99, 0.5), most=0.999999),
+    constant("beta1", (0.8, 0.95, 0.99, 0.5, 0.0), most=0.999999),
     constant("beta2", (0.98, 0.99, 0.95, 0.9999), most=0.999999),
 )
 
@@ -448,6 +496,41 @@ def handed_out(
     return maker
 
 
+def _averaged_biases() -> list[Callable]:
+    """The biases' gradients the mean over what they are added to, not the sum: of linear layers and norms, and of
+    linear layers alone.
+    """
+
+    def mean(g: tuple, dy: Array, c: Any) -> tuple:
+        rows = dy.dtype.type(max(1, dy.size // dy.shape[-1]))
+        return g[0], {name: a / rows if name == "bias" else a for name, a in g[1].items()}
+
+    pairs = {name: graded(getattr(ops, name), mean) for name in ("linear", "layer_norm")}
+    both = together("the mean over rows and positions", pairs)
+    return [
+        lambda subject, at: [replace(mutant, section=GRADIENTS) for mutant in both(subject, at)[:1]],
+        whole(swap("the mean over rows and positions, of linear layers", "linear", pairs["linear"],
+                   section=GRADIENTS)),
+    ]  # fmt: skip
+
+
+def _frozen(block: str) -> Callable:
+    """The parameters of one layer, or of the embeddings, get no gradient; what the optimizer does with them is open."""
+    pair = graded(getattr(layers, block), lambda g, dy, c: zeros(g) if isinstance(g, dict) else (*g[:-1], zeros(g[-1])))
+
+    def maker(subject: Subject, at: list) -> list[Mutant]:
+        made, found = swap("no gradient reaches its parameters", block, pair, section=GRADIENTS)(subject, at), []
+        where = {site.path: site for site in at}
+        for mutant in made:
+            if len(mutant.sites) == 1:
+                site = where[mutant.sites[0]]
+                own = re.escape(site.local.removeprefix("encode."))
+                found.append(replace(mutant, where=site.place or mutant.where, silent=rf"steps/\d+/{own}\..*"))
+        return found
+
+    return maker
+
+
 def _doubled(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
     return {name: g * g.dtype.type(2) for name, g in grads.items()}
 
@@ -458,6 +541,22 @@ def _clipped(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
     return {name: g * g.dtype.type(scale) for name, g in grads.items()}
 
 
+def _multiplied(steps: bool) -> Callable:
+    """All gradients times a number, in the dump alone or in each step."""
+    text = ", in each step" if steps else ""
+
+    def of(value: float) -> Callable:
+        return handed_out(f"gradients times {solving.shown(value)}{text}",
+                          lambda grads, _: {name: g * g.dtype.type(value) for name, g in grads.items()}, steps)
+
+    def likely(subject: Subject) -> tuple[float, ...]:
+        rows = float(len(subject.batches[0].get("input_ids", [0])))
+        return (0.5, -1.0, rows, 1 / rows, 128.0, 1024.0, 65536.0)
+
+    return solving.solvable(of, 0.5, likely, 1.0, least=-1e9)
+
+
+unlisted("gradients times another number", _multiplied(False), _multiplied(True))
 entry(
     "O28", "gradients added to those of the pass before (not set to 0)", "each pass's own",
     "own knowledge", "gradient", "OPT-ORDER-1",
@@ -467,12 +566,66 @@ entry(
     ],
 )  # fmt: skip
 entry(
+    "O31", "biases' gradients averaged over the rows", "summed over all rows and positions",
+    "own knowledge", "gradient", "OP-LIN-2",
+    mutants=_averaged_biases(),
+)  # fmt: skip
+entry(
+    "O36", "a part is frozen", "every parameter has a gradient and learns",
+    "own knowledge", "gradient", "OPT-ORDER-1",
+    mutants=[_frozen(name) for name in ("encoder_layer", "pre_norm_layer", "decoder_layer", "embeddings")],
+)  # fmt: skip
+entry(
     "O29", "gradients handed out after they were clipped", "as the backward pass gives them",
     "own knowledge", "gradient", "OPT-ORDER-1",
     mutants=[
         handed_out("clipped gradients", _clipped),
         handed_out("clipped gradients, and their norm", _clipped, steps=True),
     ],
+)  # fmt: skip
+
+
+# ---- LAMB ------------------------------------------------------------------------------------------------------------
+def lamb(what: str, variant: bool | None = None, corrected: bool = False, **other: Callable) -> Callable:
+    """LAMB with other of its parts: ratio(‖p‖, ‖u‖), scaled(path), which tensors have one, and of(u, decayed), whose
+    norm is ‖u‖; corrected: the moments are.
+    """
+    ratio = other.get("ratio", lambda old, new: old / new)
+    scaled = other.get("scaled", optim.decays)
+    of = other.get("of", lambda u, decayed: decayed)
+
+    def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+        state["step"] += 1
+        t = state["step"] if corrected else np.inf
+        flat = [tree.flatten(a) for a in (grads, state["adam_m"], state["adam_v"])]
+        for path, p in tree.items(params):
+            g, m, v = (f[path] for f in flat)
+            m[...] = BETA1 * m + (1 - BETA1) * g
+            v[...] = BETA2 * v + (1 - BETA2) * g * g
+            u = m / (1 - BETA1**t) / (np.sqrt(v / (1 - BETA2**t)) + 1e-6)
+            decayed = u + (decay or {}).get(path, 0.0) * p
+            old, new = (float(np.sqrt(np.square(a).sum())) for a in (p, of(u, decayed)))
+            p[...] = p - lr * (ratio(old, new) if scaled(path) and old and new else 1.0) * decayed
+
+    return for_optimizer(("lamb",), [part(what, variant, update=update)])[0]
+
+
+entry(
+    "O33", "LAMB's ratio of norms otherwise", "‖p‖/‖u‖, u with its decay; 1 for biases and norms",
+    "own knowledge; cybertronai/pytorch-lamb (norms up to 10)", "step", "OPT-LAMB-1", when="with LAMB",
+    mutants=[
+        lamb("biases and norms have a ratio, too", scaled=lambda path: True),
+        lamb("a ratio of 1 at most", ratio=lambda old, new: min(1.0, old / new)),
+        lamb("a parameter's norm of 10 at most", ratio=lambda old, new: min(10.0, old) / new),
+        lamb("no ratio", scaled=lambda path: False),
+        lamb("of the update without its decay", of=lambda u, decayed: u),
+        lamb("‖u‖/‖p‖", ratio=lambda old, new: new / old),
+    ],
+)  # fmt: skip
+entry(
+    "O34", "LAMB with bias correction", "none, as in the release; the paper has it: declare",
+    "arXiv 1904.00962, algorithm 2", "step", "OPT-LAMB-1", when="with LAMB", variant=True,
+    mutants=[lamb("both moments corrected", corrected=True)],
 )  # fmt: skip
 
 
