@@ -31,6 +31,8 @@ NEEDS = {
     "onnx_file": ("onnx", "safetensors"),
     "keras_bert": ("keras", "keras_hub", "jax", "safetensors"),
     "curated": ("curated_transformers", "torch", "safetensors"),
+    "mlx_bert": ("mlx", "mlx_embeddings", "safetensors"),
+    "pretrained_bert": ("pytorch_pretrained_bert", "torch", "safetensors"),
     "starter": (),
 }
 TRAJECTORY, GRADIENTS, LOSSES, ENCODER = "L7 trajectory", "L5 gradients", "L4 losses", "L2 encoder"
@@ -71,6 +73,7 @@ def run(adapter, case, out, dtype, source=None, more=()):
         ("curated", "roberta/padding", "float32", ENCODER),
         ("curated", "albert/published", "float64", ENCODER),
         ("curated", "electra/discriminator", "float32", ENCODER),
+        ("mlx_bert", "bert/published", "float32", ENCODER),
         ("starter", "bert/published", "float64", "L1 embeddings"),
     ],
 )
@@ -85,6 +88,22 @@ def test_level(tmp_path, adapter, case, dtype, level):
 def test_keras_hub_s_gelu_is_named(tmp_path):
     found = run("keras_bert", "bert/published", tmp_path / "out.safetensors", "float32")
     assert (found.verdict, found.diagnosis.ids[:1]) == ("variant", ["G01"])
+
+
+def test_keras_hub_s_positions_are_named(tmp_path):
+    found = run("keras_bert", "roberta/published", tmp_path / "out.safetensors", "float32")
+    assert (found.verdict, found.diagnosis.ids) == ("mistake", ["E03"])
+
+
+def test_the_first_torch_bert_clips_each_tensor_by_itself(tmp_path):
+    """Its forward pass, losses and gradients are right."""
+    found = run("pretrained_bert", "bert/published", tmp_path / "out.safetensors", "float32")
+    assert (levels.label(levels.reached(found.levels)), found.diagnosis.ids) == (GRADIENTS, ["O05", "O06"])
+
+
+def test_mlx_s_mask_constant_is_named(tmp_path):
+    found = run("mlx_bert", "bert/masked-row", tmp_path / "out.safetensors", "float32")
+    assert (found.verdict, found.diagnosis.ids) == ("variant", ["A15"])
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "tract"])
