@@ -5,7 +5,8 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("minibert", "conformance with minibert's golden cases")
-    group.addoption("--minibert-adapter", metavar="MODULE:FUNCTION", help="your implementation, to be checked")
+    group.addoption("--minibert-adapter", metavar="MODULE:FUNCTION",
+                    help="your implementation, to be checked; also FILE.py:FUNCTION")  # fmt: skip
     described = "a case's folder or name (`minibert golden list`), or a family's for all; repeatable (default: bert)"
     group.addoption("--minibert-case", action="append", metavar="NAME", default=[], help=described)
     described = "the precision of the weights that the adapter gets (default: the case's)"

@@ -41,9 +41,9 @@ model = minibert.load(found)
 vectors = sentence_vectors(model, SENTENCES, pooling="mean", normalize=True)
 similarity = vectors @ vectors.T
 print(f"{model.family}, {model.config.num_hidden_layers} layers, vectors of {vectors.shape[1]} numbers\n")
-print("cosine similarity" + "".join(f"{j:>8}" for j in range(1, len(SENTENCES) + 1)))
+print("cosine" + "".join(f"{j:>6}" for j in range(1, len(SENTENCES) + 1)))
 for i, sentence in enumerate(SENTENCES):
-    print(f"{i + 1:>16} " + "".join(f"{s:8.2f}" for s in similarity[i]) + f"   {sentence}")
+    print(f"{i + 1:>6}" + "".join(f"{s:6.2f}" for s in similarity[i]) + f"  {sentence:.34}")
 
 # the same by hand: the mean of the last hidden states over the tokens, scaled to length 1
 encoding = model.tokenizer.encode(SENTENCES[0])

@@ -36,14 +36,17 @@ def longest(network: ModuleType, config: Any) -> int | None:
 
 
 def lengths(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str, Array]:
-    """For each ragged letter, how long each row is, (B,): all of it where the input that says so is absent."""
+    """For each ragged letter, how long each row is, (B,): all of it where the input that says so is absent; of a row of
+    several texts the longest of them.
+    """
     known, found = specs(network, config), {}
     spellings = getattr(network, "SPELLINGS", {})
     for letter, (name, _) in network.lengths(config).items():
         given = next((array for key, array in batch.items() if spellings.get(key, key) == name), None)
         if given is not None:
             axes = tuple(i for i, dim in enumerate(known[name].dims) if i and dim == letter)
-            found[letter] = np.asarray(given).sum(axis=axes)
+            sums = np.asarray(given).sum(axis=axes)
+            found[letter] = sums.reshape(len(sums), -1).max(1, initial=0)  # of several texts the longest
             continue
         found[letter] = np.full(count(batch), dims(network, config, batch).get(letter, 0))
     return found
@@ -88,8 +91,9 @@ def example(network: ModuleType, config: Any, rng: np.random.Generator, sizes: d
     there = {**dims(network, config, batch), **(sizes or {})}
     rows = {letter: np.asarray(of) for letter, of in lengths(network, config, batch).items()}
     for term in network.terms(config).values():
-        if not term.head.LABELS.keys() <= batch.keys():
-            batch |= term.head.draw(rng, there, rows, **term.sizes)
+        if not objective.asking(term).keys() <= batch.keys():
+            drawn = term.head.draw(rng, there, rows, **term.sizes)
+            batch |= {f"{term.prefix}{name}": array for name, array in drawn.items()}
     return batch
 
 

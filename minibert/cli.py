@@ -117,7 +117,7 @@ def _complain(message: object, code: int = 2) -> int:
 
 def parser(words: list[str]) -> argparse.ArgumentParser:
     """The parser of the command that the words begin with, else of all there are."""
-    about = "A NumPy-only reference engine of BERT-family models and GPT-2."
+    about = "A NumPy-only reference engine of pre-trained language models."
     examples = ending("check bert/published wrong-torch-port", "pretrain bert", "COMMAND --help", one="a difference")
     parser = _Parser(prog="minibert", description=about, epilog=examples)
     parser.add_argument("--version", action="version", version=f"minibert {minibert.__version__}")

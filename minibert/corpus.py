@@ -295,14 +295,13 @@ def default_documents(stdlib: str | os.PathLike | None = None) -> list[list[str]
     except ImportError:
         topics = {}
     root = Path(stdlib or sysconfig.get_path("stdlib"))
-    modules = list(_docstrings(root))
+    modules = ["\n\n".join(found) for _, found in docstrings(root)]
     if not modules:
         note(f"no Python sources in {root}; the corpus is pydoc's topics alone")
     seen: set[str] = set()
     documents = []
     for text in [*(topics[name] for name in sorted(topics)), *modules]:
-        found = [s for paragraph in _paragraphs(text) for s in sentences(paragraph) if _prose(s)]
-        new = [s for s in dict.fromkeys(found) if s not in seen]
+        new = [s for s in dict.fromkeys(prose(text)) if s not in seen]
         if len(new) >= 2:  # one sentence has no next one
             seen.update(new)
             documents.append(new)
@@ -311,17 +310,18 @@ def default_documents(stdlib: str | os.PathLike | None = None) -> list[list[str]
     return documents
 
 
-def _docstrings(root: Path) -> Iterator[str]:
-    """The docstrings of each module under root, in source order, a blank line between."""
+def docstrings(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """(file, its docstrings in source order) of each module under root that has any; parsed, never imported."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("config-"))
         for name in sorted(name for name in files if name.endswith(".py")):
             try:
-                module = ast.parse(reading.contents(Path(folder, name)))
+                path = Path(folder, name)
+                module = ast.parse(reading.contents(path))
             except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
                 continue  # a file this Python can't parse has no docstrings to offer
-            if text := "\n\n".join(_docstrings_of(module)):
-                yield text
+            if found := list(_docstrings_of(module)):
+                yield path, found
 
 
 def _docstrings_of(node: ast.AST) -> Iterator[str]:
@@ -330,6 +330,11 @@ def _docstrings_of(node: ast.AST) -> Iterator[str]:
     for body in _BODIES:  # statements only: expressions hold no docstrings, and most of the nodes
         for child in getattr(node, body, ()):
             yield from _docstrings_of(child)
+
+
+def prose(text: str) -> list[str]:
+    """The sentences of a docstring or topic that are prose, without markup."""
+    return [s for paragraph in _paragraphs(text) for s in sentences(paragraph) if _prose(s)]
 
 
 def _paragraphs(text: str) -> Iterator[str]:

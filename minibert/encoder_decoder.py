@@ -98,8 +98,11 @@ def encode(
 
 def start(read: Callable, p: Tree, config: Any, inputs: Tree, width: int) -> Tree:
     """The state that has read the source and no token of the target: each layer's keys and values of both; width: of a
-    head of the decoder.
+    head of the decoder. InputError for a mask that hides tokens of the target, as a step reads all of its ids.
     """
+    whole = bool(np.all(inputs.get("decoder_attention_mask", 1)))
+    require(whole, "decoder_attention_mask hides tokens; what is written on has no padding: give rows of one length")
+    require("decoder_input_ids" not in inputs, "start reads the source; decoder_input_ids are read by step")
     memory, _ = read(p, config, inputs, "last")
     sources = [layers.remembered(memory, layer["cross_attention"], width=width) for layer in p["decoder"]]
     nothing = [tree.map(lambda a: a[:, :, :0], kept) for kept in sources]

@@ -9,7 +9,7 @@ is, token for token, what `generate` of transformers 5.23 chooses (generation/lo
     scores       the logits, with beams their log softmax; then, in this order, `repetition_penalty` (divides what is
                  above 0 and multiplies what is below, for tokens that the row has, without the padding in front),
                  `no_repeat_ngram_size` (padding counts as any token), `min_length`, `forced_bos_token_id`,
-                 `forced_eos_token_id`: what is forbidden has -inf                                                  (1)
+                 `forced_eos_token_id`, `suppress_tokens`: what is forbidden has -inf                               (1)
     greedy       the largest score, of equals the smallest id                                                       (2)
     sampled      scores / temperature; those below the k-th largest go (equals of it stay); then, from the smallest up,
                  of equals by id, those whose probabilities add up to at most 1 - top_p (Fan et al. 2018, arXiv
@@ -82,6 +82,7 @@ class Settings:
     decoder_start_token_id: int | None = None
     forced_bos_token_id: int | None = None
     forced_eos_token_id: tuple[int, ...] = ()
+    suppress_tokens: tuple[int, ...] = ()
 
     @property
     def fill(self) -> int:
@@ -100,14 +101,16 @@ def _early(name: str, value: Any) -> bool | str:
     return value if isinstance(value, str) and value == "never" else _flag(name, value, 'true, false or "never"')
 
 
-def _ids(name: str, value: Any) -> tuple[int, ...]:
+MOST, MOST_BEAMS, MOST_ENDS, MOST_NEVER = 2**31 - 1, 1024, 64, 1 << 20
+
+
+def _ids(name: str, value: Any, most: int = MOST_ENDS) -> tuple[int, ...]:
     value = value.tolist() if isinstance(value, np.ndarray) else value
     several = value if isinstance(value, list | tuple) else [value]
-    require(len(several) <= MOST_ENDS, f"{name} {shown(value)}: expected at most {MOST_ENDS} ids")
+    require(len(several) <= most, f"{name} {shown(value)}: expected at most {most} ids")
     return tuple(whole(name, one, 0, MOST) for one in several)
 
 
-MOST, MOST_BEAMS, MOST_ENDS = 2**31 - 1, 1024, 64
 _COUNT, _FROM_1 = (partial(whole, least=least, most=MOST) for least in (0, 1))
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "max_length": _FROM_1, "min_length": _COUNT, "max_new_tokens": _FROM_1, "min_new_tokens": _COUNT,
@@ -116,7 +119,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "length_penalty": partial(real, least=-20, most=20), "no_repeat_ngram_size": _COUNT,
     "repetition_penalty": partial(real, least=1e-6, most=1e6), "bos_token_id": _COUNT, "eos_token_id": _ids,
     "pad_token_id": _COUNT, "decoder_start_token_id": _COUNT, "forced_bos_token_id": _COUNT,
-    "forced_eos_token_id": _ids,
+    "forced_eos_token_id": _ids, "suppress_tokens": partial(_ids, most=MOST_NEVER),
 }  # fmt: skip
 
 # Published settings that change no token, whatever they say: of the library itself, of speed, of what else is returned.
@@ -132,7 +135,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "num_return_sequences": (1,), "num_beam_groups": (1,), "diversity_penalty": (0,), "penalty_alpha": (0,),
     "typical_p": (1,), "min_p": (0,), "top_h": (), "epsilon_cutoff": (0,), "eta_cutoff": (0,),
     "encoder_repetition_penalty": (1,), "encoder_no_repeat_ngram_size": (0,), "bad_words_ids": (), "sequence_bias": (),
-    "renormalize_logits": (False,), "exponential_decay_length_penalty": (), "suppress_tokens": ([],),
+    "renormalize_logits": (False,), "exponential_decay_length_penalty": (),
     "begin_suppress_tokens": ([],), "token_healing": (False,), "guidance_scale": (1,), "watermarking_config": (),
     "constraints": (), "force_words_ids": (), "dola_layers": (), "max_time": (), "stop_strings": (),
     "generation_kwargs": ({},),
@@ -224,6 +227,7 @@ def allowed(scores: Array, ids: Array, settings: Settings, begins: Array | None 
         scores = _only((s.forced_bos_token_id,), scores)
     if s.forced_eos_token_id and length == s.max_length - 1:
         scores = _only(s.forced_eos_token_id, scores)
+    scores[:, [never for never in s.suppress_tokens if never < vocabulary]] = -np.inf
     return scores
 
 

@@ -12,6 +12,7 @@ truth and G the largest entry of the whole gradient. The truth is a finite diffe
 of a scalar-loop double at 50 digits.
 """
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Container, Iterator
@@ -22,10 +23,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, families, layers, objective, ops, relative, signatures, tree
+from minibert import (
+    batches,
+    families,
+    layers,
+    objective,
+    ops,
+    pooling,
+    recurrent,
+    relative,
+    signatures,
+    summaries,
+    tree,
+)
 from minibert.errors import InputError
 from minibert.families import bert
-from minibert.heads import masked_lm, next_sentence, replaced_token, span_boundary
+from minibert.heads import (
+    choice,
+    classification,
+    crf,
+    masked_lm,
+    next_sentence,
+    replaced_token,
+    span_answer,
+    span_boundary,
+    tagging,
+)
 from minibert.model import create
 from minibert.pairs import PAIRS, Pair
 
@@ -549,6 +572,8 @@ def _lists(value: Any) -> Any:
 
 
 def _arrays(value: Any) -> Any:
+    if isinstance(value, list) and value and isinstance(value[0], dict):  # a stack's layers
+        return [_arrays(v) for v in value]
     return {k: _arrays(v) for k, v in value.items()} if isinstance(value, dict) else np.array(value, np.float64)
 
 
@@ -590,6 +615,7 @@ def examples(seed: int = 0) -> Iterator[Example]:
         args, constants = arguments(pair, sizes(rng), rng)
         yield Example(name, pair.forward, pair.backward, args, constants)
     yield from _blocks(_own(seed, "blocks"))
+    yield from _of_texts(_own(seed, "texts"))
 
 
 def _own(seed: int, name: str) -> np.random.Generator:
@@ -633,8 +659,33 @@ def _of_decoders(
     yield Example("relative_bias", block, back, {"p": table}, {"buckets": places})
 
 
+def _without_table(loss_backward: Callable, dy: np.ndarray, c: Tree) -> tuple[np.ndarray, Tree]:
+    return loss_backward(dy, c)[:2]
+
+
+def _of_tasks(rng: np.random.Generator, x: np.ndarray) -> Iterator[Example]:
+    """What stands for a row, and the losses of heads of tasks, each whole."""
+    width = x.shape[-1]
+    dense = {"weight": 0.4 * rng.standard_normal((width, width)), "bias": rng.standard_normal(width)}
+    own = {"at": np.array([2, 0]), "keep": rng.integers(0, 2, (2, width)), "rate": 0.25}
+    pair, named = (summaries.summary, summaries.summary_backward), ({"act": "gelu"}, {"activation": "gelu"})
+    yield Example("summary", *pair, {"h": x, "p": dense}, {**own, **named[0]}, {**own, **named[1]})
+    tags, single = np.array([[1, -100, 0], [2, 1, 1]]), {"classes": 3, "problem_type": classification.PROBLEMS[0]}
+    for head, states, sizes, labels in (
+        (classification, {"s": x[:, 0]}, single, {"labels": np.array([2, 0])}),
+        (tagging, {"h": x}, {"classes": 3}, {"labels": tags}),
+        (crf, {"h": x}, {"classes": 3}, {"labels": tags}),
+        (span_answer, {"h": x}, {}, {"start_positions": np.array([0, 1]), "end_positions": np.array([2, 1])}),
+        (choice, {"s": x}, {}, {"labels": np.array([2, 1])}),
+    ):
+        p = tree.map(lambda shape: rng.standard_normal(shape), head.shapes(width=width, **sizes))
+        given = {"labels": labels, **({"problem_type": sizes["problem_type"]} if "problem_type" in sizes else {})}
+        back = functools.partial(_without_table, head.loss_backward)
+        yield Example(families.named(head), head.loss, back, {**states, "p": p}, given)
+
+
 def _blocks(rng: np.random.Generator) -> Iterator[Example]:
-    small = {**bert.PROBE, "hidden_size": 6, "intermediate_size": 5, "vocab_size": 7}
+    small = {**bert.PROBE, "hidden_size": 4, "intermediate_size": 5, "vocab_size": 7}
     model = create("bert", **small, dtype="float64", initializer_range=0.4)
     p = tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape), model.params)
     x = rng.standard_normal((2, 3, model.config.hidden_size))
@@ -656,8 +707,8 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
         {"act": act},
         {"activation": act},
     )
-    down, up = ({"weight": p["pooler"]["weight"][:4], "bias": p["pooler"]["bias"][:4]},
-                {"weight": p["pooler"]["weight"][:, 1:5], "bias": p["pooler"]["bias"]})  # fmt: skip
+    down, up = ({"weight": p["pooler"]["weight"][:3], "bias": p["pooler"]["bias"][:3]},
+                {"weight": p["pooler"]["weight"][:, 1:], "bias": p["pooler"]["bias"]})  # fmt: skip
     ends = {"adapter": {"down": down, "up": up}, "norm": p["encoder"][0]["attention"]["norm"]}
     f, drop = rng.standard_normal(x.shape), {"keep": rng.integers(0, 2, x.shape), "rate": 0.25}
     yield Example("activation", layers.activation, layers.activation_backward, {"x": x}, {"name": act})
@@ -718,7 +769,7 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     pair = next_sentence.nsp_head, next_sentence.nsp_head_backward
     yield Example("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
     named = {"act": act}, {"activation": act}
-    heads = replaced_token.shapes(width=6), span_boundary.shapes(width=6, table=(7, 6), tied=True, places=(3, 4))
+    heads = replaced_token.shapes(width=4), span_boundary.shapes(width=4, table=(7, 4), tied=True, places=(3, 4))
     rtd, sbo = tree.map(lambda shape: 0.3 * rng.standard_normal(shape), [*heads])  # more would silence its units
     pair = replaced_token.rtd_head, replaced_token.rtd_head_backward
     yield Example("rtd_head", *pair, {"x": x, "p": rtd}, *named)
@@ -726,6 +777,51 @@ def _blocks(rng: np.random.Generator) -> Iterator[Example]:
     read = {"left": x, "right": f, "p": sbo, "table": p["embeddings"]["word"]["weight"]}
     told = {"places": places, "eps": eps}
     yield Example("sbo_head", *pair, read, {**told, **named[0]}, {**told, **named[1]})
+    yield from _of_tasks(rng, x)
+
+
+def _of_texts(rng: np.random.Generator) -> Iterator[Example]:
+    """The blocks that read a text token by token, and those that make one vector of it."""
+
+    def drawn(shapes: Tree) -> Tree:
+        return tree.map(lambda shape: 0.7 * rng.standard_normal(shape), shapes)
+
+    def example(pair: tuple, args: dict, constants: dict) -> Example:
+        return Example(pair[0].__name__, *pair, args, constants)
+
+    x, seen = rng.standard_normal((2, 3, 2)), np.array([[1, 1, 0], [1, 1, 1]])
+    one = {name: shape for name, shape in recurrent.shapes(2, 1).items() if name != "bias_hh"}  # as some store it
+    both, pair = recurrent.shapes(2, 1, both=True), (recurrent.lstm_layer, recurrent.lstm_layer_backward)
+    state = {name: rng.standard_normal((2, 2, 1)) for name in both}
+    yield example(pair, {"x": x, "p": drawn(both)}, {"seen": seen, "state": state})
+    pair, keep = (recurrent.lstm_stack, recurrent.lstm_stack_backward), [np.array([[[1, 0]], [[1, 1]]])]
+    yield example(pair, {"x": x[:, :2], "ps": drawn([both, one])}, {"seen": seen[:, 1:], "keep": keep, "rate": 0.25})
+    for pair in (
+        (pooling.first_token, pooling.first_token_backward),
+        (pooling.last_token, pooling.last_token_backward),
+    ):
+        yield example(pair, {"x": x}, {"seen": seen[:, ::-1]})
+    pair, read = (pooling.lstm_pooling, pooling.lstm_pooling_backward), {"seen": seen[:, 1:]}
+    yield example(pair, {"x": x[:, 1:], "ps": drawn([both])}, read)
+    pair, loud = (pooling.rcnn_pooling, pooling.rcnn_pooling_backward), tree.map(abs, drawn([both]))  # else ReLU is 0
+    yield example(pair, {"x": abs(x[:, 1:]), "ps": loud}, read)
+    wide, there = rng.standard_normal((2, 4, 4)), np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
+    windows = drawn([{"weight": (n, 4, k)} for n, k in ((3, 2), (2, 3))])
+    windows = [{**p, "bias": 1 + rng.random(len(p["weight"]))} for p in windows]
+    pair = pooling.text_convolution, pooling.text_convolution_backward
+    yield example(pair, {"x": wide, "ps": windows}, {"seen": there})
+    sizes = (("query", 2), ("key", 2), ("value", 2), ("out", 3), ("norm", None))
+    p = {name: {"weight": (3, n) if n else (3,), "bias": (3,)} for name, n in sizes}
+    attention, out = {name: p[name] for name in ("query", "key", "value")}, {"out": p["out"]}
+    p = {"attention": {**attention, "norm": p["norm"]}, "feed_forward": {**out, "norm": p["norm"]}}
+    pair, how = (pooling.set_attention, pooling.set_attention_backward), {"width": 1, "seen": seen}
+    queries = rng.standard_normal((2, 2, 2))
+    yield example(pair, {"x": queries, "y": x, "p": drawn(p)}, {**how, "scale": 0.6, "eps": 1e-3})
+    pair, p = (pooling.attention_pooling, pooling.attention_pooling_backward), {"attention": attention}
+    yield example(pair, {"x": x, "p": drawn({**p, "feed_forward": out, "seeds": {"weight": (2, 2)}})}, how)
+    layer = {"tensor": {"weight": (3, 2, 4)}, "linear": {"weight": (3, 6), "bias": (3,)}}
+    pair = pooling.tensor_layer, pooling.tensor_layer_backward
+    yield example(pair, {"u": x[:, 0], "v": wide[:, 0], "p": drawn(layer)}, {})
 
 
 def directional(
@@ -818,4 +914,3 @@ def table(names: list[str], seed: int = 0) -> Iterator[tuple[str, str, float, fl
 def known() -> list[str]:
     """The names `table` takes."""
     return [case.name for case in examples()] + families.names()
-

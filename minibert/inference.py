@@ -203,21 +203,22 @@ def continued(
     tokenizer, batch_size = _tokenizer(model), whole("batch_size", batch_size, 1)
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise InputError(f"texts {shown(texts)}: expected several")
-    number, decoded = whole("first", first), _decoded(model)
+    number, behind = whole("first", first), len(getattr(model.writer, "behind", ()))
     for part in _parts(texts, 1 if show else batch_size):
         encodings = [tokenizer.encode(text) for text in part]
-        for rows in _together(model, encodings, settings):
-            grown = _growing(show or str)
-            progress = _decoding(decoded, grown) if show else None
-            inputs = _prompts(model, [encodings[i] for i in rows])
+        read = [encoding.ids[: len(encoding.ids) - behind] for encoding in encodings]
+        for rows in _together(model, [len(ids) for ids in read], settings):
+            decoded, grown = [_decoded(model, read[i]) for i in rows], _growing(show or str)
+            progress = _decoding(decoded[0], grown) if show else None
+            inputs = _inputs(model, [encodings[i] for i in rows], [read[i] for i in rows])
             written = model.written(**inputs, first=number, progress=progress, **settings)
             number += len(rows)
             begin = written.ids.shape[1] - int(written.lengths.max())
-            for i, line, length, score in zip(rows, written.ids, written.lengths, written.scores, strict=True):
-                ids = line[begin : begin + int(length)].tolist()
-                text = decoded(ids)
+            for n, i in enumerate(rows):
+                ids = written.ids[n, begin : begin + int(written.lengths[n])].tolist()
+                text = decoded[n](ids)
                 grown(text, last=True)
-                yield Continuation(part[i], text, ids, float(score))
+                yield Continuation(part[i], text, ids, float(written.scores[n]))
 
 
 def _parts(texts: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -262,47 +263,56 @@ def _growing(show: Callable[[str], object]) -> Callable[..., None]:
     return grown
 
 
-def _together(model: Model, encodings: list[Any], settings: dict[str, Any]) -> list[list[int]]:
-    """Which of some texts are read together: neighbours. By itself is one without tokens, and one that may not become
-    as long as the others; all where a row's own length counts, to which padding would add, or nothing marks padding.
-    A source is read whole: what is written behind it takes none of its places.
+def _together(model: Model, lengths: list[int], settings: dict[str, Any]) -> list[list[int]]:
+    """Which texts, of so many tokens, are read together: neighbours. By itself is one without tokens, and one that may
+    not become as long as the others; all where a row's own length counts, to which padding would add, or nothing marks
+    padding. A source is read whole: what is written behind it takes none of its places.
     """
-    specs, said = model.module.inputs(model.config), {**generation.stated(model.generation, model.config), **settings}
+    specs, said = model.writer.inputs(model.config), {**generation.stated(model.generation, model.config), **settings}
     letter = signatures.parse(specs[generation.PROMPT]).dims[1]
-    _, most = model.module.lengths(model.config).get(letter, (None, None))
+    _, most = model.writer.lengths(model.config).get(letter, (None, None))
     new, sourced = said.get("max_new_tokens"), generation.WRITTEN in specs
     new = 1 if sourced else new if isinstance(new, int) else generation.DEFAULT_NEW  # what is none is refused later
     counted = any(said.get(name) for name in ("max_length", "min_length")) or not generation.padded(specs)
     counted = counted and not sourced
-    lengths = [len(encoding.ids) for encoding in encodings]
     fits = [length > 0 and (most is None or length + new - 1 <= most) and not counted for length in lengths]
-    grouped = groupby(range(len(encodings)), key=lambda i: fits[i] or -i - 1)
+    grouped = groupby(range(len(lengths)), key=lambda i: fits[i] or -i - 1)
     return [list(group) for _, group in grouped]
 
 
-def _prompts(model: Model, encodings: list[Any]) -> dict[str, np.ndarray]:
-    """The inputs of `generate`: of a decoder padded on the left, of one with a source as its `encode` reads them."""
-    specs = model.module.inputs(model.config)
+def _inputs(model: Model, encodings: list[Any], read: list[list[int]]) -> dict[str, np.ndarray]:
+    """The inputs of `generate`: of one with a source the texts as its `encode` reads them, else the ids to go on from,
+    padded on the left.
+    """
+    specs = model.writer.inputs(model.config)
     if generation.WRITTEN in specs:
         return model.module.read(encodings, model.tokenizer.pad_id)
-    lengths = np.array([len(encoding.ids) for encoding in encodings])
+    lengths = np.array([len(ids) for ids in read])
     if not lengths.all():
         return {}
     mask = np.arange(lengths.max()) >= lengths.max() - lengths[:, None]
     ids = np.zeros(mask.shape, np.int64)
-    ids[mask] = np.concatenate([encoding.ids for encoding in encodings])
+    ids[mask] = np.concatenate(read)
     return {generation.PROMPT: ids, generation.MASK: mask} if generation.padded(specs) else {generation.PROMPT: ids}
 
 
-def _decoded(model: Model) -> Callable[[list[int]], str]:
-    """The text of the ids that have any: rows of the table beyond the vocabulary are padding. What is written for a
-    source may tell by special tokens which of its gaps it fills: those that have no other role are shown.
+def _decoded(model: Model, read: list[int]) -> Callable[[list[int]], str]:
+    """The text of the ids that have any, behind those that were read: rows of the table beyond the vocabulary are
+    padding. What is written for a source may tell by special tokens which of its gaps it fills: those that have no
+    other role are shown.
     """
-    tokenizer = model.tokenizer
+    tokenizer, sourced = model.tokenizer, generation.WRITTEN in model.writer.inputs(model.config)
     ends = {getattr(tokenizer, f"{role}_id") for role in ("pad", "bos", "eos", "cls", "sep", "mask", "unk")}
-    skipped = ends if generation.WRITTEN in model.module.inputs(model.config) else tokenizer.special_ids
+    skipped = ends if sourced else tokenizer.special_ids
+
+    def text(ids: list[int]) -> str:
+        return tokenizer.decode([i for i in ids if i < len(tokenizer) and i not in skipped], skip_special_tokens=False)
+
+    before = [] if sourced else read
+    begun = text(before)
 
     def decoded(ids: list[int]) -> str:
-        return tokenizer.decode([i for i in ids if i < len(tokenizer) and i not in skipped], skip_special_tokens=False)
+        whole = text([*before, *ids])
+        return whole[len(begun) :] if whole.startswith(begun) else text(ids)
 
     return decoded

@@ -32,11 +32,11 @@ def activations(model: Any, rows: int, length: int | None, keep: str = "caches")
         raise InputError(f"model {shown(model)}: expected what `minibert.load` returns")
     rows, rng = whole("rows", rows, 1, MOST), np.random.default_rng(0)
     dims = {"B": rows}
-    if letters := model.module.lengths(model.config):
-        most = batches.longest(model.module, model.config)
+    if letters := model.network.lengths(model.config):
+        most = batches.longest(model.network, model.config)
         length = whole("length", length, min(4, most or 4), most)
         dims |= {"M": max(1, round(0.15 * length)), **dict.fromkeys(letters, length)}
-    batch = batches.example(model.module, model.config, rng, dims)
+    batch = batches.example(model.network, model.config, rng, dims)
     buffers.release()  # memory used again may be larger than what stands on it
     cache = model.loss(batch, keep=keep)[1]
     seen = {id(_owner(array)) for array in tree.leaves(model.params)}

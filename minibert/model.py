@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert import adapters, families, generation, objective, signatures, states, tree
+from minibert import adapters, families, filling, generation, objective, signatures, states, tree
 from minibert import config as configs
+from minibert import tasks as tasking
 from minibert.checkpoint import directory as directories
 from minibert.checkpoint.names import to_published
 from minibert.config import listed, nearest, one_of, parameter_dtype, real, require, shown, whole
@@ -27,15 +28,16 @@ class Model:
 
     family: its name; config: its frozen Config; params: the tree of parameters; tokenizer: or None; generation: what
     generation_config.json says, by published names, or None without that file; left: the names of the tensors that
-    `load` left in the file, of heads that nobody here knows.
+    `load` left in the file, of heads that nobody here knows; uses: the `tasks.Task`s of its heads, none of a model
+    with those of its pre-training.
     """
 
     def __init__(
         self, family: str, config: Any, params: Tree, tokenizer: Any = None, generation: dict[str, Any] | None = None,
-        left: Iterable[str] = (),
+        left: Iterable[str] = (), uses: Iterable[tasking.Task] = (),
     ):  # fmt: skip
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
-        self.generation, self.left, self._like = generation, tuple(left), None
+        self.generation, self.left, self.uses, self._like = generation, tuple(left), tuple(uses), None
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
 
@@ -51,6 +53,53 @@ class Model:
     def module(self) -> ModuleType:
         """The family's file."""
         return families.family(self.family)
+
+    @property
+    def network(self) -> Any:
+        """What is trained: the family's file, of a model with tasks with their heads (`tasks.Network`)."""
+        return tasking.network(self.module, self.uses) if self.uses else self.module
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks that it has heads for, in order."""
+        return tuple(task.name for task in self.uses)
+
+    def with_task(self, name: str, seed: int = 0, **settings: Any) -> "Model":
+        """A model with a new head for a task, one of `tasks.names()`, over a copy of this one's network.
+
+        Heads of pre-training go, those of other tasks stay; of a family with two networks the one that is published
+        for use stays. settings: of the task (`classes`, `labels`, `problem_type`, `dropout`). What the network lacks
+        for it, as a pooler, is new, too; seed: of what is drawn. Raises InputError for unknown tasks and settings, a
+        task that the model has, and tasks that do not go together.
+        """
+        dtype = self._dtype()
+        require(name not in self.tasks, f"the model has a head for {name!r}")
+        uses = tasking.together((*self.uses, tasking.made(name, settings)))
+        config, params = tasking.used(self.module, self.config, self.params)
+        params |= {part: held for part, held in self.params.items() if part in (*self.tasks, tasking.SUMMARY)}
+        network, held = tasking.network(self.module, uses), tree.flatten(params)
+        found = _drawn(network, config, dtype, np.random.default_rng(whole("seed", seed)), held)
+        spare = {path: np.array(held[path]) for path in held if path.partition(".")[0] in network.OPTIONAL}
+        return Model(self.family, config, tree.unflatten({**spare, **found}), self.tokenizer, uses=uses)
+
+    def predict(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
+        """What the heads of the tasks say of the inputs in a batch, in evaluation; labels in it are not looked at.
+
+        logits (B, C) of classify, regress and choose, whose inputs are (B, C, T), (B, T, C) of tag; start_logits and
+        end_logits (B, T) of answer; of a model with several tasks behind the task's name, as classify_logits. Raises
+        InputError as `encode` does, and for a model without tasks.
+        """
+        network, dtype = self.network, self._dtype()
+        require(bool(self.uses), "the model has no head of a task: with_task makes one")
+        require(isinstance(batch, Mapping), f"batch {shown(batch)}: expected a dict of arrays by name")
+        unread = {"dropout", *objective.labels(network, self.config)}
+        specs = network.inputs(self.config)
+        arrays, _ = self._checked({name: value for name, value in batch.items() if name not in unread}, specs)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
+            found = objective.answers(network, self.params, self.config, arrays)
+        for name, array in found.items():
+            require(bool(np.isfinite(array).all()), f"{name} are not finite: {_beyond(dtype)}")
+        return found
 
     def encode(self, *positional: Any, outputs: Iterable[str] | None = None, **inputs: Any) -> dict[str, Any]:
         """The family's `outputs` for its `inputs`, in evaluation (no dropout); no mask means all ones.
@@ -85,33 +134,33 @@ class Model:
         keep: "inputs" recomputes layers in the backward instead of keeping their caches (see `layers.stack`).
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
-        module, dtype = self.module, self._dtype()
+        network, dtype = self.network, self._dtype()
         one_of("keep", keep, ("caches", "inputs", "outputs", "last"))
         arrays = self.checked(batch)
-        for head in objective.needs(module, self.config, arrays):
+        for head in objective.needs(network, self.config, arrays):
             if head not in self.params:
                 raise InputError(f"loss needs the head {head!r}, which these parameters do not have")
         given = None if denominators is None else self._denominators(denominators, arrays, dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
-            loss, cache = objective.loss(module, self.params, self.config, arrays, denominators=given, keep=keep)
+            loss, cache = objective.loss(network, self.params, self.config, arrays, denominators=given, keep=keep)
         for term, value in {**cache["terms"], "the loss": loss}.items():
             require(bool(np.isfinite(value)), f"{term} is not finite: {_beyond(dtype)}")
         return np.asarray(loss), cache  # a sum of 0-d arrays is a scalar in NumPy
 
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""
-        module = self.module
+        network = self.network
         if not isinstance(batch, Mapping):
             raise InputError(f"batch {shown(batch)}: expected a dict of arrays by name")
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
-        specs = {**module.inputs(self.config), **objective.labels(module, self.config)}
+        specs = {**network.inputs(self.config), **objective.labels(network, self.config)}
         arrays, dims = self._checked(arrays, specs)
         return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), dims)}
 
     def loss_backward(self, cache: Tree) -> Tree:
         """d loss / d every parameter: a tree like `params`. InputError unless `loss` gave the cache."""
         terms = cache.get("terms") if isinstance(cache, dict) else None
-        fits = isinstance(terms, dict) and len(terms) > 0 and terms.keys() <= {*self.module.terms(self.config)}
+        fits = isinstance(terms, dict) and len(terms) > 0 and terms.keys() <= {*self.network.terms(self.config)}
         if not fits:
             raise InputError(f"cache {shown(cache)}: expected what this model's `loss` returned beside the loss")
         return objective.loss_backward(cache)
@@ -121,9 +170,10 @@ class Model:
         """The state that has read these inputs of `encode`; without any of a decoder, one that has read nothing yet.
 
         Of a decoder that is the prompt, or a part of it; padding, if any, in front. Of an encoder with a decoder it is
-        the source. A state is a tree of arrays with rows in front, {} where nothing is read, and is never written to:
+        the source. Of an encoder with a masked head and a vocabulary with a mask it is as of a decoder (`filling`). A
+        state is a tree of arrays with rows in front, {} where nothing is read, and is never written to:
         `tree.map(lambda a: a[rows], state)` is that of these rows. Raises InputError as `encode` does, and for a
-        family that does not go on from token to token.
+        model that does not go on from token to token.
         """
         module = self._going_on()
         specs, given = module.inputs(self.config), {name: value for name, value in inputs.items() if value is not None}
@@ -151,7 +201,7 @@ class Model:
         key = self.config, tree.leaves(self.params)[0].dtype
         if self._like is None or self._like[0] != key:
             with np.errstate(over="ignore", invalid="ignore"):
-                self._like = key, states.found(self.module, self.params, self.config)
+                self._like = key, states.found(self.writer, self.params, self.config)
         return self._like[1]
 
     def generate(self, input_ids: Any = None, attention_mask: Any = None, **settings: Any) -> np.ndarray:
@@ -162,14 +212,18 @@ class Model:
         max_length, min_new_tokens, min_length, num_beams (1), do_sample (False), temperature (1.0), top_k (0), top_p
         (1.0), length_penalty (1.0), early_stopping (False, True, "never"), no_repeat_ngram_size (0),
         repetition_penalty (1.0), eos_token_id (one or several, None: no end), pad_token_id, bos_token_id (what a row
-        begins with that is given no ids), decoder_start_token_id, forced_bos_token_id, forced_eos_token_id; what is
-        not given is as generation_config.json says, without that file as the config says; max_new_tokens wins over a
-        max_length from the same place. seed (0), or uniforms (steps, B) from [0, 1): what is drawn with do_sample;
-        first (0): the number of the first row among those of the seed. progress: called with the ids (B,) of each step
-        as they are written, not with beams. How each token is chosen: `minibert.generation`. Raises InputError as
-        `encode` does, for a head that the parameters lack, for settings that are unknown, out of range or not
-        implemented, and where the caller's max_new_tokens or max_length lets a row become longer than the position
-        table (else it ends there).
+        begins with that is given no ids), decoder_start_token_id, forced_bos_token_id, forced_eos_token_id,
+        suppress_tokens (ids that are never written); what is not given is as generation_config.json says, without that
+        file as the config says; max_new_tokens wins over a max_length from the same place. seed (0), or uniforms
+        (steps, B) from [0, 1): what is drawn with do_sample; first (0): the number of the first row among those of the
+        seed. progress: called with the ids (B,) of each step as they are written, not with beams. How each token is
+        chosen: `minibert.generation`.
+        An encoder with a masked head goes on from a prompt [CLS] … without a [SEP] behind it, by what it puts in a
+        [MASK] there (`minibert.filling`), until that is the [SEP]; no other special token is written, and a row without
+        ids begins with [CLS], unless settings say otherwise.
+        Raises InputError as `encode` does, for a head that the parameters lack, for settings that are unknown, out of
+        range or not implemented, and where the caller's max_new_tokens or max_length lets a row become longer than the
+        position table (else it ends there).
         """
         return self.written(input_ids, attention_mask, **settings).ids
 
@@ -180,6 +234,9 @@ class Model:
         """What `generate` returns, and the score of each row (`generation.Written`)."""
         module = self._going_on(heads=True)
         specs = module.inputs(self.config)
+        if module is not self.module:
+            stated = generation.stated(self.generation, self.config)
+            settings = {**{k: v for k, v in module.settings.items() if stated.get(k) is None}, **settings}
         given = {generation.PROMPT: input_ids, generation.MASK: attention_mask}
         spelled = {*specs, *getattr(module, "SPELLINGS", {})}
         given |= {name: settings.pop(name) for name in [*settings] if name in spelled}
@@ -189,19 +246,27 @@ class Model:
             begun = generation.begun(module, self.params, self.config, arrays, settings, self.generation)
             return generation.written(self._stepped, begun, seed, first, uniforms, progress)
 
-    def _going_on(self, heads: bool = False) -> ModuleType:
-        """The family's file, if it goes on from token to token, and has the heads for it where they are asked for."""
+    @property
+    def writer(self) -> Any:
+        """What goes on from token to token: the family's file, or the encoder that fills masks (`filling.Filling`).
+        InputError where neither does.
+        """
+        if all(hasattr(self.module, name) for name in ("start", "step")):
+            return self.module
+        return filling.filling(self.module, self.config, self.tokenizer)
+
+    def _going_on(self, heads: bool = False) -> Any:
+        """`writer`, with the heads for it where they are asked for."""
         self._dtype()
-        if not all(hasattr(self.module, name) for name in ("start", "step")):
-            raise InputError(f"{self.family} does not go on from token to token: it has no `start` and `step`")
-        for head in objective.needs(self.module, self.config) if heads else ():
+        writer = self.writer
+        for head in objective.needs(self.module, self.config) if heads and writer is self.module else ():
             if head not in self.params:
                 raise InputError(f"what follows needs the head {head!r}, which these parameters do not have")
-        return self.module
+        return writer
 
     def _stepped(self, ids: np.ndarray, state: Tree) -> tuple[np.ndarray, Tree]:
         with np.errstate(over="ignore", invalid="ignore"):
-            logits, state = self.module.step(self.params, self.config, ids, state)
+            logits, state = self.writer.step(self.params, self.config, ids, state)
         require(bool(np.isfinite(logits).all()), f"the logits are not finite: {_beyond(logits.dtype)}")
         return logits, state
 
@@ -228,7 +293,7 @@ class Model:
                 if spec.holds == "array" and value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
-        for name in self.module.inputs(self.config):  # (B, M) targets may be empty: no target gives loss 0
+        for name in self.network.inputs(self.config):  # (B, M) targets may be empty: no target gives loss 0
             for path, array in tree.items(checked.get(name, {}), f"{name}."):
                 require(array.size > 0, f"{path}: empty, shape {array.shape}")
         return checked, sizes
@@ -237,7 +302,7 @@ class Model:
         if masks is None:
             return {}
         require(isinstance(masks, Mapping), "dropout: expected a dict of keep-masks, named by the published modules")
-        places, checked = self.module.dropouts(self.config, dims), {}
+        places, checked = self.network.dropouts(self.config, dims), {}
         for name, value in masks.items():
             mask = one_of("dropout mask", name, places) and f"dropout mask {name!r}"
             keep, due = signatures.array(mask, value), places[name][0]
@@ -250,10 +315,10 @@ class Model:
         """The divisors, each of which the dtype can divide by; 0 where the batch has no target of the term."""
         if not isinstance(given, Mapping):
             raise InputError(f"denominators {shown(given)}: expected a dict of numbers by term")
-        terms, counts, limits = self.module.terms(self.config), None, np.finfo(dtype)
+        terms, counts, limits = self.network.terms(self.config), None, np.finfo(dtype)
         for term, value in given.items():
             name = f"denominators[{one_of('term in denominators', term, terms)!r}]"
-            counts = counts or objective.counts(self.module, self.config, batch)
+            counts = counts or objective.counts(self.network, self.config, batch)
             least = float(limits.tiny) if counts.get(term) else 0.0
             real(name, value, least, float(min(limits.max, np.finfo(np.float64).max)))
         return dict(given)
@@ -261,7 +326,7 @@ class Model:
     def _dtype(self) -> np.dtype:
         """The parameters' precision; InputError for parameters that are not the family's, or in another."""
         held, due = self._fitting("params", self.params)
-        spare = families.optional(self.module, self.config)
+        spare = families.optional(self.network, self.config)
         for path in due:
             part = path.partition(".")[0]
             whole = path in held or (part not in self.params and part in spare)
@@ -278,7 +343,7 @@ class Model:
         """
         if not isinstance(given, dict):
             raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
-        flat, shapes = tree.flatten(given), tree.flatten(objective.shapes(self.module, self.config))
+        flat, shapes = tree.flatten(given), tree.flatten(objective.shapes(self.network, self.config))
         shapes |= adapters.stand(flat, shapes)
         for path, array in flat.items():
             if path not in shapes:
@@ -296,7 +361,7 @@ class Model:
 
     def names(self) -> list[tuple[str, str, str]]:
         """(path in the tree, published name, bijection) of every parameter (see `checkpoint.names`)."""
-        return [*self.module.names(self.config), *adapters.names(self.params)]
+        return [*self.network.names(self.config), *adapters.names(self.params)]
 
     def save(self, path: Any) -> None:
         """Writes the published layout: config.json, generation_config.json, model.safetensors, vocabulary."""
@@ -305,7 +370,7 @@ class Model:
             raise InputError(f"path {shown(path)}: expected the path of a directory")
         held = self.family, self.config, self.params, self.tokenizer, self.generation
         try:
-            directories.save(directories.Held(*held), path)
+            directories.save(directories.Held(*held, uses=self.uses), path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -333,24 +398,42 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Model:
     return Model(*directories.load(directory, family, dtype))
 
 
-def create(family: str, seed: int = 0, dtype: Any = "float32", **fields: Any) -> Model:
+def create(
+    family: str, seed: int = 0, dtype: Any = "float32", tasks: Mapping[str, Mapping[str, Any]] | None = None,
+    **fields: Any,
+) -> Model:  # fmt: skip
     """A new model; `fields` are config fields under their published names, unknown ones refused.
 
     It has the parts that its loss needs, drawn by the family's `initial` where it has one. Else weights are drawn from
     a normal of standard deviation `initializer_range`, truncated at two of it (so really 0.8796 of it:
-    google-research/bert, `create_initializer`); biases are 0, norms 1 and 0.
+    google-research/bert, `create_initializer`); biases are 0, norms 1 and 0. tasks: {name: settings}, as
+    {"classify": {"classes": 3}}, for heads of tasks in the place of those of pre-training (see `Model.with_task`).
     """
     module = families.family(family)
     config = configs.from_fields(module.Config, fields)
     kind = parameter_dtype(dtype)
     rng = np.random.default_rng(whole("seed", seed))
-    shapes, initial = objective.trained(module, config), getattr(module, "initial", _initial)
+    uses = tasking.several(tasks or {})
+    if uses:
+        config, _ = tasking.used(module, config, {})
+    network = tasking.network(module, uses) if uses else module
+    return Model(families.named(module), config, tree.unflatten(_drawn(network, config, kind, rng)), uses=uses)
+
+
+def _drawn(
+    network: Any, config: Any, kind: np.dtype, rng: np.random.Generator, held: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Every parameter that the loss needs, by path: a copy of what is held of that shape, else a first value."""
+    shapes, initial, held = objective.trained(network, config), getattr(network, "initial", _initial), held or {}
     try:
-        flat = {path: initial(path, shape, config, rng).astype(kind) for path, shape in tree.items(shapes)}
+        return {
+            path: np.array(held[path] if path in held else initial(path, shape, config, rng), kind)
+            for path, shape in tree.items(shapes)
+        }
     except MemoryError:
         count = sum(math.prod(shape) for shape in tree.leaves(shapes))
+        family = families.named(network)
         raise InputError(f"{family} has {count:,} parameters of these sizes, more than fit into the memory") from None
-    return Model(families.named(module), config, tree.unflatten(flat))
 
 
 def _initial(path: str, shape: tuple[int, ...], config: Any, rng: np.random.Generator) -> np.ndarray:

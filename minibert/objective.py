@@ -27,7 +27,8 @@ class Term(NamedTuple):
     head: a module of `heads`; part: where its parameters stand in the tree, None where it has none; reads: the output
     of the network that it is given; sizes: for its `shapes`; constants: for its `loss`; table: the path of the matrix
     that makes its logits, in the network or in its own part; weight: its factor; dropout: (published module, rate) of
-    what is dropped of the output before it; optional: a batch without any of its labels does not ask it.
+    what is dropped of the output before it; optional: a batch without any of its labels does not ask it; prefix: what
+    stands in a batch before the names of its labels.
     """
 
     head: ModuleType
@@ -39,6 +40,7 @@ class Term(NamedTuple):
     weight: float = 1.0
     dropout: tuple[str, float] | None = None
     optional: bool = False
+    prefix: str = ""
 
 
 # ---- What the terms say ----------------------------------------------------------------------------------------------
@@ -63,10 +65,17 @@ def labels(network: ModuleType, config: Any) -> dict[str, str]:
         return network.labels(config)
     found = {}
     for term in network.terms(config).values():
-        for name, spec in term.head.LABELS.items():
+        for name, spec in asking(term).items():
             spec = f"?{spec.removeprefix('?')}" if term.optional else spec
             found[name] = min(spec, found.get(name, spec))  # "(" comes before "?": what one term needs is needed
     return found
+
+
+def asking(term: Term) -> dict[str, str]:
+    """The specs of a term's labels, by their names in a batch."""
+    head = term.head
+    own = head.labels(**term.sizes) if hasattr(head, "labels") else head.LABELS
+    return {f"{term.prefix}{name}": spec for name, spec in own.items()}
 
 
 def spelled(network: ModuleType, batch: Tree) -> Tree:
@@ -80,9 +89,9 @@ def asked(network: ModuleType, config: Any, batch: Tree) -> dict[str, Term]:
     some of a term's labels, or asks for nothing.
     """
     terms = network.terms(config)
-    due = {name: [key for key, spec in term.head.LABELS.items() if spec[0] != "?"] for name, term in terms.items()}
+    due = {name: [key for key, spec in asking(term).items() if spec[0] != "?"] for name, term in terms.items()}
     found = {name: term for name, term in terms.items()
-             if not term.optional or any(key in batch for key in due[name] or term.head.LABELS)}  # fmt: skip
+             if not term.optional or any(key in batch for key in due[name] or asking(term))}  # fmt: skip
     for name, term in found.items():
         lacking = [key for key in due[name] if term.optional and key not in batch]
         require(not lacking, f"the batch lacks {', '.join(map(repr, lacking))}, which {name} needs")
@@ -98,8 +107,9 @@ def needs(network: ModuleType, config: Any, batch: Tree | None = None) -> tuple[
     if hasattr(network, "loss"):
         return network.needs(config)
     terms = (network.terms(config) if batch is None else asked(network, config, batch)).values()
-    optional = getattr(network, "OPTIONAL", {})
-    read = [part for part, output in optional.items() if any(term.reads == output for term in terms)]
+    optional, behind = getattr(network, "OPTIONAL", {}), getattr(network, "behind", lambda config: {})(config)
+    read = [part for part, output in optional.items()
+            if any(output in (term.reads, behind.get(term.reads)) for term in terms)]  # fmt: skip
     return (*read, *(term.part for term in terms if term.part))
 
 
@@ -118,7 +128,7 @@ def counts(network: ModuleType, config: Any, batch: Tree) -> dict[str, float]:
 
 
 def _labels(term: Term, batch: Tree) -> Tree:
-    return {name: batch[name] for name in term.head.LABELS if name in batch}
+    return {name.removeprefix(term.prefix): batch[name] for name in asking(term) if name in batch}
 
 
 # ---- The loss --------------------------------------------------------------------------------------------------------
@@ -196,12 +206,13 @@ def with_added(g: Tree, path: str, gradient: Array) -> Tree:
 
 
 def right(c: Tree) -> dict[str, layers.Right]:
-    """`layers.Right` of each term's predictions in a loss cache."""
+    """`layers.Right` of each term's predictions in a loss cache, of those that can be right."""
     network = c["of"]
     if hasattr(network, "loss"):
         return network.right(c)
     terms = network.terms(c["config"])
-    return {name: terms[name].head.right(c[name]) for name in c["terms"]}
+    found = {name: terms[name].head.right(c[name]) for name in c["terms"]}
+    return {name: held for name, held in found.items() if held is not None}
 
 
 def predict(network: ModuleType, p: Tree, config: Any, inputs: Tree, name: str, at: Any = ...) -> Array:
@@ -215,3 +226,13 @@ def predict(network: ModuleType, p: Tree, config: Any, inputs: Tree, name: str, 
     h = network.encode(p, config, inputs, keep="last")[0][term.reads][at]
     table = tree.get(p, term.table) if term.table else None
     return term.head.predict(h, p.get(term.part), table=table, **term.constants)
+
+
+def answers(network: ModuleType, p: Tree, config: Any, inputs: Tree) -> dict[str, Array]:
+    """What the head of every term says of the outputs that they read, by published names behind the term's prefix."""
+    out, found = network.encode(p, config, inputs, keep="last")[0], {}
+    for term in network.terms(config).values():
+        z = term.head.predict(out[term.reads], p[term.part], **term.constants)
+        said = term.head.answers(z) if hasattr(term.head, "answers") else {"logits": z}
+        found |= {f"{term.prefix}{name}": array for name, array in said.items()}
+    return found

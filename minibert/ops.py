@@ -351,6 +351,209 @@ def summed(array: Array, shape: tuple[int, ...]) -> Array:
     return array.sum(tuple(i for i, n in enumerate(shape) if n == 1 != array.shape[i]), keepdims=True)
 
 
+# ---- Convolution and pooling over time -------------------------------------------------------------------------------
+@pair("(b,4,i),(o,i,3),(o)->(b,4,o)", mask="(b,4)?", same=True)
+def convolution(
+    x: Array, weight: Array, bias: Array | None = None, *, same: bool = False, mask: Array | None = None
+) -> tuple[Array, Cache]:
+    """y[t] = b + Σ_j W[:, :, j] x[t + j] for each window of k tokens; x (B, T, I), weight (O, I, k), as torch.nn.Conv1d
+    stores it (Kim 2014, arXiv 1408.5882, eq. 1-2).
+
+    Windows lie within the text, so that y is (B, T - k + 1, O), and there is none where T < k. same: one about each
+    token, (B, T, O), with zeros beyond the ends: ⌊(k - 1)/2⌋ before the first. mask: bits (B, T), 1 = there; what is
+    not there is read as 0.
+    """
+    before = (weight.shape[-1] - 1) // 2 if same else 0
+    behind = weight.shape[-1] - 1 - before if same else 0
+    mask = None if mask is None else mask.astype(bool)[..., None]
+    read = np.pad(x if mask is None else np.where(mask, x, 0), ((0, 0), (before, behind), (0, 0)))
+    if read.shape[1] < weight.shape[-1]:
+        windows = np.empty((len(x), 0, *weight.shape[1:]), x.dtype)
+    else:
+        windows = np.lib.stride_tricks.sliding_window_view(read, weight.shape[-1], 1)  # (B, windows, I, k)
+    y = kernels.product(windows.reshape(-1, weight[0].size), weight.reshape(len(weight), -1).T)
+    if bias is not None:
+        kernels.add_row(y, bias)
+    c = {"windows": windows, "weight": weight, "mask": mask, "biased": bias is not None}
+    return y.reshape(*windows.shape[:2], len(weight)), {**c, "length": x.shape[1], "before": before, "behind": behind}
+
+
+@backward
+def convolution_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+    # the windows overlap: dx[t + j] takes its share of each
+    windows, weight = c["windows"], c["weight"]
+    dy_rows = np.ascontiguousarray(dy).reshape(-1, len(weight))
+    dwindows = kernels.product(dy_rows, weight.reshape(len(weight), -1)).reshape(windows.shape)
+    dread = np.zeros((len(dy), c["before"] + c["length"] + c["behind"], weight.shape[1]), dwindows.dtype)
+    for j in range(weight.shape[-1]):
+        dread[:, j : j + windows.shape[1]] += dwindows[..., j]
+    dx = dread[:, c["before"] : c["before"] + c["length"]]
+    dweight = kernels.product(dy_rows.T, windows.reshape(-1, weight[0].size)).reshape(weight.shape)
+    dx = dx if c["mask"] is None else np.where(c["mask"], dx, 0)
+    return dx, {"weight": dweight, **({"bias": kernels.column_sums(dy_rows)} if c["biased"] else {})}
+
+
+def windows_there(mask: Array, width: int) -> Array:
+    """The mask (B, T - k + 1) of `convolution`'s windows, of one of tokens (B, T): 1 where all k of them are there."""
+    count = max(0, mask.shape[1] - width + 1)
+    return np.all([mask[:, j : j + count] for j in range(width)], 0)
+
+
+@pair("(b,t,d)->(b,d)", mask="(b,t)?")
+def max_over_time(x: Array, *, mask: Array | None = None) -> tuple[Array, Cache]:
+    """y = max over t, entry by entry; x (B, T, D), mask bits (B, T), 1 = there (arXiv 1408.5882, section 2).
+
+    Of equal entries the first one is taken, and gets the gradient; where nothing is there y is 0, and has none.
+    """
+    mask = np.ones(x.shape[:2], bool) if mask is None else mask.astype(bool)
+    c = {"mask": mask, "shape": x.shape, "first": np.zeros((len(x), x.shape[2]), np.int64)}
+    if not x.shape[1]:
+        return np.zeros((len(x), x.shape[2]), x.dtype), c
+    c["first"] = np.where(mask[..., None], x, -np.inf).argmax(1)
+    y = np.take_along_axis(x, c["first"][:, None], 1)[:, 0]
+    return np.where(mask.any(1)[:, None], y, 0), c
+
+
+@backward
+def max_over_time_backward(dy: Array, c: Cache) -> Array:
+    dx = np.zeros(c["shape"], dy.dtype)
+    if c["shape"][1]:
+        np.put_along_axis(dx, c["first"][:, None], (dy * c["mask"].any(1)[:, None])[:, None], 1)
+    return dx
+
+
+@pair("(b,t,d)->(b,d)", weights="(b,t)+")
+def mean_over_time(x: Array, *, weights: Array | None = None) -> tuple[Array, Cache]:
+    """y = Σ_t w[t] x[t] / Σ w; x (B, T, D), weights (B, T), 1 unless given: a mask of bits, or 1, 2, … for the tokens
+    that are there. Where nothing has a weight y is 0.
+    """
+    w = np.ones(x.shape[:2], x.dtype) if weights is None else weights.astype(x.dtype)
+    total = w.sum(1, keepdims=True)
+    share = (w / np.where(total == 0, 1, total))[..., None]
+    return np.where(share == 0, 0, share * x).sum(1), {"share": share}
+
+
+@backward
+def mean_over_time_backward(dy: Array, c: Cache) -> Array:
+    return c["share"] * dy[:, None]
+
+
+@pair("(m,...,d),(m),(1)->(...,d)")
+def scalar_mix(x: Array, weight: Array, gamma: Array) -> tuple[Array, Cache]:
+    """y = γ Σ_m s[m] x[m], s = softmax w: layers x (M, …, D), weight (M,), gamma (1,) (arXiv 1802.05365, eq. 1)."""
+    e = np.exp(weight - weight.max())
+    s = e / e.sum()
+    mix = np.tensordot(s, x, 1)
+    return gamma * mix, {"x": x, "s": s, "mix": mix, "gamma": gamma}
+
+
+@backward
+def scalar_mix_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+    # ds[m] = γ Σ dy∘x[m], through the softmax dw = s∘(ds - Σ ds∘s)
+    s, rows = c["s"], c["gamma"] * dy
+    ds = (c["x"] * rows).reshape(len(s), -1).sum(1)
+    dgamma = (dy * c["mix"]).sum().reshape(1)
+    return s.reshape(-1, *[1] * dy.ndim) * rows, {"weight": s * (ds - (ds * s).sum()), "gamma": dgamma}
+
+
+# ---- Bilinear --------------------------------------------------------------------------------------------------------
+@pair("(...,d),(...,i),(o,d,i),(o)->(...,o)")
+def bilinear(u: Array, v: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
+    """y_o = uᵀ W_o v + b_o; u (…, D), v (…, I), weight (O, D, I), as torch.nn.Bilinear stores it (Socher et al. 2013,
+    "Reasoning with neural tensor networks", eq. 1).
+    """
+    (u_rows, v_rows), (o, d, i) = kernels.rows(u, v), weight.shape
+    left = kernels.product(u_rows, weight.transpose(1, 0, 2).reshape(d, o * i)).reshape(-1, o, i)  # uᵀ W_o
+    y = (left @ v_rows[..., None])[..., 0]
+    if bias is not None:
+        y = y + bias
+    return y.reshape(*u.shape[:-1], o), {"u": u, "v": v, "weight": weight, "left": left, "biased": bias is not None}
+
+
+@backward
+def bilinear_backward(dy: Array, c: Cache) -> tuple[Array, Array, dict[str, Array]]:
+    # du = Σ_o dy_o W_o v, dv = Σ_o dy_o W_oᵀ u, dW_o = dy_o u vᵀ
+    (u, v, dy_rows), (o, d, i) = kernels.rows(c["u"], c["v"], dy), c["weight"].shape
+    scaled = (dy_rows[:, :, None] * v[:, None]).reshape(-1, o * i)  # dy_o v
+    du = kernels.product(scaled, c["weight"].transpose(0, 2, 1).reshape(o * i, d))
+    dv = (dy_rows[:, None] @ c["left"])[:, 0]
+    dweight = kernels.product(u.T, scaled).reshape(d, o, i).transpose(1, 0, 2)
+    g = {"weight": dweight, **({"bias": kernels.column_sums(dy_rows)} if c["biased"] else {})}
+    return du.reshape(c["u"].shape), dv.reshape(c["v"].shape), g
+
+
+# ---- Recurrent -------------------------------------------------------------------------------------------------------
+@pair("(b,2,i),(2,b,2),(8,i),(8,2),(8),(8)->(2,b,2,2)", mask="(b,2)?")
+def lstm(
+    x: Array,
+    state: Array | None,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array | None = None,
+    bias_hh: Array | None = None,
+    *,
+    mask: Array | None = None,
+) -> tuple[Array, Cache]:
+    """The states (h, c) of a long short-term memory behind each token, read from left to right: x (B, T, I) -> y
+    (2, B, T, N), y[0] the outputs h, y[1] the cells c (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
+
+    With (i, f, g, o) = W_ih x[t] + b_ih + W_hh h[t-1] + b_hh: c[t] = σ(f)∘c[t-1] + σ(i)∘tanh g, h[t] = σ(o)∘tanh c[t].
+
+    state: (2, B, N), h and c before the first token, 0 where it is None; y[:, :, -1] is the one to read on from.
+    weight_ih (4N, I), weight_hh (4N, N), biases (4N,), their rows in the order i f g o, as torch.nn.LSTM stores them;
+    who stores one bias, or none, leaves the others out. mask: bits (B, T), 1 = there; a token that is not passes the
+    state on as it is, so that y[:, :, -1] is the last state of each row.
+    """
+    n = weight_hh.shape[1]
+    start = np.zeros((2, len(x), n), x.dtype) if state is None else state
+    z = kernels.product(x.reshape(-1, x.shape[-1]), weight_ih.T)  # of all tokens at once
+    for bias in filter(lambda b: b is not None, (bias_ih, bias_hh)):
+        kernels.add_row(z, bias)
+    gates = z.reshape(*x.shape[:2], 4 * n)
+    there = None if mask is None else mask.astype(bool)[..., None]
+    y = np.empty((2, *x.shape[:2], n), z.dtype)
+    before = start
+    for t in range(x.shape[1]):
+        i, f, g, o = np.split(gates[:, t] + kernels.product(before[0], weight_hh.T), 4, 1)
+        i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
+        gates[:, t] = np.concatenate([i, f, g, o], 1)
+        cell = f * before[1] + i * g
+        after = np.stack([o * np.tanh(cell), cell])
+        before = y[:, :, t] = after if there is None else np.where(there[:, t], after, before)
+    c = {"x": x, "start": start, "weight_ih": weight_ih, "weight_hh": weight_hh, "gates": gates, "y": y, "there": there}
+    return y, {**c, "given": state is not None, "biases": (bias_ih is not None, bias_hh is not None)}
+
+
+@backward
+def lstm_backward(dy: Array, c: Cache) -> tuple[Any, ...]:
+    """(dx, dstate where there was one, g): through time, from the last token to the first."""
+    x, y, weight_hh, gates = c["x"], c["y"], c["weight_hh"], c["gates"]
+    before = np.concatenate([c["start"][:, :, None], y[:, :, :-1]], 2)  # the state that each token finds
+    dz, dh, dc = np.empty_like(gates), np.zeros_like(y[0, :, 0]), np.zeros_like(y[0, :, 0])
+    for t in reversed(range(x.shape[1])):
+        dh, dc = dh + dy[0, :, t], dc + dy[1, :, t]
+        passed_h, passed_c = 0, 0
+        if c["there"] is not None:
+            absent = ~c["there"][:, t]
+            passed_h, passed_c = dh * absent, dc * absent
+            dh, dc = dh - passed_h, dc - passed_c
+        (i, f, g, o), u = np.split(gates[:, t], 4, 1), np.tanh(y[1, :, t])
+        dc = dc + dh * o * (1 - u * u)
+        slopes = dc * g * i * (1 - i), dc * before[1, :, t] * f * (1 - f), dc * i * (1 - g * g), dh * u * o * (1 - o)
+        dz[:, t] = np.concatenate(slopes, 1)
+        dh, dc = kernels.product(dz[:, t], weight_hh) + passed_h, dc * f + passed_c
+    rows = dz.reshape(-1, dz.shape[-1])
+    g = {
+        "weight_ih": kernels.product(rows.T, x.reshape(-1, x.shape[-1])),
+        "weight_hh": kernels.product(rows.T, before[0].reshape(len(rows), -1)),
+    }
+    for name, biased in zip(("bias_ih", "bias_hh"), c["biases"], strict=True):
+        if biased:
+            g[name] = kernels.column_sums(rows)
+    dx = kernels.product(rows, c["weight_ih"]).reshape(x.shape)
+    return (dx, np.stack([dh, dc]), g) if c["given"] else (dx, g)
+
+
 # ---- Dropout ---------------------------------------------------------------------------------------------------------
 @pair("(t,d)->(t,d)", keep="(t,d)?", rate=0.25)
 def dropout(x: Array, *, keep: Array | None, rate: float) -> tuple[Array, Cache]:
@@ -486,3 +689,138 @@ def mean_squared_error(
 @backward
 def mean_squared_error_backward(dy: Array, c: Cache) -> Array:
     return dy * 2 * c["weights"] * c["difference"]
+
+
+# ---- Linear-chain conditional random field ---------------------------------------------------------------------------
+@pair("(b,3,m),(m),(m,m),(m)->()", labels="(b,3)<m", mask="(b,3)?")
+def crf_loss(
+    emissions: Array,
+    start_transitions: Array,
+    transitions: Array,
+    end_transitions: Array,
+    *,
+    labels: Array,
+    mask: Array | None = None,
+    denominator: float | None = None,
+) -> tuple[Array, Cache]:
+    """Σ_rows (log Z - score(labels)) / denominator, in nats: what labels are worth against all others of their row
+    (Lafferty et al. 2001; Lample et al. 2016, arXiv 1603.01360, section 2.2).
+
+    score(y) = start[y_1] + Σ_t e[t, y_t] + Σ_t A[y_(t-1), y_t] + end[y_T], Z = Σ_y exp score(y) over all y, by the
+    forward algorithm: α_t(j) = e[t, j] + log Σ_i exp(α_(t-1)(i) + A[i, j]).
+
+    emissions (B, T, K), labels (B, T); transitions (K, K), from the row to the column, start and end (K,), under their
+    names in published checkpoints. mask: bits (B, T), 1 = in the chain; what is not is left out, wherever it stands,
+    and its label may be anything. denominator: how many rows have a chain, unless given; one without counts nothing.
+    """
+    e, order, lengths = _chains(emissions, mask)
+    e = e - _top(e, 2)  # what all labels of a step share cancels: with it log Z and the score would be large
+    y = np.where(_within(lengths, e), np.take_along_axis(labels, order, 1), 0)
+    w = (lengths > 0).astype(e.dtype)
+    w = w * _reciprocal(w, denominator)
+    alpha, norms = [], []  # α less log Σ α, which is added up by itself: of a long chain α would be large
+    for t in range(e.shape[1]):
+        a = e[:, t] + (_log_sum_exp(alpha[-1][:, :, None] + transitions, 1) if t else start_transitions)
+        norms.append(_log_sum_exp(a, 1))
+        alpha.append(a - _finite(norms[-1])[:, None])
+    alpha, rows, last = np.stack(alpha, 1), np.arange(len(e)), np.maximum(lengths - 1, 0)
+    steps = np.take_along_axis(e, y[..., None], 2)[..., 0]
+    steps[:, 0] += start_transitions[y[:, 0]]
+    steps[:, 1:] += transitions[y[:, :-1], y[:, 1:]]
+    ends = _log_sum_exp(alpha[rows, last] + end_transitions, 1) - end_transitions[y[rows, last]]
+    nll = np.where(_within(lengths, e), np.stack(norms, 1) - steps, 0).sum(1) + ends  # log Z - score
+    loss = np.where(w == 0, 0, w * nll).sum(dtype=e.dtype)
+    c = {"e": e, "order": order, "lengths": lengths, "labels": y, "weights": w, "alpha": alpha}
+    c |= {"start": start_transitions, "transitions": transitions, "end": end_transitions}
+    return np.asarray(loss), {**c, "length": emissions.shape[1]}
+
+
+@backward
+def crf_loss_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+    # dlog Z/de[t, j] = P(y_t = j), dlog Z/dA[i, j] = Σ_t P(y_(t-1) = i, y_t = j), by the backward algorithm:
+    # β_T = end, β_t(i) = log Σ_j exp(A[i, j] + e[t+1, j] + β_(t+1)(j)); P(y_t) = softmax(α_t + β_t), of pairs the
+    # softmax of α_t(i) + A[i, j] + e[t+1, j] + β_(t+1)(j); of the score 1 for each label and each pair of them
+    e, alpha, transitions, y = c["e"], c["alpha"], c["transitions"], c["labels"]
+    w, inside, rows = dy * c["weights"], _within(c["lengths"], e), np.arange(len(e))
+    last = inside & ~np.pad(inside[:, 1:], ((0, 0), (0, 1)))
+    de, dtransitions = np.empty_like(e), np.zeros_like(transitions)
+    beta = np.broadcast_to(c["end"], e[:, 0].shape)
+    for t in reversed(range(e.shape[1])):
+        if t + 1 < e.shape[1]:
+            ahead = transitions + (e[:, t + 1] + beta)[:, None]  # (B, K, K)
+            pairs = _weighed(alpha[:, t, :, None] + ahead, np.where(inside[:, t + 1], w, 0))
+            dtransitions += pairs.sum(0)
+            np.subtract.at(dtransitions, (y[:, t], y[:, t + 1]), w * inside[:, t + 1])
+            beta = np.where(last[:, t, None], c["end"], _log_sum_exp(ahead - _top(ahead, (1, 2)), 2))
+        de[:, t] = _weighed(alpha[:, t] + beta, np.where(inside[:, t], w, 0))
+        de[rows, t, y[:, t]] -= w * inside[:, t]
+    whole = np.zeros((len(e), c["length"], e.shape[2]), e.dtype)
+    np.put_along_axis(whole, c["order"][..., None], de, 1)
+    dend = (de * last[..., None]).sum((0, 1))
+    return whole, {"start_transitions": de[:, 0].sum(0), "transitions": dtransitions, "end_transitions": dend}
+
+
+def _weighed(scores: Array, w: Array) -> Array:
+    """w times the softmax over all but the rows; 0 where w is, whatever the scores."""
+    flat = scores.reshape(len(scores), -1)
+    shares = kernels.softmax(np.where(w[:, None] == 0, 0, flat), np.empty_like(flat))
+    return (w[:, None] * shares).reshape(scores.shape)
+
+
+def viterbi(
+    emissions: Array,
+    start_transitions: Array,
+    transitions: Array,
+    end_transitions: Array,
+    *,
+    mask: Array | None = None,
+) -> tuple[Array, Array]:
+    """(labels (B, T) of the highest score of `crf_loss`, -1 where nothing is in the chain; their scores (B,)).
+
+    Of equal scores the one whose last label is lowest, then the label before it, and so on. What must not follow has a
+    transition of -inf.
+    """
+    e, order, lengths = _chains(emissions, mask)
+    best, came = start_transitions + e[:, 0], []
+    ended = np.where(lengths[:, None] == 1, best, 0)  # the scores where the chain ends
+    for t in range(1, e.shape[1]):
+        through = best[:, :, None] + transitions  # (B, K, K)
+        came.append(through.argmax(1))
+        best = e[:, t] + through.max(1)
+        ended = np.where(lengths[:, None] == t + 1, best, ended)
+    ended = ended + end_transitions
+    y = np.empty(e.shape[:2], np.int64)
+    for t in reversed(range(e.shape[1])):
+        follows = 0 if t + 1 == e.shape[1] else np.take_along_axis(came[t], y[:, t + 1, None], 1)[:, 0]
+        y[:, t] = np.where(lengths == t + 1, ended.argmax(1), follows)
+    labels = np.full(emissions.shape[:2], -1)
+    np.put_along_axis(labels, order, np.where(_within(lengths, e), y, -1), 1)
+    return labels, np.where(lengths > 0, ended.max(1), 0)
+
+
+def _chains(emissions: Array, mask: Array | None) -> tuple[Array, Array, Array]:
+    """(emissions of what is in the chain, each row's in front, as long as the longest; their places; their number)."""
+    mask = np.ones(emissions.shape[:2], bool) if mask is None else mask.astype(bool)
+    lengths = mask.sum(1)
+    order = np.argsort(~mask, axis=1, kind="stable")[:, : max(1, lengths.max(initial=0))]
+    return np.take_along_axis(emissions, order[..., None], 1), order, lengths
+
+
+def _within(lengths: Array, e: Array) -> Array:
+    """Bits (B, T) of the steps that a chain has."""
+    return np.arange(e.shape[1]) < lengths[:, None]
+
+
+def _top(x: Array, axis: int | tuple[int, ...]) -> Array:
+    """The maximum, 0 where that is -inf: from what is all forbidden nothing is subtracted."""
+    return _finite(x.max(axis, keepdims=True))
+
+
+def _finite(x: Array) -> Array:
+    return np.where(np.isfinite(x), x, 0)
+
+
+def _log_sum_exp(x: Array, axis: int) -> Array:
+    top = _top(x, axis)
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(x - top).sum(axis)) + top.squeeze(axis)

@@ -14,16 +14,13 @@ are missing, checks that they are the same, and continues from the last checkpoi
 """
 
 import contextlib
-import errno
 import hashlib
 import itertools
-import json
 import math
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,12 +34,10 @@ from minibert import (
     data,
     families,
     kernels,
-    layers,
-    memory,
     objective,
-    optim,
     options,
     reading,
+    runs,
     tokenizers,
     training,
     tree,
@@ -51,49 +46,16 @@ from minibert import config as configs
 from minibert.checkpoint import atomic, lock, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
-from minibert.errors import InputError, WriteError, printable
-from minibert.options import option
+from minibert.errors import InputError
 from minibert.processes import require_number
-from minibert.progress import doing, filled
+from minibert.progress import doing
+from minibert.runs import Options, Run
 
-RECORD, DATA, LOG, REPORT, FORMAT = "run.json", "data", "log.jsonl", "report.json", "minibert-run/1"
-Run = dict[str, Any]
+DATA, FORMAT = "data", "minibert-run/1"
 
 # The most that may be asked for: what exceeds it would not fail but keep a machine busy, or drive it out of memory.
 BATCH = 1 << 22  # tokens of a micro-batch
 PARAMETERS = 1 << 33
-
-
-@dataclass(frozen=True)
-class Options(options.Options):
-    """What decides a run's bits, beside the corpus, the model's configuration and the options of the family's data."""
-
-    steps: int = option(3000, "make so many updates")
-    batch_size: int = option(16, "compute each update from so many rows")
-    accumulate: int = option(2, "compute them in so many parts, side by side where there are cores")
-    held_out: float = option(0.1, "keep this share of the text for the evaluation; from 1 on so many documents")
-    learning_rate: float = option(2e-3, "let the learning rate rise to this")
-    warmup: float = option(0.1, "let it rise over this share of the steps; from 1 on so many steps", least=0)
-    optimizer: str = option("bert_adam", "update the parameters by this rule", among=tuple(optim.OPTIMIZERS))
-    schedule: str = option("bert", "let the learning rate fall by this rule", among=tuple(optim.SCHEDULES))
-    weight_decay: float = option(0.1, "let weights decay at this rate")
-    clip_norm: float = option(1.0, "cut a gradient to this norm")
-    dropout_steps: int = option(0, "drop out nothing from this step on; 0: always drop out", least=0,
-                                most=training.LIMITS["steps"])  # fmt: skip
-    seed: int = option(0, "begin all that is drawn from this number")
-    dtype: str = option("float32", "compute in this precision", among=("float32", "float64"))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.held_out > 0, f"held_out is {self.held_out}; it must be positive")
-        self.plan(1, 1)
-
-    def plan(self, threads: int, checkpoint_every: int) -> training.Plan:
-        """The training loop's part of the options."""
-        own = {name: getattr(self, name) for name in training.Plan.__dataclass_fields__ if hasattr(self, name)}
-        steps = min(self.steps, training.LIMITS["steps"])  # more are refused below
-        own["warmup"] = int(self.warmup * steps if self.warmup < 1 else self.warmup)
-        return training.Plan(**{**own, "threads": threads, "checkpoint_every": checkpoint_every})
 
 
 RUN = tuple(Options.__dataclass_fields__)
@@ -157,102 +119,37 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     require_number(processes)
     Options().plan(cores, every)
     files = [name for name in options.files(module.Data) if chosen.get(name) and chosen[name] != "jieba"]
-    chosen |= {name: _place(chosen[name]) for name in files}
-    request = {"family": family, "corpus_files": [_place(file) for file in corpus_files] or None,
-               "preset": preset, "config": config and _place(config), "fields": fields or None,
-               "vocabulary": vocabulary and _place(vocabulary), **chosen}
+    chosen |= {name: runs.place(chosen[name]) for name in files}
+    request = {"family": family, "corpus_files": [runs.place(file) for file in corpus_files] or None,
+               "preset": preset, "config": config and runs.place(config), "fields": fields or None,
+               "vocabulary": vocabulary and runs.place(vocabulary), **chosen}
     request = {name: value for name, value in request.items() if value is not None}
-    directory = _directory(family, out, resume)
-    with _going_on(family, directory):
+    directory = runs.directory(family, out, resume)
+    with runs.going_on(f"pretrain {family}", directory):
         if resume:
-            require(reading.present(directory / RECORD), f"{directory} holds no run to resume")
+            require(reading.present(directory / runs.RECORD), f"{directory} holds no run to resume")
             with lock.held(directory):
                 _trained(directory, *_resumed(directory, request), cores, processes, every)
         else:
             run, documents, survey = _planned(directory, request)
-            with _new(directory):
-                _record(directory, run)
+            with runs.new(directory, _take_back):
+                runs.record(directory, run)
                 _trained(directory, run, documents, survey, cores, processes, every)
     return directory
 
 
-@contextlib.contextmanager
-def _going_on(family: str, directory: Path) -> Iterator[None]:
-    """Whoever is stopped, by Ctrl-C or for want of room on a disk or in memory, is told how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        said = f"{stop}" or "stopped while preparing or evaluating"
-        raise KeyboardInterrupt(_told(said, family, directory)) from None
-    except WriteError as error:
-        raise WriteError(_told(f"{error}", family, directory)) from None
-    except MemoryError as error:
-        said = f"not enough memory{f' ({error})' if f'{error}' else ''}"
-        raise InputError(f"{said}: start a run with a lower batch_size, more accumulate or a smaller model") from None
-    except OSError as error:
-        if error.filename is not None:
-            raise InputError(_told(f"{error.filename}: {error.strerror}", family, directory)) from None
-        raise OSError(error.errno, _told(error.strerror or f"{error}", family, directory)) from None
-
-
-def _told(what: str, family: str, directory: Path) -> str:
-    begun = reading.present(directory / RECORD)
-    return printable(what + f"; continue with: minibert pretrain {family} --out {directory} --resume" * begun)
-
-
-@contextlib.contextmanager
-def _new(directory: Path) -> Iterator[None]:
-    """A new run's directory, for this process alone.
-
-    A request that proves unusable before training begins takes back what it has made, to be asked for again, corrected.
-    """
-    with training.written(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-    try:
-        with lock.held(directory):
-            _require_free(directory)
-            try:
-                yield
-            except WriteError:  # the request may be right
-                raise
-            except InputError:
-                if not reading.present(directory / LOG):
-                    _take_back(directory)
-                raise
-    finally:
-        with contextlib.suppress(OSError):
-            directory.rmdir()  # where nothing is in it
-
-
 def _take_back(directory: Path) -> None:
     data.remove(directory / DATA)
-    for name in (RECORD, *tokenizers.FILES):
+    for name in (runs.RECORD, *tokenizers.FILES):
         with contextlib.suppress(OSError):
             (directory / name).unlink()
 
 
 # ---- The record of a run ---------------------------------------------------------------------------------------------
 
-def _directory(family: str, out: str | os.PathLike | None, resume: bool) -> Path:
-    """The one asked for. By default the last of runs/FAMILY, runs/FAMILY-2, … to resume, else the next of them."""
-    if out is not None:
-        return Path(out)
-    names = (Path("runs", family if n == 1 else f"{family}-{n}") for n in itertools.count(1))
-    taken = list(itertools.takewhile(reading.present, names))
-    require(taken or not resume, f"there is no run {Path('runs', family)} to resume: name one with --out")
-    return taken[-1] if resume else Path("runs", f"{family}-{len(taken) + 1}" if taken else family)
-
-
-def _require_free(directory: Path) -> None:
-    free = not reading.present(directory / RECORD)
-    require(free, f"{directory} holds a run: continue it with --resume, or choose another")
-    names = reading.names(directory) if reading.present(directory) else []
-    require(all(name.startswith(".") for name in names), f"{directory} is not empty: choose a new directory")
-
-
 def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
     """Completes a request, before anything is made."""
-    _require_free(directory)
+    runs.require_free(directory)
     module = families.family(request["family"])
     chosen, fields = _preset(request.get("preset", "quick"), module)
     for name in ("vocabulary", *options.files(module.Data)):  # before the text is read, which takes a while
@@ -315,8 +212,8 @@ def _vocabulary(module: ModuleType, size: int, **ids: int | None) -> dict[str, A
 
 def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
     """The recorded run, if what is asked now, and the corpus as it is now, agree with it."""
-    path = directory / RECORD
-    for name in (RECORD, REPORT, LOG, DATA):
+    path = directory / runs.RECORD
+    for name in (runs.RECORD, runs.REPORT, runs.LOG, DATA):
         training.require_plain(directory / name)
     run = strictjson.loads(reading.contents(path), str(path))
     require(isinstance(run, dict) and run.get("format") == FORMAT, f"{path} is not the record of a run ({FORMAT})")
@@ -356,19 +253,6 @@ def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]
         return documents, corpus.survey(documents)
 
 
-def _record(directory: Path, run: Run) -> None:
-    """As ASCII: names of files need not have UTF-8."""
-    atomic.write_bytes(directory / RECORD, json.dumps(run, allow_nan=False, separators=(",", ":")).encode("ascii"))
-
-
-def _place(path: str | os.PathLike) -> str:
-    """The path in full, behind any link."""
-    try:
-        return str(Path(path).resolve())
-    except (OSError, RuntimeError, ValueError, TypeError) as error:  # RuntimeError: links in a circle
-        raise InputError(f"{path} is no path of a file: {error}") from None
-
-
 # ---- The stages ------------------------------------------------------------------------------------------------------
 
 def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: corpus.Survey, threads: int,
@@ -377,7 +261,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     module = families.family(run["request"]["family"])
     settings, own = options_of(module, run["options"])
     text, apart = corpus.split(documents, settings.held_out, settings.seed, survey.sizes)
-    _say("corpus", f"{len(survey.sizes):,} documents, {survey.sentences:,} sentences; {len(apart)} documents held out")
+    said = f"{len(survey.sizes):,} documents, {survey.sentences:,} sentences"
+    runs.say("corpus", f"{said}; {len(apart)} documents held out")
     with doing("learning the vocabulary"):
         tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
     with doing("studying the text"):
@@ -387,14 +272,14 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
     require(len(rows) and len(held_out), f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text")
     _check_data(directory, run, [rows, held_out])
-    _say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
+    runs.say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
          f"{own.seq_length} tokens, {recipe.masking} masking; {len(held_out):,} held out")
     fields = _of_vocabulary(module, tokenizer, run)
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
-    _say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
+    runs.say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     plan = settings.plan(threads, checkpoint_every)
-    _require_memory(model, rows, plan)
+    runs.require_memory(model, rows[training.order(0, plan.batch_size, len(rows), plan.seed)], plan)
     with training.sharing(threads, plan.accumulate):
         dropped = settings.dropout_steps or settings.steps
         training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step, step < dropped))
@@ -405,10 +290,10 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     model.save(directory)
-    atomic.write_bytes(directory / REPORT, said)
+    atomic.write_bytes(directory / runs.REPORT, said)
     data.remove(directory / DATA)  # they can be made again
     uses = (getattr(head, "COMMAND", None) for head in objective.heads(module, model.config).values())
-    _say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
+    runs.say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 
 def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text) -> Any:
@@ -452,45 +337,21 @@ def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
     digest = digest.hexdigest()
     if "instances_sha256" not in run:
         run["instances_sha256"] = digest
-        _record(directory, run)
+        runs.record(directory, run)
     require(run["instances_sha256"] == digest, f"the data now made for {directory} differ from those the run began "
             f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
 
 
-def _require_memory(model: Any, rows: data.Rows, plan: training.Plan) -> None:
-    """That the machine, where the system says what it has, can hold the first step's micro-batches side by side."""
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
-        return
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    chosen = rows[training.order(0, plan.batch_size, len(rows), plan.seed)]
-    sizes, most = batches.lengths(model.module, model.config, chosen), batches.longest(model.module, model.config)
-    longest = max(8, *(int(size.max()) for size in sizes.values())) if sizes else None
-    longest = longest if most is None else min(most, longest)
-    row = sum(held.bytes for held in memory.activations(model, 1, longest))
-    needed = row * plan.batch_size // plan.accumulate * min(plan.threads, plan.accumulate)
-    require(needed <= there, f"a step would hold some {needed / 2**30:,.1f} GiB, and this machine has "
-            f"{there / 2**30:,.1f}: lower batch_size, {plan.batch_size}, or raise accumulate, {plan.accumulate}")
-
-
 def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int, dropout: bool) -> list[training.Batch]:
-    """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model.
-
-    Rows of like length go together, as each micro-batch is cut to its longest: padding is not computed.
-    """
+    """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model."""
     chosen = instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
-    module, config, parts = model.module, model.config, []
-    for i, rows in enumerate(np.split(batches.by_length(module, config, chosen), plan.accumulate)):
-        part = {name: array[rows] for name, array in chosen.items()}
-        if instances.recipe.masking == "dynamic":
-            part = instances.recipe.corrupted(part, training.draws(plan.seed, "corruption", step, i))
-        part = batches.taken(module, config, part, np.arange(len(rows)))
-        if dropout:
-            places = module.dropouts(config, batches.dims(module, config, part))
-            part["dropout"] = layers.keep_masks(training.draws(plan.seed, "dropout", step, i), places)
-        if hasattr(module, "sample"):
-            part |= module.sample(training.draws(plan.seed, "sampling", step, i), model.params, config, part)
-        parts.append(part)
-    return parts
+
+    def corrupted(part: training.Batch, i: int) -> training.Batch:
+        dynamic = instances.recipe.masking == "dynamic"
+        rng = training.draws(plan.seed, "corruption", step, i)
+        return instances.recipe.corrupted(part, rng) if dynamic else part
+
+    return training.micro_batches(model, chosen, plan, step, dropout, corrupted)
 
 
 def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
@@ -501,10 +362,10 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
     for term, head in objective.heads(model.module, model.config).items():
         loss, count, share = (measured[of].get(term) for of in ("terms", "targets", "accuracies"))
         if not count:
-            _say("held out", f"{term.replace('_', ' ')}: no targets")
+            runs.say("held out", f"{term.replace('_', ' ')}: no targets")
             continue
         if head.BASELINE == "none":
-            _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}")
+            runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}")
             continue
         if head.BASELINE == "unigram":
             below, known = unigram["entropy"] - loss, f"{share:.1%} right"
@@ -512,7 +373,7 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
                 measured.setdefault("perplexities", {})[term] = perplexity = _perplexity(loss)
                 unigram["perplexity"] = _perplexity(unigram["entropy"])
                 known = f"perplexity {perplexity:.1f}, the unigram's {unigram['perplexity']:.1f}; {known}"
-            _say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
+            runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
                  f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of {text}, {unigram['entropy']:.3f}; "
                  f"{known}")
             continue
@@ -520,7 +381,7 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)
         apart = "" if count <= len(held_out) else " (were tokens of a row independent)"
         guess = sum(-q * math.log(q) for q in measured["classes"][term] if q)
-        _say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
+        runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}
 
@@ -539,12 +400,3 @@ def _unigram(model: Any, rows: data.Rows, held_out: data.Rows) -> dict[str, floa
 def _perplexity(loss: float) -> float:
     """e^loss: as many equally likely tokens would be as hard to guess; infinite where no float64 holds it."""
     return math.exp(loss) if loss < math.log(sys.float_info.max) else math.inf
-
-
-def _say(label: str, text: str) -> None:
-    try:
-        print(filled(f"{label:<10}{printable(text)}", sys.stdout, 10), flush=True)
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # nobody reads on; the run goes on
-            return
-        raise OSError(error.errno, f"cannot write to standard output: {error.strerror or error}") from None

@@ -1,19 +1,24 @@
 """Golden cases as tests of an implementation of yours, one test for each case and level.
 
     pytest --minibert-adapter package.module:function [--minibert-case roberta …] [--minibert-dtype float32]
+    pytest --minibert-adapter path/to/file.py:function
 
 The adapter is function(weights, inputs, facts) -> {"forward/NAME": array, "gradients/NAME": …, "steps/K/NAME": …}: it
 gets the case's tensors by name (inputs of later batches begin with their number, as in "1/input_ids") and what its
-case.json says, and gives as much as it has. A level that nothing was given for is skipped, with what it needs. With
---minibert-laws the laws that need no goldens are asked as well. The options stand in pytest_minibert.py, which pytest
-loads; this module is imported when they are used.
+case.json says, and gives as much as it has. A level that nothing was given for is skipped, with what it needs; a
+failed one has the mistake in the line of pytest's summary. What keeps an adapter from giving anything fails the first
+test that asks, and skips the others. With --minibert-laws the laws that need no goldens are asked as well. The options
+stand in pytest_minibert.py, which pytest loads; this module is imported when they are used.
 """
 
 import importlib
+import importlib.util
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,15 +28,15 @@ from minibert import families, laws
 from minibert.checkpoint import safetensors
 from minibert.config import require, shown
 from minibert.errors import InputError, printable
+from minibert.golden import answer, checking, levels, report
 from minibert.golden import case as cases
-from minibert.golden import checking, levels, report
 from minibert.golden.compare import compare
 
 
 def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Item]:
     """The tests that the options ask for; UsageError where they ask for what is not there."""
     try:
-        adapter = _adapter(config.getoption("minibert_adapter"))
+        adapter, failures = _adapter(config.getoption("minibert_adapter")), {}
         golden = [case for name in config.getoption("minibert_case") or ["bert"] for case in _cases(name)]
         for case in golden:
             kind = case.facts["kind"]
@@ -42,6 +47,7 @@ def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Ite
     for case in golden:
         made = Candidate.from_parent(session, name=case.name, nodeid=f"minibert::{case.name}")
         made.case, made.adapter, made.dtype = case, adapter, config.getoption("minibert_dtype")
+        made.failures = failures
         yield from made.collect()
 
 
@@ -57,16 +63,27 @@ def _cases(name: str) -> list[cases.Case]:
 
 
 def _adapter(named: str) -> Callable:
-    module, _, function = named.partition(":")
-    if not function:
-        raise InputError(f"--minibert-adapter {named!r}: expected package.module:function")
+    module, _, function = named.rpartition(":")
+    if not module or not function:
+        raise InputError(f"--minibert-adapter {named!r}: expected package.module:function or file.py:function")
     try:
-        found = getattr(importlib.import_module(module), function, None)
+        held = _of_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise InputError(f"--minibert-adapter {named!r}: {error}") from None
+    found = getattr(held, function, None)
     if not callable(found):
         raise InputError(f"--minibert-adapter {named!r}: {module} has no function {function!r}")
     return found
+
+
+def _of_file(path: Path) -> ModuleType:
+    """The module that a file is; what lies beside it can be imported, as where it is run."""
+    require(path.is_file(), f"--minibert-adapter: {path}: no such file")
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Candidate(pytest.Collector):
@@ -76,8 +93,9 @@ class Candidate(pytest.Collector):
     adapter: Callable
     dtype: str | None
 
+    failures: dict[str, str]  # of all cases: what kept the adapter from giving anything, and the test that said so
     told: str | None = None  # the test that printed the whole report
-    failed: Exception | None = None
+    failed: str | None = None  # the test that says why there is no report
 
     def collect(self) -> list[pytest.Item]:
         asked = [AtLevel.from_parent(self, name=f"L{level.number} {level.title}")
@@ -91,7 +109,22 @@ class Candidate(pytest.Collector):
         copies = ({name: np.array(value) for name, value in given.items()} for given in (weights, inputs))
         found = self.adapter(*copies, {**self.case.facts, **facts})
         require(isinstance(found, Mapping), f"the adapter gives {shown(found)}, not a dict of arrays by name")
+        require(bool(found), "the adapter gives nothing: an empty dict")
         return {name: np.asarray(value) for name, value in found.items()}
+
+    def ask(self, test: str, question: Callable[[], Any]) -> Any:
+        """The answer to a test's question; what keeps the adapter from giving any fails one test, of all cases'."""
+        if self.failed is None:
+            try:
+                return question()
+            except Broken:
+                raise
+            except Exception as error:
+                said, name = f"{type(error).__name__}: {error}", f"{self.name} {test}"
+                self.failed = self.failures.setdefault(said, name)
+                if self.failed == name:
+                    raise
+        return pytest.skip(f"the adapter gives nothing: see {self.failed}")
 
     @cached_property
     def weights(self) -> dict[str, np.ndarray]:
@@ -100,13 +133,7 @@ class Candidate(pytest.Collector):
 
     @cached_property
     def report(self) -> report.Report:
-        if self.failed is not None:
-            raise Broken(printable(f"the adapter failed: {type(self.failed).__name__}: {self.failed}"))
-        try:
-            found = self.run(self.weights, self.case.section("inputs"))
-        except Exception as error:
-            self.failed = error
-            raise
+        found = self.run(self.weights, self.case.section("inputs"))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "candidate.safetensors"
             safetensors.write(file, found)
@@ -114,7 +141,25 @@ class Candidate(pytest.Collector):
 
 
 class Broken(Exception):
-    """What a test found, as text."""
+    """What a test found, as text. brief: of it what the line of the summary has room for."""
+
+    def __init__(self, text: str, brief: str | None = None):
+        super().__init__(text)
+        self.brief = brief or text.partition("\n")[0]
+
+
+class Told:
+    """What pytest shows of a failed test, and what stands in its summary and in JUnit's message."""
+
+    def __init__(self, text: str, brief: str):
+        self.text, self.reprcrash = text, SimpleNamespace(message=brief)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def toterminal(self, terminal: Any) -> None:
+        """As pytest asks for it."""
+        terminal.line(self.text)
 
 
 class Check(pytest.Item):
@@ -124,24 +169,27 @@ class Check(pytest.Item):
         return self.parent.case.path / "case.json", 0, f"{self.parent.case.name} {self.name}"
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        known = isinstance(excinfo.value, Broken | InputError)
-        return str(excinfo.value) if known else super().repr_failure(excinfo, style)
+        error = excinfo.value
+        if isinstance(error, Broken):
+            return Told(str(error), error.brief)
+        return Told(str(error), str(error)) if isinstance(error, InputError) else super().repr_failure(excinfo, style)
 
 
 class AtLevel(Check):
     """The tensors of one level are those of the case, or differ by no more than rounding."""
 
     def runtest(self) -> None:
-        found = self.parent.report
+        found = self.parent.ask(self.name, lambda: self.parent.report)
         level = next(level for level in found.levels if self.name == f"L{level.number} {level.title}")
         if level.state in ("missing", "implied"):
             pytest.skip(printable(f"{self.name} needs {level.needs[0]}, which the adapter does not give"))
         if level.state == "differs":
+            brief = printable(answer.brief(found))
             counted = f"{level.right} of {level.supplied} tensors of this level are right"
             if self.parent.told:
-                raise Broken(f"{counted}; the report is that of {self.parent.told}")
+                raise Broken(f"{counted}; the report is that of {self.parent.told}", brief)
             self.parent.told = self.name
-            raise Broken("\n".join([counted, *report.table(found)]))
+            raise Broken("\n".join([counted, *report.table(found)]), brief)
 
 
 class Law(Check):
@@ -151,8 +199,9 @@ class Law(Check):
         made = self.parent
         facts = made.case.facts
         asked = laws.of(facts["family"])[self.name.removeprefix("law ")]
-        finding = asked(lambda weights, inputs: made.run(weights, inputs, optimizer=None), made.weights,
-                        made.case.section("inputs"), facts["config"], facts["family"])
+        finding = made.ask(self.name, lambda: asked(
+            lambda weights, inputs: made.run(weights, inputs, optimizer=None), made.weights,
+            made.case.section("inputs"), facts["config"], facts["family"]))  # fmt: skip
         if finding.holds is None:
             pytest.skip(printable(finding.text))
         if not finding.holds:

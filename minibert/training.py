@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, kernels, objective, optim, reading, tree
-from minibert.batches import by_length, size, taken
+from minibert import families, kernels, layers, objective, optim, reading, tree
+from minibert.batches import by_length, dims, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
 from minibert.config import one_of, real, require, shown
@@ -101,9 +101,31 @@ def order(step: int, size: int, count: int, seed: int) -> np.ndarray:
     return np.array([_permutation(seed, int(e), count)[i] for e, i in zip(*divmod(places, count), strict=True)])
 
 
+def micro_batches(
+    model: Any, chosen: Batch, plan: Plan, step: int, dropout: bool,
+    corrupted: Callable[[Batch, int], Batch] = lambda part, i: part,
+) -> list[Batch]:  # fmt: skip
+    """The micro-batches of a step's rows, with all that is drawn for it: a function of the seed, the step and the
+    model. corrupted(part, i): what is done to the rows of part i before it is cut.
+
+    Rows of like length go together, as each micro-batch is cut to its longest: padding is not computed.
+    """
+    network, config, parts = model.network, model.config, []
+    for i, rows in enumerate(np.split(by_length(network, config, chosen), plan.accumulate)):
+        part = corrupted({name: array[rows] for name, array in chosen.items()}, i)
+        part = taken(network, config, part, np.arange(len(rows)))
+        if dropout:
+            places = network.dropouts(config, dims(network, config, part))
+            part["dropout"] = layers.keep_masks(draws(plan.seed, "dropout", step, i), places)
+        if hasattr(network, "sample"):
+            part |= network.sample(draws(plan.seed, "sampling", step, i), model.params, config, part)
+        parts.append(part)
+    return parts
+
+
 def denominators(model: Any, parts: list[Batch]) -> dict[str, float]:
     """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    return functools.reduce(_plus, (objective.counts(model.module, model.config, part) for part in parts))
+    return functools.reduce(_plus, (objective.counts(model.network, model.config, part) for part in parts))
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
@@ -166,7 +188,7 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
     Every mean is over all targets of the instances together. `classes` are the shares of the classes of a decision,
     `majority` the largest of them: what a constant guess gets.
     """
-    module, config = model.module, model.config
+    module, config = model.network, model.config
     rows = by_length(module, config, instances, longest_first=True)
     parts = [taken(module, config, instances, rows[i:i + batch_size]) for i in range(0, len(rows), batch_size)]
     if hasattr(module, "sample"):
@@ -435,14 +457,14 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
         Path(run).mkdir(parents=True, exist_ok=True)
     seconds = load_checkpoint(run, model, state, plan.steps)
     _cut_log(run / "log.jsonl", state["step"])
-    undecayed = families.undecayed(model.module, model.config)
+    undecayed = families.undecayed(model.network, model.config)
     decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay, undecayed)
     rate = scheduled(plan)
     asleep = _asleep(rates, model.params, state["step"])
     rates = rates or (lambda path, step: rate(step))
-    stage = getattr(model.module, "stage", lambda *_: ())
+    stage = getattr(model.network, "stage", lambda *_: ())
     progress = Progress("step", plan.steps, state["step"], kept=True)
-    heads = objective.heads(model.module, model.config)
+    heads = objective.heads(model.network, model.config)
     short = {term: head.SHORT for term, head in heads.items() if hasattr(head, "SHORT")}
     recent: deque[dict] = deque(maxlen=50)
     with interruption() as asked, warnings.catch_warnings(), \
@@ -469,7 +491,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             state["step"] = step + 1
             took = time.perf_counter() - began
             seconds += took
-            tokens = sum(size(model.module, model.config, part) for part in parts)
+            tokens = sum(size(model.network, model.config, part) for part in parts)
             recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
             _log(log, recent[-1])

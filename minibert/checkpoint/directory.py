@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, generation, objective, reading, tokenizers, tree
+from minibert import families, generation, objective, reading, tasks, tokenizers, tree
 from minibert.checkpoint import atomic, foreign, safetensors, strictjson
 from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
@@ -48,7 +48,8 @@ OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, *tokenizers.FILES)
 # table is refused by name, unless it says null.
 ANY: tuple = ()
 # where the file comes from, how it is stored and run, and code and weights beside it that nobody runs or reads here
-STORAGE = """_name_or_path name_or_path architectures model_type minibert_family transformers_version tokenizer_class
+STORAGE = """_name_or_path name_or_path architectures model_type minibert_family minibert_tasks transformers_version
+    tokenizer_class
     _commit_hash dtype torch_dtype use_cache gradient_checkpointing output_attentions output_hidden_states output_past
     return_dict use_return_dict torchscript tf_legacy_loss attn_implementation _attn_implementation
     _attn_implementation_autoset _attn_implementation_internal _experts_implementation chunk_size_feed_forward
@@ -89,7 +90,7 @@ WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 
 class Held(NamedTuple):
     """What a published directory holds: the arguments of a `Model`. generation: what generation_config.json says, else
-    config.json; left: the names of the tensors that are of heads nobody here knows.
+    config.json; left: the names of the tensors that are of heads nobody here knows; uses: the tasks of its heads.
     """
 
     family: str
@@ -98,6 +99,13 @@ class Held(NamedTuple):
     tokenizer: Any = None
     generation: dict[str, Any] | None = None
     left: tuple[str, ...] = ()
+    uses: tuple[tasks.Task, ...] = ()
+
+    @property
+    def network(self) -> Any:
+        """The family's file, with the tasks where there are any."""
+        module = families.family(self.family)
+        return tasks.network(module, self.uses) if self.uses else module
 
 
 def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
@@ -171,9 +179,11 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
             stated = fields.get("architectures")
             known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
+        uses = tasks.published(fields, module, config, lambda: _stored(folder))
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
-    params, left = _parameters(folder, module, config, None if dtype is None else parameter_dtype(dtype))
+    network = tasks.network(module, uses) if uses else module
+    params, left = _parameters(folder, network, config, None if dtype is None else parameter_dtype(dtype))
     tokenizer = tokenizers.load(folder, module.TOKENIZER) if module.TOKENIZER else None
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
@@ -181,7 +191,8 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     said = folder / GENERATION
     there = os.path.lexists(atomic.place(said))  # a link to nothing is no absent file
     settings = _fields(said) if there else _stated(fields, module, config)
-    return Held(families.named(module), config, params, tokenizer, settings, left)  # settings are judged when asked
+    named = families.named(module)
+    return Held(named, config, params, tokenizer, settings, left, uses)  # settings are judged when asked
 
 
 def save(model: Held, directory: Any) -> None:
@@ -189,7 +200,7 @@ def save(model: Held, directory: Any) -> None:
 
     Files that aren't part of the layout stay; a vocabulary that the directory has and the model hasn't goes.
     """
-    module, config = families.family(model.family), model.config
+    module, config = model.network, model.config
     flat = to_published(model.params, module.names(config))
     named = {path for path, _, _ in module.names(config)}
     for path, _ in tree.items(model.params):
@@ -214,9 +225,10 @@ def save(model: Held, directory: Any) -> None:
 
 def _write(folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray], held: Iterable[str]) -> None:
     """One published directory: the config, the tokenizer and, where there are tensors, the weights."""
-    module, fields = families.family(model.family), to_fields(config)
+    module, fields = model.network, to_fields(config)
     default = {field: getattr(module.Config, field) for field in module.VARIANTS}
     fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
+    fields |= tasks.fields(model.uses, module, config)
     origin = {"model_type": module.MODEL_TYPE}
     if model.family != module.MODEL_TYPE:
         origin["minibert_family"] = model.family

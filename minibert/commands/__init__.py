@@ -7,6 +7,8 @@ complete as `choices`, or gives them when its `completer()` is called. What may 
 through `progress`.
 """
 
+import argparse
+from dataclasses import fields
 from typing import Any
 
 from minibert.errors import LONGEST, printable, shortened
@@ -21,3 +23,24 @@ def say_left(directory: Any, model: Any) -> None:
         more = f" and {len(model.left) - 4} more" if len(model.left) > 4 else ""
         said = f"{directory}: read without {', '.join(model.left[:4])}{more}, of a head that is not known here"
         note(shortened(printable(said), LONGEST))
+
+
+METAVARS = {int: "N", float: "X", str: "NAME", bool: ""}
+
+
+def add_options(group: Any, options: type, defaults: dict[str, Any]) -> None:
+    """An argument for each option."""
+    for option in fields(options):
+        about = option.metadata
+        default = defaults.get(option.name, option.default)
+        number = f"{default:g}" if isinstance(default, float) else default
+        shown = ("no", "yes")[default] if option.type is bool else "none" if default == "" else number
+        among = f": {', '.join(about['among'])}" if about["among"] else ""
+        help = f"{about['help']}{among}; default {shown}".replace("%", "%%")
+        kind = {"type": option.type, "metavar": "FILE" if about["file"] else METAVARS[option.type]}
+        kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else kind
+        group.add_argument(flag(option.name), help=help, **kind)
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -28,7 +28,7 @@ def pages() -> dict[str, Path]:
     package = gradcheck.doubles()
     require(package is not None, "the reference files are not installed: no pages here")
     folder = Path(package.__file__).parent
-    found = [path for kind in ("*.md", "spec/*.md", "mistakes/*.md", "adapters/*.py") for path in folder.glob(kind)]
+    found = [path for kind in ("*.md", "spec/*.md", "mistakes/*.md", "adapters/*.*") for path in folder.glob(kind)]
     return {path.relative_to(folder).as_posix().removesuffix(".md"): path for path in sorted(found)}
 
 
@@ -80,5 +80,5 @@ def _paragraphs(text: str) -> list[tuple[str, bool]]:
 
 def _title(path: Path) -> str:
     """The first line, of a program that of its docstring."""
-    first = reading.text(path).lstrip('#" ').partition("\n")[0]
+    first = reading.text(path).lstrip('#/" ').partition("\n")[0]
     return first.strip('" ') if len(first) < 49 else f"{first[:47].rpartition(' ')[0]} …"

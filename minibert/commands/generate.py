@@ -31,7 +31,7 @@ def parser(commands: Any) -> None:
     """Adds the command to the command line."""
     examples = ending(
         'generate runs/gpt2 "The function returns"', 'generate runs/gpt2 "The function returns" --sample --top-k 40',
-        "generate runs/gpt2 --beams 4 --json < prompts.txt",
+        "generate runs/gpt2 --beams 4 --json < prompts.txt", 'generate runs/bert "the value of"',
     )  # fmt: skip
     add(commands, "generate", "what comes after a text", "texts to go on from", examples, sourced=False)
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import minibert
-from minibert import batches, memory, objective, tree
+from minibert import batches, memory, objective, tasks, tree
 from minibert.config import whole
 from minibert.errors import printable, shortened
 from minibert.options import ending
@@ -29,7 +29,7 @@ def _info(args: argparse.Namespace) -> None:
     if args.memory:
         return _memory(model, args.batch_size, args.length, args.json)
     flat = model.state_dict()
-    heads = objective.needs(model.module, model.config)
+    heads = objective.needs(model.network, model.config)
     parts: dict[str, int] = {}
     for path, array in tree.items(model.params):
         part = path.split(".")[0]
@@ -44,6 +44,7 @@ def _info(args: argparse.Namespace) -> None:
         "absent": [head for head in heads if head not in model.params],
         "tied": _tied(model),
         "left": list(model.left),
+        "tasks": {task.name: list(tasks.class_names(task)) for task in model.uses},
         "vocabulary": None if model.tokenizer is None else len(model.tokenizer),
         "config": {field.name: getattr(model.config, field.name) for field in fields(model.config)},
     }
@@ -55,6 +56,9 @@ def _info(args: argparse.Namespace) -> None:
         print(f"  {part:<24}{count:>14,}")
     tied = [f"{name} (its table is that of the words)" for name in facts["tied"]]
     print(f"heads: {', '.join([*facts['heads'], *tied]) or 'none'}; absent: {', '.join(facts['absent']) or 'none'}")
+    for task, classes in facts["tasks"].items():
+        named = f", {len(classes)} classes: {', '.join(map(printable, classes))}" if classes else ""
+        print(shortened(f"task: {task}{named}", 480))
     if facts["left"]:
         print(f"left, as not known here: {shortened(', '.join(map(printable, facts['left'])), 480)}")
     print(f"vocabulary: {facts['vocabulary'] or 'none'}{' tokens' if facts['vocabulary'] else ''}")
@@ -64,13 +68,13 @@ def _info(args: argparse.Namespace) -> None:
 
 def _tied(model: minibert.Model) -> list[str]:
     """The terms of the loss whose heads have no parameters of their own."""
-    terms = model.module.terms(model.config)
-    return [] if hasattr(model.module, "loss") else [name for name, term in terms.items() if term.part is None]
+    terms = model.network.terms(model.config)
+    return [] if hasattr(model.network, "loss") else [name for name, term in terms.items() if term.part is None]
 
 
 def _memory(model: minibert.Model, rows: int, length: int | None, as_json: bool) -> None:
     """The arrays between forward and backward; with them the gradient, the parameters and two moments are held."""
-    longest, ragged = batches.longest(model.module, model.config), bool(model.module.lengths(model.config))
+    longest, ragged = batches.longest(model.network, model.config), bool(model.network.lengths(model.config))
     whole("--batch-size", rows, 1, memory.MOST)
     if ragged:
         length = min(128, longest or 128) if length is None else length

@@ -4,14 +4,12 @@ import argparse
 import functools
 import json
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 from minibert import families, pretraining
+from minibert.commands import add_options, flag
 from minibert.errors import InputError
 from minibert.options import ending
-
-METAVARS = {int: "N", float: "X", str: "NAME", bool: ""}
 
 
 def parser(commands: Any) -> None:
@@ -52,12 +50,12 @@ def _complete(command: Any, words: list[str]) -> None:
     module = None if spelled is None else families.family(spelled)
     if not hasattr(module, "Data"):
         module = None
-    _add(command, pretraining.Options, {} if module is None else module.DEFAULTS)
+    add_options(command, pretraining.Options, {} if module is None else module.DEFAULTS)
     if module is not None:
-        _add(command.add_argument_group(f"data of {spelled}"), module.Data, module.DEFAULTS)
+        add_options(command.add_argument_group(f"data of {spelled}"), module.Data, module.DEFAULTS)
     others = {name for other in families.names() for name in pretraining.known(families.family(other))}
     for name in sorted(others.difference(pretraining.RUN if module is None else pretraining.known(module))):
-        command.add_argument(_flag(name), help=argparse.SUPPRESS)  # refused by name
+        command.add_argument(flag(name), help=argparse.SUPPRESS)  # refused by name
     command.set_defaults(known=sorted(others))
 
 
@@ -78,24 +76,6 @@ def _free(command: Any, words: list[str]) -> Iterator[str]:
             taking = False
         else:
             yield word
-
-
-def _add(group: Any, options: type, defaults: dict[str, Any]) -> None:
-    """An argument for each option."""
-    for option in fields(options):
-        about = option.metadata
-        default = defaults.get(option.name, option.default)
-        number = f"{default:g}" if isinstance(default, float) else default
-        shown = ("no", "yes")[default] if option.type is bool else "none" if default == "" else number
-        among = f": {', '.join(about['among'])}" if about["among"] else ""
-        help = f"{about['help']}{among}; default {shown}".replace("%", "%%")
-        kind = {"type": option.type, "metavar": "FILE" if about["file"] else METAVARS[option.type]}
-        kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else kind
-        group.add_argument(_flag(option.name), help=help, **kind)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _pretrain(args: argparse.Namespace) -> None:

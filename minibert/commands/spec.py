@@ -1,27 +1,15 @@
 """`minibert spec [CLAUSE]`: a clause, the mistakes that it prevents, and the golden cases that catch them."""
 
 import argparse
-import re
 import textwrap
-from typing import Any, NamedTuple
+from typing import Any
 
-from minibert import reading
-from minibert.commands import docs
-from minibert.config import nearest
+from minibert.config import nearest, require
 from minibert.errors import InputError
 from minibert.golden import kills
+from minibert.golden.clauses import clauses, named
 from minibert.mistakes.catalogue import CATALOGUE
 from minibert.options import ending
-
-_ID = r"[A-Z][A-Z0-9]*(?:-[A-Z]+)?-\d+"
-_CLAUSE = re.compile(rf"^- \*\*({_ID})\*\* (.*(?:\n(?!- \*\*|#|```|\n(?!  )).*)*)", re.MULTILINE)
-
-
-class Clause(NamedTuple):
-    """A clause of the spec. page: its page, as `minibert docs` names it; text: as it stands there."""
-
-    page: str
-    text: str
 
 
 def parser(commands: Any) -> None:
@@ -32,15 +20,6 @@ def parser(commands: Any) -> None:
     command.set_defaults(run=_spec)
     which = "such as OP-ATT-2; default: a line for each"
     command.add_argument("clause", nargs="?", metavar="CLAUSE", help=which).completer = clauses
-
-
-def clauses() -> dict[str, Clause]:
-    """Every clause by its id, in the order of the pages."""
-    found = {}
-    for page, path in docs.pages().items():
-        if page.startswith("spec/"):
-            found |= {id: Clause(page, text.rstrip()) for id, text in _CLAUSE.findall(reading.text(path))}
-    return found
 
 
 def _filled(text: str) -> str:
@@ -57,6 +36,7 @@ def _filled(text: str) -> str:
 
 def _spec(args: argparse.Namespace) -> None:
     known = clauses()
+    require(bool(known), "the reference files are not installed: no clauses here")
     if args.clause is None:
         for id, clause in known.items():
             print(textwrap.shorten(f"{id:<16}{clause.text}", 79, placeholder=" …"))
@@ -66,7 +46,7 @@ def _spec(args: argparse.Namespace) -> None:
         raise InputError(f"no clause {args.clause!r}{nearest(id, known)}; `minibert spec` lists them")
     print(f"{id} (minibert docs {known[id].page})")
     print(_filled(known[id].text))
-    prevented = [entry for entry in CATALOGUE.values() if id in re.findall(_ID, entry.clause)]
+    prevented = [entry for entry in CATALOGUE.values() if id in named(entry.clause)]
     if prevented:
         print("\nmistakes that it prevents (minibert mistakes ID)")
     for entry in prevented:

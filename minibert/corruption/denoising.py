@@ -11,6 +11,7 @@ Released code: facebookresearch/fairseq `data/denoising_dataset.py`, `tasks/deno
     permutation       ceil(permute * sentences) sentences, in any order among themselves
     rotation          a share `rotate` of the texts begins at any of its tokens
     sentence-masking  ceil(rate * sentences) sentences, each now one mask; none of the five
+    insertion         ceil(rate * tokens) masks more, where nothing was hidden; none of the five, the release's --insert
 
 A noise is a function `noise(text, rng, vocabulary, options) -> Text` of one text without its <s> and </s>; `noised`
 puts several after one another. All are pure; what is drawn comes from `rng.random` alone.
@@ -23,7 +24,7 @@ flag's default have 3, the default here. What is kept of the release, and what i
 - spans begin at different words but may overlap: one that begins within another is part of it, so that fewer words
   than were drawn for may be hidden. None goes on past the end of the text;
 - lengths have Poisson's law cut off where it falls under 1e-7 (`poisson`); the last span is cut to what is left;
-- of n masks for spans of no words the release makes ceil(n / 10) random tokens, one alone always; here each is one in
+- of n masks that it puts in the release makes ceil(n / 10) random tokens, one alone always; here each is one in
   ten times, as all others are;
 - the release takes a word's start from its piece, so that the first word of a text, which has no blank before it, is
   never hidden; and a sentence's end from the piece "." of GPT-2's vocabulary (with any other, nothing is permuted,
@@ -203,6 +204,11 @@ def sentence_masking(text: Text, rng: Rng, vocabulary: Vocabulary, data: Denoise
     return _hidden(text, [(bounds[i], bounds[i + 1]) for i in chosen], rng, vocabulary, data)
 
 
+def insertion(text: Text, rng: Rng, vocabulary: Vocabulary, data: Denoised) -> Text:
+    """Masks are put in where any token stands, or behind the last."""
+    return _with_masks(text, _count(data.rate, len(text.ids)), rng, vocabulary, data)
+
+
 NOISES: dict[str, Callable[[Text, Rng, Vocabulary, Denoised], Text]] = {
     "masking": masking,
     "deletion": deletion,
@@ -210,6 +216,7 @@ NOISES: dict[str, Callable[[Text, Rng, Vocabulary, Denoised], Text]] = {
     "permutation": permutation,
     "rotation": rotation,
     "sentence-masking": sentence_masking,
+    "insertion": insertion,
 }
 
 

@@ -128,8 +128,12 @@ def equations(name: str) -> str:
 
 
 def family(name: str) -> ModuleType:
-    """The family's module, also by its spelling with dashes; InputError for an unknown name."""
+    """The family's module, also by its spelling with dashes; of "bert+classify" its network with that task. InputError
+    for an unknown name.
+    """
     spelled = name.replace("-", "_") if isinstance(name, str) else ""
+    if "+" in spelled:  # a network for a task, as golden cases have it; by its name, as tasks know families
+        return import_module("minibert.tasks").spelled(spelled)
     spelled = ALIASES.get(spelled, spelled)
     if spelled not in _files() and spelled not in _registered:
         raise InputError(f"unknown family {shown(name)}{nearest(spelled, names())}; there are: {', '.join(names())}")

@@ -38,6 +38,7 @@ from minibert.corruption import denoising
 from minibert.families import bert
 from minibert.heads import target_token
 from minibert.objective import Term
+from minibert.summaries import Summary
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -314,6 +315,13 @@ def terms(config: Config) -> dict[str, Term]:
     if config.tie_word_embeddings:
         return {"next_token": Term(target_token, sizes=sizes, table="embeddings.word.weight")}
     return {"next_token": Term(target_token, "lm", sizes=sizes, table="lm.decoder.weight")}
+
+
+def summaries(config: Config) -> dict[str, Summary]:
+    """What stands for a text: the decoder's state at its end token, behind a layer (section 3.3)."""
+    names = {"dense": "classification_head.dense", "head": "classification_head.out_proj"}
+    dropped = ("classification_head.dropout", "classification_head.dropout@1")
+    return {"text": Summary(at="end", act="tanh", **names, dropped=dropped)}
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------

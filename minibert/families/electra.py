@@ -56,6 +56,7 @@ from minibert.corruption.masking import Vocabulary
 from minibert.families import bert, inherited
 from minibert.heads import masked_lm, replaced_token
 from minibert.options import option
+from minibert.summaries import Summary
 
 KIN = "bert"
 __getattr__ = inherited(KIN)
@@ -489,6 +490,22 @@ def stage(p: Tree, config: Config, step: int, steps: int) -> tuple[str, ...]:
             if part in p["generator"]:
                 tree.map(np.copyto, p["discriminator"][part], p["generator"][part])
     return ("generator",)
+
+
+# ---- For use ---------------------------------------------------------------------------------------------------------
+def used(config: Config, p: Tree) -> tuple[Config, Tree]:
+    """(config, parameters) of the discriminator; of one network alone itself."""
+    joint = config.role == "joint"
+    return (replace(config, role="discriminator"), p.get("discriminator", {})) if joint else (config, p)
+
+
+def summaries(config: Config) -> dict[str, Summary]:
+    """What stands for a text: the state of [CLS] behind a layer with erf GELU, as in ports; the release has none."""
+    own = {"at": "first", "act": "gelu"}
+    dropped = ("classifier.dropout", "classifier.dropout@1"), (None, "sequence_summary.last_dropout")
+    said = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
+    return {"text": Summary(**own, dense="classifier.dense", head="classifier.out_proj", dropped=dropped[0]),
+            "choice": Summary(**own, dense="sequence_summary.summary", dropped=dropped[1], said=said)}  # fmt: skip
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ from minibert.corruption.masking import Vocabulary
 from minibert.families import bert
 from minibert.heads import next_token
 from minibert.objective import Term
+from minibert.summaries import Summary
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -321,6 +322,11 @@ def terms(config: Config) -> dict[str, Term]:
     if config.tie_word_embeddings:
         return {"next_token": Term(next_token, sizes=sizes, table="embeddings.word.weight")}
     return {"next_token": Term(next_token, "lm", sizes=sizes, table="lm.decoder.weight")}
+
+
+def summaries(config: Config) -> dict[str, Summary]:
+    """What stands for a text: the state of its last token that is not the padding id, as in ports."""
+    return {"text": Summary(at="last", head="score", biased=False, dropped=(None, None))}
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ from minibert.corruption.masking import Vocabulary
 from minibert.families import bert, inherited
 from minibert.objective import Term
 from minibert.options import option
+from minibert.summaries import Summary
 
 KIN = "bert"
 __getattr__ = inherited(KIN)
@@ -130,6 +131,13 @@ def terms(config: Config) -> dict[str, Term]:
     both = bert.terms(config)
     masked_lm = bert.masked_lm_term(config, config.hidden_size, "gelu")  # (9), (10)
     return {**both, "masked_lm": masked_lm} if config.next_sentence else {"masked_lm": masked_lm}  # (11)
+
+
+def summaries(config: Config) -> dict[str, Summary]:
+    """What stands for a text: the state of <s> behind a layer of the head's own; of one of several the pooled state."""
+    names = {"dense": "classifier.dense", "head": "classifier.out_proj"}
+    own = Summary(at="first", act="tanh", **names, dropped=("classifier.dropout", "classifier.dropout@1"))
+    return {"text": own, "choice": Summary("pooler_output")}
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ from minibert.families import bert
 from minibert.heads import target_token
 from minibert.objective import Term
 from minibert.pairs import block, block_backward
+from minibert.summaries import Summary
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -182,9 +183,9 @@ def shapes(config: Config) -> Tree:
 
 def initial(path: str, shape: tuple[int, ...], config: Config, rng: np.random.Generator) -> Array:
     """A parameter's first values: normal, so that (4) and (9) are of the size that they would have if scaled."""
-    *_, parent, _ = path.split(".")
-    if "norm" in parent:
-        return np.full(shape, config.initializer_factor)
+    *_, parent, leaf = path.split(".")
+    if "norm" in parent or leaf == "bias":  # only heads of tasks have one
+        return np.full(shape, config.initializer_factor * (leaf == "weight"))
     width = {"word": 1, "decoder": 1, "query": config.d_model * config.d_kv}.get(parent)
     width = width or (config.d_model if parent.endswith("positions") else shape[1])
     return config.initializer_factor * width**-0.5 * rng.standard_normal(shape)
@@ -397,6 +398,13 @@ def terms(config: Config) -> dict[str, Term]:
     if config.tie_word_embeddings:
         return {"next_token": Term(target_token, table="embeddings.word.weight", **given)}
     return {"next_token": Term(target_token, "lm", table="lm.decoder.weight", **given)}
+
+
+def summaries(config: Config) -> dict[str, Summary]:
+    """What stands for a text: the decoder's state at its end token, behind a layer, as in ports."""
+    names = {"dense": "classification_head.dense", "head": "classification_head.out_proj"}
+    dropped = ("classification_head.dropout", "classification_head.dropout@1")
+    return {"text": Summary(at="end", act="tanh", **names, dropped=dropped)}
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,9 @@ from minibert.golden import (
     levels,
     mixups,
     padding,
+    page,
     precision,
+    program,
     report,
     sources,
     supplied,
@@ -41,7 +43,8 @@ def parser(commands: Any) -> None:
     about = "compare somebody's tensors with a golden case and name the mistake"
     examples = ending(
         "check bert/published wrong-torch-port", "check bert/published mine.safetensors --names map.json",
-        "check bert/published mine.npz --html report.html --badge level.svg", one="a difference",
+        "check bert/published mine.npz --html report.html --badge level.svg",
+        "check bert/published --program ./mine", one="a difference",
     )  # fmt: skip
     command = commands.add_parser("check", help=about, description=f"{about.capitalize()}.", epilog=examples)
     command.set_defaults(run=_run)
@@ -49,7 +52,11 @@ def parser(commands: Any) -> None:
     command.add_argument("case", metavar="CASE", help=which).completer = cases.names
     held = "a file or directory of safetensors, .npz or .npy; for a tokenizer case a JSON file of ids; or a shipped "
     held += f"one: {', '.join(candidate.shipped())}"
-    command.add_argument("given", metavar="CANDIDATE", help=held).completer = candidate.shipped
+    command.add_argument("given", metavar="CANDIDATE", nargs="?", help=held).completer = candidate.shipped
+    started = "instead of CANDIDATE: a program that is asked for its tensors (minibert docs INTERPRETING)"
+    command.add_argument("--program", metavar="COMMAND", help=started)
+    longest = f"how long it may take to answer, in seconds; default {program.PATIENCE:g}"
+    command.add_argument("--patience", type=float, metavar="N", default=program.PATIENCE, help=longest)
     command.add_argument("--names", metavar="MAP.json", help="their names -> the case's, where they differ")
     command.add_argument("--suggest-names", metavar="MAP.json", help="write such a map, guessed from the contents")
     computed = "what the candidate was computed in; default: what its tensors are stored in, or whose numbers they are"
@@ -69,10 +76,24 @@ def parser(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    one = "give either CANDIDATE, your tensors, or --program COMMAND, which writes them"
+    require((args.given is None) != (args.program is None), one)
+    if args.program is None:
+        return _checked(args, args.given)
+    with program.dumped(args.program, cases.read(args.case), _wide(args.dtype), args.patience) as given:
+        return _checked(args, given.path, given)
+
+
+def _wide(dtype: str | None) -> str | None:
+    """What a program is asked to compute in: int8 is its own affair."""
+    return None if dtype == grading.INT8 else dtype
+
+
+def _checked(args: argparse.Namespace, path: Path, given: program.Given | None = None) -> int:
     if args.suggest_names is not None:
-        return suggest_names(args.case, args.given, args.suggest_names)
+        return suggest_names(args.case, path, args.suggest_names)
     options = ("names", "dtype", "json", "html", "claim", "badge", "weights", "every", "seconds", "layout", "declare")
-    return check(args.case, args.given, **{name: getattr(args, name) for name in options})
+    return check(args.case, path, by=given, **{name: getattr(args, name) for name in options})
 
 
 def check(
@@ -89,6 +110,7 @@ def check(
     seconds: float | None = None,
     layout: str = "auto",
     declare: Sequence[str] = (),
+    by: program.Given | None = None,
 ) -> int:
     """Compares, prints the report and writes the files asked for; 0 where rounding, or a declared variant, explains it.
 
@@ -96,18 +118,21 @@ def check(
     precision that the candidate was computed in, else that which its numbers fit (`precision`), or int8, which is
     graded (`grading`); weights: the published directory that the case refers to; every: a line for every tensor;
     seconds: after which the search for the mistake ends, else it tries all it knows; layout: how kernels lie, one of
-    `layouts.NAMES`; declare: ids of known mistakes that are made on purpose. Raises InputError for unusable input.
+    `layouts.NAMES`; declare: ids of known mistakes that are made on purpose; by: the program that wrote them, if one
+    did. Raises InputError for unusable input.
     """
     if dtype == grading.INT8:
         none = "a run in int8 is graded, not judged: there is no page, claim or badge of it"
         require(not (html or claim or badge), none)
         return _graded(case, given, names, layout, json)
     found = report_of(case, given, names, dtype, weights, seconds, layout, declare)
+    if by is not None:
+        found = found._replace(source=by.command, promised=by.levels)
     for line in report.table(found, _coloured(), every):
         print(filled(line, sys.stdout))
     for path, make in (
         (json, lambda: levels.dumps(report.fields(found))),
-        (html, lambda: report.page(found)),
+        (html, lambda: page.page(found)),
         (claim, lambda: levels.dumps(found.claim)),
         (badge, lambda: levels.badge(found.claim)),
     ):

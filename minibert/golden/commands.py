@@ -110,7 +110,7 @@ def _name(out: Any) -> str:
 
 def _fields(name: str, kind: str, path: Any) -> dict[str, Any]:
     """The fields of a config.json that carry mathematics."""
-    if kind != "op" and name not in families.names():
+    if kind != "op" and name not in families.names() and "+" not in name:  # a family and a task
         hint = "; for an op add --kind op" if name in PAIRS else ""
         near = nearest(name, [*families.names(), *cases.recipes()])
         raise InputError(

@@ -122,6 +122,13 @@ def _needed(case: Any, where: Places) -> list[str]:
     return [*last.values(), *keys]
 
 
+def ends(case: Any) -> list[str]:
+    """The keys of the outputs without which the encoder and the heads are not reached."""
+    where = places.of_case(case)
+    inside = (key for key in _needed(case, where) if key.startswith("forward/") and case.entries[key].role != "loss")
+    return [key for key in inside if places.kind(where.of_tensor(key.partition("/")[2])) != "embeddings"]
+
+
 def _is_parameter(key: str) -> bool:
     """Whether a key of the steps is that of a parameter."""
     state = key.split("/", 2)[2]

@@ -19,7 +19,23 @@ offer the same:
     loss_backward(dloss, c) -> (dh, g, dtable)
     count(labels)           how many targets there are
     asked(labels)           optional: the targets, where they are not the text's own tokens alone ("unigram")
-    right(c)                `layers.Right` of its predictions
+    right(c)                `layers.Right` of its predictions; None where none is ever right
     predict(h, p, *, table, **constants)
                             optional: logits for h as it is, where they can be told from it alone
+
+What a model is used for (see `tasks`) has more:
+
+    TASKS                   the tasks that it serves: {name: settings that it has unless others are given}
+    ROWS                    optional: the task whose rows it learns from, where that has another name
+    Settings                what can be chosen for one, a frozen dataclass with `sizes()` and `constants()` for the
+                            functions above. Fields called classes, labels, problem_type, dropout stand in published
+                            configs as num_labels, id2label, problem_type, classifier_dropout
+    labels(**sizes)         optional: the specs of the labels, where they depend on the sizes
+    READS                   "states": of every token; "text": what stands for a row; "choice": for each of a row's texts
+    PUBLISHED               how a published class ends, behind the family's name and "For"
+    NAMED DROPPED           of what reads states: published names of its layer and of the module that drops before it
+    answers(z)              optional: what `predict` gave, by published names; else it is "logits"
+    ROWS                    optional: the task whose rows it learns from, where that is called otherwise
+    decode(z, p, asked)     optional: the classes that what `predict` gave comes to, where they are not the largest of
+                            each by itself
 """

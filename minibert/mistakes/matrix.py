@@ -97,6 +97,9 @@ class Runs:
         self.truth = {key: case.tensor(key) for key, e in case.entries.items() if e.role not in ("weight", "input")}
         self.subject = cast(case.subject() if case.whole else _surrogate(case), np.float64)
         self.sites = sites(self.subject)
+        pair = case.facts["pair"]
+        if not case.whole and pair not in {site.name for site in self.sites}:  # an op of which that family has none
+            self.sites.append(Site(pair, pair, ((pair, 0),)))
 
     def __call__(self, mistake: Mistake) -> list[Trial]:
         made = mistake.mutants(self.subject, self.sites) if mistake.mutants else []

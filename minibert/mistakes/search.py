@@ -82,9 +82,14 @@ class Part:
         """All of a tie, each entry once, or both of a pair."""
         each = [*self.found] if len(self.found) > 1 else [one for tied in (self.found, *self.tied) for one in tied]
         once = {one.id: one for one in reversed(each)}
-        found = each if len(self.found) > 1 else reversed(once.values())
+        found = each if len(self.found) > 1 else [*reversed(once.values())]
         also = [Found(CATALOGUE[id], one.mutant) for one in self.found for id in one.mutant.also]
-        return [replace(one, exact=self.exact) for one in (*found, *also)]
+        ids = [one.id for one in found] if len(self.found) == 1 else []
+        return [replace(one, exact=self.exact, tied=tuple(id for id in ids if id != one.id)) for one in (*found, *also)]
+
+    def __str__(self) -> str:
+        """In words, as one of several: a pair, or one of a tie."""
+        return (" and " if self.kind == "pair" else " or ").join(map(str, self.mistakes))
 
     @property
     def variant(self) -> bool:
@@ -330,7 +335,8 @@ class _Search(Trials):
         elif left is not None and kinds == {"variant"}:
             kind = "unknown"
         ratio, right = self._ratio(), max(self.right.ratio, self.first.ratio or 0)
-        lines = words.named(mistakes, kind, ratio, right, self.dtype, [*self._others(told), *self._further(left)])
+        beside = [*self._others(told), *self._further(left)]
+        lines = words.named(mistakes, kind, ratio, right, self.dtype, beside, map(str, told) if len(told) > 1 else None)
         faint = next((k for k, r in zip(self.evidence.keys, self.right.residuals, strict=True) if r > EXPLAINED), None)
         return Diagnosis(kind, mistakes, ratio, faint or self.first.key, lines, left, self.found)
 

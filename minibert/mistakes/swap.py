@@ -55,19 +55,33 @@ def graded(f: Callable, edit: Callable[[Any, np.ndarray, Any], Any]) -> Replacem
     return Replacement(f, lambda dy, c: edit(backward(dy, c), dy, c), faithful=False)
 
 
-def relinear(**turned: tuple[Callable, Callable]) -> Replacement:
-    """x Wᵀ + b with weight or bias turned by a linear map: its name = (map, the map's adjoint)."""
-    linear = PAIRS["linear"]
+def turned(f: Callable, **maps: tuple[Callable, Callable]) -> Replacement:
+    """The op on arguments that are turned by linear maps, their gradients turned back: name = (map, its adjoint)."""
+    f, backward = _halves(f)
+    names = list(inspect.signature(f).parameters)
 
-    def forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
-        given = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-        return linear.forward(x, **{name: turned[name][0](a) if name in turned else a for name, a in given.items()})
+    def forward(*args: Any, **constants: Any) -> tuple[np.ndarray, Any]:
+        given = dict(zip(names, args, strict=False)) | constants
+        return f(**{name: maps[name][0](a) if name in maps and a is not None else a for name, a in given.items()})
 
-    def backward(dy: np.ndarray, c: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        dx, g = linear.backward(dy, c)
-        return dx, {name: turned[name][1](a) if name in turned else a for name, a in g.items()}
+    def back(name: str, gradient: np.ndarray) -> np.ndarray:
+        return maps[name][1](gradient) if name in maps else gradient
 
-    return Replacement(forward, backward)
+    def adjoint(dy: np.ndarray, c: Any) -> Any:
+        got, waiting = backward(dy, c), iter(names)
+        parts = [
+            {name: back(name, gradient) for name, gradient in part.items()}
+            if isinstance(part, dict) else back(next(waiting), part)
+            for part in (got if isinstance(got, tuple) else (got,))
+        ]  # fmt: skip
+        return tuple(parts) if isinstance(got, tuple) else parts[0]
+
+    return Replacement(forward, adjoint)
+
+
+def relinear(**maps: tuple[Callable, Callable]) -> Replacement:
+    """x Wᵀ + b with weight or bias turned (`turned`)."""
+    return turned(PAIRS["linear"].forward, **maps)
 
 
 def zeros(gradient: Any) -> Any:

@@ -9,11 +9,14 @@ from minibert.mistakes.catalogue import CATALOGUE, Mistake, Mutant
 
 @dataclass(frozen=True)
 class Found:
-    """A mutant that explains the candidate. exact: what it leaves is rounding, not only far less than there was."""
+    """A mutant that explains the candidate. exact: what it leaves is rounding, not only far less than there was; tied:
+    the ids of others that give the same tensors.
+    """
 
     mistake: Mistake
     mutant: Mutant
     exact: bool = True
+    tied: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -64,14 +67,17 @@ class Diagnosis:
         return list(dict.fromkeys(found.id for found in self.mistakes if found.listed))
 
 
-def named(found: list[Found], kind: str, left: float, right: float, dtype: str, beside: Iterable[str]) -> list[str]:
+def named(
+    found: list[Found], kind: str, left: float, right: float, dtype: str, beside: Iterable[str],
+    each: Iterable[str] | None = None,
+) -> list[str]:  # fmt: skip
     """The mistakes by name. left, right: what they and the right model leave, over the noise floor; beside: lines about
-    what else was found.
+    what else was found; each: they in words, where some are ties among several.
     """
     entries = {one.id: one for one in found if one.listed}.values()
     none = dict.fromkeys(one.mistake.title for one in found if not one.listed)
     lines = [
-        _headline(kind, found),
+        _headline(kind, [*map(str, found)] if each is None else [*each]),
         *(line for one in entries for line in _entry(one)),
         _rest(kind, left, right, dtype),
     ]
@@ -95,8 +101,7 @@ def _times(ratio: float) -> str:
     return f"{ratio:.0f} times" if ratio < 1e6 else f"{ratio:.0e} times"
 
 
-def _headline(kind: str, found: list[Found]) -> str:
-    each = [str(one) for one in found]
+def _headline(kind: str, each: list[str]) -> str:
     return {
         "mistake": f"the mistake is {' and '.join(each)}",
         "tie": f"these mistakes give the same tensors here, one of them it is: {'; '.join(each)}",

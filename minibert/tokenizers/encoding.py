@@ -117,6 +117,12 @@ def encode(tokenizer: Tokenizer, text: str, pair: str | None = None, max_length:
             raise InputError(f"max_length {max_length} has no room for the {max_length - room} special tokens")
         lengths = truncated_lengths([len(ids) for ids, _ in sequences], room)
         sequences = [(ids[:n], spans[:n]) for (ids, spans), n in zip(sequences, lengths, strict=True)]
+    return laid_out(tokenizer, sequences)
+
+
+def laid_out(tokenizer: Tokenizer, sequences: Sequence[tuple[list[int], list[Span]]]) -> Encoding:
+    """The pieces, as `spans` gives them, of one text or of two in the tokenizer's layout."""
+    items = tokenizer.layout.single if len(sequences) == 1 else tokenizer.layout.pair
     all_ids, types, offsets = [], [], []
     for item, kind in items:
         ids, spans = ([tokenizer.index[item]], [(0, 0)]) if isinstance(item, str) else sequences[item]

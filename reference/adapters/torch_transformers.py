@@ -58,8 +58,11 @@ def published(weights, facts):
         roles = {"generator.": "generator", "discriminator.": "discriminator"}
     models = {start: network(role, start, config, weights) for start, role in roles.items()}
     if "generator." in models and config["sharing"] != "none":
+        if config["sharing"] == "all":
+            models["generator."].electra = models["discriminator."].electra
         tables = models["generator."].electra.embeddings = models["discriminator."].electra.embeddings
         models["generator."].generator_lm_head.weight = tables.word_embeddings.weight
+    loaded(models, weights)
     for model in models.values():
         for name, module in model.named_modules():
             if not hasattr(module, "golden_name"):
@@ -87,8 +90,19 @@ def network(role, start, config, weights):
     for norm in (module for module in model.modules() if type(module).__name__ == "T5LayerNorm"):
         norm.forward = MethodType(rms_norm, norm)  # theirs takes the mean square in float32
     own = {name.removeprefix(start): value for name, value in weights.items() if name.startswith(start)}
-    assert not model.to(next(iter(own.values())).dtype).load_state_dict(own, strict=False).unexpected_keys
+    left = model.to(next(iter(own.values())).dtype).load_state_dict(own, strict=False).unexpected_keys
+    if left:
+        sys.exit(f"{kind.__name__} has no {left[0]}, nor {len(left) - 1} more of the case's weights")
     return model
+
+
+def loaded(models, weights):
+    """Each tensor of the models is one of the case's, or tied to one; what stays as it was drawn is an error."""
+    held = [(start + name, value) for start, model in models.items() for name, value in model.state_dict().items()]
+    given = {value.data_ptr() for name, value in held if name in weights}
+    drawn = [name for name, value in held if value.data_ptr() not in given and name != "final_logits_bias"]  # 0
+    if drawn:
+        sys.exit(f"the case has no {drawn[0]}, nor {len(drawn) - 1} more tensors of the model's")
 
 
 def rms_norm(norm, x):
@@ -144,6 +158,8 @@ def dropouts(model):
 
 
 def turned(x, p, training):
+    if not TURN:  # a pass of somebody else's
+        return torch.nn.functional.dropout(x, p, training)
     keep = KEEP.get(TURN.pop(0))
     return x if keep is None else x * keep / (1 - p)
 

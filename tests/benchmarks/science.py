@@ -11,8 +11,10 @@ text say something about the direction of an effect, nothing about its size in p
 import argparse
 import contextlib
 import dataclasses
+import functools
 import io
 import json
+import shutil
 import statistics
 import sys
 import tempfile
@@ -20,13 +22,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
 import minibert
-from minibert import batches, corpus, data, inference, pretraining, training
+from minibert import batches, corpus, data, inference, pretraining, tokenizers, training
 from minibert.corruption import spans, translation
 from minibert.families import electra, t5
 
@@ -79,25 +82,31 @@ def _equal_compute(steps: int, tokens: int = 64, slots: int = 9) -> int:
     return round(steps * joint / alone)
 
 
-def _written(rate: float = 0.15, mean: float = 3.0, objective: str = "random-spans", steps: int = 3000) -> Arm:
+# half as wide as `pretrain` has them by default
+SMALL = {
+    "t5": {"d_model": 64, "d_kv": 16, "d_ff": 256},
+    "bart": {"d_model": 64, "encoder_ffn_dim": 256, "decoder_ffn_dim": 256},
+}
+SIZES = t5.Config(**{**t5.QUICK, **SMALL["t5"], "vocab_size": 1000})  # BART's, too, of what is counted
+
+
+def _written(rate: float = 0.15, mean: float = 3.0, objective: str = "random-spans", steps: int = 400) -> Arm:
     """T5 with this objective, and as many steps as cost what `steps` of spans of 15 % with mean length 3 do."""
-    config = t5.Config(**{**t5.QUICK, "vocab_size": 1000})
     _, short = spans.lengths(64, 0.15, 3.0)
     wrote = spans.lengths(64, rate, mean)[1]
     read, wrote = {"random-spans": (64, wrote), "prefix-lm": (32, 32)}.get(objective, (64, 64))
-    own, due = (_products_of_t5(config, *sizes) for sizes in ((read, wrote), (64, short)))
+    own, due = (_products_of_t5(SIZES, *lengths) for lengths in ((read, wrote), (64, short)))
     label = objective if objective != "random-spans" else f"spans, {rate:.0%}, mean {mean:g}"
     options = {"objective": objective, "rate": rate, "mean_span": mean, "steps": round(steps * due / own)}
-    return Arm(label, "t5", {}, options)
+    return Arm(label, "t5", SMALL["t5"], options)
 
 
-def _noised(noise: str, share: float = 1.0, steps: int = 3000, **options: Any) -> Arm:
+def _noised(noise: str, share: float = 1.0, steps: int = 140, **options: Any) -> Arm:
     """BART with these noises, and as many steps as cost what `steps` of unchanged texts do; share: of a text's tokens
     that are left to read.
     """
-    config = t5.Config(**{**t5.QUICK, "vocab_size": 1000})  # the sizes of BART's, which has what is counted, too
-    own, due = (_products_of_t5(config, round(64 * part), 64) for part in (share, 1.0))
-    return Arm(noise, "bart", {}, {"noise": noise, "steps": round(steps * due / own), **options})
+    own, due = (_products_of_t5(SIZES, round(64 * part), 64) for part in (share, 1.0))
+    return Arm(noise, "bart", SMALL["bart"], {"noise": noise, "steps": round(steps * due / own), **options})
 
 
 def _products_of_t5(config: t5.Config, read: int, written: int) -> int:
@@ -154,20 +163,20 @@ EXPERIMENTS = {
     "objectives": Experiment(
         "T5's objectives at equal compute, by what they are worth to another task (arXiv 1910.10683, tables 4 to 7)",
         ("tuned.terms.next_token", "tuned.accuracies.next_token"),
-        {"vocab_size": 1000, "held_out": 0.3},
+        {"vocab_size": 1000, "accumulate": 1},
         [
             _written(),
             _written(objective="prefix-lm"), _written(objective="bert-style"), _written(objective="deshuffling"),
             _written(rate=0.1), _written(rate=0.25), _written(rate=0.5), _written(mean=2.0), _written(mean=5.0),
             Arm("untrained", "t5", {}, {"steps": 1, "learning_rate": 0.0}),
         ],
-        tuned=400,
+        tuned=100,
     ),
     # as above: each noise asks for something else. The shares that are left to read were measured on rows of 62 tokens
     "noises": Experiment(
         "BART's noises at equal compute, by what they are worth to another task (arXiv 1910.13461, table 1)",
         ("tuned.terms.next_token", "tuned.accuracies.next_token"),
-        {"vocab_size": 1000, "held_out": 0.3},
+        {"vocab_size": 1000, "accumulate": 1},
         [
             _noised("permutation+infilling", 0.8),
             _noised("masking"), _noised("deletion", 0.7), _noised("infilling", 0.8), _noised("permutation"),
@@ -175,16 +184,24 @@ EXPERIMENTS = {
             _noised("permutation+masking+deletion+infilling+rotation", 0.55),
             Arm("untrained", "bart", {}, {"steps": 1, "learning_rate": 0.0}),
         ],
-        tuned=400,
+        tuned=100,
     ),
 }  # fmt: skip
 
 
-def outcome(experiment: Experiment, arm: Arm, options: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The report of one run, its figures "on" the further held-out rows, its probe, and its seconds of training."""
+def outcome(
+    experiment: Experiment, arm: Arm, options: dict[str, Any], seed: int, vocabularies: Path
+) -> dict[str, Any]:  # fmt: skip
+    """The report of one run, its figures "on" the further held-out rows, its probe, and its seconds of training.
+
+    vocabularies: a folder that keeps those learnt, one for each family and seed, as its arms have the same text.
+    """
+    kept = vocabularies / f"{arm.family}-{seed}"
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        given = {**options, **arm.options, "seed": seed}
+        given = {**options, **arm.options, "seed": seed, "vocabulary": kept if kept.exists() else None}
         run = pretraining.pretrain(arm.family, out=Path(folder, "run"), fields=arm.fields or None, **given)
+        if not kept.exists():
+            shutil.copytree(run, kept, ignore=lambda _, names: {*names} - {*tokenizers.FILES})
         last = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
         further = {"on": {name: measured(run, changes) for name, changes in experiment.held_out.items()}}
         further |= {"probe": probe(run)} if experiment.probe else {}
@@ -305,7 +322,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of the first arm's own; the others in proportion")
     parser.add_argument("--threads", type=int, default=1, help="cores of a run (default 1); no figure depends on them")
     parser.add_argument("--column", action="append", help="figure of report.json instead of the experiment's own")
-    parser.add_argument("--json", type=Path, help="also write every report to this file")
+    parser.add_argument("--json", type=Path, help="also write every report to this file, as they come")
     given = parser.parse_args()
     experiment = EXPERIMENTS[given.experiment]
     options = {**experiment.options, "threads": given.threads}
@@ -314,12 +331,14 @@ def main() -> None:
         options["steps"] = given.steps
         arms = [scaled(arm, given.steps / arms[0].options.get("steps", given.steps)) for arm in arms]
     reports: dict[str, list[dict[str, Any]]] = {arm.label: [] for arm in arms}
-    for seed in range(given.seeds):
-        for arm in arms:
-            print(f"\n{arm.label}, seed {seed}", file=sys.stderr)
-            reports[arm.label].append(outcome(experiment, arm, options, seed))
-    if given.json:
-        given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")
+    once = functools.cache(corpus.default_documents)  # every run reads the same text
+    with mock.patch.object(corpus, "default_documents", once), tempfile.TemporaryDirectory() as folder:
+        for seed in range(given.seeds):
+            for arm in arms:
+                print(f"\n{arm.label}, seed {seed}", file=sys.stderr)
+                reports[arm.label].append(outcome(experiment, arm, options, seed, Path(folder)))
+                if given.json:
+                    given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"{given.experiment}: {experiment.claim}\n{options}")
     for column in given.column or experiment.columns:
         print("\n" + "\n".join(table(arms, reports, column)))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files import one another
-names = ("generation", "growth", "jobs", "measures", "peers", "pretraining", "side_by_side")
-generation, growth, jobs, measures, peers, pretraining, side_by_side = map(importlib.import_module, names)
+names = ("generation", "growth", "jobs", "measures", "peers", "pretraining", "side_by_side", "translation")
+generation, growth, jobs, measures, peers, pretraining, side_by_side, translation = map(importlib.import_module, names)
 
 SMALL = {
     "vocab_size": 50,
@@ -282,3 +282,17 @@ def test_tokens_that_differ_without_the_cache_fail(monkeypatch, capsys):
     monkeypatch.setattr(generation, "contestants", lambda *_: {name: lambda name=name: ids[name] for name in ids})
     assert generation.main(["tiny", "--tokens", "2"]) == 1
     assert "which DIFFER without the cache" in capsys.readouterr().out
+
+
+def test_a_dictionary_has_the_word_that_stands_with_another_most_often():
+    texts = ("open file", "close file", "open", "the file"), ("Datei öffnen", "Datei schließen", "öffnen", "die Datei")
+    pairs = list(zip(*texts, strict=True))
+    found = translation.dictionary(pairs)
+    assert (found["open"], found["file"], found["the"]) == ("öffnen", "Datei", "die")
+
+
+def test_what_is_apart_shares_no_text_with_what_is_learnt():
+    pairs = [("Perl", "Perl"), ("_Open…", "Ö_ffnen…"), ("Close it", "Schließen"), ("a b c d e", "1 2 3 4 5")]
+    found = {name: which.tolist() for name, which in translation.parts([("open", "öffnen")], pairs)}
+    assert found == {"all": [True] * 4, "translated": [False, True, True, True], "apart": [False, False, True, True],
+                     "sentences": [False, False, False, True]}  # fmt: skip

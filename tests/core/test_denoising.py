@@ -213,6 +213,19 @@ def test_whole_sentences_are_masked():
         assert all(sentence in SENTENCES for sentence in stood)
 
 
+def test_masks_are_put_in_at_any_place():
+    """30 % of 15 tokens, rounded up, at each of the 20 places that then are as often."""
+    before, rng = text(), np.random.default_rng(7)
+    places = np.zeros(20)
+    for _ in range(DRAWS // 100):
+        after = noised("insertion", given=before, rng=rng)
+        masks = after.ids == MASK
+        np.testing.assert_array_equal(after.ids[~masks], before.ids)
+        places += masks
+    assert places.sum() == 5 * (DRAWS // 100)
+    assert chi_square(places, np.full(20, places.sum() / 20)) < 5
+
+
 # ---- Rows ------------------------------------------------------------------------------------------------------------
 DOCUMENTS = [[[6, 8, 9], [12], [], [13, 15, 17, 16]], [[21] * 30], [[7, 9]]]
 

@@ -304,13 +304,9 @@ def with_head(names):
 
 # What a directory holds beside an encoder: (family, tensors of heads nobody here knows)
 HEADS = {
-    "BertForSequenceClassification": ("bert", ["classifier.weight", "classifier.bias"]),
-    "BertForQuestionAnswering": ("bert", ["qa_outputs.weight", "qa_outputs.bias"]),
-    "RobertaForTokenClassification": ("roberta", ["classifier.weight", "classifier.bias"]),
-    "RobertaForSequenceClassification": ("roberta", ["classifier.dense.weight", "classifier.out_proj.weight"]),
-    "AlbertForMultipleChoice": ("albert", ["classifier.weight"]),
-    "ElectraForSequenceClassification": ("electra", ["classifier.dense.weight", "classifier.out_proj.bias"]),
-    "GPT2ForSequenceClassification": ("gpt2", ["score.weight"]),
+    "BertForSomethingElse": ("bert", ["classifier.weight", "classifier.bias"]),
+    "BertForSequenceClassification": ("bert", ["scorer.weight", "scorer.bias"]),
+    "RobertaForQuestionAnswering": ("roberta", ["classifier.dense.weight", "classifier.out_proj.weight"]),
     "GPT2DoubleHeadsModel": ("gpt2", ["multiple_choice_head.summary.weight", "multiple_choice_head.summary.bias"]),
 }
 
@@ -327,23 +323,13 @@ def test_a_head_that_nobody_knows_is_left_and_named(name, tmp_path):
     assert same(again, model)
 
 
-@pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForTokenClassification",
-                                  "BertForQuestionAnswering", "RobertaForSequenceClassification",
-                                  "RobertaForMultipleChoice", "AlbertForSequenceClassification",
-                                  "AlbertForQuestionAnswering", "ElectraForSequenceClassification",
-                                  "ElectraForTokenClassification", "GPT2ForSequenceClassification",
-                                  "GPT2ForTokenClassification", "GPT2DoubleHeadsModel"])  # fmt: skip
-def test_what_transformers_saves_with_a_head_loads_as_its_encoder(name, tmp_path):
+def test_what_transformers_saves_with_an_unknown_head_loads_as_its_encoder(tmp_path):
     torch = pytest.importorskip("torch", reason="compares with the published implementation: install minibert[oracle]")
     transformers = pytest.importorskip("transformers", reason="compares with the published implementation")
-    published = getattr(transformers, name)
-    kind = published.config_class
-    fields = {**SMALL, "embedding_size": 6} if name.startswith(("Albert", "Electra")) else SMALL
-    if name.startswith("GPT2"):
-        module = families.family("gpt2")
-        fields = {families.field(module, field): value for field, value in SMALL.items()}
+    published, module = transformers.GPT2DoubleHeadsModel, families.family("gpt2")
+    fields = {families.field(module, field): value for field, value in SMALL.items()}
     torch.manual_seed(0)
-    twin = published(kind(**fields, pad_token_id=1, num_labels=3)).eval()
+    twin = published(published.config_class(**fields, pad_token_id=1, num_labels=3)).eval()
     twin.save_pretrained(tmp_path)
     model = minibert.load(tmp_path)
     assert model.left

@@ -183,6 +183,7 @@ VALID = {  # of the others the arguments are hostile, or the inputs end early
     "candidate": [["read", True], ["check", True]],
     "names": [["check"], ["read"]],
     "corpus": [["survey"], ["pretrain"], ["embed"], ["corrupt"]],
+    "rows": [[True], [False]],
     "words": [["similar"], ["segmenter"], ["--segmenter"], ["--similar"]],
 }
 

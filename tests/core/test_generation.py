@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minibert
-from minibert import cli, families, generation, inference, tree
+from minibert import cli, families, generation, inference, objective, tree
 from minibert.errors import InputError
 from minibert.families import bert, gpt2
 from minibert.generation import Settings
@@ -297,6 +297,7 @@ def test_scores_of_what_may_come():
     assert allowed(min_length=5, eos_token_id=(0, 3, 77)) == [[no, -1.0, 2.0, no], [no, 3.0, -2.0, no]]
     assert allowed(min_length=4, eos_token_id=(0,)) == scores.tolist()
     assert allowed(max_length=5, forced_eos_token_id=(1, 2)) == [[no, 0.0, 0.0, no]] * 2
+    assert allowed(suppress_tokens=(2, 77), max_length=5, forced_eos_token_id=(1, 2)) == [[no, 0.0, no, no]] * 2
     assert allowed(max_length=6, forced_eos_token_id=(1,), forced_bos_token_id=2) == scores.tolist()
     one = generation.allowed(scores, ids[:, :1], Settings(forced_bos_token_id=2), None)
     assert one.tolist() == [[no, no, 0.0, no]] * 2
@@ -561,9 +562,7 @@ def test_the_doors_of_start_and_step():
             model.step(ids, held)
     with pytest.raises(InputError, match=r"input_ids\[0, 1\] is -1"):
         model.start(input_ids=[[8, -1]])
-    with pytest.raises(InputError, match="bert does not go on from token to token"):
-        minibert.create("bert", **bert.PROBE).generate([[1, 2]])
-    with pytest.raises(InputError, match="bert does not go on from token to token"):
+    with pytest.raises(InputError, match="bert goes on by filling a mask behind the text, and there is no vocabulary"):
         minibert.create("bert", **bert.PROBE).start(input_ids=[[1, 2]])
     model.params["norm"]["weight"] *= 1e308
     with pytest.raises(InputError, match="the logits are not finite: beyond float64"):
@@ -685,6 +684,7 @@ def same(twins, monkeypatch, rows=slice(None), **settings):
     {"eos_token_id": None}, {}, {"eos_token_id": [5, 9, 20], "pad_token_id": 0}, {"repetition_penalty": 1.7},
     {"no_repeat_ngram_size": 2}, {"no_repeat_ngram_size": 1}, {"min_length": 15, "eos_token_id": [3, 4, 5, 9]},
     {"min_new_tokens": 4, "eos_token_id": [3, 4, 5, 9]}, {"forced_eos_token_id": [6, 9]}, {"max_length": 9},
+    {"suppress_tokens": [3, 4, 5, 8, 9, 11]},
 ], ids=str)  # fmt: skip
 def test_greedy_is_the_published_one(twins, monkeypatch, settings):
     length = {} if "max_length" in settings else {"max_new_tokens": 16}
@@ -808,28 +808,42 @@ def test_the_doors_of_start_and_step_behind_a_source(copier):
             model.step([1, 1], wrong)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "bart", "t5", "transformer"])
+def test_in_float32_a_state_chooses_what_whole_rows_do(family):
+    """Of 200 prompts, or sources, the tokens that a loop over whole rows chooses."""
+    held = published.probed(family)
+    model = minibert.Model(family, held.config, tree.map(lambda a: a.astype(np.float32), held.params))
+    name = generation.rows_of(model.module.inputs(model.config))
+    ids = np.random.default_rng(0).integers(0, 17, (200, 4))
+    sourced = name != generation.PROMPT
+    rows = np.full((200, 1), model.config.decoder_start_token_id) if sourced else ids
+    given = {generation.PROMPT: ids} if sourced else {}
+    found = model.generate(ids, max_new_tokens=4, eos_token_id=None, forced_eos_token_id=None)
+    for _ in range(4):
+        read = {**given, name: rows}
+        logits = objective.predict(model.module, model.params, model.config, read, "next_token", (slice(None), -1))
+        rows = np.concatenate([rows, logits.argmax(1)[:, None]], 1)
+    assert logits.dtype == np.float32
+    assert np.array_equal(found, rows)
+
+
 def test_sources_are_read_together_whatever_is_written_behind_them(copier):
     model, _ = copier
-    encodings = [Encoded(range(length)) for length in (3, 30, 0, 4)]
+    lengths = [3, 30, 0, 4]
     for settings in ({"max_new_tokens": 60}, {"max_length": 5}, {}):
-        assert inference._together(model, encodings, settings) == [[0, 1], [2], [3]]
+        assert inference._together(model, lengths, settings) == [[0, 1], [2], [3]]
     bounded = {"T": ("attention_mask", 20), "S": ("decoder_input_ids", 6)}
     vars(model.module)["lengths"] = lambda config: bounded
-    assert inference._together(model, encodings, {}) == [[0], [1], [2], [3]]
-
-
-class Encoded:
-    def __init__(self, ids):
-        self.ids = list(ids)
+    assert inference._together(model, lengths, {}) == [[0], [1], [2], [3]]
 
 
 def test_what_the_config_says_of_lengths_counts_for_what_is_read_together(monkeypatch):
     model = gpt()
-    assert inference._together(model, [Encoded([8]), Encoded([8, 9])], {}) == [[0, 1]]
+    assert inference._together(model, [1, 2], {}) == [[0, 1]]
     monkeypatch.setattr(gpt2.Config, "min_length", 3, raising=False)
-    assert inference._together(model, [Encoded([8]), Encoded([8, 9])], {}) == [[0], [1]]
+    assert inference._together(model, [1, 2], {}) == [[0], [1]]
     model.generation = {}
-    assert inference._together(model, [Encoded([8]), Encoded([8, 9])], {}) == [[0, 1]]
+    assert inference._together(model, [1, 2], {}) == [[0, 1]]
 
 
 # ---- Families whose mask is another, or none -------------------------------------------------------------------------
@@ -1142,10 +1156,11 @@ def test_what_stands_before_a_line_that_cannot_be_read_is_answered(folder, write
 
 def test_the_command_needs_a_family_that_goes_on_and_words(folder, monkeypatch, tmp_path, tokenizer):
     assert "no text given" in output(monkeypatch, folder)[2]
-    made = minibert.create("roberta", **{**families.family("roberta").PROBE, "vocab_size": len(tokenizer)})
+    fields = {**families.family("electra").PROBE, "vocab_size": len(tokenizer), "role": "discriminator"}
+    made = minibert.create("electra", **fields)
     made.tokenizer = tokenizer
-    made.save(tmp_path / "r")
-    assert "roberta does not go on from token to token" in output(monkeypatch, tmp_path / "r", "x")[2]
+    made.save(tmp_path / "e")
+    assert "fill-mask needs the generator" in output(monkeypatch, tmp_path / "e", "x")[2]
 
 
 def test_help_reads_well_in_80_columns(monkeypatch):

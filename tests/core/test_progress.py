@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert import cli, pretraining, progress, streams
+from minibert import cli, progress, runs, streams
 
 ROOT = Path(__file__).resolve().parents[2]
 if os.name == "posix":
@@ -228,11 +228,11 @@ def test_a_run_leaves_its_stages_and_one_line(tmp_path):
 @pytest.mark.parametrize("columns", [20, 40, 80])
 def test_what_a_run_says_is_as_wide_as_the_terminal_and_whole_elsewhere(columns, monkeypatch, capsys):
     text = "next token loss 4.426 nats, 1.888 below the unigram entropy of that text"
-    pretraining._say("held out", text)
+    runs.say("held out", text)
     assert capsys.readouterr().out == f"held out  {text}\n"
     made = Terminal(columns)
     monkeypatch.setattr(sys, "stdout", made.file)
-    pretraining._say("held out", text)
+    runs.say("held out", text)
     lines = made.read().splitlines()
     assert " ".join(" ".join(lines).split()) == f"held out {text}"
     assert max(map(len, lines)) <= max(columns - 1, 30)

@@ -56,6 +56,8 @@ class Bag:
     def module(self):  # where a model's family has its own functions
         return self
 
+    network = module
+
     @staticmethod
     def right(c):
         pair = layers.right(c["pair_loss"], classes=True)

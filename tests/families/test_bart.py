@@ -246,6 +246,19 @@ def test_step_by_step_is_the_whole(fields, cuts):
         assert error(z, whole[:, at - 1]) < 1e-12
 
 
+def test_padding_of_what_is_written_is_refused():
+    model, given = probed("bart", **IDS), inputs(np.random.default_rng(1))
+    ids = given.pop("decoder_input_ids")
+    mask = np.ones_like(ids)
+    free = model.generate(**given, decoder_input_ids=ids, decoder_attention_mask=mask)
+    assert np.array_equal(free, model.generate(**given, decoder_input_ids=ids))
+    mask[1, 0] = 0
+    with pytest.raises(InputError, match="decoder_attention_mask hides tokens; what is written on has no padding"):
+        model.generate(**given, decoder_input_ids=ids, decoder_attention_mask=mask)
+    with pytest.raises(InputError, match="start reads the source; decoder_input_ids are read by step"):
+        model.start(**given, decoder_input_ids=ids)
+
+
 ENDS = {"eos_token_id": [4, 9, 20, 24], "pad_token_id": 5}
 SETTINGS = (
     {},

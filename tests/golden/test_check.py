@@ -323,7 +323,8 @@ def test_two_variants_are_variants(tmp_path):
     assert [one.id for one in got.diagnosis.together] == got.diagnosis.ids == ["S05", "E10"]
     fields = report.fields(got)
     assert (fields["verdict"], fields["diagnosis"]["unexplained"]) == ("variant", None)
-    assert next(one for one in fields["mistakes"] if one["id"] == "E10").keys() == {"id", "where", "what", "exact"}
+    padding = next(one for one in fields["mistakes"] if one["id"] == "E10")
+    assert padding.keys() == {"id", "where", "what", "exact", "tied"}
 
 
 def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
@@ -830,7 +831,23 @@ def test_the_table_names_tensor_index_error_and_tolerance(wrong):
     assert "its own block is wrong" in out
     assert "claim: L1 embeddings" in out
     assert "\x1b" not in out
-    assert len(out.splitlines()) < 110
+    assert len(out.splitlines()) < 40
+
+
+def test_the_answer_is_read_in_ten_lines(wrong):
+    """Of 80 columns: verdict, mistake, where, what to do, what others would have said; JSON has the same."""
+    lines = wrong["out"].partition("\n\n")[0].splitlines()
+    assert len(lines) <= 10
+    assert max(map(len, lines)) < 80
+    assert lines[0].startswith("different: ")
+    assert lines[1].startswith("the mistake is A0")
+    assert lines[2] == f"first divergence: {SCORES}"
+    assert any(line.startswith("do: right is ") for line in lines)
+    assert re.search(r"others, of the outputs: cosine 0\.\d+: (pass|fail); PCC 0\.\d+: ", "\n".join(lines))
+    got = json.loads(wrong["json"])
+    assert got["answer"] == lines
+    assert {one["criterion"] for one in got["others"]} == {"cosine", "PCC", "1e-3", "1e-5"}
+    assert got["first_divergence"]["block"] == "wrong"
 
 
 def test_json_holds_everything(wrong):
@@ -862,6 +879,8 @@ def test_the_page_needs_nothing_else(wrong):
     """No script, no address, every tensor in it."""
     page = wrong["html"]
     assert not re.search(r"<script|<link|<img|<iframe|@import|url\(|https?://|\son\w+=", page.split("<h2>Diagnosis")[0])
+    assert re.search(r"<h1>The mistake is <a href=\"#entry-(A\d\d)\">\1</a>", page)
+    assert page.count("<polyline") == 2
     assert not re.search(r"<script|<link|<img|<iframe|@import|url\(|src=|\son\w+=", page)
     assert all(f'href="#{target}"' not in page or f'id="{target}"' in page for target in observed())
     for key in (SCORES, "steps/10/adam_v.bert.pooler.dense.weight"):
@@ -872,19 +891,61 @@ def test_the_page_needs_nothing_else(wrong):
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+# a page in frames of two widths, light and dark, and what a script outside it finds there: how many pixels it is wide,
+# and the texts in cells and chips whose contrast is below 4.5, or below 3 where they only inherit an error
+FRAMES = """<!DOCTYPE html><html lang="en"><meta charset="utf-8"><body><script>
+const light = text => { const c = text.match(/[\\d.]+/g).slice(0, 3).map(Number)
+    .map(v => text.startsWith("color(") ? v : v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    return .2126 * c[0] + .7152 * c[1] + .0722 * c[2] }
+function faint(page) {
+    const found = []
+    for (const e of page.querySelectorAll(".cell, .chip")) {
+        const style = page.defaultView.getComputedStyle(e)
+        const [a, b] = [light(style.color), light(style.backgroundColor)].sort((x, y) => x - y)
+        if ((b + .05) / (a + .05) < (e.matches(".pale, .knone") ? 3 : 4.5)) found.push(e.className)
+    }
+    return [...new Set(found)]
+}
+let left = 4
+for (const scheme of ["light", "dark"]) for (const width of [400, 1400]) {
+    const frame = document.createElement("iframe")
+    frame.style = `border: 0; color-scheme: ${scheme}`
+    frame.width = width, frame.height = 3000
+    frame.onload = () => {
+        const page = frame.contentDocument, root = page.documentElement
+        const answer = page.querySelector("dl.answer").getBoundingClientRect()
+        const lost = [...page.querySelectorAll("a")].filter(a => !page.getElementById(a.getAttribute("href").slice(1)))
+        const paper = page.defaultView.getComputedStyle(page.body).backgroundColor
+        document.title += JSON.stringify({scheme, width, wide: root.scrollWidth, answer: answer.bottom,
+            lost: lost.length, paper, faint: faint(page)}) + "@"
+    }
+    frame.srcdoc = PAGE
+    document.body.append(frame)
+}
+</script></body></html>"""
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium installed")
-def test_the_page_opens_in_a_browser(wrong, tmp_path):
-    """Chromium builds the table and the map from it."""
-    (tmp_path / "page.html").write_text(wrong["html"], encoding="utf-8")
+def test_the_page_in_a_browser(wrong, tmp_path):
+    """At 400 and 1400 pixels, light and dark: nothing stands out to the right, the answer is on the first screen, every
+    link leads somewhere, what is written on colours can be read.
+    """
+    page = json.dumps(wrong["html"]).replace("</", "<\\/")
+    (tmp_path / "frames.html").write_text(FRAMES.replace("PAGE", page), encoding="utf-8")
     quiet = ["quic", "background-networking", "component-update", "sync", "gpu"]
     flags = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
     ran = subprocess.run(
-        [BROWSER, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "page.html").as_uri()],
+        [BROWSER, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "frames.html").as_uri()],
         capture_output=True, text=True, encoding="utf-8", timeout=600,
     )  # fmt: skip
-    assert ran.stdout.count('<td class="cell') > 300
-    assert ran.stdout.count("<tr id=") == len(observed())
-    assert "First divergence" in ran.stdout
+    found = [json.loads(line) for line in re.search(r"<title>(.*?)@</title>", ran.stdout)[1].split("@")]
+    assert sorted((one["width"], one["scheme"]) for one in found) == [
+        (400, "dark"), (400, "light"), (1400, "dark"), (1400, "light")]  # fmt: skip
+    for one in found:
+        assert one["wide"] <= one["width"], one
+        assert (one["lost"], one["faint"]) == (0, []), one
+        assert one["answer"] < (800 if one["width"] == 400 else 500), one
+    assert len({one["paper"] for one in found}) == 2
 
 
 # ---- Exit codes ------------------------------------------------------------------------------------------------------

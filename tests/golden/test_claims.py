@@ -8,8 +8,8 @@ import pytest
 import minibert
 from minibert.checkpoint import safetensors
 from minibert.families import bert
+from minibert.golden import answer, checking, compare, levels, make, noise, places
 from minibert.golden import case as cases
-from minibert.golden import checking, compare, levels, make, noise, places, report
 from minibert.golden.kinds import pipeline, tokenizer
 
 
@@ -118,11 +118,11 @@ def test_a_directory_without_heads_is_taken_and_claimed(bare, at_hand, tmp_path)
 def accused(tensors, folder):
     safetensors.write(folder / "c.safetensors", {key: np.asarray(a, np.float64) for key, a in tensors.items()})
     got = checking.report_of("bert/published", folder / "c.safetensors", seconds=0)
-    return got.first.key, [line.strip() for line in report.first_lines(got) if "block" in line]
+    return got.first.key, [line.strip() for line in answer.first_lines(got) if "block" in line]
 
 
 LAYER = "forward/bert.encoder.layer.{}.output"
-OWN = "its own block is wrong: given the candidate's tensors before it, something else is due"
+OWN = "its own block is wrong: given your tensors before it, something else is due"
 BEFORE = "it or something before it is wrong: what goes into its block was not supplied"
 
 

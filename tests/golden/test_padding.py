@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from minibert.checkpoint import safetensors
+from minibert.golden import answer, checking, compare, levels, padding, report
 from minibert.golden import case as cases
-from minibert.golden import checking, compare, levels, padding, report
 from minibert.golden.subject import observe
 
 BERT = "bert/published"
@@ -56,7 +56,7 @@ def test_what_differs_only_on_padding_is_acceptable(name, change, tmp_path):
     assert (got.code, got.first, got.diagnosis) == (0, None, None)
     assert {row.key for row in got.rows if row.status == "padding"} == set(padding.unread(golden(name)))
     assert levels.reached(got.levels).number == 5
-    assert report.headline(got).startswith("acceptable: ")
+    assert answer.headline(got).startswith("acceptable: ")
     assert "differs only on padding, which nobody reads" in "\n".join(report.table(got))
     assert set(report.fields(got)["only_padding"]) == set(padding.unread(golden(name)))
 

@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 
 import minibert
-from minibert import cli, corpus, families, generation, inference, parallel, pretraining, tokenizers, training
+from minibert import cli, corpus, families, generation, inference, parallel, pretraining, rows, tokenizers, training
 from minibert.checkpoint import growing, safetensors
 from minibert.corruption import segmentation, similarity
 from minibert.golden import candidate
@@ -378,6 +378,41 @@ def catalogues() -> list[Tree]:
              "pairs.jsonl": b'{"source": "a", "target": "b"}\n'}]  # fmt: skip
 
 
+ROWS = {  # a task's file: (task, format), and what it holds
+    "classify.tsv": ("classify", "tsv"), "train.tsv": ("classify", "glue-cola"), "regress.csv": ("regress", "csv"),
+    "tag.jsonl": ("tag", "jsonl"), "tag.conll": ("tag", "conll"), "relate.tsv": ("relate", "tsv"),
+    "choose.csv": ("choose", "csv"), "answer.json": ("answer", "squad"), "answer.jsonl": ("answer", "jsonl"),
+    "translate.jsonl": ("translate", "jsonl"), "recommend.tsv": ("recommend", "tsv"),
+}  # fmt: skip
+
+
+def task_files() -> list[Tree]:
+    """A file of each format, with rows of a task."""
+    answers = [{"text": "cat sat", "answer_start": 4}, {"text": "The", "answer_start": 0}]
+    asked = {"id": "q", "question": "Who?", "answers": answers}
+    none = {"id": "r", "question": "Why?", "answers": [], "is_impossible": True, "plausible_answers": answers}
+    paragraph = {"context": TEXT[0], "qas": [asked, none]}
+    row = {"question": "Who?", "context": TEXT[0]}
+    lists = {"text": ["cat", "sat"], "answer_start": [4, 8]}
+    kinds = {
+        "tag.jsonl": [{"tokens": ["the", "cat"], "tags": ["O", "B-X"]}],
+        "answer.json": [{"version": "v2.0", "data": [{"title": "t", "paragraphs": [paragraph]}]}],
+        "answer.jsonl": [{**row, "answers": answers}, {**row, "answers": lists}],
+        "translate.jsonl": [{"source": TEXT[0], "target": TEXT[2]}],
+    }
+    tables = {
+        "classify.tsv": 'text\tpair\tlabel\n"the ""cat"""\tsat\t0\na 5" nail\t\t1\n',
+        "train.tsv": "gj04\t1\t\tThe cat sat.\ngj04\t0\t*\tThe cat.\n",
+        "regress.csv": '\ufefftext,label,id\r\n"two\r\nlines, ""quoted""",1.5,a\r\nnaïve,-3e2,b\r\n',
+        "tag.conll": "-DOCSTART- O\n\n# id = 1\nthe O\ncat B-X\n\nsat\tO\n",
+        "relate.tsv": "text\thead\ttail\tlabel\nthe cat\t[0, 3]\t[4, 7]\tof\n",
+        "choose.csv": 'context,choices,label\nthe cat,"[""sat"", ""ran""]",1\n',
+        "recommend.tsv": 'items\n3 1 2\n["a", "b"]\n',
+    }
+    lines = {name: b"".join(mutation.dumped(one) + b"\n" for one in held) for name, held in kinds.items()}
+    return [{name: data} for name, data in (lines | {name: held.encode() for name, held in tables.items()}).items()]
+
+
 def word_lists() -> list[Tree]:
     """Lists of words for a segmenter, and similar words."""
     similar = mutation.dumped({"cat": ["dog", "mat"], "the": ["a"], "语言": ["模型"]})
@@ -685,6 +720,14 @@ def _paired(root: Path, arguments: Arguments) -> int | None:
     return None
 
 
+def _rows(root: Path, arguments: Arguments) -> None:
+    for name in sorted(name for name in os.listdir(root) if name in ROWS) or ["classify.tsv"]:
+        task, form = ROWS[name]
+        for where, row in rows.placed(root / name, task, form=form, labelled=arguments[0]):
+            assert where.startswith(f"{root / name}, ")
+            assert {column for column, held in rows.tasks.TASKS[task].items() if held.must(arguments[0])} <= row.keys()
+
+
 def _cleaned(root: Path, arguments: Arguments) -> int:
     if arguments[0] == "objects":
         return command("clean", "--json", root / "pages.jsonl")
@@ -798,6 +841,7 @@ READERS: dict[str, Reader] = {
     "corpus": Reader(lambda: [texts()], _corpus, _choice(*["survey"] * 12, "corrupt", "embed", "pretrain"), share=4),
     "pairs": Reader(catalogues, _paired, _choice(*["call"] * 9, "command"), share=3),
     "pages": Reader(pages, _cleaned, _choice("objects", "listed"), share=2),
+    "rows": Reader(task_files, _rows, lambda rng: [rng.random() < 0.8], share=8),
     "run": Reader(runs, _resumed, share=2, writes=True),
     "words": Reader(word_lists, _words, _choice(*["similar", "segmenter"] * 15, "--segmenter", "--similar"), share=3),
     "config": Reader(configs, _config, _choice(*["pretrain"] * 30, "golden"), share=4),

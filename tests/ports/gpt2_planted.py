@@ -458,7 +458,7 @@ PLANTED = {
     "values_before_keys": Fault("gpt2-11", chunks(0, 2, 1)),
     "values_first": Fault("gpt2-11", chunks(2, 0, 1)),
     "thirds_backwards": Fault("gpt2-11", chunks(2, 1, 0)),
-    "loaded_values_before_keys": Fault("gpt2-11", weights=thirds(0, 2, 1)),
+    "loaded_values_before_keys": Fault("A32 gpt2-11", weights=thirds(0, 2, 1)),
     "loaded_keys_first": Fault("A30", weights=thirds(1, 0, 2)),
     "read_per_head": Fault("A19", attention(per_head)),
     "read_innermost": Fault("A19", attention(lambda y, heads: y.unflatten(2, (-1, 3)).unbind(3))),
@@ -549,8 +549,8 @@ PLANTED = {
     "residual_rate_for_attention": Fault("D13", config={"attn_pdrop": 0.2, "resid_pdrop": 0.3}, case="probe"),
     "keep_for_rate": Fault("D12", config={"attn_pdrop": 0.7, "resid_pdrop": 0.8, "embd_pdrop": 0.85}, case="probe"),
     # two at once
-    "erf_and_eps": Fault("L01 G02", config={"activation_function": "gelu", "layer_norm_epsilon": 1e-3}),
-    "per_head_and_erf": Fault("A19 G02", attention(per_head), config={"activation_function": "gelu"}),
+    "erf_and_eps": Fault("L01 G02 G04 G10", config={"activation_function": "gelu", "layer_norm_epsilon": 1e-3}),
+    "per_head_and_erf": Fault("A19 G02 G04 G10", attention(per_head), config={"activation_function": "gelu"}),
     "residual_normed_and_not_shifted": Fault("L09 gpt2-05", (*block(from_normed(True, True)), *loss(ce))),
     "thirds_and_no_final_norm": Fault(
         "gpt2-11 L10", chunks(2, 1, 0), model=of("transformer.ln_f", lambda right: lambda x: x)),

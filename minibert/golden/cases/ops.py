@@ -19,6 +19,12 @@ def _masked() -> np.ndarray:
     return bias
 
 
+def _square() -> dict[str, np.ndarray]:
+    """Two vectors of one width: what changes their places is no other shape."""
+    draws = Draws(0, "bilinear of equal widths")
+    return {name: draws.standard_normal(size) for name, size in (("u", (2, 4)), ("v", (2, 4)), ("weight", (3, 4, 4)))}
+
+
 NEAR = 0.7 + 2e-4 * Draws(0, "nearly constant").standard_normal((2, 3, 5))
 CASES = {
     **{name: alone(f"{name} alone", name) for name in PAIRS},
@@ -26,6 +32,18 @@ CASES = {
                               arrays={"bias": _masked()}, slope=False),
     "layer_norm-eps": alone("rows of deviation 2e-4 under eps 1e-12", "layer_norm", {"eps": 1e-12},
                             arrays={"x": NEAR}),
+    "lstm": alone("lstm alone; a token that is not there between two that are", "lstm",
+                  arrays={"x": Draws(0, "three tokens").standard_normal((2, 3, 4)),
+                          "mask": np.array([[1.0, 0, 1], [1, 1, 0]])}),
+    "crf_loss": alone("crf_loss alone; steps that are not in the chain within it and at its end", "crf_loss",
+                      arrays={"emissions": Draws(0, "four steps").standard_normal((2, 4, 3)),
+                              "mask": np.array([[1.0, 0, 1, 1], [1, 1, 1, 0]]),
+                              "labels": np.array([[2, 0, 1, 0], [2, 2, 0, 1]])}),
+    "convolution-valid": alone("windows within the text, of which one row has two tokens", "convolution",
+                               {"same": False}, arrays={"mask": np.array([[1.0, 1, 1, 1], [1, 1, 0, 0]])}),
+    "max_over_time-negative": alone("all entries below 0", "max_over_time",
+                                    arrays={"x": -abs(Draws(0, "negative").standard_normal((2, 4, 3)))}),
+    "bilinear-square": alone("u and v of one width", "bilinear", arrays=_square()),
     "embedding-padding": alone("row 2 gets no look-up gradient", "embedding", {"padding_idx": 2}, slope=False),
     "cross_entropy-none": alone("nothing counts: loss and gradient 0", "cross_entropy", {"ignore": -100},
                                 arrays={"labels": np.full((3, 2, 3), -100)}),

@@ -13,7 +13,7 @@ from minibert.mistakes.catalogue import Mutant, batch, entry, field, swap, weigh
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.losses import of_tokens
 from minibert.mistakes.ops.norms import no_norm
-from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
+from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, zeros
 
 SECTION = {"H": "Heads"}
 WORDS = "embeddings.word.weight"
@@ -347,8 +347,8 @@ entry(
 entry(
     "H14", "mean pooling over pads", "weight by mask",
     "HKUDS/LightRAG#3675; HF#17463; jsboige/CoursIA#15045; lanterndata/lantern_extras#91",
-    "output", families=("sentence_bert",),
-    reason="sentence vectors are no tensor of a pre-training case; it waits for cases of sentence models",
+    "output", "OP-MEAN-1",
+    mutants=[swap("the mean of all tokens", "mean_over_time", edited(ops.mean_over_time, lambda _: {"weights": None}))],
 )  # fmt: skip
 entry(
     "H15", "index 0 taken as [CLS] under left padding", "first non-pad",

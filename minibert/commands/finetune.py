@@ -1,0 +1,57 @@
+"""`minibert finetune`: see `minibert.finetuning`."""
+
+import argparse
+from typing import Any
+
+from minibert import finetuning, rows
+from minibert.commands import add_options
+from minibert.errors import InputError
+from minibert.options import ending
+
+
+def parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    about = "train a model for a task, from rows"
+    more = "Without --train classify learns which module of the standard library a docstring is from."
+    examples = ending(
+        "finetune classify runs/bert", "finetune classify DIR --train rows.tsv --columns text=sentence",
+        "finetune tag DIR --train train.conll --dev dev.conll",
+        "finetune classify runs/bert --resume",
+    )  # fmt: skip
+    command = commands.add_parser("finetune", help=about, description=f"{about.capitalize()}. {more}", epilog=examples)
+    command.set_defaults(run=_finetune)
+    task = command.add_argument("task", metavar="TASK", help=f"one of: {', '.join(finetuning.names())}")
+    task.completer = finetuning.names
+    command.add_argument("directory", metavar="DIR", help="the model: a published directory, or one of a run")
+    given = "rows to learn from: a table with a header, JSON lines, CoNLL's columns, SQuAD's JSON"
+    command.add_argument("--train", metavar="FILE", help=given)
+    command.add_argument("--dev", metavar="FILE", help="rows to be held to; default: some of the others are held out")
+    called = "what a file calls a column, such as text=sentence"
+    command.add_argument("--columns", nargs="+", default=[], metavar="COLUMN=NAME", help=called)
+    forms = f"of the files: {', '.join(rows.FORMATS)}; default: as their names end"
+    command.add_argument("--format", choices=[*rows.FORMATS], metavar="NAME", help=forms)
+    command.add_argument("--out", metavar="DIR", help="write into this new directory; default: runs/TASK")
+    command.add_argument("--resume", action="store_true", help="continue the run in DIR, bit for bit")
+    cores = "use so many cores, on which no bit depends; default: all"
+    command.add_argument("--threads", type=int, metavar="N", help=cores)
+    every = "write a checkpoint after so many steps; default 100"
+    command.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS", help=every)
+    add_options(command, finetuning.Options, {})
+
+
+def _finetune(args: argparse.Namespace) -> None:
+    names = ("task", "directory", "train", "dev", "out", "resume", "threads", "checkpoint_every")
+    own = {name: getattr(args, name) for name in names}
+    chosen = {name: getattr(args, name) for name in finetuning.KNOWN}
+    finetuning.finetune(columns=assignments(args.columns), form=args.format, **own, **chosen)
+
+
+def assignments(texts: list[str]) -> dict[str, str]:
+    """{column: what a file calls it} from COLUMN=NAME."""
+    named = {}
+    for text in texts:
+        column, equals, name = text.partition("=")
+        if not equals:
+            raise InputError(f"--columns {text!r}: write COLUMN=NAME")
+        named[column] = name
+    return named

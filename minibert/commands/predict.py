@@ -1,0 +1,97 @@
+"""`minibert predict`: what a model with a task's head says of rows."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import minibert
+from minibert import commands, rows, streams, tasks, uses
+from minibert.checkpoint import strictjson
+from minibert.commands.finetune import assignments
+from minibert.config import require, whole
+from minibert.errors import InputError, printable
+from minibert.options import ending
+from minibert.progress import doing
+from minibert.rows import tasks as columns_of
+
+TOGETHER = 16  # rows
+Row = dict[str, Any]
+
+
+def parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    about = "say what a fine-tuned model makes of rows"
+    more = "Rows are those of `finetune`, labels may be missing; of classes and tags a line may also be a text."
+    examples = ending(
+        "predict runs/classify reviews.tsv", "predict runs/tagger --json < sentences.txt",
+        "predict runs/classify < texts.txt",
+    )  # fmt: skip
+    command = commands.add_parser("predict", help=about, description=f"{about.capitalize()}. {more}", epilog=examples)
+    command.set_defaults(run=_predict)
+    command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
+    given = "rows; default: lines of standard input, texts or JSON"
+    command.add_argument("file", nargs="?", metavar="FILE", help=given)
+    called = "what the file calls a column, such as text=sentence"
+    command.add_argument("--columns", nargs="+", default=[], metavar="COLUMN=NAME", help=called)
+    forms = f"of the file: {', '.join(rows.FORMATS)}; default: as its name ends"
+    command.add_argument("--format", choices=[*rows.FORMATS], metavar="NAME", help=forms)
+    command.add_argument("--json", action="store_true", help="one JSON object a row: what it has, then what is said")
+    together = f"read and answered together; default {TOGETHER}, of a pipe or the keyboard 1"
+    command.add_argument("--batch-size", type=int, metavar="ROWS", help=together)
+    command.add_argument("--seq-length", type=int, metavar="TOKENS", help="read at most so many of a row; default 512")
+
+
+def _predict(args: argparse.Namespace) -> None:
+    size = TOGETHER if args.file or streams.stored() else 1
+    size = size if args.batch_size is None else whole("--batch-size", args.batch_size, 1)
+    most = 512 if args.seq_length is None else whole("--seq-length", args.seq_length, 8)
+    with doing(f"loading {args.directory}"):
+        model = minibert.load(args.directory)
+    require(len(model.uses) == 1, f"{args.directory} has {len(model.uses) or 'no'} heads of tasks, and one is needed: "
+            f"minibert finetune TASK {args.directory} makes one")  # fmt: skip
+    (task,) = model.uses
+    read: list[Row] = []
+
+    def kept() -> Iterator[Row]:
+        for row in _rows(args, tasks.rows_of(task.name)):
+            read.append(row)
+            yield row
+
+    for said in uses.answered(model, task, kept(), most, size):
+        row = read.pop(0)
+        print(json.dumps({**row, **said}, allow_nan=False) if args.json else printable(_line(said)), flush=True)
+    commands.say_left(args.directory, model)
+
+
+def _rows(args: argparse.Namespace, task: str) -> Iterator[Row]:
+    if args.file is not None or args.format is not None:
+        return rows.read(args.file, task, assignments(args.columns), form=args.format, labelled=False)
+    return streams.some(_lines(task), "no row given")
+
+
+def _lines(task: str) -> Iterator[Row]:
+    """The lines of standard input: JSON objects, and of a task with one text the texts themselves."""
+    known = columns_of.TASKS[task]
+    needed = tuple(name for name, column in known.items() if column.must(False))
+    for number, line in enumerate(streams.lines(None), start=1):
+        where = f"{streams.INPUT}, line {number}"
+        try:
+            if line.lstrip().startswith("{"):
+                record = strictjson.loads(line.encode(), where)
+            else:
+                fits = len(needed) == 1
+                require(fits, f"{where}: expected a JSON object with {', '.join(needed)}")
+                record = {needed[0]: line}
+            yield columns_of.row(task, record, needed)
+        except columns_of.Unfit as error:
+            raise InputError(f"{where}, column {error.column!r}: {error}") from None
+
+
+def _line(said: Row) -> str:
+    """What is said of a row, in a line: the class, value or number with its score, the tags, the answer."""
+    if "tags" in said:
+        return " ".join(said["tags"])
+    first = next(iter(said.values()))
+    shown = f"{first:.6g}" if isinstance(first, float) else ", ".join(first) if isinstance(first, list) else f"{first}"
+    return f"{shown}  {said['score']:.4f}"

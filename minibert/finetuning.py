@@ -1,0 +1,318 @@
+"""`minibert finetune`: a model learns a task from rows, and is held to rows that it has not seen, in one directory.
+
+    model, rows -> pieces -> a head over the model -> training -> held-out evaluation -> model
+
+Every stage is a function of the model, the rows and the options, all on record in run.json, so that resuming remakes
+what is needed, checks that it is the same, and continues from the last checkpoint. The directory:
+
+    run.json                          what was asked, what it was completed to, digests of the model and the pieces
+    log.jsonl, checkpoints/           see `training`
+    config.json, model.safetensors    the tuned model with its vocabulary, as published ones are stored
+    report.json                       the held-out figures
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minibert
+from minibert import batches, families, kernels, reading, rows, runs, tasks, training, tree, uses
+from minibert import config as configs
+from minibert.checkpoint import atomic, lock, strictjson
+from minibert.config import require
+from minibert.errors import InputError
+from minibert.options import LONGEST, option
+from minibert.progress import doing
+from minibert.rows import docstrings
+from minibert.runs import Run
+
+FORMAT = "minibert-finetune/1"
+Row = dict[str, Any]
+TRANSFERS = ("full", "frozen")
+
+
+@dataclass(frozen=True)
+class Options(runs.Options):
+    """What decides a run's bits, beside the model and the rows."""
+
+    steps: int = option(0, "make so many updates; 0: as many as pass over the rows epochs times", least=0)
+    batch_size: int = option(32, "compute each update from so many rows")
+    held_out: float = option(0.1, "keep this share of the rows for the evaluation, where none are given; from 1 on so "
+                                  "many rows")  # fmt: skip
+    learning_rate: float = option(0.0, "let the learning rate rise to this; 0: to 0.0384 over the model's width")
+    weight_decay: float = option(0.01, "let weights decay at this rate")
+    epochs: float = option(3.0, "pass over the rows so many times")
+    seq_length: int = option(128, "read at most so many tokens of a row", least=8, most=LONGEST)
+    transfer: str = option("full", "train all of the model, or its new parts alone", among=TRANSFERS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.epochs <= 1e6, f"epochs is {self.epochs}; it must be above 0 and at most 1,000,000")
+
+    def plan(self, threads: int, checkpoint_every: int) -> training.Plan:
+        """The training loop's part of the options; of a run that is not completed yet with one step."""
+        if not self.steps:
+            return dataclasses.replace(self, steps=1).plan(threads, checkpoint_every)
+        return super().plan(threads, checkpoint_every)
+
+
+KNOWN = tuple(Options.__dataclass_fields__)
+
+
+class Prepared(NamedTuple):
+    """What a run begins with: the model with its head, and its task's file; of each part the rows; the training rows'
+    pieces as arrays, and the held-out ones'; paths of what is new in the model.
+    """
+
+    model: Any
+    use: ModuleType
+    rows: list[Row]
+    apart: list[Row]
+    learnt: training.Batch
+    judged: training.Batch
+    digest: str
+    new: frozenset[str]
+
+    @property
+    def task(self) -> tasks.Task:
+        """The model's one task."""
+        return self.model.uses[0]
+
+
+def finetune(
+    task: str, directory: str | os.PathLike, train: str | os.PathLike | None = None,
+    dev: str | os.PathLike | None = None, out: str | os.PathLike | None = None, resume: bool = False,
+    columns: Mapping[str, str] | None = None, form: str | None = None, threads: int | None = None,
+    checkpoint_every: int | None = None, **chosen: Any,
+) -> Path:  # fmt: skip
+    """Trains a model for a task, prints what came of it and returns the directory that holds it.
+
+    directory: the model, published or a run's; one that has a head for the task with the same classes goes on with it.
+    train, dev: files of rows (`rows.read`, with columns and form); without `dev` some of the training rows are held
+    out; without both the task's default rows, where it has such (`rows.docstrings`). out: a new directory, by default
+    runs/TASK; with `resume` the run to continue: its recorded options hold, and those given have to agree. threads:
+    cores to use, on which no bit depends. chosen: fields of Options; None is not given. Raises InputError for whatever
+    cannot be used; Ctrl-C writes a checkpoint, says how to go on and raises KeyboardInterrupt.
+    """
+    use_of(task)
+    for name, value in chosen.items():
+        require(name in KNOWN or value is None, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
+    require(dev is None or train is not None, "rows to be held to (dev) without rows to learn from (train)")
+    cores = kernels.THREADS if threads is None else threads
+    every = 100 if checkpoint_every is None else checkpoint_every
+    Options().plan(cores, every)
+    request = {"task": task, "directory": runs.place(directory), "train": train and runs.place(train),
+               "dev": dev and runs.place(dev), "columns": dict(columns or {}) or None, "form": form, **chosen}
+    request = {name: value for name, value in request.items() if value is not None}
+    folder = runs.directory(task, out, resume)
+    with runs.going_on(f"finetune {task} {directory}", folder):
+        if resume:
+            require(reading.present(folder / runs.RECORD), f"{folder} holds no run to resume")
+            with lock.held(folder):
+                run, prepared = _resumed(folder, request)
+                _trained(folder, run, prepared, cores, every)
+        else:
+            runs.require_free(folder)
+            run, prepared = _planned(request)
+            with runs.new(folder, _take_back):
+                runs.record(folder, run)
+                _trained(folder, run, prepared, cores, every)
+    return folder
+
+
+def use_of(task: str) -> ModuleType:
+    """The file of a task that can be learnt from rows; InputError for another."""
+    configs.one_of("task", task, names())
+    return uses.of(tasks.made(task, {}))
+
+
+def names() -> list[str]:
+    """The tasks there are rows for."""
+    return [name for name in tasks.names() if tasks.rows_of(name) in rows.tasks.TASKS]
+
+
+def _take_back(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        (directory / runs.RECORD).unlink()
+
+
+# ---- The record of a run ---------------------------------------------------------------------------------------------
+def _planned(request: dict[str, Any]) -> tuple[Run, Prepared]:
+    """Completes a request, before anything is made."""
+    settings = configs.from_fields(Options, {name: request[name] for name in KNOWN if name in request})
+    prepared = _prepared(request, settings)
+    steps = settings.steps or max(1, round(settings.epochs * batches.count(prepared.learnt) / settings.batch_size))
+    rate = settings.learning_rate or 0.0384 / _width(prepared.model)
+    settings = dataclasses.replace(settings, steps=steps, learning_rate=rate)
+    made_by = {"minibert": minibert.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    run = {"format": FORMAT, "request": request, "options": configs.to_fields(settings), "sha256": prepared.digest}
+    return {**run, "made_by": made_by}, prepared
+
+
+def _width(model: Any) -> int:
+    return getattr(model.config, families.field(model.module, "hidden_size"), 768)
+
+
+def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, Prepared]:
+    """The recorded run, if what is asked now, the model and the rows agree with it."""
+    path = directory / runs.RECORD
+    for name in (runs.RECORD, runs.REPORT, runs.LOG):
+        training.require_plain(directory / name)
+    run = strictjson.loads(reading.contents(path), str(path))
+    require(isinstance(run, dict) and run.get("format") == FORMAT, f"{path} is not the record of a run ({FORMAT})")
+    try:
+        _require_record(run)
+        settings = configs.from_fields(Options, run["options"])
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    recorded = {**run["request"], **run["options"]}
+    for name, value in request.items():
+        require(recorded.get(name) == value, f"{name} is {value!r}, but {directory} was begun with "
+                f"{recorded.get(name)!r}: leave it out to resume, or choose another directory to start a new run")
+    prepared = _prepared(run["request"], settings)
+    require(prepared.digest == run["sha256"], f"the model or the rows of {directory} have changed since the run began, "
+            f"with {run['made_by']}: restore them, or start a new run")
+    return run, prepared
+
+
+def _require_record(run: Run) -> None:
+    """That the record has what `_planned` gave it, each of its kind."""
+    for name in ("request", "options", "made_by"):
+        require(isinstance(run.get(name), dict), f"{name!r} is {configs.shown(run.get(name))}, not an object")
+    request = run["request"]
+    texts = {name: request.get(name, "") for name in ("task", "directory", "train", "dev", "form")}
+    for name, text in {**texts, "sha256": run.get("sha256")}.items():
+        require(isinstance(text, str), f"{name!r} is {configs.shown(text)}, not text")
+    require(isinstance(request.get("columns", {}), dict), "'columns' is not an object")
+    for name in ("task", "directory"):
+        require(name in request, f"{name!r} is missing")
+    configs.one_of("task", request["task"], names())
+
+
+# ---- What a run begins with ------------------------------------------------------------------------------------------
+def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
+    """The model and the rows of a request: always the same of the same."""
+    task, place = request["task"], request["directory"]
+    with doing(f"loading {place}"):
+        loaded = minibert.load(place, dtype=settings.dtype)
+    require(loaded.tokenizer is not None, f"{place} holds no vocabulary to read rows with")
+    require(hasattr(loaded.module, "read"), f"{loaded.family} reads no texts")
+    with doing("reading the rows"):
+        placed, held = _parts(request, settings)
+        use, own = use_of(task), [row for _, row in placed]
+        model, kept = _headed(loaded, task, use.settings(task, own), settings.seed)
+        parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
+    digest = hashlib.sha256()
+    for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
+                                                               for n, a in part.items())]):  # fmt: skip
+        digest.update(f"{name} {array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    new = frozenset(path for path, _ in tree.items(model.params) if path not in kept)
+    return Prepared(model, use, own, [row for _, row in held], *parts, digest.hexdigest(), new)
+
+
+def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
+    """((where, row) of the training rows, of the held-out ones)."""
+    task, columns, form = tasks.rows_of(request["task"]), request.get("columns"), request.get("form")
+    if "train" not in request:
+        parts = docstrings.rows(task)
+        own = ([(f"row {i + 1} of the default rows", row) for i, row in enumerate(parts[part])]
+               for part in ("train", "dev"))  # fmt: skip
+        return tuple(own)
+    read = tasks.rows_of(task)
+    learnt = [*rows.placed(request["train"], read, columns, form=form)]
+    if "dev" in request:
+        return learnt, [*rows.placed(request["dev"], read, columns, form=form)]
+    share = settings.held_out
+    apart = round(share * len(learnt)) if share < 1 else int(share)
+    require(0 < apart < len(learnt), f"{request['train']} has {len(learnt)} rows, of which {apart} would be held out: "
+            "give more, another held_out, or a file of rows to be held to (dev)")  # fmt: skip
+    order = training.draws(settings.seed, "held_out").permutation(len(learnt))
+    return [learnt[i] for i in np.sort(order[apart:])], [learnt[i] for i in np.sort(order[:apart])]
+
+
+def _headed(loaded: Any, task: str, settings: dict[str, Any], seed: int) -> tuple[Any, set[str]]:
+    """(the model with its head for the task where that is the one that is asked for, else with a new one alone; the
+    paths of its network).
+    """
+    due = tasks.made(task, settings)
+    config, params = tasks.used(loaded.module, loaded.config, loaded.params)
+    kept = {path for path, _ in tree.items(params)}
+    if loaded.tasks == (task,) and tasks.class_names(loaded.uses[0]) == tasks.class_names(due):
+        return loaded, kept
+    bare = minibert.Model(loaded.family, config, params, loaded.tokenizer)
+    return bare.with_task(task, seed=seed, **settings), kept
+
+
+def _pieces(model: Any, use: ModuleType, placed: list[tuple[str, Row]], most: int) -> training.Batch:
+    """The pieces of rows with what is asked of them, as arrays with a piece a row."""
+    (task,), found, labels, most = model.uses, [], [], uses.longest(model, most)
+    for where, row in placed:
+        try:
+            for piece in use.pieces(model.tokenizer, row, most):
+                found.append(piece)
+                labels.append(use.target(task, row, piece))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    return uses.batch(model, found, labels)
+
+
+# ---- The stages ------------------------------------------------------------------------------------------------------
+def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkpoint_every: int) -> None:
+    """All stages that are not done yet, each saying what it made."""
+    model, settings = prepared.model, configs.from_fields(Options, run["options"])
+    count, held = batches.count(prepared.learnt), batches.count(prepared.judged)
+    runs.say("data", f"{len(prepared.rows):,} rows in {count:,} pieces of up to {settings.seq_length} tokens; "
+             f"{len(prepared.apart):,} rows held out in {held:,}")  # fmt: skip
+    classes = len(tasks.class_names(prepared.task))
+    runs.say("model", f"{model.family} for {prepared.task.name}{f', {classes:,} classes' if classes else ''}, "
+             f"{sum(p.size for p in tree.leaves(model.params)):,} parameters, {settings.steps:,} steps")  # fmt: skip
+    plan = settings.plan(threads, checkpoint_every)
+    runs.require_memory(model, _rows(prepared.learnt, training.order(0, plan.batch_size, count, plan.seed)), plan)
+    dropped, rate = settings.dropout_steps or settings.steps, training.scheduled(plan)
+
+    def given(step: int) -> list[training.Batch]:
+        chosen = _rows(prepared.learnt, training.order(step, plan.batch_size, count, plan.seed))
+        return training.micro_batches(model, chosen, plan, step, step < dropped)
+
+    def rates(path: str, step: int) -> float | None:
+        return rate(step) if path in prepared.new else None
+
+    with training.sharing(threads, plan.accumulate):
+        training.fit(model, plan, directory, given, rates if settings.transfer == "frozen" else None)
+        with doing("evaluating on the held-out rows"):
+            report = _report(prepared, threads, settings)
+    try:
+        said = strictjson.dumps(report)
+    except ValueError:  # JSON has no such numbers
+        raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
+    model.save(directory)
+    atomic.write_bytes(directory / runs.REPORT, said)
+    runs.say("saved", f"{directory}; try: minibert predict {directory}")
+
+
+def _rows(batch: training.Batch, chosen: np.ndarray) -> training.Batch:
+    return {name: array[chosen] for name, array in batch.items()}
+
+
+def _report(prepared: Prepared, threads: int, settings: Options) -> dict[str, Any]:
+    """The held-out figures beside those of an answer that does not look at the row; said and returned."""
+    model, use, task, apart = prepared.model, prepared.use, prepared.task, prepared.apart
+    measured = training.evaluation(model, prepared.judged, threads=threads, seed=settings.seed)
+    said = list(uses.answered(model, task, apart, settings.seq_length))
+    found = use.measures(task, apart, said)
+    constant = use.measures(task, apart, use.constant(task, prepared.rows, apart))
+    first, *others = found
+    runs.say("held out", f"{first.replace('_', ' ')} {found[first]:.1%} of {len(apart):,}; the constant answer's "
+             f"{constant[first]:.1%}; loss {measured['loss']:.3f}"
+             f"{''.join(f'; {name} {found[name]:.3f}'.replace('_', ' ') for name in others)}")  # fmt: skip
+    return {**measured, "rows": len(apart), "measures": found, "constant": constant}

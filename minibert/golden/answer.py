@@ -1,0 +1,173 @@
+"""The answer of a check, before all that it rests on: verdict, mistake, first divergence, what to do and what others
+would have said, in at most ten lines that fit 80 columns.
+"""
+
+import math
+import textwrap
+from typing import Any
+
+from minibert.config import shown
+from minibert.errors import printable
+from minibert.golden.compare import BAD, EXPLAINED, Row
+
+LINES, COLUMNS = 10, 80
+
+
+def lines(report: Any) -> list[str]:
+    """The answer as text, nothing of it longer than 80 columns."""
+    first = [line for text in first_lines(report) for line in _fitted(text, 2)] if report.first is not None else []
+    advice = _fitted(f"do: {todo(report)}", 2)
+    held = [*first, *advice, *(_fitted(others(report), 2) if report.first is not None else [])]
+    mistake = _fitted(cause(report), max(1, min(3, LINES - 1 - len(held))))
+    return [*_fitted(headline(report), max(1, LINES - len(mistake) - len(held))), *mistake, *held]
+
+
+def _fitted(text: str, most: int) -> list[str]:
+    """The text in so many lines, the further ones indented, and what does not fit left out."""
+    if not text:
+        return []
+    begin = " " * (len(text) - len(text.lstrip()))
+    return textwrap.wrap(printable(text.strip()), COLUMNS - 1, initial_indent=begin, subsequent_indent=f"{begin}  ",
+                         max_lines=most, placeholder=" …")  # fmt: skip
+
+
+def headline(report: Any) -> str:
+    """The outcome in a sentence."""
+    counted, wrong = len(report.supplied), sum(row.status in BAD for row in report.supplied)
+    if not wrong and all(row.floor == 0 for row in report.supplied):
+        return f"right: all {counted} are equal"
+    if not wrong and report.strange:
+        others = f"rounding explains the other {counted} tensors"
+        return f"not judged: none of the {report.strange} outputs has a name of the case's; {others}"
+    if not wrong and report.beside:
+        return f"acceptable: {report.beside} of {counted} tensors differ, only on padding, which nobody reads"
+    if not wrong:
+        return f"right: rounding explains all {counted} tensors"
+    if report.variant is not None:
+        return f"acceptable: {wrong} of {counted} tensors differ, as in a variant that is right if declared"
+    if all(row.floor == 0 for row in report.supplied):
+        return f"different: {wrong} of {counted} are not equal"
+    return f"different: {wrong} of {counted} tensors are not explained by rounding"
+
+
+def cause(report: Any) -> str:
+    """The mistake, or the wrong tensors, in a sentence; "" where nothing is wrong."""
+    if report.diagnosis is None:
+        more = f", and {len(report.mixups) - 1} more" if len(report.mixups) > 1 else ""
+        return f"the wrong tensor: {report.mixups[0]}{more}" if report.mixups else ""
+    if report.diagnosis.kind == "unknown" and not report.diagnosis.mistakes:
+        return "no known mistake explains this"
+    if report.dtype == "int64":  # tokens, whose lines begin with the text
+        named = "; ".join(f"{found.id} {found.mistake.title}" for found in report.diagnosis.mistakes)
+        return f"{'the mistake is' if report.diagnosis.kind == 'mistake' else 'one of these mistakes it is:'} {named}"
+    return report.diagnosis.lines[0]
+
+
+def brief(report: Any) -> str:
+    """The same for a line that may be cut: the ids first."""
+    found = report.diagnosis
+    if found is None or not found.mistakes:
+        return cause(report) or headline(report)
+    return f"one of {', '.join(found.ids)}" if found.kind == "tie" else "; ".join(map(str, found.mistakes))
+
+
+def first_lines(report: Any) -> list[str]:
+    """Where it first goes wrong, by how much, and whether its own block is wrong."""
+    row = report.first
+    if row is None:
+        return ["first divergence: none"]
+    lines = [f"first divergence: {row.key}"]
+    if row.status == "nan":
+        return [*lines, f"  {row.got} at {list(row.index)}, where {value(row.expected)} is due"]
+    if row.status == "shape":
+        return [*lines, f"  {row.verdict}"]
+    at = f" at {list(row.index)}" if row.index else ""
+    beyond = f": {times(row.ratio)} rounding" if row.floor else ""
+    if row.got is None:
+        lines.append(f"  they part{at}")
+    else:
+        lines.append(f"  got {value(row.got)}{at}, where {value(row.expected)} is due{beyond}")
+    if row.alone is not None and row.alone > EXPLAINED and not report.cut_off:
+        lines.append("  it or something before it is wrong: what goes into its block was not supplied")
+    elif row.alone is not None and row.alone > EXPLAINED:
+        lines.append("  its own block is wrong: given your tensors before it, something else is due")
+    elif row.alone is not None:
+        lines.append("  its own block is right: the fault is before it, not supplied or too small there")
+    return lines
+
+
+def todo(report: Any) -> str:
+    """What to do next, in a sentence."""
+    if report.strange:
+        return "`--suggest-names MAP.json` guesses from the contents what yours are called here"
+    if report.verdict in TODO:
+        return TODO[report.verdict](report)
+    if report.diagnosis is None:
+        return "give the tensor itself under that name: repair the hook, or the map of names"
+    return _unknown(report)
+
+
+def _right(report: Any) -> str:
+    lacking = next((level for level in report.levels if level.state == "missing"), None)
+    if lacking is not None:
+        more = f" and {len(lacking.needs) - 1} more" if len(lacking.needs) > 1 else ""
+        return f"for L{lacking.number} {lacking.title} supply {shown(lacking.needs[0]).strip(chr(39))}{more}"
+    return "ask the next case (`minibert golden list`)"
+
+
+def _repair(report: Any) -> str:
+    entry = next((found.mistake for found in report.diagnosis.mistakes if found.listed), None)
+    if entry is None:
+        return "undo it"
+    clause = f" ({entry.clause.partition(';')[0]})" if entry.clause else ""
+    return f"right is {entry.right}{clause}; `minibert mistakes {entry.id}`"
+
+
+def _unknown(report: Any) -> str:
+    """Where to look, by what the block of the first divergence gives by itself."""
+    row: Row | None = report.first
+    if row is None or row.status in ("nan", "shape") or row.alone is None:
+        return "repair it first: what follows is its consequence (`minibert docs PORTING`)"
+    if row.alone <= EXPLAINED:
+        return "supply more tensors before it"
+    if not report.cut_off:
+        return "supply what goes into its block"
+    return "look between it and what goes into it; then its ops alone (cases ops/…)"
+
+
+TODO = {
+    "right": _right,
+    "mistake": _repair,
+    "pair": _repair,
+    "several": _repair,
+    "tie": lambda report: "another case may tell them apart (`minibert mistakes ID` says which shows each)",
+    "variant": lambda report: f"say so where you publish it: --declare {' '.join(report.diagnosis.ids)}",
+    "explained": lambda report: "undo it" if report.diagnosis else
+    "give the tensor itself under that name: repair the hook, or the map of names",
+    "unfinished": lambda report: "leave out --seconds: then all known mistakes are tried",
+}  # fmt: skip
+
+
+def others(report: Any) -> str:
+    """What customary criteria say of the outputs, beside what rounding says of the first divergence."""
+    if not report.others:
+        return ""
+    said = "; ".join(map(str, report.others))
+    ratio = report.first.ratio if report.first is not None else 0
+    over = "fail" if ratio is None else f"{times(ratio)} over" if ratio > EXPLAINED else "pass"
+    return f"others, of the outputs: {said}; rounding, here: {over}"
+
+
+def value(number: float | None, form: str = ".6g") -> str:
+    return "" if number is None else format(number, form)
+
+
+def short(ratio: float | None) -> str:
+    """A ratio in at most six characters."""
+    if ratio is None or math.isnan(ratio):
+        return ""
+    return f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}" if ratio < 9999.5 else f"{ratio:.0e}".replace("e+0", "e")
+
+
+def times(ratio: float) -> str:
+    return f"{short(ratio)} times"

@@ -1,0 +1,277 @@
+"""From the states of tokens to vectors of a text, and what two such vectors have to do with each other.
+
+The mean, the maximum and the mix of layers are ops (`ops.mean_over_time`, `ops.max_over_time`, `ops.scalar_mix`); here
+are the first and the last token, windows of tokens (TextCNN), an LSTM's last states, RCNN, attention by learnt queries
+(Set Transformer), and the neural tensor layer. seen: bits (B, T), 1 = there; what is not there changes nothing.
+
+`pooled` makes (B, D') of (B, T, D) in any of these ways by its name, with the tree that `shapes` says.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert import kernels, layers, ops, recurrent
+from minibert.config import one_of
+from minibert.pairs import block, block_backward
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+
+# ---- One token -------------------------------------------------------------------------------------------------------
+@block
+def first_token(x: Array, *, seen: Array | None = None) -> tuple[Array, Tree]:
+    """The state of the first token that is there, x (B, T, D) -> (B, D); of the first one where none is."""
+    places = np.zeros(len(x), np.int64) if seen is None else (seen != 0).argmax(1)
+    return _at(x, places)
+
+
+@block_backward
+def first_token_backward(dy: Array, c: Tree) -> Array:
+    return ops.gather_backward(dy[:, None], c["gather"])
+
+
+@block
+def last_token(x: Array, *, seen: Array | None = None) -> tuple[Array, Tree]:
+    """The state of the last token that is there, x (B, T, D) -> (B, D); of the last one where none is."""
+    behind = np.zeros(len(x), np.int64) if seen is None else (seen[:, ::-1] != 0).argmax(1)
+    return _at(x, x.shape[1] - 1 - behind)
+
+
+@block_backward
+def last_token_backward(dy: Array, c: Tree) -> Array:
+    return ops.gather_backward(dy[:, None], c["gather"])
+
+
+def _at(x: Array, places: Array) -> tuple[Array, Tree]:
+    y, own = ops.gather(x, positions=places[:, None])
+    return y[:, 0], {"gather": own}
+
+
+# ---- Windows of tokens -----------------------------------------------------------------------------------------------
+@block
+def text_convolution(x: Array, ps: list[Tree], *, seen: Array | None = None) -> tuple[Array, Tree]:
+    """max over windows of relu(W x + b), for each of the convolutions ps (weight (O, D, k), bias (O,)) its own, beside
+    each other: x (B, T, D) -> (B, Σ O) (Kim 2014, arXiv 1408.5882, section 2).
+
+    Only windows without padding count; a text that is shorter than a window has 0 there.
+    """
+    pooled, c = [], []
+    for p in ps:
+        own: Tree = {}
+        h, own["convolution"] = ops.convolution(x, **p, mask=seen)
+        h, own["relu"] = ops.relu(h)
+        there = None if seen is None else ops.windows_there(seen, p["weight"].shape[-1])
+        h, own["max"] = ops.max_over_time(h, mask=there)
+        pooled.append(h)
+        c.append(own)
+    return np.concatenate(pooled, -1), {"windows": c}
+
+
+@block_backward
+def text_convolution_backward(dy: Array, c: Tree) -> tuple[Array, list[Tree]]:
+    dxs, gs = [], []
+    ends = np.cumsum([own["max"]["shape"][-1] for own in c["windows"]])
+    for own, dpart in zip(c["windows"], np.split(dy, ends[:-1], -1), strict=True):
+        dh = ops.relu_backward(ops.max_over_time_backward(dpart, own["max"]), own["relu"])
+        dx, g = ops.convolution_backward(dh, own["convolution"])
+        dxs.append(dx)
+        gs.append(g)
+    return sum(dxs[1:], dxs[0]), gs
+
+
+# ---- A recurrent layer -----------------------------------------------------------------------------------------------
+@block
+def lstm_pooling(x: Array, ps: list[Tree], *, seen: Array | None = None) -> tuple[Array, Tree]:
+    """The last output in each direction of a stack of LSTMs that reads both ways, x (B, T, D) -> (B, 2N): from the left
+    that behind the last token that is there, from the right that at the first one. ps as in `recurrent.lstm_stack`.
+    """
+    h, c = recurrent.lstm_stack(x, ps, seen=seen)
+    left, right = np.split(h, 2, -1)
+    return np.concatenate([left[:, -1], right[:, 0]], -1), {"lstm_stack": c, "shape": h.shape}
+
+
+@block_backward
+def lstm_pooling_backward(dy: Array, c: Tree) -> tuple[Array, list[Tree]]:
+    dh = np.zeros(c["shape"], dy.dtype)
+    n = dy.shape[-1] // 2
+    dh[:, -1, :n], dh[:, 0, n:] = dy[:, :n], dy[:, n:]
+    return recurrent.lstm_stack_backward(dh, c["lstm_stack"])
+
+
+@block
+def rcnn_pooling(x: Array, ps: list[Tree], *, seen: Array | None = None) -> tuple[Array, Tree]:
+    """max over time of relu([x; LSTMs(x)]): each token beside what stands to its left and right, x (B, T, D) ->
+    (B, D + 2N) (Lai et al. 2015, "Recurrent convolutional neural networks for text classification", with LSTMs, as over
+    BERT). ps as in `recurrent.lstm_stack`.
+    """
+    c: Tree = {"width": x.shape[-1]}
+    h, c["lstm_stack"] = recurrent.lstm_stack(x, ps, seen=seen)
+    h, c["relu"] = ops.relu(np.concatenate([x, h], -1))
+    y, c["max"] = ops.max_over_time(h, mask=seen)
+    return y, c
+
+
+@block_backward
+def rcnn_pooling_backward(dy: Array, c: Tree) -> tuple[Array, list[Tree]]:
+    dh = ops.relu_backward(ops.max_over_time_backward(dy, c["max"]), c["relu"])
+    dx, gs = recurrent.lstm_stack_backward(dh[..., c["width"] :], c["lstm_stack"])
+    return kernels.add(dx, dh[..., : c["width"]]), gs
+
+
+# ---- Attention by learnt queries -------------------------------------------------------------------------------------
+@block
+def set_attention(
+    x: Array, y: Array, p: Tree, *, width: int, seen: Array | None = None, scale: float | None = None, eps: float = 1e-5
+) -> tuple[Array, Tree]:
+    """MAB(x, y): h = LN(Q + softmax(scale·Q Kᵀ) V), LN(h + relu(h Wᵀ + b)), Q the projected x (B, T, D), K and V the
+    projected y (B, S, E); both norms only where p has them (Lee et al. 2019, arXiv 1810.00825, eq. 6-7).
+
+    p: attention (query, key, value, norm), feed_forward (out, norm). width: of one head. seen: of y. scale: 1/√width
+    unless given; the release has 1/√D, D the whole width.
+    """
+    c: Tree = {}
+    own, last = p["attention"], p["feed_forward"]
+    q, k, v = (_projected(z, own, name, width, c) for name, z in (("query", x), ("key", y), ("value", y)))
+    context, c["attention"] = ops.attention(q, k, v, mask=layers.of_source(seen), scale=scale)
+    h, c["merge"] = ops.merge_heads(kernels.add(q, context))
+    h, c["attention_norm"] = _normed(h, own, eps)
+    f, c["out"] = ops.linear(h, **last["out"])
+    f, c["relu"] = ops.relu(f)
+    h, c["feed_forward_norm"] = _normed(kernels.add(h, f), last, eps)
+    return h, c
+
+
+@block_backward
+def set_attention_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+    """(dx, dy, g)."""
+    g: Tree = {"attention": {}, "feed_forward": {}}
+    dh = _normed_backward(dy, c["feed_forward_norm"], g["feed_forward"])
+    df, g["feed_forward"]["out"] = ops.linear_backward(ops.relu_backward(dh, c["relu"]), c["out"])
+    dh = _normed_backward(kernels.add(dh, df), c["attention_norm"], g["attention"])
+    dh = ops.merge_heads_backward(dh, c["merge"])
+    dq, dk, dv = ops.attention_backward(dh, c["attention"])
+    dx, g["attention"]["query"] = layers.projected_backward(kernels.add(dq, dh), c, "query")
+    dkey, g["attention"]["key"] = layers.projected_backward(dk, c, "key")
+    dvalue, g["attention"]["value"] = layers.projected_backward(dv, c, "value")
+    return dx, kernels.add(dkey, dvalue), g
+
+
+def _projected(x: Array, p: Tree, name: str, width: int, c: Tree) -> Array:
+    y, own = layers.projected(x, p, name, heads=len(p[name]["weight"]) // width)
+    c |= own
+    return y
+
+
+def _normed(h: Array, p: Tree, eps: float) -> tuple[Array, Tree | None]:
+    return ops.layer_norm(h, **p["norm"], eps=eps) if "norm" in p else (h, None)
+
+
+def _normed_backward(dy: Array, c: Tree | None, g: Tree) -> Array:
+    if c is None:
+        return dy
+    dh, g["norm"] = ops.layer_norm_backward(dy, c)
+    return dh
+
+
+@block
+def attention_pooling(x: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
+    """PMA(x) = MAB(S, x): k learnt seeds attend to the states of a text, x (B, T, D) -> (B, k, D), whatever their order
+    (arXiv 1810.00825, eq. 11, without the feed-forward before it, as in the release).
+
+    p: seeds {weight (k, D)}, attention, feed_forward; given: width, seen, scale, eps of `set_attention`.
+    """
+    seeds = p["seeds"]["weight"]
+    y, own = set_attention(np.broadcast_to(seeds, (len(x), *seeds.shape)), x, p, **given)
+    return y, {"set_attention": own}
+
+
+@block_backward
+def attention_pooling_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    dseeds, dx, g = set_attention_backward(dy, c["set_attention"])
+    return dx, {**g, "seeds": {"weight": dseeds.sum(0)}}
+
+
+# ---- Any of these ----------------------------------------------------------------------------------------------------
+class Pooling(NamedTuple):
+    """A way of pooling. shapes(width, **sizes) -> the tree of what it learns, or None; forward(x, p, seen=…, **how) ->
+    (y, cache), backward(dy, cache) -> dx, or (dx, g) where it learns something.
+    """
+
+    shapes: Callable
+    forward: Callable
+    backward: Callable
+
+
+def _of_windows(width: int, *, windows: tuple[int, ...] = (2, 3, 4), filters: int = 256) -> list[Tree]:
+    return [{"weight": (filters, width, k), "bias": (filters,)} for k in windows]
+
+
+def _of_lstms(width: int, *, hidden: int = 256, layers: int = 2) -> list[Tree]:
+    return [recurrent.shapes(2 * hidden if i else width, hidden, both=True) for i in range(layers)]
+
+
+def _of_attention(width: int, *, seeds: int = 1) -> Tree:
+    dense = {"weight": (width, width), "bias": (width,)}
+    attention = {name: dict(dense) for name in ("query", "key", "value")}
+    return {"seeds": {"weight": (seeds, width)}, "attention": attention, "feed_forward": {"out": dense}}
+
+
+def _none(width: int) -> None:
+    return None
+
+
+# sizes unless others are given are those of the widely used code over BERT
+POOLINGS = {
+    "first": Pooling(_none, lambda x, p, *, seen: first_token(x, seen=seen), first_token_backward),
+    "last": Pooling(_none, lambda x, p, *, seen: last_token(x, seen=seen), last_token_backward),
+    "mean": Pooling(_none, lambda x, p, *, seen: ops.mean_over_time(x, weights=seen), ops.mean_over_time_backward),
+    "max": Pooling(_none, lambda x, p, *, seen: ops.max_over_time(x, mask=seen), ops.max_over_time_backward),
+    "attention": Pooling(_of_attention, attention_pooling, attention_pooling_backward),
+    "cnn": Pooling(_of_windows, text_convolution, text_convolution_backward),
+    "lstm": Pooling(_of_lstms, lstm_pooling, lstm_pooling_backward),
+    "rcnn": Pooling(_of_lstms, rcnn_pooling, rcnn_pooling_backward),
+}
+
+
+def shapes(how: str, width: int, **sizes: Any) -> Any:
+    """The shapes of what a way of pooling states of this width learns; None where it learns nothing."""
+    return POOLINGS[one_of("pooling", how, POOLINGS)].shapes(width, **sizes)
+
+
+def pooled(x: Array, p: Any, *, how: str, seen: Array | None = None, **given: Any) -> tuple[Array, Tree]:
+    """x (B, T, D) in the way `how`, of POOLINGS, as one vector a row, (B, D'). p: of `shapes`. given: of "attention",
+    width, scale and eps; several seeds stand beside each other.
+    """
+    y, own = POOLINGS[one_of("pooling", how, POOLINGS)].forward(x, p, seen=seen, **given)
+    return y.reshape(len(x), -1), {"how": how, "pooling": own, "shape": y.shape}
+
+
+def pooled_backward(dy: Array, c: Tree) -> tuple[Array, Any]:
+    """(dx, g, None where nothing is learnt)."""
+    got = POOLINGS[c["how"]].backward(dy.reshape(c["shape"]), c["pooling"])
+    return got if isinstance(got, tuple) else (got, None)
+
+
+# ---- Two vectors -----------------------------------------------------------------------------------------------------
+@block
+def tensor_layer(u: Array, v: Array, p: Tree) -> tuple[Array, Tree]:
+    """tanh(uᵀ W_o v + V_o [u; v] + b_o) for each o (Socher et al. 2013, "Reasoning with neural tensor networks", eq. 1,
+    whose score is a linear map of it); u (…, D), v (…, E) -> (…, O); p: tensor {weight (O, D, E)}, linear (O, D + E).
+    """
+    c: Tree = {"width": u.shape[-1]}
+    z, c["tensor"] = ops.bilinear(u, v, **p["tensor"])
+    h, c["linear"] = ops.linear(np.concatenate([u, v], -1), **p["linear"])
+    y, c["tanh"] = ops.tanh(kernels.add(z, h))
+    return y, c
+
+
+@block_backward
+def tensor_layer_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+    g: Tree = {}
+    dz = ops.tanh_backward(dy, c["tanh"])
+    du, dv, g["tensor"] = ops.bilinear_backward(dz, c["tensor"])
+    dboth, g["linear"] = ops.linear_backward(dz, c["linear"])
+    return kernels.add(du, dboth[..., : c["width"]]), kernels.add(dv, dboth[..., c["width"] :]), g

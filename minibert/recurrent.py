@@ -1,0 +1,101 @@
+"""Long short-term memories over a text: a layer in one direction or both, and a stack of layers.
+
+A layer's tree holds the tensors of `ops.lstm` as torch.nn.LSTM stores them, weight_ih, weight_hh, and bias_ih, bias_hh
+where there are such; with "forward" and "backward", each such a tree, the text is read in both directions. Padding is
+passed over: from the right a row begins at its own last token.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minibert import kernels, ops
+from minibert.pairs import block, block_backward
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+
+def shapes(width: int, hidden: int, *, both: bool = False) -> Tree:
+    """The shapes of a layer that reads (B, T, width), two biases as torch has them; both: in both directions."""
+    rows = 4 * hidden
+    one = {"weight_ih": (rows, width), "weight_hh": (rows, hidden), "bias_ih": (rows,), "bias_hh": (rows,)}
+    return {"forward": one, "backward": dict(one)} if both else one
+
+
+@block
+def lstm_layer(x: Array, p: Tree, *, seen: Array | None = None, state: Any = None) -> tuple[Array, Tree]:
+    """The outputs behind each token, x (B, T, I) -> (B, T, N), or (B, T, 2N), those from the left first, where p has
+    both directions (torch.nn.LSTM, batch_first).
+
+    seen: bits (B, T), 1 = there; behind the last token that is there an output stays what it was. state: (2, B, N), h
+    and c before the first token, as data, which get no gradient (`ops.lstm` gives one); of both directions a dict of
+    two. 0 unless given.
+    """
+    if "backward" not in p:
+        y, own = ops.lstm(x, state, **p, mask=seen)
+        return y[0], {"lstm": own}
+    state, c = state or {}, {}
+    y, c["forward"] = ops.lstm(x, state.get("forward"), **p["forward"], mask=seen)
+    turned = None if seen is None else seen[:, ::-1]
+    z, c["backward"] = ops.lstm(x[:, ::-1], state.get("backward"), **p["backward"], mask=turned)
+    return np.concatenate([y[0], z[0, :, ::-1]], -1), c
+
+
+@block_backward
+def lstm_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    if "lstm" in c:
+        return _of_outputs(dy, c["lstm"])
+    left, right = np.split(dy, 2, -1)
+    g: Tree = {}
+    dx, g["forward"] = _of_outputs(left, c["forward"])
+    dturned, g["backward"] = _of_outputs(right[:, ::-1], c["backward"])
+    return kernels.add(dx, dturned[:, ::-1]), g
+
+
+def _of_outputs(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    dx, *_, g = ops.lstm_backward(np.stack([dy, np.zeros_like(dy)]), c)
+    return dx, g
+
+
+def last_state(c: Tree) -> Any:
+    """The state behind the last token of a layer's cache, what it takes as `state` to read on: (2, B, N), of both
+    directions a dict of two; from the right it is that behind the first token.
+    """
+    return c["lstm"]["y"][:, :, -1] if "lstm" in c else {name: own["y"][:, :, -1] for name, own in c.items()}
+
+
+@block
+def lstm_stack(
+    x: Array,
+    ps: list[Tree],
+    *,
+    seen: Array | None = None,
+    states: list | None = None,
+    keep: list[Array | None] | None = None,
+    rate: float = 0.0,
+) -> tuple[Array, Tree]:
+    """x (B, T, I) through layers, each reading the outputs of the one before it; the outputs of the last one.
+
+    seen as in `lstm_layer`; states: a state for each layer. keep: a mask for each layer but the last, of the dropout at
+    rate behind it: (B, T, ·), or (B, 1, ·) for one that is the same at each token.
+    """
+    layers, dropped = [], []
+    for i, p in enumerate(ps):
+        x, own = lstm_layer(x, p, seen=seen, state=None if states is None else states[i])
+        layers.append(own)
+        if keep is not None and i + 1 < len(ps):
+            x, own = ops.dropout(x, keep=keep[i], rate=rate)
+            dropped.append(own)
+    return x, {"layers": layers, "dropout": dropped}
+
+
+@block_backward
+def lstm_stack_backward(dy: Array, c: Tree) -> tuple[Array, list[Tree]]:
+    gs = []
+    for i, own in reversed([*enumerate(c["layers"])]):
+        if i < len(c["dropout"]):
+            dy = ops.dropout_backward(dy, c["dropout"][i])
+        dy, g = lstm_layer_backward(dy, own)
+        gs.append(g)
+    return dy, gs[::-1]

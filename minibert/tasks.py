@@ -1,0 +1,421 @@
+"""A network with tasks: what a family's file says, with heads of tasks in the place of those of pre-training.
+
+    task = tasks.made("classify", {"classes": 3})
+    network = tasks.network(bert, (task,))          as `objective`, `batches`, `training` take a family's module
+
+A task is a head of `heads` that has TASKS, and its settings; any task goes with any family, and there is no code for a
+pair of them. What a family has to say of its own, it says as data: what stands for a row and what published classes
+call it (`summaries`), and what of it is used where it has several networks (`used`). Several tasks may stand over one
+network: then each label is called TASK_LABEL in a batch. Multiple choice has rows of several texts and stands alone.
+"""
+
+import functools
+import pkgutil
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert import config as configs
+from minibert import families, generation, heads, layers, objective, signatures, summaries, tree
+from minibert.config import one_of, require, shown
+from minibert.errors import InputError
+from minibert.heads import target_token
+from minibert.summaries import Summary
+
+Array = np.ndarray
+Tree = dict[str, Any]
+
+SUMMARY = "summary"  # the part of the tree, and the output
+KEY = "minibert_tasks"  # of config.json, where the published fields do not say the tasks
+
+
+class Task(NamedTuple):
+    """What a model is used for: name, a key of its head's TASKS; settings: of the head."""
+
+    name: str
+    head: ModuleType
+    settings: Any
+
+
+# ---- Tasks -----------------------------------------------------------------------------------------------------------
+@functools.cache
+def _heads() -> dict[str, ModuleType]:
+    """The head that serves each task."""
+    modules = (import_module(f"{heads.__name__}.{file.name}") for file in pkgutil.iter_modules(heads.__path__))
+    return {name: module for module in modules for name in getattr(module, "TASKS", ())}
+
+
+def names() -> list[str]:
+    """The tasks there are."""
+    return sorted(_heads())
+
+
+def defaults(name: str) -> Tree:
+    """The settings that a task has unless others are given."""
+    return _heads()[one_of("task", name, names())].TASKS[name]
+
+
+def rows_of(name: str) -> str:
+    """The task whose rows this one learns from: itself, as a rule."""
+    return getattr(_heads()[one_of("task", name, names())], "ROWS", name)
+
+
+def made(name: str, settings: Mapping[str, Any]) -> Task:
+    """The task with these settings over its own, as many classes as labels; InputError for what does not fit."""
+    head = _heads()[one_of("task", name, names())]
+    require(isinstance(settings, Mapping), f"task {name!r} {shown(settings)}: expected a dict of its settings")
+    given = dict(settings)
+    if "labels" in given and "classes" not in given and isinstance(given["labels"], list | tuple):
+        given["classes"] = len(given["labels"])
+    known = head.TASKS[name]
+    try:
+        task = Task(name, head, configs.from_fields(head.Settings, {**known, **given}))
+    except InputError as error:
+        raise InputError(f"task {name!r}: {error}") from None
+    said = getattr(task.settings, "labels", ())
+    fits = not said or len(said) == len({*said}) == task.settings.classes
+    require(fits, f"task {name!r}: {len({*said})} labels of {getattr(task.settings, 'classes', 0)} classes")
+    return task
+
+
+def several(given: Any) -> tuple[Task, ...]:
+    """The tasks of {name: settings}."""
+    fits = isinstance(given, Mapping)
+    require(fits, f'tasks {shown(given)}: expected a dict, as {{"classify": {{"classes": 3}}}}')
+    return together(tuple(made(name, settings) for name, settings in given.items()))
+
+
+def together(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+    """The tasks, if they can stand over one network."""
+    alone = [task.name for task in tasks if task.head.READS == "choice"]
+    require(not alone or len(tasks) == 1, f"task {''.join(alone[:1])!r} has rows of several texts: it stands alone")
+    return tasks
+
+
+def class_names(task: Task) -> tuple[str, ...]:
+    """What its classes are called; () of a task without."""
+    count = getattr(task.settings, "classes", 0)
+    return getattr(task.settings, "labels", ()) or tuple(f"LABEL_{i}" for i in range(count))
+
+
+# ---- Published configs -----------------------------------------------------------------------------------------------
+def published(
+    fields: Mapping[str, Any], module: ModuleType, config: Any, stored: Callable[[], set[str]]
+) -> tuple[Task, ...]:  # fmt: skip
+    """The tasks that a config.json says: in its KEY, else by its class, if tensors of such a head are stored."""
+    if KEY in fields:
+        return several(fields[KEY])
+    classes = fields.get("architectures")
+    named = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
+    head = next((head for head in _heads().values() if named.endswith(f"For{head.PUBLISHED}")), None)
+    if head is None:
+        return ()
+    settings = _settings(fields, head)
+    own = {name: known for name, known in head.TASKS.items()
+           if all(settings.get(key, value) == value for key, value in known.items() if key != "classes")}  # fmt: skip
+    found = (made([*own][-1], settings),)
+    whole = Network(module, found)
+    due = {name for path, name, _ in whole.names(config) if path.partition(".")[0] in (found[0].name, SUMMARY)}
+    if due.isdisjoint(stored()):
+        return ()
+    for key, value in whole.summary(config).said.items() if head.READS != "states" else ():
+        fits = fields.get(key, value) == value
+        require(fits, f"config field {key!r} is {shown(fields.get(key))}; implemented: {value!r}")
+    return found
+
+
+def _settings(fields: Mapping[str, Any], head: ModuleType) -> Tree:
+    """What published fields say of a head's settings."""
+    known, found = head.Settings.__dataclass_fields__, {}
+    if "classes" in known:
+        labels = fields.get("id2label")
+        if labels is not None:
+            numbers = {str(i) for i in range(len(labels))} if isinstance(labels, dict) else None
+            fits = numbers == {str(key) for key in labels or ()}
+            require(bool(labels) and fits, f"config field 'id2label' is {shown(labels)}: expected a name for 0, 1, …")
+            by_number = {str(key): name for key, name in labels.items()}
+            found["labels"] = [str(by_number[str(i)]) for i in range(len(labels))]
+            if found["labels"] == [f"LABEL_{i}" for i in range(len(labels))]:
+                found = {"classes": len(labels)}
+        else:
+            found["classes"] = fields["num_labels"] if fields.get("num_labels") is not None else 2
+    if "problem_type" in known:
+        count = found.get("classes", len(found.get("labels", ())))
+        kind = "regression" if count == 1 else "single_label_classification"
+        found["problem_type"] = fields.get("problem_type") or kind
+    if "dropout" in known and fields.get("classifier_dropout") is not None:
+        found["dropout"] = fields["classifier_dropout"]
+    return found
+
+
+def fields(tasks: tuple[Task, ...], network: Any, config: Any) -> Tree:
+    """The fields of a config.json for these tasks, KEY where the published ones would not give them again."""
+    said: Tree = {}
+    for task in tasks[:1] if len(tasks) == 1 else ():
+        settings = configs.to_fields(task.settings)
+        if "classes" in settings:
+            named = class_names(task)
+            said["id2label"] = {str(i): name for i, name in enumerate(named)}
+            said["label2id"] = {name: i for i, name in enumerate(named)}
+        if "problem_type" in settings:
+            said["problem_type"] = settings["problem_type"]
+        if settings.get("dropout") is not None:
+            said["classifier_dropout"] = settings["dropout"]
+        said |= network.summary(config).said if task.head.READS != "states" else {}
+    if not tasks:
+        return said
+    stored = {name for _, name, _ in network.names(config)}
+    given = {**said, "architectures": [*network.architectures(config)]}
+    if published(given, network.module, config, lambda: stored) != tasks:
+        said[KEY] = {task.name: _given(task) for task in tasks}
+    return said
+
+
+def _given(task: Task) -> Tree:
+    """The task's settings as JSON has them."""
+    return {name: [*value] if isinstance(value, tuple) else value
+            for name, value in configs.to_fields(task.settings).items() if value is not None}  # fmt: skip
+
+
+# ---- The network -----------------------------------------------------------------------------------------------------
+# what a family has for pre-training, and for going on from token to token with a head of it
+OF_PRETRAINING = ("loss", "loss_backward", "labels", "heads", "needs", "counts", "right", "predict", "sample", "stage",
+                  "start", "step")  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)
+def network(module: ModuleType, tasks: tuple[Task, ...]) -> "Network":
+    """The family's network with these tasks; the same for the same."""
+    return Network(module, tasks)
+
+
+def used(module: ModuleType, config: Any, params: Tree) -> tuple[Any, Tree]:
+    """(config, parameters) of what is used of a model, without its heads: of several networks the family says which."""
+    if hasattr(module, "used"):
+        config, params = module.used(config, params)
+    own = Network(module, ()).shapes(config)
+    return config, {part: held for part, held in params.items() if part in own}
+
+
+def spelled(name: str) -> "Network":
+    """The network of "bert+classify", its task with the settings that it has unless others are given."""
+    family, task = name.split("+", 1)
+    return network(families.family(family), (made(task, {}),))
+
+
+class Network:
+    """A family's module with other terms; what is not said here is the module's."""
+
+    def __init__(self, module: ModuleType, tasks: tuple[Task, ...]) -> None:
+        self.module, self.tasks = module, tasks
+        self.__name__ = "+".join([module.__name__, *(task.name for task in tasks)])
+        self.KIN = families.named(module)  # whose mistakes, laws and sizes of golden cases hold here, but no double
+        self.golden_double = lambda subject: None
+        self._wide = any(task.head.READS == "choice" for task in tasks)  # rows are of several texts
+        self._kinds = {task.head.READS for task in tasks} - {"states"}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OF_PRETRAINING or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.module, name)
+
+    def summary(self, config: Any) -> Summary:
+        """What stands for a row, of this family: see `summaries`."""
+        said = self.module.summaries(config) if hasattr(self.module, "summaries") else {}
+        known = self.module.outputs(config)
+        kind = "choice" if self._wide else "text"
+        pooled = Summary("pooler_output") if "pooler_output" in known else None
+        if kind in said or pooled:
+            return said.get(kind, pooled)
+        reads = self._states(config)
+        flat = len(signatures.parse(known[reads]).dims) == 2
+        place = "last" if getattr(self.module, "CAUSAL", False) else "first"
+        return said.get("text", Summary(reads, None if flat else place))
+
+    def _states(self, config: Any) -> str:
+        """The output with a state for each token."""
+        known = self.module.outputs(config)
+        return "last_hidden_state" if "last_hidden_state" in known else next(iter(known))
+
+    def _width(self, config: Any, output: str) -> int:
+        dim = signatures.parse(self.module.outputs(config)[output]).dims[-1]
+        return int(dim) if dim.isdigit() else getattr(config, dim)
+
+    def _rate(self, config: Any) -> float:
+        """The rate at which heads drop, of a task that has none of its own."""
+        rates = (families.field(self.module, name) for name in ("classifier_dropout", "hidden_dropout_prob"))
+        return next((getattr(config, name) for name in rates if hasattr(config, name)), 0.0)
+
+    # ---- Shapes, inputs, outputs -------------------------------------------------------------------------------------
+    @property
+    def OPTIONAL(self) -> Tree:
+        """The parts that published files may lack: {part: the output that is then absent}."""
+        return {part: output for part, output in getattr(self.module, "OPTIONAL", {}).items() if output}
+
+    def _spare(self, config: Any) -> set[str]:
+        """The parts that no task needs."""
+        read = {*self.behind(config).values(), *(term.reads for term in self.terms(config).values())}
+        return {part for part, output in self.OPTIONAL.items() if output not in read}
+
+    def shapes(self, config: Any) -> Tree:
+        """The shape of every parameter but those of the tasks' heads."""
+        dropped = families.optional(self.module, config) - self.OPTIONAL.keys()
+        found = {part: held for part, held in self.module.shapes(config).items() if part not in dropped}
+        if self._kinds and (own := self.summary(config)).act is not None:
+            width = self._width(config, own.reads)
+            found[SUMMARY] = {"weight": (width, width), "bias": (width,)}
+        return found
+
+    def inputs(self, config: Any) -> dict[str, str]:
+        """The module's; a decoder reads the text, too; rows of several texts are (B, C, …)."""
+        others = {*[*self.module.lengths(config)][1:]}
+        found = {name: spec for name, spec in self.module.inputs(config).items()
+                 if others.isdisjoint(signatures.parse(spec).dims)}  # fmt: skip
+        return {name: spec.replace("(B,", "(B,C,", 1) if self._wide else spec for name, spec in found.items()}
+
+    def outputs(self, config: Any) -> dict[str, str]:
+        """The module's, and what stands for the rows."""
+        row = f"(B,{'C,' if self._wide else ''}{self._width(config, self.summary(config).reads)})"
+        return {**self.module.outputs(config), **({SUMMARY: row} if self._kinds else {})}
+
+    def behind(self, config: Any) -> dict[str, str]:
+        """{an output: the module's that it is made of}."""
+        return {SUMMARY: self.summary(config).reads} if self._kinds else {}
+
+    def lengths(self, config: Any) -> dict[str, tuple[str, int]]:
+        """The module's first letter: a decoder's rows are as long."""
+        return dict([*self.module.lengths(config).items()][:1])
+
+    def _flat(self, dims: Mapping[str, int], config: Any) -> dict[str, int]:
+        """The dimensions as the module knows them."""
+        first, *others = [*self.module.lengths(config)] or [None]
+        rows = dims["B"] * dims.get("C", 1)
+        return {**dims, "B": rows, **{letter: dims[first] for letter in others if first in dims}}
+
+    def dropouts(self, config: Any, dims: Mapping[str, int]) -> layers.Dropouts:
+        """The module's places without those of pre-training's heads, the summary's and the heads'."""
+        flat = self._flat(dims, config)
+        terms = () if hasattr(self.module, "loss") else self.module.terms(config).values()
+        gone = {term.dropout[0] for term in terms if term.dropout}
+        places = {name: place for name, place in self.module.dropouts(config, flat).items() if name not in gone}
+        if self._kinds and (own := self.summary(config)).dropped[0] and own.act is not None:
+            places[own.dropped[0]] = (flat["B"], self._width(config, own.reads)), self._dropped(config)
+        for term in self.terms(config).values():
+            if term.dropout:
+                name, rate = term.dropout
+                *letters, _ = signatures.parse(self.outputs(config)[term.reads]).dims
+                places[name] = (*({**flat, **dims}[dim] for dim in letters), term.sizes["width"]), rate
+        return places
+
+    def _dropped(self, config: Any) -> float:
+        """The rate of the summary: of the first task that reads it."""
+        own = (getattr(task.settings, "dropout", None) for task in self.tasks if task.head.READS != "states")
+        return next((rate for rate in own if rate is not None), self._rate(config))
+
+    def example(self, rng: np.random.Generator, config: Any, dims: dict[str, int] | None = None) -> Tree:
+        """The module's example without labels; of several texts a row, C of them, 3 unless dims has C."""
+        texts = (dims or {}).get("C", 3) if self._wide else 1
+        sizes = {**(dims or {}), "B": (dims or {}).get("B", 3) * texts}
+        spelled = objective.spelled(self.module, self.module.example(rng, config, sizes))
+        batch = {name: array for name, array in spelled.items() if name in self.inputs(config)}
+        if self._wide:
+            batch = {name: array.reshape(-1, texts, *array.shape[1:]) for name, array in batch.items()}
+        shapes = [(signatures.parse(self.inputs(config)[name]).dims, array.shape) for name, array in batch.items()]
+        there = {dim: size for given in shapes for dim, size in zip(*given, strict=True)}
+        return {**batch, "dropout": layers.keep_masks(rng, self.dropouts(config, there))}
+
+    # ---- Forward and backward ----------------------------------------------------------------------------------------
+    def encode(self, p: Tree, config: Any, inputs: Tree, *, keep: Any = "caches") -> tuple[Tree, Tree]:
+        """The module's outputs, and what stands for the rows."""
+        given = {name: inputs[name] for name in self.inputs(config) if name in inputs}
+        texts = next(iter(given.values())).shape[1] if self._wide else 0
+        if self._wide:
+            given = {name: array.reshape(-1, *array.shape[2:]) for name, array in given.items()}
+        if generation.WRITTEN in self.module.inputs(config):  # of one text into another: it writes the text again
+            start = config.decoder_start_token_id, config.pad_token_id
+            given[generation.WRITTEN] = target_token.shifted(given[generation.PROMPT], *start)
+        masks = inputs.get("dropout") or {}
+        c: Tree = {"texts": texts}
+        out, c["network"] = self.module.encode(p, config, {**given, "dropout": masks}, keep=keep)
+        if self._kinds:
+            own = self.summary(config)
+            h = out[own.reads]
+            mask = next((given.get(name) for name, _ in self.lengths(config).values()), None)
+            place = summaries.PLACES[own.at] if own.at else lambda *_: None
+            at = place(given.get(generation.PROMPT), mask, h.shape[:2], config)
+            dropped = {"keep": masks.get(own.dropped[0]), "rate": self._dropped(config)}
+            s, c[SUMMARY] = summaries.summary(h, p.get(SUMMARY), at=at, act=own.act, **dropped)
+            c["reads"], out = own.reads, {**out, SUMMARY: s.reshape(-1, texts, s.shape[-1]) if texts else s}
+        return out, c
+
+    def encode_backward(self, dout: Tree, c: Tree) -> Tree:
+        """The gradient tree of the network and of what stands for the rows."""
+        dout, own = dict(dout), {}
+        if SUMMARY in c:
+            ds = dout.pop(SUMMARY)
+            dh, g = summaries.summary_backward(ds.reshape(-1, ds.shape[-1]), c[SUMMARY])
+            dout[c["reads"]] = dout[c["reads"]] + dh if c["reads"] in dout else dh
+            own = {SUMMARY: g} if g else {}
+        return {**self.module.encode_backward(dout, c["network"]), **own}
+
+    def terms(self, config: Any) -> dict[str, objective.Term]:
+        """A term for each task; of several those that a batch has labels of."""
+        return {task.name: self._term(task, config) for task in self.tasks}
+
+    def _term(self, task: Task, config: Any) -> objective.Term:
+        head, alone = task.head, len(self.tasks) == 1
+        own = self.summary(config)
+        states = head.READS == "states"
+        sizes = {"width": self._width(config, self._states(config) if states else own.reads), **task.settings.sizes()}
+        sizes |= {} if states else {"biased": own.biased}
+        module = head.DROPPED if states else own.dropped[1]
+        rate = getattr(task.settings, "dropout", None)
+        rate = self._rate(config) if rate is None else rate
+        dropout = (module if alone else f"{task.name}.dropout", rate) if module else None
+        reads = self._states(config) if states else SUMMARY
+        return objective.Term(
+            head, task.name, reads, sizes, task.settings.constants(), dropout=dropout, optional=not alone,
+            prefix="" if alone else f"{task.name}_",
+        )  # fmt: skip
+
+    # ---- Published names ---------------------------------------------------------------------------------------------
+    def architectures(self, config: Any) -> dict[str, tuple[str, ...]]:
+        """The published class, and the parts that it may have or not."""
+        known = self.module.architectures(config)
+        bare = [name for name in known if name.endswith("Model")] or [*known, ""]
+        first = min(bare, key=len).removesuffix("Model")
+        kinds = {f"{first}For{task.head.PUBLISHED}": tuple(self._spare(config)) for task in self.tasks[:1]}
+        return kinds or {first: tuple(self._spare(config))}
+
+    def names(self, config: Any) -> list[tuple[str, str, str]]:
+        """(path in the tree, published name, bijection): the module's, and those of the tasks."""
+        kept, own, alone = self.shapes(config), self.summary(config), len(self.tasks) == 1
+        rows = [row for row in self.module.names(config) if row[0].partition(".")[0] in kept.keys() - {SUMMARY}]
+        modules = {SUMMARY: own.dense if alone else SUMMARY} if SUMMARY in kept else {}
+        for task in self.tasks:
+            published = task.head.NAMED if task.head.READS == "states" else own.head
+            modules[task.name] = published if alone else task.name
+        shapes = objective.shapes(self, config)
+        return rows + [(f"{part}.{leaf}", f"{name}.{leaf}".removeprefix("."), "identity")
+                       for part, name in modules.items() for leaf, _ in tree.items(shapes[part])]  # fmt: skip
+
+    def activations(self, config: Any) -> list[tuple[str, str, str, str]]:
+        """What golden cases hold: the module's without those of pre-training's heads, and the tasks' heads."""
+        within = "encode.network."
+        rows = [(name, path.replace("encode.", within, 1), kind, place)
+                for name, path, kind, place in self.module.activations(config) if path.startswith("encode.")]
+        named = {path.rpartition(".")[0]: name.rpartition(".")[0] for path, name, _ in self.names(config)}
+        own = [(named[task.name], f"{task.name}.head", "", "head") for task in self.tasks]
+        return rows + ([(named[SUMMARY], f"encode.{SUMMARY}.dense", "", "head")] if SUMMARY in named else []) + own
+
+    def aliases(self, config: Any) -> dict[str, str]:
+        """The module's, of the tensors that are here."""
+        here = {name for _, name, _ in self.names(config)}
+        return {alias: name for alias, name in self.module.aliases(config).items() if name in here}
+
+    def unused(self, config: Any) -> tuple[str, ...]:
+        """None: what pre-training's heads do not read is left with them."""
+        return ()

@@ -1,0 +1,121 @@
+"""From rows of a task's data to batches, and from a head's predictions to what is said: one file a head, by its name.
+
+A row (`rows`) becomes one piece or several, as windows over a long text are; a piece is one row of a batch. Each file
+offers the same:
+
+    settings(name, rows)            what training rows decide of the head's settings, as the names of its classes
+    pieces(tokenizer, row, most)    the row as `Piece`s of at most so many tokens
+    target(task, row, piece)        the labels of a piece, by the names of the head; InputError for one unknown to it
+    said(task, row, pieces, found)  what is said of a row: fields of `predict --json`; found: predictions of each piece,
+                                    (T, …) of its own tokens where they have one for each
+    measures(task, rows, said)      {measure: number}, the first the one that counts; `metrics`
+    constant(task, learnt, rows)    what is said of rows by whoever does not look at them, made of the training rows
+"""
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minibert import batches, families, signatures
+from minibert.config import require
+from minibert.tasks import Task
+from minibert.tokenizers.encoding import Encoding
+
+Row = dict[str, Any]
+IGNORED = -100
+
+
+class Piece(NamedTuple):
+    """One row of a batch: encodings, of one text or of each choice; about: where what is in it stands in the row."""
+
+    encodings: list[Encoding]
+    about: dict[str, Any]
+
+
+def of(task: Task) -> ModuleType:
+    """The file that makes batches for the task's head."""
+    return import_module(f"{__name__}.{families.named(task.head)}")
+
+
+def longest(model: Any, most: int) -> int:
+    """How many tokens a piece may have: `most`, or as many as the model takes."""
+    room = batches.longest(model.network, model.config)
+    return most if room is None else min(most, room)
+
+
+def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None = None) -> dict[str, np.ndarray]:
+    """The inputs of these pieces, padded, and their labels: of tokens those behind a piece's end ask nothing."""
+    several = {len(piece.encodings) for piece in pieces}
+    counts = " and ".join(map(str, sorted(several)))
+    require(len(several) == 1, f"rows of {counts} choices: a batch has as many in each")
+    flat = [encoding for piece in pieces for encoding in piece.encodings]
+    inputs = model.module.read(flat, model.tokenizer.pad_id)
+    specs = model.network.inputs(model.config)
+    wide = any("C" in signatures.parse(spec).dims for spec in specs.values())
+    if wide:
+        inputs = {name: array.reshape(len(pieces), -1, *array.shape[1:]) for name, array in inputs.items()}
+    length = next(iter(inputs.values())).shape[-1]
+    for name in labels[0] if labels else ():
+        held = [one[name] for one in labels]
+        if isinstance(held[0], list):
+            held = [[*tags, *[IGNORED] * (length - len(tags))] for tags in held]
+        inputs[name] = np.array(held)
+    return inputs
+
+
+def predicted(model: Any, pieces: list[Piece], together: int) -> Iterator[dict[str, np.ndarray]]:
+    """What the model predicts of each piece, in order: those of like length go together, `together` at a time."""
+    found: list[Any] = [None] * len(pieces)
+    sizes = [(len(piece.encodings), max(map(len, piece.encodings))) for piece in pieces]
+    order = sorted(range(len(pieces)), key=lambda i: sizes[i])
+    while order:
+        count = sizes[order[0]][0]
+        several = [i for i in order[:together] if sizes[i][0] == count]
+        order = order[len(several) :]
+        out = _decoded(model, [pieces[i] for i in several])
+        for n, i in enumerate(several):
+            found[i] = {name: array[n] for name, array in out.items()}
+    return iter(found)
+
+
+def _decoded(model: Any, pieces: list[Piece]) -> dict[str, np.ndarray]:
+    """What the model predicts of a batch; of a head that decodes the classes of the words' first tokens, too."""
+    (task,), out = model.uses, model.predict(batch(model, pieces))
+    if hasattr(task.head, "decode"):
+        asked = np.zeros(out["logits"].shape[:2], np.int64)
+        for row, piece in zip(asked, pieces, strict=True):
+            row[[*piece.about["words"].values()]] = 1
+        out["classes"] = task.head.decode(out["logits"], model.params[task.name], asked)
+    return out
+
+
+def answered(model: Any, task: Task, rows: Iterable[Row], most: int, together: int = 16) -> Iterator[Row]:
+    """What is said of each row, `together` rows at a time."""
+    require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
+    use, most = of(task), longest(model, most)
+    held: list[Row] = []
+
+    def said() -> Iterator[Row]:
+        cut = [use.pieces(model.tokenizer, row, most) for row in held]
+        found = predicted(model, [piece for pieces in cut for piece in pieces], together)
+        for row, pieces in zip(held, cut, strict=True):
+            yield use.said(task, row, pieces, [next(found) for _ in pieces])
+
+    for row in rows:
+        held.append(row)
+        if len(held) == together:
+            yield from said()
+            held = []
+    if held:
+        yield from said()
+
+
+def spoken(names: tuple[str, ...], asked: Any, where: str) -> int:
+    """The number of a class; InputError for one that the task does not have."""
+    known = {name: i for i, name in enumerate(names)}
+    some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    require(asked in known, f"{where}: {asked!r} is no label of the training rows; there are: {some}")
+    return known[asked]

@@ -1,0 +1,93 @@
+"""Answers to questions: a span of the context, or none.
+
+A context that is longer than there is room for is cut into windows that overlap by a third of it. An answer's score is
+x_start + y_end, over spans of at most LONGEST tokens that lie in the context; that of no answer is the same of the
+first token of a window, the least of all (Devlin et al. 2018, section 4.3). An answer stands in the context as it is
+written there, by the offsets of its tokens.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minibert import metrics
+from minibert.config import require
+from minibert.tasks import Task
+from minibert.tokenizers import encoding
+from minibert.uses import Piece, Row
+
+Array = np.ndarray
+LONGEST = 30  # tokens of an answer; BERT's release, max_answer_length
+QUESTION = 64  # tokens of a question; BERT's release, max_query_length
+BEST = 20  # starts and ends that are looked at; BERT's release, n_best_size
+
+
+def settings(name: str, rows: list[Row]) -> dict[str, Any]:
+    """Nothing."""
+    return {}
+
+
+def pieces(tokenizer: Any, row: Row, most: int) -> list[Piece]:
+    """The question with each window of the context. about: the token with which the window begins, and each of its
+    tokens' characters in the context.
+    """
+    asked, spans = (held[:QUESTION] for held in tokenizer.spans(row["question"]))
+    ids, places = tokenizer.spans(row["context"])
+    items = [item for item, _ in tokenizer.layout.pair]
+    room = most - sum(isinstance(item, str) for item in items) - len(asked)
+    require(room > 0, f"a question of {len(asked)} tokens leaves no room for the context in {most} tokens")
+    before = items[: items.index(1)]
+    first = sum(len(asked) if item == 0 else 1 for item in before)
+    step, found = max(1, room - room // 3), []
+    for begin in range(0, max(1, len(ids)), step):
+        window = slice(begin, begin + room)
+        made = encoding.laid_out(tokenizer, [(asked, spans), (ids[window], places[window])])
+        found.append(Piece([made], {"first": first, "places": places[window]}))
+        if begin + room >= len(ids):
+            break
+    return found
+
+
+def target(task: Task, row: Row, piece: Piece) -> dict[str, Any]:
+    """The tokens of the first answer, where the window has all of them; else the first token of the row."""
+    first, places = piece.about["first"], piece.about["places"]
+    for answer in row["answers"][:1]:
+        begin = answer["answer_start"]
+        end = begin + len(answer["text"])
+        inside = [i for i, (a, b) in enumerate(places) if b > begin and a < end and b > a]
+        if inside and places[inside[0]][0] <= begin and places[inside[-1]][1] >= end:
+            return {"start_positions": first + inside[0], "end_positions": first + inside[-1]}
+    return {"start_positions": 0, "end_positions": 0}
+
+
+def said(task: Task, row: Row, pieces: list[Piece], found: list[dict[str, Array]]) -> Row:
+    """answer: the text, "" for none; start, end: its characters; score: by how much it is above no answer."""
+    best, nothing = (-np.inf, 0, 0), np.inf
+    for piece, out in zip(pieces, found, strict=True):
+        first, places = piece.about["first"], piece.about["places"]
+        x, y = (out[name].astype(np.float64) for name in ("start_logits", "end_logits"))
+        nothing = min(nothing, x[0] + y[0])
+        starts, ends = (np.argsort(-z[first : first + len(places)], kind="stable")[:BEST] for z in (x, y))
+        for start in starts.tolist():
+            for end in ends.tolist():
+                if start <= end < start + LONGEST and x[first + start] + y[first + end] > best[0]:
+                    best = x[first + start] + y[first + end], places[start][0], places[end][1]
+    context, (score, start, end) = row["context"], best
+    while start < end and context[start].isspace():
+        start += 1
+    text, above = context[start:end], float(score - nothing)
+    if not text or above <= 0:
+        return {"answer": "", "start": 0, "end": 0, "score": above}
+    return {"answer": text, "start": start, "end": end, "score": above}
+
+
+def measures(task: Task, rows: list[Row], said: list[Row]) -> dict[str, float]:
+    """F1 of the words, and the share of exact ones, with SQuAD's normalisation."""
+    right = [[answer["text"] for answer in row["answers"]] for row in rows]
+    guess = [one["answer"] for one in said]
+    return {"f1": metrics.span_f1(right, guess), "exact_match": metrics.exact_match(right, guess)}
+
+
+def constant(task: Task, learnt: list[Row], rows: list[Row]) -> list[Row]:
+    """That there is none."""
+    return [{"answer": ""}] * len(rows)

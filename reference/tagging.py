@@ -1,0 +1,12 @@
+"""Tagging: z_t = W h_t + b; the mean of -log softmax(z_t)[label_t] over the tokens whose label is not -100.
+
+h (B, T, D), p {weight (C, D), bias (C)}, labels {labels: (B, T)} -> scalar. Devlin et al. 2018, section 5.3; SPEC
+TASK-TAG.
+"""
+
+from .cross_entropy import cross_entropy
+from .linear import linear
+
+
+def tagging(h, p, labels):
+    return cross_entropy(linear(h, **p), labels=labels["labels"], ignore=-100)

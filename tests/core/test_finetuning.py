@@ -1,0 +1,294 @@
+"""`minibert finetune` and `predict`: rows in, a model and figures out, the same bits after an interruption."""
+
+import json
+import signal
+import sys
+from io import BytesIO, TextIOWrapper
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import cli, finetuning, tasks, tokenizers, training, uses
+from minibert.rows import docstrings
+
+GOOD, BAD, OTHER = ("fine", "great", "lovely"), ("poor", "awful", "dull"), ("film", "book", "the", "a", "was", "it")
+SIZES = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+         "max_position_embeddings": 40, "initializer_range": 0.3, "hidden_dropout_prob": 0.05}  # fmt: skip
+OPTIONS = {"steps": 8, "batch_size": 8, "accumulate": 1, "checkpoint_every": 3, "threads": 1, "learning_rate": 0.006,
+           "weight_decay": 0.0}  # fmt: skip
+
+
+def sentence(rng, words):
+    chosen = [*rng.choice(OTHER, 4), rng.choice(words)]
+    return " ".join(rng.permutation(chosen))
+
+
+def data(folder):
+    """Rows of each task that a word decides."""
+    rng = np.random.default_rng(0)
+    rows = [(label, sentence(rng, words)) for label, words in [("good", GOOD), ("bad", BAD)] * 20]
+    table = "label\ttext\n" + "".join(f"{label}\t{text}\n" for label, text in rows)
+    (folder / "classify.tsv").write_text(table, encoding="utf-8")
+    values = "value\ttext\n" + "".join(f"{(label == 'good') * 2.0}\t{text}\n" for label, text in rows)
+    (folder / "regress.tsv").write_text(values, encoding="utf-8")
+    tagged = [[(word, "B-GOOD" if word in GOOD else "O") for word in text.split()] for _, text in rows]
+    columns = "\n".join("".join(f"{word}\t{tag}\n" for word, tag in row) for row in tagged)
+    (folder / "tag.conll").write_text(columns, encoding="utf-8")
+    asked = []
+    for _, text in rows:
+        word = next((word for word in text.split() if word in GOOD), None)
+        answers = [{"text": word, "answer_start": text.index(word)}] if word else []
+        asked.append({"question": "what was it", "context": text, "answers": answers})
+    chosen = []
+    for i in range(0, 40, 2):
+        place = int(rng.integers(2))
+        choices = [rows[i + 1][1], rows[i][1]] if place else [rows[i][1], rows[i + 1][1]]
+        chosen.append({"context": "it was", "choices": choices, "label": place})
+    for name, some in (("answer", asked), ("choose", chosen)):
+        lines = "".join(json.dumps(row) + "\n" for row in some)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a small model, "model", and the rows."""
+    folder = tmp_path_factory.mktemp("finetuning")
+    words = [*GOOD, *BAD, *OTHER, "what"]
+    learnt = tokenizers.tokenizer("wordpiece").train([" ".join(words)] * 3, 80, lowercase=True)
+    model = minibert.create("bert", **SIZES, vocab_size=len(learnt), pad_token_id=learnt.pad_id)
+    model.tokenizer = learnt
+    model.save(folder / "model")
+    data(folder)
+    return folder
+
+
+FILES = {"classify": "classify.tsv", "regress": "regress.tsv", "tag": "tag.conll", "tag_crf": "tag.conll",
+         "answer": "answer.jsonl", "choose": "choose.jsonl"}  # fmt: skip
+
+
+def tuned(place, task, out, **changes):
+    given = {"train": place / FILES[task], "out": out, **OPTIONS, **changes}
+    if task == "regress":
+        given["columns"] = {"label": "value"}
+    return finetuning.finetune(task, place / "model", **given)
+
+
+def said(monkeypatch, capsys, *args, text=None):
+    """The exit code, and what the command says on both streams."""
+    if text is not None:
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(text.encode()), encoding="utf-8"))
+    capsys.readouterr()
+    code = cli.main([*map(str, args)])
+    found = capsys.readouterr()
+    return code, found.out.splitlines(), found.err.splitlines()
+
+
+# (measure, at least, after so many steps) on rows that a word decides; a few steps only show that there is a figure
+LEARNT = {"classify": ("accuracy", 0.9, 40), "answer": ("f1", 0.9, 30), "tag": ("entity_f1", 0, 3),
+          "tag_crf": ("entity_f1", 0, 3), "regress": ("pearson", -1, 3), "choose": ("accuracy", 0, 3)}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", LEARNT)
+def test_a_task_is_learnt_from_its_rows(task, place, tmp_path, monkeypatch, capsys):
+    """Above the constant answer; the directory predicts what the report says, as published fields."""
+    measure, least, steps = LEARNT[task]
+    out = tuned(place, task, tmp_path / "run", steps=steps, dev=place / FILES[task], checkpoint_every=40)
+    report = json.loads((out / "report.json").read_bytes())
+    assert next(iter(report["measures"])) == measure
+    assert report["measures"][measure] >= least
+    assert steps < 30 or report["measures"][measure] > report["constant"][measure]
+    printed = capsys.readouterr().out
+    assert f"the constant answer's {report['constant'][measure]:.1%}" in printed
+    assert [entry["step"] for entry in training.read_log(out / "log.jsonl")] == [*range(1, steps + 1)]
+    columns = ["--columns", "label=value"] if task == "regress" else []
+    code, lines, errors = said(monkeypatch, capsys, "predict", out, place / FILES[task], "--json", *columns)
+    assert (code, errors) == (0, [])
+    rows = [json.loads(line) for line in lines]
+    model = minibert.load(out)
+    due = [*finetuning.rows.read(place / FILES[task], tasks.rows_of(task), {"label": "value"} if columns else None)]
+    use = uses.of(model.uses[0])
+    assert use.measures(model.uses[0], due, rows) == pytest.approx(report["measures"])
+    new = {"classify": {"score", "scores"}, "regress": {"score"}, "answer": {"answer", "start", "end", "score"},
+           "choose": {"choice", "score", "scores"}, "tag": set(), "tag_crf": set()}  # fmt: skip
+    for row, own in zip(rows, due, strict=True):
+        assert row.keys() == own.keys() | new[task]
+    if task == "answer":
+        assert all(row["context"][row["start"] : row["end"]] == row["answer"] for row in rows)
+        assert {row["answer"] for row in rows} <= {*GOOD, ""}
+    if task == "classify":
+        code, (line,), _ = said(monkeypatch, capsys, "predict", out, text="the film was lovely\n")
+        assert (code, line.split()[0]) == (0, "good")
+
+
+def outcome(directory):
+    """What must not depend on what happened on the way."""
+    log = [{k: v for k, v in entry.items() if k not in ("seconds", "tokens_per_second")}
+           for entry in training.read_log(directory / "log.jsonl")]  # fmt: skip
+    names = ("model.safetensors", "config.json", "vocab.txt", "report.json")
+    return [(directory / name).read_bytes() for name in names], log
+
+
+def test_a_run_that_is_stopped_ends_with_the_same_bits(place, tmp_path, monkeypatch, capsys):
+    """By Ctrl-C, taken up by what the record says; dropout is drawn; threads are no matter."""
+    whole = tuned(place, "classify", tmp_path / "whole", threads=2, accumulate=2)
+    taken = training.micro_batches
+
+    def stopping(model, chosen, plan, step, dropout):
+        if step == 4:
+            signal.raise_signal(signal.SIGINT)
+        return taken(model, chosen, plan, step, dropout)
+
+    monkeypatch.setattr(training, "micro_batches", stopping)
+    with pytest.raises(KeyboardInterrupt, match=r"step 5 of 8; continue with: minibert finetune classify .* --r"):
+        tuned(place, "classify", tmp_path / "half", accumulate=2)
+    monkeypatch.undo()
+    code, _, errors = said(monkeypatch, capsys, "finetune", "classify", place / "model", "--out", tmp_path / "half",
+                           "--resume")  # fmt: skip
+    assert (code, errors[-1][:8]) == (0, "step 8/8")
+    assert outcome(tmp_path / "half") == outcome(whole)
+    other = tuned(place, "classify", tmp_path / "other", accumulate=2, seed=1)
+    assert outcome(other)[0][0] != outcome(whole)[0][0]
+
+
+def test_without_a_file_docstrings_are_told_apart(place, tmp_path, monkeypatch, capsys):
+    """Those of the standard library, here a small one; a task without such rows says what it has."""
+    monkeypatch.setattr(docstrings.sysconfig, "get_path", lambda name: tmp_path / "lib")
+    (tmp_path / "lib").mkdir()
+    for module, words in (("fine", GOOD), ("poor", BAD)):
+        texts = [f"This function says that the {word} {other} was a {first}." for word in words for other in OTHER
+                 for first in words]  # fmt: skip
+        body = "".join(f'def f():\n    """{text}"""\n' for text in texts)
+        (tmp_path / "lib" / f"{module}.py").write_text(body, encoding="utf-8")
+    out = finetuning.finetune("classify", place / "model", out=tmp_path / "run", **{**OPTIONS, "steps": 2})
+    report = json.loads((out / "report.json").read_bytes())
+    assert minibert.load(out).uses[0].settings.labels == ("fine", "poor")
+    assert 0 < report["rows"] < 54
+    code, _, errors = said(monkeypatch, capsys, "finetune", "tag", place / "model", "--out", tmp_path / "tag")
+    assert (code, "classify, summarize" in errors[-1]) == (2, True)
+
+
+def test_a_head_that_is_there_is_trained_on_and_another_replaced(place, tmp_path, monkeypatch, capsys):
+    first = tuned(place, "classify", tmp_path / "first")
+    _, lines, _ = said(monkeypatch, capsys, "info", first)
+    assert "task: classify, 2 classes: bad, good" in lines
+    given = {**OPTIONS, "steps": 1, "learning_rate": 1e-12}
+    again = finetuning.finetune("classify", first, place / "classify.tsv", out=tmp_path / "again", **given)
+    before, after = (minibert.load(folder).params["classify"]["weight"] for folder in (first, again))
+    assert np.abs(before - after).max() < 1e-6
+    tagger = finetuning.finetune("tag", first, place / "tag.conll", out=tmp_path / "tag", **given)
+    assert minibert.load(tagger).tasks == ("tag",)
+
+
+def test_frozen_trains_the_head_alone(place, tmp_path):
+    out = tuned(place, "classify", tmp_path / "run", transfer="frozen")
+    model, before = minibert.load(out), minibert.load(place / "model")
+    own = model.params["embeddings"]["word"]["weight"]
+    assert np.array_equal(own, before.params["embeddings"]["word"]["weight"])
+    head = before.with_task("classify", labels=["bad", "good"])
+    assert not np.array_equal(model.params["classify"]["weight"], head.params["classify"]["weight"])
+
+
+# ---- What cannot be used ---------------------------------------------------------------------------------------------
+def test_what_cannot_be_used_is_one_line(place, tmp_path, monkeypatch, capsys):
+    (tmp_path / "one.tsv").write_text("label\ttext\ngood\tx\ngood\ty\n", encoding="utf-8")
+    (tmp_path / "dev.tsv").write_text("label\ttext\ngood\tx\nso-so\ty\n", encoding="utf-8")
+    lines = (json.dumps({"context": "x", "choices": [*"abc"[:n]], "label": 0}) for n in (2, 3))
+    (tmp_path / "choices.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    choices, model, train, out = tmp_path / "choices.jsonl", place / "model", place / "classify.tsv", tmp_path / "out"
+    cases = {
+        "unknown task 'clasify'; did you mean 'classify'": ["clasify", model],
+        "is not a directory with a model": ["classify", tmp_path / "none"],
+        "every row has the label 'good'": ["classify", model, "--train", tmp_path / "one.tsv", "--held-out", "1"],
+        "line 3: label: 'so-so' is no label of the training rows; there are: bad, good":
+            ["classify", model, "--train", train, "--dev", tmp_path / "dev.tsv"],
+        "rows have 2 and 3 choices": ["choose", model, "--train", choices, "--dev", choices],
+        "of which 0 would be held out": ["classify", model, "--train", train, "--held-out", "0.001"],
+        "without rows to learn from": ["classify", model, "--dev", train],
+        "write COLUMN=NAME": ["classify", model, "--train", train, "--columns", "text"],
+        "line 1: the header has no column 'label'": ["regress", model, "--train", place / "regress.tsv"],
+        "seq_length is 4; it must be from 8 to 8,192": ["classify", model, "--train", train, "--seq-length", "4"],
+        "there are: full, frozen": ["classify", model, "--train", train, "--transfer", "most"],
+        "holds no run to resume": ["classify", model, "--resume"],
+    }  # fmt: skip
+    for words, args in cases.items():
+        code, _, errors = said(monkeypatch, capsys, "finetune", *args, "--out", out)
+        assert (code, len(errors)) == (2, 1), (words, errors)
+        assert words in errors[0], errors
+        assert not out.exists()
+    code, _, errors = said(monkeypatch, capsys, "predict", model, text="x\n")
+    assert (code, len(errors)) == (2, 1)
+    assert "has no heads of tasks, and one is needed: minibert finetune TASK" in errors[0]
+
+
+def test_a_run_of_other_rows_or_another_model_is_not_resumed(place, tmp_path, monkeypatch, capsys):
+    rows = tmp_path / "rows.tsv"
+    rows.write_text((place / "classify.tsv").read_text(encoding="utf-8"), encoding="utf-8")
+    out = tuned(place, "classify", tmp_path / "run", train=rows)
+    again = ["finetune", "classify", place / "model", "--out", out]
+    code, _, errors = said(monkeypatch, capsys, *again, "--resume", "--steps", "13")
+    assert (code, "steps is 13, but" in errors[-1]) == (2, True)
+    code, _, errors = said(monkeypatch, capsys, *again)
+    assert (code, "holds a run: continue it with --resume" in errors[-1]) == (2, True)
+    rows.write_text(rows.read_text(encoding="utf-8") + "good\tthe fine book\n", encoding="utf-8")
+    code, _, errors = said(monkeypatch, capsys, *again, "--resume")
+    assert (code, "the model or the rows of" in errors[-1]) == (2, True)
+    record = json.loads((out / "run.json").read_bytes())
+    (out / "run.json").write_text(json.dumps({**record, "request": {"task": "classify"}}), encoding="utf-8")
+    code, _, errors = said(monkeypatch, capsys, *again, "--resume")
+    assert (code, "run.json is damaged: 'directory' is missing" in errors[-1]) == (2, True)
+
+
+# ---- Pieces ----------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def tokenizer(place):
+    return minibert.load(place / "model").tokenizer
+
+
+def test_windows_of_a_context(tokenizer):
+    """Every token of the context is in one; they overlap; the answer is asked where a window has all of it."""
+    use, task = uses.of(tasks.made("answer", {})), tasks.made("answer", {})
+    context = " ".join([*OTHER] * 6)
+    row = {"question": "what", "context": context, "answers": [{"text": "film book", "answer_start": 0}]}
+    pieces = use.pieces(tokenizer, row, 16)
+    places = [piece.about["places"] for piece in pieces]
+    assert {span for held in places for span in held} == {*tokenizer.spans(context)[1]}
+    assert all(len(piece.encodings[0]) <= 16 for piece in pieces)
+    assert all(a[-1] > b[0] for a, b in pairwise(places))
+    for piece in pieces:
+        first, held = piece.about["first"], piece.about["places"]
+        asked = use.target(task, row, piece)
+        inside = held[0][0] == 0 and held[-1][1] >= len("film book")
+        assert (asked["start_positions"] > 0) == inside
+        if inside:
+            span = held[asked["start_positions"] - first][0], held[asked["end_positions"] - first][1]
+            assert context[slice(*span)].strip() == "film book"
+    x = {"start_logits": np.zeros(16), "end_logits": np.zeros(16)}
+    x["start_logits"][pieces[1].about["first"]] = x["end_logits"][pieces[1].about["first"] + 1] = 3
+    found = use.said(task, row, pieces, [x if i == 1 else {n: np.zeros(16) for n in x} for i in range(len(pieces))])
+    start, end = places[1][0][0], places[1][1][1]
+    assert (found["answer"], found["score"]) == (context[start:end].strip(), 6.0)
+    nothing = use.said(task, row, pieces, [{n: np.eye(16)[0] for n in x}] * len(pieces))
+    assert (nothing["answer"], nothing["start"], nothing["end"]) == ("", 0, 0)
+
+
+def test_first_pieces_of_words(tokenizer):
+    """Each word once, at its first piece, over as many windows as it takes."""
+    use, task = uses.of(tasks.made("tag", {})), tasks.made("tag", {"labels": ["O", "X"]})
+    words = ["the", "film.book", "was", "a", "great.lovely", "it"] * 3
+    row = {"tokens": words, "tags": ["X" if word == "film.book" else "O" for word in words]}
+    pieces = use.pieces(tokenizer, row, 12)
+    assert len(pieces) > 1
+    seen = [word for piece in pieces for word in piece.about["words"]]
+    assert seen == [*range(len(words))]
+    for piece in pieces:
+        tags, tokens = use.target(task, row, piece)["labels"], piece.encodings[0].tokens
+        assert len(tags) == len(tokens) <= 12
+        for word, place in piece.about["words"].items():
+            assert words[word].startswith(tokens[place])
+            assert tags[place] == (words[word] == "film.book")
+        assert sum(tag != -100 for tag in tags) == len(piece.about["words"])
+    logits = [{"logits": np.eye(2)[[int(place in {p for w, p in piece.about["words"].items() if w % 6 == 1})
+                                    for place in range(len(piece.encodings[0]))]]} for piece in pieces]  # fmt: skip
+    assert use.said(task, row, pieces, logits)["tags"] == row["tags"]
