@@ -37,10 +37,11 @@ def candidate(weights, inputs, facts):
     """{"forward/NAME", "gradients/NAME", "steps/K/NAME": array} of a case; facts: what its case.json says."""
     weights, batches = {name: torch.as_tensor(value) for name, value in weights.items()}, batches_of(inputs)
     models = published(weights, facts)
-    named = ((start + name, p) for start, model in models.items() for name, p in model.named_parameters())
+    named = [(start + name, p) for start, model in models.items() for name, p in model.named_parameters()]
     parameters = {name: p for name, p in named if name in weights}
     seen = traced(models, batches[0], facts["config"])
     seen["loss"].backward()
+    loaded(named, weights)
     found = {f"forward/{name}": value for name, value in seen.items()}
     held = {name: value for name, value in seen.items() if value.retains_grad} | parameters
     found |= {f"gradients/{name}": value.grad for name, value in held.items() if value.grad is not None}
@@ -62,7 +63,6 @@ def published(weights, facts):
             models["generator."].electra = models["discriminator."].electra
         tables = models["generator."].electra.embeddings = models["discriminator."].electra.embeddings
         models["generator."].generator_lm_head.weight = tables.word_embeddings.weight
-    loaded(models, weights)
     for model in models.values():
         for name, module in model.named_modules():
             if not hasattr(module, "golden_name"):
@@ -96,13 +96,12 @@ def network(role, start, config, weights):
     return model
 
 
-def loaded(models, weights):
-    """Each tensor of the models is one of the case's, or tied to one; what stays as it was drawn is an error."""
-    held = [(start + name, value) for start, model in models.items() for name, value in model.state_dict().items()]
-    given = {value.data_ptr() for name, value in held if name in weights}
-    drawn = [name for name, value in held if value.data_ptr() not in given and name != "final_logits_bias"]  # 0
+def loaded(named, weights):
+    """What the loss depends on is a tensor of the case, or tied to one; that it stays as it was drawn is an error."""
+    given = {p.data_ptr() for name, p in named if name in weights}
+    drawn = [name for name, p in named if p.data_ptr() not in given and p.grad is not None and p.grad.any()]
     if drawn:
-        sys.exit(f"the case has no {drawn[0]}, nor {len(drawn) - 1} more tensors of the model's")
+        sys.exit(f"the case has no {drawn[0]}, nor {len(drawn) - 1} more tensors that the model reads")
 
 
 def rms_norm(norm, x):
