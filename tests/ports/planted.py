@@ -372,7 +372,7 @@ ATTENTION = {
         "A35", f"{SELF[0]}.probs", port={"probabilities": softmax_over(softmax_with_base_2)}
     ),
     "softmax_gradient_without_its_sum": backward(
-        "A37", f"{SELF[2]}.scores", port={"probabilities": softmax_over(softmax_with_lost_sum)}
+        None, f"{SELF[2]}.scores", port={"probabilities": softmax_over(softmax_with_lost_sum)}
     ),
     "one_head_zeroed": forward(None, f"{SELF[1]}.context", port=only(LAYER[1], context=first_head_zeroed)),
     "value_in_8_bits": forward(None, f"{SELF[0]}.value", weights=changed("value.weight", rounded_to_8_bits)),
@@ -929,7 +929,7 @@ LOADING = {
     ),
     "two_layers_swapped": forward(None, f"{SELF[0]}.query", weights=exchanged(LAYER[0], LAYER[1])),
     "layer_2_left_out": forward(
-        "L18",
+        None,
         f"{SELF[2]}.query",
         weights=lambda ws, config: ws | {n.replace("layer.1", "layer.2"): w for n, w in ws.items() if LAYER[1] in n},
     ),
