@@ -92,9 +92,9 @@ def size(default: int, most: int = 2**31 - 1) -> Any:
     return _field(default, lambda value: 0 < value <= most, f"1 to {most}")
 
 
-def rate(default: float) -> Any:
-    """A field of a Config: a share, of which 1 is all."""
-    return _field(default, lambda value: 0 <= value <= 1, "[0, 1]")
+def rate(default: float | None) -> Any:
+    """A field of a Config: a share, of which 1 is all; None where it may be left open, by default."""
+    return _field(default, lambda value: value is default is None or 0 <= value <= 1, "[0, 1]")
 
 
 def number(default: float, least: float, most: float) -> Any:

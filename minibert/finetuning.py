@@ -14,6 +14,7 @@ what is needed, checks that it is the same, and continues from the last checkpoi
 import contextlib
 import dataclasses
 import hashlib
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -211,7 +212,7 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
         use, own = use_of(task), [row for _, row in placed]
         model, kept = _headed(loaded, task, use.settings(task, own), settings.seed)
         parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(json.dumps(tasks.class_names(model.uses[0])).encode())
     for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
                                                                for n, a in part.items())]):  # fmt: skip
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
@@ -224,6 +225,7 @@ def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, 
     """((where, row) of the training rows, of the held-out ones)."""
     task, columns, form = tasks.rows_of(request["task"]), request.get("columns"), request.get("form")
     if "train" not in request:
+        require(task in docstrings.TASKS, f"{task} has no rows of its own: give a file of rows to learn from (train)")
         parts = docstrings.rows(task)
         own = ([(f"row {i + 1} of the default rows", row) for i, row in enumerate(parts[part])]
                for part in ("train", "dev"))  # fmt: skip
@@ -247,10 +249,16 @@ def _headed(loaded: Any, task: str, settings: dict[str, Any], seed: int) -> tupl
     due = tasks.made(task, settings)
     config, params = tasks.used(loaded.module, loaded.config, loaded.params)
     kept = {path for path, _ in tree.items(params)}
-    if loaded.tasks == (task,) and tasks.class_names(loaded.uses[0]) == tasks.class_names(due):
+    if loaded.tasks == (task,) and _asks_alike(loaded.uses[0], due):
         return loaded, kept
     bare = minibert.Model(loaded.family, config, params, loaded.tokenizer)
     return bare.with_task(task, seed=seed, **settings), kept
+
+
+def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
+    """Whether they have the same classes, and take them for the same kind of answer."""
+    kinds = (getattr(task.settings, "problem_type", None) for task in (one, other))
+    return tasks.class_names(one) == tasks.class_names(other) and len({*kinds}) == 1
 
 
 def _pieces(model: Any, use: ModuleType, placed: list[tuple[str, Row]], most: int) -> training.Batch:

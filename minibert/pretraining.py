@@ -38,6 +38,7 @@ from minibert import (
     options,
     reading,
     runs,
+    tasks,
     tokenizers,
     training,
     tree,
@@ -110,6 +111,8 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     InputError for whatever cannot be used; Ctrl-C writes a checkpoint, says how to go on and raises KeyboardInterrupt.
     """
     module = families.family(family)
+    whole = not isinstance(module, tasks.Network)
+    require(whole, f"{family}: a task is learnt by minibert finetune, from a model that pretrain FAMILY has made")
     require(hasattr(module, "Data"), f"{family} is not trained from text: it has no data functions")
     for name, value in chosen.items():
         there = name in known(module) or value is None

@@ -10,6 +10,7 @@ import errno
 import itertools
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def going_on(command: str, directory: Path) -> Iterator[None]:
 
 def _told(what: str, command: str, directory: Path) -> str:
     begun = reading.present(directory / RECORD)
-    return printable(what + f"; continue with: minibert {command} --out {directory} --resume" * begun)
+    return printable(what + f"; continue with: minibert {command} --out {shlex.quote(str(directory))} --resume" * begun)
 
 
 @contextlib.contextmanager

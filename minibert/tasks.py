@@ -321,6 +321,8 @@ class Network:
         sizes = {**(dims or {}), "B": (dims or {}).get("B", 3) * texts}
         spelled = objective.spelled(self.module, self.module.example(rng, config, sizes))
         batch = {name: array for name, array in spelled.items() if name in self.inputs(config)}
+        if self._kinds and self.summary(config).at == "end":
+            batch[generation.PROMPT][:, -1] = config.eos_token_id
         if self._wide:
             batch = {name: array.reshape(-1, texts, *array.shape[1:]) for name, array in batch.items()}
         shapes = [(signatures.parse(self.inputs(config)[name]).dims, array.shape) for name, array in batch.items()]

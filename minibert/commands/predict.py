@@ -65,7 +65,7 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _rows(args: argparse.Namespace, task: str) -> Iterator[Row]:
-    if args.file is not None or args.format is not None:
+    if args.file is not None or args.format is not None or args.columns:
         return rows.read(args.file, task, assignments(args.columns), form=args.format, labelled=False)
     return streams.some(_lines(task), "no row given")
 
@@ -75,6 +75,8 @@ def _lines(task: str) -> Iterator[Row]:
     known = columns_of.TASKS[task]
     needed = tuple(name for name, column in known.items() if column.must(False))
     for number, line in enumerate(streams.lines(None), start=1):
+        if not line.strip():
+            continue
         where = f"{streams.INPUT}, line {number}"
         try:
             if line.lstrip().startswith("{"):

@@ -83,7 +83,10 @@ def _list(said: dict[str, Any], name: str, kind: type, command: str) -> list[Any
 @contextmanager
 def running(command: str, patience: float) -> Iterator[Ask]:
     """The program, as ask(command, **fields) -> its answer; told to stop at the end, and made to where it does not."""
-    words = shlex.split(command) if os.name != "nt" else command
+    try:
+        words = shlex.split(command) if os.name != "nt" else command
+    except ValueError as error:  # a quotation that does not end
+        raise InputError(f"program {command}: cannot be split into words: {f'{error}'.lower()}") from None
     require(bool(words), "--program is empty: the command that starts your program")
     with tempfile.TemporaryFile() as told:
         try:

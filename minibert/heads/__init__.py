@@ -26,7 +26,6 @@ offer the same:
 What a model is used for (see `tasks`) has more:
 
     TASKS                   the tasks that it serves: {name: settings that it has unless others are given}
-    ROWS                    optional: the task whose rows it learns from, where that has another name
     Settings                what can be chosen for one, a frozen dataclass with `sizes()` and `constants()` for the
                             functions above. Fields called classes, labels, problem_type, dropout stand in published
                             configs as num_labels, id2label, problem_type, classifier_dropout

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
+from minibert.config import check, rate
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -31,7 +32,10 @@ COMMAND = "predict"
 class Settings:
     """dropout: the rate at which the summary is dropped, None: as the family says."""
 
-    dropout: float | None = None
+    dropout: float | None = rate(None)
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def sizes(self) -> Tree:
         """For `shapes` and `draw`."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.config import among, check, require
+from minibert.config import among, check, rate, require
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -42,7 +42,7 @@ class Settings:
     classes: int
     labels: tuple[str, ...] = ()
     problem_type: str = among(PROBLEMS[0], PROBLEMS)
-    dropout: float | None = None
+    dropout: float | None = rate(None)
 
     def __post_init__(self) -> None:
         check(self)

@@ -25,7 +25,6 @@ IGNORED = tagging.IGNORED
 TASKS = {"tag_crf": {"classes": 2}}
 ROWS = "tag"
 READS = "states"
-ROWS = "tag"
 PUBLISHED = "TokenClassificationCrf"
 NAMED = ""  # its tensors stand beside the network's: classifier.weight, crf.transitions
 DROPPED = "dropout"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.config import require
+from minibert.config import check, rate, require
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -39,9 +39,10 @@ class Settings:
 
     classes: int
     labels: tuple[str, ...] = ()
-    dropout: float | None = None
+    dropout: float | None = rate(None)
 
     def __post_init__(self) -> None:
+        check(self)
         require(1 <= self.classes <= 1 << 20, f"classes is {self.classes}; it must be from 1 to {1 << 20:,}")
 
     def sizes(self) -> Tree:

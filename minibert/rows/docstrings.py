@@ -28,7 +28,7 @@ def rows(task: str, stdlib: Path | None = None) -> dict[str, list[Row]]:
 
     InputError: another task, a folder without sources.
     """
-    made = {"classify": _classified, "summarize": _summarized}[one_of("task", task, ("classify", "summarize"))]
+    made = TASKS[one_of("task", task, TASKS)]
     root = Path(stdlib or sysconfig.get_path("stdlib"))
     found = [(path.relative_to(root).parts[0].removesuffix(".py"), texts) for path, texts in corpus.docstrings(root)]
     require(bool(found), f"no Python sources with docstrings in {root}: give a file of rows")
@@ -60,3 +60,6 @@ def _summarized(found: list[tuple[str, list[str]]]) -> Iterator[Row]:
             if first.endswith(".") and "\n" not in first and len(source.split()) >= LEAST and source not in seen:
                 seen.add(source)
                 yield {"source": source, "target": first}
+
+
+TASKS = {"classify": _classified, "summarize": _summarized}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, finetuning, tasks, tokenizers, training, uses
+from minibert import cli, families, finetuning, memory, tasks, tokenizers, training, uses
 from minibert.rows import docstrings
 
 GOOD, BAD, OTHER = ("fine", "great", "lovely"), ("poor", "awful", "dull"), ("film", "book", "the", "a", "was", "it")
@@ -166,7 +166,7 @@ def test_without_a_file_docstrings_are_told_apart(place, tmp_path, monkeypatch, 
     assert minibert.load(out).uses[0].settings.labels == ("fine", "poor")
     assert 0 < report["rows"] < 54
     code, _, errors = said(monkeypatch, capsys, "finetune", "tag", place / "model", "--out", tmp_path / "tag")
-    assert (code, "classify, summarize" in errors[-1]) == (2, True)
+    assert (code, "tag has no rows of its own" in errors[-1]) == (2, True)
 
 
 def test_a_head_that_is_there_is_trained_on_and_another_replaced(place, tmp_path, monkeypatch, capsys):
@@ -177,6 +177,13 @@ def test_a_head_that_is_there_is_trained_on_and_another_replaced(place, tmp_path
     again = finetuning.finetune("classify", first, place / "classify.tsv", out=tmp_path / "again", **given)
     before, after = (minibert.load(folder).params["classify"]["weight"] for folder in (first, again))
     assert np.abs(before - after).max() < 1e-6
+    several = minibert.load(place / "model").with_task(
+        "classify", labels=["bad", "good"], problem_type="multi_label_classification"
+    )
+    several.save(tmp_path / "several")  # of the same classes each may hold: another question
+    rows = place / "classify.tsv"
+    single = finetuning.finetune("classify", tmp_path / "several", rows, out=tmp_path / "one", **given)
+    assert minibert.load(single).uses[0].settings.problem_type == "single_label_classification"
     tagger = finetuning.finetune("tag", first, place / "tag.conll", out=tmp_path / "tag", **given)
     assert minibert.load(tagger).tasks == ("tag",)
 
@@ -217,6 +224,8 @@ def test_what_cannot_be_used_is_one_line(place, tmp_path, monkeypatch, capsys):
         assert (code, len(errors)) == (2, 1), (words, errors)
         assert words in errors[0], errors
         assert not out.exists()
+    code, _, errors = said(monkeypatch, capsys, "pretrain", "bert+classify", "--out", out)
+    assert (code, len(errors), "finetune" in errors[0], out.exists()) == (2, 1, True, False)
     code, _, errors = said(monkeypatch, capsys, "predict", model, text="x\n")
     assert (code, len(errors)) == (2, 1)
     assert "has no heads of tasks, and one is needed: minibert finetune TASK" in errors[0]
@@ -231,13 +240,34 @@ def test_a_run_of_other_rows_or_another_model_is_not_resumed(place, tmp_path, mo
     assert (code, "steps is 13, but" in errors[-1]) == (2, True)
     code, _, errors = said(monkeypatch, capsys, *again)
     assert (code, "holds a run: continue it with --resume" in errors[-1]) == (2, True)
-    rows.write_text(rows.read_text(encoding="utf-8") + "good\tthe fine book\n", encoding="utf-8")
-    code, _, errors = said(monkeypatch, capsys, *again, "--resume")
-    assert (code, "the model or the rows of" in errors[-1]) == (2, True)
+    before = rows.read_text(encoding="utf-8")
+    for changed in (before + "good\tthe fine book\n", before.replace("good\t", "kind\t")):
+        rows.write_text(changed, encoding="utf-8")
+        code, _, errors = said(monkeypatch, capsys, *again, "--resume")
+        assert (code, "the model or the rows of" in errors[-1]) == (2, True)
     record = json.loads((out / "run.json").read_bytes())
     (out / "run.json").write_text(json.dumps({**record, "request": {"task": "classify"}}), encoding="utf-8")
     code, _, errors = said(monkeypatch, capsys, *again, "--resume")
     assert (code, "run.json is damaged: 'directory' is missing" in errors[-1]) == (2, True)
+
+
+def test_lines_of_standard_input(place, tmp_path, monkeypatch, capsys):
+    """Blank ones are passed over; columns have the names that are given."""
+    out = tuned(place, "classify", tmp_path / "run", steps=1)
+    code, lines, _ = said(monkeypatch, capsys, "predict", out, text="fine\n\npoor\n")
+    assert (code, len(lines)) == (0, 2)
+    row = json.dumps({"text": "id7", "sentence": "fine"}) + "\n"
+    code, lines, _ = said(monkeypatch, capsys, "predict", out, "--json", "--columns", "text=sentence", text=row)
+    assert (code, json.loads(lines[0])["text"]) == (0, "fine")
+    code, _, errors = said(monkeypatch, capsys, "predict", out, "--columns", "foo=bar", text=row)
+    assert (code, len(errors)) == (2, 1)
+
+
+@pytest.mark.parametrize(("family", "task"), [("t5", "classify"), ("bart", "choose")])
+def test_what_ends_its_texts_with_a_token_of_their_own_is_measured_before_it_is_trained(family, task):
+    """The state of the last end token stands for a row; a drawn example has one."""
+    model = minibert.create(family, **families.family(family).PROBE).with_task(task)
+    assert sum(held.bytes for held in memory.activations(model, 2, 7)) > 0
 
 
 # ---- Pieces ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,9 @@ def test_it_ends_with_what_it_started(tmp_path, capsys):
     changed = "import subprocess; child = subprocess.Popen(['sleep', '600']); sys.exit(str(child.pid))"
     assert cli.main(["check", CASE, "--program", command(tmp_path, changed)]) == 2
     pid = re.search(r"'start': (\d+)$", capsys.readouterr().err)[1]
+    until = time.monotonic() + 60  # it is killed at once, and gone when the machine comes to it
+    while _runs(pid) and time.monotonic() < until:
+        time.sleep(0.01)
     assert not _runs(pid)
 
 
@@ -105,6 +109,7 @@ def _runs(pid):
 
 
 @pytest.mark.parametrize("arguments", [[CASE], [CASE, "x", "--program", "cat"], [CASE, "--program", ""],
+                                       [CASE, "--program", "python don't.py"],
                                        [CASE, "--program", "no-such-program-here"],
                                        [CASE, "--program", "cat", "--patience", "0"]])  # fmt: skip
 def test_unusable_options_are_one_line(capsys, arguments):

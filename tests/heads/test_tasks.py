@@ -314,3 +314,10 @@ def test_a_family_and_its_task_are_checked_as_a_family_is(tmp_path, monkeypatch)
     assert minibert.create("bert+tag", **families.family("bert").PROBE).tasks == ("tag",)
     with pytest.raises(InputError, match="unknown task 'clasify'; did you mean 'classify'"):
         families.family("bert+clasify")
+
+
+@pytest.mark.parametrize(("task", "settings"), [("classify", {"classes": 2}), ("tag", {"classes": 2}), ("choose", {})])
+@pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan")])
+def test_a_rate_is_a_share(task, settings, rate):
+    with pytest.raises(InputError, match="'dropout' is "):
+        minibert.create("bert", **families.family("bert").PROBE).with_task(task, **settings, dropout=rate)
