@@ -148,7 +148,7 @@ def attention(module, query, key, value, attention_mask, scaling=None, dropout=0
 
 def dropouts(model):
     """The names of BART's dropouts, and these as data in the place of its own."""
-    functional = SimpleNamespace(dropout=turned)
+    functional = SimpleNamespace(**{**vars(torch.nn.functional), "dropout": turned})
     transformers.models.bart.modeling_bart.nn = SimpleNamespace(**{**vars(torch.nn), "functional": functional})
     for stack, parts in (("encoder", ("self_attn",)), ("decoder", ("self_attn", "encoder_attn"))):
         yield f"model.{stack}.dropout"
