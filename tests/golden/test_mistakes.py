@@ -640,6 +640,7 @@ def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
     assert len(runs) < len(mutants(case.subject())) / 3
 
 
+@EXHAUSTIVE
 def test_what_shows_at_a_late_step_is_sought_among_what_leaves_the_early_ones(monkeypatch):
     """Ten steps are run with few of those that act on steps or data: the others show at the second already."""
     case, runs, observed = cases.read("gpt2/published"), [], trials.observe
