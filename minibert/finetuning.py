@@ -28,7 +28,7 @@ import numpy as np
 import minibert
 from minibert import batches, families, kernels, reading, rows, runs, tasks, training, tree, uses
 from minibert import config as configs
-from minibert.checkpoint import atomic, lock, strictjson
+from minibert.checkpoint import atomic, strictjson
 from minibert.config import require
 from minibert.errors import InputError
 from minibert.options import LONGEST, option
@@ -115,18 +115,12 @@ def finetune(
                "dev": dev and runs.place(dev), "columns": dict(columns or {}) or None, "form": form, **chosen}
     request = {name: value for name, value in request.items() if value is not None}
     folder = runs.directory(task, out, resume)
-    with runs.going_on(f"finetune {task} {directory}", folder):
-        if resume:
-            require(reading.present(folder / runs.RECORD), f"{folder} holds no run to resume")
-            with lock.held(folder):
-                run, prepared = _resumed(folder, request)
-                _trained(folder, run, prepared, cores, every)
-        else:
-            runs.require_free(folder)
-            run, prepared = _planned(request)
-            with runs.new(folder, _take_back):
-                runs.record(folder, run)
-                _trained(folder, run, prepared, cores, every)
+
+    def trained(run: Run, prepared: Prepared) -> None:
+        _trained(folder, run, prepared, cores, every)
+
+    begun = runs.Begun(lambda: _planned(request), lambda: _resumed(folder, request), trained, _take_back)
+    runs.carry_out(f"finetune {task} {directory}", folder, resume, begun)
     return folder
 
 

@@ -44,7 +44,7 @@ from minibert import (
     tree,
 )
 from minibert import config as configs
-from minibert.checkpoint import atomic, lock, strictjson
+from minibert.checkpoint import atomic, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
 from minibert.errors import InputError
@@ -128,16 +128,12 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
                "vocabulary": vocabulary and runs.place(vocabulary), **chosen}
     request = {name: value for name, value in request.items() if value is not None}
     directory = runs.directory(family, out, resume)
-    with runs.going_on(f"pretrain {family}", directory):
-        if resume:
-            require(reading.present(directory / runs.RECORD), f"{directory} holds no run to resume")
-            with lock.held(directory):
-                _trained(directory, *_resumed(directory, request), cores, processes, every)
-        else:
-            run, documents, survey = _planned(directory, request)
-            with runs.new(directory, _take_back):
-                runs.record(directory, run)
-                _trained(directory, run, documents, survey, cores, processes, every)
+
+    def trained(run: Run, documents: corpus.Documents, survey: corpus.Survey) -> None:
+        _trained(directory, run, documents, survey, cores, processes, every)
+
+    begun = runs.Begun(lambda: _planned(request), lambda: _resumed(directory, request), trained, _take_back)
+    runs.carry_out(f"pretrain {family}", directory, resume, begun)
     return directory
 
 
@@ -150,9 +146,8 @@ def _take_back(directory: Path) -> None:
 
 # ---- The record of a run ---------------------------------------------------------------------------------------------
 
-def _planned(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
+def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Survey]:
     """Completes a request, before anything is made."""
-    runs.require_free(directory)
     module = families.family(request["family"])
     chosen, fields = _preset(request.get("preset", "quick"), module)
     for name in ("vocabulary", *options.files(module.Data)):  # before the text is read, which takes a while

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from minibert import batches, memory, optim, options, reading, training
 from minibert.checkpoint import atomic, lock
@@ -58,6 +58,32 @@ class Options(options.Options):
         steps = min(self.steps, training.LIMITS["steps"])  # more are refused below
         own["warmup"] = int(self.warmup * steps if self.warmup < 1 else self.warmup)
         return training.Plan(**{**own, "threads": threads, "checkpoint_every": checkpoint_every})
+
+
+class Begun(NamedTuple):
+    """A kind of run. planned, resumed: what a new run, or one that is there, begins with, its record first; trained:
+    what is done with that; take_back: removes what a request has made that proves unusable.
+    """
+
+    planned: Callable[[], tuple[Any, ...]]
+    resumed: Callable[[], tuple[Any, ...]]
+    trained: Callable[..., None]
+    take_back: Callable[[Path], None]
+
+
+def carry_out(command: str, directory: Path, resume: bool, begun: Begun) -> None:
+    """Begins a run in a new directory, or goes on with the one that is there; command: what it is called by."""
+    with going_on(command, directory):
+        if resume:
+            require(reading.present(directory / RECORD), f"{directory} holds no run to resume")
+            with lock.held(directory):
+                begun.trained(*begun.resumed())
+            return
+        require_free(directory)
+        run, *others = begun.planned()
+        with new(directory, begun.take_back):
+            record(directory, run)
+            begun.trained(run, *others)
 
 
 @contextlib.contextmanager

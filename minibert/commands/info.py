@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -10,6 +11,7 @@ from minibert import batches, memory, objective, tasks, tree
 from minibert.config import whole
 from minibert.errors import printable, shortened
 from minibert.options import ending
+from minibert.progress import filled
 
 
 def parser(commands: Any) -> None:
@@ -58,7 +60,7 @@ def _info(args: argparse.Namespace) -> None:
     print(f"heads: {', '.join([*facts['heads'], *tied]) or 'none'}; absent: {', '.join(facts['absent']) or 'none'}")
     for task, classes in facts["tasks"].items():
         named = f", {len(classes)} classes: {', '.join(map(printable, classes))}" if classes else ""
-        print(shortened(f"task: {task}{named}", 480))
+        print(filled(shortened(f"task: {task}{named}", 480), sys.stdout))
     if facts["left"]:
         print(f"left, as not known here: {shortened(', '.join(map(printable, facts['left'])), 480)}")
     print(f"vocabulary: {facts['vocabulary'] or 'none'}{' tokens' if facts['vocabulary'] else ''}")

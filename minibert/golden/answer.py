@@ -16,7 +16,7 @@ LINES, COLUMNS = 10, 80
 def lines(report: Any) -> list[str]:
     """The answer as text, nothing of it longer than 80 columns."""
     first = [line for text in first_lines(report) for line in _fitted(text, 2)] if report.first is not None else []
-    advice = _fitted(f"do: {todo(report)}", 2)
+    advice = _fitted(f"do: {next_step(report)}", 2)
     held = [*first, *advice, *(_fitted(others(report), 2) if report.first is not None else [])]
     mistake = _fitted(cause(report), max(1, min(3, LINES - 1 - len(held))))
     return [*_fitted(headline(report), max(1, LINES - len(mistake) - len(held))), *mistake, *held]
@@ -96,12 +96,12 @@ def first_lines(report: Any) -> list[str]:
     return lines
 
 
-def todo(report: Any) -> str:
+def next_step(report: Any) -> str:
     """What to do next, in a sentence."""
     if report.strange:
         return "`--suggest-names MAP.json` guesses from the contents what yours are called here"
-    if report.verdict in TODO:
-        return TODO[report.verdict](report)
+    if report.verdict in NEXT:
+        return NEXT[report.verdict](report)
     if report.diagnosis is None:
         return "give the tensor itself under that name: repair the hook, or the map of names"
     return _unknown(report)
@@ -135,7 +135,7 @@ def _unknown(report: Any) -> str:
     return "look between it and what goes into it; then its ops alone (cases ops/…)"
 
 
-TODO = {
+NEXT = {
     "right": _right,
     "mistake": _repair,
     "pair": _repair,

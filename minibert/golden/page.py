@@ -130,7 +130,7 @@ def _answer(found: report.Report, entries: dict[str, Any]) -> list[str]:
     verdict, cause = answer.headline(found), answer.cause(found)
     facts = f"{len(found.supplied)} of {len(found.rows)} tensors, judged as {found.dtype}"
     outcome = f'<p class="outcome{" bad" if found.code else ""}">{_text(_begun(verdict))}.</p>' if cause else ""
-    parts = {"first divergence": _divergence(found), "what to do": _linked(answer.todo(found), entries),
+    parts = {"first divergence": _divergence(found), "what to do": _linked(answer.next_step(found), entries),
              "others say": _text(answer.others(found).partition(": ")[2]) if found.first is not None else "",
              "wrong tensors": "<br>".join(map(_text, found.mixups[: report.MOST]))}  # fmt: skip
     rows = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in parts.items() if text)

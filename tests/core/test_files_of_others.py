@@ -242,7 +242,7 @@ def planned(folder: Path) -> dict:
     (folder / "text.txt").write_text("one two three.\nfour five six.\n\nseven eight.\nnine ten.\n", encoding="utf-8")
     request = {"family": "bert", "preset": "tiny", "config": str(folder / "config.json"), "seq_length": 8,
                "corpus_files": [str(folder / "text.txt")]}  # fmt: skip
-    run = pretraining._planned(folder / "run", request)[0]
+    run = pretraining._planned(request)[0]
     return {name: value for name, value in run["fields"].items() if name in SMALL}
 
 

@@ -314,8 +314,8 @@ def test_two_starts_at_once(text, tmp_path, monkeypatch):
     """Whoever comes second, when both have found the directory free, is refused and leaves the first one's files."""
     out, plan = tmp_path / "run", pretraining._planned
 
-    def overtaken(directory, request):
-        found = plan(directory, request)
+    def overtaken(request):
+        found = plan(request)
         monkeypatch.undo()
         pretrain("bert", [text], out, fields=FIELDS, **{**OPTIONS, "steps": 1})
         return found
