@@ -597,6 +597,7 @@ def test_pairs_that_were_not_made_for_each_other_are_passed_over():
     assert (result.kind, result.first_divergence) == ("unknown", keys[0])
 
 
+@EXHAUSTIVE
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_each_wrong_block_is_diagnosed_by_itself():
     """Three mistakes and a variant, in blocks of their own: all are named; a fourth, unknown, takes no name away."""
@@ -620,6 +621,7 @@ def test_each_wrong_block_is_diagnosed_by_itself():
     assert result.unexplained == "forward/bert.encoder.layer.1.attention.output.dense"
 
 
+@EXHAUSTIVE
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_outputs_alone_are_enough():
     """A candidate that hands out its last hidden states, the loss and some gradients; .ci/run asks further mistakes."""
@@ -652,6 +654,7 @@ def test_what_shows_at_a_late_step_is_sought_among_what_leaves_the_early_ones(mo
     assert 0 < late < len(runs) / 3
 
 
+@EXHAUSTIVE
 def test_no_clock_decides_what_is_found(monkeypatch):
     """Between two looks at this one an hour passes; whoever sets a limit is told how much was left."""
     hours = itertools.count(0, 3600)

@@ -35,7 +35,7 @@ SEEN = [
     ("albert/groups", "C14", "the first groups have fewer layers", ""),
     ("albert/groups", "C14", "from the last to the first", ""),
 ]
-DRAWN = SEEN if os.environ.get("MINIBERT_EVERY_MUTANT") else Random(3).sample(SEEN, 3)
+DRAWN = SEEN if os.environ.get("MINIBERT_EVERY_MUTANT") else Random(3).sample(SEEN, 1)
 
 
 def made(case, id, words, where):
