@@ -645,10 +645,10 @@ def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
 @EXHAUSTIVE
 def test_what_shows_at_a_late_step_is_sought_among_what_leaves_the_early_ones(monkeypatch):
     """Ten steps are run with few of those that act on steps or data: the others show at the second already."""
-    case, runs, observed = cases.read("gpt2/published"), [], trials.observe
+    case, runs, stepped = cases.read("gpt2/published"), [], trials.stepped
     mutant = CATALOGUE["O03"].mutants(case.subject())[0].free.of(1e-7)
     candidate = candidate_of(case, mutant)
-    monkeypatch.setattr(trials, "observe", lambda *args: (runs.append(args[1]), observed(*args))[1])
+    monkeypatch.setattr(trials, "stepped", lambda *args: (runs.append(args[1]), stepped(*args))[1])
     assert diagnose(case, candidate, "float32").ids == ["O03"]
     late = sum(10 in steps for steps in runs)
     assert 0 < late < len(runs) / 3
