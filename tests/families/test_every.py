@@ -31,7 +31,7 @@ from minibert.errors import InputError
 
 OWN = {what: dict(declared(what)) for what in ("VARIANTS", "SMALL", "double", "PARAMETERS", "FIGURES")}
 VARIANTS = [(name, own) for name in FAMILIES for own in OWN["VARIANTS"].get(name, ({},))]
-DRAWN = None if os.environ.get("MINIBERT_EVERY_TENSOR") else 3  # tensors of a loss that are differenced one by one
+DRAWN = None if os.environ.get("MINIBERT_EVERY_TENSOR") else 1  # tensors of a loss that are differenced one by one
 
 
 def case(name, seed=0, **fields):
@@ -239,9 +239,9 @@ def test_absurd_numbers_are_refused_before_anything_is_made_of_them(name):
 # ---- Gradients of whole losses ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("name", "own"), VARIANTS, ids=identifier)
 def test_the_gradient_of_the_loss_by_differences(name, own):
-    """Along all tensors together, and along three that are drawn, or each where MINIBERT_EVERY_TENSOR is set."""
+    """Along all tensors together, and along one that is drawn, or each where MINIBERT_EVERY_TENSOR is set."""
     found = gradcheck.family_errors(name, drawn=DRAWN, **own)
-    assert len(found) >= 4
+    assert len(found) >= 2
     assert max(found.values()) < gradcheck.DIFFERENCE_BAR, max(found, key=found.get)
 
 
@@ -318,7 +318,7 @@ def test_the_loss_is_that_of_its_scalar_loops(name, own):
 
 @pytest.mark.parametrize(("name", "own"), VARIANTS, ids=identifier)
 def test_the_gradient_of_the_loss_at_fifty_digits(name, own):
-    """Along a random direction in all of the tree, and in three drawn tensors or in each part and tensor."""
+    """Along a random direction in all of the tree, and in a tensor that is drawn or in each part and tensor."""
     model, batch, (p, config, lists) = small(name, own)
     rng, double = np.random.default_rng(3), double_of(name)
     gradient = tree.flatten(model.loss_backward(model.loss(batch)[1]))
