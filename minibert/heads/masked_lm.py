@@ -82,7 +82,7 @@ def loss(
 ) -> tuple[Array, Tree]:
     """(1), (2) of h (B, T, D). Only target slots of non-zero weight reach the vocabulary, unless `dense`."""
     c: Tree = {"rows": len(h)}
-    flat, ids, weights = _targets(labels, h.shape[1], dense)
+    flat, ids, weights = slots(labels, h.shape[1], dense)
     targets, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
     z, c["head"] = mlm_head(targets[0], p, table, act=act, eps=eps)
     total = np.sum(labels["masked_lm_weights"], dtype=h.dtype) if total is None else total
@@ -113,7 +113,7 @@ def predict(h: Array, p: Tree, *, table: Array, act: str, eps: float, **_: Any) 
     return mlm_head(h, p, table, act=act, eps=eps)[0]
 
 
-def _targets(labels: Tree, length: int, dense: bool) -> tuple[Array, Array, Array]:
+def slots(labels: Tree, length: int, dense: bool) -> tuple[Array, Array, Array]:
     """(flat position b·T + t, label, weight) of each target slot of non-zero weight; with `dense` of every position."""
     positions, weights = labels["masked_lm_positions"], labels["masked_lm_weights"].reshape(-1)
     chosen = np.flatnonzero(weights)

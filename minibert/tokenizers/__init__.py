@@ -14,11 +14,13 @@ from minibert.tokenizers import published
 KINDS = {
     "wordpiece": ("wordpiece", "WordPiece", "WordPiece", ("vocab.txt",)),
     "byte_level": ("byte_level", "ByteLevelBPE", "BPE", ("merges.txt", "vocab.json", "encoder.json", "vocab.bpe")),
+    "fast_bpe": ("fast_bpe", "FastBPE", "", ("codes",)),
     "bpe": ("bpe", "BPE", "Metaspace BPE", ()),
     "unigram": ("unigram", "Unigram", "Unigram", ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")),
 }
+SHARED = {"fast_bpe": ("vocab.json", "merges.txt")}  # files that another kind has, too: the family decides
 WHOLE, CONFIGS = "tokenizer.json", ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-FILES = (WHOLE, *CONFIGS, *(file for *_, files in KINDS.values() for file in files))
+FILES = (WHOLE, *CONFIGS, "vocab", *(file for *_, files in KINDS.values() for file in files))
 
 
 def tokenizer(kind: str) -> Any:
@@ -32,6 +34,7 @@ def tokenizer(kind: str) -> Any:
 def load(folder: Path, kind: str, **options: Any) -> Any | None:
     """The tokenizer of a directory, None where it has none; `kind`: where its files leave that open."""
     found = _kind(folder)
+    found = kind if found == "byte_level" and kind in SHARED else found
     return None if found is None else tokenizer(found or kind).load(folder, **options)
 
 

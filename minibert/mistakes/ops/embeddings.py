@@ -130,6 +130,13 @@ def sinusoids(halves: bool) -> Replacement:
     return Replacement(embedding, lambda dy, c: {"weight": np.zeros_like(c["plain"])})
 
 
+def _halved(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """All sines first, then all cosines, where the table is as it was made."""
+    if not getattr(subject.config, "sinusoidal_embeddings", False):
+        return []
+    return swap("all sines first, then all cosines", "embedding", sinusoids(halves=True), r".*\.position")(subject, at)
+
+
 # ---- The map from the tables' width ----------------------------------------------------------------------------------
 MAP = r"encode\.(map|project)"
 
@@ -443,7 +450,8 @@ entry(
 entry(
     "E09", "sine/cosine interleaved instead of halves (or reverse)", "as in the family's source",
     "tensorflow/tensor2tensor#391, #1925; fairseq#4648; allenai/allennlp#2993; kimiyoung/transformer-xl#119",
-    "output", families=("xlm", "distilbert", "xlnet"),
+    "output", "XLM-EMB-4", families=("xlm", "distilbert", "xlnet"), when="where positions are sinusoids",
+    mutants=[_halved],
 )  # fmt: skip
 entry(
     "E10", "pad row forced to zero / excluded from gradient, also in the position table",
