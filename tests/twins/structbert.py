@@ -1,4 +1,4 @@
-"""transformers' BertForPreTraining with StructBERT's three classes of pairs; one matrix of logits for both word terms."""
+"""transformers' BertForPreTraining with StructBERT's three classes of pairs; one matrix of logits for words."""
 
 import numpy as np
 from published import loaded, oracle, spared, torch_inputs, twin
