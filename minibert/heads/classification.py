@@ -61,7 +61,9 @@ def labels(*, classes: int, problem_type: str, **_: Any) -> dict[str, str]:
     """The spec of the labels: classes, bits for each of them, or values."""
     if problem_type == "single_label_classification":
         return {"labels": f"(B)<{classes}|{IGNORED}"}
-    return {"labels": "(B)" if problem_type == "regression" and classes == 1 else f"(B,{classes})"}
+    if problem_type == "multi_label_classification":
+        return {"labels": f"(B,{classes})?"}
+    return {"labels": "(B)" if classes == 1 else f"(B,{classes})"}
 
 
 def shapes(*, width: int, classes: int, biased: bool = True, **_: Any) -> Tree:
