@@ -1,5 +1,6 @@
 """Relative positions: what of the distance from a query to a key enters its score."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,19 @@ def relative_bias(p: Tree, *, buckets: Array) -> tuple[Array, Tree]:
 @block_backward
 def relative_bias_backward(dy: Array, c: Tree) -> Tree:
     return ops.embedding_backward(dy[0].transpose(1, 2, 0), c["table"])
+
+
+@functools.lru_cache(maxsize=64)
+def sinusoids(first: int, last: int, *, width: int, dtype: np.dtype, clamp: int = 0, back: bool = False) -> Array:
+    """R (distances, D), a row for each distance first, first - 1, …, last: [sin(d·f) | cos(d·f)], f_i = 10000^(-2i/D)
+    (Dai et al. 2019, arXiv 1901.02860, section 3.3; sines and cosines side by side, as in the released code).
+
+    clamp: farther distances, either way, count as this one; 0: none does. back: of distances with the other sign.
+    Rounded from float64 to dtype; computed once for each of these arguments, kept, and not to be written to.
+    """
+    distance = np.arange(first, last - 1, -1.0)
+    distance = np.clip(distance, -clamp, clamp) if clamp > 0 else distance
+    angles = (-distance if back else distance)[:, None] * 10000.0 ** (np.arange(0, width, 2) / -width)
+    rows = np.concatenate([np.sin(angles), np.cos(angles)], -1)[:, :width].astype(dtype)
+    rows.flags.writeable = False
+    return rows

@@ -4,28 +4,12 @@ import warnings
 
 import numpy as np
 import pytest
+from draws import RNG, drawn, same, the_same_draws  # noqa: F401
 
 from minibert import ops, pooling, tree
 from minibert.errors import InputError
 
-RNG = np.random.default_rng(0)
-STATE = RNG.bit_generator.state
 ROWS, LEFT, RIGHT = np.array([[[1.0, 2.0], [3.0, -4.0], [5.0, 6.0]]]), np.array([[1, 1, 0]]), np.array([[0, 1, 1]])
-
-
-@pytest.fixture(autouse=True)
-def the_same_draws():
-    """Whichever tests ran before."""
-    RNG.bit_generator.state = STATE
-
-
-def drawn(shapes):
-    return tree.map(lambda shape: 0.5 * RNG.standard_normal(shape), shapes)
-
-
-def same(got, due, bar=1e-12):
-    assert got.shape == due.shape
-    assert np.abs(got - due).max() <= bar * np.abs(due).max()
 
 
 def wave(shape, number):
