@@ -24,7 +24,7 @@ from minibert.mistakes.catalogue import (
     weights,
     whole,
 )
-from minibert.mistakes.ops.attention import rotary, without_bias
+from minibert.mistakes.ops.attention import left_out, rotary, without_bias
 from minibert.mistakes.ops.norms import another_eps_at, no_norm
 from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, zeros
 
@@ -132,21 +132,6 @@ def sinusoids(halves: bool) -> Replacement:
 
 # ---- The map from the tables' width ----------------------------------------------------------------------------------
 MAP = r"encode\.(map|project)"
-
-
-def _left_out(subject: Subject, site: Site) -> Replacement | None:
-    """x for x Wᵀ + b, where both are as wide."""
-    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
-    if any(n_out != n_in for n_out, n_in in shapes):
-        return None
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return x, {"plain": {"weight": weight, "bias": bias}}
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        return dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}
-
-    return Replacement(linear, linear_backward)
 
 
 def _rooted(subject: Subject, site: Site) -> Replacement:
@@ -494,7 +479,7 @@ entry(
     "KH#1767; src ELECTRA get_token_logits", "output", "ALB-EMB-2",
     families=("albert", "electra"), when="of ELECTRA the small one",
     mutants=[
-        swap("no map from the tables' width", "linear", _left_out, MAP),
+        swap("no map from the tables' width", "linear", left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),
         swap("the map has an activation", "linear", activated(), MAP),
         swap("what is mapped times √E", "linear", _rooted, MAP),
@@ -556,6 +541,15 @@ entry(
         looked_up(name, normed(swap(f"{name.replace('_', ' ')} rows added behind the norm", "embeddings",
                                     summed(after=("norm", name, "dropout")))))
         for name in ("position", "token_type", "word")
+    ],
+)  # fmt: skip
+entry(
+    "E26", "the row beside a token's own", "row i for id i",
+    "own knowledge", "output", "BERT-EMB-1",
+    mutants=[
+        swap(f"the row {what} it", "embedding", edited(ops.embedding, lambda given, by=by: {
+            "ids": (given["ids"] + by) % len(given["weight"])}), rf".*\.{name}", TABLES)
+        for name in ("word", "token_type") for what, by in (("behind", 1), ("before", -1))
     ],
 )  # fmt: skip
 entry(
