@@ -28,7 +28,7 @@ def test_a_word_ends_in_its_last_piece():
     assert LEARNT.ids("日 a") == [0, LEARNT.index["a</w>"]]
     one = LEARNT.encode("low <unk> er", "file")
     assert one.type_ids == [0] * (len(one) - len(LEARNT.ids("file"))) + [1] * len(LEARNT.ids("file"))
-    assert one.ids == LEARNT.ids("low") + [0] + LEARNT.ids("er") + LEARNT.ids("file")
+    assert one.ids == [*LEARNT.ids("low"), 0, *LEARNT.ids("er"), *LEARNT.ids("file")]
     again = WordBPE.train(TEXTS, 110)
     assert (again.tokens, again.merges) == (LEARNT.tokens, LEARNT.merges)
 
