@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
+from minibert import families, layers, ops
 from minibert.mistakes.catalogue import Mutant, entry, field, only, swap
 from minibert.mistakes.swap import Replacement, edited, graded
 
@@ -89,9 +89,15 @@ def _share(x: Array, y: Array) -> Array:
 def given(names: tuple[str, ...], makers: list[Callable]) -> list[Callable]:
     """The makers, only where the configuration's activation is one of `names`."""
     return [
-        lambda subject, at, maker=maker: maker(subject, at) if field(subject, "hidden_act") in names else []
+        lambda subject, at, maker=maker: maker(subject, at) if _said(subject) in names else []
         for maker in makers
     ]
+
+
+def _said(subject: Any) -> str:
+    """The configuration's activation, under the name that `layers.ACTIVATIONS` has for what it is."""
+    act = field(subject, "hidden_act")
+    return getattr(families.family(subject.family), "ACTS", {}).get(act, act)
 
 
 def of_activation(what: str, replacement: Replacement, **fields: Any) -> Callable[..., list[Mutant]]:

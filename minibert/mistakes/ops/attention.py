@@ -463,7 +463,7 @@ def _swapped_arguments(b: dict, config: Any) -> dict[str, Array]:
 
 def _right_padded(b: dict, config: Any) -> dict[str, Array]:
     mask = _given_mask(b)
-    return _mask(b, np.arange(mask.shape[1]) < mask.sum(1, keepdims=True))
+    return _mask(b, np.arange(mask.shape[-1]) < mask.sum(-1, keepdims=True))
 
 
 # ---- Fused weights ---------------------------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ def with_second_type(maker: Any) -> Any:
 
 def halves(b: dict) -> dict[str, Array]:
     """BERT's types: 1 in the second half."""
-    length = b["input_ids"].shape[1]
+    length = b["input_ids"].shape[-1]
     return {"token_type_ids": (np.arange(length) >= length // 2) * _present(b)}
 
 
@@ -220,7 +220,7 @@ def positions(what: str, rule: Any) -> Any:
         largest = max(int(table.max()) for table in tables)
         if largest >= field(subject, "max_position_embeddings"):
             return []
-        own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[1]))
+        own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[-1]))
         due = [own(b["input_ids"], field(subject, "pad_token_id")) for b in subject.batches]
         if all(np.array_equal(a, b) for a, b in zip(tables, due, strict=True)):
             return []
@@ -247,24 +247,25 @@ def without_row(what: str, paths: str) -> Any:
 
 
 def _counted(there: Array, start: int, rest: int) -> Array:
-    return np.where(there, np.cumsum(there, 1) - 1 + start, rest)
+    return np.where(there, np.cumsum(there, -1) - 1 + start, rest)
 
 
 def _from(b: dict, first: int) -> Array:
-    return first + np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"]
+    return first + np.arange(b["input_ids"].shape[-1]) + 0 * b["input_ids"]
 
 
 def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     """The same tokens with the padding moved to the left end, positions still counted from 0."""
     moved, mask = {}, _present(b)
-    last = np.where(mask.any(1), np.cumsum(mask, 1).argmax(1), mask.shape[1] - 1)  # a row without ones stays
-    shift = (mask.shape[1] - 1 - last)[:, None]
-    take = (np.arange(mask.shape[1]) - shift) % mask.shape[1]
+    length = mask.shape[-1]
+    last = np.where(mask.any(-1), np.cumsum(mask, -1).argmax(-1), length - 1)  # a row without ones stays
+    shift = (length - 1 - last)[..., None]
+    take = (np.arange(length) - shift) % length
     for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels", "labels"):
         if name in b and b[name].shape == mask.shape:  # labels of a decoder are another text's
-            moved[name] = np.take_along_axis(b[name], take, 1)
+            moved[name] = np.take_along_axis(b[name], take, -1)
     if "masked_lm_positions" in b:
-        moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % mask.shape[1]
+        moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % length
     if "span_boundaries" in b:
         moved["span_boundaries"] = b["span_boundaries"] + shift[:, :, None]
     return moved
@@ -272,7 +273,7 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
 
 def _starts(subject: Subject, at: list[Site]) -> list[Mutant]:
     """Positions that start anywhere else in the table."""
-    longest = max(b["input_ids"].shape[1] for b in subject.batches)
+    longest = max(b["input_ids"].shape[-1] for b in subject.batches)
     room = field(subject, "max_position_embeddings") - longest
     if room < 3:
         return []
@@ -283,7 +284,7 @@ def _starts(subject: Subject, at: list[Site]) -> list[Mutant]:
 
 def _clipped(subject: Subject, at: list[Site]) -> list[Mutant]:
     """No position beyond some row of the table."""
-    longest = max(b["input_ids"].shape[1] for b in subject.batches)
+    longest = max(b["input_ids"].shape[-1] for b in subject.batches)
     if longest < 3:
         return []
     of = lambda n: positions(f"positions no larger than {n - 1:.0f}",  # noqa: E731
