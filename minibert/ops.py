@@ -351,6 +351,51 @@ def summed(array: Array, shape: tuple[int, ...]) -> Array:
     return array.sum(tuple(i for i, n in enumerate(shape) if n == 1 != array.shape[i]), keepdims=True)
 
 
+# ---- Relative positions ----------------------------------------------------------------------------------------------
+@pair("(b,h,t,k),(b,h,s,k)->(b,h,t,s)", scale=0.5)
+def scores(q: Array, k: Array, *, scale: float) -> tuple[Array, Cache]:
+    """y = scale·q kᵀ; q (B, H, T, K), k (B, H, S, K), or (1, H, S, K) for all rows (arXiv 1901.02860, section 3.3)."""
+    q = q * q.dtype.type(scale)
+    return q @ k.swapaxes(-1, -2), {"q": q, "k": k, "scale": scale}
+
+
+@backward
+def scores_backward(dy: Array, c: Cache) -> tuple[Array, Array]:
+    dq = (dy @ c["k"]) * dy.dtype.type(c["scale"])
+    return dq, summed(dy.swapaxes(-1, -2) @ c["q"], c["k"].shape)  # c["q"] is scaled
+
+
+@pair("(b,h,3,5)->(b,h,3,4)", keys=4)
+def relative_shift(x: Array, *, keys: int) -> tuple[Array, Cache]:
+    """y[i, j] = x[i, T - 1 - i + j], 0 where x has no such column: (B, H, T, P) -> (B, H, T, S), S the keys; from
+    scores by distance to scores by key, all of a query at once (arXiv 1901.02860, appendix B).
+
+    Column c of x is the distance S - 1 - c from a query back to a key; query i stands at key S - T + i. T + S - 1
+    columns are all distances there are, and y is then a view of x; with S of them, as of a model that reads from left
+    to right, y is 0 for the keys behind each query.
+    """
+    shape = x.shape
+    if missing := max(0, shape[-2] + keys - 1 - shape[-1]):
+        x = np.concatenate([x, np.zeros((*shape[:-1], missing), x.dtype)], -1)
+    return _shifted(x, keys, writeable=False), {"shape": shape}
+
+
+@backward
+def relative_shift_backward(dy: Array, c: Cache) -> Array:
+    *rows, length, columns = c["shape"]
+    dx = np.zeros((*rows, length, max(columns, length + dy.shape[-1] - 1)), dy.dtype)
+    _shifted(dx, dy.shape[-1], writeable=True)[...] = dy  # every place of it once
+    return dx[..., :columns]
+
+
+def _shifted(x: Array, keys: int, writeable: bool) -> Array:
+    """The view y[i, j] = x[i, T - 1 - i + j]: a row begins one column before the row above it."""
+    row, column = x.strides[-2:]
+    start, shape = x[..., x.shape[-2] - 1 :], (*x.shape[:-1], keys)
+    strides = (*x.strides[:-2], row - column, column)
+    return np.lib.stride_tricks.as_strided(start, shape, strides, writeable=writeable)
+
+
 # ---- Convolution and pooling over time -------------------------------------------------------------------------------
 @pair("(b,4,i),(o,i,3),(o)->(b,4,o)", mask="(b,4)?", same=True)
 def convolution(

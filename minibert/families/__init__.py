@@ -122,6 +122,12 @@ def undecayed(module: ModuleType, config: Any) -> tuple[str, ...]:
     return getattr(module, "undecayed", lambda _: ())(config)
 
 
+def lineage(name: str) -> list[str]:
+    """The family and its kin, the nearest first."""
+    kin = vars(family(name)).get("KIN")
+    return [name, *(lineage(kin) if kin else ())]
+
+
 def equations(name: str) -> str:
     """The family whose network and terms these are: its own, or its kin's where it differs in the data alone."""
     module = family(name)

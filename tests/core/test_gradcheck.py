@@ -105,7 +105,8 @@ def test_every_pair_of_the_engine_is_right_of_order_two():
             assert found.error < gradcheck.DIFFERENCE_BAR
             orders[f"{name} {path}"] = found.order
     judged = {k: order for k, order in orders.items() if order is not None}
-    assert {k: order for k, order in judged.items() if not 1.95 < order < 2.05} == {}
+    assert {k: order for k, order in judged.items() if order < 1.95} == {}  # more where a direction has no curvature
+    assert np.median(list(judged.values())) == pytest.approx(2, abs=0.01)
     linear = {"linear x", "linear weight", "linear bias", "embedding weight", "dropout x", "split_heads x"}
     assert linear.isdisjoint(judged)
     assert len(judged) > 20

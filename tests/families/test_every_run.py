@@ -81,11 +81,13 @@ def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corp
     recipe, texts, rows, counts, made = made_of(name, own, corpus)
     tokenizer, module = recipe.tokenizer, recipe.module
     assert counts.sum() == sum(len(tokenizer.ids(line)) for document in texts for line in document)
-    row, slot = np.nonzero(made["masked_lm_weights"])
-    at = row, made["masked_lm_positions"][row, slot]
-    assert np.array_equal(rows["input_ids"][at], made["masked_lm_ids"][row, slot])
-    restored = made["input_ids"].copy()
-    restored[at] = made["masked_lm_ids"][row, slot]
+    restored, at = made["input_ids"].copy(), (np.array([], int),) * 2
+    for asked in [name.removesuffix("_weights") for name in made if name.endswith("_weights")]:
+        row, slot = np.nonzero(made[f"{asked}_weights"])
+        there = row, made[f"{asked}_positions"][row, slot]
+        assert np.array_equal(rows["input_ids"][there], made[f"{asked}_ids"][row, slot])
+        restored[there] = made[f"{asked}_ids"][row, slot]
+        at = at if asked != "masked_lm" else there
     assert np.array_equal(restored, rows["input_ids"])
     assert (made["input_ids"] != rows["input_ids"]).any(axis=1).mean() > 0.5
     assert made["input_mask"][at].reshape(len(row), -1).any(1).all()

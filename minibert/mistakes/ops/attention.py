@@ -273,6 +273,27 @@ def rotary(halves: bool) -> Replacement:
     return turned(lambda q, k: (turn(q, 1), turn(k, 1)), lambda dq, dk: (turn(dq, -1), turn(dk, -1)))
 
 
+def shifted(first: Callable[[Array, int], Any]) -> Replacement:
+    """The relative shift whose query i begins at column first(i, T), 0 where there is none."""
+
+    def columns(x: Array, keys: int) -> tuple[Array, Array]:
+        length = x.shape[-2]
+        at = np.broadcast_to(first(np.arange(length)[:, None], length) + np.arange(keys), (*x.shape[:-1], keys))
+        return np.clip(at, 0, x.shape[-1] - 1), (at >= 0) & (at < x.shape[-1])
+
+    def relative_shift(x: Array, *, keys: int) -> tuple[Array, Cache]:
+        at, there = columns(x, keys)
+        return np.where(there, np.take_along_axis(x, at, -1), 0), {"like": x, "at": at, "there": there}
+
+    def relative_shift_backward(dy: Array, c: Cache) -> Array:
+        dx = np.zeros_like(c["like"])
+        rows = tuple(np.indices(c["at"].shape, sparse=True)[:-1])
+        np.add.at(dx, (*rows, c["at"]), np.where(c["there"], dy, 0))
+        return dx
+
+    return Replacement(relative_shift, relative_shift_backward)
+
+
 # ---- Pairs: heads ----------------------------------------------------------------------------------------------------
 def _split_flat() -> Replacement:
     """(B, T, H·K) read as (B, H, T, K) without an exchange of axes."""
@@ -849,8 +870,15 @@ entry(
     "lucidrains/x-transformers#10; ANEForge#255; src MPNet", "output", families=("mpnet",),
 )  # fmt: skip
 entry(
-    "A24", "rel_shift takes the wrong row", "pad, reshape, drop first row",
-    "labmlai/annotated_deep_learning_paper_implementations#185; zihangdai/xlnet#97", "output", families=("xlnet",),
+    "A24", "rel_shift takes the wrong row", "key j of query i: column T - 1 - i + j",
+    "labmlai/annotated_deep_learning_paper_implementations#185; zihangdai/xlnet#97", "output", "OP-SHIFT-1",
+    when="where scores are computed by distance, as in Transformer-XL and XLNet",
+    mutants=[
+        swap("the row below", "relative_shift", shifted(lambda i, length: length - 2 - i)),
+        swap("the row above", "relative_shift", shifted(lambda i, length: length - i)),
+        swap("rows shifted the other way", "relative_shift", shifted(lambda i, length: i)),
+        swap("no shift", "relative_shift", shifted(lambda i, length: length - 1)),
+    ],
 )  # fmt: skip
 entry(
     "A25", "content stream may not see itself", "content sees itself, query stream does not",
