@@ -44,9 +44,9 @@ def lengths(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[
     for letter, (name, _) in network.lengths(config).items():
         given = next((array for key, array in batch.items() if spellings.get(key, key) == name), None)
         if given is not None:
-            axes = tuple(i for i, dim in enumerate(known[name].of(given)) if i and dim == letter)
-            sums = np.asarray(given).sum(axis=axes)
-            found[letter] = sums.reshape(len(sums), -1).max(1, initial=0)  # of several texts the longest
+            axes = [i for i, dim in enumerate(known[name].of(given)) if i and dim == letter]
+            sums = np.asarray(given).sum(axis=tuple(axes[-1:]))  # of queries and keys the keys
+            found[letter] = sums.reshape(len(sums), -1).max(1, initial=0)  # of several texts, or queries, the longest
             continue
         found[letter] = np.full(count(batch), dims(network, config, batch).get(letter, 0))
     return found

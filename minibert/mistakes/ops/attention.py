@@ -11,7 +11,19 @@ from minibert import families, layers, ops, tree
 from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, batch, config, entry, field, only, swap, unlisted, whole
+from minibert.mistakes.catalogue import (
+    GRADIENTS,
+    Mutant,
+    batch,
+    config,
+    entry,
+    field,
+    only,
+    present,
+    swap,
+    unlisted,
+    whole,
+)
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
 
@@ -449,6 +461,8 @@ def without_bias() -> Replacement:
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
 def _mask(b: dict, value: Array) -> dict[str, Array]:
+    """The mask of keys in the place of the batch's, for each query where that has one for each."""
+    value = value if value.ndim == _given_mask(b).ndim else np.broadcast_to(value[:, None], _given_mask(b).shape)
     return {"attention_mask": value.astype(b["input_ids"].dtype)}
 
 
@@ -458,11 +472,11 @@ def _given_mask(b: dict) -> Array:
 
 def _swapped_arguments(b: dict, config: Any) -> dict[str, Array]:
     types = b.get("token_type_ids", np.zeros_like(b["input_ids"]))
-    return {"attention_mask": types, "token_type_ids": _given_mask(b) % config.type_vocab_size}
+    return {**_mask(b, types), "token_type_ids": present(b) % config.type_vocab_size}
 
 
 def _right_padded(b: dict, config: Any) -> dict[str, Array]:
-    mask = _given_mask(b)
+    mask = present(b)
     return _mask(b, np.arange(mask.shape[-1]) < mask.sum(-1, keepdims=True))
 
 

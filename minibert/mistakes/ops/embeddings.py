@@ -19,6 +19,7 @@ from minibert.mistakes.catalogue import (
     field,
     lineage,
     only,
+    present,
     swap,
     unlisted,
     weights,
@@ -172,10 +173,6 @@ def _one_projection(subject: Subject, _: Any) -> list[Mutant]:
 
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
-def _present(b: dict) -> Array:
-    return b.get("attention_mask", np.ones_like(b["input_ids"]))
-
-
 def _types(b: dict, _: Any) -> dict[str, Array]:
     return {"token_type_ids": np.zeros_like(b["input_ids"])}
 
@@ -205,7 +202,7 @@ def with_second_type(maker: Any) -> Any:
 def halves(b: dict) -> dict[str, Array]:
     """BERT's types: 1 in the second half."""
     length = b["input_ids"].shape[-1]
-    return {"token_type_ids": (np.arange(length) >= length // 2) * _present(b)}
+    return {"token_type_ids": (np.arange(length) >= length // 2) * present(b)}
 
 
 def _plain(b: dict, config: Any) -> Array:
@@ -256,7 +253,7 @@ def _from(b: dict, first: int) -> Array:
 
 def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     """The same tokens with the padding moved to the left end, positions still counted from 0."""
-    moved, mask = {}, _present(b)
+    moved, mask = {}, present(b)
     length = mask.shape[-1]
     last = np.where(mask.any(-1), np.cumsum(mask, -1).argmax(-1), length - 1)  # a row without ones stays
     shift = (length - 1 - last)[..., None]
@@ -264,6 +261,9 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels", "labels"):
         if name in b and b[name].shape == mask.shape:  # labels of a decoder are another text's
             moved[name] = np.take_along_axis(b[name], take, -1)
+    if np.ndim(b.get("attention_mask")) > mask.ndim:  # queries and keys alike
+        rows = np.arange(len(take))[:, None, None]
+        moved["attention_mask"] = b["attention_mask"][rows, take[..., None], take[:, None]]
     if "masked_lm_positions" in b:
         moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % length
     if "span_boundaries" in b:
@@ -408,11 +408,11 @@ entry(
                 "positions count tokens that are not the padding id",
                 lambda b, c: np.maximum(np.cumsum(b["input_ids"] != (c.pad_token_id or 0), 1) - 1, 0),
             ),
-            positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(_present(b) != 0, 0, 0)),
-            positions("positions count the mask's ones, padding at 1", lambda b, _: _counted(_present(b) != 0, 0, 1)),
-            positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(_present(b), 1) - 1, 0)),
+            positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(present(b) != 0, 0, 0)),
+            positions("positions count the mask's ones, padding at 1", lambda b, _: _counted(present(b) != 0, 0, 1)),
+            positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(present(b), 1) - 1, 0)),
             positions("positions count the mask's ones from 1, padding at 0",
-                      lambda b, _: np.cumsum(_present(b), 1) * _present(b)),
+                      lambda b, _: np.cumsum(present(b), 1) * present(b)),
         )
     ],
 )  # fmt: skip
