@@ -229,7 +229,11 @@ def _infinite_bias() -> Replacement:
 
 
 def _turned(mask: Array, q: Array) -> Array:
-    """The mask (B, 1, 1 or T, S) with its last two axes exchanged, for every query and key."""
+    """The mask (B, 1, 1 or T, S) with its last two axes exchanged, for every query and key; where others ask than are
+    asked, as it is.
+    """
+    if 1 < mask.shape[2] != mask.shape[3]:
+        return mask
     turned = mask.swapaxes(-1, -2)
     return np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))
 
@@ -245,7 +249,7 @@ def _query_mask(both: bool, constant: Callable[[Array], Array] | None = None) ->
     """
 
     def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
-        if bias is None:
+        if bias is None or 1 < bias.shape[2] != bias.shape[3]:  # nor where others ask than are asked
             return {}
         bias = bias if constant is None else constant(bias)
         turned = bias.swapaxes(-1, -2)
@@ -604,7 +608,7 @@ def ordered(order: tuple[int, ...]) -> list[Callable]:
 
 
 of_attention = partial(swap, name="attention")
-SELF = r"(?!.*cross_attention).*"  # where queries and keys are of one text
+SELF = r"(?!.*(cross_attention|queries$)).*"  # where queries and keys are the same rows
 _scale = "FareedKhan-dev/train-llm-from-scratch#3; omihub777/ViT-CIFAR#12; Graylab/DL4Proteins-notebooks#12; "
 
 
@@ -933,7 +937,8 @@ entry(
 entry(
     "A23", "relative bucket function differs (sign, half, log base, max distance)",
     "MPNet/T5: 32 buckets, bidirectional half split",
-    "lucidrains/x-transformers#10; ANEForge#255; src MPNet", "output", families=("mpnet",),
+    "lucidrains/x-transformers#10; ANEForge#255; src MPNet", "output", families=("mpnet", "t5"),
+    reason="mpnet-03 is MPNet's, t5-07 to t5-10 are T5's",
 )  # fmt: skip
 entry(
     "A24", "rel_shift takes the wrong row", "key j of query i: column T - 1 - i + j",
@@ -956,7 +961,7 @@ entry(
 )  # fmt: skip
 entry(
     "A27", "shared relative bias not reused in later layers", "computed once, added in all",
-    "OpenNMT/CTranslate2#1335", "output", families=("mpnet", "t5"), reason="t5-02 is T5's; it waits for MPNet",
+    "OpenNMT/CTranslate2#1335", "output", families=("mpnet", "t5"), reason="t5-02 is T5's, mpnet-02 MPNet's",
 )  # fmt: skip
 entry(
     "A28", "local window or rope theta wrong in global/local alternation", "every n-th layer global; separate theta",
