@@ -93,7 +93,8 @@ def example(network: ModuleType, config: Any, rng: np.random.Generator, sizes: d
     for term in network.terms(config).values():
         if not objective.asking(term).keys() <= batch.keys():
             drawn = term.head.draw(rng, there, rows, **term.sizes)
-            batch |= {f"{term.prefix}{name}": array for name, array in drawn.items()}
+            inputs = term.inputs.values()
+            batch |= {name if name in inputs else f"{term.prefix}{name}": array for name, array in drawn.items()}
     return batch
 
 

@@ -31,7 +31,9 @@ from minibert import config as configs
 from minibert.checkpoint import atomic, strictjson
 from minibert.config import require
 from minibert.errors import InputError
+from minibert.heads import similarity
 from minibert.options import LONGEST, option
+from minibert.pooling import POOLINGS
 from minibert.progress import doing
 from minibert.rows import docstrings
 from minibert.runs import Run
@@ -54,6 +56,9 @@ class Options(runs.Options):
     epochs: float = option(3.0, "pass over the rows so many times")
     seq_length: int = option(128, "read at most so many tokens of a row", least=8, most=LONGEST)
     transfer: str = option("full", "train all of the model, or its new parts alone", among=TRANSFERS)
+    pooling: str = option("", "let this stand for a row in place of what the family says, of a task of whole rows",
+                          among=("", *POOLINGS))  # fmt: skip
+    by: str = option("", "of similar: compare two texts by this", among=("", *similarity.WAYS))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -209,7 +214,8 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     with doing("reading the rows"):
         placed, held = _parts(request, settings)
         use, own = use_of(task), [row for _, row in placed]
-        model, kept = _headed(loaded, task, use.settings(task, own), settings.seed)
+        given = {**use.settings(task, own), **_given(task, settings)}
+        model, kept = _headed(loaded, task, given, settings.seed)
         parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
     digest = hashlib.sha256(json.dumps(tasks.class_names(model.uses[0])).encode())
     for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
@@ -218,6 +224,15 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     new = frozenset(path for path, _ in tree.items(model.params) if path not in kept)
     return Prepared(model, use, own, [row for _, row in held], *parts, digest.hexdigest(), new)
+
+
+def _given(task: str, settings: Options) -> dict[str, Any]:
+    """The settings of the task that the options say."""
+    chosen = {name: getattr(settings, name) for name in ("pooling", "by") if getattr(settings, name)}
+    known = tasks.made(task, {}).settings
+    for name in chosen:
+        require(hasattr(known, name), f"--{name}: {task} has no such choice")
+    return chosen
 
 
 def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
@@ -255,9 +270,10 @@ def _headed(loaded: Any, task: str, settings: dict[str, Any], seed: int) -> tupl
 
 
 def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
-    """Whether they have the same classes, and take them for the same kind of answer."""
-    kinds = (getattr(task.settings, "problem_type", None) for task in (one, other))
-    return tasks.class_names(one) == tasks.class_names(other) and len({*kinds}) == 1
+    """Whether they have the same classes, take them for the same kind of answer, and read rows alike."""
+    known = ("problem_type", "pooling", "size", "by", "slices", "units")
+    kinds = [[getattr(task.settings, name, None) for name in known] for task in (one, other)]
+    return tasks.class_names(one) == tasks.class_names(other) and kinds[0] == kinds[1]
 
 
 def _pieces(model: Any, use: ModuleType, placed: list[tuple[str, Row]], most: int) -> training.Batch:

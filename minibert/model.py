@@ -427,11 +427,14 @@ def _drawn(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Every parameter that the loss needs, by path: a copy of what is held of that shape, else a first value."""
     shapes, initial, held = objective.trained(network, config), getattr(network, "initial", _initial), held or {}
+
+    def first(path: str, shape: tuple[int, ...]) -> np.ndarray:
+        own = network.first(path, shape, rng) if isinstance(network, tasking.Network) else None
+        return initial(path, shape, config, rng) if own is None else own
+
     try:
-        return {
-            path: np.array(held[path] if path in held else initial(path, shape, config, rng), kind)
-            for path, shape in tree.items(shapes)
-        }
+        return {path: np.array(held[path] if path in held else first(path, shape), kind)
+                for path, shape in tree.items(shapes)}  # fmt: skip
     except MemoryError:
         count = sum(math.prod(shape) for shape in tree.leaves(shapes))
         family = families.named(network)
@@ -440,7 +443,7 @@ def _drawn(
 
 def _initial(path: str, shape: tuple[int, ...], config: Any, rng: np.random.Generator) -> np.ndarray:
     *_, parent, leaf = path.split(".")
-    if leaf == "bias":
+    if leaf.startswith("bias"):
         return np.zeros(shape)
     if parent == "norm":
         return np.ones(shape)

@@ -6,6 +6,7 @@ offers the same:
     settings(name, rows)            what training rows decide of the head's settings, as the names of its classes
     pieces(tokenizer, row, most)    the row as `Piece`s of at most so many tokens
     target(task, row, piece)        the labels of a piece, by the names of the head; InputError for one unknown to it
+    inputs(pieces)                  optional: what the head takes besides (INPUTS), a value a piece
     said(task, row, pieces, found)  what is said of a row: fields of `predict --json`; found: predictions of each piece,
                                     (T, …) of its own tokens where they have one for each
     measures(task, rows, said)      {measure: number}, the first the one that counts; `metrics`
@@ -22,10 +23,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, families, signatures
+from minibert import batches, families
 from minibert.config import require
 from minibert.errors import InputError
-from minibert.tasks import Task
+from minibert.tasks import SEVERAL, Task
 from minibert.tokenizers.encoding import Encoding
 
 Row = dict[str, Any]
@@ -57,11 +58,12 @@ def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None =
     require(len(several) == 1, f"rows of {counts} choices: a batch has as many in each")
     flat = [encoding for piece in pieces for encoding in piece.encodings]
     inputs = model.module.read(flat, model.tokenizer.pad_id)
-    specs = model.network.inputs(model.config)
-    wide = any("C" in signatures.parse(spec).dims for spec in specs.values())
-    if wide:
+    (task,) = model.uses
+    if task.head.READS in SEVERAL:
         inputs = {name: array.reshape(len(pieces), -1, *array.shape[1:]) for name, array in inputs.items()}
     length = next(iter(inputs.values())).shape[-1]
+    if hasattr(of(task), "inputs"):
+        inputs |= {name: np.array(held) for name, held in of(task).inputs(pieces).items()}
     for name in labels[0] if labels else ():
         held = [one[name] for one in labels]
         if isinstance(held[0], list):
