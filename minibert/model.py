@@ -290,7 +290,7 @@ class Model:
             else:
                 _require_no_text(name, arrays[name])
                 value = arrays[name] if spec.holds != "array" else signatures.array(name, arrays[name])
-                if spec.holds == "array" and value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
+                if spec.holds == "array" and value.ndim == len(spec.of(value)) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
         for name in self.network.inputs(self.config):  # (B, M) targets may be empty: no target gives loss 0
@@ -427,11 +427,14 @@ def _drawn(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Every parameter that the loss needs, by path: a copy of what is held of that shape, else a first value."""
     shapes, initial, held = objective.trained(network, config), getattr(network, "initial", _initial), held or {}
+
+    def first(path: str, shape: tuple[int, ...]) -> np.ndarray:
+        own = network.first(path, shape, rng) if isinstance(network, tasking.Network) else None
+        return initial(path, shape, config, rng) if own is None else own
+
     try:
-        return {
-            path: np.array(held[path] if path in held else initial(path, shape, config, rng), kind)
-            for path, shape in tree.items(shapes)
-        }
+        return {path: np.array(held[path] if path in held else first(path, shape), kind)
+                for path, shape in tree.items(shapes)}  # fmt: skip
     except MemoryError:
         count = sum(math.prod(shape) for shape in tree.leaves(shapes))
         family = families.named(network)
@@ -440,7 +443,7 @@ def _drawn(
 
 def _initial(path: str, shape: tuple[int, ...], config: Any, rng: np.random.Generator) -> np.ndarray:
     *_, parent, leaf = path.split(".")
-    if leaf == "bias":
+    if leaf.startswith("bias"):
         return np.zeros(shape)
     if parent == "norm":
         return np.ones(shape)

@@ -61,7 +61,8 @@ def _spellings() -> dict[str, str]:
     """What any family calls an input of its network -> its published name."""
     found: dict[str, str] = {}
     for module in map(families.family, FAMILIES):
-        found |= {name: name for name in module.inputs(module.Config())} | getattr(module, "SPELLINGS", {})
+        configs = module.Config(), module.Config(**module.PROBE)
+        found |= {name: name for config in configs for name in module.inputs(config)} | getattr(module, "SPELLINGS", {})
     return found
 
 

@@ -31,7 +31,7 @@ def loss(
 ) -> tuple[Array, Tree]:
     """(1), (2) of h (B, T, D). Only target slots of non-zero weight reach the vocabulary, unless `dense`."""
     c: Tree = {"rows": len(h)}
-    flat, ids, weights = masked_lm.slots(labels, h.shape[1], dense)
+    flat, ids, weights = masked_lm.targets(labels, h.shape[1], dense)
     targets, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
     z, c["head"] = ops.linear(targets[0], weight=table, bias=p["decoder"]["bias"])  # (1)
     total = np.sum(labels["masked_lm_weights"], dtype=h.dtype) if total is None else total

@@ -87,12 +87,7 @@ class Mistake:
         return any((self.mutants, self.tokenize, self.rule, self.going, self.writing))
 
 
-def lineage(family: str) -> list[str]:
-    """The family and its kin, the nearest first."""
-    kin = vars(families.family(family)).get("KIN")
-    return [family, *(lineage(kin) if kin else ())]
-
-
+lineage = families.lineage
 CATALOGUE: dict[str, Mistake] = {}
 UNLISTED: dict[str, Mistake] = {}  # changes that explain, but of which the catalogue has no entry
 
@@ -158,6 +153,12 @@ class Fields:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, families.field(self._module, name))
+
+
+def present(b: Mapping[str, Any]) -> np.ndarray:
+    """Which tokens of a batch are there, as its ids; of a mask for each query those that some query attends to."""
+    mask = b.get("attention_mask", np.ones_like(b["input_ids"]))
+    return mask if mask.ndim == b["input_ids"].ndim else mask.max(1)
 
 
 # ---- Makers ----------------------------------------------------------------------------------------------------------

@@ -6,12 +6,16 @@ offers the same:
     settings(name, rows)            what training rows decide of the head's settings, as the names of its classes
     pieces(tokenizer, row, most)    the row as `Piece`s of at most so many tokens
     target(task, row, piece)        the labels of a piece, by the names of the head; InputError for one unknown to it
+    inputs(pieces)                  optional: what the head takes besides (INPUTS), a value a piece
     said(task, row, pieces, found)  what is said of a row: fields of `predict --json`; found: predictions of each piece,
                                     (T, …) of its own tokens where they have one for each
     measures(task, rows, said)      {measure: number}, the first the one that counts; `metrics`
     constant(task, learnt, rows)    what is said of rows by whoever does not look at them, made of the training rows
+    tuned(rows, said)               optional: {setting: value} that suits held-out rows best; said: with the settings
+                                    EVERY; judged(task, said) is what is said then
 """
 
+import functools
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from types import ModuleType
@@ -19,9 +23,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, families, signatures
+from minibert import batches, families
 from minibert.config import require
-from minibert.tasks import Task
+from minibert.errors import InputError
+from minibert.tasks import SEVERAL, Task
 from minibert.tokenizers.encoding import Encoding
 
 Row = dict[str, Any]
@@ -53,11 +58,12 @@ def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None =
     require(len(several) == 1, f"rows of {counts} choices: a batch has as many in each")
     flat = [encoding for piece in pieces for encoding in piece.encodings]
     inputs = model.module.read(flat, model.tokenizer.pad_id)
-    specs = model.network.inputs(model.config)
-    wide = any("C" in signatures.parse(spec).dims for spec in specs.values())
-    if wide:
+    (task,) = model.uses
+    if task.head.READS in SEVERAL:
         inputs = {name: array.reshape(len(pieces), -1, *array.shape[1:]) for name, array in inputs.items()}
     length = next(iter(inputs.values())).shape[-1]
+    if hasattr(of(task), "inputs"):
+        inputs |= {name: np.array(held) for name, held in of(task).inputs(pieces).items()}
     for name in labels[0] if labels else ():
         held = [one[name] for one in labels]
         if isinstance(held[0], list):
@@ -92,30 +98,48 @@ def _decoded(model: Any, pieces: list[Piece]) -> dict[str, np.ndarray]:
     return out
 
 
-def answered(model: Any, task: Task, rows: Iterable[Row], most: int, together: int = 16) -> Iterator[Row]:
-    """What is said of each row, `together` rows at a time."""
+def answered(
+    model: Any, task: Task, rows: Iterable[tuple[str, Row]], most: int, together: int = 16
+) -> Iterator[Row]:  # fmt: skip
+    """What is said of each row of (where, row), `together` rows at a time; InputError, which begins with where, for one
+    that the model cannot read.
+    """
     require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
     use, most = of(task), longest(model, most)
     held: list[Row] = []
+    cut: list[list[Piece]] = []
 
     def said() -> Iterator[Row]:
-        cut = [use.pieces(model.tokenizer, row, most) for row in held]
         found = predicted(model, [piece for pieces in cut for piece in pieces], together)
         for row, pieces in zip(held, cut, strict=True):
             yield use.said(task, row, pieces, [next(found) for _ in pieces])
 
-    for row in rows:
+    for where, row in rows:
+        cut.append(cut_up(use, model.tokenizer, row, most, where))
         held.append(row)
         if len(held) == together:
             yield from said()
-            held = []
+            held, cut = [], []
     if held:
         yield from said()
 
 
+def cut_up(use: ModuleType, tokenizer: Any, row: Row, most: int, where: str) -> list[Piece]:
+    """The row's pieces; an error begins with where the row stands."""
+    try:
+        return use.pieces(tokenizer, row, most)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _numbers(names: tuple[str, ...]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(names)}
+
+
 def spoken(names: tuple[str, ...], asked: Any, where: str) -> int:
     """The number of a class; InputError for one that the task does not have."""
-    known = {name: i for i, name in enumerate(names)}
+    known = _numbers(names)
     some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     require(asked in known, f"{where}: {asked!r} is no label of the training rows; there are: {some}")
     return known[asked]

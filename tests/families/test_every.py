@@ -171,11 +171,11 @@ def test_padding_changes_nothing(name):
     del batch["dropout"]
     specs = batches.specs(model.module, model.config)
     wider = dict(batch)
-    for key in (key for key in batch if specs[key].dims == ("B", "T")):
+    for key in (key for key in batch if "T" in specs[key].dims):
         word = specs[key].bound == "vocab_size" and specs[key].ignored is None
         more = rng.integers(0, model.config.vocab_size, (len(batch[key]), 2)) if word else specs[key].ignored or 0
-        wider[key] = np.pad(batch[key], ((0, 0), (0, 2)))
-        wider[key][:, -2:] = more
+        wider[key] = np.pad(batch[key], [(0, 2 * (dim == "T")) for dim in specs[key].dims])
+        wider[key][..., -2:] = more
     assert wider["input_ids"][:, -2:].any()
     assert model.loss(wider)[0] == pytest.approx(float(model.loss(batch)[0]), rel=1e-12)
 

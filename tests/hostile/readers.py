@@ -21,7 +21,7 @@ import minibert
 from minibert import cli, corpus, families, generation, inference, parallel, pretraining, rows, tokenizers, training
 from minibert.checkpoint import growing, safetensors
 from minibert.corruption import segmentation, similarity
-from minibert.golden import candidate
+from minibert.golden import candidate, failures
 from minibert.golden import case as cases
 
 from . import mutation
@@ -289,6 +289,18 @@ def bfloat16() -> Tree:
     head = mutation.dumped({"a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
                              "b": {"dtype": "F16", "shape": [], "data_offsets": [12, 14]}})  # fmt: skip
     return {"model.safetensors": len(head).to_bytes(8, "little") + head + bytes(range(14))}
+
+
+def failed() -> list[Tree]:
+    """What a failed test drew of an op."""
+    with scratch() as folder:
+        arrays = {"x": np.ones((2, 3)), "weight": np.ones(3), "bias": np.ones(3)}
+        failures.written(folder, "drawn", arrays, {"eps": 0.5})
+        return [tree_of(folder)]
+
+
+def _failed(folder: Path, arguments: Arguments) -> None:
+    failures.recipe("layer_norm", folder / "drawn.safetensors")
 
 
 def single_files() -> list[Tree]:
@@ -824,12 +836,14 @@ READERS: dict[str, Reader] = {
     "cache": Reader(caches, _model, _directory, share=3),
     "growing": Reader(halves, _grown, share=2, writes=True),
     "writing": Reader(writers, _written, _writing, share=6),
+    "failures": Reader(failed, _failed, share=1),
     "safetensors": Reader(single_files, _tensors, share=12),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),
     "running": Reader(running, _vocabulary("byte_level", "gpt2"), _texts, share=4),
     "bpe": Reader(vocabularies("bpe"), _vocabulary("bpe", "bert"), _texts, share=3),
     "fast_bpe": Reader(vocabularies("fast_bpe"), _vocabulary("fast_bpe", "xlm"), _texts, share=3),
+    "word_bpe": Reader(vocabularies("word_bpe"), _vocabulary("word_bpe", "gpt"), _texts, share=2),
     "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram", "albert"), _texts, share=7),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
     "candidate": Reader(
