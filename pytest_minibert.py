@@ -16,6 +16,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     described = "the precision of the weights that the adapter gets (default: the case's)"
     group.addoption("--minibert-dtype", choices=("float64", "float32"), help=described)
     group.addoption("--minibert-laws", action="store_true", help="ask the laws that need no goldens as well")
+    described = "your training loop, to be asked `minibert.laws.loops`; the function returns (start, batch, facts)"
+    group.addoption("--minibert-loop", metavar="MODULE:FUNCTION", help=described)
     described = "write what a failed test drew from minibert.strategies, for `minibert golden make --from-failure`"
     group.addoption("--minibert-failures", metavar="DIR", help=described)
 
@@ -23,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Adds the tests, before -k and -m choose among all."""
-    if config.getoption("minibert_adapter"):
+    if config.getoption("minibert_adapter") or config.getoption("minibert_loop"):
         from minibert import pytest_plugin
 
         items += pytest_plugin.tests(session, config)

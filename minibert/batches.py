@@ -44,7 +44,7 @@ def lengths(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[
     for letter, (name, _) in network.lengths(config).items():
         given = next((array for key, array in batch.items() if spellings.get(key, key) == name), None)
         if given is not None:
-            axis = max(i for i, dim in enumerate(known[name].dims) if dim == letter)
+            axis = max(i for i, dim in enumerate(known[name].of(given)) if dim == letter)
             there = np.moveaxis(np.asarray(given) != 0, axis, -1).reshape(len(given), -1, np.shape(given)[axis])
             there = there.any(1)  # of several texts the longest
             found[letter] = np.where(there.any(1), there.shape[1] - there[:, ::-1].argmax(1), 0)
@@ -60,8 +60,10 @@ def taken(network: ModuleType, config: Any, batch: Mapping[str, Array], rows: Ar
     known = specs(network, config)
 
     def cut(name: str, held: Any) -> Any:
-        ends = tuple(slice(most.get(dim)) for dim in (known[name].dims if name in known else ()) if dim != "...")
-        return tree.map(lambda array: np.ascontiguousarray(array[ends]), held)
+        def ends(array: Array) -> tuple[slice, ...]:
+            return tuple(slice(most.get(dim)) for dim in known[name].of(array) if dim != "...")
+
+        return tree.map(lambda array: np.ascontiguousarray(array[ends(array)] if name in known else array), held)
 
     return {name: cut(name, held) for name, held in chosen.items()}
 
@@ -79,7 +81,7 @@ def by_length(
 def dims(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str, int]:
     """The size of each letter that the specs of a batch's arrays name."""
     known = specs(network, config)
-    named = ((known[name].dims, np.shape(array)) for name, held in batch.items() if name in known
+    named = ((known[name].of(array), np.shape(array)) for name, held in batch.items() if name in known
              for array in tree.leaves(held))  # fmt: skip
     return {dim: size for dims, shape in named for dim, size in zip(dims, shape, strict=False) if len(dim) == 1}
 

@@ -295,7 +295,7 @@ class Model:
             else:
                 _require_no_text(name, arrays[name])
                 value = arrays[name] if spec.holds != "array" else signatures.array(name, arrays[name])
-                if spec.holds == "array" and value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
+                if spec.holds == "array" and value.ndim == len(spec.of(value)) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
         for name in self.network.inputs(self.config):  # (B, M) targets may be empty: no target gives loss 0

@@ -352,6 +352,19 @@ def summed(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 # ---- Relative positions ----------------------------------------------------------------------------------------------
+@pair("(b,h,t,k),(b,h,s,k)->(b,h,t,s)", scale=0.5)
+def scores(q: Array, k: Array, *, scale: float) -> tuple[Array, Cache]:
+    """y = scale·q kᵀ; q (B, H, T, K), k (B, H, S, K), or (1, H, S, K) for all rows (arXiv 1901.02860, section 3.3)."""
+    q = q * q.dtype.type(scale)
+    return q @ k.swapaxes(-1, -2), {"q": q, "k": k, "scale": scale}
+
+
+@backward
+def scores_backward(dy: Array, c: Cache) -> tuple[Array, Array]:
+    dq = (dy @ c["k"]) * dy.dtype.type(c["scale"])
+    return dq, summed(dy.swapaxes(-1, -2) @ c["q"], c["k"].shape)  # c["q"] is scaled
+
+
 @pair("(b,h,3,5)->(b,h,3,4)", keys=4)
 def relative_shift(x: Array, *, keys: int) -> tuple[Array, Cache]:
     """y[i, j] = x[i, T - 1 - i + j], 0 where x has no such column: (B, H, T, P) -> (B, H, T, S), S the keys; from

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import ops
+from minibert import kernels, layers, ops
 from minibert.pairs import block, block_backward
 
 Array = np.ndarray
@@ -56,3 +56,44 @@ def sinusoids(first: int, last: int, *, width: int, dtype: np.dtype, clamp: int 
     rows = np.concatenate([np.sin(angles), np.cos(angles)], -1)[:, :width].astype(dtype)
     rows.flags.writeable = False
     return rows
+
+
+@block
+def relative_attention(
+    x: Array, source: Array, p: Tree, *, places: Array, width: int, **given: Any
+) -> tuple[Array, Tree]:
+    """x (B, T, D), which stands at the last T places of source (B, S, D), attends to it with four terms (Dai et al.
+    2019, arXiv 1901.02860, section 3.3):
+
+        score of i for j = ((q_i + u)·k_j + (q_i + v)·W R_{i-j}) / √K
+
+    p: query, key, value (weight (H·K, D)), output, position (weight W (H·K, D), bias v (H, K)), content (bias u
+    (H, K)). places: R (P, D), a row for each distance from S - 1 down, to 0 or as far as is asked. width: K. given:
+    mask, masked, dropout of `ops.attention`.
+    """
+    c: Tree = {}
+    heads, scale = len(p["query"]["weight"]) // width, np.longdouble(width) ** -0.5
+    q, own = layers.projected(x, p, "query", heads=heads)
+    k, of_keys = layers.projected(source, p, "key", heads=heads)
+    v, of_values = layers.projected(source, p, "value", heads=heads)
+    c |= {**own, **of_keys, **of_values}
+    r, c["position"] = ops.linear(places[None], weight=p["position"]["weight"])
+    r, c["split_position"] = ops.split_heads(r, heads=heads)
+    bias, c["distances"] = ops.scores(q + p["position"]["bias"][:, None], r, scale=scale)
+    bias, c["shift"] = ops.relative_shift(bias, keys=source.shape[1])
+    y, own = layers.attended(q + p["content"]["bias"][:, None], k, v, p, bias=bias, scale=scale, **given)
+    return y, {**c, **own}
+
+
+@block_backward
+def relative_attention_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+    """(dx, dsource, g)."""
+    (dq, dk, dv, dbias), g = layers.attended_backward(dy, c)
+    dbias = ops.relative_shift_backward(dbias, c["shift"])
+    dq_position, dr = ops.scores_backward(dbias, c["distances"])
+    _, position = ops.linear_backward(ops.split_heads_backward(dr, c["split_position"]), c["position"])
+    g |= {"position": {**position, "bias": dq_position.sum((0, 2))}, "content": {"bias": dq.sum((0, 2))}}
+    dx, g["query"] = layers.projected_backward(kernels.add(dq, dq_position), c, "query")
+    dsource_key, g["key"] = layers.projected_backward(dk, c, "key")
+    dsource_value, g["value"] = layers.projected_backward(dv, c, "value")
+    return dx, kernels.add(dsource_key, dsource_value), g

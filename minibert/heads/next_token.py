@@ -5,7 +5,8 @@ Radford, Narasimhan, Salimans, Sutskever, 2018, "Improving Language Understandin
     z_t = h_t Eᵀ, E the network's word table or a decoder of the head's own, no bias                                (1)
     L = mean of -log softmax(z_t)[x_{t+1}] over the positions that have a next token                                (2)
 
-labels are the tokens themselves, (B, T), shifted here; -100: nothing is asked of the position before.
+labels are the tokens themselves, (B, T), shifted here; -100: nothing is asked of the position before. Where a family's
+rows may be of several texts, they are (B, C, T) there, and so are the states (B, C, T, D).
 """
 
 from typing import Any
@@ -26,9 +27,14 @@ PERPLEXITY = True
 COMMAND = "generate"
 
 
-def shapes(*, table: tuple[int, int]) -> Tree:
+def shapes(*, table: tuple[int, int], **_: Any) -> Tree:
     """A decoder of the head's own; table: (V, E)."""
     return {"decoder": {"weight": table}}
+
+
+def labels(*, texts: bool = False, **_: Any) -> dict[str, str]:
+    """LABELS; texts: rows may be of several texts."""
+    return {name: spec.replace("(B,", "(B,[C],") if texts else spec for name, spec in LABELS.items()}
 
 
 def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, *, table: tuple[int, int], **_: Any) -> Tree:
@@ -45,11 +51,11 @@ def loss(
     else of those that are asked.
     """
     following = np.full_like(labels["labels"], IGNORED)
-    following[:, :-1] = labels["labels"][:, 1:]
+    following[..., :-1] = labels["labels"][..., 1:]
     following = following.reshape(-1)
     flat = np.arange(len(following)) if dense else np.flatnonzero(following != IGNORED)
     c: Tree = {"shape": h.shape}
-    asked, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
+    asked, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[-1]), positions=flat[None])
     z, c["head"] = ops.linear(asked[0], weight=table)  # (1)
     value, c["loss"] = ops.cross_entropy(z, labels=following[flat], ignore=IGNORED, denominator=total)  # (2)
     return value, c
@@ -65,7 +71,7 @@ def loss_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, Array]:
 
 def count(labels: Tree) -> float:
     """The positions whose next token is asked."""
-    return float((labels["labels"][:, 1:] != IGNORED).sum())
+    return float((labels["labels"][..., 1:] != IGNORED).sum())
 
 
 def right(c: Tree) -> layers.Right:

@@ -114,7 +114,7 @@ def silent(family: str, config: Any) -> dict[str, str]:
 
 def _own(family: str) -> list[ModuleType]:
     """The modules of a family's own laws: its kin's, then its own, `laws/NAME.py` or the family's file itself."""
-    there = {file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])} - {"core", "parts"}
+    there = {file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])} - {"core", "parts", "loops"}
     module = families.family(family)
     name, kin = families.named(module), vars(module).get("KIN")
     own = [importlib.import_module(f"{__package__}.{name}")] if name in there else [module]

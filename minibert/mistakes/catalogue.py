@@ -87,12 +87,7 @@ class Mistake:
         return any((self.mutants, self.tokenize, self.rule, self.going, self.writing))
 
 
-def lineage(family: str) -> list[str]:
-    """The family and its kin, the nearest first."""
-    kin = vars(families.family(family)).get("KIN")
-    return [family, *(lineage(kin) if kin else ())]
-
-
+lineage = families.lineage
 CATALOGUE: dict[str, Mistake] = {}
 UNLISTED: dict[str, Mistake] = {}  # changes that explain, but of which the catalogue has no entry
 

@@ -90,7 +90,7 @@ class Digits(doctest.OutputChecker):
 
 OPS = [*CASES, "clip", "bert_adam", "adamw", "lamb", "sgd", "schedule", "roberta_positions", "roberta_adam", "sbo_head",
        "word_starts", "rtd_head", "electra_replaced", "electra_policy", "causal", "relative_buckets", "relative_shift",
-       "distance_sinusoids", "sinusoids", "shifted_right", "rms_norm", "multiply", "smoothed_cross_entropy",
+       "distance_sinusoids", "scores", "sinusoids", "shifted_right", "rms_norm", "multiply", "smoothed_cross_entropy",
        "adafactor", "convolution", "max_over_time", "mean_over_time", "first_token", "last_token", "scalar_mix",
        "attention_pooling", "bilinear", "tensor_layer", "lstm", "crf_loss", "viterbi", "crf", "summary",
        "classification", "span_answer", "cosine", "relation", "similarity"]

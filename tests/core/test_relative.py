@@ -74,3 +74,28 @@ def test_sinusoids_are_computed_once_a_length_and_kept():
     assert rows.dtype == np.float32
     with pytest.raises(ValueError, match="read-only"):
         rows[0] = 0
+
+
+def test_four_terms_as_loops_have_them():
+    """Every score of a query and a key that it may see; distances of both directions change none."""
+    rng, width, heads, t, s = np.random.default_rng(4), 2, 3, 3, 5
+    x, source = rng.standard_normal((2, t, 4)), rng.standard_normal((2, s, 4))
+    p = {name: {"weight": rng.standard_normal((6, 4))} for name in ("query", "key", "value", "position")}
+    p["output"] = {"weight": rng.standard_normal((4, 6))}
+    p["content"], p["position"]["bias"] = {"bias": rng.standard_normal((3, 2))}, rng.standard_normal((3, 2))
+    mask = np.tri(t, s, s - t, dtype=bool)[None, None]
+    places = relative.sinusoids(s - 1, 1 - t, width=4, dtype=np.dtype(np.float64))
+    y, c = relative.relative_attention(x, source, p, places=places[:s], width=width, mask=mask)
+    wide, _ = relative.relative_attention(x, source, p, places=places, width=width, mask=mask)
+    assert np.abs(wide - y).max() < 1e-14
+    q, k, r = (a @ p[name]["weight"].T for a, name in ((x, "query"), (source, "key"), (places, "position")))
+    due = np.full((2, heads, t, s), -np.inf)
+    for b, h, i in np.ndindex(2, heads, t):
+        own = slice(h * width, (h + 1) * width)
+        for j in range(s - t + i + 1):
+            distance = s - t + i - j
+            content = (q[b, i, own] + p["content"]["bias"][h]) @ k[b, j, own]
+            position = (q[b, i, own] + p["position"]["bias"][h]) @ r[s - 1 - distance, own]
+            due[b, h, i, j] = (content + position) / width**0.5
+    e = np.exp(due - due.max(-1, keepdims=True))
+    assert np.abs(c["attention"]["probs"] - e / e.sum(-1, keepdims=True)).max() < 1e-14

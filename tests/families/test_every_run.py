@@ -106,16 +106,20 @@ def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corp
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name not in MASKED and not sourced(name)])
 def test_rows_of_running_text_read_as_the_text_does(name, corpus):
-    """Documents, their sentences joined by blanks, each with the end token behind it; the loss takes them."""
+    """Documents, their sentences joined by blanks, each with the end token behind it where the vocabulary has one; the
+    loss takes them.
+    """
     recipe, texts, rows, counts, made = made_of(name, {}, corpus)
     assert made is rows
     assert recipe.masking == "no"
-    end = recipe.tokenizer.tokens[recipe.vocabulary.end]
-    read = recipe.tokenizer.decode(rows["input_ids"].ravel(), skip_special_tokens=False).split(end)
     known = [" ".join(document) for document in texts]
-    assert sorted(read[:-1]) == sorted(set(known) & set(read[:-1]))
-    assert len(read) > len(known) - 2
-    assert any(document.startswith(read[-1].rstrip("\ufffd")) for document in known)
+    end = [] if recipe.vocabulary.end is None else [recipe.vocabulary.end]
+    whole = [[*recipe.tokenizer.ids(text), *end] for text in known]
+    ids, read = rows["input_ids"].ravel().tolist(), 0
+    while ids:  # the last is cut
+        own = max((one for one in whole if ids[: len(one)] == one[: len(ids)]), key=len)
+        ids, read = ids[len(own) :], read + 1
+    assert read > len(known) - 2
     assert made.keys() - {"input_ids"} == {*objective.labels(recipe.module, recipe.module.Config())}
     assert np.isfinite(tiny(name, recipe).loss(made)[0])
     assert counts.sum() == sum(len(recipe.tokenizer.ids(text)) for text in known)

@@ -841,6 +841,7 @@ READERS: dict[str, Reader] = {
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),
     "running": Reader(running, _vocabulary("byte_level", "gpt2"), _texts, share=4),
     "bpe": Reader(vocabularies("bpe"), _vocabulary("bpe", "bert"), _texts, share=3),
+    "word_bpe": Reader(vocabularies("word_bpe"), _vocabulary("word_bpe", "gpt"), _texts, share=2),
     "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram", "albert"), _texts, share=7),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
     "candidate": Reader(

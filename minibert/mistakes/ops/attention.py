@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, ops, tree
+from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, batch, config, entry, field, swap, unlisted, whole
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, batch, config, entry, field, only, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
 
@@ -462,7 +463,7 @@ def _swapped_arguments(b: dict, config: Any) -> dict[str, Array]:
 
 def _right_padded(b: dict, config: Any) -> dict[str, Array]:
     mask = _given_mask(b)
-    return _mask(b, np.arange(mask.shape[1]) < mask.sum(1, keepdims=True))
+    return _mask(b, np.arange(mask.shape[-1]) < mask.sum(-1, keepdims=True))
 
 
 # ---- Fused weights ---------------------------------------------------------------------------------------------------
@@ -615,7 +616,7 @@ def placed(rule: Callable[[Array, Array], Array]) -> Bits:
     def bits(given: dict[str, Any]) -> Array:
         length, total = given["q"].shape[2], given["k"].shape[2]
         before = np.arange(total - length, total)[:, None] - np.arange(total)
-        seen = np.ones((1, 1, 1, 1), bool) if given["mask"] is None else given["mask"][:, :, -1:]
+        seen = np.ones((1, 1, 1, 1), bool) if given.get("mask") is None else given["mask"][:, :, -1:]
         return rule(before, seen)
 
     return bits
@@ -646,6 +647,59 @@ def _scales(subject: Subject) -> tuple[float, ...]:
     """Those that people write."""
     k, heads = head_size(subject), field(subject, "num_attention_heads")
     return (1.0, 1 / k, k**0.5, heads**-0.5, (k * heads) ** -0.5, (2 * k) ** -0.5, (3 * k) ** -0.5, 0.125)
+
+
+def narrow_softmax(rounding: Callable[[Array], Array]) -> Replacement:
+    """A softmax in half precision: scores and probabilities are rounded, and so are their gradients."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = (q * scale) @ k.swapaxes(-1, -2)
+        probs = rounding(ops.softmax(rounding(scores if bias is None else np.maximum(least(scores + bias), -6e4)))[0])
+        kept = probs if dropout is None else probs * dropout
+        return kept @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "kept": kept}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dprobs, probs = dy @ c["v"].swapaxes(-1, -2), c["probs"]
+        dprobs = rounding(dprobs if c["dropout"] is None else dprobs * c["dropout"])
+        dscores = rounding(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))) * c["scale"]
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["kept"].swapaxes(-1, -2) @ dy
+
+    return of_scores(attention, attention_backward, faithful=False)
+
+
+def zeroed(name: str) -> Replacement:
+    """Padding's keys or values set to 0, and no mask on the scores."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, **given: Any) -> tuple[Array, Cache]:
+        there = np.ones((1, 1, 1, 1), q.dtype) if bias is None else kept(bias, q).max(2, keepdims=True)
+        held = {"k": k, "v": v}
+        held[name] = held[name] * there.swapaxes(-1, -2)
+        y, c = ops.attention(q, **held, **given)
+        return y, {**c, "there": there.swapaxes(-1, -2)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *_ = ops.attention_backward(dy, c)
+        return dq, dk * c["there"] if name == "k" else dk, dv * c["there"] if name == "v" else dv
+
+    return of_scores(attention, attention_backward)
+
+
+def left_out(subject: Subject, site: Site) -> Replacement | None:
+    """x for x Wᵀ + b, where both are as wide."""
+    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
+    if any(n_out != n_in for n_out, n_in in shapes):
+        return None
+
+    def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
+        return x, {"plain": {"weight": weight} if bias is None else {"weight": weight, "bias": bias}}
+
+    return Replacement(linear, lambda dy, c: (dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}))
+
+
+def lent(to: str, of: str) -> Callable:
+    """One projection's weights loaded for another, too."""
+    return loaded(f"the weights of {of} for {to}, too", lambda a, _: {**a, to: a[of]})
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -952,6 +1006,44 @@ entry(
             ("the scale lost", lambda p, d: p * (d - (d * p).sum(-1, keepdims=True)), False),
         )
     ],
+)  # fmt: skip
+entry(
+    "A38", "no output layer behind the heads", "W context + b",
+    "own knowledge", "output", "BERT-ATT-3",
+    mutants=[swap("the context as it is", "linear", left_out, r".*\.attention\.output")],
+)  # fmt: skip
+entry(
+    "A39", "one projection's weights for two", "q, k, v each with its own weights",
+    "own knowledge", "output", "BERT-ATT-1",
+    mutants=[lent(to, of) for to, of in
+             (("key", "query"), ("query", "key"), ("value", "key"), ("value", "query"), ("key", "value"))],
+)  # fmt: skip
+entry(
+    "A40", "padding's keys or values zeroed, no mask on the scores", "add before softmax",
+    "own knowledge", "output", "OP-ATT-3",
+    mutants=[of_attention(f"{what} of padding set to 0, nothing masked", replacement=zeroed(name), paths=SELF)
+             for what, name in (("keys", "k"), ("values", "v"))],
+)  # fmt: skip
+entry(
+    "A41", "an encoder that reads in one direction", "every token sees all that are no padding",
+    "own knowledge", "output", "BERT-ATT-4", families=("bert",),
+    mutants=[only("bert", seeing(what, rule)) for what, rule in (
+        ("a token sees those before it and itself", lambda before, seen: (before >= 0) & seen),
+        ("a token sees itself and those behind it", lambda before, seen: (before <= 0) & seen),
+        ("a token does not see itself", lambda before, seen: (before != 0) & seen),
+    )],
+)  # fmt: skip
+entry(
+    "A42", "one row's mask for all rows", "each row's own",
+    "own knowledge", "output", "BERT-ATT-4",
+    mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: _mask(b, 0 * _given_mask(b) + _given_mask(b)[i]))
+             for what, i in (("first", 0), ("last", -1))],
+)  # fmt: skip
+entry(
+    "A43", "the softmax in half precision", "in float32, whatever the rest is in",
+    "own knowledge", "output", "NUM-1",
+    mutants=[of_attention(f"in {name}", replacement=narrow_softmax(precision.rounding(name)), silent=UNCERTAIN_SCORES)
+             for name in ("float16", "bfloat16")],
 )  # fmt: skip
 entry(
     "A35", "softmax to the base 2: an exp2 kernel without log2(e)", "to the base e",

@@ -25,7 +25,7 @@ from minibert.mistakes.catalogue import (
     weights,
     whole,
 )
-from minibert.mistakes.ops.attention import rotary, without_bias
+from minibert.mistakes.ops.attention import left_out, rotary, without_bias
 from minibert.mistakes.ops.norms import another_eps_at, no_norm
 from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, zeros
 
@@ -135,21 +135,6 @@ def sinusoids(halves: bool) -> Replacement:
 MAP = r"encode\.(map|project)"
 
 
-def _left_out(subject: Subject, site: Site) -> Replacement | None:
-    """x for x Wᵀ + b, where both are as wide."""
-    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
-    if any(n_out != n_in for n_out, n_in in shapes):
-        return None
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return x, {"plain": {"weight": weight, "bias": bias}}
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        return dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}
-
-    return Replacement(linear, linear_backward)
-
-
 def _rooted(subject: Subject, site: Site) -> Replacement:
     """W √E x + b."""
     width = next(tree.get(subject.params, path).shape[1] for path in site.params if path.endswith("weight"))
@@ -220,7 +205,7 @@ def with_second_type(maker: Any) -> Any:
 
 def halves(b: dict) -> dict[str, Array]:
     """BERT's types: 1 in the second half."""
-    length = b["input_ids"].shape[1]
+    length = b["input_ids"].shape[-1]
     return {"token_type_ids": (np.arange(length) >= length // 2) * _present(b)}
 
 
@@ -237,7 +222,7 @@ def positions(what: str, rule: Any) -> Any:
         largest = max(int(table.max()) for table in tables)
         if largest >= field(subject, "max_position_embeddings"):
             return []
-        own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[1]))
+        own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[-1]))
         due = [own(b["input_ids"], field(subject, "pad_token_id")) for b in rows]
         if all(np.array_equal(a, b) for a, b in zip(tables, due, strict=True)):
             return []
@@ -264,24 +249,25 @@ def without_row(what: str, paths: str) -> Any:
 
 
 def _counted(there: Array, start: int, rest: int) -> Array:
-    return np.where(there, np.cumsum(there, 1) - 1 + start, rest)
+    return np.where(there, np.cumsum(there, -1) - 1 + start, rest)
 
 
 def _from(b: dict, first: int) -> Array:
-    return first + np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"]
+    return first + np.arange(b["input_ids"].shape[-1]) + 0 * b["input_ids"]
 
 
 def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     """The same tokens with the padding moved to the left end, positions still counted from 0."""
     moved, mask = {}, _present(b)
-    last = np.where(mask.any(1), np.cumsum(mask, 1).argmax(1), mask.shape[1] - 1)  # a row without ones stays
-    shift = (mask.shape[1] - 1 - last)[:, None]
-    take = (np.arange(mask.shape[1]) - shift) % mask.shape[1]
+    length = mask.shape[-1]
+    last = np.where(mask.any(-1), np.cumsum(mask, -1).argmax(-1), length - 1)  # a row without ones stays
+    shift = (length - 1 - last)[..., None]
+    take = (np.arange(length) - shift) % length
     for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels", "labels"):
         if name in b and b[name].shape == mask.shape:  # labels of a decoder are another text's
-            moved[name] = np.take_along_axis(b[name], take, 1)
+            moved[name] = np.take_along_axis(b[name], take, -1)
     if "masked_lm_positions" in b:
-        moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % mask.shape[1]
+        moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % length
     if "span_boundaries" in b:
         moved["span_boundaries"] = b["span_boundaries"] + shift[:, :, None]
     return moved
@@ -496,7 +482,7 @@ entry(
     "KH#1767; src ELECTRA get_token_logits", "output", "ALB-EMB-2",
     families=("albert", "electra"), when="of ELECTRA the small one",
     mutants=[
-        swap("no map from the tables' width", "linear", _left_out, MAP),
+        swap("no map from the tables' width", "linear", left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),
         swap("the map has an activation", "linear", activated(), MAP),
         swap("what is mapped times √E", "linear", _rooted, MAP),
@@ -558,6 +544,15 @@ entry(
         looked_up(name, normed(swap(f"{name.replace('_', ' ')} rows added behind the norm", "embeddings",
                                     summed(after=("norm", name, "dropout")))))
         for name in ("position", "token_type", "word")
+    ],
+)  # fmt: skip
+entry(
+    "E26", "the row beside a token's own", "row i for id i",
+    "own knowledge", "output", "BERT-EMB-1",
+    mutants=[
+        swap(f"the row {what} it", "embedding", edited(ops.embedding, lambda given, by=by: {
+            "ids": (given["ids"] + by) % len(given["weight"])}), rf".*\.{name}", TABLES)
+        for name in ("word", "token_type") for what, by in (("behind", 1), ("before", -1))
     ],
 )  # fmt: skip
 entry(
