@@ -13,6 +13,7 @@ from minibert.mistakes import solving
 from minibert.mistakes.catalogue import (
     Fields,
     Mutant,
+    apart,
     batch,
     config,
     entry,
@@ -220,12 +221,13 @@ def positions(what: str, rule: Any) -> Any:
     """Position ids by another rule; no mutant where one would leave the table, or where that rule is the family's."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        tables = [rule(b, Fields(subject)) for b in subject.batches]
+        rows = [apart(b) for b in subject.batches]
+        tables = [rule(b, Fields(subject)) for b in rows]
         largest = max(int(table.max()) for table in tables)
         if largest >= field(subject, "max_position_embeddings"):
             return []
         own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[-1]))
-        due = [own(b["input_ids"], field(subject, "pad_token_id")) for b in subject.batches]
+        due = [own(b["input_ids"], field(subject, "pad_token_id")) for b in rows]
         if all(np.array_equal(a, b) for a, b in zip(tables, due, strict=True)):
             return []
         return batch(what, lambda b, c: {"position_ids": rule(b, c)})(subject, at)
