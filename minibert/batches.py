@@ -36,17 +36,18 @@ def longest(network: ModuleType, config: Any) -> int | None:
 
 
 def lengths(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str, Array]:
-    """For each ragged letter, how long each row is, (B,): all of it where the input that says so is absent; of a row of
-    several texts the longest of them.
+    """For each ragged letter, how long each row is, (B,): to the last place that is there, all of it where the input
+    that says so is absent; of a row of several texts the longest of them.
     """
     known, found = specs(network, config), {}
     spellings = getattr(network, "SPELLINGS", {})
     for letter, (name, _) in network.lengths(config).items():
         given = next((array for key, array in batch.items() if spellings.get(key, key) == name), None)
-        if given is not None:
-            axes = tuple(i for i, dim in enumerate(known[name].of(given)) if i and dim == letter)
-            sums = np.asarray(given).sum(axis=axes)
-            found[letter] = sums.reshape(len(sums), -1).max(1, initial=0)  # of several texts the longest
+        axes = [i for i, dim in enumerate(known[name].of(given)) if dim == letter] if given is not None else []
+        if axes:
+            there = np.moveaxis(np.asarray(given) != 0, axes[-1], -1)  # of queries and keys the keys
+            there = there.reshape(len(given), -1, there.shape[-1]).any(1)  # of several texts, or queries, the longest
+            found[letter] = np.where(there.any(1), there.shape[1] - there[:, ::-1].argmax(1), 0)
             continue
         found[letter] = np.full(count(batch), dims(network, config, batch).get(letter, 0))
     return found
@@ -95,7 +96,8 @@ def example(network: ModuleType, config: Any, rng: np.random.Generator, sizes: d
     for term in network.terms(config).values():
         if not objective.asking(term).keys() <= batch.keys():
             drawn = term.head.draw(rng, there, rows, **term.sizes)
-            batch |= {f"{term.prefix}{name}": array for name, array in drawn.items()}
+            inputs = term.inputs.values()
+            batch |= {name if name in inputs else f"{term.prefix}{name}": array for name, array in drawn.items()}
     return batch
 
 

@@ -19,7 +19,7 @@ from minibert.errors import InputError, printable
 
 C = TypeVar("C")
 
-MOST_ITEMS = 1024  # of a field that is a list
+MOST_ITEMS = 1 << 20  # of a field that is a list: as many as a head may have classes
 
 
 def require(condition: bool, message: str) -> None:
@@ -162,7 +162,7 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     if get_origin(annotation) is tuple:  # tuple[int, ...], which JSON has as a list
         items = list(value) if isinstance(value, list | tuple) else None
         fits = items is not None and len(items) <= MOST_ITEMS
-        require(fits, f"config field {name!r} is {shown(value)}; allowed: a list of at most {MOST_ITEMS} values")
+        require(fits, f"config field {name!r} is {shown(value)}; allowed: a list of at most {MOST_ITEMS:,} values")
         return tuple(_typed(f"{name}[{i}]", item, get_args(annotation)[0]) for i, item in enumerate(items))
     allowed = get_args(annotation) or (annotation,)  # int | None -> (int, NoneType)
     if type(value) is int and float in allowed and int not in allowed:

@@ -26,12 +26,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minibert
-from minibert import batches, families, kernels, reading, rows, runs, tasks, training, tree, uses
+from minibert import batches, families, kernels, metrics, objective, reading, rows, runs, tasks, training, tree, uses
 from minibert import config as configs
 from minibert.checkpoint import atomic, strictjson
 from minibert.config import require
 from minibert.errors import InputError
+from minibert.heads import recommendation, similarity
 from minibert.options import LONGEST, option
+from minibert.pooling import POOLINGS
 from minibert.progress import doing
 from minibert.rows import docstrings
 from minibert.runs import Run
@@ -54,6 +56,10 @@ class Options(runs.Options):
     epochs: float = option(3.0, "pass over the rows so many times")
     seq_length: int = option(128, "read at most so many tokens of a row", least=8, most=LONGEST)
     transfer: str = option("full", "train all of the model, or its new parts alone", among=TRANSFERS)
+    pooling: str = option("", "let this stand for a row in place of what the family says, of a task of whole rows",
+                          among=("", *POOLINGS))  # fmt: skip
+    by: str = option("", "similar: compare two texts by cosine, contrastive or tensor; recommend: cloze or hidden",
+                     among=("", *similarity.WAYS, *recommendation.WAYS))  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,7 +113,7 @@ def finetune(
     use_of(task)
     for name, value in chosen.items():
         require(name in KNOWN or value is None, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
-    require(dev is None or train is not None, "rows to be held to (dev) without rows to learn from (train)")
+    require(dev is None or train is not None, "rows to be held to (--dev) without rows to learn from (--train)")
     cores = kernels.THREADS if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     Options().plan(cores, every)
@@ -171,12 +177,17 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, Prepared]:
         raise InputError(f"{path} is damaged: {error}") from None
     recorded = {**run["request"], **run["options"]}
     for name, value in request.items():
-        require(recorded.get(name) == value, f"{name} is {value!r}, but {directory} was begun with "
+        require(recorded.get(name) == value, f"{_asked(name)} is {value!r}, but {directory} was begun with "
                 f"{recorded.get(name)!r}: leave it out to resume, or choose another directory to start a new run")
     prepared = _prepared(run["request"], settings)
     require(prepared.digest == run["sha256"], f"the model or the rows of {directory} have changed since the run began, "
             f"with {run['made_by']}: restore them, or start a new run")
     return run, prepared
+
+
+def _asked(name: str) -> str:
+    """What the command line calls what a request has."""
+    return "the model" if name == "directory" else f"--{'format' if name == 'form' else name.replace('_', '-')}"
 
 
 def _require_record(run: Run) -> None:
@@ -204,7 +215,8 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     with doing("reading the rows"):
         placed, held = _parts(request, settings)
         use, own = use_of(task), [row for _, row in placed]
-        model, kept = _headed(loaded, task, use.settings(task, own), settings.seed)
+        given = {**use.settings(task, own), **_given(task, settings)}
+        model, kept = _headed(loaded, task, given, settings.seed, own)
         parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
     digest = hashlib.sha256(json.dumps(tasks.class_names(model.uses[0])).encode())
     for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
@@ -215,11 +227,20 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     return Prepared(model, use, own, [row for _, row in held], *parts, digest.hexdigest(), new)
 
 
+def _given(task: str, settings: Options) -> dict[str, Any]:
+    """The settings of the task that the options say."""
+    chosen = {name: getattr(settings, name) for name in ("pooling", "by") if getattr(settings, name)}
+    known = tasks.made(task, {}).settings
+    for name in chosen:
+        require(hasattr(known, name), f"--{name}: {task} has no such choice")
+    return chosen
+
+
 def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
     """((where, row) of the training rows, of the held-out ones)."""
     task, columns, form = tasks.rows_of(request["task"]), request.get("columns"), request.get("form")
     if "train" not in request:
-        require(task in docstrings.TASKS, f"{task} has no rows of its own: give a file of rows to learn from (train)")
+        require(task in docstrings.TASKS, f"{task} has no rows of its own: give a file of rows to learn from (--train)")
         parts = docstrings.rows(task)
         own = ([(f"row {i + 1} of the default rows", row) for i, row in enumerate(parts[part])]
                for part in ("train", "dev"))  # fmt: skip
@@ -231,16 +252,27 @@ def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, 
     share = settings.held_out
     apart = round(share * len(learnt)) if share < 1 else int(share)
     require(0 < apart < len(learnt), f"{request['train']} has {len(learnt)} rows, of which {apart} would be held out: "
-            "give more, another held_out, or a file of rows to be held to (dev)")  # fmt: skip
+            "give more, another share (--held-out), or a file of rows to be held to (--dev)")  # fmt: skip
     order = training.draws(settings.seed, "held_out").permutation(len(learnt))
     return [learnt[i] for i in np.sort(order[apart:])], [learnt[i] for i in np.sort(order[:apart])]
 
 
-def _headed(loaded: Any, task: str, settings: dict[str, Any], seed: int) -> tuple[Any, set[str]]:
+def _headed(
+    loaded: Any, task: str, settings: dict[str, Any], seed: int, rows: list[Row]
+) -> tuple[Any, set[str]]:  # fmt: skip
     """(the model with its head for the task where that is the one that is asked for, else with a new one alone; the
     paths of its network).
     """
     due = tasks.made(task, settings)
+    if due.head.READS == tasks.OWN:
+        fit = loaded.uses != (due,) and hasattr(uses.of(due), "begun")
+        tasks.network(loaded.module, (due,))  # whether the family has what it takes
+        model, kept = uses.of(due).begun(loaded, due, rows, seed) if fit else (loaded, {*tree.flatten(loaded.params)})
+        network = tasks.network(model.module, (due,))
+        missing = [part for part in objective.needs(network, model.config) if part not in model.params]
+        require(not missing, f"{task} needs the head {', '.join(missing)}, which the model does not have")
+        return minibert.Model(model.family, model.config, model.params, model.tokenizer, model.generation,
+                              uses=(due,)), kept  # fmt: skip
     config, params = tasks.used(loaded.module, loaded.config, loaded.params)
     kept = {path for path, _ in tree.items(params)}
     if loaded.tasks == (task,) and _asks_alike(loaded.uses[0], due):
@@ -250,21 +282,22 @@ def _headed(loaded: Any, task: str, settings: dict[str, Any], seed: int) -> tupl
 
 
 def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
-    """Whether they have the same classes, and take them for the same kind of answer."""
-    kinds = (getattr(task.settings, "problem_type", None) for task in (one, other))
-    return tasks.class_names(one) == tasks.class_names(other) and len({*kinds}) == 1
+    """Whether they have the same classes, take them for the same kind of answer, and read rows alike."""
+    known = ("problem_type", "pooling", "size", "by", "slices", "units")
+    kinds = [[getattr(task.settings, name, None) for name in known] for task in (one, other)]
+    return tasks.class_names(one) == tasks.class_names(other) and kinds[0] == kinds[1]
 
 
 def _pieces(model: Any, use: ModuleType, placed: list[tuple[str, Row]], most: int) -> training.Batch:
     """The pieces of rows with what is asked of them, as arrays with a piece a row."""
     (task,), found, labels, most = model.uses, [], [], uses.longest(model, most)
     for where, row in placed:
-        try:
-            for piece in use.pieces(model.tokenizer, row, most):
-                found.append(piece)
+        for piece in uses.cut_up(use.pieces, task, model.tokenizer, row, most, where):
+            found.append(piece)
+            try:
                 labels.append(use.target(task, row, piece))
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
     return uses.batch(model, found, labels)
 
 
@@ -292,7 +325,7 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
     with training.sharing(threads, plan.accumulate):
         training.fit(model, plan, directory, given, rates if settings.transfer == "frozen" else None)
         with doing("evaluating on the held-out rows"):
-            report = _report(prepared, threads, settings)
+            report = _report(run, prepared, threads, settings)
     try:
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers
@@ -306,15 +339,37 @@ def _rows(batch: training.Batch, chosen: np.ndarray) -> training.Batch:
     return {name: array[chosen] for name, array in batch.items()}
 
 
-def _report(prepared: Prepared, threads: int, settings: Options) -> dict[str, Any]:
+def _report(run: Run, prepared: Prepared, threads: int, settings: Options) -> dict[str, Any]:
     """The held-out figures beside those of an answer that does not look at the row; said and returned."""
     model, use, task, apart = prepared.model, prepared.use, prepared.task, prepared.apart
     measured = training.evaluation(model, prepared.judged, threads=threads, seed=settings.seed)
-    said = list(uses.answered(model, task, apart, settings.seq_length))
+    task, said, tuned = _said(prepared, settings)
+    model.uses = (task,)
     found = use.measures(task, apart, said)
+    own = rows.measures(run["request"].get("form"))
+    found = {name: found[name] for name in (*own, *found)}
     constant = use.measures(task, apart, use.constant(task, prepared.rows, apart))
     first, *others = found
-    runs.say("held out", f"{first.replace('_', ' ')} {found[first]:.1%} of {len(apart):,}; the constant answer's "
-             f"{constant[first]:.1%}; loss {measured['loss']:.3f}"
+    figures = [f"{one[first]:.1%}" if first in metrics.SHARES else f"{one[first]:.3f}" for one in (found, constant)]
+    runs.say("held out", f"{first.replace('_', ' ')} {figures[0]} of {len(apart):,} rows; the constant answer's "
+             f"{figures[1]}; loss {measured['loss']:.3f}"
              f"{''.join(f'; {name} {found[name]:.3f}'.replace('_', ' ') for name in others)}")  # fmt: skip
-    return {**measured, "rows": len(apart), "measures": found, "constant": constant}
+    for name in tuned.keys() - {"untuned"}:
+        before = tuned["untuned"][first]
+        runs.say("tuned", f"{name} {tuned[name]:.4g}, on the held-out rows; {first} {before:.1%} without")
+    return {**measured, "rows": len(apart), "measures": found, "constant": constant, **tuned}
+
+
+def _said(prepared: Prepared, settings: Options) -> tuple[tasks.Task, list[Row], dict[str, Any]]:
+    """(the task with what its use tunes on the held-out rows, what is said of them, what is reported of that)."""
+    model, use, task, apart = prepared.model, prepared.use, prepared.task, prepared.apart
+    tunes = hasattr(use, "tuned")
+    every = task._replace(settings=dataclasses.replace(task.settings, **use.EVERY)) if tunes else task
+    shown = getattr(use, "shown", lambda row: row)
+    said = list(uses.answered(model, every, (("", shown(row)) for row in apart), settings.seq_length))
+    if not tunes:
+        return task, said, {}
+    chosen = use.tuned(apart, said)
+    tuned = task._replace(settings=dataclasses.replace(task.settings, **chosen))
+    before, after = ([use.judged(one, row) for row in said] for one in (task, tuned))
+    return tuned, after, {**chosen, **({"untuned": use.measures(task, apart, before)} if chosen else {})}

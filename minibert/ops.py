@@ -351,6 +351,51 @@ def summed(array: Array, shape: tuple[int, ...]) -> Array:
     return array.sum(tuple(i for i, n in enumerate(shape) if n == 1 != array.shape[i]), keepdims=True)
 
 
+# ---- Relative positions ----------------------------------------------------------------------------------------------
+@pair("(b,h,t,k),(b,h,s,k)->(b,h,t,s)", scale=0.5)
+def scores(q: Array, k: Array, *, scale: float) -> tuple[Array, Cache]:
+    """y = scale·q kᵀ; q (B, H, T, K), k (B, H, S, K), or (1, H, S, K) for all rows (arXiv 1901.02860, section 3.3)."""
+    q = q * q.dtype.type(scale)
+    return q @ k.swapaxes(-1, -2), {"q": q, "k": k, "scale": scale}
+
+
+@backward
+def scores_backward(dy: Array, c: Cache) -> tuple[Array, Array]:
+    dq = (dy @ c["k"]) * dy.dtype.type(c["scale"])
+    return dq, summed(dy.swapaxes(-1, -2) @ c["q"], c["k"].shape)  # c["q"] is scaled
+
+
+@pair("(b,h,3,5)->(b,h,3,4)", keys=4)
+def relative_shift(x: Array, *, keys: int) -> tuple[Array, Cache]:
+    """y[i, j] = x[i, T - 1 - i + j], 0 where x has no such column: (B, H, T, P) -> (B, H, T, S), S the keys; from
+    scores by distance to scores by key, all of a query at once (arXiv 1901.02860, appendix B).
+
+    Column c of x is the distance S - 1 - c from a query back to a key; query i stands at key S - T + i. T + S - 1
+    columns are all distances there are, and y is then a view of x; with S of them, as of a model that reads from left
+    to right, y is 0 for the keys behind each query.
+    """
+    shape = x.shape
+    if missing := max(0, shape[-2] + keys - 1 - shape[-1]):
+        x = np.concatenate([x, np.zeros((*shape[:-1], missing), x.dtype)], -1)
+    return _shifted(x, keys, writeable=False), {"shape": shape}
+
+
+@backward
+def relative_shift_backward(dy: Array, c: Cache) -> Array:
+    *rows, length, columns = c["shape"]
+    dx = np.zeros((*rows, length, max(columns, length + dy.shape[-1] - 1)), dy.dtype)
+    _shifted(dx, dy.shape[-1], writeable=True)[...] = dy  # every place of it once
+    return dx[..., :columns]
+
+
+def _shifted(x: Array, keys: int, writeable: bool) -> Array:
+    """The view y[i, j] = x[i, T - 1 - i + j]: a row begins one column before the row above it."""
+    row, column = x.strides[-2:]
+    start, shape = x[..., x.shape[-2] - 1 :], (*x.shape[:-1], keys)
+    strides = (*x.strides[:-2], row - column, column)
+    return np.lib.stride_tricks.as_strided(start, shape, strides, writeable=writeable)
+
+
 # ---- Convolution and pooling over time -------------------------------------------------------------------------------
 @pair("(b,4,i),(o,i,3),(o)->(b,4,o)", mask="(b,4)?", same=True)
 def convolution(
@@ -645,6 +690,48 @@ def smoothed_cross_entropy_backward(dy: Array, c: Cache) -> Array:
     spread = w * z.dtype.type(c["smoothing"])
     dz -= spread[:, None] / z.dtype.type(z.shape[-1])
     dz[np.arange(len(z)), labels] += spread
+    return dz.reshape(c["logits"].shape)
+
+
+@pair("(m,...,v)->()", labels="(m,...)<v", weights="(m,...)+", smoothing=0.1, excluded=0)
+def smoothed_divergence(
+    logits: Array,
+    *,
+    labels: Array,
+    smoothing: float,
+    excluded: int | None = None,
+    weights: Array | None = None,
+    denominator: float | None = None,
+) -> tuple[Array, Cache]:
+    """Σ w·Σ_c q_c (log q_c - log softmax(z)_c) / denominator, in nats, q 1 - ε at the label, 0 at the class `excluded`,
+    the rest of ε in equal parts elsewhere; logits (M, …, V), labels and weights (M, …), ε the smoothing.
+
+    Targets whose label is `excluded` do not count. denominator: Σ w of the others, unless given. (microsoft/unilm,
+    unilm-v1, `LabelSmoothingLoss`.)
+    """
+    (z,) = kernels.rows(logits)
+    labels = labels.reshape(-1)
+    w = np.ones(len(z), z.dtype) if weights is None else weights.reshape(-1).astype(z.dtype)
+    others = z.shape[-1] - (1 if excluded is None else 2)
+    require(others > 0 or not smoothing, "smoothing needs another class than the label and the excluded one")
+    q = np.full_like(z, smoothing / max(others, 1))
+    if excluded is not None:
+        w, q[:, excluded] = w * (labels != excluded), 0
+    q[np.arange(len(z)), labels] = 1 - smoothing
+    top, rest = kernels.log_sum_exp(z)
+    entropy = -sum(share * np.log(share / n) for share, n in ((1 - smoothing, 1), (smoothing, others)) if share)
+    divergence = (q * (rest - (z - top))).sum(-1) - z.dtype.type(entropy)
+    w = w * _reciprocal(w, denominator)
+    c = {"logits": logits, "top": top, "rest": rest, "labels": labels, "weights": w, "q": q}
+    return np.asarray(np.where(w == 0, 0, w * divergence).sum(dtype=z.dtype)), c
+
+
+@backward
+def smoothed_divergence_backward(dy: Array, c: Cache) -> Array:
+    # dz = w·(softmax z - q) = w·(softmax z - onehot) + w·(onehot - q)
+    (z,), w, labels = kernels.rows(c["logits"]), dy * c["weights"], c["labels"]
+    dz = kernels.softmax_minus_onehot(z, c["top"], c["rest"], labels, w) - w[:, None] * c["q"]
+    dz[np.arange(len(z)), labels] += w
     return dz.reshape(c["logits"].shape)
 
 

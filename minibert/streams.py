@@ -118,7 +118,7 @@ class _Arrived:
 
 def _input() -> BinaryIO:
     if sys.stdin.isatty():
-        print("reading from the keyboard: one text a line, Ctrl-D (on Windows Ctrl-Z, Enter) ends", file=sys.stderr)
+        print("reading from the keyboard: a text a line; Ctrl-D (Windows: Ctrl-Z, Enter) ends", file=sys.stderr)
     return sys.stdin.buffer
 
 

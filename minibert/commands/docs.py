@@ -54,24 +54,36 @@ def _docs(args: argparse.Namespace) -> None:
 
 
 def _fitted(text: str) -> str:
-    """A page as wide as the terminal: paragraphs and items of lists are filled, code and tables stay as they are."""
-    kept = (filled(line, sys.stdout, 2 * (_ITEM.match(line) is not None)) if plain else line
-            for line, plain in _paragraphs(text))  # fmt: skip
-    return "".join(f"{line}\n" for line in kept)
+    """A page as wide as the terminal: paragraphs, items of lists and quotations are filled, code and tables stay as
+    they are.
+    """
+    return "".join(f"{_filled(line) if plain else line}\n" for line, plain in _paragraphs(text))
+
+
+def _filled(paragraph: str) -> str:
+    quoted = paragraph.startswith(_QUOTED)
+    said = filled(paragraph, sys.stdout, 2 * (quoted or _ITEM.match(paragraph) is not None))
+    return said.replace("\n  ", f"\n{_QUOTED}") if quoted else said
 
 
 _ITEM = re.compile(r"- |\d+\. ")
+_QUOTED = "> "
 
 
 def _paragraphs(text: str) -> list[tuple[str, bool]]:
-    """(a paragraph or item of a list in one line, True), and (a line of anything else, False)."""
+    """(a paragraph, item of a list or quotation in one line, True), and (a line of anything else, False)."""
     found: list[tuple[str, bool]] = []
     fenced = False  # inside a block of code
     for line in text.splitlines():
         fenced ^= line.startswith("```")
         plain = not fenced and re.match(r"(?!```)[^\s|#>]", line) is not None
         goes_on = plain or (not fenced and re.match(r" {2,3}\S", line) is not None)
-        if found and found[-1][1] and goes_on and not _ITEM.match(line):
+        quoted = not fenced and line.startswith(_QUOTED)
+        if quoted and found and found[-1][0].startswith(_QUOTED):
+            found[-1] = f"{found[-1][0]} {line.removeprefix(_QUOTED).strip()}", True
+        elif quoted:
+            found.append((line, True))
+        elif found and found[-1][1] and not found[-1][0].startswith(_QUOTED) and goes_on and not _ITEM.match(line):
             found[-1] = f"{found[-1][0]} {line.strip()}", True
         else:
             found.append((line, plain))

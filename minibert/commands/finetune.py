@@ -1,10 +1,11 @@
 """`minibert finetune`: see `minibert.finetuning`."""
 
 import argparse
+import re
 from typing import Any
 
 from minibert import finetuning, rows
-from minibert.commands import add_options
+from minibert.commands import add_options, flag
 from minibert.errors import InputError
 from minibert.options import ending
 
@@ -43,7 +44,18 @@ def _finetune(args: argparse.Namespace) -> None:
     names = ("task", "directory", "train", "dev", "out", "resume", "threads", "checkpoint_every")
     own = {name: getattr(args, name) for name in names}
     chosen = {name: getattr(args, name) for name in finetuning.KNOWN}
-    finetuning.finetune(columns=assignments(args.columns), form=args.format, **own, **chosen)
+    try:
+        finetuning.finetune(columns=assignments(args.columns), form=args.format, **own, **chosen)
+    except InputError as error:
+        raise InputError(_options(str(error))) from None
+
+
+def _options(line: str) -> str:
+    """The line with the options of the command line in the place of the fields of Options: where it begins with one,
+    and where a name is no word of English.
+    """
+    return re.sub(r"^\w+(?= is )|\b[a-z]+_[a-z_]+\b", lambda found: flag(found[0]) if found[0] in finetuning.KNOWN
+                  else found[0], line)  # fmt: skip
 
 
 def assignments(texts: list[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import minibert
 from minibert import commands, generation, inference, streams
-from minibert.config import require, whole
+from minibert.config import nearest, require, shown, whole
 from minibert.errors import InputError, printable
 from minibert.options import ending
 from minibert.progress import doing
@@ -111,6 +111,10 @@ def _settings(args: argparse.Namespace, stated: dict[str, Any]) -> dict[str, Any
     if "early_stopping" in given:
         given["early_stopping"] = EARLY[given["early_stopping"]]
     settings = {SETTINGS[name][0]: value for name, value in given.items()}
+    known = {*stated, *generation.NAMES, *generation.NEUTRAL}
+    for name in args.pass_over:
+        require(name in known, f"--pass-over {shown(name)}: {args.directory} says no such setting"
+                f"{nearest(name, known)}")  # fmt: skip
     said = {**stated, **dict.fromkeys(args.pass_over), **settings}
     heard = {"sample": said.get("do_sample"), "beams": said.get("num_beams") not in (None, 1), None: True}
     for name in given:

@@ -16,6 +16,7 @@ from minibert.progress import doing
 from minibert.rows import tasks as columns_of
 
 TOGETHER = 16  # rows
+GIVEN = "given"  # what a row has under a name of the answer's
 Row = dict[str, Any]
 
 
@@ -36,7 +37,7 @@ def parser(commands: Any) -> None:
     command.add_argument("--columns", nargs="+", default=[], metavar="COLUMN=NAME", help=called)
     forms = f"of the file: {', '.join(rows.FORMATS)}; default: as its name ends"
     command.add_argument("--format", choices=[*rows.FORMATS], metavar="NAME", help=forms)
-    command.add_argument("--json", action="store_true", help="one JSON object a row: what it has, then what is said")
+    command.add_argument("--json", action="store_true", help="one JSON object a row: its own fields, then what is said")
     together = f"read and answered together; default {TOGETHER}, of a pipe or the keyboard 1"
     command.add_argument("--batch-size", type=int, metavar="ROWS", help=together)
     command.add_argument("--seq-length", type=int, metavar="TOKENS", help="read at most so many of a row; default 512")
@@ -53,24 +54,35 @@ def _predict(args: argparse.Namespace) -> None:
     (task,) = model.uses
     read: list[Row] = []
 
-    def kept() -> Iterator[Row]:
-        for row in _rows(args, tasks.rows_of(task.name)):
+    def kept() -> Iterator[tuple[str, Row]]:
+        for where, row in _rows(args, tasks.rows_of(task.name)):
             read.append(row)
-            yield row
+            yield where, row
 
     for said in uses.answered(model, task, kept(), most, size):
         row = read.pop(0)
-        print(json.dumps({**row, **said}, allow_nan=False) if args.json else printable(_line(said)), flush=True)
+        print(json.dumps(joined(row, said), allow_nan=False) if args.json else printable(_line(said)), flush=True)
     commands.say_left(args.directory, model)
 
 
-def _rows(args: argparse.Namespace, task: str) -> Iterator[Row]:
+def joined(row: Row, said: Row) -> Row:
+    """The row's own fields, then what is said of it; those of the row whose names that has (its label) stand within
+    GIVEN, behind.
+    """
+    taken = {name: value for name, value in row.items() if name in said}
+    own = {name: value for name, value in row.items() if name not in said}
+    if taken and GIVEN in own:
+        taken[GIVEN] = own.pop(GIVEN)
+    return {**own, **said, **({GIVEN: taken} if taken else {})}
+
+
+def _rows(args: argparse.Namespace, task: str) -> Iterator[tuple[str, Row]]:
     if args.file is not None or args.format is not None or args.columns:
-        return rows.read(args.file, task, assignments(args.columns), form=args.format, labelled=False)
+        return rows.placed(args.file, task, assignments(args.columns), form=args.format, labelled=False)
     return streams.some(_lines(task), "no row given")
 
 
-def _lines(task: str) -> Iterator[Row]:
+def _lines(task: str) -> Iterator[tuple[str, Row]]:
     """The lines of standard input: JSON objects, and of a task with one text the texts themselves."""
     known = columns_of.TASKS[task]
     needed = tuple(name for name, column in known.items() if column.must(False))
@@ -85,15 +97,17 @@ def _lines(task: str) -> Iterator[Row]:
                 fits = len(needed) == 1
                 require(fits, f"{where}: expected a JSON object with {', '.join(needed)}")
                 record = {needed[0]: line}
-            yield columns_of.row(task, record, needed)
+            yield where, columns_of.row(task, record, needed)
         except columns_of.Unfit as error:
             raise InputError(f"{where}, column {error.column!r}: {error}") from None
 
 
 def _line(said: Row) -> str:
-    """What is said of a row, in a line: the class, value or number with its score, the tags, the answer."""
+    """What is said of a row, in a line: the class or choice with its score, values, the tags, the answer."""
     if "tags" in said:
         return " ".join(said["tags"])
     first = next(iter(said.values()))
-    shown = f"{first:.6g}" if isinstance(first, float) else ", ".join(first) if isinstance(first, list) else f"{first}"
-    return f"{shown}  {said['score']:.4f}"
+    several = first if isinstance(first, list) else [first]
+    shown = [f"{one:.6g}" if isinstance(one, float) else f"{one}" for one in several]
+    values = all(isinstance(one, float) for one in several)
+    return ", ".join(shown) + ("" if values and several else f"  {said['score']:.4f}")

@@ -35,6 +35,8 @@ What a family's file offers, in this order (bert.py is the model):
     SPECIALS GLUE           optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own;
                             what stands before every sentence of a document but the first, as the tokenizer reads it
     START                   optional: the role of the token with which a decoder begins to write
+    writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
+                            it writes on by filling masks (`filling`); end: the id of what ends a text
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
@@ -118,6 +120,12 @@ def optional(module: ModuleType, config: Any) -> set[str]:
 def undecayed(module: ModuleType, config: Any) -> tuple[str, ...]:
     """The paths of parameters that the family keeps from weight decay, besides biases and norms (`optim.decays`)."""
     return getattr(module, "undecayed", lambda _: ())(config)
+
+
+def lineage(name: str) -> list[str]:
+    """The family and its kin, the nearest first."""
+    kin = vars(family(name)).get("KIN")
+    return [name, *(lineage(kin) if kin else ())]
 
 
 def equations(name: str) -> str:

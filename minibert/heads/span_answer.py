@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
+from minibert.config import check, number, require
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -32,7 +33,12 @@ COMMAND = "predict"
 
 @dataclass(frozen=True)
 class Settings:
-    """There is nothing to choose."""
+    """threshold: an answer is said where its score is at least so far above that of no answer."""
+
+    threshold: float = number(0.0, -1e30, 1e30)
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def sizes(self) -> Tree:
         """For `shapes` and `draw`."""
@@ -57,7 +63,11 @@ def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, **_: Any
 def loss(
     h: Array, p: Tree, labels: Tree, *, table: None = None, total: float | None = None, dense: bool = False
 ) -> tuple[Array, Tree]:
-    """(1), (2) of h (B, T, D); both ends are targets of one cross-entropy, (B, 2, T)."""
+    """(1), (2) of h (B, T, D); both ends are targets of one cross-entropy, (B, 2, T). InputError for an end before its
+    start.
+    """
+    early = np.flatnonzero(labels["end_positions"] < labels["start_positions"])[:1]
+    require(not early.size, f"end_positions{early.tolist()} is before start_positions{early.tolist()}")
     c: Tree = {}
     z, c["head"] = ops.linear(h, **p)  # (1)
     ends = np.stack([labels["start_positions"], labels["end_positions"]], axis=1)

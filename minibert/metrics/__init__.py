@@ -26,3 +26,6 @@ __all__ = [
     "normalised", "pearson", "ranks", "reciprocal_rank", "rouge_1", "rouge_2", "rouge_l", "rouge_lsum", "span_f1",
     "spearman", "tokens_13a",
 ]  # fmt: skip
+
+# which of them, or of what `uses` makes of them, are shares of rows, words or entities, to be said in percent
+SHARES = frozenset({"accuracy", "f1", "exact_match", "entity_f1", "hit_rate"})

@@ -74,6 +74,11 @@ def placed(
     require(where is not None, f"{source} has no rows")
 
 
+def measures(form: str | None) -> tuple[str, ...]:
+    """The measures, most important first, that the published task of a format is judged by; () of other formats."""
+    return glue.DATA[form].measures if form in glue.DATA else ()
+
+
 def form_of(path: Place | None, task: str, form: str | None = None) -> str:
     """The format of a file of a task, by the end of its name unless it is said. InputError where neither tells it."""
     if form is None and path is not None:

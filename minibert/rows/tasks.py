@@ -1,6 +1,7 @@
 """What a row of each task holds: its columns, and what must be true of them together.
 
-    classify           text, pair (optional)           label: a string; a whole number, true and false become one
+    classify           text, pair (optional)           label: a string; a whole number, true and false become one;
+                                                       where several may hold a list of such
     regress similar    text, pair (of similar: needed) label: a number
     tag                tokens                          tags: as many
     answer             question, context               answers: [{"text", "answer_start"}, …], none where there is none
@@ -24,6 +25,7 @@ from minibert.config import nearest, shown
 
 ALWAYS, LABELLED, OPTIONAL = "always", "labelled", "optional"
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_LIST = re.compile(r'\[\s*["\]]')
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -90,6 +92,13 @@ def label(given: Any) -> str:
     if not isinstance(given, str):
         raise ValueError(f"{shown(given)}: expected a class: a string or a whole number")
     return text(given).strip()
+
+
+def labels(given: Any) -> str | list[str]:
+    """A class, or a list of those that hold: JSON."""
+    if isinstance(given, str) and _LIST.match(given.strip()):
+        given = _json(given)
+    return _each("class", given, label) if isinstance(given, list) else label(given)
 
 
 def number(given: Any) -> float:
@@ -231,7 +240,7 @@ def _elsewhere(said: str, start: int, context: str) -> str:
 TEXT, LABEL = Column(text), Column(label, LABELLED)
 PAIR = Column(text, OPTIONAL)
 TASKS: dict[str, dict[str, Column]] = {
-    "classify": {"text": TEXT, "pair": PAIR, "label": LABEL},
+    "classify": {"text": TEXT, "pair": PAIR, "label": Column(labels, LABELLED)},
     "regress": {"text": TEXT, "pair": PAIR, "label": Column(number, LABELLED)},
     "similar": {"text": TEXT, "pair": TEXT, "label": Column(number, LABELLED)},
     "tag": {"tokens": Column(words), "tags": Column(words, LABELLED)},

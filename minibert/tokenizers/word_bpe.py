@@ -146,9 +146,9 @@ class WordBPE:
     ) -> "WordBPE":
         """A vocabulary learnt from the texts: of the size asked, or smaller once no pair occurs `min_frequency` times.
 
-        Specials; the `alphabet_limit` most frequent characters by code point, then the same with </w>; merged pieces as
-        learnt, ties to the smaller ids (see `merges`; subword-nmt takes the pair that sorts last). A word with other
-        characters teaches nothing. Nothing depends on the process or on hash seeds.
+        Specials; the `alphabet_limit` most frequent characters by code point, then the same with </w>; merged pieces
+        as learnt, ties to the smaller ids (see `merges`; subword-nmt takes the pair that sorts last). A word with any
+        other character teaches nothing. Nothing depends on the process or on hash seeds.
         """
         encoding.vocabulary_size(vocabulary_size)
         encoding.whole("min_frequency", min_frequency)

@@ -19,6 +19,7 @@ from minibert.uses import Piece, Row
 Array = np.ndarray
 LONGEST = 30  # tokens of an answer; BERT's release, max_answer_length
 QUESTION = 64  # tokens of a question; BERT's release, max_query_length
+EVERY = {"threshold": -1e30}  # settings with which the best answer is always said
 BEST = 20  # starts and ends that are looked at; BERT's release, n_best_size
 
 
@@ -61,7 +62,20 @@ def target(task: Task, row: Row, piece: Piece) -> dict[str, Any]:
 
 
 def said(task: Task, row: Row, pieces: list[Piece], found: list[dict[str, Array]]) -> Row:
-    """answer: the text, "" for none; start, end: its characters; score: by how much it is above no answer."""
+    """answer: the text, "" for none; start, end: its characters; score: by how much it is above no answer, which it has
+    to be by the task's threshold.
+    """
+    return judged(task, _best(row, pieces, found))
+
+
+def judged(task: Task, best: Row) -> Row:
+    """The best answer, if its score is above the threshold of the task, else none."""
+    silent = not best["answer"] or best["score"] < task.settings.threshold
+    return {"answer": "", "start": 0, "end": 0, "score": best["score"]} if silent else best
+
+
+def _best(row: Row, pieces: list[Piece], found: list[dict[str, Array]]) -> Row:
+    """The best answer, as `said`, whatever its score."""
     best, nothing = (-np.inf, 0, 0), np.inf
     for piece, out in zip(pieces, found, strict=True):
         first, places = piece.about["first"], piece.about["places"]
@@ -72,13 +86,21 @@ def said(task: Task, row: Row, pieces: list[Piece], found: list[dict[str, Array]
             for end in ends.tolist():
                 if start <= end < start + LONGEST and x[first + start] + y[first + end] > best[0]:
                     best = x[first + start] + y[first + end], places[start][0], places[end][1]
-    context, (score, start, end) = row["context"], best
+    context, (score, start, end) = row["context"], best if best[2] else (0.0, 0, 0)
     while start < end and context[start].isspace():
         start += 1
-    text, above = context[start:end], float(score - nothing)
-    if not text or above <= 0:
-        return {"answer": "", "start": 0, "end": 0, "score": above}
-    return {"answer": text, "start": start, "end": end, "score": above}
+    return {"answer": context[start:end], "start": start, "end": end, "score": float(score - nothing)}
+
+
+def tuned(rows: list[Row], said: list[Row]) -> dict[str, float]:
+    """{"threshold": that with which what is said of rows, each its best answer, has the best F1}; {} where all of them
+    have an answer, or none.
+    """
+    right = [[answer["text"] for answer in row["answers"]] for row in rows]
+    if all(right) or not any(right):
+        return {}
+    given = [one["answer"] for one in said], [-one["score"] for one in said]
+    return {"threshold": -metrics.best_threshold(right, *given)[1]}
 
 
 def measures(task: Task, rows: list[Row], said: list[Row]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minibert import metrics, tasks, uses
+from minibert.config import require
 from minibert.tasks import Task
 from minibert.tokenizers import encoding
 from minibert.uses import Piece, Row
@@ -15,7 +16,9 @@ Array = np.ndarray
 
 def settings(name: str, rows: list[Row]) -> dict[str, Any]:
     """The tags that the rows have, in the order of their names."""
-    return {"labels": sorted({tag for row in rows for tag in row["tags"]})}
+    labels = sorted({tag for row in rows for tag in row["tags"]})
+    require(len(labels) > 1, f"every word has the tag {labels[0]!r}: there is nothing to tell apart")
+    return {"labels": labels}
 
 
 def pieces(tokenizer: Any, row: Row, most: int) -> list[Piece]:
@@ -59,15 +62,19 @@ def target(task: Task, row: Row, piece: Piece) -> dict[str, Any]:
 
 
 def said(task: Task, row: Row, pieces: list[Piece], found: list[dict[str, Array]]) -> Row:
-    """tags: one for each word; of a word without a piece the one before it, else the first there is."""
+    """tags: one for each word. A word without a piece goes on with what stands before it (I-… behind B-…); where
+    nothing does it is O, or of tags without that as the first word with a piece.
+    """
     names = tasks.class_names(task)
     tags: list[str | None] = [None] * len(row["tokens"])
     for piece, out in zip(pieces, found, strict=True):
         for word, place in piece.about["words"].items():
             chosen = out["classes"][place] if "classes" in out else out["logits"][place].argmax()
             tags[word] = names[int(chosen)]
+    beside = "O" if "O" in names else next((tag for tag in tags if tag), names[0])
     for word, tag in enumerate(tags):
-        tags[word] = tag or (tags[word - 1] if word else names[0])
+        goes_on = f"I-{beside[2:]}" if beside.startswith("B-") else beside
+        tags[word] = beside = tag or (goes_on if goes_on in names else beside)
     return {"tags": tags}
 
 

@@ -4,28 +4,16 @@ import itertools
 
 import numpy as np
 import pytest
+from draws import RNG, same, the_same_draws  # noqa: F401
 
 import reference
 from minibert import ops
 
-RNG = np.random.default_rng(0)
-STATE = RNG.bit_generator.state
 NAMES = ("start_transitions", "transitions", "end_transitions")
-
-
-@pytest.fixture(autouse=True)
-def the_same_draws():
-    """Whichever tests ran before."""
-    RNG.bit_generator.state = STATE
 
 
 def scores(classes, rng=RNG):
     return {name: rng.standard_normal((classes,) * (1 + (name == "transitions"))) for name in NAMES}
-
-
-def same(got, due, bar=1e-12):
-    assert np.shape(got) == np.shape(due)
-    assert np.abs(got - due).max() <= bar * np.abs(due).max()
 
 
 def tried(emissions, p, mask):

@@ -12,6 +12,7 @@ import pytest
 import minibert
 from minibert import cli, families, finetuning, memory, tasks, tokenizers, training, uses
 from minibert.rows import docstrings
+from minibert.uses import Piece
 
 GOOD, BAD, OTHER = ("fine", "great", "lovely"), ("poor", "awful", "dull"), ("film", "book", "the", "a", "was", "it")
 SIZES = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
@@ -100,7 +101,9 @@ def test_a_task_is_learnt_from_its_rows(task, place, tmp_path, monkeypatch, caps
     assert report["measures"][measure] >= least
     assert steps < 30 or report["measures"][measure] > report["constant"][measure]
     printed = capsys.readouterr().out
-    assert f"the constant answer's {report['constant'][measure]:.1%}" in printed
+    constant = f"{report['constant'][measure]:{'.3f' if task == 'regress' else '.1%'}}"
+    assert f"the constant answer's {constant}" in printed
+    assert (task == "answer") == ("threshold" in report)
     assert [entry["step"] for entry in training.read_log(out / "log.jsonl")] == [*range(1, steps + 1)]
     columns = ["--columns", "label=value"] if task == "regress" else []
     code, lines, errors = said(monkeypatch, capsys, "predict", out, place / FILES[task], "--json", *columns)
@@ -112,8 +115,13 @@ def test_a_task_is_learnt_from_its_rows(task, place, tmp_path, monkeypatch, caps
     assert use.measures(model.uses[0], due, rows) == pytest.approx(report["measures"])
     new = {"classify": {"score", "scores"}, "regress": {"score"}, "answer": {"answer", "start", "end", "score"},
            "choose": {"choice", "score", "scores"}, "tag": set(), "tag_crf": set()}  # fmt: skip
-    for row, own in zip(rows, due, strict=True):
+    for row, own in zip(rows, due, strict=True):  # its own fields, what is said, and its own of the same names
+        given = row.pop("given", {})
+        assert {name: given.get(name, row[name]) for name in own} == own
         assert row.keys() == own.keys() | new[task]
+        assert given.keys() == {"classify": {"label"}, "regress": {"label"}, "tag": {"tags"}, "tag_crf": {"tags"}}.get(
+            task, set()
+        )
     if task == "answer":
         assert all(row["context"][row["start"] : row["end"]] == row["answer"] for row in rows)
         assert {row["answer"] for row in rows} <= {*GOOD, ""}
@@ -203,6 +211,9 @@ def test_what_cannot_be_used_is_one_line(place, tmp_path, monkeypatch, capsys):
     (tmp_path / "dev.tsv").write_text("label\ttext\ngood\tx\nso-so\ty\n", encoding="utf-8")
     lines = (json.dumps({"context": "x", "choices": [*"abc"[:n]], "label": 0}) for n in (2, 3))
     (tmp_path / "choices.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "one.conll").write_text("x O\n\ny O\n", encoding="utf-8")
+    mixed = ({"text": "x", "label": label} for label in ("a", ["b"], ["a"]))
+    (tmp_path / "mixed.jsonl").write_text("\n".join(map(json.dumps, mixed)), encoding="utf-8")
     choices, model, train, out = tmp_path / "choices.jsonl", place / "model", place / "classify.tsv", tmp_path / "out"
     cases = {
         "unknown task 'clasify'; did you mean 'classify'": ["clasify", model],
@@ -215,7 +226,11 @@ def test_what_cannot_be_used_is_one_line(place, tmp_path, monkeypatch, capsys):
         "without rows to learn from": ["classify", model, "--dev", train],
         "write COLUMN=NAME": ["classify", model, "--train", train, "--columns", "text"],
         "line 1: the header has no column 'label'": ["regress", model, "--train", place / "regress.tsv"],
-        "seq_length is 4; it must be from 8 to 8,192": ["classify", model, "--train", train, "--seq-length", "4"],
+        "--seq-length is 4; it must be from 8 to 8,192": ["classify", model, "--train", train, "--seq-length", "4"],
+        "--held-out is 0.0; it must be positive": ["classify", model, "--train", train, "--held-out", "0"],
+        "every word has the tag 'O'": ["tag", model, "--train", tmp_path / "one.conll", "--held-out", "1"],
+        "of some rows the label is a list, of others it is none":
+            ["classify", model, "--train", tmp_path / "mixed.jsonl", "--held-out", "1"],
         "there are: full, frozen": ["classify", model, "--train", train, "--transfer", "most"],
         "holds no run to resume": ["classify", model, "--resume"],
     }  # fmt: skip
@@ -237,7 +252,7 @@ def test_a_run_of_other_rows_or_another_model_is_not_resumed(place, tmp_path, mo
     out = tuned(place, "classify", tmp_path / "run", train=rows)
     again = ["finetune", "classify", place / "model", "--out", out]
     code, _, errors = said(monkeypatch, capsys, *again, "--resume", "--steps", "13")
-    assert (code, "steps is 13, but" in errors[-1]) == (2, True)
+    assert (code, "--steps is 13, but" in errors[-1]) == (2, True)
     code, _, errors = said(monkeypatch, capsys, *again)
     assert (code, "holds a run: continue it with --resume" in errors[-1]) == (2, True)
     before = rows.read_text(encoding="utf-8")
@@ -261,6 +276,80 @@ def test_lines_of_standard_input(place, tmp_path, monkeypatch, capsys):
     assert (code, json.loads(lines[0])["text"]) == (0, "fine")
     code, _, errors = said(monkeypatch, capsys, "predict", out, "--columns", "foo=bar", text=row)
     assert (code, len(errors)) == (2, 1)
+
+
+def test_more_classes_than_a_thousand(place, tmp_path):
+    """As many as rows say, saved and loaded again."""
+    rows = [{"text": "the fine film", "label": f"class {i}"} for i in range(1100)]
+    for name, some in (("train", rows), ("dev", rows[:2])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, some)), encoding="utf-8")
+    given = {**OPTIONS, "steps": 1, "seq_length": 8, "dev": tmp_path / "dev.jsonl", "out": tmp_path / "run"}
+    out = finetuning.finetune("classify", place / "model", tmp_path / "train.jsonl", **given)
+    assert len(minibert.load(out).uses[0].settings.labels) == 1100
+
+
+def test_several_classes_may_hold(place, tmp_path, monkeypatch, capsys):
+    """Labels that are lists, in JSON lines and in cells: F1 over all of them, what is said is a list."""
+    rows = [{"text": text, "label": ["good"] * (word in GOOD) + ["short"] * (i % 2)} for i, (word, text) in enumerate(
+        (word, f"the {word} film") for word in [*GOOD, *BAD] * 4)]  # fmt: skip
+    table = "text\tlabel\n" + "".join(f"{row['text']}\t{json.dumps(row['label'])}\n" for row in rows)
+    (tmp_path / "rows.tsv").write_text(table, encoding="utf-8")
+    assert [*finetuning.rows.read(tmp_path / "rows.tsv", "classify")] == rows
+    given = {**OPTIONS, "steps": 30, "dev": tmp_path / "rows.tsv", "out": tmp_path / "run"}
+    out = finetuning.finetune("classify", place / "model", tmp_path / "rows.tsv", **given)
+    model, report = minibert.load(out), json.loads((out / "report.json").read_bytes())
+    assert model.uses[0].settings.problem_type == "multi_label_classification"
+    assert report["measures"]["f1"] > report["constant"]["f1"]
+    assert 0 <= report["measures"]["accuracy"] <= 1
+    code, (line,), _ = said(monkeypatch, capsys, "predict", out, "--json", text="the fine film\n")
+    assert (code, [*json.loads(line)["scores"]], type(json.loads(line)["label"])) == (0, ["good", "short"], list)
+    one = {"text": "x", "label": "good"}
+    (tmp_path / "one.jsonl").write_text(json.dumps(one), encoding="utf-8")
+    files = ["--train", tmp_path / "rows.tsv", "--dev", tmp_path / "one.jsonl", "--out", tmp_path / "no"]
+    code, _, errors = said(monkeypatch, capsys, "finetune", "classify", place / "model", *files)
+    assert (code, "line 1: label: no list, unlike those of the training rows" in errors[-1]) == (2, True)
+
+
+def test_measures_of_what_is_said_by_hand():
+    """Of a GLUE task with two classes F1 is that of the class 1; several that hold; several values."""
+    use, two = uses.of(tasks.made("classify", {})), tasks.made("classify", {"labels": ["0", "1"]})
+    right, guess = ([{"label": label} for label in labels] for labels in ("0011", "0001"))
+    assert use.measures(two, right, guess)["f1"] == pytest.approx(2 / 3)
+    other = tasks.made("classify", {"labels": ["a", "b"], "problem_type": use.SEVERAL})
+    sides = [[{"label": label} for label in labels] for labels in ([["a"], ["a", "b"], []], [["a"], ["b"], []])]
+    assert use.measures(other, *sides) == {"f1": pytest.approx(2 * 2 / (2 * 2 + 1)), "accuracy": pytest.approx(2 / 3)}
+    assert use.constant(other, sides[0] + sides[0][:1], sides[0]) == [{"label": ["a"]}] * 3
+    values = tasks.made("regress", {"classes": 2})
+    found = use.said(values, {}, [], [{"logits": np.array([1.5, -2.0])}])
+    assert found == {"label": [1.5, -2.0], "scores": {"LABEL_0": 1.5, "LABEL_1": -2.0}}
+    assert finetuning.rows.measures("glue-mrpc") == ("accuracy", "f1")
+    assert finetuning.rows.measures("tsv") == finetuning.rows.measures(None) == ()
+
+
+def test_a_threshold_under_which_there_is_no_answer():
+    """Where it makes F1 highest; of rows that all have an answer none is sought."""
+    use, task = uses.of(tasks.made("answer", {})), tasks.made("answer", {"threshold": 1.5})
+    rows = [{"answers": [{"text": word}] * bool(word)} for word in ("a", "", "c", "")]
+    best = [{"answer": word, "start": 1, "end": 2, "score": score} for word, score in
+            (("a", 3.0), ("b", -1.0), ("c", -0.5), ("d", -2.0))]  # fmt: skip
+    assert use.tuned(rows, best) == {"threshold": -0.5}
+    assert use.tuned(rows[::2], best[::2]) == use.tuned(rows[1::2], best[1::2]) == {}
+    found = use.judged(task, best[0]), use.judged(task, {**best[1], "score": 1.5}), use.judged(task, best[2])
+    assert [one["answer"] for one in found] == ["a", "b", ""]
+    none = use.said(task, {"context": "x"}, [Piece([], {"first": 1, "places": []})],
+                    [{"start_logits": np.ones(2), "end_logits": np.ones(2)}])  # fmt: skip
+    assert none == {"answer": "", "start": 0, "end": 0, "score": -2.0}
+
+
+def test_a_row_that_cannot_be_read_is_named(place, tmp_path, monkeypatch, capsys):
+    out = tuned(place, "answer", tmp_path / "run", steps=1)
+    rows = [{"question": "what", "context": "the film"}, {"question": "what " * 60, "context": "the film"}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    code, _, errors = said(monkeypatch, capsys, "predict", out, tmp_path / "rows.jsonl", "--seq-length", "16")
+    assert (code, len(errors)) == (2, 1)
+    assert "rows.jsonl, line 2: a question of" in errors[0]
+    code, _, errors = said(monkeypatch, capsys, "predict", out, text="\n".join(map(json.dumps, rows)))
+    assert (code, "standard input, line 2: a question of" in errors[0]) == (2, True)
 
 
 @pytest.mark.parametrize(("family", "task"), [("t5", "classify"), ("bart", "choose")])
@@ -322,3 +411,13 @@ def test_first_pieces_of_words(tokenizer):
     logits = [{"logits": np.eye(2)[[int(place in {p for w, p in piece.about["words"].items() if w % 6 == 1})
                                     for place in range(len(piece.encodings[0]))]]} for piece in pieces]  # fmt: skip
     assert use.said(task, row, pieces, logits)["tags"] == row["tags"]
+
+
+def test_words_without_a_piece_go_on_with_what_stands_before():
+    use = uses.of(tasks.made("tag", {}))
+    row, piece = {"tokens": ["x"] * 5}, Piece([], {"words": {1: 0, 3: 1}})
+    logits = [{"logits": np.eye(3)[[0, 2]]}]
+    for labels, due in ((["B-A", "I-A", "O"], ["O", "B-A", "I-A", "O", "O"]), (["n", "v", "x"], [*"nnnxx"])):
+        assert use.said(tasks.made("tag", {"labels": labels}), row, [piece], logits)["tags"] == due
+    nothing = [Piece([], {"words": {}})]
+    assert use.said(tasks.made("tag", {"labels": ["n", "v"]}), row, nothing, logits)["tags"] == ["n"] * 5

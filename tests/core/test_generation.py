@@ -1092,6 +1092,10 @@ def test_the_command_passes_over_what_the_file_says(folder, writer, monkeypatch)
     assert (code, out) == (2, "")
     assert "generation_config.json: unknown setting 'alignment'" in err
     assert "on the command line --pass-over alignment" in err
+    code, out, err = output(monkeypatch, folder, "The cat", "--pass-over", "alignmen")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--pass-over 'alignmen': " in err
+    assert "did you mean 'alignment'?" in err
     over = ["--pass-over", "alignment"]
     due = next(inference.continued(writer, ["The cat"], max_new_tokens=5))
     assert output(monkeypatch, folder, "The cat", *over) == (0, printed(due), "")

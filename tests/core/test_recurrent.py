@@ -2,26 +2,9 @@
 
 import numpy as np
 import pytest
+from draws import RNG, drawn, same, the_same_draws  # noqa: F401
 
 from minibert import kernels, ops, recurrent, tree
-
-RNG = np.random.default_rng(0)
-STATE = RNG.bit_generator.state
-
-
-@pytest.fixture(autouse=True)
-def the_same_draws():
-    """Whichever tests ran before."""
-    RNG.bit_generator.state = STATE
-
-
-def drawn(shapes):
-    return tree.map(lambda shape: 0.5 * RNG.standard_normal(shape), shapes)
-
-
-def same(got, due, bar=1e-12):
-    assert got.shape == due.shape
-    assert np.abs(got - due).max() <= bar * np.abs(due).max()
 
 
 def torchs(torch, ps, width, hidden):

@@ -1,6 +1,8 @@
 """The kill matrix, a file a family: each entry is caught somewhere, and what is committed is what the mutants give."""
 
 import os
+import re
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -12,6 +14,7 @@ from minibert.golden import case as files
 from minibert.golden import checking, compare, kills, report
 from minibert.mistakes import CATALOGUE, commands, matrix, page
 
+ROOT = Path(__file__).resolve().parents[2]
 HELD = {folder: kills.read(folder) for folder in kills.folders()}
 # .ci/run asks every mutant of every entry in every case; else an entry is asked in one of the folders that catch it and
 # in two others, however many there are, and there one mutant
@@ -143,3 +146,35 @@ def borderline(tried, trial):
         found.append(trial() is None)
     tried.times = compare.SUSPECT
     return found[0] != found[1]
+
+
+# ---- Entries to be contributed ---------------------------------------------------------------------------------------
+CODE = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+TEMPLATE = next(code for code in CODE if "entry(" in code)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        (TEMPLATE, 0, "caught by macbert/probe, macbert/published\n"),
+        (TEMPLATE.replace("1 / a[", "a[").replace("[-1]}", "[-1] ** -0.5}"), 1, "no shipped case shows A91"),
+        ("x = 1\n", 2, "enters no mistake"),
+        (TEMPLATE.replace("A91", "A04"), 2, "ValueError: A04 is entered twice"),
+        ("import nowhere\n", 2, "ModuleNotFoundError: No module named 'nowhere'"),
+        (None, 2, "a file FILE.py with entries"),
+    ],
+)
+def test_an_entry_of_one_s_own_is_tried(text, code, said, tmp_path, monkeypatch, capsys):
+    """As CONTRIBUTING.md has it, and what may go wrong with it."""
+    monkeypatch.setattr(kills, "folders", lambda: ["macbert"])
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    before = dict(CATALOGUE)
+    try:
+        assert cli.main(["mistakes", "--try", str(path)]) == code
+    finally:
+        CATALOGUE.clear()
+        CATALOGUE.update(before)
+    told = capsys.readouterr()
+    assert said in told.out + told.err

@@ -15,7 +15,8 @@ from minibert.mistakes import CATALOGUE, matrix
 from minibert.mistakes.swap import Swaps
 
 EVERY_MUTANT = bool(os.environ.get("MINIBERT_EVERY_MUTANT"))  # else one of each case
-CASES = ["bilinear-square", "convolution", "crf_loss", "lstm", "max_over_time-negative", "mean_over_time", "scalar_mix"]
+CASES = ["bilinear-square", "convolution", "crf_loss", "lstm", "max_over_time-negative", "mean_over_time",
+         "relative_shift", "scalar_mix"]
 
 
 @cache

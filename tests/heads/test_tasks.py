@@ -78,8 +78,8 @@ def test_what_is_right_and_what_is_counted():
     assert (right, counted, held.tolist(), crf.count(tags)) == (3, 4, [3, 1], 4.0)
     found = crf.decode(crf.predict(rows, {"classifier": eye}), {"crf": chain}, np.array([[1, 0, 1]] * 2))
     assert found.tolist() == [[0, -1, 0], [0, -1, 0]]
-    ends = {"start_positions": np.array([2, 0]), "end_positions": np.array([0, 0])}
-    c = span_answer.loss(np.stack([z, z]), eye, ends)[1]  # the starts' logits 2, 0, 3; the ends' 1, 1, -1
+    ends = {"start_positions": np.array([0, 0]), "end_positions": np.array([0, 1])}
+    c = span_answer.loss(np.stack([z, z[::-1]]), eye, ends)[1]  # the starts' logits 2, 0, 3; the ends' 1, 1, -1
     assert (span_answer.right(c)[:2], span_answer.count(ends)) == ((1, 2), 2.0)
     texts = {"labels": np.array([2, 0])}
     right, counted, held = choice.right(choice.loss(np.stack([z, z]), {**one}, texts)[1])
@@ -242,6 +242,13 @@ def test_batches_that_do_not_fit_are_refused():
                           ({"masked_lm_ids": 1}, "unknown input 'masked_lm_ids'")):  # fmt: skip
         with pytest.raises(InputError, match=words):
             model.loss({**batch, **change})
+    several, batch = made("bert", {"classify": {"classes": 3, "problem_type": PROBLEMS[1]}})
+    with pytest.raises(InputError, match=r"labels\[0, 1\] is 2: neither 0 nor 1"):
+        several.loss({**batch, "labels": [[0, 2, 1]] * 3})
+    answering, asked = made("bert", ONE["answer"])
+    with pytest.raises(InputError, match=r"end_positions\[1\] is before start_positions\[1\]"):
+        answering.loss({**asked, "start_positions": [0, 3, 1], "end_positions": [0, 2, 1]})
+    model, batch = made("bert", ONE["classify"])
     with pytest.raises(InputError, match="lacks 'labels'"):
         model.loss({"input_ids": batch["input_ids"]})
     with pytest.raises(InputError, match="has a head for 'classify'"):

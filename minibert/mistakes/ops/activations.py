@@ -237,3 +237,16 @@ entry(
         )
     ]),
 )  # fmt: skip
+entry(
+    "G15", "an activation that no release has", "the configuration's",
+    "own knowledge", "output", "BERT-ACT-1",
+    mutants=[
+        of_activation(what, pointwise(f))
+        for what, f in (
+            ("ReLU squared", lambda x: (np.maximum(x, 0) ** 2, 2 * np.maximum(x, 0))),
+            ("leaky ReLU, 0.01", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01))),
+            ("ELU", lambda x: (np.where(x > 0, x, np.expm1(np.minimum(x, 0))), np.exp(np.minimum(x, 0)))),
+            ("softplus", lambda x: (np.logaddexp(0, x), ops.sigmoid(x)[0])),
+        )
+    ],
+)  # fmt: skip

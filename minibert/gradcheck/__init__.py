@@ -12,43 +12,20 @@ truth and G the largest entry of the whole gradient. The truth is a finite diffe
 of a scalar-loop double at 50 digits.
 """
 
-import functools
 import inspect
 import math
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import (
-    batches,
-    families,
-    layers,
-    objective,
-    ops,
-    pooling,
-    recurrent,
-    relative,
-    signatures,
-    summaries,
-    tree,
-)
+from minibert import batches, families, objective, signatures, tree
 from minibert.errors import InputError
-from minibert.families import bert
-from minibert.heads import (
-    choice,
-    classification,
-    crf,
-    masked_lm,
-    next_sentence,
-    replaced_token,
-    span_answer,
-    span_boundary,
-    tagging,
-)
+from minibert.gradcheck import blocks
+from minibert.gradcheck.blocks import Example, own
 from minibert.model import create
 from minibert.pairs import PAIRS, Pair
 
@@ -596,232 +573,12 @@ def arguments(pair: Pair, dims: dict[str, Any], rng: np.random.Generator) -> tup
 
 
 # ---- Everything there is to check ------------------------------------------------------------------------------------
-@dataclass
-class Example:
-    """One pair with arguments for it, and its double's name and constants."""
-
-    name: str
-    forward: Callable
-    backward: Callable
-    args: dict[str, Tree]
-    constants: dict[str, Any]
-    double_constants: dict[str, Any] = field(default_factory=dict)
-
-
 def examples(seed: int = 0) -> Iterator[Example]:
     """Every declared op, then the blocks and heads, each with small arguments drawn from the seed and its name."""
     for name, pair in PAIRS.items():
-        rng = _own(seed, name)
-        args, constants = arguments(pair, sizes(rng), rng)
-        yield Example(name, pair.forward, pair.backward, args, constants)
-    yield from _blocks(_own(seed, "blocks"))
-    yield from _of_texts(_own(seed, "texts"))
-
-
-def _own(seed: int, name: str) -> np.random.Generator:
-    """A generator of its own for each name, so that what is drawn for one does not depend on the others."""
-    return np.random.default_rng([seed, *name.encode()])
-
-
-def _of_decoders(
-    rng: np.random.Generator, encoder: list, attention: Tree, x: np.ndarray, how: dict
-) -> Iterator[Example]:
-    """The blocks that have a memory beside x, a gate or relative positions."""
-    heads, act, eps = how.values()
-    memory, width = rng.standard_normal((2, 4, x.shape[-1])), x.shape[-1] // heads
-    looked, seen = {**attention, "norm": encoder[1]["attention"]["norm"]}, np.array([[1, 1, 0, 1], [1, 0, 1, 1]])
-    masks = {"mask": layers.causal(3, 3), "seen": seen[:, None, None]}
-    biases = {name: ops.masking(mask, "min", x.dtype)[0] for name, mask in masks.items()}
-    given = {"x": x, "memory": memory}
-    yield Example(
-        "cross_attention",
-        layers.cross_attention,
-        layers.cross_attention_backward,
-        {**given, "p": attention},
-        {"width": width, "mask": masks["seen"]},
-        {"heads": heads, "bias": biases["seen"]},
-    )
-    keep = {name: rng.integers(0, 2, x.shape) for name in ("attention", "cross_attention", "feed_forward")}
-    residual = {"heads": heads, "eps": eps, "keep": keep, "rate": 0.25}
-    tree, doubled = {**encoder[0], "cross_attention": looked}, {"bias": biases["mask"], "seen": biases["seen"]}
-    for name, block, back in (
-        ("decoder_layer", layers.decoder_layer, layers.decoder_layer_backward),
-        ("pre_norm_decoder_layer", layers.pre_norm_decoder_layer, layers.pre_norm_decoder_layer_backward),
-    ):
-        masked, theirs = {**residual, "act": act, **masks}, {**residual, "activation": act, **doubled}
-        yield Example(name, block, back, {**given, "p": tree}, masked, theirs)
-    feed = encoder[0]["feed_forward"]
-    gated = {"gate": encoder[1]["feed_forward"]["in"], "in": feed["in"], "out": feed["out"]}
-    block, back = layers.gated_feed_forward, layers.gated_feed_forward_backward
-    yield Example("gated_feed_forward", block, back, {"x": x, "p": gated}, {"act": act}, {"activation": act})
-    places, table = relative.buckets(3, 4, both=True, count=8, most=6), {"weight": rng.standard_normal((8, 2))}
-    block, back = relative.relative_bias, relative.relative_bias_backward
-    yield Example("relative_bias", block, back, {"p": table}, {"buckets": places})
-
-
-def _without_table(loss_backward: Callable, dy: np.ndarray, c: Tree) -> tuple[np.ndarray, Tree]:
-    return loss_backward(dy, c)[:2]
-
-
-def _of_tasks(rng: np.random.Generator, x: np.ndarray) -> Iterator[Example]:
-    """What stands for a row, and the losses of heads of tasks, each whole."""
-    width = x.shape[-1]
-    dense = {"weight": 0.4 * rng.standard_normal((width, width)), "bias": rng.standard_normal(width)}
-    own = {"at": np.array([2, 0]), "keep": rng.integers(0, 2, (2, width)), "rate": 0.25}
-    pair, named = (summaries.summary, summaries.summary_backward), ({"act": "gelu"}, {"activation": "gelu"})
-    yield Example("summary", *pair, {"h": x, "p": dense}, {**own, **named[0]}, {**own, **named[1]})
-    tags, single = np.array([[1, -100, 0], [2, 1, 1]]), {"classes": 3, "problem_type": classification.PROBLEMS[0]}
-    for head, states, sizes, labels in (
-        (classification, {"s": x[:, 0]}, single, {"labels": np.array([2, 0])}),
-        (tagging, {"h": x}, {"classes": 3}, {"labels": tags}),
-        (crf, {"h": x}, {"classes": 3}, {"labels": tags}),
-        (span_answer, {"h": x}, {}, {"start_positions": np.array([0, 1]), "end_positions": np.array([2, 1])}),
-        (choice, {"s": x}, {}, {"labels": np.array([2, 1])}),
-    ):
-        p = tree.map(lambda shape: rng.standard_normal(shape), head.shapes(width=width, **sizes))
-        given = {"labels": labels, **({"problem_type": sizes["problem_type"]} if "problem_type" in sizes else {})}
-        back = functools.partial(_without_table, head.loss_backward)
-        yield Example(families.named(head), head.loss, back, {**states, "p": p}, given)
-
-
-def _blocks(rng: np.random.Generator) -> Iterator[Example]:
-    small = {**bert.PROBE, "hidden_size": 4, "intermediate_size": 5, "vocab_size": 7}
-    model = create("bert", **small, dtype="float64", initializer_range=0.4)
-    p = tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape), model.params)
-    x = rng.standard_normal((2, 3, model.config.hidden_size))
-    heads, act, eps = model.config.num_attention_heads, model.config.hidden_act, model.config.layer_norm_eps
-    mask = np.array([[1, 1, 0], [1, 1, 1]])[:, None, None, :]
-    attention = {name: p["encoder"][0]["attention"][name] for name in ("query", "key", "value", "output")}
-    feed = {name: p["encoder"][0]["feed_forward"][name] for name in ("in", "out")}
-    own, doubled = {"heads": heads, "mask": mask}, {"heads": heads, "bias": ops.masking(mask, "min", x.dtype)[0]}
-    width = x.shape[-1] // heads
-    yield Example(
-        "self_attention", layers.self_attention, layers.self_attention_backward, {"x": x, "p": attention},
-        {"width": width, "mask": mask}, doubled,
-    )
-    yield Example(
-        "feed_forward",
-        layers.feed_forward,
-        layers.feed_forward_backward,
-        {"x": x, "p": feed},
-        {"act": act},
-        {"activation": act},
-    )
-    down, up = ({"weight": p["pooler"]["weight"][:3], "bias": p["pooler"]["bias"][:3]},
-                {"weight": p["pooler"]["weight"][:, 1:], "bias": p["pooler"]["bias"]})  # fmt: skip
-    ends = {"adapter": {"down": down, "up": up}, "norm": p["encoder"][0]["attention"]["norm"]}
-    f, drop = rng.standard_normal(x.shape), {"keep": rng.integers(0, 2, x.shape), "rate": 0.25}
-    yield Example("activation", layers.activation, layers.activation_backward, {"x": x}, {"name": act})
-    yield Example("adapter", layers.adapter, layers.adapter_backward, {"f": f, "p": ends["adapter"]}, {})
-    held = {"x": x, "f": f, "p": {"adapter": ends["adapter"]}}
-    yield Example("add", layers.add, layers.add_backward, held, drop)
-    yield Example(
-        "add_norm",
-        layers.add_norm,
-        layers.add_norm_backward,
-        {"x": x, "f": f, "p": ends},
-        {"eps": eps, **drop},
-    )
-    yield Example(
-        "encoder_layer",
-        layers.encoder_layer,
-        layers.encoder_layer_backward,
-        {"x": x, "p": p["encoder"][0]},
-        {**own, "act": act, "eps": eps},
-        {**doubled, "activation": act, "eps": eps},
-    )
-    past = {name: rng.standard_normal((2, heads, 2, x.shape[-1] // heads)) for name in ("key", "value")}
-    seen = layers.causal(2, 4, np.array([[0, 1, 1, 0], [1, 1, 0, 1]]))
-    whole = {"heads": heads, "eps": eps, "scale": 0.7, "past": past, "rate": 0.25}
-    whole["keep"] = {name: rng.integers(0, 2, x[:, :2].shape) for name in ("attention", "feed_forward")}
-    yield Example(
-        "pre_norm_layer",
-        layers.pre_norm_layer,
-        layers.pre_norm_layer_backward,
-        {"x": x[:, :2], "p": p["encoder"][0]},
-        {**whole, "act": act, "mask": seen},
-        {**whole, "activation": act, "bias": ops.masking(seen, "min", x.dtype)[0]},
-    )
-    yield from _of_decoders(rng, p["encoder"], attention, x, {"heads": heads, "act": act, "eps": eps})
-    ids = {"word": np.array([[1, 2, 1], [3, 0, 2]]), "position": np.arange(3), "token_type": np.array([[0, 1, 2]] * 2)}
-    yield Example(
-        "bert_embeddings",
-        layers.embeddings,
-        layers.embeddings_backward,
-        {"p": p["embeddings"]},
-        {"ids": ids, "frozen": {}, "eps": eps, "keep": None, "rate": 0.0},
-        {
-            "input_ids": ids["word"],
-            "token_type_ids": ids["token_type"],
-            "position_ids": np.tile(ids["position"], (2, 1)),
-            "eps": eps,
-        },
-    )
-    yield Example("pooler", layers.pooler, layers.pooler_backward, {"x": x, "p": p["pooler"]}, {})
-    yield Example(
-        "mlm_head",
-        masked_lm.mlm_head,
-        masked_lm.mlm_head_backward,
-        {"x": x, "p": p["mlm"], "table": p["embeddings"]["word"]["weight"]},
-        {"act": act, "eps": eps},
-        {"activation": act, "eps": eps},
-    )
-    pair = next_sentence.nsp_head, next_sentence.nsp_head_backward
-    yield Example("nsp_head", *pair, {"pooled": x[:, 0], "p": p["nsp"]}, {})
-    named = {"act": act}, {"activation": act}
-    heads = replaced_token.shapes(width=4), span_boundary.shapes(width=4, table=(7, 4), tied=True, places=(3, 4))
-    rtd, sbo = tree.map(lambda shape: 0.3 * rng.standard_normal(shape), [*heads])  # more would silence its units
-    pair = replaced_token.rtd_head, replaced_token.rtd_head_backward
-    yield Example("rtd_head", *pair, {"x": x, "p": rtd}, *named)
-    places, pair = np.array([[0, 2, 1], [1, 1, 0]]), (span_boundary.sbo_head, span_boundary.sbo_head_backward)
-    read = {"left": x, "right": f, "p": sbo, "table": p["embeddings"]["word"]["weight"]}
-    told = {"places": places, "eps": eps}
-    yield Example("sbo_head", *pair, read, {**told, **named[0]}, {**told, **named[1]})
-    yield from _of_tasks(rng, x)
-
-
-def _of_texts(rng: np.random.Generator) -> Iterator[Example]:
-    """The blocks that read a text token by token, and those that make one vector of it."""
-
-    def drawn(shapes: Tree) -> Tree:
-        return tree.map(lambda shape: 0.7 * rng.standard_normal(shape), shapes)
-
-    def example(pair: tuple, args: dict, constants: dict) -> Example:
-        return Example(pair[0].__name__, *pair, args, constants)
-
-    x, seen = rng.standard_normal((2, 3, 2)), np.array([[1, 1, 0], [1, 1, 1]])
-    one = {name: shape for name, shape in recurrent.shapes(2, 1).items() if name != "bias_hh"}  # as some store it
-    both, pair = recurrent.shapes(2, 1, both=True), (recurrent.lstm_layer, recurrent.lstm_layer_backward)
-    state = {name: rng.standard_normal((2, 2, 1)) for name in both}
-    yield example(pair, {"x": x, "p": drawn(both)}, {"seen": seen, "state": state})
-    pair, keep = (recurrent.lstm_stack, recurrent.lstm_stack_backward), [np.array([[[1, 0]], [[1, 1]]])]
-    yield example(pair, {"x": x[:, :2], "ps": drawn([both, one])}, {"seen": seen[:, 1:], "keep": keep, "rate": 0.25})
-    for pair in (
-        (pooling.first_token, pooling.first_token_backward),
-        (pooling.last_token, pooling.last_token_backward),
-    ):
-        yield example(pair, {"x": x}, {"seen": seen[:, ::-1]})
-    pair, read = (pooling.lstm_pooling, pooling.lstm_pooling_backward), {"seen": seen[:, 1:]}
-    yield example(pair, {"x": x[:, 1:], "ps": drawn([both])}, read)
-    pair, loud = (pooling.rcnn_pooling, pooling.rcnn_pooling_backward), tree.map(abs, drawn([both]))  # else ReLU is 0
-    yield example(pair, {"x": abs(x[:, 1:]), "ps": loud}, read)
-    wide, there = rng.standard_normal((2, 4, 4)), np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
-    windows = drawn([{"weight": (n, 4, k)} for n, k in ((3, 2), (2, 3))])
-    windows = [{**p, "bias": 1 + rng.random(len(p["weight"]))} for p in windows]
-    pair = pooling.text_convolution, pooling.text_convolution_backward
-    yield example(pair, {"x": wide, "ps": windows}, {"seen": there})
-    sizes = (("query", 2), ("key", 2), ("value", 2), ("out", 3), ("norm", None))
-    p = {name: {"weight": (3, n) if n else (3,), "bias": (3,)} for name, n in sizes}
-    attention, out = {name: p[name] for name in ("query", "key", "value")}, {"out": p["out"]}
-    p = {"attention": {**attention, "norm": p["norm"]}, "feed_forward": {**out, "norm": p["norm"]}}
-    pair, how = (pooling.set_attention, pooling.set_attention_backward), {"width": 1, "seen": seen}
-    queries = rng.standard_normal((2, 2, 2))
-    yield example(pair, {"x": queries, "y": x, "p": drawn(p)}, {**how, "scale": 0.6, "eps": 1e-3})
-    pair, p = (pooling.attention_pooling, pooling.attention_pooling_backward), {"attention": attention}
-    yield example(pair, {"x": x, "p": drawn({**p, "feed_forward": out, "seeds": {"weight": (2, 2)}})}, how)
-    layer = {"tensor": {"weight": (3, 2, 4)}, "linear": {"weight": (3, 6), "bias": (3,)}}
-    pair = pooling.tensor_layer, pooling.tensor_layer_backward
-    yield example(pair, {"u": x[:, 0], "v": wide[:, 0], "p": drawn(layer)}, {})
+        rng = own(seed, name)
+        yield Example(name, pair.forward, pair.backward, *arguments(pair, sizes(rng), rng))
+    yield from blocks.examples(seed)
 
 
 def directional(
@@ -895,7 +652,7 @@ def table(names: list[str], seed: int = 0) -> Iterator[tuple[str, str, float, fl
     for case in examples(seed):
         if names and case.name not in names:
             continue
-        rng = _own(seed, f"{case.name}_backward")
+        rng = own(seed, f"{case.name}_backward")
         differences = check(case.forward, case.backward, case.args, case.constants, rng)
         truth: dict[str, float] = {}
         if package is not None:
