@@ -58,7 +58,8 @@ class Recipe:
         corrupt(rows, rng, vocabulary, options, studied)        a batch of them, from any shards, with its targets
 
     of which `study`, `mark` and `corrupt` may be missing. options: the family's Data; studied: what `study` has made of
-    the whole training part.
+    the whole training part. handed(tokenizer, options, part), where there is one, gives what files hold beside the
+    text: the first shard's marked["handed"].
     """
 
     family: str
@@ -96,6 +97,9 @@ class Recipe:
         flat = itertools.chain.from_iterable(itertools.chain.from_iterable(ids))
         counts = np.bincount(np.fromiter(flat, np.int64), minlength=len(self.tokenizer))
         marked = self.module.mark(self.tokenizer, options, texts, ids) if hasattr(self.module, "mark") else None
+        if hasattr(self.module, "handed"):
+            beside = self.module.handed(self.tokenizer, options, part) if shard == 0 else []
+            marked = {**(marked or {}), "handed": beside}
         rows = self.module.rows(ids, rng, self.vocabulary, options, marked)
         return self.corrupted(rows, rng) if held_out or self.masking != "dynamic" else rows, counts
 
@@ -165,6 +169,12 @@ class Rows:
             mine, records = shards == shard, _records(self.places[shard])
             found[mine] = records[rows[mine] - (self._ends[shard] - len(records))]
         return {name: np.ascontiguousarray(found[name]) for name in found.dtype.names}
+
+    @functools.cache  # noqa: B019 (as long as the run)
+    def where(self, name: str, value: int) -> np.ndarray:
+        """The numbers of the rows whose field of that name begins with this value."""
+        first = np.concatenate([_records(place)[name][:, 0] for place in self.places])
+        return np.flatnonzero(first == value)
 
     def fields(self) -> Iterator[np.ndarray]:
         """Every field of every shard, by name: what identifies them."""
