@@ -30,6 +30,7 @@ Tree = dict[str, Any]
 
 SUMMARY = "summary"  # the part of the tree, and the output
 SEVERAL = {"choice": None, "pair": 2}  # what a head reads of rows of several texts: how many, None: any
+OWN = "own"  # what a head reads that is none: the family's own term is the task
 KEY = "minibert_tasks"  # of config.json, where the published fields do not say the tasks
 
 
@@ -91,6 +92,8 @@ def several(given: Any) -> tuple[Task, ...]:
 
 def together(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     """The tasks, if they can stand over one network."""
+    known = {task.name for task in tasks if task.head.READS == OWN}
+    require(not known or len(tasks) == 1, f"task {''.join(sorted(known)[:1])!r} is the family's own: it stands alone")
     alone = [task.name for task in tasks if task.head.READS in SEVERAL]
     require(not alone or len(tasks) == 1, f"task {''.join(alone[:1])!r} has rows of several texts: it stands alone")
     ways = {getattr(task.settings, "pooling", "") for task in tasks if task.head.READS != "states"}
@@ -113,7 +116,8 @@ def published(
         return several(fields[KEY])
     classes = fields.get("architectures")
     named = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
-    head = next((head for head in _heads().values() if named.endswith(f"For{head.PUBLISHED}")), None)
+    heads = (head for head in _heads().values() if head.READS != OWN)
+    head = next((head for head in heads if named.endswith(f"For{head.PUBLISHED}")), None)
     if head is None:
         return ()
     settings = _settings(fields, head)
@@ -156,6 +160,8 @@ def _settings(fields: Mapping[str, Any], head: ModuleType) -> Tree:
 
 def fields(tasks: tuple[Task, ...], network: Any, config: Any) -> Tree:
     """The fields of a config.json for these tasks, KEY where the published ones would not give them again."""
+    if any(task.head.READS == OWN for task in tasks):
+        return {KEY: {task.name: _given(task) for task in tasks}}
     said: Tree = {}
     for task in tasks[:1] if len(tasks) == 1 else ():
         settings = configs.to_fields(task.settings)
@@ -191,8 +197,50 @@ OF_PRETRAINING = ("loss", "loss_backward", "labels", "heads", "needs", "counts",
 
 @functools.lru_cache(maxsize=64)
 def network(module: ModuleType, tasks: tuple[Task, ...]) -> "Network":
-    """The family's network with these tasks; the same for the same."""
+    """The family's network with these tasks; the same for the same. The family's file itself, or one of its terms
+    alone, where that is the task; InputError for a family without it.
+    """
+    for task in tasks:
+        if task.head.READS == OWN:
+            require(task.head.fits(module), f"{families.named(module)} cannot {task.name}: {task.head.NEEDS}")
+            return Alone(module, task.head.TERM) if hasattr(task.head, "TERM") else module
     return Network(module, tasks)
+
+
+class Alone:
+    """A family's module with one of its terms alone."""
+
+    def __init__(self, module: ModuleType, term: str) -> None:
+        self.module, self.term, self.__name__ = module, term, module.__name__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def terms(self, config: Any) -> dict[str, objective.Term]:
+        """The one."""
+        return {self.term: self.module.terms(config)[self.term]}
+
+    def names(self, config: Any) -> list[tuple[str, str, str]]:
+        """The module's, without those of other terms' heads."""
+        kept = objective.trained(self, config).keys()
+        return [row for row in self.module.names(config) if row[0].partition(".")[0] in kept]
+
+    def aliases(self, config: Any) -> dict[str, str]:
+        """The module's, of the tensors that are here."""
+        here = {name for _, name, _ in self.names(config)}
+        return {alias: name for alias, name in self.module.aliases(config).items() if name in here}
+
+    def shapes(self, config: Any) -> Tree:
+        """The module's, without what the term does not read."""
+        read = self.terms(config)[self.term].reads
+        spare = {part for part, output in getattr(self.module, "OPTIONAL", {}).items() if output != read}
+        return {part: held for part, held in self.module.shapes(config).items() if part not in spare}
+
+    def example(self, rng: np.random.Generator, config: Any, dims: dict[str, int] | None = None) -> Tree:
+        """The module's, without labels of other terms."""
+        kept = {*self.module.inputs(config), *objective.labels(self, config), "dropout"}
+        batch = objective.spelled(self.module, self.module.example(rng, config, dims))
+        return {name: array for name, array in batch.items() if name in kept}
 
 
 def used(module: ModuleType, config: Any, params: Tree) -> tuple[Any, Tree]:
@@ -204,9 +252,14 @@ def used(module: ModuleType, config: Any, params: Tree) -> tuple[Any, Tree]:
 
 
 def spelled(name: str) -> "Network":
-    """The network of "bert+classify", its task with the settings that it has unless others are given."""
-    family, task = name.split("+", 1)
-    return network(families.family(family), (made(task, {}),))
+    """The network of "bert+classify", its task with the settings that it has unless others are given, as in
+    "bert+similar:by=tensor,slices=2".
+    """
+    family, _, task = name.partition("+")
+    task, _, said = task.partition(":")
+    settings = dict(pair.partition("=")[::2] for pair in said.split(",") if pair)
+    settings = {name: int(value) if value.isdecimal() else value for name, value in settings.items()}
+    return network(families.family(family), (made(task, settings),))
 
 
 class Network:
@@ -467,9 +520,13 @@ class Network:
         rows = [(name, path.replace("encode.", within, 1), kind, place)
                 for name, path, kind, place in self.module.activations(config) if path.startswith("encode.")]
         named = {path.rpartition(".")[0]: name.rpartition(".")[0] for path, name, _ in self.names(config)}
-        own = [(named[task.name], f"{task.name}.head", "", "head") for task in self.tasks if task.name in named]
-        dense = SUMMARY in named and not self.summary(config).pooling
-        return rows + ([(named[SUMMARY], f"encode.{SUMMARY}.dense", "", "head")] if dense else []) + own
+        own = [(named.get(f"{task.name}{leaf and '.'}{leaf}", leaf), f"{task.name}.{call}", "", "head")
+               for task in self.tasks for call, leaf in getattr(task.head, "TRACED", {"head": ""}).items()]  # fmt: skip
+        if self._kinds and self.summary(config).pooling:
+            own = [("pooling", f"encode.{SUMMARY}.pooling", "", "head"), *own]
+        elif SUMMARY in named:
+            own = [(named[SUMMARY], f"encode.{SUMMARY}.dense", "", "head"), *own]
+        return rows + own
 
     def aliases(self, config: Any) -> dict[str, str]:
         """The module's, of the tensors that are here."""

@@ -197,8 +197,9 @@ def torch_inputs(batch: Batch) -> dict[str, Any]:
 
 def label(term: str, batch: Batch) -> np.ndarray:
     """The labels of a term, as published classes take them: of the masked LM (B, T), -100 where nothing is asked."""
-    if term != "masked_lm":
-        return batch[next(iter(import_module(f"minibert.heads.{term}").LABELS))]
+    asked = next(iter(import_module(f"minibert.heads.{term}").LABELS))
+    if asked != "masked_lm_positions":
+        return batch[asked]
     labels = np.full(batch["input_ids"].shape, -100)
     for b, m in np.argwhere(batch["masked_lm_weights"]):
         labels[b, batch["masked_lm_positions"][b, m]] = batch["masked_lm_ids"][b, m]

@@ -13,8 +13,8 @@ What a family's file offers, in this order (bert.py is the model):
                             letter that differ from its own
     inputs(config) outputs(config) SPELLINGS                what `encode` takes and gives: {name: spec}; an input may be
                             absent where the spec begins with "?" (see `signatures`); other names of the inputs
-    FIELDS CAUSAL           optional: {what BERT calls a config field: what this family does}; True where no token
-                            attends to later ones
+    FIELDS ACTS CAUSAL      optional: {what BERT calls a config field: what this family does}; {what its config calls an
+                            activation: which one it is}; True where no token attends to later ones
     lengths(config)         {letter: (input, most)}: along which dimensions rows differ in length, the input whose sum
                             along it is how long a row is, and how long it may be; None: as long as one likes
     dropouts(config, dims)  layers.Dropouts of every keep-mask, by published module; dims: size of each letter
@@ -35,6 +35,8 @@ What a family's file offers, in this order (bert.py is the model):
     SPECIALS GLUE           optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own;
                             what stands before every sentence of a document but the first, as the tokenizer reads it
     START                   optional: the role of the token with which a decoder begins to write
+    writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
+                            it writes on by filling masks (`filling`); end: the id of what ends a text
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`

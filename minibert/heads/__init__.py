@@ -33,12 +33,15 @@ What a model is used for (see `tasks`) has more:
                             stands for a row is made of its states (`pooling.POOLINGS`), "" as the family says
     labels(**sizes)         optional: the specs of the labels, where they depend on the sizes
     READS                   "states": of every token; "text": what stands for a row; "choice": for each of a row's
-                            texts; "pair": for each of its two texts
+                            texts; "pair": for each of its two texts; "own": nothing, the family's own term is the task:
+                            then there are TASKS, READS, Settings, fits(module) and NEEDS alone, what is lacked where a
+                            family does not fit, and TERM, where it is not all terms of the family
     INPUTS                  optional: {input that the network takes for it: spec}, drawn by `draw`, too
     SEEN                    optional: True where it reads which tokens there are
     PUBLISHED               how a published class ends, behind the family's name and "For"
     NAMED DROPPED           of what reads states: published names of its layer and of the module that drops before it
     answers(z)              optional: what `predict` gave, by published names; else it is "logits"
+    TRACED                  optional: {call in its cache: which of its modules that is}, for golden cases; {"head": ""}
     ROWS                    optional: the task whose rows it learns from, where that is called otherwise
     initial(path, shape, rng)       optional: the first value of a parameter, by its path in the head's part; None: as
                             the family has it

@@ -29,6 +29,7 @@ SEEN = True
 PUBLISHED = "TokenClassificationLstm"
 NAMED = ""  # its tensors stand beside the network's: lstm.forward.weight_ih, classifier.weight
 DROPPED = "dropout"
+TRACED = {"lstm": "lstm", "head": "classifier"}
 LABELS = tagging.LABELS
 SHORT = "tags"
 BASELINE = "majority"

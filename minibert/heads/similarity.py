@@ -27,6 +27,7 @@ Tree = dict[str, Any]
 WAYS = ("cosine", "contrastive", "tensor")
 TASKS: dict[str, Tree] = {"similar": {}}
 READS = "pair"
+TRACED = {"cosine": "cosine", "score": "score"}
 PUBLISHED = "TextSimilarity"
 LABELS = {"labels": "(B)"}
 SHORT = "likeness"

@@ -111,8 +111,11 @@ class Runs:
             return self._alone(mutant)
         if mutant.section == STEPS and not self.steps:
             return UNMADE
-        key = None if mutant.section == STEPS else self._shows(self._tensors(mutant, ()))
-        return self._shows(self._tensors(mutant, self.steps)) if key is None and self.steps else key
+        try:
+            key = None if mutant.section == STEPS else self._shows(self._tensors(mutant, ()))
+            return self._shows(self._tensors(mutant, self.steps)) if key is None and self.steps else key
+        except (ValueError, IndexError):  # made for other shapes
+            return UNMADE
 
     def _tensors(self, mutant: Mutant, steps: tuple[int, ...]) -> Tensors:
         changed = mutant.change(self.subject)

@@ -64,9 +64,9 @@ def target(task: Task, row: Row, piece: Piece) -> dict[str, Any]:
     return {"labels": uses.spoken(tasks.class_names(task), row["label"], "label")}
 
 
-def inputs(pieces: list[Piece]) -> dict[str, Any]:
+def inputs(pieces: list[Piece], arrays: dict[str, Array]) -> dict[str, Array]:
     """The places of the marks."""
-    return {f"{name}_positions": [piece.about[name] for piece in pieces] for name in MARKS}
+    return {f"{name}_positions": np.array([piece.about[name] for piece in pieces]) for name in MARKS}
 
 
 def said(task: Task, row: Row, pieces: list[Piece], found: list[dict[str, Array]]) -> Row:

@@ -417,7 +417,7 @@ def key_bias_gradient(f, args, constants):
     """The softmax's backward lacks the sum over the row."""
     dy, c = args
     dscores = c["probs"] * (dy @ c["v"].swapaxes(-1, -2)) * c["scale"]
-    return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], f(dy, c)[2]
+    return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], *f(dy, c)[2:]
 
 
 @fault("cross_entropy_backward")

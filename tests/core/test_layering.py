@@ -24,7 +24,7 @@ LEVELS = [
     ["objective", "encoder_decoder", "summaries"],
     ["checkpoint.names", "batches", "generation"],
     ["filling"],
-    ["families", "tokenizers", "corruption", "corpus", "parallel", "cleaning", "rows", "optim", "states"],
+    ["families", "tokenizers", "corruption", "corpus", "languages", "parallel", "cleaning", "rows", "optim", "states"],
     ["tasks"],
     ["checkpoint"],
     ["model"],

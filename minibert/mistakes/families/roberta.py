@@ -50,6 +50,8 @@ entry(
     mutants=[
         only("roberta", positions("padding goes on at the last token's position",
                                   lambda b, c: (b["input_ids"] != c.pad_token_id).cumsum(1) + c.pad_token_id)),
+        only("roberta", positions("positions count the mask's ones",
+                                  lambda b, c: b["attention_mask"].cumsum(1) * b["attention_mask"] + c.pad_token_id)),
     ],
 )  # fmt: skip
 entry(
