@@ -190,7 +190,7 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, 
 
 
 def _asked(model):
-    """The terms that the data of a run by default ask for: of several optional ones the first."""
+    """The terms that the data of a run by default ask for: of several optional ones the first, or each in its turn."""
     terms = {} if hasattr(model.module, "loss") else model.module.terms(model.config)
-    optional = [name for name, term in terms.items() if term.optional]
+    optional = [name for name, term in terms.items() if term.optional and not hasattr(model.module, "turn")]
     return {*model.module.terms(model.config)} - {*optional[1:]}
