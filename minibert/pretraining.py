@@ -405,9 +405,22 @@ def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
             f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
 
 
+def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> training.Batch:
+    """The rows of a step; where the family says whose turn it is, those of that term, without labels of others."""
+    module = model.module
+    if not hasattr(module, "turn"):
+        return instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
+    terms, term = module.terms(model.config), module.turn(instances.recipe.options, step, plan.steps)
+    rows = instances.where("task_type_ids", [*terms].index(term))
+    require(len(rows) > 0, f"the text gives no rows of {term}: give longer documents, or shorter rows (seq_length)")
+    chosen = instances[rows[training.order(step, plan.batch_size, len(rows), plan.seed)]]
+    others = {name for other in terms.values() for name in objective.asking(other)} - {*objective.asking(terms[term])}
+    return {name: array for name, array in chosen.items() if name not in others}
+
+
 def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int, dropout: bool) -> list[training.Batch]:
     """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model."""
-    chosen = instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
+    chosen = _chosen(model, instances, plan, step)
 
     def corrupted(part: training.Batch, i: int) -> training.Batch:
         dynamic = instances.recipe.masking == "dynamic"
