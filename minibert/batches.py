@@ -36,17 +36,18 @@ def longest(network: ModuleType, config: Any) -> int | None:
 
 
 def lengths(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str, Array]:
-    """For each ragged letter, how long each row is, (B,): all of it where the input that says so is absent; of a row of
-    several texts the longest of them.
+    """For each ragged letter, how long each row is, (B,): to the last place that is there, all of it where the input
+    that says so is absent; of a row of several texts the longest of them.
     """
     known, found = specs(network, config), {}
     spellings = getattr(network, "SPELLINGS", {})
     for letter, (name, _) in network.lengths(config).items():
         given = next((array for key, array in batch.items() if spellings.get(key, key) == name), None)
-        if given is not None:
-            axes = tuple(i for i, dim in enumerate(known[name].dims) if i and dim == letter)
-            sums = np.asarray(given).sum(axis=axes)
-            found[letter] = sums.reshape(len(sums), -1).max(1, initial=0)  # of several texts the longest
+        axes = [i for i, dim in enumerate(known[name].of(given)) if dim == letter] if given is not None else []
+        if axes:
+            there = np.moveaxis(np.asarray(given) != 0, axes[-1], -1)  # of queries and keys the keys
+            there = there.reshape(len(given), -1, there.shape[-1]).any(1)  # of several texts, or queries, the longest
+            found[letter] = np.where(there.any(1), there.shape[1] - there[:, ::-1].argmax(1), 0)
             continue
         found[letter] = np.full(count(batch), dims(network, config, batch).get(letter, 0))
     return found
@@ -59,8 +60,10 @@ def taken(network: ModuleType, config: Any, batch: Mapping[str, Array], rows: Ar
     known = specs(network, config)
 
     def cut(name: str, held: Any) -> Any:
-        ends = tuple(slice(most.get(dim)) for dim in (known[name].dims if name in known else ()) if dim != "...")
-        return tree.map(lambda array: np.ascontiguousarray(array[ends]), held)
+        def ends(array: Array) -> tuple[slice, ...]:
+            return tuple(slice(most.get(dim)) for dim in known[name].of(array) if dim != "...")
+
+        return tree.map(lambda array: np.ascontiguousarray(array[ends(array)] if name in known else array), held)
 
     return {name: cut(name, held) for name, held in chosen.items()}
 
@@ -78,7 +81,7 @@ def by_length(
 def dims(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str, int]:
     """The size of each letter that the specs of a batch's arrays name."""
     known = specs(network, config)
-    named = ((known[name].dims, np.shape(array)) for name, held in batch.items() if name in known
+    named = ((known[name].of(array), np.shape(array)) for name, held in batch.items() if name in known
              for array in tree.leaves(held))  # fmt: skip
     return {dim: size for dims, shape in named for dim, size in zip(dims, shape, strict=False) if len(dim) == 1}
 
@@ -93,7 +96,8 @@ def example(network: ModuleType, config: Any, rng: np.random.Generator, sizes: d
     for term in network.terms(config).values():
         if not objective.asking(term).keys() <= batch.keys():
             drawn = term.head.draw(rng, there, rows, **term.sizes)
-            batch |= {f"{term.prefix}{name}": array for name, array in drawn.items()}
+            inputs = term.inputs.values()
+            batch |= {name if name in inputs else f"{term.prefix}{name}": array for name, array in drawn.items()}
     return batch
 
 

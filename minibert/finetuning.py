@@ -26,12 +26,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minibert
-from minibert import batches, families, kernels, metrics, reading, rows, runs, tasks, training, tree, uses
+from minibert import batches, families, kernels, metrics, objective, reading, rows, runs, tasks, training, tree, uses
 from minibert import config as configs
 from minibert.checkpoint import atomic, strictjson
 from minibert.config import require
 from minibert.errors import InputError
+from minibert.heads import recommendation, similarity
 from minibert.options import LONGEST, option
+from minibert.pooling import POOLINGS
 from minibert.progress import doing
 from minibert.rows import docstrings
 from minibert.runs import Run
@@ -54,6 +56,10 @@ class Options(runs.Options):
     epochs: float = option(3.0, "pass over the rows so many times")
     seq_length: int = option(128, "read at most so many tokens of a row", least=8, most=LONGEST)
     transfer: str = option("full", "train all of the model, or its new parts alone", among=TRANSFERS)
+    pooling: str = option("", "let this stand for a row in place of what the family says, of a task of whole rows",
+                          among=("", *POOLINGS))  # fmt: skip
+    by: str = option("", "similar: compare two texts by cosine, contrastive or tensor; recommend: cloze or hidden",
+                     among=("", *similarity.WAYS, *recommendation.WAYS))  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -209,7 +215,8 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     with doing("reading the rows"):
         placed, held = _parts(request, settings)
         use, own = use_of(task), [row for _, row in placed]
-        model, kept = _headed(loaded, task, use.settings(task, own), settings.seed)
+        given = {**use.settings(task, own), **_given(task, settings)}
+        model, kept = _headed(loaded, task, given, settings.seed, own)
         parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
     digest = hashlib.sha256(json.dumps(tasks.class_names(model.uses[0])).encode())
     for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
@@ -218,6 +225,15 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     new = frozenset(path for path, _ in tree.items(model.params) if path not in kept)
     return Prepared(model, use, own, [row for _, row in held], *parts, digest.hexdigest(), new)
+
+
+def _given(task: str, settings: Options) -> dict[str, Any]:
+    """The settings of the task that the options say."""
+    chosen = {name: getattr(settings, name) for name in ("pooling", "by") if getattr(settings, name)}
+    known = tasks.made(task, {}).settings
+    for name in chosen:
+        require(hasattr(known, name), f"--{name}: {task} has no such choice")
+    return chosen
 
 
 def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
@@ -241,11 +257,22 @@ def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, 
     return [learnt[i] for i in np.sort(order[apart:])], [learnt[i] for i in np.sort(order[:apart])]
 
 
-def _headed(loaded: Any, task: str, settings: dict[str, Any], seed: int) -> tuple[Any, set[str]]:
+def _headed(
+    loaded: Any, task: str, settings: dict[str, Any], seed: int, rows: list[Row]
+) -> tuple[Any, set[str]]:  # fmt: skip
     """(the model with its head for the task where that is the one that is asked for, else with a new one alone; the
     paths of its network).
     """
     due = tasks.made(task, settings)
+    if due.head.READS == tasks.OWN:
+        fit = loaded.uses != (due,) and hasattr(uses.of(due), "begun")
+        tasks.network(loaded.module, (due,))  # whether the family has what it takes
+        model, kept = uses.of(due).begun(loaded, due, rows, seed) if fit else (loaded, {*tree.flatten(loaded.params)})
+        network = tasks.network(model.module, (due,))
+        missing = [part for part in objective.needs(network, model.config) if part not in model.params]
+        require(not missing, f"{task} needs the head {', '.join(missing)}, which the model does not have")
+        return minibert.Model(model.family, model.config, model.params, model.tokenizer, model.generation,
+                              uses=(due,)), kept  # fmt: skip
     config, params = tasks.used(loaded.module, loaded.config, loaded.params)
     kept = {path for path, _ in tree.items(params)}
     if loaded.tasks == (task,) and _asks_alike(loaded.uses[0], due):
@@ -255,21 +282,22 @@ def _headed(loaded: Any, task: str, settings: dict[str, Any], seed: int) -> tupl
 
 
 def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
-    """Whether they have the same classes, and take them for the same kind of answer."""
-    kinds = (getattr(task.settings, "problem_type", None) for task in (one, other))
-    return tasks.class_names(one) == tasks.class_names(other) and len({*kinds}) == 1
+    """Whether they have the same classes, take them for the same kind of answer, and read rows alike."""
+    known = ("problem_type", "pooling", "size", "by", "slices", "units")
+    kinds = [[getattr(task.settings, name, None) for name in known] for task in (one, other)]
+    return tasks.class_names(one) == tasks.class_names(other) and kinds[0] == kinds[1]
 
 
 def _pieces(model: Any, use: ModuleType, placed: list[tuple[str, Row]], most: int) -> training.Batch:
     """The pieces of rows with what is asked of them, as arrays with a piece a row."""
     (task,), found, labels, most = model.uses, [], [], uses.longest(model, most)
     for where, row in placed:
-        try:
-            for piece in use.pieces(model.tokenizer, row, most):
-                found.append(piece)
+        for piece in uses.cut_up(use.pieces, task, model.tokenizer, row, most, where):
+            found.append(piece)
+            try:
                 labels.append(use.target(task, row, piece))
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
     return uses.batch(model, found, labels)
 
 
@@ -337,7 +365,8 @@ def _said(prepared: Prepared, settings: Options) -> tuple[tasks.Task, list[Row],
     model, use, task, apart = prepared.model, prepared.use, prepared.task, prepared.apart
     tunes = hasattr(use, "tuned")
     every = task._replace(settings=dataclasses.replace(task.settings, **use.EVERY)) if tunes else task
-    said = list(uses.answered(model, every, (("", row) for row in apart), settings.seq_length))
+    shown = getattr(use, "shown", lambda row: row)
+    said = list(uses.answered(model, every, (("", shown(row)) for row in apart), settings.seq_length))
     if not tunes:
         return task, said, {}
     chosen = use.tuned(apart, said)

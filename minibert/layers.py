@@ -376,14 +376,17 @@ def encoder_layer(
     keep: Tree | None = None,
     rate: float = 0.0,
     inner: Array | None = None,
+    past: Tree | None = None,
 ) -> tuple[Array, Tree]:
     """One post-norm layer, x (B, T, D): a = LN(x + Drop(attention(x))), y = LN(a + Drop(feed_forward(a))).
 
     p: attention (query, key, value, output, norm), feed_forward (in, out, norm). heads: of the whole width; where rows
     of the query are gone, as many heads are. keep: the masks "attention" and "feed_forward" (B, T, D) of the two
-    residual dropouts; mask, masked, dropout as in `ops.attention`; inner: the dropout of `feed_forward`.
+    residual dropouts; mask, masked, dropout as in `ops.attention`; inner: the dropout of `feed_forward`; past: as in
+    `self_attention`.
     """
     given = {"mask": mask, "masked": masked, "dropout": dropout, "keep": keep, "rate": rate, "inner": inner}
+    given |= {} if past is None else {"past": past}
     return _encoding(post_norm, x, p, heads=heads, act=act, eps=eps, **given)
 
 

@@ -75,6 +75,10 @@ class Model:
         dtype = self._dtype()
         require(name not in self.tasks, f"the model has a head for {name!r}")
         uses = tasking.together((*self.uses, tasking.made(name, settings)))
+        if any(task.head.READS == tasking.OWN for task in uses):
+            tasking.network(self.module, uses)  # whether the family has what it takes
+            copied = tree.map(np.array, self.params)
+            return Model(self.family, self.config, copied, self.tokenizer, self.generation, uses=uses)
         config, params = tasking.used(self.module, self.config, self.params)
         params |= {part: held for part, held in self.params.items() if part in (*self.tasks, tasking.SUMMARY)}
         network, held = tasking.network(self.module, uses), tree.flatten(params)
@@ -90,7 +94,8 @@ class Model:
         InputError as `encode` does, and for a model without tasks.
         """
         network, dtype = self.network, self._dtype()
-        require(bool(self.uses), "the model has no head of a task: with_task makes one")
+        own = any(task.head.READS == tasking.OWN for task in self.uses)
+        require(bool(self.uses) and not own, "the model has no head of a task: with_task makes one")
         require(isinstance(batch, Mapping), f"batch {shown(batch)}: expected a dict of arrays by name")
         unread = {"dropout", *objective.labels(network, self.config)}
         specs = network.inputs(self.config)
@@ -290,7 +295,7 @@ class Model:
             else:
                 _require_no_text(name, arrays[name])
                 value = arrays[name] if spec.holds != "array" else signatures.array(name, arrays[name])
-                if spec.holds == "array" and value.ndim == len(spec.dims) + 1 and value.shape[-1] == 1:
+                if spec.holds == "array" and value.ndim == len(spec.of(value)) + 1 and value.shape[-1] == 1:
                     value = value[..., 0]  # (B, 1) labels, as BERT's files hold them
                 checked[name] = signatures.check(name, value, spec, sizes)
         for name in self.network.inputs(self.config):  # (B, M) targets may be empty: no target gives loss 0
@@ -416,7 +421,7 @@ def create(
     uses = tasking.several(tasks or {})
     if isinstance(module, tasking.Network):  # "bert+classify"
         module, uses = module.module, tasking.together((*module.tasks, *uses))
-    if uses:
+    if uses and all(task.head.READS != tasking.OWN for task in uses):
         config, _ = tasking.used(module, config, {})
     network = tasking.network(module, uses) if uses else module
     return Model(families.named(module), config, tree.unflatten(_drawn(network, config, kind, rng)), uses=uses)
@@ -427,11 +432,14 @@ def _drawn(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Every parameter that the loss needs, by path: a copy of what is held of that shape, else a first value."""
     shapes, initial, held = objective.trained(network, config), getattr(network, "initial", _initial), held or {}
+
+    def first(path: str, shape: tuple[int, ...]) -> np.ndarray:
+        own = network.first(path, shape, rng) if isinstance(network, tasking.Network) else None
+        return initial(path, shape, config, rng) if own is None else own
+
     try:
-        return {
-            path: np.array(held[path] if path in held else initial(path, shape, config, rng), kind)
-            for path, shape in tree.items(shapes)
-        }
+        return {path: np.array(held[path] if path in held else first(path, shape), kind)
+                for path, shape in tree.items(shapes)}  # fmt: skip
     except MemoryError:
         count = sum(math.prod(shape) for shape in tree.leaves(shapes))
         family = families.named(network)
@@ -440,7 +448,7 @@ def _drawn(
 
 def _initial(path: str, shape: tuple[int, ...], config: Any, rng: np.random.Generator) -> np.ndarray:
     *_, parent, leaf = path.split(".")
-    if leaf == "bias":
+    if leaf.startswith("bias"):
         return np.zeros(shape)
     if parent == "norm":
         return np.ones(shape)

@@ -28,7 +28,8 @@ class Term(NamedTuple):
     of the network that it is given; sizes: for its `shapes`; constants: for its `loss`; table: the path of the matrix,
     or tree of such, that makes its logits, in the network or in its own part; weight: its factor; dropout: (published
     module, rate) of what is dropped of the output before it; optional: a batch without any of its labels does not ask
-    it; prefix: what stands in a batch before the names of its labels.
+    it; prefix: what stands in a batch before the names of its labels; inputs: {argument of its `loss` and `predict`:
+    the input of the network that it is, None where the batch has none}.
     """
 
     head: ModuleType
@@ -41,6 +42,7 @@ class Term(NamedTuple):
     dropout: tuple[str, float] | None = None
     optional: bool = False
     prefix: str = ""
+    inputs: dict[str, str] = {}  # noqa: RUF012
 
 
 # ---- What the terms say ----------------------------------------------------------------------------------------------
@@ -131,6 +133,11 @@ def _labels(term: Term, batch: Tree) -> Tree:
     return {name.removeprefix(term.prefix): batch[name] for name in asking(term) if name in batch}
 
 
+def _read(term: Term, inputs: Tree) -> Tree:
+    """The inputs that its head reads, too."""
+    return {argument: inputs.get(name) for argument, name in term.inputs.items()}
+
+
 # ---- The loss --------------------------------------------------------------------------------------------------------
 def loss(
     network: ModuleType,
@@ -167,7 +174,7 @@ def loss(
         table = tree.get(p, term.table) if term.table else None
         value, own = term.head.loss(
             h, p.get(term.part), _labels(term, batch),
-            table=table, total=given.get(name), dense=dense, **term.constants,
+            table=table, total=given.get(name), dense=dense, **term.constants, **_read(term, batch),
         )  # fmt: skip
         c["terms"][name], c[name] = value, {**own, **dropped}
         weighted.append(value * value.dtype.type(term.weight))
@@ -226,14 +233,14 @@ def predict(network: ModuleType, p: Tree, config: Any, inputs: Tree, name: str, 
     require(hasattr(term.head, "predict"), f"{name} predicts nothing from states alone")
     h = network.encode(p, config, inputs, keep="last")[0][term.reads][at]
     table = tree.get(p, term.table) if term.table else None
-    return term.head.predict(h, p.get(term.part), table=table, **term.constants)
+    return term.head.predict(h, p.get(term.part), table=table, **term.constants, **_read(term, inputs))
 
 
 def answers(network: ModuleType, p: Tree, config: Any, inputs: Tree) -> dict[str, Array]:
     """What the head of every term says of the outputs that they read, by published names behind the term's prefix."""
     out, found = network.encode(p, config, inputs, keep="last")[0], {}
     for term in network.terms(config).values():
-        z = term.head.predict(out[term.reads], p[term.part], **term.constants)
+        z = term.head.predict(out[term.reads], p.get(term.part), **term.constants, **_read(term, inputs))
         said = term.head.answers(z) if hasattr(term.head, "answers") else {"logits": z}
         found |= {f"{term.prefix}{name}": array for name, array in said.items()}
     return found

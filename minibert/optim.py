@@ -32,7 +32,7 @@ SHARES = ("beta1", "beta2", "momentum")  # constants of at most 1
 def decays(path: str) -> bool:
     """Whether a parameter at this path of the tree decays: neither a bias nor a norm's, as in BERT's release."""
     *parts, leaf = path.split(".")
-    return leaf != "bias" and parts[-1:] != ["norm"]
+    return not leaf.startswith("bias") and parts[-1:] != ["norm"]
 
 
 def decay_rates(names: Iterable[tuple], rate: float, undecayed: Iterable[str] = (),

@@ -1,8 +1,9 @@
 """From the states of tokens to vectors of a text, and what two such vectors have to do with each other.
 
 The mean, the maximum and the mix of layers are ops (`ops.mean_over_time`, `ops.max_over_time`, `ops.scalar_mix`); here
-are the first and the last token, windows of tokens (TextCNN), an LSTM's last states, RCNN, attention by learnt queries
-(Set Transformer), and the neural tensor layer. seen: bits (B, T), 1 = there; what is not there changes nothing.
+are one token, windows of tokens (TextCNN), an LSTM's last states, RCNN, attention by learnt queries (Set Transformer),
+the mean over a mix of layers, and of two vectors the neural tensor layer and the cosine. seen: bits (B, T), 1 = there;
+what is not there changes nothing.
 
 `pooled` makes (B, D') of (B, T, D) in any of these ways by its name, with the tree that `shapes` says.
 """
@@ -25,29 +26,35 @@ Tree = dict[str, Any]
 def first_token(x: Array, *, seen: Array | None = None) -> tuple[Array, Tree]:
     """The state of the first token that is there, x (B, T, D) -> (B, D); of the first one where none is."""
     places = np.zeros(len(x), np.int64) if seen is None else (seen != 0).argmax(1)
-    return _at(x, places)
+    return one_token(x, places)
 
 
 @block_backward
 def first_token_backward(dy: Array, c: Tree) -> Array:
-    return ops.gather_backward(dy[:, None], c["gather"])
+    return one_token_backward(dy, c)
 
 
 @block
 def last_token(x: Array, *, seen: Array | None = None) -> tuple[Array, Tree]:
     """The state of the last token that is there, x (B, T, D) -> (B, D); of the last one where none is."""
     behind = np.zeros(len(x), np.int64) if seen is None else (seen[:, ::-1] != 0).argmax(1)
-    return _at(x, x.shape[1] - 1 - behind)
+    return one_token(x, x.shape[1] - 1 - behind)
 
 
 @block_backward
 def last_token_backward(dy: Array, c: Tree) -> Array:
-    return ops.gather_backward(dy[:, None], c["gather"])
+    return one_token_backward(dy, c)
 
 
-def _at(x: Array, places: Array) -> tuple[Array, Tree]:
+def one_token(x: Array, places: Array) -> tuple[Array, Tree]:
+    """The state at its place (B,) of each row, x (B, T, D) -> (B, D)."""
     y, own = ops.gather(x, positions=places[:, None])
     return y[:, 0], {"gather": own}
+
+
+def one_token_backward(dy: Array, c: Tree) -> Array:
+    """dx."""
+    return ops.gather_backward(dy[:, None], c["gather"])
 
 
 # ---- Windows of tokens -----------------------------------------------------------------------------------------------
@@ -194,15 +201,36 @@ def attention_pooling_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     return dx, {**g, "seeds": {"weight": dseeds.sum(0)}}
 
 
+# ---- A mix of layers -------------------------------------------------------------------------------------------------
+@block
+def layer_pooling(x: Array, p: Tree, *, seen: Array | None = None) -> tuple[Array, Tree]:
+    """The mean over the tokens of Σ_m softmax(w)_m x_m, the states behind M layers (M, B, T, D) -> (B, D), p: {weight
+    (M,)} (Peters et al. 2018, arXiv 1802.05365, eq. 1 with γ = 1).
+    """
+    c: Tree = {}
+    h, c["mix"] = ops.scalar_mix(x, p["weight"], np.ones(1, x.dtype))
+    y, c["mean"] = ops.mean_over_time(h, weights=seen)
+    return y, c
+
+
+@block_backward
+def layer_pooling_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    dx, g = ops.scalar_mix_backward(ops.mean_over_time_backward(dy, c["mean"]), c["mix"])
+    return dx, {"weight": g["weight"]}
+
+
 # ---- Any of these ----------------------------------------------------------------------------------------------------
 class Pooling(NamedTuple):
     """A way of pooling. shapes(width, **sizes) -> the tree of what it learns, or None; forward(x, p, seen=…, **how) ->
-    (y, cache), backward(dy, cache) -> dx, or (dx, g) where it learns something.
+    (y, cache), backward(dy, cache) -> dx, or (dx, g) where it learns something; size: which of the sizes may be chosen;
+    wide(width, size) -> D'.
     """
 
     shapes: Callable
     forward: Callable
     backward: Callable
+    size: str | None = None
+    wide: Callable = lambda width, size: width
 
 
 def _of_windows(width: int, *, windows: tuple[int, ...] = (2, 3, 4), filters: int = 256) -> list[Tree]:
@@ -219,6 +247,10 @@ def _of_attention(width: int, *, seeds: int = 1) -> Tree:
     return {"seeds": {"weight": (seeds, width)}, "attention": attention, "feed_forward": {"out": dense}}
 
 
+def _of_layers(width: int, *, layers: int = 13) -> Tree:
+    return {"weight": (layers,)}
+
+
 def _none(width: int) -> None:
     return None
 
@@ -229,10 +261,11 @@ POOLINGS = {
     "last": Pooling(_none, lambda x, p, *, seen: last_token(x, seen=seen), last_token_backward),
     "mean": Pooling(_none, lambda x, p, *, seen: ops.mean_over_time(x, weights=seen), ops.mean_over_time_backward),
     "max": Pooling(_none, lambda x, p, *, seen: ops.max_over_time(x, mask=seen), ops.max_over_time_backward),
-    "attention": Pooling(_of_attention, attention_pooling, attention_pooling_backward),
-    "cnn": Pooling(_of_windows, text_convolution, text_convolution_backward),
-    "lstm": Pooling(_of_lstms, lstm_pooling, lstm_pooling_backward),
-    "rcnn": Pooling(_of_lstms, rcnn_pooling, rcnn_pooling_backward),
+    "attention": Pooling(_of_attention, attention_pooling, attention_pooling_backward, "seeds", lambda d, n: d * n),
+    "cnn": Pooling(_of_windows, text_convolution, text_convolution_backward, "filters", lambda d, n: 3 * n),
+    "lstm": Pooling(_of_lstms, lstm_pooling, lstm_pooling_backward, "hidden", lambda d, n: 2 * n),
+    "rcnn": Pooling(_of_lstms, rcnn_pooling, rcnn_pooling_backward, "hidden", lambda d, n: d + 2 * n),
+    "layers": Pooling(_of_layers, layer_pooling, layer_pooling_backward, "layers"),
 }
 
 
@@ -243,10 +276,10 @@ def shapes(how: str, width: int, **sizes: Any) -> Any:
 
 def pooled(x: Array, p: Any, *, how: str, seen: Array | None = None, **given: Any) -> tuple[Array, Tree]:
     """x (B, T, D) in the way `how`, of POOLINGS, as one vector a row, (B, D'). p: of `shapes`. given: of "attention",
-    width, scale and eps; several seeds stand beside each other.
+    width, scale and eps; several seeds stand beside each other. Of "layers" x is (M, B, T, D).
     """
     y, own = POOLINGS[one_of("pooling", how, POOLINGS)].forward(x, p, seen=seen, **given)
-    return y.reshape(len(x), -1), {"how": how, "pooling": own, "shape": y.shape}
+    return y.reshape(len(y), -1), {"how": how, "pooling": own, "shape": y.shape}
 
 
 def pooled_backward(dy: Array, c: Tree) -> tuple[Array, Any]:
@@ -275,3 +308,20 @@ def tensor_layer_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
     du, dv, g["tensor"] = ops.bilinear_backward(dz, c["tensor"])
     dboth, g["linear"] = ops.linear_backward(dz, c["linear"])
     return kernels.add(du, dboth[..., : c["width"]]), kernels.add(dv, dboth[..., c["width"] :]), g
+
+
+@block
+def cosine(u: Array, v: Array) -> tuple[Array, Tree]:
+    """y = u·v / (|u| |v|), u and v (…, D) -> (…); 0 where either is 0, with gradient 0 there."""
+    a, b = (np.sqrt((x * x).sum(-1, keepdims=True)) for x in (u, v))
+    a, b = np.where(a > 0, a, np.inf).astype(u.dtype), np.where(b > 0, b, np.inf).astype(u.dtype)
+    one, other = u / a, v / b
+    return (one * other).sum(-1), {"one": one, "other": other, "norms": (a, b)}
+
+
+@block_backward
+def cosine_backward(dy: Array, c: Tree) -> tuple[Array, Array]:
+    """(du, dv): du = dy (v/|v| - y u/|u|) / |u|."""
+    one, other, (a, b) = c["one"], c["other"], c["norms"]
+    dy, y = dy[..., None], (one * other).sum(-1, keepdims=True)
+    return dy * (other - y * one) / a, dy * (one - y * other) / b

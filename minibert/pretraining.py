@@ -2,6 +2,8 @@
 
     corpus -> split by documents -> vocabulary -> instances -> training -> held-out evaluation -> model
 
+A run may go on from a model (`start`), of the same family or of its kin: other text, other objectives, stage by stage.
+
 Every stage is a function of the corpus and the options, both on record in run.json, so that resuming remakes what data
 are missing, checks that they are the same, and continues from the last checkpoint. The directory:
 
@@ -34,6 +36,7 @@ from minibert import (
     data,
     families,
     kernels,
+    languages,
     objective,
     options,
     reading,
@@ -99,16 +102,20 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
              out: str | os.PathLike | None = None, resume: bool = False, preset: str | None = None,
              config: str | os.PathLike | None = None, fields: dict[str, Any] | None = None,
              vocabulary: str | os.PathLike | None = None, threads: int | None = None,
-             checkpoint_every: int | None = None, processes: int = 1, **chosen: Any) -> Path:
+             checkpoint_every: int | None = None, processes: int = 1, start: str | os.PathLike | None = None,
+             language: Iterable[str] = (), **chosen: Any) -> Path:
     """Trains a model, prints what came of it and returns the directory that holds it.
 
     corpus_files: UTF-8 text; without any, the text every Python ships. out: a new directory, by default runs/FAMILY;
     with `resume` the run to continue: its recorded options hold, and those given have to agree. preset, config (a
     config.json) and fields (by published name) make the model's configuration, the later the stronger. vocabulary:
-    a published directory or file with one, instead of learning it. threads: cores to use; processes: that make the
-    data (see `processes.mapped`); no bit depends on either. chosen: fields of Options and of the family's Data; None is
-    not given. Raises
-    InputError for whatever cannot be used; Ctrl-C writes a checkpoint, says how to go on and raises KeyboardInterrupt.
+    a published directory or file with one, instead of learning it. start: a directory with a model of the family or of
+    its kin to go on from, with its vocabulary: its configuration, then its parameters as far as the new model has them
+    of that shape; what it lacks begins as in any run. threads: cores to use; processes: that make the
+    data (see `processes.mapped`); no bit depends on either. language: in the place of corpus_files, texts "zh=FILE",
+    "en-zh=PAIRS" (`languages.Languages`), of which rows and vocabulary are made by smoothed shares. chosen: fields of
+    Options and of the family's Data; None is not given. Raises InputError for whatever cannot be used; Ctrl-C writes a
+    checkpoint, says how to go on and raises KeyboardInterrupt.
     """
     module = families.family(family)
     whole = not isinstance(module, tasks.Network)
@@ -123,10 +130,16 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     Options().plan(cores, every)
     files = [name for name in options.files(module.Data) if chosen.get(name) and chosen[name] != "jieba"]
     chosen |= {name: runs.place(chosen[name]) for name in files}
+    spoken = {name: runs.place(path) for name, path in languages.given(language).items()}
     request = {"family": family, "corpus_files": [runs.place(file) for file in corpus_files] or None,
+               "language": [f"{name}={path}" for name, path in spoken.items()] or None,
                "preset": preset, "config": config and runs.place(config), "fields": fields or None,
                "vocabulary": vocabulary and runs.place(vocabulary), **chosen}
     request = {name: value for name, value in request.items() if value is not None}
+    if start is not None:
+        own = vocabulary is None and config is None
+        require(own, "a run that goes on from a model (--from) has its vocabulary and configuration: give no others")
+        request |= {"start": runs.place(start), "vocabulary": runs.place(start)}
     directory = runs.directory(family, out, resume)
 
     def trained(run: Run, documents: corpus.Documents, survey: corpus.Survey) -> None:
@@ -158,18 +171,57 @@ def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Sur
         given = strictjson.as_written(reading.contents(request["config"]), request["config"])
         require(isinstance(given, dict), f"{request['config']} is not a JSON object")
         fields |= directories.mathematical(given, module)
+    started = {}
+    if "start" in request:
+        model = _start(request)
+        theirs, known_fields = configs.to_fields(model.config), module.Config.__dataclass_fields__
+        fields = {name: value for name, value in theirs.items() if name in known_fields}
+        started = {"start_sha256": _digest(model)}
     fields |= request.get("fields", {})
     if "vocab_size" in fields:
         chosen["vocab_size"] = fields.pop("vocab_size")
     chosen |= {name: value for name, value in request.items() if name in known(module)}
+    if "languages" in known(module) and not chosen.get("languages"):
+        chosen["languages"] = " ".join(languages.spoken(languages.given(request.get("language", ()))))
     settings, own, fields = _settled(request["family"], chosen, fields)
     documents, survey = _surveyed(request)
     settled = {**configs.to_fields(settings), **configs.to_fields(own)}
     run = {"format": FORMAT, "request": request, "options": settled, "fields": fields,
            "corpus": {"documents": len(survey.sizes), "sha256": survey.sha256},
            "made_by": {"minibert": minibert.__version__, "numpy": np.__version__,
-                       "python": platform.python_version()}}
+                       "python": platform.python_version()}, **started}
     return run, documents, survey
+
+
+def _start(request: dict[str, Any]) -> Any:
+    """The model that a run goes on from; InputError for one of a family that is no kin to the run's."""
+    with doing(f"loading {request['start']}"):
+        model = minibert.load(request["start"])
+    first, *_ = families.lineage(request["family"])[::-1]
+    kin = first in families.lineage(model.family)
+    require(kin, f"{request['start']} is {model.family}, no kin to {request['family']}: go on from one that is")
+    return model
+
+
+def _digest(model: Any) -> str:
+    """Of the parameters' bits, by name."""
+    digest = hashlib.sha256()
+    for name, array in sorted(model.state_dict().items()):
+        digest.update(f"{name} {array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def _take_over(model: Any, start: Any) -> None:
+    """Writes what a model has of those shapes into the parameters of another, and says how much of them that is."""
+    held, taken = tree.flatten(start.params), 0
+    for path, leaf in tree.items(model.params):
+        if path in held and held[path].shape == leaf.shape:
+            leaf[...] = held[path]
+            taken += leaf.size
+    require(taken > 0, f"{model.family} has no parameter of {start.family}'s: go on from another model")
+    new = sum(leaf.size for leaf in tree.leaves(model.params)) - taken
+    runs.say("start", f"{start.family}: {taken:,} parameters taken over, {new:,} new")
 
 
 def _settled(
@@ -225,6 +277,8 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
     for name, value in request.items():
         require(recorded.get(name) == value, f"{name} is {value!r}, but {directory} was begun with "
                 f"{recorded.get(name)!r}: leave it out to resume, or choose another directory to start a new run")
+    same = "start" not in run["request"] or _digest(_start(run["request"])) == run.get("start_sha256")
+    require(same, f"the model that {directory} goes on from has changed since the run began: restore it, or start anew")
     documents, survey = _surveyed(run["request"])
     require(survey.sha256 == run["corpus"]["sha256"],
             f"the corpus of {directory} has changed since the run began: restore it, or start a new run")
@@ -236,17 +290,22 @@ def _require_record(run: Run) -> None:
     for name in ("request", "options", "fields", "corpus", "made_by"):
         require(isinstance(run.get(name), dict), f"{name!r} is {configs.shown(run.get(name))}, not an object")
     request, files = run["request"], run["request"].get("corpus_files", [""])
-    require(isinstance(files, list) and files, f"'corpus_files' is {configs.shown(files)}, not a list")
-    texts = {name: request.get(name, "") for name in ("family", "vocabulary", "config", "preset")}
+    spoken = request.get("language", [""])
+    for name, several in (("corpus_files", files), ("language", spoken)):
+        require(isinstance(several, list) and several, f"{name!r} is {configs.shown(several)}, not a list")
+    texts = {name: request.get(name, "") for name in ("family", "vocabulary", "config", "preset", "start")}
     texts |= {"sha256": run["corpus"].get("sha256"), "instances_sha256": run.get("instances_sha256", "")}
-    for name, text in [*texts.items(), *(("corpus_files", file) for file in files)]:
+    for name, text in [*texts.items(), *(("corpus_files", file) for file in files),
+                       *(("language", text) for text in spoken)]:
         require(isinstance(text, str), f"{name!r} is {configs.shown(text)}, not text")
     _settled(request.get("family", ""), run["options"], run["fields"])
 
 
 def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]:
-    files = request.get("corpus_files")
-    documents = corpus.Files(files) if files else corpus.default_documents()
+    files, spoken = request.get("corpus_files"), request.get("language")
+    require(not (files and spoken), "text is given twice: by --corpus and by --language")
+    documents = corpus.Files(files) if files else corpus.default_documents() if not spoken else None
+    documents = languages.Languages(languages.given(spoken)) if spoken else documents
     with doing("reading the text"):
         return documents, corpus.survey(documents)
 
@@ -265,7 +324,9 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
     with doing("studying the text"):
         studied = data.studied(module, tokenizer, own, text, processes)
-    recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied)
+    often = languages.weights(text, own.smoothing) if "language" in run["request"] else {}
+    passes = {name: max(1, round(own.duplicates * weight)) for name, weight in often.items()}
+    recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied, passes)
     rows = data.made(recipe, text, "train", directory / DATA, processes)
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
     require(len(rows) and len(held_out), f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text")
@@ -276,6 +337,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
     runs.say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
+    if "start" in run["request"]:
+        _take_over(model, _start(run["request"]))
     plan = settings.plan(threads, checkpoint_every)
     runs.require_memory(model, rows[training.order(0, plan.batch_size, len(rows), plan.seed)], plan)
     with training.sharing(threads, plan.accumulate):
@@ -307,7 +370,9 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
             made = tokenizers.load(place, kind) if os.path.isdir(place) else of_kind.load(place)
             require(made is not None, f"{given} holds no vocabulary")
         else:
-            sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in part)
+            often = languages.weights(part, own.vocabulary_smoothing)
+            weighted = languages.repeated(part, often, 0) if often else part
+            sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in weighted)
             special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
             special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
             learn = tokenizers.tokenizer(kind).train
@@ -349,6 +414,19 @@ def carries(module: ModuleType) -> bool:
     return bool(getattr(module, "CARRIED", ()))
 
 
+def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> training.Batch:
+    """The rows of a step; where the family says whose turn it is, those of that term, without labels of others."""
+    module = model.module
+    if not hasattr(module, "turn"):
+        return instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
+    terms, term = module.terms(model.config), module.turn(instances.recipe.options, step, plan.steps)
+    rows = instances.where("task_type_ids", [*terms].index(term))
+    require(len(rows) > 0, f"the text gives no rows of {term}: give longer documents, or shorter rows (seq_length)")
+    chosen = instances[rows[training.order(step, plan.batch_size, len(rows), plan.seed)]]
+    others = {name for other in terms.values() for name in objective.asking(other)} - {*objective.asking(terms[term])}
+    return {name: array for name, array in chosen.items() if name not in others}
+
+
 def _batches(
     model: Any, instances: data.Rows, plan: training.Plan, step: int, dropout: bool,
     carried: list[training.Batch] | None = None,
@@ -357,11 +435,10 @@ def _batches(
     of what the step before has carried on, where there is such: then of the next rows of the text.
     """
     if carried is None:
-        places = training.order(step, plan.batch_size, len(instances), plan.seed)
+        chosen = _chosen(model, instances, plan, step)
     else:
         places, on = training.streamed(step, plan.batch_size, len(instances))
-        carried = carried if on else None
-    chosen = instances[places]
+        chosen, carried = instances[places], carried if on else None
 
     def corrupted(part: training.Batch, i: int) -> training.Batch:
         dynamic = instances.recipe.masking == "dynamic"

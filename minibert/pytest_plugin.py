@@ -7,12 +7,17 @@ The adapter is function(weights, inputs, facts) -> {"forward/NAME": array, "grad
 gets the case's tensors by name (inputs of later batches begin with their number, as in "1/input_ids") and what its
 case.json says, and gives as much as it has. A level that nothing was given for is skipped, with what it needs; a
 failed one has the mistake in the line of pytest's summary. What keeps an adapter from giving anything fails the first
-test that asks, and skips the others. With --minibert-laws the laws that need no goldens are asked as well. The options
-stand in pytest_minibert.py, which pytest loads; this module is imported when they are used.
+test that asks, and skips the others. With --minibert-laws the laws that need no goldens are asked as well.
+
+    pytest --minibert-loop path/to/file.py:function
+
+asks a training loop of yours the laws of `minibert.laws.loops`, a test for each: function() -> (start, batch, facts).
+The options stand in pytest_minibert.py, which pytest loads; this module is imported when they are used.
 """
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -31,12 +36,25 @@ from minibert.errors import InputError, printable
 from minibert.golden import answer, checking, levels, report
 from minibert.golden import case as cases
 from minibert.golden.compare import compare
+from minibert.laws import loops
 
 
 def tests(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Item]:
     """The tests that the options ask for; UsageError where they ask for what is not there."""
+    if named := config.getoption("minibert_loop"):
+        try:
+            made = Loop.from_parent(session, name=named, nodeid="minibert::loop")
+            made.given = _function("--minibert-loop", named)
+        except InputError as error:
+            raise pytest.UsageError(str(error)) from None
+        yield from made.collect()
+    if config.getoption("minibert_adapter"):
+        yield from _of_cases(session, config)
+
+
+def _of_cases(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Item]:
     try:
-        adapter, failures = _adapter(config.getoption("minibert_adapter")), {}
+        adapter, failures = _function("--minibert-adapter", config.getoption("minibert_adapter")), {}
         golden = [case for name in config.getoption("minibert_case") or ["bert"] for case in _cases(name)]
         for case in golden:
             kind = case.facts["kind"]
@@ -62,23 +80,24 @@ def _cases(name: str) -> list[cases.Case]:
     return found
 
 
-def _adapter(named: str) -> Callable:
+def _function(option: str, named: str) -> Callable:
+    """What MODULE:FUNCTION or FILE.py:FUNCTION says."""
     module, _, function = named.rpartition(":")
     if not module or not function:
-        raise InputError(f"--minibert-adapter {named!r}: expected package.module:function or file.py:function")
+        raise InputError(f"{option} {named!r}: expected package.module:function or file.py:function")
     try:
-        held = _of_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+        held = _of_file(option, Path(module)) if module.endswith(".py") else importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise InputError(f"--minibert-adapter {named!r}: {error}") from None
+        raise InputError(f"{option} {named!r}: {error}") from None
     found = getattr(held, function, None)
     if not callable(found):
-        raise InputError(f"--minibert-adapter {named!r}: {module} has no function {function!r}")
+        raise InputError(f"{option} {named!r}: {module} has no function {function!r}")
     return found
 
 
-def _of_file(path: Path) -> ModuleType:
+def _of_file(option: str, path: Path) -> ModuleType:
     """The module that a file is; what lies beside it can be imported, as where it is run."""
-    require(path.is_file(), f"--minibert-adapter: {path}: no such file")
+    require(path.is_file(), f"{option}: {path}: no such file")
     sys.path.insert(0, str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
@@ -96,6 +115,10 @@ class Candidate(pytest.Collector):
     failures: dict[str, str]  # of all cases: what kept the adapter from giving anything, and the test that said so
     told: str | None = None  # the test that printed the whole report
     failed: str | None = None  # the test that says why there is no report
+
+    @property
+    def source(self) -> Path:
+        return self.case.path / "case.json"
 
     def collect(self) -> list[pytest.Item]:
         asked = [AtLevel.from_parent(self, name=f"L{level.number} {level.title}")
@@ -166,7 +189,7 @@ class Check(pytest.Item):
     """A test whose failure is a text, not a traceback."""
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return self.parent.case.path / "case.json", 0, f"{self.parent.case.name} {self.name}"
+        return self.parent.source, 0, f"{self.parent.name} {self.name}"
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         error = excinfo.value
@@ -202,7 +225,39 @@ class Law(Check):
         finding = made.ask(self.name, lambda: asked(
             lambda weights, inputs: made.run(weights, inputs, optimizer=None), made.weights,
             made.case.section("inputs"), facts["config"], facts["family"]))  # fmt: skip
-        if finding.holds is None:
-            pytest.skip(printable(finding.text))
-        if not finding.holds:
-            raise Broken(printable(finding.text))
+        _judge(finding)
+
+
+class Loop(pytest.Collector):
+    """A training loop; `given` returns (start, batch, facts), and is called once."""
+
+    given: Callable
+
+    @property
+    def source(self) -> Path:
+        return Path(inspect.getsourcefile(inspect.unwrap(self.given)) or "loop")
+
+    def collect(self) -> list[pytest.Item]:
+        return [LoopLaw.from_parent(self, name=name) for name in loops.LAWS]
+
+    @cached_property
+    def asked(self) -> loops.Asked:
+        found = self.given()
+        fits = isinstance(found, tuple) and len(found) == 3
+        require(fits, f"--minibert-loop {self.name}: returned {shown(found)}, not (start, batch, facts)")
+        return loops.Asked(*found)
+
+
+class LoopLaw(Check):
+    """A law of `minibert.laws.loops`."""
+
+    def runtest(self) -> None:
+        _judge(loops.finding(self.name, self.parent.asked))
+
+
+def _judge(finding: laws.Finding) -> None:
+    if finding.holds is None:
+        pytest.skip(printable(finding.text))
+    if not finding.holds:
+        text = printable(finding.text)
+        raise Broken(text, text.rpartition(f"bar {finding.bar:.0e}: ")[2])

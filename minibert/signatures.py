@@ -5,6 +5,7 @@
     "(b,t)<v"   "(t)?"   "(t)+"   "(t,d)"   data: integers in [0, v), bits, reals >= 0, reals
 
     "?(b,t)<v"      the same, which may be absent; "(b,t)<v|-100" integers in [0, v), or the one that asks nothing
+    "(b,[c],t)"     of (b, t), or of (b, c, t)
     "[(b,m,d)]"     a list of such arrays; "{(b,...)}" a tree of them, dicts and lists, as an earlier call gave it
 
 A bound is a dimension's letter, a number or a name the caller supplies (a config field); so is a dimension.
@@ -22,7 +23,8 @@ from minibert.errors import InputError
 
 class Spec(NamedTuple):
     """One array: its dimension names and what its entries may be ("real", "int", "bit", "nonnegative"); optional: it
-    may be absent; ignored: an integer beside those below the bound; holds: "array", or a "list" or "tree" of such.
+    may be absent; ignored: an integer beside those below the bound; holds: "array", or a "list" or "tree" of such;
+    between: a dimension that may stand behind the first.
     """
 
     dims: tuple[str, ...]
@@ -31,6 +33,12 @@ class Spec(NamedTuple):
     optional: bool = False
     ignored: int | None = None
     holds: str = "array"
+    between: str | None = None
+
+    def of(self, array: Any) -> tuple[str, ...]:
+        """The dimension names of an array, with the one between where it has it."""
+        there = self.between is not None and np.ndim(array) == len(self.dims) + 1
+        return (self.dims[0], self.between, *self.dims[1:]) if there else self.dims
 
 
 _KINDS = {"": "real", "?": "bit", "+": "nonnegative"}
@@ -45,7 +53,9 @@ def parse(text: str) -> Spec:
         raise InputError(f'signature {shown(text)}: expected dimensions and a kind, as "(b,t)<v"')
     optional, opened, dims, suffix, bound, ignored, closed = match.groups()
     kind, names = "int" if bound else _KINDS[suffix or ""], tuple(filter(None, dims.split(",")))
-    return Spec(names, kind, bound, bool(optional), ignored and int(ignored), _HOLDS[opened + closed])
+    between = next((name[1:-1] for name in names[1:2] if name[0] == "["), None)
+    names = names if between is None else (names[0], *names[2:])
+    return Spec(names, kind, bound, bool(optional), ignored and int(ignored), _HOLDS[opened + closed], between)
 
 
 def parse_signature(text: str) -> tuple[list[Spec], Spec]:
@@ -105,7 +115,8 @@ def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> Any:
     """
     if spec.holds != "array":
         return _checked_parts(name, value, spec._replace(holds="array"), sizes, spec.holds)
-    made, dims = array(name, value), spec.dims
+    made = array(name, value)
+    dims = spec.of(made)
     if dims[-1:] == ("...",):  # any further dimensions
         dims = (*dims[:-1], *map(str, made.shape[len(dims) - 1 :]))
     if made.ndim != len(dims):

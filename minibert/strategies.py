@@ -17,6 +17,10 @@ from hypothesis import strategies as st
 from minibert import signatures
 from minibert.pairs import Pair
 
+latest: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None
+"""What `arguments` drew last: when a test has failed, the example that hypothesis shrank it to (`pytest
+--minibert-failures`)."""
+
 
 def _swapped(a: np.ndarray) -> np.ndarray:
     return a.swapaxes(0, -1).copy().swapaxes(0, -1)
@@ -78,8 +82,10 @@ def arguments(
         value.flags.writeable = False
         return value
 
+    global latest
     args = {name: array(spec) for name, spec in zip(names, specs, strict=True)}
-    return args, {**{name: array(spec) for name, spec in data.items()}, **constants}
+    latest = args, {**{name: array(spec) for name, spec in data.items()}, **constants}
+    return latest
 
 
 def of_pair(pair: Pair, largest: int = 4) -> st.SearchStrategy:

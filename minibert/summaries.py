@@ -5,14 +5,16 @@
 
 Which of them it is, a family says as data, a `Summary` by the kind of row (`summaries(config)`): "text", and "choice"
 where one of several texts has another. Without a word it is the pooled output; without a pooler the first token's
-state, in a causal network the last one's.
+state, in a causal network the last one's. A task may ask for another way, of `pooling.POOLINGS`:
+
+    s = pool(h_1 … h_T)                                                                                            (3)
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import layers, ops
+from minibert import layers, ops, pooling
 from minibert.config import require
 from minibert.pairs import block, block_backward
 
@@ -26,7 +28,8 @@ class Summary(NamedTuple):
     reads: the output that is read; at: of which of its tokens, a key of PLACES; None: it has one vector a row. act:
     the activation of (2); None: no layer. dense, head: published names of that layer and of the head behind it, which
     has a bias or not. dropped: published modules that drop before (2) and before the head, None where nothing does.
-    said: fields of published configs and what they have to be for this.
+    said: fields of published configs and what they have to be for this. pooling, sizes, given: (3), what it is called,
+    the sizes of what it learns, and what else `pooling.pooled` takes.
     """
 
     reads: str = "last_hidden_state"
@@ -37,6 +40,9 @@ class Summary(NamedTuple):
     biased: bool = True
     dropped: tuple[str | None, str | None] = (None, "dropout")
     said: dict[str, Any] = {}  # noqa: RUF012 (never written to)
+    pooling: str | None = None
+    sizes: dict[str, int] = {}  # noqa: RUF012
+    given: dict[str, Any] = {}  # noqa: RUF012
 
 
 def _first(ids: Array | None, mask: Array | None, shape: tuple[int, int], config: Any) -> Array:
@@ -72,8 +78,8 @@ def summary(
     """(1), (2) of h (B, T, D) at the places `at` (B,), or of h (B, D) without: (B, D). p: of (2), if there is one."""
     c: Tree = {}
     if at is not None:
-        rows, c["gather"] = ops.gather(h, positions=at[:, None])
-        h = rows[:, 0]  # (1)
+        h, own = pooling.one_token(h, at)  # (1)
+        c |= own
     if p:
         h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
         h, c["dense"] = ops.linear(h, **p)
@@ -88,4 +94,4 @@ def summary_backward(ds: Array, c: Tree) -> tuple[Array, Tree]:
     if "dense" in c:
         ds, g = ops.linear_backward(layers.activation_backward(ds, c["act"]), c["dense"])  # (2)
         ds = ops.dropout_backward(ds, c["dropout"])
-    return (ops.gather_backward(ds[:, None], c["gather"]) if "gather" in c else ds), g  # (1)
+    return (pooling.one_token_backward(ds, c) if "gather" in c else ds), g  # (1)

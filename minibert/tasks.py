@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import config as configs
-from minibert import families, generation, heads, layers, objective, signatures, summaries, tree
+from minibert import families, generation, heads, layers, objective, pooling, signatures, summaries, tree
 from minibert.config import one_of, require, shown
 from minibert.errors import InputError
 from minibert.heads import target_token
@@ -29,6 +29,8 @@ Array = np.ndarray
 Tree = dict[str, Any]
 
 SUMMARY = "summary"  # the part of the tree, and the output
+SEVERAL = {"choice": None, "pair": 2}  # what a head reads of rows of several texts: how many, None: any
+OWN = "own"  # what a head reads that is none: the family's own term is the task
 KEY = "minibert_tasks"  # of config.json, where the published fields do not say the tasks
 
 
@@ -90,8 +92,12 @@ def several(given: Any) -> tuple[Task, ...]:
 
 def together(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     """The tasks, if they can stand over one network."""
-    alone = [task.name for task in tasks if task.head.READS == "choice"]
+    known = {task.name for task in tasks if task.head.READS == OWN}
+    require(not known or len(tasks) == 1, f"task {''.join(sorted(known)[:1])!r} is the family's own: it stands alone")
+    alone = [task.name for task in tasks if task.head.READS in SEVERAL]
     require(not alone or len(tasks) == 1, f"task {''.join(alone[:1])!r} has rows of several texts: it stands alone")
+    ways = {getattr(task.settings, "pooling", "") for task in tasks if task.head.READS != "states"}
+    require(len(ways) < 2, f"tasks that pool a row's states in several ways: {', '.join(sorted(map(repr, ways)))}")
     return tasks
 
 
@@ -110,7 +116,8 @@ def published(
         return several(fields[KEY])
     classes = fields.get("architectures")
     named = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
-    head = next((head for head in _heads().values() if named.endswith(f"For{head.PUBLISHED}")), None)
+    heads = (head for head in _heads().values() if head.READS != OWN)
+    head = next((head for head in heads if named.endswith(f"For{head.PUBLISHED}")), None)
     if head is None:
         return ()
     settings = _settings(fields, head)
@@ -153,6 +160,8 @@ def _settings(fields: Mapping[str, Any], head: ModuleType) -> Tree:
 
 def fields(tasks: tuple[Task, ...], network: Any, config: Any) -> Tree:
     """The fields of a config.json for these tasks, KEY where the published ones would not give them again."""
+    if any(task.head.READS == OWN for task in tasks):
+        return {KEY: {task.name: _given(task) for task in tasks}}
     said: Tree = {}
     for task in tasks[:1] if len(tasks) == 1 else ():
         settings = configs.to_fields(task.settings)
@@ -188,8 +197,50 @@ OF_PRETRAINING = ("loss", "loss_backward", "labels", "heads", "needs", "counts",
 
 @functools.lru_cache(maxsize=64)
 def network(module: ModuleType, tasks: tuple[Task, ...]) -> "Network":
-    """The family's network with these tasks; the same for the same."""
+    """The family's network with these tasks; the same for the same. The family's file itself, or one of its terms
+    alone, where that is the task; InputError for a family without it.
+    """
+    for task in tasks:
+        if task.head.READS == OWN:
+            require(task.head.fits(module), f"{families.named(module)} cannot {task.name}: {task.head.NEEDS}")
+            return Alone(module, task.head.TERM) if hasattr(task.head, "TERM") else module
     return Network(module, tasks)
+
+
+class Alone:
+    """A family's module with one of its terms alone."""
+
+    def __init__(self, module: ModuleType, term: str) -> None:
+        self.module, self.term, self.__name__ = module, term, module.__name__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def terms(self, config: Any) -> dict[str, objective.Term]:
+        """The one."""
+        return {self.term: self.module.terms(config)[self.term]}
+
+    def names(self, config: Any) -> list[tuple[str, str, str]]:
+        """The module's, without those of other terms' heads."""
+        kept = objective.trained(self, config).keys()
+        return [row for row in self.module.names(config) if row[0].partition(".")[0] in kept]
+
+    def aliases(self, config: Any) -> dict[str, str]:
+        """The module's, of the tensors that are here."""
+        here = {name for _, name, _ in self.names(config)}
+        return {alias: name for alias, name in self.module.aliases(config).items() if name in here}
+
+    def shapes(self, config: Any) -> Tree:
+        """The module's, without what the term does not read."""
+        read = self.terms(config)[self.term].reads
+        spare = {part for part, output in getattr(self.module, "OPTIONAL", {}).items() if output != read}
+        return {part: held for part, held in self.module.shapes(config).items() if part not in spare}
+
+    def example(self, rng: np.random.Generator, config: Any, dims: dict[str, int] | None = None) -> Tree:
+        """The module's, without labels of other terms."""
+        kept = {*self.module.inputs(config), *objective.labels(self, config), "dropout"}
+        batch = objective.spelled(self.module, self.module.example(rng, config, dims))
+        return {name: array for name, array in batch.items() if name in kept}
 
 
 def used(module: ModuleType, config: Any, params: Tree) -> tuple[Any, Tree]:
@@ -201,9 +252,14 @@ def used(module: ModuleType, config: Any, params: Tree) -> tuple[Any, Tree]:
 
 
 def spelled(name: str) -> "Network":
-    """The network of "bert+classify", its task with the settings that it has unless others are given."""
-    family, task = name.split("+", 1)
-    return network(families.family(family), (made(task, {}),))
+    """The network of "bert+classify", its task with the settings that it has unless others are given, as in
+    "bert+similar:by=tensor,slices=2".
+    """
+    family, _, task = name.partition("+")
+    task, _, said = task.partition(":")
+    settings = dict(pair.partition("=")[::2] for pair in said.split(",") if pair)
+    settings = {name: int(value) if value.isdecimal() else value for name, value in settings.items()}
+    return network(families.family(family), (made(task, settings),))
 
 
 class Network:
@@ -214,8 +270,11 @@ class Network:
         self.__name__ = "+".join([module.__name__, *(task.name for task in tasks)])
         self.KIN = families.named(module)  # whose mistakes, laws and sizes of golden cases hold here, but no double
         self.golden_double = lambda subject: None
-        self._wide = any(task.head.READS == "choice" for task in tasks)  # rows are of several texts
+        several = [SEVERAL[task.head.READS] for task in tasks if task.head.READS in SEVERAL]
+        self._wide = f"{several[0] or 'C'}" if several else ""  # the dimension of rows of several texts
+        self._added = {name: spec for task in tasks for name, spec in getattr(task.head, "INPUTS", {}).items()}
         self._kinds = {task.head.READS for task in tasks} - {"states"}
+        self._mixes = any(getattr(task.settings, "pooling", "") == "layers" for task in tasks)
 
     def __getattr__(self, name: str) -> Any:
         if name in OF_PRETRAINING or name.startswith("__"):
@@ -227,6 +286,9 @@ class Network:
         said = self.module.summaries(config) if hasattr(self.module, "summaries") else {}
         known = self.module.outputs(config)
         kind = "choice" if self._wide else "text"
+        for task in self.tasks:
+            if getattr(task.settings, "pooling", ""):
+                return self._pooled(config, task.settings, said.get(kind, Summary()))
         pooled = Summary("pooler_output") if "pooler_output" in known else None
         if kind in said or pooled:
             return said.get(kind, pooled)
@@ -234,6 +296,27 @@ class Network:
         flat = len(signatures.parse(known[reads]).dims) == 2
         place = "last" if getattr(self.module, "CAUSAL", False) else "first"
         return said.get("text", Summary(reads, None if flat else place))
+
+    def _pooled(self, config: Any, settings: Any, own: Summary) -> Summary:
+        """What is made of a row's states as a task's settings say; its names and dropout are the family's."""
+        how, reads = settings.pooling, self._states(config)
+        width, layers = self._width(config, reads), families.field(self.module, "num_hidden_layers")
+        if how == "layers":
+            reads, sizes = "hidden_states", {"layers": getattr(config, layers, 0) + 1}
+            require(reads in self.module.outputs(config), f"{families.named(self.module)} has no hidden states to mix")
+        else:
+            most = 1 if how == "attention" else max(1, width // 2)
+            sizes = {pooling.POOLINGS[how].size: settings.size or most} if pooling.POOLINGS[how].size else {}
+        heads = getattr(config, families.field(self.module, "num_attention_heads"), 1)
+        given = {"width": width // heads if width % heads == 0 else width} if how == "attention" else {}
+        return Summary(reads, dense="pooling", head=own.head, dropped=(None, own.dropped[1]), pooling=how, sizes=sizes,
+                       given=given)  # fmt: skip
+
+    def _row(self, config: Any) -> int:
+        """The width of what stands for a row."""
+        own = self.summary(config)
+        width = self._width(config, own.reads)
+        return pooling.POOLINGS[own.pooling].wide(width, *own.sizes.values() or (0,)) if own.pooling else width
 
     def _states(self, config: Any) -> str:
         """The output with a state for each token."""
@@ -264,21 +347,25 @@ class Network:
         """The shape of every parameter but those of the tasks' heads."""
         dropped = families.optional(self.module, config) - self.OPTIONAL.keys()
         found = {part: held for part, held in self.module.shapes(config).items() if part not in dropped}
-        if self._kinds and (own := self.summary(config)).act is not None:
+        if self._kinds and (own := self.summary(config)):
             width = self._width(config, own.reads)
-            found[SUMMARY] = {"weight": (width, width), "bias": (width,)}
+            if own.pooling and (learnt := pooling.shapes(own.pooling, width, **own.sizes)):
+                found[SUMMARY] = learnt
+            elif own.act is not None:
+                found[SUMMARY] = {"weight": (width, width), "bias": (width,)}
         return found
 
     def inputs(self, config: Any) -> dict[str, str]:
-        """The module's; a decoder reads the text, too; rows of several texts are (B, C, …)."""
+        """The module's; a decoder reads the text, too; rows of several texts are (B, C, …); what heads take besides."""
         others = {*[*self.module.lengths(config)][1:]}
         found = {name: spec for name, spec in self.module.inputs(config).items()
                  if others.isdisjoint(signatures.parse(spec).dims)}  # fmt: skip
-        return {name: spec.replace("(B,", "(B,C,", 1) if self._wide else spec for name, spec in found.items()}
+        wide = f"(B,{self._wide}," if self._wide else "(B,"
+        return {**{name: spec.replace("(B,", wide, 1) for name, spec in found.items()}, **self._added}
 
     def outputs(self, config: Any) -> dict[str, str]:
         """The module's, and what stands for the rows."""
-        row = f"(B,{'C,' if self._wide else ''}{self._width(config, self.summary(config).reads)})"
+        row = f"(B,{f'{self._wide},' if self._wide else ''}{self._row(config)})"
         return {**self.module.outputs(config), **({SUMMARY: row} if self._kinds else {})}
 
     def behind(self, config: Any) -> dict[str, str]:
@@ -292,8 +379,12 @@ class Network:
     def _flat(self, dims: Mapping[str, int], config: Any) -> dict[str, int]:
         """The dimensions as the module knows them."""
         first, *others = [*self.module.lengths(config)] or [None]
-        rows = dims["B"] * dims.get("C", 1)
+        rows = dims["B"] * self._texts(dims)
         return {**dims, "B": rows, **{letter: dims[first] for letter in others if first in dims}}
+
+    def _texts(self, dims: Mapping[str, int], else_: int = 1) -> int:
+        """How many texts a row has."""
+        return int(self._wide) if self._wide.isdigit() else dims.get("C", else_)
 
     def dropouts(self, config: Any, dims: Mapping[str, int]) -> layers.Dropouts:
         """The module's places without those of pre-training's heads, the summary's and the heads'."""
@@ -307,7 +398,8 @@ class Network:
             if term.dropout:
                 name, rate = term.dropout
                 *letters, _ = signatures.parse(self.outputs(config)[term.reads]).dims
-                places[name] = (*({**flat, **dims}[dim] for dim in letters), term.sizes["width"]), rate
+                sizes = {**flat, **dims, self._wide: self._texts(dims)}
+                places[name] = (*(sizes[dim] for dim in letters), term.sizes["width"]), rate
         return places
 
     def _dropped(self, config: Any) -> float:
@@ -317,10 +409,10 @@ class Network:
 
     def example(self, rng: np.random.Generator, config: Any, dims: dict[str, int] | None = None) -> Tree:
         """The module's example without labels; of several texts a row, C of them, 3 unless dims has C."""
-        texts = (dims or {}).get("C", 3) if self._wide else 1
+        texts = self._texts(dims or {}, 3) if self._wide else 1
         sizes = {**(dims or {}), "B": (dims or {}).get("B", 3) * texts}
         spelled = objective.spelled(self.module, self.module.example(rng, config, sizes))
-        batch = {name: array for name, array in spelled.items() if name in self.inputs(config)}
+        batch = {name: array for name, array in spelled.items() if name in self.inputs(config)}  # not what is added
         if self._kinds and self.summary(config).at == "end":
             batch[generation.PROMPT][:, -1] = config.eos_token_id
         if self._wide:
@@ -332,7 +424,7 @@ class Network:
     # ---- Forward and backward ----------------------------------------------------------------------------------------
     def encode(self, p: Tree, config: Any, inputs: Tree, *, keep: Any = "caches") -> tuple[Tree, Tree]:
         """The module's outputs, and what stands for the rows."""
-        given = {name: inputs[name] for name in self.inputs(config) if name in inputs}
+        given = {name: inputs[name] for name in self.inputs(config) if name in inputs and name not in self._added}
         texts = next(iter(given.values())).shape[1] if self._wide else 0
         if self._wide:
             given = {name: array.reshape(-1, *array.shape[2:]) for name, array in given.items()}
@@ -341,15 +433,20 @@ class Network:
             given[generation.WRITTEN] = target_token.shifted(given[generation.PROMPT], *start)
         masks = inputs.get("dropout") or {}
         c: Tree = {"texts": texts}
+        keep = "outputs" if keep == "last" and self._mixes else keep
         out, c["network"] = self.module.encode(p, config, {**given, "dropout": masks}, keep=keep)
         if self._kinds:
             own = self.summary(config)
-            h = out[own.reads]
             mask = next((given.get(name) for name, _ in self.lengths(config).values()), None)
-            place = summaries.PLACES[own.at] if own.at else lambda *_: None
-            at = place(given.get(generation.PROMPT), mask, h.shape[:2], config)
-            dropped = {"keep": masks.get(own.dropped[0]), "rate": self._dropped(config)}
-            s, c[SUMMARY] = summaries.summary(h, p.get(SUMMARY), at=at, act=own.act, **dropped)
+            if own.pooling:
+                h = np.stack(out[own.reads]) if own.pooling == "layers" else out[own.reads]
+                s, c[SUMMARY] = pooling.pooled(h, p.get(SUMMARY), how=own.pooling, seen=mask, **own.given)
+            else:
+                h = out[own.reads]
+                place = summaries.PLACES[own.at] if own.at else lambda *_: None
+                at = place(given.get(generation.PROMPT), mask, h.shape[:2], config)
+                dropped = {"keep": masks.get(own.dropped[0]), "rate": self._dropped(config)}
+                s, c[SUMMARY] = summaries.summary(h, p.get(SUMMARY), at=at, act=own.act, **dropped)
             c["reads"], out = own.reads, {**out, SUMMARY: s.reshape(-1, texts, s.shape[-1]) if texts else s}
         return out, c
 
@@ -358,7 +455,9 @@ class Network:
         dout, own = dict(dout), {}
         if SUMMARY in c:
             ds = dout.pop(SUMMARY)
-            dh, g = summaries.summary_backward(ds.reshape(-1, ds.shape[-1]), c[SUMMARY])
+            back = pooling.pooled_backward if "pooling" in c[SUMMARY] else summaries.summary_backward
+            dh, g = back(ds.reshape(-1, ds.shape[-1]), c[SUMMARY])
+            dh = [*dh] if c["reads"] == "hidden_states" else dh
             dout[c["reads"]] = dout[c["reads"]] + dh if c["reads"] in dout else dh
             own = {SUMMARY: g} if g else {}
         return {**self.module.encode_backward(dout, c["network"]), **own}
@@ -371,17 +470,28 @@ class Network:
         head, alone = task.head, len(self.tasks) == 1
         own = self.summary(config)
         states = head.READS == "states"
-        sizes = {"width": self._width(config, self._states(config) if states else own.reads), **task.settings.sizes()}
+        sizes = {"width": self._width(config, self._states(config)) if states else self._row(config)}
+        sizes |= task.settings.sizes()
         sizes |= {} if states else {"biased": own.biased}
         module = head.DROPPED if states else own.dropped[1]
         rate = getattr(task.settings, "dropout", None)
         rate = self._rate(config) if rate is None else rate
         dropout = (module if alone else f"{task.name}.dropout", rate) if module else None
         reads = self._states(config) if states else SUMMARY
+        seen = next((name for name, _ in self.lengths(config).values()), None)
+        inputs = {"seen": seen} if getattr(head, "SEEN", False) and seen else {}
+        inputs |= {name: name for name in getattr(head, "INPUTS", {})}
+        part = task.name if head.shapes(**sizes) else None
         return objective.Term(
-            head, task.name, reads, sizes, task.settings.constants(), dropout=dropout, optional=not alone,
-            prefix="" if alone else f"{task.name}_",
+            head, part, reads, sizes, task.settings.constants(), dropout=dropout, optional=not alone,
+            prefix="" if alone else f"{task.name}_", inputs=inputs,
         )  # fmt: skip
+
+    def first(self, path: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
+        """The first value of a parameter, where its task's head says one."""
+        part, _, rest = path.partition(".")
+        said = next((getattr(task.head, "initial", None) for task in self.tasks if task.name == part), None)
+        return said and said(rest, shape, rng)
 
     # ---- Published names ---------------------------------------------------------------------------------------------
     def architectures(self, config: Any) -> dict[str, tuple[str, ...]]:
@@ -402,7 +512,7 @@ class Network:
             modules[task.name] = published if alone else task.name
         shapes = objective.shapes(self, config)
         return rows + [(f"{part}.{leaf}", f"{name}.{leaf}".removeprefix("."), "identity")
-                       for part, name in modules.items() for leaf, _ in tree.items(shapes[part])]  # fmt: skip
+                       for part, name in modules.items() for leaf, _ in tree.items(shapes.get(part, {}))]  # fmt: skip
 
     def activations(self, config: Any) -> list[tuple[str, str, str, str]]:
         """What golden cases hold: the module's without those of pre-training's heads, and the tasks' heads."""
@@ -410,8 +520,13 @@ class Network:
         rows = [(name, path.replace("encode.", within, 1), kind, place)
                 for name, path, kind, place in self.module.activations(config) if path.startswith("encode.")]
         named = {path.rpartition(".")[0]: name.rpartition(".")[0] for path, name, _ in self.names(config)}
-        own = [(named[task.name], f"{task.name}.head", "", "head") for task in self.tasks]
-        return rows + ([(named[SUMMARY], f"encode.{SUMMARY}.dense", "", "head")] if SUMMARY in named else []) + own
+        own = [(named.get(f"{task.name}{leaf and '.'}{leaf}", leaf), f"{task.name}.{call}", "", "head")
+               for task in self.tasks for call, leaf in getattr(task.head, "TRACED", {"head": ""}).items()]  # fmt: skip
+        if self._kinds and self.summary(config).pooling:
+            own = [("pooling", f"encode.{SUMMARY}.pooling", "", "head"), *own]
+        elif SUMMARY in named:
+            own = [(named[SUMMARY], f"encode.{SUMMARY}.dense", "", "head"), *own]
+        return rows + own
 
     def aliases(self, config: Any) -> dict[str, str]:
         """The module's, of the tensors that are here."""

@@ -1,4 +1,5 @@
-"""The Brown corpus: words and their part of speech (tag), sentences and the genre they come from (classify).
+"""The Brown corpus: words and their part of speech (tag), sentences and the genre they come from (classify), how a
+story goes on (summarize).
 
     python examples/recipes/brown.py FOLDER OUT
 
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from written import Row, written
 
-TOGETHER = 4  # sentences of a text to tell the genre by
+TOGETHER = 4  # sentences of a text to tell the genre by, or to go on from
+STORIES = {"adventure", "fiction", "humor", "mystery", "romance", "science_fiction"}
 
 
 def rows(folder: Path) -> Iterator[Row]:
@@ -27,6 +29,8 @@ def rows(folder: Path) -> Iterator[Row]:
                 words = [word for word, _ in pairs]
                 yield "tags", text, {"tokens": words, "tags": [plain(tag) for _, tag in pairs]}
                 sentences.append(" ".join(words))
+        for at in range(TOGETHER, len(sentences) if genre in STORIES else 0):
+            yield "stories", text, {"source": " ".join(sentences[at - TOGETHER : at]), "target": sentences[at]}
         several = iter(sentences)
         while chunk := list(islice(several, TOGETHER)):
             yield "genres", text, {"text": " ".join(chunk), "label": genre}

@@ -1,4 +1,5 @@
-"""SpamAssassin's public mails: spam or not, from subject and body (classify).
+"""SpamAssassin's public mails: spam or not, from subject and body (classify); what is quoted in a mail, and what is
+answered (summarize).
 
     python examples/recipes/spam.py FOLDER OUT
 
@@ -29,6 +30,7 @@ def rows(folder: Path) -> Iterator[Row]:
         if text and text not in seen:
             seen.add(text)
             yield "mails", text, {"text": text, "label": "spam" if held["group"].startswith("spam") else "ham"}
+            yield from (("replies", text, row) for row in answered(held["text"]))
 
 
 def said(mail: Message) -> str:
@@ -44,6 +46,14 @@ def said(mail: Message) -> str:
             if "base64" not in str(part.get("content-transfer-encoding", "")).lower():
                 body = re.sub(r"(?s)<(style|script).*?</\1>|<[^>]*>|&\w+;|=\n", " ", str(content))
     return " ".join(f"{subject} {body}".split()[:WORDS])
+
+
+def answered(mail: str) -> Iterator[dict]:
+    """Each block of quoted lines (> …), and the paragraph right behind it."""
+    for quoted, reply in re.findall(r"((?:^>.*\n)+)\s*((?:^[^>\s].*\n)+)", mail, re.MULTILINE):
+        parts = [" ".join(re.sub(r"(?m)^[> ]+", "", part).split()[:WORDS]) for part in (quoted, reply)]
+        if all(len(part.split()) > 3 for part in parts):
+            yield {"source": parts[0], "target": parts[1]}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""WordNet: kinds of meaning (classify), definitions to choose from (choose), headwords to find (answer), relations.
+"""WordNet: kinds of meaning (classify), definitions to choose from (choose), headwords to find (answer), relations,
+likeness (similar), definitions to give (summarize), keywords (tag).
 
     python examples/recipes/wordnet.py FOLDER OUT
 
@@ -8,6 +9,9 @@ FOLDER has data.noun, data.verb, data.adj and data.adv (wndb(5WN)). Of each syns
     choices     a noun and four definitions of one such file, one of which is its own
     headwords   a definition, and entries in which its headword is the answer; in a quarter it is not among them
     relations   an entry, its headword and a word of the definition: is that its hypernym, its whole, or no such thing
+    likeness    two nouns' definitions, and 1 where one is what the other is a kind of, 0 where they stand in one file
+    questions   "what is NOUN?" -> its definition
+    keywords    the words of a definition, and K for the one that names what it is a kind of
 """
 
 import random
@@ -76,6 +80,9 @@ def rows(folder: Path) -> Iterator[Row]:
         if len(others) >= ENTRIES:
             yield "choices", synset.definition, chosen(synset, others[:3], rng)
             yield "headwords", synset.definition, found_in(synset, others[:ENTRIES], rng)
+            yield from (("likeness", synset.definition, row) for row in alike(synset, others[-1], nouns))
+        yield "questions", synset.definition, {"source": f"what is {synset.words[0]}?", "target": synset.definition}
+        yield from (("keywords", synset.definition, row) for row in named(synset, nouns))
         yield from (("relations", synset.definition, row) for row in related(synset, nouns, every, rng))
 
 
@@ -95,6 +102,24 @@ def found_in(synset: Synset, others: list[Synset], rng: random.Random) -> dict:
             answers = [{"text": synset.words[0], "answer_start": len(context)}]
         context += f"{entry.words[0]}: {entry.definition}. "
     return {"question": synset.definition, "context": context.strip(), "answers": answers}
+
+
+def alike(synset: Synset, other: Synset, nouns: dict[str, Synset]) -> Iterator[dict]:
+    """A row with the definition of what it is a kind of, and one with that of another noun."""
+    above = next((nouns[key] for symbol, key in synset.pointers if symbol == "@" and key in nouns), None)
+    if above is not None and above.definition not in (synset.definition, other.definition):
+        yield {"text": synset.definition, "pair": above.definition, "label": 1.0}
+        yield {"text": synset.definition, "pair": other.definition, "label": 0.0}
+
+
+def named(synset: Synset, nouns: dict[str, Synset]) -> Iterator[dict]:
+    """The definition's words, where one of them, the first, is its hypernym."""
+    kin = {word for symbol, key in synset.pointers if symbol.startswith("@") and key in nouns
+           for word in nouns[key].words}  # fmt: skip
+    words = re.findall(r"[\w'-]+|[^\w\s]", synset.definition)
+    place = next((i for i, word in enumerate(words) if word in kin), None)
+    if place is not None:
+        yield {"tokens": words, "tags": ["K" if i == place else "O" for i in range(len(words))]}
 
 
 def related(synset: Synset, nouns: dict[str, Synset], every: set[str], rng: random.Random) -> Iterator[dict]:

@@ -19,6 +19,7 @@ def parser(commands: Any) -> None:
     examples = ending(
         "pretrain bert", "pretrain bert --preset tiny --steps 50", "pretrain bert --resume",
         "pretrain gpt2 --corpus text.txt --out runs/mine --seq-length 128",
+        "pretrain bert --from runs/bert --corpus other.txt",
     )  # fmt: skip
     command = commands.add_parser("pretrain", help=about, description=f"{about.capitalize()}. {more}", epilog=examples)
     command.set_defaults(run=_pretrain)
@@ -26,6 +27,8 @@ def parser(commands: Any) -> None:
     family.completer = families.names
     text = "learn from this UTF-8 text; default: what every Python ships"
     command.add_argument("--corpus", nargs="+", metavar="FILE", help=text)
+    several = "learn from text in these languages, such as zh=FILE, or from pairs in two, such as en-zh=FILE"
+    command.add_argument("--language", nargs="+", metavar="NAME=FILE", help=several)
     command.add_argument("--out", metavar="DIR", help="write into this new directory; default: runs/FAMILY")
     command.add_argument("--resume", action="store_true", help="continue the run in DIR, bit for bit")
     sizes = f"begin from these options: {', '.join(pretraining.PRESETS)}, or from a size of the family's, such as tiny"
@@ -35,6 +38,8 @@ def parser(commands: Any) -> None:
     command.add_argument("--set", nargs="+", metavar="FIELD=VALUE", help=fields)
     learnt = "use the vocabulary of this file or directory; default: learn one"
     command.add_argument("--vocabulary", metavar="PATH", help=learnt)
+    going_on = "go on from the model of this directory, of FAMILY or its kin, with its vocabulary; default: begin anew"
+    command.add_argument("--from", dest="start", metavar="DIR", help=going_on)
     cores = "use so many cores, on which no bit depends; default: all"
     command.add_argument("--threads", type=int, metavar="N", help=cores)
     several = "make the data in so many processes, on which no bit depends; default 1"
@@ -79,10 +84,12 @@ def _free(command: Any, words: list[str]) -> Iterator[str]:
 
 
 def _pretrain(args: argparse.Namespace) -> None:
-    names = ("family", "out", "resume", "preset", "config", "vocabulary", "threads", "processes", "checkpoint_every")
+    names = ("family", "out", "resume", "preset", "config", "vocabulary", "threads", "processes", "checkpoint_every",
+             "start")  # fmt: skip
     own = {name: getattr(args, name) for name in names}
     chosen = {name: getattr(args, name) for name in args.known}
-    pretraining.pretrain(corpus_files=args.corpus or (), fields=_assignments(args.set or []), **own, **chosen)
+    given = {"corpus_files": args.corpus or (), "language": args.language or ()}
+    pretraining.pretrain(**given, fields=_assignments(args.set or []), **own, **chosen)
 
 
 def _assignments(texts: list[str]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 from minibert.config import nearest, require
 from minibert.errors import InputError
 from minibert.golden import kills
-from minibert.golden.clauses import clauses, named
+from minibert.golden.cases import recipes
+from minibert.golden.clauses import cases, clauses, named
 from minibert.mistakes.catalogue import CATALOGUE
 from minibert.options import ending
 
@@ -53,6 +54,8 @@ def _spec(args: argparse.Namespace) -> None:
         print(f"  {entry.id:<9}{entry.title}")
     caught = {f"{folder}/{case}" for entry in prevented for folder, rows in kills.catching(entry.id).items()
               for case in rows}  # fmt: skip
-    if caught:
-        print("\ngolden cases that catch one of them (minibert check CASE CANDIDATE)")
-        print(textwrap.fill(", ".join(sorted(caught)), 79, initial_indent="  ", subsequent_indent="  "))
+    about = set(cases(known[id], recipes())) - caught
+    for title, names in (("that catch one of them", caught), ("it is about", about)):
+        if names:
+            print(f"\ngolden cases {title} (minibert check CASE CANDIDATE)")
+            print(textwrap.fill(", ".join(sorted(names)), 79, initial_indent="  ", subsequent_indent="  "))

@@ -1,4 +1,5 @@
-"""Pairs of segments: for next-sentence prediction (BERT), sentence order (ALBERT), and of single sentences (RoBERTa).
+"""Pairs of segments: for next-sentence prediction (BERT), sentence order (ALBERT), both (StructBERT), and of single
+sentences (RoBERTa).
 
 Text is flat, so that a pair is five numbers and the tokens are never copied: `sentences` are the offsets of the
 S sentences in the stream of tokens (S + 1 of them, none empty), `documents` the offsets of the documents in the
@@ -20,6 +21,7 @@ import numpy as np
 MANY = 10_000
 IS_NEXT, RANDOM = 0, 1  # the published polarity of next_sentence_labels
 IN_ORDER, SWAPPED = 0, 1  # and of sentence_order_labels
+ELSEWHERE, NEXT, PREVIOUS = 0, 1, 2  # of sentence_structure_labels, which nobody published
 
 Segment = tuple[int, int]
 
@@ -79,6 +81,68 @@ def ordered_pairs(
                 b = _random(offsets, borders, document, target - (a[1] - a[0]), rng)
             elif rng.random() < 0.5:
                 label, a, b = SWAPPED, b, a
+            pairs.append((*_truncation(a, b, max_tokens, rng), label))
+            first = stop
+    return np.array(pairs, np.int64).reshape(-1, 5)
+
+
+def structured_pairs(
+    sentences: Sequence[int],
+    documents: Sequence[int],
+    rng: np.random.Generator,
+    max_tokens: int,
+    short_rate: float = 0.1,
+) -> np.ndarray:
+    """StructBERT's pairs (Wang et al., arXiv 1908.04577, section 2.2): B is next, previous, or from anywhere.
+
+    BERT's chunks, cut in two; one of the three is drawn for each, so that the classes are equal: a chunk of a single
+    sentence has no neighbour and is passed over, though it may be a random partner. (No code was published.)
+    """
+    offsets, borders = np.asarray(sentences).tolist(), np.asarray(documents).tolist()
+    pairs = []
+    for document in range(len(borders) - 1):
+        first, last = borders[document], borders[document + 1]
+        target = _target(max_tokens, short_rate, rng)
+        while first < last:
+            stop, middle = _chunk(offsets, first, last, target, rng)
+            if stop - first == 1:
+                first = stop
+                continue
+            a, b = (offsets[first], offsets[middle]), (offsets[middle], offsets[stop])
+            label = int(rng.integers(0, 3))
+            if label == ELSEWHERE:
+                b = _random(offsets, borders, document, target - (a[1] - a[0]), rng)
+                stop = middle  # the chunk's unused sentences go back
+            elif label == PREVIOUS:
+                a, b = b, a
+            pairs.append((*_truncation(a, b, max_tokens, rng), label))
+            first = stop
+    return np.array(pairs, np.int64).reshape(-1, 5)
+
+
+def swapped_pairs(
+    sentences: Sequence[int],
+    documents: Sequence[int],
+    rng: np.random.Generator,
+    max_tokens: int,
+    short_rate: float = 0.1,
+) -> np.ndarray:
+    """Megatron-LM's pairs (the release's dataset_utils.py): as `ordered_pairs`, but every chunk has two sentences or
+    more, and none is left alone at a document's end; a document of one sentence is passed over. So every pair is of
+    consecutive segments.
+    """
+    offsets, borders = np.asarray(sentences).tolist(), np.asarray(documents).tolist()
+    pairs = []
+    for document in range(len(borders) - 1):
+        first, last = borders[document], borders[document + 1]
+        target = _target(max_tokens, short_rate, rng)
+        while last - first > 1:
+            stop = max(_reach(offsets, first, last, target), first + 2)
+            stop = last if last - stop == 1 else stop
+            middle = first + int(rng.integers(1, stop - first - 1, endpoint=True))
+            a, b = (offsets[first], offsets[middle]), (offsets[middle], offsets[stop])
+            label = int(rng.random() < 0.5)
+            a, b = (b, a) if label == SWAPPED else (a, b)
             pairs.append((*_truncation(a, b, max_tokens, rng), label))
             first = stop
     return np.array(pairs, np.int64).reshape(-1, 5)

@@ -2,6 +2,7 @@
 
     input_ids, input_mask, segment_ids            (N, T = max_length) int32
     next_sentence_labels, sentence_order_labels   (N,) int32, where a maker has them: 0 = is next, 0 = in order
+    sentence_structure_labels                     (N,) int32, likewise: 0 = from elsewhere, 1 = is next, 2 = is previous
     starts                                        (N, T) bool, True where a word starts; only where handed in
     input_ids, labels                             (N, T) int32, all that `running_text` has
 
@@ -62,6 +63,39 @@ def ordered_pairs(
     """ALBERT's pairs, with sentence_order_labels; see `sentence_pairs.ordered_pairs`."""
     made = _made(sentence_pairs.ordered_pairs, short_rate, duplicates)
     return _paired(made, "sentence_order_labels", documents, rng, vocabulary, max_length, starts, layout)
+
+
+def structured_pairs(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    short_rate: float = 0.1,
+    duplicates: int = 1,
+    starts: Documents | None = None,
+    layout: str = "bert",
+) -> Batch:
+    """StructBERT's pairs, with sentence_structure_labels; see `sentence_pairs.structured_pairs`."""
+    made = _made(sentence_pairs.structured_pairs, short_rate, duplicates)
+    return _paired(made, "sentence_structure_labels", documents, rng, vocabulary, max_length, starts, layout)
+
+
+def swapped_pairs(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    short_rate: float = 0.1,
+    duplicates: int = 1,
+) -> Batch:
+    """Megatron-LM's pairs, with next_sentence_labels, 1 = swapped; see `sentence_pairs.swapped_pairs`. InputError where
+    no document has two sentences.
+    """
+    made = _made(sentence_pairs.swapped_pairs, short_rate, duplicates)
+    rows = _paired(made, "next_sentence_labels", documents, rng, vocabulary, max_length, None, "bert")
+    if not len(rows["input_ids"]):
+        raise InputError("no document has two sentences: there is nothing to swap")
+    return rows
 
 
 def sentence_pair_rows(

@@ -13,8 +13,8 @@ What a family's file offers, in this order (bert.py is the model):
                             letter that differ from its own
     inputs(config) outputs(config) SPELLINGS                what `encode` takes and gives: {name: spec}; an input may be
                             absent where the spec begins with "?" (see `signatures`); other names of the inputs
-    FIELDS CAUSAL           optional: {what BERT calls a config field: what this family does}; True where no token
-                            attends to later ones
+    FIELDS ACTS CAUSAL      optional: {what BERT calls a config field: what this family does}; {what its config calls an
+                            activation: which one it is}; True where no token attends to later ones
     lengths(config)         {letter: (input, most)}: along which dimensions rows differ in length, the input whose sum
                             along it is how long a row is, and how long it may be; None: as long as one likes
     dropouts(config, dims)  layers.Dropouts of every keep-mask, by published module; dims: size of each letter
@@ -35,9 +35,13 @@ What a family's file offers, in this order (bert.py is the model):
     SPECIALS GLUE           optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own;
                             what stands before every sentence of a document but the first, as the tokenizer reads it
     START                   optional: the role of the token with which a decoder begins to write
+    writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
+                            it writes on by filling masks (`filling`); end: the id of what ends a text
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
+    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); the
+                            term that a step of a run asks: of rows whose "task_type_ids" are its place in `terms`
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA)
     stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
                             write to p, as a function of p and the step
@@ -118,6 +122,12 @@ def optional(module: ModuleType, config: Any) -> set[str]:
 def undecayed(module: ModuleType, config: Any) -> tuple[str, ...]:
     """The paths of parameters that the family keeps from weight decay, besides biases and norms (`optim.decays`)."""
     return getattr(module, "undecayed", lambda _: ())(config)
+
+
+def lineage(name: str) -> list[str]:
+    """The family and its kin, the nearest first."""
+    kin = vars(family(name)).get("KIN")
+    return [name, *(lineage(kin) if kin else ())]
 
 
 def equations(name: str) -> str:

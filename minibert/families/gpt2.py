@@ -27,6 +27,7 @@ Where the release deviates from the paper or ports from the release, and what is
 - the paper says nothing of padding or of the words before a document's first; rows are packed (`rows`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,8 +99,11 @@ def _size(depth: int, width: int) -> dict[str, int]:
     return {"n_layer": depth, "n_embd": width, "n_head": width // 64}
 
 
-# table 2; the release's names of its four models
-PRESETS = {"small": _size(12, 768), "medium": _size(24, 1024), "large": _size(36, 1280), "xl": _size(48, 1600)}
+# table 2, with the release's names of its four models; Microsoft's of 2020 (17 billion parameters, heads of 152)
+PRESETS = {
+    **{"small": _size(12, 768), "medium": _size(24, 1024), "large": _size(36, 1280), "xl": _size(48, 1600)},
+    "turing-nlg": {"n_layer": 78, "n_embd": 4256, "n_head": 28},
+}
 
 # small, and every field away from its default: for checks
 PROBE = {
@@ -234,7 +238,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: layers.Ke
     """
     c: Tree = {}
     kept, past = (inputs.get("dropout") or {}).get, inputs.get("past")
-    h, c["embeddings"] = _embedded(p["embeddings"], config, inputs, kept("transformer.drop"))  # (1)
+    h, c["embeddings"] = embedded(p["embeddings"], config, inputs, kept("transformer.drop"))  # (1)
     length = h.shape[1]
     mask = layers.causal(length, length + (past[0]["key"].shape[2] if past else 0), inputs.get("attention_mask"))
 
@@ -260,7 +264,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: layers.Ke
     return layers.states([*hidden[:-1], h], c["decoder"], keep), c
 
 
-def _embedded(p: Tree, config: Config, inputs: dict[str, Array], keep: Array | None) -> tuple[Array, Tree]:
+def embedded(p: Tree, config: Config, inputs: dict[str, Array], keep: Array | None) -> tuple[Array, Tree]:
     """(1)"""
     length = inputs["input_ids"].shape[1]
     positions = inputs.get("position_ids")
@@ -290,18 +294,18 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
 # ---- From token to token ---------------------------------------------------------------------------------------------
 def start(p: Tree, config: Config, inputs: dict[str, Array]) -> Tree:
     """The state that has read these inputs of `encode`; {}: nothing is read yet."""
-    return _read(p, config, inputs, {})[1] if inputs else {}
+    return went_on(encode, p, config, inputs, {})[1] if inputs else {}
 
 
 def step(p: Tree, config: Config, ids: Array, state: Tree) -> tuple[Array, Tree]:
     """(logits (N, V) of what follows the last of the ids (N, n), the state that has read them): (8)."""
-    h, state = _read(p, config, {"input_ids": ids}, state)
+    h, state = went_on(encode, p, config, {"input_ids": ids}, state)
     return next_token.predict(h[:, -1], None, table=tree.get(p, terms(config)["next_token"].table)), state
 
 
-def _read(p: Tree, config: Config, inputs: Tree, state: Tree) -> tuple[Array, Tree]:
-    """(last hidden states (N, n, D) of further tokens, the state that has read them): the keys and values of each
-    layer, which tokens are there, and the position of the next.
+def went_on(encode: Callable, p: Tree, config: Any, inputs: Tree, state: Tree) -> tuple[Array, Tree]:
+    """(last hidden states (N, n, D) of further tokens, the state that has read them), by a network's `encode`: the keys
+    and values of each layer, which tokens are there, and the position of the next.
     """
     seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
     before = state.get("position", np.zeros(len(seen), np.int64))

@@ -334,6 +334,9 @@ NARROW = {"num_encoder_layers": 2, "num_decoder_layers": 2, "d_model": 128, "nhe
 QUICK = {**NARROW, "dropout": 0.0}
 
 
+BARE_TARGETS = True  # what the decoder writes has no token in front, though rows of the encoder have
+
+
 def read(encodings: list, pad: int | None) -> dict[str, Array]:
     """The source of encoded texts, (B, T), padded at the end."""
     rows = bert.read(encodings, pad or 0)

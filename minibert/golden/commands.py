@@ -12,7 +12,7 @@ from minibert.checkpoint import directory, strictjson
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError, printable
 from minibert.golden import case as files
-from minibert.golden import cases
+from minibert.golden import cases, failures
 from minibert.golden import make as making
 from minibert.golden.case import Case
 from minibert.options import ending
@@ -30,10 +30,10 @@ def parsers(commands: Any) -> None:
 
     examples = ending(
         "golden make bert -o mine", "golden make gelu --kind op -o gelu",
-        "golden make --from DIR --text texts.txt -o case",
+        "golden make gelu --from-failure FILE -o case", "golden make --from DIR --text texts.txt -o case",
     )  # fmt: skip
     command = inner.add_parser("make", help="make a case", epilog=examples)
-    fields = ("name", "out", "kind", "config", "seed", "source", "text", "pair")
+    fields = ("name", "out", "kind", "config", "seed", "source", "text", "pair", "failure")
     command.set_defaults(run=lambda args: make(*(getattr(args, name) for name in fields)))
     what = "a family, with --kind op an op; a shipped case to make it again, or 'all' those that changed"
     name = command.add_argument("name", nargs="?", metavar="FAMILY", help=what)
@@ -46,6 +46,9 @@ def parsers(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn; default 0")
     command.add_argument("--from", dest="source", metavar="DIR", help="a published directory; no weights are copied")
     command.add_argument("--text", metavar="FILE", help="with --from: UTF-8, one text a line")
+
+    which = "an op's arguments, as `pytest --minibert-failures DIR` keeps those of a failed test"
+    command.add_argument("--from-failure", dest="failure", metavar="FILE", help=which)
 
     command = inner.add_parser("list", help="the shipped cases", epilog=ending("golden list"))
     command.set_defaults(run=lambda args: listing())
@@ -67,6 +70,7 @@ def make(
     source: Any = None,
     text: Any = None,
     pair: str = "encoder_layer",
+    failure: Any = None,
 ) -> int:
     """Makes a case of a family, an op or a published directory, or shipped cases again, and says what it made."""
     require(0 <= seed < 2**63, f"--seed {seed}: 0 or more, below 2^63")
@@ -80,7 +84,10 @@ def make(
     require(text is None, "--text goes with --from DIR")
     require(name is not None, "say which: a family, or --from DIR")
     known = cases.recipes()
-    if name == "all":
+    if failure is not None:
+        require(config is None, "--from-failure takes no --config: the file has the constants")
+        _said(making.make(_name(out), failures.recipe(name, failure, seed), out))
+    elif name == "all":
         for each in over(known, "cases"):
             place = Path(out) / each
             _said(making.stands(each, place) or making.shipped(each, place))

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.config import among, check, rate, require
+from minibert.config import among, check, number, rate, require
+from minibert.pooling import POOLINGS
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -36,13 +37,16 @@ COMMAND = "predict"
 @dataclass(frozen=True)
 class Settings:
     """classes: how many, or how many values; labels: their names; problem_type: of PROBLEMS; dropout: the rate at which
-    the summary is dropped, None: as the family says.
+    the summary is dropped, None: as the family says; pooling: how it is made of the states, "": as the family says;
+    size: of what the pooling learns (filters of a window, units of a direction), 0: half the states' width.
     """
 
     classes: int
     labels: tuple[str, ...] = ()
     problem_type: str = among(PROBLEMS[0], PROBLEMS)
     dropout: float | None = rate(None)
+    pooling: str = among("", ("", *POOLINGS))
+    size: int = number(0, 0, 1 << 16)
 
     def __post_init__(self) -> None:
         check(self)

@@ -28,6 +28,7 @@ READS = "states"
 PUBLISHED = "TokenClassificationCrf"
 NAMED = ""  # its tensors stand beside the network's: classifier.weight, crf.transitions
 DROPPED = "dropout"
+TRACED = {"head": "classifier"}
 LABELS = tagging.LABELS
 SHORT = "tags"
 BASELINE = "majority"

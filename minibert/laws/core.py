@@ -115,7 +115,7 @@ def silent(family: str, config: Any) -> dict[str, str]:
 
 def _own(family: str) -> list[ModuleType]:
     """The modules of a family's own laws: its kin's, then its own, `laws/NAME.py` or the family's file itself."""
-    there = {file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])} - {"core", "parts"}
+    there = {file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])} - {"core", "parts", "loops"}
     module = families.family(family)
     name, kin = families.named(module), vars(module).get("KIN")
     own = [importlib.import_module(f"{__package__}.{name}")] if name in there else [module]
@@ -318,7 +318,7 @@ def ignored_labels(ask: Run, view: Parts, inputs: Tensors, config: Config) -> An
         slots[name] = np.where(counted != 0, slots[name], others)
     first, second = ask(view.p, inputs), ask(view.p, {**inputs, **slots})
     rows, columns = np.nonzero(target_weights)
-    unasked = np.ones(_masked(view, inputs)[2].shape, bool)
+    unasked = np.ones(next(inputs[name] for name in view.inputs(inputs, dims=("B", "T"))).shape, bool)
     unasked[rows, inputs["masked_lm_positions"][rows, columns]] = False
     found, where = _worst(second, first)
     for head in view.of_tokens:

@@ -87,12 +87,7 @@ class Mistake:
         return any((self.mutants, self.tokenize, self.rule, self.going, self.writing))
 
 
-def lineage(family: str) -> list[str]:
-    """The family and its kin, the nearest first."""
-    kin = vars(families.family(family)).get("KIN")
-    return [family, *(lineage(kin) if kin else ())]
-
-
+lineage = families.lineage
 CATALOGUE: dict[str, Mistake] = {}
 UNLISTED: dict[str, Mistake] = {}  # changes that explain, but of which the catalogue has no entry
 
@@ -160,6 +155,12 @@ class Fields:
         return getattr(self._config, families.field(self._module, name))
 
 
+def present(b: Mapping[str, Any]) -> np.ndarray:
+    """Which tokens of a batch are there, as its ids; of a mask for each query those that some query attends to."""
+    mask = b.get("attention_mask", np.ones_like(b["input_ids"]))
+    return mask if mask.ndim == b["input_ids"].ndim else mask.max(1)
+
+
 # ---- Makers ----------------------------------------------------------------------------------------------------------
 def config(what: str, section: str = FORWARD, variant: bool | None = None, **fields: Any) -> Callable:
     """Config fields at other values, all under BERT's names (`Fields`), which a function takes. No mutant where nothing
@@ -177,11 +178,28 @@ def config(what: str, section: str = FORWARD, variant: bool | None = None, **fie
     return maker
 
 
+def apart(b: dict) -> dict:
+    """The batch with as many rows as there are texts, where rows are of several; else the batch itself."""
+    if "input_ids" not in b or b["input_ids"].ndim < 3:
+        return b
+    return type(b)({name: array.reshape(-1, array.shape[2]) if np.ndim(array) == 3 else array
+                    for name, array in b.items()})  # fmt: skip
+
+
 def batch(what: str, edit: Callable[[dict, Any], dict], section: str = FORWARD) -> Callable:
-    """Every batch edited: edit(batch, its `Fields`) -> the fields that change."""
+    """Every batch edited: edit(batch, its `Fields`) -> the fields that change. Rows of several texts are given and
+    taken back as that many rows.
+    """
+
+    def edited(b: dict, s: Subject) -> dict:
+        flat, found = apart(b), edit(apart(b), Fields(s))
+        if flat is not b:
+            several = b["input_ids"].shape[:2]
+            found = {name: a.reshape(*several, -1) if a.ndim == 2 else a for name, a in found.items()}
+        return {**b, **found}
 
     def change(s: Subject) -> Subject:
-        return replace(s, batches=[{**b, **edit(b, Fields(s))} for b in s.batches])
+        return replace(s, batches=[edited(b, s) for b in s.batches])
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         return [Mutant(what, change, section=section, sites=reading(change(subject), at))]

@@ -1,26 +1,34 @@
-"""`minibert mistakes [ID]`: the catalogue, one entry, or for developers, with --write [NAME …], the generated files."""
+"""`minibert mistakes [ID]`: the catalogue, one entry, or for developers, with --write [NAME …], the generated
+files; with --try FILE.py, entries to be contributed.
+"""
 
 import argparse
+import importlib.util
+import textwrap
 from pathlib import Path
 
 from minibert import reading
 from minibert.checkpoint import atomic
 from minibert.config import nearest, require
-from minibert.errors import printable
+from minibert.errors import InputError, printable
 from minibert.golden import case as files
 from minibert.golden import kills
-from minibert.mistakes import matrix, page
+from minibert.mistakes import matrix, ops, page
 from minibert.mistakes.catalogue import CATALOGUE
 from minibert.options import ending
+from minibert.progress import over
 
 
 def parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
-    about, examples = "the catalogue of known mistakes, or one entry", ending("mistakes", "mistakes A04")
+    about = "the catalogue of known mistakes, or one entry"
+    examples = ending("mistakes", "mistakes A04", "mistakes --try FILE.py", one="no case catches a mistake of the file")
     command = commands.add_parser("mistakes", help=about, description=f"Prints {about}.", epilog=examples)
-    command.set_defaults(run=lambda args: mistakes(args.id, args.write))
+    command.set_defaults(run=lambda args: mistakes(args.id, args.write) if args.file is None else tried(args.file))
     id = command.add_argument("id", nargs="?", metavar="ID", help="such as A04; default: a line for each")
     id.completer = lambda: CATALOGUE
+    which = "entries of your own, to be contributed: which golden cases catch them (the file is run)"
+    command.add_argument("--try", dest="file", metavar="FILE.py", help=which)
     command.add_argument("--write", metavar="NAME", nargs="*", help=argparse.SUPPRESS)  # see CONTRIBUTING.md
 
 
@@ -42,6 +50,39 @@ def mistakes(id: str | None = None, write: list[str] | None = None) -> None:
     for name in write or known:
         if name in folders:
             _written(files.folder() / name / kills.FILE, kills.dumps(matrix.kills(name)))
+
+
+def tried(file: str) -> int:
+    """Enters the mistakes of a file for this process, and prints each with the shipped cases that catch it; 1 where one
+    is caught by none.
+    """
+    entries, missed = _entered(Path(file)), []
+    caught = {folder: matrix.kills(folder, entries) for folder in over(kills.folders(), "folders of cases")}
+    for id in entries:
+        print("\n".join(page.shown(id)[:-1]))  # without what is known of shipped ones
+        rows = [f"{folder}/{case}" for folder, held in caught.items() for case in held.get(id, {})]
+        print(textwrap.fill(f"  caught by {', '.join(rows) or 'no case'}", 79, subsequent_indent="    ") + "\n")
+        missed += [id] if not rows and CATALOGUE[id].shows != "nowhere" else []
+    if missed:
+        print(f"no shipped case shows {', '.join(missed)}: make the mistake larger, or ship a case that does")
+        return 1
+    print("to contribute it: move the file to minibert/mistakes/ops/ and run `minibert mistakes --write`")
+    return 0
+
+
+def _entered(path: Path) -> list[str]:
+    """The ids that a file enters."""
+    require(path.is_file() and path.suffix == ".py", f"{path}: a file FILE.py with entries (see CONTRIBUTING.md)")
+    before = set(CATALOGUE)
+    spec = importlib.util.spec_from_file_location(f"{ops.__name__}.{path.stem}", path)
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except Exception as error:
+        raise InputError(f"{path}: {type(error).__name__}: {error}") from None
+    found = [id for id in CATALOGUE if id not in before]
+    require(bool(found), f"{path}: enters no mistake: call minibert.mistakes.catalogue.entry")
+    require(all(CATALOGUE[id].executable for id in found), f"{path}: an entry without mutants shows nothing")
+    return found
 
 
 def _page(name: str) -> None:

@@ -112,15 +112,10 @@ class Runs:
         if mutant.section == STEPS and not self.steps:
             return UNMADE
         try:
-            return self._of_whole(mutant)
-        except (ValueError, IndexError) as error:
-            if isinstance(error, InputError):
-                raise
-            return UNMADE  # sizes do not allow it, as of a mask turned round where there is a memory
-
-    def _of_whole(self, mutant: Mutant) -> Any:
-        key = None if mutant.section == STEPS else self._shows(self._tensors(mutant, ()))
-        return self._shows(self._tensors(mutant, self.steps)) if key is None and self.steps else key
+            key = None if mutant.section == STEPS else self._shows(self._tensors(mutant, ()))
+            return self._shows(self._tensors(mutant, self.steps)) if key is None and self.steps else key
+        except (ValueError, IndexError):  # made for other shapes
+            return UNMADE
 
     def _tensors(self, mutant: Mutant, steps: tuple[int, ...]) -> Tensors:
         changed = mutant.change(self.subject)

@@ -132,7 +132,7 @@ def _two(
     roberta = () if gpt2 else (roles["cls"], roles["sep"], case.get("trim_offsets", True), prefix)
     return {
         "vocabulary": vocabulary,
-        "merges": listed(_merge_lines(merges), str(merges)),
+        "merges": listed(merge_lines(merges), str(merges)),
         "specials": roles,
         "added": added,
         "lowercase": case.get("do_lower_case", False),
@@ -190,7 +190,7 @@ def _roles(named: dict[str, str], present: Set[str], gpt2: bool = False) -> dict
     return {role: roles[role] for role in ROLES if role in roles and role not in same}
 
 
-def _merge_lines(path: Path) -> list[str]:
+def merge_lines(path: Path) -> list[str]:
     """The lines of a merges.txt but those of the version, whoever wrote it, and blank ones at the end."""
     lines = [line for line in published.lines(path) if not line.startswith("#version")]
     while lines and not lines[-1]:

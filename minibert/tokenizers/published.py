@@ -79,10 +79,12 @@ def model(content: Mapping[str, Any], kind: str, path: Path) -> dict[str, Any]:
 
 
 def kind(content: Mapping[str, Any]) -> str | None:
-    """The type of its model, None where nothing shows it; of a BPE of characters with Metaspace before it."""
+    """The type of its model, None where nothing shows it; of a BPE also what marks its words: Metaspace, or an end."""
     found = content.get("model")
     said = found.get("type", _shown(found)) if isinstance(found, dict) else None
-    return "Metaspace BPE" if said == "BPE" and _marked(content.get("pre_tokenizer")) else said
+    if said == "BPE" and _marked(content.get("pre_tokenizer")):
+        return "Metaspace BPE"
+    return "Word BPE" if said == "BPE" and found.get("end_of_word_suffix") else said
 
 
 def _marked(splitter: Any) -> bool:

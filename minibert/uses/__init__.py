@@ -6,26 +6,34 @@ offers the same:
     settings(name, rows)            what training rows decide of the head's settings, as the names of its classes
     pieces(tokenizer, row, most)    the row as `Piece`s of at most so many tokens
     target(task, row, piece)        the labels of a piece, by the names of the head; InputError for one unknown to it
+    inputs(pieces, arrays)          optional: inputs that are added to those of the texts, or stand in their place
     said(task, row, pieces, found)  what is said of a row: fields of `predict --json`; found: predictions of each piece,
                                     (T, …) of its own tokens where they have one for each
     measures(task, rows, said)      {measure: number}, the first the one that counts; `metrics`
     constant(task, learnt, rows)    what is said of rows by whoever does not look at them, made of the training rows
+    chosen(task)                    optional: what the task's settings say of `pieces` and `asked`, as keywords
+    asked(tokenizer, row, most)     optional: the pieces of a row that is answered, where they are others
+    shown(row)                      optional: what is shown of a row that is held out, where its label is in its columns
+    begun(loaded, task, rows, seed) optional: (the model that is trained, the paths that it took over)
+    fitted(model, labels)           optional: the labels of `target` as the family has them
+    found(model, task, batch, pieces)       optional: what is found of each piece, where no head of the task predicts it
+    FILL                            optional: {label: what stands behind its end}, else IGNORED
     tuned(rows, said)               optional: {setting: value} that suits held-out rows best; said: with the settings
                                     EVERY; judged(task, said) is what is said then
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, families, signatures
+from minibert import batches, families
 from minibert.config import require
 from minibert.errors import InputError
-from minibert.tasks import Task
+from minibert.tasks import SEVERAL, Task
 from minibert.tokenizers.encoding import Encoding
 
 Row = dict[str, Any]
@@ -52,20 +60,24 @@ def longest(model: Any, most: int) -> int:
 
 def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None = None) -> dict[str, np.ndarray]:
     """The inputs of these pieces, padded, and their labels: of tokens those behind a piece's end ask nothing."""
+    (task,) = model.uses
+    use = of(task)
     several = {len(piece.encodings) for piece in pieces}
     counts = " and ".join(map(str, sorted(several)))
     require(len(several) == 1, f"rows of {counts} choices: a batch has as many in each")
     flat = [encoding for piece in pieces for encoding in piece.encodings]
     inputs = model.module.read(flat, model.tokenizer.pad_id)
-    specs = model.network.inputs(model.config)
-    wide = any("C" in signatures.parse(spec).dims for spec in specs.values())
-    if wide:
+    if task.head.READS in SEVERAL:
         inputs = {name: array.reshape(len(pieces), -1, *array.shape[1:]) for name, array in inputs.items()}
     length = next(iter(inputs.values())).shape[-1]
+    inputs |= use.inputs(pieces, inputs) if hasattr(use, "inputs") else {}
+    labels = [use.fitted(model, one) for one in labels or ()] if hasattr(use, "fitted") else labels
     for name in labels[0] if labels else ():
         held = [one[name] for one in labels]
-        if isinstance(held[0], list):
-            held = [[*tags, *[IGNORED] * (length - len(tags))] for tags in held]
+        if isinstance(held[0], list):  # a label a token, of what is read or of what is written
+            most = max(map(len, held)) if task.head.READS == "own" else length
+            fill = getattr(use, "FILL", {}).get(name, IGNORED)
+            held = [[*tags, *[fill] * (most - len(tags))] for tags in held]
         inputs[name] = np.array(held)
     return inputs
 
@@ -79,21 +91,25 @@ def predicted(model: Any, pieces: list[Piece], together: int) -> Iterator[dict[s
         count = sizes[order[0]][0]
         several = [i for i in order[:together] if sizes[i][0] == count]
         order = order[len(several) :]
-        out = _decoded(model, [pieces[i] for i in several])
-        for n, i in enumerate(several):
-            found[i] = {name: array[n] for name, array in out.items()}
+        for i, one in zip(several, _found(model, [pieces[i] for i in several]), strict=True):
+            found[i] = one
     return iter(found)
 
 
-def _decoded(model: Any, pieces: list[Piece]) -> dict[str, np.ndarray]:
-    """What the model predicts of a batch; of a head that decodes the classes of the words' first tokens, too."""
-    (task,), out = model.uses, model.predict(batch(model, pieces))
+def _found(model: Any, pieces: list[Piece]) -> list[dict[str, Any]]:
+    """What the model predicts of each piece of a batch; of a head that decodes the classes of the words' first tokens,
+    too.
+    """
+    (task,) = model.uses
+    if hasattr(of(task), "found"):
+        return of(task).found(model, task, batch(model, pieces), pieces)
+    out = model.predict(batch(model, pieces))
     if hasattr(task.head, "decode"):
         asked = np.zeros(out["logits"].shape[:2], np.int64)
         for row, piece in zip(asked, pieces, strict=True):
             row[[*piece.about["words"].values()]] = 1
         out["classes"] = task.head.decode(out["logits"], model.params[task.name], asked)
-    return out
+    return [{name: array[n] for name, array in out.items()} for n in range(len(pieces))]
 
 
 def answered(
@@ -113,7 +129,7 @@ def answered(
             yield use.said(task, row, pieces, [next(found) for _ in pieces])
 
     for where, row in rows:
-        cut.append(cut_up(use, model.tokenizer, row, most, where))
+        cut.append(cut_up(getattr(use, "asked", use.pieces), task, model.tokenizer, row, most, where))
         held.append(row)
         if len(held) == together:
             yield from said()
@@ -122,10 +138,13 @@ def answered(
         yield from said()
 
 
-def cut_up(use: ModuleType, tokenizer: Any, row: Row, most: int, where: str) -> list[Piece]:
-    """The row's pieces; an error begins with where the row stands."""
+def cut_up(
+    pieces: Callable[..., list[Piece]], task: Task, tokenizer: Any, row: Row, most: int, where: str
+) -> list[Piece]:  # fmt: skip
+    """The row's pieces, by `pieces` of the task's use or its `asked`; an error begins with where the row stands."""
+    chosen = of(task).chosen(task) if hasattr(of(task), "chosen") else {}
     try:
-        return use.pieces(tokenizer, row, most)
+        return pieces(tokenizer, row, most, **chosen)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 

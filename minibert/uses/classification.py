@@ -60,6 +60,11 @@ def said(task: Task, row: Row, pieces: list[Piece], found: list[dict[str, Array]
         shares = 1 / (1 + np.exp(-z))
         held = [name for name, share in zip(names, shares, strict=True) if share > 0.5]
         return {"label": held, "score": float(shares.max()), "scores": dict(zip(names, shares.tolist(), strict=True))}
+    return likeliest(names, z)
+
+
+def likeliest(names: tuple[str, ...], z: Array) -> Row:
+    """label: the class with the largest logit; score, scores: the softmax."""
     shares = np.exp(z - z.max())
     shares /= shares.sum()
     best = int(shares.argmax())
@@ -81,7 +86,12 @@ def measures(task: Task, rows: list[Row], said: list[Row]) -> dict[str, float]:
         bits, others = ([int(name in held) for held in side for name in names] for side in (right, guess))
         whole = [int({*held} == {*other}) for held, other in zip(right, guess, strict=True)]
         return {"f1": metrics.f1(bits, others), "accuracy": metrics.accuracy(whole, [1] * len(whole))}
-    own = ("binary", "1") if tasks.class_names(task) == ("0", "1") else ("macro",)
+    return of_classes(tasks.class_names(task), right, guess)
+
+
+def of_classes(names: tuple[str, ...], right: list[str], guess: list[str]) -> dict[str, float]:
+    """The measures of one class a row."""
+    own = ("binary", "1") if names == ("0", "1") else ("macro",)
     found = {"accuracy": metrics.accuracy(right, guess), "f1": metrics.f1(right, guess, *own)}
     return {**found, "matthews": metrics.matthews(right, guess)}
 

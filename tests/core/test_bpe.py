@@ -21,7 +21,7 @@ JOINT = BPE.train([*ENGLISH, *GERMAN], 140)
 
 def merged(word, merges):
     """The published algorithm, one pair at a time over the whole word (subword-nmt's encode)."""
-    symbols = list(word)
+    symbols = list(word)  # a text, or the characters
     while True:
         pairs = [(merges.index(pair), i) for i, pair in enumerate(itertools.pairwise(symbols)) if pair in merges]
         if not pairs:

@@ -11,6 +11,7 @@ import pytest
 from minibert import cli, families
 from minibert.commands import completion, docs, spec
 from minibert.golden import case
+from minibert.golden.cases import recipes
 from minibert.mistakes.catalogue import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,18 @@ def test_every_clause_of_the_index_is_found(capsys):
     assert max(map(len, lines)) < 80
 
 
+def test_clauses_and_cases_know_each_other():
+    """Each clause is about a case, and each case is of some clause."""
+    shipped = recipes()
+    about = {id: spec.cases(clause, shipped) for id, clause in spec.clauses().items()}
+    assert [id for id, names in about.items() if not names] == []
+    assert sorted(shipped.keys() - {name for names in about.values() for name in names}) == []
+    assert about["OP-GELU-1"] == ["ops/gelu"]
+    assert about["TOK-UNI-3"] == ["tokenizer/unigram"]
+    assert about["OP-ATT-3"] == ["ops/attention", "ops/attention-masked", "ops/merge_heads", "ops/split_heads"]
+
+
+
 def test_a_clause_with_what_goes_wrong_without_it(capsys):
     for name in ("OP-ATT-2", "op-att-2"):
         text = printed(capsys, "spec", name)
@@ -85,6 +98,7 @@ def test_a_clause_keeps_its_formulas_and_ends_before_what_follows(capsys):
     text = printed(capsys, "spec", "OP-LSM-1")
     assert text.startswith("OP-LSM-1 (minibert docs spec/operations)\n  y_i = x_i")
     assert ">>>" not in text
+    assert "golden cases it is about (minibert check CASE CANDIDATE)\n  ops/log_softmax, ops/softmax" in text
     for id, clause in spec.clauses().items():
         shown = re.sub(r"\s+", "", spec._filled(clause.text))
         assert shown == re.sub(r"\s+", "", clause.text), id

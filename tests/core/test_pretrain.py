@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -135,6 +136,50 @@ def test_rows_of_like_length_share_a_micro_batch(accumulate, corpus, tmp_path, m
         served = np.concatenate([part["masked_lm_ids"] for part in parts])
         assert sorted(served.tolist()) == sorted(chosen["masked_lm_ids"].tolist())
         assert len(set(np.concatenate(lengths).tolist())) > 2
+
+
+def test_a_run_goes_on_from_a_model(whole, corpus, tmp_path, monkeypatch, capsys):
+    """Where the model stood, with its vocabulary and sizes; stopped and resumed it ends with the same bits."""
+    text = tmp_path / "other.txt"
+    text.write_text("\n\n".join(corpus.read_text("utf-8").split("\n\n")[:6]), encoding="utf-8")
+    given = {"start": whole, **OPTIONS, "steps": 6, "vocab_size": 9}
+    on = pretrain("bert", [text], tmp_path / "on", **given)
+    assert (on / "vocab.txt").read_bytes() == (whole / "vocab.txt").read_bytes()
+    assert minibert.load(on).config == minibert.load(whole).config
+    assert re.search(r"start +bert: [\d,]+ parameters taken over, 0 new", capsys.readouterr().out)
+    fresh = pretrain("bert", [text], tmp_path / "fresh", fields=FIELDS, vocabulary=whole, **{**OPTIONS, "steps": 6})
+    first, anew = (training.read_log(run / "log.jsonl")[0]["loss"] for run in (on, fresh))
+    assert first < anew - 0.3
+    save = training.save_checkpoint
+
+    def stopped(*given):
+        save(*given)
+        raise RuntimeError("stopped")
+
+    monkeypatch.setattr(training, "save_checkpoint", stopped)
+    with pytest.raises(RuntimeError, match="stopped"):
+        pretrain("bert", [text], tmp_path / "parts", **given)
+    monkeypatch.undo()
+    assert outcome(pretrain("bert", out=tmp_path / "parts", resume=True)) == outcome(on)
+    shutil.copytree(whole, moved := tmp_path / "moved")
+    pretrain("bert", [text], tmp_path / "short", **{**given, "start": moved})
+    shutil.copy(on / "model.safetensors", moved / "model.safetensors")
+    with pytest.raises(InputError, match="has changed since the run began"):
+        pretrain("bert", out=tmp_path / "short", resume=True)
+
+
+def test_a_run_goes_on_from_a_model_of_its_kin_alone(whole, corpus, tmp_path, capsys):
+    """A head of another shape begins anew; no kin, or another vocabulary, is refused."""
+    run = pretrain("structbert", [corpus], tmp_path / "run", start=whole, **{**OPTIONS, "steps": 1})
+    assert minibert.load(run).family == "structbert"
+    new = sum(a.size for a in minibert.load(run).params["nsp"].values())
+    assert f"taken over, {new} new" in capsys.readouterr().out
+    with pytest.raises(InputError, match="is bert, no kin to gpt2"):
+        pretrain("gpt2", [corpus], tmp_path / "no", start=whole)
+    with pytest.raises(InputError, match="has its vocabulary"):
+        pretrain("bert", [corpus], tmp_path / "no", start=whole, vocabulary=whole)
+    assert not (tmp_path / "no").exists()
+    assert cli.main(["pretrain", "bert", "--from", str(tmp_path), "--out", str(tmp_path / "no")]) == 2
 
 
 def test_a_vocabulary_can_be_reused(whole, corpus, tmp_path):

@@ -42,6 +42,19 @@ utility reads files one after the other and writes them to the standard output o
 """
 
 
+REPLY = """Bob wrote:
+> does it run
+> on a Tuesday
+
+It runs on every day
+but Tuesday.
+
+> thanks
+
+Yes.
+"""
+
+
 def mail(subject, body, kind="text/plain"):
     return f"From x Thu Aug 22 2002\nReceived: from y\nSubject: {subject}\nContent-Type: {kind}\n\n{body}"
 
@@ -84,15 +97,23 @@ def test_brown(made):
     ]
     assert usable("classify", found["genres"])[0] == {
         "text": "The Grand Jury said . and\\/or laissez-faire .", "label": "news"}  # fmt: skip
+    lines = "\n".join(f"It/pps was/bedz {n}/cd ./." for n in range(6))
+    found = made("brown", {"ck01": lines, "cats.txt": "ck01 fiction\n"})
+    stories = usable("summarize", found["stories"])
+    assert len(stories) == 2
+    assert stories[0] == {"source": "It was 0 . It was 1 . It was 2 . It was 3 .", "target": "It was 4 ."}
 
 
 def test_spam(made):
     mails = {"spam-1/1": mail("Win", "<p>Now &nbsp; free</p>", "text/html"), "easy-ham-2/1": mail("Re: x", "Hi\nyou"),
-             "hard-ham-1/1": mail("Re: x", "Hi\nyou")}  # fmt: skip
+             "hard-ham-1/1": mail("Re: x", "Hi\nyou"), "easy-ham-1/2": mail("Re: y", REPLY)}  # fmt: skip
     found = made("spam", {f"{name}.json": json.dumps({"group": name[:-2], "text": text})
-                          for name, text in mails.items()})["mails"]  # fmt: skip
-    assert sorted(usable("classify", found), key=str) == [
-        {"text": "Re: x Hi you", "label": "ham"}, {"text": "Win Now free", "label": "spam"}]  # fmt: skip
+                          for name, text in mails.items()})  # fmt: skip
+    assert {"text": "Re: x Hi you", "label": "ham"} in usable("classify", found["mails"])
+    assert {"text": "Win Now free", "label": "spam"} in found["mails"]
+    assert len(found["mails"]) == 3
+    due = [{"source": "does it run on a Tuesday", "target": "It runs on every day but Tuesday."}]
+    assert usable("summarize", found["replies"]) == due
 
 
 def test_wordnet(made):
@@ -114,6 +135,12 @@ def test_wordnet(made):
     assert not all(row["answers"] for row in answers)
     text = {"text": "kind3: an animal with 5 legs", "head": [0, 5], "tail": [10, 16], "label": "hypernym"}
     assert text in usable("relate", found["relations"])
+    above = {"text": "an animal with 5 legs", "pair": "a living organism that moves", "label": 1.0}
+    assert above in usable("similar", found["likeness"])
+    assert {row["label"] for row in found["likeness"]} == {0.0, 1.0}
+    assert {"source": "what is kind3?", "target": "an animal with 5 legs"} in usable("summarize", found["questions"])
+    words = {"tokens": ["an", "animal", "with", "5", "legs"], "tags": [*"OKOOO"]}
+    assert words in usable("tag", found["keywords"])
 
 
 def test_manuals(made):

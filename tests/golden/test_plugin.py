@@ -61,6 +61,31 @@ def empty(weights, inputs, facts):
     return {}
 '''
 
+LOOP = '''
+import numpy as np
+
+
+class Loop:
+    """A row of numbers falls towards those of the batch; gradients are never set to 0."""
+
+    def __init__(self, parameters=None, dropout=0.0, clip_norm=None):
+        self.w, self.g, self.most = np.array((parameters or {"w": np.ones(3)})["w"]), np.zeros(3), clip_norm
+
+    def parameters(self):
+        return {"w": self.w}
+
+    def step(self, batches):
+        rows = np.concatenate([batch["x"] for batch in batches])
+        self.g = self.g + (self.w - rows).mean(0)
+        g = self.g * min(1, self.most / np.linalg.norm(self.g)) if self.most else self.g
+        self.w = self.w - 0.1 * g
+        return {"gradients": {"w": g}}
+
+
+def mine():
+    return Loop, {"x": np.arange(12.0).reshape(4, 3)}, {}
+'''
+
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """pytest in a folder of its own; the plugin named, since the checkout need not be installed."""
@@ -177,3 +202,15 @@ def test_without_the_option_nothing_of_minibert_is_imported(tmp_path):
     )
     result = run(tmp_path, "-q")
     assert result.returncode == 0, result.stdout
+
+
+def test_a_training_loop_is_asked_its_laws(tmp_path):
+    """One test a law; what is wrong is named in the summary's line."""
+    (tmp_path / "loop.py").write_text(LOOP, encoding="utf-8")
+    result = run(tmp_path, "--minibert-loop", "loop.py:mine", "-q", "-rsf")
+    assert "1 failed, 3 passed, 7 skipped" in result.stdout, result.stdout
+    assert "FAILED minibert::loop::each_step_has_its_own_gradient - the gradient of the" in result.stdout
+    assert "Traceback" not in result.stdout
+    wrong = run(tmp_path, "--minibert-loop", "loop.py:none", "-q")
+    assert wrong.returncode == 4
+    assert "--minibert-loop 'loop.py:none': loop.py has no function 'none'" in wrong.stderr

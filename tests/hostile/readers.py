@@ -21,7 +21,7 @@ import minibert
 from minibert import cli, corpus, families, generation, inference, parallel, pretraining, rows, tokenizers, training
 from minibert.checkpoint import growing, safetensors
 from minibert.corruption import segmentation, similarity
-from minibert.golden import candidate
+from minibert.golden import candidate, failures
 from minibert.golden import case as cases
 
 from . import mutation
@@ -193,11 +193,12 @@ def _layouts(kind: str, spoken: Any) -> list[Tree]:
     with scratch() as folder:
         spoken.save(folder / "t")
         whole = tree_of(folder / "t")
-    own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
+    own = {file: data for file, data in whole.items() if file not in (tokenizers.WHOLE, *tokenizers.CONFIGS)}
     settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
     added = {"added_tokens.json": mutation.dumped({"<extra>": len(spoken), "two words": len(spoken) + 1})}
-    return [whole, own, own | settings, own | added | {name: settings[name] for name in settings if "map" in name},
-            *({"tokenizer.json": data} for data in (whole["tokenizer.json"], *_older(whole["tokenizer.json"])))]
+    known = [whole, own, own | settings, own | added | {name: settings[name] for name in settings if "map" in name}]
+    held = whole.get("tokenizer.json")
+    return [*known, *({"tokenizer.json": data} for data in (held, *_older(held)))] if held else known
 
 
 def _older(data: bytes) -> list[bytes]:
@@ -288,6 +289,18 @@ def bfloat16() -> Tree:
     head = mutation.dumped({"a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
                              "b": {"dtype": "F16", "shape": [], "data_offsets": [12, 14]}})  # fmt: skip
     return {"model.safetensors": len(head).to_bytes(8, "little") + head + bytes(range(14))}
+
+
+def failed() -> list[Tree]:
+    """What a failed test drew of an op."""
+    with scratch() as folder:
+        arrays = {"x": np.ones((2, 3)), "weight": np.ones(3), "bias": np.ones(3)}
+        failures.written(folder, "drawn", arrays, {"eps": 0.5})
+        return [tree_of(folder)]
+
+
+def _failed(folder: Path, arguments: Arguments) -> None:
+    failures.recipe("layer_norm", folder / "drawn.safetensors")
 
 
 def single_files() -> list[Tree]:
@@ -823,11 +836,14 @@ READERS: dict[str, Reader] = {
     "cache": Reader(caches, _model, _directory, share=3),
     "growing": Reader(halves, _grown, share=2, writes=True),
     "writing": Reader(writers, _written, _writing, share=6),
+    "failures": Reader(failed, _failed, share=1),
     "safetensors": Reader(single_files, _tensors, share=12),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),
     "running": Reader(running, _vocabulary("byte_level", "gpt2"), _texts, share=4),
     "bpe": Reader(vocabularies("bpe"), _vocabulary("bpe", "bert"), _texts, share=3),
+    "fast_bpe": Reader(vocabularies("fast_bpe"), _vocabulary("fast_bpe", "xlm"), _texts, share=3),
+    "word_bpe": Reader(vocabularies("word_bpe"), _vocabulary("word_bpe", "gpt"), _texts, share=2),
     "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram", "albert"), _texts, share=7),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
     "candidate": Reader(

@@ -1,10 +1,34 @@
 """Golden cases of heads of tasks, each over one family."""
 
+from typing import Any
+
 from minibert.golden.recipe import CaseRecipe
 
 SIZES = {"vocab_size": 13, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 9,
          "max_position_embeddings": 9, "type_vocab_size": 1, "hidden_act": "gelu"}  # fmt: skip
+
+def _case(title: str, family: str, seed: int, **given: Any) -> CaseRecipe:
+    """Of a head over one layer, without what is inside the layer."""
+    dims = {"B": 3, "T": 6, **given.pop("dims", {})}
+    return CaseRecipe(title, family, seed=seed, dims=dims, steps=(), config=SIZES, insides=False, **given)
+
+
 CASES = {
     "classify": CaseRecipe("a layer with tanh over the first token, dropout twice, two classes", "roberta+classify",
                            seed=310, dims={"B": 3, "T": 6}, dropout=True, steps=(), config=SIZES),
+    "regress": _case("one value, the mean of squares", "bert+regress", 311),
+    "tag": _case("two tags, of tokens that are asked", "bert+tag", 312, dropout=True),
+    "tag-crf": _case("two tags as a chain over the tokens that are asked", "bert+tag_crf", 313),
+    "answer": _case("where an answer begins and ends", "bert+answer", 314),
+    "choose": _case("three texts a row, one of which is right", "roberta+choose", 315,
+                    dims={"B": 2}),
+    "cnn": _case("windows of two, three and four states, the maximum of each filter", "bert+classify_cnn:size=2", 316),
+    "lstm": _case("two layers of LSTMs in both directions, their last outputs", "bert+classify_lstm:size=2", 317),
+    "rcnn": _case("states beside LSTMs over them, the maximum", "bert+classify_rcnn:size=2", 318),
+    "tag-lstm": _case("tags behind an LSTM in both directions", "bert+tag_lstm:units=2", 319),
+    "relate": _case("the states of two marks, three relations", "bert+relate:classes=3", 320),
+    "similar": _case("the cosine of two means", "bert+similar", 321),
+    "similar-contrastive": _case("the contrastive loss of cosines", "bert+similar:by=contrastive", 322),
+    "similar-tensor": _case("a neural tensor layer over two means", "bert+similar:by=tensor,slices=2", 323),
+    "layers": _case("the mean over a mix of layers", "bert+classify:pooling=layers", 324),
 }  # fmt: skip

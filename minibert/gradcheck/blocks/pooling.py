@@ -28,6 +28,9 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     layer = drawn(rng, {"tensor": {"weight": (3, 2, 4)}, "linear": {"weight": (3, 6), "bias": (3,)}})
     pair = pooling.tensor_layer, pooling.tensor_layer_backward
     yield Example("tensor_layer", *pair, {"u": x[:, 0], "v": wide[:, 0], "p": layer}, {})
+    yield Example("cosine", pooling.cosine, pooling.cosine_backward, {"u": x[0], "v": x[1]}, {})
+    pair, mixed = (pooling.layer_pooling, pooling.layer_pooling_backward), {"x": rng.standard_normal((2, *x.shape))}
+    yield Example("layer_pooling", *pair, {**mixed, "p": drawn(rng, {"weight": (2,)})}, {"seen": seen})
 
 
 def _of_sets(rng: np.random.Generator, x: np.ndarray, seen: np.ndarray) -> Iterator[Example]:

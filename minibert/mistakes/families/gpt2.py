@@ -244,7 +244,7 @@ entry(
     "gpt2-08", "labels rolled, so that the last position predicts a first token", "the last position predicts nothing",
     "own knowledge", "loss", "GPT2-LOSS-1", families=DECODERS,
     mutants=decoders(
-        predicting("the first token of the row", lambda labels: np.roll(labels, -1, 1)),
+        predicting("the first token of the row", lambda labels: np.roll(labels, -1, -1)),
         predicting("the first token of the next row", lambda labels: np.append(labels.reshape(-1)[1:], IGNORED)),
         predicting("the first token of the next row, and of the first", lambda labels: np.roll(labels, -1)),
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
+from minibert import families, layers, ops
 from minibert.mistakes.catalogue import Mutant, entry, field, only, swap
 from minibert.mistakes.swap import Replacement, edited, graded
 
@@ -89,9 +89,15 @@ def _share(x: Array, y: Array) -> Array:
 def given(names: tuple[str, ...], makers: list[Callable]) -> list[Callable]:
     """The makers, only where the configuration's activation is one of `names`."""
     return [
-        lambda subject, at, maker=maker: maker(subject, at) if field(subject, "hidden_act") in names else []
+        lambda subject, at, maker=maker: maker(subject, at) if _said(subject) in names else []
         for maker in makers
     ]
+
+
+def _said(subject: Any) -> str:
+    """The configuration's activation, under the name that `layers.ACTIVATIONS` has for what it is."""
+    act = field(subject, "hidden_act")
+    return getattr(families.family(subject.family), "ACTS", {}).get(act, act)
 
 
 def of_activation(what: str, replacement: Replacement, **fields: Any) -> Callable[..., list[Mutant]]:
@@ -230,4 +236,17 @@ entry(
             ("that of x·sigmoid(1.702 x)", lambda x, y: sigmoid_gelu(x)[1]),
         )
     ]),
+)  # fmt: skip
+entry(
+    "G15", "an activation that no release has", "the configuration's",
+    "own knowledge", "output", "BERT-ACT-1",
+    mutants=[
+        of_activation(what, pointwise(f))
+        for what, f in (
+            ("ReLU squared", lambda x: (np.maximum(x, 0) ** 2, 2 * np.maximum(x, 0))),
+            ("leaky ReLU, 0.01", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01))),
+            ("ELU", lambda x: (np.where(x > 0, x, np.expm1(np.minimum(x, 0))), np.exp(np.minimum(x, 0)))),
+            ("softplus", lambda x: (np.logaddexp(0, x), ops.sigmoid(x)[0])),
+        )
+    ],
 )  # fmt: skip

@@ -8,9 +8,22 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, ops, tree
+from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, batch, config, entry, field, swap, unlisted, whole
+from minibert.mistakes.catalogue import (
+    GRADIENTS,
+    Mutant,
+    batch,
+    config,
+    entry,
+    field,
+    only,
+    present,
+    swap,
+    unlisted,
+    whole,
+)
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
 
@@ -216,7 +229,11 @@ def _infinite_bias() -> Replacement:
 
 
 def _turned(mask: Array, q: Array) -> Array:
-    """The mask (B, 1, 1 or T, S) with its last two axes exchanged, for every query and key."""
+    """The mask (B, 1, 1 or T, S) with its last two axes exchanged, for every query and key; where others ask than are
+    asked, as it is.
+    """
+    if 1 < mask.shape[2] != mask.shape[3]:
+        return mask
     turned = mask.swapaxes(-1, -2)
     return np.broadcast_to(turned, (*turned.shape[:3], q.shape[2]))
 
@@ -232,7 +249,7 @@ def _query_mask(both: bool, constant: Callable[[Array], Array] | None = None) ->
     """
 
     def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
-        if bias is None:
+        if bias is None or 1 < bias.shape[2] != bias.shape[3]:  # nor where others ask than are asked
             return {}
         bias = bias if constant is None else constant(bias)
         turned = bias.swapaxes(-1, -2)
@@ -448,6 +465,8 @@ def without_bias() -> Replacement:
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
 def _mask(b: dict, value: Array) -> dict[str, Array]:
+    """The mask of keys in the place of the batch's, for each query where that has one for each."""
+    value = value if value.ndim == _given_mask(b).ndim else np.broadcast_to(value[:, None], _given_mask(b).shape)
     return {"attention_mask": value.astype(b["input_ids"].dtype)}
 
 
@@ -457,12 +476,12 @@ def _given_mask(b: dict) -> Array:
 
 def _swapped_arguments(b: dict, config: Any) -> dict[str, Array]:
     types = b.get("token_type_ids", np.zeros_like(b["input_ids"]))
-    return {"attention_mask": types, "token_type_ids": _given_mask(b) % config.type_vocab_size}
+    return {**_mask(b, types), "token_type_ids": present(b) % config.type_vocab_size}
 
 
 def _right_padded(b: dict, config: Any) -> dict[str, Array]:
-    mask = _given_mask(b)
-    return _mask(b, np.arange(mask.shape[1]) < mask.sum(1, keepdims=True))
+    mask = present(b)
+    return _mask(b, np.arange(mask.shape[-1]) < mask.sum(-1, keepdims=True))
 
 
 # ---- Fused weights ---------------------------------------------------------------------------------------------------
@@ -589,7 +608,7 @@ def ordered(order: tuple[int, ...]) -> list[Callable]:
 
 
 of_attention = partial(swap, name="attention")
-SELF = r"(?!.*cross_attention).*"  # where queries and keys are of one text
+SELF = r"(?!.*(cross_attention|queries$)).*"  # where queries and keys are the same rows
 _scale = "FareedKhan-dev/train-llm-from-scratch#3; omihub777/ViT-CIFAR#12; Graylab/DL4Proteins-notebooks#12; "
 
 
@@ -615,7 +634,7 @@ def placed(rule: Callable[[Array, Array], Array]) -> Bits:
     def bits(given: dict[str, Any]) -> Array:
         length, total = given["q"].shape[2], given["k"].shape[2]
         before = np.arange(total - length, total)[:, None] - np.arange(total)
-        seen = np.ones((1, 1, 1, 1), bool) if given["mask"] is None else given["mask"][:, :, -1:]
+        seen = np.ones((1, 1, 1, 1), bool) if given.get("mask") is None else given["mask"][:, :, -1:]
         return rule(before, seen)
 
     return bits
@@ -646,6 +665,59 @@ def _scales(subject: Subject) -> tuple[float, ...]:
     """Those that people write."""
     k, heads = head_size(subject), field(subject, "num_attention_heads")
     return (1.0, 1 / k, k**0.5, heads**-0.5, (k * heads) ** -0.5, (2 * k) ** -0.5, (3 * k) ** -0.5, 0.125)
+
+
+def narrow_softmax(rounding: Callable[[Array], Array]) -> Replacement:
+    """A softmax in half precision: scores and probabilities are rounded, and so are their gradients."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = (q * scale) @ k.swapaxes(-1, -2)
+        probs = rounding(ops.softmax(rounding(scores if bias is None else np.maximum(least(scores + bias), -6e4)))[0])
+        kept = probs if dropout is None else probs * dropout
+        return kept @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "kept": kept}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dprobs, probs = dy @ c["v"].swapaxes(-1, -2), c["probs"]
+        dprobs = rounding(dprobs if c["dropout"] is None else dprobs * c["dropout"])
+        dscores = rounding(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))) * c["scale"]
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["kept"].swapaxes(-1, -2) @ dy
+
+    return of_scores(attention, attention_backward, faithful=False)
+
+
+def zeroed(name: str) -> Replacement:
+    """Padding's keys or values set to 0, and no mask on the scores."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, **given: Any) -> tuple[Array, Cache]:
+        there = np.ones((1, 1, 1, 1), q.dtype) if bias is None else kept(bias, q).max(2, keepdims=True)
+        held = {"k": k, "v": v}
+        held[name] = held[name] * there.swapaxes(-1, -2)
+        y, c = ops.attention(q, **held, **given)
+        return y, {**c, "there": there.swapaxes(-1, -2)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *_ = ops.attention_backward(dy, c)
+        return dq, dk * c["there"] if name == "k" else dk, dv * c["there"] if name == "v" else dv
+
+    return of_scores(attention, attention_backward)
+
+
+def left_out(subject: Subject, site: Site) -> Replacement | None:
+    """x for x Wᵀ + b, where both are as wide."""
+    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
+    if any(n_out != n_in for n_out, n_in in shapes):
+        return None
+
+    def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
+        return x, {"plain": {"weight": weight} if bias is None else {"weight": weight, "bias": bias}}
+
+    return Replacement(linear, lambda dy, c: (dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}))
+
+
+def lent(to: str, of: str) -> Callable:
+    """One projection's weights loaded for another, too."""
+    return loaded(f"the weights of {of} for {to}, too", lambda a, _: {**a, to: a[of]})
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -865,7 +937,8 @@ entry(
 entry(
     "A23", "relative bucket function differs (sign, half, log base, max distance)",
     "MPNet/T5: 32 buckets, bidirectional half split",
-    "lucidrains/x-transformers#10; ANEForge#255; src MPNet", "output", families=("mpnet",),
+    "lucidrains/x-transformers#10; ANEForge#255; src MPNet", "output", families=("mpnet", "t5"),
+    reason="mpnet-03 is MPNet's, t5-07 to t5-10 are T5's",
 )  # fmt: skip
 entry(
     "A24", "rel_shift takes the wrong row", "key j of query i: column T - 1 - i + j",
@@ -893,7 +966,7 @@ entry(
 )  # fmt: skip
 entry(
     "A27", "shared relative bias not reused in later layers", "computed once, added in all",
-    "OpenNMT/CTranslate2#1335", "output", families=("mpnet", "t5"), reason="t5-02 is T5's; it waits for MPNet",
+    "OpenNMT/CTranslate2#1335", "output", families=("mpnet", "t5"), reason="t5-02 is T5's, mpnet-02 MPNet's",
 )  # fmt: skip
 entry(
     "A28", "local window or rope theta wrong in global/local alternation", "every n-th layer global; separate theta",
@@ -957,6 +1030,44 @@ entry(
             ("the scale lost", lambda p, d: p * (d - (d * p).sum(-1, keepdims=True)), False),
         )
     ],
+)  # fmt: skip
+entry(
+    "A38", "no output layer behind the heads", "W context + b",
+    "own knowledge", "output", "BERT-ATT-3",
+    mutants=[swap("the context as it is", "linear", left_out, r".*\.attention\.output")],
+)  # fmt: skip
+entry(
+    "A39", "one projection's weights for two", "q, k, v each with its own weights",
+    "own knowledge", "output", "BERT-ATT-1",
+    mutants=[lent(to, of) for to, of in
+             (("key", "query"), ("query", "key"), ("value", "key"), ("value", "query"), ("key", "value"))],
+)  # fmt: skip
+entry(
+    "A40", "padding's keys or values zeroed, no mask on the scores", "add before softmax",
+    "own knowledge", "output", "OP-ATT-3",
+    mutants=[of_attention(f"{what} of padding set to 0, nothing masked", replacement=zeroed(name), paths=SELF)
+             for what, name in (("keys", "k"), ("values", "v"))],
+)  # fmt: skip
+entry(
+    "A41", "an encoder that reads in one direction", "every token sees all that are no padding",
+    "own knowledge", "output", "BERT-ATT-4", families=("bert",),
+    mutants=[only("bert", seeing(what, rule)) for what, rule in (
+        ("a token sees those before it and itself", lambda before, seen: (before >= 0) & seen),
+        ("a token sees itself and those behind it", lambda before, seen: (before <= 0) & seen),
+        ("a token does not see itself", lambda before, seen: (before != 0) & seen),
+    )],
+)  # fmt: skip
+entry(
+    "A42", "one row's mask for all rows", "each row's own",
+    "own knowledge", "output", "BERT-ATT-4",
+    mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: _mask(b, 0 * _given_mask(b) + _given_mask(b)[i]))
+             for what, i in (("first", 0), ("last", -1))],
+)  # fmt: skip
+entry(
+    "A43", "the softmax in half precision", "in float32, whatever the rest is in",
+    "own knowledge", "output", "NUM-1",
+    mutants=[of_attention(f"in {name}", replacement=narrow_softmax(precision.rounding(name)), silent=UNCERTAIN_SCORES)
+             for name in ("float16", "bfloat16")],
 )  # fmt: skip
 entry(
     "A35", "softmax to the base 2: an exp2 kernel without log2(e)", "to the base e",

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from minibert import families, tree
 from minibert.golden.subject import Subject, Tensors
 from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap, unlisted, weights, whole
 from minibert.mistakes.ops.attention import without_bias
-from minibert.mistakes.ops.heads import transposed
+from minibert.mistakes.ops.heads import bias_times, transposed
 from minibert.mistakes.swap import Replacement, Site
 
 SECTION = {"C": "Checkpoint mapping"}
@@ -90,6 +91,14 @@ def _bfloat(path: str, a: Array) -> Array:
     bits = a.astype(np.float32).view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
     return rounded.view(np.float32).astype(a.dtype)
+
+
+def _int8(axis: int | None, path: str, a: Array) -> Array:
+    """Rounded to 255 steps between plus and minus the largest."""
+    if a.ndim < 2:
+        return a
+    step = np.maximum(np.abs(a).max(axis, keepdims=True) / 127, 1e-30)
+    return (np.rint(a / step) * step).astype(a.dtype)
 
 
 POSITIONS = r"embeddings\.position\.weight"
@@ -185,6 +194,25 @@ def _one_layer(which: int) -> Any:
     return maker
 
 
+def _reordered(what: str, order: Any) -> Any:
+    """The layers of each stack loaded in another order: order(stack); no mutant where no layer is another then."""
+
+    def moved(params: Any) -> Any:
+        if isinstance(params, list):
+            return order(params)
+        return {name: moved(part) for name, part in params.items()} if isinstance(params, dict) else params
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        flat, other = (tree.flatten(params) for params in (subject.params, moved(subject.params)))
+        if {p: a.shape for p, a in flat.items()} != {p: a.shape for p, a in other.items()}:
+            return []
+        changed = {path for path, a in flat.items() if not np.array_equal(a, other[path])}
+        users = tuple(site.path for site in at if changed.intersection(site.params))
+        return [Mutant(what, lambda s: replace(s, params=moved(s.params)), sites=users)] if changed else []
+
+    return maker
+
+
 def _numbered(path: str) -> int:
     """The number of the layer in a path, -1 without one."""
     number = re.search(r"\.(\d+)\.", path)
@@ -259,6 +287,8 @@ entry(
     mutants=[
         weights("weights rounded to float16", _half, r".*"),
         weights("weights rounded to bfloat16", _bfloat, r".*"),
+        weights("matrices rounded to int8, each by its largest", partial(_int8, None), r".*\.weight"),
+        weights("matrices rounded to int8, each row by its largest", partial(_int8, -1), r".*\.weight"),
     ],
 )  # fmt: skip
 entry(
@@ -274,7 +304,8 @@ entry(
 )  # fmt: skip
 entry(
     "C12", "misnamed variable", "exact list of names",
-    "tensorflow_ernie#1", "loading", families=("ernie",),
+    "tensorflow_ernie#1", "loading", "ERN-NAME-1", families=("ernie",),
+    reason="what a file lacks, or has under another name, `minibert.load` names; a weight left at random is C05",
 )  # fmt: skip
 entry(
     "C13", "norm without bias breaks loader", "optional",
@@ -297,6 +328,27 @@ entry(
     "C16", "a layer's weights in all layers", "each layer's own",
     "own knowledge", "output", "NAME-3",
     mutants=[_one_layer(0), _one_layer(-1)],
+)  # fmt: skip
+entry(
+    "C17", "layers loaded in another order", "as they are numbered",
+    "own knowledge", "output", "NAME-3",
+    mutants=[
+        _reordered("the last first", lambda held: held[::-1]),
+        _reordered("each the next one's, the last the first one's", lambda held: [*held[1:], held[0]]),
+        _reordered("each the one's before it, the first the last one's", lambda held: [held[-1], *held[:-1]]),
+    ],
+)  # fmt: skip
+entry(
+    "C18", "a bias added twice, or taken away", "added once",
+    "own knowledge", "output", "OP-LIN-1", families=("bert", "transformer", "bart"),
+    when="of the output's, twice is H04",
+    mutants=[only("bert transformer bart", swap(what, "linear", _biased(bias_times(by)), r"(?!.*decoder$).*", UNBIASED))
+             for what, by in (("twice", 2), ("taken away", -1))],
+)  # fmt: skip
+entry(
+    "C19", "norms' weights taken for γ - 1", "γ as it is stored",
+    "own knowledge", "output", "OP-LN-1",
+    mutants=[weights("1 + γ", lambda path, a: 1 + a, r".*norm\.weight")],
 )  # fmt: skip
 unlisted(
     "biases not found",

@@ -13,18 +13,20 @@ from minibert.mistakes import solving
 from minibert.mistakes.catalogue import (
     Fields,
     Mutant,
+    apart,
     batch,
     config,
     entry,
     field,
     lineage,
     only,
+    present,
     swap,
     unlisted,
     weights,
     whole,
 )
-from minibert.mistakes.ops.attention import rotary, without_bias
+from minibert.mistakes.ops.attention import left_out, rotary, without_bias
 from minibert.mistakes.ops.norms import another_eps_at, no_norm
 from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, zeros
 
@@ -130,23 +132,15 @@ def sinusoids(halves: bool) -> Replacement:
     return Replacement(embedding, lambda dy, c: {"weight": np.zeros_like(c["plain"])})
 
 
+def _halved(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """All sines first, then all cosines, where the table is as it was made."""
+    if not getattr(subject.config, "sinusoidal_embeddings", False):
+        return []
+    return swap("all sines first, then all cosines", "embedding", sinusoids(halves=True), r".*\.position")(subject, at)
+
+
 # ---- The map from the tables' width ----------------------------------------------------------------------------------
 MAP = r"encode\.(map|project)"
-
-
-def _left_out(subject: Subject, site: Site) -> Replacement | None:
-    """x for x Wᵀ + b, where both are as wide."""
-    shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
-    if any(n_out != n_in for n_out, n_in in shapes):
-        return None
-
-    def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
-        return x, {"plain": {"weight": weight, "bias": bias}}
-
-    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-        return dy, {name: np.zeros_like(a) for name, a in c["plain"].items()}
-
-    return Replacement(linear, linear_backward)
 
 
 def _rooted(subject: Subject, site: Site) -> Replacement:
@@ -187,10 +181,6 @@ def _one_projection(subject: Subject, _: Any) -> list[Mutant]:
 
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
-def _present(b: dict) -> Array:
-    return b.get("attention_mask", np.ones_like(b["input_ids"]))
-
-
 def _types(b: dict, _: Any) -> dict[str, Array]:
     return {"token_type_ids": np.zeros_like(b["input_ids"])}
 
@@ -219,8 +209,8 @@ def with_second_type(maker: Any) -> Any:
 
 def halves(b: dict) -> dict[str, Array]:
     """BERT's types: 1 in the second half."""
-    length = b["input_ids"].shape[1]
-    return {"token_type_ids": (np.arange(length) >= length // 2) * _present(b)}
+    length = b["input_ids"].shape[-1]
+    return {"token_type_ids": (np.arange(length) >= length // 2) * present(b)}
 
 
 def _plain(b: dict, config: Any) -> Array:
@@ -231,12 +221,13 @@ def positions(what: str, rule: Any) -> Any:
     """Position ids by another rule; no mutant where one would leave the table, or where that rule is the family's."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        tables = [rule(b, Fields(subject)) for b in subject.batches]
+        rows = [apart(b) for b in subject.batches]
+        tables = [rule(b, Fields(subject)) for b in rows]
         largest = max(int(table.max()) for table in tables)
         if largest >= field(subject, "max_position_embeddings"):
             return []
-        own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[1]))
-        due = [own(b["input_ids"], field(subject, "pad_token_id")) for b in subject.batches]
+        own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[-1]))
+        due = [own(b["input_ids"], field(subject, "pad_token_id")) for b in rows]
         if all(np.array_equal(a, b) for a, b in zip(tables, due, strict=True)):
             return []
         return batch(what, lambda b, c: {"position_ids": rule(b, c)})(subject, at)
@@ -262,24 +253,28 @@ def without_row(what: str, paths: str) -> Any:
 
 
 def _counted(there: Array, start: int, rest: int) -> Array:
-    return np.where(there, np.cumsum(there, 1) - 1 + start, rest)
+    return np.where(there, np.cumsum(there, -1) - 1 + start, rest)
 
 
 def _from(b: dict, first: int) -> Array:
-    return first + np.arange(b["input_ids"].shape[1])[None] + 0 * b["input_ids"]
+    return first + np.arange(b["input_ids"].shape[-1]) + 0 * b["input_ids"]
 
 
 def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     """The same tokens with the padding moved to the left end, positions still counted from 0."""
-    moved, mask = {}, _present(b)
-    last = np.where(mask.any(1), np.cumsum(mask, 1).argmax(1), mask.shape[1] - 1)  # a row without ones stays
-    shift = (mask.shape[1] - 1 - last)[:, None]
-    take = (np.arange(mask.shape[1]) - shift) % mask.shape[1]
+    moved, mask = {}, present(b)
+    length = mask.shape[-1]
+    last = np.where(mask.any(-1), np.cumsum(mask, -1).argmax(-1), length - 1)  # a row without ones stays
+    shift = (length - 1 - last)[..., None]
+    take = (np.arange(length) - shift) % length
     for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels", "labels"):
         if name in b and b[name].shape == mask.shape:  # labels of a decoder are another text's
-            moved[name] = np.take_along_axis(b[name], take, 1)
+            moved[name] = np.take_along_axis(b[name], take, -1)
+    if np.ndim(b.get("attention_mask")) > mask.ndim:  # queries and keys alike
+        rows = np.arange(len(take))[:, None, None]
+        moved["attention_mask"] = b["attention_mask"][rows, take[..., None], take[:, None]]
     if "masked_lm_positions" in b:
-        moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % mask.shape[1]
+        moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % length
     if "span_boundaries" in b:
         moved["span_boundaries"] = b["span_boundaries"] + shift[:, :, None]
     return moved
@@ -287,7 +282,7 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
 
 def _starts(subject: Subject, at: list[Site]) -> list[Mutant]:
     """Positions that start anywhere else in the table."""
-    longest = max(b["input_ids"].shape[1] for b in subject.batches)
+    longest = max(b["input_ids"].shape[-1] for b in subject.batches)
     room = field(subject, "max_position_embeddings") - longest
     if room < 3:
         return []
@@ -298,7 +293,7 @@ def _starts(subject: Subject, at: list[Site]) -> list[Mutant]:
 
 def _clipped(subject: Subject, at: list[Site]) -> list[Mutant]:
     """No position beyond some row of the table."""
-    longest = max(b["input_ids"].shape[1] for b in subject.batches)
+    longest = max(b["input_ids"].shape[-1] for b in subject.batches)
     if longest < 3:
         return []
     of = lambda n: positions(f"positions no larger than {n - 1:.0f}",  # noqa: E731
@@ -422,11 +417,11 @@ entry(
                 "positions count tokens that are not the padding id",
                 lambda b, c: np.maximum(np.cumsum(b["input_ids"] != (c.pad_token_id or 0), 1) - 1, 0),
             ),
-            positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(_present(b) != 0, 0, 0)),
-            positions("positions count the mask's ones, padding at 1", lambda b, _: _counted(_present(b) != 0, 0, 1)),
-            positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(_present(b), 1) - 1, 0)),
+            positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(present(b) != 0, 0, 0)),
+            positions("positions count the mask's ones, padding at 1", lambda b, _: _counted(present(b) != 0, 0, 1)),
+            positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(present(b), 1) - 1, 0)),
             positions("positions count the mask's ones from 1, padding at 0",
-                      lambda b, _: np.cumsum(_present(b), 1) * _present(b)),
+                      lambda b, _: np.cumsum(present(b), 1) * present(b)),
         )
     ],
 )  # fmt: skip
@@ -443,7 +438,8 @@ entry(
 entry(
     "E09", "sine/cosine interleaved instead of halves (or reverse)", "as in the family's source",
     "tensorflow/tensor2tensor#391, #1925; fairseq#4648; allenai/allennlp#2993; kimiyoung/transformer-xl#119",
-    "output", families=("xlm", "distilbert", "xlnet"),
+    "output", "XLM-EMB-4", families=("xlm", "distilbert", "xlnet"), when="where positions are sinusoids",
+    mutants=[_halved],
 )  # fmt: skip
 entry(
     "E10", "pad row forced to zero / excluded from gradient, also in the position table",
@@ -494,7 +490,7 @@ entry(
     "KH#1767; src ELECTRA get_token_logits", "output", "ALB-EMB-2",
     families=("albert", "electra"), when="of ELECTRA the small one",
     mutants=[
-        swap("no map from the tables' width", "linear", _left_out, MAP),
+        swap("no map from the tables' width", "linear", left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),
         swap("the map has an activation", "linear", activated(), MAP),
         swap("what is mapped times √E", "linear", _rooted, MAP),
@@ -503,7 +499,8 @@ entry(
 )  # fmt: skip
 entry(
     "E13", "ERNIE loaded as BERT (gelu, 512 positions)", "relu, 513 positions in 1.0",
-    "ArthurRizar/tensorflow_ernie#1", "output", families=("ernie",),
+    "ArthurRizar/tensorflow_ernie#1", "output", "ERN-CFG-1", families=("ernie",),
+    reason="the activation is G05; 513 rows in a table of 512 are refused in one line by whoever reads the file",
 )  # fmt: skip
 entry(
     "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",
@@ -556,6 +553,15 @@ entry(
         looked_up(name, normed(swap(f"{name.replace('_', ' ')} rows added behind the norm", "embeddings",
                                     summed(after=("norm", name, "dropout")))))
         for name in ("position", "token_type", "word")
+    ],
+)  # fmt: skip
+entry(
+    "E26", "the row beside a token's own", "row i for id i",
+    "own knowledge", "output", "BERT-EMB-1",
+    mutants=[
+        swap(f"the row {what} it", "embedding", edited(ops.embedding, lambda given, by=by: {
+            "ids": (given["ids"] + by) % len(given["weight"])}), rf".*\.{name}", TABLES)
+        for name in ("word", "token_type") for what, by in (("behind", 1), ("before", -1))
     ],
 )  # fmt: skip
 entry(

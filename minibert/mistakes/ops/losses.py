@@ -10,7 +10,7 @@ import numpy as np
 from minibert import families, objective, ops
 from minibert.golden.subject import Subject, Tensors
 from minibert.heads.next_token import IGNORED
-from minibert.mistakes import solving
+from minibert.mistakes import catalogue, solving
 from minibert.mistakes.catalogue import Mutant, config, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, Site, edited, graded
 
@@ -86,7 +86,7 @@ def followed(b: dict, values: Array, last: Any = 0) -> Array:
     has labels, of which the last position has none.
     """
     if "labels" in b and "decoder_input_ids" not in b:  # a decoder with a source has read what stands before
-        values = np.concatenate([values[:, 1:], np.full_like(values[:, :1], last)], 1)
+        values = np.concatenate([values[..., 1:], np.full_like(values[..., :1], last)], -1)
     return values.reshape(-1)
 
 
@@ -97,7 +97,7 @@ def read(b: dict) -> Array:
 
 def there(b: dict) -> Array:
     """Which of them are no padding."""
-    return b.get("decoder_attention_mask" if "decoder_input_ids" in b else "attention_mask", np.ones_like(read(b)))
+    return b.get("decoder_attention_mask", np.ones_like(read(b))) if "decoder_input_ids" in b else catalogue.present(b)
 
 
 def over(weights: Callable[[dict, Array], Array], labels: Callable[[dict, Array, Array], Array]) -> Callable:
@@ -324,9 +324,9 @@ def predicting(what: str, rule: Callable[[Array], Array], of: str = "labels") ->
 
 def moved(labels: Array, by: int) -> Array:
     """The labels of `by` positions later; nothing is asked where there is none."""
-    places = np.arange(labels.shape[1]) + by
-    there = (places >= 0) & (places < labels.shape[1])
-    return np.where(there, labels[:, places % labels.shape[1]], IGNORED)
+    length = labels.shape[-1]
+    places = np.arange(length) + by
+    return np.where((places >= 0) & (places < length), labels[..., places % length], IGNORED)
 
 
 def divided(what: str, by: Callable[[Array], Any]) -> Callable:
@@ -485,7 +485,7 @@ entry(
     "src Paddle guide 4.5", "loss", "OP-CE-1",
     mutants=[
         of_tokens("softmax over the positions of each row",
-                  lambda s, site: softmax_over_rows(read(s.batches[0]).shape[1])),
+                  lambda s, site: softmax_over_rows(read(s.batches[0]).shape[-1])),
         of_tokens("softmax over all positions", softmax_over_rows()),
         of_pairs("softmax over the rows", softmax_over_rows()),
         slots("softmax over the target slots of each row", softmax_over_slots(by_row=True)),
@@ -538,7 +538,7 @@ unlisted("another weight of a term", weighted)
 unlisted(
     "another denominator",
     of_tokens("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
-    of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(read(b).shape[1])})),
+    of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(read(b).shape[-1])})),
     of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
     of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
     divided_by(of_tokens),

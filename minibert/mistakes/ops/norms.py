@@ -385,6 +385,22 @@ def final_norm() -> Replacement:
     return Replacement(encoder_layer, encoder_layer_backward)
 
 
+def normed_sum() -> Replacement:
+    """A norm of weights 1 and 0 behind the sum of the tables."""
+
+    def forward(p: Any, *, eps: float, keep: Any, rate: float, **given: Any) -> tuple[Array, Cache]:
+        h, c = layers.embeddings(p, eps=eps, keep=None, rate=0.0, **given)
+        h, norm = ops.layer_norm(h, np.ones_like(h[0, 0]), np.zeros_like(h[0, 0]), eps=eps)
+        h, drop = ops.dropout(h, keep=keep, rate=rate)
+        return h, {**c, "own": (norm, drop)}
+
+    def backward(dy: Array, c: Cache) -> Any:
+        norm, drop = c["own"]
+        return layers.embeddings_backward(ops.layer_norm_backward(ops.dropout_backward(dy, drop), norm)[0], c)
+
+    return Replacement(forward, backward)
+
+
 def no_norm() -> Replacement:
     """x for the norm of it."""
 
@@ -567,6 +583,8 @@ entry(
     mutants=[
         of_norms("statistics over sequence and hidden", replacement=over_tokens((-2, -1)), groups=WITHOUT_HEAD),
         of_norms("statistics over the sequence", replacement=over_tokens((-2,)), groups=WITHOUT_HEAD),
+        of_norms("statistics of each entry over all tokens", replacement=over_tokens((0, 1)), groups=WITHOUT_HEAD),
+        of_norms("statistics over all there is", replacement=over_tokens((0, 1, 2)), groups=WITHOUT_HEAD),
     ],
 )  # fmt: skip
 entry(
@@ -591,7 +609,7 @@ entry(
 entry(
     "L08", "pre-LN for post-LN", "BERT: LN(x + f(x))",
     "annotated-transformer#13, #92", "output", "BERT-ENC-1",
-    families=("bert", "roberta", "albert", "transformer", "bart"),
+    families=("bert", "roberta", "albert", "transformer", "bart", "gpt"),
     mutants=[
         swap("the norm comes before each sub-layer", "encoder_layer", pre_norm()),
         swap("the norm comes before each sub-layer of the decoder", "decoder_layer", Replacement(
@@ -770,4 +788,35 @@ entry(
     "L22", "a residual, or what it goes around, passes no gradient", "the sum's gradient goes to both",
     "own knowledge", "gradient", "BERT-ENC-1",
     mutants=[_through("none through the residual", 0), _through("none through the sub-layer", 1)],
+)  # fmt: skip
+
+
+def _turned_layer() -> Replacement:
+    """A post-norm layer whose feed-forward comes first."""
+
+    def forward(
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
+        inner: Any = None, **given: Any,
+    ) -> tuple[Array, Cache]:  # fmt: skip
+        ends = {"eps": eps, "rate": rate}
+        f, first = layers.feed_forward(x, p["feed_forward"], act=act, dropout=inner)
+        a, first["add_norm"] = layers.add_norm(x, f, p["feed_forward"], keep=(keep or {}).get("feed_forward"), **ends)
+        f, second = layers.self_attention(a, p["attention"], width=x.shape[-1] // heads, **given)
+        y, second["add_norm"] = layers.add_norm(a, f, p["attention"], keep=(keep or {}).get("attention"), **ends)
+        return y, {"feed_forward": first, "attention": second}
+
+    def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        da, df, second = layers.add_norm_backward(dy, c["attention"]["add_norm"])
+        dx, attention = layers.self_attention_backward(df, c["attention"])
+        dx, df, first = layers.add_norm_backward(da + dx, c["feed_forward"]["add_norm"])
+        more, feed_forward = layers.feed_forward_backward(df, c["feed_forward"])
+        return dx + more, {"attention": {**attention, **second}, "feed_forward": {**feed_forward, **first}}
+
+    return Replacement(forward, backward)
+
+
+entry(
+    "L23", "the feed-forward before the attention", "attention, then feed-forward",
+    "own knowledge", "output", "BERT-ENC-1",
+    mutants=[swap("the feed-forward comes first", "encoder_layer", _turned_layer())],
 )  # fmt: skip

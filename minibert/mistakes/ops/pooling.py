@@ -30,6 +30,8 @@ def behind() -> Replacement:
     """All zeros in front: y[t] reads nothing behind t."""
 
     def convolution(x: Array, weight: Array, bias: Array, **given: Any) -> tuple[Array, Cache]:
+        if not given.get("same"):
+            raise ValueError("another shape")
         width = weight.shape[-1]
         mask = np.ones(x.shape[:2]) if given.get("mask") is None else given["mask"]
         wide = np.pad(np.where(mask[..., None] == 0, 0, x), ((0, 0), (width - 1, 0), (0, 0)))

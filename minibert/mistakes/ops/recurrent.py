@@ -43,9 +43,10 @@ def silent(name: str) -> Replacement:
 def squashed(candidate: Callable, output: Callable) -> Replacement:
     """c = σ(f) c + σ(i) candidate(g), h = σ(o) output(c); candidate and output give (value, slope)."""
 
-    def lstm(x: Array, state: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array, *,
+    def lstm(x: Array, state: Array | None, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array, *,
              mask: Array | None = None) -> tuple[Array, Cache]:  # fmt: skip
         there = np.ones(x.shape[:2], bool) if mask is None else mask.astype(bool)
+        state = np.zeros((2, len(x), weight_hh.shape[1]), x.dtype) if state is None else state
         steps, states = [], [state]
         for t in range(x.shape[1]):
             (h, c), m = states[-1], there[:, t, None]

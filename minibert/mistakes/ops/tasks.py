@@ -1,12 +1,14 @@
 """Mistakes in heads of tasks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minibert import ops, summaries
-from minibert.mistakes.catalogue import entry, swap
-from minibert.mistakes.swap import Replacement, edited, zeros
+from minibert import families, ops, pooling, recurrent, summaries
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import batch, entry, swap
+from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, turned, zeros
 
 SECTION = {"K": "Heads of tasks"}
 
@@ -15,6 +17,16 @@ Cache = dict[str, Any]
 
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
+def where(said: str, replacement: Replacement) -> Callable[[Subject, Site], Replacement | None]:
+    """The replacement of a summary that has an activation ("act"), or reads a token ("at")."""
+
+    def made(subject: Subject, site: Site) -> Replacement | None:
+        own = families.family(subject.family).summary(subject.config)
+        return None if getattr(own, said) is None else replacement
+
+    return made
+
+
 def at(place: int) -> Replacement:
     """The state of the token at this place of every row."""
     return edited(summaries.summary, lambda given: {"at": np.full(len(given["h"]), place % given["h"].shape[1])})
@@ -55,25 +67,224 @@ def active(name: str) -> Replacement:
     return edited(summaries.summary, lambda given: {"act": name})
 
 
+def of_there(subject: Subject, site: Site) -> Replacement | None:
+    """A softmax over the tokens that are there, of logits (B, 2, T)."""
+    mask = subject.batches[0]["attention_mask"]
+    return edited(ops.cross_entropy, lambda given: {"logits": np.where(mask[:, None] == 0, -1e4, given["logits"])})
+
+
+def over_all() -> Replacement:
+    """-log softmax(z)[label] with the softmax over the whole batch, (B, C)."""
+
+    def cross_entropy(logits: Array, *, labels: Array, denominator: float | None = None) -> tuple[Array, Cache]:
+        rows, texts = logits.shape
+        at = labels + texts * np.arange(rows)
+        value, c = ops.cross_entropy(np.repeat(logits.reshape(1, -1), rows, 0), labels=at, denominator=denominator)
+        return value, {**c, "texts": texts}
+
+    def cross_entropy_backward(dloss: Array, c: Cache) -> Array:
+        return ops.cross_entropy_backward(dloss, c).sum(0).reshape(-1, c["texts"])
+
+    return Replacement(cross_entropy, cross_entropy_backward)
+
+
+def texts_first() -> Replacement:
+    """The logits of (B, C) read in the order of (C, B)."""
+    return turned(ops.cross_entropy, logits=(lambda z: z.T.reshape(z.shape), lambda g: g.reshape(g.shape[::-1]).T))
+
+
+def last_slots() -> Replacement:
+    """Both directions' outputs at the last slot of the row, padding or not."""
+
+    def lstm_pooling(x: Array, ps: list, *, seen: Array | None = None) -> tuple[Array, Cache]:
+        h, c = recurrent.lstm_stack(x, ps)
+        return h[:, -1], {"lstm_stack": c, "shape": h.shape}
+
+    def lstm_pooling_backward(dy: Array, c: Cache) -> tuple[Array, list]:
+        dh = np.zeros(c["shape"], dy.dtype)
+        dh[:, -1] = dy
+        return recurrent.lstm_stack_backward(dh, c["lstm_stack"])
+
+    return Replacement(lstm_pooling, lstm_pooling_backward)
+
+
+def left_out() -> Replacement:
+    """An activation that does nothing."""
+    return Replacement(lambda x: (x, {}), lambda dy, c: dy)
+
+
+def undivided() -> Replacement:
+    """u·v."""
+
+    def cosine(u: Array, v: Array) -> tuple[Array, Cache]:
+        return (u * v).sum(-1), {"u": u, "v": v}
+
+    return Replacement(cosine, lambda dy, c: (dy[..., None] * c["v"], dy[..., None] * c["u"]))
+
+
+def constant_lengths() -> Replacement:
+    """The gradient of u·v / (|u| |v|) with lengths that are constants."""
+
+    def edit(g: Any, dy: Array, c: Cache) -> Any:
+        a, b = c["norms"]
+        return dy[..., None] * c["other"] / a, dy[..., None] * c["one"] / b
+
+    return graded(pooling.cosine, edit)
+
+
+def exchanged() -> Replacement:
+    """A linear map of [a; b] applied to [b; a]."""
+
+    def halves(weight: Array) -> Array:
+        return np.roll(weight, weight.shape[1] // 2, 1)
+
+    return relinear(weight=(halves, halves))
+
+
+def behind() -> Replacement:
+    """The token behind the one that is asked for."""
+    return edited(ops.gather, lambda given: {"positions": (given["positions"] + 1) % given["x"].shape[1]})
+
+
+def without_states() -> Replacement:
+    """max over time of relu([x; LSTMs(x)]) in which x counts as 0."""
+
+    def rcnn_pooling(x: Array, ps: list, *, seen: Array | None = None) -> tuple[Array, Cache]:
+        c: Cache = {"width": x.shape[-1]}
+        h, c["lstm_stack"] = recurrent.lstm_stack(x, ps, seen=seen)
+        h, c["relu"] = ops.relu(np.concatenate([np.zeros_like(x), h], -1))
+        y, c["max"] = ops.max_over_time(h, mask=seen)
+        return y, c
+
+    def rcnn_pooling_backward(dy: Array, c: Cache) -> tuple[Array, list]:
+        dh = ops.relu_backward(ops.max_over_time_backward(dy, c["max"]), c["relu"])
+        return recurrent.lstm_stack_backward(dh[..., c["width"] :], c["lstm_stack"])
+
+    return Replacement(rcnn_pooling, rcnn_pooling_backward)
+
+
+def by_rows() -> Replacement:
+    """The mean over rows of the mean over the tokens that are asked."""
+
+    def edit(given: dict[str, Any]) -> dict[str, Any]:
+        labels, asked = given["labels"], given["labels"] != given["ignore"]
+        shares = asked / np.maximum(asked.sum(1, keepdims=True), 1)
+        return {"labels": np.where(asked, labels, 0), "ignore": None, "weights": shares.astype(given["logits"].dtype),
+                "denominator": len(labels)}  # fmt: skip
+
+    return edited(ops.cross_entropy, edit)
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "K01", "another activation over a classification head's layer, or none", "tanh (RoBERTa, BART), erf GELU (ELECTRA)",
     "candle#2968", "output", "TASK-SUM-1",
     mutants=[
-        swap("no activation", "summary", without_activation()),
-        *(swap(f"{name} in the place of it", "summary", active(name)) for name in ("gelu", "relu")),
+        swap("no activation", "summary", where("act", without_activation())),
+        *(swap(f"{name} in the place of it", "summary", where("act", active(name))) for name in ("gelu", "relu")),
     ],
 )  # fmt: skip
 entry(
     "K02", "the head reads another token", "the first; GPT-2 the last that is no padding",
     "HF#35909, #24265; HF#46782", "output", "TASK-SUM-1",
     mutants=[
-        swap("the last place of the row, padding or not", "summary", at(-1)),
-        swap("the second token", "summary", at(1)),
+        swap("the last place of the row, padding or not", "summary", where("at", at(-1))),
+        swap("the second token", "summary", where("at", at(1))),
     ],
 )  # fmt: skip
 entry(
     "K03", "the layer over the first token is missing", "dense, activation, projection",
     "HF#8776, #1328", "output", "TASK-SUM-1",
-    mutants=[swap("the token's state itself", "summary", without_layer())],
+    mutants=[swap("the token's state itself", "summary", where("act", without_layer()))],
+)  # fmt: skip
+entry(
+    "K04", "the start of an answer and its end in each other's place", "row 0 is the start, row 1 the end",
+    "own knowledge: the two columns of qa_outputs split the other way round", "output", "TASK-ANS-1",
+    mutants=[swap("the rows of the span head exchanged", "linear",
+                  relinear(weight=(np.flipud, np.flipud), bias=(np.flip, np.flip)), r"answer\.head")],
+)  # fmt: skip
+entry(
+    "K05", "the losses of an answer's start and end summed", "½(start + end)",
+    "own knowledge: total_loss without the division by 2 of the release's run_squad.py", "loss", "TASK-ANS-1",
+    mutants=[swap("the sum of both", "cross_entropy",
+                  edited(ops.cross_entropy, lambda given: {"denominator": given["labels"].size / 2}),
+                  r"answer\.loss")],
+)  # fmt: skip
+entry(
+    "K06", "the softmax over an answer's places leaves padding out", "over every token of the row, as published",
+    "own knowledge", "loss", "TASK-ANS-1", variant=True,
+    mutants=[swap("over the tokens that are there", "cross_entropy", of_there, r"answer\.loss")],
+)  # fmt: skip
+entry(
+    "K07", "the softmax of multiple choice over all texts of the batch", "over the texts of a row",
+    "own knowledge: logits left flat", "loss", "TASK-CHO-1",
+    mutants=[swap("over the batch", "cross_entropy", over_all(), r"choose\.loss")],
+)  # fmt: skip
+entry(
+    "K08", "logits of multiple choice in another order", "(B, C): the texts of a row stand side by side",
+    "own knowledge: choices stacked first", "loss", "TASK-CHO-1",
+    mutants=[swap("read as (C, B)", "cross_entropy", texts_first(), r"choose\.loss")],
+)  # fmt: skip
+entry(
+    "K09", "the last slot of a padded row taken for the last output of LSTMs", "from the right the first token's",
+    "src 649453932/Bert-Chinese-Text-Classification-Pytorch bert_RNN.py (out[:, -1])", "output", "TASK-POOL-3",
+    mutants=[swap("both directions at the last slot", "lstm_pooling", last_slots())],
+)  # fmt: skip
+entry(
+    "K10", "RCNN without its ReLU, or without the states beside the LSTMs", "max over tokens of relu([h; LSTMs(h)])",
+    "own knowledge", "output", "TASK-POOL-4",
+    mutants=[
+        swap("no ReLU", "relu", left_out(), r"encode\.summary\.pooling\.relu"),
+        swap("no states", "rcnn_pooling", without_states()),
+    ],
+)  # fmt: skip
+entry(
+    "K11", "the two parts of a relation in each other's place", "[head; tail]: a relation has a direction",
+    "own knowledge", "output", "TASK-REL-1",
+    mutants=[swap("[tail; head]", "linear", exchanged(), r"relate\.head")],
+)  # fmt: skip
+entry(
+    "K12", "the state behind the mark of a part", "that of the mark itself",
+    "own knowledge: first token of the entity in the place of its marker", "output", "TASK-REL-1", variant=True,
+    mutants=[
+        swap("one place on", "gather", behind(), r"relate\.\w+_token\.gather"),
+    ],
+)  # fmt: skip
+entry(
+    "K13", "a product taken for the cosine", "u·v / (|u| |v|)",
+    "own knowledge", "output", "OP-COS-1", mutants=[swap("u·v", "cosine", undivided())],
+)  # fmt: skip
+entry(
+    "K14", "the lengths of a cosine without a gradient", "du = dy (v/|v| - y u/|u|) / |u|",
+    "own knowledge: vectors normalised where no gradient is kept", "gradient", "OP-COS-1",
+    mutants=[swap("lengths that are constants", "cosine", constant_lengths(), section="gradients")],
+)  # fmt: skip
+entry(
+    "K15", "labels of likeness the other way round", "1 = alike",
+    "own knowledge: 1 stands for a distance in some collections", "loss", "TASK-SIM-1",
+    mutants=[lambda subject, at: batch("0 for alike", lambda b, config: {"labels": 1 - b["labels"]})(subject, at)
+             if "+similar" in subject.family else []],
+)  # fmt: skip
+entry(
+    "K16", "the tensor layer without its tanh", "w·tanh(uᵀ W v + V [u; v] + b)",
+    "own knowledge: a plain bilinear score", "output", "OP-NTN-1",
+    mutants=[swap("no tanh", "tanh", left_out(), r"similar\.layer\.tanh")],
+)  # fmt: skip
+entry(
+    "K17", "half the squares of a regression", "the mean of (z - y)²",
+    "own knowledge: ½(z - y)² of textbooks", "loss", "TASK-CLS-3",
+    mutants=[swap("½(z - y)²", "mean_squared_error",
+                  edited(ops.mean_squared_error, lambda given: {"denominator": 2 * given["target"].size}))],
+)  # fmt: skip
+entry(
+    "K18", "tags asked of the token behind theirs", "the logits of a token with its own tag",
+    "own knowledge: labels shifted as for the next token", "loss", "TASK-TAG-1",
+    mutants=[swap("labels one place on", "cross_entropy",
+                  edited(ops.cross_entropy, lambda given: {"labels": np.roll(given["labels"], 1, -1)}),
+                  r"tag\w*\.loss")],
+)  # fmt: skip
+entry(
+    "K19", "tags of rows weighed alike", "the mean over the tokens that are asked, of all rows together",
+    "own knowledge: the mean of each row's mean", "loss", "TASK-TAG-1",
+    mutants=[swap("the mean of each row's mean", "cross_entropy", by_rows(), r"tag\w*\.loss")],
 )  # fmt: skip

@@ -1,0 +1,153 @@
+"""Tasks whose loss is the family's own: one text out of another, and which item comes next."""
+
+import json
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import batches, families, finetuning, tasks, tokenizers, uses
+from minibert.errors import InputError
+from minibert.heads import recommendation
+from minibert.tokenizers.wordpiece import WordPiece
+
+OPTIONS = {"batch_size": 8, "accumulate": 1, "threads": 1, "learning_rate": 0.01, "dropout_steps": 1}
+TEXTS = ["the fine film", "a poor book", "the book was fine", "a film was poor"]
+SIZES = {"bart": {"d_model": 12, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+                  "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "init_std": 0.3,
+                  "max_position_embeddings": 24},
+         "t5": {"d_model": 12, "num_layers": 1, "num_heads": 2, "d_kv": 6, "d_ff": 16},
+         "transformer": {"d_model": 12, "num_encoder_layers": 1, "num_decoder_layers": 1, "nhead": 2,
+                         "dim_feedforward": 16, "max_position_embeddings": 24},
+         "bert": {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+                  "max_position_embeddings": 24, "initializer_range": 0.3}}  # fmt: skip
+
+
+def directory(folder, family):
+    """A small model of the family with a vocabulary of a few words."""
+    module = families.family(family)
+    learnt = tokenizers.tokenizer(module.TOKENIZER).train(TEXTS * 3, 320 if family != "bert" else 60)
+    known = {**SIZES[family], "vocab_size": len(learnt)}
+    if family in ("bart", "transformer"):
+        known |= {"pad_token_id": learnt.pad_id, "eos_token_id": learnt.sep_id, "bos_token_id": learnt.cls_id}
+        known["decoder_start_token_id"] = learnt.sep_id if family == "bart" else learnt.pad_id
+    model = minibert.create(family, **known)
+    model.tokenizer = learnt
+    model.save(folder / family)
+    return folder / family
+
+
+@pytest.mark.parametrize(("family", "task"), [("bart", "summarize"), ("t5", "translate"), ("transformer", "summarize")])
+def test_one_text_is_made_of_another(family, task, tmp_path):
+    """The loss falls, what is saved writes what the report was made of; generate reads it, too."""
+    rows = [{"source": text, "target": text.split()[-1]} for text in TEXTS * 3]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    given = {"dev": tmp_path / "rows.jsonl", "out": tmp_path / "run", "steps": 25, **OPTIONS}
+    out = finetuning.finetune(task, directory(tmp_path, family), tmp_path / "rows.jsonl", **given)
+    log = [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    report, model = json.loads((out / "report.json").read_bytes()), minibert.load(out)
+    assert report["loss"] < log[0] - 0.5
+    assert next(iter(report["measures"])) == ("bleu" if task == "translate" else "rouge_l")
+    assert model.tasks == (task,)
+    assert model.network is model.module
+    said = [*uses.answered(model, model.uses[0], (("", row) for row in rows), 24)]
+    assert uses.of(model.uses[0]).measures(model.uses[0], rows, said) == pytest.approx(report["measures"])
+    room = min(64, [*model.module.lengths(model.config).values()][-1][1] or 64)
+    assert said[0]["text"] == next(minibert.inference.continued(model, [rows[0]["source"]], max_new_tokens=room)).text
+    with pytest.raises(InputError, match="no head of a task"):
+        model.predict({"input_ids": [[1]]})
+
+
+def test_what_a_decoder_is_asked_to_write(tmp_path):
+    """BART's rows begin with <s>, in its target, too; those of the Transformer do not; both end with </s>."""
+    use = uses.of(tasks.made("summarize", {}))
+    for family, first in (("bart", True), ("transformer", False)):
+        model = minibert.load(directory(tmp_path, family)).with_task("summarize")
+        row = {"source": "the film", "target": "fine"}
+        (piece,) = use.pieces(model.tokenizer, row, 24)
+        longer = use.pieces(model.tokenizer, {**row, "target": "the fine film"}, 24)[0]
+        found = uses.batch(model, [piece, longer], [use.target(model.uses[0], row, one) for one in (piece, longer)])
+        labels, mask = found["labels"][0], found["decoder_attention_mask"][0]
+        assert (labels[0] == model.tokenizer.cls_id) == first
+        assert labels[mask == 1][-1] == model.tokenizer.sep_id == model.config.eos_token_id
+        assert set(labels[mask == 0]) == {-100}
+        assert model.loss(found)[0] > 0
+
+
+@pytest.mark.parametrize("by", recommendation.WAYS)
+def test_the_next_item_is_learnt(by, tmp_path, monkeypatch):
+    """Of histories of one item; the model's own vocabulary is gone, its layers stay where it is asked."""
+    monkeypatch.setattr(uses.of(tasks.made("recommend", {})), "PASSES", 2)
+    rng = np.random.default_rng(0)
+    rows = [{"items": ["abcde"[i % 5]] * int(rng.integers(3, 6))} for i in range(20)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    place, train = directory(tmp_path, "bert"), tmp_path / "rows.jsonl"
+    given = {"dev": train, "out": tmp_path / "run", "by": by, "seq_length": 12, **OPTIONS, "learning_rate": 0.02}
+    out = finetuning.finetune("recommend", place, train, steps=40, **given)
+    report, model = json.loads((out / "report.json").read_bytes()), minibert.load(out)
+    assert report["measures"]["reciprocal_rank"] > report["constant"]["reciprocal_rank"] + 0.15
+    assert (model.tasks, model.uses[0].settings.by, model.config.vocab_size) == (("recommend",), by, 10)
+    assert not {"pooler", "nsp"} & model.params.keys()
+    (said,) = uses.answered(model, model.uses[0], [("", {"items": ["b", "b", "b"]})], 12)
+    assert said["label"] == next(iter(said["scores"]))
+    assert by == "hidden" or said["label"] == "b"
+    assert sum(said["scores"].values()) == pytest.approx(1)
+    with pytest.raises(InputError, match="line 3: items: 'z' is none of the 5 items"):
+        [*uses.answered(model, model.uses[0], [("line 3", {"items": ["z"]})], 12)]
+    one = finetuning._prepared({"task": "recommend", "directory": str(place), "train": str(train), "by": by},
+                               finetuning.Options(by=by, seq_length=12))  # fmt: skip
+    before = minibert.load(place).params["encoder"][0]["attention"]["query"]["weight"]
+    assert np.array_equal(one.model.params["encoder"][0]["attention"]["query"]["weight"], before) == (by == "hidden")
+    assert ("encoder.0.attention.query.weight" in one.new) == (by == "cloze")
+
+
+def test_what_is_masked_of_a_history():
+    """As many as the rate says, at least one; a window also with its last item alone; long ones in windows from the
+    end; what is hidden leaves the attention mask, and a mark that does not stands behind.
+    """
+    use, tokenizer = uses.of(tasks.made("recommend", {})), WordPiece(["[PAD]", *map(str, range(30)), "[UNK]", "[CLS]",
+                                                                     "[SEP]", "[MASK]"], lowercase=False)  # fmt: skip
+    for length, due in ((10, 2), (3, 1), (1, 1)):
+        pieces = use.pieces(tokenizer, {"items": [*map(str, range(length))]}, 20, rate=0.2)
+        assert len(pieces) == use.PASSES + 1
+        assert {len(piece.about["places"]) for piece in pieces[:-1]} == {due}
+        assert pieces[-1].about["places"].tolist() == [length - 1]
+        for piece in pieces:
+            masked = [i for i, token in enumerate(piece.encodings[0].tokens) if token == "[MASK]"]
+            assert masked == piece.about["places"].tolist()
+            assert piece.about["ids"].tolist() == [i + 1 for i in masked]
+    long = {"items": [*map(str, range(30))]}
+    windows = use.pieces(tokenizer, long, 20, rate=0.2)
+    starts = {piece.about["ids"][-1] - piece.about["places"][-1] for piece in windows}
+    assert starts == {1, 11}
+    assert all(len(piece.encodings[0]) == 20 for piece in windows)
+    task = tasks.made("recommend", {"by": "hidden"})
+    pieces = use.pieces(tokenizer, long, 20, **use.chosen(task))
+    assert {piece.encodings[0].tokens[-1] for piece in pieces} == {"[SEP]"}
+    assert {len(piece.about["places"]) for piece in pieces} == {1, 6}
+    model = minibert.create("bert", **{**SIZES["bert"], "vocab_size": 35}, tasks={"recommend": {"by": "hidden"}})
+    model.tokenizer = tokenizer
+    found = uses.batch(model, pieces[:2], [use.target(task, long, piece) for piece in pieces[:2]])
+    assert np.array_equal(found["attention_mask"], np.where(found["input_ids"] == tokenizer.mask_id, 0, 1))
+    assert batches.lengths(model.network, model.config, found)["T"].tolist() == [20, 20]
+    (asked,) = use.asked(tokenizer, long, 20, rate=0.2)
+    assert asked.encodings[0].tokens == [*map(str, range(11, 30)), "[MASK]"]
+
+
+def test_a_family_without_the_term_is_refused(tmp_path):
+    bert = minibert.create("bert", **families.family("bert").PROBE)
+    with pytest.raises(InputError, match="bert cannot summarize: it makes no text of another"):
+        bert.with_task("summarize")
+    with pytest.raises(InputError, match="t5 cannot recommend: it fills no masks"):
+        minibert.create("t5", **families.family("t5").PROBE).with_task("recommend")
+    with pytest.raises(InputError, match="task 'recommend' is the family's own: it stands alone"):
+        minibert.create("bert", tasks={"recommend": {}, "tag": {}}, **families.family("bert").PROBE)
+    use = uses.of(tasks.made("recommend", {}))
+    with pytest.raises(InputError, match=r"an item is called '\[MASK\]'"):
+        use.begun(bert, tasks.made("recommend", {}), [{"items": ["a", "[MASK]"]}], 0)
+    with pytest.raises(InputError, match="of a history that is held out the last is asked for"):
+        use.shown({"items": ["a"]})
+    found = use.measures(None, [{"items": ["x", "a"]}, {"items": ["b"]}, {"items": ["z"]}],
+                         [{"scores": {"a": 0.9, "b": 0.1}}] * 3)  # fmt: skip
+    due = {"hit_rate": 2 / 3, "ndcg": (1 + 1 / np.log2(3)) / 3, "reciprocal_rank": 0.5}
+    assert found == pytest.approx(due)
