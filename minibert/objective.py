@@ -27,9 +27,9 @@ class Term(NamedTuple):
     head: a module of `heads`; part: where its parameters stand in the tree, None where it has none; reads: the output
     of the network that it is given; sizes: for its `shapes`; constants: for its `loss`; table: the path of the matrix
     that makes its logits, in the network or in its own part; weight: its factor beside other terms; dropout: (published
-    module, rate) of what is dropped of the output before it; optional: a batch without any of its labels does not ask it; prefix: what
-    stands in a batch before the names of its labels; inputs: {argument of its `loss` and `predict`: the input of the
-    network that it is, None where the batch has none}.
+    module, rate) of what is dropped of the output before it; optional: a batch without any of its labels does not ask
+    it; prefix: what stands in a batch before the names of its labels; inputs: {argument of its `loss` and `predict`:
+    the input of the network that it is, None where the batch has none}.
     """
 
     head: ModuleType

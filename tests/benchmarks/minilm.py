@@ -44,7 +44,8 @@ def drawn(model: Any, given: list[dict], plan: training.Plan, most: int) -> list
     """The batch of each step, as `finetune` has it, every one padded alike for both."""
     (task,) = model.uses
     use = uses.of(task)
-    pieces = [(piece, use.target(task, row, piece)) for row in given for piece in use.pieces(model.tokenizer, row, most)]
+    cut = ((row, piece) for row in given for piece in use.pieces(model.tokenizer, row, most))
+    pieces = [(piece, use.target(task, row, piece)) for row, piece in cut]
     found = []
     for step in range(plan.steps):
         chosen = [pieces[i] for i in training.order(step, plan.batch_size, len(pieces), plan.seed)]
