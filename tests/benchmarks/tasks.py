@@ -7,8 +7,8 @@
 
 DIR is the recipe's OUT. Rows of the table: MODEL's weights, and those of the same network as it is created, each tuned
 alike; of similar the three ways to compare two texts, and MODEL's cosines before any step. A seed draws the order of
-the rows, what is dropped and what is new. Printed for each are the held-out measures of every seed, their mean and standard
-deviation, beside what a constant answer gets.
+the rows, what is dropped and what is new. Printed for each are the held-out measures of every seed, their mean and
+standard deviation, beside what a constant answer gets.
 """
 
 import argparse
