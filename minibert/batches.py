@@ -43,10 +43,10 @@ def lengths(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[
     spellings = getattr(network, "SPELLINGS", {})
     for letter, (name, _) in network.lengths(config).items():
         given = next((array for key, array in batch.items() if spellings.get(key, key) == name), None)
-        if given is not None:
-            axis = max(i for i, dim in enumerate(known[name].of(given)) if dim == letter)
-            there = np.moveaxis(np.asarray(given) != 0, axis, -1).reshape(len(given), -1, np.shape(given)[axis])
-            there = there.any(1)  # of several texts the longest
+        axes = [i for i, dim in enumerate(known[name].of(given)) if dim == letter] if given is not None else []
+        if axes:
+            there = np.moveaxis(np.asarray(given) != 0, axes[-1], -1)  # of queries and keys the keys
+            there = there.reshape(len(given), -1, there.shape[-1]).any(1)  # of several texts, or queries, the longest
             found[letter] = np.where(there.any(1), there.shape[1] - there[:, ::-1].argmax(1), 0)
             continue
         found[letter] = np.full(count(batch), dims(network, config, batch).get(letter, 0))

@@ -95,6 +95,17 @@ def _ends(text: str, start: int, match: regex.Match) -> bool:
     return not (last.start() == start and word.isdigit())  # "1. First point"
 
 
+# ---- languages ------------------------------------------------------------------------------------------------
+
+
+class Document(list):
+    """The sentences of a document that is known to be in this language."""
+
+    def __init__(self, sentences: Iterable[str], language: str = "") -> None:
+        super().__init__(sentences)
+        self.language = language
+
+
 # ---- given files ----------------------------------------------------------------------------------------------
 
 
@@ -421,6 +432,8 @@ class Part:
                 continue
             end = at + len(document)
             mine = document if self.kept is None else list(compress(document, self.kept[at:end].tolist()))
+            if isinstance(document, Document):
+                mine = Document(mine, document.language)
             at = end
             if mine:
                 yield mine

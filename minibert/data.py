@@ -19,7 +19,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -58,7 +58,9 @@ class Recipe:
         corrupt(rows, rng, vocabulary, options, studied)        a batch of them, from any shards, with its targets
 
     of which `study`, `mark` and `corrupt` may be missing. options: the family's Data; studied: what `study` has made of
-    the whole training part.
+    the whole training part. passes: over the text of each language, where documents have one (`corpus.Document`): rows
+    are then made language by language, so that whatever is drawn for a row is of its own. handed(tokenizer, options,
+    part), where there is one, gives what files hold beside the text: the first shard's marked["handed"].
     """
 
     family: str
@@ -66,6 +68,7 @@ class Recipe:
     options: Any
     seed: int = 0
     studied: Any = None
+    passes: Mapping[str, int] | None = None
 
     @property
     def module(self) -> ModuleType:
@@ -85,25 +88,52 @@ class Recipe:
 
     def instances(self, texts: Texts, part: str, shard: int = 0) -> tuple[training.Batch, np.ndarray]:
         """(the rows of a shard, how often each token stands in it); part: "train", or "held_out": one masked pass."""
-        held_out = part == "held_out"
-        options = dataclasses.replace(self.options, duplicates=1) if held_out else self.options
-        rng = training.draws(self.seed, part, shard)
+        held_out, rng = part == "held_out", training.draws(self.seed, part, shard)
         ids = [[self.tokenizer.ids(sentence) for sentence in spoken(self.module, document)] for document in texts]
+        flat = itertools.chain.from_iterable(itertools.chain.from_iterable(ids))
+        counts = np.bincount(np.fromiter(flat, np.int64), minlength=len(self.tokenizer))
+        groups: dict[str, list[int]] = {}
+        for number, document in enumerate(texts):
+            groups.setdefault(getattr(document, "language", ""), []).append(number)
+        made, handed = [], getattr(self.module, "handed", None)
+        beside = {"handed": handed(self.tokenizer, self.options, part) if shard == 0 else []} if handed else {}
+        for language, numbers in groups.items():
+            passes = 1 if held_out else (self.passes or {}).get(language, self.options.duplicates)
+            own = [texts[number] for number in numbers], [ids[number] for number in numbers]
+            with _of_language(language, allowed=held_out and len(groups) > 1):
+                made.append(self._rows(*own, rng, dataclasses.replace(self.options, duplicates=passes), beside))
+            beside = {"handed": []} if handed else {}
+        require(bool(made), "no language has enough text for a row: give more text, or shorter rows (seq_length)")
+        rows = {name: np.concatenate([each[name] for each in made]) for name in made[0]} if made[1:] else made[0]
+        return self.corrupted(rows, rng) if held_out or self.masking != "dynamic" else rows, counts
+
+    def _rows(
+        self, texts: Texts, ids: list, rng: np.random.Generator, options: Any, beside: dict[str, list]
+    ) -> training.Batch:
+        """The rows of tokenised documents, in one language or in none that is known; beside: more that `rows` reads."""
         tokens = sum(len(sentence) for document in ids for sentence in document)
         room = options.duplicates * max(tokens, len(ids) * options.seq_length)
         require(room <= TOKENS, f"the rows of {len(ids):,} documents would hold {room:,} tokens, {TOKENS:,} at most: "
                 f"lower seq_length, {options.seq_length}, or duplicates, {options.duplicates}")
-        flat = itertools.chain.from_iterable(itertools.chain.from_iterable(ids))
-        counts = np.bincount(np.fromiter(flat, np.int64), minlength=len(self.tokenizer))
         marked = self.module.mark(self.tokenizer, options, texts, ids) if hasattr(self.module, "mark") else None
-        rows = self.module.rows(ids, rng, self.vocabulary, options, marked)
-        return self.corrupted(rows, rng) if held_out or self.masking != "dynamic" else rows, counts
+        marked = {**(marked or {}), **beside} if beside else marked
+        return self.module.rows(ids, rng, self.vocabulary, options, marked)
 
     def corrupted(self, rows: training.Batch, rng: np.random.Generator) -> training.Batch:
         """These rows with freshly drawn masks and their targets."""
         if not hasattr(self.module, "corrupt"):
             return rows
         return self.module.corrupt(rows, rng, self.vocabulary, self.options, self.studied)
+
+
+@contextlib.contextmanager
+def _of_language(language: str, allowed: bool) -> Iterator[None]:
+    """An InputError inside says which language it is about; a little held-out text may give no row of one (allowed)."""
+    try:
+        yield
+    except InputError as error:
+        if not allowed:
+            raise InputError(f"{language}: {error}" if language else f"{error}") from None
 
 
 def spoken(module: ModuleType, document: Sequence[str]) -> Iterator[str]:
@@ -165,6 +195,12 @@ class Rows:
             mine, records = shards == shard, _records(self.places[shard])
             found[mine] = records[rows[mine] - (self._ends[shard] - len(records))]
         return {name: np.ascontiguousarray(found[name]) for name in found.dtype.names}
+
+    @functools.cache  # noqa: B019 (as long as the run)
+    def where(self, name: str, value: int) -> np.ndarray:
+        """The numbers of the rows whose field of that name begins with this value."""
+        first = np.concatenate([_records(place)[name][:, 0] for place in self.places])
+        return np.flatnonzero(first == value)
 
     def fields(self) -> Iterator[np.ndarray]:
         """Every field of every shard, by name: what identifies them."""

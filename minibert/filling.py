@@ -44,7 +44,8 @@ class Filling:
 
     def inputs(self, config: Any) -> dict[str, str]:
         """The rows and which of their tokens are there."""
-        return {name: spec for name, spec in self.network.inputs(config).items() if name in (PROMPT, MASK)}
+        ids = self.network.inputs(config)[PROMPT]
+        return {PROMPT: ids, MASK: f"?({','.join(signatures.parse(ids).dims)})?"}
 
     def lengths(self, config: Any) -> dict[str, tuple[str, int | None]]:
         """The network's, but for the places that (1) adds."""
@@ -68,6 +69,8 @@ class Filling:
         order = np.argsort(given[MASK] == 0, axis=1, kind="stable")  # padding to the end: a place is where it stands
         given = {name: np.take_along_axis(array, order, 1) for name, array in given.items()}
         at = np.arange(len(ids)), given[MASK].sum(1) - around.shape[1]
+        if hasattr(self.network, "writing"):
+            given = self.network.writing(given[PROMPT], given[MASK], self.settings["eos_token_id"])
         return objective.predict(self.network, p, config, given, HEAD, at), rows
 
 
@@ -79,7 +82,7 @@ def filling(network: ModuleType, config: Any, tokenizer: Any) -> Filling:
     require(fills, f"{name} does not go on from token to token: {without}")
     there = getattr(tokenizer, "mask_id", None) is not None
     require(there, f"{name} goes on by filling a mask behind the text, and there is no vocabulary with a mask token")
-    behind = () if tokenizer.sep_id is None else (tokenizer.sep_id,)
+    behind = () if tokenizer.sep_id is None or hasattr(network, "writing") else (tokenizer.sep_id,)
     size = getattr(config, signatures.parse(network.inputs(config)[PROMPT]).bound)
     return Filling(network, tokenizer.mask_id, behind, _settings(tokenizer, size))
 

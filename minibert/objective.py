@@ -26,9 +26,9 @@ class Term(NamedTuple):
 
     head: a module of `heads`; part: where its parameters stand in the tree, None where it has none; reads: the output
     of the network that it is given; sizes: for its `shapes`; constants: for its `loss`; table: the path of the matrix
-    that makes its logits, in the network or in its own part; weight: its factor beside other terms; dropout: (published
-    module, rate) of what is dropped of the output before it; optional: a batch without any of its labels does not ask
-    it; prefix: what stands in a batch before the names of its labels; inputs: {argument of its `loss` and `predict`:
+    that makes its logits, in the network or in its own part; weight: its factor; dropout: (published module, rate)
+    of what is dropped of the output before it; optional: a batch without any of its labels does not ask it; prefix:
+    what stands in a batch before the names of its labels; inputs: {argument of its `loss` and `predict`:
     the input of the network that it is, None where the batch has none}.
     """
 
@@ -176,13 +176,8 @@ def loss(
             table=table, total=given.get(name), dense=dense, **term.constants, **_read(term, batch),
         )  # fmt: skip
         c["terms"][name], c[name] = value, {**own, **dropped}
-        weighted.append(value * value.dtype.type(_weight(term, terms)))
+        weighted.append(value * value.dtype.type(term.weight))
     return np.asarray(functools.reduce(np.add, weighted)), c  # sum()'s 0 widens in NumPy 1
-
-
-def _weight(term: Term, asked: Tree) -> float:
-    """The term's factor, of one that is asked alone 1."""
-    return term.weight if len(asked) > 1 else 1.0
 
 
 def loss_backward(c: Tree) -> Tree:
@@ -193,7 +188,7 @@ def loss_backward(c: Tree) -> Tree:
     g, dout, tables, terms = tree.zeros_like(c["unasked"]), {}, [], network.terms(c["config"])
     for name, term in reversed([(name, terms[name]) for name in c["terms"]]):
         value = c["terms"][name]
-        dh, own, dtable = term.head.loss_backward(np.full_like(value, _weight(term, c["terms"])), c[name])
+        dh, own, dtable = term.head.loss_backward(np.full_like(value, term.weight), c[name])
         if term.dropout:
             dh = ops.dropout_backward(dh, c[name]["dropout"])
         dout[term.reads] = tree.add(dout[term.reads], dh) if term.reads in dout else dh

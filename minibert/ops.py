@@ -693,6 +693,48 @@ def smoothed_cross_entropy_backward(dy: Array, c: Cache) -> Array:
     return dz.reshape(c["logits"].shape)
 
 
+@pair("(m,...,v)->()", labels="(m,...)<v", weights="(m,...)+", smoothing=0.1, excluded=0)
+def smoothed_divergence(
+    logits: Array,
+    *,
+    labels: Array,
+    smoothing: float,
+    excluded: int | None = None,
+    weights: Array | None = None,
+    denominator: float | None = None,
+) -> tuple[Array, Cache]:
+    """Σ w·Σ_c q_c (log q_c - log softmax(z)_c) / denominator, in nats, q 1 - ε at the label, 0 at the class `excluded`,
+    the rest of ε in equal parts elsewhere; logits (M, …, V), labels and weights (M, …), ε the smoothing.
+
+    Targets whose label is `excluded` do not count. denominator: Σ w of the others, unless given. (microsoft/unilm,
+    unilm-v1, `LabelSmoothingLoss`.)
+    """
+    (z,) = kernels.rows(logits)
+    labels = labels.reshape(-1)
+    w = np.ones(len(z), z.dtype) if weights is None else weights.reshape(-1).astype(z.dtype)
+    others = z.shape[-1] - (1 if excluded is None else 2)
+    require(others > 0 or not smoothing, "smoothing needs another class than the label and the excluded one")
+    q = np.full_like(z, smoothing / max(others, 1))
+    if excluded is not None:
+        w, q[:, excluded] = w * (labels != excluded), 0
+    q[np.arange(len(z)), labels] = 1 - smoothing
+    top, rest = kernels.log_sum_exp(z)
+    entropy = -sum(share * np.log(share / n) for share, n in ((1 - smoothing, 1), (smoothing, others)) if share)
+    divergence = (q * (rest - (z - top))).sum(-1) - z.dtype.type(entropy)
+    w = w * _reciprocal(w, denominator)
+    c = {"logits": logits, "top": top, "rest": rest, "labels": labels, "weights": w, "q": q}
+    return np.asarray(np.where(w == 0, 0, w * divergence).sum(dtype=z.dtype)), c
+
+
+@backward
+def smoothed_divergence_backward(dy: Array, c: Cache) -> Array:
+    # dz = w·(softmax z - q) = w·(softmax z - onehot) + w·(onehot - q)
+    (z,), w, labels = kernels.rows(c["logits"]), dy * c["weights"], c["labels"]
+    dz = kernels.softmax_minus_onehot(z, c["top"], c["rest"], labels, w) - w[:, None] * c["q"]
+    dz[np.arange(len(z)), labels] += w
+    return dz.reshape(c["logits"].shape)
+
+
 def _reciprocal(weights: Array, denominator: float | None) -> np.floating:
     """1/denominator, or 1/Σ weights; 0 where that is 0, so that no target gives loss 0 and gradient 0."""
     total = weights.sum() if denominator is None else denominator

@@ -61,6 +61,8 @@ class Text(Options):
 
     vocab_size: int = option(4000, "learn a vocabulary of so many pieces", least=1, most=1 << 20)
     lowercase: bool = option(True, "make the text lower-case, and drop its accents")
+    vocabulary_smoothing: float = option(0.7, "learn it of each language's share of the text to this power, where "
+                                         "languages are given", least=0, most=1)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Rows(Text):
     seq_length: int = option(64, "make rows of so many tokens", least=8, most=LONGEST)
     duplicates: int = option(8, "pass over the text so many times, with rows and masks of their own",
                              least=1, most=1000)  # fmt: skip
+    smoothing: float = option(0.7, "make rows of each language by its share of the text to this power, where languages "
+                              "are given", least=0, most=1)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from minibert import (
     data,
     families,
     kernels,
+    languages,
     objective,
     options,
     reading,
@@ -102,7 +103,7 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
              config: str | os.PathLike | None = None, fields: dict[str, Any] | None = None,
              vocabulary: str | os.PathLike | None = None, threads: int | None = None,
              checkpoint_every: int | None = None, processes: int = 1, start: str | os.PathLike | None = None,
-             **chosen: Any) -> Path:
+             language: Iterable[str] = (), **chosen: Any) -> Path:
     """Trains a model, prints what came of it and returns the directory that holds it.
 
     corpus_files: UTF-8 text; without any, the text every Python ships. out: a new directory, by default runs/FAMILY;
@@ -111,9 +112,10 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     a published directory or file with one, instead of learning it. start: a directory with a model of the family or of
     its kin to go on from, with its vocabulary: its configuration, then its parameters as far as the new model has them
     of that shape; what it lacks begins as in any run. threads: cores to use; processes: that make the
-    data (see `processes.mapped`); no bit depends on either. chosen: fields of Options and of the family's Data; None is
-    not given. Raises
-    InputError for whatever cannot be used; Ctrl-C writes a checkpoint, says how to go on and raises KeyboardInterrupt.
+    data (see `processes.mapped`); no bit depends on either. language: in the place of corpus_files, texts "zh=FILE",
+    "en-zh=PAIRS" (`languages.Languages`), of which rows and vocabulary are made by smoothed shares. chosen: fields of
+    Options and of the family's Data; None is not given. Raises InputError for whatever cannot be used; Ctrl-C writes a
+    checkpoint, says how to go on and raises KeyboardInterrupt.
     """
     module = families.family(family)
     whole = not isinstance(module, tasks.Network)
@@ -128,7 +130,9 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     Options().plan(cores, every)
     files = [name for name in options.files(module.Data) if chosen.get(name) and chosen[name] != "jieba"]
     chosen |= {name: runs.place(chosen[name]) for name in files}
+    spoken = {name: runs.place(path) for name, path in languages.given(language).items()}
     request = {"family": family, "corpus_files": [runs.place(file) for file in corpus_files] or None,
+               "language": [f"{name}={path}" for name, path in spoken.items()] or None,
                "preset": preset, "config": config and runs.place(config), "fields": fields or None,
                "vocabulary": vocabulary and runs.place(vocabulary), **chosen}
     request = {name: value for name, value in request.items() if value is not None}
@@ -177,6 +181,8 @@ def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Sur
     if "vocab_size" in fields:
         chosen["vocab_size"] = fields.pop("vocab_size")
     chosen |= {name: value for name, value in request.items() if name in known(module)}
+    if "languages" in known(module) and not chosen.get("languages"):
+        chosen["languages"] = " ".join(languages.spoken(languages.given(request.get("language", ()))))
     settings, own, fields = _settled(request["family"], chosen, fields)
     documents, survey = _surveyed(request)
     settled = {**configs.to_fields(settings), **configs.to_fields(own)}
@@ -284,17 +290,22 @@ def _require_record(run: Run) -> None:
     for name in ("request", "options", "fields", "corpus", "made_by"):
         require(isinstance(run.get(name), dict), f"{name!r} is {configs.shown(run.get(name))}, not an object")
     request, files = run["request"], run["request"].get("corpus_files", [""])
-    require(isinstance(files, list) and files, f"'corpus_files' is {configs.shown(files)}, not a list")
+    spoken = request.get("language", [""])
+    for name, several in (("corpus_files", files), ("language", spoken)):
+        require(isinstance(several, list) and several, f"{name!r} is {configs.shown(several)}, not a list")
     texts = {name: request.get(name, "") for name in ("family", "vocabulary", "config", "preset", "start")}
     texts |= {"sha256": run["corpus"].get("sha256"), "instances_sha256": run.get("instances_sha256", "")}
-    for name, text in [*texts.items(), *(("corpus_files", file) for file in files)]:
+    for name, text in [*texts.items(), *(("corpus_files", file) for file in files),
+                       *(("language", text) for text in spoken)]:
         require(isinstance(text, str), f"{name!r} is {configs.shown(text)}, not text")
     _settled(request.get("family", ""), run["options"], run["fields"])
 
 
 def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]:
-    files = request.get("corpus_files")
-    documents = corpus.Files(files) if files else corpus.default_documents()
+    files, spoken = request.get("corpus_files"), request.get("language")
+    require(not (files and spoken), "text is given twice: by --corpus and by --language")
+    documents = corpus.Files(files) if files else corpus.default_documents() if not spoken else None
+    documents = languages.Languages(languages.given(spoken)) if spoken else documents
     with doing("reading the text"):
         return documents, corpus.survey(documents)
 
@@ -313,7 +324,9 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
     with doing("studying the text"):
         studied = data.studied(module, tokenizer, own, text, processes)
-    recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied)
+    often = languages.weights(text, own.smoothing) if "language" in run["request"] else {}
+    passes = {name: max(1, round(own.duplicates * weight)) for name, weight in often.items()}
+    recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied, passes)
     rows = data.made(recipe, text, "train", directory / DATA, processes)
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
     require(len(rows) and len(held_out), f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text")
@@ -353,7 +366,9 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
             made = tokenizers.load(place, kind) if os.path.isdir(place) else of_kind.load(place)
             require(made is not None, f"{given} holds no vocabulary")
         else:
-            sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in part)
+            often = languages.weights(part, own.vocabulary_smoothing)
+            weighted = languages.repeated(part, often, 0) if often else part
+            sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in weighted)
             special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
             special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
             learn = tokenizers.tokenizer(kind).train
@@ -390,9 +405,22 @@ def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
             f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
 
 
+def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> training.Batch:
+    """The rows of a step; where the family says whose turn it is, those of that term, without labels of others."""
+    module = model.module
+    if not hasattr(module, "turn"):
+        return instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
+    terms, term = module.terms(model.config), module.turn(instances.recipe.options, step, plan.steps)
+    rows = instances.where("task_type_ids", [*terms].index(term))
+    require(len(rows) > 0, f"the text gives no rows of {term}: give longer documents, or shorter rows (seq_length)")
+    chosen = instances[rows[training.order(step, plan.batch_size, len(rows), plan.seed)]]
+    others = {name for other in terms.values() for name in objective.asking(other)} - {*objective.asking(terms[term])}
+    return {name: array for name, array in chosen.items() if name not in others}
+
+
 def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int, dropout: bool) -> list[training.Batch]:
     """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model."""
-    chosen = instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
+    chosen = _chosen(model, instances, plan, step)
 
     def corrupted(part: training.Batch, i: int) -> training.Batch:
         dynamic = instances.recipe.masking == "dynamic"

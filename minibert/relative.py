@@ -32,14 +32,17 @@ def buckets(queries: int, keys: int, *, both: bool, count: int, most: int, first
 
 @block
 def relative_bias(p: Tree, *, buckets: Array) -> tuple[Array, Tree]:
-    """E[buckets] as a bias of the scores, (1, H, T, S); p: weight (buckets, H), a number for each bucket and head."""
+    """E[buckets] as a bias of the scores, (1, H, T, S) of buckets (T, S), (B, H, T, S) of (B, T, S); p: weight
+    (buckets, H), a number for each bucket and head.
+    """
     y, c = ops.embedding(**p, ids=buckets)
-    return y.transpose(2, 0, 1)[None], {"table": c}
+    return np.moveaxis(y, -1, -3).reshape(-1, y.shape[-1], *buckets.shape[-2:]), {"table": c}
 
 
 @block_backward
 def relative_bias_backward(dy: Array, c: Tree) -> Tree:
-    return ops.embedding_backward(dy[0].transpose(1, 2, 0), c["table"])
+    shape = (*c["table"]["ids"].shape, dy.shape[1])
+    return ops.embedding_backward(np.moveaxis(dy, 1, -1).reshape(shape), c["table"])
 
 
 @functools.lru_cache(maxsize=64)

@@ -61,7 +61,8 @@ def _spellings() -> dict[str, str]:
     """What any family calls an input of its network -> its published name."""
     found: dict[str, str] = {}
     for module in map(families.family, FAMILIES):
-        found |= {name: name for name in module.inputs(module.Config())} | getattr(module, "SPELLINGS", {})
+        configs = module.Config(), module.Config(**module.PROBE)
+        found |= {name: name for config in configs for name in module.inputs(config)} | getattr(module, "SPELLINGS", {})
     return found
 
 
@@ -196,8 +197,9 @@ def torch_inputs(batch: Batch) -> dict[str, Any]:
 
 def label(term: str, batch: Batch) -> np.ndarray:
     """The labels of a term, as published classes take them: of the masked LM (B, T), -100 where nothing is asked."""
-    if term != "masked_lm":
-        return batch[next(iter(import_module(f"minibert.heads.{term}").LABELS))]
+    asked = next(iter(import_module(f"minibert.heads.{term}").LABELS))
+    if asked != "masked_lm_positions":
+        return batch[asked]
     labels = np.full(batch["input_ids"].shape, -100)
     for b, m in np.argwhere(batch["masked_lm_weights"]):
         labels[b, batch["masked_lm_positions"][b, m]] = batch["masked_lm_ids"][b, m]

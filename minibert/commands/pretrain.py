@@ -27,6 +27,8 @@ def parser(commands: Any) -> None:
     family.completer = families.names
     text = "learn from this UTF-8 text; default: what every Python ships"
     command.add_argument("--corpus", nargs="+", metavar="FILE", help=text)
+    several = "learn from text in these languages, such as zh=FILE, or from pairs in two, such as en-zh=FILE"
+    command.add_argument("--language", nargs="+", metavar="NAME=FILE", help=several)
     command.add_argument("--out", metavar="DIR", help="write into this new directory; default: runs/FAMILY")
     command.add_argument("--resume", action="store_true", help="continue the run in DIR, bit for bit")
     sizes = f"begin from these options: {', '.join(pretraining.PRESETS)}, or from a size of the family's, such as tiny"
@@ -86,7 +88,8 @@ def _pretrain(args: argparse.Namespace) -> None:
              "start")  # fmt: skip
     own = {name: getattr(args, name) for name in names}
     chosen = {name: getattr(args, name) for name in args.known}
-    pretraining.pretrain(corpus_files=args.corpus or (), fields=_assignments(args.set or []), **own, **chosen)
+    given = {"corpus_files": args.corpus or (), "language": args.language or ()}
+    pretraining.pretrain(**given, fields=_assignments(args.set or []), **own, **chosen)
 
 
 def _assignments(texts: list[str]) -> dict[str, Any]:

@@ -118,6 +118,8 @@ def corrupted(
         ids[b, : len(row) + 2] = [text.vocabulary.cls, *row, text.vocabulary.sep]
         pieces = [text.pieces[i] for i in row]
         starts[b, 1 : len(row) + 1] = units.segmentation(pieces, segment("".join(pieces)))
+    known_words = text.vocabulary.continues is not None
+    require(known_words, "this tokenizer's pieces do not say whether they continue a word: take another")
     starts &= ~text.vocabulary.continues[ids]
     given: dict[str, Any] = {"rate": rate, "starts": starts}
     if rule == "entity":

@@ -312,6 +312,32 @@ def electra(
     return Corruption(corrupted, chosen, groups, positions, weights)
 
 
+def xlm(
+    ids: Array,
+    present: Array,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    *,
+    rate: float = 0.15,
+    cap: int | None = None,
+    starts: Array | None = None,
+    units: Array | None = None,
+) -> Corruption:
+    """XLM's rule (Conneau and Lample, arXiv 1901.07291, section 3.2; the release's `mask_out`).
+
+    Each token by itself with the probability `rate`, so that a row may have none; never the first of a row nor
+    padding, but </s> within it as any other. 80/10/10, a random token any of the vocabulary, special ones included. Of
+    more than `cap` the foremost stay. Left out: fp16's cut to a multiple of 8, and the release's `sample_alpha`, by
+    which rare words are drawn more often (0 by default; the paper speaks of it).
+    """
+    vocabulary.need("mask", "pad")
+    candidates = np.asarray(present, bool) & (ids != vocabulary.pad)
+    candidates[:, 0] = False
+    chosen = candidates & (rng.random(ids.shape) < rate)
+    chosen &= np.cumsum(chosen, axis=-1) <= _cap(cap, ids)
+    return _corruption(ids, np.where(chosen, np.cumsum(chosen, axis=-1) - 1, -1).astype(np.int32), rng, vocabulary)
+
+
 RULES: dict[str, Callable[..., Corruption]] = {
     "bert": bert,
     "whole-word": whole_word,
@@ -321,4 +347,5 @@ RULES: dict[str, Callable[..., Corruption]] = {
     "span": span,
     "roberta": roberta,
     "electra": electra,
+    "xlm": xlm,
 }

@@ -35,9 +35,13 @@ What a family's file offers, in this order (bert.py is the model):
     SPECIALS GLUE           optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own;
                             what stands before every sentence of a document but the first, as the tokenizer reads it
     START                   optional: the role of the token with which a decoder begins to write
+    writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
+                            it writes on by filling masks (`filling`); end: the id of what ends a text
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
+    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); the
+                            term that a step of a run asks: of rows whose "task_type_ids" are its place in `terms`
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA)
     stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
                             write to p, as a function of p and the step

@@ -153,8 +153,9 @@ def _forward(
         moved[key] = _moved(given[key], letters, orders)
         if specs[key].bound in orders:
             moved[key] = _renumbered(moved[key], orders[specs[key].bound])
-    if "ignore" in given and given["ignore"] is not None and specs["labels"].bound in orders:
-        moved["ignore"] = int(_renumbered(np.array(given["ignore"]), orders[specs["labels"].bound]))
+    for key in ("ignore", "excluded"):  # the number of a class
+        if given.get(key) is not None and specs["labels"].bound in orders:
+            moved[key] = int(_renumbered(np.array(given[key]), orders[specs["labels"].bound]))
     way = ("plain", "wide", "other")[draws.integers(3)]
     if way == "wide":  # in one piece, rounded once
         moved = {key: a.astype(np.float64) if _real(a) else a for key, a in moved.items()}

@@ -54,6 +54,7 @@ PARTS = "words chosen in part"
 MIXED = "runs whose pieces are treated in different ways"
 BESIDE = "runs side by side"
 MASKS = "tokens that became [MASK]"
+FIRST = "chosen tokens that are the first of a row"
 MASK, SAME, OTHER = "is [MASK] afterwards", "is unchanged", "is another token"
 SPECIAL, SINGLE = "was [CLS] or [SEP]", "are of one word"
 
@@ -78,6 +79,8 @@ LAWS = {
                    {MASK: 0.8 + 0.1 / (SIZE - 3), SPECIAL: None}, (PADDING, UNCHOSEN)),
     "electra": Law("ELECTRA's masks: 85 of 100, the others stay", "electra", rules.electra,
                    {"rate": 0.15, "distinct": True}, {MASK: 0.85, SAME: 0.15, OTHER: 0.0}, (OUTSIDE, UNCHOSEN)),
+    "xlm": Law("XLM's tokens, each by itself, never the first", "xlm", rules.xlm, {"rate": 0.15},
+               {**_any(SIZE), SPECIAL: None}, (PADDING, UNCHOSEN, FIRST)),
 }  # fmt: skip
 ORDER_TITLE = "ALBERT's pairs: neighbours of one document, half of them swapped"
 
@@ -134,6 +137,7 @@ def measured(ids: Array, present: Array, made: Corruption, shared: bool) -> tupl
         MIXED: int(mixed.sum()),
         BESIDE: int(beside.sum()),
         MASKS: int(masked.sum()),
+        FIRST: int(chosen[:, 0].sum()),
     }
 
 

@@ -82,9 +82,9 @@ def loss(
 ) -> tuple[Array, Tree]:
     """(1), (2) of h (B, T, D). Only target slots of non-zero weight reach the vocabulary, unless `dense`."""
     c: Tree = {"rows": len(h)}
-    flat, ids, weights = _targets(labels, h.shape[1], dense)
-    targets, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
-    z, c["head"] = mlm_head(targets[0], p, table, act=act, eps=eps)
+    flat, ids, weights = targets(labels, h.shape[1], dense)
+    rows, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
+    z, c["head"] = mlm_head(rows[0], p, table, act=act, eps=eps)
     total = np.sum(labels["masked_lm_weights"], dtype=h.dtype) if total is None else total
     given = {"weights": weights.astype(h.dtype), "denominator": total + denominator_eps}
     value, c["loss"] = ops.cross_entropy(z, labels=ids, **given)
@@ -113,7 +113,7 @@ def predict(h: Array, p: Tree, *, table: Array, act: str, eps: float, **_: Any) 
     return mlm_head(h, p, table, act=act, eps=eps)[0]
 
 
-def _targets(labels: Tree, length: int, dense: bool) -> tuple[Array, Array, Array]:
+def targets(labels: Tree, length: int, dense: bool) -> tuple[Array, Array, Array]:
     """(flat position b·T + t, label, weight) of each target slot of non-zero weight; with `dense` of every position."""
     positions, weights = labels["masked_lm_positions"], labels["masked_lm_weights"].reshape(-1)
     chosen = np.flatnonzero(weights)

@@ -2,7 +2,7 @@
 
 Radford, Narasimhan, Salimans, Sutskever, 2018, "Improving Language Understanding by Generative Pre-Training", eq. 1-2.
 
-    z_t = h_t Eᵀ, E the network's word table or a decoder of the head's own, no bias                                (1)
+    z_t = h_t Eᵀ, E the network's word table or a decoder of the head's own; and a bias b_V where there is one       (1)
     L = mean of -log softmax(z_t)[x_{t+1}] over the positions that have a next token                                (2)
 
 labels are the tokens themselves, (B, T), shifted here; -100: nothing is asked of the position before. Where a family's
@@ -27,9 +27,15 @@ PERPLEXITY = True
 COMMAND = "generate"
 
 
-def shapes(*, table: tuple[int, int], **_: Any) -> Tree:
-    """A decoder of the head's own; table: (V, E)."""
-    return {"decoder": {"weight": table}}
+def shapes(*, table: tuple[int, int], tied: bool = False, biased: bool = False, **_: Any) -> Tree:
+    """A decoder of the head's own; table: (V, E); tied: it is not the head's; biased: (1) has a bias."""
+    return {"decoder": {**({} if tied else {"weight": table}), **({"bias": table[:1]} if biased else {})}}
+
+
+def _bias(p: Tree | None) -> Tree:
+    """The bias, where the head's part has one (of a head that answers masked tokens, too: `masked_token`)."""
+    own = (p or {}).get("decoder", {})
+    return {"bias": own["bias"]} if "bias" in own else {}
 
 
 def labels(*, texts: bool = False, **_: Any) -> dict[str, str]:
@@ -56,7 +62,7 @@ def loss(
     flat = np.arange(len(following)) if dense else np.flatnonzero(following != IGNORED)
     c: Tree = {"shape": h.shape}
     asked, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[-1]), positions=flat[None])
-    z, c["head"] = ops.linear(asked[0], weight=table)  # (1)
+    z, c["head"] = ops.linear(asked[0], weight=table, **_bias(p))  # (1)
     value, c["loss"] = ops.cross_entropy(z, labels=following[flat], ignore=IGNORED, denominator=total)  # (2)
     return value, c
 
@@ -66,7 +72,7 @@ def loss_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, Array]:
     dz = ops.cross_entropy_backward(dloss, c["loss"])
     dasked, g = ops.linear_backward(dz, c["head"])
     dh = ops.gather_backward(dasked[None], c["gather"])
-    return dh.reshape(c["shape"]), {}, g["weight"]
+    return dh.reshape(c["shape"]), {"decoder": {"bias": g["bias"]}} if "bias" in g else {}, g["weight"]
 
 
 def count(labels: Tree) -> float:
@@ -80,4 +86,4 @@ def right(c: Tree) -> layers.Right:
 
 def predict(h: Array, p: Tree | None, *, table: Array) -> Array:
     """(1) of h (…, D): a logit for each token of the vocabulary, (…, V)."""
-    return ops.linear(h, weight=table)[0]
+    return ops.linear(h, weight=table, **_bias(p))[0]

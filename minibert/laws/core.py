@@ -316,7 +316,7 @@ def ignored_labels(ask: Run, view: Parts, inputs: Tensors, config: Config) -> An
         slots[name] = np.where(counted != 0, slots[name], others)
     first, second = ask(view.p, inputs), ask(view.p, {**inputs, **slots})
     rows, columns = np.nonzero(target_weights)
-    unasked = np.ones(_masked(view, inputs)[2].shape, bool)
+    unasked = np.ones(next(inputs[name] for name in view.inputs(inputs, dims=("B", "T"))).shape, bool)
     unasked[rows, inputs["masked_lm_positions"][rows, columns]] = False
     found, where = _worst(second, first)
     for head in view.of_tokens:

@@ -155,6 +155,12 @@ class Fields:
         return getattr(self._config, families.field(self._module, name))
 
 
+def present(b: Mapping[str, Any]) -> np.ndarray:
+    """Which tokens of a batch are there, as its ids; of a mask for each query those that some query attends to."""
+    mask = b.get("attention_mask", np.ones_like(b["input_ids"]))
+    return mask if mask.ndim == b["input_ids"].ndim else mask.max(1)
+
+
 # ---- Makers ----------------------------------------------------------------------------------------------------------
 def config(what: str, section: str = FORWARD, variant: bool | None = None, **fields: Any) -> Callable:
     """Config fields at other values, all under BERT's names (`Fields`), which a function takes. No mutant where nothing

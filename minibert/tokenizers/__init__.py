@@ -14,12 +14,13 @@ from minibert.tokenizers import published
 KINDS = {
     "wordpiece": ("wordpiece", "WordPiece", "WordPiece", ("vocab.txt",)),
     "byte_level": ("byte_level", "ByteLevelBPE", "BPE", ("merges.txt", "vocab.json", "encoder.json", "vocab.bpe")),
-    "bpe": ("bpe", "BPE", "Metaspace BPE", ()),
+        "bpe": ("bpe", "BPE", "Metaspace BPE", ()),
     "word_bpe": ("word_bpe", "WordBPE", "Word BPE", ("merges.txt", "vocab.json")),
+    "fast_bpe": ("fast_bpe", "FastBPE", "none", ("codes", "merges.txt", "vocab.json")),
     "unigram": ("unigram", "Unigram", "Unigram", ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")),
 }
 WHOLE, CONFIGS = "tokenizer.json", ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-FILES = (WHOLE, *CONFIGS, *(file for *_, files in KINDS.values() for file in files))
+FILES = (WHOLE, *CONFIGS, "vocab", *(file for *_, files in KINDS.values() for file in files))
 
 
 def tokenizer(kind: str) -> Any:

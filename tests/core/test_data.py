@@ -69,7 +69,7 @@ def test_one_shard_is_the_family_s_instances_of_all_text(family, masking, tokeni
     texts, module = documents(), families.family(family)
     known = {"seq_length": 24, "duplicates": 3, "masking": masking}
     options = module.Data(**{name: value for name, value in known.items() if name in module.Data.__dataclass_fields__})
-    if hasattr(module, "SPECIALS") or hasattr(module, "START"):
+    if hasattr(module, "SPECIALS") or hasattr(module, "START") or module.TOKENIZER == "fast_bpe":
         special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
         special |= {"extra_ids": options.extra_ids} if hasattr(options, "extra_ids") else {}
         learn = tokenizers.tokenizer(module.TOKENIZER).train

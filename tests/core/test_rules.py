@@ -86,6 +86,8 @@ def most(name, row, rate, width):
         return min(1, plain), min(bert, max(1, int((rate + 0.005) * width)))
     if name == "macbert":
         return 0, plain
+    if name == "xlm":
+        return 0, max(0, len(row) - 1)
     return 0, bert
 
 
@@ -97,7 +99,9 @@ def broken(name, ids, present, made, rate):
         wrong.add("shape")
     if (made.chosen & ~there).any() or (made.ids != ids)[~there].any():
         wrong.add("padding")
-    if name != "roberta" and made.chosen[np.isin(ids, (CLS, SEP))].any():
+    if name == "xlm" and made.chosen[:, 0].any():
+        wrong.add("first")
+    if name not in ("roberta", "xlm") and made.chosen[np.isin(ids, (CLS, SEP))].any():
         wrong.add("specials")
     if (made.ids != ids)[~made.chosen].any():
         wrong.add("elsewhere")

@@ -193,11 +193,12 @@ def _layouts(kind: str, spoken: Any) -> list[Tree]:
     with scratch() as folder:
         spoken.save(folder / "t")
         whole = tree_of(folder / "t")
-    own = {file: whole[file] for file in tokenizers.KINDS[kind][3] if file in whole}
+    own = {file: data for file, data in whole.items() if file not in (tokenizers.WHOLE, *tokenizers.CONFIGS)}
     settings = {name: data for name, data in whole.items() if name in tokenizers.CONFIGS}
     added = {"added_tokens.json": mutation.dumped({"<extra>": len(spoken), "two words": len(spoken) + 1})}
-    return [whole, own, own | settings, own | added | {name: settings[name] for name in settings if "map" in name},
-            *({"tokenizer.json": data} for data in (whole["tokenizer.json"], *_older(whole["tokenizer.json"])))]
+    known = [whole, own, own | settings, own | added | {name: settings[name] for name in settings if "map" in name}]
+    held = whole.get("tokenizer.json")
+    return [*known, *({"tokenizer.json": data} for data in (held, *_older(held)))] if held else known
 
 
 def _older(data: bytes) -> list[bytes]:
@@ -841,6 +842,7 @@ READERS: dict[str, Reader] = {
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),
     "running": Reader(running, _vocabulary("byte_level", "gpt2"), _texts, share=4),
     "bpe": Reader(vocabularies("bpe"), _vocabulary("bpe", "bert"), _texts, share=3),
+    "fast_bpe": Reader(vocabularies("fast_bpe"), _vocabulary("fast_bpe", "xlm"), _texts, share=3),
     "word_bpe": Reader(vocabularies("word_bpe"), _vocabulary("word_bpe", "gpt"), _texts, share=2),
     "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram", "albert"), _texts, share=7),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),

@@ -60,7 +60,8 @@ def distinct_targets(batch: Batch, draws: Draws) -> None:
     """No position is a target twice."""
     if "masked_lm_positions" in batch:
         slots = batch["masked_lm_positions"].shape[1]
-        tokens = batch["input_mask"].sum(1)
+        mask = batch["input_mask"]
+        tokens = mask.sum(-1).reshape(len(mask), -1).max(1)  # of a mask for each query the most that one sees
         chosen = [np.sort(1 + draws.permutation(int(n) - 1)[:slots]) for n in tokens]
         batch["masked_lm_positions"] = np.array(chosen)
 

@@ -60,7 +60,7 @@ entry(
     "src fairseq modules/layer_norm.py:28, XLM transformer.py:282; PaddlePaddle/ERNIE#75; HF#532; DB and GB (contrib "
     "default) values own knowledge",
     "output", "OP-LN-5", families=("roberta", "ernie", "deberta", "xlm"),
-    mutants=[only("roberta", another_eps_at(groups=GROUPS))],
+    mutants=[only("roberta ernie", another_eps_at(groups=GROUPS))],
 )  # fmt: skip
 entry(
     "T08", "pair joined by one separator", "RoBERTa: `<s> a </s></s> b </s>`",

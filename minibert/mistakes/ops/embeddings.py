@@ -20,6 +20,7 @@ from minibert.mistakes.catalogue import (
     field,
     lineage,
     only,
+    present,
     swap,
     unlisted,
     weights,
@@ -131,6 +132,13 @@ def sinusoids(halves: bool) -> Replacement:
     return Replacement(embedding, lambda dy, c: {"weight": np.zeros_like(c["plain"])})
 
 
+def _halved(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """All sines first, then all cosines, where the table is as it was made."""
+    if not getattr(subject.config, "sinusoidal_embeddings", False):
+        return []
+    return swap("all sines first, then all cosines", "embedding", sinusoids(halves=True), r".*\.position")(subject, at)
+
+
 # ---- The map from the tables' width ----------------------------------------------------------------------------------
 MAP = r"encode\.(map|project)"
 
@@ -173,10 +181,6 @@ def _one_projection(subject: Subject, _: Any) -> list[Mutant]:
 
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
-def _present(b: dict) -> Array:
-    return b.get("attention_mask", np.ones_like(b["input_ids"]))
-
-
 def _types(b: dict, _: Any) -> dict[str, Array]:
     return {"token_type_ids": np.zeros_like(b["input_ids"])}
 
@@ -206,7 +210,7 @@ def with_second_type(maker: Any) -> Any:
 def halves(b: dict) -> dict[str, Array]:
     """BERT's types: 1 in the second half."""
     length = b["input_ids"].shape[-1]
-    return {"token_type_ids": (np.arange(length) >= length // 2) * _present(b)}
+    return {"token_type_ids": (np.arange(length) >= length // 2) * present(b)}
 
 
 def _plain(b: dict, config: Any) -> Array:
@@ -258,7 +262,7 @@ def _from(b: dict, first: int) -> Array:
 
 def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     """The same tokens with the padding moved to the left end, positions still counted from 0."""
-    moved, mask = {}, _present(b)
+    moved, mask = {}, present(b)
     length = mask.shape[-1]
     last = np.where(mask.any(-1), np.cumsum(mask, -1).argmax(-1), length - 1)  # a row without ones stays
     shift = (length - 1 - last)[..., None]
@@ -266,6 +270,9 @@ def _left_padded(b: dict, _: Any) -> dict[str, Array]:
     for name in ("input_ids", "attention_mask", "token_type_ids", "replaced_labels", "labels"):
         if name in b and b[name].shape == mask.shape:  # labels of a decoder are another text's
             moved[name] = np.take_along_axis(b[name], take, -1)
+    if np.ndim(b.get("attention_mask")) > mask.ndim:  # queries and keys alike
+        rows = np.arange(len(take))[:, None, None]
+        moved["attention_mask"] = b["attention_mask"][rows, take[..., None], take[:, None]]
     if "masked_lm_positions" in b:
         moved["masked_lm_positions"] = (b["masked_lm_positions"] + shift) % length
     if "span_boundaries" in b:
@@ -410,11 +417,11 @@ entry(
                 "positions count tokens that are not the padding id",
                 lambda b, c: np.maximum(np.cumsum(b["input_ids"] != (c.pad_token_id or 0), 1) - 1, 0),
             ),
-            positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(_present(b) != 0, 0, 0)),
-            positions("positions count the mask's ones, padding at 1", lambda b, _: _counted(_present(b) != 0, 0, 1)),
-            positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(_present(b), 1) - 1, 0)),
+            positions("positions count the mask's ones, padding at 0", lambda b, _: _counted(present(b) != 0, 0, 0)),
+            positions("positions count the mask's ones, padding at 1", lambda b, _: _counted(present(b) != 0, 0, 1)),
+            positions("positions count the mask's ones", lambda b, _: np.maximum(np.cumsum(present(b), 1) - 1, 0)),
             positions("positions count the mask's ones from 1, padding at 0",
-                      lambda b, _: np.cumsum(_present(b), 1) * _present(b)),
+                      lambda b, _: np.cumsum(present(b), 1) * present(b)),
         )
     ],
 )  # fmt: skip
@@ -431,7 +438,8 @@ entry(
 entry(
     "E09", "sine/cosine interleaved instead of halves (or reverse)", "as in the family's source",
     "tensorflow/tensor2tensor#391, #1925; fairseq#4648; allenai/allennlp#2993; kimiyoung/transformer-xl#119",
-    "output", families=("xlm", "distilbert", "xlnet"),
+    "output", "XLM-EMB-4", families=("xlm", "distilbert", "xlnet"), when="where positions are sinusoids",
+    mutants=[_halved],
 )  # fmt: skip
 entry(
     "E10", "pad row forced to zero / excluded from gradient, also in the position table",
@@ -491,7 +499,8 @@ entry(
 )  # fmt: skip
 entry(
     "E13", "ERNIE loaded as BERT (gelu, 512 positions)", "relu, 513 positions in 1.0",
-    "ArthurRizar/tensorflow_ernie#1", "output", families=("ernie",),
+    "ArthurRizar/tensorflow_ernie#1", "output", "ERN-CFG-1", families=("ernie",),
+    reason="the activation is G05; 513 rows in a table of 512 are refused in one line by whoever reads the file",
 )  # fmt: skip
 entry(
     "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",

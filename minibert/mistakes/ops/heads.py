@@ -9,7 +9,7 @@ import numpy as np
 from minibert import families, layers, objective, ops, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, swap, weights
+from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, present, swap, weights
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.losses import of_tokens
 from minibert.mistakes.ops.norms import no_norm
@@ -242,8 +242,8 @@ def trained(maker: Callable) -> Callable:
 def _mean_of_tokens(subject: Subject, _: Any) -> Replacement | None:
     same = all(np.array_equal(b["attention_mask"], subject.batches[0]["attention_mask"]) for b in subject.batches
                if "attention_mask" in b)  # fmt: skip
-    mask = apart(subject.batches[0]).get("attention_mask")
-    return pooler(mean_over(mask)) if mask is not None and same else None
+    given = apart(subject.batches[0])
+    return pooler(mean_over(present(given))) if "attention_mask" in given and same else None
 
 
 def flipped(labels: str) -> Callable:

@@ -10,7 +10,7 @@ import numpy as np
 from minibert import families, objective, ops
 from minibert.golden.subject import Subject, Tensors
 from minibert.heads.next_token import IGNORED
-from minibert.mistakes import solving
+from minibert.mistakes import catalogue, solving
 from minibert.mistakes.catalogue import Mutant, config, entry, field, swap, unlisted, whole
 from minibert.mistakes.swap import Replacement, Site, edited, graded
 
@@ -97,7 +97,7 @@ def read(b: dict) -> Array:
 
 def there(b: dict) -> Array:
     """Which of them are no padding."""
-    return b.get("decoder_attention_mask" if "decoder_input_ids" in b else "attention_mask", np.ones_like(read(b)))
+    return b.get("decoder_attention_mask", np.ones_like(read(b))) if "decoder_input_ids" in b else catalogue.present(b)
 
 
 def over(weights: Callable[[dict, Array], Array], labels: Callable[[dict, Array, Array], Array]) -> Callable:
