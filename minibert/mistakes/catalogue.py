@@ -195,7 +195,8 @@ def batch(what: str, edit: Callable[[dict, Any], dict], section: str = FORWARD) 
         flat, found = apart(b), edit(apart(b), Fields(s))
         if flat is not b:
             several = b["input_ids"].shape[:2]
-            found = {name: a.reshape(*several, -1) if a.ndim == 2 else a for name, a in found.items()}
+            wide = {name for name, a in found.items() if np.ndim(a) == 2 and np.ndim(b.get(name, b["input_ids"])) == 3}
+            found = {name: a.reshape(*several, -1) if name in wide else a for name, a in found.items()}
         return {**b, **found}
 
     def change(s: Subject) -> Subject:

@@ -26,8 +26,12 @@ def _double(maker: Callable) -> Callable:
 
 
 def _read_at(what: str, rule: Callable[[dict], Array]) -> Callable:
-    """Another token stands for each text: rule(batch) -> (B, C)."""
-    return batch(what, lambda b, _: {"mc_token_ids": np.zeros_like(b["mc_token_ids"]) + rule(b)})
+    """Another token stands for each text: rule(batch, each text a row) -> (B·C,)."""
+    def edit(b: dict, _: Any) -> dict[str, Array]:
+        at = b["mc_token_ids"]
+        return {"mc_token_ids": (np.zeros(at.size, at.dtype) + np.ravel(rule(b))).reshape(at.shape)}
+
+    return batch(what, edit)
 
 
 def _last_of_batch(subject: Subject, at: Any) -> list[Mutant]:
