@@ -318,8 +318,10 @@ class Network:
         width = self._width(config, own.reads)
         return pooling.POOLINGS[own.pooling].wide(width, *own.sizes.values() or (0,)) if own.pooling else width
 
-    def _states(self, config: Any) -> str:
-        """The output with a state for each token."""
+    def _states(self, config: Any, head: ModuleType | None = None) -> str:
+        """The output with a state for each token, that a head reads where one is given and the family says which."""
+        if head is not None and hasattr(self.module, "states"):
+            return self.module.states(head.PUBLISHED)
         known = self.module.outputs(config)
         return "last_hidden_state" if "last_hidden_state" in known else next(iter(known))
 
@@ -470,14 +472,14 @@ class Network:
         head, alone = task.head, len(self.tasks) == 1
         own = self.summary(config)
         states = head.READS == "states"
-        sizes = {"width": self._width(config, self._states(config)) if states else self._row(config)}
+        reads = self._states(config, head) if states else SUMMARY
+        sizes = {"width": self._width(config, reads) if states else self._row(config)}
         sizes |= task.settings.sizes()
         sizes |= {} if states else {"biased": own.biased}
         module = head.DROPPED if states else own.dropped[1]
         rate = getattr(task.settings, "dropout", None)
         rate = self._rate(config) if rate is None else rate
         dropout = (module if alone else f"{task.name}.dropout", rate) if module else None
-        reads = self._states(config) if states else SUMMARY
         seen = next((name for name, _ in self.lengths(config).values()), None)
         inputs = {"seen": seen} if getattr(head, "SEEN", False) and seen else {}
         inputs |= {name: name for name in getattr(head, "INPUTS", {})}
@@ -492,6 +494,11 @@ class Network:
         part, _, rest = path.partition(".")
         said = next((getattr(task.head, "initial", None) for task in self.tasks if task.name == part), None)
         return said and said(rest, shape, rng)
+
+    def _within(self) -> str:
+        """How published names of the network begin in the class for its task."""
+        known = getattr(self.module, "WITHIN", {})
+        return known.get(self.tasks[0].head.PUBLISHED, "") if len(self.tasks) == 1 else ""
 
     # ---- Published names ---------------------------------------------------------------------------------------------
     def architectures(self, config: Any) -> dict[str, tuple[str, ...]]:
@@ -510,14 +517,15 @@ class Network:
         for task in self.tasks:
             published = task.head.NAMED if task.head.READS == "states" else own.head
             modules[task.name] = published if alone else task.name
-        shapes = objective.shapes(self, config)
+        shapes, within = objective.shapes(self, config), self._within()
+        rows = [(path, f"{within}{name}", kind) for path, name, kind in rows]
         return rows + [(f"{part}.{leaf}", f"{name}.{leaf}".removeprefix("."), "identity")
                        for part, name in modules.items() for leaf, _ in tree.items(shapes.get(part, {}))]  # fmt: skip
 
     def activations(self, config: Any) -> list[tuple[str, str, str, str]]:
         """What golden cases hold: the module's without those of pre-training's heads, and the tasks' heads."""
         within = "encode.network."
-        rows = [(name, path.replace("encode.", within, 1), kind, place)
+        rows = [(f"{self._within()}{name}", path.replace("encode.", within, 1), kind, place)
                 for name, path, kind, place in self.module.activations(config) if path.startswith("encode.")]
         named = {path.rpartition(".")[0]: name.rpartition(".")[0] for path, name, _ in self.names(config)}
         own = [(named.get(f"{task.name}{leaf and '.'}{leaf}", leaf), f"{task.name}.{call}", "", "head")
@@ -530,8 +538,9 @@ class Network:
 
     def aliases(self, config: Any) -> dict[str, str]:
         """The module's, of the tensors that are here."""
-        here = {name for _, name, _ in self.names(config)}
-        return {alias: name for alias, name in self.module.aliases(config).items() if name in here}
+        here, within = {name for _, name, _ in self.names(config)}, self._within()
+        found = {f"{within}{alias}": f"{within}{name}" for alias, name in self.module.aliases(config).items()}
+        return {alias: name for alias, name in found.items() if name in here}
 
     def unused(self, config: Any) -> tuple[str, ...]:
         """None: what pre-training's heads do not read is left with them."""

@@ -1,5 +1,5 @@
-"""The Brown corpus: words and their part of speech (tag), sentences and the genre they come from (classify), how a story
-goes on (summarize).
+"""The Brown corpus: words and their part of speech (tag), sentences and the genre they come from (classify), how a
+story goes on (summarize).
 
     python examples/recipes/brown.py FOLDER OUT
 

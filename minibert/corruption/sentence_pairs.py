@@ -120,6 +120,34 @@ def structured_pairs(
     return np.array(pairs, np.int64).reshape(-1, 5)
 
 
+def swapped_pairs(
+    sentences: Sequence[int],
+    documents: Sequence[int],
+    rng: np.random.Generator,
+    max_tokens: int,
+    short_rate: float = 0.1,
+) -> np.ndarray:
+    """Megatron-LM's pairs (the release's dataset_utils.py): as `ordered_pairs`, but every chunk has two sentences or
+    more, and none is left alone at a document's end; a document of one sentence is passed over. So every pair is of
+    consecutive segments.
+    """
+    offsets, borders = np.asarray(sentences).tolist(), np.asarray(documents).tolist()
+    pairs = []
+    for document in range(len(borders) - 1):
+        first, last = borders[document], borders[document + 1]
+        target = _target(max_tokens, short_rate, rng)
+        while last - first > 1:
+            stop = max(_reach(offsets, first, last, target), first + 2)
+            stop = last if last - stop == 1 else stop
+            middle = first + int(rng.integers(1, stop - first - 1, endpoint=True))
+            a, b = (offsets[first], offsets[middle]), (offsets[middle], offsets[stop])
+            label = int(rng.random() < 0.5)
+            a, b = (b, a) if label == SWAPPED else (a, b)
+            pairs.append((*_truncation(a, b, max_tokens, rng), label))
+            first = stop
+    return np.array(pairs, np.int64).reshape(-1, 5)
+
+
 def single_pairs(
     sentences: Sequence[int], documents: Sequence[int], rng: np.random.Generator, max_tokens: int
 ) -> np.ndarray:

@@ -80,6 +80,24 @@ def structured_pairs(
     return _paired(made, "sentence_structure_labels", documents, rng, vocabulary, max_length, starts, layout)
 
 
+def swapped_pairs(
+    documents: Documents,
+    rng: Rng,
+    vocabulary: Vocabulary,
+    max_length: int = 128,
+    short_rate: float = 0.1,
+    duplicates: int = 1,
+) -> Batch:
+    """Megatron-LM's pairs, with next_sentence_labels, 1 = swapped; see `sentence_pairs.swapped_pairs`. InputError where
+    no document has two sentences.
+    """
+    made = _made(sentence_pairs.swapped_pairs, short_rate, duplicates)
+    rows = _paired(made, "next_sentence_labels", documents, rng, vocabulary, max_length, None, "bert")
+    if not len(rows["input_ids"]):
+        raise InputError("no document has two sentences: there is nothing to swap")
+    return rows
+
+
 def sentence_pair_rows(
     documents: Documents,
     rng: Rng,

@@ -12,7 +12,7 @@ GPT-2 (`gpt2.py`, equations G1 to G9) except that a norm stands behind each resi
     objective    L₁ = mean of -log softmax(y_t E_wordᵀ)[x_{t+1}]                                                    (6)
     choice       z_i = Drop(y at the i-th text's `mc_token_ids`) w + b for each of a row's C texts                  (7)
                  L₂ = mean of -log softmax(z)[mc_label]                                                             (8)
-    fine-tuning  L₃ = L₂ + λ L₁, λ = `lm_coef` 0.5; L₁ alone where only `labels` are given                          (9)
+    fine-tuning  L₃ = L₂ + λ L₁, λ = `lm_coef` 0.5, of these terms those whose labels are given                     (9)
 
 `double_heads` has (7)-(9): inputs are then (B, C, T), or (B, T) as without. act: the tanh form of GELU, which published
 configurations of this family call "gelu".

@@ -99,8 +99,11 @@ def _size(depth: int, width: int) -> dict[str, int]:
     return {"n_layer": depth, "n_embd": width, "n_head": width // 64}
 
 
-# table 2; the release's names of its four models
-PRESETS = {"small": _size(12, 768), "medium": _size(24, 1024), "large": _size(36, 1280), "xl": _size(48, 1600)}
+# table 2, with the release's names of its four models; Microsoft's of 2020 (17 billion parameters, heads of 152)
+PRESETS = {
+    **{"small": _size(12, 768), "medium": _size(24, 1024), "large": _size(36, 1280), "xl": _size(48, 1600)},
+    "turing-nlg": {"n_layer": 78, "n_embd": 4256, "n_head": 28},
+}
 
 # small, and every field away from its default: for checks
 PROBE = {

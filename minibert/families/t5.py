@@ -407,6 +407,15 @@ def summaries(config: Config) -> dict[str, Summary]:
     return {"text": Summary(at="end", act="tanh", **names, dropped=dropped)}
 
 
+def states(published: str) -> str:
+    """What heads of tokens read, by how ports call their class: of a span the decoder, else the encoder, alone."""
+    return "last_hidden_state" if published == "QuestionAnswering" else "encoder_last_hidden_state"
+
+
+# how ports call the network within a class for a task, if at all
+WITHIN = {"SequenceClassification": "transformer.", "TokenClassification": "transformer."}
+
+
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = "unigram"
 SPECIALS = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}

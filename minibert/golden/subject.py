@@ -88,7 +88,7 @@ def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
     tensors = {f"forward/{name}": np.asarray(value) for name, value in forward.items()}
     for name, value in {**gradients, **to_published(gradient, rows)}.items():
         tensors[f"gradients/{name}"] = value
-    return {**tensors, **_steps(subject, module, rows, steps)}
+    return {**tensors, **stepped(subject, steps)}
 
 
 def entered(stack: ExitStack, around: Iterable[Callable]) -> trace.Record:
@@ -138,11 +138,62 @@ def as_published(array: np.ndarray, kind: str, rows: tuple[int, ...]) -> np.ndar
     return array.reshape(shape)
 
 
-def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) -> Tensors:
-    """The state after each of `steps` updates; parameters of the subject are not written to."""
+@dataclass(frozen=True)
+class _Stand:
+    """What loss and gradient a subject has at these parameters."""
+
+    subject: Subject
+    batch: dict[str, Any]
+    params: Tree
+    loss: np.ndarray
+    gradient: Tree
+
+
+class Walk:
+    """A run of optimizer steps, for others of the same network that come by the same parameters: of each step the loss
+    and the gradient in the first run that came to it.
+    """
+
+    def __init__(self) -> None:
+        self.stands: dict[int, _Stand] = {}
+
+    def learnt(self, subject: Subject, step: int, params: Tree, batch: dict[str, Any]) -> tuple[np.ndarray, Tree]:
+        """The loss and the gradient, which may be written to."""
+        stand = self.stands.get(step)
+        if stand is None:
+            loss, gradient = _learnt(subject, step, params, batch)
+            self.stands[step] = _Stand(subject, batch, *(tree.map(np.copy, part) for part in (params, loss, gradient)))
+            return loss, gradient
+        if stand.batch is batch and _alike(stand.subject, subject) and _equal(stand.params, params):
+            return stand.loss, tree.map(np.copy, stand.gradient)
+        return _learnt(subject, step, params, batch)
+
+
+def _alike(one: Subject, other: Subject) -> bool:
+    return one.family == other.family and one.config is other.config and one.around is other.around
+
+
+def _equal(one: Tree, other: Tree) -> bool:
+    pairs = zip(tree.leaves(one), tree.leaves(other), strict=True)
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+def _learnt(subject: Subject, step: int, params: Tree, batch: dict[str, Any]) -> tuple[np.ndarray, Tree]:
+    with ExitStack() as stack:
+        for factory in subject.around:
+            stack.enter_context(observing(factory()))
+        loss, cache = objective.loss(families.family(subject.family), params, subject.config, batch, dense=True)
+        return loss, objective.loss_backward(cache)
+
+
+def stepped(subject: Subject, steps: tuple[int, ...], walk: Walk | None = None) -> Tensors:
+    """The state after each of `steps` updates; parameters of the subject are not written to. walk: what other runs came
+    by.
+    """
     if not steps:
         return {}
-    plan, parts = subject.optimizer, subject.parts
+    module, learnt = families.family(subject.family), walk.learnt if walk else _learnt
+    rows, plan, parts = module.names(subject.config), subject.optimizer, subject.parts
     new_state, update = optim.OPTIMIZERS[plan["name"]]
     update, clip = parts.get("update", update), parts.get("clip", optim.clip)
     rate = parts.get("rate", optim.SCHEDULES[plan["schedule"]])
@@ -152,12 +203,7 @@ def _steps(subject: Subject, module: Any, rows: list, steps: tuple[int, ...]) ->
     state = new_state(params)
     tensors: Tensors = {}
     for k in range(1, max(steps) + 1):
-        with ExitStack() as stack:
-            for factory in subject.around:
-                stack.enter_context(observing(factory()))
-            batch = subject.batches[(k - 1) % len(subject.batches)]
-            loss, cache = objective.loss(module, params, subject.config, batch, dense=True)
-            grads = objective.loss_backward(cache)
+        loss, grads = learnt(subject, k, params, subject.batches[(k - 1) % len(subject.batches)])
         grads = parts.get("grads", lambda g, step: g)(grads, k)
         grads, norm = clip(grads, plan["clip_norm"])
         lr = rate(plan["first_step"] + k - 1, peak=plan["learning_rate"], warmup=plan["warmup"], total=plan["total"])

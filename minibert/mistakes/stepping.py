@@ -93,14 +93,14 @@ class Steps:
 
     def _silent(self, chosen: list[Found], steps: tuple[int, ...]) -> list[Found]:
         """Those that leave these steps, in which nothing is wrong yet, as they are: the others need no later step."""
-        if not steps:
-            return chosen
-        evidence = self._until(steps)
-        before = self.trials.free(self.base, evidence, steps)
+        before = self.trials.free(self.base, self._until(steps), steps) if steps else None
         if before is None or before.ratio > SUSPECT:
             return chosen
-        trials = self._run(((*self.base, found) for found in chosen), steps, evidence, len(chosen))
-        return [trial.found[-1] for trial in trials if trial.ratio <= SUSPECT]
+        for several in range(1, len(steps) + 1):  # most show at the first
+            evidence = self._until(steps[:several])
+            trials = self._run(((*self.base, found) for found in chosen), steps[:several], evidence, len(chosen))
+            chosen = [trial.found[-1] for trial in trials if trial.ratio <= SUSPECT]
+        return chosen
 
     def _open(self, few: tuple[int, ...]) -> list[Found]:
         """Mutants of the optimizer that leave a value open, with those of its likely values that leave the steps before

@@ -18,7 +18,7 @@ from minibert import families
 from minibert.errors import InputError
 from minibert.golden import blocks, compare, noise, places
 from minibert.golden.case import Case
-from minibert.golden.subject import Subject, Tensors, cast, observe
+from minibert.golden.subject import Subject, Tensors, Walk, cast, observe, stepped
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mutant
 from minibert.mistakes.evidence import Evidence, worst
@@ -80,6 +80,7 @@ class Trials:
         self.steps = Evidence(case, candidate, dtype, [key for key in judged if key.startswith(f"{STEPS}/")])
         self.sites, self.calls = sites(subject), blocks.calls(subject)
         self.given = blocks.finite(self.evidence.tensors())
+        self.walk = Walk()
 
     @cached_property
     def mutants(self) -> list[Found]:
@@ -120,6 +121,8 @@ class Trials:
 
     def _freely(self, found: Combined, steps: tuple[int, ...], subject: Subject) -> Tensors | None:
         self.tried += 1
+        if steps and not any(one.mutant.after for one in found):  # of which the steps alone are looked at
+            return _computed(found, lambda: stepped(changed(subject, found), steps, self.walk))
         return _computed(found, lambda: _written(found, observe(changed(subject, found), steps)))
 
     def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:

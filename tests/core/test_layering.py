@@ -19,6 +19,7 @@ LEVELS = [
     ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["ops", "strategies", "trace", "adapters"],
     ["layers", "relative", "recurrent"],
+    ["tensor_parallel"],
     ["pooling"],
     ["heads"],
     ["objective", "encoder_decoder", "summaries"],

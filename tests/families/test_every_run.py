@@ -8,6 +8,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from draws import some
 from published import FAMILIES, declared, identifier
 
 import minibert
@@ -76,7 +77,7 @@ def part_of(texts):
     return Part(texts, sizes, np.ones(len(texts), bool), None, sizes)
 
 
-@pytest.mark.parametrize(("name", "own"), [*((name, {}) for name in MASKED), *KINDS], ids=identifier)
+@pytest.mark.parametrize(("name", "own"), some([*((name, {}) for name in MASKED), *KINDS], 10), ids=identifier)
 def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corpus):
     """By whatever format and units a family knows: each target is the token that stood there; the loss takes them."""
     recipe, texts, rows, counts, made = made_of(name, own, corpus)
@@ -150,7 +151,7 @@ def record_of(module, record):
     return {key: value for key, value in record.items() if key in module.Data.__dataclass_fields__}
 
 
-@pytest.mark.parametrize(("name", "chosen", "own"), RUNS, ids=identifier)
+@pytest.mark.parametrize(("name", "chosen", "own"), some(RUNS, 8), ids=identifier)
 def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, corpus, tmp_path, monkeypatch):
     """As by a kill after a checkpoint half way; what it leaves behind loads."""
     module = families.family(name)

@@ -199,7 +199,7 @@ def test_harmless_shapes(tmp_path):
     short[logits] = short[logits].copy()
     short[logits][0, 0, 2] += 0.5
     short[f"forward/{table}"][1, 2, 1] += 0.5
-    got = found(written(tmp_path / "c.safetensors", tensors | short))
+    got = found(written(tmp_path / "c.safetensors", tensors | short), seconds=0)  # no name is sought
     wrong = {row.key: row.index for row in got.rows if row.status == "wrong"}
     assert set(wrong) == {logits, f"forward/{table}"}
     assert wrong[f"forward/{table}"] == (0, 2, 1)
@@ -235,7 +235,7 @@ def test_positions_of_each_row_their_own(tmp_path):
     tensors = observe(replace(subject, params=wide, batches=batches), ())
     key = "forward/bert.embeddings.position_embeddings"
     assert tensors[key].shape[:2] == batches[0]["input_ids"].shape
-    got = found(written(tmp_path / "c.safetensors", tensors))
+    got = found(written(tmp_path / "c.safetensors", tensors), seconds=0)
     assert got.first.key == key
     accused = {row.key for row in got.rows if (row.alone or 0) > compare.EXPLAINED}
     assert accused == {key}  # what is moved is padding, whose cotangent is 0
@@ -274,7 +274,7 @@ def test_nan_is_shown_where_it_first_is(tmp_path):
     tensors = dict(observed())
     tensors["forward/bert.pooler"] = tensors["forward/bert.pooler"].copy()
     tensors["forward/bert.pooler"][2, 3:] = np.nan
-    got = found(written(tmp_path / "c.safetensors", tensors))
+    got = found(written(tmp_path / "c.safetensors", tensors), seconds=0)
     assert (got.code, got.first.status, got.first.index) == (1, "nan", (2, 3))
     assert "nan at [2, 3]" in "\n".join(report.table(got))
     assert sum(row.status in compare.BAD for row in got.rows) == 1
@@ -316,6 +316,10 @@ def varied(*ids, also=lambda subject: subject):
     return {key: array.astype(np.float32) for key, array in observe(subject, ()).items()}
 
 
+def forward(tensors):
+    return {key: array for key, array in tensors.items() if key.startswith("forward/")}
+
+
 def test_two_variants_are_variants(tmp_path):
     """Another denominator and the padding row's rule: neither takes the other's name, and none is an error."""
     got = found(written(tmp_path / "c.safetensors", varied("S05", "E10")), "bert/probe")
@@ -329,7 +333,7 @@ def test_two_variants_are_variants(tmp_path):
 
 def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
     """A known mistake made on purpose; a factor that nobody knows, in a layer, is told beside it."""
-    path = written(tmp_path / "c.safetensors", varied("A04"))
+    path = written(tmp_path / "c.safetensors", forward(varied("A04")))
     got, declared = found(path, "bert/probe"), found(path, "bert/probe", declare=["a04"])
     assert (got.code, got.verdict, declared.code, declared.verdict) == (1, "mistake", 0, "variant")
     with pytest.raises(InputError, match=r"^no known mistake 'A94'"):
@@ -340,7 +344,8 @@ def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
         flat["encoder.1.feed_forward.out.weight"] = flat["encoder.1.feed_forward.out.weight"] * np.float32(1.01)
         return replace(subject, params=tree.unflatten(flat))
 
-    got = found(written(tmp_path / "d.safetensors", varied("A04", also=scaled)), "bert/probe", declare=["A04"])
+    path = written(tmp_path / "d.safetensors", forward(varied("A04", also=scaled)))
+    got = found(path, "bert/probe", declare=["A04"])
     assert (got.code, got.verdict) == (1, "unknown")
     assert got.diagnosis.unexplained == "forward/bert.encoder.layer.1.output.dense"
 
@@ -949,30 +954,26 @@ def test_the_page_in_a_browser(wrong, tmp_path):
 
 
 # ---- Exit codes ------------------------------------------------------------------------------------------------------
-def run(*args):
-    command = [sys.executable, "-m", "minibert", "check", *map(str, args)]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, encoding="utf-8")
-    return ran.returncode, ran.stdout, ran.stderr
-
-
-def test_exit_codes(tmp_path):
-    """0 right and partial, 2 for no case, 2 for a foreign dtype: from the outside."""
+def test_exit_codes(tmp_path, capsys):
+    """0 right and partial, from the outside; 2 for no case, 2 for a foreign dtype."""
     few = {key: a for key, a in observed("float32").items() if PARTS["encoder"](key) or PARTS["embeddings"](key)}
     path = written(tmp_path / "few.safetensors", few)
-    code, out, err = run(CASE, path, "--dtype", "float32")
-    assert (code, err) == (0, "")
-    assert "claim: L2 encoder" in out
-    assert "not supplied" in out
-    code, out, err = run("bert/nothing", path)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    code, out, err = run(CASE, path, "--dtype", "float8")
-    assert (code, out, err.count("\n")) == (2, "", 1)
+    command = [sys.executable, "-m", "minibert", "check", CASE, str(path), "--dtype", "float32"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, encoding="utf-8")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "claim: L2 encoder" in ran.stdout
+    assert "not supplied" in ran.stdout
+    for wrong in (["bert/nothing", path], [CASE, path, "--dtype", "float8"]):
+        assert cli.main(["check", *map(str, wrong)]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
 
 
-@pytest.mark.parametrize(("seconds", "named"), [((), True), (("--seconds", 600), True), (("--seconds", 0), False)])
+@pytest.mark.parametrize(("seconds", "named"), [(600, True), (0, False)])
 def test_a_limit_on_the_search_is_the_user_s(tmp_path, capsys, seconds, named):
+    """Without one it is named: see `wrong`."""
     path = written(tmp_path / "c.safetensors", observed("float32", (scaled_scores,)))
-    assert cli.main(["check", CASE, str(path), *map(str, seconds)]) == 1
+    assert cli.main(["check", CASE, str(path), "--seconds", str(seconds)]) == 1
     out = capsys.readouterr().out
     assert ("the mistake is " in out, "mutants not tried, for want of time" in out) == (named, not named)
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops
+from minibert import ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, only, swap
+from minibert.mistakes.ops.norms import normed_sum
 from minibert.mistakes.swap import Replacement
 
 Array = np.ndarray
@@ -45,22 +46,6 @@ def _last_of_batch(subject: Subject, at: Any) -> list[Mutant]:
                 r"choice\.loss")(subject, at)  # fmt: skip
 
 
-def _normed() -> Replacement:
-    """A norm of weights 1 and 0 behind the sum of the tables."""
-
-    def forward(p: Any, *, eps: float, keep: Any, rate: float, **given: Any) -> tuple[Array, Cache]:
-        h, c = layers.embeddings(p, eps=eps, keep=None, rate=0.0, **given)
-        h, norm = ops.layer_norm(h, np.ones_like(h[0, 0]), np.zeros_like(h[0, 0]), eps=eps)
-        h, drop = ops.dropout(h, keep=keep, rate=rate)
-        return h, {**c, "own": (norm, drop)}
-
-    def backward(dy: Array, c: Cache) -> Any:
-        norm, drop = c["own"]
-        return layers.embeddings_backward(ops.layer_norm_backward(ops.dropout_backward(dy, drop), norm)[0], c)
-
-    return Replacement(forward, backward)
-
-
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "gpt-01", "the choice reads another token than mc_token_ids says", "the state of the token that stands for a text",
@@ -84,7 +69,7 @@ entry(
 entry(
     "gpt-04", "a norm behind the embeddings, as BERT has it", "none: the sum of the tables enters the first layer",
     "own knowledge", "output", "GPT-EMB-1", families=("gpt",),
-    mutants=own(swap("normed without weights", "embeddings", _normed())),
+    mutants=own(swap("normed without weights", "embeddings", normed_sum())),
 )  # fmt: skip
 entry(
     "gpt-05", "positions and special tokens among the classes, one matrix with the words", "a softmax over the words",

@@ -385,6 +385,22 @@ def final_norm() -> Replacement:
     return Replacement(encoder_layer, encoder_layer_backward)
 
 
+def normed_sum() -> Replacement:
+    """A norm of weights 1 and 0 behind the sum of the tables."""
+
+    def forward(p: Any, *, eps: float, keep: Any, rate: float, **given: Any) -> tuple[Array, Cache]:
+        h, c = layers.embeddings(p, eps=eps, keep=None, rate=0.0, **given)
+        h, norm = ops.layer_norm(h, np.ones_like(h[0, 0]), np.zeros_like(h[0, 0]), eps=eps)
+        h, drop = ops.dropout(h, keep=keep, rate=rate)
+        return h, {**c, "own": (norm, drop)}
+
+    def backward(dy: Array, c: Cache) -> Any:
+        norm, drop = c["own"]
+        return layers.embeddings_backward(ops.layer_norm_backward(ops.dropout_backward(dy, drop), norm)[0], c)
+
+    return Replacement(forward, backward)
+
+
 def no_norm() -> Replacement:
     """x for the norm of it."""
 
