@@ -25,10 +25,10 @@ class Term(NamedTuple):
     """One term of a loss.
 
     head: a module of `heads`; part: where its parameters stand in the tree, None where it has none; reads: the output
-    of the network that it is given; sizes: for its `shapes`; constants: for its `loss`; table: the path of the matrix
-    that makes its logits, in the network or in its own part; weight: its factor; dropout: (published module, rate)
-    of what is dropped of the output before it; optional: a batch without any of its labels does not ask it; prefix:
-    what stands in a batch before the names of its labels; inputs: {argument of its `loss` and `predict`:
+    of the network that it is given; sizes: for its `shapes`; constants: for its `loss`; table: the path of the matrix,
+    or tree of such, that makes its logits, in the network or in its own part; weight: its factor; dropout: (published
+    module, rate) of what is dropped of the output before it; optional: a batch without any of its labels does not ask
+    it; prefix: what stands in a batch before the names of its labels; inputs: {argument of its `loss` and `predict`:
     the input of the network that it is, None where the batch has none}.
     """
 
@@ -163,6 +163,7 @@ def loss(
     c["unasked"] = {part: p[part] for part in parts if part in p}
     out, c["encode"] = network.encode(p, config, batch, keep=keep)
     read = {term.reads for term in terms.values()}
+    c["carried"] = {name: out[name] for name in getattr(network, "CARRIED", ()) if name in out}
     c["idle"] = {name: value for name, value in out.items() if isinstance(value, np.ndarray) and name not in read}
     weighted = []
     for name, term in terms.items():
@@ -203,12 +204,12 @@ def loss_backward(c: Tree) -> Tree:
     return g
 
 
-def with_added(g: Tree, path: str, gradient: Array) -> Tree:
-    """The tree with this gradient at the path, added to what is there."""
+def with_added(g: Tree, path: str, gradient: Any) -> Tree:
+    """The tree with this gradient, an array or a tree, at the path, added to what is there."""
     first, _, rest = path.partition(".")
     held = g.get(first)
     if not rest:
-        return {**g, first: gradient if held is None else kernels.add(held, gradient)}
+        return {**g, first: gradient if held is None else tree.map(kernels.add, held, gradient)}
     return {**g, first: with_added(held or {}, rest, gradient)}
 
 

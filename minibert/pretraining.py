@@ -343,7 +343,11 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     runs.require_memory(model, rows[training.order(0, plan.batch_size, len(rows), plan.seed)], plan)
     with training.sharing(threads, plan.accumulate):
         dropped = settings.dropout_steps or settings.steps
-        training.fit(model, plan, directory, lambda step: _batches(model, rows, plan, step, step < dropped))
+
+        def batches(step: int, *carried: list[training.Batch]) -> list[training.Batch]:
+            return _batches(model, rows, plan, step, step < dropped, *carried)
+
+        training.fit(model, plan, directory, batches, carrying=carries(module))
         with doing("evaluating on the held-out text"):
             report = _report(model, rows, held_out, threads, settings.seed)
     try:
@@ -405,6 +409,11 @@ def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
             f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
 
 
+def carries(module: ModuleType) -> bool:
+    """Whether a family reads a stream of segments, in the order of the text."""
+    return bool(getattr(module, "CARRIED", ()))
+
+
 def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> training.Batch:
     """The rows of a step; where the family says whose turn it is, those of that term, without labels of others."""
     module = model.module
@@ -418,21 +427,34 @@ def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) ->
     return {name: array for name, array in chosen.items() if name not in others}
 
 
-def _batches(model: Any, instances: data.Rows, plan: training.Plan, step: int, dropout: bool) -> list[training.Batch]:
-    """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model."""
-    chosen = _chosen(model, instances, plan, step)
+def _batches(
+    model: Any, instances: data.Rows, plan: training.Plan, step: int, dropout: bool,
+    carried: list[training.Batch] | None = None,
+) -> list[training.Batch]:  # fmt: skip
+    """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model, and
+    of what the step before has carried on, where there is such: then of the next rows of the text.
+    """
+    if carried is None:
+        chosen = _chosen(model, instances, plan, step)
+    else:
+        places, on = training.streamed(step, plan.batch_size, len(instances))
+        chosen, carried = instances[places], carried if on else None
 
     def corrupted(part: training.Batch, i: int) -> training.Batch:
         dynamic = instances.recipe.masking == "dynamic"
         rng = training.draws(plan.seed, "corruption", step, i)
         return instances.recipe.corrupted(part, rng) if dynamic else part
 
-    return training.micro_batches(model, chosen, plan, step, dropout, corrupted)
+    return training.micro_batches(model, chosen, plan, step, dropout, corrupted, carried)
 
 
 def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
     """The held-out figures beside what they have to be compared with; said and returned."""
-    measured = training.evaluation(model, held_out[np.arange(len(held_out))], threads=threads, seed=seed)
+    instances = held_out[np.arange(len(held_out))]
+    if carries(model.module):
+        measured = training.stream_evaluation(model, instances)
+    else:
+        measured = training.evaluation(model, instances, threads=threads, seed=seed)
     unigram = _unigram(model, rows, held_out)
     text = "that text" if "cross_entropy" in unigram else "what is written"
     for term, head in objective.heads(model.module, model.config).items():
@@ -449,6 +471,10 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
                 measured.setdefault("perplexities", {})[term] = perplexity = _perplexity(loss)
                 unigram["perplexity"] = _perplexity(unigram["entropy"])
                 known = f"perplexity {perplexity:.1f}, the unigram's {unigram['perplexity']:.1f}; {known}"
+                if not hasattr(head, "asked"):  # the text's own tokens
+                    bits = loss / math.log(2) * _tokens_a_character(model.tokenizer, instances["input_ids"])
+                    measured.setdefault("bits_per_character", {})[term] = bits
+                    known = f"{bits:.3f} bits a character; {known}"
             runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
                  f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of {text}, {unigram['entropy']:.3f}; "
                  f"{known}")
@@ -471,6 +497,11 @@ def _unigram(model: Any, rows: data.Rows, held_out: data.Rows) -> dict[str, floa
         return corpus.unigram_entropy(rows.counts(), held_out.counts())._asdict()
     counts = np.bincount(asked[0](held_out[np.arange(len(held_out))]), minlength=len(model.tokenizer))
     return {"entropy": corpus.unigram_entropy(counts, counts).entropy}
+
+
+def _tokens_a_character(tokenizer: Any, ids: np.ndarray) -> float:
+    """Of rows of running text."""
+    return ids.size / max(1, len(tokenizer.decode(ids.reshape(-1).tolist())))
 
 
 def _perplexity(loss: float) -> float:

@@ -1,10 +1,12 @@
 """The training loop: accumulation, the log, checkpoints, resuming bit for bit, held-out evaluation.
 
 Nothing random is carried from step to step: what a step draws is a function of (seed, purpose, step), so the state
-of a run is its parameters, its moments and the number of steps done. A run lives in one directory:
+of a run is its parameters, its moments, the number of steps done, and of a model that reads a stream of segments what
+it carries from one to the next (a family's CARRIED). A run lives in one directory:
 
     log.jsonl                        one line a step
-    checkpoints/00000400/            model.safetensors, optimizer.safetensors, state.json; the last two are kept
+    checkpoints/00000400/            model.safetensors, optimizer.safetensors, state.json, and carried.safetensors where
+                                     something is carried; the last two are kept
 """
 
 import contextlib
@@ -29,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, kernels, layers, objective, optim, reading, tree
+from minibert import config, families, kernels, layers, objective, optim, reading, signatures, tree
 from minibert.batches import by_length, dims, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
@@ -39,6 +41,7 @@ from minibert.progress import Progress, note
 
 Batch = dict[str, Any]
 
+CARRIED = "carried.safetensors"
 LINE = 1 << 16  # bytes of a line of the log: one has some hundreds
 LIMITS = {  # numbers of a plan that are counted from 1, and the most that each may be
     "steps": 99_999_999,  # a checkpoint's name has eight digits
@@ -101,19 +104,28 @@ def order(step: int, size: int, count: int, seed: int) -> np.ndarray:
     return np.array([_permutation(seed, int(e), count)[i] for e, i in zip(*divmod(places, count), strict=True)])
 
 
+def streamed(step: int, size: int, count: int) -> tuple[np.ndarray, bool]:
+    """(the `size` instances of a step (counted from 0), whether they go on from those of the step before): `count`
+    instances in the order of the text are read in `size` places at once, evenly spaced, again and again.
+    """
+    each = max(1, count // size)
+    return (np.arange(size) * each + step % each) % count, step % each > 0
+
+
 def micro_batches(
     model: Any, chosen: Batch, plan: Plan, step: int, dropout: bool,
-    corrupted: Callable[[Batch, int], Batch] = lambda part, i: part,
+    corrupted: Callable[[Batch, int], Batch] = lambda part, i: part, carried: list[Batch] | None = None,
 ) -> list[Batch]:  # fmt: skip
     """The micro-batches of a step's rows, with all that is drawn for it: a function of the seed, the step and the
-    model. corrupted(part, i): what is done to the rows of part i before it is cut.
+    model. corrupted(part, i): what is done to the rows of part i before it is cut; carried: what each part gets of the
+    step before.
 
     Rows of like length go together, as each micro-batch is cut to its longest: padding is not computed.
     """
     network, config, parts = model.network, model.config, []
     for i, rows in enumerate(np.split(by_length(network, config, chosen), plan.accumulate)):
         part = corrupted({name: array[rows] for name, array in chosen.items()}, i)
-        part = taken(network, config, part, np.arange(len(rows)))
+        part = {**taken(network, config, part, np.arange(len(rows))), **(carried[i] if carried else {})}
         if dropout:
             places = network.dropouts(config, dims(network, config, part))
             part["dropout"] = layers.keep_masks(draws(plan.seed, "dropout", step, i), places)
@@ -143,8 +155,8 @@ def _measured(model: Any, b: Batch, totals: dict[str, float], keep: str) -> tupl
     return {"loss": float(loss), "terms": terms, "accuracies": right, "classes": classes}, cache
 
 
-def _sum(f: Callable[[Batch], Any], parts: list[Batch], threads: int) -> Any:
-    """The sum of the trees f(batch), taken in order; `threads` at a time are computed, and no more are held.
+def _sum(f: Callable[[Any], Any], parts: list[Any], threads: int) -> Any:
+    """The sum of the trees f(part), taken in order; `threads` at a time are computed, and no more are held.
 
     Each is computed in this context, so that what observes pairs here (traces, mistakes) sees every thread's calls.
     """
@@ -171,13 +183,21 @@ def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str
     Each micro-batch's sums are divided by the targets of all, so the sum over micro-batches is the large batch's
     mean, whatever their sizes. They are added in their order: threads change no bit.
     """
+    return _gradient(model, parts, threads, [])
+
+
+def _gradient(model: Any, parts: list[Batch], threads: int, carried: list[Batch]) -> tuple[dict[str, Any], Any]:
+    """`gradient`; each of carried, one for each part, is replaced by what the part hands on."""
     totals = denominators(model, parts)
 
-    def micro(b: Batch) -> dict[str, Any]:
+    def micro(numbered: tuple[int, Batch]) -> dict[str, Any]:
+        i, b = numbered
         measured, cache = _measured(model, b, totals, "caches")
+        if carried:
+            carried[i] = tree.map(np.ascontiguousarray, cache["carried"])
         return {"measured": measured, "gradient": model.loss_backward(cache)}
 
-    total = _sum(micro, parts, threads)
+    total = _sum(micro, [*enumerate(parts)], threads)
     total["measured"].pop("classes")
     return total["measured"], total["gradient"]
 
@@ -196,7 +216,31 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
                  for i, part in enumerate(parts)]
     totals = denominators(model, parts)
 
-    measured = _sum(lambda part: _measured(model, part, totals, "last")[0], parts, threads)
+    return _judged(_sum(lambda part: _measured(model, part, totals, "last")[0], parts, threads), totals)
+
+
+def stream_evaluation(model: Any, instances: Batch, streams: int = 16) -> dict[str, Any]:
+    """`evaluation` of a stream of segments, in the order of the text: each carries to the next what the model hands on.
+    As many streams as are asked for are read side by side.
+    """
+    count = len(next(iter(instances.values())))
+    pieces = [piece for piece in np.array_split(np.arange(count), streams) if len(piece)]  # the longest first
+    totals, sums, carried = denominators(model, [instances]), [], {}
+    for step in range(len(pieces[0])):
+        rows = np.array([piece[step] for piece in pieces if step < len(piece)])
+        part = {name: array[rows] for name, array in instances.items()}
+        part |= tree.map(functools.partial(_first, count=len(rows)), carried)
+        measured, cache = _measured(model, part, totals, "last")
+        carried = cache["carried"]
+        sums.append(measured)
+    return _judged(functools.reduce(_plus, sums), totals)
+
+
+def _first(array: np.ndarray, count: int) -> np.ndarray:
+    return array[:count]
+
+
+def _judged(measured: dict[str, Any], totals: dict[str, float]) -> dict[str, Any]:
     measured["classes"] = {term: shares.tolist() for term, shares in measured["classes"].items()}
     majority = {term: max(shares) for term, shares in measured["classes"].items()}
     return {**measured, "targets": totals, "majority": majority}
@@ -212,7 +256,7 @@ def wilson_lower(accuracy: float, count: float, z: float = 2.5758293035489004) -
 # --------------------------------------------------------------------------------------------------- checkpoints
 
 def _moments(state: dict) -> list[str]:
-    return [name for name in state if name != "step"]
+    return [name for name in state if name not in ("step", "carried")]
 
 
 def _named(model: Any, held: Any) -> dict[str, np.ndarray]:
@@ -240,6 +284,8 @@ def save_checkpoint(run: Path, model: Any, state: dict, seconds: float) -> Path:
         safetensors.write(folder / "optimizer.safetensors",
                           {f"{slot}.{name}": a for slot in _moments(state)
                            for name, a in _named(model, state[slot]).items()})
+        if "carried" in state:
+            safetensors.write(folder / CARRIED, tree.flatten(state["carried"]))
         atomic.write_text(folder / "state.json", json.dumps({"step": state["step"], "seconds": seconds}) + "\n")
     for old in checkpoints(run)[:-2]:
         with written(old):
@@ -323,7 +369,24 @@ def _loaded(path: Path, model: Any, state: dict, steps: int) -> tuple[int, float
     for slot in _moments(state):
         _fill(model, state[slot], {name.removeprefix(f"{slot}."): a for name, a in slots.items()
                                    if name.startswith(f"{slot}.")})
+    if "carried" in state:
+        state["carried"] = _carried(path / CARRIED, model, len(state["carried"]))
     return step, float(seconds)
+
+
+def _carried(path: Path, model: Any, parts: int) -> list[Batch]:
+    """What a checkpoint holds for each part of the next step, if it is what the network takes."""
+    flat, specs = safetensors.read(path), model.network.inputs(model.config)
+    odd = [name for name in flat if not re.fullmatch(r"[0-9]{1,5}\.\w+(\.[0-9]{1,5})?", name)]
+    found = None if odd else tree.unflatten(flat)
+    fits = isinstance(found, list) and len(found) == parts and all({*part} <= {*specs} for part in found)
+    require(fits, f"{path.name} holds something else than what {parts} parts of a step carry on")
+    kind = tree.leaves(model.params)[0].dtype
+    for part in found:
+        for name, held in part.items():
+            signatures.check(name, held, signatures.parse(specs[name]), config.to_fields(model.config))
+            require(all(array.dtype == kind for array in tree.leaves(held)), f"{path.name} is of another precision")
+    return found
 
 
 def _tensors(path: Path, due: list[Any]) -> dict[str, np.ndarray]:
@@ -439,20 +502,26 @@ def scheduled(plan: Plan) -> Callable[[int], float]:
                              total=plan.steps)
 
 
-def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]], rates: Rates | None = None) -> None:
+def fit(
+    model: Any, plan: Plan, run: Path, batches: Callable[..., list[Batch]], rates: Rates | None = None,
+    carrying: bool = False,
+) -> None:  # fmt: skip
     """Trains model.params in place from the directory's last checkpoint (or from step 0) to plan.steps.
 
-    batches(step): the step's micro-batches, a function of the step alone. rates(path, step): the learning rate of a
-    parameter at a step, `scheduled(plan)` of the step unless given. 0 leaves the parameter as it is; None freezes it:
-    its moments stay too, its steps are not counted (Adam's corrections), and its gradient has no part in the norm that
-    is clipped. Killed at any moment, it takes up at
-    the last checkpoint and ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises
-    KeyboardInterrupt. A loss or gradient that is not finite raises InputError before anything is updated.
+    batches(step): the step's micro-batches, a function of the step alone. carrying: of the step and of what each part
+    of the step before has handed on, {} before the first, which checkpoints hold: batches(step, carried).
+    rates(path, step): the learning rate of a parameter at a step, `scheduled(plan)` of the step unless given. 0 leaves
+    the parameter as it is; None freezes it: its moments stay too, its steps are not counted (Adam's corrections), and
+    its gradient has no part in the norm that is clipped. Killed at any moment, it takes up at the last checkpoint and
+    ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises KeyboardInterrupt. A loss or gradient
+    that is not finite raises InputError before anything is updated.
     """
     rows = model.names()
     names = {path: name for path, name, _ in rows}
     new_state, update = optim.OPTIMIZERS[plan.optimizer]
     state = new_state(model.params)
+    if carrying:
+        state["carried"] = [{} for _ in range(plan.accumulate)]
     with written(run):
         Path(run).mkdir(parents=True, exist_ok=True)
     seconds = load_checkpoint(run, model, state, plan.steps)
@@ -474,9 +543,9 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             began = time.perf_counter()
             step = state["step"]
             frozen = stage(model.params, model.config, step, plan.steps)
-            parts = batches(step)
+            parts = batches(step, state["carried"]) if carrying else batches(step)
             try:
-                measured, grads = gradient(model, parts, plan.threads)
+                measured, grads = _gradient(model, parts, plan.threads, state.get("carried", []))
             except InputError as error:
                 raise InputError(f"training stopped at step {step + 1}: {error}, or a lower learning rate") from None
             chosen = _rates(rates, step, model.params, frozen)
@@ -485,7 +554,7 @@ def fit(model: Any, plan: Plan, run: Path, batches: Callable[[int], list[Batch]]
             asleep.update(path for path in asleep if path not in chosen)
             for lr, missed in dict.fromkeys((chosen[path], asleep[path]) for path in chosen):
                 paths = [path for path in chosen if (chosen[path], asleep[path]) == (lr, missed)]
-                live = {slot: _only(paths, held) for slot, held in state.items() if slot != "step"}
+                live = {slot: _only(paths, state[slot]) for slot in _moments(state)}
                 live["step"] = step - missed
                 update(_only(paths, model.params), _only(paths, grads), live, lr=lr, decay=decay, scale=scale)
             state["step"] = step + 1

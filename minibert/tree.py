@@ -76,6 +76,13 @@ def get(tree: Any, path: str) -> Any:
     return tree
 
 
+def merged(a: Any, b: Any) -> Any:
+    """The tree a with what b has besides; of two leaves at one path b's."""
+    if not (isinstance(a, dict) and isinstance(b, dict)):
+        return b
+    return {**a, **{key: merged(a[key], child) if key in a else child for key, child in b.items()}}
+
+
 def zeros_like(tree: Any) -> Any:
     """A tree of zeros with the same keys, shapes and dtypes."""
     return map(np.zeros_like, tree)

@@ -192,7 +192,7 @@ def spared(model: minibert.Model) -> set[str]:
 
 def torch_inputs(batch: Batch) -> dict[str, Any]:
     torch, _ = oracle()
-    return {name: torch.from_numpy(array) for name, array in inputs(batch).items()}
+    return tree.map(torch.from_numpy, inputs(batch))
 
 
 def label(term: str, batch: Batch) -> np.ndarray:

@@ -141,7 +141,9 @@ class Case:
         return directory.load(weights).params
 
     def batches(self) -> list[dict[str, Any]]:
-        """The batches of inputs, as files hold them: "dropout" maps published module names to keep-masks."""
+        """The batches of inputs, as files hold them, but that those of a list stand in one: "dropout" maps published
+        module names to keep-masks.
+        """
         batches: list[dict[str, Any]] = [{} for _ in range(max(1, self.facts["batches"]))]
         for key, array in self.section("inputs").items():
             number, _, rest = key.partition("/")
@@ -150,7 +152,7 @@ class Case:
                 batch.setdefault("dropout", {})[name.removeprefix("dropout/")] = array
             else:
                 batch[name] = array
-        return batches
+        return [tree.unflatten(batch) for batch in batches]
 
     def subject(self, weights: Any = None) -> Subject:
         """The computation itself, rebuilt from weights and inputs in the case's dtype (kinds family and pipeline).

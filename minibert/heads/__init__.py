@@ -20,6 +20,7 @@ offer the same:
     loss_backward(dloss, c) -> (dh, g, dtable)
     count(labels)           how many targets there are
     asked(labels)           optional: the targets, where they are not the text's own tokens alone ("unigram")
+    parted(constants)       optional: whether it has several softmaxes, each over a part of the vocabulary
     right(c)                `layers.Right` of its predictions; None where none is ever right
     predict(h, p, *, table, **constants)
                             optional: logits for h as it is, where they can be told from it alone

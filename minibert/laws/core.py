@@ -10,6 +10,7 @@ import functools
 import importlib
 import math
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,9 +226,10 @@ def head_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
             moves |= {table: (1, order), **dict.fromkeys(view.modules(table.removesuffix(".weight")), (-1, order))}
         width = len(view.p[f"{own}.query.weight"]) // heads
         entries = (order[:, None] * width + np.arange(width)).reshape(-1)
-        for part in ("query", "key", "value"):
+        for part in ("query", "key", "value", "position"):
             moves |= {f"{own}.{part}.weight": (0, entries), f"{own}.{part}.bias": (0, entries)}
             moves |= dict.fromkeys(view.modules(f"{own}.{part}"), (-1, entries))
+        moves |= {f"{own}.{part}.bias": (0, order) for part in ("content", "position")}  # a row a head
         moves[f"{own}.output.weight"] = (1, entries)
         moves |= dict.fromkeys(view.beside(own, "query", ".merge"), (-1, entries))
         moves |= dict.fromkeys(view.beside(own, "query", ":scores", ":probs"), (1, order))
@@ -524,8 +526,8 @@ def next_token(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer
     answer, got, due = ask(view.p, inputs), {}, {}
     for head in (head for head in view.heads if head.ahead):
         z, (following, asked) = _given(answer, f"forward/{head.logits}"), _following(view, inputs, head)
-        if z.shape[:-1] != asked.shape or not asked.any():
-            raise Silent(f"forward/{head.logits} has no row for each place, or none is asked")
+        if z.shape[:-1] != asked.shape or not asked.any() or following.max() >= z.shape[-1]:
+            raise Silent(f"forward/{head.logits} has no logits of each place, or none is asked")
         p = np.exp(z - z.max(-1, keepdims=True))
         p, at = p / p.sum(-1, keepdims=True), (*np.nonzero(asked), following[asked])
         due[f"forward/loss.{head.term}"] = -np.log(p[at]).mean()
@@ -711,7 +713,9 @@ def _word_table(view: Parts) -> str:
 
 
 def _vocabulary(view: Parts) -> int:
-    return len(view.p[_word_table(view)])
+    """How many tokens there are: in one table, or in its parts, a list of tables."""
+    first = re.sub(r"\.\d+\.", ".N.", _word_table(view))
+    return sum(len(view.p[path]) for path in view.word_tables if re.sub(r"\.\d+\.", ".N.", path) == first)
 
 
 def _probs(view: Parts, answer: Tensors) -> dict[str, np.ndarray]:

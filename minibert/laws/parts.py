@@ -150,7 +150,7 @@ class Parts:
     @property
     def decoders(self) -> list[str]:
         """Paths of the decoders' biases, and of matrices of their own."""
-        return [path for path in self.p if re.search(r"(^|\.)decoder\.(weight|bias)$", path)]
+        return [path for path in self.p if re.search(r"(^|\.)decoder\.(\d+\.)?(weight|bias)$", path)]
 
     def heads_of(self, attention: str) -> int | None:
         """How many heads an attention has; None where the config does not say."""

@@ -90,10 +90,11 @@ class Digits(doctest.OutputChecker):
 
 OPS = [*CASES, "clip", "bert_adam", "adamw", "lamb", "sgd", "schedule", "roberta_positions", "roberta_adam", "sbo_head",
        "word_starts", "rtd_head", "electra_replaced", "electra_policy", "causal", "relative_buckets", "relative_shift",
-       "distance_sinusoids", "scores", "sinusoids", "shifted_right", "rms_norm", "multiply", "smoothed_cross_entropy",
-       "adafactor", "convolution", "max_over_time", "mean_over_time", "first_token", "last_token", "scalar_mix",
-       "attention_pooling", "bilinear", "tensor_layer", "lstm", "crf_loss", "viterbi", "crf", "summary",
-       "classification", "span_answer", "smoothed_divergence", "unilm_mask", "cosine", "relation", "similarity"]
+       "distance_sinusoids", "scores", "adaptive_softmax", "sinusoids", "shifted_right", "rms_norm", "multiply",
+       "smoothed_cross_entropy", "adafactor", "convolution", "max_over_time", "mean_over_time", "first_token",
+       "last_token", "scalar_mix", "attention_pooling", "bilinear", "tensor_layer", "lstm", "crf_loss", "viterbi",
+       "crf", "summary", "classification", "span_answer", "smoothed_divergence", "unilm_mask", "cosine", "relation",
+       "similarity"]
 
 
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((FOLDER / "spec").glob("*.md"))}

@@ -94,7 +94,8 @@ def test_micro_batches_add_up_to_the_large_batch(name, own):
     totals = objective.counts(model.module, model.config, batch)
     parts, total = None, 0.0
     for rows in (slice(0, 1), slice(1, None)):
-        part_loss, cache = model.loss({key: value[rows] for key, value in batch.items()}, denominators=totals)
+        part = tree.map(lambda array, rows=rows: array[rows], batch)
+        part_loss, cache = model.loss(part, denominators=totals)
         total += part_loss
         gradient = model.loss_backward(cache)
         parts = gradient if parts is None else tree.add(parts, gradient)
@@ -130,7 +131,8 @@ def test_counts_of_batches_add_up_to_what_a_report_can_hold(name):
 def rates(name):
     """The fields of a config that say how much is dropped, as published configurations call them."""
     module = families.family(name)
-    named = [field for field in module.PROBE if re.search(r"(dropout_prob|_pdrop|dropout|dropout_rate)$", field)]
+    ends = r"(dropout_prob|_pdrop|dropout|dropout_rate|dropatt)$"
+    named = [field for field in module.PROBE if re.search(ends, field)]
     return [field for field in named if type(module.PROBE[field]) is float]
 
 
@@ -185,7 +187,7 @@ def test_rows_do_not_see_each_other(name):
     model, batch, rng = case(name)
     order, inputs = rng.permutation(batches.count(batch)), published.inputs(batch)
     straight = model.encode(**inputs)["last_hidden_state"]
-    shuffled = model.encode(**{key: value[order] for key, value in inputs.items()})
+    shuffled = model.encode(**tree.map(lambda array: array[order], inputs))
     assert np.allclose(shuffled["last_hidden_state"], straight[order], rtol=0, atol=1e-12)
 
 
@@ -252,7 +254,8 @@ def test_the_gradient_of_every_output_by_differences(name):
     module, inputs = model.module, published.inputs(batch)
     params = {part: model.params[part] for part in module.shapes(model.config) if part in model.params}
     out, c = module.encode(params, model.config, inputs)
-    read = {output: out[output] for output in out if output != "attentions"}
+    data = {"attentions", *getattr(module, "CARRIED", ())}  # what the next segment gets has no gradient
+    read = {output: out[output] for output in out if output not in data}
     assert "hidden_states" in read
     cotangents = tree.map(lambda a: rng.standard_normal(a.shape), read)
 
@@ -277,7 +280,7 @@ def small(name, own):
         array += 0.2 * rng.standard_normal(array.shape)
     batch = batches.example(model.module, model.config, rng, {"B": 2, "T": 4, "M": 2, "S": 3})
     del batch["dropout"]
-    lists = {field: np.asarray(value).tolist() for field, value in batch.items()}
+    lists = tree.map(lambda array: np.asarray(array).tolist(), batch)
     return model, batch, (tree.map(np.ndarray.tolist, model.params), as_lists(model.config), lists)
 
 

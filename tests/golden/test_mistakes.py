@@ -258,7 +258,8 @@ def in_question(family, subject, made):
     """
     own = {*(CATALOGUE if "bert" not in catalogue.lineage(family) else brought(family))}
     beyond = {"A09", "A13"} if "decoder_input_ids" in subject.batches[0] else set()
-    beyond |= OF_A_BIAS if family == "t5" else set()
+    beyond |= {"A09", "A13", "gpt2-02", "gpt2-29"} if family == "transformer_xl" else set()
+    beyond |= OF_A_BIAS if family in ("t5", "transformer_xl") else set()
     return [(id, m) for id, m in made if id in own - beyond]
 
 

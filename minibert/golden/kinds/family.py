@@ -119,7 +119,7 @@ def inputs_of(given: list[dict[str, Any]]) -> Tensors:
         prefix = f"inputs/{i}/" if i else "inputs/"
         arrays = {name: array for name, array in batch.items() if name != "dropout"}
         arrays |= {f"dropout/{name}": keep for name, keep in (batch.get("dropout") or {}).items()}
-        tensors |= {prefix + name: np.asarray(array) for name, array in arrays.items()}
+        tensors |= {prefix + path: np.asarray(array) for path, array in tree.items(arrays)}
     return tensors
 
 

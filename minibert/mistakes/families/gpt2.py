@@ -37,9 +37,15 @@ ORDERS = [order for order in permutations(range(3)) if order not in ((0, 1, 2), 
 RATES = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
 
 
-def own(*makers: Callable) -> list[Callable]:
-    """The makers for GPT-2 and its kin."""
-    return [only("gpt2", maker) for maker in makers]
+DECODERS = ("gpt2", "transformer_xl")  # who sees whom, and what is asked where, goes wrong in these alike
+
+
+def own(*makers: Callable, families: tuple[str, ...] = ("gpt2",)) -> list[Callable]:
+    """The makers for GPT-2 and its kin, or for such families."""
+    return [only(" ".join(families), maker) for maker in makers]
+
+
+decoders = partial(own, families=DECODERS)
 
 
 def _reshaped(a: dict[str, Any], _: Any) -> dict[str, Any]:
@@ -192,14 +198,14 @@ def columns(ids: Array) -> Array:
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "gpt2-01", "a query sees the token after its own", "keys up to the query's own",
-    "kzl/decision-transformer#30; own knowledge", "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=own(seeing("the diagonal above is open", lambda before, seen: (before >= -1) & seen)),
+    "kzl/decision-transformer#30; own knowledge", "output", "GPT2-ATT-1", families=DECODERS,
+    mutants=decoders(seeing("the diagonal above is open", lambda before, seen: (before >= -1) & seen)),
 )  # fmt: skip
 entry(
     "gpt2-02", "a query does not see its own token", "keys up to the query's own",
     "TransformerLensOrg/TransformerLens#284; pbloem/former#10 (the first row is NaN)",
-    "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=own(
+    "output", "GPT2-ATT-1", families=DECODERS,
+    mutants=decoders(
         seeing("the diagonal is masked", lambda before, seen: (before > 0) & seen),
         seeing("the diagonal is masked by -10000", lambda before, seen: (before > 0) & seen, "-10000"),
         *filling("the diagonal is masked", placed(lambda before, seen: (before > 0) & seen)),
@@ -207,13 +213,13 @@ entry(
 )  # fmt: skip
 entry(
     "gpt2-03", "no causal mask", "keys up to the query's own; padding beside it",
-    "paiml/entrenar#310", "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=own(seeing("only padding is masked", lambda before, seen: seen & (before == before))),
+    "paiml/entrenar#310", "output", "GPT2-ATT-1", families=DECODERS,
+    mutants=decoders(seeing("only padding is masked", lambda before, seen: seen & (before == before))),
 )  # fmt: skip
 entry(
     "gpt2-04", "causal mask applied after the softmax, not renormalised", "before the softmax",
-    "abisee/pointer-generator#88; huggingface/pytorch-image-models#2236", "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=own(*(
+    "abisee/pointer-generator#88; huggingface/pytorch-image-models#2236", "output", "GPT2-ATT-1", families=DECODERS,
+    mutants=decoders(*(
         of_attention("probabilities of later tokens set to 0", silent=UNCERTAIN_SCORES if shown else "",
                      replacement=masked_probs(shown, lambda bias: bias[:, :, -1:]))
         for shown in (False, True)
@@ -221,23 +227,23 @@ entry(
 )  # fmt: skip
 entry(
     "gpt2-05", "labels not shifted", "position t predicts the token at t + 1; labels are the tokens, shifted inside",
-    "HF#404, #14323", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=own(predicting("each position predicts its own token", lambda labels: labels)),
+    "HF#404, #14323", "loss", "GPT2-LOSS-1", families=DECODERS,
+    mutants=decoders(predicting("each position predicts its own token", lambda labels: labels)),
 )  # fmt: skip
 entry(
     "gpt2-06", "labels shifted twice, outside and inside", "shifted once, inside",
-    "HF#562, #44642, #32944", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=own(predicting("the token after the next", partial(moved, by=2))),
+    "HF#562, #44642, #32944", "loss", "GPT2-LOSS-1", families=DECODERS,
+    mutants=decoders(predicting("the token after the next", partial(moved, by=2))),
 )  # fmt: skip
 entry(
     "gpt2-07", "labels shifted the wrong way", "position t predicts the token at t + 1",
-    "own knowledge", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=own(predicting("the token before", partial(moved, by=-1))),
+    "own knowledge", "loss", "GPT2-LOSS-1", families=DECODERS,
+    mutants=decoders(predicting("the token before", partial(moved, by=-1))),
 )  # fmt: skip
 entry(
     "gpt2-08", "labels rolled, so that the last position predicts a first token", "the last position predicts nothing",
-    "own knowledge", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=own(
+    "own knowledge", "loss", "GPT2-LOSS-1", families=DECODERS,
+    mutants=decoders(
         predicting("the first token of the row", lambda labels: np.roll(labels, -1, -1)),
         predicting("the first token of the next row", lambda labels: np.append(labels.reshape(-1)[1:], IGNORED)),
         predicting("the first token of the next row, and of the first", lambda labels: np.roll(labels, -1)),
@@ -246,16 +252,16 @@ entry(
 entry(
     "gpt2-09", "divided by T, not by the T - 1 that have a next token", "the mean over labels that are asked, shifted",
     "own knowledge; NVIDIA-NeMo/Speech#6409 (which is counted is off by one)",
-    "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=own(
+    "loss", "GPT2-LOSS-1", families=DECODERS,
+    mutants=decoders(
         divided("divided by the labels before they are shifted", lambda labels: (labels != IGNORED).sum()),
         divided("divided by all positions, the last of each row too", np.size),
     ),
 )  # fmt: skip
 entry(
     "gpt2-10", "summed, not averaged", "the mean over the batch's labels that are asked",
-    "HF#818; EleutherAI/bergson#36", "loss", "GPT2-LOSS-1", families=("gpt2",),
-    mutants=own(divided("summed", lambda labels: 1), divided("summed over tokens, averaged over rows", len)),
+    "HF#818; EleutherAI/bergson#36", "loss", "GPT2-LOSS-1", families=DECODERS,
+    mutants=decoders(divided("summed", lambda labels: 1), divided("summed over tokens, averaged over rows", len)),
 )  # fmt: skip
 entry(
     "gpt2-11", "the thirds of c_attn in another order", "query, key, value",
@@ -360,7 +366,7 @@ entry(
 )  # fmt: skip
 entry(
     "gpt2-26", "the cache not reordered with the beams", "keys and values go with their beam",
-    "HF#46612 (of other systems); allenai/OLMo#526; HF#9596", "output", "STATE-3", families=("gpt2",),
+    "HF#46612 (of other systems); allenai/OLMo#526; HF#9596", "output", "STATE-3", families=DECODERS,
     going={"what was read stays in its row": unmoved},
 )  # fmt: skip
 entry(
@@ -382,8 +388,8 @@ entry(
 )  # fmt: skip
 entry(
     "gpt2-29", "the causal mask turned round", "keys up to the query's own",
-    "karpathy/nanoGPT#170 (asked, triu for tril); own knowledge", "output", "GPT2-ATT-1", families=("gpt2",),
-    mutants=own(*(
+    "karpathy/nanoGPT#170 (asked, triu for tril); own knowledge", "output", "GPT2-ATT-1", families=DECODERS,
+    mutants=decoders(*(
         maker
         for what, rule in (
             ("itself and later tokens", lambda before, seen: (before <= 0) & seen),

@@ -115,9 +115,9 @@ def turned(turn: Callable, back: Callable) -> Replacement:
     def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
         return ops.attention(*turn(q, k), v, **given)
 
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        dq, dk, dv, *_ = ops.attention_backward(dy, c)
-        return *back(dq, dk), dv
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, *others = ops.attention_backward(dy, c)
+        return *back(dq, dk), *others
 
     return of_scores(attention, attention_backward)
 
@@ -957,7 +957,12 @@ entry(
 )  # fmt: skip
 entry(
     "A26", "memory mask off by one / mem_len ignored", "as original",
-    "HF#14832, #15665", "output", families=("xlnet",),
+    "HF#14832, #15665", "output", "TXL-MASK-2", families=("transformer_xl", "xlnet"),
+    when="with same_length, or a memory that is cut",
+    mutants=[
+        config("one key more", mem_len=lambda f: f.mem_len + 1),
+        config("one key fewer", mem_len=lambda f: max(1, f.mem_len - 1)),
+    ],
 )  # fmt: skip
 entry(
     "A27", "shared relative bias not reused in later layers", "computed once, added in all",

@@ -161,7 +161,7 @@ def _one_layer(which: int) -> Any:
     text = ("first", "last")[which]
 
     def copied(params: Any) -> Any:
-        if isinstance(params, list):
+        if isinstance(params, list) and len({tuple(a.shape for a in tree.leaves(layer)) for layer in params}) == 1:
             return [tree.map(np.copy, params[which]) for _ in params]
         return {name: copied(part) for name, part in params.items()} if isinstance(params, dict) else params
 

@@ -29,7 +29,8 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
         return []
     module, apart = families.family(subject.family), replace(subject.config, tie_word_embeddings=False)
     wanted = [path for path, _ in tree.items(objective.trained(module, apart))]
-    if len(wanted) == len(tree.leaves(subject.params)):  # nothing is tied
+    whole = any(path.endswith(WORDS) for path, _ in tree.items(subject.params))
+    if len(wanted) == len(tree.leaves(subject.params)) or not whole:  # nothing is tied, or parts of a table are
         return []
     tied = {path: name for path, name, _ in module.names(subject.config)}
     renamed = {name: tied[path] for path, name, _ in module.names(apart) if path in tied and tied[path] != name}

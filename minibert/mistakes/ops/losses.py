@@ -288,10 +288,12 @@ def of_tokens(what: str, replacement: Any, **fields: Any) -> Callable:
     """The loss over tokens replaced: of a head that asks of positions which token is there, or which follows."""
 
     def made(subject: Subject, site: Site) -> Replacement | None:
-        term = site.local.removesuffix(".loss")
-        head = objective.heads(families.family(subject.family), subject.config).get(term)
+        term, network = site.local.removesuffix(".loss"), families.family(subject.family)
+        head = objective.heads(network, subject.config).get(term)
         if head is None or head.BASELINE != "unigram" or TARGETS.isdisjoint(head.LABELS):
             return None
+        if getattr(head, "parted", lambda *_: False)(network.terms(subject.config)[term].constants):
+            return None  # no softmax over all tokens
         return replacement if isinstance(replacement, Replacement) else replacement(subject, site)
 
     return swap(what, "cross_entropy", made, r"\w+\.loss", **fields)

@@ -14,7 +14,7 @@ from minibert.golden.subject import Subject, Tensors
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted, whole
 from minibert.mistakes.ops.attention import together
-from minibert.mistakes.ops.heads import WORDS, halved, lookup_gradient, only_when_tied, tied_gradient
+from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
 from minibert.mistakes.swap import graded, zeros
 
 SECTION = {"O": "Optimizer"}
@@ -162,7 +162,7 @@ def _clip_scaled(scale: float, shown: bool) -> Callable:
 
 
 def _clip_table_twice(grads: Any, max_norm: float) -> tuple[Any, float]:
-    table = next(g for path, g in tree.items(grads) if path.endswith("embeddings.word.weight"))
+    table = next(g for path, g in tree.items(grads) if path.endswith(".word.weight"))
     norm = float(np.hypot(optim.global_norm(grads), optim.global_norm({"table": table})))
     return tree.map(lambda g: g * (max_norm / max(norm, max_norm)), grads), norm
 
@@ -174,7 +174,7 @@ def _updated_twice(what: str, apart: bool) -> Callable:
         right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
 
         def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
-            path, step = next(path for path, _ in tree.items(params) if path.endswith(WORDS)), state["step"]
+            path, step = next(path for path, _ in tree.items(params) if path.endswith(".word.weight")), state["step"]
             table, grad, *slots = (tree.get(t, path) for t in (params, grads, *(state[name] for name in _names(state))))
             before = [np.copy(a) for a in (table, *slots)]
             right(params, grads, state, lr=lr, decay=decay)
