@@ -224,6 +224,8 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     new = frozenset(path for path, _ in tree.items(model.params) if path not in kept)
+    fits = settings.transfer != "frozen" or bool(new)
+    require(fits, f"--transfer frozen trains what is new, and for {task} nothing is")
     return Prepared(model, use, own, [row for _, row in held], *parts, digest.hexdigest(), new)
 
 

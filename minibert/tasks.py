@@ -495,6 +495,10 @@ class Network:
         said = next((getattr(task.head, "initial", None) for task in self.tasks if task.name == part), None)
         return said and said(rest, shape, rng)
 
+    def silent(self, config: Any) -> dict[str, str]:
+        """The laws that heads cannot be asked, and why (`laws`); the family's own are its kin's."""
+        return {name: why for task in self.tasks for name, why in getattr(task.head, "SILENT", {}).items()}
+
     def _within(self) -> str:
         """How published names of the network begin in the class for its task."""
         known = getattr(self.module, "WITHIN", {})

@@ -42,6 +42,7 @@ What a model is used for (see `tasks`) has more:
     PUBLISHED               how a published class ends, behind the family's name and "For"
     NAMED DROPPED           of what reads states: published names of its layer and of the module that drops before it
     answers(z)              optional: what `predict` gave, by published names; else it is "logits"
+    SILENT                  optional: {law: why it cannot be asked}
     TRACED                  optional: {call in its cache: which of its modules that is}, for golden cases; {"head": ""}
     ROWS                    optional: the task whose rows it learns from, where that is called otherwise
     initial(path, shape, rng)       optional: the first value of a parameter, by its path in the head's part; None: as

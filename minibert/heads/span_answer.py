@@ -25,6 +25,7 @@ READS = "states"
 PUBLISHED = "QuestionAnswering"
 NAMED = "qa_outputs"
 DROPPED = None
+SILENT = {"padding_invariance": "the softmax over a row's tokens is over its padding, too"}
 LABELS = {"start_positions": "(B)<T", "end_positions": "(B)<T"}
 SHORT = "span"
 BASELINE = "none"

@@ -27,6 +27,7 @@ A family may have laws of its own (`LAWS`), and says of which others it is silen
 `laws/NAME.py`, a family from outside the package in its own file.
 """
 
+from minibert.laws import tasks  # noqa: F401  its laws are among SOME
 from minibert.laws.core import LAWS, SOME, Finding, check, law, of, questions, replay, silent
 
 __all__ = ["LAWS", "Finding", "check", "law", "of", "questions", "replay", "silent"]

@@ -58,10 +58,12 @@ LAWS: dict[str, Callable[..., Finding]] = {}
 CAUSAL: dict[str, Callable[..., Finding]] = {}
 AHEAD: dict[str, Callable[..., Finding]] = {}
 STATE: dict[str, Callable[..., Finding]] = {}
+TASKS: dict[str, Callable[..., Finding]] = {}  # `laws.tasks`
 SOME = (
     (lambda module: getattr(module, "CAUSAL", False), CAUSAL),
     (lambda module: any(hasattr(head, "AHEAD") for head in _heads(module)), AHEAD),
     (lambda module: hasattr(module, "step"), STATE),
+    (lambda module: bool(getattr(module, "tasks", ())), TASKS),
 )
 
 
@@ -115,7 +117,8 @@ def silent(family: str, config: Any) -> dict[str, str]:
 
 def _own(family: str) -> list[ModuleType]:
     """The modules of a family's own laws: its kin's, then its own, `laws/NAME.py` or the family's file itself."""
-    there = {file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])} - {"core", "parts", "loops"}
+    there = {file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])}
+    there -= {"core", "parts", "loops", "tasks"}
     module = families.family(family)
     name, kin = families.named(module), vars(module).get("KIN")
     own = [importlib.import_module(f"{__package__}.{name}")] if name in there else [module]
@@ -199,9 +202,14 @@ def batch_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) ->
     order = np.roll(np.arange(rows), 1)
     others = {name: _moved(value, (0, order)) for name, value in inputs.items()}
     first, second = ask(view.p, inputs), ask(view.p, others)
-    by_row = {key for key, value in first.items() if _name(key) in view.known and value.ndim
-              and len(value) == rows}  # fmt: skip
-    return _worst(second, {key: value[order] if key in by_row else value for key, value in first.items()})
+    texts = next((inputs[name].shape[1] for name in view.inputs(inputs) if len(view.specs[name].dims) == 3), 1)
+    every = (order[:, None] * texts + np.arange(texts)).reshape(-1)  # of rows of several texts each is one
+
+    def expected(key: str, value: np.ndarray) -> np.ndarray:
+        by = next((by for by in (order, every) if value.ndim and len(value) == len(by)), None)
+        return value if by is None or _name(key) not in view.known else value[by]
+
+    return _worst(second, {key: expected(key, value) for key, value in first.items()})
 
 
 @law

@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import minibert
+from minibert import training
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files import one another
-names = ("generation", "growth", "jobs", "measures", "peers", "pretraining", "side_by_side", "translation")
-generation, growth, jobs, measures, peers, pretraining, side_by_side, translation = map(importlib.import_module, names)
+names = ("generation", "growth", "jobs", "measures", "minilm", "peers", "pretraining", "side_by_side", "tasks",
+         "translation")  # fmt: skip
+modules = map(importlib.import_module, names)
+generation, growth, jobs, measures, minilm, peers, pretraining, side_by_side, tables, translation = modules
 
 SMALL = {
     "vocab_size": 50,
@@ -296,3 +301,34 @@ def test_what_is_apart_shares_no_text_with_what_is_learnt():
     found = {name: which.tolist() for name, which in translation.parts([("open", "öffnen")], pairs)}
     assert found == {"all": [True] * 4, "translated": [False, True, True, True], "apart": [False, False, True, True],
                      "sentences": [False, False, False, True]}  # fmt: skip
+
+
+# ---- Tasks -----------------------------------------------------------------------------------------------------------
+def test_a_fine_tuning_beside_transformers(tmp_path):
+    """The same losses, step for step, of a small network in the place of MiniLM."""
+    needed("transformers eager")
+    learnt = minibert.tokenizers.tokenizer("wordpiece").train(["a good film", "a bad book"] * 3, 40, lowercase=True)
+    own = minibert.create("bert", **{**SMALL, "vocab_size": len(learnt)})
+    own.tokenizer = learnt
+    own.save(tmp_path / "model")
+    rows = [{"text": text, "label": label} for text, label in (("a good film", "yes"), ("a bad book", "no")) * 4]
+    plan = training.Plan(steps=3, batch_size=4, optimizer="adamw", learning_rate=1e-2, warmup=1, schedule="linear",
+                         weight_decay=0.01, clip_norm=1.0)  # fmt: skip
+    found = minilm.compared(tmp_path / "model", "classify", rows, plan, 12)
+    assert found["difference"] < 1e-12
+    assert found["first"] != found["last"]
+
+
+def test_a_table_of_tasks_names_its_rows(tmp_path):
+    """Mean and deviation over the seeds, by hand; a part of a file; every table's task has rows in a recipe."""
+    given = {"constant": {"f1": 0.25}, "rows": 1200}
+    reports = [{"measures": {"f1": f, "exact_match": f / 2}, **given} for f in (0.5, 0.7)]
+    line = tables.row("pre-trained", reports)
+    assert line == "pre-trained         f1 0.600 ± 0.141; exact_match 0.300 ± 0.071; constant 0.250; 1,200 rows"
+    (tmp_path / "x.train.jsonl").write_text("1\n2\n3\n", encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    assert tables.part(tmp_path / "x.train.jsonl", 2, tmp_path / "out").read_text(encoding="utf-8") == "1\n2\n"
+    assert tables.part(tmp_path / "x.train.jsonl", 0, tmp_path / "out") == tmp_path / "x.train.jsonl"
+    assert next(iter(tables.arms("similar", "m", "n"))) == "cosine, as it is"
+    page = (Path(__file__).parents[2] / "reference" / "RECIPES.md").read_text(encoding="utf-8")
+    assert all(f"`{table.file}`" in page for table in tables.TABLES.values() if table.file)

@@ -142,6 +142,10 @@ def test_a_family_without_the_term_is_refused(tmp_path):
         minibert.create("t5", **families.family("t5").PROBE).with_task("recommend")
     with pytest.raises(InputError, match="task 'recommend' is the family's own: it stands alone"):
         minibert.create("bert", tasks={"recommend": {}, "tag": {}}, **families.family("bert").PROBE)
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"source": "the film", "target": "fine"}), encoding="utf-8")
+    with pytest.raises(InputError, match="--transfer frozen trains what is new, and for summarize nothing is"):
+        finetuning.finetune("summarize", directory(tmp_path, "bart"), tmp_path / "rows.jsonl", transfer="frozen",
+                            dev=tmp_path / "rows.jsonl", out=tmp_path / "run")  # fmt: skip
     use = uses.of(tasks.made("recommend", {}))
     with pytest.raises(InputError, match=r"an item is called '\[MASK\]'"):
         use.begun(bert, tasks.made("recommend", {}), [{"items": ["a", "[MASK]"]}], 0)
