@@ -15,6 +15,8 @@ What a family's file offers, in this order (bert.py is the model):
                             absent where the spec begins with "?" (see `signatures`); other names of the inputs
     FIELDS ACTS CAUSAL      optional: {what BERT calls a config field: what this family does}; {what its config calls an
                             activation: which one it is}; True where no token attends to later ones
+    CARRIED                 optional: the inputs that `encode` gives as outputs, too, for the segment that follows: its
+                            rows stand in the order of the text, and each step of a run goes on from the one before
     lengths(config)         {letter: (input, most)}: along which dimensions rows differ in length, the input whose sum
                             along it is how long a row is, and how long it may be; None: as long as one likes
     dropouts(config, dims)  layers.Dropouts of every keep-mask, by published module; dims: size of each letter

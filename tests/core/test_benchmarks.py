@@ -12,10 +12,10 @@ import minibert
 from minibert import training
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files import one another
-names = ("generation", "growth", "jobs", "measures", "minilm", "peers", "pretraining", "side_by_side", "tasks",
-         "translation")  # fmt: skip
+names = ("generation", "growth", "jobs", "measures", "memory", "minilm", "peers", "pretraining", "side_by_side",
+         "tasks", "translation")  # fmt: skip
 modules = map(importlib.import_module, names)
-generation, growth, jobs, measures, minilm, peers, pretraining, side_by_side, tables, translation = modules
+generation, growth, jobs, measures, memory, minilm, peers, pretraining, side_by_side, tables, translation = modules
 
 SMALL = {
     "vocab_size": 50,
@@ -301,6 +301,17 @@ def test_what_is_apart_shares_no_text_with_what_is_learnt():
     found = {name: which.tolist() for name, which in translation.parts([("open", "öffnen")], pairs)}
     assert found == {"all": [True] * 4, "translated": [False, True, True, True], "apart": [False, False, True, True],
                      "sentences": [False, False, False, True]}  # fmt: skip
+
+
+# ---- Memory ----------------------------------------------------------------------------------------------------------
+def test_a_memory_says_what_a_window_of_its_reach_says():
+    """Of each token, in float64, and a shorter window something else."""
+    sizes = {"vocab_size": 17, "cutoffs": (6,), "d_model": 8, "d_embed": 8, "n_head": 2, "d_head": 3, "d_inner": 11}
+    made = minibert.create("transformer_xl", 0, "float64", **sizes, div_val=2, n_layer=2, init_std=0.6)
+    ids = np.random.default_rng(0).integers(0, 17, 30)
+    (own, _), (short, _), (whole, _) = memory.compared(made, ids, 4, 9, 5).values()
+    assert own == pytest.approx(whole, abs=1e-12)
+    assert abs(own - short) > 1e-4
 
 
 # ---- Tasks -----------------------------------------------------------------------------------------------------------
