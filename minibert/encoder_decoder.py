@@ -91,9 +91,14 @@ def encode(
         ids = target_token.shifted(inputs["labels"], config.decoder_start_token_id, config.pad_token_id)
     require(ids is not None, "decoder_input_ids are missing, and labels that they could be made from")
     mask = layers.causal(ids.shape[1], ids.shape[1], inputs.get("decoder_attention_mask"))
-    given = {"mask": mask, "seen": layers.of_source(inputs.get("attention_mask"))}
+    given = {"mask": mask, "seen": layers.of_source(_shown(inputs))}
     hidden, own = write(p, config, ids, [memory] * len(p["decoder"]), inputs, keep, **given)
     return {**layers.states(hidden, own["decoder"], keep), "encoder_last_hidden_state": memory}, {**c, **own}
+
+
+def _shown(inputs: Tree) -> Array | None:
+    """Which slots of the memory the decoder attends to, (B, T): those of the source, of kin fewer."""
+    return inputs.get("encoder_attention_mask", inputs.get("attention_mask"))
 
 
 def start(read: Callable, p: Tree, config: Any, inputs: Tree, width: int) -> Tree:
@@ -106,7 +111,7 @@ def start(read: Callable, p: Tree, config: Any, inputs: Tree, width: int) -> Tre
     memory, _ = read(p, config, inputs, "last")
     sources = [layers.remembered(memory, layer["cross_attention"], width=width) for layer in p["decoder"]]
     nothing = [tree.map(lambda a: a[:, :, :0], kept) for kept in sources]
-    seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
+    seen = np.ones_like(inputs["input_ids"]) if _shown(inputs) is None else _shown(inputs)
     return {"source": sources, "seen": seen.astype(np.int64), "layers": nothing}
 
 

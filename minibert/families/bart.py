@@ -45,7 +45,6 @@ Tree = dict[str, Any]
 
 CAUSAL = True
 STACKS = ("encoder", "decoder")
-OFFSET = 2  # rows of P that are no position's
 EPS = 1e-5  # of every norm
 WIDE, DEEP = 2**20, 1024
 
@@ -78,6 +77,7 @@ class Config:
     decoder_start_token_id: int = 2
     # variant
     pad_row_gradient: bool = False
+    OFFSET = 2  # rows of P that are no position's
 
     def __post_init__(self) -> None:
         check(self)
@@ -139,7 +139,7 @@ def of(config: Config, stack: str, what: str) -> int:
 def shapes(config: Config) -> Tree:
     """The shape of every parameter of (1)-(6): the one place where they are written."""
     d, words = config.d_model, {"word": {"weight": (config.vocab_size, config.d_model)}}
-    norm, places = {"weight": (d,), "bias": (d,)}, {"weight": (config.max_position_embeddings + OFFSET, d)}
+    norm, places = {"weight": (d,), "bias": (d,)}, {"weight": (config.max_position_embeddings + config.OFFSET, d)}
 
     def dense(n_out: int, n_in: int) -> Tree:
         return {"weight": (n_out, n_in), "bias": (n_out,)}
@@ -226,7 +226,8 @@ def _read(p: Tree, config: Config, inputs: Tree, keep: str) -> tuple[Array, Tree
     """(5): the memory (B, T, D) of the source."""
     c: Tree = {}
     kept, mask = inputs.get("dropout") or {}, layers.of_source(inputs.get("attention_mask"))
-    h, c["encoder_embeddings"] = _embedded(p, config, "encoder", inputs["input_ids"], 0, kept)
+    ids = inputs["input_ids"]
+    h, c["encoder_embeddings"] = _embedded(p, config, "encoder", ids, np.arange(ids.shape[1]), kept)
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
         factors, masks = encoder_decoder.dropped(kept, x.dtype, _places(config, "encoder", i))
@@ -243,8 +244,9 @@ def _written(
 ) -> tuple[list[Array], Tree]:  # fmt: skip
     """(6): the decoder's states for ids, its tokens first, first + 1, …, given each layer's memory."""
     c: Tree = {}
-    kept = inputs.get("dropout") or {}
-    h, c["decoder_embeddings"] = _embedded(p, config, "decoder", ids, first, kept)
+    kept, places = inputs.get("dropout") or {}, np.arange(first, first + ids.shape[1])
+    places = inputs.get("decoder_position_ids", places)  # of kin
+    h, c["decoder_embeddings"] = _embedded(p, config, "decoder", ids, places, kept)
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
         factors, masks = encoder_decoder.dropped(kept, x.dtype, _places(config, "decoder", i))
@@ -267,11 +269,11 @@ def _places(config: Config, stack: str, i: int) -> dict[str, tuple[str, float, s
     return {**found, "feed_forward": (f"{name}activation_dropout", config.activation_dropout, f"{name}final_dropout")}
 
 
-def _embedded(p: Tree, config: Config, stack: str, ids: Array, first: int, kept: Tree) -> tuple[Array, Tree]:
-    """(1)"""
-    last, most = first + ids.shape[1], config.max_position_embeddings
+def _embedded(p: Tree, config: Config, stack: str, ids: Array, places: Array, kept: Tree) -> tuple[Array, Tree]:
+    """(1) of ids (B, T) at these places, (T,) or (B, T)."""
+    last, most = int(places.max()) + 1, config.max_position_embeddings
     require(last <= most, f"{last} tokens a row, but max_position_embeddings is {most}; truncate")
-    rows = {"word": ids, "position": np.arange(first, last) + OFFSET}
+    rows = {"word": ids, "position": places + config.OFFSET}
     scales = {"word": float(config.d_model) ** 0.5} if config.scale_embedding else {}
     frozen = {} if config.pad_row_gradient else {"word": config.pad_token_id}
     given = {"frozen": frozen, "eps": EPS, "scales": scales, "rate": config.dropout}
@@ -372,7 +374,7 @@ DROPPED: Tree = {
     "normalize_before": (False,),
     "normalize_embedding": (True,),
     "static_position_embeddings": (False,),
-    "extra_pos_embeddings": (OFFSET,),
+    "extra_pos_embeddings": (Config.OFFSET,),
     **dict.fromkeys(("num_hidden_layers", "classif_dropout", "force_bos_token_to_be_generated"), ()),
 }
 

@@ -66,7 +66,7 @@ class Config(ernie.Config):
     discourse_classes: int = size(2, 1 << 10)
 
 
-PROBE = {**ernie.PROBE, "max_segments": 2, "discourse_classes": 4}
+PROBE = {**ernie.PROBE, "use_task_id": False, "max_segments": 2, "discourse_classes": 4}
 
 
 def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
@@ -122,7 +122,7 @@ class Data(options.Masked):
 def fields(data: Data, given: Tree) -> Tree:
     """The config fields for rows that these options make."""
     relations = {"discourse_classes": max(2, len(_named(data)))} if data.discourse else {}
-    own = {"max_segments": data.segments, **relations}
+    own = {"use_task_id": True, "max_segments": data.segments, **relations}
     for name, value in own.items():
         require(given.get(name, value) == value, f"config field {name!r} is {given.get(name)}; the rows that are made "
                 f"need {value}")  # fmt: skip

@@ -24,8 +24,8 @@ from published import (
 )
 
 import minibert
-from minibert import languages, tree
-from minibert.corpus import Document, Part
+from minibert import tree
+from minibert.corpus import Document
 from minibert.corruption import languages as rows_of
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
@@ -264,33 +264,7 @@ def test_masks_fall_in_both_sentences_and_never_first():
     assert counts.sum() == pytest.approx(300 * 13 * 0.3, rel=0.1)
 
 
-# ---- Languages -------------------------------------------------------------------------------------------------------
-def test_shares_are_smoothed_as_published():
-    """(c) of B17, (a) of B16."""
-    shares = {"en": 0.9, "de": 0.09, "is": 0.01}
-    known = {0.5: (0.7034, 0.2224, 0.0741), 0.7: (0.8049, 0.1606, 0.0345), 0.3: (0.568, 0.2847, 0.1473)}
-    for exponent, due in known.items():
-        assert [*languages.smoothed(shares, exponent).values()] == pytest.approx(due, abs=6e-5)
-    assert languages.smoothed({"en": 9, "de": 0}, 0.0) == {"en": 1.0}
-
-
-def test_text_is_repeated_for_its_share_and_none_is_left_out():
-    documents = [Document(["x" * 10] * 9, "en") for _ in range(100)] + [Document(["y" * 10] * 9, "is")] * 4
-    sizes = np.full(104, 90)
-    part = Part(documents, sizes, np.ones(104, bool), None, sizes)
-    often = languages.weights(part, 0.5)
-    assert often == pytest.approx({"en": 1.0, "is": 5.0})  # 0.2 to 1 of the text for 0.04 to 1
-    read = [document.language for document in languages.repeated(part, often, 0)]
-    assert (read.count("en"), read.count("is")) == (100, 20)
-    assert languages.weights(Part([["a"]], np.ones(1, int), np.ones(1, bool), None, np.ones(1, int)), 0.5) == {}
-
-
-@pytest.mark.parametrize("text", ["zh", "=x", "zh=", "en-en=x", "en-=x", "a b=x", "a-b-c=x"])
-def test_a_language_that_is_none_is_refused(text):
-    with pytest.raises(InputError, match="language"):
-        languages.given([text])
-
-
+# ---- A run ----------------------------------------------------------------------------------------------------------
 def test_a_run_of_two_languages_and_their_pairs(tmp_path):
     """Every kind of row, the languages' ids in the saved configuration, BERT on the same text."""
     known = {"de": ["der", "Hund", "lief", "schnell", "über", "die", "Wiese", "Haus"],

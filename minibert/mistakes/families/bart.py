@@ -32,7 +32,7 @@ def positioned(what: str, rule: Callable[[Tree, int], Array]) -> Callable:
     """Other rows of the position tables: rule(the ids of all tables, how many rows there are)."""
 
     def made(subject: Subject, site: Site) -> Replacement:
-        most = subject.config.max_position_embeddings + 1
+        most = subject.config.max_position_embeddings + subject.config.OFFSET - 1
         edit = lambda given: {"ids": {**given["ids"], "position": np.minimum(rule(given["ids"], subject), most)}}  # noqa: E731
         return edited(layers.embeddings, edit)
 
@@ -110,9 +110,9 @@ entry(
     "bart-01", "positions begin with another row", "with the third: two rows of the table are no position's",
     "HF#22359, #19240, #15292, #10736", "output", "BART-EMB-2", families=("bart",),
     mutants=own(
-        positioned("from the first row on", lambda ids, s: ids["position"] - 2),
-        positioned("from the second row on", lambda ids, s: ids["position"] - 1),
-        positioned("two rows are cut off, and two passed over", lambda ids, s: ids["position"] + 2),
+        positioned("from the first row on", lambda ids, s: ids["position"] - s.config.OFFSET),
+        positioned("from the second row on", lambda ids, s: ids["position"] - s.config.OFFSET + 1),
+        positioned("these rows are cut off, and as many passed over", lambda ids, s: ids["position"] + s.config.OFFSET),
     ),
 )  # fmt: skip
 entry(

@@ -1,0 +1,13 @@
+"""MASS's loss: cross-entropy of z_t = h_t E^T at the labels that are not -100, those of the fragment.
+
+p, config (dict) and batch (dict of lists) -> scalar. Song et al. 2019 (1905.02450), section 3.1; SPEC MASS-LOSS.
+"""
+
+from .cross_entropy import cross_entropy
+from .linear import linear
+from .mass_encode import mass_encode
+
+
+def mass_loss(p, config, batch):
+    table = (p["lm"]["decoder"] if "lm" in p else p["embeddings"]["word"])["weight"]
+    return cross_entropy(linear(mass_encode(p, config, batch), table), labels=batch["labels"], ignore=-100)
