@@ -1,8 +1,7 @@
 """MASS's states: BART's stacks, the decoder's tokens at places of their own, some slots of the memory hidden from it.
 
-p, config and batch (dicts; ids, masks and decoder_position_ids lists (b, t) and (b, s)) -> (b, s, D); what enters a
-stack is LN(s E[x] + P[t + 1]). Song et al. 2019 (1905.02450), section 3; SPEC MASS-EMB, MASS-DEC.
-"""
+p, config and batch (dicts; ids, masks, decoder_position_ids lists (b, t), (b, s)) -> (b, s, D). LN(s E[x] + P[t + 1])
+enters a stack. Song et al. 2019 (1905.02450), section 3; SPEC MASS-EMB, MASS-DEC."""
 
 from .bart_embedded import EPS
 from .bert_encode import FORBID
@@ -18,8 +17,8 @@ from .numbers import constant, sqrt
 def mass_encode(p, config, batch):
     source, target = batch["input_ids"], batch["decoder_input_ids"]
     how = config["activation_function"], constant(EPS, p["encoder_embeddings"]["norm"]["bias"][0])
-    there, shown, written, places = (batch[name] for name in (
-        "attention_mask", "encoder_attention_mask", "decoder_attention_mask", "decoder_position_ids"))
+    there, shown = batch["attention_mask"], batch["encoder_attention_mask"]
+    written, places = batch["decoder_attention_mask"], batch["decoder_position_ids"]
 
     def embedded(stack, ids, at):
         own = p[f"{stack}_embeddings"]

@@ -12,7 +12,7 @@ from minibert import tree
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
 from minibert.families import mpnet
-from reference.mpnet_encode import mpnet_masks
+from reference.mpnet_masks import mpnet_masks
 
 
 def mend(module, config):
