@@ -89,6 +89,7 @@ class Published:
     mend: Callable[[Any, Any], None] = lambda module, config: None
     twin: Callable[[minibert.Model], Any] | None = None
     terms: Callable[[Any, Batch], dict[str, Any]] | None = None
+    joined: bool = False  # its modules are called for each of two streams, of which ours has the rows together
 
 
 # ---- Ours ------------------------------------------------------------------------------------------------------------
@@ -352,6 +353,8 @@ def test_predictions(untwinned):
 def test_named_outputs_and_their_gradients_are_those_of_hooks(given):
     """Of every module: its n-th call after the first is called "name@n"."""
     torch, _ = oracle()
+    if given.joined:
+        pytest.skip("each module is called for each stream, whose rows are one array here")
     both = pair(given, given.configs[0], seed=3)
     model, seen = both.model, {}
 
@@ -407,7 +410,7 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     published = getattr(transformers, kind)
     known = published.config_class()
     named = {families.field(families.family(family), name): value for name, value in FIELDS.items()}
-    fields = {name: value for name, value in named.items() if hasattr(known, name)}
+    fields = {name: value for name, value in named.items() if name in known.to_dict()}
     config = type(known)(**fields, tie_word_embeddings=tied, attn_implementation="eager")
     torch.manual_seed(0)
     theirs = published(config).double().eval()

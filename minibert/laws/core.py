@@ -230,6 +230,8 @@ def head_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
             moves |= {f"{own}.{part}.weight": (0, entries), f"{own}.{part}.bias": (0, entries)}
             moves |= dict.fromkeys(view.modules(f"{own}.{part}"), (-1, entries))
         moves |= {f"{own}.{part}.bias": (0, order) for part in ("content", "position")}  # a row a head
+        moves |= {f"{own}.{part}.weight": (0, order) for part in ("content", "place", "segment")}
+        moves |= {f"{own}.segments.weight": (1, order)}
         moves[f"{own}.output.weight"] = (1, entries)
         moves |= dict.fromkeys(view.beside(own, "query", ".merge"), (-1, entries))
         moves |= dict.fromkeys(view.beside(own, "query", ":scores", ":probs"), (1, order))
@@ -400,6 +402,8 @@ def forbidden_keys(ask: Run, view: Parts, inputs: Tensors, config: Config) -> An
     for key, value in _probs(view, ask(view.p, x)).items():
         letter, causal = view.keys(_name(key))
         allowed = np.broadcast_to(masks[letter][:, None, None, :] != 0, (len(value), 1, *value.shape[2:]))
+        if getattr(view.module, "SEES_ITSELF", False):  # padding, too
+            allowed = allowed | np.eye(*value.shape[2:], dtype=bool)
         if causal:
             allowed = allowed & np.tri(value.shape[2], dtype=bool)
             allowed = allowed | ~allowed.any(-1, keepdims=True)  # padding in front sees nothing, and nothing reads it

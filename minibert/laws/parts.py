@@ -168,7 +168,8 @@ class Parts:
         if own & self.fused:
             return {name for name, path, _ in self.table if path == f"encode.{part}"}
         again = {alias for alias, name in self.aliases.items() if name in own}
-        named, last = {name.rpartition(".")[0] for name in own | again}, part.rpartition(".")[2]
+        named = {name if name in self.known else name.rpartition(".")[0] for name in own | again}  # or a bare parameter
+        last = part.rpartition(".")[2]
         return {f"{name}:{last}" if last in self.joined.get(name, ()) else name for name in named}
 
     def beside(self, own: str, part: str, *others: str) -> set[str]:

@@ -33,8 +33,12 @@ class Layout:
 
     @property
     def ends(self) -> dict[str, str]:
-        """The tokens of the roles cls and sep: what stands first and last, where that is a token."""
+        """The tokens of the roles cls and sep: what stands first and last, where that is a token; of two behind a text
+        the last is XLNet's cls.
+        """
         ends = {"cls": self.single[0][0], "sep": self.single[-1][0]}
+        if [type(item) for item, _ in self.single] == [int, str, str]:
+            ends = {"cls": self.single[2][0], "sep": self.single[1][0]}
         return {role: token for role, token in ends.items() if isinstance(token, str)}
 
     def span(self, piece: str, start: int, end: int) -> tuple[int, int]:
@@ -59,6 +63,12 @@ def bert(cls: str, sep: str) -> Layout:
     """[CLS] A [SEP] and [CLS] A [SEP] B [SEP], B and what follows of type 1, offsets untrimmed."""
     single = ((cls, 0), (0, 0), (sep, 0))
     return Layout(single, (*single, (1, 1), (sep, 1)))
+
+
+def xlnet(cls: str, sep: str) -> Layout:
+    """A <sep> <cls> and A <sep> B <sep> <cls>, B and its <sep> of type 1, <cls> of type 2, offsets untrimmed."""
+    first, last = ((0, 0), (sep, 0)), (cls, 2)
+    return Layout((*first, last), (*first, (1, 1), (sep, 1), last))
 
 
 def t5(eos: str) -> Layout:

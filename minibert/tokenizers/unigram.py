@@ -537,10 +537,12 @@ def _forward(edges: list[list[tuple[int, int, float]]], alpha: float) -> list[fl
 
 
 def _layout(specials: Mapping[str, str]) -> Layout:
-    """ALBERT's layout with these special tokens, without its two T5's, without </s> nothing around a text."""
+    """ALBERT's layout with these special tokens, XLNet's where they have its names; without the two T5's, without </s>
+    nothing around a text.
+    """
     ends = {"cls", "sep"} & specials.keys()
     if len(ends) == 2:
-        return layout.bert(specials["cls"], specials["sep"])
+        return (layout.xlnet if specials["cls"] == "<cls>" else layout.bert)(specials["cls"], specials["sep"])
     if ends:
         raise InputError("special tokens: the roles cls and sep go together, unless another layout is given")
     return layout.t5(specials["eos"]) if "eos" in specials else Layout()

@@ -24,8 +24,9 @@ from minibert.tokenizers.sentencepiece_model import BYTE, CONTROL, LARGEST_SCORE
 
 SPECIALS = {"pad": "<pad>", "unk": "<unk>", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 T5 = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
-ROLES = {*SPECIALS, *T5, "bos"}
-CLASSES = ("AlbertTokenizer", "T5Tokenizer", "MT5Tokenizer")
+XLNET = {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "cls": "<cls>", "sep": "<sep>", "pad": "<pad>", "mask": "<mask>"}
+ROLES = {*SPECIALS, *T5, *XLNET}
+CLASSES = ("AlbertTokenizer", "T5Tokenizer", "MT5Tokenizer", "XLNetTokenizer")
 EXTRA_IDS = 100
 MODELS = ("spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")  # the first is ALBERT's
 _QUOTES = [{"type": "Replace", "pattern": {"String": quote}, "content": '"'} for quote in ("``", "''")]
@@ -76,9 +77,11 @@ def arguments(path: str | os.PathLike, prepared: bool) -> dict[str, Any]:
 
 def _usual(said: Mapping[str, Any], first: list[str]) -> Mapping[str, str]:
     """The roles and their tokens, where settings don't name others: T5's of its classes and, where no class is said, of
-    vocabularies that begin as its does.
+    vocabularies that begin as its does; XLNet's of its class.
     """
     name = said.get("tokenizer_class")
+    if "XLNet" in str(name):
+        return XLNET
     t5 = first == list(T5.values()) if name is None else "T5" in str(name)
     return T5 if t5 else SPECIALS
 
@@ -132,8 +135,9 @@ def write(
     model = replace(model, charsmap=normal.charsmap.data)
     extra = [token for token, _ in added.values() if token in {*sentinels(len(added))}]
     own = {} if "cls" in specials else {"extra_ids": len(extra), "additional_special_tokens": extra[::-1]}
+    kind = CLASSES[1] if "cls" not in specials else CLASSES[3] if specials["cls"] == XLNET["cls"] else CLASSES[0]
     said = {
-        "tokenizer_class": CLASSES[0] if "cls" in specials else CLASSES[1],
+        "tokenizer_class": kind,
         **own,
         "do_lower_case": normal.lowercase,
         "keep_accents": accents,

@@ -122,6 +122,11 @@ def turned(turn: Callable, back: Callable) -> Replacement:
     return of_scores(attention, attention_backward)
 
 
+def _exchanged(q: Array, k: Array) -> tuple[Array, Array]:
+    """Each in the other's place, where as many ask as are asked."""
+    return (k, q) if q.shape == k.shape else (q, k)
+
+
 def masked_probs(shown: bool, before: Callable[[Any], Any] = lambda bias: None) -> Replacement:
     """softmax(scores)·mask, not renormalised; shown: the probabilities that are handed out are masked already. before:
     what of the mask is added to the scores all the same.
@@ -953,15 +958,15 @@ entry(
 )  # fmt: skip
 entry(
     "A25", "content stream may not see itself", "content sees itself, query stream does not",
-    "HF#711", "output", families=("xlnet",),
+    "HF#711", "output", families=("xlnet",), reason="xlnet-01 and mpnet-10 are the entries of those with two streams",
 )  # fmt: skip
 entry(
     "A26", "memory mask off by one / mem_len ignored", "as original",
-    "HF#14832, #15665", "output", "TXL-MASK-2", families=("transformer_xl", "xlnet"),
-    when="with same_length, or a memory that is cut",
+    "HF#14832, #15665", "output", "TXL-MASK-2", families=("transformer_xl",),
+    when="with same_length, or a memory that is cut", reason="xlnet-04 is XLNet's",
     mutants=[
-        config("one key more", mem_len=lambda f: f.mem_len + 1),
-        config("one key fewer", mem_len=lambda f: max(1, f.mem_len - 1)),
+        config("one key more", mem_len=lambda f: (f.mem_len or 0) + 1),
+        config("one key fewer", mem_len=lambda f: max(1, (f.mem_len or 0) - 1)),
     ],
 )  # fmt: skip
 entry(
@@ -983,7 +988,7 @@ entry(
     "A30", "Q/K swapped; q scaled before its bias", "QK^T, bias first",
     "own knowledge; naming measured", "output", "BERT-ATT-1",
     mutants=[
-        of_attention("scores are k qᵀ", replacement=turned(lambda q, k: (k, q), lambda dk, dq: (dq, dk)), paths=SELF),
+        of_attention("scores are k qᵀ", replacement=turned(_exchanged, _exchanged), paths=SELF),
         exchanged("query", "key"),
         swap("the query is scaled before its bias", "self_attention", _where_biased(query_scaled_first(shown=False)),
              silent=r".*\.attention\.query"),

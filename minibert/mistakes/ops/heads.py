@@ -362,7 +362,7 @@ entry(
 )  # fmt: skip
 entry(
     "H17", "XLNet labels not aligned with target_mapping", "predict at the mapped position, no shift",
-    "HF#2822", "loss", families=("xlnet",),
+    "HF#2822", "loss", families=("xlnet",), reason="xlnet-11 is XLNet's",
 )  # fmt: skip
 entry(
     "H18", "padded vocabulary rows take part in softmax", "slice to V, or -inf",

@@ -294,7 +294,10 @@ def of_tokens(what: str, replacement: Any, **fields: Any) -> Callable:
             return None
         if getattr(head, "parted", lambda *_: False)(network.terms(subject.config)[term].constants):
             return None  # no softmax over all tokens
-        return replacement if isinstance(replacement, Replacement) else replacement(subject, site)
+        if isinstance(replacement, Replacement):
+            return replacement
+        of_targets = head.LABELS.get("labels", "").startswith("(B,M)")  # which know nothing of other positions
+        return None if of_targets else replacement(subject, site)
 
     return swap(what, "cross_entropy", made, r"\w+\.loss", **fields)
 
