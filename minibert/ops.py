@@ -704,7 +704,8 @@ def smoothed_divergence(
     denominator: float | None = None,
 ) -> tuple[Array, Cache]:
     """Σ w·Σ_c q_c (log q_c - log softmax(z)_c) / denominator, in nats, q 1 - ε at the label, 0 at the class `excluded`,
-    the rest of ε in equal parts elsewhere; logits (M, …, V), labels and weights (M, …), ε the smoothing.
+    the rest of ε in equal parts elsewhere (at the label, where there is no elsewhere); logits (M, …, V), labels and
+    weights (M, …), ε the smoothing.
 
     Targets whose label is `excluded` do not count. denominator: Σ w of the others, unless given. (microsoft/unilm,
     unilm-v1, `LabelSmoothingLoss`.)
@@ -713,7 +714,7 @@ def smoothed_divergence(
     labels = labels.reshape(-1)
     w = np.ones(len(z), z.dtype) if weights is None else weights.reshape(-1).astype(z.dtype)
     others = z.shape[-1] - (1 if excluded is None else 2)
-    require(others > 0 or not smoothing, "smoothing needs another class than the label and the excluded one")
+    smoothing = smoothing if others > 0 else 0.0
     q = np.full_like(z, smoothing / max(others, 1))
     if excluded is not None:
         w, q[:, excluded] = w * (labels != excluded), 0

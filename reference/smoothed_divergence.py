@@ -1,4 +1,4 @@
-"""Divergence of softmax(logits) from q: 1 - s at the label, 0 at the class `excluded`, the rest of s shared elsewhere.
+"""Divergence of softmax(logits) from q: 1 - s at the label, 0 at the class `excluded`, s shared elsewhere.
 
 logits (..., V), labels and weights (...) -> scalar, in nats; labels equal to `excluded` do not count; denominator: the
 sum of the weights of those that do, unless given; where it is 0 so is the loss. microsoft/unilm, unilm-v1,
@@ -20,6 +20,7 @@ def smoothed_divergence(logits, *, labels, smoothing, excluded=None, weights=Non
     total = 0 * rows[0][0]
     for row, label, w in zip(rows, labels, weights, strict=True):
         others = len(row) - (1 if excluded is None else 2)
+        smoothing = smoothing if others > 0 else 0
         for c, logp in enumerate(row):
             q = 1 - smoothing if c == label else 0 if c == excluded else smoothing / others
             if q:

@@ -292,7 +292,8 @@ def of_tokens(what: str, replacement: Any, **fields: Any) -> Callable:
         head = objective.heads(network, subject.config).get(term)
         if head is None or head.BASELINE != "unigram" or TARGETS.isdisjoint(head.LABELS):
             return None
-        if getattr(head, "parted", lambda *_: False)(network.terms(subject.config)[term].constants):
+        terms = network.terms(subject.config)  # names alone, of a loss of its own
+        if hasattr(head, "parted") and head.parted(terms[term].constants):
             return None  # no softmax over all tokens
         if isinstance(replacement, Replacement):
             return replacement
