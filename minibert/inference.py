@@ -122,7 +122,7 @@ def _encoding(model: Model, text: str) -> tuple[Any, dict[str, np.ndarray]]:
     encoding, longest = _tokenizer(model).encode(text), batches.longest(model.module, model.config)
     if not encoding.ids:
         raise InputError("the text is empty: it has no token, as none is put around it")
-    if len(encoding.ids) > longest:
+    if longest is not None and len(encoding.ids) > longest:
         raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
     return encoding, model.module.read([encoding], model.tokenizer.pad_id)
 

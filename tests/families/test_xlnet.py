@@ -9,7 +9,7 @@ import pytest
 from published import Published, error, example, oracle, pair, probed, replaced
 
 import minibert
-from minibert import optim, tree
+from minibert import inference, optim, tree
 from minibert.corruption import orders
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
@@ -375,6 +375,21 @@ def test_a_learnt_vocabulary_puts_its_ends_behind():
     assert [token for token in encoding.tokens if token[0] == "<"] == ["<sep>", "<sep>", "<cls>"]
     assert encoding.type_ids[-1] == 2
     assert made.tokens[made.eos_id] == "<eod>"
+
+
+def test_a_mask_is_filled_by_a_query_that_does_not_see_it():
+    made = minibert.tokenizers.tokenizer(xlnet.TOKENIZER)
+    made = made.train(["Some words of text."] * 9, 40, lowercase=False, specials=xlnet.SPECIALS)
+    model = probed("xlnet", vocab_size=len(made), bi_data=False)
+    model.tokenizer = made
+    (guesses,) = inference.masked_words(model, "Some <mask> of text.", top=len(made))
+    assert abs(sum(guess.probability for guess in guesses) - 1) < 1e-12
+    model.params["embeddings"]["word"]["weight"] = model.params["embeddings"]["word"]["weight"].copy()
+    model.params["embeddings"]["word"]["weight"][made.mask_id] += 1.0  # which nobody reads but the logit of <mask>
+    (others,) = inference.masked_words(model, "Some <mask> of text.", top=len(made))
+    ratio = {guess.id: guess.probability for guess in others if guess.id != made.mask_id}
+    held = {guess.id: guess.probability for guess in guesses if guess.id != made.mask_id}
+    assert np.ptp([ratio[i] / held[i] for i in held]) < 1e-9
 
 
 def test_what_decays_is_the_release_s():
