@@ -123,9 +123,10 @@ def fields(data: Data, given: Tree) -> Tree:
     """The config fields for rows that these options make."""
     relations = {"discourse_classes": max(2, len(_named(data)))} if data.discourse else {}
     own = {"use_task_id": True, "max_segments": data.segments, **relations}
-    for name, value in own.items():
+    needed = {**own, "task_type_vocab_size": max(len(TASKS), given.get("task_type_vocab_size", len(TASKS)))}
+    for name, value in needed.items():
         require(given.get(name, value) == value, f"config field {name!r} is {given.get(name)}; the rows that are made "
-                f"need {value}")  # fmt: skip
+                f"need {value}: --set {name}={str(value).lower()}")  # fmt: skip
     return {**bert.fields(data, given), **own}
 
 

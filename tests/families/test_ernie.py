@@ -52,6 +52,17 @@ def test_only_rows_of_tasks_that_stand_in_the_batch_learn():
     assert model.loss(batch)[0] == model.loss(zeros)[0]
 
 
+def test_labels_and_columns_turned_give_the_same_loss():
+    model = probed("ernie", 2)
+    batch = example(model)
+    loss = model.loss(batch)[0]
+    turned = {**batch, "next_sentence_labels": 1 - batch["next_sentence_labels"]}
+    assert abs(model.loss(turned)[0] - loss) > 1e-3
+    for leaf in model.params["nsp"].values():
+        leaf[...] = leaf[::-1].copy()
+    assert abs(model.loss(turned)[0] - loss) < 1e-13
+
+
 # ---- Units -----------------------------------------------------------------------------------------------------------
 VOCABULARY = Vocabulary(300, 1, 2, 3, 0, np.arange(300) >= 250, (0, 1, 2, 3))
 
