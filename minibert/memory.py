@@ -1,5 +1,6 @@
 """What a training step holds: every array that the forward pass leaves for the backward, by its place in the cache."""
 
+import inspect
 import re
 from typing import Any, NamedTuple
 
@@ -61,6 +62,9 @@ def _arrays(path: str, node: Any) -> Any:
     elif isinstance(node, list | tuple):
         for i, value in enumerate(node):
             yield from _arrays(f"{path}.{i}", value)
+    elif inspect.isfunction(node):  # of a layer that is run again: what it reads from around it
+        for cell in node.__closure__ or ():
+            yield from _arrays(path, cell.cell_contents)
 
 
 def _owner(array: np.ndarray) -> np.ndarray:

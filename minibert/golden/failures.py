@@ -49,6 +49,7 @@ def recipe(name: str, path: Any, seed: int = 0) -> CaseRecipe:
     require(bad is None, f"{path}: {shown(bad)} is not finite: a case needs numbers")
     title = f"{name} on what a failed test drew"
     slope = config.get("padding_idx") is None
+    config = {**{absent: None for absent in pair.data if absent not in arrays}, **config}
     try:
         pair.forward(**arrays, **{**pair.constants, **config})
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -74,7 +74,8 @@ def stands(name: str, path: Any) -> Case | None:
     try:
         case, made = files.read(path), kinds.kind(recipe.kind).made(recipe)
         facts = {"name": name, "title": recipe.title, "kind": recipe.kind, "seed": recipe.seed, "dtype": recipe.dtype}
-        same = all(case.facts[field] == fact for field, fact in {**facts, **made.facts}.items())
+        facts = strictjson.loads(strictjson.dumps({**facts, **made.facts}), name)
+        same = all(case.facts[field] == fact for field, fact in facts.items())
         held = {key: case.tensor(key) for key, entry in case.entries.items() if entry.role in ("weight", "input")}
         same = same and held.keys() == made.given.keys()
         same = same and all(np.array_equal(array, made.given[key]) for key, array in held.items())

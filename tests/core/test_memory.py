@@ -8,13 +8,16 @@ import pytest
 
 import minibert
 from minibert import batches, buffers, cli, families, memory, objective, tree
+from minibert.families import bert
 
 FIELDS = {
     "num_hidden_layers": 3,
     "hidden_size": 32,
     "num_attention_heads": 2,
     "intermediate_size": 64,
-    "vocab_size": 90,
+    "vocab_size": 120,
+    "decoder_attention_heads": 2,
+    "cutoffs": (),
 }
 
 
@@ -22,7 +25,7 @@ FIELDS = {
 @pytest.mark.parametrize("keep", ["caches", "inputs"])
 def test_the_list_is_what_was_allocated(name, keep):
     module = families.family(name)
-    model = minibert.create(name, **{families.field(module, field): value for field, value in FIELDS.items()})
+    model = minibert.create(name, **families.own(module, FIELDS))
     rows, length = 6, 40
     held = sum(place.bytes for place in memory.activations(model, rows, length, keep))
     dims = {"B": rows, "M": 6, **dict.fromkeys(module.lengths(model.config), length)}
@@ -39,7 +42,7 @@ def test_the_list_is_what_was_allocated(name, keep):
 
 
 def test_recomputing_holds_less_and_info_says_so(tmp_path, capsys):
-    minibert.create("bert", **FIELDS).save(tmp_path)
+    minibert.create("bert", **families.own(bert, FIELDS)).save(tmp_path)
     assert cli.main(["info", str(tmp_path), "--memory", "--batch-size", "4", "--length", "64", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["recomputing_layers"] < 0.5 * said["activations"]
@@ -49,7 +52,7 @@ def test_recomputing_holds_less_and_info_says_so(tmp_path, capsys):
     assert "attention.attention.probs" in shown
     assert max(map(len, shown.splitlines())) < 80
     assert cli.main(["info", str(tmp_path), "--memory", "--length", "600"]) == 2
-    minibert.create("bert", **FIELDS, max_position_embeddings=30).save(tmp_path)
+    minibert.create("bert", **families.own(bert, FIELDS), max_position_embeddings=30).save(tmp_path)
     capsys.readouterr()
     assert cli.main(["info", str(tmp_path), "--memory", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["length"] == 30

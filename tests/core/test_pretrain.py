@@ -116,7 +116,7 @@ def test_rows_of_like_length_share_a_micro_batch(accumulate, corpus, tmp_path, m
     """The step's rows, each once and no longer than the next: every micro-batch is as wide as its longest."""
     steps = []
 
-    def fit(model, plan, run, batches):
+    def fit(model, plan, run, batches, **_):
         steps.extend((plan, batches(step)) for step in range(3))
         raise RuntimeError
 
@@ -243,7 +243,8 @@ def test_running_text_is_learnt_and_judged_by_its_perplexity(running, capsys):
     pretrain("gpt2", out=running, resume=True)
     said = capsys.readouterr().out
     perplexity = f"perplexity {np.exp(loss):.1f}, the unigram's {np.exp(entropy):.1f};"
-    assert f"entropy of that text, {entropy:.3f}; {perplexity}" in said
+    bits = report["bits_per_character"]["next_token"]
+    assert f"entropy of that text, {entropy:.3f}; {bits:.3f} bits a character; {perplexity}" in " ".join(said.split())
     assert "no masking" in said
 
 
@@ -377,7 +378,7 @@ def test_data_of_several_shards(masking, corpus, tmp_path, monkeypatch):
     assert not (whole / "data").exists()
     fit, out = training.fit, tmp_path / "run"
 
-    def cut(model, plan, run, batches):
+    def cut(model, plan, run, batches, **_):
         for step in range(4):
             batches(step)
         raise RuntimeError("killed")

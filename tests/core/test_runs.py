@@ -298,7 +298,7 @@ def test_a_started_run_holds_its_directory(text, tmp_path, monkeypatch, capsys):
     """Resumed or started a second time while it trains: refused at once, by name; nothing of it changes."""
     out, said = tmp_path / "run", []
 
-    def fit(model, plan, run, batches):
+    def fit(model, plan, run, batches, **_):
         said.append(resumed(capsys, out))
         said.append(refused(capsys, "bert", "--corpus", text, "--out", out))
         raise InputError("enough")
@@ -691,7 +691,7 @@ def test_a_step_that_the_machine_cannot_hold(text, tmp_path, monkeypatch, capsys
     """Counted before it is computed: rows times what a row holds, as `info --memory` counts; then taken back."""
     system, steps = os.sysconf, []
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 1000}.get(name) or system(name))
-    monkeypatch.setattr(training, "fit", lambda *_: steps.append(1))
+    monkeypatch.setattr(training, "fit", lambda *_, **__: steps.append(1))
     args = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if name != "batch_size"]
     args += ["--threads=1", "--set", *(f"{name}={value}" for name, value in FIELDS.items())]
     said = refused(capsys, "bert", "--corpus", text, "--out", tmp_path / "run", *args, "--batch-size=16384")
@@ -706,7 +706,7 @@ def test_a_step_that_the_machine_cannot_hold(text, tmp_path, monkeypatch, capsys
 def test_memory_that_there_is_not(text, tmp_path, monkeypatch, capsys):
     """What NumPy says of it, in one line."""
 
-    def fit(*_):
+    def fit(*_, **__):
         raise MemoryError("Unable to allocate 9.00 TiB")
 
     monkeypatch.setattr(training, "fit", fit)

@@ -25,7 +25,7 @@ ELEMENTWISE = ("gelu", "gelu_tanh", "tanh", "sigmoid", "relu")
 
 
 def made(recipe: CaseRecipe) -> Made:
-    """Arguments by the op's signature, in small sizes, but for those that the recipe gives: all of them, or some."""
+    """Arguments by the op's signature, in small sizes, but for those that the recipe gives."""
     name, pair = recipe.pair, PAIRS[recipe.pair]
     draws = Draws(recipe.seed, name)
     args, constants = gradcheck.arguments(pair, SIZES, draws)
@@ -33,8 +33,6 @@ def made(recipe: CaseRecipe) -> Made:
         args["x"].reshape(-1)[: len(HARD)] = HARD[: args["x"].size]
         if name == "relu":
             args["x"][args["x"] == 0] = 0.5  # no derivative there
-    if args.keys() <= recipe.arrays.keys():
-        constants = dict(pair.constants)  # all arguments are given, so data that isn't is absent
     constants |= recipe.config
     arrays = {key: a for key, a in {**args, **constants, **recipe.arrays}.items() if isinstance(a, np.ndarray)}
     config = {key: value for key, value in constants.items() if key not in arrays}

@@ -32,7 +32,7 @@ def smoothed_on_rank(ranks: int, rank: int) -> Replacement:
         plain, c = ops.cross_entropy(logits, **given)
         z = logits.reshape(-1, logits.shape[-1])
         share = np.array_split(np.arange(z.shape[1]), ranks)[rank]
-        s = z.dtype.type(smoothing * len(share) / (len(share) - 1))
+        s = z.dtype.type(smoothing * len(share) / max(1, len(share) - 1))
         logp = z - z.max(-1, keepdims=True)
         logp = logp - np.log(np.exp(logp).sum(-1, keepdims=True))
         w = c["weights"].reshape(-1)
