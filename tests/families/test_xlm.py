@@ -86,9 +86,11 @@ CONFIGS = (
      "sinusoids_learn": True},
     {"use_lang_emb": False},
 )  # fmt: skip
+HEAD = ("pred_layer.proj",)
 PUBLISHED = [
-    Published("xlm", "XLMWithLMHeadModel", {}, OWN, CONFIGS, mend=mend, twin=twin, terms=terms),
-    Published("xlm", "XLMWithLMHeadModel", {}, OWN, CONFIGS[1:2], edit=typed, mend=mend, twin=twin, terms=terms),
+    Published("xlm", "XLMWithLMHeadModel", {}, OWN, CONFIGS, mend=mend, twin=twin, terms=terms, several=HEAD),
+    Published("xlm", "XLMWithLMHeadModel", {}, OWN, CONFIGS[1:2], edit=typed, mend=mend, twin=twin, terms=terms,
+              several=HEAD),
 ]
 DIRECTORIES = {"XLMWithLMHeadModel": {"mlm"}, "XLMModel": set()}
 VARIANTS = (
