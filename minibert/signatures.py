@@ -143,8 +143,6 @@ def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> Any:
 
 def _checked_parts(name: str, value: Any, spec: Spec, sizes: dict[str, Any], holds: str) -> Any:
     """The list or tree with each of its arrays checked, called by its path."""
-    if holds == "list" and isinstance(value, np.ndarray) and value.ndim == len(spec.dims) + 1:
-        value = list(value)  # one array of them all
     if holds == "list" and not isinstance(value, list | tuple):
         raise InputError(f"{name}: expected a list of arrays, got {shown(type(value).__name__)}")
     if holds == "tree" and not isinstance(value, dict | list):
