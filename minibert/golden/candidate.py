@@ -2,8 +2,8 @@
 
 A candidate is a file (safetensors, .npz, .npy) or a directory of such files. A tensor's name is its path: folders below
 the directory, then for a .npy its own name (percent-escapes undone), then for a container the name inside; a container
-called forward, gradients, steps, steps/10, inputs or weights is itself a folder. Nothing is ever unpickled, and nothing
-is read that its file's size contradicts.
+called forward, gradients, steps, steps/10, inputs or weights is itself a folder. What other tools dump is recognised
+(`importers`). Nothing is ever unpickled, and nothing is read that its file's size contradicts.
 """
 
 import difflib
@@ -22,7 +22,7 @@ from minibert import gradcheck, reading
 from minibert.checkpoint import safetensors, strictjson
 from minibert.config import nearest, require, shown
 from minibert.errors import LONGEST, InputError
-from minibert.golden import axes, kinds, layouts, numpy_files, sources
+from minibert.golden import axes, importers, kinds, layouts, numpy_files, sources
 from minibert.golden.axes import Axes
 from minibert.golden.numpy_files import Stored
 from minibert.golden.sources import SECTION, Names
@@ -75,6 +75,8 @@ def read(path: str | os.PathLike) -> dict[str, Stored]:
         require(name in known, f"{path}: there is no such file or directory{nearest(name, known)}")
         path = known[name]
     root = Path(path)
+    if root.is_dir() and (tool := importers.of(root)):
+        return _imported(tool.tensors(root), path)
     files = _files(root) if root.is_dir() else [(root, ())]
     none = "(links to folders are not followed, names that begin with a dot are passed over)"
     require(bool(files), f"{path} holds no tensors: no file in {', '.join(SUFFIXES)} {none}")
@@ -88,6 +90,16 @@ def read(path: str | os.PathLike) -> dict[str, Stored]:
             require(len(found) < MAX_TENSORS, f"{path} holds more than {MAX_TENSORS} tensors")
             found[name] = stored
     require(bool(found), f"{path} holds no tensors")
+    return found
+
+
+def _imported(tensors: Iterator[tuple[str, Stored]], path: str | os.PathLike) -> dict[str, Stored]:
+    """What another tool dumped, under the names of golden cases."""
+    found: dict[str, Stored] = {}
+    for name, stored in tensors:
+        require(len(found) < MAX_TENSORS, f"{path} holds more than {MAX_TENSORS} tensors")
+        found[name] = stored
+    require(bool(found), f"{path} holds no tensors of modules")
     return found
 
 

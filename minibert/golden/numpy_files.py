@@ -63,20 +63,20 @@ class Header(NamedTuple):
 
 def beginning(path: Path) -> bytes:
     """The first bytes of a file, which show what it is."""
-    with reading.opened(path) as file, _usable(path, "file"):
+    with reading.opened(path) as file, usable(path, "file"):
         return file.read(8)
 
 
 # ---- .npy ------------------------------------------------------------------------------------------------------------
 def single(path: Path) -> Stored:
     """The tensor of an .npy file."""
-    with reading.opened(path) as file, _usable(path, "file"):
+    with reading.opened(path) as file, usable(path, "file"):
         found = _header(file, os.fstat(file.fileno()).st_size, str(path))
     return Stored(found.shape, _name(found), partial(_single, path))
 
 
 def _single(path: Path) -> np.ndarray:
-    with reading.opened(path) as file, _usable(path, "file"):
+    with reading.opened(path) as file, usable(path, "file"):
         return _array(file, os.fstat(file.fileno()).st_size, str(path))
 
 
@@ -186,13 +186,13 @@ def members(path: Path) -> Iterator[tuple[str, Stored]]:
         where = f"{path}: tensor {shown(name)}"
         if fault := _impossible(info):
             raise InputError(f"{where} {fault}")
-        with _usable(path, ".npz"), archive.open(info) as file:
+        with usable(path, ".npz"), archive.open(info) as file:
             found = _header(file, info.file_size, where)
         yield name, Stored(found.shape, _name(found), partial(_member, archive, info, path, where))
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, where: str) -> np.ndarray:
-    with _usable(path, ".npz"), archive.open(info) as file:
+    with usable(path, ".npz"), archive.open(info) as file:
         return _array(file, info.file_size, where)
 
 
@@ -205,7 +205,7 @@ def _impossible(info: zipfile.ZipInfo) -> str:
     return "" if possible else f"claims {info.file_size} bytes, more than {info.compress_size} in the archive can hold"
 
 
-class _Bounded:
+class Bounded:
     """A file for zipfile, which takes the list of members at once: it gets no more than MAX_LIST bytes."""
 
     def __init__(self, file: BinaryIO, path: Path):
@@ -220,15 +220,15 @@ class _Bounded:
 
 def _archive(path: Path) -> zipfile.ZipFile:
     """The open archive, whose file is closed when nobody refers to it any more."""
-    with _usable(path, ".npz"), ExitStack() as closing:
+    with usable(path, ".npz"), ExitStack() as closing:
         file = closing.enter_context(reading.opened(path))
-        archive = zipfile.ZipFile(_Bounded(file, path))
+        archive = zipfile.ZipFile(Bounded(file, path))
         weakref.finalize(archive, closing.pop_all().close)
         return archive
 
 
 @contextmanager
-def _usable(path: Path, kind: str) -> Iterator[None]:
+def usable(path: Path, kind: str) -> Iterator[None]:
     """Whatever a damaged file raises inside is one line."""
     try:
         yield

@@ -10,6 +10,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -301,6 +302,38 @@ def failed() -> list[Tree]:
 
 def _failed(folder: Path, arguments: Arguments) -> None:
     failures.recipe("layer_norm", folder / "drawn.safetensors")
+
+
+# as torch.save writes it, of float32 numbers of shape (2, 3)
+PICKLED = (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00((X\x07\x00\x00\x00storageq\x01ctorch\nFloatStorage\nq\x02"
+           b"X\x01\x00\x00\x000q\x03X\x03\x00\x00\x00cpuq\x04K\x06tq\x05QK\x00K\x02K\x03\x86q\x06K\x03K\x01\x86q\x07\x89"
+           b"ccollections\nOrderedDict\nq\x08)Rq\ttq\nRq\x0b.")  # fmt: skip
+
+
+def dumps() -> list[Tree]:
+    """What other tools dump: msprobe's list and files, the tree of transformers' debugger."""
+    with scratch() as folder:
+        with zipfile.ZipFile(folder / "t.pt", "w") as archive:
+            archive.writestr("t/data.pkl", PICKLED)
+            archive.writestr("t/data/0", np.ones((2, 3), "f4").tobytes())
+        np.save(folder / "t.npy", np.ones((2, 3)))
+        safetensors.write(folder / "t.safetensors", {"data": np.ones((2, 3))})
+        held = tree_of(folder)
+    entries = {f"Module.a.b.Linear.forward.{i}": {"output": [{"shape": [2, 3], "data_name": name}]}
+               for i, name in enumerate(("t.pt", "t.npy"))}  # fmt: skip
+    entries["Module.a.Linear.parameters_grad"] = {"weight": [{"data_name": "t.pt"}]}
+    calls = {"module_path": "B", "children": [{"module_path": "B.a", "children": [{"module_path": "B.a.norm"}]}]}
+    return [
+        {"dump.json": mutation.dumped({"data": entries}), "dump_tensor_data/t.pt": held["t.pt"],
+         "dump_tensor_data/t.npy": held["t.npy"]},
+        {"B_debug_tree_FULL_TENSORS.json": mutation.dumped(calls),
+         "B.a.norm_outputs.safetensors": held["t.safetensors"]},
+    ]  # fmt: skip
+
+
+def _dumped(folder: Path, arguments: Arguments) -> None:
+    for stored in candidate.read(folder).values():
+        stored.load()
 
 
 def single_files() -> list[Tree]:
@@ -836,6 +869,7 @@ READERS: dict[str, Reader] = {
     "cache": Reader(caches, _model, _directory, share=3),
     "growing": Reader(halves, _grown, share=2, writes=True),
     "writing": Reader(writers, _written, _writing, share=6),
+    "dumps": Reader(dumps, _dumped, share=2),
     "failures": Reader(failed, _failed, share=1),
     "safetensors": Reader(single_files, _tensors, share=12),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),
