@@ -3,7 +3,7 @@
 Each family is pre-trained as `minibert pretrain FAMILY` does, on the text that Python ships. Printed for each term: the
 held-out loss, and by how much it is below that of the best guess that does not look at the context (how frequent each
 token, or each class, is in that text). The exit code is 1 where the first term of a family is not below it.
-`--each-kind`: of the families that are no other's kin one for each set of heads, which is what `.ci/run` trains.
+`--each-kind`: one encoder, one decoder, one of both and one that reads a stream, which is what `.ci/run` trains.
 """
 
 import argparse
@@ -25,13 +25,14 @@ from minibert import families, objective, pretraining
 
 
 def kinds() -> list[str]:
-    """Of the families that are no other's kin the first with its heads."""
-    found: dict[frozenset[str], str] = {}
+    """The first family of each: encoders, decoders, both together, and what reads a stream of segments."""
+    found: dict[tuple[bool, bool, bool], str] = {}
     for name in families.names():
         module = families.family(name)
         if "KIN" not in vars(module):
-            heads = objective.heads(module, module.Config()).values()
-            found.setdefault(frozenset(head.__name__ for head in heads), name)
+            writes = any(given.startswith("decoder") for given in module.inputs(module.Config()))
+            kind = bool(getattr(module, "CAUSAL", False)), writes, pretraining.carries(module)
+            found.setdefault(kind, name)
     return [*found.values()]
 
 
