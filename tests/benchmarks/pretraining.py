@@ -39,6 +39,8 @@ def kinds() -> list[str]:
 def guesses(model: minibert.Model, report: dict[str, Any]) -> Iterator[tuple[str, float, float | None]]:
     """(term, held-out loss, loss of the guess without context or None) of a finished run."""
     for term, head in objective.heads(model.module, model.config).items():
+        if term not in report["terms"]:  # which the rows of this run don't ask
+            continue
         guess = {
             "unigram": lambda term: report["unigram"]["entropy"],
             "majority": lambda term: sum(-share * math.log(share) for share in report["classes"][term] if share),
