@@ -242,7 +242,7 @@ OTHERS = [name for name in SHIPPED if name != "bert" and kills.read(name)]
 SOME = OTHERS if EVERY_MUTANT else sorted(Random(len(OTHERS)).sample(OTHERS, FAMILIES))
 
 
-# what takes a bias of the scores for a constant, which T5 learns, and what rounds to 32 bits
+# what takes a bias of the scores for a constant, which T5 and XLNet learn, and what rounds to 32 bits
 OF_A_BIAS = {"A08", "A11", "A15", "A30", "A34", "A35", "E15", "t5-17", "keys of zeros that are seen"}
 
 
@@ -258,8 +258,8 @@ def in_question(family, subject, made):
     """
     own = {*(CATALOGUE if "bert" not in catalogue.lineage(family) else brought(family))}
     beyond = {"A09", "A13"} if "decoder_input_ids" in subject.batches[0] else set()
-    beyond |= {"A09", "A13", "gpt2-02", "gpt2-29"} if family == "transformer_xl" else set()
-    beyond |= OF_A_BIAS if family in ("t5", "transformer_xl") else set()
+    beyond |= {"A09", "A13", "gpt2-02", "gpt2-29"} if family in ("transformer_xl", "xlnet") else set()
+    beyond |= OF_A_BIAS if family in ("t5", "transformer_xl", "xlnet") else set()
     return [(id, m) for id, m in made if id in own - beyond]
 
 

@@ -229,7 +229,8 @@ entry(
 )  # fmt: skip
 entry(
     "transformer_xl-02", "distances not clamped, or their sinusoids", "clamp_len before the sine", "own knowledge",
-    "output", "TXL-ATT-2", families=FAMILY, when="where clamp_len is above 0", mutants=[_unclamped],
+    "output", "TXL-ATT-2", families=FAMILY, when="where clamp_len is above 0",
+    mutants=[only("transformer_xl", _unclamped)],
 )  # fmt: skip
 entry(
     "transformer_xl-03", "sines and cosines in another order, or of other frequencies",
@@ -255,7 +256,10 @@ entry(
 entry(
     "transformer_xl-06", "1/√K of the content's scores alone", "of the sum of all terms", "own knowledge", "output",
     "TXL-ATT-1", families=FAMILY,
-    mutants=[swap("scores of distances as they are", "scores", edited(ops.scores, lambda given: {"scale": 1.0}))],
+    mutants=[
+        only("transformer_xl",
+             swap("scores of distances as they are", "scores", edited(ops.scores, lambda given: {"scale": 1.0}))),
+    ],
 )  # fmt: skip
 entry(
     "transformer_xl-07", "distances projected by the keys' matrix", "by one of their own (r_net)", "own knowledge",

@@ -244,7 +244,7 @@ entry(
         of_activation(what, pointwise(f))
         for what, f in (
             ("ReLU squared", lambda x: (np.maximum(x, 0) ** 2, 2 * np.maximum(x, 0))),
-            ("leaky ReLU, 0.01", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01))),
+            ("leaky ReLU, 0.01", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01).astype(x.dtype))),
             ("ELU", lambda x: (np.where(x > 0, x, np.expm1(np.minimum(x, 0))), np.exp(np.minimum(x, 0)))),
             ("softplus", lambda x: (np.logaddexp(0, x), ops.sigmoid(x)[0])),
         )

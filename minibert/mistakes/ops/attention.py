@@ -965,8 +965,8 @@ entry(
     "HF#14832, #15665", "output", "TXL-MASK-2", families=("transformer_xl",),
     when="with same_length, or a memory that is cut", reason="xlnet-04 is XLNet's",
     mutants=[
-        config("one key more", mem_len=lambda f: (f.mem_len or 0) + 1),
-        config("one key fewer", mem_len=lambda f: max(1, (f.mem_len or 0) - 1)),
+        only("transformer_xl", config("one key more", mem_len=lambda f: (f.mem_len or 0) + 1)),
+        only("transformer_xl", config("one key fewer", mem_len=lambda f: max(1, (f.mem_len or 0) - 1))),
     ],
 )  # fmt: skip
 entry(

@@ -371,7 +371,7 @@ def in_place(mutant: Mutant, where: str) -> Mutant:
 entry(
     "E01", "token_type_ids missing or all 0 for pairs", "0 for [CLS] a [SEP], 1 for b [SEP]",
     "antonellof/ferrox#44; huggingface/optimum#1758, #2081; visheratin/web-ai#12",
-    "output", "BERT-EMB-3", families=("bert", "albert", "electra", "deberta"),
+    "output", "BERT-EMB-3", families=("bert", "albert", "electra", "deberta", "xlnet"),
     mutants=[
         with_types(batch("all token types 0", _types)),
         looked_up("token_type", swap("no token types added", "embeddings", summed({"token_type": 0}))),
