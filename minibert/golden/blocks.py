@@ -215,7 +215,11 @@ class Forced:
         if held.parts > 1:
             given = np.split(given, held.parts, -1)[held.place]
         given = given.astype(value.dtype, copy=False)
-        return given.reshape(value.shape) if given.size == value.size else given
+        if given.size == value.size:
+            return given.reshape(value.shape)
+        sides = zip(given.shape, value.shape, strict=False)  # one row of positions, say, serves a batch
+        fits = given.ndim == value.ndim and all(a == b or 1 in (a, b) for a, b in sides)
+        return given if fits else value  # rows of two streams together, of which this call has some
 
     def _note(self, section: str, held: Held, value: np.ndarray) -> None:
         self.parts[f"{section}/{held.name}"][held.place] = value
