@@ -33,7 +33,7 @@ LEVELS = [
     ["sentences", "runs", "uses"],
     ["data"],
     ["golden"],
-    ["mistakes"],
+    ["mistakes", "analysis"],
     ["pretraining", "finetuning"],
     ["commands"],
     ["cli", "pytest_plugin"],
