@@ -13,7 +13,7 @@ from minibert.options import ending
 from minibert.progress import doing, note
 
 SMALL = {"steps": 200, "preset": "quick"}
-MADE = Path("runs") / "explain"
+RUN, MADE = Path("runs") / "bert", Path("runs") / "explain"  # of `minibert pretrain bert`; a shorter one, for this
 
 
 def parser(commands: Any) -> None:
@@ -24,7 +24,8 @@ def parser(commands: Any) -> None:
     command = commands.add_parser(
         "explain", help=about, epilog=examples,
         description=f"Writes a page that shows {about}: tokens, every layer's attention by head, the loss, with "
-        f"shapes, formulas and the numbers behind each picture. Without DIR a small BERT is trained for it, in {MADE}.",
+        f"shapes, formulas and the numbers behind each picture. Without DIR the model is that of {RUN}, else a "
+        f"small BERT that is trained for it, in {MADE}.",
     )  # fmt: skip
     command.set_defaults(run=_explain)
     command.add_argument("words", nargs="+", metavar="[DIR] TEXT", help="the model's directory, and the text")
@@ -48,8 +49,9 @@ def _explain(args: argparse.Namespace) -> None:
 
 
 def _model(directory: str | None) -> minibert.Model:
-    if directory is None and not MADE.exists():
+    place = directory or next((path for path in (RUN, MADE) if path.exists()), None)
+    if place is None:
         note(f"training a small BERT to explain, in {MADE}")
-        pretraining.pretrain("bert", out=MADE, **SMALL)
-    with doing(f"loading {directory or MADE}"):
-        return minibert.load(directory or MADE)
+        place = pretraining.pretrain("bert", out=MADE, **SMALL)
+    with doing(f"loading {place}"):
+        return minibert.load(place)
