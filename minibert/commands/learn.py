@@ -20,7 +20,7 @@ def parser(commands: Any) -> None:
     """Adds the command to the command line."""
     about = "exercises: write a model's functions yourself, and hear what is wrong"
     examples = ending("learn", "learn start", "learn check exercises.py", "learn check exercises.py softmax attention",
-                      one="an answer is wrong")  # fmt: skip
+                      one="a wrong answer")  # fmt: skip
     command = commands.add_parser(
         "learn", help=about, epilog=examples,
         description=f"{len(learning.names())} {about}. `learn` lists them; `learn start` writes a file to fill in, "
