@@ -2,8 +2,7 @@
 
     x⁰ = LN(E[ids] + P)     x' = LN(x + softmax(q kᵀ/√K) v W_o)     x = LN(x' + gelu(x' W₁) W₂)     z = x[masked] Eᵀ
 
-Linear layers have a bias; the masked head is the table alone. Every function gives its result and what its backward
-needs; each backward stands below it and is read upward.
+Linear layers have a bias; the masked head is the table alone. Every backward stands below its forward.
 """
 
 from math import erf, pi, sqrt
