@@ -9,4 +9,5 @@ def silent(config: Any) -> dict[str, str]:
     """What is about the padding of one text; the sum of two uses where the decoders have tables of their own."""
     found = dict.fromkeys(("padding_invariance", "forbidden_keys"), TWO)
     found |= {"layer_norm_scale": "the coarse words' table stands apart from those that the law scales together"}
-    return found if config.tie_word_embeddings else {**found, "tied_gradient": "the decoders have matrices of their own"}
+    own = {"tied_gradient": "the decoders have matrices of their own"}
+    return found if config.tie_word_embeddings else {**found, **own}
