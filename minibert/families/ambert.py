@@ -35,7 +35,7 @@ import numpy as np
 
 from minibert import layers, tree
 from minibert.config import among, number, size
-from minibert.corruption import masking, units
+from minibert.corruption import grains, units
 from minibert.corruption import sequences as makers
 from minibert.corruption.masking import Vocabulary
 from minibert.families import bert, inherited, macbert
@@ -251,7 +251,7 @@ def weights(config: Config) -> dict[str, float]:
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-DEFAULTS: Tree = {"masking": "static"}
+DEFAULTS: Tree = {"masking": "static", "steps": 2000, "duplicates": 3}
 
 
 @dataclass(frozen=True)
@@ -280,20 +280,9 @@ def study(tokenizer: Any, data: Data, counted: Callable) -> Tree:
 
 
 def _phrases(tokenizer: Any, data: Data, texts: list) -> Counter:
-    """How often runs of up to so many words stand in these texts, of those with several pieces."""
     documents = [[tokenizer.ids(sentence) for sentence in document] for document in texts]
     starts = mark(tokenizer, data, texts, documents).get("starts")
-    counts: Counter = Counter()
-    for d, document in enumerate(documents):
-        for s, ids in enumerate(document):
-            continues = tokenizer.continues[ids]
-            own = ~continues if starts is None else (np.array(starts[d][s], bool) & ~continues)
-            at = [*np.flatnonzero(own).tolist(), len(ids)]
-            for first in range(len(at) - 1):
-                for last in range(first + 1, min(first + data.phrase, len(at) - 1) + 1):
-                    if at[last] - at[first] > 1 and tokenizer.unk_id not in ids[at[first] : at[last]]:
-                        counts[tuple(ids[at[first] : at[last]])] += 1
-    return counts
+    return grains.counts(documents, starts, tokenizer.continues, data.phrase, tokenizer.unk_id)
 
 
 def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Any = None) -> Tree:
@@ -302,77 +291,33 @@ def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data
     return makers.single_sequence(*given, starts=(marked or {}).get("starts"))
 
 
-def coarse_tokens(ids: list[int], starts: list[bool], known: Tree, longest: int) -> tuple[list[int], list[int]]:
-    """(the coarse tokens of a row, for each fine token the place of the coarse one that it is in): from the left the
-    longest run of whole words that is known, else a piece.
-    """
-    at = [n for n, begins in enumerate(starts) if begins] + [len(ids)]
-    borders, found, places = set(at), [], []
-    n = 0
-    while n < len(ids):
-        ends = [m for m in range(min(len(ids), n + longest), n + 1, -1) if m in borders] if starts[n] else []
-        end = next((m for m in ends if tuple(ids[n:m]) in known), n + 1)
-        places += [len(found)] * (end - n)
-        found.append(known[tuple(ids[n:end])] if end > n + 1 else ids[n])
-        n = end
-    return found, places
-
-
 def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
-    """Both grains of these rows, 15 % of the coarse tokens masked, and what is within them."""
-    known, ids, mask = studied or {}, rows["input_ids"], rows["input_mask"]
-    longest, starts = max(map(len, known), default=1), units.word_starts(ids, vocabulary, rows.get("starts"))
-    starts = starts & ~vocabulary.continues[ids]
-    coarse = np.full_like(ids, vocabulary.pad)
-    places = np.full(ids.shape, -1)
-    for b, length in enumerate(mask.sum(1).tolist()):
-        found, own = coarse_tokens(ids[b, :length].tolist(), starts[b, :length].tolist(), known, longest)
-        coarse[b, : len(found)], places[b, :length] = found, own
-    seen = np.arange(ids.shape[1]) < places.max(1)[:, None] + 1
-    chosen = masked(coarse, seen, places, rng, vocabulary, data)
-    draws = rng.random(ids.shape)  # of each coarse token, for what is within it too
-    inside = np.take_along_axis(chosen, np.maximum(places, 0), 1) & (places >= 0)
-    own = np.take_along_axis(draws, np.maximum(places, 0), 1)
-    size = vocabulary.size + len(known)
-    return {
-        "input_ids": replaced(ids, inside, own, rng, vocabulary.mask, vocabulary.size),
-        "input_mask": mask,
-        "segment_ids": rows["segment_ids"],
-        "coarse_ids": replaced(coarse, chosen, draws, rng, vocabulary.mask, size),
-        "coarse_attention_mask": seen.astype(np.int32),
-        "coarse_token_type_ids": np.zeros_like(ids),
-        **masking.targets(ids, inside, _room(data)),
-        **{f"{COARSE}{name}": field for name, field in masking.targets(coarse, chosen, data.slots).items()},
-    }
+    """Both grains of these rows, 15 % of the coarse tokens masked, and what is within them (`grains.nested`)."""
+    starts = units.word_starts(rows["input_ids"], vocabulary, rows.get("starts"))
+    starts = starts & ~vocabulary.continues[rows["input_ids"]]
+    return grains.nested(rows, starts, studied or {}, rng, vocabulary, rate=data.rate, slots=data.slots)
 
 
-def _room(data: Data) -> int:
-    """Slots of the fine tokens, of which a coarse one may have several."""
-    return min(data.seq_length, 3 * data.slots)
+BESIDE = (grains.FILE,)
 
 
-def masked(
-    coarse: Array, seen: Array, places: Array, rng: np.random.Generator, vocabulary: Vocabulary, data: Data
-) -> Array:
-    """The chosen coarse tokens, bool (B, S): as many as BERT's budget allows of those that are there, drawn one after
-    the other; one whose pieces have no slot left is passed over.
-    """
-    candidates = masking.candidates(coarse, seen, vocabulary)
-    budget = masking.budget(seen.sum(1), data.rate, data.slots)
-    chosen = np.zeros(coarse.shape, bool)
-    for b, order in enumerate(rng.random(coarse.shape).argsort(1)):
-        sizes, left, room = np.bincount(places[b][places[b] >= 0], minlength=len(order)), budget[b], _room(data)
-        for n in order.tolist():
-            if left and candidates[b, n] and sizes[n] <= room:
-                chosen[b, n], left, room = True, left - 1, room - sizes[n]
-    return chosen
+def beside(tokenizer: Any, studied: Tree) -> dict[str, str]:
+    """The coarse tokens behind the pieces, which a directory keeps."""
+    return {grains.FILE: grains.written(studied, tokenizer.tokens)}
 
 
-def replaced(ids: Array, chosen: Array, draws: Array, rng: np.random.Generator, mask: int, size: int) -> Array:
-    """80 % of the chosen masked, 10 % as they are, 10 % any token, by their draws."""
-    random = rng.integers(0, size, ids.shape)
-    new = np.where(draws < 0.8, mask, np.where(draws < 0.9, ids, random))
-    return np.where(chosen, new, ids).astype(ids.dtype)
+def both(model: Any, encodings: list) -> Tree:
+    """The inputs of encoded texts in both grains, by the coarse tokens that the model's directory keeps."""
+    tokenizer = model.tokenizer
+    known = grains.parsed(model.beside.get(grains.FILE, ""), tokenizer)
+    read = bert.read(encodings, tokenizer.pad_id)
+    starts = ~tokenizer.continues[read["input_ids"]]
+    seen = read["attention_mask"]
+    coarse, places = grains.of_rows(read["input_ids"], seen, starts, known, tokenizer.pad_id)
+    most = places.max() + 1
+    there = (np.arange(coarse.shape[1]) <= places.max(1)[:, None]).astype(np.int64)
+    own = {"ids": coarse, "attention_mask": there, "token_type_ids": np.zeros_like(coarse)}
+    return {**read, **{f"{COARSE}{name}": np.ascontiguousarray(a[:, :most]) for name, a in own.items()}}
 
 
 # ---- Names -----------------------------------------------------------------------------------------------------------

@@ -8,9 +8,12 @@ from published import error
 
 import minibert
 from minibert import batches, families, tree
+from minibert.corruption import grains
 from minibert.corruption.masking import Vocabulary
+from minibert.errors import InputError
 from minibert.families import ambert
 from minibert.heads import grained_classification
+from minibert.tokenizers.wordpiece import WordPiece
 
 VARIANTS = ({"structure": "shared", "tie_word_embeddings": False}, {"structure": "combo"}, {"structure": "hybrid"})
 SMALL = {"coarse_vocab_size": 11, "num_classes": 2}
@@ -19,11 +22,11 @@ PARAMETERS = [
     ({"structure": "combo"}, ("mlm", "coarse_mlm", "classifier"), 242_911_488),
 ]
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
-    "family": (420, "two grains in three structures, rows of both with nested masks, names of both"),
-    "double": (70, "three structures and three terms"),
+    "family": (365, "two grains in three structures, and names of both"),
+    "double": (75, "three structures and three terms, encoder and loss each within the loops' 40 lines"),
     "cases": (50, "two grains' targets, structures, and the double composed"),
     "mistakes": (115, "two grains and a distance that are in no other family"),
-    "tests": (155, "BERT to the bit, both grains against each other, nested masks, the distance"),
+    "tests": (180, "BERT to the bit, both grains against each other, nested masks, the distance"),
 }
 OWN = ("coarse_embeddings", "coarse_mlm", "classifier")
 
@@ -123,10 +126,10 @@ def test_the_distance_is_0_where_predictions_are_equal():
 def test_coarse_tokens_are_the_longest_known_from_the_left():
     known = {(5, 6): 20, (5, 6, 7): 21, (8, 9): 22}
     starts = [True, True, False, True, True, True, True]
-    found, places = ambert.coarse_tokens([2, 5, 6, 7, 8, 9, 3], starts, known, 3)
+    found, places = grains.coarse_tokens([2, 5, 6, 7, 8, 9, 3], starts, known, 3)
     assert (found, places) == ([2, 21, 22, 3], [0, 1, 1, 1, 2, 2, 3])
     starts[4] = False  # 7 ##8: no phrase ends before it
-    assert ambert.coarse_tokens([2, 5, 6, 7, 8, 9, 3], starts, known, 3)[0] == [2, 20, 7, 8, 9, 3]
+    assert grains.coarse_tokens([2, 5, 6, 7, 8, 9, 3], starts, known, 3)[0] == [2, 20, 7, 8, 9, 3]
 
 
 def test_masks_are_nested():
@@ -141,7 +144,7 @@ def test_masks_are_nested():
     made = ambert.corrupt(rows, rng, vocabulary, data, known)
     counts, treated, alike = [], [], []
     for b in range(200):
-        _, places = ambert.coarse_tokens(ids[b].tolist(), [True] * 24, known, 2)
+        _, places = grains.coarse_tokens(ids[b].tolist(), [True] * 24, known, 2)
         fine, coarse = ({*made[f"{grain}masked_lm_positions"][b][made[f"{grain}masked_lm_weights"][b] > 0].tolist()}
                         for grain in ("", "coarse_"))  # fmt: skip
         assert fine == {at for at, place in enumerate(places) if place in coarse}
@@ -154,3 +157,22 @@ def test_masks_are_nested():
     assert np.mean(counts) == pytest.approx(0.15 * 21, abs=0.5)
     assert np.mean(treated) == pytest.approx(0.8, abs=0.06)
     assert np.mean(alike) > 0.99  # a random token may be the mask
+
+
+def test_a_directory_keeps_its_coarse_tokens(tmp_path):
+    """Also one that a loaded model is saved to; a text is read in both grains by them."""
+    tokenizer = WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "new", "york", "##er", "is"])
+    known = {(5, 6): 9, (6, 7): 10}
+    model, _ = case(vocab_size=9, coarse_vocab_size=11, pad_token_id=0)
+    model.tokenizer, model.beside = tokenizer, ambert.beside(tokenizer, known)
+    model.save(tmp_path / "first")
+    minibert.load(tmp_path / "first").save(tmp_path / "second")
+    assert (tmp_path / "second" / grains.FILE).read_text(encoding="utf-8") == "new york\nyork ##er\n"
+    model = minibert.load(tmp_path / "second")
+    inputs = ambert.both(model, [tokenizer.encode("new york is"), tokenizer.encode("new yorker")])
+    assert inputs["coarse_ids"].tolist() == [[2, 9, 8, 3], [2, 5, 10, 3]]
+    out = model.encode(**inputs)
+    assert out["coarse_last_hidden_state"].shape == (2, 4, 8)
+    model.beside = {grains.FILE: "new rome\n"}
+    with pytest.raises(InputError, match="line 1: 'rome' is no piece"):
+        ambert.both(model, [tokenizer.encode("new york")])
