@@ -336,6 +336,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     fields = _of_vocabulary(module, tokenizer, run)
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
+    model.beside = module.beside(tokenizer, studied) if hasattr(module, "beside") else {}
     runs.say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     if "start" in run["request"]:
         _take_over(model, _start(run["request"]))

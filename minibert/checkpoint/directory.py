@@ -24,9 +24,9 @@ What a family's module says about its files, in the tables at its end:
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +90,8 @@ WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 
 class Held(NamedTuple):
     """What a published directory holds: the arguments of a `Model`. generation: what generation_config.json says, else
-    config.json; left: the names of the tensors that are of heads nobody here knows; uses: the tasks of its heads.
+    config.json; left: the names of the tensors that are of heads nobody here knows; uses: the tasks of its heads;
+    beside: the texts of the family's own files (BESIDE), by name.
     """
 
     family: str
@@ -100,6 +101,7 @@ class Held(NamedTuple):
     generation: dict[str, Any] | None = None
     left: tuple[str, ...] = ()
     uses: tuple[tasks.Task, ...] = ()
+    beside: Mapping[str, str] = MappingProxyType({})
 
     @property
     def network(self) -> Any:
@@ -192,7 +194,13 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     there = os.path.lexists(atomic.place(said))  # a link to nothing is no absent file
     settings = _fields(said) if there else _stated(fields, module, config)
     named = families.named(module)
-    return Held(named, config, params, tokenizer, settings, left, uses)  # settings are judged when asked
+    return Held(named, config, params, tokenizer, settings, left, uses, _beside(folder, module))  # judged when asked
+
+
+def _beside(folder: Path, module: ModuleType) -> dict[str, str]:
+    """The family's own files that are there."""
+    places = {name: atomic.place(folder / name) for name in getattr(module, "BESIDE", ())}
+    return {name: reading.text(place) for name, place in places.items() if reading.present(place)}
 
 
 def save(model: Held, directory: Any) -> None:
@@ -210,11 +218,14 @@ def save(model: Held, directory: Any) -> None:
         _require_finite(name, array, "refusing to save")
     said = None if model.generation is None else _text(GENERATION, model.generation)
     parts, aliases = _towers(module, config), module.aliases(config)
-    owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED))
+    owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED), *getattr(module, "BESIDE", ()))
     with atomic.directory(directory, owned) as folder:
         _write(folder, model, config, {} if parts else flat, model.params.keys())
         if said is not None:
             atomic.write_text(folder / GENERATION, said)
+        for name, text in model.beside.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            atomic.write_text(folder / name, text)
         for part, of_part in parts.items():
             (folder / part).mkdir()
             sources = {name: f"{part}.{name}" for _, name, _ in module.names(of_part)}
