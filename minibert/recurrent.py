@@ -58,11 +58,12 @@ def gru_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 def _layer(op: str, x: Array, p: Tree, seen: Array | None, state: Any) -> tuple[Array, Tree]:
     if "backward" not in p:
         y, own = getattr(ops, op)(x, state, **p, mask=seen)
-        return _outputs(y), {op: own}
+        return _outputs(y), {op: own, "last": y[..., -1, :]}
     state, c = state or {}, {}
     y, c["forward"] = getattr(ops, op)(x, state.get("forward"), **p["forward"], mask=seen)
     turned = None if seen is None else seen[:, ::-1]
     z, c["backward"] = getattr(ops, op)(x[:, ::-1], state.get("backward"), **p["backward"], mask=turned)
+    c["last"] = {"forward": y[..., -1, :], "backward": z[..., -1, :]}
     return np.concatenate([_outputs(y), _outputs(z)[:, ::-1]], -1), c
 
 
@@ -82,7 +83,7 @@ def _layer_backward(op: str, dy: Array, c: Tree) -> tuple[Array, Tree]:
 
 
 def _of_outputs(op: str, dy: Array, c: Tree) -> tuple[Array, Tree]:
-    dstates = np.stack([dy, np.zeros_like(dy)]) if c["y"].ndim == 4 else dy
+    dstates = np.stack([dy, np.zeros_like(dy)]) if op == "lstm" else dy
     dx, *_, g = getattr(ops, f"{op}_backward")(dstates, c)
     return dx, g
 
@@ -91,8 +92,7 @@ def last_state(c: Tree) -> Any:
     """The state behind the last token of a layer's cache, what it takes as `state` to read on: (2, B, N), of a GRU
     (B, N), of both directions a dict of two; from the right it is that behind the first token.
     """
-    last = {name: own["y"][..., -1, :] for name, own in c.items()}
-    return last if "backward" in last else next(iter(last.values()))
+    return c["last"]
 
 
 @block

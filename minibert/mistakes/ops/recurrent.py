@@ -139,7 +139,8 @@ def _through(dy: Array, steps: list[Cache], there: Array, kept: float) -> tuple[
     dstate, dxs, gs = np.zeros_like(dy[:, :, 0]), [], []
     for t, c in reversed([*enumerate(steps)]):
         total = (dy[:, :, t] + kept * dstate) * there[:, t, None]
-        dx, dstate, g = ops.lstm_backward(total[:, :, None], c)
+        dx, *before, g = ops.lstm_backward(total[:, :, None], c)
+        dstate = before[0] if before else np.zeros_like(total)  # the text begins here
         dxs.append(dx)
         gs.append(g)
     return np.concatenate(dxs[::-1], 1), dstate, reduce(lambda a, b: tree.map(np.add, a, b), gs)
