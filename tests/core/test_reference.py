@@ -94,6 +94,8 @@ class Digits(doctest.OutputChecker):
 UNSAID = {"add", "split_heads", "merge_heads"}  # ops whose sentence on the page says all of it
 DOUBLES = {path.stem: found for path in sorted(FOLDER.glob("*.py"))
            if (found := getattr(import_module(f"reference.{path.stem}"), path.stem, None))}  # fmt: skip
+
+
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((FOLDER / "spec").glob("*.md"))}
 
 
