@@ -23,7 +23,7 @@ def smoothed_divergence(logits, *, labels, smoothing, excluded=None, weights=Non
         others = len(row) - (1 if excluded is None else 2)
         smoothing = smoothing if others > 0 else 0
         for c, logp in enumerate(row):
-            q = 1 - smoothing if c == label else 0 if c == excluded else smoothing / others
+            q = 1 - smoothing if c == label else 0 if c == excluded else smoothing / max(others, 1)
             if q:
                 total += w * q * (log(q + 0 * logp) - logp)
     return total / denominator if denominator else total * 0
