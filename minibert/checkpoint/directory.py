@@ -11,11 +11,12 @@ What a family's module says about its files, in the tables at its end:
     names(config)    rows (path in the tree, published name, bijection) of every parameter
     aliases(config)  second published name -> the name whose tensor it repeats
     unused(config)   optional: published names whose tensors no equation reads
-    zero(config)     optional: those of them whose tensors have to be 0, as ports add them
+    ZERO             optional: names of tensors that ports add and that are 0, unless a field says that there are others
     DROPPED          optional: more keys like those of DROPPED below
     SAID             optional: {config field: what its published value is here, as a function of it and all fields;
                      ...: it says nothing}
-    inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights
+    inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights, of
+                     those in ZERO where the tensor is not 0
     towers(config)   optional: {name: config} of the networks that are published one by one. Such a model is a directory
                      with config.json and the tokenizer, and a published directory for each network; its tensors carry
                      "name." in front, and those that networks share are aliases of one another
@@ -177,7 +178,8 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     try:
         module = families.family(name)
         known = mathematical(fields, module)
-        if hasattr(module, "inferred") and ((stored := _stored(folder)) or foreign.weights(folder)):
+        zero = getattr(module, "ZERO", ())
+        if hasattr(module, "inferred") and ((stored := _stored(folder, zero)) or foreign.weights(folder)):
             stated = fields.get("architectures")
             known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
@@ -337,8 +339,8 @@ def _parameters(
         repeats = {alias: (name, held.pop(alias)) for alias, name in aliases.items() if alias in held}
         for name, repeat in repeats.values():
             held.setdefault(name, repeat)
-        for name in getattr(module, "zero", lambda config: ())(config):
-            empty = name not in held or not held[name].load().any()
+        for name in getattr(module, "ZERO", ()):
+            empty = name in shapes or name not in held or not held[name].load().any()
             require(empty, f"tensor {name!r} is not 0, and no equation here adds it")
         held = {name: stored for name, stored in held.items() if name not in unused or name in shapes}
         _require_complete(held, left, shapes, _optional(rows, optional, held), config)
@@ -390,12 +392,20 @@ def _require_agreement(folder: Path, module: ModuleType, config: Any) -> None:
             require(agree, f"{path}: {name!r} is {shown(fields.get(name))}, {where}")
 
 
-def _stored(folder: Path) -> set[str]:
-    """The names of the tensors that the folder's own weights hold; empty without any."""
+def _stored(folder: Path, zero: Iterable[str] = ()) -> set[str]:
+    """The names of the tensors that the folder's own weights hold, without those of `zero` that are 0; empty without
+    any.
+    """
     weights, index = atomic.place(folder / WEIGHTS), atomic.place(folder / INDEX)
     if reading.present(weights):
-        return set(map(_unwrapped, safetensors.header(weights).entries))
-    return set(map(_unwrapped, safetensors.placed(index))) if reading.present(index) else set()
+        names = [*safetensors.header(weights).entries]
+    else:
+        names = [*safetensors.placed(index)] if reading.present(index) else []
+    found = {_unwrapped(name): name for name in names}
+    if there := found.keys() & {*zero}:
+        held = safetensors.stored(weights) if reading.present(weights) else safetensors.stored_shards(index)
+        found = {name: own for name, own in found.items() if name not in there or held[own].load().any()}
+    return {*found}
 
 
 def _equal(a: Stored, b: Stored) -> bool:
