@@ -376,6 +376,7 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in weighted)
             special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
             special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
+            special |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
             learn = tokenizers.tokenizer(kind).train
             made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)
