@@ -42,7 +42,7 @@ from minibert import (
     uses,
 )  # fmt: skip
 from minibert import config as configs
-from minibert.checkpoint import atomic, strictjson
+from minibert.checkpoint import atomic, peft, strictjson
 from minibert.config import require
 from minibert.errors import InputError
 from minibert.heads import recommendation, similarity
@@ -355,6 +355,9 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     model.save(directory)
+    if any(path.endswith(".lora.down.weight") for path, _ in tree.items(moved.model.params)):
+        with contextlib.suppress(InputError):  # a weight stored within another, as GPT-2's
+            peft.save(moved.model, directory / "adapter")
     atomic.write_bytes(directory / runs.REPORT, said)
     runs.say("saved", f"{directory}; try: minibert predict {directory}")
 

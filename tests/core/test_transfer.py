@@ -1,6 +1,7 @@
 """The ways from a trained network to a task: what learns, at which rate, and the same bits after an interruption."""
 
 import importlib.util
+import json
 import shutil
 
 import numpy as np
@@ -21,6 +22,7 @@ from minibert import (
     tree,
 )  # fmt: skip
 from minibert.adapters import mix, pals
+from minibert.checkpoint import peft
 from minibert.errors import InputError
 
 WORDS = ("fine", "poor", "film", "book", "the", "a", "was", "it")
@@ -329,3 +331,43 @@ def test_half_of_the_layers():
         assert np.array_equal(mine["feed_forward"]["in"]["weight"], theirs["feed_forward"]["in"]["weight"])
     with pytest.raises(InputError, match="albert has no layers of which some could be left out"):
         transfer.shallow(network("albert", num_hidden_layers=4), 2)
+
+
+# ---- Directories of PEFT ---------------------------------------------------------------------------------------------
+def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
+    moved = transfer.begun("lora:2", minibert.load(place / "teacher"), frozenset()).model
+    moved_away(moved, np.random.default_rng(0))
+    peft.save(moved, tmp_path / "adapter")
+    again = peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    assert {path: a.tobytes() for path, a in tree.items(again.params)} == {
+        path: a.tobytes() for path, a in tree.items(moved.params)}  # fmt: skip
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_bytes())
+    assert (config["r"], config["lora_alpha"], config["target_modules"]) == (2, 2.0, ["query", "value"])
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
+    with pytest.raises(InputError, match="'use_dora' is True; implemented: False"):
+        peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="'base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight'"):
+        peft.load(minibert.create("gpt2", **families.family("gpt2").PROBE), tmp_path / "adapter")
+    with pytest.raises(InputError, match=r"is a part of .*c_attn.weight"):
+        peft.save(transfer.begun("lora", network("gpt2"), frozenset()).model, tmp_path / "other")
+
+
+def test_both_ways_with_peft(place, tmp_path):
+    """What minibert saves gives peft the same logits, and what peft saves gives them to minibert."""
+    published, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
+    kind = pytest.importorskip("transformers").BertForSequenceClassification
+    moved = transfer.begun("lora:2", minibert.load(place / "teacher"), frozenset()).model
+    moved_away(moved, np.random.default_rng(0))
+    peft.save(moved, tmp_path / "ours")
+    ids = {"input_ids": [[1, 2, 3, 4], [4, 3, 2, 2]], "attention_mask": [[1, 1, 1, 1], [1, 1, 0, 0]]}
+    given = {name: torch.tensor(rows) for name, rows in ids.items()}
+    theirs = published.PeftModel.from_pretrained(kind.from_pretrained(place / "teacher"), tmp_path / "ours").eval()
+    assert np.abs(theirs(**given).logits.detach().numpy() - moved.predict(ids)["logits"]).max() < 2e-6
+    config = published.LoraConfig(r=3, lora_alpha=5, target_modules=["key", "dense"], modules_to_save=["classifier"],
+                                  task_type="SEQ_CLS", use_rslora=True, init_lora_weights=False)  # fmt: skip
+    theirs = published.get_peft_model(kind.from_pretrained(place / "teacher"), config).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = peft.load(minibert.load(place / "teacher"), tmp_path / "theirs")
+    assert np.abs(theirs(**given).logits.detach().numpy() - ours.predict(ids)["logits"]).max() < 2e-6
+    assert np.abs(ours.predict(ids)["logits"] - minibert.load(place / "teacher").predict(ids)["logits"]).max() > 1e-2
