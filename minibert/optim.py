@@ -505,5 +505,15 @@ def adafactor_schedule(step: int, *, peak: float, warmup: int, total: int) -> fl
     return min(peak * (min(1.0, (step + 1) / warmup) if warmup else 1.0), (step + 1) ** -0.5)
 
 
+@_schedule
+def slanted_triangular_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """ULMFiT's (Howard and Ruder 2018, arXiv 1801.06146, eq. 3): straight from peak/32 up to the peak at step = warmup,
+    straight down to peak/32 at total; then it stays.
+    """
+    rise = step / warmup if step < warmup else 1 - (step - warmup) / max(1, total - warmup)
+    return peak * (1 + max(0.0, rise) * 31) / 32
+
+
 SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "electra": electra_schedule,
-             "transformer": transformer_schedule, "t5": t5_schedule, "adafactor": adafactor_schedule}
+             "transformer": transformer_schedule, "t5": t5_schedule, "adafactor": adafactor_schedule,
+             "slanted_triangular": slanted_triangular_schedule}

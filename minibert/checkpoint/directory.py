@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, generation, objective, reading, tasks, tokenizers, tree
+from minibert import adapters, families, generation, objective, reading, tasks, tokenizers, tree
 from minibert.checkpoint import atomic, foreign, safetensors, strictjson
 from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
@@ -40,10 +40,11 @@ from minibert.config import from_fields, parameter_dtype, require, shown, to_fie
 from minibert.errors import InputError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+ADDED = "added.safetensors"  # what stands in the tree and no published model has, by path (`adapters`)
 GENERATION, SNAPSHOTS, MODULES = "generation_config.json", "snapshots", "modules.json"
 MOST_MODULES = 32
 LONGEST_NAME = 256  # bytes of the name of a snapshot
-OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, *tokenizers.FILES)
+OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, ADDED, *tokenizers.FILES)
 
 # Keys of published configs that carry no mathematics: with the values for which that is so, () for any. What is in no
 # table is refused by name, unless it says null.
@@ -195,7 +196,7 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     said = folder / GENERATION
     there = os.path.lexists(atomic.place(said))  # a link to nothing is no absent file
     settings = _fields(said) if there else _stated(fields, module, config)
-    named = families.named(module)
+    params, named = _with_added(folder / ADDED, params, network, config), families.named(module)
     return Held(named, config, params, tokenizer, settings, left, uses, _beside(folder, module))  # judged when asked
 
 
@@ -205,17 +206,36 @@ def _beside(folder: Path, module: ModuleType) -> dict[str, str]:
     return {name: reading.text(place) for name, place in places.items() if reading.present(place)}
 
 
+def _with_added(path: Path, params: Any, network: ModuleType, config: Any) -> Any:
+    """The parameters with what the file has besides, if it is what may stand there, in the parameters' own dtype."""
+    if not reading.present(atomic.place(path)):
+        return params
+    flat, kind = tree.flatten(params), tree.leaves(params)[0].dtype
+    own, shapes = safetensors.read(atomic.place(path)), tree.flatten(objective.shapes(network, config))
+    due = adapters.stand(own, shapes)
+    for name, array in own.items():
+        fits = due.get(name) == array.shape and array.dtype.kind == "f" and adapters.learns(name)
+        require(fits, f"{path}: {name!r}, {array.dtype} {array.shape}, is nothing that may stand beside this network")
+        _require_finite(name, array, f"in {path}")
+    lacking = sorted(due.keys() - own.keys())
+    require(not lacking, f"{path} lacks {', '.join(lacking[:1])}")
+    return tree.unflatten({**flat, **{name: array.astype(kind) for name, array in own.items()}})
+
+
 def save(model: Held, directory: Any) -> None:
-    """Write the published layout, all of it or nothing, the parameters in their own dtype.
+    """Write the published layout, all of it or nothing, the parameters in their own dtype; what stands in the tree and
+    no published model has (`adapters`), in a file beside it, ADDED.
 
     Files that aren't part of the layout stay; a vocabulary that the directory has and the model hasn't goes.
     """
     module, config = model.network, model.config
+    added = {path: array for path, array in tree.items(model.params) if adapters.learns(path)}
     flat = to_published(model.params, module.names(config))
     named = {path for path, _, _ in module.names(config)}
     for path, _ in tree.items(model.params):
-        require(path in named, f"parameter {path!r} has no published name: refusing to save a model without it")
-    for name, array in flat.items():
+        known = path in named or path in added
+        require(known, f"parameter {path!r} has no published name: refusing to save a model without it")
+    for name, array in {**flat, **added}.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
     said = None if model.generation is None else _text(GENERATION, model.generation)
@@ -228,6 +248,8 @@ def save(model: Held, directory: Any) -> None:
         for name, text in model.beside.items():
             (folder / name).parent.mkdir(exist_ok=True)
             atomic.write_text(folder / name, text)
+        if added:
+            safetensors.write(folder / ADDED, added)
         for part, of_part in parts.items():
             (folder / part).mkdir()
             sources = {name: f"{part}.{name}" for _, name, _ in module.names(of_part)}

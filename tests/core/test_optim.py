@@ -238,10 +238,12 @@ class TestSchedules:
 
     @pytest.mark.parametrize("name", optim.SCHEDULES)
     def test_without_warmup(self, name):
-        """From the peak on, in a straight line or as 1 / sqrt(s); T5's counts from 0, so that it begins twice."""
+        """From the peak on, in a straight line or as 1 / sqrt(s); T5's counts from 0, so that it begins twice; the
+        slanted one ends at a 32nd."""
         straight = [1, 0.75, 0.5, 0.25]
         due = {"transformer": [1, 2**-0.5, 3**-0.5, 0.5], "adafactor": [1, 2**-0.5, 3**-0.5, 0.5],
-               "t5": [1, 1, 2**-0.5, 3**-0.5]}.get(name, straight)
+               "t5": [1, 1, 2**-0.5, 3**-0.5],
+               "slanted_triangular": [(1 + 31 * share) / 32 for share in straight]}.get(name, straight)
         found = [optim.SCHEDULES[name](step, peak=1.0, warmup=0, total=4) for step in range(4)]
         assert found == pytest.approx(due, abs=1e-15)
 
