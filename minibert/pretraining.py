@@ -128,7 +128,7 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     every = 100 if checkpoint_every is None else checkpoint_every
     require_number(processes)
     Options().plan(cores, every)
-    files = [name for name in options.files(module.Data) if chosen.get(name) and chosen[name] != "jieba"]
+    files = [name for name in options.files(module.Data) if chosen.get(name) and chosen[name] not in options.PROGRAMS]
     chosen |= {name: runs.place(chosen[name]) for name in files}
     spoken = {name: runs.place(path) for name, path in languages.given(language).items()}
     request = {"family": family, "corpus_files": [runs.place(file) for file in corpus_files] or None,
@@ -165,7 +165,7 @@ def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Sur
     chosen, fields = _preset(request.get("preset", "quick"), module)
     for name in ("vocabulary", *options.files(module.Data)):  # before the text is read, which takes a while
         place = request.get(name)
-        there = place in (None, "", "jieba") or reading.present(place)
+        there = place in (None, "", *options.PROGRAMS) or reading.present(place)
         require(there, f"cannot read {place}: there is no such file or directory")
     if "config" in request:
         given = strictjson.as_written(reading.contents(request["config"]), request["config"])
@@ -336,7 +336,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     fields = _of_vocabulary(module, tokenizer, run)
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
-    model.beside = module.beside(tokenizer, studied) if hasattr(module, "beside") else {}
+    if hasattr(module, "begun"):
+        module.begun(model, own, studied)
     runs.say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     if "start" in run["request"]:
         _take_over(model, _start(run["request"]))

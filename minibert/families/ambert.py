@@ -301,9 +301,9 @@ def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: 
 BESIDE = (grains.FILE,)
 
 
-def beside(tokenizer: Any, studied: Tree) -> dict[str, str]:
+def begun(model: Any, data: Data, studied: Tree) -> None:
     """The coarse tokens behind the pieces, which a directory keeps."""
-    return {grains.FILE: grains.written(studied, tokenizer.tokens)}
+    model.beside[grains.FILE] = grains.written(studied, model.tokenizer.tokens)
 
 
 def both(model: Any, encodings: list) -> Tree:

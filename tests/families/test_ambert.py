@@ -164,7 +164,8 @@ def test_a_directory_keeps_its_coarse_tokens(tmp_path):
     tokenizer = WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "new", "york", "##er", "is"])
     known = {(5, 6): 9, (6, 7): 10}
     model, _ = case(vocab_size=9, coarse_vocab_size=11, pad_token_id=0)
-    model.tokenizer, model.beside = tokenizer, ambert.beside(tokenizer, known)
+    model.tokenizer = tokenizer
+    ambert.begun(model, ambert.Data(), known)
     model.save(tmp_path / "first")
     minibert.load(tmp_path / "first").save(tmp_path / "second")
     assert (tmp_path / "second" / grains.FILE).read_text(encoding="utf-8") == "new york\nyork ##er\n"
