@@ -29,6 +29,7 @@ LEVELS = [
     ["tasks"],
     ["checkpoint"],
     ["model"],
+    ["touched", "vectors"],
     ["gradcheck", "laws", "memory", "training", "inference"],
     ["sentences", "runs", "uses"],
     ["data"],
