@@ -274,6 +274,26 @@ def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, 
     _walk(block, [params, grads, state["momentum_buffer"]], scale)
 
 
+def plain_sgd_state(params: Any) -> dict:
+    """Nothing but the count of steps."""
+    _alike({"params": params})
+    return {"step": 0}
+
+
+@_update()
+def plain_sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+              scale: float = 1.0):
+    """p = p - lr (g + decay[path] p): stochastic gradient descent, and nothing else."""
+    def block(path, p, g, a, b):
+        np.multiply(g, lr, out=a)
+        if decay and decay[path]:
+            a += np.multiply(p, lr * decay[path], out=b)
+        p -= a
+
+    state["step"] += 1
+    _walk(block, [params, grads], scale)
+
+
 # ------------------------------------------------------------------------------------------------- Adafactor
 
 def _rows(shape: Shape) -> Shape:
@@ -374,8 +394,10 @@ def _mean_square(x: np.ndarray) -> float:
 
 OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "lamb": (bert_adam_state, lamb), "adamw": (adamw_state, adamw),
               "roberta_adam": (adamw_state, roberta_adam), "sgd": (sgd_state, sgd),
-              "adafactor": (adafactor_state, adafactor), "grover_adafactor": (adafactor_state, grover_adafactor),
+               "plain_sgd": (plain_sgd_state, plain_sgd),
+               "adafactor": (adafactor_state, adafactor), "grover_adafactor": (adafactor_state, grover_adafactor),
               "adafactor_momentum": (adafactor_momentum_state, adafactor_momentum)}
+ROWWISE = ("plain_sgd",)  # what has gradient 0 keeps its value and its state, where nothing decays
 DECAY_RATES = dict.fromkeys(OPTIMIZERS, decay_rates) | {"roberta_adam": all_decay_rates}
 
 

@@ -491,7 +491,8 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
             runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; as given "
                      f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}")
             continue
-        guess = sum(-q * math.log(q) for q in measured["classes"][term] if q)
+        classes = measured["classes"][term]
+        guess = head.guess(classes) if hasattr(head, "guess") else sum(-q * math.log(q) for q in classes if q)
         runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}

@@ -30,6 +30,7 @@ LEVELS = [
     ["tasks"],
     ["checkpoint"],
     ["model"],
+    ["touched", "vectors"],
     ["gradcheck", "laws", "memory", "training", "inference"],
     ["sentences", "runs", "uses", "transfer"],
     ["data"],

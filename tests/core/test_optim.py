@@ -92,6 +92,15 @@ def test_torch(name, ours, theirs):
     assert s["step"] == 10
 
 
+def test_plain_sgd_is_its_double():
+    p, g = np.array([[1.0, -2.0]]), np.array([[0.5, 3.0]])
+    due = reference.double("plain_sgd")(p.tolist(), (0.5 * g).tolist(), rate=0.1, decay=0.03)
+    state = optim.plain_sgd_state({"w": p})
+    optim.plain_sgd({"w": p}, {"w": g}, state, lr=0.1, decay={"w": 0.03}, scale=0.5)
+    assert p.tolist() == pytest.approx(np.array(due), rel=1e-15)
+    assert state == {"step": 1}
+
+
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_threads_and_blocks_change_no_bit(name, dtype, monkeypatch):
