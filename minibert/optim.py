@@ -394,8 +394,8 @@ def _mean_square(x: np.ndarray) -> float:
 
 OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "lamb": (bert_adam_state, lamb), "adamw": (adamw_state, adamw),
               "roberta_adam": (adamw_state, roberta_adam), "sgd": (sgd_state, sgd),
-               "plain_sgd": (plain_sgd_state, plain_sgd),
-               "adafactor": (adafactor_state, adafactor), "grover_adafactor": (adafactor_state, grover_adafactor),
+              "plain_sgd": (plain_sgd_state, plain_sgd),
+              "adafactor": (adafactor_state, adafactor), "grover_adafactor": (adafactor_state, grover_adafactor),
               "adafactor_momentum": (adafactor_momentum_state, adafactor_momentum)}
 ROWWISE = ("plain_sgd",)  # what has gradient 0 keeps its value and its state, where nothing decays
 DECAY_RATES = dict.fromkeys(OPTIMIZERS, decay_rates) | {"roberta_adam": all_decay_rates}

@@ -20,7 +20,7 @@ def registered(monkeypatch):
 def layered(name: str) -> bool:
     """Whether a family has sub-layers for them; tables alone have none."""
     module = families.family(name)
-    return adapters.shapes(shapes := module.shapes(module.Config(**module.PROBE)), 3) != shapes
+    return houlsby.shapes(shapes := module.shapes(module.Config(**module.PROBE)), 3) != shapes
 
 
 NAMES = [name for name in families.names() if not name.startswith("toy") and layered(name)]
