@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import adapters, families, generation, objective, reading, tasks, tokenizers, tree
-from minibert.checkpoint import atomic, foreign, safetensors, strictjson
+from minibert.checkpoint import atomic, foreign, safetensors, strictjson, task_fields
 from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
 from minibert.config import from_fields, parameter_dtype, require, shown, to_fields
@@ -184,7 +184,7 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
             stated = fields.get("architectures")
             known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
-        uses = tasks.published(fields, module, config, lambda: _stored(folder))
+        uses = task_fields.published(fields, module, config, lambda: _stored(folder))
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     network = tasks.network(module, uses) if uses else module
@@ -263,7 +263,7 @@ def _write(folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray
     module, fields = model.network, to_fields(config)
     default = {field: getattr(module.Config, field) for field in module.VARIANTS}
     fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
-    fields |= tasks.fields(model.uses, module, config)
+    fields |= task_fields.fields(model.uses, module, config)
     origin = {"model_type": module.MODEL_TYPE}
     if model.family != module.MODEL_TYPE:
         origin["minibert_family"] = model.family

@@ -10,6 +10,7 @@ from minibert import batches, families, finetuning, tasks, tokenizers, uses
 from minibert.errors import InputError
 from minibert.heads import recommendation
 from minibert.tokenizers.wordpiece import WordPiece
+from tests.benchmarks import recommend
 
 OPTIONS = {"batch_size": 8, "accumulate": 1, "threads": 1, "learning_rate": 0.01, "dropout_steps": 1}
 TEXTS = ["the fine film", "a poor book", "the book was fine", "a film was poor"]
@@ -120,13 +121,18 @@ def test_the_next_item_is_learnt(by, tmp_path, monkeypatch):
     assert said["label"] == next(iter(said["scores"]))
     assert by == "hidden" or said["label"] == "b"
     assert sum(said["scores"].values()) == pytest.approx(1)
+    ranked, sampled = recommend.places(model, rows, rows)
+    held = np.where(ranked < 10, ranked, 1 << 40)  # only ten are said
+    assert report["measures"]["reciprocal_rank"] == pytest.approx(np.mean(1 / (held + 1)))
+    assert (sampled <= ranked).all()
+    assert sampled.max() <= 4
     with pytest.raises(InputError, match="line 3: items: 'z' is none of the 5 items"):
         [*uses.answered(model, model.uses[0], [("line 3", {"items": ["z"]})], 12)]
     one = finetuning._prepared({"task": "recommend", "directory": str(place), "train": str(train), "by": by},
                                finetuning.Options(by=by, seq_length=12))  # fmt: skip
     before = minibert.load(place).params["encoder"][0]["attention"]["query"]["weight"]
     assert np.array_equal(one.model.params["encoder"][0]["attention"]["query"]["weight"], before) == (by == "hidden")
-    assert ("encoder.0.attention.query.weight" in one.new) == (by == "cloze")
+    assert ("encoder.0.attention.query.weight" in one.moved.new) == (by == "cloze")
 
 
 def test_what_is_masked_of_a_history():
@@ -160,6 +166,14 @@ def test_what_is_masked_of_a_history():
     assert batches.lengths(model.network, model.config, found)["T"].tolist() == [20, 20]
     (asked,) = use.asked(tokenizer, long, 20, rate=0.2)
     assert asked.encodings[0].tokens == [*map(str, range(11, 30)), "[MASK]"]
+
+
+def test_figures_of_places():
+    """NDCG at 10 of the first place is 1, of the tenth 0.28906, behind it 0."""
+    assert recommend.figures(np.array([0])) == dict.fromkeys(recommend.figures(np.array([0])), 1.0)
+    tenth, behind = (recommend.figures(np.array([place])) for place in (9, 10))
+    assert (round(tenth["NDCG at 10"], 5), tenth["hit rate at 10"], tenth["hit rate at 5"]) == (0.28906, 1.0, 0.0)
+    assert (behind["NDCG at 10"], behind["hit rate at 10"], behind["reciprocal rank"]) == (0.0, 0.0, 1 / 11)
 
 
 def test_a_family_without_the_term_is_refused(tmp_path):
