@@ -109,8 +109,9 @@ class Held(NamedTuple):
         return tasks.network(module, self.uses) if self.uses else module
 
 
-def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
-    """What a published directory holds; the family and the dtype are its own unless given.
+def load(directory: Any, family: str | None = None, dtype: Any = None, params: Any = None) -> Held:
+    """What a published directory holds; the family and the dtype are its own unless given; params: in the place of its
+    weights, which it then need not have.
 
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters; tensors of
     heads that nobody here knows are left, unread, and named in `left`. What stands under the encoder's own names, or
@@ -125,7 +126,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
         said = foreign.without_config(folder)
         require(not said, said)
     with atomic.unchanged(folder, OWNED):
-        return _loaded(folder, family, dtype)
+        return _loaded(folder, family, dtype, params)
 
 
 def found(directory: Any) -> Path:
@@ -168,7 +169,7 @@ def modules(folder: Path) -> list[tuple[Any, Path]]:
     return found
 
 
-def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
+def _loaded(folder: Path, family: str | None, dtype: Any, params: Any) -> Held:
     fields = _fields(folder / CONFIG)
     stated = fields.get("minibert_family") or fields.get("model_type") or _by_class(fields)
     name = family if family is not None else stated
@@ -184,7 +185,10 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     network = tasks.network(module, uses) if uses else module
-    params, left = _parameters(folder, network, config, None if dtype is None else parameter_dtype(dtype))
+    kind, left = None if dtype is None else parameter_dtype(dtype), ()
+    if params is None:
+        params, left = _parameters(folder, network, config, kind)
+        params = _with_added(folder / ADDED, params, network, config)
     tokenizer = tokenizers.load(folder, module.TOKENIZER) if module.TOKENIZER else None
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
@@ -192,7 +196,7 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     said = folder / GENERATION
     there = os.path.lexists(atomic.place(said))  # a link to nothing is no absent file
     settings = _fields(said) if there else _stated(fields, module, config)
-    params, named = _with_added(folder / ADDED, params, network, config), families.named(module)
+    named = families.named(module)
     return Held(named, config, params, tokenizer, settings, left, uses)  # settings are judged when asked
 
 

@@ -24,7 +24,8 @@ from minibert.config import require, shown
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 KINDS = {"SequenceClassification": "SEQ_CLS", "TokenClassification": "TOKEN_CLS", "QuestionAnswering": "QUESTION_ANS"}
-PLAIN = {"peft_type": ("LORA",), "bias": ("none", None), "use_dora": (False, None), "use_qalora": (False, None), "lora_bias": (False, None), "trainable_token_indices": (None,),
+PLAIN = {"peft_type": ("LORA",), "bias": ("none", None), "use_dora": (False, None), "use_qalora": (False, None),
+         "lora_bias": (False, None), "trainable_token_indices": (None,),
          "layer_replication": (None,), "alora_invocation_tokens": (None,), "megatron_config": (None,)}  # fmt: skip
 
 

@@ -30,7 +30,7 @@ LEVELS = [
     ["checkpoint"],
     ["model"],
     ["gradcheck", "laws", "memory", "training", "inference"],
-    ["sentences", "runs", "uses", "transfer"],
+    ["sentences", "runs", "uses", "transfer", "quantization"],
     ["data"],
     ["golden"],
     ["mistakes"],

@@ -347,7 +347,7 @@ def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
     with pytest.raises(InputError, match="'use_dora' is True; implemented: False"):
         peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="'base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight'"):
+    with pytest.raises(InputError, match=r"'base_model\.model\.bert\..*query\.lora_A\.weight'"):
         peft.load(minibert.create("gpt2", **families.family("gpt2").PROBE), tmp_path / "adapter")
     with pytest.raises(InputError, match=r"is a part of .*c_attn.weight"):
         peft.save(transfer.begun("lora", network("gpt2"), frozenset()).model, tmp_path / "other")
