@@ -336,6 +336,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     fields = _of_vocabulary(module, tokenizer, run)
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
+    model.beside = module.beside(tokenizer, studied) if hasattr(module, "beside") else {}
     runs.say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     if "start" in run["request"]:
         _take_over(model, _start(run["request"]))
@@ -375,6 +376,7 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in weighted)
             special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
             special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
+            special |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
             learn = tokenizers.tokenizer(kind).train
             made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)

@@ -11,11 +11,12 @@ What a family's module says about its files, in the tables at its end:
     names(config)    rows (path in the tree, published name, bijection) of every parameter
     aliases(config)  second published name -> the name whose tensor it repeats
     unused(config)   optional: published names whose tensors no equation reads
-    zero(config)     optional: those of them whose tensors have to be 0, as ports add them
+    ZERO             optional: names of tensors that ports add and that are 0, unless a field says that there are others
     DROPPED          optional: more keys like those of DROPPED below
     SAID             optional: {config field: what its published value is here, as a function of it and all fields;
                      ...: it says nothing}
-    inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights
+    inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights, of
+                     those in ZERO where the tensor is not 0
     towers(config)   optional: {name: config} of the networks that are published one by one. Such a model is a directory
                      with config.json and the tokenizer, and a published directory for each network; its tensors carry
                      "name." in front, and those that networks share are aliases of one another
@@ -24,9 +25,9 @@ What a family's module says about its files, in the tables at its end:
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,7 +92,8 @@ WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 
 class Held(NamedTuple):
     """What a published directory holds: the arguments of a `Model`. generation: what generation_config.json says, else
-    config.json; left: the names of the tensors that are of heads nobody here knows; uses: the tasks of its heads.
+    config.json; left: the names of the tensors that are of heads nobody here knows; uses: the tasks of its heads;
+    beside: the texts of the family's own files (BESIDE), by name.
     """
 
     family: str
@@ -101,6 +103,7 @@ class Held(NamedTuple):
     generation: dict[str, Any] | None = None
     left: tuple[str, ...] = ()
     uses: tuple[tasks.Task, ...] = ()
+    beside: Mapping[str, str] = MappingProxyType({})
 
     @property
     def network(self) -> Any:
@@ -177,7 +180,8 @@ def _loaded(folder: Path, family: str | None, dtype: Any, params: Any) -> Held:
     try:
         module = families.family(name)
         known = mathematical(fields, module)
-        if hasattr(module, "inferred") and ((stored := _stored(folder)) or foreign.weights(folder)):
+        zero = getattr(module, "ZERO", ())
+        if hasattr(module, "inferred") and ((stored := _stored(folder, zero)) or foreign.weights(folder)):
             stated = fields.get("architectures")
             known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
@@ -197,7 +201,13 @@ def _loaded(folder: Path, family: str | None, dtype: Any, params: Any) -> Held:
     there = os.path.lexists(atomic.place(said))  # a link to nothing is no absent file
     settings = _fields(said) if there else _stated(fields, module, config)
     named = families.named(module)
-    return Held(named, config, params, tokenizer, settings, left, uses)  # settings are judged when asked
+    return Held(named, config, params, tokenizer, settings, left, uses, _beside(folder, module))  # judged when asked
+
+
+def _beside(folder: Path, module: ModuleType) -> dict[str, str]:
+    """The family's own files that are there."""
+    places = {name: atomic.place(folder / name) for name in getattr(module, "BESIDE", ())}
+    return {name: reading.text(place) for name, place in places.items() if reading.present(place)}
 
 
 def _with_added(path: Path, params: Any, network: ModuleType, config: Any) -> Any:
@@ -234,13 +244,16 @@ def save(model: Held, directory: Any) -> None:
         _require_finite(name, array, "refusing to save")
     said = None if model.generation is None else _text(GENERATION, model.generation)
     parts, aliases = _towers(module, config), module.aliases(config)
-    owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED))
+    owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED), *getattr(module, "BESIDE", ()))
     with atomic.directory(directory, owned) as folder:
         _write(folder, model, config, {} if parts else flat, model.params.keys())
         if said is not None:
             atomic.write_text(folder / GENERATION, said)
         if added:
             safetensors.write(folder / ADDED, added)
+        for name, text in model.beside.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            atomic.write_text(folder / name, text)
         for part, of_part in parts.items():
             (folder / part).mkdir()
             sources = {name: f"{part}.{name}" for _, name, _ in module.names(of_part)}
@@ -352,8 +365,8 @@ def _parameters(
         repeats = {alias: (name, held.pop(alias)) for alias, name in aliases.items() if alias in held}
         for name, repeat in repeats.values():
             held.setdefault(name, repeat)
-        for name in getattr(module, "zero", lambda config: ())(config):
-            empty = name not in held or not held[name].load().any()
+        for name in getattr(module, "ZERO", ()):
+            empty = name in shapes or name not in held or not held[name].load().any()
             require(empty, f"tensor {name!r} is not 0, and no equation here adds it")
         held = {name: stored for name, stored in held.items() if name not in unused or name in shapes}
         _require_complete(held, left, shapes, _optional(rows, optional, held), config)
@@ -405,12 +418,20 @@ def _require_agreement(folder: Path, module: ModuleType, config: Any) -> None:
             require(agree, f"{path}: {name!r} is {shown(fields.get(name))}, {where}")
 
 
-def _stored(folder: Path) -> set[str]:
-    """The names of the tensors that the folder's own weights hold; empty without any."""
+def _stored(folder: Path, zero: Iterable[str] = ()) -> set[str]:
+    """The names of the tensors that the folder's own weights hold, without those of `zero` that are 0; empty without
+    any.
+    """
     weights, index = atomic.place(folder / WEIGHTS), atomic.place(folder / INDEX)
     if reading.present(weights):
-        return set(map(_unwrapped, safetensors.header(weights).entries))
-    return set(map(_unwrapped, safetensors.placed(index))) if reading.present(index) else set()
+        names = [*safetensors.header(weights).entries]
+    else:
+        names = [*safetensors.placed(index)] if reading.present(index) else []
+    found = {_unwrapped(name): name for name in names}
+    if there := found.keys() & {*zero}:
+        held = safetensors.stored(weights) if reading.present(weights) else safetensors.stored_shards(index)
+        found = {name: own for name, own in found.items() if name not in there or held[own].load().any()}
+    return {*found}
 
 
 def _equal(a: Stored, b: Stored) -> bool:

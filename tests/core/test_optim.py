@@ -400,6 +400,22 @@ class TestAdafactor:
                     decay=theirs.get("weight_decay", 0.0), **constants)
                 np.testing.assert_allclose(tree.get(params, path), twins[path][0], rtol=1e-13)
 
+    def test_grovers_has_a_constant_share_of_the_new(self):
+        """0.001 of each square from the first step on, the rate as it is; the double, told of a step that has it."""
+        rng = np.random.default_rng(3)
+        params, state = {"w": rng.normal(size=(3, 4)), "b": rng.normal(size=3)}, None
+        twins = {path: (p.tolist(), [0.0] * len(p), [0.0] * 4, None) for path, p in params.items()}
+        state, decay = optim.adafactor_state(params), {"w": 0.01, "b": 0.0}
+        share = {"step": 2, "decay_rate": np.log(1000) / np.log(2)}  # 2^-rate is 0.001
+        for lr in (0.02, 0.01, 0.03):
+            grads = {path: rng.normal(size=p.shape) for path, p in params.items()}
+            optim.grover_adafactor(params, frozen(grads), state, lr=lr, decay=decay)
+            for path, twin in twins.items():
+                given = {"beta1": 0.0, "eps1": 1e-30, "eps2": 0.0, "clip": 1.0, "scale_parameter": False, **share}
+                twins[path] = reference.double("adafactor")(twin[0], grads[path].tolist(), *twin[1:], rate=lr,
+                                                            decay=decay[path], **given)
+                np.testing.assert_allclose(params[path], twins[path][0], rtol=1e-12)
+
     def test_a_rank_of_one_is_no_factoring(self):
         """Where g² is a row times a column, a matrix goes as its entries would one by one; elsewhere it doesn't."""
         rng = np.random.default_rng(2)
