@@ -31,7 +31,7 @@ LEVELS = [
     ["checkpoint"],
     ["model"],
     ["gradcheck", "laws", "memory", "training", "inference"],
-    ["sentences", "runs", "uses", "transfer", "quantization"],
+    ["sentences", "runs", "uses", "transfer", "quantization", "multitask"],
     ["data"],
     ["golden"],
     ["mistakes", "analysis", "exercises"],
