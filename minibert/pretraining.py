@@ -347,7 +347,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         def batches(step: int, *carried: list[training.Batch]) -> list[training.Batch]:
             return _batches(model, rows, plan, step, step < dropped, *carried)
 
-        training.fit(model, plan, directory, batches, carrying=carries(module))
+        training.fit(model, plan, directory, batches, carrying=carries(module, own))
         with doing("evaluating on the held-out text"):
             report = _report(model, rows, held_out, threads, settings.seed)
     try:
@@ -410,9 +410,9 @@ def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
             f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
 
 
-def carries(module: ModuleType) -> bool:
-    """Whether a family reads a stream of segments, in the order of the text."""
-    return bool(getattr(module, "CARRIED", ()))
+def carries(module: ModuleType, own: Any = None) -> bool:
+    """Whether a family reads a stream of segments, in the order of the text. own: options, which may want no memory."""
+    return bool(getattr(module, "CARRIED", ())) and getattr(own, "memory", 1) > 0
 
 
 def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> training.Batch:
@@ -452,7 +452,7 @@ def _batches(
 def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
     """The held-out figures beside what they have to be compared with; said and returned."""
     instances = held_out[np.arange(len(held_out))]
-    if carries(model.module):
+    if carries(model.module, held_out.recipe.options):
         measured = training.stream_evaluation(model, instances)
     else:
         measured = training.evaluation(model, instances, threads=threads, seed=seed)
