@@ -473,9 +473,12 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
                 unigram["perplexity"] = _perplexity(unigram["entropy"])
                 known = f"perplexity {perplexity:.1f}, the unigram's {unigram['perplexity']:.1f}; {known}"
                 if not hasattr(head, "asked"):  # the text's own tokens
-                    bits = loss / math.log(2) * _tokens_a_character(model.tokenizer, instances["input_ids"])
+                    whole = model.tokenizer.decode(ids := instances["input_ids"].reshape(-1).tolist())
+                    bits = loss / math.log(2) * len(ids) / max(1, len(whole))
                     measured.setdefault("bits_per_character", {})[term] = bits
-                    known = f"{bits:.3f} bits a character; {known}"
+                    by_words = _perplexity(loss * len(ids) / max(1, len(whole.split())))
+                    measured.setdefault("perplexities_per_word", {})[term] = by_words
+                    known = f"{bits:.3f} bits a character, perplexity of words {by_words:,.0f}; {known}"
             runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
                  f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of {text}, {unigram['entropy']:.3f}; "
                  f"{known}")
@@ -498,11 +501,6 @@ def _unigram(model: Any, rows: data.Rows, held_out: data.Rows) -> dict[str, floa
         return corpus.unigram_entropy(rows.counts(), held_out.counts())._asdict()
     counts = np.bincount(asked[0](held_out[np.arange(len(held_out))]), minlength=len(model.tokenizer))
     return {"entropy": corpus.unigram_entropy(counts, counts).entropy}
-
-
-def _tokens_a_character(tokenizer: Any, ids: np.ndarray) -> float:
-    """Of rows of running text."""
-    return ids.size / max(1, len(tokenizer.decode(ids.reshape(-1).tolist())))
 
 
 def _perplexity(loss: float) -> float:
