@@ -22,23 +22,25 @@ SIZES = {"bart": {"d_model": 12, "encoder_layers": 1, "decoder_layers": 1, "enco
                          "dim_feedforward": 16, "max_position_embeddings": 24},
          "bert": {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
                   "max_position_embeddings": 24, "initializer_range": 0.3}}  # fmt: skip
+SIZES |= {"mass": SIZES["bart"], "unilm": {**SIZES["bert"], "type_vocab_size": 6}}
 
 
 def directory(folder, family):
     """A small model of the family with a vocabulary of a few words."""
     module = families.family(family)
-    learnt = tokenizers.tokenizer(module.TOKENIZER).train(TEXTS * 3, 320 if family != "bert" else 60)
+    learnt = tokenizers.tokenizer(module.TOKENIZER).train(TEXTS * 3, 60 if module.TOKENIZER == "wordpiece" else 320)
     known = {**SIZES[family], "vocab_size": len(learnt)}
-    if family in ("bart", "transformer"):
+    if family in ("bart", "mass", "transformer"):
         known |= {"pad_token_id": learnt.pad_id, "eos_token_id": learnt.sep_id, "bos_token_id": learnt.cls_id}
-        known["decoder_start_token_id"] = learnt.sep_id if family == "bart" else learnt.pad_id
+        known["decoder_start_token_id"] = learnt.pad_id if family == "transformer" else learnt.sep_id
     model = minibert.create(family, **known)
     model.tokenizer = learnt
     model.save(folder / family)
     return folder / family
 
 
-@pytest.mark.parametrize(("family", "task"), [("bart", "summarize"), ("t5", "translate"), ("transformer", "summarize")])
+@pytest.mark.parametrize(("family", "task"), [("bart", "summarize"), ("t5", "translate"), ("transformer", "summarize"),
+                                              ("mass", "summarize"), ("unilm", "summarize")])
 def test_one_text_is_made_of_another(family, task, tmp_path):
     """The loss falls, what is saved writes what the report was made of; generate reads it, too."""
     rows = [{"source": text, "target": text.split()[-1]} for text in TEXTS * 3]
@@ -47,14 +49,15 @@ def test_one_text_is_made_of_another(family, task, tmp_path):
     out = finetuning.finetune(task, directory(tmp_path, family), tmp_path / "rows.jsonl", **given)
     log = [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     report, model = json.loads((out / "report.json").read_bytes()), minibert.load(out)
-    assert report["loss"] < log[0] - 0.5
+    assert report["loss"] < log[0] - (0.5 if family != "unilm" else 0.3)
     assert next(iter(report["measures"])) == ("bleu" if task == "translate" else "rouge_l")
     assert model.tasks == (task,)
     assert model.network is model.module
     said = [*uses.answered(model, model.uses[0], (("", row) for row in rows), 24)]
     assert uses.of(model.uses[0]).measures(model.uses[0], rows, said) == pytest.approx(report["measures"])
-    room = min(64, [*model.module.lengths(model.config).values()][-1][1] or 64)
-    assert said[0]["text"] == next(minibert.inference.continued(model, [rows[0]["source"]], max_new_tokens=room)).text
+    room = 12 if family == "unilm" else min(64, [*model.module.lengths(model.config).values()][-1][1] or 64)
+    written = next(minibert.inference.continued(model, [rows[0]["source"]], max_new_tokens=room)).text
+    assert said[0]["text"] == (written.strip() if family == "unilm" else written)  # it goes on, behind a blank
     with pytest.raises(InputError, match="no head of a task"):
         model.predict({"input_ids": [[1]]})
 
