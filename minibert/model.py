@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +29,8 @@ class Model:
     family: its name; config: its frozen Config; params: the tree of parameters; tokenizer: or None; generation: what
     generation_config.json says, by published names, or None without that file; left: the names of the tensors that
     `load` left in the file, of heads that nobody here knows; uses: the `tasks.Task`s of its heads, none of a model
-    with those of its pre-training; beside: the texts of files that the family has of its own (BESIDE), by name.
+    with those of its pre-training; beside: the texts of files that the family has of its own (BESIDE), by name; aims:
+    what is put over its network while it is taught (`teaching`), None: nothing.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Model:
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
         self.generation, self.left, self.uses, self._like = generation, tuple(left), tuple(uses), None
         self.beside = dict(beside or {})
+        self.aims: Callable[[Any], Any] | None = None
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
 
@@ -52,13 +54,14 @@ class Model:
 
     @property
     def module(self) -> ModuleType:
-        """The family's file."""
-        return families.family(self.family)
+        """The family's file, over parameters that it does not know of with what these do (`adapters.over`)."""
+        return adapters.over(families.family(self.family), self.params)
 
     @property
     def network(self) -> Any:
         """What is trained: the family's file, of a model with tasks with their heads (`tasks.Network`)."""
-        return tasking.network(self.module, self.uses) if self.uses else self.module
+        found = tasking.network(self.module, self.uses) if self.uses else self.module
+        return self.aims(found) if self.aims else found
 
     @property
     def tasks(self) -> tuple[str, ...]:

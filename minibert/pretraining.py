@@ -341,6 +341,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     runs.say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     if "start" in run["request"]:
         _take_over(model, _start(run["request"]))
+    if hasattr(module, "begin"):
+        module.begin(model.params, studied)
     plan = settings.plan(threads, checkpoint_every)
     runs.require_memory(model, rows[training.order(0, plan.batch_size, len(rows), plan.seed)], plan)
     with training.sharing(threads, plan.accumulate):
@@ -377,6 +379,7 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in weighted)
             special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
             special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
+            special |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
             learn = tokenizers.tokenizer(kind).train
             made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)
@@ -484,7 +487,12 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         majority = measured["majority"][term]
         measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)
         apart = "" if count <= len(held_out) else " (were tokens of a row independent)"
-        guess = sum(-q * math.log(q) for q in measured["classes"][term] if q)
+        if head.BASELINE == "given":
+            runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; as given "
+                     f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}")
+            continue
+        classes = measured["classes"][term]
+        guess = head.guess(classes) if hasattr(head, "guess") else sum(-q * math.log(q) for q in classes if q)
         runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}

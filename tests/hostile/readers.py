@@ -21,6 +21,7 @@ import numpy as np
 import minibert
 from minibert import cli, corpus, families, generation, inference, parallel, pretraining, rows, tokenizers, training
 from minibert.checkpoint import growing, safetensors
+from minibert.checkpoint import vectors as vector_files
 from minibert.corruption import segmentation, similarity
 from minibert.golden import candidate, failures
 from minibert.golden import case as cases
@@ -465,6 +466,17 @@ def word_lists() -> list[Tree]:
     return [{"words.txt": "语言 模型\n预测\n下一个\ncat dog\n".encode(), "similar.json": similar}]
 
 
+def word_vectors() -> list[Tree]:
+    """Files of vectors: text, binary, GloVe's."""
+    words, rows = ["the", "cat", "中"], np.arange(12, dtype=np.float32).reshape(3, 4) / 7
+    held = []
+    for binary, head in ((False, True), (True, True), (False, False)):
+        with scratch() as folder:
+            vector_files.write(folder / "vectors", words, rows, binary, head)
+            held.append({"vectors": (folder / "vectors").read_bytes()})
+    return held
+
+
 def configs() -> list[Tree]:
     """Configurations for pretrain and golden make."""
     held = []
@@ -799,6 +811,14 @@ def _words(root: Path, arguments: Arguments) -> int | None:
     return None
 
 
+def _word_vectors(root: Path, arguments: Arguments) -> int | None:
+    if arguments[0] != "read":
+        return command(*arguments, root / "vectors", *["cat", "the", "cat"][: 1 if arguments[0] == "neighbours" else 3])
+    words, rows = vector_files.read(root / "vectors", *arguments[1:])
+    assert len(words) == len(rows)
+    return None
+
+
 def _config(root: Path, arguments: Arguments) -> int | None:
     if _endless(root / "text.txt"):
         return None
@@ -879,6 +899,10 @@ READERS: dict[str, Reader] = {
     "fast_bpe": Reader(vocabularies("fast_bpe"), _vocabulary("fast_bpe", "xlm"), _texts, share=3),
     "word_bpe": Reader(vocabularies("word_bpe"), _vocabulary("word_bpe", "gpt"), _texts, share=2),
     "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram", "albert"), _texts, share=7),
+    "word_vectors": Reader(
+        word_vectors, _word_vectors,
+        lambda rng: rng.choice((["read"], ["read"], ["read", True], ["read", False], ["neighbours"], ["analogy"])),
+        share=3),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
     "candidate": Reader(
         candidates,
