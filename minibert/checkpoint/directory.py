@@ -174,7 +174,7 @@ def modules(folder: Path) -> list[tuple[Any, Path]]:
 
 def _loaded(folder: Path, family: str | None, dtype: Any, params: Any) -> Held:
     fields = _fields(folder / CONFIG)
-    stated = fields.get("minibert_family") or fields.get("model_type") or _by_class(fields)
+    stated = fields.get("minibert_family") or _by_class(fields) or fields.get("model_type")
     name = family if family is not None else stated
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
     try:
@@ -301,11 +301,16 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def _by_class(fields: dict[str, Any]) -> str | None:
-    """The family that the published class names: the first files of all say nothing else."""
+    """The family that the published class names, where `model_type` says nothing, as in the first files of all, or what
+    several families say.
+    """
     classes = fields.get("architectures")
     first = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
     named = re.match(r"([A-Za-z0-9]+?)(?=Model|For[A-Z]|LMHead|DoubleHeads)", first)
-    return named[1].lower() if named and named[1].lower() in families.names() else None
+    found = families.ALIASES.get(named[1].lower(), named[1].lower()) if named else ""
+    stated = fields.get("model_type") or None
+    known = found in families.names() and stated in (None, families.family(found).MODEL_TYPE)
+    return found if known else None
 
 
 def mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:
