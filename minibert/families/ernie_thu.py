@@ -296,6 +296,11 @@ def study(tokenizer: Any, data: Data, counted: Any) -> Array:
     return transe.learnt(known.triples, len(known.names), len(known.relations), data.entity_size, data.passes)
 
 
+def stage(p: Tree, config: Config, step: int, steps: int) -> tuple[str, ...]:
+    """The vectors stay as they are, unless they learn."""
+    return () if config.entity_gradient else ("entities",)
+
+
 def begin(p: Tree, studied: Array) -> None:
     """What a run begins with, whatever it goes on from: the entities' vectors."""
     p["entities"]["weight"][...] = studied
