@@ -51,4 +51,21 @@ What a model is used for (see `tasks`) has more:
                             the family has it
     decode(z, p, asked)     optional: the classes that what `predict` gave comes to, where they are not the largest of
                             each by itself
+    KIN                     optional: the head whose are all parts above that this file does not have, by
+                            `__getattr__ = inherited(KIN)`, and whose rows become batches alike (`uses`)
 """
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def inherited(kin: str) -> Callable[[str], Any]:
+    """A head's `__getattr__`: what its file does not say is its kin's."""
+
+    def get(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(import_module(f"{__name__}.{kin}"), name)
+
+    return get

@@ -445,6 +445,8 @@ def tied_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Ans
     if not view.of_tokens:
         raise Silent("no head predicts tokens")
     (rows, width), module = view.p[table].shape, view.published[table].rpartition(".")[0]
+    if module not in {name for name, *_ in view.table}:  # where a variable is called as nothing that it is in
+        module = next((name for name, path, _ in view.table if path.endswith(".tables.word")), module)
     scattered = np.zeros((rows, width), view.p[table].dtype)
     calls = [f"{module}@{call}" if call else module for call in range(len(looked_up))]
     if view.written != "T":  # a module for each stack

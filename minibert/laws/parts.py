@@ -171,6 +171,8 @@ class Parts:
             return {name for name, path, _ in self.table if path == f"encode.{part}"}
         again = {alias for alias, name in self.aliases.items() if name in own}
         named = {name if name in self.known else name.rpartition(".")[0] for name in own | again}  # or a bare parameter
+        called = {name for name in self.known for one in own if name.startswith(f"{one}.")}  # or a call named after one
+        named = called or named
         last = part.rpartition(".")[2]
         return {f"{name}:{last}" if last in self.joined.get(name, ()) else name for name in named}
 

@@ -21,6 +21,7 @@ import numpy as np
 import minibert
 from minibert import cli, corpus, families, generation, inference, parallel, pretraining, rows, tokenizers, training
 from minibert.checkpoint import growing, safetensors
+from minibert.checkpoint import vectors as vector_files
 from minibert.corruption import knowledge, segmentation, similarity
 from minibert.golden import candidate, failures
 from minibert.golden import case as cases
@@ -474,6 +475,17 @@ def known() -> list[Tree]:
     return [{name: text.encode() for name, text in tree.items()} for tree in (files, lines)]  # fmt: skip
 
 
+def word_vectors() -> list[Tree]:
+    """Files of vectors: text, binary, GloVe's."""
+    words, rows = ["the", "cat", "中"], np.arange(12, dtype=np.float32).reshape(3, 4) / 7
+    held = []
+    for binary, head in ((False, True), (True, True), (False, False)):
+        with scratch() as folder:
+            vector_files.write(folder / "vectors", words, rows, binary, head)
+            held.append({"vectors": (folder / "vectors").read_bytes()})
+    return held
+
+
 def configs() -> list[Tree]:
     """Configurations for pretrain and golden make."""
     held = []
@@ -812,6 +824,14 @@ def _known(root: Path, arguments: Arguments) -> None:
     knowledge.read.__wrapped__(str(root)).linked("The cat sat on the mat and saw a dog.")
 
 
+def _word_vectors(root: Path, arguments: Arguments) -> int | None:
+    if arguments[0] != "read":
+        return command(*arguments, root / "vectors", *["cat", "the", "cat"][: 1 if arguments[0] == "neighbours" else 3])
+    words, rows = vector_files.read(root / "vectors", *arguments[1:])
+    assert len(words) == len(rows)
+    return None
+
+
 def _config(root: Path, arguments: Arguments) -> int | None:
     if _endless(root / "text.txt"):
         return None
@@ -892,6 +912,10 @@ READERS: dict[str, Reader] = {
     "fast_bpe": Reader(vocabularies("fast_bpe"), _vocabulary("fast_bpe", "xlm"), _texts, share=3),
     "word_bpe": Reader(vocabularies("word_bpe"), _vocabulary("word_bpe", "gpt"), _texts, share=2),
     "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram", "albert"), _texts, share=7),
+    "word_vectors": Reader(
+        word_vectors, _word_vectors,
+        lambda rng: rng.choice((["read"], ["read"], ["read", True], ["read", False], ["neighbours"], ["analogy"])),
+        share=3),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
     "candidate": Reader(
         candidates,
