@@ -420,14 +420,18 @@ def carries(module: ModuleType, own: Any = None) -> bool:
 
 
 def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> training.Batch:
-    """The rows of a step; where the family says whose turn it is, those of that term, without labels of others."""
+    """The rows of a step; where the family says whose turn it is, those, without labels that are not asked then."""
     module = model.module
-    if not hasattr(module, "turn"):
+    turn = module.turn(instances.recipe.options, step, plan.steps) if hasattr(module, "turn") else None
+    if turn is None:
         return instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
-    terms, term = module.terms(model.config), module.turn(instances.recipe.options, step, plan.steps)
-    rows = instances.where("task_type_ids", [*terms].index(term))
-    require(len(rows) > 0, f"the text gives no rows of {term}: give longer documents, or shorter rows (seq_length)")
+    rows = instances.where(turn.field, turn.value)
+    longer = "give longer documents, or shorter rows (seq_length)"
+    require(len(rows) > 0, f"the text gives no rows of {turn.name}: {longer}")
     chosen = instances[rows[training.order(step, plan.batch_size, len(rows), plan.seed)]]
+    terms, term = module.terms(model.config), turn.term
+    if term is None:
+        return chosen
     others = {name for other in terms.values() for name in objective.asking(other)} - {*objective.asking(terms[term])}
     return {name: array for name, array in chosen.items() if name not in others}
 
