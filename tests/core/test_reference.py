@@ -94,7 +94,7 @@ OPS = [*CASES, "clip", "bert_adam", "adamw", "lamb", "sgd", "schedule", "roberta
        "smoothed_cross_entropy", "adafactor", "convolution", "max_over_time", "mean_over_time", "first_token",
        "last_token", "scalar_mix", "attention_pooling", "bilinear", "tensor_layer", "lstm", "crf_loss", "viterbi",
        "crf", "summary", "classification", "span_answer", "smoothed_divergence", "unilm_mask", "cosine", "relation",
-       "similarity", "gru", "projected_lstm"]
+       "similarity", "gru", "projected_lstm", "activation_penalty"]
 
 
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((FOLDER / "spec").glob("*.md"))}
