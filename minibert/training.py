@@ -504,7 +504,7 @@ def scheduled(plan: Plan) -> Callable[[int], float]:
 
 def fit(
     model: Any, plan: Plan, run: Path, batches: Callable[..., list[Batch]], rates: Rates | None = None,
-    carrying: bool = False,
+    carrying: bool = False, around: Callable[[Any], Any] | None = None,
 ) -> None:  # fmt: skip
     """Trains model.params in place from the directory's last checkpoint (or from step 0) to plan.steps.
 
@@ -512,13 +512,15 @@ def fit(
     of the step before has handed on, {} before the first, which checkpoints hold: batches(step, carried).
     rates(path, step): the learning rate of a parameter at a step, `scheduled(plan)` of the step unless given. 0 leaves
     the parameter as it is; None freezes it: its moments stay too, its steps are not counted (Adam's corrections), and
-    its gradient has no part in the norm that is clipped. Killed at any moment, it takes up at the last checkpoint and
+    its gradient has no part in the norm that is clipped. around(optimizer): another in the place of the plan's, which
+    keeps more in its state. Killed at any moment, it takes up at the last checkpoint and
     ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises KeyboardInterrupt. A loss or gradient
     that is not finite raises InputError before anything is updated.
     """
     rows = model.names()
     names = {path: name for path, name, _ in rows}
-    new_state, update = optim.OPTIMIZERS[plan.optimizer]
+    optimizer = optim.OPTIMIZERS[plan.optimizer]
+    new_state, update = around(optimizer) if around else optimizer
     state = new_state(model.params)
     if carrying:
         state["carried"] = [{} for _ in range(plan.accumulate)]

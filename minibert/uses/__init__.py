@@ -1,4 +1,5 @@
-"""From rows of a task's data to batches, and from a head's predictions to what is said: one file a head, by its name.
+"""From rows of a task's data to batches, and from a head's predictions to what is said: one file a head, by its name,
+or that of its kin.
 
 A row (`rows`) becomes one piece or several, as windows over a long text are; a piece is one row of a batch. Each file
 offers the same:
@@ -23,6 +24,7 @@ offers the same:
 """
 
 import functools
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from types import ModuleType
@@ -48,8 +50,10 @@ class Piece(NamedTuple):
 
 
 def of(task: Task) -> ModuleType:
-    """The file that makes batches for the task's head."""
-    return import_module(f"{__name__}.{families.named(task.head)}")
+    """The file that makes batches for the task's head: its own, else that of its kin."""
+    name = families.named(task.head)
+    own = any(file.name == name for file in pkgutil.iter_modules(__path__))
+    return import_module(f"{__name__}.{name if own else task.head.KIN}")
 
 
 def longest(model: Any, most: int) -> int:

@@ -515,10 +515,6 @@ def drawn(made, draw, counts):
     return [chosen for kind, count in counts.items() for chosen in draw.sample(kinds[kind], count)]
 
 
-# clusters in reverse are taken for the loss of a cluster alone, as parts of that loss are in no case (to be mended)
-TAKEN_FOR_ANOTHER = {"transformer_xl-15"}
-
-
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("family", SOME)
 def test_a_family_s_own_mistakes_are_named(family):
@@ -527,7 +523,6 @@ def test_a_family_s_own_mistakes_are_named(family):
     """
     held, own = kills.read(family), [id for id in brought(family) if CATALOGUE[id].mutants]
     assert own
-    own = [id for id in own if id not in TAKEN_FOR_ANOTHER]
     some = Random(family).sample(own, min(len(own), 10 if EVERY_MUTANT else 1))
     for id in [*some, *({"A04"} & held.keys())] if EVERY_MUTANT else some:  # where there is attention
         name = "published" if "published" in held[id] else min(held[id])

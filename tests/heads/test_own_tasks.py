@@ -58,6 +58,34 @@ def test_one_text_is_made_of_another(family, task, tmp_path):
         model.predict({"input_ids": [[1]]})
 
 
+def test_a_language_is_translated_and_bleu_is_sacrebleus(tmp_path):
+    """Words in another order, of sentences not seen before: better than the most frequent target, and the source."""
+    corpus_bleu = pytest.importorskip("sacrebleu", reason="sacrebleu is the published metric").corpus_bleu
+    adjectives = {"fine": "fein", "poor": "arm", "old": "alt", "new": "neu"}
+    nouns = {"film": "werk", "book": "buch", "play": "spiel", "song": "lied"}
+    words = [(a, noun, b) for a in adjectives for b in adjectives for noun in nouns]
+    told = [f"das {nouns[noun]} war {adjectives[b]} und {adjectives[a]}" for a, noun, b in words]
+    rows = [{"source": "the {} {} was {}".format(*one), "target": text} for one, text in zip(words, told, strict=True)]
+    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    for name, some in (("train", rows[:48]), ("dev", rows[48:])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, some)), encoding="utf-8")
+    texts = [text for row in rows for text in row.values()]
+    learnt = tokenizers.tokenizer("byte_level").train(texts * 2, 320)
+    ids = {"pad_token_id": learnt.pad_id, "eos_token_id": learnt.sep_id, "decoder_start_token_id": learnt.pad_id}
+    sizes = {"d_model": 32, "nhead": 4, "dim_feedforward": 48, "dropout": 0.0, "max_position_embeddings": 24}
+    model = minibert.create("transformer", **{**SIZES["transformer"], **sizes, **ids, "vocab_size": len(learnt)})
+    model.tokenizer = learnt
+    model.save(tmp_path / "model")
+    given = {**OPTIONS, "batch_size": 16, "learning_rate": 0.004, "steps": 150, "dev": tmp_path / "dev.jsonl"}
+    out = finetuning.finetune("translate", tmp_path / "model", tmp_path / "train.jsonl", out=tmp_path / "run", **given)
+    report, model = json.loads((out / "report.json").read_bytes()), minibert.load(out)
+    said = [row["text"] for row in uses.answered(model, model.uses[0], (("", row) for row in rows[48:]), 24)]
+    due = [[row["target"] for row in rows[48:]]]
+    assert report["measures"]["bleu"] == pytest.approx(corpus_bleu(said, due).score, abs=1e-9)
+    copied = corpus_bleu([row["source"] for row in rows[48:]], due).score
+    assert report["measures"]["bleu"] > 60 > report["constant"]["bleu"] + 30 > copied
+
+
 def test_what_a_decoder_is_asked_to_write(tmp_path):
     """BART's rows begin with <s>, in its target, too; those of the Transformer do not; both end with </s>."""
     use = uses.of(tasks.made("summarize", {}))
