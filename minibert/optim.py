@@ -320,6 +320,28 @@ def glove_adagrad(params: Any, grads: Any, state: dict, *, lr: float, decay: Map
     _walk(block, [params, grads, state["gradsq"]], scale)
 
 
+# ------------------------------------------------------------------------------------------------ averaged SGD
+
+def averaged(mean: Any, params: Any, count: int) -> Any:
+    """The mean of `count` + 1 trees of parameters, of which `mean` is that of the first `count` and params the last:
+    a new tree (Polyak and Juditsky 1992; torch.optim.ASGD's `ax` with t0 = 0 begins with the second). count 0: a copy.
+    """
+    count = whole("count", count, 0, MOST)
+    if count == 0:
+        _alike({"params": params})
+        return tree.map(np.copy, params)
+    _alike({"params": params, "mean": mean})
+    return tree.map(lambda a, p: a + (p - a) / a.dtype.type(count + 1), mean, params)
+
+
+def non_monotone(losses: Iterable[float], interval: int = 5) -> bool:
+    """Whether averaging begins behind these validation losses (NT-ASGD: arXiv 1708.02182, algorithm 1): the last is
+    above the least of all but the last `interval`.
+    """
+    losses, interval = [real("a loss", loss) for loss in losses], whole("interval", interval, 1, MOST)
+    return len(losses) > interval and losses[-1] > min(losses[:-interval])
+
+
 # ------------------------------------------------------------------------------------------------- Adafactor
 
 def _rows(shape: Shape) -> Shape:
