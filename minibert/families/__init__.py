@@ -118,6 +118,11 @@ def field(module: ModuleType, name: str) -> str:
     return getattr(module, "FIELDS", {}).get(name, name)
 
 
+def heads(module: ModuleType, config: Any) -> int | None:
+    """How many heads of attention a layer has; None where the config does not say it by BERT's field."""
+    return getattr(config, field(module, "num_attention_heads"), None)
+
+
 def own(module: ModuleType, fields: Mapping[str, Any]) -> dict[str, Any]:
     """These config fields, by BERT's names, under those of a family, as far as it has them."""
     given = {field(module, name): value for name, value in fields.items()}
