@@ -128,7 +128,7 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     every = 100 if checkpoint_every is None else checkpoint_every
     require_number(processes)
     Options().plan(cores, every)
-    files = [name for name in options.files(module.Data) if chosen.get(name) and chosen[name] != "jieba"]
+    files = [name for name in options.files(module.Data) if chosen.get(name) and chosen[name] not in options.PROGRAMS]
     chosen |= {name: runs.place(chosen[name]) for name in files}
     spoken = {name: runs.place(path) for name, path in languages.given(language).items()}
     request = {"family": family, "corpus_files": [runs.place(file) for file in corpus_files] or None,
@@ -165,7 +165,7 @@ def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Sur
     chosen, fields = _preset(request.get("preset", "quick"), module)
     for name in ("vocabulary", *options.files(module.Data)):  # before the text is read, which takes a while
         place = request.get(name)
-        there = place in (None, "", "jieba") or reading.present(place)
+        there = place in (None, "", *options.PROGRAMS) or reading.present(place)
         require(there, f"cannot read {place}: there is no such file or directory")
     if "config" in request:
         given = strictjson.as_written(reading.contents(request["config"]), request["config"])
@@ -336,9 +336,13 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     fields = _of_vocabulary(module, tokenizer, run)
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
+    if hasattr(module, "begun"):
+        module.begun(model, own, studied)
     runs.say("model", f"{model.family}, {sum(p.size for p in tree.leaves(model.params)):,} parameters")
     if "start" in run["request"]:
         _take_over(model, _start(run["request"]))
+    if hasattr(module, "begin"):
+        module.begin(model.params, studied)
     plan = settings.plan(threads, checkpoint_every)
     runs.require_memory(model, rows[training.order(0, plan.batch_size, len(rows), plan.seed)], plan)
     with training.sharing(threads, plan.accumulate):
@@ -416,14 +420,18 @@ def carries(module: ModuleType, own: Any = None) -> bool:
 
 
 def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> training.Batch:
-    """The rows of a step; where the family says whose turn it is, those of that term, without labels of others."""
+    """The rows of a step; where the family says whose turn it is, those, without labels that are not asked then."""
     module = model.module
-    if not hasattr(module, "turn"):
+    turn = module.turn(instances.recipe.options, step, plan.steps) if hasattr(module, "turn") else None
+    if turn is None:
         return instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
-    terms, term = module.terms(model.config), module.turn(instances.recipe.options, step, plan.steps)
-    rows = instances.where("task_type_ids", [*terms].index(term))
-    require(len(rows) > 0, f"the text gives no rows of {term}: give longer documents, or shorter rows (seq_length)")
+    rows = instances.where(turn.field, turn.value)
+    longer = "give longer documents, or shorter rows (seq_length)"
+    require(len(rows) > 0, f"the text gives no rows of {turn.name}: {longer}")
     chosen = instances[rows[training.order(step, plan.batch_size, len(rows), plan.seed)]]
+    terms, term = module.terms(model.config), turn.term
+    if term is None:
+        return chosen
     others = {name for other in terms.values() for name in objective.asking(other)} - {*objective.asking(terms[term])}
     return {name: array for name, array in chosen.items() if name not in others}
 
@@ -486,7 +494,12 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         majority = measured["majority"][term]
         measured.setdefault("lower_bound", {})[term] = lower = training.wilson_lower(share, count)
         apart = "" if count <= len(held_out) else " (were tokens of a row independent)"
-        guess = sum(-q * math.log(q) for q in measured["classes"][term] if q)
+        if head.BASELINE == "given":
+            runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; as given "
+                     f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}")
+            continue
+        classes = measured["classes"][term]
+        guess = head.guess(classes) if hasattr(head, "guess") else sum(-q * math.log(q) for q in classes if q)
         runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}

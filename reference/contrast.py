@@ -1,6 +1,6 @@
-"""InfoNCE: the mean over the rows i, with weights w_i, of log Σ_j e^z_ij - z_ii. x_j: the second views of all rows, then
-the third ones, where there are any; z_ij = u_iᵀ W x_j, u_i·x_j, or their cosine over the temperature; the score of a
-row's own third view is raised by `own`.
+"""InfoNCE: the mean over the rows i, with weights w_i, of log Σ_j e^z_ij - z_ii. x_j: the second views of all rows,
+then the third ones, where there are any; z_ij = u_iᵀ W x_j, u_i·x_j, or their cosine over the temperature; the score of
+a row's own third view is raised by `own`.
 
 s (B, K, D), p {weight: (D, D)} or {}, labels {pair_weights: (B)} -> scalar. SPEC TASK-CTL.
 """

@@ -31,6 +31,7 @@ What a family's file offers, in this order (bert.py is the model):
                             cannot say has loss, loss_backward, labels, heads, needs, counts, right, predict of its own,
                             as `objective` has them, and `terms` gives their names
     undecayed(config)       optional: paths of parameters without weight decay, besides biases and norms
+    frozen(config)          optional: paths of parameters that are data: their gradient is 0, whatever their slope
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout
@@ -40,12 +41,15 @@ What a family's file offers, in this order (bert.py is the model):
     START                   optional: the role of the token with which a decoder begins to write
     writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
                             it writes on by filling masks (`filling`); end: the id of what ends a text
+    BESIDE begun(model, data, studied)      optional: names of files of its own in a directory, texts that its model
+                            keeps (`Model.beside`); what a run's new model begins with besides what is drawn, those too
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
-    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); the
-                            term that a step of a run asks: of rows whose "task_type_ids" are its place in `terms`
-    sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA)
+    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which
+                            rows a step of a run reads (`corruption.courses.Turn`), None: any
+    sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA), or told by the batch
+    begin(p, studied)       optional: writes into the parameters of a run that begins what `study` has made of the text
     stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
                             write to p, as a function of p and the step
     MODEL_TYPE PREFIX VARIANTS architectures(config) names(config) aliases(config) unused(config)
@@ -68,7 +72,7 @@ from minibert import published
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError
 
-ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext"}
+ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext", "glycebert": "chinesebert"}
 _registered: dict[str, ModuleType] = {}
 
 
@@ -133,6 +137,11 @@ def optional(module: ModuleType, config: Any) -> set[str]:
 def undecayed(module: ModuleType, config: Any) -> tuple[str, ...]:
     """The paths of parameters that the family keeps from weight decay, besides biases and norms (`optim.decays`)."""
     return getattr(module, "undecayed", lambda _: ())(config)
+
+
+def frozen(module: ModuleType, config: Any) -> tuple[str, ...]:
+    """The paths of parameters whose gradient is 0 by decree: they are data."""
+    return getattr(module, "frozen", lambda _: ())(config)
 
 
 def lineage(name: str) -> list[str]:

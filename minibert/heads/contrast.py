@@ -3,7 +3,7 @@
 Van den Oord et al. 2018, arXiv 1807.03748, eq. 4; Kong et al. 2020, arXiv 1910.08350, section 4 (InfoWord, DIM); Gao et
 al. 2021, arXiv 2104.08821, eq. 1 and 5 (SimCSE).
 
-    u_i one view of row i, v_i another, n_i a hard negative of its own, where there is one; x_j the v, then the n     (1)
+    u_i one view of row i, v_i another, n_i a hard negative of its own, where there is one; x_j the v, then the n    (1)
     bilinear  z_ij = u_iᵀ W x_j                     contrastive predictive coding                                    (2)
     dot       z_ij = u_i·x_j                        DIM: a sentence without some words against these words           (3)
     cosine    z_ij = u_i·x_j / (|u_i| |x_j| τ)      SimCSE: a sentence under two keep-masks                          (4)

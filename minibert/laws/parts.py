@@ -154,6 +154,8 @@ class Parts:
 
     def heads_of(self, attention: str) -> int | None:
         """How many heads an attention has; None where the config does not say."""
+        if (named := f"{attention.rpartition('.')[2]}_heads") in self.config.__dataclass_fields__:  # "entity_attention"
+            return getattr(self.config, named)
         networks, stack = getattr(self.module, "towers", lambda _: {})(self.config), attention.partition(".")[0]
         own = families.field(self.module, "num_attention_heads")
         of_all = getattr(networks.get(stack, self.config), own, None)

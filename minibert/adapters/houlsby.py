@@ -1,4 +1,4 @@
-"""Adapters: sub-trees added to any network, one in each sub-layer that ends in a norm or begins with one.
+"""Adapters: a bottleneck in each sub-layer that ends in a norm or begins with one.
 
 Houlsby et al. 2019, arXiv 1902.00751; google-research/adapter-bert. `layers.add_norm` and `layers.add` apply what
 stands in the tree; no family's file knows of it. Near 0 at the start, so that the network begins as it was.
@@ -13,6 +13,7 @@ from minibert.config import whole
 
 Tree = dict[str, Any]
 
+PART = "adapter"
 STD = 1e-3  # of a fresh adapter's weights (section 2.1: near-identity)
 
 
@@ -36,14 +37,17 @@ def shapes(network: Tree, width: int) -> Tree:
     return grown(network)
 
 
-def added(params: Tree, width: int, rng: np.random.Generator) -> Tree:
-    """The parameters, the same arrays, with fresh adapters of this width, 1 or more."""
+def added(params: Tree, width: int, rng: np.random.Generator, up: float = STD) -> Tree:
+    """The parameters, the same arrays, with fresh adapters of this width, 1 or more; up: the deviation of what leads
+    out of them; with 0 the network begins as it was to the bit.
+    """
     whole("width", width, 1)
     flat = tree.flatten(params)
     kind = next(iter(flat.values())).dtype
     for path, shape in tree.items(shapes(tree.map(np.shape, params), width)):
         if learns(path):
-            values = np.zeros(shape) if path.endswith("bias") else STD * rng.standard_normal(shape)
+            std = 0.0 if path.endswith("bias") else up if ".up." in path else STD
+            values = std * rng.standard_normal(shape)
             flat[path] = values.astype(kind)
     return tree.unflatten(flat)
 
@@ -54,7 +58,7 @@ def learns(path: str) -> bool:
 
 
 def stand(leaves: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The shapes of the adapters that stand among these leaves, by path, each of its own width; shapes: the rest's."""
+    """See `minibert.adapters`: each of its own width."""
     found = {}
     for owner in dict.fromkeys(path.partition(".adapter.")[0] for path in leaves if learns(path)):
         norm, own = shapes.get(f"{owner}.norm.weight"), leaves.get(f"{owner}.adapter.down.bias")
@@ -63,8 +67,3 @@ def stand(leaves: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[st
             one = {"down.weight": (a, d), "down.bias": (a,), "up.weight": (d, a), "up.bias": (d,)}
             found |= {f"{owner}.adapter.{leaf}": shape for leaf, shape in one.items()}
     return found
-
-
-def names(params: Any) -> list[tuple[str, str, str]]:
-    """(path, name, bijection) of the adapters in a tree: no published model has them, so they are called by path."""
-    return [(path, path, "identity") for path, _ in tree.items(params) if learns(path)]
