@@ -46,8 +46,8 @@ What a family's file offers, in this order (bert.py is the model):
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
-    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); the
-                            term that a step of a run asks: of rows whose "task_type_ids" are its place in `terms`
+    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which
+                            rows a step of a run reads (`corruption.courses.Turn`), None: any
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA), or told by the batch
     begin(p, studied)       optional: writes into the parameters of a run that begins what `study` has made of the text
     stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
