@@ -333,7 +333,7 @@ def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: 
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "ernie_thu"
 VARIANTS = (*bert.VARIANTS, "entity_gradient")
-OPTIONAL = {"pooler": "pooler_output"}
+KEPT = ("entities",)
 STREAM = (
     ("entity_attention.query", "attention.self_ent.query"),
     ("entity_attention.key", "attention.self_ent.key"),
