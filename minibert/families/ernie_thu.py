@@ -27,6 +27,7 @@ Where the release deviates from the paper, and what is done here, as in the rele
 - layers that `layer_types` doesn't say are "sim", at the end; () is the release's: T-encoder, one "mix", "norm"s.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -272,7 +273,7 @@ class Data(options.Pairs):
     knowledge: str = option("", "entities, triples and what stands for them from this folder, of OpenKE's files or "
                             "WordNet's; else what this Python knows of its own modules", file=True)  # fmt: skip
     entity_size: int = option(32, "learn vectors of entities of so many numbers", least=4, most=1024)
-    passes: int = option(200, "learn them in so many passes over the triples (TransE)", least=1, most=10_000)
+    passes: int = option(30, "learn them in so many passes over the triples (TransE)", least=1, most=10_000)
     least: int = option(0, "leave out rows with fewer entities than this; 5 in the release", least=0, most=64)
 
 
@@ -288,12 +289,17 @@ def fields(data: Data, given: Tree) -> Tree:
 
 def study(tokenizer: Any, data: Data, counted: Any) -> Array:
     """(N, E) the entities' vectors: read, or learnt by TransE from the triples."""
-    known = knowledge.read(data.knowledge)
+    return _vectors(data.knowledge, data.entity_size, data.passes)
+
+
+@functools.lru_cache(maxsize=1)
+def _vectors(folder: str, size: int, passes: int) -> Array:
+    known = knowledge.read(folder)
     if known.vectors is not None:
-        fits = known.vectors.shape[1] == data.entity_size
-        require(fits, f"{data.knowledge} has vectors of {known.vectors.shape[1]} numbers: --entity-size says otherwise")
+        wide = known.vectors.shape[1]
+        require(wide == size, f"{folder} has vectors of {wide} numbers, entity_size is {size}: choose that")
         return known.vectors
-    return transe.learnt(known.triples, len(known.names), len(known.relations), data.entity_size, data.passes)
+    return transe.learnt(known.triples, len(known.names), len(known.relations), size, passes)
 
 
 def stage(p: Tree, config: Config, step: int, steps: int) -> tuple[str, ...]:
