@@ -39,8 +39,8 @@ class Model:
     ):  # fmt: skip
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
         self.generation, self.left, self.uses, self._like = generation, tuple(left), tuple(uses), None
-        self.beside = dict(beside or {})
         self.aims: Callable[[Any], Any] | None = None
+        self.beside = dict(beside or {})
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
 

@@ -294,6 +294,54 @@ def plain_sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping
     _walk(block, [params, grads], scale)
 
 
+# --------------------------------------------------------------------------------------------------- AdaGrad
+
+def glove_adagrad_state(params: Any) -> dict:
+    """The sums of squares at one, under the release's name."""
+    _alike({"params": params})
+    return {"step": 0, "gradsq": tree.map(np.ones_like, params)}
+
+
+@_update("gradsq")
+def glove_adagrad(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+                  scale: float = 1.0):
+    """AdaGrad as GloVe's release has it: the rate within the sum, which starts at 1 and counts what came before.
+
+    s = lr (g + decay[path] p);  p = p - s / sqrt(a);  a = a + s²
+    """
+    def block(path, p, g, total, a, b):
+        np.multiply(g, lr, out=a)
+        if decay and decay[path]:
+            a += np.multiply(p, lr * decay[path], out=b)
+        p -= np.divide(a, np.sqrt(total, out=b), out=b)
+        total += np.multiply(a, a, out=b)
+
+    state["step"] += 1
+    _walk(block, [params, grads, state["gradsq"]], scale)
+
+
+# ------------------------------------------------------------------------------------------------ averaged SGD
+
+def averaged(mean: Any, params: Any, count: int) -> Any:
+    """The mean of `count` + 1 trees of parameters, of which `mean` is that of the first `count` and params the last:
+    a new tree (Polyak and Juditsky 1992; torch.optim.ASGD's `ax` with t0 = 0 begins with the second). count 0: a copy.
+    """
+    count = whole("count", count, 0, MOST)
+    if count == 0:
+        _alike({"params": params})
+        return tree.map(np.copy, params)
+    _alike({"params": params, "mean": mean})
+    return tree.map(lambda a, p: a + (p - a) / a.dtype.type(count + 1), mean, params)
+
+
+def non_monotone(losses: Iterable[float], interval: int = 5) -> bool:
+    """Whether averaging begins behind these validation losses (NT-ASGD: arXiv 1708.02182, algorithm 1): the last is
+    above the least of all but the last `interval`.
+    """
+    losses, interval = [real("a loss", loss) for loss in losses], whole("interval", interval, 1, MOST)
+    return len(losses) > interval and losses[-1] > min(losses[:-interval])
+
+
 # ------------------------------------------------------------------------------------------------- Adafactor
 
 def _rows(shape: Shape) -> Shape:
@@ -394,10 +442,10 @@ def _mean_square(x: np.ndarray) -> float:
 
 OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "lamb": (bert_adam_state, lamb), "adamw": (adamw_state, adamw),
               "roberta_adam": (adamw_state, roberta_adam), "sgd": (sgd_state, sgd),
-              "plain_sgd": (plain_sgd_state, plain_sgd),
+              "plain_sgd": (plain_sgd_state, plain_sgd), "glove_adagrad": (glove_adagrad_state, glove_adagrad),
               "adafactor": (adafactor_state, adafactor), "grover_adafactor": (adafactor_state, grover_adafactor),
               "adafactor_momentum": (adafactor_momentum_state, adafactor_momentum)}
-ROWWISE = ("plain_sgd",)  # what has gradient 0 keeps its value and its state, where nothing decays
+ROWWISE = ("plain_sgd", "glove_adagrad")  # what has gradient 0 keeps its value and its state, where nothing decays
 DECAY_RATES = dict.fromkeys(OPTIMIZERS, decay_rates) | {"roberta_adam": all_decay_rates}
 
 
@@ -496,6 +544,12 @@ def linear_schedule(step: int, *, peak: float, warmup: int, total: int) -> float
 
 
 @_schedule
+def constant_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """Warm-up to the peak at step = warmup, then the peak."""
+    return peak * min(1.0, step / warmup) if warmup else peak
+
+
+@_schedule
 def electra_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
     """ELECTRA's: the decayed rate times min(1, step/warmup), so continuous, and below the peak at step = warmup."""
     return peak * max(0.0, 1 - step / total) * (min(1.0, step / warmup) if warmup else 1.0)
@@ -536,6 +590,6 @@ def slanted_triangular_schedule(step: int, *, peak: float, warmup: int, total: i
     return peak * (1 + max(0.0, rise) * 31) / 32
 
 
-SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "electra": electra_schedule,
-             "transformer": transformer_schedule, "t5": t5_schedule, "adafactor": adafactor_schedule,
-             "slanted_triangular": slanted_triangular_schedule}
+SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "constant": constant_schedule,
+             "electra": electra_schedule, "transformer": transformer_schedule, "t5": t5_schedule,
+             "adafactor": adafactor_schedule, "slanted_triangular": slanted_triangular_schedule}

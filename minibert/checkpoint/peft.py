@@ -8,6 +8,7 @@
 GPT-2's c_attn is, has no place for matrices of parts of it, and is refused by name, as is what is no plain LoRA.
 """
 
+import copy
 import json
 import os
 import re
@@ -107,8 +108,9 @@ def load(model: Any, directory: str | os.PathLike) -> Any:
     for path, array in flat.items():
         fits = not adapters.learns(path) or due.get(path) == array.shape
         require(fits, f"{folder / WEIGHTS}: {path!r} is of shape {array.shape}, which does not go with its weight")
-    return type(model)(model.family, model.config, tree.unflatten(flat), model.tokenizer, model.generation,
-                       uses=model.uses)  # fmt: skip
+    found = copy.copy(model)
+    found.params = tree.unflatten(flat)
+    return found
 
 
 def _scale(fields: dict[str, Any], module: str) -> float:

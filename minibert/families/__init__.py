@@ -73,7 +73,7 @@ from minibert import published
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError
 
-ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext"}
+ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext", "glycebert": "chinesebert"}
 _registered: dict[str, ModuleType] = {}
 
 

@@ -197,9 +197,9 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
         own: Tree = {}
         if i:
             x, own["dropout"] = ops.dropout(x, keep=kept(f"rnn.{i}"), rate=config.dropout)  # (3)
-        state = None if before[i] is None else _inside(before[i].astype(x.dtype, copy=False))
+        state = None if before[i] is None else inside(before[i].astype(x.dtype, copy=False))
         y, own["rnn"] = PAIRS[config.rnn_type][0](x, p, seen=inputs.get("attention_mask"), state=state)  # (2)
-        states.append(_outside(recurrent.last_state(own["rnn"])))  # (5)
+        states.append(outside(recurrent.last_state(own["rnn"])))  # (5)
         return y, own
 
     hidden, c["layers"] = layers.stack(layer, h, p["layers"], keep)
@@ -208,12 +208,13 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
     return {"last_hidden_state": h, "hidden_states": hidden, "states": states[: config.nlayers]}, c
 
 
-def _inside(state: Array) -> Array:
+def inside(state: Array) -> Array:
     """(B, 2, N) as `ops.lstm` has it, (B, 1, N) as `ops.gru`."""
     return state.transpose(1, 0, 2) if state.shape[1] == 2 else state[:, 0]
 
 
-def _outside(state: Array) -> Array:
+def outside(state: Array) -> Array:
+    """The other way."""
     return state.transpose(1, 0, 2) if state.ndim == 3 else state[:, None]
 
 
@@ -269,8 +270,8 @@ TOKENIZER = "byte_level"
 SPECIALS = dict.fromkeys(("bos", "eos", "unk"), "<eos>")
 GLUE = gpt2.GLUE
 Data = options.Rows
-DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 32, "lowercase": False, "steps": 1500, "batch_size": 32,
-                  "learning_rate": 4e-3, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.0}  # fmt: skip
+DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 32, "lowercase": False, "steps": 1200, "batch_size": 16,
+                  "learning_rate": 0.01, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.0}  # fmt: skip
 WIDTH = "nhid"
 NARROW = {"nhid": 192, "nlayers": 2, "dropout": 0.1}
 QUICK = {**NARROW, "dropout": 0.0}

@@ -32,7 +32,7 @@ LEVELS = [
     ["model"],
     ["touched", "vectors"],
     ["gradcheck", "laws", "memory", "training", "inference"],
-    ["sentences", "runs", "uses", "transfer"],
+    ["sentences", "runs", "uses", "transfer", "quantization", "multitask"],
     ["data"],
     ["golden"],
     ["mistakes", "analysis", "exercises"],

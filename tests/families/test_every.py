@@ -132,7 +132,7 @@ def test_counts_of_batches_add_up_to_what_a_report_can_hold(name):
 def rates(name):
     """The fields of a config that say how much is dropped, as published configurations call them."""
     module = families.family(name)
-    ends = r"(dropout_prob|_pdrop|dropout|dropout_rate|dropatt)$"
+    ends = r"(dropout_prob|_pdrop|dropout|dropout_rate|dropatt|_p)$"
     named = [field for field in module.PROBE if re.search(ends, field)]
     return [field for field in named if type(module.PROBE[field]) is float]
 

@@ -51,9 +51,9 @@ def fielded(name):
 
 
 def pointed(name):
-    """Whether a family asks for the words of windows, and hides none: its own test has its rows."""
+    """Whether a family asks for the words of windows, or counts them, and hides none: its own test has its rows."""
     module = families.family(name)
-    return "targets" in objective.labels(module, module.Config())
+    return not {"targets", "contexts"}.isdisjoint(objective.labels(module, module.Config()))
 
 
 def own_rows(name):

@@ -31,7 +31,7 @@ def handed(edit: Callable[[list[Array], list[Array]], list[Array]]) -> Callable:
     def of(network: Any, length: int) -> Going:
         def step(p: Tree, config: Any, ids: Array, state: Tree) -> tuple[Array, Tree]:
             logits, after = network.step(p, config, ids, state)
-            return logits, {"states": edit(state["states"], after["states"])} if state else after
+            return logits, {**after, "states": edit(state["states"], after["states"])} if state else after
 
         return network.start, step
 
@@ -41,6 +41,10 @@ def handed(edit: Callable[[list[Array], list[Array]], list[Array]]) -> Callable:
 def _cleared(which: int) -> Callable[[list[Array]], list[Array]]:
     """h (0) or c (1) is 0; of a GRU, which has one, nothing else."""
     return lambda states: [np.where(np.arange(s.shape[1])[:, None] == min(which, s.shape[1] - 1), 0, s) for s in states]
+
+
+_locked = dropped("the first token's at all", r"encode\..*",
+                  lambda keep: keep if keep is None else np.repeat(keep[:, :1], keep.shape[1], 1))  # fmt: skip
 
 
 entry(
@@ -92,8 +96,7 @@ entry(
     "arXiv 1512.05287 (variational dropout)", "output", "LSTM-DROP-1", families=FAMILY, variant=True,
     when="where something is dropped",
     mutants=[
-        dropped("the first token's at all", r"encode\..*",
-                lambda keep: keep if keep is None else np.repeat(keep[:, :1], keep.shape[1], 1)),
+        lambda subject, at: _locked(subject, at) if hasattr(subject.config, "dropout") else [],
     ],
 )  # fmt: skip
 entry(
