@@ -83,9 +83,7 @@ class Recipe:
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
         """What the rules know of the tokenizer."""
-        known = self.tokenizer
-        roles = (known.cls_id, known.sep_id, known.mask_id, known.pad_id)
-        return Vocabulary(len(known), *roles, known.continues, tuple(sorted(known.special_ids)), known.eos_id)
+        return Vocabulary.of(self.tokenizer)
 
     def instances(self, texts: Texts, part: str, shard: int = 0) -> tuple[training.Batch, np.ndarray]:
         """(the rows of a shard, how often each token stands in it); part: "train", or "held_out": one masked pass."""

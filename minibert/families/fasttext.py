@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import ops
+from minibert import kernels, ops
 from minibert.config import require, size
 from minibert.corruption import pieces, windows
 from minibert.families import inherited, word2vec
@@ -96,18 +96,18 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
 def spelt(p: Tree, *, ids: Array, parts: Array, unknown: int | None) -> tuple[Array, Tree]:
     """(1) s (B, T, D): the rows of ids (B, T), 0 of unknown, and of parts (B, G, T) added up; c["rows"]: n (B, T)."""
     known = np.ones(ids.shape, bool) if unknown is None else ids != unknown
-    parts = parts.swapaxes(1, 2)
-    c: Tree = {"there": parts != pieces.IGNORED, "known": known}
+    there = (parts != pieces.IGNORED).swapaxes(1, 2)
+    c: Tree = {"known": known, "at": np.repeat(np.arange(ids.size), there.sum(2).reshape(-1))}
     word, c["word"] = ops.embedding(**p["word"], ids=ids)
-    part, c["piece"] = ops.embedding(**p["piece"], ids=np.where(c["there"], parts, 0))
-    c["rows"] = np.maximum(1, c["known"] + c["there"].sum(2)).astype(word.dtype)
-    return word * c["known"][..., None] + np.einsum("btgd,btg->btd", part, c["there"].astype(word.dtype)), c
+    part, c["piece"] = ops.embedding(**p["piece"], ids=parts.swapaxes(1, 2)[there])
+    c["rows"] = np.maximum(1, known + there.sum(2)).astype(word.dtype)
+    return word * known[..., None] + kernels.scatter_add(c["at"], part, ids.size).reshape(word.shape), c
 
 
 @block_backward
 def spelt_backward(ds: Array, c: Tree) -> Tree:
     return {"word": ops.embedding_backward(ds * c["known"][..., None], c["word"]),
-            "piece": ops.embedding_backward(ds[:, :, None] * c["there"][..., None], c["piece"])}  # fmt: skip
+            "piece": ops.embedding_backward(ds.reshape(-1, ds.shape[-1])[c["at"]], c["piece"])}  # fmt: skip
 
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
@@ -162,7 +162,7 @@ def word_vectors(p: Tree, config: Config, words: list[str], ids: Any = None, kno
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 NARROW = QUICK = {"vector_size": 64}
-DEFAULTS = {**word2vec.DEFAULTS, "learning_rate": 0.05}
+DEFAULTS = {**word2vec.DEFAULTS, "sample": 1e-3}  # of a short text too little would be left
 
 
 @dataclass(frozen=True)

@@ -341,15 +341,16 @@ def test_a_threshold_under_which_there_is_no_answer():
     assert none == {"answer": "", "start": 0, "end": 0, "score": -2.0}
 
 
-def test_a_row_that_cannot_be_read_is_named(place, tmp_path, monkeypatch, capsys):
-    out = tuned(place, "answer", tmp_path / "run", steps=1)
-    rows = [{"question": "what", "context": "the film"}, {"question": "what " * 60, "context": "the film"}]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    code, _, errors = said(monkeypatch, capsys, "predict", out, tmp_path / "rows.jsonl", "--seq-length", "16")
-    assert (code, len(errors)) == (2, 1)
-    assert "rows.jsonl, line 2: a question of" in errors[0]
-    code, _, errors = said(monkeypatch, capsys, "predict", out, text="\n".join(map(json.dumps, rows)))
-    assert (code, "standard input, line 2: a question of" in errors[0]) == (2, True)
+@pytest.mark.parametrize("most", [8, 16, 40])
+def test_a_question_leaves_room_for_the_context(tokenizer, most):
+    """Half of a row, without its marks, whatever its length; windows still have all of the context."""
+    use, context = uses.of(tasks.made("answer", {})), " ".join([*OTHER] * 3)
+    for count in (1, 3, 100):
+        row = {"question": "what " * count, "context": context}
+        pieces = use.pieces(tokenizer, row, most)
+        assert max(len(piece.encodings[0]) for piece in pieces) <= most
+        assert {piece.about["first"] - 2 for piece in pieces} == {min(count, (most - 3) // 2)}  # [CLS] question [SEP]
+        assert {span for piece in pieces for span in piece.about["places"]} == {*tokenizer.spans(context)[1]}
 
 
 @pytest.mark.parametrize(("family", "task"), [("t5", "classify"), ("bart", "choose")])

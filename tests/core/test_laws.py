@@ -320,6 +320,8 @@ def test_a_fault_is_seen_in_each_family(name):
     """
     *_, config, family = of_case(name)
     asked = {"head_permutation", "key_bias_gradient", "forbidden_keys"} - said(family, config).keys()
+    if not asked:
+        pytest.skip("a network without attention")
     assert len(asked) >= 2
     for law in sorted(asked):
         run, *question = of_case(name, FAULTS[law])

@@ -259,10 +259,12 @@ class TestSchedules:
 
     @pytest.mark.parametrize("name", optim.SCHEDULES)
     def test_without_warmup(self, name):
-        """From the peak on, in a straight line or as 1 / sqrt(s); T5's counts from 0, so that it begins twice."""
+        """From the peak on, in a straight line or as 1 / sqrt(s); T5's counts from 0, so that it begins twice; the
+        slanted one ends at a 32nd."""
         straight = [1, 0.75, 0.5, 0.25]
         due = {"transformer": [1, 2**-0.5, 3**-0.5, 0.5], "adafactor": [1, 2**-0.5, 3**-0.5, 0.5],
-               "t5": [1, 1, 2**-0.5, 3**-0.5], "constant": [1, 1, 1, 1]}.get(name, straight)
+               "t5": [1, 1, 2**-0.5, 3**-0.5], "constant": [1, 1, 1, 1],
+               "slanted_triangular": [(1 + 31 * share) / 32 for share in straight]}.get(name, straight)
         found = [optim.SCHEDULES[name](step, peak=1.0, warmup=0, total=4) for step in range(4)]
         assert found == pytest.approx(due, abs=1e-15)
 
@@ -418,6 +420,22 @@ class TestAdafactor:
                     twin[0], tree.get(g, path).tolist(), *twin[1:], step=t, rate=lr,
                     decay=theirs.get("weight_decay", 0.0), **constants)
                 np.testing.assert_allclose(tree.get(params, path), twins[path][0], rtol=1e-13)
+
+    def test_grovers_has_a_constant_share_of_the_new(self):
+        """0.001 of each square from the first step on, the rate as it is; the double, told of a step that has it."""
+        rng = np.random.default_rng(3)
+        params, state = {"w": rng.normal(size=(3, 4)), "b": rng.normal(size=3)}, None
+        twins = {path: (p.tolist(), [0.0] * len(p), [0.0] * 4, None) for path, p in params.items()}
+        state, decay = optim.adafactor_state(params), {"w": 0.01, "b": 0.0}
+        share = {"step": 2, "decay_rate": np.log(1000) / np.log(2)}  # 2^-rate is 0.001
+        for lr in (0.02, 0.01, 0.03):
+            grads = {path: rng.normal(size=p.shape) for path, p in params.items()}
+            optim.grover_adafactor(params, frozen(grads), state, lr=lr, decay=decay)
+            for path, twin in twins.items():
+                given = {"beta1": 0.0, "eps1": 1e-30, "eps2": 0.0, "clip": 1.0, "scale_parameter": False, **share}
+                twins[path] = reference.double("adafactor")(twin[0], grads[path].tolist(), *twin[1:], rate=lr,
+                                                            decay=decay[path], **given)
+                np.testing.assert_allclose(params[path], twins[path][0], rtol=1e-12)
 
     def test_a_rank_of_one_is_no_factoring(self):
         """Where g² is a row times a column, a matrix goes as its entries would one by one; elsewhere it doesn't."""
