@@ -8,16 +8,24 @@ from minibert.config import to_fields
 from minibert.golden.cases import bart
 from minibert.golden.cases.bert import beside, published
 from minibert.golden.certify import Double, at_50_digits, module
+from minibert.golden.recipe import CaseRecipe
 from minibert.golden.subject import Subject
 
 LEAST = 4
 DIMS = {"B": 3, "T": 7, "S": 5}
 SIZES = {**bart.SIZES, "bos_token_id": 0, "eos_token_id": 11, "decoder_start_token_id": 3}
+RUNS = {
+    "greedy": {},
+    "beams": {"num_beams": 3, "length_penalty": 0.5, "no_repeat_ngram_size": 2, "min_length": 5},
+}
 CASES = {
     "published": published("BART's network, the decoder at places of its own, some of the memory hidden", "mass",
                            seed=270, optimizer=bart.ADAMW, dims=DIMS),
     "probe": beside("every config field away from its default, dropout masks drawn", "mass", seed=271, dropout=True,
                     dims=DIMS, config=families.family("mass").PROBE),
+    "generation": CaseRecipe("sources of unequal length, the decoder from its start token on: logits token by token, "
+                             "greedy, beams", "mass", kind="generation", seed=272, dims={"B": 3, "T": 5}, steps=(),
+                             runs=RUNS, config={"max_position_embeddings": 12, "eos_token_id": 11}),
 }  # fmt: skip
 
 
