@@ -548,9 +548,7 @@ def fit(
             step = state["step"]
             frozen = stage(model.params, model.config, step, plan.steps)
             parts = batches(step, state["carried"]) if carrying else batches(step)
-            works, own, rows = model, parts, {}
-            if few:
-                works, own, rows = touched.cut(model, parts)
+            works, own, read = touched.cut(model, parts) if few else (model, parts, {})
             try:
                 measured, grads = _gradient(works, own, plan.threads, state.get("carried", []))
             except InputError as error:
@@ -559,16 +557,17 @@ def fit(
             grads = _only(chosen, grads)
             scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
             scale *= max(denominators(model, parts).values()) if summed else 1
-            slots = {slot: touched.taken(state[slot], rows) for slot in _moments(state)}
+            slots = {slot: touched.taken(state[slot], read) if few else state[slot] for slot in _moments(state)}
             asleep.update(path for path in asleep if path not in chosen)
             for lr, missed in dict.fromkeys((chosen[path], asleep[path]) for path in chosen):
                 paths = [path for path in chosen if (chosen[path], asleep[path]) == (lr, missed)]
                 live = {slot: _only(paths, held) for slot, held in slots.items()}
                 live["step"] = step - missed
                 update(_only(paths, works.params), _only(paths, grads), live, lr=lr, decay=decay, scale=scale)
-            touched.put(model.params, works.params, rows)
-            for slot, held in slots.items():
-                touched.put(state[slot], held, rows)
+            if few:
+                touched.put(model.params, works.params, read)
+                for slot, held in slots.items():
+                    touched.put(state[slot], held, read)
             state["step"] = step + 1
             took = time.perf_counter() - began
             seconds += took

@@ -25,13 +25,15 @@ def arguments(command: Any) -> None:
     where = "a directory with a model and its vocabulary, or a file of vectors (word2vec's text or binary, GloVe's)"
     command.add_argument("directory", metavar="DIR", help=where)
     command.add_argument("--top", type=int, default=10, metavar="N", help="say so many words; default 10")
+    components = "the file of components that a fastText was learnt with"
+    command.add_argument("--components", metavar="FILE", help=components)
     command.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def said(args: argparse.Namespace, plus: list[str], minus: list[str]) -> None:
     """Prints the nearest words and their cosines."""
     with doing(f"loading {args.directory}"):
-        held = vectors.load(args.directory)
+        held = vectors.load(args.directory, args.components)
     found = vectors.nearest(held, plus, minus, args.top)
     if args.json:
         print(json.dumps({"words": [{"word": word, "cosine": cosine} for word, cosine in found]}))

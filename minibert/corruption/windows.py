@@ -40,9 +40,12 @@ def kept_share(counts: Array, sample: float) -> Array:
 
 
 def thinned(batch: Batch, share: Array, rng: np.random.Generator) -> Batch:
-    """Rows without words left out, before any window is cut: what stood behind them moves up."""
+    """Rows without words left out, before any window is cut: what stood behind them moves up. Of a row at least its
+    first word stays.
+    """
     ids, number = batch["input_ids"], batch["sentences"]
     gone = (rng.random(ids.shape) >= share[ids]) | (number == 0)
+    gone[gone.all(1), 0] = False
     order = np.argsort(gone, 1, kind="stable")
     there = np.arange(ids.shape[1]) < (~gone).sum(1)[:, None]
     return {name: np.take_along_axis(array, order, 1) * there for name, array in batch.items()}

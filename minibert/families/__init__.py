@@ -49,6 +49,12 @@ What a family's file offers, in this order (bert.py is the model):
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
     handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which
                             rows a step of a run reads (`corruption.courses.Turn`), None: any
+    SUMMED touched(config)  optional: True where each target is a step of its own: a run's step then takes the sum over
+                            them, not the mean; the tables of which a batch reads rows alone, and the fields that say
+                            which (see `minibert.touched`)
+    STUDIED_ROWS            optional: True where `rows` of training texts read what `study` has found
+    word_vectors(p, config, words, ids)     optional: the vectors of words with these ids, where the table of words is
+                            not theirs (see `minibert.vectors`)
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA), or told by the batch
     begin(p, studied)       optional: writes into the parameters of a run that begins what `study` has made of the text
     stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
@@ -117,6 +123,11 @@ TRAINED_ON_TEXT = ("DEFAULTS", "WIDTH", "NARROW", "QUICK", "fields", "rows")
 def field(module: ModuleType, name: str) -> str:
     """What a family calls a config field that is `name` in BERT's."""
     return getattr(module, "FIELDS", {}).get(name, name)
+
+
+def heads(module: ModuleType, config: Any) -> int | None:
+    """How many heads of attention a layer has; None where the config does not say it by BERT's field."""
+    return getattr(config, field(module, "num_attention_heads"), None)
 
 
 def own(module: ModuleType, fields: Mapping[str, Any]) -> dict[str, Any]:

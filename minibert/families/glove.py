@@ -126,9 +126,9 @@ def touched(config: Config) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
             (("context.word.weight", "context.context_bias.word.weight"), ("contexts",))]  # fmt: skip
 
 
-def word_vectors(p: Tree, config: Config) -> Array:
-    """(4)"""
-    return p["embeddings"]["word"]["weight"] + p["context"]["word"]["weight"]
+def word_vectors(p: Tree, config: Config, words: list[str], ids: list[int]) -> Array:
+    """(4) of the words with these ids."""
+    return p["embeddings"]["word"]["weight"][ids] + p["context"]["word"]["weight"][ids]
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------

@@ -56,14 +56,17 @@ def wanted(targets: Array, dtype: Any) -> Array:
 
 
 def loss(
-    h: Array, p: Tree, labels: Tree, *, negative: int, words: Array, table: None = None, total: float | None = None,
-    dense: bool = False,
+    h: Array, p: Tree, labels: Tree, *, negative: int, words: Array, redrawn: bool = False, table: None = None,
+    total: float | None = None, dense: bool = False,
 ) -> tuple[Array, Tree]:  # fmt: skip
-    """(1), (2) of h (B, T, D); negative: k; words (B, T): those of the row, to which the targets point."""
+    """(1), (2) of h (B, T, D); negative: k; words (B, T): those of the row, to which the targets point. redrawn: the
+    others of a pair count so much more for each drawn word that is its own, as if that were drawn again.
+    """
     drawn, length = labels["negatives"], h.shape[1]
     pairs = wanted(labels["targets"], h.dtype)
-    against = pairs @ (words[:, :, None] != drawn[:, None]).astype(h.dtype)
-    against *= h.dtype.type(negative / max(1, drawn.shape[1]))
+    other = (words[:, :, None] != drawn[:, None]).astype(h.dtype)
+    other *= negative / np.maximum(1, other.sum(2, keepdims=True) if redrawn else drawn.shape[1])
+    against = pairs @ other
     c: Tree = {"share": 1 / (1 + negative)}
     z = []
     for name, ids in (("stood", words), ("drawn", drawn)):

@@ -170,6 +170,8 @@ def test_words_left_out_let_windows_reach_further():
     share = np.where(np.arange(10) == 9, 0.0, 1.0)
     kept = windows.thinned({"input_ids": ids, "sentences": sentences}, share, np.random.default_rng(0))
     assert kept["input_ids"].tolist() == [[1, 2, 3, 4, 5, 0, 0, 0]]
+    none = windows.thinned({"input_ids": ids, "sentences": sentences}, 0 * share, np.random.default_rng(0))
+    assert none["input_ids"].tolist() == [[1] + 7 * [0]]
     before, after = windows.reaches(kept["sentences"], 1, np.random.default_rng(0))
     assert before.tolist() == [[0, 1, 1, 0, 1, 0, 0, 0]]
     assert after.tolist() == [[1, 1, 0, 1, 0, 0, 0, 0]]
