@@ -376,7 +376,7 @@ BEHIND = {  # what of the entities' stream stands behind which module of a layer
         ("attention.output_ent", "entity_attention.add_norm"),
     ),
     "intermediate.dense": (("intermediate.dense_ent", "entity_feed_forward.in"),),
-    "output": (("output.dense_ent", "entity_feed_forward.out"), ("output_ent", "entity_feed_forward.add_norm")),
+    "output.dense": (("output.dense_ent", "entity_feed_forward.out"), ("output_ent", "entity_feed_forward.add_norm")),
 }
 
 
