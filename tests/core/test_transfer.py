@@ -76,12 +76,16 @@ LEARNING = {"frozen": (), "adapter:3": (".adapter.", ".norm."), "lora:2": (".lor
 
 
 TORCH = importlib.util.find_spec("torch") is not None  # as in `.ci/run`, which has the time for all of them
-CHEAP = ("adapter:3", "self-distil:2", "lora:2+gradual")
-ASKED = [pytest.param(way, marks=[] if way in CHEAP else pytest.mark.skipif(not TORCH, reason="asked where torch is"))
-         for way in LEARNING]  # fmt: skip
+CHEAP = ("self-distil:2", "lora:2+gradual", ("lora:2", "bert"), ("pals:4", "bert"), ("mix", "gpt2"))
 
 
-@pytest.mark.parametrize("way", ASKED)
+def asked(*given):
+    """A parameter of a test, of which some are asked where there is time alone."""
+    marks = [] if given in CHEAP or given[0] in CHEAP else pytest.mark.skipif(not TORCH, reason="asked where torch is")
+    return pytest.param(*given, marks=marks)
+
+
+@pytest.mark.parametrize("way", [asked(way) for way in LEARNING])
 def test_what_learns_and_the_same_bits_after_a_kill(way, place, tmp_path):
     task = "classify" if "TEACHER" in way else ("classify", "tag")[len(way) % 2]
     whole = tuned(place, tmp_path / "whole", way, task)
@@ -207,7 +211,7 @@ def slope(model, batch, paths, rng):
 
 FAMILIES = {"lora:2": ("bert", "xlnet", "t5"), "pals:4": ("bert", "gpt2"), "mix": ("bert", "gpt2"),
             "adapter:3": ("xlm",)}  # fmt: skip
-PAIRS = [(way, name) for way, names in FAMILIES.items() for name in names]
+PAIRS = [asked(way, name) for way, names in FAMILIES.items() for name in names]
 
 
 @pytest.mark.parametrize(("way", "name"), PAIRS)
@@ -225,6 +229,25 @@ def test_what_is_added_begins_as_the_network_was_and_has_its_gradient(way, name)
     for paths in (added, [path for path, _ in tree.items(moved.params)]):
         claimed, due = slope(moved, batch, paths, rng)
         assert abs(claimed - due) < 1e-8 * max(abs(due), 1e-3), (claimed, due)
+
+
+def test_a_family_with_more_in_its_shapes_is_that_network():
+    """As golden cases have it: what stands in the shapes is what stands in a tree."""
+    sizes = {**families.family("bert").PROBE, "dtype": "float64", "initializer_range": 0.4}
+    for said, way in {"adapter:3": "adapter:3", "pals:4": "pals:4", "mix:3": "mix"}.items():
+        grown, rng = minibert.create(f"bert@{said}", **sizes, tasks={"tag": {}}), np.random.default_rng(0)
+        for path, array in tree.items(grown.params):
+            array += 0.1 * rng.standard_normal(array.shape) * (path.split(".")[-2] != "norm")
+        batch = grown.checked(batches.example(grown.network, grown.config, rng))
+        plain = minibert.create("bert", **sizes, tasks={"tag": {}})
+        plain = transfer.begun(way, plain, frozenset({"tag.weight"})).model
+        assert {path: a.shape for path, a in tree.items(plain.params)} == {
+            path: a.shape for path, a in tree.items(grown.params)}  # fmt: skip
+        plain.params = grown.params
+        assert float(plain.loss(batch)[0]) == float(grown.loss(batch)[0])
+    for wrong in ("adapter:0", "lora:2", "nothing:3", "pals"):
+        with pytest.raises(InputError, match="is nothing that a family could have"):
+            families.family(f"bert@{wrong}")
 
 
 def test_low_rank_goes_into_the_weights_and_out_of_the_tree():
