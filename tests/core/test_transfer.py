@@ -24,7 +24,7 @@ from minibert import (
     tree,
 )  # fmt: skip
 from minibert.adapters import mix, pals
-from minibert.checkpoint import peft
+from minibert.checkpoint import adapter_bert, peft
 from minibert.errors import InputError
 
 WORDS = ("fine", "poor", "film", "book", "the", "a", "was", "it")
@@ -413,7 +413,7 @@ def test_a_step_of_one_task_leaves_the_others_bits(tmp_path):
     assert ended[0] == ended[1]
 
 
-# ---- Directories of PEFT ---------------------------------------------------------------------------------------------
+# ---- Published adapters ---------------------------------------------------------------------------------------------
 def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
     moved = transfer.begun("lora:2", minibert.load(place / "teacher"), frozenset()).model
     moved_away(moved, np.random.default_rng(0))
@@ -431,6 +431,25 @@ def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
         peft.load(minibert.create("gpt2", **families.family("gpt2").PROBE), tmp_path / "adapter")
     with pytest.raises(InputError, match=r"is a part of .*c_attn.weight"):
         peft.save(transfer.begun("lora", network("gpt2"), frozenset()).model, tmp_path / "other")
+
+
+def test_adapters_by_the_names_of_their_release(tmp_path):
+    """Matrices are (in, out) there; what is not an adapter is passed over, what does not fit is named."""
+    model = network()
+    moved = moved_away(transfer.begun("adapter:3", model, frozenset()).model, np.random.default_rng(0))
+    adapter_bert.save(moved, tmp_path / "adapters.safetensors")
+    params = adapter_bert.load(model, tmp_path / "adapters.safetensors")
+    assert {path: a.tobytes() for path, a in tree.items(params)} == {
+        path: a.tobytes() for path, a in tree.items(moved.params)}  # fmt: skip
+    held = adapter_bert.named(moved.params)
+    assert len(held) == 3 * 2 * 4
+    assert held["bert/encoder/layer_2/attention/output/adapters/weights1"].shape == (8, 3)
+    assert {*adapter_bert.named(adapter_bert.load(model, {**held, "bert/pooler/dense/kernel": np.ones(2)}))} == {*held}
+    del held["bert/encoder/layer_1/output/adapters/biases2"]
+    with pytest.raises(InputError, match=r"do not fit bert: encoder\.1\.feed_forward\.adapter\.up\.bias"):
+        adapter_bert.load(model, held)
+    with pytest.raises(InputError, match="no adapters by the names"):
+        adapter_bert.load(model, {"bert/pooler/dense/kernel": np.ones(2)})
 
 
 def test_both_ways_with_peft(place, tmp_path):
