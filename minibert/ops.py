@@ -501,6 +501,21 @@ def scalar_mix_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
     return s.reshape(-1, *[1] * dy.ndim) * rows, {"weight": s * (ds - (ds * s).sum()), "gamma": dgamma}
 
 
+# ---- Low rank -------------------------------------------------------------------------------------------------------
+@pair("(o,i),(k,i),(o,k),(1)->(o,i)")
+def low_rank(weight: Array, down: Array, up: Array, scale: Array) -> tuple[Array, Cache]:
+    """W + s·B A: weight W (O, I), down A (R, I), up B (O, R), scale s (1,) (arXiv 2106.09685, section 4.1)."""
+    product = up @ down
+    return kernels.add(weight, scale * product), {"down": down, "up": up, "scale": scale, "product": product}
+
+
+@backward
+def low_rank_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+    # dW = dW', dA = s Bᵀ dW', dB = s dW' Aᵀ, ds = Σ dW'∘B A
+    scale = c["scale"]
+    return dy, scale * (c["up"].T @ dy), scale * (dy @ c["down"].T), (dy * c["product"]).sum().reshape(1)
+
+
 # ---- Bilinear --------------------------------------------------------------------------------------------------------
 @pair("(...,d),(...,i),(o,d,i),(o)->(...,o)")
 def bilinear(u: Array, v: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
@@ -923,6 +938,25 @@ def mean_squared_error(
 @backward
 def mean_squared_error_backward(dy: Array, c: Cache) -> Array:
     return dy * 2 * c["weights"] * c["difference"]
+
+
+@pair("(m,...,v)->()", target="(m,...,v)", weights="(m,...)+", temperature=2.0, denominator=3.0)
+def soft_targets(
+    logits: Array, *, target: Array, temperature: float, weights: Array, denominator: float
+) -> tuple[Array, Cache]:
+    """T² Σ w Σ_c q_c (log q_c - log s_c) / denominator, q = softmax(target/T), s = softmax(logits/T); logits and target
+    (M, …, V), weights (M, …) (arXiv 1503.02531, section 2). The target is data.
+    """
+    t = logits.dtype.type(temperature)
+    log_q, log_s = (log_softmax(z / t)[0] for z in (target.astype(logits.dtype, copy=False), logits))
+    q, w = np.exp(log_q), weights.astype(logits.dtype) * logits.dtype.type(temperature**2 / denominator)
+    loss = (w * (q * (log_q - log_s)).sum(-1)).sum()
+    return np.asarray(loss), {"q": q, "s": np.exp(log_s), "weights": w / t}
+
+
+@backward
+def soft_targets_backward(dy: Array, c: Cache) -> Array:
+    return dy * c["weights"][..., None] * (c["s"] - c["q"])
 
 
 # ---- Linear-chain conditional random field ---------------------------------------------------------------------------

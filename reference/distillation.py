@@ -13,7 +13,8 @@ def distillation(h, p, labels, by, temperature=2):
     z, target, counted = linear(h, **p), labels["logits"], labels["counted"]
     total = sum(leaves(counted))
     if by == "soft":
-        return soft_targets(z, target, temperature, counted, total)
+        given = {"temperature": temperature, "weights": counted, "denominator": total}
+        return soft_targets(z, target=target, **given)
     squares = each(0, lambda a, b: (a - b) ** 2, z, target)
     weights, classes = leaves(counted), len(p["weight"])
     each_row = [sum(leaves(squares)[i * classes:(i + 1) * classes]) for i in range(len(weights))]

@@ -1,6 +1,6 @@
 """Soft targets: T^2 sum_rows w sum_c q_c (log q_c - log s_c) / denominator, q = softmax(target/T), s = softmax(z/T).
 
-logits and target (..., c), weights (...) -> scalar. Hinton et al. 2015 (1503.02531), section 2; SPEC TRANS-DISTIL.
+logits and target (..., c), weights (...) -> scalar. Hinton et al. 2015 (1503.02531), section 2; SPEC OP-SOFT.
 """
 
 from .lists import leaves
@@ -8,7 +8,7 @@ from .log_softmax import log_softmax
 from .numbers import exp
 
 
-def soft_targets(logits, target, temperature, weights, denominator):
+def soft_targets(logits, *, target, temperature, weights, denominator):
     def row(z, t, w):
         log_s, log_q = (log_softmax([value / temperature for value in values]) for values in (z, t))
         return w * sum(exp(q) * (q - s) for q, s in zip(log_q, log_s, strict=True))

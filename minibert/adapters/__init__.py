@@ -14,16 +14,23 @@ The tree decides: what stands in a model's `params` is done. Each file offers
     put_backward(g, c) -> g         what leads its gradient back
     after(out, c) -> out            optional: the outputs in the place of the network's; before it, "last" is "outputs"
     after_backward(dout, c) -> dout     which may leave a gradient in c, for `put_backward`
+    shapes(network, size)           optional: a network's shapes with it, for "bert@adapter:3" (`grown`)
+    traced(shapes)                  optional: rows of `activations` of what it computes, paths in the cache of `encode`
+
+"bert@adapter:3" is the name of a family whose networks have adapters from the beginning, wherever a golden case or a
+check asks for a family: "bert@adapter:3+tag" is one with a head.
 """
 
 import functools
 import pkgutil
+import re
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from minibert import tree
+from minibert.config import require
 
 Tree = dict[str, Any]
 
@@ -34,9 +41,15 @@ def kinds() -> tuple[ModuleType, ...]:
     return tuple(import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__))
 
 
+@functools.cache
+def parts() -> frozenset[str]:
+    """What the sub-trees are called."""
+    return frozenset(kind.PART for kind in kinds())
+
+
 def learns(path: str) -> bool:
     """Whether a parameter is in such a sub-tree."""
-    return not {kind.PART for kind in kinds()}.isdisjoint(path.split("."))
+    return not parts().isdisjoint(path.split("."))
 
 
 def stand(leaves: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -55,16 +68,24 @@ def names(params: Any) -> list[tuple[str, str, str]]:
 # ---- The network over a tree with more in it -------------------------------------------------------------------------
 def over(module: ModuleType, params: Any) -> Any:
     """The family's module, of a tree with what it does not know about one that does (`Over`)."""
-    if not isinstance(params, dict):
+    if not isinstance(params, dict) or getattr(module, "GROWN", False):
         return module
-    parts = {part for path in _paths(params) for part in path.split(".")}
-    own = tuple(kind for kind in kinds() if kind.PART in parts and hasattr(kind, "put"))
-    return _over(module, own, tuple(tuple(kind.inputs(params).items()) if hasattr(kind, "inputs") else ()
-                                    for kind in own)) if own else module  # fmt: skip
+    there = _there(params, set())
+    own = tuple(kind for kind in kinds() if kind.PART in there and hasattr(kind, "put"))
+    if not own:
+        return module
+    inputs = [tuple(kind.inputs(params).items()) if hasattr(kind, "inputs") else () for kind in own]
+    return _over(module, own, tuple(inputs))
 
 
-def _paths(node: Any) -> list[str]:
-    return [path for path, _ in tree.items(node)]
+def _there(node: Any, found: set[str]) -> set[str]:
+    """What stands in a tree, of `parts`."""
+    for name, child in node.items() if isinstance(node, dict) else enumerate(node):
+        if name in parts():
+            found.add(name)
+        elif isinstance(child, dict | list):
+            _there(child, found)
+    return found
 
 
 @functools.lru_cache(maxsize=64)
@@ -134,6 +155,44 @@ class Over:
         for kind in reversed(self._kinds):
             dout = kind.after_backward(dout, c[kind.PART]) if hasattr(kind, "after_backward") else dout
         return self._back(self.module.encode_backward(dout, c["network"]), c)
+
+
+@functools.lru_cache(maxsize=64)
+def grown(module: ModuleType, said: str) -> "Grown":
+    """The family's module with sub-trees of a kind in its shapes: "adapter:3", "pals:4", "mix:3"."""
+    part, _, size = said.partition(":")
+    kind = next((kind for kind in kinds() if part == kind.PART and hasattr(kind, "shapes")), None)
+    fits = kind is not None and re.fullmatch("[1-9][0-9]{0,4}", size) is not None
+    require(fits, f"{said!r} is nothing that a family could have in its shapes")
+    return Grown(module, kind, int(size), said)
+
+
+class Grown(Over):
+    """A family's module whose shapes have sub-trees of a kind in them."""
+
+    GROWN = True
+
+    def __init__(self, module: ModuleType, kind: ModuleType, size: int, said: str) -> None:
+        inputs = {} if not hasattr(kind, "put") or not hasattr(kind, "inputs") else {kind.PART: "?(B)<1"}
+        super().__init__(module, (kind,) if hasattr(kind, "put") else (), inputs)
+        self._kind, self._size, self.__name__ = kind, size, f"{module.__name__}@{said}"
+        self.KIN = module.__name__.rpartition(".")[2]  # whose mistakes and laws hold here, but no double
+        self.golden_double = lambda subject: None
+
+    def shapes(self, config: Any) -> Tree:
+        """The module's, and those of the kind."""
+        return self._kind.shapes(self.module.shapes(config), self._size)
+
+    def names(self, config: Any) -> list[tuple[str, str, str]]:
+        """The module's, and those of what is added, by their paths."""
+        return [*self.module.names(config), *names(self.shapes(config))]
+
+    def activations(self, config: Any) -> list[tuple[str, str, str, str]]:
+        """The module's, and those of what is added, by their paths."""
+        rows = [(name, path.replace("encode.", "encode.network.", 1), kind, place)
+                for name, path, kind, place in self.module.activations(config)]  # fmt: skip
+        traced = getattr(self._kind, "traced", lambda shapes: [])(self.shapes(config))
+        return rows + [(name, f"encode.{path}", "", place) for name, path, place in traced]
 
 
 # functions of a family that read parameters, and which of their arguments these are

@@ -52,6 +52,13 @@ def added(params: Tree, width: int, rng: np.random.Generator, up: float = STD) -
     return tree.unflatten(flat)
 
 
+def traced(shapes: Tree) -> list[tuple[str, str, str]]:
+    """(name, path in the cache, place) of the output of each adapter."""
+    own = [path for path, _ in tree.items(shapes) if path.endswith(".adapter.down.weight")]
+    owners = [path.removesuffix(".down.weight") for path in own]
+    return [(owner, f"network.{owner.removesuffix('.adapter')}.add_norm.adapter", "layer") for owner in owners]
+
+
 def learns(path: str) -> bool:
     """Whether a parameter is an adapter's."""
     return ".adapter." in path

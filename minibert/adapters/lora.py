@@ -12,33 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, tree
+from minibert import ops, tree
 from minibert.config import require, whole
-from minibert.pairs import block, block_backward
 
 Array = np.ndarray
 Tree = dict[str, Any]
 
 PART = "lora"
+NAMES = ("down", "up", "scale")
 TARGETS = ("query", "value")  # section 4.2, and PEFT's of most models
-
-
-# ---- The weight ------------------------------------------------------------------------------------------------------
-@block
-def low_rank(weight: Array, p: Tree) -> tuple[Array, Tree]:
-    """(1): weight (O, I), p: down {weight (R, I)}, up {weight (O, R)}, scale {weight (1,)}."""
-    down, up, scale = (p[name]["weight"] for name in ("down", "up", "scale"))
-    product = up @ down
-    return kernels.add(weight, scale * product), {"down": down, "up": up, "scale": scale, "product": product}
-
-
-@block_backward
-def low_rank_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    """(dW = dW', g): dA = s Bᵀ dW', dB = s dW' Aᵀ, ds = Σ dW'∘B A."""
-    down, up, scale = c["down"], c["up"], c["scale"]
-    ds = (dy * c["product"]).sum().reshape(1)
-    g = {"down": scale * (up.T @ dy), "up": scale * (dy @ down.T), "scale": ds}
-    return dy, {name: {"weight": d} for name, d in g.items()}
 
 
 # ---- In a tree -------------------------------------------------------------------------------------------------------
@@ -92,7 +74,8 @@ def put(p: Any, inputs: Tree) -> tuple[Any, Any]:
         if name != PART:
             plain[name], c[name] = put(child, inputs)
     if PART in p:
-        plain["weight"], c[PART] = low_rank(p["weight"], p[PART])
+        own = {name: p[PART][name]["weight"] for name in NAMES}
+        plain["weight"], c[PART] = ops.low_rank(p["weight"], **own)
     return plain, {name: own for name, own in c.items() if own}
 
 
@@ -104,7 +87,8 @@ def put_backward(g: Any, c: Any) -> Any:
         return [put_backward(child, c.get(i)) for i, child in enumerate(g)]
     found = {name: put_backward(child, c.get(name)) for name, child in g.items()}
     if PART in c:
-        found["weight"], found[PART] = low_rank_backward(g["weight"], c[PART])
+        found["weight"], *own = ops.low_rank_backward(g["weight"], c[PART])
+        found[PART] = {name: {"weight": d} for name, d in zip(NAMES, own, strict=True)}
     return found
 
 

@@ -31,6 +31,16 @@ def added(params: Tree, count: int, only: tuple[int, ...] = ()) -> Tree:
     return {**params, PART: {"weight": weight, "gamma": np.ones(1, kind)}}
 
 
+def shapes(network: Tree, size: int) -> Tree:
+    """The network's shapes with a mix of so many states."""
+    return {**network, PART: {"weight": (size,), "gamma": (1,)}}
+
+
+def traced(network: Tree) -> list[tuple[str, str, str]]:
+    """(name, path in the cache, place) of the mix."""
+    return [(PART, f"{PART}.scalar_mix", "encoder")]
+
+
 def shares(params: Tree) -> Array:
     """s: how much of each state is in the mix."""
     e = np.exp(params[PART]["weight"] - params[PART]["weight"].max())

@@ -49,6 +49,21 @@ def added(params: Tree, size: int, rng: np.random.Generator, *, tasks: tuple[str
     return {**params, PART: [of_task() for _ in tasks or ("",)]}
 
 
+def shapes(network: Tree, size: int) -> Tree:
+    """The network's shapes with those of one task, `size` wide."""
+    part = _layers(network)
+    require(part is not None, "no list of layers, beside which projected attention could stand")
+    d, dense = network[part][0]["feed_forward"]["norm"]["weight"][0], {"weight": (size, size), "bias": (size,)}
+    own = {"down": {"weight": (size, d), "bias": (size,)}, "up": {"weight": (d, size), "bias": (d,)}}
+    return {**network, PART: [{**own, "layers": [dict.fromkeys(NAMES, dense) for _ in network[part]]}]}
+
+
+def traced(network: Tree) -> list[tuple[str, str, str]]:
+    """(name, path in the cache, place) of what stands beside each layer."""
+    part = _layers(network)
+    return [(f"{PART}.0.layers.{i}", f"network.{part}.{i}.pal", "layer") for i in range(len(network[part]))]
+
+
 def _layers(params: Tree) -> str | None:
     """The part that is a list of layers."""
     return next((name for name in ("encoder", "decoder") if isinstance(params.get(name), list)), None)
@@ -95,6 +110,8 @@ def applied(c: Tree) -> bool:
 def put_backward(g: Tree, c: Tree) -> Tree:
     """The gradient with that of the task's own, V_E's and V_D's summed over the layers; of the other tasks 0."""
     layers = g[c["layers"]]
+    there = all(OWN in layer for layer in layers)
+    require(there, "a layer had no place for projected attention: it has no gradient")
     beside, plain = [layer[OWN] for layer in layers], [{**layer} for layer in layers]
     for layer in plain:
         del layer[OWN]

@@ -75,7 +75,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from minibert import published
+from minibert import adapters, published
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError
 
@@ -176,6 +176,9 @@ def family(name: str) -> ModuleType:
     spelled = name.replace("-", "_") if isinstance(name, str) else ""
     if "+" in spelled:  # a network for a task, as golden cases have it; by its name, as tasks know families
         return import_module("minibert.tasks").spelled(spelled)
+    if "@" in spelled:  # with sub-trees that it does not know, as golden cases have it
+        name, _, said = spelled.partition("@")
+        return adapters.grown(family(name), said)
     spelled = ALIASES.get(spelled, spelled)
     if spelled not in _files() and spelled not in _registered:
         raise InputError(f"unknown family {shown(name)}{nearest(spelled, names())}; there are: {', '.join(names())}")

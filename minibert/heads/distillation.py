@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from minibert import ops
-from minibert.pairs import block, block_backward
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -24,30 +23,6 @@ BASELINE = "none"
 COMMAND = "predict"
 SHORT = "teacher"
 WAYS = ("soft", "squares")
-
-
-@block
-def soft_targets(
-    logits: Array, *, target: Array, temperature: float, weights: Array, denominator: float
-) -> tuple[Array, Tree]:
-    """(2): Σ w T² Σ_c q (log q - log s) / denominator; logits and target (…, C), weights (…)."""
-    q, log_q = _softmax(target / target.dtype.type(temperature))
-    s, log_s = _softmax(logits / logits.dtype.type(temperature))
-    w = weights.astype(logits.dtype) * logits.dtype.type(temperature**2 / denominator)
-    loss = (w * (q * (log_q - log_s)).sum(-1)).sum()
-    return np.asarray(loss), {"q": q, "s": s, "weights": w, "temperature": temperature}
-
-
-@block_backward
-def soft_targets_backward(dy: Array, c: Tree) -> Array:
-    """dz = w/T (s - q)."""
-    return dy * c["weights"][..., None] / c["s"].dtype.type(c["temperature"]) * (c["s"] - c["q"])
-
-
-def _softmax(x: Array) -> tuple[Array, Array]:
-    shifted = x - x.max(-1, keepdims=True)
-    log = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return np.exp(log), log
 
 
 def labels(*, width: int, tokens: bool, classes: int, **_: Any) -> dict[str, str]:
@@ -82,7 +57,7 @@ def loss(
     rows = (count(labels) if total is None else total) or 1.0
     if by == "soft":
         given = {"temperature": temperature, "weights": weights, "denominator": rows}
-        value, c["loss"] = soft_targets(z, target=target, **given)  # (2)
+        value, c["loss"] = ops.soft_targets(z, target=target, **given)  # (2)
     else:
         wide = np.broadcast_to(weights[..., None], z.shape)
         value, c["loss"] = ops.mean_squared_error(z, target=target, weights=wide, denominator=rows * z.shape[-1])  # (3)
@@ -91,7 +66,7 @@ def loss(
 
 def loss_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, None]:
     """(dh, g, None)."""
-    back = soft_targets_backward if c["by"] == "soft" else ops.mean_squared_error_backward
+    back = ops.soft_targets_backward if c["by"] == "soft" else ops.mean_squared_error_backward
     return *ops.linear_backward(back(dloss, c["loss"]), c["head"]), None  # (3)-(1)
 
 

@@ -24,7 +24,7 @@ from minibert import (
     tree,
 )  # fmt: skip
 from minibert.adapters import mix, pals
-from minibert.checkpoint import peft
+from minibert.checkpoint import adapter_bert, peft
 from minibert.errors import InputError
 
 WORDS = ("fine", "poor", "film", "book", "the", "a", "was", "it")
@@ -76,12 +76,16 @@ LEARNING = {"frozen": (), "adapter:3": (".adapter.", ".norm."), "lora:2": (".lor
 
 
 TORCH = importlib.util.find_spec("torch") is not None  # as in `.ci/run`, which has the time for all of them
-CHEAP = ("adapter:3", "self-distil:2", "lora:2+gradual")
-ASKED = [pytest.param(way, marks=[] if way in CHEAP else pytest.mark.skipif(not TORCH, reason="asked where torch is"))
-         for way in LEARNING]  # fmt: skip
+CHEAP = ("self-distil:2", "lora:2+gradual", ("lora:2", "bert"), ("pals:4", "bert"), ("mix", "gpt2"))
 
 
-@pytest.mark.parametrize("way", ASKED)
+def asked(*given):
+    """A parameter of a test, of which some are asked where there is time alone."""
+    marks = [] if given in CHEAP or given[0] in CHEAP else pytest.mark.skipif(not TORCH, reason="asked where torch is")
+    return pytest.param(*given, marks=marks)
+
+
+@pytest.mark.parametrize("way", [asked(way) for way in LEARNING])
 def test_what_learns_and_the_same_bits_after_a_kill(way, place, tmp_path):
     task = "classify" if "TEACHER" in way else ("classify", "tag")[len(way) % 2]
     whole = tuned(place, tmp_path / "whole", way, task)
@@ -207,7 +211,7 @@ def slope(model, batch, paths, rng):
 
 FAMILIES = {"lora:2": ("bert", "xlnet", "t5"), "pals:4": ("bert", "gpt2"), "mix": ("bert", "gpt2"),
             "adapter:3": ("xlm",)}  # fmt: skip
-PAIRS = [(way, name) for way, names in FAMILIES.items() for name in names]
+PAIRS = [asked(way, name) for way, names in FAMILIES.items() for name in names]
 
 
 @pytest.mark.parametrize(("way", "name"), PAIRS)
@@ -225,6 +229,25 @@ def test_what_is_added_begins_as_the_network_was_and_has_its_gradient(way, name)
     for paths in (added, [path for path, _ in tree.items(moved.params)]):
         claimed, due = slope(moved, batch, paths, rng)
         assert abs(claimed - due) < 1e-8 * max(abs(due), 1e-3), (claimed, due)
+
+
+def test_a_family_with_more_in_its_shapes_is_that_network():
+    """As golden cases have it: what stands in the shapes is what stands in a tree."""
+    sizes = {**families.family("bert").PROBE, "dtype": "float64", "initializer_range": 0.4}
+    for said, way in {"adapter:3": "adapter:3", "pals:4": "pals:4", "mix:3": "mix"}.items():
+        grown, rng = minibert.create(f"bert@{said}", **sizes, tasks={"tag": {}}), np.random.default_rng(0)
+        for path, array in tree.items(grown.params):
+            array += 0.1 * rng.standard_normal(array.shape) * (path.split(".")[-2] != "norm")
+        batch = grown.checked(batches.example(grown.network, grown.config, rng))
+        plain = minibert.create("bert", **sizes, tasks={"tag": {}})
+        plain = transfer.begun(way, plain, frozenset({"tag.weight"})).model
+        assert {path: a.shape for path, a in tree.items(plain.params)} == {
+            path: a.shape for path, a in tree.items(grown.params)}  # fmt: skip
+        plain.params = grown.params
+        assert float(plain.loss(batch)[0]) == float(grown.loss(batch)[0])
+    for wrong in ("adapter:0", "lora:2", "nothing:3", "pals"):
+        with pytest.raises(InputError, match="is nothing that a family could have"):
+            families.family(f"bert@{wrong}")
 
 
 def test_low_rank_goes_into_the_weights_and_out_of_the_tree():
@@ -390,7 +413,7 @@ def test_a_step_of_one_task_leaves_the_others_bits(tmp_path):
     assert ended[0] == ended[1]
 
 
-# ---- Directories of PEFT ---------------------------------------------------------------------------------------------
+# ---- Published adapters ---------------------------------------------------------------------------------------------
 def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
     moved = transfer.begun("lora:2", minibert.load(place / "teacher"), frozenset()).model
     moved_away(moved, np.random.default_rng(0))
@@ -408,6 +431,25 @@ def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
         peft.load(minibert.create("gpt2", **families.family("gpt2").PROBE), tmp_path / "adapter")
     with pytest.raises(InputError, match=r"is a part of .*c_attn.weight"):
         peft.save(transfer.begun("lora", network("gpt2"), frozenset()).model, tmp_path / "other")
+
+
+def test_adapters_by_the_names_of_their_release(tmp_path):
+    """Matrices are (in, out) there; what is not an adapter is passed over, what does not fit is named."""
+    model = network()
+    moved = moved_away(transfer.begun("adapter:3", model, frozenset()).model, np.random.default_rng(0))
+    adapter_bert.save(moved, tmp_path / "adapters.safetensors")
+    params = adapter_bert.load(model, tmp_path / "adapters.safetensors")
+    assert {path: a.tobytes() for path, a in tree.items(params)} == {
+        path: a.tobytes() for path, a in tree.items(moved.params)}  # fmt: skip
+    held = adapter_bert.named(moved.params)
+    assert len(held) == 3 * 2 * 4
+    assert held["bert/encoder/layer_2/attention/output/adapters/weights1"].shape == (8, 3)
+    assert {*adapter_bert.named(adapter_bert.load(model, {**held, "bert/pooler/dense/kernel": np.ones(2)}))} == {*held}
+    del held["bert/encoder/layer_1/output/adapters/biases2"]
+    with pytest.raises(InputError, match=r"do not fit bert: encoder\.1\.feed_forward\.adapter\.up\.bias"):
+        adapter_bert.load(model, held)
+    with pytest.raises(InputError, match="no adapters by the names"):
+        adapter_bert.load(model, {"bert/pooler/dense/kernel": np.ones(2)})
 
 
 def test_both_ways_with_peft(place, tmp_path):

@@ -199,6 +199,12 @@ def _plain(f: Callable) -> Callable:
     return f.__wrapped__
 
 
+def require_plain(p: Any) -> None:
+    """ValueError for a layer with more in it than a layer put in its place knows of (`minibert.adapters`)."""
+    if "pal" in p or any("adapter" in p[part] for part in ("attention", "feed_forward")):
+        raise ValueError("a layer with an adapter")
+
+
 def pre_norm() -> Replacement:
     """x + Drop(attention(LN(x))), then a + Drop(feed_forward(LN(a)))."""
 
@@ -206,6 +212,7 @@ def pre_norm() -> Replacement:
         x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
         inner: Any = None, **given: Any,
     ) -> tuple[Array, Cache]:  # fmt: skip
+        require_plain(p)
         keep, c = keep or {}, {}
         n, norm1 = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
         f, c["attention"] = layers.self_attention(n, p["attention"], width=x.shape[-1] // heads, **given)
@@ -250,6 +257,7 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
         x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
         inner: Any = None, **given: Any,
     ) -> tuple[Array, Cache]:  # fmt: skip
+        require_plain(p)
         constants = {"attention": {"width": x.shape[-1] // heads, **given}}
         constants["feed_forward"] = {"act": act, "dropout": inner}
         sources, c = {"x": x, "none": np.zeros_like(x)}, {}
@@ -348,6 +356,7 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
         x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
         inner: Any = None, **given: Any,
     ) -> tuple[Array, Cache]:  # fmt: skip
+        require_plain(p)
         keep, c = keep or {}, {}
         sources = {"x": x, "none": np.zeros_like(x)}
 
