@@ -18,6 +18,7 @@ CASES = {
                            seed=270, optimizer=bart.ADAMW, dims=DIMS),
     "probe": beside("every config field away from its default, dropout masks drawn", "mass", seed=271, dropout=True,
                     dims=DIMS, config=families.family("mass").PROBE),
+    "constant": beside("a constant beside the logits", "mass", seed=272, dims=DIMS, config={"logits_bias": True}),
 }  # fmt: skip
 
 
