@@ -1,4 +1,4 @@
-"""MASS's loss: cross-entropy of z_t = h_t E^T at the labels that are not -100, those of the fragment.
+"""MASS's loss: cross-entropy of z_t = h_t E^T + c at the labels that are not -100, those of the fragment.
 
 p, config (dict) and batch (dict of lists) -> scalar. Song et al. 2019 (1905.02450), section 3.1; SPEC MASS-LOSS.
 """
@@ -9,5 +9,7 @@ from .mass_encode import mass_encode
 
 
 def mass_loss(p, config, batch):
-    table = (p["lm"]["decoder"] if "lm" in p else p["embeddings"]["word"])["weight"]
-    return cross_entropy(linear(mass_encode(p, config, batch), table), labels=batch["labels"], ignore=-100)
+    own = p.get("lm", {})
+    table = own.get("decoder", p["embeddings"]["word"])["weight"]
+    z = linear(mass_encode(p, config, batch), table, own.get("bias"))
+    return cross_entropy(z, labels=batch["labels"], ignore=-100)

@@ -27,6 +27,8 @@ CASES = {
                            optimizer=ADAMW),
     "probe": beside("every config field away from its default, dropout masks drawn", "bart", seed=81, dropout=True,
                     config=families.family("bart").PROBE),
+    "constant": beside("a constant beside the logits, and nothing else away from as published", "bart", seed=82,
+                       config={"logits_bias": True}),
     "generation": CaseRecipe("sources of unequal length: logits token by token, greedy, beams", "bart",
                              kind="generation", seed=130, dims={"B": 3, "T": 5}, steps=(), config=GOING_ON, runs=RUNS),
 }  # fmt: skip

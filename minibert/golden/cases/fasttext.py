@@ -13,6 +13,8 @@ from minibert.golden.subject import Subject
 CASES = {
     "published": published("CBOW, words drawn", "fasttext", seed=120, steps=(1, 10), optimizer=SGD, **GIVEN),
     "skip-gram": beside("skip-gram, words drawn against each", "fasttext", seed=121, config={"sg": True}, **GIVEN),
+    "tree": beside("CBOW, ways through a tree alone", "fasttext", seed=123, **GIVEN,
+                   config={"ns": False, "hs": True, "undivided": True}),
     "probe": beside("every field away from its default: sums, ways through a tree, too", "fasttext", seed=122,
                     config=families.family("fasttext").PROBE, **GIVEN),
 }  # fmt: skip

@@ -26,6 +26,7 @@ CASES = {
     "generation": CaseRecipe("sources of unequal length, the decoder from its start token on: logits token by token, "
                              "greedy, beams", "mass", kind="generation", seed=272, dims={"B": 3, "T": 5}, steps=(),
                              runs=RUNS, config={"max_position_embeddings": 12, "eos_token_id": 11}),
+    "constant": beside("a constant beside the logits", "mass", seed=272, dims=DIMS, config={"logits_bias": True}),
 }  # fmt: skip
 
 

@@ -25,6 +25,8 @@ CASES = {
     "published": published("CBOW, words drawn against each", "word2vec", seed=100, steps=(1, 10), optimizer=SGD,
                            **GIVEN),
     "skip-gram": beside("skip-gram, words drawn against each", "word2vec", seed=101, config={"sg": True}, **GIVEN),
+    "tree": beside("CBOW, ways through a tree alone", "word2vec", seed=103, **GIVEN,
+                   config={"ns": False, "hs": True, "undivided": True}),
     "probe": beside("every field away from its default: sums, ways through a tree, too", "word2vec", seed=102,
                     config=families.family("word2vec").PROBE, **GIVEN),
 }  # fmt: skip
