@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import adapters, families, filling, generation, objective, signatures, states, tree
+from minibert import adapters, families, filling, generation, narrowed, objective, signatures, states, tree
 from minibert import config as configs
 from minibert import tasks as tasking
 from minibert.checkpoint import directory as directories
@@ -355,6 +355,7 @@ class Model:
         if not isinstance(given, dict):
             raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
         flat, shapes = tree.flatten(given), tree.flatten(objective.shapes(self.network, self.config))
+        shapes |= narrowed.stand(flat, shapes, families.heads(self.module, self.config))
         shapes |= adapters.stand(flat, shapes)
         for path, array in flat.items():
             if path not in shapes:

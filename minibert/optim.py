@@ -102,11 +102,13 @@ def _alike(trees: dict[str, Any], shaped: Mapping[str, Callable[[Shape], Shape]]
             if not (path and usable):
                 raise InputError(f"{name}: {shown(path)} is {shown(leaf)}: expected a tree of floating-point arrays")
     for name in others:
+        held = flat[name]
         for path, leaf in flat[first].items():
-            require(path in flat[name], f"{name} lacks {path!r}, which {first} has")
-            due = shaped[name](leaf.shape) if name in shaped else leaf.shape
-            require(flat[name][path].shape == due, f"{path}: shapes of parameter, gradient and state differ: "
-                    f"{first} {leaf.shape}, {name} {flat[name][path].shape}")
+            if path not in held:
+                raise InputError(f"{name} lacks {path!r}, which {first} has")
+            if held[path].shape != (shaped[name](leaf.shape) if name in shaped else leaf.shape):
+                raise InputError(f"{path}: shapes of parameter, gradient and state differ: "
+                                 f"{first} {leaf.shape}, {name} {held[path].shape}")
         spare = flat[name].keys() - flat[first].keys()
         require(not spare, f"{name} has {min(spare, default='')!r}, which {first} lacks")
     return list(flat[first])

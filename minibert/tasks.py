@@ -264,7 +264,7 @@ class Network:
 
     def shapes(self, config: Any) -> Tree:
         """The shape of every parameter but those of the tasks' heads."""
-        dropped = families.optional(self.module, config) - self.OPTIONAL.keys()
+        dropped = families.optional(self.module, config) - self.OPTIONAL.keys() - {*getattr(self.module, "KEPT", ())}
         found = {part: held for part, held in self.module.shapes(config).items() if part not in dropped}
         if self._kinds and (own := self.summary(config)):
             width = self._width(config, own.reads)

@@ -23,6 +23,7 @@ import numpy as np
 
 from minibert import reading
 from minibert.config import require, shown
+from minibert.corruption import transe
 
 Array = np.ndarray
 Link = tuple[int, int, int]  # (first, end, entity), in characters
@@ -80,6 +81,17 @@ def read(folder: str = "") -> Knowledge:
     found = reading.present(place / "entity2id.txt")
     require(found, f"{folder} has neither entity2id.txt (OpenKE) nor data.noun (WordNet)")
     return of_files(place)
+
+
+@functools.lru_cache(maxsize=1)
+def vectors(folder: str, size: int, passes: int) -> Array:
+    """(N, size) those of a folder, or learnt from its triples, or Python's, in so many passes (`transe.learnt`)."""
+    known = read(folder)
+    if known.vectors is not None:
+        wide = known.vectors.shape[1]
+        require(wide == size, f"{folder} has vectors of {wide} numbers, entity_size is {size}: choose that")
+        return known.vectors
+    return transe.learnt(known.triples, len(known.names), len(known.relations), size, passes)
 
 
 # ---- OpenKE's files --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from minibert import kernels
 
 Array = np.ndarray
 
-MARGIN, RATE, BATCH = 1.0, 0.01, 1024
+MARGIN, RATE, BATCH = 1.0, 0.05, 512
 
 
 def loss(entities: Array, relations: Array, triples: Array, corrupted: Array, margin: float) -> tuple[Array, dict]:

@@ -21,6 +21,7 @@ What a family's file offers, in this order (bert.py is the model):
                             along it is how long a row is, and how long it may be; None: as long as one likes
     dropouts(config, dims)  layers.Dropouts of every keep-mask, by published module; dims: size of each letter
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
+    KEPT                    optional: parts without an output of their own that published files may lack and tasks read
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
     start(p, config, inputs) -> state       optional, with step: what goes on from token to token (see `generation`).
                             The state that has read these inputs, {} of {}: a tree of arrays with rows in front, which
@@ -122,6 +123,11 @@ TRAINED_ON_TEXT = ("DEFAULTS", "WIDTH", "NARROW", "QUICK", "fields", "rows")
 def field(module: ModuleType, name: str) -> str:
     """What a family calls a config field that is `name` in BERT's."""
     return getattr(module, "FIELDS", {}).get(name, name)
+
+
+def heads(module: ModuleType, config: Any) -> int | None:
+    """How many heads of attention a layer has; None where the config does not say it by BERT's field."""
+    return getattr(config, field(module, "num_attention_heads"), None)
 
 
 def own(module: ModuleType, fields: Mapping[str, Any]) -> dict[str, Any]:

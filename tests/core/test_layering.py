@@ -20,7 +20,7 @@ LEVELS = [
     ["ops", "strategies", "trace"],
     ["layers", "relative", "recurrent", "informed"],
     ["tensor_parallel"],
-    ["pooling", "adapters"],
+    ["pooling", "adapters", "narrowed"],
     ["heads"],
     ["objective", "encoder_decoder", "summaries"],
     ["checkpoint.names", "batches", "generation"],

@@ -17,7 +17,7 @@ from reference.unilm_mask import unilm_mask
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "family": (255, "four masks, rows of four objectives, pairs to fine-tune with, writing"),
     "tests": (262, "no published class: masks to the bit, rows of four objectives, fine-tuning, writing"),
-    "mistakes": (140, "each rule of four masks has mistakes of its own, which no other family has"),
+    "mistakes": (145, "each rule of four masks has mistakes of its own, which no other family has"),
 }
 
 PARAMETERS = [({}, ("mlm", "nsp"), 333_583_360), ({**unilm.PRESETS["base"]}, ("mlm", "nsp"), 108_313_344)]
