@@ -96,18 +96,25 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
 def spelt(p: Tree, *, ids: Array, parts: Array, unknown: int | None) -> tuple[Array, Tree]:
     """(1) s (B, T, D): the rows of ids (B, T), 0 of unknown, and of parts (B, G, T) added up; c["rows"]: n (B, T)."""
     known = np.ones(ids.shape, bool) if unknown is None else ids != unknown
-    there = (parts != pieces.IGNORED).swapaxes(1, 2)
-    c: Tree = {"known": known, "at": np.repeat(np.arange(ids.size), there.sum(2).reshape(-1))}
+    rows, length = ids.shape
+    parts = parts.swapaxes(1, 2).reshape(rows, -1)  # each row's, word by word; those that are there first
+    there = parts != pieces.IGNORED
+    order = np.argsort(~there, 1, kind="stable")[:, : max(1, there.sum(1).max())]
+    seen = np.take_along_axis(there, order, 1)
+    at = np.arange(rows)[:, None] * length + order * length // parts.shape[1]
+    c: Tree = {"known": known[..., None], "at": at.reshape(-1), "seen": seen[..., None]}
     word, c["word"] = ops.embedding(**p["word"], ids=ids)
-    part, c["piece"] = ops.embedding(**p["piece"], ids=parts.swapaxes(1, 2)[there])
-    c["rows"] = np.maximum(1, known + there.sum(2)).astype(word.dtype)
-    return word * known[..., None] + kernels.scatter_add(c["at"], part, ids.size).reshape(word.shape), c
+    part, c["piece"] = ops.embedding(**p["piece"], ids=np.where(seen, np.take_along_axis(parts, order, 1), 0))
+    c["rows"] = np.maximum(1, known + there.reshape(rows, length, -1).sum(2)).astype(word.dtype)
+    total = kernels.scatter_add(c["at"], (part * c["seen"]).reshape(-1, part.shape[2]), ids.size)
+    return word * c["known"] + total.reshape(word.shape), c
 
 
 @block_backward
 def spelt_backward(ds: Array, c: Tree) -> Tree:
-    return {"word": ops.embedding_backward(ds * c["known"][..., None], c["word"]),
-            "piece": ops.embedding_backward(ds.reshape(-1, ds.shape[-1])[c["at"]], c["piece"])}  # fmt: skip
+    dpart = ds.reshape(-1, ds.shape[-1])[c["at"]].reshape(*c["seen"].shape[:2], -1) * c["seen"]
+    return {"word": ops.embedding_backward(ds * c["known"], c["word"]),
+            "piece": ops.embedding_backward(dpart, c["piece"])}  # fmt: skip
 
 
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
