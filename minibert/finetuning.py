@@ -233,9 +233,10 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     require(hasattr(loaded.module, "read"), f"{loaded.family} reads no texts")
     with doing("reading the rows"):
         placed, held = _parts(request, settings)
-        use, own = use_of(task), [row for _, row in placed]
-        given = {**use.settings(task, own), **_given(task, settings)}
-        model, kept = _headed(loaded, task, given, settings.seed, own)
+        use, own, apart = use_of(task), [row for _, row in placed], [row for _, row in held]
+        known = own if "dev" in request else own + apart  # a file's own classes, wherever its rows went
+        given = {**use.settings(task, known), **_given(task, settings)}
+        model, kept = _headed(loaded, task, given, settings.seed, known)
         parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
     digest = hashlib.sha256(json.dumps(tasks.class_names(model.uses[0])).encode())
     for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
@@ -248,7 +249,7 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
         for name, array in sorted(moved.teacher.model.state_dict().items()):
             digest.update(f"teacher {name}".encode())
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-    return Prepared(moved, use, own, [row for _, row in held], *parts, digest.hexdigest())
+    return Prepared(moved, use, own, apart, *parts, digest.hexdigest())
 
 
 def _given(task: str, settings: Options) -> dict[str, Any]:
@@ -331,7 +332,8 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
     moved, settings = prepared.moved, configs.from_fields(Options, run["options"])
     model, learner = moved.model, moved.learner
     count, held = batches.count(prepared.learnt), batches.count(prepared.judged)
-    runs.say("data", f"{len(prepared.rows):,} rows in {count:,} pieces of up to {settings.seq_length} tokens; "
+    most = uses.longest(model, settings.seq_length)
+    runs.say("data", f"{len(prepared.rows):,} rows in {count:,} pieces of up to {most} tokens; "
              f"{len(prepared.apart):,} rows held out in {held:,}")  # fmt: skip
     classes = len(tasks.class_names(prepared.task))
     runs.say("model", f"{model.family} for {prepared.task.name}{f', {classes:,} classes' if classes else ''}, "

@@ -310,7 +310,8 @@ def post_norm(
     y, c = f(x)
     x = x if beside is None else kernels.add(x, beside)
     y, c["add_norm"] = add_norm(x, y, p, eps=eps, keep=keep, rate=rate)
-    return y, {**c, "beside": beside is not None}
+    c["beside"] = beside is not None  # in the cache of f itself, by which its call is found
+    return y, c
 
 
 def post_norm_backward(f_backward: Callable, dy: Array, c: Tree) -> tuple[Any, ...]:
@@ -330,7 +331,8 @@ def pre_norm(
     c["norm"] = normed
     x = x if beside is None else kernels.add(x, beside)
     y, c["add"] = add(x, y, p, keep=keep, rate=rate)
-    return y, {**c, "beside": beside is not None}
+    c["beside"] = beside is not None  # in the cache of f itself, by which its call is found
+    return y, c
 
 
 def pre_norm_backward(

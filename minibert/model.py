@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import adapters, families, filling, generation, objective, signatures, states, tree
+from minibert import adapters, families, filling, generation, narrowed, objective, signatures, states, tree
 from minibert import config as configs
 from minibert import tasks as tasking
 from minibert.checkpoint import directory as directories
@@ -39,8 +39,8 @@ class Model:
     ):  # fmt: skip
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
         self.generation, self.left, self.uses, self._like = generation, tuple(left), tuple(uses), None
-        self.beside = dict(beside or {})
         self.aims: Callable[[Any], Any] | None = None
+        self.beside = dict(beside or {})
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
 
@@ -355,6 +355,7 @@ class Model:
         if not isinstance(given, dict):
             raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
         flat, shapes = tree.flatten(given), tree.flatten(objective.shapes(self.network, self.config))
+        shapes |= narrowed.stand(flat, shapes, families.heads(self.module, self.config))
         shapes |= adapters.stand(flat, shapes)
         for path, array in flat.items():
             if path not in shapes:

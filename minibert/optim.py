@@ -102,11 +102,13 @@ def _alike(trees: dict[str, Any], shaped: Mapping[str, Callable[[Shape], Shape]]
             if not (path and usable):
                 raise InputError(f"{name}: {shown(path)} is {shown(leaf)}: expected a tree of floating-point arrays")
     for name in others:
+        held = flat[name]
         for path, leaf in flat[first].items():
-            require(path in flat[name], f"{name} lacks {path!r}, which {first} has")
-            due = shaped[name](leaf.shape) if name in shaped else leaf.shape
-            require(flat[name][path].shape == due, f"{path}: shapes of parameter, gradient and state differ: "
-                    f"{first} {leaf.shape}, {name} {flat[name][path].shape}")
+            if path not in held:
+                raise InputError(f"{name} lacks {path!r}, which {first} has")
+            if held[path].shape != (shaped[name](leaf.shape) if name in shaped else leaf.shape):
+                raise InputError(f"{path}: shapes of parameter, gradient and state differ: "
+                                 f"{first} {leaf.shape}, {name} {held[path].shape}")
         spare = flat[name].keys() - flat[first].keys()
         require(not spare, f"{name} has {min(spare, default='')!r}, which {first} lacks")
     return list(flat[first])
@@ -274,6 +276,52 @@ def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, 
     _walk(block, [params, grads, state["momentum_buffer"]], scale)
 
 
+def plain_sgd_state(params: Any) -> dict:
+    """Nothing but the count of steps."""
+    _alike({"params": params})
+    return {"step": 0}
+
+
+@_update()
+def plain_sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+              scale: float = 1.0):
+    """p = p - lr (g + decay[path] p): stochastic gradient descent, and nothing else."""
+    def block(path, p, g, a, b):
+        np.multiply(g, lr, out=a)
+        if decay and decay[path]:
+            a += np.multiply(p, lr * decay[path], out=b)
+        p -= a
+
+    state["step"] += 1
+    _walk(block, [params, grads], scale)
+
+
+# --------------------------------------------------------------------------------------------------- AdaGrad
+
+def glove_adagrad_state(params: Any) -> dict:
+    """The sums of squares at one, under the release's name."""
+    _alike({"params": params})
+    return {"step": 0, "gradsq": tree.map(np.ones_like, params)}
+
+
+@_update("gradsq")
+def glove_adagrad(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+                  scale: float = 1.0):
+    """AdaGrad as GloVe's release has it: the rate within the sum, which starts at 1 and counts what came before.
+
+    s = lr (g + decay[path] p);  p = p - s / sqrt(a);  a = a + s²
+    """
+    def block(path, p, g, total, a, b):
+        np.multiply(g, lr, out=a)
+        if decay and decay[path]:
+            a += np.multiply(p, lr * decay[path], out=b)
+        p -= np.divide(a, np.sqrt(total, out=b), out=b)
+        total += np.multiply(a, a, out=b)
+
+    state["step"] += 1
+    _walk(block, [params, grads, state["gradsq"]], scale)
+
+
 # ------------------------------------------------------------------------------------------------ averaged SGD
 
 def averaged(mean: Any, params: Any, count: int) -> Any:
@@ -396,8 +444,10 @@ def _mean_square(x: np.ndarray) -> float:
 
 OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "lamb": (bert_adam_state, lamb), "adamw": (adamw_state, adamw),
               "roberta_adam": (adamw_state, roberta_adam), "sgd": (sgd_state, sgd),
+              "plain_sgd": (plain_sgd_state, plain_sgd), "glove_adagrad": (glove_adagrad_state, glove_adagrad),
               "adafactor": (adafactor_state, adafactor), "grover_adafactor": (adafactor_state, grover_adafactor),
               "adafactor_momentum": (adafactor_momentum_state, adafactor_momentum)}
+ROWWISE = ("plain_sgd", "glove_adagrad")  # what has gradient 0 keeps its value and its state, where nothing decays
 DECAY_RATES = dict.fromkeys(OPTIMIZERS, decay_rates) | {"roberta_adam": all_decay_rates}
 
 
@@ -496,6 +546,12 @@ def linear_schedule(step: int, *, peak: float, warmup: int, total: int) -> float
 
 
 @_schedule
+def constant_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """Warm-up to the peak at step = warmup, then the peak."""
+    return peak * min(1.0, step / warmup) if warmup else peak
+
+
+@_schedule
 def electra_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
     """ELECTRA's: the decayed rate times min(1, step/warmup), so continuous, and below the peak at step = warmup."""
     return peak * max(0.0, 1 - step / total) * (min(1.0, step / warmup) if warmup else 1.0)
@@ -536,6 +592,6 @@ def slanted_triangular_schedule(step: int, *, peak: float, warmup: int, total: i
     return peak * (1 + max(0.0, rise) * 31) / 32
 
 
-SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "electra": electra_schedule,
-             "transformer": transformer_schedule, "t5": t5_schedule, "adafactor": adafactor_schedule,
-             "slanted_triangular": slanted_triangular_schedule}
+SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "constant": constant_schedule,
+             "electra": electra_schedule, "transformer": transformer_schedule, "t5": t5_schedule,
+             "adafactor": adafactor_schedule, "slanted_triangular": slanted_triangular_schedule}

@@ -351,7 +351,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         def batches(step: int, *carried: list[training.Batch]) -> list[training.Batch]:
             return _batches(model, rows, plan, step, step < dropped, *carried)
 
-        training.fit(model, plan, directory, batches, carrying=carries(module))
+        training.fit(model, plan, directory, batches, carrying=carries(module, own))
         with doing("evaluating on the held-out text"):
             report = _report(model, rows, held_out, threads, settings.seed)
     try:
@@ -415,20 +415,24 @@ def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:
             f"with; it was begun with {run['made_by']}: resume with these versions, or start a new run")
 
 
-def carries(module: ModuleType) -> bool:
-    """Whether a family reads a stream of segments, in the order of the text."""
-    return bool(getattr(module, "CARRIED", ()))
+def carries(module: ModuleType, own: Any = None) -> bool:
+    """Whether a family reads a stream of segments, in the order of the text. own: options, which may want no memory."""
+    return bool(getattr(module, "CARRIED", ())) and getattr(own, "memory", 1) > 0
 
 
 def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) -> training.Batch:
-    """The rows of a step; where the family says whose turn it is, those of that term, without labels of others."""
+    """The rows of a step; where the family says whose turn it is, those, without labels that are not asked then."""
     module = model.module
-    if not hasattr(module, "turn"):
+    turn = module.turn(instances.recipe.options, step, plan.steps) if hasattr(module, "turn") else None
+    if turn is None:
         return instances[training.order(step, plan.batch_size, len(instances), plan.seed)]
-    terms, term = module.terms(model.config), module.turn(instances.recipe.options, step, plan.steps)
-    rows = instances.where("task_type_ids", [*terms].index(term))
-    require(len(rows) > 0, f"the text gives no rows of {term}: give longer documents, or shorter rows (seq_length)")
+    rows = instances.where(turn.field, turn.value)
+    longer = "give longer documents, or shorter rows (seq_length)"
+    require(len(rows) > 0, f"the text gives no rows of {turn.name}: {longer}")
     chosen = instances[rows[training.order(step, plan.batch_size, len(rows), plan.seed)]]
+    terms, term = module.terms(model.config), turn.term
+    if term is None:
+        return chosen
     others = {name for other in terms.values() for name in objective.asking(other)} - {*objective.asking(terms[term])}
     return {name: array for name, array in chosen.items() if name not in others}
 
@@ -457,7 +461,7 @@ def _batches(
 def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
     """The held-out figures beside what they have to be compared with; said and returned."""
     instances = held_out[np.arange(len(held_out))]
-    if carries(model.module):
+    if carries(model.module, held_out.recipe.options):
         measured = training.stream_evaluation(model, instances)
     else:
         measured = training.evaluation(model, instances, threads=threads, seed=seed)
@@ -478,9 +482,12 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
                 unigram["perplexity"] = _perplexity(unigram["entropy"])
                 known = f"perplexity {perplexity:.1f}, the unigram's {unigram['perplexity']:.1f}; {known}"
                 if not hasattr(head, "asked"):  # the text's own tokens
-                    bits = loss / math.log(2) * _tokens_a_character(model.tokenizer, instances["input_ids"])
+                    whole = model.tokenizer.decode(ids := instances["input_ids"].reshape(-1).tolist())
+                    bits = loss / math.log(2) * len(ids) / max(1, len(whole))
                     measured.setdefault("bits_per_character", {})[term] = bits
-                    known = f"{bits:.3f} bits a character; {known}"
+                    by_words = _perplexity(loss * len(ids) / max(1, len(whole.split())))
+                    measured.setdefault("perplexities_per_word", {})[term] = by_words
+                    known = f"{bits:.3f} bits a character, perplexity of words {by_words:,.0f}; {known}"
             runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f} nats, {abs(below):.3f} "
                  f"{'below' if below > 0 else 'ABOVE'} the unigram entropy of {text}, {unigram['entropy']:.3f}; "
                  f"{known}")
@@ -492,7 +499,8 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
             runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; as given "
                      f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}")
             continue
-        guess = sum(-q * math.log(q) for q in measured["classes"][term] if q)
+        classes = measured["classes"][term]
+        guess = head.guess(classes) if hasattr(head, "guess") else sum(-q * math.log(q) for q in classes if q)
         runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
     return {**measured, "unigram": unigram}
@@ -507,11 +515,6 @@ def _unigram(model: Any, rows: data.Rows, held_out: data.Rows) -> dict[str, floa
         return corpus.unigram_entropy(rows.counts(), held_out.counts())._asdict()
     counts = np.bincount(asked[0](held_out[np.arange(len(held_out))]), minlength=len(model.tokenizer))
     return {"entropy": corpus.unigram_entropy(counts, counts).entropy}
-
-
-def _tokens_a_character(tokenizer: Any, ids: np.ndarray) -> float:
-    """Of rows of running text."""
-    return ids.size / max(1, len(tokenizer.decode(ids.reshape(-1).tolist())))
 
 
 def _perplexity(loss: float) -> float:

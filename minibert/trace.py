@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert import tree
 from minibert.pairs import BLOCKS, PAIRS, observing
 
 Key = tuple[tuple[str, int], ...]
@@ -57,15 +58,16 @@ class Record:
 
     def named(self, cache: Any) -> dict[str, Event]:
         """The events by the dotted path of their cache within `cache`, in forward order."""
-        paths: dict[int, str] = {}
+        paths, known = {}, self._of_cache
         pending = [("", cache)]
         while pending:
             path, node = pending.pop()
-            if id(node) in self._of_cache:
+            if id(node) in known:
                 paths[id(node)] = path.removeprefix(".")
-            if isinstance(node, dict | list):
+            if isinstance(node, tree.NODES):
                 children = node.items() if isinstance(node, dict) else enumerate(node)
-                pending += [(f"{path}.{key}", child) for key, child in children]
+                pending += [(f"{path}.{key}", child) for key, child in children
+                            if isinstance(child, tree.NODES) or id(child) in known]  # most are arrays
         return {paths[id(e.cache)]: e for e in self.events if id(e.cache) in paths}
 
 

@@ -16,6 +16,7 @@ from the run's seed, and what goes on from step to step is in the optimizer's st
 again ends with the same bits.
 """
 
+import copy
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
@@ -112,8 +113,9 @@ def _discriminative(course: Course, how: str) -> Factor:
 # ---- Trees -----------------------------------------------------------------------------------------------------------
 def _with(held: Any, params: Tree, config: Any = None) -> Any:
     """The model over other parameters, and of another config where one is given."""
-    config = held.config if config is None else config
-    return model.Model(held.family, config, params, held.tokenizer, held.generation, uses=held.uses)
+    found = copy.copy(held)
+    found.params, found.config = params, held.config if config is None else config
+    return found
 
 
 def _adapted(held: Any, how: str, rng: np.random.Generator) -> Any:

@@ -7,6 +7,8 @@ import numpy as np
 
 from minibert.errors import InputError
 
+NODES = (dict, list)
+
 
 def items(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Pairs (dotted path, leaf) in the tree's order; list indices are path parts: "encoder.0.norm.bias"."""
@@ -16,14 +18,14 @@ def items(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _collect(tree: Any, prefix: str, found: list[tuple[str, Any]]) -> None:
-    if isinstance(tree, dict):
-        for key, child in tree.items():
-            _collect(child, f"{prefix}{key}.", found)
-    elif isinstance(tree, list):
-        for i, child in enumerate(tree):
-            _collect(child, f"{prefix}{i}.", found)
-    else:
+    if not isinstance(tree, NODES):
         found.append((prefix[:-1], tree))
+        return
+    for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        if isinstance(child, NODES):
+            _collect(child, f"{prefix}{key}.", found)
+        else:
+            found.append((f"{prefix}{key}", child))
 
 
 def flatten(tree: Any) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from .mlm_head import mlm_head
 
 def chinesebert_encode(p, config, batch):
     ids, act, eps = batch["input_ids"], config["hidden_act"], config["layer_norm_eps"]
-    types, seen = batch.get("segment_ids") or batch["token_type_ids"], batch.get("input_mask") or batch["attention_mask"]
+    types = batch.get("segment_ids") or batch["token_type_ids"]
+    seen = batch.get("input_mask") or batch["attention_mask"]
     given = {"ids": ids, "letters": batch.get("pinyin_ids"), "types": types}
     x = fused_embeddings(p["embeddings"], **given, positions=list(range(len(ids[0]))), eps=eps)
     masked = config.get("mask_constant", "min")

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import adapters, families, generation, objective, reading, tasks, tokenizers, tree
-from minibert.checkpoint import atomic, foreign, safetensors, strictjson
+from minibert.checkpoint import atomic, foreign, safetensors, strictjson, task_fields
 from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
 from minibert.config import from_fields, parameter_dtype, require, shown, to_fields
@@ -112,8 +112,9 @@ class Held(NamedTuple):
         return tasks.network(module, self.uses) if self.uses else module
 
 
-def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
-    """What a published directory holds; the family and the dtype are its own unless given.
+def load(directory: Any, family: str | None = None, dtype: Any = None, params: Any = None) -> Held:
+    """What a published directory holds; the family and the dtype are its own unless given; params: in the place of its
+    weights, which it then need not have.
 
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters; tensors of
     heads that nobody here knows are left, unread, and named in `left`. What stands under the encoder's own names, or
@@ -128,7 +129,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
         said = foreign.without_config(folder)
         require(not said, said)
     with atomic.unchanged(folder, OWNED):
-        return _loaded(folder, family, dtype)
+        return _loaded(folder, family, dtype, params)
 
 
 def found(directory: Any) -> Path:
@@ -171,9 +172,9 @@ def modules(folder: Path) -> list[tuple[Any, Path]]:
     return found
 
 
-def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
+def _loaded(folder: Path, family: str | None, dtype: Any, params: Any) -> Held:
     fields = _fields(folder / CONFIG)
-    stated = fields.get("minibert_family") or fields.get("model_type") or _by_class(fields)
+    stated = fields.get("minibert_family") or _by_class(fields) or fields.get("model_type")
     name = family if family is not None else stated
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
     try:
@@ -184,11 +185,14 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
             stated = fields.get("architectures")
             known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
-        uses = tasks.published(fields, module, config, lambda: _stored(folder))
+        uses = task_fields.published(fields, module, config, lambda: _stored(folder))
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     network = tasks.network(module, uses) if uses else module
-    params, left = _parameters(folder, network, config, None if dtype is None else parameter_dtype(dtype))
+    kind, left = None if dtype is None else parameter_dtype(dtype), ()
+    if params is None:
+        params, left = _parameters(folder, network, config, kind)
+        params = _with_added(folder / ADDED, params, network, config)
     tokenizer = tokenizers.load(folder, module.TOKENIZER) if module.TOKENIZER else None
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
@@ -196,7 +200,7 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     said = folder / GENERATION
     there = os.path.lexists(atomic.place(said))  # a link to nothing is no absent file
     settings = _fields(said) if there else _stated(fields, module, config)
-    params, named = _with_added(folder / ADDED, params, network, config), families.named(module)
+    named = families.named(module)
     return Held(named, config, params, tokenizer, settings, left, uses, _beside(folder, module))  # judged when asked
 
 
@@ -245,11 +249,11 @@ def save(model: Held, directory: Any) -> None:
         _write(folder, model, config, {} if parts else flat, model.params.keys())
         if said is not None:
             atomic.write_text(folder / GENERATION, said)
+        if added:
+            safetensors.write(folder / ADDED, added)
         for name, text in model.beside.items():
             (folder / name).parent.mkdir(exist_ok=True)
             atomic.write_text(folder / name, text)
-        if added:
-            safetensors.write(folder / ADDED, added)
         for part, of_part in parts.items():
             (folder / part).mkdir()
             sources = {name: f"{part}.{name}" for _, name, _ in module.names(of_part)}
@@ -263,7 +267,7 @@ def _write(folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray
     module, fields = model.network, to_fields(config)
     default = {field: getattr(module.Config, field) for field in module.VARIANTS}
     fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
-    fields |= tasks.fields(model.uses, module, config)
+    fields |= task_fields.fields(model.uses, module, config)
     origin = {"model_type": module.MODEL_TYPE}
     if model.family != module.MODEL_TYPE:
         origin["minibert_family"] = model.family
@@ -297,11 +301,16 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def _by_class(fields: dict[str, Any]) -> str | None:
-    """The family that the published class names: the first files of all say nothing else."""
+    """The family that the published class names, where `model_type` says nothing, as in the first files of all, or what
+    several families say.
+    """
     classes = fields.get("architectures")
     first = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
     named = re.match(r"([A-Za-z0-9]+?)(?=Model|For[A-Z]|LMHead|DoubleHeads)", first)
-    return named[1].lower() if named and named[1].lower() in families.names() else None
+    found = families.ALIASES.get(named[1].lower(), named[1].lower()) if named else ""
+    stated = fields.get("model_type") or None
+    known = found in families.names() and stated in (None, families.family(found).MODEL_TYPE)
+    return found if known else None
 
 
 def mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:

@@ -8,6 +8,7 @@
 GPT-2's c_attn is, has no place for matrices of parts of it, and is refused by name, as is what is no plain LoRA.
 """
 
+import copy
 import json
 import os
 import re
@@ -24,7 +25,8 @@ from minibert.config import require, shown
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 KINDS = {"SequenceClassification": "SEQ_CLS", "TokenClassification": "TOKEN_CLS", "QuestionAnswering": "QUESTION_ANS"}
-PLAIN = {"peft_type": ("LORA",), "bias": ("none", None), "use_dora": (False, None), "use_qalora": (False, None), "lora_bias": (False, None), "trainable_token_indices": (None,),
+PLAIN = {"peft_type": ("LORA",), "bias": ("none", None), "use_dora": (False, None), "use_qalora": (False, None),
+         "lora_bias": (False, None), "trainable_token_indices": (None,),
          "layer_replication": (None,), "alora_invocation_tokens": (None,), "megatron_config": (None,)}  # fmt: skip
 
 
@@ -106,8 +108,9 @@ def load(model: Any, directory: str | os.PathLike) -> Any:
     for path, array in flat.items():
         fits = not adapters.learns(path) or due.get(path) == array.shape
         require(fits, f"{folder / WEIGHTS}: {path!r} is of shape {array.shape}, which does not go with its weight")
-    return type(model)(model.family, model.config, tree.unflatten(flat), model.tokenizer, model.generation,
-                       uses=model.uses)  # fmt: skip
+    found = copy.copy(model)
+    found.params = tree.unflatten(flat)
+    return found
 
 
 def _scale(fields: dict[str, Any], module: str) -> float:

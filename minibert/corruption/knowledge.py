@@ -22,12 +22,14 @@ from typing import NamedTuple
 import numpy as np
 
 from minibert import reading
-from minibert.config import require
+from minibert.config import require, shown
+from minibert.corruption import transe
 
 Array = np.ndarray
 Link = tuple[int, int, int]  # (first, end, entity), in characters
 
 WORDS = 4  # most words of a mention
+SHORTEST = 3  # letters of a lemma of WordNet, and of what is left of a plural: "he" is helium, "was" no plural
 _WORD = re.compile(r"[\w.]*\w")
 
 
@@ -60,8 +62,9 @@ class Knowledge(NamedTuple):
 
     def _meant(self, words: str, here: dict[str, int]) -> int | None:
         """As written, in small letters, then without the ending of a plural."""
+        single = words.lower().removesuffix("s")
         for known in (here, self.mentions):
-            for form in (words, words.lower(), words.lower().removesuffix("s")):
+            for form in (words, words.lower(), single if len(single) >= SHORTEST else words):
                 if form in known:
                     return known[form]
         return None
@@ -78,6 +81,17 @@ def read(folder: str = "") -> Knowledge:
     found = reading.present(place / "entity2id.txt")
     require(found, f"{folder} has neither entity2id.txt (OpenKE) nor data.noun (WordNet)")
     return of_files(place)
+
+
+@functools.lru_cache(maxsize=1)
+def vectors(folder: str, size: int, passes: int) -> Array:
+    """(N, size) those of a folder, or learnt from its triples, or Python's, in so many passes (`transe.learnt`)."""
+    known = read(folder)
+    if known.vectors is not None:
+        wide = known.vectors.shape[1]
+        require(wide == size, f"{folder} has vectors of {wide} numbers, entity_size is {size}: choose that")
+        return known.vectors
+    return transe.learnt(known.triples, len(known.names), len(known.relations), size, passes)
 
 
 # ---- OpenKE's files --------------------------------------------------------------------------------------------------
@@ -100,7 +114,8 @@ def of_files(folder: Path) -> Knowledge:
         rows = _numbers(folder / "entity2vec.vec", float, None, header=False)
         even = len(rows) == len(names) and len({len(row) for row in rows}) == 1
         require(even, f"{folder / 'entity2vec.vec'}: expected {len(names)} vectors of one length")
-        vectors = np.array(rows, np.float32)
+        with np.errstate(over="ignore"):  # said in the next line
+            vectors = np.array(rows, np.float32)
         require(bool(np.isfinite(vectors).all()), f"{folder / 'entity2vec.vec'} has numbers that are not finite")
     return Knowledge(names, relations, triples, mentions, vectors=vectors)
 
@@ -149,8 +164,8 @@ def of_wordnet(folder: Path) -> Knowledge:
                 continue
             try:
                 key, lemmas, points, gloss = _synset(line, letter)
-            except (ValueError, IndexError):
-                require(False, f"{folder / f'data.{part}'} is not as WordNet's files are: {line[:40]!r}")
+            except (ValueError, IndexError):  # fewer fields than they say, or others than numbers
+                require(False, f"{folder / f'data.{part}'} is not as WordNet's files are: {shown(line[:40])}")
             number[key] = len(names)
             names.append(f"{lemmas[0]}.{key}")
             words.append(lemmas)
@@ -168,6 +183,7 @@ def of_wordnet(folder: Path) -> Knowledge:
     for entity, lemmas in enumerate(words):
         for lemma in lemmas:
             mentions.setdefault(lemma, entity)
+    mentions = {lemma: entity for lemma, entity in mentions.items() if len(lemma) >= SHORTEST}
     return Knowledge(names, relations, np.array(triples, np.int64).reshape(-1, 3), mentions, own)
 
 
@@ -176,6 +192,8 @@ def _synset(line: str, letter: str) -> tuple[str, list[str], list[tuple[str, str
     offset, _, _, count, *rest = fields.split()
     lemmas = [re.sub(r"\(\w+\)$", "", word).replace("_", " ") for word in rest[: 2 * int(count, 16) : 2]]
     rest = rest[2 * int(count, 16) :]
+    if not lemmas:
+        raise ValueError
     letters = {"s": "a"}
     points = [(rest[i], letters.get(rest[i + 2], rest[i + 2]) + rest[i + 1]) for i in range(1, 1 + 4 * int(rest[0]), 4)]
     return letter + offset, lemmas, points, gloss.strip()
@@ -191,11 +209,14 @@ def _senses(path: Path, number: dict[str, int]) -> dict[str, int]:
     """Of each lemma the synset that is tagged most often; of equals the first sense of a noun."""
     best: dict[str, tuple[int, int, int]] = {}
     for line in _lines(path):
-        key, offset, sense, tagged = line.split()
+        key, *rest = line.split()
+        offset, *counts = rest or [""]
+        fits = len(counts) == 2 and all(count.isdecimal() and len(count) < 8 for count in counts)
+        require(fits, f"{path} is not as WordNet's file of senses is: {shown(line[:40])}")
         lemma, _, kind = key.partition("%")
-        letter = KINDS.get(kind[:1], "n")
+        letter, (sense, tagged) = KINDS.get(kind[:1], "n"), map(int, counts)
         synset = number.get(letter + offset)
-        rank = int(tagged), -int(sense), -"nvar".index(letter)
+        rank = tagged, -sense, -"nvar".index(letter)
         if synset is not None and (lemma not in best or rank > best[lemma][0]):
             best[lemma] = rank, synset
     return {lemma.replace("_", " "): synset for lemma, (_, synset) in best.items()}

@@ -15,7 +15,7 @@ from minibert import kernels
 
 Array = np.ndarray
 
-MARGIN, RATE, BATCH = 1.0, 0.01, 1024
+MARGIN, RATE, BATCH = 1.0, 0.05, 512
 
 
 def loss(entities: Array, relations: Array, triples: Array, corrupted: Array, margin: float) -> tuple[Array, dict]:
@@ -88,5 +88,9 @@ def learnt(triples: Array, count: int, relations: int, size: int, passes: int, s
         order = rng.permutation(len(triples))
         for begin in range(0, len(order), BATCH):
             some = triples[order[begin : begin + BATCH]]
-            entities, w, _ = step(entities, w, some, corrupt(some, known, count, relations, rng), MARGIN, RATE)
+            wrong = corrupt(some, known, count, relations, rng)
+            used, places = np.unique(np.stack([some, wrong])[..., ::2], return_inverse=True)  # the others stay normed
+            both = np.stack([some, wrong])
+            both[..., ::2] = places.reshape(both[..., ::2].shape)
+            entities[used], w, _ = step(entities[used], w, *both, MARGIN, RATE)
     return normed(entities).astype(np.float32)

@@ -21,6 +21,7 @@ What a family's file offers, in this order (bert.py is the model):
                             along it is how long a row is, and how long it may be; None: as long as one likes
     dropouts(config, dims)  layers.Dropouts of every keep-mask, by published module; dims: size of each letter
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
+    KEPT                    optional: parts without an output of their own that published files may lack and tasks read
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
     start(p, config, inputs) -> state       optional, with step: what goes on from token to token (see `generation`).
                             The state that has read these inputs, {} of {}: a tree of arrays with rows in front, which
@@ -47,8 +48,14 @@ What a family's file offers, in this order (bert.py is the model):
     fields(data, given)     the config fields for rows that such options make
     spelled(tokenizer)      optional: the config fields that the words of a vocabulary decide
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
-    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); the
-                            term that a step of a run asks: of rows whose "task_type_ids" are its place in `terms`
+    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which
+                            rows a step of a run reads (`corruption.courses.Turn`), None: any
+    SUMMED touched(config)  optional: True where each target is a step of its own: a run's step then takes the sum over
+                            them, not the mean; the tables of which a batch reads rows alone, and the fields that say
+                            which (see `minibert.touched`)
+    STUDIED_ROWS            optional: True where `rows` of training texts read what `study` has found
+    word_vectors(p, config, words, ids)     optional: the vectors of words with these ids, where the table of words is
+                            not theirs (see `minibert.vectors`)
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA), or told by the batch
     begin(p, studied)       optional: writes into the parameters of a run that begins what `study` has made of the text
     stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
@@ -73,7 +80,7 @@ from minibert import published
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError
 
-ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext"}
+ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext", "glycebert": "chinesebert"}
 _registered: dict[str, ModuleType] = {}
 
 
@@ -117,6 +124,11 @@ TRAINED_ON_TEXT = ("DEFAULTS", "WIDTH", "NARROW", "QUICK", "fields", "rows")
 def field(module: ModuleType, name: str) -> str:
     """What a family calls a config field that is `name` in BERT's."""
     return getattr(module, "FIELDS", {}).get(name, name)
+
+
+def heads(module: ModuleType, config: Any) -> int | None:
+    """How many heads of attention a layer has; None where the config does not say it by BERT's field."""
+    return getattr(config, field(module, "num_attention_heads"), None)
 
 
 def own(module: ModuleType, fields: Mapping[str, Any]) -> dict[str, Any]:

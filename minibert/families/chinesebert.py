@@ -17,8 +17,7 @@ Where paper and release differ, or leave something open, and what is done here:
 - letters that fill up are letters like any (0); the figures show [word; glyph; pinyin], the release has (14)'s order.
 - a model made from a configuration has drawn numbers for pixels, as the release's; `pretrain --fonts` begins with
   images, of 0 to 1, of fonts that are handed in or Debian's: the paper's are not free.
-- the release reads letters by pypinyin: of several readings the one in the words around. The order of its letters
-  stands in a file of its checkpoint, which is kept; ours is a choice.
+- the release reads letters by pypinyin: of several readings the one in the words around.
 
 Data: whole words in 90 % of the rows, single characters in the others; 90 % of the rows are packed with consecutive
 sentences, the others hold one. A masked token's letters are blank, or they would give it away; a random token comes
@@ -338,6 +337,7 @@ def read(encodings: list, pad: int | None) -> dict[str, Array]:
 OWN = ("use_segments", "use_pinyin", "use_glyphs", "pinyin_letters", "pinyin_length", "pinyin_width", "glyph_fonts",
        "glyph_size")  # fmt: skip
 VARIANTS = (*bert.VARIANTS, *OWN)
+DROPPED: Tree = {"pinyin_map_len": (), "glyph_embedding_dim": ()}  # sizes that the tensors have, too, in ports' files
 BESIDE = (pinyin.FILE, "config/id2pinyin.json", "config/pinyin2tensor.json")
 EMBEDDINGS = "bert.embeddings"
 

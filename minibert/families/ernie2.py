@@ -97,10 +97,11 @@ def terms(config: Config) -> dict[str, Term]:
     return found
 
 
-def turn(data: "Data", step: int, steps: int) -> str:
+def turn(data: "Data", step: int, steps: int) -> courses.Turn:
     """The task of a step of a run."""
     asked = [task for task in TASKS if task not in ("discourse", "relevance") or getattr(data, task)]
-    return asked[courses.turns(len(asked), steps, data.course)[step]]
+    task = asked[courses.turns(len(asked), steps, data.course)[step]]
+    return courses.Turn(task, "task_type_ids", TASKS.index(task), task)
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ import numpy as np
 
 from minibert import informed, layers, ops, options
 from minibert.config import require, shown, size
-from minibert.corruption import instances, knowledge, mentions, transe
+from minibert.corruption import instances, knowledge, mentions
 from minibert.corruption.masking import Vocabulary
 from minibert.families import bert, inherited
 from minibert.heads import entity
@@ -261,7 +261,8 @@ def sample(rng: np.random.Generator, p: Tree, config: Config, batch: Tree) -> Tr
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-DEFAULTS: Tree = {"masking": "dynamic"}  # so that entities are replaced by those of the batch, as in the release
+# entities are replaced by those of the batch, as in the release; a layer costs a quarter more than BERT's
+DEFAULTS: Tree = {"masking": "dynamic", "steps": 2500}
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,7 @@ class Data(options.Pairs):
     knowledge: str = option("", "entities, triples and what stands for them from this folder, of OpenKE's files or "
                             "WordNet's; else what this Python knows of its own modules", file=True)  # fmt: skip
     entity_size: int = option(32, "learn vectors of entities of so many numbers", least=4, most=1024)
-    passes: int = option(200, "learn them in so many passes over the triples (TransE)", least=1, most=10_000)
+    passes: int = option(30, "learn them in so many passes over the triples (TransE)", least=1, most=10_000)
     least: int = option(0, "leave out rows with fewer entities than this; 5 in the release", least=0, most=64)
 
 
@@ -287,12 +288,12 @@ def fields(data: Data, given: Tree) -> Tree:
 
 def study(tokenizer: Any, data: Data, counted: Any) -> Array:
     """(N, E) the entities' vectors: read, or learnt by TransE from the triples."""
-    known = knowledge.read(data.knowledge)
-    if known.vectors is not None:
-        fits = known.vectors.shape[1] == data.entity_size
-        require(fits, f"{data.knowledge} has vectors of {known.vectors.shape[1]} numbers: --entity-size says otherwise")
-        return known.vectors
-    return transe.learnt(known.triples, len(known.names), len(known.relations), data.entity_size, data.passes)
+    return knowledge.vectors(data.knowledge, data.entity_size, data.passes)
+
+
+def stage(p: Tree, config: Config, step: int, steps: int) -> tuple[str, ...]:
+    """The vectors stay as they are, unless they learn."""
+    return () if config.entity_gradient else ("entities",)
 
 
 def begin(p: Tree, studied: Array) -> None:
@@ -327,7 +328,7 @@ def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: 
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "ernie_thu"
 VARIANTS = (*bert.VARIANTS, "entity_gradient")
-OPTIONAL = {"pooler": "pooler_output"}
+KEPT = ("entities",)
 STREAM = (
     ("entity_attention.query", "attention.self_ent.query"),
     ("entity_attention.key", "attention.self_ent.key"),
@@ -365,18 +366,30 @@ def unused(config: Config) -> tuple[str, ...]:
     return (*bert.unused(config), *own)
 
 
+BEHIND = {  # what of the entities' stream stands behind which module of a layer: (published name, path in its cache)
+    "attention.output": (
+        *((f"attention.self_ent.{part}", f"entity_attention.{part}") for part in ("query", "key", "value")),
+        ("attention.self_ent.scores", "entity_attention.attention:scores"),
+        ("attention.self_ent.probs", "entity_attention.attention:probs"),
+        ("attention.self_ent.context", "entity_attention.merge"),
+        ("attention.output_ent.dense", "entity_attention.output"),
+        ("attention.output_ent", "entity_attention.add_norm"),
+    ),
+    "intermediate.dense": (("intermediate.dense_ent", "entity_feed_forward.in"),),
+    "output": (("output.dense_ent", "entity_feed_forward.out"), ("output_ent", "entity_feed_forward.add_norm")),
+}
+
+
 def activations(config: Config) -> list[tuple[str, str, str, str]]:
-    """BERT's; the entities' behind those of tokens, and the candidates' logits."""
-    table, there = bert.activations(config), shapes(config)["encoder"]
-    for i, layer in enumerate(there):
-        own, path, place = f"{LAYERS}{i}.", f"encode.encoder.{i}.", f"layer {i}"
-        rows = [(name, inner) for inner, name in STREAM if inner.split(".")[1] in layer.get(inner.split(".")[0], ())]
-        rows = [row for row in rows if not row[1].endswith(".norm")]
-        if "entity_attention" in layer:
-            inside = (("self_ent.scores", "attention:scores"), ("self_ent.probs", "attention:probs"),
-                      ("self_ent.context", "merge"), ("output_ent", "add_norm"))  # fmt: skip
-            rows += [(f"attention.{name}", f"entity_attention.{inner}") for name, inner in inside]
-        if "norm" in layer.get("entity_feed_forward", ()):
-            rows.append(("output_ent", "entity_feed_forward.add_norm"))
-        table += [(f"{own}{name}", f"{path}{inner}", "", place) for name, inner in rows]
+    """BERT's, what there is of the entities between them, and the candidates' logits."""
+    table, last = [], last_fusion(config)
+    for row in bert.activations(config):
+        table.append(row)
+        name, _, _, place = row
+        i = int(place.partition(" ")[2] or 0)
+        kind, own = config.layer_types[i], f"{LAYERS}{i}."
+        for module, path in BEHIND.get(name.removeprefix(own), ()) if name.startswith(own) else ():
+            there = kind == "norm" if path.startswith("entity_attention") else kind != "sim"
+            if there and (i < last or not module.startswith("output")):
+                table.append((f"{own}{module}", f"encode.encoder.{i}.{path}", "", place))
     return [*table, ("cls.predictions_ent", "entity.head", "", "head")]

@@ -288,6 +288,7 @@ def xlnet_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 PREFIX = "transformer."
 SPELLINGS = {"segment_ids": "token_type_ids"}  # not input_mask, which says the opposite of attention_mask here
 OPTIONAL: Tree = {}
+CARRIED = ("mems",)
 SEES_ITSELF = True  # padding does, whatever its mask
 
 
@@ -487,11 +488,21 @@ class Data(options.Masked):
     """What the data functions ask for."""
 
     both_ways: bool = option(False, "read half of the rows backwards (bi_data)")
+    memory: int = option(0, "go on from so many states of each layer that earlier rows have left, half of each row's; "
+                         "0: from none", least=0, most=options.LONGEST)  # fmt: skip
+    perm_size: int = option(0, "draw an order of so many tokens, again and again the same; 0: of half a row", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        half = self.seq_length // 2
+        fits = not self.perm_size or half % self.perm_size == 0
+        require(fits, f"perm_size is {self.perm_size}; it must divide half of seq_length, {half}")
 
 
 def fields(data: Data, given: Tree) -> Tree:
-    """The config fields for rows that these options make: those given."""
-    return {"bi_data": data.both_ways, **given}
+    """The config fields for rows that these options make: those given; of a memory its length, and what is kept."""
+    memory = {"mem_len": data.memory, "reuse_len": data.seq_length // 2} if data.memory else {}
+    return {"bi_data": data.both_ways, **memory, **given}
 
 
 def read(encodings: list, pad: int | None) -> dict[str, Array]:
@@ -511,4 +522,4 @@ def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data
 
 def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
     """These rows with what a drawn order hides, and the targets of it (`orders.ordered`)."""
-    return orders.ordered(rows, rng, vocabulary, data.slots, studied)
+    return orders.ordered(rows, rng, vocabulary, data.slots, studied, data.perm_size)

@@ -20,7 +20,7 @@ import numpy as np
 
 from minibert import families, objective, trace, tree
 from minibert.checkpoint.names import from_published, to_published
-from minibert.golden.subject import Subject, as_published, entered, observe, published, row_shape, term_paths
+from minibert.golden.subject import Subject, as_published, observe, published, row_shape, term_paths
 from minibert.pairs import BLOCKS, PAIRS, observing, unobserved
 from minibert.trace import Key, Nesting
 
@@ -112,11 +112,13 @@ class Forced:
         rows = row_shape(module, subject.config, batch)
         with ExitStack() as stack:
             stack.enter_context(observing(self._observe))
-            record = entered(stack, subject.around)
+            for factory in subject.around:
+                stack.enter_context(observing(factory()))
+            record = stack.enter_context(trace.recording()) if self.swaps else None
             loss, cache = objective.loss(module, subject.params, subject.config, batch, dense=True)
             gradient = objective.loss_backward(cache) if backward else None
         computed = {}
-        if self.swaps:  # what is within them is named by its path alone
+        if record:  # what is within the swaps is named by its path alone
             found = published(module.activations(subject.config), record.named(cache), rows)
             for section, tensors in zip(("forward", "gradients"), found, strict=True):
                 computed |= {f"{section}/{name}": array for name, array in tensors.items()}
@@ -129,8 +131,7 @@ class Forced:
 
     def _noted(self, rows: tuple[int, ...]) -> Tensors:
         """What each of the calls gave, by key. rows: `row_shape`."""
-        kinds = {held.name: held.kind for names in self.at.values() for held in names.values()}
-        noted = {}
+        kinds, noted = self.like.kinds if self.like and self.like.at is self.at else self.kinds, {}
         for key, parts in self.parts.items():
             array = np.concatenate([parts[i] for i in sorted(parts)], -1) if len(parts) > 1 else parts[min(parts)]
             noted[key] = as_published(array, kinds[key.partition("/")[2]], rows)
@@ -235,6 +236,11 @@ class Forced:
                 self.parts[f"{section}/{name}"].setdefault(place, parts[place])
 
     @cached_property
+    def kinds(self) -> dict[str, str]:
+        """The kind of the row of each tensor that calls make."""
+        return {held.name: held.kind for names in self.at.values() for held in names.values()}
+
+    @cached_property
     def within(self) -> dict[Key, list[tuple[str, int]]]:
         """A call -> (name, place) of the tensors that it and the calls within it make."""
         return _by_prefix((key, (held.name, held.place)) for key, names in self.at.items() for held in names.values())
@@ -266,7 +272,7 @@ def _same(a: Any, b: Any) -> bool:
         return True
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         alike = isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype == b.dtype
-        return alike and np.array_equal(a, b)
+        return alike and a.shape == b.shape and bool((a == b).all())
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):

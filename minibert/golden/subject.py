@@ -25,6 +25,7 @@ from minibert.pairs import observing
 
 Tree = Any
 Tensors = dict[str, np.ndarray]
+Enough = Callable[[Tensors], bool]
 
 # Golden steps start where the learning rate is not 0; at 1e-3 float32 rounding stays small beside what is wrong.
 OPTIMIZER = MappingProxyType(
@@ -72,23 +73,29 @@ def cast(subject: Subject, dtype: Any, around: Iterable[Callable] = ()) -> Subje
     return replace(subject, params=params, around=(*subject.around, *around))
 
 
-def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10)) -> Tensors:
-    """Every tensor of the subject's forward pass, backward pass and optimizer steps."""
+def observe(subject: Subject, steps: tuple[int, ...] = (1, 2, 10), enough: Enough | None = None) -> Tensors:
+    """Every tensor of the subject's forward pass, backward pass and optimizer steps. enough: asked of the tensors of
+    the forward pass, of the backward pass and of each of the steps; where it says so, nothing further is computed.
+    """
     module = families.family(subject.family)
-    rows = module.names(subject.config)
+    table, rows_of = module.activations(subject.config), row_shape(module, subject.config, subject.batches[0])
     with ExitStack() as stack:
         record = entered(stack, subject.around)
         loss, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
+        events = record.named(cache)
+        forward = {**published(table, events, rows_of)[0], **_losses(loss, cache)}
+        tensors = {f"forward/{name}": np.asarray(value) for name, value in forward.items()}
+        if enough and enough(tensors):
+            return tensors
         gradient = objective.loss_backward(cache)
-    rows_of = row_shape(module, subject.config, subject.batches[0])
-    forward, gradients = published(module.activations(subject.config), record.named(cache), rows_of)
-    for term, value in cache["terms"].items():
-        forward[f"loss.{term}"] = value
-    forward["loss"] = loss
-    tensors = {f"forward/{name}": np.asarray(value) for name, value in forward.items()}
-    for name, value in {**gradients, **to_published(gradient, rows)}.items():
-        tensors[f"gradients/{name}"] = value
-    return {**tensors, **stepped(subject, steps)}
+    gradients = published(table, events, rows_of)[1] | to_published(gradient, module.names(subject.config))
+    gradients = {f"gradients/{name}": value for name, value in gradients.items()}
+    tensors = tensors | gradients
+    return tensors if enough and enough(gradients) else tensors | stepped(subject, steps, enough=enough)
+
+
+def _losses(loss: np.ndarray, cache: Any) -> Tensors:
+    return {**{f"loss.{term}": value for term, value in cache["terms"].items()}, "loss": loss}
 
 
 def entered(stack: ExitStack, around: Iterable[Callable]) -> trace.Record:
@@ -186,9 +193,11 @@ def _learnt(subject: Subject, step: int, params: Tree, batch: dict[str, Any]) ->
         return loss, objective.loss_backward(cache)
 
 
-def stepped(subject: Subject, steps: tuple[int, ...], walk: Walk | None = None) -> Tensors:
+def stepped(
+    subject: Subject, steps: tuple[int, ...], walk: Walk | None = None, enough: Enough | None = None
+) -> Tensors:
     """The state after each of `steps` updates; parameters of the subject are not written to. walk: what other runs came
-    by.
+    by. enough: see `observe`.
     """
     if not steps:
         return {}
@@ -214,5 +223,8 @@ def stepped(subject: Subject, steps: tuple[int, ...], walk: Walk | None = None) 
             for slot in (name for name in state if name != "step"):
                 moments = to_published(state[slot], rows)
                 found |= {f"{slot}.{name}": value for name, value in moments.items()}
-            tensors |= {f"steps/{k}/{name}": np.array(value) for name, value in found.items()}
+            state_of = {f"steps/{k}/{name}": np.array(value) for name, value in found.items()}
+            tensors |= state_of
+            if enough and enough(state_of):
+                break
     return tensors

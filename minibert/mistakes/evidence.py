@@ -60,12 +60,15 @@ class Evidence:
 
     def flat(self, tensors: Mapping[str, Any], silent: Callable[[str], Any] | None = None) -> np.ndarray:
         """The tensors in one row, NaN for what is not finite, +inf for a key absent, of another shape, or silent."""
-        parts = []
-        for key, shape, size in zip(self.keys, self.shapes, self.sizes, strict=True):
+        parts, without = [], []
+        for i, (key, shape) in enumerate(zip(self.keys, self.shapes, strict=True)):
             array = None if silent and silent(key) else self.shaped(key, shape, tensors.get(key))
-            given = None if array is None else _number(np.asarray(array, np.float64))
-            parts.append(np.full(size, np.inf) if given is None else given.reshape(-1))
-        return np.concatenate(parts) if parts else np.zeros(0)
+            without += [i] if array is None else []
+            parts.append(np.zeros(self.sizes[i]) if array is None else np.asarray(array, np.float64).reshape(-1))
+        flat = _number(np.concatenate(parts)) if parts else np.zeros(0)
+        for i in without:
+            flat[self.starts[i] : self.starts[i] + self.sizes[i]] = np.inf
+        return flat
 
     def shaped(self, key: str, shape: tuple[int, ...], array: Any) -> Any:
         """The array in the case's shape; of one that differs by row where the case has one for all, the oddest row."""

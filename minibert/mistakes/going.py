@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from minibert import families, tree
+from minibert import tree
 from minibert.golden import compare
 from minibert.golden.case import Case
 from minibert.golden.kinds import generation
@@ -23,6 +24,8 @@ Tree = dict[str, Any]
 Going = generation.Going
 Maker = Callable[[ModuleType, int], Going]  # of a network and the length of the prompts
 Way = Callable[..., Tensors]  # of a case, and a precision: what it holds, by another start and step or otherwise chosen
+
+HELD: WeakKeyDictionary[Case, dict[tuple[str, str], tuple[Any, Tensors]]] = WeakKeyDictionary()  # see `_held`
 
 
 # ---- Makers ----------------------------------------------------------------------------------------------------------
@@ -63,7 +66,7 @@ def made(mistake: Mistake, case: Case) -> list[tuple[str, Way]]:
 
 
 def _going(maker: Maker, case: Case, dtype: Any = np.float64) -> Tensors:
-    network = families.family(case.facts["family"])
+    network = generation.writer(case.facts["family"], case.text().get("fills", {}))
     length = case.tensor("inputs/input_ids").shape[1]
     return generation.evaluate(case, going=maker(network, length))(np.dtype(dtype), ())
 
@@ -78,7 +81,7 @@ def diagnosis(case: Case, candidate: Mapping[str, Any], dtype: str, first: compa
     for mistake in CATALOGUE.values():
         for what, way in made(mistake, case):
             tried += 1
-            left = _left(case, way(case), candidate, dtype)
+            left = _left(case, _held(case, mistake.id, what, way), candidate, dtype)
             if left is not None:
                 explaining.append((left, Found(mistake, Mutant(what, lambda subject: subject))))
     if not explaining:
@@ -88,6 +91,18 @@ def diagnosis(case: Case, candidate: Mapping[str, Any], dtype: str, first: compa
     kind = "mistake" if len(found) == 1 else "tie"
     ratio = explaining[0][0]
     return Diagnosis(kind, found, ratio, first.key, words.named(found, kind, ratio, first.ratio or 0.0, dtype, ()))
+
+
+def _held(case: Case, id: str, what: str, way: Way) -> Tensors:
+    """What a way gives in float64, the same whoever is diagnosed: computed once for each case that was read."""
+    held = HELD.setdefault(case, {})
+    if (id, what) not in held or held[id, what][0] != _maker(way):
+        held[id, what] = _maker(way), way(case)
+    return held[id, what][1]
+
+
+def _maker(way: partial) -> tuple[Callable, Any]:
+    return way.func, way.args
 
 
 def _compared(case: Case, computed: Tensors, given: Mapping[str, Any], dtype: str) -> Iterator[compare.Row]:

@@ -20,9 +20,9 @@ from minibert.golden.kills import Kill
 from minibert.golden.kinds import tokenizer
 from minibert.golden.kinds.family import subject_of
 from minibert.golden.recipe import CaseRecipe
-from minibert.golden.subject import Tensors, cast, observe
+from minibert.golden.subject import Tensors, Walk, cast, observe, stepped
 from minibert.mistakes import going
-from minibert.mistakes.catalogue import CATALOGUE, STEPS, Mistake, Mutant
+from minibert.mistakes.catalogue import CATALOGUE, GRADIENTS, STEPS, Mistake, Mutant
 from minibert.mistakes.ops import data, tokens
 from minibert.mistakes.swap import Site, Swaps, sites
 from minibert.progress import over
@@ -94,9 +94,11 @@ class Runs:
 
     def __init__(self, case: Case):
         self.case, self.steps = case, tuple(case.facts["steps"])
-        self.truth = {key: case.tensor(key) for key, e in case.entries.items() if e.role not in ("weight", "input")}
+        computed = {key: e for key, e in case.entries.items() if e.role not in ("weight", "input")}
+        judged = {key: (e, floor) for key, e in computed.items() if (floor := compare.floor(e, "float32"))}
+        self.due = {key: (case.tensor(key), e.scale, floor) for key, (e, floor) in judged.items()}
         self.subject = cast(case.subject() if case.whole else _surrogate(case), np.float64)
-        self.sites = sites(self.subject)
+        self.sites, self.walk = sites(self.subject), Walk()
         pair = case.facts["pair"]
         if not case.whole and pair not in {site.name for site in self.sites}:  # an op of which that family has none
             self.sites.append(Site(pair, pair, ((pair, 0),)))
@@ -111,19 +113,27 @@ class Runs:
             return self._alone(mutant)
         if mutant.section == STEPS and not self.steps:
             return UNMADE
-        try:
-            key = None if mutant.section == STEPS else self._shows(self._tensors(mutant, ()))
-            return self._shows(self._tensors(mutant, self.steps)) if key is None and self.steps else key
-        except (ValueError, IndexError):  # made for other shapes
-            return UNMADE
+        seen: Tensors = {}
+        found: list[str] = []
 
-    def _tensors(self, mutant: Mutant, steps: tuple[int, ...]) -> Tensors:
-        changed = mutant.change(self.subject)
+        def shows(tensors: Tensors) -> bool:
+            seen.update(tensors)
+            if mutant.after and not any(key.startswith(f"{GRADIENTS}/") for key in seen):  # it edits all of a pass
+                return False
+            key = self._shows(mutant.after(seen) if mutant.after else tensors)
+            found.extend([key] if key else [])
+            return bool(found)
+
         try:
-            tensors = observe(changed, steps)
-        except InputError:  # not a number: no step is made
-            tensors = observe(changed, ())
-        return mutant.after(tensors) if mutant.after else tensors
+            changed = mutant.change(self.subject)
+            if mutant.section == STEPS:
+                stepped(changed, self.steps, self.walk, shows)
+            else:
+                observe(changed, self.steps, shows)
+        except (ValueError, IndexError) as error:  # made for other shapes, unless numbers are none: no step is made
+            if not (seen or mutant.section == STEPS) or not isinstance(error, InputError):
+                return UNMADE
+        return found[0] if found else None
 
     def _alone(self, mutant: Mutant) -> Any:
         """Of an op or block: the replacements that fall on it, at the place it has there."""
@@ -135,12 +145,10 @@ class Runs:
             return UNMADE
 
     def _shows(self, got: Tensors) -> str | None:
-        for key, truth in self.truth.items():
-            entry, floor = self.case.entries[key], compare.floor(self.case.entries[key], "float32")
-            if key in got and floor:
+        for key, (truth, scale, floor) in self.due.items():
+            if key in got:
                 value = np.asarray(got[key])
-                alike = value.shape == truth.shape
-                if not alike or not compare.error(value, truth, entry.scale) <= self.times * floor:
+                if value.shape != truth.shape or not compare.error(value, truth, scale) <= self.times * floor:
                     return key
         return None
 

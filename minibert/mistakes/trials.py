@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,9 +21,9 @@ from minibert.golden import blocks, compare, noise, places
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, Walk, cast, observe, stepped
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mutant
+from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mistake, Mutant
 from minibert.mistakes.evidence import Evidence, worst
-from minibert.mistakes.swap import Swaps, local, sites
+from minibert.mistakes.swap import Site, Swaps, local, sites
 from minibert.mistakes.words import Found
 from minibert.progress import over
 
@@ -62,6 +63,25 @@ class Trial:
         return all(one.listed for one in self.found)
 
 
+@dataclass(frozen=True)
+class _RightModel:
+    """What a case's own computation calls and what mutants are made of it, whoever is diagnosed."""
+
+    sites: list[Site]
+    calls: blocks.Calls
+    mutants: dict[str, tuple[Mistake, list[Mutant]]]  # by id, with the entry that made them
+
+
+_RIGHT: WeakKeyDictionary[Case, _RightModel] = WeakKeyDictionary()
+
+
+def _right_model(case: Case, subject: Subject) -> _RightModel:
+    """Looked at once for each case that was read."""
+    if case not in _RIGHT:
+        _RIGHT[case] = _RightModel(sites(subject), blocks.calls(subject), {})
+    return _RIGHT[case]
+
+
 class Trials:
     """A case's mutants, run against a candidate. seconds: after which no further one is started."""
 
@@ -78,7 +98,8 @@ class Trials:
         self.evidence = Evidence(case, candidate, dtype, computed)
         self.forward = self.evidence.only([i for i, k in enumerate(computed) if k.startswith(f"{FORWARD}/")])
         self.steps = Evidence(case, candidate, dtype, [key for key in judged if key.startswith(f"{STEPS}/")])
-        self.sites, self.calls = sites(subject), blocks.calls(subject)
+        self.right_model = _right_model(case, subject)
+        self.sites, self.calls = self.right_model.sites, self.right_model.calls
         self.given = blocks.finite(self.evidence.tensors())
         self.walk = Walk()
 
@@ -87,7 +108,11 @@ class Trials:
         """Every mutant of every executable entry that concerns the family."""
         executable = [entry for entry in (*CATALOGUE.values(), *UNLISTED.values()) if entry.mutants]
         entries = [entry for entry in executable if entry.concerns(self.subject.family)]
-        return [Found(entry, mutant) for entry in entries for mutant in entry.mutants(self.subject, self.sites)]
+        held = self.right_model.mutants
+        for entry in entries:
+            if entry.id not in held or held[entry.id][0] is not entry:
+                held[entry.id] = entry, entry.mutants(self.subject, self.sites)
+        return [Found(entry, mutant) for entry in entries for mutant in held[entry.id][1]]
 
     def silence(self, mutants: Iterable[Mutant]) -> Callable[[str], Any] | None:
         """Whether these mutants say nothing of a key."""

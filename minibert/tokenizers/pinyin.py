@@ -1,8 +1,9 @@
 """How Chinese characters are read aloud: pinyin as letters, for models that see them (ChineseBERT, arXiv 2106.16038).
 
 A reading is spelt with its tone behind it, hao3, as pypinyin's style TONE3 does; ü is v. It becomes LENGTH numbers of
-LETTERS, 0 behind its end; whatever is not one Chinese character has none, 0 throughout. The order of the letters is a
-choice: the release's stands in a file of its checkpoint (config/pinyin_map.json).
+LETTERS, 0 behind its end; whatever is not one Chinese character has none, 0 throughout. The order of the letters is the
+release's, as ports print it; it stands in a file of its checkpoint, too (config/pinyin_map.json). A neutral tone has no
+digit, as pypinyin says it; a port with another reader spells it 5.
 """
 
 import json
@@ -15,7 +16,7 @@ from minibert import reading
 from minibert.config import require
 from minibert.errors import InputError
 
-LETTERS = "_abcdefghijklmnopqrstuvwxyz12345"
+LETTERS = "_12345abcdefghijklmnopqrstuvwxyz"
 LENGTH = 8
 FILE = "config/pinyin_map.json"
 PROGRAM = "pypinyin"

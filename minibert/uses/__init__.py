@@ -17,6 +17,7 @@ offers the same:
     shown(row)                      optional: what is shown of a row that is held out, where its label is in its columns
     begun(loaded, task, rows, seed) optional: (the model that is trained, the paths that it took over)
     fitted(model, labels)           optional: the labels of `target` as the family has them
+    whole(model, pieces, labels)    optional: the batch, where the family makes all of it, else None
     found(model, task, batch, pieces)       optional: what is found of each piece, where no head of the task predicts it
     FILL                            optional: {label: what stands behind its end}, else IGNORED
     tuned(rows, said)               optional: {setting: value} that suits held-out rows best; said: with the settings
@@ -67,6 +68,9 @@ def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None =
     (task,) = model.uses
     use = of(task)
     several = {len(piece.encodings) for piece in pieces}
+    made = use.whole(model, pieces, labels) if hasattr(use, "whole") else None
+    if made is not None:
+        return made
     counts = " and ".join(map(str, sorted(several)))
     require(len(several) == 1, f"rows of {counts} choices: a batch has as many in each")
     flat = [encoding for piece in pieces for encoding in piece.encodings]

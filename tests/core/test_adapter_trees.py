@@ -17,7 +17,13 @@ def registered(monkeypatch):
     toys.register()
 
 
-NAMES = [name for name in families.names() if not name.startswith("toy")]
+def layered(name: str) -> bool:
+    """Whether a family has sub-layers for them; tables alone have none."""
+    module = families.family(name)
+    return houlsby.shapes(shapes := module.shapes(module.Config(**module.PROBE)), 3) != shapes
+
+
+NAMES = [name for name in families.names() if not name.startswith("toy") and layered(name)]
 
 
 def with_adapters(name: str, dtype: str = "float64", std: float = 0.4):

@@ -1,7 +1,11 @@
 """`minibert finetune` and `predict`: rows in, a model and figures out, the same bits after an interruption."""
 
+import itertools
 import json
+import os
+import random
 import signal
+import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
 from itertools import pairwise
@@ -11,8 +15,10 @@ import pytest
 
 import minibert
 from minibert import cli, families, finetuning, memory, tasks, tokenizers, training, uses
+from minibert.errors import InputError
 from minibert.rows import docstrings
 from minibert.uses import Piece
+from tests.core.test_runs import KILLS, POSIX, PROGRAM, ROOT
 
 GOOD, BAD, OTHER = ("fine", "great", "lovely"), ("poor", "awful", "dull"), ("film", "book", "the", "a", "was", "it")
 SIZES = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
@@ -160,6 +166,32 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(place, tmp_path, monkeypa
     assert outcome(other)[0][0] != outcome(whole)[0][0]
 
 
+@POSIX
+def test_killed_at_any_moment(place, tmp_path):
+    """Kill -9 before one of the run's operations on files, again and again: the bits of a run that nobody disturbed.
+
+    Once; `MINIBERT_KILLS=60` kills 20 times.
+    """
+    whole, draw, out, kills = tuned(place, "classify", tmp_path / "whole"), random.Random(KILLS), None, 0
+    for attempt in itertools.count():
+        out = out or tmp_path / f"{attempt}"
+        flags = itertools.chain.from_iterable((f"--{name.replace('_', '-')}", value) for name, value in OPTIONS.items())
+        flags = ["--resume"] if (out / "run.json").exists() else ["--train", place / FILES["classify"], *flags]
+        die = draw.randint(1, 160) if kills < KILLS // 3 else 0
+        args = [die, "", out, "finetune", "classify", place / "model", "--out", out, *flags]
+        process = subprocess.run([sys.executable, "-c", PROGRAM, *map(str, args)], capture_output=True, timeout=120,
+                                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, check=False)
+        if process.returncode == -signal.SIGKILL:
+            kills += 1
+            continue
+        assert process.returncode == 0, process.stderr
+        assert outcome(out) == outcome(whole)
+        if not die:
+            break
+        out = None
+    print(f"{kills} kills, {attempt + 1} starts")
+
+
 def test_without_a_file_docstrings_are_told_apart(place, tmp_path, monkeypatch, capsys):
     """Those of the standard library, here a small one; a task without such rows says what it has."""
     monkeypatch.setattr(docstrings.sysconfig, "get_path", lambda name: tmp_path / "lib")
@@ -286,6 +318,25 @@ def test_more_classes_than_a_thousand(place, tmp_path):
     given = {**OPTIONS, "steps": 1, "seq_length": 8, "dev": tmp_path / "dev.jsonl", "out": tmp_path / "run"}
     out = finetuning.finetune("classify", place / "model", tmp_path / "train.jsonl", **given)
     assert len(minibert.load(out).uses[0].settings.labels) == 1100
+
+
+def test_a_class_that_only_rows_held_out_have(place, tmp_path, capsys):
+    """Is known where they are of the same file; of a file of their own it is refused. Rows are as long as is read."""
+    rows = [{"text": f"the film {word}", "label": word} for word in GOOD * 4] + [{"text": "a book", "label": "rare"}]
+    given, files = {**OPTIONS, "steps": 1, "held_out": 1}, [tmp_path / f"{i}.jsonl" for i in range(len(rows))]
+    for i, file in enumerate(files):
+        file.write_text("\n".join(map(json.dumps, rows[i:] + rows[:i])), encoding="utf-8")
+    apart = [finetuning._parts({"task": "classify", "train": str(file)}, finetuning.Options(held_out=1))[1][0][1]
+             for file in files]  # fmt: skip
+    last = apart.index(rows[-1])
+    out = finetuning.finetune("classify", place / "model", files[last], out=tmp_path / "run", **given)
+    assert minibert.load(out).uses[0].settings.labels == (*sorted(GOOD), "rare")
+    assert "pieces of up to 40 tokens; 1 rows held out" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "dev.jsonl").write_text(json.dumps(rows[-1]), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows[:-1])), encoding="utf-8")
+    with pytest.raises(InputError, match=r"dev.jsonl, line 1: label: 'rare' is no label of the training rows"):
+        finetuning.finetune("classify", place / "model", tmp_path / "train.jsonl", dev=tmp_path / "dev.jsonl",
+                            out=tmp_path / "other", **given)
 
 
 def test_several_classes_may_hold(place, tmp_path, monkeypatch, capsys):

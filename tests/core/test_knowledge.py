@@ -41,12 +41,12 @@ def test_transe_learns_what_adds_up():
     """Of a cycle "next": the tail is nearer than in 9 of 10 others."""
     count = 24
     triples = np.array([(i, 0, (i + 1) % count) for i in range(count)])
-    e = transe.learnt(triples, count, 1, 12, 400)
+    e = transe.learnt(triples, count, 1, 12, 200)
     w = np.mean(e[triples[:, 2]] - e[triples[:, 0]], 0)
     apart = ((e[:, None] + w - e[None]) ** 2).sum(2)
     rank = (apart < apart[triples[:, 0], triples[:, 2]][:, None]).sum(1)
     assert rank.mean() < count / 10
-    assert np.array_equal(e, transe.learnt(triples, count, 1, 12, 400))
+    assert np.array_equal(e, transe.learnt(triples, count, 1, 12, 200))
 
 
 def test_corrupted_triples_are_unknown_and_differ_at_one_end():

@@ -92,6 +92,27 @@ def test_torch(name, ours, theirs):
     assert s["step"] == 10
 
 
+def test_plain_sgd_is_its_double():
+    p, g = np.array([[1.0, -2.0]]), np.array([[0.5, 3.0]])
+    due = reference.double("plain_sgd")(p.tolist(), (0.5 * g).tolist(), rate=0.1, decay=0.03)
+    state = optim.plain_sgd_state({"w": p})
+    optim.plain_sgd({"w": p}, {"w": g}, state, lr=0.1, decay={"w": 0.03}, scale=0.5)
+    assert p.tolist() == pytest.approx(np.array(due), rel=1e-15)
+    assert state == {"step": 1}
+
+
+def test_glove_s_adagrad_is_its_double():
+    """Three steps: the first divides by 1, each by what came before it."""
+    p, rng = np.array([[1.0, -2.0]]), np.random.default_rng(0)
+    twin, state = (p.tolist(), [[1.0, 1.0]]), optim.glove_adagrad_state({"w": p})
+    for _ in range(3):
+        g = rng.standard_normal((1, 2))
+        twin = reference.double("glove_adagrad")(twin[0], (0.5 * g).tolist(), twin[1], rate=0.3, decay=0.03)
+        optim.glove_adagrad({"w": p}, {"w": g}, state, lr=0.3, decay={"w": 0.03}, scale=0.5)
+    assert p.tolist()[0] == pytest.approx(twin[0][0], rel=1e-14)
+    assert state["gradsq"]["w"].tolist()[0] == pytest.approx(twin[1][0], rel=1e-14)
+
+
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_threads_and_blocks_change_no_bit(name, dtype, monkeypatch):
@@ -242,7 +263,7 @@ class TestSchedules:
         slanted one ends at a 32nd."""
         straight = [1, 0.75, 0.5, 0.25]
         due = {"transformer": [1, 2**-0.5, 3**-0.5, 0.5], "adafactor": [1, 2**-0.5, 3**-0.5, 0.5],
-               "t5": [1, 1, 2**-0.5, 3**-0.5],
+               "t5": [1, 1, 2**-0.5, 3**-0.5], "constant": [1, 1, 1, 1],
                "slanted_triangular": [(1 + 31 * share) / 32 for share in straight]}.get(name, straight)
         found = [optim.SCHEDULES[name](step, peak=1.0, warmup=0, total=4) for step in range(4)]
         assert found == pytest.approx(due, abs=1e-15)

@@ -1,5 +1,7 @@
 """ChineseBERT: pinyin by a plain loop, the order of fusion, what gives an answer away, rows, fonts and readings."""
 
+import json
+
 import numpy as np
 import pytest
 from published import Published, error, example, inputs, probed
@@ -25,7 +27,7 @@ VARIANTS = ({"use_segments": False}, {"use_pinyin": False}, {"use_glyphs": False
 PARAMETERS = [({}, ("mlm",), 147_337_984)]  # with pooler: the paper's 147M
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "family": (385, "three sources of an embedding with a backward each, rows with letters, names of all"),
-    "tests": (210, "windows in a loop, leaks, order of fusion, rows of two kinds, readings and fonts"),
+    "tests": (225, "windows in a loop, leaks, order of fusion, rows of two kinds, readings and fonts"),
     "cases": (40, "sizes of its own parts, and the double composed"),
     "mistakes": (150, "letters, pixels and their fusion are in no other family"),
 }
@@ -154,6 +156,11 @@ def test_words_are_masked_whole_in_nine_of_ten_rows(share, due):
 
 
 # ---- Readings and fonts ----------------------------------------------------------------------------------------------
+def test_letters_have_the_numbers_of_the_release():
+    """As a port prints them, JunnYu/ChineseBert_pytorch, examples/tnews: of 明 and 星."""
+    assert [pinyin.spelt(text)[:5] for text in ("ming2", "xing1")] == [[18, 14, 19, 12, 2], [29, 14, 19, 12, 1]]
+
+
 def test_readings_of_a_file(tmp_path):
     file = tmp_path / "pinyin.txt"
     file.write_text("好 hao3\n女 nv3\n", encoding="utf-8")
@@ -188,6 +195,19 @@ def test_glyphs_of_a_font(tmp_path):
         assert (one.sum(1) > 5).sum() <= 4  # a stroke from left to right
         assert (one.sum(1) > 5).argmax() in range(8, 16)  # in the middle
         assert mouth[9:15, 9:15].mean() < 0.3 * mouth.mean()  # hollow
+
+
+@pytest.mark.parametrize("kind", ["GlyceBertForMaskedLM", "ChineseBertForMaskedLM"])
+def test_a_directory_of_the_release_tells_by_its_class(kind, tmp_path):
+    """Which says model_type bert; with the sizes that a port adds."""
+    model = probed("chinesebert", 1, **OWN)
+    model.save(tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    del said["minibert_family"]
+    said |= {"architectures": [kind], "pinyin_map_len": 6, "glyph_embedding_dim": 18}
+    (tmp_path / "config.json").write_text(json.dumps(said), encoding="utf-8")
+    assert said["model_type"] == "bert"
+    assert minibert.load(tmp_path).family == "chinesebert"
 
 
 def test_a_directory_keeps_its_letters(tmp_path):

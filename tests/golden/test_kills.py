@@ -12,6 +12,7 @@ from minibert import cli
 from minibert.checkpoint import safetensors
 from minibert.golden import case as files
 from minibert.golden import checking, compare, kills, report
+from minibert.golden.subject import observe, stepped
 from minibert.mistakes import CATALOGUE, commands, matrix, page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,6 +137,33 @@ def agreed(tried, mistake, kill, draw, where):
         assert kill is None or made == kill.made, (*where, made, AGAIN)
         assert kill is None or first == kill.key or kill.missed, (*where, first, kill.key, AGAIN)
     return made
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_first_key_that_shows_is_that_of_all_tensors_together():
+    """Though no more is computed than until one shows: a mutant of each section, and one that edits what is written."""
+    case = files.read("macbert/published")
+    tried = matrix.trials(case)
+    for id in ("A04", "G09", "O02", "O03", "E10", "H01", "S16"):
+        trial = tried(CATALOGUE[id])[0]
+        (mutant,) = trial.args
+        tensors = observe(mutant.change(tried.subject), tried.steps)
+        whole = mutant.after(tensors) if mutant.after else tensors
+        assert trial() == tried._shows(whole), id
+        if mutant.section == "steps":  # what the right steps came by serves them while they are where these were
+            stepped(tried.subject, tried.steps, tried.walk)
+            again = stepped(mutant.change(tried.subject), tried.steps, tried.walk)
+            assert all(np.array_equal(array, tensors[key]) for key, array in again.items()), id
+    parts = []
+    observe(tried.subject, tried.steps, lambda tensors: (parts.append(tensors), False)[1])
+    assert [{key.split("/")[0] for key in part} for part in parts] == [{"forward"}, {"gradients"}, {"steps"}, {"steps"}]
+    whole = observe(tried.subject, tried.steps)
+    assert [key for part in parts for key in part] == [*whole]
+    assert all(np.array_equal(part[key], whole[key]) for part in parts for key in part)
+    asked = []
+    observe(tried.subject, tried.steps, lambda tensors: asked.append(tensors) or True)
+    assert [*asked[0]] == [*parts[0]]
+    assert len(asked) == 1
 
 
 def borderline(tried, trial):

@@ -200,8 +200,9 @@ SWALLOWED = (
 
 def differentiable(case):
     """(subject, signs, (id, mutant) of all that replace pairs faithfully, everywhere)."""
-    # a frozen row, and scores that the smallest number swallows, have no derivative
-    plain, given = {"pad_row_gradient": True, "mask_constant": "-10000"}, cases.read(case).config()
+    # what is frozen, and scores that the smallest number swallows, have no derivative
+    plain = {"pad_row_gradient": True, "entity_gradient": True, "mask_constant": "-10000"}
+    given = cases.read(case).config()
     subject = subject_of(case, **{name: value for name, value in plain.items() if hasattr(given, name)})
     if not hasattr(given, "mask_constant"):  # nothing that is masked everywhere
         unpadded = {"attention_mask": np.ones_like(subject.batches[0]["attention_mask"])}

@@ -9,7 +9,7 @@ from minibert import layers, ops, tree
 from minibert.golden.subject import Subject
 from minibert.heads import grained_classification
 from minibert.mistakes.catalogue import batch, config, entry, only, swap
-from minibert.mistakes.swap import Replacement, Site, edited
+from minibert.mistakes.swap import Replacement, Site, edited, graded
 
 Array = np.ndarray
 COARSE = r"encode\.coarse_encoder\..*"
@@ -26,14 +26,10 @@ def structured(what: str, found: str, taken: str) -> Callable:
     return lambda subject, at: maker(subject, at) if getattr(subject.config, "structure", "") == found else []
 
 
-def unlearnt(subject: Subject, site: Site) -> Replacement:
+def _unlearnt(right: tuple[Array, Any], dy: Array, c: Any) -> tuple[Array, Any]:
     """Layers that learn from the fine tokens alone."""
-
-    def backward(dy: Array, c: Any) -> tuple[Array, Any]:
-        dx, g = layers.encoder_layer_backward.__wrapped__(dy, c)
-        return dx, tree.zeros_like(g)
-
-    return Replacement(layers.encoder_layer.__wrapped__, backward)
+    dx, g = right
+    return dx, tree.zeros_like(g)
 
 
 def _squared(z: Array, other: Array) -> tuple[Array, Any]:
@@ -72,7 +68,8 @@ entry(
 entry(
     "ambert-02", "shared layers learn from the fine tokens alone", "their gradient is the sum of both grains'",
     "own knowledge", "gradient", "AMB-ENC-2", families=("ambert",), when="where layers are shared",
-    mutants=own(swap("coarse tokens teach the layers nothing", "encoder_layer", unlearnt, COARSE, section="gradients")),
+    mutants=own(swap("coarse tokens teach the layers nothing", "encoder_layer",
+                     graded(layers.encoder_layer, _unlearnt), COARSE, section="gradients")),
 )  # fmt: skip
 entry(
     "ambert-03", "the distance of both predictions squared, or left out", "its norm, times λ",

@@ -9,7 +9,7 @@ from minibert import ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, batch, config, entry, only, swap
 from minibert.mistakes.ops.losses import having
-from minibert.mistakes.swap import Replacement, Site, edited
+from minibert.mistakes.swap import Replacement, Site, edited, relinear, zeros
 
 Array = np.ndarray
 OWN = r"(encode\.)?encoder\.\d+\.entity_attention\.attention"
@@ -90,7 +90,7 @@ entry(
 entry(
     "ernie_thu-05", "the entities' bias left out of the fusion", "c₁ is added at every token, as in the release",
     "paper, equation 4", "output", "THU-FUS-2", families=("ernie_thu",), variant=True,
-    mutants=[own(swap("no c₁", "linear", edited(ops.linear, lambda a: {"bias": 0 * a["bias"]}), INNER))],
+    mutants=[own(swap("no c₁", "linear", relinear(bias=(zeros, zeros)), INNER))],
 )  # fmt: skip
 entry(
     "ernie_thu-06", "candidates of the row alone", "all entities of the batch, or declared", "paper, section 3.4",
