@@ -86,6 +86,11 @@ class Config:
         most = f"vocab_size {self.vocab_size} or more"
         require(fits, f"config field 'spellings' is of {len(known)} words; allowed: {most}")
 
+    @property
+    def width(self) -> int:
+        """Of both sides' outputs beside each other."""
+        return 2 * self.projection_dim
+
 
 _SMALL = {"projection_dim": 128, "dim": 1024, "filter_counts": (32, 32, 64, 128, 256, 512, 1024), "n_highway": 1}
 _MEDIUM = {**_SMALL, "projection_dim": 256, "dim": 2048}
@@ -185,9 +190,9 @@ def inputs(config: Config) -> dict[str, str]:
 
 
 def outputs(config: Config) -> dict[str, str]:
-    """What `encode` gives: specs by name; D = 2 projection_dim."""
+    """What `encode` gives: specs by name."""
     sides = {f"{side}_state": "(B,T,projection_dim)" for side in SIDES}
-    return {"last_hidden_state": "(B,T,D)", "hidden_states": "[(B,T,D)]", **sides}
+    return {"last_hidden_state": "(B,T,width)", "hidden_states": "[(B,T,width)]", **sides}
 
 
 OPTIONAL: Tree = {}

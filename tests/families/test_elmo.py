@@ -121,6 +121,7 @@ def test_mixed_with_equal_weights_the_layers_are_their_mean():
     """(a) of B4: w = 0, γ = 1."""
     made, rng = model()
     hidden = np.stack(made.encode(input_ids=rng.integers(0, 17, (2, 5)))["hidden_states"])
+    assert made.config.width == hidden.shape[-1] == 8
     mixed, _ = ops.scalar_mix(hidden, np.zeros(len(hidden)), np.ones(1))
     assert error(mixed, hidden.mean(0)) < 1e-15
 
