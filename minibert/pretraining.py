@@ -398,6 +398,7 @@ def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, An
         require(asked.get(name) in (None, i), said)
     pad = ids.pop("pad_token_id")
     own = _vocabulary(module, len(tokenizer), pad_token_id=pad)
+    own |= module.spelled(tokenizer) if hasattr(module, "spelled") else {}
     return {**own, **run["fields"], **_vocabulary(module, len(tokenizer), **ids)}
 
 

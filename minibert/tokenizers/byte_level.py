@@ -118,7 +118,7 @@ class ByteLevelBPE:
         self.eos_id = self.index.get(self.specials.get("eos"), self.sep_id)
         self.special_ids = frozenset(self.index[token] for token, how in self.added.items() if how.special)
         self._kept = Kept(self.added, self.index, self._normal, specials_in_text)
-        self._bytes = [_bytes(token) for token in self.tokens]
+        self._bytes = [spelled(token) for token in self.tokens]
         self.continues = np.array([not token.startswith(SPACE) for token in self.tokens])
         self.continues[[self.index[token] for token in self.added]] = False
         self.continues.flags.writeable = False
@@ -284,7 +284,7 @@ def _checked_index(vocabulary: list[str]) -> dict[str, int]:
     return index
 
 
-def _bytes(token: str) -> bytes:
+def spelled(token: str) -> bytes:
     """The bytes a token stands for; one with other characters than theirs stands for itself."""
     known = [_BYTE[char] for char in token if char in _BYTE]
     return bytes(known) if len(known) == len(token) else token.encode("utf-8")

@@ -271,7 +271,12 @@ def test_a_replacement_in_another_family_is_a_pair(family):
     draw = Random(family)
     some = each(in_question(family, subject, chosen), draw)
     for id, mutant in some if EVERY_MUTANT else draw.sample(some, min(4, len(some))):
-        error = slope_error(mutant.change(subject), signs)
+        try:
+            error = slope_error(mutant.change(subject), signs)
+        except ValueError as impossible:  # of these sizes nobody makes it
+            if str(impossible) != "another shape":
+                raise
+            continue
         assert error < 1e-6, (id, mutant.what, error)
 
 
