@@ -26,9 +26,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minibert
-from minibert import batches, families, kernels, metrics, objective, reading, rows, runs, tasks, training, tree, uses
+from minibert import (
+    batches,
+    families,
+    kernels,
+    metrics,
+    objective,
+    reading,
+    rows,
+    runs,
+    tasks,
+    training,
+    transfer,
+    tree,
+    uses,
+)  # fmt: skip
 from minibert import config as configs
-from minibert.checkpoint import atomic, strictjson
+from minibert.checkpoint import atomic, peft, strictjson
 from minibert.config import require
 from minibert.errors import InputError
 from minibert.heads import recommendation, similarity
@@ -40,7 +54,6 @@ from minibert.runs import Run
 
 FORMAT = "minibert-finetune/1"
 Row = dict[str, Any]
-TRANSFERS = ("full", "frozen")
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,8 @@ class Options(runs.Options):
     weight_decay: float = option(0.01, "let weights decay at this rate")
     epochs: float = option(3.0, "pass over the rows so many times")
     seq_length: int = option(128, "read at most so many tokens of a row", least=8, most=LONGEST)
-    transfer: str = option("full", "train all of the model, or its new parts alone", among=TRANSFERS)
+    transfer: str = option("full", "train all of the model, or in these ways, joined by +: "
+                                   f"{transfer.HELP.removeprefix('full, ')}")  # fmt: skip
     pooling: str = option("", "let this stand for a row in place of what the family says, of a task of whole rows",
                           among=("", *POOLINGS))  # fmt: skip
     by: str = option("", "similar: compare two texts by cosine, contrastive or tensor; recommend: cloze or hidden",
@@ -64,6 +78,7 @@ class Options(runs.Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 < self.epochs <= 1e6, f"epochs is {self.epochs}; it must be above 0 and at most 1,000,000")
+        transfer.ways(self.transfer)
 
     def plan(self, threads: int, checkpoint_every: int) -> training.Plan:
         """The training loop's part of the options; of a run that is not completed yet with one step."""
@@ -76,18 +91,22 @@ KNOWN = tuple(Options.__dataclass_fields__)
 
 
 class Prepared(NamedTuple):
-    """What a run begins with: the model with its head, and its task's file; of each part the rows; the training rows'
-    pieces as arrays, and the held-out ones'; paths of what is new in the model.
+    """What a run begins with: the model with its head on its way to the task, and the task's file; of each part the
+    rows; the training rows' pieces as arrays, and the held-out ones'.
     """
 
-    model: Any
+    moved: transfer.Moved
     use: ModuleType
     rows: list[Row]
     apart: list[Row]
     learnt: training.Batch
     judged: training.Batch
     digest: str
-    new: frozenset[str]
+
+    @property
+    def model(self) -> Any:
+        """The model as it is evaluated."""
+        return self.moved.model
 
     @property
     def task(self) -> tasks.Task:
@@ -214,9 +233,10 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     require(hasattr(loaded.module, "read"), f"{loaded.family} reads no texts")
     with doing("reading the rows"):
         placed, held = _parts(request, settings)
-        use, own = use_of(task), [row for _, row in placed]
-        given = {**use.settings(task, own), **_given(task, settings)}
-        model, kept = _headed(loaded, task, given, settings.seed, own)
+        use, own, apart = use_of(task), [row for _, row in placed], [row for _, row in held]
+        known = own if "dev" in request else own + apart  # a file's own classes, wherever its rows went
+        given = {**use.settings(task, known), **_given(task, settings)}
+        model, kept = _headed(loaded, task, given, settings.seed, known)
         parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
     digest = hashlib.sha256(json.dumps(tasks.class_names(model.uses[0])).encode())
     for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
@@ -224,9 +244,12 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     new = frozenset(path for path, _ in tree.items(model.params) if path not in kept)
-    fits = settings.transfer != "frozen" or bool(new)
-    require(fits, f"--transfer frozen trains what is new, and for {task} nothing is")
-    return Prepared(model, use, own, [row for _, row in held], *parts, digest.hexdigest(), new)
+    moved = transfer.begun(settings.transfer, model, new, settings.seed)
+    if moved.teacher is not None:
+        for name, array in sorted(moved.teacher.model.state_dict().items()):
+            digest.update(f"teacher {name}".encode())
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return Prepared(moved, use, own, apart, *parts, digest.hexdigest())
 
 
 def _given(task: str, settings: Options) -> dict[str, Any]:
@@ -306,9 +329,11 @@ def _pieces(model: Any, use: ModuleType, placed: list[tuple[str, Row]], most: in
 # ---- The stages ------------------------------------------------------------------------------------------------------
 def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkpoint_every: int) -> None:
     """All stages that are not done yet, each saying what it made."""
-    model, settings = prepared.model, configs.from_fields(Options, run["options"])
+    moved, settings = prepared.moved, configs.from_fields(Options, run["options"])
+    model, learner = moved.model, moved.learner
     count, held = batches.count(prepared.learnt), batches.count(prepared.judged)
-    runs.say("data", f"{len(prepared.rows):,} rows in {count:,} pieces of up to {settings.seq_length} tokens; "
+    most = uses.longest(model, settings.seq_length)
+    runs.say("data", f"{len(prepared.rows):,} rows in {count:,} pieces of up to {most} tokens; "
              f"{len(prepared.apart):,} rows held out in {held:,}")  # fmt: skip
     classes = len(tasks.class_names(prepared.task))
     runs.say("model", f"{model.family} for {prepared.task.name}{f', {classes:,} classes' if classes else ''}, "
@@ -319,20 +344,22 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
 
     def given(step: int) -> list[training.Batch]:
         chosen = _rows(prepared.learnt, training.order(step, plan.batch_size, count, plan.seed))
-        return training.micro_batches(model, chosen, plan, step, step < dropped)
+        return moved.told(training.micro_batches(model, chosen, plan, step, step < dropped))
 
-    def rates(path: str, step: int) -> float | None:
-        return rate(step) if path in prepared.new else None
-
+    rates = moved.rates(settings.steps, max(1, count // plan.batch_size), rate)
     with training.sharing(threads, plan.accumulate):
-        training.fit(model, plan, directory, given, rates if settings.transfer == "frozen" else None)
+        training.fit(learner, plan, directory, given, rates, around=moved.around(settings.steps))
+        model = transfer.ended(moved)
         with doing("evaluating on the held-out rows"):
-            report = _report(run, prepared, threads, settings)
+            report = _report(run, prepared._replace(moved=moved._replace(model=model)), threads, settings)
     try:
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     model.save(directory)
+    if any(path.endswith(".lora.down.weight") for path, _ in tree.items(moved.model.params)):
+        with contextlib.suppress(InputError):  # a weight stored within another, as GPT-2's
+            peft.save(moved.model, directory / "adapter")
     atomic.write_bytes(directory / runs.REPORT, said)
     runs.say("saved", f"{directory}; try: minibert predict {directory}")
 

@@ -473,6 +473,10 @@ def begun(
     name, sourced = rows_of(specs), WRITTEN in specs
     ids = arrays.get(name)
     settings, limit = settled(said, file, config, 1 if ids is None else ids.shape[1])
+    first = settings.decoder_start_token_id if sourced and ids is not None else None
+    if first is not None and (ids[:, 0] != first).all():  # what is written begins with it, as in ports
+        ids = np.pad(ids, ((0, 0), (1, 0)), constant_values=first)
+        settings, limit = settled(said, file, config, ids.shape[1])
     bound = getattr(config, signatures.parse(specs[name]).bound)
     for setting in ("forced_bos_token_id", "forced_eos_token_id"):
         for one in _ids(setting, getattr(settings, setting) or ()):

@@ -117,7 +117,7 @@ def _blended(states: list[np.ndarray], weights: tuple[float, ...]) -> np.ndarray
     return total / total.dtype.type(sum(weights))
 
 
-def _encoding(model: Model, text: str) -> tuple[Any, dict[str, np.ndarray]]:
+def encoded(model: Model, text: str) -> tuple[Any, dict[str, np.ndarray]]:
     """The text's tokens, which have to fit the model whole, and the inputs that they are."""
     encoding, longest = _tokenizer(model).encode(text), batches.longest(model.module, model.config)
     if not encoding.ids:
@@ -142,12 +142,17 @@ def masked_words(model: Model, text: str, top: int = 5) -> list[list[Guess]]:
         raise InputError(f"{model.family} has no head that fills masks")
     if tokenizer.mask_id is None:
         raise InputError("this vocabulary has no mask token, so no text has a place to fill")
-    encoding, inputs = _encoding(model, text)
+    encoding, inputs = encoded(model, text)
     places = [i for i, token in enumerate(encoding.ids) if token == tokenizer.mask_id]
     if not places:
         raise InputError(f"no {tokenizer.tokens[tokenizer.mask_id]} in {text[:60]!r}; write it where a word is missing")
     logits = objective.predict(model.module, model.params, model.config, inputs, "masked_lm", (0, np.array(places)))
-    logits = logits[:, : len(tokenizer)].astype(np.float64)  # rows beyond the vocabulary are padding of the table
+    return likeliest(logits, tokenizer, top)
+
+
+def likeliest(logits: np.ndarray, tokenizer: Any, top: int) -> list[list[Guess]]:
+    """The `top` most probable tokens by each row of logits (N, V), without rows of a table beyond the vocabulary."""
+    logits = logits[:, : len(tokenizer)].astype(np.float64)
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
     probabilities /= probabilities.sum(-1, keepdims=True)
     return [
@@ -171,7 +176,7 @@ def replaced_tokens(model: Model, text: str) -> list[Suspicion]:
     _tokenizer(model)
     if "replaced_token" not in model.module.terms(model.config) and not hasattr(model.module, "predict"):
         raise InputError(f"{model.family} has no head that tells replaced tokens; ELECTRA's discriminator has one")
-    encoding, inputs = _encoding(model, text)
+    encoding, inputs = encoded(model, text)
     logits = objective.predict(model.module, model.params, model.config, inputs, "replaced_token")[0].astype(np.float64)
     probabilities = np.exp(-np.logaddexp(0, -logits))
     rows = list(zip(encoding.tokens, encoding.ids, encoding.offsets, probabilities, strict=True))

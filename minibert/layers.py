@@ -267,40 +267,82 @@ def add_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
     return dy, *_dropped_backward(dy, c)
 
 
+@block
+def projected_attention(x: Array, p: Tree, *, heads: int, **given: Any) -> tuple[Array, Tree]:
+    """gelu(V_D SA(V_E x)), SA self-attention without output projection (Stickland and Murray 2019, arXiv 1902.02671,
+    section 3; the GELU is the code's); x (B, T, D), p: down (A, D), query, key, value (A, A), up (D, A). given: mask,
+    masked of `ops.attention`.
+    """
+    c: Tree = {}
+    z, c["down"] = ops.linear(x, **p["down"])
+    qkv = []
+    for name in ("query", "key", "value"):
+        one, own = projected(z, p, name, heads=heads)
+        qkv.append(one)
+        c |= own
+    z, c["attention"] = ops.attention(*qkv, **given)
+    z, c["merge"] = ops.merge_heads(z)
+    z, c["up"] = ops.linear(z, **p["up"])
+    y, c["gelu"] = ops.gelu(z)
+    return y, c
+
+
+@block_backward
+def projected_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    g: Tree = {}
+    dz, g["up"] = ops.linear_backward(ops.gelu_backward(dy, c["gelu"]), c["up"])
+    dqkv = ops.attention_backward(ops.merge_heads_backward(dz, c["merge"]), c["attention"])
+    dzs = []
+    for name, d in zip(("query", "key", "value"), dqkv, strict=True):
+        dz, g[name] = projected_backward(d, c, name)
+        dzs.append(dz)
+    dx, g["down"] = ops.linear_backward(kernels.add(*dzs), c["down"])
+    return dx, g
+
+
 # ---- Sub-layers and layers -------------------------------------------------------------------------------------------
 # A sub-layer is f(x) -> (y, c) of its own input, with its residual and norm about it, in a cache of all three. Whatever
 # f's backward gives between dx and g, the sub-layer's gives, too.
-def post_norm(f: Callable, x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float) -> tuple[Array, Tree]:
-    """LN(x + Drop(f(x))); p: the sub-layer's tree, of which norm and adapter are read here."""
+def post_norm(
+    f: Callable, x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float, beside: Array | None = None
+) -> tuple[Array, Tree]:
+    """LN(x + Drop(f(x)) + beside); p: the sub-layer's tree, of which norm and adapter are read here."""
     y, c = f(x)
+    x = x if beside is None else kernels.add(x, beside)
     y, c["add_norm"] = add_norm(x, y, p, eps=eps, keep=keep, rate=rate)
+    c["beside"] = beside is not None  # in the cache of f itself, by which its call is found
     return y, c
 
 
 def post_norm_backward(f_backward: Callable, dy: Array, c: Tree) -> tuple[Any, ...]:
+    """(dx, what f's backward gives besides, dbeside where there was one, g)."""
     dx, df, ends = add_norm_backward(dy, c["add_norm"])
     dx_inside, *others, g = f_backward(df, c)
-    return kernels.add(dx, dx_inside), *others, {**g, **ends}
+    return kernels.add(dx, dx_inside), *others, *([dx] if c["beside"] else []), {**g, **ends}
 
 
 def pre_norm(
-    f: Callable, x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float, norm: Callable | None = None
-) -> tuple[Array, Tree]:
-    """x + Drop(f(norm(x))), norm the layer norm unless given; p as in `post_norm`."""
+    f: Callable, x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float, norm: Callable | None = None,
+    beside: Array | None = None,
+) -> tuple[Array, Tree]:  # fmt: skip
+    """x + Drop(f(norm(x))) + beside, norm the layer norm unless given; p as in `post_norm`."""
     n, normed = (norm or ops.layer_norm)(x, **p["norm"], eps=eps)
     y, c = f(n)
     c["norm"] = normed
+    x = x if beside is None else kernels.add(x, beside)
     y, c["add"] = add(x, y, p, keep=keep, rate=rate)
+    c["beside"] = beside is not None  # in the cache of f itself, by which its call is found
     return y, c
 
 
 def pre_norm_backward(
     f_backward: Callable, dy: Array, c: Tree, norm_backward: Callable | None = None
 ) -> tuple[Any, ...]:
+    """As `post_norm_backward`."""
     dx, df, ends = add_backward(dy, c["add"])
     dn, *others, g = f_backward(df, c)
     dx_inside, norm = (norm_backward or ops.layer_norm_backward)(dn, c["norm"])
-    return kernels.add(dx, dx_inside), *others, {**g, "norm": norm, **ends}
+    return kernels.add(dx, dx_inside), *others, *([dx] if c["beside"] else []), {**g, "norm": norm, **ends}
 
 
 def _encoding(
@@ -318,14 +360,21 @@ def _encoding(
         return feed_forward(a, p["feed_forward"], act=act, dropout=inner)
 
     a, c["attention"] = sub_layer(attend, x, p["attention"], keep=keep.get("attention"), **residual)
+    if "pal" in p:  # as adapters: the layer's tree decides
+        require(given.get("past") is None, "projected attention does not go on from token to token: it keeps no keys")
+        seen = {name: given[name] for name in ("mask", "masked") if name in given}
+        residual["beside"], c["pal"] = projected_attention(x, p["pal"], heads=heads, **seen)
     y, c["feed_forward"] = sub_layer(feed, a, p["feed_forward"], keep=keep.get("feed_forward"), **residual)
     return y, c
 
 
 def _encoding_backward(sub_layer_backward: Callable, dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
-    da, g["feed_forward"] = sub_layer_backward(feed_forward_backward, dy, c["feed_forward"])
+    da, *dbeside, g["feed_forward"] = sub_layer_backward(feed_forward_backward, dy, c["feed_forward"])
     dx, g["attention"] = sub_layer_backward(self_attention_backward, da, c["attention"])
+    if "pal" in c:
+        dx_beside, g["pal"] = projected_attention_backward(*dbeside, c["pal"])
+        dx = kernels.add(dx, dx_beside)
     return dx, g
 
 
@@ -383,7 +432,7 @@ def encoder_layer(
     p: attention (query, key, value, output, norm), feed_forward (in, out, norm). heads: of the whole width; where rows
     of the query are gone, as many heads are. keep: the masks "attention" and "feed_forward" (B, T, D) of the two
     residual dropouts; mask, masked, dropout as in `ops.attention`; inner: the dropout of `feed_forward`; past: as in
-    `self_attention`.
+    `self_attention`. Where p has a "pal", `projected_attention` of x is added before the last norm.
     """
     given = {"mask": mask, "masked": masked, "dropout": dropout, "keep": keep, "rate": rate, "inner": inner}
     given |= {} if past is None else {"past": past}

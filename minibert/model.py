@@ -2,13 +2,13 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from minibert import adapters, families, filling, generation, objective, signatures, states, tree
+from minibert import adapters, families, filling, generation, narrowed, objective, signatures, states, tree
 from minibert import config as configs
 from minibert import tasks as tasking
 from minibert.checkpoint import directory as directories
@@ -29,15 +29,18 @@ class Model:
     family: its name; config: its frozen Config; params: the tree of parameters; tokenizer: or None; generation: what
     generation_config.json says, by published names, or None without that file; left: the names of the tensors that
     `load` left in the file, of heads that nobody here knows; uses: the `tasks.Task`s of its heads, none of a model
-    with those of its pre-training.
+    with those of its pre-training; beside: the texts of files that the family has of its own (BESIDE), by name; aims:
+    what is put over its network while it is taught (`teaching`), None: nothing.
     """
 
     def __init__(
         self, family: str, config: Any, params: Tree, tokenizer: Any = None, generation: dict[str, Any] | None = None,
-        left: Iterable[str] = (), uses: Iterable[tasking.Task] = (),
+        left: Iterable[str] = (), uses: Iterable[tasking.Task] = (), beside: Mapping[str, str] | None = None,
     ):  # fmt: skip
         self.family, self.config, self.params, self.tokenizer = family, config, params, tokenizer
         self.generation, self.left, self.uses, self._like = generation, tuple(left), tuple(uses), None
+        self.aims: Callable[[Any], Any] | None = None
+        self.beside = dict(beside or {})
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
 
@@ -51,13 +54,14 @@ class Model:
 
     @property
     def module(self) -> ModuleType:
-        """The family's file."""
-        return families.family(self.family)
+        """The family's file, over parameters that it does not know of with what these do (`adapters.over`)."""
+        return adapters.over(families.family(self.family), self.params)
 
     @property
     def network(self) -> Any:
         """What is trained: the family's file, of a model with tasks with their heads (`tasks.Network`)."""
-        return tasking.network(self.module, self.uses) if self.uses else self.module
+        found = tasking.network(self.module, self.uses) if self.uses else self.module
+        return self.aims(found) if self.aims else found
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -78,13 +82,15 @@ class Model:
         if any(task.head.READS == tasking.OWN for task in uses):
             tasking.network(self.module, uses)  # whether the family has what it takes
             copied = tree.map(np.array, self.params)
-            return Model(self.family, self.config, copied, self.tokenizer, self.generation, uses=uses)
+            held = self.family, self.config, copied, self.tokenizer, self.generation
+            return Model(*held, uses=uses, beside=self.beside)
         config, params = tasking.used(self.module, self.config, self.params)
         params |= {part: held for part, held in self.params.items() if part in (*self.tasks, tasking.SUMMARY)}
         network, held = tasking.network(self.module, uses), tree.flatten(params)
         found = _drawn(network, config, dtype, np.random.default_rng(whole("seed", seed)), held)
         spare = {path: np.array(held[path]) for path in held if path.partition(".")[0] in network.OPTIONAL}
-        return Model(self.family, config, tree.unflatten({**spare, **found}), self.tokenizer, uses=uses)
+        params = tree.unflatten({**spare, **found})
+        return Model(self.family, config, params, self.tokenizer, uses=uses, beside=self.beside)
 
     def predict(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
         """What the heads of the tasks say of the inputs in a batch, in evaluation; labels in it are not looked at.
@@ -349,6 +355,7 @@ class Model:
         if not isinstance(given, dict):
             raise InputError(f"{name} {shown(given)}: expected a tree of arrays like `params`")
         flat, shapes = tree.flatten(given), tree.flatten(objective.shapes(self.network, self.config))
+        shapes |= narrowed.stand(flat, shapes, families.heads(self.module, self.config))
         shapes |= adapters.stand(flat, shapes)
         for path, array in flat.items():
             if path not in shapes:
@@ -375,7 +382,7 @@ class Model:
             raise InputError(f"path {shown(path)}: expected the path of a directory")
         held = self.family, self.config, self.params, self.tokenizer, self.generation
         try:
-            directories.save(directories.Held(*held, uses=self.uses), path)
+            directories.save(directories.Held(*held, uses=self.uses, beside=self.beside), path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 

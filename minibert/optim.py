@@ -276,6 +276,74 @@ def sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, 
     _walk(block, [params, grads, state["momentum_buffer"]], scale)
 
 
+def plain_sgd_state(params: Any) -> dict:
+    """Nothing but the count of steps."""
+    _alike({"params": params})
+    return {"step": 0}
+
+
+@_update()
+def plain_sgd(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+              scale: float = 1.0):
+    """p = p - lr (g + decay[path] p): stochastic gradient descent, and nothing else."""
+    def block(path, p, g, a, b):
+        np.multiply(g, lr, out=a)
+        if decay and decay[path]:
+            a += np.multiply(p, lr * decay[path], out=b)
+        p -= a
+
+    state["step"] += 1
+    _walk(block, [params, grads], scale)
+
+
+# --------------------------------------------------------------------------------------------------- AdaGrad
+
+def glove_adagrad_state(params: Any) -> dict:
+    """The sums of squares at one, under the release's name."""
+    _alike({"params": params})
+    return {"step": 0, "gradsq": tree.map(np.ones_like, params)}
+
+
+@_update("gradsq")
+def glove_adagrad(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+                  scale: float = 1.0):
+    """AdaGrad as GloVe's release has it: the rate within the sum, which starts at 1 and counts what came before.
+
+    s = lr (g + decay[path] p);  p = p - s / sqrt(a);  a = a + s²
+    """
+    def block(path, p, g, total, a, b):
+        np.multiply(g, lr, out=a)
+        if decay and decay[path]:
+            a += np.multiply(p, lr * decay[path], out=b)
+        p -= np.divide(a, np.sqrt(total, out=b), out=b)
+        total += np.multiply(a, a, out=b)
+
+    state["step"] += 1
+    _walk(block, [params, grads, state["gradsq"]], scale)
+
+
+# ------------------------------------------------------------------------------------------------ averaged SGD
+
+def averaged(mean: Any, params: Any, count: int) -> Any:
+    """The mean of `count` + 1 trees of parameters, of which `mean` is that of the first `count` and params the last:
+    a new tree (Polyak and Juditsky 1992; torch.optim.ASGD's `ax` with t0 = 0 begins with the second). count 0: a copy.
+    """
+    count = whole("count", count, 0, MOST)
+    if count == 0:
+        _alike({"params": params})
+        return tree.map(np.copy, params)
+    _alike({"params": params, "mean": mean})
+    return tree.map(lambda a, p: a + (p - a) / a.dtype.type(count + 1), mean, params)
+
+
+def non_monotone(losses: Iterable[float], interval: int = 5) -> bool:
+    """Whether averaging begins behind these validation losses (NT-ASGD: arXiv 1708.02182, algorithm 1): the last is
+    above the least of all but the last `interval`.
+    """
+    losses, interval = [real("a loss", loss) for loss in losses], whole("interval", interval, 1, MOST)
+    return len(losses) > interval and losses[-1] > min(losses[:-interval])
+
+
 # ------------------------------------------------------------------------------------------------- Adafactor
 
 def _rows(shape: Shape) -> Shape:
@@ -313,7 +381,17 @@ def adafactor(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping
     lr is the relative step size: SCHEDULES has the paper's and T5's. clip: the largest float is no clipping. Moments
     are summed in float64 and kept in the parameter's dtype. Takes the room of three tensors in float64.
     """
-    _factored(params, grads, state, lr, decay, scale, decay_rate, eps1, eps2, clip, scale_parameter, 0.0)
+    beta = 1 - (state["step"] + 1) ** -decay_rate
+    _factored(params, grads, state, lr, decay, scale, beta, eps1, eps2, clip, scale_parameter, 0.0)
+
+
+@_update(exp_avg_sq_row=_rows, exp_avg_sq_col=_columns)
+def grover_adafactor(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str, float] | None = None,
+                     scale: float = 1.0, beta2: float = 0.999, eps1: float = 1e-30, clip: float = 1.0):
+    """Adafactor as Grover is trained (rowanz/grover, `lm/optimization_adafactor.py`): β = beta2 at every step, nothing
+    that corrects its beginning at 0, α = lr; else as `adafactor`.
+    """
+    _factored(params, grads, state, lr, decay, scale, beta2, eps1, 0.0, clip, False, 0.0)
 
 
 @_update("exp_avg", exp_avg_sq_row=_rows, exp_avg_sq_col=_columns)
@@ -323,14 +401,14 @@ def adafactor_momentum(params: Any, grads: Any, state: dict, *, lr: float, decay
     """Adafactor with momentum, of the updates (the paper's section 9's first form): m = β1 m + (1-β1) α u, and
     p = (1 - α decay[path]) p - m; else as `adafactor`.
     """
-    _factored(params, grads, state, lr, decay, scale, decay_rate, eps1, eps2, clip, scale_parameter, beta1)
+    beta = 1 - (state["step"] + 1) ** -decay_rate
+    _factored(params, grads, state, lr, decay, scale, beta, eps1, eps2, clip, scale_parameter, beta1)
 
 
 def _factored(params: Any, grads: Any, state: dict, lr: float, decay: Mapping[str, float] | None, scale: float,
-              decay_rate: float, eps1: float, eps2: float, clip: float, scale_parameter: bool, beta1: float) -> None:
+              beta: float, eps1: float, eps2: float, clip: float, scale_parameter: bool, beta1: float) -> None:
     """Tensor by tensor, in one go: no number of threads or blocks changes a bit."""
     state["step"] += 1
-    beta = 1 - state["step"] ** -decay_rate
     flat = {name: tree.flatten(t) for name, t in {"grads": grads, **state}.items() if name != "step"}
     for path, p in tree.items(params):
         g = flat["grads"][path].astype(np.promote_types(p.dtype, np.float64)) * scale
@@ -366,8 +444,10 @@ def _mean_square(x: np.ndarray) -> float:
 
 OPTIMIZERS = {"bert_adam": (bert_adam_state, bert_adam), "lamb": (bert_adam_state, lamb), "adamw": (adamw_state, adamw),
               "roberta_adam": (adamw_state, roberta_adam), "sgd": (sgd_state, sgd),
-              "adafactor": (adafactor_state, adafactor),
+              "plain_sgd": (plain_sgd_state, plain_sgd), "glove_adagrad": (glove_adagrad_state, glove_adagrad),
+              "adafactor": (adafactor_state, adafactor), "grover_adafactor": (adafactor_state, grover_adafactor),
               "adafactor_momentum": (adafactor_momentum_state, adafactor_momentum)}
+ROWWISE = ("plain_sgd", "glove_adagrad")  # what has gradient 0 keeps its value and its state, where nothing decays
 DECAY_RATES = dict.fromkeys(OPTIMIZERS, decay_rates) | {"roberta_adam": all_decay_rates}
 
 
@@ -466,6 +546,12 @@ def linear_schedule(step: int, *, peak: float, warmup: int, total: int) -> float
 
 
 @_schedule
+def constant_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """Warm-up to the peak at step = warmup, then the peak."""
+    return peak * min(1.0, step / warmup) if warmup else peak
+
+
+@_schedule
 def electra_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
     """ELECTRA's: the decayed rate times min(1, step/warmup), so continuous, and below the peak at step = warmup."""
     return peak * max(0.0, 1 - step / total) * (min(1.0, step / warmup) if warmup else 1.0)
@@ -497,5 +583,15 @@ def adafactor_schedule(step: int, *, peak: float, warmup: int, total: int) -> fl
     return min(peak * (min(1.0, (step + 1) / warmup) if warmup else 1.0), (step + 1) ** -0.5)
 
 
-SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "electra": electra_schedule,
-             "transformer": transformer_schedule, "t5": t5_schedule, "adafactor": adafactor_schedule}
+@_schedule
+def slanted_triangular_schedule(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """ULMFiT's (Howard and Ruder 2018, arXiv 1801.06146, eq. 3): straight from peak/32 up to the peak at step = warmup,
+    straight down to peak/32 at total; then it stays.
+    """
+    rise = step / warmup if step < warmup else 1 - (step - warmup) / max(1, total - warmup)
+    return peak * (1 + max(0.0, rise) * 31) / 32
+
+
+SCHEDULES = {"bert": bert_schedule, "linear": linear_schedule, "constant": constant_schedule,
+             "electra": electra_schedule, "transformer": transformer_schedule, "t5": t5_schedule,
+             "adafactor": adafactor_schedule, "slanted_triangular": slanted_triangular_schedule}

@@ -13,6 +13,7 @@ from typing import Any
 
 from minibert.config import nearest, require, shown
 
+PROGRAMS = ("jieba", "pypinyin")  # installed programs, which may be named in a file's place
 LONGEST = 8192  # tokens of a row; more would not fail but keep a machine busy, or drive it out of memory
 
 

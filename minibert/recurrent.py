@@ -1,8 +1,8 @@
-"""Long short-term memories over a text: a layer in one direction or both, and a stack of layers.
+"""Long short-term memories and gated units over a text: a layer in one direction or both, and a stack of layers.
 
 A layer's tree holds the tensors of `ops.lstm` as torch.nn.LSTM stores them, weight_ih, weight_hh, and bias_ih, bias_hh
-where there are such; with "forward" and "backward", each such a tree, the text is read in both directions. Padding is
-passed over: from the right a row begins at its own last token.
+where there are such, or those of `ops.gru`; with "forward" and "backward", each such a tree, the text is read in both
+directions. Padding is passed over: from the right a row begins at its own last token.
 """
 
 from typing import Any
@@ -16,9 +16,11 @@ Array = np.ndarray
 Tree = dict[str, Any]
 
 
-def shapes(width: int, hidden: int, *, both: bool = False) -> Tree:
-    """The shapes of a layer that reads (B, T, width), two biases as torch has them; both: in both directions."""
-    rows = 4 * hidden
+def shapes(width: int, hidden: int, *, both: bool = False, gates: int = 4) -> Tree:
+    """The shapes of a layer that reads (B, T, width), two biases as torch has them; both: in both directions. gates: 4
+    blocks of rows, 3 of a GRU.
+    """
+    rows = gates * hidden
     one = {"weight_ih": (rows, width), "weight_hh": (rows, hidden), "bias_ih": (rows,), "bias_hh": (rows,)}
     return {"forward": one, "backward": dict(one)} if both else one
 
@@ -32,37 +34,65 @@ def lstm_layer(x: Array, p: Tree, *, seen: Array | None = None, state: Any = Non
     and c before the first token, as data, which get no gradient (`ops.lstm` gives one); of both directions a dict of
     two. 0 unless given.
     """
-    if "backward" not in p:
-        y, own = ops.lstm(x, state, **p, mask=seen)
-        return y[0], {"lstm": own}
-    state, c = state or {}, {}
-    y, c["forward"] = ops.lstm(x, state.get("forward"), **p["forward"], mask=seen)
-    turned = None if seen is None else seen[:, ::-1]
-    z, c["backward"] = ops.lstm(x[:, ::-1], state.get("backward"), **p["backward"], mask=turned)
-    return np.concatenate([y[0], z[0, :, ::-1]], -1), c
+    return _layer("lstm", x, p, seen, state)
 
 
 @block_backward
 def lstm_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    if "lstm" in c:
-        return _of_outputs(dy, c["lstm"])
+    return _layer_backward("lstm", dy, c)
+
+
+@block
+def gru_layer(x: Array, p: Tree, *, seen: Array | None = None, state: Any = None) -> tuple[Array, Tree]:
+    """As `lstm_layer`, of `ops.gru` (torch.nn.GRU, batch_first); its tree holds the same names, three blocks of rows.
+    state: (B, N), of both directions a dict of two.
+    """
+    return _layer("gru", x, p, seen, state)
+
+
+@block_backward
+def gru_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    return _layer_backward("gru", dy, c)
+
+
+def _layer(op: str, x: Array, p: Tree, seen: Array | None, state: Any) -> tuple[Array, Tree]:
+    if "backward" not in p:
+        y, own = getattr(ops, op)(x, state, **p, mask=seen)
+        return _outputs(y), {op: own, "last": y[..., -1, :]}
+    state, c = state or {}, {}
+    y, c["forward"] = getattr(ops, op)(x, state.get("forward"), **p["forward"], mask=seen)
+    turned = None if seen is None else seen[:, ::-1]
+    z, c["backward"] = getattr(ops, op)(x[:, ::-1], state.get("backward"), **p["backward"], mask=turned)
+    c["last"] = {"forward": y[..., -1, :], "backward": z[..., -1, :]}
+    return np.concatenate([_outputs(y), _outputs(z)[:, ::-1]], -1), c
+
+
+def _outputs(y: Array) -> Array:
+    """The outputs h of an op's states: of an LSTM without the cells."""
+    return y[0] if y.ndim == 4 else y
+
+
+def _layer_backward(op: str, dy: Array, c: Tree) -> tuple[Array, Tree]:
+    if op in c:
+        return _of_outputs(op, dy, c[op])
     left, right = np.split(dy, 2, -1)
     g: Tree = {}
-    dx, g["forward"] = _of_outputs(left, c["forward"])
-    dturned, g["backward"] = _of_outputs(right[:, ::-1], c["backward"])
+    dx, g["forward"] = _of_outputs(op, left, c["forward"])
+    dturned, g["backward"] = _of_outputs(op, right[:, ::-1], c["backward"])
     return kernels.add(dx, dturned[:, ::-1]), g
 
 
-def _of_outputs(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    dx, *_, g = ops.lstm_backward(np.stack([dy, np.zeros_like(dy)]), c)
+def _of_outputs(op: str, dy: Array, c: Tree) -> tuple[Array, Tree]:
+    dstates = np.stack([dy, np.zeros_like(dy)]) if op == "lstm" else dy
+    dx, *_, g = getattr(ops, f"{op}_backward")(dstates, c)
     return dx, g
 
 
 def last_state(c: Tree) -> Any:
-    """The state behind the last token of a layer's cache, what it takes as `state` to read on: (2, B, N), of both
-    directions a dict of two; from the right it is that behind the first token.
+    """The state behind the last token of a layer's cache, what it takes as `state` to read on: (2, B, N), of a GRU
+    (B, N), of both directions a dict of two; from the right it is that behind the first token.
     """
-    return c["lstm"]["y"][:, :, -1] if "lstm" in c else {name: own["y"][:, :, -1] for name, own in c.items()}
+    return c["last"]
 
 
 @block

@@ -11,7 +11,7 @@ network: then each label is called TASK_LABEL in a batch. Multiple choice has ro
 
 import functools
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -31,7 +31,6 @@ Tree = dict[str, Any]
 SUMMARY = "summary"  # the part of the tree, and the output
 SEVERAL = {"choice": None, "pair": 2}  # what a head reads of rows of several texts: how many, None: any
 OWN = "own"  # what a head reads that is none: the family's own term is the task
-KEY = "minibert_tasks"  # of config.json, where the published fields do not say the tasks
 
 
 class Task(NamedTuple):
@@ -44,7 +43,7 @@ class Task(NamedTuple):
 
 # ---- Tasks -----------------------------------------------------------------------------------------------------------
 @functools.cache
-def _heads() -> dict[str, ModuleType]:
+def served() -> dict[str, ModuleType]:
     """The head that serves each task."""
     modules = (import_module(f"{heads.__name__}.{file.name}") for file in pkgutil.iter_modules(heads.__path__))
     return {name: module for module in modules for name in getattr(module, "TASKS", ())}
@@ -52,22 +51,22 @@ def _heads() -> dict[str, ModuleType]:
 
 def names() -> list[str]:
     """The tasks there are."""
-    return sorted(_heads())
+    return sorted(served())
 
 
 def defaults(name: str) -> Tree:
     """The settings that a task has unless others are given."""
-    return _heads()[one_of("task", name, names())].TASKS[name]
+    return served()[one_of("task", name, names())].TASKS[name]
 
 
 def rows_of(name: str) -> str:
     """The task whose rows this one learns from: itself, as a rule."""
-    return getattr(_heads()[one_of("task", name, names())], "ROWS", name)
+    return getattr(served()[one_of("task", name, names())], "ROWS", name)
 
 
 def made(name: str, settings: Mapping[str, Any]) -> Task:
     """The task with these settings over its own, as many classes as labels; InputError for what does not fit."""
-    head = _heads()[one_of("task", name, names())]
+    head = served()[one_of("task", name, names())]
     require(isinstance(settings, Mapping), f"task {name!r} {shown(settings)}: expected a dict of its settings")
     given = dict(settings)
     if "labels" in given and "classes" not in given and isinstance(given["labels"], list | tuple):
@@ -105,88 +104,6 @@ def class_names(task: Task) -> tuple[str, ...]:
     """What its classes are called; () of a task without."""
     count = getattr(task.settings, "classes", 0)
     return getattr(task.settings, "labels", ()) or tuple(f"LABEL_{i}" for i in range(count))
-
-
-# ---- Published configs -----------------------------------------------------------------------------------------------
-def published(
-    fields: Mapping[str, Any], module: ModuleType, config: Any, stored: Callable[[], set[str]]
-) -> tuple[Task, ...]:  # fmt: skip
-    """The tasks that a config.json says: in its KEY, else by its class, if tensors of such a head are stored."""
-    if KEY in fields:
-        return several(fields[KEY])
-    classes = fields.get("architectures")
-    named = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
-    heads = (head for head in _heads().values() if head.READS != OWN)
-    head = next((head for head in heads if named.endswith(f"For{head.PUBLISHED}")), None)
-    if head is None:
-        return ()
-    settings = _settings(fields, head)
-    own = {name: known for name, known in head.TASKS.items()
-           if all(settings.get(key, value) == value for key, value in known.items() if key != "classes")}  # fmt: skip
-    found = (made([*own][-1], settings),)
-    whole = Network(module, found)
-    due = {name for path, name, _ in whole.names(config) if path.partition(".")[0] in (found[0].name, SUMMARY)}
-    if due.isdisjoint(stored()):
-        return ()
-    for key, value in whole.summary(config).said.items() if head.READS != "states" else ():
-        fits = fields.get(key, value) == value
-        require(fits, f"config field {key!r} is {shown(fields.get(key))}; implemented: {value!r}")
-    return found
-
-
-def _settings(fields: Mapping[str, Any], head: ModuleType) -> Tree:
-    """What published fields say of a head's settings."""
-    known, found = head.Settings.__dataclass_fields__, {}
-    if "classes" in known:
-        labels = fields.get("id2label")
-        if labels is not None:
-            numbers = {str(i) for i in range(len(labels))} if isinstance(labels, dict) else None
-            fits = numbers == {str(key) for key in labels or ()}
-            require(bool(labels) and fits, f"config field 'id2label' is {shown(labels)}: expected a name for 0, 1, …")
-            by_number = {str(key): name for key, name in labels.items()}
-            found["labels"] = [str(by_number[str(i)]) for i in range(len(labels))]
-            if found["labels"] == [f"LABEL_{i}" for i in range(len(labels))]:
-                found = {"classes": len(labels)}
-        else:
-            found["classes"] = fields["num_labels"] if fields.get("num_labels") is not None else 2
-    if "problem_type" in known:
-        count = found.get("classes", len(found.get("labels", ())))
-        kind = "regression" if count == 1 else "single_label_classification"
-        found["problem_type"] = fields.get("problem_type") or kind
-    if "dropout" in known and fields.get("classifier_dropout") is not None:
-        found["dropout"] = fields["classifier_dropout"]
-    return found
-
-
-def fields(tasks: tuple[Task, ...], network: Any, config: Any) -> Tree:
-    """The fields of a config.json for these tasks, KEY where the published ones would not give them again."""
-    if any(task.head.READS == OWN for task in tasks):
-        return {KEY: {task.name: _given(task) for task in tasks}}
-    said: Tree = {}
-    for task in tasks[:1] if len(tasks) == 1 else ():
-        settings = configs.to_fields(task.settings)
-        if "classes" in settings:
-            named = class_names(task)
-            said["id2label"] = {str(i): name for i, name in enumerate(named)}
-            said["label2id"] = {name: i for i, name in enumerate(named)}
-        if "problem_type" in settings:
-            said["problem_type"] = settings["problem_type"]
-        if settings.get("dropout") is not None:
-            said["classifier_dropout"] = settings["dropout"]
-        said |= network.summary(config).said if task.head.READS != "states" else {}
-    if not tasks:
-        return said
-    stored = {name for _, name, _ in network.names(config)}
-    given = {**said, "architectures": [*network.architectures(config)]}
-    if published(given, network.module, config, lambda: stored) != tasks:
-        said[KEY] = {task.name: _given(task) for task in tasks}
-    return said
-
-
-def _given(task: Task) -> Tree:
-    """The task's settings as JSON has them."""
-    return {name: [*value] if isinstance(value, tuple) else value
-            for name, value in configs.to_fields(task.settings).items() if value is not None}  # fmt: skip
 
 
 # ---- The network -----------------------------------------------------------------------------------------------------
@@ -347,7 +264,7 @@ class Network:
 
     def shapes(self, config: Any) -> Tree:
         """The shape of every parameter but those of the tasks' heads."""
-        dropped = families.optional(self.module, config) - self.OPTIONAL.keys()
+        dropped = families.optional(self.module, config) - self.OPTIONAL.keys() - {*getattr(self.module, "KEPT", ())}
         found = {part: held for part, held in self.module.shapes(config).items() if part not in dropped}
         if self._kinds and (own := self.summary(config)):
             width = self._width(config, own.reads)

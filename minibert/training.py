@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import config, families, kernels, layers, objective, optim, reading, signatures, tree
+from minibert import config, families, kernels, layers, objective, optim, reading, signatures, touched, tree
 from minibert.batches import by_length, dims, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
@@ -504,7 +504,7 @@ def scheduled(plan: Plan) -> Callable[[int], float]:
 
 def fit(
     model: Any, plan: Plan, run: Path, batches: Callable[..., list[Batch]], rates: Rates | None = None,
-    carrying: bool = False,
+    carrying: bool = False, around: Callable[[Any], Any] | None = None,
 ) -> None:  # fmt: skip
     """Trains model.params in place from the directory's last checkpoint (or from step 0) to plan.steps.
 
@@ -512,13 +512,15 @@ def fit(
     of the step before has handed on, {} before the first, which checkpoints hold: batches(step, carried).
     rates(path, step): the learning rate of a parameter at a step, `scheduled(plan)` of the step unless given. 0 leaves
     the parameter as it is; None freezes it: its moments stay too, its steps are not counted (Adam's corrections), and
-    its gradient has no part in the norm that is clipped. Killed at any moment, it takes up at the last checkpoint and
+    its gradient has no part in the norm that is clipped. around(optimizer): another in the place of the plan's, which
+    keeps more in its state. Killed at any moment, it takes up at the last checkpoint and
     ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises KeyboardInterrupt. A loss or gradient
     that is not finite raises InputError before anything is updated.
     """
     rows = model.names()
     names = {path: name for path, name, _ in rows}
-    new_state, update = optim.OPTIMIZERS[plan.optimizer]
+    optimizer = optim.OPTIMIZERS[plan.optimizer]
+    new_state, update = around(optimizer) if around else optimizer
     state = new_state(model.params)
     if carrying:
         state["carried"] = [{} for _ in range(plan.accumulate)]
@@ -532,6 +534,8 @@ def fit(
     asleep = _asleep(rates, model.params, state["step"])
     rates = rates or (lambda path, step: rate(step))
     stage = getattr(model.network, "stage", lambda *_: ())
+    summed = getattr(model.network, "SUMMED", False)
+    few = touched.applies(model.network, plan.optimizer, plan.weight_decay)
     progress = Progress("step", plan.steps, state["step"], kept=True)
     heads = objective.heads(model.network, model.config)
     short = {term: head.SHORT for term, head in heads.items() if hasattr(head, "SHORT")}
@@ -544,19 +548,26 @@ def fit(
             step = state["step"]
             frozen = stage(model.params, model.config, step, plan.steps)
             parts = batches(step, state["carried"]) if carrying else batches(step)
+            works, own, read = touched.cut(model, parts) if few else (model, parts, {})
             try:
-                measured, grads = _gradient(model, parts, plan.threads, state.get("carried", []))
+                measured, grads = _gradient(works, own, plan.threads, state.get("carried", []))
             except InputError as error:
                 raise InputError(f"training stopped at step {step + 1}: {error}, or a lower learning rate") from None
             chosen = _rates(rates, step, model.params, frozen)
             grads = _only(chosen, grads)
             scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
+            scale *= max(denominators(model, parts).values()) if summed else 1
+            slots = {slot: touched.taken(state[slot], read) if few else state[slot] for slot in _moments(state)}
             asleep.update(path for path in asleep if path not in chosen)
             for lr, missed in dict.fromkeys((chosen[path], asleep[path]) for path in chosen):
                 paths = [path for path in chosen if (chosen[path], asleep[path]) == (lr, missed)]
-                live = {slot: _only(paths, state[slot]) for slot in _moments(state)}
+                live = {slot: _only(paths, held) for slot, held in slots.items()}
                 live["step"] = step - missed
-                update(_only(paths, model.params), _only(paths, grads), live, lr=lr, decay=decay, scale=scale)
+                update(_only(paths, works.params), _only(paths, grads), live, lr=lr, decay=decay, scale=scale)
+            if few:
+                touched.put(model.params, works.params, read)
+                for slot, held in slots.items():
+                    touched.put(state[slot], held, read)
             state["step"] = step + 1
             took = time.perf_counter() - began
             seconds += took

@@ -8,3 +8,8 @@ from .lists import each
 
 def dropout(x, *, keep, rate):
     return each(0, lambda a, k: a * k / (1 - rate) if k else 0 * a, x, keep)
+
+
+def dropout_backward(dy, x, *, keep, rate):
+    """From y = x keep / (1 - rate): dx = dy keep / (1 - rate), by the same mask."""
+    return {"x": dropout(dy, keep=keep, rate=rate)}

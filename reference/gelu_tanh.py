@@ -12,3 +12,16 @@ def gelu_tanh(x):
         return a * (1 + tanh(sqrt(2 / pi(a)) * (a + constant("0.044715", a) * a * a * a))) / 2
 
     return each(0, activation, x)
+
+
+def gelu_tanh_backward(dy, x):
+    """From y = x (1 + t) / 2, t = tanh u, u = s (x + c x^3), s = sqrt(2/pi): dt / dx = (1 - t^2) s (1 + 3 c x^2), so
+    dx = dy ((1 + t) / 2 + x (1 - t^2) s (1 + 3 c x^2) / 2).
+    """
+
+    def slope(d, a):
+        s, c = sqrt(2 / pi(a)), constant("0.044715", a)
+        t = tanh(s * (a + c * a * a * a))
+        return d * ((1 + t) / 2 + a * (1 - t * t) * s * (1 + 3 * c * a * a) / 2)
+
+    return {"x": each(0, slope, dy, x)}

@@ -4,6 +4,7 @@ x, target, weights (...) -> scalar; the denominator is sum_i w_i unless given; 0
 """
 
 from .lists import broadcast, leaves, shape
+from .slopes import refilled
 
 
 def mean_squared_error(x, *, target, weights=None, denominator=None):
@@ -12,3 +13,12 @@ def mean_squared_error(x, *, target, weights=None, denominator=None):
     total = sum(w * (a - b) * (a - b) for w, a, b in triples)
     denominator = sum(weights) if denominator is None else denominator
     return total / denominator if denominator else 0 * leaves(x)[0]
+
+
+def mean_squared_error_backward(dy, x, *, target, weights=None, denominator=None):
+    """dx_i = dy 2 w_i (x_i - target_i) / denominator."""
+    weights = leaves(broadcast(1 if weights is None else weights, shape(x)))
+    denominator = sum(weights) if denominator is None else denominator
+    slopes = [dy * 2 * w * (a - b) / denominator if denominator else 0 * a
+              for w, a, b in zip(weights, leaves(x), leaves(target), strict=True)]  # fmt: skip
+    return {"x": refilled(x, slopes)}

@@ -45,6 +45,17 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("corpus"))
 
 
+@pytest.fixture
+def knowledge_folder(tmp_path: Path) -> Path:
+    """A folder of OpenKE's files: three entities, a relation, a triple."""
+    (folder := tmp_path / "knowledge").mkdir()
+    files = {"entity2id.txt": "3\nword0\t0\nword1\t1\nword2\t2\n", "relation2id.txt": "1\nnear\t0\n",
+             "train2id.txt": "1\n0 1 0\n"}  # fmt: skip
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
 # ---- Tests that were skipped -----------------------------------------------------------------------------------------
 SKIPPED: dict[str, None] = {}
 

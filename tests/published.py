@@ -380,7 +380,8 @@ def test_named_outputs_and_their_gradients_are_those_of_hooks(given):
     names = [name for name in names if name not in given.several]
     if given.twin:  # which has not all the modules, or gives the head of one more rows than are asked for
         names = [name for name in names if name in seen and seen[name].shape[1:] == ours[f"forward/{name}"].shape[1:]]
-    assert len(names) > 9 * field_of(model, "num_hidden_layers")
+    attending = any(path.endswith(":probs") for _, path, *_ in model.module.activations(model.config))
+    assert len(names) > (9 if attending else 1) * field_of(model, "num_hidden_layers")
     largest = max(np.abs(seen[name].grad.numpy()).max() for name in names)
     for name in names:
         value, gradient = seen[name].detach().numpy(), seen[name].grad.numpy()
@@ -396,6 +397,8 @@ def test_another_epsilon_in_one_norm_is_seen(given):
     torch, _ = oracle()
     both = pair(given, given.configs[0])
     norms = [module for module in both.twin.modules() if type(module).__name__.endswith("LayerNorm")]
+    if not norms:
+        pytest.skip("a network without norms")
     for norm in norms[1], norms[-1]:
         name = "eps" if hasattr(norm, "eps") else "variance_epsilon"
         kept = getattr(norm, name)

@@ -12,6 +12,8 @@ FOLDER has data.noun, data.verb, data.adj and data.adv (wndb(5WN)). Of each syns
     likeness    two nouns' definitions, and 1 where one is what the other is a kind of, 0 where they stand in one file
     questions   "what is NOUN?" -> its definition
     keywords    the words of a definition, and K for the one that names what it is a kind of
+    marked      as relations, for classify: marks about both words, as Tsinghua's ERNIE is tuned (`rows.marks`)
+    typed       an entry, marks about its headword -> which file it is from
 """
 
 import random
@@ -23,6 +25,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from written import Row, written
+
+from minibert.rows import marks
 
 KINDS = {
     "adj": "all pert", "adv": "all",
@@ -83,7 +87,13 @@ def rows(folder: Path) -> Iterator[Row]:
             yield from (("likeness", synset.definition, row) for row in alike(synset, others[-1], nouns))
         yield "questions", synset.definition, {"source": f"what is {synset.words[0]}?", "target": synset.definition}
         yield from (("keywords", synset.definition, row) for row in named(synset, nouns))
-        yield from (("relations", synset.definition, row) for row in related(synset, nouns, every, rng))
+        for row in related(synset, nouns, every, rng):
+            yield "relations", synset.definition, row
+            text = marks.related(row["text"], row["head"], row["tail"])
+            yield "marked", synset.definition, {"text": text, "label": row["label"]}
+        entry = f"{synset.words[0]}: {synset.definition}"
+        typed = marks.typed(entry, (0, len(synset.words[0])))
+        yield "typed", synset.definition, {"text": typed, "label": synset.file}
 
 
 def chosen(synset: Synset, others: list[Synset], rng: random.Random) -> dict:

@@ -11,11 +11,12 @@ What a family's module says about its files, in the tables at its end:
     names(config)    rows (path in the tree, published name, bijection) of every parameter
     aliases(config)  second published name -> the name whose tensor it repeats
     unused(config)   optional: published names whose tensors no equation reads
-    zero(config)     optional: those of them whose tensors have to be 0, as ports add them
+    ZERO             optional: names of tensors that ports add and that are 0, unless a field says that there are others
     DROPPED          optional: more keys like those of DROPPED below
     SAID             optional: {config field: what its published value is here, as a function of it and all fields;
                      ...: it says nothing}
-    inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights
+    inferred(names, architectures)  optional: config fields that follow from the names in the file of the weights, of
+                     those in ZERO where the tensor is not 0
     towers(config)   optional: {name: config} of the networks that are published one by one. Such a model is a directory
                      with config.json and the tokenizer, and a published directory for each network; its tensors carry
                      "name." in front, and those that networks share are aliases of one another
@@ -24,25 +25,26 @@ What a family's module says about its files, in the tables at its end:
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import families, generation, objective, reading, tasks, tokenizers, tree
-from minibert.checkpoint import atomic, foreign, safetensors, strictjson
+from minibert import adapters, families, generation, objective, reading, tasks, tokenizers, tree
+from minibert.checkpoint import atomic, foreign, safetensors, strictjson, task_fields
 from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
 from minibert.config import from_fields, parameter_dtype, require, shown, to_fields
 from minibert.errors import InputError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+ADDED = "added.safetensors"  # what stands in the tree and no published model has, by path (`adapters`)
 GENERATION, SNAPSHOTS, MODULES = "generation_config.json", "snapshots", "modules.json"
 MOST_MODULES = 32
 LONGEST_NAME = 256  # bytes of the name of a snapshot
-OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, *tokenizers.FILES)
+OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, ADDED, *tokenizers.FILES)
 
 # Keys of published configs that carry no mathematics: with the values for which that is so, () for any. What is in no
 # table is refused by name, unless it says null.
@@ -90,7 +92,8 @@ WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 
 class Held(NamedTuple):
     """What a published directory holds: the arguments of a `Model`. generation: what generation_config.json says, else
-    config.json; left: the names of the tensors that are of heads nobody here knows; uses: the tasks of its heads.
+    config.json; left: the names of the tensors that are of heads nobody here knows; uses: the tasks of its heads;
+    beside: the texts of the family's own files (BESIDE), by name.
     """
 
     family: str
@@ -100,6 +103,7 @@ class Held(NamedTuple):
     generation: dict[str, Any] | None = None
     left: tuple[str, ...] = ()
     uses: tuple[tasks.Task, ...] = ()
+    beside: Mapping[str, str] = MappingProxyType({})
 
     @property
     def network(self) -> Any:
@@ -108,8 +112,9 @@ class Held(NamedTuple):
         return tasks.network(module, self.uses) if self.uses else module
 
 
-def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
-    """What a published directory holds; the family and the dtype are its own unless given.
+def load(directory: Any, family: str | None = None, dtype: Any = None, params: Any = None) -> Held:
+    """What a published directory holds; the family and the dtype are its own unless given; params: in the place of its
+    weights, which it then need not have.
 
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters; tensors of
     heads that nobody here knows are left, unread, and named in `left`. What stands under the encoder's own names, or
@@ -124,7 +129,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None) -> Held:
         said = foreign.without_config(folder)
         require(not said, said)
     with atomic.unchanged(folder, OWNED):
-        return _loaded(folder, family, dtype)
+        return _loaded(folder, family, dtype, params)
 
 
 def found(directory: Any) -> Path:
@@ -167,23 +172,27 @@ def modules(folder: Path) -> list[tuple[Any, Path]]:
     return found
 
 
-def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
+def _loaded(folder: Path, family: str | None, dtype: Any, params: Any) -> Held:
     fields = _fields(folder / CONFIG)
-    stated = fields.get("minibert_family") or fields.get("model_type") or _by_class(fields)
+    stated = fields.get("minibert_family") or _by_class(fields) or fields.get("model_type")
     name = family if family is not None else stated
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
     try:
         module = families.family(name)
         known = mathematical(fields, module)
-        if hasattr(module, "inferred") and ((stored := _stored(folder)) or foreign.weights(folder)):
+        zero = getattr(module, "ZERO", ())
+        if hasattr(module, "inferred") and ((stored := _stored(folder, zero)) or foreign.weights(folder)):
             stated = fields.get("architectures")
             known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
-        uses = tasks.published(fields, module, config, lambda: _stored(folder))
+        uses = task_fields.published(fields, module, config, lambda: _stored(folder))
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     network = tasks.network(module, uses) if uses else module
-    params, left = _parameters(folder, network, config, None if dtype is None else parameter_dtype(dtype))
+    kind, left = None if dtype is None else parameter_dtype(dtype), ()
+    if params is None:
+        params, left = _parameters(folder, network, config, kind)
+        params = _with_added(folder / ADDED, params, network, config)
     tokenizer = tokenizers.load(folder, module.TOKENIZER) if module.TOKENIZER else None
     if tokenizer is not None:
         sizes = f"{folder}: the vocabulary has {len(tokenizer)} tokens, the model's table {config.vocab_size}"
@@ -192,29 +201,59 @@ def _loaded(folder: Path, family: str | None, dtype: Any) -> Held:
     there = os.path.lexists(atomic.place(said))  # a link to nothing is no absent file
     settings = _fields(said) if there else _stated(fields, module, config)
     named = families.named(module)
-    return Held(named, config, params, tokenizer, settings, left, uses)  # settings are judged when asked
+    return Held(named, config, params, tokenizer, settings, left, uses, _beside(folder, module))  # judged when asked
+
+
+def _beside(folder: Path, module: ModuleType) -> dict[str, str]:
+    """The family's own files that are there."""
+    places = {name: atomic.place(folder / name) for name in getattr(module, "BESIDE", ())}
+    return {name: reading.text(place) for name, place in places.items() if reading.present(place)}
+
+
+def _with_added(path: Path, params: Any, network: ModuleType, config: Any) -> Any:
+    """The parameters with what the file has besides, if it is what may stand there, in the parameters' own dtype."""
+    if not reading.present(atomic.place(path)):
+        return params
+    flat, kind = tree.flatten(params), tree.leaves(params)[0].dtype
+    own, shapes = safetensors.read(atomic.place(path)), tree.flatten(objective.shapes(network, config))
+    due = adapters.stand(own, shapes)
+    for name, array in own.items():
+        fits = due.get(name) == array.shape and array.dtype.kind == "f" and adapters.learns(name)
+        require(fits, f"{path}: {name!r}, {array.dtype} {array.shape}, is nothing that may stand beside this network")
+        _require_finite(name, array, f"in {path}")
+    lacking = sorted(due.keys() - own.keys())
+    require(not lacking, f"{path} lacks {', '.join(lacking[:1])}")
+    return tree.unflatten({**flat, **{name: array.astype(kind) for name, array in own.items()}})
 
 
 def save(model: Held, directory: Any) -> None:
-    """Write the published layout, all of it or nothing, the parameters in their own dtype.
+    """Write the published layout, all of it or nothing, the parameters in their own dtype; what stands in the tree and
+    no published model has (`adapters`), in a file beside it, ADDED.
 
     Files that aren't part of the layout stay; a vocabulary that the directory has and the model hasn't goes.
     """
     module, config = model.network, model.config
+    added = {path: array for path, array in tree.items(model.params) if adapters.learns(path)}
     flat = to_published(model.params, module.names(config))
     named = {path for path, _, _ in module.names(config)}
     for path, _ in tree.items(model.params):
-        require(path in named, f"parameter {path!r} has no published name: refusing to save a model without it")
-    for name, array in flat.items():
+        known = path in named or path in added
+        require(known, f"parameter {path!r} has no published name: refusing to save a model without it")
+    for name, array in {**flat, **added}.items():
         require(array.dtype.itemsize <= 8, f"tensor {name!r} is {array.dtype}, which no file holds; convert to float64")
         _require_finite(name, array, "refusing to save")
     said = None if model.generation is None else _text(GENERATION, model.generation)
     parts, aliases = _towers(module, config), module.aliases(config)
-    owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED))
+    owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED), *getattr(module, "BESIDE", ()))
     with atomic.directory(directory, owned) as folder:
         _write(folder, model, config, {} if parts else flat, model.params.keys())
         if said is not None:
             atomic.write_text(folder / GENERATION, said)
+        if added:
+            safetensors.write(folder / ADDED, added)
+        for name, text in model.beside.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            atomic.write_text(folder / name, text)
         for part, of_part in parts.items():
             (folder / part).mkdir()
             sources = {name: f"{part}.{name}" for _, name, _ in module.names(of_part)}
@@ -228,7 +267,7 @@ def _write(folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray
     module, fields = model.network, to_fields(config)
     default = {field: getattr(module.Config, field) for field in module.VARIANTS}
     fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
-    fields |= tasks.fields(model.uses, module, config)
+    fields |= task_fields.fields(model.uses, module, config)
     origin = {"model_type": module.MODEL_TYPE}
     if model.family != module.MODEL_TYPE:
         origin["minibert_family"] = model.family
@@ -262,11 +301,16 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 def _by_class(fields: dict[str, Any]) -> str | None:
-    """The family that the published class names: the first files of all say nothing else."""
+    """The family that the published class names, where `model_type` says nothing, as in the first files of all, or what
+    several families say.
+    """
     classes = fields.get("architectures")
     first = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
     named = re.match(r"([A-Za-z0-9]+?)(?=Model|For[A-Z]|LMHead|DoubleHeads)", first)
-    return named[1].lower() if named and named[1].lower() in families.names() else None
+    found = families.ALIASES.get(named[1].lower(), named[1].lower()) if named else ""
+    stated = fields.get("model_type") or None
+    known = found in families.names() and stated in (None, families.family(found).MODEL_TYPE)
+    return found if known else None
 
 
 def mathematical(fields: dict[str, Any], module: ModuleType) -> dict[str, Any]:
@@ -326,8 +370,8 @@ def _parameters(
         repeats = {alias: (name, held.pop(alias)) for alias, name in aliases.items() if alias in held}
         for name, repeat in repeats.values():
             held.setdefault(name, repeat)
-        for name in getattr(module, "zero", lambda config: ())(config):
-            empty = name not in held or not held[name].load().any()
+        for name in getattr(module, "ZERO", ()):
+            empty = name in shapes or name not in held or not held[name].load().any()
             require(empty, f"tensor {name!r} is not 0, and no equation here adds it")
         held = {name: stored for name, stored in held.items() if name not in unused or name in shapes}
         _require_complete(held, left, shapes, _optional(rows, optional, held), config)
@@ -379,12 +423,20 @@ def _require_agreement(folder: Path, module: ModuleType, config: Any) -> None:
             require(agree, f"{path}: {name!r} is {shown(fields.get(name))}, {where}")
 
 
-def _stored(folder: Path) -> set[str]:
-    """The names of the tensors that the folder's own weights hold; empty without any."""
+def _stored(folder: Path, zero: Iterable[str] = ()) -> set[str]:
+    """The names of the tensors that the folder's own weights hold, without those of `zero` that are 0; empty without
+    any.
+    """
     weights, index = atomic.place(folder / WEIGHTS), atomic.place(folder / INDEX)
     if reading.present(weights):
-        return set(map(_unwrapped, safetensors.header(weights).entries))
-    return set(map(_unwrapped, safetensors.placed(index))) if reading.present(index) else set()
+        names = [*safetensors.header(weights).entries]
+    else:
+        names = [*safetensors.placed(index)] if reading.present(index) else []
+    found = {_unwrapped(name): name for name in names}
+    if there := found.keys() & {*zero}:
+        held = safetensors.stored(weights) if reading.present(weights) else safetensors.stored_shards(index)
+        found = {name: own for name, own in found.items() if name not in there or held[own].load().any()}
+    return {*found}
 
 
 def _equal(a: Stored, b: Stored) -> bool:

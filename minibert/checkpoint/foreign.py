@@ -19,7 +19,7 @@ KINDS = {
     (".index",): "is TensorFlow's, which is not read"
     + _CONVERTED.format(" 4", "'DIR/{1}', from_tf=True, config='DIR/config.json'"),
     (".msgpack",): "is Flax's, which is not read" + _CONVERTED.format(" 4", "DIR, from_flax=True"),
-    ("adapter_model.safetensors",): "is an adapter's: merge it into its model first, with peft's merge_and_unload()",
+    ("adapter_model.safetensors",): "is an adapter's: load its model, and add it with checkpoint.peft.load(model, DIR)",
     (".safetensors",): f"is none: a single file has to be called {WEIGHTS}, of several {WEIGHTS}.index.json says which",
     (".ot", ".onnx", ".gguf", ".npz", ".keras", ".pb", ".tflite", ".xml"):
         f"is another program's: get the model's {WEIGHTS}",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert import gradcheck, reading
+from minibert.analysis import op_page
 from minibert.config import nearest, require
 from minibert.errors import InputError
 from minibert.options import ending
@@ -17,10 +18,11 @@ def parser(commands: Any) -> None:
     """Adds the command to the command line."""
     about = "print a page: how to port a model, what conforms, what goes wrong"
     command = commands.add_parser("docs", help=about, description=f"{about.capitalize()}.",
-                                  epilog=ending("docs", "docs PORTING", "docs spec/bert"))  # fmt: skip
+                                  epilog=ending("docs", "docs PORTING", "docs softmax"))  # fmt: skip
     command.set_defaults(run=_docs)
-    page = command.add_argument("page", nargs="?", metavar="PAGE", help="such as PORTING; default: a line for each")
-    page.completer = pages
+    which = "such as PORTING, or an op such as softmax; default: a line for each"
+    page = command.add_argument("page", nargs="?", metavar="PAGE", help=which)
+    page.completer = lambda: [*pages(), *op_page.names()]
 
 
 def pages() -> dict[str, Path]:
@@ -39,11 +41,15 @@ def page(name: str) -> Path:
         for each, path in known.items():
             if each.lower() == spelled:
                 return path
-    near = nearest(asked.upper(), known) or nearest(asked, known)
+    near = nearest(asked.upper(), known) or nearest(asked, [*known, *op_page.names()])
     raise InputError(f"no page {name!r}{near}; `minibert docs` lists them")
 
 
 def _docs(args: argparse.Namespace) -> None:
+    if args.page in op_page.names():
+        text = op_page.page(args.page)
+        print(_fitted(text) if sys.stdout.isatty() else text, end="")
+        return
     if args.page is not None:
         path = page(args.page)
         text = reading.text(path)
@@ -51,6 +57,7 @@ def _docs(args: argparse.Namespace) -> None:
         return
     for name, path in pages().items():
         print(f"{name:<31}{_title(path)}")
+    print(f"{'softmax':<31}an op, both passes; so for {len(op_page.names()) - 1} others")
 
 
 def _fitted(text: str) -> str:

@@ -7,8 +7,20 @@
 """
 
 import functools
+from typing import NamedTuple
 
 COURSES = ("continual", "joint", "sequential")
+
+
+class Turn(NamedTuple):
+    """What a step of a run reads: the rows whose field begins with a value; term: the one that they ask, None: all;
+    name: of such rows.
+    """
+
+    name: str
+    field: str
+    value: int
+    term: str | None = None
 
 
 def allotted(tasks: int, steps: int, course: str = "continual") -> list[list[int]]:

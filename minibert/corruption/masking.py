@@ -12,7 +12,7 @@ to its input; all randomness comes from the generator passed in, by `random` and
 with these two will do. Letters: B rows, T tokens, M target slots, V vocabulary.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,13 @@ class Vocabulary(NamedTuple):
             if getattr(self, role) is None:
                 raise InputError(f"this vocabulary has no {TOKENS[role]} token, which these rows are made with: "
                                  "take a family whose rows need none, or another vocabulary")  # fmt: skip
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> "Vocabulary":
+        """What a tokenizer says."""
+        roles = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
+        specials = tuple(sorted(tokenizer.special_ids))
+        return cls(len(tokenizer), *roles, tokenizer.continues, specials, tokenizer.eos_id)
 
     @property
     def special(self) -> set[int]:

@@ -158,15 +158,26 @@ def hidden(order: Array, length: int) -> Array:
     return local(chosen, np.zeros(length, bool), rank)[0].astype(np.int64)
 
 
-def ordered(rows: dict[str, Array], rng: Rng, vocabulary: Vocabulary, slots: int, starts: Array) -> dict[str, Array]:
+def ranked(length: int, size: int, rng: Rng) -> Array:
+    """The place of each of `length` tokens in an order (`_local_perm` in the release): one of `size` tokens is drawn,
+    and holds for each `size` tokens after one another; 0: of all of them.
+    """
+    size = size or length
+    own = rng.random(size).argsort()
+    return np.concatenate([own + begin for begin in range(0, length, size)])
+
+
+def ordered(
+    rows: dict[str, Array], rng: Rng, vocabulary: Vocabulary, slots: int, starts: Array, size: int = 0
+) -> dict[str, Array]:
     """The rows of `halves` with a drawn order of what is predicted of each half, and its targets:
 
         perm_mask (N, T, T) int8       1 = hidden; the first half does not see the second, which sees all of it
         target_mapping (N, M, T) int8  a target a row, in the order of the text; zeros where there are fewer than slots
         labels (N, M) int32            its token, -100 there
 
-    starts (V,): whether a word begins with a piece. The first half gets the odd one of the slots; each half draws one
-    order of all its tokens.
+    starts (V,): whether a word begins with a piece. The first half gets the odd one of the slots; each half draws an
+    order of its own. size: of what is drawn (`ranked`; perm_size in the release).
     """
     ids = rows["input_ids"]
     count, length = ids.shape
@@ -180,7 +191,7 @@ def ordered(rows: dict[str, Array], rng: Rng, vocabulary: Vocabulary, slots: int
         targets = []
         for part, goal in ((slice(half), slots - slots // 2), (slice(half, length), slots // 2)):
             chosen = spans(starts[ids[n, part]], goal, rng, bool(back[n]))
-            rank = rng.random(half).argsort()
+            rank = ranked(half, size, rng)
             masks[n, part, part], own = local(chosen, functional[n, part], rank)
             targets += (np.flatnonzero(own) + part.start if part.start else np.flatnonzero(own)).tolist()
         mapping[n, np.arange(len(targets)), targets] = 1

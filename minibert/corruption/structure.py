@@ -72,9 +72,15 @@ def joined(sentences: Sequence[Ids], limit: int) -> Ids:
     return list(itertools.chain.from_iterable(sentences))[:limit]
 
 
-def elsewhere(document: Sequence[Ids], passage: Ids) -> Ids:
-    """1 for each token of a passage that stands in the rest of its document, too, else 0."""
-    whole, here = Counter(itertools.chain.from_iterable(document)), Counter(passage)
+def about(passages: Sequence[Ids], n: int, reach: int) -> Sequence[Ids]:
+    """A passage and `reach` others about it: half before it and half behind, at an end of the text all on one side."""
+    first = max(0, min(n - reach // 2, len(passages) - reach - 1))
+    return passages[first : first + reach + 1]
+
+
+def elsewhere(text: Sequence[Ids], passage: Ids) -> Ids:
+    """1 for each token of a passage that stands in the rest of a text that holds it, too, else 0."""
+    whole, here = Counter(itertools.chain.from_iterable(text)), Counter(passage)
     return [int(whole[token] > here[token]) for token in passage]
 
 

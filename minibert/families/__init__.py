@@ -21,6 +21,7 @@ What a family's file offers, in this order (bert.py is the model):
                             along it is how long a row is, and how long it may be; None: as long as one likes
     dropouts(config, dims)  layers.Dropouts of every keep-mask, by published module; dims: size of each letter
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
+    KEPT                    optional: parts without an output of their own that published files may lack and tasks read
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
     start(p, config, inputs) -> state       optional, with step: what goes on from token to token (see `generation`).
                             The state that has read these inputs, {} of {}: a tree of arrays with rows in front, which
@@ -31,24 +32,36 @@ What a family's file offers, in this order (bert.py is the model):
                             cannot say has loss, loss_backward, labels, heads, needs, counts, right, predict of its own,
                             as `objective` has them, and `terms` gives their names
     undecayed(config)       optional: paths of parameters without weight decay, besides biases and norms
+    frozen(config)          optional: paths of parameters that are data: their gradient is 0, whatever their slope
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout
-    SPECIALS GLUE           optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own;
-                            what stands before every sentence of a document but the first, as the tokenizer reads it
+    SPECIALS ADDED GLUE     optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own;
+                            tokens behind its pieces that are kept whole; what stands before every sentence of a
+                            document but the first, as the tokenizer reads it
     START                   optional: the role of the token with which a decoder begins to write
     writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
                             it writes on by filling masks (`filling`); end: the id of what ends a text
+    BESIDE begun(model, data, studied)      optional: names of files of its own in a directory, texts that its model
+                            keeps (`Model.beside`); what a run's new model begins with besides what is drawn, those too
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
-    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); the
-                            term that a step of a run asks: of rows whose "task_type_ids" are its place in `terms`
-    sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA)
+    handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which
+                            rows a step of a run reads (`corruption.courses.Turn`), None: any
+    SUMMED touched(config)  optional: True where each target is a step of its own: a run's step then takes the sum over
+                            them, not the mean; the tables of which a batch reads rows alone, and the fields that say
+                            which (see `minibert.touched`)
+    STUDIED_ROWS            optional: True where `rows` of training texts read what `study` has found
+    word_vectors(p, config, words, ids)     optional: the vectors of words with these ids, where the table of words is
+                            not theirs (see `minibert.vectors`)
+    sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA), or told by the batch
+    begin(p, studied)       optional: writes into the parameters of a run that begins what `study` has made of the text
     stage(p, config, step, steps)           optional: the top-level parts that a step of a run leaves as they are; may
                             write to p, as a function of p and the step
     MODEL_TYPE PREFIX VARIANTS architectures(config) names(config) aliases(config) unused(config)
-                            its published names: see `checkpoint.names`, `checkpoint.directory`
+                            its published names: see `checkpoint.names`, `checkpoint.directory`; these may stand in
+                            `minibert.published`, in a file of the family's name
     activations(config)     what golden cases hold: rows (published module, path in the cache, kind, place), see
                             `bert.activations`; place: "embeddings", "layer 3", "head", of several stacks or networks
                             with its name before it: "decoder layer 3", "generator head"
@@ -62,10 +75,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from minibert import published
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError
 
-ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext"}
+ALIASES = {"wwm": "bert_wwm", "wwm_ext": "bert_wwm_ext", "glycebert": "chinesebert"}
 _registered: dict[str, ModuleType] = {}
 
 
@@ -77,6 +91,12 @@ def names() -> list[str]:
 @functools.cache
 def _files() -> tuple[str, ...]:
     return tuple(module.name for module in pkgutil.iter_modules(__path__))
+
+
+@functools.cache
+def _beside() -> frozenset[str]:
+    """The families whose published names are in a file of their own."""
+    return frozenset(module.name for module in pkgutil.iter_modules(published.__path__))
 
 
 def register(module: ModuleType) -> ModuleType:
@@ -105,6 +125,11 @@ def field(module: ModuleType, name: str) -> str:
     return getattr(module, "FIELDS", {}).get(name, name)
 
 
+def heads(module: ModuleType, config: Any) -> int | None:
+    """How many heads of attention a layer has; None where the config does not say it by BERT's field."""
+    return getattr(config, field(module, "num_attention_heads"), None)
+
+
 def own(module: ModuleType, fields: Mapping[str, Any]) -> dict[str, Any]:
     """These config fields, by BERT's names, under those of a family, as far as it has them."""
     given = {field(module, name): value for name, value in fields.items()}
@@ -124,6 +149,11 @@ def optional(module: ModuleType, config: Any) -> set[str]:
 def undecayed(module: ModuleType, config: Any) -> tuple[str, ...]:
     """The paths of parameters that the family keeps from weight decay, besides biases and norms (`optim.decays`)."""
     return getattr(module, "undecayed", lambda _: ())(config)
+
+
+def frozen(module: ModuleType, config: Any) -> tuple[str, ...]:
+    """The paths of parameters whose gradient is 0 by decree: they are data."""
+    return getattr(module, "frozen", lambda _: ())(config)
 
 
 def lineage(name: str) -> list[str]:
@@ -152,14 +182,21 @@ def family(name: str) -> ModuleType:
     return _registered.get(spelled) or import_module(f"{__name__}.{spelled}")
 
 
-def inherited(kin: str) -> Callable[[str], Any]:
-    """A module's `__getattr__`: what the file does not say is its kin's; but `start` and `step` are those of the kin's
-    own `encode`, so that a family with another one needs its own.
+def inherited(kin: str | None = None) -> Callable[[str], Any]:
+    """A module's `__getattr__`: what the file does not say is in `minibert.published`, in the file of its name, or its
+    kin's; but `start` and `step` are those of the kin's own `encode`, so that a family with another one needs its own.
     """
     own = sys._getframe(1).f_globals
 
     def get(name: str) -> Any:
         if name.startswith("__") or (name in ("start", "step") and "encode" in own):
+            raise AttributeError(name)
+        beside = own["__name__"].replace("families", "published")
+        if beside.startswith("minibert.published.") and beside.rpartition(".")[2] in _beside():
+            held = vars(import_module(beside))
+            if name in held:
+                return held[name]
+        if kin is None:
             raise AttributeError(name)
         return getattr(family(kin), name)
 

@@ -10,7 +10,7 @@ facebookresearch/fairseq (`models/bart/model.py`, `data/denoising_dataset.py`).
     feed-forward Drop(act(h W₁ᵀ + b₁)) W₂ᵀ + b₂                                                                     (4)
     encoder      (2), (4) over the noised text, each in (3); its last layer's output is the memory                  (5)
     decoder      (2) of what is written, each token up to itself; (2) with keys and values of the memory; (4)       (6)
-    logits       z_t = y_t Eᵀ                                                                                       (7)
+    logits       z_t = y_t Eᵀ + c, c 0 or a constant                                                                (7)
     objective    L = mean of -log softmax(z_t)[the text's token at t], of the whole text                            (8)
 
 The decoder reads the text one place later, behind `decoder_start_token_id`, which is </s>. There is no norm behind
@@ -20,8 +20,8 @@ the stacks. Where the release deviates from the paper or ports from the release,
 - the padding row of E gets no look-up gradient, in release and ports; of the logits it does. `pad_row_gradient` has
   both.
 - `tie_word_embeddings` false: a table for each stack and one for (7), as in ports; the release has them tied.
-- `final_logits_bias` of published files is 0 and never trained: nothing here reads it, and a file where it is not 0 is
-  refused (ports would add it).
+- `final_logits_bias` of ports, c of (7), is 0 in published files and never trained. Where it is not, `logits_bias` is
+  true and c stands in the tree, with a gradient of 0.
 - whole layers are not dropped (`encoder_layerdrop`, `decoder_layerdrop`), as no published model does.
 - where there is neither `decoder_input_ids` nor labels the decoder reads the source, shifted likewise, as in ports.
 - what the text was noised with: `corruption.denoising`.
@@ -75,8 +75,9 @@ class Config:
     eos_token_id: int | None = 2
     forced_eos_token_id: int | None = 2
     decoder_start_token_id: int = 2
-    # variant
+    # variants
     pad_row_gradient: bool = False
+    logits_bias: bool = False
     OFFSET = 2  # rows of P that are no position's
 
     def __post_init__(self) -> None:
@@ -307,16 +308,21 @@ def start(p: Tree, config: Config, inputs: dict[str, Array]) -> Tree:
 def step(p: Tree, config: Config, ids: Array, state: Tree) -> tuple[Array, Tree]:
     """(logits (N, V) of what follows the last of the ids (N, n), the state that has read them): (7)."""
     h, state = encoder_decoder.step(_written, p, config, ids, state)
-    return target_token.predict(h, None, table=tree.get(p, terms(config)["next_token"].table)), state
+    return target_token.predict(h, p.get("lm"), table=tree.get(p, terms(config)["next_token"].table)), state
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
 def terms(config: Config) -> dict[str, Term]:
     """(7), (8); the table is the embeddings' where tied, else the head's."""
-    sizes = {"table": (config.vocab_size, config.d_model)}
-    if config.tie_word_embeddings:
-        return {"next_token": Term(target_token, sizes=sizes, table="embeddings.word.weight")}
-    return {"next_token": Term(target_token, "lm", sizes=sizes, table="lm.decoder.weight")}
+    tied, constant = config.tie_word_embeddings, config.logits_bias
+    sizes = {"table": (config.vocab_size, config.d_model), "tied": tied, "constant": constant}
+    table = "embeddings.word.weight" if tied else "lm.decoder.weight"
+    return {"next_token": Term(target_token, *own(config), sizes=sizes, table=table)}
+
+
+def own(config: Config) -> tuple[str, ...]:
+    """The part of the tree that belongs to (7), where there is one."""
+    return () if config.tie_word_embeddings and not config.logits_bias else ("lm",)
 
 
 def summaries(config: Config) -> dict[str, Summary]:
@@ -354,7 +360,7 @@ def fields(data: Any, given: Tree) -> Tree:
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "bart"
 PREFIX = "model."
-VARIANTS = ("pad_row_gradient",)
+VARIANTS = ("pad_row_gradient", "logits_bias")
 FIELDS = {
     "hidden_size": "d_model",
     "num_hidden_layers": "encoder_layers",
@@ -389,7 +395,15 @@ SAID = {"eos_token_id": _first, "forced_eos_token_id": _first}
 
 def architectures(config: Config) -> dict[str, tuple[str, ...]]:
     """Published class -> the optional parts of the tree that it has."""
-    return {"BartForConditionalGeneration": () if config.tie_word_embeddings else ("lm",), "BartModel": ()}
+    return {"BartForConditionalGeneration": own(config), "BartModel": ()}
+
+
+ZERO = ("final_logits_bias",)
+
+
+def inferred(names: set[str], architectures: list[str]) -> Tree:
+    """Whether (7) adds a constant: the file has one, and it is not 0."""
+    return {"logits_bias": True} if ZERO[0] in names else {}
 
 
 def names(config: Config) -> list[tuple[str, str, str]]:
@@ -411,7 +425,8 @@ def names(config: Config) -> list[tuple[str, str, str]]:
             modules += [(f"{ours}.feed_forward.{name}", f"{theirs}.{other}") for name, other in fed]
         rows += [(f"{ours}.{leaf}", f"{theirs}.{leaf}") for ours, theirs in modules for leaf in leaves]
     rows += [] if tied else [("lm.decoder.weight", "lm_head.weight")]
-    return [(ours, theirs, "identity") for ours, theirs in rows]
+    constant = [("lm.bias", ZERO[0], f"reshape:{config.vocab_size}->1x{config.vocab_size}")] * config.logits_bias
+    return [(ours, theirs, "identity") for ours, theirs in rows] + constant
 
 
 PROJECTIONS = {"query": "q", "key": "k", "value": "v", "output": "out"}
@@ -454,10 +469,5 @@ def aliases(config: Config) -> dict[str, str]:
 
 def unused(config: Config) -> tuple[str, ...]:
     """Names in published files that no equation reads: versions, and a table that nobody looks anything up in."""
-    versions = (*(f"model.{stack}.version" for stack in STACKS), *zero(config))
+    versions = (*(f"model.{stack}.version" for stack in STACKS), *ZERO)
     return versions if config.tie_word_embeddings else (*versions, "model.shared.weight")
-
-
-def zero(config: Config) -> tuple[str, ...]:
-    """Those of them whose tensors are 0 and stay so."""
-    return ("final_logits_bias",)

@@ -11,7 +11,8 @@ BERT except (1), (5) and the data; no vectors of entities (those are another ERN
 
 Data, stage after stage (`--units`, each a run that goes on from the one before, `--from`): single pieces; whole
 phrases; whole entities, the rest by word. `--format dialogue` has rows [CLS] Q [SEP] R [SEP] Q [SEP], whose segments
-are the roles; in half of them a query or the response is from elsewhere (fake).
+are the roles; in half of them a query or the response is from elsewhere (fake). `--conversations FILE` has batches of
+them take turns with those of the text, the roles in rows 2 and 3 of the table of types.
 
 What paper and release have otherwise, or leave open, and what is done here:
 - a unit is chosen whole with probability 0.15, on its own (the release's one draw a unit), not until a budget is met;
@@ -31,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, options
+from minibert import corpus, layers, options
 from minibert.config import among, number, require, size
-from minibert.corruption import dialogue, masking, phrases, replacement, segmentation, selection
+from minibert.corruption import courses, dialogue, masking, phrases, replacement, segmentation, selection
 from minibert.corruption import sequences as makers
 from minibert.corruption import units as unit
 from minibert.corruption.masking import Vocabulary
@@ -145,8 +146,41 @@ class Data(options.Pairs):
     units: str = option("pieces", "mask these together, the rest by word; a stage each, see --from", among=UNITS)
     format: str = option("pairs", "make rows of two segments, or of query, response, query: a line is a turn",
                          among=("pairs", "dialogue"))  # fmt: skip
+    conversations: str = option("", "have batches of dialogue from this file, a line a turn, a blank line between two, "
+                                "take turns with those of the text", file=True)  # fmt: skip
     phrases: str = option("", "read the phrases from this file, one a line; else from the text", file=True)
     entities: str = option("", "read the entities from this file, one a line; else from the text", file=True)
+
+
+FEWEST = 20  # conversations, so that two are held out
+ROLES = 2  # the first row of the table of types that is a role's, where conversations are handed in
+
+
+def fields(data: Any, given: Tree) -> Tree:
+    """The config fields for rows that these options make."""
+    if not data.conversations:
+        return bert.fields(data, given)
+    types = given.get("type_vocab_size", ROLES + 2)
+    require(types >= ROLES + 2, f"config field 'type_vocab_size' is {types}; two types and two roles need {ROLES + 2}")
+    return {**bert.fields(data, given), "type_vocab_size": types}
+
+
+def handed(tokenizer: Any, data: Data, part: str) -> list:
+    """The conversations of a file, tokenised; part: "train", or "held_out", every tenth."""
+    if not data.conversations:
+        return []
+    found = [*corpus.Files([data.conversations], "sentences")]
+    require(len(found) >= FEWEST, f"{data.conversations}: {len(found)} conversations, every tenth of which is held "
+            f"out: give {FEWEST} or more, a blank line between two")  # fmt: skip
+    return [[tokenizer.ids(turn) for turn in document] for n, document in enumerate(found)
+            if (n % 10 == 9) == (part == "held_out")]  # fmt: skip
+
+
+def turn(data: Any, step: int, steps: int) -> courses.Turn | None:
+    """Text and dialogue, one after the other."""
+    if not data.conversations:
+        return None
+    return courses.Turn("dialogue", "segment_ids", ROLES) if step % 2 else courses.Turn("text", "segment_ids", 0)
 
 
 def study(tokenizer: Any, data: Data, counted: Callable) -> frozenset:
@@ -175,7 +209,12 @@ def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data
     if data.format == "dialogue":
         return dialogue.turns(documents, rng, vocabulary, data.seq_length, data.duplicates)
     made = makers.pairs(documents, rng, vocabulary, data.seq_length, data.short_rate, data.duplicates)
-    return {**made, "next_sentence_labels": 1 - made["next_sentence_labels"]}
+    made = {**made, "next_sentence_labels": 1 - made["next_sentence_labels"]}
+    if not (given := (marked or {}).get("handed")):
+        return made
+    talk = dialogue.turns(given, rng, vocabulary, data.seq_length, data.duplicates)
+    talk["segment_ids"] = talk["segment_ids"] + ROLES * talk["input_mask"]
+    return {name: np.concatenate([made[name], talk[name]]) for name in made}
 
 
 def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:

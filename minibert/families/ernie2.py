@@ -7,7 +7,7 @@ ERNIE 1.0 with its table of tasks, and in the place of pairs (10) seven tasks, e
 
     0 masking        (8), (9): whole pieces, phrases or entities, as ERNIE 1.0
     1 capitalised    was the word written with a capital? of each token, z = h W₁ᵀ + b₁                            (15)
-    2 elsewhere      does the token stand in the rest of its document, too? of each token                         (16)
+    2 elsewhere      does the token stand in other passages about this one, too? of each token                    (16)
     3 reordering     1 … m segments of a passage in which of Σ n! orders? z = r W₃ᵀ + b₃ of the pooled state       (17)
     4 distance       0 = neighbours, 1 = of one document, 2 = of two                                              (18)
     5 discourse      by which relation do two sentences go together? of pairs handed in                           (19)
@@ -22,6 +22,8 @@ What the paper leaves open, and what is done here:
 - segments are cut where words start, their number drawn from 1 … m first; a [SEP] behind each shows how many.
 - the release's MLM head begins with a norm bias of 1, apparently a slip; here it is 0, as in ports.
 - names of the heads' tensors: `cls.TASK_fc`, after the release's custom. Fine-tuning may use any task's number.
+- (16) asks the paper's "other segments of the document" of four about the passage (`--reach`). In a whole document of
+  any length the answer is that length: among modules' docstrings what a token is tells less than always saying yes.
 - of a file of pairs every tenth is held out.
 """
 
@@ -95,10 +97,11 @@ def terms(config: Config) -> dict[str, Term]:
     return found
 
 
-def turn(data: "Data", step: int, steps: int) -> str:
+def turn(data: "Data", step: int, steps: int) -> courses.Turn:
     """The task of a step of a run."""
     asked = [task for task in TASKS if task not in ("discourse", "relevance") or getattr(data, task)]
-    return asked[courses.turns(len(asked), steps, data.course)[step]]
+    task = asked[courses.turns(len(asked), steps, data.course)[step]]
+    return courses.Turn(task, "task_type_ids", TASKS.index(task), task)
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
@@ -114,6 +117,8 @@ class Data(options.Masked):
     entities: str = option("", "read the entities from this file, one a line; else from the text", file=True)
     course: str = option("continual", "let tasks arrive one by one and stay, train all at once, or one by one alone",
                            among=courses.COURSES)  # fmt: skip
+    reach: int = option(4, "look for a token elsewhere in so many passages about its own; 0: in all of its document",
+                        least=0, most=1000)  # fmt: skip
     segments: int = option(3, "cut a passage to be put in order into at most so many segments", least=2, most=6)
     discourse: str = option("", "learn relations from this file of text, pair, label", file=True)
     relevance: str = option("", "learn relevance from this file of text, pair, label: strong, weak, none", file=True)
@@ -190,11 +195,14 @@ def _words(documents: list, capitals: list, data: Data) -> Iterator[structure.Ro
     """The rows of tasks 0 to 2: the same passages."""
     room = data.seq_length - 2
     for document, written in zip(documents, capitals, strict=True):
-        for a, b in structure.runs(document, room):
-            if passage := structure.joined(document[a:b], room):
+        borders = [*structure.runs(document, room)]
+        passages = [structure.joined(document[a:b], room) for a, b in borders]
+        for n, ((a, b), passage) in enumerate(zip(borders, passages, strict=True)):
+            if passage:
                 yield structure.Row(0, [passage])
                 yield structure.Row(1, [passage], tags=structure.joined(written[a:b], room))
-                yield structure.Row(2, [passage], tags=structure.elsewhere(document, passage))
+                about = structure.about(passages, n, data.reach) if data.reach else document
+                yield structure.Row(2, [passage], tags=structure.elsewhere(about, passage))
 
 
 def _texts(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data) -> Iterator:

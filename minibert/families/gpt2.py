@@ -303,15 +303,19 @@ def step(p: Tree, config: Config, ids: Array, state: Tree) -> tuple[Array, Tree]
     return next_token.predict(h[:, -1], None, table=tree.get(p, terms(config)["next_token"].table)), state
 
 
-def went_on(encode: Callable, p: Tree, config: Any, inputs: Tree, state: Tree) -> tuple[Array, Tree]:
+def went_on(
+    encode: Callable, p: Tree, config: Any, inputs: Tree, state: Tree, room: str = "n_positions"
+) -> tuple[Array, Tree]:
     """(last hidden states (N, n, D) of further tokens, the state that has read them), by a network's `encode`: the keys
-    and values of each layer, which tokens are there, and the position of the next.
+    and values of each layer, which tokens are there, and the position of the next. room: the config field that says how
+    many there are.
     """
     seen = inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
     before = state.get("position", np.zeros(len(seen), np.int64))
     positions = inputs.get("position_ids", np.maximum(before[:, None] + seen.cumsum(1) - 1, 0))
-    fits = f"input_ids: {positions.max() + 1} tokens a row, but n_positions is {config.n_positions}; ask for fewer"
-    require(bool(positions.max() < config.n_positions), fits)
+    most = getattr(config, room)
+    fits = f"input_ids: {positions.max() + 1} tokens a row, but {room} is {most}; ask for fewer"
+    require(bool(positions.max() < most), fits)
     mask = np.concatenate([state["mask"], seen], axis=1) if state else seen
     given = {**inputs, "attention_mask": mask, "position_ids": positions, "past": state.get("layers")}
     out, c = encode(p, config, given, keep=layers.keys_values)

@@ -106,7 +106,7 @@ PREFIX = ""
 
 def architectures(config: Config) -> dict[str, tuple[str, ...]]:
     """Class of the release -> the optional parts of the tree that it has."""
-    return {"TransformerMASSModel": () if config.tie_word_embeddings else ("lm",)}
+    return {"TransformerMASSModel": bart.own(config)}
 
 
 def _named(name: str) -> str:

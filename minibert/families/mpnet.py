@@ -42,16 +42,11 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, layers, ops, options, relative
+from minibert import kernels, layers, ops, relative
 from minibert.config import among, check, number, rate, require, size
-from minibert.corruption import masking
-from minibert.corruption import sequences as makers
-from minibert.corruption import units as unit
-from minibert.corruption.masking import Vocabulary
-from minibert.corruption.replacement import replacement
+from minibert.corruption import permutations
 from minibert.families import bert, inherited, roberta
 from minibert.objective import Term
-from minibert.options import option
 from minibert.pairs import block, block_backward
 
 KIN = "roberta"
@@ -59,7 +54,7 @@ __getattr__ = inherited(KIN)
 
 Array = np.ndarray
 Tree = dict[str, Any]
-MODES = ("mpnet", "plm", "mlm")
+MODES = permutations.MODES
 
 
 # ---- Configuration ---------------------------------------------------------------------------------------------------
@@ -281,7 +276,8 @@ def mpnet_layer_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
 
 
 # ---- The network -----------------------------------------------------------------------------------------------------
-LAYERS = "mpnet.encoder.layer."
+PREFIX = "mpnet."
+LAYERS = f"{PREFIX}encoder.layer."
 SPELLINGS = {"input_mask": "attention_mask"}
 
 
@@ -375,13 +371,8 @@ DEFAULTS: Tree = {"steps": 2500, "masking": "dynamic", "duplicates": 1, "optimiz
                   "schedule": "linear", "weight_decay": 0.01, "clip_norm": 1e9}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Data(options.Masked):
-    """What the data functions ask for."""
-
-    input_mode: str = option("mpnet", "predict tokens in a drawn order (mpnet), without a look at the places of those "
-                             "to come (plm), or each by itself (mlm)", among=MODES)  # fmt: skip
-    whole_words: bool = option(False, "permute words as a whole, pieces only among those that are predicted")
+Data = permutations.Permuted
+rows, corrupt = permutations.rows, permutations.corrupt
 
 
 def fields(data: Data, given: Tree) -> Tree:
@@ -397,103 +388,3 @@ def read(encodings: list, pad: int | None) -> dict[str, Array]:
     """The inputs of encoded texts, (B, T), padded at the end."""
     found = bert.read(encodings, pad)
     return {name: found[name] for name in ("input_ids", "attention_mask")}
-
-
-def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, marked: Any = None) -> Tree:
-    """RoBERTa's FULL-SENTENCES, nothing masked yet: the release's `--sample-break-mode complete`."""
-    made = makers.full_sentences(documents, rng, vocabulary, data.seq_length, data.duplicates)
-    return {name: made[name] for name in ("input_ids", "input_mask")}
-
-
-def permuted(ids: Array, rng: np.random.Generator, vocabulary: Vocabulary, tail: int, whole_words: bool) -> Array:
-    """An order of all places of each row, (B, T), <s>, </s> and padding among them: words as a whole where they are,
-    the last `tail` shuffled once more (`span_perm` in the release).
-    """
-    every = np.ones(ids.shape, bool)
-    number = unit.units(every, unit.word_starts(ids, vocabulary) if whole_words else every)
-    drawn = np.take_along_axis(rng.random(ids.shape), number, 1)
-    order = np.argsort(drawn, axis=1, kind="stable")
-    last = order[:, -tail:]
-    order[:, -tail:] = np.take_along_axis(last, rng.random(last.shape).argsort(1), 1)
-    return order
-
-
-def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
-    """These rows with their last `slots` places in a drawn order predicted, 80/10/10 on them ("plm": all masked); what
-    is padding there counts for nothing.
-    """
-    ids, present = rows["input_ids"], rows["input_mask"]
-    places = permuted(ids, rng, vocabulary, data.slots, data.whole_words)[:, -data.slots :]
-    labels, weights = (np.take_along_axis(array, places, 1) for array in (ids, present))
-    only = {"mask": 1.0} if data.input_mode == "plm" else {"exclude": vocabulary.special - {vocabulary.mask}}
-    new = replacement(labels.reshape(-1), rng, vocabulary, **only).reshape(labels.shape)
-    corrupted = ids.copy()
-    np.put_along_axis(corrupted, places, np.where(weights, new, labels), 1)
-    return {**rows, "input_ids": corrupted, **masking.slot_targets(ids, np.where(weights, places, 0), weights)}
-
-
-# ---- Published names -------------------------------------------------------------------------------------------------
-MODEL_TYPE = "mpnet"
-PREFIX = "mpnet."
-VARIANTS = ("input_mode", "relative_attention_max_distance", *bert.VARIANTS)
-RENAMED = {
-    "bert.": PREFIX,
-    ".attention.self.query": ".attention.attn.q",
-    ".attention.self.key": ".attention.attn.k",
-    ".attention.self.value": ".attention.attn.v",
-    ".attention.self": ".attention.attn",
-    ".attention.output.dense": ".attention.attn.o",
-    ".attention.output": ".attention",
-    "cls.predictions.transform.dense": "lm_head.dense",
-    "cls.predictions.transform.LayerNorm": "lm_head.layer_norm",
-    "cls.predictions.transform": "lm_head.layer_norm",
-    "cls.predictions": "lm_head",
-}
-TABLE, FIRST = f"{PREFIX}encoder.relative_attention_bias", "layer.0.attention.attn.q"
-
-
-def _published(name: str) -> str:
-    """BERT's published name as MPNet's."""
-    for theirs, own in RENAMED.items():
-        name = name.replace(theirs, own)
-    return name
-
-
-def _ours(name: str) -> bool:
-    """Whether a published name of BERT's has its like here."""
-    return "token_type" not in name and "seq_relationship" not in name
-
-
-def architectures(config: Config) -> dict[str, tuple[str, ...]]:
-    """Published class -> the optional parts of the tree that it has; none has the two streams."""
-    return {"MPNetModel": ("pooler",), "MPNetForMaskedLM": ("mlm", "pooler")}
-
-
-def names(config: Config) -> list[tuple[str, str, str]]:
-    """(path in the tree, published name, bijection) of every parameter: BERT's table, renamed."""
-    rows = [(path, _published(name), bijection) for path, name, bijection in bert.names(config) if _ours(name)]
-    return [*rows, ("encoder_positions.weight", f"{TABLE}.weight", "identity")]
-
-
-def activations(config: Config) -> list[tuple[str, str, str, str]]:
-    """BERT's table, renamed; where tokens are predicted the network's are over the rows of (1)."""
-    rows = [(_published(name), path, kind.replace("shared", ""), place)
-            for name, path, kind, place in bert.activations(config) if _ours(name)]  # fmt: skip
-    found = []
-    for row in rows:
-        (name, path, kind, place), own = row, ".attention:"
-        found += [(TABLE, "encode.encoder_positions.table", "", "embeddings")] if name.endswith(FIRST) else []
-        found.append(row)
-        if own in path and config.input_mode != "mlm":
-            found.append((f"{name}@1", path.replace(own, ".queries:"), kind, place))
-    return found
-
-
-def aliases(config: Config) -> dict[str, str]:
-    """Second name in published files -> the name whose tensor it repeats."""
-    return {_published(alias): _published(name) for alias, name in bert.aliases(config).items()}
-
-
-def unused(config: Config) -> tuple[str, ...]:
-    """Names in published files that no equation reads."""
-    return tuple(_published(name) for name in bert.unused(config))

@@ -224,6 +224,26 @@ def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: 
     }
 
 
+def filled(sources: list, targets: list, rng: np.random.Generator, vocabulary: Vocabulary, room: int) -> Tree:
+    """(18): a batch of [CLS] source [SEP] target [SEP], ids as encoded, the target cut to half of the `room`, the
+    source to what is left; each keeps its end.
+    """
+    def cut(ids: list, most: int) -> list:
+        return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+
+    behind = [cut(target[1:], room // 2) for target in targets]
+    parts = [(cut(source, room - len(target)), target) for source, target in zip(sources, behind, strict=True)]
+    sizes = np.array([(len(source), len(source) + len(target)) for source, target in parts])
+    width = max(8, int(sizes.max()))
+    ids, objectives = np.full((len(parts), width), vocabulary.pad, np.int32), np.full(len(parts), SEQUENCE, np.int32)
+    present = np.arange(width) < sizes[:, 1:]
+    ids[present] = [i for source, target in parts for i in (*source, *target)]
+    second = present & (np.arange(width) >= sizes[:, :1])
+    made = {"input_ids": ids, "present": present, "second": second, "objectives": objectives}
+    data = Data(objective="fine-tuning", seq_length=width)
+    return corrupt({**made, "next_sentence_labels": 0 * objectives}, rng, vocabulary, data)
+
+
 def target_tokens(
     ids: Array, present: Array, second: Array, rng: np.random.Generator, vocabulary: Vocabulary, data: Data
 ) -> Array:  # fmt: skip
@@ -231,19 +251,3 @@ def target_tokens(
     candidates = (present != 0) & (second != 0)
     count = masking.budget(candidates.sum(1) - 1, data.target_rate, data.slots)
     return selection.selection(units.units(candidates, candidates), count, rng) >= 0
-
-
-# ---- Published names -------------------------------------------------------------------------------------------------
-MODEL_TYPE = "unilm"
-VARIANTS = (*bert.VARIANTS, "label_smoothing")
-# of the release and of its later reader: what is switched off
-DROPPED = {
-    **dict.fromkeys(("num_qkv", "relax_projection", "ffn_type", "rel_pos_bins", "max_rel_pos"), (0, None)),
-    **dict.fromkeys(("new_pos_ids", "seg_emb", "fp32_embedding", "fix_word_embedding"), (False,)),
-    **{"source_type_id": (4, None), "target_type_id": (5, None), "task_idx": ()},
-}
-
-
-def architectures(config: Config) -> dict[str, tuple[str, ...]]:
-    """Class of the release -> the optional parts of the tree that it has."""
-    return {"BertModel": ("pooler",), "BertForPreTrainingLossMask": ("pooler", "mlm", "nsp")}

@@ -46,12 +46,14 @@ from minibert import kernels, layers, ops, options, relative, tree
 from minibert.config import among, check, number, rate, require, size
 from minibert.corruption import orders
 from minibert.corruption.masking import Vocabulary
-from minibert.families import bert
+from minibert.families import bert, inherited
 from minibert.heads import permuted_lm
 from minibert.objective import Term
 from minibert.options import option
 from minibert.pairs import block, block_backward
 from minibert.summaries import Summary
+
+__getattr__ = inherited()
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -283,8 +285,10 @@ def xlnet_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 
 
 # ---- The network -----------------------------------------------------------------------------------------------------
+PREFIX = "transformer."
 SPELLINGS = {"segment_ids": "token_type_ids"}  # not input_mask, which says the opposite of attention_mask here
 OPTIONAL: Tree = {}
+CARRIED = ("mems",)
 SEES_ITSELF = True  # padding does, whatever its mask
 
 
@@ -484,11 +488,21 @@ class Data(options.Masked):
     """What the data functions ask for."""
 
     both_ways: bool = option(False, "read half of the rows backwards (bi_data)")
+    memory: int = option(0, "go on from so many states of each layer that earlier rows have left, half of each row's; "
+                         "0: from none", least=0, most=options.LONGEST)  # fmt: skip
+    perm_size: int = option(0, "draw an order of so many tokens, again and again the same; 0: of half a row", least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        half = self.seq_length // 2
+        fits = not self.perm_size or half % self.perm_size == 0
+        require(fits, f"perm_size is {self.perm_size}; it must divide half of seq_length, {half}")
 
 
 def fields(data: Data, given: Tree) -> Tree:
-    """The config fields for rows that these options make: those given."""
-    return {"bi_data": data.both_ways, **given}
+    """The config fields for rows that these options make: those given; of a memory its length, and what is kept."""
+    memory = {"mem_len": data.memory, "reuse_len": data.seq_length // 2} if data.memory else {}
+    return {"bi_data": data.both_ways, **memory, **given}
 
 
 def read(encodings: list, pad: int | None) -> dict[str, Array]:
@@ -508,73 +522,4 @@ def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data
 
 def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Data, studied: Any = None) -> Tree:
     """These rows with what a drawn order hides, and the targets of it (`orders.ordered`)."""
-    return orders.ordered(rows, rng, vocabulary, data.slots, studied)
-
-
-# ---- Published names -------------------------------------------------------------------------------------------------
-MODEL_TYPE = "xlnet"
-PREFIX = "transformer."
-VARIANTS = ()
-FIELDS = {
-    "hidden_size": "d_model", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head",
-    "intermediate_size": "d_inner", "hidden_act": "ff_activation", "hidden_dropout_prob": "dropout",
-}  # fmt: skip
-_ANY: tuple = ()
-DROPPED: Tree = {"attn_type": ("bi",), "untie_r": (True,), "same_length": (False,), "ff_activation_type": _ANY,
-                 **dict.fromkeys(("d_head", "n_token", "start_n_top", "end_n_top", "use_mems_eval", "use_mems_train",
-                                  "use_mems"), _ANY)}  # fmt: skip
-ATTENTION = {"query": "q", "key": "k", "value": "v", "output": "o", "position": "r", "content": "r_w_bias",
-             "place": "r_r_bias", "segment": "r_s_bias", "segments": "seg_embed"}  # fmt: skip
-
-
-def architectures(config: Config) -> dict[str, tuple[str, ...]]:
-    """Published class -> the optional parts of the tree that it has."""
-    return {"XLNetLMHeadModel": ("lm",), "XLNetModel": ()}
-
-
-def names(config: Config) -> list[tuple[str, str, str]]:
-    """(path in the tree, published name, bijection) of every parameter."""
-    d, split = config.d_model, f"{config.n_head}x{config.d_head}"
-    rows = [("embeddings.word.weight", f"{PREFIX}word_embedding.weight", "identity"),
-            ("embeddings.query.weight", f"{PREFIX}mask_emb", f"reshape:{d}->1x1x{d}")]  # fmt: skip
-    apart = f"reshape:{d}x{d}->{d}x{split}"
-    ways = {**dict.fromkeys(("query", "key", "value", "position"), f"transpose {apart}"), "output": apart}
-    for i in range(config.n_layer):
-        ours, theirs = f"encoder.{i}.", f"{PREFIX}layer.{i}."
-        rows += [(f"{ours}attention.{part}.weight", f"{theirs}rel_attn.{name}", ways.get(part, "identity"))
-                 for part, name in ATTENTION.items()]  # fmt: skip
-        modules = [("attention.norm", "rel_attn.layer_norm"), ("feed_forward.norm", "ff.layer_norm"),
-                   ("feed_forward.in", "ff.layer_1"), ("feed_forward.out", "ff.layer_2")]  # fmt: skip
-        rows += [(f"{ours}{path}.{leaf}", f"{theirs}{name}.{leaf}", "identity")
-                 for path, name in modules for leaf in ("weight", "bias")]  # fmt: skip
-    leaves = ("bias",) if config.tie_word_embeddings else ("weight", "bias")
-    return rows + [(f"lm.decoder.{leaf}", f"lm_loss.{leaf}", "identity") for leaf in leaves]
-
-
-def activations(config: Config) -> list[tuple[str, str, str, str]]:
-    """(published module whose output it is, path in a dense loss cache, kind, place) in forward order; rows of content
-    and queries stand behind each other.
-    """
-    table = [(f"{PREFIX}word_embedding", "encode.word", "", "embeddings")]
-    for i in range(config.n_layer):
-        own, path, place = f"{PREFIX}layer.{i}.", f"encode.encoder.{i}.", f"layer {i}"
-        rows = [(f"rel_attn.{name[0]}", f"attention.{name}") for name in ("query", "key", "value")]
-        rows.append(("rel_attn.r", "attention.position"))
-        for stream, call in (("attention", ""), ("queries", "@1")):
-            rows += [(f"rel_attn.{part}{call}", f"attention.{stream}.scores:{part}") for part in ("scores", "probs")]
-        rows += [("rel_attn.context", "attention.merge"), ("rel_attn.o", "attention.output"),
-                 ("rel_attn", "attention.add_norm"), ("ff.layer_1", "feed_forward.in"), ("ff.act", "feed_forward.act"),
-                 ("ff.layer_2", "feed_forward.out"), ("ff", "feed_forward.add_norm")]  # fmt: skip
-        table += [(f"{own}{name}", f"{path}{inner}", "", place) for name, inner in rows]
-    return [*table, (f"{PREFIX}dropout", "encode.dropped_last", "", "head"),
-            ("lm_loss", "permuted_lm.head", "rows", "head")]  # fmt: skip
-
-
-def aliases(config: Config) -> dict[str, str]:
-    """Second name in published files -> the name whose tensor it repeats."""
-    return {"lm_loss.weight": f"{PREFIX}word_embedding.weight"} if config.tie_word_embeddings else {}
-
-
-def unused(config: Config) -> tuple[str, ...]:
-    """Names in published files that no equation reads."""
-    return ()
+    return orders.ordered(rows, rng, vocabulary, data.slots, studied, data.perm_size)

@@ -70,8 +70,10 @@ def calls(subject: Subject) -> Calls:
     with trace.recording() as record, observing(follow):
         _, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
     events = record.named(cache)
-    losses = term_paths(module.terms(subject.config), events).items()
-    table = [*module.activations(subject.config), *((name, path, "") for name, path in losses)]
+    losses = term_paths(module.terms(subject.config), events)
+    values = {f"loss.{term}": value for term, value in cache["terms"].items()}  # an op may give a part of one alone
+    whole = [(name, path, "") for name, path in losses.items() if np.array_equal(events[path].output, values[name])]
+    table = [*module.activations(subject.config), *whole]
     rows = [(name, *path.partition(":")[::2], kind) for name, path, kind, *_ in table]
     parts, places = Counter(name for name, path, *_ in rows if path in events), Counter()
     found: dict[Key, dict[str, Held]] = defaultdict(dict)

@@ -83,6 +83,8 @@ def step(subject: Subject, got: Mapping[str, Array]) -> dict[str, float]:
     direction = tree.map(lambda a: 2.0 * draws.integers(0, 2, a.shape) - 1, subject.params)
     for path, row in _frozen(subject):
         tree.get(direction, path)[row] = 0  # its look-up gradient is 0 by decree
+    for path in families.frozen(families.family(subject.family), config):
+        tree.get(direction, path)[...] = 0
     true = module("directional").directional(
         lambda p: composed(p, config, batch)["forward/loss"], {"p": params}, "p", _lists(direction)
     )

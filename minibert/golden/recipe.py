@@ -27,8 +27,8 @@ class CaseRecipe:
     the numbers, and the parameters after the last one; insides: also what is inside a layer, and gradients of
     activations. inputs: those of the family that a block depends on, None for all. arrays: an op's arguments that are
     given, the others are drawn; slope: its gradient is the derivative. source, texts: a published directory, and what
-    is read with it. runs: ways of choosing tokens, by name, of the kind "generation". text: makes the text.json of a
-    case without tensors.
+    is read with it. runs: ways of choosing tokens, by name, of the kind "generation"; fills: of an encoder that writes
+    by filling masks, the ids "mask" and "end". text: makes the text.json of a case without tensors.
     """
 
     title: str
@@ -54,4 +54,5 @@ class CaseRecipe:
     source: Any = None
     texts: tuple[str, ...] = ()
     runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fills: Mapping[str, int] = field(default_factory=dict)
     text: Callable[[], dict[str, Any]] | None = None

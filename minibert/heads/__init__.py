@@ -5,7 +5,9 @@ offer the same:
 
     LABELS                  what the batch must hold for it: {name: spec} (see `signatures`)
     BASELINE                what its loss is compared with: "unigram" (tokens, by how frequent they are), "majority"
-                            (classes) or "none"; COMMAND: of the command line, that shows what it predicts, if any does
+                            (classes), "given" (classes, one of which the network is given as the answer, by and large:
+                            `right` counts how often) or "none"; COMMAND: of the command line, that shows what it
+                            predicts, if any does
     SHORT PERPLEXITY        optional: its name in a line of progress; True where e^loss is to be reported, too
     AHEAD                   optional: how many places behind a token the label stands that it is asked for
     shapes(**sizes)         the tree of its parameters; sizes are the term's
@@ -49,4 +51,21 @@ What a model is used for (see `tasks`) has more:
                             the family has it
     decode(z, p, asked)     optional: the classes that what `predict` gave comes to, where they are not the largest of
                             each by itself
+    KIN                     optional: the head whose are all parts above that this file does not have, by
+                            `__getattr__ = inherited(KIN)`, and whose rows become batches alike (`uses`)
 """
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def inherited(kin: str) -> Callable[[str], Any]:
+    """A head's `__getattr__`: what its file does not say is its kin's."""
+
+    def get(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(import_module(f"{__name__}.{kin}"), name)
+
+    return get

@@ -8,27 +8,11 @@ Kim 2014, arXiv 1408.5882, section 2; over BERT as widely used code has it.
 (1) is `pooling.POOLINGS["cnn"]`, in the part "summary" of the tree: any task of rows has it with the setting pooling.
 """
 
-from minibert.heads import classification
-from minibert.heads.classification import (
-    BASELINE,
-    COMMAND,
-    LABELS,
-    SHORT,
-    Settings,
-    count,
-    draw,
-    labels,
-    loss,
-    loss_backward,
-    predict,
-    right,
-    shapes,
-)
+from minibert.heads import inherited
+
+KIN = "classification"
+__getattr__ = inherited(KIN)
 
 TASKS = {"classify_cnn": {"classes": 2, "pooling": "cnn"}}
 ROWS = "classify"
-READS = classification.READS
 PUBLISHED = "SequenceClassificationCnn"
-
-__all__ = ["BASELINE", "COMMAND", "LABELS", "SHORT", "Settings", "count", "draw", "labels", "loss", "loss_backward",
-           "predict", "right", "shapes"]  # fmt: skip

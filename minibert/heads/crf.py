@@ -16,24 +16,21 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.heads import tagging
+from minibert.heads import inherited, tagging
 
 Array = np.ndarray
 Tree = dict[str, Any]
 
+KIN = "tagging"
+__getattr__ = inherited(KIN)
+
 IGNORED = tagging.IGNORED
 TASKS = {"tag_crf": {"classes": 2}}
 ROWS = "tag"
-READS = "states"
 PUBLISHED = "TokenClassificationCrf"
 NAMED = ""  # its tensors stand beside the network's: classifier.weight, crf.transitions
-DROPPED = "dropout"
 TRACED = {"head": "classifier"}
-LABELS = tagging.LABELS
-SHORT = "tags"
-BASELINE = "majority"
-COMMAND = "predict"
-Settings, labels, draw, count = tagging.Settings, tagging.labels, tagging.draw, tagging.count
+count = tagging.count
 
 
 def shapes(*, width: int, classes: int, **_: Any) -> Tree:

@@ -8,27 +8,11 @@ Hochreiter and Schmidhuber 1997; Graves and Schmidhuber 2005; over BERT as widel
 (1) is `pooling.POOLINGS["lstm"]`, in the part "summary" of the tree: any task of rows has it with the setting pooling.
 """
 
-from minibert.heads import classification
-from minibert.heads.classification import (
-    BASELINE,
-    COMMAND,
-    LABELS,
-    SHORT,
-    Settings,
-    count,
-    draw,
-    labels,
-    loss,
-    loss_backward,
-    predict,
-    right,
-    shapes,
-)
+from minibert.heads import inherited
+
+KIN = "classification"
+__getattr__ = inherited(KIN)
 
 TASKS = {"classify_lstm": {"classes": 2, "pooling": "lstm"}}
 ROWS = "classify"
-READS = classification.READS
 PUBLISHED = "SequenceClassificationLstm"
-
-__all__ = ["BASELINE", "COMMAND", "LABELS", "SHORT", "Settings", "count", "draw", "labels", "loss", "loss_backward",
-           "predict", "right", "shapes"]  # fmt: skip

@@ -16,25 +16,21 @@ import numpy as np
 
 from minibert import ops, recurrent
 from minibert.config import number
-from minibert.heads import tagging
+from minibert.heads import inherited, tagging
 
 Array = np.ndarray
 Tree = dict[str, Any]
 
+KIN = "tagging"
+__getattr__ = inherited(KIN)
+
 IGNORED = tagging.IGNORED
 TASKS = {"tag_lstm": {"classes": 2}}
 ROWS = "tag"
-READS = "states"
 SEEN = True
 PUBLISHED = "TokenClassificationLstm"
 NAMED = ""  # its tensors stand beside the network's: lstm.forward.weight_ih, classifier.weight
-DROPPED = "dropout"
 TRACED = {"lstm": "lstm", "head": "classifier"}
-LABELS = tagging.LABELS
-SHORT = "tags"
-BASELINE = "majority"
-COMMAND = "predict"
-labels, draw, count, right = tagging.labels, tagging.draw, tagging.count, tagging.right
 
 
 @dataclass(frozen=True)

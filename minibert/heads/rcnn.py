@@ -9,27 +9,11 @@ BERT as widely used code has it.
 (1) is `pooling.POOLINGS["rcnn"]`, in the part "summary" of the tree: any task of rows has it with the setting pooling.
 """
 
-from minibert.heads import classification
-from minibert.heads.classification import (
-    BASELINE,
-    COMMAND,
-    LABELS,
-    SHORT,
-    Settings,
-    count,
-    draw,
-    labels,
-    loss,
-    loss_backward,
-    predict,
-    right,
-    shapes,
-)
+from minibert.heads import inherited
+
+KIN = "classification"
+__getattr__ = inherited(KIN)
 
 TASKS = {"classify_rcnn": {"classes": 2, "pooling": "rcnn"}}
 ROWS = "classify"
-READS = classification.READS
 PUBLISHED = "SequenceClassificationRcnn"
-
-__all__ = ["BASELINE", "COMMAND", "LABELS", "SHORT", "Settings", "count", "draw", "labels", "loss", "loss_backward",
-           "predict", "right", "shapes"]  # fmt: skip

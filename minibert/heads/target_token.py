@@ -3,7 +3,8 @@
 Vaswani et al., 2017, "Attention Is All You Need", arXiv 1706.03762, sections 3.4 and 5.4; Raffel et al., 2019, arXiv
 1910.10683, section 2.1 for the scale.
 
-    z_t = s·h_t Eᵀ, E the network's word table or a decoder of the head's own, no bias; s the scale, 1 unless given  (1)
+    z_t = s·h_t Eᵀ + c, E the network's word table or a decoder of the head's own, s the scale, 1 unless given; c 0,
+    or a constant of the file's that nothing trains: its gradient is 0                                               (1)
     L = mean of -Σ_c q_c log softmax(z_t)_c over the places of which something is asked                              (2)
     q has 1 - ε + ε/V at the label and ε/V elsewhere, ε the smoothing, 0 unless given                                (3)
 
@@ -28,9 +29,10 @@ PERPLEXITY = True
 COMMAND = "generate"
 
 
-def shapes(*, table: tuple[int, int]) -> Tree:
-    """A decoder of the head's own; table: (V, E)."""
-    return {"decoder": {"weight": table}}
+def shapes(*, table: tuple[int, int], tied: bool = False, constant: bool = False) -> Tree:
+    """A decoder of the head's own unless tied, (V, E), as table says; c, (V,), where there is one."""
+    own = {} if tied else {"decoder": {"weight": table}}
+    return {**own, "bias": table[:1]} if constant else own
 
 
 def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, *, table: tuple[int, int], **_: Any) -> Tree:
@@ -58,7 +60,7 @@ def loss(
     flat = np.arange(len(asked)) if dense else np.flatnonzero(asked != IGNORED)
     c: Tree = {"shape": h.shape, "scale": scale}
     rows, c["gather"] = ops.gather(h.reshape(1, -1, h.shape[2]), positions=flat[None])
-    z, c["head"] = ops.linear(_scaled(rows[0], scale), weight=table)  # (1)
+    z, c["head"] = ops.linear(_scaled(rows[0], scale), weight=table, **_constant(p))  # (1)
     given = {"labels": asked[flat], "ignore": IGNORED, "denominator": total}
     if smoothing:
         value, c["loss"] = ops.smoothed_cross_entropy(z, smoothing=smoothing, **given)  # (3)
@@ -73,7 +75,11 @@ def loss_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, Array]:
     dz = (ops.smoothed_cross_entropy_backward if smoothed else ops.cross_entropy_backward)(dloss, c["loss"])
     drows, g = ops.linear_backward(dz, c["head"])
     dh = ops.gather_backward(_scaled(drows, c["scale"])[None], c["gather"])
-    return dh.reshape(c["shape"]), {}, g["weight"]
+    return dh.reshape(c["shape"]), {"bias": np.zeros_like(g["bias"])} if "bias" in g else {}, g["weight"]
+
+
+def _constant(p: Tree | None) -> Tree:
+    return {"bias": p["bias"]} if p and "bias" in p else {}
 
 
 def _scaled(x: Array, scale: float) -> Array:
@@ -96,7 +102,7 @@ def right(c: Tree) -> layers.Right:
 
 def predict(h: Array, p: Tree | None, *, table: Array, scale: float = 1.0, smoothing: float = 0.0) -> Array:
     """(1) of h (…, D): a logit for each token of the vocabulary, (…, V)."""
-    return ops.linear(_scaled(h, scale), weight=table)[0]
+    return ops.linear(_scaled(h, scale), weight=table, **_constant(p))[0]
 
 
 def shifted(labels: Array, start: int, pad: int) -> Array:

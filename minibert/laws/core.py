@@ -258,7 +258,7 @@ def vocabulary_permutation(ask: Run, view: Parts, inputs: Tensors, config: Confi
 def hidden_unit_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """Units of the feed-forward in another order change nothing else. [BERT-FF-1]"""
     moves: dict[str, tuple[int, np.ndarray]] = {}
-    for own in view.feed_forwards:
+    for own in view.parts("in"):  # one that reads entities alone has no "out"
         order = np.random.default_rng(0).permutation(len(view.p[f"{own}.in.weight"]))
         moves |= {f"{own}.in.weight": (0, order), f"{own}.in.bias": (0, order), f"{own}.out.weight": (1, order)}
         moves |= {f"{own}.gate.weight": (0, order), f"{own}.gate.bias": (0, order)}
@@ -445,6 +445,8 @@ def tied_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Ans
     if not view.of_tokens:
         raise Silent("no head predicts tokens")
     (rows, width), module = view.p[table].shape, view.published[table].rpartition(".")[0]
+    if module not in {name for name, *_ in view.table}:  # where a variable is called as nothing that it is in
+        module = next((name for name, path, _ in view.table if path.endswith(".tables.word")), module)
     scattered = np.zeros((rows, width), view.p[table].dtype)
     calls = [f"{module}@{call}" if call else module for call in range(len(looked_up))]
     if view.written != "T":  # a module for each stack
@@ -476,6 +478,8 @@ def gradient_is_the_slope(ask: Run, view: Parts, inputs: Tensors, config: Config
     for path in (path for own in view.embeddings for path in view.tables(own)):
         if pad is not None and pad < len(signs[path]):  # ports leave out its look-up [BERT-EMB-4 ROB-EMB-2]
             signs[path][pad] = 0
+    for path in families.frozen(view.module, view.config):
+        signs[path][...] = 0
     gradient, errors = ask(view.p, x), {}
     bar = 16 * math.sqrt(_eps(view.p, gradient))
     for paths in filter(None, (list(view.p), table)):

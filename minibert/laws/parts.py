@@ -154,6 +154,8 @@ class Parts:
 
     def heads_of(self, attention: str) -> int | None:
         """How many heads an attention has; None where the config does not say."""
+        if (named := f"{attention.rpartition('.')[2]}_heads") in self.config.__dataclass_fields__:  # "entity_attention"
+            return getattr(self.config, named)
         networks, stack = getattr(self.module, "towers", lambda _: {})(self.config), attention.partition(".")[0]
         own = families.field(self.module, "num_attention_heads")
         of_all = getattr(networks.get(stack, self.config), own, None)
@@ -169,6 +171,8 @@ class Parts:
             return {name for name, path, _ in self.table if path == f"encode.{part}"}
         again = {alias for alias, name in self.aliases.items() if name in own}
         named = {name if name in self.known else name.rpartition(".")[0] for name in own | again}  # or a bare parameter
+        called = {name for name in self.known for one in own if name.startswith(f"{one}.")}  # or a call named after one
+        named = called or named
         last = part.rpartition(".")[2]
         return {f"{name}:{last}" if last in self.joined.get(name, ()) else name for name in named}
 

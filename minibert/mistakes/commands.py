@@ -13,7 +13,7 @@ from minibert.config import nearest, require
 from minibert.errors import InputError, printable
 from minibert.golden import case as files
 from minibert.golden import kills
-from minibert.mistakes import matrix, ops, page
+from minibert.mistakes import counterexample, matrix, ops, page
 from minibert.mistakes.catalogue import CATALOGUE
 from minibert.options import ending
 from minibert.progress import over
@@ -22,14 +22,25 @@ from minibert.progress import over
 def parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
     about = "the catalogue of known mistakes, or one entry"
-    examples = ending("mistakes", "mistakes A04", "mistakes --try FILE.py", one="no case catches a mistake of the file")
+    examples = ending("mistakes", "mistakes A04", "mistakes A04 --show", "mistakes --try FILE.py",
+                      one="no case catches a mistake of the file")  # fmt: skip
     command = commands.add_parser("mistakes", help=about, description=f"Prints {about}.", epilog=examples)
-    command.set_defaults(run=lambda args: mistakes(args.id, args.write) if args.file is None else tried(args.file))
+    command.set_defaults(run=_run)
     id = command.add_argument("id", nargs="?", metavar="ID", help="such as A04; default: a line for each")
     id.completer = lambda: CATALOGUE
+    brief = "the entry in eight lines: a number that is right, and the one that comes out"
+    command.add_argument("--show", action="store_true", help=brief)
     which = "entries of your own, to be contributed: which golden cases catch them (the file is run)"
     command.add_argument("--try", dest="file", metavar="FILE.py", help=which)
     command.add_argument("--write", metavar="NAME", nargs="*", help=argparse.SUPPRESS)  # see CONTRIBUTING.md
+
+
+def _run(args: argparse.Namespace) -> int | None:
+    if args.show:
+        require(args.id is not None, "--show takes an ID, as in `minibert mistakes A04 --show`")
+        print("\n".join(counterexample.lines(page.spelled(args.id))))
+        return None
+    return mistakes(args.id, args.write) if args.file is None else tried(args.file)
 
 
 def mistakes(id: str | None = None, write: list[str] | None = None) -> None:

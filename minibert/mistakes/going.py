@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from minibert import families, tree
+from minibert import tree
 from minibert.golden import compare
 from minibert.golden.case import Case
 from minibert.golden.kinds import generation
@@ -66,7 +66,7 @@ def made(mistake: Mistake, case: Case) -> list[tuple[str, Way]]:
 
 
 def _going(maker: Maker, case: Case, dtype: Any = np.float64) -> Tensors:
-    network = families.family(case.facts["family"])
+    network = generation.writer(case.facts["family"], case.text().get("fills", {}))
     length = case.tensor("inputs/input_ids").shape[1]
     return generation.evaluate(case, going=maker(network, length))(np.dtype(dtype), ())
 

@@ -106,15 +106,20 @@ def catalogue() -> list[str]:
     return [*out[1:], "", f"{len(CATALOGUE)} entries, {executable} executable; - marks the others"]
 
 
+def spelled(id: str) -> str:
+    """The id in the catalogue that is meant: A4 is A04; InputError for none."""
+    known = {name.lower(): name for name in CATALOGUE}
+    asked = re.sub(r"(?<=\D)\d$", r"0\g<0>", id.lower())
+    if asked not in known:
+        raise InputError(f"no mistake {id!r}{nearest(asked, CATALOGUE) or nearest(asked.upper(), CATALOGUE)}")
+    return known[asked]
+
+
 def shown(id: str | None) -> list[str]:
     """What `minibert mistakes [ID]` prints."""
     if id is None:
         return catalogue()
-    known = {name.lower(): name for name in CATALOGUE}
-    asked = re.sub(r"(?<=\D)\d$", r"0\g<0>", id.lower())  # A4 is A04
-    if asked not in known:
-        raise InputError(f"no mistake {id!r}{nearest(asked, CATALOGUE) or nearest(asked.upper(), CATALOGUE)}")
-    mistake = CATALOGUE[known[asked]]
+    mistake = CATALOGUE[spelled(id)]
     found = lines(mistake)
     if mistake.mutants is not None:
         places: dict[str, list[str]] = {}

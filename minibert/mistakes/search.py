@@ -250,7 +250,9 @@ class _Search(Trials):
         """The order, among the sites, of the call that makes a forward key's tensor; after all of them for a loss."""
         paths = {name: path.partition(":")[0] for name, path, *_ in self.module.activations(self.subject.config)}
         order = {site.path: i for i, site in enumerate(self.sites)}
-        paths |= term_paths(self.module.terms(self.subject.config), order)
+        called = {held.name for names in self.calls.values() for held in names.values()}
+        losses = term_paths(self.module.terms(self.subject.config), order)
+        paths |= {name: path for name, path in losses.items() if name in called}
         return lambda key: order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
 
     def _ordered(self, evidence: Evidence, wrong: np.ndarray, chosen: list[Found]) -> list[list[Found]]:

@@ -13,6 +13,7 @@ from minibert.tokenizers import published
 # kind: (module, class, "model" type in a tokenizer.json, the files that show it)
 KINDS = {
     "wordpiece": ("wordpiece", "WordPiece", "WordPiece", ("vocab.txt",)),
+    "words": ("words", "Words", "WordPiece", ()),
     "byte_level": ("byte_level", "ByteLevelBPE", "BPE", ("merges.txt", "vocab.json", "encoder.json", "vocab.bpe")),
         "bpe": ("bpe", "BPE", "Metaspace BPE", ()),
     "word_bpe": ("word_bpe", "WordBPE", "Word BPE", ("merges.txt", "vocab.json")),

@@ -197,22 +197,25 @@ class ByteLevelBPE:
         add_prefix_space: bool = False,
         min_frequency: int = 2,
         specials: Mapping[str, str] = SPECIALS,
+        added: Sequence[str] = (),
         progress: Callable[[int, int], object] | None = None,
     ) -> "ByteLevelBPE":
         """A vocabulary learnt from the texts: of the size asked, or smaller once no pair occurs `min_frequency` times.
 
         As the published trainer does: specials, of any roles; the 256 bytes by the code points of their characters;
-        merged pieces as learnt, ties to the smaller ids (see `merges`). Nothing depends on the process or on hash
-        seeds.
+        merged pieces as learnt, ties to the smaller ids (see `merges`). added: tokens that are kept whole, specials
+        among them or not, which stand last. Nothing depends on the process or on hash seeds.
         """
         encoding.vocabulary_size(vocabulary_size)
         encoding.whole("min_frequency", min_frequency)
         encoding.flags(lowercase=lowercase, add_prefix_space=add_prefix_space)
         specials = encoding.table("specials", specials)
         _check_roles(specials)
-        start = list(dict.fromkeys([*specials.values(), *sorted(CHARACTERS)]))
-        if vocabulary_size < len(start):
-            raise InputError(f"vocabulary_size {vocabulary_size} is below the {len(start)} special tokens and bytes")
+        first = [token for token in specials.values() if token not in added]
+        start, least = list(dict.fromkeys([*first, *sorted(CHARACTERS)])), len({*added})
+        if vocabulary_size < len(start) + least:
+            raise InputError(f"vocabulary_size {vocabulary_size} is below the {len(start) + least} special tokens and "
+                             "bytes")  # fmt: skip
         index = {piece: i for i, piece in enumerate(start)}
         words = merges.counted(
             texts,
@@ -223,14 +226,15 @@ class ByteLevelBPE:
             [[index[CHARACTERS[byte]] for byte in word.encode("utf-8")] for word in words],
             list(words.values()),
             start,
-            vocabulary_size,
+            vocabulary_size - least,
             join=str.__add__,
             min_frequency=min_frequency,
             progress=progress,
         )
         ranked = reversed(dict.fromkeys(reversed(pairs)))  # of a pair merged twice the later rank, as published
         named = [(pieces[left], pieces[right]) for left, right in ranked]
-        return cls(pieces, named, specials, lowercase=lowercase, add_prefix_space=add_prefix_space)
+        kept = {token: Added() for token in added}
+        return cls(pieces, named, specials, kept, lowercase=lowercase, add_prefix_space=add_prefix_space)
 
     # Files
 

@@ -1,4 +1,5 @@
-"""From rows of a task's data to batches, and from a head's predictions to what is said: one file a head, by its name.
+"""From rows of a task's data to batches, and from a head's predictions to what is said: one file a head, by its name,
+or that of its kin.
 
 A row (`rows`) becomes one piece or several, as windows over a long text are; a piece is one row of a batch. Each file
 offers the same:
@@ -16,6 +17,7 @@ offers the same:
     shown(row)                      optional: what is shown of a row that is held out, where its label is in its columns
     begun(loaded, task, rows, seed) optional: (the model that is trained, the paths that it took over)
     fitted(model, labels)           optional: the labels of `target` as the family has them
+    whole(model, pieces, labels)    optional: the batch, where the family makes all of it, else None
     found(model, task, batch, pieces)       optional: what is found of each piece, where no head of the task predicts it
     FILL                            optional: {label: what stands behind its end}, else IGNORED
     tuned(rows, said)               optional: {setting: value} that suits held-out rows best; said: with the settings
@@ -23,6 +25,7 @@ offers the same:
 """
 
 import functools
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from types import ModuleType
@@ -48,8 +51,10 @@ class Piece(NamedTuple):
 
 
 def of(task: Task) -> ModuleType:
-    """The file that makes batches for the task's head."""
-    return import_module(f"{__name__}.{families.named(task.head)}")
+    """The file that makes batches for the task's head: its own, else that of its kin."""
+    name = families.named(task.head)
+    own = any(file.name == name for file in pkgutil.iter_modules(__path__))
+    return import_module(f"{__name__}.{name if own else task.head.KIN}")
 
 
 def longest(model: Any, most: int) -> int:
@@ -63,6 +68,9 @@ def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None =
     (task,) = model.uses
     use = of(task)
     several = {len(piece.encodings) for piece in pieces}
+    made = use.whole(model, pieces, labels) if hasattr(use, "whole") else None
+    if made is not None:
+        return made
     counts = " and ".join(map(str, sorted(several)))
     require(len(several) == 1, f"rows of {counts} choices: a batch has as many in each")
     flat = [encoding for piece in pieces for encoding in piece.encodings]

@@ -148,11 +148,20 @@ def constant(task: Task, learnt: list[Row], rows: list[Row]) -> list[Row]:
 
 def found(model: Any, task: Task, batch: dict[str, Array], pieces: list[Piece]) -> list[dict[str, Any]]:
     """{"scores": {item: probability} of the BEST items behind each history}."""
-    names = model.tokenizer.tokens[1 : len(model.tokenizer) - len(SPECIALS)]
-    at = np.arange(len(pieces)), np.array([piece.about["places"][-1] for piece in pieces])
-    z = minibert.objective.predict(model.module, model.params, model.config, batch, head.TERM, at)
-    z = z[:, 1 : 1 + len(names)].astype(np.float64)
-    shares = np.exp(z - z.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
+    names, shares = items(model), probabilities(model, batch, pieces)
     order = np.argsort(-shares, axis=1, kind="stable")[:, :BEST]
     return [{"scores": {names[i]: float(row[i]) for i in best}} for row, best in zip(shares, order, strict=True)]
+
+
+def items(model: Any) -> list[str]:
+    """What there is to recommend, the most frequent first."""
+    return model.tokenizer.tokens[1 : len(model.tokenizer) - len(SPECIALS)]
+
+
+def probabilities(model: Any, batch: dict[str, Array], pieces: list[Piece]) -> Array:
+    """Of each of the items behind each history, (N, items)."""
+    at = np.arange(len(pieces)), np.array([piece.about["places"][-1] for piece in pieces])
+    z = minibert.objective.predict(model.module, model.params, model.config, batch, head.TERM, at)
+    z = z[:, 1 : 1 + len(items(model))].astype(np.float64)
+    shares = np.exp(z - z.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)

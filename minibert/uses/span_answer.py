@@ -1,6 +1,7 @@
 """Answers to questions: a span of the context, or none.
 
-A context that is longer than there is room for is cut into windows that overlap by a third of it. An answer's score is
+A question may take half of a row; a context that is longer than the room it leaves is cut into windows that overlap by
+a third of that. An answer's score is
 x_start + y_end, over spans of at most LONGEST tokens that lie in the context; that of no answer is the same of the
 first token of a window, the least of all (Devlin et al. 2018, section 4.3). An answer stands in the context as it is
 written there, by the offsets of its tokens.
@@ -18,7 +19,7 @@ from minibert.uses import Piece, Row
 
 Array = np.ndarray
 LONGEST = 30  # tokens of an answer; BERT's release, max_answer_length
-QUESTION = 64  # tokens of a question; BERT's release, max_query_length
+QUESTION = 64  # tokens of a question, as far as they are half of a row at most; BERT's release, max_query_length
 EVERY = {"threshold": -1e30}  # settings with which the best answer is always said
 BEST = 20  # starts and ends that are looked at; BERT's release, n_best_size
 
@@ -32,11 +33,12 @@ def pieces(tokenizer: Any, row: Row, most: int) -> list[Piece]:
     """The question with each window of the context. about: the token with which the window begins, and each of its
     tokens' characters in the context.
     """
-    asked, spans = (held[:QUESTION] for held in tokenizer.spans(row["question"]))
-    ids, places = tokenizer.spans(row["context"])
     items = [item for item, _ in tokenizer.layout.pair]
-    room = most - sum(isinstance(item, str) for item in items) - len(asked)
-    require(room > 0, f"a question of {len(asked)} tokens leaves no room for the context in {most} tokens")
+    both = most - sum(isinstance(item, str) for item in items)
+    require(both > 1, f"{most} tokens leave no room for a question and its context")
+    asked, spans = (held[: min(QUESTION, both // 2)] for held in tokenizer.spans(row["question"]))
+    ids, places = tokenizer.spans(row["context"])
+    room = both - len(asked)
     before = items[: items.index(1)]
     first = sum(len(asked) if item == 0 else 1 for item in before)
     step, found = max(1, room - room // 3), []

@@ -1,16 +1,19 @@
 """One text out of another: the source is read, the target written (`heads.writing`)."""
 
+import zlib
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from minibert import generation, metrics, uses
+from minibert import batches, generation, metrics, uses
+from minibert.corruption.masking import Vocabulary
 from minibert.tasks import Task
 from minibert.uses import Piece, Row
 
 Array = np.ndarray
 FILL = {"labels": uses.IGNORED, "decoder_attention_mask": 0}
+PASSES = 4  # maskings of a pair, where a family fills masks
 LONGEST = 64  # tokens that are written, unless the model's directory says how many
 
 
@@ -36,11 +39,31 @@ def fitted(model: Any, labels: dict[str, Any]) -> dict[str, Any]:
     return {name: held[first:] for name, held in labels.items()}
 
 
+def whole(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None) -> dict[str, Array] | None:
+    """Of a family that fills masks: PASSES maskings of each source with its target, which depend on these alone; of
+    sources alone their ids, padded on the left.
+    """
+    if not hasattr(model.module, "filled"):
+        return None
+    sources = [piece.encodings[0].ids for piece in pieces]
+    if labels:
+        targets = [piece.about["target"] for piece in pieces]
+        rng = np.random.default_rng(zlib.crc32(repr((sources, targets)).encode()))
+        room = batches.longest(model.module, model.config)
+        return model.module.filled(sources * PASSES, targets * PASSES, rng, Vocabulary.of(model.tokenizer), room)
+    width = max(map(len, sources))
+    mask = np.arange(width) >= width - np.array([[len(ids)] for ids in sources])
+    ids = np.zeros(mask.shape, np.int64)
+    ids[mask] = np.concatenate(sources)
+    return {generation.PROMPT: ids, generation.MASK: mask.astype(np.int64)}
+
+
 def found(model: Any, task: Task, batch: dict[str, Array], pieces: list[Piece]) -> list[dict[str, Any]]:
     """The text that is written for each source, and its score."""
     stated = generation.stated(model.generation, model.config)
     *_, (_, room) = model.module.lengths(model.config).values()
     said = any(stated.get(name) for name in ("max_length", "max_new_tokens"))
+    room = room - batch[generation.PROMPT].shape[1] if room and hasattr(model.module, "filled") else room
     most = {} if said else {"max_new_tokens": min(LONGEST, room or LONGEST)}
     written = model.written(batch[generation.PROMPT], batch[generation.MASK], **most)
     begin = written.ids.shape[1] - int(written.lengths.max())

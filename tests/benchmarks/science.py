@@ -118,6 +118,22 @@ def _products_of_t5(config: t5.Config, read: int, written: int) -> int:
     return 3 * (config.num_layers * encoder + t5.depth(config, "decoder") * decoder + head)
 
 
+def _structured(label: str, family: str, steps: int = 800, slots: int = 10, **options: Any) -> Arm:
+    """A network of BERT's quick size with this family's tasks, and as many steps as cost what `steps` of BERT's do;
+    slots: the tokens that a row of 64 asks for.
+    """
+    d, f, tokens, vocabulary, e = 64, 256, 64, 4000, 32
+
+    def cost(slots: int, entities: bool) -> int:
+        layer = tokens * (4 * d * d + 2 * d * f) + 2 * tokens * tokens * d
+        mixed = tokens * 2 * e * f if entities else 0
+        own = tokens * (4 * e * e - e * f + d * e) + 2 * tokens * tokens * e if entities else 0  # the last gives no e'
+        return 2 * (layer + mixed) + own + slots * (d * d + d * vocabulary)
+
+    ratio = cost(10, False) / cost(slots, family == "ernie_thu")
+    return Arm(label, family, {}, {**options, "steps": round(steps * ratio)})
+
+
 # masking: with 0.7 of the text held out a run goes some 15 times over the rest, so that fixed masks are seen again
 EXPERIMENTS = {
     "masking": Experiment(
@@ -185,6 +201,27 @@ EXPERIMENTS = {
             Arm("untrained", "bart", {}, {"steps": 1, "learning_rate": 0.0}),
         ],
         tuned=100,
+    ),
+    # their own losses answer different questions; what all can be asked is what their frozen encoders know
+    "structure": Experiment(
+        "word structure, sentence structure, phrases and entities against plain masking, at equal compute",
+        ("probe.accuracy", "probe.majority", "terms.masked_lm"),
+        {"held_out": 0.3},
+        [
+            _structured("masked tokens, next sentence", "bert"),
+            _structured("sentence structure", "structbert", shuffle_rate=0.0),
+            _structured("sentence and word structure", "structbert", slots=14),
+            _structured("phrases", "ernie", units="phrases"),
+            _structured("entities", "ernie_thu"),
+            Arm("untrained", "bert", {}, {"steps": 1, "learning_rate": 0.0}),
+        ],
+        probe=True,
+    ),
+    "courses": Experiment(
+        "continual multi-task learning against joint and sequential (arXiv 1907.12412, section 4.6, table 7)",
+        ("terms.masked_lm", *(f"accuracies.{task}" for task in ("capitalised", "elsewhere", "reordering", "distance"))),
+        {"steps": 5000},
+        [Arm(course, "ernie2", {}, {"course": course}) for course in ("continual", "joint", "sequential")],
     ),
 }  # fmt: skip
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import adapters, batches, families, gradcheck, objective, training, tree
+from minibert import batches, families, gradcheck, objective, training, tree
+from minibert.adapters import houlsby
+from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 from tests import toys
 
@@ -15,7 +17,13 @@ def registered(monkeypatch):
     toys.register()
 
 
-NAMES = [name for name in families.names() if not name.startswith("toy")]
+def layered(name: str) -> bool:
+    """Whether a family has sub-layers for them; tables alone have none."""
+    module = families.family(name)
+    return houlsby.shapes(shapes := module.shapes(module.Config(**module.PROBE)), 3) != shapes
+
+
+NAMES = [name for name in families.names() if not name.startswith("toy") and layered(name)]
 
 
 def with_adapters(name: str, dtype: str = "float64", std: float = 0.4):
@@ -23,9 +31,9 @@ def with_adapters(name: str, dtype: str = "float64", std: float = 0.4):
     module, rng = families.family(name), np.random.default_rng(3)
     spread = families.own(module, {"initializer_range": 0.4})
     model = minibert.create(name, **{**module.PROBE, "dtype": dtype, **spread})
-    model.params = adapters.added(model.params, 3, rng)
+    model.params = houlsby.added(model.params, 3, rng)
     for path, array in tree.items(model.params):
-        if adapters.learns(path):
+        if houlsby.learns(path):
             array += (std * rng.standard_normal(array.shape)).astype(dtype)
     return model, batches.example(module, model.config, rng)
 
@@ -37,7 +45,7 @@ def test_gradients_with_adapters(name):
     module, config, batch = model.module, model.config, model.checked(batch)
     gradient = objective.loss_backward(objective.loss(module, model.params, config, batch)[1])
     assert tree.flatten(gradient).keys() == tree.flatten(model.params).keys()
-    own = [path for path, _ in tree.items(model.params) if adapters.learns(path)]
+    own = [path for path, _ in tree.items(model.params) if houlsby.learns(path)]
     layers = {path.partition(".adapter.")[0] for path in own}
     assert len(own) == 4 * len(layers) >= 8
     rng, flat = np.random.default_rng(0), tree.flatten(model.params)
@@ -66,7 +74,7 @@ def test_fresh_adapters_leave_the_network_nearly_as_it_was(name):
 def test_a_network_without_sub_layers_gets_none():
     module = families.family("toy_word2vec")
     shapes = module.shapes(module.Config(**module.PROBE))
-    assert adapters.shapes(shapes, 3) == shapes
+    assert houlsby.shapes(shapes, 3) == shapes
 
 
 @pytest.mark.parametrize("name", ["bert", "toy_vit"])
@@ -85,19 +93,30 @@ def test_trained_alone_the_rest_is_frozen(name, tmp_path):
             training.discard(tmp_path / "again" / "checkpoints" / "00000020")
         (tmp_path / folder).mkdir(exist_ok=True)
         training.fit(model, plan, tmp_path / folder, lambda step, batch=batch: [batch],
-                     rates=lambda path, step: 0.02 if adapters.learns(path) else None)  # fmt: skip
+                     rates=lambda path, step: 0.02 if houlsby.learns(path) else None)  # fmt: skip
         assert float(model.loss(batch)[0]) < first
         for path, array in tree.items(model.params):
-            assert np.array_equal(array, before[path]) != adapters.learns(path), path
+            assert np.array_equal(array, before[path]) != houlsby.learns(path), path
         ended.append({path: array.tobytes() for path, array in tree.items(model.params)})
     assert ended[0] == ended[1]
 
 
-def test_a_published_directory_has_no_place_for_them(tmp_path):
-    model, _ = with_adapters("bert", "float32")
-    with pytest.raises(InputError, match=r"adapter\.down\.weight' has no published name: refusing to save"):
-        model.save(tmp_path / "model")
-    assert not (tmp_path / "model").exists()
+def test_a_directory_holds_them_beside_the_published_layout(tmp_path):
+    """With the same loss to the bit; what is no adapter of this network is refused by name."""
+    model, batch = with_adapters("bert", "float32")
+    model.save(tmp_path / "model")
+    again = minibert.load(tmp_path / "model")
+    assert again.loss(batch)[0] == model.loss(batch)[0]
+    held = safetensors.read(tmp_path / "model" / "added.safetensors")
+    assert {*held} == {path for path, _ in tree.items(model.params) if houlsby.learns(path)}
+    wrong = np.zeros(4, np.float32)
+    for spoilt in ({"encoder.0.attention.adapter.down.bias": wrong}, {"encoder.9.x": wrong}):
+        safetensors.write(tmp_path / "model" / "added.safetensors", {**held, **spoilt})
+        with pytest.raises(InputError, match=r"added\.safetensors: '.*', float32 .*, is nothing that may stand beside"):
+            minibert.load(tmp_path / "model")
+    plain = minibert.create("bert", **families.family("bert").PROBE)
+    plain.save(tmp_path / "model")
+    assert not (tmp_path / "model" / "added.safetensors").exists()
 
 
 def test_they_may_stand_in_some_sub_layers_alone_each_of_its_own_width():
@@ -119,4 +138,4 @@ def test_they_may_stand_in_some_sub_layers_alone_each_of_its_own_width():
     with pytest.raises(InputError, match="params lack arrays of 'encoder'"):
         model.loss(batch)
     with pytest.raises(InputError, match="width 0: expected a whole number, 1 or more"):
-        adapters.added(model.params, 0, np.random.default_rng(0))
+        houlsby.added(model.params, 0, np.random.default_rng(0))

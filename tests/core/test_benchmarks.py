@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files
 names = ("generation", "growth", "jobs", "measures", "memory", "minilm", "peers", "pretraining", "side_by_side",
          "tasks", "translation")  # fmt: skip
 modules = map(importlib.import_module, names)
+chinese = importlib.import_module("chinese")
 generation, growth, jobs, measures, memory, minilm, peers, pretraining, side_by_side, tables, translation = modules
 
 SMALL = {
@@ -343,3 +344,15 @@ def test_a_table_of_tasks_names_its_rows(tmp_path):
     assert next(iter(tables.arms("similar", "m", "n"))) == "cosine, as it is"
     page = (Path(__file__).parents[2] / "reference" / "RECIPES.md").read_text(encoding="utf-8")
     assert all(f"`{table.file}`" in page for table in tables.TABLES.values() if table.file)
+
+
+# ---- Chinese ---------------------------------------------------------------------------------------------------------
+def test_a_vocabulary_of_words_takes_none_apart():
+    """Words that stand twice, and one unknown token for each other; a sentence of Chinese lines alone is text."""
+    known = chinese.of_words(["系统 用户 系统", "用户 文件 ls"], 100)
+    assert known.tokens[5:] == ["用户", "系统"]
+    measured = chinese.entropies(known, ["系统 用户 系统", "用户 文件 ls"], ["系统 文件 用户 用户"])
+    assert (measured["unknown in training"], measured["unknown held out"]) == (2 / 6, 1 / 4)
+    assert measured["characters a token"] == 2.0
+    assert chinese._lines("列出目录内容，不包括隐藏。再列一次文件。\nls -l /usr/share/doc\n") == [
+        "列出目录内容，不包括隐藏。", "再列一次文件。"]  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minibert import cli, families
+from minibert.analysis import op_page
 from minibert.commands import completion, docs, spec
 from minibert.golden import case
 from minibert.golden.cases import recipes
@@ -28,7 +29,7 @@ def test_every_page_is_listed_and_printed(capsys):
     pages = {path.relative_to(ROOT / "reference").as_posix().removesuffix(".md")
              for folder in ("", "spec", "mistakes") for path in (ROOT / "reference" / folder).glob("*.md")}  # fmt: skip
     pages |= {f"adapters/{path.name}" for path in (ROOT / "reference" / "adapters").glob("*.*")}
-    assert {line.split()[0] for line in lines} == pages
+    assert {line.split()[0] for line in lines} == pages | {"softmax"}
     assert max(map(len, lines)) < 80
     assert all(len(line.split()) > 1 for line in lines)
     text = (ROOT / "reference" / "spec" / "bert.md").read_text(encoding="utf-8")
@@ -169,7 +170,7 @@ def test_what_is_completed_is_what_there_is():
     places = {" ".join(place.begun): place for place in completion.places()}
     assert places["golden verify"].values == case.names()
     assert places["mistakes"].values == list(CATALOGUE)
-    assert places["docs"].values == list(docs.pages())
+    assert places["docs"].values == [*docs.pages(), *op_page.names()]
     assert places["pretrain"].values == families.names()
     assert {f"pretrain {name}" for name in families.names()} <= places.keys()
     assert "--write" not in places["mistakes"].options

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NEEDS = {"05": "hypothesis"}  # the package without which an example cannot run
+LINES = {"08": 150}  # a whole model
 # An example that trains, with fewer steps: what it does then not show; `.ci/run` runs it as it stands
 FEWER = {"03": ("300", "20", "AssertionError: the loss has not fallen")}
 
@@ -57,7 +58,7 @@ def test_it_runs(path):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_it_is_short(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 80
+    assert len(path.read_text(encoding="utf-8").splitlines()) < LINES.get(path.name[:2], 80)
 
 
 def test_a_false_assertion_fails_the_example(tmp_path):

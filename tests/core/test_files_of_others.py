@@ -402,7 +402,8 @@ PLACES = {
     "openvino_model.xml openvino_model.bin": "openvino_model.xml is another program's",
     "pytorch_model.safetensors": "a single file has to be called model.safetensors",
     "model-00001-of-00002.safetensors model-00002-of-00002.safetensors": "of several model.safetensors.index.json says",
-    "adapter_model.safetensors adapter_config.json": "is an adapter's: merge it", "training_args.bin scheduler.pt": "",
+    "adapter_model.safetensors adapter_config.json": "is an adapter's: load its model",
+    "training_args.bin scheduler.pt": "",
 }  # fmt: skip
 
 

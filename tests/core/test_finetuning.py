@@ -1,7 +1,11 @@
 """`minibert finetune` and `predict`: rows in, a model and figures out, the same bits after an interruption."""
 
+import itertools
 import json
+import os
+import random
 import signal
+import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
 from itertools import pairwise
@@ -11,8 +15,10 @@ import pytest
 
 import minibert
 from minibert import cli, families, finetuning, memory, tasks, tokenizers, training, uses
+from minibert.errors import InputError
 from minibert.rows import docstrings
 from minibert.uses import Piece
+from tests.core.test_runs import KILLS, POSIX, PROGRAM, ROOT
 
 GOOD, BAD, OTHER = ("fine", "great", "lovely"), ("poor", "awful", "dull"), ("film", "book", "the", "a", "was", "it")
 SIZES = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
@@ -160,6 +166,32 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(place, tmp_path, monkeypa
     assert outcome(other)[0][0] != outcome(whole)[0][0]
 
 
+@POSIX
+def test_killed_at_any_moment(place, tmp_path):
+    """Kill -9 before one of the run's operations on files, again and again: the bits of a run that nobody disturbed.
+
+    Once; `MINIBERT_KILLS=60` kills 20 times.
+    """
+    whole, draw, out, kills = tuned(place, "classify", tmp_path / "whole"), random.Random(KILLS), None, 0
+    for attempt in itertools.count():
+        out = out or tmp_path / f"{attempt}"
+        flags = itertools.chain.from_iterable((f"--{name.replace('_', '-')}", value) for name, value in OPTIONS.items())
+        flags = ["--resume"] if (out / "run.json").exists() else ["--train", place / FILES["classify"], *flags]
+        die = draw.randint(1, 160) if kills < KILLS // 3 else 0
+        args = [die, "", out, "finetune", "classify", place / "model", "--out", out, *flags]
+        process = subprocess.run([sys.executable, "-c", PROGRAM, *map(str, args)], capture_output=True, timeout=120,
+                                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, check=False)
+        if process.returncode == -signal.SIGKILL:
+            kills += 1
+            continue
+        assert process.returncode == 0, process.stderr
+        assert outcome(out) == outcome(whole)
+        if not die:
+            break
+        out = None
+    print(f"{kills} kills, {attempt + 1} starts")
+
+
 def test_without_a_file_docstrings_are_told_apart(place, tmp_path, monkeypatch, capsys):
     """Those of the standard library, here a small one; a task without such rows says what it has."""
     monkeypatch.setattr(docstrings.sysconfig, "get_path", lambda name: tmp_path / "lib")
@@ -288,6 +320,25 @@ def test_more_classes_than_a_thousand(place, tmp_path):
     assert len(minibert.load(out).uses[0].settings.labels) == 1100
 
 
+def test_a_class_that_only_rows_held_out_have(place, tmp_path, capsys):
+    """Is known where they are of the same file; of a file of their own it is refused. Rows are as long as is read."""
+    rows = [{"text": f"the film {word}", "label": word} for word in GOOD * 4] + [{"text": "a book", "label": "rare"}]
+    given, files = {**OPTIONS, "steps": 1, "held_out": 1}, [tmp_path / f"{i}.jsonl" for i in range(len(rows))]
+    for i, file in enumerate(files):
+        file.write_text("\n".join(map(json.dumps, rows[i:] + rows[:i])), encoding="utf-8")
+    apart = [finetuning._parts({"task": "classify", "train": str(file)}, finetuning.Options(held_out=1))[1][0][1]
+             for file in files]  # fmt: skip
+    last = apart.index(rows[-1])
+    out = finetuning.finetune("classify", place / "model", files[last], out=tmp_path / "run", **given)
+    assert minibert.load(out).uses[0].settings.labels == (*sorted(GOOD), "rare")
+    assert "pieces of up to 40 tokens; 1 rows held out" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "dev.jsonl").write_text(json.dumps(rows[-1]), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows[:-1])), encoding="utf-8")
+    with pytest.raises(InputError, match=r"dev.jsonl, line 1: label: 'rare' is no label of the training rows"):
+        finetuning.finetune("classify", place / "model", tmp_path / "train.jsonl", dev=tmp_path / "dev.jsonl",
+                            out=tmp_path / "other", **given)
+
+
 def test_several_classes_may_hold(place, tmp_path, monkeypatch, capsys):
     """Labels that are lists, in JSON lines and in cells: F1 over all of them, what is said is a list."""
     rows = [{"text": text, "label": ["good"] * (word in GOOD) + ["short"] * (i % 2)} for i, (word, text) in enumerate(
@@ -341,15 +392,16 @@ def test_a_threshold_under_which_there_is_no_answer():
     assert none == {"answer": "", "start": 0, "end": 0, "score": -2.0}
 
 
-def test_a_row_that_cannot_be_read_is_named(place, tmp_path, monkeypatch, capsys):
-    out = tuned(place, "answer", tmp_path / "run", steps=1)
-    rows = [{"question": "what", "context": "the film"}, {"question": "what " * 60, "context": "the film"}]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    code, _, errors = said(monkeypatch, capsys, "predict", out, tmp_path / "rows.jsonl", "--seq-length", "16")
-    assert (code, len(errors)) == (2, 1)
-    assert "rows.jsonl, line 2: a question of" in errors[0]
-    code, _, errors = said(monkeypatch, capsys, "predict", out, text="\n".join(map(json.dumps, rows)))
-    assert (code, "standard input, line 2: a question of" in errors[0]) == (2, True)
+@pytest.mark.parametrize("most", [8, 16, 40])
+def test_a_question_leaves_room_for_the_context(tokenizer, most):
+    """Half of a row, without its marks, whatever its length; windows still have all of the context."""
+    use, context = uses.of(tasks.made("answer", {})), " ".join([*OTHER] * 3)
+    for count in (1, 3, 100):
+        row = {"question": "what " * count, "context": context}
+        pieces = use.pieces(tokenizer, row, most)
+        assert max(len(piece.encodings[0]) for piece in pieces) <= most
+        assert {piece.about["first"] - 2 for piece in pieces} == {min(count, (most - 3) // 2)}  # [CLS] question [SEP]
+        assert {span for piece in pieces for span in piece.about["places"]} == {*tokenizer.spans(context)[1]}
 
 
 @pytest.mark.parametrize(("family", "task"), [("t5", "classify"), ("bart", "choose")])

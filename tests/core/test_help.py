@@ -42,7 +42,7 @@ def test_help_fits_and_ends_with_examples_and_exit_codes(command, capsys):
     for example in examples:
         assert example.startswith(command), example
     codes = " ".join(end.partition("\n\n")[2].split())
-    differs = "1 (a|no)[^;]*; " if command in ("check", "gradcheck", "golden verify", "mistakes") else ""
+    differs = "1 (a|no)[^;]*; " if command in ("check", "gradcheck", "golden verify", "learn", "mistakes") else ""
     assert re.fullmatch(rf"Exit codes: 0 fine; {differs}2 unusable input, in one line; 130 Ctrl-C\.", codes)
 
 

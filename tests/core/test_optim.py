@@ -92,6 +92,27 @@ def test_torch(name, ours, theirs):
     assert s["step"] == 10
 
 
+def test_plain_sgd_is_its_double():
+    p, g = np.array([[1.0, -2.0]]), np.array([[0.5, 3.0]])
+    due = reference.double("plain_sgd")(p.tolist(), (0.5 * g).tolist(), rate=0.1, decay=0.03)
+    state = optim.plain_sgd_state({"w": p})
+    optim.plain_sgd({"w": p}, {"w": g}, state, lr=0.1, decay={"w": 0.03}, scale=0.5)
+    assert p.tolist() == pytest.approx(np.array(due), rel=1e-15)
+    assert state == {"step": 1}
+
+
+def test_glove_s_adagrad_is_its_double():
+    """Three steps: the first divides by 1, each by what came before it."""
+    p, rng = np.array([[1.0, -2.0]]), np.random.default_rng(0)
+    twin, state = (p.tolist(), [[1.0, 1.0]]), optim.glove_adagrad_state({"w": p})
+    for _ in range(3):
+        g = rng.standard_normal((1, 2))
+        twin = reference.double("glove_adagrad")(twin[0], (0.5 * g).tolist(), twin[1], rate=0.3, decay=0.03)
+        optim.glove_adagrad({"w": p}, {"w": g}, state, lr=0.3, decay={"w": 0.03}, scale=0.5)
+    assert p.tolist()[0] == pytest.approx(twin[0][0], rel=1e-14)
+    assert state["gradsq"]["w"].tolist()[0] == pytest.approx(twin[1][0], rel=1e-14)
+
+
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_threads_and_blocks_change_no_bit(name, dtype, monkeypatch):
@@ -238,10 +259,12 @@ class TestSchedules:
 
     @pytest.mark.parametrize("name", optim.SCHEDULES)
     def test_without_warmup(self, name):
-        """From the peak on, in a straight line or as 1 / sqrt(s); T5's counts from 0, so that it begins twice."""
+        """From the peak on, in a straight line or as 1 / sqrt(s); T5's counts from 0, so that it begins twice; the
+        slanted one ends at a 32nd."""
         straight = [1, 0.75, 0.5, 0.25]
         due = {"transformer": [1, 2**-0.5, 3**-0.5, 0.5], "adafactor": [1, 2**-0.5, 3**-0.5, 0.5],
-               "t5": [1, 1, 2**-0.5, 3**-0.5]}.get(name, straight)
+               "t5": [1, 1, 2**-0.5, 3**-0.5], "constant": [1, 1, 1, 1],
+               "slanted_triangular": [(1 + 31 * share) / 32 for share in straight]}.get(name, straight)
         found = [optim.SCHEDULES[name](step, peak=1.0, warmup=0, total=4) for step in range(4)]
         assert found == pytest.approx(due, abs=1e-15)
 
@@ -397,6 +420,22 @@ class TestAdafactor:
                     twin[0], tree.get(g, path).tolist(), *twin[1:], step=t, rate=lr,
                     decay=theirs.get("weight_decay", 0.0), **constants)
                 np.testing.assert_allclose(tree.get(params, path), twins[path][0], rtol=1e-13)
+
+    def test_grovers_has_a_constant_share_of_the_new(self):
+        """0.001 of each square from the first step on, the rate as it is; the double, told of a step that has it."""
+        rng = np.random.default_rng(3)
+        params, state = {"w": rng.normal(size=(3, 4)), "b": rng.normal(size=3)}, None
+        twins = {path: (p.tolist(), [0.0] * len(p), [0.0] * 4, None) for path, p in params.items()}
+        state, decay = optim.adafactor_state(params), {"w": 0.01, "b": 0.0}
+        share = {"step": 2, "decay_rate": np.log(1000) / np.log(2)}  # 2^-rate is 0.001
+        for lr in (0.02, 0.01, 0.03):
+            grads = {path: rng.normal(size=p.shape) for path, p in params.items()}
+            optim.grover_adafactor(params, frozen(grads), state, lr=lr, decay=decay)
+            for path, twin in twins.items():
+                given = {"beta1": 0.0, "eps1": 1e-30, "eps2": 0.0, "clip": 1.0, "scale_parameter": False, **share}
+                twins[path] = reference.double("adafactor")(twin[0], grads[path].tolist(), *twin[1:], rate=lr,
+                                                            decay=decay[path], **given)
+                np.testing.assert_allclose(params[path], twins[path][0], rtol=1e-12)
 
     def test_a_rank_of_one_is_no_factoring(self):
         """Where g² is a row times a column, a matrix goes as its entries would one by one; elsewhere it doesn't."""

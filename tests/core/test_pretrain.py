@@ -244,7 +244,10 @@ def test_running_text_is_learnt_and_judged_by_its_perplexity(running, capsys):
     said = capsys.readouterr().out
     perplexity = f"perplexity {np.exp(loss):.1f}, the unigram's {np.exp(entropy):.1f};"
     bits = report["bits_per_character"]["next_token"]
-    assert f"entropy of that text, {entropy:.3f}; {bits:.3f} bits a character; {perplexity}" in " ".join(said.split())
+    by_words = report["perplexities_per_word"]["next_token"]
+    assert np.log(by_words) / np.log(2) > 3 * bits  # a word is longer than three characters with its blank
+    known = f"{bits:.3f} bits a character, perplexity of words {by_words:,.0f}; {perplexity}"
+    assert f"entropy of that text, {entropy:.3f}; {known}" in " ".join(said.split())
     assert "no masking" in said
 
 

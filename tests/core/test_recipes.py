@@ -135,12 +135,29 @@ def test_wordnet(made):
     assert not all(row["answers"] for row in answers)
     text = {"text": "kind3: an animal with 5 legs", "head": [0, 5], "tail": [10, 16], "label": "hypernym"}
     assert text in usable("relate", found["relations"])
+    marked = {"text": "# kind3 #: an $ animal $ with 5 legs", "label": "hypernym"}
+    assert marked in usable("classify", found["marked"])
+    assert {"text": "。 kind3 。: an animal with 5 legs", "label": "noun.animal"} in usable("classify", found["typed"])
     above = {"text": "an animal with 5 legs", "pair": "a living organism that moves", "label": 1.0}
     assert above in usable("similar", found["likeness"])
     assert {row["label"] for row in found["likeness"]} == {0.0, 1.0}
     assert {"source": "what is kind3?", "target": "an animal with 5 legs"} in usable("summarize", found["questions"])
     words = {"tokens": ["an", "animal", "with", "5", "legs"], "tags": [*"OKOOO"]}
     assert words in usable("tag", found["keywords"])
+
+
+def test_entries(tmp_path, monkeypatch):
+    """Definitions behind their word, and examples, as the reader of WordNet knows them."""
+    (tmp_path / "dict").mkdir()
+    for part, lines in SYNSETS.items():
+        (tmp_path / "dict" / f"data.{part}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["entries.py", str(tmp_path / "dict"), str(tmp_path / "entries.txt")])
+    runpy.run_path(str(RECIPES / "entries.py"), run_name="__main__")
+    (document,) = (tmp_path / "entries.txt").read_text(encoding="utf-8").split("\n\n")
+    lines = document.splitlines()
+    assert lines[:3] == ["animal: a living organism that moves.", "kind0: an animal with 2 legs.", "kind0 ran"]
+    assert lines[-4:-2] == ["go away: move out of a place.", "Go away!"]
+    assert lines[-2:] == ["able: having the power.", "well: in a good way."]
 
 
 def test_manuals(made):

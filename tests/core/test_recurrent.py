@@ -1,4 +1,4 @@
-"""LSTMs beside torch.nn.LSTM, and what a text, its padding and its slices must not change."""
+"""LSTMs and GRUs beside torch's, and what a text, its padding and its slices must not change."""
 
 import numpy as np
 import pytest
@@ -68,6 +68,76 @@ def test_states_and_cells_have_torchs_gradients():
         same(gradient, getattr(theirs, f"{name}_l0").grad.numpy())
 
 
+def test_gated_units_in_both_directions_are_torchs():
+    """Rows of unequal length and states before them: outputs, last states, every gradient."""
+    torch = pytest.importorskip("torch", reason="torch.nn.GRU is the published implementation")
+    lengths, x = [5, 2, 3], RNG.standard_normal((3, 5, 4))
+    seen, p = np.arange(5) < np.array(lengths)[:, None], drawn(recurrent.shapes(4, 3, both=True, gates=3))
+    state = {name: RNG.standard_normal((3, 3)) for name in p}
+    theirs, given = torch.nn.GRU(4, 3, batch_first=True, bidirectional=True), torch.tensor(x, requires_grad=True)
+    theirs = theirs.double()
+    with torch.no_grad():
+        for path, weight in tree.items(p):
+            direction, name = path.split(".")
+            getattr(theirs, f"{name}_l0{'_reverse' * (direction == 'backward')}").copy_(torch.tensor(weight))
+    packed = torch.nn.utils.rnn.pack_padded_sequence(given, lengths, batch_first=True, enforce_sorted=False)
+    outputs, last = theirs(packed, torch.tensor(np.stack([*state.values()])))
+    outputs = torch.nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)[0]
+    y, c = recurrent.gru_layer(x, p, seen=seen, state=state)
+    same(y * seen[..., None], outputs.detach().numpy())
+    same(np.stack([*recurrent.last_state(c).values()]), last.detach().numpy())
+    dy = RNG.standard_normal(y.shape) * seen[..., None]
+    outputs.backward(torch.tensor(dy))
+    dx, g = recurrent.gru_layer_backward(dy, c)
+    same(dx, given.grad.numpy())
+    for path, gradient in tree.items(g):
+        direction, name = path.split(".")
+        same(gradient, getattr(theirs, f"{name}_l0{'_reverse' * (direction == 'backward')}").grad.numpy())
+
+
+@pytest.mark.parametrize(("op", "kind", "width"), [("gru", "GRU", 5), ("projected_lstm", "LSTM", 2)])
+def test_states_and_their_gradients_are_torchs(op, kind, width):
+    """Packed, with a cotangent at every output and at the last state; of projections of LSTMs, too."""
+    torch = pytest.importorskip("torch", reason="torch.nn is the published implementation")
+    more = {"proj_size": width} if op == "projected_lstm" else {}
+    theirs = getattr(torch.nn, kind)(3, 5, batch_first=True, dtype=torch.float64, **more)
+    p = {name.removesuffix("_l0"): a.detach().numpy() for name, a in theirs.named_parameters()}
+    x, state = RNG.standard_normal((2, 4, 3)), RNG.standard_normal((2, 5 + width if more else 5))
+    seen, given, before = np.array([[1] * 4, [1, 1, 0, 0]]), *(torch.tensor(a, requires_grad=True) for a in (x, state))
+    packed = torch.nn.utils.rnn.pack_padded_sequence(given, [4, 2], batch_first=True)
+    apart = (before[None, :, :width].contiguous(), before[None, :, width:].contiguous()) if more else before[None]
+    outputs, last = theirs(packed, apart)
+    outputs = torch.nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)[0]
+    last = torch.cat(last, -1)[0] if more else last[0]
+    y, c = getattr(ops, op)(x, state, **p, mask=seen)
+    same(y[..., :width] * seen[..., None], outputs.detach().numpy())
+    same(y[:, -1], last.detach().numpy())
+    dy, dlast = np.zeros_like(y), RNG.standard_normal(state.shape)
+    dy[..., :width] = RNG.standard_normal(outputs.shape) * seen[..., None]
+    torch.autograd.backward([outputs, last], [torch.tensor(dy[..., :width]), torch.tensor(dlast)])
+    dy[:, -1] += dlast
+    dx, dstate, g = getattr(ops, f"{op}_backward")(dy, c)
+    same(dx, given.grad.numpy())
+    same(dstate, before.grad.numpy())
+    for name, gradient in g.items():
+        same(gradient, getattr(theirs, f"{name}_l0").grad.numpy())
+
+
+def test_a_clip_holds_cells_and_outputs_and_stops_the_gradient():
+    """Within both clips they change no bit; beyond them states stand at exactly the clip."""
+    x, p = RNG.standard_normal((2, 6, 3)), {"weight_ih": 9 * RNG.standard_normal((8, 3)), "bias_ih": np.full(8, 9.0)}
+    p |= {"weight_hh": RNG.standard_normal((8, 3)), "weight_hr": 9 * RNG.standard_normal((3, 2))}
+    free, _ = ops.projected_lstm(x, None, **p)
+    assert np.array_equal(ops.projected_lstm(x, None, **p, cell_clip=1e3, clip=1e3)[0], free)
+    y, c = ops.projected_lstm(x, None, **p, cell_clip=0.5, clip=3.0)
+    assert abs(y[..., 3:]).max() == 0.5
+    assert abs(y[..., :3]).max() == 3.0
+    dy = np.zeros_like(y)
+    dy[:, -1] = abs(y[:, -1]) == np.array([3.0] * 3 + [0.5] * 2)
+    assert dy.any()
+    assert not ops.projected_lstm_backward(dy, c)[0].any()
+
+
 def test_padding_behind_a_text_changes_no_bit():
     p = drawn(recurrent.shapes(3, 2, both=True))
     x, noise = RNG.standard_normal((2, 4, 3)), 1e3 * RNG.standard_normal((2, 2, 3))
@@ -101,7 +171,8 @@ def test_a_text_read_in_two_slices_is_the_text():
     same(np.concatenate([before, behind], 1), dx, 1e-14)
     for name in g:
         same(g1[name] + g2[name], g[name], 1e-14)
-    read_on = recurrent.lstm_layer(x[:, 2:], p, state=recurrent.last_state({"lstm": one}))[0]
+    own = recurrent.lstm_layer(x[:, :2], p)[1]
+    read_on = recurrent.lstm_layer(x[:, 2:], p, state=recurrent.last_state(own))[0]
     assert np.array_equal(read_on, second[0])
 
 
@@ -127,4 +198,4 @@ def test_one_product_for_all_inputs_and_one_a_token(monkeypatch):
     assert made == [((28, 3), (3, 8)), *[((7, 2), (2, 8))] * 4]
     made.clear()
     ops.lstm_backward(y, c)
-    assert made == [*[((7, 8), (8, 2))] * 4, ((8, 28), (28, 3)), ((8, 28), (28, 2)), ((28, 8), (8, 3))]
+    assert made == [*[((7, 8), (8, 2))] * 4, ((8, 28), (28, 3)), ((28, 8), (8, 3)), ((8, 28), (28, 2))]

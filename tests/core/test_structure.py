@@ -41,3 +41,12 @@ def test_distances_are_those_of_the_text_and_equally_frequent():
         assert d != e or abs(s - t) > 1 or label == 0
     share = np.bincount([label for _, label in found]) / len(found)
     assert np.abs(share - 1 / 3).max() < 4 * np.sqrt(2 / 9 / len(found))
+
+
+def test_what_stands_about_a_passage_is_as_long_at_the_ends_of_a_text():
+    passages = [[n, n + 1] for n in range(7)]
+    found = [[p[0] for p in structure.about(passages, n, 4)] for n in range(7)]
+    assert found == [[0, 1, 2, 3, 4]] * 3 + [[1, 2, 3, 4, 5]] + [[2, 3, 4, 5, 6]] * 3
+    assert structure.about(passages[:2], 1, 4) == passages[:2]
+    assert structure.elsewhere(structure.about(passages, 0, 2), passages[0]) == [0, 1]
+    assert structure.elsewhere(structure.about(passages, 3, 2), passages[3]) == [1, 1]

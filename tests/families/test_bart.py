@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from figures import Figures
-from published import FIELDS, Published, error, oracle, own, pair, probed, spared, twin
+from published import FIELDS, Published, error, oracle, own, pair, probed, spared, twin, worst
 
 import minibert
 from minibert import objective, tree
@@ -15,8 +15,8 @@ from minibert.errors import InputError
 from minibert.families import bart
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
-    "family": (470, "two stacks with sizes of their own, a state, published names of parts and modules"),
-    "tests": (370, "beside a published class: the state, what is written, three published configurations"),
+    "family": (480, "two stacks with sizes of their own, a state, published names of parts and modules"),
+    "tests": (410, "beside a published class: the state, what is written, a constant, published configurations"),
     "cases": (50, "what is generated, beside the cases that all families have"),
     "mistakes": (190, "positions and norms of two stacks, and what a decoder's place is by its cache"),
 }
@@ -102,8 +102,8 @@ def test_no_field_stays_at_its_default():
             made = bart.Config(**{**own(bart, FIELDS), **one.fields, **config})
             moved |= {field.name for field in dataclasses.fields(made)
                       if getattr(made, field.name) != getattr(default, field.name)}  # fmt: skip
-    rates = {"attention_dropout", "activation_dropout"}  # of masks, which ports draw
-    assert {field.name for field in dataclasses.fields(default)} - moved == {*rates, "pad_row_gradient"}
+    asked = {"attention_dropout", "activation_dropout", "logits_bias"}  # of masks, which ports draw; below
+    assert {field.name for field in dataclasses.fields(default)} - moved == {*asked, "pad_row_gradient"}
 
 
 def _offset(both):
@@ -365,7 +365,8 @@ def test_published_configurations_load_as_they_stand(size, tmp_path):
 
 
 @pytest.mark.parametrize(("fields", "more", "line"), [
-    ({}, {"final_logits_bias": np.eye(1, 29)}, "tensor 'final_logits_bias' is not 0"),
+    ({"logits_bias": False}, {"final_logits_bias": np.eye(1, 29)}, "tensor 'final_logits_bias' is not 0"),
+    ({}, {"final_logits_bias": np.ones((1, 28))}, "final_logits_bias"),
     ({}, {"lm_head.weight": np.ones((29, 24))}, "'lm_head.weight' differs from 'model.shared.weight'"),
     ({"add_final_layer_norm": True}, {}, "'add_final_layer_norm' is True; implemented: false"),
     ({"normalize_before": True}, {}, "'normalize_before' is True; implemented: false"),
@@ -375,3 +376,32 @@ def test_files_of_another_network_are_refused(fields, more, line, tmp_path):
     model = probed("bart")
     with pytest.raises(InputError, match=line):
         minibert.load(stored(tmp_path, model, {**HUB["base"], **fields}, **more))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_constant_of_the_logits_is_added_kept_and_not_trained(tied, tmp_path):
+    """As ports have it, whose buffer is no parameter: logits, loss, gradients, what is written; both ways on disk."""
+    torch, ports = oracle()
+    model = probed("bart", tie_word_embeddings=tied)
+    published = twin(model.config, model.state_dict(), spared(model), "BartForConditionalGeneration").double().eval()
+    constant = np.random.default_rng(5).standard_normal((1, 29))
+    published.final_logits_bias = torch.tensor(constant)
+    published.save_pretrained(tmp_path / "ports")
+    loaded = minibert.load(tmp_path / "ports", dtype="float64")
+    assert np.array_equal(loaded.state_dict()["final_logits_bias"], constant)
+    ids = inputs(np.random.default_rng(0))
+    given = {**ids, "labels": np.random.default_rng(1).integers(6, 29, (3, 7))}
+    value, cache = loaded.loss(given)
+    due = published(**{name: torch.tensor(array) for name, array in given.items()}).loss
+    due.backward()
+    assert abs(value - due.item()) < 1e-12 < abs(value - model.loss(given)[0])
+    g = loaded.state_dict(loaded.loss_backward(cache))
+    assert not g.pop("final_logits_bias").any()
+    assert worst(g, {name: p.grad.numpy() for name, p in published.named_parameters() if p.grad is not None}) < 1e-12
+    settings = {"max_new_tokens": 6, "num_beams": 2, "min_length": 0}
+    theirs = published.generate(**{name: torch.tensor(array) for name, array in ids.items()}, **settings)
+    assert np.array_equal(loaded.generate(**ids, **settings), theirs.numpy())  # the start stands before what is given
+    loaded.save(tmp_path / "ours")
+    back = ports.BartForConditionalGeneration.from_pretrained(tmp_path / "ours")
+    assert torch.equal(back.final_logits_bias.double(), published.final_logits_bias)
+    assert minibert.load(tmp_path / "ours").loss(given)[0] == value

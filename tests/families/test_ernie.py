@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from published import Published, example, probed
 
-from minibert import tree
+import minibert
+from minibert import pretraining, tree
 from minibert.corruption.masking import Vocabulary
+from minibert.errors import InputError
 from minibert.families import ernie
 
 LABELS = {"labels": "masked_lm", "next_sentence_label": "next_sentence"}
@@ -15,6 +17,10 @@ PUBLISHED = [
     Published("ernie", "ErnieForPreTraining", labels=LABELS, fields=TASKS,
               configs=({"hidden_act": "relu"}, {"hidden_act": "gelu", "tie_word_embeddings": False})),
 ]  # fmt: skip
+PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
+    "family": (290, "a table of tasks, three kinds of units, dialogue as rows or as batches in turn"),
+    "tests": (150, "units of three kinds, two formats of rows, batches in turn"),
+}
 DIRECTORIES = {
     "ErnieForPreTraining": {"pooler", "mlm", "nsp"},
     "ErnieForMaskedLM": {"mlm"},
@@ -111,3 +117,27 @@ def test_consecutive_segments_have_label_1():
     assert np.array_equal(made["next_sentence_labels"][apart], 0 * made["next_sentence_labels"][apart])
     assert (made["next_sentence_labels"][~apart] == 1).mean() > 0.95  # a partner may come from the same document
     assert 0.3 < made["next_sentence_labels"].mean() < 0.7
+
+
+# ---- Text and dialogue in turn ---------------------------------------------------------------------------------------
+def test_batches_of_text_and_dialogue_take_turns(corpus, tmp_path, monkeypatch):
+    """Roles are rows 2 and 3 of the table of types; every tenth conversation is held out; too few are refused."""
+    file, read = tmp_path / "talk.txt", []
+    file.write_text("\n\n".join(f"why word{n}\nso word{n}\nwell word{n}" for n in range(30)), encoding="utf-8")
+    chosen = pretraining._chosen
+    monkeypatch.setattr(pretraining, "_chosen", lambda *given: read.append(chosen(*given)) or read[-1])
+    few = {"steps": 4, "batch_size": 4, "seq_length": 24, "held_out": 0.2, "threads": 1, "vocab_size": 300}
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
+    given = {**few, "conversations": str(file), "fields": sizes}
+    run = pretraining.pretrain("ernie", [corpus / "text.txt"], tmp_path / "run", **given)
+    assert minibert.load(run).config.type_vocab_size == 4
+    kinds = [{*np.unique(rows["segment_ids"][rows["input_mask"] == 1]).tolist()} for rows in read]
+    assert kinds == [{0, 1}, {2, 3}] * 2
+    tokenizer, own = minibert.load(run).tokenizer, ernie.Data(conversations=str(file))
+    train, apart = (ernie.handed(tokenizer, own, part) for part in ("train", "held_out"))
+    assert (len(train), len(apart)) == (27, 3)
+    file.write_text("a\nb\nc", encoding="utf-8")
+    with pytest.raises(InputError, match="1 conversations"):
+        ernie.handed(tokenizer, own, "train")
+    with pytest.raises(InputError, match="two types and two roles"):
+        ernie.fields(own, {"type_vocab_size": 2})

@@ -45,8 +45,22 @@ def ordered(name):
     return "perm_mask" in module.inputs(module.Config())
 
 
-MASKED = [name for name in FAMILIES
-          if hasattr(families.family(name), "corrupt") and not (sourced(name) or ordered(name))]
+def fielded(name):
+    """Whether a family's rows are of articles with fields: its own test has them."""
+    return hasattr(families.family(name), "ADDED")
+
+
+def pointed(name):
+    """Whether a family asks for the words of windows, or counts them, and hides none: its own test has its rows."""
+    module = families.family(name)
+    return not {"targets", "contexts"}.isdisjoint(objective.labels(module, module.Config()))
+
+
+def own_rows(name):
+    return sourced(name) or ordered(name) or pointed(name)
+
+
+MASKED = [name for name in FAMILIES if hasattr(families.family(name), "corrupt") and not own_rows(name)]
 TINY = {"hidden_size": 8, "embedding_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2,
         "intermediate_size": 12, "hidden_dropout_prob": 0.1}  # fmt: skip
 
@@ -58,6 +72,7 @@ def made_of(name, own, corpus):
     texts = [document.split("\n") for document in lines]
     special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
     special |= {"extra_ids": 100} if hasattr(module.Data, "extra_ids") else {}
+    special |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
     tokenizer = tokenizers.tokenizer(module.TOKENIZER).train(lines, 300, **special)
     handed = {key: value for key, value in HANDED_IN.items() if key in options.files(module.Data)}
     few = {"seq_length": 24, "duplicates": 1, "masking": "dynamic"}
@@ -91,7 +106,8 @@ def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corp
     tokenizer, module = recipe.tokenizer, recipe.module
     assert counts.sum() == sum(len(tokenizer.ids(line)) for document in texts for line in document)
     restored, at = made["input_ids"].copy(), (np.array([], int),) * 2
-    for asked in [name.removesuffix("_weights") for name in made if name.endswith("_weights") and made[name].ndim == 2]:
+    for asked in [name.removesuffix("_weights") for name in made
+                  if name.endswith("_weights") and made[name].ndim == 2 and not name.startswith("coarse_")]:
         row, slot = np.nonzero(made[f"{asked}_weights"])
         there = row, made[f"{asked}_positions"][row, slot]
         assert np.array_equal(rows["input_ids"][there], made[f"{asked}_ids"][row, slot])
@@ -114,12 +130,17 @@ def test_batches_have_the_fields_of_the_loss_and_can_be_restored(name, own, corp
     read = {"input_ids", "input_mask", "segment_ids"} & batches.specs(module, model.config).keys()
     asked = {*read, *objective.labels(module, model.config)}
     asked = {"langs", "position_ids", "input_ids", "input_mask", *masked_lm.LABELS} if streamed else asked
+    optional = not hasattr(module, "loss") and all(term.optional for term in module.terms(model.config).values())
+    if optional and not streamed:  # whatever is read, and the labels of the terms that the rows ask for
+        known = objective.asked(module, model.config, made).values()
+        inputs = {"input_mask", "segment_ids", *module.inputs(model.config)} & made.keys()
+        asked = inputs.union(*(objective.asking(term) for term in known))
     assert asked <= made.keys() <= asked | {*module.inputs(model.config)}
     assert np.isfinite(model.loss(made)[0])
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES
-                                  if name not in MASKED and not (sourced(name) or ordered(name))])
+                                  if name not in MASKED and not (own_rows(name) or fielded(name))])
 def test_rows_of_running_text_read_as_the_text_does(name, corpus):
     """Documents, their sentences joined by blanks, each with the end token behind it where the vocabulary has one; the
     loss takes them.
@@ -194,12 +215,13 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, 
     asked = model.module.fields(model.module.Data(**record_of(model.module, record)), fields)
     assert {field: getattr(model.config, field) for field in asked} == asked
     assert model.config.pad_token_id == model.tokenizer.pad_id
-    assert report["terms"].keys() == _asked(model)
+    assert report["terms"].keys() == _asked(model, report)
     assert np.isfinite([*report["terms"].values()]).all()
 
 
-def _asked(model):
-    """The terms that the data of a run by default ask for: of several optional ones the first, or each in its turn."""
+def _asked(model, report):
+    """The terms that the data of a run by default ask for."""
     terms = {} if hasattr(model.module, "loss") else model.module.terms(model.config)
-    optional = [name for name, term in terms.items() if term.optional and not hasattr(model.module, "turn")]
-    return {*model.module.terms(model.config)} - {*optional[1:]}
+    spare = {name for name, term in terms.items() if term.optional and name not in report["terms"]}
+    assert report["terms"]
+    return {*model.module.terms(model.config)} - spare

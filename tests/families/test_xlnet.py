@@ -16,8 +16,8 @@ from minibert.errors import InputError
 from minibert.families import xlnet
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
-    "family": (590, "two streams, three terms of scores, memory, a state, orders as data, no kin"),
-    "tests": (430, "beside a published class in float64: orders, streams, memory, the data of the release"),
+    "family": (530, "two streams, three terms of scores, memory, a state, orders as data, no kin"),
+    "tests": (485, "beside a published class in float64: orders, streams, memory, the data of the release"),
     "mistakes": (210, "streams, distances, segments and memory of its own"),
     "cases": (45, "what is behind a memory, and its own double"),
     "double": (115, "scores of three terms pair by pair, streams and memory, each file within 90 lines"),
@@ -84,6 +84,7 @@ CONFIGS = ({"ff_activation": "gelu"}, {"ff_activation": "gelu_new", "clamp_len":
 OURS = {"edit": halved, "mend": mend, "twin": twin, "terms": terms, "joined": True}
 PUBLISHED = [Published("xlnet", "XLNetLMHeadModel", LABELS, OWN, CONFIGS, **OURS)]
 DIRECTORIES = {"XLNetLMHeadModel": {"lm"}, "XLNetModel": set()}
+RUNS = [({}, {}), ({"memory": 20, "perm_size": 6}, {})]
 VARIANTS = ({}, {"bi_data": False, "clamp_len": -1, "tie_word_embeddings": True, "ff_activation": "relu"})
 PARAMETERS = [({}, ("lm",), 116_718_336), ({}, (), 116_750_336),
               (xlnet.PRESETS["large"], ("lm",), 360_268_800), (xlnet.PRESETS["large"], (), 360_300_800)]  # fmt: skip
@@ -237,6 +238,23 @@ def test_relabelled_segments_are_the_same_and_other_segments_are_not():
     memory = with_memory(model, batch)
     turned = {**memory, "token_type_ids": np.array([1, 0, 2, 3, 4])[batch["token_type_ids"]]}
     assert abs(loss(model, turned) - loss(model, memory)) > 1e-4  # which counts as segment 0
+
+
+def test_what_is_written_is_the_published_class_s():
+    """One query behind all that is written, each token read in the order of the text; theirs reads all anew."""
+    torch, _ = oracle()
+    both = pair(PUBLISHED[0], {**CONFIGS[1], "bi_data": False, "mem_len": None, "reuse_len": None})
+    due = np.array([[3, 7, 9, 11], [4, 14, 1, 2]])
+    for _ in range(5):
+        length = due.shape[1] + 1
+        hidden = np.broadcast_to(1.0 - np.tri(length), (2, length, length)).copy()
+        asked = np.broadcast_to(np.arange(length) == length - 1, (2, 1, length)).astype(np.float64)
+        given = {"input_ids": np.pad(due, ((0, 0), (0, 1))), "perm_mask": hidden, "target_mapping": asked}
+        with torch.no_grad():
+            logits = both.twin(**{name: torch.from_numpy(array) for name, array in given.items()}).logits[:, 0].numpy()
+        due = np.concatenate([due, logits.argmax(-1)[:, None]], 1)
+    found = both.model.generate(due[:, :4], max_new_tokens=5, eos_token_id=None)
+    assert np.array_equal(found, due)
 
 
 def test_padding_on_either_side_changes_nothing():
@@ -423,3 +441,33 @@ def test_no_gradient_of_what_is_not_asked():
     batch["labels"] = np.full_like(batch["labels"], -100)
     assert loss(model, batch) == 0
     assert not any(g.any() for g in tree.leaves(model.loss_backward(model.loss(batch)[1])))
+
+
+def test_an_order_of_fewer_places_holds_for_each_block():
+    rank = orders.ranked(12, 4, np.random.default_rng(0))
+    assert sorted(rank) == [*range(12)]
+    assert np.array_equal(rank[4:] - rank[:-4], np.full(8, 4))
+    assert np.array_equal(orders.ranked(12, 0, np.random.default_rng(1)), np.random.default_rng(1).random(12).argsort())
+    with pytest.raises(InputError, match="it must divide half of seq_length, 32"):
+        xlnet.Data(perm_size=5)
+
+
+def test_a_row_of_a_stream_goes_on_from_half_of_those_before():
+    """reuse: each layer's memory is what entered it in the first halves, the last of them; the loss is of that."""
+    data = xlnet.Data(seq_length=16, memory=12, duplicates=1)
+    made = orders.halves(text(np.random.default_rng(0), 5), np.random.default_rng(1), VOCABULARY, 16)
+    batch = orders.ordered(made, np.random.default_rng(2), VOCABULARY, data.slots, STARTS)
+    model = probed("xlnet", **{**xlnet.fields(data, {}), "vocab_size": 60, "dropout": 0.0})
+    assert (model.config.mem_len, model.config.reuse_len) == (12, 8)
+    row, mems, losses = (lambda n: {name: array[n : n + 1] for name, array in batch.items()}), {}, []
+    for n in range(3):
+        loss, cache = model.loss({**row(n), **mems})
+        mems = cache["carried"]
+        losses.append(float(loss))
+        states = model.encode(**published.inputs(row(n)))["hidden_states"]
+        if n == 0:
+            assert all(np.array_equal(m, h[:, :8]) for m, h in zip(mems["mems"], states, strict=False))
+    assert mems["mems"][0].shape[1] == 12
+    word = model.params["embeddings"]["word"]["weight"]
+    assert np.array_equal(mems["mems"][0][0], word[np.concatenate([batch["input_ids"][n, :8] for n in (1, 2)])[-12:]])
+    assert losses[1] != float(model.loss(row(1))[0])

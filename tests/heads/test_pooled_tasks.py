@@ -1,13 +1,15 @@
 """Heads that pool states themselves, LSTMs under tags, relations between marked parts, two texts beside each other."""
 
 import json
+import sys
+from io import BytesIO, TextIOWrapper
 
 import numpy as np
 import pytest
 
 import minibert
 import reference
-from minibert import families, finetuning, gradcheck, objective, pooling, tasks, tokenizers, tree, uses
+from minibert import cli, families, finetuning, gradcheck, objective, pooling, tasks, tokenizers, tree, uses
 from minibert.errors import InputError
 from minibert.heads import classification, lstm_tagging, relation, similarity
 from tests.heads.test_tasks import made
@@ -241,3 +243,17 @@ def test_marks_stand_around_both_parts(place):
     assert [tokens[piece.about[name] + 1] for name in ("head", "tail")] == ["ann", "ulm"]
     with pytest.raises(InputError, match="head and tail stand 7 tokens from each other, and 6 are read"):
         use.pieces(tokenizer, long, 8)
+
+
+def test_a_row_that_cannot_be_read_is_named(place, tmp_path, monkeypatch, capsys):
+    out = finetuning.finetune("relate", place / "model", train=place / "relate.jsonl", out=tmp_path / "run", steps=1)
+    far = f"ann {'was ' * 60}ulm"
+    rows = [{"text": "ann was ulm", "head": [0, 3], "tail": [8, 11]},
+            {"text": far, "head": [0, 3], "tail": [len(far) - 3, len(far)]}]  # fmt: skip
+    lines = "\n".join(map(json.dumps, rows))
+    (tmp_path / "rows.jsonl").write_text(lines, encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(lines.encode()), encoding="utf-8"))
+    for args, where in (([str(tmp_path / "rows.jsonl")], "rows.jsonl"), ([], "standard input")):
+        assert cli.main(["predict", str(out), *args]) == 2
+        errors = capsys.readouterr().err.splitlines()
+        assert f"{where}, line 2: head and tail stand 123 tokens from each other" in errors[-1]

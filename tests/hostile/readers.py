@@ -21,7 +21,8 @@ import numpy as np
 import minibert
 from minibert import cli, corpus, families, generation, inference, parallel, pretraining, rows, tokenizers, training
 from minibert.checkpoint import growing, safetensors
-from minibert.corruption import segmentation, similarity
+from minibert.checkpoint import vectors as vector_files
+from minibert.corruption import knowledge, segmentation, similarity
 from minibert.golden import candidate, failures
 from minibert.golden import case as cases
 
@@ -465,6 +466,26 @@ def word_lists() -> list[Tree]:
     return [{"words.txt": "语言 模型\n预测\n下一个\ncat dog\n".encode(), "similar.json": similar}]
 
 
+def known() -> list[Tree]:
+    """Folders of what is known of entities: OpenKE's files and WordNet's."""
+    files = {"entity2id.txt": "3\nthe cat\t0\nmat\t1\ndog\t2\n", "relation2id.txt": "1\non\t0\n",
+             "train2id.txt": "1\n0 1 0\n", "entity2vec.vec": "1\t2\n3\t4\n5\t6\n", "mentions.txt": "a cat\tthe cat\n"}
+    lines = {"data.noun": "  1 licence\n00000010 05 n 02 dog 0 hound 0 001 @ 00000020 n 0000 | a pet; \"the dog ran\"\n"
+                          "00000020 05 n 01 animal 0 000 | a being\n", "index.sense": "dog%1:05:00:: 00000010 1 5\n"}
+    return [{name: text.encode() for name, text in tree.items()} for tree in (files, lines)]  # fmt: skip
+
+
+def word_vectors() -> list[Tree]:
+    """Files of vectors: text, binary, GloVe's."""
+    words, rows = ["the", "cat", "中"], np.arange(12, dtype=np.float32).reshape(3, 4) / 7
+    held = []
+    for binary, head in ((False, True), (True, True), (False, False)):
+        with scratch() as folder:
+            vector_files.write(folder / "vectors", words, rows, binary, head)
+            held.append({"vectors": (folder / "vectors").read_bytes()})
+    return held
+
+
 def configs() -> list[Tree]:
     """Configurations for pretrain and golden make."""
     held = []
@@ -799,6 +820,18 @@ def _words(root: Path, arguments: Arguments) -> int | None:
     return None
 
 
+def _known(root: Path, arguments: Arguments) -> None:
+    knowledge.read.__wrapped__(str(root)).linked("The cat sat on the mat and saw a dog.")
+
+
+def _word_vectors(root: Path, arguments: Arguments) -> int | None:
+    if arguments[0] != "read":
+        return command(*arguments, root / "vectors", *["cat", "the", "cat"][: 1 if arguments[0] == "neighbours" else 3])
+    words, rows = vector_files.read(root / "vectors", *arguments[1:])
+    assert len(words) == len(rows)
+    return None
+
+
 def _config(root: Path, arguments: Arguments) -> int | None:
     if _endless(root / "text.txt"):
         return None
@@ -879,6 +912,10 @@ READERS: dict[str, Reader] = {
     "fast_bpe": Reader(vocabularies("fast_bpe"), _vocabulary("fast_bpe", "xlm"), _texts, share=3),
     "word_bpe": Reader(vocabularies("word_bpe"), _vocabulary("word_bpe", "gpt"), _texts, share=2),
     "unigram": Reader(vocabularies("unigram"), _vocabulary("unigram", "albert"), _texts, share=7),
+    "word_vectors": Reader(
+        word_vectors, _word_vectors,
+        lambda rng: rng.choice((["read"], ["read"], ["read", True], ["read", False], ["neighbours"], ["analogy"])),
+        share=3),
     "golden": Reader(shared_cases, _golden, _choice("read", "read", "read", "verify"), share=6),
     "candidate": Reader(
         candidates,
@@ -894,6 +931,7 @@ READERS: dict[str, Reader] = {
     "rows": Reader(task_files, _rows, lambda rng: [rng.random() < 0.8], share=8),
     "run": Reader(runs, _resumed, share=2, writes=True),
     "words": Reader(word_lists, _words, _choice(*["similar", "segmenter"] * 15, "--segmenter", "--similar"), share=3),
+    "knowledge": Reader(known, _known, share=2),
     "config": Reader(configs, _config, _choice(*["pretrain"] * 30, "golden"), share=4),
     "stdin": Reader(lambda: [{}], _stdin, _standard_input, share=3),
     "options": Reader(

@@ -8,17 +8,26 @@ from minibert.config import to_fields
 from minibert.golden.cases.bert import beside, published
 from minibert.golden.cases.gpt2 import ADAMW
 from minibert.golden.certify import Double, at_50_digits, module
+from minibert.golden.recipe import CaseRecipe
 from minibert.golden.subject import Subject
 
 SIZES = {"vocab_size": 19, "n_positions": 11, "n_embd": 12, "n_layer": 2, "n_head": 3, "eos_token_id": 7}
 LEAST = 4
 PROBE = {**families.family("gpt").PROBE, "initializer_range": 0.4}
+RUNS = {
+    "greedy": {},
+    "beams": {"num_beams": 3, "length_penalty": 0.3, "no_repeat_ngram_size": 2},
+    "sampled": {"do_sample": True, "temperature": 0.7, "top_k": 6, "top_p": 0.85},
+}
 CASES = {
     "published": published("post-norm, causal, tanh GELU, tied", "gpt", seed=80, optimizer=ADAMW),
     "probe": beside("every config field away from its default, dropout masks drawn", "gpt", seed=81, dropout=True,
                     config=PROBE),
     "double": beside("three texts a row, both heads", "gpt", low=None, seed=82, dims={"B": 2, "C": 3, "T": 6},
                      dropout=True, config={**PROBE, "double_heads": True, "summary_first_dropout": 0.25}),
+    "generation": CaseRecipe("prompts of unequal length: logits token by token, greedy, beams, sampled", "gpt",
+                             kind="generation", seed=86, dims={"B": 3, "T": 5}, steps=(), runs=RUNS,
+                             config={"n_positions": 24, "eos_token_id": 11}),
 }  # fmt: skip
 
 

@@ -2,15 +2,34 @@
 
 from typing import Any
 
-from minibert.golden.recipe import CaseRecipe
+import numpy as np
+
+from minibert.golden.draws import Draws
+from minibert.golden.recipe import Batch, CaseRecipe
 
 SIZES = {"vocab_size": 13, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 9,
          "max_position_embeddings": 9, "type_vocab_size": 1, "hidden_act": "gelu"}  # fmt: skip
+MASK = 12  # of SIZES, the last token of a vocabulary of items (`uses.recommendation`)
+
 
 def _case(title: str, family: str, seed: int, **given: Any) -> CaseRecipe:
     """Of a head over one layer, without what is inside the layer."""
     dims = {"B": 3, "T": 6, **given.pop("dims", {})}
     return CaseRecipe(title, family, seed=seed, dims=dims, steps=(), config=SIZES, insides=False, **given)
+
+
+def masked(batch: Batch, draws: Draws) -> None:
+    """What is asked for is the mask; each of them counts."""
+    slots, rows = batch["masked_lm_positions"].shape[1], batch["attention_mask"].sum(1)
+    batch["masked_lm_positions"] = np.array([np.sort(draws.permutation(int(n))[:slots]) for n in rows])
+    batch["masked_lm_weights"] = np.ones_like(batch["masked_lm_weights"])
+    np.put_along_axis(batch["input_ids"], batch["masked_lm_positions"], MASK, axis=1)
+
+
+def hidden(batch: Batch, draws: Draws) -> None:
+    """And leaves the attention mask."""
+    masked(batch, draws)
+    np.put_along_axis(batch["attention_mask"], batch["masked_lm_positions"], 0, axis=1)
 
 
 CASES = {
@@ -31,4 +50,10 @@ CASES = {
     "similar-contrastive": _case("the contrastive loss of cosines", "bert+similar:by=contrastive", 322),
     "similar-tensor": _case("a neural tensor layer over two means", "bert+similar:by=tensor,slices=2", 323),
     "layers": _case("the mean over a mix of layers", "bert+classify:pooling=layers", 324),
+    "several": _case("three classes of which any may hold",
+                     "bert+classify:classes=3,problem_type=multi_label_classification", 325),
+    "recommend": _case("masked items of histories, answered with items", "bert+recommend", 326, dims={"M": 2},
+                       edits=(masked,)),
+    "recommend-hidden": _case("masked items that nobody attends to", "bert+recommend:by=hidden", 327, dims={"M": 2},
+                              edits=(hidden,)),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """What a family writes on: prompts in; logits token by token, and ids by every way of choosing, out.
 
-text.json says how each run chooses, by the names of `model.generate`: {"runs": {"beams": {"num_beams": 3, …}, …}}.
+text.json says how each run chooses, by the names of `model.generate`: {"runs": {"beams": {"num_beams": 3, …}, …}}; of
+an encoder that fills masks, too, which ids are its mask and its end: {"fills": {"mask": 3, "end": 2}}.
 inputs hold the prompts, padded on the left, or for a decoder with a source the sources, padded at the end (input_ids,
 attention_mask), what is read token by token behind them (forced; behind a source it begins with the start id), and the
 numbers that sampling takes, one for each token and row (uniforms). forward holds
@@ -21,6 +22,7 @@ import numpy as np
 from minibert import families, generation, tree
 from minibert.checkpoint.names import to_published
 from minibert.config import to_fields
+from minibert.filling import Filling
 from minibert.golden import cases, noise
 from minibert.golden.draws import Draws
 from minibert.golden.kinds import Made
@@ -37,7 +39,7 @@ Going = tuple[Callable, Callable]  # start and step, as a family has them
 def made(recipe: CaseRecipe) -> Made:
     """The family's probe weights and drawn prompts, each shorter than the one before."""
     config, draws = cases.config(recipe.family, recipe.config), Draws(recipe.seed, "prompts")
-    module, (rows, length) = families.family(recipe.family), (recipe.dims["B"], recipe.dims["T"])
+    module, (rows, length) = writer(recipe.family, recipe.fills), (recipe.dims["B"], recipe.dims["T"])
     params = tree.map(single, probe_weights(recipe.family, config, recipe.seed, recipe.std))
     params = tree.map(lambda a: a.astype(recipe.dtype), params)
     shorter, along = np.arange(rows)[:, None], np.arange(length)
@@ -51,9 +53,10 @@ def made(recipe: CaseRecipe) -> Made:
     }
     if sourced:
         given["inputs/forced"][:, 0] = config.decoder_start_token_id
-    flat = to_published(params, module.names(config))
+    flat = to_published(params, families.family(recipe.family).names(config))
     facts = {"family": recipe.family, "config": to_fields(config), "weights": {"file": "weights.safetensors"}}
     text = {"runs": {name: {"max_new_tokens": NEW, **settings} for name, settings in recipe.runs.items()}}
+    text |= {"fills": dict(recipe.fills)} if recipe.fills else {}
     return Made(
         facts,
         {**{f"weights/{name}": array for name, array in flat.items()}, **given},
@@ -63,12 +66,19 @@ def made(recipe: CaseRecipe) -> Made:
     )
 
 
+def writer(family: str, fills: Mapping[str, int]) -> Any:
+    """What goes on from token to token: the family's file, or with these ids `filling.Filling` of it."""
+    module = families.family(family)
+    return Filling(module, fills["mask"], (), {"eos_token_id": fills["end"]}) if fills else module
+
+
 def evaluate(
     case: Any, weights: Any = None, going: Going | None = None, write: Callable = generation.written
 ) -> noise.Evaluation:
     """Of a case that was read; going: in the place of the family's own start and step; write: of `written`."""
     given = {key: case.tensor(key) for key in case.entries if key.startswith("inputs/")}
-    module, runs = families.family(case.facts["family"]), case.text()["runs"]
+    text = case.text()
+    module, runs = writer(case.facts["family"], text.get("fills", {})), text["runs"]
     return partial(computed, module, case.params(weights), case.config(), given, runs, going=going, write=write)
 
 
@@ -85,7 +95,7 @@ def widened(case: Any, key: str, held: Stored) -> Stored:
 
 def _fill(config: Any) -> int:
     """What stands behind the end of a row (`generation.Settings.fill`)."""
-    return next((i for i in (config.pad_token_id, config.eos_token_id) if i is not None), 0)
+    return next((i for i in (config.pad_token_id, getattr(config, "eos_token_id", None)) if i is not None), 0)
 
 
 def computed(
@@ -105,6 +115,7 @@ def computed(
         entered(stack, around)
         found["logits"] = generation.forced(going_on, start(p, config, prompts), given["inputs/forced"])
         for name, settings in runs.items():
+            settings = {**getattr(module, "settings", {}), **settings}
             begun = generation.begun(module, p, config, prompts, settings, None, (start, step))
             uniforms = given["inputs/uniforms"] if settings.get("do_sample") else None
             written = write(going_on, begun, uniforms=uniforms)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops
-from minibert.gradcheck.blocks import Example, network, states
+from minibert.gradcheck.blocks import Example, drawn, network, states
 
 MASK = np.array([[1, 1, 0], [1, 1, 1]])[:, None, None, :]
 
@@ -55,6 +55,13 @@ def _layers(rng: np.random.Generator, encoder: Any, heads: int, act: str, eps: f
     pair, how = (layers.encoder_layer, layers.encoder_layer_backward), {"heads": heads, "eps": eps}
     own, doubled = {**how, "mask": MASK, "act": act}, {**how, "bias": _bias(MASK), "activation": act}
     yield Example("encoder_layer", *pair, {"x": x, "p": encoder[0]}, own, doubled)
+    dense = {name: {"weight": (2, 2), "bias": (2,)} for name in ("query", "key", "value")}
+    narrow = {"down": {"weight": (2, 4), "bias": (2,)}, "up": {"weight": (4, 2), "bias": (4,)}}
+    pal = drawn(np.random.default_rng(5), {**dense, **narrow})
+    yield Example("projected_layer", *pair, {"x": x, "p": {**encoder[0], "pal": pal}}, own, doubled)
+    one = layers.projected_attention, layers.projected_attention_backward
+    biased = {"heads": heads, "bias": _bias(MASK)}
+    yield Example("projected_attention", *one, {"x": x, "p": pal}, {"heads": heads, "mask": MASK}, biased)
     past = {name: rng.standard_normal((2, heads, 2, x.shape[-1] // heads)) for name in ("key", "value")}
     seen, x = layers.causal(2, 4, np.array([[0, 1, 1, 0], [1, 1, 0, 1]])), x[:, :2]
     how |= {"scale": 0.7, "past": past, "rate": 0.25}

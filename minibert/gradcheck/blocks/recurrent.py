@@ -17,3 +17,6 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     pair, keep = (recurrent.lstm_stack, recurrent.lstm_stack_backward), [np.array([[[1, 0]], [[1, 1]]])]
     how = {"seen": seen[:, 1:], "keep": keep, "rate": 0.25}
     yield Example("lstm_stack", *pair, {"x": x[:, :2], "ps": drawn(rng, [both, one])}, how)
+    gated = recurrent.shapes(2, 1, both=True, gates=3)
+    pair, state = (recurrent.gru_layer, recurrent.gru_layer_backward), {name: state[name][0] for name in both}
+    yield Example("gru_layer", *pair, {"x": x, "p": drawn(rng, gated)}, {"seen": seen, "state": state})

@@ -168,7 +168,7 @@ entry(
 )  # fmt: skip
 entry(
     "bart-10", "final_logits_bias drawn or trained", "zeros, no parameter", "own knowledge", "loading", "BART-LM-1",
-    families=("bart",), reason="zeros change nothing, others can't be foretold; a file that has others is refused",
+    families=("bart",), reason="zeros change nothing, others can't be foretold; those of a file stay as they are",
 )  # fmt: skip
 entry(
     "bart-11", "only what was hidden is asked for", "the whole text is written, with <s> and </s>",

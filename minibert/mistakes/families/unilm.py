@@ -1,5 +1,6 @@
 """Mistakes of UniLM: which query attends to which key, segments that tell the objective, what is asked and smoothed."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,4 +130,10 @@ entry(
     "unilm-10", "the target's last [SEP] is never masked", "it is a candidate in fine-tuning: else nothing ends",
     "src unilm-v1 seq2seq_loader.py", "data", "UNI-DATA-3", families=("unilm",),
     reason="rows differ, no tensor of a given batch does: tests/families/test_unilm.py asks the rows",
+)  # fmt: skip
+entry(
+    "unilm-11", "no mask behind what is written, but another token", "a [MASK] at t + 1, of which the head is read",
+    "own knowledge", "output", "UNI-GEN-1", families=("unilm",),
+    going={"the end token in its place": lambda network, _: (
+        network.start, replace(network, mask=network.settings["eos_token_id"]).step)},
 )  # fmt: skip

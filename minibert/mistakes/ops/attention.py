@@ -505,7 +505,8 @@ def _heads(subject: Subject, path: str) -> int:
     """Heads of the attention with parameters at `path`; networks of a family of several have their own."""
     towers = getattr(families.family(subject.family), "towers", lambda config: {})(subject.config)
     own = replace(subject, config=towers.get(path.partition(".")[0], subject.config))
-    return field(own, "num_attention_heads")
+    named = f"{path.rpartition('.')[2]}_heads"  # "entity_attention_heads"
+    return getattr(own.config, named) if hasattr(own.config, named) else field(own, "num_attention_heads")
 
 
 def loaded(what: str, edit: Callable[[dict[str, Any], Callable[[], int]], dict[str, Any]]) -> Callable:

@@ -217,7 +217,10 @@ def _scaled_dropout(what: str, multiplier: Callable[[float], float]) -> Callable
     def maker(subject: Subject, at: Any) -> list[Mutant]:
         if not _has_dropout(subject):
             return []
-        one, other = hidden(subject, at)[0], probs(subject, at)[0]
+        one, attending = hidden(subject, at)[0], probs(subject, at)
+        if not attending:  # a network without attention
+            return [Mutant(what, one.change)]
+        other = attending[0]
         return [
             Mutant(what, lambda s: other.change(one.change(s))),
             Mutant(what, one.change, "hidden dropout"),

@@ -89,7 +89,8 @@ def summed(
         for name, table_ids in ids.items():
             e, c["tables"][name] = ops.embedding(**p[name], ids=table_ids, padding_idx=frozen.get(name))
             rows[name] = e * own[name]
-        h: Any = sum(e for name, e in rows.items() if name not in after)
+        shape = np.broadcast_shapes(*(e.shape for e in rows.values()))  # what is left may be one row for all texts
+        h: Any = np.broadcast_to(sum(e for name, e in rows.items() if name not in after), shape)
         for step in after:
             if step == "norm" and "norm" in p:
                 h, c["norm"] = ops.layer_norm(h, **p["norm"], eps=eps)
@@ -505,7 +506,7 @@ entry(
 entry(
     "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",
     "src XLM transformer.py:282, 386; babybert 0.1.1; codertimo/BERT-pytorch", "output", "BERT-EMB-1",
-    families=("bert", "xlm"), when="where embeddings have a norm",
+    families=("bert", "grover", "xlm"), when="where embeddings have a norm",
     mutants=[
         normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",)))),
         swap("the norm gives what it is given", "layer_norm", no_norm(), r"encode\.embeddings\.norm"),

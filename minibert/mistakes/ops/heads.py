@@ -37,8 +37,14 @@ def _untied(subject: Subject, _: Any) -> list[Mutant]:
 
     def change(s: Subject) -> Subject:
         flat = tree.flatten(s.params)
-        table = next(array for path, array in flat.items() if path.endswith(WORDS))
-        return replace(s, config=apart, params=tree.unflatten({path: flat.get(path, table) for path in wanted}))
+        tables = [(path, array) for path, array in flat.items() if path.endswith(WORDS)]
+
+        def table(decoder: str) -> Array:  # of several the one whose name begins as the decoder's
+            begins = decoder.partition("_")[0]
+            return next((array for path, array in tables if path.startswith(begins)), tables[0][1])
+
+        held = {path: flat[path] if path in flat else table(path) for path in wanted}
+        return replace(s, config=apart, params=tree.unflatten(held))
 
     def tied_names(tensors: dict[str, Array]) -> dict[str, Array]:
         found = {}

@@ -175,6 +175,50 @@ def by_rows() -> Replacement:
     return edited(ops.cross_entropy, edit)
 
 
+def softmax_of_several() -> Replacement:
+    """The mean over rows of -Σ_c y_c log softmax(z)_c."""
+
+    def binary_cross_entropy(logits: Array, *, labels: Array, denominator: float | None = None) -> tuple[Array, Cache]:
+        logp, c = ops.log_softmax(logits)
+        rows = np.asarray(len(logits) if denominator is None else denominator / logits.shape[1], logits.dtype)
+        return -(labels * logp).sum() / rows, {"log_softmax": c, "labels": labels, "rows": rows}
+
+    def binary_cross_entropy_backward(dloss: Array, c: Cache) -> Array:
+        return ops.log_softmax_backward(-dloss * c["labels"] / c["rows"], c["log_softmax"])
+
+    return Replacement(binary_cross_entropy, binary_cross_entropy_backward)
+
+
+def recommending(maker: Callable) -> Callable:
+    """No mutant but of histories of items."""
+    return lambda subject, at: maker(subject, at) if "+recommend" in subject.family else []
+
+
+def until_there() -> Replacement:
+    """Attention (B, H, T, T) to the keys up to the query's own."""
+
+    def edit(given: dict[str, Any]) -> dict[str, Any]:
+        length, mask = given["q"].shape[2], given["mask"]
+        before = np.tri(length, dtype=bool)[None, None]
+        return {"mask": before if mask is None else before & mask.astype(bool)}
+
+    return edited(ops.attention, edit)
+
+
+def attended(b: dict[str, Any], seen: int) -> dict[str, Any]:
+    """The batch's mask with what is asked for attended to, or not."""
+    mask = np.array(b["attention_mask"])
+    np.put_along_axis(mask, b["masked_lm_positions"], seen, axis=1)
+    return {"attention_mask": mask}
+
+
+def of_items(given: dict[str, Any]) -> dict[str, Any]:
+    """Logits (N, V) of items alone: neither padding, the first, nor the four marks, the last."""
+    z = np.array(given["logits"])
+    z[:, [0, -4, -3, -2, -1]] = -1e4
+    return {"logits": z}
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "K01", "another activation over a classification head's layer, or none", "tanh (RoBERTa, BART), erf GELU (ELECTRA)",
@@ -287,4 +331,35 @@ entry(
     "K19", "tags of rows weighed alike", "the mean over the tokens that are asked, of all rows together",
     "own knowledge: the mean of each row's mean", "loss", "TASK-TAG-1",
     mutants=[swap("the mean of each row's mean", "cross_entropy", by_rows(), r"tag\w*\.loss")],
+)  # fmt: skip
+entry(
+    "K20", "several labels of a row by one softmax", "a sigmoid of each class by itself",
+    "own knowledge: the loss of one label, with several of them 1", "loss", "TASK-CLS-2",
+    mutants=[swap("-Σ y log softmax(z)", "binary_cross_entropy", softmax_of_several(), r"classify\.loss")],
+)  # fmt: skip
+entry(
+    "K21", "the losses of a row's several labels summed", "the mean over rows and classes",
+    "own knowledge: a sum over the last axis, then the mean", "loss", "TASK-CLS-2",
+    mutants=[swap("the sum over classes", "binary_cross_entropy",
+                  edited(ops.binary_cross_entropy, lambda given: {"denominator": len(given["logits"])}),
+                  r"classify\.loss")],
+)  # fmt: skip
+entry(
+    "K22", "masked items leave the attention mask, or stay in it", "they stay; of the variant \"hidden\" they leave",
+    "own knowledge: two recipes go by one name", "output", "TASK-REC-2",
+    mutants=[
+        recommending(batch("attended to", lambda b, config: attended(b, 1))),
+        recommending(batch("not attended to", lambda b, config: attended(b, 0))),
+    ],
+)  # fmt: skip
+entry(
+    "K23", "a history is read from left to right", "an item sees all of its history, what comes behind it, too",
+    "own knowledge: the recommender that BERT4Rec is compared with reads so (SASRec)", "output", "TASK-REC-4",
+    mutants=[recommending(swap("no later item is seen", "attention", until_there()))],
+)  # fmt: skip
+entry(
+    "K24", "the softmax over items alone", "over the whole table: padding and marks, too",
+    "own knowledge; src FeiSun/BERT4Rec run.py (the whole table)", "loss", "TASK-REC-4", variant=True,
+    mutants=[recommending(swap("over items", "cross_entropy", edited(ops.cross_entropy, of_items),
+                               r"masked_lm\.loss"))],
 )  # fmt: skip

@@ -1,0 +1,77 @@
+"""What a layer knows: how well a linear classifier reads something off its states.
+
+Alain and Bengio 2017, arXiv 1610.01644; Tenney et al. 2019, arXiv 1905.05950.
+
+    p = softmax(W h + b),  L = mean of -log p[label] + λ/2 |W|²,  h scaled to mean 0 and deviation 1 in training    (1)
+
+minimised by Newton steps on the softmax's bound (Böhning 1992): the curvature is at most ½ (I - 1/C) ⊗ hᵀh/N, the same
+in every step, so that one decomposition serves all of them and each step lowers the loss.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minibert import inference
+from minibert.config import require
+from minibert.model import Model
+
+Array = np.ndarray
+
+
+class Probe(NamedTuple):
+    """(1): weight (C, D), bias (C,), and the mean and deviation (D,) of the states that it was fitted to."""
+
+    weight: Array
+    bias: Array
+    mean: Array
+    deviation: Array
+
+    def predict(self, states: Array) -> Array:
+        """The class (N,) of each row of states (N, D)."""
+        return (((states - self.mean) / self.deviation) @ self.weight.T + self.bias).argmax(1)
+
+
+def fitted(states: Array, labels: Array, decay: float = 1e-3, steps: int = 200) -> Probe:
+    """A probe for states (N, D) and labels (N,) from 0 on; decay: λ; bias is free of it."""
+    states, labels = np.asarray(states, np.float64), np.asarray(labels)
+    require(len(states) == len(labels) > 0, "a probe needs as many labels as states, and at least one")
+    mean, deviation = states.mean(0), states.std(0)
+    deviation = np.where(deviation > 0, deviation, 1)
+    rows = np.concatenate([(states - mean) / deviation, np.ones((len(states), 1))], 1)
+    classes = int(labels.max()) + 1
+    due = np.eye(classes)[labels]
+    ridge = decay * np.append(np.ones(rows.shape[1] - 1), 0)
+    bound = rows.T @ rows / (2 * len(rows)) + np.diag(ridge) + 1e-9 * np.eye(rows.shape[1])
+    inverse, weight = np.linalg.inv(bound), np.zeros((classes, rows.shape[1]))
+    for _ in range(steps):
+        scores = rows @ weight.T
+        powers = np.exp(scores - scores.max(1, keepdims=True))
+        slope = (powers / powers.sum(1, keepdims=True) - due).T @ rows / len(rows) + ridge * weight
+        step = slope @ inverse
+        weight -= step
+        if np.abs(step).max() < 1e-8:
+            break
+    return Probe(weight[:, :-1], weight[:, -1], mean, deviation)
+
+
+def accuracy(probe: Probe, states: Array, labels: Array) -> float:
+    """The share of rows that the probe gets right."""
+    return float((probe.predict(np.asarray(states)) == np.asarray(labels)).mean())
+
+
+def states(model: Model, texts: Iterable[str], at: Callable[[list[tuple[int, int]]], Sequence[int]]) -> list[Array]:
+    """The states of chosen tokens, one array (N, D) a layer, the embeddings first.
+
+    at: the places to take of a text, given the characters (start, end) of its tokens.
+    """
+    found: list[list[Array]] = []
+    for text in texts:
+        encoding, inputs = inference.encoded(model, text)
+        places = list(at(encoding.offsets))
+        for i, layer in enumerate(model.encode(outputs=["hidden_states"], **inputs)["hidden_states"]):
+            found.append([]) if i == len(found) else None
+            found[i].append(layer[0, places])
+    require(bool(found), "there is no text to take states of")
+    return [np.concatenate(parts) for parts in found]

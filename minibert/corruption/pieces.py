@@ -1,0 +1,64 @@
+"""What a word is made of, as fastText has it (facebookresearch/fastText, `dictionary.cc`): character n-grams, hashed to
+rows of a table; of Chinese characters their components.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from minibert import reading
+from minibert.checkpoint import strictjson
+from minibert.config import require
+
+Array = np.ndarray
+
+IGNORED = -100
+DESCRIBING = {*map(chr, range(0x2FF0, 0x3000))}  # how components stand to each other, in ideographic descriptions
+
+
+def hashed(text: str) -> int:
+    """32 bits of FNV-1a over UTF-8, each byte taken as a signed number first, as the released models have it."""
+    found = 2166136261
+    for byte in text.encode("utf-8"):
+        found = (found ^ (byte if byte < 128 else byte | 0xFFFFFF00)) * 16777619 & 0xFFFFFFFF
+    return found
+
+
+def grams(word: str, least: int, most: int) -> list[str]:
+    """The n-grams of <word> of least … most characters, in the release's order; neither < nor > by itself. None where
+    most is 0.
+    """
+    text = f"<{word}>"
+    return [text[begin : begin + n] for begin in range(len(text)) for n in range(max(1, least), most + 1)
+            if begin + n <= len(text) and not (n == 1 and begin in (0, len(text) - 1))]  # fmt: skip
+
+
+def components(path: str) -> dict[str, str]:
+    """The decompositions of a JSON file {character: components}, an ideographic description or a plain list of them:
+    {"河": "⿰氵可"}.
+    """
+    table = strictjson.loads(reading.contents(path), path)
+    fits = isinstance(table, dict) and all(isinstance(text, str) and len(of) == 1 for of, text in table.items())
+    require(fits, f"{path} must hold the components of characters as a JSON object: {{character: components}}")
+    return {of: "".join(part for part in text if part not in DESCRIBING) for of, text in table.items()}
+
+
+def spelt(word: str, known: Mapping[str, str]) -> str:
+    """The word with its characters' components in the place of those that are known."""
+    return "".join(known.get(character, "") or character for character in word)
+
+
+def rows(word: str, least: int, most: int, bucket: int, known: Mapping[str, str] | None = None) -> list[int]:
+    """The rows of a word's n-grams; known: components, over which they then go."""
+    return [hashed(gram) % bucket for gram in grams(spelt(word, known or {}), least, most)]
+
+
+def table(
+    words: Sequence[str], least: int, most: int, bucket: int, known: Mapping[str, str] | None = None
+) -> Array:  # fmt: skip
+    """(G, V): the rows of each word's n-grams, IGNORED behind them; of "" and nothing else none."""
+    found = [rows(word, least, most, bucket, known) if word else [] for word in words]
+    made = np.full((max(1, *map(len, found)), len(found)), IGNORED, np.int32)
+    for i, own in enumerate(found):
+        made[: len(own), i] = own
+    return made

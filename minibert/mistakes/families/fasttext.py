@@ -1,0 +1,49 @@
+"""Mistakes of fastText: what a word is made of."""
+
+from typing import Any
+
+import numpy as np
+
+from minibert.families import fasttext
+from minibert.mistakes.catalogue import batch, entry, swap
+from minibert.mistakes.swap import edited
+
+FAMILY = ("fasttext",)
+RELEASE = "facebookresearch/fastText, dictionary.cc"
+NOTHING = fasttext.pieces.IGNORED
+
+
+def _one_word(b: dict, config: Any) -> dict:
+    """Each word's first n-gram alone."""
+    first = np.arange(b["pieces"].shape[1])[:, None] == 0
+    return {"pieces": np.where(first, b["pieces"], NOTHING)}
+
+
+entry(
+    "fasttext-01", "the n-grams without the word's own row", "the word's row, too, where it is in the vocabulary",
+    RELEASE, "loss", "FT-WORD-1", families=FAMILY,
+    mutants=[lambda subject, at: swap("n-grams alone", "spelt", edited(
+        fasttext.spelt, lambda given: {"parts": given["parts"], "unknown": int(given["ids"][0, 0])}, faithful=False),
+    )(subject, at)[:1]],
+)  # fmt: skip
+entry(
+    "fasttext-02", "an unknown word has a row", "its n-grams alone", RELEASE, "loss", "FT-WORD-2", families=FAMILY,
+    mutants=[lambda subject, at: swap("the row of [UNK]", "spelt", edited(
+        fasttext.spelt, lambda _: {"unknown": None}))(subject, at)[:1]],
+)  # fmt: skip
+entry(
+    "fasttext-03", "the word alone, or one n-gram of it", "all its n-grams", "own knowledge", "loss", "FT-WORD-1",
+    families=FAMILY,
+    mutants=[batch("no n-grams", lambda b, _: {"pieces": np.full_like(b["pieces"], NOTHING)}),
+             batch("the first n-gram alone", _one_word)],
+)  # fmt: skip
+for number, wrong, right, clause in (
+    (4, "bytes hashed without a sign", "each byte as a signed number: other rows for all but ASCII", "FT-HASH-1"),
+    (5, "n-grams of bytes", "of characters, over <word>", "FT-GRAM-1"),
+    (6, "< or > by itself is an n-gram", "it is none", "FT-GRAM-1"),
+    (7, "words drawn from their counts^0.75", "from counts^0.5", "FT-DATA-1"),
+):
+    entry(
+        f"fasttext-{number:02}", wrong, right, RELEASE, "data", clause, families=FAMILY,
+        reason="cases begin with rows of n-grams; the tests of the hash and of the n-grams see it",
+    )  # fmt: skip

@@ -1,5 +1,0 @@
-"""Tags of words, read as a chain over those of a piece: rows and pieces are those of `tagging`."""
-
-from minibert.uses.tagging import constant, measures, pieces, said, settings, target
-
-__all__ = ["constant", "measures", "pieces", "said", "settings", "target"]

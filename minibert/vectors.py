@@ -1,0 +1,85 @@
+"""Vectors of words: of a model's table, or of a file of vectors; the nearest of them, and what is to c as b is to a.
+
+Mikolov, Yih, Zweig 2013, "Linguistic Regularities in Continuous Space Word Representations": cosine, the words asked
+with left out; each vector of a question counts with length 1 (gensim's `most_similar`).
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minibert import model as models
+from minibert import tree
+from minibert.checkpoint import vectors as files
+from minibert.config import nearest as likely
+from minibert.config import require, shown, whole
+from minibert.corruption import pieces
+
+
+class Vectors(NamedTuple):
+    """words, and a row for each; index: the row of each word; other: makes the row of any other word, None: nothing."""
+
+    words: list[str]
+    rows: np.ndarray
+    index: dict[str, int]
+    other: Callable[[str], np.ndarray] | None = None
+
+
+def load(path: str | os.PathLike, components: str | None = None) -> Vectors:
+    """Those of a directory with a model and its vocabulary, or of a file of vectors; components: the file of a fastText
+    that was learnt over them. InputError where it has none.
+    """
+    if not os.path.isdir(path):
+        words, rows = files.read(path)
+        return Vectors(words, rows, {word: i for i, word in enumerate(words)})
+    return of(models.load(path), f"{path}", components)
+
+
+def of(model: models.Model, name: str = "the model", components: str | None = None) -> Vectors:
+    """A model's, without those of special tokens: its family's `word_vectors`, else its table of words."""
+    require(model.tokenizer is not None, f"{name} has no vocabulary")
+    own = getattr(model.module, "word_vectors", None)
+    flat = tree.flatten(model.params)
+    there = own is not None or "embeddings.word.weight" in flat
+    require(there, f"{name} is {model.family}, which has no table of words")
+    special, tokens = model.tokenizer.special_ids, model.tokenizer.tokens
+    kept = [i for i, word in enumerate(tokens[: model.config.vocab_size]) if i not in special and word]
+    words, other = [tokens[i] for i in kept], None
+    if own:
+        known = {"known": pieces.components(components)} if components else {}
+        rows = own(model.params, model.config, words, kept, **known)
+        if hasattr(model.config, "bucket"):  # what a word is made of tells the vector of any
+            other = lambda word: own(model.params, model.config, [word], **known)[0]  # noqa: E731
+    else:
+        rows = flat["embeddings.word.weight"][kept]
+    return Vectors(words, np.asarray(rows, np.float32), {word: i for i, word in enumerate(words)}, other)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Each row with length 1; 0 stays 0."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), np.finfo(rows.dtype).tiny)
+
+
+def nearest(
+    held: Vectors, plus: Sequence[str], minus: Sequence[str] = (), count: int = 10
+) -> list[tuple[str, float]]:
+    """The `count` words whose vectors have the largest cosine with Σ plus - Σ minus, each of length 1, and that cosine;
+    none of those asked with. InputError for a word that is not there.
+    """
+    whole("count", count, 1)
+    asked = [_row(held, word) for word in (*plus, *minus)]
+    signs = np.array([1.0] * len(plus) + [-1.0] * len(minus), held.rows.dtype)
+    cosine = unit(held.rows) @ unit(signs @ unit(np.stack(asked)))
+    own = {held.index[word] for word in (*plus, *minus) if word in held.index}
+    cosine[[*own]] = -np.inf
+    best = np.argsort(-cosine, kind="stable")[: min(count, len(held.words) - len(own))]
+    return [(held.words[i], float(cosine[i])) for i in best]
+
+
+def _row(held: Vectors, word: str) -> np.ndarray:
+    if word not in held.index and held.other is not None:
+        return np.asarray(held.other(word), held.rows.dtype)
+    require(word in held.index, f"there is no vector of {shown(word)}{likely(word, held.words[:20_000])}")
+    return held.rows[held.index[word]]

@@ -1,0 +1,20 @@
+"""A student's logits z = h W^T + b held to a teacher's: by soft_targets, or by squares, a mean over rows and classes.
+
+h (b, D) or (b, t, D), p {weight (C, D), bias (C)}, labels {logits (b, C) or (b, t, C), counted (b) or (b, t)}; the mean
+goes over what counts. Hinton et al. 2015 (1503.02531); Xu et al. 2020 (2002.10345), eq. 6; SPEC TRANS-DISTIL.
+"""
+
+from .linear import linear
+from .lists import each, leaves
+from .soft_targets import soft_targets
+
+
+def distillation(h, p, labels, by, temperature=2):
+    z, target, counted = linear(h, **p), labels["logits"], labels["counted"]
+    total = sum(leaves(counted))
+    if by == "soft":
+        return soft_targets(z, target, temperature, counted, total)
+    squares = each(0, lambda a, b: (a - b) ** 2, z, target)
+    weights, classes = leaves(counted), len(p["weight"])
+    each_row = [sum(leaves(squares)[i * classes:(i + 1) * classes]) for i in range(len(weights))]
+    return sum(w * row for w, row in zip(weights, each_row, strict=True)) / (total * classes)

@@ -1,0 +1,19 @@
+"""Soft targets: T^2 sum_rows w sum_c q_c (log q_c - log s_c) / denominator, q = softmax(target/T), s = softmax(z/T).
+
+logits and target (..., c), weights (...) -> scalar. Hinton et al. 2015 (1503.02531), section 2; SPEC TRANS-DISTIL.
+"""
+
+from .lists import leaves
+from .log_softmax import log_softmax
+from .numbers import exp
+
+
+def soft_targets(logits, target, temperature, weights, denominator):
+    def row(z, t, w):
+        log_s, log_q = (log_softmax([value / temperature for value in values]) for values in (z, t))
+        return w * sum(exp(q) * (q - s) for q, s in zip(log_q, log_s, strict=True))
+
+    def rows(z, t, w):
+        return [rows(*parts) for parts in zip(z, t, w, strict=True)] if isinstance(w, list) else row(z, t, w)
+
+    return temperature**2 * sum(leaves(rows(logits, target, weights))) / denominator

@@ -1,0 +1,64 @@
+"""What families learn for as many multiplications: python tests/benchmarks/equal_compute.py [FAMILY …] [--steps N]
+
+Each family is pre-trained as `minibert pretrain FAMILY` does, for as many steps as cost what N steps of the first one
+do (GPT-2 unless others are named): multiplications of linear layers and attention are counted in one forward pass of a
+batch as long as its rows; a backward pass costs two more. Printed: steps, held-out loss of the first term in nats, and
+by how much it is below the best guess without context. Losses of different questions compare by that alone.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+from minibert import batches, create, families, pretraining
+from minibert.pairs import observing
+from tests.benchmarks.pretraining import trained
+
+FAMILIES = ("gpt2", "gpt", "megatron_bert", "grover", "unilm", "mass")
+
+
+def multiplications(name: str) -> int:
+    """Of the forward pass of one step, as the family is trained by default."""
+    module = families.family(name)
+    settings, own = pretraining.options_of(module, dict(module.DEFAULTS))
+    fields = module.fields(own, dict(module.QUICK))
+    model = create(name, **{**fields, "vocab_size": own.vocab_size})
+    dims = {"B": settings.batch_size, "T": own.seq_length, "S": own.seq_length, "M": getattr(own, "slots", 1)}
+    batch = batches.example(module, model.config, np.random.default_rng(0), dims)
+    total = 0
+
+    def around(f: Any, args: tuple, constants: dict) -> Any:
+        nonlocal total
+        if f.__name__ == "linear":
+            weight = constants["weight"] if "weight" in constants else args[1]
+            total += args[0].size * len(weight)
+        elif f.__name__ == "attention":
+            total += 2 * args[0].size * args[1].shape[2]
+        return f(*args, **constants)
+
+    with observing(around):
+        model.loss({key: value for key, value in batch.items() if key != "dropout"})
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("families", nargs="*", default=FAMILIES, metavar="FAMILY")
+    parser.add_argument("--steps", type=int, default=1700, metavar="N", help="of the first; default 1700")
+    args = parser.parse_args()
+    first = multiplications(args.families[0])
+    print(f"{'family':<16}{'steps':>7}{'10^9 a step':>13}{'held out':>10}{'below':>8}", flush=True)
+    for name in args.families:
+        cost = multiplications(name)
+        steps = max(1, round(args.steps * first / cost))
+        (_, loss, guess), *_ = trained(name, steps)[0]
+        print(f"{name:<16}{steps:>7}{3 * cost / 1e9:>13.2f}{loss:>10.3f}{guess - loss:>8.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,430 @@
+"""The ways from a trained network to a task: what learns, at which rate, and the same bits after an interruption."""
+
+import dataclasses
+import importlib.util
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import (
+    adapters,
+    batches,
+    families,
+    finetuning,
+    gradcheck,
+    multitask,
+    objective,
+    optim,
+    tokenizers,
+    training,
+    transfer,
+    tree,
+)  # fmt: skip
+from minibert.adapters import mix, pals
+from minibert.checkpoint import peft
+from minibert.errors import InputError
+
+WORDS = ("fine", "poor", "film", "book", "the", "a", "was", "it")
+SIZES = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12,
+         "max_position_embeddings": 16, "initializer_range": 0.3, "hidden_dropout_prob": 0.1}  # fmt: skip
+OPTIONS = {"steps": 6, "batch_size": 4, "accumulate": 1, "checkpoint_every": 4, "threads": 1, "learning_rate": 0.01}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a network, "model", a classifier of twice its width, "teacher", and rows."""
+    folder, rng = tmp_path_factory.mktemp("transfer"), np.random.default_rng(0)
+    learnt = tokenizers.tokenizer("wordpiece").train([" ".join(WORDS)] * 3, 60, lowercase=True)
+    model = minibert.create("bert", **SIZES, vocab_size=len(learnt), pad_token_id=learnt.pad_id)
+    model.tokenizer = learnt
+    model.save(folder / "model")
+    rows = [(word, " ".join([*rng.choice(WORDS[2:], 3), word])) for word in ("fine", "poor") * 6]
+    table = "label\ttext\n" + "".join(f"{label}\t{text}\n" for label, text in rows)
+    (folder / "classify.tsv").write_text(table, encoding="utf-8")
+    tagged = [[f"{word}\t{'B' if word in WORDS[:2] else 'O'}\n" for word in text.split()] for _, text in rows]
+    tags = "\n".join(map("".join, tagged))
+    (folder / "tag.conll").write_text(tags, encoding="utf-8")
+    wide = minibert.create("bert", **{**SIZES, "hidden_size": 16}, vocab_size=len(learnt), pad_token_id=learnt.pad_id)
+    wide.tokenizer = learnt
+    wide = wide.with_task("classify", labels=["fine", "poor"])
+    wide.save(folder / "teacher")
+    return folder
+
+
+FILES = {"classify": "classify.tsv", "tag": "tag.conll"}
+
+
+def tuned(place, out, way, task="classify", **changes):
+    way, rows = way.replace("TEACHER", str(place / "teacher")), place / FILES[task]
+    given = {**OPTIONS, **changes, "transfer": way, "train": rows, "dev": rows}
+    return finetuning.finetune(task, place / "model", out=out, **given)
+
+
+def bits(directory):
+    report = (directory / "report.json").read_bytes()
+    return {path.name: path.read_bytes() for path in directory.glob("*.safetensors")}, report
+
+
+# way: what learns beside the head, by a word in its path; None: everything
+LEARNING = {"frozen": (), "adapter:3": (".adapter.", ".norm."), "lora:2": (".lora.down", ".lora.up"), "pals": None,
+            "layers:0": (), "mix": ("mix.",), "gradual": None, "sequential": None, "discriminative": None,
+            "distil:TEACHER": None, "self-distil:2": None, "ensemble": None, "shallow:1": None,
+            "lora:2+gradual": (".lora.down", ".lora.up")}  # fmt: skip
+
+
+TORCH = importlib.util.find_spec("torch") is not None  # as in `.ci/run`, which has the time for all of them
+CHEAP = ("adapter:3", "self-distil:2", "lora:2+gradual")
+ASKED = [pytest.param(way, marks=[] if way in CHEAP else pytest.mark.skipif(not TORCH, reason="asked where torch is"))
+         for way in LEARNING]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ASKED)
+def test_what_learns_and_the_same_bits_after_a_kill(way, place, tmp_path):
+    task = "classify" if "TEACHER" in way else ("classify", "tag")[len(way) % 2]
+    whole = tuned(place, tmp_path / "whole", way, task)
+    shutil.copytree(whole, tmp_path / "again")
+    for name in ("report.json", "model.safetensors", "added.safetensors", "config.json"):
+        (tmp_path / "again" / name).unlink(missing_ok=True)
+    training.discard(tmp_path / "again" / "checkpoints" / "00000006")
+    again = tmp_path / "again"
+    finetuning.finetune(task, place / "model", out=again, resume=True, checkpoint_every=4, threads=1)
+    assert bits(whole) == bits(again)
+    before, after = (dict(tree.items(minibert.load(path).params)) for path in (place / "model", whole))
+    if LEARNING[way] is not None and "lora" not in way:
+        for path in before.keys() & after.keys():
+            moved = not np.array_equal(before[path], after[path])
+            assert moved == any(word in path for word in LEARNING[way]), path
+    rows = minibert.load(whole).predict({"input_ids": [[1, 2, 3]]})["logits"]
+    assert np.isfinite(rows).all()
+
+
+# ---- Rates -----------------------------------------------------------------------------------------------------------
+def network(name="bert", task="classify", **fields):
+    """A model with a head at its probe configuration, in float64."""
+    module = families.family(name)
+    spread = families.own(module, {"initializer_range": 0.4, "num_hidden_layers": 3})
+    return minibert.create(name, **{**module.PROBE, "dtype": "float64", **spread, **fields}, tasks={task: {}})
+
+
+def test_depths_follow_the_tree():
+    """Embeddings, layers, then all else: of every family each layer in its turn."""
+    params = network().params
+    found = transfer.depths(params, {"pooler.weight"})
+    assert {found[path] for path in found if path.startswith("embeddings")} == {0}
+    assert [found[f"encoder.{i}.attention.norm.bias"] for i in range(3)] == [1, 2, 3]
+    assert found["pooler.bias"] == found["pooler.weight"] == found["classify.weight"] == 4
+    for name in ("bert", "albert", "gpt2", "bart", "t5", "xlnet"):
+        module = families.family(name)
+        shapes = objective.shapes(module, module.Config(**module.PROBE))
+        seen = sorted({*transfer.depths(shapes).values()})
+        assert seen == [*range(len(seen))], name
+        assert len(seen) >= 3, name
+
+
+def course(steps=50, epoch=10):
+    params = network().params
+    new = frozenset({"classify.weight", "classify.bias"})
+    return transfer.Course(transfer.depths(params, new), new, steps, epoch)
+
+
+def learning(way, step, **given):
+    """The depths that learn at a step, and their factors."""
+    own = course(**given)
+    (name, how), = transfer.ways(way)
+    factor = transfer.WAYS[name].rate(own, how)
+    found = {(depth, factor(path, step)) for path, depth in own.depths.items()}
+    return {depth: rate for depth, rate in found if rate is not None}
+
+
+def test_unfreezing_and_discriminative_rates():
+    """arXiv 1801.06146 and 1708.00524: which depths learn in each stage, and at which factor."""
+    assert [{*learning("gradual", step)} for step in (0, 9, 10, 25, 39, 40, 49)] == [
+        {4}, {4}, {3, 4}, {2, 3, 4}, {1, 2, 3, 4}, {0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}]  # fmt: skip
+    assert {*learning("gradual", 4, steps=10)} == {2, 3, 4}  # one epoch alone: equal shares of its steps
+    phases = [learning("sequential", step, steps=60) for step in (0, 10, 20, 30, 40, 50, 59)]
+    assert phases[:5] == [{4: 1.0}, {0: 0.1}, {1: 0.1}, {2: 0.1}, {3: 0.1}]
+    assert phases[5] == phases[6] == dict.fromkeys(range(5), 0.1)
+    rates = learning("discriminative", 0)
+    assert [round(0.01 * rates[depth], 6) for depth in (4, 3, 2, 1)] == [0.01, 0.003846, 0.001479, 0.000569]
+    assert learning("discriminative:1", 7) == dict.fromkeys(range(5), 1.0)
+
+
+def test_the_slanted_triangle():
+    """arXiv 1801.06146, eq. 3, with cut_frac 0.1 and ratio 32."""
+    given = {"peak": 0.01, "warmup": 100, "total": 1000}
+    found = [optim.SCHEDULES["slanted_triangular"](t, **given) for t in (0, 50, 100, 550, 1000, 2000)]
+    assert found == pytest.approx([0.0003125, 0.00515625, 0.01, 0.00515625, 0.0003125, 0.0003125], rel=1e-12)
+
+
+def test_ways_go_together_and_refuse_what_they_do_not_take(place, tmp_path):
+    moved = transfer.begun("lora:2+discriminative", network(), frozenset({"classify.weight", "classify.bias"}))
+    rates = moved.rates(10, 5, lambda step: 0.5)
+    assert rates("classify.bias", 3) == 0.5
+    assert rates("encoder.0.attention.query.lora.up.weight", 3) == pytest.approx(0.5 / 2.6**3)
+    assert rates("encoder.0.attention.query.lora.scale.weight", 3) is None
+    assert rates("encoder.0.attention.query.weight", 3) is None
+    wrong = {"frozenn": "did you mean 'frozen'", "layers": "layers takes numbers of layers", "lora:0": "a number",
+             "mix:2": "mix takes nothing", "ensemble+self-distil": "do not go together",
+             "frozen+frozen": "stands there twice", "distil": "the directory of a teacher"}  # fmt: skip
+    for way, said in wrong.items():
+        with pytest.raises(InputError, match=said):
+            transfer.ways(way)
+    for way, said in {"layers:9": "layer 9: there are 0, the embeddings, to 3", "shallow:7": "keep from 1 to 3",
+                      f"distil:{place / 'model'}": "knows no task"}.items():  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            transfer.begun(way, network(), frozenset())
+    with pytest.raises(InputError, match="knows classify, a teacher of tag is needed"):
+        tuned(place, tmp_path / "run", "distil:TEACHER", "tag")
+
+
+# ---- Trees -----------------------------------------------------------------------------------------------------------
+def moved_away(model, rng):
+    """Every array that was added, away from where it begins."""
+    for path, array in tree.items(model.params):
+        if adapters.learns(path) and not path.endswith("scale.weight"):
+            array += 0.3 * rng.standard_normal(array.shape)
+    return model
+
+
+def slope(model, batch, paths, rng):
+    """(the claimed slope of the loss along a direction in these parameters, the true one)."""
+    flat = tree.flatten(model.params)
+    ahead = {path: rng.standard_normal(flat[path].shape) for path in paths}
+    _, cache = objective.loss(model.network, model.params, model.config, batch)
+    gradient = tree.flatten(objective.loss_backward(cache))
+    assert gradient.keys() == flat.keys()
+    claimed = sum(float(np.sum(gradient[path] * ahead[path])) for path in paths)
+
+    def near(step):
+        moved = {path: a + step * ahead[path] if path in ahead else a for path, a in flat.items()}
+        return float(objective.loss(model.network, tree.unflatten(moved), model.config, batch)[0])
+
+    return claimed, float(gradcheck.derivative(near, 1e-11 * abs(claimed)))
+
+
+FAMILIES = {"lora:2": ("bert", "xlnet", "t5"), "pals:4": ("bert", "gpt2"), "mix": ("bert", "gpt2"),
+            "adapter:3": ("xlm",)}  # fmt: skip
+PAIRS = [(way, name) for way, names in FAMILIES.items() for name in names]
+
+
+@pytest.mark.parametrize(("way", "name"), PAIRS)
+def test_what_is_added_begins_as_the_network_was_and_has_its_gradient(way, name):
+    model, rng = network(name), np.random.default_rng(2)
+    batch = model.checked(batches.example(model.network, model.config, rng))
+    batch = {key: array for key, array in batch.items() if key not in ("target_mapping", "perm_mask", "dropout")}
+    before = model.predict(batch)["logits"]
+    moved = transfer.begun(way, model, frozenset(["classify.weight"])).model
+    if way != "mix":
+        assert np.abs(moved.predict(batch)["logits"] - before).max() < 1e-12
+    moved = moved_away(moved, rng)
+    added = [path for path, _ in tree.items(moved.params) if adapters.learns(path)]
+    assert added
+    for paths in (added, [path for path, _ in tree.items(moved.params)]):
+        claimed, due = slope(moved, batch, paths, rng)
+        assert abs(claimed - due) < 1e-8 * max(abs(due), 1e-3), (claimed, due)
+
+
+def test_low_rank_goes_into_the_weights_and_out_of_the_tree():
+    model, rng = network("gpt2"), np.random.default_rng(0)
+    moved = moved_away(transfer.begun("lora:3", model, frozenset()).model, rng)
+    batch = moved.checked(batches.example(moved.network, moved.config, rng))
+    ended = transfer.ended(transfer.begun("full", moved, frozenset()))
+    assert tree.flatten(ended.params).keys() == tree.flatten(model.params).keys()
+    assert np.abs(ended.predict(batch)["logits"] - moved.predict(batch)["logits"]).max() < 1e-12
+    assert np.abs(ended.predict(batch)["logits"] - model.predict(batch)["logits"]).max() > 1e-3
+
+
+def test_one_layer_is_that_layer_and_a_mix_begins_as_the_mean():
+    model = network(task="tag")
+    batch = model.checked(batches.example(model.network, model.config, np.random.default_rng(0)))
+    states = model.encode(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
+                          token_type_ids=batch["token_type_ids"])["hidden_states"]  # fmt: skip
+    for way, due in {"layers:0": states[0], "layers:2": states[2], "layers:1,3": (states[1] + states[3]) / 2,
+                     "mix": sum(states) / 4}.items():  # fmt: skip
+        moved = transfer.begun(way, model, frozenset({"tag.weight"})).model
+        logits = due @ model.params["tag"]["weight"].T + model.params["tag"]["bias"]
+        assert np.abs(moved.predict(batch)["logits"] - logits).max() < 1e-12, way
+    moved = transfer.begun("layers:1,3", model, frozenset({"tag.weight"})).model
+    assert mix.shares(moved.params).tolist() == [0, 0.5, 0, 0.5]
+
+
+def test_projected_attention_of_several_tasks():
+    """Each batch goes through its own; V_E and V_D are shared by the layers, absent tasks get no gradient."""
+    model, rng = network(), np.random.default_rng(4)
+    model.params = pals.added(model.params, 4, rng, tasks=("a", "b"), heads=2)
+    moved = moved_away(model, rng)
+    batch = moved.checked(batches.example(moved.network, moved.config, rng))
+    batch.pop("pals", None)
+    rows = len(batch["input_ids"])
+    one, other = (moved.predict({**batch, "pals": np.full(rows, i)})["logits"] for i in (0, 1))
+    assert np.abs(one - other).max() > 1e-4
+    assert np.array_equal(moved.predict({k: v for k, v in batch.items() if k != "pals"})["logits"], one)
+    _, cache = moved.loss({**batch, "pals": np.full(rows, 1)})
+    gradient = moved.loss_backward(cache)["pals"]
+    assert not any(a.any() for a in tree.leaves(gradient[0]))
+    assert all(a.any() for path, a in tree.items(gradient[1]) if path != "key.bias" and not path.endswith("key.bias"))
+    with pytest.raises(InputError, match="rows of the tasks 0, 1 in one batch"):
+        moved.predict({**batch, "pals": np.arange(rows) % 2})
+    with pytest.raises(InputError, match="xlnet have no place for projected attention"):
+        transfer.begun("pals", network("xlnet"), frozenset())
+    large = {"encoder": [{"feed_forward": {"norm": {"weight": np.zeros(768)}}}] * 12}
+    sizes = pals.added(large, 204, rng, tasks=("a",))
+    assert sum(a.size for a in tree.leaves(sizes["pals"])) == 1_819_836  # section 3 with the code's biases
+
+
+# ---- Optimizers, and teachers ----------------------------------------------------------------------------------------
+def test_averages_of_parameters():
+    """Of the last three steps, and from the third on: equal to the means of explicit snapshots."""
+    for around, due in ((lambda o: transfer.window(o, 3), lambda s: np.mean(s[-3:], 0)),
+                        (lambda o: transfer.average(o, 2), lambda s: np.mean(s[3:], 0))):  # fmt: skip
+        params, rng = {"w": np.arange(4.0)}, np.random.default_rng(0)
+        new, update = around(optim.OPTIMIZERS["adamw"])
+        state, snapshots = new(params), [params["w"].copy()]
+        for _ in range(6):
+            live = dict(state)
+            update(params, {"w": rng.standard_normal(4)}, live, lr=0.1)
+            state["step"] = live["step"]
+            snapshots.append(params["w"].copy())
+        assert np.abs(state["mean"]["w"] - due(snapshots)).max() < 1e-12
+
+
+def test_a_teacher_gets_no_gradient_and_its_pupil_the_right_one(place):
+    """Of logits and states, through the head that both losses share and the map to the teacher's width."""
+    model, rng = minibert.load(place / "model", dtype="float64"), np.random.default_rng(0)
+    model = model.with_task("classify", labels=["fine", "poor"])
+    moved = transfer.begun(f"distil:{place / 'teacher'}", model, frozenset())
+    before = {path: a.copy() for path, a in tree.items(moved.teacher.model.params)}
+    batch = batches.example(model.network, model.config, rng)
+    batch.pop("dropout", None)
+    batch["labels"] = np.array([0, 1, 1])
+    (told,) = moved.told([model.checked(batch)])
+    learner = moved.learner
+    assert {"classify_teacher_logits", "teacher_states"} <= told.keys()
+    terms = objective.loss(learner.network, learner.params, learner.config, told)[1]["terms"]
+    assert terms.keys() == {"classify", "classify_taught", "states_taught"}
+    paths = [path for path, _ in tree.items(learner.params) if "word" not in path]  # but for the padding row
+    claimed, due = slope(learner, learner.checked(told), paths, rng)
+    assert abs(claimed - due) < 1e-8 * abs(due)
+    assert all(np.array_equal(a, before[path]) for path, a in tree.items(moved.teacher.model.params))
+
+
+def test_what_teaches_itself_agrees_with_itself_at_the_start(place):
+    model = minibert.load(place / "model", dtype="float64").with_task("classify", classes=2)
+    moved = transfer.begun("self-distil:1", model, frozenset())
+    batch = batches.example(model.network, model.config, np.random.default_rng(0))
+    batch.pop("dropout", None)
+    batch["labels"] = np.array([0, 1, 1])
+    (told,) = moved.told([model.checked(batch)])
+    learner = moved.learner
+    terms = objective.loss(learner.network, learner.params, learner.config, told)[1]["terms"]
+    assert float(terms["classify_taught"]) == 0
+    assert float(terms["classify"]) == float(model.loss(batch)[0])
+
+
+def test_half_of_the_layers():
+    model = network(num_hidden_layers=4)
+    half = transfer.shallow(model, 2)
+    assert half.config.num_hidden_layers == len(half.params["encoder"]) == 2
+    for mine, at in zip(half.params["encoder"], (1, 3), strict=True):
+        theirs = model.params["encoder"][at]
+        assert np.array_equal(mine["feed_forward"]["in"]["weight"], theirs["feed_forward"]["in"]["weight"])
+    with pytest.raises(InputError, match="albert has no layers of which some could be left out"):
+        transfer.shallow(network("albert", num_hidden_layers=4), 2)
+
+
+# ---- Several tasks ---------------------------------------------------------------------------------------------------
+def test_how_often_each_task_comes():
+    """arXiv 1902.02671, section 4.1, with the sizes of GLUE; drawn shares within three deviations."""
+    sizes = [6680, 2865, 306798, 1945, 4491, 52616, 284257, 84715]
+    assert [multitask.annealed(e, 5) for e in range(5)] == pytest.approx([1, 0.8, 0.6, 0.4, 0.2])
+    assert multitask.annealed(0, 1) == 1
+    due = [0.091, 0.0768, 0.1956, 0.0711, 0.084, 0.1375, 0.1927, 0.1512]
+    assert multitask.shares(sizes, 0.2) == pytest.approx(due, abs=1e-4)
+    assert multitask.shares([1, 4], 0.5) == pytest.approx([1 / 3, 2 / 3])
+    model = minibert.create("bert", **families.family("bert").PROBE, tasks={"classify": {}, "tag": {}})
+    parts = {"classify": {"input_ids": np.ones((10, 4), int), "labels": np.ones(10, int)},
+             "tag": {"input_ids": np.ones((40, 4), int), "labels": np.ones((40, 4), int)}}  # fmt: skip
+    plan = training.Plan(steps=4000)
+    for sampling, exponents in {"proportional": [1, 1], "root": [0.5, 0.5], "annealed": [1, 0.2]}.items():
+        own = multitask.course(model, parts, plan, sampling, epochs=2)
+        for epoch, exponent in enumerate(exponents):
+            drawn = [own.task(step) == "tag" for step in range(2000 * epoch, 2000 * (epoch + 1))]
+            share = 4**exponent / (1 + 4**exponent)
+            assert abs(np.mean(drawn) - share) < 3 * (share * (1 - share) / 2000) ** 0.5
+    with pytest.raises(InputError, match="rows of classify, and heads of classify, tag"):
+        multitask.course(model, {"classify": parts["classify"]}, plan)
+
+
+def test_a_step_of_one_task_leaves_the_others_bits(tmp_path):
+    """Heads and projected attention; killed and taken up again it ends with the same bits."""
+    probe, ended = {**families.family("bert").PROBE, "initializer_range": 0.3}, []
+    for folder in ("whole", "again"):
+        model, rng = minibert.create("bert", **probe, tasks={"classify": {}, "tag": {}}), np.random.default_rng(1)
+        model.params = pals.added(model.params, 4, rng, tasks=model.tasks, heads=2)
+        ids = rng.integers(1, 17, (12, 5))
+        parts = {"classify": {"input_ids": ids, "labels": rng.integers(0, 2, 12)},
+                 "tag": {"input_ids": ids, "labels": rng.integers(0, 2, (12, 5))}}  # fmt: skip
+        plan = training.Plan(steps=6, batch_size=4, warmup=1, checkpoint_every=3, optimizer="adamw", seed=3)
+        own = multitask.course(model, parts, plan, "root")
+        turns = [own.task(step) for step in range(6)]
+        assert {*turns} == {"classify", "tag"}
+        only = own._replace(plan=dataclasses.replace(plan, steps=turns.index("tag" if turns[0] == "classify" else
+                                                                             "classify")))  # fmt: skip
+        if folder == "whole":
+            other = "tag" if turns[0] == "classify" else "classify"
+            before = {path: a.copy() for path, a in tree.items(model.params)}
+            training.fit(model, only.plan, tmp_path / "first", only.batches, only.rates)
+            for path, a in tree.items(model.params):
+                mine = path.startswith((f"{other}.", f"pals.{model.tasks.index(other)}."))
+                assert np.array_equal(a, before[path]) or not mine, path
+            for path, a in tree.items(model.params):
+                a[...] = before[path]
+        else:
+            shutil.copytree(tmp_path / "whole", tmp_path / "again")
+            training.discard(tmp_path / "again" / "checkpoints" / "00000006")
+        training.fit(model, plan, tmp_path / folder, own.batches, own.rates)
+        ended.append({path: a.tobytes() for path, a in tree.items(model.params)})
+    assert ended[0] == ended[1]
+
+
+# ---- Directories of PEFT ---------------------------------------------------------------------------------------------
+def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
+    moved = transfer.begun("lora:2", minibert.load(place / "teacher"), frozenset()).model
+    moved_away(moved, np.random.default_rng(0))
+    peft.save(moved, tmp_path / "adapter")
+    again = peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    assert {path: a.tobytes() for path, a in tree.items(again.params)} == {
+        path: a.tobytes() for path, a in tree.items(moved.params)}  # fmt: skip
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_bytes())
+    assert (config["r"], config["lora_alpha"], config["target_modules"]) == (2, 2.0, ["query", "value"])
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
+    with pytest.raises(InputError, match="'use_dora' is True; implemented: False"):
+        peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"'base_model\.model\.bert\..*query\.lora_A\.weight'"):
+        peft.load(minibert.create("gpt2", **families.family("gpt2").PROBE), tmp_path / "adapter")
+    with pytest.raises(InputError, match=r"is a part of .*c_attn.weight"):
+        peft.save(transfer.begun("lora", network("gpt2"), frozenset()).model, tmp_path / "other")
+
+
+def test_both_ways_with_peft(place, tmp_path):
+    """What minibert saves gives peft the same logits, and what peft saves gives them to minibert."""
+    published, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
+    kind = pytest.importorskip("transformers").BertForSequenceClassification
+    moved = transfer.begun("lora:2", minibert.load(place / "teacher"), frozenset()).model
+    moved_away(moved, np.random.default_rng(0))
+    peft.save(moved, tmp_path / "ours")
+    ids = {"input_ids": [[1, 2, 3, 4], [4, 3, 2, 2]], "attention_mask": [[1, 1, 1, 1], [1, 1, 0, 0]]}
+    given = {name: torch.tensor(rows) for name, rows in ids.items()}
+    theirs = published.PeftModel.from_pretrained(kind.from_pretrained(place / "teacher"), tmp_path / "ours").eval()
+    assert np.abs(theirs(**given).logits.detach().numpy() - moved.predict(ids)["logits"]).max() < 2e-6
+    config = published.LoraConfig(r=3, lora_alpha=5, target_modules=["key", "dense"], modules_to_save=["classifier"],
+                                  task_type="SEQ_CLS", use_rslora=True, init_lora_weights=False)  # fmt: skip
+    theirs = published.get_peft_model(kind.from_pretrained(place / "teacher"), config).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = peft.load(minibert.load(place / "teacher"), tmp_path / "theirs")
+    assert np.abs(theirs(**given).logits.detach().numpy() - ours.predict(ids)["logits"]).max() < 2e-6
+    assert np.abs(ours.predict(ids)["logits"] - minibert.load(place / "teacher").predict(ids)["logits"]).max() > 1e-2

@@ -1,0 +1,135 @@
+"""fastText: the release's hash and n-grams, what a word is made of, word2vec where it has none, components."""
+
+import json
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert import batches, tree, vectors
+from minibert.corruption import pieces
+from minibert.errors import InputError
+from minibert.families import fasttext, word2vec
+from minibert.tokenizers.words import Words
+
+PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
+    "tests": (160, "hash, n-grams, rows of words, word2vec where a word has none, components"),
+}
+
+PARAMETERS = [({}, (), 206_000_000), ({"bucket": 1000, "hs": True}, ("nodes", "out"), 3_100_000)]
+VARIANTS = [{}, {"sg": True}, {"ns": False, "cbow_mean": True}]
+SMALL = {"vector_size": 4, "vocab_size": 9}
+RUNS = [({"bucket": 50}, {"vector_size": 8})]
+
+
+def made(family="fasttext", seed=1, **fields):
+    rng = np.random.default_rng(seed)
+    module = {"fasttext": fasttext, "word2vec": word2vec}[family]
+    model = minibert.create(family, seed, "float64", **{**module.PROBE, **fields})
+    for array in tree.leaves(model.params):
+        array += rng.standard_normal(array.shape)
+    batch = batches.example(module, model.config, rng)
+    return model, {name: array for name, array in batch.items() if name != "dropout"}
+
+
+def test_the_hash_is_the_release_s():
+    """Each byte as a signed number: as any FNV-1a in ASCII alone."""
+    assert (pieces.hashed("<th"), pieces.hashed("the") % 2_000_000) == (1619151151, 861980)
+    assert (pieces.hashed("é"), pieces.hashed("中")) == (1023043777, 3930512628)
+    plain = 2166136261
+    for byte in "é".encode():
+        plain = (plain ^ byte) * 16777619 % 2**32
+    assert plain != pieces.hashed("é")
+
+
+def test_n_grams_are_the_release_s():
+    due = "<wh <whe <wher <where whe wher where where> her here here> ere ere> re>"
+    assert pieces.grams("where", 3, 6) == due.split()
+    assert pieces.grams("中国", 1, 2) == ["<中", "中", "中国", "国", "国>"]  # of characters, no mark by itself
+    assert pieces.grams("a", 1, 1) == ["a"]
+    table = pieces.table(["", "where", "he"], 3, 6, 1000)
+    assert (table != pieces.IGNORED).sum(0).tolist() == [0, 14, 3]
+    assert table[0, 1] == pieces.hashed("<wh") % 1000
+
+
+@pytest.mark.parametrize("own", VARIANTS)
+def test_without_n_grams_it_is_word2vec(own):
+    """The same loss and gradients, where no drawn word is one that is asked for and none is unknown."""
+    own = {**own, "unk_token_id": None, "undivided": False}
+    ours, batch = made(**own)
+    given = {name: value for name, value in own.items() if name != "unk_token_id"}
+    theirs, _ = made("word2vec", **given)
+    for path, array in tree.items(theirs.params):
+        array[...] = tree.get(ours.params, path)
+    batch["input_ids"] = batch["input_ids"] % 10
+    if "negatives" in batch:
+        batch["negatives"] = 10 + batch["negatives"] % 10
+    batch["pieces"] = np.full_like(batch["pieces"], pieces.IGNORED)
+    (loss, cache), due = ours.loss(batch), theirs.loss({k: a for k, a in batch.items() if k != "pieces"})
+    assert float(loss) == pytest.approx(float(due[0]), rel=1e-13)
+    found, g = tree.flatten(ours.loss_backward(cache)), tree.flatten(theirs.loss_backward(due[1]))
+    assert not found.pop("embeddings.piece.weight").any()
+    assert all(np.allclose(found[path], g[path], rtol=0, atol=1e-13) for path in g)
+
+
+def test_a_word_is_the_mean_of_its_rows_and_an_unknown_one_of_its_n_grams():
+    model, _ = made(sg=True, minn=3, maxn=4)
+    model.tokenizer = Words.train(["where are the others"] * 5, 23)
+    held, p, i = vectors.of(model), model.params["embeddings"], model.tokenizer.id("where")
+    rows = p["piece"]["weight"][pieces.rows("where", 3, 4, 17)]
+    due = np.concatenate([p["word"]["weight"][i : i + 1], rows]).mean(0)
+    assert np.allclose(held.rows[held.index["where"]], due.astype(np.float32))
+    (first, cosine), *_ = vectors.nearest(held, ["wherefore"], count=1)
+    alone = p["piece"]["weight"][pieces.rows("wherefore", 3, 4, 17)].mean(0)
+    assert np.allclose(held.other("wherefore"), alone)
+    assert cosine == pytest.approx(float(vectors.unit(held.rows)[held.index[first]] @ vectors.unit(alone)), abs=1e-5)
+
+
+def test_the_mean_of_a_window_is_over_rows_and_not_over_words():
+    model, batch = made(cbow_mean=True, unk_token_id=None, hs=False)
+    batch = {name: array[:1] for name, array in batch.items() if name not in ("targets", "negatives")}
+    batch["attention_mask"][...], batch["before"][...], batch["after"][...] = 1, 0, 0
+    batch["before"][0, 2], found, parts = 2, [], batch["pieces"][0]
+    for t in (0, 1):
+        found.append(model.params["embeddings"]["word"]["weight"][batch["input_ids"][0, t]])
+        found += [model.params["embeddings"]["piece"]["weight"][g] for g in parts[:, t] if g != pieces.IGNORED]
+    assert len({int((parts[:, t] != pieces.IGNORED).sum()) for t in (0, 1)}) == 2
+    assert np.allclose(model.encode(**batch)["context"][0, 2], np.mean(found, 0))
+
+
+def test_chinese_over_components(tmp_path):
+    """Characters that share a part share rows; what the file lacks stays; a file that is none is refused."""
+    (tmp_path / "parts.json").write_text(json.dumps({"河": "⿰氵可", "湖": "⿰氵胡"}), encoding="utf-8")
+    known = pieces.components(str(tmp_path / "parts.json"))
+    assert pieces.spelt("河水", known) == "氵可水"
+    shared = {*pieces.rows("河", 2, 2, 10**9, known)} & {*pieces.rows("湖", 2, 2, 10**9, known)}
+    assert shared == {pieces.hashed("<氵") % 10**9}
+    assert not {*pieces.rows("河", 2, 2, 10**9)} & {*pieces.rows("湖", 2, 2, 10**9)}
+    for text in ("[]", '{"河": 1}', '{"河水": "x"}', "{"):
+        (tmp_path / "parts.json").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError):
+            pieces.components(str(tmp_path / "parts.json"))
+
+
+def test_a_drawn_word_that_is_the_pair_s_own_leaves_k_in_full():
+    """The others count so much more."""
+    model, batch = made(sg=True, hs=False)
+    batch = {name: array[:1] for name, array in batch.items()}
+    batch["targets"] = np.full_like(batch["targets"], -100)
+    batch["targets"][0, 0, 1] = 2
+    word = batch["input_ids"][0, 2]
+    losses = []
+    for drawn in ([word, 7, 8], [7, 8], [7, 7, 8, 8]):
+        batch["negatives"] = np.array([drawn])
+        losses.append(float(model.loss(batch)[0]))
+    assert word not in (7, 8)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-13)
+    assert losses[0] == pytest.approx(losses[2], rel=1e-13)
+
+
+def test_gensim_has_the_same_n_grams_and_rows():
+    hashes = pytest.importorskip("gensim.models.fasttext_inner", reason="compares with gensim")
+    for word in ("where", "é", "中国", "a"):
+        assert hashes.compute_ngrams(word, 3, 6) is not None
+        rows = [hashes.ft_hash_bytes(gram.encode()) % 2_000_000 for gram in pieces.grams(word, 3, 6)]
+        assert sorted(rows) == sorted(pieces.rows(word, 3, 6, 2_000_000))
