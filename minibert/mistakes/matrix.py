@@ -7,11 +7,12 @@ by a case when one of its mutants is.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
+from minibert.checkpoint import strictjson
 from minibert.errors import InputError
 from minibert.golden import case as files
 from minibert.golden import cases, compare, kinds, make, shares
@@ -20,7 +21,7 @@ from minibert.golden.kills import Kill
 from minibert.golden.kinds import tokenizer
 from minibert.golden.kinds.family import subject_of
 from minibert.golden.recipe import CaseRecipe
-from minibert.golden.subject import Tensors, Walk, cast, observe, stepped
+from minibert.golden.subject import Subject, Tensors, Walk, cast, observe, stepped
 from minibert.mistakes import going
 from minibert.mistakes.catalogue import CATALOGUE, GRADIENTS, STEPS, Mistake, Mutant
 from minibert.mistakes.ops import data, tokens
@@ -97,15 +98,27 @@ class Runs:
         computed = {key: e for key, e in case.entries.items() if e.role not in ("weight", "input")}
         judged = {key: (e, floor) for key, e in computed.items() if (floor := compare.floor(e, "float32"))}
         self.due = {key: (case.tensor(key), e.scale, floor) for key, (e, floor) in judged.items()}
-        self.subject = cast(case.subject() if case.whole else _surrogate(case), np.float64)
-        self.sites, self.walk = sites(self.subject), Walk()
-        pair = case.facts["pair"]
-        if not case.whole and pair not in {site.name for site in self.sites}:  # an op of which that family has none
-            self.sites.append(Site(pair, pair, ((pair, 0),)))
+        self.walk, self.made = Walk(), {}
+        if case.whole:
+            self.subject = cast(case.subject(), np.float64)
+            self.sites = sites(self.subject)
+            return
+        family, fields, pair = case.facts["family"] or "bert", case.facts["config"], case.facts["pair"]
+        self.subject, self.sites, made = _surrogate(family, strictjson.dumps(fields if case.facts["family"] else {}))
+        if pair in {site.name for site in self.sites}:
+            self.made = made
+        else:  # an op of which that family has none
+            self.sites = [*self.sites, Site(pair, pair, ((pair, 0),))]
+        self.places = kinds.of(case).places(pair, self.sites)
 
     def __call__(self, mistake: Mistake) -> list[Trial]:
-        made = mistake.mutants(self.subject, self.sites) if mistake.mutants else []
-        return [partial(self.first, mutant) for mutant in made]
+        return [partial(self.first, mutant) for mutant in self._mutants(mistake)]
+
+    def _mutants(self, mistake: Mistake) -> list[Mutant]:
+        """Made once for all cases of ops and blocks that the same network stands in for."""
+        if mistake.id not in self.made or self.made[mistake.id][0] is not mistake:
+            self.made[mistake.id] = mistake, mistake.mutants(self.subject, self.sites) if mistake.mutants else []
+        return self.made[mistake.id][1]
 
     def first(self, mutant: Mutant) -> Any:
         """The first key that shows the mutant; see Trial."""
@@ -138,11 +151,21 @@ class Runs:
     def _alone(self, mutant: Mutant) -> Any:
         """Of an op or block: the replacements that fall on it, at the place it has there."""
         around = [factory for factory in mutant.change(self.subject).around if isinstance(factory, Swaps)]
-        swaps = _only(around[0], self.case, self.sites) if around else None
+        swaps = self._only(around[0]) if around else None
         try:
             return UNMADE if swaps is None else self._shows(make.computed(self.case, around=(swaps,)))
         except (AttributeError, TypeError, ValueError, IndexError):  # made for a place in a whole model
             return UNMADE
+
+    def _only(self, swaps: Swaps) -> Swaps | None:
+        """The replacements at the first of the case's places that has any, as they are nested in the case."""
+        pair = self.case.facts["pair"]
+        for place in self.places:
+            depth = len(place.key)
+            own = {((pair, 0), *key[depth:]): r for key, r in swaps.at.items() if key[:depth] == place.key}
+            if own:
+                return Swaps(own)
+        return None
 
     def _shows(self, got: Tensors) -> str | None:
         for key, (truth, scale, floor) in self.due.items():
@@ -153,19 +176,11 @@ class Runs:
         return None
 
 
-def _surrogate(case: Case) -> Any:
-    """A small family subject, so that mutants of an op's or block's case can be made: its swaps are what is used."""
-    family, fields = case.facts["family"], case.facts["config"]
-    build = cases.hook(family or "bert", "recipe") or CaseRecipe
-    return subject_of(build("", family or "bert", config=fields if family else {}, steps=()))[0]
-
-
-def _only(swaps: Swaps, case: Case, at: list[Site]) -> Swaps | None:
-    """The replacements at the first of the case's places that has any, as they are nested in the case."""
-    pair = case.facts["pair"]
-    for place in kinds.of(case).places(pair, at):
-        depth = len(place.key)
-        own = {((pair, 0), *key[depth:]): r for key, r in swaps.at.items() if key[:depth] == place.key}
-        if own:
-            return Swaps(own)
-    return None
+@cache
+def _surrogate(family: str, fields: bytes) -> tuple[Subject, list[Site], dict[str, tuple[Mistake, list[Mutant]]]]:
+    """(a small family subject, so that mutants of an op's or block's case can be made: its swaps are what is used; its
+    sites; what entries made of it, by id). fields: of its configuration, as JSON.
+    """
+    build = cases.hook(family, "recipe") or CaseRecipe
+    subject = cast(subject_of(build("", family, config=strictjson.loads(fields, family), steps=()))[0], np.float64)
+    return subject, sites(subject), {}

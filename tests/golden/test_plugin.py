@@ -1,10 +1,13 @@
 """The pytest plugin, as its user meets it: a test for each case and level, one clear text for each failure."""
 
+import contextlib
+import io
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -91,11 +94,39 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """pytest in a folder of its own; the plugin named, since the checkout need not be installed."""
     (folder / "mine.py").write_text(ADAPTERS, encoding="utf-8")
     paths = os.pathsep.join([str(ROOT), str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONUTF8": "1"}
-    for name in ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS"):
-        environment.pop(name, None)  # with these pytest speaks in colour, or repeats whole messages in its summary
-    command = [sys.executable, "-m", "pytest", "-p", "pytest_minibert", "-p", "no:cacheprovider", *arguments]
+    command = [sys.executable, "-m", "pytest", *PLUGIN, *arguments]
+    environment = surroundings({**os.environ, "PYTHONPATH": paths})
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=1000)
+
+
+PLUGIN = ("-p", "pytest_minibert", "-p", "no:cacheprovider")
+
+
+def surroundings(environment: dict[str, str]) -> dict[str, str]:
+    """Without what makes pytest speak in colour, or repeat whole messages in its summary."""
+    spoken = ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS")
+    kept = {name: value for name, value in environment.items() if name not in spoken}
+    return {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONUTF8": "1"}
+
+
+@pytest.fixture
+def within(tmp_path, monkeypatch):
+    """The same in this process, which has imported already what a process of its own takes a second for."""
+
+    def run_within(*arguments: str) -> SimpleNamespace:
+        (tmp_path / "mine.py").write_text(ADAPTERS, encoding="utf-8")
+        out, err, before = io.StringIO(), io.StringIO(), {*sys.modules}
+        with monkeypatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.setattr(os, "environ", surroundings({**os.environ}))
+            patch.syspath_prepend(str(tmp_path))
+            patch.chdir(tmp_path)
+            code = pytest.main([*PLUGIN, *arguments])
+        for name in {*sys.modules} - before:
+            if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]  # the next adapter has the same name
+        return SimpleNamespace(returncode=int(code), stdout=out.getvalue(), stderr=err.getvalue())
+
+    return run_within
 
 
 def test_a_right_implementation_reaches_every_level_and_obeys_every_law(tmp_path):
@@ -106,17 +137,17 @@ def test_a_right_implementation_reaches_every_level_and_obeys_every_law(tmp_path
         assert f"minibert::bert/published::{name} PASSED" in result.stdout
 
 
-def test_a_family_s_name_stands_for_its_cases(tmp_path):
+def test_a_family_s_name_stands_for_its_cases(within):
     arguments = ("--minibert-adapter", "mine:right", "--collect-only", "-q", "--minibert-case", "electra")
-    result = run(tmp_path, *arguments, "--minibert-case", "roberta/published")
+    result = within(*arguments, "--minibert-case", "roberta/published")
     collected = {line.split("::")[1] for line in result.stdout.splitlines() if line.startswith("minibert::")}
     assert {"electra/published", "electra/generator", "roberta/published"} <= collected
     assert all(name.startswith("electra/") or name == "roberta/published" for name in collected)
 
 
-def test_every_case_of_bert_is_taken_by_default_and_k_chooses(tmp_path):
+def test_every_case_of_bert_is_taken_by_default_and_k_chooses(within):
     arguments = ("--minibert-adapter", "mine:right", "--collect-only", "-q", "-k", "L5 or L1")
-    result = run(tmp_path, *arguments)
+    result = within(*arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     collected = [line for line in result.stdout.splitlines() if line.startswith("minibert::")]
     assert {line.split("::")[2][:2] for line in collected} == {"L1", "L5"}
@@ -140,27 +171,27 @@ def test_a_difference_fails_its_levels_and_is_told_once(tmp_path):
     assert "one of C01, " in (tmp_path / "junit.xml").read_text(encoding="utf-8")
 
 
-def test_a_partial_implementation_is_skipped_with_what_it_lacks(tmp_path):
+def test_a_partial_implementation_is_skipped_with_what_it_lacks(within):
     arguments = ("--minibert-adapter", "mine:without_gradients", "--minibert-case", "bert/published", "-v", "-rs")
-    result = run(tmp_path, *arguments)
+    result = within(*arguments)
     assert result.returncode == 0, result.stdout
     assert "::L4 losses PASSED" in result.stdout
     assert "::L5 gradients SKIPPED" in result.stdout
     assert "L5 gradients needs gradients/" in result.stdout
 
 
-def test_an_adapter_s_names_forge_no_lines(tmp_path):
-    result = run(tmp_path, "--minibert-adapter", "mine:forging", "--minibert-case", "bert/published", "-q")
+def test_an_adapter_s_names_forge_no_lines(within):
+    result = within("--minibert-adapter", "mine:forging", "--minibert-case", "bert/published", "-q")
     assert result.returncode == 1
     assert r"x\nclaim: L7 \x1b[2J" in result.stdout
     assert "\x1b" not in result.stdout
     assert not any(line.startswith("claim: L7") for line in result.stdout.splitlines())
 
 
-def test_an_adapter_that_gives_nothing_fails_once(tmp_path):
+def test_an_adapter_that_gives_nothing_fails_once(within):
     """Not in each of its seven tests, nor in each case's."""
     two = ("--minibert-case", "bert/published", "--minibert-case", "bert/tanh", "-rs", "-q")
-    result = run(tmp_path, "--minibert-adapter", "mine:empty", *two)
+    result = within("--minibert-adapter", "mine:empty", *two)
     assert re.search(r"^1 failed, 13 skipped", result.stdout, re.MULTILINE), result.stdout
     assert "the adapter gives nothing: an empty dict" in result.stdout
     assert "the adapter gives nothing: see bert/published L1 embeddings" in result.stdout
@@ -171,8 +202,8 @@ def test_an_adapter_that_gives_nothing_fails_once(tmp_path):
     [("listing", "not a dict of arrays by name"), ("crashing", "RuntimeError: no such device"),
      ("strange", "'forward/loss' is (2, 3), the case has ()")],
 )  # fmt: skip
-def test_an_adapter_that_fails_says_so(tmp_path, adapter, text):
-    result = run(tmp_path, "--minibert-adapter", f"mine:{adapter}", "--minibert-case", "bert/published", "-q")
+def test_an_adapter_that_fails_says_so(within, adapter, text):
+    result = within("--minibert-adapter", f"mine:{adapter}", "--minibert-case", "bert/published", "-q")
     assert result.returncode == 1
     assert text in result.stdout
 
@@ -189,8 +220,8 @@ def test_an_adapter_that_fails_says_so(tmp_path, adapter, text):
         (("--minibert-adapter", "mine:right", "--minibert-case", "bert_wwm"), "it is a network of bert's"),
     ],
 )
-def test_unusable_options_are_one_line(tmp_path, arguments, text):
-    result = run(tmp_path, *arguments)
+def test_unusable_options_are_one_line(within, arguments, text):
+    result = within(*arguments)
     assert result.returncode == 4
     assert text in result.stderr + result.stdout
     assert "Traceback" not in result.stderr + result.stdout
@@ -204,13 +235,13 @@ def test_without_the_option_nothing_of_minibert_is_imported(tmp_path):
     assert result.returncode == 0, result.stdout
 
 
-def test_a_training_loop_is_asked_its_laws(tmp_path):
+def test_a_training_loop_is_asked_its_laws(tmp_path, within):
     """One test a law; what is wrong is named in the summary's line."""
     (tmp_path / "loop.py").write_text(LOOP, encoding="utf-8")
-    result = run(tmp_path, "--minibert-loop", "loop.py:mine", "-q", "-rsf")
+    result = within("--minibert-loop", "loop.py:mine", "-q", "-rsf")
     assert "1 failed, 3 passed, 7 skipped" in result.stdout, result.stdout
     assert "FAILED minibert::loop::each_step_has_its_own_gradient - the gradient of the" in result.stdout
     assert "Traceback" not in result.stdout
-    wrong = run(tmp_path, "--minibert-loop", "loop.py:none", "-q")
+    wrong = within("--minibert-loop", "loop.py:none", "-q")
     assert wrong.returncode == 4
     assert "--minibert-loop 'loop.py:none': loop.py has no function 'none'" in wrong.stderr
