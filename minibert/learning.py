@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import exercises
+from minibert import exercises, reading
 from minibert.config import require
 from minibert.errors import InputError
 from minibert.golden import case as files
@@ -86,11 +86,12 @@ def answers(path: Path) -> dict[str, Callable]:
     """The functions of a file that are answers. It is run, as `python FILE` runs it; InputError where that fails."""
     held: dict[str, Any] = {"__name__": "answers", "__file__": str(path)}
     try:
-        source = path.read_text(encoding="utf-8")
-        exec(compile(source, str(path), "exec"), held)
+        exec(compile(reading.text(path), str(path), "exec"), held)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise InputError(f"{path}{line}: {getattr(error, 'msg', error)}") from None
     except Exception as error:

@@ -64,7 +64,7 @@ class Walk:
     guesses: list[inference.Guess]
 
 
-def walk(model: Model, text: str, hide: int | None = None, target: str | None = None) -> Walk:
+def walked(model: Model, text: str, hide: int | None = None, target: str | None = None) -> Walk:
     """The walk of a text through the model, in evaluation.
 
     hide: the place of the token that a masked head is asked for; the last of the text's own unless given. target: of an

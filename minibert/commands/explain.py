@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import minibert
-from minibert import commands, pretraining
+from minibert import commands, pretraining, reading
 from minibert.analysis import explained, explanation
 from minibert.checkpoint import atomic
 from minibert.config import require
@@ -40,7 +40,7 @@ def _explain(args: argparse.Namespace) -> None:
     *directory, said = args.words
     model = _model(directory[0] if directory else None)
     with doing("walking through the model"):
-        found = explanation.walk(model, said, args.hide, args.target)
+        found = explanation.walked(model, said, args.hide, args.target)
         page = explained.page(found, model, said)
     atomic.write_text(args.html, page)
     print(f"{args.html}: {len(found.stops)} stops, {len(page.encode()):,} bytes")
@@ -49,7 +49,7 @@ def _explain(args: argparse.Namespace) -> None:
 
 
 def _model(directory: str | None) -> minibert.Model:
-    place = directory or next((path for path in (RUN, MADE) if path.exists()), None)
+    place = directory or next((path for path in (RUN, MADE) if reading.present(path)), None)
     if place is None:
         note(f"training a small BERT to explain, in {MADE}")
         place = pretraining.pretrain("bert", out=MADE, **SMALL)

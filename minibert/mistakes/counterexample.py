@@ -8,13 +8,12 @@ import numpy as np
 
 from minibert.errors import printable, shortened
 from minibert.golden import case as files
-from minibert.golden import kills, make, shares
+from minibert.golden import kills, shares
 from minibert.golden.case import Case
 from minibert.golden.kinds import tokenizer
 from minibert.mistakes import going, matrix
 from minibert.mistakes.catalogue import CATALOGUE, Mistake
 from minibert.mistakes.ops import data, tokens
-from minibert.mistakes.swap import Swaps
 
 MOST, WIDTH = 8, 79
 
@@ -94,16 +93,9 @@ def _run(mistake: Mistake, case: Case) -> list[tuple[str, str]] | None:
         key = runs.first(mutant)
         if isinstance(key, str):
             made = f"{mutant.what}: {mutant.where or 'everywhere'}, in {case.name}"
-            return _entry(made, _got(runs, mutant, key), runs.truth, key)
+            steps = runs.steps if key.startswith("steps/") else ()
+            return _entry(made, runs.tensors(mutant, steps), {key: runs.due[key][0]}, key)
     return None
-
-
-def _got(runs: matrix.Runs, mutant: Any, key: str) -> dict[str, Any]:
-    """What the run with a mutant holds."""
-    if runs.case.whole:
-        return runs._tensors(mutant, runs.steps if key.startswith("steps/") else ())
-    swaps = next(factory for factory in mutant.change(runs.subject).around if isinstance(factory, Swaps))
-    return make.computed(runs.case, around=(matrix._only(swaps, runs.case, runs.sites),))
 
 
 def _entry(made: str, got: dict[str, Any], truth: dict[str, Any], key: str = "") -> list[tuple[str, str]] | None:

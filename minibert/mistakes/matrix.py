@@ -148,10 +148,21 @@ class Runs:
                 return UNMADE
         return found[0] if found else None
 
-    def _alone(self, mutant: Mutant) -> Any:
-        """Of an op or block: the replacements that fall on it, at the place it has there."""
+    def tensors(self, mutant: Mutant, steps: tuple[int, ...] = ()) -> Tensors:
+        """All that a mutant that can be made gives."""
+        if not self.case.whole:
+            return make.computed(self.case, around=(self.swaps(mutant),))
+        got = observe(mutant.change(self.subject), steps)
+        return mutant.after(got) if mutant.after else got
+
+    def swaps(self, mutant: Mutant) -> Swaps | None:
+        """Of an op or block: the replacements that fall on it, at the place it has there; None: there are none."""
         around = [factory for factory in mutant.change(self.subject).around if isinstance(factory, Swaps)]
-        swaps = self._only(around[0]) if around else None
+        return self._only(around[0]) if around else None
+
+    def _alone(self, mutant: Mutant) -> Any:
+        """Of an op or block."""
+        swaps = self.swaps(mutant)
         try:
             return UNMADE if swaps is None else self._shows(make.computed(self.case, around=(swaps,)))
         except (AttributeError, TypeError, ValueError, IndexError):  # made for a place in a whole model

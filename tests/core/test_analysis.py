@@ -99,7 +99,7 @@ def test_who_has_no_target_says_so(bert, bart):
     with pytest.raises(InputError, match="bert reads one text: there is no target"):
         attention.maps(bert, SAID, target="a dog")
     with pytest.raises(InputError, match="bert writes no text for another"):
-        explanation.walk(bert, SAID, target="a dog")
+        explanation.walked(bert, SAID, target="a dog")
     with pytest.raises(InputError, match="the text has 83 tokens, this model takes 40"):
         attention.maps(bert, "cat " * 81)
 
@@ -118,7 +118,7 @@ def test_a_picture_has_a_pixel_a_number():
 
 # ---- The walk --------------------------------------------------------------------------------------------------------
 def test_every_number_on_the_page_is_the_engines(bert):
-    found = explanation.walk(bert, SAID, hide=2)
+    found = explanation.walked(bert, SAID, hide=2)
     tables = Tables(explained.page(found, bert, SAID))
     ids = np.array([bert.tokenizer.encode(SAID).ids])
     asked, ids[0, 2] = ids[0, 2], bert.tokenizer.mask_id
@@ -146,7 +146,7 @@ def test_every_number_on_the_page_is_the_engines(bert):
 
 
 def test_the_page_is_whole_without_anything_else(bert):
-    page = explained.page(explanation.walk(bert, SAID), bert, SAID)
+    page = explained.page(explanation.walked(bert, SAID), bert, SAID)
     assert "<b>" not in page
     assert "&lt;b&gt;" in page
     assert not re.search(r"<script|https?://(?!www\.w3)|src=|<link", page)
@@ -159,14 +159,14 @@ def test_a_decoder_is_asked_for_each_next_token():
     tokenizer = ByteLevelBPE.train(TEXT * 3, 280)
     model = minibert.create("gpt2", seed=2, dtype="float64", vocab_size=len(tokenizer), n_embd=16, n_layer=2, n_head=2)
     model.tokenizer = tokenizer
-    found, ids = explanation.walk(model, SAID), [tokenizer.encode(SAID).ids]
+    found, ids = explanation.walked(model, SAID), [tokenizer.encode(SAID).ids]
     assert found.loss == model.loss({"input_ids": ids, "labels": ids})[0]
     assert found.hidden is None
     assert all(stop.back is not None for stop in found.stops)
 
 
 def test_an_encoder_with_a_decoder_is_asked_for_its_target(bart):
-    found = explanation.walk(bart, "the cat sat", target="a dog")
+    found = explanation.walked(bart, "the cat sat", target="a dog")
     ids = [bart.tokenizer.encode(text).ids for text in ("the cat sat", "a dog")]
     assert found.loss == pytest.approx(float(bart.loss({"input_ids": [ids[0]], "labels": [ids[1]]})[0]), rel=1e-15)
     cross = next(stop for stop in found.stops if stop.path.endswith("cross_attention.attention"))
@@ -177,7 +177,7 @@ def test_an_encoder_with_a_decoder_is_asked_for_its_target(bart):
 def test_without_labels_that_a_text_says_there_is_no_way_back():
     tokenizer = WordPiece.train(TEXT * 3, 60)
     model = encoder("spanbert", tokenizer, max_position_embeddings=40)
-    found = explanation.walk(model, SAID)
+    found = explanation.walked(model, SAID)
     page = explained.page(found, model, SAID)
     assert (found.loss is None) == ("the walk has no way back" in page)
     assert found.stops
@@ -185,9 +185,9 @@ def test_without_labels_that_a_text_says_there_is_no_way_back():
 
 def test_a_hidden_place_has_to_be_the_texts(bert):
     with pytest.raises(InputError, match=r"hide 0: '\[CLS\]' is no token of the text; there are \[1, "):
-        explanation.walk(bert, SAID, hide=0)
+        explanation.walked(bert, SAID, hide=0)
     with pytest.raises(InputError, match="hide"):
-        explanation.walk(bert, SAID, hide=99)
+        explanation.walked(bert, SAID, hide=99)
 
 
 def test_a_page_of_a_deep_model_is_at_most_a_megabyte():
@@ -195,13 +195,13 @@ def test_a_page_of_a_deep_model_is_at_most_a_megabyte():
     model = encoder("bert", tokenizer, hidden_size=24, num_hidden_layers=12, num_attention_heads=12,
                     max_position_embeddings=64)  # fmt: skip
     text = "the cat sat on the mat, a dog is not a cat, is it?"
-    found = explanation.walk(model, text)
+    found = explanation.walked(model, text)
     assert len(found.tokens) > 16
     page = explained.page(found, model, text)
     assert 400_000 < len(page.encode()) <= 1_000_000
     assert "of 12 heads" in page
     with pytest.raises(InputError, match=r"62 tokens at .* give a shorter text"):
-        explained.page(explanation.walk(model, "cat " * 60), model, text)
+        explained.page(explanation.walked(model, "cat " * 60), model, text)
 
 
 def test_the_commands_write_whole_pages(bert, tmp_path, capsys):
