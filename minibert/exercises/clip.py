@@ -68,6 +68,18 @@ WRONG = {
         g * max_norm / max(np.sqrt(np.mean(np.concatenate([g.ravel() for g in gradients]) ** 2)), max_norm)
         for g in gradients
     ],
+    "max(n, max_norm) became min: short gradients are made longer, long ones stay": lambda gradients, max_norm: [
+        g * max_norm / np.float64(min(_norm(gradients), max_norm)) for g in gradients
+    ],
+    "the mean of each gradient's squares stands for their sum": lambda gradients, max_norm: [
+        g * max_norm / max(np.sqrt(sum((g**2).mean() for g in gradients)), max_norm) for g in gradients
+    ],
+    "the factor is turned over": lambda gradients, max_norm: [
+        g * (max(_norm(gradients), max_norm) / max_norm) for g in gradients
+    ],
+    "each row is clipped by its own norm": lambda gradients, max_norm: [
+        g * max_norm / np.maximum(np.sqrt((g**2).sum(-1, keepdims=True)), max_norm) for g in gradients
+    ],
 }
 
 

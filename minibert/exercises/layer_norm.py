@@ -83,6 +83,9 @@ WRONG = {
     "the spread is the mean of |x - μ|": _normed(
         _mean, lambda x, eps: np.abs(x - _mean(x)).mean(-1, keepdims=True) + eps
     ),
+    "the variance is the mean of x²: (x - μ)² is due": _normed(
+        _mean, lambda x, eps: np.sqrt((x * x).mean(-1, keepdims=True) + eps)
+    ),
 }
 
 

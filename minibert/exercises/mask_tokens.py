@@ -102,4 +102,10 @@ WRONG = {
         _right, lambda ids, chosen, new: np.where(chosen == 1, -100, ids)
     ),
     "the labels come first: the new ids do": lambda **given: mask_tokens(**given)[::-1],
+    "[MASK] and another token are in each other's place": _by(
+        lambda ids, chances, others, mask_id: np.where(chances < 0.8, others, np.where(chances < 0.9, mask_id, ids))
+    ),
+    "chances are turned round: > 0.8 where < 0.8 is due": _by(
+        lambda ids, chances, others, mask_id: np.where(chances > 0.8, mask_id, np.where(chances < 0.9, others, ids))
+    ),
 }

@@ -137,3 +137,20 @@ def test_results_are_alike_up_to_rounding_alone():
     assert learning._alike(np.nan, np.nan)
     assert not learning._alike(np.nan, 0)
     assert not learning._alike("a", ["a"])
+
+
+def test_a_mistake_gets_its_name_also_where_some_calls_fail():
+    def answer(dy, x, weight):
+        rows, read = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
+        return dy @ weight.T, rows.T @ read, rows.sum(0)
+
+    verdict = learning.judged("linear_backward", answer)
+    assert verdict.named and verdict.what.startswith("dx multiplies by Wᵀ: the shapes hide it")
+
+
+@pytest.mark.parametrize(("pieces", "what"), [
+    (["un"], "3 results are due, not 1"),
+    ("[UNK]", "str where 3 results are due"),
+])  # fmt: skip
+def test_the_number_of_results_is_said(pieces, what):
+    assert learning.judged("wordpiece", lambda word, vocabulary: pieces).what == what
