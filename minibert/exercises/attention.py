@@ -23,6 +23,7 @@ def calls(rng):
     one = np.array([[[[1.0, 0.0]]]]), np.array([[[[2.0, 0.0], [0.0, 2.0]]]]), np.array([[[[1.0, 0.0], [0.0, 1.0]]]])
     yield {**dict(zip("qkv", one, strict=True)), "mask": np.array([[[[1, 1]]]])}
     yield {**dict(zip("qkv", one, strict=True)), "mask": np.array([[[[1, 0]]]])}
+    yield {**dict(zip("qkv", one, strict=True)), "mask": np.array([[[[0, 0]]]])}
     drawn = {name: rng.standard_normal((2, 2, 3, 4)) for name in "qkv"}
     mask = np.array([[[[1, 1, 1]]], [[[1, 1, 0]]]])
     yield {**drawn, "mask": mask}

@@ -69,6 +69,9 @@ WRONG = {
     "the largest |x| is taken away, not the largest x: a row far below 0 becomes 0 / 0": lambda x: (
         (powers := np.exp(x - np.abs(x).max(-1, keepdims=True))) / powers.sum(-1, keepdims=True)
     ),
+    "keepdims=True is missing: the sums are those of other rows": lambda x: (
+        (powers := np.exp(x - x.max(-1, keepdims=True))) / powers.sum(-1)
+    ),
 }
 
 

@@ -35,10 +35,10 @@ WRONG = {
     "O09: less than 0 behind the last step": lambda step, peak, warmup, total: (
         peak * step / warmup if step < warmup else peak * (1 - step / total)
     ),
-    "it stays at the peak behind the rise": lambda step, peak, warmup, total: (
+    "O27: it stays at the peak behind the rise": lambda step, peak, warmup, total: (
         peak * step / warmup if step < warmup else peak
     ),
-    "there is no rise": lambda step, peak, warmup, total: peak * max(0.0, 1 - step / total),
+    "O27: there is no rise": lambda step, peak, warmup, total: peak * max(0.0, 1 - step / total),
     "both are multiplied: the rate falls while it rises": lambda step, peak, warmup, total: (
         peak * min(1.0, step / warmup if warmup else 1.0) * max(0.0, 1 - step / total)
     ),

@@ -104,6 +104,7 @@ def test_the_sheet_is_all_to_do_and_is_filled_in(tmp_path, capsys, monkeypatch):
     ("return 'shares'", "str where numbers are due"),
     ("return 1 / [0][0]", "ZeroDivisionError: division by zero, line 2"),
     ("return softmax_of(x)", "NameError: name 'softmax_of' is not defined, line 2"),
+    ("return np.full(x, 1)", "TypeError: 'numpy.float64' object cannot be interpreted as an integer, line 2"),
     ("return np.round(x / x.sum(), 3)", "no known mistake: 0 at [0], where 0.0420101 is due"),
 ])  # fmt: skip
 def test_what_has_no_name_is_said_as_it_is_seen(tmp_path, body, what):
@@ -145,7 +146,8 @@ def test_a_mistake_gets_its_name_also_where_some_calls_fail():
         return dy @ weight.T, rows.T @ read, rows.sum(0)
 
     verdict = learning.judged("linear_backward", answer)
-    assert verdict.named and verdict.what.startswith("dx multiplies by Wᵀ: the shapes hide it")
+    assert verdict.named
+    assert verdict.what.startswith("dx multiplies by Wᵀ: the shapes hide it")
 
 
 @pytest.mark.parametrize(("pieces", "what"), [
