@@ -111,14 +111,19 @@ def _line(error: Exception, path: Path | str | None = None) -> str:
     return f", line {frames[-1].lineno}" if frames else ""
 
 
+def _file(answer: Callable) -> str | None:
+    """The file an answer stands in, as its frames name it."""
+    return getattr(getattr(answer, "__code__", None), "co_filename", None)
+
+
 def judged(name: str, answer: Callable, replay: bool = True) -> Verdict:
     """What an answer is: by its calls, and where it is right there, in a golden case."""
     module = exercise(name)
-    calls = list(module.calls(np.random.default_rng(SEED)))
+    answered: list[dict[str, Any]] = []
     right = getattr(module, name)
     got: list[Any] = []
-    failed = None
-    for given in calls:
+    failed: tuple[int, Verdict] | None = None  # behind how many results, and what
+    for given in module.calls(np.random.default_rng(SEED)):
         own = copy.deepcopy(given)
         try:
             with np.errstate(all="ignore"):
@@ -126,27 +131,33 @@ def judged(name: str, answer: Callable, replay: bool = True) -> Verdict:
         except NotImplementedError:
             return Verdict(name, "to do")
         except Exception as error:
-            failed = Verdict(name, "wrong", f"{type(error).__name__}: {error}{_line(error)}", False, _shown(given))
-            break
+            what = f"{type(error).__name__}: {error}{_line(error, _file(answer))}"
+            failed = failed or (len(got), Verdict(name, "wrong", what, False, _shown(given)))
+            continue
         changed = [key for key, value in own.items() if not _alike(value, given[key], exact=True)]
         if changed:
             return Verdict(name, "wrong", f"it writes to {changed[0]}, which is the caller's", False, _shown(given))
-    calls = calls[: len(got)]
-    due = [right(**given) for given in calls]
-    bad = next((i for i in range(len(calls)) if not _alike(got[i], due[i])), None)
+        answered.append(given)
+    due = [right(**given) for given in answered]
+    bad = next((i for i in range(len(answered)) if not _alike(got[i], due[i])), None)
     if bad is None:
-        return failed or (_in_model(name, module, answer) if replay else Verdict(name, "right"))
-    what = _named(module, calls, got)
+        return failed[1] if failed else (_in_model(name, module, answer) if replay else Verdict(name, "right"))
+    what = _named(module, answered, got)
+    if what is None and failed and failed[0] <= bad:
+        return failed[1]
     seen = what or _seen(got[bad], due[bad])
-    return Verdict(name, "wrong", seen, what is not None, _shown(calls[bad], got[bad], due[bad]))
+    return Verdict(name, "wrong", seen, what is not None, _shown(answered[bad], got[bad], due[bad]))
 
 
 def _named(module: ModuleType, calls: list[dict[str, Any]], got: list[Any]) -> str | None:
     """The known mistake that answers every call so."""
     for what, wrong in module.WRONG.items():
-        with np.errstate(all="ignore"):
-            if all(_alike(one, wrong(**copy.deepcopy(given))) for one, given in zip(got, calls, strict=True)):
-                return what
+        try:
+            with np.errstate(all="ignore"):
+                if all(_alike(one, wrong(**copy.deepcopy(given))) for one, given in zip(got, calls, strict=True)):
+                    return what
+        except ValueError:  # it fails where this answer does not
+            continue
     return None
 
 
@@ -232,8 +243,11 @@ def _seen(got: Any, due: Any) -> str:
     if got is None:
         return "it returns nothing"
     if isinstance(due, tuple | list) and not isinstance(due, np.ndarray):
-        if not isinstance(got, tuple | list) or len(got) != len(due):
-            return f"{len(due)} results are due"
+        many = f"{len(due)} result{' is' if len(due) == 1 else 's are'} due"
+        if not isinstance(got, tuple | list):
+            return f"{type(got).__name__} where {many}"
+        if len(got) != len(due):
+            return f"{many}, not {len(got)}"
         i = next(i for i, (a, b) in enumerate(zip(got, due, strict=True)) if not _alike(a, b))
         return f"result {i + 1}: {_seen(got[i], due[i])}"
     if isinstance(due, str):

@@ -74,7 +74,7 @@ WRONG = {
     ),
     "ε is left out": _as(step=lambda m, v, t, b1, b2, eps: m / (1 - b1**t) / np.sqrt(v / (1 - b2**t))),
     "the root is missing": _as(step=lambda m, v, t, b1, b2, eps: m / (1 - b1**t) / (v / (1 - b2**t) + eps)),
-    "t is counted from 0: the correction is of the step before": _as(
+    "the correction is that of the step behind, t + 1: t is 1 in the first step already": _as(
         step=lambda m, v, t, b1, b2, eps: m / (1 - b1 ** (t + 1)) / (np.sqrt(v / (1 - b2 ** (t + 1))) + eps)
     ),
     "β·t stands for β^t": _as(
@@ -104,6 +104,14 @@ WRONG = {
         beta2 * v + (1 - beta2) * g**2,
     ),
     "the corrected moments are returned: the next step corrects them again": _corrected,
+    "β1 and β2 are in each other's place in the moments alone": _as(
+        moments=lambda m, v, g, b1, b2: (b2 * m + (1 - b2) * g, b1 * v + (1 - b1) * g**2)
+    ),
+    "the second correction is taken for both": _as(
+        step=lambda m, v, t, b1, b2, eps: m / (1 - b2**t) / (np.sqrt(v / (1 - b2**t)) + eps)
+    ),
+    "m and v are returned in each other's place": lambda **given: tuple(adam(**given)[i] for i in (0, 2, 1)),
+    "the decay is added: it makes p larger": _as(change=lambda p, s, lr, decay: (1 + lr * decay) * p - lr * s),
 }
 
 

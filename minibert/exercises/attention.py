@@ -23,6 +23,7 @@ def calls(rng):
     one = np.array([[[[1.0, 0.0]]]]), np.array([[[[2.0, 0.0], [0.0, 2.0]]]]), np.array([[[[1.0, 0.0], [0.0, 1.0]]]])
     yield {**dict(zip("qkv", one, strict=True)), "mask": np.array([[[[1, 1]]]])}
     yield {**dict(zip("qkv", one, strict=True)), "mask": np.array([[[[1, 0]]]])}
+    yield {**dict(zip("qkv", one, strict=True)), "mask": np.array([[[[0, 0]]]])}
     drawn = {name: rng.standard_normal((2, 2, 3, 4)) for name in "qkv"}
     mask = np.array([[[[1, 1, 1]]], [[[1, 1, 0]]]])
     yield {**drawn, "mask": mask}
@@ -50,7 +51,9 @@ WRONG = {
     "it multiplies by √K where it should divide": _scored(lambda q: q.shape[-1] ** 0.5),
     "A12: the mask is not used": _scored(after=lambda s, mask: s),
     "A11: the mask is turned round: 1 = may be seen": _scored(after=lambda s, mask: np.where(mask == 1, LEAST, s)),
-    "A10: the mask multiplies the scores: a score of 0 is not hidden": _scored(after=lambda s, mask: s * mask),
+    "A10: hidden scores are 0, as when the mask multiplies them: a score of 0 is not hidden": _scored(
+        after=lambda s, mask: s * mask
+    ),
     "A10: the mask multiplies the weights, whose sum is then less than 1": lambda q, k, v, mask: (
         (softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])) * mask) @ v
     ),
@@ -80,6 +83,13 @@ WRONG = {
     "A32: keys and values are in each other's place": lambda q, k, v, mask: attention(q, v, k, mask),
     "a row that may see nothing takes 0, not the mean of all values": lambda q, k, v, mask: (
         attention(q, k, v, mask) * (mask.sum(-1, keepdims=True) > 0)
+    ),
+    "the weights are scaled, behind softmax: the scores are to be": lambda q, k, v, mask: (
+        _scored(lambda q: 1)(q, k, v, mask) / np.sqrt(q.shape[-1])
+    ),
+    "the keys are added up, not the values": lambda q, k, v, mask: attention(q, k, k, mask),
+    "each token sees only those up to itself: that is a causal mask, of a model that writes": _scored(
+        after=lambda s, mask: np.where((mask == 0) | (np.tri(*s.shape[2:]) == 0), LEAST, s)
     ),
 }
 

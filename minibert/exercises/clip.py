@@ -33,10 +33,10 @@ WRONG = {
     "O05: each gradient is clipped by its own norm": lambda gradients, max_norm: [
         clip([g], max_norm)[0] for g in gradients
     ],
-    "each number is cut to ± max_norm: that is clipping by value": lambda gradients, max_norm: [
+    "O26: each number is cut to ± max_norm: that is clipping by value": lambda gradients, max_norm: [
         np.clip(g, -max_norm, max_norm) for g in gradients
     ],
-    "short gradients are made longer: they stay as they are": lambda gradients, max_norm: [
+    "O26: short gradients are made longer: they stay as they are": lambda gradients, max_norm: [
         g * max_norm / max(_norm(gradients), 1e-300) for g in gradients
     ],
     "0 / 0 where all gradients are 0, and short ones are made longer": lambda gradients, max_norm: [
@@ -60,13 +60,25 @@ WRONG = {
     "divided by the norm where it is too large: max_norm is missing": lambda gradients, max_norm: [
         g / _norm(gradients) if _norm(gradients) > max_norm else g for g in gradients
     ],
-    "nothing is clipped": lambda gradients, max_norm: list(gradients),
+    "O26: nothing is clipped": lambda gradients, max_norm: list(gradients),
     "1e-6 is added to the norm: that is torch's form, not the equation": lambda gradients, max_norm: [
         g * min(1.0, max_norm / (_norm(gradients) + 1e-6)) for g in gradients
     ],
     "the mean of squares stands for their sum": lambda gradients, max_norm: [
         g * max_norm / max(np.sqrt(np.mean(np.concatenate([g.ravel() for g in gradients]) ** 2)), max_norm)
         for g in gradients
+    ],
+    "max(n, max_norm) became min: short gradients are made longer, long ones stay": lambda gradients, max_norm: [
+        g * max_norm / np.float64(min(_norm(gradients), max_norm)) for g in gradients
+    ],
+    "the mean of each gradient's squares stands for their sum": lambda gradients, max_norm: [
+        g * max_norm / max(np.sqrt(sum((g**2).mean() for g in gradients)), max_norm) for g in gradients
+    ],
+    "the factor is turned over": lambda gradients, max_norm: [
+        g * (max(_norm(gradients), max_norm) / max_norm) for g in gradients
+    ],
+    "each row is clipped by its own norm": lambda gradients, max_norm: [
+        g * max_norm / np.maximum(np.sqrt((g**2).sum(-1, keepdims=True)), max_norm) for g in gradients
     ],
 }
 

@@ -24,6 +24,7 @@ def calls(rng):
     yield {"logits": rng.standard_normal((4, 5)), "labels": np.array([0, 4, 2, 2]), "weights": np.array([1.0, 0, 1, 1])}
     yield {"logits": np.array([[1000.0, 0.0]]), "labels": np.array([1]), "weights": np.array([1.0])}
     yield {"logits": rng.standard_normal((2, 3)), "labels": np.array([0, 1]), "weights": np.zeros(2)}
+    yield {"logits": np.array([[0.0, 1.0], [2.0, 0.0]]), "labels": np.array([0, 1]), "weights": np.array([0.5, 0.25])}
 
 
 def _shares(logits):
@@ -89,6 +90,14 @@ WRONG = {
     ),
     "one loss for each target: they are to be averaged": lambda logits, labels, weights: (
         _exact(logits, labels) * weights
+    ),
+    "divided by the number of targets with any weight: by their sum is due": _divided(np.count_nonzero),
+    "the label before the one that is due": lambda logits, labels, weights: cross_entropy(logits, labels - 1, weights),
+    "that is the perplexity, e^L": lambda logits, labels, weights: (
+        np.exp(cross_entropy(logits, labels, weights)) if weights.sum() else 0.0
+    ),
+    "divided by the number of scores, too: by the weights alone is due": lambda logits, labels, weights: (
+        cross_entropy(logits, labels, weights) * weights.sum() / logits.size
     ),
 }
 

@@ -44,6 +44,10 @@ WRONG = {
     "that is erf alone": lambda x: erf(x / math.sqrt(2)),
     "tanh stands where erf is due": lambda x: x / 2 * (1 + np.tanh(x / math.sqrt(2))),
     "tanh of √(2/π) x alone: that is neither form": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * x)),
+    "that is x times the density φ(x): the share Φ(x) is due": lambda x: (
+        x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+    ),
+    "x/2 multiplies the 1 alone, not erf": lambda x: x / 2 + erf(x / math.sqrt(2)),
 }
 
 

@@ -58,6 +58,11 @@ WRONG = {
     "that is GELU itself, times dy": lambda dy, x: dy * x * _below(x),
     "erf is of x, not of x/√2": lambda dy, x: dy * ((1 + erf(x)) / 2 + x * _density(x)),
     "the half of 1 + erf is missing": lambda dy, x: dy * (2 * _below(x) + x * _density(x)),
+    "φ(x) is divided by √π, not by √(2π)": lambda dy, x: dy * (_below(x) + x * np.exp(-x * x / 2) / math.sqrt(math.pi)),
+    "dy multiplies Φ(x) alone": lambda dy, x: dy * _below(x) + x * _density(x),
+    "φ(x) has e^(x²/2): its sign is missing": lambda dy, x: (
+        dy * (_below(x) + x * np.exp(x * x / 2) / math.sqrt(2 * math.pi))
+    ),
 }
 
 

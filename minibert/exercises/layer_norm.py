@@ -83,6 +83,12 @@ WRONG = {
     "the spread is the mean of |x - μ|": _normed(
         _mean, lambda x, eps: np.abs(x - _mean(x)).mean(-1, keepdims=True) + eps
     ),
+    "the variance is the mean of x²: (x - μ)² is due": _normed(
+        _mean, lambda x, eps: np.sqrt((x * x).mean(-1, keepdims=True) + eps)
+    ),
+    "keepdims=True is missing: mean and variance are those of other rows": lambda x, weight, bias, eps: (
+        weight * (x - x.mean(-1)) / np.sqrt(x.var(-1) + eps) + bias
+    ),
 }
 
 

@@ -119,6 +119,11 @@ WRONG = {
         dy * _hat(x, eps),
         dy,
     ),
+    "L04: the variance divides by d - 1, in dγ as well": lambda dy, x, weight, eps: (
+        _unbiased(dy, x, weight, eps),
+        _sum(dy * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, ddof=1, keepdims=True) + eps)),
+        _sum(dy),
+    ),
 }
 
 

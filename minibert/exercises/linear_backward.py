@@ -71,6 +71,12 @@ WRONG = {
     "dW has a product for each row of the batch: they are to be added": _with(
         1, lambda dy, x, w: dy.swapaxes(-1, -2) @ x if dy.ndim > 2 else linear_backward(dy, x, w)[1]
     ),
+    "dx and dW are in each other's place": lambda dy, x, weight: tuple(
+        linear_backward(dy, x, weight)[i] for i in (1, 0, 2)
+    ),
+    "dW is of the last row of the batch alone": _with(
+        1, lambda dy, x, w: dy[-1].T @ x[-1] if dy.ndim > 2 else linear_backward(dy, x, w)[1]
+    ),
 }
 
 

@@ -3,7 +3,8 @@
     chance < 0.8: mask_id;   chance < 0.9: other;   else: the token itself
 
 ids (T,), chosen (T,), 1 = chosen, chances (T,) from [0, 1), others (T,), what stands for a replaced token, mask_id
--> (the new ids (T,), labels (T,): the token that stood there where it is chosen, else -100).
+-> (the new ids (T,), labels (T,): the token that stood there where it is chosen, else -100). DATA-11 draws a second number for the
+last two; here one number decides all, with the same shares.
 """
 
 import numpy as np
@@ -102,4 +103,10 @@ WRONG = {
         _right, lambda ids, chosen, new: np.where(chosen == 1, -100, ids)
     ),
     "the labels come first: the new ids do": lambda **given: mask_tokens(**given)[::-1],
+    "[MASK] and another token are in each other's place": _by(
+        lambda ids, chances, others, mask_id: np.where(chances < 0.8, others, np.where(chances < 0.9, mask_id, ids))
+    ),
+    "chances are turned round: > 0.8 where < 0.8 is due": _by(
+        lambda ids, chances, others, mask_id: np.where(chances > 0.8, mask_id, np.where(chances < 0.9, others, ids))
+    ),
 }

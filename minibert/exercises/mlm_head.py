@@ -69,6 +69,18 @@ WRONG = {
     "a softmax behind the scores: the loss takes the scores themselves": lambda **given: (
         np.exp(z := mlm_head(**given)) / np.exp(z).sum(-1, keepdims=True)
     ),
+    "ε is added behind the norm's root": lambda h, weight, bias, gamma, shift, table, output, eps: (
+        ((z := gelu(h @ weight.T + bias)) - z.mean(-1, keepdims=True))
+        / (z.std(-1, keepdims=True) + eps)
+        * gamma
+        @ table.T
+        + shift @ table.T
+        + output
+    ),
+    "ε is not the one that is given: 1e-5": lambda **given: mlm_head(**{**given, "eps": 1e-5}),
+    "the state itself is normed: the dense layer and GELU are missing": _as(
+        lambda h, w, b, norm, e, out: norm(h) @ e.T + out
+    ),
 }
 
 

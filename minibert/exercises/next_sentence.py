@@ -9,6 +9,7 @@ labels (B,) -> a number.
 import numpy as np
 
 from minibert.exercises.cross_entropy import cross_entropy
+from minibert.exercises.gelu import gelu
 
 ORDER, CLAUSE = 12, "BERT-NSP-1"
 
@@ -64,4 +65,6 @@ WRONG = {
             for i in range(len(given["h"]))
         ]
     ),
+    "GELU stands for tanh": _scored(lambda h, wp, bp, w, b: gelu(h @ wp.T + bp) @ w.T + b),
+    "divided by the number of scores, two a row": lambda **given: next_sentence(**given) / 2,
 }

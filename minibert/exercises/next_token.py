@@ -39,6 +39,7 @@ def calls(rng):
     ):
         yield {"logits": z, "temperature": temperature, "top_k": top_k, "u": u}
     yield {"logits": np.array([0.0, 1.0, 1.0, 1.0]), "temperature": 1.0, "top_k": 2, "u": 0.4}
+    yield {"logits": np.array([0.0, 1.0, 1.0, 1.0]), "temperature": 1.0, "top_k": 2, "u": 0.05}
     for u in rng.random(12):
         yield {"logits": rng.standard_normal(8), "temperature": 0.7, "top_k": 5, "u": float(u)}
 
@@ -110,5 +111,35 @@ WRONG = {
     "1 - u is drawn": lambda logits, temperature, top_k, u: _drawn(softmax(_kept(logits / temperature, top_k)), 1 - u),
     "softmax is missing: the scores are added up": lambda logits, temperature, top_k, u: _drawn(
         np.where(np.isfinite(z := _kept(logits / temperature, top_k)), z, 0), u
+    ),
+    "≥ u where > u is due: a token of share 0 is drawn at u = 0": lambda logits, temperature, top_k, u: int(
+        np.searchsorted(np.cumsum(softmax(_kept(logits / temperature, top_k))), u)
+    ),
+    "the k-th itself is left out: k - 1 stay, none of one": lambda logits, temperature, top_k, u: int(
+        np.argmax(
+            np.cumsum(
+                softmax(
+                    np.where((z := logits / temperature) > np.sort(z)[-top_k or 0], z, -np.inf)
+                    if top_k
+                    else logits / temperature
+                )
+            )
+            > u
+        )
+    ),
+    "the place among the sorted tokens is returned, not the token": lambda logits, temperature, top_k, u: _drawn(
+        np.sort(softmax(_kept(logits / temperature, top_k)))[::-1], u
+    ),
+    "top_k = 0 keeps one token: all stay": lambda logits, temperature, top_k, u: next_token(
+        logits, temperature, max(top_k, 1), u
+    ),
+    "the first token with a share above u, not with a sum above it": lambda logits, temperature, top_k, u: int(
+        np.argmax(softmax(_kept(logits / temperature, top_k)) > u)
+    ),
+    "equal scores count once among the k": lambda logits, temperature, top_k, u: next_token(
+        logits,
+        temperature,
+        int((logits >= np.unique(logits)[-min(top_k, len(np.unique(logits)))]).sum()) * (top_k > 0),
+        u,
     ),
 }

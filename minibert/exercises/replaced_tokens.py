@@ -90,4 +90,21 @@ WRONG = {
         loss=lambda z, y, mask: (y * _each(z, y)).sum() / max(y.sum(), 1)
     ),
     "the sign of the loss is turned": _with(loss=lambda z, y, mask: -_loss(z, y, mask)),
+    "label z is added: it is to be taken away": _with(
+        loss=lambda z, y, mask: (mask * (_each(z, y) + 2 * y * z)).sum() / mask.sum()
+    ),
+    "ELECTRA's factor 50 is in it: that is the weight beside the generator's loss": _with(
+        loss=lambda z, y, mask: 50 * _loss(z, y, mask)
+    ),
+    "e^-z stands in softplus, where e^z is due": _with(
+        loss=lambda z, y, mask: (mask * (_each(z, y) - z)).sum() / mask.sum()
+    ),
+    "the loss is asked for at masked places alone": lambda ids, masked, sampled, logits, mask: (
+        *replaced_tokens(ids, masked, sampled, logits, mask)[:2],
+        replaced_tokens(ids, masked, sampled, logits, masked)[2],
+    ),
+    "divided by the number of masked places": lambda ids, masked, sampled, logits, mask: (
+        *replaced_tokens(ids, masked, sampled, logits, mask)[:2],
+        replaced_tokens(ids, masked, sampled, logits, mask)[2] * mask.sum() / masked.sum(),
+    ),
 }

@@ -22,6 +22,8 @@ def calls(rng):
     yield {"x": np.array([[0.0, 2.0], [1.0, -1.0]])}
     yield {"x": rng.standard_normal((2, 3, 4))}
     yield {"x": np.array([[1000.0, 1001.0], [-1000.0, -1002.0]])}
+    yield {"x": np.array([-1000.0, -1002.0])}
+    yield {"x": np.array([3000.0, 0.0])}
 
 
 def _over(axis):
@@ -50,11 +52,26 @@ WRONG = {
     ),
     "A35: powers of 2 instead of e": lambda x: softmax(x * np.log(2)),
     "the powers are not divided by their sum": lambda x: np.exp(x - x.max(-1, keepdims=True)),
-    "that is its logarithm": lambda x: np.log(np.maximum(softmax(x), 1e-300)),
+    "that is its logarithm": lambda x: np.log(softmax(x)),
+    "that is its logarithm, the log-softmax": lambda x: (
+        (z := x - x.max(-1, keepdims=True)) - np.log(np.exp(z).sum(-1, keepdims=True))
+    ),
     "the sign of x is turned": lambda x: softmax(-x),
     "x is divided by its sum: e^ is missing": lambda x: x / x.sum(-1, keepdims=True),
     "that is the sigmoid of each entry": lambda x: 1 / (1 + np.exp(-x)),
     "the sum stands for the mean: the shares sum to d": lambda x: softmax(x) * x.shape[-1],
+    "A09: the sum alone goes over all entries: each row's shares have a sum of their own": lambda x: (
+        (powers := np.exp(x - x.max(-1, keepdims=True))) / powers.sum()
+    ),
+    "the mean is taken away, not the maximum: e^ still overflows": lambda x: (
+        (powers := np.exp(x - x.mean(-1, keepdims=True))) / powers.sum(-1, keepdims=True)
+    ),
+    "the largest |x| is taken away, not the largest x: a row far below 0 becomes 0 / 0": lambda x: (
+        (powers := np.exp(x - np.abs(x).max(-1, keepdims=True))) / powers.sum(-1, keepdims=True)
+    ),
+    "keepdims=True is missing: the sums are those of other rows": lambda x: (
+        (powers := np.exp(x - x.max(-1, keepdims=True))) / powers.sum(-1)
+    ),
 }
 
 

@@ -37,6 +37,8 @@ WRONG = {
     "only the sum is multiplied by y": lambda dy, y: dy - y * (dy * y).sum(-1, keepdims=True),
     "the sign is turned": lambda dy, y: -softmax_backward(dy, y),
     "that is the backward of the log-softmax": lambda dy, y: dy - y * dy.sum(-1, keepdims=True),
+    "y multiplies dy alone, not the sum": lambda dy, y: dy * y - (dy * y).sum(-1, keepdims=True),
+    "keepdims=True is missing: the sums are those of other rows": lambda dy, y: y * (dy - (dy * y).sum(-1)),
 }
 
 

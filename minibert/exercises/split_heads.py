@@ -38,6 +38,7 @@ WRONG = {
     "A03: heads and batch are one axis: (B·H, T, K)": lambda x, heads: split_heads(x, heads).reshape(
         -1, x.shape[1], x.shape[2] // heads
     ),
+    "all axes are turned round: .T": lambda x, heads: x.reshape(*x.shape[:2], heads, -1).T,
 }
 
 

@@ -82,4 +82,9 @@ WRONG = {
     "what was read of token 0 is left out, as if it were padding": lambda ids, dx, dz, h, words: (
         dz.T @ h + _read(ids, dx, words) * (np.arange(words) > 0)[:, None]
     ),
+    "what was read is taken away": lambda ids, dx, dz, h, words: dz.T @ h - _read(ids, dx, words),
+    "it is transposed: (D, V)": lambda ids, dx, dz, h, words: tied_gradient(ids, dx, dz, h, words).T,
+    "what comes from the scores is kept in the rows that were read alone": lambda ids, dx, dz, h, words: (
+        dz.T @ h * np.isin(np.arange(words), ids)[:, None] + _read(ids, dx, words)
+    ),
 }

@@ -22,6 +22,7 @@ def calls(rng):
     for step in (1, 0, 4, 5, 12, 20, 25):
         yield {"step": step, "peak": 0.5, "warmup": 5, "total": 20}
     yield {"step": 3, "peak": 1.0, "warmup": 0, "total": 10}
+    yield {"step": 4, "peak": 0.5, "warmup": 5, "total": 6}
 
 
 WRONG = {
@@ -34,10 +35,10 @@ WRONG = {
     "O09: less than 0 behind the last step": lambda step, peak, warmup, total: (
         peak * step / warmup if step < warmup else peak * (1 - step / total)
     ),
-    "it stays at the peak behind the rise": lambda step, peak, warmup, total: (
+    "O27: it stays at the peak behind the rise": lambda step, peak, warmup, total: (
         peak * step / warmup if step < warmup else peak
     ),
-    "there is no rise": lambda step, peak, warmup, total: peak * max(0.0, 1 - step / total),
+    "O27: there is no rise": lambda step, peak, warmup, total: peak * max(0.0, 1 - step / total),
     "both are multiplied: the rate falls while it rises": lambda step, peak, warmup, total: (
         peak * min(1.0, step / warmup if warmup else 1.0) * max(0.0, 1 - step / total)
     ),
@@ -56,6 +57,16 @@ WRONG = {
     ),
     "the fall is missing its end: 1 / step": lambda step, peak, warmup, total: (
         peak * step / warmup if step < warmup else peak * warmup / max(step, 1)
+    ),
+    "the smaller of both lines: they are to be read one behind the other": lambda step, peak, warmup, total: (
+        peak * max(0.0, min(step / warmup if warmup else 1.0, 1 - step / total))
+    ),
+    "the fall counts from the end of the rise, over total": lambda step, peak, warmup, total: (
+        peak * step / warmup if step < warmup else peak * max(0.0, 1 - (step - warmup) / total)
+    ),
+    "the fall counts from 1": lambda step, peak, warmup, total: warm_up(step + (step >= warmup), peak, warmup, total),
+    "the peak is missing in the rise": lambda step, peak, warmup, total: (
+        step / warmup if step < warmup else warm_up(step, peak, warmup, total)
     ),
 }
 

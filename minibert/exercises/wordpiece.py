@@ -52,6 +52,9 @@ KNOWN = frozenset(
 def calls(rng):
     for word in ("unaffable", "abc", "playing", "unz", "zun", "abbc", "", "b", "cab", "un##able", "x" * 100, "x" * 101):
         yield {"word": word, "vocabulary": KNOWN}
+    yield {"word": "Unable", "vocabulary": KNOWN}
+    yield {"word": "é" * 60, "vocabulary": frozenset({"é", "##é"})}
+    yield {"word": "y" * 101, "vocabulary": frozenset({"y" * 101})}
 
 
 def _cut(word, vocabulary, longest=True, mark="##", whole=True, most=100, first=""):
@@ -86,8 +89,25 @@ def _from_the_end(word, vocabulary):
     return pieces
 
 
+def _skipping(word, vocabulary):
+    """A character lost between two pieces."""
+    if len(word) > 100:
+        return ["[UNK]"]
+    pieces, start = [], 0
+    while start < len(word):
+        prefix = "##" if start else ""
+        end = next((end for end in range(len(word), start, -1) if prefix + word[start:end] in vocabulary), None)
+        if end is None:
+            return ["[UNK]"]
+        pieces.append(prefix + word[start:end])
+        start = end + 1
+    return pieces
+
+
 def _begun(word, vocabulary):
     """The pieces found before the first place where there is none, then [UNK]."""
+    if len(word) > 100:
+        return ["[UNK]"]
     for end in range(len(word), -1, -1):
         pieces = wordpiece(word[:end], vocabulary)
         if pieces != ["[UNK]"]:
@@ -104,7 +124,7 @@ WRONG = {
     ),
     "the pieces before the unknown part stay: the whole word is [UNK]": _begun,
     "an unknown part ends the word: the pieces before it stay alone": lambda word, vocabulary: (
-        [piece for piece in _begun(word, vocabulary) if piece != "[UNK]"]
+        [piece for piece in _begun(word, vocabulary) if piece != "[UNK]" or len(word) > 100]
     ),
     "it is cut from the end": _from_the_end,
     "long words are cut as well: above 100 characters it is [UNK]": lambda word, vocabulary: _cut(
@@ -125,4 +145,15 @@ WRONG = {
     "the word is a piece or unknown: it is not cut": lambda word, vocabulary: (
         [word] if word in vocabulary else ["[UNK]"] if word else []
     ),
+    "the word is made lower case: that was done before, or is not to be": lambda word, vocabulary: wordpiece(
+        word.lower(), vocabulary
+    ),
+    "a long word of the vocabulary is kept: above 100 characters it is [UNK]": lambda word, vocabulary: (
+        [word] if word in vocabulary else wordpiece(word, vocabulary)
+    ),
+    "a long word is cut off at 100 characters: it is [UNK]": lambda word, vocabulary: wordpiece(word[:100], vocabulary),
+    "pieces behind the first may lack ##": lambda word, vocabulary: wordpiece(
+        word, vocabulary | {"##" + piece for piece in vocabulary}
+    ),
+    "the next piece begins one character too late": _skipping,
 }

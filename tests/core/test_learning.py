@@ -102,6 +102,7 @@ def test_the_sheet_is_all_to_do_and_is_filled_in(tmp_path, capsys, monkeypatch):
     ("return 'shares'", "str where numbers are due"),
     ("return 1 / [0][0]", "ZeroDivisionError: division by zero, line 2"),
     ("return softmax_of(x)", "NameError: name 'softmax_of' is not defined, line 2"),
+    ("return np.full(x, 1)", "TypeError: 'numpy.float64' object cannot be interpreted as an integer, line 2"),
     ("return np.round(x / x.sum(), 3)", "no known mistake: 0 at [0], where 0.0420101 is due"),
 ])  # fmt: skip
 def test_what_has_no_name_is_said_as_it_is_seen(tmp_path, body, what):
@@ -135,3 +136,21 @@ def test_results_are_alike_up_to_rounding_alone():
     assert learning._alike(np.nan, np.nan)
     assert not learning._alike(np.nan, 0)
     assert not learning._alike("a", ["a"])
+
+
+def test_a_mistake_gets_its_name_also_where_some_calls_fail():
+    def answer(dy, x, weight):
+        rows, read = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
+        return dy @ weight.T, rows.T @ read, rows.sum(0)
+
+    verdict = learning.judged("linear_backward", answer)
+    assert verdict.named
+    assert verdict.what.startswith("dx multiplies by Wᵀ: the shapes hide it")
+
+
+@pytest.mark.parametrize(("pieces", "what"), [
+    (["un"], "3 results are due, not 1"),
+    ("[UNK]", "str where 3 results are due"),
+])  # fmt: skip
+def test_the_number_of_results_is_said(pieces, what):
+    assert learning.judged("wordpiece", lambda word, vocabulary: pieces).what == what
