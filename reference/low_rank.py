@@ -13,8 +13,8 @@ def low_rank(weight, down, up, scale):
 
 
 def low_rank_backward(dy, weight, down, up, scale):
-    """From y_oi = w_oi + s sum_r up_or down_ri: dw = dy; ddown_ri = s sum_o up_or dy_oi; dup_or = s sum_i dy_oi down_ri;
-    ds = sum_oi dy_oi (up down)_oi. In arrays: ddown = s up^T dy, dup = s dy down^T.
+    """From y_oi = w_oi + s sum_r up_or down_ri: dw = dy; ddown_ri = s sum_o up_or dy_oi; dup_or = s sum_i dy_oi
+    down_ri; ds = sum_oi dy_oi (up down)_oi. In arrays: ddown = s up^T dy, dup = s dy down^T.
     """
     columns = [[*column] for column in zip(*dy, strict=True)]
     ddown = [[scale[0] * dot(own, column) for column in columns] for own in zip(*up, strict=True)]

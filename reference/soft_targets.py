@@ -20,7 +20,8 @@ def soft_targets(logits, *, target, temperature, weights, denominator):
 
 
 def soft_targets_backward(dy, logits, *, target, temperature, weights, denominator):
-    """sum_c q_c = 1, so the slope of -sum_c q_c log s_c by z_c is (s_c - q_c) / T: dz = dy T w (s - q) / denominator."""
+    """sum_c q_c = 1, so the slope of -sum_c q_c log s_c by z_c is (s_c - q_c) / T: dz = dy T w (s - q) / denominator.
+    """
 
     def row(z, t, w):
         s, q = ([exp(y) for y in log_softmax([value / temperature for value in values])] for values in (z, t))
