@@ -68,7 +68,10 @@ def _arrays(path: str, node: Any) -> Any:
 
 
 def _owner(array: np.ndarray) -> np.ndarray:
-    """The array whose memory a view shows."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+    """The array whose memory a view shows; `sliding_window_view` puts an object between the two."""
+    while True:
+        base = array.base
+        shown_by = base if isinstance(base, np.ndarray) else getattr(base, "base", None)
+        if not isinstance(shown_by, np.ndarray):
+            return array
+        array = shown_by

@@ -4,13 +4,10 @@ p, config (dict) and batch (input_ids, input_mask, segment_ids, entity_ids, -1 =
 (1905.07129), section 3.3; SPEC THU-ENC.
 """
 
-from .activation import activation
 from .bert_embeddings import bert_embeddings
 from .bert_encode import FORBID
 from .encoder_layer import encoder_layer
-from .layer_norm import layer_norm
-from .linear import linear
-from .lists import each
+from .entity_fusion import entity_fusion, residual
 from .self_attention import self_attention
 
 
@@ -35,17 +32,5 @@ def ernie_thu_encode(p, config, batch):
             e = residual(e, self_attention(e, own, config["entity_attention_heads"], known), own, eps)
         pairs = [zip(bits, row, strict=True) for bits, row in zip(there, e, strict=True)]
         b = [[[m * v for v in vector] for m, vector in row] for row in pairs]
-        x, e = fusion(a, b, layer, config["hidden_act"], eps)
+        x, e = entity_fusion(a, b, layer, config["hidden_act"], eps)
     return x
-
-
-def fusion(a, b, p, act, eps):
-    own, theirs = p["feed_forward"], p["entity_feed_forward"]
-    h = each(0, lambda u, v: u + v, linear(a, **own["in"]), linear(b, **theirs["in"]))
-    h = activation(h, act)
-    e = residual(b, linear(h, **theirs["out"]), theirs, eps) if "out" in theirs else None
-    return residual(a, linear(h, **own["out"]), own, eps), e
-
-
-def residual(x, f, p, eps):
-    return layer_norm(each(0, lambda u, v: u + v, x, f), **p["norm"], eps=eps)

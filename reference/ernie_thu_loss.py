@@ -5,7 +5,7 @@ p, config (dict) and batch (BERT's fields, entity_ids, entity_labels (B, T), ent
 """
 
 from .cross_entropy import cross_entropy
-from .entity_head import entity_head
+from .entity_loss import entity_loss
 from .ernie_thu_encode import ernie_thu_encode
 from .gather import gather
 from .lists import leaves
@@ -30,14 +30,3 @@ def ernie_thu_loss_terms(p, config, batch):
         "next_sentence": cross_entropy(nsp_head(pooler(x, p["pooler"]), p["nsp"]), labels=pairs),
         "entity": entity_loss(x, p["entity"], p["entities"]["weight"], batch, act, eps),
     }
-
-
-def entity_loss(x, p, vectors, batch, act, eps):
-    total, asked = 0, 0
-    known = [list(dict.fromkeys(row)) for row in batch["entity_candidates"]]
-    logits = entity_head(x, p, vectors, known, act, eps)
-    for row, labels, ids in zip(logits, batch["entity_labels"], known, strict=True):
-        for z, label in zip(row, labels, strict=True):
-            if label != -100:
-                total, asked = total + cross_entropy([z], labels=[ids.index(label)]), asked + 1
-    return total / asked

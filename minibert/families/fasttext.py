@@ -179,7 +179,7 @@ class Data(word2vec.Data):
     sample: float = option(1e-4, "leave out words that are more frequent than about this; 0: none", least=0, most=1)
     power: float = option(0.5, "draw words from their counts to this power", least=-4, most=4)
     minn: int = option(3, "make n-grams of so many characters", least=1, most=64)
-    maxn: int = option(6, "to so many", least=1, most=64)
+    maxn: int = option(6, "and of up to so many", least=1, most=64)
     bucket: int = option(20_000, "give them so many rows", least=1, most=1 << 26)
     components: str = option("", "n-grams go over the components of the characters in this JSON file", file=True)
 

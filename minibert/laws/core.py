@@ -249,7 +249,7 @@ def vocabulary_permutation(ask: Run, view: Parts, inputs: Tensors, config: Confi
     renamed = np.argsort(order)
     others = {name: np.where(inputs[name] < 0, inputs[name], renamed[np.maximum(inputs[name], 0)])  # those below stay
               for name in view.inputs(inputs, bound="vocab_size")}
-    moves = {**dict.fromkeys([*view.word_tables, *view.decoders], (0, order)),
+    moves = {**dict.fromkeys(view.token_tables, (0, order)),
              **dict.fromkeys((head.logits for head in view.of_tokens), (-1, order))}
     return _equivariance(ask, view, inputs, {**inputs, **others}, moves)
 
@@ -304,7 +304,7 @@ def layer_norm_scale(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
     """A norm's input times a constant gives the same output, once its variance is far above eps. [OP-LN-1]"""
     if _eps(view.p) > 1e-4:
         raise Silent("16 bits have no room for it")
-    tables = [path for own in view.embeddings for path in view.tables(own)]
+    tables = [path for own in view.embeddings for path in view.scaled(own)]
     answers = [ask({**view.p, **{path: view.p[path] * view.p[path].dtype.type(s) for path in tables}}, inputs)
                for s in (2.0**30, 2.0**40)]  # fmt: skip
     norms = {name for own in view.embeddings for name in view.modules(view.first_norm(own))}

@@ -130,6 +130,14 @@ class Parts:
         shared = "embeddings." if embeddings.endswith("_embeddings") else f"{embeddings}."
         return [path for path in self.p if path.startswith((f"{embeddings}.", shared)) and ".norm." not in path]
 
+    def scaled(self, embeddings: str) -> list[str]:
+        """Those of `tables` that, all times a constant, make the norm's input that much larger: where a fusion reads
+        the tables of words, letters and pixels, it alone.
+        """
+        read = {"word", "pinyin", "glyph"} if f"{embeddings}.fusion.weight" in self.p else set()
+        tables = self.tables(embeddings)
+        return [path for path in tables if path.removeprefix(f"{embeddings}.").partition(".")[0] not in read]
+
     @property
     def streams(self) -> set[str]:
         """Published names of what a pre-norm network adds up without a norm: its embeddings and layers."""
@@ -141,6 +149,12 @@ class Parts:
     @property
     def word_tables(self) -> list[str]:
         return [path for path in self.p if f".{path}".endswith(".word.weight")]
+
+    @property
+    def token_tables(self) -> list[str]:
+        """Paths of all that has a row a token, and of decoders: words, images of them, biases."""
+        images = [path for path in self.p if path.endswith(".glyph.image.weight")]
+        return [*self.word_tables, *images, *self.decoders]
 
     @property
     def positions(self) -> list[str]:

@@ -72,6 +72,7 @@ def test_one_shard_is_the_family_s_instances_of_all_text(family, masking, tokeni
     if hasattr(module, "SPECIALS") or hasattr(module, "START") or module.TOKENIZER == "fast_bpe":
         special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
         special |= {"extra_ids": options.extra_ids} if hasattr(options, "extra_ids") else {}
+        special |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
         learn = tokenizers.tokenizer(module.TOKENIZER).train
         tokenizer = learn([text for document in texts for text in document], 400, **special)
     made = recipe(tokenizer, family, options, part(texts))

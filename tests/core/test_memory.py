@@ -18,6 +18,8 @@ FIELDS = {
     "vocab_size": 120,
     "decoder_attention_heads": 2,
     "cutoffs": (),
+    "num_entities": 60,
+    "bucket": 100,
 }
 
 

@@ -1,13 +1,11 @@
 """fastText's golden cases."""
 
-from collections.abc import Mapping
-from typing import Any
+import functools
 
 from minibert import families
-from minibert.config import to_fields
 from minibert.golden.cases.bert import beside, published
-from minibert.golden.cases.word2vec import GIVEN, SGD
-from minibert.golden.certify import Double, at_50_digits, module
+from minibert.golden.cases.word2vec import GIVEN, SGD, composed
+from minibert.golden.certify import Double
 from minibert.golden.subject import Subject
 
 CASES = {
@@ -22,11 +20,4 @@ CASES = {
 
 def double(subject: Subject) -> tuple[Double, bool] | None:
     """The scalar loops of the loss, pair by pair."""
-    return composed, not subject.config.undivided
-
-
-def composed(p: Any, config: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The terms and the loss, under their keys of a case."""
-    inputs = {name: values for name, values in batch.items() if name != "dropout"}
-    terms = module("fasttext_loss").fasttext_loss_terms(p, at_50_digits(to_fields(config)), at_50_digits(inputs))
-    return {**{f"forward/loss.{term}": value for term, value in terms.items()}, "forward/loss": sum(terms.values())}
+    return functools.partial(composed, family="fasttext"), not subject.config.undivided

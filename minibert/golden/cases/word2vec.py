@@ -37,8 +37,9 @@ def double(subject: Subject) -> tuple[Double, bool] | None:
     return composed, not subject.config.undivided
 
 
-def composed(p: Any, config: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+def composed(p: Any, config: Any, batch: Mapping[str, Any], family: str = "word2vec") -> dict[str, Any]:
     """The terms and the loss, under their keys of a case."""
     inputs = {name: values for name, values in batch.items() if name != "dropout"}
-    terms = module("word2vec_loss").word2vec_loss_terms(p, at_50_digits(to_fields(config)), at_50_digits(inputs))
+    told = getattr(module(f"{family}_loss"), f"{family}_loss_terms")
+    terms = told(p, at_50_digits(to_fields(config)), at_50_digits(inputs))
     return {**{f"forward/loss.{term}": value for term, value in terms.items()}, "forward/loss": sum(terms.values())}
