@@ -16,6 +16,6 @@ def bart_loss(p, config, batch):
         ids = shifted_right(batch["labels"], config["decoder_start_token_id"], config["pad_token_id"])
         batch = {**batch, "decoder_input_ids": ids}
     own = p.get("lm", {})
-    table = own.get("decoder", p["embeddings"]["word"])["weight"]
+    table = (own["decoder"] if "decoder" in own else p["embeddings"]["word"])["weight"]
     z = linear(bart_encode(p, config, batch), table, own.get("bias"))
     return cross_entropy(z, labels=batch["labels"], ignore=-100)

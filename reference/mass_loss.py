@@ -10,6 +10,6 @@ from .mass_encode import mass_encode
 
 def mass_loss(p, config, batch):
     own = p.get("lm", {})
-    table = own.get("decoder", p["embeddings"]["word"])["weight"]
+    table = (own["decoder"] if "decoder" in own else p["embeddings"]["word"])["weight"]
     z = linear(mass_encode(p, config, batch), table, own.get("bias"))
     return cross_entropy(z, labels=batch["labels"], ignore=-100)

@@ -3,8 +3,8 @@
     chance < 0.8: mask_id;   chance < 0.9: other;   else: the token itself
 
 ids (T,), chosen (T,), 1 = chosen, chances (T,) from [0, 1), others (T,), what stands for a replaced token, mask_id
--> (the new ids (T,), labels (T,): the token that stood there where it is chosen, else -100). DATA-11 draws a second number for the
-last two; here one number decides all, with the same shares.
+-> (the new ids (T,), labels (T,): the token that stood there where it is chosen, else -100). DATA-11
+draws a second number for the last two; here one number decides all, with the same shares.
 """
 
 import numpy as np

@@ -19,6 +19,7 @@ PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "tests": (410, "beside a published class: the state, what is written, a constant, published configurations"),
     "cases": (50, "what is generated, beside the cases that all families have"),
     "mistakes": (190, "positions and norms of two stacks, and what a decoder's place is by its cache"),
+    "bytes of golden cases": (1_000_000, "what is generated, and a constant beside the logits"),
 }
 
 LABELS = {"labels": "next_token"}

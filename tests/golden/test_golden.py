@@ -70,19 +70,12 @@ def test_a_shipped_case_is_valid_small_and_computed_again_alike(name):
 
 # bytes of a folder of cases; whoever needs more says why
 MOST = 900_000
-MORE = {
-    "bert": (7_600_000, "every intermediate and state of twelve cases, the long and the deep one: for all families"),
-    "albert": (1_100_000, "six ways of sharing and grouping layers"),
-    "electra": (1_150_000, "two networks in a case"),
-}
 
-
-@pytest.mark.parametrize("folder", sorted({name.partition("/")[0] for name in SHIPPED}))
-def test_the_cases_of_a_family_stay_small(folder):
+@pytest.mark.parametrize("folder", sorted({name.partition("/")[0] for name in SHIPPED} - {*families.names()}))
+def test_cases_that_are_no_family_s_stay_small(folder):
+    """Those of families: `tests/core/test_size.py`."""
     size = sum(file.stat().st_size for file in (cases.folder() / folder).rglob("*") if file.is_file())
-    most, why = MORE.get(folder, (MOST, ""))
-    assert size <= most, f"{folder} has {size:,} bytes of {most:,}; {why}"
-    assert not why or size > MOST, f"{folder} needs no exception any more"
+    assert size <= MOST, f"{folder} has {size:,} bytes of {MOST:,}"
 
 
 def test_a_recipe_makes_what_is_shipped():

@@ -9,6 +9,7 @@ from minibert.heads import contrast
 
 
 def examples(rng: np.random.Generator) -> Iterator[Example]:
+    yield Example("directed", contrast.directed, contrast.directed_backward, {"x": rng.standard_normal((2, 3, 4))}, {})
     labels = {"pair_weights": np.array([1.0, 0.0, 0.5])}
     s = {"s": rng.standard_normal((3, 3, 4))}
     p = drawn(rng, contrast.shapes(width=4, by="bilinear"))
