@@ -252,7 +252,7 @@ def vocabulary_permutation(ask: Run, view: Parts, inputs: Tensors, config: Confi
     renamed = np.argsort(order)
     others = {name: np.where(inputs[name] < 0, inputs[name], renamed[np.maximum(inputs[name], 0)])  # those below stay
               for name in view.inputs(inputs, bound="vocab_size")}
-    moves = {**dict.fromkeys([*view.word_tables, *view.decoders], (0, order)),
+    moves = {**dict.fromkeys([*view.word_tables, *view.images, *view.decoders], (0, order)),
              **dict.fromkeys((head.logits for head in view.of_tokens), (-1, order))}
     return _equivariance(ask, view, inputs, {**inputs, **others}, moves)
 
@@ -476,7 +476,7 @@ def gradient_is_the_slope(ask: Run, view: Parts, inputs: Tensors, config: Config
     x, rng, table = _alive(view, inputs), np.random.default_rng(0), view.word_tables[:1]
     signs = {path: rng.choice([-1.0, 1.0], value.shape) for path, value in view.p.items()}
     pad = config.get("pad_token_id")
-    for path in (path for own in view.embeddings for path in view.tables(own)):
+    for path in (*view.word_tables, *(path for own in view.embeddings for path in view.tables(own))):
         if pad is not None and pad < len(signs[path]):  # ports leave out its look-up [BERT-EMB-4 ROB-EMB-2]
             signs[path][pad] = 0
     for path in families.frozen(view.module, view.config):

@@ -125,10 +125,14 @@ class Parts:
         return next((path for path in begun if not self.normed(path.removesuffix(".norm"))), None)
 
     def tables(self, embeddings: str) -> list[str]:
-        """Paths of all that is added in one of them: its tables, also such as stacks share, and a bias if there is one.
+        """Paths of all that is added in one of them: its tables, also such as stacks share, and a bias if there is one;
+        where several are fused, the fusion in their stead.
         """
         shared = "embeddings." if embeddings.endswith("_embeddings") else f"{embeddings}."
-        return [path for path in self.p if path.startswith((f"{embeddings}.", shared)) and ".norm." not in path]
+        fused = ("word", "pinyin", "glyph") if f"{embeddings}.fusion.weight" in self.p else ()
+        beside = tuple(f"{embeddings}.{name}." for name in fused)
+        held = [path for path in self.p if path.startswith((f"{embeddings}.", shared)) and ".norm." not in path]
+        return [path for path in held if not path.startswith(beside)]
 
     @property
     def streams(self) -> set[str]:
@@ -141,6 +145,11 @@ class Parts:
     @property
     def word_tables(self) -> list[str]:
         return [path for path in self.p if f".{path}".endswith(".word.weight")]
+
+    @property
+    def images(self) -> list[str]:
+        """Paths of the tables of what words look like, a row a token."""
+        return [path for path in self.p if path.endswith(".image.weight")]
 
     @property
     def positions(self) -> list[str]:
