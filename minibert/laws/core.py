@@ -176,7 +176,10 @@ def replay(dumps: Iterable[Tensors]) -> Run:
 # ---- Other questions, the same answers -------------------------------------------------------------------------------
 @law
 def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
-    """More padding, and other ids in it, change nothing outside of it. [BERT-ATT-4]"""
+    """More padding, and other ids in it, change nothing outside of it. [BERT-ATT-4]
+
+    What is hidden and asked for is no padding: it keeps its ids. [TASK-REC-2]
+    """
     x, name, mask = _masked(view, inputs)
     length = mask.shape[1]
     more = min(2, view.longest - length)
@@ -188,7 +191,7 @@ def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -
          for key, value in x.items()}  # what asks nothing, where labels know such
     noise = np.random.default_rng(0).integers(0, _vocabulary(view), y[name].shape)
     for ids in view.inputs(y, dims=("B", "T"), bound="vocab_size", ignored=None):
-        y[ids] = np.where(y[name], y[ids], noise)
+        y[ids] = np.where((y[name] != 0) | _asked(y, noise.shape), y[ids], noise)
     first, second = ask(view.p, x), ask(view.p, y)
     return _worst(_outside_padding(view, second, y[name], length), _outside_padding(view, first, mask, length))
 
@@ -327,9 +330,7 @@ def ignored_labels(ask: Run, view: Parts, inputs: Tensors, config: Config) -> An
     for name in view.inputs(inputs, dims=("B", "M"), bound="vocab_size"):
         slots[name] = np.where(counted != 0, slots[name], others)
     first, second = ask(view.p, inputs), ask(view.p, {**inputs, **slots})
-    rows, columns = np.nonzero(target_weights)
-    unasked = np.ones(next(inputs[name] for name in view.inputs(inputs, dims=("B", "T"))).shape, bool)
-    unasked[rows, inputs["masked_lm_positions"][rows, columns]] = False
+    unasked = ~_asked(inputs, next(inputs[name] for name in view.inputs(inputs, dims=("B", "T"))).shape)
     found, where = _worst(second, first)
     for head in view.of_tokens:
         logits = first.get(f"gradients/{head.logits}") if head.term == "masked_lm" else None
@@ -475,7 +476,7 @@ def gradient_is_the_slope(ask: Run, view: Parts, inputs: Tensors, config: Config
     x, rng, table = _alive(view, inputs), np.random.default_rng(0), view.word_tables[:1]
     signs = {path: rng.choice([-1.0, 1.0], value.shape) for path, value in view.p.items()}
     pad = config.get("pad_token_id")
-    for path in (path for own in view.embeddings for path in view.tables(own)):
+    for path in (*view.word_tables, *(path for own in view.embeddings for path in view.tables(own))):
         if pad is not None and pad < len(signs[path]):  # ports leave out its look-up [BERT-EMB-4 ROB-EMB-2]
             signs[path][pad] = 0
     for path in families.frozen(view.module, view.config):
@@ -667,6 +668,15 @@ def _masked(view: Parts, inputs: Tensors, letter: str = "T") -> tuple[dict[str, 
         mask = np.where(dead, np.ones_like(mask), mask)
         inputs = {**inputs, name: mask}
     return {**inputs, **_unasked(view, inputs, mask)}, name, mask
+
+
+def _asked(inputs: Tensors, shape: tuple[int, ...]) -> np.ndarray:
+    """Which of the tokens (B, T) the slots of some weight ask for."""
+    asked = np.zeros(shape, bool)
+    if "masked_lm_positions" in inputs and "masked_lm_weights" in inputs:
+        rows, columns = np.nonzero(inputs["masked_lm_weights"])
+        asked[rows, inputs["masked_lm_positions"][rows, columns]] = True
+    return asked
 
 
 def _unasked(view: Parts, inputs: Tensors, mask: np.ndarray) -> dict[str, np.ndarray]:

@@ -22,14 +22,21 @@ def _task(view: Parts) -> tuple[str, str]:
 
 @law
 def classes_in_another_order(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
-    """Classes under other numbers give their own logits and change nothing else. [TASK-CLS-1, TASK-TAG-1]"""
+    """Classes under other numbers give their own logits and change nothing else. [TASK-CLS-1, TASK-TAG-1]
+
+    Of several labels a row the columns move with them. [TASK-CLS-2]
+    """
     name, _ = _task(view)
     paths = [path for path in (f"{name}.weight", f"{name}.classifier.weight") if path in view.p]
     count, labels = len(view.p[paths[0]]) if paths else 0, inputs.get("labels", np.empty(0))
-    if count < 2 or labels.dtype.kind not in "iu" or f"{name}.crf.transitions" in view.p:
+    if count < 2 or labels.dtype.kind not in "iub" or f"{name}.crf.transitions" in view.p:
         raise Silent("no classes stand side by side")
     order = np.roll(np.arange(count), 1)
-    others = {**inputs, "labels": np.where(labels < 0, labels, np.argsort(order)[np.maximum(labels, 0)])}
+    if labels.dtype.kind == "b":  # a row's bits, one a class
+        moved = np.ascontiguousarray(labels[:, order])
+    else:
+        moved = np.where(labels < 0, labels, np.argsort(order)[np.maximum(labels, 0)])
+    others = {**inputs, "labels": moved}
     own = paths[0].removesuffix(".weight")
     moves = {f"{own}.weight": (0, order), f"{own}.bias": (0, order), **dict.fromkeys(view.modules(own), (-1, order))}
     return core._equivariance(ask, view, inputs, others, moves)

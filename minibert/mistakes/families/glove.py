@@ -12,6 +12,7 @@ from minibert.mistakes.swap import Replacement, Site, edited
 
 FAMILY = ("glove",)
 RELEASE = "stanfordnlp/GloVe, glove.c"
+OF_DATA = "cases begin with cells; the tests of the counts and of what is kept see it"
 LOSS = r"co_occurrence\.loss"
 
 
@@ -61,13 +62,19 @@ entry(
         "input_ids": np.where(b["contexts"] < 0, b["input_ids"], b["contexts"]),
         "contexts": np.where(b["contexts"] < 0, b["contexts"], b["input_ids"])})],
 )  # fmt: skip
-for number, wrong, right, clause in (
-    (7, "windows that go on in the next line", "within a sentence", "GLV-DATA-1"),
-    (8, "every word of a window counts 1", "1/d at distance d", "GLV-DATA-1"),
-    (9, "an unknown word takes a place in a window", "it is passed over", "GLV-DATA-2"),
-    (10, "w alone is kept", "w + w̃", "GLV-OUT-1"),
-):
-    entry(
-        f"glove-{number:02}", wrong, right, RELEASE, "data", clause, families=FAMILY,
-        reason="cases begin with cells; the tests of the counts and of what is kept see it",
-    )  # fmt: skip
+entry(
+    "glove-07", "windows that go on in the next line", "within a sentence",
+    RELEASE, "data", "GLV-DATA-1", families=FAMILY, reason=OF_DATA,
+)  # fmt: skip
+entry(
+    "glove-08", "every word of a window counts 1", "1/d at distance d",
+    RELEASE, "data", "GLV-DATA-1", families=FAMILY, reason=OF_DATA,
+)  # fmt: skip
+entry(
+    "glove-09", "an unknown word takes a place in a window", "it is passed over",
+    RELEASE, "data", "GLV-DATA-2", families=FAMILY, reason=OF_DATA,
+)  # fmt: skip
+entry(
+    "glove-10", "w alone is kept", "w + w̃",
+    RELEASE, "data", "GLV-OUT-1", families=FAMILY, reason=OF_DATA,
+)  # fmt: skip

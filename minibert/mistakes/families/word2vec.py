@@ -16,6 +16,7 @@ from minibert.mistakes.swap import Replacement, Site, edited
 Array = np.ndarray
 FAMILY = ("word2vec",)
 RELEASE = "tmikolov/word2vec, word2vec.c"
+OF_DATA = "cases begin with windows; the tests of the text's rules see it"
 
 
 def judged(what: str, edit: Callable[[Subject, dict[str, Any], int], dict[str, Any]]) -> Callable:
@@ -119,13 +120,19 @@ entry(
     mutants=[judged("the mean over 1 + k", lambda s, given, _: {
         "denominator": given["denominator"] * (1 + s.config.negative)})],
 )  # fmt: skip
-for number, wrong, right, clause in (
-    (11, "words kept with the paper's probability sqrt(t/f)", "sqrt(t/f) + t/f, as the release has it", "W2V-DATA-2"),
-    (12, "windows cut before frequent words are left out", "after: what is left moves up", "W2V-DATA-3"),
-    (13, "windows of one width", "a half width drawn from 1 … window", "W2V-DATA-4"),
-    (14, "words drawn from their counts", "from counts^0.75", "W2V-DATA-5"),
-):
-    entry(
-        f"word2vec-{number}", wrong, right, RELEASE, "data", clause, families=FAMILY,
-        reason="cases begin with windows; the tests of the text's rules see it",
-    )  # fmt: skip
+entry(
+    "word2vec-11", "words kept with the paper's probability sqrt(t/f)", "sqrt(t/f) + t/f, as the release has it",
+    RELEASE, "data", "W2V-DATA-2", families=FAMILY, reason=OF_DATA,
+)  # fmt: skip
+entry(
+    "word2vec-12", "windows cut before frequent words are left out", "after: what is left moves up",
+    RELEASE, "data", "W2V-DATA-3", families=FAMILY, reason=OF_DATA,
+)  # fmt: skip
+entry(
+    "word2vec-13", "windows of one width", "a half width drawn from 1 … window",
+    RELEASE, "data", "W2V-DATA-4", families=FAMILY, reason=OF_DATA,
+)  # fmt: skip
+entry(
+    "word2vec-14", "words drawn from their counts", "from counts^0.75",
+    RELEASE, "data", "W2V-DATA-5", families=FAMILY, reason=OF_DATA,
+)  # fmt: skip

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from minibert import kernels, layers, ops
-from minibert.mistakes.catalogue import entry, swap
-from minibert.mistakes.swap import Replacement, edited, graded, zeros
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import Mutant, entry, swap
+from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
 
 SECTION = {"Q": "Transfer"}
 
@@ -76,8 +77,6 @@ def behind_the_sum() -> Replacement:
     def add_norm(
         x: Array, f: Array, p: Any, *, eps: float, keep: Array | None, rate: float
     ) -> tuple[Array, Cache]:  # fmt: skip
-        if "adapter" not in p:
-            raise ValueError("no adapter")
         c: Cache = {}
         h, c["dropout"] = ops.dropout(f, keep=keep, rate=rate)
         h, c["adapter"] = layers.adapter(kernels.add(x, h), p["adapter"])
@@ -112,6 +111,12 @@ def ungated() -> Replacement:
 
 
 NAMES = ("query", "key", "value")
+
+
+def _adapted(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Where an adapter stands before the sum."""
+    held = {site.path.removesuffix(".adapter") for site in at if site.name == "adapter"}
+    return swap("LN(adapter(x + f))", "add_norm", behind_the_sum())(subject, [s for s in at if s.path in held])
 
 
 def _unscaled_slopes(g: tuple[Array, ...], dy: Array, c: Cache) -> tuple[Array, ...]:
@@ -161,7 +166,7 @@ entry(
 entry(
     "Q08", "an adapter behind the residual sum", "on the sub-layer's output, before x is added",
     "src adapter-hub/adapters, original_ln_before and residual_before_ln of its configs", "output", "TRANS-ADAPT-1",
-    mutants=[swap("LN(adapter(x + f))", "add_norm", behind_the_sum())],
+    mutants=[_adapted],
 )  # fmt: skip
 entry(
     "Q09", "projected attention without its GELU", "gelu(V_D SA(V_E x)), as released",
