@@ -538,7 +538,7 @@ def exact(
     pair = evaluated(f, f_backward, args, constants, rng)
     differentiate = import_module(f"{doubles().__name__}.derivative").derivative
     lists = {name: _lists(value) for name, value in {**args, **(double_constants or constants)}.items()}
-    truth = {name: _arrays(differentiate(double, dict(lists), name, pair.dy.tolist())) for name in args}
+    truth = {name: _arrays(differentiate(double, dict(lists), name, pair.dy.tolist()), args[name]) for name in args}
     return pair.errors(tree.flatten(truth))
 
 
@@ -548,10 +548,13 @@ def _lists(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-def _arrays(value: Any) -> Any:
-    if isinstance(value, list) and value and isinstance(value[0], dict):  # a stack's layers
-        return [_arrays(v) for v in value]
-    return {k: _arrays(v) for k, v in value.items()} if isinstance(value, dict) else np.array(value, np.float64)
+def _arrays(value: Any, like: Any) -> Any:
+    """Nested lists as a tree of arrays like another: a list there may be a stack of layers or of states."""
+    if isinstance(like, dict):
+        return {k: _arrays(value[k], one) for k, one in like.items()}
+    if isinstance(like, list):
+        return [_arrays(v, one) for v, one in zip(value, like, strict=True)]
+    return np.array(value, np.float64)
 
 
 # ---- Arguments from signatures ---------------------------------------------------------------------------------------
