@@ -7,7 +7,7 @@ import numpy as np
 
 from minibert import ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import batch, config, entry, swap
+from minibert.mistakes.catalogue import batch, config, entry, only, swap
 from minibert.mistakes.swap import Replacement, Site, edited
 
 FAMILY = ("glove",)
@@ -42,7 +42,7 @@ entry(
 )  # fmt: skip
 entry(
     "glove-03", "every cell weighs the same", "f(X) = (X/x_max)^α below x_max", "own knowledge", "loss", "GLV-LOSS-2",
-    families=FAMILY, mutants=[config("f = 1", alpha=0.0)],
+    families=FAMILY, mutants=[only("glove", config("f = 1", alpha=0.0))],
 )  # fmt: skip
 entry(
     "glove-04", "f goes on rising behind x_max", "1 from x_max on", "own knowledge", "loss", "GLV-LOSS-2",
