@@ -1,9 +1,9 @@
 """Hostile inputs: a short run over every reader, and faults planted in readers, which it has to see."""
 
 import json
-import re
 import multiprocessing
 import os
+import re
 import sys
 import time
 import warnings
