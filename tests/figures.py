@@ -29,6 +29,13 @@ SIZES = {  # by BERT's names
 }
 
 
+TWO_TEXTS = {  # of a model that reads from left to right: the second one token shorter
+    "input_ids": [[2, 9, 5, 11, 3, 7, 4, 8], [2, 6, 10, 3, 12, 13, 3, 1]],
+    "attention_mask": [[1] * 8, [1] * 7 + [0]],
+    "labels": [[2, 9, 5, 11, 3, 7, 4, 8], [2, 6, 10, 3, 12, 13, 3, -100]],
+}
+
+
 @dataclass(frozen=True)
 class Figures:
     """family, fields over SIZES, batch; figures: Euclidean norms, under the names of golden cases; plan: of two steps;

@@ -34,11 +34,10 @@ import numpy as np
 
 from minibert import kernels, layers, ops, options, pooling
 from minibert.config import check, number, rate, require, shown, size
-from minibert.families import gpt2
+from minibert.families import gpt2, lstm
 from minibert.heads import neighbour, next_token
 from minibert.objective import Term
 from minibert.pairs import block, block_backward
-from minibert.summaries import Summary
 from minibert.tokenizers import byte_level
 
 Array = np.ndarray
@@ -365,17 +364,12 @@ def weights(config: Config) -> dict[str, float]:
     return {name: term.weight for name, term in terms(config).items()}
 
 
-def summaries(config: Config) -> dict[str, Summary]:
-    """What stands for a text: the state of its last token."""
-    return {"text": Summary(at="last", head="score", biased=False, dropped=(None, None))}
+summaries = lstm.summaries  # what stands for a text: the state of its last token
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 # The release reads 20 words at a time of 128 streams of single sentences, by Adagrad at 0.2, for 10 epochs.
-TOKENIZER = "byte_level"
-SPECIALS = dict.fromkeys(("bos", "eos", "unk"), "<eos>")
-GLUE = gpt2.GLUE
-Data = options.Rows
+TOKENIZER, SPECIALS, GLUE, Data = lstm.TOKENIZER, lstm.SPECIALS, lstm.GLUE, options.Rows
 DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 32, "lowercase": False, "steps": 500, "batch_size": 16,
                   "learning_rate": 0.01, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.0}  # fmt: skip
 WIDTH = "dim"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from figures import Figures
+from figures import TWO_TEXTS, Figures
 from published import Published, error
 from twins import awd_lstm as twins
 from twins.lstm import seen
@@ -33,11 +33,6 @@ PARAMETERS = [
     ({**PAPER, "vocab_size": 10000}, (), 24_221_600),  # "24M" of the Penn Treebank
     ({**PAPER, "vocab_size": 33278}, (), 33_556_078),  # "33M" of WikiText-2
 ]
-BATCH = {
-    "input_ids": [[2, 9, 5, 11, 3, 7, 4, 8], [2, 6, 10, 3, 12, 13, 3, 1]],
-    "attention_mask": [[1] * 8, [1] * 7 + [0]],
-    "labels": [[2, 9, 5, 11, 3, 7, 4, 8], [2, 6, 10, 3, 12, 13, 3, -100]],
-}
 FIGURES = [
     Figures(
         "awd_lstm",
@@ -49,7 +44,7 @@ FIGURES = [
             "gradients/1.decoder.bias": 0.206458183364,
         },
         {"emb_sz": 6},
-        BATCH,
+        TWO_TEXTS,
     ),
 ]
 

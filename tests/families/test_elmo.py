@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from figures import Figures
+from figures import TWO_TEXTS, Figures
 from published import Published, error
 from twins import elmo as twins
 from twins.lstm import seen
@@ -32,11 +32,6 @@ PARAMETERS = [
     (elmo.PRESETS["medium"], ("lm",), 28_027_744),
     (elmo.PRESETS["small"], ("lm",), 13_593_312),  # "13.6 million"
 ]
-BATCH = {
-    "input_ids": [[2, 9, 5, 11, 3, 7, 4, 8], [2, 6, 10, 3, 12, 13, 3, 1]],
-    "attention_mask": [[1] * 8, [1] * 7 + [0]],
-    "labels": [[2, 9, 5, 11, 3, 7, 4, 8], [2, 6, 10, 3, 12, 13, 3, -100]],
-}
 FIGURES = [
     Figures(
         "elmo",
@@ -48,7 +43,7 @@ FIGURES = [
             "gradients/softmax.W": 0.294020848087,
         },
         {"max_characters_per_token": 5, "embedding_dim": 3, "filter_widths": (1, 2), "filter_counts": (3, 4)},
-        BATCH,
+        TWO_TEXTS,
     ),
 ]
 

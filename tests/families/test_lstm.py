@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from figures import Figures
+from figures import TWO_TEXTS, Figures
 from published import Published, error
 from twins import lstm as twins
 
@@ -32,11 +32,6 @@ PARAMETERS = [
     ({**lstm.PRESETS["large"], **UNTIED}, (), 66_034_000),  # "66M"
     ({}, (), 13_280_400),
 ]
-BATCH = {
-    "input_ids": [[2, 9, 5, 11, 3, 7, 4, 8], [2, 6, 10, 3, 12, 13, 3, 1]],
-    "attention_mask": [[1] * 8, [1] * 7 + [0]],
-    "labels": [[2, 9, 5, 11, 3, 7, 4, 8], [2, 6, 10, 3, 12, 13, 3, -100]],
-}
 FIGURES = [
     Figures(
         "lstm",
@@ -48,10 +43,10 @@ FIGURES = [
             "gradients/decoder.bias": 0.193765525050,
         },
         {},
-        BATCH,
+        TWO_TEXTS,
     ),
     Figures("lstm", {"forward/loss": 2.643137992969, "gradients/rnn.weight_hh_l0": 0.034389165808},
-            {"rnn_type": "GRU"}, BATCH),
+            {"rnn_type": "GRU"}, TWO_TEXTS),
 ]
 
 
