@@ -157,10 +157,12 @@ def size(held: Any, found: dict[str, Quantized]) -> tuple[int, int]:
 # ---- A directory -----------------------------------------------------------------------------------------------------
 def save(held: Any, found: dict[str, Quantized], directory: str | os.PathLike) -> None:
     """Writes a directory of the model with RECORD and WEIGHTS in the place of its weights: by path of the tree, a
-    matrix in eight bits as PATH (int8) and PATH_scale, what else there is as it is.
+    matrix in eight bits as PATH (int8) and PATH_scale, what else there is as it is. InputError for a place where
+    something stands: the weights of a model there would be lost.
     """
-    held.save(directory)
     folder = Path(directory)
+    require(not os.path.lexists(folder), f"{directory} is there already: name a new directory")
+    held.save(directory)
     tensors: dict[str, Array] = {}
     for path, array in tree.items(held.params):
         if path in found:

@@ -103,6 +103,11 @@ def test_a_model_in_eight_bits(tmp_path, capsys):
         less = model.predict(batch)["logits"]
     assert 0 < np.abs(less - plain).max() < 0.2 * np.abs(plain).max()
     assert np.array_equal(model.predict(batch)["logits"], plain)
+    model.save(tmp_path / "whole")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "whole").iterdir()}
+    with pytest.raises(InputError, match="whole is there already: name a new directory"):
+        quantization.save(model, found, tmp_path / "whole")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "whole").iterdir()} == before
     quantization.save(model, found, tmp_path / "small")
     again, held = quantization.load(tmp_path / "small")
     with quantization.running(again, held):
