@@ -42,6 +42,8 @@ What a family's file offers, in this order (bert.py is the model):
     START                   optional: the role of the token with which a decoder begins to write
     writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
                             it writes on by filling masks (`filling`); end: the id of what ends a text
+    ASKED asked(model, line, where, part, **settings)       optional: the parts of a text; one of them as the model
+                            writes it, given the others as a line of JSON; where: what errors call the line
     BESIDE begun(model, data, studied)      optional: names of files of its own in a directory, texts that its model
                             keeps (`Model.beside`); what a run's new model begins with besides what is drawn, those too
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
