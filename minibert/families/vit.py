@@ -22,6 +22,7 @@ Where the release deviates from the paper or ports from the release, and what is
 - names: files have those of transformers 4; version 5 has others in memory, which are read, too (`aliases`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +123,11 @@ def shapes(config: Config) -> Tree:
 # ---- An example ------------------------------------------------------------------------------------------------------
 def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | None = None) -> Tree:
     """A small batch: pictures of the config's size unless dims says another, some patches hidden, dropout masks."""
+    return example_of(rng, config, dims, dropouts)
+
+
+def example_of(rng: np.random.Generator, config: Any, dims: dict[str, int] | None, dropouts: Callable) -> Tree:
+    """The same of a family with these dropouts."""
     square = {"B": 3, "Y": config.image_size, "X": config.image_size}
     dims = {**square, **{letter: n for letter, n in (dims or {}).items() if letter in square}}
     pixels = rng.standard_normal((dims["B"], config.num_channels, dims["Y"], dims["X"]))
@@ -211,9 +217,14 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     dh, g["norm"] = ops.layer_norm_backward(dlast, c["norm"])  # (5)
     dh, g["encoder"] = layers.stack_backward(layers.pre_norm_layer_backward, dh, c["encoder"], dout.get("hidden_states"))
     _, g["embeddings"], *dtoken = vision.patch_embeddings_backward(dh, c["embeddings"])  # (2), (1)
-    if c["token"]:
-        g["mask_token"] = {"weight": dtoken[0] if dtoken else np.zeros_like(c["token"]["weight"])}
-    return g
+    return {**g, **token_gradient(c["token"], dtoken)}
+
+
+def token_gradient(token: Tree | None, dtoken: list[Array]) -> Tree:
+    """The part of the tree that (2) has, 0 where nothing was hidden; none where there is no token."""
+    if token is None:
+        return {}
+    return {"mask_token": {"weight": dtoken[0] if dtoken else np.zeros_like(token["weight"])}}
 
 
 # ---- Objective -------------------------------------------------------------------------------------------------------
