@@ -940,6 +940,22 @@ def mean_squared_error_backward(dy: Array, c: Cache) -> Array:
     return dy * 2 * c["weights"] * c["difference"]
 
 
+@pair("(...,d)->()", target="(...,d)", weights="(...,d)+")
+def mean_absolute_error(
+    x: Array, *, target: Array, weights: Array | None = None, denominator: float | None = None
+) -> tuple[Array, Cache]:
+    """Σ w·|x - target| / denominator; all of one shape; denominator: Σ w unless given. The slope of |0| is 0."""
+    w = np.ones_like(x) if weights is None else weights.astype(x.dtype)
+    w = w * _reciprocal(w, denominator)
+    difference = x - target.astype(x.dtype, copy=False)
+    return np.asarray((w * abs(difference)).sum()), {"difference": difference, "weights": w}
+
+
+@backward
+def mean_absolute_error_backward(dy: Array, c: Cache) -> Array:
+    return dy * c["weights"] * np.sign(c["difference"])
+
+
 @pair("(m,...,v)->()", target="(m,...,v)", weights="(m,...)+", temperature=2.0, denominator=3.0)
 def soft_targets(
     logits: Array, *, target: Array, temperature: float, weights: Array, denominator: float
