@@ -28,11 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from minibert import layers, ops, vision
+from minibert import layers, ops, pictures, vision
 from minibert.config import among, check, number, rate, require, size
 from minibert.families import inherited
 from minibert.heads import masked_pixels
 from minibert.objective import Term
+from minibert.options import Options, option
 from minibert.summaries import Summary, summary, summary_backward
 
 Array = np.ndarray
@@ -239,3 +240,70 @@ def terms(config: Config) -> dict[str, Term]:
 def summaries(config: Config) -> dict[str, Summary]:
     """What stands for a picture: the class token's state, (5)."""
     return {"text": Summary(at="first", dropped=(None, None))}
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+TOKENIZER = None  # it reads no text
+UNITS = ("pictures", "", "pixels")
+WIDTH = "hidden_size"
+NARROW = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128,
+          "initializer_range": 0.1}  # fmt: skip
+QUICK = NARROW
+DEFAULTS: Tree = {"steps": 2000, "batch_size": 64, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.05}
+
+
+@dataclass(frozen=True)
+class Data(Options):
+    """What the data functions ask for."""
+
+    source: str = option("any", "without --corpus: scikit-learn's digits, drawn ones, or any, digits where scikit-learn "
+                         "is installed", among=pictures.SOURCES)  # fmt: skip
+    image_size: int = option(8, "of the pictures, pixels either way", least=1, most=LARGE)
+    num_channels: int = option(1, "of the pictures, colours", least=1, most=LARGE)
+    patch_size: int = option(2, "cut them into patches of so many pixels either way", least=1, most=LARGE)
+    duplicates: int = option(1, "serve each picture so many times in an epoch", least=1, most=1000)
+    rate: float = option(0.5, "hide this share of the patches", least=0.01, most=0.99)
+    square: int = option(2, "hide squares of so many pixels either way, whole patches", least=1, most=LARGE)
+    masking: str = option("dynamic", "hide once, or anew each time that a picture is served",
+                          among=("dynamic", "static"))  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, part in (("image_size", self.square), ("square", self.patch_size)):
+            whole = getattr(self, name)
+            require(whole % part == 0, f"{name} is {whole}; it must be a multiple of {part}")
+
+    @property
+    def seq_length(self) -> int:
+        """Numbers of a picture."""
+        return self.num_channels * self.image_size**2
+
+
+def fields(data: Data, given: Tree) -> Tree:
+    """The config fields for such pictures: those given, and the sizes that the options say."""
+    return {**given, "image_size": data.image_size, "num_channels": data.num_channels, "patch_size": data.patch_size,
+            "encoder_stride": data.patch_size}  # fmt: skip
+
+
+def documents(files: list[str] | None, data: Data) -> list[list[Array]]:
+    """A picture each."""
+    found = pictures.of_files(files) if files else pictures.made(data.source)
+    size = data.num_channels, data.image_size, data.image_size
+    require(found.pixels.shape[1:] == size, f"pictures of {found.pixels.shape[1:]} (C, Y, X), not of {size}: say "
+            "num_channels and image_size, which has to be one for both sides")  # fmt: skip
+    return [[picture] for picture in found.pixels]
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Any, data: Data, marked: Any = None) -> Tree:
+    """The pictures, shuffled."""
+    held = np.stack([picture for document in documents for picture in document])
+    return {"pixel_values": held[np.concatenate([rng.permutation(len(held)) for _ in range(data.duplicates)])]}
+
+
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Any, data: Data, studied: Any = None) -> Tree:
+    """The same share of squares hidden in each picture, freshly chosen (SimMIM, section 3.2)."""
+    count, each = len(rows["pixel_values"]), data.image_size // data.square
+    chosen = rng.random((count, each * each)).argsort(1) < max(1, round(data.rate * each * each))
+    wide = data.square // data.patch_size
+    hidden = chosen.reshape(count, each, each).repeat(wide, 1).repeat(wide, 2)
+    return {**rows, "bool_masked_pos": hidden.reshape(count, -1).astype(np.int32)}

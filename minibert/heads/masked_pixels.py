@@ -86,11 +86,13 @@ def predict(h: Array, p: Tree, *, pixels: Array, stride: int, table: None = None
     return vision.put(ops.linear(own, **p["decoder"])[0], stride, pixels.shape)
 
 
-def constant(learnt: Tree, batch: Tree, *, patch: int, stride: int, eps: float) -> float:
-    """(2) of the best answer that looks at nothing: of each pixel its median over the pictures learnt from, where all
-    are of one size.
+def constants(labels: Tree) -> dict[str, float]:
+    """What (2) is of the best pictures that are the same for all, made with hindsight: each pixel's "median", below which
+    none comes, and its "mean". labels: with the pictures, pixel_values, all of one size.
     """
-    x, down = batch["pixel_values"], vision.grid(batch["pixel_values"].shape, patch)
-    hidden = batch["bool_masked_pos"].reshape(-1, 1, *down).repeat(patch, 2).repeat(patch, 3)
-    far = abs(x - np.median(learnt["pixel_values"], 0))
-    return float((far * hidden).sum() / (hidden.sum() + eps) / x.shape[1])
+    x, hidden = labels["pixel_values"].astype(np.float64), labels["bool_masked_pos"]
+    patch = round((x[0, 0].size / hidden.shape[1]) ** 0.5)
+    hidden = hidden.reshape(-1, 1, *vision.grid(x.shape, patch)).repeat(patch, 2).repeat(patch, 3)
+    total = hidden.sum() * x.shape[1]
+    return {name: float((abs(x - guess(x, 0)) * hidden).sum() / total)
+            for name, guess in (("median", np.median), ("mean", np.mean))}  # fmt: skip
