@@ -13,7 +13,7 @@ CLASSES, SAID = vit.CLASSES, vit.SAID
 # what follows from other fields, and of backbones
 DROPPED: dict = dict.fromkeys(
     ("hidden_size", "num_layers", "path_norm", "stage_names", "out_features", "out_indices", "_out_features",
-     "_out_indices"), ())  # fmt: skip
+     "_out_indices", "tie_word_embeddings"), ())  # fmt: skip
 PARTS = (
     ("attention.norm", "layernorm_before", "layernorm_before"),
     ("attention.query", "attention.self.query", "attention.q_proj"),

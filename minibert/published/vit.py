@@ -16,6 +16,7 @@ def _square(value: Any, fields: dict[str, Any]) -> Any:
     return value[0] if square else value
 
 
+DROPPED: dict = {"tie_word_embeddings": ()}  # there are no words
 SAID = {"image_size": _square, "patch_size": _square}
 # (path, name in files, name in the memory of transformers 5) of what a layer has
 PARTS = (
@@ -67,6 +68,11 @@ def aliases(config: Any) -> dict[str, str]:
             if layer and module.rpartition(".")[0] == stored:
                 found[f"{head.removesuffix('.encoder')}.layers.{i}.{held}.{module.rpartition('.')[2]}"] = name
     return found
+
+
+def unused(config: Any) -> tuple[str, ...]:
+    """None."""
+    return ()
 
 
 def activations(config: Any) -> list[tuple[str, str, str, str]]:

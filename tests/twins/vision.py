@@ -66,8 +66,9 @@ def dressed(module):
             layer._modules[name] = part
     if module.base_model_prefix == "vit":
         holder = published.oracle()[0].nn.Module()
-        holder.layer = base.layers
+        holder.layer = base._modules.pop("layers")
         base._modules = {"embeddings": base.embeddings, "encoder": holder, **base._modules}
+        base.__dict__["layers"] = holder.layer  # run from there, and found once
     return module
 
 
@@ -75,20 +76,24 @@ def twin(kind):
     """Published.twin of a class."""
 
     def of(model):
-        _, transformers = published.oracle()
+        torch, transformers = published.oracle()
         cls = getattr(transformers, kind)
         known = cls.config_class()
         ours = {name: getattr(model.config, name) for name in model.config.__dataclass_fields__ if hasattr(known, name)}
-        made = precise(cls(cls.config_class(**ours, attn_implementation="eager")).double().eval())
-        return published.loaded(dressed(made), model.state_dict(), published.spared(model))
+        made = dressed(precise(cls(cls.config_class(**ours, attn_implementation="eager")).double().eval()))
+        state = {name: torch.from_numpy(value.copy()) for name, value in model.state_dict().items()}
+        _, unexpected = made.load_state_dict(state, strict=False)  # what is missing are second names
+        assert not unexpected
+        assert {name for name, _ in made.named_parameters()} == state.keys()
+        return made
 
     return of
 
 
 def terms(module, batch):
-    """What hidden patches show."""
+    """What hidden patches show; the number of whole ones, and 1e-5, would be added in float32."""
     torch, _ = published.oracle()
-    out = module(torch.from_numpy(batch["pixel_values"]), torch.from_numpy(batch["bool_masked_pos"]))
+    out = module(torch.from_numpy(batch["pixel_values"]), torch.from_numpy(batch["bool_masked_pos"]).double())
     return {"masked_pixels": out.loss}
 
 
