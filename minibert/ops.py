@@ -763,11 +763,12 @@ def _unclipped(a: Array, most: float | None) -> Array:
 # ---- Pictures and grids of patches -----------------------------------------------------------------------------------
 @pair("(b,m,4,6)->(b,6,d)", size=2)
 def patches(x: Array, *, size: int) -> tuple[Array, Cache]:
-    """(B, C, Y, X) -> (B, N, C·P·P): squares of P = size pixels, row by row, each as a kernel (C, P, P) lies in memory. A
-    convolution with stride = kernel is `linear` of them (arXiv 2010.11929, section 3.1).
+    """(B, C, Y, X) -> (B, N, C·P·P): squares of P = size pixels, row by row, each as a kernel (C, P, P) lies in memory.
+    A convolution with stride = kernel is `linear` of them (arXiv 2010.11929, section 3.1).
     """
     b, c, height, width = x.shape
-    require(height % size == width % size == 0, f"a picture of {height} by {width} pixels has no whole patches of {size}")
+    fits = height % size == width % size == 0
+    require(fits, f"a picture of {height} by {width} pixels has no whole patches of {size}")
     cut = x.reshape(b, c, height // size, size, width // size, size)
     return cut.transpose(0, 2, 4, 1, 3, 5).reshape(b, -1, c * size * size), {"shape": x.shape, "size": size}
 
@@ -812,9 +813,9 @@ def _cubic(n: int, count: int) -> Array:
 
 @pair("(b,15,d)->(m,4,d)", height=3, size=2, shift=1)
 def windows(x: Array, *, height: int, size: int, shift: int = 0) -> tuple[Array, Cache]:
-    """A grid (B, Y·X, D), row by row, of Y = height -> (B·W, M·M, D): cut into W windows of M = size cells either way, a
-    row's windows together (arXiv 2103.14030, section 3.2). What is missing of whole windows is 0, behind the last row and
-    column; shift: the grid is rolled back by so many rows and columns before the cut.
+    """A grid (B, Y·X, D), row by row, of Y = height -> (B·W, M·M, D): cut into W windows of M = size cells either way,
+    a row's windows together (arXiv 2103.14030, section 3.2). What is missing of whole windows is 0, behind the last row
+    and column; shift: the grid is rolled back by so many rows and columns before the cut.
     """
     grid = x.reshape(len(x), height, -1, x.shape[-1])
     c = {"shape": grid.shape, "size": size, "shift": shift}
@@ -862,10 +863,10 @@ def _joined(cut: Array, c: Cache) -> Array:
 
 @pair("(b,15,d)->(b,6,h)", height=3)
 def merged(x: Array, *, height: int) -> tuple[Array, Cache]:
-    """A grid (B, Y·X, D), row by row, of Y = height -> (B, ⌈Y/2⌉·⌈X/2⌉, 4D): squares of four cells side by side, down the
-    first column, then the second (arXiv 2103.14030, section 3.1; the release's order). Missing cells are 0.
+    """A grid (B, Y·X, D), row by row, of Y = height -> (B, ⌈Y/2⌉·⌈X/2⌉, 4D): squares of four cells side by side, down
+    the first column, then the second (arXiv 2103.14030, section 3.1; the release's order). Missing cells are 0.
     """
-    b, cells, d = x.shape
+    b, _, d = x.shape
     grid = x.reshape(b, height, -1, d)
     c = {"shape": grid.shape}
     grid = np.pad(grid, [(0, 0), (0, height % 2), (0, grid.shape[2] % 2), (0, 0)])

@@ -33,9 +33,9 @@ def patch_embeddings(
     """Pictures x (B, C, Y, X), which are data, as what enters the first layer, (B, N, D), or (B, 1 + N, D) with a class
     token (arXiv 2010.11929, eq. 1): Drop([class; e] + positions), e = LN(patches Wᵀ + b).
 
-    p: patch (D, C·P·P), and what there is of norm, class (1, D), position, a row for each patch of a square picture, the
-    class's first, taken to another size where the picture has one. hidden: bits (B, N), 1 = the mask token (1, D) in the
-    place of e.
+    p: patch (D, C·P·P), and what there is of norm, class (1, D), position, a row for each patch of a square picture,
+    the class's first, taken to another size where the picture has one. hidden: bits (B, N), 1 = the mask token (1, D)
+    in the place of e.
     """
     c: Tree = {"hidden": hidden}
     rows, columns = grid(x.shape, size)
@@ -145,8 +145,8 @@ def windowed_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 @block
 def patch_merging(x: Array, p: Tree, *, height: int, eps: float = 1e-5) -> tuple[Array, Tree]:
     """LN(squares of four cells) Wᵀ: a grid (B, Y·X, D) of Y = height at half the size, (B, ⌈Y/2⌉·⌈X/2⌉, 2D) (arXiv
-    2103.14030, section 3.1). p: norm (4D), reduction (2D, 4D), without a bias. eps: torch's default, whatever the config
-    says.
+    2103.14030, section 3.1). p: norm (4D), reduction (2D, 4D), without a bias. eps: torch's default, whatever the
+    config says.
     """
     c: Tree = {}
     h, c["merged"] = ops.merged(x, height=height)
@@ -167,7 +167,8 @@ def patch_merging_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 def swin_layer(
     x: Array, p: Tree, *, heads: int, act: str, eps: float, keep: Array | None = None, rate: float = 0.0, **given: Any
 ) -> tuple[Array, Tree]:
-    """One pre-norm layer over a grid x (B, Y·X, D): a = x + windowed_attention(LN(x)), y = a + Drop(feed_forward(LN(a))).
+    """One pre-norm layer over a grid x (B, Y·X, D): a = x + windowed_attention(LN(x)), y = a +
+    Drop(feed_forward(LN(a))).
 
     keep, rate: of the feed-forward's residual; given: of `windowed_attention`, its own keep as `kept`.
     """

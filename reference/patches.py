@@ -1,7 +1,7 @@
 """A picture as patches: y of patch (i, j) is x[c][i P + u][j P + v] over channels c, then rows u, then columns v.
 
-x (b, c, Y, X), size P -> (b, Y/P X/P, c P P), the patches row by row. Dosovitskiy et al. 2020 (2010.11929), section 3.1;
-SPEC OP-PATCH.
+x (b, c, Y, X), size P -> (b, Y/P X/P, c P P), the patches row by row. Dosovitskiy et al. 2020 (2010.11929), section
+3.1; SPEC OP-PATCH.
 """
 
 

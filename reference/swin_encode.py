@@ -1,7 +1,7 @@
 """Swin: LN(y) of stages over a grid of patches, the windows of every second layer shifted, four cells merged between.
 
-p, config and batch (dicts; pixel_values (b, C, Y, X), perhaps bool_masked_pos (b, N)) -> (b, cells, D of the last stage).
-Liu et al. 2021 (2103.14030), section 3; SPEC SWIN-EMB to SWIN-NORM.
+p, config and batch (dicts; pixel_values (b, C, Y, X), perhaps bool_masked_pos (b, N)) -> (b, cells, D of the last
+stage). Liu et al. 2021 (2103.14030), section 3; SPEC SWIN-EMB to SWIN-NORM.
 """
 
 from .layer_norm import layer_norm

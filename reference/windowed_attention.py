@@ -1,14 +1,14 @@
 """Self-attention within windows of a grid, which is rolled before and back behind: softmax(q k / sqrt K + bias) v.
 
-x (b, Y X, D), p {query, key, value, output, relative_positions {weight ((2M - 1)^2, h)}}; height Y, size M, width K. The
-bias of query i for key j is the table's row (r_i - r_j + M - 1)(2 M - 1) + c_i - c_j + M - 1, r and c their places in the
-window. After a roll the last window has up to three regions either way: from one to another -100 is added.
-keep, rate: of what comes out (b W, M M, D); path, path_rate: of whole rows. Liu et al. 2021 (2103.14030), eq. 4, figure 4;
+x (b, Y X, D), p {query, key, value, output, relative_positions {weight ((2M - 1)^2, h)}}; height Y, size M, width K.
+The bias of query i for key j is the table's row (r_i - r_j + M - 1)(2 M - 1) + c_i - c_j + M - 1, r and c their places
+in the window. After a roll the last window has up to three regions either way: from one to another -100 is added. keep,
+rate: of what comes out (b W, M M, D); path, path_rate: of whole rows. Liu et al. 2021 (2103.14030), eq. 4, figure 4;
 SPEC SWIN-ATT, SWIN-SHIFT.
 """
 
 from .dropout import dropout as dropped
-from .lists import broadcast, each, shape
+from .lists import broadcast, shape
 from .self_attention import self_attention
 from .unwindowed import unwindowed
 from .windows import places, windows

@@ -108,7 +108,8 @@ def probed(family: str, seed: int = 1, **fields: Any) -> minibert.Model:
     for path, value in tree.items(model.params):
         value[...] = rng.normal(1.0 if path.endswith("norm.weight") else 0.0, std, value.shape)
         if path.endswith(("word.weight", "position.weight", "token_type.weight")):  # an input of little variance
-            first = (0, (getattr(model.config, "pad_token_id", 0) or 0) + 1)  # the first position, as BERT and as RoBERTa counts
+            pad = getattr(model.config, "pad_token_id", None) or 0
+            first = (0, pad + 1)  # the first position, as BERT and as RoBERTa counts
             rows = [row for row in first if row < len(value)]
             value[rows] = 0.1 + 1e-3 * rng.standard_normal(value[rows].shape)
     return model
@@ -426,7 +427,8 @@ def test_directories_go_both_ways(family, kind, heads, tied, tmp_path):
     model = minibert.load(tmp_path / "theirs", family=family)
     optional = families.optional(model.module, model.config)
     assert (model.family, model.params.keys() & optional) == (family, heads & optional)
-    untied = dataclasses.replace(model.config, **own(model.module, {"tie_word_embeddings": False}))  # a tied table alone
+    fields = own(model.module, {"tie_word_embeddings": False})
+    untied = dataclasses.replace(model.config, **fields)  # a head may be a tied table alone
     assert heads <= families.optional(model.module, untied)
     ids = np.array([[3, 7, 9, 4, 11]])
     target = "decoder_input_ids"

@@ -19,8 +19,8 @@ Where the release deviates from the paper or ports from the release, and what is
 - a stage whose grid is no larger than a window is not shifted. Where it is smaller the release takes smaller windows
   and tables, ports fail: refused here.
 - eps: the norms of (1) and (5) have torch's 1e-5 whatever the config says.
-- a grid that is no whole windows is filled with 0 behind (2)'s norm; filled cells are attended to, as in ports. Pictures
-  have to be whole patches here; ports fill those, too.
+- a grid that is no whole windows is filled with 0 behind (2)'s norm; filled cells are attended to, as in ports.
+  Pictures have to be whole patches here; ports fill those, too.
 - `use_absolute_embeddings`: E_position, in the paper's ablation alone.
 - names: files have those of transformers 4; version 5 has others in memory, which are read, too (`aliases`).
 """
@@ -33,7 +33,6 @@ import numpy as np
 from minibert import layers, ops, vision
 from minibert.config import among, check, number, rate, require, size
 from minibert.families import inherited, vit
-from minibert.heads import masked_pixels
 from minibert.options import option
 from minibert.summaries import Summary
 
@@ -71,13 +70,14 @@ class Config:
     def __post_init__(self) -> None:
         check(self)
         fits = self.image_size % self.patch_size == 0
-        require(fits, f"config field 'patch_size' is {self.patch_size}; allowed: a divisor of image_size {self.image_size}")
+        most = f"a divisor of image_size {self.image_size}"
+        require(fits, f"config field 'patch_size' is {self.patch_size}; allowed: {most}")
         fits = 1 <= len(self.depths) <= STAGES and all(0 < depth <= 1024 for depth in self.depths)
         require(fits, f"config field 'depths' is {list(self.depths)}; allowed: 1 to {STAGES} numbers from 1 to 1024")
         fits = len(self.num_heads) == len(self.depths) and all(
             heads > 0 and self.width(i) % heads == 0 for i, heads in enumerate(self.num_heads))  # fmt: skip
-        widths = [self.width(i) for i in range(len(self.depths))]
-        require(fits, f"config field 'num_heads' is {list(self.num_heads)}; allowed: a divisor of each stage's width {widths}")
+        most = f"a divisor of each stage's width {[self.width(i) for i in range(len(self.depths))]}"
+        require(fits, f"config field 'num_heads' is {list(self.num_heads)}; allowed: {most}")
 
     def width(self, stage: int) -> int:
         """Of a stage's cells."""
@@ -129,7 +129,8 @@ def shapes(config: Config) -> Tree:
         inner, table = int(config.mlp_ratio * d), ((2 * config.window_size - 1) ** 2, heads)
         projections = {name: dense(d, d, config.qkv_bias) for name in ("query", "key", "value")}
         attention = {"norm": norm(d), **projections, "output": dense(d, d), "relative_positions": {"weight": table}}
-        return {"attention": attention, "feed_forward": {"norm": norm(d), "in": dense(inner, d), "out": dense(d, inner)}}
+        feed_forward = {"norm": norm(d), "in": dense(inner, d), "out": dense(d, inner)}
+        return {"attention": attention, "feed_forward": feed_forward}
 
     stages: list[Tree] = []
     for i, (depth, heads) in enumerate(zip(config.depths, config.num_heads, strict=True)):
@@ -139,7 +140,8 @@ def shapes(config: Config) -> Tree:
     d, cells = config.embed_dim, (config.image_size // config.patch_size) ** 2
     embeddings = {"patch": dense(d, config.num_channels * config.patch_size**2), "norm": norm(d)}
     embeddings |= {"position": {"weight": (cells, d)}} if config.use_absolute_embeddings else {}
-    return {"embeddings": embeddings, "mask_token": {"weight": (1, d)}, "encoder": stages, "norm": norm(config.hidden_size)}
+    token = {"weight": (1, d)}
+    return {"embeddings": embeddings, "mask_token": token, "encoder": stages, "norm": norm(config.hidden_size)}
 
 
 def undecayed(config: Config) -> tuple[str, ...]:

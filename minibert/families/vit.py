@@ -1,8 +1,8 @@
 """ViT: An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale.
 
 Dosovitskiy, Beyer, Kolesnikov, Weissenborn, Zhai, Unterthiner, Dehghani, Minderer, Heigold, Gelly, Uszkoreit, Houlsby,
-2020, arXiv 2010.11929. Released code: google-research/vision_transformer (`vit_jax/models_vit.py`); masked patches: SimMIM,
-Xie et al. 2021, arXiv 2111.09886, as transformers has it.
+2020, arXiv 2010.11929. Released code: google-research/vision_transformer (`vit_jax/models_vit.py`); masked patches:
+SimMIM, Xie et al. 2021, arXiv 2111.09886, as transformers has it.
 
     patches      h⁰ = Drop([x_class; e_1 … e_N] + E_position), e_n = patch_n Wᵀ + b, patches of P·P pixels          (1)
                  the mask token in the place of e_n where patch n is hidden                                        (2)
@@ -193,7 +193,8 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: str = "caches") -> tu
         return layers.pre_norm_layer(
             x, p, heads=config.num_attention_heads, act=config.hidden_act, eps=config.layer_norm_eps,
             dropout=None if dropped is None else ops.dropout_multiplier(dropped, rate, x.dtype),
-            keep={"attention": kept(f"{name}.attention.output.dropout"), "feed_forward": kept(f"{name}.output.dropout")},
+            keep={"attention": kept(f"{name}.attention.output.dropout"),
+                  "feed_forward": kept(f"{name}.output.dropout")},
             rate=config.hidden_dropout_prob,
         )  # fmt: skip
 
@@ -216,7 +217,8 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
         dpooled, g["pooler"] = summary_backward(dout["pooler_output"], c["pooler"])  # (6)
         dlast = dlast + dpooled
     dh, g["norm"] = ops.layer_norm_backward(dlast, c["norm"])  # (5)
-    dh, g["encoder"] = layers.stack_backward(layers.pre_norm_layer_backward, dh, c["encoder"], dout.get("hidden_states"))
+    back = layers.pre_norm_layer_backward
+    dh, g["encoder"] = layers.stack_backward(back, dh, c["encoder"], dout.get("hidden_states"))  # (4), (3)
     _, g["embeddings"], *dtoken = vision.patch_embeddings_backward(dh, c["embeddings"])  # (2), (1)
     return {**g, **token_gradient(c["token"], dtoken)}
 
@@ -256,8 +258,8 @@ DEFAULTS: Tree = {"steps": 2000, "batch_size": 64, "optimizer": "adamw", "schedu
 class Data(Options):
     """What the data functions ask for."""
 
-    source: str = option("any", "without --corpus: scikit-learn's digits, drawn ones, or any, digits where scikit-learn "
-                         "is installed", among=pictures.SOURCES)  # fmt: skip
+    source: str = option("any", "without --corpus: scikit-learn's digits, drawn ones, or any, digits where scikit-"
+                         "learn is installed", among=pictures.SOURCES)  # fmt: skip
     image_size: int = option(8, "of the pictures, pixels either way", least=1, most=LARGE)
     num_channels: int = option(1, "of the pictures, colours", least=1, most=LARGE)
     patch_size: int = option(2, "cut them into patches of so many pixels either way", least=1, most=LARGE)

@@ -87,8 +87,8 @@ def predict(h: Array, p: Tree, *, pixels: Array, stride: int, table: None = None
 
 
 def constants(labels: Tree) -> dict[str, float]:
-    """What (2) is of the best pictures that are the same for all, made with hindsight: each pixel's "median", below which
-    none comes, and its "mean". labels: with the pictures, pixel_values, all of one size.
+    """What (2) is of the best pictures that are the same for all, made with hindsight: each pixel's "median", below
+    which none comes, and its "mean". labels: with the pictures, pixel_values, all of one size.
     """
     x, hidden = labels["pixel_values"].astype(np.float64), labels["bool_masked_pos"]
     patch = round((x[0, 0].size / hidden.shape[1]) ** 0.5)

@@ -33,7 +33,7 @@ PARTS = (
 
 def architectures(config: Any) -> dict[str, tuple[str, ...]]:
     """Published class -> the optional parts of the tree that it has."""
-    return {"ViTModel": ("pooler",), "ViTForMaskedImageModeling": ("mask_token", "mim")}
+    return {"ViTModel": ("pooler",), "ViTForMaskedImageModeling": ("mask_token", "mim", "pooler")}
 
 
 def names(config: Any) -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""transformers' classes for pictures: softmax in float64, and the names that files have (version 5 has others in memory)."""
+"""transformers' classes for pictures: softmax in float64, and the names of files (version 5 has others in memory)."""
 
 import numpy as np
 import published
@@ -8,7 +8,7 @@ from minibert.published import swin
 
 
 def precise(module, config=None):
-    """Attention as it is published, whose softmax is in float32 whatever comes in, in the precision of what comes in."""
+    """Attention in the precision of what comes in: the published softmax is in float32, whatever that is."""
     torch, _ = published.oracle()
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -51,7 +51,7 @@ def dressed(module):
     base = module.base_model
     if module.base_model_prefix == "vit":
         parts = published.families.family("vit").PARTS
-        layers, prefix = base.layers, "encoder.layer."
+        layers = base.layers
     else:
         parts = swin.PARTS
         layers = [block for stage in base.encoder.layers for block in stage.blocks]
@@ -97,7 +97,7 @@ def terms(module, batch):
     return {"masked_pixels": out.loss}
 
 
-def classes(family, kind, fields, tmp_path, size=None):
+def classes(kind, fields, tmp_path, size=None):
     """Largest errors of logits, loss and gradients beside a class with a head, whose directory is read and written."""
     torch, transformers = published.oracle()
     cls, rng = getattr(transformers, kind), np.random.default_rng(4)

@@ -17,8 +17,8 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     dropped = {"keep": np.arange(28).reshape(2, 7, 2) % 5 > 0, "rate": 0.25}
     pair = vision.patch_embeddings, vision.patch_embeddings_backward
     yield Example("patch_embeddings", *pair, given, {**hidden, **dropped})
-    names = dict.fromkeys(("query", "key", "value", "output"), {"weight": (2, 2), "bias": (2,)})
-    attention = {**names, "relative_positions": {"weight": (9, 2)}}
+    attention = {name: {"weight": (2, 2), "bias": (2,)} for name in ("query", "key", "value", "output")}
+    attention["relative_positions"] = {"weight": (9, 2)}
     cells, grid = rng.standard_normal((2, 12, 2)), {"height": 3, "size": 2, "shift": 1}
     ends = {"keep": np.arange(64).reshape(8, 4, 2) % 7 > 0, "rate": 0.2, "path_rate": 0.5}
     ends["path"] = np.array([0, 1]).reshape(2, 1, 1)
@@ -26,10 +26,11 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     yield Example("windowed_attention", *pair, {"x": cells, "p": drawn(rng, attention)}, {**grid, "width": 1, **ends})
     merge = {"norm": {"weight": (8,), "bias": (8,)}, "reduction": {"weight": (3, 8)}}
     given = {"x": rng.standard_normal((1, 9, 2)), "p": drawn(rng, merge)}
-    yield Example("patch_merging", vision.patch_merging, vision.patch_merging_backward, given, {"height": 3, "eps": 1e-2})
+    pair = vision.patch_merging, vision.patch_merging_backward
+    yield Example("patch_merging", *pair, given, {"height": 3, "eps": 1e-2})
     norm = {"weight": (2,), "bias": (2,)}
-    layer = {"attention": {**attention, "norm": norm},
-             "feed_forward": {"norm": norm, "in": {"weight": (3, 2), "bias": (3,)}, "out": {"weight": (2, 3), "bias": (2,)}}}
+    feed = {"norm": norm, "in": {"weight": (3, 2), "bias": (3,)}, "out": {"weight": (2, 3), "bias": (2,)}}
+    layer = {"attention": {**attention, "norm": norm}, "feed_forward": feed}
     how = {"heads": 2, "act": "gelu", "eps": 1e-2, "rate": 0.25, "keep": np.arange(48).reshape(2, 12, 2) % 5 > 0}
     given = {"x": cells, "p": drawn(rng, layer)}
     yield Example("swin_layer", vision.swin_layer, vision.swin_layer_backward, given, {**how, **grid})
