@@ -224,7 +224,7 @@ class Data(Options):
                          "speech where espeak-ng is installed", among=SOURCES)  # fmt: skip
     utterances: int = option(320, "make so many of them", least=8, most=100_000)
     mel_bins: int = option(80, "describe a frame by so many mel filters", least=1, most=1024)
-    deltas: int = option(2, "and by their changes, changes of changes, …, so many", least=0, most=4)
+    deltas: int = option(0, "and by their changes, changes of changes, …, so many (the release: 2)", least=0, most=4)
     lowest: float = option(20.0, "let the filters begin at this frequency, in Hz", least=0, most=1e6)
     highest: float = option(7600.0, "let them end at this one", least=1, most=1e6)
     stacked: int = option(1, "make one frame of so many that follow one another", least=1, most=64)
