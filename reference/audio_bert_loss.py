@@ -1,7 +1,7 @@
 """Mockingjay's loss: mean |z - x| over hidden frames and features; undropped.
 
-p, config (dict) and batch (dict of lists) -> scalar. Frames through a linear map, sinusoids added, normed; BERT's layers;
-a head of BERT's kind whose outputs are features. Liu et al. 2019 (1910.12638), section 2; SPEC AUDIO-LOSS.
+p, config (dict) and batch (dict of lists) -> scalar. Frames through a linear map, sinusoids added, normed; BERT's
+layers; a head of BERT's kind whose outputs are features. Liu et al. 2019 (1910.12638), section 2; SPEC AUDIO-LOSS.
 """
 
 from .bert_encode import FORBID

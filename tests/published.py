@@ -120,7 +120,8 @@ def example(model: minibert.Model, seed: int = 1, rows: int = 4, length: int = 1
     dims = {"B": rows, "T": length, "M": targets, "S": length - 3}
     batch = batches.example(model.module, model.config, rng, dims)
     batch.pop("dropout", None)
-    batch["input_ids"][0, 0] = 0
+    if "input_ids" in batch:
+        batch["input_ids"][0, 0] = 0
     if "masked_lm_positions" in batch:
         chosen = [rng.choice(np.arange(1, 6), targets, replace=False) for _ in range(rows)]
         batch["masked_lm_positions"] = np.stack(chosen)
