@@ -18,7 +18,7 @@ LEVELS = [
     ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
     ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["ops", "strategies", "trace", "spectrogram"],
-    ["layers", "relative", "recurrent", "informed"],
+    ["layers", "relative", "recurrent", "convolutional", "informed"],
     ["tensor_parallel"],
     ["pooling", "adapters", "narrowed"],
     ["heads"],

@@ -22,7 +22,7 @@ LOSS = r"masked_frame\.loss"
 def placed(what: str, positions: Callable[[int, int], Array], before: bool = True) -> Callable:
     """Other positions (T, D) added to what is heard, before its norm or behind it."""
 
-    def heard(x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float) -> tuple[Array, Tree]:
+    def frame_embeddings(x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float) -> tuple[Array, Tree]:
         c: Tree = {}
         h, c["frame"] = ops.linear(x, **p["frame"])
         places = positions(*h.shape[1:]).astype(h.dtype)
@@ -30,7 +30,7 @@ def placed(what: str, positions: Callable[[int, int], Array], before: bool = Tru
         h, c["dropout"] = ops.dropout(h if before else h + places, keep=keep, rate=rate)
         return h, c
 
-    return only("audio_bert", swap(what, "heard", Replacement(heard, audio_bert.heard_backward.__wrapped__)))
+    return only("audio_bert", swap(what, "frame_embeddings", Replacement(frame_embeddings, audio_bert.frame_embeddings_backward.__wrapped__)))
 
 
 def distance(what: str, edit: Callable[[Subject, Tree], Tree]) -> Callable:
