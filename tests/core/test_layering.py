@@ -19,7 +19,7 @@ LEVELS = [
     ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["checkpoint.numpy_files"],
     ["ops", "strategies", "trace", "spectrogram"],
-    ["layers", "relative", "recurrent", "informed", "vision"],
+    ["layers", "relative", "recurrent", "informed", "vision", "convolutional"],
     ["tensor_parallel"],
     ["pooling", "adapters", "narrowed"],
     ["heads"],
