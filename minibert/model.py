@@ -158,6 +158,10 @@ class Model:
             require(bool(np.isfinite(value)), f"{term} is not finite: {_beyond(dtype)}")
         return np.asarray(loss), cache  # a sum of 0-d arrays is a scalar in NumPy
 
+    def checked_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs of `encode` as the family's own takes them, every array checked."""
+        return self._checked(given, self.module.inputs(self.config))[0]
+
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""
         network = self.network

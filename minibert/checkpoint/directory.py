@@ -216,13 +216,7 @@ def _with_added(path: Path, params: Any, network: ModuleType, config: Any) -> An
         return params
     flat, kind = tree.flatten(params), tree.leaves(params)[0].dtype
     own, shapes = safetensors.read(atomic.place(path)), tree.flatten(objective.shapes(network, config))
-    due = adapters.stand(own, shapes)
-    for name, array in own.items():
-        fits = due.get(name) == array.shape and array.dtype.kind == "f" and adapters.learns(name)
-        require(fits, f"{path}: {name!r}, {array.dtype} {array.shape}, is nothing that may stand beside this network")
-        _require_finite(name, array, f"in {path}")
-    lacking = sorted(due.keys() - own.keys())
-    require(not lacking, f"{path} lacks {', '.join(lacking[:1])}")
+    adapters.require_fitting(own, shapes, f"{path}")
     return tree.unflatten({**flat, **{name: array.astype(kind) for name, array in own.items()}})
 
 

@@ -24,7 +24,7 @@ from minibert import (
     tree,
 )  # fmt: skip
 from minibert.adapters import mix, pals
-from minibert.checkpoint import adapter_bert, peft
+from minibert.checkpoint import adapter_bert, peft, safetensors
 from minibert.errors import InputError
 
 WORDS = ("fine", "poor", "film", "book", "the", "a", "was", "it")
@@ -426,7 +426,18 @@ def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
     with pytest.raises(InputError, match="'use_dora' is True; implemented: False"):
         peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    for change, said in {"init_lora_weights": "pissa", "alpha_pattern": "query", "lora_alpha": True,
+                         "use_rslora": "yes"}.items():  # fmt: skip
+        (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, change: said}))
+        with pytest.raises(InputError, match=f"'{change}' (is|has the scale) {said!r}"):
+            peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    held = safetensors.read(file)
+    safetensors.write(file, {name: array for name, array in held.items() if "0.attention.self.query.lora_B" not in name})
+    with pytest.raises(InputError, match=r"lacking encoder\.0\.attention\.query\.lora\.up\.weight"):
+        peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    safetensors.write(file, held)
     with pytest.raises(InputError, match=r"'base_model\.model\.bert\..*query\.lora_A\.weight'"):
         peft.load(minibert.create("gpt2", **families.family("gpt2").PROBE), tmp_path / "adapter")
     with pytest.raises(InputError, match=r"is a part of .*c_attn.weight"):
@@ -446,7 +457,7 @@ def test_adapters_by_the_names_of_their_release(tmp_path):
     assert held["bert/encoder/layer_2/attention/output/adapters/weights1"].shape == (8, 3)
     assert {*adapter_bert.named(adapter_bert.load(model, {**held, "bert/pooler/dense/kernel": np.ones(2)}))} == {*held}
     del held["bert/encoder/layer_1/output/adapters/biases2"]
-    with pytest.raises(InputError, match=r"do not fit bert: encoder\.1\.feed_forward\.adapter\.up\.bias"):
+    with pytest.raises(InputError, match=r"the adapters: lacking encoder\.1\.feed_forward\.adapter\.up\.bias"):
         adapter_bert.load(model, held)
     with pytest.raises(InputError, match="no adapters by the names"):
         adapter_bert.load(model, {"bert/pooler/dense/kernel": np.ones(2)})
