@@ -69,7 +69,8 @@ class Options(runs.Options):
     epochs: float = option(3.0, "pass over the rows so many times")
     seq_length: int = option(128, "read at most so many tokens of a row", least=8, most=LONGEST)
     transfer: str = option("full", "train all of the model, or in these ways, joined by +: "
-                                   f"{transfer.HELP.removeprefix('full, ')}")  # fmt: skip
+                                   f"{transfer.HELP.removeprefix('full, ')}; minibert docs transfer says what each "
+                                   "does")  # fmt: skip
     pooling: str = option("", "let this stand for a row in place of what the family says, of a task of whole rows",
                           among=("", *POOLINGS))  # fmt: skip
     by: str = option("", "similar: compare two texts by cosine, contrastive or tensor; recommend: cloze or hidden",

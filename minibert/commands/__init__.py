@@ -35,7 +35,7 @@ def add_options(group: Any, options: type, defaults: dict[str, Any]) -> None:
         default = defaults.get(option.name, option.default)
         number = f"{default:g}" if isinstance(default, float) else default
         shown = ("no", "yes")[default] if option.type is bool else "none" if default == "" else number
-        among = f": {', '.join(about['among'])}" if about["among"] else ""
+        among = f": {', '.join(filter(None, about['among']))}" if about["among"] and ":" not in about["help"] else ""
         help = f"{about['help']}{among}; default {shown}".replace("%", "%%")
         kind = {"type": option.type, "metavar": "FILE" if about["file"] else METAVARS[option.type]}
         kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else kind

@@ -171,7 +171,8 @@ def test_ways_go_together_and_refuse_what_they_do_not_take(place, tmp_path):
     assert rates("encoder.0.attention.query.lora.scale.weight", 3) is None
     assert rates("encoder.0.attention.query.weight", 3) is None
     wrong = {"frozenn": "did you mean 'frozen'", "layers": "layers takes numbers of layers", "lora:0": "a number",
-             "mix:2": "mix takes nothing", "ensemble+self-distil": "do not go together",
+             "mix:2": "mix takes nothing", "ensemble+self-distil": "do not go together", "mix+layers:0": "mix and layers do not go together",
+             "discriminative:0": "takes a number from 1 on",
              "frozen+frozen": "stands there twice", "distil": "the directory of a teacher"}  # fmt: skip
     for way, said in wrong.items():
         with pytest.raises(InputError, match=said):
@@ -182,6 +183,21 @@ def test_ways_go_together_and_refuse_what_they_do_not_take(place, tmp_path):
             transfer.begun(way, network(), frozenset())
     with pytest.raises(InputError, match="knows classify, a teacher of tag is needed"):
         tuned(place, tmp_path / "run", "distil:TEACHER", "tag")
+
+
+def test_each_way_trains_its_own_part_where_several_freeze_the_rest():
+    """adapter+lora trains both; projected attention learns beside frozen layers."""
+    new = frozenset({"classify.weight", "classify.bias"})
+    due = {"adapter:3+lora:2": (".adapter.", ".norm.", ".lora.down", ".lora.up"), "frozen+pals:4": ("pals.",),
+           "mix+lora:2": ("mix.", ".lora.down", ".lora.up"), "layers:1+frozen": ()}  # fmt: skip
+    for way, words in due.items():
+        moved = transfer.begun(way, network(), new)
+        rates = moved.rates(10, 5, lambda step: 0.5)
+        for path, _ in tree.items(moved.learner.params):
+            assert (rates(path, 0) is not None) == (path in new or any(word in path for word in words)), (way, path)
+    for way, said in {"mix+shallow:1": "a mix is of the states", "pals+shallow:1": "goes with every layer"}.items():
+        with pytest.raises(InputError, match=said):
+            transfer.begun(way, network(), new)
 
 
 # ---- Trees -----------------------------------------------------------------------------------------------------------
