@@ -9,6 +9,7 @@ from minibert import commands
 from minibert.analysis import attention, pictures
 from minibert.checkpoint import atomic
 from minibert.config import require
+from minibert.errors import printable
 from minibert.options import ending
 from minibert.progress import doing
 
@@ -42,7 +43,7 @@ def _attention(args: argparse.Namespace) -> None:
     with doing("reading the text"):
         found = attention.maps(model, args.text, args.target)
     atomic.write_text(args.output, form(found, args.text))
-    print(f"{args.output}: {sum(len(one.weights) for one in found)} heads in {len(found)} calls of attention")
+    print(f"{printable(args.output)}: {sum(len(one.weights) for one in found)} heads in {len(found)} calls of attention")
     commands.say_left(args.directory, model)
 
 

@@ -9,6 +9,7 @@ from minibert import commands, pretraining, reading
 from minibert.analysis import explained, explanation
 from minibert.checkpoint import atomic
 from minibert.config import require
+from minibert.errors import printable
 from minibert.options import ending
 from minibert.progress import doing, note
 
@@ -43,7 +44,7 @@ def _explain(args: argparse.Namespace) -> None:
         found = explanation.walked(model, said, args.hide, args.target)
         page = explained.page(found, model, said)
     atomic.write_text(args.html, page)
-    print(f"{args.html}: {len(found.stops)} stops, {len(page.encode()):,} bytes")
+    print(f"{printable(args.html)}: {len(found.stops)} stops, {len(page.encode()):,} bytes")
     if directory:
         commands.say_left(directory[0], model)
 
