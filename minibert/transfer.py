@@ -7,7 +7,7 @@
 A way is a name of WAYS, with what it takes behind a colon; several are joined by "+", and each does its own part:
 
     begun    what it puts into the tree of parameters, once                   adapter, lora, pals, mix, layers, shallow
-    learns   what of the tree it trains, where a way freezes the rest                   frozen, adapter, lora, mix, pals, …
+    learns   what of the tree it trains, where a way freezes the rest                frozen, adapter, lora, mix, pals, …
     rate     of a parameter at a step, a factor of the schedule's; None: frozen     gradual, sequential, discriminative
     teacher  whose logits and states a batch holds besides its own labels                           distil, self-distil
     keeping  what an optimizer keeps besides its moments, as an average                            ensemble, self-distil
@@ -308,7 +308,8 @@ def ways(said: str) -> list[tuple[str, str]]:
     return found
 
 
-TAKES = {"discriminative": "a number from 1 on", "layers": "numbers of layers, 0 the embeddings, such as layers:0,2", "distil": "the directory of a teacher"}
+TAKES = {"discriminative": "a number from 1 on", "distil": "the directory of a teacher",
+         "layers": "numbers of layers, 0 the embeddings, such as layers:0,2"}  # fmt: skip
 
 
 class Moved(NamedTuple):

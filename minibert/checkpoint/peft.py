@@ -124,17 +124,18 @@ def _scales(fields: dict[str, Any], where: str) -> Callable[[str, int], float]:
     """The scale of a module whose matrices have so many directions R: α/R, α/√R where the config says so; patterns
     name a module, or the end of its name.
     """
-    root, plain = fields.get("use_rslora", False), fields.get("lora_alpha", 8)
+    root, common = fields.get("use_rslora", False), fields.get("lora_alpha", 8)
     named = fields.get("alpha_pattern") or {}
     require(root in (None, False, True), f"{where}: 'use_rslora' is {shown(root)}; expected true or false")
     require(isinstance(named, dict), f"{where}: 'alpha_pattern' is {shown(named)}; expected an object")
-    for name, alpha in {"lora_alpha": plain, **named}.items():
+    for name, alpha in {"lora_alpha": common, **named}.items():
         fits = type(alpha) in (int, float) and 0 < alpha < 2**31
         require(fits, f"{where}: {name!r} has the scale {shown(alpha)}; expected a number above 0")
-        require(re.fullmatch(r"[\w.]+", name) is not None, f"{where}: {name!r} in 'alpha_pattern' is no name of a module")
+        plain = re.fullmatch(r"[\w.]+", name) is not None
+        require(plain, f"{where}: {name!r} in 'alpha_pattern' is no plain name of a module")
 
     def scale(module: str, rank: int) -> float:
         own = [alpha for name, alpha in named.items() if module == name or module.endswith(f".{name}")]
-        return (own[0] if own else plain) / (rank**0.5 if root else rank)
+        return (own[0] if own else common) / (rank**0.5 if root else rank)
 
     return scale

@@ -127,7 +127,7 @@ def networks() -> list[Tree]:
 def further() -> list[Tree]:
     """Directories of networks that are no BERT's, with the files that such a family has beside them."""
     trees = [published(family) for family in ("lstm", "elmo", "ambert", "chinesebert", "ernie_thu", "grover")]
-    letters = {name: b"{}" for name in families.family("chinesebert").BESIDE}
+    letters = dict.fromkeys(families.family("chinesebert").BESIDE, b"{}")
     return [*trees, trees[2] | {"coarse_vocab.txt": b"the cat\nthe dog\n"}, trees[3] | letters]
 
 
