@@ -158,6 +158,14 @@ class Model:
             require(bool(np.isfinite(value)), f"{term} is not finite: {_beyond(dtype)}")
         return np.asarray(loss), cache  # a sum of 0-d arrays is a scalar in NumPy
 
+    def fits(self) -> None:
+        """InputError unless the parameters are those of the family and its config, whole and of one precision."""
+        self._dtype()
+
+    def checked_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs of `encode` as the family's own takes them, every array checked."""
+        return self._checked(given, self.module.inputs(self.config))[0]
+
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""
         network = self.network

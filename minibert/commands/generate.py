@@ -12,7 +12,6 @@ from minibert import commands, generation, inference, streams
 from minibert.config import nearest, require, shown, whole
 from minibert.errors import InputError, printable
 from minibert.options import ending
-from minibert.progress import doing
 
 # option: (its setting, the option without which it says nothing)
 SETTINGS = {
@@ -76,15 +75,14 @@ def _generate(args: argparse.Namespace) -> None:
     size = TOGETHER if args.text or streams.stored() else 1
     size = size if args.batch_size is None else whole("--batch-size", args.batch_size, 1)
     whole("--seed", args.seed)
-    with doing(f"loading {args.directory}"):
-        model = minibert.load(args.directory)
-    other = f"{args.directory} holds {model.family}, which goes on from a text and makes no other of it: use generate"
-    require(not args.sourced or not _goes_on(model), other)
-    settings = _settings(args, generation.stated(model.generation, model.config))
-    try:
-        (_answered if args.field is None else _asked)(model, args, size, settings)
-    except InputError as error:
-        raise InputError(_options(str(error))) from None
+    with commands.opened(args.directory) as model:
+        other = f"{args.directory} holds {model.family}, which goes on from a text and makes no other of it"
+        require(not args.sourced or not _goes_on(model), f"{other}: use generate")
+        settings = _settings(args, generation.stated(model.generation, model.config))
+        try:
+            (_answered if args.field is None else _asked)(model, args, size, settings)
+        except InputError as error:
+            raise InputError(_options(str(error))) from None
 
 
 def _options(line: str) -> str:
@@ -106,7 +104,6 @@ def _answered(model: minibert.Model, args: argparse.Namespace, size: int, settin
     else:
         for found in inference.continued(model, texts, size, **settings):
             print(printable((found.prompt if _goes_on(model) else "") + found.text), flush=True)
-    commands.say_left(args.directory, model)
 
 
 def _asked(model: minibert.Model, args: argparse.Namespace, _: int, settings: dict[str, Any]) -> None:
@@ -118,7 +115,6 @@ def _asked(model: minibert.Model, args: argparse.Namespace, _: int, settings: di
         text = model.module.asked(model, line, f"article {number}", args.field, **settings)
         said = json.dumps({"given": json.loads(line), args.field: text}) if args.json else printable(text)
         print(said, flush=True)
-    commands.say_left(args.directory, model)
 
 
 def _settings(args: argparse.Namespace, stated: dict[str, Any]) -> dict[str, Any]:
