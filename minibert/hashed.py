@@ -101,15 +101,17 @@ def local_attention(
     for name in ("query", "key", "value"):
         qkv[name], own = layers.projected(x, p, name, heads=len(p[name]["weight"]) // width)
         c |= own
-    (b, heads, length, _), around = qkv["query"].shape, {"chunk": min(chunk, x.shape[1]), "before": before, "after": after}
-    around = around if length > chunk else {**around, "before": 0, "after": 0}
+    b, heads, length, _ = qkv["query"].shape
+    about = (chunk, before, after) if length > chunk else (length, 0, 0)
+    around = dict(zip(("chunk", "before", "after"), about, strict=True))
     for name in ("key", "value"):
         qkv[name], c[f"around_{name}"] = ops.neighbours(qkv[name], **around)
     seen = ops.in_sight(np.arange(length)[None, None], **around, causal=causal, mask=mask)
     chunks = qkv["key"].shape[2]
     rows = {name: value.reshape(b, heads * chunks, -1, width) for name, value in qkv.items()}
     if seen is not None:
-        seen = np.broadcast_to(seen, (len(seen), heads, *seen.shape[2:])).reshape(len(seen), heads * chunks, *seen.shape[3:])
+        shape = seen.shape
+        seen = np.broadcast_to(seen, (shape[0], heads, *shape[2:])).reshape(shape[0], heads * chunks, *shape[3:])
     factor = None if dropout is None else dropout.reshape(b, heads * chunks, *dropout.shape[3:])
     y, c["attention"] = ops.attention(*rows.values(), mask=seen, dropout=factor)
     y, c["merge"] = ops.merge_heads(y.reshape(b, heads, length, width))

@@ -510,8 +510,9 @@ def lsh_attention(
     share /= share.sum(2, keepdims=True)
     y = (share[..., None] * outputs).sum(2)
     fixed = own if seen is None else own | ~seen
-    c = {"rows": rows, "keys": keys, "values": values, "probs": probs, "dropout": factor, "fixed": fixed, "scale": scale}
-    return y, {**c, "outputs": outputs, "share": share, "order": order, "back": back, "around": (before, after)}
+    c = {"rows": rows, "keys": keys, "values": values, "probs": probs, "dropout": factor, "fixed": fixed}
+    c |= {"outputs": outputs, "share": share, "order": order, "back": back, "around": (before, after), "scale": scale}
+    return y, c
 
 
 @backward

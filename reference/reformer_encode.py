@@ -15,10 +15,11 @@ from .reformer_layer import reformer_layer
 
 
 def reformer_encode(p, config, batch):
-    ids, mask, length, tables = batch["input_ids"], batch.get("attention_mask"), len(batch["input_ids"][0]), p["embeddings"]
-    chunks = [config["lsh_attn_chunk_length" if kind == "lsh" else "local_attn_chunk_length"] for kind in config["attn_layers"]]
+    ids, mask, tables = batch["input_ids"], batch.get("attention_mask"), p["embeddings"]
+    chunks, length = [config[f"{kind}_attn_chunk_length"] for kind in config["attn_layers"]], len(ids[0])
     rest = -length % lcm(*chunks) if length > min(chunks) else 0
-    most = min(config["max_position_embeddings"], *([prod(config["axial_pos_shape"])] if "axial" in tables else []))
+    most = prod(config["axial_pos_shape"]) if "axial" in tables else len(tables["position"]["weight"])
+    most = min(config["max_position_embeddings"], most)
     places = batch.get("position_ids") or [list(range(length)) for _ in ids]
     places = [[*row, *(min(t, most - 1) for t in range(length, length + rest))] for row in places]
     mask = [[*row, *[0] * rest] for row in mask or [[1] * length for _ in ids]] if rest or mask else None

@@ -10,9 +10,9 @@ from .reversible_layer import reversible_layer
 
 
 def reformer_layer(x, p, config, kind, mask, rotations):
-    prefix, chunk = ("lsh", config["lsh_attn_chunk_length"]) if kind == "lsh" else ("local", config["local_attn_chunk_length"])
+    chunk = config[f"{kind}_attn_chunk_length"]
     attending = {"width": config["attention_head_size"], "chunk": chunk, "causal": config["is_decoder"], "mask": mask,
-                 "before": config[f"{prefix}_num_chunks_before"], "after": config[f"{prefix}_num_chunks_after"]}
+                 "before": config[f"{kind}_num_chunks_before"], "after": config[f"{kind}_num_chunks_after"]}
     if kind == "lsh":
         given = config["num_buckets"] or automatic(len(x[0][0]), chunk, config["max_position_embeddings"])
         attending |= {"rotations": rotations, "factors": [given] if isinstance(given, int) else list(given),

@@ -112,8 +112,8 @@ class Config:
         fits = 0 < len(given) < 9 and all(0 < n <= 2**20 and n % 2 == 0 for n in given) and math.prod(given) < 2**31
         require(fits, f"config field 'num_buckets' is {self.num_buckets}; allowed: null, an even number or several")
         after = [CHUNKED[kind][2] for kind in self.attn_layers if getattr(self, CHUNKED[kind][2])]
-        require(not (self.is_decoder and after), f"config field {after[:1]} is not 0, but with is_decoder no token sees "
-                "those behind it")  # fmt: skip
+        fits = f"config field {''.join(after[:1])!r} is not 0; allowed: 0, as is_decoder hides what comes behind"
+        require(not (self.is_decoder and after), fits)
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             token = getattr(self, name)
             fits = token is None or 0 <= token < (self.vocab_size if name == "pad_token_id" else 2**31)
@@ -141,13 +141,15 @@ class Config:
         return hashed.factors(self.num_buckets, length=length, **given)
 
 
+# of the two published models
 _CRIME = {"attn_layers": ("local", "lsh") * 3, "num_attention_heads": 2, "num_buckets": (64, 128), "is_decoder": True,
           "axial_pos_shape": (512, 1024), "max_position_embeddings": 524288}  # fmt: skip
 _ENWIK8 = {"attn_layers": ("local", "local", "lsh", "local") * 3, "vocab_size": 258, "hidden_size": 1024,
            "num_attention_heads": 8, "attention_head_size": 128, "feed_forward_size": 4096, "num_hashes": 4,
            "num_buckets": 512, "local_attn_chunk_length": 128, "lsh_attn_chunk_length": 256, "is_decoder": True,
-           "axial_pos_shape": (128, 512), "axial_pos_embds_dim": (256, 768), "max_position_embeddings": 65536}  # fmt: skip
-PRESETS = {"crime": _CRIME, "enwik8": _ENWIK8}  # of the two published models
+           "axial_pos_shape": (128, 512), "axial_pos_embds_dim": (256, 768),
+           "max_position_embeddings": 65536}  # fmt: skip
+PRESETS = {"crime": _CRIME, "enwik8": _ENWIK8}
 
 # small, and every field away from its default: for checks
 PROBE = {
@@ -200,7 +202,7 @@ def shapes(config: Config) -> Tree:
         return {"norm": norm, **{name: {"weight": (inner, d)} for name in names}, "output": {"weight": (d, inner)}}
 
     axes = [{"weight": sizes} for sizes in zip(config.axial_pos_shape, config.axial_pos_embds_dim, strict=True)]
-    position = {"axial": axes} if config.axial_pos_embds else {"position": {"weight": (config.max_position_embeddings, d)}}
+    position = {"axial": axes} if config.axial_pos_embds else {"position": {"weight": (config.places, d)}}
     return {
         "embeddings": {"word": {"weight": (config.vocab_size, d)}, **position},
         "encoder": [{"attention": attention(kind), "feed_forward": feed} for kind in config.attn_layers],
@@ -243,7 +245,8 @@ def sample(rng: np.random.Generator, p: Tree, config: Config, batch: Tree) -> Tr
     """Rotations of each hashed layer for a batch, the same in all rows: as drawn for a step of a run."""
     rows, length = batch["input_ids"].shape
     shape = turned(config, config.padded(length))
-    drawn = [np.broadcast_to(rng.standard_normal(shape), (rows, *shape)) for kind in config.attn_layers if kind == "lsh"]
+    drawn = [rng.standard_normal(shape) for kind in config.attn_layers if kind == "lsh"]
+    drawn = [np.broadcast_to(array, (rows, *shape)) for array in drawn]
     return {"rotations": drawn} if drawn else {}
 
 
@@ -328,7 +331,7 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
         masks = {"attention": f"{name}.attention.output", "inner": f"{name}.feed_forward.dense",
                  "feed_forward": f"{name}.feed_forward.output"}  # fmt: skip
         return {"kind": kind, "act": config.hidden_act, "eps": eps, "rate": drop, "attending": found,
-                "slices": config.chunk_size_feed_forward,
+                "slices": config.chunk_size_feed_forward, "again": keep == "rebuilt",
                 "keep": {part: kept(module) for part, module in masks.items()}}  # fmt: skip
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
@@ -453,7 +456,8 @@ def _attention(x: Array, p: Tree, given: Tree, **more: Any) -> tuple[Array, Tree
     n, norm = ops.layer_norm(x, **p["norm"], eps=given["eps"])
     y, c = ATTENTIONS[given["kind"]][0](n, p, **given["attending"], **more)
     y, add = layers.dropped(y, p, given["keep"]["attention"], given["rate"])
-    return y, {**c, "norm": norm, "add": add, "kind": given["kind"]}
+    c |= {"norm": norm, "add": add, "kind": given["kind"]}  # in the cache of the block, by which its call is found
+    return y, c
 
 
 def _attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
@@ -466,7 +470,7 @@ def _attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 def _feed_forward(x: Array, p: Tree, given: Tree) -> tuple[Array, Tree]:
     """Drop(feed-forward) of (6)."""
     how = {name: given[name] for name in ("act", "eps", "rate", "slices")}
-    y, c = sliced_feed_forward(x, p, keep=given["keep"]["inner"], **how)
+    y, c = sliced_feed_forward(x, p, keep=given["keep"]["inner"], again=given.get("again", False), **how)
     y, add = layers.dropped(y, p, given["keep"]["feed_forward"], given["rate"])
     return y, {"feed": c, "add": add}
 
@@ -502,37 +506,44 @@ def normed_feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 
 
 @block
-def sliced_feed_forward(x: Array, p: Tree, *, slices: int, keep: Array | None = None, **how: Any) -> tuple[Array, Tree]:
-    """`normed_feed_forward` of x (B, T, D), of so many tokens at a time; 0: of all. Slices are run again in the
-    backward, so that what is F wide never stands for a whole text.
+def sliced_feed_forward(
+    x: Array, p: Tree, *, slices: int, keep: Array | None = None, again: bool = False, **how: Any
+) -> tuple[Array, Tree]:
+    """`normed_feed_forward` of x (B, T, D), of so many tokens at a time; 0: of all. again: slices are run once more in
+    the backward, so that what is F wide never stands for a whole text.
     """
     if not 0 < slices < x.shape[1]:
         y, c = normed_feed_forward(x, p, keep=keep, **how)
         return y, {"whole": c}
-    parts = [slice(i, i + slices) for i in range(0, x.shape[1], slices)]
-    cut = [(x[:, part], None if keep is None else keep[:, part]) for part in parts]
-    ys = [normed_feed_forward(own, p, keep=kept, **how)[0] for own, kept in cut]
-    return np.concatenate(ys, 1), {"again": (cut, p, how)}
+    ys, caches = [], []
+    for at in (slice(i, i + slices) for i in range(0, x.shape[1], slices)):
+        own = x[:, at], p, {"keep": None if keep is None else keep[:, at], **how}
+        y, c = normed_feed_forward(*own[:2], **own[2])
+        ys.append(y)
+        caches.append({"again": own} if again else c)
+    return np.concatenate(ys, 1), {"slices": caches, "width": slices}
 
 
 @block_backward
 def sliced_feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     if "whole" in c:
         return normed_feed_forward_backward(dy, c["whole"])
-    (cut, p, how), at, dxs, g = c["again"], 0, [], None
-    for own, kept in cut:
-        cache = normed_feed_forward(own, p, keep=kept, **how)[1]
-        dx, part = normed_feed_forward_backward(dy[:, at : at + own.shape[1]], cache)
+    dxs, g = [], None
+    for i, own in enumerate(c["slices"]):
+        if "again" in own:
+            x, p, how = own["again"]
+            own = normed_feed_forward(x, p, **how)[1]
+        dx, part = normed_feed_forward_backward(dy[:, i * c["width"] : (i + 1) * c["width"]], own)
         dxs.append(dx)
         g = part if g is None else tree.add(g, part)
-        at += own.shape[1]
     return np.concatenate(dxs, 1), g
 
 
 @block
 def reversible_layer(x: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
     """(5), (6) of x = [x₁, x₂] (2, B, T, D). p: attention, feed_forward; given: kind, a key of ATTENTIONS; attending:
-    what such a block takes; act, eps, rate, slices; keep: masks "attention", "feed_forward" (B, T, D), "inner" (B, T, F).
+    what such a block takes; act, eps, rate; slices, again: of `sliced_feed_forward`; keep: masks "attention",
+    "feed_forward" (B, T, D), "inner" (B, T, F).
     """
     c: Tree = {}
     f, c["attention"] = _attention(x[1], p["attention"], given)

@@ -9,6 +9,7 @@ VARIANTS = ("lsh_masking",)
 # the layers' number is that of attn_layers
 DROPPED: Tree = {"num_hidden_layers": ()}
 SAID = {"eos_token_id": lambda value, _: value[0] if isinstance(value, list) and value else value}
+SELF = "attention.self_attention."
 EMBEDDINGS, LAYERS = "reformer.embeddings.", "reformer.encoder.layers."
 
 
@@ -28,17 +29,22 @@ def names(config: Any) -> list[tuple[str, str, str]]:
     else:
         rows.append(("embeddings.position.weight", f"{EMBEDDINGS}position_embeddings.embedding.weight", "identity"))
     for i, kind in enumerate(config.attn_layers):
-        own = {"query": "query_key", "value": "value"} if kind == "lsh" else {n: n for n in ("query", "key", "value")}
-        parts = [(f"attention.{ours}.weight", f"attention.self_attention.{theirs}.weight") for ours, theirs in own.items()]
+        own = projections(kind).items()
+        parts = [(f"attention.{ours}.weight", f"{SELF}{theirs}.weight") for ours, theirs in own]
         parts.append(("attention.output.weight", "attention.output.dense.weight"))
-        for ours, theirs in (("attention.norm", "attention.layer_norm"), ("feed_forward.norm", "feed_forward.layer_norm"),
-                             ("feed_forward.in", "feed_forward.dense.dense"),
+        for ours, theirs in (("attention.norm", "attention.layer_norm"),
+                             ("feed_forward.norm", "feed_forward.layer_norm"), ("feed_forward.in", "feed_forward.dense.dense"),
                              ("feed_forward.out", "feed_forward.output.dense")):  # fmt: skip
             parts += [(f"{ours}.{leaf}", f"{theirs}.{leaf}") for leaf in ("weight", "bias")]
         rows += [(f"encoder.{i}.{ours}", f"{LAYERS}{i}.{theirs}", "identity") for ours, theirs in parts]
     rows += [(f"norm.{leaf}", f"reformer.encoder.layer_norm.{leaf}", "identity") for leaf in ("weight", "bias")]
     return [*rows, ("lm.decoder.weight", "lm_head.decoder.weight", "identity"),
             ("lm.decoder.bias", "lm_head.bias", "identity")]  # fmt: skip
+
+
+def projections(kind: str) -> dict[str, str]:
+    """What attention of a kind projects, and what that is called."""
+    return {"query": "query_key", "value": "value"} if kind == "lsh" else {n: n for n in ("query", "key", "value")}
 
 
 def aliases(config: Any) -> dict[str, str]:
@@ -61,12 +67,11 @@ def activations(config: Any) -> list[tuple[str, str, str, str]]:
         ("reformer.embeddings", "encode.embeddings", "", "embeddings"),
     ]
     for i, kind in enumerate(config.attn_layers):
-        own = {"query": "query_key", "value": "value"} if kind == "lsh" else {n: n for n in ("query", "key", "value")}
         table += [
             (f"{LAYERS}{i}.{name}", f"encode.encoder.{i}.{path}", "", f"layer {i}")
             for name, path in (
                 ("attention.layer_norm", "attention.norm"),
-                *((f"attention.self_attention.{theirs}", f"attention.{ours}") for ours, theirs in own.items()),
+                *((f"{SELF}{theirs}", f"attention.{ours}") for ours, theirs in projections(kind).items()),
                 ("attention.self_attention", "attention.merge"),
                 ("attention.output.dense", "attention.output"),
                 ("attention", "attention.add.dropout"),

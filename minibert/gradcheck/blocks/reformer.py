@@ -9,8 +9,9 @@ from minibert.gradcheck.blocks import Example, drawn
 
 
 def examples(rng: np.random.Generator) -> Iterator[Example]:
-    pair, tables = (reformer.axial_positions, reformer.axial_positions_backward), [{"weight": (3, 2)}, {"weight": (2, 1)}]
-    yield Example("axial_positions", *pair, {"p": drawn(rng, tables)}, {"places": np.array([[0, 3, 5], [5, 1, 2]])})
+    p, places = drawn(rng, [{"weight": (3, 2)}, {"weight": (2, 1)}]), np.array([[0, 3, 5], [5, 1, 2]])
+    pair = reformer.axial_positions, reformer.axial_positions_backward
+    yield Example("axial_positions", *pair, {"p": p}, {"places": places})
     norm = {"weight": (3,), "bias": (3,)}
     p = drawn(rng, {"norm": norm, "in": {"weight": (4, 3), "bias": (4,)}, "out": {"weight": (3, 4), "bias": (3,)}})
     x, keep = rng.standard_normal((2, 2, 5, 3)), rng.integers(0, 2, (2, 5, 4))
@@ -19,9 +20,10 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     yield Example("normed_feed_forward", *pair, {"x": x[0], "p": p}, how)
     pair = reformer.sliced_feed_forward, reformer.sliced_feed_forward_backward
     yield Example("sliced_feed_forward", *pair, {"x": x[1], "p": p}, {**how, "slices": 2})
-    attention = {**{name: {"weight": (4, 3)} for name in ("query", "value")}, "output": {"weight": (3, 4)}, "norm": norm}
+    attention = {"query": {"weight": (4, 3)}, "value": {"weight": (4, 3)}, "output": {"weight": (3, 4)}, "norm": norm}
     keep = {"attention": rng.integers(0, 2, (2, 5, 3)), "inner": keep, "feed_forward": rng.integers(0, 2, (2, 5, 3))}
     attending = {"width": 2, "chunk": 5, "before": 1, "after": 0, "causal": True, "factors": (2,), "rotations": None}
     given = {**how, "kind": "lsh", "keep": keep, "slices": 3, "attending": attending}
     pair = reformer.reversible_layer, reformer.reversible_layer_backward
-    yield Example("reversible_layer", *pair, {"x": x, "p": {"attention": drawn(rng, attention), "feed_forward": p}}, given)
+    p = {"attention": drawn(rng, attention), "feed_forward": p}
+    yield Example("reversible_layer", *pair, {"x": x, "p": p}, given)
