@@ -192,7 +192,7 @@ def _gradient(model: Any, parts: list[Batch], threads: int, carried: list[Batch]
 
     def micro(numbered: tuple[int, Batch]) -> dict[str, Any]:
         i, b = numbered
-        measured, cache = _measured(model, b, totals, "caches")
+        measured, cache = _measured(model, b, totals, getattr(model.network, "KEEP", "caches"))
         if carried:
             carried[i] = tree.map(np.ascontiguousarray, cache["carried"])
         return {"measured": measured, "gradient": model.loss_backward(cache)}

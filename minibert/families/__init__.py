@@ -15,6 +15,8 @@ What a family's file offers, in this order (bert.py is the model):
                             absent where the spec begins with "?" (see `signatures`); other names of the inputs
     FIELDS ACTS CAUSAL      optional: {what BERT calls a config field: what this family does}; {what its config calls an
                             activation: which one it is}; True where no token attends to later ones
+    KEEP                    optional: what a run keeps of the layers for the backward (`layers.stack`), where it is not
+                            "caches"
     CARRIED                 optional: the inputs that `encode` gives as outputs, too, for the segment that follows: its
                             rows stand in the order of the text, and each step of a run goes on from the one before
     lengths(config)         {letter: (input, most)}: along which dimensions rows differ in length, the input whose sum

@@ -20,6 +20,8 @@ LEVELS = [
     ["checkpoint.numpy_files"],
     ["ops", "strategies", "trace", "spectrogram"],
     ["layers", "relative", "recurrent", "informed", "vision", "convolutional"],
+    ["ops", "strategies", "trace"],
+    ["layers", "relative", "recurrent", "informed", "hashed"],
     ["tensor_parallel"],
     ["pooling", "adapters", "narrowed"],
     ["heads"],
