@@ -39,6 +39,7 @@ from minibert import (
     languages,
     objective,
     options,
+    ranks,
     reading,
     runs,
     tasks,
@@ -98,6 +99,7 @@ def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, An
     return {"learning_rate": 0.128 / width, **module.DEFAULTS}, {**sizes[name], **spread}
 
 
+@ranks.joined()
 def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (),
              out: str | os.PathLike | None = None, resume: bool = False, preset: str | None = None,
              config: str | os.PathLike | None = None, fields: dict[str, Any] | None = None,
@@ -115,8 +117,10 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     data (see `processes.mapped`); no bit depends on either. language: in the place of corpus_files, texts "zh=FILE",
     "en-zh=PAIRS" (`languages.Languages`), of which rows and vocabulary are made by smoothed shares. chosen: fields of
     Options and of the family's Data; None is not given. Raises InputError for whatever cannot be used; Ctrl-C writes a
-    checkpoint, says how to go on and raises KeyboardInterrupt.
+    checkpoint, says how to go on and raises KeyboardInterrupt. Started several times by an MPI's mpiexec, the processes
+    are one run (`ranks`).
     """
+    group = ranks.group()
     module = families.family(family)
     whole = not isinstance(module, tasks.Network)
     require(whole, f"{family}: a task is learnt by minibert finetune, from a model that pretrain FAMILY has made")
@@ -124,7 +128,7 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     for name, value in chosen.items():
         there = name in known(module) or value is None
         require(there, f"{family} has no option {name!r}{configs.nearest(name, known(module))}")
-    cores = kernels.THREADS if threads is None else threads
+    cores = group.cores(kernels.THREADS) if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     require_number(processes)
     Options().plan(cores, every)
@@ -140,12 +144,13 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
         own = vocabulary is None and config is None
         require(own, "a run that goes on from a model (--from) has its vocabulary and configuration: give no others")
         request |= {"start": runs.place(start), "vocabulary": runs.place(start)}
-    directory = runs.directory(family, out, resume)
+    directory = group.once(lambda: runs.directory(family, out, resume))
 
     def trained(run: Run, documents: corpus.Documents, survey: corpus.Survey) -> None:
         _trained(directory, run, documents, survey, cores, processes, every)
 
-    begun = runs.Begun(lambda: _planned(request), lambda: _resumed(directory, request), trained, _take_back)
+    begun = runs.Begun(lambda: group.once(lambda: _planned(request)),
+                       lambda: group.once(lambda: _resumed(directory, request)), trained, _take_back)
     runs.carry_out(f"pretrain {family}", directory, resume, begun)
     return directory
 
@@ -330,7 +335,8 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     rows = data.made(recipe, text, "train", directory / DATA, processes)
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
     require(len(rows) and len(held_out), f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text")
-    _check_data(directory, run, [rows, held_out])
+    group = ranks.group()
+    group.once(lambda: _check_data(directory, run, [rows, held_out]))
     runs.say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
          f"{own.seq_length} tokens, {recipe.masking} masking; {len(held_out):,} held out")
     fields = _of_vocabulary(module, tokenizer, run)
@@ -358,15 +364,24 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
-    model.save(directory)
-    atomic.write_bytes(directory / runs.REPORT, said)
-    data.remove(directory / DATA)  # they can be made again
+    group.once(lambda: _save(directory, model, said))
     uses = (getattr(head, "COMMAND", None) for head in objective.heads(module, model.config).values())
     runs.say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 
+def _save(directory: Path, model: Any, report: bytes) -> None:
+    model.save(directory)
+    atomic.write_bytes(directory / runs.REPORT, report)
+    data.remove(directory / DATA)  # they can be made again
+
+
 def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text) -> Any:
     """The run's vocabulary: made or copied into the directory once, then read from there."""
+    ranks.group().once(lambda: _made_tokenizer(directory, module, given, part, own))
+    return tokenizers.load(directory, module.TOKENIZER, specials_in_text=False)
+
+
+def _made_tokenizer(directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text) -> None:
     kind = module.TOKENIZER
     if tokenizers.load(directory, kind) is None:
         if given:
@@ -383,7 +398,6 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
             learn = tokenizers.tokenizer(kind).train
             made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
         made.save(directory)
-    return tokenizers.load(directory, kind, specials_in_text=False)
 
 
 def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, Any]:

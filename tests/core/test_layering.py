@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # each module may import from its own level and those above it in this list
 LEVELS = [
     ["errors", "buffers", "reading", "progress", "streams"],
-    ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
+    ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes", "ranks"],
     ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["ops", "strategies", "trace"],
     ["layers", "relative", "recurrent", "informed"],
