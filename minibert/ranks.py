@@ -237,6 +237,9 @@ def _found() -> Processes:
 def _linked() -> Processes:
     started = f"mpiexec has started {_started()} processes"
     try:
+        import mpi4py
+
+        mpi4py.rc(initialize=False, finalize=True)  # another MPI's would end the process with words of its own
         from mpi4py import MPI
     except ModuleNotFoundError:
         raise InputError(f"{started}, and mpi4py, by which they talk, is missing: {INSTALL}, and start them by the "
@@ -245,11 +248,15 @@ def _linked() -> Processes:
         said = f"{error}".splitlines()[0] if f"{error}" else "it says no more"
         raise InputError(f"{started}, and mpi4py finds no MPI ({said}): {INSTALL}, or install Open MPI, and start them "
                          "by its mpiexec") from None  # fmt: skip
-    world = MPI.COMM_WORLD
-    library = " ".join(MPI.Get_library_version().split()[:3]).strip(",")
-    require(world.size > 1, f"{started} that do not find each other: mpi4py talks by "
-            f"{library}, and this mpiexec is another's: use that one's, or install mpi4py and mpich together: {INSTALL}")
-    return Processes(world)
+    name, version = MPI.get_vendor()
+    strangers = (f"{started} that do not find each other: mpi4py talks by {name} {'.'.join(map(str, version))}, and "
+                 f"this mpiexec is another's: use that one's, or install both together: {INSTALL}")  # fmt: skip
+    opened = "OMPI_COMM_WORLD_SIZE" in os.environ, "PMI_SIZE" in os.environ
+    require(opened[not name == "Open MPI"] or not any(opened), strangers)
+    if not MPI.Is_initialized():
+        MPI.Init()
+    require(MPI.COMM_WORLD.size > 1, strangers)
+    return Processes(MPI.COMM_WORLD)
 
 
 @contextlib.contextmanager

@@ -81,14 +81,24 @@ def carry_out(command: str, directory: Path, resume: bool, begun: Begun) -> None
         if resume:
             _require_seen(directory)
             with group.first(lambda: lock.held(directory)):
-                begun.trained(*begun.resumed())
+                run, *others = begun.resumed()
+                _require_parts(run)
+                begun.trained(run, *others)
             return
         group.once(lambda: require_free(directory))
         run, *others = begun.planned()
+        _require_parts(run)
         with group.first(lambda: new(directory, begun.take_back)):
             group.once(lambda: record(directory, run))
             _require_seen(directory)
             begun.trained(run, *others)
+
+
+def _require_parts(run: Run) -> None:
+    """That every rank has a part of an update to compute."""
+    ranks_, parts = ranks.group().size, run["options"]["accumulate"]
+    require(ranks_ <= parts, f"{ranks_} processes, and an update is computed in {parts} parts: raise accumulate, or "
+            "start fewer")
 
 
 def _require_seen(directory: Path) -> None:

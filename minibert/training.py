@@ -532,8 +532,6 @@ def fit(
     gradient, and the first alone reads and writes the directory. How many there are changes no bit.
     """
     group = ranks.group()
-    require(plan.accumulate >= group.size, f"{group.size} processes need as many micro-batches, and accumulate is "
-            f"{plan.accumulate}: raise it, or start fewer")
     rows = model.names()
     names = {path: name for path, name, _ in rows}
     optimizer = optim.OPTIMIZERS[plan.optimizer]
