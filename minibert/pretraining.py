@@ -21,8 +21,10 @@ import itertools
 import math
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,6 +39,7 @@ from minibert import (
     families,
     kernels,
     languages,
+    lengths,
     objective,
     options,
     ranks,
@@ -54,13 +57,32 @@ from minibert.config import require
 from minibert.errors import InputError
 from minibert.processes import require_number
 from minibert.progress import doing
-from minibert.runs import Options, Run
+from minibert.lengths import Phase
+from minibert.options import option
+from minibert.runs import Run
 
 DATA, FORMAT = "data", "minibert-run/1"
 
 # The most that may be asked for: what exceeds it would not fail but keep a machine busy, or drive it out of memory.
 BATCH = 1 << 22  # tokens of a micro-batch
 PARAMETERS = 1 << 33
+
+
+@dataclass(frozen=True)
+class Options(runs.Options):
+    """What decides a run's bits, beside the corpus, the model's configuration and the options of the family's data."""
+
+    lengths: str = option("", "read rows of LENGTH tokens for this SHARE of the steps, then longer ones, as in BERT's "
+                              "128:0.9,512:0.1; of --seq-length throughout unless given")  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lengths:
+            lengths.phases(self.lengths, self.steps)
+
+    def phases(self, longest: int) -> list[Phase]:
+        """Which rows are read when; longest: seq_length."""
+        return lengths.phases(self.lengths, self.steps) if self.lengths else [Phase(0, longest)]
 
 
 RUN = tuple(Options.__dataclass_fields__)
@@ -156,7 +178,7 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
 
 
 def _take_back(directory: Path) -> None:
-    data.remove(directory / DATA)
+    _remove_data(directory)
     for name in (runs.RECORD, *tokenizers.FILES):
         with contextlib.suppress(OSError):
             (directory / name).unlink()
@@ -188,6 +210,12 @@ def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Sur
     chosen |= {name: value for name, value in request.items() if name in known(module)}
     if "languages" in known(module) and not chosen.get("languages"):
         chosen["languages"] = " ".join(languages.spoken(languages.given(request.get("language", ()))))
+    if chosen.get("lengths"):
+        last = lengths.phases(chosen["lengths"], 1)[-1].length
+        require("seq_length" in known(module), f"{request['family']} has no rows of tokens, so lengths says nothing")
+        same = request.get("seq_length", last) == last
+        require(same, f"seq_length is {request.get('seq_length')}, and the last of lengths {last}: leave it out")
+        chosen["seq_length"] = last
     settings, own, fields = _settled(request["family"], chosen, fields)
     documents, survey = _surveyed(request)
     settled = {**configs.to_fields(settings), **configs.to_fields(own)}
@@ -237,6 +265,8 @@ def _settled(
     """
     module = families.family(family)
     settings, own = options_of(module, chosen)
+    for phase in settings.phases(own.seq_length):
+        replace(own, seq_length=phase.length)
     fields = module.fields(own, fields)
     sizes = configs.from_fields(module.Config, {**fields, **_vocabulary(module, own.vocab_size)})
     room = batches.longest(module, sizes)
@@ -332,11 +362,16 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     often = languages.weights(text, own.smoothing) if "language" in run["request"] else {}
     passes = {name: max(1, round(own.duplicates * weight)) for name, weight in often.items()}
     recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied, passes)
-    rows = data.made(recipe, text, "train", directory / DATA, processes)
+    phases, served = settings.phases(own.seq_length), []
+    for phase in phases:
+        shorter = replace(recipe, options=replace(own, seq_length=phase.length))
+        place = directory / (DATA if phase is phases[-1] else f"{DATA}-{phase.length}")
+        served.append(data.made(shorter, text, "train", place, processes))
+    rows = served[-1]
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
-    require(len(rows) and len(held_out), f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text")
+    require(all(map(len, served)) and len(held_out), f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text")
     group = ranks.group()
-    group.once(lambda: _check_data(directory, run, [rows, held_out]))
+    group.once(lambda: _check_data(directory, run, [*served, held_out]))
     runs.say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
          f"{own.seq_length} tokens, {recipe.masking} masking; {len(held_out):,} held out")
     fields = _of_vocabulary(module, tokenizer, run)
@@ -351,11 +386,14 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         module.begin(model.params, studied)
     plan = settings.plan(threads, checkpoint_every)
     runs.require_memory(model, rows[training.order(0, plan.batch_size, len(rows), plan.seed)], plan)
+    if settings.lengths:
+        runs.say("lengths", lengths.said(phases, settings.steps, [_cost(model, each, plan) for each in served]))
     with training.sharing(threads, plan.accumulate):
         dropped = settings.dropout_steps or settings.steps
 
         def batches(step: int, *carried: list[training.Batch]) -> list[training.Batch]:
-            return _batches(model, rows, plan, step, step < dropped, *carried)
+            now = lengths.at(phases, step)
+            return _batches(model, served[now], plan, step, step < dropped, *carried, since=phases[now].start)
 
         training.fit(model, plan, directory, batches, carrying=carries(module, own))
         with doing("evaluating on the held-out text"):
@@ -372,7 +410,13 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
 def _save(directory: Path, model: Any, report: bytes) -> None:
     model.save(directory)
     atomic.write_bytes(directory / runs.REPORT, report)
-    data.remove(directory / DATA)  # they can be made again
+    _remove_data(directory)  # they can be made again
+
+
+def _remove_data(directory: Path) -> None:
+    for name in reading.names(directory):
+        if re.fullmatch(rf"{DATA}(-[0-9]+)?", name):
+            data.remove(directory / name)
 
 
 def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text) -> Any:
@@ -453,15 +497,16 @@ def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) ->
 
 def _batches(
     model: Any, instances: data.Rows, plan: training.Plan, step: int, dropout: bool,
-    carried: list[training.Batch] | None = None,
+    carried: list[training.Batch] | None = None, since: int = 0,
 ) -> list[training.Batch]:  # fmt: skip
     """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model, and
-    of what the step before has carried on, where there is such: then of the next rows of the text.
+    of what the step before has carried on, where there is such: then of the next rows of the text, which is begun at
+    the step `since`.
     """
     if carried is None:
         chosen = _chosen(model, instances, plan, step)
     else:
-        places, on = training.streamed(step, plan.batch_size, len(instances))
+        places, on = training.streamed(step - since, plan.batch_size, len(instances))
         chosen, carried = instances[places], carried if on else None
 
     def corrupted(part: training.Batch, i: int) -> training.Batch:
@@ -470,6 +515,14 @@ def _batches(
         return instances.recipe.corrupted(part, rng) if dynamic else part
 
     return training.micro_batches(model, chosen, plan, step, dropout, corrupted, carried)
+
+
+def _cost(model: Any, instances: data.Rows, plan: training.Plan) -> int:
+    """The multiplications of a step's rows together, forward."""
+    one = replace(plan, accumulate=1)
+    with ranks.within(ranks.ALONE):
+        (part,) = _batches(model, instances, one, 0, False, [{}] if carries(model.module) else None)
+    return lengths.multiplications(lambda: model.loss(part))
 
 
 def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LEVELS = [
     ["errors", "buffers", "reading", "progress", "streams"],
     ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes", "ranks"],
-    ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
+    ["pairs", "lengths", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["ops", "strategies", "trace"],
     ["layers", "relative", "recurrent", "informed"],
     ["tensor_parallel"],

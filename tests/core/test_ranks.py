@@ -220,7 +220,7 @@ def test_finetuning_by_processes(text, tmp_path):
 @by_mpi
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
 def test_a_killed_rank_ends_all_and_the_run_goes_on_with_fewer(text, tmp_path):
-    options = [*OPTIONS[2:], "--steps", "400"]
+    options = [*OPTIONS[2:], "--steps", "80"]
     run = tmp_path / "run"
     words = [str(word) for word in ("pretrain", "bert", "--corpus", text, "--out", run, *options)]
     process = started(4, *words)
