@@ -32,6 +32,7 @@ from minibert import (
     kernels,
     metrics,
     objective,
+    ranks,
     reading,
     rows,
     runs,
@@ -115,6 +116,7 @@ class Prepared(NamedTuple):
         return self.model.uses[0]
 
 
+@ranks.joined()
 def finetune(
     task: str, directory: str | os.PathLike, train: str | os.PathLike | None = None,
     dev: str | os.PathLike | None = None, out: str | os.PathLike | None = None, resume: bool = False,
@@ -134,15 +136,17 @@ def finetune(
     for name, value in chosen.items():
         require(name in KNOWN or value is None, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
     require(dev is None or train is not None, "rows to be held to (--dev) without rows to learn from (--train)")
-    cores = kernels.THREADS if threads is None else threads
+    group = ranks.group()
+    cores = group.cores(kernels.THREADS) if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     Options().plan(cores, every)
     request = {"task": task, "directory": runs.place(directory), "train": train and runs.place(train),
                "dev": dev and runs.place(dev), "columns": dict(columns or {}) or None, "form": form, **chosen}
     request = {name: value for name, value in request.items() if value is not None}
-    folder = runs.directory(task, out, resume)
+    folder = group.once(lambda: runs.directory(task, out, resume))
 
     def trained(run: Run, prepared: Prepared) -> None:
+        group.agree("the model, or the rows,", prepared.digest)
         _trained(folder, run, prepared, cores, every)
 
     begun = runs.Begun(lambda: _planned(request), lambda: _resumed(folder, request), trained, _take_back)
@@ -344,12 +348,16 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
+    ranks.group().once(lambda: _save(directory, model, moved, said))
+    runs.say("saved", f"{directory}; try: minibert predict {directory}")
+
+
+def _save(directory: Path, model: Any, moved: transfer.Moved, report: bytes) -> None:
     model.save(directory)
     if any(path.endswith(".lora.down.weight") for path, _ in tree.items(moved.model.params)):
         with contextlib.suppress(InputError):  # a weight stored within another, as GPT-2's
             peft.save(moved.model, directory / "adapter")
-    atomic.write_bytes(directory / runs.REPORT, said)
-    runs.say("saved", f"{directory}; try: minibert predict {directory}")
+    atomic.write_bytes(directory / runs.REPORT, report)
 
 
 def _rows(batch: training.Batch, chosen: np.ndarray) -> training.Batch:

@@ -12,14 +12,12 @@ import argparse
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from minibert import batches, create, families, pretraining
-from minibert.pairs import observing
+from minibert import batches, create, families, lengths, pretraining
 from tests.benchmarks.pretraining import trained
 
 FAMILIES = ("gpt2", "gpt", "megatron_bert", "grover", "unilm", "mass")
@@ -33,20 +31,8 @@ def multiplications(name: str) -> int:
     model = create(name, **{**fields, "vocab_size": own.vocab_size})
     dims = {"B": settings.batch_size, "T": own.seq_length, "S": own.seq_length, "M": getattr(own, "slots", 1)}
     batch = batches.example(module, model.config, np.random.default_rng(0), dims)
-    total = 0
-
-    def around(f: Any, args: tuple, constants: dict) -> Any:
-        nonlocal total
-        if f.__name__ == "linear":
-            weight = constants["weight"] if "weight" in constants else args[1]
-            total += args[0].size * len(weight)
-        elif f.__name__ == "attention":
-            total += 2 * args[0].size * args[1].shape[2]
-        return f(*args, **constants)
-
-    with observing(around):
-        model.loss({key: value for key, value in batch.items() if key != "dropout"})
-    return total
+    batch.pop("dropout", None)
+    return lengths.multiplications(lambda: model.loss(batch))
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # each module may import from its own level and those above it in this list
 LEVELS = [
     ["errors", "buffers", "reading", "progress", "streams"],
-    ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
-    ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
+    ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes", "ranks"],
+    ["pairs", "lengths", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["checkpoint.numpy_files"],
     ["ops", "strategies", "trace", "spectrogram"],
     ["layers", "relative", "recurrent", "informed", "vision", "convolutional", "hashed"],
