@@ -265,8 +265,8 @@ def _settled(
     """
     module = families.family(family)
     settings, own = options_of(module, chosen)
-    for phase in settings.phases(own.seq_length):
-        replace(own, seq_length=phase.length)
+    for phase in settings.phases(own.seq_length)[:-1]:
+        replace(own, seq_length=phase.length)  # which refuses what is too short
     fields = module.fields(own, fields)
     sizes = configs.from_fields(module.Config, {**fields, **_vocabulary(module, getattr(own, "vocab_size", 0))})
     room = batches.longest(module, sizes)
@@ -375,8 +375,9 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied, passes)
     phases, served = settings.phases(own.seq_length), []
     for phase in phases:
-        shorter = replace(recipe, options=replace(own, seq_length=phase.length))
-        place = directory / (DATA if phase is phases[-1] else f"{DATA}-{phase.length}")
+        last = phase is phases[-1]
+        shorter = recipe if last else replace(recipe, options=replace(own, seq_length=phase.length))
+        place = directory / (DATA if last else f"{DATA}-{phase.length}")
         served.append(data.made(shorter, text, "train", place, processes))
     rows = served[-1]
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
