@@ -75,11 +75,9 @@ def _positions(edit: Callable[[Array], Array]) -> Callable[[dict], dict]:
     return of
 
 
-def _unrolled(step: int) -> Callable[[Tree, Tree], Tree]:
-    def of(g: Tree, c: Tree) -> Tree:
-        return {**g, "position": {"weight": np.roll(g["position"]["weight"], step, 0)}} if c["first"] else g
-
-    return of
+def _placed(back: Callable[[Array], Array]) -> Callable[[Tree, Tree], Tree]:
+    """The gradient of positions where they belong, of networks with a class token."""
+    return lambda g, c: {**g, "position": {"weight": back(g["position"]["weight"])}} if c["first"] else g
 
 
 def _replaced(given: dict) -> dict:
@@ -172,18 +170,17 @@ entry(
     "vit-03", "the class token's position in another row", "row 0 is the class token's",
     "own knowledge: the class token appended behind", "output", "VIT-EMB-2", families=("vit",),
     mutants=[
-        embedded("the last row", _positions(lambda a: np.roll(a, 1, 0)), _unrolled(-1)),
+        embedded("the last row", _positions(lambda a: np.roll(a, 1, 0)),
+                 _placed(lambda a: np.roll(a, -1, 0))),
         embedded("none: patches begin at row 0", _positions(lambda a: np.concatenate([0 * a[:1], a[:-1]])),
-                 lambda g, c: {**g, "position": {"weight": np.roll(g["position"]["weight"], -1, 0)
-                               * (np.arange(len(g["position"]["weight"])) < len(g["position"]["weight"]) - 1)[:, None]}}),
+                 _placed(lambda a: np.concatenate([a[1:], 0 * a[:1]]))),
     ],
 )  # fmt: skip
 entry(
     "vit-04", "no position for the class token", "every token has one, the class token row 0", "own knowledge", "output",
     "VIT-EMB-2", families=("vit",),
     mutants=[embedded("none", _positions(lambda a: np.concatenate([0 * a[:1], a[1:]])),
-                      lambda g, c: {**g, "position": {"weight": np.concatenate(
-                          [0 * g["position"]["weight"][:1], g["position"]["weight"][1:]])}})],
+                      _placed(lambda a: np.concatenate([0 * a[:1], a[1:]])))],
 )  # fmt: skip
 entry(
     "vit-05", "hidden patches black, without a mask token", "the mask token in the place of their embeddings",
