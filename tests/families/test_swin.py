@@ -23,6 +23,7 @@ PUBLISHED = [Published("swin", HIDDEN, {"bool_masked_pos": "masked_pixels"}, SIZ
                        terms=twins.terms, mend=twins.precise)]  # fmt: skip
 DIRECTORIES = {"SwinModel": set(), HIDDEN: {"mask_token", "mim"}}
 VARIANTS = ({}, {"qkv_bias": True, "use_absolute_embeddings": False, "hidden_act": "gelu"})
+RUNS = [({"source": "drawn"}, {"embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window_size": 2})]
 SMALL = {"embed_dim": 2, "num_heads": (1, 2), "window_size": 2, "image_size": 6, "patch_size": 1, "encoder_stride": 2,
          "num_channels": 1, "depths": (2, 1)}  # fmt: skip
 PARAMETERS = [  # the released classifiers' without their classes

@@ -23,6 +23,7 @@ PUBLISHED = [Published("vit", HIDDEN, {"bool_masked_pos": "masked_pixels"}, SIZE
                        terms=twins.terms, mend=twins.precise)]  # fmt: skip
 DIRECTORIES = {"ViTModel": {"pooler"}, HIDDEN: {"mask_token", "mim"}}
 VARIANTS = ({}, {"qkv_bias": True, "hidden_act": "gelu"})
+RUNS = [({"source": "drawn"}, {})]
 SMALL = {"image_size": 4, "patch_size": 2, "encoder_stride": 2}
 PARAMETERS = [  # without a head and what is drawn for hidden patches
     ({}, ("mask_token", "mim"), 86_389_248),

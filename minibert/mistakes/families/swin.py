@@ -111,7 +111,7 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "swin-04", "regions of the mask otherwise", "three either way: they begin at 0, at the last window, at what came round",
+    "swin-04", "regions of the mask otherwise", "three either way, from 0, from the last window, from what came round",
     "src microsoft/Swin-Transformer, swin_transformer.py (h_slices, w_slices)", "output", "SWIN-SHIFT-2",
     families=FAMILY, when="where a layer is shifted",
     mutants=[attending("those of all windows together", _halves)],
@@ -133,7 +133,7 @@ entry(
     mutants=[
         placed("across in front", lambda size: vision.places(size).reshape(size, size, size, size)
                .transpose(1, 0, 3, 2).reshape(size * size, -1)),
-        placed("without 2M - 1", lambda size: vision.places(size) // (2 * size - 1) + vision.places(size) % (2 * size - 1)),
+        placed("without 2M - 1", lambda size: sum(np.divmod(vision.places(size), 2 * size - 1))),
     ],
 )  # fmt: skip
 entry(

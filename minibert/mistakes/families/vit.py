@@ -1,4 +1,4 @@
-"""Mistakes of ViT, and of whatever reads pictures as patches: their order, the class token, positions, hidden patches."""
+"""Mistakes of ViT, and of what reads pictures as patches: their order, the class token, positions, hidden patches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -177,8 +177,8 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "vit-04", "no position for the class token", "every token has one, the class token row 0", "own knowledge", "output",
-    "VIT-EMB-2", families=("vit",),
+    "vit-04", "no position for the class token", "every token has one, the class token row 0", "own knowledge",
+    "output", "VIT-EMB-2", families=("vit",),
     mutants=[embedded("none", _positions(lambda a: np.concatenate([0 * a[:1], a[1:]])),
                       _placed(lambda a: np.concatenate([0 * a[:1], a[1:]])))],
 )  # fmt: skip
@@ -218,8 +218,8 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "vit-09", "without the epsilon in the divisor", "1e-5 beside the hidden pixels: SimMIM's", "src transformers modeling_vit.py",
-    "loss", "HEAD-PIX-2", families=FAMILY, variant=True,
+    "vit-09", "without the epsilon in the divisor", "1e-5 beside the hidden pixels: SimMIM's",
+    "src transformers modeling_vit.py", "loss", "HEAD-PIX-2", families=FAMILY, variant=True,
     mutants=[asked("none", lambda given: {"denominator": float(given["weights"].sum())})],
 )  # fmt: skip
 entry(
