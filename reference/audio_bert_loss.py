@@ -1,24 +1,18 @@
 """Mockingjay's loss: mean |z - x| over hidden frames and features; undropped.
 
-p, config (dict) and batch (dict of lists) -> scalar. Frames through a linear map, sinusoids added, normed; BERT's layers;
-a head of BERT's kind whose outputs are features. Liu et al. 2019 (1910.12638), section 2; SPEC AUDIO-LOSS.
+p, config (dict) and batch (dict of lists) -> scalar. Frames through a linear map, sinusoids added, normed; BERT's
+layers; a head of BERT's kind whose outputs are features. Liu et al. 2019 (1910.12638), section 2; SPEC AUDIO-LOSS.
 """
 
 from .bert_encode import FORBID
 from .encoder_layer import encoder_layer
-from .layer_norm import layer_norm
-from .linear import linear
-from .lists import each, leaves
+from .frame_embeddings import frame_embeddings
 from .mean_absolute_error import mean_absolute_error
 from .mlm_head import mlm_head
-from .sinusoids import sinusoids
 
 
 def audio_bert_encode(p, config, frames, mask):
-    x = linear(frames, **p["embeddings"]["frame"])
-    places = sinusoids(len(frames[0]), config["hidden_size"], False, leaves(x)[0])
-    x = [each(0, lambda a, s: a + s, row, places) for row in x]
-    x = layer_norm(x, **p["embeddings"]["norm"], eps=config["layer_norm_eps"])
+    x = frame_embeddings(frames, p["embeddings"], config["layer_norm_eps"])
     masked = config.get("mask_constant", "min")
     masked = FORBID if masked == "min" else masked
     bias = [[[[0 if keep else masked for keep in row]]] for row in mask]

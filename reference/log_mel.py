@@ -1,7 +1,7 @@
 """Log-mel features of sound, frame by frame: Kaldi's filter banks without dither.
 
-samples (N,) in [-1, 1], rate samples a second -> (T, bins) logarithms of what each triangular filter lets through of the
-power spectrum. Davis, Mermelstein 1980, "Comparison of parametric representations for monosyllabic word recognition";
+samples (N,) in [-1, 1], rate samples a second -> (T, bins) logarithms of what each triangular filter lets through of
+the power spectrum. Davis, Mermelstein 1980, "Comparison of parametric representations for monosyllabic word recognition";
 Kaldi, `feature-window.cc`, `mel-computations.cc`; SPEC AUDIO-MEL.
 """
 

@@ -50,8 +50,7 @@ def _settings(fields: Mapping[str, Any], head: ModuleType) -> Tree:
     if "classes" in known:
         labels = fields.get("id2label")
         if labels is not None:
-            numbers = {str(i) for i in range(len(labels))} if isinstance(labels, dict) else None
-            fits = numbers == {str(key) for key in labels or ()}
+            fits = isinstance(labels, dict) and {*map(str, labels)} == {*map(str, range(len(labels)))}
             require(bool(labels) and fits, f"config field 'id2label' is {shown(labels)}: expected a name for 0, 1, …")
             by_number = {str(key): name for key, name in labels.items()}
             found["labels"] = [str(by_number[str(i)]) for i in range(len(labels))]

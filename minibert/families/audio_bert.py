@@ -149,7 +149,7 @@ def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
 
 # ---- The network -----------------------------------------------------------------------------------------------------
 @block
-def heard(x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float) -> tuple[Array, Tree]:
+def frame_embeddings(x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float) -> tuple[Array, Tree]:
     """(2) Drop(LN(x W_inᵀ + b_in + S)); x (B, T, F) -> (B, T, D)."""
     c: Tree = {}
     h, c["frame"] = ops.linear(x, **p["frame"])
@@ -160,7 +160,7 @@ def heard(x: Array, p: Tree, *, eps: float, keep: Array | None, rate: float) -> 
 
 
 @block_backward
-def heard_backward(dh: Array, c: Tree) -> tuple[Array, Tree]:
+def frame_embeddings_backward(dh: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
     dh = ops.dropout_backward(dh, c["dropout"])
     dh, g["norm"] = ops.layer_norm_backward(dh, c["norm"])
@@ -180,7 +180,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     require(x.shape[1] <= most, f"input_frames: {x.shape[1]} frames a row, but max_position_embeddings is {most}; cut")
     x = x.astype(p["embeddings"]["frame"]["weight"].dtype, copy=False)
     own = {"eps": config.layer_norm_eps, "keep": masks.get(DROPOUT), "rate": config.hidden_dropout_prob}
-    h, c["embeddings"] = heard(x, p["embeddings"], **own)  # (2)
+    h, c["embeddings"] = frame_embeddings(x, p["embeddings"], **own)  # (2)
     given = {"mask": inputs.get("attention_mask"), "dropout": masks}
     hidden, c["encoder"] = layers.encoder(h, p["encoder"], config, **given, prefix=LAYERS, keep=keep)  # (3)
     return layers.states(hidden, c["encoder"], keep), c
@@ -189,7 +189,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
 def encode_backward(dout: Tree, c: Tree) -> Tree:
     """The gradient tree of (2), (3) from the cotangents of last_hidden_state and, where given, of hidden_states."""
     dh, encoder = layers.encoder_backward(dout["last_hidden_state"], c["encoder"], dout.get("hidden_states"))  # (3)
-    return {"embeddings": heard_backward(dh, c["embeddings"])[1], "encoder": encoder}  # (2)
+    return {"embeddings": frame_embeddings_backward(dh, c["embeddings"])[1], "encoder": encoder}  # (2)
 
 
 def terms(config: Config) -> dict[str, Term]:
@@ -224,7 +224,7 @@ class Data(Options):
                          "speech where espeak-ng is installed", among=SOURCES)  # fmt: skip
     utterances: int = option(320, "make so many of them", least=8, most=100_000)
     mel_bins: int = option(80, "describe a frame by so many mel filters", least=1, most=1024)
-    deltas: int = option(2, "and by their changes, changes of changes, …, so many", least=0, most=4)
+    deltas: int = option(0, "and by their changes, changes of changes, …, so many (the release: 2)", least=0, most=4)
     lowest: float = option(20.0, "let the filters begin at this frequency, in Hz", least=0, most=1e6)
     highest: float = option(7600.0, "let them end at this one", least=1, most=1e6)
     stacked: int = option(1, "make one frame of so many that follow one another", least=1, most=64)
