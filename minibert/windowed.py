@@ -121,7 +121,7 @@ def window_attention_backward(dy: Array, c: Tree) -> tuple[Array, ...]:
     dheld = []
     for d in (dk, dv):
         columns = d[:, :, : c["globals"]]
-        dheld.append(columns.reshape(c["rows"], -1, *columns.shape[1:]).sum(1))  # every block had them
+        dheld.append(columns.reshape(c["rows"], len(d) // c["rows"], *columns.shape[1:]).sum(1))  # every block had them
     dk = ops.blocks_backward(dk[:, :, c["globals"] :], c["keys"])
     dv = ops.blocks_backward(dv[:, :, c["globals"] :], c["values"])
     return ops.blocks_backward(dq, c["queries"]), dk, dv, *dheld

@@ -279,7 +279,9 @@ def extended(p: Tree, config: roberta.Config, positions: int = 4096, **given: An
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-DEFAULTS: Tree = {**roberta.DEFAULTS, "seq_length": 512, "batch_size": 8, "duplicates": 1}
+DEFAULTS: Tree = {**roberta.DEFAULTS, "seq_length": 512, "batch_size": 4, "duplicates": 1, "steps": 1500}
+NARROW = {**bert.NARROW, "attention_window": 64}
+QUICK = {**bert.QUICK, "attention_window": 64}
 
 
 @dataclass(frozen=True)
