@@ -22,12 +22,14 @@ Tree = dict[str, Any]
 
 
 class Sight(NamedTuple):
-    """Who is there and who is global, of rows of T tokens with at most G global ones: bits (B, T) of both; places
-    (B, G) of the global ones, in order, held (B, G): which of these places are in use; slots (B, T): where among them a
-    global token stands.
+    """Who sees whom, of rows of T tokens with at most G global ones: bits (B, T) of those that are there, ask, are keys
+    of windows, are global; places (B, G) of the global ones, in order, held (B, G): which of these are in use; slots
+    (B, T): where among them a global token stands.
     """
 
     there: Array
+    asking: Array
+    near: Array
     everywhere: Array
     places: Array
     held: Array
@@ -41,7 +43,7 @@ def sight(there: Array, everywhere: Array) -> Sight:
     count = everywhere.sum(1)
     held = np.arange(count.max(initial=0)) < count[:, None]
     places = np.argsort(~everywhere, axis=1, kind="stable")[:, : held.shape[1]]
-    return Sight(there, everywhere, places * held, held, np.maximum(everywhere.cumsum(1) - 1, 0))
+    return Sight(there, there, there & ~everywhere, everywhere, places * held, held, np.maximum(everywhere.cumsum(1) - 1, 0))
 
 
 class Blocks(NamedTuple):
@@ -72,7 +74,7 @@ def visible(seen: Sight, how: Blocks) -> Array:
     def bits(array: Array, beside: int) -> Array:
         return kernels.blocked(array[:, None, :, None], how.size, beside, how.rate)
 
-    asking, keys = bits(seen.there, 0), bits(seen.there & ~seen.everywhere, how.beside)
+    asking, keys = bits(seen.asking, 0), bits(seen.near, how.beside)
     window = keys.swapaxes(2, 3) & (abs(how.offsets) <= how.window)
     held = np.repeat(seen.held, len(window) // len(seen.held), 0)[:, None, None]
     return np.concatenate([np.broadcast_to(held, (*window.shape[:3], held.shape[3])), window], 3) & asking
@@ -92,22 +94,21 @@ def _in_blocks(factor: Array, seen: Sight, how: Blocks) -> Array:
 
 # ---- (1), (2) --------------------------------------------------------------------------------------------------------
 def window_attention(
-    q: Array, k: Array, v: Array, held_k: Array, held_v: Array, *, seen: Sight, window: int, rate: int = 1,
-    dropout: Array | None = None,
-) -> tuple[Array, Tree]:  # fmt: skip
-    """(1), (2): q, k, v (B, H, T, K), and keys and values (B, H, G, K) of the global tokens -> (B, H, T, K).
+    q: Array, k: Array, v: Array, *held: Array, seen: Sight, window: int, rate: int = 1, dropout: Array | None = None
+) -> tuple[Array, Tree]:
+    """(1), (2): q, k, v (B, H, T, K) -> (B, H, T, K). held: keys and values (B, H, G, K) of global tokens, if any.
 
     window: w, of either side; rate: d. dropout: what multiplies the probabilities, (B, H, T, 2w + 1), slot m + w for
     key i + d·m; that of a global token is `_in_blocks`'. A token that is not there gets 0.
     """
-    c: Tree = {"globals": held_k.shape[2], "rows": len(q)}
+    c: Tree = {"globals": held[0].shape[2] if held else 0, "rows": len(q)}
     length, how = q.shape[2], cut(q.shape[2], window, rate)
     q, c["queries"] = ops.blocks(q, size=how.size, rate=rate)
     k, c["keys"] = ops.blocks(k, size=how.size, beside=how.beside, rate=rate)
     v, c["values"] = ops.blocks(v, size=how.size, beside=how.beside, rate=rate)
-    if c["globals"]:
-        k, v = (np.concatenate([np.repeat(held, len(q) // c["rows"], 0), own], 2)
-                for held, own in ((held_k, k), (held_v, v)))  # fmt: skip
+    if held:
+        k, v = (np.concatenate([np.repeat(columns, len(q) // c["rows"], 0), own], 2)
+                for columns, own in zip(held, (k, v), strict=True))  # fmt: skip
     given = {"mask": visible(seen, how), "masked": "zero"}
     given["dropout"] = None if dropout is None else _in_blocks(dropout, seen, how)
     y, c["attention"] = ops.attention(q, k, v, **given)
@@ -116,12 +117,12 @@ def window_attention(
 
 
 def window_attention_backward(dy: Array, c: Tree) -> tuple[Array, ...]:
-    """(dq, dk, dv, dheld_k, dheld_v)."""
+    """(dq, dk, dv), and slopes of the keys and values of global tokens, if any."""
     dq, dk, dv = ops.attention_backward(ops.unblocked_backward(dy, c["unblocked"]), c["attention"])
     dheld = []
-    for d in (dk, dv):
+    for d in (dk, dv) if c["globals"] else ():
         columns = d[:, :, : c["globals"]]
-        dheld.append(columns.reshape(c["rows"], len(d) // c["rows"], *columns.shape[1:]).sum(1))  # every block had them
+        dheld.append(columns.reshape(c["rows"], -1, *columns.shape[1:]).sum(1))  # every block had them
     dk = ops.blocks_backward(dk[:, :, c["globals"] :], c["keys"])
     dv = ops.blocks_backward(dv[:, :, c["globals"] :], c["values"])
     return ops.blocks_backward(dq, c["queries"]), dk, dv, *dheld
@@ -183,18 +184,22 @@ def windowed_attention(
     c |= own
     v, own = layers.projected(x, p, "value", heads=heads)
     c |= own
-    held_k, c["held_key"] = _picked(k, seen)
-    held_v, c["held_value"] = _picked(v, seen)
+    held: tuple[Array, ...] = ()
+    if seen.places.shape[1]:
+        held_k, c["held_key"] = _picked(k, seen)
+        held_v, c["held_value"] = _picked(v, seen)
+        held = (held_k, held_v)
     context, c["windows"], c["heads"] = np.empty_like(q), [], _alike(dilation)
     for rate, at in c["heads"].items():
         own = {"seen": seen, "window": window, "rate": rate}
         own["dropout"] = None if factor("window") is None else factor("window")[:, at]
-        y, inside = window_attention(*(array[:, at] for array in (q, k, v, held_k, held_v)), **own)
+        y, inside = window_attention(*(array[:, at] for array in (q, k, v, *held)), **own)
         context[:, at] = y
         c["windows"].append(inside)
     context, c["merge"] = ops.merge_heads(context)
-    if seen.held.any():
-        rows, c["global"] = global_attention(x, p["global"], heads=heads, seen=seen, dropout=factor("global"))
+    if held:
+        given = {"heads": heads, "seen": seen, "dropout": factor("global")}
+        rows, c["global"] = global_attention(x, p["global"], **given)
         context, c["overwritten"] = ops.overwritten(context, rows, slots=seen.slots, mask=seen.everywhere)
     y, c["output"] = ops.linear(context, **p["output"])
     return y, c
@@ -207,9 +212,9 @@ def windowed_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     dcontext, g["output"] = ops.linear_backward(dy, c["output"])
     if "global" in c:
         dcontext, drows = ops.overwritten_backward(dcontext, c["overwritten"])
-        dx, g["global"] = global_attention_backward(drows, c["global"])
+        *dx, g["global"] = global_attention_backward(drows, c["global"])
     else:
-        dx, g["global"] = None, tree.zeros_like(c["global_part"])
+        dx, g["global"] = [], tree.zeros_like(c["global_part"])
     dcontext = ops.merge_heads_backward(dcontext, c["merge"])
     slopes: list[Array] = []
     for inside, at in zip(c["windows"], c["heads"].values(), strict=True):
@@ -217,13 +222,27 @@ def windowed_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
             if len(slopes) == n:
                 slopes.append(np.empty((len(d), dcontext.shape[1], *d.shape[2:]), d.dtype))
             slopes[n][:, at] = d
-    dq, dk, dv, dheld_k, dheld_v = slopes
-    dk = kernels.add(dk, _picked_backward(dheld_k, c["held_key"]))
-    dv = kernels.add(dv, _picked_backward(dheld_v, c["held_value"]))
+    dq, dk, dv, *dheld = slopes
+    if dheld:
+        dk = kernels.add(dk, _picked_backward(dheld[0], c["held_key"]))
+        dv = kernels.add(dv, _picked_backward(dheld[1], c["held_value"]))
     dx_query, g["query"] = layers.projected_backward(dq, c, "query")
     dx_key, g["key"] = layers.projected_backward(dk, c, "key")
     dx_value, g["value"] = layers.projected_backward(dv, c, "value")
-    return kernels.add(dx_query, dx_key, dx_value, *([] if dx is None else [dx])), g
+    return kernels.add(dx_query, dx_key, dx_value, *dx), g
+
+
+def _picked(x: Array, seen: Sight) -> tuple[Array, Tree]:
+    """The global tokens of heads x (B, H, T, K): (B, H, G, K)."""
+    b, h, t, k = x.shape
+    y, c = ops.gather(x.swapaxes(1, 2).reshape(b, t, h * k), positions=seen.places)
+    return y.reshape(*seen.places.shape, h, k).swapaxes(1, 2), c
+
+
+def _picked_backward(dy: Array, c: Tree) -> Array:
+    b, h, g, k = dy.shape
+    dx = ops.gather_backward(dy.swapaxes(1, 2).reshape(b, g, h * k), c)
+    return dx.reshape(b, -1, h, k).swapaxes(1, 2)
 
 
 def _alike(dilation: tuple[int, ...]) -> dict[int, Any]:
@@ -231,19 +250,6 @@ def _alike(dilation: tuple[int, ...]) -> dict[int, Any]:
     if len({*dilation}) == 1:
         return {dilation[0]: slice(None)}
     return {rate: np.flatnonzero(np.equal(dilation, rate)) for rate in dict.fromkeys(dilation)}
-
-
-def _picked(x: Array, seen: Sight) -> tuple[Array, Tree]:
-    """The global tokens of heads x (B, H, T, K): (B, H, G, K)."""
-    b, h, t, k = x.shape
-    y, c = ops.gather(x.swapaxes(1, 2).reshape(b, t, h * k), positions=seen.places)
-    return y.reshape(*seen.places.shape, h, k).swapaxes(1, 2), {"gather": c}
-
-
-def _picked_backward(dy: Array, c: Tree) -> Array:
-    b, h, g, k = dy.shape
-    dx = ops.gather_backward(dy.swapaxes(1, 2).reshape(b, g, h * k), c["gather"])
-    return dx.reshape(b, -1, h, k).swapaxes(1, 2)
 
 
 # ---- What was attended to --------------------------------------------------------------------------------------------
@@ -263,7 +269,7 @@ def attentions(c: Tree, seen: Sight, window: int) -> Array:
     y = np.empty((b, sum(part.shape[1] for part in found), *found[0].shape[2:]), found[0].dtype)
     for part, at in zip(found, c["heads"].values(), strict=True):
         y[:, at] = part
-    return y * (seen.there & ~seen.everywhere)[:, None, :, None]
+    return y * (seen.asking & ~seen.everywhere)[:, None, :, None]
 
 
 def dense(band: Array, everywhere: Array, seen: Sight, dilation: tuple[int, ...]) -> Array:
