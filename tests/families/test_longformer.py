@@ -6,9 +6,10 @@ from figures import Figures
 from published import Published, error, example, pair, probed, replaced
 
 import minibert
-from minibert import tree, windowed
+from minibert import batches, gradcheck, tree, windowed
 from minibert.errors import InputError
-from minibert.families import longformer
+from minibert.families import longformer, roberta
+from reference.windowed_attention import windowed_attention
 
 WINDOWS = {"attention_window": (4, 6, 4)}
 
@@ -78,3 +79,159 @@ FIGURES = [
         },
     )
 ]
+
+
+def without(batch, *names):
+    return {name: array for name, array in batch.items() if name not in ("dropout", *names)}
+
+
+# ---- What a conformance test should show -----------------------------------------------------------------------------
+def test_it_is_dense_attention_over_a_pattern():
+    """w 2, eight tokens, one global, two padding."""
+    rng = np.random.default_rng(0)
+    dense = {"weight": (6, 6), "bias": (6,)}
+    shapes = {**dict.fromkeys(("query", "key", "value", "output"), dense), "global": dict.fromkeys(("query", "key", "value"), dense)}
+    p, x = tree.map(rng.standard_normal, shapes), rng.standard_normal((1, 8, 6))
+    there, everywhere = np.arange(8)[None] < 6, np.arange(8)[None] == 3
+    y, _ = windowed.windowed_attention(x, p, width=3, window=2, seen=windowed.sight(there, everywhere))
+    lists = tree.map(np.ndarray.tolist, p), 3, 2, there.tolist(), everywhere.tolist()
+    assert error(y, np.array(windowed_attention(x.tolist(), *lists))) < 1e-14
+
+
+@pytest.mark.parametrize("length", [5, 11])
+def test_windows_that_cover_everything_are_full_attention(length):
+    """And global projections that are copies: RoBERTa, forward and gradient, whatever is global."""
+    full = probed("roberta", num_attention_heads=3, max_position_embeddings=19)
+    p, config = longformer.extended(full.params, full.config, 13, attention_window=2 * length)
+    model = minibert.model.Model("longformer", config, p, None)
+    batch = {name: array[:, :length] if array.shape[1] == 11 else array for name, array in example(full).items()}
+    batch["masked_lm_positions"] %= length
+    due, cache = full.loss(batch)
+    truth = tree.flatten(full.loss_backward(cache))
+    for everywhere in (np.zeros((4, length), int), np.ones((4, length), int)):
+        loss, cache = model.loss({**batch, "global_attention_mask": everywhere})
+        assert error(loss, due) < 1e-13
+        found = tree.flatten(model.loss_backward(cache))
+        largest = max(np.abs(g).max() for g in truth.values())
+        for path, g in truth.items():
+            both = path.replace("attention.", "attention.global.")
+            mine = found[path] + (found[both] if both in found and both != path else 0)
+            assert error(mine, g, largest) < 1e-12 or path.endswith("key.bias"), path
+
+
+def test_a_model_is_made_of_robertas():
+    """Row 514 is row 2, rows 0 and 1 stay; what is global begins as the rest; names and heads are those of the family."""
+    full = probed("roberta", pad_token_id=1, max_position_embeddings=514, num_hidden_layers=1)
+    p, config = longformer.extended(full.params, full.config, 2048)
+    table = p["embeddings"]["position"]["weight"]
+    assert config.max_position_embeddings == len(table) == 2050
+    assert np.array_equal(table[:514], full.params["embeddings"]["position"]["weight"])
+    assert np.array_equal(table[514:1026], table[2:514])
+    own = p["encoder"][0]["attention"]
+    assert np.array_equal(own["global"]["key"]["weight"], own["key"]["weight"])
+    assert not np.shares_memory(own["global"]["key"]["weight"], own["key"]["weight"])
+
+
+@pytest.mark.parametrize("dilation", [1, 2, (1, 2, 3, 1)])
+def test_what_is_outside_of_the_window_changes_no_bit_and_gets_no_gradient(dilation):
+    model = probed("longformer", num_hidden_layers=1, attention_window=4, attention_dilation=dilation,
+                   max_position_embeddings=46)  # fmt: skip
+    rng, reach = np.random.default_rng(0), 2 * np.max(dilation)
+    ids = rng.integers(6, 29, (2, 40))
+    everywhere = (np.arange(40) == 7)[None].repeat(2, 0).astype(int)
+    given = {"attention_mask": np.ones_like(ids), "global_attention_mask": everywhere}
+    first = model.encode(ids, **given)["last_hidden_state"]
+    for at in (0, 20, 39):
+        others = ids.copy()
+        others[:, at] = ids[:, at] % 23 + 6
+        changed = (model.encode(others, **given)["last_hidden_state"] != first).any(-1)
+        near = abs(np.arange(40) - at) <= reach
+        near[7] = True  # it sees all
+        assert not changed[:, ~near].any()
+        assert changed[:, [at, 7]].all()
+    out, c = longformer.encode(model.params, model.config, {"input_ids": ids, **given})
+    dout = np.zeros_like(out["last_hidden_state"])
+    dout[:, 20] = rng.standard_normal(dout[:, 20].shape)
+    g = longformer.encode_backward({"last_hidden_state": dout}, c)["embeddings"]["position"]["weight"]
+    used = g[6:].any(1)  # positions 0 … 39
+    assert not used[(abs(np.arange(40) - 20) > reach) & (np.arange(40) != 7)].any()
+    assert used[[20, 7]].all()
+
+
+# ---- Memory ----------------------------------------------------------------------------------------------------------
+def test_what_is_kept_grows_with_the_length():
+    """By counted sizes of a loss's cache: twice the text, twice the numbers, but for the parameters; no array is (T, T)."""
+    def kept(length):
+        model = minibert.create("longformer", **{**longformer.QUICK, "vocab_size": 50, "attention_window": 16,
+                                                 "max_position_embeddings": length + 2})  # fmt: skip
+        batch = without(batches.example(longformer, model.config, np.random.default_rng(0), {"B": 2, "T": length, "M": 4}))
+        batch["global_attention_mask"] = (np.arange(length) < 2).astype(int)[None].repeat(2, 0)
+        own = {id(a) for a in tree.leaves(model.params)}
+        arrays = {id(a): a for a in leaves(model.loss(batch)[1]["encode"]) if id(a) not in own}
+        assert max(a.size for a in arrays.values()) <= 2 * length * max(256, 4 * (2 + 3 * 8))
+        return sum(a.size for a in arrays.values())
+
+    assert kept(320) / kept(160) == pytest.approx(2, rel=0.02)
+
+
+def leaves(c):
+    if isinstance(c, np.ndarray):
+        return [c]
+    held = c.values() if isinstance(c, dict) else c if isinstance(c, list | tuple) else ()
+    return [leaf for part in held for leaf in leaves(part)]
+
+
+# ---- Global tokens, padding, maps ------------------------------------------------------------------------------------
+def test_rows_need_no_multiple_of_the_window():
+    """Theirs are padded to one; more padding changes nothing."""
+    model = probed("longformer", **WINDOWS)
+    batch = example(model, length=11)
+    due = float(model.loss(batch)[0])
+    wider = dict(batch)
+    filled(None, model.config, wider)
+    assert wider["input_ids"].shape[1] == 12
+    assert error(model.loss(wider)[0], due) < 1e-13
+
+
+def test_padding_is_never_global_and_has_no_context():
+    model = probed("longformer", **WINDOWS)
+    batch = example(model)
+    seen = windowed.sight(batch["input_mask"], np.ones((4, 11), int))
+    assert np.array_equal(seen.everywhere, batch["input_mask"] == 1)
+    out, c = longformer.encode(model.params, model.config, {"input_ids": batch["input_ids"],
+                               "attention_mask": batch["input_mask"]})  # fmt: skip
+    context = c["encoder"][0]["attention"]["output"]["x"]
+    assert not context[batch["input_mask"] == 0].any()
+    assert out["attentions"][0][batch["input_mask"][:, None].repeat(4, 1) == 1].sum(-1) == pytest.approx(1)
+
+
+def test_maps_of_the_window_and_of_all():
+    """Who attends to whom, (T, T), is dense attention's over the pattern."""
+    model = probed("longformer", num_hidden_layers=1, attention_window=4, attention_dilation=(1, 2, 1, 3))
+    batch = example(model)
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["input_mask"],
+              "global_attention_mask": batch["global_attention_mask"]}  # fmt: skip
+    out, c = longformer.encode(model.params, model.config, inputs)
+    seen = windowed.sight(batch["input_mask"], batch["global_attention_mask"])
+    own = c["encoder"][0]["attention"]
+    maps = windowed.dense(out["attentions"][0], own["global"]["attention"]["probs"], seen, (1, 2, 1, 3))
+    v = {name: own[name]["x"] @ p["weight"].T + p["bias"] for name, p in model.params["encoder"][0]["attention"].items()
+         if name == "value"}["value"].reshape(4, 11, 4, 6).swapaxes(1, 2)  # fmt: skip
+    local = (maps @ v).swapaxes(1, 2).reshape(4, 11, 24)
+    chosen = (batch["input_mask"] == 1) & (seen.everywhere == 0)
+    assert error(own["output"]["x"][chosen], local[chosen]) < 1e-13
+
+
+def test_what_a_window_may_be_is_said():
+    for given in ({"attention_window": 3}, {"attention_window": 0}, {"attention_window": (4, 4)}, {"attention_dilation": 0},
+                  {"attention_dilation": (1, 1)}):  # fmt: skip
+        with pytest.raises(InputError, match="config field 'attention_.*' is .*; allowed: one, or a list of 12"):
+            minibert.create("longformer", **given)
+    with pytest.raises(InputError, match="15 tokens a row, but max_position_embeddings is 16, of which 14 are for tokens"):
+        probed("longformer", pad_token_id=1, max_position_embeddings=16).encode(np.full((1, 15), 7))
+
+
+def test_a_planted_fault_is_seen(monkeypatch):
+    both = pair(PUBLISHED[0], {"hidden_act": "relu"})
+    monkeypatch.setattr(longformer, "window", lambda config, i: config.attention_window[i])
+    assert error(both.model.loss(both.batch)[0], both.terms()["masked_lm"].item()) > 1e-9
