@@ -5,8 +5,9 @@ arXiv 2004.05150, section 3).
     global       some tokens are global: every token attends to them as well, none twice, in one softmax             (2)
                  they attend to all tokens, with a query, key and value projection of their own                      (3)
 
-No array is (T, T): text is cut into blocks whose queries see their own block and w tokens on either side (`ops.blocks`),
-so that scores are (T, G + 3w) at most, G the global tokens of a row. Which keys a query of a block may see are bits.
+No array is (T, T): text is cut into blocks whose queries see their own block and w tokens on either side
+(`ops.blocks`), so that scores are (T, G + 3w) at most, G the global tokens of a row. Which keys a query of a block may
+see are bits.
 """
 
 from typing import Any, NamedTuple
@@ -43,7 +44,8 @@ def sight(there: Array, everywhere: Array) -> Sight:
     count = everywhere.sum(1)
     held = np.arange(count.max(initial=0)) < count[:, None]
     places = np.argsort(~everywhere, axis=1, kind="stable")[:, : held.shape[1]]
-    return Sight(there, there, there & ~everywhere, everywhere, places * held, held, np.maximum(everywhere.cumsum(1) - 1, 0))
+    slots = np.maximum(everywhere.cumsum(1) - 1, 0)
+    return Sight(there, there, there & ~everywhere, everywhere, places * held, held, slots)
 
 
 class Blocks(NamedTuple):
@@ -68,8 +70,8 @@ def cut(length: int, window: int, rate: int) -> Blocks:
 
 
 def visible(seen: Sight, how: Blocks) -> Array:
-    """Which keys a query sees, (B·R·N, 1, size, G + size + 2·beside): global tokens first, then those of its window that
-    are there and not global; a query that is not there sees none.
+    """Which keys a query sees, (B·R·N, 1, size, G + size + 2·beside): global tokens first, then those of its window; a
+    query that does not ask sees none.
     """
     def bits(array: Array, beside: int) -> Array:
         return kernels.blocked(array[:, None, :, None], how.size, beside, how.rate)
@@ -254,8 +256,8 @@ def _alike(dilation: tuple[int, ...]) -> dict[int, Any]:
 
 # ---- What was attended to --------------------------------------------------------------------------------------------
 def attentions(c: Tree, seen: Sight, window: int) -> Array:
-    """The probabilities of (1), (2), from the cache of `windowed_attention`: (B, H, T, G + 2w + 1), global tokens first,
-    then the slots of the window, 0 for what is nowhere; of queries that are global or not there all are 0.
+    """The probabilities of (1), (2), from the cache of `windowed_attention`: (B, H, T, G + 2w + 1), global tokens
+    first, then the slots of the window, 0 for what is nowhere; of queries that are global or not there all are 0.
     """
     (b, t), found = seen.there.shape, []
     for inside, rate in zip(c["windows"], c["heads"], strict=True):

@@ -21,13 +21,12 @@ Where the release deviates from the paper or ports from the release, and what is
 - dilation is the paper's and that of the repository's kernel for GPUs; published models and ports have none.
   `attention_dilation`: one for all heads, or one a layer, or one for each head of each layer.
 - both pad rows to a multiple of the window, for their chunks; here the last block is filled up, and rows stay as they
-  are. Nothing that is there sees the difference; states that the ports' own modules give are longer by that padding.
+  are. Nothing that is there sees the difference; what modules of ports give is longer by that padding.
 - both compute (4) for global tokens, too, and overwrite it: so it is here, and no gradient passes through what is lost.
-- masks add -10000 in the release; here what is not seen has no probability, and a query that is padding gets 0 in all of
-  them.
+- masks add -10000 in the release; here what is not seen has no probability, and padding asks nobody.
 - dropout of (4) is by slot of the window: a global token shares the slot of its distance, counted around.
-- <s> is global in pre-training unless `global_tokens` says otherwise; the release pre-trains without global tokens, from
-  weights that are copies of RoBERTa's (`extended`), and ports make <s> global for classification.
+- <s> is global in pre-training unless `global_tokens` says otherwise; the release pre-trains without any, from weights
+  that are copies of RoBERTa's (`extended`), and ports make <s> global for classification.
 """
 
 from dataclasses import dataclass
@@ -245,6 +244,17 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     return out, c
 
 
+def maps(config: Config, inputs: dict[str, Array], out: Tree) -> dict[str, Array]:
+    """Who attends to whom in the first row, (H, T, T) of each layer, from outputs with attentions: for pictures."""
+    ids = inputs["input_ids"]
+    seen = windowed.sight(inputs.get("attention_mask", np.ones(ids.shape, bool)),
+                          inputs.get("global_attention_mask", np.zeros(ids.shape, bool)))  # fmt: skip
+    every = out.get("global_attentions") or [band[..., :0] for band in out["attentions"]]
+    both = enumerate(zip(out["attentions"], every, strict=True))
+    return {f"encoder.{i}": windowed.dense(band, far.swapaxes(2, 3), seen, dilation(config, i))[0]
+            for i, (band, far) in both}  # fmt: skip
+
+
 def encode_backward(dout: Tree, c: Tree) -> Tree:
     """The gradient tree of (1)-(6) from the cotangents of the outputs."""
     g: Tree = {}
@@ -272,8 +282,9 @@ def extended(p: Tree, config: roberta.Config, positions: int = 4096, **given: An
     made = Config(**{**same, **given, "max_position_embeddings": head + positions})
     rows = np.concatenate([table[:head], np.resize(table[head:], (positions, table.shape[1]))])
     again = ("query", "key", "value")
-    encoder = [{**layer, "attention": {**layer["attention"], "global": {name: layer["attention"][name] for name in again}}}
-               for layer in p["encoder"]]  # fmt: skip
+    attentions = (layer["attention"] for layer in p["encoder"])
+    attentions = [{**held, "global": {name: held[name] for name in again}} for held in attentions]
+    encoder = [{**layer, "attention": held} for layer, held in zip(p["encoder"], attentions, strict=True)]
     own = {"embeddings": {**p["embeddings"], "position": {"weight": rows}}, "encoder": encoder}
     return tree.map(np.array, {**{part: p[part] for part in p if part != "nsp"}, **own}), made
 
@@ -288,8 +299,8 @@ QUICK = {**bert.QUICK, "attention_window": 64}
 class Data(roberta.Data):
     """What the data functions ask for."""
 
-    global_tokens: int = option(1, "let so many tokens at the beginning of a row attend to all, and all to them", least=0,
-                                most=64)  # fmt: skip
+    global_tokens: int = option(1, "let so many tokens at the beginning of a row attend to all, and all to them",
+                                least=0, most=64)  # fmt: skip
 
 
 def fields(data: Data, given: Tree) -> Tree:

@@ -54,5 +54,5 @@ def padding_without_context(ask: Run, view: Parts, inputs: Tensors, config: Conf
     if mask.all():
         raise Silent("there is no padding")
     found = _contexts(ask(view.p, x), view.depth)
-    return *core._worst({key: 1 + value[mask == 0] for key, value in found.items()},
-                        {key: np.ones_like(value[mask == 0]) for key, value in found.items()}), lambda eps: eps  # fmt: skip
+    got = {key: 1 + value[mask == 0] for key, value in found.items()}
+    return *core._worst(got, {key: np.ones_like(value) for key, value in got.items()}), lambda eps: eps

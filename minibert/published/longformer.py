@@ -31,7 +31,8 @@ def names(config: longformer.Config) -> list[tuple[str, str, str]]:
         layer, _, part = path.partition(".attention.")
         if part.split(".")[0] in ("query", "key", "value"):
             own, leaf = part.split(".")
-            rows.append((f"{layer}.attention.global.{part}", name.replace(f"{own}.{leaf}", f"{own}_global.{leaf}"), how))
+            again = name.replace(f"{own}.{leaf}", f"{own}_global.{leaf}")
+            rows.append((f"{layer}.attention.global.{part}", again, how))
     return rows
 
 

@@ -2,13 +2,14 @@
 
     memory   the peak of what NumPy allocates in a loss and its gradient of one row, over its length: Longformer beside
              the same network with full attention, and by which power of the length it grows
-    text     which part of Python's library a passage of its documentation is from: Longformer over all of it, and RoBERTa
-             over the beginning, as BERT has to be cut; the same passages, steps, rows and sizes, for each of --seeds
+    text     which part of Python's library a passage of its documentation is from: Longformer over all of it, and
+             RoBERTa over the beginning, as BERT has to be cut; the same passages, steps, rows and sizes, for each seed
 
 `text` learns from one share of the modules and is asked about the others; the parts are those with the most text.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -35,8 +36,9 @@ def peak(family: str, length: int, **fields: Any) -> int:
     own = families.family(family).QUICK
     model = minibert.create(family, **{**own, "vocab_size": 500, "max_position_embeddings": length + 2, **fields})
     ids = np.random.default_rng(0).integers(4, 500, (1, length))
-    batch = {"input_ids": ids, "input_mask": np.ones_like(ids), "segment_ids": 0 * ids, "masked_lm_positions": np.arange(8)[None],
-             "masked_lm_ids": ids[:, :8], "masked_lm_weights": np.ones((1, 8))}  # fmt: skip
+    batch = {"input_ids": ids, "input_mask": np.ones_like(ids), "segment_ids": 0 * ids,
+             "masked_lm_positions": np.arange(8)[None], "masked_lm_ids": ids[:, :8],
+             "masked_lm_weights": np.ones((1, 8))}  # fmt: skip
     if family == "longformer":
         batch["global_attention_mask"] = (np.arange(length) < 1).astype(int)[None]
     buffers.release()
@@ -53,7 +55,7 @@ def memory(lengths: list[int], window: int, most_full: int) -> dict[str, Any]:
     for family, fields in (("longformer", {"attention_window": window}), ("roberta", {})):
         known = [length for length in lengths if family == "longformer" or length <= most_full]
         peaks = {length: peak(family, length, **fields) for length in known}
-        powers = [float(np.log2(peaks[b] / peaks[a]) / np.log2(b / a)) for a, b in zip(known, known[1:], strict=False)]
+        powers = [float(np.log2(peaks[b] / peaks[a]) / np.log2(b / a)) for a, b in itertools.pairwise(known)]
         found[family] = {"bytes": peaks, "powers": powers}
         print(f"{family:<11}" + "".join(f"{length:>7}: {size / 1e6:>6.1f} MB" for length, size in peaks.items()))
         print(f"{'':<11}as the length to the power of {', '.join(f'{power:.2f}' for power in powers)}")
@@ -98,8 +100,9 @@ def trained(family: str, length: int, data: tuple, steps: int, size: int, seed: 
     """{accuracy on what was held out, CPU seconds} of a model that begins at random."""
     tokenizer, names, rows = data
     learnt, held = [row for row in rows if not row[2]], [row for row in rows if row[2]]
-    sizes = {**families.family(family).QUICK, "vocab_size": len(tokenizer.tokens), "max_position_embeddings": length + 2}
-    model = minibert.create(family, seed, tasks={"classify": {"classes": len(names)}}, **{**sizes, **fields})
+    own = {"vocab_size": len(tokenizer.tokens), "max_position_embeddings": length + 2, **fields}
+    own = {**families.family(family).QUICK, **own}
+    model = minibert.create(family, seed, tasks={"classify": {"classes": len(names)}}, **own)
     rng, state, begun = np.random.default_rng(seed), optim.adamw_state(model.params), time.process_time()
     decay = optim.decay_rates(model.names(), DECAY, ())
     for step in range(steps):
@@ -115,13 +118,15 @@ def trained(family: str, length: int, data: tuple, steps: int, size: int, seed: 
     return {"accuracy": right / len(held), "seconds": time.process_time() - begun}
 
 
-def text(parts: int, length: int, cut: int, window: int, steps: int, size: int, seeds: int, full: bool) -> dict[str, Any]:
+def text(
+    parts: int, length: int, cut: int, window: int, steps: int, size: int, seeds: int, full: bool
+) -> dict[str, Any]:
     """Held-out accuracies of each arm and seed."""
     data = passages(parts, length)
     held = Counter(part for _, part, out in data[2] if out)
     majority = max(held.values()) / sum(held.values())
-    print(f"{', '.join(data[1])}: {sum(not row[2] for row in data[2])} passages of up to {length} tokens, {sum(held.values())} "
-          f"held out, majority {majority:.1%}; {steps} updates of {size}")  # fmt: skip
+    print(f"{', '.join(data[1])}: {sum(not row[2] for row in data[2])} passages of up to {length} tokens, "
+          f"{sum(held.values())} held out, majority {majority:.1%}; {steps} updates of {size}")  # fmt: skip
     arms = {f"longformer, {length} tokens, window {window}": ("longformer", length, {"attention_window": window}),
             f"roberta, cut to {cut} tokens": ("roberta", cut, {})}  # fmt: skip
     arms |= {f"roberta, {length} tokens": ("roberta", length, {})} if full else {}

@@ -97,7 +97,8 @@ def _through(d: tuple[Array, ...], dy: Array, c: Tree) -> tuple[Array, ...]:
 entry(
     "longformer-01", "the window of one side taken for both, or both for one",
     "attention_window counts both sides; the original repository's counts one",
-    "src allenai/longformer LongformerConfig; HF configuration_longformer", "output", "LON-ATT-1", families=("longformer",),
+    "src allenai/longformer LongformerConfig; HF configuration_longformer", "output", "LON-ATT-1",
+    families=("longformer",),
     mutants=own(
         reaching("attention_window tokens on either side", lambda w: 2 * w),
         reaching("half as far", lambda w: w // 2),
@@ -141,8 +142,9 @@ entry(
     mutants=own(seeing("queries of padding ask", lambda seen: {"asking": np.ones_like(seen.asking)})),
 )  # fmt: skip
 entry(
-    "longformer-08", "the mask reaches one of the two attentions", "padding is no key of windows, nor of global attention",
-    "own knowledge", "output", "LON-ATT-3", families=("longformer",),
+    "longformer-08", "the mask reaches one of the two attentions",
+    "padding is no key of windows, nor of global attention", "own knowledge", "output", "LON-ATT-3",
+    families=("longformer",),
     mutants=own(
         seeing("padding is a key of windows", lambda seen: {"near": ~seen.everywhere}),
         swap("padding is a key of global attention", "attention",
@@ -183,8 +185,9 @@ entry(
                      section="gradients")),
 )  # fmt: skip
 entry(
-    "longformer-14", "a global key learns as a global one alone, or in windows alone", "its columns in all queries count",
+    "longformer-14", "nobody's window teaches the key of a global token", "its columns in all queries count",
     "own knowledge", "gradient", "LON-ATT-1", families=("longformer",),
-    mutants=own(swap("the columns of global tokens give nothing back", "gather", graded(ops.gather, lambda d, *_: zeros(d)),
-                     rf"{INSIDE}\.held_(key|value)", section="gradients")),
+    mutants=own(swap("the columns of global tokens give nothing back", "gather",
+                     graded(ops.gather, lambda d, *_: zeros(d)), rf"{INSIDE}\.held_(key|value)",
+                     section="gradients")),
 )  # fmt: skip
