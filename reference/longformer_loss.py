@@ -1,6 +1,6 @@
 """Longformer's pre-training loss: mean masked-token cross-entropy over layers that attend within windows.
 
-p, config (dict) and batch (dict of lists) -> scalar: RoBERTa's positions, tables and head about `windowed_attention`.
+p, config (dict) and batch (dict of lists) -> scalar: RoBERTa's positions, tables and head about `sliding_attention`.
 attention_window counts both sides; attention_dilation: of all heads, of each layer, or of each head of each layer.
 Beltagy et al. 2020 (2004.05150), sections 3 and 5; SPEC LON-LOSS.
 """
@@ -13,7 +13,7 @@ from .layer_norm import layer_norm
 from .lists import each, leaves
 from .mlm_head import mlm_head
 from .roberta_positions import roberta_positions
-from .windowed_attention import windowed_attention
+from .sliding_attention import sliding_attention
 
 
 def longformer_loss(p, config, batch):
@@ -30,7 +30,7 @@ def longformer_loss(p, config, batch):
         count = 1 if isinstance(dilations, int) else len(dilations) // depth
         dilation = [dilations] if isinstance(dilations, int) else dilations[i * count:(i + 1) * count]
         seen = batch["input_mask"], batch["global_attention_mask"], dilation
-        y = windowed_attention(x, layer["attention"], config["hidden_size"] // heads, window // 2, *seen)
+        y = sliding_attention(x, layer["attention"], config["hidden_size"] // heads, window // 2, *seen)
         x = sub_layer(x, y, layer["attention"])
         x = sub_layer(x, feed_forward(x, layer["feed_forward"], config["hidden_act"]), layer["feed_forward"])
     table = p["mlm"]["decoder"].get("weight", p["embeddings"]["word"]["weight"])

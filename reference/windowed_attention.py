@@ -1,49 +1,45 @@
-"""Longformer's attention: i sees j with |i - j| <= w d and d dividing i - j, and global tokens; global tokens see all.
+"""Self-attention within windows of a grid, which is rolled before and back behind: softmax(q k / sqrt K + bias) v.
 
-x (b, t, D), p {query, key, value, output, global {query, key, value}}; width K of one head; window w on either side;
-dilation d of all heads, or one each; there, everywhere (b, t): bits. dropout {"window" (b, h, t, 2 w + 1), "global"
-(b, h, t)}: factors of probabilities. Beltagy et al. 2020 (2004.05150), section 3.1; SPEC LON-ATT.
+x (b, Y X, D), p {query, key, value, output, relative_positions {weight ((2M - 1)^2, h)}}; height Y, size M, width K.
+The bias of query i for key j is the table's row (r_i - r_j + M - 1)(2 M - 1) + c_i - c_j + M - 1, r and c their places
+in the window. After a roll the last window has up to three regions either way: from one to another -100 is added. keep,
+rate: of what comes out (b W, M M, D); path, path_rate: of whole rows. Liu et al. 2021 (2103.14030), eq. 4, figure 4;
+SPEC SWIN-ATT, SWIN-SHIFT.
 """
 
-from .linear import linear
-from .lists import dot
-from .numbers import constant, sqrt
-from .softmax import softmax
+from .dropout import dropout as dropped
+from .lists import broadcast, shape
+from .self_attention import self_attention
+from .unwindowed import unwindowed
+from .windows import places, windows
 
 
-def windowed_attention(x, p, width, window, there, everywhere, dilation=(1,), dropout=None):
-    def projected(rows, part):
-        return [linear(rows, **part[name]) for name in ("query", "key", "value")]
+def windowed_attention(x, p, *, height, size, shift, width, keep=None, rate=0, path=None, path_rate=0):
+    across, table, heads = len(x[0]) // height, p["relative_positions"]["weight"], len(p["query"]["weight"]) // width
+    cells = [(r, c) for r in range(size) for c in range(size)]
 
-    def taken(query, keys, values, seen, factors):
-        """sum_j f_j softmax_j(q . k_j / sqrt(K)) v_j over the places seen; 0 where there is none."""
-        scale = 1 / sqrt(constant("1", query[0]) * width)
-        shares = softmax([scale * dot(query, keys[j]) for j in seen]) if seen else []
-        return [sum((s * factors(j) * values[j][n] for s, j in zip(shares, seen, strict=True)), start=0 * query[0])
-                for n in range(width)]  # fmt: skip
+    def row(i, j):
+        return table[(i[0] - j[0] + size - 1) * (2 * size - 1) + i[1] - j[1] + size - 1]
 
-    def row(b, rows):
-        length, heads = len(rows), len(p["query"]["weight"]) // width
-        seen = [j for j in range(length) if there[b][j]]
-        held = [j for j in seen if everywhere[b][j]]
-        own, far, context = projected(rows, p), projected(rows, p["global"]), []
-        for i in range(length):
-            parts = []
-            for h in range(heads):
-                d, cut = dilation[h % len(dilation)], slice(h * width, (h + 1) * width)
-                q, k, v = ([one[cut] for one in part] for part in (far if i in held else own))
-                near = [j for j in seen if j in held or (abs(i - j) <= window * d and (i - j) % d == 0)]
-                kept = dropout and dropout["global" if i in held else "window"][b][h]
+    own = [[[row(i, j)[head] for j in cells] for i in cells] for head in range(heads)]
+    biases = [[[[a + far for a, far in zip(*rows, strict=True)] for rows in zip(matrix, apart, strict=True)]
+               for matrix in own] for apart in regions(height, across, size, shift)]  # fmt: skip
+    plain = {name: part for name, part in p.items() if name not in ("relative_positions", "norm", "adapter")}
+    y = self_attention(windows(x, height=height, size=size, shift=shift), plain, heads, biases * len(x))
+    y = y if keep is None else dropped(y, keep=keep, rate=rate)
+    y = unwindowed(y, height=height, width=across, size=size, shift=shift)
+    return y if path is None else dropped(y, keep=broadcast(path, shape(y)), rate=path_rate)
 
-                def factor(j, i=i, d=d, kept=kept):
-                    if not kept:
-                        return 1
-                    slot = j - i + window if j in held else (j - i) // d + window
-                    return kept[(j - i) % length] if i in held else kept[i][slot % (2 * window + 1)]
 
-                asked = (seen if i in held else near) if i in seen else []
-                parts += taken(q[i], k, v, asked, factor)
-            context.append(parts)
-        return linear(context, **p["output"])
+def regions(height, width, size, shift):
+    """Of each window what is added to the score of each query (down) for each key: 0, or -100."""
+    down, across = (-(-length // size) * size for length in (height, width))
 
-    return [row(b, rows) for b, rows in enumerate(x)]
+    def region(k, length):
+        return 0 if k < length - size else 1 if k < length - shift else 2
+
+    found = []
+    for cells in places(down, across, size, 0):  # of the grid that is rolled
+        own = [(region(k // across, down), region(k % across, across)) for k in cells]
+        found.append([[0 if shift == 0 or a == b else -100 for b in own] for a in own])
+    return found

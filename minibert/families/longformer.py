@@ -14,7 +14,7 @@ RoBERTa except (2)-(5); the numbers of `families.roberta` with RoBERTa's in fron
     global       u_i = Drop(softmax over all of q'_i·k'_j/√K) v' of the tokens in G, in the place of (4)             (5)
     rest         u W_oᵀ + b_o, then RoBERTa's layers (BERT's (4)-(6)), pooler (8), LM head (9), loss (10)            (6)
 
-Memory and work are those of T·(G + 3w) scores a head, not of T²: `minibert.windowed` cuts the text into blocks.
+Memory and work are those of T·(G + 3w) scores a head, not of T²: `minibert.sliding` cuts the text into blocks.
 
 Where the release deviates from the paper or ports from the release, and what is done here:
 - attention_window counts both sides, as in ports and in published configurations; the original repository's counts one.
@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, layers, ops, tree, windowed
+from minibert import kernels, layers, ops, sliding, tree
 from minibert.config import among, check, number, rate, require, shown, size
 from minibert.families import bert, inherited, roberta
 from minibert.objective import Term
@@ -141,7 +141,7 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
 
 def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
     """(shape, rate) of the keep-masks, by published module: of (4) by slot of the window, of (5), called behind it, by
-    key (`windowed`).
+    key (`sliding`).
     """
     rows, length, heads = dims["B"], dims["T"], config.num_attention_heads
     own, wide = config.attention_probs_dropout_prob, ((rows, length, config.hidden_size), config.hidden_dropout_prob)
@@ -159,14 +159,14 @@ def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
 def longformer_layer(
     x: Array, p: Tree, *, heads: int, act: str, eps: float, rate: float = 0.0, keep: Tree | None = None, **given: Any
 ) -> tuple[Array, Tree]:
-    """(2)-(6): a post-norm layer of x (B, T, D) whose attention is `windowed.windowed_attention`, which takes window,
+    """(2)-(6): a post-norm layer of x (B, T, D) whose attention is `sliding.sliding_attention`, which takes window,
     seen, dilation, dropout; p, heads, keep and rate as in `layers.encoder_layer`.
     """
     c: Tree = {}
     keep, residual, width = keep or {}, {"eps": eps, "rate": rate}, x.shape[-1] // heads
 
     def attend(x: Array) -> tuple[Array, Tree]:
-        return windowed.windowed_attention(x, p["attention"], width=width, **given)
+        return sliding.sliding_attention(x, p["attention"], width=width, **given)
 
     def feed(a: Array) -> tuple[Array, Tree]:
         return layers.feed_forward(a, p["feed_forward"], act=act)
@@ -180,7 +180,7 @@ def longformer_layer(
 def longformer_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
     da, g["feed_forward"] = layers.post_norm_backward(layers.feed_forward_backward, dy, c["feed_forward"])
-    dx, g["attention"] = layers.post_norm_backward(windowed.windowed_attention_backward, da, c["attention"])
+    dx, g["attention"] = layers.post_norm_backward(sliding.sliding_attention_backward, da, c["attention"])
     return dx, g
 
 
@@ -217,7 +217,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     c: Tree = {}
     h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, PREFIX, **own)  # (1)
     there = inputs.get("attention_mask", np.ones(ids.shape, bool))
-    seen = windowed.sight(there, inputs.get("global_attention_mask", np.zeros(ids.shape, bool)))  # G of (3)
+    seen = sliding.sight(there, inputs.get("global_attention_mask", np.zeros(ids.shape, bool)))  # G of (3)
     kept = (inputs.get("dropout") or {}).get
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
@@ -236,7 +236,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     out: Tree = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
     if keep == "caches" and "dropout" not in inputs:  # a loss has its dropout, if none is drawn, and reads no maps
         caches = [layer["attention"] for layer in c["encoder"]]
-        out["attentions"] = [windowed.attentions(own, seen, window(config, i)) for i, own in enumerate(caches)]
+        out["attentions"] = [sliding.attentions(own, seen, window(config, i)) for i, own in enumerate(caches)]
         if seen.held.any():
             out["global_attentions"] = [own["global"]["attention"]["probs"].swapaxes(2, 3) for own in caches]
     if "pooler" in p:
@@ -247,11 +247,11 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
 def maps(config: Config, inputs: dict[str, Array], out: Tree) -> dict[str, Array]:
     """Who attends to whom in the first row, (H, T, T) of each layer, from outputs with attentions: for pictures."""
     ids = inputs["input_ids"]
-    seen = windowed.sight(inputs.get("attention_mask", np.ones(ids.shape, bool)),
+    seen = sliding.sight(inputs.get("attention_mask", np.ones(ids.shape, bool)),
                           inputs.get("global_attention_mask", np.zeros(ids.shape, bool)))  # fmt: skip
     every = out.get("global_attentions") or [band[..., :0] for band in out["attentions"]]
     both = enumerate(zip(out["attentions"], every, strict=True))
-    return {f"encoder.{i}": windowed.dense(band, far.swapaxes(2, 3), seen, dilation(config, i))[0]
+    return {f"encoder.{i}": sliding.dense(band, far.swapaxes(2, 3), seen, dilation(config, i))[0]
             for i, (band, far) in both}  # fmt: skip
 
 

@@ -6,10 +6,10 @@ from figures import Figures
 from published import Published, error, example, pair, probed
 
 import minibert
-from minibert import batches, tree, windowed
+from minibert import batches, sliding, tree
 from minibert.errors import InputError
 from minibert.families import longformer
-from reference.windowed_attention import windowed_attention
+from reference.sliding_attention import sliding_attention
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "family": (350, "a layer of its own, fields of one or a list, dropout by slots, growing out of RoBERTa, maps"),
@@ -99,9 +99,9 @@ def test_it_is_dense_attention_over_a_pattern():
     p = tree.map(rng.standard_normal, {**qkv, "output": qkv["query"], "global": qkv})
     x = rng.standard_normal((1, 8, 6))
     there, everywhere = np.arange(8)[None] < 6, np.arange(8)[None] == 3
-    y, _ = windowed.windowed_attention(x, p, width=3, window=2, seen=windowed.sight(there, everywhere))
+    y, _ = sliding.sliding_attention(x, p, width=3, window=2, seen=sliding.sight(there, everywhere))
     lists = tree.map(np.ndarray.tolist, p), 3, 2, there.tolist(), everywhere.tolist()
-    assert error(y, np.array(windowed_attention(x.tolist(), *lists))) < 1e-14
+    assert error(y, np.array(sliding_attention(x.tolist(), *lists))) < 1e-14
 
 
 @pytest.mark.parametrize("length", [5, 11])
@@ -203,7 +203,7 @@ def test_rows_need_no_multiple_of_the_window():
 def test_padding_is_never_global_and_has_no_context():
     model = probed("longformer", **WINDOWS)
     batch = example(model)
-    seen = windowed.sight(batch["input_mask"], np.ones((4, 11), int))
+    seen = sliding.sight(batch["input_mask"], np.ones((4, 11), int))
     assert np.array_equal(seen.everywhere, batch["input_mask"] == 1)
     out, c = longformer.encode(model.params, model.config, {"input_ids": batch["input_ids"],
                                "attention_mask": batch["input_mask"]})  # fmt: skip
@@ -219,7 +219,7 @@ def test_maps_of_the_window_and_of_all():
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["input_mask"],
               "global_attention_mask": batch["global_attention_mask"]}  # fmt: skip
     c = longformer.encode(model.params, model.config, inputs)[1]
-    seen, own = windowed.sight(batch["input_mask"], batch["global_attention_mask"]), c["encoder"][0]["attention"]
+    seen, own = sliding.sight(batch["input_mask"], batch["global_attention_mask"]), c["encoder"][0]["attention"]
     rows = [{name: array[i : i + 1] for name, array in inputs.items()} for i in range(4)]
     maps = np.stack([longformer.maps(model.config, row, model.encode(**row))["encoder.0"] for row in rows])
     p = model.params["encoder"][0]["attention"]["value"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, layers, ops, tree, windowed
+from minibert import kernels, layers, ops, sliding, tree
 from minibert.mistakes.catalogue import batch, entry, only, swap
 from minibert.mistakes.swap import Replacement, edited, graded, zeros
 
@@ -15,7 +15,7 @@ Tree = dict[str, Any]
 QKV = ("query", "key", "value")
 INSIDE = r"encode\.encoder\.\d+\.attention"
 WINDOWS = rf"{INSIDE}\.windows\.\d+"
-FORWARD, BACKWARD = windowed.windowed_attention.__wrapped__, windowed.windowed_attention_backward.__wrapped__
+FORWARD, BACKWARD = sliding.sliding_attention.__wrapped__, sliding.sliding_attention_backward.__wrapped__
 
 
 def own(*makers: Callable) -> list[Callable]:
@@ -24,11 +24,11 @@ def own(*makers: Callable) -> list[Callable]:
 
 
 def attending(what: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable:
-    """`windowed_attention` on other arguments."""
-    return swap(what, "windowed_attention", edited(windowed.windowed_attention, edit), INSIDE)
+    """`sliding_attention` on other arguments."""
+    return swap(what, "sliding_attention", edited(sliding.sliding_attention, edit), INSIDE)
 
 
-def seeing(what: str, edit: Callable[[windowed.Sight], dict[str, Array]]) -> Callable:
+def seeing(what: str, edit: Callable[[sliding.Sight], dict[str, Array]]) -> Callable:
     """With another Sight."""
     return attending(what, lambda given: {"seen": given["seen"]._replace(**edit(given["seen"]))})
 
@@ -55,11 +55,11 @@ def _one_set_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     return dx, {**g, **{n: tree.add(g[n], g["global"][n]) for n in QKV}, "global": tree.zeros_like(g["global"])}
 
 
-def _far_columns(x: Array, p: Tree, *, seen: windowed.Sight, **given: Any) -> tuple[Array, Tree]:
+def _far_columns(x: Array, p: Tree, *, seen: sliding.Sight, **given: Any) -> tuple[Array, Tree]:
     """Global tokens are keys and values of others by their own projections, too."""
     heads = len(p["query"]["weight"]) // given["width"]
     far = [layers.projected(x, p["global"], name, heads=heads) for name in ("key", "value")]
-    picked = iter([windowed._picked(y, seen) for y, _ in far])
+    picked = iter([sliding._picked(y, seen) for y, _ in far])
     y, c = rebound(FORWARD, _picked=lambda *_: next(picked))(x, p, seen=seen, **given)
     return y, {**c, "far": [own for _, own in far]}
 
@@ -68,7 +68,7 @@ def _far_columns_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     held: list[Array] = []
 
     def kept(d: Array, own: Tree) -> Array:
-        held.append(windowed._picked_backward(d, own))
+        held.append(sliding._picked_backward(d, own))
         return np.zeros_like(held[-1])
 
     dx, g = rebound(BACKWARD, _picked_backward=kept)(dy, c)
@@ -107,13 +107,13 @@ entry(
 )  # fmt: skip
 entry(
     "longformer-02", "a global token within the window counts twice", "it is taken out of the window",
-    "src HF modeling_longformer (remove_from_windowed_attention_mask)", "output", "LON-ATT-1", families=("longformer",),
+    "src HF modeling_longformer (remove_from_sliding_attention_mask)", "output", "LON-ATT-1", families=("longformer",),
     mutants=own(seeing("global tokens are keys of windows, too", lambda seen: {"near": seen.there})),
 )  # fmt: skip
 entry(
     "longformer-03", "global tokens are seen by key_global and value_global", "by the same key and value as others",
     "spec C2; own knowledge", "output", "LON-ATT-1", families=("longformer",),
-    mutants=own(swap("their own projections serve others, too", "windowed_attention",
+    mutants=own(swap("their own projections serve others, too", "sliding_attention",
                      lambda s, _: Replacement(_far_columns, _far_columns_backward)
                      if s.batches[0]["global_attention_mask"].any() else None, INSIDE)),
 )  # fmt: skip
@@ -127,7 +127,7 @@ entry(
     "longformer-05", "one set of projections", "query_global, key_global, value_global for what global tokens see",
     "own knowledge; src convert_model_to_long.ipynb, where they begin as copies", "output", "LON-ATT-2",
     families=("longformer",),
-    mutants=own(swap("global tokens ask by query, key, value", "windowed_attention",
+    mutants=own(swap("global tokens ask by query, key, value", "sliding_attention",
                      Replacement(_one_set, _one_set_backward), INSIDE)),
 )  # fmt: skip
 entry(

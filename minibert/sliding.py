@@ -167,7 +167,7 @@ def global_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 
 # ---- All of it -------------------------------------------------------------------------------------------------------
 @block
-def windowed_attention(
+def sliding_attention(
     x: Array, p: Tree, *, width: int, window: int, seen: Sight, dilation: tuple[int, ...] = (1,),
     dropout: Tree | None = None,
 ) -> tuple[Array, Tree]:  # fmt: skip
@@ -208,7 +208,7 @@ def windowed_attention(
 
 
 @block_backward
-def windowed_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+def sliding_attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     """(dx, g); where no token is global, g of "global" is 0."""
     g: Tree = {}
     dcontext, g["output"] = ops.linear_backward(dy, c["output"])
@@ -256,7 +256,7 @@ def _alike(dilation: tuple[int, ...]) -> dict[int, Any]:
 
 # ---- What was attended to --------------------------------------------------------------------------------------------
 def attentions(c: Tree, seen: Sight, window: int) -> Array:
-    """The probabilities of (1), (2), from the cache of `windowed_attention`: (B, H, T, G + 2w + 1), global tokens
+    """The probabilities of (1), (2), from the cache of `sliding_attention`: (B, H, T, G + 2w + 1), global tokens
     first, then the slots of the window, 0 for what is nowhere; of queries that are global or not there all are 0.
     """
     (b, t), found = seen.there.shape, []
