@@ -27,13 +27,12 @@ from typing import Any
 
 import numpy as np
 
-from minibert import batches, families, reading, training
+from minibert import batches, families, ranks, reading, training
 from minibert.checkpoint import atomic, strictjson
 from minibert.config import require
 from minibert.corpus import Part
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
-from minibert.processes import mapped
 from minibert.progress import over
 
 Texts = Sequence[Sequence[str]]
@@ -162,7 +161,7 @@ def studied(module: ModuleType, tokenizer: Any, options: Any, texts: Part, proce
     def counted(count: Callable[[Any, Any, Texts], Counter]) -> Counter:
         total: Counter = Counter()
         shard = functools.partial(count, tokenizer, options)
-        for found in mapped(shard, (documents for _, documents in _shards(texts)), processes):
+        for found in ranks.group().mapped(shard, (documents for _, documents in _shards(texts)), processes):
             total.update(found)
         return total
 
@@ -254,19 +253,26 @@ def _head(file: Any, path: Path) -> tuple[int, np.dtype]:
 
 
 def made(recipe: Recipe, texts: Part, part: str, folder: Path, processes: int = 1) -> Rows:
-    """A part's rows in the folder: shards that are missing or damaged are made, by so many processes."""
-    training.require_plain(folder)
+    """A part's rows in the folder: shards that are missing or damaged are made, by so many processes of each rank."""
+    group = ranks.group()
     places = [folder / f"{part}-{number:05d}" for number in range(_numbers(texts.lengths)[-1] + 1)]
-    missing = {number for number, place in enumerate(places) if not (_intact(place) and _fitting(recipe, place))}
-    for number in missing:
-        training.discard(places[number])
+    missing = group.once(lambda: _missing(recipe, folder, places))
     if missing:
         write = functools.partial(_written, recipe, part, places)
-        shards = mapped(write, _shards(texts, missing.__contains__), processes)
+        shards = group.mapped(write, _shards(texts, missing.__contains__), processes)
         named = f"{part.replace('_', '-')} text: shard"
         for _ in over(shards, named, len(missing), kept=len(missing) > 1):
             pass
     return Rows(recipe, places)
+
+
+def _missing(recipe: Recipe, folder: Path, places: Sequence[Path]) -> set[int]:
+    """The numbers of the shards that have to be made; what is damaged is removed."""
+    training.require_plain(folder)
+    missing = {number for number, place in enumerate(places) if not (_intact(place) and _fitting(recipe, place))}
+    for number in missing:
+        training.discard(places[number])
+    return missing
 
 
 def remove(folder: Path) -> None:
