@@ -27,6 +27,7 @@ from minibert import (
     generation,
     inference,
     parallel,
+    pictures,
     pretraining,
     quantization,
     reading,
@@ -416,6 +417,15 @@ def single_files() -> list[Tree]:
     return [every, bfloat16(), {name: held[name] for name in names}]
 
 
+def photographs() -> list[Tree]:
+    """Pictures alone, and with their labels."""
+    bytes_, numbers = np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.ones((2, 1, 3, 4), np.float32)
+    with scratch() as folder:
+        np.save(folder / "one.npy", bytes_)
+        np.savez_compressed(folder / "all.npz", images=numbers, labels=np.array([1, 0]))
+        return [tree_of(folder)]
+
+
 def name_maps() -> list[Tree]:
     """A candidate with a map of its names."""
     case = cases.read(REFERENCE / "ops" / "linear")
@@ -772,6 +782,11 @@ def _tensors(root: Path, arguments: Arguments) -> None:
             safetensors.read(root / name)
 
 
+def _pictures(root: Path, arguments: Arguments) -> None:
+    for name in sorted(os.listdir(root)):
+        pictures.read(root / name)
+
+
 def _vocabulary(kind: str, family: str) -> Callable[[Path, Arguments], int | None]:
     def read(root: Path, arguments: Arguments) -> int | None:
         how, *texts = arguments
@@ -1041,6 +1056,7 @@ READERS: dict[str, Reader] = {
     "dumps": Reader(dumps, _dumped, share=2),
     "failures": Reader(failed, _failed, share=1),
     "safetensors": Reader(single_files, _tensors, share=12),
+    "pictures": Reader(photographs, _pictures, share=3),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),
     "running": Reader(running, _vocabulary("byte_level", "gpt2"), _texts, share=4),
