@@ -10,6 +10,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,10 @@ from minibert import (
     pictures,
     pretraining,
     quantization,
+    reading,
+    recordings,
     rows,
+    spectrogram,
     tokenizers,
     training,
     transfer,
@@ -1007,7 +1011,34 @@ def _call(root: Path, arguments: Arguments) -> None:
         inference.masked_words(held, **{"text": "the [MASK] sat <mask>"} | given)
 
 
+def waves() -> list[Tree]:
+    """Wave files of one and of two channels, of each width; a stream whose header does not know its end."""
+    held, found = bytes(range(256)) * 6, []
+    for channels, width in ((1, 1), (2, 2), (1, 3), (2, 4)):
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setparams((channels, width, 8000, 0, "NONE", "not compressed"))
+            out.writeframes(held)
+        found.append({"a.wav": file.getvalue()})
+    endless = bytearray(found[0]["a.wav"])
+    endless[40:44] = b"\x00\xf0\xff\x7f"
+    return [*found, {"a.wav": bytes(endless)}]
+
+
+def _heard(root: Path, arguments: Arguments) -> int | None:
+    if arguments[0] == "pretrain":
+        return command("pretrain", "audio_bert", "--corpus", root, "--out", root.parent / "out" / "run", "--steps", "1",
+                       "--threads", "1", "--highest", "3000")  # fmt: skip
+    if arguments[0] == "streamed":
+        samples, rate = recordings.decoded(reading.contents(root / "a.wav"), "a stream", streamed=True)
+    else:
+        samples, rate = recordings.read(root / "a.wav")
+    assert np.isfinite(spectrogram.features(samples, rate, bins=2, deltas=1, lowest=0, highest=rate / 2)).all()
+    return None
+
+
 READERS: dict[str, Reader] = {
+    "recordings": Reader(waves, _heard, _choice(*["read", "streamed"] * 15, "pretrain"), share=3),
     "model": Reader(networks, _model, _directory, share=14),
     "electra": Reader(lambda: [published("electra")], _model, _directory, share=5),
     "shards": Reader(lambda: [sharded()], _model, _directory, share=5),
