@@ -19,6 +19,7 @@ from minibert import (
     multitask,
     objective,
     optim,
+    teaching,
     tokenizers,
     training,
     transfer,
@@ -266,6 +267,23 @@ def test_a_family_with_more_in_its_shapes_is_that_network():
     for wrong in ("adapter:0", "lora:2", "nothing:3", "pals"):
         with pytest.raises(InputError, match="is nothing that a family could have"):
             families.family(f"bert@{wrong}")
+
+
+def test_a_network_that_is_taught_by_its_name_is_that_of_a_student():
+    """As golden cases have it: the terms, labels and parameters of a student of a teacher of that width."""
+    held = network(task="classify")
+    fields = {**families.family("bert").PROBE, "hidden_size": 16, "dtype": "float64"}
+    taught = teaching.Teacher(minibert.create("bert", **fields, tasks={"classify": {}}))
+    student = teaching.student(held, taught, np.random.default_rng(0))
+    named = families.family("bert+classify@taught:16")
+    assert named.terms(held.config) == student.network.terms(held.config)
+    shapes = tree.flatten(objective.shapes(named, held.config))
+    assert shapes == {path: array.shape for path, array in tree.items(student.params)}
+    batch = student.checked(batches.example(named, held.config, np.random.default_rng(1)))
+    assert float(objective.loss(named, student.params, held.config, batch)[0]) == float(student.loss(batch)[0])
+    for wrong in ("bert+classify@taught", "bert+classify@taught:0", "bert+classify@x:3"):
+        with pytest.raises(InputError, match="is nothing that a network could be taught by"):
+            families.family(wrong)
 
 
 def test_low_rank_goes_into_the_weights_and_out_of_the_tree():
