@@ -33,6 +33,7 @@ from minibert import (
     metrics,
     multitask,
     objective,
+    ranks,
     reading,
     rows,
     runs,
@@ -127,6 +128,7 @@ class Prepared(NamedTuple):
 Files = str | os.PathLike | Mapping[str, str | os.PathLike] | None
 
 
+@ranks.joined()
 def finetune(
     task: str, directory: str | os.PathLike, train: Files = None, dev: Files = None,
     out: str | os.PathLike | None = None, resume: bool = False,
@@ -148,7 +150,8 @@ def finetune(
     for name, value in chosen.items():
         require(name in KNOWN or value is None, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
     require(dev is None or train is not None, "rows to be held to (--dev) without rows to learn from (--train)")
-    cores = kernels.THREADS if threads is None else threads
+    group = ranks.group()
+    cores = group.cores(kernels.THREADS) if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     Options().plan(cores, every)
     lacking = f"{' and '.join(several)} are learnt from files (--train TASK=FILE …)"
@@ -157,9 +160,10 @@ def finetune(
     columns = _columns(several, columns or {})
     request = {"task": task, "directory": runs.place(directory), **files, "columns": columns, "form": form, **chosen}
     request = {name: value for name, value in request.items() if value is not None}
-    folder = runs.directory(task, out, resume)
+    folder = group.once(lambda: runs.directory(task, out, resume))
 
     def trained(run: Run, prepared: Prepared) -> None:
+        group.agree("the model, or the rows,", prepared.digest)
         _trained(folder, run, prepared, cores, every)
 
     begun = runs.Begun(lambda: _planned(request), lambda: _resumed(folder, request), trained, _take_back)
@@ -433,13 +437,17 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
+    ranks.group().once(lambda: _save(directory, model, moved, said))
+    which = f" --task {model.tasks[0]}" if several else ""
+    runs.say("saved", f"{directory}; try: minibert predict {directory}{which}")
+
+
+def _save(directory: Path, model: Any, moved: transfer.Moved, report: bytes) -> None:
     model.save(directory)
     if any(path.endswith(".lora.down.weight") for path, _ in tree.items(moved.model.params)):
         with contextlib.suppress(InputError):  # a weight stored within another, as GPT-2's
             peft.save(moved.model, directory / "adapter")
-    atomic.write_bytes(directory / runs.REPORT, said)
-    which = f" --task {model.tasks[0]}" if several else ""
-    runs.say("saved", f"{directory}; try: minibert predict {directory}{which}")
+    atomic.write_bytes(directory / runs.REPORT, report)
 
 
 def _rows(batch: training.Batch, chosen: np.ndarray) -> training.Batch:

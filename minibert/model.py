@@ -142,11 +142,12 @@ class Model:
         """(loss, cache) of a batch; cache["terms"] holds each term, the plain mean over its targets.
 
         denominators: what each term's sum is divided by instead, so that micro-batches add up to the large batch.
-        keep: "inputs" recomputes layers in the backward instead of keeping their caches (see `layers.stack`).
+        keep: "inputs" recomputes layers in the backward instead of keeping their caches, "rebuilt" makes their inputs
+        of their outputs, too, where layers are reversible (see `layers.stack`).
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
         network, dtype = self.network, self._dtype()
-        one_of("keep", keep, ("caches", "inputs", "outputs", "last"))
+        one_of("keep", keep, ("caches", "inputs", "rebuilt", "outputs", "last"))
         arrays = self.checked(batch)
         for head in objective.needs(network, self.config, arrays):
             if head not in self.params:

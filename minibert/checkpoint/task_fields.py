@@ -27,7 +27,7 @@ def published(
     classes = fields.get("architectures")
     named = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
     heads = (head for head in tasks.served().values() if head.READS != tasks.OWN)
-    head = next((head for head in heads if named.endswith(f"For{head.PUBLISHED}")), None)
+    head = next((head for head in heads if named.endswith(f"For{tasks.called(module, head)}")), None)
     if head is None:
         return ()
     settings = _settings(fields, head)

@@ -31,17 +31,20 @@ def parser(commands: Any) -> None:
     examples = ending(
         'generate runs/gpt2 "The function returns"', 'generate runs/gpt2 "The function returns" --sample --top-k 40',
         "generate runs/gpt2 --beams 4 --json < prompts.txt", 'generate runs/bert "the value of"',
+        """generate runs/grover --field title '{"text": "An article."}'""",
     )  # fmt: skip
-    add(commands, "generate", "what comes after a text", "texts to go on from", examples, sourced=False)
+    command = add(commands, "generate", "what comes after a text", "texts to go on from", examples, sourced=False)
+    given = "given each text as a JSON object with text, title, domain, publish_date, authors, summary, as far as known"
+    command.add_argument("--field", metavar="NAME", help=f"of grover: write this field of an article, {given}")
 
 
-def add(commands: Any, name: str, about: str, given: str, examples: str, sourced: bool) -> None:
+def add(commands: Any, name: str, about: str, given: str, examples: str, sourced: bool) -> argparse.ArgumentParser:
     """Adds a command that writes. about: what, given: the texts that it takes, sourced: only models that make one text
     of another may.
     """
     more = "Settings that are not given are those of generation_config.json in DIR."
     command = commands.add_parser(name, help=about, description=f"Writes {about}. {more}", epilog=examples)
-    command.set_defaults(run=_generate, sourced=sourced)
+    command.set_defaults(run=_generate, sourced=sourced, field=None)
     command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
     given = f"{given}; default: lines of standard input"
     command.add_argument("text", nargs="*", metavar="TEXT", help=given)
@@ -65,6 +68,7 @@ def add(commands: Any, name: str, about: str, given: str, examples: str, sourced
     ways.add_argument("--early-stopping", choices=EARLY, help=f"{early}never: once no other can become better")
     ways.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N tokens in a row twice")
     ways.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1: less of what was there")
+    return command
 
 
 def _generate(args: argparse.Namespace) -> None:
@@ -76,7 +80,7 @@ def _generate(args: argparse.Namespace) -> None:
         require(not args.sourced or not _goes_on(model), f"{other}: use generate")
         settings = _settings(args, generation.stated(model.generation, model.config))
         try:
-            _answered(model, args, size, settings)
+            (_answered if args.field is None else _asked)(model, args, size, settings)
         except InputError as error:
             raise InputError(_options(str(error))) from None
 
@@ -100,6 +104,17 @@ def _answered(model: minibert.Model, args: argparse.Namespace, size: int, settin
     else:
         for found in inference.continued(model, texts, size, **settings):
             print(printable((found.prompt if _goes_on(model) else "") + found.text), flush=True)
+
+
+def _asked(model: minibert.Model, args: argparse.Namespace, _: int, settings: dict[str, Any]) -> None:
+    """One field of each article, one after the other."""
+    known = getattr(model.module, "ASKED", ())
+    other = f"; there are: {', '.join(known)}" if known else f": {model.family} writes no fields; grover does"
+    require(args.field in known, f"--field {shown(args.field)}{other}")
+    for number, line in enumerate(streams.texts(args.text), 1):
+        text = model.module.asked(model, line, f"article {number}", args.field, **settings)
+        said = json.dumps({"given": json.loads(line), args.field: text}) if args.json else printable(text)
+        print(said, flush=True)
 
 
 def _settings(args: argparse.Namespace, stated: dict[str, Any]) -> dict[str, Any]:
