@@ -80,16 +80,27 @@ class Recipe:
         return getattr(self.options, "masking", "static" if hasattr(self.module, "corrupt") else "no")
 
     @functools.cached_property
-    def vocabulary(self) -> Vocabulary:
-        """What the rules know of the tokenizer."""
-        return Vocabulary.of(self.tokenizer)
+    def vocabulary(self) -> Vocabulary | None:
+        """What the rules know of the tokenizer; None where no text is read."""
+        return None if self.tokenizer is None else Vocabulary.of(self.tokenizer)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the vocabulary has."""
+        return 0 if self.tokenizer is None else len(self.tokenizer)
+
+    def _read(self, texts: Texts) -> tuple[list, np.ndarray]:
+        """(documents as `rows` takes them, how often each token stands in them)."""
+        if self.tokenizer is None:  # utterances, not sentences
+            return list(texts), np.zeros(0, np.int64)
+        ids = [[self.tokenizer.ids(sentence) for sentence in spoken(self.module, document)] for document in texts]
+        flat = itertools.chain.from_iterable(itertools.chain.from_iterable(ids))
+        return ids, np.bincount(np.fromiter(flat, np.int64), minlength=self.tokens)
 
     def instances(self, texts: Texts, part: str, shard: int = 0) -> tuple[training.Batch, np.ndarray]:
         """(the rows of a shard, how often each token stands in it); part: "train", or "held_out": one masked pass."""
         held_out, rng = part == "held_out", training.draws(self.seed, part, shard)
-        ids = [[self.tokenizer.ids(sentence) for sentence in spoken(self.module, document)] for document in texts]
-        flat = itertools.chain.from_iterable(itertools.chain.from_iterable(ids))
-        counts = np.bincount(np.fromiter(flat, np.int64), minlength=len(self.tokenizer))
+        ids, counts = self._read(texts)
         groups: dict[str, list[int]] = {}
         for number, document in enumerate(texts):
             groups.setdefault(getattr(document, "language", ""), []).append(number)
@@ -209,7 +220,7 @@ class Rows:
 
     def counts(self) -> np.ndarray:
         """(V,) how often each token stands in the text."""
-        return sum(_counted(place, len(self.recipe.tokenizer)) for place in self.places)
+        return sum(_counted(place, self.recipe.tokens) for place in self.places)
 
 
 def _records(place: Path) -> np.ndarray:
@@ -311,7 +322,7 @@ def _fitting(recipe: Recipe, place: Path) -> bool:
     """Whether a shard, whoever wrote it, is made of rows of the recipe's length and counts of its tokens."""
     try:
         kind = _records(place).dtype
-        _counted(place, len(recipe.tokenizer))
+        _counted(place, recipe.tokens)
     except InputError:
         return False
     defaults = recipe.module.Config()

@@ -70,10 +70,11 @@ class Options(runs.Options):
     epochs: float = option(3.0, "pass over the rows so many times")
     seq_length: int = option(128, "read at most so many tokens of a row", least=8, most=LONGEST)
     transfer: str = option("full", "train all of the model, or in these ways, joined by +: "
-                                   f"{transfer.HELP.removeprefix('full, ')}")  # fmt: skip
+                                   f"{transfer.HELP.removeprefix('full, ')}; minibert docs transfer says what each "
+                                   "does")  # fmt: skip
     pooling: str = option("", "let this stand for a row in place of what the family says, of a task of whole rows",
                           among=("", *POOLINGS))  # fmt: skip
-    by: str = option("", "similar: compare two texts by cosine, contrastive or tensor; recommend: cloze or hidden",
+    by: str = option("", "compare the two texts of similar, or mask the items of recommend, in this way",
                      among=("", *similarity.WAYS, *recommendation.WAYS))  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -241,7 +242,7 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
         known = own if "dev" in request else own + apart  # a file's own classes, wherever its rows went
         given = {**use.settings(task, known), **_given(task, settings)}
         model, kept = _headed(loaded, task, given, settings.seed, known)
-        parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
+        parts = [uses.batch(model, *uses.labelled(model, part, settings.seq_length)) for part in (placed, held)]
     digest = hashlib.sha256(json.dumps(tasks.class_names(model.uses[0])).encode())
     for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
                                                                for n, a in part.items())]):  # fmt: skip
@@ -315,19 +316,6 @@ def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
     known = ("problem_type", "pooling", "size", "by", "slices", "units")
     kinds = [[getattr(task.settings, name, None) for name in known] for task in (one, other)]
     return tasks.class_names(one) == tasks.class_names(other) and kinds[0] == kinds[1]
-
-
-def _pieces(model: Any, use: ModuleType, placed: list[tuple[str, Row]], most: int) -> training.Batch:
-    """The pieces of rows with what is asked of them, as arrays with a piece a row."""
-    (task,), found, labels, most = model.uses, [], [], uses.longest(model, most)
-    for where, row in placed:
-        for piece in uses.cut_up(use.pieces, task, model.tokenizer, row, most, where):
-            found.append(piece)
-            try:
-                labels.append(use.target(task, row, piece))
-            except InputError as error:
-                raise InputError(f"{where}: {error}") from None
-    return uses.batch(model, found, labels)
 
 
 # ---- The stages ------------------------------------------------------------------------------------------------------

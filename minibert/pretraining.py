@@ -217,7 +217,7 @@ def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Sur
         require(same, f"seq_length is {request.get('seq_length')}, and the last of lengths {last}: leave it out")
         chosen["seq_length"] = last
     settings, own, fields = _settled(request["family"], chosen, fields)
-    documents, survey = _surveyed(request)
+    documents, survey = _surveyed(request, own)
     settled = {**configs.to_fields(settings), **configs.to_fields(own)}
     run = {"format": FORMAT, "request": request, "options": settled, "fields": fields,
            "corpus": {"documents": len(survey.sizes), "sha256": survey.sha256},
@@ -265,10 +265,10 @@ def _settled(
     """
     module = families.family(family)
     settings, own = options_of(module, chosen)
-    for phase in settings.phases(own.seq_length):
-        replace(own, seq_length=phase.length)
+    for phase in settings.phases(own.seq_length)[:-1]:
+        replace(own, seq_length=phase.length)  # which refuses what is too short
     fields = module.fields(own, fields)
-    sizes = configs.from_fields(module.Config, {**fields, **_vocabulary(module, own.vocab_size)})
+    sizes = configs.from_fields(module.Config, {**fields, **_vocabulary(module, getattr(own, "vocab_size", 0))})
     room = batches.longest(module, sizes)
     fits = room is None or room >= own.seq_length
     require(fits, f"seq_length {own.seq_length} exceeds what the model's configuration allows, {room}")
@@ -314,7 +314,8 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
                 f"{recorded.get(name)!r}: leave it out to resume, or choose another directory to start a new run")
     same = "start" not in run["request"] or _digest(_start(run["request"])) == run.get("start_sha256")
     require(same, f"the model that {directory} goes on from has changed since the run began: restore it, or start anew")
-    documents, survey = _surveyed(run["request"])
+    own = options_of(families.family(run["request"]["family"]), run["options"])[1]
+    documents, survey = _surveyed(run["request"], own)
     require(survey.sha256 == run["corpus"]["sha256"],
             f"the corpus of {directory} has changed since the run began: restore it, or start a new run")
     return run, documents, survey
@@ -336,8 +337,15 @@ def _require_record(run: Run) -> None:
     _settled(request.get("family", ""), run["options"], run["fields"])
 
 
-def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]:
-    files, spoken = request.get("corpus_files"), request.get("language")
+def _surveyed(request: dict[str, Any], own: Any) -> tuple[corpus.Documents, corpus.Survey]:
+    """The run's documents: text, or what the family with these options makes of files that hold none."""
+    files, spoken, module = request.get("corpus_files"), request.get("language"), families.family(request["family"])
+    if hasattr(module, "documents"):
+        for name in ("language", "vocabulary"):
+            require(name not in request, f"{request['family']} reads no text: give no {name}")
+        with doing(f"reading the {module.UNITS[0]}"):
+            documents = module.documents(files, own)
+        return documents, corpus.survey(documents)
     require(not (files and spoken), "text is given twice: by --corpus and by --language")
     documents = corpus.Files(files) if files else corpus.default_documents() if not spoken else None
     documents = languages.Languages(languages.given(spoken)) if spoken else documents
@@ -353,10 +361,13 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     module = families.family(run["request"]["family"])
     settings, own = options_of(module, run["options"])
     text, apart = corpus.split(documents, settings.held_out, settings.seed, survey.sizes)
-    said = f"{len(survey.sizes):,} documents, {survey.sentences:,} sentences"
-    runs.say("corpus", f"{said}; {len(apart)} documents held out")
-    with doing("learning the vocabulary"):
-        tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
+    units = getattr(module, "UNITS", ("documents", "sentences", "tokens"))
+    said = f"{len(survey.sizes):,} {units[0]}{f', {survey.sentences:,} {units[1]}' if units[1] else ''}"
+    runs.say("corpus", f"{said}; {len(apart)} {units[0]} held out")
+    tokenizer = None
+    if module.TOKENIZER is not None:
+        with doing("learning the vocabulary"):
+            tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
     with doing("studying the text"):
         studied = data.studied(module, tokenizer, own, text, processes)
     often = languages.weights(text, own.smoothing) if "language" in run["request"] else {}
@@ -364,18 +375,19 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied, passes)
     phases, served = settings.phases(own.seq_length), []
     for phase in phases:
-        shorter = replace(recipe, options=replace(own, seq_length=phase.length))
-        place = directory / (DATA if phase is phases[-1] else f"{DATA}-{phase.length}")
+        last = phase is phases[-1]
+        shorter = recipe if last else replace(recipe, options=replace(own, seq_length=phase.length))
+        place = directory / (DATA if last else f"{DATA}-{phase.length}")
         served.append(data.made(shorter, text, "train", place, processes))
     rows = served[-1]
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
-    require(all(map(len, served)) and len(held_out),
-            f"the text gives {min(map(len, served))} rows, {len(held_out)} held out: give more text")
+    few = f"the text gives {min(map(len, served))} rows, {len(held_out)} held out: give more text"
+    require(all(map(len, served)) and len(held_out), few)
     group = ranks.group()
     group.once(lambda: _check_data(directory, run, [*served, held_out]))
-    runs.say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
-         f"{own.seq_length} tokens, {recipe.masking} masking; {len(held_out):,} held out")
-    fields = _of_vocabulary(module, tokenizer, run)
+    runs.say("data", f"{f'{recipe.tokens:,} pieces; ' if tokenizer else ''}{len(rows):,} training instances of up to "
+         f"{own.seq_length} {units[2]}, {recipe.masking} masking; {len(held_out):,} held out")
+    fields = dict(run["fields"]) if tokenizer is None else _of_vocabulary(module, tokenizer, run)
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
     if hasattr(module, "begun"):
@@ -535,12 +547,21 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         measured = training.stream_evaluation(model, instances)
     else:
         measured = training.evaluation(model, instances, threads=threads, seed=seed)
-    unigram = _unigram(model, rows, held_out)
+    unigram = {} if model.tokenizer is None else _unigram(model, rows, held_out)
     text = "that text" if "cross_entropy" in unigram else "what is written"
     for term, head in objective.heads(model.module, model.config).items():
         loss, count, share = (measured[of].get(term) for of in ("terms", "targets", "accuracies"))
         if not count:
             runs.say("held out", f"{term.replace('_', ' ')}: no targets")
+            continue
+        if head.BASELINE == "constant":
+            guesses = head.constants(instances)
+            measured.setdefault("constants", {})[term] = guesses
+            least = min(guesses, key=guesses.get)
+            below, others = guesses[least] - loss, (f"{name} {guess:.3f}" for name, guess in guesses.items())
+            runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}, {abs(below):.3f} "
+                     f"{'below' if below > 0 else 'ABOVE'} the best guess that is the same everywhere, its {least}: "
+                     f"{', '.join(others)}; {count:,.0f} targets")
             continue
         if head.BASELINE == "none":
             runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}")
@@ -573,7 +594,7 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         guess = head.guess(classes) if hasattr(head, "guess") else sum(-q * math.log(q) for q in classes if q)
         runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
-    return {**measured, "unigram": unigram}
+    return {**measured, **({"unigram": unigram} if unigram else {})}
 
 
 def _unigram(model: Any, rows: data.Rows, held_out: data.Rows) -> dict[str, float]:

@@ -220,7 +220,7 @@ def _gradient(
 
     def micro(numbered: tuple[int, Batch]) -> dict[str, Any]:
         i, b = numbered
-        measured, cache = _measured(model, b, totals, "caches")
+        measured, cache = _measured(model, b, totals, getattr(model.network, "KEEP", "caches"))
         if carried:
             carried[i] = tree.map(np.ascontiguousarray, cache["carried"])
         return {"measured": measured, "gradient": model.loss_backward(cache)}

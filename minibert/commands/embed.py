@@ -62,17 +62,17 @@ def _embed(args: argparse.Namespace) -> None:
         raise InputError("standard input comes to one process of several: name a file of texts")
     whole("--batch-size", args.batch_size, 1)
     pooling = args.pooling.split(",") if args.pooling is not None else None
-    model = sentences.Embedder(args.directory, pooling, args.normalize, args.max_length)
-    parts = _some(_parts(args), f"{args.text or streams.INPUT} holds no text")
-    if ranks.group().rank:
-        for _ in _embedded(model, (), args):  # for the first, which writes
-            pass
-    elif output is None:
-        for texts, vectors in _embedded(model, parts, args):
-            print(_json_lines(texts, vectors), end="", flush=True)
-    else:
-        _written(model, parts, output, args)
-    commands.say_left(args.directory, model.model)
+    with commands.opened(args.directory) as held:
+        model = sentences.Embedder(args.directory, pooling, args.normalize, args.max_length, held)
+        parts = _some(_parts(args), f"{args.text or streams.INPUT} holds no text")
+        if ranks.group().rank:
+            for _ in _embedded(model, (), args):  # for the first, which writes
+                pass
+        elif output is None:
+            for texts, vectors in _embedded(model, parts, args):
+                print(_json_lines(texts, vectors), end="", flush=True)
+        else:
+            _written(model, parts, output, args)
 
 
 def _written(model: sentences.Embedder, parts: Iterator[list[str]], output: Path, args: argparse.Namespace) -> None:
