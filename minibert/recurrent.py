@@ -106,20 +106,22 @@ def last_state(c: Tree) -> Any:
     return c["last"]
 
 
-def whole(h: Array, both: bool) -> Array:
+@block
+def whole_text(h: Array, *, both: bool) -> tuple[Array, Tree]:
     """What stands for the text among a layer's outputs, (B, T, ·) -> (B, ·): that behind the last token that is there;
     both: of two directions, each where it has read all.
     """
     half = h.shape[-1] // 2
-    return np.concatenate([h[:, -1, :half], h[:, 0, half:]], -1) if both else h[:, -1]
+    y = np.concatenate([h[:, -1, :half], h[:, 0, half:]], -1) if both else h[:, -1]
+    return y, {"length": h.shape[1], "both": both}
 
 
-def whole_backward(dy: Array, length: int, both: bool) -> Array:
-    """The gradient of the outputs, (B, length, ·)."""
-    dh = np.zeros((len(dy), length, dy.shape[-1]), dy.dtype)
-    half = dy.shape[-1] // 2 if both else dy.shape[-1]
+@block_backward
+def whole_text_backward(dy: Array, c: Tree) -> Array:
+    dh = np.zeros((len(dy), c["length"], dy.shape[-1]), dy.dtype)
+    half = dy.shape[-1] // 2 if c["both"] else dy.shape[-1]
     dh[:, -1, :half] = dy[:, :half]
-    if both:
+    if c["both"]:
         dh[:, 0, half:] = dy[:, half:]
     return dh
 

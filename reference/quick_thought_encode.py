@@ -7,6 +7,7 @@ section 3; SPEC QT-ENC.
 from .embedding import embedding
 from .lstm_layer import lstm_layer
 from .reset_first_layer import reset_first_layer
+from .whole_text import whole_text
 
 
 def quick_thought_encode(p, config, batch):
@@ -25,5 +26,4 @@ def vectors(x, p, config, seen):
         return [[sum(token[d] for token, bit in zip(s, bits, strict=True) if bit) for d in range(len(s[0]))]
                 for s, bits in zip(x, seen, strict=True)]  # fmt: skip
     h = (lstm_layer if config["encoder"] == "LSTM" else reset_first_layer)(x, p, seen)
-    half = len(h[0][0]) // 2
-    return [s[-1][:half] + s[0][half:] if config["bidir"] else s[-1] for s in h]
+    return whole_text(h, both=config["bidir"])

@@ -9,21 +9,21 @@ from .embedding import embedding
 from .floored_cross_entropy import floored_cross_entropy
 from .gru_layer import gru_layer
 from .linear import linear
+from .whole_text import whole_text
+from .words_before import words_before
 
 
 def skip_thought_encode(p, config, batch):
     x = embedding(p["embeddings"]["word"]["weight"], ids=batch["input_ids"])
     h = gru_layer(x, p["encoder"], batch.get("attention_mask"))
-    half = config["dim"] // 2
-    return [row[-1][:half] + row[0][half:] if config["encoder"] == "bi" else row[-1] for row in h]
+    return whole_text(h, both=config["encoder"] == "bi")
 
 
 def skip_thought_loss_terms(p, config, batch):
-    s, table, terms = skip_thought_encode(p, config, batch), p["embeddings"]["word"]["weight"], {}
+    s, terms = skip_thought_encode(p, config, batch), {}
     for side, part in (("previous", "decoder_b"), ("next", "decoder_f")):
-        labels, nothing = batch[f"{side}_labels"], [0 * a for a in table[0]]
-        x = [[nothing if i == -100 else table[i] for i in [-100, *row[:-1]]] for row in labels]
-        d = conditioned_gru(x, s, p[part], by=config["conditioning"])
+        labels = batch[f"{side}_labels"]
+        d = conditioned_gru(words_before(p["embeddings"]["word"], labels=labels), s, p[part], by=config["conditioning"])
         z = [token for row in linear(d, **p["lm"]["decoder"]) for token in row]
         asked = [label for row in labels for label in row]
         terms[side] = floored_cross_entropy(z, labels=asked, floor=config["floor"], ignore=-100)

@@ -1,4 +1,4 @@
-"""Sentences of a document in their order: groups of them, or one with that before and that behind it.
+"""Sentences in their order: groups of them, or one with that before and that behind it in its document.
 
     groups      input_ids, attention_mask (N, C, T) int32, sentence_places (N, C): 0, 1, …, -100 where there is none
     triples     input_ids, attention_mask (N, T) int32; previous_labels, next_labels (N, T): the sentence before and
@@ -33,17 +33,16 @@ def _read(sentences: Sequence[Sequence[int]], vocabulary: Vocabulary, length: in
 def groups(
     documents: Documents, rng: np.random.Generator, vocabulary: Vocabulary, length: int, several: int, passes: int
 ) -> Batch:  # fmt: skip
-    """Rows of `several` consecutive sentences of one document, at each pass cut at other places; a document's rest may
-    have fewer, never one.
+    """Rows of `several` consecutive sentences of the text, as released: documents stand end to end. At each pass they
+    are cut at other places; a text of fewer sentences is one row.
     """
     vocabulary.need("cls", "sep", "pad")
-    texts, made = [[s for s in document if s] for document in documents], []
+    text, made = [sentence for document in documents for sentence in document if sentence], []
+    require(len(text) > 1, "the text has no two sentences: give more, in their order")
     for _ in range(passes):
-        for text in texts:
-            first = int(rng.integers(several)) if len(text) > several else 0
-            cuts = [0, *range(first, len(text), several), len(text)]
-            made += [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if b - a > 1]
-    require(bool(made), "no document has two sentences: give texts of several, in their order")
+        first = int(rng.integers(len(text) % several + 1))
+        made += [text[at : at + several] for at in range(first, len(text) - several + 1, several)]
+    made = made or [text]
     order = rng.permutation(len(made))
     ids = np.full((len(made), several, length), vocabulary.pad, np.int32)
     there, places = np.zeros_like(ids), np.full((len(made), several), IGNORED, np.int32)

@@ -169,10 +169,10 @@ def inputs(config: Config) -> dict[str, str]:
 
 def outputs(config: Config) -> dict[str, str]:
     """What `encode` gives: (8), each layer's H, and h̃ where there is a target."""
-    return {"last_hidden_state": "(B,T,width)", "hidden_states": "[(B,T,both)]", "decoder_state": "(B,S,decoder_dim)"}
+    return {"last_hidden_state": "(B,T,width)", "hidden_states": "[(B,T,both)]", "target_state": "(B,S,decoder_dim)"}
 
 
-OPTIONAL = {"decoder": "decoder_state"}
+OPTIONAL = {"decoder": "target_state"}
 
 
 def lengths(config: Config) -> dict[str, tuple[str, int | None]]:
@@ -267,7 +267,7 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
         z, c["target"] = ops.embedding(**p["decoder"]["word"], ids=ids)
         own = {name: p["decoder"][name] for name in ("layers", "attention", "combine")}
         given = {"seen": inputs.get("attention_mask")}
-        out["decoder_state"], c["decoder"] = attentional_decoder(z, hidden[-1], own, **given)
+        out["target_state"], c["decoder"] = attentional_decoder(z, hidden[-1], own, **given)
     unread = {"decoder": p["decoder"]} if "decoder" in p and "decoder" not in c else {}
     return out, {**c, "words": config.embedding_dim * config.residual_embeddings, "unread": unread}
 
@@ -279,8 +279,8 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     if "last_hidden_state" in dout:
         dx = dout["last_hidden_state"][..., : c["words"]] if c["words"] else 0
         dhidden[-1].append(dout["last_hidden_state"][..., c["words"] :])
-    if "decoder_state" in dout:
-        dz, dmemory, own = attentional_decoder_backward(dout["decoder_state"], c["decoder"])
+    if "target_state" in dout:
+        dz, dmemory, own = attentional_decoder_backward(dout["target_state"], c["decoder"])
         g["decoder"] = {**own, "word": ops.embedding_backward(dz, c["target"])}
         dhidden[-1].append(dmemory)
     dh, g["encoder"] = None, []
@@ -313,7 +313,7 @@ def step(p: Tree, config: Config, ids: Array, state: Tree) -> tuple[Array, Tree]
 # ---- Objective -------------------------------------------------------------------------------------------------------
 def terms(config: Config) -> dict[str, Term]:
     """(6), (7)"""
-    return {"next_token": Term(written_token, "lm", "decoder_state",
+    return {"next_token": Term(written_token, "lm", "target_state",
                                sizes={"table": (config.vocab_size, config.decoder_dim)})}  # fmt: skip
 
 

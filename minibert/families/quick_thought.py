@@ -12,8 +12,8 @@ Logeswaran, Lee, 2018, arXiv 1803.02893. Released code: lajanugen/S2V (`src/s2v_
 Where the release differs, and what is done here:
 - the GRU is TensorFlow's GRUCell: the reset gate multiplies the state before the product (`ops.reset_first_gru`), its
   gates begin at a bias of 1. Its LSTM adds 1 to the forget gate when it runs; here that is in the bias.
-- a row is `group` consecutive sentences of one document (the release: 400 of the text, across documents); what is
-  missing in a short one is no candidate.
+- a row is `group` consecutive sentences of the text (the release: 400), across the ends of documents, as there; what
+  is missing in a row is no candidate.
 - (3) the diagonal is set to 0 and not left out: the sentence itself takes its share of the softmax.
 - fixed vectors (GloVe, of which both encoders read one table) are `shared_table` and `fixed_vectors`: the gradient is
   there, a run leaves the table as it is.
@@ -78,6 +78,11 @@ class Config:
     def width(self) -> int:
         """Of (5)."""
         return 2 * self.one
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Of each encoder."""
+        return 1
 
 
 PRESETS = {"BC": {}, "BC-glove": {"word_embedding_dim": 300, "shared_table": True, "fixed_vectors": True}}
@@ -177,7 +182,7 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
     flat = ids.reshape(-1, ids.shape[-1])
     seen = inputs.get("attention_mask", np.ones_like(ids)).reshape(flat.shape)
     both = config.bidir and config.encoder != "BOW"
-    c: Tree = {"shape": ids.shape, "both": both, "kind": config.encoder, "shared": config.shared_table}
+    c: Tree = {"shape": ids.shape, "kind": config.encoder, "shared": config.shared_table}
     states, vectors = [], []
     for side in SIDES:
         own = c[side] = {}
@@ -188,7 +193,8 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
         else:
             h, own["encoder"] = PAIRS[config.encoder][0](x, p[side], seen=seen)  # (2)
         states.append(h)
-        vectors.append(recurrent.whole(h, both))
+        s, own["whole"] = recurrent.whole_text(h, both=both)
+        vectors.append(s)
     h, s = np.concatenate(states, -1), np.concatenate(vectors, -1)
     h, s = h.reshape(*ids.shape, -1), s.reshape(*ids.shape[:-1], -1)
     return {"last_hidden_state": h, "hidden_states": [h], "pooler_output": s}, c
@@ -203,7 +209,7 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     ds = dout["pooler_output"].reshape(-1, dout["pooler_output"].shape[-1]) if "pooler_output" in dout else None
     for n, side in enumerate(SIDES):
         given = [] if dh is None else [np.split(dh, 2, -1)[n]]
-        given += [] if ds is None else [recurrent.whole_backward(np.split(ds, 2, -1)[n], length, c["both"])]
+        given += [] if ds is None else [recurrent.whole_text_backward(np.split(ds, 2, -1)[n], c[side]["whole"])]
         dy = kernels.add(*given) if len(given) == 2 else given[0]
         if c["kind"] == "BOW":
             dx = summed_words_backward(dy, c[side]["encoder"])
@@ -236,7 +242,7 @@ def summaries(config: Config) -> dict[str, Summary]:
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-# The release reads BookCorpus, 400 sentences a step; here words of the default text, groups of 32 of one document.
+# The release reads BookCorpus, 400 sentences a step; here words of the default text, groups of 32.
 TOKENIZER = "words"
 
 
@@ -244,7 +250,7 @@ TOKENIZER = "words"
 class Data(options.Rows):
     """What the data functions ask for."""
 
-    vocab_size: int = option(8000, "know so many words, the most frequent", least=8, most=1 << 20)
+    vocab_size: int = option(4000, "know so many words, the most frequent", least=8, most=1 << 20)
     seq_length: int = option(32, "keep so many tokens of a sentence", least=8, most=options.LONGEST)
     duplicates: int = option(4, "pass over the text so many times, groups cut elsewhere", least=1, most=1000)
     group: int = option(32, "tell so many consecutive sentences from each other", least=2, most=4096)
@@ -264,7 +270,7 @@ def read(encodings: list, pad: int | None) -> dict[str, Array]:
 
 
 def rows(documents: Any, rng: np.random.Generator, vocabulary: Any, data: Data, marked: Any = None) -> Tree:
-    """Groups of consecutive sentences of one document."""
+    """Groups of consecutive sentences."""
     return consecutive.groups(documents, rng, vocabulary, data.seq_length, data.group, data.duplicates)
 
 

@@ -70,6 +70,11 @@ class Config:
         require(fits, f"config field 'dim' is {self.dim}; allowed: even numbers, half a direction")
         require(0 <= self.pad_token_id < 2**31, f"config field 'pad_token_id' is {self.pad_token_id}; allowed: 0 on")
 
+    @property
+    def num_hidden_layers(self) -> int:
+        """Of the encoder."""
+        return 1
+
 
 PRESETS = {"uni": {}, "bi": {"encoder": "bi"}}  # as released: 2400, and twice 1200
 
@@ -176,30 +181,36 @@ def conditioned_gru_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
     return np.ascontiguousarray(dx[..., : c["width"]]), dx[..., c["width"] :].sum(1), g
 
 
-def _read_before(p: Tree, labels: Array) -> tuple[Array, Tree]:
+@block
+def words_before(p: Tree, *, labels: Array) -> tuple[Array, Tree]:
     """What a decoder reads to write these labels (B, S): 0, then the words before; 0 where nothing is asked."""
     ids = np.concatenate([np.full_like(labels[:, :1], IGNORED), labels[:, :-1]], 1)
     there = ids != IGNORED
-    x, c = ops.embedding(**p["embeddings"]["word"], ids=np.where(there, ids, 0))
+    x, c = ops.embedding(**p, ids=np.where(there, ids, 0))
     there = there[..., None].astype(x.dtype)
     return x * there, {"embedding": c, "there": there}
 
 
+@block_backward
+def words_before_backward(dy: Array, c: Tree) -> Tree:
+    return ops.embedding_backward(dy * c["there"], c["embedding"])
+
+
 def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches") -> tuple[Tree, Tree]:
     """(1)-(4): outputs by name, and the cache; nothing is recomputed, whatever `keep`."""
-    both, c = config.encoder == "bi", {}
+    c: Tree = {}
     x, c["word"] = ops.embedding(**p["embeddings"]["word"], ids=inputs["input_ids"])  # (1)
     h, c["encoder"] = recurrent.gru_layer(x, p["encoder"], seen=inputs.get("attention_mask"))  # (2)
-    s = recurrent.whole(h, both)
+    s, c["whole"] = recurrent.whole_text(h, both=config.encoder == "bi")
     out = {"last_hidden_state": h, "hidden_states": [h], "pooler_output": s}
     for side, part in SIDES.items():
         if f"{side}_labels" in inputs and part in p:
             own: Tree = {}
-            x, own["words"] = _read_before(p, inputs[f"{side}_labels"])  # (3)
+            x, own["words"] = words_before(p["embeddings"]["word"], labels=inputs[f"{side}_labels"])  # (3)
             out[f"{side}_state"], own["decoder"] = conditioned_gru(x, s, p[part], by=config.conditioning)  # (4)
             c[side] = own
     unread = {part: p[part] for side, part in SIDES.items() if side not in c and part in p}
-    return out, {**c, "both": both, "length": h.shape[1], "unread": unread}
+    return out, {**c, "unread": unread}
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
@@ -213,8 +224,8 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
             own = c[side]
             dx, dvector, g[part] = conditioned_gru_backward(dout[f"{side}_state"], own["decoder"])
             ds.append(dvector)
-            tables.append(ops.embedding_backward(dx * own["words"]["there"], own["words"]["embedding"]))
-    dh += [recurrent.whole_backward(sum(ds[1:], start=ds[0]), c["length"], c["both"])] if ds else []
+            tables.append(words_before_backward(dx, own["words"]))
+    dh += [recurrent.whole_text_backward(sum(ds[1:], start=ds[0]), c["whole"])] if ds else []
     dx, g["encoder"] = recurrent.gru_layer_backward(sum(dh[1:], start=dh[0]), c["encoder"])
     word = functools.reduce(tree.add, tables, ops.embedding_backward(dx, c["word"]))
     return {**g, **tree.zeros_like(c["unread"]), "embeddings": {"word": word}}
@@ -357,8 +368,8 @@ def aliases(config: Config) -> dict[str, str]:
 def activations(config: Config) -> list[tuple[str, str, str, str]]:
     """(published module whose output it is, path in a dense loss cache, kind, place) in forward order."""
     table = [("Wemb", "encode.word", "", "embeddings"), ("encoder", "encode.encoder", "", "encoder layer 0")]
-    for n, (side, part) in enumerate(SIDES.items(), 1):
-        table += [(f"Wemb@{n}", f"encode.{side}.words.embedding", "", f"{side} embeddings"),
+    for side, part in SIDES.items():
+        table += [(f"{part}.words", f"encode.{side}.words", "", f"{side} embeddings"),
                   (part, f"encode.{side}.decoder", "", f"{side} layer 0")]  # fmt: skip
     for n, side in enumerate(SIDES):
         table.append(("ff_logit@1" if n else "ff_logit", f"{side}.head", "rows", f"{side} head"))

@@ -114,9 +114,12 @@ def count(labels: Tree) -> float:
 
 
 def right(c: Tree) -> layers.Right:
-    """Whether each neighbour scores highest among all that are none, the sentence itself too; by its slot, so that a
-    constant guess is right once in so many candidates.
+    """Whether the last neighbour of each sentence scores highest among all that are none, itself too: a constant guess
+    is right once in so many candidates. Its classes are the neighbours' slots.
     """
     z, targets, there = c["loss"]["z"], c["loss"]["targets"] > 0, c["loss"]["there"][:, None] != 0
-    others = np.where(there & ~targets, z, -np.inf).max(-1, keepdims=True)
-    return int((targets & (z > others)).sum()), int(targets.sum()), targets.sum((0, 1))
+    others = np.where(there & ~targets, z, -np.inf).max(-1)
+    slot = targets.shape[-1] - 1 - targets[..., ::-1].argmax(-1)
+    asked = targets.any(-1)
+    hits = np.take_along_axis(z, slot[..., None], -1)[..., 0] > others
+    return int((hits & asked).sum()), int(asked.sum()), np.bincount(slot[asked], minlength=targets.shape[-1])

@@ -23,3 +23,5 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     one = {name: {leaf: a for leaf, a in p.items() if leaf != "bias_hh"} for name, p in drawn(rng, gated).items()}
     pair = recurrent.reset_first_layer, recurrent.reset_first_layer_backward
     yield Example("reset_first_layer", *pair, {"x": x, "p": one}, {"seen": seen, "state": state})
+    pair = recurrent.whole_text, recurrent.whole_text_backward
+    yield Example("whole_text", *pair, {"h": rng.standard_normal((2, 3, 4))}, {"both": True})

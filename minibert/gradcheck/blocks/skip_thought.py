@@ -14,3 +14,6 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     for by, width in (("state", 2), ("gates", 4)):
         p = drawn(rng, {"weight_ih": (6, width), "weight_hh": (6, 2), "bias_ih": (6,)})
         yield Example("conditioned_gru", *pair, {**args, "p": p}, {"by": by})
+    pair = skip_thought.words_before, skip_thought.words_before_backward
+    p = {"weight": rng.standard_normal((4, 2))}
+    yield Example("words_before", *pair, {"p": p}, {"labels": np.array([[1, -100, 3], [2, 2, 0]])})
