@@ -30,7 +30,8 @@ def parser(commands: Any) -> None:
     command = commands.add_parser(
         "embed", help="a vector for each line of text",
         description="A vector for each line of text, made as the directory's modules.json says, else the family's own "
-        "vector, or the mean of the tokens' states. A file is read in windows of 1,024 lines, standard input as its lines come.",
+        "vector, or the mean of the tokens' states. A file is read in windows of 1,024 lines, standard input as its "
+        "lines come.",
         epilog=examples,
     )  # fmt: skip
     command.set_defaults(run=_embed)

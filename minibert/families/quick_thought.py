@@ -17,7 +17,7 @@ Where the release differs, and what is done here:
 - (3) the diagonal is set to 0 and not left out: the sentence itself takes its share of the softmax.
 - fixed vectors (GloVe, of which both encoders read one table) are `shared_table` and `fixed_vectors`: the gradient is
   there, a run leaves the table as it is.
-- its dropout, one mask of 0 and 1 for all vectors of a batch, without a scale, is off by default there and not here.
+- its dropout (one mask of 0 and 1 for all vectors of a batch, not scaled), which is off by default, is not here.
 """
 
 from dataclasses import dataclass
@@ -28,13 +28,14 @@ import numpy as np
 from minibert import kernels, layers, ops, options, recurrent, tree
 from minibert.config import among, check, number, require, size
 from minibert.corruption import consecutive
-from minibert.families import bert
+from minibert.families import bert, inherited
 from minibert.heads import adjacent_sentence
 from minibert.objective import Term
 from minibert.options import option
 from minibert.pairs import block, block_backward
 from minibert.summaries import Summary
 
+__getattr__ = inherited()
 Array = np.ndarray
 Tree = dict[str, Any]
 
@@ -277,42 +278,3 @@ def rows(documents: Any, rng: np.random.Generator, vocabulary: Any, data: Data, 
 def fields(data: Any, given: Tree) -> Tree:
     """The config fields for rows that these options make: those given."""
     return dict(given)
-
-
-# ---- Published names -------------------------------------------------------------------------------------------------
-MODEL_TYPE = "quick_thought"
-PREFIX = ""
-VARIANTS = ("bidir", "encoder")
-FIELDS = {"hidden_size": "encoder_dim"}
-
-
-def architectures(config: Config) -> dict[str, tuple[str, ...]]:
-    """Published class -> the optional parts of the tree that it has."""
-    return {"QuickThought": ()}
-
-
-def names(config: Config) -> list[tuple[str, str, str]]:
-    """(path in the tree, published name, bijection) of every parameter: the release's names of its tables."""
-    found = [("embeddings.word.weight", "word_embedding", "identity")]
-    if not config.shared_table:
-        found.append(("embeddings_out.word.weight", "word_embedding_out", "identity"))
-    leaves = ("weight_ih", "weight_hh", "bias_ih") if config.encoder != "BOW" else ()
-    ways = {"forward.": "_l0", "backward.": "_l0_reverse"} if config.bidir else {"": "_l0"}
-    return found + [(f"{side}.{way}{leaf}", f"{side}.{leaf}{ending}", "identity")
-                    for side in SIDES for way, ending in ways.items() for leaf in leaves]  # fmt: skip
-
-
-def aliases(config: Config) -> dict[str, str]:
-    """None: no tensor stands in a file twice."""
-    return {}
-
-
-def activations(config: Config) -> list[tuple[str, str, str, str]]:
-    """(published module whose output it is, path in a dense loss cache, kind, place) in forward order."""
-    table = []
-    for side in SIDES:
-        name = "word_embedding" if side == "f" or config.shared_table else "word_embedding_out"
-        again = "@1" if side == "g" and config.shared_table else ""
-        table += [(f"{name}{again}", f"encode.{side}.word", "", f"{side} embeddings"),
-                  (side, f"encode.{side}.encoder", "", f"{side} layer 0")]  # fmt: skip
-    return [*table, ("scores", "adjacent_sentence.scores", "", "head")]

@@ -20,12 +20,11 @@ Where the release differs, and what is done here:
   and its update gate keeps: h_t = u h_{t-1} + (1 - u) ĥ_t. The paper resets first and has the gate the other way round.
 - (6) is a sum there; here each decoder's mean, so that a loss does not grow with the batch. Denominators of 1 give the
   sum.
-- theano has (in, out) matrices, the gates' beside the candidate's: `of_theano` turns them.
+- theano has (in, out) matrices, the gates' beside the candidate's: `published.skip_thought.of_theano` turns them.
 - "combine" is two models, a "uni" and a "bi", whose vectors stand beside each other, each of length 1 (`combined`).
 """
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,13 +33,14 @@ import numpy as np
 from minibert import layers, ops, options, recurrent, tree
 from minibert.config import among, check, number, require, size
 from minibert.corruption import consecutive
-from minibert.families import quick_thought
+from minibert.families import inherited, quick_thought
 from minibert.heads import written_token
 from minibert.objective import Term
 from minibert.options import option
 from minibert.pairs import block, block_backward
 from minibert.summaries import Summary
 
+__getattr__ = inherited()
 Array = np.ndarray
 Tree = dict[str, Any]
 
@@ -315,62 +315,3 @@ def rows(documents: Any, rng: np.random.Generator, vocabulary: Any, data: Data, 
 def fields(data: Any, given: Tree) -> Tree:
     """The config fields for rows that these options make: those given."""
     return dict(given)
-
-
-# ---- Published names -------------------------------------------------------------------------------------------------
-MODEL_TYPE = "skip_thought"
-PREFIX = ""
-VARIANTS = ("encoder", "conditioning")
-FIELDS = {"hidden_size": "dim"}
-
-
-def architectures(config: Config) -> dict[str, tuple[str, ...]]:
-    """Published class -> the optional parts of the tree that it has."""
-    return {"SkipThought": ("lm", *SIDES.values()), "SkipThoughtEncoder": ()}
-
-
-LEAVES = ("weight_ih", "weight_hh", "bias_ih")
-
-
-def names(config: Config) -> list[tuple[str, str, str]]:
-    """(path in the tree, name, bijection) of every parameter: the release's names of the parts, torch's of gates."""
-    found = [("embeddings.word.weight", "Wemb")]
-    sides = {"forward.": "encoder", "backward.": "encoder_r"} if config.encoder == "bi" else {"": "encoder"}
-    found += [(f"encoder.{side}{leaf}", f"{name}.{leaf}_l0") for side, name in sides.items() for leaf in LEAVES]
-    found += [(f"{part}.{leaf}", f"{part}.{leaf}_l0") for part in SIDES.values() for leaf in LEAVES]
-    found += [("lm.decoder.weight", "ff_logit.weight"), ("lm.decoder.bias", "ff_logit.bias")]
-    return [(*row, "identity") for row in found]
-
-
-def of_theano(arrays: Mapping[str, Array], config: Config) -> Tree:
-    """The tree of the release's arrays by their names in its .npz file: `encoder_W` (in, 2N) of the gates r and u,
-    `encoder_Wx` (in, N) of the candidate, U likewise, `encoder_r_*` from the right; `ff_logit_W` (N, V).
-    """
-
-    def gru(name: str) -> Tree:
-        ours = {"weight_ih": ("W", "Wx"), "weight_hh": ("U", "Ux"), "bias_ih": ("b", "bx")}
-        return {leaf: np.concatenate([np.asarray(arrays[f"{name}_{part}"]).T for part in parts])
-                for leaf, parts in ours.items()}  # fmt: skip
-
-    both = {"forward": gru("encoder"), "backward": gru("encoder_r")} if config.encoder == "bi" else gru("encoder")
-    found = {"embeddings": {"word": {"weight": np.asarray(arrays["Wemb"])}}, "encoder": both}
-    if "ff_logit_W" in arrays:
-        head = {"weight": np.asarray(arrays["ff_logit_W"]).T, "bias": np.asarray(arrays["ff_logit_b"])}
-        found |= {**{part: gru(part) for part in SIDES.values()}, "lm": {"decoder": head}}
-    return found
-
-
-def aliases(config: Config) -> dict[str, str]:
-    """None: no tensor stands in a file twice."""
-    return {}
-
-
-def activations(config: Config) -> list[tuple[str, str, str, str]]:
-    """(published module whose output it is, path in a dense loss cache, kind, place) in forward order."""
-    table = [("Wemb", "encode.word", "", "embeddings"), ("encoder", "encode.encoder", "", "encoder layer 0")]
-    for side, part in SIDES.items():
-        table += [(f"{part}.words", f"encode.{side}.words", "", f"{side} embeddings"),
-                  (part, f"encode.{side}.decoder", "", f"{side} layer 0")]  # fmt: skip
-    for n, side in enumerate(SIDES):
-        table.append(("ff_logit@1" if n else "ff_logit", f"{side}.head", "rows", f"{side} head"))
-    return table

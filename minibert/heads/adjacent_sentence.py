@@ -5,7 +5,7 @@ Logeswaran, Lee, 2018, arXiv 1803.02893, section 3.
     u_i = f(s_i), v_j = g(s_j), the halves of what is read; z_ij = u_i·v_j, z_ii = 0: the sentence itself stays a
     candidate, of score 0                                                                                            (1)
     y_ij = 1/n_i for each of the n_i sentences at most `context` places before or behind s_i, else 0                 (2)
-    L = mean over the sentences of rows that have several of -Σ_j y_ij log softmax(z_i)_j                                (3)
+    L = mean over the sentences of rows that have several of -Σ_j y_ij log softmax(z_i)_j                           (3)
 
 sentence_places are where the sentences of a row stand in the text, (B, C), -100: there is none, which is no candidate
 either.

@@ -24,7 +24,7 @@ def twin(model):
             return ((name.removeprefix("held.").replace("/", "."), p) for name, p in super().named_parameters())
 
         def gru(self, x, part, before=None, there=None):
-            own = {f"{leaf}_l0": self.held[f"{part}/{leaf}_l0"] for leaf in skip_thought.LEAVES}
+            own = {f"{leaf}_l0": self.held[f"{part}/{leaf}_l0"] for leaf in ("weight_ih", "weight_hh", "bias_ih")}
             own["bias_hh_l0"] = torch.zeros_like(own["bias_ih_l0"])
             one = nn.GRU(x.shape[-1], own["weight_hh_l0"].shape[1], batch_first=True).double()
             before = None if before is None else before[None]

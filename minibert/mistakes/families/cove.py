@@ -98,8 +98,8 @@ entry(
     mutants=[own("in the order of sorting", "attentional_decoder", turned(DECODER, memory=(_flipped, _flipped)))],
 )  # fmt: skip
 entry(
-    "cove-08", "an encoder that learns nothing", "the memory has the gradient of every step", "own knowledge: detached, "
-    "or of the last step alone", "gradient", "CV-DEC-2", families=FAMILY,
+    "cove-08", "an encoder that learns nothing", "the memory has the gradient of every step",
+    "own knowledge: detached, or of the last step alone", "gradient", "CV-DEC-2", families=FAMILY,
     mutants=[own("the memory is detached", "attentional_decoder", graded(
         DECODER, lambda g, dy, c: (g[0], zeros(g[1]), g[2])), section="gradients")],
 )  # fmt: skip

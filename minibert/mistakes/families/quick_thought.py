@@ -109,8 +109,8 @@ entry(
              targeted("the sentence behind alone", _of_next)],
 )  # fmt: skip
 entry(
-    "quick_thought-05", "the diagonal has a gradient", "it is constant", "own knowledge: 0 by hand, not in the backward",
-    "gradient", "QT-SCORE-2", families=FAMILY,
+    "quick_thought-05", "the diagonal has a gradient", "it is constant",
+    "own knowledge: 0 by hand, not in the backward", "gradient", "QT-SCORE-2", families=FAMILY,
     mutants=[scored("passed to the sentence itself", graded(adjacent_sentence.inner_scores, _through),
                     section="gradients")],
 )  # fmt: skip

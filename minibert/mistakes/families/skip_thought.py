@@ -39,7 +39,7 @@ entry(
     "skip_thought-02", "a word at a decoder's first step", "a vector of zeros",
     "src skip-thoughts training/layers.py, model.py (tensor.zeros_like, then shifted)", "output", "ST-DEC-1",
     families=FAMILY,
-    mutants=[own("the word of id 0", "words_before", 
+    mutants=[own("the word of id 0", "words_before",
                  Replacement(_a_word_first, skip_thought.words_before_backward.__wrapped__))],
 )  # fmt: skip
 entry(
