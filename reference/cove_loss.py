@@ -17,6 +17,6 @@ def cove_loss(p, config, batch):
     if ids is None:
         ids = shifted_right(batch["labels"], config["decoder_start_token_id"], config["pad_token_id"])
     x, seen = embedding(p["embeddings"]["word"]["weight"], ids=batch["input_ids"]), batch.get("attention_mask")
-    memory, z = lstm_stack(x, p["encoder"], seen), embedding(p["decoder"]["word"]["weight"], ids=ids)
-    written = attentional_decoder(z, memory, p["decoder"], seen=seen)
+    memory, z = lstm_stack(x, p["encoder"], seen), embedding(p["writer"]["word"]["weight"], ids=ids)
+    written = attentional_decoder(z, memory, p["writer"], seen=seen)
     return cross_entropy(linear(written, **p["lm"]["decoder"]), labels=batch["labels"], ignore=-100)

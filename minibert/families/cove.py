@@ -114,7 +114,7 @@ def shapes(config: Config) -> Tree:
     return {
         "embeddings": {"word": {"weight": (config.vocab_size, e)}},
         "encoder": [recurrent.shapes(m if i else e, config.hidden, both=True) for i in range(config.n_layers)],
-        "decoder": {
+        "writer": {
             "word": {"weight": (config.vocab_size, z)},
             "layers": [recurrent.shapes(d if i else z + d, d) for i in range(config.decoder_layers)],
             "attention": dense(m, d),
@@ -173,7 +173,7 @@ def outputs(config: Config) -> dict[str, str]:
     return {"last_hidden_state": "(B,T,width)", "hidden_states": "[(B,T,both)]", "target_state": "(B,S,decoder_dim)"}
 
 
-OPTIONAL = {"decoder": "target_state"}
+OPTIONAL = {"writer": "target_state"}
 
 
 def lengths(config: Config) -> dict[str, tuple[str, int | None]]:
@@ -264,12 +264,12 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
     ids = inputs.get("decoder_input_ids")
     if ids is None and "labels" in inputs:
         ids = target_token.shifted(inputs["labels"], config.decoder_start_token_id, config.pad_token_id)
-    if ids is not None and "decoder" in p:
-        z, c["target"] = ops.embedding(**p["decoder"]["word"], ids=ids)
-        own = {name: p["decoder"][name] for name in ("layers", "attention", "combine")}
+    if ids is not None and "writer" in p:
+        z, c["target"] = ops.embedding(**p["writer"]["word"], ids=ids)
+        own = {name: p["writer"][name] for name in ("layers", "attention", "combine")}
         given = {"seen": inputs.get("attention_mask")}
         out["target_state"], c["decoder"] = attentional_decoder(z, hidden[-1], own, **given)
-    unread = {"decoder": p["decoder"]} if "decoder" in p and "decoder" not in c else {}
+    unread = {"writer": p["writer"]} if "writer" in p and "decoder" not in c else {}
     return out, {**c, "words": config.embedding_dim * config.residual_embeddings, "unread": unread}
 
 
@@ -282,7 +282,7 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
         dhidden[-1].append(dout["last_hidden_state"][..., c["words"] :])
     if "target_state" in dout:
         dz, dmemory, own = attentional_decoder_backward(dout["target_state"], c["decoder"])
-        g["decoder"] = {**own, "word": ops.embedding_backward(dz, c["target"])}
+        g["writer"] = {**own, "word": ops.embedding_backward(dz, c["target"])}
         dhidden[-1].append(dmemory)
     dh, g["encoder"] = None, []
     for own, given in zip(reversed(c["encoder"]), reversed(dhidden), strict=True):  # (2)
@@ -295,18 +295,18 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
 def start(p: Tree, config: Config, inputs: Tree) -> Tree:
     """The state that has read the source and no word of the target."""
     require("decoder_input_ids" not in inputs, "start reads the source; decoder_input_ids are read by step")
-    require("decoder" in p, "translation needs the decoder, which these parameters do not have")
+    require("writer" in p, "translation needs the decoder, which these parameters do not have")
     ids, (_, hidden, _) = inputs["input_ids"], _read(p, config, inputs)
     seen = np.asarray(inputs.get("attention_mask", np.ones_like(ids))).astype(np.int64)
     wide, dtype = config.decoder_dim, hidden[-1].dtype
-    held = [np.zeros((len(ids), 2, wide), dtype) for _ in p["decoder"]["layers"]]
+    held = [np.zeros((len(ids), 2, wide), dtype) for _ in p["writer"]["layers"]]
     return {"source": hidden[-1], "seen": seen, "fed": np.zeros((len(ids), wide), dtype), "layers": held}
 
 
 def step(p: Tree, config: Config, ids: Array, state: Tree) -> tuple[Array, Tree]:
     """(logits (N, V) of what follows the last of the ids (N, n), the state that has read them): (6)."""
-    z, _ = ops.embedding(**p["decoder"]["word"], ids=ids)
-    own = {name: p["decoder"][name] for name in ("layers", "attention", "combine")}
+    z, _ = ops.embedding(**p["writer"]["word"], ids=ids)
+    own = {name: p["writer"][name] for name in ("layers", "attention", "combine")}
     y, c = attentional_decoder(z, state["source"], own, seen=state["seen"], state=state)
     return written_token.predict(y[:, -1], p["lm"]), {**state, **left(c)}
 
@@ -336,7 +336,7 @@ class Data(translation.Translated):
                           "drawn, and learn", file=True)  # fmt: skip
 
 
-DEFAULTS: Tree = {"seq_length": 40, "duplicates": 1, "steps": 500, "batch_size": 16, "learning_rate": 3e-3,
+DEFAULTS: Tree = {"seq_length": 24, "duplicates": 1, "steps": 400, "batch_size": 16, "learning_rate": 3e-3,
                   "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.0, "clip_norm": 5.0}  # fmt: skip
 WIDTH = "hidden"
 NARROW = {"embedding_dim": 96, "hidden": 96, "target_dim": 96, "decoder_dim": 192}

@@ -252,12 +252,12 @@ class Data(options.Rows):
     """What the data functions ask for."""
 
     vocab_size: int = option(4000, "know so many words, the most frequent", least=8, most=1 << 20)
-    seq_length: int = option(32, "keep so many tokens of a sentence", least=8, most=options.LONGEST)
+    seq_length: int = option(24, "keep so many tokens of a sentence", least=8, most=options.LONGEST)
     duplicates: int = option(4, "pass over the text so many times, groups cut elsewhere", least=1, most=1000)
     group: int = option(32, "tell so many consecutive sentences from each other", least=2, most=4096)
 
 
-DEFAULTS: Tree = {"steps": 500, "batch_size": 2, "learning_rate": 2e-3, "optimizer": "adamw", "schedule": "linear",
+DEFAULTS: Tree = {"steps": 600, "batch_size": 2, "learning_rate": 1e-2, "optimizer": "adamw", "schedule": "linear",
                   "weight_decay": 0.0, "clip_norm": 5.0}  # fmt: skip
 WIDTH = "encoder_dim"
 NARROW = {"word_embedding_dim": 96, "encoder_dim": 192}

@@ -11,7 +11,7 @@ FIELDS = {"hidden_size": "hidden", "num_hidden_layers": "n_layers"}
 
 def architectures(config: Config) -> dict[str, tuple[str, ...]]:
     """Published class -> the optional parts of the tree that it has."""
-    return {"MTLSTMForTranslation": ("decoder", "lm"), "MTLSTM": ()}
+    return {"MTLSTMForTranslation": ("writer", "lm"), "MTLSTM": ()}
 
 
 def names(config: Config) -> list[tuple[str, str, str]]:
@@ -20,10 +20,10 @@ def names(config: Config) -> list[tuple[str, str, str]]:
     for i in range(config.n_layers):
         found += [(f"encoder.{i}.{side}.{leaf}", f"rnn.{leaf}_l{i}{ending}")
                   for side, ending in (("forward", ""), ("backward", "_reverse")) for leaf in leaves]  # fmt: skip
-    found.append(("decoder.word.weight", "decoder.embedding.weight"))
-    found += [(f"decoder.layers.{i}.{leaf}", f"decoder.rnn.{leaf}_l{i}")
+    found.append(("writer.word.weight", "decoder.embedding.weight"))
+    found += [(f"writer.layers.{i}.{leaf}", f"decoder.rnn.{leaf}_l{i}")
               for i in range(config.decoder_layers) for leaf in leaves]  # fmt: skip
-    found += [(f"decoder.{part}.{leaf}", f"decoder.{part}.{leaf}")
+    found += [(f"writer.{part}.{leaf}", f"decoder.{part}.{leaf}")
               for part in ("attention", "combine") for leaf in ("weight", "bias")]  # fmt: skip
     found += [(f"lm.decoder.{leaf}", f"decoder.out.{leaf}") for leaf in ("weight", "bias")]
     return [(*row, "identity") for row in found]

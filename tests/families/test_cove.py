@@ -23,7 +23,7 @@ DIRECTORIES: dict = {}
 VARIANTS = ({}, {"residual_embeddings": True, "decoder_layers": 2, "n_layers": 1})
 SMALL = {"embedding_dim": 2, "hidden": 2, "n_layers": 1, "target_dim": 2, "decoder_dim": 2, "vocab_size": 9}
 MT = 2 * 4 * 300 * (300 + 300 + 2) + 2 * 4 * 300 * (600 + 300 + 2)
-PARAMETERS = [({"vocab_size": 1}, ("decoder", "lm"), 300 + MT)]
+PARAMETERS = [({"vocab_size": 1}, ("writer", "lm"), 300 + MT)]
 BATCH = {
     "input_ids": [[2, 9, 5, 11, 3], [2, 6, 10, 3, 1]],
     "attention_mask": [[1] * 5, [1, 1, 1, 1, 0]],
@@ -51,7 +51,7 @@ def model(seed: int = 0, **fields):
 
 
 def decoding(made, rng, rows=2, source=4, steps=3):
-    own = {name: made.params["decoder"][name] for name in ("layers", "attention", "combine")}
+    own = {name: made.params["writer"][name] for name in ("layers", "attention", "combine")}
     z = rng.standard_normal((rows, steps, made.config.target_dim))
     return z, rng.standard_normal((rows, source, made.config.both)), own
 
@@ -116,10 +116,10 @@ def test_an_encoder_alone_is_read(tmp_path):
     made, rng = model()
     ids = rng.integers(0, 17, (1, 4))
     due = made.encode(input_ids=ids)["last_hidden_state"]
-    made.params = {name: p for name, p in made.params.items() if name not in ("decoder", "lm")}
+    made.params = {name: p for name, p in made.params.items() if name not in ("writer", "lm")}
     made.save(tmp_path)
     again = minibert.load(tmp_path)
-    assert "decoder" not in again.params
+    assert "writer" not in again.params
     assert np.array_equal(again.encode(input_ids=ids)["last_hidden_state"], due)
 
 

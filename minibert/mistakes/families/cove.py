@@ -70,7 +70,7 @@ entry(
 entry(
     "cove-02", "nothing fed back", "the decoder reads [z; h̃] of the step before", "arXiv 1708.00107 section 3; Luong's "
     "input feeding", "output", "CV-DEC-1", families=FAMILY,
-    mutants=[only("cove", weights("the target's word alone", _without_fed, r"decoder\.layers\.0\.weight_ih"))],
+    mutants=[only("cove", weights("the target's word alone", _without_fed, r"writer\.layers\.0\.weight_ih"))],
 )  # fmt: skip
 entry(
     "cove-03", "no gradient through what is fed back", "h̃ learns from its own word and from the step behind it",
@@ -80,7 +80,7 @@ entry(
 entry(
     "cove-04", "attention without its bias", "H (W_1 s + b_1): the bias has a say through H", "own knowledge: Luong's "
     "general form has none", "output", "CV-ATT-1", families=FAMILY,
-    mutants=[only("cove", weights("no b_1", lambda _, a: 0 * a, r"decoder\.attention\.bias"))],
+    mutants=[only("cove", weights("no b_1", lambda _, a: 0 * a, r"writer\.attention\.bias"))],
 )  # fmt: skip
 entry(
     "cove-05", "the state before what was found", "[Hᵀα; s]", "own knowledge: [s; Hᵀα]", "output", "CV-ATT-2",
