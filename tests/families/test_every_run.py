@@ -56,8 +56,13 @@ def pointed(name):
     return not {"targets", "contexts"}.isdisjoint(objective.labels(module, module.Config()))
 
 
+def sentenced(name):
+    """Whether a family's rows are of whole sentences, beside each other: its own test has them."""
+    return hasattr(families.family(name), "POOLING")
+
+
 def own_rows(name):
-    return sourced(name) or ordered(name) or pointed(name)
+    return sourced(name) or ordered(name) or pointed(name) or sentenced(name)
 
 
 MASKED = [name for name in FAMILIES if hasattr(families.family(name), "corrupt") and not own_rows(name)]
