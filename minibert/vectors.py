@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minibert import model as models
-from minibert import tree
+from minibert import quantization, tree
 from minibert.checkpoint import vectors as files
 from minibert.config import nearest as likely
 from minibert.config import require, shown, whole
@@ -34,7 +34,8 @@ def load(path: str | os.PathLike, components: str | None = None) -> Vectors:
     if not os.path.isdir(path):
         words, rows = files.read(path)
         return Vectors(words, rows, {word: i for i, word in enumerate(words)})
-    return of(models.load(path), f"{path}", components)
+    with quantization.opened(path) as model:
+        return of(model, f"{path}", components)
 
 
 def of(model: models.Model, name: str = "the model", components: str | None = None) -> Vectors:
