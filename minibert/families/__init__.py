@@ -55,6 +55,8 @@ What a family's file offers, in this order (bert.py is the model):
                             keeps (`Model.beside`); what a run's new model begins with besides what is drawn, those too
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
+    POOLING                 optional: the ways of `inference.POOLINGS` that make a text's vector, where it isn't the
+                            mean; "pooler" is the output pooler_output
     spelled(tokenizer)      optional: the config fields that the words of a vocabulary decide
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
     handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which
