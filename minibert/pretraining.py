@@ -16,13 +16,15 @@ are missing, checks that they are the same, and continues from the last checkpoi
 """
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import math
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,6 +46,7 @@ from minibert import (
     tasks,
     tokenizers,
     training,
+    transfer,
     tree,
 )
 from minibert import config as configs
@@ -51,15 +54,29 @@ from minibert.checkpoint import atomic, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
 from minibert.errors import InputError
+from minibert.options import option
 from minibert.processes import require_number
 from minibert.progress import doing
-from minibert.runs import Options, Run
+from minibert.runs import Run
 
 DATA, FORMAT = "data", "minibert-run/1"
 
 # The most that may be asked for: what exceeds it would not fail but keep a machine busy, or drive it out of memory.
 BATCH = 1 << 22  # tokens of a micro-batch
 PARAMETERS = 1 << 33
+
+
+CHECKED = 256  # rows, at most, that the held-out loss is measured on during a run
+
+
+@dataclass(frozen=True)
+class Options(runs.Options):
+    """What decides a run's bits, beside the corpus, the model's configuration and the options of the family's data."""
+
+    averaging: str = option("none", "keep the mean of the parameters since a loss on held-out text stopped to fall "
+                                    "(nt-asgd), or the last ones", among=("none", "nt-asgd"))  # fmt: skip
+    check_every: int = option(0, "measure that loss after so many steps; 0: twenty times in a run", least=0,
+                              most=training.LIMITS["steps"])  # fmt: skip
 
 
 RUN = tuple(Options.__dataclass_fields__)
@@ -351,7 +368,13 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         def batches(step: int, *carried: list[training.Batch]) -> list[training.Batch]:
             return _batches(model, rows, plan, step, step < dropped, *carried)
 
-        training.fit(model, plan, directory, batches, carrying=carries(module, own))
+        kept, around, checks = _averaging(model, held_out, settings, threads)
+        training.fit(model, plan, directory, batches, carrying=carries(module, own), around=around, checks=checks)
+        model.params = kept
+        if checks:
+            since = f"since step {checks.since():,.0f}" if math.isfinite(checks.since()) else "of the last step alone"
+            runs.say("averaged", f"{len(checks.losses)} held-out losses, {min(checks.losses):.3f} at the least; "
+                     f"parameters {since}")  # fmt: skip
         with doing("evaluating on the held-out text"):
             report = _report(model, rows, held_out, threads, settings.seed)
     try:
@@ -363,6 +386,29 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     data.remove(directory / DATA)  # they can be made again
     uses = (getattr(head, "COMMAND", None) for head in objective.heads(module, model.config).values())
     runs.say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
+
+
+def _averaging(
+    model: Any, held_out: data.Rows, settings: Options, threads: int
+) -> tuple[Any, Callable | None, training.Checks | None]:  # fmt: skip
+    """(the parameters that are kept, what is put around the optimizer, what it looks at)."""
+    if settings.averaging == "none":
+        return model.params, None, None
+    kept, rows = tree.map(np.array, model.params), held_out[np.arange(min(CHECKED, len(held_out)))]
+    mean = minibert.Model(model.family, model.config, kept)
+
+    def measured() -> float:
+        return _measured(mean, rows, held_out, threads, settings.seed)["loss"]
+
+    checks = training.Checks(measured, settings.check_every or max(1, settings.steps // 20), [])
+    return kept, functools.partial(transfer.average, since=checks.since, kept=kept), checks
+
+
+def _measured(model: Any, instances: training.Batch, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
+    """The figures of held-out rows."""
+    if carries(model.module, held_out.recipe.options):
+        return training.stream_evaluation(model, instances)
+    return training.evaluation(model, instances, threads=threads, seed=seed)
 
 
 def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text) -> Any:
@@ -461,10 +507,7 @@ def _batches(
 def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
     """The held-out figures beside what they have to be compared with; said and returned."""
     instances = held_out[np.arange(len(held_out))]
-    if carries(model.module, held_out.recipe.options):
-        measured = training.stream_evaluation(model, instances)
-    else:
-        measured = training.evaluation(model, instances, threads=threads, seed=seed)
+    measured = _measured(model, instances, held_out, threads, seed)
     unigram = _unigram(model, rows, held_out)
     text = "that text" if "cross_entropy" in unigram else "what is written"
     for term, head in objective.heads(model.module, model.config).items():
