@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +32,7 @@ from minibert import (
     kernels,
     metrics,
     objective,
+    pretraining,
     reading,
     rows,
     runs,
@@ -118,11 +119,13 @@ def finetune(
     task: str, directory: str | os.PathLike, train: str | os.PathLike | None = None,
     dev: str | os.PathLike | None = None, out: str | os.PathLike | None = None, resume: bool = False,
     columns: Mapping[str, str] | None = None, form: str | None = None, threads: int | None = None,
-    checkpoint_every: int | None = None, **chosen: Any,
+    fields: Mapping[str, Any] | None = None, checkpoint_every: int | None = None, **chosen: Any,
 ) -> Path:  # fmt: skip
     """Trains a model for a task, prints what came of it and returns the directory that holds it.
 
     directory: the model, published or a run's; one that has a head for the task with the same classes goes on with it.
+    Or the name of a family: a model that has learnt nothing, its vocabulary that of the training rows, with these fields
+    of its configuration.
     train, dev: files of rows (`rows.read`, with columns and form); without `dev` some of the training rows are held
     out; without both the task's default rows, where it has such (`rows.docstrings`). out: a new directory, by default
     runs/TASK; with `resume` the run to continue: its recorded options hold, and those given have to agree. threads:
@@ -136,7 +139,10 @@ def finetune(
     cores = kernels.THREADS if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     Options().plan(cores, every)
-    request = {"task": task, "directory": runs.place(directory), "train": train and runs.place(train),
+    new = f"{directory}" in families.names() and not reading.present(directory)
+    require(new or not fields, f"{directory} is a model: its configuration (--set) is what it is")
+    place = f"{directory}" if new else runs.place(directory)
+    request = {"task": task, "directory": place, "fields": dict(fields or {}) or None, "train": train and runs.place(train),
                "dev": dev and runs.place(dev), "columns": dict(columns or {}) or None, "form": form, **chosen}
     request = {name: value for name, value in request.items() if value is not None}
     folder = runs.directory(task, out, resume)
@@ -217,7 +223,8 @@ def _require_record(run: Run) -> None:
     texts = {name: request.get(name, "") for name in ("task", "directory", "train", "dev", "form")}
     for name, text in {**texts, "sha256": run.get("sha256")}.items():
         require(isinstance(text, str), f"{name!r} is {configs.shown(text)}, not text")
-    require(isinstance(request.get("columns", {}), dict), "'columns' is not an object")
+    for name in ("columns", "fields"):
+        require(isinstance(request.get(name, {}), dict), f"{name!r} is not an object")
     for name in ("task", "directory"):
         require(name in request, f"{name!r} is missing")
     configs.one_of("task", request["task"], names())
@@ -227,12 +234,18 @@ def _require_record(run: Run) -> None:
 def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     """The model and the rows of a request: always the same of the same."""
     task, place = request["task"], request["directory"]
-    with doing(f"loading {place}"):
-        loaded = minibert.load(place, dtype=settings.dtype)
+    parts = _parts(request, settings)
+    if place in families.names():
+        with doing("learning the vocabulary"):
+            texts = (text for _, row in parts[0] for text in _texts(row))
+            loaded = pretraining.untrained(place, texts, request.get("fields", {}), settings.seed, settings.dtype)
+    else:
+        with doing(f"loading {place}"):
+            loaded = minibert.load(place, dtype=settings.dtype)
     require(loaded.tokenizer is not None, f"{place} holds no vocabulary to read rows with")
     require(hasattr(loaded.module, "read"), f"{loaded.family} reads no texts")
     with doing("reading the rows"):
-        placed, held = _parts(request, settings)
+        placed, held = parts
         use, own, apart = use_of(task), [row for _, row in placed], [row for _, row in held]
         known = own if "dev" in request else own + apart  # a file's own classes, wherever its rows went
         given = {**use.settings(task, known), **_given(task, settings)}
@@ -250,6 +263,15 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
             digest.update(f"teacher {name}".encode())
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return Prepared(moved, use, own, apart, *parts, digest.hexdigest())
+
+
+def _texts(row: Row) -> Iterator[str]:
+    """All that a row says, but for its label."""
+    for name, value in row.items():
+        if name != "label" and isinstance(value, str):
+            yield value
+        elif name not in ("label", "tags") and isinstance(value, list) and all(isinstance(one, str) for one in value):
+            yield " ".join(value)
 
 
 def _given(task: str, settings: Options) -> dict[str, Any]:

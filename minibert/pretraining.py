@@ -423,13 +423,34 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
             often = languages.weights(part, own.vocabulary_smoothing)
             weighted = languages.repeated(part, often, 0) if often else part
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in weighted)
-            special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
-            special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
-            special |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
-            learn = tokenizers.tokenizer(kind).train
-            made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
+            made = _learnt(module, own, sentences)
         made.save(directory)
     return tokenizers.load(directory, kind, specials_in_text=False)
+
+
+def _learnt(module: ModuleType, own: options.Text, sentences: Iterable[str], **given: Any) -> Any:
+    """A vocabulary of the family's kind."""
+    given |= {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+    given |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
+    given |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
+    return tokenizers.tokenizer(module.TOKENIZER).train(sentences, own.vocab_size, lowercase=own.lowercase, **given)
+
+
+def untrained(family: str, texts: Iterable[str], fields: dict[str, Any], seed: int, dtype: str) -> Any:
+    """A model as a run with the family's quick options begins, its vocabulary learnt from these texts, of whole words
+    every one that occurs.
+    """
+    module = families.family(family)
+    reads = hasattr(module, "Data") and hasattr(module, "read")
+    require(reads, f"{family} reads no texts: begin with another family, or with a model")
+    chosen, sizes = _preset("quick", module)
+    chosen |= {name: value for name, value in fields.items() if name in module.Data.__dataclass_fields__}
+    _, own, made = _settled(family, chosen, sizes | {name: fields[name] for name in fields.keys() - chosen.keys()})
+    tokenizer = _learnt(module, own, texts, **({"min_frequency": 1} if module.TOKENIZER == "words" else {}))
+    run = {"request": {"fields": fields}, "fields": made, "options": configs.to_fields(own)}
+    model = minibert.create(family, seed=seed, dtype=dtype, **_of_vocabulary(module, tokenizer, run))
+    model.tokenizer = tokenizer
+    return model
 
 
 def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, Any]:
@@ -444,7 +465,7 @@ def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, An
         require(asked.get(name) in (None, i), said)
     pad = ids.pop("pad_token_id")
     own = _vocabulary(module, len(tokenizer), pad_token_id=pad)
-    own |= module.spelled(tokenizer) if hasattr(module, "spelled") else {}
+    own |= module.spelled(tokenizer, options_of(module, run["options"])[1]) if hasattr(module, "spelled") else {}
     return {**own, **run["fields"], **_vocabulary(module, len(tokenizer), **ids)}
 
 

@@ -18,9 +18,6 @@ from minibert.config import nearest as likely
 from minibert.config import require, shown, whole
 from minibert.corruption import pieces
 
-END = "</s>"  # of a sentence, in the release's files
-
-
 class Vectors(NamedTuple):
     """words, and a row for each; index: the row of each word; other: makes the row of any other word, None: nothing."""
 
@@ -63,14 +60,13 @@ def of(model: models.Model, name: str = "the model", components: str | None = No
 
 
 def of_fasttext(held: fasttext.FastText, components: str | None = None) -> Vectors:
-    """Those of a file of fastText: of each word the mean of its row and its n-grams', of any other its n-grams'; the end
-    of a sentence has no n-grams.
+    """Those of a file of fastText: of each word the mean of its row and its n-grams', of any other its n-grams'.
     """
     count, known = len(held.words), pieces.components(components) if components else None
     least, most, bucket = (int(held.arguments[name]) for name in ("minn", "maxn", "bucket"))
 
     def row(word: str) -> np.ndarray:
-        own = [] if word == END or not bucket else pieces.rows(word, least, most, bucket, known)
+        own = pieces.rows(word, least, most, bucket, known) if bucket else []
         first = [index[word]] if word in index else []
         found = held.rows[[*first, *(count + i for i in own)]]
         return found.mean(0) if len(found) else np.zeros(held.rows.shape[1], held.rows.dtype)
@@ -80,8 +76,8 @@ def of_fasttext(held: fasttext.FastText, components: str | None = None) -> Vecto
 
 
 def to_fasttext(model: models.Model, name: str = "the model", window: int = 5) -> fasttext.FastText:
-    """A fastText as its release's files have it. Counts are not kept in a model: they fall
-    by one from word to word. window: as it was learnt, for those who go on. InputError for another family.
+    """A fastText as its release's files have it. Counts are not kept in a model: here they fall by one from word to
+    word. window: as it was learnt, for those who go on. InputError for another family.
     """
     c = model.config
     require(hasattr(c, "bucket") and model.tokenizer is not None, f"{name} is {model.family}, not fasttext: take text")

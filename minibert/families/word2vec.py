@@ -33,11 +33,13 @@ import numpy as np
 from minibert import ops, options
 from minibert.config import check, require, size
 from minibert.corruption import windows
+from minibert.families import bert
 from minibert.families.bert import WIDE
 from minibert.heads import hierarchical_softmax, negative_sampling
 from minibert.objective import Term
 from minibert.options import option
 from minibert.pairs import block, block_backward
+from minibert.summaries import Summary
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -164,6 +166,11 @@ def terms(config: Config) -> dict[str, Term]:
     return found
 
 
+def summaries(config: Config) -> dict[str, Summary]:
+    """What stands for a text: the mean of its words."""
+    return {"text": Summary(pooling="mean", dense="pooling", dropped=(None, None))}
+
+
 # (6): each pair is a step of its own, and touches the rows of its words alone
 SUMMED = True
 
@@ -201,6 +208,14 @@ class Data(options.Text):
     drawn: int = option(32, "draw so many words against those of a row", least=1, most=options.LONGEST)
     smoothing: float = option(0.7, "make rows of each language by its share of the text to this power, where languages "
                               "are given", least=0, most=1)  # fmt: skip
+
+
+def read(encodings: list, pad: int | None) -> dict[str, Array]:
+    """The words of encoded texts, (B, T); what the tokenizer puts around them is as padding."""
+    rows = bert.read(encodings, pad)
+    for there, encoding in zip(rows["attention_mask"], encodings, strict=True):
+        there[: len(encoding)] = [end > begin for begin, end in encoding.offsets]
+    return {name: rows[name] for name in ("input_ids", "attention_mask")}
 
 
 def fields(data: Data, given: Tree) -> Tree:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import batches, tree, vectors
+from minibert import batches, finetuning, tree, vectors
 from minibert.checkpoint import fasttext as released
 from minibert.corruption import pieces
 from minibert.errors import InputError
@@ -194,3 +194,52 @@ def test_a_damaged_file_is_one_line(at, said, tmp_path):
     with pytest.raises(InputError, match=said) as refused:
         vectors.load(path)
     assert "\n" not in str(refused.value)
+
+
+def test_the_release_s_classifier_says_what_ours_does(tmp_path):
+    """fasttext.train_supervised with n-grams of words and characters: its vector of a text, and its probabilities."""
+    theirs = pytest.importorskip("fasttext_pybind", reason="the published implementation")
+    lines = ["__label__good the film is fine and é 中国", "__label__bad the book is poor", "__label__good a fine book"]
+    (tmp_path / "rows.txt").write_text("\n".join(lines * 9) + "\n", encoding="utf-8")
+    model, arguments = theirs.fasttext(), theirs.args()
+    own = {"input": f"{tmp_path}/rows.txt", "dim": 6, "bucket": 40, "wordNgrams": 3, "minn": 2, "maxn": 3, "epoch": 9,
+           "minCount": 1, "lr": 0.5, "thread": 1, "verbose": 0}  # fmt: skip
+    for name, value in {**own, "model": theirs.model_name.supervised, "loss": theirs.loss_name.softmax}.items():
+        setattr(arguments, name, value)
+    theirs.train(model, arguments)
+    model.saveModel(str(tmp_path / "theirs.bin"))
+    held = released.read(tmp_path / "theirs.bin")
+    assert (held.said("model", released.MODELS), held.said("loss", released.LOSSES)) == ("sup", "softmax")
+    words = [*held.words]
+    ends = words.index(pieces.END)
+    ours = minibert.create(
+        "fasttext", vocab_size=len(words), vector_size=6, bucket=40, minn=2, maxn=3, word_ngrams=3, unk_token_id=None,
+        spellings="\n".join(words), tasks={"classify": {"labels": [*held.labels]}},
+    )  # fmt: skip
+    ours.params["embeddings"]["word"]["weight"][...] = held.rows[: len(words)]
+    ours.params["embeddings"]["piece"]["weight"][...] = held.rows[len(words) :]
+    ours.params["classify"]["weight"][...] = held.output
+    for text in ("the film is poor", "a book and a film é", "中国 is fine"):
+        ids = [*map(words.index, text.split())]
+        logits = ours.predict({"input_ids": np.array([[*ids, ends]])})["logits"][0].astype(float)
+        due = {label: chance for chance, label in model.predict(f"{text}\n", 2, 0.0, "strict")}
+        shares = np.exp(logits) / np.exp(logits).sum()
+        for label, share in zip(held.labels, shares, strict=True):
+            assert abs(due[label] - share) < 1e-4, text  # the release adds 1e-5 to each
+
+
+def test_a_classifier_from_rows_alone(tmp_path):
+    """`finetune classify fasttext`: its vocabulary is that of the rows; resumed, and as good as the rows allow."""
+    rows = ["label\ttext"] + [f"{kind}\tthe film was {'not ' * (n % 2)}{word}" for n in range(8)
+                              for kind, word in ((("good", "bad")[n % 2], "fine"), (("bad", "good")[n % 2], "poor"))]
+    (tmp_path / "rows.tsv").write_text("\n".join(rows), encoding="utf-8")
+    given = {"train": tmp_path / "rows.tsv", "dev": tmp_path / "rows.tsv", "steps": 150, "threads": 1, "batch_size": 8,
+             "learning_rate": 0.1, "weight_decay": 0.0, "accumulate": 1}  # fmt: skip
+    own = {"fields": {"word_ngrams": 2, "vector_size": 8, "bucket": 100}}
+    out = finetuning.finetune("classify", "fasttext", out=tmp_path / "run", **given, **own)
+    assert json.loads((out / "report.json").read_bytes())["measures"]["accuracy"] == 1  # "not" turns both words
+    assert finetuning.finetune("classify", "fasttext", out=out, resume=True, **given, **own) == out
+    with pytest.raises(InputError, match="is a model: its configuration"):
+        finetuning.finetune("classify", out, out=tmp_path / "other", **given, **own)
+    with pytest.raises(InputError, match="electra is not|reads no texts|no dir"):
+        finetuning.finetune("classify", "glove", out=tmp_path / "none", **given)
