@@ -531,6 +531,7 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
     measured = _measured(model, instances, held_out, threads, seed)
     unigram = _unigram(model, rows, held_out)
     text = "that text" if "cross_entropy" in unigram else "what is written"
+    terms = {} if hasattr(model.module, "loss") else model.module.terms(model.config)
     for term, head in objective.heads(model.module, model.config).items():
         loss, count, share = (measured[of].get(term) for of in ("terms", "targets", "accuracies"))
         if not count:
@@ -538,6 +539,11 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
             continue
         if head.BASELINE == "none":
             runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}")
+            continue
+        if head.BASELINE == "constant":
+            own = head.constant(instances, **terms[term].constants)
+            measured.setdefault("constants", {})[term] = own
+            runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.4f}, of the best constant {own:.4f}")
             continue
         if head.BASELINE == "unigram":
             below, known = unigram["entropy"] - loss, f"{share:.1%} right"
