@@ -189,7 +189,7 @@ def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str
 
 
 def _gradient(model: Any, parts: list[Batch], threads: int, carried: list[Batch]) -> dict[str, Any]:
-    """measured, gradient: as `gradient`; followed: the mean over the parts of what parameters are to follow, by path.
+    """measured, gradient: as `gradient`; totals: the targets of each term; followed: the mean over the parts of what parameters are to follow, by path.
     Each of carried, one for each part, is replaced by what the part hands on.
     """
     totals = denominators(model, parts)
@@ -205,7 +205,7 @@ def _gradient(model: Any, parts: list[Batch], threads: int, carried: list[Batch]
 
     total = _sum(micro, [*enumerate(parts)], threads)
     total["measured"].pop("classes")
-    return total
+    return {**total, "totals": totals}
 
 
 def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int = 1, seed: int = 0) -> dict[str, Any]:
@@ -589,7 +589,7 @@ def fit(
             follow(model.params, {path: value for path, value in found["followed"].items() if path in chosen})
             grads = _only(chosen, found["gradient"])
             scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
-            scale *= max(denominators(model, parts).values()) if summed else 1
+            scale *= max(found["totals"].values()) if summed else 1
             slots = {slot: touched.taken(state[slot], read) if few else state[slot] for slot in _moments(state)}
             asleep.update(path for path in asleep if path not in chosen)
             for lr, missed in dict.fromkeys((chosen[path], asleep[path]) for path in chosen):
@@ -611,7 +611,7 @@ def fit(
                 checks.losses.append(checks.measured())
                 recent[-1][HELD_OUT] = checks.losses[-1]
             _log(log, recent[-1])
-            progress.show(step + 1, *_said(recent, short))
+            progress.show(step + 1, made=functools.partial(_said, recent, short))
             done = state["step"] == plan.steps
             if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
                 with written(run / "log.jsonl"):
