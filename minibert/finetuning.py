@@ -124,8 +124,8 @@ def finetune(
     """Trains a model for a task, prints what came of it and returns the directory that holds it.
 
     directory: the model, published or a run's; one that has a head for the task with the same classes goes on with it.
-    Or the name of a family: a model that has learnt nothing, its vocabulary that of the training rows, with these fields
-    of its configuration.
+    Or the name of a family: a model that has learnt nothing, its vocabulary that of the training rows, with these
+    fields of its configuration.
     train, dev: files of rows (`rows.read`, with columns and form); without `dev` some of the training rows are held
     out; without both the task's default rows, where it has such (`rows.docstrings`). out: a new directory, by default
     runs/TASK; with `resume` the run to continue: its recorded options hold, and those given have to agree. threads:
@@ -142,8 +142,8 @@ def finetune(
     new = f"{directory}" in families.names() and not reading.present(directory)
     require(new or not fields, f"{directory} is a model: its configuration (--set) is what it is")
     place = f"{directory}" if new else runs.place(directory)
-    request = {"task": task, "directory": place, "fields": dict(fields or {}) or None, "train": train and runs.place(train),
-               "dev": dev and runs.place(dev), "columns": dict(columns or {}) or None, "form": form, **chosen}
+    request = {"task": task, "directory": place, "fields": dict(fields or {}) or None,
+               "train": train and runs.place(train), "dev": dev and runs.place(dev), "columns": dict(columns or {}) or None, "form": form, **chosen}
     request = {name: value for name, value in request.items() if value is not None}
     folder = runs.directory(task, out, resume)
 

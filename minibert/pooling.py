@@ -115,8 +115,8 @@ def ulmfit_pooling(
     x: Array, p: Tree, *, seen: Array | None = None, keep: Array | None = None, rate: float = 0.0, batch: bool = False
 ) -> tuple[Array, Tree]:  # fmt: skip
     """BN(relu(Drop(BN([last; max; mean])) Wᵀ + b)), x (B, T, D) -> (B, O): ULMFiT's classifier up to its last linear
-    map and the dropout before that (arXiv 1801.06146, section 3.3). p: pooled {norm (3D)}, dense (O, 3D), norm (O); keep
-    (B, 3D) at rate; batch as in `batch_norm`.
+    map and the dropout before that (arXiv 1801.06146, section 3.3). p: pooled {norm (3D)}, dense (O, 3D), norm (O);
+    keep (B, 3D) at rate; batch as in `batch_norm`.
     """
     c: Tree = {}
     h, c["concat_pooling"] = concat_pooling(x, seen=seen)

@@ -189,8 +189,8 @@ def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str
 
 
 def _gradient(model: Any, parts: list[Batch], threads: int, carried: list[Batch]) -> dict[str, Any]:
-    """measured, gradient: as `gradient`; totals: the targets of each term; followed: the mean over the parts of what parameters are to follow, by path.
-    Each of carried, one for each part, is replaced by what the part hands on.
+    """measured, gradient: as `gradient`; totals: the targets of each term; followed: the mean over the parts of what
+    parameters are to follow, by path. Each of carried, one for each part, is replaced by what the part hands on.
     """
     totals = denominators(model, parts)
 
@@ -344,8 +344,8 @@ def _names(run: Path) -> list[str]:
 def load_checkpoint(run: Path, model: Any, state: dict, steps: int, checks: "Checks | None" = None) -> float:
     """Fills model.params and the optimizer's state from the newest readable checkpoint; returns its seconds.
 
-    steps: of the whole run; checks: how often its held-out loss is measured. Leftovers of writes that were cut off are removed. Without a checkpoint everything stays
-    as it is: step 0.
+    steps: of the whole run; checks: how often its held-out loss is measured. Leftovers of writes that were cut off are
+    removed. Without a checkpoint everything stays as it is: step 0.
     """
     for name in _names(run):
         if re.fullmatch(r"\.old-[0-9]{8}|\.[0-9]{8}\.[0-9]+-[0-9]+\.new", name):

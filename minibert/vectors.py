@@ -18,6 +18,7 @@ from minibert.config import nearest as likely
 from minibert.config import require, shown, whole
 from minibert.corruption import pieces
 
+
 class Vectors(NamedTuple):
     """words, and a row for each; index: the row of each word; other: makes the row of any other word, None: nothing."""
 
@@ -60,7 +61,7 @@ def of(model: models.Model, name: str = "the model", components: str | None = No
 
 
 def of_fasttext(held: fasttext.FastText, components: str | None = None) -> Vectors:
-    """Those of a file of fastText: of each word the mean of its row and its n-grams', of any other its n-grams'.
+    """Those of a file of fastText: of each word the mean of its row and its n-grams', of any other of its n-grams'.
     """
     count, known = len(held.words), pieces.components(components) if components else None
     least, most, bucket = (int(held.arguments[name]) for name in ("minn", "maxn", "bucket"))

@@ -1,5 +1,5 @@
-"""Batch norm: y = weight (x - m) / sqrt(v + eps) + bias, x (b, d), p four of (d) -> (b, d); m and v = mean (x - m)^2 over
-the rows with batch, else running_mean and running_var.
+"""Batch norm: y = weight (x - m) / sqrt(v + eps) + bias, x (b, d), p four of (d) -> (b, d); m and v = mean (x - m)^2
+over the rows with batch, else running_mean and running_var.
 
 Ioffe and Szegedy 2015 (1502.03167), algorithms 1 and 2; SPEC OP-BN.
 """

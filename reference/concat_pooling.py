@@ -1,5 +1,5 @@
-"""The last, the largest and the mean of the tokens that are there, beside each other: x (b, t, d), seen (b, t) or none ->
-(b, 3d).
+"""The last, the largest and the mean of the tokens that are there, beside each other: x (b, t, d), seen (b, t) or none
+-> (b, 3d).
 
 Howard and Ruder 2018 (1801.06146), section 3.3; SPEC OP-CONCAT.
 """

@@ -1,5 +1,5 @@
-"""BN(relu(BN([last; max; mean]) W^T + b)), with dropout behind the first norm: x (b, t, d), p {pooled {norm}, dense, norm} ->
-(b, o).
+"""BN(relu(BN([last; max; mean]) W^T + b)), with dropout behind the first norm: x (b, t, d), p {pooled {norm}, dense,
+norm} -> (b, o).
 
 Howard and Ruder 2018 (1801.06146), section 3.3; SPEC TASK-POOL-5.
 """

@@ -1,13 +1,13 @@
 """fastText's own files, NAME.bin, as its release and gensim write them (facebookresearch/fastText, `fasttext.cc`,
 `dictionary.cc`, `matrix.cc`); version 12, little-endian, without a gap:
 
-    magic 793712314, version                                                                    2 int32
-    dim ws epoch minCount neg wordNgrams loss model bucket minn maxn lrUpdateRate, t            12 int32, 1 float64
-    entries, words, labels; tokens, pairs of a pruned table, -1: none                           3 int32, 2 int64
-    of each entry: its text and a byte 0, its count, 0 a word or 1 a label                      …, 1 int64, 1 int8
-    those pairs                                                                                 2 int32 each
-    0; rows, columns of the input: words, then the rows of n-grams; its numbers                 1 byte, 2 int64, float32 …
-    0; rows, columns of the output: words or labels; its numbers                                1 byte, 2 int64, float32 …
+    magic 793712314, version                                                              2 int32
+    dim ws epoch minCount neg wordNgrams loss model bucket minn maxn lrUpdateRate, t      12 int32, 1 float64
+    entries, words, labels; tokens, pairs of a pruned table, -1: none                     3 int32, 2 int64
+    of each entry: its text and a byte 0, its count, 0 a word or 1 a label                …, 1 int64, 1 int8
+    those pairs                                                                           2 int32 each
+    0; rows, columns of the input: words, then the rows of n-grams; its numbers           1 byte, 2 int64, float32 …
+    0; rows, columns of the output: words or labels; its numbers                          1 byte, 2 int64, float32 …
 
 Read within what the file's size allows. A compressed file (.ftz) has 1 for the first of these 0, and is refused.
 """
@@ -83,8 +83,8 @@ def read(path: str | os.PathLike) -> FastText:
         for row in range(size):
             text, count, kind = data.next(row)
             fits = kind == int(row >= words) and text not in held[kind]
-            require(fits, f"{path}: entry {row}, {shown(text)}, is {'twice there' if kind in (0, 1) else 'no word'}, or "
-                    "no word where words stand")  # fmt: skip
+            wrong = "stands twice, or where the other kind does" if kind in (0, 1) else "is of no kind"
+            require(fits, f"{path}: entry {row}, {shown(text)}, {wrong}")
             held[kind][text] = count
         data.end()
         tables = []

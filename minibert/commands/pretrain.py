@@ -7,7 +7,6 @@ from typing import Any
 
 from minibert import families, pretraining
 from minibert.commands import add_options, field_values, flag
-from minibert.errors import InputError
 from minibert.options import ending
 
 

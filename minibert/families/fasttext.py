@@ -9,7 +9,7 @@ a word is made of itself and of its n-grams:
     skip-gram      h_t = v_t                                                                                        (2)
     CBOW           h_t = Σ s / Σ n over the window: the mean of all rows, not of words                              (3)
     terms          word2vec's; the words drawn come from their counts^0.5                                           (4)
-    text           Σ s / Σ n over all its words, of which n-grams of words are parts, too: the classifier's           (5)
+    text           Σ s / Σ n over all its words, of which n-grams of words are parts, too: the classifier's         (5)
 
 N-grams are those of <word>, 3 to 6 characters; a row is chosen by a hash (`corruption.pieces`). Data.components: of
 Chinese characters their components.
@@ -19,8 +19,8 @@ Where release and paper differ, and what is done here:
 - the release adds the whole gradient of the mean to each row (`undivided`, see word2vec), but in its classifier.
 - a drawn word that is the pair's own is drawn again in the release: here the others count so much more.
 - in its tree code 1 is σ(z), where word2vec has code 0.
-- the release's classifier (arXiv 1607.01759) is this network with a head of a task: `minibert finetune classify fasttext
-  --train FILE`; of a word that is unknown it reads the n-grams, here nothing, and </s> at the end of a line.
+- the release's classifier (arXiv 1607.01759) is this network with a head of a task: `minibert finetune classify
+  fasttext --train FILE`; of a word that is unknown it reads the n-grams, here nothing, and </s> at the end of a line.
 """
 
 import functools

@@ -150,7 +150,7 @@ class Data(options.Text):
     seq_length: int = option(128, "put so many cells into a row", least=8, most=options.LONGEST)
     duplicates: int = option(1, "serve each cell so many times in an epoch", least=1, most=1000)
     window: int = option(15, "count words at so many words' distance, at most", least=1, most=1000)
-    apart: float = option(0.05, "hold out so large a share of the cells, beside the text that is", least=0.001, most=0.5)
+    apart: float = option(0.05, "hold out so large a share of the cells", least=0.001, most=0.5)
     smoothing: float = option(0.7, "make rows of each language by its share of the text to this power, where languages "
                               "are given", least=0, most=1)  # fmt: skip
 

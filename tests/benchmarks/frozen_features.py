@@ -2,9 +2,9 @@
 
     python tests/benchmarks/frozen_features.py ROWS DIR [DIR …] [--seeds N] [--steps N] [--rows N]
 
-ROWS: a folder of `examples/recipes/brown.py` (tags.train.jsonl, tags.dev.jsonl, genres.…). DIR: models, such as those of
-`minibert pretrain word2vec`, `elmo` and `bert`; nothing of them learns, only the head over them; of models with several
-layers also a mix of all (`--transfer mix`), as ELMo is used. Mean and deviation over the seeds of accuracy, tokens for
+ROWS: a folder of `examples/recipes/brown.py` (tags.train.jsonl, tags.dev.jsonl, genres.…). DIR: models, such as of
+`minibert pretrain word2vec`, `elmo` and `bert`; nothing of them learns but the head over them; of models with
+several layers also a mix of all (`--transfer mix`), as ELMo is used. Mean and deviation over the seeds of accuracy, tokens for
 tags and rows for classes, beside the constant answer's.
 """
 
@@ -13,6 +13,7 @@ import contextlib
 import io
 import itertools
 import json
+import random
 import tempfile
 from pathlib import Path
 
@@ -25,12 +26,26 @@ from minibert.finetuning import finetune
 TASKS = {"tag": "tags", "classify": "genres"}
 
 
-def some(path, count, folder):
-    """So many first rows of a file, in the folder."""
+def labels(row):
+    return {*row["tags"]} if "tags" in row else {row["label"]}
+
+
+def some(path, count, folder, known=None):
+    """(so many rows of a file, drawn, as a file in the folder; their labels); known: those that they may have."""
+    held = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    held = [row for row in random.Random(0).sample(held, len(held)) if known is None or labels(row) <= known][:count]
     out = Path(folder, path.name)
-    with path.open(encoding="utf-8") as lines:
-        out.write_text("".join(itertools.islice(lines, count)), encoding="utf-8")
-    return out
+    out.write_text("\n".join(map(json.dumps, held)), encoding="utf-8")
+    return out, set().union(*map(labels, held))
+
+
+def files(rows, count, folder):
+    """{task: (training rows, rows to be held to)}"""
+    found = {}
+    for task, name in TASKS.items():
+        train, known = some(rows / f"{name}.train.jsonl", count, folder)
+        found[task] = train, some(rows / f"{name}.dev.jsonl", count // 4, folder, known)[0]
+    return found
 
 
 def measured(task, model, way, files, seed, steps, folder):
@@ -52,17 +67,17 @@ def main():
     args = parser.parse_args()
     print(f"{'model':<24}{'way':<10}" + "".join(f"{task:>26}" for task in TASKS))
     with tempfile.TemporaryDirectory() as place:
-        files = {task: [some(args.rows / f"{name}.{part}.jsonl", args.count if part == "train" else args.count // 4,
-                             place) for part in ("train", "dev")] for task, name in TASKS.items()}  # fmt: skip
+        given = files(args.rows, args.count, place)
         for model, way in itertools.product(args.models, ("frozen", "mix")):
             cells = []
             for task in TASKS:
                 try:
-                    found = [measured(task, model, way, files[task], seed, args.steps,
+                    found = [measured(task, model, way, given[task], seed, args.steps,
                                       Path(place, f"{task}-{len(cells)}-{way}-{seed}-{Path(model).name}"))
                              for seed in range(args.seeds)]  # fmt: skip
                 except InputError as error:
-                    cells.append(f"{str(error)[:24]:>26}")
+                    print(f"{model}, {way}, {task}: {error}")
+                    cells.append("none")
                     continue
                 scores, constant = zip(*found, strict=True)
                 cells.append(f"{np.mean(scores):12.3f} ± {np.std(scores):.3f} ({constant[0]:.2f})")

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/word_senses.py DIR [DIR …] [--word bank|苹果]
 
-DIR: models of any family, as of `minibert pretrain word2vec`, `elmo` and `bert`; for 苹果 of Chinese text. The vector of a
-word is the mean of the last hidden states of its pieces. A static model has one vector for both senses, so that all
+DIR: models of any family, as of `minibert pretrain word2vec`, `elmo` and `bert`; for 苹果 of Chinese text. The vector
+of a word is the mean of the last hidden states of its pieces. A static model has one vector for both senses, so that all
 cosines are 1; one that reads what stands about it has two groups where it tells the senses apart. Printed: the matrix,
 the mean within a sense and across, and of how many sentences the nearest other one has the same sense.
 """
@@ -29,8 +29,9 @@ SENTENCES = {
         "he walked down the bank to the edge of the water",
     ],
     "苹果": [
-        "我每天早上吃一个苹果", "树上的苹果又红又甜", "妈妈买了三斤苹果和香蕉", "这个苹果很好吃", "苹果和梨都是水果",
-        "苹果发布了新手机", "苹果公司的股票上涨了", "他在苹果公司做软件工程师", "苹果推出新的电脑系统", "苹果和微软都是科技公司",
+        "我每天早上吃一个苹果", "树上的苹果又红又甜", "妈妈买了三斤苹果和香蕉",
+        "这个苹果很好吃", "苹果和梨都是水果", "苹果发布了新手机", "苹果公司的股票上涨了",
+        "他在苹果公司做软件工程师", "苹果推出新的电脑系统", "苹果和微软都是科技公司",
     ],
 }  # fmt: skip
 
@@ -71,8 +72,9 @@ def main():
             print(" ".join(f"{x:5.2f}" for x in row) + f"  {SENTENCES[args.word][i]}")
         nearest = (found - 2 * np.eye(10)).argmax(1)
         across = sense[:, None] != sense
-        print(f"within a sense {found[alike].mean():.3f}, across {found[across].mean():.3f}; nearest of the same sense: "
-              f"{(sense[nearest] == sense).sum()} of 10{' (all are equal)' if found.min() > 1 - 1e-5 else ''}")  # fmt: skip
+        equal = " (all are equal)" if found.min() > 1 - 1e-5 else ""
+        said = f"within a sense {found[alike].mean():.3f}, across {found[across].mean():.3f}"
+        print(f"{said}; nearest of the same sense: {(sense[nearest] == sense).sum()} of 10{equal}")
 
 
 if __name__ == "__main__":

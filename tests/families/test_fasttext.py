@@ -241,5 +241,5 @@ def test_a_classifier_from_rows_alone(tmp_path):
     assert finetuning.finetune("classify", "fasttext", out=out, resume=True, **given, **own) == out
     with pytest.raises(InputError, match="is a model: its configuration"):
         finetuning.finetune("classify", out, out=tmp_path / "other", **given, **own)
-    with pytest.raises(InputError, match="electra is not|reads no texts|no dir"):
+    with pytest.raises(InputError, match="reads no texts"):
         finetuning.finetune("classify", "glove", out=tmp_path / "none", **given)
