@@ -143,7 +143,8 @@ def finetune(
     require(new or not fields, f"{directory} is a model: its configuration (--set) is what it is")
     place = f"{directory}" if new else runs.place(directory)
     request = {"task": task, "directory": place, "fields": dict(fields or {}) or None,
-               "train": train and runs.place(train), "dev": dev and runs.place(dev), "columns": dict(columns or {}) or None, "form": form, **chosen}
+               "train": train and runs.place(train), "dev": dev and runs.place(dev),
+               "columns": dict(columns or {}) or None, "form": form, **chosen}
     request = {name: value for name, value in request.items() if value is not None}
     folder = runs.directory(task, out, resume)
 

@@ -3,9 +3,9 @@
     python tests/benchmarks/frozen_features.py ROWS DIR [DIR …] [--seeds N] [--steps N] [--rows N]
 
 ROWS: a folder of `examples/recipes/brown.py` (tags.train.jsonl, tags.dev.jsonl, genres.…). DIR: models, such as of
-`minibert pretrain word2vec`, `elmo` and `bert`; nothing of them learns but the head over them; of models with
-several layers also a mix of all (`--transfer mix`), as ELMo is used. Mean and deviation over the seeds of accuracy, tokens for
-tags and rows for classes, beside the constant answer's.
+`minibert pretrain word2vec`, `elmo` and `bert`; nothing of them learns but the head over them; of models with several
+layers also a mix of all (`--transfer mix`), as ELMo is used. Mean and deviation over the seeds of accuracy, tokens
+for tags and rows for classes, beside the constant answer's.
 """
 
 import argparse

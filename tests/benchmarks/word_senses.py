@@ -3,9 +3,9 @@
     python tests/benchmarks/word_senses.py DIR [DIR …] [--word bank|苹果]
 
 DIR: models of any family, as of `minibert pretrain word2vec`, `elmo` and `bert`; for 苹果 of Chinese text. The vector
-of a word is the mean of the last hidden states of its pieces. A static model has one vector for both senses, so that all
-cosines are 1; one that reads what stands about it has two groups where it tells the senses apart. Printed: the matrix,
-the mean within a sense and across, and of how many sentences the nearest other one has the same sense.
+of a word is the mean of the last hidden states of its pieces. A static model has one vector for both senses, so that
+all cosines are 1; one that reads what stands about it has two groups where it tells the senses apart. Printed: the
+matrix, the mean within a sense and across, and of how many sentences the nearest other one has the same sense.
 """
 
 import argparse
