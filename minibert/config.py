@@ -159,6 +159,8 @@ def nearest(name: Any, known: Any) -> str:
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:
+    if isinstance(value, list | tuple):  # int | tuple[int, ...]
+        annotation = next((kind for kind in get_args(annotation) if get_origin(kind) is tuple), annotation)
     if get_origin(annotation) is tuple:  # tuple[int, ...], which JSON has as a list
         items = list(value) if isinstance(value, list | tuple) else None
         fits = items is not None and len(items) <= MOST_ITEMS
@@ -167,7 +169,7 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     allowed = get_args(annotation) or (annotation,)  # int | None -> (int, NoneType)
     if type(value) is int and float in allowed and int not in allowed:
         value = float(value) if abs(value) < 2**1023 else math.inf  # a larger one is no float
-    named = " or ".join("null" if t is NoneType else t.__name__ for t in allowed)
+    named = " or ".join("null" if t is NoneType else "list" if get_origin(t) is tuple else t.__name__ for t in allowed)
     if type(value) not in allowed:
         raise InputError(f"config field {name!r} is {shown(value)}; allowed: {named}")
     if type(value) is int and abs(value) >= 2**63:

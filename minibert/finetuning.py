@@ -33,6 +33,7 @@ from minibert import (
     metrics,
     objective,
     pretraining,
+    ranks,
     reading,
     rows,
     runs,
@@ -70,10 +71,11 @@ class Options(runs.Options):
     epochs: float = option(3.0, "pass over the rows so many times")
     seq_length: int = option(128, "read at most so many tokens of a row", least=8, most=LONGEST)
     transfer: str = option("full", "train all of the model, or in these ways, joined by +: "
-                                   f"{transfer.HELP.removeprefix('full, ')}")  # fmt: skip
+                                   f"{transfer.HELP.removeprefix('full, ')}; minibert docs transfer says what each "
+                                   "does")  # fmt: skip
     pooling: str = option("", "let this stand for a row in place of what the family says, of a task of whole rows",
                           among=("", *POOLINGS))  # fmt: skip
-    by: str = option("", "similar: compare two texts by cosine, contrastive or tensor; recommend: cloze or hidden",
+    by: str = option("", "compare the two texts of similar, or mask the items of recommend, in this way",
                      among=("", *similarity.WAYS, *recommendation.WAYS))  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -115,6 +117,7 @@ class Prepared(NamedTuple):
         return self.model.uses[0]
 
 
+@ranks.joined()
 def finetune(
     task: str, directory: str | os.PathLike, train: str | os.PathLike | None = None,
     dev: str | os.PathLike | None = None, out: str | os.PathLike | None = None, resume: bool = False,
@@ -136,7 +139,8 @@ def finetune(
     for name, value in chosen.items():
         require(name in KNOWN or value is None, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
     require(dev is None or train is not None, "rows to be held to (--dev) without rows to learn from (--train)")
-    cores = kernels.THREADS if threads is None else threads
+    group = ranks.group()
+    cores = group.cores(kernels.THREADS) if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     Options().plan(cores, every)
     new = f"{directory}" in families.names() and not reading.present(directory)
@@ -146,9 +150,10 @@ def finetune(
                "train": train and runs.place(train), "dev": dev and runs.place(dev),
                "columns": dict(columns or {}) or None, "form": form, **chosen}
     request = {name: value for name, value in request.items() if value is not None}
-    folder = runs.directory(task, out, resume)
+    folder = group.once(lambda: runs.directory(task, out, resume))
 
     def trained(run: Run, prepared: Prepared) -> None:
+        group.agree("the model, or the rows,", prepared.digest)
         _trained(folder, run, prepared, cores, every)
 
     begun = runs.Begun(lambda: _planned(request), lambda: _resumed(folder, request), trained, _take_back)
@@ -251,7 +256,7 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
         known = own if "dev" in request else own + apart  # a file's own classes, wherever its rows went
         given = {**use.settings(task, known), **_given(task, settings)}
         model, kept = _headed(loaded, task, given, settings.seed, known)
-        parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
+        parts = [uses.batch(model, *uses.labelled(model, part, settings.seq_length)) for part in (placed, held)]
     digest = hashlib.sha256(json.dumps(tasks.class_names(model.uses[0])).encode())
     for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
                                                                for n, a in part.items())]):  # fmt: skip
@@ -336,19 +341,6 @@ def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
     return tasks.class_names(one) == tasks.class_names(other) and kinds[0] == kinds[1]
 
 
-def _pieces(model: Any, use: ModuleType, placed: list[tuple[str, Row]], most: int) -> training.Batch:
-    """The pieces of rows with what is asked of them, as arrays with a piece a row."""
-    (task,), found, labels, most = model.uses, [], [], uses.longest(model, most)
-    for where, row in placed:
-        for piece in uses.cut_up(use.pieces, task, model.tokenizer, row, most, where):
-            found.append(piece)
-            try:
-                labels.append(use.target(task, row, piece))
-            except InputError as error:
-                raise InputError(f"{where}: {error}") from None
-    return uses.batch(model, found, labels)
-
-
 # ---- The stages ------------------------------------------------------------------------------------------------------
 def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkpoint_every: int) -> None:
     """All stages that are not done yet, each saying what it made."""
@@ -379,12 +371,16 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
+    ranks.group().once(lambda: _save(directory, model, moved, said))
+    runs.say("saved", f"{directory}; try: minibert predict {directory}")
+
+
+def _save(directory: Path, model: Any, moved: transfer.Moved, report: bytes) -> None:
     model.save(directory)
     if any(path.endswith(".lora.down.weight") for path, _ in tree.items(moved.model.params)):
         with contextlib.suppress(InputError):  # a weight stored within another, as GPT-2's
             peft.save(moved.model, directory / "adapter")
-    atomic.write_bytes(directory / runs.REPORT, said)
-    runs.say("saved", f"{directory}; try: minibert predict {directory}")
+    atomic.write_bytes(directory / runs.REPORT, report)
 
 
 def _rows(batch: training.Batch, chosen: np.ndarray) -> training.Batch:

@@ -124,7 +124,7 @@ def encoded(model: Model, text: str) -> tuple[Any, dict[str, np.ndarray]]:
         raise InputError("the text is empty: it has no token, as none is put around it")
     if longest is not None and len(encoding.ids) > longest:
         raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
-    return encoding, model.module.read([encoding], model.tokenizer.pad_id)
+    return encoding, model.checked_inputs(model.module.read([encoding], model.tokenizer.pad_id))
 
 
 class Guess(NamedTuple):

@@ -218,7 +218,7 @@ def adapter_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     return kernels.add(dy, df), g
 
 
-def _dropped(f: Array, p: Tree, keep: Array | None, rate: float) -> tuple[Array, Tree]:
+def dropped(f: Array, p: Tree, keep: Array | None, rate: float) -> tuple[Array, Tree]:
     """Drop(f), then the adapter."""
     c: Tree = {}
     f, c["dropout"] = ops.dropout(f, keep=keep, rate=rate)
@@ -227,7 +227,7 @@ def _dropped(f: Array, p: Tree, keep: Array | None, rate: float) -> tuple[Array,
     return f, c
 
 
-def _dropped_backward(df: Array, c: Tree) -> tuple[Array, Tree]:
+def dropped_backward(df: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
     if "adapter" in c:
         df, g["adapter"] = adapter_backward(df, c["adapter"])
@@ -239,7 +239,7 @@ def add_norm(x: Array, f: Array, p: Tree, *, eps: float, keep: Array | None, rat
     """LN(x + Drop(f)): the post-norm residual; x, f and keep (B, T, D); p: the sub-layer's tree, of which norm and
     adapter are read.
     """
-    h, c = _dropped(f, p, keep, rate)
+    h, c = dropped(f, p, keep, rate)
     y, c["norm"] = ops.layer_norm(kernels.add(x, h), **p["norm"], eps=eps)
     return y, c
 
@@ -248,7 +248,7 @@ def add_norm(x: Array, f: Array, p: Tree, *, eps: float, keep: Array | None, rat
 def add_norm_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
     """(dx, df, g), g: norm and adapter."""
     dx, norm = ops.layer_norm_backward(dy, c["norm"])
-    df, g = _dropped_backward(dx, c)
+    df, g = dropped_backward(dx, c)
     return dx, df, {"norm": norm, **g}
 
 
@@ -257,14 +257,14 @@ def add(x: Array, f: Array, p: Tree, *, keep: Array | None, rate: float) -> tupl
     """x + Drop(f): the residual of a pre-norm sub-layer; x, f and keep (B, T, D); p: its tree, of which adapter is
     read.
     """
-    h, c = _dropped(f, p, keep, rate)
+    h, c = dropped(f, p, keep, rate)
     return kernels.add(x, h), c
 
 
 @block_backward
 def add_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
     """(dx, df, g), g: adapter."""
-    return dy, *_dropped_backward(dy, c)
+    return dy, *dropped_backward(dy, c)
 
 
 @block
@@ -658,15 +658,21 @@ def causal(length: int, total: int, seen: Array | None = None) -> Array:
     return mask if seen is None or seen.all() else mask & seen.astype(bool)[:, None, None]
 
 
-def stack(f: Callable, x: Array, ps: list[Tree], keep: Keep = "caches") -> tuple[list[Array], list[Tree]]:
+def stack(
+    f: Callable, x: Array, ps: list[Tree], keep: Keep = "caches", rebuild: tuple[Callable, Callable] | None = None
+) -> tuple[list[Array], list[Tree]]:
     """x through f(x, p, i) -> (y, c) for each layer; returns ([x, y₁, …, y_L], caches).
 
     keep: "caches" for a backward to come; "inputs" keeps only each layer's input and runs the layer again in the
-    backward (memory for time); "outputs" no caches; "last" nothing but the last output. A function: the last output,
-    and of each cache what it gives (`keys_values`).
+    backward (memory for time); "rebuilt" keeps the last output alone, from which the backward makes each layer's input
+    and cache again (memory that does not grow with the layers), where they can be: rebuild is then (what is to be
+    remembered of a cache, (y, p, i, it) -> (x, c)); "outputs" no caches; "last" nothing but the last output. A
+    function: the last output, and of each cache what it gives (`keys_values`).
     """
-    known = ("caches", "inputs", "outputs", "last")
-    chosen = callable(keep) or one_of("keep", keep, known) == "last"
+    known = ("caches", "inputs", "rebuilt", "outputs", "last")
+    chosen = callable(keep) or one_of("keep", keep, known) in ("last", "rebuilt")
+    again = keep != "rebuilt" or rebuild is not None
+    require(again, 'keep "rebuilt": the inputs of these layers can\'t be made of their outputs; take "inputs"')
     outputs, caches = [x], []
     for i, p in enumerate(ps):
         y, c = f(outputs[-1], p, i)
@@ -676,8 +682,12 @@ def stack(f: Callable, x: Array, ps: list[Tree], keep: Keep = "caches") -> tuple
             caches.append(c)
         elif keep == "inputs":
             caches.append({"again": (f, outputs[-1], p, i)})
+        elif keep == "rebuilt":
+            caches.append({"rebuild": (rebuild[1], p, i, rebuild[0](c))})
         outputs = [y] if chosen else [*outputs, y]
         del c
+    if keep == "rebuilt" and caches:
+        caches[-1]["output"] = outputs[-1]
     return outputs, caches
 
 
@@ -688,11 +698,14 @@ def stack_backward(
     cotangents of x, y₁, …, y_L, for whoever reads those, too; only of the first of them, where others follow the last.
     """
     require(bool(caches), 'no backward: the forward kept no caches; run it with keep="caches" or keep="inputs"')
-    gs = []
+    gs, y = [], caches[-1].get("output")
     for i, c in reversed([*enumerate(caches)]):
         if "again" in c:
             f, *arguments = c["again"]
             c = f(*arguments)[1]
+        elif "rebuild" in c:
+            f, *arguments = c["rebuild"]
+            y, c = f(y, *arguments)
         dy, g = f_backward(dy if douts is None or i + 1 >= len(douts) else kernels.add(dy, douts[i + 1]), c)
         gs.append(g)
     return dy if douts is None else kernels.add(dy, douts[0]), gs[::-1]

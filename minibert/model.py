@@ -142,11 +142,12 @@ class Model:
         """(loss, cache) of a batch; cache["terms"] holds each term, the plain mean over its targets.
 
         denominators: what each term's sum is divided by instead, so that micro-batches add up to the large batch.
-        keep: "inputs" recomputes layers in the backward instead of keeping their caches (see `layers.stack`).
+        keep: "inputs" recomputes layers in the backward instead of keeping their caches, "rebuilt" makes their inputs
+        of their outputs, too, where layers are reversible (see `layers.stack`).
         Raises InputError as `encode` does, for missing labels, and for a head the parameters lack.
         """
         network, dtype = self.network, self._dtype()
-        one_of("keep", keep, ("caches", "inputs", "outputs", "last"))
+        one_of("keep", keep, ("caches", "inputs", "rebuilt", "outputs", "last"))
         arrays = self.checked(batch)
         for head in objective.needs(network, self.config, arrays):
             if head not in self.params:
@@ -157,6 +158,14 @@ class Model:
         for term, value in {**cache["terms"], "the loss": loss}.items():
             require(bool(np.isfinite(value)), f"{term} is not finite: {_beyond(dtype)}")
         return np.asarray(loss), cache  # a sum of 0-d arrays is a scalar in NumPy
+
+    def fits(self) -> None:
+        """InputError unless the parameters are those of the family and its config, whole and of one precision."""
+        self._dtype()
+
+    def checked_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs of `encode` as the family's own takes them, every array checked."""
+        return self._checked(given, self.module.inputs(self.config))[0]
 
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""

@@ -100,6 +100,11 @@ def together(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     return tasks
 
 
+def called(module: ModuleType, head: ModuleType) -> str:
+    """How a family's published class with that head ends, behind "For": as the head says, or as the family does."""
+    return getattr(module, "CLASSES", {}).get(head.PUBLISHED, head.PUBLISHED)
+
+
 def class_names(task: Task) -> tuple[str, ...]:
     """What its classes are called; () of a task without."""
     count = getattr(task.settings, "classes", 0)
@@ -278,8 +283,9 @@ class Network:
     def inputs(self, config: Any) -> dict[str, str]:
         """The module's; a decoder reads the text, too; rows of several texts are (B, C, …); what heads take besides."""
         others = {*[*self.module.lengths(config)][1:]}
+        asked = objective.labels(self.module, config)  # of pre-training: an input may be one of them
         found = {name: spec for name, spec in self.module.inputs(config).items()
-                 if others.isdisjoint(signatures.parse(spec).dims)}  # fmt: skip
+                 if name not in asked and others.isdisjoint(signatures.parse(spec).dims)}  # fmt: skip
         wide = f"(B,{self._wide}," if self._wide else "(B,"
         return {**{name: spec.replace("(B,", wide, 1) for name, spec in found.items()}, **self._added}
 
@@ -441,7 +447,7 @@ class Network:
         known = self.module.architectures(config)
         bare = [name for name in known if name.endswith("Model")] or [*known, ""]
         first = min(bare, key=len).removesuffix("Model")
-        kinds = {f"{first}For{task.head.PUBLISHED}": tuple(self._spare(config)) for task in self.tasks[:1]}
+        kinds = {f"{first}For{called(self.module, task.head)}": tuple(self._spare(config)) for task in self.tasks[:1]}
         return kinds or {first: tuple(self._spare(config))}
 
     def names(self, config: Any) -> list[tuple[str, str, str]]:

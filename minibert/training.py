@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import config, families, kernels, layers, objective, optim, reading, signatures, touched, tree
+from minibert import config, families, kernels, layers, objective, optim, ranks, reading, signatures, touched, tree
 from minibert.batches import by_length, dims, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
@@ -117,14 +117,16 @@ def micro_batches(
     model: Any, chosen: Batch, plan: Plan, step: int, dropout: bool,
     corrupted: Callable[[Batch, int], Batch] = lambda part, i: part, carried: list[Batch] | None = None,
 ) -> list[Batch]:  # fmt: skip
-    """The micro-batches of a step's rows, with all that is drawn for it: a function of the seed, the step and the
-    model. corrupted(part, i): what is done to the rows of part i before it is cut; carried: what each part gets of the
-    step before.
+    """This rank's micro-batches of a step's rows (`ranks.Group.own` of plan.accumulate), with all that is drawn for
+    it: a function of the seed, the step and the model. corrupted(part, i): what is done to the rows of part i before it
+    is cut; carried: what each part gets of the step before.
 
     Rows of like length go together, as each micro-batch is cut to its longest: padding is not computed.
     """
     network, config, parts = model.network, model.config, []
-    for i, rows in enumerate(np.split(by_length(network, config, chosen), plan.accumulate)):
+    split = np.split(by_length(network, config, chosen), plan.accumulate)
+    for i in ranks.group().own(plan.accumulate):
+        rows = split[i]
         part = corrupted({name: array[rows] for name, array in chosen.items()}, i)
         part = {**taken(network, config, part, np.arange(len(rows))), **(carried[i] if carried else {})}
         if dropout:
@@ -136,9 +138,9 @@ def micro_batches(
     return parts
 
 
-def denominators(model: Any, parts: list[Batch]) -> dict[str, float]:
-    """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    return functools.reduce(_plus, (objective.counts(model.network, model.config, part) for part in parts))
+def denominators(model: Any, parts: list[Batch], count: int | None = None) -> dict[str, float]:
+    """{loss term: how many targets all the batches hold}: the large batch's divisors. parts, count: see `_sum`."""
+    return _sum(lambda part: objective.counts(model.network, model.config, part), parts, 1, count)
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
@@ -156,8 +158,9 @@ def _measured(model: Any, b: Batch, totals: dict[str, float], keep: str) -> tupl
     return {"loss": float(loss), "terms": terms, "accuracies": right, "classes": classes}, cache
 
 
-def _sum(f: Callable[[Any], Any], parts: list[Any], threads: int) -> Any:
-    """The sum of the trees f(part), taken in order; `threads` at a time are computed, and no more are held.
+def _sum(f: Callable[[Any], Any], parts: list[Any], threads: int, count: int | None = None) -> Any:
+    """The sum of the trees f(part) over the parts of all ranks, of which there are `count`; those here alone unless
+    given. It is taken by the tree of `ranks.Group.sum`; `threads` at a time are computed.
 
     Each is computed in this context, so that what observes pairs here (traces, mistakes) sees every thread's calls.
     """
@@ -168,7 +171,9 @@ def _sum(f: Callable[[Any], Any], parts: list[Any], threads: int) -> Any:
                 contexts = [contextvars.copy_context() for _ in several]  # a context can be entered once at a time
                 yield from pool.map(lambda context, b: context.run(f, b), contexts, several)
 
-    return functools.reduce(_plus, each() if threads > 1 and len(parts) > 1 else map(f, parts))
+    group = ranks.ALONE if count is None else ranks.group()
+    several = threads > 1 and len(parts) > 1
+    return group.sum(each() if several else map(f, parts), len(parts) if count is None else count, _plus)
 
 
 def _plus(a: Any, b: Any) -> Any:
@@ -182,28 +187,31 @@ def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str
     """({loss, terms, accuracies} of the large batch, its gradient), from micro-batches.
 
     Each micro-batch's sums are divided by the targets of all, so the sum over micro-batches is the large batch's
-    mean, whatever their sizes. They are added in their order: threads change no bit.
+    mean, whatever their sizes. They are added by a fixed tree: threads change no bit.
     """
     total = _gradient(model, parts, threads, [])
     return total["measured"], total["gradient"]
 
 
-def _gradient(model: Any, parts: list[Batch], threads: int, carried: list[Batch]) -> dict[str, Any]:
-    """measured, gradient: as `gradient`; totals: the targets of each term; followed: the mean over the parts of what
-    parameters are to follow, by path. Each of carried, one for each part, is replaced by what the part hands on.
+def _gradient(
+    model: Any, parts: list[Batch], threads: int, carried: list[Batch], count: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """measured, gradient: as `gradient`, over the parts of all ranks, `count` of them; totals: the denominators;
+    followed: the mean over the parts of what parameters are to follow, by path. Each of carried, one for each of these,
+    is replaced by what the part hands on, where it is computed.
     """
-    totals = denominators(model, parts)
+    totals, first = denominators(model, parts, count), ranks.group().own(count).start if count else 0
 
     def micro(numbered: tuple[int, Batch]) -> dict[str, Any]:
         i, b = numbered
-        measured, cache = _measured(model, b, totals, "caches")
+        measured, cache = _measured(model, b, totals, getattr(model.network, "KEEP", "caches"))
         if carried:
             carried[i] = tree.map(np.ascontiguousarray, cache["carried"])
         followed = model.network.followed(cache) if hasattr(model.network, "followed") else {}
         return {"measured": measured, "gradient": model.loss_backward(cache),
                 "followed": {path: value / len(parts) for path, value in followed.items()}}
 
-    total = _sum(micro, [*enumerate(parts)], threads)
+    total = _sum(micro, [*enumerate(parts, first)], threads, count)
     total["measured"].pop("classes")
     return {**total, "totals": totals}
 
@@ -216,13 +224,15 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
     """
     module, config = model.network, model.config
     rows = by_length(module, config, instances, longest_first=True)
-    parts = [taken(module, config, instances, rows[i:i + batch_size]) for i in range(0, len(rows), batch_size)]
+    count = -(-len(rows) // batch_size)
+    own = ranks.group().own(count)
+    parts = [taken(module, config, instances, rows[i * batch_size:(i + 1) * batch_size]) for i in own]
     if hasattr(module, "sample"):
         parts = [{**part, **module.sample(draws(seed, "held_out sampling", i), model.params, config, part)}
-                 for i, part in enumerate(parts)]
-    totals = denominators(model, parts)
+                 for i, part in zip(own, parts, strict=True)]
+    totals = denominators(model, parts, count)
 
-    return _judged(_sum(lambda part: _measured(model, part, totals, "last")[0], parts, threads), totals)
+    return _judged(_sum(lambda part: _measured(model, part, totals, "last")[0], parts, threads, count), totals)
 
 
 def stream_evaluation(model: Any, instances: Batch, streams: int = 16) -> dict[str, Any]:
@@ -485,12 +495,12 @@ def interruption() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def sharing(threads: int, parts: int) -> Iterator[None]:
-    """The cores go to micro-batches where there are several, else to the kernels, as many as change no bit."""
+    """The cores go to micro-batches where this rank has several, else to the kernels, as many as change no bit."""
     with _shares:
         if not _before:
             _before.append(kernels.THREADS)
         _before.append(0)
-        kernels.THREADS = min(threads, kernels.PIECES) if parts == 1 else 1
+        kernels.THREADS = min(threads, kernels.PIECES) if len(ranks.group().own(parts)) == 1 else 1
     try:
         with kernels.one_blas_thread():
             yield
@@ -546,7 +556,11 @@ def fit(
     rows of all tables then take part in a step. Killed at any moment, it takes up at the last checkpoint and
     ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises KeyboardInterrupt. A loss or gradient
     that is not finite raises InputError before anything is updated.
+
+    Of a group of ranks (`ranks`) each computes its share of the micro-batches, all make the same update of the same
+    gradient, and the first alone reads and writes the directory. How many there are changes no bit.
     """
+    group = ranks.group()
     rows = model.names()
     names = {path: name for path, name, _ in rows}
     optimizer = optim.OPTIMIZERS[plan.optimizer]
@@ -554,12 +568,14 @@ def fit(
     state = new_state(model.params)
     if carrying:
         state["carried"] = [{} for _ in range(plan.accumulate)]
-    with written(run):
-        Path(run).mkdir(parents=True, exist_ok=True)
     if checks:
         state[HELD_OUT] = checks.losses
-    seconds = load_checkpoint(run, model, state, plan.steps, checks)
-    _cut_log(run / "log.jsonl", state["step"])
+    seconds, held, state = group.once(lambda: _taken_up(run, model, state, plan.steps, checks))
+    if checks:
+        checks.losses[:] = state[HELD_OUT]
+        state[HELD_OUT] = checks.losses
+    for leaf, array in zip(tree.leaves(model.params), tree.leaves(held), strict=True):
+        leaf[...] = array
     undecayed = families.undecayed(model.network, model.config)
     decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay, undecayed)
     rate = scheduled(plan)
@@ -573,7 +589,7 @@ def fit(
     short = {term: head.SHORT for term, head in heads.items() if hasattr(head, "SHORT")}
     recent: deque[dict] = deque(maxlen=50)
     with interruption() as asked, warnings.catch_warnings(), \
-            open(run / "log.jsonl", "ab", buffering=0) as log:
+            open(os.devnull if group.rank else run / "log.jsonl", "ab", buffering=0) as log:
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's: what overflows is said below, in one line
         while state["step"] < plan.steps:
             began = time.perf_counter()
@@ -582,7 +598,7 @@ def fit(
             parts = batches(step, state["carried"]) if carrying else batches(step)
             works, own, read = touched.cut(model, parts) if few else (model, parts, {})
             try:
-                found = _gradient(works, own, plan.threads, state.get("carried", []))
+                found = _gradient(works, own, plan.threads, state.get("carried", []), plan.accumulate)
             except InputError as error:
                 raise InputError(f"training stopped at step {step + 1}: {error}, or a lower learning rate") from None
             measured, chosen = found["measured"], _rates(rates, step, model.params, frozen)
@@ -604,7 +620,8 @@ def fit(
             state["step"] = step + 1
             took = time.perf_counter() - began
             seconds += took
-            tokens = sum(size(model.network, model.config, part) for part in parts)
+            here = sum(size(model.network, model.config, part) for part in parts), asked.is_set()
+            tokens, stops = (sum(each) for each in zip(*group.gathered(here), strict=True))
             recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
             if checks and state["step"] % checks.every == 0:
@@ -613,11 +630,11 @@ def fit(
             _log(log, recent[-1])
             progress.show(step + 1, made=functools.partial(_said, recent, short))
             done = state["step"] == plan.steps
-            if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
-                with written(run / "log.jsonl"):
-                    os.fsync(log.fileno())
-                save_checkpoint(run, model, state, seconds)
-            if asked.is_set() and not done:
+            if done or stops or state["step"] % plan.checkpoint_every == 0:
+                if carrying:
+                    state["carried"] = _all_carried(group, state["carried"])
+                group.once(lambda: _kept(run, log, model, state, seconds))
+            if stops and not done:
                 progress.close()
                 raise KeyboardInterrupt(f"stopped after step {state['step']} of {plan.steps}")
     progress.close()
@@ -631,6 +648,30 @@ def follow(params: Any, values: dict[str, np.ndarray]) -> None:
     for path, value in values.items():
         held = tree.get(params, path)
         held += held.dtype.type(FOLLOWING) * (value - held)
+
+
+def _taken_up(
+    run: Path, model: Any, state: dict, steps: int, checks: "Checks | None"
+) -> tuple[float, Any, dict]:  # fmt: skip
+    """(seconds, parameters, state) of the directory's last checkpoint, or as they are; the log ends there, too."""
+    with written(run):
+        Path(run).mkdir(parents=True, exist_ok=True)
+    seconds = load_checkpoint(run, model, state, steps, checks)
+    _cut_log(run / "log.jsonl", state["step"])
+    return seconds, model.params, state
+
+
+def _kept(run: Path, log: Any, model: Any, state: dict, seconds: float) -> None:
+    """A checkpoint, behind the log of all that led to it."""
+    with written(run / "log.jsonl"):
+        os.fsync(log.fileno())
+    save_checkpoint(run, model, state, seconds)
+
+
+def _all_carried(group: ranks.Group, carried: list[Batch]) -> list[Batch]:
+    """What the parts of all ranks have handed on."""
+    own = group.own(len(carried))
+    return [part for several in group.gathered(carried[own.start:own.stop]) for part in several]
 
 
 def _asleep(rates: Rates | None, params: Any, steps: int) -> Counter[str]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minibert import model as models
-from minibert import tree
+from minibert import quantization, tree
 from minibert.checkpoint import fasttext
 from minibert.checkpoint import vectors as files
 from minibert.config import nearest as likely
@@ -37,7 +37,8 @@ def load(path: str | os.PathLike, components: str | None = None) -> Vectors:
             return of_fasttext(fasttext.read(path), components)
         words, rows = files.read(path)
         return Vectors(words, rows, {word: i for i, word in enumerate(words)})
-    return of(models.load(path), f"{path}", components)
+    with quantization.opened(path) as model:
+        return of(model, f"{path}", components)
 
 
 def of(model: models.Model, name: str = "the model", components: str | None = None) -> Vectors:

@@ -52,9 +52,9 @@ def load(model: Any, given: str | os.PathLike | Mapping[str, np.ndarray]) -> Any
     for name, array in tensors.items():
         if found := NAME.fullmatch(name):
             path = f"encoder.{found[1]}.{places[found[2]]}.adapter.{leaves[found[3] + found[4]]}"
-            own[path] = np.array(np.asarray(array).T, kind, order="C")
-    require(bool(own), "no adapters by the names of google-research/adapter-bert")
-    due = adapters.stand(own, shapes)
-    wrong = sorted(path for path in own.keys() | due.keys() if path not in own or due.get(path) != own[path].shape)
-    require(not wrong, f"adapters that do not fit {model.family}: {''.join(wrong[:1])}")
+            held = np.asarray(array).T
+            own[path] = np.array(held, kind if held.dtype.kind == "f" else held.dtype, order="C")
+    where = "the adapters" if isinstance(given, Mapping) else f"{given}"
+    require(bool(own), f"{where}: no adapters by the names of google-research/adapter-bert")
+    adapters.require_fitting(own, shapes, where)
     return tree.unflatten({**flat, **own})

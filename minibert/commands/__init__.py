@@ -8,12 +8,25 @@ through `progress`.
 """
 
 import argparse
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+import minibert
 from minibert.errors import LONGEST, InputError, printable, shortened
-from minibert.progress import note
+from minibert.progress import doing, note
+
+
+@contextlib.contextmanager
+def opened(directory: Any) -> Iterator[Any]:
+    """The model of a directory, published or of a run or in eight bits, to answer with; in the end `say_left`."""
+    with contextlib.ExitStack() as stack:
+        with doing(f"loading {directory}"):
+            model = stack.enter_context(minibert.quantization.opened(directory))
+        yield model
+    say_left(directory, model)
 
 
 def say_left(directory: Any, model: Any) -> None:
@@ -36,7 +49,7 @@ def add_options(group: Any, options: type, defaults: dict[str, Any]) -> None:
         default = defaults.get(option.name, option.default)
         number = f"{default:g}" if isinstance(default, float) else default
         shown = ("no", "yes")[default] if option.type is bool else "none" if default == "" else number
-        among = f": {', '.join(about['among'])}" if about["among"] else ""
+        among = f": {', '.join(filter(None, about['among']))}" if about["among"] else ""
         help = f"{about['help']}{among}; default {shown}".replace("%", "%%")
         kind = {"type": option.type, "metavar": "FILE" if about["file"] else METAVARS[option.type]}
         kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else kind

@@ -16,7 +16,7 @@ def parser(commands: Any) -> None:
     more = "Without --train classify learns which module of the standard library a docstring is from."
     examples = ending(
         "finetune classify runs/bert", "finetune classify DIR --train rows.tsv --columns text=sentence",
-        "finetune tag DIR --train train.conll --dev dev.conll",
+        "finetune tag DIR --train train.conll --dev dev.conll", "finetune classify runs/bert --transfer adapter:16",
         "finetune classify fasttext --train rows.tsv --set word_ngrams=2", "finetune classify runs/bert --resume",
     )  # fmt: skip
     command = commands.add_parser("finetune", help=about, description=f"{about.capitalize()}. {more}", epilog=examples)

@@ -7,6 +7,7 @@ from minibert import model as models
 from minibert import vectors
 from minibert.checkpoint import fasttext
 from minibert.checkpoint import vectors as files
+from minibert.errors import printable
 from minibert.options import ending
 from minibert.progress import doing
 
@@ -41,4 +42,4 @@ def _written(args: argparse.Namespace) -> None:
     with doing(f"loading {args.directory}"):
         held = vectors.load(args.directory)
     files.write(args.output, held.words, held.rows, args.format == "binary", args.format != "glove")
-    print(f"{len(held.words):,} vectors of {held.rows.shape[1]} numbers: {args.output}")
+    print(f"{len(held.words):,} vectors of {held.rows.shape[1]} numbers: {printable(args.output)}")

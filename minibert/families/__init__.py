@@ -15,6 +15,8 @@ What a family's file offers, in this order (bert.py is the model):
                             absent where the spec begins with "?" (see `signatures`); other names of the inputs
     FIELDS ACTS CAUSAL      optional: {what BERT calls a config field: what this family does}; {what its config calls an
                             activation: which one it is}; True where no token attends to later ones
+    KEEP                    optional: what a run keeps of the layers for the backward (`layers.stack`), where it is not
+                            "caches"
     CARRIED                 optional: the inputs that `encode` gives as outputs, too, for the segment that follows: its
                             rows stand in the order of the text, and each step of a run goes on from the one before
     lengths(config)         {letter: (input, most)}: along which dimensions rows differ in length, the input whose sum
@@ -33,6 +35,9 @@ What a family's file offers, in this order (bert.py is the model):
                             as `objective` has them, and `terms` gives their names
     undecayed(config)       optional: paths of parameters without weight decay, besides biases and norms
     frozen(config)          optional: paths of parameters that are data: their gradient is 0, whatever their slope
+    documents(files, data) UNITS            optional, where TOKENIZER is None: what files that hold no text are, or what
+                            there is without files: a list for each document, of what stands where a text has sentences;
+                            what a run calls documents, sentences and tokens. `rows` gets them as they are
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout
@@ -42,6 +47,8 @@ What a family's file offers, in this order (bert.py is the model):
     START                   optional: the role of the token with which a decoder begins to write
     writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
                             it writes on by filling masks (`filling`); end: the id of what ends a text
+    ASKED asked(model, line, where, part, **settings)       optional: the parts of a text; one of them as the model
+                            writes it, given the others as a line of JSON; where: what errors call the line
     BESIDE begun(model, data, studied)      optional: names of files of its own in a directory, texts that its model
                             keeps (`Model.beside`); what a run's new model begins with besides what is drawn, those too
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it

@@ -90,6 +90,22 @@ def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None =
     return inputs
 
 
+def labelled(model: Any, placed: Iterable[tuple[str, Row]], most: int) -> tuple[list[Piece], list[dict[str, Any]]]:
+    """(the pieces of rows, what is asked of each) of (where, row); InputError, which begins with where, for one that
+    the model cannot read, or has no such class for.
+    """
+    (task,) = model.uses
+    found, labels, most = [], [], longest(model, most)
+    for where, row in placed:
+        for piece in cut_up(of(task).pieces, task, model.tokenizer, row, most, where):
+            found.append(piece)
+            try:
+                labels.append(of(task).target(task, row, piece))
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+    return found, labels
+
+
 def predicted(model: Any, pieces: list[Piece], together: int) -> Iterator[dict[str, np.ndarray]]:
     """What the model predicts of each piece, in order: those of like length go together, `together` at a time."""
     found: list[Any] = [None] * len(pieces)

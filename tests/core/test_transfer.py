@@ -24,7 +24,7 @@ from minibert import (
     tree,
 )  # fmt: skip
 from minibert.adapters import mix, pals
-from minibert.checkpoint import adapter_bert, peft
+from minibert.checkpoint import adapter_bert, peft, safetensors
 from minibert.errors import InputError
 
 WORDS = ("fine", "poor", "film", "book", "the", "a", "was", "it")
@@ -172,6 +172,7 @@ def test_ways_go_together_and_refuse_what_they_do_not_take(place, tmp_path):
     assert rates("encoder.0.attention.query.weight", 3) is None
     wrong = {"frozenn": "did you mean 'frozen'", "layers": "layers takes numbers of layers", "lora:0": "a number",
              "mix:2": "mix takes nothing", "ensemble+self-distil": "do not go together",
+             "mix+layers:0": "mix and layers do not go together", "discriminative:0": "takes a number from 1 on",
              "frozen+frozen": "stands there twice", "distil": "the directory of a teacher"}  # fmt: skip
     for way, said in wrong.items():
         with pytest.raises(InputError, match=said):
@@ -182,6 +183,21 @@ def test_ways_go_together_and_refuse_what_they_do_not_take(place, tmp_path):
             transfer.begun(way, network(), frozenset())
     with pytest.raises(InputError, match="knows classify, a teacher of tag is needed"):
         tuned(place, tmp_path / "run", "distil:TEACHER", "tag")
+
+
+def test_each_way_trains_its_own_part_where_several_freeze_the_rest():
+    """adapter+lora trains both; projected attention learns beside frozen layers."""
+    new = frozenset({"classify.weight", "classify.bias"})
+    due = {"adapter:3+lora:2": (".adapter.", ".norm.", ".lora.down", ".lora.up"), "frozen+pals:4": ("pals.",),
+           "mix+lora:2": ("mix.", ".lora.down", ".lora.up"), "layers:1+frozen": ()}  # fmt: skip
+    for way, words in due.items():
+        moved = transfer.begun(way, network(), new)
+        rates = moved.rates(10, 5, lambda step: 0.5)
+        for path, _ in tree.items(moved.learner.params):
+            assert (rates(path, 0) is not None) == (path in new or any(word in path for word in words)), (way, path)
+    for way, said in {"mix+shallow:1": "a mix is of the states", "pals+shallow:1": "goes with every layer"}.items():
+        with pytest.raises(InputError, match=said):
+            transfer.begun(way, network(), new)
 
 
 # ---- Trees -----------------------------------------------------------------------------------------------------------
@@ -426,7 +442,19 @@ def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
     with pytest.raises(InputError, match="'use_dora' is True; implemented: False"):
         peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    for change, said in {"init_lora_weights": "pissa", "alpha_pattern": "query", "lora_alpha": True,
+                         "use_rslora": "yes"}.items():  # fmt: skip
+        (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, change: said}))
+        with pytest.raises(InputError, match=f"'{change}' (is|has the scale) {said!r}"):
+            peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    held = safetensors.read(file)
+    lacking = next(name for name in held if "0.attention.self.query.lora_B" in name)
+    safetensors.write(file, {name: array for name, array in held.items() if name != lacking})
+    with pytest.raises(InputError, match=r"lacking encoder\.0\.attention\.query\.lora\.up\.weight"):
+        peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    safetensors.write(file, held)
     with pytest.raises(InputError, match=r"'base_model\.model\.bert\..*query\.lora_A\.weight'"):
         peft.load(minibert.create("gpt2", **families.family("gpt2").PROBE), tmp_path / "adapter")
     with pytest.raises(InputError, match=r"is a part of .*c_attn.weight"):
@@ -446,7 +474,7 @@ def test_adapters_by_the_names_of_their_release(tmp_path):
     assert held["bert/encoder/layer_2/attention/output/adapters/weights1"].shape == (8, 3)
     assert {*adapter_bert.named(adapter_bert.load(model, {**held, "bert/pooler/dense/kernel": np.ones(2)}))} == {*held}
     del held["bert/encoder/layer_1/output/adapters/biases2"]
-    with pytest.raises(InputError, match=r"do not fit bert: encoder\.1\.feed_forward\.adapter\.up\.bias"):
+    with pytest.raises(InputError, match=r"the adapters: lacking encoder\.1\.feed_forward\.adapter\.up\.bias"):
         adapter_bert.load(model, held)
     with pytest.raises(InputError, match="no adapters by the names"):
         adapter_bert.load(model, {"bert/pooler/dense/kernel": np.ones(2)})

@@ -19,10 +19,23 @@ from unittest import mock
 import numpy as np
 
 import minibert
-from minibert import cli, corpus, families, generation, inference, parallel, pretraining, rows, tokenizers, training
+from minibert import (
+    cli,
+    corpus,
+    families,
+    generation,
+    inference,
+    parallel,
+    pretraining,
+    quantization,
+    rows,
+    tokenizers,
+    training,
+    transfer,
+)  # fmt: skip
 from minibert import vectors as word_tables
+from minibert.checkpoint import adapter_bert, growing, peft, safetensors
 from minibert.checkpoint import fasttext as fasttext_files
-from minibert.checkpoint import growing, safetensors
 from minibert.checkpoint import vectors as vector_files
 from minibert.corruption import knowledge, segmentation, similarity
 from minibert.golden import candidate, failures
@@ -88,8 +101,9 @@ def model(family: str) -> Any:
     """A small one of its family, with a vocabulary."""
     module = families.family(family)
     held = tokenizer(module.TOKENIZER)
-    fields = {**module.PROBE, "vocab_size": len(held), families.field(module, "max_position_embeddings"): 24}
-    made = minibert.create(family, **fields)
+    sizes = families.own(module, {"vocab_size": len(held), "max_position_embeddings": 24})
+    spelled = getattr(module, "spelled", lambda tokenizer: {})(held)
+    made = minibert.create(family, **{**module.PROBE, **sizes, **spelled})
     made.tokenizer = held
     return made
 
@@ -110,6 +124,54 @@ def networks() -> list[Tree]:
     }
     bare = [{name: tree[name] for name in ("config.json", "model.safetensors")} for tree in whole[:2]]
     return [*whole, *bare, electra]
+
+
+def further() -> list[Tree]:
+    """Directories of networks that are no BERT's, with the files that such a family has beside them."""
+    trees = [published(family) for family in ("lstm", "elmo", "ambert", "chinesebert", "ernie_thu", "grover")]
+    letters = dict.fromkeys(families.family("chinesebert").BESIDE, b"{}")
+    return [*trees, trees[2] | {"coarse_vocab.txt": b"the cat\nthe dog\n"}, trees[3] | letters]
+
+
+@functools.cache
+def tuned(way: str, task: str = "classify") -> Any:
+    """A small BERT with a task's head, as a way to transfer begins with it."""
+    held = model("bert").with_task(task, labels=["good", "bad"])
+    return transfer.begun(way, held, frozenset({f"{task}.weight", f"{task}.bias"})).model
+
+
+@functools.cache
+def adapted() -> list[Tree]:
+    """Directories of tuned models with what no published model has, in a file beside the weights."""
+    trees = []
+    for way, task in (("adapter:3", "classify"), ("pals:4", "tag"), ("mix", "classify")):
+        with scratch() as folder:
+            tuned(way, task).save(folder / "model")
+            trees.append(tree_of(folder / "model"))
+    return trees
+
+
+@functools.cache
+def quantized() -> list[Tree]:
+    """Directories of models in eight bits, of which one has adapters."""
+    trees = []
+    for held, apart in ((tuned("full"), True), (tuned("adapter:3", "tag"), False), (model("bert"), True)):
+        with scratch() as folder:
+            quantization.save(held, quantization.weights(held, apart), folder / "model")
+            trees.append(tree_of(folder / "model"))
+    return trees
+
+
+def low_rank() -> list[Tree]:
+    """PEFT's directories, and a file of adapters by the names of their release."""
+    with scratch() as folder:
+        peft.save(tuned("lora:2"), folder / "lora")
+        adapter_bert.save(tuned("adapter:3"), folder / "adapters.safetensors")
+        held = tree_of(folder / "lora")
+        fields = json.loads(held["adapter_config.json"])
+        said = {**fields, "use_rslora": True, "rank_pattern": {"query": 2}, "alpha_pattern": {"query": 4, "value": 1}}
+        return [held, held | {"adapter_config.json": mutation.dumped(said)},
+                {"adapters.safetensors": (folder / "adapters.safetensors").read_bytes()}]  # fmt: skip
 
 
 def writers() -> list[Tree]:
@@ -509,6 +571,13 @@ def _choice(*known: Any) -> Callable[[Random], Arguments]:
     return lambda rng: [rng.choice(known)]
 
 
+def _asked(*known: str) -> Callable[[Random], Arguments]:
+    return lambda rng: [rng.choice(known), mutation.text(rng)]
+
+
+LOOKS = ("info", "info", "fill-mask", "generate", "embed", "detect", "attention", "explain", "neighbours")
+
+
 def _texts(rng: Random) -> Arguments:
     """[how, text, …]"""
     how = rng.choice((*["encode"] * 30, "corrupt", "corrupt", "pretrain"))
@@ -635,6 +704,38 @@ def _model(root: Path, arguments: Arguments) -> int | None:
 
 def _directory(rng: Random) -> Arguments:
     return [rng.choice(("load", "load", "load", "info", "json", "embed", "fill-mask", "memory")), mutation.text(rng)]
+
+
+def _looked_into(root: Path, arguments: Arguments) -> int | None:
+    how, text = arguments
+    said = text[:40].encode("utf-8", "replace").decode().replace("\0", "") or "the cat"
+    if how in ("attention", "explain"):
+        given = [root, f"x{said}", "-o" if how == "attention" else "--html", root.parent / "out" / "page.html"]
+        return command(how, *given)
+    if how == "neighbours":
+        return command(how, root, "cat")
+    if how in ("fill-mask", "generate", "detect", "embed"):
+        return command(how, root, stdin=f"{said}[MASK]".encode("utf-8", "replace"))
+    return command(how, root)
+
+
+def _predicted(root: Path, arguments: Arguments) -> int | None:
+    how, text = arguments
+    if how in ("predict", "embed", "fill-mask"):
+        return command(how, root, stdin=f"{text}[MASK]".encode("utf-8", "replace"))
+    if how == "quantize":
+        return command(how, root, "--out", root.parent / "out" / "small")
+    if how == "read":
+        quantization.load(root)
+        return None
+    return command("info", root)
+
+
+def _low_rank(root: Path, arguments: Arguments) -> None:
+    if (root / "adapters.safetensors").exists():
+        adapter_bert.load(model("bert"), root / "adapters.safetensors")
+    else:
+        peft.load(tuned("full"), root)
 
 
 def _embedded(root: Path, arguments: Arguments) -> int | None:
@@ -909,6 +1010,10 @@ READERS: dict[str, Reader] = {
     "vectors": Reader(
         vectors, _embedded, lambda rng: [rng.choice(("command", "call")), mutation.text(rng)], share=6
     ),
+    "further": Reader(further, _looked_into, lambda rng: [rng.choice(LOOKS), mutation.text(rng)], share=5),
+    "added": Reader(adapted, _predicted, _asked("predict", "info", "quantize", "embed"), share=5),
+    "quantized": Reader(quantized, _predicted, _asked("predict", "read", "embed", "fill-mask", "info"), share=5),
+    "low_rank": Reader(low_rank, _low_rank, share=4),
     "cache": Reader(caches, _model, _directory, share=3),
     "growing": Reader(halves, _grown, share=2, writes=True),
     "writing": Reader(writers, _written, _writing, share=6),
