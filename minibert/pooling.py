@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import kernels, layers, ops, recurrent
+from minibert import kernels, layers, ops, recurrent, tree
 from minibert.config import one_of
 from minibert.pairs import block, block_backward
 
@@ -144,6 +144,13 @@ def followed(c: Tree) -> dict[str, Array]:
     norms = {"pooled.norm": own["pooled"], "norm": own["norm"]} if c["how"] == "ulmfit" else {}
     return {f"{path}.{name}": value for path, norm in norms.items()
             for name, value in norm.get("followed", {}).items()}  # fmt: skip
+
+
+def still(g: Tree) -> Tree:
+    """A gradient in which what is followed has none: it is data."""
+    flat = tree.flatten(g)
+    return tree.unflatten({path: np.zeros_like(array) if path.rpartition(".")[2] in FOLLOWED else array
+                           for path, array in flat.items()})  # fmt: skip
 
 
 # ---- Windows of tokens -----------------------------------------------------------------------------------------------

@@ -389,8 +389,18 @@ class Network:
             dh, g = back(ds.reshape(-1, ds.shape[-1]), c[SUMMARY])
             dh = [*dh] if c["reads"] == "hidden_states" else dh
             dout[c["reads"]] = dout[c["reads"]] + dh if c["reads"] in dout else dh
-            own = {SUMMARY: g} if g else {}
+            own = {SUMMARY: pooling.still(g) if c[SUMMARY].get("how") == "ulmfit" else g} if g else {}
         return {**self.module.encode_backward(dout, c["network"]), **own}
+
+    def frozen(self, config: Any) -> tuple[str, ...]:
+        """The module's, and what follows the batches."""
+        own = (f"{SUMMARY}.{path}" for path, _ in tree.items(self.shapes(config).get(SUMMARY) or {}))
+        theirs = families.frozen(self.module, config)
+        return (*theirs, *(path for path in own if path.rpartition(".")[2] in pooling.FOLLOWED))
+
+    def undecayed(self, config: Any) -> tuple[str, ...]:
+        """The module's, and what is frozen."""
+        return (*families.undecayed(self.module, config), *self.frozen(config))
 
     def followed(self, c: Tree) -> dict[str, Array]:
         """{path of a parameter that no gradient trains: the value that it is to follow}, of a loss cache."""

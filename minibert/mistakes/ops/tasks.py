@@ -176,9 +176,9 @@ def reordered() -> Replacement:
     return Replacement(concat_pooling, lambda dy, c: pooling.concat_pooling_backward(turn(dy), c))
 
 
-def not_of_the_batch() -> Replacement:
-    """The statistics that a batch norm keeps, in training, too."""
-    return edited(pooling.batch_norm, lambda given: {"batch": False})
+def statistics(of_batch: bool) -> Replacement:
+    """A batch norm's of the batch, or those that it keeps, in training and behind it."""
+    return edited(pooling.batch_norm, lambda given: {"batch": of_batch})
 
 
 def without_statistics() -> Replacement:
@@ -396,9 +396,12 @@ entry(
     mutants=[swap("[mean; max; last]", "concat_pooling", reordered())],
 )  # fmt: skip
 entry(
-    "K26", "a batch norm that takes in training what it keeps", "of the batch in training, behind it what was kept",
-    "own knowledge: model.eval() forgotten, or called too early", "output", "OP-BN-1",
-    mutants=[swap("kept statistics", "batch_norm", not_of_the_batch())],
+    "K26", "one kind of statistics in a batch norm", "of the batch in training, behind it what was kept",
+    "own knowledge: model.eval() forgotten, or called too early", "output", "OP-BN-3",
+    mutants=[
+        swap("what it keeps, always", "batch_norm", statistics(False)),
+        swap("the batch's, always", "batch_norm", statistics(True)),
+    ],
 )  # fmt: skip
 entry(
     "K27", "mean and variance of a batch norm without a gradient", "dx = r (dh - mean dh - h mean(dh h))",
