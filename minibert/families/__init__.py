@@ -64,7 +64,7 @@ What a family's file offers, in this order (bert.py is the model):
     SUMMED touched(config)  optional: True where each target is a step of its own: a run's step then takes the sum over
                             them, not the mean; the tables of which a batch reads rows alone, and the fields that say
                             which (see `minibert.touched`)
-    STUDIED_ROWS            optional: True where `rows` of training texts read what `study` has found
+    STUDIED_ROWS            optional: True where `rows` read what `study` has found
     word_vectors(p, config, words, ids)     optional: the vectors of words with these ids, where the table of words is
                             not theirs (see `minibert.vectors`)
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA), or told by the batch
