@@ -174,7 +174,7 @@ entry(
 )  # fmt: skip
 entry(
     "longformer-12", "a key learns from its own block alone", "from all windows in which it stands: the sum",
-    "own knowledge; sliding_chunks.py overlaps by half", "gradient", "OP-WIN-2", families=("longformer",),
+    "own knowledge; sliding_chunks.py overlaps by half", "gradient", "OP-PIECE-2", families=("longformer",),
     mutants=own(swap("what windows of other blocks give is lost", "blocks", graded(ops.blocks, _own_block),
                      rf"{WINDOWS}\.(keys|values)", section="gradients")),
 )  # fmt: skip
