@@ -618,6 +618,7 @@ def scatter_add(ids: np.ndarray, values: np.ndarray, length: int) -> np.ndarray:
     over_blocks(lambda i: out[i].fill(0), length, _row_blocks(values.shape[1], SIMPLE))
     if len(ids):
         order = np.argsort(ids, kind="stable")
-        found, starts = np.unique(ids[order], return_index=True)
-        out[found] = np.add.reduceat(values[order], starts, axis=0)
+        ordered = ids[order]
+        starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        out[ordered[starts]] = np.add.reduceat(values[order], starts, axis=0)
     return out

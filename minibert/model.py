@@ -176,7 +176,8 @@ class Model:
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
         specs = {**network.inputs(self.config), **objective.labels(network, self.config)}
         arrays, dims = self._checked(arrays, specs)
-        return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), dims)}
+        dropped = {"dropout": self._checked_dropout(batch.get("dropout"), dims)} if "dropout" in batch else {}
+        return {**arrays, **dropped}  # none at all: not in training
 
     def loss_backward(self, cache: Tree) -> Tree:
         """d loss / d every parameter: a tree like `params`. InputError unless `loss` gave the cache."""

@@ -59,6 +59,7 @@ LAZY = {
     ("commands.completion", "cli"): "what a shell completes is generated from the parsers of all commands",
     ("golden.checking", "mistakes"): "a check names the mistake, mistakes are made on golden cases",
     ("golden.tokens", "mistakes"): "the same, of tokens",
+    ("families.cove", "checkpoint.vectors"): "word vectors that a run is given are a file",
     ("corruption.similarity", "checkpoint.directory"): "words are looked up in a model that is read, none is made",
 }
 
