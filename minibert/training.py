@@ -639,8 +639,7 @@ def fit(
             state["step"] = step + 1
             took = time.perf_counter() - began
             seconds += took
-            here = sum(size(model.network, model.config, part) for part in parts), asked.is_set()
-            tokens, stops = (sum(each) for each in zip(*group.gathered(here), strict=True))
+            tokens = sum(group.gathered(sum(size(model.network, model.config, part) for part in parts)))
             recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
             if checks and state["step"] % checks.every == 0:
@@ -648,7 +647,7 @@ def fit(
                 recent[-1][HELD_OUT] = checks.losses[-1]
             _log(log, recent[-1])
             progress.show(step + 1, made=functools.partial(_said, recent, short))
-            done = state["step"] == plan.steps
+            done, stops = state["step"] == plan.steps, any(group.gathered(asked.is_set()))
             if done or stops or state["step"] % plan.checkpoint_every == 0:
                 if carrying:
                     state["carried"] = _all_carried(group, state["carried"])

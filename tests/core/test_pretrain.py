@@ -343,11 +343,11 @@ def test_default_directories_are_numbered(corpus, tmp_path, monkeypatch):
 
 WAITING = """
 show = training.Progress.show
-def waiting(progress, step, *text):
+def waiting(progress, step, *text, **made):
     if progress.what == "step" and step == 3:
         print("step 3", flush=True)
         sys.stdin.read()
-    show(progress, step, *text)
+    show(progress, step, *text, **made)
 training.Progress.show = waiting
 """
 

@@ -76,10 +76,10 @@ def stop(text, out):
     """Starts a run that Ctrl-C ends after step 10."""
     batches, patch = pretraining._batches, pytest.MonkeyPatch()
 
-    def stopping(model, rows, plan, step, dropout):
+    def stopping(model, rows, plan, step, dropout, **since):
         if step == 9:
             signal.raise_signal(signal.SIGINT)
-        return batches(model, rows, plan, step, dropout)
+        return batches(model, rows, plan, step, dropout, **since)
 
     patch.setattr(pretraining, "_batches", stopping)
     with patch.context(), pytest.raises(KeyboardInterrupt, match="after step 10 of 20"):
