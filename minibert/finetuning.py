@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +33,7 @@ from minibert import (
     metrics,
     multitask,
     objective,
+    pretraining,
     ranks,
     reading,
     rows,
@@ -133,13 +134,15 @@ def finetune(
     task: str, directory: str | os.PathLike, train: Files = None, dev: Files = None,
     out: str | os.PathLike | None = None, resume: bool = False,
     columns: Mapping[str, str] | None = None, form: str | None = None, threads: int | None = None,
-    checkpoint_every: int | None = None, **chosen: Any,
+    fields: Mapping[str, Any] | None = None, checkpoint_every: int | None = None, **chosen: Any,
 ) -> Path:  # fmt: skip
     """Trains a model for a task, prints what came of it and returns the directory that holds it.
 
     task: its name; several, joined by +, are learnt over one network (`multitask`), and train, dev are {task: file},
     columns {"TASK.column": name}.
     directory: the model, published or a run's; one that has a head for the task with the same classes goes on with it.
+    Or the name of a family: a model that has learnt nothing, its vocabulary that of the training rows, with these
+    fields of its configuration.
     train, dev: files of rows (`rows.read`, with columns and form); without `dev` some of the training rows are held
     out; without both the task's default rows, where it has such (`rows.docstrings`). out: a new directory, by default
     runs/TASK; with `resume` the run to continue: its recorded options hold, and those given have to agree. threads:
@@ -154,11 +157,14 @@ def finetune(
     cores = group.cores(kernels.THREADS) if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     Options().plan(cores, every)
+    new = f"{directory}" in families.names() and not reading.present(directory)
+    require(new or not fields, f"{directory} is a model: its configuration (--set) is what it is")
     lacking = f"{' and '.join(several)} are learnt from files (--train TASK=FILE …)"
     require(len(several) == 1 or train is not None or resume, lacking)
     files = {name: _placed(several, given, f"--{name}") for name, given in (("train", train), ("dev", dev))}
-    columns = _columns(several, columns or {})
-    request = {"task": task, "directory": runs.place(directory), **files, "columns": columns, "form": form, **chosen}
+    request = {"task": task, "directory": f"{directory}" if new else runs.place(directory),
+               "fields": dict(fields or {}) or None, **files, "columns": _columns(several, columns or {}), "form": form,
+               **chosen}  # fmt: skip
     request = {name: value for name, value in request.items() if value is not None}
     folder = group.once(lambda: runs.directory(task, out, resume))
 
@@ -274,7 +280,8 @@ def _require_record(run: Run) -> None:
         texts |= {f"{name} {task}".strip(): file for task, file in each.items()}
     for name, text in {**texts, "sha256": run.get("sha256")}.items():
         require(isinstance(text, str), f"{name!r} is {configs.shown(text)}, not text")
-    require(isinstance(request.get("columns", {}), dict), "'columns' is not an object")
+    for name in ("columns", "fields"):
+        require(isinstance(request.get(name, {}), dict), f"{name!r} is not an object")
     for name in ("task", "directory"):
         require(name in request, f"{name!r} is missing")
     several = _several(request["task"])
@@ -288,12 +295,17 @@ def _require_record(run: Run) -> None:
 def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     """The model and the rows of a request: always the same of the same."""
     several, place = request["task"].split("+"), request["directory"]
-    with doing(f"loading {place}"):
-        loaded = minibert.load(place, dtype=settings.dtype)
+    read = {task: _parts(_of(request, task), settings) for task in several}
+    if place in families.names():
+        with doing("learning the vocabulary"):
+            texts = (text for learnt, _ in read.values() for _, row in learnt for text in _texts(row))
+            loaded = pretraining.untrained(place, texts, request.get("fields", {}), settings.seed, settings.dtype)
+    else:
+        with doing(f"loading {place}"):
+            loaded = minibert.load(place, dtype=settings.dtype)
     require(loaded.tokenizer is not None, f"{place} holds no vocabulary to read rows with")
     require(hasattr(loaded.module, "read"), f"{loaded.family} reads no texts")
     with doing("reading the rows"):
-        read = {task: _parts(_of(request, task), settings) for task in several}
         known, given = {}, {}
         for task, (placed, held) in read.items():
             own, apart = [row for _, row in placed], [row for _, row in held]
@@ -331,6 +343,15 @@ def _of(request: dict[str, Any], task: str) -> dict[str, Any]:
     columns = {name.removeprefix(f"{task}."): called for name, called in request.get("columns", {}).items()
                if name.startswith(f"{task}.")}  # fmt: skip
     return {**request, "task": task, **files, "columns": columns or None}
+
+
+def _texts(row: Row) -> Iterator[str]:
+    """All that a row says, but for its label."""
+    for name, value in row.items():
+        if name != "label" and isinstance(value, str):
+            yield value
+        elif name not in ("label", "tags") and isinstance(value, list) and all(isinstance(one, str) for one in value):
+            yield " ".join(value)
 
 
 def _given(task: str, settings: Options) -> dict[str, Any]:

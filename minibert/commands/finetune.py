@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from minibert import finetuning, rows
-from minibert.commands import add_options, flag
+from minibert.commands import add_options, field_values, flag
 from minibert.errors import InputError
 from minibert.options import ending
 
@@ -17,14 +17,18 @@ def parser(commands: Any) -> None:
     examples = ending(
         "finetune classify runs/bert", "finetune classify DIR --train rows.tsv --columns text=sentence",
         "finetune tag DIR --train train.conll --dev dev.conll", "finetune classify runs/bert --transfer adapter:16",
-        "finetune classify+tag DIR --train classify=rows.tsv tag=train.conll", "finetune classify runs/bert --resume",
+        "finetune classify+tag DIR --train classify=rows.tsv tag=train.conll",
+        "finetune classify fasttext --train rows.tsv --set word_ngrams=2", "finetune classify runs/bert --resume",
     )  # fmt: skip
     command = commands.add_parser("finetune", help=about, description=f"{about.capitalize()}. {more}", epilog=examples)
     command.set_defaults(run=_finetune)
     named = f"one of: {', '.join(finetuning.names())}; or several over one network, as classify+tag"
     task = command.add_argument("task", metavar="TASK", help=named)
     task.completer = finetuning.names
-    command.add_argument("directory", metavar="DIR", help="the model: a published directory, or one of a run")
+    command.add_argument("directory", metavar="DIR", help="the model: a published directory, or one of a run; or "
+                         "a family, which begins with nothing but the words of the rows")
+    changed = "of a family: change fields of the model's configuration, such as word_ngrams=2"
+    command.add_argument("--set", nargs="+", metavar="FIELD=VALUE", help=changed)
     given = "rows to learn from: a table with a header, JSON lines, CoNLL's columns, SQuAD's JSON; of several tasks "
     command.add_argument("--train", nargs="+", metavar="FILE", help=f"{given}TASK=FILE of each")
     apart = "rows to be held to; default: some of the others are held out"
@@ -48,7 +52,8 @@ def _finetune(args: argparse.Namespace) -> None:
     own |= {name: _files(args.task, getattr(args, name), name) for name in ("train", "dev")}
     chosen = {name: getattr(args, name) for name in finetuning.KNOWN}
     try:
-        finetuning.finetune(columns=assignments(args.columns), form=args.format, **own, **chosen)
+        given = {"columns": assignments(args.columns), "fields": field_values(args.set or [])}
+        finetuning.finetune(**given, form=args.format, **own, **chosen)
     except InputError as error:
         raise InputError(_options(str(error))) from None
 

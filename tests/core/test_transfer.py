@@ -338,7 +338,7 @@ def test_projected_attention_of_several_tasks():
 def test_averages_of_parameters():
     """Of the last three steps, and from the third on: equal to the means of explicit snapshots."""
     for around, due in ((lambda o: transfer.window(o, 3), lambda s: np.mean(s[-3:], 0)),
-                        (lambda o: transfer.average(o, 2), lambda s: np.mean(s[3:], 0))):  # fmt: skip
+                        (lambda o: transfer.average(o, lambda: 2), lambda s: np.mean(s[3:], 0))):  # fmt: skip
         params, rng = {"w": np.arange(4.0)}, np.random.default_rng(0)
         new, update = around(optim.OPTIMIZERS["adamw"])
         state, snapshots = new(params), [params["w"].copy()]
