@@ -101,6 +101,12 @@ def example(network: ModuleType, config: Any, rng: np.random.Generator, sizes: d
     return batch
 
 
+def inputs(network: ModuleType, config: Any, rng: np.random.Generator) -> Batch:
+    """What the network's example has of its inputs alone."""
+    known = network.inputs(config)
+    return {name: array for name, array in example(network, config, rng).items() if name in known}
+
+
 def size(network: ModuleType, config: Any, batch: Mapping[str, Array]) -> int:
     """The tokens of a batch: the sum of its rows' lengths; its rows where no letter is ragged."""
     found = lengths(network, config, batch)

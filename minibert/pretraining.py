@@ -352,7 +352,7 @@ def _surveyed(request: dict[str, Any], own: Any) -> tuple[corpus.Documents, corp
     if hasattr(module, "documents"):
         for name in ("language", "vocabulary"):
             require(name not in request, f"{request['family']} reads no text: give no {name}")
-        with doing(f"reading the {module.UNITS[0]}"):
+        with doing(f"reading the {module.COUNTED[0]}"):
             documents = module.documents(files, own)
         return documents, corpus.survey(documents)
     require(not (files and spoken), "text is given twice: by --corpus and by --language")
@@ -370,7 +370,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     module = families.family(run["request"]["family"])
     settings, own = options_of(module, run["options"])
     text, apart = corpus.split(documents, settings.held_out, settings.seed, survey.sizes)
-    units = module.UNITS if hasattr(module, "documents") else ("documents", "sentences", "tokens")
+    units = getattr(module, "COUNTED", ("documents", "sentences", "tokens"))
     said = f"{len(survey.sizes):,} {units[0]}{f', {survey.sentences:,} {units[1]}' if units[1] else ''}"
     runs.say("corpus", f"{said}; {len(apart)} {units[0]} held out")
     tokenizer = None

@@ -119,9 +119,7 @@ def _weight(args: tuple, constants: dict) -> Array:
 
 def _run(held: Any) -> None:
     """The model once over an example, with whatever heads it has."""
-    example = batches.example(held.network, held.config, np.random.default_rng(0))
-    known = held.network.inputs(held.config)
-    inputs = {name: array for name, array in example.items() if name in known}
+    inputs = batches.inputs(held.network, held.config, np.random.default_rng(0))
     if held.uses and all(task.head.READS != "own" for task in held.uses):
         held.predict(inputs)
     else:

@@ -131,17 +131,14 @@ def _low_rank(held: Any, how: str, rng: np.random.Generator) -> Any:
 def _projected(held: Any, how: str, rng: np.random.Generator) -> Any:
     heads = getattr(held.config, families.field(held.module, "num_attention_heads"), 1)
     found = _with(held, pals.added(held.params, int(how), rng, tasks=held.tasks, heads=heads))
-    example = batches.example(found.module, found.config, rng)
-    _, c = found.module.encode(found.params, found.config, {name: example[name] for name in example
-                                                            if name in found.module.inputs(found.config)})  # fmt: skip
+    _, c = found.module.encode(found.params, found.config, batches.inputs(found.module, found.config, rng))
     require(pals.applied(c), f"the layers of {held.family} have no place for projected attention")
     return found
 
 
 def _mixed(held: Any, how: str, rng: np.random.Generator) -> Any:
     """With `mix` over all states, or over those that are named."""
-    example, known = batches.example(held.module, held.config, rng), held.module.inputs(held.config)
-    given = {name: array for name, array in example.items() if name in known}
+    given = batches.inputs(held.module, held.config, rng)
     out, _ = held.module.encode(held.params, held.config, given, keep="outputs")
     states = out.get(mix.READ, [])
     fits = bool(states) and mix.MADE in out and all(h.shape == out[mix.MADE].shape for h in states)

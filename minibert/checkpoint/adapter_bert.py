@@ -3,8 +3,9 @@
     bert/encoder/layer_I/attention/output/adapters/weights1 (D, A), biases1 (1, A), weights2 (A, D), biases2 (1, D)
     bert/encoder/layer_I/output/adapters/…
 
-Its matrices are (in, out); its GELU is that by tanh, whatever the network has (`feedforward_adapter` of modeling.py). TensorFlow's own files are not read here: `load` takes a .safetensors file, or the arrays by
-these names, as `tf.train.load_checkpoint` gives them.
+Its matrices are (in, out); its GELU is that by tanh, whatever the network has (`feedforward_adapter` of modeling.py),
+here it is the other. TensorFlow's own files are not read here: `load` takes a .safetensors file, or the arrays by these
+names, as `tf.train.load_checkpoint` gives them.
 """
 
 import os

@@ -1,15 +1,17 @@
 """`minibert quantize`: see `minibert.quantization`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import minibert
-from minibert import quantization, rows, tasks, uses
+from minibert import quantization, reading, rows, tasks, uses
+from minibert.checkpoint.directory import MODULES
 from minibert.commands.finetune import assignments
 from minibert.config import require
 from minibert.errors import printable
 from minibert.options import ending
-from minibert.progress import doing
+from minibert.progress import doing, note
 
 
 def parser(commands: Any) -> None:
@@ -50,6 +52,8 @@ def _quantize(args: argparse.Namespace) -> None:
             print(f"{name.replace('_', ' ')}: {plain[name]:.4f} before, {less[name]:.4f} after")
     if args.out is not None:
         quantization.save(model, found, args.out, not args.together)
+        if reading.present(Path(args.directory, MODULES)):
+            note(f"{MODULES}, which says how vectors are made, is not taken along: tell embed the --pooling")
         said = printable(args.out)
         print(f"saved: {said}; try: minibert {'predict' if model.uses else 'info'} {said}")
 

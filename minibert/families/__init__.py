@@ -37,7 +37,7 @@ What a family's file offers, in this order (bert.py is the model):
                             as `objective` has them, and `terms` gives their names
     undecayed(config)       optional: paths of parameters without weight decay, besides biases and norms
     frozen(config)          optional: paths of parameters that are data: their gradient is 0, whatever their slope
-    documents(files, data) UNITS            optional, where TOKENIZER is None: what files that hold no text are, or what
+    documents(files, data) COUNTED          optional, where TOKENIZER is None: what files that hold no text are, or what
                             there is without files: a list for each document, of what stands where a text has sentences;
                             what a run calls documents, sentences and tokens. `rows` gets them as they are
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its

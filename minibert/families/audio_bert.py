@@ -206,7 +206,7 @@ def summaries(config: Config) -> dict[str, Summary]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = None  # it reads no text
-UNITS = ("recordings", "utterances", "frames")
+COUNTED = ("recordings", "utterances", "frames")
 WIDTH = "hidden_size"
 QUICK = {**NARROW, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 DEFAULTS: Tree = {"steps": 2000, "learning_rate": 8e-4, "weight_decay": 0.01}

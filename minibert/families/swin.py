@@ -269,7 +269,7 @@ def summaries(config: Config) -> Tree:
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
-UNITS, DEFAULTS, documents, rows, corrupt = vit.UNITS, vit.DEFAULTS, vit.documents, vit.rows, vit.corrupt
+COUNTED, DEFAULTS, documents, rows, corrupt = vit.COUNTED, vit.DEFAULTS, vit.documents, vit.rows, vit.corrupt
 WIDTH = "embed_dim"
 NARROW = {"embed_dim": 32, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4, "mlp_ratio": 2.0,
           "drop_path_rate": 0.0, "initializer_range": 0.1}  # fmt: skip

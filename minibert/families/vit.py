@@ -246,7 +246,7 @@ def summaries(config: Config) -> dict[str, Summary]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 TOKENIZER = None  # it reads no text
-UNITS = ("pictures", "", "pixels")
+COUNTED = ("pictures", "", "pixels")
 WIDTH = "hidden_size"
 NARROW = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128,
           "initializer_range": 0.1}  # fmt: skip

@@ -183,6 +183,14 @@ def test_without_labels_that_a_text_says_there_is_no_way_back():
     assert found.stops
 
 
+def test_classes_are_no_tokens(bert):
+    """A text does not say its tags: a tagger has no way back."""
+    tagger = bert.with_task("tag", classes=2)
+    walk = explanation.walked(tagger, "the value of a list")
+    assert walk.loss is None
+    assert all(stop.back is None for stop in walk.stops)
+
+
 def test_a_hidden_place_has_to_be_the_texts(bert):
     with pytest.raises(InputError, match=r"hide 0: '\[CLS\]' is no token of the text; there are \[1, "):
         explanation.walked(bert, SAID, hide=0)

@@ -98,6 +98,7 @@ def test_the_sheet_is_all_to_do_and_is_filled_in(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(("body", "what"), [
     ("x[...] = 0\n    return x", "it writes to x, which is the caller's"),
     ("return None", "it returns nothing"),
+    ("raise SystemExit(3)", "SystemExit: 3, line 2"),
     ("return x[..., :2]", "its shape is (2,), due is (3,)"),
     ("return 'shares'", "str where numbers are due"),
     ("return 1 / [0][0]", "ZeroDivisionError: division by zero, line 2"),

@@ -491,7 +491,7 @@ def test_adapters_by_the_names_of_their_release(tmp_path):
         path: a.tobytes() for path, a in tree.items(moved.params)}  # fmt: skip
     held = adapter_bert.named(moved.params)
     assert len(held) == 3 * 2 * 4
-    shapes = {"weights1": (8, 3), "biases1": (1, 3), "weights2": (3, 8), "biases2": (1, 8)}  # as its variables have them
+    shapes = {"weights1": (8, 3), "biases1": (1, 3), "weights2": (3, 8), "biases2": (1, 8)}
     for name, shape in shapes.items():
         assert held[f"bert/encoder/layer_2/attention/output/adapters/{name}"].shape == shape
     assert {*adapter_bert.named(adapter_bert.load(model, {**held, "bert/pooler/dense/kernel": np.ones(2)}))} == {*held}
