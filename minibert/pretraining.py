@@ -55,10 +55,10 @@ from minibert.checkpoint import atomic, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
 from minibert.errors import InputError
-from minibert.processes import require_number
-from minibert.progress import doing
 from minibert.lengths import Phase
 from minibert.options import option
+from minibert.processes import require_number
+from minibert.progress import doing
 from minibert.runs import Run
 
 DATA, FORMAT = "data", "minibert-run/1"
