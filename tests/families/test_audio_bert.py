@@ -45,8 +45,8 @@ FIGURES = [
             "gradients/SpecHead.output.weight": 1.656797203233,
         },
         {"input_dim": 5},
-        {"input_frames": HEARD * (1 - HIDDEN[..., None]), "attention_mask": [[1] * 8, [1] * 7 + [0]],
-         "target_frames": HEARD, "frame_labels": HIDDEN},
+        {"input_frames": (HEARD * (1 - HIDDEN[..., None])).tolist(), "attention_mask": [[1] * 8, [1] * 7 + [0]],
+         "target_frames": HEARD.tolist(), "frame_labels": HIDDEN.tolist()},
     ),
 ]  # fmt: skip
 
