@@ -54,6 +54,7 @@ class _Given(dict):
 
 
 LAWS: dict[str, Callable[..., Finding]] = {}
+QKV = ("query", "key", "value")
 # Those of some: (whether a family's module is one of them, their laws)
 CAUSAL: dict[str, Callable[..., Finding]] = {}
 AHEAD: dict[str, Callable[..., Finding]] = {}
@@ -233,14 +234,14 @@ def head_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
             moves |= {table: (1, order), **dict.fromkeys(view.modules(table.removesuffix(".weight")), (-1, order))}
         width = len(view.p[f"{own}.query.weight"]) // heads
         entries = (order[:, None] * width + np.arange(width)).reshape(-1)
-        for part in ("query", "key", "value", "position"):
+        for part in (*QKV, "position", *(f"global.{name}" for name in QKV)):
             moves |= {f"{own}.{part}.weight": (0, entries), f"{own}.{part}.bias": (0, entries)}
             moves |= dict.fromkeys(view.modules(f"{own}.{part}"), (-1, entries))
         moves |= {f"{own}.{part}.bias": (0, order) for part in ("content", "position")}  # a row a head
         moves |= {f"{own}.{part}.weight": (0, order) for part in ("content", "place", "segment")}
         moves |= {f"{own}.segments.weight": (1, order)}
         moves[f"{own}.output.weight"] = (1, entries)
-        moves |= dict.fromkeys(view.beside(own, "query", ".merge"), (-1, entries))
+        moves |= dict.fromkeys(view.beside(own, "query", ".merge", ".overwritten"), (-1, entries))
         moves |= dict.fromkeys(view.beside(own, "query", ":scores", ":probs"), (1, order))
     if not moves:
         raise Silent("there is one head")

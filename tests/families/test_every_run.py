@@ -62,8 +62,13 @@ def textless(name):
     return families.family(name).TOKENIZER is None
 
 
+def sentenced(name):
+    """Whether a family's rows are of whole sentences, beside each other: its own test has them."""
+    return hasattr(families.family(name), "POOLING")
+
+
 def own_rows(name):
-    return sourced(name) or ordered(name) or pointed(name) or textless(name)
+    return any(own(name) for own in (sourced, ordered, pointed, textless, sentenced))
 
 
 MASKED = [name for name in FAMILIES if hasattr(families.family(name), "corrupt") and not own_rows(name)]

@@ -38,7 +38,9 @@ from minibert import (
     training,
     transfer,
 )  # fmt: skip
+from minibert import vectors as word_tables
 from minibert.checkpoint import adapter_bert, growing, peft, safetensors
+from minibert.checkpoint import fasttext as fasttext_files
 from minibert.checkpoint import vectors as vector_files
 from minibert.corruption import knowledge, segmentation, similarity
 from minibert.golden import candidate, failures
@@ -552,12 +554,19 @@ def known() -> list[Tree]:
 
 
 def word_vectors() -> list[Tree]:
-    """Files of vectors: text, binary, GloVe's."""
+    """Files of vectors: text, binary, GloVe's, fastText's."""
     words, rows = ["the", "cat", "中"], np.arange(12, dtype=np.float32).reshape(3, 4) / 7
     held = []
     for binary, head in ((False, True), (True, True), (False, False)):
         with scratch() as folder:
             vector_files.write(folder / "vectors", words, rows, binary, head)
+            held.append({"vectors": (folder / "vectors").read_bytes()})
+    arguments = {**dict.fromkeys(fasttext_files.ARGUMENTS, 1), "dim": 4, "bucket": 3, "maxn": 2, "t": 0.1}
+    for model, labels in ((1, {}), (3, {"good": 2, "bad": 1})):
+        output = np.ones((2 if labels else 3, 4), np.float32)
+        own = {**arguments, "model": model}, dict.fromkeys(words, 2), labels, np.ones((6, 4), np.float32), output
+        with scratch() as folder:
+            fasttext_files.write(folder / "vectors", fasttext_files.FastText(*own))
             held.append({"vectors": (folder / "vectors").read_bytes()})
     return held
 
@@ -947,7 +956,8 @@ def _known(root: Path, arguments: Arguments) -> None:
 def _word_vectors(root: Path, arguments: Arguments) -> int | None:
     if arguments[0] != "read":
         return command(*arguments, root / "vectors", *["cat", "the", "cat"][: 1 if arguments[0] == "neighbours" else 3])
-    words, rows = vector_files.read(root / "vectors", *arguments[1:])
+    words, rows, *_ = word_tables.load(root / "vectors") if len(arguments) == 1 else vector_files.read(
+        root / "vectors", *arguments[1:])  # fmt: skip
     assert len(words) == len(rows)
     return None
 
