@@ -370,7 +370,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     module = families.family(run["request"]["family"])
     settings, own = options_of(module, run["options"])
     text, apart = corpus.split(documents, settings.held_out, settings.seed, survey.sizes)
-    units = getattr(module, "UNITS", ("documents", "sentences", "tokens"))
+    units = ("documents", "sentences", "tokens") if module.TOKENIZER is not None else module.UNITS
     said = f"{len(survey.sizes):,} {units[0]}{f', {survey.sentences:,} {units[1]}' if units[1] else ''}"
     runs.say("corpus", f"{said}; {len(apart)} {units[0]} held out")
     tokenizer = None
