@@ -1,8 +1,8 @@
 """Sound in: wave files, sentences that espeak-ng speaks, or, where there is neither, vowels made of harmonics.
 
-A recording is (samples (N,) in ±1, of one channel; how many a second). Without files `spoken` reads out sentences of the
-text that Python ships, in turn with each of VOICES; `vowels` is no speech: a tone of gliding pitch, its harmonics as
-strong as the resonances of vowels make them, and hiss between them.
+A recording is (samples (N,) in ±1, of one channel; how many a second). Without files `spoken` reads out sentences of
+the text that Python ships, in turn with each of VOICES; `vowels` is no speech: a tone of gliding pitch, its harmonics
+as strong as the resonances of vowels make them, and hiss between them.
 """
 
 import io

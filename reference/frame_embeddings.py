@@ -1,4 +1,5 @@
-"""Frames of sound as a network reads them: Drop(LN(x W^T + b + S)), S the sinusoids of positions; (B, T, F) -> (B, T, D).
+"""Frames of sound as a network reads them: Drop(LN(x W^T + b + S)), S the sinusoids of positions;
+(B, T, F) -> (B, T, D).
 
 Liu et al. 2019 (1910.12638), section 2.1; s3prl/s3prl, `TransformerInputRepresentations`; SPEC AUDIO-IN.
 """

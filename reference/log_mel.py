@@ -1,5 +1,5 @@
-"""Log-mel features of sound, frame by frame: Kaldi's filter banks without dither. Davis, Mermelstein 1980, "Comparison of
-parametric representations for monosyllabic word recognition"; Kaldi, `mel-computations.cc`; SPEC AUDIO-MEL.
+"""Log-mel features of sound, frame by frame: Kaldi's filter banks without dither. Davis, Mermelstein 1980, "Comparison
+of parametric representations for monosyllabic word recognition"; Kaldi, `mel-computations.cc`; SPEC AUDIO-MEL.
 
 samples (N,) in [-1, 1], rate samples a second -> (T, bins) logarithms of what triangular filters let through.
 """

@@ -1,8 +1,8 @@
 """Masked frames: runs of an utterance's frames are chosen; one throw of dice says what becomes of all of them.
 
-s3prl/s3prl, `pretrain/mockingjay/task.py`, `generate_masked_acoustic_model_data`. Of an utterance of n frames round(0.15
-n/c) starts of runs of c frames are drawn from 0 … n - c - 1, none twice; runs may overlap, or stand on a grid that begins
-anywhere, so that they do not. Then 0.8 silence, 0.1 other frames of the utterance, 0.1 as it was.
+s3prl/s3prl, `pretrain/mockingjay/task.py`, `generate_masked_acoustic_model_data`. Of an utterance of n frames
+round(0.15 n/c) starts of runs of c frames are drawn from 0 … n - c - 1, none twice; runs may overlap, or stand on a
+grid that begins anywhere, so that they do not. Then 0.8 silence, 0.1 other frames of the utterance, 0.1 as it was.
 """
 
 from typing import Any

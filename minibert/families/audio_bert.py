@@ -1,4 +1,4 @@
-"""Mockingjay: Unsupervised Speech Representation Learning with Deep Bidirectional Transformer Encoders. BERT that hears.
+"""Mockingjay: Unsupervised Speech Representation Learning with Deep Bidirectional Transformer Encoders.
 
 Liu, Yang, Chi, Hsu, Lee, 2019, arXiv 1910.12638. Released code: s3prl/s3prl (`upstream/mockingjay/model.py`,
 `pretrain/mockingjay/task.py`). BERT except what is read and what is asked:
@@ -269,8 +269,8 @@ def rows(documents: list, rng: np.random.Generator, vocabulary: Any, data: Data,
     order = np.concatenate([rng.permutation(len(cuts)) for _ in range(data.duplicates)])
     made = np.zeros((len(order), length, cuts[0].shape[1]), np.float32)
     there = np.zeros((len(order), length), np.int32)
-    for row, number in enumerate(order.tolist()):
-        made[row, : len(cuts[number])], there[row, : len(cuts[number])] = cuts[number], 1
+    for row, cut in enumerate(cuts[place] for place in order.tolist()):
+        made[row, : len(cut)], there[row, : len(cut)] = cut, 1
     return {"input_frames": made, "attention_mask": there}
 
 

@@ -302,7 +302,8 @@ def layer_norm_shift(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
     if not wanted:
         raise Silent("no norm follows a table or a sub-layer")
     shifted = {path: view.p[path] + view.p[path].dtype.type(0.75) for path in wanted}
-    skip = {name for path in (*dense, *tables) for name in view.modules(re.sub(r"\.(weight|bias)$", "", path))} | view.streams
+    outputs = [re.sub(r"\.(weight|bias)$", "", path) for path in (*dense, *tables)]
+    skip = {name for path in outputs for name in view.modules(path)} | view.streams
     skip |= {name for path in dense for name in view.ends(path.rpartition(".")[0])}
     return _worst(ask({**view.p, **shifted}, inputs), _forward(ask(view.p, inputs), skip))
 

@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # before NumPy is imported
 
-import numpy as np
+import numpy as np  # noqa: E402
 
-from minibert import convolutional, layers, ops, recurrent
-from minibert.analysis import pictures
-from minibert.pairs import observing
+from minibert import convolutional, layers, ops, recurrent  # noqa: E402
+from minibert.analysis import pictures  # noqa: E402
+from minibert.pairs import observing  # noqa: E402
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -230,7 +230,8 @@ def chart(rows: list[Row], field: str, title: str, x: float) -> str:
              f'<rect x="{x + LEFT}" y="{TOP}" width="{WIDE}" height="{HIGH}"/>']  # fmt: skip
     for power in range(low, high + 1):
         across, down = at(2**first, 10.0**power).split(",")
-        parts.append(f'<text x="{float(across) - 5:.1f}" y="{float(down) + 3:.1f}" text-anchor="end">{10.0**power:g}</text>')
+        place = f'x="{float(across) - 5:.1f}" y="{float(down) + 3:.1f}" text-anchor="end"'
+        parts.append(f"<text {place}>{10.0**power:g}</text>")
     for n in sorted({row.length for row in rows}):
         across = at(n, 10.0**low).split(",")[0]
         parts.append(f'<text x="{across}" y="{TOP + HIGH + 14}" text-anchor="middle">{n}</text>')

@@ -62,8 +62,12 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 # ---- Shards ----------------------------------------------------------------------------------------------------------
+OF_TEXT = [name for name in families.names() if hasattr(families.family(name), "Data")
+           and families.family(name).TOKENIZER is not None]  # fmt: skip
+
+
 @pytest.mark.parametrize("masking", ["static", "dynamic"])
-@pytest.mark.parametrize("family", [name for name in families.names() if hasattr(families.family(name), "Data")])
+@pytest.mark.parametrize("family", OF_TEXT)
 def test_one_shard_is_the_family_s_instances_of_all_text(family, masking, tokenizer, tmp_path):
     """On the generator that knows nothing of shards; served in any order, as plain arrays."""
     texts, module = documents(), families.family(family)

@@ -11,7 +11,8 @@ def twin(model):
     from transformers.models.bert.modeling_bert import BertEncoder
 
     nn, c = torch.nn, model.config
-    same = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps")
+    same = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+            "layer_norm_eps")  # fmt: skip
     fields = {name: getattr(c, name) for name in same}
     bert = transformers.BertConfig(**fields, attn_implementation="eager")
 

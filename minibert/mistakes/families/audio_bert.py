@@ -30,7 +30,8 @@ def placed(what: str, positions: Callable[[int, int], Array], before: bool = Tru
         h, c["dropout"] = ops.dropout(h if before else h + places, keep=keep, rate=rate)
         return h, c
 
-    return only("audio_bert", swap(what, "frame_embeddings", Replacement(frame_embeddings, audio_bert.frame_embeddings_backward.__wrapped__)))
+    wrong = Replacement(frame_embeddings, audio_bert.frame_embeddings_backward.__wrapped__)
+    return only("audio_bert", swap(what, "frame_embeddings", wrong))
 
 
 def distance(what: str, edit: Callable[[Subject, Tree], Tree]) -> Callable:
@@ -134,14 +135,14 @@ entry(
     families=FAMILY, reason=OF_DATA,
 )  # fmt: skip
 entry(
-    "audio_bert-14", "what is left as it was is not asked", "chosen frames are asked whatever the dice said", RELEASE, "data", "AUDIO-DATA-4",
-    families=FAMILY, reason=OF_DATA,
+    "audio_bert-14", "what is left as it was is not asked", "chosen frames are asked whatever the dice said",
+    RELEASE, "data", "AUDIO-DATA-4", families=FAMILY, reason=OF_DATA,
 )  # fmt: skip
 entry(
     "audio_bert-15", "runs drawn with replacement", "no start twice", RELEASE, "data", "AUDIO-DATA-2",
     families=FAMILY, reason=OF_DATA,
 )  # fmt: skip
 entry(
-    "audio_bert-16", "15 % of the frames are starts of runs", "round(0.15 n / c) starts of runs of c", RELEASE, "data", "AUDIO-DATA-2",
-    families=FAMILY, reason=OF_DATA,
+    "audio_bert-16", "15 % of the frames are starts of runs", "round(0.15 n / c) starts of runs of c",
+    RELEASE, "data", "AUDIO-DATA-2", families=FAMILY, reason=OF_DATA,
 )  # fmt: skip
