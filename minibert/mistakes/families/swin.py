@@ -45,15 +45,6 @@ def placed(what: str, places: Callable[[int], Array]) -> Callable:
     return only("swin", swap(what, "relative_bias", edited(relative.relative_bias, edit)))
 
 
-def _halves(given: dict) -> dict:
-    """Regions that begin at what came round alone."""
-    if given.get("mask") is None:
-        return {}
-    cells = given["mask"].shape[-1]
-    kept = given["mask"] | np.eye(cells, dtype=bool)
-    return {"mask": kept.any(0, keepdims=True) & kept}
-
-
 def reordered(what: str, order: tuple[int, ...]) -> Callable:
     """Four cells in another order."""
 
@@ -111,10 +102,11 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "swin-04", "regions of the mask otherwise", "three either way, from 0, from the last window, from what came round",
-    "src microsoft/Swin-Transformer, swin_transformer.py (h_slices, w_slices)", "output", "SWIN-SHIFT-2",
+    "swin-04", "the mask of another window", "of each its own: the windows of a row of the batch stand together",
+    "own knowledge: masks repeated where they have to be tiled", "output", "SWIN-SHIFT-2",
     families=FAMILY, when="where a layer is shifted",
-    mutants=[attending("those of all windows together", _halves)],
+    mutants=[attending("that of the one before", lambda given: {"mask": np.roll(given["mask"], 1, 0)}
+                       if given.get("mask") is not None else {})],
 )  # fmt: skip
 entry(
     "swin-05", "four cells in another order", "(0, 0), (1, 0), (0, 1), (1, 1) of (row, column)",
