@@ -1,6 +1,7 @@
 """From text to a model, for every family: batches, runs. A family's own test may declare
 
     RUNS         (options, fields) of runs that are stopped and continued, over the tiny ones below
+    CORPUS       (folder) -> the files that they learn from, written there; without it none, where it reads no text
 """
 
 import json
@@ -17,7 +18,7 @@ from minibert.corpus import Part
 from minibert.heads import masked_lm
 from minibert.pretraining import pretrain
 
-OWN = dict(declared("RUNS"))
+OWN, CORPUS = dict(declared("RUNS")), dict(declared("CORPUS"))
 
 
 def placed(corpus, name, given):
@@ -61,8 +62,13 @@ def textless(name):
     return families.family(name).TOKENIZER is None
 
 
+def sentenced(name):
+    """Whether a family's rows are of whole sentences, beside each other: its own test has them."""
+    return hasattr(families.family(name), "POOLING")
+
+
 def own_rows(name):
-    return sourced(name) or ordered(name) or pointed(name) or textless(name)
+    return any(own(name) for own in (sourced, ordered, pointed, textless, sentenced))
 
 
 MASKED = [name for name in FAMILIES if hasattr(families.family(name), "corrupt") and not own_rows(name)]
@@ -194,7 +200,7 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, 
     fields = {**{field: value for field, value in named.items() if field in known}, **own}
     few = {key: value for key, value in FEW.items() if key not in TEXT or key in module.Data.__dataclass_fields__}
     given, files = {"fields": fields, **few, **placed(corpus, name, chosen)}, [corpus / "text.txt"]
-    files = [] if textless(name) else files
+    files = CORPUS.get(name, lambda folder: [])(tmp_path) if textless(name) else files
     whole = pretrain(name, files, tmp_path / "whole", **given)
     save = training.save_checkpoint
 
