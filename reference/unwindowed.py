@@ -1,7 +1,7 @@
 """Windows put together again: the inverse of `windows`, without the cells that were missing.
 
 x (b W, M M, D); height Y, width X, size M, shift -> (b, Y X, D). Liu et al. 2021 (2103.14030), section 3.2; SPEC
-OP-WIN.
+OP-GRID.
 """
 
 from .slopes import zeros

@@ -2,7 +2,7 @@
 
 x (b, Y X, D), row by row; height Y, size M -> (b W, M M, D), the windows of a row of the batch together, row by row.
 Y' and X' are the next multiples of M; cells beyond Y and X are 0. Liu et al. 2021 (2103.14030), section 3.2, figure 4;
-SPEC OP-WIN.
+SPEC OP-GRID.
 """
 
 from .slopes import zeros

@@ -33,7 +33,6 @@ import numpy as np
 from minibert import layers, ops, vision
 from minibert.config import among, check, number, rate, require, size
 from minibert.families import inherited, vit
-from minibert.options import option
 from minibert.summaries import Summary
 
 Array = np.ndarray
@@ -271,19 +270,13 @@ def summaries(config: Config) -> Tree:
 # ---- Data ------------------------------------------------------------------------------------------------------------
 COUNTED, DEFAULTS, documents, rows, corrupt = vit.COUNTED, vit.DEFAULTS, vit.documents, vit.rows, vit.corrupt
 WIDTH = "embed_dim"
-NARROW = {"embed_dim": 32, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4, "mlp_ratio": 2.0,
+NARROW = {"embed_dim": 48, "depths": (2, 2), "num_heads": (3, 6), "window_size": 2, "mlp_ratio": 2.0,
           "drop_path_rate": 0.0, "initializer_range": 0.1}  # fmt: skip
 QUICK = NARROW
+Data = vit.Data
 
 
-@dataclass(frozen=True)
-class Data(vit.Data):
-    """As ViT's, in smaller patches: a state at the end stands for several."""
-
-    patch_size: int = option(1, "cut them into patches of so many pixels either way", least=1, most=LARGE)
-
-
-def fields(data: Data, given: Tree) -> Tree:
+def fields(data: vit.Data, given: Tree) -> Tree:
     """As ViT's; a last state stands for as many pixels as stages make of a patch."""
     stages = len(given.get("depths", Config.depths))
     return {**vit.fields(data, given), "encoder_stride": data.patch_size * 2 ** (stages - 1)}

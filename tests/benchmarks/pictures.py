@@ -20,10 +20,10 @@ SIZES = {"image_size": 8, "num_channels": 1, "initializer_range": 0.1}
 NETWORKS = {
     "vit": {**SIZES, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96,
             "patch_size": 2, "encoder_stride": 2},
-    "swin": {**SIZES, "embed_dim": 24, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4, "mlp_ratio": 2.0,
-             "patch_size": 1, "encoder_stride": 2, "drop_path_rate": 0.1},
+    "swin": {**SIZES, "embed_dim": 32, "depths": (2, 2), "num_heads": (2, 4), "window_size": 2, "mlp_ratio": 2.0,
+             "patch_size": 2, "encoder_stride": 4, "drop_path_rate": 0.0},
 }  # fmt: skip
-STEPS = {"vit": 800, "swin": 500}
+STEPS = {"vit": 800, "swin": 800}
 
 
 def split(held, seed):

@@ -12,7 +12,7 @@ from minibert.families import swin
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "family": (295, "stages of their own widths, grids and rates, and pictures as data"),
-    "mistakes": (195, "15 entries of windows, their shift, its mask and the table, with their own pairs"),
+    "mistakes": (205, "16 entries of windows, their shift, its mask and the table, with their own pairs"),
     "tests": (130, "each line of what a conformance test should show, beside a published class"),
 }
 SIZES = {"image_size": 24, "patch_size": 2, "num_channels": 2, "embed_dim": 12, "depths": (2, 2), "num_heads": (2, 3),

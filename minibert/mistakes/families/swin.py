@@ -1,6 +1,7 @@
 """Mistakes of Swin: windows, their shift and its mask, relative positions, merging, dropped paths."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,15 @@ def placed(what: str, places: Callable[[int], Array]) -> Callable:
     return only("swin", swap(what, "relative_bias", edited(relative.relative_bias, edit)))
 
 
-def _halves(given: dict) -> dict:
-    """Regions that begin at what came round alone."""
-    if given.get("mask") is None:
+def _one_way(axis: int, given: dict) -> dict:
+    """Regions down, or across, alone: cells of one column, or row, tell."""
+    mask = given.get("mask")
+    if mask is None:
         return {}
-    cells = given["mask"].shape[-1]
-    kept = given["mask"] | np.eye(cells, dtype=bool)
-    return {"mask": kept.any(0, keepdims=True) & kept}
+    size = round(mask.shape[-1] ** 0.5)
+    cells = mask.reshape(*mask.shape[:2], size, size, size, size)
+    own = cells[:, :, :, :1, :, :1] if axis == 0 else cells[:, :, :1, :, :1, :]
+    return {"mask": np.broadcast_to(own, cells.shape).reshape(mask.shape)}
 
 
 def reordered(what: str, order: tuple[int, ...]) -> Callable:
@@ -114,7 +117,7 @@ entry(
     "swin-04", "regions of the mask otherwise", "three either way, from 0, from the last window, from what came round",
     "src microsoft/Swin-Transformer, swin_transformer.py (h_slices, w_slices)", "output", "SWIN-SHIFT-2",
     families=FAMILY, when="where a layer is shifted",
-    mutants=[attending("those of all windows together", _halves)],
+    mutants=[attending("of rows alone", partial(_one_way, 0)), attending("of columns alone", partial(_one_way, 1))],
 )  # fmt: skip
 entry(
     "swin-05", "four cells in another order", "(0, 0), (1, 0), (0, 1), (1, 1) of (row, column)",
@@ -187,4 +190,11 @@ entry(
     mutants=[
         *rolled("windows cut from the grid as it is, the mask all the same", lambda shift: 0),
     ],
+)  # fmt: skip
+entry(
+    "swin-16", "the mask of another window", "of each its own: the windows of a row of the batch stand together",
+    "own knowledge: masks repeated where they have to be tiled", "output", "SWIN-SHIFT-2",
+    families=FAMILY, when="where a layer is shifted",
+    mutants=[attending("that of the one before", lambda given: {"mask": np.roll(given["mask"], 1, 0)}
+                       if given.get("mask") is not None else {})],
 )  # fmt: skip
