@@ -56,8 +56,9 @@ class Recipe:
         rows(documents, rng, vocabulary, options, marked)       unmasked instances of a shard's tokenised documents
         corrupt(rows, rng, vocabulary, options, studied)        a batch of them, from any shards, with its targets
 
-    of which `study`, `mark` and `corrupt` may be missing. A family with STUDIED_ROWS has the former's for its training
-    rows, too: marked["studied"]. options: the family's Data; studied: what `study` has made of
+    of which `study`, `mark` and `corrupt` may be missing. A family with STUDIED_ROWS has the former's for its rows,
+    too: marked["studied"], and of held-out text marked["apart"], True once: it holds out some of what was studied, not
+    text. options: the family's Data; studied: what `study` has made of
     the whole training part. passes: over the text of each language, where documents have one (`corpus.Document`): rows
     are then made language by language, so that whatever is drawn for a row is of its own. handed(tokenizer, options,
     part), where there is one, gives what files hold beside the text: the first shard's marked["handed"].
@@ -106,7 +107,8 @@ class Recipe:
             groups.setdefault(getattr(document, "language", ""), []).append(number)
         made, handed = [], getattr(self.module, "handed", None)
         beside = {"handed": handed(self.tokenizer, self.options, part) if shard == 0 else []} if handed else {}
-        known = {"studied": self.studied} if hasattr(self.module, "STUDIED_ROWS") and not held_out else {}
+        known = {"studied": self.studied} if hasattr(self.module, "STUDIED_ROWS") else {}
+        known |= {"apart": shard == 0} if known and held_out else {}
         for language, numbers in groups.items():
             passes = 1 if held_out else (self.passes or {}).get(language, self.options.duplicates)
             own = [texts[number] for number in numbers], [ids[number] for number in numbers]
@@ -114,6 +116,7 @@ class Recipe:
             with _of_language(language, allowed=held_out and len(groups) > 1):
                 made.append(self._rows(*own, rng, given, {**beside, **known}))
             beside = {"handed": []} if handed else {}
+            known |= {"apart": False} if "apart" in known else {}
         require(bool(made), "no language has enough text for a row: give more text, or shorter rows (seq_length)")
         rows = {name: np.concatenate([each[name] for each in made]) for name in made[0]} if made[1:] else made[0]
         return self.corrupted(rows, rng) if held_out or self.masking != "dynamic" else rows, counts

@@ -16,6 +16,7 @@ are missing, checks that they are the same, and continues from the last checkpoi
 """
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import math
@@ -23,7 +24,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +49,7 @@ from minibert import (
     tasks,
     tokenizers,
     training,
+    transfer,
     tree,
 )
 from minibert import config as configs
@@ -55,10 +57,10 @@ from minibert.checkpoint import atomic, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
 from minibert.errors import InputError
-from minibert.processes import require_number
-from minibert.progress import doing
 from minibert.lengths import Phase
 from minibert.options import option
+from minibert.processes import require_number
+from minibert.progress import doing
 from minibert.runs import Run
 
 DATA, FORMAT = "data", "minibert-run/1"
@@ -68,10 +70,17 @@ BATCH = 1 << 22  # tokens of a micro-batch
 PARAMETERS = 1 << 33
 
 
+CHECKED = 256  # rows, at most, that the held-out loss is measured on during a run
+
+
 @dataclass(frozen=True)
 class Options(runs.Options):
     """What decides a run's bits, beside the corpus, the model's configuration and the options of the family's data."""
 
+    averaging: str = option("none", "keep the mean of the parameters since a loss on held-out text stopped to fall "
+                                    "(nt-asgd), or the last ones", among=("none", "nt-asgd"))  # fmt: skip
+    check_every: int = option(0, "measure that loss after so many steps; 0: twenty times in a run", least=0,
+                              most=training.LIMITS["steps"])  # fmt: skip
     lengths: str = option("", "read rows of LENGTH tokens for this SHARE of the steps, then longer ones, as in BERT's "
                               "128:0.9,512:0.1; of --seq-length throughout unless given")  # fmt: skip
 
@@ -212,7 +221,7 @@ def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Sur
         chosen["languages"] = " ".join(languages.spoken(languages.given(request.get("language", ()))))
     if chosen.get("lengths"):
         last = lengths.phases(chosen["lengths"], 1)[-1].length
-        require("seq_length" in known(module), f"{request['family']} has no rows of tokens, so lengths says nothing")
+        require("seq_length" in known(module), f"{request['family']} has no rows of tokens: leave lengths out")
         same = request.get("seq_length", last) == last
         require(same, f"seq_length is {request.get('seq_length')}, and the last of lengths {last}: leave it out")
         chosen["seq_length"] = last
@@ -381,7 +390,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         served.append(data.made(shorter, text, "train", place, processes))
     rows = served[-1]
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
-    few = f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text"
+    few = f"the text gives {min(map(len, served))} rows, {len(held_out)} held out: give more text"
     require(all(map(len, served)) and len(held_out), few)
     group = ranks.group()
     group.once(lambda: _check_data(directory, run, [*served, held_out]))
@@ -408,7 +417,13 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
             now = lengths.at(phases, step)
             return _batches(model, served[now], plan, step, step < dropped, *carried, since=phases[now].start)
 
-        training.fit(model, plan, directory, batches, carrying=carries(module, own))
+        kept, around, checks = _averaging(model, held_out, settings, threads)
+        training.fit(model, plan, directory, batches, carrying=carries(module, own), around=around, checks=checks)
+        model.params = kept
+        if checks:
+            since = f"since step {checks.since():,.0f}" if math.isfinite(checks.since()) else "of the last step alone"
+            runs.say("averaged", f"{len(checks.losses)} held-out losses, {min(checks.losses):.3f} at the least; "
+                     f"parameters {since}")  # fmt: skip
         with doing("evaluating on the held-out text"):
             report = _report(model, rows, held_out, threads, settings.seed)
     try:
@@ -420,6 +435,27 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     runs.say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 
+def _averaging(
+    model: Any, held_out: data.Rows, settings: Options, threads: int
+) -> tuple[Any, Callable | None, training.Checks | None]:  # fmt: skip
+    """(the parameters that are kept, what is put around the optimizer, what it looks at)."""
+    if settings.averaging == "none":
+        return model.params, None, None
+    kept, rows = tree.map(np.array, model.params), held_out[np.arange(min(CHECKED, len(held_out)))]
+    mean = minibert.Model(model.family, model.config, kept)
+
+    def measured() -> float:
+        return _measured(mean, rows, held_out, threads, settings.seed)["loss"]
+
+    checks = training.Checks(measured, settings.check_every or max(1, settings.steps // 20), [])
+    return kept, functools.partial(transfer.average, since=checks.since, kept=kept), checks
+
+
+def _measured(model: Any, instances: training.Batch, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
+    """The figures of held-out rows."""
+    if carries(model.module, held_out.recipe.options):
+        return training.stream_evaluation(model, instances)
+    return training.evaluation(model, instances, threads=threads, seed=seed)
 def _save(directory: Path, model: Any, report: bytes) -> None:
     model.save(directory)
     atomic.write_bytes(directory / runs.REPORT, report)
@@ -438,7 +474,9 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
     return tokenizers.load(directory, module.TOKENIZER, specials_in_text=False)
 
 
-def _made_tokenizer(directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text) -> None:
+def _made_tokenizer(
+    directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text
+) -> None:  # fmt: skip
     kind = module.TOKENIZER
     if tokenizers.load(directory, kind) is None:
         if given:
@@ -449,12 +487,33 @@ def _made_tokenizer(directory: Path, module: ModuleType, given: str | None, part
             often = languages.weights(part, own.vocabulary_smoothing)
             weighted = languages.repeated(part, often, 0) if often else part
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in weighted)
-            special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
-            special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
-            special |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
-            learn = tokenizers.tokenizer(kind).train
-            made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
+            made = _learnt(module, own, sentences)
         made.save(directory)
+
+
+def _learnt(module: ModuleType, own: options.Text, sentences: Iterable[str], **given: Any) -> Any:
+    """A vocabulary of the family's kind."""
+    given |= {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+    given |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
+    given |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
+    return tokenizers.tokenizer(module.TOKENIZER).train(sentences, own.vocab_size, lowercase=own.lowercase, **given)
+
+
+def untrained(family: str, texts: Iterable[str], fields: dict[str, Any], seed: int, dtype: str) -> Any:
+    """A model as a run with the family's quick options begins, its vocabulary learnt from these texts, of whole words
+    every one that occurs.
+    """
+    module = families.family(family)
+    reads = hasattr(module, "Data") and hasattr(module, "read")
+    require(reads, f"{family} reads no texts: begin with another family, or with a model")
+    chosen, sizes = _preset("quick", module)
+    chosen |= {name: value for name, value in fields.items() if name in module.Data.__dataclass_fields__}
+    _, own, made = _settled(family, chosen, sizes | {name: fields[name] for name in fields.keys() - chosen.keys()})
+    tokenizer = _learnt(module, own, texts, **({"min_frequency": 1} if module.TOKENIZER == "words" else {}))
+    run = {"request": {"fields": fields}, "fields": made, "options": configs.to_fields(own)}
+    model = minibert.create(family, seed=seed, dtype=dtype, **_of_vocabulary(module, tokenizer, run))
+    model.tokenizer = tokenizer
+    return model
 
 
 def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, Any]:
@@ -469,7 +528,7 @@ def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, An
         require(asked.get(name) in (None, i), said)
     pad = ids.pop("pad_token_id")
     own = _vocabulary(module, len(tokenizer), pad_token_id=pad)
-    own |= module.spelled(tokenizer) if hasattr(module, "spelled") else {}
+    own |= module.spelled(tokenizer, options_of(module, run["options"])[1]) if hasattr(module, "spelled") else {}
     return {**own, **run["fields"], **_vocabulary(module, len(tokenizer), **ids)}
 
 
@@ -541,12 +600,10 @@ def _cost(model: Any, instances: data.Rows, plan: training.Plan) -> int:
 def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
     """The held-out figures beside what they have to be compared with; said and returned."""
     instances = held_out[np.arange(len(held_out))]
-    if carries(model.module, held_out.recipe.options):
-        measured = training.stream_evaluation(model, instances)
-    else:
-        measured = training.evaluation(model, instances, threads=threads, seed=seed)
+    measured = _measured(model, instances, held_out, threads, seed)
     unigram = {} if model.tokenizer is None else _unigram(model, rows, held_out)
     text = "that text" if "cross_entropy" in unigram else "what is written"
+    terms = {} if hasattr(model.module, "loss") else model.module.terms(model.config)
     for term, head in objective.heads(model.module, model.config).items():
         loss, count, share = (measured[of].get(term) for of in ("terms", "targets", "accuracies"))
         if not count:
@@ -563,6 +620,11 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
             continue
         if head.BASELINE == "none":
             runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}")
+            continue
+        if head.BASELINE == "constant":
+            own = head.constant(instances, **terms[term].constants)
+            measured.setdefault("constants", {})[term] = own
+            runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.4f}, of the best constant {own:.4f}")
             continue
         if head.BASELINE == "unigram":
             below, known = unigram["entropy"] - loss, f"{share:.1%} right"

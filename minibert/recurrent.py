@@ -5,11 +5,12 @@ where there are such, or those of `ops.gru`; with "forward" and "backward", each
 directions. Padding is passed over: from the right a row begins at its own last token.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from minibert import kernels, ops
+from minibert import kernels, ops, tree
 from minibert.pairs import block, block_backward
 
 Array = np.ndarray
@@ -40,6 +41,30 @@ def lstm_layer(x: Array, p: Tree, *, seen: Array | None = None, state: Any = Non
 @block_backward
 def lstm_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     return _layer_backward("lstm", dy, c)
+
+
+def truncated_layer(
+    x: Array, p: Tree, *, every: int, seen: Array | None = None, state: Any = None
+) -> tuple[Array, Tree]:  # fmt: skip
+    """`lstm_layer` from the left, of so many tokens at a time, each going on from the state behind the ones before:
+    the same outputs, but no gradient goes back from one to the other (truncated backward through time).
+    """
+    ys, own = [], []
+    for i in range(0, x.shape[1], every):
+        part = slice(i, i + every)
+        y, c = lstm_layer(x[:, part], p, seen=None if seen is None else seen[:, part], state=state)
+        state = last_state(c)
+        ys.append(y)
+        own.append(c)
+    return (np.concatenate(ys, 1) if len(ys) > 1 else ys[0]), {"parts": own, "every": every, "last": state}
+
+
+def truncated_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    """(dx, g), of each part by itself."""
+    found = [lstm_layer_backward(dy[:, i * c["every"] : (i + 1) * c["every"]], own)
+             for i, own in enumerate(c["parts"])]  # fmt: skip
+    dx = np.concatenate([dpart for dpart, _ in found], 1) if len(found) > 1 else found[0][0]
+    return dx, functools.reduce(tree.add, [g for _, g in found])
 
 
 @block

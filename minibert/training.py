@@ -27,11 +27,24 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import config, families, kernels, layers, objective, optim, ranks, reading, signatures, touched, tree
+from minibert import (
+    buffers,
+    config,
+    families,
+    kernels,
+    layers,
+    objective,
+    optim,
+    ranks,
+    reading,
+    signatures,
+    touched,
+    tree,
+)  # fmt: skip
 from minibert.batches import by_length, dims, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
@@ -42,6 +55,7 @@ from minibert.progress import Progress, note
 Batch = dict[str, Any]
 
 CARRIED = "carried.safetensors"
+HELD_OUT = "held_out"  # losses on held-out rows, in state.json, in the log, and in the state of a run that has checks
 LINE = 1 << 16  # bytes of a line of the log: one has some hundreds
 LIMITS = {  # numbers of a plan that are counted from 1, and the most that each may be
     "steps": 99_999_999,  # a checkpoint's name has eight digits
@@ -179,7 +193,13 @@ def _plus(a: Any, b: Any) -> Any:
     """The sum of two trees; what one of them lacks, as a term that its batch did not ask, counts 0."""
     if isinstance(a, dict):
         return {key: _plus(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key)) for key in {**a, **b}}
-    return tree.map(np.add, a, b)
+    return tree.map(_added, a, b)
+
+
+def _added(a: Any, b: Any) -> Any:
+    """a + b, of arrays on memory used before."""
+    large = isinstance(a, np.ndarray) and a.nbytes >= buffers.LEAST and a.dtype == b.dtype
+    return np.add(a, b, out=buffers.empty_like(a)) if large else np.add(a, b)
 
 
 def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
@@ -188,14 +208,16 @@ def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str
     Each micro-batch's sums are divided by the targets of all, so the sum over micro-batches is the large batch's
     mean, whatever their sizes. They are added by a fixed tree: threads change no bit.
     """
-    return _gradient(model, parts, threads, [])[:2]
+    total = _gradient(model, parts, threads, [])
+    return total["measured"], total["gradient"]
 
 
 def _gradient(
     model: Any, parts: list[Batch], threads: int, carried: list[Batch], count: int | None = None,
-) -> tuple[dict[str, Any], Any, dict[str, float]]:  # fmt: skip
-    """`gradient`, and the denominators, over the parts of all ranks, `count` of them; each of carried, one for each of
-    these, is replaced by what the part hands on, where it is computed.
+) -> dict[str, Any]:  # fmt: skip
+    """measured, gradient: as `gradient`, over the parts of all ranks, `count` of them; totals: the denominators;
+    followed: the mean over the parts of what parameters are to follow, by path. Each of carried, one for each of these,
+    is replaced by what the part hands on, where it is computed.
     """
     totals, first = denominators(model, parts, count), ranks.group().own(count).start if count else 0
 
@@ -204,11 +226,13 @@ def _gradient(
         measured, cache = _measured(model, b, totals, getattr(model.network, "KEEP", "caches"))
         if carried:
             carried[i] = tree.map(np.ascontiguousarray, cache["carried"])
-        return {"measured": measured, "gradient": model.loss_backward(cache)}
+        followed = model.network.followed(cache) if hasattr(model.network, "followed") else {}
+        return {"measured": measured, "gradient": model.loss_backward(cache),
+                "followed": {path: value / len(parts) for path, value in followed.items()}}
 
     total = _sum(micro, [*enumerate(parts, first)], threads, count)
     total["measured"].pop("classes")
-    return total["measured"], total["gradient"], totals
+    return {**total, "totals": totals}
 
 
 def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int = 1, seed: int = 0) -> dict[str, Any]:
@@ -267,7 +291,7 @@ def wilson_lower(accuracy: float, count: float, z: float = 2.5758293035489004) -
 # --------------------------------------------------------------------------------------------------- checkpoints
 
 def _moments(state: dict) -> list[str]:
-    return [name for name in state if name not in ("step", "carried")]
+    return [name for name in state if name not in ("step", "carried", HELD_OUT)]
 
 
 def _named(model: Any, held: Any) -> dict[str, np.ndarray]:
@@ -297,7 +321,9 @@ def save_checkpoint(run: Path, model: Any, state: dict, seconds: float) -> Path:
                            for name, a in _named(model, state[slot]).items()})
         if "carried" in state:
             safetensors.write(folder / CARRIED, tree.flatten(state["carried"]))
-        atomic.write_text(folder / "state.json", json.dumps({"step": state["step"], "seconds": seconds}) + "\n")
+        said = {"step": state["step"], "seconds": seconds}
+        said |= {HELD_OUT: state[HELD_OUT]} if HELD_OUT in state else {}
+        atomic.write_text(folder / "state.json", json.dumps(said) + "\n")
     for old in checkpoints(run)[:-2]:
         with written(old):
             _drop(old)
@@ -344,11 +370,11 @@ def _names(run: Path) -> list[str]:
     return reading.names(run / "checkpoints") if reading.present(run / "checkpoints") else []
 
 
-def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
+def load_checkpoint(run: Path, model: Any, state: dict, steps: int, checks: "Checks | None" = None) -> float:
     """Fills model.params and the optimizer's state from the newest readable checkpoint; returns its seconds.
 
-    steps: of the whole run. Leftovers of writes that were cut off are removed. Without a checkpoint everything stays
-    as it is: step 0.
+    steps: of the whole run; checks: how often its held-out loss is measured. Leftovers of writes that were cut off are
+    removed. Without a checkpoint everything stays as it is: step 0.
     """
     for name in _names(run):
         if re.fullmatch(r"\.old-[0-9]{8}|\.[0-9]{8}\.[0-9]+-[0-9]+\.new", name):
@@ -356,7 +382,7 @@ def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
     damaged: list[str] = []
     for path in reversed(checkpoints(run)):
         try:
-            state["step"], seconds = _loaded(path, model, state, steps)
+            state["step"], seconds = _loaded(path, model, state, steps, checks)
         except InputError as error:
             damaged.append(f"{path} is damaged ({error})")
             continue
@@ -367,7 +393,7 @@ def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
     return 0.0
 
 
-def _loaded(path: Path, model: Any, state: dict, steps: int) -> tuple[int, float]:
+def _loaded(path: Path, model: Any, state: dict, steps: int, checks: "Checks | None") -> tuple[int, float]:
     """(step, seconds) of a checkpoint whose tensors now fill the parameters and moments."""
     require_plain(path)
     saved = strictjson.loads(reading.contents(path / "state.json"), "state.json")
@@ -375,6 +401,12 @@ def _loaded(path: Path, model: Any, state: dict, steps: int) -> tuple[int, float
     require(type(step) is int and step == int(path.name) and 1 <= step <= steps,
             f"state.json: 'step' is {shown(step)}, not the step of this run that its directory is called by")
     require(type(seconds) in (int, float) and 0 <= seconds < math.inf, f"state.json: 'seconds' is {shown(seconds)}")
+    if checks:
+        losses = saved.get(HELD_OUT)
+        fits = isinstance(losses, list) and len(losses) == step // checks.every
+        fits = fits and all(type(loss) is float and math.isfinite(loss) for loss in losses)
+        require(fits, f"state.json: {HELD_OUT!r} is {shown(losses)}, not a loss for every {checks.every} steps")
+        state[HELD_OUT][:] = losses
     _fill(model, model.params, _tensors(path / "model.safetensors", [model.params]))
     slots = _tensors(path / "optimizer.safetensors", [state[slot] for slot in _moments(state)])
     for slot in _moments(state):
@@ -513,9 +545,24 @@ def scheduled(plan: Plan) -> Callable[[int], float]:
                              total=plan.steps)
 
 
+class Checks(NamedTuple):
+    """The loss on held-out rows, measured after every `every` steps. measured() -> the loss; losses: those so far."""
+
+    measured: Callable[[], float]
+    every: int
+    losses: list[float]
+
+    def since(self) -> float:
+        """The step from which on parameters are averaged: behind the first check at which the loss had stopped to fall
+        (`optim.non_monotone`); infinite before that.
+        """
+        found = (n for n in range(1, len(self.losses) + 1) if optim.non_monotone(self.losses[:n]))
+        return next(found, math.inf) * self.every
+
+
 def fit(
     model: Any, plan: Plan, run: Path, batches: Callable[..., list[Batch]], rates: Rates | None = None,
-    carrying: bool = False, around: Callable[[Any], Any] | None = None,
+    carrying: bool = False, around: Callable[[Any], Any] | None = None, checks: Checks | None = None,
 ) -> None:  # fmt: skip
     """Trains model.params in place from the directory's last checkpoint (or from step 0) to plan.steps.
 
@@ -524,7 +571,8 @@ def fit(
     rates(path, step): the learning rate of a parameter at a step, `scheduled(plan)` of the step unless given. 0 leaves
     the parameter as it is; None freezes it: its moments stay too, its steps are not counted (Adam's corrections), and
     its gradient has no part in the norm that is clipped. around(optimizer): another in the place of the plan's, which
-    keeps more in its state. Killed at any moment, it takes up at the last checkpoint and
+    keeps more in its state. checks: what the held-out loss is measured by, on record in the log and in checkpoints; all
+    rows of all tables then take part in a step. Killed at any moment, it takes up at the last checkpoint and
     ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises KeyboardInterrupt. A loss or gradient
     that is not finite raises InputError before anything is updated.
 
@@ -539,7 +587,12 @@ def fit(
     state = new_state(model.params)
     if carrying:
         state["carried"] = [{} for _ in range(plan.accumulate)]
-    seconds, held, state = group.once(lambda: _taken_up(run, model, state, plan.steps))
+    if checks:
+        state[HELD_OUT] = checks.losses
+    seconds, held, state = group.once(lambda: _taken_up(run, model, state, plan.steps, checks))
+    if checks:
+        checks.losses[:] = state[HELD_OUT]
+        state[HELD_OUT] = checks.losses
     for leaf, array in zip(tree.leaves(model.params), tree.leaves(held), strict=True):
         leaf[...] = array
     undecayed = families.undecayed(model.network, model.config)
@@ -549,7 +602,7 @@ def fit(
     rates = rates or (lambda path, step: rate(step))
     stage = getattr(model.network, "stage", lambda *_: ())
     summed = getattr(model.network, "SUMMED", False)
-    few = touched.applies(model.network, plan.optimizer, plan.weight_decay)
+    few = not checks and touched.applies(model.network, plan.optimizer, plan.weight_decay)
     progress = Progress("step", plan.steps, state["step"], kept=True)
     heads = objective.heads(model.network, model.config)
     short = {term: head.SHORT for term, head in heads.items() if hasattr(head, "SHORT")}
@@ -564,13 +617,14 @@ def fit(
             parts = batches(step, state["carried"]) if carrying else batches(step)
             works, own, read = touched.cut(model, parts) if few else (model, parts, {})
             try:
-                measured, grads, totals = _gradient(works, own, plan.threads, state.get("carried", []), plan.accumulate)
+                found = _gradient(works, own, plan.threads, state.get("carried", []), plan.accumulate)
             except InputError as error:
                 raise InputError(f"training stopped at step {step + 1}: {error}, or a lower learning rate") from None
-            chosen = _rates(rates, step, model.params, frozen)
-            grads = _only(chosen, grads)
+            measured, chosen = found["measured"], _rates(rates, step, model.params, frozen)
+            follow(model.params, {path: value for path, value in found["followed"].items() if path in chosen})
+            grads = _only(chosen, found["gradient"])
             scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
-            scale *= max(totals.values()) if summed else 1
+            scale *= max(found["totals"].values()) if summed else 1
             slots = {slot: touched.taken(state[slot], read) if few else state[slot] for slot in _moments(state)}
             asleep.update(path for path in asleep if path not in chosen)
             for lr, missed in dict.fromkeys((chosen[path], asleep[path]) for path in chosen):
@@ -589,24 +643,39 @@ def fit(
             tokens, stops = (sum(each) for each in zip(*group.gathered(here), strict=True))
             recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
+            if checks and state["step"] % checks.every == 0:
+                checks.losses.append(checks.measured())
+                recent[-1][HELD_OUT] = checks.losses[-1]
             _log(log, recent[-1])
-            progress.show(step + 1, *_said(recent, short))
+            progress.show(step + 1, made=functools.partial(_said, recent, short))
             done = state["step"] == plan.steps
             if done or stops or state["step"] % plan.checkpoint_every == 0:
                 if carrying:
                     state["carried"] = _all_carried(group, state["carried"])
-                group.once(lambda: _kept(run, log, model, state, seconds))
+                group.once(functools.partial(_kept, run, log, model, state, seconds))
             if stops and not done:
                 progress.close()
                 raise KeyboardInterrupt(f"stopped after step {state['step']} of {plan.steps}")
     progress.close()
 
 
-def _taken_up(run: Path, model: Any, state: dict, steps: int) -> tuple[float, Any, dict]:
+FOLLOWING = 0.1  # torch.nn.BatchNorm1d's momentum
+
+
+def follow(params: Any, values: dict[str, np.ndarray]) -> None:
+    """What no gradient trains goes a tenth of the way to the value of a step."""
+    for path, value in values.items():
+        held = tree.get(params, path)
+        held += held.dtype.type(FOLLOWING) * (value - held)
+
+
+def _taken_up(
+    run: Path, model: Any, state: dict, steps: int, checks: "Checks | None"
+) -> tuple[float, Any, dict]:  # fmt: skip
     """(seconds, parameters, state) of the directory's last checkpoint, or as they are; the log ends there, too."""
     with written(run):
         Path(run).mkdir(parents=True, exist_ok=True)
-    seconds = load_checkpoint(run, model, state, steps)
+    seconds = load_checkpoint(run, model, state, steps, checks)
     _cut_log(run / "log.jsonl", state["step"])
     return seconds, model.params, state
 

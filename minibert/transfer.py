@@ -54,14 +54,16 @@ class Course(NamedTuple):
 # ---- Depths of parameters --------------------------------------------------------------------------------------------
 def depths(params: Tree, new: Iterable[str] = ()) -> dict[str, int]:
     """How deep each parameter is: 0 what stands before the first layer; each layer, as encoder.0 or decoder.3, one more
-    than the one below; one more than the last all else: norms behind it, poolers, heads, and whatever is in `new`.
+    than the one below, those that read a text from its two ends beside each other; one more than the last all else:
+    norms behind it, poolers, heads, and whatever is in `new`.
     """
     found: dict[str, int] = {}
     layers: dict[str, int] = {}
     for path, _ in tree.items(params):
-        layer = re.match(r"(\w+\.)?(encoder|decoder)\.\d+\.", path)
+        layer = re.match(r"((\w+\.)?(encoder|decoder|layers)|forward|backward)\.\d+\.", path)
         if layer:
-            found[path] = layers.setdefault(layer[0], len(layers) + 1)
+            name = re.sub("^(forward|backward)", "layers", layer[0])
+            found[path] = layers.setdefault(name, len(layers) + 1)
         else:
             found[path] = 0 if not layers or "embeddings" in path.split(".") else -1
     last = len(layers) + 1
@@ -210,9 +212,9 @@ def window(optimizer: Optimizer, count: int, kept: Tree | None = None) -> Optimi
     return new, step
 
 
-def average(optimizer: Optimizer, since: int, kept: Tree | None = None) -> Optimizer:
+def average(optimizer: Optimizer, since: Callable[[], float], kept: Tree | None = None) -> Optimizer:
     """The optimizer, keeping in slot "mean" of its state what the parameters are on the average behind the steps from
-    `since` on, counted from 0; before them the parameters as they are. kept: as in `window`.
+    `since()` on, counted from 0; before them the parameters as they are. kept: as in `window`.
     """
     new_state, update = optimizer
 
@@ -220,7 +222,7 @@ def average(optimizer: Optimizer, since: int, kept: Tree | None = None) -> Optim
         return {**new_state(params), "mean": _shared(kept, tree.map(np.array, params))}
 
     def step(params: Tree, grads: Tree, state: Tree, **given: Any) -> None:
-        mean, done = state.pop("mean"), max(0, state["step"] - since)
+        mean, done = state.pop("mean"), max(0, state["step"] - since())
         update(params, grads, state, **given)
         for path, p in tree.items(params):
             mean[path] += (p - mean[path]) / p.dtype.type(done + 1)
@@ -242,7 +244,7 @@ def _taught_by_itself(how: str, steps: int, moved: "Moved") -> Callable[[Optimiz
 
 
 def _averaged(how: str, steps: int, moved: "Moved") -> Callable[[Optimizer], Optimizer]:
-    return lambda optimizer: average(optimizer, int(how) if how else steps // 2, moved.kept)
+    return lambda optimizer: average(optimizer, lambda: int(how) if how else steps // 2, moved.kept)
 
 
 # ---- The ways --------------------------------------------------------------------------------------------------------

@@ -9,12 +9,13 @@ through `progress`.
 
 import argparse
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 import minibert
-from minibert.errors import LONGEST, printable, shortened
+from minibert.errors import LONGEST, InputError, printable, shortened
 from minibert.progress import doing, note
 
 
@@ -57,3 +58,17 @@ def add_options(group: Any, options: type, defaults: dict[str, Any]) -> None:
 
 def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def field_values(texts: list[str]) -> dict[str, Any]:
+    """Config fields from FIELD=VALUE: numbers, true, false and null as JSON has them, else text."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text!r}: write FIELD=VALUE")
+        try:
+            values[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            values[name] = value
+    return values

@@ -25,6 +25,8 @@ What a family's file offers, in this order (bert.py is the model):
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     KEPT                    optional: parts without an output of their own that published files may lack and tasks read
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
+    maps(config, inputs, out)               optional: who attends to whom in the first row, {path: (H, T, T)}, where its
+                            attention runs over pieces of the text
     start(p, config, inputs) -> state       optional, with step: what goes on from token to token (see `generation`).
                             The state that has read these inputs, {} of {}: a tree of arrays with rows in front, which
                             nobody writes to, so that rows can be taken from it
@@ -62,7 +64,7 @@ What a family's file offers, in this order (bert.py is the model):
     SUMMED touched(config)  optional: True where each target is a step of its own: a run's step then takes the sum over
                             them, not the mean; the tables of which a batch reads rows alone, and the fields that say
                             which (see `minibert.touched`)
-    STUDIED_ROWS            optional: True where `rows` of training texts read what `study` has found
+    STUDIED_ROWS            optional: True where `rows` read what `study` has found
     word_vectors(p, config, words, ids)     optional: the vectors of words with these ids, where the table of words is
                             not theirs (see `minibert.vectors`)
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA), or told by the batch

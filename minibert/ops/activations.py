@@ -71,8 +71,11 @@ def sigmoid_backward(dy: Array, c: Cache) -> Array:
 
 
 def logistic(x: Array) -> Array:
-    e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1) / (1 + e)
+    e = np.abs(x)
+    np.exp(np.negative(e, out=e), out=e)
+    y = np.where(x < 0, e, 1)
+    e += 1
+    return np.divide(y, e, out=y)
 
 
 @pair("(...,d),(...,d)->(...,d)")

@@ -145,14 +145,19 @@ def binary_cross_entropy(
     """
     w = np.ones_like(logits) if weights is None else weights.astype(logits.dtype)
     w = w * reciprocal(w, denominator)
-    nll = np.maximum(logits, 0) - logits * labels.astype(logits.dtype) + np.log1p(np.exp(-np.abs(logits)))
-    return np.asarray((w * nll).sum()), {"logits": logits, "labels": labels, "weights": w}
+    nll = np.abs(logits)
+    np.log1p(np.exp(np.negative(nll, out=nll), out=nll), out=nll)
+    nll += np.maximum(logits, 0)
+    nll -= logits * (labels if labels.dtype == bool else labels.astype(logits.dtype))
+    return np.asarray(np.multiply(w, nll, out=nll).sum()), {"logits": logits, "labels": labels, "weights": w}
 
 
 @backward
 def binary_cross_entropy_backward(dy: Array, c: Cache) -> Array:
     probability = logistic(c["logits"])  # not the pair: a backward calls no forward that traces would see
-    return dy * c["weights"] * (probability - c["labels"].astype(probability.dtype))
+    labels = c["labels"] if c["labels"].dtype == bool else c["labels"].astype(probability.dtype)
+    probability -= labels
+    return np.multiply(dy * c["weights"], probability, out=probability)
 
 
 @pair("(...,d)->()", target="(...,d)", weights="(...,d)+")

@@ -19,7 +19,7 @@ LEVELS = [
     ["pairs", "lengths", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["checkpoint.numpy_files"],
     ["ops", "strategies", "trace", "spectrogram"],
-    ["layers", "relative", "recurrent", "informed", "vision", "convolutional", "hashed"],
+    ["layers", "relative", "sliding", "recurrent", "informed", "vision", "convolutional", "hashed"],
     ["tensor_parallel"],
     ["pooling", "adapters", "narrowed"],
     ["heads"],

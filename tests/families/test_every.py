@@ -267,7 +267,8 @@ def test_the_gradient_of_every_output_by_differences(name):
     module, inputs = model.module, published.inputs(batch)
     params = {part: model.params[part] for part in module.shapes(model.config) if part in model.params}
     out, c = module.encode(params, model.config, inputs)
-    data = {"attentions", "mems", *getattr(module, "CARRIED", ())}  # what the next segment gets has no gradient
+    # maps have no gradient, nor has what the next segment gets
+    data = {"attentions", "global_attentions", "mems", *getattr(module, "CARRIED", ())}
     read = {output: out[output] for output in out if output not in data}
     assert "hidden_states" in read
     cotangents = tree.map(lambda a: rng.standard_normal(a.shape), read)
