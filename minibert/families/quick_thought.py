@@ -257,10 +257,12 @@ class Data(options.Rows):
     group: int = option(32, "tell so many consecutive sentences from each other", least=2, most=4096)
 
 
-DEFAULTS: Tree = {"steps": 600, "batch_size": 2, "learning_rate": 1e-2, "optimizer": "adamw", "schedule": "linear",
+DEFAULTS: Tree = {"steps": 1000, "batch_size": 2, "learning_rate": 5e-4, "optimizer": "adamw", "schedule": "linear",
                   "weight_decay": 0.0, "clip_norm": 5.0}  # fmt: skip
-WIDTH = "encoder_dim"
-NARROW = {"word_embedding_dim": 96, "encoder_dim": 192}
+# Sums of words over one table: GRUs need more text than there is by default to tell as much.
+WIDTH = "word_embedding_dim"
+NARROW = {"encoder": "BOW", "shared_table": True, "word_embedding_dim": 96, "encoder_dim": 96,
+          "uniform_init_scale": 0.05}  # fmt: skip
 QUICK = dict(NARROW)
 
 

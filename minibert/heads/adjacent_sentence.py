@@ -11,6 +11,7 @@ sentence_places are where the sentences of a row stand in the text, (B, C), -100
 either.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,11 @@ def count(labels: Tree) -> float:
     """The sentences of rows that have several."""
     there = labels["sentence_places"] != IGNORED
     return float((there & (there.sum(-1, keepdims=True) > 1)).sum())
+
+
+def guess(classes: Array) -> float:
+    """The loss of an even guess among all the slots of a row."""
+    return math.log(len(classes))
 
 
 def right(c: Tree) -> layers.Right:

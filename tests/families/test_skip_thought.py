@@ -18,7 +18,7 @@ from minibert.tokenizers.words import Words
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "family": (320, "a GRU of two ways, two decoders, files of theano, more words from word2vec's vectors"),
     "tests": (180, "beside a twin in torch: what two pages of facts ask for, files of theano, more words"),
-    "cases": (35, "terms beside the loss"),
+    "cases": (35, "each decoder's term beside the loss"),
 }
 CONFIGS = ({"encoder": "bi", "conditioning": "gates"}, {"encoder": "uni", "conditioning": "state"},
            {"encoder": "bi", "conditioning": "state"})  # fmt: skip
