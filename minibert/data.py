@@ -332,7 +332,8 @@ def _fitting(recipe: Recipe, place: Path) -> bool:
     specs, ragged = batches.specs(recipe.module, defaults), [*recipe.module.lengths(defaults)][:1]
 
     def fits(name: str) -> bool:
-        dims, shape = specs[name].dims[1:], kind[name].shape
+        shape = kind[name].shape
+        dims = specs[name].of(np.broadcast_to(0, (1, *shape)))[1:]  # rows may be of several texts
         due = [size == recipe.options.seq_length for dim, size in zip(dims, shape, strict=False) if dim in ragged]
         return len(shape) == len(dims) and all(due) and (specs[name].kind in ("real", "nonnegative")
                                                          or kind[name].base.kind in "iu")  # fmt: skip

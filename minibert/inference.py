@@ -42,6 +42,11 @@ def poolings(given: Any) -> tuple[str, ...]:
     return names
 
 
+def own_pooling(module: Any) -> tuple[str, ...]:
+    """How a family's vectors of texts are pooled, where nothing else is said."""
+    return getattr(module, "POOLING", ("mean",))
+
+
 def normalized(vectors: np.ndarray) -> np.ndarray:
     """The vectors (N, D) scaled to length 1; one of zeros stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -74,7 +79,7 @@ def sentence_vectors(
     """
     tokenizer = _tokenizer(model)
     names = poolings(pooling)
-    if "pooler" in names and "pooler" not in model.params:
+    if "pooler" in names and "pooler" not in model.params and own_pooling(model.module) != names:
         raise InputError("pooling 'pooler' needs the head 'pooler', which these parameters do not have")
     if "cls" in names and tokenizer.cls_id is None:
         raise InputError("pooling 'cls' takes a text's first token, which this vocabulary puts none for: take 'mean'")

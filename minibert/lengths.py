@@ -2,8 +2,8 @@
 
 BERT's rule (Devlin et al. 2019, appendix A.2) is "128:0.9,512:0.1": rows of 128 tokens for 90 % of the steps, then rows
 of 512, from which the positions beyond 128 are learnt. Attention multiplies with the square of the length, so that the
-short rows cost less than their share of the tokens. ALBERT (Lan et al. 2020, section 4.1) has rows of 512 throughout, of
-which it cuts 10 % to a random length (`short_rate`).
+short rows cost less than their share of the tokens. ALBERT (Lan et al. 2020, section 4.1) has rows of 512 throughout,
+of which it cuts 10 % to a random length (`short_rate`).
 """
 
 from collections.abc import Callable
@@ -33,7 +33,8 @@ def phases(said: str, steps: int) -> list[Phase]:
             part = float(share)
         except ValueError:
             part = 0.0
-        require(0 < part <= 1, f"lengths is {shown(said)}: {shown(share)} is no share of the steps, above 0 and at most 1")
+        above = f"lengths is {shown(said)}: {shown(share)} is no share of the steps, above 0 and at most 1"
+        require(0 < part <= 1, above)
         longer = not found or int(length) > found[-1].length
         require(longer, f"lengths is {shown(said)}: each has to be longer than the one before")
         found.append(Phase(round(before * steps), int(length)))
@@ -54,8 +55,9 @@ def said(found: list[Phase], steps: int, costs: list[int]) -> str:
     ends = [phase.start for phase in found[1:]] + [steps]
     spans = [end - phase.start for phase, end in zip(found, ends, strict=True)]
     each = ", then ".join(f"{span:,} steps of {phase.length} tokens" for phase, span in zip(found, spans, strict=True))
-    taken = sum(span * cost for span, cost in zip(spans, costs, strict=True))
-    share = taken / (steps * costs[-1]) if costs[-1] else 1.0
+    if not costs[-1]:  # no layers
+        return each
+    share = sum(span * cost for span, cost in zip(spans, costs, strict=True)) / (steps * costs[-1])
     return f"{each}: {share:.1%} of the multiplications of {found[-1].length} throughout"
 
 

@@ -128,7 +128,8 @@ class Model:
         given = {name: value for name, value in {**first, **inputs}.items() if value is not None}
         arrays, _ = self._checked(given, specs)
         wanted = [one_of("output", name, known) for name in (known if outputs is None else listed("outputs", outputs))]
-        keep = "caches" if "attentions" in wanted else "outputs" if "hidden_states" in wanted else "last"
+        maps = any(name.endswith("attentions") for name in wanted)
+        keep = "caches" if maps else "outputs" if "hidden_states" in wanted else "last"
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
             out = module.encode(self.params, self.config, arrays, keep=keep)[0]
         out = {name: tree.map(np.array, out[name]) for name in wanted if name in out}  # the caller's own memory

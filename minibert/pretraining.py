@@ -221,7 +221,7 @@ def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Sur
         chosen["languages"] = " ".join(languages.spoken(languages.given(request.get("language", ()))))
     if chosen.get("lengths"):
         last = lengths.phases(chosen["lengths"], 1)[-1].length
-        require("seq_length" in known(module), f"{request['family']} has no rows of tokens, so lengths says nothing")
+        require("seq_length" in known(module), f"{request['family']} has no rows of tokens: leave lengths out")
         same = request.get("seq_length", last) == last
         require(same, f"seq_length is {request.get('seq_length')}, and the last of lengths {last}: leave it out")
         chosen["seq_length"] = last
@@ -390,7 +390,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         served.append(data.made(shorter, text, "train", place, processes))
     rows = served[-1]
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
-    few = f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text"
+    few = f"the text gives {min(map(len, served))} rows, {len(held_out)} held out: give more text"
     require(all(map(len, served)) and len(held_out), few)
     group = ranks.group()
     group.once(lambda: _check_data(directory, run, [*served, held_out]))
@@ -474,7 +474,9 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
     return tokenizers.load(directory, module.TOKENIZER, specials_in_text=False)
 
 
-def _made_tokenizer(directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text) -> None:
+def _made_tokenizer(
+    directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text
+) -> None:  # fmt: skip
     kind = module.TOKENIZER
     if tokenizers.load(directory, kind) is None:
         if given:

@@ -16,6 +16,7 @@ Sources: Megatron-LM and PyTorch's DistributedDataParallel for what is summed an
 import contextlib
 import itertools
 import os
+import pickle
 import socket
 import sys
 import time
@@ -24,7 +25,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from minibert import processes
+import numpy as np
+
+from minibert import buffers, processes
 from minibert.config import require
 from minibert.errors import InputError, printable
 from minibert.progress import note
@@ -34,6 +37,7 @@ T = TypeVar("T")
 # What launchers tell the processes that they start: how many there are, and which of them this is.
 LAUNCHERS = (("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), ("PMI_SIZE", "PMI_RANK"),
              ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"))  # fmt: skip
+PIECE = 1 << 30  # bytes of a message
 PATIENCE = 3.0  # seconds that a rank which cannot go on waits for the others to say the same
 INSTALL = "python -m pip install mpi4py mpich"
 
@@ -157,27 +161,67 @@ def within(other: Group) -> Iterator[Group]:
         _current.reset(before)
 
 
+def _packed(value: Any) -> tuple[tuple[bytes, list[int]], np.ndarray]:
+    """((the pickle of what is around arrays, their bytes), their memory side by side, each from a cache line on)."""
+    found: list[np.ndarray] = []
+    head = pickle.dumps(value, 5, buffer_callback=lambda held: found.append(np.frombuffer(held.raw(), np.uint8)))
+    memory = buffers.empty((sum(map(_padded, map(len, found))),), np.uint8)
+    for place, array in zip(_places([*map(len, found)]), found, strict=True):
+        memory[place] = array
+    return (head, [*map(len, found)]), memory
+
+
+def _unpacked(head: tuple[bytes, list[int]], memory: np.ndarray) -> Any:
+    return pickle.loads(head[0], buffers=[memory[place] for place in _places(head[1])])
+
+
+def _padded(size: int) -> int:
+    return -(-size // buffers.LINE) * buffers.LINE
+
+
+def _places(sizes: list[int]) -> Iterator[slice]:
+    ends = itertools.accumulate(map(_padded, sizes), initial=0)
+    return (slice(start, start + size) for start, size in zip(ends, sizes, strict=False))
+
+
+def _pieces(memory: np.ndarray) -> Iterator[np.ndarray]:
+    """As many bytes at once as any MPI can count."""
+    return (memory[start : start + PIECE] for start in range(0, memory.size, PIECE))
+
+
 # ---- By MPI ----------------------------------------------------------------------------------------------------------
 class Processes(Group):
-    """The processes of an MPI communicator. Arrays travel as they lie in memory, the trees around them pickled."""
+    """The processes of an MPI communicator. What is around arrays travels pickled; they themselves as one piece of
+    memory, side by side: a message for each of 200 took two to three times as long (measured).
+    """
 
     def __init__(self, communicator: Any) -> None:
-        from mpi4py.util import pkl5
-
         self.rank, self.size = communicator.rank, communicator.size
-        self._all, self._leaving = pkl5.Intracomm(communicator.Dup()), communicator.Dup()
+        self._all, self._leaving = communicator.Dup(), communicator.Dup()
 
     def send(self, value: Any, rank: int) -> None:
-        self._all.send(value, rank)
+        head, memory = _packed(value)
+        self._all.send((head, memory.size), rank)
+        for piece in _pieces(memory):
+            self._all.Send(piece, rank)
 
     def receive(self, rank: int) -> Any:
-        return self._all.recv(source=rank)
+        head, size = self._all.recv(source=rank)
+        memory = buffers.empty((size,), np.uint8)
+        for piece in _pieces(memory):
+            self._all.Recv(piece, rank)
+        return _unpacked(head, memory)
 
     def gathered(self, value: T) -> list[T]:
         return self._all.allgather(value)
 
     def broadcast(self, value: T) -> T:
-        return self._all.bcast(value)
+        head, memory = _packed(value) if self.rank == 0 else ((b"", []), np.empty(0, np.uint8))
+        head, size = self._all.bcast((head, memory.size))
+        memory = buffers.empty((size,), np.uint8) if self.rank else memory
+        for piece in _pieces(memory):
+            self._all.Bcast(piece)
+        return value if self.rank == 0 else _unpacked(head, memory)
 
     def all_leave(self) -> bool:
         """Whether all ranks come here within PATIENCE: what one of them cannot go on from, none can."""
@@ -252,7 +296,7 @@ def _linked() -> Processes:
     strangers = (f"{started} that do not find each other: mpi4py talks by {name} {'.'.join(map(str, version))}, and "
                  f"this mpiexec is another's: use that one's, or install both together: {INSTALL}")  # fmt: skip
     opened = "OMPI_COMM_WORLD_SIZE" in os.environ, "PMI_SIZE" in os.environ
-    require(opened[not name == "Open MPI"] or not any(opened), strangers)
+    require(opened[name != "Open MPI"] or not any(opened), strangers)
     if not MPI.Is_initialized():
         MPI.Init()
     require(MPI.COMM_WORLD.size > 1, strangers)

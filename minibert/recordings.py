@@ -23,7 +23,7 @@ from minibert.progress import note
 Array = np.ndarray
 Recording = tuple[Array, int]
 
-MOST = 1 << 28  # bytes of a wave file: 50 minutes of two channels at 44,100 samples a second
+MOST = 1 << 26  # bytes of a wave file: half an hour of speech, 16 bits at 16,000 samples a second
 RATES = 1000, 1 << 20  # samples a second
 ESPEAK = "espeak-ng"
 VOICES = ("en-us", "en-gb", "en-us+f1", "en-gb+m2", "en-us+f3", "en-gb+f2", "en-us+m4", "en-gb+f4")

@@ -80,6 +80,17 @@ def gru_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     return _layer_backward("gru", dy, c)
 
 
+@block
+def reset_first_layer(x: Array, p: Tree, *, seen: Array | None = None, state: Any = None) -> tuple[Array, Tree]:
+    """As `gru_layer`, of `ops.reset_first_gru`, which has one bias."""
+    return _layer("reset_first_gru", x, p, seen, state)
+
+
+@block_backward
+def reset_first_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    return _layer_backward("reset_first_gru", dy, c)
+
+
 def _layer(op: str, x: Array, p: Tree, seen: Array | None, state: Any) -> tuple[Array, Tree]:
     if "backward" not in p:
         y, own = getattr(ops, op)(x, state, **p, mask=seen)
@@ -118,6 +129,26 @@ def last_state(c: Tree) -> Any:
     (B, N), of both directions a dict of two; from the right it is that behind the first token.
     """
     return c["last"]
+
+
+@block
+def whole_text(h: Array, *, both: bool) -> tuple[Array, Tree]:
+    """What stands for the text among a layer's outputs, (B, T, ·) -> (B, ·): that behind the last token that is there;
+    both: of two directions, each where it has read all.
+    """
+    half = h.shape[-1] // 2
+    y = np.concatenate([h[:, -1, :half], h[:, 0, half:]], -1) if both else h[:, -1]
+    return y, {"length": h.shape[1], "both": both}
+
+
+@block_backward
+def whole_text_backward(dy: Array, c: Tree) -> Array:
+    dh = np.zeros((len(dy), c["length"], dy.shape[-1]), dy.dtype)
+    half = dy.shape[-1] // 2 if c["both"] else dy.shape[-1]
+    dh[:, -1, :half] = dy[:, :half]
+    if c["both"]:
+        dh[:, 0, half:] = dy[:, half:]
+    return dh
 
 
 @block

@@ -11,7 +11,7 @@
     config_sentence_transformers.json            prompts, default_prompt_name: what stands before every text
 
 Read strictly: a setting that would change a vector and is not here is refused by name. A directory without modules.json
-pools the mean, as the published program does.
+pools the mean, as the published program does, or as its family makes vectors of sentences (`POOLING`).
 """
 
 import re
@@ -100,6 +100,8 @@ class Embedder:
             kept = tuple(step for step in settings.after if step is not inference.normalized)
             settings = settings._replace(after=(*kept, inference.normalized) if normalize else kept)
         self.model: Model = load(settings.network) if model is None else model
+        if pooling is None and not settings.others:
+            settings = settings._replace(pooling=inference.own_pooling(self.model.module))
         longest = batches.longest(self.model.module, self.model.config)
         if max_length is not None:
             settings = settings._replace(max_length=whole("max_length", max_length, 2, longest))

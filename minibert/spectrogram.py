@@ -93,4 +93,5 @@ def features(
 
 def stacked(x: Array, count: int) -> Array:
     """So many frames in a row as one, (T, F) -> (T // count, count·F); what is left at the end is dropped."""
-    return x[: len(x) // count * count].reshape(len(x) // count, -1)
+    whole = len(x) // count
+    return x[: whole * count].reshape(whole, count * x.shape[1])

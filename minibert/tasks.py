@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import config as configs
-from minibert import families, generation, heads, layers, objective, pooling, signatures, summaries, tree
+from minibert import families, generation, heads, layers, objective, pooling, signatures, summaries, teaching, tree
 from minibert.config import one_of, require, shown
 from minibert.errors import InputError
 from minibert.heads import target_token
@@ -175,13 +175,15 @@ def used(module: ModuleType, config: Any, params: Tree) -> tuple[Any, Tree]:
 
 def spelled(name: str) -> "Network":
     """The network of "bert+classify", its task with the settings that it has unless others are given, as in
-    "bert+similar:by=tensor,slices=2".
+    "bert+similar:by=tensor,slices=2"; of "bert+classify@taught:9" as a teacher of that width teaches it.
     """
     family, _, task = name.partition("+")
+    task, _, taught = task.partition("@")
     task, _, said = task.partition(":")
     settings = dict(pair.partition("=")[::2] for pair in said.split(",") if pair)
     settings = {name: int(value) if value.isdecimal() else value for name, value in settings.items()}
-    return network(families.family(family), (made(task, settings),))
+    found = network(families.family(family), (made(task, settings),))
+    return teaching.example(found, taught) if taught else found
 
 
 class Network:

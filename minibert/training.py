@@ -31,7 +31,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import config, families, kernels, layers, objective, optim, ranks, reading, signatures, touched, tree
+from minibert import (
+    buffers,
+    config,
+    families,
+    kernels,
+    layers,
+    objective,
+    optim,
+    ranks,
+    reading,
+    signatures,
+    touched,
+    tree,
+)  # fmt: skip
 from minibert.batches import by_length, dims, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
@@ -180,7 +193,13 @@ def _plus(a: Any, b: Any) -> Any:
     """The sum of two trees; what one of them lacks, as a term that its batch did not ask, counts 0."""
     if isinstance(a, dict):
         return {key: _plus(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key)) for key in {**a, **b}}
-    return tree.map(np.add, a, b)
+    return tree.map(_added, a, b)
+
+
+def _added(a: Any, b: Any) -> Any:
+    """a + b, of arrays on memory used before."""
+    large = isinstance(a, np.ndarray) and a.nbytes >= buffers.LEAST and a.dtype == b.dtype
+    return np.add(a, b, out=buffers.empty_like(a)) if large else np.add(a, b)
 
 
 def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
@@ -633,7 +652,7 @@ def fit(
             if done or stops or state["step"] % plan.checkpoint_every == 0:
                 if carrying:
                     state["carried"] = _all_carried(group, state["carried"])
-                group.once(lambda: _kept(run, log, model, state, seconds))
+                group.once(functools.partial(_kept, run, log, model, state, seconds))
             if stops and not done:
                 progress.close()
                 raise KeyboardInterrupt(f"stopped after step {state['step']} of {plan.steps}")

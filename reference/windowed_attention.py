@@ -9,9 +9,10 @@ SPEC SWIN-ATT, SWIN-SHIFT.
 
 from .dropout import dropout as dropped
 from .lists import broadcast, shape
+from .regions import regions
 from .self_attention import self_attention
 from .unwindowed import unwindowed
-from .windows import places, windows
+from .windows import windows
 
 
 def windowed_attention(x, p, *, height, size, shift, width, keep=None, rate=0, path=None, path_rate=0):
@@ -29,17 +30,3 @@ def windowed_attention(x, p, *, height, size, shift, width, keep=None, rate=0, p
     y = y if keep is None else dropped(y, keep=keep, rate=rate)
     y = unwindowed(y, height=height, width=across, size=size, shift=shift)
     return y if path is None else dropped(y, keep=broadcast(path, shape(y)), rate=path_rate)
-
-
-def regions(height, width, size, shift):
-    """Of each window what is added to the score of each query (down) for each key: 0, or -100."""
-    down, across = (-(-length // size) * size for length in (height, width))
-
-    def region(k, length):
-        return 0 if k < length - size else 1 if k < length - shift else 2
-
-    found = []
-    for cells in places(down, across, size, 0):  # of the grid that is rolled
-        own = [(region(k // across, down), region(k % across, across)) for k in cells]
-        found.append([[0 if shift == 0 or a == b else -100 for b in own] for a in own])
-    return found

@@ -29,8 +29,9 @@ def parser(commands: Any) -> None:
     examples = ending("embed DIR texts.txt -o vectors.npy", "embed DIR --pooling cls --normalize < texts.txt")
     command = commands.add_parser(
         "embed", help="a vector for each line of text",
-        description="A vector for each line of text, made as the directory's modules.json says, else the mean of the "
-        "tokens' states. A file is read in windows of 1,024 lines, standard input as its lines come.",
+        description="A vector for each line of text, made as the directory's modules.json says, else the family's own "
+        "vector, or the mean of the tokens' states. A file is read in windows of 1,024 lines, standard input as its "
+        "lines come.",
         epilog=examples,
     )  # fmt: skip
     command.set_defaults(run=_embed)

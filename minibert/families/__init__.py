@@ -25,6 +25,8 @@ What a family's file offers, in this order (bert.py is the model):
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     KEPT                    optional: parts without an output of their own that published files may lack and tasks read
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
+    maps(config, inputs, out)               optional: who attends to whom in the first row, {path: (H, T, T)}, where its
+                            attention runs over pieces of the text
     start(p, config, inputs) -> state       optional, with step: what goes on from token to token (see `generation`).
                             The state that has read these inputs, {} of {}: a tree of arrays with rows in front, which
                             nobody writes to, so that rows can be taken from it
@@ -53,6 +55,8 @@ What a family's file offers, in this order (bert.py is the model):
                             keeps (`Model.beside`); what a run's new model begins with besides what is drawn, those too
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
+    POOLING                 optional: the ways of `inference.POOLINGS` that make a text's vector, where it isn't the
+                            mean; "pooler" is the output pooler_output
     spelled(tokenizer)      optional: the config fields that the words of a vocabulary decide
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
     handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which

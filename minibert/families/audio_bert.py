@@ -209,7 +209,7 @@ TOKENIZER = None  # it reads no text
 UNITS = ("recordings", "utterances", "frames")
 WIDTH = "hidden_size"
 QUICK = {**NARROW, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-DEFAULTS: Tree = {"steps": 1500}
+DEFAULTS: Tree = {"steps": 2000, "learning_rate": 8e-4, "weight_decay": 0.01}
 SOURCES = ("any", "speech", "vowels")
 MOST = 1 << 20  # frames of all recordings: three hours
 

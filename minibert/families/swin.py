@@ -230,7 +230,7 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: str = "caches") -> tu
 
     hidden, c["encoder"] = layers.stack(stage, h, p["encoder"], keep)
     last, c["norm"] = ops.layer_norm(hidden[-1], **p["norm"], eps=config.layer_norm_eps)  # (6)
-    pooled, c["pool"] = ops.mean_over_time(last)
+    pooled, c["pool"] = ops.mean_over_time(last, weights=np.ones(last.shape[:2], last.dtype))
     out = {"last_hidden_state": last, "hidden_states": hidden, "pooler_output": pooled}
     if keep == "caches":
         ends = [stage["blocks"][-1]["attention"]["self"] for stage in c["encoder"]]

@@ -48,8 +48,9 @@ class Subject:
 
     params: the tree; batches: one dict of arrays for each step, the first also for forward and gradients.
     around: factories of observers (see `pairs.observing`), made anew for every pass: substitutions, rounding.
-    parts: replacements of the optimizer's parts: "learnt" (subject, step, params, batch) -> (loss, grads), "rate" (step, …) -> float, "clip" (grads, max_norm) -> (grads, norm),
-    "update" (params, grads, state, lr, decay), "decay" (rows, rate) -> {path: rate}, "grads" (grads, step) -> grads.
+    parts: replacements of the optimizer's parts: "learnt" (subject, step, params, batch) -> (loss, grads), "rate"
+    (step, …) -> float, "clip" (grads, max_norm) -> (grads, norm), "update" (params, grads, state, lr, decay), "decay"
+    (rows, rate) -> {path: rate}, "grads" (grads, step) -> grads.
     """
 
     family: str

@@ -14,6 +14,7 @@ from minibert.ops.activations import *
 from minibert.ops.distributions import *
 from minibert.ops.attending import *
 from minibert.ops.chunks import *
+from minibert.ops.pieces import *
 from minibert.ops.convolutions import *
 from minibert.ops.recurrences import *
 from minibert.ops.grids import *

@@ -11,7 +11,7 @@ Array = np.ndarray
 Cache = dict[str, Any]
 
 
-@pair("(b,m,4,6)->(b,6,d)", size=2)
+@pair("(b,2,4,6)->(b,6,8)", size=2)
 def patches(x: Array, *, size: int) -> tuple[Array, Cache]:
     """(B, C, Y, X) -> (B, N, C·P·P): squares of P = size pixels, row by row, each as a kernel (C, P, P) lies in memory.
     A convolution with stride = kernel is `linear` of them (arXiv 2010.11929, section 3.1).
@@ -61,7 +61,7 @@ def _cubic(n: int, count: int) -> Array:
     return found
 
 
-@pair("(b,15,d)->(m,4,d)", height=3, size=2, shift=1)
+@pair("(2,15,d)->(12,4,d)", height=3, size=2, shift=1)
 def windows(x: Array, *, height: int, size: int, shift: int = 0) -> tuple[Array, Cache]:
     """A grid (B, Y·X, D), row by row, of Y = height -> (B·W, M·M, D): cut into W windows of M = size cells either way,
     a row's windows together (arXiv 2103.14030, section 3.2). What is missing of whole windows is 0, behind the last row
@@ -78,7 +78,7 @@ def windows_backward(dy: Array, c: Cache) -> Array:
     return dgrid.reshape(len(dgrid), -1, dy.shape[-1])
 
 
-@pair("(12,4,d)->(b,15,d)", height=3, width=5, size=2, shift=1)
+@pair("(12,4,d)->(2,15,d)", height=3, width=5, size=2, shift=1)
 def unwindowed(x: Array, *, height: int, width: int, size: int, shift: int = 0) -> tuple[Array, Cache]:
     """(B·W, M·M, D) -> (B, Y·X, D): `windows` undone; what stood for missing cells is dropped."""
     count = -(-height // size) * -(-width // size)
@@ -111,7 +111,7 @@ def _joined(cut: Array, c: Cache) -> Array:
     return grid[:, :height, :width]
 
 
-@pair("(b,15,d)->(b,6,h)", height=3)
+@pair("(b,15,3)->(b,6,12)", height=3)
 def merged(x: Array, *, height: int) -> tuple[Array, Cache]:
     """A grid (B, Y·X, D), row by row, of Y = height -> (B, ⌈Y/2⌉·⌈X/2⌉, 4D): squares of four cells side by side, down
     the first column, then the second (arXiv 2103.14030, section 3.1; the release's order). Missing cells are 0.

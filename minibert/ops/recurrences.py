@@ -198,6 +198,60 @@ def gru_backward(dy: Array, c: Cache) -> tuple[Any, ...]:
     return (dx, dh, g) if c["given"] else (dx, g)
 
 
+@pair("(b,2,i),(b,2),(6,i),(6,2),(6)->(b,2,2)", mask="(b,2)?")
+def reset_first_gru(
+    x: Array,
+    state: Array | None,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array | None = None,
+    *,
+    mask: Array | None = None,
+) -> tuple[Array, Cache]:
+    """The states of a gated recurrent unit that resets the state before the product: x (B, T, I) -> y (B, T, N) (arXiv
+    1406.1078, eq. 5-8; TensorFlow's GRUCell).
+
+    With (r, z, n) = W_ih x[t] + b and W_hh = [U_r; U_z; U]: ρ = σ(r + U_r h[t-1]), ζ = σ(z + U_z h[t-1]),
+    h[t] = (1 - ζ)∘tanh(n + U (ρ∘h[t-1])) + ζ∘h[t-1]. state, mask and shapes as in `gru`; one bias, or none.
+    """
+    n = weight_hh.shape[1]
+    start = np.zeros((len(x), n), x.dtype) if state is None else state
+    gates, there = _inputs(x, weight_ih, (bias_ih,)), None if mask is None else mask.astype(bool)[..., None]
+    y, reset, before = np.empty((*x.shape[:2], n), gates.dtype), np.empty((*x.shape[:2], n), gates.dtype), start
+    for t in range(x.shape[1]):
+        r, z = np.split(logistic(gates[:, t, : 2 * n] + kernels.product(before, weight_hh[: 2 * n].T)), 2, 1)
+        reset[:, t] = r * before
+        new = np.tanh(gates[:, t, 2 * n :] + kernels.product(reset[:, t], weight_hh[2 * n :].T))
+        gates[:, t] = np.concatenate([r, z, new], 1)
+        after = (1 - z) * new + z * before
+        before = y[:, t] = after if there is None else np.where(there[:, t], after, before)
+    c = {"x": x, "start": start, "weight_ih": weight_ih, "weight_hh": weight_hh, "gates": gates, "y": y, "there": there}
+    return y, {**c, "reset": reset, "given": state is not None, "biases": (bias_ih is not None, False)}
+
+
+@backward
+def reset_first_gru_backward(dy: Array, c: Cache) -> tuple[Any, ...]:
+    """(dx, dstate where there was one, g): through time, from the last token to the first."""
+    x, gates, weight = c["x"], c["gates"], c["weight_hh"]
+    n = weight.shape[1]
+    before = np.concatenate([c["start"][:, None], c["y"][:, :-1]], 1)
+    da, dh = np.empty_like(gates), np.zeros_like(dy[:, 0])
+    for t in reversed(range(x.shape[1])):
+        total = dh + dy[:, t]
+        passed = 0 if c["there"] is None else total * ~c["there"][:, t]
+        total = total - passed
+        r, z, new = np.split(gates[:, t], 3, 1)
+        dnew = total * (1 - z) * (1 - new * new)
+        dreset = kernels.product(dnew, weight[2 * n :])
+        dr, dz = dreset * before[:, t] * r * (1 - r), total * (before[:, t] - new) * z * (1 - z)
+        da[:, t] = np.concatenate([dr, dz, dnew], 1)
+        dh = kernels.product(da[:, t, : 2 * n], weight[: 2 * n]) + dreset * r + total * z + passed
+    dx, g = _inputs_backward(da, c)
+    both = kernels.product(_flat(da[..., : 2 * n]).T, _flat(before))
+    g["weight_hh"] = np.concatenate([both, kernels.product(_flat(da[..., 2 * n :]).T, _flat(c["reset"]))])
+    return (dx, dh, g) if c["given"] else (dx, g)
+
+
 def _flat(a: Array) -> Array:
     """(B, T, N) -> (B·T, N)."""
     return a.reshape(-1, a.shape[-1])

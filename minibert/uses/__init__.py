@@ -24,6 +24,7 @@ offers the same:
                                     EVERY; judged(task, said) is what is said then
 """
 
+import copy
 import functools
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, families
+from minibert import adapters, batches, families, objective, tasks
+from minibert.adapters import pals
 from minibert.config import require
 from minibert.errors import InputError
 from minibert.tasks import SEVERAL, Task
@@ -55,6 +57,20 @@ def of(task: Task) -> ModuleType:
     name = families.named(task.head)
     own = any(file.name == name for file in pkgutil.iter_modules(__path__))
     return import_module(f"{__name__}.{name if own else task.head.KIN}")
+
+
+def alone(model: Any, name: str) -> Any:
+    """The model with the head of one of its tasks alone, the same arrays: of `adapters.pals` its own."""
+    if model.tasks == (name,):
+        return model
+    found = copy.copy(model)
+    found.uses = tuple(task for task in model.uses if task.name == name)
+    params = {part: held for part, held in model.params.items() if part in adapters.parts()}
+    if len(params.get(pals.PART, ())) == len(model.uses):
+        params[pals.PART] = [params[pals.PART][model.tasks.index(name)]]
+    known = objective.shapes(tasks.network(families.family(model.family), found.uses), model.config)
+    found.params = {part: held for part, held in model.params.items() if part in known} | params
+    return found
 
 
 def longest(model: Any, most: int) -> int:

@@ -19,7 +19,7 @@ LEVELS = [
     ["pairs", "lengths", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["checkpoint.numpy_files"],
     ["ops", "strategies", "trace", "spectrogram"],
-    ["layers", "relative", "recurrent", "informed", "vision", "convolutional", "hashed"],
+    ["layers", "relative", "sliding", "recurrent", "informed", "vision", "convolutional", "hashed"],
     ["tensor_parallel"],
     ["pooling", "adapters", "narrowed"],
     ["heads"],
@@ -59,6 +59,7 @@ LAZY = {
     ("commands.completion", "cli"): "what a shell completes is generated from the parsers of all commands",
     ("golden.checking", "mistakes"): "a check names the mistake, mistakes are made on golden cases",
     ("golden.tokens", "mistakes"): "the same, of tokens",
+    ("families.cove", "checkpoint.vectors"): "word vectors that a run is given are a file",
     ("corruption.similarity", "checkpoint.directory"): "words are looked up in a model that is read, none is made",
 }
 

@@ -167,8 +167,8 @@ OPTIONS = ("--steps", "8", "--batch-size", "8", "--accumulate", "4", "--seq-leng
 def started(processes, *words, **environment):
     """`minibert` by mpiexec, from this environment."""
     command = [*([MPIEXEC, "-n", str(processes)] if processes > 1 else []), sys.executable, "-m", "minibert", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            stdin=subprocess.DEVNULL, env={**os.environ, **environment}, start_new_session=True)  # fmt: skip
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **streams, env={**os.environ, **environment}, start_new_session=True)
 
 
 def ended(process):
@@ -287,8 +287,9 @@ def test_processes_without_an_mpi_say_what_to_install(tmp_path):
         environment = {**os.environ, "PMI_SIZE": "4", "PMI_RANK": rank}
         found = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, env=environment)
         assert (found.returncode, found.stdout) == (code, "")
-        assert ("mpiexec has started 4 processes, and mpi4py, by which they talk, is missing" in found.stderr) == (not code - 2)
-        assert found.stderr.count("\n") == (rank == "0")
+        said = "mpiexec has started 4 processes, and mpi4py, by which they talk, is missing"
+        assert (said in found.stderr) == bool(code)
+        assert len(found.stderr.splitlines()) == bool(code)
 
 
 @by_mpi

@@ -12,17 +12,31 @@ from minibert.errors import InputError
 from minibert.families import audio_bert
 from reference.log_mel import log_mel
 
+PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
+    "family": (300, "a network and its data from sound on, which no other family reads"),
+    "cases": (36, "a double of its own, whose batches have frames"),
+    "mistakes": (150, "sixteen entries, four of which other positions make"),
+    "tests": (210, "beside a twin in torch: the rule, features, wave files, BERT bit for bit"),
+}
 OWN = {"input_dim": 13, "mask_constant": "-10000"}
 CONFIGS = ({"hidden_act": "gelu"}, {"hidden_act": "gelu_new"}, {"hidden_act": "relu"})
 PUBLISHED = [Published("audio_bert", "", {"labels": "masked_frame"}, OWN, CONFIGS, twin=twins.twin, terms=twins.terms)]
 DIRECTORIES: dict = {}
 SMALL = {"input_dim": 3}
+RUNS = [({"highest": 3600.0, "mel_bins": 20, "consecutive": 3, "masking": how}, {}) for how in ("dynamic", "static")]
 VARIANTS = ({}, {"hidden_act": "relu", "mask_constant": "-10000"})
 PARAMETERS = [
     ({}, ("spec",), 21_450_240),
     ({"input_dim": 80}, ("spec",), 21_327_360),  # "21.33 million" of TERA, the same network on 80 features
     ({"input_dim": 80, "num_hidden_layers": 12}, ("spec",), 85_118_208),  # "85.12 million"
 ]
+
+
+def CORPUS(folder):  # noqa: N802 (as test_every_run calls it)
+    """Vowels in wave files."""
+    for n in range(6):
+        recordings.write(folder / f"{n}.wav", *recordings.vowels(np.random.default_rng(n), 8000, 6))
+    return [folder / f"{n}.wav" for n in range(6)]
 
 
 def test_frames_that_say_which_word_they_are_make_it_bert():
@@ -146,18 +160,34 @@ def test_wave_files_of_every_width_are_read(width, tmp_path):
         recordings.read(path)
 
 
-def test_a_run_on_wave_files(tmp_path):
-    """Vowels, written and read: the run's figures, its model, and what it says of files that it cannot use."""
-    folder = tmp_path / "sound"
-    folder.mkdir()
-    for n in range(4):
-        recordings.write(folder / f"{n}.wav", *recordings.vowels(np.random.default_rng(n), 8000, 6))
-    given = {"steps": 4, "batch_size": 4, "held_out": 1, "seq_length": 48, "highest": 3600.0, "mel_bins": 20,
-             "dtype": "float64"}  # fmt: skip
-    out = minibert.pretraining.pretrain("audio_bert", [folder], tmp_path / "run", threads=1, **given)
-    model = minibert.load(out)
-    assert (model.family, model.config.input_dim, model.tokenizer) == ("audio_bert", 20, None)
-    assert (out / "report.json").read_text(encoding="utf-8").count('"median"') == 1
-    (folder / "0.wav").write_bytes(b"RIFF\x04\0\0\0WAVE")
-    with pytest.raises(InputError, match=r"0\.wav is no wave file of whole numbers"):
-        minibert.pretraining.pretrain("audio_bert", [folder], tmp_path / "other", **given)
+def test_files_that_cannot_be_used(tmp_path):
+    """One line for each, before anything is trained."""
+    files = CORPUS(tmp_path)
+    for names, said in (([], "has no .wav files"), (["a.txt"], "has no .wav files")):
+        folder = tmp_path / f"folder-{len(names)}"
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text("no sound", encoding="utf-8")
+        with pytest.raises(InputError, match=said):
+            recordings.files([folder])
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF\x04\0\0\0WAVE")
+    with pytest.raises(InputError, match=r"broken\.wav is no wave file of whole numbers"):
+        minibert.pretraining.pretrain("audio_bert", [broken, *files], tmp_path / "run")
+    with pytest.raises(InputError, match="hold frequencies from 0 to 4,000 Hz, not 20 to 7600"):
+        minibert.pretraining.pretrain("audio_bert", files, tmp_path / "run")
+    with pytest.raises(InputError, match="audio_bert reads no text: give no vocabulary"):
+        minibert.pretraining.pretrain("audio_bert", files, tmp_path / "run", vocabulary=tmp_path)
+
+
+def test_a_task_stands_over_it():
+    """Classes of utterances from the mean of their frames' states: no code of its own."""
+    fields = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    model = minibert.create("audio_bert", tasks={"classify": {"classes": 3}}, input_dim=20, **fields)
+    batch = batches.example(model.network, model.config, np.random.default_rng(0))
+    batch.pop("dropout")
+    loss, cache = model.loss(batch)
+    assert model.loss_backward(cache).keys() == {"classify", "embeddings", "encoder"}
+    longer = {**batch, "input_frames": np.pad(batch["input_frames"], ((0, 0), (0, 2), (0, 0)), constant_values=3.0),
+              "attention_mask": np.pad(batch["attention_mask"], ((0, 0), (0, 2)))}  # fmt: skip
+    assert float(model.loss(longer)[0]) == pytest.approx(float(loss), rel=1e-6)

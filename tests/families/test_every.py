@@ -179,15 +179,19 @@ def test_padding_changes_nothing(name):
     del batch["dropout"]
     specs = batches.specs(model.module, model.config)
     wider = dict(batch)
-    for key in (key for key in batch if "T" in specs[key].dims):
+    dims = {key: specs[key].of(batch[key]) for key in batch}
+    for key in (key for key in batch if "T" in dims[key]):
         word = specs[key].bound == "vocab_size" and specs[key].ignored is None
-        more = rng.integers(0, model.config.vocab_size, (len(batch[key]), 2)) if word else specs[key].ignored or 0
-        wider[key] = np.pad(batch[key], [(0, 2 * (dim == "T")) for dim in specs[key].dims])
-        if specs[key].dims[-1] == "T":
+        shape = (*batch[key].shape[:-1], 2)
+        more = rng.integers(0, model.config.vocab_size, shape) if word else specs[key].ignored or 0
+        wider[key] = np.pad(batch[key], [(0, 2 * (dim == "T")) for dim in dims[key]])
+        if dims[key][-1] == "T":
             wider[key][..., -2:] = more
     if "input_frames" in wider:
         wider["input_frames"][:, -2:] = rng.standard_normal(wider["input_frames"][:, -2:].shape)
-    assert wider["input_frames" if "input_frames" in wider else "input_ids"][:, -2:].any()
+        assert wider["input_frames"][:, -2:].any()
+    else:
+        assert wider["input_ids"][..., -2:].any()
     assert model.loss(wider)[0] == pytest.approx(float(model.loss(batch)[0]), rel=1e-12)
 
 
@@ -263,7 +267,8 @@ def test_the_gradient_of_every_output_by_differences(name):
     module, inputs = model.module, published.inputs(batch)
     params = {part: model.params[part] for part in module.shapes(model.config) if part in model.params}
     out, c = module.encode(params, model.config, inputs)
-    data = {"attentions", "mems", *getattr(module, "CARRIED", ())}  # what the next segment gets has no gradient
+    # maps have no gradient, nor has what the next segment gets
+    data = {"attentions", "global_attentions", "mems", *getattr(module, "CARRIED", ())}
     read = {output: out[output] for output in out if output not in data}
     assert "hidden_states" in read
     cotangents = tree.map(lambda a: rng.standard_normal(a.shape), read)

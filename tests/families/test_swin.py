@@ -12,6 +12,8 @@ from minibert.families import swin
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "family": (295, "stages of their own widths, grids and rates, and pictures as data"),
+    "mistakes": (195, "15 entries of windows, their shift, its mask and the table, with their own pairs"),
+    "tests": (130, "each line of what a conformance test should show, beside a published class"),
 }
 SIZES = {"image_size": 24, "patch_size": 2, "num_channels": 2, "embed_dim": 12, "depths": (2, 2), "num_heads": (2, 3),
          "window_size": 3, "encoder_stride": 4, "mlp_ratio": 1.5}  # fmt: skip
@@ -21,6 +23,7 @@ PUBLISHED = [Published("swin", HIDDEN, {"bool_masked_pos": "masked_pixels"}, SIZ
                        terms=twins.terms, mend=twins.precise)]  # fmt: skip
 DIRECTORIES = {"SwinModel": set(), HIDDEN: {"mask_token", "mim"}}
 VARIANTS = ({}, {"qkv_bias": True, "use_absolute_embeddings": False, "hidden_act": "gelu"})
+RUNS = [({"source": "drawn"}, {"embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window_size": 2})]
 SMALL = {"embed_dim": 2, "num_heads": (1, 2), "window_size": 2, "image_size": 6, "patch_size": 1, "encoder_stride": 2,
          "num_channels": 1, "depths": (2, 1)}  # fmt: skip
 PARAMETERS = [  # the released classifiers' without their classes

@@ -10,6 +10,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,9 +27,13 @@ from minibert import (
     generation,
     inference,
     parallel,
+    pictures,
     pretraining,
     quantization,
+    reading,
+    recordings,
     rows,
+    spectrogram,
     tokenizers,
     training,
     transfer,
@@ -414,6 +419,15 @@ def single_files() -> list[Tree]:
     return [every, bfloat16(), {name: held[name] for name in names}]
 
 
+def photographs() -> list[Tree]:
+    """Pictures alone, and with their labels."""
+    bytes_, numbers = np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.ones((2, 1, 3, 4), np.float32)
+    with scratch() as folder:
+        np.save(folder / "one.npy", bytes_)
+        np.savez_compressed(folder / "all.npz", images=numbers, labels=np.array([1, 0]))
+        return [tree_of(folder)]
+
+
 def name_maps() -> list[Tree]:
     """A candidate with a map of its names."""
     case = cases.read(REFERENCE / "ops" / "linear")
@@ -777,6 +791,11 @@ def _tensors(root: Path, arguments: Arguments) -> None:
             safetensors.read(root / name)
 
 
+def _pictures(root: Path, arguments: Arguments) -> None:
+    for name in sorted(os.listdir(root)):
+        pictures.read(root / name)
+
+
 def _vocabulary(kind: str, family: str) -> Callable[[Path, Arguments], int | None]:
     def read(root: Path, arguments: Arguments) -> int | None:
         how, *texts = arguments
@@ -1002,7 +1021,34 @@ def _call(root: Path, arguments: Arguments) -> None:
         inference.masked_words(held, **{"text": "the [MASK] sat <mask>"} | given)
 
 
+def waves() -> list[Tree]:
+    """Wave files of one and of two channels, of each width; a stream whose header does not know its end."""
+    held, found = bytes(range(256)) * 6, []
+    for channels, width in ((1, 1), (2, 2), (1, 3), (2, 4)):
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setparams((channels, width, 8000, 0, "NONE", "not compressed"))
+            out.writeframes(held)
+        found.append({"a.wav": file.getvalue()})
+    endless = bytearray(found[0]["a.wav"])
+    endless[40:44] = b"\x00\xf0\xff\x7f"
+    return [*found, {"a.wav": bytes(endless)}]
+
+
+def _heard(root: Path, arguments: Arguments) -> int | None:
+    if arguments[0] == "pretrain":
+        return command("pretrain", "audio_bert", "--corpus", root, "--out", root.parent / "out" / "run", "--steps", "1",
+                       "--threads", "1", "--highest", "3000")  # fmt: skip
+    if arguments[0] == "streamed":
+        samples, rate = recordings.decoded(reading.contents(root / "a.wav"), "a stream", streamed=True)
+    else:
+        samples, rate = recordings.read(root / "a.wav")
+    assert np.isfinite(spectrogram.features(samples, rate, bins=2, deltas=1, lowest=0, highest=rate / 2)).all()
+    return None
+
+
 READERS: dict[str, Reader] = {
+    "recordings": Reader(waves, _heard, _choice(*["read", "streamed"] * 15, "pretrain"), share=3),
     "model": Reader(networks, _model, _directory, share=14),
     "electra": Reader(lambda: [published("electra")], _model, _directory, share=5),
     "shards": Reader(lambda: [sharded()], _model, _directory, share=5),
@@ -1020,6 +1066,7 @@ READERS: dict[str, Reader] = {
     "dumps": Reader(dumps, _dumped, share=2),
     "failures": Reader(failed, _failed, share=1),
     "safetensors": Reader(single_files, _tensors, share=12),
+    "pictures": Reader(photographs, _pictures, share=3),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),
     "running": Reader(running, _vocabulary("byte_level", "gpt2"), _texts, share=4),

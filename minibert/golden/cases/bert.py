@@ -160,7 +160,7 @@ def double(subject: Subject) -> tuple[Double, bool] | None:
     derivative through.
     """
     family = families.equations(subject.family)
-    if subject.config.mask_constant == "zero":
+    if getattr(subject.config, "mask_constant", "min") == "zero":
         return None
     slope = bool(subject.batches[0].get("attention_mask", np.ones((1, 1))).any(-1).all())
     if family == "bert":
@@ -184,7 +184,7 @@ def as_doubles_take(family: str, config: Any, batch: Mapping[str, Any]) -> tuple
     given |= batch
     given |= {other: given[own] for other, own in families.family(family).SPELLINGS.items() if own in given}
     fields = to_fields(config)
-    if fields["mask_constant"] != "min":
+    if fields.get("mask_constant", "min") != "min":
         fields["mask_constant"] = int(float(fields["mask_constant"]))
     return at_50_digits(fields), at_50_digits(given)
 

@@ -3,8 +3,6 @@
 from minibert import families
 from minibert.golden.cases import vit
 from minibert.golden.cases.bert import beside, published
-from minibert.golden.certify import Double
-from minibert.golden.subject import Subject
 
 SIZES = {"image_size": 12, "patch_size": 2, "num_channels": 2, "embed_dim": 6, "depths": (2, 1), "num_heads": (2, 3),
          "window_size": 3, "mlp_ratio": 1.5, "encoder_stride": 4, "drop_path_rate": 0.0}  # fmt: skip
@@ -20,7 +18,4 @@ CASES = {
 }  # fmt: skip
 
 
-def double(subject: Subject) -> tuple[Double, bool] | None:
-    """As ViT's."""
-    dropped = any(batch.get("dropout") for batch in subject.batches)
-    return None if dropped else (lambda p, config, batch: vit.composed("swin", p, config, batch), True)
+double = vit.double

@@ -1,6 +1,7 @@
 """ViT's golden cases."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from minibert import families
@@ -17,19 +18,17 @@ CASES = {
     "published": published("hidden patches, biases everywhere; nothing dropped", "vit", seed=130, low=None, dims=DIMS),
     "probe": beside("every field away from its default, dropout masks drawn", "vit", seed=131, low=None, dropout=True,
                     dims=DIMS, config=PROBE),
-    "size": beside("pictures of another size than the positions are for", "vit", seed=132, low=None,
-                   dims={"B": 2, "Y": 9, "X": 12}),
+    "size": beside("pictures of another size", "vit", seed=132, low=None, dims={"B": 2, "Y": 9, "X": 12}),
 }  # fmt: skip
 
 
 def double(subject: Subject) -> tuple[Double, bool] | None:
-    """The scalar loops of the loss, where nothing is dropped; its slope is one wherever no pixel is met exactly."""
+    """The scalar loops of the loss, where nothing is dropped."""
     dropped = any(batch.get("dropout") for batch in subject.batches)
-    return None if dropped else (lambda p, config, batch: composed("vit", p, config, batch), True)
+    return None if dropped else (partial(composed, f"{subject.family}_loss"), True)
 
 
-def composed(family: str, p: Any, config: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+def composed(loss: str, p: Any, config: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
     """The loss, under its key of a case."""
-    inputs = {name: values for name, values in batch.items() if name != "dropout"}
-    given = p, at_50_digits(to_fields(config)), at_50_digits(inputs)
-    return {"forward/loss": getattr(module(f"{family}_loss"), f"{family}_loss")(*given)}
+    given = at_50_digits(to_fields(config)), at_50_digits({k: a for k, a in batch.items() if k != "dropout"})
+    return {"forward/loss": getattr(module(loss), loss)(p, *given)}

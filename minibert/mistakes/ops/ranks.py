@@ -70,7 +70,7 @@ def alike(n: int) -> Callable:
 
 
 def twice(n: int) -> Callable:
-    """Process r computes the r-th part of its part: what it has seen of each row stands there as often as it has rows."""
+    """Process r computes the r-th part of its part, whose rows stand here as often as its part has rows."""
 
     def edit(b: dict, config: Any) -> dict[str, Any]:
         shards = [_shards(shard, n)[r] for r, shard in enumerate(_shards(b, n))]
@@ -87,8 +87,9 @@ entry(
     "OPT-RANKS-1", when="in several processes", mutants=[sharded(clipped_before)],
 )  # fmt: skip
 entry(
-    "V02", "dropout drawn alike in every process", "masks of its own for each row", "own knowledge: one seed on all ranks",
-    "output", "OPT-RANKS-1", when="in several processes, with dropout", mutants=[sharded(alike)],
+    "V02", "dropout drawn alike in every process", "masks of its own for each row",
+    "own knowledge: one seed on all ranks", "output", "OPT-RANKS-1", when="in several processes, with dropout",
+    mutants=[sharded(alike)],
 )  # fmt: skip
 entry(
     "V03", "a batch sharded twice", "each row is computed by one process",
