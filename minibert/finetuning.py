@@ -159,13 +159,12 @@ def finetune(
     Options().plan(cores, every)
     new = f"{directory}" in families.names() and not reading.present(directory)
     require(new or not fields, f"{directory} is a model: its configuration (--set) is what it is")
-    place = f"{directory}" if new else runs.place(directory)
     lacking = f"{' and '.join(several)} are learnt from files (--train TASK=FILE …)"
     require(len(several) == 1 or train is not None or resume, lacking)
     files = {name: _placed(several, given, f"--{name}") for name, given in (("train", train), ("dev", dev))}
-    columns = _columns(several, columns or {})
-    request = {"task": task, "directory": place, "fields": dict(fields or {}) or None, **files,
-               "columns": columns, "form": form, **chosen}
+    request = {"task": task, "directory": f"{directory}" if new else runs.place(directory),
+               "fields": dict(fields or {}) or None, **files, "columns": _columns(several, columns or {}), "form": form,
+               **chosen}  # fmt: skip
     request = {name: value for name, value in request.items() if value is not None}
     folder = group.once(lambda: runs.directory(task, out, resume))
 
@@ -296,16 +295,14 @@ def _require_record(run: Run) -> None:
 def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     """The model and the rows of a request: always the same of the same."""
     several, place = request["task"].split("+"), request["directory"]
-    new = place in families.names()
-    if not new:
+    read = {task: _parts(_of(request, task), settings) for task in several}
+    if place in families.names():
+        with doing("learning the vocabulary"):
+            texts = (text for learnt, _ in read.values() for _, row in learnt for text in _texts(row))
+            loaded = pretraining.untrained(place, texts, request.get("fields", {}), settings.seed, settings.dtype)
+    else:
         with doing(f"loading {place}"):
             loaded = minibert.load(place, dtype=settings.dtype)
-    with doing("reading the rows"):
-        read = {task: _parts(_of(request, task), settings) for task in several}
-    if new:
-        with doing("learning the vocabulary"):
-            texts = (text for placed, _ in read.values() for _, row in placed for text in _texts(row))
-            loaded = pretraining.untrained(place, texts, request.get("fields", {}), settings.seed, settings.dtype)
     require(loaded.tokenizer is not None, f"{place} holds no vocabulary to read rows with")
     require(hasattr(loaded.module, "read"), f"{loaded.family} reads no texts")
     with doing("reading the rows"):
