@@ -228,7 +228,7 @@ def _gradient(
             carried[i] = tree.map(np.ascontiguousarray, cache["carried"])
         followed = model.network.followed(cache) if hasattr(model.network, "followed") else {}
         return {"measured": measured, "gradient": model.loss_backward(cache),
-                "followed": {path: value / len(parts) for path, value in followed.items()}}
+                "followed": {path: value / (count or len(parts)) for path, value in followed.items()}}
 
     total = _sum(micro, [*enumerate(parts, first)], threads, count)
     total["measured"].pop("classes")

@@ -67,7 +67,8 @@ class Config(word2vec.Config):
 
 
 PRESETS = {"small": {"vector_size": 100, "bucket": 200_000}, "base": {"vector_size": 300}}
-PROBE = {**word2vec.PROBE, "minn": 2, "maxn": 4, "bucket": 17, "unk_token_id": 3}
+PROBE = {**word2vec.PROBE, "minn": 2, "maxn": 4, "bucket": 17, "unk_token_id": 3,
+         "spellings": "the\ncat", "word_ngrams": 2}
 
 
 # ---- Inputs, shapes --------------------------------------------------------------------------------------------------
@@ -140,11 +141,12 @@ def _spelled(config: Config) -> tuple[Array, Array]:
 
 def parts(config: Config, inputs: Tree) -> Array:
     """(B, G, T): the rows of n-grams of each word, those of words that begin there among them."""
-    ids, found = inputs["input_ids"], inputs.get("pieces")
-    if found is None:
-        require(bool(config.spellings), "the batch lacks 'pieces', and the model does not know how its words are spelt")
-        found = _spelled(config)[0][:, ids].swapaxes(0, 1)
-    if config.word_ngrams > 1 and config.spellings:
+    if "pieces" in inputs:  # whatever a batch says a word is made of
+        return inputs["pieces"]
+    ids = inputs["input_ids"]
+    require(bool(config.spellings), "the batch lacks 'pieces', and the model does not know how its words are spelt")
+    found = _spelled(config)[0][:, ids].swapaxes(0, 1)
+    if config.word_ngrams > 1:
         there = inputs.get("attention_mask", np.ones_like(ids)) * (ids != config.unk_token_id)
         more = pieces.phrases(_spelled(config)[1][ids], there, config.word_ngrams, config.bucket)
         found = np.concatenate([found, more], 1)

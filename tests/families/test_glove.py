@@ -80,7 +80,7 @@ def test_few_rows_give_the_bits_of_the_whole_tables(tmp_path, monkeypatch):
         monkeypatch.setattr(touched, "applies", lambda *_, few=few: few)
         model, batch = made()
         run = tmp_path / str(few)
-        training.fit(model, training.Plan(steps=3, **OWN), run, lambda step, b=batch: [b, b])
+        training.fit(model, training.Plan(steps=3, accumulate=2, **OWN), run, lambda step, b=batch: [b, b])
         found.append((run / "checkpoints/00000003/optimizer.safetensors").read_bytes())
         found.append(b"".join(array.tobytes() for array in tree.leaves(model.params)))
     assert found[:2] == found[2:]

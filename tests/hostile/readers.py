@@ -956,8 +956,9 @@ def _known(root: Path, arguments: Arguments) -> None:
 def _word_vectors(root: Path, arguments: Arguments) -> int | None:
     if arguments[0] != "read":
         return command(*arguments, root / "vectors", *["cat", "the", "cat"][: 1 if arguments[0] == "neighbours" else 3])
-    words, rows, *_ = word_tables.load(root / "vectors") if len(arguments) == 1 else vector_files.read(
-        root / "vectors", *arguments[1:])  # fmt: skip
+    whole = len(arguments) == 1 or fasttext_files.is_one(root / "vectors")
+    read = word_tables.load if whole else vector_files.read
+    words, rows, *_ = read(root / "vectors", *([] if whole else arguments[1:]))
     assert len(words) == len(rows)
     return None
 
