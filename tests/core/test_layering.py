@@ -18,7 +18,7 @@ LEVELS = [
     ["tree", "config", "signatures", "options", "checkpoint.atomic", "checkpoint.strictjson", "processes"],
     ["pairs", "kernels", "checkpoint.safetensors", "checkpoint.growing", "metrics"],
     ["ops", "strategies", "trace"],
-    ["layers", "relative", "recurrent", "informed", "hashed"],
+    ["layers", "relative", "recurrent", "informed", "hashed", "reversible"],
     ["tensor_parallel"],
     ["pooling", "adapters", "narrowed"],
     ["heads"],
