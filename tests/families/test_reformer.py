@@ -19,7 +19,6 @@ PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "tests": (305, "beside a published class: hashing, rounds, rebuilt layers, memory, torch's numbers"),
 }
 
-LAWS = ["probe"]
 SIZES = {
     "hidden_size": 24, "attn_layers": ("lsh", "local", "lsh"), "num_attention_heads": 4, "attention_head_size": 5,
     "feed_forward_size": 37, "hidden_act": "gelu", "local_attn_chunk_length": 4, "lsh_attn_chunk_length": 2,
