@@ -61,6 +61,9 @@ class Config:
         check(self)
         fits = self.dim_hidden % self.num_heads == 0
         require(fits, f"config field 'num_heads' is {self.num_heads}; allowed: a divisor of {self.dim_hidden}")
+        pad = self.pad_token_id
+        known = pad is None or 0 <= pad < self.vocab_size
+        require(known, f"config field 'pad_token_id' is {pad}; allowed: null, the id of a token")
 
     @property
     def attending(self) -> Tree:
