@@ -31,6 +31,7 @@ from minibert.config import among, check, number, require, size
 from minibert.corruption.masking import Vocabulary
 from minibert.heads import target_token
 from minibert.objective import Term
+from minibert.options import option
 from minibert.pairs import block, block_backward
 
 Array = np.ndarray
@@ -259,12 +260,18 @@ def terms(config: Config) -> dict[str, Term]:
 # ---- Data ------------------------------------------------------------------------------------------------------------
 # The paper's tasks are sets of numbers, points and images; of text a sentence without its order is a set
 TOKENIZER = "wordpiece"
-Data = options.Rows
-DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 24, "steps": 1200, "batch_size": 32, "learning_rate": 1e-3,
+DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 24, "steps": 450, "batch_size": 128, "learning_rate": 3e-3,
                   "duplicates": 4, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.01}  # fmt: skip
 WIDTH = "dim_hidden"
 NARROW = {"dim_input": 128, "dim_hidden": 128, "num_inds": 8, "num_layers": 2, "decoder_layers": 1, "ln": True}
 QUICK = NARROW
+
+
+@dataclass(frozen=True)
+class Data(options.Rows):
+    """What the data functions ask for."""
+
+    taken: int = option(4, "take so many words out of each set, at most half of it", least=1, most=1000)
 
 
 def read(encodings: list, pad: int | None) -> dict[str, Array]:
@@ -294,17 +301,19 @@ def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data
 
 
 def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, studied: Any = None) -> Tree:
-    """(9): the last word of each set, which stands at a drawn place, is taken out and asked for."""
-    last = rows["attention_mask"].sum(1)[:, None] - 1
-    labels = np.take_along_axis(rows["input_ids"], last, 1)
-    there = np.arange(rows["input_ids"].shape[1]) < last
+    """(9): the last words of each set, which are any, are taken out and asked for."""
+    held, each = rows["attention_mask"].sum(1)[:, None], np.arange(data.taken)
+    taken = np.minimum(data.taken, held // 2)
+    labels = np.take_along_axis(rows["input_ids"], np.maximum(held - 1 - each, 0), 1)
+    labels = np.where(each < taken, labels, target_token.IGNORED)
+    there = np.arange(rows["input_ids"].shape[1]) < held - taken
     ids = np.where(there, rows["input_ids"], vocabulary.pad)
     return {"input_ids": ids, "attention_mask": there.astype(np.int32), "labels": labels.astype(np.int32)}
 
 
 def fields(data: Any, given: Tree) -> Tree:
-    """The config fields for rows that these options make: those given."""
-    return dict(given)
+    """The config fields for rows that these options make: a seed for each word that is taken out."""
+    return {"num_outputs": data.taken, **given}
 
 
 # ---- Published names -------------------------------------------------------------------------------------------------

@@ -125,11 +125,11 @@ def test_a_word_is_taken_out_of_each_set():
     rng = np.random.default_rng(0)
     sets = [[[*range(5, 9)], [5, 6]], [[*range(9, 15)]]]
     vocabulary = type("Vocabulary", (), {"pad": 0})
-    data = set_transformer.Data(**{"seq_length": 8, "duplicates": 2})
+    data = set_transformer.Data(seq_length=8, duplicates=2, taken=2)
     rows = set_transformer.rows(sets, rng, vocabulary, data)
     batch = set_transformer.corrupt(rows, rng, vocabulary, data)
-    assert (rows["attention_mask"].sum(1) - 1 == batch["attention_mask"].sum(1)).all()
-    for whole, rest, (word,) in zip(rows["input_ids"], batch["input_ids"], batch["labels"], strict=True):
-        assert sorted([*rest[rest > 0], word]) in ([5, 6, 7, 8], [*range(9, 15)])
-        assert sorted(whole[whole > 0]) == sorted([*rest[rest > 0], word])
+    assert (rows["attention_mask"].sum(1) - 2 == batch["attention_mask"].sum(1)).all()
+    for whole, rest, words in zip(rows["input_ids"], batch["input_ids"], batch["labels"], strict=True):
+        assert sorted([*rest[rest > 0], *words]) in ([5, 6, 7, 8], [*range(9, 15)])
+        assert sorted(whole[whole > 0]) == sorted([*rest[rest > 0], *words])
     assert objective.labels(set_transformer, set_transformer.Config()).keys() == {"labels"}
