@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import minibert
-from minibert import commands, progress, streams
+from minibert import commands, progress, ranks, streams
 from minibert.config import nearest, shown
 from minibert.errors import InputError
 from minibert.options import ending
@@ -83,9 +83,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _code(argv: list[str] | None) -> int:
     try:
-        words = sys.argv[1:] if argv is None else argv
-        args = parser(words).parse_args(words)
-        return args.run(args) or 0
+        with ranks.joined():
+            words = sys.argv[1:] if argv is None else argv
+            args = parser(words).parse_args(words)
+            return args.run(args) or 0
     except SystemExit as done:  # --help, --version
         return done.code or 0
     except InputError as error:

@@ -399,7 +399,7 @@ def survey(documents: Documents) -> Survey:
     """One pass over the documents."""
     sizes, count, digest = array("q"), 0, hashlib.sha256(b"[")
     for document in documents:
-        digest.update(f"{', ' if sizes else ''}{json.dumps(document)}".encode())
+        digest.update(f"{', ' if sizes else ''}{json.dumps(document, default=_digest)}".encode())
         sizes.append(sum(map(len, document)))
         count += len(document)
     digest.update(b"]")
@@ -489,9 +489,18 @@ def _unknown(held_out: Part, training: Part) -> tuple[np.ndarray, np.ndarray]:
     return kept, left[left > 0]
 
 
+def _digest(frames: np.ndarray) -> str:
+    """Of an utterance, which stands where a text has a sentence."""
+    return hashlib.sha256(np.ascontiguousarray(frames)).hexdigest()
+
+
+def _bytes(sentence: str | np.ndarray) -> bytes:
+    return sentence.encode("utf-8", "surrogatepass") if isinstance(sentence, str) else sentence.tobytes()
+
+
 def _hashes(document: list[str]) -> np.ndarray:
     """(S,) 64 bits of each sentence: two of a million agree by chance once in 37 million corpora."""
-    digests = (hashlib.blake2b(s.encode("utf-8", "surrogatepass"), digest_size=8).digest() for s in document)
+    digests = (hashlib.blake2b(_bytes(s), digest_size=8).digest() for s in document)
     return np.frombuffer(b"".join(digests), np.uint64)
 
 

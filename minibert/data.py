@@ -27,13 +27,12 @@ from typing import Any
 
 import numpy as np
 
-from minibert import batches, families, reading, training
+from minibert import batches, families, ranks, reading, training
 from minibert.checkpoint import atomic, strictjson
 from minibert.config import require
 from minibert.corpus import Part
 from minibert.corruption.masking import Vocabulary
 from minibert.errors import InputError
-from minibert.processes import mapped
 from minibert.progress import over
 
 Texts = Sequence[Sequence[str]]
@@ -57,8 +56,9 @@ class Recipe:
         rows(documents, rng, vocabulary, options, marked)       unmasked instances of a shard's tokenised documents
         corrupt(rows, rng, vocabulary, options, studied)        a batch of them, from any shards, with its targets
 
-    of which `study`, `mark` and `corrupt` may be missing. A family with STUDIED_ROWS has the former's for its training
-    rows, too: marked["studied"]. options: the family's Data; studied: what `study` has made of
+    of which `study`, `mark` and `corrupt` may be missing. A family with STUDIED_ROWS has the former's for its rows,
+    too: marked["studied"], and of held-out text marked["apart"], True once: it holds out some of what was studied, not
+    text. options: the family's Data; studied: what `study` has made of
     the whole training part. passes: over the text of each language, where documents have one (`corpus.Document`): rows
     are then made language by language, so that whatever is drawn for a row is of its own. handed(tokenizer, options,
     part), where there is one, gives what files hold beside the text: the first shard's marked["handed"].
@@ -81,22 +81,34 @@ class Recipe:
         return getattr(self.options, "masking", "static" if hasattr(self.module, "corrupt") else "no")
 
     @functools.cached_property
-    def vocabulary(self) -> Vocabulary:
-        """What the rules know of the tokenizer."""
-        return Vocabulary.of(self.tokenizer)
+    def vocabulary(self) -> Vocabulary | None:
+        """What the rules know of the tokenizer; None where no text is read."""
+        return None if self.tokenizer is None else Vocabulary.of(self.tokenizer)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the vocabulary has."""
+        return 0 if self.tokenizer is None else len(self.tokenizer)
+
+    def _read(self, texts: Texts) -> tuple[list, np.ndarray]:
+        """(documents as `rows` takes them, how often each token stands in them)."""
+        if self.tokenizer is None:  # utterances, not sentences
+            return list(texts), np.zeros(0, np.int64)
+        ids = [[self.tokenizer.ids(sentence) for sentence in spoken(self.module, document)] for document in texts]
+        flat = itertools.chain.from_iterable(itertools.chain.from_iterable(ids))
+        return ids, np.bincount(np.fromiter(flat, np.int64), minlength=self.tokens)
 
     def instances(self, texts: Texts, part: str, shard: int = 0) -> tuple[training.Batch, np.ndarray]:
         """(the rows of a shard, how often each token stands in it); part: "train", or "held_out": one masked pass."""
         held_out, rng = part == "held_out", training.draws(self.seed, part, shard)
-        ids = [[self.tokenizer.ids(sentence) for sentence in spoken(self.module, document)] for document in texts]
-        flat = itertools.chain.from_iterable(itertools.chain.from_iterable(ids))
-        counts = np.bincount(np.fromiter(flat, np.int64), minlength=len(self.tokenizer))
+        ids, counts = self._read(texts)
         groups: dict[str, list[int]] = {}
         for number, document in enumerate(texts):
             groups.setdefault(getattr(document, "language", ""), []).append(number)
         made, handed = [], getattr(self.module, "handed", None)
         beside = {"handed": handed(self.tokenizer, self.options, part) if shard == 0 else []} if handed else {}
-        known = {"studied": self.studied} if hasattr(self.module, "STUDIED_ROWS") and not held_out else {}
+        known = {"studied": self.studied} if hasattr(self.module, "STUDIED_ROWS") else {}
+        known |= {"apart": shard == 0} if known and held_out else {}
         for language, numbers in groups.items():
             passes = 1 if held_out else (self.passes or {}).get(language, self.options.duplicates)
             own = [texts[number] for number in numbers], [ids[number] for number in numbers]
@@ -104,6 +116,7 @@ class Recipe:
             with _of_language(language, allowed=held_out and len(groups) > 1):
                 made.append(self._rows(*own, rng, given, {**beside, **known}))
             beside = {"handed": []} if handed else {}
+            known |= {"apart": False} if "apart" in known else {}
         require(bool(made), "no language has enough text for a row: give more text, or shorter rows (seq_length)")
         rows = {name: np.concatenate([each[name] for each in made]) for name in made[0]} if made[1:] else made[0]
         return self.corrupted(rows, rng) if held_out or self.masking != "dynamic" else rows, counts
@@ -151,7 +164,7 @@ def studied(module: ModuleType, tokenizer: Any, options: Any, texts: Part, proce
     def counted(count: Callable[[Any, Any, Texts], Counter]) -> Counter:
         total: Counter = Counter()
         shard = functools.partial(count, tokenizer, options)
-        for found in mapped(shard, (documents for _, documents in _shards(texts)), processes):
+        for found in ranks.group().mapped(shard, (documents for _, documents in _shards(texts)), processes):
             total.update(found)
         return total
 
@@ -210,7 +223,7 @@ class Rows:
 
     def counts(self) -> np.ndarray:
         """(V,) how often each token stands in the text."""
-        return sum(_counted(place, len(self.recipe.tokenizer)) for place in self.places)
+        return sum(_counted(place, self.recipe.tokens) for place in self.places)
 
 
 def _records(place: Path) -> np.ndarray:
@@ -243,19 +256,26 @@ def _head(file: Any, path: Path) -> tuple[int, np.dtype]:
 
 
 def made(recipe: Recipe, texts: Part, part: str, folder: Path, processes: int = 1) -> Rows:
-    """A part's rows in the folder: shards that are missing or damaged are made, by so many processes."""
-    training.require_plain(folder)
+    """A part's rows in the folder: shards that are missing or damaged are made, by so many processes of each rank."""
+    group = ranks.group()
     places = [folder / f"{part}-{number:05d}" for number in range(_numbers(texts.lengths)[-1] + 1)]
-    missing = {number for number, place in enumerate(places) if not (_intact(place) and _fitting(recipe, place))}
-    for number in missing:
-        training.discard(places[number])
+    missing = group.once(lambda: _missing(recipe, folder, places))
     if missing:
         write = functools.partial(_written, recipe, part, places)
-        shards = mapped(write, _shards(texts, missing.__contains__), processes)
+        shards = group.mapped(write, _shards(texts, missing.__contains__), processes)
         named = f"{part.replace('_', '-')} text: shard"
         for _ in over(shards, named, len(missing), kept=len(missing) > 1):
             pass
     return Rows(recipe, places)
+
+
+def _missing(recipe: Recipe, folder: Path, places: Sequence[Path]) -> set[int]:
+    """The numbers of the shards that have to be made; what is damaged is removed."""
+    training.require_plain(folder)
+    missing = {number for number, place in enumerate(places) if not (_intact(place) and _fitting(recipe, place))}
+    for number in missing:
+        training.discard(places[number])
+    return missing
 
 
 def remove(folder: Path) -> None:
@@ -305,14 +325,15 @@ def _fitting(recipe: Recipe, place: Path) -> bool:
     """Whether a shard, whoever wrote it, is made of rows of the recipe's length and counts of its tokens."""
     try:
         kind = _records(place).dtype
-        _counted(place, len(recipe.tokenizer))
+        _counted(place, recipe.tokens)
     except InputError:
         return False
     defaults = recipe.module.Config()
     specs, ragged = batches.specs(recipe.module, defaults), [*recipe.module.lengths(defaults)][:1]
 
     def fits(name: str) -> bool:
-        dims, shape = specs[name].dims[1:], kind[name].shape
+        shape = kind[name].shape
+        dims = specs[name].of(np.broadcast_to(0, (1, *shape)))[1:]  # rows may be of several texts
         due = [size == recipe.options.seq_length for dim, size in zip(dims, shape, strict=False) if dim in ragged]
         return len(shape) == len(dims) and all(due) and (specs[name].kind in ("real", "nonnegative")
                                                          or kind[name].base.kind in "iu")  # fmt: skip

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +31,10 @@ from minibert import (
     families,
     kernels,
     metrics,
+    multitask,
     objective,
+    pretraining,
+    ranks,
     reading,
     rows,
     runs,
@@ -69,10 +72,13 @@ class Options(runs.Options):
     epochs: float = option(3.0, "pass over the rows so many times")
     seq_length: int = option(128, "read at most so many tokens of a row", least=8, most=LONGEST)
     transfer: str = option("full", "train all of the model, or in these ways, joined by +: "
-                                   f"{transfer.HELP.removeprefix('full, ')}")  # fmt: skip
+                                   f"{transfer.HELP.removeprefix('full, ')}; minibert docs transfer says what each "
+                                   "does")  # fmt: skip
     pooling: str = option("", "let this stand for a row in place of what the family says, of a task of whole rows",
                           among=("", *POOLINGS))  # fmt: skip
-    by: str = option("", "similar: compare two texts by cosine, contrastive or tensor; recommend: cloze or hidden",
+    sampling: str = option("annealed", "of several tasks, draw each update's by how many rows they have, in this way",
+                           among=tuple(multitask.SAMPLINGS))  # fmt: skip
+    by: str = option("", "compare the two texts of similar, or mask the items of recommend, in this way",
                      among=("", *similarity.WAYS, *recommendation.WAYS))  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -90,17 +96,23 @@ class Options(runs.Options):
 KNOWN = tuple(Options.__dataclass_fields__)
 
 
-class Prepared(NamedTuple):
-    """What a run begins with: the model with its head on its way to the task, and the task's file; of each part the
-    rows; the training rows' pieces as arrays, and the held-out ones'.
+class Part(NamedTuple):
+    """What a run has of one task. use: its file; of each part the rows; the training rows' pieces as arrays, and the
+    held-out ones'.
     """
 
-    moved: transfer.Moved
     use: ModuleType
     rows: list[Row]
     apart: list[Row]
     learnt: training.Batch
     judged: training.Batch
+
+
+class Prepared(NamedTuple):
+    """What a run begins with: the model with its heads on its way to the tasks, and what it has of each, by name."""
+
+    moved: transfer.Moved
+    parts: dict[str, Part]
     digest: str
 
     @property
@@ -109,39 +121,55 @@ class Prepared(NamedTuple):
         return self.moved.model
 
     @property
-    def task(self) -> tasks.Task:
-        """The model's one task."""
-        return self.model.uses[0]
+    def count(self) -> int:
+        """The pieces of all training rows."""
+        return sum(batches.count(part.learnt) for part in self.parts.values())
 
 
+Files = str | os.PathLike | Mapping[str, str | os.PathLike] | None
+
+
+@ranks.joined()
 def finetune(
-    task: str, directory: str | os.PathLike, train: str | os.PathLike | None = None,
-    dev: str | os.PathLike | None = None, out: str | os.PathLike | None = None, resume: bool = False,
+    task: str, directory: str | os.PathLike, train: Files = None, dev: Files = None,
+    out: str | os.PathLike | None = None, resume: bool = False,
     columns: Mapping[str, str] | None = None, form: str | None = None, threads: int | None = None,
-    checkpoint_every: int | None = None, **chosen: Any,
+    fields: Mapping[str, Any] | None = None, checkpoint_every: int | None = None, **chosen: Any,
 ) -> Path:  # fmt: skip
     """Trains a model for a task, prints what came of it and returns the directory that holds it.
 
+    task: its name; several, joined by +, are learnt over one network (`multitask`), and train, dev are {task: file},
+    columns {"TASK.column": name}.
     directory: the model, published or a run's; one that has a head for the task with the same classes goes on with it.
+    Or the name of a family: a model that has learnt nothing, its vocabulary that of the training rows, with these
+    fields of its configuration.
     train, dev: files of rows (`rows.read`, with columns and form); without `dev` some of the training rows are held
     out; without both the task's default rows, where it has such (`rows.docstrings`). out: a new directory, by default
     runs/TASK; with `resume` the run to continue: its recorded options hold, and those given have to agree. threads:
     cores to use, on which no bit depends. chosen: fields of Options; None is not given. Raises InputError for whatever
     cannot be used; Ctrl-C writes a checkpoint, says how to go on and raises KeyboardInterrupt.
     """
-    use_of(task)
+    several = _several(task)
     for name, value in chosen.items():
         require(name in KNOWN or value is None, f"unknown option {name!r}{configs.nearest(name, KNOWN)}")
     require(dev is None or train is not None, "rows to be held to (--dev) without rows to learn from (--train)")
-    cores = kernels.THREADS if threads is None else threads
+    group = ranks.group()
+    cores = group.cores(kernels.THREADS) if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     Options().plan(cores, every)
-    request = {"task": task, "directory": runs.place(directory), "train": train and runs.place(train),
-               "dev": dev and runs.place(dev), "columns": dict(columns or {}) or None, "form": form, **chosen}
+    new = f"{directory}" in families.names() and not reading.present(directory)
+    require(new or not fields, f"{directory} is a model: its configuration (--set) is what it is")
+    lacking = f"{' and '.join(several)} are learnt from files (--train TASK=FILE …)"
+    require(len(several) == 1 or train is not None or resume, lacking)
+    files = {name: _placed(several, given, f"--{name}") for name, given in (("train", train), ("dev", dev))}
+    request = {"task": task, "directory": f"{directory}" if new else runs.place(directory),
+               "fields": dict(fields or {}) or None, **files, "columns": _columns(several, columns or {}), "form": form,
+               **chosen}  # fmt: skip
     request = {name: value for name, value in request.items() if value is not None}
-    folder = runs.directory(task, out, resume)
+    folder = group.once(lambda: runs.directory(task, out, resume))
 
     def trained(run: Run, prepared: Prepared) -> None:
+        group.agree("the model, or the rows,", prepared.digest)
         _trained(folder, run, prepared, cores, every)
 
     begun = runs.Begun(lambda: _planned(request), lambda: _resumed(folder, request), trained, _take_back)
@@ -153,6 +181,36 @@ def use_of(task: str) -> ModuleType:
     """The file of a task that can be learnt from rows; InputError for another."""
     configs.one_of("task", task, names())
     return uses.of(tasks.made(task, {}))
+
+
+def _several(task: str) -> list[str]:
+    """The names in "classify+tag"; InputError for one that is none, or stands there twice."""
+    found = task.split("+")
+    for name in found:
+        use_of(name)
+    require(len({*found}) == len(found), f"task {task!r}: one stands there twice")
+    tasks.together(tuple(tasks.made(name, {}) for name in found))
+    return found
+
+
+def _placed(several: list[str], given: Files, option: str) -> str | dict[str, str] | None:
+    """The files of a run's tasks as its record has them: of one its path, of several {task: path}."""
+    if given is None:
+        return None
+    if len(several) == 1:
+        require(not isinstance(given, Mapping), f"{option}: {several[0]} takes one file")
+        return runs.place(given)
+    fits = isinstance(given, Mapping) and {*given} == {*several}
+    require(fits, f"{option}: expected {' '.join(f'{name}=FILE' for name in several)}")
+    return {name: runs.place(given[name]) for name in several}
+
+
+def _columns(several: list[str], given: Mapping[str, str]) -> dict[str, str] | None:
+    """The columns, of several tasks each behind its task's name."""
+    for name in given if len(several) > 1 else ():
+        fits = name.partition(".")[0] in several
+        require(fits, f"--columns {name!r}: of several tasks write {several[0]}.COLUMN=NAME")
+    return dict(given) or None
 
 
 def names() -> list[str]:
@@ -170,7 +228,7 @@ def _planned(request: dict[str, Any]) -> tuple[Run, Prepared]:
     """Completes a request, before anything is made."""
     settings = configs.from_fields(Options, {name: request[name] for name in KNOWN if name in request})
     prepared = _prepared(request, settings)
-    steps = settings.steps or max(1, round(settings.epochs * batches.count(prepared.learnt) / settings.batch_size))
+    steps = settings.steps or max(1, round(settings.epochs * prepared.count / settings.batch_size))
     rate = settings.learning_rate or 0.0384 / _width(prepared.model)
     settings = dataclasses.replace(settings, steps=steps, learning_rate=rate)
     made_by = {"minibert": minibert.__version__, "numpy": np.__version__, "python": platform.python_version()}
@@ -206,7 +264,8 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, Prepared]:
 
 def _asked(name: str) -> str:
     """What the command line calls what a request has."""
-    return "the model" if name == "directory" else f"--{'format' if name == 'form' else name.replace('_', '-')}"
+    known = {"directory": "the model", "task": "the task", "form": "--format"}
+    return known.get(name, f"--{name.replace('_', '-')}")
 
 
 def _require_record(run: Run) -> None:
@@ -214,33 +273,57 @@ def _require_record(run: Run) -> None:
     for name in ("request", "options", "made_by"):
         require(isinstance(run.get(name), dict), f"{name!r} is {configs.shown(run.get(name))}, not an object")
     request = run["request"]
-    texts = {name: request.get(name, "") for name in ("task", "directory", "train", "dev", "form")}
+    texts = {name: request.get(name, "") for name in ("task", "directory", "form")}
+    for name in ("train", "dev"):
+        files = request.get(name, "")
+        each = files if isinstance(files, dict) else {"": files}
+        texts |= {f"{name} {task}".strip(): file for task, file in each.items()}
     for name, text in {**texts, "sha256": run.get("sha256")}.items():
         require(isinstance(text, str), f"{name!r} is {configs.shown(text)}, not text")
-    require(isinstance(request.get("columns", {}), dict), "'columns' is not an object")
+    for name in ("columns", "fields"):
+        require(isinstance(request.get(name, {}), dict), f"{name!r} is not an object")
     for name in ("task", "directory"):
         require(name in request, f"{name!r} is missing")
-    configs.one_of("task", request["task"], names())
+    several = _several(request["task"])
+    for name in ("train", "dev"):
+        files = request.get(name)
+        fits = isinstance(files, dict) and {*files} == {*several} if len(several) > 1 else not isinstance(files, dict)
+        require(fits or (files is None and name == "dev"), f"{name!r} does not hold the files of {request['task']}")
 
 
 # ---- What a run begins with ------------------------------------------------------------------------------------------
 def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     """The model and the rows of a request: always the same of the same."""
-    task, place = request["task"], request["directory"]
-    with doing(f"loading {place}"):
-        loaded = minibert.load(place, dtype=settings.dtype)
+    several, place = request["task"].split("+"), request["directory"]
+    read = {task: _parts(_of(request, task), settings) for task in several}
+    if place in families.names():
+        with doing("learning the vocabulary"):
+            texts = (text for learnt, _ in read.values() for _, row in learnt for text in _texts(row))
+            loaded = pretraining.untrained(place, texts, request.get("fields", {}), settings.seed, settings.dtype)
+    else:
+        with doing(f"loading {place}"):
+            loaded = minibert.load(place, dtype=settings.dtype)
     require(loaded.tokenizer is not None, f"{place} holds no vocabulary to read rows with")
     require(hasattr(loaded.module, "read"), f"{loaded.family} reads no texts")
     with doing("reading the rows"):
-        placed, held = _parts(request, settings)
-        use, own, apart = use_of(task), [row for _, row in placed], [row for _, row in held]
-        known = own if "dev" in request else own + apart  # a file's own classes, wherever its rows went
-        given = {**use.settings(task, known), **_given(task, settings)}
-        model, kept = _headed(loaded, task, given, settings.seed, known)
-        parts = [_pieces(model, use, part, settings.seq_length) for part in (placed, held)]
-    digest = hashlib.sha256(json.dumps(tasks.class_names(model.uses[0])).encode())
-    for name, array in sorted([*loaded.state_dict().items(), *((f"{i}.{n}", a) for i, part in enumerate(parts)
-                                                               for n, a in part.items())]):  # fmt: skip
+        known, given = {}, {}
+        for task, (placed, held) in read.items():
+            own, apart = [row for _, row in placed], [row for _, row in held]
+            known[task] = own if "dev" in request else own + apart  # a file's own classes, wherever its rows went
+            given[task] = {**use_of(task).settings(task, known[task]), **_given(task, settings)}
+        if len(several) == 1:
+            model, kept = _headed(loaded, several[0], given[several[0]], settings.seed, known[several[0]])
+        else:
+            model, kept = _with_several(loaded, given, settings.seed)
+        parts = {}
+        for task, halves in read.items():
+            made = (uses.batch(one, *uses.labelled(one, half, settings.seq_length))
+                    for one in [uses.alone(model, task)] for half in halves)  # fmt: skip
+            parts[task] = Part(use_of(task), *([row for _, row in half] for half in halves), *made)
+    digest = hashlib.sha256(json.dumps([tasks.class_names(task) for task in model.uses]).encode())
+    held = [(f"{task}.{i}.{n}", a) for task, part in parts.items() for i, half in enumerate((part.learnt, part.judged))
+            for n, a in half.items()]  # fmt: skip
+    for name, array in sorted([*loaded.state_dict().items(), *held]):
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     new = frozenset(path for path, _ in tree.items(model.params) if path not in kept)
@@ -249,7 +332,26 @@ def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
         for name, array in sorted(moved.teacher.model.state_dict().items()):
             digest.update(f"teacher {name}".encode())
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-    return Prepared(moved, use, own, apart, *parts, digest.hexdigest())
+    return Prepared(moved, parts, digest.hexdigest())
+
+
+def _of(request: dict[str, Any], task: str) -> dict[str, Any]:
+    """What a request says of one of its tasks."""
+    if request["task"] == task:
+        return request
+    files = {name: request[name][task] for name in ("train", "dev") if name in request}
+    columns = {name.removeprefix(f"{task}."): called for name, called in request.get("columns", {}).items()
+               if name.startswith(f"{task}.")}  # fmt: skip
+    return {**request, "task": task, **files, "columns": columns or None}
+
+
+def _texts(row: Row) -> Iterator[str]:
+    """All that a row says, but for its label."""
+    for name, value in row.items():
+        if name != "label" and isinstance(value, str):
+            yield value
+        elif name not in ("label", "tags") and isinstance(value, list) and all(isinstance(one, str) for one in value):
+            yield " ".join(value)
 
 
 def _given(task: str, settings: Options) -> dict[str, Any]:
@@ -306,6 +408,21 @@ def _headed(
     return bare.with_task(task, seed=seed, **settings), kept
 
 
+def _with_several(loaded: Any, given: dict[str, dict[str, Any]], seed: int) -> tuple[Any, set[str]]:
+    """(the model with its heads for these tasks where those are the ones that are asked for, else with new ones; the
+    paths of its network).
+    """
+    due = tasks.together(tuple(tasks.made(task, settings) for task, settings in given.items()))
+    config, params = tasks.used(loaded.module, loaded.config, loaded.params)
+    kept = {path for path, _ in tree.items(params)}
+    if loaded.tasks == tuple(given) and all(map(_asks_alike, loaded.uses, due)):
+        return loaded, kept
+    made = minibert.Model(loaded.family, config, params, loaded.tokenizer)
+    for i, (task, settings) in enumerate(given.items()):
+        made = made.with_task(task, seed=seed + i, **settings)
+    return made, kept
+
+
 def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
     """Whether they have the same classes, take them for the same kind of answer, and read rows alike."""
     known = ("problem_type", "pooling", "size", "by", "slices", "units")
@@ -313,74 +430,90 @@ def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
     return tasks.class_names(one) == tasks.class_names(other) and kinds[0] == kinds[1]
 
 
-def _pieces(model: Any, use: ModuleType, placed: list[tuple[str, Row]], most: int) -> training.Batch:
-    """The pieces of rows with what is asked of them, as arrays with a piece a row."""
-    (task,), found, labels, most = model.uses, [], [], uses.longest(model, most)
-    for where, row in placed:
-        for piece in uses.cut_up(use.pieces, task, model.tokenizer, row, most, where):
-            found.append(piece)
-            try:
-                labels.append(use.target(task, row, piece))
-            except InputError as error:
-                raise InputError(f"{where}: {error}") from None
-    return uses.batch(model, found, labels)
-
-
 # ---- The stages ------------------------------------------------------------------------------------------------------
 def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkpoint_every: int) -> None:
     """All stages that are not done yet, each saying what it made."""
     moved, settings = prepared.moved, configs.from_fields(Options, run["options"])
-    model, learner = moved.model, moved.learner
-    count, held = batches.count(prepared.learnt), batches.count(prepared.judged)
-    most = uses.longest(model, settings.seq_length)
-    runs.say("data", f"{len(prepared.rows):,} rows in {count:,} pieces of up to {most} tokens; "
-             f"{len(prepared.apart):,} rows held out in {held:,}")  # fmt: skip
-    classes = len(tasks.class_names(prepared.task))
-    runs.say("model", f"{model.family} for {prepared.task.name}{f', {classes:,} classes' if classes else ''}, "
+    model, learner, several = moved.model, moved.learner, len(prepared.parts) > 1
+    plan, most = settings.plan(threads, checkpoint_every), uses.longest(model, settings.seq_length)
+    for name, part in prepared.parts.items():
+        count, held = batches.count(part.learnt), batches.count(part.judged)
+        runs.say("data", f"{f'{name}: ' if several else ''}{len(part.rows):,} rows in {count:,} pieces of up to {most} "
+                 f"tokens; {len(part.apart):,} rows held out in {held:,}")  # fmt: skip
+        first = _rows(part.learnt, training.order(0, plan.batch_size, count, plan.seed))
+        runs.require_memory(uses.alone(model, name), first, plan)
+    classes = [len(tasks.class_names(task)) for task in model.uses]
+    counted = f", {' and '.join(f'{n:,}' for n in classes)} classes" if all(classes) else ""
+    runs.say("model", f"{model.family} for {' and '.join(model.tasks)}{counted}, "
              f"{sum(p.size for p in tree.leaves(model.params)):,} parameters, {settings.steps:,} steps")  # fmt: skip
-    plan = settings.plan(threads, checkpoint_every)
-    runs.require_memory(model, _rows(prepared.learnt, training.order(0, plan.batch_size, count, plan.seed)), plan)
-    dropped, rate = settings.dropout_steps or settings.steps, training.scheduled(plan)
-
-    def given(step: int) -> list[training.Batch]:
-        chosen = _rows(prepared.learnt, training.order(step, plan.batch_size, count, plan.seed))
-        return moved.told(training.micro_batches(model, chosen, plan, step, step < dropped))
-
-    rates = moved.rates(settings.steps, max(1, count // plan.batch_size), rate)
+    given, rates = _course(prepared, settings, plan)
     with training.sharing(threads, plan.accumulate):
         training.fit(learner, plan, directory, given, rates, around=moved.around(settings.steps))
         model = transfer.ended(moved)
         with doing("evaluating on the held-out rows"):
-            report = _report(run, prepared._replace(moved=moved._replace(model=model)), threads, settings)
+            reports = {name: _report(run, model, name, part, settings, threads)
+                       for name, part in prepared.parts.items()}  # fmt: skip
+    report = {"tasks": reports} if several else next(iter(reports.values()))
     try:
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
+    ranks.group().once(lambda: _save(directory, model, moved, said))
+    which = f" --task {model.tasks[0]}" if several else ""
+    runs.say("saved", f"{directory}; try: minibert predict {directory}{which}")
+
+
+def _save(directory: Path, model: Any, moved: transfer.Moved, report: bytes) -> None:
     model.save(directory)
     if any(path.endswith(".lora.down.weight") for path, _ in tree.items(moved.model.params)):
         with contextlib.suppress(InputError):  # a weight stored within another, as GPT-2's
             peft.save(moved.model, directory / "adapter")
-    atomic.write_bytes(directory / runs.REPORT, said)
-    runs.say("saved", f"{directory}; try: minibert predict {directory}")
+    atomic.write_bytes(directory / runs.REPORT, report)
 
 
 def _rows(batch: training.Batch, chosen: np.ndarray) -> training.Batch:
     return {name: array[chosen] for name, array in batch.items()}
 
 
-def _report(run: Run, prepared: Prepared, threads: int, settings: Options) -> dict[str, Any]:
-    """The held-out figures beside those of an answer that does not look at the row; said and returned."""
-    model, use, task, apart = prepared.model, prepared.use, prepared.task, prepared.apart
-    measured = training.evaluation(model, prepared.judged, threads=threads, seed=settings.seed)
-    task, said, tuned = _said(prepared, settings)
-    model.uses = (task,)
+def _course(prepared: Prepared, settings: Options, plan: training.Plan) -> tuple[Callable, training.Rates | None]:
+    """(the micro-batches of a step, the rates of its parameters), of several tasks the task's whose turn it is."""
+    moved, model, rate = prepared.moved, prepared.model, training.scheduled(plan)
+    dropped = settings.dropout_steps or settings.steps
+    rates = moved.rates(settings.steps, max(1, prepared.count // plan.batch_size), rate)
+    if len(prepared.parts) == 1:
+        (part,) = prepared.parts.values()
+        count = batches.count(part.learnt)
+
+        def given(step: int) -> list[training.Batch]:
+            chosen = _rows(part.learnt, training.order(step, plan.batch_size, count, plan.seed))
+            return moved.told(training.micro_batches(model, chosen, plan, step, step < dropped))
+
+        return given, rates
+    learnt = {name: part.learnt for name, part in prepared.parts.items()}
+    epochs = max(1, round(settings.steps * plan.batch_size / prepared.count))
+    course = multitask.course(model, learnt, plan, settings.sampling, epochs)
+
+    def of_task(path: str, step: int) -> float | None:
+        own = course.rates(path, step)
+        return own if own is None or rates is None else rates(path, step)
+
+    return lambda step: moved.told(course.batches(step, step < dropped)), of_task
+
+
+def _report(run: Run, model: Any, name: str, part: Part, settings: Options, threads: int) -> dict[str, Any]:
+    """The held-out figures of a task beside those of an answer that does not look at the row; said and returned."""
+    use, apart, one = part.use, part.apart, uses.alone(model, name)
+    measured = training.evaluation(one, part.judged, threads=threads, seed=settings.seed)
+    task, said, tuned = _said(one, part, settings)
+    model.uses = tuple(task if other.name == name else other for other in model.uses)
     found = use.measures(task, apart, said)
     own = rows.measures(run["request"].get("form"))
     found = {name: found[name] for name in (*own, *found)}
-    constant = use.measures(task, apart, use.constant(task, prepared.rows, apart))
+    constant = use.measures(task, apart, use.constant(task, part.rows, apart))
     first, *others = found
     figures = [f"{one[first]:.1%}" if first in metrics.SHARES else f"{one[first]:.3f}" for one in (found, constant)]
-    runs.say("held out", f"{first.replace('_', ' ')} {figures[0]} of {len(apart):,} rows; the constant answer's "
+    which = f"{name}: " if len(model.uses) > 1 else ""
+    runs.say("held out", f"{which}{first.replace('_', ' ')} {figures[0]} of {len(apart):,} rows; the constant answer's "
              f"{figures[1]}; loss {measured['loss']:.3f}"
              f"{''.join(f'; {name} {found[name]:.3f}'.replace('_', ' ') for name in others)}")  # fmt: skip
     for name in tuned.keys() - {"untuned"}:
@@ -389,9 +522,9 @@ def _report(run: Run, prepared: Prepared, threads: int, settings: Options) -> di
     return {**measured, "rows": len(apart), "measures": found, "constant": constant, **tuned}
 
 
-def _said(prepared: Prepared, settings: Options) -> tuple[tasks.Task, list[Row], dict[str, Any]]:
+def _said(model: Any, part: Part, settings: Options) -> tuple[tasks.Task, list[Row], dict[str, Any]]:
     """(the task with what its use tunes on the held-out rows, what is said of them, what is reported of that)."""
-    model, use, task, apart = prepared.model, prepared.use, prepared.task, prepared.apart
+    use, (task,), apart = part.use, model.uses, part.apart
     tunes = hasattr(use, "tuned")
     every = task._replace(settings=dataclasses.replace(task.settings, **use.EVERY)) if tunes else task
     shown = getattr(use, "shown", lambda row: row)

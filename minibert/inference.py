@@ -42,6 +42,11 @@ def poolings(given: Any) -> tuple[str, ...]:
     return names
 
 
+def own_pooling(module: Any) -> tuple[str, ...]:
+    """How a family's vectors of texts are pooled, where nothing else is said."""
+    return getattr(module, "POOLING", ("mean",))
+
+
 def normalized(vectors: np.ndarray) -> np.ndarray:
     """The vectors (N, D) scaled to length 1; one of zeros stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -74,7 +79,7 @@ def sentence_vectors(
     """
     tokenizer = _tokenizer(model)
     names = poolings(pooling)
-    if "pooler" in names and "pooler" not in model.params:
+    if "pooler" in names and "pooler" not in model.params and own_pooling(model.module) != names:
         raise InputError("pooling 'pooler' needs the head 'pooler', which these parameters do not have")
     if "cls" in names and tokenizer.cls_id is None:
         raise InputError("pooling 'cls' takes a text's first token, which this vocabulary puts none for: take 'mean'")
@@ -124,7 +129,7 @@ def encoded(model: Model, text: str) -> tuple[Any, dict[str, np.ndarray]]:
         raise InputError("the text is empty: it has no token, as none is put around it")
     if longest is not None and len(encoding.ids) > longest:
         raise InputError(f"the text has {len(encoding.ids)} tokens, this model takes {longest}; shorten it")
-    return encoding, model.module.read([encoding], model.tokenizer.pad_id)
+    return encoding, model.checked_inputs(model.module.read([encoding], model.tokenizer.pad_id))
 
 
 class Guess(NamedTuple):

@@ -578,6 +578,36 @@ def attention_slope(
     return dq, dk, dv
 
 
+# ---- Windows ---------------------------------------------------------------------------------------------------------
+def blocked(x: np.ndarray, size: int, beside: int, rate: int) -> np.ndarray:
+    """x (B, H, T, K) cut into blocks of `size` tokens that stand `rate` apart, with `beside` more on either side, 0
+    where there are none: (B·rate·N, H, size + 2·beside, K), N = ⌈⌈T/rate⌉/size⌉.
+    """
+    rows, heads, length, width = x.shape
+    count = -(-length // (rate * size))
+    y = np.zeros((rows, rate, heads, count * size + 2 * beside, width), x.dtype)
+    whole, rest = divmod(length, rate)
+    inner = y[:, :, :, beside : beside + whole]  # token d·n + r is the n-th of class r
+    inner[...] = x[:, :, : whole * rate].reshape(rows, heads, whole, rate, width).transpose(0, 3, 1, 2, 4)
+    if rest:
+        y[:, :rest, :, beside + whole] = x[:, :, whole * rate :].swapaxes(1, 2)
+    windows = np.lib.stride_tricks.sliding_window_view(y, size + 2 * beside, 3)[:, :, :, ::size]
+    return windows.transpose(0, 1, 3, 2, 5, 4).reshape(-1, heads, size + 2 * beside, width)
+
+
+def unblocked(y: np.ndarray, rows: int, length: int, size: int, beside: int, rate: int) -> np.ndarray:
+    """The adjoint of `blocked`: (B, H, T, K), each token the sum of the places where it stands."""
+    _, heads, wide, width = y.shape
+    y = y.reshape(rows, rate, -1, heads, wide, width)
+    count, pieces = y.shape[2], -(-wide // size)
+    x = np.zeros((rows, rate, heads, count + pieces - 1, size, width), y.dtype)
+    for j in range(pieces):  # of all windows the j-th `size` tokens: they do not overlap
+        piece = y[..., j * size : (j + 1) * size, :].swapaxes(2, 3)
+        x[:, :, :, j : j + count, : piece.shape[4]] += piece
+    x = x.reshape(rows, rate, heads, -1, width)[:, :, :, beside : beside - (-length // rate)]
+    return x.transpose(0, 2, 3, 1, 4).reshape(rows, heads, -1, width)[:, :, :length]
+
+
 # ---- Scatter-add -----------------------------------------------------------------------------------------------------
 def scatter_add(ids: np.ndarray, values: np.ndarray, length: int) -> np.ndarray:
     """out (length, D) with out[ids[n]] += values[n]; repeated ids accumulate. ids (N,), values (N, D).
@@ -588,6 +618,7 @@ def scatter_add(ids: np.ndarray, values: np.ndarray, length: int) -> np.ndarray:
     over_blocks(lambda i: out[i].fill(0), length, _row_blocks(values.shape[1], SIMPLE))
     if len(ids):
         order = np.argsort(ids, kind="stable")
-        found, starts = np.unique(ids[order], return_index=True)
-        out[found] = np.add.reduceat(values[order], starts, axis=0)
+        ordered = ids[order]
+        starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        out[ordered[starts]] = np.add.reduceat(values[order], starts, axis=0)
     return out

@@ -94,14 +94,14 @@ def answers(path: Path) -> dict[str, Callable]:
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise InputError(f"{path}{line}: {getattr(error, 'msg', error)}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{path}{_line(error, path)}: {type(error).__name__}: {error}") from None
     found = {name: held[name] for name in names() if callable(held.get(name))}
     require(bool(found), f"{path} has none of the exercises' functions: minibert learn start {path.name} writes them")
     return found
 
 
-def _line(error: Exception, path: Path | str | None = None) -> str:
+def _line(error: BaseException, path: Path | str | None = None) -> str:
     """The line, of that file where one is given, in which an exception came up."""
     frames = [
         frame
@@ -130,7 +130,7 @@ def judged(name: str, answer: Callable, replay: bool = True) -> Verdict:
                 got.append(answer(**own))
         except NotImplementedError:
             return Verdict(name, "to do")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             what = f"{type(error).__name__}: {error}{_line(error, _file(answer))}"
             failed = failed or (len(got), Verdict(name, "wrong", what, False, _shown(given)))
             continue
@@ -197,7 +197,7 @@ def _in_model(name: str, module: ModuleType, answer: Callable) -> Verdict:
     try:
         with np.errstate(all="ignore"):
             got = subject.observe(whole, steps)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Verdict(name, "wrong", f"{where}: {type(error).__name__}: {error}")
     off = _off(case, got)
     if off is not None:

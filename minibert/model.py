@@ -128,7 +128,8 @@ class Model:
         given = {name: value for name, value in {**first, **inputs}.items() if value is not None}
         arrays, _ = self._checked(given, specs)
         wanted = [one_of("output", name, known) for name in (known if outputs is None else listed("outputs", outputs))]
-        keep = "caches" if "attentions" in wanted else "outputs" if "hidden_states" in wanted else "last"
+        maps = any(name.endswith("attentions") for name in wanted)
+        keep = "caches" if maps else "outputs" if "hidden_states" in wanted else "last"
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
             out = module.encode(self.params, self.config, arrays, keep=keep)[0]
         out = {name: tree.map(np.array, out[name]) for name in wanted if name in out}  # the caller's own memory
@@ -159,6 +160,14 @@ class Model:
             require(bool(np.isfinite(value)), f"{term} is not finite: {_beyond(dtype)}")
         return np.asarray(loss), cache  # a sum of 0-d arrays is a scalar in NumPy
 
+    def fits(self) -> None:
+        """InputError unless the parameters are those of the family and its config, whole and of one precision."""
+        self._dtype()
+
+    def checked_inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs of `encode` as the family's own takes them, every array checked."""
+        return self._checked(given, self.module.inputs(self.config))[0]
+
     def checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as the family's own `loss` takes it: every array checked, under the family's spelling."""
         network = self.network
@@ -167,7 +176,8 @@ class Model:
         arrays = {name: value for name, value in batch.items() if name != "dropout"}
         specs = {**network.inputs(self.config), **objective.labels(network, self.config)}
         arrays, dims = self._checked(arrays, specs)
-        return {**arrays, "dropout": self._checked_dropout(batch.get("dropout"), dims)}
+        dropped = {"dropout": self._checked_dropout(batch.get("dropout"), dims)} if "dropout" in batch else {}
+        return {**arrays, **dropped}  # none at all: not in training
 
     def loss_backward(self, cache: Tree) -> Tree:
         """d loss / d every parameter: a tree like `params`. InputError unless `loss` gave the cache."""

@@ -55,7 +55,7 @@ class Course(NamedTuple):
         """Whose turn it is."""
         return _drawn(self.plan.seed, step, tuple(self.shares(step)), tuple(self.parts))
 
-    def batches(self, step: int) -> list[training.Batch]:
+    def batches(self, step: int, dropout: bool = True) -> list[training.Batch]:
         """The micro-batches of a step: rows of its task, under the names of its labels."""
         name = self.task(step)
         part, plan = self.parts[name], self.plan
@@ -65,7 +65,7 @@ class Course(NamedTuple):
         chosen = {key if key in known or not several else f"{name}_{key}": array for key, array in own.items()}
         if pals.PART in known:
             chosen[pals.PART] = np.full(len(rows), self._number(name))
-        return training.micro_batches(self.model, chosen, plan, step, dropout=True)
+        return training.micro_batches(self.model, chosen, plan, step, dropout)
 
     def rates(self, path: str, step: int) -> float | None:
         """The plan's rate; None for what belongs to another task than the step's."""

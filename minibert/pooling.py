@@ -1,8 +1,9 @@
 """From the states of tokens to vectors of a text, and what two such vectors have to do with each other.
 
 The mean, the maximum and the mix of layers are ops (`ops.mean_over_time`, `ops.max_over_time`, `ops.scalar_mix`); here
-are one token, windows of tokens (TextCNN), an LSTM's last states, RCNN, attention by learnt queries (Set Transformer),
-the mean over a mix of layers, and of two vectors the neural tensor layer and the cosine. seen: bits (B, T), 1 = there;
+are one token, several of these beside each other and ULMFiT's layer over them, windows of tokens (TextCNN), an LSTM's
+last states, RCNN, attention by learnt queries (Set Transformer), the mean over a mix of layers, and of two vectors the
+neural tensor layer and the cosine. seen: bits (B, T), 1 = there;
 what is not there changes nothing.
 
 `pooled` makes (B, D') of (B, T, D) in any of these ways by its name, with the tree that `shapes` says.
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import kernels, layers, ops, recurrent
+from minibert import kernels, layers, ops, recurrent, tree
 from minibert.config import one_of
 from minibert.pairs import block, block_backward
 
@@ -55,6 +56,101 @@ def one_token(x: Array, places: Array) -> tuple[Array, Tree]:
 def one_token_backward(dy: Array, c: Tree) -> Array:
     """dx."""
     return ops.gather_backward(dy[:, None], c["gather"])
+
+
+# ---- Several beside each other ---------------------------------------------------------------------------------------
+@block
+def concat_pooling(x: Array, *, seen: Array | None = None) -> tuple[Array, Tree]:
+    """[last; max; mean] over the tokens that are there, x (B, T, D) -> (B, 3D) (Howard and Ruder 2018, arXiv
+    1801.06146, section 3.3).
+    """
+    c: Tree = {}
+    last, c["last"] = last_token(x, seen=seen)
+    most, c["max"] = ops.max_over_time(x, mask=seen)
+    mean, c["mean"] = ops.mean_over_time(x, weights=seen)
+    return np.concatenate([last, most, mean], -1), c
+
+
+@block_backward
+def concat_pooling_backward(dy: Array, c: Tree) -> Array:
+    dlast, dmost, dmean = np.split(dy, 3, -1)
+    dx = kernels.add(last_token_backward(dlast, c["last"]), ops.max_over_time_backward(dmost, c["max"]))
+    return kernels.add(dx, ops.mean_over_time_backward(dmean, c["mean"]))
+
+
+FOLLOWED = ("running_mean", "running_var")  # what a layer keeps of its batches and no gradient trains
+
+
+@block
+def batch_norm(x: Array, p: Tree, *, batch: bool, eps: float = 1e-5) -> tuple[Array, Tree]:
+    """y = weight (x - m) / sqrt(v + eps) + bias, x (B, D) -> (B, D), p: four of (D,) (Ioffe and Szegedy 2015, arXiv
+    1502.03167; torch.nn.BatchNorm1d). m, v: with batch the mean and variance of these B rows, v divided by B; without,
+    p's running_mean and running_var, numbers above 0.
+
+    c["followed"]: m, and v divided by B - 1, which those two are to follow.
+    """
+    rows = len(x)
+    m, v = (x.mean(0), x.var(0)) if batch else (p["running_mean"], p["running_var"])
+    r = 1 / np.sqrt(v + x.dtype.type(eps))
+    h = (x - m) * r
+    c = {"h": h, "r": r, "weight": p["weight"], "batch": batch}
+    if batch:
+        c["followed"] = {"running_mean": m, "running_var": v * x.dtype.type(rows / max(1, rows - 1))}
+    return p["weight"] * h + p["bias"], c
+
+
+@block_backward
+def batch_norm_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    """(dx, g): with batch the running ones get 0, else what they get as any other number."""
+    h, r = c["h"], c["r"]
+    g, dh = {"weight": (dy * h).sum(0), "bias": dy.sum(0)}, dy * c["weight"]
+    if c["batch"]:
+        return r * (dh - dh.mean(0) - h * (dh * h).mean(0)), {**g, **{name: np.zeros_like(r) for name in FOLLOWED}}
+    dv = -r * r * (dh * h).sum(0) / 2
+    return dh * r, {**g, "running_mean": -(dh * r).sum(0), "running_var": dv}
+
+
+@block
+def ulmfit_pooling(
+    x: Array, p: Tree, *, seen: Array | None = None, keep: Array | None = None, rate: float = 0.0, batch: bool = False
+) -> tuple[Array, Tree]:  # fmt: skip
+    """BN(relu(Drop(BN([last; max; mean])) Wᵀ + b)), x (B, T, D) -> (B, O): ULMFiT's classifier up to its last linear
+    map and the dropout before that (arXiv 1801.06146, section 3.3). p: pooled {norm (3D)}, dense (O, 3D), norm (O);
+    keep (B, 3D) at rate; batch as in `batch_norm`.
+    """
+    c: Tree = {}
+    h, c["concat_pooling"] = concat_pooling(x, seen=seen)
+    h, c["pooled"] = batch_norm(h, p["pooled"]["norm"], batch=batch)
+    h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
+    h, c["dense"] = ops.linear(h, **p["dense"])
+    h, c["relu"] = ops.relu(h)
+    h, c["norm"] = batch_norm(h, p["norm"], batch=batch)
+    return h, c
+
+
+@block_backward
+def ulmfit_pooling_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    dh, norm = batch_norm_backward(dy, c["norm"])
+    dh, dense = ops.linear_backward(ops.relu_backward(dh, c["relu"]), c["dense"])
+    dh, pooled = batch_norm_backward(ops.dropout_backward(dh, c["dropout"]), c["pooled"])
+    return concat_pooling_backward(dh, c["concat_pooling"]), {"pooled": {"norm": pooled}, "dense": dense, "norm": norm}
+
+
+def followed(c: Tree) -> dict[str, Array]:
+    """{path in the tree of what a pooling learns: the value of this batch that it is to follow}, of a cache of
+    `pooled`.
+    """
+    own = c["pooling"]
+    norms = {"pooled.norm": own["pooled"], "norm": own["norm"]} if c["how"] == "ulmfit" else {}
+    return {f"{path}.{name}": value for path, norm in norms.items()
+            for name, value in norm.get("followed", {}).items()}  # fmt: skip
+
+
+def still(g: Tree) -> Tree:
+    """A gradient in which what is followed has none: it is data."""
+    flat = tree.flatten(g)
+    return tree.unflatten({path: np.zeros_like(array) if path.rpartition(".")[2] in FOLLOWED else array
+                           for path, array in flat.items()})  # fmt: skip
 
 
 # ---- Windows of tokens -----------------------------------------------------------------------------------------------
@@ -222,8 +318,9 @@ def layer_pooling_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 # ---- Any of these ----------------------------------------------------------------------------------------------------
 class Pooling(NamedTuple):
     """A way of pooling. shapes(width, **sizes) -> the tree of what it learns, or None; forward(x, p, seen=…, **how) ->
-    (y, cache), backward(dy, cache) -> dx, or (dx, g) where it learns something; size: which of the sizes may be chosen;
-    wide(width, size) -> D'.
+    (y, cache), backward(dy, cache) -> dx, or (dx, g) where it learns something; size: which of the sizes may be chosen,
+    usual(width) unless it is; wide(width, size) -> D'; dropped(width): how wide the mask of what it drops is, of one
+    that drops and takes keep, rate and batch, too.
     """
 
     shapes: Callable
@@ -231,6 +328,8 @@ class Pooling(NamedTuple):
     backward: Callable
     size: str | None = None
     wide: Callable = lambda width, size: width
+    usual: Callable = lambda width: max(1, width // 2)
+    dropped: Callable | None = None
 
 
 def _of_windows(width: int, *, windows: tuple[int, ...] = (2, 3, 4), filters: int = 256) -> list[Tree]:
@@ -251,6 +350,13 @@ def _of_layers(width: int, *, layers: int = 13) -> Tree:
     return {"weight": (layers,)}
 
 
+def _of_ulmfit(width: int, *, units: int = 50) -> Tree:
+    def norm(size: int) -> Tree:
+        return {"norm": dict.fromkeys(("weight", "bias", *FOLLOWED), (size,))}
+
+    return {"pooled": norm(3 * width), "dense": {"weight": (units, 3 * width), "bias": (units,)}, **norm(units)}
+
+
 def _none(width: int) -> None:
     return None
 
@@ -261,7 +367,12 @@ POOLINGS = {
     "last": Pooling(_none, lambda x, p, *, seen: last_token(x, seen=seen), last_token_backward),
     "mean": Pooling(_none, lambda x, p, *, seen: ops.mean_over_time(x, weights=seen), ops.mean_over_time_backward),
     "max": Pooling(_none, lambda x, p, *, seen: ops.max_over_time(x, mask=seen), ops.max_over_time_backward),
-    "attention": Pooling(_of_attention, attention_pooling, attention_pooling_backward, "seeds", lambda d, n: d * n),
+    "attention": Pooling(_of_attention, attention_pooling, attention_pooling_backward, "seeds", lambda d, n: d * n,
+                         lambda d: 1),
+    "concat": Pooling(_none, lambda x, p, *, seen: concat_pooling(x, seen=seen), concat_pooling_backward, None,
+                      lambda d, n: 3 * d),
+    "ulmfit": Pooling(_of_ulmfit, ulmfit_pooling, ulmfit_pooling_backward, "units", lambda d, n: n, lambda d: 50,
+                      lambda d: 3 * d),
     "cnn": Pooling(_of_windows, text_convolution, text_convolution_backward, "filters", lambda d, n: 3 * n),
     "lstm": Pooling(_of_lstms, lstm_pooling, lstm_pooling_backward, "hidden", lambda d, n: 2 * n),
     "rcnn": Pooling(_of_lstms, rcnn_pooling, rcnn_pooling_backward, "hidden", lambda d, n: d + 2 * n),
@@ -276,7 +387,8 @@ def shapes(how: str, width: int, **sizes: Any) -> Any:
 
 def pooled(x: Array, p: Any, *, how: str, seen: Array | None = None, **given: Any) -> tuple[Array, Tree]:
     """x (B, T, D) in the way `how`, of POOLINGS, as one vector a row, (B, D'). p: of `shapes`. given: of "attention",
-    width, scale and eps; several seeds stand beside each other. Of "layers" x is (M, B, T, D).
+    width, scale and eps; several seeds stand beside each other; of "ulmfit", keep, rate and batch. Of "layers" x is
+    (M, B, T, D).
     """
     y, own = POOLINGS[one_of("pooling", how, POOLINGS)].forward(x, p, seen=seen, **given)
     return y.reshape(len(y), -1), {"how": how, "pooling": own, "shape": y.shape}

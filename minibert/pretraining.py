@@ -16,13 +16,16 @@ are missing, checks that they are the same, and continues from the last checkpoi
 """
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import math
 import os
 import platform
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,13 +40,16 @@ from minibert import (
     families,
     kernels,
     languages,
+    lengths,
     objective,
     options,
+    ranks,
     reading,
     runs,
     tasks,
     tokenizers,
     training,
+    transfer,
     tree,
 )
 from minibert import config as configs
@@ -51,15 +57,41 @@ from minibert.checkpoint import atomic, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require
 from minibert.errors import InputError
+from minibert.lengths import Phase
+from minibert.options import option
 from minibert.processes import require_number
 from minibert.progress import doing
-from minibert.runs import Options, Run
+from minibert.runs import Run
 
 DATA, FORMAT = "data", "minibert-run/1"
 
 # The most that may be asked for: what exceeds it would not fail but keep a machine busy, or drive it out of memory.
 BATCH = 1 << 22  # tokens of a micro-batch
 PARAMETERS = 1 << 33
+
+
+CHECKED = 256  # rows, at most, that the held-out loss is measured on during a run
+
+
+@dataclass(frozen=True)
+class Options(runs.Options):
+    """What decides a run's bits, beside the corpus, the model's configuration and the options of the family's data."""
+
+    averaging: str = option("none", "keep the mean of the parameters since a loss on held-out text stopped to fall "
+                                    "(nt-asgd), or the last ones", among=("none", "nt-asgd"))  # fmt: skip
+    check_every: int = option(0, "measure that loss after so many steps; 0: twenty times in a run", least=0,
+                              most=training.LIMITS["steps"])  # fmt: skip
+    lengths: str = option("", "read rows of LENGTH tokens for this SHARE of the steps, then longer ones, as in BERT's "
+                              "128:0.9,512:0.1; of --seq-length throughout unless given")  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lengths:
+            lengths.phases(self.lengths, self.steps)
+
+    def phases(self, longest: int) -> list[Phase]:
+        """Which rows are read when; longest: seq_length."""
+        return lengths.phases(self.lengths, self.steps) if self.lengths else [Phase(0, longest)]
 
 
 RUN = tuple(Options.__dataclass_fields__)
@@ -98,6 +130,7 @@ def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, An
     return {"learning_rate": 0.128 / width, **module.DEFAULTS}, {**sizes[name], **spread}
 
 
+@ranks.joined()
 def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (),
              out: str | os.PathLike | None = None, resume: bool = False, preset: str | None = None,
              config: str | os.PathLike | None = None, fields: dict[str, Any] | None = None,
@@ -115,8 +148,10 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     data (see `processes.mapped`); no bit depends on either. language: in the place of corpus_files, texts "zh=FILE",
     "en-zh=PAIRS" (`languages.Languages`), of which rows and vocabulary are made by smoothed shares. chosen: fields of
     Options and of the family's Data; None is not given. Raises InputError for whatever cannot be used; Ctrl-C writes a
-    checkpoint, says how to go on and raises KeyboardInterrupt.
+    checkpoint, says how to go on and raises KeyboardInterrupt. Started several times by an MPI's mpiexec, the processes
+    are one run (`ranks`).
     """
+    group = ranks.group()
     module = families.family(family)
     whole = not isinstance(module, tasks.Network)
     require(whole, f"{family}: a task is learnt by minibert finetune, from a model that pretrain FAMILY has made")
@@ -124,7 +159,7 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
     for name, value in chosen.items():
         there = name in known(module) or value is None
         require(there, f"{family} has no option {name!r}{configs.nearest(name, known(module))}")
-    cores = kernels.THREADS if threads is None else threads
+    cores = group.cores(kernels.THREADS) if threads is None else threads
     every = 100 if checkpoint_every is None else checkpoint_every
     require_number(processes)
     Options().plan(cores, every)
@@ -140,18 +175,19 @@ def pretrain(family: str = "bert", corpus_files: Iterable[str | os.PathLike] = (
         own = vocabulary is None and config is None
         require(own, "a run that goes on from a model (--from) has its vocabulary and configuration: give no others")
         request |= {"start": runs.place(start), "vocabulary": runs.place(start)}
-    directory = runs.directory(family, out, resume)
+    directory = group.once(lambda: runs.directory(family, out, resume))
 
     def trained(run: Run, documents: corpus.Documents, survey: corpus.Survey) -> None:
         _trained(directory, run, documents, survey, cores, processes, every)
 
-    begun = runs.Begun(lambda: _planned(request), lambda: _resumed(directory, request), trained, _take_back)
+    begun = runs.Begun(lambda: group.once(lambda: _planned(request)),
+                       lambda: group.once(lambda: _resumed(directory, request)), trained, _take_back)
     runs.carry_out(f"pretrain {family}", directory, resume, begun)
     return directory
 
 
 def _take_back(directory: Path) -> None:
-    data.remove(directory / DATA)
+    _remove_data(directory)
     for name in (runs.RECORD, *tokenizers.FILES):
         with contextlib.suppress(OSError):
             (directory / name).unlink()
@@ -183,8 +219,14 @@ def _planned(request: dict[str, Any]) -> tuple[Run, corpus.Documents, corpus.Sur
     chosen |= {name: value for name, value in request.items() if name in known(module)}
     if "languages" in known(module) and not chosen.get("languages"):
         chosen["languages"] = " ".join(languages.spoken(languages.given(request.get("language", ()))))
+    if chosen.get("lengths"):
+        last = lengths.phases(chosen["lengths"], 1)[-1].length
+        require("seq_length" in known(module), f"{request['family']} has no rows of tokens: leave lengths out")
+        same = request.get("seq_length", last) == last
+        require(same, f"seq_length is {request.get('seq_length')}, and the last of lengths {last}: leave it out")
+        chosen["seq_length"] = last
     settings, own, fields = _settled(request["family"], chosen, fields)
-    documents, survey = _surveyed(request)
+    documents, survey = _surveyed(request, own)
     settled = {**configs.to_fields(settings), **configs.to_fields(own)}
     run = {"format": FORMAT, "request": request, "options": settled, "fields": fields,
            "corpus": {"documents": len(survey.sizes), "sha256": survey.sha256},
@@ -232,8 +274,10 @@ def _settled(
     """
     module = families.family(family)
     settings, own = options_of(module, chosen)
+    for phase in settings.phases(own.seq_length)[:-1]:
+        replace(own, seq_length=phase.length)  # which refuses what is too short
     fields = module.fields(own, fields)
-    sizes = configs.from_fields(module.Config, {**fields, **_vocabulary(module, own.vocab_size)})
+    sizes = configs.from_fields(module.Config, {**fields, **_vocabulary(module, getattr(own, "vocab_size", 0))})
     room = batches.longest(module, sizes)
     fits = room is None or room >= own.seq_length
     require(fits, f"seq_length {own.seq_length} exceeds what the model's configuration allows, {room}")
@@ -279,7 +323,8 @@ def _resumed(directory: Path, request: dict[str, Any]) -> tuple[Run, corpus.Docu
                 f"{recorded.get(name)!r}: leave it out to resume, or choose another directory to start a new run")
     same = "start" not in run["request"] or _digest(_start(run["request"])) == run.get("start_sha256")
     require(same, f"the model that {directory} goes on from has changed since the run began: restore it, or start anew")
-    documents, survey = _surveyed(run["request"])
+    own = options_of(families.family(run["request"]["family"]), run["options"])[1]
+    documents, survey = _surveyed(run["request"], own)
     require(survey.sha256 == run["corpus"]["sha256"],
             f"the corpus of {directory} has changed since the run began: restore it, or start a new run")
     return run, documents, survey
@@ -301,8 +346,15 @@ def _require_record(run: Run) -> None:
     _settled(request.get("family", ""), run["options"], run["fields"])
 
 
-def _surveyed(request: dict[str, Any]) -> tuple[corpus.Documents, corpus.Survey]:
-    files, spoken = request.get("corpus_files"), request.get("language")
+def _surveyed(request: dict[str, Any], own: Any) -> tuple[corpus.Documents, corpus.Survey]:
+    """The run's documents: text, or what the family with these options makes of files that hold none."""
+    files, spoken, module = request.get("corpus_files"), request.get("language"), families.family(request["family"])
+    if hasattr(module, "documents"):
+        for name in ("language", "vocabulary"):
+            require(name not in request, f"{request['family']} reads no text: give no {name}")
+        with doing(f"reading the {module.UNITS[0]}"):
+            documents = module.documents(files, own)
+        return documents, corpus.survey(documents)
     require(not (files and spoken), "text is given twice: by --corpus and by --language")
     documents = corpus.Files(files) if files else corpus.default_documents() if not spoken else None
     documents = languages.Languages(languages.given(spoken)) if spoken else documents
@@ -318,22 +370,33 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     module = families.family(run["request"]["family"])
     settings, own = options_of(module, run["options"])
     text, apart = corpus.split(documents, settings.held_out, settings.seed, survey.sizes)
-    said = f"{len(survey.sizes):,} documents, {survey.sentences:,} sentences"
-    runs.say("corpus", f"{said}; {len(apart)} documents held out")
-    with doing("learning the vocabulary"):
-        tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
+    units = getattr(module, "UNITS", ("documents", "sentences", "tokens"))
+    said = f"{len(survey.sizes):,} {units[0]}{f', {survey.sentences:,} {units[1]}' if units[1] else ''}"
+    runs.say("corpus", f"{said}; {len(apart)} {units[0]} held out")
+    tokenizer = None
+    if module.TOKENIZER is not None:
+        with doing("learning the vocabulary"):
+            tokenizer = _tokenizer(directory, module, run["request"].get("vocabulary"), text, own)
     with doing("studying the text"):
         studied = data.studied(module, tokenizer, own, text, processes)
     often = languages.weights(text, own.smoothing) if "language" in run["request"] else {}
     passes = {name: max(1, round(own.duplicates * weight)) for name, weight in often.items()}
     recipe = data.Recipe(run["request"]["family"], tokenizer, own, settings.seed, studied, passes)
-    rows = data.made(recipe, text, "train", directory / DATA, processes)
+    phases, served = settings.phases(own.seq_length), []
+    for phase in phases:
+        last = phase is phases[-1]
+        shorter = recipe if last else replace(recipe, options=replace(own, seq_length=phase.length))
+        place = directory / (DATA if last else f"{DATA}-{phase.length}")
+        served.append(data.made(shorter, text, "train", place, processes))
+    rows = served[-1]
     held_out = data.made(recipe, apart, "held_out", directory / DATA, processes)
-    require(len(rows) and len(held_out), f"the text gives {len(rows)} rows, {len(held_out)} held out: give more text")
-    _check_data(directory, run, [rows, held_out])
-    runs.say("data", f"{len(tokenizer):,} pieces; {len(rows):,} training instances of up to "
-         f"{own.seq_length} tokens, {recipe.masking} masking; {len(held_out):,} held out")
-    fields = _of_vocabulary(module, tokenizer, run)
+    few = f"the text gives {min(map(len, served))} rows, {len(held_out)} held out: give more text"
+    require(all(map(len, served)) and len(held_out), few)
+    group = ranks.group()
+    group.once(lambda: _check_data(directory, run, [*served, held_out]))
+    runs.say("data", f"{f'{recipe.tokens:,} pieces; ' if tokenizer else ''}{len(rows):,} training instances of up to "
+         f"{own.seq_length} {units[2]}, {recipe.masking} masking; {len(held_out):,} held out")
+    fields = dict(run["fields"]) if tokenizer is None else _of_vocabulary(module, tokenizer, run)
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
     if hasattr(module, "begun"):
@@ -345,28 +408,75 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
         module.begin(model.params, studied)
     plan = settings.plan(threads, checkpoint_every)
     runs.require_memory(model, rows[training.order(0, plan.batch_size, len(rows), plan.seed)], plan)
+    if settings.lengths:
+        runs.say("lengths", lengths.said(phases, settings.steps, [_cost(model, each, plan) for each in served]))
     with training.sharing(threads, plan.accumulate):
         dropped = settings.dropout_steps or settings.steps
 
         def batches(step: int, *carried: list[training.Batch]) -> list[training.Batch]:
-            return _batches(model, rows, plan, step, step < dropped, *carried)
+            now = lengths.at(phases, step)
+            return _batches(model, served[now], plan, step, step < dropped, *carried, since=phases[now].start)
 
-        training.fit(model, plan, directory, batches, carrying=carries(module, own))
+        kept, around, checks = _averaging(model, held_out, settings, threads)
+        training.fit(model, plan, directory, batches, carrying=carries(module, own), around=around, checks=checks)
+        model.params = kept
+        if checks:
+            since = f"since step {checks.since():,.0f}" if math.isfinite(checks.since()) else "of the last step alone"
+            runs.say("averaged", f"{len(checks.losses)} held-out losses, {min(checks.losses):.3f} at the least; "
+                     f"parameters {since}")  # fmt: skip
         with doing("evaluating on the held-out text"):
             report = _report(model, rows, held_out, threads, settings.seed)
     try:
         said = strictjson.dumps(report)
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
-    model.save(directory)
-    atomic.write_bytes(directory / runs.REPORT, said)
-    data.remove(directory / DATA)  # they can be made again
+    group.once(lambda: _save(directory, model, said))
     uses = (getattr(head, "COMMAND", None) for head in objective.heads(module, model.config).values())
     runs.say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 
+def _averaging(
+    model: Any, held_out: data.Rows, settings: Options, threads: int
+) -> tuple[Any, Callable | None, training.Checks | None]:  # fmt: skip
+    """(the parameters that are kept, what is put around the optimizer, what it looks at)."""
+    if settings.averaging == "none":
+        return model.params, None, None
+    kept, rows = tree.map(np.array, model.params), held_out[np.arange(min(CHECKED, len(held_out)))]
+    mean = minibert.Model(model.family, model.config, kept)
+
+    def measured() -> float:
+        return _measured(mean, rows, held_out, threads, settings.seed)["loss"]
+
+    checks = training.Checks(measured, settings.check_every or max(1, settings.steps // 20), [])
+    return kept, functools.partial(transfer.average, since=checks.since, kept=kept), checks
+
+
+def _measured(model: Any, instances: training.Batch, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
+    """The figures of held-out rows."""
+    if carries(model.module, held_out.recipe.options):
+        return training.stream_evaluation(model, instances)
+    return training.evaluation(model, instances, threads=threads, seed=seed)
+def _save(directory: Path, model: Any, report: bytes) -> None:
+    model.save(directory)
+    atomic.write_bytes(directory / runs.REPORT, report)
+    _remove_data(directory)  # they can be made again
+
+
+def _remove_data(directory: Path) -> None:
+    for name in reading.names(directory):
+        if re.fullmatch(rf"{DATA}(-[0-9]+)?", name):
+            data.remove(directory / name)
+
+
 def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text) -> Any:
     """The run's vocabulary: made or copied into the directory once, then read from there."""
+    ranks.group().once(lambda: _made_tokenizer(directory, module, given, part, own))
+    return tokenizers.load(directory, module.TOKENIZER, specials_in_text=False)
+
+
+def _made_tokenizer(
+    directory: Path, module: ModuleType, given: str | None, part: corpus.Part, own: options.Text
+) -> None:  # fmt: skip
     kind = module.TOKENIZER
     if tokenizers.load(directory, kind) is None:
         if given:
@@ -377,13 +487,33 @@ def _tokenizer(directory: Path, module: ModuleType, given: str | None, part: cor
             often = languages.weights(part, own.vocabulary_smoothing)
             weighted = languages.repeated(part, often, 0) if often else part
             sentences = itertools.chain.from_iterable(data.spoken(module, document) for document in weighted)
-            special = {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
-            special |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
-            special |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
-            learn = tokenizers.tokenizer(kind).train
-            made = learn(sentences, own.vocab_size, lowercase=own.lowercase, **special)
+            made = _learnt(module, own, sentences)
         made.save(directory)
-    return tokenizers.load(directory, kind, specials_in_text=False)
+
+
+def _learnt(module: ModuleType, own: options.Text, sentences: Iterable[str], **given: Any) -> Any:
+    """A vocabulary of the family's kind."""
+    given |= {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+    given |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
+    given |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
+    return tokenizers.tokenizer(module.TOKENIZER).train(sentences, own.vocab_size, lowercase=own.lowercase, **given)
+
+
+def untrained(family: str, texts: Iterable[str], fields: dict[str, Any], seed: int, dtype: str) -> Any:
+    """A model as a run with the family's quick options begins, its vocabulary learnt from these texts, of whole words
+    every one that occurs.
+    """
+    module = families.family(family)
+    reads = hasattr(module, "Data") and hasattr(module, "read")
+    require(reads, f"{family} reads no texts: begin with another family, or with a model")
+    chosen, sizes = _preset("quick", module)
+    chosen |= {name: value for name, value in fields.items() if name in module.Data.__dataclass_fields__}
+    _, own, made = _settled(family, chosen, sizes | {name: fields[name] for name in fields.keys() - chosen.keys()})
+    tokenizer = _learnt(module, own, texts, **({"min_frequency": 1} if module.TOKENIZER == "words" else {}))
+    run = {"request": {"fields": fields}, "fields": made, "options": configs.to_fields(own)}
+    model = minibert.create(family, seed=seed, dtype=dtype, **_of_vocabulary(module, tokenizer, run))
+    model.tokenizer = tokenizer
+    return model
 
 
 def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, Any]:
@@ -398,7 +528,7 @@ def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, An
         require(asked.get(name) in (None, i), said)
     pad = ids.pop("pad_token_id")
     own = _vocabulary(module, len(tokenizer), pad_token_id=pad)
-    own |= module.spelled(tokenizer) if hasattr(module, "spelled") else {}
+    own |= module.spelled(tokenizer, options_of(module, run["options"])[1]) if hasattr(module, "spelled") else {}
     return {**own, **run["fields"], **_vocabulary(module, len(tokenizer), **ids)}
 
 
@@ -439,15 +569,16 @@ def _chosen(model: Any, instances: data.Rows, plan: training.Plan, step: int) ->
 
 def _batches(
     model: Any, instances: data.Rows, plan: training.Plan, step: int, dropout: bool,
-    carried: list[training.Batch] | None = None,
+    carried: list[training.Batch] | None = None, since: int = 0,
 ) -> list[training.Batch]:  # fmt: skip
     """The micro-batches of a step, with all that is drawn for it: a function of the seed, the step and the model, and
-    of what the step before has carried on, where there is such: then of the next rows of the text.
+    of what the step before has carried on, where there is such: then of the next rows of the text, which is begun at
+    the step `since`.
     """
     if carried is None:
         chosen = _chosen(model, instances, plan, step)
     else:
-        places, on = training.streamed(step, plan.batch_size, len(instances))
+        places, on = training.streamed(step - since, plan.batch_size, len(instances))
         chosen, carried = instances[places], carried if on else None
 
     def corrupted(part: training.Batch, i: int) -> training.Batch:
@@ -458,22 +589,42 @@ def _batches(
     return training.micro_batches(model, chosen, plan, step, dropout, corrupted, carried)
 
 
+def _cost(model: Any, instances: data.Rows, plan: training.Plan) -> int:
+    """The multiplications of a step's rows together, forward."""
+    one = replace(plan, accumulate=1)
+    with ranks.within(ranks.ALONE):
+        (part,) = _batches(model, instances, one, 0, False, [{}] if carries(model.module) else None)
+    return lengths.multiplications(lambda: model.loss(part))
+
+
 def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed: int) -> dict[str, Any]:
     """The held-out figures beside what they have to be compared with; said and returned."""
     instances = held_out[np.arange(len(held_out))]
-    if carries(model.module, held_out.recipe.options):
-        measured = training.stream_evaluation(model, instances)
-    else:
-        measured = training.evaluation(model, instances, threads=threads, seed=seed)
-    unigram = _unigram(model, rows, held_out)
+    measured = _measured(model, instances, held_out, threads, seed)
+    unigram = {} if model.tokenizer is None else _unigram(model, rows, held_out)
     text = "that text" if "cross_entropy" in unigram else "what is written"
+    terms = {} if hasattr(model.module, "loss") else model.module.terms(model.config)
     for term, head in objective.heads(model.module, model.config).items():
         loss, count, share = (measured[of].get(term) for of in ("terms", "targets", "accuracies"))
         if not count:
             runs.say("held out", f"{term.replace('_', ' ')}: no targets")
             continue
+        if head.BASELINE == "constant":
+            guesses = head.constants(instances)
+            measured.setdefault("constants", {})[term] = guesses
+            least = min(guesses, key=guesses.get)
+            below, others = guesses[least] - loss, (f"{name} {guess:.3f}" for name, guess in guesses.items())
+            runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}, {abs(below):.3f} "
+                     f"{'below' if below > 0 else 'ABOVE'} the best guess that is the same everywhere, its {least}: "
+                     f"{', '.join(others)}; {count:,.0f} targets")
+            continue
         if head.BASELINE == "none":
             runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}")
+            continue
+        if head.BASELINE == "constant":
+            own = head.constant(instances, **terms[term].constants)
+            measured.setdefault("constants", {})[term] = own
+            runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.4f}, of the best constant {own:.4f}")
             continue
         if head.BASELINE == "unigram":
             below, known = unigram["entropy"] - loss, f"{share:.1%} right"
@@ -503,7 +654,7 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
         guess = head.guess(classes) if hasattr(head, "guess") else sum(-q * math.log(q) for q in classes if q)
         runs.say("held out", f"{term.replace('_', ' ')} accuracy {share:.1%} of {count:,.0f}; majority class "
              f"{majority:.1%}; 99 % lower bound {lower:.1%}{apart}; loss {loss:.3f}, of the constant guess {guess:.3f}")
-    return {**measured, "unigram": unigram}
+    return {**measured, **({"unigram": unigram} if unigram else {})}
 
 
 def _unigram(model: Any, rows: data.Rows, held_out: data.Rows) -> dict[str, float]:

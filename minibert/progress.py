@@ -9,7 +9,7 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -34,14 +34,17 @@ class Progress:
         self.last = self.start - REDRAWN if self.terminal else self.start
         self.show(done)
 
-    def show(self, done: int, *details: str) -> None:
-        """Where the work stands, with details, the most important first. Where it cannot be said, the work goes on."""
+    def show(self, done: int, *details: str, made: Callable[[], Iterable[str]] | None = None) -> None:
+        """Where the work stands, with details, the most important first; made: gives further ones where they are said.
+        Where it cannot be said, the work goes on.
+        """
         now = time.perf_counter()
         ended = self.kept and done == self.total > self.first
         if ended or now - self.last >= (REDRAWN if self.terminal else PRINTED):
             self.last = now
             each = (now - self.start) / (done - self.first) if done > self.first else None
             left = "" if each is None else f"{clock(each * (self.total - done))} left"
+            details = (*details, *(made() if made else ()))
             with suppress(OSError):
                 if self.terminal:
                     draw(self._line(done, details, left, columns()))

@@ -13,6 +13,7 @@ what else is in the batch. What a norm, an activation, a softmax and a table of 
     with quantization.running(model, weights):       its linear layers are (2), (3) in here
         model.predict(batch)
     quantization.save(model, weights, directory); model, weights = quantization.load(directory)
+    with quantization.opened(directory) as model:    of any directory, running in eight bits where it is one of `save`
 
 NumPy multiplies whole numbers without BLAS, some ten times slower than floats; (3) is done in float64, whose 53 bits
 hold the sum exactly. So this says what quantisation does to size and to answers; it saves no time.
@@ -32,10 +33,12 @@ from minibert import config as configs
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint import directory as directories
 from minibert.config import require, shown
+from minibert.errors import InputError
 
 Array = np.ndarray
 
-FORMAT, RECORD, WEIGHTS = "minibert-quantized/1", "quantized.json", "quantized.safetensors"
+FORMAT, (RECORD, WEIGHTS) = "minibert-quantized/1", directories.EIGHT
+FLOATS = ("model.safetensors", "added.safetensors")  # what WEIGHTS stands for
 
 
 class Scheme(NamedTuple):
@@ -130,12 +133,14 @@ def running(
     held: Any, found: dict[str, Quantized], *, by_row: bool = True, scheme: Scheme = ONNX
 ) -> Iterator[None]:  # fmt: skip
     """In here every linear layer of the model whose weight is among these computes (2) and (3). Not for training: no
-    gradient goes through rounding.
+    gradient goes through rounding, and InputError says so.
     """
     flat = tree.flatten(held.params)
     known = {id(flat[path]): one for path, one in found.items()}
 
     def around(f: Any, args: tuple, constants: dict) -> Any:
+        rounded = f.__name__ == "linear_backward" and args[1:] == ({},)
+        require(not rounded, "no gradient goes through what is rounded: give the model that it was made of")
         one = known.get(id(_weight(args, constants))) if f.__name__ == "linear" else None
         if one is None:
             return f(*args, **constants)
@@ -155,26 +160,34 @@ def size(held: Any, found: dict[str, Quantized]) -> tuple[int, int]:
 
 
 # ---- A directory -----------------------------------------------------------------------------------------------------
-def save(held: Any, found: dict[str, Quantized], directory: str | os.PathLike) -> None:
-    """Writes a directory of the model with RECORD and WEIGHTS in the place of its weights: by path of the tree, a
-    matrix in eight bits as PATH (int8) and PATH_scale, what else there is as it is. InputError for a place where
-    something stands: the weights of a model there would be lost.
+def require_new(directory: str | os.PathLike) -> None:
+    """InputError for a place where something stands: the weights of a model there would be lost."""
+    require(not os.path.lexists(Path(directory)), f"{str(directory)!r} is there already: name a new directory")
+
+
+def save(held: Any, found: dict[str, Quantized], directory: str | os.PathLike, by_row: bool = True) -> None:
+    """Writes a new directory of the model, whole or not at all, with RECORD and WEIGHTS in the place of its weights: by
+    path of the tree, a matrix in eight bits as PATH (int8) and PATH_scale, what else there is as it is. by_row: how (2)
+    is computed where the directory is `opened`. InputError for a place where something stands.
     """
-    folder = Path(directory)
-    require(not os.path.lexists(folder), f"{directory} is there already: name a new directory")
-    held.save(directory)
+    require_new(directory)
     tensors: dict[str, Array] = {}
     for path, array in tree.items(held.params):
         if path in found:
             tensors |= {path: found[path].values, f"{path}_scale": found[path].scale}
         else:
             tensors[path] = array
-    safetensors.write(folder / WEIGHTS, tensors)
     said = {task.name: configs.to_fields(task.settings) for task in held.uses}
-    record = {"format": FORMAT, "matrices": sorted(found), "tasks": said}
-    atomic.write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
-    for name in ("model.safetensors", "added.safetensors"):
-        (folder / name).unlink(missing_ok=True)
+    record = {"format": FORMAT, "by_row": by_row, "matrices": sorted(found), "tasks": said}
+    with atomic.directory(directory) as folder:
+        held.save(folder)
+        floats = folder / FLOATS[0]
+        record["names"] = sorted(safetensors.header(floats).entries) if reading.present(floats) else []
+        for name in FLOATS:
+            for file in folder.rglob(name):
+                file.unlink()
+        safetensors.write(folder / WEIGHTS, tensors)
+        atomic.write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def load(directory: str | os.PathLike) -> tuple[Any, dict[str, Quantized]]:
@@ -183,20 +196,56 @@ def load(directory: str | os.PathLike) -> tuple[Any, dict[str, Quantized]]:
     InputError for another.
     """
     folder = Path(directory)
-    there = reading.present(folder / RECORD)
-    require(there, f"{folder} is not a quantised model's directory: {RECORD} is missing")
-    record = strictjson.loads(reading.contents(folder / RECORD), str(folder / RECORD))
-    fits = isinstance(record, dict) and record.get("format") == FORMAT and isinstance(record.get("matrices"), list)
-    require(fits and isinstance(record.get("tasks"), dict), f"{folder / RECORD} is not the record of one ({FORMAT})")
-    tensors, found, flat = safetensors.read(folder / WEIGHTS), {}, {}
+    record, found, flat = _record(folder), {}, {}
+    tensors = safetensors.read(folder / WEIGHTS)
     for path in record["matrices"]:
-        one = [tensors.pop(name, None) for name in (path, f"{path}_scale")]
-        fits = one[0] is not None and one[1] is not None and one[0].dtype == np.int8 and one[0].ndim == 2
-        fits = fits and one[1].shape in ((1, 1), (len(one[0]), 1)) and one[1].dtype == np.float32
+        values, scale = (tensors.pop(name, None) for name in (path, f"{path}_scale"))
+        fits = values is not None and values.dtype == np.int8 and values.ndim == 2 and scale is not None
+        fits = fits and scale.shape in ((1, 1), (len(values), 1)) and scale.dtype == np.float32
+        fits = fits and bool((np.isfinite(scale) & (scale > 0)).all())
         require(fits, f"{folder / WEIGHTS}: {shown(path)} is no matrix in eight bits with its scale")
-        found[path] = Quantized(*one)
+        found[path] = Quantized(values, scale)
         flat[path] = dequantized(found[path])
-    held, uses = directories.load(folder, params=tree.unflatten({**flat, **tensors})), tasks.several(record["tasks"])
-    made = model.Model(held.family, held.config, held.params, held.tokenizer, held.generation, uses=uses)
-    made.state_dict(made.params)  # refuses what is not of its shapes
+    for path, array in tensors.items():
+        fits = array.dtype.kind == "f" and bool(np.isfinite(array).all())
+        require(fits, f"{folder / WEIGHTS}: {shown(path)} holds something else than finite floating-point numbers")
+    params, uses = tree.unflatten({**flat, **tensors}), tasks.several(record["tasks"])
+    held = directories.load(folder, params=params, names=record["names"])
+    made = model.Model(held.family, held.config, held.params, held.tokenizer, held.generation, uses=uses,
+                       beside=held.beside)  # fmt: skip
+    try:
+        made.fits()
+    except InputError as error:
+        raise InputError(f"{folder / WEIGHTS}: {error}") from None
     return made, found
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What RECORD says, checked."""
+    path = folder / RECORD
+    require(reading.present(path), f"{folder} is not a quantised model's directory: {RECORD} is missing")
+    record = strictjson.loads(reading.contents(path), str(path))
+    fits = isinstance(record, dict) and record.get("format") == FORMAT and isinstance(record.get("tasks"), dict)
+    fits = fits and isinstance(record.get("by_row"), bool)
+    lists = [record.get(name) for name in ("matrices", "names")] if fits else [None]
+    fits = all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
+    require(fits, f"{path} is not the record of a quantised model ({FORMAT})")
+    return record
+
+
+def matrices(directory: Any) -> int:
+    """How many matrices of a directory are in eight bits."""
+    folder = directories.found(directory)
+    return len(_record(folder)["matrices"]) if reading.present(folder / RECORD) else 0
+
+
+@contextlib.contextmanager
+def opened(directory: Any) -> Iterator[Any]:
+    """The model of a directory, as `minibert.load` has it; of one that `save` wrote it runs in eight bits in here."""
+    folder = directories.found(directory)
+    if not reading.present(folder / RECORD):
+        yield model.load(directory)
+        return
+    held, found = load(folder)
+    with running(held, found, by_row=_record(folder)["by_row"]):
+        yield held

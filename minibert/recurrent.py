@@ -5,11 +5,12 @@ where there are such, or those of `ops.gru`; with "forward" and "backward", each
 directions. Padding is passed over: from the right a row begins at its own last token.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from minibert import kernels, ops
+from minibert import kernels, ops, tree
 from minibert.pairs import block, block_backward
 
 Array = np.ndarray
@@ -42,6 +43,30 @@ def lstm_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     return _layer_backward("lstm", dy, c)
 
 
+def truncated_layer(
+    x: Array, p: Tree, *, every: int, seen: Array | None = None, state: Any = None
+) -> tuple[Array, Tree]:  # fmt: skip
+    """`lstm_layer` from the left, of so many tokens at a time, each going on from the state behind the ones before:
+    the same outputs, but no gradient goes back from one to the other (truncated backward through time).
+    """
+    ys, own = [], []
+    for i in range(0, x.shape[1], every):
+        part = slice(i, i + every)
+        y, c = lstm_layer(x[:, part], p, seen=None if seen is None else seen[:, part], state=state)
+        state = last_state(c)
+        ys.append(y)
+        own.append(c)
+    return (np.concatenate(ys, 1) if len(ys) > 1 else ys[0]), {"parts": own, "every": every, "last": state}
+
+
+def truncated_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    """(dx, g), of each part by itself."""
+    found = [lstm_layer_backward(dy[:, i * c["every"] : (i + 1) * c["every"]], own)
+             for i, own in enumerate(c["parts"])]  # fmt: skip
+    dx = np.concatenate([dpart for dpart, _ in found], 1) if len(found) > 1 else found[0][0]
+    return dx, functools.reduce(tree.add, [g for _, g in found])
+
+
 @block
 def gru_layer(x: Array, p: Tree, *, seen: Array | None = None, state: Any = None) -> tuple[Array, Tree]:
     """As `lstm_layer`, of `ops.gru` (torch.nn.GRU, batch_first); its tree holds the same names, three blocks of rows.
@@ -53,6 +78,17 @@ def gru_layer(x: Array, p: Tree, *, seen: Array | None = None, state: Any = None
 @block_backward
 def gru_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     return _layer_backward("gru", dy, c)
+
+
+@block
+def reset_first_layer(x: Array, p: Tree, *, seen: Array | None = None, state: Any = None) -> tuple[Array, Tree]:
+    """As `gru_layer`, of `ops.reset_first_gru`, which has one bias."""
+    return _layer("reset_first_gru", x, p, seen, state)
+
+
+@block_backward
+def reset_first_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
+    return _layer_backward("reset_first_gru", dy, c)
 
 
 def _layer(op: str, x: Array, p: Tree, seen: Array | None, state: Any) -> tuple[Array, Tree]:
@@ -93,6 +129,26 @@ def last_state(c: Tree) -> Any:
     (B, N), of both directions a dict of two; from the right it is that behind the first token.
     """
     return c["last"]
+
+
+@block
+def whole_text(h: Array, *, both: bool) -> tuple[Array, Tree]:
+    """What stands for the text among a layer's outputs, (B, T, ·) -> (B, ·): that behind the last token that is there;
+    both: of two directions, each where it has read all.
+    """
+    half = h.shape[-1] // 2
+    y = np.concatenate([h[:, -1, :half], h[:, 0, half:]], -1) if both else h[:, -1]
+    return y, {"length": h.shape[1], "both": both}
+
+
+@block_backward
+def whole_text_backward(dy: Array, c: Tree) -> Array:
+    dh = np.zeros((len(dy), c["length"], dy.shape[-1]), dy.dtype)
+    half = dy.shape[-1] // 2 if c["both"] else dy.shape[-1]
+    dh[:, -1, :half] = dy[:, :half]
+    if c["both"]:
+        dh[:, 0, half:] = dy[:, half:]
+    return dh
 
 
 @block

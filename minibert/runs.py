@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minibert import batches, memory, optim, options, reading, training
+from minibert import batches, memory, optim, options, ranks, reading, training
 from minibert.checkpoint import atomic, lock
 from minibert.config import require
 from minibert.errors import InputError, WriteError, printable
@@ -72,18 +72,42 @@ class Begun(NamedTuple):
 
 
 def carry_out(command: str, directory: Path, resume: bool, begun: Begun) -> None:
-    """Begins a run in a new directory, or goes on with the one that is there; command: what it is called by."""
+    """Begins a run in a new directory, or goes on with the one that is there; command: what it is called by.
+
+    Of a group of ranks the first holds the directory, which all have to see.
+    """
+    group = ranks.group()
     with going_on(command, directory):
         if resume:
-            require(reading.present(directory / RECORD), f"{directory} holds no run to resume")
-            with lock.held(directory):
-                begun.trained(*begun.resumed())
+            _require_seen(directory)
+            with group.first(lambda: lock.held(directory)):
+                run, *others = begun.resumed()
+                _require_parts(run)
+                begun.trained(run, *others)
             return
-        require_free(directory)
+        group.once(lambda: require_free(directory))
         run, *others = begun.planned()
-        with new(directory, begun.take_back):
-            record(directory, run)
+        _require_parts(run)
+        with group.first(lambda: new(directory, begun.take_back)):
+            group.once(lambda: record(directory, run))
+            _require_seen(directory)
             begun.trained(run, *others)
+
+
+def _require_parts(run: Run) -> None:
+    """That every rank has a part of an update to compute."""
+    ranks_, parts = ranks.group().size, run["options"]["accumulate"]
+    require(ranks_ <= parts, f"{ranks_} processes, and an update is computed in {parts} parts: raise accumulate, or "
+            "start fewer")
+
+
+def _require_seen(directory: Path) -> None:
+    """That the run is there, on whatever machine."""
+    group = ranks.group()
+    seen = group.gathered(reading.present(directory / RECORD))
+    require(seen[0], f"{directory} holds no run to resume")
+    require(all(seen), f"process {(*seen, False).index(False)} does not see {directory}: put it on a disk that all "
+            "machines share")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@
     config_sentence_transformers.json            prompts, default_prompt_name: what stands before every text
 
 Read strictly: a setting that would change a vector and is not here is refused by name. A directory without modules.json
-pools the mean, as the published program does.
+pools the mean, as the published program does, or as its family makes vectors of sentences (`POOLING`).
 """
 
 import re
@@ -84,12 +84,12 @@ def embed(
 class Embedder:
     """A model and how it makes vectors of texts: `embed` of a directory that is read once.
 
-    max_length: tokens kept of a text. model, settings: what was read.
+    max_length: tokens kept of a text. model: that of the directory, where it is at hand. settings: what was read.
     """
 
     def __init__(
         self, folder: Any, pooling: str | Iterable[str] | None = None, normalize: bool | None = None,
-        max_length: int | None = None,
+        max_length: int | None = None, model: Model | None = None,
     ):  # fmt: skip
         settings = read(folder)
         if pooling is not None:
@@ -99,7 +99,9 @@ class Embedder:
         if normalize is not None:
             kept = tuple(step for step in settings.after if step is not inference.normalized)
             settings = settings._replace(after=(*kept, inference.normalized) if normalize else kept)
-        self.model: Model = load(settings.network)
+        self.model: Model = load(settings.network) if model is None else model
+        if pooling is None and not settings.others:
+            settings = settings._replace(pooling=inference.own_pooling(self.model.module))
         longest = batches.longest(self.model.module, self.model.config)
         if max_length is not None:
             settings = settings._replace(max_length=whole("max_length", max_length, 2, longest))

@@ -124,7 +124,8 @@ def check(name: str, value: Any, spec: Spec, sizes: dict[str, Any]) -> Any:
     for dim, size in zip(dims, made.shape, strict=True):
         expected = int(dim) if dim.isdigit() else sizes.setdefault(dim, size)
         if size != expected:
-            raise InputError(f"{name}: shape {made.shape} does not fit, {dim} is {expected} elsewhere")
+            due = f"{dim} is {expected} elsewhere" if not dim.isdigit() else f"({', '.join(dims)}) is due"
+            raise InputError(f"{name}: shape {made.shape} does not fit, {due}")
     if spec.kind == "int":
         if made.dtype.kind not in "iu" and made.size:  # NumPy takes empty lists for floats
             raise InputError(f"{name}: expected integers, got {made.dtype}")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import config as configs
-from minibert import families, generation, heads, layers, objective, pooling, signatures, summaries, tree
+from minibert import families, generation, heads, layers, objective, pooling, signatures, summaries, teaching, tree
 from minibert.config import one_of, require, shown
 from minibert.errors import InputError
 from minibert.heads import target_token
@@ -100,6 +100,11 @@ def together(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     return tasks
 
 
+def called(module: ModuleType, head: ModuleType) -> str:
+    """How a family's published class with that head ends, behind "For": as the head says, or as the family does."""
+    return getattr(module, "CLASSES", {}).get(head.PUBLISHED, head.PUBLISHED)
+
+
 def class_names(task: Task) -> tuple[str, ...]:
     """What its classes are called; () of a task without."""
     count = getattr(task.settings, "classes", 0)
@@ -170,13 +175,15 @@ def used(module: ModuleType, config: Any, params: Tree) -> tuple[Any, Tree]:
 
 def spelled(name: str) -> "Network":
     """The network of "bert+classify", its task with the settings that it has unless others are given, as in
-    "bert+similar:by=tensor,slices=2".
+    "bert+similar:by=tensor,slices=2"; of "bert+classify@taught:9" as a teacher of that width teaches it.
     """
     family, _, task = name.partition("+")
+    task, _, taught = task.partition("@")
     task, _, said = task.partition(":")
     settings = dict(pair.partition("=")[::2] for pair in said.split(",") if pair)
     settings = {name: int(value) if value.isdecimal() else value for name, value in settings.items()}
-    return network(families.family(family), (made(task, settings),))
+    found = network(families.family(family), (made(task, settings),))
+    return teaching.example(found, taught) if taught else found
 
 
 class Network:
@@ -222,11 +229,12 @@ class Network:
             reads, sizes = "hidden_states", {"layers": getattr(config, layers, 0) + 1}
             require(reads in self.module.outputs(config), f"{families.named(self.module)} has no hidden states to mix")
         else:
-            most = 1 if how == "attention" else max(1, width // 2)
-            sizes = {pooling.POOLINGS[how].size: settings.size or most} if pooling.POOLINGS[how].size else {}
+            way = pooling.POOLINGS[how]
+            sizes = {way.size: settings.size or way.usual(width)} if way.size else {}
         heads = getattr(config, families.field(self.module, "num_attention_heads"), 1)
         given = {"width": width // heads if width % heads == 0 else width} if how == "attention" else {}
-        return Summary(reads, dense="pooling", head=own.head, dropped=(None, own.dropped[1]), pooling=how, sizes=sizes,
+        first = "pooling.dropout" if pooling.POOLINGS[how].dropped else None
+        return Summary(reads, dense="pooling", head=own.head, dropped=(first, own.dropped[1]), pooling=how, sizes=sizes,
                        given=given)  # fmt: skip
 
     def _row(self, config: Any) -> int:
@@ -277,8 +285,9 @@ class Network:
     def inputs(self, config: Any) -> dict[str, str]:
         """The module's; a decoder reads the text, too; rows of several texts are (B, C, …); what heads take besides."""
         others = {*[*self.module.lengths(config)][1:]}
+        asked = objective.labels(self.module, config)  # of pre-training: an input may be one of them
         found = {name: spec for name, spec in self.module.inputs(config).items()
-                 if others.isdisjoint(signatures.parse(spec).dims)}  # fmt: skip
+                 if name not in asked and others.isdisjoint(signatures.parse(spec).dims)}  # fmt: skip
         wide = f"(B,{self._wide}," if self._wide else "(B,"
         return {**{name: spec.replace("(B,", wide, 1) for name, spec in found.items()}, **self._added}
 
@@ -311,8 +320,10 @@ class Network:
         terms = () if hasattr(self.module, "loss") else self.module.terms(config).values()
         gone = {term.dropout[0] for term in terms if term.dropout}
         places = {name: place for name, place in self.module.dropouts(config, flat).items() if name not in gone}
-        if self._kinds and (own := self.summary(config)).dropped[0] and own.act is not None:
-            places[own.dropped[0]] = (flat["B"], self._width(config, own.reads)), self._dropped(config)
+        if self._kinds and (own := self.summary(config)).dropped[0] and (own.act is not None or own.pooling):
+            width = self._width(config, own.reads)
+            width = pooling.POOLINGS[own.pooling].dropped(width) if own.pooling else width
+            places[own.dropped[0]] = (flat["B"], width), self._dropped(config)
         for term in self.terms(config).values():
             if term.dropout:
                 name, rate = term.dropout
@@ -335,8 +346,9 @@ class Network:
         if self._kinds and self.summary(config).at == "end":
             batch[generation.PROMPT][:, -1] = config.eos_token_id
         if self._wide:
-            batch = {name: array.reshape(-1, texts, *array.shape[1:]) for name, array in batch.items()}
-        shapes = [(signatures.parse(self.inputs(config)[name]).dims, array.shape) for name, array in batch.items()]
+            batch = tree.map(lambda array: array.reshape(-1, texts, *array.shape[1:]), batch)
+        shapes = [(signatures.parse(self.inputs(config)[name]).dims, array.shape) for name, array in batch.items()
+                  if isinstance(array, np.ndarray)]  # fmt: skip
         there = {dim: size for given in shapes for dim, size in zip(*given, strict=True)}
         return {**batch, "dropout": layers.keep_masks(rng, self.dropouts(config, there))}
 
@@ -357,14 +369,15 @@ class Network:
         if self._kinds:
             own = self.summary(config)
             mask = next((given.get(name) for name, _ in self.lengths(config).values()), None)
+            dropped = {"keep": masks.get(own.dropped[0]), "rate": self._dropped(config)}
             if own.pooling:
                 h = np.stack(out[own.reads]) if own.pooling == "layers" else out[own.reads]
-                s, c[SUMMARY] = pooling.pooled(h, p.get(SUMMARY), how=own.pooling, seen=mask, **own.given)
+                given = {**own.given, **({**dropped, "batch": "dropout" in inputs} if own.dropped[0] else {})}
+                s, c[SUMMARY] = pooling.pooled(h, p.get(SUMMARY), how=own.pooling, seen=mask, **given)
             else:
                 h = out[own.reads]
                 place = summaries.PLACES[own.at] if own.at else lambda *_: None
                 at = place(given.get(generation.PROMPT), mask, h.shape[:2], config)
-                dropped = {"keep": masks.get(own.dropped[0]), "rate": self._dropped(config)}
                 s, c[SUMMARY] = summaries.summary(h, p.get(SUMMARY), at=at, act=own.act, **dropped)
             c["reads"], out = own.reads, {**out, SUMMARY: s.reshape(-1, texts, s.shape[-1]) if texts else s}
         return out, c
@@ -378,8 +391,24 @@ class Network:
             dh, g = back(ds.reshape(-1, ds.shape[-1]), c[SUMMARY])
             dh = [*dh] if c["reads"] == "hidden_states" else dh
             dout[c["reads"]] = dout[c["reads"]] + dh if c["reads"] in dout else dh
-            own = {SUMMARY: g} if g else {}
+            own = {SUMMARY: pooling.still(g) if c[SUMMARY].get("how") == "ulmfit" else g} if g else {}
         return {**self.module.encode_backward(dout, c["network"]), **own}
+
+    def frozen(self, config: Any) -> tuple[str, ...]:
+        """The module's, and what follows the batches."""
+        own = (f"{SUMMARY}.{path}" for path, _ in tree.items(self.shapes(config).get(SUMMARY) or {}))
+        theirs = families.frozen(self.module, config)
+        return (*theirs, *(path for path in own if path.rpartition(".")[2] in pooling.FOLLOWED))
+
+    def undecayed(self, config: Any) -> tuple[str, ...]:
+        """The module's, and what is frozen."""
+        return (*families.undecayed(self.module, config), *self.frozen(config))
+
+    def followed(self, c: Tree) -> dict[str, Array]:
+        """{path of a parameter that no gradient trains: the value that it is to follow}, of a loss cache."""
+        own = c["encode"].get(SUMMARY, {})
+        found = pooling.followed(own) if "pooling" in own else {}
+        return {f"{SUMMARY}.{path}": value for path, value in found.items()}
 
     def terms(self, config: Any) -> dict[str, objective.Term]:
         """A term for each task; of several those that a batch has labels of."""
@@ -407,8 +436,11 @@ class Network:
         )  # fmt: skip
 
     def first(self, path: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
-        """The first value of a parameter, where its task's head says one."""
+        """The first value of a parameter, where its task's head says one, and of norms behind a pooling."""
         part, _, rest = path.partition(".")
+        *_, parent, leaf = ["", *path.split(".")]
+        if part == SUMMARY and parent == "norm":
+            return np.ones(shape) if leaf in ("weight", "running_var") else np.zeros(shape)
         said = next((getattr(task.head, "initial", None) for task in self.tasks if task.name == part), None)
         return said and said(rest, shape, rng)
 
@@ -427,7 +459,7 @@ class Network:
         known = self.module.architectures(config)
         bare = [name for name in known if name.endswith("Model")] or [*known, ""]
         first = min(bare, key=len).removesuffix("Model")
-        kinds = {f"{first}For{task.head.PUBLISHED}": tuple(self._spare(config)) for task in self.tasks[:1]}
+        kinds = {f"{first}For{called(self.module, task.head)}": tuple(self._spare(config)) for task in self.tasks[:1]}
         return kinds or {first: tuple(self._spare(config))}
 
     def names(self, config: Any) -> list[tuple[str, str, str]]:

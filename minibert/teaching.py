@@ -10,6 +10,7 @@ that gives its hidden states by the last of them (`heads.taught_states`).
 
 import copy
 import functools
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,6 +98,27 @@ class Taught:
         own = self.states_taught(config) if self._teacher.states else None
         rows = [(f"{PART}.weight", f"{PART}.weight", "identity")] if own and own[0] != own[1] else []
         return [*self.network.names(config), *rows]
+
+
+class Example(Taught):
+    """A network that is taught by one of a stated width, of which there is nothing else: as golden cases have it."""
+
+    def __init__(self, network: Any, wide: int) -> None:
+        super().__init__(network, Teacher(None))
+        self._wide, self.__name__ = wide, f"{network.__name__}@{PART}:{wide}"
+
+    def states_taught(self, config: Any) -> tuple[int, int]:
+        """(the network's width, the stated one)."""
+        width = signatures.parse(self.network.outputs(config)[STATES]).dims[-1]
+        return int(width) if width.isdigit() else getattr(config, width), self._wide
+
+
+@functools.lru_cache(maxsize=16)
+def example(network: Any, said: str) -> Example:
+    """The network as it is taught, of "taught:9"; InputError for another text, and for one without hidden states."""
+    found = re.fullmatch(rf"{PART}:([1-9][0-9]{{0,4}})", said)
+    require(found is not None, f"{said!r} is nothing that a network could be taught by")
+    return Example(network, int(found[1]))
 
 
 def student(model: Any, teacher: Teacher, rng: np.random.Generator) -> Any:

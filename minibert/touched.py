@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import objective, optim, tree
+from minibert import objective, optim, ranks, tree
 from minibert.model import Model
 
 Batch = dict[str, Any]
@@ -44,7 +44,8 @@ def cut(model: Model, parts: list[Batch]) -> tuple[Part, list[Batch], Rows]:
     for tables, fields in model.network.touched(model.config):
         places = [(part, field) for part in parts for field in fields]
         known = [np.asarray(part[field]) for part, field in places]
-        ids = np.unique(np.concatenate([array.reshape(-1) for array in known]))
+        here = np.unique(np.concatenate([array.reshape(-1) for array in known]))
+        ids = np.unique(np.concatenate(ranks.group().gathered(here)))  # every rank's, so that all have the same rows
         ids = ids[ids >= 0]  # what is ignored is below
         for (part, field), array in zip(places, known, strict=True):
             part[field] = np.where(array >= 0, np.searchsorted(ids, array), array)

@@ -27,11 +27,24 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import config, families, kernels, layers, objective, optim, reading, signatures, touched, tree
+from minibert import (
+    buffers,
+    config,
+    families,
+    kernels,
+    layers,
+    objective,
+    optim,
+    ranks,
+    reading,
+    signatures,
+    touched,
+    tree,
+)  # fmt: skip
 from minibert.batches import by_length, dims, size, taken
 from minibert.checkpoint import atomic, safetensors, strictjson
 from minibert.checkpoint.names import from_published
@@ -42,6 +55,7 @@ from minibert.progress import Progress, note
 Batch = dict[str, Any]
 
 CARRIED = "carried.safetensors"
+HELD_OUT = "held_out"  # losses on held-out rows, in state.json, in the log, and in the state of a run that has checks
 LINE = 1 << 16  # bytes of a line of the log: one has some hundreds
 LIMITS = {  # numbers of a plan that are counted from 1, and the most that each may be
     "steps": 99_999_999,  # a checkpoint's name has eight digits
@@ -116,14 +130,16 @@ def micro_batches(
     model: Any, chosen: Batch, plan: Plan, step: int, dropout: bool,
     corrupted: Callable[[Batch, int], Batch] = lambda part, i: part, carried: list[Batch] | None = None,
 ) -> list[Batch]:  # fmt: skip
-    """The micro-batches of a step's rows, with all that is drawn for it: a function of the seed, the step and the
-    model. corrupted(part, i): what is done to the rows of part i before it is cut; carried: what each part gets of the
-    step before.
+    """This rank's micro-batches of a step's rows (`ranks.Group.own` of plan.accumulate), with all that is drawn for
+    it: a function of the seed, the step and the model. corrupted(part, i): what is done to the rows of part i before it
+    is cut; carried: what each part gets of the step before.
 
     Rows of like length go together, as each micro-batch is cut to its longest: padding is not computed.
     """
     network, config, parts = model.network, model.config, []
-    for i, rows in enumerate(np.split(by_length(network, config, chosen), plan.accumulate)):
+    split = np.split(by_length(network, config, chosen), plan.accumulate)
+    for i in ranks.group().own(plan.accumulate):
+        rows = split[i]
         part = corrupted({name: array[rows] for name, array in chosen.items()}, i)
         part = {**taken(network, config, part, np.arange(len(rows))), **(carried[i] if carried else {})}
         if dropout:
@@ -135,9 +151,9 @@ def micro_batches(
     return parts
 
 
-def denominators(model: Any, parts: list[Batch]) -> dict[str, float]:
-    """{loss term: how many targets all the batches hold}: the large batch's divisors."""
-    return functools.reduce(_plus, (objective.counts(model.network, model.config, part) for part in parts))
+def denominators(model: Any, parts: list[Batch], count: int | None = None) -> dict[str, float]:
+    """{loss term: how many targets all the batches hold}: the large batch's divisors. parts, count: see `_sum`."""
+    return _sum(lambda part: objective.counts(model.network, model.config, part), parts, 1, count)
 
 
 # ------------------------------------------------------------------------------------------------ loss, gradient
@@ -155,8 +171,9 @@ def _measured(model: Any, b: Batch, totals: dict[str, float], keep: str) -> tupl
     return {"loss": float(loss), "terms": terms, "accuracies": right, "classes": classes}, cache
 
 
-def _sum(f: Callable[[Any], Any], parts: list[Any], threads: int) -> Any:
-    """The sum of the trees f(part), taken in order; `threads` at a time are computed, and no more are held.
+def _sum(f: Callable[[Any], Any], parts: list[Any], threads: int, count: int | None = None) -> Any:
+    """The sum of the trees f(part) over the parts of all ranks, of which there are `count`; those here alone unless
+    given. It is taken by the tree of `ranks.Group.sum`; `threads` at a time are computed.
 
     Each is computed in this context, so that what observes pairs here (traces, mistakes) sees every thread's calls.
     """
@@ -167,39 +184,55 @@ def _sum(f: Callable[[Any], Any], parts: list[Any], threads: int) -> Any:
                 contexts = [contextvars.copy_context() for _ in several]  # a context can be entered once at a time
                 yield from pool.map(lambda context, b: context.run(f, b), contexts, several)
 
-    return functools.reduce(_plus, each() if threads > 1 and len(parts) > 1 else map(f, parts))
+    group = ranks.ALONE if count is None else ranks.group()
+    several = threads > 1 and len(parts) > 1
+    return group.sum(each() if several else map(f, parts), len(parts) if count is None else count, _plus)
 
 
 def _plus(a: Any, b: Any) -> Any:
     """The sum of two trees; what one of them lacks, as a term that its batch did not ask, counts 0."""
     if isinstance(a, dict):
         return {key: _plus(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key)) for key in {**a, **b}}
-    return tree.map(np.add, a, b)
+    return tree.map(_added, a, b)
+
+
+def _added(a: Any, b: Any) -> Any:
+    """a + b, of arrays on memory used before."""
+    large = isinstance(a, np.ndarray) and a.nbytes >= buffers.LEAST and a.dtype == b.dtype
+    return np.add(a, b, out=buffers.empty_like(a)) if large else np.add(a, b)
 
 
 def gradient(model: Any, parts: list[Batch], threads: int = 1) -> tuple[dict[str, Any], Any]:
     """({loss, terms, accuracies} of the large batch, its gradient), from micro-batches.
 
     Each micro-batch's sums are divided by the targets of all, so the sum over micro-batches is the large batch's
-    mean, whatever their sizes. They are added in their order: threads change no bit.
+    mean, whatever their sizes. They are added by a fixed tree: threads change no bit.
     """
-    return _gradient(model, parts, threads, [])
+    total = _gradient(model, parts, threads, [])
+    return total["measured"], total["gradient"]
 
 
-def _gradient(model: Any, parts: list[Batch], threads: int, carried: list[Batch]) -> tuple[dict[str, Any], Any]:
-    """`gradient`; each of carried, one for each part, is replaced by what the part hands on."""
-    totals = denominators(model, parts)
+def _gradient(
+    model: Any, parts: list[Batch], threads: int, carried: list[Batch], count: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """measured, gradient: as `gradient`, over the parts of all ranks, `count` of them; totals: the denominators;
+    followed: the mean over the parts of what parameters are to follow, by path. Each of carried, one for each of these,
+    is replaced by what the part hands on, where it is computed.
+    """
+    totals, first = denominators(model, parts, count), ranks.group().own(count).start if count else 0
 
     def micro(numbered: tuple[int, Batch]) -> dict[str, Any]:
         i, b = numbered
         measured, cache = _measured(model, b, totals, getattr(model.network, "KEEP", "caches"))
         if carried:
             carried[i] = tree.map(np.ascontiguousarray, cache["carried"])
-        return {"measured": measured, "gradient": model.loss_backward(cache)}
+        followed = model.network.followed(cache) if hasattr(model.network, "followed") else {}
+        return {"measured": measured, "gradient": model.loss_backward(cache),
+                "followed": {path: value / len(parts) for path, value in followed.items()}}
 
-    total = _sum(micro, [*enumerate(parts)], threads)
+    total = _sum(micro, [*enumerate(parts, first)], threads, count)
     total["measured"].pop("classes")
-    return total["measured"], total["gradient"]
+    return {**total, "totals": totals}
 
 
 def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int = 1, seed: int = 0) -> dict[str, Any]:
@@ -210,13 +243,15 @@ def evaluation(model: Any, instances: Batch, batch_size: int = 64, threads: int 
     """
     module, config = model.network, model.config
     rows = by_length(module, config, instances, longest_first=True)
-    parts = [taken(module, config, instances, rows[i:i + batch_size]) for i in range(0, len(rows), batch_size)]
+    count = -(-len(rows) // batch_size)
+    own = ranks.group().own(count)
+    parts = [taken(module, config, instances, rows[i * batch_size:(i + 1) * batch_size]) for i in own]
     if hasattr(module, "sample"):
         parts = [{**part, **module.sample(draws(seed, "held_out sampling", i), model.params, config, part)}
-                 for i, part in enumerate(parts)]
-    totals = denominators(model, parts)
+                 for i, part in zip(own, parts, strict=True)]
+    totals = denominators(model, parts, count)
 
-    return _judged(_sum(lambda part: _measured(model, part, totals, "last")[0], parts, threads), totals)
+    return _judged(_sum(lambda part: _measured(model, part, totals, "last")[0], parts, threads, count), totals)
 
 
 def stream_evaluation(model: Any, instances: Batch, streams: int = 16) -> dict[str, Any]:
@@ -256,7 +291,7 @@ def wilson_lower(accuracy: float, count: float, z: float = 2.5758293035489004) -
 # --------------------------------------------------------------------------------------------------- checkpoints
 
 def _moments(state: dict) -> list[str]:
-    return [name for name in state if name not in ("step", "carried")]
+    return [name for name in state if name not in ("step", "carried", HELD_OUT)]
 
 
 def _named(model: Any, held: Any) -> dict[str, np.ndarray]:
@@ -286,7 +321,9 @@ def save_checkpoint(run: Path, model: Any, state: dict, seconds: float) -> Path:
                            for name, a in _named(model, state[slot]).items()})
         if "carried" in state:
             safetensors.write(folder / CARRIED, tree.flatten(state["carried"]))
-        atomic.write_text(folder / "state.json", json.dumps({"step": state["step"], "seconds": seconds}) + "\n")
+        said = {"step": state["step"], "seconds": seconds}
+        said |= {HELD_OUT: state[HELD_OUT]} if HELD_OUT in state else {}
+        atomic.write_text(folder / "state.json", json.dumps(said) + "\n")
     for old in checkpoints(run)[:-2]:
         with written(old):
             _drop(old)
@@ -333,11 +370,11 @@ def _names(run: Path) -> list[str]:
     return reading.names(run / "checkpoints") if reading.present(run / "checkpoints") else []
 
 
-def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
+def load_checkpoint(run: Path, model: Any, state: dict, steps: int, checks: "Checks | None" = None) -> float:
     """Fills model.params and the optimizer's state from the newest readable checkpoint; returns its seconds.
 
-    steps: of the whole run. Leftovers of writes that were cut off are removed. Without a checkpoint everything stays
-    as it is: step 0.
+    steps: of the whole run; checks: how often its held-out loss is measured. Leftovers of writes that were cut off are
+    removed. Without a checkpoint everything stays as it is: step 0.
     """
     for name in _names(run):
         if re.fullmatch(r"\.old-[0-9]{8}|\.[0-9]{8}\.[0-9]+-[0-9]+\.new", name):
@@ -345,7 +382,7 @@ def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
     damaged: list[str] = []
     for path in reversed(checkpoints(run)):
         try:
-            state["step"], seconds = _loaded(path, model, state, steps)
+            state["step"], seconds = _loaded(path, model, state, steps, checks)
         except InputError as error:
             damaged.append(f"{path} is damaged ({error})")
             continue
@@ -356,7 +393,7 @@ def load_checkpoint(run: Path, model: Any, state: dict, steps: int) -> float:
     return 0.0
 
 
-def _loaded(path: Path, model: Any, state: dict, steps: int) -> tuple[int, float]:
+def _loaded(path: Path, model: Any, state: dict, steps: int, checks: "Checks | None") -> tuple[int, float]:
     """(step, seconds) of a checkpoint whose tensors now fill the parameters and moments."""
     require_plain(path)
     saved = strictjson.loads(reading.contents(path / "state.json"), "state.json")
@@ -364,6 +401,12 @@ def _loaded(path: Path, model: Any, state: dict, steps: int) -> tuple[int, float
     require(type(step) is int and step == int(path.name) and 1 <= step <= steps,
             f"state.json: 'step' is {shown(step)}, not the step of this run that its directory is called by")
     require(type(seconds) in (int, float) and 0 <= seconds < math.inf, f"state.json: 'seconds' is {shown(seconds)}")
+    if checks:
+        losses = saved.get(HELD_OUT)
+        fits = isinstance(losses, list) and len(losses) == step // checks.every
+        fits = fits and all(type(loss) is float and math.isfinite(loss) for loss in losses)
+        require(fits, f"state.json: {HELD_OUT!r} is {shown(losses)}, not a loss for every {checks.every} steps")
+        state[HELD_OUT][:] = losses
     _fill(model, model.params, _tensors(path / "model.safetensors", [model.params]))
     slots = _tensors(path / "optimizer.safetensors", [state[slot] for slot in _moments(state)])
     for slot in _moments(state):
@@ -471,12 +514,12 @@ def interruption() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def sharing(threads: int, parts: int) -> Iterator[None]:
-    """The cores go to micro-batches where there are several, else to the kernels, as many as change no bit."""
+    """The cores go to micro-batches where this rank has several, else to the kernels, as many as change no bit."""
     with _shares:
         if not _before:
             _before.append(kernels.THREADS)
         _before.append(0)
-        kernels.THREADS = min(threads, kernels.PIECES) if parts == 1 else 1
+        kernels.THREADS = min(threads, kernels.PIECES) if len(ranks.group().own(parts)) == 1 else 1
     try:
         with kernels.one_blas_thread():
             yield
@@ -502,9 +545,24 @@ def scheduled(plan: Plan) -> Callable[[int], float]:
                              total=plan.steps)
 
 
+class Checks(NamedTuple):
+    """The loss on held-out rows, measured after every `every` steps. measured() -> the loss; losses: those so far."""
+
+    measured: Callable[[], float]
+    every: int
+    losses: list[float]
+
+    def since(self) -> float:
+        """The step from which on parameters are averaged: behind the first check at which the loss had stopped to fall
+        (`optim.non_monotone`); infinite before that.
+        """
+        found = (n for n in range(1, len(self.losses) + 1) if optim.non_monotone(self.losses[:n]))
+        return next(found, math.inf) * self.every
+
+
 def fit(
     model: Any, plan: Plan, run: Path, batches: Callable[..., list[Batch]], rates: Rates | None = None,
-    carrying: bool = False, around: Callable[[Any], Any] | None = None,
+    carrying: bool = False, around: Callable[[Any], Any] | None = None, checks: Checks | None = None,
 ) -> None:  # fmt: skip
     """Trains model.params in place from the directory's last checkpoint (or from step 0) to plan.steps.
 
@@ -513,10 +571,15 @@ def fit(
     rates(path, step): the learning rate of a parameter at a step, `scheduled(plan)` of the step unless given. 0 leaves
     the parameter as it is; None freezes it: its moments stay too, its steps are not counted (Adam's corrections), and
     its gradient has no part in the norm that is clipped. around(optimizer): another in the place of the plan's, which
-    keeps more in its state. Killed at any moment, it takes up at the last checkpoint and
+    keeps more in its state. checks: what the held-out loss is measured by, on record in the log and in checkpoints; all
+    rows of all tables then take part in a step. Killed at any moment, it takes up at the last checkpoint and
     ends with the same bits. Ctrl-C ends the step, writes a checkpoint and raises KeyboardInterrupt. A loss or gradient
     that is not finite raises InputError before anything is updated.
+
+    Of a group of ranks (`ranks`) each computes its share of the micro-batches, all make the same update of the same
+    gradient, and the first alone reads and writes the directory. How many there are changes no bit.
     """
+    group = ranks.group()
     rows = model.names()
     names = {path: name for path, name, _ in rows}
     optimizer = optim.OPTIMIZERS[plan.optimizer]
@@ -524,10 +587,14 @@ def fit(
     state = new_state(model.params)
     if carrying:
         state["carried"] = [{} for _ in range(plan.accumulate)]
-    with written(run):
-        Path(run).mkdir(parents=True, exist_ok=True)
-    seconds = load_checkpoint(run, model, state, plan.steps)
-    _cut_log(run / "log.jsonl", state["step"])
+    if checks:
+        state[HELD_OUT] = checks.losses
+    seconds, held, state = group.once(lambda: _taken_up(run, model, state, plan.steps, checks))
+    if checks:
+        checks.losses[:] = state[HELD_OUT]
+        state[HELD_OUT] = checks.losses
+    for leaf, array in zip(tree.leaves(model.params), tree.leaves(held), strict=True):
+        leaf[...] = array
     undecayed = families.undecayed(model.network, model.config)
     decay = optim.DECAY_RATES[plan.optimizer](rows, plan.weight_decay, undecayed)
     rate = scheduled(plan)
@@ -535,13 +602,13 @@ def fit(
     rates = rates or (lambda path, step: rate(step))
     stage = getattr(model.network, "stage", lambda *_: ())
     summed = getattr(model.network, "SUMMED", False)
-    few = touched.applies(model.network, plan.optimizer, plan.weight_decay)
+    few = not checks and touched.applies(model.network, plan.optimizer, plan.weight_decay)
     progress = Progress("step", plan.steps, state["step"], kept=True)
     heads = objective.heads(model.network, model.config)
     short = {term: head.SHORT for term, head in heads.items() if hasattr(head, "SHORT")}
     recent: deque[dict] = deque(maxlen=50)
     with interruption() as asked, warnings.catch_warnings(), \
-            open(run / "log.jsonl", "ab", buffering=0) as log:
+            open(os.devnull if group.rank else run / "log.jsonl", "ab", buffering=0) as log:
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's: what overflows is said below, in one line
         while state["step"] < plan.steps:
             began = time.perf_counter()
@@ -550,13 +617,14 @@ def fit(
             parts = batches(step, state["carried"]) if carrying else batches(step)
             works, own, read = touched.cut(model, parts) if few else (model, parts, {})
             try:
-                measured, grads = _gradient(works, own, plan.threads, state.get("carried", []))
+                found = _gradient(works, own, plan.threads, state.get("carried", []), plan.accumulate)
             except InputError as error:
                 raise InputError(f"training stopped at step {step + 1}: {error}, or a lower learning rate") from None
-            chosen = _rates(rates, step, model.params, frozen)
-            grads = _only(chosen, grads)
+            measured, chosen = found["measured"], _rates(rates, step, model.params, frozen)
+            follow(model.params, {path: value for path, value in found["followed"].items() if path in chosen})
+            grads = _only(chosen, found["gradient"])
             scale, norm = _finite(step + 1, measured["loss"], grads, plan.clip_norm, names)
-            scale *= max(denominators(model, parts).values()) if summed else 1
+            scale *= max(found["totals"].values()) if summed else 1
             slots = {slot: touched.taken(state[slot], read) if few else state[slot] for slot in _moments(state)}
             asleep.update(path for path in asleep if path not in chosen)
             for lr, missed in dict.fromkeys((chosen[path], asleep[path]) for path in chosen):
@@ -571,20 +639,58 @@ def fit(
             state["step"] = step + 1
             took = time.perf_counter() - began
             seconds += took
-            tokens = sum(size(model.network, model.config, part) for part in parts)
+            here = sum(size(model.network, model.config, part) for part in parts), asked.is_set()
+            tokens, stops = (sum(each) for each in zip(*group.gathered(here), strict=True))
             recent.append({"step": step + 1, **measured, "learning_rate": max(chosen.values()), "gradient_norm": norm,
                            "tokens_per_second": round(tokens / took), "seconds": round(seconds, 3)})
+            if checks and state["step"] % checks.every == 0:
+                checks.losses.append(checks.measured())
+                recent[-1][HELD_OUT] = checks.losses[-1]
             _log(log, recent[-1])
-            progress.show(step + 1, *_said(recent, short))
+            progress.show(step + 1, made=functools.partial(_said, recent, short))
             done = state["step"] == plan.steps
-            if done or asked.is_set() or state["step"] % plan.checkpoint_every == 0:
-                with written(run / "log.jsonl"):
-                    os.fsync(log.fileno())
-                save_checkpoint(run, model, state, seconds)
-            if asked.is_set() and not done:
+            if done or stops or state["step"] % plan.checkpoint_every == 0:
+                if carrying:
+                    state["carried"] = _all_carried(group, state["carried"])
+                group.once(functools.partial(_kept, run, log, model, state, seconds))
+            if stops and not done:
                 progress.close()
                 raise KeyboardInterrupt(f"stopped after step {state['step']} of {plan.steps}")
     progress.close()
+
+
+FOLLOWING = 0.1  # torch.nn.BatchNorm1d's momentum
+
+
+def follow(params: Any, values: dict[str, np.ndarray]) -> None:
+    """What no gradient trains goes a tenth of the way to the value of a step."""
+    for path, value in values.items():
+        held = tree.get(params, path)
+        held += held.dtype.type(FOLLOWING) * (value - held)
+
+
+def _taken_up(
+    run: Path, model: Any, state: dict, steps: int, checks: "Checks | None"
+) -> tuple[float, Any, dict]:  # fmt: skip
+    """(seconds, parameters, state) of the directory's last checkpoint, or as they are; the log ends there, too."""
+    with written(run):
+        Path(run).mkdir(parents=True, exist_ok=True)
+    seconds = load_checkpoint(run, model, state, steps, checks)
+    _cut_log(run / "log.jsonl", state["step"])
+    return seconds, model.params, state
+
+
+def _kept(run: Path, log: Any, model: Any, state: dict, seconds: float) -> None:
+    """A checkpoint, behind the log of all that led to it."""
+    with written(run / "log.jsonl"):
+        os.fsync(log.fileno())
+    save_checkpoint(run, model, state, seconds)
+
+
+def _all_carried(group: ranks.Group, carried: list[Batch]) -> list[Batch]:
+    """What the parts of all ranks have handed on."""
+    own = group.own(len(carried))
+    return [part for several in group.gathered(carried[own.start:own.stop]) for part in several]
 
 
 def _asleep(rates: Rates | None, params: Any, steps: int) -> Counter[str]:

@@ -7,7 +7,8 @@
 A way is a name of WAYS, with what it takes behind a colon; several are joined by "+", and each does its own part:
 
     begun    what it puts into the tree of parameters, once                   adapter, lora, pals, mix, layers, shallow
-    rate     of a parameter at a step, a factor of the schedule's; None: frozen       frozen, gradual, discriminative, …
+    learns   what of the tree it trains, where a way freezes the rest                frozen, adapter, lora, mix, pals, …
+    rate     of a parameter at a step, a factor of the schedule's; None: frozen     gradual, sequential, discriminative
     teacher  whose logits and states a batch holds besides its own labels                           distil, self-distil
     keeping  what an optimizer keeps besides its moments, as an average                            ensemble, self-distil
 
@@ -53,14 +54,16 @@ class Course(NamedTuple):
 # ---- Depths of parameters --------------------------------------------------------------------------------------------
 def depths(params: Tree, new: Iterable[str] = ()) -> dict[str, int]:
     """How deep each parameter is: 0 what stands before the first layer; each layer, as encoder.0 or decoder.3, one more
-    than the one below; one more than the last all else: norms behind it, poolers, heads, and whatever is in `new`.
+    than the one below, those that read a text from its two ends beside each other; one more than the last all else:
+    norms behind it, poolers, heads, and whatever is in `new`.
     """
     found: dict[str, int] = {}
     layers: dict[str, int] = {}
     for path, _ in tree.items(params):
-        layer = re.match(r"(\w+\.)?(encoder|decoder)\.\d+\.", path)
+        layer = re.match(r"((\w+\.)?(encoder|decoder|layers)|forward|backward)\.\d+\.", path)
         if layer:
-            found[path] = layers.setdefault(layer[0], len(layers) + 1)
+            name = re.sub("^(forward|backward)", "layers", layer[0])
+            found[path] = layers.setdefault(name, len(layers) + 1)
         else:
             found[path] = 0 if not layers or "embeddings" in path.split(".") else -1
     last = len(layers) + 1
@@ -69,13 +72,8 @@ def depths(params: Tree, new: Iterable[str] = ()) -> dict[str, int]:
 
 
 # ---- Rates -----------------------------------------------------------------------------------------------------------
-def _learning(fits: Callable[[str], bool]) -> Callable[[Course, str], Factor]:
-    """What is new learns, and what fits; all else is frozen."""
-    return lambda course, how: lambda path, step: 1.0 if path in course.new or fits(path) else None
-
-
 def _of_adapters(path: str) -> bool:
-    """Houlsby et al. 2019, section 2.1: adapters and norms; not the pooler, as in their code."""
+    """Houlsby et al. 2019, section 2.1: adapters and norms learn; not the pooler, as in their code."""
     return houlsby.learns(path) or path.split(".")[-2:-1] == ["norm"]
 
 
@@ -157,10 +155,12 @@ def shallow(held: Any, count: int) -> Any:
     (as PKD-skip, Sun et al. 2019, arXiv 1908.09355). InputError for a family whose layers are no list that a field of
     its config counts.
     """
+    require(pals.PART not in held.params, "projected attention goes with every layer: leave layers out before it")
     lists = {name: part for name, part in held.params.items() if isinstance(part, list)}
     fields = [name for name in ("num_hidden_layers", "n_layer", "n_layers") if hasattr(held.config, name)]
     fits = len(lists) == len(fields) == 1 and len(*lists.values()) == getattr(held.config, fields[0])
     require(fits, f"{held.family} has no layers of which some could be left out")
+    require(mix.PART not in held.params, "a mix is of the states of all layers: leave layers out before it, not behind")
     ((name, layers),) = lists.items()
     require(1 <= count <= len(layers), f"{count} of {len(layers)} layers: keep from 1 to {len(layers)}")
     chosen = [layers[-(-i * len(layers) // count) - 1] for i in range(1, count + 1)]
@@ -212,9 +212,9 @@ def window(optimizer: Optimizer, count: int, kept: Tree | None = None) -> Optimi
     return new, step
 
 
-def average(optimizer: Optimizer, since: int, kept: Tree | None = None) -> Optimizer:
+def average(optimizer: Optimizer, since: Callable[[], float], kept: Tree | None = None) -> Optimizer:
     """The optimizer, keeping in slot "mean" of its state what the parameters are on the average behind the steps from
-    `since` on, counted from 0; before them the parameters as they are. kept: as in `window`.
+    `since()` on, counted from 0; before them the parameters as they are. kept: as in `window`.
     """
     new_state, update = optimizer
 
@@ -222,7 +222,7 @@ def average(optimizer: Optimizer, since: int, kept: Tree | None = None) -> Optim
         return {**new_state(params), "mean": _shared(kept, tree.map(np.array, params))}
 
     def step(params: Tree, grads: Tree, state: Tree, **given: Any) -> None:
-        mean, done = state.pop("mean"), max(0, state["step"] - since)
+        mean, done = state.pop("mean"), max(0, state["step"] - since())
         update(params, grads, state, **given)
         for path, p in tree.items(params):
             mean[path] += (p - mean[path]) / p.dtype.type(done + 1)
@@ -244,19 +244,22 @@ def _taught_by_itself(how: str, steps: int, moved: "Moved") -> Callable[[Optimiz
 
 
 def _averaged(how: str, steps: int, moved: "Moved") -> Callable[[Optimizer], Optimizer]:
-    return lambda optimizer: average(optimizer, int(how) if how else steps // 2, moved.kept)
+    return lambda optimizer: average(optimizer, lambda: int(how) if how else steps // 2, moved.kept)
 
 
 # ---- The ways --------------------------------------------------------------------------------------------------------
 class Way(NamedTuple):
     """One way. form: what stands behind its colon, a pattern, None: nothing; default: what it is unless it is given,
-    None: it has to be; begun(model, how, rng) -> model; rate(course, how) -> Factor; teacher(model, how) -> Teacher;
-    keeping(how, steps, moved) -> (optimizer -> optimizer); averaged: whether the average is what is kept.
+    None: it has to be; begun(model, how, rng) -> model; freezes: whether nothing learns but what is new and what a way
+    learns(path); rate(course, how) -> Factor; teacher(model, how) -> Teacher; keeping(how, steps, moved) -> (optimizer
+    -> optimizer); averaged: whether the average is what is kept.
     """
 
     form: str | None = None
     default: str | None = None
     begun: Callable[[Any, str, np.random.Generator], Any] | None = None
+    learns: Callable[[str], bool] = lambda path: False
+    freezes: bool = False
     rate: Callable[[Course, str], Factor] | None = None
     teacher: Callable[[Any, str], teaching.Teacher] | None = None
     keeping: Callable[..., Callable[[Optimizer], Optimizer]] | None = None
@@ -264,25 +267,24 @@ class Way(NamedTuple):
 
 
 COUNT = r"[1-9]\d{0,4}"
-_new_alone = _learning(lambda path: False)
 WAYS = {
     "full": Way(),
-    "frozen": Way(rate=_new_alone),
-    "adapter": Way(COUNT, "16", _adapted, _learning(_of_adapters)),
-    "lora": Way(COUNT, "8", _low_rank, _learning(lora.learns)),
-    "pals": Way(COUNT, "0", _projected),
-    "layers": Way(r"\d{1,4}(,\d{1,4})*", None, _mixed, _new_alone),
-    "mix": Way(None, "", _mixed, _learning(lambda path: path.partition(".")[0] == mix.PART)),
+    "frozen": Way(freezes=True),
+    "adapter": Way(COUNT, "16", _adapted, _of_adapters, True),
+    "lora": Way(COUNT, "8", _low_rank, lora.learns, True),
+    "pals": Way(COUNT, "0", _projected, lambda path: path.partition(".")[0] == pals.PART),
+    "layers": Way(r"\d{1,4}(,\d{1,4})*", None, _mixed, freezes=True),
+    "mix": Way(None, "", _mixed, lambda path: path.partition(".")[0] == mix.PART, True),
     "gradual": Way(rate=_gradual),
     "sequential": Way(rate=_sequential),
-    "discriminative": Way(r"\d+(\.\d+)?", "2.6", rate=_discriminative),
+    "discriminative": Way(r"[1-9]\d{0,3}(\.\d{1,6})?", "2.6", rate=_discriminative),
     "shallow": Way(COUNT, None, lambda held, how, rng: shallow(held, int(how))),
     "distil": Way(r".+", None, teacher=_of_directory),
     "self-distil": Way("[1-9]", "1", teacher=_of_itself, keeping=_taught_by_itself),
     "ensemble": Way(r"\d{1,8}", "", keeping=_averaged, averaged=True),
 }
-HELP = ", ".join(f"{name}:{'DIR' if name == 'distil' else 'N'}" if way.form and way.default is None else name
-                 for name, way in WAYS.items())  # fmt: skip
+HELP = ", ".join(f"{name}:{'DIR' if name == 'distil' else 'N'}" if way.form and way.default is None else
+                 f"{name}[:N]" if way.form else name for name, way in WAYS.items())  # fmt: skip
 
 
 def ways(said: str) -> list[tuple[str, str]]:
@@ -298,15 +300,18 @@ def ways(said: str) -> list[tuple[str, str]]:
         takes = "nothing" if way.form is None else TAKES.get(name, "a number")
         require(fits, f"transfer {one!r}: {name} takes {takes} behind its colon")
         found.append((name, how))
-    for field in ("teacher", "keeping"):
-        several = [name for name, _ in found if getattr(WAYS[name], field)]
-        require(len(several) < 2, f"transfer {said!r}: {' and '.join(several)} do not go together")
     names = [name for name, _ in found]
     require(len({*names}) == len(names), f"transfer {said!r}: a way stands there twice")
+    does = {"teacher": lambda way: way.teacher, "keeping": lambda way: way.keeping,
+            "mix": lambda way: way.begun is _mixed}  # fmt: skip
+    for fits in does.values():
+        several = [name for name in names if fits(WAYS[name])]
+        require(len(several) < 2, f"transfer {said!r}: {' and '.join(several)} do not go together")
     return found
 
 
-TAKES = {"layers": "numbers of layers, 0 the embeddings, such as layers:0,2", "distil": "the directory of a teacher"}
+TAKES = {"discriminative": "a number from 1 on", "distil": "the directory of a teacher",
+         "layers": "numbers of layers, 0 the embeddings, such as layers:0,2"}  # fmt: skip
 
 
 class Moved(NamedTuple):
@@ -327,21 +332,26 @@ class Moved(NamedTuple):
         """
         params = self.learner.params
         course = Course(depths(params, self.new), self.new, steps, epoch)
+        own = [WAYS[name] for name, _ in self.ways]
         factors = [WAYS[name].rate(course, how) for name, how in self.ways if WAYS[name].rate]
         fixed = {path for path, _ in tree.items(params) if path.endswith(".lora.scale.weight")}
+        if any(way.freezes for way in own):
+            fixed |= {path for path in course.depths if not (path in self.new or any(way.learns(path) for way in own))}
         if not (factors or fixed):
             return None
 
         def rates(path: str, step: int) -> float | None:
             if path == f"{teaching.PART}.weight":
                 return rate(step)
+            if path in fixed:
+                return None
             found = rate(step)
             for factor in factors:
-                own = None if path in fixed else factor(path, step)
-                if own is None:
+                times = factor(path, step)
+                if times is None:
                     return None
-                found *= own
-            return None if path in fixed else found
+                found *= times
+            return found
 
         return rates
 

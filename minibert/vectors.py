@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minibert import model as models
-from minibert import tree
+from minibert import quantization, tree
+from minibert.checkpoint import fasttext
 from minibert.checkpoint import vectors as files
 from minibert.config import nearest as likely
 from minibert.config import require, shown, whole
@@ -28,13 +29,16 @@ class Vectors(NamedTuple):
 
 
 def load(path: str | os.PathLike, components: str | None = None) -> Vectors:
-    """Those of a directory with a model and its vocabulary, or of a file of vectors; components: the file of a fastText
-    that was learnt over them. InputError where it has none.
+    """Those of a directory with a model and its vocabulary, or of a file of vectors, fastText's .bin among them;
+    components: the file of a fastText that was learnt over them. InputError where it has none.
     """
     if not os.path.isdir(path):
+        if fasttext.is_one(path):
+            return of_fasttext(fasttext.read(path), components)
         words, rows = files.read(path)
         return Vectors(words, rows, {word: i for i, word in enumerate(words)})
-    return of(models.load(path), f"{path}", components)
+    with quantization.opened(path) as model:
+        return of(model, f"{path}", components)
 
 
 def of(model: models.Model, name: str = "the model", components: str | None = None) -> Vectors:
@@ -55,6 +59,43 @@ def of(model: models.Model, name: str = "the model", components: str | None = No
     else:
         rows = flat["embeddings.word.weight"][kept]
     return Vectors(words, np.asarray(rows, np.float32), {word: i for i, word in enumerate(words)}, other)
+
+
+def of_fasttext(held: fasttext.FastText, components: str | None = None) -> Vectors:
+    """Those of a file of fastText: of each word the mean of its row and its n-grams', of any other of its n-grams'.
+    """
+    count, known = len(held.words), pieces.components(components) if components else None
+    least, most, bucket = (int(held.arguments[name]) for name in ("minn", "maxn", "bucket"))
+
+    def row(word: str) -> np.ndarray:
+        own = pieces.rows(word, least, most, bucket, known) if bucket else []
+        first = [index[word]] if word in index else []
+        found = held.rows[[*first, *(count + i for i in own)]]
+        return found.mean(0) if len(found) else np.zeros(held.rows.shape[1], held.rows.dtype)
+
+    index = {word: i for i, word in enumerate(held.words)}
+    return Vectors([*index], np.stack([row(word) for word in index]), index, row)
+
+
+def to_fasttext(model: models.Model, name: str = "the model", window: int = 5) -> fasttext.FastText:
+    """A fastText as its release's files have it. Counts are not kept in a model: here they fall by one from word to
+    word. window: as it was learnt, for those who go on. InputError for another family.
+    """
+    c = model.config
+    require(hasattr(c, "bucket") and model.tokenizer is not None, f"{name} is {model.family}, not fasttext: take text")
+    table, special = tree.flatten(model.params), model.tokenizer.special_ids
+    kept = [i for i, word in enumerate(model.tokenizer.tokens[: c.vocab_size]) if i not in special and word]
+    words = {model.tokenizer.tokens[i]: len(kept) - n for n, i in enumerate(kept)}
+    part = "out.word.weight" if c.ns else "nodes.weight"
+    require(part in table, f"{name} has no table of outputs, which such a file has")
+    arguments = {
+        "dim": c.vector_size, "ws": window, "epoch": 5, "minCount": 1, "neg": c.negative, "wordNgrams": 1,
+        "loss": fasttext.LOSSES.index("ns" if c.ns else "hs") + 1,
+        "model": fasttext.MODELS.index("sg" if c.sg else "cbow") + 1,
+        "bucket": c.bucket, "minn": c.minn, "maxn": c.maxn, "lrUpdateRate": 100, "t": 1e-4,
+    }  # fmt: skip
+    rows = np.concatenate([table["embeddings.word.weight"][kept], table["embeddings.piece.weight"]])
+    return fasttext.FastText(arguments, words, {}, rows, table[part][kept])
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

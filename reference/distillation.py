@@ -4,9 +4,10 @@ h (b, D) or (b, t, D), p {weight (C, D), bias (C)}, labels {logits (b, C) or (b,
 goes over what counts. Hinton et al. 2015 (1503.02531); Xu et al. 2020 (2002.10345), eq. 6; SPEC TRANS-DISTIL.
 """
 
-from .linear import linear
+from .linear import linear, linear_backward
 from .lists import each, leaves
-from .soft_targets import soft_targets
+from .slopes import refilled
+from .soft_targets import soft_targets, soft_targets_backward
 
 
 def distillation(h, p, labels, by, temperature=2):
@@ -19,3 +20,18 @@ def distillation(h, p, labels, by, temperature=2):
     weights, classes = leaves(counted), len(p["weight"])
     each_row = [sum(leaves(squares)[i * classes:(i + 1) * classes]) for i in range(len(weights))]
     return sum(w * row for w, row in zip(weights, each_row, strict=True)) / (total * classes)
+
+
+def distillation_backward(dy, h, p, labels, by, temperature=2):
+    """By soft targets, their slope; by squares dz = dy 2 w (z - target) / (sum w, classes). Then the linear map's."""
+    z, target, counted = linear(h, **p), labels["logits"], labels["counted"]
+    total, classes = sum(leaves(counted)), len(p["weight"])
+    if by == "soft":
+        given = {"temperature": temperature, "weights": counted, "denominator": total}
+        slope = soft_targets_backward(dy, z, target=target, **given)["logits"]
+    else:
+        weights = [w for w in leaves(counted) for _ in range(classes)]
+        triples = zip(weights, leaves(z), leaves(target), strict=True)
+        slope = refilled(z, [dy * 2 * w * (a - b) / (total * classes) for w, a, b in triples])
+    slopes = linear_backward(slope, h, **p)
+    return {"h": slopes.pop("x"), "p": slopes}

@@ -5,6 +5,8 @@ h (d), word and drawn ids, table (v, d), k -> scalar. Mikolov et al. 2013 (1310.
 
 from .lists import dot
 from .numbers import exp, log
+from .sigmoid import sigmoid
+from .slopes import zeros
 
 
 def negative_sampling(h, word, drawn, table, k):
@@ -14,3 +16,16 @@ def negative_sampling(h, word, drawn, table, k):
 
 def minus_log_sigmoid(z):
     return max(-z, 0 * z) + log(1 + exp(-abs(z)))
+
+
+def negative_sampling_backward(dy, h, word, drawn, table, k):
+    """d -log s(z) / dz = s(z) - 1 = -s(-z). With z = h·u of the word, -h·u of those drawn: dh = dy sum of slope u, du =
+    dy slope h, of a word that is drawn twice the sum.
+    """
+    dh, dtable = [0 * a for a in h], zeros(table)
+    pulls = [(word, 1, 1)] + [(m, -1, k / len(drawn)) for m in drawn if m != word]
+    for m, sign, weight in pulls:
+        slope = -dy * weight * sign * sigmoid(-sign * dot(h, table[m]))
+        dh = [a + slope * b for a, b in zip(dh, table[m], strict=True)]
+        dtable[m] = [a + slope * b for a, b in zip(dtable[m], h, strict=True)]
+    return {"h": dh, "table": dtable}

@@ -4,8 +4,8 @@ h (B, T, D), p {weight (2, D), bias (2)}, labels {start_positions (B), end_posit
 means over the rows of -log softmax(x)[start] and -log softmax(y)[end]. Devlin et al. 2018, section 4.2; SPEC TASK-ANS.
 """
 
-from .cross_entropy import cross_entropy
-from .linear import linear
+from .cross_entropy import cross_entropy, cross_entropy_backward
+from .linear import linear, linear_backward
 
 
 def span_answer(h, p, labels):
@@ -13,3 +13,14 @@ def span_answer(h, p, labels):
     starts, ends = ([[token[i] for token in row] for row in z] for i in range(2))
     first = cross_entropy(starts, labels=labels["start_positions"])
     return (first + cross_entropy(ends, labels=labels["end_positions"])) / 2
+
+
+def span_answer_backward(dy, h, p, labels):
+    """Half the slope goes to each cross-entropy over the places of a row; both logits of a token stand side by side."""
+    z = linear(h, **p)
+    starts, ends = ([[token[i] for token in row] for row in z] for i in range(2))
+    first = cross_entropy_backward(dy / 2, starts, labels=labels["start_positions"])["logits"]
+    second = cross_entropy_backward(dy / 2, ends, labels=labels["end_positions"])["logits"]
+    slope = [[[a, b] for a, b in zip(*rows, strict=True)] for rows in zip(first, second, strict=True)]
+    slopes = linear_backward(slope, h, **p)
+    return {"h": slopes.pop("x"), "p": slopes}

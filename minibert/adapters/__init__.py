@@ -29,6 +29,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from minibert import tree
 from minibert.config import require
 
@@ -58,6 +60,19 @@ def stand(leaves: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[st
     for kind in kinds():
         found |= kind.stand(leaves, shapes)
     return found
+
+
+def require_fitting(own: dict[str, Any], shapes: dict[str, tuple[int, ...]], where: str) -> None:
+    """InputError, which begins with where, unless these arrays, by path, are whole sub-trees that may stand beside a
+    network of these shapes, and finite numbers.
+    """
+    due = stand(own, shapes)
+    for path, array in own.items():
+        fits = learns(path) and due.get(path) == array.shape and array.dtype.kind == "f"
+        require(fits, f"{where}: {path!r}, {array.dtype} {array.shape}, is nothing that may stand beside this network")
+        require(bool(np.isfinite(array).all()), f"{where}: {path!r} has entries that are NaN or infinite")
+    lacking = sorted(due.keys() - own.keys())
+    require(not lacking, f"{where}: lacking {', '.join(lacking[:1])}")
 
 
 def names(params: Any) -> list[tuple[str, str, str]]:

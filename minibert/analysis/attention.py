@@ -42,8 +42,10 @@ def maps(model: Model, text: str, target: str | None = None) -> list[Map]:
     else:
         require(target is None, f"{model.family} reads one text: there is no target")
     with trace.recording() as record:
-        _, cache = model.module.encode(model.params, model.config, inputs)
+        out, cache = model.module.encode(model.params, model.config, inputs)
     calls = {path: event.part("probs")[0][0] for path, event in record.named(cache).items() if event.op == "attention"}
+    if hasattr(model.module, "maps"):  # its calls are of pieces of the text
+        calls = model.module.maps(model.config, inputs, out)
     require(bool(calls), f"{model.family} has no attention")
     named = {side: _tokens(model, ids) for side, ids in tokens.items()}
     return [_map(path, weights, named) for path, weights in calls.items()]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import inference, objective, signatures, trace, tree
+from minibert import inference, objective, signatures, tasks, trace, tree
 from minibert.config import require, whole
 from minibert.heads import target_token
 from minibert.model import Model
@@ -107,7 +107,7 @@ def _asked(
         ids[0, place] = model.tokenizer.mask_id
         batch |= {"input_ids": ids, "masked_lm_positions": np.array([[place]]),
                   "masked_lm_ids": inputs["input_ids"][:, [place]], "masked_lm_weights": np.ones((1, 1))}  # fmt: skip
-    elif "labels" in specs and len(specs["labels"].dims) == 2:
+    elif "labels" in specs and len(specs["labels"].dims) == 2 and not _decides(model):
         asked = model.tokenizer.encode(target).ids if target is not None else encoding.ids
         require(bool(asked), "the target is empty: it has no token")
         batch["labels"] = np.array([asked])
@@ -118,6 +118,11 @@ def _asked(
     lacking = [name for name, spec in specs.items() if not spec.optional and name not in batch]
     asks = any(name in batch for name in specs)
     return (hidden, batch) if asks and not lacking else (None, None)
+
+
+def _decides(model: Model) -> bool:
+    """Whether its labels are classes, which a text does not say, not tokens."""
+    return any(task.head.READS != tasks.OWN for task in model.uses)
 
 
 def _place(model: Model, encoding: Any, hide: int | None) -> int:

@@ -1,9 +1,10 @@
-"""A page of an op: its equation, where its gradient comes from, scalar code, the engine's, and a number of each.
+"""A page of an op or a head: its equation, where its gradient comes from, scalar code, the engine's, numbers of each.
 
-Made of what stands in the files: the double's docstrings and code (`reference/NAME.py`), the engine's pair.
+Made of what stands in the files: the double's docstrings and code (`reference/NAME.py`), the engine's pair or block.
 """
 
 import ast
+import functools
 import inspect
 import re
 from importlib import import_module
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import gradcheck
+from minibert import gradcheck, tree
 from minibert.config import require
 from minibert.golden import clauses
 from minibert.pairs import PAIRS
@@ -21,9 +22,11 @@ from minibert.pairs import PAIRS
 SEED = 3
 
 
+@functools.cache
 def names() -> list[str]:
-    """The ops that have a backward as scalar loops."""
-    return [name for name in PAIRS if hasattr(_double(name), f"{name}_backward")]
+    """The ops, then the blocks and heads, that have a backward as scalar loops."""
+    blocks = (example.name for example in gradcheck.examples(SEED))
+    return [name for name in dict.fromkeys([*PAIRS, *blocks]) if hasattr(_double(name), f"{name}_backward")]
 
 
 def _double(name: str) -> ModuleType:
@@ -33,10 +36,12 @@ def _double(name: str) -> ModuleType:
 
 
 def page(name: str) -> str:
-    """The page of an op, as Markdown."""
-    double, pair = _double(name), PAIRS[name]
+    """The page of one of `names`, as Markdown."""
+    double, engine = _double(name), inspect.unwrap(_example(name).forward)
     forward, backward = getattr(double, name), getattr(double, f"{name}_backward")
-    home = pair.forward.__module__.replace(".", "/")
+    module = import_module(engine.__module__)
+    engine_backward = getattr(module, f"{engine.__name__}_backward")
+    home = module.__name__.replace(".", "/")
     stated = [(id, clause) for id, clause in clauses.clauses().items()
               if name in re.findall(r"\w+", clause.section) and clause.page == "spec/operations"]  # fmt: skip
     links = [f"Clauses: {', '.join(id for id, _ in stated)}"] if stated else []
@@ -49,9 +54,13 @@ def page(name: str) -> str:
         "## The equation", "", _fenced(inspect.getdoc(double), "text"),
         "## Where the gradient comes from", "", _fenced(inspect.getdoc(backward), "text"),
         "## In scalar loops", "", _fenced(f"{_code(forward)}\n\n\n{_code(backward)}"),
-        "## In the engine", "", _fenced(f"{_code(pair.forward)}\n\n\n{_code(pair.backward)}"),
+        "## In the engine", "", _fenced(f"{_code(engine)}\n\n\n{_code(engine_backward)}"),
         "## In numbers", "", _numbers(name), "",
     ])  # fmt: skip
+
+
+def _example(name: str) -> gradcheck.Example:
+    return next(case for case in gradcheck.examples(SEED) if case.name == name)
 
 
 def _exercise(name: str) -> bool:
@@ -77,22 +86,30 @@ def _code(f: Any) -> str:
 
 def _numbers(name: str) -> str:
     """The largest entry of each gradient of a small call: by scalar loops at 50 digits, and by the engine."""
-    case = next(case for case in gradcheck.examples(SEED) if case.name == name)
+    case = _example(name)
     package = gradcheck.doubles().__name__
     convert, leaves = (getattr(import_module(f"{package}.lists"), part) for part in ("convert", "leaves"))
     fifty = import_module(f"{package}.numbers").fifty_digits
     y, cache = case.forward(**case.args, **case.constants)
     dy = np.asarray(np.random.default_rng(SEED).standard_normal(np.shape(y)))
     given = {**case.args, **(case.double_constants or case.constants)}
-    lists = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in given.items()}
+    lists = tree.map(lambda value: value.tolist() if isinstance(value, np.ndarray) else value, given)
     with fifty():
         value = getattr(_double(name), name)(**convert(lists))
         slopes = getattr(_double(name), f"{name}_backward")(*convert([dy.tolist()]), **convert(lists))
     engine = gradcheck.gradients(case.forward, case.backward(dy, cache), case.args)
-    shapes = ", ".join(f"{key} {np.shape(array)}" for key, array in case.args.items())
-    rows = [("the result", value, y), *((f"gradient of {key}", slopes[key], engine[key]) for key in case.args)]
+    arguments = tree.flatten(case.args)
+    shapes = ", ".join(f"{key} {np.shape(array)}" for key, array in arguments.items())
+    rows = [("the result", value, y), *((f"gradient of {key}", _at(slopes, key), engine[key]) for key in arguments)]
     lines = ["| the largest entry of | at 50 digits | the engine, float64 |", "|---|---|---|"]
     for what, exact, ours in rows:
         at = int(np.abs(ours).argmax())
         lines.append(f"| {what} | {leaves([exact])[at]:.25g} | {np.ravel(ours)[at]:.12g} |")
     return "\n".join([f"Of arguments that are drawn: {shapes}.", "", *lines])
+
+
+def _at(value: Any, path: str) -> Any:
+    """What stands there in nested dicts and lists."""
+    for part in path.split("."):
+        value = value[int(part) if isinstance(value, list) else part]
+    return value

@@ -1,9 +1,9 @@
 """Houlsby adapters under the names of google-research/adapter-bert, as its checkpoints have them.
 
-    bert/encoder/layer_I/attention/output/adapters/weights1 (D, A), biases1, weights2 (A, D), biases2
+    bert/encoder/layer_I/attention/output/adapters/weights1 (D, A), biases1 (1, A), weights2 (A, D), biases2 (1, D)
     bert/encoder/layer_I/output/adapters/…
 
-Its matrices are (in, out). TensorFlow's own files are not read here: `load` takes a .safetensors file, or the arrays by
+Its matrices are (in, out); its GELU is that by tanh, whatever the network has (`feedforward_adapter` of modeling.py). TensorFlow's own files are not read here: `load` takes a .safetensors file, or the arrays by
 these names, as `tf.train.load_checkpoint` gives them.
 """
 
@@ -30,7 +30,7 @@ def named(params: Any) -> dict[str, np.ndarray]:
         own = re.fullmatch(r"encoder\.(\d+)\.(attention|feed_forward)\.adapter\.(.+)", path)
         if own:
             name = f"bert/encoder/layer_{own[1]}/{PLACES[own[2]]}/adapters/{LEAVES[own[3]]}"
-            found[name] = np.ascontiguousarray(array.T)
+            found[name] = np.ascontiguousarray(np.atleast_2d(array) if array.ndim == 1 else array.T)
     require(bool(found), "no adapters in an encoder's layers")
     return found
 
@@ -52,9 +52,11 @@ def load(model: Any, given: str | os.PathLike | Mapping[str, np.ndarray]) -> Any
     for name, array in tensors.items():
         if found := NAME.fullmatch(name):
             path = f"encoder.{found[1]}.{places[found[2]]}.adapter.{leaves[found[3] + found[4]]}"
-            own[path] = np.array(np.asarray(array).T, kind, order="C")
-    require(bool(own), "no adapters by the names of google-research/adapter-bert")
-    due = adapters.stand(own, shapes)
-    wrong = sorted(path for path in own.keys() | due.keys() if path not in own or due.get(path) != own[path].shape)
-    require(not wrong, f"adapters that do not fit {model.family}: {''.join(wrong[:1])}")
+            held = np.asarray(array)
+            row = held.ndim == 2 and len(held) == 1 and found[3] == "biases"
+            held = held[0] if row else held.T
+            own[path] = np.array(held, kind if held.dtype.kind == "f" else held.dtype, order="C")
+    where = "the adapters" if isinstance(given, Mapping) else f"{given}"
+    require(bool(own), f"{where}: no adapters by the names of google-research/adapter-bert")
+    adapters.require_fitting(own, shapes, where)
     return tree.unflatten({**flat, **own})

@@ -41,10 +41,11 @@ from minibert.errors import InputError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 ADDED = "added.safetensors"  # what stands in the tree and no published model has, by path (`adapters`)
+EIGHT = ("quantized.json", "quantized.safetensors")  # in the place of the weights (`quantization`)
 GENERATION, SNAPSHOTS, MODULES = "generation_config.json", "snapshots", "modules.json"
 MOST_MODULES = 32
 LONGEST_NAME = 256  # bytes of the name of a snapshot
-OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, ADDED, *tokenizers.FILES)
+OWNED = (CONFIG, GENERATION, WEIGHTS, INDEX, ADDED, *EIGHT, *tokenizers.FILES)
 
 # Keys of published configs that carry no mathematics: with the values for which that is so, () for any. What is in no
 # table is refused by name, unless it says null.
@@ -112,9 +113,11 @@ class Held(NamedTuple):
         return tasks.network(module, self.uses) if self.uses else module
 
 
-def load(directory: Any, family: str | None = None, dtype: Any = None, params: Any = None) -> Held:
-    """What a published directory holds; the family and the dtype are its own unless given; params: in the place of its
-    weights, which it then need not have.
+def load(
+    directory: Any, family: str | None = None, dtype: Any = None, params: Any = None, names: Iterable[str] = ()
+) -> Held:  # fmt: skip
+    """What a published directory holds; the family and the dtype are its own unless given; params, names: in the place
+    of its weights, which it then need not have, and how the tensors in their file were called.
 
     16-bit floats come exactly widened to float32. Heads that the file lacks are absent from the parameters; tensors of
     heads that nobody here knows are left, unread, and named in `left`. What stands under the encoder's own names, or
@@ -129,7 +132,7 @@ def load(directory: Any, family: str | None = None, dtype: Any = None, params: A
         said = foreign.without_config(folder)
         require(not said, said)
     with atomic.unchanged(folder, OWNED):
-        return _loaded(folder, family, dtype, params)
+        return _loaded(folder, family, dtype, params, {*names})
 
 
 def found(directory: Any) -> Path:
@@ -172,7 +175,7 @@ def modules(folder: Path) -> list[tuple[Any, Path]]:
     return found
 
 
-def _loaded(folder: Path, family: str | None, dtype: Any, params: Any) -> Held:
+def _loaded(folder: Path, family: str | None, dtype: Any, params: Any, names: set[str]) -> Held:
     fields = _fields(folder / CONFIG)
     stated = fields.get("minibert_family") or _by_class(fields) or fields.get("model_type")
     name = family if family is not None else stated
@@ -181,11 +184,12 @@ def _loaded(folder: Path, family: str | None, dtype: Any, params: Any) -> Held:
         module = families.family(name)
         known = mathematical(fields, module)
         zero = getattr(module, "ZERO", ())
-        if hasattr(module, "inferred") and ((stored := _stored(folder, zero)) or foreign.weights(folder)):
+        stored = names if params is not None else _stored(folder, zero)
+        if hasattr(module, "inferred") and (stored or (params is None and foreign.weights(folder))):
             stated = fields.get("architectures")
             known = {**module.inferred(stored, stated if isinstance(stated, list) else []), **known}
         config = from_fields(module.Config, known)
-        uses = task_fields.published(fields, module, config, lambda: _stored(folder))
+        uses = task_fields.published(fields, module, config, lambda: names if params is not None else _stored(folder))
     except InputError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     network = tasks.network(module, uses) if uses else module
@@ -216,13 +220,7 @@ def _with_added(path: Path, params: Any, network: ModuleType, config: Any) -> An
         return params
     flat, kind = tree.flatten(params), tree.leaves(params)[0].dtype
     own, shapes = safetensors.read(atomic.place(path)), tree.flatten(objective.shapes(network, config))
-    due = adapters.stand(own, shapes)
-    for name, array in own.items():
-        fits = due.get(name) == array.shape and array.dtype.kind == "f" and adapters.learns(name)
-        require(fits, f"{path}: {name!r}, {array.dtype} {array.shape}, is nothing that may stand beside this network")
-        _require_finite(name, array, f"in {path}")
-    lacking = sorted(due.keys() - own.keys())
-    require(not lacking, f"{path} lacks {', '.join(lacking[:1])}")
+    adapters.require_fitting(own, shapes, f"{path}")
     return tree.unflatten({**flat, **{name: array.astype(kind) for name, array in own.items()}})
 
 
@@ -407,6 +405,8 @@ def _read(folder: Path, parts: Iterable[str], published: str) -> tuple[Path, dic
             require(not linked, f"{folder / part} is a link to a folder: put the folder itself in its place")
             tensors |= {f"{part}.{name}": held for name, held in _read(folder / part, (), published)[1].items()}
         return folder, tensors
+    eight = "in eight bits, for predict, embed and other commands that answer; give the model that it was made of"
+    require(not reading.present(atomic.place(folder / EIGHT[0])), f"{folder} holds a model {eight}")
     advice = foreign.without_weights(folder, published)
     advice = advice or (f" and no directories {' and '.join(parts)}" if parts else "")
     raise InputError(f"{folder} has no {WEIGHTS}{advice}")

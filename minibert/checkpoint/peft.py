@@ -12,6 +12,7 @@ import copy
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 KINDS = {"SequenceClassification": "SEQ_CLS", "TokenClassification": "TOKEN_CLS", "QuestionAnswering": "QUESTION_ANS"}
 PLAIN = {"peft_type": ("LORA",), "bias": ("none", None), "use_dora": (False, None), "use_qalora": (False, None),
+         "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),  # others change W, too
          "lora_bias": (False, None), "trainable_token_indices": (None,),
          "layer_replication": (None,), "alora_invocation_tokens": (None,), "megatron_config": (None,)}  # fmt: skip
 
@@ -81,45 +83,59 @@ def load(model: Any, directory: str | os.PathLike) -> Any:
     fields = strictjson.as_written(reading.contents(folder / CONFIG), str(folder / CONFIG))
     require(isinstance(fields, dict), f"{folder / CONFIG} is not a JSON object")
     for name, known in PLAIN.items():
-        fits = fields.get(name) in known if name != "peft_type" else fields.get(name) == "LORA"
-        require(fits, f"{folder / CONFIG}: {name!r} is {shown(fields.get(name))}; implemented: {shown(known[0])}")
+        value = fields.get(name, known[0] if name != "peft_type" else None)
+        fits = any(type(value) is type(one) and value == one for one in known)
+        require(fits, f"{folder / CONFIG}: {name!r} is {shown(value)}; implemented: {shown(known[0])}")
+    scaled = _scales(fields, f"{folder / CONFIG}")
     held, rows = safetensors.read(folder / WEIGHTS), [*model.network.names(model.config)]
     by_path = {path: (name, kind) for path, name, kind in rows}
     flat, prefix = tree.flatten(model.params), getattr(model.module, "PREFIX", "")
     paths = {f"{name.removesuffix('.weight')}": path for path, (name, _) in by_path.items() if name.endswith(".weight")}
-    kind, heads = next(iter(flat.values())).dtype, {}
+    kind, heads, own = next(iter(flat.values())).dtype, {}, {}
     for name, array in held.items():
-        own = name.removeprefix(PREFIX)
-        found = re.fullmatch(r"(.+)\.lora_([AB])\.weight", own)
+        fits = array.dtype.kind == "f" and bool(np.isfinite(array).all())
+        require(fits, f"{folder / WEIGHTS}: {name!r} holds something else than finite floating-point numbers")
+        plain = name.removeprefix(PREFIX)
+        found = re.fullmatch(r"(.+)\.lora_([AB])\.weight", plain)
         if found is None:
-            require(own in {row[1] for row in rows}, f"{folder / WEIGHTS}: {name!r} is nothing of {model.family}")
-            heads[own] = array.astype(kind)
+            require(plain in {row[1] for row in rows}, f"{folder / WEIGHTS}: {name!r} is nothing of {model.family}")
+            heads[plain] = array.astype(kind)
             continue
         module = found[1] if found[1] in paths else f"{prefix}{found[1]}"
         require(module in paths, f"{folder / WEIGHTS}: {name!r} is beside no weight of {model.family}")
+        require(array.ndim == 2 and array.size > 0, f"{folder / WEIGHTS}: {name!r}, {array.shape}, is no matrix")
         _module(by_path, paths[module])
         owner = paths[module].removesuffix(".weight")
-        flat[f"{owner}.lora.{'down' if found[2] == 'A' else 'up'}.weight"] = array.astype(kind)
-        flat[f"{owner}.lora.scale.weight"] = np.full(1, _scale(fields, found[1]), kind)
+        own[f"{owner}.lora.{'down' if found[2] == 'A' else 'up'}.weight"] = array.astype(kind)
+        if found[2] == "A":
+            own[f"{owner}.lora.scale.weight"] = np.full(1, scaled(found[1], len(array)), kind)
     for path, array in tree.flatten(from_published(heads, rows)).items():
         require(path in flat and flat[path].shape == array.shape, f"{folder / WEIGHTS}: {path!r} is of another shape")
         flat[path] = array
-    due = adapters.stand(flat, {path: np.shape(array) for path, array in flat.items() if not adapters.learns(path)})
-    for path, array in flat.items():
-        fits = not adapters.learns(path) or due.get(path) == array.shape
-        require(fits, f"{folder / WEIGHTS}: {path!r} is of shape {array.shape}, which does not go with its weight")
+    shapes = {path: array.shape for path, array in flat.items() if not adapters.learns(path)}
+    adapters.require_fitting(own, shapes, f"{folder / WEIGHTS}")
+    flat |= own
     found = copy.copy(model)
     found.params = tree.unflatten(flat)
     return found
 
 
-def _scale(fields: dict[str, Any], module: str) -> float:
-    """α/R of a module, α/√R where the config says so; patterns name the end of a module's name, or match it."""
-    def said(field: str, plain: float) -> float:
-        for pattern, value in (fields.get(field) or {}).items():
-            if module == pattern or module.endswith(f".{pattern}"):
-                return value
-        return plain
+def _scales(fields: dict[str, Any], where: str) -> Callable[[str, int], float]:
+    """The scale of a module whose matrices have so many directions R: α/R, α/√R where the config says so; patterns
+    name a module, or the end of its name.
+    """
+    root, common = fields.get("use_rslora", False), fields.get("lora_alpha", 8)
+    named = fields.get("alpha_pattern") or {}
+    require(root in (None, False, True), f"{where}: 'use_rslora' is {shown(root)}; expected true or false")
+    require(isinstance(named, dict), f"{where}: 'alpha_pattern' is {shown(named)}; expected an object")
+    for name, alpha in {"lora_alpha": common, **named}.items():
+        fits = type(alpha) in (int, float) and 0 < alpha < 2**31
+        require(fits, f"{where}: {name!r} has the scale {shown(alpha)}; expected a number above 0")
+        plain = re.fullmatch(r"[\w.]+", name) is not None
+        require(plain, f"{where}: {name!r} in 'alpha_pattern' is no plain name of a module")
 
-    rank, alpha = said("rank_pattern", fields.get("r", 8)), said("alpha_pattern", fields.get("lora_alpha", 8))
-    return alpha / (rank**0.5 if fields.get("use_rslora") else rank)
+    def scale(module: str, rank: int) -> float:
+        own = [alpha for name, alpha in named.items() if module == name or module.endswith(f".{name}")]
+        return (own[0] if own else common) / (rank**0.5 if root else rank)
+
+    return scale

@@ -27,7 +27,7 @@ def published(
     classes = fields.get("architectures")
     named = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
     heads = (head for head in tasks.served().values() if head.READS != tasks.OWN)
-    head = next((head for head in heads if named.endswith(f"For{head.PUBLISHED}")), None)
+    head = next((head for head in heads if named.endswith(f"For{tasks.called(module, head)}")), None)
     if head is None:
         return ()
     settings = _settings(fields, head)
@@ -50,8 +50,7 @@ def _settings(fields: Mapping[str, Any], head: ModuleType) -> Tree:
     if "classes" in known:
         labels = fields.get("id2label")
         if labels is not None:
-            numbers = {str(i) for i in range(len(labels))} if isinstance(labels, dict) else None
-            fits = numbers == {str(key) for key in labels or ()}
+            fits = isinstance(labels, dict) and {*map(str, labels)} == {*map(str, range(len(labels)))}
             require(bool(labels) and fits, f"config field 'id2label' is {shown(labels)}: expected a name for 0, 1, …")
             by_number = {str(key): name for key, name in labels.items()}
             found["labels"] = [str(by_number[str(i)]) for i in range(len(labels))]

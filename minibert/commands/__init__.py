@@ -8,11 +8,25 @@ through `progress`.
 """
 
 import argparse
+import contextlib
+import json
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from minibert.errors import LONGEST, printable, shortened
-from minibert.progress import note
+import minibert
+from minibert.errors import LONGEST, InputError, printable, shortened
+from minibert.progress import doing, note
+
+
+@contextlib.contextmanager
+def opened(directory: Any) -> Iterator[Any]:
+    """The model of a directory, published or of a run or in eight bits, to answer with; in the end `say_left`."""
+    with contextlib.ExitStack() as stack:
+        with doing(f"loading {directory}"):
+            model = stack.enter_context(minibert.quantization.opened(directory))
+        yield model
+    say_left(directory, model)
 
 
 def say_left(directory: Any, model: Any) -> None:
@@ -35,7 +49,7 @@ def add_options(group: Any, options: type, defaults: dict[str, Any]) -> None:
         default = defaults.get(option.name, option.default)
         number = f"{default:g}" if isinstance(default, float) else default
         shown = ("no", "yes")[default] if option.type is bool else "none" if default == "" else number
-        among = f": {', '.join(about['among'])}" if about["among"] else ""
+        among = f": {', '.join(filter(None, about['among']))}" if about["among"] else ""
         help = f"{about['help']}{among}; default {shown}".replace("%", "%%")
         kind = {"type": option.type, "metavar": "FILE" if about["file"] else METAVARS[option.type]}
         kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else kind
@@ -44,3 +58,17 @@ def add_options(group: Any, options: type, defaults: dict[str, Any]) -> None:
 
 def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def field_values(texts: list[str]) -> dict[str, Any]:
+    """Config fields from FIELD=VALUE: numbers, true, false and null as JSON has them, else text."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text!r}: write FIELD=VALUE")
+        try:
+            values[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            values[name] = value
+    return values

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import minibert
 from minibert import commands
 from minibert.analysis import attention, pictures
 from minibert.checkpoint import atomic
 from minibert.config import require
+from minibert.errors import printable
 from minibert.options import ending
 from minibert.progress import doing
 
@@ -37,13 +37,12 @@ def _attention(args: argparse.Namespace) -> None:
     forms = {".svg": drawn, ".html": page, ".htm": page}
     form = forms.get(Path(args.output).suffix.lower())
     require(form is not None, f"--output {args.output}: the name must end in .svg or .html")
-    with doing(f"loading {args.directory}"):
-        model = minibert.load(args.directory)
-    with doing("reading the text"):
-        found = attention.maps(model, args.text, args.target)
-    atomic.write_text(args.output, form(found, args.text))
-    print(f"{args.output}: {sum(len(one.weights) for one in found)} heads in {len(found)} calls of attention")
-    commands.say_left(args.directory, model)
+    with commands.opened(args.directory) as model:
+        with doing("reading the text"):
+            found = attention.maps(model, args.text, args.target)
+        atomic.write_text(args.output, form(found, args.text))
+        heads = sum(len(one.weights) for one in found)
+        print(f"{printable(args.output)}: {heads} heads in {len(found)} calls of attention")
 
 
 def drawn(found: list[attention.Map], text: str) -> str:

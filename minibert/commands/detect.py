@@ -5,11 +5,9 @@ import json
 import sys
 from typing import Any
 
-import minibert
 from minibert import commands, inference, streams
 from minibert.errors import printable
 from minibert.options import ending
-from minibert.progress import doing
 
 
 def parser(commands: Any) -> None:
@@ -24,19 +22,17 @@ def parser(commands: Any) -> None:
 
 
 def _detect(args: argparse.Namespace) -> None:
-    with doing(f"loading {args.directory}"):
-        model = minibert.load(args.directory)
-    terminal = sys.stdout.isatty()
-    for text in streams.texts(args.text):
-        found = inference.replaced_tokens(model, text)
-        if args.json:
-            tokens = [token._asdict() for token in found]
-            print(json.dumps({"text": text, "tokens": tokens}), flush=True)
-            continue
-        print(printable(text))
-        for token in found:
-            bar = f"{'#' * round(20 * token.probability):<20}  " if terminal else ""
-            shown = printable(token.token)
-            print(f"  {token.probability:7.2%}  {bar}{f'[{shown}]' if token.probability > 0.5 else shown}")
-        sys.stdout.flush()
-    commands.say_left(args.directory, model)
+    with commands.opened(args.directory) as model:
+        terminal = sys.stdout.isatty()
+        for text in streams.texts(args.text):
+            found = inference.replaced_tokens(model, text)
+            if args.json:
+                tokens = [token._asdict() for token in found]
+                print(json.dumps({"text": text, "tokens": tokens}), flush=True)
+                continue
+            print(printable(text))
+            for token in found:
+                bar = f"{'#' * round(20 * token.probability):<20}  " if terminal else ""
+                shown = printable(token.token)
+                print(f"  {token.probability:7.2%}  {bar}{f'[{shown}]' if token.probability > 0.5 else shown}")
+            sys.stdout.flush()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import commands, inference, progress, sentences, streams
+from minibert import commands, inference, progress, ranks, sentences, streams
 from minibert.checkpoint import atomic, growing
 from minibert.checkpoint.directory import OWNED
 from minibert.config import whole
@@ -29,8 +29,9 @@ def parser(commands: Any) -> None:
     examples = ending("embed DIR texts.txt -o vectors.npy", "embed DIR --pooling cls --normalize < texts.txt")
     command = commands.add_parser(
         "embed", help="a vector for each line of text",
-        description="A vector for each line of text, made as the directory's modules.json says, else the mean of the "
-        "tokens' states. A file is read in windows of 1,024 lines, standard input as its lines come.",
+        description="A vector for each line of text, made as the directory's modules.json says, else the family's own "
+        "vector, or the mean of the tokens' states. A file is read in windows of 1,024 lines, standard input as its "
+        "lines come.",
         epilog=examples,
     )  # fmt: skip
     command.set_defaults(run=_embed)
@@ -58,16 +59,21 @@ def _embed(args: argparse.Namespace) -> None:
         raise InputError(f"--output {args.output}: the name must end in .npy or .jsonl")
     if args.resume and output is None:
         raise InputError("--resume goes on with a file: name it with --output")
+    if args.text is None and ranks.group().size > 1:
+        raise InputError("standard input comes to one process of several: name a file of texts")
     whole("--batch-size", args.batch_size, 1)
     pooling = args.pooling.split(",") if args.pooling is not None else None
-    model = sentences.Embedder(args.directory, pooling, args.normalize, args.max_length)
-    parts = _some(_parts(args), f"{args.text or streams.INPUT} holds no text")
-    if output is None:
-        for texts, vectors in _embedded(model, parts, args):
-            print(_json_lines(texts, vectors), end="", flush=True)
-    else:
-        _written(model, parts, output, args)
-    commands.say_left(args.directory, model.model)
+    with commands.opened(args.directory) as held:
+        model = sentences.Embedder(args.directory, pooling, args.normalize, args.max_length, held)
+        parts = _some(_parts(args), f"{args.text or streams.INPUT} holds no text")
+        if ranks.group().rank:
+            for _ in _embedded(model, (), args):  # for the first, which writes
+                pass
+        elif output is None:
+            for texts, vectors in _embedded(model, parts, args):
+                print(_json_lines(texts, vectors), end="", flush=True)
+        else:
+            _written(model, parts, output, args)
 
 
 def _written(model: sentences.Embedder, parts: Iterator[list[str]], output: Path, args: argparse.Namespace) -> None:
@@ -114,14 +120,15 @@ def _some(parts: Iterator[list[str]], otherwise: str) -> Iterator[list[str]]:
 def _embedded(
     model: sentences.Embedder, parts: Iterable[list[str]], args: argparse.Namespace, done: int = 0
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """(texts, their vectors), part by part."""
-    size = 0
+    """(texts, their vectors), part by part; of a group of ranks each computes one of as many parts."""
+    size, group, parts = 0, ranks.group(), iter(parts)
     with suppress(OSError, ValueError):  # said by whoever reads it
         size = os.path.getsize(args.text) if args.text else 0
     rate = _Rate(done, size)
-    for texts in parts:
-        rate.begin(texts)
-        yield texts, model(texts, args.batch_size, rate.show)
+    while several := group.once(lambda: [*islice(parts, group.size)]):
+        rate.begin([text for texts in several for text in texts])
+        vectors = [model(texts, args.batch_size, rate.show) for texts in several[group.rank : group.rank + 1]]
+        yield from zip(several, (one for own in group.gathered(vectors) for one in own), strict=True)
     progress.leave()
 
 

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import minibert
 from minibert import commands, pretraining, reading
 from minibert.analysis import explained, explanation
 from minibert.checkpoint import atomic
 from minibert.config import require
+from minibert.errors import printable
 from minibert.options import ending
 from minibert.progress import doing, note
 
@@ -38,20 +38,18 @@ def parser(commands: Any) -> None:
 def _explain(args: argparse.Namespace) -> None:
     require(len(args.words) <= 2, "expected [DIR] TEXT: put the text into quotation marks")
     *directory, said = args.words
-    model = _model(directory[0] if directory else None)
-    with doing("walking through the model"):
-        found = explanation.walked(model, said, args.hide, args.target)
-        page = explained.page(found, model, said)
-    atomic.write_text(args.html, page)
-    print(f"{args.html}: {len(found.stops)} stops, {len(page.encode()):,} bytes")
-    if directory:
-        commands.say_left(directory[0], model)
+    with commands.opened(directory[0] if directory else _own()) as model:
+        with doing("walking through the model"):
+            found = explanation.walked(model, said, args.hide, args.target)
+            page = explained.page(found, model, said)
+        atomic.write_text(args.html, page)
+        print(f"{printable(args.html)}: {len(found.stops)} stops, {len(page.encode()):,} bytes")
 
 
-def _model(directory: str | None) -> minibert.Model:
-    place = directory or next((path for path in (RUN, MADE) if reading.present(path)), None)
+def _own() -> Path:
+    """A run that is there, else a new one."""
+    place = next((path for path in (RUN, MADE) if reading.present(path)), None)
     if place is None:
         note(f"training a small BERT to explain, in {MADE}")
         place = pretraining.pretrain("bert", out=MADE, **SMALL)
-    with doing(f"loading {place}"):
-        return minibert.load(place)
+    return place

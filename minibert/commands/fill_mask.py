@@ -5,12 +5,10 @@ import json
 import sys
 from typing import Any
 
-import minibert
 from minibert import commands, inference, streams
 from minibert.config import whole
 from minibert.errors import printable
 from minibert.options import ending
-from minibert.progress import doing
 
 
 def parser(commands: Any) -> None:
@@ -27,18 +25,16 @@ def parser(commands: Any) -> None:
 
 def _fill_mask(args: argparse.Namespace) -> None:
     whole("--top", args.top, 1)
-    with doing(f"loading {args.directory}"):
-        model = minibert.load(args.directory)
-    for text in streams.texts(args.text):
-        guesses = inference.masked_words(model, text, args.top)
-        if args.json:
-            masks = [[guess._asdict() for guess in mask] for mask in guesses]
-            print(json.dumps({"text": text, "masks": masks}), flush=True)
-            continue
-        print(printable(text))
-        for i, mask in enumerate(guesses, 1):
-            for guess in mask:
-                place = f"mask {i}  " if len(guesses) > 1 else ""
-                print(f"  {place}{guess.probability:7.2%}  {printable(guess.token)}")
-        sys.stdout.flush()
-    commands.say_left(args.directory, model)
+    with commands.opened(args.directory) as model:
+        for text in streams.texts(args.text):
+            guesses = inference.masked_words(model, text, args.top)
+            if args.json:
+                masks = [[guess._asdict() for guess in mask] for mask in guesses]
+                print(json.dumps({"text": text, "masks": masks}), flush=True)
+                continue
+            print(printable(text))
+            for i, mask in enumerate(guesses, 1):
+                for guess in mask:
+                    place = f"mask {i}  " if len(guesses) > 1 else ""
+                    print(f"  {place}{guess.probability:7.2%}  {printable(guess.token)}")
+            sys.stdout.flush()

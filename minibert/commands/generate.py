@@ -12,7 +12,6 @@ from minibert import commands, generation, inference, streams
 from minibert.config import nearest, require, shown, whole
 from minibert.errors import InputError, printable
 from minibert.options import ending
-from minibert.progress import doing
 
 # option: (its setting, the option without which it says nothing)
 SETTINGS = {
@@ -32,17 +31,20 @@ def parser(commands: Any) -> None:
     examples = ending(
         'generate runs/gpt2 "The function returns"', 'generate runs/gpt2 "The function returns" --sample --top-k 40',
         "generate runs/gpt2 --beams 4 --json < prompts.txt", 'generate runs/bert "the value of"',
+        """generate runs/grover --field title '{"text": "An article."}'""",
     )  # fmt: skip
-    add(commands, "generate", "what comes after a text", "texts to go on from", examples, sourced=False)
+    command = add(commands, "generate", "what comes after a text", "texts to go on from", examples, sourced=False)
+    given = "given each text as a JSON object with text, title, domain, publish_date, authors, summary, as far as known"
+    command.add_argument("--field", metavar="NAME", help=f"of grover: write this field of an article, {given}")
 
 
-def add(commands: Any, name: str, about: str, given: str, examples: str, sourced: bool) -> None:
+def add(commands: Any, name: str, about: str, given: str, examples: str, sourced: bool) -> argparse.ArgumentParser:
     """Adds a command that writes. about: what, given: the texts that it takes, sourced: only models that make one text
     of another may.
     """
     more = "Settings that are not given are those of generation_config.json in DIR."
     command = commands.add_parser(name, help=about, description=f"Writes {about}. {more}", epilog=examples)
-    command.set_defaults(run=_generate, sourced=sourced)
+    command.set_defaults(run=_generate, sourced=sourced, field=None)
     command.add_argument("directory", metavar="DIR", help="a published directory, or one that a run has made")
     given = f"{given}; default: lines of standard input"
     command.add_argument("text", nargs="*", metavar="TEXT", help=given)
@@ -66,21 +68,21 @@ def add(commands: Any, name: str, about: str, given: str, examples: str, sourced
     ways.add_argument("--early-stopping", choices=EARLY, help=f"{early}never: once no other can become better")
     ways.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N tokens in a row twice")
     ways.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1: less of what was there")
+    return command
 
 
 def _generate(args: argparse.Namespace) -> None:
     size = TOGETHER if args.text or streams.stored() else 1
     size = size if args.batch_size is None else whole("--batch-size", args.batch_size, 1)
     whole("--seed", args.seed)
-    with doing(f"loading {args.directory}"):
-        model = minibert.load(args.directory)
-    other = f"{args.directory} holds {model.family}, which goes on from a text and makes no other of it: use generate"
-    require(not args.sourced or not _goes_on(model), other)
-    settings = _settings(args, generation.stated(model.generation, model.config))
-    try:
-        _answered(model, args, size, settings)
-    except InputError as error:
-        raise InputError(_options(str(error))) from None
+    with commands.opened(args.directory) as model:
+        other = f"{args.directory} holds {model.family}, which goes on from a text and makes no other of it"
+        require(not args.sourced or not _goes_on(model), f"{other}: use generate")
+        settings = _settings(args, generation.stated(model.generation, model.config))
+        try:
+            (_answered if args.field is None else _asked)(model, args, size, settings)
+        except InputError as error:
+            raise InputError(_options(str(error))) from None
 
 
 def _options(line: str) -> str:
@@ -102,7 +104,17 @@ def _answered(model: minibert.Model, args: argparse.Namespace, size: int, settin
     else:
         for found in inference.continued(model, texts, size, **settings):
             print(printable((found.prompt if _goes_on(model) else "") + found.text), flush=True)
-    commands.say_left(args.directory, model)
+
+
+def _asked(model: minibert.Model, args: argparse.Namespace, _: int, settings: dict[str, Any]) -> None:
+    """One field of each article, one after the other."""
+    known = getattr(model.module, "ASKED", ())
+    other = f"; there are: {', '.join(known)}" if known else f": {model.family} writes no fields; grover does"
+    require(args.field in known, f"--field {shown(args.field)}{other}")
+    for number, line in enumerate(streams.texts(args.text), 1):
+        text = model.module.asked(model, line, f"article {number}", args.field, **settings)
+        said = json.dumps({"given": json.loads(line), args.field: text}) if args.json else printable(text)
+        print(said, flush=True)
 
 
 def _settings(args: argparse.Namespace, stated: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import minibert
-from minibert import batches, memory, objective, tasks, tree
+from minibert import batches, memory, objective, quantization, tasks, tree
 from minibert.config import whole
 from minibert.errors import printable, shortened
 from minibert.options import ending
@@ -27,9 +27,14 @@ def parser(commands: Any) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    model = minibert.load(args.directory)
-    if args.memory:
-        return _memory(model, args.batch_size, args.length, args.json)
+    with quantization.opened(args.directory) as model:
+        if args.memory:
+            _memory(model, args.batch_size, args.length, args.json)
+        else:
+            _held(args, model)
+
+
+def _held(args: argparse.Namespace, model: minibert.Model) -> None:
     flat = model.state_dict()
     heads = objective.needs(model.network, model.config)
     parts: dict[str, int] = {}
@@ -46,6 +51,7 @@ def _info(args: argparse.Namespace) -> None:
         "absent": [head for head in heads if head not in model.params],
         "tied": _tied(model),
         "left": list(model.left),
+        "eight_bits": quantization.matrices(args.directory),
         "tasks": {task.name: list(tasks.class_names(task)) for task in model.uses},
         "vocabulary": None if model.tokenizer is None else len(model.tokenizer),
         "config": {field.name: getattr(model.config, field.name) for field in fields(model.config)},
@@ -58,6 +64,8 @@ def _info(args: argparse.Namespace) -> None:
         print(f"  {part:<24}{count:>14,}")
     tied = [f"{name} (its table is that of the words)" for name in facts["tied"]]
     print(f"heads: {', '.join([*facts['heads'], *tied]) or 'none'}; absent: {', '.join(facts['absent']) or 'none'}")
+    if facts["eight_bits"]:
+        print(f"in eight bits: {facts['eight_bits']} matrices")
     for task, classes in facts["tasks"].items():
         named = f", {len(classes)} classes: {', '.join(map(printable, classes))}" if classes else ""
         print(filled(shortened(f"task: {task}{named}", 480), sys.stdout))

@@ -49,7 +49,8 @@ def _start(args: argparse.Namespace) -> int:
     path = Path(args.file)
     require(not path.exists(), f"{path} is there already: give another name, or take it away")
     atomic.write_text(path, learning.sheet(path.name))
-    print(f"{path}: {len(learning.names())} functions to write; then: minibert learn check {path}")
+    said = printable(str(path))
+    print(f"{said}: {len(learning.names())} functions to write; then: minibert learn check {said}")
     return 0
 
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from minibert import vectors
+from minibert.config import whole
 from minibert.errors import printable
 from minibert.options import ending
 from minibert.progress import doing
@@ -32,6 +33,7 @@ def arguments(command: Any) -> None:
 
 def said(args: argparse.Namespace, plus: list[str], minus: list[str]) -> None:
     """Prints the nearest words and their cosines."""
+    whole("--top", args.top, 1)
     with doing(f"loading {args.directory}"):
         held = vectors.load(args.directory, args.components)
     found = vectors.nearest(held, plus, minus, args.top)

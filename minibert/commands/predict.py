@@ -5,14 +5,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import minibert
 from minibert import commands, rows, streams, tasks, uses
 from minibert.checkpoint import strictjson
 from minibert.commands.finetune import assignments
-from minibert.config import require, whole
+from minibert.config import require, shown, whole
 from minibert.errors import InputError, printable
 from minibert.options import ending
-from minibert.progress import doing
 from minibert.rows import tasks as columns_of
 
 TOGETHER = 16  # rows
@@ -39,6 +37,8 @@ def parser(commands: Any) -> None:
     command.add_argument("--format", choices=[*rows.FORMATS], metavar="NAME", help=forms)
     command.add_argument("--json", action="store_true", help="one JSON object a row: its own fields, then what is said")
     together = f"read and answered together; default {TOGETHER}, of a pipe or the keyboard 1"
+    which = "of a model with the heads of several tasks, the one that is asked"
+    command.add_argument("--task", metavar="TASK", help=which)
     command.add_argument("--batch-size", type=int, metavar="ROWS", help=together)
     command.add_argument("--seq-length", type=int, metavar="TOKENS", help="read at most so many of a row; default 512")
 
@@ -47,22 +47,30 @@ def _predict(args: argparse.Namespace) -> None:
     size = TOGETHER if args.file or streams.stored() else 1
     size = size if args.batch_size is None else whole("--batch-size", args.batch_size, 1)
     most = 512 if args.seq_length is None else whole("--seq-length", args.seq_length, 8)
-    with doing(f"loading {args.directory}"):
-        model = minibert.load(args.directory)
-    require(len(model.uses) == 1, f"{args.directory} has {len(model.uses) or 'no'} heads of tasks, and one is needed: "
-            f"minibert finetune TASK {args.directory} makes one")  # fmt: skip
-    (task,) = model.uses
-    read: list[Row] = []
+    with commands.opened(args.directory) as model:
+        model = _chosen(args, model)
+        (task,) = model.uses
+        read: list[Row] = []
 
-    def kept() -> Iterator[tuple[str, Row]]:
-        for where, row in _rows(args, tasks.rows_of(task.name)):
-            read.append(row)
-            yield where, row
+        def kept() -> Iterator[tuple[str, Row]]:
+            for where, row in _rows(args, tasks.rows_of(task.name)):
+                read.append(row)
+                yield where, row
 
-    for said in uses.answered(model, task, kept(), most, size):
-        row = read.pop(0)
-        print(json.dumps(joined(row, said), allow_nan=False) if args.json else printable(_line(said)), flush=True)
-    commands.say_left(args.directory, model)
+        for said in uses.answered(model, task, kept(), most, size):
+            row = read.pop(0)
+            print(json.dumps(joined(row, said), allow_nan=False) if args.json else printable(_line(said)), flush=True)
+
+
+def _chosen(args: argparse.Namespace, model: Any) -> Any:
+    """The model with the head of one task."""
+    made = f"minibert finetune TASK {args.directory} makes one"
+    require(bool(model.uses), f"{args.directory} has no head of a task, and one is needed: {made}")
+    known = ", ".join(model.tasks)
+    name = args.task if args.task is not None or len(model.uses) > 1 else model.tasks[0]
+    require(name is not None, f"{args.directory} has heads of {known}: say which by --task")
+    require(name in model.tasks, f"--task {shown(name)}: {args.directory} has a head of {known}")
+    return uses.alone(model, name)
 
 
 def joined(row: Row, said: Row) -> Row:

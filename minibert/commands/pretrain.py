@@ -2,13 +2,11 @@
 
 import argparse
 import functools
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from minibert import families, pretraining
-from minibert.commands import add_options, flag
-from minibert.errors import InputError
+from minibert.commands import add_options, field_values, flag
 from minibert.options import ending
 
 
@@ -89,18 +87,4 @@ def _pretrain(args: argparse.Namespace) -> None:
     own = {name: getattr(args, name) for name in names}
     chosen = {name: getattr(args, name) for name in args.known}
     given = {"corpus_files": args.corpus or (), "language": args.language or ()}
-    pretraining.pretrain(**given, fields=_assignments(args.set or []), **own, **chosen)
-
-
-def _assignments(texts: list[str]) -> dict[str, Any]:
-    """Config fields from FIELD=VALUE: numbers, true, false and null as JSON has them, else text."""
-    values: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"--set {text!r}: write FIELD=VALUE")
-        try:
-            values[name] = json.loads(value)
-        except (ValueError, RecursionError):
-            values[name] = value
-    return values
+    pretraining.pretrain(**given, fields=field_values(args.set or []), **own, **chosen)

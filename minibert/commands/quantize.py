@@ -7,6 +7,7 @@ import minibert
 from minibert import quantization, rows, tasks, uses
 from minibert.commands.finetune import assignments
 from minibert.config import require
+from minibert.errors import printable
 from minibert.options import ending
 from minibert.progress import doing
 
@@ -29,12 +30,17 @@ def parser(commands: Any) -> None:
 
 
 def _quantize(args: argparse.Namespace) -> None:
+    heard = args.rows is not None or not (args.columns or (args.together and args.out is None))
+    require(heard, f"--{'columns' if args.columns else 'together'} says nothing without --rows")
+    if args.out is not None:
+        quantization.require_new(args.out)
     with doing(f"loading {args.directory}"):
         model = minibert.load(args.directory)
     require(args.rows is None or len(model.uses) == 1, f"{args.directory} has no head of one task to judge rows with")
     found = quantization.weights(model, args.per_channel)
     before, after = quantization.size(model, found)
-    print(f"{len(found)} matrices in eight bits: {before / 1e6:,.2f} MB become {after / 1e6:,.2f} MB, "
+    unit, name = (1e6, "MB") if before >= 1e6 else (1e3, "kB")
+    print(f"{len(found)} matrices in eight bits: {before / unit:,.2f} {name} become {after / unit:,.2f} {name}, "
           f"{after / before:.1%}")  # fmt: skip
     if args.rows is not None:
         plain = _measured(model, args)
@@ -43,13 +49,15 @@ def _quantize(args: argparse.Namespace) -> None:
         for name in plain:
             print(f"{name.replace('_', ' ')}: {plain[name]:.4f} before, {less[name]:.4f} after")
     if args.out is not None:
-        quantization.save(model, found, args.out)
-        print(f"saved: {args.out}")
+        quantization.save(model, found, args.out, not args.together)
+        said = printable(args.out)
+        print(f"saved: {said}; try: minibert {'predict' if model.uses else 'info'} {said}")
 
 
 def _measured(model: Any, args: argparse.Namespace) -> dict[str, float]:
     """How good the model's answers to the rows are."""
     (task,) = model.uses
     placed = [*rows.placed(args.rows, tasks.rows_of(task.name), assignments(args.columns) or None)]
+    uses.labelled(model, placed, 512)  # whether it has their classes
     said = [*uses.answered(model, task, placed, 512)]
     return uses.of(task).measures(task, [row for _, row in placed], said)

@@ -58,13 +58,20 @@ def pieces(tokenizer: Any, article: Mapping[str, Any]) -> Pieces:
     """The ids of each field that an article has, its two tokens around them; keys as in RealNews: text, title, domain,
     publish_date, authors, summary. InputError for one without text.
     """
+    known = fields(article)
+    require("article" in known, "an article without text")
+    least = {"authors": AUTHORS, "summary": SUMMARY}
+    return {field: closed(tokenizer, field, text) for field, text in known.items() if len(text) > least.get(field, 0)}
+
+
+def fields(article: Mapping[str, Any]) -> dict[str, str]:
+    """The text of each field that an article has; keys as in RealNews: text, title, domain, publish_date, authors,
+    summary.
+    """
     known = {"domain": article.get("domain"), "date": date(article.get("publish_date") or ""),
              "authors": ", ".join(article.get("authors") or ()), "title": article.get("title"),
              "article": article.get("text"), "summary": article.get("summary")}  # fmt: skip
-    require(bool(known["article"]), "an article without text")
-    least = {"authors": AUTHORS, "summary": SUMMARY}
-    return {field: closed(tokenizer, field, text) for field, text in known.items()
-            if text and len(text) > least.get(field, 0)}  # fmt: skip
+    return {field: text for field, text in known.items() if text}
 
 
 def closed(tokenizer: Any, field: str, text: str) -> list[int]:
@@ -149,14 +156,20 @@ def read(file: str) -> Iterator[dict[str, Any]]:
     """The articles of a file of JSON lines; InputError for a line that is none."""
     for n, line in enumerate(reading.contents(file).splitlines(), 1):
         if line.strip():
-            article = strictjson.loads(line, f"{file}, line {n}")
-            whole = isinstance(article, dict) and isinstance(article.get("text"), str) and article["text"]
-            texts = whole and all(isinstance(article.get(name) or "", str)
-                                  for name in ("domain", "title", "summary", "publish_date", "split"))  # fmt: skip
-            authors = texts and (article.get("authors") or [])
-            fits = isinstance(authors, list) and all(isinstance(name, str) for name in authors)
-            require(fits, f"{file}, line {n}: an object with a text is due, its fields text, authors a list of texts")
+            article = parsed(line, f"{file}, line {n}")
+            require(bool(article.get("text")), f"{file}, line {n}: an article without text")
             yield article
+
+
+def parsed(line: bytes, where: str) -> dict[str, Any]:
+    """The article that a line of JSON holds; InputError for one that is none."""
+    article = strictjson.loads(line, where)
+    texts = isinstance(article, dict) and all(isinstance(article.get(name) or "", str)
+            for name in ("text", "domain", "title", "summary", "publish_date", "split"))  # fmt: skip
+    authors = texts and (article.get("authors") or [])
+    fits = isinstance(authors, list) and all(isinstance(name, str) for name in authors)
+    require(fits, f"{where}: an object is due, its fields text, authors a list of texts")
+    return article
 
 
 def rows(documents: list, rng: Rng, vocabulary: Vocabulary, data: Articles, marked: Any = None) -> dict[str, Array]:
@@ -187,8 +200,8 @@ def prompt(tokenizer: Any, known: Mapping[str, str], target: str) -> list[int]:
 
 
 def written(model: Any, known: Mapping[str, str], target: str, **settings: Any) -> str:
-    """The field `target` of an article, given others, as the model writes it: no token of fields but its end is
-    written. settings: of `model.generate`.
+    """The field `target` of an article, given others (`fields`), as the model writes it: no token of fields but its end
+    is written. settings: of `model.generate`.
     """
     tokenizer = model.tokenizer
     end, begun = tokenizer.index[END[target]], prompt(tokenizer, known, target)
@@ -205,3 +218,9 @@ def vocabulary(gpt2: Any) -> Any:
     pieces = [piece for piece in gpt2.vocabulary if piece != gpt2.specials["eos"]]
     kept = {token: type(gpt2.added[gpt2.specials["eos"]])() for token in TOKENS}
     return type(gpt2)([PAD, *pieces], gpt2.merges, SPECIALS, kept)
+
+
+def asked(model: Any, line: str, where: str, target: str, **settings: Any) -> str:
+    """The field `target` of the article that a line of JSON holds, as the model writes it; see `written`."""
+    article = parsed(line.encode("utf-8", "surrogateescape"), where)
+    return written(model, fields(article), target, **settings)

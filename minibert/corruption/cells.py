@@ -45,3 +45,10 @@ def shares(keys: Array, counts: Array, total: Cells | None) -> Cells:
         return counts, np.ones_like(counts)
     whole = total[1][np.searchsorted(total[0], keys)]
     return whole, counts / whole
+
+
+def apart(keys: Array, share: float) -> Array:
+    """Bits: which cells are held out, by a hash of each, so that every part of a text has the same."""
+    mixed = (keys.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ mixed >> np.uint64(31)) * np.uint64(0xBF58476D1CE4E5B9)
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2**53 < share

@@ -13,6 +13,7 @@ from minibert.config import require
 Array = np.ndarray
 
 IGNORED = -100
+END = "</s>"  # of a sentence, in the release's files: a word without n-grams
 DESCRIBING = {*map(chr, range(0x2FF0, 0x3000))}  # how components stand to each other, in ideographic descriptions
 
 
@@ -49,8 +50,24 @@ def spelt(word: str, known: Mapping[str, str]) -> str:
 
 
 def rows(word: str, least: int, most: int, bucket: int, known: Mapping[str, str] | None = None) -> list[int]:
-    """The rows of a word's n-grams; known: components, over which they then go."""
-    return [hashed(gram) % bucket for gram in grams(spelt(word, known or {}), least, most)]
+    """The rows of a word's n-grams, none of the end of a sentence; known: components, over which they then go."""
+    found = grams(spelt(word, known or {}), least, most) if word != END else []
+    return [hashed(gram) % bucket for gram in found]
+
+
+def phrases(hashes: Array, there: Array, most: int, bucket: int) -> Array:
+    """(B, most - 1, T): the rows of the n-grams of 2 … most words that begin at each word, IGNORED where they would go
+    beyond what is there, bits (B, T). hashes: of each word (B, T), as 32 bits with a sign; the release's arithmetic has
+    64 without one (`Dictionary::addWordNgrams`).
+    """
+    found = np.full((len(hashes), most - 1, hashes.shape[1]), IGNORED, np.int32)
+    own, whole = hashes.astype(np.uint32).view(np.int32).astype(np.int64).astype(np.uint64), there.astype(bool)
+    total = own
+    for n in range(1, min(most, hashes.shape[1])):
+        total = total[:, :-1] * np.uint64(116049371) + own[:, n:]
+        whole = whole[:, :-1] & there[:, n:].astype(bool)
+        found[:, n - 1, :-n] = np.where(whole, (total % np.uint64(bucket)).astype(np.int64), IGNORED)
+    return found
 
 
 def table(

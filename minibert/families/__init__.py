@@ -25,6 +25,8 @@ What a family's file offers, in this order (bert.py is the model):
     OPTIONAL                the parts of the tree that published files may lack: {part: the output that is then absent}
     KEPT                    optional: parts without an output of their own that published files may lack and tasks read
     encode(p, config, inputs, *, keep) encode_backward(dout, cache)
+    maps(config, inputs, out)               optional: who attends to whom in the first row, {path: (H, T, T)}, where its
+                            attention runs over pieces of the text
     start(p, config, inputs) -> state       optional, with step: what goes on from token to token (see `generation`).
                             The state that has read these inputs, {} of {}: a tree of arrays with rows in front, which
                             nobody writes to, so that rows can be taken from it
@@ -35,6 +37,9 @@ What a family's file offers, in this order (bert.py is the model):
                             as `objective` has them, and `terms` gives their names
     undecayed(config)       optional: paths of parameters without weight decay, besides biases and norms
     frozen(config)          optional: paths of parameters that are data: their gradient is 0, whatever their slope
+    documents(files, data) UNITS            optional, where TOKENIZER is None: what files that hold no text are, or what
+                            there is without files: a list for each document, of what stands where a text has sentences;
+                            what a run calls documents, sentences and tokens. `rows` gets them as they are
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout
@@ -44,10 +49,14 @@ What a family's file offers, in this order (bert.py is the model):
     START                   optional: the role of the token with which a decoder begins to write
     writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
                             it writes on by filling masks (`filling`); end: the id of what ends a text
+    ASKED asked(model, line, where, part, **settings)       optional: the parts of a text; one of them as the model
+                            writes it, given the others as a line of JSON; where: what errors call the line
     BESIDE begun(model, data, studied)      optional: names of files of its own in a directory, texts that its model
                             keeps (`Model.beside`); what a run's new model begins with besides what is drawn, those too
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
+    POOLING                 optional: the ways of `inference.POOLINGS` that make a text's vector, where it isn't the
+                            mean; "pooler" is the output pooler_output
     spelled(tokenizer)      optional: the config fields that the words of a vocabulary decide
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
     handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which
@@ -55,7 +64,7 @@ What a family's file offers, in this order (bert.py is the model):
     SUMMED touched(config)  optional: True where each target is a step of its own: a run's step then takes the sum over
                             them, not the mean; the tables of which a batch reads rows alone, and the fields that say
                             which (see `minibert.touched`)
-    STUDIED_ROWS            optional: True where `rows` of training texts read what `study` has found
+    STUDIED_ROWS            optional: True where `rows` read what `study` has found
     word_vectors(p, config, words, ids)     optional: the vectors of words with these ids, where the table of words is
                             not theirs (see `minibert.vectors`)
     sample(rng, p, config, batch)           optional: more fields, drawn from the model (ELECTRA), or told by the batch

@@ -18,8 +18,10 @@ Where the releases differ, and what is done here:
 - fastai saves W_hh as `weight_hh_l0_raw`; `module.weight_hh_l0`, what was last dropped of it, is read by nothing.
 - the length of segments is drawn anew for each in the releases, the rate with it (5 % of half the length, then normal
   about it); here all are `seq_length`.
-- the releases train with SGD at 30, averaged once the validation loss stops to fall (NT-ASGD: `optim.average`,
-  `optim.non_monotone`); `pretrain` takes Adam, as fastai's does.
+- the releases train with SGD at 30, averaged once the validation loss stops to fall (NT-ASGD: `pretrain --averaging
+  nt-asgd`); by default `pretrain` takes Adam, as fastai's does.
+- of rows longer than `bptt` gradients go back through so many tokens, their states through all of the row: with the
+  pools of all of it, that is fastai's backward through time for text classification (arXiv 1801.06146, section 3.3).
 - (1)-(5) are drawn for each batch: of several micro-batches each has words and weights of its own.
 """
 
@@ -60,6 +62,7 @@ class Config:
     tie_weights: bool = True
     alpha: float = number(2.0, 0, 1e6)
     beta: float = number(1.0, 0, 1e6)
+    bptt: int = size(70, 1 << 20)  # tokens that gradients go back through
     initializer_range: float = number(0.1, 0, 100)
     bos_token_id: int | None = None  # of generation, as the two below; no equation reads them
     eos_token_id: int | None = None
@@ -90,6 +93,7 @@ PROBE = {
     "tie_weights": False,
     "alpha": 0.7,
     "beta": 0.4,
+    "bptt": 64,
     "initializer_range": 0.3,
     "bos_token_id": 3,
     "eos_token_id": 4,
@@ -176,7 +180,11 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
         weight, own["weight"] = ops.dropout(p["weight_hh"], keep=dropped, rate=config.weight_p)  # (3)
         state = None if before[i] is None else lstm.inside(before[i].astype(x.dtype, copy=False))
         given = {"seen": inputs.get("attention_mask"), "state": state}
-        y, own["rnn"] = recurrent.lstm_layer(x, {**p, "weight_hh": weight}, **given)  # (4)
+        p = {**p, "weight_hh": weight}
+        if x.shape[1] > config.bptt:
+            y, own["rnn"] = recurrent.truncated_layer(x, p, every=config.bptt, **given)
+        else:
+            y, own["rnn"] = recurrent.lstm_layer(x, p, **given)  # (4)
         states.append(lstm.outside(recurrent.last_state(own["rnn"])))
         return y, own
 
@@ -197,7 +205,8 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     dhidden = None if dhidden is None else [np.zeros(c["shape"], dh.dtype), *dhidden]
 
     def layer_backward(dy: Array, own: Tree) -> tuple[Array, Tree]:
-        dx, g = recurrent.lstm_layer_backward(dy, own["rnn"])
+        back = recurrent.truncated_layer_backward if "parts" in own["rnn"] else recurrent.lstm_layer_backward
+        dx, g = back(dy, own["rnn"])
         g["weight_hh"] = ops.dropout_backward(g["weight_hh"], own["weight"])
         return (ops.dropout_backward(dx, own["dropout"]) if "dropout" in own else dx), g
 
@@ -251,7 +260,7 @@ QUICK = {**NARROW, **dict.fromkeys(("output_p", "hidden_p", "input_p", "embed_p"
 
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "awd_lstm"
-VARIANTS = ("alpha", "beta")
+VARIANTS = ("alpha", "beta", "bptt")
 FIELDS = {
     "embedding_size": "emb_sz",
     "hidden_size": "n_hid",

@@ -218,7 +218,7 @@ def _spelled(config: Config) -> Array:
     return table
 
 
-def spelled(tokenizer: Any) -> Tree:
+def spelled(tokenizer: Any, data: Any = None) -> Tree:
     """The config fields that a byte-level vocabulary decides: how its pieces are written."""
     return {"spellings": "\n".join(tokenizer.tokens)}
 

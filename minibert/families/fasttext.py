@@ -9,6 +9,7 @@ a word is made of itself and of its n-grams:
     skip-gram      h_t = v_t                                                                                        (2)
     CBOW           h_t = Σ s / Σ n over the window: the mean of all rows, not of words                              (3)
     terms          word2vec's; the words drawn come from their counts^0.5                                           (4)
+    text           Σ s / Σ n over all its words, of which n-grams of words are parts, too: the classifier's         (5)
 
 N-grams are those of <word>, 3 to 6 characters; a row is chosen by a hash (`corruption.pieces`). Data.components: of
 Chinese characters their components.
@@ -18,21 +19,24 @@ Where release and paper differ, and what is done here:
 - the release adds the whole gradient of the mean to each row (`undivided`, see word2vec), but in its classifier.
 - a drawn word that is the pair's own is drawn again in the release: here the others count so much more.
 - in its tree code 1 is σ(z), where word2vec has code 0.
-- the release's classifier is this network with heads of tasks: `minibert finetune DIR classify`, the mean of tokens.
+- the release's classifier (arXiv 1607.01759) is this network with a head of a task: `minibert finetune classify
+  fasttext --train FILE`; of a word that is unknown it reads the n-grams, here nothing, and </s> at the end of a line.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minibert import kernels, ops
-from minibert.config import require, size
+from minibert.config import number, require, size
 from minibert.corruption import pieces, windows
 from minibert.families import inherited, word2vec
 from minibert.objective import Term
 from minibert.options import option
 from minibert.pairs import block, block_backward
+from minibert.summaries import Summary
 
 KIN = "word2vec"
 __getattr__ = inherited(KIN)
@@ -46,10 +50,13 @@ Tree = dict[str, Any]
 class Config(word2vec.Config):
     """The release's defaults, and word2vec's fields."""
 
-    minn: int = size(3, 64)
-    maxn: int = size(6, 64)
+    minn: int = number(3, 0, 64)
+    maxn: int = number(6, 0, 64)  # 0: words have no n-grams
     bucket: int = size(2_000_000)
     unk_token_id: int | None = 1
+    # variants
+    spellings: str = ""  # of the words, by lines: what n-grams are made of where a batch has none
+    word_ngrams: int = size(1, 16)  # of up to so many words, in the rows of the characters'
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +73,12 @@ PROBE = {**word2vec.PROBE, "minn": 2, "maxn": 4, "bucket": 17, "unk_token_id": 3
 # ---- Inputs, shapes --------------------------------------------------------------------------------------------------
 def inputs(config: Config) -> dict[str, str]:
     """word2vec's, and the rows of each word's n-grams, -100 behind them."""
-    return {**word2vec.inputs(config), "pieces": f"(B,G,T)<bucket|{pieces.IGNORED}"}
+    return {**word2vec.inputs(config), "pieces": f"?(B,G,T)<bucket|{pieces.IGNORED}"}
+
+
+def outputs(config: Config) -> dict[str, str]:
+    """word2vec's; text: (5), where no words are asked for."""
+    return {**word2vec.outputs(config), "text": "(B,vector_size)"}
 
 
 def shapes(config: Config) -> Tree:
@@ -117,13 +129,40 @@ def spelt_backward(ds: Array, c: Tree) -> Tree:
             "piece": ops.embedding_backward(dpart, c["piece"])}  # fmt: skip
 
 
+@functools.lru_cache(maxsize=4)
+def _spelled(config: Config) -> tuple[Array, Array]:
+    """(the rows (G, V) of each word's n-grams, the hash (V,) of each word)."""
+    words = config.spellings.split("\n")[: config.vocab_size]
+    words += [""] * (config.vocab_size - len(words))
+    hashes = np.array([pieces.hashed(word) for word in words], np.int64)
+    return pieces.table(words, config.minn, config.maxn, config.bucket), hashes
+
+
+def parts(config: Config, inputs: Tree) -> Array:
+    """(B, G, T): the rows of n-grams of each word, those of words that begin there among them."""
+    ids, found = inputs["input_ids"], inputs.get("pieces")
+    if found is None:
+        require(bool(config.spellings), "the batch lacks 'pieces', and the model does not know how its words are spelt")
+        found = _spelled(config)[0][:, ids].swapaxes(0, 1)
+    if config.word_ngrams > 1 and config.spellings:
+        there = inputs.get("attention_mask", np.ones_like(ids)) * (ids != config.unk_token_id)
+        more = pieces.phrases(_spelled(config)[1][ids], there, config.word_ngrams, config.bucket)
+        found = np.concatenate([found, more], 1)
+    return found
+
+
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
     """(1)-(3): outputs by name, and the cache; nothing is recomputed, whatever `keep`."""
     c: Tree = {"undivided": config.undivided}
-    given = {"ids": inputs["input_ids"], "parts": inputs["pieces"], "unknown": config.unk_token_id}
-    s, c["spelt"] = spelt(p["embeddings"], **given)  # (1)
+    ids, found = inputs["input_ids"], parts(config, inputs)
+    s, c["spelt"] = spelt(p["embeddings"], ids=ids, parts=found, unknown=config.unk_token_id)  # (1)
     x = s / c["spelt"]["rows"][..., None]
     out = {"last_hidden_state": x, "hidden_states": [x]}
+    if "targets" not in inputs:
+        there = inputs.get("attention_mask", np.ones_like(ids)).astype(s.dtype)[:, None]
+        count = there[:, 0] * ((ids != config.unk_token_id) + (found != pieces.IGNORED).sum(1))
+        c["there"] = there / np.maximum(1, count.sum(1))[:, None, None].astype(s.dtype)
+        out["text"] = (c["there"] @ s)[:, 0]  # (5)
     if not config.sg and {"before", "after"} <= inputs.keys():
         inside = windows.within(inputs["before"], inputs["after"], inputs.get("attention_mask"))
         total, c["context"] = word2vec.window_mean(s, inside=inside, mean=False)  # (3)
@@ -142,6 +181,8 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     if "context" in dout:
         share = 1 if c["undivided"] else 1 / c["count"]
         parts.append(word2vec.window_mean_backward(dout["context"] * share, c["context"]))
+    if "text" in dout:
+        parts.append(c["there"].swapaxes(1, 2) * dout["text"][:, None])
     return {"embeddings": spelt_backward(sum(parts[1:], start=parts[0]), c["spelt"])}
 
 
@@ -150,6 +191,18 @@ def terms(config: Config) -> dict[str, Term]:
     found = word2vec.terms(config)
     return {name: term._replace(constants={**term.constants, "redrawn": True} if name == "negative_sampling" else {})
             for name, term in found.items()}  # fmt: skip
+
+
+def summaries(config: Config) -> dict[str, Summary]:
+    """(5), and a head without bias, as in the release."""
+    return {"text": Summary("text", biased=False, dropped=(None, None))}
+
+
+def spelled(tokenizer: Any, data: "Data") -> Tree:
+    """The config fields that a vocabulary decides: how its words are spelt, in components where there are such."""
+    known = pieces.components(data.components) if data.components else {}
+    words = ["" if i in tokenizer.special_ids else pieces.spelt(word, known) for i, word in enumerate(tokenizer.tokens)]
+    return {"spellings": "\n".join(words)}
 
 
 def touched(config: Config) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -178,8 +231,8 @@ class Data(word2vec.Data):
 
     sample: float = option(1e-4, "leave out words that are more frequent than about this; 0: none", least=0, most=1)
     power: float = option(0.5, "draw words from their counts to this power", least=-4, most=4)
-    minn: int = option(3, "make n-grams of so many characters", least=1, most=64)
-    maxn: int = option(6, "and of up to so many", least=1, most=64)
+    minn: int = option(3, "make n-grams of so many characters", least=0, most=64)
+    maxn: int = option(6, "and of up to so many; 0: none", least=0, most=64)
     bucket: int = option(20_000, "give them so many rows", least=1, most=1 << 26)
     components: str = option("", "n-grams go over the components of the characters in this JSON file", file=True)
 
@@ -207,6 +260,7 @@ def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Any, data: Data, s
 # ---- Published names -------------------------------------------------------------------------------------------------
 MODEL_TYPE = "fasttext"
 PREFIX = "wv."
+VARIANTS = (*word2vec.VARIANTS, "spellings", "word_ngrams")
 
 
 def architectures(config: Config) -> dict[str, tuple[str, ...]]:

@@ -14,6 +14,7 @@ Where release and paper differ, and what is done here:
 - (3) is the release's; the paper says AdaGrad, whose sum begins at 0 and has η outside.
 - newer releases cut g at ±100; nothing is cut here.
 - a text of several shards is counted as a whole; each shard brings the cells that it has, by its share of each.
+- what is held out is some of the cells of X, none of which is trained on: counts of less text would be smaller ones.
 """
 
 from collections import Counter
@@ -136,7 +137,8 @@ TOKENIZER = "words"
 WIDTH = "vector_size"
 NARROW = QUICK = {"vector_size": 50, "x_max": 10.0}
 DEFAULTS = {"optimizer": "glove_adagrad", "schedule": "constant", "learning_rate": 0.05, "warmup": 0.0,
-            "weight_decay": 0.0, "clip_norm": 1e9, "batch_size": 32, "accumulate": 2, "steps": 3000}  # fmt: skip
+            "weight_decay": 0.0, "clip_norm": 1e9, "batch_size": 32, "accumulate": 2, "steps": 3000,
+            "held_out": 1.0}  # fmt: skip
 STUDIED_ROWS = True  # `rows` reads what `study` has found
 
 
@@ -148,6 +150,7 @@ class Data(options.Text):
     seq_length: int = option(128, "put so many cells into a row", least=8, most=options.LONGEST)
     duplicates: int = option(1, "serve each cell so many times in an epoch", least=1, most=1000)
     window: int = option(15, "count words at so many words' distance, at most", least=1, most=1000)
+    apart: float = option(0.05, "hold out so large a share of the cells", least=0.001, most=0.5)
     smoothing: float = option(0.7, "make rows of each language by its share of the text to this power, where languages "
                               "are given", least=0, most=1)  # fmt: skip
 
@@ -172,11 +175,19 @@ def _counts(tokenizer: Any, data: Data, texts: Any) -> Counter:
 
 
 def rows(documents: Any, rng: np.random.Generator, vocabulary: Any, data: Data, marked: Any = None) -> Tree:
-    """The cells of a text, shuffled."""
-    found = cells.counted(documents, vocabulary.special, vocabulary.size, data.window)
-    require(len(found[0]) > 0, "no two words of the vocabulary stand near each other: give more text")
+    """The cells of a text, shuffled; as held-out rows those of the whole training text that are held out."""
+    marked = marked or {}
+    whole = marked.get("studied")
+    found = whole if "apart" in marked else cells.counted(
+        documents, vocabulary.special, vocabulary.size, data.window)  # fmt: skip
+    wanted = cells.apart(found[0], data.apart) if "apart" in marked else ~cells.apart(found[0], data.apart)
+    if marked.get("apart", True):
+        require(bool(wanted.any()), "no two words of the vocabulary stand near each other: give more text")
+    else:
+        wanted[:] = False
+    found = found[0][wanted], found[1][wanted]
     order = np.concatenate([rng.permutation(len(found[0])) for _ in range(data.duplicates)])
-    counts, shares = (array[order] for array in cells.shares(*found, (marked or {}).get("studied")))
+    counts, shares = (array[order] for array in cells.shares(*found, whole))
     words, contexts = np.divmod(found[0][order], vocabulary.size)
     pad = -len(order) % data.seq_length
     made = {"input_ids": (words, 0), "attention_mask": (np.ones_like(words), 0), "counts": (counts, 0.0),

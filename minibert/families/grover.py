@@ -248,6 +248,7 @@ def terms(config: Config) -> dict[str, Term]:
 SPECIALS, ADDED, GLUE = articles.SPECIALS, articles.TOKENS, " "
 Data = articles.Articles
 mark, rows, handed = articles.mark, articles.rows, articles.handed
+ASKED, asked = articles.FIELDS, articles.asked
 # Adafactor, its decay, a rate that rises and falls along a line, gradients as they are: the release's
 DEFAULTS: Tree = {"vocab_size": 2000, "seq_length": 128, "lowercase": False, "duplicates": 2, "steps": 1500,
                   "batch_size": 8, "optimizer": "grover_adafactor", "schedule": "linear", "learning_rate": 2e-3,

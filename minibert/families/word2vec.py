@@ -33,11 +33,13 @@ import numpy as np
 from minibert import ops, options
 from minibert.config import check, require, size
 from minibert.corruption import windows
+from minibert.families import bert
 from minibert.families.bert import WIDE
 from minibert.heads import hierarchical_softmax, negative_sampling
 from minibert.objective import Term
 from minibert.options import option
 from minibert.pairs import block, block_backward
+from minibert.summaries import Summary
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -164,6 +166,11 @@ def terms(config: Config) -> dict[str, Term]:
     return found
 
 
+def summaries(config: Config) -> dict[str, Summary]:
+    """What stands for a text: the mean of its words."""
+    return {"text": Summary(pooling="mean", dense="pooling", dropped=(None, None))}
+
+
 # (6): each pair is a step of its own, and touches the rows of its words alone
 SUMMED = True
 
@@ -179,7 +186,7 @@ TOKENIZER = "words"
 WIDTH = "vector_size"
 NARROW = QUICK = {"vector_size": 64}
 DEFAULTS = {"optimizer": "plain_sgd", "schedule": "linear", "learning_rate": 0.025, "warmup": 0.0, "weight_decay": 0.0,
-            "clip_norm": 1e9, "batch_size": 16, "accumulate": 2, "steps": 1000}  # fmt: skip
+            "clip_norm": 1e9, "batch_size": 32, "accumulate": 2, "steps": 1000}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,7 @@ class Data(options.Text):
     """What the data functions ask for."""
 
     vocab_size: int = option(30000, "know so many words, the most frequent", least=8, most=1 << 22)
-    seq_length: int = option(128, "cut the text in rows of so many words", least=8, most=options.LONGEST)
+    seq_length: int = option(64, "cut the text in rows of so many words", least=8, most=options.LONGEST)
     duplicates: int = option(1, "pass over the text so many times in an epoch", least=1, most=1000)
     masking: str = option("dynamic", "draw windows and words for a row once, or anew each time that it is served",
                           among=("static", "dynamic"))  # fmt: skip
@@ -198,9 +205,17 @@ class Data(options.Text):
     window: int = option(5, "let windows reach so many words to either side, at most", least=1, most=100)
     sample: float = option(1e-3, "leave out words that are more frequent than about this; 0: none", least=0, most=1)
     power: float = option(0.75, "draw words from their counts to this power", least=-4, most=4)
-    drawn: int = option(32, "draw so many words against those of a row", least=1, most=options.LONGEST)
+    drawn: int = option(24, "draw so many words against those of a row", least=1, most=options.LONGEST)
     smoothing: float = option(0.7, "make rows of each language by its share of the text to this power, where languages "
                               "are given", least=0, most=1)  # fmt: skip
+
+
+def read(encodings: list, pad: int | None) -> dict[str, Array]:
+    """The words of encoded texts, (B, T); what the tokenizer puts around them is as padding."""
+    rows = bert.read(encodings, pad)
+    for there, encoding in zip(rows["attention_mask"], encodings, strict=True):
+        there[: len(encoding)] = [end > begin for begin, end in encoding.offsets]
+    return {name: rows[name] for name in ("input_ids", "attention_mask")}
 
 
 def fields(data: Data, given: Tree) -> Tree:

@@ -19,12 +19,12 @@ from urllib.parse import unquote
 import numpy as np
 
 from minibert import gradcheck, reading
-from minibert.checkpoint import safetensors, strictjson
+from minibert.checkpoint import numpy_files, safetensors, strictjson
+from minibert.checkpoint.numpy_files import Stored
 from minibert.config import nearest, require, shown
 from minibert.errors import LONGEST, InputError
-from minibert.golden import axes, importers, kinds, layouts, numpy_files, sources
+from minibert.golden import axes, importers, kinds, layouts, sources
 from minibert.golden.axes import Axes
-from minibert.golden.numpy_files import Stored
 from minibert.golden.sources import SECTION, Names
 
 PRECISIONS = ("float64", "float32", "float16", "bfloat16")  # from most to least precise

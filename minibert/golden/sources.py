@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert import families
+from minibert.checkpoint.numpy_files import Stored
 from minibert.config import require, shown
 from minibert.golden.axes import Axes
-from minibert.golden.numpy_files import Stored
 from minibert.golden.unmoved import SLOTS
 
 SECTION = re.compile(r"(forward|gradients|inputs|weights|steps(/\d+)?)")

@@ -48,8 +48,9 @@ class Subject:
 
     params: the tree; batches: one dict of arrays for each step, the first also for forward and gradients.
     around: factories of observers (see `pairs.observing`), made anew for every pass: substitutions, rounding.
-    parts: replacements of the optimizer's parts: "rate" (step, …) -> float, "clip" (grads, max_norm) -> (grads, norm),
-    "update" (params, grads, state, lr, decay), "decay" (rows, rate) -> {path: rate}, "grads" (grads, step) -> grads.
+    parts: replacements of the optimizer's parts: "learnt" (subject, step, params, batch) -> (loss, grads), "rate"
+    (step, …) -> float, "clip" (grads, max_norm) -> (grads, norm), "update" (params, grads, state, lr, decay), "decay"
+    (rows, rate) -> {path: rate}, "grads" (grads, step) -> grads.
     """
 
     family: str
@@ -168,12 +169,12 @@ class Walk:
         """The loss and the gradient, which may be written to."""
         stand = self.stands.get(step)
         if stand is None:
-            loss, gradient = _learnt(subject, step, params, batch)
+            loss, gradient = observed_step(subject, step, params, batch)
             self.stands[step] = _Stand(subject, batch, *(tree.map(np.copy, part) for part in (params, loss, gradient)))
             return loss, gradient
         if stand.batch is batch and _alike(stand.subject, subject) and _equal(stand.params, params):
             return stand.loss, tree.map(np.copy, stand.gradient)
-        return _learnt(subject, step, params, batch)
+        return observed_step(subject, step, params, batch)
 
 
 def _alike(one: Subject, other: Subject) -> bool:
@@ -185,7 +186,8 @@ def _equal(one: Tree, other: Tree) -> bool:
     return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
 
-def _learnt(subject: Subject, step: int, params: Tree, batch: dict[str, Any]) -> tuple[np.ndarray, Tree]:
+def observed_step(subject: Subject, step: int, params: Tree, batch: dict[str, Any]) -> tuple[np.ndarray, Tree]:
+    """(loss, gradient) of a batch at these parameters, through the subject's observers."""
     with ExitStack() as stack:
         for factory in subject.around:
             stack.enter_context(observing(factory()))
@@ -201,8 +203,9 @@ def stepped(
     """
     if not steps:
         return {}
-    module, learnt = families.family(subject.family), walk.learnt if walk else _learnt
+    module, learnt = families.family(subject.family), walk.learnt if walk else observed_step
     rows, plan, parts = module.names(subject.config), subject.optimizer, subject.parts
+    learnt = parts.get("learnt", learnt)
     new_state, update = optim.OPTIMIZERS[plan["name"]]
     update, clip = parts.get("update", update), parts.get("clip", optim.clip)
     rate = parts.get("rate", optim.SCHEDULES[plan["schedule"]])

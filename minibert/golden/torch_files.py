@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from minibert import reading
+from minibert.checkpoint.numpy_files import Bounded, Stored, usable
 from minibert.config import require
 from minibert.errors import InputError
-from minibert.golden.numpy_files import Bounded, Stored, usable
 
 KINDS = {"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "BFloat16Storage": "<u2",
          "LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1",

@@ -23,7 +23,7 @@ Tree = dict[str, Any]
 IGNORED = -100
 LABELS = {"contexts": f"(B,T)<vocab_size|{IGNORED}", "counts": "(B,T)+"}
 SHORT = "J"
-BASELINE = "none"
+BASELINE = "constant"
 COMMAND = "neighbours"
 
 
@@ -76,6 +76,13 @@ def loss_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, None]:
 def count(labels: Tree) -> float:
     """The number of cells."""
     return float(np.count_nonzero(labels["contexts"] != IGNORED))
+
+
+def constant(labels: Tree, *, x_max: float, alpha: float) -> float:
+    """(3) of the number that is best for all cells alike."""
+    there = labels["contexts"] != IGNORED
+    y, f = np.log(labels["counts"][there]), np.minimum(1, labels["counts"][there] / x_max) ** alpha
+    return float(0.5 * (f * (y - np.average(y, weights=f)) ** 2).sum() / count(labels))
 
 
 def right(c: Tree) -> layers.Right | None:

@@ -54,6 +54,7 @@ class _Given(dict):
 
 
 LAWS: dict[str, Callable[..., Finding]] = {}
+QKV = ("query", "key", "value")
 # Those of some: (whether a family's module is one of them, their laws)
 CAUSAL: dict[str, Callable[..., Finding]] = {}
 AHEAD: dict[str, Callable[..., Finding]] = {}
@@ -176,7 +177,7 @@ def replay(dumps: Iterable[Tensors]) -> Run:
 # ---- Other questions, the same answers -------------------------------------------------------------------------------
 @law
 def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
-    """More padding, and other ids in it, change nothing outside of it. [BERT-ATT-4]
+    """More padding, and other ids or frames in it, change nothing outside of it. [BERT-ATT-4]
 
     What is hidden and asked for is no padding: it keeps its ids. [TASK-REC-2]
     """
@@ -189,7 +190,11 @@ def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -
     y = {key: np.pad(value, [spare.get(dim, (0, 0)) for dim in view.specs[key].dims],
                      constant_values=view.specs[key].ignored or 0) if key in view.specs else value
          for key, value in x.items()}  # what asks nothing, where labels know such
-    noise = np.random.default_rng(0).integers(0, _vocabulary(view), y[name].shape)
+    rng, heard = np.random.default_rng(0), [key for key in view.inputs(view.module.inputs(view.config), kind="real")
+                                            if view.specs[key].dims[:2] == ("B", "T")]  # fmt: skip
+    for frames in heard:
+        y[frames] = np.where(y[name][..., None] != 0, y[frames], rng.standard_normal(y[frames].shape))
+    noise = rng.integers(0, 1 if heard else _vocabulary(view), y[name].shape)
     for ids in view.inputs(y, dims=("B", "T"), bound="vocab_size", ignored=None):
         y[ids] = np.where((y[name] != 0) | _asked(y, noise.shape), y[ids], noise)
     first, second = ask(view.p, x), ask(view.p, y)
@@ -229,14 +234,14 @@ def head_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
             moves |= {table: (1, order), **dict.fromkeys(view.modules(table.removesuffix(".weight")), (-1, order))}
         width = len(view.p[f"{own}.query.weight"]) // heads
         entries = (order[:, None] * width + np.arange(width)).reshape(-1)
-        for part in ("query", "key", "value", "position"):
+        for part in (*QKV, "position", *(f"global.{name}" for name in QKV)):
             moves |= {f"{own}.{part}.weight": (0, entries), f"{own}.{part}.bias": (0, entries)}
             moves |= dict.fromkeys(view.modules(f"{own}.{part}"), (-1, entries))
         moves |= {f"{own}.{part}.bias": (0, order) for part in ("content", "position")}  # a row a head
         moves |= {f"{own}.{part}.weight": (0, order) for part in ("content", "place", "segment")}
         moves |= {f"{own}.segments.weight": (1, order)}
         moves[f"{own}.output.weight"] = (1, entries)
-        moves |= dict.fromkeys(view.beside(own, "query", ".merge"), (-1, entries))
+        moves |= dict.fromkeys(view.beside(own, "query", ".merge", ".overwritten"), (-1, entries))
         moves |= dict.fromkeys(view.beside(own, "query", ":scores", ":probs"), (1, order))
     if not moves:
         raise Silent("there is one head")
@@ -297,7 +302,7 @@ def layer_norm_shift(ask: Run, view: Parts, inputs: Tensors, config: Config) -> 
     if not wanted:
         raise Silent("no norm follows a table or a sub-layer")
     shifted = {path: view.p[path] + view.p[path].dtype.type(0.75) for path in wanted}
-    skip = {name for path in (*dense, *tables) for name in view.modules(path.removesuffix(".weight"))} | view.streams
+    skip = {name for path in (*dense, *tables) for name in view.modules(re.sub(r"\.(weight|bias)$", "", path))} | view.streams
     skip |= {name for path in dense for name in view.ends(path.rpartition(".")[0])}
     return _worst(ask({**view.p, **shifted}, inputs), _forward(ask(view.p, inputs), skip))
 

@@ -157,8 +157,16 @@ class Fields:
 
 def present(b: Mapping[str, Any]) -> np.ndarray:
     """Which tokens of a batch are there, as its ids; of a mask for each query those that some query attends to."""
-    mask = b.get("attention_mask", np.ones_like(b["input_ids"]))
-    return mask if mask.ndim == b["input_ids"].ndim else mask.max(1)
+    ones = places_of(b)
+    mask = b.get("attention_mask", ones)
+    return mask if mask.ndim == ones.ndim else mask.max(1)
+
+
+def places_of(b: Mapping[str, Any]) -> np.ndarray:
+    """A 1 for each token of a batch, or for each frame."""
+    if "input_frames" in b:
+        return np.ones(b["input_frames"].shape[:2], np.int64)
+    return np.ones_like(b["input_ids"])
 
 
 # ---- Makers ----------------------------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ import regex
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers.characters import WHITE_SPACE, WORD
-from minibert.tokenizers.encoding import Span
 from minibert.tokenizers.prefixes import Finder
 
+Span = tuple[int, int]  # where a piece begins and ends, in characters
 _WORD = regex.compile(WORD)
 
 

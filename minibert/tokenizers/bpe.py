@@ -21,9 +21,9 @@ import numpy as np
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import encoding, layout, merges, published, settings, unigram_files
-from minibert.tokenizers.added import Added, Kept, checked
+from minibert.tokenizers.added import Added, Kept, Part, checked
 from minibert.tokenizers.cache import Cache
-from minibert.tokenizers.encoding import Span, checked_text
+from minibert.tokenizers.encoding import Span
 from minibert.tokenizers.layout import Layout
 from minibert.tokenizers.merges import ranked
 from minibert.tokenizers.normalization import META, Charsmap, Fast
@@ -39,7 +39,7 @@ LOWERCASE = {"type": "Lowercase"}
 _SAVED = ("vocabulary", "merges", "specials", "added", "tokens", "lowercase", "layout")
 
 
-class BPE:
+class BPE(encoding.Tokenizer):
     """vocabulary: the pieces in the order of their ids; merges: pairs of pieces, the first to be merged first.
 
     specials: the tokens of the roles, of which unk must be there; an absent one's id is None. added: the tokens kept
@@ -80,46 +80,28 @@ class BPE:
         self._kept = Kept(self.added, self.index, self._normal.unsplit, specials_in_text)
         self._words = Cache(self._merged)
 
-    __len__, id, tokenize = encoding.size, encoding.token_id, encoding.tokenize
-    encode, encode_batch = encoding.encode, encoding.encode_batch
-
-    def ids(self, text: str) -> list[int]:
-        """The ids of the text's pieces, nothing added: the fast path, for building data."""
-        out: list[int] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                out.append(part.token)
-            elif part.spans is None:
-                out.extend(chain.from_iterable(map(self._words.__getitem__, self._normal.words(part.text, part.start))))
-            else:
-                words = self._normal.cut(part.text, part.spans, part.start)
-                out.extend(i for word, _ in words for i in self._words[word])
-        return out
+    def _of_part(self, part: Part) -> Iterable[int]:
+        if part.spans is None:
+            words = self._normal.words(part.text, part.start)
+        else:
+            words = (word for word, _ in self._normal.cut(part.text, part.spans, part.start))
+        return chain.from_iterable(map(self._words.__getitem__, words))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: a blank for each \u2581 but the first."""
         kept = encoding.kept(ids, len(self), self.special_ids if skip_special_tokens else frozenset())
         return "".join(self.tokens[i].replace(META, " " if n else "") for n, i in enumerate(kept))
 
-    def spans(self, text: str) -> tuple[list[int], list[Span]]:
-        """The ids of the text's pieces and where each stands in it."""
-        ids: list[int] = []
-        spans: list[Span] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                ids.append(part.token)
-                spans.append((part.start, part.end))
-                continue
-            aligned = self._normal.aligned(part.text, part.start)
-            words = aligned if part.spans is None else self._normal.cut(part.text, part.spans, part.start)
-            for word, places in words:
-                at = 0
-                for i in self._words[word]:
-                    end = at + (1 if i == self.unk_id else len(self.tokens[i]))
-                    ids.append(i)
-                    spans.append((part.start + places[at][0], part.start + places[end - 1][1]))
-                    at = end
-        return ids, spans
+    def _place(self, part: Part, ids: list[int], spans: list[Span]) -> None:
+        aligned = self._normal.aligned(part.text, part.start)
+        words = aligned if part.spans is None else self._normal.cut(part.text, part.spans, part.start)
+        for word, places in words:
+            at = 0
+            for i in self._words[word]:
+                end = at + (1 if i == self.unk_id else len(self.tokens[i]))
+                ids.append(i)
+                spans.append((part.start + places[at][0], part.start + places[end - 1][1]))
+                at = end
 
     def _merged(self, word: str) -> tuple[int, ...]:
         """The ids of one word."""

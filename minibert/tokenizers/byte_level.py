@@ -24,10 +24,10 @@ import regex
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import byte_level_files, characters, encoding, layout, merges, published
-from minibert.tokenizers.added import Added, Kept, checked
+from minibert.tokenizers.added import Added, Kept, Part, checked
 from minibert.tokenizers.byte_level_files import ROLES, SPECIALS
 from minibert.tokenizers.cache import Cache
-from minibert.tokenizers.encoding import Span, checked_text
+from minibert.tokenizers.encoding import Span
 from minibert.tokenizers.layout import SPACE, Layout
 from minibert.tokenizers.merges import ranked
 
@@ -73,7 +73,7 @@ CHARACTERS = _characters()
 _BYTE = {char: byte for byte, char in enumerate(CHARACTERS)}
 
 
-class ByteLevelBPE:
+class ByteLevelBPE(encoding.Tokenizer):
     """vocabulary: the pieces in the order of their ids; merges: pairs of pieces, the first to be merged first.
 
     specials: the tokens of the roles, RoBERTa's five or GPT-2's bos, eos and unk; a role may be absent, its id is None
@@ -124,19 +124,9 @@ class ByteLevelBPE:
         self.continues.flags.writeable = False
         self._words, self._chunks = Cache(self._merged), Cache(self._chunk)
 
-    __len__, id, tokenize = encoding.size, encoding.token_id, encoding.tokenize
-    encode, encode_batch = encoding.encode, encoding.encode_batch
-
-    def ids(self, text: str) -> list[int]:
-        """The ids of the text's pieces, nothing added: the fast path, for building data."""
-        out: list[int] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                out.append(part.token)
-            else:
-                between = _spaced(part.text) if self.add_prefix_space else part.text
-                out.extend(chain.from_iterable(map(self._chunks.__getitem__, _CHUNK.split(between))))
-        return out
+    def _of_part(self, part: Part) -> Iterable[int]:
+        between = _spaced(part.text) if self.add_prefix_space else part.text
+        return chain.from_iterable(map(self._chunks.__getitem__, _CHUNK.split(between)))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: their bytes as UTF-8, U+FFFD for what isn't; no blank is taken out."""
@@ -158,33 +148,24 @@ class ByteLevelBPE:
         """The ids of one word."""
         return merges.merged([self._of_bytes[byte] for byte in word.encode("utf-8")], self._ranks)
 
-    def spans(self, text: str) -> tuple[list[int], list[Span]]:
-        """The ids of the text's pieces and where each stands in it."""
-        ids: list[int] = []
-        spans: list[Span] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                ids.append(part.token)
-                spans.append(self.layout.span(part.text, part.start, part.end))
-                continue
-            between, sources = part.text, range(len(part.text))
-            if self.lowercase:
-                between, places = self._normal(between)
-                sources = [place for place, _ in places]
-            if self.add_prefix_space and not between.startswith(" "):  # it stands where the first character does
-                between, sources = f" {between}", [0, *sources]
-            for word in _WORD.finditer(between):
-                places = sources[slice(*word.span())]
-                if not word[0].isascii():  # one for each byte
-                    sizes = (len(char.encode("utf-8")) for char in word[0])
-                    places = list(chain.from_iterable(map(repeat, places, sizes)))
-                found = self._words[word[0]]
-                ids += found
-                first = 0
-                for piece, last in zip(found, accumulate(len(self._bytes[piece]) for piece in found), strict=True):
-                    spans.append(self.layout.span(self.tokens[piece], *part.span(places[first], places[last - 1])))
-                    first = last
-        return ids, spans
+    def _place(self, part: Part, ids: list[int], spans: list[Span]) -> None:
+        between, sources = part.text, range(len(part.text))
+        if self.lowercase:
+            between, places = self._normal(between)
+            sources = [place for place, _ in places]
+        if self.add_prefix_space and not between.startswith(" "):  # it stands where the first character does
+            between, sources = f" {between}", [0, *sources]
+        for word in _WORD.finditer(between):
+            places = sources[slice(*word.span())]
+            if not word[0].isascii():  # one for each byte
+                sizes = (len(char.encode("utf-8")) for char in word[0])
+                places = list(chain.from_iterable(map(repeat, places, sizes)))
+            found = self._words[word[0]]
+            ids += found
+            first = 0
+            for piece, last in zip(found, accumulate(len(self._bytes[piece]) for piece in found), strict=True):
+                spans.append(self.layout.span(self.tokens[piece], *part.span(places[first], places[last - 1])))
+                first = last
 
     # Learning
 

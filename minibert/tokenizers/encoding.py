@@ -1,48 +1,28 @@
-"""What every tokenizer does, whatever its pieces are: it checks them, and gives encodings, cut and padded.
-
-The first parameter of a function is the tokenizer, so that a class takes what it shares as its own methods.
-"""
+"""What every tokenizer does, whatever its pieces are: it checks them, and gives encodings, cut and padded."""
 
 import gc
 import re
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Protocol
 
 import numpy as np
 
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.processes import mapped
+from minibert.tokenizers.added import Kept, Part, Span
 from minibert.tokenizers.layout import Layout
 
-Span = tuple[int, int]
 SURROGATE = re.compile("[\ud800-\udfff]")
 PART = 1000  # texts that a process gets at a time
 MOST_PIECES = 1 << 20  # of the published vocabularies the largest, XLM-V's, has 901,629
 LONGEST_PIECE = 256  # characters; published pieces have 128 at most, GPT-2's
 MOST_ADDED = 1 << 13  # added tokens; published tokenizers have half of it at most
-
-
-class Tokenizer(Protocol):
-    """What the functions below need. tokens: in the order of ids; index: their ids; layout: what `encode` puts around
-    the pieces; ids, spans: the ids of a text's pieces, and the same with where each piece stands in it.
-
-    Beside pad_id every class has cls_id, sep_id, mask_id, unk_id, bos_id and eos_id, None where it has no such token.
-    """
-
-    tokens: list[str]
-    index: dict[str, int]
-    layout: Layout
-    pad_id: int | None
-
-    def ids(self, text: str) -> list[int]: ...
-
-    def spans(self, text: str) -> tuple[list[int], list[Span]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,80 +64,117 @@ def _unpacked(tokens: list[str], ids: array, types: array, mask: array, offsets:
     return Encoding(ids.tolist(), tokens, types.tolist(), mask.tolist(), places)
 
 
-def size(tokenizer: Tokenizer) -> int:
-    """The number of ids."""
-    return len(tokenizer.tokens)
+class Tokenizer(ABC):
+    """What every tokenizer does with its own pieces; a class of one sets the names below, and says of a part of a text
+    that no added token covers which its pieces are (`_of_part`), and where each stands (`_place`).
 
-
-def token_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of a piece or special token; InputError when there is none."""
-    if not isinstance(token, str) or token not in tokenizer.index:
-        raise InputError(f"no token {shown(token)} in this vocabulary of {len(tokenizer.tokens)}")
-    return tokenizer.index[token]
-
-
-def tokenize(tokenizer: Tokenizer, text: str) -> list[str]:
-    """The pieces of the text, nothing added."""
-    return [tokenizer.tokens[i] for i in tokenizer.ids(text)]
-
-
-def encode(tokenizer: Tokenizer, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
-    """The text, or the text and its pair, in the tokenizer's layout, cut to `max_length` tokens in all.
-
-    That is [CLS] text [SEP] and [CLS] text [SEP] pair [SEP], the pair of type 1; RoBERTa's <s> text </s> and
-    <s> text </s></s> pair </s>, all of type 0; or what the file says.
+    Beside pad_id every class has cls_id, sep_id, mask_id, unk_id, bos_id and eos_id, None where it has no such token.
     """
-    if max_length is not None:
-        whole("max_length", max_length)
-    sequences = [tokenizer.spans(given) for given in ((text,) if pair is None else (text, pair))]
-    items = tokenizer.layout.single if pair is None else tokenizer.layout.pair
-    if max_length is not None:
-        room = max_length - (len(items) - len(sequences))
-        if room < 0:
-            raise InputError(f"max_length {max_length} has no room for the {max_length - room} special tokens")
-        lengths = truncated_lengths([len(ids) for ids, _ in sequences], room)
-        sequences = [(ids[:n], spans[:n]) for (ids, spans), n in zip(sequences, lengths, strict=True)]
-    return laid_out(tokenizer, sequences)
 
+    tokens: list[str]  # in the order of ids
+    index: dict[str, int]  # their ids
+    layout: Layout  # what `encode` puts around the pieces
+    pad_id: int | None
+    _kept: Kept
 
-def laid_out(tokenizer: Tokenizer, sequences: Sequence[tuple[list[int], list[Span]]]) -> Encoding:
-    """The pieces, as `spans` gives them, of one text or of two in the tokenizer's layout."""
-    items = tokenizer.layout.single if len(sequences) == 1 else tokenizer.layout.pair
-    all_ids, types, offsets = [], [], []
-    for item, kind in items:
-        ids, spans = ([tokenizer.index[item]], [(0, 0)]) if isinstance(item, str) else sequences[item]
-        all_ids += ids
-        types += [kind] * len(ids)
-        offsets += spans
-    return Encoding(all_ids, [tokenizer.tokens[i] for i in all_ids], types, [1] * len(all_ids), offsets)
+    def __len__(self) -> int:
+        """The number of ids."""
+        return len(self.tokens)
 
+    def id(self, token: str) -> int:
+        """The id of a piece or special token; InputError when there is none."""
+        if not isinstance(token, str) or token not in self.index:
+            raise InputError(f"no token {shown(token)} in this vocabulary of {len(self.tokens)}")
+        return self.index[token]
 
-def encode_batch(
-    tokenizer: Tokenizer,
-    texts: Iterable[str | tuple[str, str]],
-    pairs: Iterable[str] | None = None,
-    max_length: int | None = None,
-    processes: int = 1,
-) -> list[Encoding]:
-    """`encode` of each text or (text, pair), padded at the end to the longest: the padding token, mask 0, type 0.
+    def ids(self, text: str) -> list[int]:
+        """The ids of the text's pieces, nothing added: the fast path, for building data."""
+        out: list[int] = []
+        for part in self._kept.parts(checked_text(text)):
+            if part.token is not None:
+                out.append(part.token)
+            else:
+                out.extend(self._of_part(part))
+        return out
 
-    processes: that share the work (see `processes.mapped`); they pay for many thousand texts.
-    """
-    pad = tokenizer.pad_id
-    if pad is None:
-        raise InputError("this vocabulary has no token to pad with: encode text by text")
-    whole("processes", processes, 1)
-    items = listed("texts", texts)
-    if pairs is not None:
-        pairs = listed("pairs", pairs)
-        if len(pairs) != len(items):
-            raise InputError(f"{len(items)} texts, but {len(pairs)} pairs")
-        items = list(zip(items, pairs, strict=True))
-    parts = (items[i : i + PART] for i in range(0, len(items), PART))
-    with _uncollected():
-        rows = list(chain.from_iterable(mapped(partial(_encoded, tokenizer, max_length), parts, processes)))
-        longest = max(map(len, rows), default=0)
-        return [row.padded(longest, pad, tokenizer.tokens[pad]) for row in rows]
+    def spans(self, text: str) -> tuple[list[int], list[Span]]:
+        """The ids of the text's pieces and where each stands in it."""
+        ids: list[int] = []
+        spans: list[Span] = []
+        for part in self._kept.parts(checked_text(text)):
+            if part.token is not None:
+                ids.append(part.token)
+                spans.append(self.layout.span(part.text, part.start, part.end))
+            else:
+                self._place(part, ids, spans)
+        return ids, spans
+
+    @abstractmethod
+    def _of_part(self, part: Part) -> Iterable[int]:
+        """The ids of the pieces of what is no added token."""
+
+    @abstractmethod
+    def _place(self, part: Part, ids: list[int], spans: list[Span]) -> None:
+        """Appends the ids of these pieces, and where each stands in the text."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """The pieces of the text, nothing added."""
+        return [self.tokens[i] for i in self.ids(text)]
+
+    def encode(self, text: str, pair: str | None = None, max_length: int | None = None) -> Encoding:
+        """The text, or the text and its pair, in the tokenizer's layout, cut to `max_length` tokens in all.
+
+        That is [CLS] text [SEP] and [CLS] text [SEP] pair [SEP], the pair of type 1; RoBERTa's <s> text </s> and
+        <s> text </s></s> pair </s>, all of type 0; or what the file says.
+        """
+        if max_length is not None:
+            whole("max_length", max_length)
+        sequences = [self.spans(given) for given in ((text,) if pair is None else (text, pair))]
+        items = self.layout.single if pair is None else self.layout.pair
+        if max_length is not None:
+            room = max_length - (len(items) - len(sequences))
+            if room < 0:
+                raise InputError(f"max_length {max_length} has no room for the {max_length - room} special tokens")
+            lengths = truncated_lengths([len(ids) for ids, _ in sequences], room)
+            sequences = [(ids[:n], spans[:n]) for (ids, spans), n in zip(sequences, lengths, strict=True)]
+        return self.laid_out(sequences)
+
+    def laid_out(self, sequences: Sequence[tuple[list[int], list[Span]]]) -> Encoding:
+        """The pieces, as `spans` gives them, of one text or of two in the tokenizer's layout."""
+        items = self.layout.single if len(sequences) == 1 else self.layout.pair
+        all_ids, types, offsets = [], [], []
+        for item, kind in items:
+            ids, spans = ([self.index[item]], [(0, 0)]) if isinstance(item, str) else sequences[item]
+            all_ids += ids
+            types += [kind] * len(ids)
+            offsets += spans
+        return Encoding(all_ids, [self.tokens[i] for i in all_ids], types, [1] * len(all_ids), offsets)
+
+    def encode_batch(
+        self,
+        texts: Iterable[str | tuple[str, str]],
+        pairs: Iterable[str] | None = None,
+        max_length: int | None = None,
+        processes: int = 1,
+    ) -> list[Encoding]:
+        """`encode` of each text or (text, pair), padded at the end to the longest: the padding token, mask 0, type 0.
+
+        processes: that share the work (see `processes.mapped`); they pay for many thousand texts.
+        """
+        if self.pad_id is None:
+            raise InputError("this vocabulary has no token to pad with: encode text by text")
+        whole("processes", processes, 1)
+        items = listed("texts", texts)
+        if pairs is not None:
+            pairs = listed("pairs", pairs)
+            if len(pairs) != len(items):
+                raise InputError(f"{len(items)} texts, but {len(pairs)} pairs")
+            items = list(zip(items, pairs, strict=True))
+        parts = (items[i : i + PART] for i in range(0, len(items), PART))
+        with _uncollected():
+            rows = list(chain.from_iterable(mapped(partial(_encoded, self, max_length), parts, processes)))
+            longest = max(map(len, rows), default=0)
+            return [row.padded(longest, self.pad_id, self.tokens[self.pad_id]) for row in rows]
 
 
 @contextmanager
@@ -173,7 +190,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _encoded(tokenizer: Tokenizer, max_length: int | None, items: list) -> list[Encoding]:
-    return [encode(tokenizer, *_sides(item), max_length=max_length) for item in items]
+    return [tokenizer.encode(*_sides(item), max_length=max_length) for item in items]
 
 
 def _sides(item: str | tuple[str, str]) -> tuple[str, ...]:

@@ -25,9 +25,9 @@ from typing import Any
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import characters, encoding, merges, published, settings
-from minibert.tokenizers.added import Added, Kept
+from minibert.tokenizers.added import Added, Kept, Part
 from minibert.tokenizers.cache import Cache
-from minibert.tokenizers.encoding import Span, checked_text
+from minibert.tokenizers.encoding import Span
 from minibert.tokenizers.layout import Layout
 
 SPECIALS = {"bos": "<s>", "eos": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<special1>"}
@@ -40,7 +40,7 @@ _WORD = re.compile("[^ ]+")
 _SAVED = ("vocabulary", "merges", "specials", "tokens", "lowercase", "layout")
 
 
-class FastBPE:
+class FastBPE(encoding.Tokenizer):
     """vocabulary: the pieces by id, special tokens first, spelt as in text: "lo@@", "w"; merges: pairs of symbols in
     the order in which they were learnt, "</w>" behind the last of a word.
 
@@ -79,18 +79,8 @@ class FastBPE:
         self._kept = Kept(self.added, self.index, self._normal.unsplit, specials_in_text)
         self._words = Cache(self._merged)
 
-    __len__, id, tokenize = encoding.size, encoding.token_id, encoding.tokenize
-    encode, encode_batch = encoding.encode, encoding.encode_batch
-
-    def ids(self, text: str) -> list[int]:
-        """The ids of the text's pieces, nothing added: the fast path, for building data."""
-        out: list[int] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                out.append(part.token)
-            else:
-                out.extend(chain.from_iterable(ids for ids, _ in map(self._words.__getitem__, self._found(part.text))))
-        return out
+    def _of_part(self, part: Part) -> Iterable[int]:
+        return chain.from_iterable(ids for ids, _ in map(self._words.__getitem__, self._found(part.text)))
 
     def _found(self, text: str) -> Iterable[str]:
         return chain.from_iterable(map(self._normal.words, self._normal.chunks(text)))
@@ -100,24 +90,15 @@ class FastBPE:
         kept = encoding.kept(ids, len(self), self.special_ids if skip_special_tokens else frozenset())
         return " ".join(self.tokens[i] for i in kept).replace(f"{GOES_ON} ", "").removesuffix(GOES_ON)
 
-    def spans(self, text: str) -> tuple[list[int], list[Span]]:
-        """The ids of the text's pieces and where each stands in it."""
-        ids: list[int] = []
-        spans: list[Span] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                ids.append(part.token)
-                spans.append((part.start, part.end))
-                continue
-            normal, sources = self._normal.aligned(part.text)
-            for word in _WORD.finditer(normal):
-                found, lengths = self._words[word[0]]
-                ids += found
-                begin = word.start()
-                for length in lengths:
-                    spans.append(part.span(sources[begin], sources[begin + length - 1]))
-                    begin += length
-        return ids, spans
+    def _place(self, part: Part, ids: list[int], spans: list[Span]) -> None:
+        normal, sources = self._normal.aligned(part.text)
+        for word in _WORD.finditer(normal):
+            found, lengths = self._words[word[0]]
+            ids += found
+            begin = word.start()
+            for length in lengths:
+                spans.append(part.span(sources[begin], sources[begin + length - 1]))
+                begin += length
 
     def _merged(self, word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """(the ids of one word's pieces, how many of its characters each has)."""

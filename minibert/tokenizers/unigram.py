@@ -65,7 +65,7 @@ _SINGLE = set("!\"#$%&()*+,-./:;?@[\\]^_`{|}~")
 Piece = tuple[int, int, int]  # id, where it begins, where it ends
 
 
-class Unigram:
+class Unigram(encoding.Tokenizer):
     """model: the pieces with scores and types; normal: `Released` or `Fast`, which also says which program is followed.
 
     specials: the tokens of the roles, ALBERT's five or T5's pad, eos and unk; a role may be absent, but for unk, its id
@@ -114,22 +114,12 @@ class Unigram:
         self._build()
         self._words, self._stretches = Cache(self._found if self.fast else self._priced), Cache(self._stretch)
 
-    __len__, id, tokenize = encoding.size, encoding.token_id, encoding.tokenize
-    encode, encode_batch = encoding.encode, encoding.encode_batch
-
-    def ids(self, text: str) -> list[int]:
-        """The ids of the text's pieces, nothing added: the fast path, for building data."""
-        out: list[int] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                out.append(part.token)
-            elif self.fast and self.normal.split and part.spans is None and self.normal.independent(part.text):
-                out.extend(chain.from_iterable(map(self._stretches.__getitem__, part.text.split(" "))))
-            elif self.fast:
-                out.extend(i for word in self._divided(part) for i, _, _ in self._words[word])
-            else:
-                out.extend(i for i, _, _ in self._sentence(self._divided(part)))
-        return out
+    def _of_part(self, part: Part) -> Iterable[int]:
+        if self.fast and self.normal.split and part.spans is None and self.normal.independent(part.text):
+            return chain.from_iterable(map(self._stretches.__getitem__, part.text.split(" ")))
+        if self.fast:
+            return (i for word in self._divided(part) for i, _, _ in self._words[word])
+        return (i for i, _, _ in self._sentence(self._divided(part)))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: a blank for each \u2581 but the first; of a `spiece.model` bytes put together."""
@@ -384,30 +374,21 @@ class Unigram:
             return self.normal.words(part.text, part.start)
         return [word for word, _ in self.normal.cut(part.text, part.spans, part.start)]
 
-    def spans(self, text: str) -> tuple[list[int], list[Span]]:
-        """The ids of the text's pieces and where each stands in it."""
-        ids: list[int] = []
-        spans: list[Span] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                ids.append(part.token)
-                spans.append((part.start, part.end))
-                continue
-            if part.spans is None:
-                words = self.normal.aligned(part.text, part.start)
-            else:
-                words = self.normal.cut(part.text, part.spans, part.start)
-            if self.fast:
-                groups = [(self._words[word], places) for word, places in words]
-            else:
-                places = [place for _, places in words for place in places]
-                groups = [(self._sentence([word for word, _ in words]), places)]
-            for pieces, places in groups:
-                for i, a, b in pieces:
-                    ids.append(i)
-                    first, last = places[a][0], places[b - 1][1] if b > a else places[a][0]
-                    spans.append((part.start + first, part.start + last))
-        return ids, spans
+    def _place(self, part: Part, ids: list[int], spans: list[Span]) -> None:
+        if part.spans is None:
+            words = self.normal.aligned(part.text, part.start)
+        else:
+            words = self.normal.cut(part.text, part.spans, part.start)
+        if self.fast:
+            groups = [(self._words[word], places) for word, places in words]
+        else:
+            places = [place for _, places in words for place in places]
+            groups = [(self._sentence([word for word, _ in words]), places)]
+        for pieces, places in groups:
+            for i, a, b in pieces:
+                ids.append(i)
+                first, last = places[a][0], places[b - 1][1] if b > a else places[a][0]
+                spans.append((part.start + first, part.start + last))
 
     # Pieces to text
 

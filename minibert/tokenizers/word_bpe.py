@@ -21,10 +21,10 @@ from minibert.checkpoint import strictjson
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import characters, encoding, layout, merges, published, settings, unigram_files
-from minibert.tokenizers.added import Added, Kept, checked
+from minibert.tokenizers.added import Added, Kept, Part, checked
 from minibert.tokenizers.byte_level_files import VERSION, merge_lines
 from minibert.tokenizers.cache import Cache
-from minibert.tokenizers.encoding import Span, checked_text
+from minibert.tokenizers.encoding import Span
 from minibert.tokenizers.layout import Layout
 from minibert.tokenizers.merges import ranked
 from minibert.tokenizers.recipe import BERT_NORMALIZER, BERT_SPLITTER
@@ -41,7 +41,7 @@ _WORD = re.compile("[^ ]+")
 _SAVED = ("vocabulary", "merges", "specials", "added", "tokens", "lowercase", "layout")
 
 
-class WordBPE:
+class WordBPE(encoding.Tokenizer):
     """vocabulary: the pieces in the order of their ids; merges: pairs of pieces, the first to be merged first.
 
     specials: the tokens of the roles, of which unk must be there; an absent one's id is None. added: the tokens kept
@@ -83,20 +83,10 @@ class WordBPE:
         self._kept = Kept(self.added, self.index, self._normal.unsplit, specials_in_text)
         self._words, self._chunks = Cache(self._merged), Cache(self._chunk)
 
-    __len__, id, tokenize = encoding.size, encoding.token_id, encoding.tokenize
-    encode, encode_batch = encoding.encode, encoding.encode_batch
-
-    def ids(self, text: str) -> list[int]:
-        """The ids of the text's pieces, nothing added: the fast path, for building data."""
-        out: list[int] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                out.append(part.token)
-            elif part.spans is None:
-                out.extend(chain.from_iterable(map(self._chunks.__getitem__, self._normal.chunks(part.text))))
-            else:
-                out.extend(chain.from_iterable(map(self._words.__getitem__, self._splitting.words(part.text))))
-        return out
+    def _of_part(self, part: Part) -> Iterable[int]:
+        if part.spans is None:
+            return chain.from_iterable(map(self._chunks.__getitem__, self._normal.chunks(part.text)))
+        return chain.from_iterable(map(self._words.__getitem__, self._splitting.words(part.text)))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: a blank for each </w> but the last token's."""
@@ -104,24 +94,15 @@ class WordBPE:
         *tokens, last = [self.tokens[i] for i in kept] or [""]
         return "".join(token.replace(END, " ") for token in tokens) + last.replace(END, "")
 
-    def spans(self, text: str) -> tuple[list[int], list[Span]]:
-        """The ids of the text's pieces and where each stands in it."""
-        ids: list[int] = []
-        spans: list[Span] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                ids.append(part.token)
-                spans.append((part.start, part.end))
-                continue
-            normal, sources = (self._normal if part.spans is None else self._splitting).aligned(part.text)
-            for word in _WORD.finditer(normal):
-                begin = word.start()
-                for piece in self._words[word[0]]:
-                    size = 1 if piece == self.unk_id else len(self.tokens[piece].removesuffix(END))
-                    ids.append(piece)
-                    spans.append(part.span(sources[begin], sources[begin + size - 1]))
-                    begin += size
-        return ids, spans
+    def _place(self, part: Part, ids: list[int], spans: list[Span]) -> None:
+        normal, sources = (self._normal if part.spans is None else self._splitting).aligned(part.text)
+        for word in _WORD.finditer(normal):
+            begin = word.start()
+            for piece in self._words[word[0]]:
+                size = 1 if piece == self.unk_id else len(self.tokens[piece].removesuffix(END))
+                ids.append(piece)
+                spans.append(part.span(sources[begin], sources[begin + size - 1]))
+                begin += size
 
     def _chunk(self, text: str) -> tuple[int, ...]:
         """The ids of a text without added tokens."""

@@ -22,9 +22,9 @@ import numpy as np
 from minibert.config import shown
 from minibert.errors import InputError
 from minibert.tokenizers import characters, encoding, layout, merges, published, wordpiece_files
-from minibert.tokenizers.added import Added, Kept, checked
+from minibert.tokenizers.added import Added, Kept, Part, checked
 from minibert.tokenizers.cache import Cache
-from minibert.tokenizers.encoding import Span, checked_text
+from minibert.tokenizers.encoding import Span
 from minibert.tokenizers.layout import Layout
 from minibert.tokenizers.prefixes import Prefixes
 from minibert.tokenizers.recipe import Recipe
@@ -44,7 +44,7 @@ _CLEAN_UP = (
 )  # fmt: skip
 
 
-class WordPiece:
+class WordPiece(encoding.Tokenizer):
     """vocabulary: the pieces in the order of their ids, "##" marking what continues a word, "" for an id without one.
 
     strip_accents: None strips when lower-casing. specials: the tokens of the five roles. added: the tokens kept whole
@@ -100,9 +100,6 @@ class WordPiece:
         self._pieces = Cache(self._longest_match)
         self._chunks = Cache(self._chunk)
 
-    __len__, id, tokenize = encoding.size, encoding.token_id, encoding.tokenize
-    encode, encode_batch = encoding.encode, encoding.encode_batch
-
     @functools.cached_property
     def continues(self) -> np.ndarray:
         """(V,) True for the pieces that continue a word."""
@@ -110,17 +107,10 @@ class WordPiece:
         continues.flags.writeable = False
         return continues
 
-    def ids(self, text: str) -> list[int]:
-        """The ids of the text's pieces, nothing added: the fast path, for building data."""
-        out: list[int] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                out.append(part.token)
-            elif part.spans is None:
-                out.extend(chain.from_iterable(map(self._chunks.__getitem__, self._normal.chunks(part.text))))
-            else:
-                out.extend(chain.from_iterable(map(self._pieces.__getitem__, self._splitting.words(part.text))))
-        return out
+    def _of_part(self, part: Part) -> Iterable[int]:
+        if part.spans is None:
+            return chain.from_iterable(map(self._chunks.__getitem__, self._normal.chunks(part.text)))
+        return chain.from_iterable(map(self._pieces.__getitem__, self._splitting.words(part.text)))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of these ids: "##" joined on, blanks before . , ? ! and English contractions taken out."""
@@ -150,28 +140,19 @@ class WordPiece:
             start, table, prefixes = start + len(piece), self._tails, self._tail_prefixes
         return tuple(ids)
 
-    def spans(self, text: str) -> tuple[list[int], list[Span]]:
-        """The ids of the text's pieces and where each stands in it."""
-        ids: list[int] = []
-        spans: list[Span] = []
-        for part in self._kept.parts(checked_text(text)):
-            if part.token is not None:
-                ids.append(part.token)
-                spans.append(self.layout.span(part.text, part.start, part.end))
-                continue
-            normal, sources = (self._normal if part.spans is None else self._splitting).aligned(part.text)
-            for word in _WORD.finditer(normal):
-                found = self._pieces[word[0]]
-                ids += found
-                begin = word.start()
-                for piece in found[:-1]:
-                    end = begin + len(self.tokens[piece]) - (2 if begin > word.start() else 0)
-                    spans.append(part.span(sources[begin], sources[end - 1]))
-                    begin = end
-                spans.append(part.span(sources[begin], sources[word.end() - 1]))
-                if self.layout.trimmed:
-                    spans[-len(found) :] = map(self._trimmed, found, spans[-len(found) :])
-        return ids, spans
+    def _place(self, part: Part, ids: list[int], spans: list[Span]) -> None:
+        normal, sources = (self._normal if part.spans is None else self._splitting).aligned(part.text)
+        for word in _WORD.finditer(normal):
+            found = self._pieces[word[0]]
+            ids += found
+            begin = word.start()
+            for piece in found[:-1]:
+                end = begin + len(self.tokens[piece]) - (2 if begin > word.start() else 0)
+                spans.append(part.span(sources[begin], sources[end - 1]))
+                begin = end
+            spans.append(part.span(sources[begin], sources[word.end() - 1]))
+            if self.layout.trimmed:
+                spans[-len(found) :] = map(self._trimmed, found, spans[-len(found) :])
 
     def _trimmed(self, piece: int, span: Span) -> Span:
         return self.layout.span(self.tokens[piece], *span)

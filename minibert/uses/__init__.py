@@ -24,6 +24,7 @@ offers the same:
                                     EVERY; judged(task, said) is what is said then
 """
 
+import copy
 import functools
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, families
+from minibert import adapters, batches, families, objective, tasks
+from minibert.adapters import pals
 from minibert.config import require
 from minibert.errors import InputError
 from minibert.tasks import SEVERAL, Task
@@ -55,6 +57,20 @@ def of(task: Task) -> ModuleType:
     name = families.named(task.head)
     own = any(file.name == name for file in pkgutil.iter_modules(__path__))
     return import_module(f"{__name__}.{name if own else task.head.KIN}")
+
+
+def alone(model: Any, name: str) -> Any:
+    """The model with the head of one of its tasks alone, the same arrays: of `adapters.pals` its own."""
+    if model.tasks == (name,):
+        return model
+    found = copy.copy(model)
+    found.uses = tuple(task for task in model.uses if task.name == name)
+    params = {part: held for part, held in model.params.items() if part in adapters.parts()}
+    if len(params.get(pals.PART, ())) == len(model.uses):
+        params[pals.PART] = [params[pals.PART][model.tasks.index(name)]]
+    known = objective.shapes(tasks.network(families.family(model.family), found.uses), model.config)
+    found.params = {part: held for part, held in model.params.items() if part in known} | params
+    return found
 
 
 def longest(model: Any, most: int) -> int:
@@ -88,6 +104,22 @@ def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None =
             held = [[*tags, *[fill] * (most - len(tags))] for tags in held]
         inputs[name] = np.array(held)
     return inputs
+
+
+def labelled(model: Any, placed: Iterable[tuple[str, Row]], most: int) -> tuple[list[Piece], list[dict[str, Any]]]:
+    """(the pieces of rows, what is asked of each) of (where, row); InputError, which begins with where, for one that
+    the model cannot read, or has no such class for.
+    """
+    (task,) = model.uses
+    found, labels, most = [], [], longest(model, most)
+    for where, row in placed:
+        for piece in cut_up(of(task).pieces, task, model.tokenizer, row, most, where):
+            found.append(piece)
+            try:
+                labels.append(of(task).target(task, row, piece))
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+    return found, labels
 
 
 def predicted(model: Any, pieces: list[Piece], together: int) -> Iterator[dict[str, np.ndarray]]:

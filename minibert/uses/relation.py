@@ -8,7 +8,6 @@ import numpy as np
 from minibert import tasks, uses
 from minibert.config import require
 from minibert.tasks import Task
-from minibert.tokenizers import encoding
 from minibert.uses import Piece, Row, classification
 
 Array = np.ndarray
@@ -34,7 +33,7 @@ def pieces(tokenizer: Any, row: Row, most: int) -> list[Piece]:
     first, last = min(places.values()), max(places.values())
     require(last - first < room, f"head and tail stand {last - first:,} tokens from each other, and {room} are read")
     begin = 0 if last < room else min(first, max(last - room + 1, (first + last - room) // 2))
-    made = encoding.laid_out(tokenizer, [(ids[begin : begin + room], spans[begin : begin + room])])
+    made = tokenizer.laid_out([(ids[begin : begin + room], spans[begin : begin + room])])
     before = items.index(0) - begin
     return [Piece([made], {name: before + place for name, place in places.items()})]
 

@@ -14,7 +14,6 @@ import numpy as np
 from minibert import metrics
 from minibert.config import require
 from minibert.tasks import Task
-from minibert.tokenizers import encoding
 from minibert.uses import Piece, Row
 
 Array = np.ndarray
@@ -44,7 +43,7 @@ def pieces(tokenizer: Any, row: Row, most: int) -> list[Piece]:
     step, found = max(1, room - room // 3), []
     for begin in range(0, max(1, len(ids)), step):
         window = slice(begin, begin + room)
-        made = encoding.laid_out(tokenizer, [(asked, spans), (ids[window], places[window])])
+        made = tokenizer.laid_out([(asked, spans), (ids[window], places[window])])
         found.append(Piece([made], {"first": first, "places": places[window]}))
         if begin + room >= len(ids):
             break

@@ -8,7 +8,6 @@ import numpy as np
 from minibert import metrics, tasks, uses
 from minibert.config import require
 from minibert.tasks import Task
-from minibert.tokenizers import encoding
 from minibert.uses import Piece, Row
 
 Array = np.ndarray
@@ -43,7 +42,7 @@ def pieces(tokenizer: Any, row: Row, most: int) -> list[Piece]:
         if last < len(ids):
             whole = next((i for i in range(last, first, -1) if owners[i] != owners[i - 1]), last)
             last = max(whole, first + 1)
-        made = encoding.laid_out(tokenizer, [(ids[first:last], spans[first:last])])
+        made = tokenizer.laid_out([(ids[first:last], spans[first:last])])
         places: dict[int, int] = {}
         for i in range(first, last):
             if not i or owners[i] != owners[i - 1]:

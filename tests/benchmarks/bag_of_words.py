@@ -1,7 +1,8 @@
 """What can be told without any order of words: python tests/benchmarks/bag_of_words.py TRAIN DEV [FORMAT] [--task TASK]
 [--rows N] [--held-out N]
 
-What a fine-tuned network is to be compared with, beside what a constant answer gets, on the first N rows of two files:
+What a fine-tuned network is to be compared with, beside what a constant answer gets, on the first N rows of two files
+(of those held out, those whose tags the others have):
 
     classify    logistic regression (scikit-learn) over words and pairs of neighbours, weighted by their rarity
     tag         logistic regression over the word, its last three letters and the words beside it; and the tag that the
@@ -106,8 +107,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--held-out", type=int)
     args = parser.parse_args()
-    sides = ((args.train, args.rows), (args.dev, args.held_out))
-    train, dev = (list(itertools.islice(rows.read(path, args.task, form=args.format), n)) for path, n in sides)
+    train = [*itertools.islice(rows.read(args.train, args.task, form=args.format), args.rows)]
+    known = {tag for row in train for tag in row.get("tags", ())}
+    told = (row for row in rows.read(args.dev, args.task, form=args.format) if {*row.get("tags", ())} <= known)
+    dev = [*itertools.islice(told, args.held_out)]
     found = ", ".join(f"{name} {share:.1%}" for name, share in TASKS[args.task](train, dev).items())
     print(f"{len(train):,} rows, {len(dev):,} held out: {found}")
 

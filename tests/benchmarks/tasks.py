@@ -58,13 +58,12 @@ def created(model: Path, folder: Path, seed: int) -> Path:
     return folder / f"new-{seed}"
 
 
-def part(path: Path, count: int, folder: Path) -> Path:
-    """The first rows of a file, all of it for 0."""
-    if not count:
-        return path
-    with path.open(encoding="utf-8") as file:
-        (folder / path.name).write_text("".join(itertools.islice(file, count)), encoding="utf-8")
-    return folder / path.name
+def parts(train: list[str], dev: list[str], count: int, held_out: int) -> tuple[list[str], list[str]]:
+    """The first rows of two files, all of them for 0; of those held out only rows whose tags the others have."""
+    train = train[: count or None]
+    known = {tag for line in train for tag in json.loads(line).get("tags", ())}
+    told = (line for line in dev if {*json.loads(line).get("tags", ())} <= known)
+    return train, [*itertools.islice(told, held_out or None)]
 
 
 def measured(table: str, model: Path, args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
@@ -74,8 +73,11 @@ def measured(table: str, model: Path, args: argparse.Namespace) -> dict[str, lis
         folder = Path(temporary)
         given: dict[str, Any] = {"steps": args.steps, "seq_length": args.tokens, "batch_size": args.batch}
         if task.file:
-            sides = (("train", args.rows), ("dev", args.held_out))
-            given |= {name: part(args.data / f"{task.file}.{name}.jsonl", n, folder) for name, n in sides}
+            paths = {name: args.data / f"{task.file}.{name}.jsonl" for name in ("train", "dev")}
+            lines = (path.read_text(encoding="utf-8").splitlines(keepends=True) for path in paths.values())
+            given |= {name: folder / path.name for name, path in paths.items()}
+            for name, some in zip(paths, parts(*lines, args.rows, args.held_out), strict=True):
+                given[name].write_text("".join(some), encoding="utf-8")
         for seed in range(args.seeds):
             for label, (directory, options) in arms(table, model, created(model, folder, seed)).items():
                 out = folder / f"{seed}-{len(found)}-{label}"

@@ -41,8 +41,8 @@ def ours(seed, epochs, network, threads, folder):
 
     training.fit = fitted
     try:
-        rows = 2443  # of the default text; a step takes 16
-        run = pretrain("word2vec", (), folder, seed=seed, steps=epochs * rows // 16, network=network, threads=threads,
+        rows = 4886  # of the default text; a step takes 32
+        run = pretrain("word2vec", (), folder, seed=seed, steps=epochs * rows // 32, network=network, threads=threads,
                        learning_rate=0.025 if network == "skip-gram" else 0.05, fields={"cbow_mean": True})  # fmt: skip
     finally:
         training.fit = fit

@@ -275,7 +275,7 @@ def test_what_cannot_be_used_is_one_line(place, tmp_path, monkeypatch, capsys):
     assert (code, len(errors), "finetune" in errors[0], out.exists()) == (2, 1, True, False)
     code, _, errors = said(monkeypatch, capsys, "predict", model, text="x\n")
     assert (code, len(errors)) == (2, 1)
-    assert "has no heads of tasks, and one is needed: minibert finetune TASK" in errors[0]
+    assert "has no head of a task, and one is needed: minibert finetune TASK" in errors[0]
 
 
 def test_a_run_of_other_rows_or_another_model_is_not_resumed(place, tmp_path, monkeypatch, capsys):

@@ -332,7 +332,7 @@ def test_linear_without_a_bias():
 
 def test_every_block_that_families_share_is_held_to_its_double():
     """Those of layers and heads; a family's own are held by its whole loss."""
-    places = ("layers", "relative", "recurrent", "pooling", "heads", "summaries", "adapters")
+    places = ("layers", "relative", "sliding", "recurrent", "pooling", "heads", "summaries", "adapters")
     shared = tuple(f"minibert.{name}" for name in places)
     own = {name for name, (forward, _) in BLOCKS.items() if forward.__module__.startswith(shared)}
     assert own - {"embeddings"} <= CASES.keys()  # whose double is bert_embeddings

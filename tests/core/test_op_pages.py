@@ -1,4 +1,4 @@
-"""Pages of ops: made of what stands in the files, with numbers that agree; the reading path leads to what there is."""
+"""Pages of ops and heads: made of what stands in the files, with numbers that agree; the reading path."""
 
 import re
 from pathlib import Path
@@ -21,17 +21,20 @@ def test_a_page_has_all_parts_and_numbers_that_agree(name):
         "## In the engine", "## In numbers"]  # fmt: skip
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     for block in blocks:
-        assert re.findall(r"^def (\w+)", block, re.MULTILINE) == [name, f"{name}_backward"]
+        defined = re.findall(r"^def (\w+)", block, re.MULTILINE)
+        assert defined in ([name, f"{name}_backward"], ["loss", "loss_backward"])
         assert '"""' not in block
         compile(block, name, "exec")
     rows = re.findall(r"^\| (.+) \| (\S+) \| (\S+) \|$", page, re.MULTILINE)
-    assert len(rows) == 1 + len(PAIRS[name].arguments)
+    assert len(rows) >= 2
+    assert name not in PAIRS or len(rows) == 1 + len(PAIRS[name].arguments)
     for what, exact, ours in rows:
         assert float(ours) == pytest.approx(float(exact), rel=1e-10, abs=1e-14), what
 
 
 def test_most_ops_have_one():
-    assert len(op_page.names()) >= len(PAIRS) - 4
+    assert len(PAIRS.keys() & op_page.names()) >= len(PAIRS) - 4
+    assert {"classification", "crf", "mlm_head"} <= {*op_page.names()}
 
 
 def test_docs_prints_it(capsys):

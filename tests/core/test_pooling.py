@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from draws import RNG, drawn, same, the_same_draws  # noqa: F401
 
-from minibert import ops, pooling, tree
+from minibert import ops, pooling, training, tree
 from minibert.errors import InputError
 
 ROWS, LEFT, RIGHT = np.array([[[1.0, 2.0], [3.0, -4.0], [5.0, 6.0]]]), np.array([[1, 1, 0]]), np.array([[0, 1, 1]])
@@ -120,15 +120,15 @@ def test_a_mix_of_equal_weights_is_the_mean():
 
 # ---- Any of these ----------------------------------------------------------------------------------------------------
 SIZES = {"cnn": {"windows": (2, 3), "filters": 3}, "lstm": {"hidden": 3, "layers": 2}, "rcnn": {"hidden": 3},
-         "attention": {"seeds": 2}, "layers": {"layers": 3}}  # fmt: skip
-WIDTHS = {"attention": 8, "cnn": 6, "lstm": 6, "rcnn": 10}
+         "attention": {"seeds": 2}, "layers": {"layers": 3}, "ulmfit": {"units": 3}}  # fmt: skip
+WIDTHS = {"attention": 8, "cnn": 6, "lstm": 6, "rcnn": 10, "concat": 12, "ulmfit": 3}
 
 
 @pytest.mark.parametrize("how", pooling.POOLINGS)
 def test_a_text_as_one_vector_whatever_stands_behind_it(how):
     """Its width, the tree of its gradient, no change and no gradient by padding, whatever that holds."""
     p = drawn(pooling.shapes(how, 4, **SIZES.get(how, {})) or [])
-    p = tree.map(abs, p) if how in ("cnn", "rcnn") else p  # that ReLU lets something of each through
+    p = tree.map(abs, p) if how in ("cnn", "rcnn", "ulmfit") else p  # that ReLU lets something of each through
     given = {"how": how, **({"width": 2} if how == "attention" else {})}
     before = (3,) if how == "layers" else ()
     x, seen = RNG.random((*before, 2, 4, 4)), np.array([[1] * 4, [1, 1, 0, 0]])
@@ -148,6 +148,29 @@ def test_a_text_as_one_vector_whatever_stands_behind_it(how):
     else:
         assert g is None
         assert pooling.shapes(how, 4) is None
+
+
+def test_batch_norm_is_torchs_in_training_and_behind_it():
+    """torch.nn.BatchNorm1d: outputs, gradients, and what it keeps of its batches."""
+    torch = pytest.importorskip("torch", reason="torch.nn.BatchNorm1d is the published implementation")
+    theirs = torch.nn.BatchNorm1d(3, dtype=torch.float64)
+    p = {name: RNG.random(3) + 0.5 for name in ("weight", "bias", "running_mean", "running_var")}
+    theirs.load_state_dict({name: torch.tensor(array) for name, array in p.items()}, strict=False)
+    for batch in (True, False):
+        x, dy = 2 * RNG.standard_normal((4, 3)) + 1, RNG.standard_normal((4, 3))
+        given = torch.tensor(x, requires_grad=True)
+        theirs.train(batch).zero_grad()
+        due = theirs(given)
+        due.backward(torch.tensor(dy))
+        y, c = pooling.batch_norm(x, p, batch=batch)
+        dx, g = pooling.batch_norm_backward(dy, c)
+        same(y, due.detach().numpy(), 1e-14)
+        same(dx, given.grad.numpy(), 1e-14)
+        for name in ("weight", "bias"):
+            same(g[name], getattr(theirs, name).grad.numpy(), 1e-14)
+        training.follow(p, c.get("followed", {}))
+        for name in pooling.FOLLOWED:
+            same(p[name], getattr(theirs, name).numpy(), 1e-14)
 
 
 def test_a_way_that_is_none_is_refused():

@@ -1,11 +1,16 @@
 """Linear layers in eight bits: the scalar loops, ONNX Runtime, sizes, and what depends on the batch."""
 
+import json
+import shutil
+from unittest import mock
+
 import numpy as np
 import pytest
 
 import minibert
 import reference
 from minibert import cli, families, ops, quantization, tokenizers, tree
+from minibert.checkpoint import safetensors
 from minibert.errors import InputError
 
 
@@ -105,7 +110,7 @@ def test_a_model_in_eight_bits(tmp_path, capsys):
     assert np.array_equal(model.predict(batch)["logits"], plain)
     model.save(tmp_path / "whole")
     before = {file.name: file.read_bytes() for file in (tmp_path / "whole").iterdir()}
-    with pytest.raises(InputError, match="whole is there already: name a new directory"):
+    with pytest.raises(InputError, match="whole' is there already: name a new directory"):
         quantization.save(model, found, tmp_path / "whole")
     assert {file.name: file.read_bytes() for file in (tmp_path / "whole").iterdir()} == before
     quantization.save(model, found, tmp_path / "small")
@@ -125,3 +130,97 @@ def test_a_model_in_eight_bits(tmp_path, capsys):
     with pytest.raises(InputError, match="is not a quantised model's directory"):
         quantization.load(tmp_path / "model")
     assert {*quantization.weights(minibert.create("gpt2", **families.family("gpt2").PROBE))}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a classifier, "model", the same in eight bits, "rows" and "together", and texts with classes."""
+    folder = tmp_path_factory.mktemp("eight")
+    learnt = tokenizers.tokenizer("wordpiece").train(["fine poor film book"] * 3, 40, lowercase=True)
+    model = minibert.create("bert", **{**families.family("bert").PROBE, "vocab_size": len(learnt)})
+    model.tokenizer = learnt
+    for tasks, name in ((("classify",), "model"), ((), "bare")):
+        held = model.with_task("classify", labels=["fine", "poor"]) if tasks else model
+        held.save(folder / name)
+    (folder / "rows.tsv").write_text("label\ttext\nfine\ta fine film\npoor\ta poor book\n", encoding="utf-8")
+    for given, out in (([], "rows"), (["--together"], "together")):
+        assert cli.main(["quantize", str(folder / "model"), "--out", str(folder / out), *given]) == 0
+    assert cli.main(["quantize", str(folder / "bare"), "--out", str(folder / "small")]) == 0
+    return folder
+
+
+def test_the_commands_answer_from_a_directory_in_eight_bits(place, capsys):
+    """As the model does inside `running`, by row or together as it was made; what would train refuses it."""
+    ids = {"input_ids": [[1, 2, 3, 4], [4, 3, 2, 3]]}
+    plain = minibert.load(place / "model")
+    answers = [plain.predict(ids)["logits"]]
+    for out, by_row in (("rows", True), ("together", False)):
+        with quantization.running(plain, quantization.weights(plain), by_row=by_row):
+            due = plain.predict(ids)["logits"]
+        with quantization.opened(place / out) as model:
+            answers.append(model.predict(ids)["logits"])
+            with pytest.raises(InputError, match="no gradient goes through what is rounded"):
+                model.loss_backward(model.loss({**ids, "labels": [0, 1]})[1])
+        assert np.abs(answers[-1] - due).max() < 1e-6
+    assert len({answer.tobytes() for answer in answers}) == 3
+    capsys.readouterr()
+    assert cli.main(["predict", str(place / "rows"), str(place / "rows.tsv")]) == 0
+    assert [line.split()[0] in ("fine", "poor") for line in capsys.readouterr().out.splitlines()] == [True, True]
+    small = str(place / "small")
+    for given in (["fill-mask", small, "the [MASK]"], ["embed", small, str(place / "rows.tsv")], ["info", small],
+                  ["attention", small, "film", "-o", str(place / "maps.svg")], ["neighbours", small, "film"],
+                  ["generate", small, "film", "--max-new-tokens", "2"]):  # fmt: skip
+        assert cli.main(given) == 0, given
+    assert "in eight bits: 13 matrices" in capsys.readouterr().out
+    with pytest.raises(InputError, match="holds a model in eight bits, for predict, embed and other commands"):
+        minibert.load(small)
+
+
+def test_a_quantised_directory_is_whole_or_not_there(place, tmp_path, monkeypatch):
+    model = minibert.load(place / "model")
+    found = quantization.weights(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(quantization.safetensors, "header", mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            quantization.save(model, found, tmp_path / "small")
+    assert [*tmp_path.iterdir()] == []
+    shutil.copytree(place / "rows", tmp_path / "again")
+    model.save(tmp_path / "again")  # over it: the model in floats, and nothing of the other
+    assert not [*(tmp_path / "again").glob("quantized*")]
+    assert minibert.load(tmp_path / "again").tasks == ("classify",)
+
+
+@pytest.mark.parametrize("name", ["electra", "t5", "ambert", "gpt2"])
+def test_what_the_names_of_tensors_decide_is_known_without_them(name, tmp_path):
+    model = minibert.create(name, **families.family(name).PROBE)
+    found = quantization.weights(model)
+    quantization.save(model, found, tmp_path / "small")
+    again, _ = quantization.load(tmp_path / "small")
+    assert again.config == model.config
+    flat = tree.flatten(again.params)
+    assert flat.keys() == tree.flatten(model.params).keys()
+    assert all(np.array_equal(flat[path], array) for path, array in tree.items(model.params) if path not in found)
+    assert [path.name for path in (tmp_path / "small").rglob("*.safetensors")] == ["quantized.safetensors"]
+
+
+def test_damage_to_a_quantised_directory_is_one_line(place, tmp_path):
+    """A scale that is none, a matrix of another shape, a name that is none, and rows of other classes."""
+    file, record = tmp_path / "small" / "quantized.safetensors", tmp_path / "small" / "quantized.json"
+    shutil.copytree(place / "rows", tmp_path / "small")
+    held, said = safetensors.read(file), json.loads(record.read_text(encoding="utf-8"))
+    path = said["matrices"][0]
+    scale, wide = held[f"{path}_scale"], held[path]
+    for change, words in (({f"{path}_scale": -scale}, "is no matrix in eight bits"), ({f"{path}_scale": scale * np.inf},
+                          "is no matrix in eight bits"), ({path: wide[:-1]}, "expected an array of shape"),
+                          ({"embeddings.norm.weight": held["embeddings.norm.weight"] * np.nan}, "finite"),
+                          ({"x": scale}, "no parameter 'x'")):  # fmt: skip
+        safetensors.write(file, {**held, **change})
+        with pytest.raises(InputError, match=words):
+            quantization.load(tmp_path / "small")
+    safetensors.write(file, held)
+    for change in ({"matrices": [[]]}, {"by_row": 1}, {"names": "x"}, {"format": "minibert-quantized/2"}):
+        record.write_text(json.dumps({**said, **change}), encoding="utf-8")
+        with pytest.raises(InputError, match="is not the record of a quantised model"):
+            quantization.load(tmp_path / "small")
+    (tmp_path / "other.tsv").write_text("label\ttext\nother\tfilm\n", encoding="utf-8")
+    assert cli.main(["quantize", str(place / "model"), "--rows", str(tmp_path / "other.tsv")]) == 2

@@ -199,3 +199,25 @@ def test_one_product_for_all_inputs_and_one_a_token(monkeypatch):
     made.clear()
     ops.lstm_backward(y, c)
     assert made == [*[((7, 8), (8, 2))] * 4, ((8, 28), (28, 3)), ((28, 8), (8, 3)), ((8, 28), (28, 2))]
+
+
+def test_a_truncated_layer_goes_on_and_its_gradient_does_not():
+    """The outputs of the whole; each part's gradient as if it stood alone behind its state."""
+    rng = np.random.default_rng(3)
+    p = {name: rng.standard_normal(shape) for name, shape in recurrent.shapes(3, 2).items()}
+    x, dy, seen = rng.standard_normal((2, 7, 3)), rng.standard_normal((2, 7, 2)), np.array([[1] * 7, [1] * 5 + [0] * 2])
+    whole, c = recurrent.lstm_layer(x, p, seen=seen)
+    y, own = recurrent.truncated_layer(x, p, every=3, seen=seen)
+    assert np.allclose(y, whole, rtol=0, atol=1e-15)
+    assert np.array_equal(recurrent.last_state(own), recurrent.last_state(c))
+    dx, g = recurrent.truncated_layer_backward(dy, own)
+    alone, state, total = [], None, 0
+    for part in (slice(0, 3), slice(3, 6), slice(6, 7)):
+        _, c = recurrent.lstm_layer(x[:, part], p, seen=seen[:, part], state=state)
+        state = recurrent.last_state(c)
+        found = recurrent.lstm_layer_backward(dy[:, part], c)
+        alone.append(found[0])
+        total = total + found[1]["weight_hh"]
+    assert np.allclose(dx, np.concatenate(alone, 1), rtol=0, atol=1e-15)
+    assert np.allclose(g["weight_hh"], total, rtol=0, atol=1e-14)
+    assert abs(dx - recurrent.lstm_layer_backward(dy, recurrent.lstm_layer(x, p, seen=seen)[1])[0]).max() > 1e-3

@@ -12,19 +12,22 @@ import minibert
 from minibert import (
     adapters,
     batches,
+    cli,
     families,
     finetuning,
     gradcheck,
     multitask,
     objective,
     optim,
+    teaching,
     tokenizers,
     training,
     transfer,
     tree,
+    uses,
 )  # fmt: skip
 from minibert.adapters import mix, pals
-from minibert.checkpoint import adapter_bert, peft
+from minibert.checkpoint import adapter_bert, peft, safetensors
 from minibert.errors import InputError
 
 WORDS = ("fine", "poor", "film", "book", "the", "a", "was", "it")
@@ -172,6 +175,7 @@ def test_ways_go_together_and_refuse_what_they_do_not_take(place, tmp_path):
     assert rates("encoder.0.attention.query.weight", 3) is None
     wrong = {"frozenn": "did you mean 'frozen'", "layers": "layers takes numbers of layers", "lora:0": "a number",
              "mix:2": "mix takes nothing", "ensemble+self-distil": "do not go together",
+             "mix+layers:0": "mix and layers do not go together", "discriminative:0": "takes a number from 1 on",
              "frozen+frozen": "stands there twice", "distil": "the directory of a teacher"}  # fmt: skip
     for way, said in wrong.items():
         with pytest.raises(InputError, match=said):
@@ -182,6 +186,21 @@ def test_ways_go_together_and_refuse_what_they_do_not_take(place, tmp_path):
             transfer.begun(way, network(), frozenset())
     with pytest.raises(InputError, match="knows classify, a teacher of tag is needed"):
         tuned(place, tmp_path / "run", "distil:TEACHER", "tag")
+
+
+def test_each_way_trains_its_own_part_where_several_freeze_the_rest():
+    """adapter+lora trains both; projected attention learns beside frozen layers."""
+    new = frozenset({"classify.weight", "classify.bias"})
+    due = {"adapter:3+lora:2": (".adapter.", ".norm.", ".lora.down", ".lora.up"), "frozen+pals:4": ("pals.",),
+           "mix+lora:2": ("mix.", ".lora.down", ".lora.up"), "layers:1+frozen": ()}  # fmt: skip
+    for way, words in due.items():
+        moved = transfer.begun(way, network(), new)
+        rates = moved.rates(10, 5, lambda step: 0.5)
+        for path, _ in tree.items(moved.learner.params):
+            assert (rates(path, 0) is not None) == (path in new or any(word in path for word in words)), (way, path)
+    for way, said in {"mix+shallow:1": "a mix is of the states", "pals+shallow:1": "goes with every layer"}.items():
+        with pytest.raises(InputError, match=said):
+            transfer.begun(way, network(), new)
 
 
 # ---- Trees -----------------------------------------------------------------------------------------------------------
@@ -250,6 +269,23 @@ def test_a_family_with_more_in_its_shapes_is_that_network():
             families.family(f"bert@{wrong}")
 
 
+def test_a_network_that_is_taught_by_its_name_is_that_of_a_student():
+    """As golden cases have it: the terms, labels and parameters of a student of a teacher of that width."""
+    held = network(task="classify")
+    fields = {**families.family("bert").PROBE, "hidden_size": 16, "dtype": "float64"}
+    taught = teaching.Teacher(minibert.create("bert", **fields, tasks={"classify": {}}))
+    student = teaching.student(held, taught, np.random.default_rng(0))
+    named = families.family("bert+classify@taught:16")
+    assert named.terms(held.config) == student.network.terms(held.config)
+    shapes = tree.flatten(objective.shapes(named, held.config))
+    assert shapes == {path: array.shape for path, array in tree.items(student.params)}
+    batch = student.checked(batches.example(named, held.config, np.random.default_rng(1)))
+    assert float(objective.loss(named, student.params, held.config, batch)[0]) == float(student.loss(batch)[0])
+    for wrong in ("bert+classify@taught", "bert+classify@taught:0", "bert+classify@x:3"):
+        with pytest.raises(InputError, match="is nothing that a network could be taught by"):
+            families.family(wrong)
+
+
 def test_low_rank_goes_into_the_weights_and_out_of_the_tree():
     model, rng = network("gpt2"), np.random.default_rng(0)
     moved = moved_away(transfer.begun("lora:3", model, frozenset()).model, rng)
@@ -302,7 +338,7 @@ def test_projected_attention_of_several_tasks():
 def test_averages_of_parameters():
     """Of the last three steps, and from the third on: equal to the means of explicit snapshots."""
     for around, due in ((lambda o: transfer.window(o, 3), lambda s: np.mean(s[-3:], 0)),
-                        (lambda o: transfer.average(o, 2), lambda s: np.mean(s[3:], 0))):  # fmt: skip
+                        (lambda o: transfer.average(o, lambda: 2), lambda s: np.mean(s[3:], 0))):  # fmt: skip
         params, rng = {"w": np.arange(4.0)}, np.random.default_rng(0)
         new, update = around(optim.OPTIMIZERS["adamw"])
         state, snapshots = new(params), [params["w"].copy()]
@@ -426,7 +462,19 @@ def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
     with pytest.raises(InputError, match="'use_dora' is True; implemented: False"):
         peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    for change, said in {"init_lora_weights": "pissa", "alpha_pattern": "query", "lora_alpha": True,
+                         "use_rslora": "yes"}.items():  # fmt: skip
+        (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({**config, change: said}))
+        with pytest.raises(InputError, match=f"'{change}' (is|has the scale) {said!r}"):
+            peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    held = safetensors.read(file)
+    lacking = next(name for name in held if "0.attention.self.query.lora_B" in name)
+    safetensors.write(file, {name: array for name, array in held.items() if name != lacking})
+    with pytest.raises(InputError, match=r"lacking encoder\.0\.attention\.query\.lora\.up\.weight"):
+        peft.load(minibert.load(place / "teacher"), tmp_path / "adapter")
+    safetensors.write(file, held)
     with pytest.raises(InputError, match=r"'base_model\.model\.bert\..*query\.lora_A\.weight'"):
         peft.load(minibert.create("gpt2", **families.family("gpt2").PROBE), tmp_path / "adapter")
     with pytest.raises(InputError, match=r"is a part of .*c_attn.weight"):
@@ -443,10 +491,12 @@ def test_adapters_by_the_names_of_their_release(tmp_path):
         path: a.tobytes() for path, a in tree.items(moved.params)}  # fmt: skip
     held = adapter_bert.named(moved.params)
     assert len(held) == 3 * 2 * 4
-    assert held["bert/encoder/layer_2/attention/output/adapters/weights1"].shape == (8, 3)
+    shapes = {"weights1": (8, 3), "biases1": (1, 3), "weights2": (3, 8), "biases2": (1, 8)}  # as its variables have them
+    for name, shape in shapes.items():
+        assert held[f"bert/encoder/layer_2/attention/output/adapters/{name}"].shape == shape
     assert {*adapter_bert.named(adapter_bert.load(model, {**held, "bert/pooler/dense/kernel": np.ones(2)}))} == {*held}
     del held["bert/encoder/layer_1/output/adapters/biases2"]
-    with pytest.raises(InputError, match=r"do not fit bert: encoder\.1\.feed_forward\.adapter\.up\.bias"):
+    with pytest.raises(InputError, match=r"the adapters: lacking encoder\.1\.feed_forward\.adapter\.up\.bias"):
         adapter_bert.load(model, held)
     with pytest.raises(InputError, match="no adapters by the names"):
         adapter_bert.load(model, {"bert/pooler/dense/kernel": np.ones(2)})
@@ -470,3 +520,71 @@ def test_both_ways_with_peft(place, tmp_path):
     ours = peft.load(minibert.load(place / "teacher"), tmp_path / "theirs")
     assert np.abs(theirs(**given).logits.detach().numpy() - ours.predict(ids)["logits"]).max() < 2e-6
     assert np.abs(ours.predict(ids)["logits"] - minibert.load(place / "teacher").predict(ids)["logits"]).max() > 1e-2
+
+
+# ---- Several tasks on the command line -------------------------------------------------------------------------------
+def together(place, out, way="full", **changes):
+    """A run of both tasks over one network."""
+    files = {name: place / FILES[name] for name in ("classify", "tag")}
+    given = {**OPTIONS, **changes, "transfer": way, "train": files, "dev": files}
+    return finetuning.finetune("classify+tag", place / "model", out=out, **given)
+
+
+@pytest.mark.parametrize("way", [asked("pals:4"), asked("lora:2+gradual"), asked("full")])
+def test_several_tasks_end_with_the_same_bits_after_a_kill(way, place, tmp_path):
+    """Also with a checkpoint between; each head answers alone, with its own projected attention where it has one."""
+    whole = together(place, tmp_path / "whole", way)
+    shutil.copytree(whole, again := tmp_path / "again")
+    for name in ("report.json", "model.safetensors", "added.safetensors", "config.json"):
+        (again / name).unlink(missing_ok=True)
+    training.discard(again / "checkpoints" / "00000006")
+    finetuning.finetune("classify+tag", place / "model", out=again, resume=True, checkpoint_every=4, threads=1)
+    assert bits(whole) == bits(again)
+    model, ids = minibert.load(whole), {"input_ids": [[1, 2, 3]]}
+    assert model.tasks == ("classify", "tag")
+    given = {"pals": [1]} if "pals" in way else {}
+    for number, name in enumerate(model.tasks):
+        given = {name: [number] for name in given}
+        alone = uses.alone(model, name).predict(ids)["logits"]
+        assert np.array_equal(alone, model.predict({**ids, **given})[f"{name}_logits"])
+    assert {*json.loads((whole / "report.json").read_bytes())["tasks"]} == {"classify", "tag"}
+
+
+def test_several_tasks_are_the_librarys_course(place, tmp_path):
+    """Each step learns one of them, by the sampling that is asked for: the other's head keeps its bits in it."""
+    wordless = {"steps": 1, "sampling": "root", "seed": 3}
+    model = minibert.load(together(place, tmp_path / "run", "frozen", **wordless))
+    request = json.loads((tmp_path / "run" / "run.json").read_bytes())
+    start = finetuning._prepared(request["request"], finetuning.Options(**request["options"])).model
+    plan = finetuning.Options(**request["options"]).plan(1, 4)
+    parts = {"classify": {"labels": np.zeros(12)}, "tag": {"labels": np.zeros(12)}}
+    turn = multitask.Course(start, parts, plan, (0.5,)).task(0)
+    for name in model.tasks:
+        same = np.array_equal(model.params[name]["weight"], start.params[name]["weight"])
+        assert same == (name != turn)
+
+
+def test_the_command_line_of_several_tasks(place, tmp_path, capsys):
+    files = [f"{name}={place / FILES[name]}" for name in ("classify", "tag")]
+    begun = ["finetune", "classify+tag", str(place / "model"), "--out", str(tmp_path / "run"), "--steps", "2"]
+    assert cli.main([*begun, "--train", *files, "--batch-size", "4", "--threads", "1"]) == 0
+    assert "predict" in capsys.readouterr().out
+    run, rows, begun[4] = str(tmp_path / "run"), str(place / "classify.tsv"), str(tmp_path / "other")
+    assert cli.main(["predict", run, rows, "--task", "classify"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 12
+    wrong = {
+        ("predict", run, rows): "has heads of classify, tag: say which by --task",
+        ("predict", run, rows, "--task", "x"): "--task 'x'",
+        (*begun, "--train", rows): "write TASK=FILE",
+        (*begun, "--train", files[0]): "expected classify=FILE tag=FILE",
+        (*begun, "--train", *files, "--columns", "text=label"): "of several tasks write classify.COLUMN=NAME",
+        ("finetune", "classify+choose", *begun[2:], "--train", files[0], f"choose={rows}"): "it stands alone",
+        ("finetune", "tag+tag", *begun[2:], "--train", *files): "one stands there twice",
+        ("finetune", "classify", *begun[2:], "--train", *files): "takes one file, here are 2",
+        tuple(begun): "are learnt from files",
+    }  # fmt: skip
+    for given, said in wrong.items():
+        assert cli.main([*given]) == 2, given
+        error = capsys.readouterr().err
+        assert said in error, given
+        assert error.count("\n") == 1

@@ -1,6 +1,7 @@
 """From text to a model, for every family: batches, runs. A family's own test may declare
 
     RUNS         (options, fields) of runs that are stopped and continued, over the tiny ones below
+    CORPUS       (folder) -> the files that they learn from, written there; without it none, where it reads no text
 """
 
 import json
@@ -17,7 +18,7 @@ from minibert.corpus import Part
 from minibert.heads import masked_lm
 from minibert.pretraining import pretrain
 
-OWN = dict(declared("RUNS"))
+OWN, CORPUS = dict(declared("RUNS")), dict(declared("CORPUS"))
 
 
 def placed(corpus, name, given):
@@ -56,8 +57,18 @@ def pointed(name):
     return not {"targets", "contexts"}.isdisjoint(objective.labels(module, module.Config()))
 
 
+def textless(name):
+    """Whether a family reads no text: its own test has its rows."""
+    return families.family(name).TOKENIZER is None
+
+
+def sentenced(name):
+    """Whether a family's rows are of whole sentences, beside each other: its own test has them."""
+    return hasattr(families.family(name), "POOLING")
+
+
 def own_rows(name):
-    return sourced(name) or ordered(name) or pointed(name)
+    return any(own(name) for own in (sourced, ordered, pointed, textless, sentenced))
 
 
 MASKED = [name for name in FAMILIES if hasattr(families.family(name), "corrupt") and not own_rows(name)]
@@ -172,6 +183,7 @@ def test_units_make_other_batches(name, corpus):
 
 FEW = {"steps": 8, "batch_size": 4, "seq_length": 24, "vocab_size": 300, "duplicates": 1, "held_out": 0.2,
        "checkpoint_every": 2, "threads": 1}  # fmt: skip
+TEXT = ("seq_length", "vocab_size")  # options of runs on text
 RUNS = [(name, chosen, own) for name in FAMILIES for chosen, own in OWN.get(name, [({}, {})])]
 
 
@@ -186,8 +198,10 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, 
     module = families.family(name)
     known, named = module.Config.__dataclass_fields__, {families.field(module, field): TINY[field] for field in TINY}
     fields = {**{field: value for field, value in named.items() if field in known}, **own}
-    given = {"fields": fields, **FEW, **placed(corpus, name, chosen)}
-    whole = pretrain(name, [corpus / "text.txt"], tmp_path / "whole", **given)
+    few = {key: value for key, value in FEW.items() if key not in TEXT or key in module.Data.__dataclass_fields__}
+    given, files = {"fields": fields, **few, **placed(corpus, name, chosen)}, [corpus / "text.txt"]
+    files = CORPUS.get(name, lambda folder: [])(tmp_path) if textless(name) else files
+    whole = pretrain(name, files, tmp_path / "whole", **given)
     save = training.save_checkpoint
 
     def stopped(run, model, state, seconds):
@@ -197,7 +211,7 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, 
 
     monkeypatch.setattr(training, "save_checkpoint", stopped)
     with pytest.raises(RuntimeError, match="stopped"):
-        pretrain(name, [corpus / "text.txt"], tmp_path / "parts", **given)
+        pretrain(name, files, tmp_path / "parts", **given)
     monkeypatch.undo()
     parts = pretrain(name, out=tmp_path / "parts", resume=True, threads=1)
     weights = [path.relative_to(whole) for path in (whole, *whole.iterdir()) for path in path.glob("model.safetensors")]
@@ -214,7 +228,7 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bits(name, chosen, own, 
     assert model.family == name
     asked = model.module.fields(model.module.Data(**record_of(model.module, record)), fields)
     assert {field: getattr(model.config, field) for field in asked} == asked
-    assert model.config.pad_token_id == model.tokenizer.pad_id
+    assert model.tokenizer is None or model.config.pad_token_id == model.tokenizer.pad_id
     assert report["terms"].keys() == _asked(model, report)
     assert np.isfinite([*report["terms"].values()]).all()
 

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import batches, tree, vectors
+from minibert import batches, finetuning, tree, vectors
+from minibert.checkpoint import fasttext as released
 from minibert.corruption import pieces
 from minibert.errors import InputError
 from minibert.families import fasttext, word2vec
 from minibert.tokenizers.words import Words
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
-    "tests": (160, "hash, n-grams, rows of words, word2vec where a word has none, components"),
+    "family": (290, "what words are made of, in batches or by the config; n-grams of words; a text's mean"),
+    "tests": (245, "hash, n-grams, rows of words, word2vec where a word has none, components, files of others"),
 }
 
 PARAMETERS = [({}, (), 206_000_000), ({"bucket": 1000, "hs": True}, ("nodes", "out"), 3_100_000)]
@@ -133,3 +135,112 @@ def test_gensim_has_the_same_n_grams_and_rows():
         assert hashes.compute_ngrams(word, 3, 6) is not None
         rows = [hashes.ft_hash_bytes(gram.encode()) % 2_000_000 for gram in pieces.grams(word, 3, 6)]
         assert sorted(rows) == sorted(pieces.rows(word, 3, 6, 2_000_000))
+
+
+def files(tmp_path):
+    """A small model with a vocabulary, and its file."""
+    tokenizer = Words(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "the", "中国", "é"])
+    sizes = {"vocab_size": len(tokenizer), "vector_size": 4, "bucket": 50, "sg": True, "minn": 2, "maxn": 3}
+    model, rng = minibert.create("fasttext", 0, **sizes), np.random.default_rng(0)
+    for array in tree.leaves(model.params):
+        array += rng.standard_normal(array.shape)
+    model.tokenizer = tokenizer
+    path = tmp_path / "model.bin"
+    released.write(path, vectors.to_fasttext(model))
+    return model, path
+
+
+def test_the_release_s_file_is_read_as_it_was_written(tmp_path):
+    """Vectors of words that are known and of such that are not; byte for byte, written again."""
+    model, path = files(tmp_path)
+    due, held = vectors.of(model), vectors.load(path)
+    assert held.words == due.words
+    assert np.allclose(held.rows, due.rows, rtol=0, atol=1e-6)
+    assert np.allclose(held.other("dog"), due.other("dog"), rtol=0, atol=1e-6)
+    released.write(tmp_path / "again.bin", released.read(path))
+    assert (tmp_path / "again.bin").read_bytes() == path.read_bytes()
+
+
+def test_gensim_reads_our_file_and_we_its(tmp_path):
+    gensim = pytest.importorskip("gensim.models.fasttext", reason="gensim reads and writes the release's files")
+    model, path = files(tmp_path)
+    due, theirs = vectors.of(model), gensim.load_facebook_model(str(path))
+    assert theirs.wv.index_to_key == due.words
+    for word, row in (*zip(due.words, due.rows, strict=True), ("dog", due.other("dog")), ("中", due.other("中"))):
+        assert np.allclose(theirs.wv[word], row, rtol=0, atol=1e-6)
+    assert (theirs.sg, theirs.negative, theirs.wv.bucket, theirs.wv.min_n) == (1, model.config.negative, 50, 2)
+    assert np.array_equal(theirs.syn1neg, released.read(path).output)
+    sentences = [["the", "cat", "sat"], ["a", "cat", "é"]] * 9
+    learnt = gensim.FastText(sentences, vector_size=5, min_count=1, bucket=60, epochs=1, seed=1, workers=1)
+    gensim.save_facebook_model(learnt, str(tmp_path / "gensim.bin"))
+    held = vectors.load(tmp_path / "gensim.bin")
+    assert held.words == learnt.wv.index_to_key
+    for word in (*held.words, "dog"):
+        assert np.allclose(held.other(word), learnt.wv[word], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("at", "said"), [(4, "of version"), (8, "states"), (44, "n-grams"), (64, "entries"),
+                                          (500, "rows of"), (-1, "ends within")])  # fmt: skip
+def test_a_damaged_file_is_one_line(at, said, tmp_path):
+    _, path = files(tmp_path)
+    held = bytearray(path.read_bytes())
+    if at < 0:
+        held = held[:at]
+    elif at == 500:
+        place = bytes(held).index(b"\0" + (4 + 50).to_bytes(8, "little"))
+        held[place + 1] += 1
+    else:
+        held[at : at + 4] = b"\xff\xff\xff\x7e"
+    path.write_bytes(held)
+    with pytest.raises(InputError, match=said) as refused:
+        vectors.load(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_release_s_classifier_says_what_ours_does(tmp_path):
+    """fasttext.train_supervised with n-grams of words and characters: its vector of a text, and its probabilities."""
+    theirs = pytest.importorskip("fasttext_pybind", reason="the published implementation")
+    lines = ["__label__good the film is fine and é 中国", "__label__bad the book is poor", "__label__good a fine book"]
+    (tmp_path / "rows.txt").write_text("\n".join(lines * 9) + "\n", encoding="utf-8")
+    model, arguments = theirs.fasttext(), theirs.args()
+    own = {"input": f"{tmp_path}/rows.txt", "dim": 6, "bucket": 40, "wordNgrams": 3, "minn": 2, "maxn": 3, "epoch": 9,
+           "minCount": 1, "lr": 0.5, "thread": 1, "verbose": 0}  # fmt: skip
+    for name, value in {**own, "model": theirs.model_name.supervised, "loss": theirs.loss_name.softmax}.items():
+        setattr(arguments, name, value)
+    theirs.train(model, arguments)
+    model.saveModel(str(tmp_path / "theirs.bin"))
+    held = released.read(tmp_path / "theirs.bin")
+    assert (held.said("model", released.MODELS), held.said("loss", released.LOSSES)) == ("sup", "softmax")
+    words = [*held.words]
+    ends = words.index(pieces.END)
+    ours = minibert.create(
+        "fasttext", vocab_size=len(words), vector_size=6, bucket=40, minn=2, maxn=3, word_ngrams=3, unk_token_id=None,
+        spellings="\n".join(words), tasks={"classify": {"labels": [*held.labels]}},
+    )  # fmt: skip
+    ours.params["embeddings"]["word"]["weight"][...] = held.rows[: len(words)]
+    ours.params["embeddings"]["piece"]["weight"][...] = held.rows[len(words) :]
+    ours.params["classify"]["weight"][...] = held.output
+    for text in ("the film is poor", "a book and a film é", "中国 is fine"):
+        ids = [*map(words.index, text.split())]
+        logits = ours.predict({"input_ids": np.array([[*ids, ends]])})["logits"][0].astype(float)
+        due = {label: chance for chance, label in model.predict(f"{text}\n", 2, 0.0, "strict")}
+        shares = np.exp(logits) / np.exp(logits).sum()
+        for label, share in zip(held.labels, shares, strict=True):
+            assert abs(due[label] - share) < 1e-4, text  # the release adds 1e-5 to each
+
+
+def test_a_classifier_from_rows_alone(tmp_path):
+    """`finetune classify fasttext`: its vocabulary is that of the rows; resumed, and as good as the rows allow."""
+    rows = ["label\ttext"] + [f"{kind}\tthe film was {'not ' * (n % 2)}{word}" for n in range(8)
+                              for kind, word in ((("good", "bad")[n % 2], "fine"), (("bad", "good")[n % 2], "poor"))]
+    (tmp_path / "rows.tsv").write_text("\n".join(rows), encoding="utf-8")
+    given = {"train": tmp_path / "rows.tsv", "dev": tmp_path / "rows.tsv", "steps": 150, "threads": 1, "batch_size": 8,
+             "learning_rate": 0.1, "weight_decay": 0.0, "accumulate": 1}  # fmt: skip
+    own = {"fields": {"word_ngrams": 2, "vector_size": 8, "bucket": 100}}
+    out = finetuning.finetune("classify", "fasttext", out=tmp_path / "run", **given, **own)
+    assert json.loads((out / "report.json").read_bytes())["measures"]["accuracy"] == 1  # "not" turns both words
+    assert finetuning.finetune("classify", "fasttext", out=out, resume=True, **given, **own) == out
+    with pytest.raises(InputError, match="is a model: its configuration"):
+        finetuning.finetune("classify", out, out=tmp_path / "other", **given, **own)
+    with pytest.raises(InputError, match="reads no texts"):
+        finetuning.finetune("classify", "glove", out=tmp_path / "none", **given)

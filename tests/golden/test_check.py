@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 
 from minibert import InputError, cli, tree
-from minibert.checkpoint import safetensors
-from minibert.golden import blocks, candidate, checking, compare, levels, numpy_files, report
+from minibert.checkpoint import numpy_files, safetensors
+from minibert.golden import blocks, candidate, checking, compare, levels, report
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
 

@@ -9,9 +9,9 @@ import pytest
 
 from minibert import cli
 from minibert.checkpoint import safetensors
+from minibert.checkpoint.numpy_files import Stored
 from minibert.golden import candidate, compare
 from minibert.golden import case as cases
-from minibert.golden.numpy_files import Stored
 from minibert.golden.subject import observe
 
 BERT, GPT2 = "bert/published", "gpt2/published"

@@ -113,6 +113,7 @@ MEET = [("roberta", {"classify_cnn": {"classes": 3}}), ("gpt2", {"classify_lstm"
         ("t5", {"classify": {"pooling": "attention"}}), ("bert", {"tag_lstm": {"classes": 3}}),
         ("electra", {"relate": {"classes": 3}}), ("albert", {"similar": {"by": "tensor"}}),
         ("roberta", {"similar": {"by": "contrastive", "pooling": ""}}),
+        ("awd_lstm", {"classify_ulmfit": {"size": 3, "dropout": 0.2}}), ("bert", {"classify": {"pooling": "concat"}}),
         ("bert", {"tag": {}, "relate": {}, "classify": {"pooling": "max"}})]  # fmt: skip
 
 
@@ -123,7 +124,8 @@ def test_whole_gradients_by_finite_differences(family, given, tmp_path):
     checked, network, config = model.checked(batch), model.network, model.config
     gradient = model.loss_backward(model.loss(batch)[1])
     assert tree.map(np.shape, gradient) == tree.map(np.shape, model.params)
-    assert all(np.any(leaf) for path, leaf in tree.items(gradient) if not path.endswith("key.bias"))
+    none = ("key.bias", *pooling.FOLLOWED)
+    assert all(np.any(leaf) for path, leaf in tree.items(gradient) if not path.endswith(none))
 
     def loss(p):
         return objective.loss(network, p, config, checked)[0]

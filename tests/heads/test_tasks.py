@@ -298,6 +298,7 @@ def test_a_class_without_its_head_is_an_encoder(tmp_path):
     model.save(tmp_path)
     fields = json.loads(path.read_text(encoding="utf-8"))
     for change, words in (({"id2label": {"0": "a", "2": "b"}}, "'id2label' is {'0': 'a', '2': 'b'}: expected a name"),
+                          ({"id2label": 5}, "'id2label' is 5: expected a name"),
                           ({"id2label": {"0": "a", "1": "b"}}, "'classifier.bias' is (3,), config.json says (2,)"),
                           ({"minibert_tasks": {"tag": {"classes": 9}}}, "config.json says (9,)"),
                           ({"minibert_tasks": ["tag"]}, "expected a dict")):  # fmt: skip

@@ -10,6 +10,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +20,27 @@ from unittest import mock
 import numpy as np
 
 import minibert
-from minibert import cli, corpus, families, generation, inference, parallel, pretraining, rows, tokenizers, training
-from minibert.checkpoint import growing, safetensors
+from minibert import (
+    cli,
+    corpus,
+    families,
+    generation,
+    inference,
+    parallel,
+    pictures,
+    pretraining,
+    quantization,
+    reading,
+    recordings,
+    rows,
+    spectrogram,
+    tokenizers,
+    training,
+    transfer,
+)  # fmt: skip
+from minibert import vectors as word_tables
+from minibert.checkpoint import adapter_bert, growing, peft, safetensors
+from minibert.checkpoint import fasttext as fasttext_files
 from minibert.checkpoint import vectors as vector_files
 from minibert.corruption import knowledge, segmentation, similarity
 from minibert.golden import candidate, failures
@@ -86,8 +106,9 @@ def model(family: str) -> Any:
     """A small one of its family, with a vocabulary."""
     module = families.family(family)
     held = tokenizer(module.TOKENIZER)
-    fields = {**module.PROBE, "vocab_size": len(held), families.field(module, "max_position_embeddings"): 24}
-    made = minibert.create(family, **fields)
+    sizes = families.own(module, {"vocab_size": len(held), "max_position_embeddings": 24})
+    spelled = getattr(module, "spelled", lambda tokenizer: {})(held)
+    made = minibert.create(family, **{**module.PROBE, **sizes, **spelled})
     made.tokenizer = held
     return made
 
@@ -108,6 +129,54 @@ def networks() -> list[Tree]:
     }
     bare = [{name: tree[name] for name in ("config.json", "model.safetensors")} for tree in whole[:2]]
     return [*whole, *bare, electra]
+
+
+def further() -> list[Tree]:
+    """Directories of networks that are no BERT's, with the files that such a family has beside them."""
+    trees = [published(family) for family in ("lstm", "elmo", "ambert", "chinesebert", "ernie_thu", "grover")]
+    letters = dict.fromkeys(families.family("chinesebert").BESIDE, b"{}")
+    return [*trees, trees[2] | {"coarse_vocab.txt": b"the cat\nthe dog\n"}, trees[3] | letters]
+
+
+@functools.cache
+def tuned(way: str, task: str = "classify") -> Any:
+    """A small BERT with a task's head, as a way to transfer begins with it."""
+    held = model("bert").with_task(task, labels=["good", "bad"])
+    return transfer.begun(way, held, frozenset({f"{task}.weight", f"{task}.bias"})).model
+
+
+@functools.cache
+def adapted() -> list[Tree]:
+    """Directories of tuned models with what no published model has, in a file beside the weights."""
+    trees = []
+    for way, task in (("adapter:3", "classify"), ("pals:4", "tag"), ("mix", "classify")):
+        with scratch() as folder:
+            tuned(way, task).save(folder / "model")
+            trees.append(tree_of(folder / "model"))
+    return trees
+
+
+@functools.cache
+def quantized() -> list[Tree]:
+    """Directories of models in eight bits, of which one has adapters."""
+    trees = []
+    for held, apart in ((tuned("full"), True), (tuned("adapter:3", "tag"), False), (model("bert"), True)):
+        with scratch() as folder:
+            quantization.save(held, quantization.weights(held, apart), folder / "model")
+            trees.append(tree_of(folder / "model"))
+    return trees
+
+
+def low_rank() -> list[Tree]:
+    """PEFT's directories, and a file of adapters by the names of their release."""
+    with scratch() as folder:
+        peft.save(tuned("lora:2"), folder / "lora")
+        adapter_bert.save(tuned("adapter:3"), folder / "adapters.safetensors")
+        held = tree_of(folder / "lora")
+        fields = json.loads(held["adapter_config.json"])
+        said = {**fields, "use_rslora": True, "rank_pattern": {"query": 2}, "alpha_pattern": {"query": 4, "value": 1}}
+        return [held, held | {"adapter_config.json": mutation.dumped(said)},
+                {"adapters.safetensors": (folder / "adapters.safetensors").read_bytes()}]  # fmt: skip
 
 
 def writers() -> list[Tree]:
@@ -350,6 +419,15 @@ def single_files() -> list[Tree]:
     return [every, bfloat16(), {name: held[name] for name in names}]
 
 
+def photographs() -> list[Tree]:
+    """Pictures alone, and with their labels."""
+    bytes_, numbers = np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.ones((2, 1, 3, 4), np.float32)
+    with scratch() as folder:
+        np.save(folder / "one.npy", bytes_)
+        np.savez_compressed(folder / "all.npz", images=numbers, labels=np.array([1, 0]))
+        return [tree_of(folder)]
+
+
 def name_maps() -> list[Tree]:
     """A candidate with a map of its names."""
     case = cases.read(REFERENCE / "ops" / "linear")
@@ -476,12 +554,19 @@ def known() -> list[Tree]:
 
 
 def word_vectors() -> list[Tree]:
-    """Files of vectors: text, binary, GloVe's."""
+    """Files of vectors: text, binary, GloVe's, fastText's."""
     words, rows = ["the", "cat", "中"], np.arange(12, dtype=np.float32).reshape(3, 4) / 7
     held = []
     for binary, head in ((False, True), (True, True), (False, False)):
         with scratch() as folder:
             vector_files.write(folder / "vectors", words, rows, binary, head)
+            held.append({"vectors": (folder / "vectors").read_bytes()})
+    arguments = {**dict.fromkeys(fasttext_files.ARGUMENTS, 1), "dim": 4, "bucket": 3, "maxn": 2, "t": 0.1}
+    for model, labels in ((1, {}), (3, {"good": 2, "bad": 1})):
+        output = np.ones((2 if labels else 3, 4), np.float32)
+        own = {**arguments, "model": model}, dict.fromkeys(words, 2), labels, np.ones((6, 4), np.float32), output
+        with scratch() as folder:
+            fasttext_files.write(folder / "vectors", fasttext_files.FastText(*own))
             held.append({"vectors": (folder / "vectors").read_bytes()})
     return held
 
@@ -498,6 +583,13 @@ def configs() -> list[Tree]:
 # ---- Arguments -------------------------------------------------------------------------------------------------------
 def _choice(*known: Any) -> Callable[[Random], Arguments]:
     return lambda rng: [rng.choice(known)]
+
+
+def _asked(*known: str) -> Callable[[Random], Arguments]:
+    return lambda rng: [rng.choice(known), mutation.text(rng)]
+
+
+LOOKS = ("info", "info", "fill-mask", "generate", "embed", "detect", "attention", "explain", "neighbours")
 
 
 def _texts(rng: Random) -> Arguments:
@@ -628,6 +720,38 @@ def _directory(rng: Random) -> Arguments:
     return [rng.choice(("load", "load", "load", "info", "json", "embed", "fill-mask", "memory")), mutation.text(rng)]
 
 
+def _looked_into(root: Path, arguments: Arguments) -> int | None:
+    how, text = arguments
+    said = text[:40].encode("utf-8", "replace").decode().replace("\0", "") or "the cat"
+    if how in ("attention", "explain"):
+        given = [root, f"x{said}", "-o" if how == "attention" else "--html", root.parent / "out" / "page.html"]
+        return command(how, *given)
+    if how == "neighbours":
+        return command(how, root, "cat")
+    if how in ("fill-mask", "generate", "detect", "embed"):
+        return command(how, root, stdin=f"{said}[MASK]".encode("utf-8", "replace"))
+    return command(how, root)
+
+
+def _predicted(root: Path, arguments: Arguments) -> int | None:
+    how, text = arguments
+    if how in ("predict", "embed", "fill-mask"):
+        return command(how, root, stdin=f"{text}[MASK]".encode("utf-8", "replace"))
+    if how == "quantize":
+        return command(how, root, "--out", root.parent / "out" / "small")
+    if how == "read":
+        quantization.load(root)
+        return None
+    return command("info", root)
+
+
+def _low_rank(root: Path, arguments: Arguments) -> None:
+    if (root / "adapters.safetensors").exists():
+        adapter_bert.load(model("bert"), root / "adapters.safetensors")
+    else:
+        peft.load(tuned("full"), root)
+
+
 def _embedded(root: Path, arguments: Arguments) -> int | None:
     how, text = arguments
     if how == "command":
@@ -665,6 +789,11 @@ def _tensors(root: Path, arguments: Arguments) -> None:
         else:
             safetensors.header(root / name)
             safetensors.read(root / name)
+
+
+def _pictures(root: Path, arguments: Arguments) -> None:
+    for name in sorted(os.listdir(root)):
+        pictures.read(root / name)
 
 
 def _vocabulary(kind: str, family: str) -> Callable[[Path, Arguments], int | None]:
@@ -827,7 +956,8 @@ def _known(root: Path, arguments: Arguments) -> None:
 def _word_vectors(root: Path, arguments: Arguments) -> int | None:
     if arguments[0] != "read":
         return command(*arguments, root / "vectors", *["cat", "the", "cat"][: 1 if arguments[0] == "neighbours" else 3])
-    words, rows = vector_files.read(root / "vectors", *arguments[1:])
+    words, rows, *_ = word_tables.load(root / "vectors") if len(arguments) == 1 else vector_files.read(
+        root / "vectors", *arguments[1:])  # fmt: skip
     assert len(words) == len(rows)
     return None
 
@@ -891,7 +1021,34 @@ def _call(root: Path, arguments: Arguments) -> None:
         inference.masked_words(held, **{"text": "the [MASK] sat <mask>"} | given)
 
 
+def waves() -> list[Tree]:
+    """Wave files of one and of two channels, of each width; a stream whose header does not know its end."""
+    held, found = bytes(range(256)) * 6, []
+    for channels, width in ((1, 1), (2, 2), (1, 3), (2, 4)):
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setparams((channels, width, 8000, 0, "NONE", "not compressed"))
+            out.writeframes(held)
+        found.append({"a.wav": file.getvalue()})
+    endless = bytearray(found[0]["a.wav"])
+    endless[40:44] = b"\x00\xf0\xff\x7f"
+    return [*found, {"a.wav": bytes(endless)}]
+
+
+def _heard(root: Path, arguments: Arguments) -> int | None:
+    if arguments[0] == "pretrain":
+        return command("pretrain", "audio_bert", "--corpus", root, "--out", root.parent / "out" / "run", "--steps", "1",
+                       "--threads", "1", "--highest", "3000")  # fmt: skip
+    if arguments[0] == "streamed":
+        samples, rate = recordings.decoded(reading.contents(root / "a.wav"), "a stream", streamed=True)
+    else:
+        samples, rate = recordings.read(root / "a.wav")
+    assert np.isfinite(spectrogram.features(samples, rate, bins=2, deltas=1, lowest=0, highest=rate / 2)).all()
+    return None
+
+
 READERS: dict[str, Reader] = {
+    "recordings": Reader(waves, _heard, _choice(*["read", "streamed"] * 15, "pretrain"), share=3),
     "model": Reader(networks, _model, _directory, share=14),
     "electra": Reader(lambda: [published("electra")], _model, _directory, share=5),
     "shards": Reader(lambda: [sharded()], _model, _directory, share=5),
@@ -899,12 +1056,17 @@ READERS: dict[str, Reader] = {
     "vectors": Reader(
         vectors, _embedded, lambda rng: [rng.choice(("command", "call")), mutation.text(rng)], share=6
     ),
+    "further": Reader(further, _looked_into, lambda rng: [rng.choice(LOOKS), mutation.text(rng)], share=5),
+    "added": Reader(adapted, _predicted, _asked("predict", "info", "quantize", "embed"), share=5),
+    "quantized": Reader(quantized, _predicted, _asked("predict", "read", "embed", "fill-mask", "info"), share=5),
+    "low_rank": Reader(low_rank, _low_rank, share=4),
     "cache": Reader(caches, _model, _directory, share=3),
     "growing": Reader(halves, _grown, share=2, writes=True),
     "writing": Reader(writers, _written, _writing, share=6),
     "dumps": Reader(dumps, _dumped, share=2),
     "failures": Reader(failed, _failed, share=1),
     "safetensors": Reader(single_files, _tensors, share=12),
+    "pictures": Reader(photographs, _pictures, share=3),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),
     "running": Reader(running, _vocabulary("byte_level", "gpt2"), _texts, share=4),

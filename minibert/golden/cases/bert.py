@@ -66,6 +66,12 @@ def distinct_targets(batch: Batch, draws: Draws) -> None:
         batch["masked_lm_positions"] = np.array(chosen)
 
 
+def uneven_targets(batch: Batch, draws: Draws) -> None:
+    """Four rows ask of 3, 1, 4 and 2 tokens."""
+    slots = np.arange(batch["masked_lm_weights"].shape[1])
+    batch["masked_lm_weights"] = (slots < np.array([[3], [1], [4], [2]])).astype(np.float64)
+
+
 def padded_left(batch: Batch, draws: Draws) -> None:
     """Each row's tokens at its end, and the targets with them."""
     width = batch["input_mask"].shape[1]
@@ -113,6 +119,7 @@ def _embedded(model: Model, batch: Batch) -> tuple[Any, dict[str, Array]]:
 
 
 ADAMW = {**OPTIMIZER, "name": "adamw", "schedule": "linear", "weight_decay": 0.1, "clip_norm": 0.5}
+SHARDED = {**OPTIMIZER, "clip_norm": 0.5, "shards": [2, 4]}
 ADAFACTOR = {**OPTIMIZER, "name": "adafactor", "schedule": "t5", "learning_rate": 5e-3}
 RELEASE = {"hidden_act": "gelu_new", "mask_constant": "-10000", "pad_row_gradient": True, "mlm_denominator_eps": 1e-5}
 LAYER = {"kind": "block", "pair": "encoder_layer", "inputs": ("attention_mask",), "steps": (), "low": None}
@@ -137,6 +144,9 @@ CASES = {
                    config={"num_hidden_layers": 6, "hidden_size": 8, "num_attention_heads": 2}),
     "corners": recipe("ReLU, a mask with a hole, a schedule that ends within the steps", seed=13, low=None,
                       edits=(hole,), config={"hidden_act": "relu"}, optimizer={**OPTIMIZER, "total": 8}),
+    "processes": beside("four rows with 3, 1, 4 and 2 targets: the same by one process, by 2 or by 4", "bert", seed=15,
+                        dropout=True, low=None, dims={"B": 4, "T": 9, "M": 4}, steps=(1, 2),
+                        edits=(uneven_targets,), states=False, optimizer=SHARDED),
     "encoder-layer": recipe("one encoder layer alone", seed=11, **LAYER),
     "encoder-layer-dropout": recipe("one encoder layer alone, its dropout masks drawn; tanh", seed=12, dropout=True,
                                     config=ALL_OTHER, **LAYER),
@@ -150,7 +160,7 @@ def double(subject: Subject) -> tuple[Double, bool] | None:
     derivative through.
     """
     family = families.equations(subject.family)
-    if subject.config.mask_constant == "zero":
+    if getattr(subject.config, "mask_constant", "min") == "zero":
         return None
     slope = bool(subject.batches[0].get("attention_mask", np.ones((1, 1))).any(-1).all())
     if family == "bert":
@@ -174,7 +184,7 @@ def as_doubles_take(family: str, config: Any, batch: Mapping[str, Any]) -> tuple
     given |= batch
     given |= {other: given[own] for other, own in families.family(family).SPELLINGS.items() if own in given}
     fields = to_fields(config)
-    if fields["mask_constant"] != "min":
+    if fields.get("mask_constant", "min") != "min":
         fields["mask_constant"] = int(float(fields["mask_constant"]))
     return at_50_digits(fields), at_50_digits(given)
 

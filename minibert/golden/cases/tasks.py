@@ -56,4 +56,7 @@ CASES = {
                        edits=(masked,)),
     "recommend-hidden": _case("masked items that nobody attends to", "bert+recommend:by=hidden", 327, dims={"M": 2},
                               edits=(hidden,)),
+    "ulmfit": _case("the last, the largest and the mean state, two linear maps with norms of the batch",
+                    "bert+classify_ulmfit:size=3", 329, dropout=True),
+    "ulmfit-behind": _case("the same behind training, with the norms that it kept", "bert+classify_ulmfit:size=3", 330),
 }  # fmt: skip

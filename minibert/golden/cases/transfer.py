@@ -16,4 +16,6 @@ CASES = {
     "adapter": _case("an adapter in each sub-layer, behind its dropout", "bert@adapter:3+tag", 330),
     "pals": _case("projected attention beside each layer", "bert@pals:4+classify", 331),
     "mix": _case("a mix of the states behind all layers, under the pooler", "bert@mix:3+classify", 332),
+    "distil": _case("a teacher's logits, softened, and its last, wider states", "bert+classify@taught:9", 333),
+    "distil-tokens": _case("a teacher's logits of the tokens that are there", "bert+tag@taught:8", 334),
 }  # fmt: skip

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from minibert import reading
-from minibert.checkpoint import strictjson
+from minibert.checkpoint import numpy_files, strictjson
+from minibert.checkpoint.numpy_files import Stored
 from minibert.config import require, shown
-from minibert.golden import numpy_files, torch_files
+from minibert.golden import torch_files
 from minibert.golden.importers import called
-from minibert.golden.numpy_files import Stored
 
 LIST, FOLDER = "dump.json", "dump_tensor_data"
 MOST = 1 << 28  # bytes of the list

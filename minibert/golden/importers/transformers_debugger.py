@@ -14,9 +14,9 @@ from typing import Any
 
 from minibert import reading
 from minibert.checkpoint import safetensors, strictjson
+from minibert.checkpoint.numpy_files import Stored
 from minibert.config import require
 from minibert.golden.importers import called
-from minibert.golden.numpy_files import Stored
 
 TREE = "_debug_tree_FULL_TENSORS.json"
 ENDS = re.compile(r"(layer_?norm|norm|ln_\w+|activation|\w*act_fn)$", re.IGNORECASE)

@@ -91,6 +91,8 @@ def probe_weights(family: str, config: Any, seed: int, std: float | None = None)
 
     def drawn(path: str, shape: tuple[int, ...]) -> np.ndarray:
         values = Draws(seed, path).standard_normal(shape)
+        if path.endswith("running_var"):  # a variance
+            return 0.5 + abs(values)
         return 1 + 0.3 * values if path.split(".")[-2:] == ["norm", "weight"] else std * values
 
     return tree.unflatten({p: drawn(p, shape) for p, shape in tree.items(objective.trained(module, config))})

@@ -21,13 +21,13 @@ import numpy as np
 
 from minibert import families, generation, tree
 from minibert.checkpoint.names import to_published
+from minibert.checkpoint.numpy_files import Stored
 from minibert.config import to_fields
 from minibert.filling import Filling
 from minibert.golden import cases, noise
 from minibert.golden.draws import Draws
 from minibert.golden.kinds import Made
 from minibert.golden.kinds.family import probe_weights, single
-from minibert.golden.numpy_files import Stored
 from minibert.golden.recipe import CaseRecipe
 from minibert.golden.subject import Tensors, entered
 

@@ -17,6 +17,7 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     )
     yield Example("first_token", *first, {"x": x}, {"seen": seen[:, ::-1]})
     yield Example("last_token", *last, {"x": x}, {"seen": seen[:, ::-1]})
+    yield from _of_several(rng, x, seen)
     pair, read = (pooling.lstm_pooling, pooling.lstm_pooling_backward), {"seen": seen[:, 1:]}
     yield Example("lstm_pooling", *pair, {"x": x[:, 1:], "ps": drawn(rng, [both])}, read)
     pair, loud = (pooling.rcnn_pooling, pooling.rcnn_pooling_backward), tree.map(abs, drawn(rng, [both]))  # ReLU: not 0
@@ -31,6 +32,20 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     yield Example("cosine", pooling.cosine, pooling.cosine_backward, {"u": x[0], "v": x[1]}, {})
     pair, mixed = (pooling.layer_pooling, pooling.layer_pooling_backward), {"x": rng.standard_normal((2, *x.shape))}
     yield Example("layer_pooling", *pair, {**mixed, "p": drawn(rng, {"weight": (2,)})}, {"seen": seen})
+
+
+def _of_several(rng: np.random.Generator, x: np.ndarray, seen: np.ndarray) -> Iterator[Example]:
+    pair = pooling.concat_pooling, pooling.concat_pooling_backward
+    yield Example("concat_pooling", *pair, {"x": x}, {"seen": seen})
+    pair, rows = (pooling.batch_norm, pooling.batch_norm_backward), rng.standard_normal((4, 2))
+    norm = tree.map(abs, drawn(rng, dict.fromkeys(("weight", "bias", *pooling.FOLLOWED), (2,))))
+    for batch in (True, False):
+        yield Example("batch_norm", *pair, {"x": rows, "p": norm}, {"batch": batch})
+    pair = pooling.ulmfit_pooling, pooling.ulmfit_pooling_backward
+    p = tree.map(abs, drawn(rng, pooling.shapes("ulmfit", 2, units=2)))
+    p["dense"]["weight"][1] *= -1
+    keep = np.array([[1, 0, 1, 1, 1, 1], [1, 1, 1, 0, 1, 1]], bool)
+    yield Example("ulmfit_pooling", *pair, {"x": x, "p": p}, {"seen": seen, "keep": keep, "rate": 0.2})
 
 
 def _of_sets(rng: np.random.Generator, x: np.ndarray, seen: np.ndarray) -> Iterator[Example]:

@@ -20,3 +20,8 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     gated = recurrent.shapes(2, 1, both=True, gates=3)
     pair, state = (recurrent.gru_layer, recurrent.gru_layer_backward), {name: state[name][0] for name in both}
     yield Example("gru_layer", *pair, {"x": x, "p": drawn(rng, gated)}, {"seen": seen, "state": state})
+    one = {name: {leaf: a for leaf, a in p.items() if leaf != "bias_hh"} for name, p in drawn(rng, gated).items()}
+    pair = recurrent.reset_first_layer, recurrent.reset_first_layer_backward
+    yield Example("reset_first_layer", *pair, {"x": x, "p": one}, {"seen": seen, "state": state})
+    pair = recurrent.whole_text, recurrent.whole_text_backward
+    yield Example("whole_text", *pair, {"h": rng.standard_normal((2, 3, 4))}, {"both": True})

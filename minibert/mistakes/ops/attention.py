@@ -19,6 +19,7 @@ from minibert.mistakes.catalogue import (
     entry,
     field,
     only,
+    places_of,
     present,
     swap,
     unlisted,
@@ -472,11 +473,11 @@ def without_bias() -> Replacement:
 def _mask(b: dict, value: Array) -> dict[str, Array]:
     """The mask of keys in the place of the batch's, for each query where that has one for each."""
     value = value if value.ndim == _given_mask(b).ndim else np.broadcast_to(value[:, None], _given_mask(b).shape)
-    return {"attention_mask": value.astype(b["input_ids"].dtype)}
+    return {"attention_mask": value.astype(places_of(b).dtype)}
 
 
 def _given_mask(b: dict) -> Array:
-    return b.get("attention_mask", np.ones_like(b["input_ids"]))
+    return b.get("attention_mask", places_of(b))
 
 
 def _swapped_arguments(b: dict, config: Any) -> dict[str, Array]:

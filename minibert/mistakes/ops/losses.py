@@ -407,6 +407,8 @@ def summed_otherwise(subject: Subject, at: list[Site]) -> list[Mutant]:
     def after(tensors: Tensors) -> Tensors:
         return reduce(lambda held, mutant: mutant.after(held), mean, tensors)
 
+    if not mean:  # a loss that is no op
+        return []
     sites = tuple(path for mutant in mean for path in mutant.sites)
     together = replace(mean[0], what="the mean of the terms", change=change, after=after, sites=sites)
     return [together, *(replace(m, what=f"{t} left out") for t in terms for m in of[t, 0.0])]

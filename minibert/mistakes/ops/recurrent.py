@@ -43,9 +43,10 @@ def silent(name: str, op: Callable = ops.lstm) -> Replacement:
 def squashed(candidate: Callable, output: Callable) -> Replacement:
     """c = σ(f) c + σ(i) candidate(g), h = σ(o) output(c); candidate and output give (value, slope)."""
 
-    def lstm(x: Array, state: Array | None, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array, *,
-             mask: Array | None = None) -> tuple[Array, Cache]:  # fmt: skip
+    def lstm(x: Array, state: Array | None, weight_ih: Array, weight_hh: Array, bias_ih: Array | None = None,
+             bias_hh: Array | None = None, *, mask: Array | None = None) -> tuple[Array, Cache]:  # fmt: skip
         there = np.ones(x.shape[:2], bool) if mask is None else mask.astype(bool)
+        bias_ih, bias_hh = (0 if bias is None else bias for bias in (bias_ih, bias_hh))  # stored or not
         state = np.zeros((2, len(x), weight_hh.shape[1]), x.dtype) if state is None else state
         steps, states = [], [state]
         for t in range(x.shape[1]):
@@ -253,7 +254,7 @@ def resetting(before: bool) -> Replacement:
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 def _doubled(g: tuple[Any, ...], dy: Array, c: Cache) -> tuple[Any, ...]:
     *others, named = g
-    return *others, {**named, "bias_hh": zeros(named["bias_hh"])}
+    return *others, {name: zeros(slope) if name == "bias_hh" else slope for name, slope in named.items()}
 
 
 entry(

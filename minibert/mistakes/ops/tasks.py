@@ -163,6 +163,33 @@ def without_states() -> Replacement:
     return Replacement(rcnn_pooling, rcnn_pooling_backward)
 
 
+def reordered() -> Replacement:
+    """[mean; max; last]."""
+
+    def turn(y: Array) -> Array:
+        return np.concatenate(np.split(y, 3, -1)[::-1], -1)
+
+    def concat_pooling(x: Array, *, seen: Array | None = None) -> tuple[Array, Cache]:
+        y, c = pooling.concat_pooling(x, seen=seen)
+        return turn(y), c
+
+    return Replacement(concat_pooling, lambda dy, c: pooling.concat_pooling_backward(turn(dy), c))
+
+
+def statistics(of_batch: bool) -> Replacement:
+    """A batch norm's of the batch, or those that it keeps, in training and behind it."""
+    return edited(pooling.batch_norm, lambda given: {"batch": of_batch})
+
+
+def without_statistics() -> Replacement:
+    """dx as if the mean and the variance of a batch were numbers."""
+    def edit(given: Any, dy: Array, c: Cache) -> Any:
+        dx, g = given
+        return (dy * c["weight"] * c["r"] if c["batch"] else dx), g
+
+    return graded(pooling.batch_norm, edit)
+
+
 def by_rows() -> Replacement:
     """The mean over rows of the mean over the tokens that are asked."""
 
@@ -362,4 +389,22 @@ entry(
     "own knowledge; src FeiSun/BERT4Rec run.py (the whole table)", "loss", "TASK-REC-4", variant=True,
     mutants=[recommending(swap("over items", "cross_entropy", edited(ops.cross_entropy, of_items),
                                r"masked_lm\.loss"))],
+)  # fmt: skip
+entry(
+    "K25", "ULMFiT's pools in another order", "[last; max; mean]",
+    "src fastai `PoolingLinearClassifier`; arXiv 1801.06146 section 3.3", "output", "OP-CONCAT-1",
+    mutants=[swap("[mean; max; last]", "concat_pooling", reordered())],
+)  # fmt: skip
+entry(
+    "K26", "one kind of statistics in a batch norm", "of the batch in training, behind it what was kept",
+    "own knowledge: model.eval() forgotten, or called too early", "output", "OP-BN-3",
+    mutants=[
+        swap("what it keeps, always", "batch_norm", statistics(False)),
+        swap("the batch's, always", "batch_norm", statistics(True)),
+    ],
+)  # fmt: skip
+entry(
+    "K27", "mean and variance of a batch norm without a gradient", "dx = r (dh - mean dh - h mean(dh h))",
+    "own knowledge: statistics detached", "gradient", "OP-BN-2",
+    mutants=[swap("dx = dy weight r", "batch_norm", without_statistics())],
 )  # fmt: skip

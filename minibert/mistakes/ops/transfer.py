@@ -43,6 +43,11 @@ def reversed_divergence() -> Replacement:
     return Replacement(soft_targets, lambda dy, c: dy * c["slope"])
 
 
+def everywhere(given: dict[str, Any]) -> dict[str, Any]:
+    """A mean over all places, padding among them."""
+    return {"weights": np.ones_like(given["weights"]), "denominator": float(given["weights"].size)}
+
+
 def without_skip() -> Replacement:
     """gelu(f W₁ᵀ + b₁) W₂ᵀ + b₂."""
 
@@ -177,4 +182,11 @@ entry(
     "Q10", "projected attention to padding", "with the layer's mask",
     "own knowledge", "output", "TRANS-PAL-1",
     mutants=[swap("no mask", "projected_attention", edited(layers.projected_attention, lambda _: {"mask": None}))],
+)  # fmt: skip
+entry(
+    "Q11", "a teacher whose word counts at padding, too", "the mean over the tokens that are there",
+    "own knowledge: a mean over all places of a padded batch", "loss", "TRANS-DISTIL-2",
+    mutants=[swap("padding's logits", "soft_targets", edited(ops.soft_targets, everywhere), r".*_taught\.loss"),
+             swap("padding's states", "mean_squared_error", edited(ops.mean_squared_error, everywhere),
+                  r"states_taught\.losses\.\d+")],
 )  # fmt: skip

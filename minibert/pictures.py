@@ -1,0 +1,114 @@
+"""Pictures as arrays (N, C, Y, X) of numbers, and what they show: NumPy's files, scikit-learn's digits, drawn ones.
+
+Entries of whole numbers become shares of the largest, bytes of 255; others stay as they are.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minibert.checkpoint import numpy_files
+from minibert.config import require
+from minibert.errors import InputError
+
+Array = np.ndarray
+MOST = 1 << 26  # numbers of all pictures together
+HELD = ("images", "pictures", "pixel_values", "pixels", "x", "X", "data")  # what files call them
+SHOWN = ("labels", "label", "targets", "target", "y", "Y")
+SOURCES = ("any", "digits", "drawn")
+
+
+class Pictures(NamedTuple):
+    """pixels (N, C, Y, X), float32; labels: what each shows, as text, or None."""
+
+    pixels: Array
+    labels: list[str] | None
+
+
+def read(path: str | Path) -> Pictures:
+    """Those of an .npy, (N, Y, X) or (N, C, Y, X), or of an .npz, where their labels (N,) may stand beside them;
+    InputError, one line, for whatever is none.
+    """
+    if not numpy_files.beginning(Path(path)).startswith(numpy_files.ARCHIVE):
+        return _made(path, numpy_files.single(Path(path)), None)
+    held = dict(numpy_files.members(Path(path)))
+    first = next((held[name] for name in HELD if name in held), None)
+    require(first is not None, f"{path} has {', '.join(map(repr, [*held][:5]))}, but no pictures: call them 'images'")
+    return _made(path, first, next((held[name] for name in SHOWN if name in held), None))
+
+
+def _made(path: str | Path, stored: numpy_files.Stored, shown: numpy_files.Stored | None) -> Pictures:
+    shape = stored.shape
+    fits = len(shape) in (3, 4) and all(shape)
+    require(fits, f"{path}: pictures of shape {shape}; expected (N, Y, X), or (N, C, Y, X) with channels")
+    require(int(np.prod(shape, dtype=object)) <= MOST, f"{path}: more than {MOST:,} numbers: give fewer pictures")
+    pixels = stored.load()
+    require(pixels.dtype.kind in "biuf", f"{path}: pictures of {pixels.dtype}; expected numbers")
+    if pixels.dtype.kind in "biu":
+        most = 255 if pixels.dtype == np.uint8 else max(1, int(abs(pixels.astype(np.int64)).max()))
+        pixels = pixels / np.float32(most)
+    require(bool(np.isfinite(pixels).all()), f"{path}: pictures with entries that are NaN or infinite")
+    pixels = pixels.astype(np.float32).reshape(shape[0], -1, *shape[-2:])
+    return Pictures(pixels, None if shown is None else _labels(path, shown, len(pixels)))
+
+
+def _labels(path: str | Path, stored: numpy_files.Stored, count: int) -> list[str]:
+    fits = stored.shape in ((count,), (count, 1))
+    require(fits, f"{path}: labels of shape {stored.shape} for {count} pictures; expected ({count},)")
+    labels = stored.load().reshape(-1)
+    require(labels.dtype.kind in "biu", f"{path}: labels of {labels.dtype}; expected whole numbers")
+    return [str(int(label)) for label in labels]
+
+
+def of_files(paths: Iterable[str | Path]) -> Pictures:
+    """Those of all files, which have to be of one size."""
+    several = [read(path) for path in paths]
+    sizes = {one.pixels.shape[1:] for one in several}
+    require(len(sizes) == 1, f"pictures of several sizes (C, Y, X): {', '.join(map(str, sorted(sizes)))}")
+    labelled = all(one.labels is not None for one in several)
+    labels = [label for one in several for label in one.labels] if labelled else None
+    return Pictures(np.concatenate([one.pixels for one in several]), labels)
+
+
+def made(source: str, count: int = 1797) -> Pictures:
+    """Without files: scikit-learn's digits, drawn ones, or any: the former where that is installed."""
+    if source == "drawn":
+        return drawn(count)
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        require(source == "any", "digits come with scikit-learn, which is not installed: python -m pip install "
+                "scikit-learn, or ask for drawn ones")  # fmt: skip
+        return drawn(count)
+    try:
+        held = load_digits()
+    except Exception as error:  # whatever an installation lacks
+        raise InputError(f"scikit-learn does not give its digits: {error}") from None
+    return Pictures(held.images[:, None].astype(np.float32) / 16, [str(label) for label in held.target])
+
+
+# ---- Drawn -----------------------------------------------------------------------------------------------------------
+# digits of five rows of three cells, a bit each, row by row
+FIGURES = ("111101101101111", "010110010010111", "111001111100111", "111001111001111", "101101111001001",
+           "111100111001111", "111100111101111", "111001010010010", "111101111101111", "111101111001111")  # fmt: skip
+
+
+def drawn(count: int, size: int = 8, seed: int = 0) -> Pictures:
+    """So many digits, in turn, of size·size pixels: each moved, sheared, stretched, of other strength, with noise."""
+    rng, labels = np.random.default_rng(seed), np.arange(count) % 10
+    cells = np.array([[*map(int, figure)] for figure in FIGURES], float).reshape(10, 5, 3)
+    inks = np.pad(cells, [(0, 0), (2, 2), (2, 2)])[labels]  # (N, 9, 7)
+    down, across = np.meshgrid((np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size, indexing="ij")
+    scale, moved = rng.uniform(0.75, 1.1, (2, count, 1, 1)), rng.uniform(-0.7, 0.7, (2, count, 1, 1))
+    lean = rng.uniform(-0.5, 0.5, (count, 1, 1))
+    y = 4 + (down - 0.5) * 6.5 / scale[0] + moved[0]
+    x = 3 + (across - 0.5) * 5.5 / scale[1] + moved[1] + lean * (down - 0.5) * 2
+    y, x = np.clip(y, 0, 7.999), np.clip(x, 0, 5.999)
+    top, left, rows = y.astype(int), x.astype(int), np.arange(count)[:, None, None]
+    v, u = y - top, x - left  # between four cells
+    found = ((1 - v) * ((1 - u) * inks[rows, top, left] + u * inks[rows, top, left + 1])
+             + v * ((1 - u) * inks[rows, top + 1, left] + u * inks[rows, top + 1, left + 1]))  # fmt: skip
+    found = found * rng.uniform(0.6, 1.0, (count, 1, 1)) + 0.08 * rng.standard_normal(found.shape)
+    return Pictures(np.clip(found, 0, 1)[:, None].astype(np.float32), [str(label) for label in labels])

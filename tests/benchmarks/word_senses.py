@@ -1,0 +1,81 @@
+"""One word in two senses: the cosines of its vectors in ten sentences, five of each sense.
+
+    python tests/benchmarks/word_senses.py DIR [DIR …] [--word bank|苹果]
+
+DIR: models of any family, as of `minibert pretrain word2vec`, `elmo` and `bert`; for 苹果 of Chinese text. The vector
+of a word is the mean of the last hidden states of its pieces. A static model has one vector for both senses, so that
+all cosines are 1; one that reads what stands about it has two groups where it tells the senses apart. Printed: the
+matrix, the mean within a sense and across, and of how many sentences the nearest other one has the same sense.
+"""
+
+import argparse
+
+import numpy as np
+
+import minibert
+from minibert.vectors import unit
+
+SENTENCES = {
+    "bank": [
+        "she paid the money into her account at the bank",
+        "the bank lends money to firms that want to grow",
+        "he works at a bank and counts other people's money",
+        "the bank charged a fee for the loan",
+        "they asked the bank for a loan to buy the house",
+        "we sat on the bank of the river and watched the boats",
+        "the water rose over the bank and into the fields",
+        "trees grow along the bank of the stream",
+        "the boat was tied to a post on the bank",
+        "he walked down the bank to the edge of the water",
+    ],
+    "苹果": [
+        "我每天早上吃一个苹果", "树上的苹果又红又甜", "妈妈买了三斤苹果和香蕉",
+        "这个苹果很好吃", "苹果和梨都是水果", "苹果发布了新手机", "苹果公司的股票上涨了",
+        "他在苹果公司做软件工程师", "苹果推出新的电脑系统", "苹果和微软都是科技公司",
+    ],
+}  # fmt: skip
+
+
+def vector(model, sentence, word):
+    """(D,) of the word in a sentence; InputError where the vocabulary does not have it."""
+    encoding = model.tokenizer.encode(sentence)
+    begin = sentence.index(word)
+    places = [i for i, (first, end) in enumerate(encoding.offsets) if first < begin + len(word) and begin < end]
+    known = places and all(encoding.ids[i] != model.tokenizer.unk_id for i in places)
+    minibert.config.require(bool(known), f"the vocabulary of this {model.family} does not have the word {word}")
+    batch = model.module.read([encoding], model.tokenizer.pad_id)
+    return model.encode(**batch)["last_hidden_state"][0, places].mean(0)
+
+
+def cosines(model, word):
+    """(10, 10)"""
+    rows = unit(np.stack([vector(model, sentence, word) for sentence in SENTENCES[word]]))
+    return rows @ rows.T
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", metavar="DIR")
+    parser.add_argument("--word", choices=[*SENTENCES], default="bank")
+    args = parser.parse_args()
+    sense = np.arange(10) // 5
+    alike = (sense[:, None] == sense) & ~np.eye(10, dtype=bool)
+    for place in args.models:
+        model = minibert.load(place)
+        try:
+            found = cosines(model, args.word)
+        except minibert.InputError as error:
+            print(f"\n{place}: {error}")
+            continue
+        print(f"\n{place}: {model.family}, {args.word}")
+        for i, row in enumerate(found):
+            print(" ".join(f"{x:5.2f}" for x in row) + f"  {SENTENCES[args.word][i]}")
+        nearest = (found - 2 * np.eye(10)).argmax(1)
+        across = sense[:, None] != sense
+        equal = " (all are equal)" if found.min() > 1 - 1e-5 else ""
+        said = f"within a sense {found[alike].mean():.3f}, across {found[across].mean():.3f}"
+        print(f"{said}; nearest of the same sense: {(sense[nearest] == sense).sum()} of 10{equal}")
+
+
+if __name__ == "__main__":
+    main()
