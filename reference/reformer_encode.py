@@ -28,6 +28,6 @@ def reformer_encode(p, config, batch):
     x, rotations = each(0, lambda a, b: a + b, x, e), iter(batch.get("rotations") or [])
     x = [x, x]
     for kind, layer in zip(config["attn_layers"], p["encoder"], strict=True):
-        x = reformer_layer(x, layer, config, kind, mask, next(rotations) if kind == "lsh" else None)
+        x = reformer_layer(x, layer, config, kind, mask, next(rotations, None) if kind == "lsh" else None)
     y = each(1, lambda a, b: [*a, *b], *x)
     return [rows[:length] for rows in layer_norm(y, **p["norm"], eps=config["layer_norm_eps"])]
