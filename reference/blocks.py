@@ -1,7 +1,7 @@
 """Text in blocks of `size` tokens, with `beside` more on either side, 0 where there are none; tokens `rate` apart.
 
 x (b, h, t, k) -> (b * rate * n, h, size + 2 beside, k), n blocks for each row and remainder: block n of the remainder r
-has the tokens rate * (n size + c - beside) + r. Beltagy et al. 2020 (2004.05150), section 3.2; SPEC OP-WIN.
+has the tokens rate * (n size + c - beside) + r. Beltagy et al. 2020 (2004.05150), section 3.2; SPEC OP-PIECE.
 """
 
 

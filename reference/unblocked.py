@@ -1,7 +1,7 @@
 """The text that stands in blocks: token t of a row is found in the block that has its place.
 
 x (b * rate * n, h, size, k) -> (b, h, length, k), the inverse of `blocks` without neighbours.
-Beltagy et al. 2020 (2004.05150), section 3.2; SPEC OP-WIN.
+Beltagy et al. 2020 (2004.05150), section 3.2; SPEC OP-PIECE.
 """
 
 from .blocks import blocks, placed

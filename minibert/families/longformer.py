@@ -299,13 +299,14 @@ QUICK = {**bert.QUICK, "attention_window": 64}
 class Data(roberta.Data):
     """What the data functions ask for."""
 
+    format: str = option("full-sentences", "make rows of text in this way (RoBERTa's section 4.2), of one segment",
+                         among=roberta.FORMATS[:2])  # fmt: skip
     global_tokens: int = option(1, "let so many tokens at the beginning of a row attend to all, and all to them",
                                 least=0, most=64)  # fmt: skip
 
 
 def fields(data: Data, given: Tree) -> Tree:
     """The config fields for rows that these options make: those given, and what the rows ask for."""
-    require(not data.format.endswith("pair"), f"format is {data.format!r}; rows of Longformer are of one segment")
     pad = given.get("pad_token_id", Config.pad_token_id)
     room = {"max_position_embeddings": data.seq_length + pad + 1} if type(pad) is int else {}
     return {**room, **given}

@@ -75,7 +75,8 @@ PRECISIONS = {"float32": (_float32, 2.0**-24), "bfloat16": (_bfloat16, 2.0**-9),
 
 
 # ---- The same function, otherwise ------------------------------------------------------------------------------------
-EXACT = {"embedding", "gather", "split_heads", "merge_heads"}  # move numbers, round nothing
+# move numbers, round nothing
+EXACT = {"embedding", "gather", "split_heads", "merge_heads", "blocks", "unblocked", "overwritten"}
 WIDER = {"attention": {"bias": "(b,h,t,s)"}}  # arguments that may have an axis where their Specs have 1
 
 

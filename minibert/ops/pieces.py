@@ -11,7 +11,7 @@ Array = np.ndarray
 Cache = dict[str, Any]
 
 
-@pair("(b,h,7,k)->(n,h,w,k)", size=2, beside=3, rate=2)
+@pair("(2,h,7,k)->(n,h,w,k)", size=2, beside=3, rate=2)
 def blocks(x: Array, *, size: int, beside: int = 0, rate: int = 1) -> tuple[Array, Cache]:
     """Text in blocks of `size` tokens, with `beside` more on either side: x (B, H, T, K) -> y (B·R·N, H, W, K), where R
     is the rate, N = ⌈⌈T/R⌉/size⌉ and W = size + 2·beside (arXiv 2004.05150, section 3.2).

@@ -6,7 +6,7 @@
 
 Printed: BLEU and chrF (sacrebleu, with its defaults) of the model in DIR, of the source as it is, and of the source
 with each word replaced by the one of the training targets that stands with it most often (Dice's coefficient; words are
-what blanks separate), on N held-out pairs drawn from a seed, and on parts of them:
+what blanks separate), on N held-out pairs that fit the model's rows, drawn from a seed, and on parts of them:
 
     translated   the target is not the source: catalogues hold many names
     apart        and no training source has the same letters and digits: "_Open" and "Open…" are one text
@@ -66,11 +66,15 @@ def main() -> None:
     import sacrebleu  # which the rest of this file does without
 
     train, test = (list(parallel.pairs([path])) for path in (given.train, given.test))
+    words, model = dictionary(train), minibert.load(given.model)
+    most = model.config.max_position_embeddings
+    test = [pair for pair in test if len(model.tokenizer.encode(pair[0])) <= most]
     drawn = np.random.default_rng(0).permutation(len(test))[: given.pairs]
     pairs = [test[i] for i in drawn]
-    words, model, sources = dictionary(train), minibert.load(given.model), [source for source, _ in pairs]
+    sources = [source for source, _ in pairs]
     order = sorted(range(len(pairs)), key=lambda i: len(sources[i]))
-    found = inference.continued(model, [sources[i] for i in order], 32, num_beams=given.beams, max_new_tokens=40)
+    writing = {"num_beams": given.beams, "max_new_tokens": min(40, most - 1)}
+    found = inference.continued(model, [sources[i] for i in order], 32, **writing)
     made = dict(zip(order, (one.text.strip() for one in found), strict=True))
     answers = {
         "model": [made[i] for i in range(len(pairs))],

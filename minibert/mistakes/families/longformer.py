@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from minibert import kernels, layers, ops, sliding, tree
+from minibert.families import longformer
+from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import batch, entry, only, swap
-from minibert.mistakes.swap import Replacement, edited, graded, zeros
+from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -34,8 +36,14 @@ def seeing(what: str, edit: Callable[[sliding.Sight], dict[str, Array]]) -> Call
 
 
 def reaching(what: str, size: Callable[[int], int]) -> Callable:
-    """With another w, 1 at least."""
-    return attending(what, lambda given: {"window": max(1, size(given["window"]))})
+    """With another w, 1 at least, where that is another one."""
+    made = edited(sliding.sliding_attention, lambda given: {"window": max(1, size(given["window"]))})
+
+    def replaced(subject: Subject, site: Site) -> Replacement | None:
+        w = longformer.window(subject.config, site.layer)
+        return None if max(1, size(w)) == w else made
+
+    return swap(what, "sliding_attention", replaced, INSIDE)
 
 
 def rebound(f: Callable, **names: Any) -> Callable:
@@ -174,7 +182,7 @@ entry(
 )  # fmt: skip
 entry(
     "longformer-12", "a key learns from its own block alone", "from all windows in which it stands: the sum",
-    "own knowledge; sliding_chunks.py overlaps by half", "gradient", "OP-WIN-2", families=("longformer",),
+    "own knowledge; sliding_chunks.py overlaps by half", "gradient", "OP-PIECE-2", families=("longformer",),
     mutants=own(swap("what windows of other blocks give is lost", "blocks", graded(ops.blocks, _own_block),
                      rf"{WINDOWS}\.(keys|values)", section="gradients")),
 )  # fmt: skip
