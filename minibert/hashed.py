@@ -147,7 +147,7 @@ def hashed_attention(
 
     p: query, value (H·K, D), output (D, H·K), without biases. width: K. rotations, factors: as in `buckets`; known:
     buckets (B, H, R, T) that are taken as they are. Where all tokens are one chunk there are no buckets. mask: bits
-    (B, T), 1 = there. given: chunk, before, after, causal, dropout, exact of `ops.lsh_attention`.
+    (B, T), 1 = there. given: chunk, before, after, causal, dropout, rules of `ops.lsh_attention`.
     """
     c: Tree = {}
     heads = len(p["query"]["weight"]) // width

@@ -2,28 +2,30 @@
 
 q, k, v (b, h, t, K), buckets (b, h, R, t) -> (b, h, t, K). The line of all rounds, each with its tokens sorted by
 bucket, then by place, is cut into chunks; a query sees its own and those about it (`hash_line`). o_r and z_r are the
-mixture and the log of the sum of exp of its scores there: q_i . k_j / sqrt(K), or -1e5 for j = i, or -1e9 for what mask
-(b, t) or `causal` leave out. exact: -1e9 for another bucket or round, too, and log N less for what i meets N times.
+mixture and the log of the sum of exp of its scores there: q_i . k_j / sqrt(K), or -1e9 for what mask
+(b, t) or `causal` leave out. rules: "own", -1e5 for j = i; "buckets", -1e9 for another bucket or round; "meetings", log
+N less for what i meets N times.
 Kitaev et al. 2020 (2001.04451), eq. 2-6 and appendix A; SPEC OP-LSH.
 """
 
 from .hash_line import hash_line
+from .hash_scores import hash_scores
 from .lists import dot
 from .numbers import constant, exp, log, sqrt
 from .softmax import softmax, softmax_backward
 
 
-def lsh_attention(q, k, v, *, buckets, chunk, before=1, after=0, causal=False, mask=None, dropout=None, exact=False):
+def lsh_attention(q, k, v, *, buckets, chunk, before=1, after=0, causal=False, mask=None, dropout=None, rules=("own",)):
     def head(q, k, v, buckets, seen, factors):
         found = hash_line(buckets, chunk, before, after)
-        scores = scored(q, k, buckets, seen, causal, exact, found)
+        scores = hash_scores(q, k, buckets, seen, causal, rules, found)
         return [together(*rounds(i, v, scores, found, factors))[1] for i in range(len(q))]
 
     return over_heads(head, q, k, v, buckets, mask, dropout)
 
 
 def lsh_attention_backward(dy, q, k, v, *, buckets, chunk, before=1, after=0, causal=False, mask=None, dropout=None,
-                           exact=False):
+                           rules=("own",)):
     """With w = softmax z over the rounds, P = softmax S and f the dropout factors, for each token i and round r:
 
         do_r = w_r dy_i,  dw_r = dy_i . o_r,  dz_r = w_r (dw_r - sum_s dw_s w_s)
@@ -32,7 +34,8 @@ def lsh_attention_backward(dy, q, k, v, *, buckets, chunk, before=1, after=0, ca
     """
     def head(q, k, v, buckets, seen, factors, dy):
         found, slopes = hash_line(buckets, chunk, before, after), {n: [[0 * a for a in x] for x in q] for n in "qkv"}
-        scores, scale = scored(q, k, buckets, seen, causal, exact, found), 1 / sqrt(constant(str(len(q[0])), q[0][0]))
+        scores = hash_scores(q, k, buckets, seen, causal, rules, found)
+        scale = 1 / sqrt(constant(str(len(q[0])), q[0][0]))
         for i, slope in enumerate(dy):
             zs, outputs, weights = rounds(i, v, scores, found, factors)
             shares, _ = together(zs, outputs, weights)
@@ -49,20 +52,6 @@ def lsh_attention_backward(dy, q, k, v, *, buckets, chunk, before=1, after=0, ca
 
     found = over_heads(head, q, k, v, buckets, mask, dropout, dy)
     return {name: [[head[name] for head in heads] for heads in found] for name in "qkv"}
-
-
-def scored(q, k, buckets, seen, causal, exact, found):
-    """(round, token) -> [(token, score, whether it is a slope's)] of each that it sees."""
-    def same(r, i, other, j):
-        return r == other and buckets[r][i] == buckets[r][j]
-
-    def score(r, i, other, j):
-        if i == j or not seen[j] or (causal and j > i) or (exact and not same(r, i, other, j)):
-            return (j, constant("-1e5" if i == j else "-1e9", q[0][0]), False)
-        met = sum(e == (m, j) and same(m, i, *e) for m in range(len(buckets)) for e in found[m, i][2]) if exact else 1
-        return (j, dot(q[i], k[j]) / sqrt(constant(str(len(q[i])), q[i][0])) - log(met + 0 * q[0][0]), True)
-
-    return {(r, i): [score(r, i, *entry) for entry in about] for (r, i), (_, _, about) in found.items()}
 
 
 def kept_of(found, factors, r, i):

@@ -5,7 +5,7 @@ or a table. Rows longer than the shortest chunk are padded to whole chunks of ea
 Kitaev et al. 2020 (2001.04451), sections 2 and 3; SPEC REFORMER-EMB to REFORMER-OUT.
 """
 
-from math import lcm, prod
+import math
 
 from .axial_positions import axial_positions
 from .embedding import embedding
@@ -15,10 +15,10 @@ from .reformer_layer import reformer_layer
 
 
 def reformer_encode(p, config, batch):
-    ids, mask, tables = batch["input_ids"], batch.get("attention_mask"), p["embeddings"]
+    ids, mask, tables = batch["input_ids"], batch.get("attention_mask") or batch.get("input_mask"), p["embeddings"]
     chunks, length = [config[f"{kind}_attn_chunk_length"] for kind in config["attn_layers"]], len(ids[0])
-    rest = -length % lcm(*chunks) if length > min(chunks) else 0
-    most = prod(config["axial_pos_shape"]) if "axial" in tables else len(tables["position"]["weight"])
+    rest = -length % math.lcm(*chunks) if length > min(chunks) else 0
+    most = math.prod(config["axial_pos_shape"]) if "axial" in tables else len(tables["position"]["weight"])
     most = min(config["max_position_embeddings"], most)
     places = batch.get("position_ids") or [list(range(length)) for _ in ids]
     places = [[*row, *(min(t, most - 1) for t in range(length, length + rest))] for row in places]
@@ -28,6 +28,6 @@ def reformer_encode(p, config, batch):
     x, rotations = each(0, lambda a, b: a + b, x, e), iter(batch.get("rotations") or [])
     x = [x, x]
     for kind, layer in zip(config["attn_layers"], p["encoder"], strict=True):
-        x = reformer_layer(x, layer, config, kind, mask, next(rotations) if kind == "lsh" else None)
+        x = reformer_layer(x, layer, config, kind, mask, next(rotations, None) if kind == "lsh" else None)
     y = each(1, lambda a, b: [*a, *b], *x)
     return [rows[:length] for rows in layer_norm(y, **p["norm"], eps=config["layer_norm_eps"])]

@@ -4,7 +4,7 @@ That is the power of 2 at or below 2 floor(t / c), as two factors where it is ab
 c), most the positions of the config. Kitaev et al. 2020 (2001.04451), as transformers has it; SPEC REFORMER-ATT.
 """
 
-from math import isqrt
+import math
 
 from .reversible_layer import reversible_layer
 
@@ -16,11 +16,11 @@ def reformer_layer(x, p, config, kind, mask, rotations):
     if kind == "lsh":
         given = config["num_buckets"] or automatic(len(x[0][0]), chunk, config["max_position_embeddings"])
         attending |= {"rotations": rotations, "factors": [given] if isinstance(given, int) else list(given),
-                      "exact": config["lsh_masking"] == "paper"}
+                      "rules": ["own", "buckets", "meetings"] if config["lsh_masking"] == "paper" else ["own"]}
     return reversible_layer(x, p, kind, config["hidden_act"], config["layer_norm_eps"], attending)
 
 
 def automatic(length, chunk, most):
     power = (2 * (length // chunk)).bit_length() - 1
-    small = 2**power <= 2 * max(isqrt(most // chunk), chunk)
+    small = 2**power <= 2 * max(math.isqrt(most // chunk), chunk)
     return 2**power if small else [2 ** (power // 2), 2 ** (power - power // 2)]

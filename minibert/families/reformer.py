@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import hashed, kernels, layers, ops, options, tree
+from minibert import hashed, kernels, layers, ops, options, reversible
 from minibert.config import among, check, number, rate, require, size
 from minibert.families import gpt2, inherited
 from minibert.heads import masked_token, next_token
@@ -47,7 +47,7 @@ __getattr__ = inherited()
 Array = np.ndarray
 Tree = dict[str, Any]
 WIDE, DEEP = 2**20, 1024
-MASKINGS = ("released", "paper")
+MASKINGS = {"released": ("own",), "paper": ops.RULES}
 KEEP = "rebuilt"
 CHUNKED = {  # a layer's kind -> the config fields of its chunks, before, after, and dropout
     "local": ("local_attn_chunk_length", "local_num_chunks_before", "local_num_chunks_after",
@@ -236,7 +236,7 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
     mask = (np.arange(length) < lengths[:, None]).astype(np.int64)
     (term,) = terms(config).values()
     labels = term.head.draw(rng, {**dims, "T": length}, {"T": lengths}, table=(config.vocab_size, 0))
-    batch = {"input_ids": ids, "attention_mask": mask, **labels}
+    batch = {"input_ids": ids, "attention_mask" if config.is_decoder else "input_mask": mask, **labels}
     batch |= sample(rng, {}, config, batch)
     return {**batch, "dropout": layers.keep_masks(rng, dropouts(config, {"B": rows, "T": length}))}
 
@@ -280,7 +280,7 @@ def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
 
 # ---- Network ---------------------------------------------------------------------------------------------------------
 EMBEDDINGS, LAYERS = "reformer.embeddings.", "reformer.encoder.layers."
-SPELLINGS = {"input_mask": "attention_mask"}
+SPELLINGS = {"input_mask": "attention_mask"}  # with masked targets BERT's files call it so
 OPTIONAL: Tree = {}
 
 
@@ -327,7 +327,7 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
                  "dropout": None if dropped is None else ops.dropout_multiplier(dropped, rate, h.dtype)}  # fmt: skip
         if kind == "lsh":
             hashing = {"rotations": rotations[i], "factors": config.factors(ids.shape[1])}
-            found |= {**hashing, "exact": config.lsh_masking == "paper"}
+            found |= {**hashing, "rules": MASKINGS[config.lsh_masking]}
         masks = {"attention": f"{name}.attention.output", "inner": f"{name}.feed_forward.dense",
                  "feed_forward": f"{name}.feed_forward.output"}  # fmt: skip
         return {"kind": kind, "act": config.hidden_act, "eps": eps, "rate": drop, "attending": found,
@@ -335,12 +335,13 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
                 "keep": {part: kept(module) for part, module in masks.items()}}  # fmt: skip
 
     def layer(x: Array, p: Tree, i: int) -> tuple[Array, Tree]:
-        return reversible_layer(x, p, **given(i))
+        return reversible.reversible_layer(x, p, **given(i))
 
     def back(y: Array, p: Tree, i: int, known: Array | None) -> tuple[Array, Tree]:
-        return rebuilt(y, p, known, **given(i))
+        return reversible.rebuilt(y, p, known, **given(i))
 
-    hidden, c["encoder"] = layers.stack(layer, np.stack([h, h]), p["encoder"], keep, (remembered, back))  # (3)-(7)
+    rebuild = reversible.remembered, back
+    hidden, c["encoder"] = layers.stack(layer, np.stack([h, h]), p["encoder"], keep, rebuild)  # (3)-(7)
     y = np.concatenate([*hidden[-1]], -1)
     y, c["norm"] = ops.layer_norm(y, **p["norm"], eps=eps)
     y, c["dropout"] = ops.dropout(y, keep=kept("reformer.encoder"), rate=drop)  # (8)
@@ -356,7 +357,7 @@ def encode_backward(dout: Tree, c: Tree) -> Tree:
     if "hidden_states" in dout:
         dhidden = [np.stack([np.zeros_like(d), d]) for d in (_wide(d, c) for d in dout["hidden_states"])]
     dx, g["encoder"] = layers.stack_backward(
-        reversible_layer_backward, np.stack(np.split(dy, 2, -1)), c["encoder"], dhidden
+        reversible.reversible_layer_backward, np.stack(np.split(dy, 2, -1)), c["encoder"], dhidden
     )
     g["embeddings"] = embedded_backward(kernels.add(*dx), c["embeddings"])  # both are h⁰
     return g
@@ -418,8 +419,8 @@ def axial_positions_backward(dy: Array, c: Tree) -> list[Tree]:
 def embedded(
     p: Tree, *, ids: Array, places: Array, rate: float, keep: Array | None = None, keep_position: Array | None = None
 ) -> tuple[Array, Tree]:
-    """(2): Drop(E_word[ids]) + Drop(e[places]), (B, T, D). keep: (B, T, D); keep_position: (B, columns) of axial tables,
-    else (B, T, D).
+    """(2): Drop(E_word[ids]) + Drop(e[places]), (B, T, D). keep: (B, T, D), and so is keep_position, of axial tables
+    (B, columns).
     """
     c: Tree = {"shared": places.ndim == 1, "axial": "axial" in p}
     h, c["word"] = ops.embedding(**p["word"], ids=ids)
@@ -445,152 +446,24 @@ def embedded_backward(dy: Array, c: Tree) -> Tree:
     return {**g, "position": ops.embedding_backward(de, c["position"])}
 
 
-ATTENTIONS = {
-    "local": (hashed.local_attention, hashed.local_attention_backward),
-    "lsh": (hashed.hashed_attention, hashed.hashed_attention_backward),
-}
-
-
-def _attention(x: Array, p: Tree, given: Tree, **more: Any) -> tuple[Array, Tree]:
-    """Drop(A(LN(x))) of (5)."""
-    n, norm = ops.layer_norm(x, **p["norm"], eps=given["eps"])
-    y, c = ATTENTIONS[given["kind"]][0](n, p, **given["attending"], **more)
-    y, add = layers.dropped(y, p, given["keep"]["attention"], given["rate"])
-    c |= {"norm": norm, "add": add, "kind": given["kind"]}  # in the cache of the block, by which its call is found
-    return y, c
-
-
-def _attention_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    dy, end = layers.dropped_backward(dy, c["add"])
-    dn, g = ATTENTIONS[c["kind"]][1](dy, c)
-    dx, norm = ops.layer_norm_backward(dn, c["norm"])
-    return dx, {"norm": norm, **g, **end}
-
-
-def _feed_forward(x: Array, p: Tree, given: Tree) -> tuple[Array, Tree]:
-    """Drop(feed-forward) of (6)."""
-    how = {name: given[name] for name in ("act", "eps", "rate", "slices")}
-    y, c = sliced_feed_forward(x, p, keep=given["keep"]["inner"], again=given.get("again", False), **how)
-    y, add = layers.dropped(y, p, given["keep"]["feed_forward"], given["rate"])
-    return y, {"feed": c, "add": add}
-
-
-def _feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    dy, end = layers.dropped_backward(dy, c["add"])
-    dx, g = sliced_feed_forward_backward(dy, c["feed"])
-    return dx, {**g, **end}
-
-
-@block
-def normed_feed_forward(
-    x: Array, p: Tree, *, act: str, eps: float, keep: Array | None = None, rate: float = 0.0
-) -> tuple[Array, Tree]:
-    """act(Drop(LN(x) W₁ᵀ + b₁)) W₂ᵀ + b₂, x (B, T, D); p: norm, in (F, D), out (D, F); keep (B, T, F)."""
-    c: Tree = {}
-    h, c["norm"] = ops.layer_norm(x, **p["norm"], eps=eps)
-    h, c["in"] = ops.linear(h, **p["in"])
-    h, c["dropout"] = ops.dropout(h, keep=keep, rate=rate)
-    h, c["act"] = layers.activation(h, name=act)
-    y, c["out"] = ops.linear(h, **p["out"])
-    return y, c
-
-
-@block_backward
-def normed_feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    g: Tree = {}
-    dh, g["out"] = ops.linear_backward(dy, c["out"])
-    dh = ops.dropout_backward(layers.activation_backward(dh, c["act"]), c["dropout"])
-    dh, g["in"] = ops.linear_backward(dh, c["in"])
-    dx, g["norm"] = ops.layer_norm_backward(dh, c["norm"])
-    return dx, g
-
-
-@block
-def sliced_feed_forward(
-    x: Array, p: Tree, *, slices: int, keep: Array | None = None, again: bool = False, **how: Any
-) -> tuple[Array, Tree]:
-    """`normed_feed_forward` of x (B, T, D), of so many tokens at a time; 0: of all. again: slices are run once more in
-    the backward, so that what is F wide never stands for a whole text.
-    """
-    if not 0 < slices < x.shape[1]:
-        y, c = normed_feed_forward(x, p, keep=keep, **how)
-        return y, {"whole": c}
-    ys, caches = [], []
-    for at in (slice(i, i + slices) for i in range(0, x.shape[1], slices)):
-        own = x[:, at], p, {"keep": None if keep is None else keep[:, at], **how}
-        y, c = normed_feed_forward(*own[:2], **own[2])
-        ys.append(y)
-        caches.append({"again": own} if again else c)
-    return np.concatenate(ys, 1), {"slices": caches, "width": slices}
-
-
-@block_backward
-def sliced_feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    if "whole" in c:
-        return normed_feed_forward_backward(dy, c["whole"])
-    dxs, g = [], None
-    for i, own in enumerate(c["slices"]):
-        if "again" in own:
-            x, p, how = own["again"]
-            own = normed_feed_forward(x, p, **how)[1]
-        dx, part = normed_feed_forward_backward(dy[:, i * c["width"] : (i + 1) * c["width"]], own)
-        dxs.append(dx)
-        g = part if g is None else tree.add(g, part)
-    return np.concatenate(dxs, 1), g
-
-
-@block
-def reversible_layer(x: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
-    """(5), (6) of x = [x₁, x₂] (2, B, T, D). p: attention, feed_forward; given: kind, a key of ATTENTIONS; attending:
-    what such a block takes; act, eps, rate; slices, again: of `sliced_feed_forward`; keep: masks "attention",
-    "feed_forward" (B, T, D), "inner" (B, T, F).
-    """
-    c: Tree = {}
-    f, c["attention"] = _attention(x[1], p["attention"], given)
-    y = kernels.add(x[0], f)
-    g, c["feed_forward"] = _feed_forward(y, p["feed_forward"], given)
-    return np.stack([y, kernels.add(x[1], g)]), c
-
-
-@block_backward
-def reversible_layer_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
-    g: Tree = {}
-    df, g["feed_forward"] = _feed_forward_backward(dy[1], c["feed_forward"])
-    dx = kernels.add(dy[0], df)
-    df, g["attention"] = _attention_backward(dx, c["attention"])
-    return np.stack([dx, kernels.add(dy[1], df)]), g
-
-
-def remembered(c: Tree) -> Array | None:
-    """Of a layer's cache what `rebuilt` can't make again: the buckets."""
-    buckets = c["attention"].get("buckets")
-    return None if buckets is None else buckets.astype(np.min_scalar_type(buckets.max()))
-
-
-def rebuilt(y: Array, p: Tree, known: Array | None, **given: Any) -> tuple[Array, Tree]:
-    """(7): the x of `reversible_layer` of its y, and the cache; known: what was `remembered`."""
-    c: Tree = {}
-    g, c["feed_forward"] = _feed_forward(y[0], p["feed_forward"], given)
-    x2 = y[1] - g
-    more = {} if known is None else {"known": known.astype(np.int64)}
-    f, c["attention"] = _attention(x2, p["attention"], given, **more)
-    return np.stack([y[0] - f, x2]), c
-
-
 # ---- From token to token ---------------------------------------------------------------------------------------------
 def start(p: Tree, config: Config, inputs: Tree) -> Tree:
     """The state that has read these inputs of `encode`; {}: nothing is read yet. It is the text: each further token
     sorts all of it anew.
     """
-    return {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs} if inputs else {}
+    if not inputs:
+        return {}
+    require(config.is_decoder, "is_decoder is false: this model fills masks, and does not go on")
+    ids = inputs["input_ids"]
+    return {"input_ids": ids, "attention_mask": inputs.get("attention_mask", np.ones_like(ids))}
 
 
 def step(p: Tree, config: Config, ids: Array, state: Tree) -> tuple[Array, Tree]:
     """(logits (N, V) of what follows the last of the ids (N, n), the state that has read them): (9)."""
     require(config.is_decoder, "is_decoder is false: this model fills masks, and does not go on")
-    seen = state.get("attention_mask", np.ones_like(state["input_ids"])) if state else ids[:, :0]
-    seen = np.concatenate([seen, np.ones_like(ids)], 1)
-    whole = np.concatenate([state["input_ids"], ids], 1) if state else ids
+    before = state or {"input_ids": ids[:, :0], "attention_mask": ids[:, :0]}
+    seen = np.concatenate([before["attention_mask"], np.ones_like(ids)], 1)
+    whole = np.concatenate([before["input_ids"], ids], 1)
     places = np.maximum(seen.cumsum(1) - 1, 0)
     fits = f"input_ids: {places.max() + 1} tokens a row, but there are {config.places} positions; ask for fewer"
     require(bool(places.max() < config.places), fits)
@@ -613,7 +486,7 @@ def terms(config: Config) -> dict[str, Term]:
 TOKENIZER = "byte_level"
 SPECIALS, GLUE = gpt2.SPECIALS, gpt2.GLUE
 Data = options.Rows
-DEFAULTS: Tree = {**gpt2.DEFAULTS, "seq_length": 256, "batch_size": 4, "steps": 900}
+DEFAULTS: Tree = {**gpt2.DEFAULTS, "seq_length": 256, "batch_size": 4, "steps": 450, "learning_rate": 2e-3}
 WIDTH = "hidden_size"
 NARROW = {"hidden_size": 128, "attn_layers": ("local", "lsh"), "num_attention_heads": 4, "attention_head_size": 32,
           "feed_forward_size": 512, "local_attn_chunk_length": 32, "lsh_attn_chunk_length": 32, "num_hashes": 2,

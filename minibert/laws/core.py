@@ -191,7 +191,7 @@ def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -
                      constant_values=view.specs[key].ignored or 0) if key in view.specs else value
          for key, value in x.items()}  # what asks nothing, where labels know such
     rng, heard = np.random.default_rng(0), [key for key in view.inputs(view.module.inputs(view.config), kind="real")
-                                            if view.specs[key].dims[:2] == ("B", "T")]  # fmt: skip
+                                            if view.specs[key].dims[:2] == ("B", "T") and key in y]  # fmt: skip
     for frames in heard:
         y[frames] = np.where(y[name][..., None] != 0, y[frames], rng.standard_normal(y[frames].shape))
     noise = rng.integers(0, 1 if heard else _vocabulary(view), y[name].shape)

@@ -1,5 +1,6 @@
 """Attention among neighbours: chunks, and buckets of a hash."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ Array = np.ndarray
 Cache = dict[str, Any]
 
 
+RULES = ("own", "buckets", "meetings")
 OTHERS, OWN = -1e9, -1e5  # what stands in the place of a forbidden key's score, and of the query's own
 
 
@@ -63,8 +65,7 @@ def in_sight(
 
 
 @pair(
-    "(b,h,4,k),(b,h,4,k),(b,h,4,k)->(b,h,4,k)", buckets="(b,h,2,4)<3", mask="(b,4)?", dropout="(b,h,4,2,4)+", chunk=2,
-    causal=True,
+    "(b,h,4,k),(b,h,4,k),(b,h,4,k)->(b,h,4,k)", buckets="(b,h,2,4)<3", mask="(b,4)?", dropout="(b,h,4,2,4)+", chunk=2
 )  # fmt: skip
 def lsh_attention(
     q: Array,
@@ -78,7 +79,7 @@ def lsh_attention(
     causal: bool = False,
     mask: Array | None = None,
     dropout: Array | None = None,
-    exact: bool = False,
+    rules: Sequence[str] = ("own",),
 ) -> tuple[Array, Cache]:
     """Attention among tokens of one bucket: q, k, v (B, H, T, K), buckets (B, H, R, T) of R rounds -> (B, H, T, K)
     (arXiv 2001.04451, eq. 3-6 and appendix A; q and k are one projection there).
@@ -86,9 +87,10 @@ def lsh_attention(
     In each round r the tokens are sorted by bucket, in a bucket by place; a query sees the keys of its chunk of c, and
     of those about it, in that order: the rounds stand one behind the other. With S = q kᵀ/√K, P = softmax S, z = log Σ
     exp S: o_r = (P∘dropout) v, y = Σ_r exp(z_r - log Σ exp z) o_r. What stands in the place of a score, without a
-    gradient: OWN for the query itself, which is seen where nothing else is, else OTHERS for what `mask` (B, T) leaves
-    out and, with `causal`, for what comes behind. exact: OTHERS for other buckets, too, and log N is taken from the
-    score of a key that the query meets N times in all rounds, as the paper has it; no release does.
+    gradient: OTHERS for what `mask` (B, T) leaves out and, with `causal`, for what comes behind. rules, of RULES:
+    "own", OWN for the query itself, which is seen where nothing else is; "buckets", OTHERS for other buckets;
+    "meetings", log N is taken from the score of a key that the query meets N times in all rounds. The paper has all
+    three, its releases the first.
     dropout (B, H, R·T/c, c, (before + 1 + after)·c). Where T is at most c all are one chunk, without neighbours.
     """
     b, h, t, width = q.shape
@@ -101,14 +103,15 @@ def lsh_attention(
     s = rows @ keys.swapaxes(-1, -2)
     about = {"chunk": chunk, "before": before, "after": after}
     seen, at = in_sight(places, **about, causal=causal, mask=mask), places.reshape(b, h, -1, chunk)
-    if exact:
-        met = _meetings(buckets, order, places, **about)
+    if "meetings" in rules:
+        met = _meetings(buckets, order, places, "buckets" in rules, **about)
         s = s - np.log(np.maximum(met, 1)).astype(s.dtype)
+    if "buckets" in rules:
         home = np.take_along_axis(buckets, order, -1) + (1 + buckets.max()) * np.arange(buckets.shape[2])[:, None]
         home = home.reshape(at.shape)
         same = home[..., None] == _around(home, before, after)[..., None, :]
         seen = same if seen is None else seen & same
-    own = at[..., None] == _around(at, before, after)[..., None, :]
+    own = (at[..., None] == _around(at, before, after)[..., None, :]) & ("own" in rules)
     s = s if seen is None else np.where(seen, s, s.dtype.type(OTHERS))
     s = np.where(own, s.dtype.type(OWN), s)
     top = s.max(-1, keepdims=True)
@@ -119,8 +122,8 @@ def lsh_attention(
     found = (probs if factor is None else probs * factor) @ values
     back = np.argsort(order, -1)
     outputs = np.take_along_axis(found.reshape(*order.shape, -1), back[..., None], 3)  # (B, H, R, T, K)
-    z = np.take_along_axis((top + np.log(total)).reshape(order.shape), back, 3)
-    share = np.exp(z - z.max(2, keepdims=True))
+    top, total = (np.take_along_axis(part.reshape(order.shape), back, 3) for part in (top, total))
+    share = total * np.exp(top - top.max(2, keepdims=True))  # softmax z, without the sum of OWN and a logarithm
     share /= share.sum(2, keepdims=True)
     y = (share[..., None] * outputs).sum(2)
     fixed = own if seen is None else own | ~seen
@@ -155,8 +158,12 @@ def _sorted(x: Array, places: Array, chunk: int) -> Array:
     return np.take_along_axis(x, places[..., None], 2).reshape(*x.shape[:2], -1, chunk, x.shape[3])
 
 
-def _meetings(buckets: Array, order: Array, places: Array, *, chunk: int, before: int, after: int) -> Array:
-    """How often, in all rounds, each query has each neighbour (B, H, R·T/c, c, w) about it in its own bucket."""
+def _meetings(
+    buckets: Array, order: Array, places: Array, alike: bool, *, chunk: int, before: int, after: int
+) -> Array:
+    """How often, in all rounds, each query has each of its neighbours (B, H, R·T/c, c, w) about it; alike: in its own
+    bucket.
+    """
     b, h, rounds, t = order.shape
     count = rounds * t // chunk
     number = (np.argsort(order, -1) + t * np.arange(rounds)[:, None]) // chunk  # the chunk of each token in each round
@@ -165,6 +172,7 @@ def _meetings(buckets: Array, order: Array, places: Array, *, chunk: int, before
         chunks, homes = ((lambda x: x.reshape(b, h, -1, chunk))(np.take_along_axis(x[:, :, r], places, 2))
                          for x in (number, buckets))  # fmt: skip
         others, same = _around(chunks, before, after), _around(homes, before, after)[..., None, :] == homes[..., None]
+        same = same | (not alike)
         for turn in _turns(count, before, after):
             met = met + (same & ((chunks[..., None] - turn) % count == others[..., None, :]))
     return met

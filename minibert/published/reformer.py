@@ -33,7 +33,8 @@ def names(config: Any) -> list[tuple[str, str, str]]:
         parts = [(f"attention.{ours}.weight", f"{SELF}{theirs}.weight") for ours, theirs in own]
         parts.append(("attention.output.weight", "attention.output.dense.weight"))
         for ours, theirs in (("attention.norm", "attention.layer_norm"),
-                             ("feed_forward.norm", "feed_forward.layer_norm"), ("feed_forward.in", "feed_forward.dense.dense"),
+                             ("feed_forward.norm", "feed_forward.layer_norm"),
+                             ("feed_forward.in", "feed_forward.dense.dense"),
                              ("feed_forward.out", "feed_forward.output.dense")):  # fmt: skip
             parts += [(f"{ours}.{leaf}", f"{theirs}.{leaf}") for leaf in ("weight", "bias")]
         rows += [(f"encoder.{i}.{ours}", f"{LAYERS}{i}.{theirs}", "identity") for ours, theirs in parts]

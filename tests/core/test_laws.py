@@ -151,7 +151,8 @@ def of_case(name, fault=None):
 
     def run(weights, inputs):
         model = minibert.Model(family, made, from_published(dict(weights), module.names(made)))
-        return observe(Subject(family, made, model.params, [model.checked(dict(inputs))], around=around), steps=())
+        batch = model.checked(tree.unflatten(inputs))  # lists are one array each in a case
+        return observe(Subject(family, made, model.params, [batch], around=around), steps=())
 
     if hasattr(module, "step"):
         run.start = lambda weights, given: module.start(from_published(dict(weights), module.names(made)), made, given)

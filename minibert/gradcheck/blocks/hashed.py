@@ -17,5 +17,5 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     own = {name: p[name] for name in ("query", "value", "output")}
     given |= {"rotations": rng.standard_normal((2, 2, 2, 2, 3)), "factors": (2, 4), "causal": True, "after": 0}
     pair = hashed.hashed_attention, hashed.hashed_attention_backward
-    given |= {"exact": True, "dropout": rng.random((2, 2, 6, 2, 4)) + 0.5}
+    given |= {"rules": ("own", "buckets", "meetings"), "dropout": rng.random((2, 2, 6, 2, 4)) + 0.5}
     yield Example("hashed_attention", *pair, {"x": x, "p": own}, given)

@@ -492,9 +492,12 @@ def _right_padded(b: dict, config: Any) -> dict[str, Array]:
 
 # ---- Fused weights ---------------------------------------------------------------------------------------------------
 def attentions(params: Any, edit: Callable[[str, dict[str, Any]], dict[str, Any]], path: str = "") -> Any:
-    """The tree with each attention's parameters edited: edit(path, those of query, key, value, …)."""
+    """The tree with each attention's parameters edited: edit(path, those of query, key, value, …), where all three read
+    what is of one width.
+    """
     if isinstance(params, dict) and {"query", "key", "value"} <= params.keys():
-        return edit(path, params)
+        one = len({params[name]["weight"].shape for name in ("query", "key", "value")}) == 1
+        return edit(path, params) if one else params
     if isinstance(params, list):
         return [attentions(part, edit, f"{path}.{i}".lstrip(".")) for i, part in enumerate(params)]
     if isinstance(params, dict):
