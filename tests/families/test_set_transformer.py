@@ -123,12 +123,12 @@ def test_vectors_stand_in_the_place_of_words():
 
 def test_words_are_taken_out_of_each_set():
     rng = np.random.default_rng(0)
-    documents = [[[*range(5, 9)], [9, 9]], [[*range(20, 33)]]]
+    documents = [[[5, 6, 7, 8], [9, 9]], [[*range(20, 33)]]]
     vocabulary = type("Vocabulary", (), {"pad": 0})
     data = set_transformer.Data(seq_length=8, duplicates=3, taken=2)
     rows = set_transformer.rows(documents, rng, vocabulary, data)
     batch = set_transformer.corrupt(rows, rng, vocabulary, data)
-    whole = [sum(document, []) for document in documents]
+    whole = [[5, 6, 7, 8, 9, 9], [*range(20, 33)]]
     passages = [sorted(words[at : at + n]) for words in whole for n in range(3, 9) for at in range(len(words))]
     for held, rest, words in zip(rows["input_ids"], batch["input_ids"], batch["labels"], strict=True):
         assert sorted(held[held > 0]) in passages
