@@ -40,7 +40,7 @@ def _spec(args: argparse.Namespace) -> None:
     require(bool(known), "the reference files are not installed: no clauses here")
     if args.clause is None:
         for id, clause in known.items():
-            print(textwrap.shorten(f"{id:<16}{clause.text}", 79, placeholder=" …"))
+            print(textwrap.shorten(f"{id:<17}{clause.text}", 79, placeholder=" …"))
         return
     id = args.clause.upper()
     if id not in known:

@@ -25,11 +25,11 @@ from minibert import families, objective, pretraining
 
 
 def kinds() -> list[str]:
-    """The first family of each: encoders, decoders, both together, and what reads a stream of segments."""
+    """The first family of text of each: encoders, decoders, both together, and what reads a stream of segments."""
     found: dict[tuple[bool, bool, bool], str] = {}
     for name in families.names():
         module = families.family(name)
-        if "KIN" not in vars(module):
+        if "KIN" not in vars(module) and module.TOKENIZER is not None:
             writes = any(given.startswith("decoder") for given in module.inputs(module.Config()))
             kind = bool(getattr(module, "CAUSAL", False)), writes, pretraining.carries(module)
             found.setdefault(kind, name)

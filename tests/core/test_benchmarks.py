@@ -331,16 +331,15 @@ def test_a_fine_tuning_beside_transformers(tmp_path):
     assert found["first"] != found["last"]
 
 
-def test_a_table_of_tasks_names_its_rows(tmp_path):
-    """Mean and deviation over the seeds, by hand; a part of a file; every table's task has rows in a recipe."""
+def test_a_table_of_tasks_names_its_rows():
+    """Mean and deviation over the seeds, by hand; rows of known tags; every table's task has rows in a recipe."""
     given = {"constant": {"f1": 0.25}, "rows": 1200}
     reports = [{"measures": {"f1": f, "exact_match": f / 2}, **given} for f in (0.5, 0.7)]
     line = tables.row("pre-trained", reports)
     assert line == "pre-trained         f1 0.600 ± 0.141; exact_match 0.300 ± 0.071; constant 0.250; 1,200 rows"
-    (tmp_path / "x.train.jsonl").write_text("1\n2\n3\n", encoding="utf-8")
-    (tmp_path / "out").mkdir()
-    assert tables.part(tmp_path / "x.train.jsonl", 2, tmp_path / "out").read_text(encoding="utf-8") == "1\n2\n"
-    assert tables.part(tmp_path / "x.train.jsonl", 0, tmp_path / "out") == tmp_path / "x.train.jsonl"
+    train, dev = ([json.dumps({"tags": [*tags]}) for tags in some] for some in (["ab", "b", "c"], ["bc", "a", "bb"]))
+    assert tables.parts(train, dev, 2, 2) == (train[:2], [dev[1], dev[2]])
+    assert tables.parts(train, dev, 0, 0) == (train, dev)
     assert next(iter(tables.arms("similar", "m", "n"))) == "cosine, as it is"
     page = (Path(__file__).parents[2] / "reference" / "RECIPES.md").read_text(encoding="utf-8")
     assert all(f"`{table.file}`" in page for table in tables.TABLES.values() if table.file)

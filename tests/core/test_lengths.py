@@ -45,7 +45,8 @@ def test_multiplications_are_those_of_the_equations():
     assert counts[1] - counts[0] == 3 * length * (4 * width**2 + 2 * width * inner + 2 * length * width)
     assert lengths.said(lengths.phases("8:0.5,16:0.5", 10), 10, [1, 4]).endswith("62.5% of the multiplications of 16 "
                                                                                 "throughout")  # fmt: skip
-    assert lengths.said(lengths.phases("8:0.5,16:0.5", 10), 10, [0, 0]) == "5 steps of 8 tokens, then 5 steps of 16 tokens"
+    said = lengths.said(lengths.phases("8:0.5,16:0.5", 10), 10, [0, 0])
+    assert said == "5 steps of 8 tokens, then 5 steps of 16 tokens"
 
 
 @pytest.fixture

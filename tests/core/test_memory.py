@@ -23,7 +23,7 @@ FIELDS = {
 }
 
 
-OWN = {"swin": {"depths": (2, 1), "num_heads": (2, 4), "image_size": 56, "encoder_stride": 8}}  # heads that divide the width
+OWN = {"swin": {"depths": (2, 1), "num_heads": (2, 4), "image_size": 56, "encoder_stride": 8}}
 
 
 @pytest.mark.parametrize("name", families.names())

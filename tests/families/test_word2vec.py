@@ -129,7 +129,8 @@ def test_few_rows_give_the_bits_of_the_whole_tables(own, tmp_path, monkeypatch):
     for few in (True, False):
         monkeypatch.setattr(touched, "applies", lambda *_, few=few: few)
         model, batch = made(**own)
-        training.fit(model, training.Plan(steps=3, accumulate=2, **OWN), tmp_path / str(few), lambda step, b=batch: [b, b])
+        plan = training.Plan(steps=3, accumulate=2, **OWN)
+        training.fit(model, plan, tmp_path / str(few), lambda step, b=batch: [b, b])
         found.append(model.params)
     for path, array in tree.items(found[0]):
         assert np.array_equal(array, tree.get(found[1], path)), path

@@ -85,7 +85,8 @@ def test_an_unknown_folder_is_one_line(capsys):
     assert cli.main(["mistakes", "--write", "berd"]) == 2
     line = capsys.readouterr().err
     assert line.startswith("minibert: error: no mistakes and no shipped cases of 'berd'; did you mean 'bert'?")
-    assert line.endswith(f"there are: {', '.join(sorted({*HELD, *page.homes()}))}\n")
+    assert f"; there are: {', '.join(sorted({*HELD, *page.homes()})[:9])}" in line
+    assert line.count("\n") == 1
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -14,6 +14,7 @@ from minibert.mistakes.swap import Replacement, Site, edited, graded, turned, ze
 Array = np.ndarray
 Tree = dict[str, Any]
 FAMILY = ("reformer",)
+OWN_ALONE = ("own",)  # the op's rules where none are given
 LENGTHS = r"encode\.encoder\.\d+\.attention\.length_norm"
 NORM = r"encode\.norm"
 
@@ -175,13 +176,13 @@ entry(
 entry(
     "reformer-03", "a token attends to itself", "its own score is -1e5: only where there is nothing else",
     "arXiv 2001.04451, section 2 (causal masking for shared-QK attention)", "output", "REFORMER-ATT-5", families=FAMILY,
-    mutants=[seeing("no mask of itself", lambda a: {"rules": tuple({*a["rules"]} - {"own"})})],
+    mutants=[seeing("no mask of itself", lambda a: {"rules": tuple({*a.get("rules", OWN_ALONE)} - {"own"})})],
 )  # fmt: skip
 entry(
     "reformer-04", "other buckets hidden, or not", "released: chunks decide alone; the paper hides them, too",
     "arXiv 2001.04451, eq. 4, against trax and transformers", "output", "REFORMER-ATT-6", families=FAMILY, variant=True,
     mutants=[
-        seeing("the other", lambda a: {"rules": tuple({*a["rules"]} ^ {"buckets"})}),
+        seeing("the other", lambda a: {"rules": tuple({*a.get("rules", OWN_ALONE)} ^ {"buckets"})}),
     ],
 )  # fmt: skip
 entry(
@@ -189,7 +190,7 @@ entry(
     "released: each time; the paper takes log N from its score", "arXiv 2001.04451, appendix A", "output",
     "REFORMER-ATT-6", families=FAMILY, variant=True,
     mutants=[
-        seeing("the other", lambda a: {"rules": tuple({*a["rules"]} ^ {"meetings"})}),
+        seeing("the other", lambda a: {"rules": tuple({*a.get("rules", OWN_ALONE)} ^ {"meetings"})}),
     ],
 )  # fmt: skip
 entry(

@@ -6,12 +6,13 @@ import numpy as np
 
 from minibert import pooling
 from minibert.families import set_transformer
-from minibert.mistakes.catalogue import config, entry, swap
+from minibert.mistakes.catalogue import config, entry, only, swap
 from minibert.mistakes.swap import Replacement, edited, graded
 
 Array = np.ndarray
 Tree = dict[str, Any]
 FAMILY = ("set_transformer",)
+IDENTITY = Replacement(lambda x: (x.copy(), {}), lambda dy, c: dy.copy())
 
 
 def _unread(x: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
@@ -70,5 +71,5 @@ entry(
 entry(
     "set_transformer-05", "a feed-forward without its activation", "O + relu(W O + b)", "own knowledge: W O + b",
     "output", "SET-MAB-1", families=FAMILY,
-    mutants=[swap("none at all", "relu", Replacement(lambda x: (x.copy(), {}), lambda dy, c: dy.copy()))],
+    mutants=[only("set_transformer", swap("none at all", "relu", IDENTITY))],
 )  # fmt: skip

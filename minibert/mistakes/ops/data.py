@@ -373,12 +373,12 @@ entry(
 )  # fmt: skip
 entry(
     "D14", "masked_lm_positions gathered without the batch offset", "flat index b*T + p",
-    "src GB gather_indexes", "loss", "OP-GATH-1", families=("bert", "albert"),
+    "src GB gather_indexes", "loss", "OP-GATH-1", families=("bert", "albert", "reformer"),
     mutants=[slots("every target read from row 0", read_at(lambda at, length: at % length))],
 )  # fmt: skip
 entry(
     "D25", "targets read one place off", "each target's logits are those at its own position",
-    "own knowledge", "loss", "OP-GATH-1", families=("bert", "albert"),
+    "own knowledge", "loss", "OP-GATH-1", families=("bert", "albert", "reformer"),
     mutants=[
         slots(f"every target read at the position {what}", read_at(within(by)))
         for what, within, by in (
