@@ -266,7 +266,7 @@ def summaries(config: Config) -> dict[str, Summary]:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 # The paper's tasks are sets of numbers, points and images; of text a passage without its order is a set. Few words a
-# set, one layer, no norms: with more of them a run as short does not leave the loss of a guess without context.
+# set, one layer, no norms: with more of them a run as short hardly leaves the loss of a guess without context.
 TOKENIZER = "wordpiece"
 DEFAULTS: Tree = {"vocab_size": 1000, "seq_length": 12, "steps": 1000, "batch_size": 128, "learning_rate": 0.01,
                   "duplicates": 4, "optimizer": "adamw", "schedule": "linear", "weight_decay": 0.01}  # fmt: skip
