@@ -28,8 +28,9 @@ class Summary(NamedTuple):
     reads: the output that is read; at: of which of its tokens, a key of PLACES; None: it has one vector a row. act:
     the activation of (2); None: no layer. dense, head: published names of that layer and of the head behind it, which
     has a bias or not. dropped: published modules that drop before (2) and before the head, None where nothing does.
-    said: fields of published configs and what they have to be for this. pooling, sizes, given: (3), what it is called,
-    the sizes of what it learns, and what else `pooling.pooled` takes.
+    width: the config field that says how wide s of (2) is, None where it is as wide as r. said: fields of published
+    configs and what they have to be for this. pooling, sizes, given: (3), what it is called, the sizes of what it
+    learns, and what else `pooling.pooled` takes.
     """
 
     reads: str = "last_hidden_state"
@@ -39,6 +40,7 @@ class Summary(NamedTuple):
     head: str = "classifier"
     biased: bool = True
     dropped: tuple[str | None, str | None] = (None, "dropout")
+    width: str | None = None
     said: dict[str, Any] = {}  # noqa: RUF012 (never written to)
     pooling: str | None = None
     sizes: dict[str, int] = {}  # noqa: RUF012

@@ -240,7 +240,7 @@ class Network:
     def _row(self, config: Any) -> int:
         """The width of what stands for a row."""
         own = self.summary(config)
-        width = self._width(config, own.reads)
+        width = getattr(config, own.width) if own.width else self._width(config, own.reads)
         return pooling.POOLINGS[own.pooling].wide(width, *own.sizes.values() or (0,)) if own.pooling else width
 
     def _states(self, config: Any, head: ModuleType | None = None) -> str:
@@ -279,7 +279,7 @@ class Network:
             if own.pooling and (learnt := pooling.shapes(own.pooling, width, **own.sizes)):
                 found[SUMMARY] = learnt
             elif own.act is not None:
-                found[SUMMARY] = {"weight": (width, width), "bias": (width,)}
+                found[SUMMARY] = {"weight": (self._row(config), width), "bias": (self._row(config),)}
         return found
 
     def inputs(self, config: Any) -> dict[str, str]:

@@ -26,6 +26,7 @@ Where releases deviate from the paper, or ports from the release, and what is do
   it are in its chunk.
 - (1) dropped is a whole column of the table, as in ports; all of x, where positions are one table.
 - (9) b_V is added, as in trax and ports up to transformers 4; later ones have it and add nothing. No table is tied.
+- a text's row (`summaries`) is its last token's in a causal model, where ports take the first, which sees itself alone.
 - (10) dropout, rotations and steps: a `sample` of a run draws rotations anew.
 """
 
@@ -41,6 +42,7 @@ from minibert.families import gpt2, inherited
 from minibert.heads import masked_token, next_token
 from minibert.objective import Term
 from minibert.pairs import block, block_backward
+from minibert.summaries import Summary
 
 __getattr__ = inherited()
 
@@ -479,6 +481,15 @@ def terms(config: Config) -> dict[str, Term]:
     sizes = {"table": (config.vocab_size, 2 * config.hidden_size), "tied": False}
     sizes |= {"biased": True} if config.is_decoder else {}
     return {name: Term(head, "lm", sizes=sizes, table="lm.decoder.weight")}
+
+
+def summaries(config: Config) -> dict[str, Summary]:
+    """What stands for a text: the state of its first token behind a layer, as in ports; in a causal model, whose first
+    token sees itself alone, that of its last.
+    """
+    own = {"act": "tanh", "dense": "classifier.dense", "head": "classifier.out_proj", "width": "hidden_size"}
+    dropped = ("classifier.dropout", "classifier.dropout@1")
+    return {"text": Summary(at="last" if config.is_decoder else "first", **own, dropped=dropped)}
 
 
 # ---- Data ------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
     memory   the peak of what NumPy allocates in a loss and its gradient of one row, over its length: Longformer beside
              the same network with full attention, and by which power of the length it grows
     text     which part of Python's library a passage of its documentation is from: Longformer over all of it, and
-             RoBERTa over the beginning, as BERT has to be cut; the same passages, steps, rows and sizes, for each seed
+             RoBERTa over the beginning, as BERT has to be cut; the same passages, steps, rows and sizes, for each seed;
+             with --reformer that family, too, which is no kin: chunks of half a window, one before, one behind
 
 `text` learns from one share of the modules and is asked about the others; the parts are those with the most text.
 """
@@ -119,7 +120,7 @@ def trained(family: str, length: int, data: tuple, steps: int, size: int, seed: 
 
 
 def text(
-    parts: int, length: int, cut: int, window: int, steps: int, size: int, seeds: int, full: bool
+    parts: int, length: int, cut: int, window: int, steps: int, size: int, seeds: int, full: bool, reformer: bool
 ) -> dict[str, Any]:
     """Held-out accuracies of each arm and seed."""
     data = passages(parts, length)
@@ -130,6 +131,12 @@ def text(
     arms = {f"longformer, {length} tokens, window {window}": ("longformer", length, {"attention_window": window}),
             f"roberta, cut to {cut} tokens": ("roberta", cut, {})}  # fmt: skip
     arms |= {f"roberta, {length} tokens": ("roberta", length, {})} if full else {}
+    if reformer:
+        chunks = {f"{kind}_attn_chunk_length": window // 2 for kind in ("local", "lsh")}
+        chunks |= {f"{kind}_num_chunks_after": 1 for kind in ("local", "lsh")}
+        own = {**chunks, "axial_pos_embds": False, "hidden_size": 64, "attention_head_size": 16,
+               "feed_forward_size": 256, "initializer_range": 0.1}  # fmt: skip
+        arms[f"reformer, {length} tokens, chunks of {window // 2}"] = "reformer", length, own
     found: dict[str, Any] = {"majority": majority}
     for label, (family, most, fields) in arms.items():
         runs = [trained(family, most, data, steps, size, seed, **fields) for seed in range(seeds)]
@@ -154,13 +161,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="full attention over the whole passage, too")
+    parser.add_argument("--reformer", action="store_true", help="attention by hashing over the whole passage, too")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     if given.what == "memory":
         found = memory(given.lengths, given.window, given.most_full)
     else:
-        own = given.parts, given.length, given.cut, given.window, given.steps, given.batch_size, given.seeds, given.full
-        found = text(*own)
+        sizes = given.parts, given.length, given.cut, given.window, given.steps, given.batch_size, given.seeds
+        found = text(*sizes, given.full, given.reformer)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
 

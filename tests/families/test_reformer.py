@@ -13,10 +13,10 @@ from minibert.errors import InputError
 from minibert.families import reformer
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
-    "family": (515, "no kin: axial positions, two kinds of attention, reversible layers and how they are rebuilt"),
+    "family": (525, "no kin: axial positions, two kinds of attention, reversible layers and how they are rebuilt"),
     "cases": (45, "sizes of chunks, buckets and tables beside those that all families have"),
     "mistakes": (270, "18 entries of its own: hashing, rounds, chunks, two streams, positions"),
-    "tests": (305, "beside a published class: hashing, rounds, rebuilt layers, memory, torch's numbers"),
+    "tests": (335, "beside published classes: hashing, rounds, rebuilt layers, memory, torch's numbers"),
 }
 
 SIZES = {
@@ -288,6 +288,35 @@ def test_a_directory_of_theirs(tmp_path):
         bare = again.eval()(torch.from_numpy(ids)).logits + again.lm_head.bias
     assert error(bare.numpy(), theirs) < 1e-6  # they read axial tables as float32, whatever they are told
     assert json.loads((tmp_path / "ours" / "config.json").read_text(encoding="utf-8"))["num_buckets"] == [2, 4]
+
+
+def test_a_classifier_of_theirs(tmp_path):
+    """The first token's state behind a layer of the head's own, D wide; of a causal model the last one's."""
+    torch, transformers = oracle()
+    given = pair(PUBLISHED[1], {}).twin.config.to_dict()
+    config = transformers.ReformerConfig(**{**given, "id2label": {0: "no", 1: "perhaps", 2: "yes"}})
+    theirs, rng = transformers.ReformerForSequenceClassification(config).double(), RNG(3)
+    for layer in theirs.reformer.encoder.layers:
+        layer.train = lambda mode=True, layer=layer: layer
+    with torch.no_grad():
+        for value in theirs.eval().parameters():
+            value.copy_(torch.from_numpy(rng.normal(0.0, 0.4, value.shape)))
+    theirs.save_pretrained(tmp_path)
+    model = minibert.load(tmp_path)
+    assert (model.tasks, model.left, model.params["summary"]["weight"].shape) == (("classify",), (), (24, 48))
+    ids, labels = rng.integers(0, 17, (2, 8)), np.array([2, 0])
+    out = theirs(torch.from_numpy(ids), labels=torch.from_numpy(labels))
+    out.loss.backward()
+    loss, cache = model.loss({"input_ids": ids, "labels": labels})
+    assert error(loss, out.loss.item()) < 1e-12
+    assert error(model.predict({"input_ids": ids})["logits"], out.logits.detach().numpy()) < 1e-12
+    ours, parts = model.state_dict(model.loss_backward(cache)), theirs.named_parameters()
+    due = {name: value.grad.numpy() for name, value in parts if value.grad is not None}
+    largest = max(np.abs(g).max() for g in due.values())
+    assert max(error(ours[name], g, largest) for name, g in due.items()) < 1e-12
+    causal = minibert.create("reformer", tasks={"classify": {"classes": 3}}, **{**SIZES, **CAUSAL})
+    first, second = (causal.predict({"input_ids": ids[:1, :n]})["logits"] for n in (7, 8))
+    assert error(first, second) > 1e-3
 
 
 def test_what_does_not_fit_is_refused():

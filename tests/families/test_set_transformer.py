@@ -13,8 +13,8 @@ from minibert.families import set_transformer
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "cases": (36, "sizes of points and seeds, and a double of its own"),
-    "tests": (135, "permutations, points and sets of words beside a twin"),
-    "family": (395, "no kin: its blocks, data and published names stand in one file"),
+    "tests": (160, "permutations, points, sets of words and a classifier beside a twin"),
+    "family": (405, "no kin: its blocks, data and published names stand in one file"),
 }
 CONFIGS = (
     {"num_inds": 4, "ln": True, "attention_scale": "paper"},
@@ -121,15 +121,32 @@ def test_vectors_stand_in_the_place_of_words():
         model.encode(input_ids=ids, input_vectors=vectors)
 
 
-def test_a_word_is_taken_out_of_each_set():
+def test_words_are_taken_out_of_each_set():
     rng = np.random.default_rng(0)
-    sets = [[[*range(5, 9)], [5, 6]], [[*range(9, 15)]]]
+    documents = [[[5, 6, 7, 8], [9, 9]], [[*range(20, 33)]]]
     vocabulary = type("Vocabulary", (), {"pad": 0})
-    data = set_transformer.Data(seq_length=8, duplicates=2, taken=2)
-    rows = set_transformer.rows(sets, rng, vocabulary, data)
+    data = set_transformer.Data(seq_length=8, duplicates=3, taken=2)
+    rows = set_transformer.rows(documents, rng, vocabulary, data)
     batch = set_transformer.corrupt(rows, rng, vocabulary, data)
-    assert (rows["attention_mask"].sum(1) - 2 == batch["attention_mask"].sum(1)).all()
-    for whole, rest, words in zip(rows["input_ids"], batch["input_ids"], batch["labels"], strict=True):
-        assert sorted([*rest[rest > 0], *words]) in ([5, 6, 7, 8], [*range(9, 15)])
-        assert sorted(whole[whole > 0]) == sorted([*rest[rest > 0], *words])
+    whole = [[5, 6, 7, 8, 9, 9], [*range(20, 33)]]
+    passages = [sorted(words[at : at + n]) for words in whole for n in range(3, 9) for at in range(len(words))]
+    for held, rest, words in zip(rows["input_ids"], batch["input_ids"], batch["labels"], strict=True):
+        assert sorted(held[held > 0]) in passages
+        words = words[words > 0]
+        assert len(words) == min(2, (held > 0).sum() // 2)
+        assert sorted(held[held > 0]) == sorted([*rest[rest > 0], *words])
     assert objective.labels(set_transformer, set_transformer.Config()).keys() == {"labels"}
+
+
+def test_a_classifier_reads_the_first_vector():
+    """Behind it the release's last layer, with a bias; the order of the words is no matter to it either."""
+    rng, task = np.random.default_rng(0), {"classify": {"classes": 3}}
+    model = minibert.create("set_transformer", tasks=task, dtype="float64", **set_transformer.PROBE)
+    ids, labels = rng.integers(0, 17, (4, 6)), np.array([0, 2, 1, 0])
+    first = model.encode(input_ids=ids)["last_hidden_state"][:, 0]
+    weights = model.state_dict()
+    z = first @ weights["dec.2.weight"].T + weights["dec.2.bias"]
+    assert error(model.predict({"input_ids": ids})["logits"], z) < 1e-13
+    losses = [model.loss({"input_ids": given, "labels": labels}) for given in (ids, ids[:, ::-1])]
+    assert error(losses[0][0], losses[1][0]) < 1e-13
+    assert all(leaf.any() for leaf in tree.leaves(model.loss_backward(losses[0][1])["classify"]))
