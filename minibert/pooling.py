@@ -232,14 +232,16 @@ def set_attention(
     """MAB(x, y): h = LN(Q + softmax(scale·Q Kᵀ) V), LN(h + relu(h Wᵀ + b)), Q the projected x (B, T, D), K and V the
     projected y (B, S, E); both norms only where p has them (Lee et al. 2019, arXiv 1810.00825, eq. 6-7).
 
-    p: attention (query, key, value, norm), feed_forward (out, norm). width: of one head. seen: of y. scale: 1/√width
-    unless given; the release has 1/√D, D the whole width.
+    p: attention (query, key, value, norm; an adapter, of what is attended to), feed_forward (out, norm). width: of one
+    head. seen: of y. scale: 1/√width unless given; the release has 1/√D, D the whole width.
     """
     c: Tree = {}
     own, last = p["attention"], p["feed_forward"]
     q, k, v = (_projected(z, own, name, width, c) for name, z in (("query", x), ("key", y), ("value", y)))
     context, c["attention"] = ops.attention(q, k, v, mask=layers.of_source(seen), scale=scale)
-    h, c["merge"] = ops.merge_heads(kernels.add(q, context))
+    context, c["merge"] = ops.merge_heads(context)
+    context, c["end"] = layers.dropped(context, own, None, 0.0)
+    h = kernels.add(ops.merge_heads(q)[0], context)
     h, c["attention_norm"] = _normed(h, own, eps)
     f, c["out"] = ops.linear(h, **last["out"])
     f, c["relu"] = ops.relu(f)
@@ -254,9 +256,11 @@ def set_attention_backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
     dh = _normed_backward(dy, c["feed_forward_norm"], g["feed_forward"])
     df, g["feed_forward"]["out"] = ops.linear_backward(ops.relu_backward(dh, c["relu"]), c["out"])
     dh = _normed_backward(kernels.add(dh, df), c["attention_norm"], g["attention"])
-    dh = ops.merge_heads_backward(dh, c["merge"])
-    dq, dk, dv = ops.attention_backward(dh, c["attention"])
-    dx, g["attention"]["query"] = layers.projected_backward(kernels.add(dq, dh), c, "query")
+    dcontext, end = layers.dropped_backward(dh, c["end"])
+    g["attention"] |= end
+    dcontext, dq = (ops.merge_heads_backward(d, c["merge"]) for d in (dcontext, dh))
+    dother, dk, dv = ops.attention_backward(dcontext, c["attention"])
+    dx, g["attention"]["query"] = layers.projected_backward(kernels.add(dother, dq), c, "query")
     dkey, g["attention"]["key"] = layers.projected_backward(dk, c, "key")
     dvalue, g["attention"]["value"] = layers.projected_backward(dv, c, "value")
     return dx, kernels.add(dkey, dvalue), g

@@ -610,7 +610,7 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
             runs.say("held out", f"{term.replace('_', ' ')}: no targets")
             continue
         if head.BASELINE == "constant":
-            guesses = head.constants(instances)
+            guesses = head.constants(instances, **terms[term].constants)
             measured.setdefault("constants", {})[term] = guesses
             least = min(guesses, key=guesses.get)
             below, others = guesses[least] - loss, (f"{name} {guess:.3f}" for name, guess in guesses.items())
@@ -620,11 +620,6 @@ def _report(model: Any, rows: data.Rows, held_out: data.Rows, threads: int, seed
             continue
         if head.BASELINE == "none":
             runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.3f}")
-            continue
-        if head.BASELINE == "constant":
-            own = head.constant(instances, **terms[term].constants)
-            measured.setdefault("constants", {})[term] = own
-            runs.say("held out", f"{term.replace('_', ' ')} loss {loss:.4f}, of the best constant {own:.4f}")
             continue
         if head.BASELINE == "unigram":
             below, known = unigram["entropy"] - loss, f"{share:.1%} right"

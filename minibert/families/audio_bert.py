@@ -232,7 +232,7 @@ class Data(Options):
                           among=("dynamic", "static"))  # fmt: skip
     rate: float = option(0.15, "ask for this share of the frames", least=0.01, most=0.99)
     consecutive: int = option(7, "mask runs of so many frames", least=1, most=LONGEST)
-    overlap: bool = option(True, "let runs overlap")
+    overlap: bool = option(True, "let runs of masked frames overlap")
 
     def __post_init__(self) -> None:
         super().__post_init__()

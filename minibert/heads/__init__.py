@@ -6,8 +6,9 @@ offer the same:
     LABELS                  what the batch must hold for it: {name: spec} (see `signatures`)
     BASELINE                what its loss is compared with: "unigram" (tokens, by how frequent they are), "majority"
                             (classes), "given" (classes, one of which the network is given as the answer, by and large:
-                            `right` counts how often) or "none"; COMMAND: of the command line, that shows what it
-                            predicts, if any does
+                            `right` counts how often), "constant" (numbers, by the best guesses that are the same
+                            everywhere: `constants(labels, **constants)` is what the loss is of each, by name) or
+                            "none"; COMMAND: of the command line, that shows what it predicts, if any does
     SHORT PERPLEXITY        optional: its name in a line of progress; True where e^loss is to be reported, too
     AHEAD                   optional: how many places behind a token the label stands that it is asked for
     shapes(**sizes)         the tree of its parameters; sizes are the term's

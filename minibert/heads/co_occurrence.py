@@ -78,11 +78,11 @@ def count(labels: Tree) -> float:
     return float(np.count_nonzero(labels["contexts"] != IGNORED))
 
 
-def constant(labels: Tree, *, x_max: float, alpha: float) -> float:
-    """(3) of the number that is best for all cells alike."""
+def constants(labels: Tree, *, x_max: float, alpha: float) -> dict[str, float]:
+    """(3) of the number that is best for all cells alike, the "mean" of ln X by f."""
     there = labels["contexts"] != IGNORED
     y, f = np.log(labels["counts"][there]), np.minimum(1, labels["counts"][there] / x_max) ** alpha
-    return float(0.5 * (f * (y - np.average(y, weights=f)) ** 2).sum() / count(labels))
+    return {"mean": float(0.5 * (f * (y - np.average(y, weights=f)) ** 2).sum() / count(labels))}
 
 
 def right(c: Tree) -> layers.Right | None:

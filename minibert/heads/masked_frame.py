@@ -71,7 +71,7 @@ def right(c: Tree) -> None:
     return None
 
 
-def constants(labels: Tree) -> dict[str, float]:
+def constants(labels: Tree, **_: Any) -> dict[str, float]:
     """What (2) is of the best guesses that are the same everywhere, made with hindsight: each feature's "median", below
     which no constant comes, and its "mean".
     """

@@ -86,7 +86,7 @@ def predict(h: Array, p: Tree, *, pixels: Array, stride: int, table: None = None
     return vision.put(ops.linear(own, **p["decoder"])[0], stride, pixels.shape)
 
 
-def constants(labels: Tree) -> dict[str, float]:
+def constants(labels: Tree, **_: Any) -> dict[str, float]:
     """What (2) is of the best pictures that are the same for all, made with hindsight: each pixel's "median", below
     which none comes, and its "mean". labels: with the pictures, pixel_values, all of one size.
     """

@@ -87,7 +87,7 @@ def test_one_shard_is_the_family_s_instances_of_all_text(family, masking, tokeni
     rng = training.draws(SEED, "train")
     given = module.mark(tokenizer, options, texts, ids) if hasattr(module, "mark") else None
     expected = module.rows(ids, rng, made.vocabulary, options, given)
-    if masking == "static" and hasattr(module, "corrupt"):
+    if made.masking == "static" and hasattr(module, "corrupt"):
         expected = module.corrupt(expected, rng, made.vocabulary, options, made.studied)
     order = np.random.default_rng(0).permutation(len(rows))
     served = rows[order]

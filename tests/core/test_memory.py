@@ -23,7 +23,10 @@ FIELDS = {
 }
 
 
-OWN = {"swin": {"depths": (2, 1), "num_heads": (2, 4), "image_size": 56, "encoder_stride": 8}}
+OWN = {
+    "swin": {"depths": (2, 1), "num_heads": (2, 4), "image_size": 56, "encoder_stride": 8},
+    "reformer": {"axial_pos_embds_dim": (8, 24), "local_attn_chunk_length": 8, "lsh_attn_chunk_length": 8},
+}
 
 
 @pytest.mark.parametrize("name", families.names())

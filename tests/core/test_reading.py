@@ -99,6 +99,8 @@ OWN = {  # who opens files otherwise, and why it may
     "corpus.py": "walks the standard library's folders",
     "data.py": "maps the rows that `reading` has opened",
     "parallel.py": "walks the folders of catalogues, which `reading` then opens",
+    "quantization.py": "walks the folder that it is writing itself",
+    "recordings.py": "decodes the bytes of a wave file that `reading` has read",
 }
 
 

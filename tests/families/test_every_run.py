@@ -167,8 +167,9 @@ def test_rows_of_running_text_read_as_the_text_does(name, corpus):
         own = max((one for one in whole if ids[: len(one)] == one[: len(ids)]), key=len)
         ids, read = ids[len(own) :], read + 1
     assert read > len(known) - 2
-    assert made.keys() - {"input_ids"} == {*objective.labels(recipe.module, recipe.module.Config())}
-    assert np.isfinite(tiny(name, recipe).loss(made)[0])
+    model = tiny(name, recipe)
+    assert made.keys() - {"input_ids"} == {*objective.labels(model.module, model.config)}
+    assert np.isfinite(model.loss(made)[0])
     assert counts.sum() == sum(len(recipe.tokenizer.ids(text)) for text in known)
 
 
