@@ -19,7 +19,6 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # when it is run by itself
 
-from minibert import InputError  # noqa: E402
 from minibert.checkpoint import atomic  # noqa: E402
 from minibert.golden import case as cases  # noqa: E402
 from minibert.golden import compare, kills, levels, others  # noqa: E402
@@ -78,8 +77,8 @@ def made(name: str, ids: list[str] | None = None) -> list[Made]:
         if mutants[0].section == FORWARD:  # elsewhere no output changes
             try:
                 tensors = {**truth, **observe(mutants[0].change(subject), ())}
-            except InputError:
-                continue  # not a number anywhere: seen by all
+            except (ValueError, IndexError):
+                continue  # not a number anywhere, which all see; or made for other shapes
             tensors = mutants[0].after(tensors) if mutants[0].after else tensors
         found.append(_judged(id, golden, {key: tensors[key] for key in truth if key in tensors}))
     return found
