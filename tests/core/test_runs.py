@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from draws import EVERY, some
 
 from minibert import cli, corpus, data, kernels, pretraining, processes, training
 from minibert.checkpoint import lock, safetensors
@@ -29,7 +30,7 @@ from minibert.families import bert
 from minibert.pretraining import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("MINIBERT_KILLS", "3"))
+KILLS = int(os.environ.get("MINIBERT_KILLS", "3" if EVERY else "1"))
 OPTIONS = {"steps": 20, "batch_size": 4, "seq_length": 16, "vocab_size": 120, "duplicates": 2, "held_out": 0.2,
            "learning_rate": 0.01, "checkpoint_every": 4}  # fmt: skip
 FIELDS = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12,
@@ -220,7 +221,7 @@ def two_at_once(text, out, go, die):
 
 
 @POSIX
-@pytest.mark.parametrize("size", [500, 4_000, 10_000])  # of the record, the data, the model
+@pytest.mark.parametrize("size", some([500, 4_000, 10_000], 2))  # of the record, the data, the model
 def test_a_full_disk(size, whole, text, tmp_path):
     """The system takes no more bytes of a file: one line that says how to go on, and it does, to the same bits."""
     import resource

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from draws import some
 
 import minibert
 from minibert import cli, families, gradcheck, tree
@@ -78,22 +79,23 @@ def test_cases_that_are_no_family_s_stay_small(folder):
     assert size <= MOST, f"{folder} has {size:,} bytes of {MOST:,}"
 
 
-def test_a_recipe_makes_what_is_shipped():
+@pytest.mark.parametrize("name", some([*RECIPES], 80))
+def test_a_recipe_makes_what_is_shipped(name):
     """What it is given bit for bit, and every tensor by its name and role, in order."""
-    for name, recipe in RECIPES.items():
-        case, made = cases.read(name), kinds.kind(recipe.kind).made(recipe)
-        if made.evaluate is None:
-            continue
-        held = made.held(made.evaluate(np.dtype(np.float64), ()))
-        if name.startswith("ops/attention"):
-            del held["gradients/bias"]  # which attention got later, and no case's tensors ever change
-        assert [*made.given, *held] == [*case.entries], name
-        for key, array in made.given.items():
-            assert array.dtype == case.tensor(key).dtype, (name, key)
-            assert array.tobytes() == case.tensor(key).tobytes(), (name, key)
-        facts = {"title": recipe.title, "kind": recipe.kind, "seed": recipe.seed, "dtype": recipe.dtype, **made.facts}
-        facts = json.loads(json.dumps(facts))
-        assert {field: case.facts[field] for field in facts} == facts, name
+    recipe = RECIPES[name]
+    case, made = cases.read(name), kinds.kind(recipe.kind).made(recipe)
+    if made.evaluate is None:
+        return
+    held = made.held(made.evaluate(np.dtype(np.float64), ()))
+    if name.startswith("ops/attention"):
+        del held["gradients/bias"]  # which attention got later, and no case's tensors ever change
+    assert [*made.given, *held] == [*case.entries]
+    for key, array in made.given.items():
+        assert array.dtype == case.tensor(key).dtype, key
+        assert array.tobytes() == case.tensor(key).tobytes(), key
+    facts = {"title": recipe.title, "kind": recipe.kind, "seed": recipe.seed, "dtype": recipe.dtype, **made.facts}
+    facts = json.loads(json.dumps(facts))
+    assert {field: case.facts[field] for field in facts} == facts
 
 
 def test_all_makes_what_changed_alone(tmp_path, monkeypatch, capsys):
