@@ -251,7 +251,8 @@ entry(
 entry(
     "reformer-15", "[y₂; y₁] at the end", "[y₁; y₂], and one norm over both",
     "src transformers ReformerEncoder (torch.cat of attn_output, hidden_states)", "output", "REFORMER-OUT-1",
-    families=FAMILY, mutants=[swap("the other way", "layer_norm", turned(ops.layer_norm, x=(_half, _half)), NORM)],
+    families=FAMILY,
+    mutants=[only("reformer", swap("the other way", "layer_norm", turned(ops.layer_norm, x=(_half, _half)), NORM))],
 )  # fmt: skip
 entry(
     "reformer-16", "axial positions column by column", "row ⌊t/n₂⌋, column t mod n₂",
