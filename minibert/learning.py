@@ -5,11 +5,14 @@ mistake's name is that of the wrong function (`WRONG`) which answers every call 
 then stands in the whole model for what is there, and a golden case is replayed.
 """
 
+import _thread
+import contextlib
 import copy
 import inspect
 import pkgutil
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +29,7 @@ from minibert.golden import compare, subject
 
 SEED = 7
 CLOSE = 1e-9  # of the largest number
+LONG = 10.0  # seconds that an answer may take for a call; right ones take milliseconds
 HEAD = '''"""Exercises. Write each function in place of its `raise` line, with NumPy alone; then run
 
     minibert learn check {name}
@@ -101,6 +105,30 @@ def answers(path: Path) -> dict[str, Callable]:
     return found
 
 
+@contextlib.contextmanager
+def _ending() -> Iterator[None]:
+    """What takes longer than LONG seconds inside ends with TimeoutError, where it stands; in the main thread."""
+    fired = threading.Event()
+
+    def stop() -> None:
+        fired.set()
+        _thread.interrupt_main()
+
+    timer = threading.Timer(LONG, stop)
+    timer.daemon = True
+    if threading.current_thread() is threading.main_thread():
+        timer.start()
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not fired.is_set():
+            raise
+        said = f"no answer in {LONG:g} s: a loop does not end"
+        raise TimeoutError(said).with_traceback(error.__traceback__) from None
+    finally:
+        timer.cancel()
+
+
 def _line(error: BaseException, path: Path | str | None = None) -> str:
     """The line, of that file where one is given, in which an exception came up."""
     frames = [
@@ -126,7 +154,7 @@ def judged(name: str, answer: Callable, replay: bool = True) -> Verdict:
     for given in module.calls(np.random.default_rng(SEED)):
         own = copy.deepcopy(given)
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), _ending():
                 got.append(answer(**own))
         except NotImplementedError:
             return Verdict(name, "to do")

@@ -1,7 +1,8 @@
 """Scaled dot-product attention: y = (dropout * softmax(scale q k^T + bias)) v, scale = 1 / sqrt(K).
 
 q (..., h, t, K), k and v (..., h, s, K) -> (..., h, t, K); bias and dropout broadcast to (..., h, t, s).
-A bias of -1e30 or below forbids a key: probability 0; a row that forbids every key is uniform over all of them.
+A mask of 1 and 0 becomes such a bias: 0 where a key is there, the most negative number where not. -1e30 or below
+forbids a key: probability 0; a row that forbids every key is uniform over all of them.
 Vaswani et al. 2017 (1706.03762), eq. 1; SPEC OP-ATT.
 """
 

@@ -1,4 +1,4 @@
-"""Layer norm: y = weight (x - m) / sqrt(v + eps) + bias, m and v = mean (x - m)^2 over the last axis.
+"""Layer norm: y = weight (x - m) / sqrt(v + eps) + bias, m = mean x and v = mean (x - m)^2 over the last axis.
 
 x (..., d), weight (d), bias (d) -> (..., d). Ba et al. 2016 (1607.06450), eq. 3 and 4; SPEC OP-LN.
 """
@@ -18,7 +18,8 @@ def layer_norm(x, weight, bias, *, eps):
 
 def layer_norm_backward(dy, x, weight, bias, *, eps):
     """With r = 1 / sqrt(v + eps) and h_i = (x_i - m) r, y_i = weight_i h_i + bias_i, so dh_i = dy_i weight_i. x_j moves
-    every h_i of its row, by itself, by the mean and by the variance:
+    every h_i of its row, by itself, by the mean and by the variance
+    ([i = j] is 1 where i = j, else 0):
 
         dm / dx_j = 1/d,  dv / dx_j = 2 (x_j - m) / d,  dr / dv = -r^3 / 2
         dh_i / dx_j = r [i = j] - r / d - (x_i - m) r^3 (x_j - m) / d = r ([i = j] - 1/d - h_i h_j / d)

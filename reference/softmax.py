@@ -16,7 +16,8 @@ def softmax(x):
 
 
 def softmax_backward(dy, x):
-    """With s = sum_j e^x_j, y_i = e^x_i / s. x_j moves y_j by itself and every y_i by s (the maximum cancels):
+    """With s = sum_j e^x_j, y_i = e^x_i / s. x_j moves y_j by itself and every y_i by s (the maximum
+    cancels; [i = j] is 1 where i = j, else 0):
 
         dy_i / dx_j = y_i [i = j] - e^x_i e^x_j / s^2 = y_i ([i = j] - y_j)
 

@@ -1,6 +1,7 @@
 """The exercises: right answers are right, wrong ones get their names, and what the catalogue knows does not pass."""
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -155,3 +156,22 @@ def test_a_mistake_gets_its_name_also_where_some_calls_fail():
 ])  # fmt: skip
 def test_the_number_of_results_is_said(pieces, what):
     assert learning.judged("wordpiece", lambda word, vocabulary: pieces).what == what
+
+
+def test_an_answer_that_does_not_end_is_ended(monkeypatch):
+    """With the line where it went round; Ctrl-C is not taken for that."""
+    monkeypatch.setattr(learning, "LONG", 0.2)
+
+    def softmax(x):
+        while True:
+            x = x + 1
+
+    verdict = learning.judged("softmax", softmax)
+    assert verdict.state == "wrong"
+    assert re.match(r"TimeoutError: no answer in 0.2 s: a loop does not end, line \d+", verdict.what), verdict.what
+
+    def stopped(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learning.judged("softmax", stopped)
