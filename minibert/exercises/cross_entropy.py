@@ -55,6 +55,11 @@ def _raw(logits, labels, weights):
     return (weights * losses).sum() / weights.sum() if weights.sum() else 0.0
 
 
+def _crossed(logits, labels, weights):
+    losses = (_exact(logits, labels) + _picked(logits, labels))[:, None] - logits[:, labels]
+    return (weights * losses).sum() / weights.sum() if weights.sum() else 0.0
+
+
 WRONG = {
     "divided by the number of targets: those of weight 0 are no targets": _divided(len),
     "the sum is not divided": _divided(lambda w: 1),
@@ -66,6 +71,7 @@ WRONG = {
     "0 / 0 where nothing counts": lambda logits, labels, weights: (
         np.float64((weights * _exact(logits, labels)).sum()) / np.float64(weights.sum())
     ),
+    "logits[:, labels] has every label's column in every row: take logits[np.arange(M), labels]": _crossed,
     "the sign is turned": lambda logits, labels, weights: -cross_entropy(logits, labels, weights),
     "the row's maximum is not added back": lambda logits, labels, weights: (
         (weights * (_exact(logits, labels) - logits.max(-1))).sum() / weights.sum() if weights.sum() else 0.0

@@ -83,6 +83,16 @@ WRONG = {
             * (dy * w - (dy * w).mean(-1, keepdims=True) - _hat(x, eps) * (dy * w).mean(-1, keepdims=True))
         )
     ),
+    "the second mean is of dy x̂, not of dx̂ x̂: γ is missing there": _with(
+        lambda dy, x, w, eps: (
+            _rate(x, eps)
+            * (
+                dy * w
+                - (dy * w).mean(-1, keepdims=True)
+                - _hat(x, eps) * (dy * _hat(x, eps)).mean(-1, keepdims=True)
+            )
+        )
+    ),
     "the second mean is not multiplied by x̂": _with(
         lambda dy, x, w, eps: (
             _rate(x, eps)

@@ -64,12 +64,20 @@ def _overwritten(ids, dx, dz, h, words):
     return gradient
 
 
+def _replaced(ids, dx, dz, h, words):
+    gradient = dz.T @ h
+    for i in np.unique(ids):
+        gradient[i] = dx[ids == i].sum(0)
+    return gradient
+
+
 WRONG = {
     "O08: what comes from the scores is missing": lambda ids, dx, dz, h, words: _read(ids, dx, words),
     "O08: what comes from the tokens that were read is missing": lambda ids, dx, dz, h, words: dz.T @ h,
     "E11: of a token that stands twice only the last counts: E[ids] += dx adds once": _buffered,
     "E11: rows that were read are overwritten, not added to": _overwritten,
     "E25: the gradients of a token that stands several times are averaged": _averaged,
+    "E11: the sum of what was read overwrites what comes from the scores in its row": _replaced,
     "both uses are averaged, not added": lambda ids, dx, dz, h, words: tied_gradient(ids, dx, dz, h, words) / 2,
     "divided by the number of tokens": lambda ids, dx, dz, h, words: dz.T @ h + _read(ids, dx, words) / len(ids),
     "the scores' part is averaged over the targets": lambda ids, dx, dz, h, words: (
