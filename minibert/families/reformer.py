@@ -512,7 +512,7 @@ def fields(data: Any, given: Tree) -> Tree:
     rows = 2 ** (math.isqrt(max(1, data.seq_length - 1)).bit_length())
     shape = (-(-data.seq_length // rows), rows)
     axial = {"axial_pos_shape": shape, "axial_pos_embds_dim": (wide // 2, wide - wide // 2)}
-    return {"is_decoder": True, "max_position_embeddings": data.seq_length, **axial, **given}
+    return {"is_decoder": True, "max_position_embeddings": data.seq_length, "pad_token_id": None, **axial, **given}
 
 
 # ---- What it is called -----------------------------------------------------------------------------------------------

@@ -186,6 +186,8 @@ def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -
     more = min(2, view.longest - length)
     if more <= 0 and mask.all():
         raise Silent("neither padding nor room for it")
+    if any(np.ndim(value) != len(view.specs[key].dims) for key, value in x.items() if key in view.specs):
+        raise Silent("a row holds several texts")
     spare = {"T": (0, max(0, more))}
     y = {key: np.pad(value, [spare.get(dim, (0, 0)) for dim in view.specs[key].dims],
                      constant_values=view.specs[key].ignored or 0) if key in view.specs else value

@@ -11,4 +11,6 @@ def silent(config: Any) -> dict[str, str]:
     """The laws of attention, norms and of a softmax over the vocabulary."""
     return {**dict.fromkeys(ATTENTION, "its past is a state: no attention"),
             **dict.fromkeys(LAYERS, "no norm, no feed-forward"),
+            "padding_invariance": "a row holds several texts",
+            "batch_permutation": "the words of a row's texts stand in rows of their own",
             **dict.fromkeys(SOFTMAX, "sentences are told from each other: no softmax over the vocabulary")}  # fmt: skip
