@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minibert import ops, vision
-from minibert.mistakes.catalogue import GRADIENTS, entry, swap
+from minibert.mistakes.catalogue import GRADIENTS, entry, only, swap
 from minibert.mistakes.swap import Replacement, edited, graded
 
 Array = np.ndarray
@@ -170,17 +170,19 @@ entry(
     "vit-03", "the class token's position in another row", "row 0 is the class token's",
     "own knowledge: the class token appended behind", "output", "VIT-EMB-2", families=("vit",),
     mutants=[
-        embedded("the last row", _positions(lambda a: np.roll(a, 1, 0)),
-                 _placed(lambda a: np.roll(a, -1, 0))),
-        embedded("none: patches begin at row 0", _positions(lambda a: np.concatenate([0 * a[:1], a[:-1]])),
-                 _placed(lambda a: np.concatenate([a[1:], 0 * a[:1]]))),
+        only("vit", maker) for maker in (
+            embedded("the last row", _positions(lambda a: np.roll(a, 1, 0)),
+                     _placed(lambda a: np.roll(a, -1, 0))),
+            embedded("none: patches begin at row 0", _positions(lambda a: np.concatenate([0 * a[:1], a[:-1]])),
+                     _placed(lambda a: np.concatenate([a[1:], 0 * a[:1]]))),
+        )
     ],
 )  # fmt: skip
 entry(
     "vit-04", "no position for the class token", "every token has one, the class token row 0", "own knowledge",
     "output", "VIT-EMB-2", families=("vit",),
-    mutants=[embedded("none", _positions(lambda a: np.concatenate([0 * a[:1], a[1:]])),
-                      _placed(lambda a: np.concatenate([0 * a[:1], a[1:]])))],
+    mutants=[only("vit", embedded("none", _positions(lambda a: np.concatenate([0 * a[:1], a[1:]])),
+                                  _placed(lambda a: np.concatenate([0 * a[:1], a[1:]]))))],
 )  # fmt: skip
 entry(
     "vit-05", "hidden patches black, without a mask token", "the mask token in the place of their embeddings",

@@ -506,7 +506,7 @@ entry(
 entry(
     "E14", "language embeddings or embedding LN omitted; pads not zeroed", "add, LN, dropout, multiply by mask",
     "src XLM transformer.py:282, 386; babybert 0.1.1; codertimo/BERT-pytorch", "output", "BERT-EMB-1",
-    families=("bert", "grover", "xlm"), when="where embeddings have a norm",
+    families=("bert", "grover", "xlm", "audio_bert", "swin"), when="where embeddings have a norm",
     mutants=[
         normed(swap("the sum without its norm", "embeddings", summed(after=("dropout",)))),
         swap("the norm gives what it is given", "layer_norm", no_norm(), r"encode\.embeddings\.norm"),

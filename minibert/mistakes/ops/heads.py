@@ -273,7 +273,7 @@ entry(
 entry(
     "H02", "MLM transform (dense + act + LN) missing", "required",
     "HF#12215, #13740; src GB run_pretraining.py:240-262", "output", "BERT-MLM-1",
-    families=("bert", "roberta", "albert"),
+    families=("bert", "roberta", "albert", "audio_bert"),
     mutants=[
         swap(text, "mlm_head", mlm_head(*steps))
         for text, steps in (

@@ -483,7 +483,8 @@ entry(
 )  # fmt: skip
 entry(
     "S05", "denominator sum(w) vs sum(w)+1e-5", "GB adds 1e-5 (seen at tolerance 1e-6)",
-    "src GB run_pretraining", "loss", "BERT-LOSS-2", families=("bert", "albert", "grover"), variant=True,
+    "src GB run_pretraining", "loss", "BERT-LOSS-2", variant=True,
+    families=("bert", "albert", "grover", "swin", "vit"),
     mutants=[config(f"denominator plus {eps:g}", mlm_denominator_eps=eps) for eps in (0.0, 1e-5)],
 )  # fmt: skip
 entry(

@@ -618,7 +618,7 @@ entry(
 entry(
     "L08", "pre-LN for post-LN", "BERT: LN(x + f(x))",
     "annotated-transformer#13, #92", "output", "BERT-ENC-1",
-    families=("bert", "roberta", "albert", "transformer", "bart", "gpt", "xlm"),
+    families=("bert", "roberta", "albert", "transformer", "bart", "gpt", "xlm", "audio_bert"),
     mutants=[
         swap("the norm comes before each sub-layer", "encoder_layer", pre_norm()),
         swap("the norm comes before each sub-layer of the decoder", "decoder_layer", Replacement(
