@@ -45,7 +45,7 @@ from minibert import (
     uses,
 )  # fmt: skip
 from minibert import config as configs
-from minibert.checkpoint import atomic, peft, strictjson
+from minibert.checkpoint import adapter_bert, atomic, peft, strictjson
 from minibert.config import require
 from minibert.errors import InputError
 from minibert.heads import recommendation, similarity
@@ -468,6 +468,8 @@ def _save(directory: Path, model: Any, moved: transfer.Moved, report: bytes) -> 
     if any(path.endswith(".lora.down.weight") for path, _ in tree.items(moved.model.params)):
         with contextlib.suppress(InputError):  # a weight stored within another, as GPT-2's
             peft.save(moved.model, directory / "adapter")
+    if any(path.startswith("encoder.") and ".adapter." in path for path, _ in tree.items(model.params)):
+        adapter_bert.save(model, directory / "adapter.npz")
     atomic.write_bytes(directory / runs.REPORT, report)
 
 

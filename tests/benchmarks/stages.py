@@ -125,7 +125,7 @@ def reached(values: list[float], due: float, every: int) -> int | None:
 
 def curves_said(found: Figures, args: argparse.Namespace) -> Iterator[str]:
     base = next(iter(found.values()))
-    yield "| before the task | right at the end | less the first | updates until where the first ends |\n|---|---|---|---|"
+    yield "| before the task | right at the end | less the first | updates until the first's end |\n|---|---|---|---|"
     for name, several in found.items():
         ends = [values[-1] for values in several]
         steps = [reached(values, other[-1], args.every) for values, other in zip(several, base, strict=True)]
@@ -206,7 +206,8 @@ def two_stage_said(found: Figures, args: argparse.Namespace) -> Iterator[str]:
 # ---- Tasks beside one another ----------------------------------------------------------------------------------------
 FOUR = {"classify": ("kinds", 8), "tag": ("tags", 4), "regress": ("likeness", 2), "relate": ("relations", 1)}
 SHARED = {"shared, proportional": ("full", "proportional"), "shared, square root": ("full", "root"),
-          "shared, annealed": ("full", "annealed"), "shared, projected attention, annealed": ("pals", "annealed")}  # fmt: skip
+          "shared, annealed": ("full", "annealed"),
+          "shared, projected attention, annealed": ("pals", "annealed")}  # fmt: skip
 
 
 def several(args: argparse.Namespace, folder: Path) -> Figures:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import re
 import shutil
 
 import numpy as np
@@ -16,6 +17,7 @@ from minibert import (
     families,
     finetuning,
     gradcheck,
+    layers,
     multitask,
     objective,
     optim,
@@ -481,25 +483,59 @@ def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
         peft.save(transfer.begun("lora", network("gpt2"), frozenset()).model, tmp_path / "other")
 
 
-def test_adapters_by_the_names_of_their_release(tmp_path):
-    """Matrices are (in, out) there; what is not an adapter is passed over, what does not fit is named."""
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+def test_adapters_by_the_names_of_their_release(ending, tmp_path):
+    """With the norms and the classifier, which learn beside them; what does not fit is named."""
     model = network()
     moved = moved_away(transfer.begun("adapter:3", model, frozenset()).model, np.random.default_rng(0))
-    adapter_bert.save(moved, tmp_path / "adapters.safetensors")
-    params = adapter_bert.load(model, tmp_path / "adapters.safetensors")
-    assert {path: a.tobytes() for path, a in tree.items(params)} == {
-        path: a.tobytes() for path, a in tree.items(moved.params)}  # fmt: skip
+    adapter_bert.save(moved, tmp_path / f"adapters.{ending}")
+    learnt = {path for path, _ in tree.items(moved.params) if ".adapter." in path or ".norm." in path
+              or path.startswith("classify.")}  # fmt: skip
+    again = tree.flatten(adapter_bert.load(model, tmp_path / f"adapters.{ending}").params)
+    before = tree.flatten(model.params)
+    for path, array in tree.items(moved.params):
+        assert np.array_equal(again[path], array if path in learnt else before[path]), path
     held = adapter_bert.named(moved.params)
-    assert len(held) == 3 * 2 * 4
-    shapes = {"weights1": (8, 3), "biases1": (1, 3), "weights2": (3, 8), "biases2": (1, 8)}
+    assert len(held) == len(learnt) == 3 * 2 * (4 + 2) + 2 + 2
+    shapes = {"adapters/weights1": (8, 3), "adapters/biases1": (1, 3), "adapters/weights2": (3, 8),
+              "adapters/biases2": (1, 8), "LayerNorm/gamma": (8,), "LayerNorm/beta": (8,)}  # fmt: skip
     for name, shape in shapes.items():
-        assert held[f"bert/encoder/layer_2/attention/output/adapters/{name}"].shape == shape
-    assert {*adapter_bert.named(adapter_bert.load(model, {**held, "bert/pooler/dense/kernel": np.ones(2)}))} == {*held}
-    del held["bert/encoder/layer_1/output/adapters/biases2"]
-    with pytest.raises(InputError, match=r"the adapters: lacking encoder\.1\.feed_forward\.adapter\.up\.bias"):
-        adapter_bert.load(model, held)
+        assert held[f"bert/encoder/layer_2/attention/output/{name}"].shape == shape
+    bare = adapter_bert.load(network(task="tag"), {**held, "bert/pooler/dense/kernel": np.ones(2)})
+    assert {*adapter_bert.named(bare.params)} == held.keys() - {"output_weights", "output_bias"}
+    wrong = {
+        "lacking encoder.1.feed_forward.adapter.up.bias": ("bert/encoder/layer_1/output/adapters/biases2", None),
+        "layer_7/output/adapters/weights1' is beside no layer of bert":
+            ("bert/encoder/layer_7/output/adapters/weights1", np.ones((8, 3))),
+        "'output_bias' is float64 (5,); (2,) is due": ("output_bias", np.ones(5)),
+        "'bert/embeddings/LayerNorm/beta' has entries that are NaN":
+            ("bert/embeddings/LayerNorm/beta", np.full(8, np.nan)),
+    }  # fmt: skip
+    for said, (name, array) in wrong.items():
+        given = {key: value for key, value in {**held, name: array}.items() if value is not None}
+        with pytest.raises(InputError, match=re.escape(said)):
+            adapter_bert.load(model, given)
     with pytest.raises(InputError, match="no adapters by the names"):
         adapter_bert.load(model, {"bert/pooler/dense/kernel": np.ones(2)})
+
+
+def test_released_adapters_compute_what_the_release_does():
+    """`feedforward_adapter` of modeling.py, written from it here: x + (gelu(x w1 + b1) w2 + b2), its GELU by tanh; of
+    one direction, too, whose matrices could be taken for rows.
+    """
+    for width in (1, 5):
+        rng, model = np.random.default_rng(width), network()
+        drawn = {"weights1": (8, width), "biases1": (1, width), "weights2": (width, 8), "biases2": (1, 8)}
+        places = [f"layer_{i}/{place}" for i in range(3) for place in ("attention/output", "output")]
+        held = {f"bert/encoder/{place}/adapters/{name}": rng.standard_normal(shape)
+                for place in places for name, shape in drawn.items()}  # fmt: skip
+        p = tree.get(adapter_bert.load(model, held).params, "encoder.1.feed_forward.adapter")
+        x = rng.standard_normal((2, 3, 8))
+        w1, b1, w2, b2 = (held[f"bert/encoder/layer_1/output/adapters/{name}"] for name in drawn)
+        h = x @ w1 + b1
+        h = h * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
+        due = h @ w2 + b2 + x
+        assert np.abs(layers.adapter(x, p)[0] - due).max() < 1e-14 * np.abs(due).max()
 
 
 def test_both_ways_with_peft(place, tmp_path):
