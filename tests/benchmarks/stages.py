@@ -259,9 +259,9 @@ def several_said(found: Figures, args: argparse.Namespace) -> Iterator[str]:
     yield f"| constant answer | {' | '.join(f'{value:.3f}' for value in constants)} | |"
 
 
-TABLES = {"curves": (curves, curves_said, {"steps": 200, "rows": 4000, "tokens": 64}),
-          "two-stage": (two_stage, two_stage_said, {"steps": 150, "rows": 1000, "tokens": 64}),
-          "several": (several, several_said, {"steps": 480, "rows": 4000, "tokens": 64})}  # fmt: skip
+TABLES = {"curves": (curves, curves_said, {"steps": 150, "rows": 4000, "tokens": 64}),
+          "two-stage": (two_stage, two_stage_said, {"steps": 120, "rows": 1000, "tokens": 64}),
+          "several": (several, several_said, {"steps": 400, "rows": 4000, "tokens": 64})}  # fmt: skip
 
 
 def main(given: list[str] | None = None) -> None:
@@ -270,7 +270,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, default=Path("data"), help="the recipes' OUT")
-    for name, default in (("seeds", 3), ("held-out", 300), ("every", 25), ("domain", 300)):
+    for name, default in (("seeds", 3), ("held-out", 300), ("every", 25), ("domain", 200)):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N")
     for name in ("steps", "rows", "tokens"):
         parser.add_argument(f"--{name}", type=int, metavar="N")

@@ -1,12 +1,13 @@
 """What each way to transfer comes to, over seeds: python tests/benchmarks/transfer.py TASK MODEL [--train FILE]
 [--dev FILE] [--rows N] [--held-out N] [--seeds N] [--steps N] [--ways WAY …] [--other TASK --other-train FILE]
-[--json FILE]
+[--svg FILE] [--json FILE]
 
 TASK: classify learns from the standard library's docstrings unless a file is given; any other needs one, of which the
 first `--rows` are learnt and the first `--held-out` of DEV asked, 0: all. For every way and seed MODEL is tuned alike,
 but for the rate: ways that train a few parameters alone get ten times that of others. Printed for each way: the
 held-out measure, mean and deviation over the seeds; the paired difference from the first way and its standard error;
-the share of the parameters that learn; of `mix`, the mean share of each layer. Beside the ways of `minibert.transfer`:
+the share of the parameters that learn; of `mix`, the mean share of each layer, which --svg draws. Beside the ways of
+`minibert.transfer`:
 
     untrained        the network as it is created, tuned as a whole
     two-stage        MODEL tuned for OTHER first, then for TASK
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import minibert
 from minibert import finetuning, quantization, tasks, transfer, tree, uses
 from minibert.adapters import mix
+from minibert.analysis import pictures
 from minibert.rows import docstrings
 from tests.benchmarks.tasks import created, parts
 
@@ -127,6 +129,11 @@ def less(values: list[float], base: list[float]) -> str:
     return f"{statistics.mean(apart):+.3f} ± {error:.3f}"
 
 
+def shares(reports: list[dict[str, Any]]) -> list[float]:
+    """The mean share of each layer."""
+    return [statistics.mean(k) for k in zip(*(report["shares"] for report in reports), strict=True)]
+
+
 def row(way: str, reports: list[dict[str, Any]], base: list[dict[str, Any]]) -> str:
     """A line of the table; base: the reports of the way it is compared with."""
     if way == "quantised":
@@ -135,8 +142,7 @@ def row(way: str, reports: list[dict[str, Any]], base: list[dict[str, Any]]) -> 
     values, others = ([report["measures"][name] for report in side] for side in (reports, base))
     line = f"{way:<16}{name} {spread(values)}; {less(values, others)}; {reports[0]['learning']:.2%} learn"
     if "shares" in reports[0]:
-        shares = [statistics.mean(k) for k in zip(*(report["shares"] for report in reports), strict=True)]
-        line += "; layers " + " ".join(f"{share:.2f}" for share in shares)
+        line += "; layers " + " ".join(f"{share:.2f}" for share in shares(reports))
     return line
 
 
@@ -145,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("task")
     parser.add_argument("model", type=Path)
-    for name in ("train", "dev", "other-train", "json"):
+    for name in ("train", "dev", "other-train", "svg", "json"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--other")
     parser.add_argument("--ways", nargs="+", default=WAYS)
@@ -165,6 +171,9 @@ def main() -> None:
         print(row(way, reports, next(iter(found.values()))))
     constants = next(iter(found.values()))[0]["constant"]
     print(f"constant answer: {next(iter(constants.values())):.3f}")
+    if args.svg and "mix" in found:
+        title = f"{args.task}: share of each layer's states in the mix, mean of {args.seeds} seeds"
+        args.svg.write_text(pictures.bars(title, mix.called(shares(found["mix"]))), encoding="utf-8")
     if args.json:
         args.json.write_text(json.dumps(found), encoding="utf-8")
 

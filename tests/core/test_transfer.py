@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 import shutil
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -586,6 +587,59 @@ def test_several_tasks_end_with_the_same_bits_after_a_kill(way, place, tmp_path)
     assert {*json.loads((whole / "report.json").read_bytes())["tasks"]} == {"classify", "tag"}
 
 
+def test_a_second_stage_goes_on_with_the_same_bits_after_a_kill(place, tmp_path):
+    """Of several tasks, behind one of them: what the first stage made is in its record by its bits."""
+    first = tuned(place, tmp_path / "first", "gradual")
+    files = {name: place / FILES[name] for name in ("tag", "classify")}
+    given = {**OPTIONS, "train": files, "dev": files, "transfer": "adapter:2+discriminative"}
+    whole = finetuning.finetune("tag+classify", first, out=tmp_path / "whole", **given)
+    shutil.copytree(whole, again := tmp_path / "again")
+    for path in (*again.glob("*.safetensors"), again / "report.json", again / "adapter.npz"):
+        path.unlink()
+    training.discard(again / "checkpoints" / "00000006")
+    finetuning.finetune("tag+classify", first, out=again, resume=True, threads=1)
+    assert bits(whole) == bits(again)
+    assert (whole / "adapter.npz").read_bytes() == (again / "adapter.npz").read_bytes()
+    minibert.load(place / "model").with_task("classify", labels=["fine", "poor"]).save(first)
+    with pytest.raises(InputError, match=r"the model or the rows of .* have changed"):
+        finetuning.finetune("tag+classify", first, out=again, resume=True, threads=1)
+
+
+def test_inputs_of_one_task_are_no_others(place, tmp_path):
+    """Relations read two places of a text: steps of another task lack them, and so may whoever asks the others."""
+    model = minibert.load(place / "model").with_task("classify", labels=["fine", "poor"])
+    model = model.with_task("relate", labels=["a", "b"])
+    ids, places = {"input_ids": [[1, 2, 3], [3, 2, 1]]}, {"head_positions": [0, 1], "tail_positions": [2, 2]}
+    classified, both = model.predict(ids), model.predict({**ids, **places})
+    assert [*classified] == ["classify_logits"]
+    assert [*both] == ["classify_logits", "relate_logits"]
+    assert np.array_equal(classified["classify_logits"], both["classify_logits"])
+    loss, _ = model.loss({**ids, "classify_labels": [0, 1]})
+    own, _ = model.loss({**ids, **places, "relate_labels": [0, 1]})
+    together, _ = model.loss({**ids, **places, "classify_labels": [0, 1], "relate_labels": [0, 1]})
+    assert abs(together - loss - own) < 1e-6
+    with pytest.raises(InputError, match="the batch lacks 'head_positions', 'tail_positions', which relate needs"):
+        model.loss({**ids, "relate_labels": [0, 1]})
+    lines = [{"text": "the film was fine", "head": [4, 8], "tail": [13, 17], "label": k} for k in "abab"]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    files = {"classify": place / "classify.tsv", "relate": tmp_path / "rows.jsonl"}
+    given = {**OPTIONS, "train": files, "dev": files, "sampling": "root"}
+    out = finetuning.finetune("classify+relate", place / "model", out=tmp_path / "run", **given)
+    assert {*json.loads((out / "report.json").read_bytes())["tasks"]} == {"classify", "relate"}
+
+
+def test_what_a_mix_learnt_is_drawn(place, tmp_path, capsys):
+    """A bar as long as each share."""
+    out = tuned(place, tmp_path / "run", "mix", steps=12)
+    shares = mix.shares(minibert.load(out).params)
+    assert np.ptp(shares) > 1e-3, "nothing learnt: the picture could be of anything"
+    drawn = ElementTree.fromstring((out / "mix.svg").read_text(encoding="utf-8"))
+    bars = [float(re.search(r"h([\d.]+)v", path.get("d"))[1]) for path in drawn.iter("{http://www.w3.org/2000/svg}path")]
+    assert np.array(bars) / sum(bars) == pytest.approx(shares, abs=1e-3)
+    assert f"embeddings {shares[0]:.2f}, layer 1 {shares[1]:.2f}, layer 2 {shares[2]:.2f}" in capsys.readouterr().out
+    assert not (tuned(place, tmp_path / "full", "full") / "mix.svg").exists()
+
+
 def test_several_tasks_are_the_librarys_course(place, tmp_path):
     """Each step learns one of them, by the sampling that is asked for: the other's head keeps its bits in it."""
     wordless = {"steps": 1, "sampling": "root", "seed": 3}
@@ -616,6 +670,7 @@ def test_the_command_line_of_several_tasks(place, tmp_path, capsys):
         (*begun, "--train", *files, "--columns", "text=label"): "of several tasks write classify.COLUMN=NAME",
         ("finetune", "classify+choose", *begun[2:], "--train", files[0], f"choose={rows}"): "it stands alone",
         ("finetune", "tag+tag", *begun[2:], "--train", *files): "one stands there twice",
+        (*begun, "--train", *files, files[0]): "classify stands there twice",
         ("finetune", "classify", *begun[2:], "--train", *files): "takes one file, here are 2",
         tuple(begun): "are learnt from files",
     }  # fmt: skip
