@@ -520,6 +520,16 @@ def test_adapters_by_the_names_of_their_release(ending, tmp_path):
         adapter_bert.load(model, {"bert/pooler/dense/kernel": np.ones(2)})
 
 
+def test_what_a_run_leaves_of_its_adapters_is_all_that_it_learnt(place, tmp_path):
+    """Put beside the model that it began with, it says the same, to the bit."""
+    out = tuned(place, tmp_path / "run", "adapter:3")
+    base = minibert.load(place / "model").with_task("classify", labels=["fine", "poor"], seed=9)
+    ids = {"input_ids": [[1, 2, 3, 4], [4, 3, 2, 2]]}
+    due, again = minibert.load(out).predict(ids), adapter_bert.load(base, out / "adapter.npz").predict(ids)
+    assert np.array_equal(due["logits"], again["logits"])
+    assert not np.array_equal(due["logits"], base.predict(ids)["logits"])
+
+
 def test_released_adapters_compute_what_the_release_does():
     """`feedforward_adapter` of modeling.py, written from it here: x + (gelu(x w1 + b1) w2 + b2), its GELU by tanh; of
     one direction, too, whose matrices could be taken for rows.
