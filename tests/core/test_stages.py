@@ -78,14 +78,12 @@ def test_a_curve_begins_before_the_first_update_and_ends_with_the_model(tmp_path
     model.tokenizer = learnt
     model.save(tmp_path / "model")
     lines = [{"text": f"{word} film", "label": word} for word in words[:2] * 8]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
     monkeypatch.setattr(stages, "RATE", 0.05)
     measured = []
     monkeypatch.setattr(stages, "_right", lambda own, judged: measured.append(
         training.evaluation(own, judged)["accuracies"]["classify"]) or measured[-1])  # fmt: skip
-    given = dict.fromkeys(("train", "dev"), tmp_path / "rows.jsonl")
     args = Namespace(tokens=16, steps=40, every=10)
-    found = stages.curve(tmp_path / "model", tmp_path / "run", given, args, 0)
+    found = stages.curve(tmp_path / "model", tmp_path / "run", {"train": lines, "dev": lines}, args, 0)
     assert found == measured
     assert len(found) == 5
     assert found[0] < found[-1] == 1.0
