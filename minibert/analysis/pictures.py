@@ -120,7 +120,8 @@ def bars(title: str, shares: dict[str, float]) -> str:
         parts.append(f'<text x="{left - 6:.1f}" y="{y + 11}" text-anchor="end">{text(name)}</text>')
         parts.append(f'<path d="M{left:.1f} {y}h{share * long:.1f}v14h{-share * long:.1f}z" fill="rgb{SHADE}"/>')
         parts.append(f'<text x="{left + share * long + 5:.1f}" y="{y + 11}">{share:.2f}</text>')
-    return svg("".join(parts), left + long + 50, 32 + 20 * len(shares), title, alone=True)
+    wide = max(left + long + 50, LETTER * len(title) + 12)
+    return svg("".join(parts), wide, 32 + 20 * len(shares), title, alone=True)
 
 
 def table(grid: Array, names: Names, caption: str) -> str:

@@ -41,7 +41,7 @@ def test_curves_are_drawn_where_their_values_are():
     assert len(lines) == 6  # two seeds and their mean, of two
     x, y = zip(*(map(float, point.split(",")) for point in lines[2].split()), strict=True)
     assert x == pytest.approx([stages.LEFT + part * stages.WIDE for part in (0, 0.5, 1)], abs=0.06)
-    heights = [(stages.TOP + stages.HIGH - value) / stages.HIGH * 0.6 * 1.05 for value in y]
+    heights = [(stages.TOP + stages.HIGH - value) / stages.HIGH * 0.6 for value in y]
     assert heights == pytest.approx([0.1, 0.25, 0.45], abs=1e-3)
 
 
