@@ -5,7 +5,8 @@ Each family is pre-trained as `minibert pretrain FAMILY` does, for as many steps
 do (GPT-2 unless others are named): multiplications of linear layers and attention are counted in one forward pass of a
 batch as long as its rows; a backward pass costs two more. Printed: steps, held-out loss of the first term in nats, and
 by how much it is below the best guess without context, for each seed, then its mean and standard deviation. Losses of
-different questions compare by that alone. DIR keeps the models, FAMILY-SEED each.
+different questions compare by that alone. DIR keeps the models, FAMILY-SEED each; called
+again, the command goes on with them.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("families", nargs="*", default=FAMILIES, metavar="FAMILY")
     parser.add_argument("--steps", type=int, default=1700, metavar="N", help="of the first; default 1700")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="of each, from 0; default 1")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the models here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the models here, or go on with them")
     args = parser.parse_args()
     first = multiplications(args.families[0])
     print(f"{'family':<16}{'steps':>7}{'10^9 a step':>13}{'held out':>10}{'below':>8}", flush=True)
