@@ -66,9 +66,12 @@ def _spec(args: argparse.Namespace) -> None:
 
 
 def _shown(names: set[str], own: str) -> list[str]:
-    """Where there are many cases, those of the clause's own folder, of the others their folders, with how many."""
+    """Where there are many cases, those of the clause's own family or BERT's, of the others their folders, with how
+    many.
+    """
     if len(names) <= MANY:
         return sorted(names)
+    own = own if any(name.startswith(f"{own}/") for name in names) else "bert"
     others = Counter(folder for name in names if (folder := name.partition("/")[0]) != own)
     return [*sorted(name for name in names if name.startswith(f"{own}/")),
             *(f"{folder}/… ({count})" for folder, count in sorted(others.items()))]  # fmt: skip
