@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files
 names = ("generation", "growth", "jobs", "measures", "memory", "minilm", "peers", "pretraining", "side_by_side",
          "tasks", "translation")  # fmt: skip
 modules = map(importlib.import_module, names)
-chinese = importlib.import_module("chinese")
+chinese, equal_compute = map(importlib.import_module, ("chinese", "equal_compute"))
 generation, growth, jobs, measures, memory, minilm, peers, pretraining, side_by_side, tables, translation = modules
 
 SMALL = {
@@ -356,3 +357,36 @@ def test_a_vocabulary_of_words_takes_none_apart():
     assert measured["characters a token"] == 2.0
     assert chinese._lines("列出目录内容，不包括隐藏。再列一次文件。\nls -l /usr/share/doc\n") == [
         "列出目录内容，不包括隐藏。", "再列一次文件。"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["lstm", "awd_lstm", "gpt"])
+def test_widths_with_which_families_have_as_many_parameters(name):
+    """Within 2 %, in the family's own proportions, and 2 % fewer multiplications in 2 % fewer parameters or so."""
+    usual = {field: equal_compute.families.family(name).QUICK[field] for field in equal_compute.widths(name, 600_000)}
+    found = equal_compute.widths(name, 600_000)
+    assert equal_compute.parameters(name, found) == pytest.approx(600_000, rel=0.02)
+    scale = {found[field] / usual[field] for field in usual}
+    assert max(scale) / min(scale) < 1.02
+    assert equal_compute.multiplications(name, found) < equal_compute.multiplications(name, {})
+    with pytest.raises(SystemExit, match="no width has 40 parameters"):
+        equal_compute.widths(name, 40)
+
+
+def test_perplexities_are_of_the_same_pieces_and_those_of_the_report(tmp_path, capsys):
+    """Of a run's own rows what its report says; other pieces are refused."""
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"the {a} of the {b} is not a {c} ." for a in "abcd" for b in "efgh" for c in "ijkl"))
+    given = {"corpus_files": [text], "steps": 1, "seed": 0, "seq_length": 16, "batch_size": 2, "threads": 1}
+    for run, size, fields in (("gpt2-0", 290, {"n_embd": 8, "n_head": 2}), ("lstm-0", 290, {"nhid": 8}),
+                              ("lstm-1", 260, {"nhid": 8})):  # fmt: skip
+        own = {"vocab_size": size, "fields": fields, "out": tmp_path / run}
+        minibert.pretraining.pretrain(run[:-2], **given, **own)
+    capsys.readouterr()
+    equal_compute.perplexities(tmp_path, ["gpt2", "lstm"], 1)
+    said = capsys.readouterr().out
+    due = json.loads((tmp_path / "gpt2-0" / "report.json").read_bytes())["perplexities"]["next_token"]
+    carried = json.loads((tmp_path / "lstm-0" / "report.json").read_bytes())["perplexities"]["next_token"]
+    assert f"{due:.1f}" in said and f"{carried:.1f}" in said
+    shutil.copytree(tmp_path / "gpt2-0", tmp_path / "gpt2-1")
+    with pytest.raises(SystemExit, match="other pieces than gpt2"):
+        equal_compute.perplexities(tmp_path, ["gpt2", "lstm"], 2)
