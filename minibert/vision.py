@@ -90,7 +90,7 @@ def patch_embeddings_backward(dy: Array, c: Tree) -> tuple[Any, ...]:
 # ---- Images of characters ------------------------------------------------------------------------------------------
 @functools.lru_cache(maxsize=16)
 def windows(size: int, kernel: int) -> Array:
-    """(P·k·k,), the pixels of each k by k window of a picture of size by size, window by window: P = (size - k + 1)²."""
+    """(P·k·k,) the pixels of each k by k window of a picture of size by size, window by window; P = (size - k + 1)²."""
     cells = np.lib.stride_tricks.sliding_window_view(np.arange(size * size).reshape(size, size), (kernel, kernel))
     return cells.reshape(-1)
 

@@ -7,4 +7,5 @@ from .image_vectors import image_vector
 
 
 def pictured(p, *, rows, bucket, fonts, kernel):
-    return [p["piece"]["weight"][i] if i < bucket else image_vector(p["glyph"], i - bucket, fonts, kernel) for i in rows]
+    table, given = p["piece"]["weight"], (fonts, kernel)
+    return [table[i] if i < bucket else image_vector(p["glyph"], i - bucket, *given) for i in rows]

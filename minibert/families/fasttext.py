@@ -63,7 +63,7 @@ class Config(word2vec.Config):
     # variants
     spellings: str = ""  # of the words, by lines: what n-grams are made of where a batch has none
     word_ngrams: int = size(1, 16)  # of up to so many words, in the rows of the characters'
-    drawn: str = ""  # of the words, by lines: the characters whose images are seen (6)
+    images: str = ""  # of the words, by lines: the characters whose images are seen (6)
     glyph_fonts: int = size(3, 64)
     glyph_size: int = size(12, 256)
     glyph_kernel: int = size(3, 256)
@@ -72,7 +72,7 @@ class Config(word2vec.Config):
     @property
     def characters(self) -> list[str]:
         """Those that have images, in the order of their rows."""
-        return sorted({*self.drawn} - {"\n"})
+        return sorted({*self.images} - {"\n"})
 
     @property
     def parts(self) -> int:
@@ -92,7 +92,7 @@ class Config(word2vec.Config):
 
 PRESETS = {"small": {"vector_size": 100, "bucket": 200_000}, "base": {"vector_size": 300}}
 PROBE = {**word2vec.PROBE, "minn": 2, "maxn": 4, "bucket": 17, "unk_token_id": 3,
-         "spellings": "the\ncat", "word_ngrams": 2, "drawn": "\n林木\n林", "glyph_fonts": 2, "glyph_size": 4,
+         "spellings": "the\ncat", "word_ngrams": 2, "images": "\n林木\n林", "glyph_fonts": 2, "glyph_size": 4,
          "glyph_kernel": 2, "glyph_filters": 3}
 
 
@@ -112,7 +112,7 @@ def shapes(config: Config) -> Tree:
     width = config.vector_size
     rows = {"word": config.vocab_size, "piece": config.bucket}
     tables = {name: {"weight": (count, width)} for name, count in rows.items()}
-    if config.drawn:
+    if config.images:
         filters, pixels = config.glyph_filters, config.glyph_fonts * config.glyph_size**2
         wide = config.glyph_fonts * config.glyph_kernel**2
         tables["glyph"] = {"image": {"weight": (len(config.characters), pixels)},
@@ -187,7 +187,7 @@ def pictured_backward(dy: Array, c: Tree) -> Tree:
 @functools.lru_cache(maxsize=4)
 def _spelled(config: Config) -> tuple[Array, Array]:
     """(the rows (G, V) of each word's n-grams and images, the hash (V,) of each word)."""
-    words, seen = (_lines(text, config.vocab_size) for text in (config.spellings, config.drawn))
+    words, seen = (_lines(text, config.vocab_size) for text in (config.spellings, config.images))
     hashes = np.array([pieces.hashed(word) for word in words], np.int64)
     found = pieces.table(words, config.minn, config.maxn, config.bucket)
     return _beside(found, seen, config.characters, config.bucket), hashes
@@ -220,7 +220,7 @@ def parts(config: Config, inputs: Tree) -> Array:
 def _seen(p: Tree, config: Config, ids: Array, found: Array) -> tuple[Array, Tree]:
     """(s (B, T, D), {"spelt": its cache, "pictures": that of (6), where there are images})."""
     unknown, c = config.unk_token_id, {}
-    if not config.drawn:
+    if not config.images:
         s, c["spelt"] = spelt(p, ids=ids, parts=found, unknown=unknown)  # (1)
         return s, c
     there = np.unique(found[found != pieces.IGNORED])
@@ -287,7 +287,7 @@ def spelled(tokenizer: Any, data: "Data") -> Tree:
     """The config fields that a vocabulary decides: how its words are spelt, in components where there are such."""
     known = pieces.components(data.components) if data.components else {}
     words = ["" if i in tokenizer.special_ids else pieces.spelt(word, known) for i, word in enumerate(tokenizer.tokens)]
-    return {"spellings": "\n".join(words), **({"drawn": "\n".join(_drawn(tokenizer))} if data.fonts else {})}
+    return {"spellings": "\n".join(words), **({"images": "\n".join(_drawn(tokenizer))} if data.fonts else {})}
 
 
 def _drawn(tokenizer: Any) -> list[str]:
@@ -298,7 +298,7 @@ def _drawn(tokenizer: Any) -> list[str]:
 
 def begun(model: Any, data: "Data", studied: Any) -> None:
     """A new model's pixels are images of its characters."""
-    if model.config.drawn:
+    if model.config.images:
         weight = model.params["embeddings"]["glyph"]["image"]["weight"]
         weight[...] = glyphs.table(model.config.characters, data.fonts, model.config.glyph_size)
 
@@ -307,7 +307,7 @@ def touched(config: Config) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Tables of which a batch reads the rows in these fields alone; an id that means "unknown" must stay that id, and
     one that means an image, too.
     """
-    return [] if config.drawn else [(("embeddings.piece.weight",), ("pieces",))]
+    return [] if config.images else [(("embeddings.piece.weight",), ("pieces",))]
 
 
 # ---- Words -----------------------------------------------------------------------------------------------------------

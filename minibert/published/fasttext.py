@@ -1,13 +1,11 @@
 """The names that gensim gives to fastText's parts, and this engine's of the images."""
 
-from typing import Any
-
 from minibert.families import word2vec
 from minibert.families.fasttext import Config, terms
 
 MODEL_TYPE = "fasttext"
 PREFIX = "wv."
-SEEN = ("drawn", "glyph_fonts", "glyph_size", "glyph_kernel", "glyph_filters")
+SEEN = ("images", "glyph_fonts", "glyph_size", "glyph_kernel", "glyph_filters")
 VARIANTS = (*word2vec.VARIANTS, "spellings", "word_ngrams", *SEEN)
 
 
@@ -19,7 +17,7 @@ def names(config: Config) -> list[tuple[str, str, str]]:
     """(path, published name, bijection) of every parameter, as gensim's FastText has them."""
     own = [("embeddings.word.weight", "wv.vectors_vocab", "identity"),
            ("embeddings.piece.weight", "wv.vectors_ngrams", "identity")]  # fmt: skip
-    leaves = ("image.weight", "filter.weight", "filter.bias", "map.weight", "map.bias") if config.drawn else ()
+    leaves = ("image.weight", "filter.weight", "filter.bias", "map.weight", "map.bias") if config.images else ()
     own += [(f"embeddings.glyph.{leaf}", f"wv.glyph.{leaf}", "identity") for leaf in leaves]
     return [*own, *(row for row in word2vec.names(config) if row[1] != "wv.vectors")]
 
@@ -30,7 +28,7 @@ def activations(config: Config) -> list[tuple[str, str, str, str]]:
     context = [] if config.sg else [("context", "encode.context", "", "layer 0")]
     read = {"wv.vectors_vocab": "word", "wv.vectors_ngrams": "piece"}
     own = [(name, f"encode.spelt.{path}", "", "embeddings") for name, path in read.items()]
-    if config.drawn:
+    if config.images:
         own += [("wv.glyph.filter", "encode.pictures.glyph.filter", "", "embeddings"),
                 ("wv.glyph", "encode.pictures.glyph", "", "embeddings")]  # fmt: skip
     return [*own, ("wv", "encode.spelt", "", "embeddings"), *context, *head]

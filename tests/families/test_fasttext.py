@@ -20,7 +20,7 @@ PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
 }
 
 PARAMETERS = [({}, (), 206_000_000), ({"bucket": 1000, "hs": True}, ("nodes", "out"), 3_100_000)]
-VARIANTS = [{}, {"sg": True}, {"ns": False, "cbow_mean": True}, {"drawn": "林"}]
+VARIANTS = [{}, {"sg": True}, {"ns": False, "cbow_mean": True}, {"images": "林"}]
 SMALL = {"vector_size": 4, "vocab_size": 9}
 RUNS = [({"bucket": 50}, {"vector_size": 8})]
 
@@ -28,7 +28,7 @@ RUNS = [({"bucket": 50}, {"vector_size": 8})]
 def made(family="fasttext", seed=1, **fields):
     rng = np.random.default_rng(seed)
     module = {"fasttext": fasttext, "word2vec": word2vec}[family]
-    seen = {} if family == "word2vec" else {"drawn": ""}  # no images but where a test asks for them
+    seen = {} if family == "word2vec" else {"images": ""}  # no images but where a test asks for them
     model = minibert.create(family, seed, "float64", **{**module.PROBE, **seen, **fields})
     for array in tree.leaves(model.params):
         array += rng.standard_normal(array.shape)
@@ -119,9 +119,10 @@ def test_images_of_characters(monkeypatch, tmp_path):
     """What is seen in each character is one more row, of unknown words, too; a run begins with the fonts' pixels."""
     drawn = np.random.default_rng(0).random((2, 16)).astype(np.float32)
     monkeypatch.setattr(glyphs, "table", lambda tokens, source, size: drawn[: len(tokens)])
-    (tmp_path / "text.txt").write_text("\n\n".join(f"林 木 a{i} 林木 b{i} 木 c{i}" for i in range(40)), encoding="utf-8")
-    given = {"corpus_files": [tmp_path / "text.txt"], "fonts": "one.ttf", "bucket": 17, "minn": 1, "maxn": 2, "steps": 2,
-             "optimizer": "adamw", "seq_length": 8, "batch_size": 4, "threads": 1, "sample": 0.0}  # fmt: skip
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"林 木 a{i} 林木 b{i} 木 c{i}" for i in range(40)), encoding="utf-8")
+    given = {"corpus_files": [text], "fonts": "one.ttf", "bucket": 17, "minn": 1, "maxn": 2, "steps": 2,
+             "optimizer": "adamw", "seq_length": 8, "batch_size": 4, "threads": 1, "sample": 0.0}
     fields = {"vector_size": 4, "glyph_size": 4, "glyph_filters": 3}
     run = pretraining.pretrain("fasttext", out=tmp_path / "run", learning_rate=1e-4, fields=fields, **given)
     model = minibert.load(run)
@@ -150,7 +151,7 @@ def test_images_of_characters(monkeypatch, tmp_path):
 @pytest.mark.parametrize("kept", ["n-grams", "images", "none"])
 def test_a_batch_without_images_or_without_n_grams(kept):
     """Who has no part leaves its tables alone; the others' gradient is that of differences along it."""
-    model, batch = made(drawn="林\n木")
+    model, batch = made(images="林\n木")
     found, bucket = batch["pieces"], model.config.bucket
     there = {"n-grams": found < bucket, "images": found >= bucket, "none": found < 0}[kept]
     assert kept == "none" or (there & (found >= 0)).any()

@@ -8,7 +8,7 @@ from minibert.golden.cases.word2vec import GIVEN, SGD, composed
 from minibert.golden.certify import Double
 from minibert.golden.subject import Subject
 
-PROBE = {k: v for k, v in families.family("fasttext").PROBE.items() if not k.startswith(("drawn", "glyph"))}
+PROBE = {k: v for k, v in families.family("fasttext").PROBE.items() if not k.startswith(("images", "glyph"))}
 CASES = {
     "published": published("CBOW, words drawn", "fasttext", seed=120, steps=(1, 10), optimizer=SGD, **GIVEN),
     "skip-gram": beside("skip-gram, words drawn against each", "fasttext", seed=121, config={"sg": True}, **GIVEN),
