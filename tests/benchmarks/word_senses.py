@@ -1,8 +1,10 @@
 """One word in two senses: the cosines of its vectors in ten sentences, five of each sense.
 
-    python tests/benchmarks/word_senses.py DIR [DIR …] [--word bank|苹果]
+    python tests/benchmarks/word_senses.py DIR [DIR …] [--word bank|key|苹果|行]
 
-DIR: models of any family, as of `minibert pretrain word2vec`, `elmo` and `bert`; for 苹果 of Chinese text. The vector
+DIR: models of any family, as of `minibert pretrain word2vec`, `elmo` and `bert`; for 苹果 and 行 of Chinese text. In
+the text that Python ships, and in Debian's Chinese manuals, neither bank nor 苹果 stands even once: key (a mapping's, a
+keyboard's) and 行 (a line; to run) do in both senses. The vector
 of a word is the mean of the last hidden states of its pieces. A static model has one vector for both senses, so that
 all cosines are 1; one that reads what stands about it has two groups where it tells the senses apart. Printed: the
 matrix, the mean within a sense and across, and of how many sentences the nearest other one has the same sense.
@@ -27,6 +29,22 @@ SENTENCES = {
         "trees grow along the bank of the stream",
         "the boat was tied to a post on the bank",
         "he walked down the bank to the edge of the water",
+    ],
+    "key": [
+        "look up the value that is stored under this key",
+        "each key in the mapping has one value",
+        "raises an error if the key is not in the dictionary",
+        "the items are sorted by key and returned as a list",
+        "the dictionary maps every key to a value",
+        "press the key to move the cursor",
+        "the user pressed a key on the keyboard",
+        "hold down the shift key and click the mouse",
+        "the arrow key moves the cursor to the left",
+        "the event is sent when a key is released",
+    ],
+    "行": [
+        "文件的第一行是标题", "每一行包含一个字段", "删除光标所在的行", "这一行以井号开头", "输出的最后一行是空的",
+        "这个程序在后台运行", "执行这条命令需要权限", "系统正在运行这个脚本", "这样做是可行的", "命令执行成功时返回零",
     ],
     "苹果": [
         "我每天早上吃一个苹果", "树上的苹果又红又甜", "妈妈买了三斤苹果和香蕉",

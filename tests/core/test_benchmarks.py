@@ -12,12 +12,13 @@ from draws import some
 
 import minibert
 from minibert import training
+from minibert.tokenizers.words import Words
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files import one another
 names = ("generation", "growth", "jobs", "measures", "memory", "minilm", "peers", "pretraining", "side_by_side",
          "tasks", "translation")  # fmt: skip
 modules = map(importlib.import_module, names)
-chinese, equal_compute = map(importlib.import_module, ("chinese", "equal_compute"))
+chinese, equal_compute, likeness = map(importlib.import_module, ("chinese", "equal_compute", "likeness"))
 generation, growth, jobs, measures, memory, minilm, peers, pretraining, side_by_side, tables, translation = modules
 
 SMALL = {
@@ -391,3 +392,23 @@ def test_perplexities_are_of_the_same_pieces_and_those_of_the_report(tmp_path, c
     shutil.copytree(tmp_path / "gpt2-0", tmp_path / "gpt2-1")
     with pytest.raises(SystemExit, match="other pieces than gpt2"):
         equal_compute.perplexities(tmp_path, ["gpt2", "lstm"], 2)
+
+
+def test_sentences_of_word_vectors_are_means_of_known_words():
+    """An unknown word changes nothing; as created, other draws give other vectors, and one draw the same ones."""
+    model = minibert.create("word2vec", 0, vocab_size=8, vector_size=5)
+    model.tokenizer = Words(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "the", "dog"])
+    rows = model.params["embeddings"]["word"]["weight"]
+    found = likeness.vectors(model, ["the cat", "the xylophone cat", "nothing here"])
+    assert np.allclose(found[:2], rows[[6, 5]].mean(0), atol=1e-7)
+    assert not found[2].any()
+    one, again, other = (likeness.untrained(model, seed) for seed in (1, 1, 2))
+    texts = ["the dog"]
+    assert np.array_equal(likeness.vectors(one, texts), likeness.vectors(again, texts))
+    assert not np.allclose(likeness.vectors(one, texts), likeness.vectors(other, texts))
+
+
+def test_figures_of_likeness():
+    share, area = likeness.figures(np.array([[0.9, 0.1], [0.2, 0.3], [0.5, 0.5], [0.7, 0.6]]))
+    assert share == (1 + 0 + 0.5 + 1) / 4
+    assert area == np.mean([(a > b) + 0.5 * (a == b) for a in (0.9, 0.2, 0.5, 0.7) for b in (0.1, 0.3, 0.5, 0.6)])
