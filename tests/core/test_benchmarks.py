@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files
 names = ("generation", "growth", "jobs", "measures", "memory", "minilm", "peers", "pretraining", "side_by_side",
          "tasks", "translation")  # fmt: skip
 modules = map(importlib.import_module, names)
-chinese, equal_compute, likeness = map(importlib.import_module, ("chinese", "equal_compute", "likeness"))
+more = ("chinese", "equal_compute", "likeness", "translated_features", "word_senses")
+chinese, equal_compute, likeness, translated, word_senses = map(importlib.import_module, more)
 generation, growth, jobs, measures, memory, minilm, peers, pretraining, side_by_side, tables, translation = modules
 
 SMALL = {
@@ -412,3 +413,26 @@ def test_figures_of_likeness():
     share, area = likeness.figures(np.array([[0.9, 0.1], [0.2, 0.3], [0.5, 0.5], [0.7, 0.6]]))
     assert share == (1 + 0 + 0.5 + 1) / 4
     assert area == np.mean([(a > b) + 0.5 * (a == b) for a in (0.9, 0.2, 0.5, 0.7) for b in (0.1, 0.3, 0.5, 0.6)])
+
+
+def test_two_groups_are_told_and_equal_vectors_are_not():
+    sense = np.arange(10) // 5
+    apart = np.where(sense[:, None] == sense, 0.9, 0.1) + 0.1 * np.eye(10)
+    assert word_senses.said(apart) == "within a sense 0.900, across 0.100; nearest of the same sense: 10 of 10"
+    assert "nearest of the same sense: 0 of 10" in word_senses.said(1.1 * np.eye(10) + 1 - apart)
+    assert word_senses.said(np.ones((10, 10))).endswith("(all are equal)")
+    assert all(len(rows) == 10 and all(word in row for row in rows) for word, rows in word_senses.SENTENCES.items())
+
+
+def test_features_of_cove_beside_its_vectors_alone(tmp_path):
+    """Three models over one table: the words', the run's, one with another encoder."""
+    model = minibert.create("cove", 0, vocab_size=8, embedding_dim=4, hidden=3, target_dim=4, decoder_dim=6)
+    model.tokenizer = Words(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "the", "dog"])
+    x = minibert.load(translated.words_alone(model, tmp_path / "x"))
+    new, again = (minibert.load(translated.new_encoder(model, 5, tmp_path / name)) for name in "ab")
+    ids = np.array([[5, 6, 7]])
+    due, found, other = (held.encode(ids)["last_hidden_state"] for held in (model, new, x))
+    assert np.array_equal(other, due[..., :4])
+    assert np.array_equal(found[..., :4], other)
+    assert not np.allclose(found[..., 4:], due[..., 4:], atol=1e-3)
+    assert np.array_equal(found, again.encode(ids)["last_hidden_state"])
