@@ -6,7 +6,7 @@ do (GPT-2 unless others are named): multiplications of linear layers, attention,
 counted in one forward pass of a batch as long as its rows; a backward pass costs two more. Printed: parameters, steps,
 held-out loss of the first term in nats, and by how much it is below the best guess without context, for each seed, then
 its mean and standard deviation. Losses of different questions compare by that alone. DIR keeps the models, FAMILY-SEED
-each, and goes on with those that are there.
+each; called again, the command goes on with them.
 
 --parameters: the widths of all but the first are scaled until they have as many parameters, within 2 %. --perplexity,
 of language models over the same pieces: all answer the first family's held-out rows, nothing carried from row to row;
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="of each, from 0; default 1")
     parser.add_argument("--parameters", action="store_true", help="widths with which all have as many as the first")
     parser.add_argument("--perplexity", action="store_true", help="of the same held-out text, by pieces and words")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the models here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the models here, or go on with them")
     args = parser.parse_args()
     names = [*args.families]
     sizes = {name: {} for name in names}
@@ -151,8 +151,7 @@ def main() -> None:
             steps, found = max(1, round(args.steps * costs[names[0]] / cost)), []
             for seed in range(args.seeds):
                 kept = folder / f"{name}-{seed}"
-                own = {"fields": sizes[name] or None, "resume": kept.exists()}  # of an earlier run of this command
-                (_, loss, guess), *_ = trained(name, steps, seed=seed, out=kept, **own)[0]
+                (_, loss, guess), *_ = trained(name, steps, seed=seed, out=kept, fields=sizes[name] or None)[0]
                 found.append(guess - loss)
                 print(f"{name:<16}{parameters(name, sizes[name]):>12,}{steps:>7}{3 * cost / 1e9:>13.2f}{loss:>10.3f}"
                       f"{guess - loss:>8.3f}", flush=True)  # fmt: skip
