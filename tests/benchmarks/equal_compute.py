@@ -1,5 +1,5 @@
 """What families learn for as many multiplications: python tests/benchmarks/equal_compute.py [FAMILY …] [--steps N]
-[--seeds N] [--parameters] [--perplexity] [--out DIR]
+[--seeds N] [--scale X] [--parameters] [--perplexity] [--out DIR]
 
 Each family is pre-trained as `minibert pretrain FAMILY` does, for as many steps as cost what N steps of the first one
 do (GPT-2 unless others are named): multiplications of linear layers, attention, recurrences and convolutions are
@@ -8,10 +8,10 @@ held-out loss of the first term in nats, and by how much it is below the best gu
 its mean and standard deviation. Losses of different questions compare by that alone. DIR keeps the models, FAMILY-SEED
 each; called again, the command goes on with them.
 
---parameters: the widths of all but the first are scaled until they have as many parameters, within 2 %. --perplexity,
-of language models over the same pieces: all answer the first family's held-out rows, nothing carried from row to row;
-printed are the perplexities of a piece and of a word (what blanks separate), that of the pieces' own frequencies, and
-of families that carry a state, what they have where they may carry it.
+--scale: all widths are X times those. --parameters: the widths of all but the first are scaled until they have as many
+parameters, within 2 %. --perplexity, of language models over the same pieces: all answer the first family's held-out
+rows, nothing carried from row to row; printed are the perplexities of a piece and of a word (what blanks separate),
+that of the pieces' own frequencies, and of families that carry a state, what they have where they may carry it.
 """
 
 import argparse
@@ -57,26 +57,28 @@ def parameters(name: str, fields: dict[str, Any]) -> int:
     return sum(leaf.size for leaf in tree.leaves(made(name, fields)[0].params))
 
 
-def widths(name: str, count: int) -> dict[str, int]:
-    """The fields with which the family has so many parameters, within NEAR: all widths in the proportions of QUICK."""
+def scaled(name: str, scale: float) -> dict[str, int]:
+    """The fields of QUICK's widths times this, in their proportions; of heads a whole number of columns each."""
     module = families.family(name)
     usual = {field: module.QUICK[field] for field in (module.WIDTH, *WIDTHS) if field in module.QUICK}
     heads = next((module.QUICK[field] for field in ("n_head", "num_attention_heads") if field in module.QUICK), 1)
+    width = heads * max(1, round(scale * usual[module.WIDTH] / heads))
+    return {field: max(1, round(width * usual[field] / usual[module.WIDTH])) for field in usual}
 
-    def of(n: int) -> dict[str, int]:
-        return {field: max(1, round(n * heads * usual[field] / usual[module.WIDTH])) for field in usual}
 
-    most = 1
-    while parameters(name, of(most)) < count:
+def widths(name: str, count: int) -> dict[str, int]:
+    """The widths with which the family has so many parameters, within NEAR."""
+    least, most = 0.0, 1.0
+    while parameters(name, scaled(name, most)) < count:
         most *= 2
-    least = most // 2
-    while most - least > 1:
-        middle = (least + most) // 2
-        least, most = (middle, most) if parameters(name, of(middle)) < count else (least, middle)
-    apart, found = min((abs(parameters(name, of(n)) / count - 1), n) for n in (least, most) if n)
+    for _ in range(12):
+        middle = (least + most) / 2
+        least, most = (middle, most) if parameters(name, scaled(name, middle)) < count else (least, middle)
+    near = [scaled(name, scale) for scale in (least, most)]
+    apart, found = min(((abs(parameters(name, own) / count - 1), own) for own in near), key=lambda pair: pair[0])
     if apart > NEAR:
         raise SystemExit(f"{name}: no width has {count:,} parameters within {NEAR:.0%}, the nearest is {apart:.1%} off")
-    return of(found)
+    return found
 
 
 # ---- Perplexity ------------------------------------------------------------------------------------------------------
@@ -134,14 +136,15 @@ def main() -> None:
     parser.add_argument("families", nargs="*", default=FAMILIES, metavar="FAMILY")
     parser.add_argument("--steps", type=int, default=1700, metavar="N", help="of the first; default 1700")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="of each, from 0; default 1")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="of all widths; default 1")
     parser.add_argument("--parameters", action="store_true", help="widths with which all have as many as the first")
     parser.add_argument("--perplexity", action="store_true", help="of the same held-out text, by pieces and words")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the models here, or go on with them")
     args = parser.parse_args()
     names = [*args.families]
-    sizes = {name: {} for name in names}
+    sizes = {name: {} if args.scale == 1 else scaled(name, args.scale) for name in names}
     if args.parameters:
-        count = parameters(names[0], {})
+        count = parameters(names[0], sizes[names[0]])
         sizes |= {name: widths(name, count) for name in names[1:]}
     costs = {name: multiplications(name, fields) for name, fields in sizes.items()}
     print(f"{'family':<16}{'parameters':>12}{'steps':>7}{'10^9 a step':>13}{'held out':>10}{'below':>8}", flush=True)
