@@ -3,14 +3,16 @@
 Entries of whole numbers become shares of the largest, bytes of 255; others stay as they are.
 """
 
+import functools
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.checkpoint import numpy_files
-from minibert.config import require
+from minibert.checkpoint import numpy_files, strictjson
+from minibert.config import require, shown
 from minibert.errors import InputError
 
 Array = np.ndarray
@@ -60,6 +62,53 @@ def _labels(path: str | Path, stored: numpy_files.Stored, count: int) -> list[st
     labels = stored.load().reshape(-1)
     require(labels.dtype.kind in "biu", f"{path}: labels of {labels.dtype}; expected whole numbers")
     return [str(int(label)) for label in labels]
+
+
+def one(path: str | Path, number: int | None = None) -> Array:
+    """A picture (C, Y, X) of a file: the one with this number, from 0; None: the file has one alone."""
+    try:
+        status = os.stat(path)
+        key = status.st_mtime_ns, status.st_size
+    except (OSError, ValueError):
+        key = 0, 0  # the reader says what is wrong
+    pixels = _last(str(path), key).pixels
+    require(number is not None or len(pixels) == 1, f"{path} has {len(pixels):,} pictures: say which (number)")
+    fits = number is None or number < len(pixels)
+    require(fits, f"{path} has {len(pixels):,} pictures, and the first is 0: there is no number {number}")
+    return pixels[number or 0]
+
+
+@functools.lru_cache(maxsize=1)
+def _last(path: str, key: tuple[int, int]) -> Pictures:
+    """A file as it was then: rows that name one after another are read once."""
+    return read(path)
+
+
+PREPROCESSOR = "preprocessor_config.json"  # of published directories: what was done to their pictures
+
+
+def normed(pixels: Array, said: str | None) -> Array:
+    """(x - mean)/std of each channel of (C, Y, X), in shares of 1, where a preprocessor_config.json says so; said: its
+    text, None: there is none. InputError for what it says and is not done here.
+    """
+    held: Any = {} if said is None else strictjson.as_written(said.encode(), PREPROCESSOR)
+    require(isinstance(held, dict), f"{PREPROCESSOR} is not a JSON object")
+    factor = held.get("rescale_factor", 1 / 255) if held.get("do_rescale", True) else None
+    close = isinstance(factor, float) and abs(factor * 255 - 1) < 1e-3
+    require(close, f"{PREPROCESSOR}: pictures are read as shares of their largest number, not times {factor}")
+    if not held.get("do_normalize", "image_mean" in held):
+        return pixels
+    mean, std = (_numbers(name, held.get(name), len(pixels)) for name in ("image_mean", "image_std"))
+    with np.errstate(all="ignore"):
+        found = ((pixels - mean) / std).astype(pixels.dtype)
+    require(bool(np.isfinite(found).all()), f"{PREPROCESSOR}: numbers are not finite by image_mean and image_std")
+    return found
+
+
+def _numbers(name: str, given: Any, count: int) -> Array:
+    fits = isinstance(given, list) and len(given) == count and all(type(n) in (int, float) for n in given)
+    require(fits, f"{PREPROCESSOR}: {name} is {shown(given)}; expected a list of {count} numbers, one a channel")
+    return np.array(given, float)[:, None, None]
 
 
 def of_files(paths: Iterable[str | Path]) -> Pictures:

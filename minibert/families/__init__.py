@@ -40,6 +40,9 @@ What a family's file offers, in this order (bert.py is the model):
     documents(files, data) COUNTED          optional, where TOKENIZER is None: what files that hold no text are, or what
                             there is without files: a list for each document, of what stands where a text has sentences;
                             what a run calls documents, sentences and tokens. `rows` gets them as they are
+    PERCEIVES perceived(row, config, beside, most) gathered(arrays)         optional, where TOKENIZER is None: what a
+                            task's row names a file of, a key of `rows.tasks.FILES`; what the model reads of that file,
+                            an array, at most so long; the inputs of several
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout

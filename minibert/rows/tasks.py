@@ -10,6 +10,11 @@
     summarize translate  source                        target
     recommend          items: the history, oldest first; the last is what is asked for
 
+Of a model of pictures or sound a row names a file in the place of text and pair, from the folder that the rows lie in:
+
+    classify regress   picture: NumPy's file; number: which of its pictures, from 0, where it has several
+                       sound: a wave file
+
 Cells of tables are text: numbers as usual, lists as JSON (of words also with spaces between them). answer_start, head
 and tail are counted in characters of the text as it stands. An answer has to stand where it says. Where only white
 space differs (a text that begins or ends with some, a line break for a space), it becomes what stands there; anything
@@ -251,6 +256,9 @@ TASKS: dict[str, dict[str, Column]] = {
     "translate": {"source": TEXT, "target": Column(text, LABELLED)},
     "recommend": {"items": Column(words)},
 }
+FILES = {"picture": {"picture": TEXT, "number": Column(whole, OPTIONAL)}, "sound": {"sound": TEXT}}  # rows of files
+TASKS |= {f"{task} {kind}": {**columns, "label": TASKS[task]["label"]}
+          for task in ("classify", "regress") for kind, columns in FILES.items()}  # fmt: skip
 TOGETHER = {
     "tag": _as_many_tags, "answer": _answers_stand, "choose": _right_is_a_choice, "relate": _spans_fit,
 }  # fmt: skip
