@@ -433,7 +433,7 @@ def _with_several(loaded: Any, given: dict[str, dict[str, Any]], seed: int) -> t
 
 def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
     """Whether they have the same classes, take them for the same kind of answer, and read rows alike."""
-    known = ("problem_type", "pooling", "size", "by", "slices", "units")
+    known = ("problem_type", "pooling", "size", "by", "slices", "units", "longest", "depth", "parts")
     kinds = [[getattr(task.settings, name, None) for name in known] for task in (one, other)]
     return tasks.class_names(one) == tasks.class_names(other) and kinds[0] == kinds[1]
 

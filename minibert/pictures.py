@@ -144,8 +144,30 @@ FIGURES = ("111101101101111", "010110010010111", "111001111100111", "11100111100
            "111100111001111", "111100111101111", "111001010010010", "111101111101111", "111101111001111")  # fmt: skip
 
 
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def captioned(count: int, size: int = 8, seed: int = 0) -> tuple[Pictures, list[str]]:
+    """As `drawn`, and what is written about each: "a three, tilted left", "a faint seven, upright"."""
+    pictures, lean, strength = _drawn(count, size, seed)
+    said = []
+    for label, slope, ink in zip(pictures.labels, lean, strength, strict=True):
+        side = "upright" if abs(slope) < UPRIGHT else "tilted right" if slope > 0 else "tilted left"
+        name = f"{'faint ' if ink < FAINT else ''}{NAMES[int(label)]}"
+        said.append(f"{'an' if name[0] in 'aeiou' else 'a'} {name}, {side}")
+    return pictures, said
+
+
+UPRIGHT, FAINT = 0.2, 0.7  # a smaller slope is none; less ink is faint
+
+
 def drawn(count: int, size: int = 8, seed: int = 0) -> Pictures:
     """So many digits, in turn, of size·size pixels: each moved, sheared, stretched, of other strength, with noise."""
+    return _drawn(count, size, seed)[0]
+
+
+def _drawn(count: int, size: int, seed: int) -> tuple[Pictures, Array, Array]:
+    """(digits, the slope of each, above 0 to the right, the strength of its ink)."""
     rng, labels = np.random.default_rng(seed), np.arange(count) % 10
     cells = np.array([[*map(int, figure)] for figure in FIGURES], float).reshape(10, 5, 3)
     inks = np.pad(cells, [(0, 0), (2, 2), (2, 2)])[labels]  # (N, 9, 7)
@@ -159,5 +181,7 @@ def drawn(count: int, size: int = 8, seed: int = 0) -> Pictures:
     v, u = y - top, x - left  # between four cells
     found = ((1 - v) * ((1 - u) * inks[rows, top, left] + u * inks[rows, top, left + 1])
              + v * ((1 - u) * inks[rows, top + 1, left] + u * inks[rows, top + 1, left + 1]))  # fmt: skip
-    found = found * rng.uniform(0.6, 1.0, (count, 1, 1)) + 0.08 * rng.standard_normal(found.shape)
-    return Pictures(np.clip(found, 0, 1)[:, None].astype(np.float32), [str(label) for label in labels])
+    ink = rng.uniform(0.6, 1.0, (count, 1, 1))
+    found = found * ink + 0.08 * rng.standard_normal(found.shape)
+    made = Pictures(np.clip(found, 0, 1)[:, None].astype(np.float32), [str(label) for label in labels])
+    return made, lean[:, 0, 0], ink[:, 0, 0]

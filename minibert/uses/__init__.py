@@ -102,7 +102,8 @@ def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None =
     for name in labels[0] if labels else ():
         held = [one[name] for one in labels]
         if isinstance(held[0], list):  # a label a token, of what is read or of what is written
-            most = max(map(len, held)) if task.head.READS == "own" else length
+            written = task.head.READS == "own" or "S" in getattr(task.head, "LABELS", {}).get(name, "")
+            most = max(map(len, held)) if written else length
             fill = getattr(use, "FILL", {}).get(name, IGNORED)
             held = [[*tags, *[fill] * (most - len(tags))] for tags in held]
         inputs[name] = np.array(held)
