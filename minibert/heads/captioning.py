@@ -97,11 +97,12 @@ def initial(path: str, shape: tuple[int, ...], rng: np.random.Generator) -> Arra
 
 def draw(rng: np.random.Generator, dims: dict[str, int], lengths: Tree, *, classes: int, longest: int = 8,
          **_: Any) -> Tree:  # fmt: skip
-    """Labels of an example: any words, of which the first row has the most, and nothing behind their ends."""
+    """Labels of an example: any words and the end word, of which the first row has the most, nothing behind."""
     most = min(longest, 4)
     sizes = rng.integers(2, most + 1, dims["B"])
     sizes[0] = most
-    words = rng.integers(0, classes, (dims["B"], most))
+    words = rng.integers(1, classes, (dims["B"], most))
+    words[np.arange(dims["B"]), sizes - 1] = END
     return {"labels": np.where(np.arange(most) < sizes[:, None], words, IGNORED)}
 
 
