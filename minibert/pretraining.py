@@ -494,6 +494,7 @@ def _made_tokenizer(
 def _learnt(module: ModuleType, own: options.Text, sentences: Iterable[str], **given: Any) -> Any:
     """A vocabulary of the family's kind."""
     given |= {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+    given |= {"specials": own.specials} if hasattr(own, "specials") else {}
     given |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
     given |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
     return tokenizers.tokenizer(module.TOKENIZER).train(sentences, own.vocab_size, lowercase=own.lowercase, **given)
