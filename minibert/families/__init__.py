@@ -47,8 +47,9 @@ What a family's file offers, in this order (bert.py is the model):
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout
     SPECIALS ADDED GLUE     optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own (or
-                            `specials` of its Data, where options decide them); tokens behind its pieces that are kept whole; what stands before every sentence of a
-                            document but the first, as the tokenizer reads it
+                            `specials` of its Data, where options decide them); tokens behind its pieces that are kept
+                            whole; what stands before every sentence of a document but the first, as the tokenizer
+                            reads it
     START                   optional: the role of the token with which a decoder begins to write
     writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
                             it writes on by filling masks (`filling`); end: the id of what ends a text

@@ -165,7 +165,7 @@ def right(c: Tree) -> layers.Right:
 
 
 def predict(h: Array, p: Tree, *, parts: int = 0, table: None = None, seen: Array | None = None) -> Array:
-    """(3) along the words that are likeliest one after another, (B, longest, V); what follows an end word says nothing."""
+    """(3) along the words that are likeliest one after another, (B, longest, V); behind an end word it says nothing."""
     width = h.shape[-1] // _heads(h.shape[-1], parts)
     sources = [layers.remembered(h, layer["cross_attention"], width=width) for layer in p["decoder"]]
     past = [tree.map(lambda a: a[:, :, :0], kept) for kept in sources]

@@ -189,7 +189,7 @@ def test_captions(tmp_path, monkeypatch):
     right, left = ([i for i in range(60) if said[i].endswith(f"tilted {side}")] for side in ("right", "left"))
     across = [(p[:, :6] * np.arange(12)).sum() / p[:, :6].sum() - (p[:, 6:] * np.arange(12)).sum() / p[:, 6:].sum()
               for p in plain.pixels]  # fmt: skip
-    assert np.mean([across[i] for i in right]) > np.mean([across[i] for i in left])  # the upper half stands further right
+    assert np.mean([across[i] for i in right]) > np.mean([across[i] for i in left])  # the upper half
 
 
 def test_docstrings(made, tmp_path, monkeypatch):

@@ -60,7 +60,8 @@ CASES = {
                               edits=(hidden,)),
     "ulmfit": _case("the last, the largest and the mean state, two linear maps with norms of the batch",
                     "bert+classify_ulmfit:size=3", 329, dropout=True),
-    "caption": CaseRecipe("a picture told in words by a decoder that sees its patches", "vit+caption:classes=4,longest=5",
-                          seed=331, dims={"B": 3}, steps=(), insides=False, config=PICTURES),
+    "caption": CaseRecipe("a picture told in words by a decoder that sees its patches",
+                          "vit+caption:classes=4,longest=5", seed=331, dims={"B": 3}, steps=(), insides=False,
+                          config=PICTURES),
     "ulmfit-behind": _case("the same behind training, with the norms that it kept", "bert+classify_ulmfit:size=3", 330),
 }  # fmt: skip
