@@ -5,8 +5,6 @@ h (B, T, D), p {embeddings: {word, position, norm}, decoder: [layers]}, labels {
 (B, T) bits or None -> scalar. Vaswani et al. 2017 (1706.03762), section 3.1; SPEC TASK-CAP.
 """
 
-from math import gcd
-
 from .cross_entropy import cross_entropy
 from .decoder_layer import decoder_layer
 from .layer_norm import layer_norm
@@ -16,14 +14,14 @@ from .shifted_right import shifted_right
 HIDDEN = -(10**30)
 
 
-def captioning(h, p, labels, *, eps, parts=0, seen=None):
+def captioning(h, p, labels, *, eps, parts, seen=None):
     asked, tables = labels["labels"], p["embeddings"]
-    length, heads = len(asked[0]), parts or gcd(4, len(h[0][0]))
+    length = len(asked[0])
     added = [[[a + b for a, b in zip(tables["word"]["weight"][word], tables["position"]["weight"][t], strict=True)]
               for t, word in enumerate(row)] for row in shifted_right(asked, 0, 0)]  # fmt: skip
     x = layer_norm(added, **tables["norm"], eps=eps)
     before = [[[[0 if s <= t else HIDDEN for s in range(length)] for t in range(length)]]] * len(x)
     there = [[[[0 if bit else HIDDEN for bit in row]]] for row in seen] if seen else None
     for layer in p["decoder"]:
-        x = decoder_layer(x, h, layer, heads, before, there, "gelu", eps)
+        x = decoder_layer(x, h, layer, parts, before, there, "gelu", eps)
     return cross_entropy(linear(x, tables["word"]["weight"]), labels=asked, ignore=-100)

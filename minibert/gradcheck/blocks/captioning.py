@@ -9,6 +9,6 @@ from minibert.heads import captioning
 
 
 def examples(rng: np.random.Generator) -> Iterator[Example]:
-    p = drawn(rng, captioning.shapes(width=2, classes=3, longest=4, depth=1))
-    h, labels = rng.standard_normal((2, 3, 2)), {"labels": np.array([[1, 2, 0], [2, 0, -100]])}
-    yield loss_of(captioning, {"h": h}, labels, p, parts=1, eps=1e-3, seen=np.array([[1, 1, 0], [1, 1, 1]]))
+    p = drawn(rng, captioning.shapes(width=4, classes=3, longest=4, depth=1), 1.0)
+    h, labels = rng.standard_normal((2, 3, 4)), {"labels": np.array([[1, 2, 0], [2, 0, -100]])}
+    yield loss_of(captioning, {"h": h}, labels, p, parts=2, eps=1e-3, seen=np.array([[1, 1, 0], [1, 1, 1]]))
