@@ -486,6 +486,9 @@ def _grouped(runs: Trials, good: list[Trial], evidence: Evidence, cut: int, at: 
     best = whole[0]
     tied = [t for t in whole if worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
     less = tuple((t.found[cut:], worst(t.residuals[at])) for t in whole if t not in tied)
+    single = [t for t in tied if not any(one.mutant.also for one in t.found[cut:])]
+    tied = single or tied  # one mistake that gives the same as two at once is said, not the two
+    best = tied[0]
     exact = worst(listed[0].residuals[at]) <= EXPLAINED
     return Part(best.found[cut:], tuple(t.found[cut:] for t in tied[1:]), less, exact, first=int(np.argmax(at)))
 
