@@ -27,7 +27,8 @@ class Mutant:
     gradients, steps that it can change; sites: paths of the calls that are replaced, () where nothing is;
     variant: None as the entry says; silent: a pattern of keys, with paths within a network for published names, on
     which an implementation with this mistake may hold either of two things; after: what happens to the tensors when
-    they are written out; also: ids of further entries that it makes at once; free: a value that it leaves open.
+    they are written out; also: ids of further entries that it makes at once; free: a value that it leaves open;
+    renames: `after` gives tensors the names of others, so that none of a candidate is put into its run.
     """
 
     what: str
@@ -40,6 +41,7 @@ class Mutant:
     after: Callable[[Tensors], Tensors] | None = None
     also: tuple[str, ...] = ()
     free: Free | None = None
+    renames: bool = False
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,8 @@ def _run_backwards(subject: Subject, at: list[Site]) -> list[Mutant]:
         named = f"{slot}.{other[owner]}" if slot in SLOTS and owner in other else other.get(name, name)
         return "/".join((*section, named))
 
-    return [replace(found[0], after=lambda tensors: {renamed(key): array for key, array in tensors.items()})]
+    return [replace(found[0], after=lambda tensors: {renamed(key): array for key, array in tensors.items()},
+                    renames=True)]
 
 
 def _numbered(path: str) -> int:
