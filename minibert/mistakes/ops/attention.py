@@ -859,7 +859,7 @@ entry(
 )  # fmt: skip
 entry(
     "A11", "polarity inverted or mask all ones", "1 = keep (BERT); XLNet 1 = masked; torch key_padding True = ignore",
-    "PT#27968; src XLNet modeling.py:151; yg211/bert_nli#3", "output", "BERT-ATT-4",
+    "PT#27968; src XLNet modeling.py:151; yg211/bert_nli#3", "output", "BERT-ATT-4", cause_of=("A12",),
     mutants=[
         batch("the mask inverted", lambda b, _: _mask(b, 1 - _given_mask(b))),
         of_attention(
@@ -884,7 +884,7 @@ entry(
 )  # fmt: skip
 entry(
     "A13", "mask on the query axis", "key axis (query axis = no effect)",
-    "measured", "output", "BERT-ATT-4",
+    "measured", "output", "BERT-ATT-4", cause_of=("A12",),
     mutants=[
         of_attention("the mask stands on the query axis", replacement=_query_mask(both=False), paths=SELF),
         of_attention("the mask stands on both axes", replacement=_query_mask(both=True), paths=SELF),

@@ -299,7 +299,7 @@ entry(
 )  # fmt: skip
 entry(
     "C06", "Fortran-order / strided array written raw", "make contiguous",
-    "safetensors#825; ml-explore/mlx#369", "output", "NAME-5",
+    "safetensors#825; ml-explore/mlx#369", "output", "NAME-5", cause_of=("C01",),
     mutants=[_each("column-major bytes read as row-major", _raw, r".*\.weight")],
 )  # fmt: skip
 entry(

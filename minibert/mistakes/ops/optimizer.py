@@ -419,6 +419,7 @@ entry(
 entry(
     "O08", "tied weight: half the gradient, or two moment states", "one parameter, one state",
     "paiml/entrenar#314; NVIDIA/TransformerEngine#3437; Megatron-LM#656", "gradient", "BERT-MLM-3",
+    cause_of=("H01",),
     mutants=[
         halved,
         only_when_tied(swap("the decoder's part alone", "embedding", lookup_gradient(0), r".*\.word",
