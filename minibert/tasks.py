@@ -59,9 +59,12 @@ def defaults(name: str) -> Tree:
     return served()[one_of("task", name, names())].TASKS[name]
 
 
-def rows_of(name: str) -> str:
-    """The task whose rows this one learns from: itself, as a rule."""
-    return getattr(served()[one_of("task", name, names())], "ROWS", name)
+def rows_of(name: str, module: Any = None) -> str:
+    """The task whose rows this one learns from: itself, as a rule; of a family that reads no text "classify picture",
+    as its file says what its rows name.
+    """
+    own = getattr(served()[one_of("task", name, names())], "ROWS", name)
+    return f"{own} {module.PERCEIVES}" if hasattr(module, "PERCEIVES") else own
 
 
 def made(name: str, settings: Mapping[str, Any]) -> Task:
