@@ -271,7 +271,7 @@ def several_said(found: Figures, args: argparse.Namespace) -> Iterator[str]:
 
 TABLES = {"curves": (curves, curves_said, {"steps": 200, "rows": 0, "tokens": 48}),
           "two-stage": (two_stage, two_stage_said, {"steps": 120, "rows": 1000, "tokens": 64}),
-          "several": (several, several_said, {"steps": 240, "rows": 2000, "tokens": 64})}  # fmt: skip
+          "several": (several, several_said, {"steps": 200, "rows": 600, "tokens": 64})}  # fmt: skip
 
 
 def main(given: list[str] | None = None) -> None:
