@@ -193,6 +193,9 @@ def test_files_that_cannot_be_used(tmp_path):
     broken.write_bytes(b"RIFF\x04\0\0\0WAVE")
     with pytest.raises(InputError, match=r"broken\.wav is no wave file of whole numbers"):
         minibert.pretraining.pretrain("audio_bert", [broken, *files], tmp_path / "run")
+    broken.write_bytes(b"")
+    with pytest.raises(InputError, match=r"no wave file of whole numbers \(EOFError\): convert it to PCM"):
+        recordings.read(broken)
     with pytest.raises(InputError, match="hold frequencies from 0 to 4,000 Hz, not 20 to 7600"):
         minibert.pretraining.pretrain("audio_bert", files, tmp_path / "run")
     with pytest.raises(InputError, match="audio_bert reads no text: give no vocabulary"):

@@ -83,6 +83,17 @@ def test_the_first_row_of_positions_is_the_class_token():
         assert np.array_equal(after[:, 1:], before[:, 1:])
 
 
+def test_a_strip_of_as_many_patches_is_no_square():
+    """Positions are interpolated there, too, not taken in the order of the table."""
+    made, _, rng = probe()
+    x, own = rng.standard_normal((1, 2, 12, 3)), made.params["embeddings"]
+    e = ops.linear(ops.patches(x, size=3)[0], **own["patch"])[0]
+    table = own["position"]["weight"][1:]
+    strip = ops.resized(table, rows=4, columns=1)[0]
+    assert error(made.encode(pixel_values=x)["hidden_states"][0][:, 1:], e + strip) < 1e-14
+    assert abs(strip - table).max() > 0.1
+
+
 def test_where_nothing_is_hidden_nothing_is_asked():
     made, batch, _ = probe(mim_denominator_eps=1e-5)
     loss, cache = made.loss({**batch, "bool_masked_pos": np.zeros_like(batch["bool_masked_pos"])})
