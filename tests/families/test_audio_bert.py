@@ -151,6 +151,12 @@ def test_log_mel_features_are_those_of_the_scalar_loops():
     slopes = [(ends[t + 3] - ends[t + 1] + 2 * (ends[t + 4] - ends[t])) / 10 for t in range(9)]
     assert error(spectrogram.changes(x), slopes) < 1e-15
     assert spectrogram.stacked(x, 4).tolist() == x[:8].reshape(2, 16).tolist()
+    loud, wide = rng.uniform(-1, 1, 4000), got.shape[1]
+    orders = [spectrogram.log_mel(loud, 8000, wide, 40.0, 3600.0)]
+    orders.append(spectrogram.changes(orders[0]))  # of another spread
+    due = [(column - column.mean()) / column.std() for column in np.concatenate(orders, 1).T]
+    features = spectrogram.features(loud, 8000, wide, 1, 40.0, 3600.0)
+    assert features.T == pytest.approx(np.array(due), abs=1e-5)
 
 
 def test_a_tone_stands_in_its_filter():
