@@ -26,7 +26,7 @@ def parser(commands: Any) -> None:
     more = ("START and END are directories of one network, as before and after finetune: 0 is START, 1 is END. What "
             "START lacks, as the task's head, is END's. With --other a plane: a second end is at (0, 1).")  # fmt: skip
     examples = ending("surface runs/bert runs/classify --rows dev.tsv",
-                      "surface runs/bert runs/classify --rows dev.tsv --other runs/again -o plane.svg")  # fmt: skip
+                      "surface runs/bert runs/a --rows dev.tsv --other runs/b -o plane.svg")  # fmt: skip
     command = commands.add_parser("surface", help=about, description=f"Shows {about}. {more}", epilog=examples)
     command.set_defaults(run=_surface)
     command.add_argument("start", metavar="START", help="the directory of the model as it began")
