@@ -45,7 +45,9 @@ from minibert import (
     uses,
 )  # fmt: skip
 from minibert import config as configs
-from minibert.checkpoint import atomic, peft, strictjson
+from minibert.adapters import mix
+from minibert.analysis import pictures
+from minibert.checkpoint import adapter_bert, atomic, peft, strictjson
 from minibert.config import require
 from minibert.errors import InputError
 from minibert.heads import recommendation, similarity
@@ -470,6 +472,9 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     ranks.group().once(lambda: _save(directory, model, moved, said))
+    if "mix" in dict(moved.ways):
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in mix.called(mix.shares(model.params)).items())
+        runs.say("mix", f"{shares}; drawn in {directory}/mix.svg")
     which = f" --task {model.tasks[0]}" if several else ""
     runs.say("saved", f"{directory}; try: minibert predict {directory}{which}")
 
@@ -479,6 +484,11 @@ def _save(directory: Path, model: Any, moved: transfer.Moved, report: bytes) -> 
     if any(path.endswith(".lora.down.weight") for path, _ in tree.items(moved.model.params)):
         with contextlib.suppress(InputError):  # a weight stored within another, as GPT-2's
             peft.save(moved.model, directory / "adapter")
+    if any(path.startswith("encoder.") and ".adapter." in path for path, _ in tree.items(model.params)):
+        adapter_bert.save(model, directory / "adapter.npz")
+    if "mix" in dict(moved.ways):
+        title = f"share of each layer's states in the mix: {' and '.join(model.tasks)}"
+        atomic.write_text(directory / "mix.svg", pictures.bars(title, mix.called(mix.shares(model.params))))
     atomic.write_bytes(directory / runs.REPORT, report)
 
 

@@ -431,7 +431,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     group.once(lambda: _save(directory, model, said))
-    uses = (getattr(head, "COMMAND", None) for head in objective.heads(module, model.config).values())
+    uses = [getattr(own, "COMMAND", None) for own in (module, *objective.heads(module, model.config).values())]
     runs.say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 

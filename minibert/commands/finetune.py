@@ -85,5 +85,7 @@ def assignments(texts: list[str], option: str = "--columns") -> dict[str, str]:
         column, equals, name = text.partition("=")
         if not equals:
             raise InputError(f"{option} {text!r}: write {'COLUMN=NAME' if option == '--columns' else 'TASK=FILE'}")
+        if column in named:
+            raise InputError(f"{option} {text!r}: {column} stands there twice; leave one out")
         named[column] = name
     return named

@@ -61,6 +61,7 @@ What a family's file offers, in this order (bert.py is the model):
     fields(data, given)     the config fields for rows that such options make
     POOLING                 optional: the ways of `inference.POOLINGS` that make a text's vector, where it isn't the
                             mean; "pooler" is the output pooler_output
+    COMMAND                 optional: of the command line, that shows what it has learnt, where it isn't its head's
     spelled(tokenizer)      optional: the config fields that the words of a vocabulary decide
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
     handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which

@@ -30,6 +30,7 @@ import numpy as np
 from minibert import kernels, layers, ops, options, pooling, tree
 from minibert.config import among, check, number, require, size
 from minibert.corruption.masking import Vocabulary
+from minibert.families import word2vec
 from minibert.heads import target_token
 from minibert.objective import Term
 from minibert.options import option
@@ -170,8 +171,9 @@ def inputs(config: Config) -> dict[str, str]:
 
 
 def outputs(config: Config) -> dict[str, str]:
-    """What `encode` gives: specs by name; hidden_states of each layer of the encoder."""
-    return {"last_hidden_state": "(B,num_outputs,dim_hidden)", "hidden_states": "[(B,T,dim_hidden)]"}
+    """What `encode` gives: specs by name; hidden_states of each layer of the encoder, the first vector as the set's."""
+    return {"last_hidden_state": "(B,num_outputs,dim_hidden)", "hidden_states": "[(B,T,dim_hidden)]",
+            "pooler_output": "(B,dim_hidden)"}  # fmt: skip
 
 
 def lengths(config: Config) -> dict[str, tuple[str, int | None]]:
@@ -234,13 +236,16 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
     y, c["pool"] = pooling.attention_pooling(hidden[-1], p["pool"], seen=seen, **config.attending)  # (6)
     decoded, c["decoder"] = layers.stack(decoding, y, p.get("decoder", []), keep)  # (7)
     c["backward"] = induced_attention_backward if config.num_inds else set_self_attention_backward
-    return {"last_hidden_state": decoded[-1], "hidden_states": hidden[1:] if keep != "last" else hidden}, c
+    hidden = hidden[1:] if keep != "last" else hidden
+    return {"last_hidden_state": decoded[-1], "hidden_states": hidden, "pooler_output": decoded[-1][:, 0]}, c
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
-    """The gradient tree of (1)-(7) from the cotangents of last_hidden_state and, where given, of hidden_states."""
+    """The gradient tree of (1)-(7) from the cotangents of last_hidden_state and, where given, of the others."""
     g: Tree = {}
     dy, dhidden = dout["last_hidden_state"], dout.get("hidden_states")
+    if "pooler_output" in dout:
+        dy = np.concatenate([dy[:, :1] + dout["pooler_output"][:, None], dy[:, 1:]], 1)
     if c["decoder"]:
         dy, g["decoder"] = layers.stack_backward(set_self_attention_backward, dy, c["decoder"])
     dx, g["pool"] = pooling.attention_pooling_backward(dy, c["pool"])
@@ -257,6 +262,10 @@ def terms(config: Config) -> dict[str, Term]:
     """(8), (9)"""
     sizes = {"table": (config.vocab_size, config.dim_hidden)}
     return {"target_token": Term(target_token, "lm", sizes=sizes, table="lm.decoder.weight")}
+
+
+COMMAND = "embed"  # that shows what it has learnt: it writes no text
+POOLING = ("pooler",)  # the first vector of the decoder
 
 
 def summaries(config: Config) -> dict[str, Summary]:
@@ -283,13 +292,8 @@ class Data(options.Rows):
 
 
 def read(encodings: list, pad: int | None) -> dict[str, Array]:
-    """The inputs of encoded texts, (B, T), padded at the end."""
-    longest = max((len(each.ids) for each in encodings), default=0)
-    ids = np.full((len(encodings), longest), pad or 0)
-    for row, each in zip(ids, encodings, strict=True):
-        row[: len(each.ids)] = each.ids
-    counts = np.array([len(each.ids) for each in encodings]).reshape(-1, 1)
-    return {"input_ids": ids, "attention_mask": (np.arange(longest) < counts).astype(np.int64)}
+    """The words of encoded texts, (B, T); what the tokenizer puts around them is no element."""
+    return word2vec.read(encodings, pad or 0)
 
 
 def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:

@@ -68,7 +68,8 @@ def brief(report: Any) -> str:
     found = report.diagnosis
     if found is None or not found.mistakes:
         return cause(report) or headline(report)
-    return f"one of {', '.join(found.ids)}" if found.kind == "tie" else "; ".join(map(str, found.mistakes))
+    ids = dict.fromkeys(one.id for one in found.names)
+    return f"one of {', '.join(ids)}" if found.kind == "tie" else "; ".join(map(str, found.names))
 
 
 def first_lines(report: Any) -> list[str]:
@@ -116,11 +117,15 @@ def _right(report: Any) -> str:
 
 
 def _repair(report: Any) -> str:
-    entry = next((found.mistake for found in report.diagnosis.mistakes if found.listed), None)
+    entry = next((found.mistake for found in report.diagnosis.names if found.listed), None)
     if entry is None:
         return "undo it"
     clause = f" ({entry.clause.partition(';')[0]})" if entry.clause else ""
     return f"right is {entry.right}{clause}; `minibert mistakes {entry.id}`"
+
+
+def _declarable(report: Any) -> dict[str, None]:
+    return dict.fromkeys(found.id for found in report.diagnosis.names if found.listed)
 
 
 def _unknown(report: Any) -> str:
@@ -141,7 +146,7 @@ NEXT = {
     "pair": _repair,
     "several": _repair,
     "tie": lambda report: "another case may tell them apart (`minibert mistakes ID` says which shows each)",
-    "variant": lambda report: f"say so where you publish it: --declare {' '.join(report.diagnosis.ids)}",
+    "variant": lambda report: f"say so where you publish it: --declare {' '.join(_declarable(report))}",
     "explained": lambda report: "undo it" if report.diagnosis else
     "give the tensor itself under that name: repair the hook, or the map of names",
     "unfinished": lambda report: "leave out --seconds: then all known mistakes are tried",

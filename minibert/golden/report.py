@@ -45,7 +45,7 @@ class Report(NamedTuple):
     @property
     def variant(self) -> str | None:
         """The acceptable variant that the candidate computes, where that explains it."""
-        return "; ".join(map(str, self.diagnosis.mistakes)) if self.verdict == "variant" else None
+        return "; ".join(map(str, self.diagnosis.names)) if self.verdict == "variant" else None
 
     @property
     def verdict(self) -> str:
@@ -295,7 +295,7 @@ def fields(report: Report) -> dict[str, Any]:
         if diagnosis is None
         else {
             "kind": diagnosis.kind,
-            "mistakes": [str(found) for found in diagnosis.mistakes],
+            "mistakes": [str(found) for found in diagnosis.names],
             "ratio": _json(diagnosis.ratio),
             "unexplained": diagnosis.unexplained,
             "text": list(diagnosis.lines),
@@ -326,9 +326,11 @@ def _json_row(row: Row) -> dict[str, Any]:
 
 
 def _json_found(found: Any) -> dict[str, Any]:
-    """A mistake; of what has no entry the id is None. tied: the ids of others that give the same tensors."""
+    """A mistake; of what has no entry the id is None. tied: the ids of others that give the same tensors; behind: no
+    name of its own, but why another may be so.
+    """
     id, where, what = found.id if found.listed else None, found.mutant.where, found.mutant.what
-    return {"id": id, "where": where, "what": what, "exact": found.exact, "tied": [*found.tied]}
+    return {"id": id, "where": where, "what": what, "exact": found.exact, "tied": [*found.tied], "behind": found.behind}
 
 
 def _json(value: Any) -> Any:

@@ -27,7 +27,8 @@ class Mutant:
     gradients, steps that it can change; sites: paths of the calls that are replaced, () where nothing is;
     variant: None as the entry says; silent: a pattern of keys, with paths within a network for published names, on
     which an implementation with this mistake may hold either of two things; after: what happens to the tensors when
-    they are written out; also: ids of further entries that it makes at once; free: a value that it leaves open.
+    they are written out; also: ids of further entries that it makes at once; free: a value that it leaves open;
+    renames: `after` gives tensors the names of others, so that none of a candidate is put into its run.
     """
 
     what: str
@@ -40,6 +41,7 @@ class Mutant:
     after: Callable[[Tensors], Tensors] | None = None
     also: tuple[str, ...] = ()
     free: Free | None = None
+    renames: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Mistake:
 
     shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: names of those that it concerns,
     here or to come, () all; when: what must be so in them, in words. variant: legitimate if declared. reason: why no
-    case can show it, or what it waits for. home: the family in whose file it stands, or "ops". mutants(subject),
+    case can show it, or what it waits for. cause_of: ids of entries whose numbers it gives, for a reason of its own: where
+    both explain, theirs is the name. home: the family in whose file it stands, or "ops". mutants(subject),
     tokenize(tokenizer, text, pair), rule(ids, present, rng, vocabulary) and going, by words what makes another (start,
     step) of a network and the prompts' length, execute it, whichever applies; the second for kinds of tokenizer in
     `tokenizers`; `rule` may be several by the name of the law that they break. writing, by words what stands in the
@@ -66,6 +69,7 @@ class Mistake:
     home: str = ""
     variant: bool = False
     reason: str = ""
+    cause_of: tuple[str, ...] = ()
     mutants: Callable[[Subject, list[Site]], list[Mutant]] | None = None
     tokenize: Callable | None = None
     tokenizers: tuple[str, ...] = ("wordpiece",)

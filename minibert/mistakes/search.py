@@ -85,11 +85,16 @@ class Part:
         found = each if len(self.found) > 1 else [*reversed(once.values())]
         also = [Found(CATALOGUE[id], one.mutant) for one in self.found for id in one.mutant.also]
         ids = [one.id for one in found] if len(self.found) == 1 else []
-        return [replace(one, exact=self.exact, tied=tuple(id for id in ids if id != one.id)) for one in (*found, *also)]
+        behind = {one.id for one in found if ids and not set(ids).isdisjoint(one.mistake.cause_of)}
+        ids = [id for id in ids if id not in behind]
+        tied = {id: tuple(other for other in ids if other != id) for id in ids}
+        return [replace(one, exact=self.exact, tied=tied.get(one.id, ()), behind=one.id in behind)
+                for one in (*found, *also)]  # fmt: skip
 
     def __str__(self) -> str:
         """In words, as one of several: a pair, or one of a tie."""
-        return (" and " if self.kind == "pair" else " or ").join(map(str, self.mistakes))
+        named = [str(one) for one in self.mistakes if not one.behind]
+        return (" and " if self.kind == "pair" else " or ").join(named)
 
     @property
     def variant(self) -> bool:
@@ -105,7 +110,7 @@ class Part:
             return "variant"
         if len(self.found) > 1 or self.found[0].mutant.also:
             return "pair"
-        return "mistake" if len(self.mistakes) == 1 else "tie"
+        return "tie" if sum(not one.behind for one in self.mistakes) > 1 else "mistake"
 
 
 class _Search(Trials):
@@ -326,7 +331,7 @@ class _Search(Trials):
     # ---- Saying it
     def _said(self, left: str | None) -> Diagnosis:
         """The diagnosis; left: the first tensor that nothing found explains."""
-        told = [part for part in self.parts if part.kind != "explained" or left is None]
+        told = _once([part for part in self.parts if part.kind != "explained" or left is None])
         if not told and not self.left:
             return self._without_name()
         mistakes = [one for part in told for one in part.mistakes]
@@ -465,6 +470,15 @@ class _Cover:
         return bool((~self.wrong & (after > np.maximum(bound, 1.01 * before))).any())
 
 
+def _once(told: list[Part]) -> list[Part]:
+    """Without parts whose one mistake is made everywhere by another of them: it has one name."""
+    one = {id(part): [found for found in part.mistakes if not found.behind] for part in told}
+    everywhere = {(found.id, found.mutant.what): part for part in told if len(one[id(part)]) == 1
+                  for found in one[id(part)] if not found.mutant.where}  # fmt: skip
+    return [part for part in told if len(one[id(part)]) != 1
+            or everywhere.get((one[id(part)][0].id, one[id(part)][0].mutant.what), part) is part]  # fmt: skip
+
+
 def _alike(trials: list[tuple[Trial, np.ndarray]]) -> list[Trial]:
     """Those that explain the same tensors as the first."""
     _, first = trials[0]
@@ -486,6 +500,9 @@ def _grouped(runs: Trials, good: list[Trial], evidence: Evidence, cut: int, at: 
     best = whole[0]
     tied = [t for t in whole if worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
     less = tuple((t.found[cut:], worst(t.residuals[at])) for t in whole if t not in tied)
+    single = [t for t in tied if not any(one.mutant.also for one in t.found[cut:])]
+    tied = single or tied  # one mistake that gives the same as two at once is said, not the two
+    best = tied[0]
     exact = worst(listed[0].residuals[at]) <= EXPLAINED
     return Part(best.found[cut:], tuple(t.found[cut:] for t in tied[1:]), less, exact, first=int(np.argmax(at)))
 

@@ -167,6 +167,7 @@ class Trials:
         self.tried += 1
         silent = self.silence(one.mutant for one in found)
         given = {key: array for key, array in self.given.items() if not (silent and silent(key))}
+        given = {} if any(one.mutant.renames for one in found) else given
         like = self.like if found and subject is self.subject and len(given) == len(self.given) else None
         backward = len(evidence.keys) > len(self.forward.keys)
 

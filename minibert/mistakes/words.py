@@ -10,13 +10,14 @@ from minibert.mistakes.catalogue import CATALOGUE, Mistake, Mutant
 @dataclass(frozen=True)
 class Found:
     """A mutant that explains the candidate. exact: what it leaves is rounding, not only far less than there was; tied:
-    the ids of others that give the same tensors.
+    the ids of others that give the same tensors; behind: it is no name of its own here, but may be why another is so.
     """
 
     mistake: Mistake
     mutant: Mutant
     exact: bool = True
     tied: tuple[str, ...] = ()
+    behind: bool = False
 
     @property
     def id(self) -> str:
@@ -66,6 +67,11 @@ class Diagnosis:
         """The ids of the catalogue's entries, each once."""
         return list(dict.fromkeys(found.id for found in self.mistakes if found.listed))
 
+    @property
+    def names(self) -> list[Found]:
+        """The mistakes without those that are but a reason for another."""
+        return [found for found in self.mistakes if not found.behind]
+
 
 def named(
     found: list[Found], kind: str, left: float, right: float, dtype: str, beside: Iterable[str],
@@ -74,6 +80,8 @@ def named(
     """The mistakes by name. left, right: what they and the right model leave, over the noise floor; beside: lines about
     what else was found; each: they in words, where some are ties among several.
     """
+    reasons = dict.fromkeys(f"{one.id} {one.mistake.title}" for one in found if one.behind)
+    found = [one for one in found if not one.behind]
     entries = {one.id: one for one in found if one.listed}.values()
     none = dict.fromkeys(one.mistake.title for one in found if not one.listed)
     lines = [
@@ -81,6 +89,7 @@ def named(
         *(line for one in entries for line in _entry(one)),
         _rest(kind, left, right, dtype),
     ]
+    lines += [f"why it may be so: {'; '.join(reasons)}"] if reasons else []
     return [*lines, *([f"the catalogue has no such mistake: {' and '.join(none)}"] if none else []), *beside]
 
 

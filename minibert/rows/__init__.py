@@ -12,7 +12,8 @@ they cannot use is one line that names the file, the line (in SQuAD's JSON the p
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,15 @@ def placed(
             row[name] = os.path.join(os.path.dirname(path), row[name])
         yield f"{source}, {where}", row
     require(where is not None, f"{source} has no rows")
+
+
+def halves(placed: Sequence[tuple[str, Row]]) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
+    """The rows in two halves, drawn alike each time, so that nothing follows from how they are sorted; InputError for
+    fewer than two.
+    """
+    require(len(placed) > 1, "there is one row: half of the rows say something, the other half are asked")
+    drawn = random.Random(0).sample(placed, len(placed))
+    return drawn[0::2], drawn[1::2]
 
 
 def measures(form: str | None) -> tuple[str, ...]:

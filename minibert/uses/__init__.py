@@ -126,6 +126,19 @@ def labelled(model: Any, placed: Iterable[tuple[str, Row]], most: int) -> tuple[
     return found, labels
 
 
+def batched(
+    model: Any, placed: Iterable[tuple[str, Row]], most: int, together: int
+) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
+    """Batches of rows and what is asked of them, `together` pieces of like length in each."""
+    pieces, labels = labelled(model, placed, most)
+    sizes = [(len(piece.encodings), max(map(len, piece.encodings))) for piece in pieces]
+    for count in sorted({count for count, _ in sizes}):
+        order = sorted((i for i in range(len(pieces)) if sizes[i][0] == count), key=lambda i: sizes[i])
+        for start in range(0, len(order), together):
+            some = order[start : start + together]
+            yield batch(model, [pieces[i] for i in some], [labels[i] for i in some])
+
+
 def predicted(model: Any, pieces: list[Piece], together: int) -> Iterator[dict[str, np.ndarray]]:
     """What the model predicts of each piece, in order: those of like length go together, `together` at a time."""
     found: list[Any] = [None] * len(pieces)

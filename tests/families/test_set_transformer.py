@@ -7,9 +7,10 @@ from published import Published, error
 from twins import set_transformer as twins
 
 import minibert
-from minibert import objective, pooling, tree
+from minibert import inference, objective, pooling, tree
 from minibert.errors import InputError
 from minibert.families import set_transformer
+from minibert.tokenizers import wordpiece
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "cases": (36, "sizes of points and seeds, and a double of its own"),
@@ -119,6 +120,20 @@ def test_vectors_stand_in_the_place_of_words():
     assert error(loss, model.loss({"input_ids": ids, "labels": ids[:, :2]})[0]) == 0
     with pytest.raises(InputError, match="input_ids or input_vectors: give one of them"):
         model.encode(input_ids=ids, input_vectors=vectors)
+
+
+def test_a_text_is_the_set_of_its_words():
+    """What a tokenizer puts around it is no element; its vector is the decoder's first, and no other is to be had."""
+    model, _ = made()
+    model.tokenizer = wordpiece.WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijkl"])
+    texts = ["c a b b", "a", "b c b a"]
+    vectors = inference.sentence_vectors(model, texts, set_transformer.POOLING)
+    assert error(vectors[2], vectors[0]) < 1e-12
+    for text, vector in zip(texts, vectors, strict=True):
+        ids = [[model.tokenizer.tokens.index(word) for word in text.split()]]
+        assert error(vector, model.encode(input_ids=np.array(ids))["last_hidden_state"][0, 0]) < 1e-12
+    with pytest.raises(InputError, match="set_transformer gives no state of each token to pool: take 'pooler'"):
+        inference.sentence_vectors(model, texts, "mean")
 
 
 def test_words_are_taken_out_of_each_set():

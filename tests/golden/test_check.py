@@ -328,7 +328,7 @@ def test_two_variants_are_variants(tmp_path):
     fields = report.fields(got)
     assert (fields["verdict"], fields["diagnosis"]["unexplained"]) == ("variant", None)
     padding = next(one for one in fields["mistakes"] if one["id"] == "E10")
-    assert padding.keys() == {"id", "where", "what", "exact", "tied"}
+    assert padding.keys() == {"id", "where", "what", "exact", "tied", "behind"}
 
 
 def test_what_is_declared_is_no_error_and_hides_none(tmp_path):

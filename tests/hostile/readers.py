@@ -171,12 +171,13 @@ def low_rank() -> list[Tree]:
     """PEFT's directories, and a file of adapters by the names of their release."""
     with scratch() as folder:
         peft.save(tuned("lora:2"), folder / "lora")
-        adapter_bert.save(tuned("adapter:3"), folder / "adapters.safetensors")
+        for ending in ("npz", "safetensors"):
+            adapter_bert.save(tuned("adapter:3"), folder / f"adapters.{ending}")
         held = tree_of(folder / "lora")
         fields = json.loads(held["adapter_config.json"])
         said = {**fields, "use_rslora": True, "rank_pattern": {"query": 2}, "alpha_pattern": {"query": 4, "value": 1}}
         return [held, held | {"adapter_config.json": mutation.dumped(said)},
-                {"adapters.safetensors": (folder / "adapters.safetensors").read_bytes()}]  # fmt: skip
+                *({name: held} for name, held in tree_of(folder).items() if name.startswith("adapters."))]  # fmt: skip
 
 
 def writers() -> list[Tree]:
@@ -761,8 +762,9 @@ def _predicted(root: Path, arguments: Arguments) -> int | None:
 
 
 def _low_rank(root: Path, arguments: Arguments) -> None:
-    if (root / "adapters.safetensors").exists():
-        adapter_bert.load(model("bert"), root / "adapters.safetensors")
+    own = [*root.glob("adapters.*")]
+    if own:
+        adapter_bert.load(model("bert"), own[0])
     else:
         peft.load(tuned("full"), root)
 

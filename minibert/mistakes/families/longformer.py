@@ -1,6 +1,7 @@
 """Mistakes of Longformer: windows, global tokens and their projections, what padding sees."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from minibert import kernels, layers, ops, sliding, tree
 from minibert.families import longformer
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import batch, entry, only, swap
+from minibert.mistakes.catalogue import Mutant, batch, entry, only, swap
 from minibert.mistakes.swap import Replacement, Site, edited, graded, zeros
 
 Array = np.ndarray
@@ -102,6 +103,14 @@ def _through(d: tuple[Array, ...], dy: Array, c: Tree) -> tuple[Array, ...]:
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
+def _nothing_global(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Windows alone, whose context is under no name here and under the whole one's in ports."""
+    maker = batch("global_attention_mask is not passed on",
+                  lambda b, _: {"global_attention_mask": 0 * b["global_attention_mask"]})
+    context = r"(forward|gradients)/encode\.encoder\.\d+\.attention\.overwritten"
+    return [replace(mutant, silent=context) for mutant in maker(subject, at)]
+
+
 entry(
     "longformer-01", "the window of one side taken for both, or both for one",
     "attention_window counts both sides; the original repository's counts one",
@@ -171,8 +180,7 @@ entry(
     "longformer-10", "no token is global", "those that global_attention_mask marks",
     "HF modeling_longformer: only its classes for tasks set it by themselves", "output", "LON-ATT-3",
     families=("longformer",),
-    mutants=own(batch("global_attention_mask is not passed on",
-                      lambda b, _: {"global_attention_mask": 0 * b["global_attention_mask"]})),
+    mutants=own(_nothing_global),
 )  # fmt: skip
 entry(
     "longformer-11", "dilation ignored", "keys d apart, d of each head; ports have none",

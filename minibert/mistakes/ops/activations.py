@@ -151,7 +151,7 @@ entry(
 )  # fmt: skip
 entry(
     "G04", "activation hard-coded, config ignored", "read hidden_act",
-    "HF#13679", "output", "BERT-ACT-1",
+    "HF#13679", "output", "BERT-ACT-1", cause_of=("G01", "G02"),
     mutants=[
         *given((*TANH, "relu", "tanh", "sigmoid"), [of_activation("the erf GELU is hard-coded", named("gelu"))]),
         *given((*ERF, "relu", "tanh", "sigmoid"), [of_activation("the tanh GELU is hard-coded", named("gelu_new"))]),
@@ -199,6 +199,7 @@ entry(
     "G10", 'option names mislead: "approx on" = erf, "precise" = tanh, "gelu_accurate" = tanh',
     "test by value at x = -2.70",
     "tenstorrent/tt-metal#1262; mlx-embeddings#81; fairseq#2235", "output", "OP-GELU-1",
+    cause_of=("G01", "G02"),
     mutants=[*given(ERF, [to_tanh]), *given(TANH, [to_erf])],
 )  # fmt: skip
 def _as_configured(subject: Any, at: Any) -> list[Mutant]:

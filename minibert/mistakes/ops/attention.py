@@ -730,6 +730,31 @@ def lent(to: str, of: str) -> Callable:
     return loaded(f"the weights of {of} for {to}, too", lambda a, _: {**a, to: a[of]})
 
 
+def exchanged_heads(order: Callable[[int], list[int]]) -> dict[str, Replacement]:
+    """Heads split, or merged, in another order: order(how many) -> which stand in the places of 0, 1, 2 …"""
+
+    def split_heads(x: Array, *, heads: int) -> tuple[Array, Cache]:
+        y, c = ops.split_heads(x, heads=heads)
+        return y[:, order(heads)], c
+
+    def merge_heads(x: Array) -> tuple[Array, Cache]:
+        return ops.merge_heads(x[:, order(x.shape[1])])
+
+    def back(dy: Array) -> Array:
+        return dy[:, np.argsort(order(dy.shape[1]))]
+
+    return {
+        "split_heads": Replacement(split_heads, lambda dy, c: ops.split_heads_backward(back(dy), c)),
+        "merge_heads": Replacement(merge_heads, lambda dy, c: back(ops.merge_heads_backward(dy, c))),
+    }
+
+
+HEADS = (
+    ("the first two heads", lambda n: [1, 0, *range(2, n)] if n > 1 else [0]),
+    ("the last two heads", lambda n: [*range(n - 2), n - 1, n - 2] if n > 1 else [0]),
+    ("the first and the last head", lambda n: [n - 1, *range(1, n - 1), 0] if n > 1 else [0]),
+)
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "A01", "split heads by reshape to (B,h,T,d) without transpose", "reshape (B,T,h,d), then swap axes",
@@ -834,7 +859,7 @@ entry(
 )  # fmt: skip
 entry(
     "A11", "polarity inverted or mask all ones", "1 = keep (BERT); XLNet 1 = masked; torch key_padding True = ignore",
-    "PT#27968; src XLNet modeling.py:151; yg211/bert_nli#3", "output", "BERT-ATT-4",
+    "PT#27968; src XLNet modeling.py:151; yg211/bert_nli#3", "output", "BERT-ATT-4", cause_of=("A12",),
     mutants=[
         batch("the mask inverted", lambda b, _: _mask(b, 1 - _given_mask(b))),
         of_attention(
@@ -859,7 +884,7 @@ entry(
 )  # fmt: skip
 entry(
     "A13", "mask on the query axis", "key axis (query axis = no effect)",
-    "measured", "output", "BERT-ATT-4",
+    "measured", "output", "BERT-ATT-4", cause_of=("A12",),
     mutants=[
         of_attention("the mask stands on the query axis", replacement=_query_mask(both=False), paths=SELF),
         of_attention("the mask stands on both axes", replacement=_query_mask(both=True), paths=SELF),
@@ -1087,6 +1112,16 @@ entry(
         of_attention("2 to the scores, not e", replacement=by_hand(
             lambda scores, bias: (scores if bias is None else scores + bias) * scores.dtype.type(np.log(2)),
             slope=lambda bias, q: q.dtype.type(np.log(2))), silent=UNCERTAIN_SCORES),
+    ],
+)  # fmt: skip
+entry(
+    "A44", "heads in each other's place", "query, key, value and output have them in one order",
+    "own knowledge", "output", "BERT-ATT-2",
+    mutants=[
+        whole(swap(f"{what} of the {part} change places", name, exchanged_heads(order)[name], paths))
+        for what, order in HEADS
+        for part, name, paths in (("queries", "split_heads", r".*split_query"), ("keys", "split_heads", r".*split_key"),
+                                  ("values", "split_heads", r".*split_value"), ("output", "merge_heads", r".*"))
     ],
 )  # fmt: skip
 entry(

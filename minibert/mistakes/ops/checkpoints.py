@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert import families, tree
+from minibert.golden.compare import SLOTS
 from minibert.golden.subject import Subject, Tensors
 from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap, unlisted, weights, whole
 from minibert.mistakes.ops.attention import without_bias
@@ -213,6 +214,43 @@ def _reordered(what: str, order: Any) -> Any:
     return maker
 
 
+def _run_backwards(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The layers of each stack run from the last to the first, each under its own name."""
+    found = _reordered("run from the last to the first", lambda held: held[::-1])(subject, at)
+    if not found:
+        return []
+    module = families.family(subject.family)
+    tables = [{name: path for path, name, *_ in module.names(subject.config)},
+              {name: path for name, path, *_ in module.activations(subject.config)}]  # fmt: skip
+    other: dict[str, str] = {}
+    for table in tables:
+        counts: dict[str, int] = {}
+        for path in table.values():
+            if found_number := re.search(r"\.(\d+)\.", path):
+                before = path[: found_number.start()]
+                counts[before] = max(counts.get(before, 0), int(found_number[1]) + 1)
+        named = {path: name for name, path in table.items()}
+
+        def turned(path: str, counts: dict[str, int] = counts) -> str:
+            number = re.search(r"\.(\d+)\.", path)
+            if number is None:
+                return path
+            before = path[: number.start()]
+            return f"{before}.{counts[before] - 1 - int(number[1])}.{path[number.end() :]}"
+
+        other |= {name: named.get(turned(path), name) for name, path in table.items()}
+
+    def renamed(key: str) -> str:
+        """A key of the layer that was run in this one's place."""
+        *section, name = key.split("/", 2 if key.startswith("steps/") else 1)
+        slot, _, owner = name.partition(".")
+        named = f"{slot}.{other[owner]}" if slot in SLOTS and owner in other else other.get(name, name)
+        return "/".join((*section, named))
+
+    return [replace(found[0], after=lambda tensors: {renamed(key): array for key, array in tensors.items()},
+                    renames=True)]
+
+
 def _numbered(path: str) -> int:
     """The number of the layer in a path, -1 without one."""
     number = re.search(r"\.(\d+)\.", path)
@@ -261,7 +299,7 @@ entry(
 )  # fmt: skip
 entry(
     "C06", "Fortran-order / strided array written raw", "make contiguous",
-    "safetensors#825; ml-explore/mlx#369", "output", "NAME-5",
+    "safetensors#825; ml-explore/mlx#369", "output", "NAME-5", cause_of=("C01",),
     mutants=[_each("column-major bytes read as row-major", _raw, r".*\.weight")],
 )  # fmt: skip
 entry(
@@ -334,6 +372,7 @@ entry(
     "own knowledge", "output", "NAME-3",
     mutants=[
         _reordered("the last first", lambda held: held[::-1]),
+        _run_backwards,
         _reordered("each the next one's, the last the first one's", lambda held: [*held[1:], held[0]]),
         _reordered("each the one's before it, the first the last one's", lambda held: [held[-1], *held[:-1]]),
     ],

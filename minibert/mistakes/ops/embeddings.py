@@ -433,7 +433,7 @@ entry(
 )  # fmt: skip
 entry(
     "E08", "embedding LN has the right eps, encoder LNs the default", "same eps everywhere",
-    "KH#642, #665", "output", "BERT-ENC-3", when="where embeddings have a norm",
+    "KH#642, #665", "output", "BERT-ENC-3", when="where embeddings have a norm", cause_of=("L01",),
     mutants=[normed(_other_eps)],
 )  # fmt: skip
 entry(
@@ -489,7 +489,7 @@ entry(
 entry(
     "E12", "factorised projection missing or untied wrong way", "E -> H after embedding LN; head projects back to E",
     "KH#1767; src ELECTRA get_token_logits", "output", "ALB-EMB-2",
-    families=("albert", "electra"), when="of ELECTRA the small one",
+    families=("albert", "electra"), when="of ELECTRA the small one", cause_of=("C15",),
     mutants=[
         swap("no map from the tables' width", "linear", left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),

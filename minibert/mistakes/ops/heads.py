@@ -17,6 +17,7 @@ from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, 
 
 SECTION = {"H": "Heads"}
 WORDS = "embeddings.word.weight"
+TRANSFORMED = r"(forward|gradients)/masked_lm\.head\.norm"  # of a transform that ends otherwise: its end, or the norm
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -421,7 +422,16 @@ entry(
     ],
 )  # fmt: skip
 entry(
+    "H27", "no gradient passes the pooler", "the first token's state gets the pooled vector's",
+    "own knowledge", "gradient", "BERT-POOL-1",
+    mutants=[of_pooler("none from the pooled vector", graded(layers.pooler, lambda g, dr, c: (zeros(g[0]), g[1])),
+                       section="gradients")],
+)  # fmt: skip
+entry(
     "H25", "the transform in another order", "dense, activation, norm",
     "own knowledge", "output", "BERT-MLM-1",
-    mutants=[swap("the norm before the activation", "mlm_head", mlm_head("dense", "norm", "act"))],
+    mutants=[
+        swap("the norm before the activation", "mlm_head", mlm_head("dense", "norm", "act")),
+        swap("the norm before the activation", "mlm_head", mlm_head("dense", "norm", "act"), silent=TRANSFORMED),
+    ],
 )  # fmt: skip

@@ -111,6 +111,21 @@ def unweighted() -> Replacement:
     return Replacement(layer_norm, layer_norm_backward)
 
 
+def lacking(weight: bool) -> Replacement:
+    """Layer norm without its γ, or without its β, which gets no gradient then."""
+    lost, instead = ("weight", np.ones_like) if weight else ("bias", np.zeros_like)
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        p = {"weight": weight, "bias": bias}
+        return ops.layer_norm(x, **{**p, lost: instead(p[lost])}, eps=eps)
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.layer_norm_backward(dy, c)
+        return dx, {**g, lost: zeros(g[lost])}
+
+    return Replacement(layer_norm, layer_norm_backward)
+
+
 def half_statistics() -> Replacement:
     """Mean and variance accumulated in float16; the derivative is that of layer norm, at those statistics."""
 
@@ -565,6 +580,15 @@ NORMED, ALONE, TWICE = {"base": "normed"}, {"base": "none"}, {"times": 2}
 FINAL = r"encode\.norm"
 of_norms = partial(swap, name="layer_norm", groups=GROUPS)
 
+
+def whole_groups(what: str, replacement: Replacement) -> Callable:
+    """Of all norms and of those of each group, none alone."""
+    named = ("", *(where for where, _ in GROUPS))
+    maker = of_norms(what, replacement=replacement)
+    return lambda subject, at: [mutant for mutant in maker(subject, at) if mutant.where in named]
+
+
+
 entry(
     "L01", "eps 1e-5 (framework default) or 1e-3 for 1e-12", "the configuration's eps; 1e-12 in the release",
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
@@ -828,4 +852,9 @@ entry(
     "L23", "the feed-forward before the attention", "attention, then feed-forward",
     "own knowledge", "output", "BERT-ENC-1",
     mutants=[swap("the feed-forward comes first", "encoder_layer", _turned_layer())],
+)  # fmt: skip
+entry(
+    "L24", "a norm without its γ, or without its β", "γ x̂ + β",
+    "own knowledge", "output", "OP-LN-1", when="left at 1 and 0 it is C02",
+    mutants=[whole_groups(f"no {name}", lacking(weight)) for name, weight in (("γ", True), ("β", False))],
 )  # fmt: skip

@@ -278,6 +278,12 @@ def _root_decay(step: int, peak: float, warmup: int, total: int, f: Callable) ->
     return peak * min(step / max(1, warmup), (max(1, warmup) / max(1, step)) ** 0.5)
 
 
+def _squared_decay(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    """A polynomial of power 2 where the power is 1."""
+    rate = f(step, peak=peak, warmup=warmup, total=total)
+    return rate if step < warmup else rate * rate / peak
+
+
 def planned(name: str, what: str, likely: tuple[float, ...], **bounds: float) -> Callable:
     """Another value of the optimizer's plan (`Subject.optimizer`); `likely` in times the right one."""
 
@@ -397,6 +403,7 @@ entry(
         rated("half a cosine from the warm-up's end to 0", _cosine),
         rated("half a cosine from step 0 to 0, warmed up", _whole_cosine),
         rated("with 1 over the root of the step", _root_decay),
+        rated("the square of what is left", _squared_decay),
     ],
 )  # fmt: skip
 entry(
@@ -412,6 +419,7 @@ entry(
 entry(
     "O08", "tied weight: half the gradient, or two moment states", "one parameter, one state",
     "paiml/entrenar#314; NVIDIA/TransformerEngine#3437; Megatron-LM#656", "gradient", "BERT-MLM-3",
+    cause_of=("H01",),
     mutants=[
         halved,
         only_when_tied(swap("the decoder's part alone", "embedding", lookup_gradient(0), r".*\.word",
@@ -535,6 +543,29 @@ def _doubled(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
     return {name: g * g.dtype.type(2) for name, g in grads.items()}
 
 
+def _never_zeroed(what: str, in_place: bool) -> Callable:
+    """Each step's gradients added to what stands there from the step before; in_place: as it was clipped."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        def change(s: Subject) -> Subject:
+            held: list[Any] = [None]
+
+            def given(grads: Any, step: int) -> Any:
+                held[0] = grads if step == 1 else tree.add(held[0], grads)
+                return tree.map(np.copy, held[0])
+
+            def clip(grads: Any, max_norm: float) -> tuple[Any, float]:
+                found, norm = optim.clip(grads, max_norm)
+                held[0] = tree.map(np.copy, found)
+                return found, norm
+
+            return replace(s, parts={**s.parts, "grads": given, **({"clip": clip} if in_place else {})})
+
+        return [Mutant(what, change, section=STEPS)]
+
+    return maker
+
+
 def _clipped(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
     norm = np.sqrt(sum(float(np.vdot(g, g)) for g in grads.values()))
     scale = min(1.0, subject.optimizer["clip_norm"] / norm) if norm else 1.0
@@ -563,6 +594,8 @@ entry(
     mutants=[
         handed_out("twice the gradients", _doubled),
         handed_out("twice the gradients, in each step", _doubled, steps=True),
+        _never_zeroed("never set to 0", False),
+        _never_zeroed("never set to 0, clipped as they stand", True),
     ],
 )  # fmt: skip
 entry(
