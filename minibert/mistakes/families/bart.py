@@ -72,7 +72,8 @@ def _rooted(what: str, of: Callable[[float], dict[str, float]], where: bool) -> 
 
         def within(tensors: Tensors) -> Tensors:
             """A table's module gives its rows with the factor, as in ports."""
-            found = {f"forward/{name}": factor for name in TABLES} | {f"gradients/{name}": 1 / factor for name in TABLES}
+            times = {"forward": factor, "gradients": 1 / factor}
+            found = {f"{part}/{name}": by for part, by in times.items() for name in TABLES}
             return {key: array * found[key] if key in found else array for key, array in tensors.items()}
 
         found = made(subject, at)

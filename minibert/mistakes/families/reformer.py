@@ -297,7 +297,8 @@ entry(
     when="where there is padding", mutants=near("no mask", _unmasked),
 )  # fmt: skip
 entry(
-    "reformer-19", "the own score of -1e5 swallows digits", "1/N to each of N meetings with itself, as exactly as others",
+    "reformer-19", "the own score of -1e5 swallows digits",
+    "each of N meetings with itself has 1/N, as exactly as other shares",
     "src transformers 5 modeling_reformer.py: logsumexp of scores of -1e5 in float32 has steps of 0.008", "output",
     "REFORMER-ATT-5", families=FAMILY, variant=True,
     mutants=[swap(f"sums of exponents beside it in {kind.__name__}", "lsh_attention", _swallowing(kind))
