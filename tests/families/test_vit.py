@@ -14,7 +14,7 @@ from minibert.families import vit
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "family": (325, "no kin's configuration or places, pictures as data, what Swin takes from it"),
     "cases": (35, "the double's values, which are Swin's, too"),
-    "mistakes": (275, "the first of pictures: 15 entries, most of them those of every one to come"),
+    "mistakes": (297, "the first of pictures: 16 entries, most of them those of every one to come"),
 }
 SIZES = {"image_size": 12, "patch_size": 4, "num_channels": 2, "encoder_stride": 4}
 CONFIGS = ({"hidden_act": "gelu"}, {"hidden_act": "gelu_new", "qkv_bias": False})
