@@ -14,7 +14,7 @@ from minibert.families import vit
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "family": (330, "no kin's configuration or places, pictures as data and as rows, what Swin takes from it"),
     "cases": (35, "the double's values, which are Swin's, too"),
-    "mistakes": (275, "the first of pictures: 15 entries, most of them those of every one to come"),
+    "mistakes": (297, "the first of pictures: 16 entries, most of them those of every one to come"),
     "tests": (130, "beside classes of transformers: patches, places of pictures of other sizes, what is hidden"),
 }
 SIZES = {"image_size": 12, "patch_size": 4, "num_channels": 2, "encoder_stride": 4}
