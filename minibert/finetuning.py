@@ -45,7 +45,9 @@ from minibert import (
     uses,
 )  # fmt: skip
 from minibert import config as configs
-from minibert.checkpoint import atomic, peft, strictjson
+from minibert.adapters import mix
+from minibert.analysis import pictures
+from minibert.checkpoint import adapter_bert, atomic, peft, strictjson
 from minibert.config import require
 from minibert.errors import InputError
 from minibert.heads import recommendation, similarity
@@ -295,16 +297,20 @@ def _require_record(run: Run) -> None:
 def _prepared(request: dict[str, Any], settings: Options) -> Prepared:
     """The model and the rows of a request: always the same of the same."""
     several, place = request["task"].split("+"), request["directory"]
-    read = {task: _parts(_of(request, task), settings) for task in several}
-    if place in families.names():
-        with doing("learning the vocabulary"):
-            texts = (text for learnt, _ in read.values() for _, row in learnt for text in _texts(row))
-            loaded = pretraining.untrained(place, texts, request.get("fields", {}), settings.seed, settings.dtype)
+    if new := place in families.names():
+        module = families.family(place)
     else:
         with doing(f"loading {place}"):
             loaded = minibert.load(place, dtype=settings.dtype)
-    require(loaded.tokenizer is not None, f"{place} holds no vocabulary to read rows with")
-    require(hasattr(loaded.module, "read"), f"{loaded.family} reads no texts")
+        module = loaded.module
+    read = {task: _parts(_of(request, task), module, settings) for task in several}
+    if new:
+        with doing("learning the vocabulary" if module.TOKENIZER else "making the model"):
+            texts = (text for learnt, _ in read.values() for _, row in learnt for text in _texts(row))
+            loaded = pretraining.untrained(place, texts, request.get("fields", {}), settings.seed, settings.dtype)
+    if not hasattr(module, "PERCEIVES"):
+        require(loaded.tokenizer is not None, f"{place} holds no vocabulary to read rows with")
+        require(hasattr(module, "read"), f"{loaded.family} reads no texts")
     with doing("reading the rows"):
         known, given = {}, {}
         for task, (placed, held) in read.items():
@@ -363,19 +369,23 @@ def _given(task: str, settings: Options) -> dict[str, Any]:
     return chosen
 
 
-def _parts(request: dict[str, Any], settings: Options) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
-    """((where, row) of the training rows, of the held-out ones)."""
-    task, columns, form = tasks.rows_of(request["task"]), request.get("columns"), request.get("form")
+def _parts(
+    request: dict[str, Any], module: Any, settings: Options
+) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:  # fmt: skip
+    """((where, row) of the training rows, of the held-out ones), of the kind that the family reads."""
+    task, columns, form = tasks.rows_of(request["task"], module), request.get("columns"), request.get("form")
+    known = [name for name in names() if tasks.rows_of(name, module) in rows.tasks.TASKS]
+    require(task in rows.tasks.TASKS, f"{families.named(module)} cannot {request['task']}: a row is a "
+            f"{getattr(module, 'PERCEIVES', 'text')}, and there are: {', '.join(known)}")  # fmt: skip
     if "train" not in request:
         require(task in docstrings.TASKS, f"{task} has no rows of its own: give a file of rows to learn from (--train)")
         parts = docstrings.rows(task)
         own = ([(f"row {i + 1} of the default rows", row) for i, row in enumerate(parts[part])]
                for part in ("train", "dev"))  # fmt: skip
         return tuple(own)
-    read = tasks.rows_of(task)
-    learnt = [*rows.placed(request["train"], read, columns, form=form)]
+    learnt = [*rows.placed(request["train"], task, columns, form=form)]
     if "dev" in request:
-        return learnt, [*rows.placed(request["dev"], read, columns, form=form)]
+        return learnt, [*rows.placed(request["dev"], task, columns, form=form)]
     share = settings.held_out
     apart = round(share * len(learnt)) if share < 1 else int(share)
     require(0 < apart < len(learnt), f"{request['train']} has {len(learnt)} rows, of which {apart} would be held out: "
@@ -399,12 +409,12 @@ def _headed(
         missing = [part for part in objective.needs(network, model.config) if part not in model.params]
         require(not missing, f"{task} needs the head {', '.join(missing)}, which the model does not have")
         return minibert.Model(model.family, model.config, model.params, model.tokenizer, model.generation,
-                              uses=(due,)), kept  # fmt: skip
+                              uses=(due,), beside=model.beside), kept  # fmt: skip
     config, params = tasks.used(loaded.module, loaded.config, loaded.params)
     kept = {path for path, _ in tree.items(params)}
     if loaded.tasks == (task,) and _asks_alike(loaded.uses[0], due):
         return loaded, kept
-    bare = minibert.Model(loaded.family, config, params, loaded.tokenizer)
+    bare = minibert.Model(loaded.family, config, params, loaded.tokenizer, beside=loaded.beside)
     return bare.with_task(task, seed=seed, **settings), kept
 
 
@@ -417,7 +427,7 @@ def _with_several(loaded: Any, given: dict[str, dict[str, Any]], seed: int) -> t
     kept = {path for path, _ in tree.items(params)}
     if loaded.tasks == tuple(given) and all(map(_asks_alike, loaded.uses, due)):
         return loaded, kept
-    made = minibert.Model(loaded.family, config, params, loaded.tokenizer)
+    made = minibert.Model(loaded.family, config, params, loaded.tokenizer, beside=loaded.beside)
     for i, (task, settings) in enumerate(given.items()):
         made = made.with_task(task, seed=seed + i, **settings)
     return made, kept
@@ -425,7 +435,7 @@ def _with_several(loaded: Any, given: dict[str, dict[str, Any]], seed: int) -> t
 
 def _asks_alike(one: tasks.Task, other: tasks.Task) -> bool:
     """Whether they have the same classes, take them for the same kind of answer, and read rows alike."""
-    known = ("problem_type", "pooling", "size", "by", "slices", "units")
+    known = ("problem_type", "pooling", "size", "by", "slices", "units", "longest", "depth", "parts")
     kinds = [[getattr(task.settings, name, None) for name in known] for task in (one, other)]
     return tasks.class_names(one) == tasks.class_names(other) and kinds[0] == kinds[1]
 
@@ -438,8 +448,11 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
     plan, most = settings.plan(threads, checkpoint_every), uses.longest(model, settings.seq_length)
     for name, part in prepared.parts.items():
         count, held = batches.count(part.learnt), batches.count(part.judged)
-        runs.say("data", f"{f'{name}: ' if several else ''}{len(part.rows):,} rows in {count:,} pieces of up to {most} "
-                 f"tokens; {len(part.apart):,} rows held out in {held:,}")  # fmt: skip
+        units = getattr(model.module, "COUNTED", ("", "", "tokens"))[2]
+        cut = (f" in {count:,} pieces of up to {most} {units}", f" in {held:,}") if model.module.lengths(model.config) \
+            else ("", "")
+        runs.say("data", f"{f'{name}: ' if several else ''}{len(part.rows):,} rows{cut[0]}; {len(part.apart):,} rows "
+                 f"held out{cut[1]}")  # fmt: skip
         first = _rows(part.learnt, training.order(0, plan.batch_size, count, plan.seed))
         runs.require_memory(uses.alone(model, name), first, plan)
     classes = [len(tasks.class_names(task)) for task in model.uses]
@@ -459,6 +472,9 @@ def _trained(directory: Path, run: Run, prepared: Prepared, threads: int, checkp
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     ranks.group().once(lambda: _save(directory, model, moved, said))
+    if "mix" in dict(moved.ways):
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in mix.called(mix.shares(model.params)).items())
+        runs.say("mix", f"{shares}; drawn in {directory}/mix.svg")
     which = f" --task {model.tasks[0]}" if several else ""
     runs.say("saved", f"{directory}; try: minibert predict {directory}{which}")
 
@@ -468,6 +484,11 @@ def _save(directory: Path, model: Any, moved: transfer.Moved, report: bytes) -> 
     if any(path.endswith(".lora.down.weight") for path, _ in tree.items(moved.model.params)):
         with contextlib.suppress(InputError):  # a weight stored within another, as GPT-2's
             peft.save(moved.model, directory / "adapter")
+    if any(path.startswith("encoder.") and ".adapter." in path for path, _ in tree.items(model.params)):
+        adapter_bert.save(model, directory / "adapter.npz")
+    if "mix" in dict(moved.ways):
+        title = f"share of each layer's states in the mix: {' and '.join(model.tasks)}"
+        atomic.write_text(directory / "mix.svg", pictures.bars(title, mix.called(mix.shares(model.params))))
     atomic.write_bytes(directory / runs.REPORT, report)
 
 

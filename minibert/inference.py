@@ -96,7 +96,11 @@ def sentence_vectors(
     wanted, known = [READ.get(name, "last_hidden_state") for name in names], model.module.outputs(model.config)
     if not {*wanted} <= {*known} or not hasattr(model.module, "read"):
         raise InputError(f"{model.family} has no states of the tokens of a text to make a vector of")
-    width = sum(getattr(model.config, signatures.parse(known[output]).dims[-1]) for output in wanted)
+    dims = [signatures.parse(known[output]).dims for output in wanted]
+    if any(own[1] not in model.module.lengths(model.config) for own in dims if len(own) == 3):
+        way = f": take {shown(*own_pooling(model.module))}" if "pooler_output" in known else ""
+        raise InputError(f"{model.family} gives no state of each token to pool{way}")
+    width = sum(int(own[-1]) if own[-1].isdigit() else getattr(model.config, own[-1]) for own in dims)
     vectors = np.zeros((len(encodings), width), tree.leaves(model.params)[0].dtype)
     layers, read = tuple(layers), dict.fromkeys((*wanted, "hidden_states") if layers else wanted)
     for start in range(0, len(order), batch_size):
@@ -106,7 +110,8 @@ def sentence_vectors(
         if layers:
             out["last_hidden_state"] = _blended(out["hidden_states"], layers)
         (mask, _), *_ = model.module.lengths(model.config).values()
-        weights = inputs[mask].astype(vectors.dtype)[:, :, None]
+        there = inputs[mask] if inputs[mask].ndim == 2 else inputs[mask].any(1)  # of who sees whom: what anybody sees
+        weights = there.astype(vectors.dtype)[:, :, None]
         pooled = [POOLINGS[name](out[output], weights) for name, output in zip(names, wanted, strict=True)]
         vectors[rows] = np.concatenate(pooled, axis=1)
         if progress:

@@ -200,12 +200,12 @@ def gated_feed_forward_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
 # It gets the sub-layer's own sub-tree, which decides what is done there: an adapter is applied where one stands.
 @block
 def adapter(f: Array, p: Tree) -> tuple[Array, Tree]:
-    """f + gelu(f W₁ᵀ + b₁) W₂ᵀ + b₂ (Houlsby et al. 2019, arXiv 1902.00751, section 2.1; behind the dropout, as in the
-    release); f (…, D), p: down (A, D), up (D, A).
+    """f + gelu(f W₁ᵀ + b₁) W₂ᵀ + b₂ (Houlsby et al. 2019, arXiv 1902.00751, section 2.1; behind the dropout, and
+    with the GELU by tanh whatever the network has, as in the release); f (…, D), p: down (A, D), up (D, A).
     """
     c: Tree = {}
     h, c["down"] = ops.linear(f, **p["down"])
-    h, c["gelu"] = ops.gelu(h)
+    h, c["gelu"] = ops.gelu_tanh(h)
     h, c["up"] = ops.linear(h, **p["up"])
     return kernels.add(f, h), c
 
@@ -214,7 +214,7 @@ def adapter(f: Array, p: Tree) -> tuple[Array, Tree]:
 def adapter_backward(dy: Array, c: Tree) -> tuple[Array, Tree]:
     g: Tree = {}
     dh, g["up"] = ops.linear_backward(dy, c["up"])
-    df, g["down"] = ops.linear_backward(ops.gelu_backward(dh, c["gelu"]), c["down"])
+    df, g["down"] = ops.linear_backward(ops.gelu_tanh_backward(dh, c["gelu"]), c["down"])
     return kernels.add(dy, df), g
 
 

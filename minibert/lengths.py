@@ -61,8 +61,14 @@ def said(found: list[Phase], steps: int, costs: list[int]) -> str:
     return f"{each}: {share:.1%} of the multiplications of {found[-1].length} throughout"
 
 
+_RECURRENT = ("lstm", "projected_lstm", "gru", "reset_first_gru")
+_WEIGHTS = ("weight_ih", "weight_hh", "weight_hr")
+
+
 def multiplications(f: Callable[[], Any]) -> int:
-    """How many f() makes in linear layers and attention, forward; a backward pass makes twice as many."""
+    """How many f() makes in linear layers, attention, recurrences and convolutions, forward; a backward pass makes
+    twice as many. Of padding a layer computes what it does of other tokens, and so it is counted.
+    """
     total = 0
 
     def around(pair: Any, args: tuple, constants: dict) -> Any:
@@ -71,6 +77,14 @@ def multiplications(f: Callable[[], Any]) -> int:
             total += args[0].size * len(constants["weight"] if "weight" in constants else args[1])
         elif pair.__name__ == "attention":
             total += 2 * args[0].size * args[1].shape[2]
+        elif pair.__name__ in _RECURRENT:  # of each token every weight once
+            given = {**dict(zip(("x", "state", *_WEIGHTS), args, strict=False)), **constants}
+            weights = _WEIGHTS if pair.__name__ == "projected_lstm" else _WEIGHTS[:2]
+            total += args[0].shape[0] * args[0].shape[1] * sum(given[name].size for name in weights)
+        elif pair.__name__ == "convolution":  # of each window
+            weight = constants["weight"] if "weight" in constants else args[1]
+            windows = args[0].shape[1] - (0 if constants.get("same") else weight.shape[-1] - 1)
+            total += args[0].shape[0] * max(0, windows) * weight.size
         return pair(*args, **constants)
 
     with observing(around):

@@ -96,7 +96,8 @@ class Model:
         """What the heads of the tasks say of the inputs in a batch, in evaluation; labels in it are not looked at.
 
         logits (B, C) of classify, regress and choose, whose inputs are (B, C, T), (B, T, C) of tag; start_logits and
-        end_logits (B, T) of answer; of a model with several tasks behind the task's name, as classify_logits. Raises
+        end_logits (B, T) of answer; of a model with several tasks behind the task's name, as classify_logits, but for
+        tasks whose own inputs the batch lacks. Raises
         InputError as `encode` does, and for a model without tasks.
         """
         network, dtype = self.network, self._dtype()

@@ -95,7 +95,7 @@ def asked(network: ModuleType, config: Any, batch: Tree) -> dict[str, Term]:
     found = {name: term for name, term in terms.items()
              if not term.optional or any(key in batch for key in due[name] or asking(term))}  # fmt: skip
     for name, term in found.items():
-        lacking = [key for key in due[name] if term.optional and key not in batch]
+        lacking = [key for key in due[name] if term.optional and key not in batch] or _lacking(term, batch)
         require(not lacking, f"the batch lacks {', '.join(map(repr, lacking))}, which {name} needs")
     known = "; ".join(f"{name}: {', '.join(keys)}" for name, keys in due.items())
     require(bool(found), f"the batch has labels of no term; there are {known}")
@@ -131,6 +131,12 @@ def counts(network: ModuleType, config: Any, batch: Tree) -> dict[str, float]:
 
 def _labels(term: Term, batch: Tree) -> Tree:
     return {name.removeprefix(term.prefix): batch[name] for name in asking(term) if name in batch}
+
+
+def _lacking(term: Term, inputs: Tree) -> list[str]:
+    """Of the inputs that the head has besides the network's, those it needs and that are not there."""
+    own = getattr(term.head, "INPUTS", {})
+    return [name for name in term.inputs.values() if own.get(name, "?")[0] != "?" and name not in inputs]
 
 
 def _read(term: Term, inputs: Tree) -> Tree:
@@ -237,9 +243,11 @@ def predict(network: ModuleType, p: Tree, config: Any, inputs: Tree, name: str, 
 
 
 def answers(network: ModuleType, p: Tree, config: Any, inputs: Tree) -> dict[str, Array]:
-    """What the head of every term says of the outputs that they read, by published names behind the term's prefix."""
+    """What the head of every term says of the outputs that they read, by published names behind the term's prefix; one
+    whose own inputs are not there says nothing.
+    """
     out, found = network.encode(p, config, inputs, keep="last")[0], {}
-    for term in network.terms(config).values():
+    for term in (term for term in network.terms(config).values() if not _lacking(term, inputs)):
         z = term.head.predict(out[term.reads], p.get(term.part), **term.constants, **_read(term, inputs))
         said = term.head.answers(z) if hasattr(term.head, "answers") else {"logits": z}
         found |= {f"{term.prefix}{name}": array for name, array in said.items()}

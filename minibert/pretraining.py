@@ -431,7 +431,7 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     group.once(lambda: _save(directory, model, said))
-    uses = (getattr(head, "COMMAND", None) for head in objective.heads(module, model.config).values())
+    uses = [getattr(own, "COMMAND", None) for own in (module, *objective.heads(module, model.config).values())]
     runs.say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 
@@ -494,6 +494,7 @@ def _made_tokenizer(
 def _learnt(module: ModuleType, own: options.Text, sentences: Iterable[str], **given: Any) -> Any:
     """A vocabulary of the family's kind."""
     given |= {"specials": module.SPECIALS} if hasattr(module, "SPECIALS") else {}
+    given |= {"specials": own.specials} if hasattr(own, "specials") else {}
     given |= {"extra_ids": own.extra_ids} if hasattr(own, "extra_ids") else {}
     given |= {"added": module.ADDED} if hasattr(module, "ADDED") else {}
     return tokenizers.tokenizer(module.TOKENIZER).train(sentences, own.vocab_size, lowercase=own.lowercase, **given)
@@ -501,14 +502,19 @@ def _learnt(module: ModuleType, own: options.Text, sentences: Iterable[str], **g
 
 def untrained(family: str, texts: Iterable[str], fields: dict[str, Any], seed: int, dtype: str) -> Any:
     """A model as a run with the family's quick options begins, its vocabulary learnt from these texts, of whole words
-    every one that occurs.
+    every one that occurs; none of a family that reads no text.
     """
     module = families.family(family)
-    reads = hasattr(module, "Data") and hasattr(module, "read")
+    reads = hasattr(module, "Data") and (hasattr(module, "read") or hasattr(module, "PERCEIVES"))
     require(reads, f"{family} reads no texts: begin with another family, or with a model")
     chosen, sizes = _preset("quick", module)
     chosen |= {name: value for name, value in fields.items() if name in module.Data.__dataclass_fields__}
     _, own, made = _settled(family, chosen, sizes | {name: fields[name] for name in fields.keys() - chosen.keys()})
+    if module.TOKENIZER is None:
+        model = minibert.create(family, seed=seed, dtype=dtype, **made)
+        if hasattr(module, "begun"):
+            module.begun(model, own, None)
+        return model
     tokenizer = _learnt(module, own, texts, **({"min_frequency": 1} if module.TOKENIZER == "words" else {}))
     run = {"request": {"fields": fields}, "fields": made, "options": configs.to_fields(own)}
     model = minibert.create(family, seed=seed, dtype=dtype, **_of_vocabulary(module, tokenizer, run))

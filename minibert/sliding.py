@@ -103,7 +103,7 @@ def window_attention(
     window: w, of either side; rate: d. dropout: what multiplies the probabilities, (B, H, T, 2w + 1), slot m + w for
     key i + d·m; that of a global token is `_in_blocks`'. A token that is not there gets 0.
     """
-    c: Tree = {"globals": held[0].shape[2] if held else 0, "rows": len(q)}
+    c: Tree = {"globals": held[0].shape[2] if held else 0, "rows": len(q), "reach": window}
     length, how = q.shape[2], cut(q.shape[2], window, rate)
     q, c["queries"] = ops.blocks(q, size=how.size, rate=rate)
     k, c["keys"] = ops.blocks(k, size=how.size, beside=how.beside, rate=rate)
@@ -255,14 +255,14 @@ def _alike(dilation: tuple[int, ...]) -> dict[int, Any]:
 
 
 # ---- What was attended to --------------------------------------------------------------------------------------------
-def attentions(c: Tree, seen: Sight, window: int) -> Array:
+def attentions(c: Tree, seen: Sight) -> Array:
     """The probabilities of (1), (2), from the cache of `sliding_attention`: (B, H, T, G + 2w + 1), global tokens
     first, then the slots of the window, 0 for what is nowhere; of queries that are global or not there all are 0.
     """
     (b, t), found = seen.there.shape, []
     for inside, rate in zip(c["windows"], c["heads"], strict=True):
-        how, probs = cut(t, window, rate), inside["attention"]["probs"]
-        count = inside["globals"]
+        count, window, probs = inside["globals"], inside["reach"], inside["attention"]["probs"]
+        how = cut(t, window, rate)
         at = np.arange(how.size)[:, None] + np.arange(2 * window + 1) + how.beside - window
         there = (at >= 0) & (at < probs.shape[3] - count)
         slots = probs[..., np.arange(how.size)[:, None], count + np.where(there, at, 0)] * there

@@ -59,9 +59,12 @@ def defaults(name: str) -> Tree:
     return served()[one_of("task", name, names())].TASKS[name]
 
 
-def rows_of(name: str) -> str:
-    """The task whose rows this one learns from: itself, as a rule."""
-    return getattr(served()[one_of("task", name, names())], "ROWS", name)
+def rows_of(name: str, module: Any = None) -> str:
+    """The task whose rows this one learns from: itself, as a rule; of a family that reads no text "classify picture",
+    as its file says what its rows name.
+    """
+    own = getattr(served()[one_of("task", name, names())], "ROWS", name)
+    return f"{own} {module.PERCEIVES}" if hasattr(module, "PERCEIVES") else own
 
 
 def made(name: str, settings: Mapping[str, Any]) -> Task:
@@ -196,7 +199,8 @@ class Network:
         self.golden_double = lambda subject: None
         several = [SEVERAL[task.head.READS] for task in tasks if task.head.READS in SEVERAL]
         self._wide = f"{several[0] or 'C'}" if several else ""  # the dimension of rows of several texts
-        self._added = {name: spec for task in tasks for name, spec in getattr(task.head, "INPUTS", {}).items()}
+        own = {name: spec for task in tasks for name, spec in getattr(task.head, "INPUTS", {}).items()}
+        self._added = own if len(tasks) == 1 else {name: f"?{spec.removeprefix('?')}" for name, spec in own.items()}
         self._kinds = {task.head.READS for task in tasks} - {"states"}
         self._mixes = any(getattr(task.settings, "pooling", "") == "layers" for task in tasks)
 

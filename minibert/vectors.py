@@ -83,6 +83,7 @@ def to_fasttext(model: models.Model, name: str = "the model", window: int = 5) -
     """
     c = model.config
     require(hasattr(c, "bucket") and model.tokenizer is not None, f"{name} is {model.family}, not fasttext: take text")
+    require(not c.images, f"{name} sees images of characters, for which such a file has no place: take text")
     table, special = tree.flatten(model.params), model.tokenizer.special_ids
     kept = [i for i, word in enumerate(model.tokenizer.tokens[: c.vocab_size]) if i not in special and word]
     words = {model.tokenizer.tokens[i]: len(kept) - n for n, i in enumerate(kept)}

@@ -1,6 +1,9 @@
-"""Blocks of families that see pictures: a picture as a sequence of patches, attention within windows of a grid."""
+"""Blocks of families that see pictures: a picture as a sequence of patches, images of characters by a convolution,
+attention within windows of a grid.
+"""
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -82,6 +85,46 @@ def patch_embeddings_backward(dy: Array, c: Tree) -> tuple[Any, ...]:
         dh, g["norm"] = ops.layer_norm_backward(dh, c["norm"])
     dcut, g["patch"] = ops.linear_backward(dh, c["patch"])
     return ops.patches_backward(dcut, c["patches"]), g, *dtoken
+
+
+# ---- Images of characters ------------------------------------------------------------------------------------------
+@functools.lru_cache(maxsize=16)
+def windows(size: int, kernel: int) -> Array:
+    """(P·k·k,) the pixels of each k by k window of a picture of size by size, window by window; P = (size - k + 1)²."""
+    cells = np.lib.stride_tricks.sliding_window_view(np.arange(size * size).reshape(size, size), (kernel, kernel))
+    return cells.reshape(-1)
+
+
+@block
+def image_vectors(p: Tree, *, ids: Array, fonts: int, kernel: int) -> tuple[Array, Tree]:
+    """(U, D): what a small convolution sees in the images in these rows, ids (U,): W m + b, m the largest of each of N
+    filters relu(K w + b) over the k by k windows w of an image, all fonts together (a layer of Liu, Lu, Lo, Neubig
+    2017, arXiv 1704.04859, section 3.1, pooled over the whole image).
+
+    p: image (rows of fonts · size · size pixels, font by font), filter (N, k·k·fonts), map (D, N).
+    """
+    c: Tree = {}
+    pixels, c["image"] = ops.embedding(**p["image"], ids=ids[None])  # (1, U, F·S·S)
+    cells = pixels.reshape(len(ids), fonts, pixels.shape[-1] // fonts).swapaxes(1, 2)
+    at = windows(math.isqrt(cells.shape[1]), kernel)
+    seen, c["windows"] = ops.gather(cells, positions=np.broadcast_to(at, (len(ids), len(at))))
+    c["seen"], c["pixels"] = seen.shape, pixels.shape  # (U, P·k·k, F)
+    h, c["filter"] = ops.linear(seen.reshape(len(ids), len(at) // kernel**2, kernel**2 * fonts), **p["filter"])
+    h, c["act"] = ops.relu(h)
+    h, c["max"] = ops.max_over_time(h)
+    y, c["map"] = ops.linear(h, **p["map"])
+    return y, c
+
+
+@block_backward
+def image_vectors_backward(dy: Array, c: Tree) -> Tree:
+    g: Tree = {}
+    dh, g["map"] = ops.linear_backward(dy, c["map"])
+    dh = ops.relu_backward(ops.max_over_time_backward(dh, c["max"]), c["act"])
+    dseen, g["filter"] = ops.linear_backward(dh, c["filter"])
+    dcells = ops.gather_backward(dseen.reshape(c["seen"]), c["windows"])
+    dpixels = np.ascontiguousarray(dcells.swapaxes(1, 2)).reshape(c["pixels"])
+    return {"image": ops.embedding_backward(dpixels, c["image"]), **g}
 
 
 # ---- Windows ---------------------------------------------------------------------------------------------------------

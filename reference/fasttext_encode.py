@@ -1,8 +1,9 @@
 """What fastText asks its tables of outputs at place s of row r: the mean, or the sum, of a word's or window's rows.
 
-p, config, batch as `fasttext_loss` -> (d). Bojanowski et al. 2016 (1607.04606); SPEC FT-WORD, FT-CBOW.
+p, config, batch as `fasttext_loss` -> (d). Bojanowski et al. 2016 (1607.04606); SPEC FT-WORD, FT-CBOW, FT-IMG.
 """
 
+from .pictured import pictured
 from .spelt import rows_of, total
 
 
@@ -19,4 +20,7 @@ def window(batch, r, t):
 
 
 def of_word(p, config, batch, r, t):
-    return rows_of(p, batch["input_ids"][r][t], [part[t] for part in batch["pieces"][r]], config["unk_token_id"])
+    own = rows_of(p, batch["input_ids"][r][t], [], config["unk_token_id"])
+    parts = [int(part[t]) for part in batch["pieces"][r] if part[t] != -100]
+    bucket, fonts, kernel = (int(config[name]) for name in ("bucket", "glyph_fonts", "glyph_kernel"))
+    return own + pictured(p, rows=parts, bucket=bucket, fonts=fonts, kernel=kernel)

@@ -7,6 +7,7 @@ is the mean; a state that is left out has w = -1e9, as in AllenNLP's code, so th
 left it is that layer. What the family makes of the last state (a pooler) it then makes of h.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,11 @@ def shares(params: Tree) -> Array:
     """s: how much of each state is in the mix."""
     e = np.exp(params[PART]["weight"] - params[PART]["weight"].max())
     return e / e.sum()
+
+
+def called(shares: Iterable[float]) -> dict[str, float]:
+    """The shares by what they are of."""
+    return {f"layer {k}" if k else "embeddings": float(share) for k, share in enumerate(shares)}
 
 
 def stand(leaves: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

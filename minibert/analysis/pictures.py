@@ -111,6 +111,19 @@ def figure(label: str, caption: str, grid: Array, names: Names, numbers: bool) -
     return f"<figure>{svg(inner, wide, high, label)}{said}{more}</figure>"
 
 
+def bars(title: str, shares: dict[str, float]) -> str:
+    """A picture by itself: a bar for each name, as long as its share of 1, with the number behind it."""
+    left, long = LETTER * max(map(len, shares)) + 12, 240
+    parts = [f'<text class="title" x="4" y="14">{text(title)}</text>']
+    for i, (name, share) in enumerate(shares.items()):
+        y = 26 + 20 * i
+        parts.append(f'<text x="{left - 6:.1f}" y="{y + 11}" text-anchor="end">{text(name)}</text>')
+        parts.append(f'<path d="M{left:.1f} {y}h{share * long:.1f}v14h{-share * long:.1f}z" fill="rgb{SHADE}"/>')
+        parts.append(f'<text x="{left + share * long + 5:.1f}" y="{y + 11}">{share:.2f}</text>')
+    wide = max(left + long + 50, LETTER * len(title) + 12)
+    return svg("".join(parts), wide, 32 + 20 * len(shares), title, alone=True)
+
+
 def table(grid: Array, names: Names, caption: str) -> str:
     """The numbers of a grid, six digits each, with the names of its rows and columns."""
     down, across = names

@@ -8,16 +8,20 @@ minimised by Newton steps on the softmax's bound (Böhning 1992): the curvature 
 in every step, so that one decomposition serves all of them and each step lowers the loss.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import inference
 from minibert.config import require
+from minibert.errors import InputError
 from minibert.model import Model
+from minibert.tokenizers.encoding import Encoding
+from minibert.uses import classification, tagging
 
 Array = np.ndarray
+Row = dict[str, Any]
+Asked = tuple[Encoding, list[int], list[str]]  # tokens, the places among them that are asked, what is due there
 
 
 class Probe(NamedTuple):
@@ -61,17 +65,49 @@ def accuracy(probe: Probe, states: Array, labels: Array) -> float:
     return float((probe.predict(np.asarray(states)) == np.asarray(labels)).mean())
 
 
-def states(model: Model, texts: Iterable[str], at: Callable[[list[tuple[int, int]]], Sequence[int]]) -> list[Array]:
-    """The states of chosen tokens, one array (N, D) a layer, the embeddings first.
-
-    at: the places to take of a text, given the characters (start, end) of its tokens.
+def words(model: Model, placed: Iterable[tuple[str, Row]], most: int) -> tuple[list[Array], list[str]]:
+    """(the states of each word's first piece, (N, D) a layer, the embeddings first; its tag) of rows with tokens and
+    tags, at most so many tokens together.
     """
+
+    def asked(row: Row) -> Iterator[Asked]:
+        for piece in tagging.pieces(model.tokenizer, row, most):
+            found = piece.about["words"]
+            yield piece.encodings[0], [*found.values()], [row["tags"][word] for word in found]
+
+    return _states(model, placed, asked, lambda layer, places: layer[places])
+
+
+def texts(model: Model, placed: Iterable[tuple[str, Row]], most: int) -> tuple[list[Array], list[str]]:
+    """(the mean of each text's states, (N, D) a layer, the embeddings first; its label) of rows with text, and perhaps
+    a pair, and label, cut to so many tokens.
+    """
+
+    def asked(row: Row) -> Iterator[Asked]:
+        for piece in classification.pieces(model.tokenizer, row, most):
+            yield piece.encodings[0], [*range(len(piece.encodings[0]))], [row["label"]]
+
+    return _states(model, placed, asked, lambda layer, places: layer[places].mean(0, keepdims=True))
+
+
+def _states(
+    model: Model, placed: Iterable[tuple[str, Row]], asked: Callable[[Row], Iterator[Asked]],
+    taken: Callable[[Array, list[int]], Array],
+) -> tuple[list[Array], list[str]]:  # fmt: skip
+    require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
+    known = "hidden_states" in model.module.outputs(model.config)
+    require(known, f"{model.family} has no states of several layers")
     found: list[list[Array]] = []
-    for text in texts:
-        encoding, inputs = inference.encoded(model, text)
-        places = list(at(encoding.offsets))
-        for i, layer in enumerate(model.encode(outputs=["hidden_states"], **inputs)["hidden_states"]):
-            found.append([]) if i == len(found) else None
-            found[i].append(layer[0, places])
-    require(bool(found), "there is no text to take states of")
-    return [np.concatenate(parts) for parts in found]
+    labels: list[str] = []
+    for where, row in placed:
+        try:
+            for encoding, places, own in asked(row):
+                inputs = model.checked_inputs(model.module.read([encoding], model.tokenizer.pad_id))
+                for i, layer in enumerate(model.encode(outputs=["hidden_states"], **inputs)["hidden_states"]):
+                    found.append([]) if i == len(found) else None
+                    found[i].append(taken(layer[0], places))
+                labels += own
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    require(bool(labels), "there is no text to take states of")
+    return [np.concatenate(parts) for parts in found], labels

@@ -10,7 +10,7 @@ Michel et al. 2019, arXiv 1905.10650, sections 2.2 and 4; Voita et al. 2019, arX
 A model without heads by (4) gives what (1) gives with ξ_h = 0; heads are counted from the rows that are there.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,8 +53,7 @@ def importance(model: Model, given: Iterable[Mapping[str, Any]]) -> dict[str, Ar
 
 def _home(path: str, known: Mapping[str, Any]) -> str | None:
     """The sub-tree of parameters that a call in a cache belongs to."""
-    inner = path.removeprefix("encode.")
-    return next((home for home in known if inner.startswith(f"{home}.")), None)
+    return next((home for home in known if f".{home}." in f".{path}"), None)
 
 
 def left_out(model: Model, given: Iterable[Mapping[str, Any]]) -> dict[str, Array]:
@@ -140,14 +139,18 @@ def order(scores: Mapping[str, Array]) -> list[Head]:
     return [(path, h) for _, path, h in sorted(every)]
 
 
-def curve(model: Model, measure: Callable[[Model], float], least_first: Iterable[Head]) -> list[tuple[int, float]]:
-    """(heads that are left, measure) as heads go in this order, each layer keeping its last; the whole model first."""
-    left, gone = sum(heads(model).values()), []
-    found = [(left, measure(model))]
-    counts = heads(model)
+def shrinking(model: Model, least_first: Iterable[Head]) -> Iterator[tuple[int, Model]]:
+    """(heads that are left, the model) as heads go in this order, each layer keeping its last; the whole one first."""
+    counts, gone = heads(model), []
+    left = sum(counts.values())
+    yield left, model
     for path, h in least_first:
         if counts[path] > 1:
             counts[path] -= 1
             gone.append((path, h))
-            found.append((left - len(gone), measure(shrunk(model, gone))))
-    return found
+            yield left - len(gone), shrunk(model, gone)
+
+
+def curve(model: Model, measure: Callable[[Model], float], least_first: Iterable[Head]) -> list[tuple[int, float]]:
+    """(heads that are left, measure) of `shrinking`."""
+    return [(left, measure(one)) for left, one in shrinking(model, least_first)]

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import adapters, families, generation, objective, reading, tasks, tokenizers, tree
+from minibert import adapters, families, generation, narrowed, objective, reading, tasks, tokenizers, tree
 from minibert.checkpoint import atomic, foreign, safetensors, strictjson, task_fields
 from minibert.checkpoint.names import Naming, from_published, published_shapes, to_published
 from minibert.checkpoint.safetensors import Stored
@@ -77,7 +77,6 @@ DROPPED = {
     "directionality": ("bidi",),
     "pooler_type": ("first_token_transform",),
     "position_embedding_type": ("absolute", None),
-    "pruned_heads": ({}, None),
     "tie_word_embeddings": (True,),
     "layers_to_keep": ([], None),  # ALBERT's xxlarge
     "ln_type": ("postln",),  # Chinese ALBERTs
@@ -180,6 +179,7 @@ def _loaded(folder: Path, family: str | None, dtype: Any, params: Any, names: se
     stated = fields.get("minibert_family") or _by_class(fields) or fields.get("model_type")
     name = family if family is not None else stated
     require(isinstance(name, str), f"{folder / CONFIG} names no family ('model_type'); pass one")
+    gone = fields.pop(narrowed.FIELD, None) or {}
     try:
         module = families.family(name)
         known = mathematical(fields, module)
@@ -195,7 +195,7 @@ def _loaded(folder: Path, family: str | None, dtype: Any, params: Any, names: se
     network = tasks.network(module, uses) if uses else module
     kind, left = None if dtype is None else parameter_dtype(dtype), ()
     if params is None:
-        params, left = _parameters(folder, network, config, kind)
+        params, left = _parameters(folder, network, config, kind, gone)
         params = _with_added(folder / ADDED, params, network, config)
     tokenizer = tokenizers.load(folder, module.TOKENIZER) if module.TOKENIZER else None
     if tokenizer is not None:
@@ -231,6 +231,8 @@ def save(model: Held, directory: Any) -> None:
     Files that aren't part of the layout stay; a vocabulary that the directory has and the model hasn't goes.
     """
     module, config = model.network, model.config
+    shapes, heads = tree.flatten(objective.shapes(module, config)), families.heads(module, config)
+    fewer = {narrowed.FIELD: gone} if (gone := narrowed.said(tree.flatten(model.params), shapes, heads)) else {}
     added = {path: array for path, array in tree.items(model.params) if adapters.learns(path)}
     flat = to_published(model.params, module.names(config))
     named = {path for path, _, _ in module.names(config)}
@@ -244,7 +246,7 @@ def save(model: Held, directory: Any) -> None:
     parts, aliases = _towers(module, config), module.aliases(config)
     owned = (*OWNED, *(f"{part}/{file}" for part in parts for file in OWNED), *getattr(module, "BESIDE", ()))
     with atomic.directory(directory, owned) as folder:
-        _write(folder, model, config, {} if parts else flat, model.params.keys())
+        _write(folder, model, config, {} if parts else flat, model.params.keys(), fewer)
         if said is not None:
             atomic.write_text(folder / GENERATION, said)
         if added:
@@ -257,15 +259,19 @@ def save(model: Held, directory: Any) -> None:
             sources = {name: f"{part}.{name}" for _, name, _ in module.names(of_part)}
             sources = {name: aliases.get(source, source) for name, source in sources.items()}
             tensors = {name: flat[source] for name, source in sources.items() if source in flat}
-            _write(folder / part, model, of_part, tensors, model.params[part].keys())
+            _write(folder / part, model, of_part, tensors, model.params[part].keys(), {})
 
 
-def _write(folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray], held: Iterable[str]) -> None:
-    """One published directory: the config, the tokenizer and, where there are tensors, the weights."""
+def _write(
+    folder: Path, model: Held, config: Any, tensors: dict[str, np.ndarray], held: Iterable[str], said: dict[str, Any]
+) -> None:
+    """One published directory: the config with what is `said` besides, the tokenizer and, where there are tensors, the
+    weights.
+    """
     module, fields = model.network, to_fields(config)
     default = {field: getattr(module.Config, field) for field in module.VARIANTS}
     fields = {key: value for key, value in fields.items() if key not in default or value != default[key]}
-    fields |= task_fields.fields(model.uses, module, config)
+    fields |= task_fields.fields(model.uses, module, config) | said
     origin = {"model_type": module.MODEL_TYPE}
     if model.family != module.MODEL_TYPE:
         origin["minibert_family"] = model.family
@@ -348,11 +354,16 @@ def _architecture(known: dict[str, tuple[str, ...]], heads: set[str]) -> str:
 
 # ---- Weights ---------------------------------------------------------------------------------------------------------
 def _parameters(
-    folder: Path, module: ModuleType, config: Any, kind: np.dtype | None
+    folder: Path, module: ModuleType, config: Any, kind: np.dtype | None, gone: Any
 ) -> tuple[Any, tuple[str, ...]]:  # fmt: skip
     """(the tree of the directory's weights, checked by name, shape, dtype and for being finite; the names left)."""
-    rows = module.names(config)
-    shapes = published_shapes(objective.shapes(module, config), rows)
+    rows, due = module.names(config), objective.shapes(module, config)
+    if gone:
+        try:
+            due = tree.unflatten(narrowed.due(gone, tree.flatten(due), families.heads(module, config)))
+        except InputError as error:
+            raise InputError(f"{folder / CONFIG}: {error}") from None
+    shapes = published_shapes(due, rows)
     aliases, unused = module.aliases(config), set(getattr(module, "unused", lambda config: ())(config))
     published = module.architectures(config)
     whole = max(published, key=lambda name: len(published[name]), default="AutoModelForPreTraining")

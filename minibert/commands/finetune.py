@@ -13,12 +13,14 @@ from minibert.options import ending
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
     about = "train a model for a task, from rows"
-    more = "Without --train classify learns which module of the standard library a docstring is from."
+    more = ("Without --train classify learns which module of the standard library a docstring is from. Rows of a model "
+            "of pictures or sound name files (picture, sound).")  # fmt: skip
     examples = ending(
         "finetune classify runs/bert", "finetune classify DIR --train rows.tsv --columns text=sentence",
         "finetune tag DIR --train train.conll --dev dev.conll", "finetune classify runs/bert --transfer adapter:16",
         "finetune classify+tag DIR --train classify=rows.tsv tag=train.conll",
         "finetune classify fasttext --train rows.tsv --set word_ngrams=2", "finetune classify runs/bert --resume",
+        "finetune classify runs/vit --train pictures.npz",
     )  # fmt: skip
     command = commands.add_parser("finetune", help=about, description=f"{about.capitalize()}. {more}", epilog=examples)
     command.set_defaults(run=_finetune)
@@ -29,7 +31,8 @@ def parser(commands: Any) -> None:
                          "a family, which begins with nothing but the words of the rows")
     changed = "of a family: change fields of the model's configuration, such as word_ngrams=2"
     command.add_argument("--set", nargs="+", metavar="FIELD=VALUE", help=changed)
-    given = "rows to learn from: a table with a header, JSON lines, CoNLL's columns, SQuAD's JSON; of several tasks "
+    given = ("rows to learn from: a table with a header, JSON lines, CoNLL's columns, SQuAD's JSON, pictures of NumPy; "
+             "of several tasks ")  # fmt: skip
     command.add_argument("--train", nargs="+", metavar="FILE", help=f"{given}TASK=FILE of each")
     apart = "rows to be held to; default: some of the others are held out"
     command.add_argument("--dev", nargs="+", metavar="FILE", help=apart)
@@ -82,5 +85,7 @@ def assignments(texts: list[str], option: str = "--columns") -> dict[str, str]:
         column, equals, name = text.partition("=")
         if not equals:
             raise InputError(f"{option} {text!r}: write {'COLUMN=NAME' if option == '--columns' else 'TASK=FILE'}")
+        if column in named:
+            raise InputError(f"{option} {text!r}: {column} stands there twice; leave one out")
         named[column] = name
     return named

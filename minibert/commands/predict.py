@@ -21,7 +21,8 @@ Row = dict[str, Any]
 def parser(commands: Any) -> None:
     """Adds the command to the command line."""
     about = "say what a fine-tuned model makes of rows"
-    more = "Rows are those of `finetune`, labels may be missing; of classes and tags a line may also be a text."
+    more = ("Rows are those of `finetune`, labels may be missing; of classes and tags a line may also be a text, of a "
+            "model of pictures or sound the name of a file.")  # fmt: skip
     examples = ending(
         "predict runs/classify reviews.tsv", "predict runs/tagger --json < sentences.txt",
         "predict runs/classify < texts.txt",
@@ -53,7 +54,7 @@ def _predict(args: argparse.Namespace) -> None:
         read: list[Row] = []
 
         def kept() -> Iterator[tuple[str, Row]]:
-            for where, row in _rows(args, tasks.rows_of(task.name)):
+            for where, row in _rows(args, tasks.rows_of(task.name, model.module)):
                 read.append(row)
                 yield where, row
 

@@ -2,6 +2,7 @@
 
 import argparse
 import textwrap
+from collections import Counter
 from typing import Any
 
 from minibert.config import nearest, require
@@ -11,6 +12,8 @@ from minibert.golden.cases import recipes
 from minibert.golden.clauses import cases, clauses, named
 from minibert.mistakes.catalogue import CATALOGUE
 from minibert.options import ending
+
+MANY = 24  # cases whose names are all shown
 
 
 def parser(commands: Any) -> None:
@@ -55,7 +58,20 @@ def _spec(args: argparse.Namespace) -> None:
     caught = {f"{folder}/{case}" for entry in prevented for folder, rows in kills.catching(entry.id).items()
               for case in rows}  # fmt: skip
     about = set(cases(known[id], recipes())) - caught
+    own = known[id].page.rpartition("/")[2]
     for title, names in (("that catch one of them", caught), ("it is about", about)):
         if names:
             print(f"\ngolden cases {title} (minibert check CASE CANDIDATE)")
-            print(textwrap.fill(", ".join(sorted(names)), 79, initial_indent="  ", subsequent_indent="  "))
+            print(textwrap.fill(", ".join(_shown(names, own)), 79, initial_indent="  ", subsequent_indent="  "))
+
+
+def _shown(names: set[str], own: str) -> list[str]:
+    """Where there are many cases, those of the clause's own family or BERT's, of the others their folders, with how
+    many.
+    """
+    if len(names) <= MANY:
+        return sorted(names)
+    own = own if any(name.startswith(f"{own}/") for name in names) else "bert"
+    others = Counter(folder for name in names if (folder := name.partition("/")[0]) != own)
+    return [*sorted(name for name in names if name.startswith(f"{own}/")),
+            *(f"{folder}/… ({count})" for folder, count in sorted(others.items()))]  # fmt: skip

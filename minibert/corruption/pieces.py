@@ -70,6 +70,18 @@ def phrases(hashes: Array, there: Array, most: int, bucket: int) -> Array:
     return found
 
 
+def images(words: Sequence[str], characters: Sequence[str], first: int) -> Array:
+    """(G, V): the rows of the images of each word's characters, those of `characters` from row `first` on, in the order
+    of the word; IGNORED behind them. A character that has no image has no row.
+    """
+    rows = {character: first + i for i, character in enumerate(characters)}
+    found = [[rows[character] for character in word if character in rows] for word in words]
+    made = np.full((max(1, *map(len, found)), len(found)), IGNORED, np.int32)
+    for i, own in enumerate(found):
+        made[: len(own), i] = own
+    return made
+
+
 def table(
     words: Sequence[str], least: int, most: int, bucket: int, known: Mapping[str, str] | None = None
 ) -> Array:  # fmt: skip

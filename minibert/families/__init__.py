@@ -40,12 +40,16 @@ What a family's file offers, in this order (bert.py is the model):
     documents(files, data) COUNTED          optional, where TOKENIZER is None: what files that hold no text are, or what
                             there is without files: a list for each document, of what stands where a text has sentences;
                             what a run calls documents, sentences and tokens. `rows` gets them as they are
+    PERCEIVES perceived(row, config, beside, most) gathered(arrays)         optional, where TOKENIZER is None: what a
+                            task's row names a file of, a key of `rows.tasks.FILES`; what the model reads of that file,
+                            an array, at most so long; the inputs of several
     TOKENIZER Data DEFAULTS WIDTH NARROW QUICK              for `pretrain`: the kind of tokenizer; the options of its
                             data functions (see `options`); options with other defaults; the config field that is its
                             width; config fields of small models, the second without dropout
-    SPECIALS ADDED GLUE     optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own;
-                            tokens behind its pieces that are kept whole; what stands before every sentence of a
-                            document but the first, as the tokenizer reads it
+    SPECIALS ADDED GLUE     optional: {role: token} of a vocabulary that is learnt, where they aren't the kind's own (or
+                            `specials` of its Data, where options decide them); tokens behind its pieces that are kept
+                            whole; what stands before every sentence of a document but the first, as the tokenizer
+                            reads it
     START                   optional: the role of the token with which a decoder begins to write
     writing(ids, present, end)              optional, of an encoder with a masked head: the inputs of rows (N, T) that
                             it writes on by filling masks (`filling`); end: the id of what ends a text
@@ -57,6 +61,7 @@ What a family's file offers, in this order (bert.py is the model):
     fields(data, given)     the config fields for rows that such options make
     POOLING                 optional: the ways of `inference.POOLINGS` that make a text's vector, where it isn't the
                             mean; "pooler" is the output pooler_output
+    COMMAND                 optional: of the command line, that shows what it has learnt, where it isn't its head's
     spelled(tokenizer)      optional: the config fields that the words of a vocabulary decide
     study mark rows corrupt                                 from documents to batches: see `data.Recipe`
     handed(tokenizer, data, part) turn(data, step, steps)   optional: rows of files handed in (see `data.Recipe`); which

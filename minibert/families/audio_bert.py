@@ -16,13 +16,15 @@ Where the release deviates from the paper, and what is done here:
 - `mask_frequency` and `noise_proportion`, 0 in the release, `share_layer` and `pre_layer_norm` are not there.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minibert import layers, ops, recordings, spectrogram
-from minibert.config import among, check, number, rate, require, size
+from minibert.checkpoint import strictjson
+from minibert.config import among, check, from_fields, number, rate, require, size
 from minibert.corruption import frames
 from minibert.families import inherited, transformer
 from minibert.families.bert import DEEP, NARROW, WIDE
@@ -249,14 +251,53 @@ def fields(data: Data, given: Tree) -> Tree:
 def documents(files: list[str] | None, data: Data) -> list[list[Array]]:
     """Frames (T, F) of utterances, a list for each recording, by (1)."""
     made = recordings.of_files(files) if files else recordings.made(data.source, data.utterances)
-    how = {"bins": data.mel_bins, "deltas": data.deltas, "lowest": data.lowest, "highest": data.highest}
+    how = {HEARD[name]: getattr(data, name) for name in HEARD if name != "stacked"}
     total, found = 0, []
     for several in made:
-        own = [spectrogram.stacked(spectrogram.features(*one, **how), data.stacked) for one in several]
+        own = [_frames(one, how, data.stacked) for one in several]
         total += sum(map(len, own))
         require(total <= MOST, f"more than {MOST:,} frames: give fewer recordings")
         found.append([frames for frames in own if len(frames)])
     return [document for document in found if document]
+
+
+def _frames(recording: recordings.Recording, how: Tree, stacked: int) -> Array:
+    return spectrogram.stacked(spectrogram.features(*recording, **how), stacked)
+
+
+PERCEIVES, BESIDE = "sound", ("preprocessor_config.json",)
+HEARD = {name: name.removeprefix("mel_") for name in ("mel_bins", "deltas", "lowest", "highest", "stacked")}
+
+
+def begun(model: Any, data: Data, studied: Any = None) -> None:
+    """The model's directory says how its frames are made."""
+    said = {name: getattr(data, name) for name in HEARD}
+    model.beside[BESIDE[0]] = json.dumps(said, indent=2) + "\n"
+
+
+def perceived(row: Tree, config: Config, beside: Tree, most: int) -> Array:
+    """The frames (T, F), at most so many, of the wave file that a row of a task names."""
+    said = beside.get(BESIDE[0])
+    require(said is not None, f"the model does not say how its frames are made ({BESIDE[0]}): write one, "
+            f'{{"mel_bins": 80, "deltas": 0, "lowest": 20.0, "highest": 7600.0, "stacked": 1}}')  # fmt: skip
+    held = strictjson.loads(said.encode(), BESIDE[0])
+    require(isinstance(held, dict) and held.keys() == HEARD.keys(), f"{BESIDE[0]} has to say {', '.join(HEARD)}")
+    data = from_fields(Data, held)
+    due = fields(data, {})["input_dim"]
+    require(due == config.input_dim, f"{BESIDE[0]} makes frames of {due} numbers, but input_dim is {config.input_dim}")
+    how = {HEARD[name]: getattr(data, name) for name in HEARD if name != "stacked"}
+    found = _frames(recordings.read(row["sound"]), how, data.stacked)[:most]
+    require(len(found) > 0, f"{row['sound']} has no frame: it is shorter than {25 * data.stacked} ms")
+    return found
+
+
+def gathered(utterances: list[Array]) -> Tree:
+    """The inputs of utterances, with 0 behind their ends."""
+    sizes = np.array([len(frames) for frames in utterances])
+    there = np.arange(sizes.max()) < sizes[:, None]
+    made = np.zeros((*there.shape, utterances[0].shape[1]), np.float32)
+    made[there] = np.concatenate(utterances)
+    return {"input_frames": made, "attention_mask": there.astype(np.int32)}
 
 
 def rows(documents: list, rng: np.random.Generator, vocabulary: Any, data: Data, marked: Any = None) -> Tree:

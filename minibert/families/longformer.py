@@ -236,7 +236,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     out: Tree = {"last_hidden_state": hidden[-1], "hidden_states": hidden}
     if keep == "caches" and "dropout" not in inputs:  # a loss has its dropout, if none is drawn, and reads no maps
         caches = [layer["attention"] for layer in c["encoder"]]
-        out["attentions"] = [sliding.attentions(own, seen, window(config, i)) for i, own in enumerate(caches)]
+        out["attentions"] = [sliding.attentions(own, seen) for own in caches]
         if seen.held.any():
             out["global_attentions"] = [own["global"]["attention"]["probs"].swapaxes(2, 3) for own in caches]
     if "pooler" in p:

@@ -38,9 +38,11 @@ import numpy as np
 
 from minibert import hashed, kernels, layers, ops, options, reversible
 from minibert.config import among, check, number, rate, require, size
+from minibert.corruption import masking, rules
 from minibert.families import gpt2, inherited
 from minibert.heads import masked_token, next_token
 from minibert.objective import Term
+from minibert.options import option
 from minibert.pairs import block, block_backward
 from minibert.summaries import Summary
 
@@ -496,23 +498,62 @@ def summaries(config: Config) -> dict[str, Summary]:
 # The paper's models read bytes of enwik8 and single pixels, 64 thousand at a time; here pieces, in rows of eight chunks
 TOKENIZER = "byte_level"
 SPECIALS, GLUE = gpt2.SPECIALS, gpt2.GLUE
-Data = options.Rows
 DEFAULTS: Tree = {**gpt2.DEFAULTS, "seq_length": 256, "batch_size": 4, "steps": 450, "learning_rate": 2e-3}
 WIDTH = "hidden_size"
 NARROW = {"hidden_size": 128, "attn_layers": ("local", "lsh"), "num_attention_heads": 4, "attention_head_size": 32,
           "feed_forward_size": 512, "local_attn_chunk_length": 32, "lsh_attn_chunk_length": 32, "num_hashes": 2,
           "initializer_range": 0.05, "axial_norm_std": 0.05}  # fmt: skip
 QUICK = {**NARROW, "hidden_dropout_prob": 0.0, "local_attention_probs_dropout_prob": 0.0}
-read, rows = gpt2.read, gpt2.rows
+read = gpt2.read
+OBJECTIVES = ("clm", "mlm")
+
+
+@dataclass(frozen=True)
+class Data(options.Rows):
+    """What the data functions ask for."""
+
+    objective: str = option("clm", "ask for the next token, or for masked ones, which are drawn anew whenever a row is "
+                            "served", among=OBJECTIVES)  # fmt: skip
+    rate: float = option(0.15, "ask for this share of the tokens, of mlm", least=0.01, most=0.9)
+
+    @property
+    def masking(self) -> str:
+        """See `data.Recipe`."""
+        return "dynamic" if self.objective == "mlm" else "no"
+
+    @property
+    def specials(self) -> Tree:
+        """Tokens of the vocabulary, {role: token}."""
+        return {**SPECIALS, "mask": "<mask>"} if self.objective == "mlm" else SPECIALS
+
+
+def rows(documents: list, rng: np.random.Generator, vocabulary: Any, data: Data, marked: Any = None) -> Tree:
+    """Documents end to end, in rows of the whole length (`sequences.running_text`)."""
+    made = gpt2.rows(documents, rng, vocabulary, data, marked)
+    return made if data.objective == "clm" else {"input_ids": made["input_ids"]}
+
+
+def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Any, data: Data, studied: Any = None) -> Tree:
+    """Of mlm BERT's masks."""
+    if data.objective == "clm":
+        return rows
+    ids, most = rows["input_ids"], max(1, round(data.rate * data.seq_length))
+    made = rules.roberta(ids, np.ones_like(ids), rng, vocabulary, rate=data.rate, cap=most)
+    return {"input_ids": made.ids, **masking.targets(ids, made.chosen, most)}
 
 
 def fields(data: Any, given: Tree) -> Tree:
-    """The config fields for rows that these options make: one that reads on, with tables as square as may be."""
+    """The config fields for rows that these options make: one that reads on, or both ways where it fills masks, with
+    tables as square as may be.
+    """
+    asked = data.objective == "clm"
+    fits = f"config field 'is_decoder' is {given.get('is_decoder')}; the objective {data.objective} needs {asked}"
+    require(given.get("is_decoder", asked) == asked, fits)
     wide = given.get("hidden_size", Config.hidden_size)
     rows = 2 ** (math.isqrt(max(1, data.seq_length - 1)).bit_length())
     shape = (-(-data.seq_length // rows), rows)
     axial = {"axial_pos_shape": shape, "axial_pos_embds_dim": (wide // 2, wide - wide // 2)}
-    return {"is_decoder": True, "max_position_embeddings": data.seq_length, "pad_token_id": None, **axial, **given}
+    return {"is_decoder": asked, "max_position_embeddings": data.seq_length, "pad_token_id": None, **axial, **given}
 
 
 # ---- What it is called -----------------------------------------------------------------------------------------------

@@ -14,9 +14,11 @@ Lee, Lee, Kim, Kosiorek, Choi, Teh, 2019, arXiv 1810.00825. Released code: juho-
     objective  L = mean of -log softmax(z)[w], w a word that was taken out of the set                               (9)
 
 Where the release deviates from the paper, and what is done here:
-- s is 1/√D of the whole width in the release, 1/√K of a head in the paper: `attention_scale` names both.
+- s is 1/√D of the whole width, in the paper (section 2.2) as in the release; `attention_scale` "head" is 1/√K of one
+  head, as in attention elsewhere, and in ports that call a library's.
+- Q, not x, stands in the sum of (2), and heads are put side by side without a matrix behind them, as in the release;
+  the paper adds x, and has W_O behind the heads (eq. 4 and 6).
 - norms only with `ln`, which the release's default leaves out; (6) has no feed-forward before it, as in the release.
-- Q, not x, stands in the sum of (2), as in both: x may have another width.
 - neither has padding: here `attention_mask` hides what is no element from every MAB that reads the set.
 - neither was made for words: (1), (8) and (9) are this engine's task, which text has the data for. W_V has no bias.
 """
@@ -30,6 +32,7 @@ import numpy as np
 from minibert import kernels, layers, ops, options, pooling, tree
 from minibert.config import among, check, number, require, size
 from minibert.corruption.masking import Vocabulary
+from minibert.families import word2vec
 from minibert.heads import target_token
 from minibert.objective import Term
 from minibert.options import option
@@ -39,7 +42,7 @@ from minibert.summaries import Summary
 Array = np.ndarray
 Tree = dict[str, Any]
 WIDE, DEEP = 2**20, 1024
-SCALES = ("release", "paper")
+SCALES = ("width", "head")
 
 
 # ---- Configuration ---------------------------------------------------------------------------------------------------
@@ -58,7 +61,7 @@ class Config:
     ln: bool = False
     pad_token_id: int | None = 0
     # variants
-    attention_scale: str = among("release", SCALES)
+    attention_scale: str = among("width", SCALES)
 
     def __post_init__(self) -> None:
         check(self)
@@ -72,7 +75,7 @@ class Config:
     def attending(self) -> Tree:
         """Of every MAB."""
         width = self.dim_hidden // self.num_heads
-        return {"width": width, "scale": (self.dim_hidden if self.attention_scale == "release" else width) ** -0.5}
+        return {"width": width, "scale": (self.dim_hidden if self.attention_scale == "width" else width) ** -0.5}
 
 
 PRESETS = {"release": {}}
@@ -88,7 +91,7 @@ PROBE = {
     "decoder_layers": 1,
     "ln": True,
     "pad_token_id": 5,
-    "attention_scale": "paper",
+    "attention_scale": "head",
 }
 
 
@@ -170,8 +173,9 @@ def inputs(config: Config) -> dict[str, str]:
 
 
 def outputs(config: Config) -> dict[str, str]:
-    """What `encode` gives: specs by name; hidden_states of each layer of the encoder."""
-    return {"last_hidden_state": "(B,num_outputs,dim_hidden)", "hidden_states": "[(B,T,dim_hidden)]"}
+    """What `encode` gives: specs by name; hidden_states of each layer of the encoder, the first vector as the set's."""
+    return {"last_hidden_state": "(B,num_outputs,dim_hidden)", "hidden_states": "[(B,T,dim_hidden)]",
+            "pooler_output": "(B,dim_hidden)"}  # fmt: skip
 
 
 def lengths(config: Config) -> dict[str, tuple[str, int | None]]:
@@ -234,13 +238,16 @@ def encode(p: Tree, config: Config, inputs: Tree, *, keep: layers.Keep = "caches
     y, c["pool"] = pooling.attention_pooling(hidden[-1], p["pool"], seen=seen, **config.attending)  # (6)
     decoded, c["decoder"] = layers.stack(decoding, y, p.get("decoder", []), keep)  # (7)
     c["backward"] = induced_attention_backward if config.num_inds else set_self_attention_backward
-    return {"last_hidden_state": decoded[-1], "hidden_states": hidden[1:] if keep != "last" else hidden}, c
+    hidden = hidden[1:] if keep != "last" else hidden
+    return {"last_hidden_state": decoded[-1], "hidden_states": hidden, "pooler_output": decoded[-1][:, 0]}, c
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
-    """The gradient tree of (1)-(7) from the cotangents of last_hidden_state and, where given, of hidden_states."""
+    """The gradient tree of (1)-(7) from the cotangents of last_hidden_state and, where given, of the others."""
     g: Tree = {}
     dy, dhidden = dout["last_hidden_state"], dout.get("hidden_states")
+    if "pooler_output" in dout:
+        dy = np.concatenate([dy[:, :1] + dout["pooler_output"][:, None], dy[:, 1:]], 1)
     if c["decoder"]:
         dy, g["decoder"] = layers.stack_backward(set_self_attention_backward, dy, c["decoder"])
     dx, g["pool"] = pooling.attention_pooling_backward(dy, c["pool"])
@@ -257,6 +264,10 @@ def terms(config: Config) -> dict[str, Term]:
     """(8), (9)"""
     sizes = {"table": (config.vocab_size, config.dim_hidden)}
     return {"target_token": Term(target_token, "lm", sizes=sizes, table="lm.decoder.weight")}
+
+
+COMMAND = "embed"  # that shows what it has learnt: it writes no text
+POOLING = ("pooler",)  # the first vector of the decoder
 
 
 def summaries(config: Config) -> dict[str, Summary]:
@@ -283,13 +294,8 @@ class Data(options.Rows):
 
 
 def read(encodings: list, pad: int | None) -> dict[str, Array]:
-    """The inputs of encoded texts, (B, T), padded at the end."""
-    longest = max((len(each.ids) for each in encodings), default=0)
-    ids = np.full((len(encodings), longest), pad or 0)
-    for row, each in zip(ids, encodings, strict=True):
-        row[: len(each.ids)] = each.ids
-    counts = np.array([len(each.ids) for each in encodings]).reshape(-1, 1)
-    return {"input_ids": ids, "attention_mask": (np.arange(longest) < counts).astype(np.int64)}
+    """The words of encoded texts, (B, T); what the tokenizer puts around them is no element."""
+    return word2vec.read(encodings, pad or 0)
 
 
 def rows(documents: list, rng: np.random.Generator, vocabulary: Vocabulary, data: Any, marked: Any = None) -> Tree:

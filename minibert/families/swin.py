@@ -269,6 +269,7 @@ def summaries(config: Config) -> Tree:
 
 # ---- Data ------------------------------------------------------------------------------------------------------------
 COUNTED, DEFAULTS, documents, rows, corrupt = vit.COUNTED, vit.DEFAULTS, vit.documents, vit.rows, vit.corrupt
+PERCEIVES, BESIDE, perceived, gathered = vit.PERCEIVES, vit.BESIDE, vit.perceived, vit.gathered
 WIDTH = "embed_dim"
 NARROW = {"embed_dim": 48, "depths": (2, 2), "num_heads": (3, 6), "window_size": 2, "mlp_ratio": 2.0,
           "drop_path_rate": 0.0, "initializer_range": 0.1}  # fmt: skip

@@ -302,6 +302,22 @@ def rows(documents: list, rng: np.random.Generator, vocabulary: Any, data: Data,
     return {"pixel_values": held[np.concatenate([rng.permutation(len(held)) for _ in range(data.duplicates)])]}
 
 
+PERCEIVES, BESIDE = "picture", (pictures.PREPROCESSOR,)
+
+
+def perceived(row: Tree, config: Any, beside: Tree, most: int) -> Array:
+    """The picture (C, Y, X) that a row of a task names."""
+    found, size = pictures.one(row["picture"], row.get("number")), (config.image_size, config.image_size)
+    due = (config.num_channels, *size)
+    require(found.shape == due, f"{row['picture']}: a picture of {found.shape} (C, Y, X), but the model's are {due}")
+    return pictures.normed(found, beside.get(pictures.PREPROCESSOR))
+
+
+def gathered(several: list[Array]) -> Tree:
+    """The inputs of pictures."""
+    return {"pixel_values": np.stack(several)}
+
+
 def corrupt(rows: Tree, rng: np.random.Generator, vocabulary: Any, data: Data, studied: Any = None) -> Tree:
     """The same share of squares hidden in each picture, freshly chosen (SimMIM, section 3.2)."""
     count, each = len(rows["pixel_values"]), data.image_size // data.square

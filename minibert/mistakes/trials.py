@@ -102,6 +102,7 @@ class Trials:
         self.sites, self.calls = self.right_model.sites, self.right_model.calls
         self.given = blocks.finite(self.evidence.tensors())
         self.walk = Walk()
+        self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
 
     @cached_property
     def mutants(self) -> list[Found]:
@@ -173,6 +174,7 @@ class Trials:
         def compute() -> Tensors:
             edited = changed(subject, found)
             renamed = edited.config is not subject.config and self._names(edited) != self._names(subject)
+            renamed = renamed or (edited.batches is not subject.batches and self._calls_others(found, edited))
             swaps = {key: r for around in edited.around if isinstance(around, Swaps) for key, r in around.at.items()}
             edited = replace(edited, around=tuple(f for f in edited.around if not isinstance(f, Swaps)))
             plain = like if not edited.around else None
@@ -180,6 +182,13 @@ class Trials:
             return blocks.Forced(edited, given, at, swaps, backward, None if renamed else plain).computed
 
         return _computed(found, lambda: _written(found, compute()))
+
+    def _calls_others(self, found: Combined, edited: Subject) -> bool:
+        """Whether other inputs let a network make other calls, as one without global tokens does."""
+        key = tuple(id(one.mutant) for one in found)
+        if key not in self.others:
+            self.others[key] = found, blocks.calls(edited).keys() != self.calls.keys()  # found is kept: so is its id
+        return self.others[key][1]
 
     def _names(self, subject: Subject) -> list[tuple]:
         """What the subject calls its tensors, and where they come from."""

@@ -4,6 +4,7 @@
     jsonl       one JSON object a line (`tables`)                           .jsonl .ndjson .json
     conll       a token and its tag a line, a blank line between sentences  .conll .conllu .iob .bio .txt, of tag
     squad       SQuAD's JSON, 1.1 and 2.0                                   .json, of answer
+    numpy       pictures (`pictures`), the file's labels beside them         .npy .npz, of a model of pictures
     glue-cola … the nine tasks of GLUE as they are published (`glue`)
 
 `docstrings` makes rows of the standard library, with nothing to read. Readers never write and run nothing; whatever
@@ -11,13 +12,14 @@ they cannot use is one line that names the file, the line (in SQuAD's JSON the p
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from minibert.config import nearest, one_of, require, shown
 from minibert.errors import InputError
-from minibert.rows import conll, glue, squad, tables, tasks
+from minibert.rows import conll, glue, pictures, squad, tables, tasks
 from minibert.streams import INPUT
 
 Place = str | os.PathLike
@@ -26,12 +28,14 @@ Reader = Callable[[Any, Mapping[str, str], tuple[str, ...]], Iterator[tuple[str,
 
 FORMATS: dict[str, Reader] = {
     "tsv": tables.tsv, "csv": tables.csv, "jsonl": tables.jsonl, "conll": conll.records, "squad": squad.records,
+    "numpy": pictures.records,
     **{name: data.records for name, data in glue.DATA.items()},
 }  # fmt: skip
 SUFFIXES = {
     ".tsv": "tsv", ".tab": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
-    ".conll": "conll", ".conllu": "conll", ".iob": "conll", ".bio": "conll",
+    ".conll": "conll", ".conllu": "conll", ".iob": "conll", ".bio": "conll", ".npy": "numpy", ".npz": "numpy",
 }  # fmt: skip
+PICTURES = tuple(name for name, columns in tasks.TASKS.items() if "picture" in columns)
 OWN = {("answer", ".json"): "squad", ("tag", ".txt"): "conll"}  # what a suffix means to one task
 
 
@@ -64,14 +68,26 @@ def placed(
     needed = tuple(name for name, column in known.items() if column.must(labelled))
     source = INPUT if path is None else path
     where = None
-    for where, record in FORMATS[form_of(path, task, form)](path, names, needed):
+    form = form_of(path, task, form)
+    for where, record in FORMATS[form](path, names, needed):
         try:
             row = tasks.row(task, record, needed)
         except tasks.Unfit as error:
             called = shown(names.get(error.column, error.column))
             raise InputError(f"{source}, {where}, column {called}: {error}") from None
+        for name in () if path is None or form == "numpy" else tasks.FILES.keys() & known.keys():
+            row[name] = os.path.join(os.path.dirname(path), row[name])
         yield f"{source}, {where}", row
     require(where is not None, f"{source} has no rows")
+
+
+def halves(placed: Sequence[tuple[str, Row]]) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:
+    """The rows in two halves, drawn alike each time, so that nothing follows from how they are sorted; InputError for
+    fewer than two.
+    """
+    require(len(placed) > 1, "there is one row: half of the rows say something, the other half are asked")
+    drawn = random.Random(0).sample(placed, len(placed))
+    return drawn[0::2], drawn[1::2]
 
 
 def measures(form: str | None) -> tuple[str, ...]:
@@ -89,7 +105,7 @@ def form_of(path: Place | None, task: str, form: str | None = None) -> str:
     if form in glue.DATA:
         theirs = glue.DATA[form].task
         require(task == theirs, f"{form} is for {theirs}, not for {task}")
-    own = {"conll": "tag", "squad": "answer"}.get(form, task)
-    require(task == own, f"{form} is for {own}, not for {task}: give a table or JSON lines")
-    require(path is not None or form != "squad", f"{INPUT}: {form} is read from a file")
+    own = {"conll": ("tag",), "squad": ("answer",), "numpy": PICTURES}.get(form, (task,))
+    require(task in own, f"{form} is for {' and '.join(own)}, not for {task}: give a table or JSON lines")
+    require(path is not None or form not in ("squad", "numpy"), f"{INPUT}: {form} is read from a file")
     return form

@@ -9,6 +9,13 @@
     relate             text, head, tail: [start, end)  label: a string
     summarize translate  source                        target
     recommend          items: the history, oldest first; the last is what is asked for
+    caption            text                            caption: what is written about it
+
+Of a model of pictures or sound a row names a file in the place of text and pair, from the folder that the rows lie in:
+
+    classify regress caption
+                       picture: NumPy's file; number: which of its pictures, from 0, where it has several
+                       sound: a wave file
 
 Cells of tables are text: numbers as usual, lists as JSON (of words also with spaces between them). answer_start, head
 and tail are counted in characters of the text as it stands. An answer has to stand where it says. Where only white
@@ -250,7 +257,11 @@ TASKS: dict[str, dict[str, Column]] = {
     "summarize": {"source": TEXT, "target": Column(text, LABELLED)},
     "translate": {"source": TEXT, "target": Column(text, LABELLED)},
     "recommend": {"items": Column(words)},
+    "caption": {"text": TEXT, "caption": Column(text, LABELLED)},
 }
+FILES = {"picture": {"picture": TEXT, "number": Column(whole, OPTIONAL)}, "sound": {"sound": TEXT}}  # rows of files
+TASKS |= {f"{task} {kind}": {**columns, asked: TASKS[task][asked]} for kind, columns in FILES.items()
+          for task, asked in (("classify", "label"), ("regress", "label"), ("caption", "caption"))}  # fmt: skip
 TOGETHER = {
     "tag": _as_many_tags, "answer": _answers_stand, "choose": _right_is_a_choice, "relate": _spans_fit,
 }  # fmt: skip

@@ -20,7 +20,12 @@ DEBIAN = ("arphic/ukai.ttc", "arphic/uming.ttc", "wqy/wqy-zenhei.ttc")
 FOLDER = Path("/usr/share/fonts/truetype")
 ABSENT = "\U0010ffff"  # no font has it: what it is drawn as stands for whatever a font lacks
 
-_HAN = regex.compile(r"\p{Han}")
+HAN = regex.compile(r"\p{Han}")
+
+
+def paths(source: str) -> list[Path]:
+    """The files that a text names."""
+    return [FOLDER / name for name in DEBIAN] if source == PROGRAM else [Path(name) for name in source.split(",")]
 
 
 def fonts(source: str, size: int) -> list[Any]:
@@ -32,9 +37,8 @@ def fonts(source: str, size: int) -> list[Any]:
     except ModuleNotFoundError:
         advice = "pip install minibert[chinese]"
         raise InputError(f"fonts {source!r}: Pillow, which draws them, is not installed: {advice}") from None
-    paths = [FOLDER / name for name in DEBIAN] if source == PROGRAM else [Path(name) for name in source.split(",")]
     found = []
-    for path in paths:
+    for path in paths(source):
         try:
             found.append(ImageFont.truetype(str(path), size))
         except OSError:
@@ -64,6 +68,6 @@ def table(tokens: Sequence[str], source: str, size: int) -> np.ndarray:
     known = fonts(source, size)
     rows = np.zeros((len(tokens), len(known) * size * size), np.float32)
     for i, token in enumerate(tokens):
-        if _HAN.fullmatch(token):
+        if HAN.fullmatch(token):
             rows[i] = np.concatenate([drawn(token, font, size).reshape(-1) for font in known])
     return rows

@@ -46,9 +46,11 @@ IGNORED = -100
 
 
 class Piece(NamedTuple):
-    """One row of a batch: encodings, of one text or of each choice; about: where what is in it stands in the row."""
+    """One row of a batch: encodings, of one text or of each choice, or the array of what a file has; about: where what
+    is in it stands in the row.
+    """
 
-    encodings: list[Encoding]
+    encodings: list[Encoding | np.ndarray]
     about: dict[str, Any]
 
 
@@ -90,7 +92,8 @@ def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None =
     counts = " and ".join(map(str, sorted(several)))
     require(len(several) == 1, f"rows of {counts} choices: a batch has as many in each")
     flat = [encoding for piece in pieces for encoding in piece.encodings]
-    inputs = model.module.read(flat, model.tokenizer.pad_id)
+    reads = hasattr(model.module, "PERCEIVES")
+    inputs = model.module.gathered(flat) if reads else model.module.read(flat, model.tokenizer.pad_id)
     if task.head.READS in SEVERAL:
         inputs = {name: array.reshape(len(pieces), -1, *array.shape[1:]) for name, array in inputs.items()}
     length = next(iter(inputs.values())).shape[-1]
@@ -99,7 +102,8 @@ def batch(model: Any, pieces: list[Piece], labels: list[dict[str, Any]] | None =
     for name in labels[0] if labels else ():
         held = [one[name] for one in labels]
         if isinstance(held[0], list):  # a label a token, of what is read or of what is written
-            most = max(map(len, held)) if task.head.READS == "own" else length
+            written = task.head.READS == "own" or "S" in getattr(task.head, "LABELS", {}).get(name, "")
+            most = max(map(len, held)) if written else length
             fill = getattr(use, "FILL", {}).get(name, IGNORED)
             held = [[*tags, *[fill] * (most - len(tags))] for tags in held]
         inputs[name] = np.array(held)
@@ -113,13 +117,26 @@ def labelled(model: Any, placed: Iterable[tuple[str, Row]], most: int) -> tuple[
     (task,) = model.uses
     found, labels, most = [], [], longest(model, most)
     for where, row in placed:
-        for piece in cut_up(of(task).pieces, task, model.tokenizer, row, most, where):
+        for piece in cut_up(of(task).pieces, model, task, row, most, where):
             found.append(piece)
             try:
                 labels.append(of(task).target(task, row, piece))
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
     return found, labels
+
+
+def batched(
+    model: Any, placed: Iterable[tuple[str, Row]], most: int, together: int
+) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
+    """Batches of rows and what is asked of them, `together` pieces of like length in each."""
+    pieces, labels = labelled(model, placed, most)
+    sizes = [(len(piece.encodings), max(map(len, piece.encodings))) for piece in pieces]
+    for count in sorted({count for count, _ in sizes}):
+        order = sorted((i for i in range(len(pieces)) if sizes[i][0] == count), key=lambda i: sizes[i])
+        for start in range(0, len(order), together):
+            some = order[start : start + together]
+            yield batch(model, [pieces[i] for i in some], [labels[i] for i in some])
 
 
 def predicted(model: Any, pieces: list[Piece], together: int) -> Iterator[dict[str, np.ndarray]]:
@@ -158,7 +175,8 @@ def answered(
     """What is said of each row of (where, row), `together` rows at a time; InputError, which begins with where, for one
     that the model cannot read.
     """
-    require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
+    reads = model.tokenizer is not None or hasattr(model.module, "PERCEIVES")
+    require(reads, "the model's directory has no vocabulary, so it cannot read text")
     use, most = of(task), longest(model, most)
     held: list[Row] = []
     cut: list[list[Piece]] = []
@@ -169,7 +187,7 @@ def answered(
             yield use.said(task, row, pieces, [next(found) for _ in pieces])
 
     for where, row in rows:
-        cut.append(cut_up(getattr(use, "asked", use.pieces), task, model.tokenizer, row, most, where))
+        cut.append(cut_up(getattr(use, "asked", use.pieces), model, task, row, most, where))
         held.append(row)
         if len(held) == together:
             yield from said()
@@ -179,12 +197,18 @@ def answered(
 
 
 def cut_up(
-    pieces: Callable[..., list[Piece]], task: Task, tokenizer: Any, row: Row, most: int, where: str
+    pieces: Callable[..., list[Piece]], model: Any, task: Task, row: Row, most: int, where: str
 ) -> list[Piece]:  # fmt: skip
-    """The row's pieces, by `pieces` of the task's use or its `asked`; an error begins with where the row stands."""
+    """The row's pieces, by `pieces` of the task's use or its `asked`, of a file that it names by the family; an error
+    begins with where the row stands.
+    """
     chosen = of(task).chosen(task) if hasattr(of(task), "chosen") else {}
+    reads = getattr(model.module, "PERCEIVES", None)
+    where = f"{where}, column {reads!r}" if reads else where
     try:
-        return pieces(tokenizer, row, most, **chosen)
+        if reads:
+            return [Piece([model.module.perceived(row, model.config, model.beside, most)], {})]
+        return pieces(model.tokenizer, row, most, **chosen)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 

@@ -6,6 +6,7 @@
     trained  BERT over characters and over words, nats a character of the text that is asked for
     parts    ChineseBERT without pinyin and glyphs, with each, with both
     masks    ChineseBERT masked by words, by characters, by both 9 : 1, each asked in both ways
+    images   fastText over words, n-grams of their characters, images of these, or both
     tlm      XLM on gettext catalogues (TEXT is their folder, such as /usr/share/locale), pairs read together or apart
 
 A seed draws what is held out, the weights and all masks. Needs jieba, pypinyin, Pillow and Debian's fonts
@@ -196,6 +197,24 @@ def masks(file: Path, seed: int, options: dict[str, Any]) -> dict[str, dict[str,
     return found
 
 
+def images(file: Path, seed: int, options: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """{what a word is made of: figures of fastText}, words of jieba's, skip-gram; all learn by Adam."""
+    own = {**options, "seq_length": 64, "optimizer": "adamw", "learning_rate": 2e-3, "batch_size": 32}
+    found, seen = {}, {"fonts": DRAWN["fonts"]}
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder, "words.txt")
+        lines = file.read_text(encoding="utf-8").split("\n")
+        text.write_text("\n".join(segmented(lines)), encoding="utf-8")
+        arms = {"words": {"maxn": 0, "minn": 0}, "n-grams": {"minn": 1, "maxn": 3}}
+        arms |= {"images": {**arms["words"], **seen}, "both": {**arms["n-grams"], **seen}}
+        for name, arm in arms.items():
+            _, report, held = run("fasttext", seed, **own, **arm, corpus_files=[text])
+            loss = report["terms"]["negative_sampling"]
+            found[name] = {"loss, nats": loss, "right": report["accuracies"]["negative_sampling"]}
+            held.cleanup()
+    return found
+
+
 def asked_by(made: Path, file: Path, seed: int, share: float) -> float:
     """The held-out loss where this share of the rows is masked by words."""
     model, record = minibert.load(made), json.loads((made / "run.json").read_bytes())
@@ -242,7 +261,7 @@ def _of(made: Path, way: str, texts: list) -> dict[str, float]:
 
 
 # ---- Tables ----------------------------------------------------------------------------------------------------------
-TABLES = {"words": words, "trained": trained, "parts": parts, "masks": masks, "tlm": tlm}
+TABLES = {"words": words, "trained": trained, "parts": parts, "masks": masks, "images": images, "tlm": tlm}
 
 
 def shown(reports: list[dict[str, dict[str, float]]]) -> Iterator[str]:
@@ -273,12 +292,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--every", type=int, default=1, help="take every n-th document alone")
     parser.add_argument("--steps", type=int, default=RUN["steps"])
+    parser.add_argument("--fonts", default="debian", help="to draw by, files with commas between; default debian's")
     parser.add_argument("--arm", choices=PARTS, action="append", help="of the table parts these alone")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     if given.table == "text":
         return written(given.root, given.file, given.every)
-    reports = []
+    DRAWN["fonts"], reports = given.fonts, []
     for seed in range(given.seeds):
         print(f"seed {seed}", file=sys.stderr)
         own = {"arms": given.arm} if given.arm and given.table == "parts" else {}

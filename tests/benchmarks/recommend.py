@@ -33,7 +33,7 @@ def places(model: minibert.Model, train: list[dict], dev: list[dict]) -> tuple[n
     whole, drawn = [], []
     for begin in range(0, len(dev), TOGETHER):
         part = dev[begin : begin + TOGETHER]
-        pieces = [uses.cut_up(use.asked, task, model.tokenizer, use.shown(row), most, "")[0] for row in part]
+        pieces = [uses.cut_up(use.asked, model, task, use.shown(row), most, "")[0] for row in part]
         shares = use.probabilities(model, uses.batch(model, pieces), pieces)
         for row, share in zip(part, shares, strict=True):
             due, free = number[row["items"][-1]], weights.copy()

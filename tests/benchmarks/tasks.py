@@ -58,11 +58,17 @@ def created(model: Path, folder: Path, seed: int) -> Path:
     return folder / f"new-{seed}"
 
 
+def classes(line: str) -> list[str]:
+    """The tags or the label of a row, where they are classes."""
+    row = json.loads(line)
+    return row.get("tags") or [label for label in [row.get("label")] if isinstance(label, str)]
+
+
 def parts(train: list[str], dev: list[str], count: int, held_out: int) -> tuple[list[str], list[str]]:
-    """The first rows of two files, all of them for 0; of those held out only rows whose tags the others have."""
+    """The first rows of two files, all of them for 0; of those held out only rows whose classes the others have."""
     train = train[: count or None]
-    known = {tag for line in train for tag in json.loads(line).get("tags", ())}
-    told = (line for line in dev if {*json.loads(line).get("tags", ())} <= known)
+    known = {name for line in train for name in classes(line)}
+    told = (line for line in dev if {*classes(line)} <= known)
     return train, [*itertools.islice(told, held_out or None)]
 
 

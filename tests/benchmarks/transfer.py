@@ -1,10 +1,13 @@
 """What each way to transfer comes to, over seeds: python tests/benchmarks/transfer.py TASK MODEL [--train FILE]
-[--dev FILE] [--seeds N] [--steps N] [--ways WAY …] [--other TASK --other-train FILE] [--json FILE]
+[--dev FILE] [--rows N] [--held-out N] [--seeds N] [--steps N] [--ways WAY …] [--other TASK --other-train FILE]
+[--svg FILE] [--json FILE]
 
-TASK: classify learns from the standard library's docstrings unless a file is given; any other needs one. For every way
-and seed MODEL is tuned alike, but for the rate: ways that train a few parameters alone get ten times that of others.
-Printed for each way: the held-out measure of each seed, mean and deviation, beside the share of the parameters that
-learn and, of `mix`, the mean share of each layer. Beside the ways of `minibert.transfer`:
+TASK: classify learns from the standard library's docstrings unless a file is given; any other needs one, of which the
+first `--rows` are learnt and the first `--held-out` of DEV asked, 0: all. For every way and seed MODEL is tuned alike,
+but for the rate: ways that train a few parameters alone get ten times that of others. Printed for each way: the
+held-out measure, mean and deviation over the seeds; the paired difference from the first way and its standard error;
+the share of the parameters that learn; of `mix`, the mean share of each layer, which --svg draws. Beside the ways of
+`minibert.transfer`:
 
     untrained        the network as it is created, tuned as a whole
     two-stage        MODEL tuned for OTHER first, then for TASK
@@ -26,23 +29,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import minibert
-from minibert import config as configs
 from minibert import finetuning, quantization, tasks, transfer, tree, uses
 from minibert.adapters import mix
+from minibert.analysis import pictures
 from minibert.rows import docstrings
+from tests.benchmarks.tasks import created, parts
 
 WAYS = ("full", "frozen", "adapter", "lora", "pals", "layers:0", "layers:1", "layers:2", "mix", "gradual", "sequential",
         "discriminative", "ensemble", "self-distil", "untrained", "halved", "distil", "two-stage")  # fmt: skip
 FEW = ("frozen", "adapter", "lora", "layers", "mix")  # ways that get ten times the rate
-
-
-def created(model: Path, folder: Path, seed: int) -> Path:
-    """A directory with the same network and vocabulary, and weights as they are created."""
-    held = minibert.load(model)
-    fresh = minibert.create(held.family, seed=seed, **configs.to_fields(held.config))
-    fresh.tokenizer = held.tokenizer
-    fresh.save(folder / f"new-{seed}")
-    return folder / f"new-{seed}"
 
 
 def learning(directory: Path, way: str, task: str) -> float:
@@ -116,17 +111,38 @@ def runs(args: argparse.Namespace, folder: Path, given: dict[str, Any]) -> dict[
     return found
 
 
-def row(way: str, reports: list[dict[str, Any]]) -> str:
-    """A line of the table."""
+def first(path: Path, folder: Path, rows: list[str]) -> Path:
+    """A file of these rows in the folder, called as the one at the path."""
+    (folder / path.name).write_text("".join(rows), encoding="utf-8")
+    return folder / path.name
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± deviation."""
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
+
+
+def less(values: list[float], base: list[float]) -> str:
+    """Mean ± standard error of the differences, seed by seed."""
+    apart = [a - b for a, b in zip(values, base, strict=True)]
+    error = statistics.stdev(apart) / len(apart) ** 0.5 if len(apart) > 1 else 0
+    return f"{statistics.mean(apart):+.3f} ± {error:.3f}"
+
+
+def shares(reports: list[dict[str, Any]]) -> list[float]:
+    """The mean share of each layer."""
+    return [statistics.mean(k) for k in zip(*(report["shares"] for report in reports), strict=True)]
+
+
+def row(way: str, reports: list[dict[str, Any]], base: list[dict[str, Any]]) -> str:
+    """A line of the table; base: the reports of the way it is compared with."""
     if way == "quantised":
         return "\n".join(f"{way} {name:<28}{statistics.mean(r[name] for r in reports):.3f}" for name in reports[0])
     name = next(iter(reports[0]["measures"]))
-    values = [report["measures"][name] for report in reports]
-    spread = statistics.stdev(values) if len(values) > 1 else 0
-    line = f"{way:<16}{name} {statistics.mean(values):.3f} ± {spread:.3f}; {reports[0]['learning']:.2%} learn"
+    values, others = ([report["measures"][name] for report in side] for side in (reports, base))
+    line = f"{way:<16}{name} {spread(values)}; {less(values, others)}; {reports[0]['learning']:.2%} learn"
     if "shares" in reports[0]:
-        shares = [statistics.mean(k) for k in zip(*(report["shares"] for report in reports), strict=True)]
-        line += "; layers " + " ".join(f"{share:.2f}" for share in shares)
+        line += "; layers " + " ".join(f"{share:.2f}" for share in shares(reports))
     return line
 
 
@@ -135,21 +151,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("task")
     parser.add_argument("model", type=Path)
-    for name in ("train", "dev", "other-train", "json"):
+    for name in ("train", "dev", "other-train", "svg", "json"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--other")
     parser.add_argument("--ways", nargs="+", default=WAYS)
-    for name, default in (("seeds", 3), ("steps", 150), ("tokens", 48), ("batch", 16)):
+    for name, default in (("seeds", 3), ("steps", 150), ("tokens", 48), ("batch", 16), ("rows", 0), ("held-out", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     given = {"steps": args.steps, "seq_length": args.tokens, "batch_size": args.batch, "accumulate": 1}
-    given |= {name: getattr(args, name) for name in ("train", "dev") if getattr(args, name)}
+    files = {name: getattr(args, name) for name in ("train", "dev") if getattr(args, name)}
     with tempfile.TemporaryDirectory() as temporary:
-        found = runs(args, Path(temporary), given)
+        folder = Path(temporary)
+        if len(files) == 2:
+            lines = (path.read_text(encoding="utf-8").splitlines(keepends=True) for path in files.values())
+            some = parts(*lines, args.rows, args.held_out)
+            files = {name: first(path, folder, own) for (name, path), own in zip(files.items(), some, strict=True)}
+        found = runs(args, folder, {**given, **files})
     for way, reports in found.items():
-        print(row(way, reports))
+        print(row(way, reports, next(iter(found.values()))))
     constants = next(iter(found.values()))[0]["constant"]
     print(f"constant answer: {next(iter(constants.values())):.3f}")
+    if args.svg and "mix" in found:
+        title = f"{args.task}: share of each layer's states in the mix, mean of {args.seeds} seeds"
+        args.svg.write_text(pictures.bars(title, mix.called(shares(found["mix"]))), encoding="utf-8")
     if args.json:
         args.json.write_text(json.dumps(found), encoding="utf-8")
 

@@ -1,11 +1,14 @@
 """One word in two senses: the cosines of its vectors in ten sentences, five of each sense.
 
-    python tests/benchmarks/word_senses.py DIR [DIR …] [--word bank|苹果]
+    python tests/benchmarks/word_senses.py DIR [DIR …] [--word bank|key|苹果|行]
 
-DIR: models of any family, as of `minibert pretrain word2vec`, `elmo` and `bert`; for 苹果 of Chinese text. The vector
+DIR: models of any family, as of `minibert pretrain word2vec`, `elmo` and `bert`; for 苹果 and 行 of Chinese text. In
+the text that Python ships, and in Debian's Chinese manuals, neither bank nor 苹果 stands even once: key (a mapping's, a
+keyboard's) and 行 (a line; to run) do in both senses. The vector
 of a word is the mean of the last hidden states of its pieces. A static model has one vector for both senses, so that
 all cosines are 1; one that reads what stands about it has two groups where it tells the senses apart. Printed: the
-matrix, the mean within a sense and across, and of how many sentences the nearest other one has the same sense.
+matrix, the mean within a sense and across, and of how many sentences the nearest other one has the same sense (4.4
+would by chance); the last three for the same network as it was created, too, which knows nothing but the words about.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import argparse
 import numpy as np
 
 import minibert
+from minibert.config import to_fields
 from minibert.vectors import unit
 
 SENTENCES = {
@@ -27,6 +31,22 @@ SENTENCES = {
         "trees grow along the bank of the stream",
         "the boat was tied to a post on the bank",
         "he walked down the bank to the edge of the water",
+    ],
+    "key": [
+        "look up the value that is stored under this key",
+        "each key in the mapping has one value",
+        "raises an error if the key is not in the dictionary",
+        "the items are sorted by key and returned as a list",
+        "the dictionary maps every key to a value",
+        "press the key to move the cursor",
+        "the user pressed a key on the keyboard",
+        "hold down the shift key and click the mouse",
+        "the arrow key moves the cursor to the left",
+        "the event is sent when a key is released",
+    ],
+    "行": [
+        "文件的第一行是标题", "每一行包含一个字段", "删除光标所在的行", "这一行以井号开头", "输出的最后一行是空的",
+        "这个程序在后台运行", "执行这条命令需要权限", "系统正在运行这个脚本", "这样做是可行的", "命令执行成功时返回零",
     ],
     "苹果": [
         "我每天早上吃一个苹果", "树上的苹果又红又甜", "妈妈买了三斤苹果和香蕉",
@@ -53,13 +73,21 @@ def cosines(model, word):
     return rows @ rows.T
 
 
+def said(found):
+    """The mean within a sense and across, and how many have the nearest other one of their own."""
+    sense = np.arange(10) // 5
+    alike, across = (sense[:, None] == sense) & ~np.eye(10, dtype=bool), sense[:, None] != sense
+    nearest = (found - 2 * np.eye(10)).argmax(1)
+    equal = " (all are equal)" if found.min() > 1 - 1e-5 else ""
+    near = f"nearest of the same sense: {(sense[nearest] == sense).sum()} of 10{equal}"
+    return f"within a sense {found[alike].mean():.3f}, across {found[across].mean():.3f}; {near}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", metavar="DIR")
     parser.add_argument("--word", choices=[*SENTENCES], default="bank")
     args = parser.parse_args()
-    sense = np.arange(10) // 5
-    alike = (sense[:, None] == sense) & ~np.eye(10, dtype=bool)
     for place in args.models:
         model = minibert.load(place)
         try:
@@ -70,11 +98,10 @@ def main():
         print(f"\n{place}: {model.family}, {args.word}")
         for i, row in enumerate(found):
             print(" ".join(f"{x:5.2f}" for x in row) + f"  {SENTENCES[args.word][i]}")
-        nearest = (found - 2 * np.eye(10)).argmax(1)
-        across = sense[:, None] != sense
-        equal = " (all are equal)" if found.min() > 1 - 1e-5 else ""
-        said = f"within a sense {found[alike].mean():.3f}, across {found[across].mean():.3f}"
-        print(f"{said}; nearest of the same sense: {(sense[nearest] == sense).sum()} of 10{equal}")
+        print(said(found))
+        made = minibert.create(model.family, seed=1, **to_fields(model.config))
+        made.tokenizer = model.tokenizer
+        print(f"as created: {said(cosines(made, args.word))}")
 
 
 if __name__ == "__main__":

@@ -118,7 +118,9 @@ def main():
         clock, processor = np.median(several, 0)
         print(f"{name:<16}{clock:>12,.0f} words/s{processor:>12,.0f} by the processor's time")
     for name, shares in found.items():
-        print(f"{name:<16}{np.mean(shares) if shares else float('nan'):8.3f} of {NEAREST} nearest in common")
+        if shares:
+            print(f"{name:<16}{np.mean(shares):8.3f} ± {np.std(shares):.3f} of {NEAREST} nearest in common, "
+                  f"{len(shares)} pairs of sets")  # fmt: skip
 
 
 if __name__ == "__main__":

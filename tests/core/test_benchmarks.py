@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from draws import some
 
 import minibert
 from minibert import training
+from minibert.tokenizers.words import Words
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files import one another
 names = ("generation", "growth", "jobs", "measures", "memory", "minilm", "peers", "pretraining", "side_by_side",
          "tasks", "translation")  # fmt: skip
 modules = map(importlib.import_module, names)
-chinese = importlib.import_module("chinese")
+more = ("chinese", "equal_compute", "likeness", "translated_features", "word_senses")
+chinese, equal_compute, likeness, translated, word_senses = map(importlib.import_module, more)
 generation, growth, jobs, measures, memory, minilm, peers, pretraining, side_by_side, tables, translation = modules
 
 SMALL = {
@@ -356,3 +359,80 @@ def test_a_vocabulary_of_words_takes_none_apart():
     assert measured["characters a token"] == 2.0
     assert chinese._lines("列出目录内容，不包括隐藏。再列一次文件。\nls -l /usr/share/doc\n") == [
         "列出目录内容，不包括隐藏。", "再列一次文件。"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["lstm", "awd_lstm", "gpt"])
+def test_widths_with_which_families_have_as_many_parameters(name):
+    """Within 2 %, in the family's own proportions, and 2 % fewer multiplications in 2 % fewer parameters or so."""
+    usual = {field: equal_compute.families.family(name).QUICK[field] for field in equal_compute.widths(name, 600_000)}
+    found = equal_compute.widths(name, 600_000)
+    assert equal_compute.parameters(name, found) == pytest.approx(600_000, rel=0.02)
+    scale = {found[field] / usual[field] for field in usual}
+    assert max(scale) / min(scale) < 1.02
+    assert equal_compute.multiplications(name, found) < equal_compute.multiplications(name, {})
+    with pytest.raises(SystemExit, match="no width has 40 parameters"):
+        equal_compute.widths(name, 40)
+
+
+def test_perplexities_are_of_the_same_pieces_and_those_of_the_report(tmp_path, capsys):
+    """Of a run's own rows what its report says; other pieces are refused."""
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"the {a} of the {b} is not a {c} ." for a in "abcd" for b in "efgh" for c in "ijkl"))
+    given = {"corpus_files": [text], "steps": 1, "seed": 0, "seq_length": 16, "batch_size": 2, "threads": 1}
+    for run, size, fields in (("gpt2-0", 290, {"n_embd": 8, "n_head": 2}), ("lstm-0", 290, {"nhid": 8}),
+                              ("lstm-1", 260, {"nhid": 8})):  # fmt: skip
+        own = {"vocab_size": size, "fields": fields, "out": tmp_path / run}
+        minibert.pretraining.pretrain(run[:-2], **given, **own)
+    capsys.readouterr()
+    equal_compute.perplexities(tmp_path, ["gpt2", "lstm"], 1)
+    said = capsys.readouterr().out
+    due = json.loads((tmp_path / "gpt2-0" / "report.json").read_bytes())["perplexities"]["next_token"]
+    carried = json.loads((tmp_path / "lstm-0" / "report.json").read_bytes())["perplexities"]["next_token"]
+    assert f"{due:.1f}" in said
+    assert f"{carried:.1f}" in said
+    shutil.copytree(tmp_path / "gpt2-0", tmp_path / "gpt2-1")
+    with pytest.raises(SystemExit, match="other pieces than gpt2"):
+        equal_compute.perplexities(tmp_path, ["gpt2", "lstm"], 2)
+
+
+def test_sentences_of_word_vectors_are_means_of_known_words():
+    """An unknown word changes nothing; as created, other draws give other vectors, and one draw the same ones."""
+    model = minibert.create("word2vec", 0, vocab_size=8, vector_size=5)
+    model.tokenizer = Words(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "the", "dog"])
+    rows = model.params["embeddings"]["word"]["weight"]
+    found = likeness.vectors(model, ["the cat", "the xylophone cat", "nothing here"])
+    assert np.allclose(found[:2], rows[[6, 5]].mean(0), atol=1e-7)
+    assert not found[2].any()
+    one, again, other = (likeness.untrained(model, seed) for seed in (1, 1, 2))
+    texts = ["the dog"]
+    assert np.array_equal(likeness.vectors(one, texts), likeness.vectors(again, texts))
+    assert not np.allclose(likeness.vectors(one, texts), likeness.vectors(other, texts))
+
+
+def test_figures_of_likeness():
+    share, area = likeness.figures(np.array([[0.9, 0.1], [0.2, 0.3], [0.5, 0.5], [0.7, 0.6]]))
+    assert share == (1 + 0 + 0.5 + 1) / 4
+    assert area == np.mean([(a > b) + 0.5 * (a == b) for a in (0.9, 0.2, 0.5, 0.7) for b in (0.1, 0.3, 0.5, 0.6)])
+
+
+def test_two_groups_are_told_and_equal_vectors_are_not():
+    sense = np.arange(10) // 5
+    apart = np.where(sense[:, None] == sense, 0.9, 0.1) + 0.1 * np.eye(10)
+    assert word_senses.said(apart) == "within a sense 0.900, across 0.100; nearest of the same sense: 10 of 10"
+    assert "nearest of the same sense: 0 of 10" in word_senses.said(1.1 * np.eye(10) + 1 - apart)
+    assert word_senses.said(np.ones((10, 10))).endswith("(all are equal)")
+    assert all(len(rows) == 10 and all(word in row for row in rows) for word, rows in word_senses.SENTENCES.items())
+
+
+def test_features_of_cove_beside_its_vectors_alone(tmp_path):
+    """Three models over one table: the words', the run's, one with another encoder."""
+    model = minibert.create("cove", 0, vocab_size=8, embedding_dim=4, hidden=3, target_dim=4, decoder_dim=6)
+    model.tokenizer = Words(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "the", "dog"])
+    x = minibert.load(translated.words_alone(model, tmp_path / "x"))
+    new, again = (minibert.load(translated.new_encoder(model, 5, tmp_path / name)) for name in "ab")
+    ids = np.array([[5, 6, 7]])
+    due, found, other = (held.encode(ids)["last_hidden_state"] for held in (model, new, x))
+    assert np.array_equal(other, due[..., :4])
+    assert np.array_equal(found[..., :4], other)
+    assert not np.allclose(found[..., 4:], due[..., 4:], atol=1e-3)
+    assert np.array_equal(found, again.encode(ids)["last_hidden_state"])

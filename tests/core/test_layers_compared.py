@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert import kernels, tree
+from minibert import kernels, lengths, tree
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 layers = importlib.import_module("layers")
@@ -24,7 +24,7 @@ def made(name, n, rows=1, **sizes):
 def test_multiplications_are_those_of_the_formula(name, n):
     """As ops are called, for each of two rows."""
     layer, p, x = made(name, n, rows=2)
-    assert layers.counted(lambda: layer.forward(x, p)) == 2 * layer.work(n, layers.WIDTH)
+    assert lengths.multiplications(lambda: layer.forward(x, p)) == 2 * layer.work(n, layers.WIDTH)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import batches, cli, families, lengths, pretraining, training
+from minibert import batches, cli, families, kernels, lengths, ops, pretraining, training
 from minibert.errors import InputError
 
 TEXT = "\n\n".join("\n".join(f"the {a} of the {b} is not a {c} ." for a in "abcd" for c in "efg") for b in "hijklmnop")
@@ -47,6 +47,34 @@ def test_multiplications_are_those_of_the_equations():
                                                                                 "throughout")  # fmt: skip
     said = lengths.said(lengths.phases("8:0.5,16:0.5", 10), 10, [0, 0])
     assert said == "5 steps of 8 tokens, then 5 steps of 16 tokens"
+
+
+def test_multiplications_of_recurrences_and_convolutions_are_those_of_their_products(monkeypatch):
+    """As many as the products make that the ops are computed by, weights by position and by name."""
+    rng, total, product = np.random.default_rng(0), [0], kernels.product
+
+    def counting(a, b):
+        total[0] += a.shape[0] * a.shape[1] * b.shape[1]
+        return product(a, b)
+
+    monkeypatch.setattr(kernels, "product", counting)
+
+    def drawn(*shape):
+        return rng.standard_normal(shape)
+
+    x = drawn(3, 7, 5)
+    lstm, gru = ({"weight_ih": drawn(4 * n, 5), "weight_hh": drawn(4 * n, 4)} for n in (4, 3))
+    projected = {"weight_ih": drawn(16, 5), "weight_hh": drawn(16, 2), "weight_hr": drawn(2, 4)}
+    kernel = drawn(6, 5, 3)
+    for run in (
+        lambda: ops.lstm(x, None, **lstm), lambda: ops.lstm(x, None, *lstm.values()), lambda: ops.gru(x, None, **gru),
+        lambda: ops.reset_first_gru(x, None, **gru), lambda: ops.projected_lstm(x, None, **projected),
+        lambda: ops.projected_lstm(x, None, *projected.values()), lambda: ops.convolution(x, weight=kernel),
+        lambda: ops.convolution(x, kernel, same=True), lambda: ops.convolution(x[:, :2], kernel),
+    ):  # fmt: skip
+        total[0] = 0
+        assert lengths.multiplications(run) == total[0]
+    assert total == [0]  # no window fits in two tokens
 
 
 @pytest.fixture

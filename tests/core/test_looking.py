@@ -154,12 +154,16 @@ def test_a_probe_is_at_the_minimum():
 
 
 def test_states_are_those_of_each_layer(bert):
-    found = probing.states(bert, ["the cat sat", "a dog"], lambda offsets: [1, len(offsets) - 2])
-    assert [layer.shape for layer in found] == [(4, 16)] * 3
-    ids = [bert.tokenizer.encode("a dog").ids]
-    due = bert.encode(input_ids=ids)["hidden_states"]
-    np.testing.assert_array_equal(found[2][2], due[2][0, 1])
-    np.testing.assert_array_equal(found[0][3], due[0][0, -2])
+    tagged = [("", {"tokens": ["the", "cat"], "tags": ["D", "N"]}), ("", {"tokens": ["a"], "tags": ["D"]})]
+    layers, tags = probing.words(bert, tagged, 20)
+    assert tags == ["D", "N", "D"]
+    assert [layer.shape for layer in layers] == [(3, 16)] * 3
+    due = bert.encode(input_ids=[bert.tokenizer.encode("a").ids])["hidden_states"]
+    np.testing.assert_array_equal(layers[2][2], due[2][0, 1])
+    layers, labels = probing.texts(bert, [("", {"text": "a dog", "label": "x"})], 20)
+    due = bert.encode(input_ids=[bert.tokenizer.encode("a dog").ids])["hidden_states"]
+    np.testing.assert_allclose(layers[1], due[1][0].mean(0, keepdims=True), rtol=1e-6)
+    assert labels == ["x"]
 
 
 # ---- Languages -------------------------------------------------------------------------------------------------------

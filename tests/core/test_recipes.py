@@ -2,13 +2,15 @@
 
 import gzip
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from minibert import rows
+from minibert import pictures, rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "examples" / "recipes"
@@ -170,6 +172,26 @@ def test_manuals(made):
     ]  # fmt: skip
 
 
+def test_captions(tmp_path, monkeypatch):
+    """Pictures of each digit, and what is written about them agrees with how they were drawn."""
+    monkeypatch.syspath_prepend(str(RECIPES))
+    monkeypatch.setattr(sys, "argv", ["captions.py", str(tmp_path), "60"])
+    runpy.run_path(str(RECIPES / "captions.py"), run_name="__main__")
+    held = [*rows.read(tmp_path / "captions.train.jsonl", "caption picture"),
+            *rows.read(tmp_path / "captions.dev.jsonl", "caption picture")]  # fmt: skip
+    assert sorted(row["number"] for row in held) == [*range(60)]
+    assert pictures.one(held[0]["picture"], held[0]["number"]).shape == (1, 12, 12)
+    for row in held:
+        assert re.fullmatch(r"an? (faint )?\w+, (upright|tilted left|tilted right)", row["caption"])
+        assert pictures.NAMES[row["number"] % 10] in row["caption"]
+    plain, said = pictures.captioned(60, 12)
+    assert np.array_equal(plain.pixels, pictures.drawn(60, 12).pixels)
+    right, left = ([i for i in range(60) if said[i].endswith(f"tilted {side}")] for side in ("right", "left"))
+    across = [(p[:, :6] * np.arange(12)).sum() / p[:, :6].sum() - (p[:, 6:] * np.arange(12)).sum() / p[:, 6:].sum()
+              for p in plain.pixels]  # fmt: skip
+    assert np.mean([across[i] for i in right]) > np.mean([across[i] for i in left])  # the upper half
+
+
 def test_docstrings(made, tmp_path, monkeypatch):
     library = tmp_path / "library"
     library.mkdir()
@@ -186,4 +208,5 @@ def test_the_page_names_what_there_is():
     page = (ROOT / "reference" / "RECIPES.md").read_text(encoding="utf-8")
     for path in RECIPES.glob("*.py"):
         assert path.name == "written.py" or f"examples/recipes/{path.name}" in page
-    assert all(name in page for name in (*rows.FORMATS, *rows.tasks.TASKS))
+    known = {word for task in rows.tasks.TASKS for word in task.split()}
+    assert all(name in page for name in (*rows.FORMATS, *known))

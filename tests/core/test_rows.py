@@ -116,6 +116,11 @@ def test_every_task_from_json_and_from_a_table(written):
         "relate": {"text": "a b", "head": [0, 1], "tail": [2, 3], "label": "r"},
         "summarize": {"source": "a", "target": "b"}, "translate": {"source": "a", "target": "b"},
         "recommend": {"items": ["3", "1"]},
+        "classify picture": {"picture": "/a", "number": 1, "label": "x"},
+        "regress picture": {"picture": "/a", "label": 1.0},
+        "caption": {"text": "a", "caption": "b c"}, "caption picture": {"picture": "/a", "caption": "b c"},
+        "caption sound": {"sound": "/a", "caption": "b c"}, "classify sound": {"sound": "/a", "label": "x"},
+        "regress sound": {"sound": "/a", "label": 1.0},
     }  # fmt: skip
     assert examples.keys() == rows.tasks.TASKS.keys()
     for task, row in examples.items():

@@ -5,6 +5,7 @@ command that makes them of a file, in parts, with what is done kept.
 import functools
 import json
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -641,3 +642,24 @@ def test_info_says_that_a_tied_head_is_there(tmp_path, capsys):
         minibert.create("gpt2", tie_word_embeddings=tied, **sizes).save(tmp_path)
         assert cli.main(["info", str(tmp_path)]) == 0
         assert words in capsys.readouterr().out
+
+
+ASKED = {"t5": "decoder_input_ids are missing", "transformer": "decoder_input_ids are missing"}  # they only write
+SIZED = {"chinesebert": {"pinyin_length": 8, "pinyin_letters": 32}}  # what its tokenizer reads
+READING = [one.name for one in pkgutil.iter_modules(families.__path__) if hasattr(families.family(one.name), "read")]
+
+
+@pytest.mark.parametrize("name", READING)
+def test_of_whatever_family_a_text_has_one_vector_alone_and_beside_a_longer_one(name):
+    module = families.family(name)
+    words = [*SPECIALS, *["the", "cat", "sat", "on", "a", "mat", "dog", "ran", "to", "it", ".", ","]]  # PROBE's 17
+    model = minibert.create(name, dtype="float64", **{**module.PROBE, **SIZED.get(name, {})})
+    model.tokenizer, own = WordPiece(words), inference.own_pooling(module)
+    if name in ASKED:
+        with pytest.raises(InputError, match=ASKED[name]):
+            inference.sentence_vectors(model, ["the cat"], own)
+        return
+    alone, both = (inference.sentence_vectors(model, texts, own) for texts in (["a cat"], ["the cat sat", "a cat"]))
+    chunks = name == "reformer"  # which go by the length of a row
+    assert np.isfinite(both).all()
+    assert chunks or abs(alone[0] - both[1]).max() < 1e-12 * abs(alone).max()

@@ -3,7 +3,9 @@
 import dataclasses
 import importlib.util
 import json
+import re
 import shutil
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from minibert import (
     families,
     finetuning,
     gradcheck,
+    layers,
     multitask,
     objective,
     optim,
@@ -481,25 +484,69 @@ def test_low_rank_goes_to_a_directory_and_back(place, tmp_path):
         peft.save(transfer.begun("lora", network("gpt2"), frozenset()).model, tmp_path / "other")
 
 
-def test_adapters_by_the_names_of_their_release(tmp_path):
-    """Matrices are (in, out) there; what is not an adapter is passed over, what does not fit is named."""
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+def test_adapters_by_the_names_of_their_release(ending, tmp_path):
+    """With the norms and the classifier, which learn beside them; what does not fit is named."""
     model = network()
     moved = moved_away(transfer.begun("adapter:3", model, frozenset()).model, np.random.default_rng(0))
-    adapter_bert.save(moved, tmp_path / "adapters.safetensors")
-    params = adapter_bert.load(model, tmp_path / "adapters.safetensors")
-    assert {path: a.tobytes() for path, a in tree.items(params)} == {
-        path: a.tobytes() for path, a in tree.items(moved.params)}  # fmt: skip
+    adapter_bert.save(moved, tmp_path / f"adapters.{ending}")
+    learnt = {path for path, _ in tree.items(moved.params) if ".adapter." in path or ".norm." in path
+              or path.startswith("classify.")}  # fmt: skip
+    again = tree.flatten(adapter_bert.load(model, tmp_path / f"adapters.{ending}").params)
+    before = tree.flatten(model.params)
+    for path, array in tree.items(moved.params):
+        assert np.array_equal(again[path], array if path in learnt else before[path]), path
     held = adapter_bert.named(moved.params)
-    assert len(held) == 3 * 2 * 4
-    shapes = {"weights1": (8, 3), "biases1": (1, 3), "weights2": (3, 8), "biases2": (1, 8)}
+    assert len(held) == len(learnt) == 3 * 2 * (4 + 2) + 2 + 2
+    shapes = {"adapters/weights1": (8, 3), "adapters/biases1": (1, 3), "adapters/weights2": (3, 8),
+              "adapters/biases2": (1, 8), "LayerNorm/gamma": (8,), "LayerNorm/beta": (8,)}  # fmt: skip
     for name, shape in shapes.items():
-        assert held[f"bert/encoder/layer_2/attention/output/adapters/{name}"].shape == shape
-    assert {*adapter_bert.named(adapter_bert.load(model, {**held, "bert/pooler/dense/kernel": np.ones(2)}))} == {*held}
-    del held["bert/encoder/layer_1/output/adapters/biases2"]
-    with pytest.raises(InputError, match=r"the adapters: lacking encoder\.1\.feed_forward\.adapter\.up\.bias"):
-        adapter_bert.load(model, held)
+        assert held[f"bert/encoder/layer_2/attention/output/{name}"].shape == shape
+    bare = adapter_bert.load(network(task="tag"), {**held, "bert/pooler/dense/kernel": np.ones(2)})
+    assert {*adapter_bert.named(bare.params)} == held.keys() - {"output_weights", "output_bias"}
+    wrong = {
+        "lacking encoder.1.feed_forward.adapter.up.bias": ("bert/encoder/layer_1/output/adapters/biases2", None),
+        "layer_7/output/adapters/weights1' is beside no layer of bert":
+            ("bert/encoder/layer_7/output/adapters/weights1", np.ones((8, 3))),
+        "'output_bias' is float64 (5,); (2,) is due": ("output_bias", np.ones(5)),
+        "'bert/embeddings/LayerNorm/beta' has entries that are NaN":
+            ("bert/embeddings/LayerNorm/beta", np.full(8, np.nan)),
+    }  # fmt: skip
+    for said, (name, array) in wrong.items():
+        given = {key: value for key, value in {**held, name: array}.items() if value is not None}
+        with pytest.raises(InputError, match=re.escape(said)):
+            adapter_bert.load(model, given)
     with pytest.raises(InputError, match="no adapters by the names"):
         adapter_bert.load(model, {"bert/pooler/dense/kernel": np.ones(2)})
+
+
+def test_what_a_run_leaves_of_its_adapters_is_all_that_it_learnt(place, tmp_path):
+    """Put beside the model that it began with, it says the same, to the bit."""
+    out = tuned(place, tmp_path / "run", "adapter:3")
+    base = minibert.load(place / "model").with_task("classify", labels=["fine", "poor"], seed=9)
+    ids = {"input_ids": [[1, 2, 3, 4], [4, 3, 2, 2]]}
+    due, again = minibert.load(out).predict(ids), adapter_bert.load(base, out / "adapter.npz").predict(ids)
+    assert np.array_equal(due["logits"], again["logits"])
+    assert not np.array_equal(due["logits"], base.predict(ids)["logits"])
+
+
+def test_released_adapters_compute_what_the_release_does():
+    """`feedforward_adapter` of modeling.py, written from it here: x + (gelu(x w1 + b1) w2 + b2), its GELU by tanh; of
+    one direction, too, whose matrices could be taken for rows.
+    """
+    for width in (1, 5):
+        rng, model = np.random.default_rng(width), network()
+        drawn = {"weights1": (8, width), "biases1": (1, width), "weights2": (width, 8), "biases2": (1, 8)}
+        places = [f"layer_{i}/{place}" for i in range(3) for place in ("attention/output", "output")]
+        held = {f"bert/encoder/{place}/adapters/{name}": rng.standard_normal(shape)
+                for place in places for name, shape in drawn.items()}  # fmt: skip
+        p = tree.get(adapter_bert.load(model, held).params, "encoder.1.feed_forward.adapter")
+        x = rng.standard_normal((2, 3, 8))
+        w1, b1, w2, b2 = (held[f"bert/encoder/layer_1/output/adapters/{name}"] for name in drawn)
+        h = x @ w1 + b1
+        h = h * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
+        due = h @ w2 + b2 + x
+        assert np.abs(layers.adapter(x, p)[0] - due).max() < 1e-14 * np.abs(due).max()
 
 
 def test_both_ways_with_peft(place, tmp_path):
@@ -550,6 +597,59 @@ def test_several_tasks_end_with_the_same_bits_after_a_kill(way, place, tmp_path)
     assert {*json.loads((whole / "report.json").read_bytes())["tasks"]} == {"classify", "tag"}
 
 
+def test_a_second_stage_goes_on_with_the_same_bits_after_a_kill(place, tmp_path):
+    """Of several tasks, behind one of them: what the first stage made is in its record by its bits."""
+    first = tuned(place, tmp_path / "first", "gradual")
+    files = {name: place / FILES[name] for name in ("tag", "classify")}
+    given = {**OPTIONS, "train": files, "dev": files, "transfer": "adapter:2+discriminative"}
+    whole = finetuning.finetune("tag+classify", first, out=tmp_path / "whole", **given)
+    shutil.copytree(whole, again := tmp_path / "again")
+    for path in (*again.glob("*.safetensors"), again / "report.json", again / "adapter.npz"):
+        path.unlink()
+    training.discard(again / "checkpoints" / "00000006")
+    finetuning.finetune("tag+classify", first, out=again, resume=True, threads=1)
+    assert bits(whole) == bits(again)
+    assert (whole / "adapter.npz").read_bytes() == (again / "adapter.npz").read_bytes()
+    minibert.load(place / "model").with_task("classify", labels=["fine", "poor"]).save(first)
+    with pytest.raises(InputError, match=r"the model or the rows of .* have changed"):
+        finetuning.finetune("tag+classify", first, out=again, resume=True, threads=1)
+
+
+def test_inputs_of_one_task_are_no_others(place, tmp_path):
+    """Relations read two places of a text: steps of another task lack them, and so may whoever asks the others."""
+    model = minibert.load(place / "model").with_task("classify", labels=["fine", "poor"])
+    model = model.with_task("relate", labels=["a", "b"])
+    ids, places = {"input_ids": [[1, 2, 3], [3, 2, 1]]}, {"head_positions": [0, 1], "tail_positions": [2, 2]}
+    classified, both = model.predict(ids), model.predict({**ids, **places})
+    assert [*classified] == ["classify_logits"]
+    assert [*both] == ["classify_logits", "relate_logits"]
+    assert np.array_equal(classified["classify_logits"], both["classify_logits"])
+    loss, _ = model.loss({**ids, "classify_labels": [0, 1]})
+    own, _ = model.loss({**ids, **places, "relate_labels": [0, 1]})
+    together, _ = model.loss({**ids, **places, "classify_labels": [0, 1], "relate_labels": [0, 1]})
+    assert abs(together - loss - own) < 1e-6
+    with pytest.raises(InputError, match="the batch lacks 'head_positions', 'tail_positions', which relate needs"):
+        model.loss({**ids, "relate_labels": [0, 1]})
+    lines = [{"text": "the film was fine", "head": [4, 8], "tail": [13, 17], "label": k} for k in "abab"]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    files = {"classify": place / "classify.tsv", "relate": tmp_path / "rows.jsonl"}
+    given = {**OPTIONS, "train": files, "dev": files, "sampling": "root"}
+    out = finetuning.finetune("classify+relate", place / "model", out=tmp_path / "run", **given)
+    assert {*json.loads((out / "report.json").read_bytes())["tasks"]} == {"classify", "relate"}
+
+
+def test_what_a_mix_learnt_is_drawn(place, tmp_path, capsys):
+    """A bar as long as each share."""
+    out = tuned(place, tmp_path / "run", "mix", steps=12)
+    shares = mix.shares(minibert.load(out).params)
+    assert np.ptp(shares) > 1e-3, "nothing learnt: the picture could be of anything"
+    drawn = ElementTree.fromstring((out / "mix.svg").read_text(encoding="utf-8"))
+    bars = [float(re.search(r"h([\d.]+)v", path.get("d"))[1]) for path in drawn.iter("{http://www.w3.org/2000/svg}path")]
+    assert np.array(bars) / sum(bars) == pytest.approx(shares, abs=1e-3)
+    assert f"embeddings {shares[0]:.2f}, layer 1 {shares[1]:.2f}, layer 2 {shares[2]:.2f}" in capsys.readouterr().out
+    assert not (tuned(place, tmp_path / "full", "full") / "mix.svg").exists()
+
+
 def test_several_tasks_are_the_librarys_course(place, tmp_path):
     """Each step learns one of them, by the sampling that is asked for: the other's head keeps its bits in it."""
     wordless = {"steps": 1, "sampling": "root", "seed": 3}
@@ -580,6 +680,7 @@ def test_the_command_line_of_several_tasks(place, tmp_path, capsys):
         (*begun, "--train", *files, "--columns", "text=label"): "of several tasks write classify.COLUMN=NAME",
         ("finetune", "classify+choose", *begun[2:], "--train", files[0], f"choose={rows}"): "it stands alone",
         ("finetune", "tag+tag", *begun[2:], "--train", *files): "one stands there twice",
+        (*begun, "--train", *files, files[0]): "classify stands there twice",
         ("finetune", "classify", *begun[2:], "--train", *files): "takes one file, here are 2",
         tuple(begun): "are learnt from files",
     }  # fmt: skip

@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import batches, finetuning, tree, vectors
+from minibert import batches, finetuning, pretraining, tree, vectors
 from minibert.checkpoint import fasttext as released
 from minibert.corruption import pieces
 from minibert.errors import InputError
 from minibert.families import fasttext, word2vec
+from minibert.tokenizers import glyphs
 from minibert.tokenizers.words import Words
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
-    "family": (290, "what words are made of, in batches or by the config; n-grams of words; a text's mean"),
-    "tests": (245, "hash, n-grams, rows of words, word2vec where a word has none, components, files of others"),
+    "family": (390, "what words are made of, in batches or by the config; n-grams of words; a text's mean; images"),
+    "tests": (310, "hash, n-grams, rows of words, word2vec where a word has none, components, files of others"),
 }
 
 PARAMETERS = [({}, (), 206_000_000), ({"bucket": 1000, "hs": True}, ("nodes", "out"), 3_100_000)]
-VARIANTS = [{}, {"sg": True}, {"ns": False, "cbow_mean": True}]
+VARIANTS = [{}, {"sg": True}, {"ns": False, "cbow_mean": True}, {"images": "林"}]
 SMALL = {"vector_size": 4, "vocab_size": 9}
 RUNS = [({"bucket": 50}, {"vector_size": 8})]
 
@@ -27,7 +28,8 @@ RUNS = [({"bucket": 50}, {"vector_size": 8})]
 def made(family="fasttext", seed=1, **fields):
     rng = np.random.default_rng(seed)
     module = {"fasttext": fasttext, "word2vec": word2vec}[family]
-    model = minibert.create(family, seed, "float64", **{**module.PROBE, **fields})
+    seen = {} if family == "word2vec" else {"images": ""}  # no images but where a test asks for them
+    model = minibert.create(family, seed, "float64", **{**module.PROBE, **seen, **fields})
     for array in tree.leaves(model.params):
         array += rng.standard_normal(array.shape)
     batch = batches.example(module, model.config, rng)
@@ -54,7 +56,7 @@ def test_n_grams_are_the_release_s():
     assert table[0, 1] == pieces.hashed("<wh") % 1000
 
 
-@pytest.mark.parametrize("own", VARIANTS)
+@pytest.mark.parametrize("own", VARIANTS[:3])
 def test_without_n_grams_it_is_word2vec(own):
     """The same loss and gradients, where no drawn word is one that is asked for and none is unknown."""
     own = {**own, "unk_token_id": None, "undivided": False}
@@ -111,6 +113,62 @@ def test_chinese_over_components(tmp_path):
         (tmp_path / "parts.json").write_text(text, encoding="utf-8")
         with pytest.raises(InputError):
             pieces.components(str(tmp_path / "parts.json"))
+
+
+def test_images_of_characters(monkeypatch, tmp_path):
+    """What is seen in each character is one more row, of unknown words, too; a run begins with the fonts' pixels."""
+    drawn = np.random.default_rng(0).random((2, 16)).astype(np.float32)
+    monkeypatch.setattr(glyphs, "table", lambda tokens, source, size: drawn[: len(tokens)])
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"林 木 a{i} 林木 b{i} 木 c{i}" for i in range(40)), encoding="utf-8")
+    given = {"corpus_files": [text], "fonts": "one.ttf", "bucket": 17, "minn": 1, "maxn": 2, "steps": 2,
+             "optimizer": "adamw", "seq_length": 8, "batch_size": 4, "threads": 1, "sample": 0.0}
+    fields = {"vector_size": 4, "glyph_size": 4, "glyph_filters": 3}
+    run = pretraining.pretrain("fasttext", out=tmp_path / "run", learning_rate=1e-4, fields=fields, **given)
+    model = minibert.load(run)
+    assert model.config.characters == ["木", "林"]
+    p = model.params["embeddings"]
+    assert np.abs(p["glyph"]["image"]["weight"] - drawn).max() < 1e-3  # two steps of at most the rate each
+    seen = []
+    for image in p["glyph"]["image"]["weight"].reshape(2, 4, 4):
+        windows = [image[y : y + 3, x : x + 3].reshape(-1) for y in range(2) for x in range(2)]
+        most = np.max([p["glyph"]["filter"]["weight"] @ w for w in windows] + p["glyph"]["filter"]["bias"], 0)
+        seen.append(p["glyph"]["map"]["weight"] @ np.maximum(most, 0) + p["glyph"]["map"]["bias"])
+    held = vectors.of(model)
+    for word, row in (("林", seen[1]), ("木a", seen[0])):  # one that is known, one that is not
+        own = [p["word"]["weight"][model.tokenizer.id(word)]] if word in held.index else []
+        grams = [*p["piece"]["weight"][pieces.rows(word, 1, 2, 17)]]
+        found = held.rows[held.index[word]] if own else held.other(word)
+        assert np.allclose(found, np.mean([*own, *grams, row], 0), atol=1e-6)
+    ids = np.array([[model.tokenizer.id("林")]])
+    assert np.allclose(model.encode(ids)["last_hidden_state"][0, 0], held.rows[held.index["林"]], atol=1e-6)
+    with pytest.raises(InputError, match="sees images of characters"):
+        vectors.to_fasttext(model)
+    with pytest.raises(InputError, match="glyph_kernel"):
+        fasttext.Config(glyph_kernel=13)
+
+
+@pytest.mark.parametrize("kept", ["n-grams", "images", "none"])
+def test_a_batch_without_images_or_without_n_grams(kept):
+    """Who has no part leaves its tables alone; the others' gradient is that of differences along it."""
+    model, batch = made(images="林\n木")
+    found, bucket = batch["pieces"], model.config.bucket
+    there = {"n-grams": found < bucket, "images": found >= bucket, "none": found < 0}[kept]
+    assert kept == "none" or (there & (found >= 0)).any()
+    batch["pieces"] = np.where(there, found, pieces.IGNORED)
+    _, cache = model.loss(batch)
+    g = tree.flatten(model.loss_backward(cache))
+    glyph = np.concatenate([array.ravel() for path, array in g.items() if ".glyph." in path])
+    assert glyph.any() == (kept == "images")
+    assert g["embeddings.piece.weight"].any() == (kept == "n-grams")
+    rng, parts = np.random.default_rng(0), tree.flatten(model.params)
+    along = {path: rng.standard_normal(array.shape) for path, array in parts.items()}
+    due, losses = sum((g[path] * d).sum() for path, d in along.items()), []
+    for sign in (1, -1):
+        for path, d in along.items():
+            parts[path] += sign * 1e-5 * (1 if sign > 0 else 2) * d
+        losses.append(float(model.loss(batch)[0]))
+    assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(due, rel=1e-6)
 
 
 def test_a_drawn_word_that_is_the_pair_s_own_leaves_k_in_full():

@@ -24,6 +24,7 @@ from minibert.golden.subject import Subject, observe
 from minibert.mistakes import CATALOGUE, MODULES, catalogue, commands, diagnose, going, page, trials
 from minibert.mistakes import families as own
 from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED
+from minibert.mistakes.ops import attention
 from minibert.mistakes.swap import Swaps, reading, sites
 from minibert.pairs import observing
 from tests import toys
@@ -193,10 +194,17 @@ def slope_error(subject, signs):
 
 # what is masked everywhere has scores that the smallest number swallows, where later tokens always are
 SWALLOWED = (
-    "the diagonal is masked", "a query sees later tokens", "the mask inverted", "softmax over the heads",
-    "softmax over the rows of the batch", "the mask, of -10000, is scaled too",
+    "the diagonal is masked", "a query sees later tokens", "the mask inverted", "the mask, of -10000, is scaled too",
     "the mask is scaled too",
 )  # fmt: skip
+
+
+@pytest.fixture
+def nothing_swallowed(monkeypatch):
+    """Masked scores lowered by 10,000: in a sum with the smallest number no difference of theirs is seen, which a
+    softmax over another axis has in its slope.
+    """
+    monkeypatch.setattr(attention, "least", lambda bias: np.maximum(bias, -1e4))
 
 
 def differentiable(case):
@@ -244,8 +252,13 @@ OTHERS = [name for name in SHIPPED if name != "bert" and kills.read(name)]
 SOME = OTHERS if EVERY_MUTANT else sorted(Random(len(OTHERS)).sample(OTHERS, FAMILIES))
 
 
-# what takes a bias of the scores for a constant, which T5 and XLNet learn, and what rounds to 32 bits
-OF_A_BIAS = {"A08", "A11", "A15", "A30", "A34", "A35", "E15", "t5-17", "keys of zeros that are seen"}
+# whose biases of the scores are learnt, and what takes these for a constant or rounds to 32 bits
+BIASED = ("t5", "transformer_xl", "xlnet", "swin")
+OF_A_BIAS = {"A08", "A09", "A11", "A13", "A15", "A30", "A34", "A35", "E15", "t5-17", "gpt2-02", "gpt2-29"}
+
+
+# what is made for batches or rows of another form than the family's published sizes have
+OF_OTHER_FORM = {"elmo": {"P02", "P03"}, "longformer": {"longformer-01"}, "set_transformer": {"D10", "S01", "S04"}}
 
 
 def brought(family):
@@ -259,24 +272,23 @@ def in_question(family, subject, made):
     whose slope the smallest number swallows, where all scores of a row are masked.
     """
     own = {*(CATALOGUE if "bert" not in catalogue.lineage(family) else brought(family))}
-    beyond = {"A09", "A13"} if "decoder_input_ids" in subject.batches[0] else set()
-    beyond |= {"A09", "A13", "gpt2-02", "gpt2-29"} if family in ("transformer_xl", "xlnet") else set()
-    beyond |= OF_A_BIAS if family in ("t5", "transformer_xl", "xlnet") else set()
+    beyond = {"A13"} if "decoder_input_ids" in subject.batches[0] else set()
+    beyond |= OF_A_BIAS if family in BIASED else set()
     return [(id, m) for id, m in made if id in own - beyond]
 
 
+@pytest.mark.usefixtures("nothing_swallowed")
 @pytest.mark.parametrize("family", SOME)
 def test_a_replacement_in_another_family_is_a_pair(family):
     """What it brought, and all that can be made in one that is not BERT's kin: one of each entry, or of four."""
-    if family == "swin":
-        pytest.skip("its mask, -100, is added to the scores, and what is wrong with masks makes steps of that")
     subject, signs, chosen = differentiable(f"{family}/published")
     draw = Random(family)
     some = each(in_question(family, subject, chosen), draw)
     for id, mutant in some if EVERY_MUTANT else draw.sample(some, min(4, len(some))):
         try:
             error = slope_error(mutant.change(subject), signs)
-        except ValueError:  # of these sizes nobody makes it
+        except trials.IMPOSSIBLE:
+            assert id in OF_OTHER_FORM.get(family, ()), (id, mutant.what)
             continue
         assert error < 1e-6, (id, mutant.what, error)
 
@@ -522,7 +534,7 @@ def drawn(made, draw, counts):
     return [chosen for kind, count in counts.items() for chosen in draw.sample(kinds[kind], count)]
 
 
-NOT_NAMED_YET = {"longformer-10"}  # the first divergence is right, the name is wanting
+NOT_NAMED_YET: set[str] = set()  # the first divergence is right, the name is wanting
 ON_PADDING_ALONE = {"longformer-07", "reformer-18"}  # in the first case that shows them: nobody owes those rows
 
 

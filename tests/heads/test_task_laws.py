@@ -13,12 +13,12 @@ HEADLESS = {"tasks/recommend", "tasks/recommend-hidden"}  # items are words of t
 ALSO = ("batch_permutation", "padding_invariance")  # of rows of several texts, too
 SILENT = {
     "classes_in_another_order": {"answer", "choose", "regress", "similar", "similar-contrastive", "similar-tensor",
-                                 "tag-crf"},
+                                 "tag-crf", "caption"},
     "texts_in_another_order": {case.partition("/")[2] for case in CASES} - {"choose", "similar", "similar-contrastive"},
     "what_is_asked_counts_alone": {"answer", "choose", "regress", "several", "similar", "similar-contrastive",
-                                   "similar-tensor", "tag-crf"},
+                                   "similar-tensor", "tag-crf", "caption"},
     "batch_permutation": set(), "padding_invariance": {"answer", "choose", "similar", "similar-contrastive",
-                                                       "similar-tensor"},
+                                                       "similar-tensor", "caption"},
 }  # fmt: skip
 
 

@@ -171,12 +171,13 @@ def low_rank() -> list[Tree]:
     """PEFT's directories, and a file of adapters by the names of their release."""
     with scratch() as folder:
         peft.save(tuned("lora:2"), folder / "lora")
-        adapter_bert.save(tuned("adapter:3"), folder / "adapters.safetensors")
+        for ending in ("npz", "safetensors"):
+            adapter_bert.save(tuned("adapter:3"), folder / f"adapters.{ending}")
         held = tree_of(folder / "lora")
         fields = json.loads(held["adapter_config.json"])
         said = {**fields, "use_rslora": True, "rank_pattern": {"query": 2}, "alpha_pattern": {"query": 4, "value": 1}}
         return [held, held | {"adapter_config.json": mutation.dumped(said)},
-                {"adapters.safetensors": (folder / "adapters.safetensors").read_bytes()}]  # fmt: skip
+                *({name: held} for name, held in tree_of(folder).items() if name.startswith("adapters."))]  # fmt: skip
 
 
 def writers() -> list[Tree]:
@@ -503,6 +504,21 @@ def catalogues() -> list[Tree]:
              "pairs.jsonl": b'{"source": "a", "target": "b"}\n'}]  # fmt: skip
 
 
+def perceived() -> list[Tree]:
+    """Rows that name pictures and sound, these, and how a model's directory says that they are read."""
+    seen = {"rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5], "image_std": [0.5]}
+    heard = {"mel_bins": 5, "deltas": 0, "lowest": 20.0, "highest": 3900.0, "stacked": 1}
+    lines = {"rows.jsonl": [{"picture": "one.npy", "number": 1, "label": 1}, {"picture": "all.npz", "label": "a"}],
+             "sounds.jsonl": [{"sound": "a.wav", "label": "b"}]}  # fmt: skip
+    held = {name: b"".join(mutation.dumped(row) + b"\n" for row in several) for name, several in lines.items()}
+    held |= {"seen.json": mutation.dumped(seen), "heard.json": mutation.dumped(heard)}
+    with scratch() as folder:
+        np.save(folder / "one.npy", np.arange(32, dtype=np.uint8).reshape(2, 4, 4))
+        np.savez_compressed(folder / "all.npz", images=np.ones((1, 1, 4, 4), np.float32), labels=np.array([1]))
+        recordings.write(folder / "a.wav", np.sin(np.arange(800) / 3), 8000)
+        return [held | tree_of(folder)]
+
+
 ROWS = {  # a task's file: (task, format), and what it holds
     "classify.tsv": ("classify", "tsv"), "train.tsv": ("classify", "glue-cola"), "regress.csv": ("regress", "csv"),
     "tag.jsonl": ("tag", "jsonl"), "tag.conll": ("tag", "conll"), "relate.tsv": ("relate", "tsv"),
@@ -746,8 +762,9 @@ def _predicted(root: Path, arguments: Arguments) -> int | None:
 
 
 def _low_rank(root: Path, arguments: Arguments) -> None:
-    if (root / "adapters.safetensors").exists():
-        adapter_bert.load(model("bert"), root / "adapters.safetensors")
+    own = [*root.glob("adapters.*")]
+    if own:
+        adapter_bert.load(model("bert"), own[0])
     else:
         peft.load(tuned("full"), root)
 
@@ -789,6 +806,19 @@ def _tensors(root: Path, arguments: Arguments) -> None:
         else:
             safetensors.header(root / name)
             safetensors.read(root / name)
+
+
+def _perceived(root: Path, arguments: Arguments) -> None:
+    """As `uses` reads the rows of a model of pictures, and of sound."""
+    vit, audio = families.family("vit"), families.family("audio_bert")
+    seen = vit.Config(image_size=4, patch_size=2, num_channels=1), {"preprocessor_config.json": "seen.json"}
+    heard = audio.Config(input_dim=5), {"preprocessor_config.json": "heard.json"}
+    for module, (config, beside), files in ((vit, seen, ("rows.jsonl", "all.npz")), (audio, heard, ("sounds.jsonl",))):
+        beside = {name: reading.text(root / file) for name, file in beside.items()}
+        for name in files:
+            for _, row in rows.placed(root / name, f"classify {module.PERCEIVES}"):
+                inputs = module.gathered([module.perceived(row, config, beside, 8)])
+                assert all(np.isfinite(array).all() for array in inputs.values())
 
 
 def _pictures(root: Path, arguments: Arguments) -> None:
@@ -1067,6 +1097,7 @@ READERS: dict[str, Reader] = {
     "dumps": Reader(dumps, _dumped, share=2),
     "failures": Reader(failed, _failed, share=1),
     "safetensors": Reader(single_files, _tensors, share=12),
+    "perceived": Reader(perceived, _perceived, share=3),
     "pictures": Reader(photographs, _pictures, share=3),
     "wordpiece": Reader(vocabularies("wordpiece"), _vocabulary("wordpiece", "bert"), _texts, share=8),
     "byte_level": Reader(vocabularies("byte_level"), _vocabulary("byte_level", "roberta"), _texts, share=8),

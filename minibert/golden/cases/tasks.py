@@ -9,6 +9,8 @@ from minibert.golden.recipe import Batch, CaseRecipe
 
 SIZES = {"vocab_size": 13, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 9,
          "max_position_embeddings": 9, "type_vocab_size": 1, "hidden_act": "gelu"}  # fmt: skip
+PICTURES = {"image_size": 4, "patch_size": 2, "num_channels": 1, "hidden_size": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": 5, "encoder_stride": 2}  # fmt: skip
 MASK = 12  # of SIZES, the last token of a vocabulary of items (`uses.recommendation`)
 
 
@@ -58,5 +60,8 @@ CASES = {
                               edits=(hidden,)),
     "ulmfit": _case("the last, the largest and the mean state, two linear maps with norms of the batch",
                     "bert+classify_ulmfit:size=3", 329, dropout=True),
+    "caption": CaseRecipe("a picture told in words by a decoder that sees its patches",
+                          "vit+caption:classes=4,depth=1", seed=331, dims={"B": 3}, steps=(), insides=False,
+                          config=PICTURES),
     "ulmfit-behind": _case("the same behind training, with the norms that it kept", "bert+classify_ulmfit:size=3", 330),
 }  # fmt: skip

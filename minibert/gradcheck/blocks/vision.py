@@ -1,4 +1,4 @@
-"""Of `vision`: patches, windows, merging, a layer of Swin's."""
+"""Of `vision`: patches, images of characters, windows, merging, a layer of Swin's."""
 
 from collections.abc import Iterator
 
@@ -34,3 +34,8 @@ def examples(rng: np.random.Generator) -> Iterator[Example]:
     how = {"heads": 2, "act": "gelu", "eps": 1e-2, "rate": 0.25, "keep": np.arange(48).reshape(2, 12, 2) % 5 > 0}
     given = {"x": cells, "p": drawn(rng, layer)}
     yield Example("swin_layer", vision.swin_layer, vision.swin_layer_backward, given, {**how, **grid})
+    seen = {"image": {"weight": (3, 18)}, "filter": {"weight": (2, 8), "bias": (2,)}}
+    p = drawn(rng, {**seen, "map": {"weight": (2, 2), "bias": (2,)}})
+    p["filter"]["bias"] += 2  # of each filter some window is above 0
+    pair = vision.image_vectors, vision.image_vectors_backward
+    yield Example("image_vectors", *pair, {"p": p}, {"ids": np.array([2, 0]), "fonts": 2, "kernel": 2})

@@ -213,6 +213,20 @@ def asking(what: str, rule: Callable[[Tree, int], Array]) -> Callable:
     return sourced(maker)
 
 
+def ending(what: str, rule: Callable[[Array], Array]) -> Callable:
+    """Other labels, of a decoder behind an encoder, and of captions."""
+    made = of_batch(what, lambda b, _: {"labels": rule(b["labels"])})
+    asks = sourced(made)
+    return lambda subject, at: made(subject, at) if "+caption" in subject.family else asks(subject, at)
+
+
+def _without_ends(labels: Array) -> Array:
+    """The last label of each row that is asked is not."""
+    asked, places = labels != IGNORED, np.arange(labels.shape[1])
+    last = np.where(asked, places, -1).max(1, keepdims=True)
+    return np.where(places == last, IGNORED, labels)
+
+
 # ---- From token to token ---------------------------------------------------------------------------------------------
 @going
 def _forgetful(network: ModuleType, length: int) -> Going:
@@ -332,4 +346,10 @@ entry(
     "X17", "the decoder's cache not reordered with the beams", "keys and values go with their beam",
     "HF#9596; own knowledge", "output", "STATE-3", families=SOURCED, when="of an encoder with a decoder",
     going={"what was read stays in its row": going(unmoved)},
+)  # fmt: skip
+entry(
+    "X18", "the target's end token is never asked for", "the end is a token to be written, like those before it",
+    "own knowledge: the end id taken for padding, or the target cut before it; what is written then never ends", "loss",
+    "OP-DEC-4", when="of an encoder with a decoder, and of captions",
+    mutants=[ending("the last token of each target is not asked", _without_ends)],
 )  # fmt: skip

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from minibert import families, ops, pooling, recurrent, summaries
+from minibert import families, layers, ops, pooling, recurrent, summaries
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import batch, entry, swap
+from minibert.mistakes.catalogue import batch, entry, swap, whole
 from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, turned, zeros
 
 SECTION = {"K": "Heads of tasks"}
@@ -246,6 +246,12 @@ def of_items(given: dict[str, Any]) -> dict[str, Any]:
     return {"logits": z}
 
 
+def sent(what: str, paths: str) -> Callable:
+    """These attentions to the network's states send it nothing."""
+    nothing = graded(layers.cross_attention, lambda g, dy, c: (g[0], np.zeros_like(g[1]), g[2]))
+    return whole(swap(what, "cross_attention", nothing, paths, section="gradients"))
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "K01", "another activation over a classification head's layer, or none", "tanh (RoBERTa, BART), erf GELU (ELECTRA)",
@@ -407,4 +413,31 @@ entry(
     "K27", "mean and variance of a batch norm without a gradient", "dx = r (dh - mean dh - h mean(dh h))",
     "own knowledge: statistics detached", "gradient", "OP-BN-2",
     mutants=[swap("dx = dy weight r", "batch_norm", without_statistics())],
+)  # fmt: skip
+entry(
+    "K28", "a caption's words are read where they are asked for", "the word before, behind the end word",
+    "own knowledge: labels handed to the decoder as they are", "output", "TASK-CAP-1",
+    mutants=[swap("unshifted", "embedding", edited(ops.embedding, lambda given: {"ids": np.roll(given["ids"], -1, 1)}),
+                  r"caption\.embeddings\.tables\.word")],
+)  # fmt: skip
+entry(
+    "K29", "a caption's decoder sees words to come", "a word and those before it",
+    "own knowledge: no causal mask", "output", "TASK-CAP-1",
+    mutants=[swap("no mask", "attention", edited(ops.attention, lambda given: {"mask": None}),
+                  r"caption\.decoder\.\d+\.attention\.attention")],
+)  # fmt: skip
+entry(
+    "K30", "the words of captions have the gradient of one use", "of being read and of being written",
+    "own knowledge: tied tables where one use is detached", "gradient", "TASK-CAP-2",
+    mutants=[
+        swap("of being written alone", "embedding", graded(ops.embedding, lambda g, dy, c: zeros(g)),
+             r"caption\.embeddings\.tables\.word", section="gradients"),
+        swap("of being read alone", "linear", graded(ops.linear, lambda g, dy, c: (g[0], zeros(g[1]))),
+             r"caption\.target\.head", section="gradients"),
+    ],
+)  # fmt: skip
+entry(
+    "K31", "the network learns nothing from its captions", "what the attention of all layers to it sends back",
+    "own knowledge: a frozen or detached encoder", "gradient", "TASK-CAP-1",
+    mutants=[sent("it is detached", r"caption\.decoder\.\d+\.cross_attention")],
 )  # fmt: skip

@@ -58,19 +58,20 @@ def without_skip() -> Replacement:
     return Replacement(adapter, lambda dy, c: (lambda df, g: (df - dy, g))(*layers.adapter_backward(dy, c)))
 
 
-def rectified() -> Replacement:
-    """f + relu(f W₁ᵀ + b₁) W₂ᵀ + b₂."""
+def bent(name: str) -> Replacement:
+    """f + act(f W₁ᵀ + b₁) W₂ᵀ + b₂, with the op of this name."""
+    act, act_backward = getattr(ops, name), getattr(ops, f"{name}_backward")
 
     def adapter(f: Array, p: Any) -> tuple[Array, Cache]:
         c: Cache = {}
         h, c["down"] = ops.linear(f, **p["down"])
-        h, c["relu"] = ops.relu(h)
+        h, c["act"] = act(h)
         h, c["up"] = ops.linear(h, **p["up"])
         return kernels.add(f, h), c
 
     def adapter_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
         dh, up = ops.linear_backward(dy, c["up"])
-        df, down = ops.linear_backward(ops.relu_backward(dh, c["relu"]), c["down"])
+        df, down = ops.linear_backward(act_backward(dh, c["act"]), c["down"])
         return kernels.add(dy, df), {"up": up, "down": down}
 
     return Replacement(adapter, adapter_backward)
@@ -164,9 +165,9 @@ entry(
     mutants=[swap("no f", "adapter", without_skip())],
 )  # fmt: skip
 entry(
-    "Q07", "another activation in an adapter", "GELU, that of the network",
+    "Q07", "another activation in an adapter", "GELU by tanh, as in the release",
     "src adapter-hub/adapters, whose houlsby config has swish and whose pfeiffer has relu", "output", "TRANS-ADAPT-1",
-    mutants=[swap("ReLU", "adapter", rectified())],
+    mutants=[swap("ReLU", "adapter", bent("relu")), swap("GELU by erf", "adapter", bent("gelu"))],
 )  # fmt: skip
 entry(
     "Q08", "an adapter behind the residual sum", "on the sub-layer's output, before x is added",

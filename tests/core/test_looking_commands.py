@@ -1,0 +1,101 @@
+"""prune, probe and surface on the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from test_filling import TEXT, encoder
+
+import minibert
+from minibert import cli, tree
+from minibert.tokenizers.wordpiece import WordPiece
+
+LABELS = ("animal", "place")
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory):
+    """A folder with a classifier, what it began as, and rows."""
+    folder = tmp_path_factory.mktemp("looking")
+    sizes = {"num_attention_heads": 4, "max_position_embeddings": 40}
+    encoder("bert", WordPiece.train(TEXT * 3, 60), **sizes).save(folder / "start")
+    model = minibert.load(folder / "start")
+    tasks = {"classify": {"labels": LABELS}}
+    fields = minibert.config.to_fields(model.config)
+    end = minibert.create("bert", 1, tasks=tasks, **fields)
+    end.tokenizer = model.tokenizer
+    end.save(folder / "end")
+    texts = ["the cat sat", "a dog ran", "the mat"] * 4
+    rows = [{"text": text, "label": LABELS[i % 2]} for i, text in enumerate(texts)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    tags = [{"tokens": ["the", "cat"], "tags": ["D", "N"]}] * 2
+    (folder / "tags.jsonl").write_text("\n".join(map(json.dumps, tags)), encoding="utf-8")
+    return folder
+
+
+def said(capsys, *words):
+    assert cli.main([*map(str, words)]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def refused(capsys, *words):
+    assert cli.main([*map(str, words)]) == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["gradient", "leaving-out"])
+def test_prune_writes_a_model_with_so_many_heads(held, tmp_path, capsys, by):
+    out = tmp_path / "small"
+    lines = said(capsys, "prune", held / "end", "--rows", held / "rows.jsonl", "--by", by, "--keep", 3, "--out", out)
+    assert [line.split()[0] for line in lines if " heads, " in line] == ["8", "7", "6", "5", "4", "3", "2"]
+    fields = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert sum(len(gone) for gone in fields["pruned_heads"].values()) == 5
+    small, whole = minibert.load(out), minibert.load(held / "end")
+    rows = {path: len(a) for path, a in tree.items(small.params) if path.endswith("query.weight")}
+    assert sum(rows.values()) == 3 * 4
+    assert {small.family: small.tasks} == {"bert": whole.tasks}
+    assert len(said(capsys, "predict", out, held / "rows.jsonl")) == 12
+
+
+def test_prune_says_what_is_wrong(held, tmp_path, capsys):
+    rows = ("--rows", held / "rows.jsonl")
+    assert "no head of one task" in refused(capsys, "prune", held / "start", *rows)
+    assert "--keep and --out go together" in refused(capsys, "prune", held / "end", *rows, "--keep", 3)
+    assert "from 2 to 8" in refused(capsys, "prune", held / "end", *rows, "--keep", 1, "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_heads_that_a_file_says_are_gone_are_checked(held, tmp_path, capsys):
+    said(capsys, "prune", held / "end", "--rows", held / "rows.jsonl", "--keep", 3, "--out", tmp_path / "small")
+    path = tmp_path / "small" / "config.json"
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    for wrong in ([1], {"7": [0]}, {"0": [0, 1, 2, 3]}, {"0": [4]}, {"0": [True]}, {"0": "1"}, {"0": [0]}):
+        path.write_text(json.dumps({**fields, "pruned_heads": wrong}), encoding="utf-8")
+        assert str(tmp_path) in refused(capsys, "info", tmp_path / "small"), wrong
+
+
+def test_probe_shows_each_layer(held, capsys):
+    lines = said(capsys, "probe", held / "start", "tag", held / "tags.jsonl")
+    assert lines[0].startswith("2 to learn from, 2 asked, 2 classes")
+    assert [line.split()[0] for line in lines[1:]] == ["embeddings", "layer", "layer"]
+    assert [line.split()[-1] for line in lines[1:]] == ["1.0000"] * 3  # it has seen the same
+    lines = said(capsys, "probe", held / "start", "classify", held / "rows.jsonl")
+    assert lines[0].startswith("6 to learn from, 6 asked")
+    assert "column 'tokens'" in refused(capsys, "probe", held / "start", "tag", held / "rows.jsonl")
+
+
+def test_surface_begins_and_ends_where_the_models_are(held, tmp_path, capsys):
+    rows = ("--rows", held / "rows.jsonl")
+    lines = said(capsys, "surface", held / "start", held / "end", *rows, "--steps", 5)
+    places = {float(line.split()[0]): float(line.split()[1]) for line in lines[1:]}
+    model = minibert.load(held / "end")
+    batches = [*minibert.uses.batched(model, [*minibert.rows.placed(held / "rows.jsonl", "classify")], 512, 16)]
+    assert [*places] == [-0.5, 0.0, 0.5, 1.0, 1.5]
+    assert places[1.0] == pytest.approx(np.mean([model.loss(batch)[0] for batch in batches]), abs=6e-4)
+    picture = tmp_path / "plane.svg"
+    lines = said(capsys, "surface", held / "start", held / "end", *rows, "--steps", 3, "--other", held / "end",
+                 "-o", picture)  # fmt: skip
+    grid = np.array([[float(cell) for cell in line.split()[1:]] for line in lines[1:4]])
+    np.testing.assert_allclose(grid, grid.T, atol=2e-3)  # both directions are one
+    assert picture.read_text(encoding="utf-8").startswith("<svg")
+    assert "name another end" in refused(capsys, "surface", held / "start", held / "end", *rows, "-o", picture)
