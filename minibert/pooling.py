@@ -233,7 +233,7 @@ def set_attention(
     projected y (B, S, E); both norms only where p has them (Lee et al. 2019, arXiv 1810.00825, eq. 6-7).
 
     p: attention (query, key, value, norm; an adapter, of what is attended to), feed_forward (out, norm). width: of one
-    head. seen: of y. scale: 1/√width unless given; the release has 1/√D, D the whole width.
+    head. seen: of y. scale: 1/√width unless given; paper and release have 1/√D, D the whole width.
     """
     c: Tree = {}
     own, last = p["attention"], p["feed_forward"]

@@ -60,8 +60,8 @@ def decoded(data: bytes, name: str, *, streamed: bool = False) -> Recording:
             channels, width, rate, count = file.getparams()[:4]
             held = file.readframes(count)
     except Exception as error:  # the standard library raises whatever a header makes it
-        raise InputError(f"{name} is no wave file of whole numbers ({error or type(error).__name__}): convert it to "
-                         "PCM") from None  # fmt: skip
+        raise InputError(f"{name} is no wave file of whole numbers ({str(error) or type(error).__name__}): convert "
+                         "it to PCM") from None  # fmt: skip
     frame = channels * width
     endless = streamed and count * frame >= ENDLESS
     require(endless or len(held) == count * frame, f"{name} says that it has {count:,} samples and has "

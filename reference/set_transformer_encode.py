@@ -1,7 +1,7 @@
 """Set Transformer's decoded vectors: ISABs (SABs where there are no points) over E[w], PMA, then SABs.
 
 p, config and batch (dicts; ids and mask lists (b, t)) -> (b, k, D). Scores are divided by the root of the whole width,
-as in the release, or of a head's, as in the paper. Lee et al. 2019 (1810.00825), section 3; SPEC SET-ENC, SET-DEC.
+as in paper and release, or of a head's. Lee et al. 2019 (1810.00825), section 3; SPEC SET-ENC, SET-DEC.
 """
 
 from .attention_pooling import attention_pooling
@@ -14,7 +14,7 @@ from .set_self_attention import set_self_attention
 def set_transformer_encode(p, config, batch):
     word, d = p["embeddings"]["word"]["weight"], config["dim_hidden"]
     width = d // config["num_heads"]
-    scale = 1 / sqrt(constant(str(d if config["attention_scale"] == "release" else width), word[0][0]))
+    scale = 1 / sqrt(constant(str(d if config["attention_scale"] == "width" else width), word[0][0]))
     given = {"width": width, "scale": scale, "eps": constant("1e-5", word[0][0])}
     x, seen = batch.get("input_vectors") or embedding(word, ids=batch["input_ids"]), batch.get("attention_mask")
     for layer in p["encoder"]:

@@ -10,7 +10,6 @@ a word is made of itself and of its n-grams:
     CBOW           h_t = Σ s / Σ n over the window: the mean of all rows, not of words                              (3)
     terms          word2vec's; the words drawn come from their counts^0.5                                           (4)
     text           Σ s / Σ n over all its words, of which n-grams of words are parts, too: the classifier's         (5)
-
     images         of a character of a word e = W max over windows w of relu(K w + b) + b_D, one more row of (1)    (6)
 
 N-grams are those of <word>, 3 to 6 characters; a row is chosen by a hash (`corruption.pieces`). Data.components: of

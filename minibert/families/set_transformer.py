@@ -14,9 +14,11 @@ Lee, Lee, Kim, Kosiorek, Choi, Teh, 2019, arXiv 1810.00825. Released code: juho-
     objective  L = mean of -log softmax(z)[w], w a word that was taken out of the set                               (9)
 
 Where the release deviates from the paper, and what is done here:
-- s is 1/√D of the whole width in the release, 1/√K of a head in the paper: `attention_scale` names both.
+- s is 1/√D of the whole width, in the paper (section 2.2) as in the release; `attention_scale` "head" is 1/√K of one
+  head, as in attention elsewhere, and in ports that call a library's.
+- Q, not x, stands in the sum of (2), and heads are put side by side without a matrix behind them, as in the release;
+  the paper adds x, and has W_O behind the heads (eq. 4 and 6).
 - norms only with `ln`, which the release's default leaves out; (6) has no feed-forward before it, as in the release.
-- Q, not x, stands in the sum of (2), as in both: x may have another width.
 - neither has padding: here `attention_mask` hides what is no element from every MAB that reads the set.
 - neither was made for words: (1), (8) and (9) are this engine's task, which text has the data for. W_V has no bias.
 """
@@ -40,7 +42,7 @@ from minibert.summaries import Summary
 Array = np.ndarray
 Tree = dict[str, Any]
 WIDE, DEEP = 2**20, 1024
-SCALES = ("release", "paper")
+SCALES = ("width", "head")
 
 
 # ---- Configuration ---------------------------------------------------------------------------------------------------
@@ -59,7 +61,7 @@ class Config:
     ln: bool = False
     pad_token_id: int | None = 0
     # variants
-    attention_scale: str = among("release", SCALES)
+    attention_scale: str = among("width", SCALES)
 
     def __post_init__(self) -> None:
         check(self)
@@ -73,7 +75,7 @@ class Config:
     def attending(self) -> Tree:
         """Of every MAB."""
         width = self.dim_hidden // self.num_heads
-        return {"width": width, "scale": (self.dim_hidden if self.attention_scale == "release" else width) ** -0.5}
+        return {"width": width, "scale": (self.dim_hidden if self.attention_scale == "width" else width) ** -0.5}
 
 
 PRESETS = {"release": {}}
@@ -89,7 +91,7 @@ PROBE = {
     "decoder_layers": 1,
     "ln": True,
     "pad_token_id": 5,
-    "attention_scale": "paper",
+    "attention_scale": "head",
 }
 
 

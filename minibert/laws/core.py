@@ -181,9 +181,15 @@ def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -
 
     What is hidden and asked for is no padding: it keeps its ids. [TASK-REC-2]
     """
+    x, y, name = more_padding(view, inputs)
+    first, second, length = ask(view.p, x), ask(view.p, y), x[name].shape[1]
+    return _worst(_outside_padding(view, second, y[name], length), _outside_padding(view, first, x[name], length))
+
+
+def more_padding(view: Parts, inputs: Tensors) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str]:
+    """(inputs; the same with more padding, and other ids or frames in it; the name of their mask)."""
     x, name, mask = _masked(view, inputs)
-    length = mask.shape[1]
-    more = min(2, view.longest - length)
+    more = min(2, view.longest - mask.shape[1])
     if more <= 0 and mask.all():
         raise Silent("neither padding nor room for it")
     if any(np.ndim(value) != len(view.specs[key].dims) for key, value in x.items() if key in view.specs):
@@ -199,8 +205,13 @@ def padding_invariance(ask: Run, view: Parts, inputs: Tensors, config: Config) -
     noise = rng.integers(0, 1 if heard else _vocabulary(view), y[name].shape)
     for ids in view.inputs(y, dims=("B", "T"), bound="vocab_size", ignored=None):
         y[ids] = np.where((y[name] != 0) | _asked(y, noise.shape), y[ids], noise)
-    first, second = ask(view.p, x), ask(view.p, y)
-    return _worst(_outside_padding(view, second, y[name], length), _outside_padding(view, first, mask, length))
+    return x, y, name
+
+
+def of_the_whole(view: Parts, answer: Tensors) -> dict[str, np.ndarray]:
+    """The losses of an answer, and the gradients of parameters."""
+    return {key: value for key, value in answer.items()
+            if key.startswith("forward/loss") or key.removeprefix("gradients/") in view.p}  # fmt: skip
 
 
 @law
@@ -212,12 +223,12 @@ def batch_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) ->
     order = np.roll(np.arange(rows), 1)
     others = {name: _moved(value, (0, order)) for name, value in inputs.items()}
     first, second = ask(view.p, inputs), ask(view.p, others)
-    texts = next((inputs[name].shape[1] for name in view.inputs(inputs) if len(view.specs[name].dims) == 3), 1)
-    every = (order[:, None] * texts + np.arange(texts)).reshape(-1)  # of rows of several texts each is one
+    shared = {name for path in view.positions for name in view.modules(path.removesuffix(".weight"))}  # by all rows
 
     def expected(key: str, value: np.ndarray) -> np.ndarray:
-        by = next((by for by in (order, every) if value.ndim and len(value) == len(by)), None)
-        return value if by is None or _name(key) not in view.known else value[by]
+        several, rest = divmod(len(value), rows) if value.ndim else (0, 0)  # texts, windows of a row: each is one
+        moved = several and not rest and _name(key) in view.known - shared
+        return value[(order[:, None] * several + np.arange(several)).reshape(-1)] if moved else value
 
     return _worst(second, {key: expected(key, value) for key, value in first.items()})
 
@@ -225,14 +236,14 @@ def batch_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) ->
 @law
 def head_permutation(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """Heads in another order, and the columns that read them, change nothing else. [BERT-ATT-2]"""
-    config[families.field(view.module, "num_attention_heads")]
+    config[view.heads_field]
     moves: dict[str, tuple[int, np.ndarray]] = {}
     for i, own in enumerate(view.attentions):
         heads = view.heads_of(own) or 1
         if heads < 2:
             continue
         order = np.roll(np.arange(heads), 1 if view.positions else 1 + i % (heads - 1))  # a table may be of all layers
-        for table in view.positions:
+        for table in [path for path in view.positions if path.startswith(f"{own}.")] or view.positions:
             moves |= {table: (1, order), **dict.fromkeys(view.modules(table.removesuffix(".weight")), (-1, order))}
         width = len(view.p[f"{own}.query.weight"]) // heads
         entries = (order[:, None] * width + np.arange(width)).reshape(-1)
@@ -260,7 +271,7 @@ def vocabulary_permutation(ask: Run, view: Parts, inputs: Tensors, config: Confi
     others = {name: np.where(inputs[name] < 0, inputs[name], renamed[np.maximum(inputs[name], 0)])  # those below stay
               for name in view.inputs(inputs, bound="vocab_size")}
     moves = {**dict.fromkeys(view.token_tables, (0, order)),
-             **dict.fromkeys((head.logits for head in view.of_tokens), (-1, order))}
+             **dict.fromkeys((plain(head.logits) for head in view.of_tokens), (-1, order))}
     return _equivariance(ask, view, inputs, {**inputs, **others}, moves)
 
 
@@ -376,7 +387,7 @@ def uniform_head(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answ
     classes = {head.term: path for head in view.heads for path in view.classifier(head)}
     paths = [*view.word_tables, *view.decoders, *(p for head in view.heads for p in view.classifier(head))]
     equal = {path: np.broadcast_to(view.p[path][:1], view.p[path].shape).copy() for path in paths}
-    known = {head.term: math.log(_vocabulary(view)) for head in view.of_tokens}
+    known = {head.term: -math.log(1 / _vocabulary(view) + view.floor(head)) for head in view.of_tokens}
     known |= {head.term: math.log(int(head.classes)) for head in view.heads if head.term in classes}
     if "masked_lm" in known:
         total = float(_given(inputs, "masked_lm_weights").sum())
@@ -436,7 +447,7 @@ def key_bias_gradient(ask: Run, view: Parts, inputs: Tensors, config: Config) ->
 @law
 def softmax_gradients(ask: Run, view: Parts, inputs: Tensors, config: Config) -> Answer:
     """What enters a softmax (scores, logits) has gradients that sum to zero over its entries. [OP-SM-2 OP-CE-4]"""
-    names = {head.logits for head in view.heads if head in view.of_tokens or view.classifier(head)}
+    names = {plain(head.logits) for head in view.heads if head in view.of_tokens or view.classifier(head)}
     names |= view.inside(":scores")
     entered = {key: value for key, value in ask(view.p, inputs).items()
                if key.startswith("gradients/") and _name(key) in names}  # fmt: skip
@@ -714,7 +725,7 @@ def _outside_padding(view: Parts, answer: Tensors, mask: np.ndarray, length: int
 
 def _of_tokens(view: Parts, key: str, value: np.ndarray, kept: np.ndarray, length: int) -> np.ndarray | None:
     """What a tensor has of these tokens (B, T), of whatever all rows share of the first `length`; None: no tokens."""
-    by_token = value.ndim >= 3 or _name(key) in {head.logits for head in view.heads if head.token}  # one logit a token
+    by_token = value.ndim >= 3 or _name(key) in {plain(head.logits) for head in view.heads if head.token}  # one a token
     if by_token and value.shape[:2] == kept.shape:
         return value[kept]
     axes = [axis for axis in (2, 3) if value.ndim == 4 and value.shape[axis] == kept.shape[1]]

@@ -21,9 +21,10 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Head(NamedTuple):
-    """A term's logits: the published module that gives them, that which its decoder reads, and how many classes there
-    are ("vocab_size" is the vocabulary's); token: one for each token of a row; labels: those that mark what is not
-    asked, if any; ahead: how many places behind a logit its label stands.
+    """A term's logits: the published module that gives them, with the number of the call where terms with labels of
+    their own share it, that which its decoder reads, and how many classes there are ("vocab_size" is the vocabulary's);
+    token: one for each token of a row; labels: those that mark what is not asked, if any; ahead: how many places behind
+    a logit its label stands.
     """
 
     term: str
@@ -136,6 +137,8 @@ class Parts:
         """
         read = {"word", "pinyin", "glyph"} if f"{embeddings}.fusion.weight" in self.p else set()
         tables = self.tables(embeddings)
+        if f"{embeddings}.norm.weight" not in self.p:  # which a mask token would stand behind
+            tables += [path for path in self.p if path == "mask_token.weight"]
         return [path for path in tables if path.removeprefix(f"{embeddings}.").partition(".")[0] not in read]
 
     @property
@@ -166,13 +169,20 @@ class Parts:
         """Paths of the decoders' biases, and of matrices of their own."""
         return [path for path in self.p if re.search(r"(^|\.)decoder\.(\d+\.)?(weight|bias)$", path)]
 
+    @property
+    def heads_field(self) -> str:
+        """The config field that says how many heads there are, of all layers, or of those of each stage."""
+        own = families.field(self.module, "num_attention_heads")
+        return own if own in self.config.__dataclass_fields__ else "num_heads"
+
     def heads_of(self, attention: str) -> int | None:
         """How many heads an attention has; None where the config does not say."""
         if (named := f"{attention.rpartition('.')[2]}_heads") in self.config.__dataclass_fields__:  # "entity_attention"
             return getattr(self.config, named)
         networks, stack = getattr(self.module, "towers", lambda _: {})(self.config), attention.partition(".")[0]
-        own = families.field(self.module, "num_attention_heads")
-        of_all = getattr(networks.get(stack, self.config), own, None)
+        of_all = getattr(networks.get(stack, self.config), self.heads_field, None)
+        if isinstance(of_all, tuple):  # of each stage
+            of_all = of_all[int(attention.split(".")[1])]
         return getattr(self.config, f"{stack}_attention_heads", of_all)  # where each stack has its own
 
     # Published modules
@@ -185,6 +195,8 @@ class Parts:
             return {name for name, path, _ in self.table if path == f"encode.{part}"}
         again = {alias for alias, name in self.aliases.items() if name in own}
         named = {name if name in self.known else name.rpartition(".")[0] for name in own | again}  # or a bare parameter
+        if named.isdisjoint(self.known):  # or something within a module that golden cases name
+            named = {name for name, path, _ in self.table if path == f"encode.{part}"} or named
         called = {name for name in self.known for one in own if name.startswith(f"{one}.")}  # or a call named after one
         named = called or named
         last = part.rpartition(".")[2]
@@ -229,16 +241,28 @@ class Parts:
             specs = [signatures.parse(spec) for spec in head.LABELS.values()]
             classes = next(filter(None, (self._classes(s.bound) for s in specs)), None)
             token = any(s.dims == ("B", "T") and s.bound for s in specs)
-            rows = [(name, path) for name, path, _ in self.table if re.search(rf"(^|\.){term}\.head(\.|$)", path)]
+            numbered = [(name, path) for name, path, *_ in self.module.activations(self.config)]
+            table = numbered if self._prefix(term) else [(name, path) for name, path, _ in self.table]
+            rows = [row for row in table if re.search(rf"(^|\.){term}\.head(\.|$)", row[1])]
             if classes and rows:
-                every = self.module.activations(self.config)  # with the number of the call
-                network = [name for name, path, *_ in every if path.startswith("encode.")]
+                network = [name for name, path in numbered if path.startswith("encode.")]
                 *before, (logits, _) = rows
                 entered = [name for name, _ in before] or network  # the head's own, else the network's last
-                marked = [name for name, spec in head.LABELS.items() if signatures.parse(spec).ignored is not None]
+                marked = [f"{self._prefix(term)}{name}" for name, spec in head.LABELS.items()
+                          if signatures.parse(spec).ignored is not None]
                 about = (marked or [None])[0], getattr(head, "AHEAD", 0)
                 found.append(Head(term, logits, entered[-1] if entered else None, classes, token, *about))
         return found
+
+    def floor(self, head: Head) -> float:
+        """What a head adds to every probability."""
+        terms = self.module.terms(self.config)
+        return terms[head.term].constants.get("floor", 0.0) if isinstance(terms, dict) else 0.0
+
+    def _prefix(self, term: str) -> str:
+        """What stands in a batch before the names of a term's labels."""
+        terms = self.module.terms(self.config)  # of a family with a loss of its own their names alone
+        return terms[term].prefix if isinstance(terms, dict) else ""
 
     def _classes(self, bound: str | None) -> str | None:
         """How many classes labels below this bound tell apart: a number, or "vocab_size"."""

@@ -9,7 +9,5 @@ PICTURES = ("padding_invariance", "vocabulary_permutation", "ignored_labels", "f
 def silent(config: Any) -> dict[str, str]:
     """What is about tokens, padding and classes."""
     found = dict.fromkeys(PICTURES, "it is fed with pictures: no tokens, no padding, and pixels are no classes")
-    found |= {"layer_norm_shift": "the bias of its patches is seen before any norm",
-              "layer_norm_scale": "what its first norm reads is not far above eps"}  # fmt: skip
     return found if config.qkv_bias else {**found, **dict.fromkeys(("key_bias_invariance", "key_bias_gradient"),
                                                                   "its keys have no bias")}  # fmt: skip

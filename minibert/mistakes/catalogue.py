@@ -50,8 +50,8 @@ class Mistake:
 
     shows: tokens, output, loss, gradient, step, data, loading or nowhere. families: names of those that it concerns,
     here or to come, () all; when: what must be so in them, in words. variant: legitimate if declared. reason: why no
-    case can show it, or what it waits for. cause_of: ids of entries whose numbers it gives, for a reason of its own: where
-    both explain, theirs is the name. home: the family in whose file it stands, or "ops". mutants(subject),
+    case can show it, or what it waits for. cause_of: ids of entries whose numbers it gives for a reason of its own:
+    where both explain, theirs is the name. home: the family in whose file it stands, or "ops". mutants(subject),
     tokenize(tokenizer, text, pair), rule(ids, present, rng, vocabulary) and going, by words what makes another (start,
     step) of a network and the prompts' length, execute it, whichever applies; the second for kinds of tokenizer in
     `tokenizers`; `rule` may be several by the name of the law that they break. writing, by words what stands in the

@@ -50,11 +50,11 @@ def files(rows, count, folder):
     return found
 
 
-def measured(task, model, way, files, seed, steps, folder):
+def measured(task, model, way, files, seed, steps, folder, tokens=128):
     """(accuracy, the constant answer's) of a run."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         given = {"train": files[0], "dev": files[1], "transfer": way, "seed": seed, "steps": steps, "threads": 1}
-        run = finetune(task, model, out=folder, learning_rate=0.01, **given)
+        run = finetune(task, model, out=folder, learning_rate=0.01, seq_length=tokens, **given)
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     return report["measures"]["accuracy"], report["constant"]["accuracy"]
 

@@ -1,6 +1,7 @@
 """Is what CoVe adds to its word vectors worth something to a task? One table.
 
     python tests/benchmarks/translated_features.py ROWS RUN [--task classify] [--seeds N] [--steps N] [--rows N]
+        [--tokens N]
 
 ROWS: as for `frozen_features.py`; RUN: of `minibert pretrain cove`. Three models answer by a head over frozen features:
 the word vectors x of the run alone, [x; CoVe(w)] as in the paper (McCann et al. 2017, arXiv 1708.00107, section 4),
@@ -48,6 +49,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rows", dest="count", type=int, default=4000)
+    parser.add_argument("--tokens", type=int, default=128, help="read at most so many of a row; default 128")
     args = parser.parse_args()
     model, first = minibert.load(args.run), None
     with tempfile.TemporaryDirectory() as place:
@@ -58,9 +60,10 @@ def main():
         arms = {"x": [x] * args.seeds, "[x; CoVe]": [args.run] * args.seeds, "[x; new encoder]": new}
         for name, models in arms.items():
             found = [
-                frozen_features.measured(args.task, one, "frozen", given, seed, args.steps, folder / f"{name}-{seed}")
+                frozen_features.measured(args.task, one, "frozen", given, seed, args.steps, folder / f"{name}-{seed}",
+                                         args.tokens)
                 for seed, one in enumerate(models)
-            ]
+            ]  # fmt: skip
             scores, constant = zip(*found, strict=True)
             first = first or scores
             apart = np.subtract(scores, first)

@@ -1,6 +1,7 @@
 """Every pair's backward is the derivative of its forward, and the checker sees it when it is not."""
 
 import dataclasses
+import importlib
 import math
 import os
 
@@ -338,3 +339,14 @@ def test_every_block_that_families_share_is_held_to_its_double():
     assert own - {"embeddings"} <= CASES.keys()  # whose double is bert_embeddings
     for name in own - {"embeddings"}:
         assert gradcheck.doubles().double(name)
+
+
+@pytest.mark.parametrize(("count", "before", "after"), [(1, 2, 1), (2, 3, 0), (3, 4, 5)])
+def test_a_chunk_stands_for_neighbours_beyond_the_ring(count, before, after):
+    """As released: of two chunks the third in front is the chunk itself, not the other."""
+    x = np.random.default_rng(0).standard_normal((1, 2, 2 * count, 3))
+    given = {"chunk": 2, "before": before, "after": after}
+    y, c = ops.neighbours(x, **given)
+    assert np.array_equal(y, importlib.import_module("reference.neighbours").neighbours(x.tolist(), **given))
+    assert np.array_equal(y[:, :, :, :2], x.reshape(1, 2, count, 2, 3))
+    assert ops.neighbours_backward(np.ones_like(y), c).sum() == y.size

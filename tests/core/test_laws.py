@@ -329,6 +329,52 @@ def test_a_fault_is_seen_in_each_family(name):
         assert laws.LAWS[law](run, *question).holds is False, law
 
 
+def constant(*names, **given):
+    """A fault of those ops: these constants, whatever they are given."""
+    return lambda g, args, constants: g(*args, **{**constants, **(given if g.__name__ in names else {})})
+
+
+def first_row(g, args, constants):
+    """Whatever the row, the first row's grid, or words, are read."""
+    if g.__name__ not in ("windows", "reset_first_gru"):
+        return g(*args, **constants)
+    x, *rest = args
+    return g(np.broadcast_to(x[:1], x.shape).copy(), *rest, **constants)
+
+
+def beside(g, args, constants):
+    """Gradients of scores are one too large."""
+    found = g(*args, **constants)
+    return found + 1 if g.__name__ == "soft_cross_entropy_backward" else found
+
+
+def everywhere(g, args, constants):
+    """Words of which nothing is asked are asked for, as the first of the vocabulary."""
+    if g.__name__ != "floored_cross_entropy":
+        return g(*args, **constants)
+    return g(*args, **{**constants, "labels": np.maximum(constants["labels"], 0)})
+
+
+@pytest.mark.parametrize(("name", "law", "fault"), [
+    ("quick_thought/published", "padding_of_sentences", constant("reset_first_gru", "lstm", mask=None)),
+    ("quick_thought/published", "scores_compete", beside),
+    ("quick_thought/published", "batch_permutation", first_row),
+    ("skip_thought/published", "padding_of_texts", constant("gru", mask=None)),
+    ("skip_thought/published", "ignored_labels", everywhere),
+    ("skip_thought/published", "uniform_head", constant("floored_cross_entropy", floor=1e-3)),
+    ("vit/published", "layer_norm_shift", None),
+    ("vit/published", "layer_norm_scale", None),
+    ("swin/published", "layer_norm_shift", None),
+    ("swin/published", "head_permutation", None),
+    ("swin/published", "batch_permutation", first_row),
+])  # fmt: skip
+def test_a_fault_is_seen_in_pictures_and_sentences(name, law, fault):
+    """In laws that those families alone have, or that are asked of them by what they say of themselves."""
+    for own, holds in ((None, True), (fault or FAULTS[law], False)):
+        run, *question, family = of_case(name, own)
+        assert laws.of(family)[law](run, *question, family).holds is holds, law
+
+
 # ---- Each can be broken: a mistake that somebody has made, and the law that sees it ----------------------------------
 FAULTS = {}
 

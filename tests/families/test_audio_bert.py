@@ -151,6 +151,12 @@ def test_log_mel_features_are_those_of_the_scalar_loops():
     slopes = [(ends[t + 3] - ends[t + 1] + 2 * (ends[t + 4] - ends[t])) / 10 for t in range(9)]
     assert error(spectrogram.changes(x), slopes) < 1e-15
     assert spectrogram.stacked(x, 4).tolist() == x[:8].reshape(2, 16).tolist()
+    loud, wide = rng.uniform(-1, 1, 4000), got.shape[1]
+    orders = [spectrogram.log_mel(loud, 8000, wide, 40.0, 3600.0)]
+    orders.append(spectrogram.changes(orders[0]))  # of another spread
+    due = [(column - column.mean()) / column.std() for column in np.concatenate(orders, 1).T]
+    features = spectrogram.features(loud, 8000, wide, 1, 40.0, 3600.0)
+    assert pytest.approx(np.array(due), abs=1e-5) == features.T
 
 
 def test_a_tone_stands_in_its_filter():
@@ -193,6 +199,9 @@ def test_files_that_cannot_be_used(tmp_path):
     broken.write_bytes(b"RIFF\x04\0\0\0WAVE")
     with pytest.raises(InputError, match=r"broken\.wav is no wave file of whole numbers"):
         minibert.pretraining.pretrain("audio_bert", [broken, *files], tmp_path / "run")
+    broken.write_bytes(b"")
+    with pytest.raises(InputError, match=r"no wave file of whole numbers \(EOFError\): convert it to PCM"):
+        recordings.read(broken)
     with pytest.raises(InputError, match="hold frequencies from 0 to 4,000 Hz, not 20 to 7600"):
         minibert.pretraining.pretrain("audio_bert", files, tmp_path / "run")
     with pytest.raises(InputError, match="audio_bert reads no text: give no vocabulary"):

@@ -14,18 +14,18 @@ from minibert.tokenizers import wordpiece
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "cases": (36, "sizes of points and seeds, and a double of its own"),
-    "tests": (160, "permutations, points, sets of words and a classifier beside a twin"),
+    "tests": (170, "permutations, points, sets of words and a classifier beside a twin"),
     "family": (405, "no kin: its blocks, data and published names stand in one file"),
 }
 CONFIGS = (
-    {"num_inds": 4, "ln": True, "attention_scale": "paper"},
+    {"num_inds": 4, "ln": True, "attention_scale": "head"},
     {"num_inds": 0, "ln": False, "num_outputs": 3},
     {"num_inds": 3, "decoder_layers": 0, "ln": True},
 )
 LABELS = {"labels": "target_token"}
 PUBLISHED = [Published("set_transformer", "", LABELS, {}, CONFIGS, twin=twins.twin, terms=twins.terms)]
 DIRECTORIES: dict = {}
-VARIANTS = ({}, {"num_inds": 0, "ln": False}, {"attention_scale": "release", "decoder_layers": 0})
+VARIANTS = ({}, {"num_inds": 0, "ln": False}, {"attention_scale": "width", "decoder_layers": 0})
 SMALL = {"dim_hidden": 6, "num_heads": 3, "num_layers": 2}
 PARAMETERS = [
     ({"vocab_size": 2, "dim_input": 2}, ("lm",), 4 + 422_272),
@@ -49,7 +49,7 @@ FIGURES = [
         SIZES,
         BATCH,
     ),
-    Figures("set_transformer", {"forward/loss": 4.313467376391}, {**SIZES, "attention_scale": "paper"}, BATCH),
+    Figures("set_transformer", {"forward/loss": 4.313467376391}, {**SIZES, "attention_scale": "head"}, BATCH),
     Figures("set_transformer", {"forward/loss": 5.281091328312}, {**SIZES, "num_inds": 0}, BATCH),
 ]
 
@@ -100,12 +100,13 @@ def test_of_one_point_each_element_takes_all():
 
 
 def test_the_scale_is_of_the_whole_width():
-    """C3 (c): the release's and the paper's differ, as one head's width does not."""
+    """C3 (c): that of one head is another."""
     x = np.random.default_rng(0).standard_normal((2, 4, 6))
     p = made(num_inds=0, dim_input=6)[0].params["encoder"][0]
-    paper, release = (pooling.set_attention(x, x, p, width=2, scale=n**-0.5)[0] for n in (2, 6))
-    assert error(paper, pooling.set_attention(x, x, p, width=2)[0]) == 0
-    assert error(paper, release) > 1e-3
+    head, whole = (pooling.set_attention(x, x, p, width=2, scale=n**-0.5)[0] for n in (2, 6))
+    assert error(head, pooling.set_attention(x, x, p, width=2)[0]) == 0
+    assert error(head, whole) > 1e-3
+    assert set_transformer.Config().attending == {"width": 32, "scale": 128**-0.5}
 
 
 def test_vectors_stand_in_the_place_of_words():

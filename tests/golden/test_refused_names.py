@@ -113,7 +113,7 @@ def test_a_name_explains_all_that_is_wrong_in_what_it_replaces(monkeypatch):
 def test_steps_tell_a_tie_of_gradients_apart():
     """Gradients twice as large: in the dump alone, or in what the optimizer is given, which its norm shows."""
     case = cases.read("bert/published")
-    for mutant in CATALOGUE["O28"].mutants(case.subject()):
+    for mutant in (one for one in CATALOGUE["O28"].mutants(case.subject()) if one.after):
         got = mutant.after(observe(mutant.change(case.subject()), (1, 2, 10)))
         result = diagnose(case, {key: got[key] for key in case.entries if key in got}, "float32")
         assert (result.kind, result.unexplained) == ("mistake", None)

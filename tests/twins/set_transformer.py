@@ -9,7 +9,7 @@ def twin(model):
     """The module with the weights of a model, in float64."""
     torch, _ = oracle()
     nn, c = torch.nn, model.config
-    divisor = math.sqrt(c.dim_hidden if c.attention_scale == "release" else c.dim_hidden // c.num_heads)
+    divisor = math.sqrt(c.dim_hidden if c.attention_scale == "width" else c.dim_hidden // c.num_heads)
 
     class MAB(nn.Module):
         def __init__(self, q, k):

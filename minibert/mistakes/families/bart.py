@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert import encoder_decoder, layers, tree
-from minibert.golden.subject import Subject
+from minibert.golden.subject import Subject, Tensors
 from minibert.heads import target_token
 from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap
 from minibert.mistakes.going import Going
@@ -57,13 +57,27 @@ def _of_other(what: str, part: str, to: str, of: str) -> Callable:
     return lambda subject, at: [Mutant(what, change, f"the {to}", silent=silent)]
 
 
+TABLES = tuple(f"model.{stack}.embed_tokens" for stack in ("encoder", "decoder"))
+
+
 def _rooted(what: str, of: Callable[[float], dict[str, float]], where: bool) -> Callable:
     """Look-ups times these factors: of(√D); where: only if the configuration has the factor, else if it hasn't."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         root = float(field(subject, "hidden_size")) ** 0.5
         made = swap(what, "embeddings", edited(layers.embeddings, lambda given: {"scales": of(root)}), groups=GROUPS)
-        return made(subject, at) if subject.config.scale_embedding is where else []
+        if subject.config.scale_embedding is not where:
+            return []
+        factor = of(root).get("word", 1.0)
+
+        def within(tensors: Tensors) -> Tensors:
+            """A table's module gives its rows with the factor, as in ports."""
+            times = {"forward": factor, "gradients": 1 / factor}
+            found = {f"{part}/{name}": by for part, by in times.items() for name in TABLES}
+            return {key: array * found[key] if key in found else array for key, array in tensors.items()}
+
+        found = made(subject, at)
+        return [*found, *(replace(mutant, after=within, renames=True) for mutant in found[:1] if factor != 1)]
 
     return maker
 

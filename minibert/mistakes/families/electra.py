@@ -224,7 +224,7 @@ entry(
 entry(
     "H13", "discriminator head: LN added; sampled-equal tokens labelled fake",
     "dense+act+linear(1); label 0 if sample = original",
-    "src electra", "output", "ELEC-DISC-1", families=("electra",),
+    "src electra", "output", "ELEC-DISC-1", families=("electra",), cause_of=("G09",),
     mutants=[
         swap("a norm after the activation", "rtd_head", rtd_head("dense", "act", "norm")),
         swap("no activation", "rtd_head", rtd_head("dense")),

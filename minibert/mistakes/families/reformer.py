@@ -10,6 +10,7 @@ from minibert.families import reformer
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import entry, only, swap, weights
 from minibert.mistakes.swap import Replacement, Site, edited, graded, turned, zeros
+from minibert.ops.chunks import OWN
 
 Array = np.ndarray
 Tree = dict[str, Any]
@@ -158,6 +159,31 @@ def _late(subject: Subject, site: Site) -> Replacement | None:
     return Replacement(_dropped_late, _dropped_late_backward) if dropped else None
 
 
+def _swallowing(kind: type) -> Replacement:
+    """Probabilities and shares by sums of exponents that stand beside the own score of -1e5, which has few digits left
+    for them: the rows of tokens that see themselves alone, several times.
+    """
+
+    def summed(z: Array, axis: int) -> Array:
+        """log Σ exp z, rounded."""
+        top = z.max(axis, keepdims=True)
+        return (top + np.log(np.exp(z - top).sum(axis, keepdims=True)).astype(kind)).astype(kind)
+
+    def forward(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Tree]:
+        _, c = ops.lsh_attention(q, k, v, **given)
+        there, order, back = c["probs"] > 0, c["order"], c["back"]
+        alone = ~(there & ~c["fixed"]).any(-1, keepdims=True)
+        z = summed(np.where(there, kind(OWN), kind(-np.inf)), -1)
+        probs = np.where(alone & there, np.exp(kind(OWN) - z), c["probs"]).astype(q.dtype)
+        found = (probs if c["dropout"] is None else probs * c["dropout"]) @ c["values"]
+        outputs = np.take_along_axis(found.reshape(*order.shape, -1), back[..., None], 3)
+        z, alone = (np.take_along_axis(part.reshape(order.shape), back, 3) for part in (z, alone))
+        share = np.where(alone.all(2, keepdims=True), np.exp(z - summed(z, 2)), c["share"]).astype(q.dtype)
+        return (share[..., None] * outputs).sum(2), {**c, "probs": probs, "outputs": outputs, "share": share}
+
+    return Replacement(forward, ops.lsh_attention_backward.__wrapped__, faithful=False)
+
+
 entry(
     "reformer-01", "logits without the head's bias", "z = h W_Vᵀ + b_V",
     "src transformers 5 modeling_reformer.py: ReformerOnlyLMHead has a bias and does not add it", "output",
@@ -269,4 +295,12 @@ entry(
     "reformer-18", "what fills up chunks is seen", "it is padding: masked in every layer",
     "src transformers _pad_to_mult_of_chunk_length", "output", "REFORMER-EMB-3", families=FAMILY,
     when="where there is padding", mutants=near("no mask", _unmasked),
+)  # fmt: skip
+entry(
+    "reformer-19", "the own score of -1e5 swallows digits",
+    "each of N meetings with itself has 1/N, as exactly as other shares",
+    "src transformers 5 modeling_reformer.py: logsumexp of scores of -1e5 in float32 has steps of 0.008", "output",
+    "REFORMER-ATT-5", families=FAMILY, variant=True,
+    mutants=[swap(f"sums of exponents beside it in {kind.__name__}", "lsh_attention", _swallowing(kind))
+             for kind in (np.float32, np.float64)],
 )  # fmt: skip

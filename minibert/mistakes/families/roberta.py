@@ -59,7 +59,7 @@ entry(
     "RoBERTa (fairseq) and ERNIE 1e-5, DeBERTa 1e-7, XLM and Google BERT 1e-12",
     "src fairseq modules/layer_norm.py:28, XLM transformer.py:282; PaddlePaddle/ERNIE#75; HF#532; DB and GB (contrib "
     "default) values own knowledge",
-    "output", "OP-LN-5", families=("roberta", "ernie", "deberta", "xlm"),
+    "output", "OP-LN-5", families=("roberta", "ernie", "deberta", "xlm"), cause_of=("L01",),
     mutants=[only("roberta ernie", another_eps_at(groups=GROUPS))],
 )  # fmt: skip
 entry(

@@ -38,10 +38,10 @@ def _first_row(gradient: Any, dy: Array, c: Tree) -> Any:
 
 entry(
     "set_transformer-01", "scores divided by the root of a head's width, or of the whole",
-    "as its weights were trained: the release's with the whole width's",
-    "arXiv 1810.00825, eq. 6, against juho-lee/set_transformer modules.py (math.sqrt(self.dim_V))", "output",
-    "SET-MAB-2", families=FAMILY, variant=True,
-    mutants=[config("the other", attention_scale=lambda f: "paper" if f.attention_scale == "release" else "release")],
+    "as its weights were trained: the paper's and the release's with the whole width's",
+    "arXiv 1810.00825, section 2.2, and juho-lee/set_transformer modules.py (math.sqrt(self.dim_V)), against ports",
+    "output", "SET-MAB-2", families=FAMILY, variant=True,
+    mutants=[config("the other", attention_scale=lambda f: "head" if f.attention_scale == "width" else "width")],
 )  # fmt: skip
 entry(
     "set_transformer-02", "what is no element is read", "it is hidden from every MAB that reads the set",

@@ -188,7 +188,7 @@ entry(
     "own knowledge: torch.roll of windows", "output", "SWIN-SHIFT-1", families=FAMILY,
     when="where a layer is shifted",
     mutants=[
-        *rolled("windows cut from the grid as it is, the mask all the same", lambda shift: 0),
+        *rolled("windows cut from the grid as it is, the mask all the same", lambda shift: 0, ("windows",)),
     ],
 )  # fmt: skip
 entry(

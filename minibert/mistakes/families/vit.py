@@ -104,6 +104,31 @@ def black(what: str) -> Callable:
     return swap(what, "patch_embeddings", Replacement(forward, backward))
 
 
+def added(what: str) -> Callable:
+    """The token is added to what it is to hide."""
+
+    def forward(x: Array, p: Tree, token: Array | None = None, **given: Any) -> tuple[Array, Tree]:
+        hidden, keep = given.get("hidden"), given.get("keep")
+        y, c = FORWARD(x, p, token, **{**given, "hidden": None})
+        if hidden is None:
+            return y, {**c, "asked": ()}
+        asked = hidden.astype(y.dtype)[..., None]
+        own = slice(y.shape[1] - asked.shape[1], None)  # behind the class token
+        asked = asked if keep is None else asked * keep[:, own] / (1 - given["rate"])
+        y = y.copy()
+        y[:, own] += asked * token
+        return y, {**c, "asked": (asked, own)}
+
+    def backward(dy: Array, c: Tree) -> tuple[Any, ...]:
+        found = BACKWARD(dy, c)
+        if not c["asked"]:
+            return found
+        asked, own = c["asked"]
+        return (*found, (asked * dy[:, own]).sum((0, 1))[None])
+
+    return swap(what, "patch_embeddings", Replacement(forward, backward))
+
+
 def resampled(what: str, kernel: Callable[[int, int], Array]) -> Callable:
     """Positions taken to another size by kernel(n, m) -> (m, n)."""
 
@@ -265,4 +290,8 @@ entry(
     "vit-15", "first weights of a normal cut at two deviations", "cut at ±2: at 0.02 nothing is", "N9 of the facts: "
     "trunc_normal_ has absolute bounds", "nowhere", "VIT-INIT-1", families=FAMILY,
     reason="first weights are drawn from another generator anyway",
+)  # fmt: skip
+entry(
+    "vit-16", "the mask token added to the patch", "the mask token in the place of its embedding",
+    "own knowledge", "output", "VIT-MIM-1", families=FAMILY, mutants=[added("added")],
 )  # fmt: skip

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from minibert import families, layers, ops
-from minibert.mistakes.catalogue import Mutant, entry, field, only, swap
-from minibert.mistakes.swap import Replacement, edited, graded
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import Mutant, entry, field, lineage, only, swap
+from minibert.mistakes.swap import Replacement, Site, edited, graded
 
 SECTION = {"G": "Activation"}
 
@@ -109,6 +111,13 @@ GELUS = ERF + TANH
 ROOT = math.sqrt(2 / math.pi)
 to_tanh, to_erf = of_activation("the tanh form", named("gelu_new")), of_activation("the erf form", named("gelu"))
 
+
+def _to_tanh(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """No variant in RoBERTa, ELECTRA and their kin, whose releases have erf."""
+    kept = {"roberta", "electra"}.isdisjoint(lineage(subject.family))
+    return [mutant if kept else replace(mutant, variant=False) for mutant in to_tanh(subject, at)]
+
+
 entry(
     "G01", "tanh GELU where erf was trained / expected",
     "erf for RoBERTa and ELECTRA; for BERT declare it: GB released with erf (fe35475, 2018-10-31) and switched to tanh "
@@ -116,7 +125,7 @@ entry(
     "src GB modeling.py:275 (git log -S), src ELECTRA modeling.py:310 (erf); Blaizzy/mlx-embeddings#81; HF#11364; "
     "CyberZHG/keras-bert#129; intel BigDL#1289",
     "output", "BERT-ACT-2", when="where the configuration says gelu", variant=True,
-    mutants=given(ERF, [to_tanh]),
+    mutants=given(ERF, [_to_tanh]),
 )  # fmt: skip
 entry(
     "G02", "erf where tanh was trained", 'tanh ("gelu_new")',

@@ -304,7 +304,7 @@ entry(
 )  # fmt: skip
 entry(
     "C07", "shared tensors dropped, reader finds one name", "alias list",
-    "src safetensors docs torch_shared_tensors", "loading", "NAME-3",
+    "src safetensors docs torch_shared_tensors", "loading", "NAME-3", cause_of=("H03",),
     mutants=[weights("the shared output bias not found, left at 0", lambda path, a: np.zeros_like(a),
                      r"mlm\.decoder\.bias")],
     reason="for a decoder matrix: " + _random + " (a decoder that is a copy of the table is H01)",
