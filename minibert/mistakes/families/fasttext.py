@@ -6,7 +6,7 @@ import numpy as np
 
 from minibert import ops, vision
 from minibert.families import fasttext
-from minibert.mistakes.catalogue import batch, entry, swap
+from minibert.mistakes.catalogue import batch, entry, only, swap
 from minibert.mistakes.swap import Replacement, edited
 
 FAMILY = ("fasttext",)
@@ -70,8 +70,8 @@ entry(
 entry(
     "fasttext-08", "the mean of what a filter sees in an image", "the largest of all windows", "own knowledge",
     "loss", "FT-IMG-1", families=FAMILY,
-    mutants=[swap("the mean of all windows", "max_over_time",
-                  Replacement(ops.mean_over_time, ops.mean_over_time_backward))],
+    mutants=[only("fasttext", swap("the mean of all windows", "max_over_time",
+                                   Replacement(ops.mean_over_time, ops.mean_over_time_backward)))],
 )  # fmt: skip
 entry(
     "fasttext-09", "the fonts of a pixel beside each other", "an image font by font, each row by row", "own knowledge",
