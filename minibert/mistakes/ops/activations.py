@@ -113,8 +113,9 @@ to_tanh, to_erf = of_activation("the tanh form", named("gelu_new")), of_activati
 
 
 def _to_tanh(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """No variant in RoBERTa, ELECTRA and their kin, whose releases have erf."""
-    kept = {"roberta", "electra"}.isdisjoint(lineage(subject.family))
+    """A variant in BERT and its kin alone, but for RoBERTa's and ELECTRA's, whose releases have erf."""
+    kin = {*lineage(subject.family)}
+    kept = "bert" in kin and kin.isdisjoint({"roberta", "electra"})
     return [mutant if kept else replace(mutant, variant=False) for mutant in to_tanh(subject, at)]
 
 
