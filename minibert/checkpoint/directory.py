@@ -78,6 +78,7 @@ DROPPED = {
     "pooler_type": ("first_token_transform",),
     "position_embedding_type": ("absolute", None),
     "tie_word_embeddings": (True,),
+    "pruned_heads": ({}, None),  # what else it says, `narrowed` reads
     "layers_to_keep": ([], None),  # ALBERT's xxlarge
     "ln_type": ("postln",),  # Chinese ALBERTs
     **{"cell": ({},), "structure": ([],), "pre_trained": ("",), "training": ("",)},  # TinyBERT's

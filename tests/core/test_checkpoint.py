@@ -256,7 +256,8 @@ def test_refused_weights(edit, words, tmp_path):
         ({"add_cross_attention": True}, ["add_cross_attention"]),
         ({"quantization_config": {"bits": 4}}, ["quantization_config"]),
         ({"rope_theta": 10000.0}, ["unknown config field 'rope_theta'"]),
-        ({"pruned_heads": {"0": [1]}}, ["pruned_heads"]),
+        ({"pruned_heads": {"0": [1]}}, ["7 mis-shaped", "output.dense.weight"]),
+        ({"pruned_heads": [1]}, ["pruned_heads"]),
     ],
 )
 def test_refused_configs(changes, words, tmp_path):
