@@ -1,4 +1,5 @@
 """Does every family learn from text? python tests/benchmarks/pretraining.py [FAMILY …] [--each-kind] [--steps N]
+[--share X]
 
 Each family is pre-trained as `minibert pretrain FAMILY` does, on the text that Python ships. Printed for each term: the
 held-out loss, and by how much it is below that of the best guess that does not look at the context (how frequent each
@@ -63,11 +64,17 @@ def trained(
         return list(guesses(minibert.load(run), report)), time.perf_counter() - start
 
 
-def table(names: list[str], steps: int | None) -> Iterator[tuple[str, bool]]:
+def steps_of(name: str, share: float) -> int:
+    """This share of a family's own steps."""
+    module = families.family(name)
+    return max(1, round(share * pretraining.options_of(module, dict(module.DEFAULTS))[0].steps))
+
+
+def table(names: list[str], steps: int | None, share: float = 1.0) -> Iterator[tuple[str, bool]]:
     """(a line, whether its term is the family's first and has not learnt to look at the context)."""
     yield "| family | term | held-out loss | without context | below by | seconds |\n|---|---|---|---|---|---|", False
     for name in names:
-        found, seconds = trained(name, steps)
+        found, seconds = trained(name, steps if share == 1 else steps_of(name, share))
         for n, (term, loss, guess) in enumerate(found):
             than = ("", "") if guess is None else (f"{guess:.3f}", f"{guess - loss:.3f}")
             cells = (name, term, f"{loss:.3f}", *than, f"{seconds:.0f}" if n == 0 else "")
@@ -78,11 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("family", nargs="*", help="default: every one")
     parser.add_argument("--steps", type=int, help="of each run; default: the family's own")
+    parser.add_argument("--share", type=float, default=1.0, metavar="X", help="of the family's own steps; default 1")
     parser.add_argument("--each-kind", action="store_true", help="one family of each kind")
     given = parser.parse_args(arguments)
     names = kinds() if given.each_kind else given.family or families.names()
     wrong = False
-    for line, failed in table(names, given.steps):
+    for line, failed in table(names, given.steps, given.share):
         print(line, flush=True)
         wrong |= failed
     return int(wrong)
