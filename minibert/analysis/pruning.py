@@ -26,17 +26,20 @@ Head = tuple[str, int]  # (path of the layer's attention in the parameters, numb
 PARTS = {"query", "key", "value", "output"}
 
 
-def layers(params: Tree) -> list[str]:
-    """The paths of what attends, in the tree's order: sub-trees with query, key, value and output."""
-    found = dict.fromkeys(path.rpartition(".query.")[0] for path in tree.flatten(params) if ".query.weight" in path)
-    return [path for path in found if tree.get(params, path).keys() >= PARTS]
+def layers(model: Model) -> list[str]:
+    """The paths of what attends, in the tree's order: sub-trees with query, key, value and output, not those of a task's
+    head.
+    """
+    network = {part: held for part, held in model.params.items() if part not in model.tasks}
+    found = dict.fromkeys(path.rpartition(".query.")[0] for path in tree.flatten(network) if ".query.weight" in path)
+    return [path for path in found if tree.get(model.params, path).keys() >= PARTS]
 
 
 def importance(model: Model, given: Iterable[Mapping[str, Any]]) -> dict[str, Array]:
     """(2) of every head, {path: (H,)}, over batches, a loss each, in evaluation; a layer that is used several times
     has the sum of its uses.
     """
-    total, rows = dict.fromkeys(layers(model.params), 0.0), 0
+    total, rows = dict.fromkeys(layers(model), 0.0), 0
     for batch in given:
         with trace.recording() as record:
             _, cache = model.loss(batch)
@@ -71,13 +74,13 @@ def left_out(model: Model, given: Iterable[Mapping[str, Any]]) -> dict[str, Arra
 
 def heads(model: Model) -> dict[str, int]:
     """How many heads each layer has."""
-    rows = {path: len(tree.get(model.params, path)["query"]["weight"]) for path in layers(model.params)}
+    rows = {path: len(tree.get(model.params, path)["query"]["weight"]) for path in layers(model)}
     return {path: rows[path] // width for path, width in _widths(model).items()}
 
 
 def _widths(model: Model) -> dict[str, int]:
     """K, of one head, of each layer: as an example shows it."""
-    known, found = dict.fromkeys(layers(model.params)), {}
+    known, found = dict.fromkeys(layers(model)), {}
     require(bool(known), f"{model.family} has no heads that could go")
     with trace.recording() as record:
         _, cache = model.loss(_example(model))

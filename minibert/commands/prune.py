@@ -42,7 +42,7 @@ def _prune(args: argparse.Namespace) -> None:
         model = minibert.load(args.directory)
     require(len(model.uses) == 1, f"{args.directory} has no head of one task to judge rows with")
     (task,) = model.uses
-    placed = [*rows.placed(args.rows, tasks.rows_of(task.name), assignments(args.columns) or None)]
+    placed = [*rows.placed(args.rows, tasks.rows_of(task.name, model.module), assignments(args.columns) or None)]
     telling, asked = rows.halves(placed)
     counts = pruning.heads(model)
     total, least = sum(counts.values()), len(counts)

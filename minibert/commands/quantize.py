@@ -61,7 +61,7 @@ def _quantize(args: argparse.Namespace) -> None:
 def _measured(model: Any, args: argparse.Namespace) -> dict[str, float]:
     """How good the model's answers to the rows are."""
     (task,) = model.uses
-    placed = [*rows.placed(args.rows, tasks.rows_of(task.name), assignments(args.columns) or None)]
+    placed = [*rows.placed(args.rows, tasks.rows_of(task.name, model.module), assignments(args.columns) or None)]
     uses.labelled(model, placed, 512)  # whether it has their classes
     said = [*uses.answered(model, task, placed, 512)]
     return uses.of(task).measures(task, [row for _, row in placed], said)

@@ -49,7 +49,7 @@ def _surface(args: argparse.Namespace) -> None:
         require(len(end.uses) == 1, f"{args.end} has no head of one task to judge rows with")
         start = _alike(args.start, end)
         other = end.params if args.other is None else _alike(args.other, end)
-    placed = [*rows.placed(args.rows, tasks.rows_of(end.uses[0].name), assignments(args.columns) or None)]
+    placed = [*rows.placed(args.rows, tasks.rows_of(end.uses[0].name, end.module), assignments(args.columns) or None)]
     batches = [*uses.batched(end, placed, LONGEST, TOGETHER)]
     sizes = [len(next(iter(batch.values()))) for batch in batches]
 

@@ -67,6 +67,13 @@ def test_a_head_that_writes_nothing_does_not_matter(bert):
     assert found[1][1] == pytest.approx(found[0][1], rel=1e-14)
 
 
+def test_a_task_s_own_decoder_keeps_its_heads():
+    fields = minibert.families.family("bert").PROBE
+    model = minibert.create("bert", tasks={"caption": {"classes": 5}}, **fields)
+    assert any(".query." in path for path, _ in tree.items(model.params["caption"]))
+    assert not [path for path in pruning.heads(model) if path.startswith("caption")]
+
+
 def test_what_cannot_go_says_so(bert):
     with pytest.raises(InputError, match="would have no head left"):
         pruning.shrunk(bert, [("encoder.0.attention", h) for h in range(4)])
