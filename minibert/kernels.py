@@ -411,9 +411,10 @@ def _row_blocks(width: int, most: int = BLOCK) -> int:
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Σ a·b over the last axis, which stays with length 1: BLAS's, half the time of NumPy's sums, and of a row the
-    same bits wherever it stands. b may be one row for all.
+    same bits wherever it stands. b may be one row for all. An overflow is infinite, without a warning.
     """
-    return np.matmul(a[..., None, :], b[..., :, None])[..., 0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.matmul(a[..., None, :], b[..., :, None])[..., 0]
 
 
 def layer_norm(

@@ -27,9 +27,7 @@ PARTS = {"query", "key", "value", "output"}
 
 
 def layers(model: Model) -> list[str]:
-    """The paths of what attends, in the tree's order: sub-trees with query, key, value and output, not those of a task's
-    head.
-    """
+    """The paths of what attends, in the tree's order: with query, key, value and output, in no head of a task."""
     network = {part: held for part, held in model.params.items() if part not in model.tasks}
     found = dict.fromkeys(path.rpartition(".query.")[0] for path in tree.flatten(network) if ".query.weight" in path)
     return [path for path in found if tree.get(model.params, path).keys() >= PARTS]
