@@ -5,9 +5,9 @@ mistake's name is that of the wrong function (`WRONG`) which answers every call 
 then stands in the whole model for what is there, and a golden case is replayed.
 """
 
-import _thread
 import contextlib
 import copy
+import ctypes
 import inspect
 import pkgutil
 import threading
@@ -105,28 +105,33 @@ def answers(path: Path) -> dict[str, Callable]:
     return found
 
 
+class _Late(BaseException):
+    """What is raised in the thread of an answer that takes too long."""
+
+
 @contextlib.contextmanager
 def _ending() -> Iterator[None]:
-    """What takes longer than LONG seconds inside ends with TimeoutError, where it stands; in the main thread."""
-    fired = threading.Event()
+    """What takes longer than LONG seconds inside ends with TimeoutError, where it stands."""
+    asked, ended, lock = threading.get_ident(), [False], threading.Lock()
 
     def stop() -> None:
-        fired.set()
-        _thread.interrupt_main()
+        with lock:
+            if not ended[0]:  # no signal, which a process in the background may not hear
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(asked), ctypes.py_object(_Late))
 
     timer = threading.Timer(LONG, stop)
     timer.daemon = True
-    if threading.current_thread() is threading.main_thread():
-        timer.start()
+    timer.start()
     try:
-        yield
-    except KeyboardInterrupt as error:
-        if not fired.is_set():
-            raise
+        try:
+            yield
+        finally:
+            with lock:
+                ended[0] = True
+            timer.cancel()
+    except _Late as late:
         said = f"no answer in {LONG:g} s: a loop does not end"
-        raise TimeoutError(said).with_traceback(error.__traceback__) from None
-    finally:
-        timer.cancel()
+        raise TimeoutError(said).with_traceback(late.__traceback__) from None
 
 
 def _line(error: BaseException, path: Path | str | None = None) -> str:

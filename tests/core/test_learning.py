@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -159,14 +160,20 @@ def test_the_number_of_results_is_said(pieces, what):
 
 
 def test_an_answer_that_does_not_end_is_ended(monkeypatch):
-    """With the line where it went round; Ctrl-C is not taken for that."""
+    """With the line where it went round, in a process in the background, too, which hears no Ctrl-C; and that is not
+    taken for it.
+    """
     monkeypatch.setattr(learning, "LONG", 0.2)
 
     def softmax(x):
         while True:
             x = x + 1
 
-    verdict = learning.judged("softmax", softmax)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        verdict = learning.judged("softmax", softmax)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert verdict.state == "wrong"
     assert re.match(r"TimeoutError: no answer in 0.2 s: a loop does not end, line \d+", verdict.what), verdict.what
 
