@@ -66,6 +66,8 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     q, k, v = rng.standard_normal((3, 3, 2, 150, 40)).astype(np.float32)
     large, wide = rng.standard_normal((300, 700)).astype(np.float32), rng.standard_normal((700, 900)).astype(np.float32)
     assert large.size * wide.shape[1] > kernels.LEAST_PRODUCT
+    few, table = rng.standard_normal((7, 600)).astype(np.float32), rng.standard_normal((2900, 600)).astype(np.float32)
+    assert table.size * (7 + kernels._WEIGHT) > kernels.LEAST_PRODUCT
 
     def everything():
         attended = kernels.attention(q, k, v, None, None, 0.1)
@@ -73,6 +75,7 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
         return [
             kernels.product(large, wide),
             kernels.product(wide.T, large.T),
+            kernels.product(few, table.T),
             kernels.add(x, dy, x),
             kernels.column_sums(x),
             kernels.gelu(x),
@@ -89,6 +92,33 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     alone = everything()
     monkeypatch.setattr(kernels, "THREADS", 3)
     assert all(np.array_equal(a, b) for a, b in zip(alone, everything(), strict=True))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 17, 32, 33])
+@pytest.mark.parametrize(("inner", "columns"), [(768, 771), (130, 3001), (70, 2), (3072, 259), (70000, 9)])
+def test_a_product_of_few_rows_is_the_product(rows, inner, columns):
+    rng = np.random.default_rng(rows)
+    a, b = rng.standard_normal((rows, inner)), rng.standard_normal((columns, inner))
+    for dtype, bar in ((np.float64, 1e-14), (np.float32, 1e-5)):
+        for right in (b.astype(dtype).T, np.ascontiguousarray(b.T.astype(dtype))):
+            got = kernels.product(a.astype(dtype), right)
+            assert got.dtype == dtype
+            assert np.abs(got - a @ b.T).max() < bar * inner
+
+
+def test_an_error_in_a_thread_is_raised_when_all_have_ended(monkeypatch):
+    monkeypatch.setattr(kernels, "THREADS", 2)
+    ended = []
+
+    def block(part):
+        if part.start == 1:
+            raise ValueError("of the second block")
+        ended.append(part.start)
+
+    with pytest.raises(ValueError, match="of the second block"):
+        kernels.over_blocks(block, 3, 1)
+    assert sorted(ended) == [0, 2]
+    assert kernels.over_blocks(lambda part: part.start, 3, 1) == [0, 1, 2]  # the thread is there still
 
 
 def test_no_block_is_skipped_when_another_thread_sets_the_number_of_threads(monkeypatch):
