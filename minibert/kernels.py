@@ -364,25 +364,25 @@ def gelu(x: np.ndarray) -> np.ndarray:
 
 
 def gelu_slope(x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """dy·(Φ(x) + x·φ(x)) from y = x·Φ(x): ½ + copysign((y - x/2)/|x| + |x|·E/√2π, x), as y - x/2 = |x|·|Φ - ½|."""
+    """dy·(Φ(x) + x·φ(x)) from y = x·Φ(x): ½ + x·((y - x/2)/x² + E/√2π), E = exp(-x²/2), as Φ - ½ = (y - x/2)/x.
+
+    Beyond the end of the tail, x and y are as at it. What is added to x² is lost but at 0, where y - x/2 is 0, too.
+    """
 
     def block(out: np.ndarray, x: np.ndarray, y: np.ndarray, dy: np.ndarray) -> None:
-        a, e = scratch(2, x)
-        np.abs(x, out=a)
-        np.maximum(a, np.finfo(x.dtype).tiny, out=a)  # 0/tiny is 0, as Φ(0) - ½
-        np.multiply(x, -0.5, out=out)
-        with np.errstate(invalid="ignore"):  # infinite x
-            out += y
-            out /= a
-        np.fmin(out, 0.5, out=out)  # what |Φ - ½| is there
-        np.minimum(a, x.dtype.type(_TAIL_END[x.dtype.char]), out=a)
-        np.square(a, out=e)
+        c, e = scratch(2, x)
+        end = x.dtype.type(_TAIL_END[x.dtype.char])
+        np.clip(x, -end, end, out=c)
+        np.minimum(y, end, out=out)
+        out += np.multiply(c, -0.5, out=e)
+        np.square(c, out=e)
+        e += np.finfo(x.dtype).tiny
+        out /= e
         e *= -0.5
         np.exp(e, out=e)
-        e *= a
-        e /= (2 * _pi(x)) ** 0.5
+        e *= 1 / (2 * _pi(x)) ** 0.5
         out += e
-        np.copysign(out, x, out=out)
+        out *= c
         out += 0.5
         out *= dy
 
@@ -423,34 +423,35 @@ def gelu_tanh(x: np.ndarray) -> np.ndarray:
 
     def block(out: np.ndarray, x: np.ndarray) -> None:
         (h,) = scratch(1, x)
-        np.multiply(x, 0.5, out=h)
+        np.square(x, out=out)
         _tanh_inner(x, out)
         out += 1
-        out *= h
+        out *= np.multiply(x, 0.5, out=h)
 
     return elementwise(block, x)
 
 
-def _tanh_inner(x: np.ndarray, out: np.ndarray) -> None:
-    np.square(x, out=out)
-    out *= x.dtype.type(_CUBIC)
-    out += 1
-    out *= x
-    out *= (2 / _pi(x)) ** 0.5
-    np.tanh(out, out=out)
+def _tanh_inner(x: np.ndarray, u: np.ndarray) -> None:
+    """u = tanh(√(2/π)(x + 0.044715x³)), of x² in u."""
+    root = (2 / _pi(x)) ** 0.5
+    u *= x.dtype.type(_CUBIC) * root
+    u += root
+    u *= x
+    np.tanh(u, out=u)
 
 
 def gelu_tanh_slope(x: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """dy·(½(1 + u) + ½x(1 - u²)·√(2/π)(1 + 3·0.044715x²)), u the tanh."""
+    """dy·½(1 + u + x(1 - u²)·√(2/π)(1 + 3·0.044715x²)), u the tanh."""
 
     def block(out: np.ndarray, x: np.ndarray, dy: np.ndarray) -> None:
         u, h = scratch(2, x)
-        _tanh_inner(x, u)
+        root = (2 / _pi(x)) ** 0.5
         np.square(x, out=h)
-        h *= 3 * x.dtype.type(_CUBIC)
-        h += 1
+        np.copyto(u, h)
+        _tanh_inner(x, u)
+        h *= 3 * x.dtype.type(_CUBIC) * root
+        h += root
         h *= x
-        h *= (2 / _pi(x)) ** 0.5
         np.square(u, out=out)
         np.subtract(1, out, out=out)
         out *= h

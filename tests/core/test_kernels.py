@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from minibert import kernels
+from minibert import buffers, kernels, optim
 
 # (x, x·Φ(x), its derivative), from 50-digit arithmetic
 GELU = [
@@ -230,3 +230,60 @@ def test_softmax_rows_with_nothing_to_prefer(dtype):
     x = np.array([[-np.inf, -np.inf, -np.inf], [0, -np.inf, 0], [1e4, 0, -1e4]], dtype)
     y = kernels.softmax(x, np.empty_like(x))
     assert np.allclose(y, [[1 / 3] * 3, [0.5, 0, 0.5], [1, 0, 0]], atol=1e-7)
+
+
+class Counted(np.ndarray):
+    """An array that counts the passes over it and its like, of ufuncs over as many entries."""
+
+    passes, whole = 0, 64 * 64
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **given):
+        def bare(a):
+            return a.view(np.ndarray) if isinstance(a, Counted) else a
+
+        Counted.passes += max(np.size(a) for a in inputs) >= self.whole
+        into = {} if out is None else {"out": tuple(map(bare, out))}
+        result = getattr(ufunc, method)(*map(bare, inputs), **into, **given)
+        return result if out is None else out[0]
+
+
+def counted(arrays):
+    return [a.view(Counted) for a in arrays] if isinstance(arrays, list) else arrays.view(Counted)
+
+
+X, DY = np.random.default_rng(0).standard_normal((2, 64, 64)).astype(np.float32)
+ROW, HALF = np.ones(64, np.float32), X[:, :1]
+PASSES = {  # a sum over rows by BLAS is one; where the first operand is not the engine's own, it is not counted
+    "gelu": (24, lambda: kernels.gelu(X)),
+    "gelu_slope": (14, lambda: kernels.gelu_slope(X, X, DY)),
+    "gelu_tanh": (8, lambda: kernels.gelu_tanh(X)),
+    "gelu_tanh_slope": (15, lambda: kernels.gelu_tanh_slope(X, DY)),
+    "layer_norm": (5, lambda: kernels.layer_norm(X, ROW, ROW, 1e-5)),
+    "layer_norm_slope": (9, lambda: kernels.layer_norm_slope(DY, X, HALF, ROW)),
+    "softmax": (5, lambda: kernels.softmax(counted(X), counted(X.copy()))),
+    "softmax_slope": (2, lambda: kernels.softmax_slope(DY, X)),
+    "log_sum_exp": (3, lambda: kernels.log_sum_exp(X)),
+    "softmax_minus_onehot": (
+        4, lambda: kernels.softmax_minus_onehot(X, HALF, HALF, np.zeros(64, np.int64), np.ones(64, np.float32))),
+    **{name: (most, lambda name=name: updated(name)) for name, most in (("adamw", 14), ("bert_adam", 15))},
+}  # fmt: skip
+
+
+def updated(name):
+    held, grads = {"w": counted(X.copy())}, {"w": counted(DY.copy())}
+    state = getattr(optim, f"{name}_state")(held)
+    state |= {slot: {"w": counted(np.abs(X))} for slot in state if slot != "step"}
+    getattr(optim, name).__wrapped__(held, grads, state, lr=0.1, decay={"w": 0.1}, scale=0.5)
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_passes_over_memory(name, monkeypatch):
+    """So that none is added unseen; each is a walk through all entries."""
+    most, run = PASSES[name]
+    for module, function in ((kernels, "scratch"), (buffers, "empty_like")):
+        own = getattr(module, function)
+        monkeypatch.setattr(module, function, lambda *args, own=own: counted(own(*args)))
+    monkeypatch.setattr(kernels, "THREADS", 1)
+    Counted.passes = 0
+    run()
+    assert Counted.passes == most
