@@ -267,7 +267,8 @@ def _of(made: Path, texts: list) -> dict[str, float]:
             "majority": float(np.bincount(rows["masked_lm_ids"][asked]).max() / asked.sum())}  # fmt: skip
 
 
-SEVERAL = {name: name for name in "de fr es ru ja tr eu ar hi is".split()} | {"zh": "zh_CN"}
+SEVERAL = {"de": "de", "fr": "fr", "es": "es", "ru": "ru", "zh": "zh_CN", "ja": "ja", "tr": "tr", "eu": "eu",
+           "ar": "ar", "hi": "hi", "is": "is"}  # fmt: skip
 EVERY = 4  # of the messages that catalogues have, one is read
 
 
@@ -329,7 +330,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--every", type=int, default=1, help="take every n-th document alone")
     parser.add_argument("--steps", type=int, default=RUN["steps"])
-    parser.add_argument("--option", action="append", default=[], help="of every run, NAME=NUMBER, as learning_rate=0.002")
+    parser.add_argument("--option", action="append", default=[], help="of every run, as learning_rate=0.002")
     parser.add_argument("--fonts", default="debian", help="to draw by, files with commas between; default debian's")
     parser.add_argument("--arm", choices=PARTS, action="append", help="of the table parts these alone")
     parser.add_argument("--json", type=Path)

@@ -27,7 +27,7 @@ from minibert import batches, objective, training
 from minibert.families import ambert
 from minibert.rows import docstrings
 
-TOKENS, BATCH, RATE = 64, 16, 6e-4
+BATCH, RATE = 16, 6e-4
 NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
 FINE = ("input_ids", "input_mask", "segment_ids")
 ARMS = {"fine tokens alone": None, "both grains, λ = 0": 0.0, "both grains, λ = 1": 1.0, "both grains, λ = 10": 10.0,
@@ -36,7 +36,8 @@ ARMS = {"fine tokens alone": None, "both grains, λ = 0": 0.0, "both grains, λ 
 
 def rows(model: Any, texts: list[dict[str, str]], classes: list[str]) -> training.Batch:
     """Both grains of the texts, and their classes."""
-    read = ambert.both(model, [model.tokenizer.encode(row["text"], max_length=TOKENS) for row in texts])
+    most = model.config.max_position_embeddings
+    read = ambert.both(model, [model.tokenizer.encode(row["text"], max_length=most) for row in texts])
     labels = np.array([classes.index(row["label"]) for row in texts])
     return {**{NAMES.get(name, name): a for name, a in read.items()}, "class_labels": labels}
 
