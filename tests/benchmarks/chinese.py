@@ -43,7 +43,8 @@ from minibert.tokenizers.wordpiece import SPECIALS, WordPiece
 
 HAN = regex.compile(r"\p{Han}")
 SENTENCE = re.compile(r"(?<=[。！？；])")
-RUN = {"vocab_size": 4000, "seq_length": 64, "batch_size": 16, "steps": 400, "duplicates": 1, "threads": 1}
+RUN = {"vocab_size": 4000, "seq_length": 64, "batch_size": 16, "steps": 400, "duplicates": 1, "threads": 1,
+       "accumulate": 1}  # fmt: skip
 
 
 # ---- Text ------------------------------------------------------------------------------------------------------------
@@ -185,11 +186,14 @@ def parts(file: Path, seed: int, options: dict[str, Any], arms: Iterable[str] = 
     return found
 
 
-def masks(file: Path, seed: int, options: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """{how rows are masked: figures of both ways to ask}."""
+MASKED = {"characters": 0.0, "words": 1.0, "9 : 1": 0.9}
+
+
+def masks(file: Path, seed: int, options: dict[str, Any], arms: Iterable[str] = MASKED) -> dict[str, dict[str, float]]:
+    """{how rows are masked: figures of both ways to ask}; arms: of MASKED."""
     found = {}
-    for name, share in {"9 : 1": 0.9, "words": 1.0, "characters": 0.0}.items():
-        given = {**options, "whole_words": share, "corpus_files": [file], "segmenter": "jieba"}
+    for name in arms:
+        given = {**options, "whole_words": MASKED[name], "corpus_files": [file], "segmenter": "jieba"}
         made, report, held = run("chinesebert", seed, **given)
         asked = {f"{way} asked": asked_by(made, file, seed, way_share)
                  for way, way_share in {"words": 1.0, "characters": 0.0}.items()}  # fmt: skip
@@ -332,7 +336,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=RUN["steps"])
     parser.add_argument("--option", action="append", default=[], help="of every run, as learning_rate=0.002")
     parser.add_argument("--fonts", default="debian", help="to draw by, files with commas between; default debian's")
-    parser.add_argument("--arm", choices=PARTS, action="append", help="of the table parts these alone")
+    parser.add_argument("--arm", choices=[*PARTS, *MASKED], action="append", help="of parts, or masks, these alone")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     if given.table == "text":
@@ -341,7 +345,7 @@ def main() -> None:
     options = {**RUN, "steps": given.steps, **{name: json.loads(n) for name, n in (o.split("=") for o in given.option)}}
     for seed in range(given.first, given.first + given.seeds):
         print(f"seed {seed}", file=sys.stderr)
-        own = {"arms": given.arm} if given.arm and given.table == "parts" else {}
+        own = {"arms": given.arm} if given.arm and given.table in ("parts", "masks") else {}
         reports.append(TABLES[given.table](given.file, seed, options, **own))
         if given.json:
             given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")

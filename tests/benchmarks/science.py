@@ -118,7 +118,7 @@ def _products_of_t5(config: t5.Config, read: int, written: int) -> int:
     return 3 * (config.num_layers * encoder + t5.depth(config, "decoder") * decoder + head)
 
 
-def _structured(label: str, family: str, steps: int = 1500, slots: int = 5, **options: Any) -> Arm:
+def _structured(label: str, family: str, steps: int = 1200, slots: int = 5, **options: Any) -> Arm:
     """A network of BERT's quick size with this family's tasks, and as many steps as cost what `steps` of BERT's do;
     slots: the tokens that a row of 32 asks for.
     """
@@ -206,7 +206,8 @@ EXPERIMENTS = {
     "structure": Experiment(
         "word structure, sentence structure, phrases and entities against plain masking, at equal compute",
         ("probe.accuracy", "probe.majority", "terms.masked_lm"),
-        {"held_out": 0.3, "vocab_size": 1000, "seq_length": 32, "duplicates": 2, "masking": "dynamic"},
+        {"held_out": 0.3, "vocab_size": 1000, "seq_length": 32, "duplicates": 2, "masking": "dynamic",
+         "accumulate": 1},
         [
             _structured("masked tokens, next sentence", "bert"),
             _structured("sentence structure", "structbert", shuffle_rate=0.0),
