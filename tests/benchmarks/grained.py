@@ -2,8 +2,7 @@
 
 RUN: directories of `minibert pretrain ambert`, one for each seed, or one for all. Which module of the standard library
 is a docstring from, learnt by the fine tokens' classifier alone (BERT's way); by those of both grains and of both
-together (arXiv 2008.11869, eq. 2) without and with the distance between the grains' predictions; and that from new
-weights. Printed, held out, mean ± deviation over the seeds and the paired difference from the first arm ± its standard
+together (arXiv 2008.11869, eq. 2) without and with the distance between the grains' predictions. Printed, held out, mean ± deviation over the seeds and the paired difference from the first arm ± its standard
 error: how many rows the fine tokens, the coarse ones and both together have right, on how many the grains say the
 same, and how far apart their predictions are.
 """
@@ -30,8 +29,7 @@ from minibert.rows import docstrings
 BATCH, RATE = 16, 6e-4
 NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
 FINE = ("input_ids", "input_mask", "segment_ids")
-ARMS = {"fine tokens alone": None, "both grains, λ = 0": 0.0, "both grains, λ = 1": 1.0, "both grains, λ = 10": 10.0,
-        "both, λ = 1, new weights": 1.0}  # fmt: skip
+ARMS = {"fine tokens alone": None, "both grains, λ = 0": 0.0, "both grains, λ = 1": 1.0, "both grains, λ = 10": 10.0}
 
 
 def rows(model: Any, texts: list[dict[str, str]], classes: list[str]) -> training.Batch:
@@ -54,13 +52,12 @@ def tuned(model: Any, train: training.Batch, seed: int, steps: int) -> None:
         training.fit(model, plan, Path(folder), batch)
 
 
-def by_both(run: Path, agreement: float, new: bool, parts: list[training.Batch], seed: int, steps: int) -> dict:
+def by_both(run: Path, agreement: float, parts: list[training.Batch], seed: int, steps: int) -> dict:
     """Figures of the paper's loss."""
     held, classes = minibert.load(run), int(parts[0]["class_labels"].max()) + 1
     config = dataclasses.replace(held.config, num_classes=classes, agreement=agreement)
     model = minibert.create("ambert", seed, **dataclasses.asdict(config))
-    if not new:
-        model.params |= {part: own for part, own in held.params.items() if part != "classifier"}
+    model.params |= {part: own for part, own in held.params.items() if part != "classifier"}
     tuned(model, parts[0], seed, steps)
     said: dict[str, list[np.ndarray]] = {name: [] for name in ("fine", "coarse", "both")}
     for first in range(0, batches.count(parts[1]), 64):
@@ -128,7 +125,7 @@ def main() -> None:
         parts = [rows(model, texts[part], classes) for part in ("train", "dev")]
         for arm, agreement in ARMS.items():
             own = (parts, seed, given.steps)
-            one = by_fine(run, *own) if agreement is None else by_both(run, agreement, "new" in arm, *own)
+            one = by_fine(run, *own) if agreement is None else by_both(run, agreement, *own)
             found[arm].append(one)
             print(f"seed {seed}, {arm}: {one}", file=sys.stderr, flush=True)
             if given.json:
