@@ -2,9 +2,10 @@
 
 RUN: directories of `minibert pretrain ambert`, one for each seed, or one for all. Which module of the standard library
 is a docstring from, learnt by the fine tokens' classifier alone (BERT's way); by those of both grains and of both
-together (arXiv 2008.11869, eq. 2) without and with the distance between the grains' predictions. Printed, held out, mean ± deviation over the seeds and the paired difference from the first arm ± its standard
-error: how many rows the fine tokens, the coarse ones and both together have right, on how many the grains say the
-same, and how far apart their predictions are.
+together (arXiv 2008.11869, eq. 2) without and with the distance between the grains' predictions. Printed, held out,
+mean ± deviation over the seeds and the paired difference from the first arm ± its standard error: how many rows the
+fine tokens, the coarse ones and both together have right, on how many the grains say the same, and how far apart their
+predictions are.
 """
 
 import argparse
