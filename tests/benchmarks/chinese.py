@@ -273,7 +273,7 @@ def _of(made: Path, texts: list) -> dict[str, float]:
 
 SEVERAL = {"de": "de", "fr": "fr", "es": "es", "ru": "ru", "zh": "zh_CN", "ja": "ja", "tr": "tr", "eu": "eu",
            "ar": "ar", "hi": "hi", "is": "is"}  # fmt: skip
-EVERY = 8  # of the messages that catalogues have, one is read
+EVERY = 4  # of the messages that catalogues have, one is read
 
 
 def several(folder: Path, seed: int, options: dict[str, Any]) -> dict[str, dict[str, float]]:
