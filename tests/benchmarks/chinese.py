@@ -275,8 +275,12 @@ SEVERAL = {"de": "de", "fr": "fr", "es": "es", "ru": "ru", "zh": "zh_CN"}  # and
 EVERY = 4  # of the messages that catalogues have, one is read
 
 
-def several(folder: Path, seed: int, options: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """{family, and language: held-out figures}: a tenth of the English messages is held out in every language."""
+def several(
+    folder: Path, seed: int, options: dict[str, Any], arms: Iterable[str] = ("bert", "xlm")
+) -> dict[str, dict[str, float]]:
+    """{family, and language: held-out figures}: a tenth of the English messages is held out in every language; arms:
+    families.
+    """
     found: dict[str, dict[str, float]] = {}
     said = {name: [*parallel.pairs([folder], code)][::EVERY] for name, code in SEVERAL.items()}
     sources = sorted({source for known in said.values() for source, _ in known})
@@ -292,7 +296,7 @@ def several(folder: Path, seed: int, options: dict[str, Any]) -> dict[str, dict[
             Path(kept, name).write_text("\n\n".join(map("\n".join, train)), encoding="utf-8")
             held[name] = [corpus.Document(block, name) for block in last]
         spoken = [f"{name}={Path(kept, name)}" for name in said]
-        for family in ("bert", "xlm"):
+        for family in arms:
             made, _, run_ = run(family, seed, **options, language=spoken, lowercase=False, masking="dynamic")
             found |= {f"{family}, {name}": _of(made, texts) for name, texts in sorted(held.items())}
             run_.cleanup()
@@ -335,7 +339,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=RUN["steps"])
     parser.add_argument("--option", action="append", default=[], help="of every run, as learning_rate=0.002")
     parser.add_argument("--fonts", default="debian", help="to draw by, files with commas between; default debian's")
-    parser.add_argument("--arm", choices=[*PARTS, *MASKED], action="append", help="of parts, or masks, these alone")
+    known = [*PARTS, *MASKED, "bert", "xlm"]
+    parser.add_argument("--arm", choices=known, action="append", help="of parts, masks, or several these alone")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     if given.table == "text":
@@ -344,7 +349,7 @@ def main() -> None:
     options = {**RUN, "steps": given.steps, **{name: json.loads(n) for name, n in (o.split("=") for o in given.option)}}
     for seed in range(given.first, given.first + given.seeds):
         print(f"seed {seed}", file=sys.stderr)
-        own = {"arms": given.arm} if given.arm and given.table in ("parts", "masks") else {}
+        own = {"arms": given.arm} if given.arm and given.table in ("parts", "masks", "several") else {}
         reports.append(TABLES[given.table](given.file, seed, options, **own))
         if given.json:
             given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")
