@@ -84,4 +84,5 @@ def drawn(found: np.ndarray, places: np.ndarray) -> str:
     names = [f"{place:.2f}" for place in places]
     shown = (found - low) / (high - low) if high > low else np.zeros_like(found)
     inner, wide, tall = pictures.named_grid(shown, names, names)
-    return pictures.svg(inner, wide, tall, f"loss from {low:.4g} to {high:.4g}", alone=True)
+    said = f"loss from {low:.4g}, white, to {high:.4g}: start at 0.00, 0.00; ends down and across at 1.00"
+    return pictures.captioned(inner, wide, tall, said)
