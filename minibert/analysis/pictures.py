@@ -124,10 +124,12 @@ def bars(title: str, shares: dict[str, float]) -> str:
     return svg("".join(parts), wide, 32 + 20 * len(shares), title, alone=True)
 
 
-def captioned(inner: str, wide: float, high: float, title: str) -> str:
-    """A picture by itself with its title above it."""
-    moved = f'<text class="title" x="4" y="14">{text(title)}</text><g transform="translate(4 24)">{inner}</g>'
-    return svg(moved, max(wide + 12, LETTER * len(title) + 12), high + 32, title, alone=True)
+def captioned(inner: str, wide: float, high: float, title: str, scale: float = 1) -> str:
+    """A picture by itself, so many times as large, with its title above it."""
+    moved = f'<text class="title" x="4" y="14">{text(title)}</text>'
+    moved += f'<g transform="translate(4 24) scale({scale:g})">{inner}</g>'
+    size = max(scale * wide + 12, LETTER * len(title) + 12), scale * high + 32
+    return svg(moved, *size, title, alone=True)
 
 
 COLOURS = ("#2563eb", "#d94628", "#15803d", "#9333ea", "#b45309", "#0e7490")  # of what is told apart, over again

@@ -98,4 +98,4 @@ def drawn(gain: np.ndarray, names: list[str], shares: list[float], without: str)
     most = float(np.abs(gain).max())
     inner, wide, tall = pictures.named_grid(gain / most if most else gain, names, [f"{share:g}" for share in shares])
     said = f"without a shift {without}; darkest {most:.4g} more or less"
-    return pictures.captioned(inner, wide, tall, said)
+    return pictures.captioned(inner, wide, tall, said, 2)

@@ -1,4 +1,5 @@
-"""What is inside models of three seeds: python tests/benchmarks/looking.py TABLE RUN [RUN …] [--data DIR] [--json FILE]
+"""What is inside models of three seeds: python tests/benchmarks/looking.py TABLE RUN [RUN …] [--seeds N] [--data DIR]
+[--json FILE]
 
     heads      a classifier's attention heads leave, the least important first: by gradient, by leaving out, at random,
                and the most important first; what is right then, and the time a row takes
@@ -8,8 +9,9 @@
                sentence; of each RUN, and of its network with new weights
     mixes      the share of each layer in a mix that learns with a head: tags, kinds
 
-RUN: directories of `minibert pretrain`, one a seed. The tasks of heads and surface are docstrings of the standard
-library, told apart by module; layers and mixes need --data, a folder of `examples/recipes/brown.py` and `wordnet.py`.
+RUN: directories of `minibert pretrain`, one a seed, or one for all seeds of what is drawn afterwards. The tasks of
+heads and surface are docstrings of the standard library, told apart by module; layers and mixes need --data, a folder
+of `examples/recipes/brown.py` and `wordnet.py`.
 """
 
 import argparse
@@ -40,7 +42,7 @@ from minibert.analysis import probing, pruning, surface
 from minibert.rows import docstrings, halves
 from tests.benchmarks.tasks import created
 
-TOKENS, STEPS, RATE = 48, 150, 2e-3
+TOKENS, STEPS, RATE = 48, 200, 6e-4
 Figures = dict[str, dict[str, float]]  # {row of the table: {column: figure}}
 
 
@@ -121,7 +123,7 @@ def surfaces(run: Path, seed: int, folder: Path, data: Path | None) -> Figures:
     placed = {part: [("", row) for row in random.Random(seed).sample(rows[part], n)] for part, n in counts.items()}
     found: Figures = {}
     for name, begin in {"pre-trained": run, "new weights": created(run, folder, seed)}.items():
-        for rate in (5e-4, 2e-3):
+        for rate in (RATE, 2e-3):
             out = folder / f"{seed}-{name}-{rate}"
             start = tuned("classify", begin, Path(f"{out}-0"), steps=1, learning_rate=1e-12, seed=seed, **files)
             end = tuned("classify", begin, out, learning_rate=rate, seed=seed, **files)
@@ -258,13 +260,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--seeds", type=int, default=3, help="of one RUN; default 3")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     reports, began = [], time.process_time()
     once = functools.cache(corpus.default_documents)
     with mock.patch.object(corpus, "default_documents", once), tempfile.TemporaryDirectory() as temporary:
-        for seed, run in enumerate(args.runs):
+        for seed, run in enumerate(args.runs if len(args.runs) > 1 else args.runs * args.seeds):
             reports.append(TABLES[args.table](run, seed, Path(temporary), args.data))
             print(f"seed {seed}: {time.process_time() - began:.0f} CPU seconds", file=sys.stderr, flush=True)
             if args.json:
