@@ -41,7 +41,7 @@ from tests.benchmarks.tasks import created
 
 LANGUAGES = {"en": "", "de": "de", "fr": "fr"}
 FONTS = {"B": "bold", "I": "italic", "R": "roman"}
-TOKENS, READ = 48, 1500  # of a row or paragraph; paragraphs that word vectors are of
+TOKENS, READ = 48, 1000  # of a row or paragraph; paragraphs that word vectors are of
 RUN = {"vocab_size": 2000, "seq_length": 32, "batch_size": 16, "accumulate": 1, "duplicates": 1, "steps": 600}
 STATIC = ("word2vec", "glove")
 THANKS = 3  # paragraphs about the translation at the end of one

@@ -192,7 +192,9 @@ def layers(run: Path, seed: int, folder: Path, data: Path | None) -> Figures:
     for name, directory in {"": run, "new: ": created(run, folder, seed)}.items():
         model = minibert.load(directory)
         for what, (states, rows) in asked.items():
-            told, apart = (states(model, part, TOKENS) for part in halves([("", row) for row in rows]))
+            told, apart = (
+                states(model, part, uses.longest(model, TOKENS)) for part in halves([("", row) for row in rows])
+            )
             names = {label: i for i, label in enumerate(sorted({*told[1]}))}
             taught, due = np.array([names[label] for label in told[1]]), [names.get(label, -1) for label in apart[1]]
             often = Counter(taught.tolist()).most_common(1)[0][0]
@@ -211,6 +213,7 @@ def mixes(run: Path, seed: int, folder: Path, data: Path | None) -> Figures:
         rows = first(data / f"{file}.train.jsonl", 900, seed)
         given["train"].write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
         model = tuned(task, run, folder / f"{seed}-{file}", transfer="mix", learning_rate=1e-2, seed=seed, steps=150,
+                      seq_length=uses.longest(minibert.load(run), TOKENS),
                       **given)  # fmt: skip
         for i, share in enumerate(mix.shares(model.params).tolist()):
             found[f"layer {i}" if i else "embeddings"][what] = share
