@@ -87,7 +87,8 @@ def first_lines(report: Any) -> list[str]:
     if row.got is None:
         lines.append(f"  they part{at}")
     else:
-        lines.append(f"  got {value(row.got)}{at}, where {value(row.expected)} is due{beyond}")
+        got, due = apart(row.got, row.expected)
+        lines.append(f"  got {got}{at}, where {due} is due{beyond}")
     if row.alone is not None and row.alone > EXPLAINED and not report.cut_off:
         lines.append("  it or something before it is wrong: what goes into its block was not supplied")
     elif row.alone is not None and row.alone > EXPLAINED:
@@ -137,7 +138,7 @@ def _unknown(report: Any) -> str:
         return "supply more tensors before it"
     if not report.cut_off:
         return "supply what goes into its block"
-    return "look between it and what goes into it; then its ops alone (cases ops/…)"
+    return f"look at {row.key}, given what goes into it; then at its ops alone (cases ops/…)"
 
 
 NEXT = {
@@ -165,6 +166,14 @@ def others(report: Any) -> str:
 
 def value(number: float | None, form: str = ".6g") -> str:
     return "" if number is None else format(number, form)
+
+
+def apart(got: float, expected: float | None) -> tuple[str, str]:
+    """Both numbers in the digits that it takes to tell them apart, six at least."""
+    for form in (".6g", ".9g", ".12g", ".17g"):
+        if got == expected or (said := value(got, form)) != value(expected, form):
+            break
+    return (value(got), value(expected)) if got == expected else (said, value(expected, form))
 
 
 def short(ratio: float | None) -> str:

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files
 names = ("generation", "growth", "jobs", "measures", "memory", "minilm", "peers", "pretraining", "side_by_side",
          "tasks", "translation")  # fmt: skip
 modules = map(importlib.import_module, names)
-more = ("chinese", "equal_compute", "likeness", "translated_features", "word_senses")
-chinese, equal_compute, likeness, translated, word_senses = map(importlib.import_module, more)
+more = ("chinese", "equal_compute", "grained", "likeness", "translated_features", "word_senses")
+chinese, equal_compute, grained, likeness, translated, word_senses = map(importlib.import_module, more)
 generation, growth, jobs, measures, memory, minilm, peers, pretraining, side_by_side, tables, translation = modules
 
 SMALL = {
@@ -359,6 +359,15 @@ def test_a_vocabulary_of_words_takes_none_apart():
     assert measured["characters a token"] == 2.0
     assert chinese._lines("列出目录内容，不包括隐藏。再列一次文件。\nls -l /usr/share/doc\n") == [
         "列出目录内容，不包括隐藏。", "再列一次文件。"]  # fmt: skip
+
+
+def test_both_grains_are_compared_with_fine_tokens_seed_by_seed():
+    alone = [{"fine right": 0.5}, {"fine right": 0.6}]
+    both = [{"fine right": right, "coarse right": 0.4, "distance": 0.1} for right in (0.6, 0.8)]
+    lines = grained.table({"fine tokens alone": alone, "both grains, λ = 1": both})
+    assert lines[0] == "| | fine right | coarse right | distance |"
+    assert lines[2] == "| fine tokens alone | 0.550 ± 0.071 |  |  |"
+    assert lines[3].startswith("| both grains, λ = 1 | 0.700 ± 0.141 (+0.150 ± 0.050) | 0.400 ± 0.000 (-0.150 ± 0.050)")
 
 
 @pytest.mark.parametrize("name", ["lstm", "awd_lstm", "gpt"])
