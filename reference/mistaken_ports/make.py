@@ -1,7 +1,7 @@
 """Makes the dumps: right ports, and each mistake of plants.toml as edits of a port's source.
 
-    python reference/mistaken_ports/make.py                 all of them, here (ten minutes on one core)
-    python reference/mistaken_ports/make.py -o DIR ID …     some, into another folder
+    python reference/mistaken_ports/make.py                 those that lie here (ten minutes on one core)
+    python reference/mistaken_ports/make.py -o DIR [ID …]   all of plants.toml, or some, into another folder
 
 Needs torch, transformers, jax, onnx, onnxscript, onnxruntime and safetensors, at the versions that manifest.json names.
 """
@@ -65,7 +65,8 @@ def by_torch(edits, weights, inputs, facts, dtype):
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    edits = edits if dtype == "float32" else [*edits, ("port", "contiguous_format).numpy()", "contiguous_format).to(torch.promote_types(value.dtype, torch.float32)).numpy()")]
+    if dtype == BFLOAT16:  # which NumPy has not
+        edits = [*edits, ("port", "contiguous_format).numpy()", "contiguous_format).to(torch.float32).numpy()")]
     port = module("port", source(ADAPTERS / "torch_transformers.py", edits, "port"))
     changed = {file for file, *_ in edits} - {"port"}
     own, models = port.transformers, {}
@@ -97,7 +98,8 @@ def by_jax(edits, weights, inputs, facts, dtype):
     norms = ("jax_bert", '"LayerNorm|', '"ln_|LayerNorm|')
     port = module("jax_port", source(ADAPTERS / "jax_bert.py", [norms, *edits], "jax_bert"))
     if facts["family"] != "bert":
-        port.forward = getattr(module("jax_relatives", source(HERE / "jax_relatives.py", edits, "jax")), facts["family"])
+        relatives = module("jax_relatives", source(HERE / "jax_relatives.py", edits, "jax"))
+        port.forward = getattr(relatives, facts["family"])
     return port.bert({n: w.astype(dtype) for n, w in weights.items()}, inputs, facts)
 
 
@@ -156,11 +158,12 @@ def visible(found, plant):
         for name, _, scale, *floors in held["tensors"]:
             key = f"{section}/{name}"
             if key in found:
-                noise = floors[0][{"float32": 0, BFLOAT16: 1}[dtype]] if floors and floors[0] else held["noise"][dtype]
+                own = floors[0] if floors else None
+                noise = held["noise"][dtype] if own is None else own[("float32", BFLOAT16).index(dtype)]
+                noise = np.inf if noise is None else noise  # it overflows there
                 got, due = np.asarray(found[key], np.float64), truth[name]
-                if got.shape != due.shape or not np.isfinite(got).all():
-                    beyond.append(key)
-                elif noise is not None and np.abs(got - due).max(initial=0) / (scale or 1) > 4 * max(noise, least):
+                odd = got.shape != due.shape or not np.isfinite(got).all()
+                if odd or np.abs(got - due).max(initial=0) / (scale or 1) > 4 * max(noise, least):
                     beyond.append(key)
     return beyond
 
@@ -192,9 +195,14 @@ def packed(plant, found, twin):
 
 
 def firsts(beyond):
-    """The keys that may be called first: in the case's order, and of gradients also the one that comes first backward."""
-    flows = [key for key in beyond if key.startswith("gradients/") and not key.endswith((".weight", ".bias"))]
-    return [] if not beyond else list(dict.fromkeys([beyond[0], *flows[-1:]] if flows and len(flows) else beyond[:1]))
+    """The keys that may be called first: in the case's order, and of gradients also what comes first backward."""
+    kept = beyond[:1]
+    if kept and kept[0].startswith("gradients/"):
+        flows = [key for key in beyond if not key.endswith((".weight", ".bias"))]
+        owned = [key for key in beyond if key.endswith((".weight", ".bias"))]
+        last = owned[-1].rpartition(".")[0] if owned else None
+        kept += flows[-1:] + [key for key in owned if key.rpartition(".")[0] == last]
+    return list(dict.fromkeys(kept))
 
 
 def write(path, arrays):
@@ -202,13 +210,23 @@ def write(path, arrays):
     np.savez_compressed(path, **arrays)
 
 
+def listed(folder, made):
+    """Writes the manifest: a line for each dump."""
+    versions = {name: metadata.version(name) for name in VERSIONS}
+    text = json.dumps({"format": "minibert-mistaken-ports/1", "made with": versions}, indent=1)[:-2]
+    lines = ",\n  ".join(json.dumps(entry, ensure_ascii=False) for entry in sorted(made, key=lambda e: e["id"]))
+    (folder / "manifest.json").write_text(f'{text},\n "dumps": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", metavar="DIR", type=Path, default=HERE, help="where to; default: here")
     parser.add_argument("ids", nargs="*", metavar="ID")
     asks = parser.parse_args()
-    groups = {}
+    groups, here = {}, asks.o.resolve() == HERE
     for plant in plants():
+        if here and not dumps.stored(plant["id"], "link" in plant):
+            continue
         groups.setdefault(dumps.twin(plant).name, []).append(plant)
     made = []
     for name, group in groups.items():
@@ -222,10 +240,7 @@ def main():
             write(asks.o / "dumps" / f"{plant['id']}.npz", held)
             made.append(entry)
             print(f"{plant['id']}: {entry['beyond']} tensors show it")
-    versions = {name: metadata.version(name) for name in VERSIONS}
-    text = json.dumps({"format": "minibert-mistaken-ports/1", "made with": versions}, indent=1)[:-2]
-    lines = ",\n  ".join(json.dumps(entry, ensure_ascii=False) for entry in sorted(made, key=lambda e: e["id"]))
-    (asks.o / "manifest.json").write_text(f'{text},\n "dumps": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
+    listed(asks.o, made)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""GPT-2 in plain NumPy, with its backward pass by hand, in the manner of small ports in C: right; mistakes go in as edits.
+"""GPT-2 in plain NumPy, its backward pass by hand, as small ports in C have it: right; mistakes go in as edits.
 
 `candidate(weights, inputs, facts)` gives {"forward/NAME", "gradients/NAME", "steps/K/NAME": array} of a case.
 """

@@ -3,6 +3,7 @@
     python reference/mistaken_ports/score.py                            minibert's own, in this process
     python reference/mistaken_ports/score.py --checker "COMMAND"        another: COMMAND CASE_FOLDER DUMP.npz DTYPE
     python reference/mistaken_ports/score.py --split open tb01 jg02     some of them; --json FILE: each verdict
+    python reference/mistaken_ports/score.py --folder DIR               what make.py -o DIR made
 
 A checker prints one object of JSON as its last line: {"right": false, "answers": [["A04"]], "first": "forward/NAME"}.
 answers: what the mistake may be, each a list of ids that hold together (of reference/MISTAKES.md; or a plant's own id);
@@ -27,7 +28,7 @@ import dumps  # noqa: E402
 
 MOST = 64  # answers of one verdict that are kept
 GROUPS = ("kind", "stack", "family", "origin", "split")
-HEAD = f"{'':24}{'dumps':>6}{'visible':>8}{'exact':>7}{'tied':>6}{'wrong':>6}{'no name':>8}{'first right':>12}{'CPU s':>14}"
+HEAD = f"{'':24} dumps visible  exact  tied wrong no name first right  CPU s: median"
 
 
 def ours(folder, path, dtype):
@@ -43,12 +44,11 @@ def ours(folder, path, dtype):
 
 
 def alternatives(diagnosis):
-    """Sets of ids, one of which it says to hold."""
-    names = [found for found in diagnosis.names if found.listed]
-    if diagnosis.kind in ("mistake", "tie", "variant"):
-        if len({frozenset((found.id, *found.tied)) for found in names}) <= 1:
-            return [[found.id] for found in names]
-    ties = {frozenset((found.id, *found.tied)) for found in names}
+    """Sets of ids, one of which it says to hold; what has no entry stands in words."""
+    names = [(found.id if found.listed else str(found), found.tied) for found in diagnosis.names]
+    ties = {frozenset((name, *tied)) for name, tied in names}
+    if diagnosis.kind in ("mistake", "tie", "variant", "explained") and len(ties) == 1:
+        return [[name] for name in dict.fromkeys(name for name, _ in names)]
     return [sorted(set(ids)) for ids in list(product(*map(sorted, ties)))[:MOST]] if ties else []
 
 
@@ -110,22 +110,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checker", metavar="COMMAND")
     parser.add_argument("--split", choices=("open", "held out"))
+    parser.add_argument("--folder", metavar="DIR", type=Path, default=HERE)
     parser.add_argument("--json", metavar="FILE", help="write each verdict")
     parser.add_argument("ids", nargs="*", metavar="ID")
     asks = parser.parse_args()
     verdict = asked(asks.checker) if asks.checker else ours
-    entries = [e for e in dumps.manifest()["dumps"] if asks.split in (None, e["split"])]
+    entries = [e for e in dumps.manifest(asks.folder)["dumps"] if asks.split in (None, e["split"])]
     entries = [e for e in entries if not asks.ids or e["id"] in asks.ids]
     rows, twins, done = [], [], set()
     with tempfile.TemporaryDirectory() as folder:
         for entry in entries:
             path, dtype = str(Path(folder) / "dump.npz"), dumps.precision(entry["kind"])
             case = str(dumps.GOLDEN / entry["case"])
-            if dumps.twin(entry) not in done:
-                done.add(dumps.twin(entry))
-                np.savez(path, **dumps.whole_twin(entry))
-                twins.append({"twin": dumps.twin(entry).name, **verdict(case, path, dtype)})
-            np.savez(path, **dumps.whole(entry))
+            if dumps.twin(entry, asks.folder) not in done:
+                done.add(dumps.twin(entry, asks.folder))
+                np.savez(path, **dumps.whole_twin(entry, asks.folder))
+                twins.append({"twin": dumps.twin(entry, asks.folder).name, **verdict(case, path, dtype)})
+            np.savez(path, **dumps.whole(entry, asks.folder))
             start = cpu()
             said = verdict(case, path, dtype)
             rows.append({**entry, **said, "cpu": cpu() - start, "answers": said.get("answers"),
