@@ -1136,7 +1136,7 @@ entry(
 )  # fmt: skip
 unlisted(
     "another scale of the scores",
-    solving.solvable(another_scale, lambda subject: 0.5 * head_size(subject) ** -0.5, _scales,
+    solving.solvable(another_scale, lambda subject: 0.4 * head_size(subject) ** -0.5, _scales,
                      lambda subject: head_size(subject) ** -0.5, most=1e3),
 )
 unlisted(
