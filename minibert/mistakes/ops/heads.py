@@ -467,6 +467,17 @@ def _times(value: float) -> Replacement:
     return then(lambda z: (z * z.dtype.type(value), {}), lambda dz, c: dz * dz.dtype.type(value))
 
 
+def _of_times(value: float) -> Replacement:
+    def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
+        return ops.linear(x * x.dtype.type(value), weight, bias)
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.linear_backward(dy, c)
+        return dx * dx.dtype.type(value), g
+
+    return Replacement(linear, linear_backward)
+
+
 def _logits(what: str, replacement: Replacement) -> Callable:
     """The logits of tokens, those of pairs, and the former in every place alone."""
     ways = [swap(what, "linear", of_logits(replacement)), swap(what, "linear", replacement, PAIR_LOGITS)]
@@ -515,9 +526,12 @@ def reading(block: str, which: int) -> Callable:
 entry(
     "H28", "logits multiplied by a number", "h Eᵀ + b",
     "own knowledge", "output", "BERT-MLM-1", when="1/√D of GPT-2's and T5's have entries of their own",
-    mutants=[solving.solvable(lambda v: _logits(f"times {solving.shown(v)}", _times(v)), 0.5,
-                              lambda subject: (2.0, field(subject, "hidden_size") ** -0.5, 0.1, 10.0), 1.0,
-                              least=-1e4, most=1e4)],
+    mutants=[
+        solving.solvable(lambda v, of=of, what=what: _logits(f"{what} times {solving.shown(v)}", of(v)), 0.5,
+                         lambda subject: (2.0, field(subject, "hidden_size") ** -0.5, 0.1, 10.0), 1.0,
+                         least=-1e4, most=1e4)
+        for what, of in (("the logits", _times), ("what they are made of", _of_times))
+    ],
 )  # fmt: skip
 entry(
     "H29", "probabilities handed out for logits", "logits",

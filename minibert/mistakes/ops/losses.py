@@ -617,7 +617,25 @@ def _raw(z: Array, labels: Array) -> tuple[Array, Array]:
     return -z[np.arange(len(z)), labels], -_log_p(z, labels)[2]
 
 
+def _cross(z: Array, labels: Array) -> tuple[Array, Array]:
+    log_p, p, onehot = _log_p(z, labels)
+    return -log_p, p - onehot
+
+
+def to_base(base: float) -> Callable:
+    """-log p to another base than e."""
+
+    def f(z: Array, labels: Array) -> tuple[Array, Array]:
+        log_p, p, onehot = _log_p(z, labels)
+        by = z.dtype.type(np.log(base))
+        return -log_p / by, (p - onehot) / by
+
+    return f
+
+
 OTHERS = (
+    ("logarithms to the base 2", to_base(2)),
+    ("logarithms to the base 10", to_base(10)),
     ("the label's logit alone, no log Σ exp", _raw),
     ("binary cross-entropy of every class, summed", by_class(False)),
     ("binary cross-entropy of every class, averaged", by_class(True)),
@@ -642,6 +660,14 @@ entry(
                          most=1e2),
         solving.solvable(lambda v: _of_both(f"{solving.shown(v)} times (log Σ exp)² added", with_z(v)), 1e-2,
                          (1e-4, 1e-3, 0.1, 1.0), 0.0, least=-1e2, most=1e2),
+    ],
+)  # fmt: skip
+entry(
+    "S20", "labels one class off", "the class's own number",
+    "own knowledge (ids that count from 1)", "loss", "OP-CE-1",
+    mutants=[
+        _of_both(f"the class {what}", lambda z, labels, by=by: _cross(z, np.clip(labels + by, 0, z.shape[-1] - 1)))
+        for what, by in (("behind it", 1), ("before it", -1))
     ],
 )  # fmt: skip
 unlisted("another weight of a term", weighted)

@@ -564,16 +564,18 @@ entry(
 
 # ---- Gradients as they are handed out -------------------------------------------------------------------------------
 def handed_out(
-    what: str, edit: Callable[[dict[str, Array], Subject], dict[str, Array]], steps: bool = False
+    what: str, edit: Callable[[dict[str, Array], Subject], dict[str, Array]], steps: bool = False, every: bool = False
 ) -> Callable:
-    """The parameters' gradients edited after they were computed; steps: what the optimizer is given, too."""
+    """The parameters' gradients edited after they were computed; steps: what the optimizer is given, too; every: those
+    of outputs, too.
+    """
 
     def maker(subject: Subject, at: list) -> list[Mutant]:
         rows = families.family(subject.family).names(subject.config)
         keys = {f"{GRADIENTS}/{name}" for _, name, *_ in rows}
 
         def written(tensors: Tensors) -> Tensors:
-            return {**tensors, **edit({key: a for key, a in tensors.items() if key in keys}, subject)}
+            return {**tensors, **edit({key: a for key, a in tensors.items() if key in keys or (every and key.startswith(GRADIENTS))}, subject)}
 
         def given(grads: Any, step: int) -> Any:
             return tree.unflatten(edit(tree.flatten(grads), subject))
@@ -652,13 +654,13 @@ def _clipped(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
     return {name: g * g.dtype.type(scale) for name, g in grads.items()}
 
 
-def _multiplied(steps: bool) -> Callable:
-    """All gradients times a number, in the dump alone or in each step."""
-    text = ", in each step" if steps else ""
+def _multiplied(steps: bool, every: bool = False) -> Callable:
+    """All gradients times a number, in the dump alone or in each step; every: of outputs, too."""
+    text = (", of outputs, too" if every else "") + (", in each step" if steps else "")
 
     def of(value: float) -> Callable:
         return handed_out(f"gradients times {solving.shown(value)}{text}",
-                          lambda grads, _: {name: g * g.dtype.type(value) for name, g in grads.items()}, steps)
+                          lambda grads, _: {name: g * g.dtype.type(value) for name, g in grads.items()}, steps, every)
 
     def likely(subject: Subject) -> tuple[float, ...]:
         rows = float(len(subject.batches[0].get("input_ids", [0])))
@@ -667,13 +669,15 @@ def _multiplied(steps: bool) -> Callable:
     return solving.solvable(of, 0.5, likely, 1.0, least=-1e9)
 
 
-unlisted("gradients times another number", _multiplied(False), _multiplied(True))
+unlisted("gradients times another number", 
+         *(_multiplied(steps, every) for every in (False, True) for steps in (False, True)))
 entry(
     "O28", "gradients added to those of the pass before (not set to 0)", "each pass's own",
     "own knowledge", "gradient", "OPT-ORDER-1",
     mutants=[
         handed_out("twice the gradients", _doubled),
         handed_out("twice the gradients, in each step", _doubled, steps=True),
+        handed_out("twice the gradients, of outputs, too", _doubled, every=True),
         _never_zeroed("never set to 0", False),
         _never_zeroed("never set to 0, clipped as they stand", True),
     ],
@@ -705,12 +709,51 @@ def _unlearnt(name: str, leaves: tuple[str, ...], paths: str, groups: Any = ()) 
     return swap(what, name, pair, paths, groups, section=GRADIENTS, silent=silent)
 
 
+def _left_alone(what: str, pattern: str) -> Callable:
+    """Parameters, by path, without a gradient, which the optimizer leaves as they are: no decay, no moments."""
+
+    def maker(subject: Subject, at: list) -> list[Mutant]:
+        paths = {path for path, _ in tree.items(subject.params) if re.fullmatch(pattern, path)}
+        if not paths or len(paths) == len(tree.leaves(subject.params)):
+            return []
+        module = families.family(subject.family)
+        rates = partial(optim.DECAY_RATES[subject.optimizer["name"]],
+                        undecayed=families.undecayed(module, subject.config))  # fmt: skip
+
+        def given(grads: Any, step: int) -> Any:
+            flat = tree.flatten(grads)
+            return tree.unflatten({path: np.zeros_like(g) if path in paths else g for path, g in flat.items()})
+
+        def decay(rows: list, rate: float) -> dict[str, float]:
+            return {path: 0.0 if path in paths else value for path, value in rates(rows, rate).items()}
+
+        change = lambda s: replace(s, parts={**s.parts, "grads": given, "decay": decay})  # noqa: E731
+        return [Mutant(f"{what}: not updated", change, section=STEPS)]
+
+    return maker
+
+
+LEFT = (
+    ("the position table", r"(.*\.)?embeddings\.position\..*"), ("the type table", r"(.*\.)?embeddings\.token_type\..*"),
+    ("all tables", r"(.*\.)?embeddings\.\w+\.weight"), ("the embeddings", r"(.*\.)?embeddings\..*"),
+    ("the tables but the words, and their norm", r"(.*\.)?embeddings\.(?!word).*"),
+    ("the norms", r".*norm\.(weight|bias)"), ("the encoder's norms", r"(.*\.)?encoder\..*norm\.(weight|bias)"), ("biases", r".*\.bias"), ("biases but the norms'", r"(?!.*norm\.).*\.bias"),
+    ("the pooler", r"(.*\.)?pooler\..*"), ("the MLM head", r"(.*\.)?mlm\..*"), ("the pair head", r"(.*\.)?nsp\..*"),
+    ("the encoder", r"(.*\.)?encoder\..*"), ("layer 0", r"(.*\.)?encoder\.0\..*"), ("layer 1", r"(.*\.)?encoder\.1\..*"),
+    ("the embeddings and layer 0", r"(.*\.)?(embeddings|encoder\.0)\..*"),
+    ("the embeddings and the encoder", r"(.*\.)?(embeddings|encoder)\..*"),
+)  # fmt: skip
 ENCODER, HEAD_OF_TOKENS = r"encode\.(en|de)coder\..*", r"masked_lm\.head\..*"
 FROZEN = (("encoder", ENCODER), ("MLM head", HEAD_OF_TOKENS), ("attention", r".*\.attention\..*"),
           ("feed-forward", r".*\.feed_forward\..*"))  # fmt: skip
 entry(
+    "O42", "parameters without a gradient, as the optimizer leaves them", "every parameter has a gradient and learns",
+    "own knowledge", "step", "OPT-ORDER-1", when="gradients of 0 are O36, O38 and E30",
+    mutants=[_left_alone(what, pattern) for what, pattern in LEFT],
+)  # fmt: skip
+entry(
     "O37", "a tensor detached: no gradient passes on", "every tensor on the way to the loss",
-    "own knowledge", "gradient", "OPT-ORDER-1", when="within attention it is A36, of the pooler H27, of residuals L22",
+    "own knowledge", "gradient", "OPT-ORDER-1", cause_of=("L13",), when="within attention it is A36, of the pooler H27, of residuals L22",
     mutants=[_detached(name) for name in ("encoder_layer", "pre_norm_layer", "mlm_head", "self_attention",
                                           "feed_forward")]
     + [_detached("linear", paths) for paths in (

@@ -254,12 +254,8 @@ def _away(both: bool) -> Callable:
     return solving.solvable(of, 1.0, (2.0, 3.0, 4.0, 8.0, 16.0, 0.0), whole=True)
 
 
-def _first_hidden(ahead: bool) -> Callable:
-    def rule(before: Array, seen: Array) -> Array:
-        first = np.arange(before.shape[1]) == 0
-        return ((before >= 0) | ahead) & seen & ~first
-
-    return seeing("the first token is not seen", rule)
+def _but_the_first(before: Array, seen: Array) -> Array:
+    return seen & (np.arange(before.shape[1]) > 0) & (before == before)
 
 
 def _own_segment(b: dict, _: Any) -> dict[str, Array]:
@@ -334,8 +330,8 @@ entry(
     "own knowledge", "output", "BERT-ATT-4", families=("bert", "gpt", "gpt2"),
     when="a decoder's diagonal is gpt2-01 and gpt2-02, an encoder's own token A41",
     mutants=[
-        *(only("bert", maker) for maker in (whole(_away(True)), _first_hidden(True))),
-        *(causal(maker) for maker in (whole(_away(False)), _first_hidden(False))),
+        *(only("bert", maker) for maker in (whole(_away(True)), seeing("the first token is not seen", _but_the_first))),
+        causal(whole(_away(False))),
         only("bert", lambda subject, at: batch("tokens see their own segment alone", _own_segment)(subject, at)
              if "token_type_ids" in subject.batches[0] else []),
         of_attention("padding's queries see nothing", replacement=queries_apart(), paths=SELF,
