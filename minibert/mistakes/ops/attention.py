@@ -984,6 +984,8 @@ entry(
         swap("the row above", "relative_shift", shifted(lambda i, length: length - i)),
         swap("rows shifted the other way", "relative_shift", shifted(lambda i, length: i)),
         swap("no shift", "relative_shift", shifted(lambda i, length: length - 1)),
+        swap("the first columns for every query", "relative_shift", shifted(lambda i, length: 0 * i)),
+        swap("no term of distances", "relative_shift", shifted(lambda i, length: 0 * i + 2**40)),
     ],
 )  # fmt: skip
 entry(

@@ -639,6 +639,30 @@ def _placed_again(subject: Subject, at: list[Site]) -> list[Mutant]:
     return [Mutant("position rows added in front of each layer", change, sites=tuple(site.path for site in stack))]
 
 
+def _unlearnt_table(shown: bool) -> Callable:
+    """No gradient for a table; what the optimizer does with it is open. shown: nor for the rows looked up, as where they
+    are detached; else these have theirs, or none is handed out.
+    """
+    silent = r"steps/\d+/.*\.(position|token_type)\.weight" + ("" if shown else r"|gradients/.*\.tables\.\w+")
+    maker = swap("no gradient", "embedding", graded(ops.embedding, lambda g, dy, c: zeros(g)),
+                 r".*\.(position|token_type)", TABLES[1:], section="gradients", silent=silent)  # fmt: skip
+
+    def made(subject: Subject, at: list[Site]) -> list[Mutant]:
+        if not shown:
+            return maker(subject, at)
+        rows = families.family(subject.family).activations(subject.config)
+        named = {path: f"gradients/{name}" for name, path, *_ in rows}
+
+        def detached(mutant: Mutant) -> Mutant:
+            keys = {named[path] for path in mutant.sites if path in named}
+            after = lambda tensors: {k: 0 * a if k in keys else a for k, a in tensors.items()}  # noqa: E731
+            return replace(mutant, what="no gradient, nor for its rows", after=after)
+
+        return [detached(mutant) for mutant in maker(subject, at)]
+
+    return made
+
+
 entry(
     "E27", "padding's embeddings set to 0", "padding is looked up like any token, and masked in the attention",
     "own knowledge (XLM multiplies by the mask)", "output", "BERT-EMB-1", families=("bert",),
@@ -658,9 +682,7 @@ entry(
 entry(
     "E30", "a table gets no gradient", "every row that is looked up learns",
     "own knowledge", "gradient", "OP-EMB-2", when="of what is looked up; the decoder's part of a tied table is O08",
-    mutants=[swap("no gradient", "embedding", graded(ops.embedding, lambda g, dy, c: zeros(g)),
-                  r".*\.(position|token_type)", TABLES[1:], section="gradients",
-                  silent=r"(steps/\d+/.*\.(position|token_type)\.weight|gradients/.*\.tables\.\w+)")],
+    mutants=[_unlearnt_table(shown) for shown in (False, True)],
 )  # fmt: skip
 entry(
     "E20", "sinusoids for the position table", "a table that is learned",

@@ -370,6 +370,9 @@ entry(
         decaying("biases outside the norms decay", lambda path: not _of_norm(path)),
         decaying("the norms decay", lambda path: _of_norm(path) or not _biased(path)),
         decaying("the tables do not decay", lambda path: optim.decays(path) and "embeddings" not in path),
+        *(decaying(f"the {name.replace('_', ' ')} table does not decay",
+                   lambda path, name=name: optim.decays(path) and f"embeddings.{name}." not in path)
+          for name in ("word", "position", "token_type")),
     ],
 )  # fmt: skip
 entry(
@@ -539,7 +542,6 @@ entry(
     "O39", "another rule than Adam's", "m/(√v + eps), and the decay of the old weights",
     "own knowledge", "step", "OPT-ADAM-1",
     mutants=[
-        _any_adam("the first moment alone, as SGD with momentum", lambda m, v, t, g, p, right: m),
         _any_adam("the gradient alone, as SGD", lambda m, v, t, g, p, right: g),
         _any_adam("the gradient for the first moment, as RMSprop", lambda m, v, t, g, p, right: right(g, v, t)),
         _any_adam("no root over the second moment", lambda m, v, t, g, p, right: right(m, v * v, t)),
@@ -581,7 +583,7 @@ def handed_out(
             return tree.unflatten(edit(tree.flatten(grads), subject))
 
         change = lambda s: replace(s, parts={**s.parts, "grads": given}) if steps else s  # noqa: E731
-        return [Mutant(what, change, section=GRADIENTS, after=written)]
+        return [Mutant(what, change, section=GRADIENTS, after=written, renames=every)]
 
     return maker
 
