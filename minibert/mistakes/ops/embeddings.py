@@ -392,6 +392,11 @@ entry(
                                       lambda b, c, first=first: _counted(_plain(b, c), first, 0)))
             for first in (0, 1)
         ),
+        *(
+            only("roberta", positions(f"positions one further, {where}", lambda b, c, by=by: _counted(
+                _plain(b, c), c.pad_token_id + 2, c.pad_token_id + by)))
+            for where, by in (("those of padding, too", 1), ("but for padding's", 0))
+        ),
         positions("positions start at 1", lambda b, _: _from(b, 1)),
         positions(
             "positions start at the padding id + 1",
