@@ -319,6 +319,8 @@ entry(
         weights("no biases", lambda path, a: np.zeros_like(a), r".*\.bias"),
         weights("no biases but the norms'", lambda path, a: np.zeros_like(a), r"(?!.*norm).*\.bias"),
         *(maker for named in PARTS.items() for maker in _unbiased(*named)),
+        *(weights(f"no bias of the {name} in c_attn", lambda path, a: np.zeros_like(a), rf".*attention\.{name}\.bias")
+          for name in ("query", "value")),
     ),
 )  # fmt: skip
 entry(

@@ -29,7 +29,7 @@ from minibert.mistakes.catalogue import (
     whole,
 )
 from minibert.mistakes.ops.attention import left_out, rotary, without_bias
-from minibert.mistakes.ops.norms import another_eps_at, no_norm
+from minibert.mistakes.ops.norms import another_eps_at, no_norm, normed_sum
 from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, swapped, zeros
 
 SECTION = {"E": "Embeddings"}
@@ -153,17 +153,18 @@ def _rooted(subject: Subject, site: Site) -> Replacement:
     return relinear(weight=(turn, turn))
 
 
-def activated() -> Replacement:
-    """gelu(x Wᵀ + b)."""
+def activated(name: str) -> Replacement:
+    """An op of that name behind x Wᵀ + b."""
+    f, f_backward = getattr(ops, name), getattr(ops, f"{name}_backward")
 
     def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
         y, inner = ops.linear(x, weight, bias)
-        y, act = ops.gelu(y)
+        y, act = f(y)
         return y, {"own": (inner, act)}
 
     def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
         inner, act = c["own"]
-        return ops.linear_backward(ops.gelu_backward(dy, act), inner)
+        return ops.linear_backward(f_backward(dy, act), inner)
 
     return Replacement(linear, linear_backward)
 
@@ -500,7 +501,8 @@ entry(
     mutants=[
         swap("no map from the tables' width", "linear", left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),
-        swap("the map has an activation", "linear", activated(), MAP),
+        *(swap(f"the map has an activation{text}", "linear", activated(name), MAP)
+          for text, name in (("", "gelu"), (", tanh", "tanh"), (", ReLU", "relu"))),
         swap("what is mapped times √E", "linear", _rooted, MAP),
         _one_projection,
     ],
@@ -668,6 +670,8 @@ def _unlearnt_table(shown: bool) -> Callable:
     return made
 
 
+unlisted("a norm behind the embeddings, which have none", lambda subject, at: [] if normed(lambda *_: [True])(
+    subject, at) else swap("normed without weights", "embeddings", normed_sum())(subject, at))
 entry(
     "E27", "padding's embeddings set to 0", "padding is looked up like any token, and masked in the attention",
     "own knowledge (XLM multiplies by the mask)", "output", "BERT-EMB-1", families=("bert",),

@@ -902,8 +902,7 @@ entry(
     "own knowledge", "output", "OP-LN-1",
     mutants=[
         swap("the norm of the norm", "layer_norm", _norm_twice(), rf"(?!{FINAL}$).*", GROUPS),
-        swap("the norm of the norm", "layer_norm", _norm_twice(), rf"(?!{FINAL}$).*", GROUPS,
-             silent=r"(forward|gradients)/.*norm"),
+        swap("the norm of the norm", "layer_norm", _norm_twice(), groups=GROUPS, silent=r"(forward|gradients)/.*norm"),
     ],
 )  # fmt: skip
 entry(
