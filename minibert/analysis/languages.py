@@ -36,8 +36,8 @@ def states(
     order; without texts that have no token. InputError for a model without states of several layers, or vocabulary.
     """
     require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
-    known = "hidden_states" in model.module.outputs(model.config)
-    require(known, f"{model.family} has no states of several layers")
+    known = "hidden_states" in model.module.outputs(model.config) and hasattr(model.module, "read")
+    require(known, f"{model.family} has no states of a text's tokens, layer by layer")
     held = iter(texts)
     while some := [*itertools.islice(held, together)]:
         made = [(text, model.tokenizer.encode(text, max_length=most)) for text in some]

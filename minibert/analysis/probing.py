@@ -95,8 +95,8 @@ def _states(
     taken: Callable[[Array, list[int]], Array],
 ) -> tuple[list[Array], list[str]]:  # fmt: skip
     require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
-    known = "hidden_states" in model.module.outputs(model.config)
-    require(known, f"{model.family} has no states of several layers")
+    known = "hidden_states" in model.module.outputs(model.config) and hasattr(model.module, "read")
+    require(known, f"{model.family} has no states of a text's tokens, layer by layer")
     found: list[list[Array]] = []
     labels: list[str] = []
     for where, row in placed:

@@ -88,6 +88,6 @@ def drawn(found: np.ndarray, places: np.ndarray) -> str:
     left, top = (side - size * len(places) for side in (wide, tall))
     for name, along, across in (("S", 0, 0), ("E", 1, 0), ("O", 0, 1)):
         x, y = (corner + ((place - places[0]) / step + 0.5) * size for corner, place in ((left, across), (top, along)))
-        inner += f'<text x="{x:.1f}" y="{y + 3.5:.1f}" text-anchor="middle" font-weight="bold">{name}</text>'
+        inner += f'<text x="{x:.1f}" y="{y + 3.5:.1f}" text-anchor="middle" class="title">{name}</text>'
     said = f"loss from {low:.4g}, white, to {high:.4g}: start S, end E, other end O"
     return pictures.captioned(inner, wide, tall, said, 2)

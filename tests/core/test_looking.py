@@ -254,3 +254,16 @@ def test_a_plane_shows_how_means_differ():
     assert np.abs(np.corrcoef(points[0][:, 1], one[:, 0])[0, 1]) > 0.98
     points, means = languages.plane([one, one])
     assert means == pytest.approx(np.zeros((2, 2)), abs=1e-12)
+
+
+def test_what_reads_no_text_says_so(bert):
+    glove = minibert.create("glove", **minibert.families.family("glove").PROBE)
+    with pytest.raises(InputError, match="no vocabulary"):
+        languages.tokens(glove, ["a"], 8, 8)
+    glove.tokenizer = bert.tokenizer
+    with pytest.raises(InputError, match="glove has no states of a text's tokens"):
+        languages.tokens(glove, ["a"], 8, 8)
+    with pytest.raises(InputError, match="glove has no states of a text's tokens"):
+        probing.texts(glove, [("", {"text": "a", "label": "x"})], 8)
+    with pytest.raises(InputError, match="there is no text"):
+        languages.tokens(bert, [""], 8, 8)
