@@ -33,8 +33,7 @@ def parser(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--show", action="store_true", help=brief)
     which = "entries of your own, to be contributed: which golden cases catch them (the file is run)"
     command.add_argument("--try", dest="file", metavar="FILE.py", help=which)
-    written = "for developers: write the pages and kill matrices of these families or folders of cases, or of all"
-    command.add_argument("--write", metavar="NAME", nargs="*", help=written)
+    command.add_argument("--write", metavar="NAME", nargs="*", help=argparse.SUPPRESS)  # see CONTRIBUTING.md
 
 
 def _run(args: argparse.Namespace) -> int | None:
