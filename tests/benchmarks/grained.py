@@ -30,7 +30,7 @@ from minibert.rows import docstrings
 BATCH, RATE = 16, 6e-4
 NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
 FINE = ("input_ids", "input_mask", "segment_ids")
-ARMS = {"fine tokens alone": None, "both grains, λ = 0": 0.0, "both grains, λ = 1": 1.0, "both grains, λ = 10": 10.0}
+ARMS = {"fine tokens alone": None, "both grains, λ = 0": 0.0, "both grains, λ = 1": 1.0}
 
 
 def rows(model: Any, texts: list[dict[str, str]], classes: list[str]) -> training.Batch:
