@@ -1,4 +1,4 @@
-"""AMBERT tuned by its own classification loss: python tests/benchmarks/grained.py RUN … [--steps N] [--seeds N]
+"""AMBERT tuned by its own classification loss: python tests/benchmarks/grained.py RUN … [--steps N] [--seeds N] [--first N]
 
 RUN: directories of `minibert pretrain ambert`, one for each seed, or one for all. Which module of the standard library
 is a docstring from, learnt by the fine tokens' classifier alone (BERT's way); by those of both grains and of both
@@ -115,12 +115,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     texts, found = docstrings.rows("classify"), {arm: [] for arm in ARMS}
     classes = sorted({row["label"] for row in texts["train"]})
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         run = given.runs[seed % len(given.runs)]
         model = minibert.load(run)
         parts = [rows(model, texts[part], classes) for part in ("train", "dev")]
