@@ -1,4 +1,4 @@
-"""AMBERT tuned by its own classification loss: python tests/benchmarks/grained.py RUN … [--steps N] [--seeds N] [--first N]
+"""AMBERT tuned by its own classification loss: python tests/benchmarks/grained.py RUN … [--steps N] [--seeds N]
 
 RUN: directories of `minibert pretrain ambert`, one for each seed, or one for all. Which module of the standard library
 is a docstring from, learnt by the fine tokens' classifier alone (BERT's way); by those of both grains and of both
