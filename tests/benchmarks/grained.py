@@ -30,7 +30,7 @@ from minibert.rows import docstrings
 BATCH, RATE = 16, 6e-4
 NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
 FINE = ("input_ids", "input_mask", "segment_ids")
-ARMS = {"fine tokens alone": None, "both grains, λ = 0": 0.0, "both grains, λ = 1": 1.0, "both grains, λ = 10": 10.0}
+ARMS = {"fine tokens alone": None, "both grains, λ = 0": 0.0, "both grains, λ = 1": 1.0}
 
 
 def rows(model: Any, texts: list[dict[str, str]], classes: list[str]) -> training.Batch:
@@ -115,12 +115,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     texts, found = docstrings.rows("classify"), {arm: [] for arm in ARMS}
     classes = sorted({row["label"] for row in texts["train"]})
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         run = given.runs[seed % len(given.runs)]
         model = minibert.load(run)
         parts = [rows(model, texts[part], classes) for part in ("train", "dev")]
