@@ -201,10 +201,10 @@ class _Search(Trials):
         for some in self._ordered(evidence, cover.wrong, chosen):
             trials += self.run(((*base, found) for found in some), evidence, len(some))
             parts = cover.parts(trials)
-            if cover.left.any():
+            if cover.open.any():
                 trials += self._solved(cover, [trial for trial in trials if trial.listed], base)
                 parts = cover.parts(trials)
-            if not cover.left.any():
+            if not cover.open.any():
                 break
         if cover.left.any():  # a value of what has no entry stands behind every name
             trials += self._solved(cover, [trial for trial in trials if not trial.listed], base)
@@ -232,9 +232,9 @@ class _Search(Trials):
     def _solved(self, cover: "_Cover", trials: list[Trial], base: Combined) -> list[Trial]:
         """Those that leave a value open, with the one that explains a block that nothing explains yet."""
         solved: list[Trial] = []
-        for key in np.flatnonzero(cover.left):
-            if cover.left[key]:
-                later = cover.left & (np.arange(len(cover.left)) >= key)
+        for key in np.flatnonzero(cover.open):
+            if cover.open[key]:
+                later = cover.wrong & (np.arange(len(cover.left)) >= key)
                 chosen = [t.found[-1] for t in trials if t.found[-1].mutant.free and cover.first_changed(t) == key]
                 found = self.solved(chosen, base, cover.evidence, np.where(later, cover.right.residuals, 0))
                 solved += self.run(((*base, one) for one in found), cover.evidence, len(found))
@@ -385,14 +385,19 @@ class _Cover:
 
     def __init__(self, runs: Trials, evidence: Evidence, right: Trial, wrong: np.ndarray):
         self.runs, self.evidence, self.right = runs, evidence, right
-        self.wrong, self.left = wrong, wrong.copy()
+        self.wrong, self.left, self.loose = wrong, wrong.copy(), np.zeros(len(wrong), bool)
+
+    @property
+    def open(self) -> np.ndarray:
+        """What a value may still explain: what nothing explains, and what is explained but nearly."""
+        return self.left | self.loose
 
     def parts(self, trials: list[Trial], key: int | None = None) -> list[Part]:
         """Of the trials those that explain most of what is left, one after the other, with their ties; key: a tensor
         that they have to explain, if any is given. Without one the cover begins anew.
         """
         if key is None:
-            self.left = self.wrong.copy()
+            self.left, self.loose = self.wrong.copy(), np.zeros(len(self.wrong), bool)
         good = [trial for trial in trials if self._accepted(trial) and (key is None or self.explained(trial)[key])]
         parts = []
         while self.left.any():
@@ -405,6 +410,7 @@ class _Cover:
             cut, at = len(self.right.found), self.explained(same[0]) & self.left
             parts.append(part := _grouped(self.runs, same, self.evidence, cut, at))
             chosen = next(trial for trial in same if trial.found[cut:] == part.found)
+            self.loose |= self.explained(chosen) & self.left & (chosen.residuals > EXPLAINED)
             self.left &= ~(self.explained(chosen) | self.hushed(chosen))
         return parts
 

@@ -280,7 +280,7 @@ def balanced(numbers: list[int], label: Any, count: int) -> list[int]:
 def tuned(task: str, model: Path, out: Path, train: Path, dev: Path, seed: int) -> Any:
     """The model of a run that says nothing."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        run = finetuning.finetune(task, model, out=out, train=train, dev=dev, seed=seed, steps=200, batch_size=16,
+        run = finetuning.finetune(task, model, out=out, train=train, dev=dev, seed=seed, steps=150, batch_size=16,
                                   accumulate=1, seq_length=32, learning_rate=1e-3, threads=1)  # fmt: skip
     return minibert.load(run)
 

@@ -10,6 +10,7 @@ import numpy as np
 from minibert import families, layers, ops
 from minibert.corruption import rules
 from minibert.golden.subject import Subject
+from minibert.mistakes import solving
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, config, entry, only, swap, unlisted
 from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 
@@ -243,6 +244,7 @@ entry(
 entry(
     "E17", "tables shared by two networks get one network's gradient", "the sum of both",
     "own knowledge; src electra (one variable scope)", "gradient", "ELEC-SHARE-1", families=("electra",),
+    cause_of=("L13", "O36", "O37"),
     mutants=[only("electra", _one_network)],
 )  # fmt: skip
 entry(
@@ -254,4 +256,11 @@ unlisted(
     "another sum of the detection loss",
     of_detection("summed, not averaged", lambda b, labels, w: {"denominator": 1.0}),
     of_detection("divided by the rows", lambda b, labels, w: {"denominator": float(len(labels))}),
+    of_detection("what is replaced alone counts", lambda b, labels, w: {
+        "weights": w * (labels == 1), "denominator": float((w * (labels == 1)).sum())}),
+    solving.solvable(
+        lambda v: of_detection(f"what is replaced counts {solving.shown(v)} times", lambda b, labels, w: {
+            "weights": w * np.where(labels == 1, v, 1.0), "denominator": float(w.sum())}),
+        2.0, (5.0, 10.0, 0.5), 1.0, most=1e4,
+    ),
 )

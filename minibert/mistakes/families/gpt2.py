@@ -199,7 +199,10 @@ def columns(ids: Array) -> Array:
 entry(
     "gpt2-01", "a query sees the token after its own", "keys up to the query's own",
     "kzl/decision-transformer#30; own knowledge", "output", "GPT2-ATT-1", families=DECODERS,
-    mutants=decoders(seeing("the diagonal above is open", lambda before, seen: (before >= -1) & seen)),
+    mutants=decoders(
+        seeing("the diagonal above is open", lambda before, seen: (before >= -1) & seen),
+        seeing("the diagonal above is open, padding's too", lambda before, seen: ((before >= 0) & seen) | (before == -1)),
+    ),
 )  # fmt: skip
 entry(
     "gpt2-02", "a query does not see its own token", "keys up to the query's own",
@@ -316,6 +319,8 @@ entry(
         weights("no biases", lambda path, a: np.zeros_like(a), r".*\.bias"),
         weights("no biases but the norms'", lambda path, a: np.zeros_like(a), r"(?!.*norm).*\.bias"),
         *(maker for named in PARTS.items() for maker in _unbiased(*named)),
+        *(weights(f"no bias of the {name} in c_attn", lambda path, a: np.zeros_like(a), rf".*attention\.{name}\.bias")
+          for name in ("query", "value")),
     ),
 )  # fmt: skip
 entry(

@@ -9,6 +9,7 @@ import numpy as np
 
 from minibert import families, layers, ops
 from minibert.golden.subject import Subject
+from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, field, lineage, only, swap
 from minibert.mistakes.swap import Replacement, Site, edited, graded
 
@@ -56,6 +57,65 @@ def silu(x: Array) -> tuple[Array, Array]:
     """x σ(x)."""
     s = ops.sigmoid(x)[0]
     return x * s, s + x * s * (1 - s)
+
+
+def mish(x: Array) -> tuple[Array, Array]:
+    """x tanh(log(1 + eˣ))."""
+    t = np.tanh(np.logaddexp(0, x))
+    return x * t, t + x * (1 - t * t) * ops.sigmoid(x)[0]
+
+
+def sigmoid_times(value: float) -> Callable[[Array], tuple[Array, Array]]:
+    """x σ(value x)."""
+
+    def f(x: Array) -> tuple[Array, Array]:
+        s = ops.sigmoid(value * x)[0]
+        return x * s, s + value * x * s * (1 - s)
+
+    return f
+
+
+def of_erf(inside: float = 0.5**0.5, outside: float = 0.5) -> Callable[[Array], tuple[Array, Array]]:
+    """outside·x(1 + erf(inside·x))."""
+
+    def f(x: Array) -> tuple[Array, Array]:
+        z = x * (inside * 2**0.5)  # GELU's own argument, so that its erf serves
+        share = 2 * _share(z, ops.gelu(z)[0])
+        slope = 2 * inside / math.sqrt(math.pi) * np.exp(-np.square(inside * x))
+        return outside * x * share, outside * (share + x * slope)
+
+    return f
+
+
+def behind(act: str = "") -> Replacement:
+    """A feed-forward with one more activation: in front of it where `act` is "before", and then none inside; else
+    behind it.
+    """
+
+    def feed_forward(x: Array, p: Any, *, act: str, dropout: Any = None) -> tuple[Array, Cache]:
+        y, c = layers.feed_forward.__wrapped__(x, p, act=act, dropout=dropout)
+        y, last = layers.activation(y, name=act)
+        return y, {**c, "last": (last,)}
+
+    def feed_forward_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        return layers.feed_forward_backward.__wrapped__(layers.activation_backward(dy, c["last"][0]), c)
+
+    def early(x: Array, p: Any, *, act: str, dropout: Any = None) -> tuple[Array, Cache]:
+        c: Cache = {}
+        h, first = layers.activation(x, name=act)
+        h, c["in"] = ops.linear(h, **p["in"])
+        if dropout is not None:
+            h, c["dropout"] = ops.dropout(h, keep=dropout, rate=0.0)
+        y, c["out"] = ops.linear(h, **p["out"])
+        return y, {**c, "first": (first,)}
+
+    def early_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        dh, out = ops.linear_backward(dy, c["out"])
+        dh = ops.dropout_backward(dh, c["dropout"]) if "dropout" in c else dh
+        dh, into = ops.linear_backward(dh, c["in"])
+        return layers.activation_backward(dh, c["first"][0]), {"in": into, "out": out}
+
+    return Replacement(early, early_backward) if act == "before" else Replacement(feed_forward, feed_forward_backward)
 
 
 def _identity(x: Array) -> tuple[Array, Array]:
@@ -257,7 +317,35 @@ entry(
             ("ReLU squared", lambda x: (np.maximum(x, 0) ** 2, 2 * np.maximum(x, 0))),
             ("leaky ReLU, 0.01", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01).astype(x.dtype))),
             ("ELU", lambda x: (np.where(x > 0, x, np.expm1(np.minimum(x, 0))), np.exp(np.minimum(x, 0)))),
+            ("SELU", lambda x: (1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
+                                1.0507009873554805 * np.where(x > 0, 1, 1.6732632423543772 * np.exp(np.minimum(x, 0))))),
+            ("Mish, x tanh(softplus(x))", mish),
+            ("hard swish, x ReLU6(x + 3)/6", lambda x: (x * np.clip(x + 3, 0, 6) / 6, np.where(
+                x <= -3, 0, np.where(x >= 3, 1, (2 * x + 3) / 6)).astype(x.dtype))),
             ("softplus", lambda x: (np.logaddexp(0, x), ops.sigmoid(x)[0])),
         )
+    ],
+)  # fmt: skip
+entry(
+    "G16", "another constant in the GELU", "½x(1 + erf(x/√2))",
+    "own knowledge", "output", "OP-GELU-1", when="with either form; 1.702 in the sigmoid form is G12",
+    mutants=given(GELUS, [
+        solving.solvable(of, typical, likely, due, **bounds)
+        for of, typical, likely, due, bounds in (
+            (lambda v: of_activation(f"x·sigmoid({solving.shown(v)} x)", pointwise(sigmoid_times(v))),
+             1.7, (1.5, 1.6, 1.703, 2.0, 0.5), None, {"least": 1e-2, "most": 1e2}),
+            (lambda v: of_activation(f"erf({solving.shown(v)} x) for erf(x/√2)", pointwise(of_erf(inside=v))),
+             1.0, (2**0.5, 0.5), 0.5**0.5, {"least": 1e-2, "most": 1e2}),
+            (lambda v: of_activation(f"{solving.shown(v)} x (1 + erf(x/√2)) for ½", pointwise(of_erf(outside=v))),
+             1.0, (2.0, 0.25), 0.5, {"least": 1e-3, "most": 1e2}),
+        )
+    ]),
+)  # fmt: skip
+entry(
+    "G17", "the activation elsewhere in the feed-forward", "between its two linear layers",
+    "own knowledge", "output", "BERT-ACT-1",
+    mutants=[
+        swap("once more behind the second", "feed_forward", behind()),
+        swap("in front of the first", "feed_forward", behind("before")),
     ],
 )  # fmt: skip

@@ -155,15 +155,19 @@ def _biased(replacement: Replacement) -> Any:
     return lambda subject, site: replacement if any(path.endswith("bias") for path in site.params) else None
 
 
-def _one_layer(which: int) -> Any:
+def _one_layer(which: int, part: str = "") -> Any:
     """One layer's weights in all of a stack: loaded into each, or one layer that is run again, which then has all their
-    gradients.
+    gradients. part: a pattern of paths within a layer, "" all.
     """
-    text = ("first", "last")[which]
+    text = f"{('first', 'last')[which]} layer's {part.replace('_', ' ')}" if part else f"{('first', 'last')[which]} layer"
+
+    def own(layer: Any, of: Any) -> Any:
+        held, other = tree.flatten(layer), tree.flatten(of)
+        return tree.unflatten({p: np.copy(other[p]) if re.match(part, p) else a for p, a in held.items()})
 
     def copied(params: Any) -> Any:
         if isinstance(params, list) and len({tuple(a.shape for a in tree.leaves(layer)) for layer in params}) == 1:
-            return [tree.map(np.copy, params[which]) for _ in params]
+            return [own(layer, params[which]) for layer in params]
         return {name: copied(part) for name, part in params.items()} if isinstance(params, dict) else params
 
     def change(s: Subject) -> Subject:
@@ -178,6 +182,8 @@ def _one_layer(which: int) -> Any:
         def summed(tensors: Tensors) -> Tensors:
             found: dict[str, list] = {}
             for key in tensors.keys() & named.keys():
+                if part and not re.search(rf"\.\d+\.{part}", named[key]):
+                    continue
                 found.setdefault(re.sub(r"\.\d+\.", ".*.", named[key]), []).append((_numbered(named[key]), key))
             kept = dict(tensors)
             for keys in found.values():
@@ -188,8 +194,8 @@ def _one_layer(which: int) -> Any:
         moved = {path for path, a in flat.items() if not np.array_equal(a, other[path])}
         users = tuple(site.path for site in at if moved.intersection(site.params))
         return [
-            Mutant(f"the {text} layer's loaded into each", change, sites=users),
-            Mutant(f"the {text} layer run again", change, sites=users, after=summed, silent=r"steps/.*"),
+            Mutant(f"the {text} loaded into each" if part else f"the {text}'s loaded into each", change, sites=users),
+            Mutant(f"the {text} run again", change, sites=users, after=summed, silent=r"steps/.*"),
         ]
 
     return maker
@@ -365,7 +371,7 @@ entry(
 entry(
     "C16", "a layer's weights in all layers", "each layer's own",
     "own knowledge", "output", "NAME-3",
-    mutants=[_one_layer(0), _one_layer(-1)],
+    mutants=[_one_layer(0), _one_layer(-1), _one_layer(0, "attention"), _one_layer(0, "feed_forward")],
 )  # fmt: skip
 entry(
     "C17", "layers loaded in another order", "as they are numbered",

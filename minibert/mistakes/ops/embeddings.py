@@ -1,13 +1,15 @@
 """Mistakes in the embeddings."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from minibert import families, ops, tree
+from minibert import families, layers, ops, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import (
@@ -27,8 +29,8 @@ from minibert.mistakes.catalogue import (
     whole,
 )
 from minibert.mistakes.ops.attention import left_out, rotary, without_bias
-from minibert.mistakes.ops.norms import another_eps_at, no_norm
-from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, zeros
+from minibert.mistakes.ops.norms import another_eps_at, no_norm, normed_sum
+from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, swapped, zeros
 
 SECTION = {"E": "Embeddings"}
 
@@ -151,17 +153,18 @@ def _rooted(subject: Subject, site: Site) -> Replacement:
     return relinear(weight=(turn, turn))
 
 
-def activated() -> Replacement:
-    """gelu(x Wᵀ + b)."""
+def activated(name: str) -> Replacement:
+    """An op of that name behind x Wᵀ + b."""
+    f, f_backward = getattr(ops, name), getattr(ops, f"{name}_backward")
 
     def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
         y, inner = ops.linear(x, weight, bias)
-        y, act = ops.gelu(y)
+        y, act = f(y)
         return y, {"own": (inner, act)}
 
     def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
         inner, act = c["own"]
-        return ops.linear_backward(ops.gelu_backward(dy, act), inner)
+        return ops.linear_backward(f_backward(dy, act), inner)
 
     return Replacement(linear, linear_backward)
 
@@ -390,6 +393,11 @@ entry(
                                       lambda b, c, first=first: _counted(_plain(b, c), first, 0)))
             for first in (0, 1)
         ),
+        *(
+            only("roberta", positions(f"positions one further, {where}", lambda b, c, by=by: _counted(
+                _plain(b, c), c.pad_token_id + 2, c.pad_token_id + by)))
+            for where, by in (("those of padding, too", 1), ("but for padding's", 0))
+        ),
         positions("positions start at 1", lambda b, _: _from(b, 1)),
         positions(
             "positions start at the padding id + 1",
@@ -493,7 +501,8 @@ entry(
     mutants=[
         swap("no map from the tables' width", "linear", left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),
-        swap("the map has an activation", "linear", activated(), MAP),
+        *(swap(f"the map has an activation{text}", "linear", activated(name), MAP)
+          for text, name in (("", "gelu"), (", tanh", "tanh"), (", ReLU", "relu"))),
         swap("what is mapped times √E", "linear", _rooted, MAP),
         _one_projection,
     ],
@@ -540,6 +549,10 @@ entry(
     mutants=[
         with_second_type(batch("all segments 1", lambda b, _: {"token_type_ids": np.ones_like(b["input_ids"])})),
         with_types(batch("0 and 1 exchanged", lambda b, _: {"token_type_ids": 1 - np.minimum(b["token_type_ids"], 1)})),
+        with_second_type(batch("padding has segment 1", lambda b, _: {
+            "token_type_ids": np.where(present(b) == 0, 1, b["token_type_ids"])})),
+        with_second_type(batch("the padding id has segment 1", lambda b, c: {
+            "token_type_ids": np.where(_plain(b, c), b["token_type_ids"], 1)})),
     ],
 )  # fmt: skip
 entry(
@@ -554,6 +567,10 @@ entry(
         looked_up(name, normed(swap(f"{name.replace('_', ' ')} rows added behind the norm", "embeddings",
                                     summed(after=("norm", name, "dropout")))))
         for name in ("position", "token_type", "word")
+    ] + [
+        looked_up("token_type", normed(swap(f"{one} and {other} rows added behind the norm".replace("_", " "),
+                                            "embeddings", summed(after=("norm", one, other, "dropout")))))
+        for one, other in (("position", "token_type"), ("word", "position"), ("word", "token_type"))
     ],
 )  # fmt: skip
 entry(
@@ -564,6 +581,117 @@ entry(
             "ids": (given["ids"] + by) % len(given["weight"])}), rf".*\.{name}", TABLES)
         for name in ("word", "token_type") for what, by in (("behind", 1), ("before", -1))
     ],
+)  # fmt: skip
+def emptied() -> Replacement:
+    """What the embeddings give at the padding id set to 0."""
+
+    def forward(p: Any, *, ids: Any, frozen: Any, **given: Any) -> tuple[Array, Cache]:
+        there = np.asarray(ids["word"] != frozen.get("word", 0))[..., None]
+        y, c = layers.embeddings.__wrapped__(p, ids=ids, frozen=frozen, **given)
+        return y * there, {**c, "there": there}
+
+    def backward(dy: Array, c: Cache) -> Any:
+        return layers.embeddings_backward.__wrapped__(dy * c["there"], c)
+
+    return Replacement(forward, backward)
+
+
+def of_length_one() -> Replacement:
+    """Rows of a table divided by their length."""
+
+    def embedding(weight: Array, **given: Any) -> tuple[Array, Cache]:
+        size = np.maximum(np.sqrt(np.square(weight).sum(-1, keepdims=True)), weight.dtype.type(1e-12))
+        y, c = ops.embedding(weight / size, **given)
+        return y, {**c, "unit": (weight / size, size)}
+
+    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+        (unit, size), g = c["unit"], ops.embedding_backward(dy, c)["weight"]
+        return {"weight": (g - unit * (g * unit).sum(-1, keepdims=True)) / size}
+
+    return Replacement(embedding, embedding_backward)
+
+
+def _placed_again(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The rows of the position table added to the input of each layer but the first, too."""
+    tables = [site for site in at if site.name == "embedding" and site.local.endswith(".position")]
+    stack = [site for site in at if site.name in ("encoder_layer", "pre_norm_layer") and site.layer]
+    if len(tables) != 1 or not stack or len({site.tower for site in stack}) > 1:
+        return []
+    held = threading.local()
+
+    def looked_up(weight: Array, **given: Any) -> tuple[Array, Cache]:
+        held.rows, c = ops.embedding(weight, **given)
+        held.gradient = 0
+        return held.rows, c
+
+    def looked_up_backward(dy: Array, c: Cache) -> dict[str, Array]:
+        more = held.gradient
+        if np.ndim(more) > dy.ndim:  # one row of positions for all texts
+            more = more.sum(0)
+        return ops.embedding_backward(dy + more, c)
+
+    def added(name: str) -> Replacement:
+        layer, layer_backward = (getattr(layers, f"{name}{end}").__wrapped__ for end in ("", "_backward"))
+
+        def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+            dx, g = layer_backward(dy, c)
+            held.gradient = held.gradient + dx
+            return dx, g
+
+        return Replacement(lambda x, p, **given: layer(x + held.rows, p, **given), backward)
+
+    pairs = {tables[0].key: Replacement(looked_up, looked_up_backward)}
+    pairs |= {site.key: added(site.name) for site in stack}
+    change = partial(swapped, at=pairs)
+    return [Mutant("position rows added in front of each layer", change, sites=tuple(site.path for site in stack))]
+
+
+def _unlearnt_table(shown: bool) -> Callable:
+    """No gradient for a table; what the optimizer does with it is open. shown: nor for the rows looked up, as where they
+    are detached; else these have theirs, or none is handed out.
+    """
+    silent = r"steps/\d+/.*\.(position|token_type)\.weight" + ("" if shown else r"|gradients/.*\.tables\.\w+")
+    maker = swap("no gradient", "embedding", graded(ops.embedding, lambda g, dy, c: zeros(g)),
+                 r".*\.(position|token_type)", TABLES[1:], section="gradients", silent=silent)  # fmt: skip
+
+    def made(subject: Subject, at: list[Site]) -> list[Mutant]:
+        if not shown:
+            return maker(subject, at)
+        rows = families.family(subject.family).activations(subject.config)
+        named = {path: f"gradients/{name}" for name, path, *_ in rows}
+
+        def detached(mutant: Mutant) -> Mutant:
+            keys = {named[path] for path in mutant.sites if path in named}
+            after = lambda tensors: {k: 0 * a if k in keys else a for k, a in tensors.items()}  # noqa: E731
+            return replace(mutant, what="no gradient, nor for its rows", after=after)
+
+        return [detached(mutant) for mutant in maker(subject, at)]
+
+    return made
+
+
+unlisted("a norm behind the embeddings, which have none", lambda subject, at: [] if normed(lambda *_: [True])(
+    subject, at) else swap("normed without weights", "embeddings", normed_sum())(subject, at))
+entry(
+    "E27", "padding's embeddings set to 0", "padding is looked up like any token, and masked in the attention",
+    "own knowledge (XLM multiplies by the mask)", "output", "BERT-EMB-1", families=("bert",),
+    mutants=[only("bert", swap("0 behind the norm", "embeddings", emptied()))],
+)  # fmt: skip
+entry(
+    "E28", "rows of a table brought to length 1", "as they are stored",
+    "own knowledge", "output", "BERT-EMB-1",
+    mutants=[swap("divided by their length", "embedding", of_length_one(), r".*\.(word|position|token_type)", TABLES,
+                  silent=silent) for silent in ("", r"(forward|gradients)/.*\.tables\.\w+")],
+)  # fmt: skip
+entry(
+    "E29", "positions added in front of each layer", "once, to the embeddings",
+    "own knowledge", "output", "BERT-EMB-1", when="where positions are a table",
+    mutants=[_placed_again],
+)  # fmt: skip
+entry(
+    "E30", "a table gets no gradient", "every row that is looked up learns",
+    "own knowledge", "gradient", "OP-EMB-2", when="of what is looked up; the decoder's part of a tied table is O08",
+    mutants=[_unlearnt_table(shown) for shown in (False, True)],
 )  # fmt: skip
 entry(
     "E20", "sinusoids for the position table", "a table that is learned",

@@ -1,5 +1,6 @@
 """Mistakes in the heads."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,12 +9,13 @@ import numpy as np
 
 from minibert import families, layers, objective, ops, tree
 from minibert.golden.subject import Subject
+from minibert.heads import masked_lm
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, present, swap, weights
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.losses import of_tokens
 from minibert.mistakes.ops.norms import no_norm
-from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, zeros
+from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, swapped, zeros
 
 SECTION = {"H": "Heads"}
 WORDS = "embeddings.word.weight"
@@ -434,4 +436,114 @@ entry(
         swap("the norm before the activation", "mlm_head", mlm_head("dense", "norm", "act")),
         swap("the norm before the activation", "mlm_head", mlm_head("dense", "norm", "act"), silent=TRANSFORMED),
     ],
+)  # fmt: skip
+
+
+# ---- What is made of logits, and of what ------------------------------------------------------------------------------
+PAIR_LOGITS = r"(next_sentence|sentence_order)\.head\.dense"
+
+
+def then(f: Callable, f_backward: Callable) -> Replacement:
+    """A linear map and an op behind it."""
+
+    def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
+        y, c = ops.linear(x, weight, bias)
+        y, own = f(y)
+        return y, {**c, "own": (own,)}
+
+    return Replacement(linear, lambda dy, c: ops.linear_backward(f_backward(dy, c["own"][0]), c))
+
+
+def _log_softmax(z: Array) -> tuple[Array, Cache]:
+    p = ops.softmax(z)[0]
+    return z - z.max(-1, keepdims=True) - np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True)), {"p": p}
+
+
+def _log_softmax_backward(dy: Array, c: Cache) -> Array:
+    return dy - c["p"] * dy.sum(-1, keepdims=True)
+
+
+def _times(value: float) -> Replacement:
+    return then(lambda z: (z * z.dtype.type(value), {}), lambda dz, c: dz * dz.dtype.type(value))
+
+
+def _of_times(value: float) -> Replacement:
+    def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
+        return ops.linear(x * x.dtype.type(value), weight, bias)
+
+    def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.linear_backward(dy, c)
+        return dx * dx.dtype.type(value), g
+
+    return Replacement(linear, linear_backward)
+
+
+def _logits(what: str, replacement: Replacement) -> Callable:
+    """The logits of tokens, those of pairs, and the former in every place alone."""
+    ways = [swap(what, "linear", of_logits(replacement)), swap(what, "linear", replacement, PAIR_LOGITS)]
+    return lambda subject, at: [mutant for way in ways for mutant in way(subject, at)]
+
+
+def reading(block: str, which: int) -> Callable:
+    """A head that reads what layer `which`, counted from 0, was given, not the last one's output."""
+    f, f_backward = (getattr(module, block + end).__wrapped__ for end in ("", "_backward")
+                     for module in (layers, masked_lm) if hasattr(module, block))  # fmt: skip
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        users = [site for site in at if site.name == block]
+        held = [site for site in at if site.name in ("encoder_layer", "pre_norm_layer") and site.layer is not None]
+        stack = [site for site in held if site.tower == held[0].tower] if held else []
+        if len(users) != 1 or len(stack) < 2 or users[0].tower not in ("", stack[0].tower):
+            return []
+        lender, name = stack[which], "the last layer but one" if which else "the embeddings"
+        layer, layer_backward = (getattr(layers, lender.name + end).__wrapped__ for end in ("", "_backward"))
+        kept = threading.local()
+
+        def lent(x: Array, p: Any, **given: Any) -> tuple[Array, Cache]:
+            kept.x, kept.dx = x, 0
+            return layer(x, p, **given)
+
+        def lent_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+            dx, g = layer_backward(dy, c)
+            more, kept.dx = kept.dx, 0
+            return dx + more, g
+
+        def used(x: Array, *args: Any, **given: Any) -> tuple[Array, Cache]:
+            return f(kept.x.reshape(x.shape), *args, **given)
+
+        def used_backward(dy: Array, c: Cache) -> tuple[Any, ...]:
+            dx, *others = f_backward(dy, c)
+            kept.dx = kept.dx + dx.reshape(kept.x.shape)
+            return np.zeros_like(dx), *others
+
+        pairs = {lender.key: Replacement(lent, lent_backward), users[0].key: Replacement(used, used_backward)}
+        change = lambda s: swapped(s, at=pairs)  # noqa: E731
+        return [Mutant(f"the {block.replace('_', ' ')} reads {name}", change, sites=(users[0].path,))]
+
+    return maker
+
+
+entry(
+    "H28", "logits multiplied by a number", "h Eᵀ + b",
+    "own knowledge", "output", "BERT-MLM-1", when="1/√D of GPT-2's and T5's have entries of their own",
+    mutants=[
+        solving.solvable(lambda v, of=of, what=what: _logits(f"{what} times {solving.shown(v)}", of(v)), 0.5,
+                         lambda subject: (2.0, field(subject, "hidden_size") ** -0.5, 0.1, 10.0), 1.0,
+                         least=-1e4, most=1e4)
+        for what, of in (("the logits", _times), ("what they are made of", _of_times))
+    ],
+)  # fmt: skip
+entry(
+    "H29", "probabilities handed out for logits", "logits",
+    "own knowledge", "output", "BERT-MLM-1",
+    mutants=[
+        _logits("log-probabilities", then(_log_softmax, _log_softmax_backward)),
+        _logits("probabilities", then(ops.softmax, ops.softmax_backward)),
+    ],
+)  # fmt: skip
+entry(
+    "H30", "a head reads another layer", "the last one's output",
+    "own knowledge (hidden_states[-2])", "output", "BERT-MLM-1",
+    mutants=[reading("mlm_head", -1), reading("mlm_head", 0), trained(reading("pooler", -1)),
+             trained(reading("pooler", 0))],
 )  # fmt: skip

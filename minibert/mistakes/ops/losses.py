@@ -541,6 +541,135 @@ entry(
         )
     ],
 )  # fmt: skip
+def each_by(f: Callable) -> Replacement:
+    """Another loss of each row: f(logits (N, V), labels) -> (losses (N,), their slopes (N, V)), averaged as ever."""
+
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        _, c = ops.cross_entropy(logits, **given)
+        w = c["weights"].reshape(-1)
+        each, slope = f(logits.reshape(len(w), -1), c["labels"].reshape(-1))
+        return np.asarray((w * each).sum()), {**c, "slope": (w[:, None] * slope).reshape(logits.shape)}
+
+    return Replacement(cross_entropy, lambda dy, c: dy * c["slope"])
+
+
+def _log_p(z: Array, labels: Array) -> tuple[Array, Array, Array]:
+    """(log p of each label, p, onehot)."""
+    p = ops.softmax(z)[0]
+    onehot = np.zeros_like(p)
+    onehot[np.arange(len(p)), labels] = 1
+    largest = z.max(-1)
+    logs = np.log(np.exp(z - largest[:, None]).sum(-1)) + largest
+    return z[np.arange(len(p)), labels] - logs, p, onehot
+
+
+def focal(gamma: float) -> Callable:
+    """-(1 - p)^γ log p (arXiv 1708.02002)."""
+
+    def f(z: Array, labels: Array) -> tuple[Array, Array]:
+        log_p, p, onehot = _log_p(z, labels)
+        own = np.exp(log_p)
+        rest = np.maximum(1 - own, 1e-30)
+        slope = gamma * rest ** (gamma - 1) * own * log_p - rest**gamma
+        return -(rest**gamma) * log_p, slope[:, None] * (onehot - p)
+
+    return f
+
+
+def with_z(share: float) -> Callable:
+    """-log p + share·(log Σ exp z)² (PaLM's)."""
+
+    def f(z: Array, labels: Array) -> tuple[Array, Array]:
+        log_p, p, onehot = _log_p(z, labels)
+        total = z[np.arange(len(z)), labels] - log_p
+        return -log_p + share * total**2, p - onehot + (2 * share * total)[:, None] * p
+
+    return f
+
+
+def by_class(mean: bool) -> Callable:
+    """Binary cross-entropy of every class, summed over classes or averaged."""
+
+    def f(z: Array, labels: Array) -> tuple[Array, Array]:
+        onehot = _log_p(z, labels)[2]
+        by = z.dtype.type(z.shape[-1] if mean else 1)
+        each = np.logaddexp(0, z) - onehot * z
+        return each.sum(-1) / by, (ops.sigmoid(z)[0] - onehot) / by
+
+    return f
+
+
+def squared(of_probabilities: bool, mean: bool) -> Callable:
+    """(y - onehot)² of probabilities, or of logits, summed over classes or averaged."""
+
+    def f(z: Array, labels: Array) -> tuple[Array, Array]:
+        _, p, onehot = _log_p(z, labels)
+        by = z.dtype.type(z.shape[-1] if mean else 1)
+        off = (p if of_probabilities else z) - onehot
+        slope = 2 * off / by
+        return np.square(off).sum(-1) / by, ops.softmax_backward(slope, {"y": p}) if of_probabilities else slope
+
+    return f
+
+
+def _raw(z: Array, labels: Array) -> tuple[Array, Array]:
+    """-z, no log Σ exp z."""
+    return -z[np.arange(len(z)), labels], -_log_p(z, labels)[2]
+
+
+def _cross(z: Array, labels: Array) -> tuple[Array, Array]:
+    log_p, p, onehot = _log_p(z, labels)
+    return -log_p, p - onehot
+
+
+def to_base(base: float) -> Callable:
+    """-log p to another base than e."""
+
+    def f(z: Array, labels: Array) -> tuple[Array, Array]:
+        log_p, p, onehot = _log_p(z, labels)
+        by = z.dtype.type(np.log(base))
+        return -log_p / by, (p - onehot) / by
+
+    return f
+
+
+OTHERS = (
+    ("logarithms to the base 2", to_base(2)),
+    ("logarithms to the base 10", to_base(10)),
+    ("the label's logit alone, no log Σ exp", _raw),
+    ("binary cross-entropy of every class, summed", by_class(False)),
+    ("binary cross-entropy of every class, averaged", by_class(True)),
+    ("squared error of probabilities, averaged over classes", squared(True, True)),
+    ("squared error of probabilities, summed over classes", squared(True, False)),
+    ("squared error of logits, averaged over classes", squared(False, True)),
+)
+
+
+def _of_both(what: str, f: Callable) -> Callable:
+    """Of tokens and of pairs."""
+    ways = [whole(of(what, each_by(f))) for of in (of_tokens, of_pairs)]
+    return lambda subject, at: [mutant for way in ways for mutant in way(subject, at)]
+
+
+entry(
+    "S19", "another loss than cross-entropy", "-log softmax at the label",
+    "own knowledge", "loss", "OP-CE-1",
+    mutants=[
+        *(_of_both(what, f) for what, f in OTHERS),
+        solving.solvable(lambda v: _of_both(f"focal, γ {solving.shown(v)}", focal(v)), 2.0, (1.0, 0.5, 3.0, 5.0), 0.0,
+                         most=1e2),
+        solving.solvable(lambda v: _of_both(f"{solving.shown(v)} times (log Σ exp)² added", with_z(v)), 1e-2,
+                         (1e-4, 1e-3, 0.1, 1.0), 0.0, least=-1e2, most=1e2),
+    ],
+)  # fmt: skip
+entry(
+    "S20", "labels one class off", "the class's own number",
+    "own knowledge (ids that count from 1)", "loss", "OP-CE-1",
+    mutants=[
+        _of_both(f"the class {what}", lambda z, labels, by=by: _cross(z, np.clip(labels + by, 0, z.shape[-1] - 1)))
+        for what, by in (("behind it", 1), ("before it", -1))
+    ],
+)  # fmt: skip
 unlisted("another weight of a term", weighted)
 unlisted(
     "another denominator",

@@ -181,6 +181,51 @@ def unscaled(gamma: bool) -> Replacement:
     return graded(ops.layer_norm, edit)
 
 
+def deviation(kind: str) -> Replacement:
+    """γ c/d + β, c = x - mean x: d its "length" √Σc², or its mean "size" |c|, with no eps."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        c = x - x.mean(-1, keepdims=True)
+        d = np.sqrt(np.square(c).sum(-1, keepdims=True)) if kind == "length" else np.abs(c).mean(-1, keepdims=True)
+        return c / d * weight + bias, {"unit": c / d, "d": d, "weight": weight}
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        u, rows, g = c["unit"], tuple(range(dy.ndim - 1)), dy * c["weight"]
+        slope = u if kind == "length" else np.sign(u) / u.dtype.type(u.shape[-1])
+        dc = (g - slope * (g * u).sum(-1, keepdims=True)) / c["d"]
+        return dc - dc.mean(-1, keepdims=True), {"weight": (dy * u).sum(rows), "bias": dy.sum(rows)}
+
+    return Replacement(layer_norm, layer_norm_backward)
+
+
+def shifted_first() -> Replacement:
+    """γ (x̂ + β)."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        y, c = ops.layer_norm(x, weight, np.zeros_like(bias), eps=eps)
+        return y + weight * bias, {"own": (c,), "held": {"weight": weight, "bias": bias}}
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.layer_norm_backward(dy, c["own"][0])
+        weight, bias = c["held"]["weight"], c["held"]["bias"]
+        return dx, {"weight": g["weight"] + bias * g["bias"], "bias": weight * g["bias"]}
+
+    return Replacement(layer_norm, layer_norm_backward)
+
+
+def affine() -> Replacement:
+    """γ x + β, nothing normalised."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        return x * weight + bias, {"x": x, "weight": weight}
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        rows = tuple(range(dy.ndim - 1))
+        return dy * c["weight"], {"weight": (dy * c["x"]).sum(rows), "bias": dy.sum(rows)}
+
+    return Replacement(layer_norm, layer_norm_backward)
+
+
 # ---- Blocks ----------------------------------------------------------------------------------------------------------
 def _norms(what: str, attention: str, feed_forward: str) -> list[Callable]:
     """A layer whose two norms use the weights of these sub-layers; a norm used twice adds its gradients."""
@@ -333,6 +378,44 @@ def passed_over(layer: Callable, layer_backward: Callable) -> Replacement:
         return dy, layer_backward.__wrapped__(np.zeros_like(dy), c)[1]
 
     return Replacement(lambda x, p, **given: (x, layer.__wrapped__(x, p, **given)[1]), backward)
+
+
+def shares(name: str, base: float = 1.0, inner: float = 1.0) -> Replacement:
+    """The end of a sub-layer with base times its input and inner times what it computed."""
+    join, join_backward = (half.__wrapped__ for half in (getattr(layers, name), getattr(layers, f"{name}_backward")))
+
+    def forward(x: Array, f: Array, p: Any, **given: Any) -> tuple[Array, Cache]:
+        return join(x * x.dtype.type(base), f * f.dtype.type(inner), p, **given)
+
+    def backward(dy: Array, c: Cache) -> tuple[Array, Array, Any]:
+        dx, df, g = join_backward(dy, c)
+        return dx * dx.dtype.type(base), df * df.dtype.type(inner), g
+
+    return Replacement(forward, backward)
+
+
+SUB_LAYERS = (("attention", r".*\.attention\..*"), ("feed-forward", r".*\.feed_forward\..*"))
+JOINS = ("add_norm", "add")
+
+
+def _weighed(what: str, part: str) -> Callable:
+    """The residual ("base"), or what is added to it ("inner"), times another number than 1."""
+
+    def of(value: float) -> Callable:
+        ways = [swap(f"{what} times {solving.shown(value)}", name, shares(name, **{part: value}), groups=SUB_LAYERS)
+                for name in JOINS]  # fmt: skip
+        return lambda subject, at: [mutant for way in ways for mutant in way(subject, at)]
+
+    roots = lambda subject: (0.0, 2.0, 2**0.5, 0.5**0.5, -1.0, 0.1,  # noqa: E731
+                             (2 * field(subject, "num_hidden_layers")) ** -0.5)  # fmt: skip
+    return solving.solvable(of, 0.5, roots, 1.0, least=-1e4)
+
+
+def _alone(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """No residual, in layers that are put together of sub-layers otherwise than BERT's and GPT-2's."""
+    rest = [site for site in at if not any(site.key[: len(one.key)] == one.key for one in at if one.name in LAYERS)]
+    return [mutant for name in JOINS
+            for mutant in swap("no residual", name, shares(name, base=0.0), groups=SUB_LAYERS)(subject, rest)]
 
 
 def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = None) -> Replacement:
@@ -792,6 +875,7 @@ entry(
                 ("no residuals", (ALONE, ALONE)),
             )
         ),
+        _alone,
     ],
 )  # fmt: skip
 entry(
@@ -808,6 +892,31 @@ entry(
         ),
     ],
 )  # fmt: skip
+entry(
+    "L25", "the residual, or what is added to it, multiplied by a number", "x + f(x)",
+    "own knowledge (DeepNorm's α, GPT-2's 1/√N at the start)", "output", "BERT-ENC-1",
+    mutants=[_weighed("the residual", "base"), _weighed("what is added to the residual", "inner")],
+)  # fmt: skip
+entry(
+    "L26", "a norm taken twice", "once",
+    "own knowledge", "output", "OP-LN-1",
+    mutants=[
+        swap("the norm of the norm", "layer_norm", _norm_twice(), rf"(?!{FINAL}$).*", GROUPS),
+        swap("the norm of the norm", "layer_norm", _norm_twice(), groups=GROUPS, silent=r"(forward|gradients)/.*norm"),
+    ],
+)  # fmt: skip
+entry(
+    "L27", "a norm by another size than the deviation", "γ (x - mean) / √(variance + eps) + β",
+    "own knowledge", "output", "OP-LN-1",
+    mutants=[
+        of_norms("divided by the length", replacement=deviation("length")),
+        of_norms("divided by the mean distance from the mean", replacement=deviation("size")),
+        of_norms("γ (x̂ + β)", replacement=shifted_first()),
+        of_norms("γ x + β, nothing normalised", replacement=affine()),
+    ],
+)  # fmt: skip
+
+
 def _through(what: str, lost: int) -> Callable:
     """No gradient passes the residuals (lost is 0), or the sub-layers (1)."""
     edit = lambda d, dy, c: tuple(0 * a if i == lost else a for i, a in enumerate(d))  # noqa: E731
@@ -848,6 +957,54 @@ def _turned_layer() -> Replacement:
     return Replacement(forward, backward)
 
 
+def stepped(name: str, *steps: str) -> Replacement:
+    """A layer of these sub-layers, one after the other; of one that is run twice the first run has its name."""
+    wrap, wrap_backward = {"encoder_layer": (layers.post_norm, layers.post_norm_backward),
+                           "pre_norm_layer": (layers.pre_norm, layers.pre_norm_backward)}[name]  # fmt: skip
+
+    def forward(
+        x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
+        inner: Any = None, **given: Any,
+    ) -> tuple[Array, Cache]:  # fmt: skip
+        require_plain(p)
+        own, c, runs = {"width": x.shape[-1] // heads, **given}, {}, []
+        sub_layers = {
+            "attention": lambda x: layers.self_attention(x, p["attention"], **own),
+            "feed_forward": lambda x: layers.feed_forward(x, p["feed_forward"], act=act, dropout=inner),
+        }
+        for part in steps:
+            x, cache = wrap(sub_layers[part], x, p[part], eps=eps, keep=(keep or {}).get(part), rate=rate)
+            runs.append((part, cache))
+            c.setdefault(part, cache)
+        for part in sub_layers.keys() - c.keys():  # what is read of a layer beside its output
+            c[part] = wrap(sub_layers[part], x, p[part], eps=eps, keep=None, rate=0.0)[1]
+        return x, {**c, "runs": (runs, p)}
+
+    def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        runs, p = c["runs"]
+        g = {part: zeros(p[part]) for part in ("attention", "feed_forward")}
+        each = {"attention": layers.self_attention_backward, "feed_forward": layers.feed_forward_backward}
+        for part, cache in reversed(runs):
+            dy, own = wrap_backward(each[part], dy, cache)
+            g[part] = tree.add(g[part], own)
+        return dy, g
+
+    return Replacement(forward, backward)
+
+
+entry(
+    "L28", "a sub-layer left out, or run twice", "attention and feed-forward, each once",
+    "own knowledge", "output", "BERT-ENC-1",
+    mutants=[
+        swap(what, name, stepped(name, *steps))
+        for name in LAYERS for what, steps in (
+            ("no feed-forward", ("attention",)),
+            ("no attention", ("feed_forward",)),
+            ("the feed-forward twice", ("attention", "feed_forward", "feed_forward")),
+            ("the attention twice", ("attention", "attention", "feed_forward")),
+        )
+    ],
+)  # fmt: skip
 entry(
     "L23", "the feed-forward before the attention", "attention, then feed-forward",
     "own knowledge", "output", "BERT-ENC-1",
@@ -856,5 +1013,8 @@ entry(
 entry(
     "L24", "a norm without its γ, or without its β", "γ x̂ + β",
     "own knowledge", "output", "OP-LN-1", when="left at 1 and 0 it is C02",
-    mutants=[whole_groups(f"no {name}", lacking(weight)) for name, weight in (("γ", True), ("β", False))],
+    mutants=[
+        *(whole_groups(f"no {name}", lacking(weight)) for name, weight in (("γ", True), ("β", False))),
+        whole_groups("no γ and no β", unweighted()),
+    ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 
 from minibert import families, layers, ops, optim, tree
 from minibert.golden.subject import Subject, Tensors
+from minibert.heads import masked_lm
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted, whole
 from minibert.mistakes.ops.attention import together
@@ -369,6 +370,9 @@ entry(
         decaying("biases outside the norms decay", lambda path: not _of_norm(path)),
         decaying("the norms decay", lambda path: _of_norm(path) or not _biased(path)),
         decaying("the tables do not decay", lambda path: optim.decays(path) and "embeddings" not in path),
+        *(decaying(f"the {name.replace('_', ' ')} table does not decay",
+                   lambda path, name=name: optim.decays(path) and f"embeddings.{name}." not in path)
+          for name in ("word", "position", "token_type")),
     ],
 )  # fmt: skip
 entry(
@@ -482,24 +486,104 @@ unlisted(
 
 
 
+def _any_adam(what: str, step: Callable, after: bool = False, betas: tuple[float, float] = (BETA1, BETA2)) -> Callable:
+    """Adam with step(m, v, t, g, p, eps, lr, decay) for what is taken away; after: the decay is of what is left."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        if subject.optimizer["name"] not in EPS:
+            return []
+        eps, right = EPS[subject.optimizer["name"]], RIGHT[subject.optimizer["name"]]
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            state["step"] += 1
+            flat = [tree.flatten(t) for t in (params, grads, *(state[name] for name in _slots(state)))]
+            for path, p in flat[0].items():
+                g, m, v = (f[path] for f in flat[1:])
+                rate = (decay or {}).get(path, 0.0)
+                m[...] = betas[0] * m + (1 - betas[0]) * g
+                v[...] = betas[1] * v + (1 - betas[1]) * g * g
+                u = step(m, v, state["step"], g, p, partial(right, eps=eps))
+                if after:
+                    p[...] = (p - lr * u) * (1 - lr * rate)
+                else:
+                    p[...] = p - lr * _trusted(u + rate * p, p, rate) if step is _lamb else p - lr * (u + rate * p)
+
+        return part(what, update=update)(subject, at)
+
+    return maker
+
+
+def _lamb(m: Array, v: Array, t: int, g: Array, p: Array, right: Callable) -> Array:
+    return right(m, v, t)
+
+
+def _trusted(u: Array, p: Array, rate: float) -> Array:
+    old, new = float(np.sqrt(np.square(p).sum())), float(np.sqrt(np.square(u).sum()))
+    return u * u.dtype.type(old / new) if old > 0 and new > 0 else u
+
+
+def _nesterov(m: Array, v: Array, t: int, g: Array, p: Array, right: Callable) -> Array:
+    return right(BETA1 * m + (1 - BETA1) * g, v, t)
+
+
+def _clip_by_square(grads: Any, max_norm: float) -> tuple[Any, float]:
+    norm = optim.global_norm(grads)
+    return tree.map(lambda g: g * (max_norm / max(norm * norm, max_norm)), grads), norm
+
+
+def _one_batch(subject: Subject, at: Any) -> list[Mutant]:
+    """The first batch in every step."""
+    if len(subject.batches) < 2:
+        return []
+    return [Mutant("the first batch in every step", lambda s: replace(s, batches=s.batches[:1]), section=STEPS)]
+
+
+entry(
+    "O39", "another rule than Adam's", "m/(√v + eps), and the decay of the old weights",
+    "own knowledge", "step", "OPT-ADAM-1",
+    mutants=[
+        _any_adam("the gradient alone, as SGD", lambda m, v, t, g, p, right: g),
+        _any_adam("the gradient for the first moment, as RMSprop", lambda m, v, t, g, p, right: right(g, v, t)),
+        _any_adam("no root over the second moment", lambda m, v, t, g, p, right: right(m, v * v, t)),
+        _any_adam("the sign of the first moment, as Lion", lambda m, v, t, g, p, right: np.sign(m)),
+        _any_adam("Nesterov's, as NAdam", _nesterov),
+        _any_adam("each tensor's step as long as the tensor, as LAMB", _lamb),
+        _any_adam("the decay of the new weights", lambda m, v, t, g, p, right: right(m, v, t), after=True),
+        _any_adam("beta1 and beta2 change places", lambda m, v, t, g, p, right: right(m, v, t), betas=(BETA2, BETA1)),
+    ],
+)  # fmt: skip
+entry(
+    "O40", "the same batch in every step", "each step its own",
+    "own knowledge", "step", "OPT-ORDER-1",
+    mutants=[_one_batch],
+)  # fmt: skip
+entry(
+    "O41", "clipped by the square of the norm", "by the norm",
+    "own knowledge", "step", "OPT-CLIP-1",
+    mutants=[part("by the square", clip=_clip_by_square)],
+)  # fmt: skip
+
+
 # ---- Gradients as they are handed out -------------------------------------------------------------------------------
 def handed_out(
-    what: str, edit: Callable[[dict[str, Array], Subject], dict[str, Array]], steps: bool = False
+    what: str, edit: Callable[[dict[str, Array], Subject], dict[str, Array]], steps: bool = False, every: bool = False
 ) -> Callable:
-    """The parameters' gradients edited after they were computed; steps: what the optimizer is given, too."""
+    """The parameters' gradients edited after they were computed; steps: what the optimizer is given, too; every: those
+    of outputs, too.
+    """
 
     def maker(subject: Subject, at: list) -> list[Mutant]:
         rows = families.family(subject.family).names(subject.config)
         keys = {f"{GRADIENTS}/{name}" for _, name, *_ in rows}
 
         def written(tensors: Tensors) -> Tensors:
-            return {**tensors, **edit({key: a for key, a in tensors.items() if key in keys}, subject)}
+            return {**tensors, **edit({key: a for key, a in tensors.items() if key in keys or (every and key.startswith(GRADIENTS))}, subject)}
 
         def given(grads: Any, step: int) -> Any:
             return tree.unflatten(edit(tree.flatten(grads), subject))
 
         change = lambda s: replace(s, parts={**s.parts, "grads": given}) if steps else s  # noqa: E731
-        return [Mutant(what, change, section=GRADIENTS, after=written)]
+        return [Mutant(what, change, section=GRADIENTS, after=written, renames=every)]
 
     return maker
 
@@ -572,13 +656,13 @@ def _clipped(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
     return {name: g * g.dtype.type(scale) for name, g in grads.items()}
 
 
-def _multiplied(steps: bool) -> Callable:
-    """All gradients times a number, in the dump alone or in each step."""
-    text = ", in each step" if steps else ""
+def _multiplied(steps: bool, every: bool = False) -> Callable:
+    """All gradients times a number, in the dump alone or in each step; every: of outputs, too."""
+    text = (", of outputs, too" if every else "") + (", in each step" if steps else "")
 
     def of(value: float) -> Callable:
         return handed_out(f"gradients times {solving.shown(value)}{text}",
-                          lambda grads, _: {name: g * g.dtype.type(value) for name, g in grads.items()}, steps)
+                          lambda grads, _: {name: g * g.dtype.type(value) for name, g in grads.items()}, steps, every)
 
     def likely(subject: Subject) -> tuple[float, ...]:
         rows = float(len(subject.batches[0].get("input_ids", [0])))
@@ -587,13 +671,15 @@ def _multiplied(steps: bool) -> Callable:
     return solving.solvable(of, 0.5, likely, 1.0, least=-1e9)
 
 
-unlisted("gradients times another number", _multiplied(False), _multiplied(True))
+unlisted("gradients times another number", 
+         *(_multiplied(steps, every) for every in (False, True) for steps in (False, True)))
 entry(
     "O28", "gradients added to those of the pass before (not set to 0)", "each pass's own",
     "own knowledge", "gradient", "OPT-ORDER-1",
     mutants=[
         handed_out("twice the gradients", _doubled),
         handed_out("twice the gradients, in each step", _doubled, steps=True),
+        handed_out("twice the gradients, of outputs, too", _doubled, every=True),
         _never_zeroed("never set to 0", False),
         _never_zeroed("never set to 0, clipped as they stand", True),
     ],
@@ -607,6 +693,82 @@ entry(
     "O36", "a part is frozen", "every parameter has a gradient and learns",
     "own knowledge", "gradient", "OPT-ORDER-1",
     mutants=[_frozen(name) for name in ("encoder_layer", "pre_norm_layer", "decoder_layer", "embeddings")],
+)  # fmt: skip
+def _detached(name: str, where: str = ".*", groups: Any = ()) -> Callable:
+    """No gradient passes an op or block on to what it was given first; its parameters have theirs."""
+    module = next(module for module in (layers, ops, masked_lm) if hasattr(module, name))
+    pair = graded(getattr(module, name), lambda g, dy, c: (zeros(g[0]), *g[1:]))
+    text = name.replace("_", " ").replace("mlm", "MLM")
+    return swap(f"none passes the {text}", name, pair, where, groups, section=GRADIENTS)
+
+
+def _unlearnt(name: str, leaves: tuple[str, ...], paths: str, groups: Any = ()) -> Callable:
+    """These parameters of an op get no gradient; what the optimizer does with them is open."""
+    pair = graded(getattr(ops, name), lambda g, dy, c: (
+        g[0], {leaf: zeros(a) if leaf in leaves else a for leaf, a in g[1].items()}))  # fmt: skip
+    what = f"{name.replace('_', ' ')} {' and '.join(leaves)} frozen"
+    silent = rf"steps/\d+/.*\.({'|'.join(leaves)})"
+    return swap(what, name, pair, paths, groups, section=GRADIENTS, silent=silent)
+
+
+def _left_alone(what: str, pattern: str) -> Callable:
+    """Parameters, by path, without a gradient, which the optimizer leaves as they are: no decay, no moments."""
+
+    def maker(subject: Subject, at: list) -> list[Mutant]:
+        paths = {path for path, _ in tree.items(subject.params) if re.fullmatch(pattern, path)}
+        if not paths or len(paths) == len(tree.leaves(subject.params)):
+            return []
+        module = families.family(subject.family)
+        rates = partial(optim.DECAY_RATES[subject.optimizer["name"]],
+                        undecayed=families.undecayed(module, subject.config))  # fmt: skip
+
+        def given(grads: Any, step: int) -> Any:
+            flat = tree.flatten(grads)
+            return tree.unflatten({path: np.zeros_like(g) if path in paths else g for path, g in flat.items()})
+
+        def decay(rows: list, rate: float) -> dict[str, float]:
+            return {path: 0.0 if path in paths else value for path, value in rates(rows, rate).items()}
+
+        change = lambda s: replace(s, parts={**s.parts, "grads": given, "decay": decay})  # noqa: E731
+        return [Mutant(f"{what}: not updated", change, section=STEPS)]
+
+    return maker
+
+
+LEFT = (
+    ("the position table", r"(.*\.)?embeddings\.position\..*"), ("the type table", r"(.*\.)?embeddings\.token_type\..*"),
+    ("all tables", r"(.*\.)?embeddings\.\w+\.weight"), ("the embeddings", r"(.*\.)?embeddings\..*"),
+    ("the tables but the words, and their norm", r"(.*\.)?embeddings\.(?!word).*"),
+    ("the norms", r".*norm\.(weight|bias)"), ("the encoder's norms", r"(.*\.)?encoder\..*norm\.(weight|bias)"), ("biases", r".*\.bias"), ("biases but the norms'", r"(?!.*norm\.).*\.bias"),
+    ("the pooler", r"(.*\.)?pooler\..*"), ("the MLM head", r"(.*\.)?mlm\..*"), ("the pair head", r"(.*\.)?nsp\..*"),
+    ("the encoder", r"(.*\.)?encoder\..*"), ("layer 0", r"(.*\.)?encoder\.0\..*"), ("layer 1", r"(.*\.)?encoder\.1\..*"),
+    ("the embeddings and layer 0", r"(.*\.)?(embeddings|encoder\.0)\..*"),
+    ("the embeddings and the encoder", r"(.*\.)?(embeddings|encoder)\..*"),
+)  # fmt: skip
+ENCODER, HEAD_OF_TOKENS = r"encode\.(en|de)coder\..*", r"masked_lm\.head\..*"
+FROZEN = (("encoder", ENCODER), ("MLM head", HEAD_OF_TOKENS), ("attention", r".*\.attention\..*"),
+          ("feed-forward", r".*\.feed_forward\..*"))  # fmt: skip
+entry(
+    "O42", "parameters without a gradient, as the optimizer leaves them", "every parameter has a gradient and learns",
+    "own knowledge", "step", "OPT-ORDER-1", when="gradients of 0 are O36, O38 and E30",
+    mutants=[_left_alone(what, pattern) for what, pattern in LEFT],
+)  # fmt: skip
+entry(
+    "O37", "a tensor detached: no gradient passes on", "every tensor on the way to the loss",
+    "own knowledge", "gradient", "OPT-ORDER-1", cause_of=("L13",), when="within attention it is A36, of the pooler H27, of residuals L22",
+    mutants=[_detached(name) for name in ("encoder_layer", "pre_norm_layer", "mlm_head", "self_attention",
+                                          "feed_forward")]
+    + [_detached("linear", paths) for paths in (
+        r".*\.(query|key|value)", r"(next_sentence|sentence_order)\.head\.dense", r"encode\.(map|project)")],
+)  # fmt: skip
+entry(
+    "O38", "weights or biases frozen", "every parameter has a gradient and learns",
+    "own knowledge", "gradient", "OPT-ORDER-1", when="whole layers are O36, tables E30",
+    mutants=[
+        *(_unlearnt("layer_norm", leaves, ".*", FROZEN)
+          for leaves in (("weight", "bias"), ("weight",), ("bias",))),
+        *(_unlearnt("linear", leaves, r"(?!.*\.decoder$).*", FROZEN) for leaves in (("bias",), ("weight", "bias"))),
+    ],
 )  # fmt: skip
 entry(
     "O29", "gradients handed out after they were clipped", "as the backward pass gives them",

@@ -60,6 +60,23 @@ def _seen(given: Tree) -> Array:
 
 
 # ---- What is attended to ---------------------------------------------------------------------------------------------
+def _to_as_many() -> Replacement:
+    """The decoder's states in the places of the memory's, its last one for all behind, masked as the memory is."""
+
+    def forward(x: Array, memory: Array, p: Tree, **given: Any) -> tuple[Array, Tree]:
+        at = np.minimum(np.arange(memory.shape[1]), x.shape[1] - 1)
+        y, c = layers.cross_attention.__wrapped__(x, x[:, at], p, **given)
+        return y, {**c, "at": at, "like": memory}
+
+    def backward(dy: Array, c: Tree) -> tuple[Array, Array, Tree]:
+        dx, dmemory, g = layers.cross_attention_backward.__wrapped__(dy, c)
+        dx = dx.copy()
+        np.add.at(dx, (slice(None), c["at"]), dmemory)
+        return dx, np.zeros_like(c["like"]), g
+
+    return Replacement(forward, backward)
+
+
 def _to_itself(causal: bool, subject: Subject, site: Site) -> Replacement | None:
     """Keys and values of the decoder's own states; not where keep-masks are given, which are of the source's width."""
     if subject.batches[0].get("dropout"):
@@ -255,7 +272,8 @@ entry(
     "X03", "attention to the source takes the decoder's own keys and values", "keys and values of the memory",
     "own knowledge", "output", "OP-CROSS-1", when="of an encoder with a decoder",
     mutants=[swap("to all that is written", "cross_attention", partial(_to_itself, False), CROSS),
-             swap("to what is written so far", "cross_attention", partial(_to_itself, True), CROSS)],
+             swap("to what is written so far", "cross_attention", partial(_to_itself, True), CROSS),
+             swap("to as many of its own as the source has", "cross_attention", _to_as_many(), CROSS)],
 )  # fmt: skip
 entry(
     "X04", "attention to the source beside the self-attention", "it reads what that gave, behind its norm",

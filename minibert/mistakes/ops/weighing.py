@@ -1,0 +1,340 @@
+"""Mistakes in what weighs the values: other functions of the scores, other keys that are seen, heads' shares."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minibert import ops
+from minibert.golden.subject import Subject
+from minibert.mistakes import solving
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, places_of, present, swap, whole
+from minibert.mistakes.ops.attention import (
+    SELF,
+    UNCERTAIN_SCORES,
+    causal,
+    edited,
+    least,
+    left_out,
+    of_attention,
+    of_scores,
+    seeing,
+)
+from minibert.mistakes.swap import Replacement, Site
+
+Array = np.ndarray
+Cache = dict[str, Any]
+UNCERTAIN_WEIGHTS = r"gradients/.*:(scores|probs)"
+LOWEST = -1e30  # of what is added, so that a factor leaves it a number
+
+
+# ---- Other functions of the scores -----------------------------------------------------------------------------------
+def weighed(f: Callable, back: Callable) -> Replacement:
+    """Attention whose probabilities are f(scores, bias or None) -> (p, cache), with back(dp, cache) -> dscores."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        probs, c = f((q * scale) @ k.swapaxes(-1, -2), None if bias is None else np.maximum(least(bias), LOWEST))
+        used = probs if dropout is None else probs * dropout
+        return used @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "own": (c,)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dropout = 1 if c["dropout"] is None else c["dropout"]
+        dscores = back((dy @ c["v"].swapaxes(-1, -2)) * dropout, c["own"][0]) * c["scale"]
+        dv = (c["probs"] * dropout).swapaxes(-1, -2) @ dy
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], dv
+
+    return of_scores(attention, attention_backward)
+
+
+def masked(scores: Array, bias: Any) -> Array:
+    """Scores with the mask on them."""
+    return scores if bias is None else scores + bias
+
+
+def _softmax_back(dp: Array, p: Array) -> Array:
+    return p * (dp - (dp * p).sum(-1, keepdims=True))
+
+
+def tempered(value: float) -> Replacement:
+    """The softmax of the scores, mask and all, times a value."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        p = ops.softmax(masked(scores, bias) * scores.dtype.type(value))[0]
+        return p, p
+
+    return weighed(f, lambda dp, p: _softmax_back(dp, p) * p.dtype.type(value))
+
+
+def capped(value: float) -> Replacement:
+    """The softmax of value·tanh(scores/value), mask added behind it."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Array]]:
+        t = np.tanh(scores / scores.dtype.type(value))
+        p = ops.softmax(masked(value * t, bias))[0]
+        return p, (p, 1 - t * t)
+
+    return weighed(f, lambda dp, c: _softmax_back(dp, c[0]) * c[1])
+
+
+def _twice(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Array]]:
+    first = ops.softmax(masked(scores, bias))[0]
+    p = ops.softmax(first)[0]
+    return p, (first, p)
+
+
+def _sigmoid(scores: Array, bias: Any) -> tuple[Array, Array]:
+    p = ops.sigmoid(masked(scores, bias))[0]
+    return p, p * (1 - p)
+
+
+def _exponential(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Any]]:
+    """exp(s - max s), not divided by the sum."""
+    s = masked(scores, bias)
+    largest = s.max(-1, keepdims=True)
+    return np.exp(s - largest), (np.exp(s - largest), s == largest)
+
+
+def _exponential_back(dp: Array, c: tuple[Array, Array]) -> Array:
+    p, first = c
+    ds = dp * p
+    return ds - first / first.sum(-1, keepdims=True) * ds.sum(-1, keepdims=True)
+
+
+def _plain_exponential(scores: Array, bias: Any) -> tuple[Array, Array]:
+    p = np.exp(masked(scores, bias))
+    return p, p
+
+
+def _rectified(divided: bool) -> Callable:
+    """max(0, s), divided by the number of keys or not."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        s, by = masked(scores, bias), scores.shape[-1] if divided else 1
+        return np.maximum(s, 0) / by, (s > 0) / scores.dtype.type(by)
+
+    return f
+
+
+def _as_they_are(scores: Array, bias: Any) -> tuple[Array, Array]:
+    """Scores for probabilities, 0 where masked."""
+    seen = np.ones((1, 1, 1, 1), scores.dtype) if bias is None else (bias == 0).astype(scores.dtype)
+    return scores * seen, np.broadcast_to(seen, scores.shape)
+
+
+def _sum_to_one(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Array]]:
+    """Sigmoids divided by their sum."""
+    g, slope = _sigmoid(scores, bias)
+    total = g.sum(-1, keepdims=True)
+    return g / total, (g / total, slope / total)
+
+
+def _product(dp: Array, slope: Array) -> Array:
+    return dp * slope
+
+
+FUNCTIONS = (
+    ("the softmax twice", _twice, lambda dp, c: _softmax_back(_softmax_back(dp, c[1]), c[0])),
+    ("a sigmoid of each score", _sigmoid, _product),
+    ("sigmoids divided by their sum", _sum_to_one, lambda dp, c: (dp - (dp * c[0]).sum(-1, keepdims=True)) * c[1]),
+    ("exponentials less the largest, not divided by their sum", _exponential, _exponential_back),
+    ("exponentials, not divided by their sum", _plain_exponential, _product),
+    ("ReLU, divided by the number of keys", _rectified(True), _product),
+    ("ReLU", _rectified(False), _product),
+    ("scores as they are, those masked 0", _as_they_are, _product),
+)
+
+
+# ---- Heads -----------------------------------------------------------------------------------------------------------
+def silenced(head: int) -> Replacement:
+    """A head's probabilities set to 0."""
+
+    def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
+        on = np.ones((1, q.shape[1], 1, 1), q.dtype)
+        on[:, head] = 0
+        return {"dropout": on if dropout is None else dropout * on}
+
+    return edited(edit)
+
+
+def mixed(over: Callable[[Array], Array]) -> Replacement:
+    """Values weighed by a linear map, its own adjoint, of the probabilities."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        _, c = ops.attention(q, k, v, bias=bias, scale=scale)
+        used = np.broadcast_to(over(c["probs"]), c["probs"].shape)
+        used = used if dropout is None else used * dropout
+        return used @ v, {**c, "used": used, "dropout": dropout}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dused = dy @ c["v"].swapaxes(-1, -2)
+        dused = dused if c["dropout"] is None else dused * c["dropout"]
+        dscores = _softmax_back(np.broadcast_to(over(dused), dused.shape), c["probs"]) * c["scale"]
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["used"].swapaxes(-1, -2) @ dy
+
+    return of_scores(attention, attention_backward)
+
+
+def _other_counts(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Every number of heads that fits, up to 32."""
+    width, due = field(subject, "hidden_size"), field(subject, "num_attention_heads")
+    counts = [n for n in range(1, 33) if width % n == 0 and n != due]
+    return [mutant for n in counts
+            for mutant in config(f"{n} heads, where {due} are due", num_attention_heads=n)(subject, at)]
+
+
+# ---- Queries and keys ------------------------------------------------------------------------------------------------
+def normed_first(kind: str, both: bool = True) -> Replacement:
+    """Queries and keys brought to "length" 1, or to mean 0 and variance 1 ("norm"), before they meet."""
+    eps = 1e-5
+
+    def one(x: Array) -> tuple[Array, Any]:
+        if kind == "norm":
+            return ops.layer_norm(x, np.ones_like(x[0, 0, 0]), np.zeros_like(x[0, 0, 0]), eps=x.dtype.type(eps))
+        size = np.maximum(np.sqrt(np.square(x).sum(-1, keepdims=True)), x.dtype.type(1e-12))
+        return x / size, (x / size, size)
+
+    def back(dy: Array, c: Any) -> Array:
+        if kind == "norm":
+            return ops.layer_norm_backward(dy, c)[0]
+        y, size = c
+        return (dy - y * (dy * y).sum(-1, keepdims=True)) / size
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        (q, of_q), (k, of_k) = one(q), one(k)
+        y, c = ops.attention(q, k, v, **given)
+        return y, {**c, "normed": (of_q, of_k)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, *others = ops.attention_backward(dy, c)
+        return back(dq, c["normed"][0]), back(dk, c["normed"][1]), *others
+
+    return of_scores(attention, attention_backward)
+
+
+# ---- Who is seen -----------------------------------------------------------------------------------------------------
+def by_distance(slope: Callable[[int], Any]) -> Replacement:
+    """Scores lowered by the distance times slope(how many heads), one for all or one for each (arXiv 2108.12409)."""
+
+    def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
+        length = q.shape[2]
+        if bias is not None and bias.shape[-1] != length:
+            return {}
+        far = np.abs(np.arange(length)[:, None] - np.arange(length)).astype(q.dtype)
+        lower = -np.asarray(slope(q.shape[1]), q.dtype).reshape(1, -1, 1, 1) * far
+        return {"bias": lower if bias is None else np.maximum(least(bias), LOWEST) + lower}
+
+    return edited(edit)
+
+
+def _geometric(heads: int) -> Array:
+    """ALiBi's slopes: powers of 2^(-8/H)."""
+    return 2.0 ** (-8 * np.arange(1, heads + 1) / heads)
+
+
+def queries_apart() -> Replacement:
+    """Nothing for a query that is padding: its probabilities are 0."""
+
+    def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
+        if bias is None or bias.shape[-1] != q.shape[2]:
+            return {}
+        there = (least(bias)[:, :, -1:] == 0).swapaxes(-1, -2).astype(q.dtype)
+        return {"dropout": there if dropout is None else dropout * there}
+
+    return edited(edit)
+
+
+def _away(both: bool) -> Callable:
+    """Keys no farther than some number of places, behind a query or on either side."""
+
+    def of(n: float) -> Callable:
+        rule = lambda before, seen: (np.abs(before) <= n) & ((before >= 0) | both) & seen  # noqa: E731
+        return seeing(f"keys no farther than {n:.0f} places", rule)
+
+    return solving.solvable(of, 1.0, (2.0, 3.0, 4.0, 8.0, 16.0, 0.0), whole=True)
+
+
+def _but_the_first(before: Array, seen: Array) -> Array:
+    return seen & (np.arange(before.shape[1]) > 0) & (before == before)
+
+
+def _own_segment(b: dict, _: Any) -> dict[str, Array]:
+    types, mask = b["token_type_ids"], present(b)
+    return {"attention_mask": (mask[:, None, :] * (types[:, :, None] == types[:, None, :])).astype(places_of(b).dtype)}
+
+
+entry(
+    "A45", "another function than the softmax", "exp(s) / Σ exp(s) over the keys",
+    "own knowledge", "output", "OP-SM-1",
+    mutants=[of_attention(what, replacement=weighed(f, back), silent=UNCERTAIN_SCORES) for what, f, back in FUNCTIONS],
+)  # fmt: skip
+entry(
+    "A46", "scores with a temperature, or capped", "softmax(q·k/√K + mask)",
+    "own knowledge (caps are Gemma's, value·tanh(s/value))", "output", "OP-ATT-2",
+    mutants=[
+        solving.solvable(
+            lambda value: of_attention(f"the softmax of {solving.shown(value)} times the scores",
+                                       replacement=tempered(value), silent=UNCERTAIN_SCORES),
+            0.5, (2.0, 10.0, 0.1, 0.25), 1.0, most=1e3,
+        ),
+        solving.solvable(
+            lambda value: of_attention(f"scores capped by {solving.shown(value)}", replacement=capped(value),
+                                       silent=r".*:scores"),
+            5.0, (1.0, 10.0, 20.0, 30.0, 50.0, 100.0), least=1e-2, most=1e5,
+        ),
+    ],
+)  # fmt: skip
+entry(
+    "A47", "another number of heads", "num_attention_heads",
+    "own knowledge: a number written into the code", "output", "BERT-ATT-2",
+    mutants=[_other_counts],
+)  # fmt: skip
+entry(
+    "A48", "a head silent, or heads averaged", "each head by its own probabilities",
+    "own knowledge", "output", "BERT-ATT-2",
+    mutants=[
+        of_attention("the first head gives 0", replacement=silenced(0), silent=UNCERTAIN_WEIGHTS),
+        of_attention("the last head gives 0", replacement=silenced(-1), silent=UNCERTAIN_WEIGHTS),
+        of_attention("all heads by their mean probabilities", silent=UNCERTAIN_WEIGHTS,
+                     replacement=mixed(lambda p: p.mean(1, keepdims=True))),
+    ],
+)  # fmt: skip
+entry(
+    "A49", "a projection of the attention left out", "queries, keys and values each by W x + b",
+    "own knowledge", "output", "BERT-ATT-1",
+    mutants=[swap("the states as they are", "linear", left_out, r".*\.attention\.(query|key|value)",
+                  groups=tuple((f"the {name}", rf".*\.attention\.{name}") for name in ("query", "key", "value")))],
+)  # fmt: skip
+entry(
+    "A50", "queries and keys normalised before they meet", "as they are projected",
+    "own knowledge (arXiv 2010.04245)", "output", "BERT-ATT-1",
+    mutants=[
+        of_attention("to length 1", replacement=normed_first("length")),
+        of_attention("to mean 0 and variance 1", replacement=normed_first("norm")),
+    ],
+)  # fmt: skip
+entry(
+    "A51", "scores lowered by distance, as ALiBi's", "positions are in the embeddings alone",
+    "own knowledge (arXiv 2108.12409)", "output", "OP-ATT-2", when="where positions are a table",
+    mutants=[
+        whole(of_attention("slopes of 2^(-8h/H)", replacement=by_distance(_geometric), paths=SELF)),
+        solving.solvable(
+            lambda value: whole(of_attention(f"{solving.shown(value)} times the distance", paths=SELF,
+                                             replacement=by_distance(lambda heads: value))),
+            0.1, (0.5, 0.25, 0.0625, 1.0, -0.1), 0.0, least=-1e2, most=1e2,
+        ),
+    ],
+)  # fmt: skip
+entry(
+    "A52", "fewer keys seen than are there", "every token that is no padding; of a decoder, those up to its own",
+    "own knowledge", "output", "BERT-ATT-4", families=("bert", "gpt", "gpt2"),
+    when="a decoder's diagonal is gpt2-01 and gpt2-02, an encoder's own token A41",
+    mutants=[
+        *(only("bert", maker) for maker in (whole(_away(True)), seeing("the first token is not seen", _but_the_first))),
+        causal(whole(_away(False))),
+        only("bert", lambda subject, at: batch("tokens see their own segment alone", _own_segment)(subject, at)
+             if "token_type_ids" in subject.batches[0] else []),
+        of_attention("padding's queries see nothing", replacement=queries_apart(), paths=SELF,
+                     silent=UNCERTAIN_WEIGHTS),
+    ],
+)  # fmt: skip
