@@ -1,10 +1,10 @@
 """llama.cpp's `llama-debug -m MODEL.gguf --embedding --pooling none --save-logits -p TEXT`: the last hidden state.
 
 It writes llamacpp-MODEL-embeddings.bin, float32 numbers of one row (tokens, hidden), little-endian, and beside it
-llamacpp-MODEL-embeddings-tokens.bin, the ids as int32: a case of one row, which `golden make --from DIR --text FILE` makes
-of one text, has it as (1, tokens, hidden). The name is "llamacpp.embeddings": --names says whose output it is. What
-llama-eval-callback prints can't be judged: four decimals, and of more than six numbers three from each end. Source:
-ggml-org/llama.cpp, examples/debug/debug.cpp.
+llamacpp-MODEL-embeddings-tokens.bin, the ids as int32: a case of one row, which `golden make --from DIR --text FILE`
+makes of one text, has it as (1, tokens, hidden). The name is "llamacpp.embeddings": --names says whose output it is.
+What llama-eval-callback prints can't be judged: four decimals, and of more than six numbers three from each end.
+Source: ggml-org/llama.cpp, examples/debug/debug.cpp.
 """
 
 from collections.abc import Iterator
