@@ -60,7 +60,10 @@ def cause(report: Any) -> str:
     if report.dtype == "int64":  # tokens, whose lines begin with the text
         named = "; ".join(f"{found.id} {found.mistake.title}" for found in report.diagnosis.mistakes)
         return f"{'the mistake is' if report.diagnosis.kind == 'mistake' else 'one of these mistakes it is:'} {named}"
-    return report.diagnosis.lines[0]
+    line, left = report.diagnosis.lines[0], report.diagnosis.unexplained
+    if left is None or report.diagnosis.kind in ("unknown", "unfinished"):
+        return line
+    return f"{line.replace('the mistake is', 'one mistake is', 1)}; and something else is wrong, from {left} on"
 
 
 def brief(report: Any) -> str:

@@ -49,7 +49,8 @@ def contestants(family: str, fields: dict[str, Any], tokens: int, rows: int) -> 
         read = np.concatenate([state["ids"], new], 1)
         return model.module.step(model.params, model.config, read, {})[0], {"ids": read}
 
-    runs = {"with the cache": lambda: model.generate(ids, max_new_tokens=tokens, eos_token_id=None)}
+    free = {"eos_token_id": None, **({"forced_eos_token_id": None} if family == "bart" else {})}
+    runs = {"with the cache": lambda: model.generate(ids, max_new_tokens=tokens, **free)}
     if family == "gpt2":
         runs["without"] = lambda: generation.greedy(anew, {"ids": ids[:, :-1]}, ids, settings).ids
     try:
