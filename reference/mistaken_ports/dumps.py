@@ -39,8 +39,8 @@ def split(name):
 
 
 def stored(name, real):
-    """Whether a dump lies here as data: the real ones, and of the others so many as 8 MB hold, by a hash of the id."""
-    return real or hashlib.sha256(name.encode()).digest()[1] >= 146
+    """Whether a dump lies here as data: the real ones, and of the others about a third, by a hash of the id."""
+    return real or hashlib.sha256(name.encode()).digest()[1] >= 184
 
 
 def precision(kind):

@@ -76,6 +76,52 @@ def test_a_list_that_names_no_tensors_is_refused(listed, said, tmp_path):
     assert said in str(caught.value)
 
 
+# ---- llama.cpp, by its published layout ------------------------------------------------------------------------------
+def debugged(folder, states, ids, model="m"):
+    """What llama-debug writes of one prompt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    start = folder / f"llamacpp-{model}-embeddings"
+    start.with_name(start.name + ".bin").write_bytes(np.asarray(states, "<f4").tobytes())
+    start.with_name(start.name + "-tokens.bin").write_bytes(np.asarray(ids, "<i4").tobytes())
+    start.with_name(start.name + ".txt").write_text("0: 0.5\n", encoding="utf-8")
+    return folder
+
+
+def test_a_last_hidden_state_of_llama_cpp_is_a_candidate(tmp_path, capsys):
+    """One row of it, under a name of its own, which a map takes to the case's; a batch of several rows it is not."""
+    states = np.arange(20, dtype="f4").reshape(5, 4)
+    held = candidate.read(debugged(tmp_path / "d", states, [1, 2, 3, 4, 5]))
+    assert held.keys() == {"forward/llamacpp.embeddings"}
+    assert held["forward/llamacpp.embeddings"].shape == (1, 5, 4)
+    np.testing.assert_array_equal(held["forward/llamacpp.embeddings"].load()[0], states)
+    named = {"forward/llamacpp.embeddings": "forward/bert.encoder.layer.1.output"}
+    (tmp_path / "names.json").write_text(json.dumps(named), encoding="utf-8")
+    state = cases.read(CASE).tensor("forward/bert.encoder.layer.1.output")[0, :7]
+    dump = debugged(tmp_path / "row", state, range(len(state)))
+    assert cli.main(["check", CASE, str(dump), "--names", str(tmp_path / "names.json"), "--seconds", "0"]) == 2
+    assert "'forward/llamacpp.embeddings' is (1, 7, 12), the case has (3, 9, 12)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ids", "said"),
+    [(np.ones(7), [1, 2], "use --pooling none"), (np.ones(0), [1], "use --pooling none"), (np.ones(4), [], "no ids")],
+)
+def test_what_is_no_state_of_every_token_is_refused(numbers, ids, said, tmp_path):
+    with pytest.raises(InputError, match=rf"^[^\n]*{said}[^\n]*$"):
+        candidate.read(debugged(tmp_path, numbers, ids))
+
+
+def test_a_folder_of_llama_cpp_is_of_one_model(tmp_path):
+    for model in "ab":
+        debugged(tmp_path, np.ones(4), [1, 2], model)
+    with pytest.raises(InputError, match="several models"):
+        candidate.read(tmp_path)
+    (tmp_path / "llamacpp-a-embeddings.bin").write_bytes(b"\0" * 7)
+    (tmp_path / "llamacpp-b-embeddings.bin").unlink()
+    with pytest.raises(InputError, match="multiple of 4"):
+        candidate.read(tmp_path)
+
+
 # ---- torch.save ------------------------------------------------------------------------------------------------------
 def written(path, pickled, numbers, **more):
     with zipfile.ZipFile(path, "w") as archive:
