@@ -1,11 +1,13 @@
 """Mistakes in what weighs the values: other functions of the scores, other keys that are seen, heads' shares."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minibert import ops
+from minibert.errors import InputError
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, places_of, present, swap, whole
@@ -178,9 +180,11 @@ def mixed(over: Callable[[Array], Array]) -> Replacement:
 def _other_counts(subject: Subject, at: list[Site]) -> list[Mutant]:
     """Every number of heads that fits, up to 32."""
     width, due = field(subject, "hidden_size"), field(subject, "num_attention_heads")
-    counts = [n for n in range(1, 33) if width % n == 0 and n != due]
-    return [mutant for n in counts
-            for mutant in config(f"{n} heads, where {due} are due", num_attention_heads=n)(subject, at)]
+    found = []
+    for n in (n for n in range(1, 33) if width % n == 0 and n != due):
+        with contextlib.suppress(InputError):  # a configuration that says something of each head
+            found += config(f"{n} heads, where {due} are due", num_attention_heads=n)(subject, at)
+    return found
 
 
 # ---- Queries and keys ------------------------------------------------------------------------------------------------
