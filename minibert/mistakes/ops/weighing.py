@@ -275,11 +275,12 @@ entry(
 entry(
     "A46", "scores with a temperature, or capped", "softmax(q·k/√K + mask)",
     "own knowledge (caps are Gemma's, value·tanh(s/value))", "output", "OP-ATT-2",
+    cause_of=("A04", "A05", "A06", "A07"),
     mutants=[
         solving.solvable(
             lambda value: of_attention(f"the softmax of {solving.shown(value)} times the scores",
                                        replacement=tempered(value), silent=UNCERTAIN_SCORES),
-            0.5, (2.0, 10.0, 0.1, 0.25), 1.0, most=1e3,
+            0.3, (0.5, 2.0, 10.0, 0.1, 0.25), 1.0, most=1e3,
         ),
         solving.solvable(
             lambda value: of_attention(f"scores capped by {solving.shown(value)}", replacement=capped(value),
