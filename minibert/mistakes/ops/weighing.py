@@ -332,7 +332,7 @@ entry(
 )  # fmt: skip
 entry(
     "A52", "fewer keys seen than are there", "every token that is no padding; of a decoder, those up to its own",
-    "own knowledge", "output", "BERT-ATT-4", families=("bert", "gpt", "gpt2"),
+    "own knowledge", "output", "BERT-ATT-4",
     when="a decoder's diagonal is gpt2-01 and gpt2-02, an encoder's own token A41",
     mutants=[
         *(only("bert", maker) for maker in (whole(_away(True)), seeing("the first token is not seen", _but_the_first))),
